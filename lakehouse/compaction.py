@@ -1,0 +1,134 @@
+"""One batch of compaction: landed objects become typed changes and the one latest row per key, audited.
+
+Orchestrates the steps (reset, discover, validate, append, reduce, merge, audit); each step's rules are in its module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from lakehouse.lake import Lake
+from lakehouse.landing import LandedObject, Scope
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from contracts import Contract
+
+    from lakehouse.audit import Verdict
+
+Progress = Callable[[str], None]
+"""Called with one readable line as each step of a batch is done."""
+
+
+@dataclass(frozen=True)
+class HeldObject:
+    """An object that failed its batch's audit and was set aside, with the reason."""
+
+    key: str
+    etag: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Rows of one batch. Conserved: read = applied + superseded + duplicate + quarantined + too_late."""
+
+    read: int = 0
+    applied: int = 0
+    superseded: int = 0
+    duplicate: int = 0
+    quarantined: int = 0
+    too_late: int = 0
+
+    @property
+    def conserved(self) -> bool:
+        """Whether every row read is accounted for exactly once."""
+        rest = self.applied + self.superseded + self.duplicate + self.quarantined + self.too_late
+        return self.read == rest
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """What one call of `compact` did. Rows in `counts`, landed `objects` and `bytes` taken in.
+
+    `metadata_location` and `changes_location` are those of the work table and of its `_changes` after the batch;
+    `previews` holds up to ten rows of the touched keys. `committed` is false when there was nothing to record.
+    """
+
+    entity: str
+    batch: int
+    batch_id: str
+    counts: Counts
+    objects: int
+    bytes: int
+    watermark: datetime | None
+    metadata_location: str
+    changes_location: str
+    committed: bool
+    rows: int
+    quarantined_objects: tuple[str, ...] = ()
+    held: tuple[HeldObject, ...] = ()
+    verdict: Verdict | None = None
+    preview: pa.Table | None = None
+    reasons: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    # The counts, also by name.
+    @property
+    def read(self) -> int:
+        """Rows read from landed objects."""
+        return self.counts.read
+
+    @property
+    def applied(self) -> int:
+        """Changes that became the latest row of their key."""
+        return self.counts.applied
+
+    @property
+    def superseded(self) -> int:
+        """Changes older than another of the same key: kept in `_changes`, not in the table."""
+        return self.counts.superseded
+
+    @property
+    def duplicate(self) -> int:
+        """Rows that deliver a change again."""
+        return self.counts.duplicate
+
+    @property
+    def quarantined(self) -> int:
+        """Rows that break the contract."""
+        return self.counts.quarantined
+
+    @property
+    def too_late(self) -> int:
+        """Changes below the table's floor whose key is absent: set aside, never merged."""
+        return self.counts.too_late
+
+
+def compact(
+    lake: Lake,
+    contract: Contract,
+    scope: Scope,
+    *,
+    progress: Progress | None = None,
+    invariants: Sequence[object] = (),
+) -> BatchResult:
+    """Merge what landed in `scope` and is not in the ledger into the entity's work table, audited but not published.
+
+    Raises nothing for bad data: bad rows and objects go to quarantine, objects that fail the audit are held. Errors of
+    S3 or Glue are raised; the next call begins from the published state.
+    """
+    raise NotImplementedError
+
+
+def rebuild(lake: Lake, contract: Contract, *, progress: Progress | None = None) -> BatchResult:
+    """Make the entity's tables anew from everything retained in landing, as one audited batch."""
+    raise NotImplementedError
+
+
+def pending(lake: Lake, contract: Contract, scope: Scope) -> list[LandedObject]:
+    """The objects in `scope` that the published ledger does not know yet: what `compact` would take in."""
+    raise NotImplementedError
