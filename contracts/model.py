@@ -1,0 +1,161 @@
+"""What a data contract says, as plain immutable values; nothing here reads a file.
+
+A contract is the only source of what an entity is. Everything else about entities is derived from it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from contracts.types import Field
+
+_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+
+
+class ContractError(ValueError):
+    """A contract cannot be used; the message says which, where in it, what was expected and what was found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """How the tables of an entity are partitioned: by a transform of an immutable field."""
+
+    field: str
+    transform: Literal["month"] = "month"
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A field that holds the key of another entity."""
+
+    field: str
+    entity: str
+    target_field: str
+
+
+@dataclass(frozen=True, slots=True)
+class IndexKeys:
+    """A sparse index of the operational table: attributes `<prefix>_pk` and `<prefix>_sk` for index `by_<prefix>`."""
+
+    name: str
+    pk: str
+    sk: str
+
+    @property
+    def prefix(self) -> str:
+        return self.name.removeprefix("by_")
+
+
+@dataclass(frozen=True, slots=True)
+class Ttl:
+    """An operational item leaves the table `days` days after the moment in `after`; its history stays in the lake."""
+
+    after: str
+    days: int
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """Fields that a write of this entity copies to an item of another entity, in the same transaction."""
+
+    to: str
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DynamoKeys:
+    """Where an entity's items live in the single table, as templates over its fields."""
+
+    pk: str
+    sk: str
+    indexes: tuple[IndexKeys, ...] = ()
+    ttl: Ttl | None = None
+    copies: Copies | None = None
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields that partition key and sort key are made of, without repetition."""
+        return tuple(dict.fromkeys(_PLACEHOLDER.findall(self.pk + self.sk)))
+
+
+def template_fields(template: str) -> tuple[str, ...]:
+    """The fields that a key template names, in order."""
+    return tuple(_PLACEHOLDER.findall(template))
+
+
+@dataclass(frozen=True)
+class Contract:
+    """One entity: its fields, keys, rules and promises. `origin` is `stream` (lives in DynamoDB) or `files`."""
+
+    name: str
+    version: str
+    description: str
+    owner: str
+    domain: str
+    origin: Literal["stream", "files"]
+    fields: tuple[Field, ...]
+    primary_key: tuple[str, ...]
+    partition: Partition | None
+    sort: tuple[str, ...]
+    ordering: str | None
+    keys: DynamoKeys | None
+    retention_days: int
+    freshness_minutes: int
+    relations: tuple[Relation, ...] = ()
+
+    @cached_property
+    def _by_name(self) -> dict[str, Field]:
+        return {f.name: f for f in self.fields}
+
+    def field(self, name: str) -> Field:
+        """The field of that name; raises `ContractError` that lists the fields there are."""
+        try:
+            return self._by_name[name]
+        except KeyError:
+            known = ", ".join(self._by_name)
+            raise ContractError(f"{self.name}: there is no field {name!r}; its fields are {known}") from None
+
+    @cached_property
+    def field_names(self) -> tuple[str, ...]:
+        return tuple(self._by_name)
+
+    @cached_property
+    def immutable(self) -> frozenset[str]:
+        """Fields that no write may change: they say which item it is and in which partition its row lives."""
+        partition = (self.partition.field,) if self.partition else ()
+        keys = self.keys.fields if self.keys else ()
+        return frozenset((*self.primary_key, *partition, *keys))
+
+    @cached_property
+    def personal(self) -> tuple[str, ...]:
+        """Names of the fields that hold personal data."""
+        return tuple(f.name for f in self.fields if f.classification == "personal")
+
+    @property
+    def needs_pointer(self) -> bool:
+        """Whether the place of an item cannot be told from its primary key alone."""
+        return self.keys is not None and not set(self.keys.fields) <= set(self.primary_key)
+
+
+class Contracts(Mapping[str, Contract]):
+    """All contracts by entity name, sorted by name."""
+
+    def __init__(self, contracts: Mapping[str, Contract]) -> None:
+        self._contracts = {name: contracts[name] for name in sorted(contracts)}
+
+    def __getitem__(self, name: str) -> Contract:
+        return self._contracts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._contracts)
+
+    def __len__(self) -> int:
+        return len(self._contracts)
+
+    def of_origin(self, origin: Literal["stream", "files"]) -> tuple[Contract, ...]:
+        """The contracts of that origin, sorted by name."""
+        return tuple(c for c in self._contracts.values() if c.origin == origin)
