@@ -169,9 +169,7 @@ def _field(element: Mapping[str, Any], where: str) -> Field:
         raise ContractError(f"{where}: expected a lower-case identifier of at most 63 characters, found {name!r}")
     classification = element.get("classification") or "internal"
     if classification not in _CLASSIFICATIONS:
-        raise ContractError(
-            f"{where}: expected classification {', '.join(_CLASSIFICATIONS)}; found {classification!r}"
-        )
+        raise ContractError(f"{where}: expected classification {', '.join(_CLASSIFICATIONS)}; found {classification!r}")
     pattern = options.get("pattern")
     if pattern is not None:
         try:
@@ -256,15 +254,11 @@ def _part(element: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any
     return part
 
 
-def _ordered(
-    properties: Sequence[Mapping[str, Any]], flag: str, position: str
-) -> Sequence[Mapping[str, Any]]:
+def _ordered(properties: Sequence[Mapping[str, Any]], flag: str, position: str) -> Sequence[Mapping[str, Any]]:
     return sorted((p for p in properties if p.get(flag)), key=lambda p: p.get(position) or 0)
 
 
-def _partition(
-    properties: Sequence[Mapping[str, Any]], own: Mapping[str, Any], where: str
-) -> Partition | None:
+def _partition(properties: Sequence[Mapping[str, Any]], own: Mapping[str, Any], where: str) -> Partition | None:
     fields = _ordered(properties, "partitioned", "partitionKeyPosition")
     if not fields:
         return None
@@ -366,7 +360,10 @@ def _check(contract: Contract, where: str) -> None:
             contract.field(ordering).required and isinstance(contract.field(ordering).type, TimestampType),
             f"{ordering}: the ordering column must be a required timestamp",
         )
-        expect(contract.keys is None, "origin files has no place in DynamoDB: leave customProperties dynamodb out")
+        expect(
+            contract.keys is None,
+            "origin files has no place in DynamoDB: leave customProperties dynamodb out",
+        )
         return
     expect(contract.keys is not None, "origin stream needs customProperties dynamodb (pk, sk)")
     keys = cast(DynamoKeys, contract.keys)
@@ -374,14 +371,13 @@ def _check(contract: Contract, where: str) -> None:
     for name in keys.fields:
         expect(contract.field(name).required, f"{name}: a field of the DynamoDB key must have required: true")
     for index in keys.indexes:
-        expect(
-            index.name.startswith("by_"), f"index {index.name}: expected a name like by_buyer"
-        )
+        expect(index.name.startswith("by_"), f"index {index.name}: expected a name like by_buyer")
         known(template_fields(index.pk) + template_fields(index.sk), f"index {index.name}")
     if keys.ttl:
         known([keys.ttl.after], "ttl")
         expect(
-            isinstance(contract.field(keys.ttl.after).type, TimestampType), "ttl: `after` must name a timestamp field"
+            isinstance(contract.field(keys.ttl.after).type, TimestampType),
+            "ttl: `after` must name a timestamp field",
         )
     if keys.copies:
         known(keys.copies.fields, "copies")

@@ -1,0 +1,177 @@
+"""Contracts as one compact JSON document: what a Lambda bundle carries instead of YAML files and their parser."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+from contracts.model import (
+    Contract,
+    ContractError,
+    Contracts,
+    Copies,
+    DynamoKeys,
+    IndexKeys,
+    Partition,
+    Relation,
+    Ttl,
+)
+from contracts.types import (
+    BooleanType,
+    DateType,
+    DecimalType,
+    Field,
+    FieldType,
+    IntegerType,
+    ListType,
+    MapType,
+    StringType,
+    StructType,
+    TimestampType,
+)
+
+FORMAT = 1
+
+_SCALARS: dict[str, FieldType] = {
+    "string": StringType(),
+    "integer": IntegerType(),
+    "boolean": BooleanType(),
+    "timestamp": TimestampType(),
+    "date": DateType(),
+}
+_SCALAR_NAMES = {type_: name for name, type_ in _SCALARS.items()}
+
+
+def dump_compact(contracts: Contracts) -> bytes:
+    """The contracts as JSON; the same contracts always give the same bytes."""
+    document = {"format": FORMAT, "contracts": [_dump_contract(c) for c in contracts.values()]}
+    return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
+
+
+def load_compact(text: bytes) -> Contracts:
+    """The contracts in a document of `dump_compact`; raises `ContractError` for any other format."""
+    document = orjson.loads(text)
+    if document.get("format") != FORMAT:
+        raise ContractError(
+            f"compact contracts: expected format {FORMAT}, found {document.get('format')!r}; build the bundle again"
+        )
+    return Contracts({c["name"]: _load_contract(c) for c in document["contracts"]})
+
+
+def _dump_contract(contract: Contract) -> dict[str, Any]:
+    keys = contract.keys
+    return {
+        "name": contract.name,
+        "version": contract.version,
+        "description": contract.description,
+        "owner": contract.owner,
+        "domain": contract.domain,
+        "origin": contract.origin,
+        "fields": [_dump_field(f) for f in contract.fields],
+        "primary_key": contract.primary_key,
+        "partition": contract.partition.field if contract.partition else None,
+        "sort": contract.sort,
+        "ordering": contract.ordering,
+        "retention_days": contract.retention_days,
+        "freshness_minutes": contract.freshness_minutes,
+        "relations": [[r.field, r.entity, r.target_field] for r in contract.relations],
+        "keys": None
+        if keys is None
+        else {
+            "pk": keys.pk,
+            "sk": keys.sk,
+            "indexes": [[i.name, i.pk, i.sk] for i in keys.indexes],
+            "ttl": [keys.ttl.after, keys.ttl.days] if keys.ttl else None,
+            "copies": [keys.copies.to, keys.copies.fields] if keys.copies else None,
+        },
+    }
+
+
+def _load_contract(value: dict[str, Any]) -> Contract:
+    keys = value["keys"]
+    return Contract(
+        name=value["name"],
+        version=value["version"],
+        description=value["description"],
+        owner=value["owner"],
+        domain=value["domain"],
+        origin=value["origin"],
+        fields=tuple(_load_field(f) for f in value["fields"]),
+        primary_key=tuple(value["primary_key"]),
+        partition=Partition(value["partition"]) if value["partition"] else None,
+        sort=tuple(value["sort"]),
+        ordering=value["ordering"],
+        retention_days=value["retention_days"],
+        freshness_minutes=value["freshness_minutes"],
+        relations=tuple(Relation(*r) for r in value["relations"]),
+        keys=None
+        if keys is None
+        else DynamoKeys(
+            pk=keys["pk"],
+            sk=keys["sk"],
+            indexes=tuple(IndexKeys(*i) for i in keys["indexes"]),
+            ttl=Ttl(*keys["ttl"]) if keys["ttl"] else None,
+            copies=Copies(keys["copies"][0], tuple(keys["copies"][1])) if keys["copies"] else None,
+        ),
+    )
+
+
+def _dump_field(field: Field) -> dict[str, Any]:
+    value: dict[str, Any] = {"name": field.name, "id": field.field_id, "type": _dump_type(field.type)}
+    optional: dict[str, Any] = {
+        "required": field.required,
+        "description": field.description,
+        "aliases": field.aliases,
+        "enum": field.enum,
+        "minimum": None if field.minimum is None else str(field.minimum),
+        "maximum": None if field.maximum is None else str(field.maximum),
+        "max_length": field.max_length,
+        "pattern": field.pattern,
+        "classification": None if field.classification == "internal" else field.classification,
+    }
+    return value | {k: v for k, v in optional.items() if v not in (None, False, "", ())}
+
+
+def _load_field(value: dict[str, Any]) -> Field:
+    return Field(
+        name=value["name"],
+        field_id=value["id"],
+        type=_load_type(value["type"]),
+        required=value.get("required", False),
+        description=value.get("description", ""),
+        aliases=tuple(value.get("aliases", ())),
+        classification=value.get("classification", "internal"),
+        enum=tuple(value.get("enum", ())),
+        minimum=Decimal(value["minimum"]) if "minimum" in value else None,
+        maximum=Decimal(value["maximum"]) if "maximum" in value else None,
+        max_length=value.get("max_length"),
+        pattern=value.get("pattern"),
+    )
+
+
+def _dump_type(type_: FieldType) -> Any:
+    match type_:
+        case DecimalType(precision, scale):
+            return [precision, scale]
+        case ListType(element_id, element):
+            return {"list": [element_id, _dump_type(element)]}
+        case MapType(key_id, value_id, value):
+            return {"map": [key_id, value_id, _dump_type(value)]}
+        case StructType(fields):
+            return {"struct": [_dump_field(f) for f in fields]}
+        case _:
+            return _SCALAR_NAMES[type_]
+
+
+def _load_type(value: Any) -> FieldType:
+    if isinstance(value, str):
+        return _SCALARS[value]
+    if isinstance(value, list):
+        return DecimalType(*value)
+    if "list" in value:
+        return ListType(value["list"][0], _load_type(value["list"][1]))
+    if "map" in value:
+        return MapType(value["map"][0], value["map"][1], _load_type(value["map"][2]))
+    return StructType(tuple(_load_field(f) for f in value["struct"]))

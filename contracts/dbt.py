@@ -1,0 +1,187 @@
+"""Writes what the dbt project takes from the contracts: its sources and one staging model for each entity.
+
+Here belongs the text of those files and nothing that a person decides in a model. The files are committed, so that the
+dbt project can be read and developed by itself; `python -m contracts.dbt` writes them again, and a test fails while
+they are not current.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from contracts.loader import load_contracts
+from contracts.model import Contract, Contracts
+from contracts.types import Field, type_name
+
+SOURCE = "catalog"
+FOLDER = Path("models/staging")
+PROJECT = Path(__file__).parents[1] / "dbt_project"
+
+_HEADER = "Written by `python -m contracts.dbt` from contracts/entities: change the contract, not this file."
+
+# What a staging model carries beside the entity's fields, and why.
+_STAGED_COLUMNS: Mapping[str, str] = {
+    "_expired": "Whether the item left the operational table by its time to live; its history stays.",
+    "_version": "Version of the item after its last change.",
+    "_changed_at": "When the item last changed, in UTC to the second.",
+    "_batch": "Commit that last changed this row in the published table; increments select by it.",
+}
+_PUBLISHED_COLUMNS: Mapping[str, str] = {
+    "_event_id": "Identity of the stream record that won.",
+    "_op": "What the last change was: insert, modify, remove, expire or snapshot.",
+    "_version": _STAGED_COLUMNS["_version"],
+    "_seq": "Sequence number of the stream record, padded; orders changes of the same version.",
+    "_changed_at": _STAGED_COLUMNS["_changed_at"],
+    "_ttl": "The item's time to live in seconds since 1970, if it has one.",
+    "_contract": "Version of the contract that the change was written under.",
+    "_extra": "Attributes that the contract does not know or that have another type, as DynamoDB JSON.",
+    "_deleted": "Whether the item was removed: the row is a tombstone.",
+    "_expired": _STAGED_COLUMNS["_expired"],
+    "_batch": _STAGED_COLUMNS["_batch"],
+}
+_CHANGE_COLUMNS: Mapping[str, str] = {
+    "_event_id": "Identity of the stream record.",
+    "_op": "What the change was: insert, modify, remove, expire or snapshot.",
+    "_version": "Version of the item after this change.",
+    "_seq": _PUBLISHED_COLUMNS["_seq"],
+    "_changed_at": "When the change was made, in UTC to the second.",
+    "_ttl": _PUBLISHED_COLUMNS["_ttl"],
+    "_contract": _PUBLISHED_COLUMNS["_contract"],
+    "_extra": _PUBLISHED_COLUMNS["_extra"],
+    "_batch": "Commit that appended this change.",
+    "_object": "Landed object that the change came in.",
+}
+
+# Words that Athena or DuckDB reserves and that a field may well be called.
+_RESERVED = frozenset(
+    "all and any as asc between by case cast check column constraint create cross current_date default desc distinct "
+    "do else end except exists false fetch for foreign from full grant group having in initially inner intersect into "
+    "is join lateral left like limit natural not null offset on only or order outer primary qualify references right "
+    "select some table then to true union unique using values when where window with".split()
+)
+
+
+def generate(contracts: Contracts) -> dict[str, str]:
+    """The generated files of the dbt project: path relative to the project's folder -> text."""
+    files = {
+        "_sources.yml": _yaml({"version": 2, "sources": [_source(contracts)]}),
+        "_staging.yml": _yaml({"version": 2, "models": [_staging_properties(c) for c in contracts.values()]}),
+        **{f"{staging_name(c)}.sql": _staging_sql(c) for c in contracts.values()},
+    }
+    return {(FOLDER / name).as_posix(): text for name, text in files.items()}
+
+
+def write(contracts: Contracts, project: Path = PROJECT) -> tuple[Path, ...]:
+    """Writes the generated files below the dbt project's folder, removes staging models of entities that are gone, and
+    returns the paths that changed."""
+    files = {project / name: text for name, text in generate(contracts).items()}
+    stale = [path for path in (project / FOLDER).glob("stg_*.sql") if path not in files and _is_generated(path)]
+    changed = [path for path, text in files.items() if not path.exists() or path.read_text("utf-8") != text]
+    for path in stale:
+        path.unlink()
+    for path in changed:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(files[path], encoding="utf-8")
+    return (*changed, *stale)
+
+
+def staging_name(contract: Contract) -> str:
+    """The name of an entity's staging model."""
+    return f"stg_{contract.name}"
+
+
+def changes_name(contract: Contract) -> str:
+    """The name of the published table that holds all changes of an entity."""
+    return f"{contract.name}_changes"
+
+
+def _is_generated(path: Path) -> bool:
+    return _HEADER in path.read_text("utf-8")
+
+
+def _source(contracts: Contracts) -> dict[str, Any]:
+    tables = [t for c in contracts.values() for t in (_published_table(c), _changes_table(c))]
+    return {
+        "name": SOURCE,
+        "description": "The published tables: audited, one row for each key, and the history of all changes.",
+        "database": "{{ target.database }}",
+        "schema": "{{ 'gavel_' ~ target.name if target.type == 'athena' else 'catalog' }}",
+        "tables": tables,
+    }
+
+
+def _published_table(contract: Contract) -> dict[str, Any]:
+    return {
+        "name": contract.name,
+        "description": contract.description,
+        "config": {"meta": {"owner": contract.owner, "contract": contract.version}},
+        "columns": [*map(_column, contract.fields), *_system_columns(_PUBLISHED_COLUMNS)],
+    }
+
+
+def _changes_table(contract: Contract) -> dict[str, Any]:
+    return {
+        "name": changes_name(contract),
+        "description": f"Every change of {contract.name}, as it was accepted. {contract.description}",
+        "config": {"meta": {"owner": contract.owner, "contract": contract.version}},
+        "columns": [*map(_column, contract.fields), *_system_columns(_CHANGE_COLUMNS)],
+    }
+
+
+def _staging_properties(contract: Contract) -> dict[str, Any]:
+    return {
+        "name": staging_name(contract),
+        "description": f"{contract.description} Removed rows are hidden, expired ones stay.",
+        "config": {"meta": {"owner": contract.owner, "contract": contract.version}},
+        "data_tests": [{"primary_key": {"arguments": {"columns": list(contract.primary_key)}}}],
+        "columns": [*map(_column, contract.fields), *_system_columns(_STAGED_COLUMNS)],
+    }
+
+
+def _column(field: Field) -> dict[str, Any]:
+    description = field.description
+    if field.enum:
+        description += f" One of: {', '.join(field.enum)}."
+    return {
+        "name": field.name,
+        "description": description,
+        **({"quote": True} if field.name in _RESERVED else {}),
+        "config": {"meta": {"type": type_name(field.type), "classification": field.classification}},
+    }
+
+
+def _system_columns(columns: Mapping[str, str]) -> list[dict[str, Any]]:
+    return [{"name": name, "description": description} for name, description in columns.items()]
+
+
+def _staging_sql(contract: Contract) -> str:
+    columns = [_identifier(name) for name in (*contract.field_names, *_STAGED_COLUMNS)]
+    listed = ",\n".join(f"    {column}" for column in columns)
+    return (
+        f"-- {_HEADER}\n"
+        "with source as (\n"
+        f"    select * from {{{{ source('{SOURCE}', '{contract.name}') }}}}\n"
+        ")\n\n"
+        f"select\n{listed}\n"
+        "from source\n"
+        "where not coalesce(_deleted, false)\n"
+    )
+
+
+def _identifier(name: str) -> str:
+    return f'"{name}"' if name in _RESERVED else name
+
+
+def _yaml(document: Mapping[str, Any]) -> str:
+    import yaml
+
+    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110)
+    return f"# {_HEADER}\n{text}"
+
+
+if __name__ == "__main__":
+    for changed in write(load_contracts()):
+        sys.stdout.write(f"{changed.relative_to(PROJECT.parent)}\n")
