@@ -425,5 +425,5 @@ def _check_references(contract: Contract, contracts: Contracts) -> None:
     missing += [f for f in target.primary_key if f not in contract.field_names]
     if missing:
         raise ContractError(
-            f"{contract.name}.yaml: copies: {', '.join(missing)} must be a field of both {contract.name} and {copies.to}"
+            f"{contract.name}.yaml: copies: {', '.join(missing)} must be in both {contract.name} and {copies.to}"
         )

@@ -1,0 +1,67 @@
+"""Columns of the Glue catalog, as the `Columns` of a Glue `TableInput`: plain dictionaries, no AWS call."""
+
+from __future__ import annotations
+
+from contracts.change import CHANGE_COLUMNS
+from contracts.model import Contract
+from contracts.types import (
+    BooleanType,
+    DateType,
+    DecimalType,
+    FieldType,
+    IntegerType,
+    ListType,
+    MapType,
+    StringType,
+    StructType,
+    TimestampType,
+)
+
+MAX_COMMENT = 255  # characters, a limit of Glue
+
+CHANGE_COMMENTS = {
+    "_event_id": "Identity of the stream record.",
+    "_op": "What happened: insert, modify, remove, expire (TTL) or snapshot (export).",
+    "_version": "Version of the item after this change (hybrid logical clock, microseconds).",
+    "_seq": "Sequence number of the stream, padded to 40 digits; decides within one version.",
+    "_changed_at": "When the change was made, UTC, to the second.",
+    "_ttl": "When the operational item may expire, seconds since 1970 UTC.",
+    "_contract": "Version of the contract that the item was written under.",
+    "_extra": "Attributes that the contract does not know, or has with another type, as DynamoDB JSON.",
+}
+
+
+def landing_columns(contract: Contract) -> list[dict[str, str]]:
+    """Columns of the landing table: every field and change column, all text, so that nothing can be rounded."""
+    fields = [{"Name": f.name, "Type": "string", "Comment": f.description[:MAX_COMMENT]} for f in contract.fields]
+    return fields + [{"Name": c, "Type": "string", "Comment": CHANGE_COMMENTS[c]} for c in CHANGE_COLUMNS]
+
+
+def table_columns(contract: Contract) -> list[dict[str, str]]:
+    """The entity's own columns, typed, as the compacted table has them."""
+    return [
+        {"Name": f.name, "Type": glue_type(f.type), "Comment": f.description[:MAX_COMMENT]} for f in contract.fields
+    ]
+
+
+def glue_type(type_: FieldType) -> str:
+    """The type as Glue and Athena write it, for example `array<struct<kind:string,amount:decimal(14,2)>>`."""
+    match type_:
+        case StringType():
+            return "string"
+        case IntegerType():
+            return "bigint"
+        case DecimalType(precision, scale):
+            return f"decimal({precision},{scale})"
+        case BooleanType():
+            return "boolean"
+        case TimestampType():
+            return "timestamp"
+        case DateType():
+            return "date"
+        case ListType(element=element):
+            return f"array<{glue_type(element)}>"
+        case MapType(value=value):
+            return f"map<string,{glue_type(value)}>"
+        case StructType(fields):
+            return "struct<" + ",".join(f"{f.name}:{glue_type(f.type)}" for f in fields) + ">"

@@ -1,0 +1,107 @@
+"""JSON Schema (2020-12) of what the API and the queue accept for an entity."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from contracts.model import Contract
+from contracts.types import (
+    BooleanType,
+    DateType,
+    DecimalType,
+    Field,
+    FieldType,
+    IntegerType,
+    ListType,
+    MapType,
+    StringType,
+    StructType,
+    TimestampType,
+)
+from contracts.validation import MAX_INTEGER
+
+
+def json_schema(contract: Contract, *, partial: bool = False) -> dict[str, Any]:
+    """The schema of a whole payload, or (`partial`) of one that carries only some fields.
+
+    Decimals may be JSON numbers or, to be safe from readers that know only floats, text. Fields that are not required
+    may be null.
+    """
+    schema: dict[str, Any] = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:gavel:{contract.name}:{contract.version}{':partial' if partial else ''}",
+        "title": contract.name,
+        "description": contract.description,
+        "type": "object",
+        "properties": {f.name: _property(f) for f in contract.fields},
+        "additionalProperties": False,
+    }
+    if not partial:
+        schema["required"] = [f.name for f in contract.fields if f.required]
+    return schema
+
+
+def _property(field: Field) -> dict[str, Any]:
+    schema = _type(field.type)
+    rules: dict[str, Any] = {}
+    if field.description:
+        rules["description"] = field.description
+    if field.enum:
+        rules["enum"] = [*field.enum, *([] if field.required else [None])]
+    if field.max_length is not None:
+        rules["maxLength"] = field.max_length
+    if field.required and isinstance(field.type, StringType):
+        rules["minLength"] = 1
+    if field.pattern is not None:
+        rules["pattern"] = field.pattern
+    if field.minimum is not None:
+        rules["minimum"] = _number(field.minimum)
+    if field.maximum is not None:
+        rules["maximum"] = _number(field.maximum)
+    schema = schema | rules
+    if not field.required:
+        kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+        schema["type"] = [*kinds, "null"]
+    return schema
+
+
+def _number(bound: Any) -> int | float:
+    return int(bound) if bound == bound.to_integral_value() else float(bound)
+
+
+def _type(type_: FieldType) -> dict[str, Any]:
+    match type_:
+        case StringType():
+            return {"type": "string"}
+        case IntegerType():
+            return {"type": "integer", "minimum": -MAX_INTEGER, "maximum": MAX_INTEGER}
+        case DecimalType(precision, scale):
+            whole = precision - scale
+            fraction = rf"(\.[0-9]{{0,{scale}}}0*)?" if scale else r"(\.0*)?"
+            return {
+                "type": ["string", "number"],
+                "pattern": rf"^-?0*[0-9]{{0,{whole}}}{fraction}([eE][+-]?[0-9]{{1,3}})?$",
+                "exclusiveMinimum": -(10**whole),
+                "exclusiveMaximum": 10**whole,
+            }
+        case BooleanType():
+            return {"type": "boolean"}
+        case TimestampType():
+            return {
+                "type": "string",
+                "format": "date-time",
+                "pattern": r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?(Z|[+-]\d{2}:\d{2})$",
+            }
+        case DateType():
+            return {"type": "string", "format": "date", "pattern": r"^\d{4}-\d{2}-\d{2}$"}
+        case ListType(element=element):
+            return {"type": "array", "items": _type(element)}
+        case MapType(value=value):
+            return {"type": "object", "additionalProperties": _type(value)}
+        case StructType(fields):
+            return {
+                "type": "object",
+                "properties": {f.name: _property(f) for f in fields},
+                "required": [f.name for f in fields if f.required],
+                "additionalProperties": False,
+            }
