@@ -24,8 +24,8 @@ from contracts.validation import MAX_INTEGER
 def json_schema(contract: Contract, *, partial: bool = False) -> dict[str, Any]:
     """The schema of a whole payload, or (`partial`) of one that carries only some fields.
 
-    Decimals may be JSON numbers or, to be safe from readers that know only floats, text. Fields that are not required
-    may be null.
+    Decimals may be JSON numbers or, to be safe from readers that know only floats, text; bounds of decimals in text
+    cannot be said in JSON Schema and are checked by `contracts.validation` alone. Fields not required may be null.
     """
     schema: dict[str, Any] = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -77,10 +77,10 @@ def _type(type_: FieldType) -> dict[str, Any]:
             return {"type": "integer", "minimum": -MAX_INTEGER, "maximum": MAX_INTEGER}
         case DecimalType(precision, scale):
             whole = precision - scale
-            fraction = rf"(\.[0-9]{{0,{scale}}}0*)?" if scale else r"(\.0*)?"
+            fraction = rf"(\.[0-9]{{1,{scale}}}0*)?" if scale else r"(\.0+)?"
             return {
                 "type": ["string", "number"],
-                "pattern": rf"^-?0*[0-9]{{0,{whole}}}{fraction}([eE][+-]?[0-9]{{1,3}})?$",
+                "pattern": rf"^-?(?=[0-9])0*[0-9]{{0,{whole}}}{fraction}([eE][+-]?[0-9]{{1,3}})?$",
                 "exclusiveMinimum": -(10**whole),
                 "exclusiveMaximum": 10**whole,
             }

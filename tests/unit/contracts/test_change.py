@@ -1,0 +1,127 @@
+"""From stream record to change: operation, version and order by the rules, values exactly as DynamoDB had them."""
+
+import json
+
+import pytest
+
+from contracts import load_contracts
+from contracts.change import CHANGE_COLUMNS, UnmappableRecord, change_from_record
+
+CONTRACTS = load_contracts()
+
+
+def image(**attributes) -> dict:
+    return {
+        "pk": {"S": "ORDER#o-1"},
+        "sk": {"S": "ORDER"},
+        "entity": {"S": "orders"},
+        "_contract": {"S": "1.0.0"},
+        "order_id": {"S": "o-1"},
+        "buyer_pk": {"S": "BUYER#c-1"},
+        **attributes,
+    }
+
+
+def record(name: str = "MODIFY", new: dict | None = None, old: dict | None = None, **more) -> dict:
+    body: dict = {"ApproximateCreationDateTime": 1790000000, "SequenceNumber": "111100000000000000000000001"}
+    if new is not None:
+        body["NewImage"] = new
+    if old is not None:
+        body["OldImage"] = old
+    return {"eventID": "e1", "eventName": name, "dynamodb": body, **more}
+
+
+def row(rec: dict) -> dict:
+    mapped = change_from_record(rec, CONTRACTS)
+    assert mapped is not None
+    entity, values = mapped
+    assert entity == "orders"
+    assert set(values) == {*CONTRACTS["orders"].field_names, *CHANGE_COLUMNS}
+    return values
+
+
+TTL = {"userIdentity": {"type": "Service", "principalId": "dynamodb.amazonaws.com"}}
+DELETED = {"_deleted": {"BOOL": True}}
+VERSION = {"_version": {"N": "500"}}
+
+
+@pytest.mark.parametrize(
+    ("rec", "operation", "version"),
+    [
+        (record("INSERT", new=image(**VERSION)), "insert", "500"),
+        (record("MODIFY", new=image(**VERSION), old=image()), "modify", "500"),
+        (record("MODIFY", new=image(**VERSION, **DELETED), old=image()), "remove", "500"),
+        (record("INSERT", new=image(**VERSION, **DELETED)), "remove", "500"),
+        (record("REMOVE", old=image(**VERSION, **DELETED)), "remove", "500"),
+        (record("REMOVE", old=image(**VERSION, **DELETED), **TTL), "remove", "500"),
+        (record("REMOVE", old=image(**VERSION), **TTL), "expire", "501"),
+        (record("REMOVE", old=image(**VERSION)), "remove", "501"),
+        (record("INSERT", new=image()), "insert", "1790000000000000"),
+        (record("REMOVE", old=image()), "remove", "1790000000000001"),
+    ],
+)
+def test_operation_and_version_follow_the_rules(rec, operation, version):
+    values = row(rec)
+    assert (values["_op"], values["_version"]) == (operation, version)
+    assert values["_seq"] == "111100000000000000000000001".rjust(40, "0")
+    assert values["_changed_at"] == "2026-09-21T14:13:20Z"
+
+
+def test_values_land_exactly_as_dynamodb_had_them():
+    exact = "12345678901234567890123456789012345678"
+    values = row(
+        record(
+            new=image(
+                hammer_price={"N": exact},
+                fees={"L": [{"M": {"kind": {"S": "é"}, "payer": {"S": "buyer"}, "amount": {"N": "1.10"}}}]},
+                ttl={"N": "1800000000"},
+                quote_number={"NULL": True},
+            )
+        )
+    )
+    assert values["hammer_price"] == exact
+    assert json.loads(values["fees"]) == [{"kind": "é", "payer": "buyer", "amount": "1.10"}]
+    assert values["_ttl"] == "1800000000"
+    assert values["quote_number"] is None
+    assert values["_extra"] is None
+
+
+def test_drift_is_kept_in_extra_never_dropped():
+    odd = {
+        "colour": {"S": "red"},
+        "hammer_price": {"S": "12"},
+        "fees": {"L": [{"M": {"amount": {"S": "1"}}}]},
+        "raw": {"B": b"\x01"},
+        "codes": {"SS": ["b", "a"]},
+    }
+    values = row(record(new=image(**odd)))
+    assert values["hammer_price"] is None
+    assert values["fees"] is None
+    extra = json.loads(values["_extra"])
+    assert set(extra) == set(odd)
+    assert extra["hammer_price"] == {"S": "12"}
+    assert extra["raw"] == {"B": "AQ=="}
+
+
+def test_a_pointer_is_no_change():
+    assert change_from_record(record(new={"entity": {"S": "_pointer"}}), CONTRACTS) is None
+
+
+@pytest.mark.parametrize(
+    ("rec", "reason"),
+    [
+        ({}, "expected a DynamoDB stream record"),
+        (record("MODIFY"), "expected an image"),
+        (record("REMOVE", new=image()), "expected an image"),
+        (record("UPSERT", new=image()), "expected a DynamoDB stream record"),
+        (record(new={"pk": {"S": "x"}}), "attribute `entity`"),
+        (record(new={"entity": {"S": "goods"}}), "no contract of origin stream for entity 'goods'"),
+        (record(new={"entity": {"S": "countries"}}), "no contract of origin stream"),
+        (record(new=image(_version={"N": "1.5"})), "expected an integer as _version"),
+        (record(new=image(_version={"N": "-1"})), r"expected a _version of 0"),
+        ({**record(new=image()), "dynamodb": {**record(new=image())["dynamodb"], "SequenceNumber": "x"}}, "digits"),
+    ],
+)
+def test_what_cannot_be_mapped_says_why(rec, reason):
+    with pytest.raises(UnmappableRecord, match=reason):
+        change_from_record(rec, CONTRACTS)

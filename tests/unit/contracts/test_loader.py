@@ -1,0 +1,112 @@
+"""Loading contracts: what is accepted, and that what is refused is refused with file, place, expected and found."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from contracts import ContractError, load_contracts, parse_contract
+from contracts.compact import dump_compact, load_compact
+from contracts.loader import ENTITIES
+
+DOCUMENT = yaml.safe_load((ENTITIES / "orders.yaml").read_text())
+
+
+def property_of(document: dict, name: str) -> dict:
+    return next(p for p in document["schema"][0]["properties"] if p["name"] == name)
+
+
+def custom_of(element: dict, name: str) -> dict:
+    return next(p for p in element["customProperties"] if p["property"] == name)
+
+
+def test_every_entity_of_the_product_loads():
+    contracts = load_contracts()
+    assert len(contracts) == 13
+    assert {c.name for c in contracts.of_origin("files")} == {"countries"}
+    assert contracts["orders"].immutable == {"order_id", "placed_at"}
+    assert contracts["payments"].needs_pointer
+    assert not contracts["order_lines"].needs_pointer
+    assert contracts["customers"].personal == ("name", "email", "phone")
+
+
+def test_every_field_is_described_and_has_its_own_id():
+    for contract in load_contracts().values():
+        assert contract.description, contract.name
+        assert contract.owner, contract.name
+        for field in contract.fields:
+            assert field.description, f"{contract.name}.{field.name}"
+
+
+def test_the_compact_form_that_lambdas_carry_holds_everything():
+    contracts = load_contracts()
+    restored = load_compact(dump_compact(contracts))
+    assert dict(restored) == dict(contracts)
+    assert dump_compact(restored) == dump_compact(contracts)
+
+
+def test_a_compact_document_of_another_format_is_refused():
+    with pytest.raises(ContractError, match="expected format 1, found 0; build the bundle again"):
+        load_compact(b'{"format":0,"contracts":[]}')
+
+
+def broken(change) -> dict:
+    document = copy.deepcopy(DOCUMENT)
+    change(document)
+    return document
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.pop("version"), r"orders.yaml: at data: must contain .*version"),
+        (lambda d: d.update(kind="Table"), r"orders.yaml: at kind: .*DataContract"),
+        (lambda d: d.update(version="1"), r"expected `version` like 1.0.0, found '1'"),
+        (lambda d: d["schema"].clear(), r"expected exactly one table"),
+        (lambda d: property_of(d, "hammer_price").update(physicalType="float"), r"hammer_price: .*never float"),
+        (lambda d: property_of(d, "hammer_price").update(physicalType="decimal(39,2)"), r"precision <= 38"),
+        (lambda d: property_of(d, "buyer_id")["customProperties"].clear(), r"buyer_id: expected .*fieldId"),
+        (lambda d: custom_of(property_of(d, "buyer_id"), "fieldId").update(value=1), r"fieldId \[1\] is used more"),
+        (lambda d: property_of(d, "order_id").update(required=False), r"order_id: a field of the primary key"),
+        (lambda d: property_of(d, "order_id").update(primaryKey=False), r"no field has primaryKey"),
+        (lambda d: property_of(d, "placed_at").update(required=False), r"placed_at: the partition's field"),
+        (lambda d: property_of(d, "status").update(classification="secret"), r"status: expected classification"),
+        (lambda d: property_of(d, "status").update(name="Status!"), r"lower-case identifier"),
+        (lambda d: d["slaProperties"].clear(), r"slaProperties: expected a property retention"),
+        (lambda d: custom_of(d["schema"][0], "dynamodb").update(value={"pk": "X"}), r"dynamodb: expected pk, sk"),
+        (
+            lambda d: custom_of(d["schema"][0], "dynamodb")["value"].update(pk="ORDER#{ordr_id}"),
+            r"dynamodb names ordr_id, which is no field of orders",
+        ),
+        (lambda d: custom_of(d["schema"][0], "origin").update(value="kafka"), r"expected stream or files"),
+        (lambda d: custom_of(d["schema"][0], "origin").update(value="files"), r"origin files needs .*ordering"),
+        (lambda d: d["schema"][0]["customProperties"].append({"property": "sorted", "value": 1}), r"has sorted"),
+    ],
+)
+def test_a_contract_that_cannot_be_used_is_refused_with_the_place(change, message):
+    with pytest.raises(ContractError, match=message):
+        parse_contract(broken(change), where="orders.yaml")
+
+
+def test_the_file_names_the_entity(tmp_path: Path):
+    (tmp_path / "sales.yaml").write_text((ENTITIES / "countries.yaml").read_text())
+    with pytest.raises(ContractError, match=r"sales.yaml: expected name: sales .*found countries"):
+        load_contracts(tmp_path)
+
+
+def test_a_relationship_must_lead_somewhere(tmp_path: Path):
+    (tmp_path / "orders.yaml").write_text((ENTITIES / "orders.yaml").read_text())
+    with pytest.raises(ContractError, match=r"orders.yaml: buyer_id: relationship to customers.customer_id"):
+        load_contracts(tmp_path)
+
+
+def test_a_folder_without_contracts_is_refused(tmp_path: Path):
+    with pytest.raises(ContractError, match="found none"):
+        load_contracts(tmp_path)
+
+
+def test_broken_yaml_is_named(tmp_path: Path):
+    (tmp_path / "orders.yaml").write_text("name: [")
+    with pytest.raises(ContractError, match=r"orders.yaml: not valid YAML"):
+        load_contracts(tmp_path)
