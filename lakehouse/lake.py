@@ -5,16 +5,34 @@ Holds addresses and connections only: what is done with them belongs to the othe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from contracts import Contract
+    from lakehouse.entries import Entries
+    from lakehouse.iceberg import LakeFiles
+    from lakehouse.store import Store
+
+CHANGES = "_changes"
+"""What a table of changes adds to the entity's name."""
+
+
+def utc_now() -> datetime:
+    """The present moment; only for watermarks and bookkeeping, never to order changes."""
+    return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
 class Lake:
     """One environment's lake: the bucket, the Glue databases, and how to reach them.
 
-    `endpoint` is set for an emulator only. `local_root` swaps S3 and Glue for a folder (tests, experiments): the same
-    keys below `local_root/<bucket>`, the same entries as JSON files.
+    `endpoint` is set for an emulator only. `local_root` swaps S3 and Glue for a folder (tests, experiments): the
+    same keys below `local_root/<bucket>`, the same entries as JSON files. `scratch` holds a batch's temporary files.
     """
 
     bucket: str
@@ -26,6 +44,8 @@ class Lake:
     local_root: Path | None = None
     memory_limit: str = "1GB"
     threads: int = 2
+    scratch: Path | None = None
+    now: Callable[[], datetime] = field(default=utc_now, repr=False, compare=False)
 
     @classmethod
     def of_environment(cls, environment: str, bucket: str, region: str, endpoint: str | None = None) -> Lake:
@@ -38,3 +58,61 @@ class Lake:
             region=region,
             endpoint=endpoint,
         )
+
+    @cached_property
+    def session(self) -> Any:
+        """The boto3 session: credentials by boto3's own chain, or placeholders for an emulator without any."""
+        import boto3
+
+        session = boto3.Session(region_name=self.region)
+        if session.get_credentials() is None and self.endpoint:
+            session = boto3.Session(
+                region_name=self.region,
+                aws_access_key_id="test",
+                aws_secret_access_key="test",  # noqa: S106 (an emulator's placeholder)
+            )
+        return session
+
+    def client(self, service: str) -> Any:
+        """A new boto3 client of the service."""
+        from botocore.config import Config
+
+        config = Config(
+            retries={"mode": "standard", "max_attempts": 5},
+            max_pool_connections=16,
+            s3={"addressing_style": "path"} if self.endpoint else {},
+        )
+        return self.session.client(service, endpoint_url=self.endpoint, config=config)
+
+    @cached_property
+    def store(self) -> Store:
+        """The data bucket."""
+        from lakehouse.store import LocalStore, S3Store
+
+        if self.local_root is not None:
+            return LocalStore(self.local_root / self.bucket)
+        return S3Store(self.client("s3"), self.bucket)
+
+    @cached_property
+    def entries(self) -> Entries:
+        """The catalog entries: AWS Glue, or JSON files below `local_root`."""
+        from lakehouse.entries import GlueEntries, LocalEntries
+
+        if self.local_root is not None:
+            return LocalEntries(self.local_root / "catalog")
+        return GlueEntries(self.client("glue"))
+
+    @cached_property
+    def files(self) -> LakeFiles:
+        """The file layer that Iceberg metadata is read and written through."""
+        from lakehouse.iceberg import LakeFiles
+
+        return LakeFiles(self)
+
+    def landing_prefix(self, contract: Contract) -> str:
+        """Where the entity's objects arrive: `landing/<entity>/`, or `dropbox/<entity>/` for origin `files`."""
+        return f"{'dropbox' if contract.origin == 'files' else 'landing'}/{contract.name}/"
+
+    def table_location(self, table: str) -> str:
+        """The root of an Iceberg table's files."""
+        return self.store.uri(f"warehouse/{table}")

@@ -1,0 +1,213 @@
+"""The data bucket as a few plain operations on keys, on S3 or in a folder; every write of the lake goes through here.
+
+Nothing here knows what an object means.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object as a listing shows it."""
+
+    key: str
+    etag: str
+    size: int
+    modified: datetime
+
+
+class ObjectMissing(Exception):
+    """There is no object under the key; the message names its address."""
+
+
+class ObjectChanged(Exception):
+    """The object was written again since it was listed; list again and take it in with its new ETag."""
+
+
+class Store(Protocol):
+    """What the lake asks of a bucket."""
+
+    def uri(self, key: str) -> str:
+        """The address of a key as engines read it (`s3://bucket/key`, or a path)."""
+
+    def key(self, uri: str) -> str:
+        """The key of an address of this bucket; raises `ValueError` for any other address."""
+
+    def list(self, prefix: str, start_after: str = "") -> Iterator[StoredObject]:
+        """The objects below the prefix, by key, from just behind `start_after`."""
+
+    def read(self, key: str) -> bytes:
+        """An object's bytes; raises `ObjectMissing`."""
+
+    def download(self, key: str, path: Path, etag: str) -> None:
+        """Copy exactly the listed version to a file; raises `ObjectMissing` or `ObjectChanged`."""
+
+    def write(self, key: str, content: bytes) -> None:
+        """Put an object."""
+
+    def upload(self, path: Path, key: str) -> None:
+        """Put a file's content as an object."""
+
+    def copy(self, source: str, target: str) -> None:
+        """Copy an object within the bucket; raises `ObjectMissing`."""
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Delete objects; keys without an object are fine."""
+
+    def size(self, key: str) -> int | None:
+        """An object's size in bytes, or None if there is none."""
+
+
+class S3Store:
+    """A bucket on S3 or an emulator of it."""
+
+    def __init__(self, client: Any, bucket: str) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._root = f"s3://{bucket}/"
+
+    def uri(self, key: str) -> str:
+        return self._root + key
+
+    def key(self, uri: str) -> str:
+        if not uri.startswith(self._root):
+            raise ValueError(f"expected an address below {self._root}, found {uri}")
+        return uri[len(self._root) :]
+
+    def list(self, prefix: str, start_after: str = "") -> Iterator[StoredObject]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=prefix, **({"StartAfter": start_after} if start_after else {})
+        )
+        for page in pages:
+            for item in page.get("Contents", ()):
+                modified = item["LastModified"].astimezone(UTC)
+                yield StoredObject(item["Key"], item["ETag"].strip('"'), item["Size"], modified)
+
+    def read(self, key: str) -> bytes:
+        return self._get(key).read()  # type: ignore[no-any-return]
+
+    def _get(self, key: str, **conditions: str) -> Any:
+        from botocore.exceptions import ClientError
+
+        try:
+            return self._client.get_object(Bucket=self._bucket, Key=key, **conditions)["Body"]
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code in ("NoSuchKey", "404"):
+                raise ObjectMissing(self.uri(key)) from error
+            if code in ("PreconditionFailed", "412"):
+                raise ObjectChanged(self.uri(key)) from error
+            raise
+
+    def download(self, key: str, path: Path, etag: str) -> None:
+        body = self._get(key, IfMatch=f'"{etag}"')
+        with path.open("wb") as target:
+            shutil.copyfileobj(body, target, 1 << 20)
+
+    def write(self, key: str, content: bytes) -> None:
+        self._client.put_object(Bucket=self._bucket, Key=key, Body=content)
+
+    def upload(self, path: Path, key: str) -> None:
+        if path.stat().st_size < 32 << 20:
+            self.write(key, path.read_bytes())
+        else:
+            self._client.upload_file(str(path), self._bucket, key)
+
+    def copy(self, source: str, target: str) -> None:
+        from botocore.exceptions import ClientError
+
+        try:
+            self._client.copy_object(
+                Bucket=self._bucket, Key=target, CopySource={"Bucket": self._bucket, "Key": source}
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
+                raise ObjectMissing(self.uri(source)) from error
+            raise
+
+    def delete(self, keys: Iterable[str]) -> None:
+        waiting = sorted(set(keys))
+        for start in range(0, len(waiting), 1000):
+            batch = [{"Key": key} for key in waiting[start : start + 1000]]
+            answer = self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": batch, "Quiet": True})
+            if errors := answer.get("Errors"):
+                raise OSError(f"could not delete {len(errors)} objects of {self._root}, the first: {errors[0]}")
+
+    def size(self, key: str) -> int | None:
+        from botocore.exceptions import ClientError
+
+        try:
+            return int(self._client.head_object(Bucket=self._bucket, Key=key)["ContentLength"])
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("NoSuchKey", "404", "NotFound"):
+                return None
+            raise
+
+
+class LocalStore:
+    """The same in a folder: for tests and experiments in one process."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.absolute()
+        self._root.mkdir(parents=True, exist_ok=True)
+
+    def uri(self, key: str) -> str:
+        return f"{self._root}/{key}"
+
+    def key(self, uri: str) -> str:
+        if not uri.startswith(f"{self._root}/"):
+            raise ValueError(f"expected an address below {self._root}, found {uri}")
+        return uri[len(str(self._root)) + 1 :]
+
+    def list(self, prefix: str, start_after: str = "") -> Iterator[StoredObject]:
+        folder = self._root / prefix.rpartition("/")[0]
+        paths = sorted((self.key(str(p)), p) for p in folder.rglob("*") if p.is_file()) if folder.is_dir() else []
+        for key, path in paths:
+            if key.startswith(prefix) and key > start_after:
+                yield self._stored(key, path)
+
+    def _stored(self, key: str, path: Path) -> StoredObject:
+        status = path.stat()
+        modified = datetime.fromtimestamp(status.st_mtime, UTC)
+        return StoredObject(key, hashlib.sha256(path.read_bytes()).hexdigest()[:32], status.st_size, modified)
+
+    def read(self, key: str) -> bytes:
+        try:
+            return (self._root / key).read_bytes()
+        except FileNotFoundError:
+            raise ObjectMissing(self.uri(key)) from None
+
+    def download(self, key: str, path: Path, etag: str) -> None:
+        content = self.read(key)
+        if hashlib.sha256(content).hexdigest()[:32] != etag:
+            raise ObjectChanged(self.uri(key))
+        path.write_bytes(content)
+
+    def write(self, key: str, content: bytes) -> None:
+        path = self._root / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_name(f".{path.name}.new")
+        new.write_bytes(content)
+        new.rename(path)
+
+    def upload(self, path: Path, key: str) -> None:
+        self.write(key, path.read_bytes())
+
+    def copy(self, source: str, target: str) -> None:
+        self.write(target, self.read(source))
+
+    def delete(self, keys: Iterable[str]) -> None:
+        for key in set(keys):
+            (self._root / key).unlink(missing_ok=True)
+
+    def size(self, key: str) -> int | None:
+        path = self._root / key
+        return path.stat().st_size if path.is_file() else None
