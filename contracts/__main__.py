@@ -1,4 +1,4 @@
-"""`python -m contracts check [--against REVISION]`: are the contracts usable, and may they follow those of a revision?"""
+"""`python -m contracts check [--against REVISION]`: are the contracts usable, and may they follow earlier ones?"""
 
 from __future__ import annotations
 
@@ -28,8 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.against:
             with tempfile.TemporaryDirectory() as folder:
                 extract_revision(options.against, options.folder, Path(folder))
-                if any(Path(folder).glob("*.yaml")):
-                    check_all_compatible(load_contracts(Path(folder)), contracts)
+                check_all_compatible(load_contracts(Path(folder)), contracts)
     except ContractError as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -38,9 +37,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def extract_revision(revision: str, folder: Path, target: Path) -> None:
-    """Write the contract files of a git revision into `target`; raises `ContractError` when git has no such revision."""
+    """Write the contract files of a git revision into `target`; raises `ContractError` when git has none there."""
     try:
-        names = _git(folder, "ls-tree", "--name-only", f"{revision}:./").splitlines()
+        prefix = _git(folder, "rev-parse", "--show-prefix").strip()
+        names = _git(folder, "ls-tree", "--full-tree", "--name-only", f"{revision}:{prefix}").splitlines()
         for name in names:
             if name.endswith(".yaml"):
                 (target / name).write_text(_git(folder, "show", f"{revision}:./{name}"), encoding="utf-8")
