@@ -57,19 +57,89 @@ _CHANGE_COLUMNS: Mapping[str, str] = {
 
 # Words that Athena or DuckDB reserves and that a field may well be called.
 _RESERVED = frozenset(
-    "all and any as asc between by case cast check column constraint create cross current_date default desc distinct "
-    "do else end except exists false fetch for foreign from full grant group having in initially inner intersect into "
-    "is join lateral left like limit natural not null offset on only or order outer primary qualify references right "
-    "select some table then to true union unique using values when where window with".split()
+    [
+        "all",
+        "and",
+        "any",
+        "as",
+        "asc",
+        "between",
+        "by",
+        "case",
+        "cast",
+        "check",
+        "column",
+        "constraint",
+        "create",
+        "cross",
+        "current_date",
+        "default",
+        "desc",
+        "distinct",
+        "do",
+        "else",
+        "end",
+        "except",
+        "exists",
+        "false",
+        "fetch",
+        "for",
+        "foreign",
+        "from",
+        "full",
+        "grant",
+        "group",
+        "having",
+        "in",
+        "initially",
+        "inner",
+        "intersect",
+        "into",
+        "is",
+        "join",
+        "lateral",
+        "left",
+        "like",
+        "limit",
+        "natural",
+        "not",
+        "null",
+        "offset",
+        "on",
+        "only",
+        "or",
+        "order",
+        "outer",
+        "primary",
+        "qualify",
+        "references",
+        "right",
+        "select",
+        "some",
+        "table",
+        "then",
+        "to",
+        "true",
+        "union",
+        "unique",
+        "using",
+        "values",
+        "when",
+        "where",
+        "window",
+        "with",
+    ]
 )
 
 
 def generate(contracts: Contracts) -> dict[str, str]:
     """The generated files of the dbt project: path relative to the project's folder -> text."""
+    models = [*map(_staging_properties, contracts.values()), _watermarks_properties()]
     files = {
         "_sources.yml": _yaml({"version": 2, "sources": [_source(contracts)]}),
-        "_staging.yml": _yaml({"version": 2, "models": [_staging_properties(c) for c in contracts.values()]}),
+        "_staging.yml": _yaml({"version": 2, "models": models}),
         **{f"{staging_name(c)}.sql": _staging_sql(c) for c in contracts.values()},
+        "stg_watermarks.sql": _watermarks_sql(contracts),
     }
     return {(FOLDER / name).as_posix(): text for name, text in files.items()}
 
@@ -169,6 +239,25 @@ def _staging_sql(contract: Contract) -> str:
         "from source\n"
         "where not coalesce(_deleted, false)\n"
     )
+
+
+def _watermarks_properties() -> dict[str, Any]:
+    columns = {
+        "entity": "Entity whose published table it is.",
+        "batch": "Commit that the table is at.",
+        "watermark": "Moment (UTC) up to which all that arrived is in the table, in quarantine or held.",
+    }
+    return {
+        "name": "stg_watermarks",
+        "description": "How far each published table is: one row for each entity that was ever published.",
+        "data_tests": [{"primary_key": {"arguments": {"columns": ["entity"]}}}],
+        "columns": _system_columns(columns),
+    }
+
+
+def _watermarks_sql(contracts: Contracts) -> str:
+    tables = ",\n".join(f"    '{name}': source('{SOURCE}', '{name}')" for name in contracts)
+    return f"-- {_HEADER}\n{{{{ published_watermarks({{\n{tables}\n}}) }}}}\n"
 
 
 def _identifier(name: str) -> str:

@@ -1,0 +1,64 @@
+{#
+    What DuckDB and Athena write differently. Models call these macros and hold no text of one engine only.
+#}
+
+{# A join to the records of a list column: one row for each record, its fields as columns of `alias`.
+   `fields` names all fields of the record, in the order of the contract. Rows with an empty list drop out. #}
+{% macro unnest_records(column, alias, fields) -%}
+    {{ adapter.dispatch('unnest_records', 'gavel')(column, alias, fields) }}
+{%- endmacro %}
+
+{% macro duckdb__unnest_records(column, alias, fields) -%}
+    cross join lateral (
+        select {% for field in fields %}record.{{ field }}{{ ', ' if not loop.last }}{% endfor %}
+        from (select unnest({{ column }}) as record) as records
+    ) as {{ alias }}
+{%- endmacro %}
+
+{% macro athena__unnest_records(column, alias, fields) -%}
+    cross join unnest({{ column }}) as {{ alias }} ({{ fields | join(', ') }})
+{%- endmacro %}
+
+
+{# Day of the week, 1 for Monday to 7 for Sunday. #}
+{% macro iso_day_of_week(date) -%}
+    {{ adapter.dispatch('iso_day_of_week', 'gavel')(date) }}
+{%- endmacro %}
+
+{% macro duckdb__iso_day_of_week(date) -%}
+    cast(isodow({{ date }}) as integer)
+{%- endmacro %}
+
+{% macro athena__iso_day_of_week(date) -%}
+    cast(day_of_week({{ date }}) as integer)
+{%- endmacro %}
+
+
+{# One row for each published table: entity, batch, watermark. `tables` maps entity names to source relations.
+   Locally the build pinned them; on Athena the newest snapshot of each table carries them in its summary. #}
+{% macro published_watermarks(tables) -%}
+    {{ adapter.dispatch('published_watermarks', 'gavel')(tables) }}
+{%- endmacro %}
+
+{% macro duckdb__published_watermarks(tables) -%}
+    {%- set relation = (tables.values() | list)[0] -%}
+    select
+        entity,
+        batch,
+        watermark
+    from {{ relation.database }}.{{ relation.schema }}._pinned
+{%- endmacro %}
+
+{% macro athena__published_watermarks(tables) -%}
+    {%- for entity, relation in tables.items() %}
+    select
+        '{{ entity }}' as entity,
+        cast(max_by(element_at(summary, 'gavel.batch'), committed_at) as bigint) as batch,
+        cast(
+            from_iso8601_timestamp(max_by(element_at(summary, 'gavel.watermark'), committed_at)) at time zone 'UTC'
+            as timestamp(6)
+        ) as watermark
+    from "{{ relation.schema }}"."{{ relation.identifier }}$snapshots"
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}

@@ -1,0 +1,87 @@
+{#
+    History of an entity: one row for each state that an item was in, from all changes ever published.
+
+    Order. Changes of one key are ordered by (_version, _seq), never by arrival or clock, so late and repeated changes
+    fall into place. A state begins no later than any state after it: `valid_from` is the earliest time among the change
+    and those that follow. States that last no measurable time (changes within one second) keep their row, with
+    valid_from = valid_to.
+
+    What says nothing new is left out: the same change delivered again, an export's copy of a version that the stream
+    told, and the physical removal of an item that was already removed. A removed item keeps an open row with
+    `is_removed`, so that every key that was ever seen has exactly one open row.
+
+    An increment computes every key that has new changes anew, from all its changes. All rows of a key carry the same
+    `_batch`; rows that a late change made obsolete keep their old one, and `delete_outdated_history` takes them out.
+#}
+
+{% macro history_of(table, key, surrogate, attributes) -%}
+with
+
+{{ changed_keys(key, {table: '_batch'}) }}
+
+changes as (
+    select
+        *,
+        max(_batch) over (partition by {{ key }}) as key_batch,
+        row_number() over (partition by {{ key }}, _version, _seq order by _batch, _event_id) as delivery,
+        row_number() over (partition by {{ key }}, _version order by _changed_at, _seq, _event_id) as copy_of_version,
+        max(case when _op = 'snapshot' then 0 else 1 end) over (partition by {{ key }}, _version) as told_by_stream
+    from {{ source('catalog', table) }}
+    where {{ is_changed(key) }}
+),
+
+distinct_changes as (
+    select
+        *,
+        min(_changed_at) over (
+            partition by {{ key }}
+            order by _version, _seq
+            rows between current row and unbounded following
+        ) as valid_from,
+        lag(_op) over (partition by {{ key }} order by _version, _seq) as previous_op
+    from changes
+    where
+        delivery = 1
+        and (_op <> 'snapshot' or (told_by_stream = 0 and copy_of_version = 1))
+),
+
+states as (
+    select
+        *,
+        lead(valid_from) over (partition by {{ key }} order by _version, _seq) as valid_to,
+        row_number() over (partition by {{ key }} order by _version desc, _seq desc) as age
+    from distinct_changes
+    where not (_op = 'remove' and coalesce(previous_op, '') = 'remove')
+)
+
+select
+    {{ surrogate_key([key, '_version', '_seq']) }} as {{ surrogate }},
+    {{ key }},
+    {%- for attribute in attributes %}
+    {{ attribute }},
+    {%- endfor %}
+    valid_from,
+    valid_to,
+    age = 1 as is_current,
+    _op = 'remove' as is_removed,
+    _op = 'expire' as is_expired,
+    _version,
+    _seq,
+    key_batch as _batch
+from states
+{%- endmacro %}
+
+{# Statement that takes out the rows of a key that its newest computation did not give any more. #}
+{% macro delete_outdated_history(key, surrogate) -%}
+    delete from {{ this }}
+    where {{ surrogate }} in (
+        select outdated.{{ surrogate }}
+        from {{ this }} as outdated
+        inner join (
+            select {{ key }}, max(_batch) as _batch
+            from {{ this }}
+            group by {{ key }}
+        ) as newest on outdated.{{ key }} = newest.{{ key }}
+        where outdated._batch < newest._batch
+    )
+{%- endmacro %}

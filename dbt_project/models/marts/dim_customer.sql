@@ -1,0 +1,13 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='merge',
+    unique_key='customer_key',
+    post_hook="{{ delete_outdated_history('customer_id', 'customer_key') }}"
+) }}
+
+{{ history_of(
+    'customers_changes',
+    key='customer_id',
+    surrogate='customer_key',
+    attributes=['kind', 'country_code', 'status', 'feedback_score', 'marketing_consent', 'registered_at']
+) }}

@@ -1,0 +1,26 @@
+with
+
+days as (
+    {{ dbt.date_spine(
+        'day',
+        "cast('" ~ var('dates_from') ~ "' as date)",
+        "cast('" ~ var('dates_until') ~ "' as date)"
+    ) }}
+),
+
+dates as (
+    select cast(date_day as date) as date_day
+    from days
+)
+
+select
+    date_day,
+    cast(extract(year from date_day) as integer) as year_number,
+    cast(extract(quarter from date_day) as integer) as quarter_of_year,
+    cast(extract(month from date_day) as integer) as month_of_year,
+    cast(extract(day from date_day) as integer) as day_of_month,
+    {{ iso_day_of_week('date_day') }} as day_of_week,
+    cast(date_trunc('month', date_day) as date) as month_start,
+    cast(date_trunc('quarter', date_day) as date) as quarter_start,
+    {{ iso_day_of_week('date_day') }} > 5 as is_weekend
+from dates

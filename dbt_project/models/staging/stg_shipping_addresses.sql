@@ -1,0 +1,21 @@
+-- Written by `python -m contracts.dbt` from contracts/entities: change the contract, not this file.
+with source as (
+    select * from {{ source('catalog', 'shipping_addresses') }}
+)
+
+select
+    address_id,
+    customer_id,
+    recipient,
+    street,
+    city,
+    postal_code,
+    region,
+    country_code,
+    status,
+    _expired,
+    _version,
+    _changed_at,
+    _batch
+from source
+where not coalesce(_deleted, false)

@@ -1,0 +1,6 @@
+{# No row of the model meets a condition. #}
+{% test no_rows_where(model, condition) %}
+select *
+from {{ model }}
+where {{ condition }}
+{% endtest %}

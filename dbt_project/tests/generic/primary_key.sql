@@ -1,0 +1,11 @@
+{# Every row has the key, and no two rows have the same: one query instead of not_null and unique on each column. #}
+{% test primary_key(model, columns) %}
+select {{ columns | join(', ') }}
+from {{ model }}
+group by {{ columns | join(', ') }}
+having
+    count(*) > 1
+    {%- for column in columns %}
+    or {{ column }} is null
+    {%- endfor %}
+{% endtest %}
