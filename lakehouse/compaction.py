@@ -15,8 +15,8 @@ from lakehouse.landing import LandedObject, Scope
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from contracts import Contract
 
+    from contracts import Contract
     from lakehouse.audit import Verdict
 
 Progress = Callable[[str], None]

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from lakehouse.lake import Lake
+from lakehouse.lake import Lake, utc_now
 
 if TYPE_CHECKING:
     from contracts import Contract
+    from lakehouse.store import StoredObject
+
+HOUR = timedelta(hours=1)
+_ARRIVAL = re.compile(r"/dt=(\d{4}-\d{2}-\d{2})/hh=(\d{2})/")
 
 
 @dataclass(frozen=True)
@@ -22,14 +28,19 @@ class LandedObject:
     modified: datetime
     hour: datetime
 
+    @property
+    def day(self) -> str:
+        """The arrival day, under which the ledger keeps it."""
+        return f"{self.hour:%Y-%m-%d}"
+
 
 @dataclass(frozen=True)
 class Scope:
     """Which landed objects a batch looks at. Make one with the class methods.
 
     `start` and `end` bound the arrival hour (UTC, end exclusive; None: no bound). `keys` names single objects.
-    `again` takes objects that the ledger already knows, too (replay, requeue). A scope that does not name a range to
-    replay reaches back to the table's watermark by itself, so that an outage leaves no gap.
+    `again` takes objects that the ledger already knows, too (replay, requeue). A scope without `again` reaches back to
+    the table's watermark by itself, so that an outage leaves no gap.
     """
 
     start: datetime | None = None
@@ -40,12 +51,13 @@ class Scope:
     @classmethod
     def last_hours(cls, hours: int, now: datetime | None = None) -> Scope:
         """The current arrival hour and the `hours` before it (a sensor's tick)."""
-        raise NotImplementedError
+        return cls(start=_hour(now or utc_now()) - hours * HOUR)
 
     @classmethod
     def last_days(cls, days: int, now: datetime | None = None) -> Scope:
         """The current arrival day and the `days` before it (the hourly pass)."""
-        raise NotImplementedError
+        today = (now or utc_now()).astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        return cls(start=today - timedelta(days=days))
 
     @classmethod
     def everything(cls) -> Scope:
@@ -55,14 +67,59 @@ class Scope:
     @classmethod
     def replay(cls, start: datetime, end: datetime) -> Scope:
         """Every object that arrived in [start, end), merged again whatever the ledger says."""
-        return cls(start=start, end=end, again=True)
+        return cls(start=start.astimezone(UTC), end=end.astimezone(UTC), again=True)
 
     @classmethod
     def requeue(cls, keys: frozenset[str]) -> Scope:
         """The named objects (quarantined or held before), merged again."""
         return cls(keys=keys, again=True)
 
+    def reaching(self, watermark: datetime | None) -> Scope:
+        """This scope, widened so that it leaves no unlisted hour behind the watermark (None: nothing was listed yet).
+
+        One hour before the watermark is listed again, because delivery into an hour goes on a little after its end.
+        """
+        if self.again or self.start is None:
+            return self
+        if watermark is None:
+            return Scope(end=self.end)
+        return Scope(start=min(self.start, _hour(watermark) - HOUR), end=self.end)
+
+    def holds(self, landed: LandedObject) -> bool:
+        """Whether the object is in the scope."""
+        if self.keys is not None and landed.key not in self.keys:
+            return False
+        if self.start is not None and landed.hour < _hour(self.start):
+            return False
+        return self.end is None or landed.hour < self.end
+
 
 def list_objects(lake: Lake, contract: Contract, scope: Scope) -> list[LandedObject]:
     """The entity's landed objects in the scope, by key. Empty objects and folder markers are left out."""
-    raise NotImplementedError
+    found = (_landed(contract, o) for o in _listed(lake, contract, scope) if o.size > 0)
+    return [o for o in found if scope.holds(o)]
+
+
+def _listed(lake: Lake, contract: Contract, scope: Scope) -> Iterator[StoredObject]:
+    """Keys below `landing/` sort by arrival hour, so that a listing can begin at the scope's first hour. Objects in
+    the dropbox have no hour in their key: all are listed, and their hour is that of their last modification."""
+    prefix = lake.landing_prefix(contract)
+    after = ""
+    if contract.origin == "stream" and scope.start is not None:
+        after = f"{prefix}dt={scope.start:%Y-%m-%d}/hh={scope.start:%H}/"
+    for stored in lake.store.list(prefix, after):
+        if not stored.key.endswith("/"):
+            yield stored
+
+
+def _landed(contract: Contract, stored: StoredObject) -> LandedObject:
+    match = _ARRIVAL.search(stored.key) if contract.origin == "stream" else None
+    if match:
+        hour = datetime.fromisoformat(f"{match[1]}T{match[2]}:00:00+00:00")
+    else:
+        hour = _hour(stored.modified)
+    return LandedObject(stored.key, stored.etag, stored.size, stored.modified, hour)
+
+
+def _hour(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from contracts import Contract
 
 
-class NotAudited(Exception):  # noqa: N818 - a refusal, not a fault
+class NotAudited(Exception):
     """The work table's metadata has no passed audit verdict, so it may not be published."""
 
 

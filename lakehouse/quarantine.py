@@ -10,7 +10,6 @@ from lakehouse.lake import Lake
 
 if TYPE_CHECKING:
     from contracts import Contract
-
     from lakehouse.compaction import BatchResult
 
 
