@@ -1,0 +1,152 @@
+"""Publication: one asset per entity that moves the published Glue entries to the audited work table.
+
+Publishing itself verifies that exactly this metadata passed its audit, so no order of runs can publish a failed batch.
+Columns, comments, properties and statistics in Glue follow the contract in the same step.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from assets import keys
+from assets.presentation import bucket_link, markdown_table, size, table_link, table_schema
+from assets.resources import LakeResource
+from contracts import Contract, Contracts
+from lakehouse.catalog import Drift
+from lakehouse.lake import Lake
+from lakehouse.publication import Publication, publish
+from lakehouse.state import Published
+
+FRESH = "fresh"
+UNTOUCHED = "no_hand_made_change"
+
+
+def catalog_assets(contracts: Contracts, lake: Lake) -> list[dg.AssetsDefinition]:
+    """One asset per entity."""
+    return [_catalog_asset(contract, lake) for contract in contracts.values()]
+
+
+def _catalog_asset(contract: Contract, lake: Lake) -> dg.AssetsDefinition:
+    key = keys.catalog(contract.name)
+
+    @dg.asset(
+        key=key,
+        deps=[keys.compacted(contract.name)],
+        description=(
+            f"The published table of {contract.name}: what marts, Athena and BI read. Readers see the old or the new "
+            f"state and nothing between.\n\n{contract.description}"
+        ),
+        group_name=keys.CATALOG,
+        owners=keys.owners(contract.owner),
+        kinds={"glue", "iceberg"},
+        tags={"domain": contract.domain},
+        metadata={
+            "contract": f"{contract.name} {contract.version}",
+            "freshness target": f"{contract.freshness_minutes} minutes",
+            "query": table_link(lake, contract.name),
+            "dagster/table_name": f"{lake.published_database}.{contract.name}",
+            "dagster/column_schema": table_schema(contract),
+        },
+        check_specs=[
+            dg.AssetCheckSpec(
+                UNTOUCHED,
+                asset=key,
+                description="Nobody changed the Glue entries by hand; what was changed is set right and listed here.",
+            ),
+            dg.AssetCheckSpec(
+                FRESH,
+                asset=key,
+                description=(
+                    f"Everything that arrived more than {contract.freshness_minutes} minutes ago is published. "
+                    "Watched between runs, too."
+                ),
+            ),
+        ],
+        pool=keys.pool(contract.name),
+    )
+    def catalog(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
+        publication = publish(lake.lake, contract)
+        state = "moved to" if publication.changed else "already at"
+        context.log.info(f"{contract.name}: {state} {publication.published.metadata_location}")
+        return dg.MaterializeResult(
+            metadata=publication_metadata(publication.published, lake.lake) | {"changed": publication.changed},
+            check_results=list(catalog_checks(publication, contract, datetime.now(UTC))),
+        )
+
+    return catalog
+
+
+def publication_metadata(published: Published, lake: Lake) -> dict[str, object]:
+    """The published state as metadata of the asset."""
+    metadata: dict[str, object] = {
+        "dagster/row_count": published.live_rows,
+        "rows stored": published.rows,
+        "bytes": published.bytes,
+        "size": size(published.bytes),
+        "data files": published.files,
+        "changes": published.changes,
+        "batch": published.batch,
+        "snapshot": str(published.snapshot_id),
+        "metadata file": published.metadata_location,
+        "files": bucket_link(lake, f"warehouse/{published.entity}/"),
+        "query": table_link(lake, published.entity),
+    }
+    if published.watermark:
+        metadata["watermark"] = dg.MetadataValue.timestamp(published.watermark)
+    return metadata
+
+
+def catalog_checks(
+    publication: Publication, contract: Contract, now: datetime
+) -> Iterator[dg.AssetCheckResult]:
+    """Hand-made changes and freshness of a publication as check results; both warn, neither blocks."""
+    key = keys.catalog(contract.name)
+    yield dg.AssetCheckResult(
+        asset_key=key,
+        check_name=UNTOUCHED,
+        passed=not publication.drift,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=_drift_text(publication.drift),
+        metadata={"changes": dg.MetadataValue.md(drift_table(publication.drift))} if publication.drift else {},
+    )
+    yield freshness_check(contract, publication.published.watermark, now)
+
+
+def drift_table(drift: Sequence[Drift]) -> str:
+    """Hand-made changes as a Markdown table."""
+    rows = [{"table": d.table, "what": d.what, "expected": d.expected, "found": d.found} for d in drift]
+    return markdown_table(["table", "what", "expected", "found"], rows)
+
+
+def _drift_text(drift: Sequence[Drift]) -> str:
+    if not drift:
+        return "The Glue entries were as Gavel wrote them."
+    return f"{len(drift)} hand-made change(s) were found in Glue and set right; make such changes in the contract."
+
+
+def freshness_check(
+    contract: Contract, watermark: datetime | None, now: datetime
+) -> dg.AssetCheckResult:
+    """Whether the published table is as fresh as its contract promises, judged by its watermark."""
+    late = is_late(contract, watermark, now)
+    allowed = f"{contract.freshness_minutes} minutes"
+    if watermark is None:
+        description = f"Expected everything older than {allowed} to be published, found nothing published yet."
+    else:
+        lag = now - watermark
+        description = f"Published up to {watermark:%Y-%m-%d %H:%M:%S} UTC, {lag.total_seconds():.0f} s ago; allowed are {allowed}."
+    metadata = {"watermark": dg.MetadataValue.timestamp(watermark)} if watermark else {}
+    return dg.AssetCheckResult(
+        asset_key=keys.catalog(contract.name),
+        check_name=FRESH,
+        passed=not late,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=description,
+        metadata=metadata,
+    )
+
+
+def is_late(contract: Contract, watermark: datetime | None, now: datetime) -> bool:
+    """Whether something that arrived longer ago than the contract's freshness target may be unpublished."""
+    return watermark is None or now - watermark > timedelta(minutes=contract.freshness_minutes)

@@ -1,0 +1,179 @@
+"""Compaction: one asset per entity that takes in what landed, writes its work table and audits it, unpublished.
+
+One op does it all in one process; what it found is reported as checks of the asset. Which objects are new is decided by
+the ledger, so the asset has no partitions; a range to replay is given as run configuration.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import dagster as dg
+from pydantic import Field
+
+from assets import keys
+from assets.presentation import bucket_link, preview, size, table_schema
+from assets.resources import LakeResource
+from contracts import Contract, Contracts
+from lakehouse.compaction import BatchResult, compact
+from lakehouse.lake import Lake
+from lakehouse.landing import Scope
+
+TICK_HOURS = 3
+
+INVARIANTS = {
+    "conservation": "Every row read is applied, superseded, duplicate, quarantined or too late, and exactly one of them.",
+    "keys": "No key occurs twice in the table.",
+    "required": "Required fields are present in every row.",
+    "order": "No key went back to an older change.",
+}
+
+
+class CompactionConfig(dg.Config):
+    """Which landed objects to look at. The default is what a tick needs: the last hours, back to the watermark."""
+
+    hours: int = Field(default=TICK_HOURS, description="Look at objects that arrived in the last hours.")
+    days: int | None = Field(default=None, description="Look at the last days instead of hours.")
+    everything: bool = Field(default=False, description="Look at everything that is retained.")
+    replay_from: str | None = Field(
+        default=None,
+        description="Merge again what arrived from this moment on, for example 2026-11-21T00:00:00Z.",
+    )
+    replay_until: str | None = Field(default=None, description="End of the range to replay (exclusive).")
+
+
+def scope_of(config: CompactionConfig) -> Scope:
+    """The scope that a run configuration asks for; raises `ValueError` that says what it must look like."""
+    if config.replay_from or config.replay_until:
+        if not (config.replay_from and config.replay_until):
+            raise ValueError("replay_from and replay_until: expected both ends of the range to replay, found one")
+        start, end = moment(config.replay_from), moment(config.replay_until)
+        if start >= end:
+            raise ValueError(f"replay_from: expected a moment before {end.isoformat()}, found {start.isoformat()}")
+        return Scope.replay(start, end)
+    if config.everything:
+        return Scope.everything()
+    if config.days is not None:
+        return Scope.last_days(config.days)
+    return Scope.last_hours(config.hours)
+
+
+def moment(text: str) -> datetime:
+    """The moment in ISO 8601 with an offset; raises `ValueError`."""
+    try:
+        value = datetime.fromisoformat(text)
+    except ValueError:
+        value = None
+    if value is None or value.tzinfo is None:
+        raise ValueError(f"expected a moment with offset like 2026-11-21T00:00:00Z, found {text!r}")
+    return value.astimezone(UTC)
+
+
+def compacted_assets(contracts: Contracts, lake: Lake) -> list[dg.AssetsDefinition]:
+    """One asset per entity."""
+    return [_compacted_asset(contract, lake) for contract in contracts.values()]
+
+
+def _compacted_asset(contract: Contract, lake: Lake) -> dg.AssetsDefinition:
+    key = keys.compacted(contract.name)
+
+    @dg.asset(
+        key=key,
+        deps=[keys.landing(contract.name)],
+        description=(
+            f"The latest row of every {contract.name} key, and all changes in `{contract.name}_changes`, written and "
+            f"audited but not yet visible to readers.\n\n{contract.description}"
+        ),
+        group_name="compaction",
+        owners=keys.owners(contract.owner),
+        kinds={"iceberg", "duckdb"},
+        tags={"domain": contract.domain},
+        metadata={
+            "contract": f"{contract.name} {contract.version}",
+            "primary key": ", ".join(contract.primary_key),
+            "files": bucket_link(lake, f"warehouse/{contract.name}/"),
+            "quarantine": bucket_link(lake, f"quarantine/{contract.name}/"),
+            "dagster/column_schema": table_schema(contract),
+        },
+        check_specs=[
+            dg.AssetCheckSpec(name, asset=key, description=text, blocking=True)
+            for name, text in INVARIANTS.items()
+        ],
+        pool=keys.pool(contract.name),
+    )
+    def compacted(
+        context: dg.AssetExecutionContext, config: CompactionConfig, lake: LakeResource
+    ) -> dg.MaterializeResult:  # type: ignore[type-arg]
+        result = compact(lake.lake, contract, scope_of(config), progress=context.log.info)
+        return materialized(result, contract, lake.lake)
+
+    return compacted
+
+
+def materialized(result: BatchResult, contract: Contract, lake: Lake) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """What the UI shows of a batch: counts, sizes, durations, a masked preview, and its audit as checks."""
+    return dg.MaterializeResult(
+        asset_key=keys.compacted(contract.name),
+        metadata=batch_metadata(result, contract, lake),
+        check_results=list(audit_checks(result)),
+    )
+
+
+def batch_metadata(result: BatchResult, contract: Contract, lake: Lake) -> dict[str, object]:
+    """The result of a batch as metadata of the asset."""
+    metadata: dict[str, object] = {
+        "dagster/row_count": result.rows,
+        "batch": result.batch,
+        "objects": result.objects,
+        "bytes read": result.bytes,
+        "size read": size(result.bytes),
+        "rows read": result.read,
+        "applied": result.applied,
+        "superseded": result.superseded,
+        "duplicate": result.duplicate,
+        "quarantined": result.quarantined,
+        "too late": result.too_late,
+        "seconds": dg.MetadataValue.float(round(sum(result.seconds.values()), 3)),
+        "metadata file": result.metadata_location,
+        "files": bucket_link(lake, f"warehouse/{contract.name}/"),
+        "preview": preview(result.preview, contract),
+    }
+    if result.watermark:
+        metadata["watermark"] = dg.MetadataValue.timestamp(result.watermark)
+    if result.seconds:
+        metadata["seconds by step"] = dg.MetadataValue.json(
+            {step: round(seconds, 3) for step, seconds in result.seconds.items()}
+        )
+    if result.reasons:
+        metadata["reasons"] = dg.MetadataValue.json(dict(result.reasons))
+        metadata["quarantine"] = bucket_link(lake, f"quarantine/{contract.name}/")
+    if result.quarantined_objects:
+        metadata["quarantined objects"] = dg.MetadataValue.json(list(result.quarantined_objects))
+    if result.held:
+        metadata["held objects"] = dg.MetadataValue.json({h.key: h.reason for h in result.held})
+    return metadata
+
+
+def audit_checks(result: BatchResult) -> Iterator[dg.AssetCheckResult]:
+    """The batch's audit as one check result per invariant; an invariant that was not audited counts as failed."""
+    key = keys.compacted(result.entity)
+    audited = {check.name: check for check in result.verdict.checks} if result.verdict else {}
+    for name in INVARIANTS:
+        if name == "conservation":
+            passed, detail = result.counts.conserved, _conservation(result)
+        elif name in audited:
+            passed, detail = audited[name].passed, audited[name].detail
+        elif not result.committed:
+            passed, detail = True, "Nothing was written, so there was nothing to audit."
+        else:
+            passed, detail = False, f"Expected an audit of {name}, found only {', '.join(sorted(audited)) or 'none'}."
+        yield dg.AssetCheckResult(
+            asset_key=key, check_name=name, passed=passed, description=detail, metadata={"batch": result.batch}
+        )
+
+
+def _conservation(result: BatchResult) -> str:
+    sign = "=" if result.counts.conserved else "≠"
+    return (
+        f"read {result.read} {sign} applied {result.applied} + superseded {result.superseded} + duplicate "
+        f"{result.duplicate} + quarantined {result.quarantined} + too late {result.too_late}"
+    )

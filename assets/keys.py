@@ -1,0 +1,45 @@
+"""The keys, groups and pools of the graph: the one place where an entity's name becomes a name in Dagster."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+LANDING = "landing"
+COMPACTED = "compacted"
+CATALOG = "catalog"
+MAINTENANCE = "maintenance"
+
+WAREHOUSE_POOL = "warehouse"
+"""Held by whatever builds the warehouse with dbt: one build at a time."""
+
+
+def landing(entity: str) -> dg.AssetKey:
+    """The landed objects of an entity."""
+    return dg.AssetKey([LANDING, entity])
+
+
+def compacted(entity: str) -> dg.AssetKey:
+    """The work table of an entity and its `_changes`."""
+    return dg.AssetKey([COMPACTED, entity])
+
+
+def catalog(entity: str) -> dg.AssetKey:
+    """The published table of an entity: what readers see."""
+    return dg.AssetKey([CATALOG, entity])
+
+
+def maintenance(entity: str) -> dg.AssetKey:
+    """The nightly care of an entity's published table."""
+    return dg.AssetKey([MAINTENANCE, entity])
+
+
+def pool(entity: str) -> str:
+    """The pool of everything that writes an entity's tables: a single writer at a time."""
+    return f"entity_{entity}"
+
+
+def owners(owner: str) -> list[str]:
+    """A contract's owner as Dagster wants it: an e-mail address, or a team."""
+    if not owner:
+        return []
+    return [owner] if "@" in owner else [f"team:{owner}"]

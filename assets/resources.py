@@ -1,0 +1,55 @@
+"""The resources that assets ask for: how to reach the lake, the warehouse and the UI's links.
+
+A resource holds addresses and makes what reaches them; it knows no business rule.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import dagster as dg
+from pydantic import PrivateAttr
+
+from lakehouse.lake import Lake
+
+
+class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Where the lake of this environment is. `local_root` swaps S3 and Glue for a folder (tests, experiments)."""
+
+    environment: str
+    bucket: str
+    region: str = "eu-west-1"
+    endpoint: str | None = None
+    local_root: str | None = None
+    _lake: Lake | None = PrivateAttr(default=None)
+
+    @property
+    def lake(self) -> Lake:
+        """The lake that the engine's functions take; one for all steps of a run, so that connections are shared."""
+        if self._lake is None:
+            lake = Lake.of_environment(self.environment, self.bucket, self.region, self.endpoint)
+            self._lake = replace(lake, local_root=Path(self.local_root)) if self.local_root else lake
+        return self._lake
+
+
+class WarehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Where the marts are, as files on a laptop or by Athena elsewhere, and where reports are written."""
+
+    target: str
+    home: str
+
+    @property
+    def folder(self) -> Path:
+        """What the warehouse keeps on disk lives below this folder."""
+        return Path(self.home)
+
+    @property
+    def database(self) -> Path:
+        """The DuckDB file that readers open (target `local`). It is only ever replaced as a whole."""
+        return self.folder / "warehouse.duckdb"
+
+    @property
+    def reports(self) -> Path:
+        """The folder of rendered reports."""
+        return self.folder / "reports"

@@ -1,0 +1,150 @@
+"""Which landing partitions changed since the last look, and which entities are due: plain functions on plain data.
+
+The memory of a sensor is one short text. It holds a fingerprint of every (entity, arrival hour) inside the window that is
+listed again at each tick, so an object that arrives late in an earlier hour, or is written again, is noticed; nothing is
+compared with "the last key" or "the last timestamp". A lake that was reset, or a cursor that cannot be read, only means
+that everything in the window counts as changed once: compaction's ledger decides what is really new.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+
+from lakehouse.landing import LandedObject
+
+WINDOW = timedelta(hours=3)
+"""How far back every tick lists, measured in arrival hours."""
+
+LONGEST_WINDOW = timedelta(days=2)
+"""How far back a tick lists after a pause, and at first. The nightly pass covers everything."""
+
+_FORM = 1
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a tick remembers for the next one; its size is bounded by entities times hours in the window.
+
+    `seen` maps entity to arrival hour to fingerprint. `waiting` are entities that changed while a run was under way.
+    `asked` is when a run was last asked for, by entity. `listed_at` is when the last tick listed.
+    """
+
+    seen: Mapping[str, Mapping[datetime, str]] = field(default_factory=dict)
+    waiting: frozenset[str] = frozenset()
+    asked: Mapping[str, datetime] = field(default_factory=dict)
+    listed_at: datetime | None = None
+
+    def to_text(self) -> str:
+        """The memory as a cursor."""
+        return json.dumps(
+            {
+                "form": _FORM,
+                "listed_at": self.listed_at.isoformat() if self.listed_at else None,
+                "waiting": sorted(self.waiting),
+                "asked": {entity: int(at.timestamp()) for entity, at in sorted(self.asked.items())},
+                "seen": {
+                    entity: {f"{hour:%Y%m%d%H}": fingerprint for hour, fingerprint in sorted(hours.items())}
+                    for entity, hours in sorted(self.seen.items())
+                    if hours
+                },
+            },
+            separators=(",", ":"),
+        )
+
+    @classmethod
+    def from_text(cls, text: str | None) -> Memory:
+        """The memory in a cursor; an empty one if the cursor is missing or of another form."""
+        try:
+            values = json.loads(text or "{}")
+            if values.get("form") != _FORM:
+                return cls()
+            return cls(
+                seen={
+                    entity: {
+                        datetime.strptime(hour, "%Y%m%d%H").replace(tzinfo=UTC): fingerprint
+                        for hour, fingerprint in hours.items()
+                    }
+                    for entity, hours in values["seen"].items()
+                },
+                waiting=frozenset(values["waiting"]),
+                asked={e: datetime.fromtimestamp(at, UTC) for e, at in values["asked"].items()},
+                listed_at=datetime.fromisoformat(values["listed_at"]) if values["listed_at"] else None,
+            )
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return cls()
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A landing partition whose objects changed: how many objects and bytes it holds now."""
+
+    entity: str
+    hour: datetime
+    objects: int
+    bytes: int
+    newest: datetime
+
+
+def window_start(memory: Memory, now: datetime) -> datetime:
+    """The first arrival hour that this tick lists: the usual window, or further back after a pause, bounded."""
+    start = now - WINDOW
+    if memory.listed_at is None:
+        start = now - LONGEST_WINDOW
+    elif memory.listed_at < now:
+        start = max(min(start, memory.listed_at - WINDOW), now - LONGEST_WINDOW)
+    return start.replace(minute=0, second=0, microsecond=0)
+
+
+def fingerprint(objects: Iterable[LandedObject]) -> str:
+    """A short text that differs whenever the set of (key, ETag) differs; the order of listing does not matter."""
+    digest = hashlib.sha256()
+    for line in sorted(f"{o.key}\t{o.etag}\n" for o in objects):
+        digest.update(line.encode())
+    return digest.hexdigest()[:16]
+
+
+def notice(
+    memory: Memory, listings: Mapping[str, Sequence[LandedObject]], now: datetime
+) -> tuple[Memory, list[Arrival]]:
+    """Compare this tick's listings (by entity) with the memory.
+
+    Returns the memory to keep and the partitions that changed, by entity and hour. Changed entities are `waiting`.
+    """
+    seen: dict[str, dict[datetime, str]] = {}
+    arrivals: list[Arrival] = []
+    for entity, listed in listings.items():
+        before = memory.seen.get(entity, {})
+        seen[entity] = {}
+        for hour, group in groupby(sorted(listed, key=lambda o: o.hour), key=lambda o: o.hour):
+            objects = list(group)
+            seen[entity][hour] = fingerprint(objects)
+            if seen[entity][hour] != before.get(hour):
+                newest = max(o.modified for o in objects)
+                arrivals.append(Arrival(entity, hour, len(objects), sum(o.size for o in objects), newest))
+    waiting = memory.waiting & listings.keys() | {a.entity for a in arrivals}
+    asked = {entity: at for entity, at in memory.asked.items() if entity in listings}
+    return Memory(seen, waiting, asked, now), arrivals
+
+
+def due(memory: Memory, entities: Collection[str], quiet: timedelta, now: datetime) -> frozenset[str]:
+    """Entities to compact now: those that changed, and those that no run looked at for a `quiet` time.
+
+    A look at a quiet entity moves its watermark: nothing having arrived is news to whoever reads the table.
+    """
+    silent = {e for e in entities if e not in memory.asked or now - memory.asked[e] >= quiet}
+    return frozenset((memory.waiting | silent) & set(entities))
+
+
+def asked_for(memory: Memory, entities: Collection[str], now: datetime) -> Memory:
+    """The memory after a run was asked for: these entities wait no longer."""
+    return Memory(
+        memory.seen,
+        memory.waiting - set(entities),
+        {**memory.asked, **dict.fromkeys(entities, now)},
+        memory.listed_at,
+    )

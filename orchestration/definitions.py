@@ -1,0 +1,70 @@
+"""What Dagster loads: assets, jobs, sensors, schedules and resources of one environment, put together.
+
+Loading reads contracts, the prepared dbt manifest and the settings, and nothing else: no AWS call, no file written.
+"""
+
+from __future__ import annotations
+
+import os
+
+import dagster as dg
+
+from assets.catalog import catalog_assets
+from assets.compacted import compacted_assets
+from assets.dbt import warehouse_assets
+from assets.landing import landing_assets
+from assets.maintenance import maintenance_assets
+from assets.resources import LakeResource, WarehouseResource
+from contracts import load_contracts
+from orchestration.alerts import AlertResource
+from orchestration.jobs import asset_jobs, entity_jobs
+from orchestration.prepare import dbt_files
+from orchestration.schedules import schedules
+from orchestration.sensors import sensors
+from orchestration.settings import Settings
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """The code location, with the settings that the environment gives."""
+    return build(Settings.from_environment(os.environ))
+
+
+def build(settings: Settings) -> dg.Definitions:
+    """The code location for given settings."""
+    contracts = load_contracts(settings.contracts_folder)
+    resources = build_resources(settings)
+    lake = resources["lake"].lake
+    marts = dg.AssetSelection.groups("staging", "marts")
+    reports = dg.AssetSelection.groups("reports")
+    jobs = asset_jobs(contracts, marts, reports)
+    return dg.Definitions(
+        assets=[
+            *landing_assets(contracts, lake),
+            *compacted_assets(contracts, lake),
+            *catalog_assets(contracts, lake),
+            *maintenance_assets(contracts),
+            warehouse_assets(dbt_files(settings), contracts),
+        ],
+        jobs=[*jobs.all(), *entity_jobs(contracts)],
+        sensors=sensors(contracts, jobs, settings, marts),
+        schedules=schedules(contracts, jobs, settings.pace),
+        resources=resources,
+        executor=dg.in_process_executor,
+    )
+
+
+def build_resources(settings: Settings) -> dict[str, object]:
+    """What assets and sensors reach the world with."""
+    return {
+        "lake": LakeResource(
+            environment=settings.environment,
+            bucket=settings.bucket,
+            region=settings.region,
+            endpoint=settings.endpoint_url,
+        ),
+        "warehouse": WarehouseResource(target=settings.environment, home=str(settings.home)),
+        "alerts": AlertResource(
+            topic=settings.alert_topic, region=settings.region, endpoint=settings.endpoint_url
+        ),
+    }

@@ -1,0 +1,80 @@
+"""Which objects below a watched prefix are new since the last look: plain functions on plain data.
+
+The prefixes hold what went wrong (quarantined rows, records that Firehose or the relay could not deliver), so every new
+object deserves to be told once. The cursor keeps the newest modification time and the objects within an overlap before
+it, because objects with the same or an earlier time can become visible later.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from lakehouse.store import StoredObject
+
+OVERLAP = timedelta(minutes=10)
+
+WATCHED: Mapping[str, str] = {
+    "quarantine/": "rows or objects broke their contract and were quarantined",
+    "firehose-errors/": "Firehose could not convert records of",
+    "relay-failures/": "the relay gave up on stream records",
+}
+"""Prefix of the data bucket, and what an object there means."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What was told already, for one prefix; bounded by the objects of one overlap."""
+
+    newest: datetime | None = None
+    recent: frozenset[str] = field(default_factory=frozenset)
+
+
+def untold(told: Told, listed: Iterable[StoredObject]) -> tuple[Told, list[StoredObject]]:
+    """The objects that were not told before, oldest first, and what to remember after telling them."""
+    objects = list(listed)
+    horizon = told.newest - OVERLAP if told.newest else datetime.min.replace(tzinfo=UTC)
+    new = [o for o in objects if o.modified >= horizon and _name(o) not in told.recent]
+    newest = max((o.modified for o in objects), default=told.newest)
+    if newest is None:
+        return told, []
+    recent = frozenset(_name(o) for o in objects if o.modified >= newest - OVERLAP)
+    return Told(newest, recent), sorted(new, key=lambda o: (o.modified, o.key))
+
+
+def by_entity(prefix: str, objects: Iterable[StoredObject]) -> dict[str, int]:
+    """How many objects per first folder below the prefix (the entity, where there is one), most first."""
+    counts = Counter(o.key.removeprefix(prefix).split("/", 1)[0] for o in objects)
+    return dict(counts.most_common())
+
+
+def to_text(told: Mapping[str, Told]) -> str:
+    """What was told, by prefix, as a cursor."""
+    return json.dumps(
+        {
+            prefix: {"newest": t.newest.isoformat() if t.newest else None, "recent": sorted(t.recent)}
+            for prefix, t in sorted(told.items())
+        },
+        separators=(",", ":"),
+    )
+
+
+def from_text(text: str | None) -> dict[str, Told]:
+    """What was told, by prefix; empty if the cursor is missing or cannot be read."""
+    try:
+        return {
+            prefix: Told(
+                datetime.fromisoformat(value["newest"]) if value["newest"] else None, frozenset(value["recent"])
+            )
+            for prefix, value in json.loads(text or "{}").items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _name(stored: StoredObject) -> str:
+    return hashlib.sha256(f"{stored.key}\t{stored.etag}".encode()).hexdigest()[:12]

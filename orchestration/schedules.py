@@ -1,0 +1,49 @@
+"""The schedules: hourly sweep, hourly reports, nightly care."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from contracts import Contracts
+from orchestration.jobs import AssetJobs, compaction_config
+from orchestration.settings import Pace
+
+SWEEP_DAYS = 2
+
+
+def schedules(contracts: Contracts, jobs: AssetJobs, pace: Pace) -> list[dg.ScheduleDefinition]:
+    """All schedules, running from the start."""
+
+    def schedule(name: str, job: object, cron: str, description: str, config: dict | None = None) -> dg.ScheduleDefinition:  # type: ignore[type-arg]
+        return dg.ScheduleDefinition(
+            name=name,
+            job=job,  # type: ignore[arg-type]
+            cron_schedule=cron,
+            execution_timezone="UTC",
+            description=description,
+            run_config=config,
+            default_status=dg.DefaultScheduleStatus.RUNNING,
+        )
+
+    return [
+        schedule(
+            "hourly_sweep",
+            jobs.compaction,
+            pace.sweep_cron,
+            f"Finds objects that arrived late in the last {SWEEP_DAYS} days, and what a failed run left behind.",
+            compaction_config(contracts, {"days": SWEEP_DAYS}),
+        ),
+        schedule(
+            "hourly_reports",
+            jobs.reports,
+            pace.reports_cron,
+            "Brings marts and reports to the published tables; each report says for which data time it is true.",
+        ),
+        schedule(
+            "nightly_care",
+            jobs.nightly,
+            pace.nightly_cron,
+            "Looks at everything that is retained and audits every row of every published table.",
+            compaction_config(contracts, {"everything": True}),
+        ),
+    ]

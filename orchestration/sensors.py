@@ -1,0 +1,341 @@
+"""The sensors: they look at the lake and the instance, ask plain functions what follows, and request runs or alert.
+
+What counts as new, due or late is decided in `arrivals`, `failures` and `assets.catalog`; here it only meets Dagster.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+
+from assets import keys
+from assets.catalog import FRESH, freshness_check, is_late
+from assets.landing import arrival_partition, prefix
+from assets.presentation import bucket_link, size
+from assets.resources import LakeResource
+from contracts import Contract, Contracts
+from lakehouse.lake import Lake
+from lakehouse.landing import LandedObject, Scope, list_objects
+from lakehouse.state import Published, published
+from orchestration import failures
+from orchestration.alerts import Alert, AlertResource
+from orchestration.arrivals import Arrival, Memory, asked_for, due, notice, window_start
+from orchestration.jobs import AssetJobs
+from orchestration.settings import Settings
+
+LISTING_THREADS = 8
+UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
+
+
+def sensors(contracts: Contracts, jobs: AssetJobs, settings: Settings, marts: dg.AssetSelection) -> list[Any]:
+    """All sensors, running from the start."""
+    pace = settings.pace
+    return [
+        arrival_sensor(
+            "landed_objects",
+            contracts.of_origin("stream"),
+            jobs.compaction,
+            pace.landing_seconds,
+            pace.quiet_seconds,
+            "Sees what Firehose landed and asks for one run that compacts and publishes all entities it concerns.",
+        ),
+        arrival_sensor(
+            "dropped_files",
+            contracts.of_origin("files"),
+            jobs.compaction,
+            pace.dropbox_seconds,
+            pace.quiet_seconds,
+            "Sees files that other systems dropped for entities of origin files and asks for their compaction.",
+        ),
+        published_sensor(contracts, jobs.marts, marts, pace.marts_seconds),
+        freshness_sensor(contracts, settings, pace.freshness_seconds),
+        failure_objects_sensor(pace.failures_seconds),
+        run_failure_sensor(settings),
+    ]
+
+
+def arrival_sensor(
+    name: str, contracts: Sequence[Contract], job: Any, interval: int, quiet: int, description: str
+) -> dg.SensorDefinition:
+    """Tells which landing partitions changed, and requests one run for all entities that are due."""
+    by_name = {contract.name: contract for contract in contracts}
+
+    @dg.sensor(
+        name=name,
+        job=job,
+        minimum_interval_seconds=interval,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=description,
+    )
+    def sensor(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
+        now = datetime.now(UTC)
+        memory = Memory.from_text(context.cursor)
+        listings = list_arrivals(lake.lake, contracts, window_start(memory, now))
+        memory, arrivals = notice(memory, listings, now)
+        events = landed(arrivals, by_name, lake.lake)
+        entities = sorted(due(memory, by_name, timedelta(seconds=quiet), now))
+        if not entities:
+            return _skip(f"Nothing new for {len(by_name)} entities.", memory, events)
+        if _unfinished(context.instance, job.name):
+            return _skip(f"A compaction is under way; {', '.join(entities)} will follow.", memory, events)
+        return dg.SensorResult(
+            run_requests=[compaction_request(entities)],
+            cursor=asked_for(memory, entities, now).to_text(),
+            asset_events=events,
+        )
+
+    return sensor
+
+
+def _skip(reason: str, memory: Memory, events: Sequence[dg.AssetMaterialization]) -> dg.SensorResult:
+    return dg.SensorResult(skip_reason=reason, cursor=memory.to_text(), asset_events=events)
+
+
+def compaction_request(entities: Sequence[str]) -> dg.RunRequest:
+    """One run for the entities: compaction and publication of each."""
+    return dg.RunRequest(
+        asset_selection=[key(entity) for entity in entities for key in (keys.compacted, keys.catalog)],
+        tags={"gavel/entities": str(len(entities))},
+    )
+
+
+def list_arrivals(
+    lake: Lake, contracts: Sequence[Contract], start: datetime
+) -> dict[str, list[LandedObject]]:
+    """The objects that landed since an arrival hour, by entity."""
+    with ThreadPoolExecutor(LISTING_THREADS) as pool:
+        listed = pool.map(lambda contract: list_objects(lake, contract, Scope(start=start)), contracts)
+        return {contract.name: objects for contract, objects in zip(contracts, listed, strict=True)}
+
+
+def landed(
+    arrivals: Iterable[Arrival], contracts: Mapping[str, Contract], lake: Lake
+) -> list[dg.AssetMaterialization]:
+    """What the UI shows of changed landing partitions."""
+    events = []
+    for arrival in arrivals:
+        partition = arrival_partition(arrival.hour)
+        if partition is None:
+            continue
+        below = prefix(contracts[arrival.entity])
+        if contracts[arrival.entity].origin == "stream":
+            below += f"dt={arrival.hour:%Y-%m-%d}/hh={arrival.hour:%H}/"
+        events.append(
+            dg.AssetMaterialization(
+                keys.landing(arrival.entity),
+                partition=partition,
+                metadata={
+                    "objects": arrival.objects,
+                    "bytes": arrival.bytes,
+                    "size": size(arrival.bytes),
+                    "newest": dg.MetadataValue.timestamp(arrival.newest),
+                    "listing": bucket_link(lake, below),
+                },
+            )
+        )
+    return events
+
+
+def _unfinished(instance: dg.DagsterInstance, job_name: str) -> bool:
+    return instance.get_runs_count(dg.RunsFilter(job_name=job_name, statuses=UNFINISHED)) > 0
+
+
+def published_sensor(
+    contracts: Contracts, job: Any, marts: dg.AssetSelection, interval: int
+) -> dg.SensorDefinition:
+    """Requests the marts that read a table whose published rows changed."""
+
+    @dg.sensor(
+        name="published_tables",
+        job=job,
+        minimum_interval_seconds=interval,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Brings the marts that read a newly published table up to it, at most once in this interval.",
+    )
+    def sensor(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult | dg.SkipReason:
+        before: dict[str, str] = json.loads(context.cursor or "{}")
+        now = {state.entity: published_rows(state) for state in published_states(lake.lake, contracts)}
+        changed = sorted(entity for entity, rows in now.items() if before.get(entity) != rows)
+        if not changed:
+            return dg.SkipReason("No published table changed.")
+        if _unfinished(context.instance, job.name):
+            return dg.SkipReason(f"Marts are being built; they follow {', '.join(changed)} at the next tick.")
+        assert context.repository_def is not None  # a sensor of a code location always has one
+        downstream = dg.AssetSelection.assets(*map(keys.catalog, changed)).downstream(include_self=False)
+        affected = (downstream & marts).resolve(context.repository_def.asset_graph)
+        requests = [dg.RunRequest(asset_selection=sorted(affected), tags={"gavel/because": ", ".join(changed)[:200]})]
+        return dg.SensorResult(
+            run_requests=requests if affected else [],
+            skip_reason=None if affected else f"No mart reads {', '.join(changed)}.",
+            cursor=json.dumps(now, separators=(",", ":")),
+        )
+
+    return sensor
+
+
+def published_states(lake: Lake, contracts: Contracts) -> list[Published]:
+    """What readers see now, of every entity that has been published."""
+    with ThreadPoolExecutor(LISTING_THREADS) as pool:
+        states = pool.map(lambda contract: published(lake, contract), contracts.values())
+        return [state for state in states if state is not None]
+
+
+def published_rows(state: Published) -> str:
+    """A text that changes whenever the published rows do; a watermark that moves alone does not change it."""
+    return f"{state.snapshot_id}:{state.changes}"
+
+
+def freshness_sensor(contracts: Contracts, settings: Settings, interval: int) -> dg.SensorDefinition:
+    """Judges every published table by its watermark, and alerts when one becomes late."""
+
+    @dg.sensor(
+        name="freshness",
+        minimum_interval_seconds=interval,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Compares the watermark of every published table with its contract's freshness target.",
+    )
+    def sensor(
+        context: dg.SensorEvaluationContext, lake: LakeResource, alerts: AlertResource
+    ) -> dg.SensorResult:
+        now = datetime.now(UTC)
+        late_before = frozenset(json.loads(context.cursor or "[]"))
+        states = published_states(lake.lake, contracts)
+        late = frozenset(s.entity for s in states if is_late(contracts[s.entity], s.watermark, now))
+        if newly := sorted(late - late_before):
+            alert(context, alerts, late_alert(newly, states, now, settings.ui_url))
+        turned = late ^ late_before
+        evaluations = [
+            freshness_evaluation(contracts[s.entity], s.watermark, now) for s in states if s.entity in turned
+        ]
+        return dg.SensorResult(
+            skip_reason=f"{len(states) - len(late)} of {len(states)} published tables are fresh.",
+            cursor=json.dumps(sorted(late)),
+            asset_events=evaluations,
+        )
+
+    return sensor
+
+
+def freshness_evaluation(
+    contract: Contract, watermark: datetime | None, now: datetime
+) -> dg.AssetCheckEvaluation:
+    """The freshness check of a table as an event that needs no run."""
+    result = freshness_check(contract, watermark, now)
+    return dg.AssetCheckEvaluation(
+        asset_key=keys.catalog(contract.name),
+        check_name=FRESH,
+        passed=result.passed,
+        severity=result.severity,
+        description=result.description,
+        metadata=result.metadata,
+    )
+
+
+def late_alert(late: Sequence[str], states: Iterable[Published], now: datetime, ui_url: str) -> Alert:
+    """The alert that tables became late."""
+    watermarks = {s.entity: s.watermark for s in states if s.watermark}
+    lags = [
+        f"{entity} is published up to {watermarks[entity]:%Y-%m-%d %H:%M:%S} UTC" if entity in watermarks else entity
+        for entity in late
+    ]
+    return Alert(
+        what=f"Published data is late: {', '.join(late)}",
+        why="; ".join(lags) + ". Look at the compaction runs, then at relay and Firehose.",
+        when=now,
+        link=f"{ui_url}/assets/{keys.CATALOG}/{late[0]}",
+    )
+
+
+def failure_objects_sensor(interval: int) -> dg.SensorDefinition:
+    """Alerts about new objects below the prefixes that hold what went wrong."""
+
+    @dg.sensor(
+        name="set_aside_objects",
+        minimum_interval_seconds=interval,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=f"Alerts once about every new object below {', '.join(failures.WATCHED)}.",
+    )
+    def sensor(
+        context: dg.SensorEvaluationContext, lake: LakeResource, alerts: AlertResource
+    ) -> dg.SensorResult:
+        told = failures.from_text(context.cursor)
+        count = 0
+        for watched in failures.WATCHED:
+            before = told.get(watched, failures.Told())
+            told[watched], new = failures.untold(before, lake.lake.store.list(watched))
+            count += len(new)
+            if new:
+                link = bucket_link(lake.lake, watched).value or ""
+                alert(context, alerts, failures_alert(watched, new, link))
+        return dg.SensorResult(
+            skip_reason=f"{count} new objects were set aside." if count else "Nothing new was set aside.",
+            cursor=failures.to_text(told),
+        )
+
+    return sensor
+
+
+def failures_alert(watched: str, new: Sequence[Any], link: str) -> Alert:
+    """The alert about new objects below a watched prefix."""
+    concerned = ", ".join(f"{name} ({n})" for name, n in failures.by_entity(watched, new).items())
+    return Alert(
+        what=f"{len(new)} new object(s) below {watched}",
+        why=f"{failures.WATCHED[watched]}: {concerned}. The newest is {new[-1].key}.",
+        when=new[-1].modified,
+        link=link,
+    )
+
+
+def run_failure_sensor(settings: Settings) -> Any:
+    """Alerts about every failed run of the code location."""
+
+    @dg.run_failure_sensor(
+        name="failed_runs",
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=settings.pace.failures_seconds,
+        description="Alerts about every run that failed, with the step and the reason.",
+    )
+    def sensor(context: dg.RunFailureSensorContext, alerts: AlertResource) -> None:
+        alert(context, alerts, run_alert(context, settings.ui_url))
+
+    return sensor
+
+
+REASON_LIMIT = 500  # characters
+
+
+def run_alert(context: dg.RunFailureSensorContext, ui_url: str) -> Alert:
+    """The alert about a failed run: the steps that failed and the first line of each reason."""
+    run = context.dagster_run
+    reasons = [
+        f"{event.step_key}: {_first_line(event)}" for event in context.get_step_failure_events()
+    ] or [context.failure_event.message or "no reason was recorded"]
+    return Alert(
+        what=f"Run of {run.job_name} failed",
+        why="; ".join(reasons)[:REASON_LIMIT],
+        when=datetime.fromtimestamp(context.failure_event.timestamp, UTC)
+        if hasattr(context.failure_event, "timestamp")
+        else datetime.now(UTC),
+        link=f"{ui_url}/runs/{run.run_id}",
+    )
+
+
+def _first_line(event: dg.DagsterEvent) -> str:
+    error = event.step_failure_data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message.strip().splitlines()[0] if error and error.message.strip() else "no reason was recorded"
+
+
+def alert(context: Any, alerts: AlertResource, message: Alert) -> None:
+    """Send the alert and leave a trace of it in the tick's log."""
+    sent = alerts.send(message)
+    context.log.warning(f"{message.what}. {message.why} ({'sent' if sent else 'no alert topic is set'})")

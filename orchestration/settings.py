@@ -1,0 +1,111 @@
+"""The settings of one environment, as one frozen object that is built once and handed down.
+
+No other module of the analytics path reads the environment. A setting exists only where two environments differ or a
+test must be quicker than a day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+Environment = Literal["local", "dev", "test", "prod"]
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+class SettingsError(ValueError):
+    """The environment does not describe a deployment; the message names the variable and what it must hold."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often each part of the pipeline looks for work. The defaults keep the promise of 5 and 15 minutes.
+
+    An entity for which nothing arrives is looked at every `quiet_seconds`, so that its watermark moves on, too.
+    """
+
+    landing_seconds: int = 30
+    dropbox_seconds: int = 60
+    quiet_seconds: int = 600
+    failures_seconds: int = 60
+    freshness_seconds: int = 60
+    marts_seconds: int = 600
+    sweep_cron: str = "50 * * * *"
+    reports_cron: str = "0 * * * *"
+    nightly_cron: str = "15 2 * * *"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where one deployment of the analytics path reads and writes.
+
+    `endpoint_url` is None on AWS. `home` holds what a deployment keeps on its own disk (on a laptop everything,
+    elsewhere scratch space). `ui_url` is where people open Dagster: alerts link to it.
+    """
+
+    environment: Environment = "local"
+    region: str = "eu-west-1"
+    endpoint_url: str | None = None
+    bucket: str = "gavel-local"
+    home: Path = REPOSITORY / ".gavel"
+    contracts_folder: Path | None = None
+    alert_topic: str | None = None
+    ui_url: str = "http://127.0.0.1:3000"
+    pace: Pace = field(default_factory=Pace)
+
+    @property
+    def published_database(self) -> str:
+        return f"gavel_{self.environment}"
+
+    @classmethod
+    def from_environment(cls, variables: Mapping[str, str]) -> Settings:
+        """The settings that environment variables describe; raises `SettingsError` where they cannot be used."""
+        environment = variables.get("GAVEL_ENV", "local")
+        if environment not in get_args(Environment):
+            raise SettingsError(
+                f"GAVEL_ENV: expected one of {', '.join(get_args(Environment))}, found {environment!r}"
+            )
+        local = environment == "local"
+        bucket = variables.get("GAVEL_BUCKET") or ("gavel-local" if local else "")
+        if not bucket:
+            raise SettingsError(f"GAVEL_BUCKET: expected the data bucket of {environment}, found nothing; set it")
+        endpoint = variables.get("AWS_ENDPOINT_URL") or None
+        if endpoint and not local:
+            raise SettingsError(
+                f"AWS_ENDPOINT_URL: only GAVEL_ENV=local talks to an emulator, found {endpoint!r} in {environment}; unset it"
+            )
+        folder = variables.get("GAVEL_CONTRACTS")
+        return cls(
+            environment=cast(Environment, environment),
+            region=variables.get("AWS_REGION") or "eu-west-1",
+            endpoint_url=endpoint,
+            bucket=bucket,
+            home=Path(variables.get("GAVEL_HOME") or REPOSITORY / ".gavel").absolute(),
+            contracts_folder=Path(folder).absolute() if folder else None,
+            alert_topic=variables.get("GAVEL_ALERT_TOPIC") or None,
+            ui_url=(variables.get("GAVEL_UI_URL") or cls.ui_url).rstrip("/"),
+            pace=_pace(variables),
+        )
+
+
+_PACE_VARIABLES = {
+    "GAVEL_LANDING_SECONDS": "landing_seconds",
+    "GAVEL_QUIET_SECONDS": "quiet_seconds",
+    "GAVEL_MARTS_SECONDS": "marts_seconds",
+}
+
+
+def _pace(variables: Mapping[str, str]) -> Pace:
+    seconds: dict[str, int] = {}
+    for variable, name in _PACE_VARIABLES.items():
+        text = variables.get(variable)
+        if text is None:
+            continue
+        if not text.isdigit() or int(text) < 1:
+            raise SettingsError(f"{variable}: expected a number of seconds, found {text!r}")
+        seconds[name] = int(text)
+    cron = variables.get("GAVEL_REPORTS_CRON") or Pace.reports_cron
+    return Pace(**seconds, reports_cron=cron)
