@@ -1,0 +1,1 @@
+"""The laptop stack: AWS emulator, stream pump, traffic simulator, CSV replay and the `gavel` command line."""
