@@ -1,0 +1,1 @@
+"""The HTTP API: handler (HTTP in and out) -> service (rules of writing and reading) -> store (DynamoDB)."""

@@ -1,0 +1,96 @@
+"""What the API refuses, as problem details (RFC 9457): which kind, why, and which field.
+
+The kinds are part of the API; `docs/api.md` lists them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from contracts.validation import Problem
+
+
+@dataclass(eq=False)
+class Refusal(Exception):
+    """A request that is not carried out. `kind` ends the problem's type, `errors` name fields and reasons."""
+
+    status: int
+    kind: str
+    title: str
+    detail: str
+    errors: Sequence[Problem] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def document(self, request_id: str) -> dict[str, object]:
+        """The body of the answer."""
+        body: dict[str, object] = {
+            "type": f"urn:gavel:problem:{self.kind}",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            "instance": f"urn:gavel:request:{request_id}",
+        }
+        if self.errors:
+            body["errors"] = [{"field": p.field, "reason": p.reason} for p in self.errors]
+        return body
+
+
+def malformed(field_name: str, reason: str) -> Refusal:
+    """The request cannot be read: its JSON, a key, a parameter or a header."""
+    return Refusal(400, "malformed-request", "The request cannot be read", reason, (Problem(field_name, reason),))
+
+
+def unknown_entity(name: str, known: Sequence[str]) -> Refusal:
+    reason = f"there is no entity {name!r} here; known are {', '.join(known)}"
+    return Refusal(404, "unknown-entity", "No such entity", reason, (Problem("entity", reason),))
+
+
+def unknown_route() -> Refusal:
+    return Refusal(404, "not-found", "Not found", "expected /{entity}, /{entity}/{key} or /parties/{party_id}/orders")
+
+
+def not_found(entity: str) -> Refusal:
+    return Refusal(404, "not-found", "Not found", f"no item of {entity} has this key")
+
+
+def wrong_method(method: str, allowed: Sequence[str]) -> Refusal:
+    detail = f"expected {' or '.join(allowed)}, found {method}"
+    return Refusal(405, "method-not-allowed", "Method not allowed", detail, headers={"Allow": ", ".join(allowed)})
+
+
+def exists(entity: str, errors: Sequence[Problem] = ()) -> Refusal:
+    detail = f"an item of {entity} with this key exists; PUT replaces it, PATCH changes it"
+    return Refusal(409, "exists", "The item exists", detail, errors)
+
+
+def version_conflict(expected: str, found: str) -> Refusal:
+    reason = f"expected version {expected}, found {found}; read the item again"
+    return Refusal(409, "version-conflict", "The item has changed", reason, (Problem("If-Match", reason),))
+
+
+def contended(entity: str) -> Refusal:
+    detail = f"others write this item of {entity} at the same time; try again"
+    return Refusal(409, "contended", "Too many writers", detail, headers={"Retry-After": "1"})
+
+
+def too_large() -> Refusal:
+    return Refusal(413, "too-large", "The item is too large", "an item has at most 400 KiB, names and values together")
+
+
+def invalid(entity: str, problems: Sequence[Problem]) -> Refusal:
+    detail = f"{len(problems)} problem{'s' if len(problems) != 1 else ''} with the item of {entity}"
+    return Refusal(422, "invalid-item", "The item breaks its contract", detail, tuple(problems))
+
+
+def immutable(entity: str, problems: Sequence[Problem]) -> Refusal:
+    detail = f"these fields of {entity} say which item it is and where it is kept; they never change"
+    return Refusal(422, "immutable-field", "An immutable field would change", detail, tuple(problems))
+
+
+def throttled() -> Refusal:
+    return Refusal(503, "busy", "Busy", "the table takes no more requests now; try again", headers={"Retry-After": "1"})
+
+
+def failed() -> Refusal:
+    return Refusal(500, "internal", "Internal error", "the request failed; the log has its instance")

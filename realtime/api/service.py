@@ -1,0 +1,619 @@
+"""The rules of writing and reading entities, between HTTP and the table.
+
+A write sets the item's version to `max(previous + 1, now in microseconds)` under a condition on what is stored, so that
+versions of one key only grow, whoever writes. Nearly every write is one request to DynamoDB; the item is read first
+only where the write needs what it does not carry.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from contracts.item import POINTER, from_attribute, index_keys, item_keys, pointer_keys, time_to_live, to_attribute
+from contracts.model import Contract, Contracts, Copies, template_fields
+from contracts.types import IntegerType
+from contracts.validation import Problem, Value, parse
+from realtime.api import cursors, problems
+from realtime.api.answers import answer, is_deleted, version
+from realtime.api.problems import Refusal
+from realtime.api.store import (
+    Attribute,
+    ConditionFailed,
+    Contended,
+    Expression,
+    Item,
+    ItemTooLarge,
+    Put,
+    Store,
+    Throttled,
+    Update,
+    Write,
+    key,
+)
+
+ATTEMPTS = 6  # of one write, when others write the same item between
+DELETED_ITEM_SECONDS = 86_400  # how long a deleted item is remembered in the table; the lake remembers it longer
+MAX_PAGE = 100
+MAX_PK_BYTES, MAX_SK_BYTES = 2048, 1024  # limits of DynamoDB
+
+Values = Mapping[str, Value]
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An answer to a write: the item, and whether it is new."""
+
+    body: dict[str, Any]
+    created: bool
+
+
+class _Behind(Exception):
+    """The item that fields are copied to has a version above ours; the next attempt starts at `floor`."""
+
+    def __init__(self, floor: int) -> None:
+        super().__init__(floor)
+        self.floor = floor
+
+
+class Service:
+    """The API's operations. `now` gives microseconds since 1970 UTC; `pause` waits so many seconds."""
+
+    def __init__(
+        self,
+        contracts: Contracts,
+        store: Store,
+        *,
+        now: Callable[[], int] = lambda: time.time_ns() // 1000,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._contracts = {c.name: c for c in contracts.of_origin("stream")}
+        self._store = store
+        self._now = now
+        self._pause = pause
+        self._orders = self._contracts["orders"]
+
+    # ---- what a request names ---------------------------------------------------------------------------------------
+
+    def contract(self, entity: str) -> Contract:
+        """The contract of an entity that lives in the table; refuses others."""
+        contract = self._contracts.get(entity)
+        if contract is None:
+            raise problems.unknown_entity(entity, list(self._contracts))
+        return contract
+
+    def key(self, contract: Contract, parts: tuple[str, ...]) -> Values:
+        """The primary key that a path names, checked by the contract."""
+        names = contract.primary_key
+        if len(parts) != len(names):
+            path = "/".join((contract.name, *("{" + n + "}" for n in names)))
+            raise problems.malformed(",".join(names), f"expected /{path}, found {len(parts)} parts after the entity")
+        raw = {n: _key_part(contract, n, text) for n, text in zip(names, parts, strict=True)}
+        parsed = parse(contract, raw, partial=True)
+        if parsed.problems:
+            first = parsed.problems[0]
+            raise problems.malformed(first.field, first.reason)
+        return parsed.values
+
+    # ---- writes -----------------------------------------------------------------------------------------------------
+
+    def create(self, contract: Contract, payload: object) -> Written:
+        """Write a new item; refused when one with its key exists. A deleted one does not count, but for its version."""
+        values = _accepted(contract, payload)
+        keys = _keys(contract, values)
+
+        def attempt(floor: int) -> Written:
+            item = _item(contract, values, keys, self._version(floor))
+            e = Expression()
+            free = f"attribute_not_exists(pk) OR ({_deleted(e)} AND {_older(e, item)})"
+            writes = [Put(item, free, e), *self._companions(contract, values, keys, floor)]
+            self._write(contract, values, writes)
+            return Written(answer(contract, item), created=True)
+
+        def judge(stored: Item | None) -> None:
+            if stored is not None and not is_deleted(stored):
+                raise problems.exists(contract.name)
+
+        return self._persist(contract, attempt, judge)
+
+    def replace(self, contract: Contract, path_key: Values, payload: object, if_match: int | None) -> Written:
+        """Write the whole item, new or not; fields that the payload leaves out lose their value."""
+        values = _accepted(contract, _with_key(contract, path_key, payload))
+        keys = _keys(contract, values)
+        if contract.needs_pointer or _copies(contract):
+            return self._replace_with_companions(contract, values, keys, if_match)
+
+        def attempt(floor: int) -> Written:
+            item = _item(contract, values, keys, self._version(floor))
+            e = Expression()
+            same = " AND ".join((_older(e, item), _unchanged(contract, e, values)))
+            if if_match is None:
+                condition = f"attribute_not_exists(pk) OR ({_older(e, item)} AND {_deleted(e)}) OR ({same})"
+            else:
+                condition = f"{_alive(e)} AND {_at_version(e, if_match)} AND {same}"
+            old = self._store.put(Put(item, condition, e))
+            return Written(answer(contract, item), created=old is None or is_deleted(old))
+
+        def judge(stored: Item | None) -> None:
+            _judge_version(stored, if_match)
+            if stored is not None and not is_deleted(stored):
+                _judge_immutable(contract, stored, values)
+
+        return self._persist(contract, attempt, judge)
+
+    def change(self, contract: Contract, path_key: Values, payload: object, if_match: int | None) -> dict[str, Any]:
+        """Change the fields that the payload has (null clears one); answers the item as it is then."""
+        patch = _accepted(contract, payload, partial=True)
+        if not patch:
+            raise problems.invalid(contract.name, (Problem("", "expected at least one field to change, found none"),))
+        _judge_key(contract, path_key, patch)
+        if _copies(contract) or not _carries_index_fields(contract, path_key, patch):
+            return self._change_after_reading(contract, path_key, patch, if_match)
+        keys = self._locate(contract, path_key)
+
+        def attempt(floor: int) -> dict[str, Any]:
+            update = self._update(contract, keys, {**patch, **path_key}, patch, floor, if_match)
+            return answer(contract, self._store.update(update))
+
+        def judge(stored: Item | None) -> None:
+            if stored is None or is_deleted(stored):
+                raise problems.not_found(contract.name)
+            _judge_version(stored, if_match)
+            _judge_immutable(contract, stored, patch)
+
+        return self._persist(contract, attempt, judge)
+
+    def delete(self, contract: Contract, path_key: Values, if_match: int | None) -> None:
+        """Mark the item deleted: a new version, out of the indexes, and out of the table in a day."""
+        keys = self._locate(contract, path_key)
+
+        def attempt(floor: int) -> None:
+            now = self._version(floor)
+            ttl = str(self._now() // 1_000_000 + DELETED_ITEM_SECONDS)
+            assign: dict[str, Attribute] = {
+                "_deleted": {"BOOL": True},
+                "ttl": {"N": ttl},
+                "_version": {"N": str(now)},
+                "_contract": {"S": contract.version},
+            }
+            e = Expression()
+            condition = _writable(e, assign, if_match)
+            self._store.update(Update(keys, assign, condition, e, remove=_index_attributes(contract)))
+
+        def judge(stored: Item | None) -> None:
+            if stored is None or is_deleted(stored):
+                raise problems.not_found(contract.name)
+            _judge_version(stored, if_match)
+
+        self._persist(contract, attempt, judge)
+
+    # ---- reads ------------------------------------------------------------------------------------------------------
+
+    def read(self, contract: Contract, path_key: Values) -> dict[str, Any]:
+        """The item as last written; an order comes with everything that belongs to it."""
+        if contract is self._orders:
+            return self._order(path_key)
+        item = self._store.get(self._locate(contract, path_key))
+        if item is None or is_deleted(item):
+            raise problems.not_found(contract.name)
+        return answer(contract, item)
+
+    def party_orders(self, party_id: str, role: str | None, limit: int, cursor: str | None) -> dict[str, Any]:
+        """A page of a party's orders, newest first; `role` names one of the sparse indexes of orders."""
+        assert self._orders.keys is not None
+        roles = {i.prefix: i for i in self._orders.keys.indexes}
+        if role not in roles:
+            found = "nothing" if role is None else repr(role)
+            raise problems.malformed("role", f"expected {' or '.join(roles)}, found {found}")
+        index = roles[role]
+        (party_field,) = template_fields(index.pk)
+        checked = parse(self._orders, {party_field: party_id}, partial=True)
+        if checked.problems:
+            raise problems.malformed("party_id", checked.problems[0].reason)
+        names = template_fields(index.pk) + template_fields(index.sk)
+        pk = index_keys(self._orders, dict.fromkeys(names, party_id))[f"{role}_pk"]
+        start = None if cursor is None else _start(role, pk, cursor)
+        page = self._store.query_index(index.name, f"{role}_pk", pk, limit, start)
+        return {
+            "orders": [answer(self._orders, item) for item in page.items],
+            "cursor": None if page.last_key is None else _cursor(role, pk, page.last_key),
+        }
+
+    def _order(self, path_key: Values) -> dict[str, Any]:
+        """An order's partition in one Query; entities belong to it by sharing its partition key."""
+        assert self._orders.keys is not None
+        tree: dict[str, list[dict[str, Any]]] = {
+            c.name: [] for c in self._contracts.values() if c.keys is not None and c.keys.pk == self._orders.keys.pk
+        }
+        for item in self._store.query_all(item_keys(self._orders, path_key)["pk"]):
+            entity = item.get("entity", {}).get("S", "")
+            if entity in tree and not is_deleted(item):
+                tree[entity].append(answer(self._contracts[entity], item))
+        orders = tree.pop(self._orders.name)
+        if not orders:
+            raise problems.not_found(self._orders.name)
+        return {"order": orders[0], **tree}
+
+    # ---- inside -----------------------------------------------------------------------------------------------------
+
+    def _version(self, floor: int) -> int:
+        return max(floor, self._now())
+
+    def _persist(
+        self, contract: Contract, attempt: Callable[[int], Result], judge: Callable[[Item | None], None]
+    ) -> Result:
+        """Try a conditional write until it holds. `judge` refuses for good; what it lets pass is a lost race or a
+        clock behind the stored version, and the next attempt writes a version above it."""
+        floor = 0
+        for number in range(ATTEMPTS):
+            try:
+                return attempt(floor)
+            except ConditionFailed as failed:
+                judge(failed.item)
+                floor = version(failed.item or {}) + 1
+            except _Behind as behind:
+                floor = max(floor, behind.floor)
+            except Contended:
+                self._pause(random.uniform(0.005, 0.02) * 2**number)  # noqa: S311 (jitter, no secret)
+            except ItemTooLarge:
+                raise problems.too_large() from None
+            except Throttled:
+                raise problems.throttled() from None
+        raise problems.contended(contract.name)
+
+    def _write(self, contract: Contract, values: Values, writes: list[Write]) -> None:
+        """One Put by itself, more as a transaction; a companion's failed condition is a refusal of its own."""
+        if len(writes) == 1 and isinstance(writes[0], Put):
+            self._store.put(writes[0])
+            return
+        try:
+            self._store.transact(writes)
+        except ConditionFailed as failed:
+            if failed.position == 0:
+                raise
+            companion = writes[failed.position]
+            if isinstance(companion, Put):
+                raise _elsewhere(contract, values) from failed
+            if failed.item is None or is_deleted(failed.item):
+                raise _no_target(contract, values) from failed
+            raise _Behind(version(failed.item) + 1) from failed
+
+    def _companions(self, contract: Contract, values: Values, keys: Mapping[str, str], floor: int) -> list[Write]:
+        """What is written together with an item: its pointer, and the fields that it copies to another item."""
+        writes: list[Write] = []
+        if contract.needs_pointer:
+            writes.append(_pointer(contract, values, keys))
+        if contract.keys is not None and contract.keys.copies is not None:
+            writes.append(self._copy(contract.keys.copies, values, floor))
+        return writes
+
+    def _copy(self, copies: Copies, values: Values, floor: int) -> Update:
+        target = self._contracts[copies.to]
+        present = {f: values[f] for f in copies.fields if values.get(f) is not None}
+        assign = {f: to_attribute(v) for f, v in present.items()}
+        assign["_version"] = {"N": str(self._version(floor))}
+        assign["_contract"] = {"S": target.version}
+        e = Expression()
+        absent = [f for f in copies.fields if f not in present]
+        return Update(item_keys(target, values), assign, _writable(e, assign, None), e, remove=absent)
+
+    def _place(self, contract: Contract, path_key: Values) -> Mapping[str, str] | None:
+        """Where an item is, if it was ever written: told by its key, or by its pointer."""
+        if not contract.needs_pointer:
+            return item_keys(contract, path_key)
+        pointer = self._store.get(pointer_keys(contract, path_key))
+        return None if pointer is None else {"pk": pointer["item_pk"]["S"], "sk": pointer["item_sk"]["S"]}
+
+    def _locate(self, contract: Contract, path_key: Values) -> Mapping[str, str]:
+        place = self._place(contract, path_key)
+        if place is None:
+            raise problems.not_found(contract.name)
+        return place
+
+    def _stored(self, contract: Contract, path_key: Values) -> tuple[Mapping[str, str], Item] | None:
+        """Place and content of an item, deleted ones too; None when there is none."""
+        place = self._place(contract, path_key)
+        item = None if place is None else self._store.get(place)
+        return None if place is None or item is None else (place, item)
+
+    def _replace_with_companions(
+        self, contract: Contract, values: Values, keys: Mapping[str, str], if_match: int | None
+    ) -> Written:
+        path_key = {n: values[n] for n in contract.primary_key}
+
+        def attempt(floor: int) -> Written:
+            found = self._stored(contract, path_key)
+            stored = found[1] if found else None
+            _judge_version(stored, if_match)
+            alive = stored is not None and not is_deleted(stored)
+            if stored is not None and alive:
+                _judge_immutable(contract, stored, values)
+            item = _item(contract, values, keys, self._version(max(floor, version(stored or {}) + 1)))
+            e = Expression()
+            same_place = found is not None and found[0] == keys
+            condition = _exactly(e, stored if same_place else None)
+            # Where the item is, its pointer is too: replacing needs neither a new one nor a transaction.
+            companions = self._companions(contract, values, keys, floor)
+            if alive:
+                companions = [w for w in companions if isinstance(w, Update)]
+            self._write(contract, values, [Put(item, condition, e), *companions])
+            return Written(answer(contract, item), created=not alive)
+
+        return self._persist(contract, attempt, lambda _: None)
+
+    def _change_after_reading(
+        self, contract: Contract, path_key: Values, patch: Values, if_match: int | None
+    ) -> dict[str, Any]:
+        def attempt(floor: int) -> dict[str, Any]:
+            found = self._stored(contract, path_key)
+            if found is None or is_deleted(found[1]):
+                raise problems.not_found(contract.name)
+            keys, stored = found
+            _judge_version(stored, if_match)
+            _judge_immutable(contract, stored, patch)
+            whole = {**_values(contract, stored), **patch}
+            floor = max(floor, version(stored) + 1)
+            update = self._update(contract, keys, whole, patch, floor, if_match=None, exactly=stored)
+            if not _copies(contract):
+                return answer(contract, self._store.update(update))
+            self._write(contract, whole, [update, *self._companions(contract, whole, keys, floor)])
+            return answer(contract, _updated(stored, update))
+
+        return self._persist(contract, attempt, lambda _: None)
+
+    def _update(
+        self,
+        contract: Contract,
+        keys: Mapping[str, str],
+        known: Values,
+        patch: Values,
+        floor: int,
+        if_match: int | None,
+        exactly: Item | None = None,
+    ) -> Update:
+        """The update that a patch asks for; `known` has the values that its index attributes are made of."""
+        assign = {f: to_attribute(v) for f, v in patch.items() if v is not None and f not in contract.primary_key}
+        remove = [f for f, v in patch.items() if v is None]
+        for name, text in _changed_index_attributes(contract, known, patch).items():
+            if text is None:
+                remove.append(name)
+            else:
+                assign[name] = {"S": text}
+        ttl = contract.keys.ttl if contract.keys else None
+        if ttl is not None and ttl.after in patch:
+            end = time_to_live(contract, patch)
+            if end is None:
+                remove.append("ttl")
+            else:
+                assign["ttl"] = {"N": str(end)}
+        assign["_version"] = {"N": str(self._version(floor))}
+        assign["_contract"] = {"S": contract.version}
+        e = Expression()
+        if exactly is not None:
+            condition = _exactly(e, exactly)
+        else:
+            condition = f"{_writable(e, assign, if_match)} AND {_unchanged(contract, e, patch)}"
+        return Update(keys, assign, condition, e, remove=remove)
+
+
+# ---- payloads and keys ----------------------------------------------------------------------------------------------
+
+
+def _accepted(contract: Contract, payload: object, *, partial: bool = False) -> dict[str, Value]:
+    parsed = parse(contract, payload, partial=partial)
+    if parsed.problems:
+        raise problems.invalid(contract.name, parsed.problems)
+    return parsed.values
+
+
+def _with_key(contract: Contract, path_key: Values, payload: object) -> object:
+    """The payload with the key that the path names; a payload that says another key is refused."""
+    if not isinstance(payload, Mapping):
+        return payload
+    given = {n: payload[n] for n in contract.primary_key if n in payload}
+    parsed = parse(contract, given, partial=True)
+    _judge_key(contract, path_key, parsed.values)
+    return {**path_key, **payload}
+
+
+def _key_part(contract: Contract, name: str, text: str) -> object:
+    if not isinstance(contract.field(name).type, IntegerType):
+        return text
+    return int(text) if text.isascii() and text.lstrip("-").isdigit() and len(text) <= 20 else text
+
+
+def _keys(contract: Contract, values: Values) -> dict[str, str]:
+    """Where the item goes; refuses keys that DynamoDB would not take."""
+    keys = item_keys(contract, values)
+    indexed = index_keys(contract, values)
+    for name, text in {**keys, **indexed}.items():
+        limit = MAX_PK_BYTES if name.endswith("pk") else MAX_SK_BYTES
+        if len(text.encode()) > limit:
+            fields = ", ".join(contract.keys.fields if contract.keys else ())
+            raise problems.invalid(contract.name, (Problem(fields, f"expected a key of at most {limit} bytes"),))
+    return keys
+
+
+def _values(contract: Contract, item: Item) -> dict[str, Value]:
+    """Values of the stored fields that the contract knows; what another program wrote in sets or bytes is left out."""
+    values: dict[str, Value] = {}
+    for name in contract.field_names:
+        attribute = item.get(name)
+        if attribute is not None and not attribute.keys() & {"B", "SS", "NS", "BS"}:
+            values[name] = from_attribute(attribute)
+    return values
+
+
+def _item(contract: Contract, values: Values, keys: Mapping[str, str], at: int) -> Item:
+    item = key({**keys, "entity": contract.name, "_contract": contract.version, **index_keys(contract, values)})
+    for name, value in values.items():
+        if value is not None:
+            item[name] = to_attribute(value)
+    item["_version"] = {"N": str(at)}
+    end = time_to_live(contract, values)
+    if end is not None:
+        item["ttl"] = {"N": str(end)}
+    return item
+
+
+def _pointer(contract: Contract, values: Values, keys: Mapping[str, str]) -> Put:
+    """The pointer of an item; it may be there already, but only for the same place."""
+    item = key({**pointer_keys(contract, values), "entity": POINTER, "item_pk": keys["pk"], "item_sk": keys["sk"]})
+    e = Expression()
+    same = f"{e.name('item_pk')} = {e.value(item['item_pk'])} AND {e.name('item_sk')} = {e.value(item['item_sk'])}"
+    return Put(item, f"attribute_not_exists(pk) OR ({same})", e)
+
+
+def _copies(contract: Contract) -> bool:
+    return contract.keys is not None and contract.keys.copies is not None
+
+
+def _updated(stored: Item, update: Update) -> Item:
+    return {k: v for k, v in {**stored, **update.assign}.items() if k not in update.remove}
+
+
+# ---- index attributes -----------------------------------------------------------------------------------------------
+
+
+def _index_attributes(contract: Contract) -> list[str]:
+    indexes = contract.keys.indexes if contract.keys else ()
+    return [f"{i.prefix}_{part}" for i in indexes for part in ("pk", "sk")]
+
+
+def _touched_index_fields(contract: Contract, patch: Values) -> set[str]:
+    indexes = contract.keys.indexes if contract.keys else ()
+    fields = {f for i in indexes for f in template_fields(i.pk) + template_fields(i.sk)}
+    return {f for f in fields if f in patch and f not in contract.immutable}
+
+
+def _carries_index_fields(contract: Contract, path_key: Values, patch: Values) -> bool:
+    """Whether the patch leaves the indexes alone, or has every field that their attributes are made of."""
+    touched = _touched_index_fields(contract, patch)
+    indexes = contract.keys.indexes if contract.keys else ()
+    made_of = (template_fields(i.pk) + template_fields(i.sk) for i in indexes)
+    return all(f in patch or f in path_key for names in made_of if touched.intersection(names) for f in names)
+
+
+def _changed_index_attributes(contract: Contract, known: Values, patch: Values) -> dict[str, str | None]:
+    touched = _touched_index_fields(contract, patch)
+    indexes = contract.keys.indexes if contract.keys else ()
+    new = index_keys(contract, known) if touched else {}
+    return {
+        name: new.get(name)
+        for i in indexes
+        if touched.intersection(template_fields(i.pk) + template_fields(i.sk))
+        for name in (f"{i.prefix}_pk", f"{i.prefix}_sk")
+    }
+
+
+# ---- conditions -----------------------------------------------------------------------------------------------------
+
+
+def _deleted(e: Expression) -> str:
+    return f"{e.name('_deleted')} = {e.value({'BOOL': True})}"
+
+
+def _alive(e: Expression) -> str:
+    return f"attribute_exists(pk) AND attribute_not_exists({e.name('_deleted')})"
+
+
+def _older(e: Expression, item: Mapping[str, Attribute]) -> str:
+    """The stored version is below the one to be written; an item that somebody wrote without one is older."""
+    name = e.name("_version")
+    return f"(attribute_not_exists({name}) OR {name} < {e.value(item['_version'])})"
+
+
+def _at_version(e: Expression, expected: int) -> str:
+    return f"{e.name('_version')} = {e.value({'N': str(expected)})}"
+
+
+def _writable(e: Expression, assign: Mapping[str, Attribute], if_match: int | None) -> str:
+    condition = f"{_alive(e)} AND {_older(e, assign)}"
+    return condition if if_match is None else f"{condition} AND {_at_version(e, if_match)}"
+
+
+def _exactly(e: Expression, stored: Item | None) -> str:
+    """What is stored has not changed since it was read."""
+    if stored is None:
+        return "attribute_not_exists(pk)"
+    if "_version" not in stored:
+        return f"attribute_exists(pk) AND attribute_not_exists({e.name('_version')})"
+    return f"attribute_exists(pk) AND {e.name('_version')} = {e.value(stored['_version'])}"
+
+
+def _unchanged(contract: Contract, e: Expression, values: Values) -> str:
+    """Immutable fields outside the key have the value that they are given."""
+    names = [n for n in sorted(contract.immutable) if n in values and n not in contract.primary_key]
+    return " AND ".join([f"{e.name(n)} = {e.value(to_attribute(values[n]))}" for n in names]) or "attribute_exists(pk)"
+
+
+# ---- what a failed condition means ----------------------------------------------------------------------------------
+
+
+def _judge_version(stored: Item | None, if_match: int | None) -> None:
+    if if_match is None:
+        return
+    if stored is None or is_deleted(stored):
+        raise problems.version_conflict(str(if_match), "no item")
+    if version(stored) != if_match:
+        raise problems.version_conflict(str(if_match), str(version(stored)))
+
+
+def _judge_immutable(contract: Contract, stored: Item, values: Values) -> None:
+    found = _values(contract, stored)
+    changed = [
+        Problem(n, f"expected {_shown(found.get(n))}, which never changes; found {_shown(values[n])}")
+        for n in sorted(contract.immutable)
+        if n in values and values[n] != found.get(n)
+    ]
+    if changed:
+        raise problems.immutable(contract.name, changed)
+
+
+def _judge_key(contract: Contract, path_key: Values, values: Values) -> None:
+    changed = [
+        Problem(n, f"expected {_shown(path_key[n])} as in the path, found {_shown(values[n])}")
+        for n in contract.primary_key
+        if n in values and values[n] != path_key[n]
+    ]
+    if changed:
+        raise problems.immutable(contract.name, changed)
+
+
+def _elsewhere(contract: Contract, values: Values) -> Refusal:
+    fields = [f for f in (contract.keys.fields if contract.keys else ()) if f not in contract.primary_key]
+    key_text = ", ".join(f"{n} {_shown(values[n])}" for n in contract.primary_key)
+    return problems.exists(
+        contract.name, [Problem(f, f"{key_text} belongs to another one than {_shown(values[f])}") for f in fields]
+    )
+
+
+def _no_target(contract: Contract, values: Values) -> Refusal:
+    assert contract.keys is not None
+    assert contract.keys.copies is not None
+    target = contract.keys.copies.to
+    relations = [r for r in contract.relations if r.entity == target]
+    missing = "expected an existing item of {}, found {}"
+    return problems.invalid(
+        contract.name, [Problem(r.field, missing.format(target, _shown(values.get(r.field)))) for r in relations]
+    )
+
+
+def _shown(value: Value) -> str:
+    return "nothing" if value is None else str(value)
+
+
+# ---- pages ----------------------------------------------------------------------------------------------------------
+
+
+def _cursor(role: str, pk: str, last_key: Item) -> str:
+    return cursors.encode([last_key[n]["S"] for n in (f"{role}_sk", "pk", "sk")], of=f"{role} {pk}")
+
+
+def _start(role: str, pk: str, cursor: str) -> Item:
+    index_sk, item_pk, item_sk = cursors.decode(cursor, of=f"{role} {pk}", length=3)
+    return key({f"{role}_pk": pk, f"{role}_sk": index_sk, "pk": item_pk, "sk": item_sk})

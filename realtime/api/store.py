@@ -1,0 +1,243 @@
+"""The single DynamoDB table: reads, conditional writes and transactions, in DynamoDB JSON.
+
+Only here is DynamoDB called. What an answer of DynamoDB means for a request is decided in `service`; this module turns
+it into values and three kinds of exceptions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+Attribute: TypeAlias = dict[str, Any]
+Item: TypeAlias = dict[str, Attribute]
+
+MAX_ITEM_MESSAGE = "Item size"  # how DynamoDB's ValidationException begins to say that an item is too large
+
+_THROTTLED = frozenset(
+    {"ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException", "ThrottlingError"}
+)
+
+
+class ConditionFailed(Exception):
+    """A condition did not hold. `position` says of which write, `item` is what is stored there (None: nothing)."""
+
+    def __init__(self, position: int, item: Item | None) -> None:
+        super().__init__(f"the condition of write {position} did not hold")
+        self.position = position
+        self.item = item
+
+
+class Contended(Exception):
+    """Another transaction holds one of the items; trying again shortly helps."""
+
+
+class Throttled(Exception):
+    """DynamoDB takes no more requests now."""
+
+
+class ItemTooLarge(Exception):
+    """An item would be larger than 400 KiB."""
+
+
+class Expression:
+    """Collects the names and values that DynamoDB expressions refer to by placeholder."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, str] = {}
+        self.values: dict[str, Attribute] = {}
+
+    def name(self, attribute: str) -> str:
+        """Placeholder of an attribute's name."""
+        placeholder = self.names.get(attribute)
+        if placeholder is None:
+            placeholder = self.names[attribute] = f"#n{len(self.names)}"
+        return placeholder
+
+    def value(self, attribute: Attribute) -> str:
+        """Placeholder of a value."""
+        placeholder = f":v{len(self.values)}"
+        self.values[placeholder] = attribute
+        return placeholder
+
+    def parameters(self) -> dict[str, Any]:
+        parameters: dict[str, Any] = {}
+        if self.names:
+            parameters["ExpressionAttributeNames"] = {v: k for k, v in self.names.items()}
+        if self.values:
+            parameters["ExpressionAttributeValues"] = self.values
+        return parameters
+
+
+@dataclass(frozen=True)
+class Put:
+    """Write a whole item, if the condition (an expression over `expression`'s placeholders) holds."""
+
+    item: Item
+    condition: str
+    expression: Expression
+
+    def parameters(self) -> dict[str, Any]:
+        return {
+            "Item": self.item,
+            "ConditionExpression": self.condition,
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+            **self.expression.parameters(),
+        }
+
+
+@dataclass(frozen=True)
+class Update:
+    """Set and remove attributes of an item, if the condition holds."""
+
+    keys: Mapping[str, str]
+    assign: Mapping[str, Attribute]
+    condition: str
+    expression: Expression
+    remove: Sequence[str] = field(default=())
+
+    def parameters(self) -> dict[str, Any]:
+        e = self.expression
+        text = "SET " + ", ".join(f"{e.name(k)} = {e.value(v)}" for k, v in self.assign.items())
+        if self.remove:
+            text += " REMOVE " + ", ".join(e.name(k) for k in self.remove)
+        return {
+            "Key": key(self.keys),
+            "UpdateExpression": text,
+            "ConditionExpression": self.condition,
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+            **e.parameters(),
+        }
+
+
+Write: TypeAlias = Put | Update
+
+
+@dataclass(frozen=True)
+class Page:
+    """Items of a query, and where the next page begins (None: there is none)."""
+
+    items: list[Item]
+    last_key: Item | None
+
+
+def key(keys: Mapping[str, str]) -> Item:
+    """Key attributes (or any texts) as DynamoDB JSON."""
+    return {name: {"S": text} for name, text in keys.items()}
+
+
+class Store:
+    """The table named `table`, through a DynamoDB client."""
+
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def get(self, keys: Mapping[str, str]) -> Item | None:
+        """The item as last written, or None."""
+        answer = self._call("get_item", Key=key(keys), ConsistentRead=True)
+        item: Item | None = answer.get("Item")
+        return item
+
+    def put(self, write: Put) -> Item | None:
+        """Write the item; answers the item that it replaced."""
+        answer = self._call("put_item", ReturnValues="ALL_OLD", **write.parameters())
+        old: Item | None = answer.get("Attributes")
+        return old or None
+
+    def update(self, write: Update) -> Item:
+        """Change the item; answers it as it is now."""
+        answer = self._call("update_item", ReturnValues="ALL_NEW", **write.parameters())
+        item: Item = answer["Attributes"]
+        return item
+
+    def transact(self, writes: Sequence[Write]) -> None:
+        """Do all the writes or none."""
+        items = [
+            {type(w).__name__: {"TableName": self._table, **w.parameters()}}  # DynamoDB calls them Put and Update too
+            for w in writes
+        ]
+        try:
+            self._client.transact_write_items(TransactItems=items)  # type: ignore[arg-type]
+        except ClientError as error:
+            raise _transaction_failure(error) from error
+
+    def query_all(self, pk: str) -> Iterator[Item]:
+        """All items of a partition in order of their sort key, as last written; one request a megabyte."""
+        start: dict[str, Any] = {}
+        while True:
+            answer = self._call(
+                "query",
+                KeyConditionExpression="pk = :pk",
+                ExpressionAttributeValues={":pk": {"S": pk}},
+                ConsistentRead=True,
+                **start,
+            )
+            yield from answer["Items"]
+            if not answer.get("LastEvaluatedKey"):
+                return
+            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+    def query_index(self, index: str, attribute: str, pk: str, limit: int, start: Item | None) -> Page:
+        """A page of a sparse index from its end (newest first); `attribute` is the index's partition key."""
+        answer = self._call(
+            "query",
+            IndexName=index,
+            KeyConditionExpression="#pk = :pk",
+            ExpressionAttributeNames={"#pk": attribute},
+            ExpressionAttributeValues={":pk": {"S": pk}},
+            ScanIndexForward=False,
+            Limit=limit,
+            **({"ExclusiveStartKey": start} if start else {}),
+        )
+        return Page(answer["Items"], answer.get("LastEvaluatedKey") or None)
+
+    def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = getattr(self._client, operation)(TableName=self._table, **parameters)
+        except ClientError as error:
+            raise _failure(error) from error
+        return answer
+
+
+def _failure(error: ClientError) -> Exception:
+    details = error.response.get("Error", {})
+    code = details.get("Code", "")
+    if code == "ConditionalCheckFailedException":
+        return ConditionFailed(0, _stored(error.response))
+    if code == "TransactionConflictException":
+        return Contended()
+    if code in _THROTTLED:
+        return Throttled(code)
+    if code == "ValidationException" and _too_large(details.get("Message", "")):
+        return ItemTooLarge()
+    return error
+
+
+def _transaction_failure(error: ClientError) -> Exception:
+    reasons: Sequence[Mapping[str, Any]] = error.response.get("CancellationReasons", [])
+    codes = [r.get("Code") for r in reasons]
+    if "ConditionalCheckFailed" in codes:
+        position = codes.index("ConditionalCheckFailed")
+        return ConditionFailed(position, _stored(reasons[position]))
+    if "TransactionConflict" in codes:
+        return Contended()
+    if "ThrottlingError" in codes or "ProvisionedThroughputExceeded" in codes:
+        return Throttled("transaction")
+    if any(r.get("Code") == "ValidationError" and _too_large(str(r.get("Message", ""))) for r in reasons):
+        return ItemTooLarge()
+    return _failure(error)
+
+
+def _stored(answer: Mapping[str, Any]) -> Item | None:
+    return answer.get("Item") or None
+
+
+def _too_large(message: str) -> bool:
+    return MAX_ITEM_MESSAGE in message

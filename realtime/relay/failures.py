@@ -1,0 +1,66 @@
+"""Keeps, whole, the stream records that could not be transformed, and tells people of them.
+
+One object an invocation, newline-delimited JSON: `{"reason": ..., "record": ...}`, under
+`relay-failures/dt=<day>/<first event id>.ndjson` of the data bucket. The same batch again writes the same object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from realtime.relay.batch import Rejected
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sns import SNSClient
+
+PREFIX = "relay-failures/"
+MAX_REASONS = 10  # in a notice; the object has them all
+
+
+def object_key(records: Sequence[Mapping[str, Any]], rejected: Sequence[Rejected], now: datetime) -> str:
+    """Where the rejected records of a batch are kept: by the day and identity of the first of them."""
+    first = records[rejected[0].position]
+    try:
+        moment = datetime.fromtimestamp(int(first["dynamodb"]["ApproximateCreationDateTime"]), UTC)
+    except (LookupError, TypeError, ValueError, OverflowError, OSError):
+        moment = now
+    identity = first.get("eventID") if isinstance(first, Mapping) else None
+    name = "".join(c for c in str(identity or "") if c.isalnum() or c in "-_")[:128]
+    return f"{PREFIX}dt={moment:%Y-%m-%d}/{name or format(now, '%H%M%S%f')}.ndjson"
+
+
+def keep(
+    client: S3Client, bucket: str, records: Sequence[Mapping[str, Any]], rejected: Sequence[Rejected], now: datetime
+) -> str:
+    """Write the rejected records with their reasons; answers the object's key. Errors of S3 are the caller's."""
+    lines = [orjson.dumps({"reason": r.reason, "record": records[r.position]}, default=str) for r in rejected]
+    key = object_key(records, rejected, now)
+    client.put_object(Bucket=bucket, Key=key, Body=b"\n".join(lines) + b"\n", ContentType="application/x-ndjson")
+    return key
+
+
+def notice(function: str, rejected: Sequence[Rejected], place: str, now: datetime) -> dict[str, str]:
+    """Subject and message of the notice: which function, what was wrong, when, and where the records are."""
+    reasons = list(dict.fromkeys(r.reason for r in rejected))
+    message = {
+        "function": function,
+        "error": f"{len(rejected)} stream record(s) could not be transformed; the others went on",
+        "reasons": reasons[:MAX_REASONS],
+        "time": now.isoformat(),
+        "kept_at": place,
+        "what_to_do": "find out who wrote these items, mend the contract or the writer, then put the records back",
+    }
+    return {
+        "Subject": f"{function}: {len(rejected)} record(s) could not be transformed"[:100],
+        "Message": orjson.dumps(message, option=orjson.OPT_INDENT_2).decode(),
+    }
+
+
+def tell(client: SNSClient, topic: str, message: Mapping[str, str]) -> None:
+    """Publish a notice. Errors of SNS are the caller's."""
+    client.publish(TopicArn=topic, Subject=message["Subject"], Message=message["Message"])
