@@ -28,16 +28,42 @@ class Country:
 
 
 COUNTRIES = (
-    Country("DE", "Germany", "DACH", "EUR", "0.1900", 20, 0.8, (("Hamburg", "20095"), ("Köln", "50667"),
-            ("Leipzig", "04109"))),
-    Country("GB", "United Kingdom", "British Isles", "GBP", "0.2000", 14, 1.4, (("London", "EC1A 1BB"),
-            ("Leeds", "LS1 4DY"))),
-    Country("US", "United States", "North America", "USD", "0.0000", 13, 2.6, (("Chicago", "60601"),
-            ("Portland", "97201"))),
-    Country("FR", "France", "Western Europe", "EUR", "0.2000", 11, 1.0, (("Lyon", "69001"),
-            ("Paris", "75003"), ("Nantes", "44000"))),
-    Country("NL", "Netherlands", "Benelux", "EUR", "0.2100", 8, 0.9, (("Utrecht", "3511 AB"),
-            ("Rotterdam", "3011 AD"))),
+    Country(
+        "DE",
+        "Germany",
+        "DACH",
+        "EUR",
+        "0.1900",
+        20,
+        0.8,
+        (("Hamburg", "20095"), ("Köln", "50667"), ("Leipzig", "04109")),
+    ),
+    Country(
+        "GB",
+        "United Kingdom",
+        "British Isles",
+        "GBP",
+        "0.2000",
+        14,
+        1.4,
+        (("London", "EC1A 1BB"), ("Leeds", "LS1 4DY")),
+    ),
+    Country(
+        "US", "United States", "North America", "USD", "0.0000", 13, 2.6, (("Chicago", "60601"), ("Portland", "97201"))
+    ),
+    Country(
+        "FR",
+        "France",
+        "Western Europe",
+        "EUR",
+        "0.2000",
+        11,
+        1.0,
+        (("Lyon", "69001"), ("Paris", "75003"), ("Nantes", "44000")),
+    ),
+    Country(
+        "NL", "Netherlands", "Benelux", "EUR", "0.2100", 8, 0.9, (("Utrecht", "3511 AB"), ("Rotterdam", "3011 AD"))
+    ),
     Country("IT", "Italy", "Southern Europe", "EUR", "0.2200", 7, 1.1, (("Milano", "20121"), ("Bologna", "40121"))),
     Country("AT", "Austria", "DACH", "EUR", "0.2000", 5, 0.9, (("Wien", "1010"), ("Graz", "8010"))),
     Country("CH", "Switzerland", "DACH", "CHF", "0.0810", 5, 1.5, (("Zürich", "8001"), ("Basel", "4001"))),
@@ -48,7 +74,7 @@ COUNTRIES = (
     Country("EE", "Estonia", "Baltics", "EUR", "0.2200", 1, 1.3, (("Tartu", "51003"),)),
     Country("JP", "Japan", "Asia Pacific", "JPY", "0.1000", 2, 3.2, (("Osaka", "530-0001"),)),
     Country("AU", "Australia", "Asia Pacific", "AUD", "0.1000", 1, 3.6, (("Melbourne", "3000"),)),
-)  # fmt: skip
+)
 BY_CODE = {country.code: country for country in COUNTRIES}
 
 _NEW_RATES = (("FI", "0.2550", date(2024, 9, 1)), ("EE", "0.2400", date(2025, 7, 1)))
