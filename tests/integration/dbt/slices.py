@@ -9,8 +9,8 @@ from typing import Any
 
 import duckdb
 
-from assets.dbt_lake import source_columns
 from contracts import Contracts
+from lakehouse.schemas import changes, compacted, literal, sql_type
 
 Row = Mapping[str, Any]
 
@@ -21,11 +21,12 @@ def write_slice(
     """Write each table (`orders`, `orders_changes`, …) with the types of its contract; amounts are given as text."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "watermarks.json").write_text(json.dumps(dict(watermarks)), "utf-8")
+    shapes = {shape.name: shape for c in contracts.values() for shape in (compacted(c), changes(c))}
     with duckdb.connect() as connection:
         for name, rows in tables.items():
             lines = folder / f"{name}.ndjson"
             lines.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-            types = ", ".join(f"'{c}': '{t}'" for c, t in source_columns(contracts, name).items())
+            types = ", ".join(f"{literal(c.name)}: {literal(sql_type(c.type))}" for c in shapes[name].columns)
             connection.execute(
                 f"copy (select * from read_json('{lines}', format = 'newline_delimited', columns = {{{types}}})) "
                 f"to '{folder / name}.parquet' (format parquet)"
