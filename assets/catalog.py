@@ -6,6 +6,7 @@ Columns, comments, properties and statistics in Glue follow the contract in the 
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import dagster as dg
 
@@ -77,11 +78,10 @@ def _catalog_asset(contract: Contract, lake: Lake) -> dg.AssetsDefinition:
     return catalog
 
 
-def publication_metadata(published: Published, lake: Lake) -> dict[str, object]:
+def publication_metadata(published: Published, lake: Lake) -> dict[str, Any]:
     """The published state as metadata of the asset."""
-    metadata: dict[str, object] = {
-        "dagster/row_count": published.live_rows,
-        "rows stored": published.rows,
+    metadata: dict[str, Any] = {
+        "dagster/row_count": published.rows,
         "bytes": published.bytes,
         "size": size(published.bytes),
         "data files": published.files,
@@ -97,9 +97,7 @@ def publication_metadata(published: Published, lake: Lake) -> dict[str, object]:
     return metadata
 
 
-def catalog_checks(
-    publication: Publication, contract: Contract, now: datetime
-) -> Iterator[dg.AssetCheckResult]:
+def catalog_checks(publication: Publication, contract: Contract, now: datetime) -> Iterator[dg.AssetCheckResult]:
     """Hand-made changes and freshness of a publication as check results; both warn, neither blocks."""
     key = keys.catalog(contract.name)
     yield dg.AssetCheckResult(
@@ -125,17 +123,15 @@ def _drift_text(drift: Sequence[Drift]) -> str:
     return f"{len(drift)} hand-made change(s) were found in Glue and set right; make such changes in the contract."
 
 
-def freshness_check(
-    contract: Contract, watermark: datetime | None, now: datetime
-) -> dg.AssetCheckResult:
+def freshness_check(contract: Contract, watermark: datetime | None, now: datetime) -> dg.AssetCheckResult:
     """Whether the published table is as fresh as its contract promises, judged by its watermark."""
     late = is_late(contract, watermark, now)
     allowed = f"{contract.freshness_minutes} minutes"
     if watermark is None:
         description = f"Expected everything older than {allowed} to be published, found nothing published yet."
     else:
-        lag = now - watermark
-        description = f"Published up to {watermark:%Y-%m-%d %H:%M:%S} UTC, {lag.total_seconds():.0f} s ago; allowed are {allowed}."
+        lag = (now - watermark).total_seconds()
+        description = f"Published up to {watermark:%Y-%m-%d %H:%M:%S} UTC, {lag:.0f} s ago; allowed are {allowed}."
     metadata = {"watermark": dg.MetadataValue.timestamp(watermark)} if watermark else {}
     return dg.AssetCheckResult(
         asset_key=keys.catalog(contract.name),

@@ -6,6 +6,7 @@ the ledger, so the asset has no partitions; a range to replay is given as run co
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
@@ -21,7 +22,7 @@ from lakehouse.landing import Scope
 TICK_HOURS = 3
 
 INVARIANTS = {
-    "conservation": "Every row read is applied, superseded, duplicate, quarantined or too late, and exactly one of them.",
+    "conservation": "Every row read is exactly one of applied, superseded, duplicate, quarantined, too late.",
     "keys": "No key occurs twice in the table.",
     "required": "Required fields are present in every row.",
     "order": "No key went back to an older change.",
@@ -95,8 +96,7 @@ def _compacted_asset(contract: Contract, lake: Lake) -> dg.AssetsDefinition:
             "dagster/column_schema": table_schema(contract),
         },
         check_specs=[
-            dg.AssetCheckSpec(name, asset=key, description=text, blocking=True)
-            for name, text in INVARIANTS.items()
+            dg.AssetCheckSpec(name, asset=key, description=text, blocking=True) for name, text in INVARIANTS.items()
         ],
         pool=keys.pool(contract.name),
     )
@@ -118,9 +118,9 @@ def materialized(result: BatchResult, contract: Contract, lake: Lake) -> dg.Mate
     )
 
 
-def batch_metadata(result: BatchResult, contract: Contract, lake: Lake) -> dict[str, object]:
+def batch_metadata(result: BatchResult, contract: Contract, lake: Lake) -> dict[str, Any]:
     """The result of a batch as metadata of the asset."""
-    metadata: dict[str, object] = {
+    metadata: dict[str, Any] = {
         "dagster/row_count": result.rows,
         "batch": result.batch,
         "objects": result.objects,
@@ -132,7 +132,7 @@ def batch_metadata(result: BatchResult, contract: Contract, lake: Lake) -> dict[
         "duplicate": result.duplicate,
         "quarantined": result.quarantined,
         "too late": result.too_late,
-        "seconds": dg.MetadataValue.float(round(sum(result.seconds.values()), 3)),
+        "seconds": dg.MetadataValue.float(round(sum(result.seconds.values(), 0.0), 3)),
         "metadata file": result.metadata_location,
         "files": bucket_link(lake, f"warehouse/{contract.name}/"),
         "preview": preview(result.preview, contract),

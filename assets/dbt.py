@@ -1,8 +1,8 @@
 """The dbt models as assets: staging, marts and reports, built by one dbt run.
 
-dbt runs in a process of its own with the environment given here. On a laptop it works on a build copy of the DuckDB file,
-which replaces the file that readers open by an atomic rename once the build is whole: readers and builds never block each
-other, and a failed build leaves readers what they had. Elsewhere Athena is the warehouse and there is no such file.
+dbt runs in a process of its own with the environment given here. On a laptop it works on a build copy of the DuckDB
+file, which replaces the file that readers open by an atomic rename once the build is whole: readers and builds never
+block each other, and a failed build leaves readers what they had. Elsewhere Athena is the warehouse, without a file.
 The manifest is prepared by an explicit step (`prepare`), never while definitions are loaded.
 """
 
@@ -34,7 +34,7 @@ MESSAGE_LIMIT = 400  # characters of dbt's message that are shown
 OUTPUT_TAIL = 20  # lines of dbt's output that an error quotes
 
 
-class NotPrepared(RuntimeError):  # noqa: N818 - a refusal, not a fault
+class NotPrepared(RuntimeError):
     """The dbt manifest that the assets are made of is missing; the message says how to make it."""
 
 
@@ -107,14 +107,28 @@ def prepare(files: DbtFiles) -> Path:
     return files.manifest
 
 
-def warehouse_assets(files: DbtFiles, contracts: Contracts) -> dg.AssetsDefinition:
-    """All models as assets of one op; raises `NotPrepared` if the manifest is missing."""
+def is_prepared(files: DbtFiles) -> bool:
+    """Whether the manifest is there and newer than everything it is made of."""
+    if not files.manifest.exists():
+        return False
+    made = files.manifest.stat().st_mtime
+    folders = (PROJECT / name for name in ("models", "macros", "tests"))
+    sources = [*PROJECT.glob("*.yml"), *(path for folder in folders for path in folder.rglob("*"))]
+    return all(path.stat().st_mtime < made for path in sources)
+
+
+def prepared_manifest(files: DbtFiles) -> Manifest:
+    """The manifest that `prepare` left; raises `NotPrepared` if there is none."""
     if not files.manifest.exists():
         raise NotPrepared(
             f"{files.manifest}: expected the manifest of the dbt project, found no such file; "
             "make it with `python -m orchestration.prepare`"
         )
-    manifest = read_manifest(files.manifest)
+    return read_manifest(files.manifest)
+
+
+def warehouse_assets(files: DbtFiles, manifest: Manifest, contracts: Contracts) -> dg.AssetsDefinition:
+    """All models as assets of one op."""
     local = files.target == "local"
 
     @dg.multi_asset(
@@ -124,9 +138,7 @@ def warehouse_assets(files: DbtFiles, contracts: Contracts) -> dg.AssetsDefiniti
         can_subset=True,
         pool=keys.WAREHOUSE_POOL,
     )
-    def warehouse(
-        context: dg.AssetExecutionContext, lake: LakeResource, warehouse: WarehouseResource
-    ) -> Iterator[Any]:
+    def warehouse(context: dg.AssetExecutionContext, lake: LakeResource, warehouse: WarehouseResource) -> Iterator[Any]:
         models = {m.unique_id: m for key, m in manifest.by_key().items() if key in context.selected_asset_keys}
         database = warehouse.database if local else None
         selection = selection_arguments(

@@ -1,7 +1,7 @@
 """What dbt's manifest says about models and their tests, as plain values with Dagster's keys. Nothing here runs dbt.
 
-The `dagster-dbt` package does the same and more, but importing it imports all of dbt: two seconds more for every process
-that loads the code location, each run worker included.
+The `dagster-dbt` package does the same and more, but importing it imports all of dbt: two and a half seconds more for
+every process that loads the code location, each run worker included.
 """
 
 from __future__ import annotations
@@ -18,6 +18,12 @@ import dagster as dg
 
 from assets import keys
 
+LAYERS = ("staging", "marts", "reports")
+"""The folders below `models/`: each is a group of assets."""
+
+WATERMARKS_MODEL = "stg_watermarks"
+"""The view of all watermarks: who reads it states a data time, and is not true for less because of it."""
+
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_]")
 
 
@@ -33,7 +39,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Model:
-    """A dbt model. `parents` are the ids of models it reads, `entities` those whose published tables it reads itself."""
+    """A dbt model. `parents` are ids of models it reads, `entities` those whose published tables it reads itself."""
 
     unique_id: str
     name: str
@@ -64,11 +70,23 @@ class ModelTest:
 
 
 @dataclass(frozen=True)
+class Exposure:
+    """What people read outside dbt: its owner, the ids of the models it reads, and how old it may become."""
+
+    name: str
+    description: str
+    owner: str
+    models: tuple[str, ...]
+    maximum_lag_minutes: int | None
+
+
+@dataclass(frozen=True)
 class Manifest:
-    """All models and tests of the project, by dbt's unique id."""
+    """All models and tests by dbt's unique id, and exposures by name."""
 
     models: Mapping[str, Model]
     tests: Mapping[str, ModelTest]
+    exposures: Mapping[str, Exposure]
 
     def by_key(self) -> dict[dg.AssetKey, Model]:
         """The models by their asset key."""
@@ -85,7 +103,21 @@ def parse_manifest(document: Mapping[str, Any]) -> Manifest:
     nodes = document["nodes"]
     models = {i: _model(n, document) for i, n in nodes.items() if n["resource_type"] == "model"}
     tests = (_test(n, models) for n in nodes.values() if n["resource_type"] == "test")
-    return Manifest(models, {test.unique_id: test for test in tests if test is not None})
+    exposures = (_exposure(e) for e in document.get("exposures", {}).values())
+    return Manifest(
+        models, {test.unique_id: test for test in tests if test is not None}, {e.name: e for e in exposures}
+    )
+
+
+def _exposure(exposure: Mapping[str, Any]) -> Exposure:
+    meta = exposure.get("config", {}).get("meta") or exposure.get("meta") or {}
+    return Exposure(
+        name=exposure["name"],
+        description=(exposure.get("description") or "").strip(),
+        owner=str(exposure["owner"].get("email") or exposure["owner"].get("name") or ""),
+        models=tuple(exposure["depends_on"]["nodes"]),
+        maximum_lag_minutes=meta.get("maximum_lag_minutes"),
+    )
 
 
 def _model(node: Mapping[str, Any], document: Mapping[str, Any]) -> Model:
@@ -122,8 +154,9 @@ def _column(column: Mapping[str, Any]) -> Column:
 
 
 def _test(node: Mapping[str, Any], models: Mapping[str, Model]) -> ModelTest | None:
-    attached = node.get("attached_node") or next((p for p in node["depends_on"]["nodes"] if p in models), None)
-    if attached not in models:
+    candidates = [node.get("attached_node"), *node["depends_on"]["nodes"]]
+    attached = next((c for c in candidates if c in models), None)
+    if attached is None:
         return None
     return ModelTest(
         unique_id=node["unique_id"],
@@ -198,6 +231,8 @@ def data_times(
 
     def reads(model_id: str) -> bool:
         model = manifest.models[model_id]
+        if model.name == WATERMARKS_MODEL:
+            return False
         return bool(model.entities) or any(reads(p) for p in model.parents)
 
     return {model_id: of(model_id) for model_id in built}

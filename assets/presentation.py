@@ -44,9 +44,7 @@ def table_schema(contract: Contract) -> dg.TableSchema:
     )
 
 
-def markdown_table(
-    columns: Sequence[str], rows: Sequence[Mapping[str, object]], masked: Collection[str] = ()
-) -> str:
+def markdown_table(columns: Sequence[str], rows: Sequence[Mapping[str, object]], masked: Collection[str] = ()) -> str:
     """A small table in Markdown. Values of `masked` columns are hidden, long ones are cut."""
     if not rows:
         return "_no rows_"

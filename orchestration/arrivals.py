@@ -1,9 +1,9 @@
 """Which landing partitions changed since the last look, and which entities are due: plain functions on plain data.
 
-The memory of a sensor is one short text. It holds a fingerprint of every (entity, arrival hour) inside the window that is
-listed again at each tick, so an object that arrives late in an earlier hour, or is written again, is noticed; nothing is
-compared with "the last key" or "the last timestamp". A lake that was reset, or a cursor that cannot be read, only means
-that everything in the window counts as changed once: compaction's ledger decides what is really new.
+The memory of a sensor is one short text. It holds a fingerprint of every (entity, arrival hour) inside the window that
+is listed again at each tick, so an object that arrives late in an earlier hour, or is written again, is noticed;
+nothing is compared with "the last key" or "the last timestamp". A lake that was reset, or a cursor that cannot be read,
+only means that everything in the window counts as changed once: compaction's ledger decides what is really new.
 """
 
 from __future__ import annotations

@@ -6,19 +6,22 @@ Loading reads contracts, the prepared dbt manifest and the settings, and nothing
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import dagster as dg
 
 from assets.catalog import catalog_assets
 from assets.compacted import compacted_assets
-from assets.dbt import warehouse_assets
+from assets.dbt import prepared_manifest, warehouse_assets
 from assets.landing import landing_assets
 from assets.maintenance import maintenance_assets
+from assets.reports import report_assets
 from assets.resources import LakeResource, WarehouseResource
 from contracts import load_contracts
 from orchestration.alerts import AlertResource
 from orchestration.jobs import asset_jobs, entity_jobs
 from orchestration.prepare import dbt_files
+from orchestration.progress import LOGGER_NAME, progress_logger
 from orchestration.schedules import schedules
 from orchestration.sensors import sensors
 from orchestration.settings import Settings
@@ -33,6 +36,8 @@ def defs() -> dg.Definitions:
 def build(settings: Settings) -> dg.Definitions:
     """The code location for given settings."""
     contracts = load_contracts(settings.contracts_folder)
+    files = dbt_files(settings)
+    manifest = prepared_manifest(files)
     resources = build_resources(settings)
     lake = resources["lake"].lake
     marts = dg.AssetSelection.groups("staging", "marts")
@@ -44,17 +49,19 @@ def build(settings: Settings) -> dg.Definitions:
             *compacted_assets(contracts, lake),
             *catalog_assets(contracts, lake),
             *maintenance_assets(contracts),
-            warehouse_assets(dbt_files(settings), contracts),
+            warehouse_assets(files, manifest, contracts),
+            *(report_assets(manifest) if settings.environment == "local" else []),
         ],
         jobs=[*jobs.all(), *entity_jobs(contracts)],
         sensors=sensors(contracts, jobs, settings, marts),
         schedules=schedules(contracts, jobs, settings.pace),
         resources=resources,
+        loggers={LOGGER_NAME: progress_logger},
         executor=dg.in_process_executor,
     )
 
 
-def build_resources(settings: Settings) -> dict[str, object]:
+def build_resources(settings: Settings) -> dict[str, Any]:
     """What assets and sensors reach the world with."""
     return {
         "lake": LakeResource(
@@ -64,7 +71,5 @@ def build_resources(settings: Settings) -> dict[str, object]:
             endpoint=settings.endpoint_url,
         ),
         "warehouse": WarehouseResource(target=settings.environment, home=str(settings.home)),
-        "alerts": AlertResource(
-            topic=settings.alert_topic, region=settings.region, endpoint=settings.endpoint_url
-        ),
+        "alerts": AlertResource(topic=settings.alert_topic, region=settings.region, endpoint=settings.endpoint_url),
     }

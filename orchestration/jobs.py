@@ -33,9 +33,7 @@ REFRESH = "refresh"
 
 def tables(contracts: Contracts) -> dg.AssetSelection:
     """Compaction and publication of every entity."""
-    return dg.AssetSelection.assets(
-        *(key(entity) for entity in contracts for key in (keys.compacted, keys.catalog))
-    )
+    return dg.AssetSelection.assets(*(key(entity) for entity in contracts for key in (keys.compacted, keys.catalog)))
 
 
 def audits(contracts: Contracts) -> dg.AssetSelection:
@@ -81,9 +79,7 @@ def asset_jobs(contracts: Contracts, marts: dg.AssetSelection, reports: dg.Asset
 
 def compaction_config(contracts: Contracts, config: Mapping[str, Any]) -> dict[str, Any]:
     """Run configuration that gives every entity's compaction the same configuration."""
-    return {
-        "ops": {keys.compacted(entity).to_python_identifier(): {"config": dict(config)} for entity in contracts}
-    }
+    return {"ops": {keys.compacted(entity).to_python_identifier(): {"config": dict(config)} for entity in contracts}}
 
 
 Operation = Callable[[dg.OpExecutionContext, Lake, Contract, Mapping[str, Any]], None]
@@ -115,9 +111,7 @@ def _entity_job(job: EntityJob, contracts: Contracts) -> dg.JobDefinition:
     def of_entity(value: dict[str, Any]) -> dict[str, Any]:
         return {_op_name(job, name): {"config": {**value, "asked": name == value["entity"]}} for name in contracts}
 
-    graph = dg.GraphDefinition(
-        name=job.name, node_defs=[_entity_op(job, contract) for contract in contracts.values()]
-    )
+    graph = dg.GraphDefinition(name=job.name, node_defs=[_entity_op(job, contract) for contract in contracts.values()])
     return graph.to_job(
         name=job.name, description=job.description, config=of_entity, executor_def=dg.in_process_executor
     )
@@ -178,7 +172,7 @@ ENTITY_JOBS = (
         "replay",
         "Merge again what arrived in a range of time; the rows stay the same unless something was missed.",
         {
-            "replay_from": dg.Field(str, description="Start of the range of arrival, for example 2026-11-21T00:00:00Z."),
+            "replay_from": dg.Field(str, description="Start of the range, for example 2026-11-21T00:00:00Z."),
             "replay_until": dg.Field(str, description="End of the range (exclusive)."),
         },
         _replay,

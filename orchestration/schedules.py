@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import dagster as dg
 
 from contracts import Contracts
@@ -14,10 +16,12 @@ SWEEP_DAYS = 2
 def schedules(contracts: Contracts, jobs: AssetJobs, pace: Pace) -> list[dg.ScheduleDefinition]:
     """All schedules, running from the start."""
 
-    def schedule(name: str, job: object, cron: str, description: str, config: dict | None = None) -> dg.ScheduleDefinition:  # type: ignore[type-arg]
+    def schedule(
+        name: str, job: Any, cron: str, description: str, config: dict[str, Any] | None = None
+    ) -> dg.ScheduleDefinition:
         return dg.ScheduleDefinition(
             name=name,
-            job=job,  # type: ignore[arg-type]
+            job=job,
             cron_schedule=cron,
             execution_timezone="UTC",
             description=description,

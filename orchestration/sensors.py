@@ -24,6 +24,7 @@ from orchestration import failures
 from orchestration.alerts import Alert, AlertResource
 from orchestration.arrivals import Arrival, Memory, asked_for, due, notice, window_start
 from orchestration.jobs import AssetJobs
+from orchestration.progress import reason
 from orchestration.settings import Settings
 
 LISTING_THREADS = 8
@@ -107,18 +108,14 @@ def compaction_request(entities: Sequence[str]) -> dg.RunRequest:
     )
 
 
-def list_arrivals(
-    lake: Lake, contracts: Sequence[Contract], start: datetime
-) -> dict[str, list[LandedObject]]:
+def list_arrivals(lake: Lake, contracts: Sequence[Contract], start: datetime) -> dict[str, list[LandedObject]]:
     """The objects that landed since an arrival hour, by entity."""
     with ThreadPoolExecutor(LISTING_THREADS) as pool:
         listed = pool.map(lambda contract: list_objects(lake, contract, Scope(start=start)), contracts)
         return {contract.name: objects for contract, objects in zip(contracts, listed, strict=True)}
 
 
-def landed(
-    arrivals: Iterable[Arrival], contracts: Mapping[str, Contract], lake: Lake
-) -> list[dg.AssetMaterialization]:
+def landed(arrivals: Iterable[Arrival], contracts: Mapping[str, Contract], lake: Lake) -> list[dg.AssetMaterialization]:
     """What the UI shows of changed landing partitions."""
     events = []
     for arrival in arrivals:
@@ -148,9 +145,7 @@ def _unfinished(instance: dg.DagsterInstance, job_name: str) -> bool:
     return instance.get_runs_count(dg.RunsFilter(job_name=job_name, statuses=UNFINISHED)) > 0
 
 
-def published_sensor(
-    contracts: Contracts, job: Any, marts: dg.AssetSelection, interval: int
-) -> dg.SensorDefinition:
+def published_sensor(contracts: Contracts, job: Any, marts: dg.AssetSelection, interval: int) -> dg.SensorDefinition:
     """Requests the marts that read a table whose published rows changed."""
 
     @dg.sensor(
@@ -202,9 +197,7 @@ def freshness_sensor(contracts: Contracts, settings: Settings, interval: int) ->
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Compares the watermark of every published table with its contract's freshness target.",
     )
-    def sensor(
-        context: dg.SensorEvaluationContext, lake: LakeResource, alerts: AlertResource
-    ) -> dg.SensorResult:
+    def sensor(context: dg.SensorEvaluationContext, lake: LakeResource, alerts: AlertResource) -> dg.SensorResult:
         now = datetime.now(UTC)
         late_before = frozenset(json.loads(context.cursor or "[]"))
         states = published_states(lake.lake, contracts)
@@ -224,9 +217,7 @@ def freshness_sensor(contracts: Contracts, settings: Settings, interval: int) ->
     return sensor
 
 
-def freshness_evaluation(
-    contract: Contract, watermark: datetime | None, now: datetime
-) -> dg.AssetCheckEvaluation:
+def freshness_evaluation(contract: Contract, watermark: datetime | None, now: datetime) -> dg.AssetCheckEvaluation:
     """The freshness check of a table as an event that needs no run."""
     result = freshness_check(contract, watermark, now)
     return dg.AssetCheckEvaluation(
@@ -263,9 +254,7 @@ def failure_objects_sensor(interval: int) -> dg.SensorDefinition:
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"Alerts once about every new object below {', '.join(failures.WATCHED)}.",
     )
-    def sensor(
-        context: dg.SensorEvaluationContext, lake: LakeResource, alerts: AlertResource
-    ) -> dg.SensorResult:
+    def sensor(context: dg.SensorEvaluationContext, lake: LakeResource, alerts: AlertResource) -> dg.SensorResult:
         told = failures.from_text(context.cursor)
         count = 0
         for watched in failures.WATCHED:
@@ -315,24 +304,15 @@ REASON_LIMIT = 500  # characters
 def run_alert(context: dg.RunFailureSensorContext, ui_url: str) -> Alert:
     """The alert about a failed run: the steps that failed and the first line of each reason."""
     run = context.dagster_run
-    reasons = [
-        f"{event.step_key}: {_first_line(event)}" for event in context.get_step_failure_events()
-    ] or [context.failure_event.message or "no reason was recorded"]
+    reasons = [f"{event.step_key}: {reason(event).splitlines()[0]}" for event in context.get_step_failure_events()] or [
+        context.failure_event.message or "no reason was recorded"
+    ]
     return Alert(
         what=f"Run of {run.job_name} failed",
         why="; ".join(reasons)[:REASON_LIMIT],
-        when=datetime.fromtimestamp(context.failure_event.timestamp, UTC)
-        if hasattr(context.failure_event, "timestamp")
-        else datetime.now(UTC),
+        when=datetime.now(UTC),
         link=f"{ui_url}/runs/{run.run_id}",
     )
-
-
-def _first_line(event: dg.DagsterEvent) -> str:
-    error = event.step_failure_data.error
-    while error is not None and error.cause is not None:
-        error = error.cause
-    return error.message.strip().splitlines()[0] if error and error.message.strip() else "no reason was recorded"
 
 
 def alert(context: Any, alerts: AlertResource, message: Alert) -> None:

@@ -7,7 +7,7 @@ test must be quicker than a day.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, cast, get_args
 
@@ -65,9 +65,7 @@ class Settings:
         """The settings that environment variables describe; raises `SettingsError` where they cannot be used."""
         environment = variables.get("GAVEL_ENV", "local")
         if environment not in get_args(Environment):
-            raise SettingsError(
-                f"GAVEL_ENV: expected one of {', '.join(get_args(Environment))}, found {environment!r}"
-            )
+            raise SettingsError(f"GAVEL_ENV: expected one of {', '.join(get_args(Environment))}, found {environment!r}")
         local = environment == "local"
         bucket = variables.get("GAVEL_BUCKET") or ("gavel-local" if local else "")
         if not bucket:
@@ -75,7 +73,8 @@ class Settings:
         endpoint = variables.get("AWS_ENDPOINT_URL") or None
         if endpoint and not local:
             raise SettingsError(
-                f"AWS_ENDPOINT_URL: only GAVEL_ENV=local talks to an emulator, found {endpoint!r} in {environment}; unset it"
+                f"AWS_ENDPOINT_URL: only GAVEL_ENV=local talks to an emulator, found {endpoint!r} in {environment}; "
+                "unset it"
             )
         folder = variables.get("GAVEL_CONTRACTS")
         return cls(
@@ -108,4 +107,4 @@ def _pace(variables: Mapping[str, str]) -> Pace:
             raise SettingsError(f"{variable}: expected a number of seconds, found {text!r}")
         seconds[name] = int(text)
     cron = variables.get("GAVEL_REPORTS_CRON") or Pace.reports_cron
-    return Pace(**seconds, reports_cron=cron)
+    return replace(Pace(reports_cron=cron), **seconds)  # type: ignore[arg-type]

@@ -1,0 +1,197 @@
+"""The whole pipeline once, in the calling process, against the instance that the UI shows afterwards.
+
+This is what `gavel demo` calls. A running `dagster dev` does the same by sensors and schedules; both may run at the
+same time, because the pools of the instance keep every table to a single writer.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from assets import keys
+from assets.dbt import DATA_TIME, is_prepared
+from assets.manifest import LAYERS
+from assets.reports import PAGE
+from contracts import Contracts, load_contracts
+from orchestration import prepare
+from orchestration.arrivals import Memory, notice, window_start
+from orchestration.definitions import build, build_resources
+from orchestration.jobs import COMPACTION, REPORTS, compaction_config
+from orchestration.progress import Progress, heard, reason
+from orchestration.sensors import landed, list_arrivals
+from orchestration.settings import Settings
+
+PROCESS_TAG = "gavel/process"
+
+
+@dataclass(frozen=True)
+class EntityResult:
+    """What one run did for one entity: rows read, by what became of them, and rows that readers see now."""
+
+    entity: str
+    read: int
+    applied: int
+    superseded: int
+    duplicate: int
+    quarantined: int
+    too_late: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class PipelineResult:
+    """What one pass of the pipeline did. `data_time` (UTC) is what the report is true for; `failures` are the steps
+    that failed, with the reason: other entities and the report go on without them."""
+
+    entities: tuple[EntityResult, ...]
+    models: int
+    report: Path | None
+    data_time: datetime | None
+    failures: Mapping[str, str]
+    run_ids: tuple[str, ...]
+    seconds: float
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether no step failed."""
+        return not self.failures
+
+
+def run_once(settings: Settings, progress: Progress = lambda line: None, *, everything: bool = False) -> PipelineResult:
+    """Take in all that landed, publish it, build the marts and render the report.
+
+    `progress` gets one readable line at each step. With `everything` all that is retained is looked at, else what
+    arrived since the watermarks and in the last two days. A step that fails is in the result; nothing is raised for it.
+    """
+    started = time.monotonic()
+    files = prepare.dbt_files(settings)
+    if not is_prepared(files):
+        progress("preparing dbt models")
+        prepare.prepare(settings)
+    contracts = load_contracts(settings.contracts_folder)
+    definitions = build(settings)
+    with dg.DagsterInstance.from_config(str(prepare.prepare_instance(settings))) as instance:
+        end_lost_runs(instance)
+        progress("looking for landed objects")
+        observe_landing(instance, contracts, settings)
+        scope: dict[str, Any] = {"everything": True} if everything else {"days": 2}
+        tables = _run(definitions, COMPACTION, instance, progress, compaction_config(contracts, scope))
+        reports = _run(definitions, REPORTS, instance, progress, {})
+    return _result(contracts, tables, reports, time.monotonic() - started)
+
+
+def observe_landing(instance: dg.DagsterInstance, contracts: Contracts, settings: Settings) -> int:
+    """Record the landing partitions that have objects in the instance; returns how many partitions."""
+    lake = build_resources(settings)["lake"].lake
+    now = datetime.now(UTC)
+    nothing_seen = Memory()
+    listings = list_arrivals(lake, list(contracts.values()), window_start(nothing_seen, now))
+    _, arrivals = notice(nothing_seen, listings, now)
+    events = landed(arrivals, contracts, lake)
+    for event in events:
+        instance.report_runless_asset_event(event)
+    return len(events)
+
+
+def end_lost_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Mark runs of this module whose process is gone as failed and free their pools; returns their ids.
+
+    Without this, a pipeline killed in the middle would leave its pools taken for ever.
+    """
+    lost = []
+    filters = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
+    for run in instance.get_runs(filters):
+        process = run.tags.get(PROCESS_TAG)
+        if process is None or _alive(int(process)):
+            continue
+        instance.report_run_failed(run, f"Process {process} ended before the run did.")
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+        lost.append(run.run_id)
+    return lost
+
+
+def _alive(process: int) -> bool:
+    if process == os.getpid():
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _run(
+    definitions: dg.Definitions,
+    job_name: str,
+    instance: dg.DagsterInstance,
+    progress: Progress,
+    config: Mapping[str, Any],
+) -> dg.ExecuteInProcessResult:
+    job = definitions.resolve_job_def(job_name)
+    with heard(progress) as loggers:
+        return job.execute_in_process(
+            instance=instance,
+            run_config={**config, "loggers": loggers},
+            tags={PROCESS_TAG: str(os.getpid())},
+            raise_on_error=False,
+        )
+
+
+def _result(
+    contracts: Contracts, tables: dg.ExecuteInProcessResult, reports: dg.ExecuteInProcessResult, seconds: float
+) -> PipelineResult:
+    shown = {
+        event.asset_key: event.step_materialization_data.materialization.metadata
+        for result in (tables, reports)
+        for event in result.get_asset_materialization_events()
+    }
+    entities = [
+        EntityResult(
+            entity=entity,
+            **{name: int(_value(shown[keys.compacted(entity)], label) or 0) for name, label in _COUNTS.items()},
+            rows=int(_value(shown.get(keys.catalog(entity), {}), "dagster/row_count") or 0),
+        )
+        for entity in contracts
+        if keys.compacted(entity) in shown
+    ]
+    page = shown.get(PAGE, {})
+    path = _value(page, "page")
+    moment = _value(page, DATA_TIME)
+    return PipelineResult(
+        entities=tuple(entities),
+        models=sum(key.path[0] in LAYERS and key != PAGE for key in shown if key),
+        report=Path(path) if path else None,
+        data_time=datetime.fromtimestamp(moment, UTC) if moment else None,
+        failures={e.step_key or "": reason(e) for e in _failed_steps((tables, reports))},
+        run_ids=(tables.run_id, reports.run_id),
+        seconds=seconds,
+    )
+
+
+_COUNTS = {
+    "read": "rows read",
+    "applied": "applied",
+    "superseded": "superseded",
+    "duplicate": "duplicate",
+    "quarantined": "quarantined",
+    "too_late": "too late",
+}
+
+
+def _value(metadata: Mapping[str, Any], name: str) -> Any:
+    value = metadata.get(name)
+    return None if value is None else value.value
+
+
+def _failed_steps(results: Sequence[dg.ExecuteInProcessResult]) -> list[dg.DagsterEvent]:
+    return [event for result in results for event in result.all_events if event.is_step_failure]

@@ -1,0 +1,116 @@
+"""What run configuration asks of compaction, and what the UI says of a batch."""
+
+import re
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pytest
+
+from assets.compacted import INVARIANTS, CompactionConfig, audit_checks, batch_metadata, scope_of
+from assets.presentation import MASK, markdown_table, size
+from contracts import load_contracts
+from lakehouse.audit import Check, Verdict
+from lakehouse.compaction import BatchResult, Counts, HeldObject
+from lakehouse.lake import Lake
+from lakehouse.landing import Scope
+
+LAKE = Lake.of_environment("local", "bucket", "eu-west-1", "http://127.0.0.1:1")
+CONTRACT = load_contracts()["customers"]
+
+
+def batch(**values: object) -> BatchResult:
+    defaults: dict = {
+        "entity": "customers",
+        "batch": 7,
+        "batch_id": "b7",
+        "counts": Counts(read=10, applied=6, superseded=2, duplicate=1, quarantined=1),
+        "objects": 2,
+        "bytes": 2048,
+        "watermark": datetime(2026, 11, 21, 12, tzinfo=UTC),
+        "metadata_location": "s3://bucket/warehouse/customers/metadata/7.json",
+        "changes_location": "s3://bucket/warehouse/customers_changes/metadata/7.json",
+        "committed": True,
+        "rows": 600,
+        "verdict": verdict(),
+    }
+    return BatchResult(**{**defaults, **values})
+
+
+def verdict(**failed: str) -> Verdict:
+    checks = tuple(Check(name, name not in failed, failed.get(name, "held")) for name in INVARIANTS)
+    return Verdict("customers", "7.json", checks)
+
+
+def test_a_range_to_replay_is_taken_from_both_ends():
+    config = CompactionConfig(replay_from="2026-11-21T00:00:00Z", replay_until="2026-11-21T03:00:00+01:00")
+    assert scope_of(config) == Scope.replay(datetime(2026, 11, 21, tzinfo=UTC), datetime(2026, 11, 21, 2, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "message"),
+    [
+        ("2026-11-21T00:00:00Z", None, "expected both ends"),
+        ("2026-11-21T00:00:00", "2026-11-21T01:00:00Z", "expected a moment with offset"),
+        ("yesterday", "2026-11-21T01:00:00Z", "found 'yesterday'"),
+        ("2026-11-21T02:00:00Z", "2026-11-21T01:00:00Z", "expected a moment before"),
+    ],
+)
+def test_a_range_that_cannot_be_meant_is_refused(start: str, end: str | None, message: str):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        scope_of(CompactionConfig(replay_from=start, replay_until=end))
+
+
+def test_everything_means_no_bound():
+    assert scope_of(CompactionConfig(everything=True)) == Scope.everything()
+
+
+def test_every_invariant_becomes_a_check():
+    assert {c.check_name: c.passed for c in audit_checks(batch())} == dict.fromkeys(INVARIANTS, True)
+
+
+def test_rows_that_do_not_add_up_fail_the_check_with_both_sides():
+    (check,) = (c for c in audit_checks(batch(counts=Counts(read=3, applied=1))) if c.check_name == "conservation")
+    assert not check.passed
+    assert "read 3 ≠ applied 1" in str(check.description)
+
+
+def test_a_broken_invariant_fails_with_its_detail():
+    (check,) = (c for c in audit_checks(batch(verdict=verdict(keys="2 keys twice"))) if c.check_name == "keys")
+    assert (check.passed, check.description) == (False, "2 keys twice")
+
+
+def test_an_invariant_that_was_not_audited_counts_as_broken():
+    assert not any(c.passed for c in audit_checks(batch(verdict=None)) if c.check_name != "conservation")
+
+
+def test_nothing_written_needs_no_audit():
+    nothing = batch(verdict=None, committed=False, counts=Counts())
+    assert all(c.passed for c in audit_checks(nothing))
+
+
+def test_personal_fields_are_masked_in_previews():
+    personal = CONTRACT.personal[0]
+    table = pa.table({"customer_id": ["c-1"], personal: ["secret"], "_extra": ['{"note": "secret"}']})
+    preview = batch_metadata(batch(preview=table), CONTRACT, LAKE)["preview"].value
+    assert "c-1" in preview
+    assert MASK in preview
+    assert "secret" not in preview
+
+
+def test_what_was_set_aside_is_shown_with_its_reason():
+    metadata = batch_metadata(
+        batch(held=(HeldObject("landing/customers/x", "e", "keys: twice"),), reasons={"email: too long": 1}),
+        CONTRACT,
+        LAKE,
+    )
+    assert metadata["held objects"].value == {"landing/customers/x": "keys: twice"}
+    assert metadata["reasons"].value == {"email: too long": 1}
+
+
+def test_a_cell_cannot_break_its_table():
+    assert markdown_table(["a"], [{"a": "x|y\nz"}]).splitlines()[2] == "| x\\|y z |"
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (2_500_000, "2.5 MB")])
+def test_sizes_are_read_by_people(number: int, text: str):
+    assert size(number) == text

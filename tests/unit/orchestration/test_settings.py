@@ -1,0 +1,66 @@
+"""Settings are built once from the environment, and refuse what would reach the wrong place."""
+
+from pathlib import Path
+
+import pytest
+
+from orchestration.settings import Pace, Settings, SettingsError
+
+
+def test_a_laptop_needs_no_variable():
+    settings = Settings.from_environment({})
+    assert (settings.environment, settings.bucket, settings.published_database) == (
+        "local",
+        "gavel-local",
+        "gavel_local",
+    )
+
+
+def test_variables_are_taken():
+    settings = Settings.from_environment(
+        {
+            "GAVEL_ENV": "local",
+            "AWS_ENDPOINT_URL": "http://127.0.0.1:4567",
+            "AWS_REGION": "eu-central-1",
+            "GAVEL_BUCKET": "b",
+            "GAVEL_HOME": "/tmp/home",
+            "GAVEL_CONTRACTS": "/tmp/contracts",
+            "GAVEL_ALERT_TOPIC": "arn:aws:sns:eu-west-1:1:alerts",
+            "GAVEL_LANDING_SECONDS": "2",
+            "GAVEL_REPORTS_CRON": "* * * * *",
+        }
+    )
+    assert settings == Settings(
+        environment="local",
+        region="eu-central-1",
+        endpoint_url="http://127.0.0.1:4567",
+        bucket="b",
+        home=Path("/tmp/home"),
+        contracts_folder=Path("/tmp/contracts"),
+        alert_topic="arn:aws:sns:eu-west-1:1:alerts",
+        pace=Pace(landing_seconds=2, reports_cron="* * * * *"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"GAVEL_ENV": "staging"}, "GAVEL_ENV: expected one of local, dev, test, prod, found 'staging'"),
+        ({"GAVEL_ENV": "prod"}, "GAVEL_BUCKET: expected the data bucket of prod"),
+        (
+            {"GAVEL_ENV": "prod", "GAVEL_BUCKET": "b", "AWS_ENDPOINT_URL": "http://127.0.0.1:4566"},
+            "AWS_ENDPOINT_URL: only GAVEL_ENV=local",
+        ),
+        ({"GAVEL_MARTS_SECONDS": "soon"}, "GAVEL_MARTS_SECONDS: expected a number of seconds, found 'soon'"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_by_name(variables: dict[str, str], message: str):
+    with pytest.raises(SettingsError, match=message):
+        Settings.from_environment(variables)
+
+
+def test_the_defaults_keep_the_promises_of_freshness():
+    pace = Pace()
+    assert pace.landing_seconds <= 60
+    assert pace.marts_seconds <= 10 * 60
+    assert pace.quiet_seconds <= 10 * 60
