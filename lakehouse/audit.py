@@ -1,14 +1,24 @@
-"""The invariants that a batch must hold before anyone may see it, and the verdict that publishing asks for."""
+"""The invariants that a batch must hold before anyone may see it, and the verdict that publishing asks for.
+
+Correct code cannot break them: they are there for the day when it is not. The audit reads back what was committed.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import orjson
 
 from lakehouse.lake import Lake
 
 if TYPE_CHECKING:
     from contracts import Contract
+    from lakehouse.compaction import Counts
+    from lakehouse.duck import Duck
+    from lakehouse.merge import Reduced
+    from lakehouse.tables import TableState
 
 
 @dataclass(frozen=True)
@@ -26,14 +36,240 @@ class Verdict:
 
     entity: str
     metadata_location: str
-    checks: tuple[Check, ...] = field(default=())
+    checks: tuple[Check, ...] = ()
 
     @property
     def passed(self) -> bool:
-        """Whether every check passed."""
-        return all(check.passed for check in self.checks)
+        """Whether every check passed; a verdict without a check has not."""
+        return bool(self.checks) and all(check.passed for check in self.checks)
+
+    @property
+    def failures(self) -> str:
+        """The failed checks in words."""
+        return "; ".join(f"{c.name}: {c.detail}" for c in self.checks if not c.passed)
+
+
+@dataclass(frozen=True)
+class Audited:
+    """What an invariant may look at: the tables before and after, the counts, and the batch's DuckDB tables
+    (`fresh`, `stored`, `applied`, `rejected`, `late`) with `after`, the stored rows of the touched keys read back, and
+    `added`, all rows of the new files."""
+
+    lake: Lake
+    contract: Contract
+    duck: Duck
+    before: TableState
+    after: TableState
+    counts: Counts
+    reduced: Reduced
+
+
+Invariant: TypeAlias = Callable[[Audited], Check]
+
+
+def audit_batch(audited: Audited, more: Sequence[Invariant] = ()) -> Verdict:
+    """Audit one committed batch on its new files and touched keys."""
+    _read_back(audited)
+    checks = tuple(invariant(audited) for invariant in (*INVARIANTS, *more))
+    return Verdict(audited.contract.name, audited.after.location, checks)
+
+
+def _read_back(audited: Audited) -> None:
+    from lakehouse import schemas
+    from lakehouse.merge import scan, within_bounds
+
+    duck, contract = audited.duck, audited.contract
+    shape = schemas.compacted(contract)
+    keys = ", ".join(schemas.quoted(k) for k in contract.primary_key)
+    old = {f.file_path for f in audited.before.files}
+    new = [f.file_path for f in audited.after.files if f.file_path not in old]
+    order = ", ".join(schemas.ORDER)
+    if new:
+        duck.run(f"CREATE OR REPLACE TEMP TABLE added AS SELECT * FROM {scan(shape, new)}")
+    else:
+        empty = ", ".join(f"NULL::{schemas.sql_type(c.type)} AS {schemas.quoted(c.name)}" for c in shape.columns)
+        duck.run(f"CREATE OR REPLACE TEMP TABLE added AS SELECT {empty} WHERE false")
+    touched = within_bounds(duck, contract, shape, audited.after.files, audited.after.metadata, "fresh")
+    others = [f.file_path for f in touched if f.file_path in old]
+    read = f"SELECT {keys}, {order} FROM added SEMI JOIN fresh USING ({keys})"
+    if others:
+        read += f" UNION ALL SELECT {keys}, {order} FROM {scan(shape, others)} SEMI JOIN fresh USING ({keys})"
+    duck.run(f"CREATE OR REPLACE TEMP TABLE after AS {read}")
+
+
+def conserved(audited: Audited) -> Check:
+    """read = applied + superseded + duplicate + quarantined + too_late."""
+    c = audited.counts
+    detail = (
+        f"read {c.read} = applied {c.applied} + superseded {c.superseded} + duplicate {c.duplicate} "
+        f"+ quarantined {c.quarantined} + too late {c.too_late}"
+    )
+    return Check("every row is accounted for", c.conserved, detail)
+
+
+def keys_unique(audited: Audited) -> Check:
+    """No touched key, and no key in a new file, has two rows."""
+    keys = ", ".join(f'"{k}"' for k in audited.contract.primary_key)
+    twice = audited.duck.count(
+        f"SELECT count(*) FROM (SELECT {keys} FROM after GROUP BY ALL HAVING count(*) > 1 "
+        f"UNION SELECT {keys} FROM added GROUP BY ALL HAVING count(*) > 1)"
+    )
+    return Check("keys are unique", twice == 0, f"expected no key with two rows, found {twice}")
+
+
+def required_present(audited: Audited) -> Check:
+    """Required fields are there in each row of the new files."""
+    required = [f.name for f in audited.contract.fields if f.required]
+    counts = ", ".join(f'count(*) FILTER ("{name}" IS NULL)' for name in required)
+    row = audited.duck.row(f"SELECT {counts} FROM added")
+    missing = {name: n for name, n in zip(required, row, strict=True) if n}
+    found = ", ".join(f"{n} rows without {name}" for name, n in missing.items()) or "none"
+    return Check("required fields are present", not missing, f"expected no row without one, found {found}")
+
+
+def order_kept(audited: Audited) -> Check:
+    """The stored row of each touched key is the highest of what was stored and what arrived."""
+    from lakehouse.schemas import ORDER
+
+    keys = ", ".join(f'"{k}"' for k in audited.contract.primary_key)
+    order = "struct_pack(" + ", ".join(f"{c} := {c}" for c in ORDER) + ")"
+    wrong = audited.duck.count(
+        f"SELECT count(*) FROM (SELECT {keys}, max(o) AS o FROM (SELECT {keys}, {order} AS o FROM fresh "
+        f"UNION ALL SELECT {keys}, {order} AS o FROM stored) GROUP BY ALL) AS expected "
+        f"FULL JOIN (SELECT {keys}, {order} AS found FROM after) AS kept USING ({keys}) "
+        "WHERE o IS DISTINCT FROM found"
+    )
+    return Check(
+        "order never goes backwards", wrong == 0, f"expected the newest change of each key, not so for {wrong}"
+    )
+
+
+def rows_add_up(audited: Audited) -> Check:
+    """The table grew by exactly the new keys."""
+    before, after = (sum(f.record_count for f in s.files) for s in (audited.before, audited.after))
+    expected = before + audited.reduced.inserted
+    return Check("rows add up", after == expected, f"expected {expected} rows after the merge, found {after}")
+
+
+def changes_kept(audited: Audited) -> Check:
+    """`_changes` grew by exactly the accepted changes."""
+    before, after = (sum(f.record_count for f in s.changes_files) for s in (audited.before, audited.after))
+    expected = before + audited.counts.applied + audited.counts.superseded
+    return Check("changes are kept", after == expected, f"expected {expected} changes, found {after}")
+
+
+INVARIANTS: tuple[Invariant, ...] = (
+    conserved,
+    keys_unique,
+    required_present,
+    order_kept,
+    rows_add_up,
+    changes_kept,
+)
+
+
+def verdict_key(entity: str, metadata_location: str) -> str:
+    """Where the verdict on a metadata file is kept."""
+    return f"audit/{entity}/{metadata_location.rpartition('/')[2]}.json"
+
+
+def save(lake: Lake, verdict: Verdict) -> None:
+    """Keep a verdict, so that publishing can ask for it."""
+    key = verdict_key(verdict.entity, verdict.metadata_location)
+    lake.store.write(key, orjson.dumps(asdict(verdict), option=orjson.OPT_INDENT_2))
+
+
+def load(lake: Lake, entity: str, metadata_location: str) -> Verdict | None:
+    """The verdict on exactly this metadata file, or None."""
+    from lakehouse.store import ObjectMissing
+
+    try:
+        document = orjson.loads(lake.store.read(verdict_key(entity, metadata_location)))
+    except ObjectMissing:
+        return None
+    checks = tuple(Check(**check) for check in document.pop("checks"))
+    verdict = Verdict(**document, checks=checks)
+    return verdict if verdict.metadata_location == metadata_location else None
 
 
 def audit_table(lake: Lake, contract: Contract) -> Verdict:
-    """Audit the whole published table (nightly): keys unique, required present, enumerations, partitions, changes agree."""
-    raise NotImplementedError
+    """Audit the whole published table (nightly): keys unique, required fields present, partitions right, and the
+    stored row of each key the newest of its changes."""
+    from lakehouse import schemas
+    from lakehouse.duck import connect
+    from lakehouse.tables import TableState, published_entry
+
+    entry = published_entry(lake, contract)
+    if entry is None:
+        raise LookupError(f"{contract.name}: expected a published table, found none; run its first batch")
+    state = TableState(lake, entry.metadata_location)
+    with connect(lake) as duck:
+        for table, shape, files in (
+            ("rows", schemas.compacted(contract), state.files),
+            ("history", schemas.changes(contract), state.changes_files),
+        ):
+            _view(duck, table, shape, [f.file_path for f in files])
+        checks = (
+            _whole_unique(duck, contract),
+            _whole_required(duck, contract),
+            _whole_partitions(duck, state, schemas.compacted(contract)),
+            _whole_history(duck, contract),
+        )
+    return Verdict(contract.name, state.location, checks)
+
+
+def _view(duck: Duck, name: str, shape: object, addresses: list[str]) -> None:
+    from lakehouse import schemas
+    from lakehouse.merge import scan
+
+    assert isinstance(shape, schemas.TableShape)
+    if addresses:
+        duck.run(f"CREATE TEMP VIEW {name} AS SELECT * FROM {scan(shape, addresses)}")
+    else:
+        empty = ", ".join(f"NULL::{schemas.sql_type(c.type)} AS {schemas.quoted(c.name)}" for c in shape.columns)
+        duck.run(f"CREATE TEMP VIEW {name} AS SELECT {empty} WHERE false")
+
+
+def _whole_unique(duck: Duck, contract: Contract) -> Check:
+    keys = ", ".join(f'"{k}"' for k in contract.primary_key)
+    rows, distinct = duck.row(f"SELECT count(*), (SELECT count(*) FROM (SELECT DISTINCT {keys} FROM rows)) FROM rows")
+    return Check("keys are unique", rows == distinct, f"{rows} rows, {distinct} keys")
+
+
+def _whole_required(duck: Duck, contract: Contract) -> Check:
+    missing = " OR ".join(f'"{f.name}" IS NULL' for f in contract.fields if f.required)
+    found = duck.count(f"SELECT count(*) FROM rows WHERE {missing}")
+    return Check("required fields are present", found == 0, f"expected no row without one, found {found}")
+
+
+def _whole_partitions(duck: Duck, state: TableState, shape: object) -> Check:
+    from lakehouse import schemas
+    from lakehouse.iceberg import partition_value
+    from lakehouse.merge import scan
+
+    assert isinstance(shape, schemas.TableShape)
+    wrong = 0
+    if shape.partition is not None:
+        by_partition: dict[int | None, list[str]] = {}
+        for file in state.files:
+            by_partition.setdefault(partition_value(file), []).append(file.file_path)
+        for partition, addresses in by_partition.items():
+            expected = "NULL" if partition is None else str(partition)
+            wrong += duck.count(
+                f"SELECT count(*) FROM {scan(shape, addresses)} "
+                f"WHERE {shape.partition_sql()} IS DISTINCT FROM {expected}"
+            )
+    return Check("rows are in their partition", wrong == 0, f"expected no row elsewhere, found {wrong}")
+
+
+def _whole_history(duck: Duck, contract: Contract) -> Check:
+    """Changes may be kept for a shorter time than rows, so that only keys with a change are compared."""
+    from lakehouse.schemas import ORDER
+
+    keys = ", ".join(f'"{k}"' for k in contract.primary_key)
+    order = "struct_pack(" + ", ".join(f"{c} := {c}" for c in ORDER) + ")"
+    wrong = duck.count(
+        f"SELECT count(*) FROM (SELECT {keys}, max({order}) AS newest FROM history GROUP BY ALL) "
+        f"LEFT JOIN (SELECT {keys}, {order} AS kept FROM rows) USING ({keys}) WHERE newest IS DISTINCT FROM kept"
+    )
+    return Check("each key has its newest change", wrong == 0, f"expected all keys to, found {wrong} that do not")

@@ -6,18 +6,18 @@ Orchestrates the steps (reset, discover, validate, append, reduce, merge, audit)
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from lakehouse.lake import Lake
-from lakehouse.landing import LandedObject, Scope
+from lakehouse.landing import LandedObject, Scope, list_objects
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from contracts import Contract
-    from lakehouse.audit import Verdict
+    from lakehouse.audit import Invariant, Verdict
 
 Progress = Callable[[str], None]
 """Called with one readable line as each step of a batch is done."""
@@ -49,13 +49,17 @@ class Counts:
         rest = self.applied + self.superseded + self.duplicate + self.quarantined + self.too_late
         return self.read == rest
 
+    def plus(self, other: Counts) -> Counts:
+        """The counts of both together."""
+        return Counts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
 
 @dataclass(frozen=True)
 class BatchResult:
     """What one call of `compact` did. Rows in `counts`, landed `objects` and `bytes` taken in.
 
     `metadata_location` and `changes_location` are those of the work table and of its `_changes` after the batch;
-    `previews` holds up to ten rows of the touched keys. `committed` is false when there was nothing to record.
+    `preview` holds up to ten of the winners with personal fields masked. `committed` is false when there was nothing to record.
     """
 
     entity: str
@@ -114,21 +118,41 @@ def compact(
     scope: Scope,
     *,
     progress: Progress | None = None,
-    invariants: Sequence[object] = (),
+    invariants: Sequence[Invariant] = (),
 ) -> BatchResult:
     """Merge what landed in `scope` and is not in the ledger into the entity's work table, audited but not published.
 
     Raises nothing for bad data: bad rows and objects go to quarantine, objects that fail the audit are held. Errors of
-    S3 or Glue are raised; the next call begins from the published state.
+    S3 or Glue are raised, and `CommitFailedException` when another writer was quicker: the next call begins from the
+    published state. `invariants` are audited besides the ones that every batch must hold.
     """
-    raise NotImplementedError
+    from lakehouse import batch
+
+    return batch.run(lake, contract, scope, progress=progress or _silent, invariants=invariants)
 
 
 def rebuild(lake: Lake, contract: Contract, *, progress: Progress | None = None) -> BatchResult:
-    """Make the entity's tables anew from everything retained in landing, as one audited batch."""
-    raise NotImplementedError
+    """Make the entity's tables anew from everything retained in landing, audited but not published.
+
+    Rows are the same as before, whatever the history of batches was; `_batch` is new for all of them.
+    """
+    from lakehouse import batch
+
+    everything = Scope.everything()
+    return batch.run(lake, contract, everything, progress=progress or _silent, invariants=(), anew=True)
 
 
 def pending(lake: Lake, contract: Contract, scope: Scope) -> list[LandedObject]:
     """The objects in `scope` that the published ledger does not know yet: what `compact` would take in."""
-    raise NotImplementedError
+    from lakehouse.ledger import Ledger
+    from lakehouse.tables import TableState, published_entry
+
+    entry = published_entry(lake, contract)
+    if entry is None:
+        return list_objects(lake, contract, scope.reaching(None))
+    state = TableState(lake, entry.metadata_location)
+    return Ledger.load(lake, state.ledger).unknown(list_objects(lake, contract, scope.reaching(state.watermark)))
+
+
+def _silent(line: str) -> None:
+    """Progress that nobody follows."""

@@ -114,10 +114,7 @@ def _listed(lake: Lake, contract: Contract, scope: Scope) -> Iterator[StoredObje
 
 def _landed(contract: Contract, stored: StoredObject) -> LandedObject:
     match = _ARRIVAL.search(stored.key) if contract.origin == "stream" else None
-    if match:
-        hour = datetime.fromisoformat(f"{match[1]}T{match[2]}:00:00+00:00")
-    else:
-        hour = _hour(stored.modified)
+    hour = datetime.fromisoformat(f"{match[1]}T{match[2]}:00:00+00:00") if match else _hour(stored.modified)
     return LandedObject(stored.key, stored.etag, stored.size, stored.modified, hour)
 
 

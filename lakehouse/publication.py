@@ -1,7 +1,8 @@
-"""Moving the published pointers: to what an audit passed, or back again."""
+"""Moving the published pointers: to what an audit passed, or back again. Nothing else moves them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from lakehouse.state import Published
 
 if TYPE_CHECKING:
     from contracts import Contract
+    from lakehouse.tables import TableState
 
 
 class NotAudited(Exception):
@@ -31,11 +33,88 @@ def publish(lake: Lake, contract: Contract) -> Publication:
     """Publish the work table, changes first, after verifying that exactly this metadata passed its audit.
 
     Columns, comments, properties and statistics of the Glue entries are refreshed in the same step; drift is what was
-    changed there by hand since the last publication. Raises `NotAudited`.
+    changed there by hand since the last publication. Raises `NotAudited`, `EntryConflict` when the published entry was
+    changed meanwhile (publish again), and `LookupError` before the entity's first batch.
     """
-    raise NotImplementedError
+    from lakehouse import schemas
+    from lakehouse.tables import TableState
+
+    work = lake.entries.get(lake.work_database, schemas.compacted(contract).name)
+    if work is None:
+        raise LookupError(f"{contract.name}: expected a work table, found none; compact it first")
+    return _move(lake, contract, TableState(lake, work.metadata_location), audited=True)
 
 
 def rollback(lake: Lake, contract: Contract, snapshot_id: int | None = None) -> Publication:
-    """Move the published pointers back to the snapshot (default: the one before), changes with it."""
-    raise NotImplementedError
+    """Move the published pointers back to a snapshot (default: the one before the present), changes with it.
+
+    The ledger goes back with them: the next batch takes in again what came later. Raises `LookupError` if the snapshot
+    is not among the retained metadata.
+    """
+    from lakehouse.tables import TableState, published_entry
+
+    entry = published_entry(lake, contract)
+    if entry is None:
+        raise LookupError(f"{contract.name}: expected a published table, found none; nothing to roll back")
+    present = TableState(lake, entry.metadata_location)
+    seen = []
+    for state in _earlier(lake, present):
+        seen.append(state.snapshot_id)
+        wanted = state.snapshot_id != present.snapshot_id if snapshot_id is None else state.snapshot_id == snapshot_id
+        if wanted:
+            return _move(lake, contract, state, audited=False)
+    raise LookupError(
+        f"{contract.name}: expected snapshot {snapshot_id or 'before the present one'} among the retained metadata, "
+        f"found {', '.join(str(s) for s in dict.fromkeys(seen)) or 'none'}"
+    )
+
+
+def _earlier(lake: Lake, present: TableState) -> Iterator[TableState]:
+    """The states before the present one, newest first. Only what was published counts: metadata that an interrupted
+    or failed batch left in the log has no verdict."""
+    from lakehouse import audit
+    from lakehouse.tables import TableState
+
+    for entry in reversed(present.metadata.metadata_log):
+        state = TableState(lake, entry.metadata_file)
+        name = present.location.rpartition("/metadata/")[0].rpartition("/")[2]
+        verdict = audit.load(lake, name, state.location)
+        if state.batch == 0 or (verdict is not None and verdict.passed):
+            yield state
+
+
+def _move(lake: Lake, contract: Contract, state: TableState, *, audited: bool) -> Publication:
+    """Point both published entries at a state, changes first: a reader in between sees changes that its rows do not
+    have yet, never rows without their change."""
+    from lakehouse import audit, catalog, schemas
+    from lakehouse.state import describe
+    from lakehouse.tables import HIGHEST_BATCH, published_entry
+
+    shapes = schemas.changes(contract), schemas.compacted(contract)
+    changes, compacted = (lake.entries.get(lake.published_database, shape.name) for shape in shapes)
+    if changes is None or compacted is None:
+        raise LookupError(f"{contract.name}: expected published entries, found none; compact it first")
+    moving = compacted.metadata_location != state.location
+    if moving and audited:
+        verdict = audit.load(lake, contract.name, state.location)
+        if verdict is None or not verdict.passed:
+            found = "no verdict" if verdict is None else f"a failed one: {verdict.failures}"
+            raise NotAudited(
+                f"{contract.name}: expected a passed audit of {state.location}, found {found}; compact it again"
+            )
+    highest = max(state.batch, int(compacted.parameters.get(HIGHEST_BATCH, "0")))
+    statistics = (
+        catalog.changes_statistics(state),
+        {**catalog.statistics_of(state), HIGHEST_BATCH: str(highest)},
+    )
+    drift = list(catalog.refresh_landing(lake, contract)) if not moving else []
+    for shape, entry, location, numbers in zip(
+        shapes, (changes, compacted), (state.changes_location, state.location), statistics, strict=True
+    ):
+        parameters = {**entry.parameters, **numbers, "metadata_location": location}
+        if location != entry.metadata_location:
+            parameters["previous_metadata_location"] = entry.metadata_location
+        drift += catalog.bring(lake, contract, shape, entry, parameters)
+    now = published_entry(lake, contract)
+    assert now is not None
+    return Publication(contract.name, moving, describe(lake, contract, now), tuple(drift))

@@ -75,7 +75,7 @@ SYSTEM_FIELDS: tuple[Field, ...] = (
 
 
 def validate(duck: Duck, contract: Contract) -> None:
-    """Split the rows of `landed` (text) into `rejected` (_no, _row, _reason) and `valid` (typed, _no, _row).
+    """Split the rows of `landed` (text) into `rejected` (_no, _row, _reason) and `valid` (typed, with _rid).
 
     Needs `landed` and `taken` as `reading.read_objects` makes them.
     """
@@ -92,7 +92,7 @@ def validate(duck: Duck, contract: Contract) -> None:
     if duck.count("SELECT count(*) FROM rejected"):
         kept = "WHERE (_no, _row) NOT IN (SELECT (_no, _row) FROM rejected)"
     duck.run(
-        f"CREATE OR REPLACE TEMP TABLE valid AS SELECT _no, _row, {values}, {stamps}, "
+        f"CREATE OR REPLACE TEMP TABLE valid AS SELECT row_number() OVER () AS _rid, _no, _row, {values}, {stamps}, "
         f"taken.key AS _object FROM landed JOIN taken USING (_no) {kept}"
     )
 
@@ -282,7 +282,8 @@ def _first(problems: str) -> str:
 
 
 def _member(j: str, name: str) -> str:
-    return f"json_extract({j}, {literal(f'$."{name}"')})"
+    path = f'$."{name}"'
+    return f"json_extract({j}, {literal(path)})"
 
 
 def _quoteless(text: str) -> str:

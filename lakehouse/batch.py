@@ -1,0 +1,429 @@
+"""One run of compaction, step by step: discover, then per chunk of objects validate, append, reduce, merge, audit.
+
+A chunk is one commit of the compacted table. A chunk that fails its audit is given up and halved until the objects
+that cause it are found; they are held and the rest goes on. Every step before the last pointer moves can be repeated.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import duckdb
+import orjson
+
+from lakehouse import audit, iceberg, merge, quarantine, reading, schemas, tables, validation
+from lakehouse.compaction import BatchResult, Counts, HeldObject, Progress
+from lakehouse.duck import Duck, connect
+from lakehouse.lake import Lake
+from lakehouse.landing import LandedObject, Scope, list_objects
+from lakehouse.ledger import Ledger, Taken
+from lakehouse.tables import TableState
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyiceberg.table import Table
+
+    from contracts import Contract
+
+CHUNK_BYTES = 256 << 20
+"""Landed bytes of one commit (compressed Parquet): bounds scratch space and what a failed audit costs."""
+CHUNK_OBJECTS = 5_000
+_PREVIEW_ROWS = 10
+
+
+class ChunkFailed(Exception):
+    """A chunk broke an invariant, or its data broke a step that validation should have guarded."""
+
+
+@dataclass
+class _Run:
+    """What one run has done so far."""
+
+    lake: Lake
+    contract: Contract
+    invariants: Sequence[audit.Invariant]
+    progress: Progress
+    state: TableState
+    again: bool
+    highest_batch: int
+    target: datetime | None
+    batch_id: str
+    counts: Counts = field(default_factory=Counts)
+    objects: int = 0
+    bytes: int = 0
+    committed: bool = False
+    quarantined_objects: list[str] = field(default_factory=list)
+    held: list[tuple[LandedObject, str]] = field(default_factory=list)
+    verdict: audit.Verdict | None = None
+    preview: pa.Table | None = None
+    reasons: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    chunks: int = 0
+
+
+def run(
+    lake: Lake,
+    contract: Contract,
+    scope: Scope,
+    *,
+    progress: Progress,
+    invariants: Sequence[audit.Invariant],
+    anew: bool = False,
+) -> BatchResult:
+    """One run over a scope; with `anew`, from empty tables over everything retained."""
+    started = time.perf_counter()
+    state, published = tables.prepare(lake, contract)
+    highest = max(state.batch, int(published.parameters.get(tables.HIGHEST_BATCH, "0")))
+    listed_at = lake.now()
+    wide = scope.reaching(state.watermark)
+    listed = list_objects(lake, contract, wide)
+    new = listed if scope.again or anew else Ledger.load(lake, state.ledger).unknown(listed)
+    target = _target(state, scope, listed_at)
+    work = _Run(lake, contract, invariants, progress, state, scope.again or anew, highest, target, uuid.uuid4().hex)
+    work.seconds["discover"] = time.perf_counter() - started
+    if new or anew:
+        size = sum(o.size for o in new)
+        progress(f"{contract.name}: {len(new)} new of {len(listed)} listed objects, {size:,} bytes")
+    if anew:
+        _empty(work)
+    chunks = list(_chunks(new))
+    for number, chunk in enumerate(chunks, start=1):
+        _take(work, chunk, last=number == len(chunks))
+    _finish(work)
+    work.seconds["total"] = time.perf_counter() - started
+    return _result(work)
+
+
+def _target(state: TableState, scope: Scope, listed_at: datetime) -> datetime | None:
+    """The watermark after this run. Only a listing that reaches up to now can move it, and it never goes back."""
+    if scope.again or scope.end is not None or scope.keys is not None:
+        return state.watermark
+    return max(listed_at, state.watermark) if state.watermark else listed_at
+
+
+def _chunks(objects: Sequence[LandedObject]) -> Iterator[list[LandedObject]]:
+    chunk: list[LandedObject] = []
+    size = 0
+    for landed in objects:
+        if chunk and (size + landed.size > CHUNK_BYTES or len(chunk) >= CHUNK_OBJECTS):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(landed)
+        size += landed.size
+    if chunk:
+        yield chunk
+
+
+def _take(work: _Run, objects: list[LandedObject], last: bool) -> None:
+    """Take in a chunk, or find out which of its objects cannot be."""
+    try:
+        with connect(work.lake) as duck:
+            _commit_chunk(duck, work, objects, last and not work.held)
+    except (ChunkFailed, duckdb.DataError) as error:
+        reason = str(error).splitlines()[0]
+        tables.point_work(work.lake, work.contract, work.state)
+        if len(objects) == 1:
+            work.held.append((objects[0], reason))
+            work.progress(f"{work.contract.name}: held {objects[0].key}: {reason}")
+            return
+        work.progress(f"{work.contract.name}: audit failed, halving {len(objects)} objects: {reason}")
+        middle = len(objects) // 2
+        _take(work, objects[:middle], last=False)
+        _take(work, objects[middle:], last=False)
+
+
+def _commit_chunk(duck: Duck, work: _Run, objects: list[LandedObject], last: bool) -> None:
+    lake, contract, before = work.lake, work.contract, work.state
+    compacted, changes = schemas.compacted(contract), schemas.changes(contract)
+    clock = _Clock(work.seconds)
+    reading_ = reading.read_objects(duck, lake, contract, objects)
+    clock.lap("read")
+    validation.validate(duck, contract)
+    clock.lap("validate")
+    reduced = merge.reduce(
+        duck,
+        contract,
+        compacted,
+        changes,
+        before.files,
+        before.changes_files,
+        before.metadata,
+        before.floor,
+    )
+    clock.lap("reduce")
+    present = [o for o in objects if o.key not in reading_.gone]
+    set_aside = _quarantine(duck, work, present, reading_)
+    clock.lap("quarantine")
+    counts = Counts(
+        read=sum(reading_.rows.values()),
+        applied=reduced.applied,
+        superseded=reduced.superseded,
+        duplicate=reduced.duplicate,
+        quarantined=duck.count("SELECT count(*) FROM rejected"),
+        too_late=reduced.too_late,
+    )
+    # Every audited metadata file gets its own number, so that `_batch` never names two different commits.
+    batch = max(work.highest_batch, before.batch) + 1
+    name = f"{batch:08d}-{work.batch_id[:12]}-{work.chunks:03d}"
+    changes_location = _commit_changes(duck, work, changes, batch, name)
+    clock.lap("append")
+    ledger = _record(work, present, reading_, set_aside, batch, name)
+    written = merge.merge_compacted(duck, lake, compacted, before.metadata, before.files, batch, name)
+    properties = {
+        tables.BATCH: str(batch),
+        tables.BATCH_ID: work.batch_id,
+        tables.LEDGER: ledger.head,
+        tables.CHANGES: changes_location,
+        **(_watermark(work.target) if last else {}),
+    }
+    table = _commit(work, compacted, before, written, properties, _summary(work, batch, present, counts, properties))
+    clock.lap("merge")
+    after = TableState(lake, table.metadata_location)
+    verdict = audit.audit_batch(audit.Audited(lake, contract, duck, before, after, counts, reduced), work.invariants)
+    if not verdict.passed:
+        raise ChunkFailed(verdict.failures)
+    audit.save(lake, verdict)
+    clock.lap("audit")
+    _account(duck, work, after, present, reading_, counts, verdict)
+
+
+def _commit_changes(duck: Duck, work: _Run, shape: schemas.TableShape, batch: int, name: str) -> str:
+    """Commit the accepted changes; returns the metadata location of `_changes` after that."""
+    before = work.state
+    if not duck.count("SELECT count(*) FROM fresh"):
+        return before.changes_location
+    written = merge.append_changes(duck, work.lake, shape, before.changes_metadata, before.changes_files, batch, name)
+    catalog = iceberg.EntryCatalog(work.lake, work.lake.work_database)
+    table = iceberg.commit(
+        catalog.table(shape.name, before.changes_location),
+        added=written.added,
+        deleted=written.deleted,
+        schema=shape.schema(),
+        properties={tables.BATCH: str(batch)},
+        summary={tables.BATCH: str(batch), tables.BATCH_ID: work.batch_id},
+    )
+    return table.metadata_location
+
+
+def _commit(
+    work: _Run,
+    shape: schemas.TableShape,
+    before: TableState,
+    written: merge.Written,
+    properties: Mapping[str, str],
+    summary: Mapping[str, str],
+) -> Table:
+    catalog = iceberg.EntryCatalog(work.lake, work.lake.work_database)
+    return iceberg.commit(
+        catalog.table(shape.name, before.location),
+        added=written.added,
+        deleted=written.deleted,
+        schema=shape.schema(),
+        properties=properties,
+        summary=summary,
+    )
+
+
+def _summary(
+    work: _Run, batch: int, objects: Sequence[LandedObject], counts: Counts, properties: Mapping[str, str]
+) -> dict[str, str]:
+    """What a snapshot says about the batch that made it."""
+    return {
+        tables.BATCH: str(batch),
+        tables.BATCH_ID: work.batch_id,
+        tables.LEDGER: properties[tables.LEDGER],
+        "gavel.objects": str(len(objects)),
+        "gavel.counts": orjson.dumps(counts).decode(),
+    }
+
+
+def _quarantine(duck: Duck, work: _Run, objects: Sequence[LandedObject], read: reading.Reading) -> dict[str, int]:
+    """Put bad rows and unreadable objects aside; returns the rows set aside by object."""
+    counted = quarantine.write_rows(duck, work.lake, work.contract, objects)
+    for landed in objects:
+        if landed.key in read.unreadable:
+            quarantine.write_object(work.lake, work.contract, landed, read.unreadable[landed.key])
+    return counted
+
+
+def _record(
+    work: _Run,
+    objects: Sequence[LandedObject],
+    read: reading.Reading,
+    set_aside: Mapping[str, int],
+    batch: int,
+    name: str,
+) -> Ledger:
+    taken: dict[str, list[Taken]] = defaultdict(list)
+    for landed in objects:
+        reason = read.unreadable.get(landed.key, "")
+        taken[landed.day].append(
+            Taken(
+                key=landed.key,
+                etag=landed.etag,
+                size=landed.size,
+                status="quarantined" if reason else "merged",
+                batch=batch,
+                rows=read.rows.get(landed.key, 0),
+                quarantined=set_aside.get(landed.key, 0),
+                reason=reason,
+            )
+        )
+    return Ledger.load(work.lake, work.state.ledger).record(work.contract, name, taken)
+
+
+def _account(
+    duck: Duck,
+    work: _Run,
+    after: TableState,
+    objects: Sequence[LandedObject],
+    read: reading.Reading,
+    counts: Counts,
+    verdict: audit.Verdict,
+) -> None:
+    """The chunk is committed and audited: it becomes the base of what follows."""
+    if work.again:
+        bad = {row[0] for row in duck.rows("SELECT DISTINCT taken.key FROM rejected JOIN taken USING (_no)")}
+        bad |= set(read.unreadable)
+        bad |= {row[0] for row in duck.rows("SELECT DISTINCT _object FROM late")}
+        quarantine.clear(work.lake, work.contract, [o for o in objects if o.key not in bad])
+    work.state = after
+    work.verdict = verdict
+    work.committed = True
+    work.chunks += 1
+    work.objects += len(objects)
+    work.bytes += sum(o.size for o in objects)
+    work.counts = work.counts.plus(counts)
+    work.quarantined_objects += sorted(read.unreadable)
+    for reason, rows in validation.reasons(duck).items():
+        work.reasons[reason] = work.reasons.get(reason, 0) + rows
+    work.preview = _preview(duck, work.contract)
+    work.progress(
+        f"{work.contract.name}: batch {after.batch} audited: {counts.read} read = {counts.applied} applied "
+        f"+ {counts.superseded} superseded + {counts.duplicate} duplicate + {counts.quarantined} quarantined "
+        f"+ {counts.too_late} too late"
+    )
+
+
+def _preview(duck: Duck, contract: Contract) -> pa.Table:
+    """A few of the winners, personal fields masked."""
+    columns = [
+        f"CASE WHEN {schemas.quoted(f.name)} IS NOT NULL THEN '***' END AS {schemas.quoted(f.name)}"
+        if f.classification == "personal"
+        else schemas.quoted(f.name)
+        for f in contract.fields
+    ]
+    stamps = "_op, _version, _changed_at"
+    return duck.arrow(
+        f"SELECT {', '.join(columns)}, {stamps} FROM fresh JOIN applied USING (_rid) "
+        f"ORDER BY _version DESC, _seq DESC LIMIT {_PREVIEW_ROWS}"
+    )
+
+
+def _empty(work: _Run) -> None:
+    """Commit empty tables to the work entries (readers keep the published ones): a rebuild begins here."""
+    before = work.state
+    catalog = iceberg.EntryCatalog(work.lake, work.lake.work_database)
+    shape = schemas.changes(work.contract)
+    changes = iceberg.commit(
+        catalog.table(shape.name, before.changes_location),
+        deleted=before.changes_files,
+        schema=shape.schema(),
+        properties={},
+        summary={tables.BATCH_ID: work.batch_id},
+    )
+    table = _commit(
+        work,
+        schemas.compacted(work.contract),
+        before,
+        merge.Written((), tuple(before.files)),
+        {
+            tables.LEDGER: "",
+            tables.CHANGES: changes.metadata_location,
+            tables.BATCH_ID: work.batch_id,
+            tables.FLOOR: "0",
+        },
+        {tables.BATCH_ID: work.batch_id},
+    )
+    work.state = TableState(work.lake, table.metadata_location)
+    work.committed = True
+    work.progress(f"{work.contract.name}: rebuilding from empty work tables")
+
+
+def _finish(work: _Run) -> None:
+    """Commit what no chunk could: held objects in the ledger, and the watermark. No row changes, which is all that
+    this commit's verdict says; the rows were audited before."""
+    state = work.state
+    if not work.held and state.watermark == work.target and work.verdict is not None:
+        return
+    if not work.held and state.watermark == work.target and not work.committed:
+        return
+    properties = {tables.BATCH_ID: work.batch_id, **_watermark(work.target)}
+    if work.held:
+        taken: dict[str, list[Taken]] = defaultdict(list)
+        for landed, reason in work.held:
+            taken[landed.day].append(
+                Taken(landed.key, landed.etag, landed.size, "held", state.batch + 1, 0, 0, reason[:1000])
+            )
+        ledger = Ledger.load(work.lake, state.ledger).record(
+            work.contract, f"{state.batch:08d}-{work.batch_id[:12]}-held", taken
+        )
+        properties[tables.LEDGER] = ledger.head
+    table = _commit(work, schemas.compacted(work.contract), state, merge.Written((), ()), properties, {})
+    after = TableState(work.lake, table.metadata_location)
+    unchanged = after.snapshot_id == state.snapshot_id and after.changes_location == state.changes_location
+    check = audit.Check(
+        "no row changed since the last audit",
+        unchanged,
+        f"expected snapshot {state.snapshot_id}, found {after.snapshot_id}",
+    )
+    work.verdict = audit.Verdict(work.contract.name, after.location, (check,))
+    audit.save(work.lake, work.verdict)
+    work.state = after
+    work.committed = True
+
+
+def _watermark(target: datetime | None) -> dict[str, str]:
+    return {} if target is None else {tables.WATERMARK: target.isoformat()}
+
+
+def _result(work: _Run) -> BatchResult:
+    state = work.state
+    return BatchResult(
+        entity=work.contract.name,
+        batch=state.batch,
+        batch_id=work.batch_id,
+        counts=work.counts,
+        objects=work.objects,
+        bytes=work.bytes,
+        watermark=state.watermark,
+        metadata_location=state.location,
+        changes_location=state.changes_location,
+        committed=work.committed,
+        rows=sum(f.record_count for f in state.files),
+        quarantined_objects=tuple(work.quarantined_objects),
+        held=tuple(HeldObject(o.key, o.etag, reason) for o, reason in work.held),
+        verdict=work.verdict,
+        preview=work.preview,
+        reasons=work.reasons,
+        seconds={name: round(value, 4) for name, value in work.seconds.items()},
+    )
+
+
+class _Clock:
+    """Adds the time since the last lap to a step."""
+
+    def __init__(self, seconds: dict[str, float]) -> None:
+        self._seconds = seconds
+        self._last = time.perf_counter()
+
+    def lap(self, step: str) -> None:
+        now = time.perf_counter()
+        self._seconds[step] += now - self._last
+        self._last = now

@@ -1,0 +1,124 @@
+"""Which landed objects a table has taken in: the set that discovery subtracts from what is listed.
+
+A head names one segment (Parquet) per arrival day; a batch writes new segments for the days it touches and a new head,
+and never changes an old one. The table's own metadata names its head, so that table and ledger cannot disagree.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Literal
+
+import orjson
+
+from lakehouse.lake import Lake
+from lakehouse.landing import LandedObject
+
+if TYPE_CHECKING:
+    from contracts import Contract
+
+Status = Literal["merged", "quarantined", "held"]
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One landed object in the ledger: what became of it, in which batch, with how many rows."""
+
+    key: str
+    etag: str
+    size: int
+    status: Status
+    batch: int
+    rows: int
+    quarantined: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """One arrival day of a ledger: its segment, the objects in it, and how many of them want attention."""
+
+    segment: str
+    objects: int
+    attention: int
+
+
+class Ledger:
+    """A ledger as one head describes it; immutable, segments are read when asked for."""
+
+    def __init__(self, lake: Lake, head: str, days: Mapping[str, Day]) -> None:
+        self._lake = lake
+        self.head = head
+        self.days = days
+
+    @classmethod
+    def load(cls, lake: Lake, head: str) -> Ledger:
+        """The ledger with that head (a key in the store; empty: nothing was taken in yet)."""
+        if not head:
+            return cls(lake, "", {})
+        document = orjson.loads(lake.files.read(lake.store.uri(head)))
+        if document["format"] != _FORMAT:
+            raise ValueError(f"{head}: expected ledger format {_FORMAT}, found {document['format']}")
+        return cls(lake, head, {day: Day(**value) for day, value in document["days"].items()})
+
+    def segment(self, day: str) -> dict[str, Taken]:
+        """The objects of an arrival day by key."""
+        if day not in self.days:
+            return {}
+        import pyarrow.parquet as pq
+
+        content = self._lake.files.read(self._lake.store.uri(self.days[day].segment))
+        rows = pq.read_table(io.BytesIO(content)).to_pylist()
+        return {row["key"]: Taken(**row) for row in rows}
+
+    def unknown(self, objects: Iterable[LandedObject]) -> list[LandedObject]:
+        """The objects that are not in the ledger with their present ETag."""
+        segments: dict[str, dict[str, Taken]] = {}
+        found = []
+        for landed in objects:
+            if landed.day not in segments:
+                segments[landed.day] = self.segment(landed.day)
+            known = segments[landed.day].get(landed.key)
+            if known is None or known.etag != landed.etag:
+                found.append(landed)
+        return found
+
+    def attention(self) -> list[Taken]:
+        """The objects that are quarantined, held, or have quarantined rows."""
+        wanted = [day for day, value in self.days.items() if value.attention]
+        return [taken for day in wanted for taken in self.segment(day).values() if _wants_attention(taken)]
+
+    def record(self, contract: Contract, batch_id: str, taken: Mapping[str, Sequence[Taken]]) -> Ledger:
+        """Write the segments of the days in `taken` anew with these objects, and a head that names them."""
+        days = dict(self.days)
+        for day, objects in sorted(taken.items()):
+            segment = self.segment(day) | {t.key: t for t in objects}
+            key = f"ledger/{contract.name}/dt={day}/{batch_id}.parquet"
+            self._lake.files.write(self._lake.store.uri(key), _parquet(segment.values()))
+            days[day] = Day(key, len(segment), sum(map(_wants_attention, segment.values())))
+        head = f"ledger/{contract.name}/heads/{batch_id}.json"
+        document = {"format": _FORMAT, "days": {day: asdict(value) for day, value in sorted(days.items())}}
+        self._lake.files.write(self._lake.store.uri(head), orjson.dumps(document))
+        return Ledger(self._lake, head, days)
+
+
+def _wants_attention(taken: Taken) -> bool:
+    return taken.status != "merged" or taken.quarantined > 0
+
+
+def _parquet(objects: Iterable[Taken]) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    ordered = sorted(objects, key=lambda t: t.key)
+    types = {"int": pa.int64()}
+    columns = {
+        f.name: pa.array([getattr(t, f.name) for t in ordered], types.get(str(f.type), pa.string()))
+        for f in fields(Taken)
+    }
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(columns), buffer, compression="zstd")
+    return buffer.getvalue()
