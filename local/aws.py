@@ -1,0 +1,54 @@
+"""The way to the emulator's AWS: boto3 clients with its address, made on first use and shared by threads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any
+
+REGION = "eu-west-1"
+CREDENTIALS: Mapping[str, str] = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_REGION": REGION,
+    "AWS_DEFAULT_REGION": REGION,
+    # No configuration of the person's real AWS account may reach what the stack starts.
+    "AWS_CONFIG_FILE": "/dev/null",
+    "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+"""Environment variables with which any AWS client talks to the emulator and to nothing else."""
+
+
+@dataclass
+class Aws:
+    """Clients of the emulator at `endpoint`."""
+
+    endpoint: str
+    _clients: dict[str, Any] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
+
+    def client(self, service: str) -> Any:
+        """The client of a service. It does not retry: on one machine a failure is no accident of the network."""
+        import boto3
+        from botocore.config import Config
+
+        with self._lock:
+            if service not in self._clients:
+                session: Any = boto3.session.Session(
+                    aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+                    aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+                    region_name=REGION,
+                )
+                self._clients[service] = session.client(
+                    service,
+                    endpoint_url=self.endpoint,
+                    config=Config(
+                        retries={"total_max_attempts": 1},
+                        read_timeout=120,
+                        connect_timeout=5,
+                        s3={"addressing_style": "path"},
+                    ),
+                )
+            return self._clients[service]

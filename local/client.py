@@ -1,0 +1,218 @@
+"""A client of Gavel's HTTP API: connections that are kept, sign-in that renews itself, errors that say what was wrong.
+
+One client may be used by many threads. It knows HTTP and nothing of what an entity means.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from threading import Lock, local
+from typing import Any, Literal
+from urllib.parse import quote, urlencode, urlsplit
+
+Key = str | int | Sequence[str | int]
+"""The values of an entity's primary key: one value, or all of them in the contract's order."""
+
+SignIn = Callable[[], tuple[str, float]]
+"""Returns a token and for how many seconds it is valid."""
+
+ATTEMPTS = 5
+_BUSY = frozenset({429, 502, 503, 504})
+_RENEW_BEFORE = 120.0  # seconds
+
+
+class ApiError(RuntimeError):
+    """The API answered with an error. `problem` is its problem document (RFC 9457), `status` the HTTP status."""
+
+    def __init__(self, method: str, path: str, status: int, problem: Mapping[str, Any]) -> None:
+        self.method, self.path, self.status, self.problem = method, path, status, problem
+        told = problem.get("detail") or problem.get("title") or problem.get("message") or "no explanation"
+        fields = "; ".join(f"{e.get('field')}: {e.get('reason')}" for e in problem.get("errors") or ())
+        super().__init__(f"{method} {path} was answered with {status}: {told}{f' ({fields})' if fields else ''}")
+
+
+class ApiUnavailable(RuntimeError):
+    """The API could not be reached, or did not answer; the message says where and what to try."""
+
+
+@dataclass(frozen=True)
+class _Answer:
+    status: int
+    body: bytes
+
+
+class ApiClient:
+    """Calls the API at `base_url` with tokens that `sign_in` gives.
+
+    Reads, and writes that are the same once or twice (PUT, PATCH, DELETE without If-Match), are sent again after a lost
+    connection or a busy answer, at most `ATTEMPTS` times in all; others only where the API did nothing (429).
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        sign_in: SignIn,
+        *,
+        timeout: float = 30.0,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        address = urlsplit(base_url)
+        if address.scheme not in ("http", "https") or not address.hostname:
+            raise ValueError(f"expected the API's address as http(s)://host/path, found {base_url!r}")
+        self._address = address
+        self._prefix = address.path.rstrip("/")
+        self._sign_in, self._timeout, self._clock, self._sleep = sign_in, timeout, clock, sleep
+        self._threads = local()
+        self._token: tuple[str, float] | None = None
+        self._token_lock = Lock()
+
+    # ---- entities
+
+    def create(self, entity: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """POST: a new item. Raises `ApiError` 409 if it exists."""
+        return self._call("POST", _path(entity), payload)
+
+    def replace(
+        self, entity: str, key: Key, payload: Mapping[str, Any], *, if_match: int | None = None
+    ) -> dict[str, Any]:
+        """PUT: the whole item, new or in place of the stored one."""
+        return self._call("PUT", _path(entity, key), payload, if_match)
+
+    def patch(
+        self, entity: str, key: Key, payload: Mapping[str, Any], *, if_match: int | None = None
+    ) -> dict[str, Any]:
+        """PATCH: the given fields; those left out stay, null clears. Raises `ApiError` 404 if there is no item."""
+        return self._call("PATCH", _path(entity, key), payload, if_match)
+
+    def delete(self, entity: str, key: Key, *, if_match: int | None = None) -> None:
+        """DELETE: the item is marked deleted."""
+        self._call("DELETE", _path(entity, key), if_match=if_match)
+
+    def get(self, entity: str, key: Key) -> dict[str, Any]:
+        """GET: the item; an order comes with all that belongs to it."""
+        return self._call("GET", _path(entity, key))
+
+    def party_orders(
+        self, party_id: str, role: Literal["buyer", "seller"], *, limit: int = 50, cursor: str | None = None
+    ) -> dict[str, Any]:
+        """A page of a party's orders, newest first: `{"orders": [...], "cursor": "..." or None}`."""
+        query = {"role": role, "limit": str(limit)} | ({"cursor": cursor} if cursor else {})
+        return self._call("GET", f"/parties/{quote(party_id, safe='')}/orders?{urlencode(query)}")
+
+    # ---- HTTP
+
+    def _call(
+        self, method: str, path: str, payload: Mapping[str, Any] | None = None, if_match: int | None = None
+    ) -> dict[str, Any]:
+        body = None if payload is None else json.dumps(payload, default=_plain, allow_nan=False).encode()
+        answer = self._answer(method, path, body, if_match)
+        content = _content(answer.body)
+        if 200 <= answer.status < 300:
+            return content
+        raise ApiError(method, path, answer.status, content)
+
+    def _answer(self, method: str, path: str, body: bytes | None, if_match: int | None) -> _Answer:
+        """The API's answer, after renewing the token once and repeating what may be repeated."""
+        repeatable = method != "POST" and if_match is None
+        renewed = False
+        attempt = 0
+        while True:
+            attempt += 1
+            last = attempt >= ATTEMPTS
+            token = self._valid_token()
+            try:
+                answer = self._send(method, path, body, token, if_match)
+            except (OSError, http.client.HTTPException) as error:
+                if last or not repeatable:
+                    raise ApiUnavailable(
+                        f"{method} {path}: expected an answer from {self._address.netloc}, got {error!r}"
+                        f" at attempt {attempt}. Is the stack up (gavel status)?"
+                    ) from error
+                self._sleep(_pause(attempt))
+                continue
+            if answer.status == 401 and not renewed:
+                renewed = True
+                self._forget(token)
+            elif not last and (answer.status == 429 or (repeatable and answer.status in _BUSY)):
+                self._sleep(_pause(attempt))
+            elif method == "DELETE" and answer.status == 404 and attempt > 1 + renewed:
+                return _Answer(204, b"")  # an earlier attempt, whose answer was lost, deleted it
+            else:
+                return answer
+
+    def _send(self, method: str, path: str, body: bytes | None, token: str, if_match: int | None) -> _Answer:
+        connection = self._connection()
+        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        if if_match is not None:
+            headers["If-Match"] = str(if_match)
+        try:
+            connection.request(method, self._prefix + path, body=body, headers=headers)
+            response = connection.getresponse()
+            return _Answer(response.status, response.read())
+        except BaseException:
+            connection.close()  # it may hold half an answer; the next use connects again
+            raise
+
+    def _connection(self) -> http.client.HTTPConnection:
+        """The calling thread's connection; http.client connects when it is used."""
+        connection: http.client.HTTPConnection | None = getattr(self._threads, "connection", None)
+        if connection is None:
+            kind = http.client.HTTPSConnection if self._address.scheme == "https" else http.client.HTTPConnection
+            connection = kind(self._address.hostname or "", self._address.port, timeout=self._timeout)
+            self._threads.connection = connection
+        return connection
+
+    def _valid_token(self) -> str:
+        with self._token_lock:
+            if self._token is None or self._clock() > self._token[1]:
+                token, seconds = self._sign_in()
+                self._token = (token, self._clock() + max(seconds - _RENEW_BEFORE, seconds / 2))
+            return self._token[0]
+
+    def _forget(self, token: str) -> None:
+        """Ask for a new token next time, unless another thread already did."""
+        with self._token_lock:
+            if self._token is not None and self._token[0] == token:
+                self._token = None
+
+
+def _path(entity: str, key: Key | None = None) -> str:
+    values: Sequence[str | int] = () if key is None else (key,) if isinstance(key, (str, int)) else key
+    return "".join(f"/{quote(str(part), safe='')}" for part in (entity, *values))
+
+
+def _plain(value: object) -> str:
+    """The API's written form of values that JSON does not have."""
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise TypeError(f"expected a time with an offset, found {value!r}")
+        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(f"expected a value for JSON, found {type(value).__name__}")
+
+
+def _content(body: bytes) -> dict[str, Any]:
+    if not body:
+        return {}
+    try:
+        content = json.loads(body, parse_float=Decimal)
+    except ValueError:
+        return {"detail": body[:500].decode(errors="replace")}
+    return content if isinstance(content, dict) else {"detail": str(content)[:500]}
+
+
+def _pause(attempt: int) -> float:
+    """Seconds before the next attempt: 0.1, 0.2, 0.4, …"""
+    return float(0.05 * 2**attempt)

@@ -1,0 +1,205 @@
+"""Deploys the real-time path to the emulator: the same template, bundles and landing tables that AWS gets.
+
+Everything here may be repeated: a stack that is there already is updated in place. What CloudFormation cannot do on the
+emulator (time to live) is done by API calls at the end; the reasons stand beside them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from contracts import Contracts
+from local.aws import REGION, Aws
+from local.home import REPOSITORY, Home, Stack
+
+STACK_NAME = "gavel-local"
+CODE_BUCKET = "gavel-local-code"
+USER = "laptop@gavel.example"
+TEMPLATE = REPOSITORY / "realtime" / "template.yaml"
+DEPLOY_SECONDS = 180
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how many parts of it are done, and how many there are."""
+
+
+class DeployError(RuntimeError):
+    """The deployment failed; says which resource, why, and what to do."""
+
+
+def deploy(
+    home: Home, stack: Stack, contracts: Contracts, progress: Progress = lambda what, done, total: None
+) -> Stack:
+    """Bring the emulator's real-time path to what the working copy says; returns the stack with its outputs."""
+    aws = Aws(stack.endpoint)
+    progress("building the Lambda bundles", 0, 1)
+    bundles = _upload_bundles(aws, home, contracts)
+    _deploy_landing_tables(aws, contracts, progress)
+    parameters = {
+        "Environment": "local",
+        "Entities": ",".join(c.name for c in contracts.of_origin("stream")),
+        "CodeBucket": CODE_BUCKET,
+        "ApiBundle": bundles["api"],
+        "RelayBundle": bundles["relay"],
+        "LocalEndpoint": stack.endpoint,
+    }
+    outputs = deploy_stack(aws, TEMPLATE.read_text(), parameters, progress)
+    _enable_time_to_live(aws, outputs["TableName"])
+    _create_user(aws, outputs["UserPoolId"], stack.password)
+    return home.update(outputs=outputs)
+
+
+def _upload_bundles(aws: Aws, home: Home, contracts: Contracts) -> dict[str, str]:
+    """Build the bundles and upload those that are new; returns the object key of each function."""
+    from realtime.bundle import build_bundles
+
+    s3 = aws.client("s3")
+    try:
+        s3.create_bucket(Bucket=CODE_BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+            raise
+    bundles = build_bundles(home.bundles, contracts=contracts)
+    there = {o["Key"] for o in s3.list_objects_v2(Bucket=CODE_BUCKET).get("Contents", ())}
+    for bundle in bundles.values():
+        if bundle.key not in there:
+            s3.put_object(Bucket=CODE_BUCKET, Key=bundle.key, Body=bundle.path.read_bytes())
+    return {name: bundle.key for name, bundle in bundles.items()}
+
+
+def _deploy_landing_tables(aws: Aws, contracts: Contracts, progress: Progress) -> None:
+    """Create or correct the landing tables: Firehose reads their columns, so they come before the stack."""
+    from lakehouse.catalog import refresh_landing
+    from lakehouse.lake import Lake
+
+    bucket = data_bucket()
+    lake = Lake.of_environment("local", bucket, REGION, aws.endpoint)
+    for done, contract in enumerate(contracts.values()):
+        progress("landing tables", done, len(contracts))
+        refresh_landing(lake, contract)
+    progress("landing tables", len(contracts), len(contracts))
+
+
+def data_bucket() -> str:
+    """The bucket that the template makes in the emulator's only account."""
+    return "gavel-local-data-000000000000"
+
+
+# ---- CloudFormation ------------------------------------------------------------------------------------------------
+
+
+def deploy_stack(aws: Aws, template: str, parameters: Mapping[str, str], progress: Progress) -> dict[str, str]:
+    """Create the CloudFormation stack, or update it in place, and wait for it; returns its outputs.
+
+    A stack that failed to be created is deleted and made again. Raises `DeployError` with the reasons of the resources.
+    """
+    cloudformation = aws.client("cloudformation")
+    status = _status(cloudformation)
+    if status in ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED"):
+        cloudformation.delete_stack(StackName=STACK_NAME)
+        _wait(cloudformation, progress)
+        status = None
+    known = {e["EventId"] for e in _events(cloudformation)} if status else set()
+    arguments = {
+        "StackName": STACK_NAME,
+        "TemplateBody": template,
+        "Parameters": [{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
+        "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
+    }
+    try:
+        if status is None:
+            cloudformation.create_stack(**arguments)
+        else:
+            cloudformation.update_stack(**arguments)
+    except ClientError as error:
+        if "No updates are to be performed" not in str(error):
+            raise DeployError(f"CloudFormation refused {TEMPLATE}: {error}") from error
+    status = _wait(cloudformation, progress)
+    if status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
+        events = [e for e in _events(cloudformation) if e["EventId"] not in known]
+        raise DeployError(f"CloudFormation ended with {status}:\n{_reasons(events)}")
+    description = cloudformation.describe_stacks(StackName=STACK_NAME)["Stacks"][0]
+    return {o["OutputKey"]: o["OutputValue"] for o in description.get("Outputs", ())}
+
+
+def _status(cloudformation: Any) -> str | None:
+    try:
+        return str(cloudformation.describe_stacks(StackName=STACK_NAME)["Stacks"][0]["StackStatus"])
+    except ClientError:
+        return None
+
+
+def _wait(cloudformation: Any, progress: Progress) -> str | None:
+    """Wait until the stack is no longer in progress; returns its status, None if it is gone."""
+    deadline = time.monotonic() + DEPLOY_SECONDS
+    pause = 0.05
+    while (status := _status(cloudformation)) is not None and status.endswith("_IN_PROGRESS"):
+        done, total = _count(_events(cloudformation))
+        progress("CloudFormation resources", done, total)
+        if time.monotonic() > deadline:
+            raise DeployError(f"CloudFormation still says {status} after {DEPLOY_SECONDS} s")
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.5)
+    if status is not None:
+        done, total = _count(_events(cloudformation))
+        progress("CloudFormation resources", done, total)
+    return status
+
+
+def _events(cloudformation: Any) -> list[dict[str, Any]]:
+    pages = cloudformation.get_paginator("describe_stack_events").paginate(StackName=STACK_NAME)
+    return [event for page in pages for event in page["StackEvents"]]
+
+
+def _count(events: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
+    """How many resources are complete, and how many were begun."""
+    begun = {e["LogicalResourceId"] for e in events}
+    complete = {e["LogicalResourceId"] for e in events if e["ResourceStatus"].endswith("_COMPLETE")}
+    return len(complete), len(begun)
+
+
+def _reasons(events: Sequence[Mapping[str, Any]]) -> str:
+    failed = [e for e in events if e["ResourceStatus"].endswith("_FAILED") or "ROLLBACK_IN" in e["ResourceStatus"]]
+    lines = [f"  {e['LogicalResourceId']}: {e.get('ResourceStatusReason', e['ResourceStatus'])}" for e in failed]
+    return "\n".join(reversed(lines)) or "  no resource says why"
+
+
+# ---- what the emulator's CloudFormation leaves out -----------------------------------------------------------------
+
+
+def _enable_time_to_live(aws: Aws, table: str) -> None:
+    """The emulator ignores `TimeToLiveSpecification` in a template."""
+    dynamodb = aws.client("dynamodb")
+    if dynamodb.describe_time_to_live(TableName=table)["TimeToLiveDescription"]["TimeToLiveStatus"] != "ENABLED":
+        dynamodb.update_time_to_live(TableName=table, TimeToLiveSpecification={"Enabled": True, "AttributeName": "ttl"})
+
+
+def _create_user(aws: Aws, pool: str, password: str) -> None:
+    """The user as whom the laptop signs in; made by an administrator, as the pool asks for."""
+    cognito = aws.client("cognito-idp")
+    try:
+        cognito.admin_create_user(
+            UserPoolId=pool,
+            Username=USER,
+            MessageAction="SUPPRESS",
+            UserAttributes=[{"Name": "email", "Value": USER}, {"Name": "email_verified", "Value": "true"}],
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "UsernameExistsException":
+            raise
+    cognito.admin_set_user_password(UserPoolId=pool, Username=USER, Password=password, Permanent=True)
+
+
+def sign_in(aws: Aws, stack: Stack) -> tuple[str, float]:
+    """An identity token of the laptop's user, and for how many seconds it is valid."""
+    answer = aws.client("cognito-idp").admin_initiate_auth(
+        UserPoolId=stack.outputs["UserPoolId"],
+        ClientId=stack.outputs["UserPoolClientId"],
+        AuthFlow="ADMIN_USER_PASSWORD_AUTH",
+        AuthParameters={"USERNAME": USER, "PASSWORD": stack.password},
+    )
+    result = answer["AuthenticationResult"]
+    return str(result["IdToken"]), float(result["ExpiresIn"])

@@ -1,0 +1,207 @@
+"""The AWS emulator (ministack) as a background process on this machine only: start, health, resume, stop.
+
+Decides when persisted state may be used: after a clean stop, and only if the emulator that was started from it names
+the same identity as `stack.json`. In every other case a new identity begins in an emptied folder (see `local.home`).
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from local.aws import CREDENTIALS, Aws
+from local.home import Home, Stack
+from local.processes import Process, marked, spawn, stop
+
+START_SECONDS = 60
+STOP_SECONDS = 60
+_IDENTITY_PARAMETER = "/gavel/local/identity"
+
+
+class EmulatorError(RuntimeError):
+    """The emulator did not do what was asked; says what was expected, what happened and where its log is."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """The stack as it runs now, and how it came to run."""
+
+    stack: Stack
+    how: str
+    """`attached` (it ran already), `resumed` (from a clean stop), `new`, or `renewed` (after a kill, emptied)."""
+
+
+def start(home: Home, port: int | None = None, say: Callable[[str], None] = lambda text: None) -> Started:
+    """Make the emulator run, on `port` or its last port or a free one; the caller holds the home's lock."""
+    stack = home.load()
+    if stack is not None and stack.phase == "running":
+        if stack.emulator is not None and stack.emulator.alive and identity_of(stack) == stack.identity:
+            return Started(stack, "attached")
+        say("The stack was killed or its machine restarted: its parts may contradict each other, so it begins anew")
+        clear_away(stack)
+        return Started(_launch(home, home.begin(), port), "renewed")
+    if stack is not None and home.emulator.exists():
+        clear_away(stack)
+        resumed = _launch(home, home.save(_running(stack)), port)
+        if identity_of(resumed) == stack.identity:
+            return Started(resumed, "resumed")
+        say("The emulator's saved state cannot be used, so the stack begins anew")
+        clear_away(resumed)
+        return Started(_launch(home, home.begin(), port), "renewed")
+    return Started(_launch(home, home.begin(), port), "new")
+
+
+def _running(stack: Stack) -> Stack:
+    return replace(stack, phase="running", emulator=None, dagster=None, supervisor=None, ui_url=None)
+
+
+def clear_away(stack: Stack) -> None:
+    """End every process that is left of a stack."""
+    stop(marked(stack.identity), timeout=5)
+
+
+def halt(home: Home, clean: bool = True) -> bool:
+    """Stop the emulator; the caller holds the home's lock and has drained the pump.
+
+    Returns whether its state was saved. With `clean` false the state on disk is marked as unusable: the next start
+    begins anew.
+    """
+    stack = home.load()
+    if stack is None or stack.emulator is None or not stack.emulator.alive:
+        return False
+    saved_state = home.emulator / "state" / "ssm.json"  # holds the identity, so every clean stop writes it
+    before = saved_state.stat().st_mtime_ns if saved_state.exists() else None
+    ended = stop([stack.emulator], STOP_SECONDS)
+    saved = ended and saved_state.exists() and saved_state.stat().st_mtime_ns != before
+    if clean and saved:
+        home.update(phase="stopped", emulator=None)
+    else:
+        home.update(emulator=None)
+    return clean and saved
+
+
+def _launch(home: Home, stack: Stack, port: int | None) -> Stack:
+    """Start the emulator for this stack and wait until it answers. A port that is taken is replaced, unless given."""
+    last = [stack.port] if stack.port is not None and is_free(stack.port) else []
+    candidates: list[int | None] = [port] if port is not None else [*last, None, None, None]
+    failure: EmulatorError | None = None
+    for candidate in candidates:
+        chosen = candidate if candidate is not None else free_port()
+        if not is_free(chosen):
+            raise EmulatorError(f"port {chosen} is taken by another program; choose another one or leave it out")
+        try:
+            process = _spawn(home, stack, chosen)
+            running = home.update(port=chosen, emulator=process)
+            _wait_until_healthy(running, process, home.logs / "emulator.log")
+            if identity_of(running) is None:
+                set_identity(running)
+            return running
+        except EmulatorError as error:
+            failure = error
+    assert failure is not None
+    raise failure
+
+
+def _spawn(home: Home, stack: Stack, port: int) -> Process:
+    temporary = home.emulator / "tmp"  # unpacked functions; leftovers of a killed emulator are of no use
+    shutil.rmtree(temporary, ignore_errors=True)
+    for folder in (temporary, home.emulator / "state", home.emulator / "s3"):
+        folder.mkdir(parents=True, exist_ok=True)
+    log = home.logs / "emulator.log"
+    log.unlink(missing_ok=True)
+    environment = {
+        **{name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LC_ALL") if name in os.environ},
+        **CREDENTIALS,
+        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(port),
+        "MINISTACK_REGION": CREDENTIALS["AWS_REGION"],
+        "LAMBDA_EXECUTOR": "local",
+        "IOT_MTLS_ENABLED": "0",
+        "LOG_LEVEL": "WARNING",
+        "PERSIST_STATE": "1",
+        "STATE_DIR": str(home.emulator / "state"),
+        "S3_PERSIST": "1",
+        "S3_DATA_DIR": str(home.emulator / "s3"),
+        "TMPDIR": str(temporary),
+        "PYTHONUNBUFFERED": "1",
+    }
+    command = [sys.executable, "-m", "ministack"]
+    return spawn(command, environment, log, f"{stack.identity}.emulator", home.emulator)
+
+
+def _wait_until_healthy(stack: Stack, process: Process, log: Path) -> None:
+    """Return as soon as the emulator answers; raise if it ends or stays silent."""
+    deadline = time.monotonic() + START_SECONDS
+    pause = 0.02
+    while process.alive:
+        if is_healthy(stack):
+            return
+        if time.monotonic() > deadline:
+            stop([process], 5)
+            raise EmulatorError(f"the emulator did not answer within {START_SECONDS} s; its log:\n{tail(log)}")
+        time.sleep(pause)
+        pause = min(pause * 1.3, 0.25)
+    raise EmulatorError(f"the emulator ended while starting; its log ({log}):\n{tail(log)}")
+
+
+def is_healthy(stack: Stack) -> bool:
+    """Whether an emulator answers at the stack's port."""
+    connection = http.client.HTTPConnection("127.0.0.1", stack.port, timeout=5)
+    try:
+        connection.request("GET", "/_ministack/health")
+        answer = connection.getresponse()
+        return answer.status == 200 and "services" in json.loads(answer.read())
+    except (OSError, http.client.HTTPException, ValueError):
+        return False
+    finally:
+        connection.close()
+
+
+def identity_of(stack: Stack) -> str | None:
+    """The identity that the emulator's own state names; None if it has none or does not answer."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        answer = Aws(stack.endpoint).client("ssm").get_parameter(Name=_IDENTITY_PARAMETER)
+    except (ClientError, BotoCoreError):
+        return None
+    return str(answer["Parameter"]["Value"])
+
+
+def set_identity(stack: Stack) -> None:
+    """Let the emulator's own state name the identity it belongs to."""
+    Aws(stack.endpoint).client("ssm").put_parameter(Name=_IDENTITY_PARAMETER, Value=stack.identity, Type="String")
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def is_free(port: int) -> bool:
+    """Whether one could listen on the port now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def tail(log: Path, lines: int = 15) -> str:
+    """The last lines of a log."""
+    try:
+        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+    except FileNotFoundError:
+        return "(no log)"

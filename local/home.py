@@ -1,0 +1,176 @@
+"""The folder that the laptop stack keeps everything in (`.gavel/`), and what it remembers about itself there.
+
+One rule keeps the parts from contradicting each other: **the folder is one unit**. The emulator's tables and objects,
+Dagster's home, the warehouse and the reports belong to one identity, and live and go together. A clean stop says so in
+`stack.json`, after everything is on disk; while the stack runs, the file says that it runs. Whoever finds "runs"
+without a running emulator knows that it was killed, that its state on disk is of an earlier moment than the rest, and
+begins a new identity in an emptied folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from local.processes import Process
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+_FORM = 1
+_KEPT = frozenset({"lock", "pump.lock", "stack.json", "bundles", "logs"})
+"""What a new identity keeps: locks, the mark that the folder is ours, logs, and bundles, which are named by content."""
+
+
+class HomeError(RuntimeError):
+    """The folder cannot be used; says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What the stack remembers about itself.
+
+    `phase` is `running` from before the emulator starts until after it has saved everything. `outputs` are those of the
+    CloudFormation stack, `demos` counts the simulated histories sent, so that another one gets another seed.
+    """
+
+    identity: str
+    phase: Literal["running", "stopped"] = "running"
+    port: int | None = None
+    emulator: Process | None = None
+    dagster: Process | None = None
+    ui_url: str | None = None
+    supervisor: Process | None = None
+    password: str = ""
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    demos: int = 0
+
+    @classmethod
+    def new(cls) -> Stack:
+        """A stack that was never seen before."""
+        # Cognito asks for each kind of character.
+        return cls(identity=secrets.token_hex(8), password=f"Aa1-{secrets.token_urlsafe(24)}")
+
+    @property
+    def endpoint(self) -> str:
+        """Where the emulator listens."""
+        if self.port is None:
+            raise HomeError("the stack has never been started; run `gavel up`")
+        return f"http://127.0.0.1:{self.port}"
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder, by what is where in it."""
+
+    path: Path
+
+    @classmethod
+    def from_environment(cls, variables: Mapping[str, str]) -> Home:
+        """The folder named by GAVEL_HOME, or `.gavel` in the repository."""
+        return cls(Path(variables.get("GAVEL_HOME") or REPOSITORY / ".gavel").absolute())
+
+    @property
+    def emulator(self) -> Path:
+        return self.path / "emulator"
+
+    @property
+    def dagster(self) -> Path:
+        return self.path / "dagster"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def bundles(self) -> Path:
+        return self.path / "bundles"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "pump.json"
+
+    @property
+    def reports(self) -> Path:
+        return self.path / "reports"
+
+    @property
+    def _stack_file(self) -> Path:
+        return self.path / "stack.json"
+
+    def load(self) -> Stack | None:
+        """What the stack remembers; None if there is nothing to be understood."""
+        try:
+            content = json.loads(self._stack_file.read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        if not isinstance(content, dict) or content.pop("form", None) != _FORM:
+            return None
+        try:
+            processes: dict[str, Any] = {
+                n: _process(content.pop(n, None)) for n in ("emulator", "dagster", "supervisor")
+            }
+            return Stack(**content, **processes)
+        except TypeError:
+            return None
+
+    def save(self, stack: Stack) -> Stack:
+        """Remember this, readable by the owner only; the file is replaced as a whole."""
+        temporary = self._stack_file.with_suffix(".new")
+        temporary.touch(mode=0o600)
+        temporary.write_text(json.dumps({"form": _FORM, **asdict(stack)}, indent=2) + "\n")
+        os.replace(temporary, self._stack_file)
+        return stack
+
+    def update(self, **changes: Any) -> Stack:
+        """Remember changed values beside the others."""
+        stack = self.load()
+        if stack is None:
+            raise HomeError(f"{self._stack_file} is missing; run `gavel up`")
+        return self.save(replace(stack, **changes))
+
+    def begin(self) -> Stack:
+        """Empty the folder and begin a new identity in it.
+
+        Refuses a folder with content that no stack made: emptying it would destroy somebody's files.
+        """
+        if self.path.exists() and not self._stack_file.exists():
+            strange = sorted(p.name for p in self.path.iterdir() if p.name not in _KEPT)
+            if strange:
+                raise HomeError(
+                    f"{self.path} was not made by gavel (it holds {', '.join(strange[:5])} and no stack.json), and "
+                    "starting would empty it. Set GAVEL_HOME to a new folder, or empty this one yourself."
+                )
+        self.path.mkdir(parents=True, exist_ok=True)
+        stack = self.save(Stack.new())  # first, so that a kill while emptying leads here again
+        for entry in self.path.iterdir():
+            if entry.name not in _KEPT:
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry)
+                else:
+                    entry.unlink()
+        return stack
+
+    @contextmanager
+    def locked(self, name: str = "lock", busy: str | None = None) -> Iterator[None]:
+        """Hold one of the folder's locks; the system frees it however the holder ends.
+
+        Waits for it, or raises `HomeError` with the text `busy` if it is held.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / name).open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
+            except BlockingIOError as error:
+                raise HomeError(busy or "") from error
+            yield
+
+
+def _process(content: Mapping[str, Any] | None) -> Process | None:
+    return Process(int(content["pid"]), str(content["started"])) if content else None

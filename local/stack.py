@@ -1,0 +1,214 @@
+"""The laptop stack as a whole: up, down, and what its parts need to know of each other.
+
+Order matters in one place: going down, whoever writes is stopped first, then the pump hands over what is in the stream
+(the emulator forgets it), then the emulator saves and ends.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from threading import Event
+
+from contracts import Contracts
+from local import deploy, emulator
+from local.aws import CREDENTIALS, REGION, Aws
+from local.client import ApiClient
+from local.home import Home, HomeError, Stack
+from local.processes import marked, stop, this_process
+from local.pump import Counts, Pump, PumpError
+from local.stream import DynamoStream, FileCheckpoint, LambdaFunction, S3FailureDestination
+
+Say = Callable[[str], None]
+SHUT_DOWN_SECONDS = 30
+DAGSTER, PIPELINE = "dagster", "pipeline"
+"""Parts of the stack, as the marks of their processes name them."""
+
+
+class StackError(RuntimeError):
+    """The stack is not in the state that a command needs; says what to do."""
+
+
+# ---- up ------------------------------------------------------------------------------------------------------------
+
+
+def up(
+    home: Home,
+    contracts: Contracts,
+    *,
+    port: int | None = None,
+    say: Say = lambda text: None,
+    progress: deploy.Progress = lambda what, done, total: None,
+) -> emulator.Started:
+    """Start the emulator if it does not run, and bring the real-time path on it to what the working copy says."""
+    with home.locked(busy="another gavel command is starting or stopping this stack; try again when it is done"):
+        started = emulator.start(home, port, say)
+        stack = deploy.deploy(home, started.stack, contracts, progress)
+    return emulator.Started(stack, started.how)
+
+
+def running(home: Home) -> Stack:
+    """The stack, if it runs and is deployed; raises `StackError` otherwise."""
+    stack = home.load()
+    if stack is None or stack.emulator is None or not stack.emulator.alive:
+        raise StackError("the stack is not running; start it with `gavel up`")
+    if not stack.outputs:
+        raise StackError("the stack runs, but its deployment did not finish; repeat it with `gavel up`")
+    return stack
+
+
+def connect(stack: Stack) -> ApiClient:
+    """A client of the stack's HTTP API that signs in by itself."""
+    aws = Aws(stack.endpoint)
+    return ApiClient(stack.outputs["ApiUrl"], lambda: deploy.sign_in(aws, stack))
+
+
+def environment(home: Home, stack: Stack, variables: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of what runs against this stack: the person's own, without their AWS settings, plus ours."""
+    given = os.environ if variables is None else variables
+    return {
+        **{name: value for name, value in given.items() if not name.startswith(("AWS_", "DAGSTER_", "DBT_"))},
+        **CREDENTIALS,
+        "AWS_ENDPOINT_URL": stack.endpoint,
+        "GAVEL_ENV": "local",
+        "GAVEL_HOME": str(home.path),
+        "GAVEL_BUCKET": stack.outputs["DataBucketName"],
+        "GAVEL_ALERT_TOPIC": stack.outputs["AlertTopicArn"],
+        "DAGSTER_HOME": str(home.dagster),
+        "DO_NOT_TRACK": "1",
+        **({"GAVEL_UI_URL": stack.ui_url} if stack.ui_url else {}),
+    }
+
+
+# ---- the pump ------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Backoff:
+    """Waits before a batch is sent again: 0.1 s, doubling, at most 5 s, and less if told to stop."""
+
+    stopping: Event
+
+    def __call__(self, attempt: int) -> None:
+        self.stopping.wait(min(0.05 * 2**attempt, 5.0))
+
+
+def make_pump(
+    home: Home, stack: Stack, stopping: Event, progress: Callable[[Counts], None] = lambda counts: None
+) -> Pump:
+    """The pump from the table's stream to the relay function."""
+    aws = Aws(stack.endpoint)
+    arn, function = stack.outputs["TableStreamArn"], stack.outputs["RelayFunctionName"]
+    return Pump(
+        DynamoStream(aws.client("dynamodbstreams"), arn, REGION),
+        LambdaFunction(aws.client("lambda"), function),
+        S3FailureDestination(aws.client("s3"), stack.outputs["DataBucketName"], arn, function),
+        FileCheckpoint(home.checkpoint, arn),
+        wait=_Backoff(stopping),
+        progress=progress,
+    )
+
+
+def drain(
+    home: Home,
+    stack: Stack,
+    *,
+    stopping: Event | None = None,
+    progress: Callable[[Counts], None] = lambda counts: None,
+) -> Counts:
+    """Hand everything that is in the stream to the relay. Pumps take turns, each from the common checkpoint."""
+    stopping = stopping or Event()
+    with home.locked("pump.lock"):
+        return make_pump(home, stack, stopping, progress).drain(stopping.is_set)
+
+
+def pump_continuously(
+    home: Home, stack: Stack, stopping: Event, progress: Callable[[Counts], None], pause: float = 1.0
+) -> None:
+    """Drain again and again, `pause` seconds apart, until told to stop."""
+    while not stopping.is_set():
+        drain(home, stack, stopping=stopping, progress=progress)
+        stopping.wait(pause)
+
+
+def lag(home: Home, stack: Stack) -> int:
+    """How many stream records the pump has not handed over yet."""
+    aws = Aws(stack.endpoint)
+    arn = stack.outputs["TableStreamArn"]
+    stream = DynamoStream(aws.client("dynamodbstreams"), arn, REGION)
+    positions = FileCheckpoint(home.checkpoint, arn).load()
+    waiting = 0
+    for shard in stream.shards():
+        iterator: str | None = stream.iterator(shard.shard_id, positions.get(shard.shard_id))
+        while iterator is not None:
+            page = stream.read(iterator, 1000)
+            waiting += len(page.records)
+            iterator = page.next_iterator if page.records else None
+    return waiting
+
+
+# ---- down ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """How the stack went down. `pumped` counts changes handed over on the way; `saved` says whether it can resume."""
+
+    was_running: bool
+    pumped: int = 0
+    saved: bool = False
+
+
+def down(home: Home, say: Say = lambda text: None) -> Stopped:
+    """Stop everything that belongs to this stack, whatever state it is in."""
+    stack = home.load()
+    if stack is None:
+        return Stopped(False)
+    if stack.supervisor is not None and stack.supervisor != this_process() and stack.supervisor.alive:
+        say("stopping `gavel dev`")
+        stop([stack.supervisor], SHUT_DOWN_SECONDS)
+    with home.locked():
+        stack = home.load() or stack
+        others = stop_pipeline(stack, say)
+        alive = stack.emulator is not None and stack.emulator.alive
+        pumped, whole = _last_changes(home, stack, say) if alive else (0, False)
+        if alive:
+            say("saving the emulator's state")
+        saved = emulator.halt(home, clean=whole)
+        emulator.clear_away(stack)
+        home.update(dagster=None, supervisor=None, ui_url=None)
+        return Stopped(alive or others > 0, pumped, saved)
+
+
+def _last_changes(home: Home, stack: Stack, say: Say) -> tuple[int, bool]:
+    """Drain the stream for the last time; returns how many changes, and whether nothing is left behind."""
+    if not stack.outputs:
+        return 0, True
+    say("pumping the last changes")
+    deadline = time.monotonic() + 120
+    stopping = Event()
+
+    def stop_when_late(counts: Counts) -> None:
+        if time.monotonic() > deadline:
+            stopping.set()
+
+    try:
+        counts = drain(home, stack, stopping=stopping, progress=stop_when_late)
+    except (PumpError, HomeError) as error:
+        say(f"the last changes could not be pumped, so the next start begins anew: {error}")
+        return 0, False
+    if stopping.is_set():
+        say("the relay does not get done with the last changes, so the next start begins anew")
+    return counts.handled, not stopping.is_set()
+
+
+def stop_pipeline(stack: Stack, say: Say = lambda text: None) -> int:
+    """Stop Dagster and pipeline runs: first the process that supervises Dagster, then whatever is left of them."""
+    if stack.dagster is not None and stack.dagster.alive:
+        say("stopping Dagster")
+        stop([stack.dagster], SHUT_DOWN_SECONDS)
+    left = [p for part in (DAGSTER, PIPELINE) for p in marked(f"{stack.identity}.{part}")]
+    stop(left, timeout=10)
+    return len(left)
