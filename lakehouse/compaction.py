@@ -59,7 +59,8 @@ class BatchResult:
     """What one call of `compact` did. Rows in `counts`, landed `objects` and `bytes` taken in.
 
     `metadata_location` and `changes_location` are those of the work table and of its `_changes` after the batch;
-    `preview` holds up to ten of the winners with personal fields masked. `committed` is false when there was nothing to record.
+    `preview` holds up to ten of the winners with personal fields masked. `committed` is false when there was nothing
+    to record.
     """
 
     entity: str

@@ -107,7 +107,7 @@ def _move(lake: Lake, contract: Contract, state: TableState, *, audited: bool) -
         catalog.changes_statistics(state),
         {**catalog.statistics_of(state), HIGHEST_BATCH: str(highest)},
     )
-    drift = list(catalog.refresh_landing(lake, contract)) if not moving else []
+    drift = list(catalog.refresh_landing(lake, contract))
     for shape, entry, location, numbers in zip(
         shapes, (changes, compacted), (state.changes_location, state.location), statistics, strict=True
     ):

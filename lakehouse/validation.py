@@ -61,6 +61,8 @@ CREATE OR REPLACE TEMP MACRO kind(j) AS CASE coalesce(json_type(j), 'NULL')
     WHEN 'BOOLEAN' THEN 'a boolean' WHEN 'NULL' THEN 'null' ELSE 'a bare number' END;
 """
 
+_SEQUENCE = "[0-9]{1,40}"
+
 SYSTEM_FIELDS: tuple[Field, ...] = (
     Field("_event_id", 1001, StringType(), required=True),
     Field("_op", 1002, StringType(), required=True, enum=OPERATIONS),
@@ -77,49 +79,110 @@ SYSTEM_FIELDS: tuple[Field, ...] = (
 def validate(duck: Duck, contract: Contract) -> None:
     """Split the rows of `landed` (text) into `rejected` (_no, _row, _reason) and `valid` (typed, with _rid).
 
-    Needs `landed` and `taken` as `reading.read_objects` makes them.
+    Needs `landed` and `taken` as `reading.read_objects` makes them. Rows in the usual written form, nearly all, pass
+    one cheap test; the full rules, which also word the reason, are planned and run only for the others (`odd`).
     """
     duck.run(_MACROS)
     fields = (*contract.fields, *(SYSTEM_FIELDS if contract.origin == "stream" else ()))
+    usual = " AND ".join(
+        ["_problem IS NULL", *(f"coalesce({_usual(f)}, {str(not f.required).lower()})" for f in fields)]
+    )
+    duck.run(f"CREATE OR REPLACE TEMP TABLE odd AS SELECT _no, _row FROM landed WHERE NOT ({usual})")
+    duck.run("CREATE OR REPLACE TEMP TABLE rejected (_no INTEGER, _row BIGINT, _reason VARCHAR)")
+    source, full = "landed", ""
+    if duck.count("SELECT count(*) FROM odd"):
+        _judge(duck, fields)
+        source = "(SELECT * FROM landed ANTI JOIN odd USING (_no, _row))"
+        full = f" UNION ALL {_values(contract, 'unusual', usual=False)}"
+    duck.run(
+        "CREATE OR REPLACE TEMP TABLE valid AS SELECT row_number() OVER () AS _rid, * "
+        f"FROM ({_values(contract, source, usual=True)}{full})"
+    )
+
+
+def _judge(duck: Duck, fields: Sequence[Field]) -> None:
+    """The rows in `odd` under the full rules: `rejected` gets those with a problem, `unusual` the others."""
     problems = ", ".join(["_problem", *(f"({problem(f)})" for f in fields)])
     duck.run(
-        "CREATE OR REPLACE TEMP TABLE rejected AS SELECT _no, _row, _reason FROM "
-        f"(SELECT _no, _row, concat_ws('; ', {problems}) AS _reason FROM landed) WHERE _reason <> ''"
+        f"CREATE OR REPLACE TEMP TABLE judged AS SELECT _no, _row, concat_ws('; ', {problems}) AS _reason "
+        "FROM landed SEMI JOIN odd USING (_no, _row)"
     )
-    stamps = _stream_stamps() if contract.origin == "stream" else _file_stamps(contract)
-    values = ", ".join(f"{typed_column(f)} AS {quoted(f.name)}" for f in contract.fields)
-    kept = ""
-    if duck.count("SELECT count(*) FROM rejected"):
-        kept = "WHERE (_no, _row) NOT IN (SELECT (_no, _row) FROM rejected)"
+    duck.run("INSERT INTO rejected SELECT * FROM judged WHERE _reason <> ''")
     duck.run(
-        f"CREATE OR REPLACE TEMP TABLE valid AS SELECT row_number() OVER () AS _rid, _no, _row, {values}, {stamps}, "
-        f"taken.key AS _object FROM landed JOIN taken USING (_no) {kept}"
+        "CREATE OR REPLACE TEMP TABLE unusual AS SELECT landed.* FROM landed "
+        "SEMI JOIN (SELECT * FROM judged WHERE _reason = '') USING (_no, _row)"
     )
 
 
-def _stream_stamps() -> str:
+def _values(contract: Contract, source: str, usual: bool) -> str:
+    """The typed rows of a table of text whose rows have no problem."""
+    values = ", ".join(f"{typed_column(f, usual)} AS {quoted(f.name)}" for f in contract.fields)
+    stamps = _stream_stamps(usual) if contract.origin == "stream" else _file_stamps(contract, usual)
+    return f"SELECT _no, _row, {values}, {stamps}, taken.key AS _object FROM {source} JOIN taken USING (_no)"
+
+
+def _usual(field: Field) -> str:
+    """A cheap test that holds only for text that certainly keeps the field's rules; null for null."""
+    x = quoted(field.name)
+    tests = []
+    match field.type:
+        case DecimalType(precision, scale):
+            whole = f"[0-9]{{1,{precision - scale}}}" if precision > scale else "0"
+            point = f"(\\.[0-9]{{1,{scale}}})?" if scale else ""
+            tests.append(f"regexp_full_match({x}, '-?{whole}{point}')")
+        case IntegerType():
+            tests.append(f"regexp_full_match({x}, '-?[0-9]{{1,18}}')")
+        case BooleanType():
+            tests.append(f"{x} IN ('true', 'false')")
+        case TimestampType():
+            form = "[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(\\.[0-9]{1,6})?Z"
+            tests += [f"regexp_full_match({x}, '{form}')", f"TRY_CAST({x} AS TIMESTAMP) >= TIMESTAMP '0001-01-01'"]
+        case StringType():
+            tests += [f"{x} <> ''"] if field.required else []
+        case DateType():
+            form = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+            tests += [f"regexp_full_match({x}, '{form}')", f"TRY_CAST({x} AS DATE) >= DATE '0001-01-01'"]
+        case _:
+            empty = {"ListType": "[]", "MapType": "{}"}.get(type(field.type).__name__, "")
+            return f"({x} = {literal(empty)} OR ({problem(field)}) IS NULL)"
+    if field.enum:
+        tests.append(f"{x} IN ({', '.join(literal(v) for v in field.enum)})")
+    if field.max_length is not None:
+        tests.append(f"length({x}) <= {field.max_length}")
+    if field.pattern is not None:
+        tests.append(f"regexp_matches({x}, {literal(field.pattern)})")
+    if field.name == "_seq":
+        tests.append(f"regexp_full_match({x}, '{_SEQUENCE}')")
+    if field.minimum is not None:
+        tests.append(f"TRY_CAST({x} AS {sql_type(field.type)}) >= {field.minimum}")
+    if field.maximum is not None:
+        tests.append(f"TRY_CAST({x} AS {sql_type(field.type)}) <= {field.maximum}")
+    return f"({' AND '.join(tests) or 'NULL'})"
+
+
+def _stream_stamps(usual: bool) -> str:
     return ", ".join(
         f"{expression} AS {name}"
         for name, expression in {
             "_event_id": "_event_id",
             "_op": "_op",
-            "_version": typed("_version", IntegerType()),
-            "_seq": "lpad(_seq, greatest(40, length(_seq)), '0')",
-            "_changed_at": typed("_changed_at", TimestampType()),
-            "_ttl": typed("_ttl", IntegerType()),
+            "_version": typed("_version", IntegerType(), usual),
+            "_seq": "lpad(_seq, 40, '0')",
+            "_changed_at": typed("_changed_at", TimestampType(), usual),
+            "_ttl": typed("_ttl", IntegerType(), usual),
             "_contract": "_contract",
             "_extra": "_extra",
         }.items()
     )
 
 
-def _file_stamps(contract: Contract) -> str:
+def _file_stamps(contract: Contract, usual: bool) -> str:
     """The change columns of a row that another system dropped: its ordering column is its version, ties go by object
     key and row number. The row's identity is its place and content, so that the same object again is a repetition and
     a corrected one is not."""
     assert contract.ordering is not None  # the contract's loader sees to it
     type_ = contract.field(contract.ordering).type
-    value = typed(quoted(contract.ordering), type_)
+    value = typed(quoted(contract.ordering), type_, usual)
     timed = isinstance(type_, TimestampType | DateType)
     content = ", ".join(f"coalesce({quoted(f)}, chr(1))" for f in (*contract.field_names, "_op", "_extra"))
     return ", ".join(
@@ -216,7 +279,7 @@ def _rule_cases(field: Field, x: str, case: object) -> Iterator[tuple[str, str]]
         if field.pattern is not None:
             yield case(f"NOT regexp_matches({x}, {literal(field.pattern)})", f"text that matches {field.pattern}")
         if field.name == "_seq":
-            yield case(f"NOT regexp_full_match({x}, '[0-9]{{1,40}}')", "a sequence number of 1 to 40 digits")
+            yield case(f"NOT regexp_full_match({x}, '{_SEQUENCE}')", "a sequence number of 1 to 40 digits")
     if isinstance(field.type, DecimalType | IntegerType):
         if field.minimum is not None:
             yield case(f"{typed(x, field.type)} < {field.minimum}", f"at least {field.minimum}")
@@ -290,18 +353,21 @@ def _quoteless(text: str) -> str:
     return text.replace("'", "''")
 
 
-def typed_column(field: Field) -> str:
-    """SQL for the typed value of a field's landed text; only for rows without a problem."""
+def typed_column(field: Field, usual: bool = False) -> str:
+    """SQL for the typed value of a field's landed text; only for rows without a problem. `usual` is for rows that pass
+    the cheap test, whose text can be cast as it is."""
     column = quoted(field.name)
     if isinstance(field.type, ListType | StructType | MapType):
         value = _typed_json(field.type, f"CAST({column} AS JSON)", 0)
         return f"CASE WHEN {column} IS NOT NULL THEN {value} END::{sql_type(field.type)}"
-    return typed(column, field.type)
+    return typed(column, field.type, usual)
 
 
-def typed(x: str, type_: FieldType, tried: bool = False) -> str:
+def typed(x: str, type_: FieldType, usual: bool = False, *, tried: bool = False) -> str:
     """SQL for the value of a scalar's text `x` that has the written form of its type."""
     cast = "TRY_CAST" if tried else "CAST"
+    if usual and not isinstance(type_, StringType | BooleanType):
+        return f"CAST({x} AS {sql_type(type_)})"
     match type_:
         case DecimalType():
             return f"{cast}(plain({x}) AS {sql_type(type_)})"
