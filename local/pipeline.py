@@ -1,0 +1,153 @@
+"""Runs the Dagster pipeline once against the laptop stack, in a process of its own, and passes on what it says.
+
+    python -m local.pipeline
+
+A process of its own, because everything in it sees the stack's environment and nothing of the person's AWS settings,
+and because it can be stopped with the stack. It speaks JSON lines: `{"progress": "…"}` and at last `{"result": {…}}`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from local.emulator import tail
+from local.home import REPOSITORY, Home, Stack
+from local.processes import MARK
+from local.stack import PIPELINE, environment
+
+
+class PipelineError(RuntimeError):
+    """The pipeline's process ended without a result; quotes the end of its log."""
+
+
+@dataclass(frozen=True)
+class Entity:
+    """What one pass did for one entity, in rows; `rows` is what readers see now."""
+
+    entity: str
+    read: int
+    applied: int
+    quarantined: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one pass of the pipeline did; `failures` names steps that failed, with the reason."""
+
+    entities: tuple[Entity, ...]
+    models: int
+    report: Path | None
+    data_time: datetime | None
+    failures: Mapping[str, str]
+    seconds: float
+
+
+def run(home: Home, stack: Stack, progress: Callable[[str], None]) -> Result:
+    """One pass of the pipeline over what landed; `progress` gets a readable line at each step."""
+    log = home.logs / "pipeline.log"
+    with _child(home, stack, [sys.executable, "-m", "local.pipeline"], log) as child:
+        assert child.stdout is not None
+        result = None
+        for line in child.stdout:
+            with suppress(ValueError):  # whatever else a library prints is no message of ours
+                message = json.loads(line)
+                if "progress" in message:
+                    progress(str(message["progress"]))
+                result = message.get("result", result)
+    if child.returncode or result is None:
+        raise PipelineError(
+            f"the pipeline ended with {child.returncode} before its result; its log ({log}):\n{tail(log)}"
+        )
+    return _result_from(result)
+
+
+def prepare(home: Home, stack: Stack) -> Callable[[], None]:
+    """Begin preparing what the pipeline needs on disk (dbt's manifest); returns what waits for it and checks it."""
+    log = home.logs / "prepare.log"
+    children = _child(home, stack, [sys.executable, "-m", "orchestration.prepare"], log)
+    child = children.__enter__()
+
+    def wait() -> None:
+        child.communicate()
+        children.__exit__(None, None, None)
+        if child.returncode:
+            raise PipelineError(
+                f"preparing the dbt models ended with {child.returncode}; its log ({log}):\n{tail(log)}"
+            )
+
+    return wait
+
+
+@contextmanager
+def _child(home: Home, stack: Stack, command: list[str], log: Path) -> Any:
+    """A process of the pipeline with its errors in `log`; it does not outlive the block."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as errors:
+        child = subprocess.Popen(
+            command,
+            env={**environment(home, stack), MARK: f"{stack.identity}.{PIPELINE}"},
+            cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+        try:
+            yield child
+            child.wait()
+        finally:
+            if child.poll() is None:
+                child.terminate()
+                child.wait()
+            if child.stdout is not None:
+                child.stdout.close()
+
+
+def _result_from(content: Mapping[str, Any]) -> Result:
+    return Result(
+        entities=tuple(Entity(**entity) for entity in content["entities"]),
+        models=content["models"],
+        report=Path(content["report"]) if content["report"] else None,
+        data_time=datetime.fromisoformat(content["data_time"]) if content["data_time"] else None,
+        failures=content["failures"],
+        seconds=content["seconds"],
+    )
+
+
+def main(variables: Mapping[str, str], output: TextIO) -> None:
+    """Run the pipeline with the settings of the environment, and tell of it on `output`."""
+    from orchestration.pipeline import run_once
+    from orchestration.settings import Settings
+
+    def tell(message: Mapping[str, Any]) -> None:
+        output.write(json.dumps(message) + "\n")
+        output.flush()
+
+    result = run_once(Settings.from_environment(variables), lambda line: tell({"progress": line}))
+    entities = [
+        {name: getattr(entity, name) for name in ("entity", "read", "applied", "quarantined", "rows")}
+        for entity in result.entities
+    ]
+    told = {
+        "entities": entities,
+        "models": result.models,
+        "report": str(result.report) if result.report else None,
+        "data_time": result.data_time.isoformat() if result.data_time else None,
+        "failures": dict(result.failures),
+        "seconds": result.seconds,
+    }
+    tell({"result": told})
+
+
+if __name__ == "__main__":
+    main(os.environ, sys.stdout)
