@@ -1,0 +1,25 @@
+"""A fresh lake in a folder for each test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from lakes import PARCELS, Clock, Landing, local_lake
+
+from lakehouse.lake import Lake
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def lake(tmp_path: Path, clock: Clock) -> Lake:
+    return local_lake(tmp_path / "lake", clock)
+
+
+@pytest.fixture
+def landing(lake: Lake) -> Landing:
+    return Landing(lake, PARCELS)

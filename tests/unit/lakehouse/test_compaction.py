@@ -1,0 +1,268 @@
+"""One batch: what ends where, and that every row is accounted for."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from lakes import NOON, PARCELS, Clock, Landing, change, published_changes, published_rows
+
+from lakehouse.audit import Audited, Check, audit_table
+from lakehouse.compaction import Counts, compact, pending, rebuild
+from lakehouse.lake import Lake
+from lakehouse.landing import Scope
+from lakehouse.ledger import Ledger
+from lakehouse.publication import publish
+from lakehouse.state import published
+from lakehouse.tables import TableState
+
+EVERYTHING = Scope.everything()
+
+
+def test_the_highest_version_wins_and_every_row_is_accounted_for(lake: Lake, landing: Landing) -> None:
+    landing.land([change(version=2, seq=2, price="12.00"), change(version=1, seq=1)])
+    landing.land([change(version=2, seq=2, price="12.00"), change("p-2", version=1, price="1.005")])
+
+    result = compact(lake, PARCELS, EVERYTHING)
+    publish(lake, PARCELS)
+
+    assert result.counts == Counts(read=4, applied=1, superseded=1, duplicate=1, quarantined=1)
+    assert result.counts.conserved
+    (row,) = published_rows(lake)
+    assert (row["price"], row["_version"], row["_deleted"], row["_batch"]) == (Decimal("12.00"), 2, False, 1)
+    assert [c["_version"] for c in published_changes(lake)] == [1, 2]
+
+
+def test_an_old_change_in_a_later_batch_does_not_win_but_is_kept_as_history(lake: Lake, landing: Landing) -> None:
+    landing.land([change(version=5, price="5.00")])
+    compact(lake, PARCELS, EVERYTHING)
+    publish(lake, PARCELS)
+    landing.land([change(version=3, price="3.00")])
+
+    result = compact(lake, PARCELS, EVERYTHING)
+    publish(lake, PARCELS)
+
+    assert result.counts == Counts(read=1, superseded=1)
+    assert [r["price"] for r in published_rows(lake)] == [Decimal("5.00")]
+    assert [c["_version"] for c in published_changes(lake)] == [3, 5]
+
+
+def test_a_removal_leaves_a_tombstone_and_an_expired_item_stays_visible(lake: Lake, landing: Landing) -> None:
+    landing.land([change("gone", version=1), change("gone", version=2, op="remove")])
+    landing.land([change("old", version=1), change("old", version=2, op="expire")])
+
+    compact(lake, PARCELS, EVERYTHING)
+    publish(lake, PARCELS)
+
+    stamps = {r["parcel_id"]: (r["_deleted"], r["_expired"]) for r in published_rows(lake)}
+    assert stamps == {"gone": (True, False), "old": (False, True)}
+
+
+def test_a_key_that_moves_to_another_partition_is_not_there_twice(lake: Lake, landing: Landing) -> None:
+    landing.land([change(version=1, sent_at="2026-10-05T00:00:00Z"), change("p-2", version=1, sent_at="2026-10-06T00:00:00Z")])
+    compact(lake, PARCELS, EVERYTHING)
+    publish(lake, PARCELS)
+    landing.land([change(version=2, sent_at="2026-11-05T00:00:00Z")])
+
+    result = compact(lake, PARCELS, EVERYTHING)
+    publish(lake, PARCELS)
+
+    assert result.counts == Counts(read=1, applied=1)
+    assert [(r["parcel_id"], r["sent_at"].month) for r in published_rows(lake)] == [("p-1", 11), ("p-2", 10)]
+    assert audit_table(lake, PARCELS).passed
+
+
+def test_every_type_arrives_as_it_was_written(lake: Lake, landing: Landing) -> None:
+    landing.land(
+        [
+            change(
+                "ключ#1",
+                version=1,
+                sent_at="2026-11-01T01:30:00.123456+02:00",
+                price="-0.5",
+                exact="1234567890123456789012345678.0123456789",
+                state="sent",
+                fragile="true",
+                due="2026-02-28",
+                items='[{"name": "vase", "worth": "12.50", "checked": true}, {"name": "\\u00e9", "worth": null}]',
+                labels='{"a b": "1", "ü": "x"}',
+                recipient="Ada",
+                _extra='{"odd": {"S": "kept"}}',
+                _ttl="1795000000",
+            ),
+            change(version=1, price="1E2", items="[]", labels="{}", part=2),
+        ]
+    )
+    result = compact(lake, PARCELS, EVERYTHING)
+    publish(lake, PARCELS)
+
+    assert result.counts == Counts(read=2, applied=2)
+    plain, rich = published_rows(lake)
+    assert (plain["price"], plain["items"], plain["labels"]) == (Decimal("100.00"), [], [])
+    assert rich["sent_at"].isoformat() == "2026-10-31T23:30:00.123456"
+    assert rich["exact"] == Decimal("1234567890123456789012345678.0123456789")
+    assert (rich["price"], rich["fragile"], str(rich["due"])) == (Decimal("-0.50"), True, "2026-02-28")
+    assert rich["items"] == [
+        {"name": "vase", "worth": Decimal("12.50"), "checked": True},
+        {"name": "é", "worth": None, "checked": None},
+    ]
+    assert dict(rich["labels"]) == {"a b": "1", "ü": "x"}
+    assert (rich["_extra"], rich["_ttl"]) == ('{"odd": {"S": "kept"}}', 1795000000)
+
+
+def test_an_object_is_taken_in_once_and_again_when_it_was_written_again(lake: Lake, landing: Landing) -> None:
+    landing.land([change(version=1)], name="a.parquet")
+    compact(lake, PARCELS, EVERYTHING)
+    publish(lake, PARCELS)
+    assert compact(lake, PARCELS, EVERYTHING).counts == Counts()
+
+    landing.land([change(version=1), change(version=2)], name="a.parquet")
+    assert [o.key.rpartition("/")[2] for o in pending(lake, PARCELS, EVERYTHING)] == ["a.parquet"]
+    assert compact(lake, PARCELS, EVERYTHING).counts == Counts(read=2, applied=1, duplicate=1)
+
+
+def test_an_object_that_arrives_late_in_an_earlier_hour_is_found_by_the_wider_pass(
+    lake: Lake, landing: Landing, clock: Clock
+) -> None:
+    landing.land([change(version=2)])
+    compact(lake, PARCELS, EVERYTHING)
+    publish(lake, PARCELS)
+    landing.land([change("late", version=1)], hour=NOON - timedelta(hours=20))
+
+    assert compact(lake, PARCELS, Scope.last_hours(3, now=clock())).counts.read == 0
+    publish(lake, PARCELS)
+    assert compact(lake, PARCELS, Scope.last_days(2, now=clock())).counts.applied == 1
+
+
+def test_a_tick_after_an_outage_reaches_back_to_the_watermark(lake: Lake, landing: Landing, clock: Clock) -> None:
+    compact(lake, PARCELS, EVERYTHING)
+    publish(lake, PARCELS)
+    landing.land([change(version=1)], hour=NOON + timedelta(hours=1))
+    clock.forward(days=3)
+
+    result = compact(lake, PARCELS, Scope.last_hours(2, now=clock()))
+
+    assert result.counts.applied == 1
+    assert result.watermark == clock()
+
+
+def test_the_watermark_moves_with_an_empty_listing_and_never_back(lake: Lake, clock: Clock) -> None:
+    first = compact(lake, PARCELS, EVERYTHING)
+    assert first.watermark == NOON
+    publish(lake, PARCELS)
+    clock.forward(hours=-2)
+    again = compact(lake, PARCELS, EVERYTHING)
+    assert again.watermark == NOON
+    assert not again.committed
+    clock.forward(hours=3)
+    compact(lake, PARCELS, Scope.last_hours(1, now=clock()))
+    state = publish(lake, PARCELS).published
+    assert (state.watermark, state.batch) == (clock(), 0)
+
+
+def test_a_batch_left_behind_unpublished_is_given_up_and_done_again(lake: Lake, landing: Landing) -> None:
+    landing.land([change(version=1)])
+    compact(lake, PARCELS, EVERYTHING)
+    landing.land([change(version=2)])
+
+    result = compact(lake, PARCELS, EVERYTHING)
+    publish(lake, PARCELS)
+
+    assert result.counts == Counts(read=2, applied=1, superseded=1)
+    assert [r["_version"] for r in published_rows(lake)] == [2]
+    assert len(published_changes(lake)) == 2
+
+
+def refuse_poison(audited: Audited) -> Check:
+    found = audited.duck.count("SELECT count(*) FROM fresh WHERE recipient = 'poison'")
+    return Check("no poison", found == 0, f"found {found}")
+
+
+def test_a_failed_audit_holds_the_culprit_and_the_rest_goes_on(lake: Lake, landing: Landing) -> None:
+    landing.land([change("before", version=1)])
+    compact(lake, PARCELS, EVERYTHING)
+    publish(lake, PARCELS)
+    for number in range(5):
+        landing.land([change(f"p-{number}", version=1, recipient="poison" if number == 3 else "fine")])
+    readers_see = published_rows(lake)
+
+    result = compact(lake, PARCELS, EVERYTHING, invariants=[refuse_poison])
+
+    assert published_rows(lake) == readers_see
+    assert [h.key.rpartition("/")[2] for h in result.held] == ["object-0005.parquet"]
+    assert "no poison" in result.held[0].reason
+    assert result.counts == Counts(read=4, applied=4)
+    publish(lake, PARCELS)
+    assert {r["parcel_id"] for r in published_rows(lake)} == {"before", "p-0", "p-1", "p-2", "p-4"}
+    assert compact(lake, PARCELS, EVERYTHING, invariants=[refuse_poison]).counts == Counts()
+
+
+def test_a_held_object_comes_back_when_it_is_requeued(lake: Lake, landing: Landing) -> None:
+    from lakehouse.quarantine import requeue
+
+    key = landing.land([change(version=1, recipient="poison")])
+    result = compact(lake, PARCELS, EVERYTHING, invariants=[refuse_poison])
+    publish(lake, PARCELS)
+    assert (published_rows(lake), len(result.held)) == ([], 1)
+    state = published(lake, PARCELS)
+    assert state is not None
+    ledger = Ledger.load(lake, TableState(lake, state.metadata_location).ledger)
+    assert [(t.key, t.status) for t in ledger.attention()] == [(key, "held")]
+
+    assert requeue(lake, PARCELS).counts == Counts(read=1, applied=1)
+    publish(lake, PARCELS)
+    assert [r["parcel_id"] for r in published_rows(lake)] == ["p-1"]
+
+
+def test_replaying_a_range_and_rebuilding_give_the_same_rows(lake: Lake, landing: Landing, clock: Clock) -> None:
+    for hour in range(4):
+        rows = [change(f"p-{n}", version=v, seq=v) for n, v in ((hour, 1), (0, hour + 2), (1, 9 - hour))]
+        landing.land(rows, hour=NOON + timedelta(hours=hour))
+        compact(lake, PARCELS, EVERYTHING)
+        publish(lake, PARCELS)
+    rows, history = published_rows(lake), published_changes(lake)
+
+    replayed = compact(lake, PARCELS, Scope.replay(NOON, NOON + timedelta(hours=3)))
+    publish(lake, PARCELS)
+    assert replayed.counts == Counts(read=9, duplicate=9)
+    assert (published_rows(lake), published_changes(lake)) == (rows, history)
+
+    rebuild(lake, PARCELS)
+    assert (published_rows(lake), published_changes(lake)) == (rows, history)
+    publish(lake, PARCELS)
+    for before, after in ((rows, published_rows(lake)), (history, published_changes(lake))):
+        assert [{**r, "_batch": 0} for r in after] == [{**r, "_batch": 0} for r in before]
+    assert all(r["_batch"] > rows[0]["_batch"] for r in published_rows(lake))
+
+
+def test_a_change_below_the_floor_whose_key_is_absent_is_set_aside(
+    lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    landing.land([change("known", version=50)])
+    compact(lake, PARCELS, EVERYTHING)
+    publish(lake, PARCELS)
+    monkeypatch.setattr(TableState, "floor", 40)
+    landing.land([change("purged", version=39), change("known", version=38), change("new", version=41)])
+
+    result = compact(lake, PARCELS, EVERYTHING)
+    publish(lake, PARCELS)
+
+    assert result.counts == Counts(read=3, applied=1, superseded=1, too_late=1)
+    assert [r["parcel_id"] for r in published_rows(lake)] == ["known", "new"]
+
+
+def test_many_objects_are_taken_in_chunk_by_chunk(
+    lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lakehouse.batch.CHUNK_OBJECTS", 2)
+    for number in range(5):
+        landing.land([change(f"p-{number % 2}", version=number + 1, seq=number + 1)])
+
+    result = compact(lake, PARCELS, EVERYTHING)
+    publish(lake, PARCELS)
+
+    assert result.counts == Counts(read=5, applied=5)  # each chunk's winners were newer than what was stored
+    assert result.objects == 5
+    assert [r["_version"] for r in published_rows(lake)] == [5, 4]
+    assert result.watermark == NOON
