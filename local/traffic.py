@@ -45,20 +45,22 @@ class Request:
 class Client(Protocol):
     """What sending needs of a client; `local.client.ApiClient` has it. Methods raise on an unexpected answer."""
 
-    def replace(self, entity: str, key: Any, payload: Any) -> Any: ...
+    def replace(self, entity: str, key: Key, payload: Mapping[str, Any]) -> Any: ...
 
-    def patch(self, entity: str, key: Any, payload: Any) -> Any: ...
+    def patch(self, entity: str, key: Key, payload: Mapping[str, Any]) -> Any: ...
 
-    def delete(self, entity: str, key: Any) -> Any: ...
+    def delete(self, entity: str, key: Key) -> Any: ...
 
 
 class TrafficError(RuntimeError):
     """A change was not accepted; says which, what the API answered and how far sending had come."""
 
     def __init__(self, request: Request, cause: BaseException, done: int) -> None:
+        told = str(cause) or repr(cause)
+        where = "" if told.startswith(f"{request.method} /") else f"{request}: "
         super().__init__(
-            f"{request}: {cause}. {done} changes were accepted before it; it and those that depend on it were not "
-            "sent on. Sending the same changes again is harmless."
+            f"{where}{told}\n{done} changes were accepted, then sending stopped at this one. "
+            "Once the cause is removed, send the same again: what is there already will not change."
         )
         self.request = request
         self.done = done
@@ -134,14 +136,13 @@ def _is_copied_to(contract: Contract, resource: Resource) -> bool:
 
 def send_one(client: Client, request: Request) -> None:
     """Send one change. Every creation is a PUT: sent again after a lost answer, it changes nothing."""
-    key: Any = request.key if len(request.key) > 1 else request.key[0]
     match request.method:
         case "PUT":
-            client.replace(request.entity, key, request.payload)
+            client.replace(request.entity, request.key, request.payload or {})
         case "PATCH":
-            client.patch(request.entity, key, request.payload)
+            client.patch(request.entity, request.key, request.payload or {})
         case "DELETE":
-            client.delete(request.entity, key)
+            client.delete(request.entity, request.key)
 
 
 def send(
