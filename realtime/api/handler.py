@@ -26,7 +26,7 @@ from realtime.api import problems
 from realtime.api.problems import Refusal
 from realtime.api.service import MAX_PAGE, Service
 from realtime.api.settings import Settings
-from realtime.api.store import Store
+from realtime.api.store import Store, Unavailable
 from realtime.clients import client
 from realtime.logs import log, where
 
@@ -84,6 +84,9 @@ class Api:
             result = _proxy(answer.status, body.decode(), "application/json", answer.headers)
         except Refusal as refusal:
             result = _problem(refusal, request_id)
+        except Unavailable as error:
+            log("WARN", "the table is unavailable", request_id=request_id, **where(error))
+            result = _problem(problems.unavailable(), request_id)
         except Exception as error:  # noqa: BLE001 (the edge: a client gets 500, the log gets the place)
             log("ERROR", "request failed", request_id=request_id, **where(error))
             result = _problem(problems.failed(), request_id)

@@ -88,8 +88,9 @@ def immutable(entity: str, problems: Sequence[Problem]) -> Refusal:
     return Refusal(422, "immutable-field", "An immutable field would change", detail, tuple(problems))
 
 
-def throttled() -> Refusal:
-    return Refusal(503, "busy", "Busy", "the table takes no more requests now; try again", headers={"Retry-After": "1"})
+def unavailable() -> Refusal:
+    detail = "the table does not take this request now; try again"
+    return Refusal(503, "unavailable", "Unavailable", detail, headers={"Retry-After": "1"})
 
 
 def failed() -> Refusal:

@@ -8,13 +8,14 @@ only where the write needs what it does not carry.
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from contracts.item import POINTER, from_attribute, index_keys, item_keys, pointer_keys, time_to_live, to_attribute
-from contracts.model import Contract, Contracts, Copies, template_fields
+from contracts.model import Contract, Contracts, Copies, DynamoKeys, IndexKeys, template_fields
 from contracts.types import IntegerType
 from contracts.validation import Problem, Value, parse
 from realtime.api import cursors, problems
@@ -29,7 +30,6 @@ from realtime.api.store import (
     ItemTooLarge,
     Put,
     Store,
-    Throttled,
     Update,
     Write,
     key,
@@ -76,6 +76,7 @@ class Service:
         self._now = now
         self._pause = pause
         self._orders = self._contracts["orders"]
+        self._parties = {i.prefix: (i, _list_of(self._orders, i)) for i in _indexes(self._orders)}
 
     # ---- what a request names ---------------------------------------------------------------------------------------
 
@@ -204,18 +205,15 @@ class Service:
 
     def party_orders(self, party_id: str, role: str | None, limit: int, cursor: str | None) -> dict[str, Any]:
         """A page of a party's orders, newest first; `role` names one of the sparse indexes of orders."""
-        assert self._orders.keys is not None
-        roles = {i.prefix: i for i in self._orders.keys.indexes}
-        if role not in roles:
+        if role not in self._parties:
             found = "nothing" if role is None else repr(role)
-            raise problems.malformed("role", f"expected {' or '.join(roles)}, found {found}")
-        index = roles[role]
+            raise problems.malformed("role", f"expected {' or '.join(self._parties)}, found {found}")
+        index, lists = self._parties[role]
         (party_field,) = template_fields(index.pk)
         checked = parse(self._orders, {party_field: party_id}, partial=True)
         if checked.problems:
             raise problems.malformed("party_id", checked.problems[0].reason)
-        names = template_fields(index.pk) + template_fields(index.sk)
-        pk = index_keys(self._orders, dict.fromkeys(names, party_id))[f"{role}_pk"]
+        pk = item_keys(lists, checked.values)["pk"]
         start = None if cursor is None else _start(role, pk, cursor)
         page = self._store.query_index(index.name, f"{role}_pk", pk, limit, start)
         return {
@@ -261,8 +259,6 @@ class Service:
                 self._pause(random.uniform(0.005, 0.02) * 2**number)  # noqa: S311 (jitter, no secret)
             except ItemTooLarge:
                 raise problems.too_large() from None
-            except Throttled:
-                raise problems.throttled() from None
         raise problems.contended(contract.name)
 
     def _write(self, contract: Contract, values: Values, writes: list[Write]) -> None:
@@ -421,9 +417,8 @@ def _with_key(contract: Contract, path_key: Values, payload: object) -> object:
 
 
 def _key_part(contract: Contract, name: str, text: str) -> object:
-    if not isinstance(contract.field(name).type, IntegerType):
-        return text
-    return int(text) if text.isascii() and text.lstrip("-").isdigit() and len(text) <= 20 else text
+    is_number = isinstance(contract.field(name).type, IntegerType) and re.fullmatch(r"-?[0-9]{1,19}", text)
+    return int(text) if is_number else text
 
 
 def _keys(contract: Contract, values: Values) -> dict[str, str]:
@@ -479,32 +474,37 @@ def _updated(stored: Item, update: Update) -> Item:
 # ---- index attributes -----------------------------------------------------------------------------------------------
 
 
+def _indexes(contract: Contract) -> tuple[IndexKeys, ...]:
+    return contract.keys.indexes if contract.keys else ()
+
+
+def _list_of(contract: Contract, index: IndexKeys) -> Contract:
+    """The contract with the index's partition key as its own: what renders the key of one party's list."""
+    return replace(contract, keys=DynamoKeys(pk=index.pk, sk=index.name))
+
+
 def _index_attributes(contract: Contract) -> list[str]:
-    indexes = contract.keys.indexes if contract.keys else ()
-    return [f"{i.prefix}_{part}" for i in indexes for part in ("pk", "sk")]
+    return [f"{i.prefix}_{part}" for i in _indexes(contract) for part in ("pk", "sk")]
 
 
 def _touched_index_fields(contract: Contract, patch: Values) -> set[str]:
-    indexes = contract.keys.indexes if contract.keys else ()
-    fields = {f for i in indexes for f in template_fields(i.pk) + template_fields(i.sk)}
+    fields = {f for i in _indexes(contract) for f in template_fields(i.pk) + template_fields(i.sk)}
     return {f for f in fields if f in patch and f not in contract.immutable}
 
 
 def _carries_index_fields(contract: Contract, path_key: Values, patch: Values) -> bool:
     """Whether the patch leaves the indexes alone, or has every field that their attributes are made of."""
     touched = _touched_index_fields(contract, patch)
-    indexes = contract.keys.indexes if contract.keys else ()
-    made_of = (template_fields(i.pk) + template_fields(i.sk) for i in indexes)
+    made_of = (template_fields(i.pk) + template_fields(i.sk) for i in _indexes(contract))
     return all(f in patch or f in path_key for names in made_of if touched.intersection(names) for f in names)
 
 
 def _changed_index_attributes(contract: Contract, known: Values, patch: Values) -> dict[str, str | None]:
     touched = _touched_index_fields(contract, patch)
-    indexes = contract.keys.indexes if contract.keys else ()
     new = index_keys(contract, known) if touched else {}
     return {
         name: new.get(name)
-        for i in indexes
+        for i in _indexes(contract)
         if touched.intersection(template_fields(i.pk) + template_fields(i.sk))
         for name in (f"{i.prefix}_pk", f"{i.prefix}_sk")
     }

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -38,8 +39,8 @@ class Contended(Exception):
     """Another transaction holds one of the items; trying again shortly helps."""
 
 
-class Throttled(Exception):
-    """DynamoDB takes no more requests now."""
+class Unavailable(Exception):
+    """DynamoDB takes no more requests now, or does not answer. A write may have been done."""
 
 
 class ItemTooLarge(Exception):
@@ -147,18 +148,28 @@ class Store:
 
     def put(self, write: Put) -> Item | None:
         """Write the item; answers the item that it replaced."""
-        answer = self._call("put_item", ReturnValues="ALL_OLD", **write.parameters())
+        try:
+            answer = self._call("put_item", ReturnValues="ALL_OLD", **write.parameters())
+        except ConditionFailed as failed:
+            if failed.item is None or not _has(failed.item, write.item):
+                raise
+            return None  # our own write: the client sent it again because its answer was lost
         old: Item | None = answer.get("Attributes")
         return old or None
 
     def update(self, write: Update) -> Item:
         """Change the item; answers it as it is now."""
-        answer = self._call("update_item", ReturnValues="ALL_NEW", **write.parameters())
+        try:
+            answer = self._call("update_item", ReturnValues="ALL_NEW", **write.parameters())
+        except ConditionFailed as failed:
+            if failed.item is None or not _has(failed.item, write.assign) or failed.item.keys() & set(write.remove):
+                raise
+            return failed.item  # our own write: the client sent it again because its answer was lost
         item: Item = answer["Attributes"]
         return item
 
     def transact(self, writes: Sequence[Write]) -> None:
-        """Do all the writes or none."""
+        """Do all the writes or none. The client gives each transaction a token, so sending it again does nothing."""
         items = [
             {type(w).__name__: {"TableName": self._table, **w.parameters()}}  # DynamoDB calls them Put and Update too
             for w in writes
@@ -167,6 +178,8 @@ class Store:
             self._client.transact_write_items(TransactItems=items)  # type: ignore[arg-type]
         except ClientError as error:
             raise _transaction_failure(error) from error
+        except (ConnectionError, HTTPClientError) as error:
+            raise Unavailable(type(error).__name__) from error
 
     def query_all(self, pk: str) -> Iterator[Item]:
         """All items of a partition in order of their sort key, as last written; one request a megabyte."""
@@ -203,7 +216,24 @@ class Store:
             answer: dict[str, Any] = getattr(self._client, operation)(TableName=self._table, **parameters)
         except ClientError as error:
             raise _failure(error) from error
+        except (ConnectionError, HTTPClientError) as error:
+            raise Unavailable(type(error).__name__) from error
         return answer
+
+
+def _has(stored: Item, written: Mapping[str, Attribute]) -> bool:
+    """Whether everything that was written is what is stored; DynamoDB writes numbers in a form of its own."""
+    return all(name in stored and _equal(stored[name], value) for name, value in written.items())
+
+
+def _equal(left: Any, right: Any) -> bool:
+    if isinstance(left, dict) and isinstance(right, dict):
+        if left.keys() == right.keys() == {"N"}:
+            return Decimal(left["N"]) == Decimal(right["N"])
+        return left.keys() == right.keys() and all(_equal(v, right[k]) for k, v in left.items())
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(_equal, left, right))
+    return bool(left == right)
 
 
 def _failure(error: ClientError) -> Exception:
@@ -214,7 +244,7 @@ def _failure(error: ClientError) -> Exception:
     if code == "TransactionConflictException":
         return Contended()
     if code in _THROTTLED:
-        return Throttled(code)
+        return Unavailable(code)
     if code == "ValidationException" and _too_large(details.get("Message", "")):
         return ItemTooLarge()
     return error
@@ -229,7 +259,7 @@ def _transaction_failure(error: ClientError) -> Exception:
     if "TransactionConflict" in codes:
         return Contended()
     if "ThrottlingError" in codes or "ProvisionedThroughputExceeded" in codes:
-        return Throttled("transaction")
+        return Unavailable("transaction")
     if any(r.get("Code") == "ValidationError" and _too_large(str(r.get("Message", ""))) for r in reasons):
         return ItemTooLarge()
     return _failure(error)

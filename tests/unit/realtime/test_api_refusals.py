@@ -1,0 +1,197 @@
+"""A client's mistake is answered with 4xx, the field and the reason, never with 5xx; the log never has values."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+Fixture = Any
+
+PROBLEM = {"type", "title", "status", "detail", "instance", "errors"}
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "reason"),
+    [
+        ({"hammer_price": "12.505"}, "hammer_price", "2 digits after the point"),
+        ({"hammer_price": True}, "hammer_price", "decimal(14,2)"),
+        ({"hammer_price": "1e99"}, "hammer_price", "12 digits before the point"),
+        ({"hammer_price": -1}, "hammer_price", "at least 0"),
+        ({"status": "lost"}, "status", "expected one of placed"),
+        ({"placed_at": "2026-11-21T01:02:03"}, "placed_at", "offset"),
+        ({"placed_at": 5}, "placed_at", "timestamp"),
+        ({"fees": [{"kind": "x", "payer": "nobody", "amount": 1}]}, "fees[0].payer", "buyer, seller"),
+        ({"fees": {"kind": "x"}}, "fees", "expected a list"),
+        ({"quote_version": 1.5}, "quote_version", "integer"),
+        ({"currency": None}, "currency", "required"),
+        ({"curency": "EUR"}, "curency", "did you mean currency?"),
+        ({"_version": 5}, "_version", "no such field"),
+        ({"order_id": "x" * 65}, "order_id", "at most 64 characters"),
+        ({"order_id": ""}, "order_id", "empty"),
+    ],
+)
+def test_what_breaks_the_contract_is_named(
+    api: Fixture, order: dict[str, Any], change: dict[str, Any], field: str, reason: str
+) -> None:
+    reply = api("POST", "/orders", order | change)
+    assert (reply.status, reply.headers["Content-Type"]) == (422, "application/problem+json")
+    assert set(reply.body) == PROBLEM
+    (error,) = reply.body["errors"]
+    assert error["field"] == field
+    assert reason in error["reason"]
+
+
+def test_all_problems_are_named_at_once(api: Fixture) -> None:
+    reply = api("POST", "/orders", {"order_id": 1, "fees": "x"})
+    fields = [e["field"] for e in reply.body["errors"]]
+    assert fields == ["order_id", "fees", "buyer_id", "seller_id", "currency", "hammer_price", "status", "placed_at"]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "",
+        " ",
+        "{",
+        '{"order_id": "o-1", ',
+        "[1, 2",
+        "NaN",
+        '{"hammer_price": Infinity}',
+        '{"order_id": "a", "order_id": "b"}',
+        "[" * 100_000,
+        '{"fees":' * 5000,
+        '{"hammer_price": 1e99999999999999999999}',
+        '{"quote_version": ' + "9" * 5000 + "}",
+        "\ufeff{}",
+        "{'order_id': 1}",
+    ],
+)
+def test_what_is_no_json_is_refused(api: Fixture, raw: str) -> None:
+    reply = api("POST", "/orders", raw=raw)
+    assert (reply.status, reply.body["type"]) == (400, "urn:gavel:problem:malformed-request")
+
+
+@pytest.mark.parametrize(
+    "raw", ["[]", "null", "1", '"text"', "true", "{}", '{"\\ud800": 1}', '{"order_id": "\\ud800"}']
+)
+@pytest.mark.parametrize("request_line", [("POST", "/orders"), ("PUT", "/orders/o-1"), ("PATCH", "/orders/o-1")])
+def test_what_is_no_item_is_refused(api: Fixture, raw: str, request_line: tuple[str, str]) -> None:
+    assert api(*request_line, raw=raw).status == 422
+
+
+@pytest.mark.parametrize("body", ["!!", base64.b64encode(b"\xff\xfe").decode(), base64.b64encode(b"{").decode()])
+def test_a_binary_body_that_is_no_json_is_refused(api: Fixture, sample: Fixture, body: str) -> None:
+    assert api.send(sample("api_create_order") | {"body": body, "isBase64Encoded": True}).status == 400
+
+
+@pytest.mark.parametrize("name", ["cats", "countries", "_pointer", "orders ", "ORDERS", "é"])
+def test_an_unknown_entity_is_not_found(api: Fixture, name: str) -> None:
+    for method, path in (("POST", f"/{name}"), ("GET", f"/{name}/1"), ("PATCH", f"/{name}/1")):
+        reply = api(method, path, {})
+        assert (reply.status, reply.body["type"]) == (404, "urn:gavel:problem:unknown-entity")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/orders/o-1/2",
+        "/orders//",
+        "/order_lines/o-1",
+        "/order_lines/o-1/x",
+        "/order_lines/o-1/0.5",
+        "/order_lines/o-1/99999999999999999999999",
+        "/order_lines/o-1/²",
+        "/order_lines/o-1/--1",
+        "/orders/" + "x" * 3000,
+        "/orders/%00",
+        "/orders/%ED%A0%80",
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "DELETE", "PATCH", "PUT"])
+def test_a_bad_key_is_refused_or_not_found(api: Fixture, path: str, method: str) -> None:
+    assert 400 <= api(method, path, None if method in ("GET", "DELETE") else {"status": "paid"}).status < 500
+
+
+@pytest.mark.parametrize("value", ["", "x", '"', "-1", "1.5", "*", "9" * 19, "9" * 30, "²"])
+def test_a_bad_version_is_refused(api: Fixture, order: dict[str, Any], value: str) -> None:
+    api("POST", "/orders", order)
+    reply = api("PATCH", "/orders/o-1", {"status": "paid"}, headers={"If-Match": value})
+    assert (reply.status, reply.body["errors"][0]["field"]) == (400, "If-Match")
+
+
+def test_an_item_that_dynamodb_finds_too_large_is_refused(api: Fixture) -> None:
+    lot = {
+        "lot_id": "l-1",
+        "seller_id": "c-1",
+        "title": "x",
+        "category": "watches",
+        "currency": "EUR",
+        "status": "draft",
+        "listed_at": "2026-11-21T01:02:03Z",
+        "attributes": {"text": "x" * 410_000},
+    }
+    assert api("POST", "/lots", lot).status == 413
+
+
+def test_a_wrong_method_and_a_wrong_route_are_told(api: Fixture) -> None:
+    reply = api("DELETE", "/orders")
+    assert (reply.status, reply.headers["Allow"]) == (405, "POST")
+    assert api.send({"resource": "/", "httpMethod": "GET", "path": "/"}).status == 404
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ClientError({"Error": {"Code": "ThrottlingException", "Message": "slow"}}, "Query"),
+        ReadTimeoutError(endpoint_url="https://dynamodb.eu-west-1.amazonaws.com"),
+        EndpointConnectionError(endpoint_url="https://dynamodb.eu-west-1.amazonaws.com"),
+    ],
+)
+def test_a_table_that_does_not_answer_is_503_with_the_advice_to_come_back(
+    api: Fixture, sample: Fixture, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def throttle(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(api.client, "query", throttle)
+    reply = api.send(sample("api_read_order"))
+    assert (reply.status, reply.headers["Retry-After"]) == (503, "1")
+
+
+def test_the_log_has_no_values_of_items(
+    api: Fixture, order: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("secret-text")
+
+    api("POST", "/customers", {"customer_id": "c-77", "name": "Jane Doe", "email": "jane@example.com"})
+    api("GET", "/customers/c-77")
+    monkeypatch.setattr(api.client, "get_item", fail)
+    assert api("GET", "/customers/c-77").status == 500
+    written = capsys.readouterr().out
+    for secret in ("c-77", "Jane", "jane@", "secret-text"):
+        assert secret not in written
+    lines = [json.loads(line) for line in written.splitlines()]
+    assert [line["level"] for line in lines] == ["INFO", "INFO", "ERROR", "INFO"]
+    assert {"method", "route", "entity", "status", "ms", "request_id"} <= lines[0].keys()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+    max_leaves=8,
+)
+NAMES = st.sampled_from(["order_id", "buyer_id", "fees", "hammer_price", "placed_at", "status", "quote_version"])
+
+
+@given(body=JSON | st.dictionaries(NAMES, JSON), key=st.text(max_size=30), method=st.sampled_from(["PUT", "PATCH"]))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_body_and_no_key_makes_a_server_error(api: Fixture, body: Any, key: str, method: str) -> None:
+    assert api("POST", "/orders", body).status < 500
+    assert api(method, f"/orders/{key}", body).status < 500
