@@ -20,6 +20,10 @@ MAX_REQUEST_BYTES = 4 * 1024 * 1024  # of one PutRecordBatch
 MAX_REQUEST_RECORDS = 500
 
 
+# UnmappableRecord (a ValueError) says what was wrong; the others mean that a record is not even of a stream's form.
+_UNUSABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, OSError, RecursionError)
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """One change as a line of JSON, and the position of its stream record."""
@@ -62,8 +66,7 @@ def transform(records: Sequence[Mapping[str, Any]], contracts: Contracts) -> Tra
                 continue
             entity, row = change
             text = orjson.dumps(row) + b"\n"
-        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-            # UnmappableRecord says what was wrong; the others mean that the record is not even of a stream's form.
+        except _UNUSABLE as error:
             result.rejected.append(Rejected(position, f"{type(error).__name__}: {error}"))
             continue
         if len(text) > MAX_RECORD_BYTES:

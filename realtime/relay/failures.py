@@ -6,11 +6,10 @@ One object an invocation, newline-delimited JSON: `{"reason": ..., "record": ...
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-
-import orjson
 
 from realtime.relay.batch import Rejected
 
@@ -38,9 +37,12 @@ def keep(
     client: S3Client, bucket: str, records: Sequence[Mapping[str, Any]], rejected: Sequence[Rejected], now: datetime
 ) -> str:
     """Write the rejected records with their reasons; answers the object's key. Errors of S3 are the caller's."""
-    lines = [orjson.dumps({"reason": r.reason, "record": records[r.position]}, default=str) for r in rejected]
+    # json rather than orjson: it writes whatever the function was given, numbers of any size included.
+    lines = [json.dumps({"reason": r.reason, "record": records[r.position]}, default=str) for r in rejected]
     key = object_key(records, rejected, now)
-    client.put_object(Bucket=bucket, Key=key, Body=b"\n".join(lines) + b"\n", ContentType="application/x-ndjson")
+    client.put_object(
+        Bucket=bucket, Key=key, Body=("\n".join(lines) + "\n").encode(), ContentType="application/x-ndjson"
+    )
     return key
 
 
@@ -57,7 +59,7 @@ def notice(function: str, rejected: Sequence[Rejected], place: str, now: datetim
     }
     return {
         "Subject": f"{function}: {len(rejected)} record(s) could not be transformed"[:100],
-        "Message": orjson.dumps(message, option=orjson.OPT_INDENT_2).decode(),
+        "Message": json.dumps(message, indent=2),
     }
 
 

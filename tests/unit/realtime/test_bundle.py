@@ -1,0 +1,100 @@
+"""Bundles are reproducible, hold only what their function imports, and start without the project's environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from contracts import Contracts
+from realtime import bundle
+from realtime.bundle import FUNCTIONS, Bundle, BundleError, build_bundles, follow_imports, locked
+
+HEAVY = {"yaml", "pyarrow", "duckdb", "dagster", "pandas", "boto3", "botocore", "local", "lakehouse", "assets"}
+
+# Runs in an interpreter without site packages. botocore is what Lambda's runtime brings; a stand-in for it is enough,
+# because nothing may use it while importing.
+START = """
+import sys, types, json, importlib
+for name in ("botocore", "botocore.config", "botocore.session", "botocore.exceptions"):
+    module = sys.modules[name] = types.ModuleType(name)
+    module.__getattr__ = lambda attribute: type(attribute, (Exception,), {})
+sys.path.insert(0, sys.argv[1])
+handler = importlib.import_module(sys.argv[2])
+from contracts.compact import load_compact
+contracts = load_compact(handler.CONTRACTS.read_bytes())
+files = [str(vars(m).get("__file__")) for m in list(sys.modules.values())]
+outside = [f for f in files if "site-packages" in f]
+print(json.dumps({"contracts": list(contracts), "outside": outside, "callable": callable(handler.handle)}))
+"""
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
+    return build_bundles(tmp_path_factory.mktemp("bundles"))
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_bundle_starts_by_itself(
+    bundles: dict[str, Bundle], function: str, tmp_path: Path, contracts: Contracts
+) -> None:
+    with zipfile.ZipFile(bundles[function].path) as archive:
+        archive.extractall(tmp_path)
+    command = [sys.executable, "-I", "-S", "-B", "-c", START, str(tmp_path), FUNCTIONS[function]]
+    done = subprocess.run(command, capture_output=True, text=True, env={"PATH": os.environ["PATH"]}, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found == {"contracts": list(contracts), "outside": [], "callable": True}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_bundle_is_small_and_holds_nothing_heavy(bundles: dict[str, Bundle], function: str) -> None:
+    path = bundles[function].path
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    assert not {name.split("/")[0].removesuffix(".py") for name in names} & HEAVY
+    assert not [name for name in names if name.endswith((".yaml", ".pyc"))]
+    other = "relay" if function == "api" else "api"
+    assert not [name for name in names if name.startswith(f"realtime/{other}/")]
+    assert path.stat().st_size < 1_000_000
+
+
+def test_the_same_sources_give_the_same_bytes(bundles: dict[str, Bundle], tmp_path: Path) -> None:
+    again = build_bundles(tmp_path)
+    for function, built in bundles.items():
+        assert again[function].path.name == built.path.name
+        assert again[function].path.read_bytes() == built.path.read_bytes()
+
+
+def test_what_did_not_change_is_not_built_again(bundles: dict[str, Bundle]) -> None:
+    folder = bundles["api"].path.parent
+    before = {p: p.stat().st_mtime_ns for p in folder.iterdir()}
+    assert build_bundles(folder) == bundles
+    assert {p: p.stat().st_mtime_ns for p in folder.iterdir()} == before
+
+
+def test_a_changed_contract_is_another_bundle(bundles: dict[str, Bundle], tmp_path: Path, contracts: Contracts) -> None:
+    fewer = Contracts({name: c for name, c in contracts.items() if name != "lots"})
+    changed = build_bundles(tmp_path, contracts=fewer)
+    assert all(changed[f].key != bundles[f].key for f in bundles)
+
+
+def test_imports_are_followed_into_functions_and_parents() -> None:
+    modules, packages = follow_imports("realtime.api.handler")
+    names = {p.relative_to(bundle.ROOT).as_posix() for p in modules}
+    assert {"realtime/__init__.py", "realtime/api/store.py", "contracts/__init__.py", "contracts/item.py"} <= names
+    assert "contracts/change.py" not in names
+    assert packages == ["orjson"]
+
+
+def test_a_package_that_is_not_locked_is_refused(tmp_path: Path) -> None:
+    lock = tmp_path / "lock.txt"
+    lock.write_text("orjson==3.11.0 \\\n    --hash=sha256:0\norjson-extra==1.0\n", encoding="utf-8")
+    assert locked("orjson", lock) == ["orjson==3.11.0 \\", "    --hash=sha256:0"]
+    with pytest.raises(BundleError, match="compile the lock"):
+        locked("requests", lock)
