@@ -228,7 +228,11 @@ class _Compiler:
     def _name(self, name: str) -> Evaluate:
         if name not in self.names:
             hint = nearest(name, self.names)
-            called = " (a function: write it with its arguments in brackets)" if name in FUNCTIONS else ""
+            called = (
+                " (a function: write it with its arguments in brackets)"
+                if name in {*FUNCTIONS, *AGGREGATES, "lookup"}
+                else ""
+            )
             raise ExpressionError(f"there is no column, value or option {name!r}{called}{hint}")
         self.used.add(name)
 

@@ -83,14 +83,16 @@ def read_table(content: bytes, form: Format) -> Table:
     unreadable: list[Unreadable] = []
     header: tuple[str, ...] | None = None
     for line, cells, text in _records(content, form, unreadable):
+        if not any(c.strip() for c in cells):
+            continue
         if header is None:
             header = _header(line, cells)
-        elif len(cells) != len(header) and any(c.strip() for c in cells):
+        elif len(cells) != len(header):
             reason = f"expected {len(header)} cells as in the header, found {len(cells)}"
             if len(cells) == 1 and len(header) > 1:
                 reason += f"; is the delimiter {form.delimiter!r}?"
             unreadable.append(Unreadable(line, None, reason, text))
-        elif cells and any(c.strip() for c in cells):
+        else:
             records.append((line, cells, text))
     if header is None:
         reason = f": {unreadable[0].reason}" if unreadable else ""
@@ -128,30 +130,38 @@ def _lines(content: bytes, encoding: str, unreadable: list[Unreadable]) -> Itera
 
 
 def _records(content: bytes, form: Format, unreadable: list[Unreadable]) -> Iterator[tuple[int, list[str], str]]:
+    """Line number, cells and text of each record that is written correctly.
+
+    A quoted cell may go on in the next lines; if that does not lead to a record as wide as the first one, the quote was
+    a mistake, and only the line in which it stands is unreadable.
+    """
     lines = list(_lines(content, form.encoding, unreadable))
+    width: int | None = None
     n = form.skip_lines
     while n < len(lines):
-        number, text = lines[n]
-        taken = 1
-        while True:
+        number, first = lines[n]
+        reason, taken = "", 0
+        text = first
+        while taken < MOST_LINES_OF_A_RECORD and n + taken < len(lines):
+            text = f"{text}\n{lines[n + taken][1]}" if taken else first
+            taken += 1
             try:
                 cells = next(csv.reader([text], delimiter=form.delimiter, quotechar=form.quote, strict=True), [])
-                yield number, cells, text
-                break
             except csv.Error as error:
-                goes_on = "unexpected end of data" in str(error) and taken < MOST_LINES_OF_A_RECORD
-                if goes_on and n + taken < len(lines):
-                    text = f"{text}\n{lines[n + taken][1]}"
-                    taken += 1
+                if "unexpected end of data" in str(error):
+                    reason = "a quoted cell begins here and never ends"
                     continue
-                reason = str(error)
-                if "unexpected end of data" in reason:
-                    reason, text = "a quoted cell begins here and never ends", lines[n][1]
-                    taken = 1
-                elif "expected after" in reason:
-                    reason = f"a quote within a quoted cell must be doubled ({error})"
-                unreadable.append(Unreadable(number, None, reason, text))
+                reason = reason or f"within a quoted cell a quote must be written twice ({error})"
                 break
+            if taken == 1 or len(cells) == width:
+                if width is None and any(c.strip() for c in cells):
+                    width = len(cells)
+                yield number, cells, text
+                reason = ""
+            break
+        if reason:
+            unreadable.append(Unreadable(number, None, reason, first))
+            taken = 1
         n += taken
 
 
