@@ -124,15 +124,6 @@ def drain(
         return make_pump(home, stack, stopping, progress).drain(stopping.is_set)
 
 
-def pump_continuously(
-    home: Home, stack: Stack, stopping: Event, progress: Callable[[Counts], None], pause: float = 1.0
-) -> None:
-    """Drain again and again, `pause` seconds apart, until told to stop."""
-    while not stopping.is_set():
-        drain(home, stack, stopping=stopping, progress=progress)
-        stopping.wait(pause)
-
-
 def lag(home: Home, stack: Stack) -> int:
     """How many stream records the pump has not handed over yet."""
     aws = Aws(stack.endpoint)

@@ -1,0 +1,244 @@
+"""The command line `gavel`: what a person types, and what they read. Everything it does is in the modules it calls.
+
+Modules that take long to import are imported by the commands that need them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from contracts import Contracts
+    from local.demo import Refreshed
+    from local.home import Home
+    from local.screen import Screen
+
+app = typer.Typer(
+    name="gavel",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="""The laptop stack of Gavel, the data platform of an online auction house.
+
+It runs the whole platform on this machine, without an AWS account and without Docker: an AWS emulator with the same
+real-time path that production uses, and the Dagster pipeline that turns every change into reports.
+
+Start with `gavel demo` to see everything once, or with `gavel dev` to watch data flow in the Dagster UI.
+What the stack keeps is in the folder `.gavel` (or GAVEL_HOME); nothing outside of it is touched.
+""",
+)
+
+Seed = Annotated[
+    int | None, typer.Option(help="Decides what is invented: the same seed gives the same auctions. Default: new ones.")
+]
+Carry = Annotated[bool, typer.Option("--report/--no-report", help="Carry the changes to the report afterwards.")]
+
+
+@app.command()
+def up(
+    port: Annotated[
+        int | None, typer.Option(help="Port of the AWS emulator. Default: the last one, or a free one.")
+    ] = None,
+) -> None:
+    """Start the AWS emulator and deploy the real-time path to it; what runs already is brought up to date."""
+    with _reported() as (home, contracts, screen):
+        from local.demo import start
+
+        stack = start(home, contracts, screen, port)
+        screen.console.print(f"\nHTTP API      {stack.outputs['ApiUrl']}", highlight=False, soft_wrap=True)
+        screen.console.print(f"AWS endpoint  {stack.endpoint}", highlight=False)
+        screen.console.print("\nNext: `gavel simulate`, `gavel replay`, `gavel status`; `gavel down` stops it.")
+
+
+@app.command()
+def down() -> None:
+    """Stop everything that this stack started, also after a crash. Its data is kept for the next start."""
+    with _reported() as (home, _, screen):
+        from local.stack import down as stop
+
+        with screen.step("Stop the stack") as step:
+            stopped = stop(home, screen.say)
+            step.note = "state saved" if stopped.saved else "it was not running" if not stopped.was_running else ""
+        if stopped.was_running and not stopped.saved:
+            screen.console.print("The state could not be saved, so the next start begins anew.")
+
+
+@app.command()
+def demo(
+    changes: Annotated[int, typer.Option(min=1, help="How many changes the simulated auction house makes.")] = 3000,
+    seed: Seed = None,
+) -> None:
+    """Show everything once: start, deploy, simulate auctions through the HTTP API, run the pipeline, make the report.
+
+    Takes about a minute. Again it adds another piece of simulated history. The stack stays up afterwards.
+    """
+    with _reported() as (home, contracts, screen):
+        from local.demo import demonstrate
+
+        _finish(demonstrate(home, contracts, screen, changes, seed), screen)
+        screen.console.print(
+            "The stack stays up: `gavel status` shows it, `gavel dev` opens Dagster, `gavel down` stops it."
+        )
+
+
+@app.command()
+def dev(
+    ui_port: Annotated[int | None, typer.Option(help="Port of the Dagster UI. Default: 3000, or a free one.")] = None,
+    gap: Annotated[int, typer.Option(min=1, help="Seconds between new lots of the live auctions.")] = 40,
+    traffic: Annotated[bool, typer.Option("--traffic/--no-traffic", help="Run live auctions.")] = True,
+) -> None:
+    """Keep the stack running with the Dagster UI, its sensors and schedules, and gentle live auctions, until Ctrl-C."""
+    with _reported() as (home, contracts, screen):
+        from datetime import timedelta
+
+        from local.develop import develop
+
+        lots = timedelta(seconds=gap) if traffic else None
+        develop(home, contracts, screen, ui_port=ui_port, gap=lots, history=traffic)
+
+
+@app.command()
+def simulate(
+    changes: Annotated[int, typer.Option(min=1, help="How many changes to make.")] = 3000,
+    seed: Seed = None,
+    report: Carry = True,
+) -> None:
+    """Send the changes of an invented auction house through the HTTP API.
+
+    Customers, lots, bids up to the last second, orders and their whole life, invoices, payments and refunds, shipments,
+    corrections, deletions and ERP quotes, over the last two years. Starts the stack if it is not running.
+    """
+    with _reported() as (home, contracts, screen):
+        from local import demo as parts
+
+        stack = parts.start(home, contracts, screen)
+        parts.simulate(home, stack, contracts, screen, changes, seed)
+        if report:
+            _finish(parts.refresh(home, stack, screen), screen)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def replay(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="The CSV file.", exists=True, dir_okay=False)],
+    mapping: Annotated[str, typer.Option(help="The mapping file, or the name of one that comes with Gavel.")],
+    rejects: Annotated[
+        Path | None, typer.Option(help="Where rejected rows are written. Default: FILE.rejects.csv")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option(help="Only show what would be sent.")] = False,
+    report: Carry = True,
+) -> None:
+    """Send the rows of a CSV file through the HTTP API, by a mapping file that says how rows become items.
+
+    Options that the mapping defines are given by their name, for example `--start-date 2025-01-01`.
+    How to write a mapping file is explained in docs/replay.md. Sending a file again changes nothing.
+
+    Example: `gavel replay ebay_auctions.csv --mapping ebay_auctions --start-date 2025-01-01`
+    """
+    with _reported() as (home, contracts, screen):
+        from local.demo import replay as send_file
+
+        options = mapping_options(context.args)
+        refreshed = send_file(home, contracts, screen, file, mapping, options, rejects, dry_run, report)
+        if refreshed is not None:
+            _finish(refreshed, screen)
+
+
+@app.command()
+def refresh() -> None:
+    """Carry every change that waits in the stream to the report: pump, compact, audit, publish, marts, report."""
+    with _reported() as (home, _, screen):
+        from local.demo import refresh as carry
+        from local.stack import running
+
+        _finish(carry(home, running(home), screen), screen)
+
+
+@app.command()
+def status() -> None:
+    """Show what runs, what waits in the stream, and rows and watermark of every published table."""
+    with _reported() as (home, contracts, screen):
+        from local.status import look, show
+
+        show(look(home, contracts), home, screen.console)
+
+
+@app.command()
+def generate() -> None:
+    """Write the files that follow from the contracts: sources and staging models of the dbt project."""
+    with _reported() as (_, contracts, screen):
+        from contracts.dbt import write
+
+        changed = write(contracts)
+        for path in changed:
+            screen.console.print(str(path), soft_wrap=True, highlight=False)
+        screen.console.print(f"{len(changed)} files changed" if changed else "Everything is current.")
+
+
+def mapping_options(arguments: Sequence[str]) -> dict[str, str]:
+    """`--start-date 2025-01-01 --fee=2` as option names (with underscores) and values."""
+    options: dict[str, str] = {}
+    words = list(arguments)
+    while words:
+        word = words.pop(0)
+        name, equals, value = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or not name or (not equals and not words):
+            raise typer.BadParameter(f"expected options of the mapping as --name value, found {word!r}")
+        options[name.replace("-", "_")] = value if equals else words.pop(0)
+    return options
+
+
+@contextmanager
+def _reported() -> Iterator[tuple[Home, Contracts, Screen]]:
+    """What every command works with. Errors that say what to do are shown without a traceback; others with theirs."""
+    from rich.console import Console
+
+    from contracts import ContractError, load_contracts
+    from local.home import Home, HomeError
+    from local.screen import Screen
+
+    screen = Screen(Console())
+    try:
+        folder = os.environ.get("GAVEL_CONTRACTS")
+        yield Home.from_environment(os.environ), load_contracts(Path(folder) if folder else None), screen
+    except KeyboardInterrupt:
+        screen.console.print("\nInterrupted. `gavel status` shows what runs, `gavel down` stops it.")
+        raise typer.Exit(130) from None
+    except (ContractError, HomeError) as error:
+        raise _failure(screen, error) from error
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in ("local", "realtime", "lakehouse"):
+            raise
+        raise _failure(screen, error) from error
+
+
+def _failure(screen: Screen, error: Exception) -> typer.Exit:
+    screen.console.print(f"\n[red]{type(error).__name__}[/red] ", end="")
+    screen.console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+    return typer.Exit(1)
+
+
+def _finish(refreshed: Refreshed, screen: Screen) -> None:
+    """The summary; a failed step of the pipeline is a failure of the command."""
+    from local.demo import summarize
+
+    summarize(refreshed, screen)
+    if refreshed.result.failures:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name=Path(sys.argv[0]).name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""The demonstration: from nothing to a fresh report, every step of it through the real components.
+
+Also its parts, which other commands use: sending reference data, simulating, and carrying changes to the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from botocore.exceptions import ClientError
+from rich.table import Table
+
+from contracts import Contracts
+from local import pipeline, stack
+from local.aws import Aws
+from local.home import Home, Stack
+from local.screen import Screen
+from local.traffic import Sent
+
+FIRST_SEED = 1
+
+
+@dataclass(frozen=True)
+class Refreshed:
+    """How changes came to the report: how many were pumped, how many given up, and what the pipeline did."""
+
+    pumped: int
+    given_up: int
+    result: pipeline.Result
+
+
+def start(home: Home, contracts: Contracts, screen: Screen, port: int | None = None) -> Stack:
+    """Bring the stack up, visibly."""
+    with screen.step("Start the AWS emulator and deploy the real-time path") as step:
+        started = stack.up(
+            home,
+            contracts,
+            port=port,
+            say=screen.say,
+            progress=lambda what, done, total: step.update(done, total, what),
+        )
+        words = {"attached": "was running", "resumed": "resumed", "new": "new", "renewed": "begun anew"}
+        step.note = f"{words[started.how]}, {started.stack.endpoint}"
+    return started.stack
+
+
+def drop_reference_data(current: Stack) -> int:
+    """Put the reference files into the dropbox, as another system would; returns how many were not there before."""
+    from local.simulator import country_files
+
+    s3 = Aws(current.endpoint).client("s3")
+    new = 0
+    for file in country_files():
+        try:
+            s3.head_object(Bucket=current.outputs["DataBucketName"], Key=file.key)
+        except ClientError:
+            s3.put_object(Bucket=current.outputs["DataBucketName"], Key=file.key, Body=file.body)
+            new += 1
+    return new
+
+
+def simulate(home: Home, current: Stack, contracts: Contracts, screen: Screen, changes: int, seed: int | None) -> Sent:
+    """Send a simulated history through the HTTP API. Without a seed every call tells another one."""
+    from local.simulator import simulate as send_history
+
+    with screen.step("Send simulated auctions through the HTTP API") as step:
+        drop_reference_data(current)
+        sent = send_history(
+            stack.connect(current),
+            seed=seed if seed is not None else FIRST_SEED + current.demos,
+            changes=changes,
+            progress=lambda done, total: step.update(done, total, f"{done} of {total} changes"),
+            contracts=contracts,
+        )
+        step.note = f"{sent.total:,} changes, {sent.total / max(sent.seconds, 0.001):.0f} a second"
+    if seed is None:
+        home.update(demos=current.demos + 1)
+    return sent
+
+
+def refresh(home: Home, current: Stack, screen: Screen, prepared: Callable[[], None] | None = None) -> Refreshed:
+    """Carry every change from the stream to the report. `prepared` waits for a preparation that was begun before."""
+    with screen.step("Pump the stream through the relay to S3") as step:
+        counts = stack.drain(home, current, progress=lambda c: step.update(None, None, f"{c.handled:,} stream records"))
+        step.note = f"{counts.handled:,} stream records" + (f", {counts.given_up} given up" if counts.given_up else "")
+    if prepared is not None:
+        with screen.step("Prepare the dbt models") as step:
+            prepared()
+    with screen.step("Run the Dagster pipeline: compact, audit, publish, build marts, render the report") as step:
+        lines = 0
+
+        def told(line: str) -> None:
+            nonlocal lines
+            lines += 1
+            step.update(lines, None, line.splitlines()[0][:70])
+
+        result = pipeline.run(home, current, told)
+        step.note = f"{len(result.entities)} entities, {result.models} models"
+    return Refreshed(counts.handled, counts.given_up, result)
+
+
+def demonstrate(home: Home, contracts: Contracts, screen: Screen, changes: int, seed: int | None) -> Refreshed:
+    """Everything once: start, deploy, sign in, simulate, pump, pipeline, report."""
+    current = start(home, contracts, screen)
+    prepared = pipeline.prepare(home, current)  # beside the simulation: it takes seconds and needs nothing of it
+    simulate(home, current, contracts, screen, changes, seed)
+    return refresh(home, current, screen, prepared)
+
+
+def summarize(refreshed: Refreshed, screen: Screen) -> None:
+    """A short readable summary, with the path of the report last."""
+    result = refreshed.result
+    table = Table(title="Published tables", title_justify="left", box=None, padding=(0, 2))
+    for heading in ("entity", "changes read", "applied", "quarantined", "rows"):
+        table.add_column(heading, justify="left" if heading == "entity" else "right")
+    for entity in result.entities:
+        counts = (entity.read, entity.applied, entity.quarantined, entity.rows)
+        table.add_row(entity.entity, *(f"{count:,}" for count in counts))
+    screen.console.print()
+    screen.console.print(table)
+    screen.console.print()
+    if refreshed.given_up:
+        screen.console.print(
+            f"[yellow]{refreshed.given_up} stream records were given up; they are kept whole below aws/lambda/ in the "
+            "data bucket[/yellow]"
+        )
+    for step, reason in result.failures.items():
+        screen.console.print(f"[red]failed[/red] {step}: {reason.strip()}", highlight=False)
+    if result.data_time is not None:
+        screen.console.print(f"The report is true for [bold]{utc(result.data_time)}[/bold].")
+    if result.report is not None:
+        screen.console.print(f"Open it in a browser: [bold]{result.report}[/bold]", soft_wrap=True, highlight=False)
+
+
+def utc(moment: datetime) -> str:
+    """A UTC time as people read it."""
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def replay(
+    home: Home,
+    contracts: Contracts,
+    screen: Screen,
+    file: Path,
+    mapping: str,
+    options: Mapping[str, str],
+    rejects: Path | None,
+    dry_run: bool,
+    carry: bool,
+) -> Refreshed | None:
+    """Send a CSV file's items through the HTTP API by a mapping, and carry them to the report."""
+    from local import replay as replaying
+
+    prepared = replaying.prepare(file, mapping, options=options, rejects=rejects, contracts=contracts)
+    screen.console.print(prepared.summary(), highlight=False)
+    if dry_run:
+        screen.console.print(prepared.preview(), highlight=False)
+        return None
+    current = start(home, contracts, screen)
+    ready = pipeline.prepare(home, current) if carry else None
+    with screen.step(f"Send {file.name} through the HTTP API") as step:
+        drop_reference_data(current)
+        sent = replaying.replay(
+            stack.connect(current),
+            prepared,
+            progress=lambda done, total: step.update(done, total, f"{done} of {total} items"),
+            contracts=contracts,
+        )
+        step.note = f"{sent.total:,} items, {sent.total / max(sent.seconds, 0.001):.0f} a second"
+    return refresh(home, current, screen, ready) if carry else None

@@ -1,0 +1,209 @@
+"""`gavel dev`: the stack kept running, with Dagster, a continuous pump and gentle live auctions, until Ctrl-C.
+
+The calling process supervises: it watches what it started, says when a part ends by itself, and stops all of it in the
+right order. If it is killed, `gavel down` finds and stops what is left.
+"""
+
+from __future__ import annotations
+
+import http.client
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from threading import Event, Thread
+
+from contracts import Contracts
+from local import demo, emulator, pipeline, stack
+from local.home import REPOSITORY, Home, Stack
+from local.processes import Process, spawn, this_process
+from local.pump import Counts
+from local.screen import Screen
+
+UI_PORT = 3000
+UI_SECONDS = 120
+FIRST_CHANGES = 1500
+# Quicker than the defaults of production, so that a person sees data flow.
+PACE = {"GAVEL_LANDING_SECONDS": "15", "GAVEL_MARTS_SECONDS": "60", "GAVEL_REPORTS_CRON": "*/5 * * * *"}
+
+
+class DevelopError(RuntimeError):
+    """A part of the running stack ended by itself; says which, and where its log is."""
+
+
+@dataclass
+class Flow:
+    """What flowed since the start."""
+
+    sent: int = 0
+    pumped: int = 0
+    given_up: int = 0
+
+
+@dataclass
+class Session:
+    """The parts that run beside each other, and what stops them. `trouble` holds what ended one of them."""
+
+    stopping: Event = field(default_factory=Event)
+    flow: Flow = field(default_factory=Flow)
+    trouble: list[BaseException] = field(default_factory=list)
+    threads: list[Thread] = field(default_factory=list)
+
+    def run(self, name: str, work: Callable[[], object]) -> None:
+        """Do `work` in a thread of its own; if it fails, everything stops."""
+
+        def guarded() -> None:
+            try:
+                work()
+            except Exception as error:  # noqa: BLE001 - passed on to the supervisor, which raises it
+                if not self.stopping.is_set():
+                    self.trouble.append(error)
+                    self.stopping.set()
+
+        thread = Thread(target=guarded, name=name, daemon=True)
+        self.threads.append(thread)
+        thread.start()
+
+
+def develop(
+    home: Home, contracts: Contracts, screen: Screen, *, ui_port: int | None, gap: timedelta | None, history: bool
+) -> None:
+    """Run the stack until Ctrl-C or SIGTERM, then stop it cleanly. `gap` lies between new lots; None: none."""
+    session = Session()
+    with _stopped_by_signals(session.stopping):
+        try:
+            current = demo.start(home, contracts, screen)
+            current = home.update(supervisor=this_process())
+            current = _start_dagster(home, current, screen, ui_port)
+            if history and current.demos == 0 and not session.stopping.is_set():
+                demo.simulate(home, current, contracts, screen, FIRST_CHANGES, None)
+            _start_flow(home, current, session, gap)
+            _tell(screen, current, gap)
+            _watch(home, current, session, screen)
+        except KeyboardInterrupt:
+            session.stopping.set()
+        finally:
+            session.stopping.set()
+            screen.console.print("\nStopping …")
+            for thread in session.threads:
+                thread.join(timeout=15)
+            stopped = stack.down(home, screen.say)
+    if session.trouble:
+        raise session.trouble[0]
+    if stopped.saved:
+        screen.console.print("Stopped; everything is kept, and `gavel dev` goes on from here.")
+    else:
+        screen.console.print("Stopped; the state could not be saved, so the next start begins anew.")
+
+
+@contextmanager
+def _stopped_by_signals(stopping: Event) -> Iterator[None]:
+    """While this lasts, Ctrl-C and SIGTERM set the event; Ctrl-C also interrupts what is running."""
+
+    def interrupt(number: int, frame: object) -> None:
+        if stopping.is_set():
+            return  # stopping in order is under way already
+        stopping.set()
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _start_dagster(home: Home, current: Stack, screen: Screen, ui_port: int | None) -> Stack:
+    """Start the webserver and the daemon on one code location, and wait until the UI answers."""
+    port = ui_port or (UI_PORT if emulator.is_free(UI_PORT) else emulator.free_port())
+    if not emulator.is_free(port):
+        raise DevelopError(f"port {port} is taken by another program; choose another one with --ui-port")
+    with screen.step("Start Dagster") as step:
+        step.update(text="preparing the dbt models")
+        pipeline.prepare(home, current)()
+        current = home.update(ui_url=f"http://127.0.0.1:{port}")
+        command = [sys.executable, "-m", "dagster", "dev", "--workspace", str(REPOSITORY / "workspace.yaml")]
+        process = spawn(
+            [*command, "--host", "127.0.0.1", "--port", str(port)],
+            {**stack.environment(home, current), **PACE},
+            home.logs / "dagster.log",
+            f"{current.identity}.{stack.DAGSTER}",
+            REPOSITORY,
+        )
+        current = home.update(dagster=process)
+        step.update(text="waiting for the UI")
+        _wait_for_ui(port, process, home.logs / "dagster.log")
+        step.note = current.ui_url or ""
+    return current
+
+
+def _wait_for_ui(port: int, process: Process, log: Path) -> None:
+    deadline = time.monotonic() + UI_SECONDS
+    while process.alive:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("GET", "/server_info")
+            if connection.getresponse().status == 200:
+                return
+        except (OSError, http.client.HTTPException):
+            pass
+        finally:
+            connection.close()
+        if time.monotonic() > deadline:
+            raise DevelopError(f"Dagster's UI did not answer within {UI_SECONDS} s; its log:\n{emulator.tail(log)}")
+        time.sleep(0.25)
+    raise DevelopError(f"Dagster ended while starting; its log ({log}):\n{emulator.tail(log)}")
+
+
+def _start_flow(home: Home, current: Stack, session: Session, gap: timedelta | None) -> None:
+    from local.simulator import simulate_live
+
+    def pumped(counts: Counts) -> None:
+        total["now"] = counts.handled
+        session.flow.pumped = total["before"] + counts.handled
+
+    total = {"before": 0, "now": 0}
+
+    def pump() -> None:
+        while not session.stopping.is_set():
+            stack.drain(home, current, stopping=session.stopping, progress=pumped)
+            total["before"] += total["now"]
+            total["now"] = 0
+            session.stopping.wait(1.0)
+
+    session.run("pump", pump)
+    if gap is not None:
+        seed = int(time.time())  # live auctions of every session are new ones
+
+        def sent(done: int, of: int | None) -> None:
+            session.flow.sent = done
+
+        session.run(
+            "simulator",
+            lambda: simulate_live(stack.connect(current), seed=seed, gap=gap, stop=session.stopping, progress=sent),
+        )
+
+
+def _tell(screen: Screen, current: Stack, gap: timedelta | None) -> None:
+    screen.console.print(f"\nDagster UI   [bold]{current.ui_url}[/bold]", highlight=False)
+    screen.console.print(f"HTTP API     {current.outputs['ApiUrl']}", highlight=False, soft_wrap=True)
+    if gap is not None:
+        screen.console.print("Live auctions run; what they change reaches the published tables within a minute.")
+    screen.console.print("Press Ctrl-C to stop everything.\n")
+
+
+def _watch(home: Home, current: Stack, session: Session, screen: Screen) -> None:
+    """Show what flows until told to stop; raises if a process ends by itself."""
+    with screen.console.status("starting") as shown:
+        while not session.stopping.wait(1.0):
+            flow = session.flow
+            shown.update(f"{flow.sent:,} live changes sent, {flow.pumped:,} stream records pumped")
+            for name, process in (("the AWS emulator", current.emulator), ("Dagster", current.dagster)):
+                if process is not None and not process.alive:
+                    log = home.logs / ("dagster.log" if name == "Dagster" else "emulator.log")
+                    raise DevelopError(f"{name} ended by itself; its log ({log}):\n{emulator.tail(log)}")

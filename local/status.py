@@ -1,0 +1,125 @@
+"""What the stack looks like now: its services, what waits to be pumped, and what every published table holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from rich.console import Console
+from rich.table import Table
+
+from contracts import Contracts
+from local import emulator, stack
+from local.aws import REGION
+from local.home import Home, Stack
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published table: rows and changes it holds, and its watermark (UTC); all None before its first publication."""
+
+    entity: str
+    rows: int | None = None
+    changes: int | None = None
+    watermark: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Status:
+    """What `gavel status` shows. `waiting` counts stream records that the pump has not handed over."""
+
+    stack: Stack | None
+    emulator: bool
+    dagster: bool
+    waiting: int | None
+    tables: tuple[Published, ...]
+
+
+def look(home: Home, contracts: Contracts) -> Status:
+    """Find out how the stack is; changes nothing."""
+    current = home.load()
+    alive = current is not None and current.emulator is not None and current.emulator.alive
+    if current is None or not alive or not emulator.is_healthy(current):
+        return Status(current, False, False, None, ())
+    dagster = current.dagster is not None and current.dagster.alive
+    if not current.outputs:
+        return Status(current, True, dagster, None, ())
+    return Status(current, True, dagster, stack.lag(home, current), published_tables(current, contracts))
+
+
+def published_tables(current: Stack, contracts: Contracts) -> tuple[Published, ...]:
+    """The published table of every entity."""
+    from lakehouse.lake import Lake
+    from lakehouse.state import published
+
+    lake = Lake.of_environment("local", current.outputs["DataBucketName"], REGION, current.endpoint)
+    tables = []
+    for contract in contracts.values():
+        state = published(lake, contract)
+        if state is None:
+            tables.append(Published(contract.name))
+        else:
+            tables.append(Published(contract.name, state.rows, state.changes, state.watermark))
+    return tuple(tables)
+
+
+def show(status: Status, home: Home, console: Console, now: datetime | None = None) -> None:
+    """Print the status as tables."""
+    services = Table(title="Services", title_justify="left", box=None, padding=(0, 2))
+    for heading in ("service", "state", "where"):
+        services.add_column(heading, overflow="fold")
+    current = status.stack
+    up, off = "[green]running[/green]", "[dim]stopped[/dim]"
+    services.add_row(
+        "AWS emulator", up if status.emulator else off, current.endpoint if current and current.port else ""
+    )
+    services.add_row("Dagster", up if status.dagster else off, (current.ui_url or "") if current else "")
+    if status.waiting is not None:
+        text = "[green]nothing waits[/green]" if not status.waiting else f"[yellow]{status.waiting:,} wait[/yellow]"
+        services.add_row("Stream pump", text, "")
+    if current and current.outputs and status.emulator:
+        services.add_row("HTTP API", up, current.outputs["ApiUrl"])
+    services.add_row("State", "", str(home.path))
+    console.print(services)
+    report = newest_report(home)
+    if report:
+        console.print(f"\nNewest report: {report}", soft_wrap=True, highlight=False)
+    if status.tables:
+        console.print()
+        console.print(_tables(status, now or datetime.now(UTC)))
+    if not status.emulator:
+        console.print("\nStart the stack with `gavel up`, or see everything at once with `gavel demo`.")
+
+
+def _tables(status: Status, now: datetime) -> Table:
+    table = Table(title="Published tables", title_justify="left", box=None, padding=(0, 2))
+    for heading in ("entity", "rows", "changes", "watermark (UTC)", "age"):
+        table.add_column(heading, justify="right" if heading in ("rows", "changes", "age") else "left")
+    for entity in status.tables:
+        if entity.rows is None:
+            table.add_row(entity.entity, "[dim]none[/dim]", "", "[dim]not published yet[/dim]", "")
+            continue
+        mark = entity.watermark
+        table.add_row(
+            entity.entity,
+            f"{entity.rows:,}",
+            f"{entity.changes:,}",
+            f"{mark:%Y-%m-%d %H:%M:%S}" if mark else "[dim]none[/dim]",
+            age(now - mark) if mark else "",
+        )
+    return table
+
+
+def age(span: timedelta) -> str:
+    """A duration as people say it: `35 s`, `12 min`, `3 h`, `2 days`."""
+    seconds = max(int(span.total_seconds()), 0)
+    for size, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def newest_report(home: Home) -> str | None:
+    """The path of the report page that was written last."""
+    pages = sorted(home.reports.glob("*.html"), key=lambda page: page.stat().st_mtime)
+    return str(pages[-1]) if pages else None
