@@ -177,10 +177,10 @@ def read_options(mapping: MappingFile, given: Mapping[str, str]) -> dict[str, Va
     read = {}
     for name, option in mapping.options.items():
         text = given.get(name, option.default)
-        flag = f"--{name.replace('_', '-')}" if name == "start_date" else f"--option {name}="
+        flag = f"--{name.replace('_', '-')}"
         if text is None:
             raise MappingError(
-                f"{mapping.path}: option {name} is needed: give {flag}... ({option.description or option.type.type})"
+                f"{mapping.path}: option {name} is needed: give {flag} VALUE ({option.description or option.type.type})"
             )
         try:
             read[name] = read_cell(option.type, text)
