@@ -1,0 +1,84 @@
+# What a person does with this repository. `make` lists it.
+# Needed: Python 3.11 to 3.13, make, git and a package index; no root, no Docker, no AWS account.
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := contracts lakehouse realtime assets orchestration local
+SUPPORTED := import sys; raise SystemExit(not (3, 11) <= sys.version_info[:2] < (3, 14))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	if command -v $$p >/dev/null 2>&1 && $$p -c '$(SUPPORTED)'; then echo $$p; break; fi; done)
+
+# One stamp for each set of packages: installing runs again only when what it depends on has changed.
+LOCAL := $(VENV)/.installed-local
+DEV := $(VENV)/.installed-dev
+DECLARED := pyproject.toml requirements/lock.txt
+
+# uv takes the index that pip is told to use, unless it is told of one itself.
+UV = export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/python -m pip config get global.index-url 2>/dev/null || true)}}"; \
+	[ -n "$$UV_DEFAULT_INDEX" ] || unset UV_DEFAULT_INDEX; \
+	UV_PYTHON_DOWNLOADS=never VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv
+
+.DEFAULT_GOAL := help
+.PHONY: help demo dev down status setup test unit lint types format lock clean
+
+help:  ## List what can be done
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(LOCAL)  ## Show everything once: from a call of the API to a report, on this machine
+	@$(BIN)/gavel demo
+
+dev: $(LOCAL)  ## Keep the stack running with the Dagster UI and live auctions, until Ctrl-C
+	@$(BIN)/gavel dev
+
+down: $(LOCAL)  ## Stop everything that was started
+	@$(BIN)/gavel down
+
+status: $(LOCAL)  ## Show what runs and what the tables hold
+	@$(BIN)/gavel status
+
+setup: $(DEV)  ## Make the environment in .venv, with what tests need
+
+test: $(DEV)  ## Run all tests
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+unit: $(DEV)  ## Run the tests that need no network and no stack
+	@$(BIN)/python -m pytest -q tests/unit tests/property
+
+lint: $(DEV)  ## Check style and layout of the code
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(DEV)  ## Check types
+	@$(BIN)/mypy $(PACKAGES)
+
+format: $(DEV)  ## Format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: $(DEV)  ## Write requirements/lock.txt from pyproject.toml
+	@$(UV) pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements/lock.txt
+
+clean: ## Stop the stack and remove what it and the environment keep
+	@if [ -x $(BIN)/gavel ]; then $(BIN)/gavel down; fi
+	rm -rf .gavel $(VENV)
+
+# ---- the environment
+
+$(BIN)/uv:
+	@[ -n "$(PYTHON)" ] || { echo "Python 3.11, 3.12 or 3.13 is needed, and none of them is on the path." >&2; exit 1; }
+	@echo "Making the environment in $(VENV) ($$($(PYTHON) --version))"
+	@$(PYTHON) -m venv $(VENV) || { echo "Python cannot make environments; on Debian and Ubuntu install python3-venv." >&2; exit 1; }
+	@$(BIN)/python -m pip install -q --disable-pip-version-check uv
+
+$(LOCAL): $(DECLARED) | $(BIN)/uv
+	@echo "Installing what the laptop stack needs; the first time this takes a minute or two"
+	@$(UV) pip install -r pyproject.toml --extra local --extra lambda -c requirements/lock.txt
+	@$(UV) pip install -q --no-deps -e .
+	@touch $@
+
+$(DEV): $(DECLARED) $(LOCAL) | $(BIN)/uv
+	@echo "Installing what tests need"
+	@$(UV) pip install -r pyproject.toml --all-extras -c requirements/lock.txt
+	@touch $@
