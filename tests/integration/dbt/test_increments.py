@@ -79,22 +79,34 @@ def random_history(rng: random.Random) -> list[tuple[str, str, dict[str, Any], i
     version = 0
     for entity, make in makers.items():
         for i in range(12):
-            fields = make(i)
-            key = str(next(iter(fields.values())))
+            key = str(next(iter(make(i).values())))
             for _ in range(rng.randint(1, 5)):
                 version += 1
-                op = rng.choices(["modify", "remove", "expire", "snapshot"], [12, 4, 1, 2])[0]
-                history.append((entity, key, make(i), version, op))
+                fields = make(i)
+                op = rng.choices(["modify", "remove", "expire"], [10, 5, 1])[0]
+                history.append((entity, key, fields, version, op))
+                if op == "modify" and rng.random() < 0.4:  # an export tells the same version again
+                    history.append((entity, key, fields, version, "snapshot"))
                 if op == "remove" and rng.random() < 0.5:  # the physical removal that follows
-                    history.append((entity, key, fields, version, "remove"))
+                    history.append((entity, key, fields, version, "purge"))
     return history
 
 
 def arrivals(history: list[Any], rng: random.Random) -> list[tuple[int, Any]]:
-    """The changes with the batch that each arrives in: out of order, some of them twice."""
-    arrived = [(rng.randint(1, BATCHES), change) for change in history]
+    """The changes with the batch that each arrives in: mostly in order, some of them late, some of them twice."""
+    keys = {change[:2] for change in history}
+    arrived = []
+    for key in sorted(keys):
+        own = [change for change in history if change[:2] == key]
+        for position, change in enumerate(own):
+            batch = 1 + position * BATCHES // len(own)
+            arrived.append((rng.randint(batch, BATCHES), change))
     again = [(rng.randint(batch, BATCHES), change) for batch, change in arrived if rng.random() < 0.15]
     return arrived + again
+
+
+SEQUENCE = {"snapshot": 0, "insert": 1, "modify": 1, "expire": 1, "remove": 1, "purge": 2}
+"""Where a change stands among those of its version."""
 
 
 def lake_after(batch: int, arrived: list[tuple[int, Any]], data: Any) -> Any:
@@ -103,7 +115,8 @@ def lake_after(batch: int, arrived: list[tuple[int, Any]], data: Any) -> Any:
     for arrival, (entity, key, fields, version, op) in sorted(arrived, key=lambda a: a[0]):
         if arrival > batch:
             continue
-        order = (version, 1 if op == "remove" else 0)
+        order = (version, SEQUENCE[op])
+        op = "remove" if op == "purge" else op
         data.change(entity, arrival, version, order[1], op, **fields)
         best = winners.get((entity, key))
         if best is None or order > best[0]:
@@ -136,6 +149,7 @@ def test_increments_give_what_a_full_build_gives(dbt: Any, new_slice: Callable[[
 
 
 def assert_one_open_row_for_each_key_ever_seen(warehouse: Path, arrived: list[tuple[int, Any]]) -> None:
+    assert any(change[4] == "purge" for _, change in arrived), "the history is rich enough"
     for entity, table, key in (("customers", "dim_customer", "customer_id"), ("lots", "dim_lot", "lot_id")):
         seen = {change[1] for _, change in arrived if change[0] == entity}
         with duckdb.connect(str(warehouse), read_only=True) as connection:
