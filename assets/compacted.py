@@ -22,11 +22,20 @@ from lakehouse.landing import Scope
 TICK_HOURS = 3
 
 INVARIANTS = {
-    "conservation": "Every row read is exactly one of applied, superseded, duplicate, quarantined, too late.",
-    "keys": "No key occurs twice in the table.",
-    "required": "Required fields are present in every row.",
-    "order": "No key went back to an older change.",
+    "every row is accounted for": "Each row read is one of applied, superseded, duplicate, quarantined and too late.",
+    "keys are unique": "No key has two rows.",
+    "required fields are present": "No row lacks a field that its contract requires.",
+    "order never goes backwards": "The row of each key is the newest change that ever arrived for it.",
+    "rows add up": "The table grew by exactly the new keys.",
+    "changes are kept": "The history grew by exactly the accepted changes.",
 }
+"""What the engine audits in every batch, by the name of its check, and what that means to a person."""
+
+
+UNCHANGED = "no row changed since the last audit"
+"""The engine's check of a commit that only moved the watermark or noted held objects."""
+
+NOTHING_SET_ASIDE = "nothing_set_aside"
 
 
 class CompactionConfig(dg.Config):
@@ -79,7 +88,7 @@ def _compacted_asset(contract: Contract, lake: Lake) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=key,
-        deps=[keys.landing(contract.name)],
+        deps=[dg.AssetDep(keys.landing(contract.name), partition_mapping=dg.LastPartitionMapping())],
         description=(
             f"The latest row of every {contract.name} key, and all changes in `{contract.name}_changes`, written and "
             f"audited but not yet visible to readers.\n\n{contract.description}"
@@ -96,7 +105,13 @@ def _compacted_asset(contract: Contract, lake: Lake) -> dg.AssetsDefinition:
             "dagster/column_schema": table_schema(contract),
         },
         check_specs=[
-            dg.AssetCheckSpec(name, asset=key, description=text, blocking=True) for name, text in INVARIANTS.items()
+            dg.AssetCheckSpec(check_name(invariant), asset=key, description=text, blocking=True)
+            for invariant, text in INVARIANTS.items()
+        ]
+        + [
+            dg.AssetCheckSpec(
+                NOTHING_SET_ASIDE, asset=key, description="No row or object was quarantined, held or came too late."
+            )
         ],
         pool=keys.pool(contract.name),
     )
@@ -132,7 +147,7 @@ def batch_metadata(result: BatchResult, contract: Contract, lake: Lake) -> dict[
         "duplicate": result.duplicate,
         "quarantined": result.quarantined,
         "too late": result.too_late,
-        "seconds": dg.MetadataValue.float(round(sum(result.seconds.values(), 0.0), 3)),
+        "seconds": dg.MetadataValue.float(float(result.seconds.get("total", 0.0))),
         "metadata file": result.metadata_location,
         "files": bucket_link(lake, f"warehouse/{contract.name}/"),
         "preview": preview(result.preview, contract),
@@ -153,27 +168,49 @@ def batch_metadata(result: BatchResult, contract: Contract, lake: Lake) -> dict[
     return metadata
 
 
+def check_name(invariant: str) -> str:
+    """The asset check that stands for an invariant."""
+    return invariant.replace(" ", "_")
+
+
 def audit_checks(result: BatchResult) -> Iterator[dg.AssetCheckResult]:
-    """The batch's audit as one check result per invariant; an invariant that was not audited counts as failed."""
+    """The batch's audit as one check result per invariant; an invariant that was not audited counts as broken."""
     key = keys.compacted(result.entity)
     audited = {check.name: check for check in result.verdict.checks} if result.verdict else {}
-    for name in INVARIANTS:
-        if name == "conservation":
-            passed, detail = result.counts.conserved, _conservation(result)
-        elif name in audited:
-            passed, detail = audited[name].passed, audited[name].detail
-        elif not result.committed:
-            passed, detail = True, "Nothing was written, so there was nothing to audit."
+    for invariant in INVARIANTS:
+        if invariant in audited:
+            passed, detail = audited[invariant].passed, audited[invariant].detail
+        elif UNCHANGED in audited:
+            passed, detail = audited[UNCHANGED].passed, f"{UNCHANGED}: {audited[UNCHANGED].detail}"
+        elif result.verdict is None and result.read == 0:
+            passed, detail = True, "Nothing arrived, so there was nothing to audit."
         else:
-            passed, detail = False, f"Expected an audit of {name}, found only {', '.join(sorted(audited)) or 'none'}."
+            found = ", ".join(sorted(audited)) or "none"
+            passed, detail = False, f"Expected an audit of whether {invariant}, found only {found}."
         yield dg.AssetCheckResult(
-            asset_key=key, check_name=name, passed=passed, description=detail, metadata={"batch": result.batch}
+            asset_key=key,
+            check_name=check_name(invariant),
+            passed=passed,
+            description=detail,
+            metadata={"batch": result.batch},
         )
-
-
-def _conservation(result: BatchResult) -> str:
-    sign = "=" if result.counts.conserved else "≠"
-    return (
-        f"read {result.read} {sign} applied {result.applied} + superseded {result.superseded} + duplicate "
-        f"{result.duplicate} + quarantined {result.quarantined} + too late {result.too_late}"
+    yield dg.AssetCheckResult(
+        asset_key=key,
+        check_name=NOTHING_SET_ASIDE,
+        passed=not (result.quarantined or result.quarantined_objects or result.held or result.too_late),
+        severity=dg.AssetCheckSeverity.WARN,
+        description=_set_aside(result),
     )
+
+
+def _set_aside(result: BatchResult) -> str:
+    aside = {
+        "rows quarantined": result.quarantined,
+        "objects quarantined": len(result.quarantined_objects),
+        "objects held": len(result.held),
+        "changes too late": result.too_late,
+    }
+    told = [f"{number} {what}" for what, number in aside.items() if number]
+    if not told:
+        return "All that arrived was taken in."
+    return f"{', '.join(told)}. Correct the contract or the sender, then take them in again with the job `requeue`."

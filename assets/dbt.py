@@ -75,6 +75,7 @@ class DbtFiles:
             **self.variables,
             "GAVEL_DBT_TARGET": self.target,
             "GAVEL_WAREHOUSE": str(self.build),
+            "GAVEL_KEEP_OPEN": "True",
             "PYTHONUNBUFFERED": "1",
         }
 

@@ -89,8 +89,19 @@ class Manifest:
     exposures: Mapping[str, Exposure]
 
     def by_key(self) -> dict[dg.AssetKey, Model]:
-        """The models by their asset key."""
-        return {model.key: model for model in self.models.values()}
+        """The models by their asset key, each after the models that it reads."""
+        ordered: dict[str, Model] = {}
+
+        def add(model_id: str) -> None:
+            if model_id in ordered:
+                return
+            for parent in self.models[model_id].parents:
+                add(parent)
+            ordered[model_id] = self.models[model_id]
+
+        for model_id in self.models:
+            add(model_id)
+        return {model.key: model for model in ordered.values()}
 
 
 def read_manifest(path: Path) -> Manifest:

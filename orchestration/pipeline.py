@@ -7,14 +7,18 @@ same time, because the pools of the instance keep every table to a single writer
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from assets import keys
 from assets.dbt import DATA_TIME, is_prepared
@@ -78,7 +82,7 @@ def run_once(settings: Settings, progress: Progress = lambda line: None, *, ever
         prepare.prepare(settings)
     contracts = load_contracts(settings.contracts_folder)
     definitions = build(settings)
-    with dg.DagsterInstance.from_config(str(prepare.prepare_instance(settings))) as instance:
+    with quick_sqlite(), dg.DagsterInstance.from_config(str(prepare.prepare_instance(settings))) as instance:
         end_lost_runs(instance)
         progress("looking for landed objects")
         observe_landing(instance, contracts, settings)
@@ -86,6 +90,25 @@ def run_once(settings: Settings, progress: Progress = lambda line: None, *, ever
         tables = _run(definitions, COMPACTION, instance, progress, compaction_config(contracts, scope))
         reports = _run(definitions, REPORTS, instance, progress, {})
     return _result(contracts, tables, reports, time.monotonic() - started)
+
+
+@contextmanager
+def quick_sqlite() -> Iterator[None]:
+    """Let SQLite leave writing to disk to the operating system while this lasts.
+
+    Dagster keeps a laptop's runs in SQLite and commits every event by itself; waiting for the disk each time takes
+    longer than the work. What was committed survives a killed process all the same; a power cut costs run history only.
+    """
+
+    def no_waiting(connection: Any, _: object) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("pragma synchronous = off")
+
+    event.listen(Engine, "connect", no_waiting)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "connect", no_waiting)
 
 
 def observe_landing(instance: dg.DagsterInstance, contracts: Contracts, settings: Settings) -> int:
@@ -96,8 +119,8 @@ def observe_landing(instance: dg.DagsterInstance, contracts: Contracts, settings
     listings = list_arrivals(lake, list(contracts.values()), window_start(nothing_seen, now))
     _, arrivals = notice(nothing_seen, listings, now)
     events = landed(arrivals, contracts, lake)
-    for event in events:
-        instance.report_runless_asset_event(event)
+    for arrived in events:
+        instance.report_runless_asset_event(arrived)
     return len(events)
 
 
@@ -151,9 +174,9 @@ def _result(
     contracts: Contracts, tables: dg.ExecuteInProcessResult, reports: dg.ExecuteInProcessResult, seconds: float
 ) -> PipelineResult:
     shown = {
-        event.asset_key: event.step_materialization_data.materialization.metadata
+        made.asset_key: made.step_materialization_data.materialization.metadata
         for result in (tables, reports)
-        for event in result.get_asset_materialization_events()
+        for made in result.get_asset_materialization_events()
     }
     entities = [
         EntityResult(
@@ -194,4 +217,4 @@ def _value(metadata: Mapping[str, Any], name: str) -> Any:
 
 
 def _failed_steps(results: Sequence[dg.ExecuteInProcessResult]) -> list[dg.DagsterEvent]:
-    return [event for result in results for event in result.all_events if event.is_step_failure]
+    return [step for result in results for step in result.all_events if step.is_step_failure]

@@ -18,7 +18,7 @@ LOGGER_NAME = "progress"
 
 _LOGGER = logging.getLogger("gavel.progress")
 _LOGGER.propagate = False
-_LOGGER.setLevel(logging.INFO)
+_LOGGER.setLevel(logging.DEBUG)
 
 
 def _the_logger(_: dg.InitLoggerContext) -> logging.Logger:

@@ -3,12 +3,23 @@
 import re
 from datetime import UTC, datetime
 
+import dagster as dg
 import pyarrow as pa
 import pytest
 
-from assets.compacted import INVARIANTS, CompactionConfig, audit_checks, batch_metadata, scope_of
+from assets.compacted import (
+    INVARIANTS,
+    NOTHING_SET_ASIDE,
+    UNCHANGED,
+    CompactionConfig,
+    audit_checks,
+    batch_metadata,
+    check_name,
+    scope_of,
+)
 from assets.presentation import MASK, markdown_table, size
 from contracts import load_contracts
+from lakehouse import audit
 from lakehouse.audit import Check, Verdict
 from lakehouse.compaction import BatchResult, Counts, HeldObject
 from lakehouse.lake import Lake
@@ -37,8 +48,14 @@ def batch(**values: object) -> BatchResult:
 
 
 def verdict(**failed: str) -> Verdict:
-    checks = tuple(Check(name, name not in failed, failed.get(name, "held")) for name in INVARIANTS)
+    checks = tuple(
+        Check(name, check_name(name) not in failed, failed.get(check_name(name), "held")) for name in INVARIANTS
+    )
     return Verdict("customers", "7.json", checks)
+
+
+def checks(**values: object) -> dict[str, dg.AssetCheckResult]:
+    return {str(check.check_name): check for check in audit_checks(batch(**values))}
 
 
 def test_a_range_to_replay_is_taken_from_both_ends():
@@ -64,28 +81,41 @@ def test_everything_means_no_bound():
     assert scope_of(CompactionConfig(everything=True)) == Scope.everything()
 
 
-def test_every_invariant_becomes_a_check():
-    assert {c.check_name: c.passed for c in audit_checks(batch())} == dict.fromkeys(INVARIANTS, True)
+def test_every_invariant_becomes_a_check() -> None:
+    passed = {name: check.passed for name, check in checks().items()}
+    assert passed == {**{check_name(i): True for i in INVARIANTS}, NOTHING_SET_ASIDE: False}
 
 
-def test_rows_that_do_not_add_up_fail_the_check_with_both_sides():
-    (check,) = (c for c in audit_checks(batch(counts=Counts(read=3, applied=1))) if c.check_name == "conservation")
-    assert not check.passed
-    assert "read 3 ≠ applied 1" in str(check.description)
+def test_what_was_set_aside_warns_and_says_the_way_back() -> None:
+    check = checks()[NOTHING_SET_ASIDE]
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "1 rows quarantined" in str(check.description)
+    assert "requeue" in str(check.description)
 
 
-def test_a_broken_invariant_fails_with_its_detail():
-    (check,) = (c for c in audit_checks(batch(verdict=verdict(keys="2 keys twice"))) if c.check_name == "keys")
-    assert (check.passed, check.description) == (False, "2 keys twice")
+def test_every_invariant_of_the_engine_is_shown() -> None:
+    assert len(INVARIANTS) == len(audit.INVARIANTS)
 
 
-def test_an_invariant_that_was_not_audited_counts_as_broken():
-    assert not any(c.passed for c in audit_checks(batch(verdict=None)) if c.check_name != "conservation")
+def test_a_broken_invariant_fails_with_its_detail() -> None:
+    check = checks(verdict=verdict(keys_are_unique="expected no key with two rows, found 2"))["keys_are_unique"]
+    assert (check.passed, check.description) == (False, "expected no key with two rows, found 2")
 
 
-def test_nothing_written_needs_no_audit():
-    nothing = batch(verdict=None, committed=False, counts=Counts())
-    assert all(c.passed for c in audit_checks(nothing))
+def test_a_commit_without_rows_passes_by_its_own_check() -> None:
+    unchanged = Verdict("customers", "7.json", (Check(UNCHANGED, True, "same snapshot"),))
+    assert all(check.passed for check in checks(verdict=unchanged, counts=Counts()).values())
+    changed = Verdict("customers", "7.json", (Check(UNCHANGED, False, "another snapshot"),))
+    assert not checks(verdict=changed)["keys_are_unique"].passed
+
+
+def test_an_invariant_that_was_not_audited_counts_as_broken() -> None:
+    found = checks(verdict=None)
+    assert not any(found[check_name(invariant)].passed for invariant in INVARIANTS)
+
+
+def test_nothing_written_needs_no_audit() -> None:
+    assert all(check.passed for check in checks(verdict=None, committed=False, counts=Counts()).values())
 
 
 def test_personal_fields_are_masked_in_previews():

@@ -1,0 +1,71 @@
+"""A code location for unit tests: settings of a folder of its own, and a small dbt manifest instead of dbt."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestration.settings import Settings
+
+
+def _model(name: str, layer: str, *reads: str, kind: str = "table") -> dict[str, Any]:
+    return {
+        "unique_id": f"model.gavel.{name}",
+        "resource_type": "model",
+        "name": name,
+        "fqn": ["gavel", layer, name],
+        "config": {"materialized": kind, "meta": {"owner": "trading"}},
+        "relation_name": f'"warehouse"."{layer}"."{name}"',
+        "raw_code": "select 1",
+        "columns": {"email": {"name": "email", "config": {"meta": {"classification": "personal", "type": "string"}}}},
+        "depends_on": {"nodes": list(reads)},
+    }
+
+
+def _data_test(name: str, attached: str | None, *reads: str) -> dict[str, Any]:
+    return {
+        "unique_id": f"test.gavel.{name}",
+        "resource_type": "test",
+        "name": name,
+        "attached_node": attached,
+        "depends_on": {"nodes": list(reads)},
+    }
+
+
+@pytest.fixture
+def document() -> dict[str, Any]:
+    """A manifest with a model of each layer, tests of models and sources, and the page's exposure."""
+    nodes = [
+        _model("stg_orders", "staging", "source.gavel.catalog.orders", kind="view"),
+        _model("stg_watermarks", "staging", "source.gavel.catalog.countries", kind="view"),
+        _model("dim_lot", "marts", "source.gavel.catalog.lots_changes"),
+        _model("dim_date", "marts"),
+        _model("fct_orders", "marts", "model.gavel.stg_orders", "model.gavel.dim_date"),
+        _model("top", "reports", "model.gavel.fct_orders", "model.gavel.dim_lot", "model.gavel.stg_watermarks"),
+        _data_test("unique_top.a", "model.gavel.top", "model.gavel.top"),
+        _data_test("balance", None, "model.gavel.fct_orders", "model.gavel.dim_lot"),
+        _data_test("of_a_source", None, "source.gavel.catalog.orders"),
+    ]
+    return {
+        "nodes": {node["unique_id"]: node for node in nodes},
+        "sources": {f"source.gavel.catalog.{t}": {"name": t} for t in ("orders", "lots_changes", "countries")},
+        "exposures": {
+            "exposure.gavel.report_page": {
+                "name": "report_page",
+                "owner": {"email": "trading@gavel.example"},
+                "description": "The page.",
+                "depends_on": {"nodes": ["model.gavel.top"]},
+                "config": {"meta": {"maximum_lag_minutes": 75}},
+            }
+        },
+    }
+
+
+@pytest.fixture
+def settings(tmp_path: Path, document: dict[str, Any]) -> Settings:
+    """Settings of a laptop whose home is this test's own, with the manifest prepared."""
+    manifest = tmp_path / "dbt" / "local" / "manifest.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text(json.dumps(document))
+    return Settings(home=tmp_path, endpoint_url="http://127.0.0.1:1")

@@ -1,0 +1,284 @@
+"""The sensors against a real (in-memory) instance: what they request, when they hold back, what they remember."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster import DagsterInstance
+
+from assets.resources import LakeResource
+from contracts import Contract
+from lakehouse.lake import Lake
+from lakehouse.landing import LandedObject
+from lakehouse.state import Published
+from lakehouse.store import StoredObject
+from orchestration import sensors
+from orchestration.alerts import Alert, AlertResource
+from orchestration.arrivals import Memory
+from orchestration.definitions import build
+from orchestration.settings import Settings
+
+LAKE = LakeResource(environment="local", bucket="bucket")
+
+
+class Alerts(AlertResource):
+    """Collects alerts instead of sending them."""
+
+    def send(self, alert: Alert) -> bool:
+        SENT.append(alert)
+        return True
+
+
+SENT: list[Alert] = []
+
+
+@pytest.fixture
+def instance() -> Iterator[DagsterInstance]:
+    SENT.clear()
+    with DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+@pytest.fixture
+def evaluate(settings: Settings, instance: DagsterInstance) -> Callable[..., Any]:
+    definitions = build(settings)
+    repository = definitions.get_repository_def()
+
+    def evaluate(name: str, cursor: str | None = None, **resources: object) -> Any:
+        context = dg.build_sensor_context(
+            instance=instance, cursor=cursor, repository_def=repository, definitions=None, resources=resources
+        )
+        return repository.get_sensor_def(name).evaluate_tick(context)
+
+    return evaluate
+
+
+@pytest.fixture
+def landing(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[LandedObject]]:
+    """What is landed, by entity; tests put objects in."""
+    objects: dict[str, list[LandedObject]] = {}
+    monkeypatch.setattr(sensors, "list_objects", lambda lake, contract, scope: objects.get(contract.name, []))
+    return objects
+
+
+def landed(entity: str, name: str = "a") -> LandedObject:
+    now = datetime.now(UTC)
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    return LandedObject(f"landing/{entity}/{name}.parquet", "etag", 1000, now, hour)
+
+
+def asked(tick: Any) -> set[str]:
+    return {key.to_user_string() for request in tick.run_requests or () for key in request.asset_selection or ()}
+
+
+def first_look(evaluate: Callable[..., Any]) -> str:
+    """The cursor after the first tick, in which every entity is looked at."""
+    tick = evaluate("landed_objects", lake=LAKE)
+    assert {"compacted/orders", "catalog/orders", "compacted/bids"} <= asked(tick)
+    return str(tick.cursor)
+
+
+def test_one_run_is_requested_for_all_entities_that_something_landed_for(
+    evaluate: Callable[..., Any], landing: dict[str, list[LandedObject]]
+) -> None:
+    cursor = first_look(evaluate)
+    landing["orders"] = [landed("orders")]
+    landing["bids"] = [landed("bids", "a"), landed("bids", "b")]
+    tick = evaluate("landed_objects", cursor, lake=LAKE)
+    assert len(tick.run_requests) == 1
+    assert asked(tick) == {"compacted/orders", "catalog/orders", "compacted/bids", "catalog/bids"}
+
+
+def test_a_changed_landing_partition_is_shown(
+    evaluate: Callable[..., Any], landing: dict[str, list[LandedObject]]
+) -> None:
+    cursor = first_look(evaluate)
+    landing["orders"] = [landed("orders")]
+    (event,) = evaluate("landed_objects", cursor, lake=LAKE).asset_events
+    assert event.asset_key == dg.AssetKey(["landing", "orders"])
+    assert event.partition == landing["orders"][0].hour.strftime("%Y-%m-%d-%H:%M")
+    assert event.metadata["objects"].value == 1
+
+
+def test_nothing_new_requests_nothing(evaluate: Callable[..., Any], landing: dict[str, list[LandedObject]]) -> None:
+    landing["orders"] = [landed("orders")]
+    cursor = first_look(evaluate)
+    tick = evaluate("landed_objects", cursor, lake=LAKE)
+    assert not tick.run_requests
+    assert not tick.asset_events
+
+
+def test_while_a_compaction_is_under_way_changes_wait_and_are_not_lost(
+    evaluate: Callable[..., Any], landing: dict[str, list[LandedObject]], instance: DagsterInstance
+) -> None:
+    cursor = first_look(evaluate)
+    run = instance.create_run_for_job(_trivial("compaction"), status=dg.DagsterRunStatus.STARTED)
+    landing["orders"] = [landed("orders")]
+    tick = evaluate("landed_objects", cursor, lake=LAKE)
+    assert not tick.run_requests
+    assert "orders" in tick.skip_message
+    instance.report_run_failed(run)
+    assert asked(evaluate("landed_objects", tick.cursor, lake=LAKE)) == {"compacted/orders", "catalog/orders"}
+
+
+def _trivial(name: str) -> dg.JobDefinition:
+    @dg.op
+    def nothing() -> None: ...
+
+    return dg.GraphDefinition(name=name, node_defs=[nothing]).to_job(name)
+
+
+def test_entities_of_origin_files_are_seen_by_the_dropbox_sensor(
+    evaluate: Callable[..., Any], landing: dict[str, list[LandedObject]]
+) -> None:
+    cursor = evaluate("dropped_files", lake=LAKE).cursor
+    landing["countries"] = [landed("countries")]
+    assert asked(evaluate("dropped_files", cursor, lake=LAKE)) == {"compacted/countries", "catalog/countries"}
+    assert "compacted/countries" not in asked(evaluate("landed_objects", lake=LAKE))
+
+
+def test_the_cursor_stays_small(evaluate: Callable[..., Any], landing: dict[str, list[LandedObject]]) -> None:
+    for entity in ("orders", "bids", "lots"):
+        landing[entity] = [landed(entity, str(n)) for n in range(500)]
+    assert len(evaluate("landed_objects", lake=LAKE).cursor) < 2000
+
+
+@pytest.fixture
+def publish(monkeypatch: pytest.MonkeyPatch) -> dict[str, Published]:
+    """What is published, by entity; tests put states in."""
+    states: dict[str, Published] = {}
+
+    def published(_: Lake, contract: Contract) -> Published | None:
+        return states.get(contract.name)
+
+    monkeypatch.setattr(sensors, "published", published)
+    return states
+
+
+def state(entity: str, snapshot: int = 1, age: timedelta = timedelta(0)) -> Published:
+    watermark = datetime.now(UTC) - age
+    return Published(
+        entity=entity,
+        metadata_location="m",
+        changes_location="c",
+        snapshot_id=snapshot,
+        batch=1,
+        watermark=watermark,
+        rows=1,
+        bytes=1,
+        files=1,
+        changes=snapshot,
+        glue_version="1",
+    )
+
+
+def test_a_publication_asks_for_the_marts_that_read_it_and_no_report(
+    evaluate: Callable[..., Any], publish: dict[str, Published]
+) -> None:
+    publish["orders"] = state("orders")
+    assert asked(evaluate("published_tables", lake=LAKE)) == {"staging/stg_orders", "marts/fct_orders"}
+
+
+def test_only_marts_of_changed_tables_are_asked_for(
+    evaluate: Callable[..., Any], publish: dict[str, Published]
+) -> None:
+    publish["orders"] = state("orders")
+    publish["lots"] = state("lots")
+    cursor = evaluate("published_tables", lake=LAKE).cursor
+    publish["lots"] = state("lots", snapshot=2)
+    assert asked(evaluate("published_tables", cursor, lake=LAKE)) == {"marts/dim_lot"}
+
+
+def test_a_watermark_that_moves_alone_builds_nothing(
+    evaluate: Callable[..., Any], publish: dict[str, Published]
+) -> None:
+    publish["orders"] = state("orders", age=timedelta(hours=1))
+    cursor = evaluate("published_tables", lake=LAKE).cursor
+    publish["orders"] = state("orders")
+    assert not evaluate("published_tables", cursor, lake=LAKE).run_requests
+
+
+def test_marts_are_not_asked_for_twice_while_they_are_built(
+    evaluate: Callable[..., Any], publish: dict[str, Published], instance: DagsterInstance
+) -> None:
+    instance.create_run_for_job(_trivial("marts"), status=dg.DagsterRunStatus.STARTED)
+    publish["orders"] = state("orders")
+    tick = evaluate("published_tables", lake=LAKE)
+    assert not tick.run_requests
+    assert tick.cursor is None
+
+
+def test_a_table_that_becomes_late_is_told_once_and_its_check_fails(
+    evaluate: Callable[..., Any], publish: dict[str, Published]
+) -> None:
+    publish["orders"] = state("orders", age=timedelta(hours=2))
+    publish["bids"] = state("bids")
+    tick = evaluate("freshness", lake=LAKE, alerts=Alerts())
+    (evaluation,) = tick.asset_events
+    assert (evaluation.asset_key.to_user_string(), evaluation.passed) == ("catalog/orders", False)
+    assert [alert.what for alert in SENT] == ["Published data is late: orders"]
+    again = evaluate("freshness", tick.cursor, lake=LAKE, alerts=Alerts())
+    assert not again.asset_events
+    assert len(SENT) == 1
+
+
+def test_a_table_that_is_fresh_again_passes_its_check(
+    evaluate: Callable[..., Any], publish: dict[str, Published]
+) -> None:
+    publish["orders"] = state("orders", age=timedelta(hours=2))
+    cursor = evaluate("freshness", lake=LAKE, alerts=Alerts()).cursor
+    publish["orders"] = state("orders")
+    (evaluation,) = evaluate("freshness", cursor, lake=LAKE, alerts=Alerts()).asset_events
+    assert evaluation.passed
+
+
+class _Bucket:
+    """A lake whose bucket holds given objects."""
+
+    def __init__(self, *objects: StoredObject) -> None:
+        store = SimpleNamespace(list=lambda prefix: (o for o in objects if o.key.startswith(prefix)))
+        self.lake = SimpleNamespace(store=store, endpoint=None, bucket="b", region="eu-west-1")
+
+
+def test_what_is_set_aside_is_told_once_by_prefix(evaluate: Callable[..., Any]) -> None:
+    now = datetime.now(UTC)
+    bucket = _Bucket(
+        StoredObject("quarantine/orders/1.json", "e", 1, now),
+        StoredObject("relay-failures/x", "e", 1, now),
+        StoredObject("landing/orders/1.parquet", "e", 1, now),
+    )
+    tick = evaluate("set_aside_objects", lake=bucket, alerts=Alerts())
+    assert [alert.what for alert in SENT] == [
+        "1 new object(s) below quarantine/",
+        "1 new object(s) below relay-failures/",
+    ]
+    evaluate("set_aside_objects", tick.cursor, lake=bucket, alerts=Alerts())
+    assert len(SENT) == 2
+
+
+def test_a_failed_run_is_told_with_step_reason_and_link(settings: Settings, instance: DagsterInstance) -> None:
+    @dg.op
+    def breaks() -> None:
+        raise ValueError("expected a table, found a stool")
+
+    job = dg.GraphDefinition(name="compaction", node_defs=[breaks]).to_job("compaction")
+    result = job.execute_in_process(instance=instance, raise_on_error=False)
+    event = next(e for e in result.all_events if e.event_type is dg.DagsterEventType.RUN_FAILURE)
+    context = dg.build_run_status_sensor_context(
+        sensor_name="failed_runs", dagster_instance=instance, dagster_run=result.dagster_run, dagster_event=event
+    ).for_run_failure()
+    alert = sensors.run_alert(context, settings.ui_url)
+    assert alert.what == "Run of compaction failed"
+    assert alert.why == "breaks: ValueError: expected a table, found a stool"
+    assert alert.link == f"{settings.ui_url}/runs/{result.run_id}"
+
+
+def test_a_cursor_of_an_older_form_is_no_obstacle(
+    evaluate: Callable[..., Any], landing: dict[str, list[LandedObject]]
+) -> None:
+    landing["orders"] = [landed("orders")]
+    tick = evaluate("landed_objects", '{"form": 0}', lake=LAKE)
+    assert Memory.from_text(tick.cursor).seen["orders"]
