@@ -1,0 +1,140 @@
+"""The dbt project as text: generated files are current, every target parses offline, models speak both engines."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from contracts import load_contracts
+from contracts.dbt import generate, write
+from contracts.loader import ENTITIES
+from lakehouse.schemas import changes, compacted
+
+PROJECT = Path(__file__).parents[3] / "dbt_project"
+
+SHARED_FUNCTIONS = frozenset(
+    # aggregates and windows
+    "count sum min max rank row_number lag lead over partition "
+    # scalars
+    "coalesce cast date_trunc extract round "
+    # what only looks like a function
+    "in values as and or not select from join on using exists decimal case when then else filter where interval".split()
+)
+"""Functions that mean the same in DuckDB and in Athena. Whatever else a model needs goes through a macro of
+`macros/dialect.sql`, or, once it is known to be the same on both engines, into this list."""
+
+SINGLE_ENGINE_SYNTAX = {
+    "a cast with ::": r"::",
+    "qualify": r"\bqualify\b",
+    "group by all": r"\b(group|order)\s+by\s+all\b",
+    "select * exclude or replace": r"\*\s+(exclude|replace|except)\b",
+    "ilike": r"\bilike\b",
+    "an unnest of its own": r"\bunnest\s*\(",
+    "a lateral join": r"\blateral\b",
+    "a cast with try": r"\btry_cast\b|\bsafe_cast\b",
+}
+
+
+def test_generated_files_are_current() -> None:
+    """Sources and staging models are what the contracts say; `python -m contracts.dbt` writes them."""
+    expected = generate(load_contracts())
+    found = {name: (PROJECT / name).read_text("utf-8") for name in expected if (PROJECT / name).exists()}
+    assert found == expected
+    staging = {path.relative_to(PROJECT).as_posix() for path in (PROJECT / "models/staging").iterdir()}
+    assert staging == set(expected), "nothing in models/staging is written by hand"
+
+
+def test_sources_have_the_columns_of_the_published_tables() -> None:
+    """What dbt believes to be in the lake is what the engine writes there."""
+    contracts = load_contracts()
+    document = yaml.safe_load(generate(contracts)["models/staging/_sources.yml"])
+    described = {t["name"]: {c["name"] for c in t["columns"]} for t in document["sources"][0]["tables"]}
+    shapes = [shape for contract in contracts.values() for shape in (compacted(contract), changes(contract))]
+    assert described == {shape.name: set(shape.names) for shape in shapes}
+
+
+def test_a_new_entity_is_one_file(tmp_path: Path) -> None:
+    """A fourteenth contract brings its sources and its staging model; one that is gone takes its model along."""
+    folder, project = tmp_path / "entities", tmp_path / "project"
+    shutil.copytree(ENTITIES, folder)
+    text = (folder / "shipping_addresses.yaml").read_text("utf-8").replace("shipping_addresses", "warehouses")
+    (folder / "warehouses.yaml").write_text(text, "utf-8")
+    changed = {path.name for path in write(load_contracts(folder), project)}
+    assert {"_sources.yml", "_staging.yml", "stg_warehouses.sql"} <= changed
+    assert "source('catalog', 'warehouses')" in (project / "models/staging/stg_warehouses.sql").read_text("utf-8")
+    assert write(load_contracts(folder), project) == (), "written once, it is current"
+    (folder / "warehouses.yaml").unlink()
+    write(load_contracts(folder), project)
+    assert not (project / "models/staging/stg_warehouses.sql").exists()
+
+
+def test_a_field_with_a_reserved_name_is_quoted(tmp_path: Path) -> None:
+    """A field may be called what SQL reserves."""
+    shutil.copytree(ENTITIES, tmp_path / "entities")
+    path = tmp_path / "entities" / "countries.yaml"
+    path.write_text(path.read_text("utf-8").replace("- name: region", "- name: order"), "utf-8")
+    sql = generate(load_contracts(tmp_path / "entities"))["models/staging/stg_countries.sql"]
+    assert '    "order",\n' in sql
+
+
+@pytest.mark.parametrize("target", ["local", "dev", "test", "prod"])
+def test_every_target_parses_offline(target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No target needs AWS, a network or a variable to be parsed."""
+    from dbt.cli.main import dbtRunner
+
+    for name in ("AWS_ENDPOINT_URL", "AWS_REGION", "GAVEL_BUCKET", "GAVEL_ENV", "GAVEL_SLICE", "GAVEL_WAREHOUSE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(PROJECT)
+    folders = ("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT))
+    artifacts = ("--target-path", str(tmp_path), "--log-path", str(tmp_path))
+    outcome = dbtRunner().invoke(["--quiet", "--warn-error", "parse", "--target", target, *folders, *artifacts])
+    assert outcome.success, outcome.exception
+    (source,) = {s.schema for s in outcome.result.sources.values()}
+    assert source == ("catalog" if target == "local" else f"gavel_{target}")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        p
+        for p in sorted(PROJECT.rglob("*.sql"))
+        if p.parts[-2:] != ("macros", "dialect.sql") and "target" not in p.parts
+    ],
+    ids=lambda path: path.name,
+)
+def test_models_and_macros_speak_both_engines(path: Path) -> None:
+    """One model text for both engines: only `macros/dialect.sql` may hold what one of them does not have."""
+    sql = plain_sql(path.read_text("utf-8"))
+    unknown = {name.lower() for name in re.findall(r"\b([a-z_][a-z0-9_]*)\s*\(", sql, re.I)} - SHARED_FUNCTIONS
+    assert not unknown, f"{path.name} calls {sorted(unknown)}, which may not mean the same on both engines"
+    found = [what for what, pattern in SINGLE_ENGINE_SYNTAX.items() if re.search(pattern, sql, re.I)]
+    assert not found, f"{path.name} uses {found}"
+
+
+def plain_sql(text: str) -> str:
+    """The text without Jinja, comments, literals and names of common table expressions."""
+    for pattern in (r"\{#.*?#\}", r"\{%.*?%\}", r"\{\{.*?\}\}", r"--[^\n]*", r"'[^']*'"):
+        text = re.sub(pattern, " ", text, flags=re.S)
+    return re.sub(r"\b\w+\s+as\s*\(", " as (", text)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select strftime(placed_at, '%Y') from orders",
+        "select amount::double from orders",
+        "select * from orders qualify row_number() over (partition by a order by b) = 1",
+        "select array_join(tags, ',') from customers",
+        "select * exclude (a) from orders",
+    ],
+)
+def test_the_guard_finds_what_one_engine_only_has(sql: str, tmp_path: Path) -> None:
+    """The guard above would notice."""
+    model = tmp_path / "model.sql"
+    model.write_text(sql, "utf-8")
+    with pytest.raises(AssertionError):
+        test_models_and_macros_speak_both_engines(model)
