@@ -17,7 +17,7 @@ from decimal import Decimal, DecimalException
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import orjson
 
@@ -48,14 +48,14 @@ class Answer:
 
 def handle(event: Event, context: object) -> dict[str, Any]:
     """The Lambda handler."""
-    return Api(_service()).answer(event)
+    return _api().answer(event)
 
 
 @cache
-def _service() -> Service:
+def _api() -> Api:
     settings = Settings.from_environment(os.environ)
     store = Store(client("dynamodb", attempts=3, read_timeout=3), settings.table)
-    return Service(load_compact(CONTRACTS.read_bytes()), store)
+    return Api(Service(load_compact(CONTRACTS.read_bytes()), store))
 
 
 class Api:
@@ -116,7 +116,7 @@ class Api:
         contract = self._service.contract(_parameter(event, "entity"))
         _only_parameters(event, ())
         written = self._service.create(contract, _payload(event))
-        key = "/".join(str(written.body[n]) for n in contract.primary_key)
+        key = "/".join(quote(str(written.body[n]), safe="") for n in contract.primary_key)
         return _item_answer(201, written.body, {"Location": f"/{contract.name}/{key}"})
 
     def _read(self, event: Event) -> Answer:
