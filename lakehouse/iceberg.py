@@ -24,19 +24,22 @@ from pyiceberg.io.pyarrow import (
     data_file_statistics_from_parquet_metadata,
     parquet_path_to_id_mapping,
 )
-from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
+from pyiceberg.manifest import DataFile, DataFileContent, FileFormat, ManifestFile
 from pyiceberg.schema import Schema
 from pyiceberg.serializers import FromInputFile, ToOutputFile
-from pyiceberg.table import CommitTableResponse, Table
+from pyiceberg.table import CommitTableResponse, Table, Transaction
 from pyiceberg.table.metadata import TableMetadata, TableMetadataV2
+from pyiceberg.table.snapshots import Operation
 from pyiceberg.table.sorting import UNSORTED_SORT_ORDER
 from pyiceberg.table.update import (
     AddSchemaUpdate,
+    RemoveSnapshotsUpdate,
     SetCurrentSchemaUpdate,
     TableRequirement,
     TableUpdate,
     update_table_metadata,
 )
+from pyiceberg.table.update.snapshot import _ManifestMergeManager, _OverwriteFiles
 from pyiceberg.typedef import Record
 
 from lakehouse.entries import Entry, EntryConflict
@@ -46,6 +49,10 @@ if TYPE_CHECKING:
     from lakehouse.schemas import TableShape
 
 _CACHE_BYTES = 64 << 20
+_CACHED_MANIFESTS = 1_000
+_MANIFESTS_TO_MERGE = 8
+_MANIFEST_BYTES = 8 << 20
+_SNAPSHOTS_KEPT = 50
 
 
 class LakeFiles(FileIO):
@@ -60,6 +67,7 @@ class LakeFiles(FileIO):
         self._lake = lake
         self._cache: OrderedDict[str, bytes] = OrderedDict()
         self._cached = 0
+        self._live: OrderedDict[str, tuple[DataFile, ...]] = OrderedDict()
 
     def new_input(self, location: str) -> LakeInput:
         return LakeInput(self, location)
@@ -84,6 +92,24 @@ class LakeFiles(FileIO):
         """Write an immutable file."""
         self._lake.store.write(self._lake.store.key(location), content)
         self._remember(location, content)
+
+    def live(self, manifest: ManifestFile) -> tuple[DataFile, ...]:
+        """The live data files of a manifest, which is decoded once. Raises `ValueError` for delete files: this engine
+        writes none, and rows would come back if it overlooked those of another tool."""
+        files = self._live.get(manifest.manifest_path)
+        if files is None:
+            entries = manifest.fetch_manifest_entry(self, discard_deleted=True)
+            files = tuple(entry.data_file for entry in entries)
+            for file in files:
+                if file.content != DataFileContent.DATA:
+                    raise ValueError(
+                        f"{manifest.manifest_path}: expected data files only, found the delete file {file.file_path}; "
+                        "another tool has written to the table: roll it back"
+                    )
+            self._live[manifest.manifest_path] = files
+            while len(self._live) > _CACHED_MANIFESTS:
+                self._live.popitem(last=False)
+        return files
 
     def _remember(self, location: str, content: bytes) -> None:
         self._cached += len(content) - len(self._cache.pop(location, b""))
@@ -255,16 +281,7 @@ def data_files(lake: Lake, metadata: TableMetadata) -> list[DataFile]:
     snapshot = metadata.current_snapshot()
     if snapshot is None:
         return []
-    files = []
-    for manifest in snapshot.manifests(lake.files):
-        for entry in manifest.fetch_manifest_entry(lake.files, discard_deleted=True):
-            if entry.data_file.content != DataFileContent.DATA:
-                raise ValueError(
-                    f"{metadata.location}: expected data files only, found the delete file "
-                    f"{entry.data_file.file_path}; another tool has written to the table: roll it back"
-                )
-            files.append(entry.data_file)
-    return files
+    return [file for manifest in snapshot.manifests(lake.files) for file in lake.files.live(manifest)]
 
 
 def data_file(metadata: TableMetadata, local: Path, location: str, partition: int | None) -> DataFile:
@@ -303,27 +320,61 @@ def commit(
 ) -> Table:
     """One atomic commit: a snapshot that replaces `deleted` by `added` (none if both are empty), the properties, and
     the schema where it differs from the current one. Raises `CommitFailedException` when another commit was first."""
-    transaction = table.transaction()
+    transaction = _Transaction(table)
     if schema is not None and schema.as_struct() != table.schema().as_struct():
         numbered = Schema(*schema.fields, schema_id=max(table.metadata.schemas, key=_schema_id).schema_id + 1)
         transaction._apply((AddSchemaUpdate(schema=numbered), SetCurrentSchemaUpdate()))
     transaction.set_properties(dict(properties))
     gone = list(deleted)
     if added or gone:
-        update = transaction.update_snapshot(snapshot_properties=dict(summary))
-        if gone:
-            overwrite = update.overwrite()
-            for file in gone:
-                overwrite.delete_data_file(file)
-            for file in added:
-                overwrite.append_data_file(file)
-            overwrite.commit()
-        else:
-            append = update.fast_append()
-            for file in added:
-                append.append_data_file(file)
-            append.commit()
+        replace = _Replace(
+            operation=Operation.OVERWRITE if gone else Operation.APPEND,
+            transaction=transaction,
+            io=table.io,
+            snapshot_properties=dict(summary),
+        )
+        for file in gone:
+            replace.delete_data_file(file)
+        for file in added:
+            replace.append_data_file(file)
+        replace.commit()
+        _forget_old_snapshots(transaction)
     return transaction.commit_transaction()
+
+
+def _forget_old_snapshots(transaction: Transaction) -> None:
+    """Keep the metadata small: it is read and written whole by each batch. Deletes no file, and no earlier metadata
+    file, which is what rolling back uses."""
+    snapshots = sorted(transaction.table_metadata.snapshots, key=lambda s: s.sequence_number or 0)
+    if old := [s.snapshot_id for s in snapshots[:-_SNAPSHOTS_KEPT]]:
+        transaction._apply((RemoveSnapshotsUpdate.model_validate({"snapshot-ids": old}),))
+
+
+class _Transaction(Transaction):
+    """pyiceberg applies all updates to a deep copy of the metadata each time it looks at them, some twenty times in a
+    commit; here once per update."""
+
+    def __init__(self, table: Table) -> None:
+        super().__init__(table)
+        self._applied: tuple[int, TableMetadata] = (0, table.metadata)
+
+    @property
+    def table_metadata(self) -> TableMetadata:
+        if self._applied[0] != len(self._updates):
+            self._applied = (len(self._updates), super().table_metadata)
+        return self._applied[1]
+
+
+class _Replace(_OverwriteFiles):
+    """A snapshot that replaces files by files and keeps the manifest list short: pyiceberg's own overwrite keeps each
+    manifest that only records deletions of an earlier snapshot, and merges none, so that planning would slow down with
+    every batch."""
+
+    def _process_manifests(self, manifests: list[ManifestFile]) -> list[ManifestFile]:
+        mine = self._snapshot_id
+        live = [m for m in manifests if m.added_snapshot_id == mine or m.has_added_files() or m.has_existing_files()]
+        merging = _ManifestMergeManager(_MANIFEST_BYTES, _MANIFESTS_TO_MERGE, True, self)
+        return merging.merge_manifests(live)
 
 
 def _schema_id(schema: Schema) -> int:

@@ -164,7 +164,11 @@ def read(lake: Lake, location: str) -> list[Row]:
         return []
     paths = ", ".join(f"'{f.file_path}'" for f in files)
     with duckdb.connect() as connection:
-        return connection.execute(f"SELECT * FROM read_parquet([{paths}], union_by_name = true)").to_arrow_table().to_pylist()
+        return (
+            connection.execute(f"SELECT * FROM read_parquet([{paths}], union_by_name = true)")
+            .to_arrow_table()
+            .to_pylist()
+        )
 
 
 def published_rows(lake: Lake, contract: Contract = PARCELS) -> list[Row]:

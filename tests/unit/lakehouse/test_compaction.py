@@ -60,7 +60,9 @@ def test_a_removal_leaves_a_tombstone_and_an_expired_item_stays_visible(lake: La
 
 
 def test_a_key_that_moves_to_another_partition_is_not_there_twice(lake: Lake, landing: Landing) -> None:
-    landing.land([change(version=1, sent_at="2026-10-05T00:00:00Z"), change("p-2", version=1, sent_at="2026-10-06T00:00:00Z")])
+    landing.land(
+        [change(version=1, sent_at="2026-10-05T00:00:00Z"), change("p-2", version=1, sent_at="2026-10-06T00:00:00Z")]
+    )
     compact(lake, PARCELS, EVERYTHING)
     publish(lake, PARCELS)
     landing.land([change(version=2, sent_at="2026-11-05T00:00:00Z")])
