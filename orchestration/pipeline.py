@@ -7,18 +7,14 @@ same time, because the pools of the instance keep every table to a single writer
 from __future__ import annotations
 
 import os
-import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
 
 from assets import keys
 from assets.dbt import DATA_TIME, is_prepared
@@ -29,11 +25,10 @@ from orchestration import prepare
 from orchestration.arrivals import Memory, notice, window_start
 from orchestration.definitions import build, build_resources
 from orchestration.jobs import COMPACTION, REPORTS, compaction_config
+from orchestration.lost_runs import PROCESS_TAG, end_lost_runs
 from orchestration.progress import Progress, heard, reason
 from orchestration.sensors import landed, list_arrivals
 from orchestration.settings import Settings
-
-PROCESS_TAG = "gavel/process"
 
 
 @dataclass(frozen=True)
@@ -82,7 +77,7 @@ def run_once(settings: Settings, progress: Progress = lambda line: None, *, ever
         prepare.prepare(settings)
     contracts = load_contracts(settings.contracts_folder)
     definitions = build(settings)
-    with quick_sqlite(), dg.DagsterInstance.from_config(str(prepare.prepare_instance(settings))) as instance:
+    with dg.DagsterInstance.from_config(str(prepare.prepare_instance(settings))) as instance:
         end_lost_runs(instance)
         progress("looking for landed objects")
         observe_landing(instance, contracts, settings)
@@ -90,25 +85,6 @@ def run_once(settings: Settings, progress: Progress = lambda line: None, *, ever
         tables = _run(definitions, COMPACTION, instance, progress, compaction_config(contracts, scope))
         reports = _run(definitions, REPORTS, instance, progress, {})
     return _result(contracts, tables, reports, time.monotonic() - started)
-
-
-@contextmanager
-def quick_sqlite() -> Iterator[None]:
-    """Let SQLite leave writing to disk to the operating system while this lasts.
-
-    Dagster keeps a laptop's runs in SQLite and commits every event by itself; waiting for the disk each time takes
-    longer than the work. What was committed survives a killed process all the same; a power cut costs run history only.
-    """
-
-    def no_waiting(connection: Any, _: object) -> None:
-        if isinstance(connection, sqlite3.Connection):
-            connection.execute("pragma synchronous = off")
-
-    event.listen(Engine, "connect", no_waiting)
-    try:
-        yield
-    finally:
-        event.remove(Engine, "connect", no_waiting)
 
 
 def observe_landing(instance: dg.DagsterInstance, contracts: Contracts, settings: Settings) -> int:
@@ -124,35 +100,6 @@ def observe_landing(instance: dg.DagsterInstance, contracts: Contracts, settings
     return len(events)
 
 
-def end_lost_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Mark runs of this module whose process is gone as failed and free their pools; returns their ids.
-
-    Without this, a pipeline killed in the middle would leave its pools taken for ever.
-    """
-    lost = []
-    filters = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
-    for run in instance.get_runs(filters):
-        process = run.tags.get(PROCESS_TAG)
-        if process is None or _alive(int(process)):
-            continue
-        instance.report_run_failed(run, f"Process {process} ended before the run did.")
-        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-        lost.append(run.run_id)
-    return lost
-
-
-def _alive(process: int) -> bool:
-    if process == os.getpid():
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 def _run(
     definitions: dg.Definitions,
     job_name: str,
@@ -165,7 +112,7 @@ def _run(
         return job.execute_in_process(
             instance=instance,
             run_config={**config, "loggers": loggers},
-            tags={PROCESS_TAG: str(os.getpid())},
+            tags={PROCESS_TAG: str(os.getpid()), "dagster/max_retries": "0"},
             raise_on_error=False,
         )
 

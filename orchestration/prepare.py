@@ -8,7 +8,6 @@ Definitions only read what is prepared here, so that loading them stays quick an
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 from assets import dbt
@@ -30,8 +29,10 @@ def dbt_files(settings: Settings) -> dbt.DbtFiles:
 
 
 def prepare(settings: Settings) -> None:
-    """Make the dbt manifest, and on a laptop Dagster's home."""
-    dbt.prepare(dbt_files(settings))
+    """Make what is missing or out of date: the dbt manifest, and on a laptop Dagster's home."""
+    files = dbt_files(settings)
+    if not dbt.is_prepared(files):
+        dbt.prepare(files)
     if settings.environment == "local":
         prepare_instance(settings)
 
@@ -40,7 +41,12 @@ def prepare_instance(settings: Settings) -> Path:
     """Dagster's home on a laptop, with its configuration; returns the folder for DAGSTER_HOME."""
     home = settings.home / "dagster"
     home.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(INSTANCE_TEMPLATE, home / "dagster.yaml")
+    text = INSTANCE_TEMPLATE.read_text("utf-8").replace("$DAGSTER_HOME", str(home))
+    configuration = home / "dagster.yaml"
+    if not configuration.exists() or configuration.read_text("utf-8") != text:
+        new = configuration.with_name("dagster.yaml.new")
+        new.write_text(text, "utf-8")
+        new.replace(configuration)
     return home
 
 

@@ -24,6 +24,7 @@ from orchestration import failures
 from orchestration.alerts import Alert, AlertResource
 from orchestration.arrivals import Arrival, Memory, asked_for, due, notice, window_start
 from orchestration.jobs import AssetJobs
+from orchestration.lost_runs import end_lost_runs
 from orchestration.progress import reason
 from orchestration.settings import Settings
 
@@ -142,6 +143,7 @@ def landed(arrivals: Iterable[Arrival], contracts: Mapping[str, Contract], lake:
 
 
 def _unfinished(instance: dg.DagsterInstance, job_name: str) -> bool:
+    end_lost_runs(instance)
     return instance.get_runs_count(dg.RunsFilter(job_name=job_name, statuses=UNFINISHED)) > 0
 
 
