@@ -91,20 +91,22 @@ def data_bucket() -> str:
 # ---- CloudFormation ------------------------------------------------------------------------------------------------
 
 
-def deploy_stack(aws: Aws, template: str, parameters: Mapping[str, str], progress: Progress) -> dict[str, str]:
+def deploy_stack(
+    aws: Aws, template: str, parameters: Mapping[str, str], progress: Progress, name: str = STACK_NAME
+) -> dict[str, str]:
     """Create the CloudFormation stack, or update it in place, and wait for it; returns its outputs.
 
     A stack that failed to be created is deleted and made again. Raises `DeployError` with the reasons of the resources.
     """
     cloudformation = aws.client("cloudformation")
-    status = _status(cloudformation)
+    status = _status(cloudformation, name)
     if status in ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED"):
-        cloudformation.delete_stack(StackName=STACK_NAME)
-        _wait(cloudformation, progress)
+        cloudformation.delete_stack(StackName=name)
+        _wait(cloudformation, name, progress)
         status = None
-    known = {e["EventId"] for e in _events(cloudformation)} if status else set()
+    known = {e["EventId"] for e in _events(cloudformation, name)} if status else set()
     arguments = {
-        "StackName": STACK_NAME,
+        "StackName": name,
         "TemplateBody": template,
         "Parameters": [{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
         "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
@@ -116,41 +118,41 @@ def deploy_stack(aws: Aws, template: str, parameters: Mapping[str, str], progres
             cloudformation.update_stack(**arguments)
     except ClientError as error:
         if "No updates are to be performed" not in str(error):
-            raise DeployError(f"CloudFormation refused {TEMPLATE}: {error}") from error
-    status = _wait(cloudformation, progress)
+            raise DeployError(f"CloudFormation refused the template of {name}: {error}") from error
+    status = _wait(cloudformation, name, progress)
     if status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
-        events = [e for e in _events(cloudformation) if e["EventId"] not in known]
+        events = [e for e in _events(cloudformation, name) if e["EventId"] not in known]
         raise DeployError(f"CloudFormation ended with {status}:\n{_reasons(events)}")
-    description = cloudformation.describe_stacks(StackName=STACK_NAME)["Stacks"][0]
+    description = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
     return {o["OutputKey"]: o["OutputValue"] for o in description.get("Outputs", ())}
 
 
-def _status(cloudformation: Any) -> str | None:
+def _status(cloudformation: Any, name: str) -> str | None:
     try:
-        return str(cloudformation.describe_stacks(StackName=STACK_NAME)["Stacks"][0]["StackStatus"])
+        return str(cloudformation.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"])
     except ClientError:
         return None
 
 
-def _wait(cloudformation: Any, progress: Progress) -> str | None:
+def _wait(cloudformation: Any, name: str, progress: Progress) -> str | None:
     """Wait until the stack is no longer in progress; returns its status, None if it is gone."""
     deadline = time.monotonic() + DEPLOY_SECONDS
     pause = 0.05
-    while (status := _status(cloudformation)) is not None and status.endswith("_IN_PROGRESS"):
-        done, total = _count(_events(cloudformation))
+    while (status := _status(cloudformation, name)) is not None and status.endswith("_IN_PROGRESS"):
+        done, total = _count(_events(cloudformation, name))
         progress("CloudFormation resources", done, total)
         if time.monotonic() > deadline:
             raise DeployError(f"CloudFormation still says {status} after {DEPLOY_SECONDS} s")
         time.sleep(pause)
         pause = min(pause * 1.5, 0.5)
     if status is not None:
-        done, total = _count(_events(cloudformation))
+        done, total = _count(_events(cloudformation, name))
         progress("CloudFormation resources", done, total)
     return status
 
 
-def _events(cloudformation: Any) -> list[dict[str, Any]]:
-    pages = cloudformation.get_paginator("describe_stack_events").paginate(StackName=STACK_NAME)
+def _events(cloudformation: Any, name: str) -> list[dict[str, Any]]:
+    pages = cloudformation.get_paginator("describe_stack_events").paginate(StackName=name)
     return [event for page in pages for event in page["StackEvents"]]
 
 

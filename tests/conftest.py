@@ -1,0 +1,28 @@
+"""What all tests share: no network where there must be none, and one laptop stack for those that need it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import pytest_socket
+from laptop import Laptop, running_laptop
+
+WITHOUT_NETWORK = tuple(Path(__file__).parent / kind for kind in ("unit", "property"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Unit and property tests may not open a connection."""
+    if any(item.path.is_relative_to(folder) for folder in WITHOUT_NETWORK):
+        pytest_socket.disable_socket(allow_unix_socket=True)
+    else:
+        pytest_socket.enable_socket()
+
+
+@pytest.fixture(scope="session")
+def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
+    """The laptop stack, started when the first test asks for it and shared by all (by all of one xdist worker)."""
+    with running_laptop(tmp_path_factory.mktemp("laptop") / "home") as running:
+        yield running

@@ -1,0 +1,71 @@
+"""The command line explains itself, starts quickly, and tells a person what to do when something is wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from local.command_line import app, mapping_options
+from local.status import age
+
+COMMANDS = ("up", "down", "demo", "dev", "simulate", "replay", "refresh", "status", "generate")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_a_help_text(command: str) -> None:
+    result = CliRunner().invoke(app, [command, "--help"])
+    assert result.exit_code == 0
+    assert len(result.output.split("Options")[0].split()) > 8
+
+
+def test_the_overview_names_every_command() -> None:
+    output = CliRunner().invoke(app, ["--help"]).output
+    assert all(command in output for command in COMMANDS)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, local.command_line\n"
+        "heavy = {'boto3', 'dagster', 'duckdb', 'pyarrow', 'pandas', 'dbt', 'yaml'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_options_of_a_mapping_are_given_by_their_names() -> None:
+    assert mapping_options(["--start-date", "2025-01-01", "--fee=2"]) == {"start_date": "2025-01-01", "fee": "2"}
+
+
+@pytest.mark.parametrize("arguments", [["date"], ["--date"], ["--", "x"], ["-d", "x"]])
+def test_an_option_that_is_none_is_named(arguments: list[str]) -> None:
+    with pytest.raises(typer.BadParameter, match="--name value"):
+        mapping_options(arguments)
+
+
+def test_status_and_down_of_a_stack_that_never_ran_say_so(tmp_path: Path) -> None:
+    environment = {"GAVEL_HOME": str(tmp_path / "home")}
+    status = CliRunner().invoke(app, ["status"], env=environment)
+    assert status.exit_code == 0
+    assert "gavel up" in status.output
+    down = CliRunner().invoke(app, ["down"], env=environment)
+    assert down.exit_code == 0
+    assert "not running" in down.output
+
+
+def test_what_needs_a_running_stack_says_how_to_start_it(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["refresh"], env={"GAVEL_HOME": str(tmp_path / "home")})
+    assert result.exit_code == 1
+    assert "gavel up" in result.output
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0 s"), (-3, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (200_000, "2 days")]
+)
+def test_ages_are_told_in_the_unit_that_fits(seconds: int, text: str) -> None:
+    assert age(timedelta(seconds=seconds)) == text
