@@ -6,7 +6,7 @@ them belongs to `report_page`; what the measures mean is defined in the dbt proj
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -277,11 +277,11 @@ def _trend(read: Read, currency: str, first: datetime, last: datetime) -> Panel:
         marker={"size": 10},
     )
     figure = go.Figure([bars, line])
-    figure.update_yaxes(tickprefix=_prefix(currency))
+    figure.update_yaxes(**_amount_axis(currency, [*data["net_sales"], *data["house_earnings"]]))
     return Panel(
         key=f"trend-{currency}",
         title=f"Sales and earnings by {grain}",
-        summary=f"Net sales were highest in the {grain} of {_period(best['period'], grain)}: "
+        summary=f"Net sales were highest {_when(best['period'], grain)}: "
         f"{_money(best['net_sales'], currency)} in {_count(best['sales'], 'sale')}.",
         query=query,
         columns=(grain.capitalize(), "Sales", "Net sales", "House earnings"),
@@ -309,7 +309,7 @@ def _categories(read: Read, currency: str) -> Panel:
     figure = go.Figure(
         [
             go.Bar(
-                y=[row["category"] for row in shown],
+                y=[_title(row["category"]) for row in shown],
                 x=[float(row[column]) for row in shown],
                 name=name,
                 orientation="h",
@@ -319,19 +319,19 @@ def _categories(read: Read, currency: str) -> Panel:
         ]
     )
     figure.update_layout(barmode="group", legend_traceorder="reversed", height=max(260, 60 + 46 * len(shown)))
-    figure.update_xaxes(tickprefix=_prefix(currency))
+    figure.update_xaxes(**_amount_axis(currency, [row[c] for row in shown for c in ("net_sales", "house_earnings")]))
     figure.update_yaxes(type="category")
     first = rows[0]
     share = f", {float(first['net_sales']) / total:.0%} of the total" if total > 0 and len(rows) > 1 else ""
     return Panel(
         key=f"categories-{currency}",
         title="What sells",
-        summary=f"{first['category']} brings most: {_money(first['net_sales'], currency)} net sales{share}.",
+        summary=f"{_title(first['category'])} brings most: {_money(first['net_sales'], currency)} net sales{share}.",
         query=query,
         columns=("Category", "Sales", "Hammer price", "Net sales", "House earnings"),
         rows=tuple(
             (
-                str(row["category"]),
+                _title(row["category"]),
                 f"{int(row['sales']):,}",
                 *(_money(row[column], currency) for column in ("sales_amount", "net_sales", "house_earnings")),
             )
@@ -352,7 +352,7 @@ def _category_months(read: Read, currency: str) -> Panel | None:
         return None
     by_category: dict[str, dict[Any, float]] = {}
     for row in rows:
-        by_category.setdefault(str(row["category"]), {})[row["sales_month"]] = float(row["net_sales"])
+        by_category.setdefault(_title(row["category"]), {})[row["sales_month"]] = float(row["net_sales"])
     ranked = sorted(by_category, key=lambda category: -sum(by_category[category].values()))
     series = {category: [by_category[category].get(m, 0.0) for m in months] for category in ranked[:SHOWN_CATEGORIES]}
     if len(ranked) > SHOWN_CATEGORIES:
@@ -366,7 +366,7 @@ def _category_months(read: Read, currency: str) -> Panel | None:
     )
     figure.update_layout(barmode="stack")
     figure.update_xaxes(tickformat="%b\n%Y", dtick="M1" if len(months) < 14 else None, tickangle=0)
-    figure.update_yaxes(tickprefix=_prefix(currency))
+    figure.update_yaxes(**_amount_axis(currency, [value for values in series.values() for value in values]))
     before, last = (sum(values[i] for values in series.values()) for i in (-2, -1))
     return Panel(
         key=f"months-{currency}",
@@ -436,7 +436,7 @@ def _earnings(read: Read, currency: str) -> Panel | None:
         )
     )
     figure.update_layout(height=max(260, 60 + 24 * len(shown)), showlegend=False)
-    figure.update_xaxes(tickprefix=_prefix(currency))
+    figure.update_xaxes(**_amount_axis(currency, [row["house_earnings"] for row in rows]))
     figure.update_yaxes(type="category")
     best, worst = rows[0], rows[-1]
     profit = f"{best['party_id']} brings most: {_money(best['house_earnings'], currency)}. "
@@ -466,7 +466,7 @@ def _bids(read: Read, currency: str, first: datetime, last: datetime) -> Panel:
     return Panel(
         key=f"bids-{currency}",
         title=f"Bids by {grain}",
-        summary=f"Bidding was liveliest in the {grain} of {_period(best['period'], grain)}: "
+        summary=f"Bidding was liveliest {_when(best['period'], grain)}: "
         f"{_count(best['bids'], 'bid')} by {_count(best['bidders'], 'bidder')}.",
         query=query,
         columns=(grain.capitalize(), "Bids", "Bidders"),
@@ -515,6 +515,24 @@ def _period(moment: datetime, grain: str) -> str:
     return f"{day}, {moment:%H}:00" if grain == "hour" else day
 
 
+def _when(moment: datetime, grain: str) -> str:
+    """The period within a sentence."""
+    preposition = {"month": "in", "week": "in the week of"}.get(grain, "on")
+    return f"{preposition} {_period(moment, grain)}"
+
+
+def _title(text: Any) -> str:
+    """A label with a capital first letter."""
+    return str(text)[:1].upper() + str(text)[1:]
+
+
+def _amount_axis(currency: str, values: Iterable[Any]) -> dict[str, Any]:
+    """How an axis names its currency: before each number or, where one is negative, once."""
+    if min((float(value) for value in values), default=0) < 0:
+        return {"title": {"text": currency, "font": {"size": 12}}}
+    return {"tickprefix": _prefix(currency)}
+
+
 def _prefix(currency: str) -> str:
     return SYMBOLS.get(currency, f"{currency} ")
 
@@ -523,7 +541,7 @@ def _money(amount: Any, currency: str) -> str:
     """An amount as people write it; cents only where they matter."""
     value = float(amount)
     digits = 2 if 0 < abs(value) < 100 else 0
-    sign = "−" if round(value, digits) < 0 else ""
+    sign = "−\u2060" if round(value, digits) < 0 else ""  # the joiner keeps the sign with its number
     return f"{sign}{_prefix(currency)}{abs(value):,.{digits}f}"
 
 
