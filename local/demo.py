@@ -155,9 +155,9 @@ def replay(
     from local import replay as replaying
 
     prepared = replaying.prepare(file, mapping, options=options, rejects=rejects, contracts=contracts)
-    screen.console.print(prepared.summary(), highlight=False)
+    screen.console.print(prepared.summary(), markup=False, highlight=False, soft_wrap=True)
     if dry_run:
-        screen.console.print(prepared.preview(), highlight=False)
+        screen.console.print(prepared.preview(), markup=False, highlight=False, soft_wrap=True)
         return None
     current = start(home, contracts, screen)
     ready = pipeline.prepare(home, current) if carry else None

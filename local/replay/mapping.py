@@ -91,11 +91,15 @@ class MappingFile:
 
 @dataclass(frozen=True)
 class _Node:
-    """A part of the YAML file with its line: `value` is a text, number, bool, None, dict of nodes or list of nodes."""
+    """A part of the YAML file with its line: `value` is a text, number, bool, None, dict of nodes or list of nodes.
+
+    Of a single value, `plain` says that it stands without quotes, and `written` is what stands there.
+    """
 
     line: int
     value: Any
     plain: bool = False
+    written: str = ""
 
 
 class _Problems:
@@ -230,7 +234,7 @@ def _node(node: yaml.Node, problems: _Problems) -> _Node:
     if isinstance(node, yaml.SequenceNode):
         return _Node(line, [_node(v, problems) for v in node.value])
     plain = getattr(node, "style", None) is None
-    return _Node(line, _scalar(node) if plain else str(node.value), plain)
+    return _Node(line, _scalar(node) if plain else str(node.value), plain, str(node.value))
 
 
 def _scalar(node: yaml.Node) -> Any:
@@ -272,10 +276,8 @@ def _texts(node: _Node, where: str, problems: _Problems) -> tuple[str, ...]:
     for element in elements:
         if isinstance(element.value, list | dict):
             problems.add(element.line, where, f"expected a text, found {_shown(element)}")
-        elif element.value is None:
-            texts.append("")
         else:
-            texts.append(str(element.value) if not isinstance(element.value, bool) else str(element.value).lower())
+            texts.append(element.written)  # NULL and yes are texts here, whatever YAML makes of them
     return tuple(texts)
 
 

@@ -51,6 +51,8 @@ class Replay:
             lines.append(
                 f"  rejected: {bad} rows and {items} items; all of them with line and reason: {self.rejects_file}"
             )
+            if bad and any(rule.group_by for rule in self.mapping.items):
+                lines.append("  note: items that are made from many rows were made without the rejected ones")
             reasons = Counter((r.entity, r.field) for r in self.result.rejects)
             for (entity, field), count in reasons.most_common(8):
                 first = next(r for r in self.result.rejects if (r.entity, r.field) == (entity, field))

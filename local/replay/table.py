@@ -86,7 +86,7 @@ def read_table(content: bytes, form: Format) -> Table:
         if not any(c.strip() for c in cells):
             continue
         if header is None:
-            header = _header(line, cells)
+            header = _header(line, cells, form)
         elif len(cells) != len(header):
             reason = f"expected {len(header)} cells as in the header, found {len(cells)}"
             if len(cells) == 1 and len(header) > 1:
@@ -100,8 +100,15 @@ def read_table(content: bytes, form: Format) -> Table:
     return Table(header, records, unreadable)
 
 
-def _header(line: int, cells: Sequence[str]) -> tuple[str, ...]:
+def _header(line: int, cells: Sequence[str], form: Format) -> tuple[str, ...]:
     names = tuple(c.strip().removeprefix("\ufeff") for c in cells)
+    other = next((c for c in ("\t", ";", "|", ",") if c != form.delimiter and c in names[0]), None)
+    if len(names) == 1 and other is not None:
+        shown = "tab" if other == "\t" else other
+        raise TableError(
+            f"line {line}: with delimiter {form.delimiter!r} the header is the one column {names[0][:60]!r}; "
+            f'say  file: {{delimiter: "{shown}"}}  in the mapping'
+        )
     twice = sorted({n for n in names if names.count(n) > 1 and n})
     if twice:
         raise TableError(

@@ -85,6 +85,12 @@ def test_bad_rows_are_written_with_line_and_reason_and_the_others_are_used(run, 
     assert "expected 3 cells as in the header, found 2" in rows[1]["reason"]
     summary = made.summary()
     assert "rejected: 3 rows and 0 items" in summary
+    assert "made without the rejected ones" not in summary
+    grouped = run(
+        "who,score,joined\nann,1,2025-01-01\nann,x,2025-01-01\n",
+        CUSTOMERS.replace("    f", "    group_by: who\n    f", 1),
+    )
+    assert "made without the rejected ones" in grouped.summary()
     assert str(made.rejects_file) in summary
     assert "first in line 3: expected an integer" in summary
 

@@ -113,6 +113,12 @@ def test_what_is_no_mapping_is_refused(text):
     assert "m.yaml, line" in refused(text)
 
 
+def test_words_that_yaml_takes_for_values_stay_texts_where_texts_are_meant():
+    mapping = load(changed("options:", "missing: [NULL, ~, NO, 'n/a', -]\n    options:"))
+    assert mapping.format.missing == {"", "NULL", "~", "NO", "n/a", "-"}
+    assert load(changed("status: sold", "status: NO")).items[0].fields["status"].rule == "NO"
+
+
 def test_options_are_read_by_their_type():
     mapping = load(GOOD)
     assert read_options(mapping, {"start": "2025-01-01"})["currency"] == "USD"

@@ -115,5 +115,9 @@ def test_a_file_without_a_usable_header_is_refused(content, reason):
 
 
 def test_the_wrong_delimiter_is_suspected():
+    with pytest.raises(TableError, match=r'say  file: \{delimiter: ";"\}'):
+        read_table(b"a;b\n1;2\n", Format(","))
+    with pytest.raises(TableError, match=r"delimiter: .tab"):
+        read_table(b"a\tb\n1\t2\n", Format(","))
     table = read_table(b"a,b\n1;2\n", Format(","))
     assert "is the delimiter ','?" in table.unreadable[0].reason
