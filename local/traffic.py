@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from queue import SimpleQueue
@@ -160,8 +161,12 @@ def send(
     """
     started = time.monotonic()
     counts: Counter[tuple[str, str]] = Counter()
-    with ThreadPoolExecutor(concurrency, thread_name_prefix="traffic") as pool:
-        for done, request in enumerate(_accepted(client, requests, contracts, pool, concurrency), start=1):
+    with (
+        ThreadPoolExecutor(concurrency, thread_name_prefix="traffic") as pool,
+        # closed before the pool is, so that an interruption here leaves unsent what waits in the pool
+        closing(_accepted(client, requests, contracts, pool, concurrency)) as changes,
+    ):
+        for done, request in enumerate(changes, start=1):
             counts[request.entity, request.method] += 1
             if progress is not None:
                 progress(done, total)
@@ -178,7 +183,7 @@ def _accepted(
     contracts: Contracts,
     pool: ThreadPoolExecutor,
     concurrency: int,
-) -> Iterator[Request]:
+) -> Generator[Request, None, None]:
     """The requests, each once it was accepted; looks at most a window of them ahead."""
     dependencies = Dependencies(contracts)
     source = enumerate(requests)
@@ -194,7 +199,11 @@ def _accepted(
     def attempt(request: Request) -> None:
         if stop.is_set():
             raise _NotSent
-        send_one(client, request)
+        try:
+            send_one(client, request)
+        except BaseException:
+            stop.set()  # here, where the others see it before they begin their next change
+            raise
 
     def start(index: int) -> None:
         future = pool.submit(attempt, admitted[index])
@@ -202,7 +211,7 @@ def _accepted(
 
     try:
         while True:
-            while failure is None and not exhausted and len(admitted) < 64 * concurrency:
+            while not stop.is_set() and not exhausted and len(admitted) < 64 * concurrency:
                 try:
                     index, request = next(source)
                 except StopIteration:
@@ -221,15 +230,14 @@ def _accepted(
             index, error = finished.get()
             request = admitted.pop(index)
             if error is not None:
-                if failure is None:
+                if failure is None and not isinstance(error, _NotSent):
                     failure = TrafficError(request, error, accepted)
                     failure.__cause__ = error
-                    stop.set()
                 continue
             accepted += 1
             for follower in followers.pop(index, ()):
                 waits[follower].discard(index)
-                if not waits[follower] and failure is None:
+                if not waits[follower] and not stop.is_set():
                     del waits[follower]
                     start(follower)
             yield request

@@ -14,7 +14,7 @@ from random import Random
 from typing import Any
 
 from local.simulator.auction import Bid, bidding, winning
-from local.simulator.catalogue import choose_category, round_to_step, title_of, value_of
+from local.simulator.catalogue import Category, choose_category, round_to_step, title_of, value_of
 from local.simulator.countries import BY_CODE
 from local.simulator.people import Party, introduce, stamp
 from local.traffic import Key, Request
@@ -113,8 +113,33 @@ def lot_story(
         story.patch("lots", lot, closing, status="unsold")
         return story.requests
     story.patch("lots", lot, closing, status="sold")
-    _sale(story, lot, title, seller, top, category.weight, closing)
+    lines = [(lot, title, cents(top.amount))]
+    if rng.random() < 0.07:
+        lines.append(_companion(story, seller, category, low, listed_at, starts_at, closing))
+    _sale(story, lines, seller, top.bidder, category.weight, closing)
     return story.requests
+
+
+def _companion(
+    story: Story,
+    seller: Party,
+    category: Category,
+    low: int,
+    listed_at: datetime,
+    starts_at: datetime,
+    closing: datetime,
+) -> tuple[Key, str, Decimal]:
+    """A second lot of the seller that finds no bid and goes to the first one's buyer, in the same order."""
+    lot: Key = (f"l-{story.name}-2",)
+    title, price = title_of(story.rng, category), cents(round_to_step(low * 0.4))
+    story.put(
+        "lots", lot, listed_at, lot_id=lot[0], seller_id=seller.customer_id, title=title, category=category.name,
+        grade=category.grades[-1], currency="EUR", starting_price=price, handling_cost=cents(category.handling),
+        status="draft", listed_at=listed_at, starts_at=starts_at,
+    )  # fmt: skip
+    story.patch("lots", lot, starts_at, status="open")
+    story.patch("lots", lot, closing, status="sold")
+    return lot, title, price
 
 
 def _virtual_request(story: Story, lot: Key, seller: Party, listed_at: datetime) -> None:
@@ -148,8 +173,17 @@ def _bids(story: Story, lot: Key, bids: Sequence[Bid], ends_at: datetime) -> Non
         story.patch("bids", key, ends_at + story.pace.days(1e-4), closed_at=ends_at)
 
 
-def _sale(story: Story, lot: Key, title: str, seller: Party, top: Bid, weight: float, closing: datetime) -> None:
-    rng, buyer, hammer = story.rng, top.bidder, cents(top.amount)
+def _sale(
+    story: Story,
+    lines: Sequence[tuple[Key, str, Decimal]],
+    seller: Party,
+    buyer: Party,
+    weight: float,
+    closing: datetime,
+) -> None:
+    """The order of one or more lots (each with title and hammer price) and its whole life."""
+    rng, lots = story.rng, [lot for lot, _, _ in lines]
+    hammer = sum((price for _, _, price in lines), Decimal(0))
     placed_at = closing + story.pace.days(0.0005)
     order: Key = (f"o-{story.name}",)
     address = rng.choice(buyer.addresses)
@@ -158,15 +192,16 @@ def _sale(story: Story, lot: Key, title: str, seller: Party, top: Bid, weight: f
     fees = _fees(hammer, weight, seller)
     story.put(
         "orders", order, placed_at,
-        order_id=order[0], buyer_id=buyer.customer_id, seller_id=seller.customer_id, lot_id=lot[0],
+        order_id=order[0], buyer_id=buyer.customer_id, seller_id=seller.customer_id, lot_id=lots[0][0],
         address_id=address,
         currency="EUR", hammer_price=hammer, buyers_premium=premium, sellers_commission=commission, fees=fees,
         status="placed", placed_at=placed_at,
     )  # fmt: skip
-    story.put(
-        "order_lines", (*order, 1), placed_at, order_id=order[0], line_number=1, lot_id=lot[0], description=title,
-        quantity=1, hammer_price=hammer, placed_at=placed_at,
-    )  # fmt: skip
+    for n, (lot, title, price) in enumerate(lines, start=1):
+        story.put(
+            "order_lines", (*order, n), placed_at, order_id=order[0], line_number=n, lot_id=lot[0], description=title,
+            quantity=1, hammer_price=price, placed_at=placed_at,
+        )  # fmt: skip
     if rng.random() < (0.4 if weight > 2 else 0.06):
         _estimates(story, order, cents(18 * weight * BY_CODE[buyer.country].parcel), placed_at)
     invoiced = story.after(placed_at, 0.05, 0.3)
@@ -179,7 +214,8 @@ def _sale(story: Story, lot: Key, title: str, seller: Party, top: Bid, weight: f
         given_up = invoiced + story.pace.days(21)
         story.patch("invoices", (f"i-{story.name}-b",), given_up, status="void")
         story.patch("orders", order, given_up, status="cancelled")
-        story.patch("lots", lot, given_up, status="unsold")
+        for lot in lots:
+            story.patch("lots", lot, given_up, status="unsold")
         return
     story.patch("invoices", (f"i-{story.name}-b",), paid, status="paid")
     story.patch("orders", order, paid, status="paid")

@@ -130,8 +130,21 @@ def test_the_buyer_is_the_highest_bidder_whose_bid_stands(requests):
     for bid in of(items, "bids"):
         if bid["status"] == "accepted":
             standing.setdefault(bid["lot_id"], []).append((Decimal(bid["amount"]), bid["bidder_id"]))
-    for order in of(items, "orders"):
-        assert max(standing[order["lot_id"]]) == (Decimal(order["hammer_price"]), order["buyer_id"])
+    orders = {o["order_id"]: o for o in of(items, "orders")}
+    first = [line for line in of(items, "order_lines") if line["line_number"] == 1]
+    assert len(first) == len(orders)
+    for line in first:
+        order = orders[line["order_id"]]
+        assert line["lot_id"] == order["lot_id"]
+        assert max(standing[order["lot_id"]]) == (Decimal(line["hammer_price"]), order["buyer_id"])
+
+
+def test_the_lines_of_an_order_share_its_hammer_price(requests):
+    items, shares = items_after(requests), Counter()
+    for line in of(items, "order_lines"):
+        shares[line["order_id"]] += Decimal(line["hammer_price"])
+    assert shares == {o["order_id"]: Decimal(o["hammer_price"]) for o in of(items, "orders")}
+    assert any(line["line_number"] == 2 for line in of(items, "order_lines")), "some orders are of several lots"
 
 
 def test_invoices_add_up_and_payments_match_them(requests):
