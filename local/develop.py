@@ -73,11 +73,13 @@ def develop(
     home: Home, contracts: Contracts, screen: Screen, *, ui_port: int | None, gap: timedelta | None, history: bool
 ) -> None:
     """Run the stack until Ctrl-C or SIGTERM, then stop it cleanly. `gap` lies between new lots; None: none."""
+    _refuse_second(home)
     session = Session()
     with _stopped_by_signals(session.stopping):
         try:
             current = demo.start(home, contracts, screen)
-            current = home.update(supervisor=this_process())
+            stack.stop_pipeline(current, screen.say)  # what a killed `gavel dev` left behind
+            current = home.update(supervisor=this_process(), dagster=None)
             current = _start_dagster(home, current, screen, ui_port)
             if history and current.demos == 0 and not session.stopping.is_set():
                 demo.simulate(home, current, contracts, screen, FIRST_CHANGES, None)
@@ -98,6 +100,15 @@ def develop(
         screen.console.print("Stopped; everything is kept, and `gavel dev` goes on from here.")
     else:
         screen.console.print("Stopped; the state could not be saved, so the next start begins anew.")
+
+
+def _refuse_second(home: Home) -> None:
+    current = home.load()
+    if current is not None and current.supervisor is not None and current.supervisor.alive:
+        raise DevelopError(
+            f"`gavel dev` runs already (process {current.supervisor.pid}, {current.ui_url}); stop it with Ctrl-C there, "
+            "or with `gavel down`"
+        )
 
 
 @contextmanager

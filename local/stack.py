@@ -22,7 +22,8 @@ from local.pump import Counts, Pump, PumpError
 from local.stream import DynamoStream, FileCheckpoint, LambdaFunction, S3FailureDestination
 
 Say = Callable[[str], None]
-SHUT_DOWN_SECONDS = 30
+SHUT_DOWN_SECONDS = 90
+DAGSTER_SECONDS = 12  # its daemon can take half a minute; killed runs are resumed by the next daemon
 DAGSTER, PIPELINE = "dagster", "pipeline"
 """Parts of the stack, as the marks of their processes name them."""
 
@@ -199,7 +200,7 @@ def stop_pipeline(stack: Stack, say: Say = lambda text: None) -> int:
     """Stop Dagster and pipeline runs: first the process that supervises Dagster, then whatever is left of them."""
     if stack.dagster is not None and stack.dagster.alive:
         say("stopping Dagster")
-        stop([stack.dagster], SHUT_DOWN_SECONDS)
+        stop([stack.dagster], DAGSTER_SECONDS)
     left = [p for part in (DAGSTER, PIPELINE) for p in marked(f"{stack.identity}.{part}")]
-    stop(left, timeout=10)
+    stop(left, timeout=3)
     return len(left)
