@@ -22,6 +22,7 @@ SMALLEST = 60
 """A history of fewer changes is the beginning of one of so many: people, lots, and bids."""
 _SEASON = (0.95, 0.9, 1.0, 1.0, 0.95, 0.85, 0.7, 0.75, 1.0, 1.15, 1.35, 1.3)
 _CATEGORIES = tuple(c.name for c in CATEGORIES)
+FIRST_LOTS, FIRST_GAP = 4, timedelta(seconds=3)
 WATCHED = Pace(timedelta(seconds=20))
 """The pace of `live`: a day of the story lasts 20 seconds, an auction one to three minutes."""
 
@@ -117,6 +118,7 @@ def _moment(rng: Random, begin: datetime, end: datetime) -> datetime:
 def live(*, seed: int, start: datetime, gap: timedelta = timedelta(seconds=40)) -> Iterator[Request]:
     """Changes from `start` (UTC) on without an end, in order of time: a new lot every `gap`, told in full.
 
+    The first lots come quickly one after the other, so that a watcher need not wait for bids.
     At the default gap about one change a second, for as long as somebody reads.
     """
     tag = tag_of(seed, start)
@@ -137,7 +139,8 @@ def live(*, seed: int, start: datetime, gap: timedelta = timedelta(seconds=40)) 
         for request in told:
             heapq.heappush(pending, (request.at, count, request))
             count += 1
-        number, listed_at = number + 1, listed_at + gap
+        listed_at += min(gap, FIRST_GAP) if number < FIRST_LOTS else gap
+        number += 1
         while pending and pending[0][0] < listed_at:
             yield heapq.heappop(pending)[2]
 

@@ -111,7 +111,7 @@ def introduce(rng: Random, party: Party) -> list[Request]:
     requests = [Request("PUT", "customers", (party.customer_id,), payload, party.registered_at)]
     for i, address_id in enumerate(party.addresses):
         city, code = rng.choice(country.cities)
-        at = party.registered_at + timedelta(minutes=2 + i)
+        at = party.registered_at + timedelta(seconds=1 + i)
         address = {
             "address_id": address_id,
             "customer_id": party.customer_id,
