@@ -122,7 +122,7 @@ def _values(contract: Contract, source: str, usual: bool) -> str:
 
 
 def _usual(field: Field) -> str:
-    """A cheap test that holds only for text that certainly keeps the field's rules; null for null."""
+    """A cheap test, true or false, that holds only for text that certainly keeps the field's rules."""
     x = quoted(field.name)
     tests = []
     match field.type:
@@ -144,7 +144,7 @@ def _usual(field: Field) -> str:
             tests += [f"regexp_full_match({x}, '{form}')", f"TRY_CAST({x} AS DATE) >= DATE '0001-01-01'"]
         case _:
             empty = {"ListType": "[]", "MapType": "{}"}.get(type(field.type).__name__, "")
-            return f"({x} = {literal(empty)} OR ({problem(field)}) IS NULL)"
+            return f"coalesce({x} = {literal(empty)} OR ({problem(field)}) IS NULL, false)"
     if field.enum:
         tests.append(f"{x} IN ({', '.join(literal(v) for v in field.enum)})")
     if field.max_length is not None:
@@ -157,7 +157,9 @@ def _usual(field: Field) -> str:
         tests.append(f"TRY_CAST({x} AS {sql_type(field.type)}) >= {field.minimum}")
     if field.maximum is not None:
         tests.append(f"TRY_CAST({x} AS {sql_type(field.type)}) <= {field.maximum}")
-    return f"({' AND '.join(tests) or 'NULL'})"
+    # A failed TRY_CAST is null like a null text, and must not pass for one.
+    held = f"coalesce({' AND '.join(tests) or 'true'}, false)"
+    return held if field.required else f"({x} IS NULL OR {held})"
 
 
 def _stream_stamps(usual: bool) -> str:
@@ -205,9 +207,10 @@ def problem(field: Field) -> str:
     column = quoted(field.name)
     if isinstance(field.type, ListType | StructType | MapType):
         parsed = f"TRY_CAST({column} AS JSON)"
+        absent = _required(field) if field.required else "NULL"
         cases = [
-            *([(f"{column} IS NULL", _required(field))] if field.required else []),
-            (f"{column} IS NULL", "NULL"),
+            (f"{column} IS NULL", absent),
+            (f"json_type({parsed}) = 'NULL'", absent),
             (f"{parsed} IS NULL", literal(f"expected {type_name(field.type)} as JSON, found other text")),
         ]
         inside = _nested(field.type, parsed, field.name, 0, _hidden(field))
@@ -358,8 +361,7 @@ def typed_column(field: Field, usual: bool = False) -> str:
     the cheap test, whose text can be cast as it is."""
     column = quoted(field.name)
     if isinstance(field.type, ListType | StructType | MapType):
-        value = _typed_json(field.type, f"CAST({column} AS JSON)", 0)
-        return f"CASE WHEN {column} IS NOT NULL THEN {value} END::{sql_type(field.type)}"
+        return _typed_member(field.type, f"CAST({column} AS JSON)", 0)
     return typed(column, field.type, usual)
 
 
