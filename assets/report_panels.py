@@ -58,6 +58,12 @@ class Panel:
     plot: str = ""
     shares: tuple[float, ...] = ()
     wide: bool = False
+    height: int = 0
+
+    @property
+    def least_height(self) -> int:
+        """Pixels that the plot needs; it takes more where the panel beside it is higher."""
+        return max(300, self.height)
 
 
 @dataclass(frozen=True)
@@ -267,16 +273,18 @@ def _trend(read: Read, currency: str, first: datetime, last: datetime) -> Panel:
     data = _without_gaps(read(query), grain)
     rows = _records(data)
     best = max(rows, key=lambda row: row["net_sales"])
-    bars = go.Bar(x=data["period"], y=data["net_sales"], name="Net sales", marker_color=NAVY)
-    line = go.Scatter(
-        x=data["period"],
-        y=data["house_earnings"],
-        name="House earnings",
-        mode="lines" if len(rows) > 1 else "markers",
-        line={"color": BRASS, "width": 2.5},
-        marker={"size": 10},
-    )
-    figure = go.Figure([bars, line])
+    figure = go.Figure(go.Bar(x=data["period"], y=data["net_sales"], name="Net sales", marker_color=NAVY))
+    if data["house_earnings"].any():
+        figure.add_scatter(
+            x=data["period"],
+            y=data["house_earnings"],
+            name="House earnings",
+            mode="lines" if len(rows) > 1 else "markers",
+            line={"color": BRASS, "width": 2.5},
+            marker={"size": 10},
+        )
+    figure.update_layout(showlegend=True)
+    figure.update_xaxes(**_time_axis(grain, len(rows)))
     figure.update_yaxes(**_amount_axis(currency, [*data["net_sales"], *data["house_earnings"]]))
     return Panel(
         key=f"trend-{currency}",
@@ -316,9 +324,10 @@ def _categories(read: Read, currency: str) -> Panel:
                 marker_color=colour,
             )
             for column, name, colour in (("house_earnings", "House earnings", BRASS), ("net_sales", "Net sales", NAVY))
+            if any(row[column] for row in shown)
         ]
     )
-    figure.update_layout(barmode="group", legend_traceorder="reversed", height=max(260, 60 + 46 * len(shown)))
+    figure.update_layout(barmode="group", legend_traceorder="reversed", showlegend=True)
     figure.update_xaxes(**_amount_axis(currency, [row[c] for row in shown for c in ("net_sales", "house_earnings")]))
     figure.update_yaxes(type="category")
     first = rows[0]
@@ -338,6 +347,7 @@ def _categories(read: Read, currency: str) -> Panel:
             for row in rows
         ),
         plot=_plot(figure),
+        height=60 + 46 * len(shown),
     )
 
 
@@ -365,7 +375,7 @@ def _category_months(read: Read, currency: str) -> Panel | None:
         ]
     )
     figure.update_layout(barmode="stack")
-    figure.update_xaxes(tickformat="%b\n%Y", dtick="M1" if len(months) < 14 else None, tickangle=0)
+    figure.update_xaxes(**_time_axis("month", len(months)))
     figure.update_yaxes(**_amount_axis(currency, [value for values in series.values() for value in values]))
     before, last = (sum(values[i] for values in series.values()) for i in (-2, -1))
     return Panel(
@@ -435,7 +445,7 @@ def _earnings(read: Read, currency: str) -> Panel | None:
             marker_color=[NAVY if row["house_earnings"] >= 0 else RED for row in shown],
         )
     )
-    figure.update_layout(height=max(260, 60 + 24 * len(shown)), showlegend=False)
+    figure.update_layout(showlegend=False)
     figure.update_xaxes(**_amount_axis(currency, [row["house_earnings"] for row in rows]))
     figure.update_yaxes(type="category")
     best, worst = rows[0], rows[-1]
@@ -450,6 +460,7 @@ def _earnings(read: Read, currency: str) -> Panel | None:
         columns=("Party", "House earnings"),
         rows=tuple((str(row["party_id"]), _money(row["house_earnings"], currency)) for row in rows),
         plot=_plot(figure),
+        height=60 + 24 * len(shown),
     )
 
 
@@ -463,6 +474,7 @@ def _bids(read: Read, currency: str, first: datetime, last: datetime) -> Panel:
     best = max(rows, key=lambda row: row["bids"])
     figure = go.Figure(go.Bar(x=data["period"], y=data["bids"], marker_color=NAVY))
     figure.update_layout(showlegend=False)
+    figure.update_xaxes(**_time_axis(grain, len(rows)))
     return Panel(
         key=f"bids-{currency}",
         title=f"Bids by {grain}",
@@ -526,6 +538,15 @@ def _title(text: Any) -> str:
     return str(text)[:1].upper() + str(text)[1:]
 
 
+def _time_axis(grain: str, periods: int) -> dict[str, Any]:
+    """Ticks at whole periods where there are few of them, else where Plotly puts them; each year is named once."""
+    steps = {"month": "M1", "week": 7 * 86_400_000, "day": 86_400_000}
+    if grain == "hour":
+        return {"tickangle": 0}
+    ticks = {"dtick": steps[grain], "tick0": "2024-01-01"} if periods < 15 else {}
+    return {"tickformat": "%b\n%Y" if grain == "month" else "%-d %b\n%Y", "tickangle": 0, **ticks}
+
+
 def _amount_axis(currency: str, values: Iterable[Any]) -> dict[str, Any]:
     """How an axis names its currency: before each number or, where one is negative, once."""
     if min((float(value) for value in values), default=0) < 0:
@@ -568,7 +589,6 @@ def _plot(figure: go.Figure) -> str:
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "xanchor": "left"},
         hovermode="closest",
         bargap=0.25,
-        height=figure.layout.height or 330,
     )
     figure.update_xaxes(**axis)
     figure.update_yaxes(**axis)

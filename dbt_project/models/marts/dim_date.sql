@@ -1,16 +1,18 @@
+{%- set first_day = modules.datetime.date.fromisoformat(var('dates_from')) -%}
+{%- set days = (modules.datetime.date.fromisoformat(var('dates_until')) - first_day).days -%}
+
 with
 
-days as (
-    {{ dbt.date_spine(
-        'day',
-        "cast('" ~ var('dates_from') ~ "' as date)",
-        "cast('" ~ var('dates_until') ~ "' as date)"
-    ) }}
+numbers as (
+    {{ dbt.generate_series(days) }}
 ),
 
 dates as (
-    select cast(date_day as date) as date_day
-    from days
+    select
+        cast(
+            {{ dbt.dateadd('day', 'cast(generated_number as integer) - 1', "cast('" ~ first_day ~ "' as date)") }} as date
+        ) as date_day
+    from numbers
 )
 
 select
