@@ -106,7 +106,7 @@ def _refuse_second(home: Home) -> None:
     current = home.load()
     if current is not None and current.supervisor is not None and current.supervisor.alive:
         raise DevelopError(
-            f"`gavel dev` runs already (process {current.supervisor.pid}, {current.ui_url}); stop it with Ctrl-C there, "
+            f"`gavel dev` runs already (process {current.supervisor.pid}, {current.ui_url}); stop it there, "
             "or with `gavel down`"
         )
 
