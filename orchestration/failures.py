@@ -21,7 +21,8 @@ OVERLAP = timedelta(minutes=10)
 WATCHED: Mapping[str, str] = {
     "quarantine/": "rows or objects broke their contract and were quarantined",
     "firehose-errors/": "Firehose could not convert records of",
-    "relay-failures/": "the relay gave up on stream records",
+    "relay-failures/": "the relay found stream records that are no change of a known entity",
+    "aws/lambda/": "the relay failed again and again, and the stream's records were set aside whole",
 }
 """Prefix of the data bucket, and what an object there means."""
 

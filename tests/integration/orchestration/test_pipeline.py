@@ -1,0 +1,114 @@
+"""The pipeline in one process against the laptop stack: fresh rows, a report, and failures that stay where they are."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+
+import dagster as dg
+import pytest
+
+from assets import keys
+from assets.dbt import recorded_data_time
+from assets.reports import PAGE
+from orchestration.lost_runs import PROCESS_TAG
+from orchestration.pipeline import PipelineResult, run_once
+from orchestration.prepare import prepare_instance
+from orchestration.settings import REPOSITORY, Settings
+
+from .conftest import Pipeline, customer
+
+pytestmark = pytest.mark.stack
+
+
+def instance(settings: Settings) -> dg.DagsterInstance:
+    return dg.DagsterInstance.from_config(str(prepare_instance(settings)))
+
+
+def failed_checks(settings: Settings, key: dg.AssetKey) -> set[str]:
+    with instance(settings) as shown:
+        records = shown.event_log_storage.get_asset_check_execution_history  # the latest of each check
+        names = {c.name for c in _check_keys(settings, key)}
+        return {name for name in names if not _passed(records(dg.AssetCheckKey(key, name), limit=1))}
+
+
+def _check_keys(settings: Settings, key: dg.AssetKey) -> set[dg.AssetCheckKey]:
+    from orchestration.definitions import build
+
+    return set(build(settings).get_repository_def().asset_graph.get_check_keys_for_assets({key}))
+
+
+def _passed(records: object) -> bool:
+    (record,) = records  # type: ignore[misc]
+    return bool(record.event.dagster_event.event_specific_data.passed)
+
+
+def of(result: PipelineResult, entity: str) -> tuple[int, int, int]:
+    (found,) = (e for e in result.entities if e.entity == entity)
+    return found.read, found.applied, found.quarantined
+
+
+def test_what_landed_is_published_and_in_the_report_and_running_again_changes_nothing(pipeline: Pipeline) -> None:
+    before = datetime.now(UTC)
+    said: list[str] = []
+    pipeline.land(
+        "customers",
+        customer("c-pipeline-1", 2),
+        customer("c-pipeline-1", 1, status="suspended"),
+        customer("c-pipeline-2", 1, status="no such"),
+    )
+    result = run_once(pipeline.settings, said.append)
+    assert result.failures == {}
+    assert of(result, "customers") >= (3, 1, 1)
+    (row,) = (r for r in pipeline.rows("customers") if r["customer_id"] == "c-pipeline-1")
+    assert (row["_version"], row["status"]) == (2, "active")
+    assert result.report is not None
+    assert result.report.read_text("utf-8").startswith("<!")
+    assert result.data_time is not None
+    assert result.data_time > before
+    assert any("catalog/customers" in line for line in said)
+    assert failed_checks(pipeline.settings, keys.compacted("customers")) == {"nothing_set_aside"}
+    with instance(pipeline.settings) as shown:
+        assert recorded_data_time(shown, PAGE) == result.data_time
+        landed = shown.get_materialized_partitions(keys.landing("customers"))
+        assert before.strftime("%Y-%m-%d-%H:00") in landed
+
+    again = run_once(pipeline.settings)
+    assert of(again, "customers") == (0, 0, 0)
+    assert again.data_time is not None
+    assert again.data_time > result.data_time
+
+
+def test_an_unreadable_object_is_set_aside_and_the_rest_goes_on(pipeline: Pipeline) -> None:
+    key = pipeline.land_bytes("lots", b"this is no parquet")
+    pipeline.land("customers", customer("c-pipeline-3", 1))
+    result = run_once(pipeline.settings)
+    assert result.failures == {}
+    assert "c-pipeline-3" in {r["customer_id"] for r in pipeline.rows("customers")}
+    with instance(pipeline.settings) as shown:
+        event = shown.get_latest_materialization_event(keys.compacted("lots"))
+        assert event is not None
+        assert event.asset_materialization is not None
+        assert event.asset_materialization.metadata["quarantined objects"].value == [key]
+
+
+def test_a_pipeline_killed_in_the_middle_is_healed_by_the_next(pipeline: Pipeline) -> None:
+    pipeline.land("customers", customer("c-pipeline-4", 1))
+    program = (
+        "import os; from orchestration.pipeline import run_once; from orchestration.settings import Settings; "
+        "run_once(Settings.from_environment(os.environ), lambda line: print(line, flush=True))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=REPOSITORY, env={**os.environ}, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert any(line.startswith("catalog/") for line in process.stdout)  # in the middle of the first run
+        process.kill()
+    result = run_once(pipeline.settings)
+    assert result.failures == {}
+    assert "c-pipeline-4" in {r["customer_id"] for r in pipeline.rows("customers")}
+    with instance(pipeline.settings) as shown:
+        (lost,) = shown.get_runs(dg.RunsFilter(tags={PROCESS_TAG: str(process.pid)}))
+        assert lost.status is dg.DagsterRunStatus.FAILURE
