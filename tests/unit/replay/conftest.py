@@ -1,42 +1,9 @@
-"""A small file of the same form as the real auctions: with ties, a disagreeing closing price and odd names."""
-
-import csv
-import random
-from decimal import Decimal
+"""A small file of auctions for the tests of the replay."""
 
 import pytest
-
-HEADER = ("auctionid", "bid", "bidtime", "bidder", "bidderrate", "openbid", "price", "item", "auction_type")
-BIDDERS = ("NA", "ann", "b. o'brien", "cé@example.net", "d/e f", "#7", *(f"user{i}" for i in range(40)))
-
-
-def auction_rows(seed=20, auctions=25):
-    """Rows of invented auctions as texts. Every fifth ends in a tie; every seventh closes at another price."""
-    rng = random.Random(seed)
-    rows = []
-    for n in range(auctions):
-        days = rng.choice((3, 5, 7))
-        times = sorted({f"{rng.uniform(0.01, days - 0.1):.6f}" for _ in range(rng.randint(1, 12))}, key=Decimal)
-        amounts = [Decimal(rng.randint(500, 30000)) / 100 for _ in times]
-        if n % 5 == 0 and len(times) > 2:
-            amounts[-1] = amounts[1] = max(amounts) + 1
-        price = max(amounts) + (Decimal("12.5") if n % 7 == 3 else 0)
-        for moment, amount in zip(times, amounts, strict=True):
-            bidder = rng.choice(BIDDERS)
-            rows.append(
-                (str(9000 + n), f"{amount.normalize():f}", moment, bidder, rng.choice(("NA", "0", "12")),
-                 "4.99", f"{price.normalize():f}", ("watch", "console", "palm")[n % 3],
-                 f"{days} day auction")
-            )  # fmt: skip
-    rng.shuffle(rows)  # nothing may depend on the order of the file
-    return rows
+from auctions import write_auctions
 
 
 @pytest.fixture
 def auctions_csv(tmp_path):
-    path = tmp_path / "auctions.csv"
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(HEADER)
-        writer.writerows(auction_rows())
-    return path
+    return write_auctions(tmp_path / "auctions.csv")

@@ -1,0 +1,135 @@
+"""One auction house, end to end, as a user sees it: a CSV file through `gavel replay`, and every figure checked.
+
+The published tables and the report must equal what pandas computes from the file by other means.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pytest
+from auctions import write_auctions
+
+from contracts import load_contracts
+from lakehouse.duck import connect
+from lakehouse.iceberg import data_files, read_metadata
+from lakehouse.lake import Lake
+from lakehouse.state import published
+from local.home import Home
+
+pytestmark = pytest.mark.stack
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+REAL = REPOSITORY.parent / "shared" / "data" / "ebay_auctions.csv"
+CONTRACTS = load_contracts()
+
+
+def gavel(home: Home, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a person does, with a state folder of its own."""
+    command = [str(Path(sys.executable).with_name("gavel")), *arguments]
+    done = subprocess.run(
+        command,
+        env={**os.environ, "GAVEL_HOME": str(home.path), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    home = Home(tmp_path / "home")
+    yield home
+    gavel(home, "down")
+
+
+def rows(home: Home, entity: str) -> pd.DataFrame:
+    """What readers of the published table see, straight from its data files."""
+    stack = home.load()
+    assert stack is not None
+    lake = Lake.of_environment("local", stack.outputs["DataBucketName"], "eu-west-1", stack.endpoint)
+    state = published(lake, CONTRACTS[entity])
+    assert state is not None
+    paths = ", ".join(f"'{f.file_path}'" for f in data_files(lake, read_metadata(lake, state.metadata_location)))
+    with connect(lake) as duck:
+        return duck.arrow(f"select * from read_parquet([{paths}]) where not _deleted").to_pandas()
+
+
+def from_csv(path: Path) -> pd.DataFrame:
+    data = pd.read_csv(path, dtype=str, keep_default_na=False)
+    for column in ("bid", "bidtime", "price"):
+        data[column] = data[column].map(Decimal)
+    return data
+
+
+def check_published_tables(home: Home, data: pd.DataFrame) -> None:
+    """Counts of bids, bidders and lots, sums of bids and prices by item, the winner of every auction."""
+    bids, lots, orders, customers = (rows(home, name) for name in ("bids", "lots", "orders", "customers"))
+    assert len(bids) == len(data)
+    assert len(lots) == len(orders) == len(rows(home, "order_lines")) == data.auctionid.nunique()
+    assert bids.bidder_id.nunique() == data.bidder.nunique()
+    assert len(customers) == data.bidder.nunique() + data.auctionid.nunique()
+    assert customers.country_code.isna().all()
+
+    item = lots.set_index("lot_id").category
+    assert bids.groupby(bids.lot_id.map(item)).amount.sum().to_dict() == data.groupby("item").bid.sum().to_dict()
+    closing = data.drop_duplicates("auctionid")
+    sold = orders.groupby(orders.lot_id.map(item)).hammer_price.sum().to_dict()
+    assert sold == closing.groupby("item").price.sum().to_dict()
+
+    name = customers.set_index("customer_id").name
+    highest_first_earliest_first = data.sort_values(["bid", "bidtime"], ascending=[False, True])
+    winners = highest_first_earliest_first.drop_duplicates("auctionid").set_index("auctionid").bidder.to_dict()
+    published_winners = orders.buyer_id.map(name)
+    published_winners.index = orders.lot_id.str.removeprefix("lot-")
+    assert published_winners.to_dict() == winners
+
+
+def check_report(home: Home, data: pd.DataFrame) -> None:
+    """The report's tables: sales by category and month, and the top buyer."""
+    closing = data.drop_duplicates("auctionid")
+    with duckdb.connect(str(home.path / "warehouse.duckdb"), read_only=True) as warehouse:
+        sales = warehouse.sql(
+            "select category, sum(sales)::int as sales, sum(sales_amount) as amount, min(data_time) as data_time "
+            "from reports.sales_by_category_and_month group by category"
+        ).df()
+        buyers = warehouse.sql("select sum(bought_orders)::int as n from reports.top_parties").fetchone()
+        bids = warehouse.sql("select count(*), sum(amount) from marts.fct_bids").fetchone()
+    assert sales.set_index("category").sales.to_dict() == closing.groupby("item").size().to_dict()
+    amounts = sales.set_index("category").amount.map(lambda a: Decimal(str(a)))
+    assert amounts.to_dict() == closing.groupby("item").price.sum().to_dict()
+    assert sales.data_time.notna().all()
+    assert buyers == (len(closing),)
+    assert bids == (len(data), data.bid.sum())
+    page = (home.reports / "report.html").read_text()
+    assert all(category in page for category in data.item.unique())
+
+
+def check_everything(home: Home, path: Path) -> None:
+    done = gavel(home, "replay", str(path), "--mapping", "ebay_auctions", "--start-date", "2025-01-01")
+    assert "report.html" in done.stdout
+    data = from_csv(path)
+    check_published_tables(home, data)
+    check_report(home, data)
+
+
+def test_published_tables_and_report_equal_what_the_file_says(home: Home, tmp_path: Path) -> None:
+    path = write_auctions(tmp_path / "auctions.csv")
+    check_everything(home, path)
+    check_everything(home, path)  # sending a file again changes nothing
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the real file is not part of the project")
+@pytest.mark.timeout(900)
+def test_real_auctions_come_out_as_they_went_in(home: Home) -> None:
+    check_everything(home, REAL)
