@@ -89,7 +89,7 @@ def _read_back(audited: Audited) -> None:
     else:
         empty = ", ".join(f"NULL::{schemas.sql_type(c.type)} AS {schemas.quoted(c.name)}" for c in shape.columns)
         duck.run(f"CREATE OR REPLACE TEMP TABLE added AS SELECT {empty} WHERE false")
-    touched = within_bounds(duck, contract, shape, audited.after.files, audited.after.metadata, "fresh")
+    touched = within_bounds(duck, contract, audited.after.files, "fresh")
     others = [f.file_path for f in touched if f.file_path in old]
     read = f"SELECT {keys}, {order} FROM added SEMI JOIN fresh USING ({keys})"
     if others:

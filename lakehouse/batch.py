@@ -153,7 +153,6 @@ def _commit_chunk(duck: Duck, work: _Run, objects: list[LandedObject], last: boo
         changes,
         before.files,
         before.changes_files,
-        before.metadata,
         before.floor,
     )
     clock.lap("reduce")
@@ -174,7 +173,7 @@ def _commit_chunk(duck: Duck, work: _Run, objects: list[LandedObject], last: boo
     changes_location = _commit_changes(duck, work, changes, batch, name)
     clock.lap("append")
     ledger = _record(work, present, reading_, set_aside, batch, name)
-    written = merge.merge_compacted(duck, lake, compacted, before.metadata, before.files, batch, name)
+    written = merge.merge_compacted(duck, lake, compacted, before.files, batch, name)
     properties = {
         tables.BATCH: str(batch),
         tables.BATCH_ID: work.batch_id,
@@ -198,13 +197,13 @@ def _commit_changes(duck: Duck, work: _Run, shape: schemas.TableShape, batch: in
     before = work.state
     if not duck.count("SELECT count(*) FROM fresh"):
         return before.changes_location
-    written = merge.append_changes(duck, work.lake, shape, before.changes_metadata, before.changes_files, batch, name)
+    written = merge.append_changes(duck, work.lake, shape, before.changes_files, batch, name)
     catalog = iceberg.EntryCatalog(work.lake, work.lake.work_database)
     table = iceberg.commit(
         catalog.table(shape.name, before.changes_location),
         added=written.added,
         deleted=written.deleted,
-        schema=shape.schema(),
+        shape=shape,
         properties={tables.BATCH: str(batch)},
         summary={tables.BATCH: str(batch), tables.BATCH_ID: work.batch_id},
     )
@@ -224,7 +223,7 @@ def _commit(
         catalog.table(shape.name, before.location),
         added=written.added,
         deleted=written.deleted,
-        schema=shape.schema(),
+        shape=shape,
         properties=properties,
         summary=summary,
     )
@@ -334,7 +333,7 @@ def _empty(work: _Run) -> None:
     changes = iceberg.commit(
         catalog.table(shape.name, before.changes_location),
         deleted=before.changes_files,
-        schema=shape.schema(),
+        shape=shape,
         properties={},
         summary={tables.BATCH_ID: work.batch_id},
     )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.noop import NoopCatalog
+from pyiceberg.conversions import from_bytes
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.io import FileIO, InputFile, OutputFile
 from pyiceberg.io.pyarrow import (
@@ -41,6 +42,7 @@ from pyiceberg.table.update import (
 )
 from pyiceberg.table.update.snapshot import _ManifestMergeManager, _OverwriteFiles
 from pyiceberg.typedef import Record
+from pyiceberg.types import IcebergType
 
 from lakehouse.entries import Entry, EntryConflict
 from lakehouse.lake import Lake
@@ -284,17 +286,16 @@ def data_files(lake: Lake, metadata: TableMetadata) -> list[DataFile]:
     return [file for manifest in snapshot.manifests(lake.files) for file in lake.files.live(manifest)]
 
 
-def data_file(metadata: TableMetadata, local: Path, location: str, partition: int | None) -> DataFile:
+def data_file(shape: TableShape, local: Path, location: str, partition: int | None) -> DataFile:
     """Describe a Parquet file for a commit: `local` is its content, `location` its address, `partition` its value."""
-    schema = metadata.schema()
+    schema, spec = shape.schema(), shape.spec()
     with local.open("rb") as source:
         footer = pq.read_metadata(source)
     statistics = data_file_statistics_from_parquet_metadata(
         parquet_metadata=footer,
-        stats_columns=compute_statistics_plan(schema, metadata.properties),
+        stats_columns=compute_statistics_plan(schema, shape.properties()),
         parquet_column_mapping=parquet_path_to_id_mapping(schema),
     )
-    spec = metadata.spec()
     return DataFile.from_args(
         content=DataFileContent.DATA,
         file_path=location,
@@ -314,16 +315,18 @@ def commit(
     *,
     added: Sequence[DataFile] = (),
     deleted: Iterable[DataFile] = (),
-    schema: Schema | None = None,
+    shape: TableShape | None = None,
     properties: Mapping[str, str],
     summary: Mapping[str, str],
 ) -> Table:
     """One atomic commit: a snapshot that replaces `deleted` by `added` (none if both are empty), the properties, and
-    the schema where it differs from the current one. Raises `CommitFailedException` when another commit was first."""
+    the schema of `shape` where it differs from the current one. Raises `CommitFailedException` when another commit was
+    first."""
     transaction = _Transaction(table)
-    if schema is not None and schema.as_struct() != table.schema().as_struct():
+    if shape is not None and (schema := shape.schema()).as_struct() != table.schema().as_struct():
         numbered = Schema(*schema.fields, schema_id=max(table.metadata.schemas, key=_schema_id).schema_id + 1)
         transaction._apply((AddSchemaUpdate(schema=numbered), SetCurrentSchemaUpdate()))
+        properties = {**shape.properties(), **properties}
     transaction.set_properties(dict(properties))
     gone = list(deleted)
     if added or gone:
@@ -381,14 +384,11 @@ def _schema_id(schema: Schema) -> int:
     return schema.schema_id
 
 
-def bounds(file: DataFile, field_id: int, schema: Schema) -> tuple[Any, Any] | None:
-    """The smallest and largest value of a column in a file, or None where the file does not say."""
-    from pyiceberg.conversions import from_bytes
-
+def bounds(file: DataFile, field_id: int, type_: IcebergType) -> tuple[Any, Any] | None:
+    """The smallest and largest value of a scalar column in a file, or None where the file does not say."""
     lower, upper = (file.lower_bounds or {}).get(field_id), (file.upper_bounds or {}).get(field_id)
     if lower is None or upper is None:
         return None
-    type_ = schema.find_type(field_id)
     return from_bytes(type_, lower), from_bytes(type_, upper)  # type: ignore[arg-type]
 
 

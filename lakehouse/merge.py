@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING
 from lakehouse import iceberg
 from lakehouse.duck import Duck, file_list
 from lakehouse.lake import Lake
-from lakehouse.schemas import ORDER, TableShape, literal, quoted
+from lakehouse.schemas import ORDER, TableShape, iceberg_type, literal, quoted
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile
-    from pyiceberg.table.metadata import TableMetadata
 
     from contracts import Contract
 
@@ -61,7 +60,6 @@ def reduce(
     changes: TableShape,
     files: Sequence[DataFile],
     changes_files: Sequence[DataFile],
-    metadata: TableMetadata,
     floor: int,
 ) -> Reduced:
     """Reduce `valid` against the stored rows in `files` and the stored changes in `changes_files`.
@@ -76,7 +74,7 @@ def reduce(
         "WHERE _rid IN (SELECT min(_rid) FROM valid GROUP BY _event_id)"
     )
     _forget_known_events(duck, changes, changes_files)
-    _find_stored(duck, contract, compacted, files, metadata)
+    _find_stored(duck, contract, compacted, files)
     duck.run(
         f"DELETE FROM fresh USING stored WHERE {_same(contract, 'fresh', 'stored')} "
         "AND fresh._event_id = stored._event_id"
@@ -120,13 +118,12 @@ def _find_stored(
     contract: Contract,
     compacted: TableShape,
     files: Sequence[DataFile],
-    metadata: TableMetadata,
 ) -> None:
     """The stored rows of the batch's keys, by one narrow scan of the files whose key bounds can match. All partitions
     are looked at: a key that a foreign write moved to another partition must not be there twice."""
     keys = _keys(contract)
     columns = f"{keys}, {', '.join(ORDER)}"
-    candidates = [f.file_path for f in within_bounds(duck, contract, compacted, files, metadata, "fresh")]
+    candidates = [f.file_path for f in within_bounds(duck, contract, files, "fresh")]
     if candidates:
         source = scan(compacted, candidates, located=True)
         duck.run(
@@ -140,23 +137,16 @@ def _find_stored(
         )
 
 
-def within_bounds(
-    duck: Duck,
-    contract: Contract,
-    compacted: TableShape,
-    files: Sequence[DataFile],
-    metadata: TableMetadata,
-    table: str,
-) -> list[DataFile]:
+def within_bounds(duck: Duck, contract: Contract, files: Sequence[DataFile], table: str) -> list[DataFile]:
     """The files whose bounds of the first key column can hold a key of `table`."""
     first = contract.primary_key[0]
-    field_id = contract.field(first).field_id
+    field = contract.field(first)
     low, high = duck.row(f"SELECT min({quoted(first)}), max({quoted(first)}) FROM {table}")
     if low is None:
         return []
     found = []
     for file in files:
-        bounds = iceberg.bounds(file, field_id, metadata.schema())
+        bounds = iceberg.bounds(file, field.field_id, iceberg_type(field.type))
         if bounds is None or (bounds[0] <= high and bounds[1] >= low):
             found.append(file)
     return found
@@ -184,7 +174,7 @@ def scan(shape: TableShape, addresses: Sequence[str], located: bool = False) -> 
 
 
 def merge_compacted(
-    duck: Duck, lake: Lake, shape: TableShape, metadata: TableMetadata, files: Sequence[DataFile], batch: int, name: str
+    duck: Duck, lake: Lake, shape: TableShape, files: Sequence[DataFile], batch: int, name: str
 ) -> Written:
     """Write the files that replace those with changed keys, and those for new keys, with the winners in `applied`."""
     entity = ", ".join(quoted(c.name) for c in shape.columns if c.name not in ("_deleted", "_expired", "_batch"))
@@ -193,11 +183,11 @@ def merge_compacted(
         f"_op = 'expire' AS _expired, {batch}::BIGINT AS _batch, {shape.partition_sql()} AS _part, _file, _pos "
         "FROM fresh JOIN applied USING (_rid)"
     )
-    return _rewrite(duck, lake, shape, metadata, files, name)
+    return _rewrite(duck, lake, shape, files, name)
 
 
 def append_changes(
-    duck: Duck, lake: Lake, shape: TableShape, metadata: TableMetadata, files: Sequence[DataFile], batch: int, name: str
+    duck: Duck, lake: Lake, shape: TableShape, files: Sequence[DataFile], batch: int, name: str
 ) -> Written:
     """Write the accepted changes in `fresh`; a day's last file is written anew with them while it is small."""
     columns = ", ".join(quoted(c.name) for c in shape.columns if c.name != "_batch")
@@ -205,7 +195,7 @@ def append_changes(
         f"CREATE OR REPLACE TEMP TABLE incoming AS SELECT {columns}, {batch}::BIGINT AS _batch, "
         f"{shape.partition_sql()} AS _part, NULL::VARCHAR AS _file, NULL::BIGINT AS _pos FROM fresh"
     )
-    return _rewrite(duck, lake, shape, metadata, files, name)
+    return _rewrite(duck, lake, shape, files, name)
 
 
 @dataclass(frozen=True)
@@ -217,16 +207,14 @@ class _Group:
     files: tuple[DataFile, ...]
 
 
-def _rewrite(
-    duck: Duck, lake: Lake, shape: TableShape, metadata: TableMetadata, files: Sequence[DataFile], name: str
-) -> Written:
+def _rewrite(duck: Duck, lake: Lake, shape: TableShape, files: Sequence[DataFile], name: str) -> Written:
     """Rewrite in groups: big files that hold replaced rows each by itself, small ones together with each other and
     with the new rows of their partition. Routes each row of `incoming` to its group."""
     places = _find_places(duck, files)
     groups = _plan(duck, files, places)
     added: list[DataFile] = []
     for group in groups:
-        added += _write_group(duck, lake, shape, metadata, group, f"{name}-{group.number:04d}")
+        added += _write_group(duck, lake, shape, group, f"{name}-{group.number:04d}")
     return Written(tuple(added), tuple(f for g in groups for f in g.files))
 
 
@@ -263,9 +251,7 @@ def _plan(duck: Duck, files: Sequence[DataFile], replaced: set[str]) -> list[_Gr
     return groups
 
 
-def _write_group(
-    duck: Duck, lake: Lake, shape: TableShape, metadata: TableMetadata, group: _Group, name: str
-) -> list[DataFile]:
+def _write_group(duck: Duck, lake: Lake, shape: TableShape, group: _Group, name: str) -> list[DataFile]:
     columns = shape.select()
     addresses = [f.file_path for f in group.files]
     partition = "NULL" if group.partition is None else str(group.partition)
@@ -291,16 +277,14 @@ def _write_group(
         f"ROW_GROUP_SIZE {_ROW_GROUP}, FIELD_IDS {shape.field_ids()}{', FILE_SIZE_BYTES 134217728' if split else ''})"
     )
     outputs = sorted(target.glob("*.parquet")) if split else [target]
-    stored = [
-        _store(lake, metadata, path, group.partition, f"{name}-{number:02d}") for number, path in enumerate(outputs)
-    ]
+    stored = [_store(lake, shape, path, group.partition, f"{name}-{number:02d}") for number, path in enumerate(outputs)]
     return [file for file in stored if file is not None]
 
 
-def _store(lake: Lake, metadata: TableMetadata, path: Path, partition: int | None, name: str) -> DataFile | None:
+def _store(lake: Lake, shape: TableShape, path: Path, partition: int | None, name: str) -> DataFile | None:
     """Upload a written file; None for one without rows (a file whose last rows moved away)."""
-    location = f"{metadata.location}/data/{name}.parquet"
-    file = iceberg.data_file(metadata, path, location, partition)
+    location = f"{lake.table_location(shape.name)}/data/{name}.parquet"
+    file = iceberg.data_file(shape, path, location, partition)
     if file.record_count > 0:
         lake.store.upload(path, lake.store.key(location))
     path.unlink()

@@ -102,9 +102,10 @@ def validate(duck: Duck, contract: Contract) -> None:
 
 def _judge(duck: Duck, fields: Sequence[Field]) -> None:
     """The rows in `odd` under the full rules: `rejected` gets those with a problem, `unusual` the others."""
-    problems = ", ".join(["_problem", *(f"({problem(f)})" for f in fields)])
+    problems = ", ".join(f"({problem(f)})" for f in fields)
     duck.run(
-        f"CREATE OR REPLACE TEMP TABLE judged AS SELECT _no, _row, concat_ws('; ', {problems}) AS _reason "
+        "CREATE OR REPLACE TEMP TABLE judged AS SELECT _no, _row, "
+        f"CASE WHEN _problem IS NULL THEN concat_ws('; ', {problems}) ELSE _problem END AS _reason "
         "FROM landed SEMI JOIN odd USING (_no, _row)"
     )
     duck.run("INSERT INTO rejected SELECT * FROM judged WHERE _reason <> ''")

@@ -1,0 +1,230 @@
+"""Entities of origin `files`: NDJSON, CSV and Parquet drops end in the same rows, and bad ones say what is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import io
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from lakes import Clock, published_changes, published_rows, without
+
+from contracts import Contract, Field, load_contracts
+from contracts.types import DecimalType, IntegerType, ListType, StringType, StructType
+from lakehouse.compaction import BatchResult, Counts, compact
+from lakehouse.lake import Lake
+from lakehouse.landing import Scope
+from lakehouse.publication import publish
+from lakehouse.quarantine import list_files
+
+COUNTRIES = load_contracts()["countries"]
+TARIFFS = Contract(
+    name="tariffs",
+    version="2.0.0",
+    description="Carriers' tariffs.",
+    owner="platform",
+    domain="auctions",
+    origin="files",
+    fields=(
+        Field("tariff_id", 1, StringType(), required=True),
+        Field("edition", 2, IntegerType(), required=True),
+        Field("rate", 3, DecimalType(38, 10), aliases=("RATE",)),
+        Field(
+            "zones", 4, ListType(5, StructType((Field("zone", 6, StringType()), Field("fee", 7, DecimalType(20, 2)))))
+        ),
+    ),
+    primary_key=("tariff_id",),
+    partition=None,
+    sort=(),
+    ordering="edition",
+    keys=None,
+    retention_days=365,
+    freshness_minutes=60,
+)
+ROWS: list[dict[str, Any]] = [
+    {"tariff_id": "a", "edition": 1, "RATE": "1.5"},
+    {"tariff_id": "a", "edition": 3, "RATE": "12345678901234567890.0123456789"},
+    {"tariff_id": "a", "edition": 2, "RATE": "2.5"},
+    {"tariff_id": "b", "edition": 1, "RATE": None},
+]
+
+
+def drop(lake: Lake, name: str, content: bytes, contract: Contract = TARIFFS) -> str:
+    key = f"dropbox/{contract.name}/{name}"
+    lake.store.write(key, content)
+    return key
+
+
+def run(lake: Lake, contract: Contract = TARIFFS) -> BatchResult:
+    result = compact(lake, contract, Scope.everything())
+    publish(lake, contract)
+    return result
+
+
+def ndjson(rows: list[dict[str, Any]]) -> bytes:
+    # The rate as a bare JSON number: no digit of it may be lost on the way.
+    lines = (json.dumps(r).replace(f'"{r["RATE"]}"', str(r["RATE"])) for r in rows)
+    return ("\n".join(lines) + "\n").encode()
+
+
+def csv_text(rows: list[dict[str, Any]]) -> bytes:
+    lines = [f"{r['tariff_id']},{r['edition']},{r['RATE'] or ''}" for r in rows]
+    return ("\ufefftariff_id,edition,rate\r\n" + "\r\n".join(lines) + "\r\n").encode()
+
+
+def parquet(rows: list[dict[str, Any]]) -> bytes:
+    rates = [None if r["RATE"] is None else Decimal(r["RATE"]) for r in rows]
+    table = pa.table(
+        {
+            "tariff_id": [r["tariff_id"] for r in rows],
+            "edition": pa.array([r["edition"] for r in rows], pa.int32()),
+            "RATE": pa.array(rates, pa.decimal128(38, 10)),
+        }
+    )
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.ndjson", ndjson(ROWS)),
+        ("t.json.gz", gzip.compress(ndjson(ROWS))),
+        ("t.csv", csv_text(ROWS)),
+        ("t.csv.gz", gzip.compress(csv_text(ROWS))),
+        ("t.parquet", parquet(ROWS)),
+    ],
+)
+def test_each_form_gives_the_same_rows_and_the_ordering_column_decides(lake: Lake, name: str, content: bytes) -> None:
+    drop(lake, name, content)
+    assert run(lake).counts == Counts(read=4, applied=2, superseded=2)
+    first, second = published_rows(lake, TARIFFS)
+    assert (first["tariff_id"], first["rate"]) == ("a", Decimal("12345678901234567890.0123456789"))
+    assert (first["_version"], first["_op"], first["_contract"]) == (3, "snapshot", "2.0.0")
+    assert first["_seq"] == f"dropbox/tariffs/{name}#000000000002"
+    assert (second["tariff_id"], second["rate"]) == ("b", None)
+
+
+def test_ties_go_by_object_key_and_row_number(lake: Lake) -> None:
+    drop(lake, "b.csv", b"tariff_id,edition,rate\na,1,1\na,1,2\n")
+    drop(lake, "a.csv", b"tariff_id,edition,rate\na,1,3\na,1,4\n")
+    assert run(lake).counts == Counts(read=4, applied=1, superseded=3)
+    assert [r["rate"] for r in published_rows(lake, TARIFFS)] == [Decimal(2)]
+
+
+def test_an_object_dropped_again_repeats_what_it_said_before(lake: Lake, clock: Clock) -> None:
+    drop(lake, "t.csv", b"tariff_id,edition,rate\na,1,1\nb,1,1\n")
+    run(lake)
+    drop(lake, "t.csv", b"tariff_id,edition,rate\na,1,1\nb,2,5\n")
+    assert run(lake).counts == Counts(read=2, applied=1, duplicate=1)
+    assert [r["rate"] for r in published_rows(lake, TARIFFS)] == [Decimal(1), Decimal(5)]
+    assert len(published_changes(lake, TARIFFS)) == 3
+
+
+def test_a_row_marked_deleted_removes_and_unknown_columns_are_kept(lake: Lake) -> None:
+    drop(
+        lake,
+        "t.ndjson",
+        b'{"tariff_id": "a", "edition": 1, "colour": "red"}\n{"tariff_id": "b", "edition": 1, "_deleted": true}',
+    )
+    assert run(lake).counts == Counts(read=2, applied=2)
+    kept, removed = published_rows(lake, TARIFFS)
+    assert (kept["_deleted"], kept["_extra"]) == (False, '{"colour": "red"}')
+    assert (removed["_deleted"], removed["_op"]) == (True, "remove")
+
+
+def test_nested_values_keep_every_digit(lake: Lake) -> None:
+    zones = '[{"zone": "EU", "fee": 123456789012345678.25}, {"zone": "US", "fee": null}]'
+    drop(lake, "t.ndjson", f'{{"tariff_id": "a", "edition": 1, "zones": {zones}}}'.encode())
+    typed = pa.table(
+        {
+            "tariff_id": ["b"],
+            "edition": [1],
+            "zones": pa.array(
+                [[{"zone": "EU", "fee": Decimal("123456789012345678.25")}, {"zone": "US", "fee": None}]],
+                pa.list_(pa.struct([("zone", pa.string()), ("fee", pa.decimal128(20, 2))])),
+            ),
+        }
+    )
+    buffer = io.BytesIO()
+    pq.write_table(typed, buffer)
+    drop(lake, "t.parquet", buffer.getvalue())
+    assert run(lake).counts == Counts(read=2, applied=2)
+    first, second = published_rows(lake, TARIFFS)
+    assert (
+        first["zones"]
+        == second["zones"]
+        == [{"zone": "EU", "fee": Decimal("123456789012345678.25")}, {"zone": "US", "fee": None}]
+    )
+
+
+def test_a_bad_line_is_a_quarantined_row_and_a_bad_object_is_quarantined_whole(lake: Lake) -> None:
+    drop(
+        lake,
+        "lines.ndjson",
+        b'{"tariff_id": "a", "edition": 1}\n{"tariff_id": \n[1]\n{"tariff_id": "c", "edition": NaN}\n',
+    )
+    drop(lake, "cells.csv", b"tariff_id,edition,rate\nd,1,1\ne,1\n")
+    drop(lake, "header.csv", b"colour,size\nred,1\n")
+    drop(lake, "latin.csv", "tariff_id,edition\né,1\n".encode("latin-1"))
+    drop(lake, "packed.ndjson.gz", b"not packed")
+    drop(lake, "broken.parquet", b"PAR1")
+    drop(lake, "what.xlsx", b"PK")
+
+    result = run(lake)
+
+    assert result.counts == Counts(read=6, applied=2, quarantined=4)
+    assert [r["tariff_id"] for r in published_rows(lake, TARIFFS)] == ["a", "d"]
+    whole = {f.origin.rpartition("/")[2]: next(iter(f.reasons)) for f in list_files(lake, TARIFFS) if f.whole}
+    assert sorted(whole) == ["broken.parquet", "header.csv", "latin.csv", "packed.ndjson.gz", "what.xlsx"]
+    assert "expected a header with tariff_id" in whole["header.csv"]
+    assert "expected an object named .parquet" in whole["what.xlsx"]
+    assert sorted(k.rpartition("/")[2] for k in result.quarantined_objects) == sorted(whole)
+    (cells,) = [f for f in list_files(lake, TARIFFS) if f.origin.endswith("cells.csv")]
+    assert (cells.rows, dict(cells.reasons)) == (1, {"not a row: expected 3 values as in the header": 1})
+
+
+def test_the_time_of_the_reference_data_orders_it(lake: Lake) -> None:
+    header = "country_code,name,region,currency,vat_rate,updated_at\n"
+    drop(lake, "new.csv", (header + "DE,Germany,Europe,EUR,0.1900,2026-01-01T00:00:00Z\n").encode(), COUNTRIES)
+    drop(lake, "old.csv", (header + "DE,Germany,Europe,DEM,0.1600,1999-01-01T00:00:00+01:00\n").encode(), COUNTRIES)
+    drop(lake, "naive.csv", (header + "FR,France,Europe,EUR,0.2000,2026-01-01 00:00:00\n").encode(), COUNTRIES)
+    result = run(lake, COUNTRIES)
+    assert result.counts == Counts(read=3, applied=1, superseded=1, quarantined=1)
+    assert list(result.reasons) == ["updated_at: expected a timestamp with offset like 2026-11-21T01:02:03.4Z"]
+    (row,) = published_rows(lake, COUNTRIES)
+    assert (row["currency"], row["_version"]) == ("EUR", int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000)
+    assert row["_changed_at"] == datetime(2026, 1, 1)  # noqa: DTZ001 (UTC by convention in the lake)
+
+
+def test_a_corrected_contract_lets_quarantined_rows_in(lake: Lake) -> None:
+    from lakehouse.quarantine import requeue
+
+    strict = dataclasses.replace(
+        TARIFFS,
+        fields=(*TARIFFS.fields[:2], dataclasses.replace(TARIFFS.fields[2], type=DecimalType(4, 1)), TARIFFS.fields[3]),
+    )
+    drop(lake, "t.csv", b"tariff_id,edition,rate\na,1,1.5\nb,1,1.25\n")
+    drop(lake, "broken.parquet", b"PAR1")
+    assert run(lake, strict).counts == Counts(read=2, applied=1, quarantined=1)
+    assert len(list_files(lake, strict)) == 2
+    before = without(published_rows(lake, strict), "_batch")
+
+    wider = dataclasses.replace(
+        strict,
+        version="2.1.0",
+        fields=(*strict.fields[:2], dataclasses.replace(strict.fields[2], type=DecimalType(6, 1)), strict.fields[3]),
+    )
+    drop(lake, "broken.parquet", parquet([{"tariff_id": "c", "edition": 1, "RATE": "7"}]))
+    result = requeue(lake, wider)
+    publish(lake, wider)
+    assert result.counts == Counts(read=3, applied=1, duplicate=1, quarantined=1)
+    assert [f.origin.rpartition("/")[2] for f in list_files(lake, wider)] == ["t.csv"]
+    assert without(published_rows(lake, wider), "_batch")[0] == before[0]

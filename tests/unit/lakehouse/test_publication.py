@@ -1,0 +1,174 @@
+"""Readers see only what was audited, all of it at once, and can be taken back."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from lakes import PARCELS, Clock, Landing, change, published_changes, published_rows
+
+from lakehouse import audit
+from lakehouse.audit import Check, Verdict
+from lakehouse.compaction import compact
+from lakehouse.entries import EntryConflict
+from lakehouse.lake import Lake
+from lakehouse.landing import Scope
+from lakehouse.publication import NotAudited, publish, rollback
+from lakehouse.state import published
+
+EVERYTHING = Scope.everything()
+
+
+def batch(lake: Lake, landing: Landing, **stamps: int) -> None:
+    landing.land([change(**stamps)])  # type: ignore[arg-type]
+    compact(lake, PARCELS, EVERYTHING)
+
+
+def test_nothing_is_published_before_the_first_batch(lake: Lake) -> None:
+    assert published(lake, PARCELS) is None
+    with pytest.raises(LookupError, match="compact it first"):
+        publish(lake, PARCELS)
+
+
+def test_an_entity_without_data_is_readable_from_its_first_batch(lake: Lake) -> None:
+    compact(lake, PARCELS, EVERYTHING)
+    state = published(lake, PARCELS)
+    assert state is not None
+    assert (state.rows, state.changes, state.batch) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("verdict", ["absent", "failed", "of other metadata"])
+def test_metadata_without_a_passed_verdict_of_its_own_is_refused(lake: Lake, landing: Landing, verdict: str) -> None:
+    batch(lake, landing, version=1)
+    work = lake.entries.get(lake.work_database, "parcels")
+    assert work is not None
+    location = work.metadata_location
+    if verdict == "failed":
+        audit.save(lake, Verdict("parcels", location, (Check("keys are unique", False, "found 2"),)))
+    elif verdict == "of other metadata":
+        other = Verdict("parcels", location + "x", (Check("keys are unique", True, ""),))
+        key = audit.verdict_key("parcels", location)
+        audit.save(lake, other)
+        lake.store.write(key, lake.store.read(audit.verdict_key("parcels", location + "x")))
+    else:
+        lake.store.delete([audit.verdict_key("parcels", location)])
+
+    with pytest.raises(NotAudited, match="expected a passed audit"):
+        publish(lake, PARCELS)
+    assert published_rows(lake) == []
+
+
+def test_publishing_twice_changes_nothing(lake: Lake, landing: Landing) -> None:
+    batch(lake, landing, version=1)
+    first = publish(lake, PARCELS)
+    second = publish(lake, PARCELS)
+    assert (first.changed, second.changed) == (True, False)
+    assert second.published == first.published
+    assert second.published.watermark == first.published.watermark is not None
+
+
+def test_changes_are_published_before_the_rows_that_follow_from_them(
+    lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch(lake, landing, version=1)
+    moved = []
+    update = lake.entries.update
+
+    def noted(entry, table):  # type: ignore[no-untyped-def]
+        moved.append((entry.database, entry.name))
+        update(entry, table)
+
+    monkeypatch.setattr(lake.entries, "update", noted)
+    publish(lake, PARCELS)
+    assert moved == [("gavel_unit", "parcels_changes"), ("gavel_unit", "parcels")]
+
+
+def test_a_published_entry_that_someone_else_moved_is_not_overwritten(
+    lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch(lake, landing, version=1)
+    stale = lake.entries.get(lake.published_database, "parcels")
+    assert stale is not None
+    lake.entries.update(stale, stale.table)
+    with pytest.raises(EntryConflict, match="expected version"):
+        lake.entries.update(stale, stale.table)
+
+
+def test_rolling_back_moves_rows_and_changes_and_the_next_batch_catches_up(lake: Lake, landing: Landing) -> None:
+    for version in (1, 2, 3):
+        batch(lake, landing, version=version)
+        publish(lake, PARCELS)
+
+    back = rollback(lake, PARCELS)
+    assert (back.changed, back.published.batch) == (True, 2)
+    assert [r["_version"] for r in published_rows(lake)] == [2]
+    assert [c["_version"] for c in published_changes(lake)] == [1, 2]
+    rollback(lake, PARCELS)
+    assert [r["_version"] for r in published_rows(lake)] == [1]
+
+    result = compact(lake, PARCELS, EVERYTHING)
+    publish(lake, PARCELS)
+    assert [r["_version"] for r in published_rows(lake)] == [3]
+    assert result.batch == 4, "batch numbers never come twice, or marts would miss rows"
+
+
+def test_rolling_back_to_a_named_snapshot_and_refusing_an_unknown_one(lake: Lake, landing: Landing) -> None:
+    snapshots = []
+    for version in (1, 2, 3):
+        batch(lake, landing, version=version)
+        snapshots.append(publish(lake, PARCELS).published.snapshot_id)
+    assert rollback(lake, PARCELS, snapshots[0]).published.snapshot_id == snapshots[0]
+    assert [r["_version"] for r in published_rows(lake)] == [1]
+    with pytest.raises(LookupError, match="expected snapshot 42"):
+        rollback(lake, PARCELS, 42)
+
+
+def test_a_batch_that_failed_its_audit_is_never_rolled_back_to(lake: Lake, landing: Landing) -> None:
+    batch(lake, landing, version=1)
+    publish(lake, PARCELS)
+    landing.land([change(version=2)])
+    landing.land([change(version=3)])
+
+    def one_row_only(audited: audit.Audited) -> Check:
+        return Check("one row", audited.counts.read <= 1, "two")
+
+    compact(lake, PARCELS, EVERYTHING, invariants=[one_row_only])
+    publish(lake, PARCELS)
+    assert [r["_version"] for r in published_rows(lake)] == [3]
+    rollback(lake, PARCELS)
+    assert [r["_version"] for r in published_rows(lake)] == [2]
+
+
+def test_a_change_of_the_contract_appears_when_it_is_published(lake: Lake, landing: Landing) -> None:
+    from contracts import Field
+    from contracts.types import StringType
+
+    batch(lake, landing, version=1)
+    publish(lake, PARCELS)
+    newer = dataclasses.replace(
+        PARCELS,
+        version="1.1.0",
+        fields=(*PARCELS.fields, Field("carrier", 40, StringType(), description="Who carries.")),
+    )
+    Landing(lake, newer, count=10).land([{**change("p-2", version=1), "carrier": "DHL"}])
+    compact(lake, newer, EVERYTHING)
+
+    def columns() -> list[str]:
+        entry = lake.entries.get(lake.published_database, "parcels")
+        assert entry is not None
+        return [c["Name"] for c in entry.table["StorageDescriptor"]["Columns"]]
+
+    assert "carrier" not in columns()
+    publication = publish(lake, newer)
+    assert "carrier" in columns()
+    assert publication.drift == ()
+    assert [(r["parcel_id"], r["carrier"]) for r in published_rows(lake, newer)] == [("p-1", None), ("p-2", "DHL")]
+
+
+def test_a_property_of_an_empty_batch_keeps_the_batch_number(lake: Lake, landing: Landing, clock: Clock) -> None:
+    batch(lake, landing, version=1)
+    publish(lake, PARCELS)
+    clock.forward(hours=1)
+    compact(lake, PARCELS, EVERYTHING)
+    state = publish(lake, PARCELS).published
+    assert (state.batch, state.watermark) == (1, clock())
