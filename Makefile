@@ -20,7 +20,7 @@ UV = export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/p
 	UV_PYTHON_DOWNLOADS=never VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev down status setup test unit lint types format lock clean
+.PHONY: help demo dev down status generate setup test unit lint types format lock clean
 
 help:  ## List what can be done
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ down: $(LOCAL)  ## Stop everything that was started
 
 status: $(LOCAL)  ## Show what runs and what the tables hold
 	@$(BIN)/gavel status
+
+generate: $(LOCAL)  ## Write the files that follow from the contracts (dbt sources and staging models)
+	@$(BIN)/gavel generate
 
 setup: $(DEV)  ## Make the environment in .venv, with what tests need
 
