@@ -6,6 +6,7 @@ Loading reads contracts, the prepared dbt manifest and the settings, and nothing
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -33,12 +34,12 @@ def defs() -> dg.Definitions:
     return build(Settings.from_environment(os.environ))
 
 
-def build(settings: Settings) -> dg.Definitions:
-    """The code location for given settings."""
+def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """The code location for given settings. `overrides` replace resources by name."""
     contracts = load_contracts(settings.contracts_folder)
     files = dbt_files(settings)
     manifest = prepared_manifest(files)
-    resources = build_resources(settings)
+    resources = {**build_resources(settings), **(overrides or {})}
     lake = resources["lake"].lake
     marts = dg.AssetSelection.groups("staging", "marts")
     reports = dg.AssetSelection.groups("reports")

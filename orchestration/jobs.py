@@ -109,7 +109,8 @@ def _entity_job(job: EntityJob, contracts: Contracts) -> dg.JobDefinition:
 
     @dg.config_mapping(config_schema=schema)
     def of_entity(value: dict[str, Any]) -> dict[str, Any]:
-        return {_op_name(job, name): {"config": {**value, "asked": name == value["entity"]}} for name in contracts}
+        asked = value["entity"]
+        return {"ops": {_op_name(job, name): {"config": {**value, "asked": name == asked}} for name in contracts}}
 
     graph = dg.GraphDefinition(name=job.name, node_defs=[_entity_op(job, contract) for contract in contracts.values()])
     return graph.to_job(

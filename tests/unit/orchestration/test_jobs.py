@@ -1,0 +1,207 @@
+"""The jobs against the real engine on a lake in a folder: what a person starts from the UI does what it says."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from dagster import DagsterInstance
+
+from assets import keys
+from assets.resources import LakeResource
+from contracts import load_contracts
+from contracts.change import CHANGE_COLUMNS
+from lakehouse.state import Published, published
+from orchestration.definitions import build
+from orchestration.settings import Settings
+
+CUSTOMERS = load_contracts()["customers"]
+
+
+def change(version: int, **fields: str) -> dict[str, str]:
+    return {
+        "customer_id": "c-1",
+        "name": "Ada Example",
+        "email": "ada@example.com",
+        "kind": "private",
+        "status": "active",
+        "registered_at": "2026-11-20T10:00:00Z",
+        "_event_id": str(version),
+        "_op": "modify",
+        "_version": str(version),
+        "_seq": str(version).rjust(40, "0"),
+        "_changed_at": "2026-11-21T10:00:00Z",
+        "_contract": "1.0.0",
+        **fields,
+    }
+
+
+class Workshop:
+    """Jobs of the code location on a lake in a folder, with an instance in memory."""
+
+    def __init__(self, settings: Settings, instance: DagsterInstance) -> None:
+        self.instance = instance
+        self.lake = LakeResource(environment="local", bucket="data", local_root=str(settings.home / "lake"))
+        self.definitions = build(settings, {"lake": self.lake})
+
+    def land(self, name: str, *rows: dict[str, str]) -> str:
+        columns = (*CUSTOMERS.field_names, *CHANGE_COLUMNS)
+        buffer = io.BytesIO()
+        pq.write_table(pa.table({c: pa.array([r.get(c) for r in rows], pa.string()) for c in columns}), buffer)
+        now = datetime.now(UTC)
+        key = f"landing/customers/dt={now:%Y-%m-%d}/hh={now:%H}/{name}.parquet"
+        self.lake.lake.store.write(key, buffer.getvalue())
+        return key
+
+    def compact(self, **config: Any) -> dg.ExecuteInProcessResult:
+        return self.definitions.resolve_job_def("compaction").execute_in_process(
+            instance=self.instance,
+            asset_selection=[keys.compacted("customers"), keys.catalog("customers")],
+            run_config={"ops": {"compacted__customers": {"config": config}}} if config else None,
+            raise_on_error=False,
+        )
+
+    def run(self, job: str, **config: Any) -> dg.ExecuteInProcessResult:
+        return self.definitions.resolve_job_def(job).execute_in_process(
+            instance=self.instance,
+            run_config=config,
+            raise_on_error=False,
+        )
+
+    @property
+    def published(self) -> Published:
+        state = published(self.lake.lake, CUSTOMERS)
+        assert state is not None
+        return state
+
+    def shown(self, key: dg.AssetKey) -> dict[str, Any]:
+        event = self.instance.get_latest_materialization_event(key)
+        assert event is not None
+        assert event.asset_materialization is not None
+        return {name: value.value for name, value in event.asset_materialization.metadata.items()}
+
+
+@pytest.fixture
+def workshop(settings: Settings) -> Iterator[Workshop]:
+    with DagsterInstance.ephemeral() as instance:
+        yield Workshop(settings, instance)
+
+
+def test_compaction_publishes_what_landed_and_shows_it(workshop: Workshop) -> None:
+    workshop.land("a", change(1), change(2, status="suspended"))
+    assert workshop.compact().success
+    assert (workshop.published.rows, workshop.published.changes) == (1, 2)
+    compacted = workshop.shown(keys.compacted("customers"))
+    assert (compacted["rows read"], compacted["applied"], compacted["superseded"]) == (2, 1, 1)
+    assert "ada@example.com" not in compacted["preview"]
+    assert workshop.shown(keys.catalog("customers"))["dagster/row_count"] == 1
+
+
+def test_replaying_a_range_leaves_the_same_rows(workshop: Workshop) -> None:
+    workshop.land("a", change(1))
+    workshop.compact()
+    now = datetime.now(UTC)
+    result = workshop.run(
+        "replay",
+        entity="customers",
+        replay_from=(now - timedelta(hours=2)).isoformat(),
+        replay_until=(now + timedelta(hours=1)).isoformat(),
+    )
+    assert result.success
+    assert (workshop.published.rows, workshop.published.changes) == (1, 1)
+    assert workshop.shown(keys.compacted("customers"))["duplicate"] == 1
+
+
+def test_a_range_to_replay_can_be_given_to_the_asset_itself(workshop: Workshop) -> None:
+    workshop.land("a", change(1))
+    workshop.compact()
+    now = datetime.now(UTC)
+    workshop.compact(
+        replay_from=(now - timedelta(hours=2)).isoformat(), replay_until=(now + timedelta(hours=1)).isoformat()
+    )
+    assert workshop.shown(keys.compacted("customers"))["rows read"] == 1
+
+
+def test_a_rebuild_gives_the_same_rows(workshop: Workshop) -> None:
+    workshop.land("a", change(1))
+    workshop.compact()
+    workshop.land("b", change(2))
+    workshop.compact()
+    assert workshop.run("rebuild", entity="customers").success
+    assert (workshop.published.rows, workshop.published.changes) == (1, 2)
+
+
+def test_rolling_back_lets_readers_see_the_snapshot_before(workshop: Workshop) -> None:
+    workshop.land("a", change(1))
+    workshop.compact()
+    before = workshop.published.snapshot_id
+    workshop.land("b", change(3, customer_id="c-2"))
+    workshop.compact()
+    assert workshop.published.rows == 2
+    assert workshop.run("roll_back", entity="customers").success
+    assert (workshop.published.rows, workshop.published.snapshot_id) == (1, before)
+
+
+def test_quarantined_rows_are_taken_in_again(workshop: Workshop) -> None:
+    key = workshop.land("a", change(1), change(3, customer_id="c-2", status="no such"))
+    result = workshop.compact()
+    assert result.success
+    evaluations = {e.check_name: e.passed for e in result.get_asset_check_evaluations()}
+    assert evaluations["nothing_set_aside"] is False
+    assert evaluations["keys_are_unique"] is True
+    assert workshop.run("requeue", entity="customers", objects=[key]).success
+    assert workshop.shown(keys.compacted("customers"))["rows read"] == 2
+
+
+def test_other_entities_are_not_touched_by_a_job_for_one(workshop: Workshop) -> None:
+    result = workshop.run("rebuild", entity="customers")
+    assert {m.asset_key for m in result.get_asset_materialization_events() if m.asset_key} == {
+        keys.compacted("customers"),
+        keys.catalog("customers"),
+    }
+
+
+def test_the_nightly_audit_reads_the_whole_table(workshop: Workshop) -> None:
+    workshop.land("a", change(1))
+    workshop.compact()
+    result = workshop.definitions.resolve_job_def("nightly").execute_in_process(
+        instance=workshop.instance,
+        asset_selection=[keys.maintenance("customers")],
+    )
+    (evaluation,) = result.get_asset_check_evaluations()
+    assert (evaluation.check_name, evaluation.passed) == ("whole_table", True)
+
+
+def test_a_failure_of_one_entity_leaves_the_others_running(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    from assets import compacted
+
+    workshop.land("a", change(1))
+    whole = compacted.compact
+
+    def breaks_for_lots(lake: Any, contract: Any, *rest: Any, **more: Any) -> Any:
+        if contract.name == "lots":
+            raise OSError("the bucket does not answer")
+        return whole(lake, contract, *rest, **more)
+
+    monkeypatch.setattr(compacted, "compact", breaks_for_lots)
+    result = workshop.definitions.resolve_job_def("compaction").execute_in_process(
+        instance=workshop.instance,
+        asset_selection=[key(e) for e in ("customers", "lots") for key in (keys.compacted, keys.catalog)],
+        raise_on_error=False,
+    )
+    assert not result.success
+    assert workshop.published.rows == 1
+    assert published(workshop.lake.lake, load_contracts()["lots"]) is None
+
+
+def test_settings_of_a_home_are_not_written_to(settings: Settings) -> None:
+    before = sorted(Path(settings.home).rglob("*"))
+    build(settings)
+    assert sorted(Path(settings.home).rglob("*")) == before
