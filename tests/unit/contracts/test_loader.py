@@ -23,8 +23,8 @@ def custom_of(element: dict, name: str) -> dict:
 
 def test_every_entity_of_the_product_loads():
     contracts = load_contracts()
-    assert len(contracts) == 13
-    assert {c.name for c in contracts.of_origin("files")} == {"countries"}
+    assert set(contracts) == {path.stem for path in ENTITIES.glob("*.yaml")}
+    assert "countries" in {c.name for c in contracts.of_origin("files")}
     assert contracts["orders"].immutable == {"order_id", "placed_at"}
     assert contracts["payments"].needs_pointer
     assert not contracts["order_lines"].needs_pointer
