@@ -64,7 +64,7 @@ class _Run:
     preview: pa.Table | None = None
     reasons: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    chunks: int = 0
+    attempts: int = 0
 
 
 def run(
@@ -125,7 +125,7 @@ def _take(work: _Run, objects: list[LandedObject], last: bool) -> None:
     try:
         with connect(work.lake) as duck:
             _commit_chunk(duck, work, objects, last and not work.held)
-    except (ChunkFailed, duckdb.DataError) as error:
+    except (ChunkFailed, duckdb.DataError, duckdb.InvalidInputException) as error:
         reason = str(error).splitlines()[0]
         tables.point_work(work.lake, work.contract, work.state)
         if len(objects) == 1:
@@ -169,7 +169,8 @@ def _commit_chunk(duck: Duck, work: _Run, objects: list[LandedObject], last: boo
     )
     # Every audited metadata file gets its own number, so that `_batch` never names two different commits.
     batch = max(work.highest_batch, before.batch) + 1
-    name = f"{batch:08d}-{work.batch_id[:12]}-{work.chunks:03d}"
+    work.attempts += 1
+    name = f"{batch:08d}-{work.batch_id[:12]}-{work.attempts:03d}"  # no file is ever written twice
     changes_location = _commit_changes(duck, work, changes, batch, name)
     clock.lap("append")
     ledger = _record(work, present, reading_, set_aside, batch, name)
@@ -295,7 +296,6 @@ def _account(
     work.state = after
     work.verdict = verdict
     work.committed = True
-    work.chunks += 1
     work.objects += len(objects)
     work.bytes += sum(o.size for o in objects)
     work.counts = work.counts.plus(counts)

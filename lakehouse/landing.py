@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lakehouse.store import StoredObject
 
 HOUR = timedelta(hours=1)
+_LISTED_ONE_BY_ONE = 500  # keys; more of them are found quicker by listing the entity
 _ARRIVAL = re.compile(r"/dt=(\d{4}-\d{2}-\d{2})/hh=(\d{2})/")
 
 
@@ -104,6 +105,10 @@ def _listed(lake: Lake, contract: Contract, scope: Scope) -> Iterator[StoredObje
     """Keys below `landing/` sort by arrival hour, so that a listing can begin at the scope's first hour. Objects in
     the dropbox have no hour in their key: all are listed, and their hour is that of their last modification."""
     prefix = lake.landing_prefix(contract)
+    if scope.keys is not None and len(scope.keys) < _LISTED_ONE_BY_ONE:
+        for key in sorted(k for k in scope.keys if k.startswith(prefix)):
+            yield from (stored for stored in lake.store.list(key) if stored.key == key)
+        return
     after = ""
     if contract.origin == "stream" and scope.start is not None:
         after = f"{prefix}dt={scope.start:%Y-%m-%d}/hh={scope.start:%H}/"

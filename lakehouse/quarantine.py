@@ -88,9 +88,9 @@ def write_object(lake: Lake, contract: Contract, landed: LandedObject, reason: s
 
 def clear(lake: Lake, contract: Contract, objects: Sequence[LandedObject]) -> None:
     """Remove the quarantine files of objects that were taken in again without a problem."""
-    keys = [file_key(contract, o) for o in objects]
-    present = [k for key in keys for k in (key, key + ".object") if lake.store.size(k) is not None]
-    if present:
+    keys = {file_key(contract, o) for o in objects}
+    found = (stored.key for stored in lake.store.list(f"quarantine/{contract.name}/"))
+    if present := [key for key in found if key.removesuffix(".object") in keys]:
         lake.store.delete(present)
 
 

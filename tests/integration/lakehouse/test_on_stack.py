@@ -1,0 +1,123 @@
+"""The engine on S3 and Glue of the laptop stack: DuckDB's own S3 client, Glue's version check, two writers at once."""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from typing import Any
+
+import pytest
+from lakes import PARCELS, Clock, Landing, change
+from laptop import Laptop
+from pyiceberg.catalog.glue import GlueCatalog
+from pyiceberg.exceptions import CommitFailedException
+
+from lakehouse import iceberg
+from lakehouse.compaction import Counts, compact
+from lakehouse.duck import connect, extension
+from lakehouse.entries import EntryConflict
+from lakehouse.lake import Lake
+from lakehouse.landing import Scope
+from lakehouse.publication import publish, rollback
+
+pytestmark = pytest.mark.stack
+EVERYTHING = Scope.everything()
+
+
+@pytest.fixture
+def lake(laptop: Laptop, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Lake:
+    """An empty lake of this test's own: bucket and databases apart from those of the stack."""
+    for name, value in laptop.environment.items():
+        monkeypatch.setenv(name, value)
+    name = f"lake{zlib.crc32(request.node.name.encode())}"
+    region, endpoint = laptop.environment["AWS_REGION"], laptop.environment["AWS_ENDPOINT_URL"]
+    made = Lake(
+        bucket=name,
+        landing_database=f"landing_{name}",
+        work_database=f"work_{name}",
+        published_database=f"published_{name}",
+        region=region,
+        endpoint=endpoint,
+        now=Clock(),
+    )
+    made.client("s3").create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": region})
+    return made
+
+
+def rows(lake: Lake, location: str) -> list[tuple[Any, ...]]:
+    """What DuckDB's Iceberg reader sees of a metadata file on S3."""
+    with connect(lake) as duck:
+        for name in ("avro", "iceberg"):
+            duck.run(f"LOAD '{extension(name)}'")
+        return duck.rows(f"SELECT parcel_id, _version, _deleted FROM iceberg_scan('{location}') ORDER BY ALL")
+
+
+def test_batches_are_published_on_s3_and_glue_and_rolled_back(lake: Lake) -> None:
+    landing = Landing(lake, PARCELS)
+    landing.land([change("a", version=1), change("b", version=1, sent_at="2026-09-01T00:00:00Z")])
+    assert compact(lake, PARCELS, EVERYTHING).counts == Counts(read=2, applied=2)
+    first = publish(lake, PARCELS).published
+    landing.land([change("a", version=2, op="remove"), change("c", version=1, price="x"), change("b", version=1)])
+    broken = landing.land_bytes(b"PAR1 no parquet")
+
+    result = compact(lake, PARCELS, EVERYTHING)
+
+    assert result.counts == Counts(read=3, applied=1, duplicate=1, quarantined=1)
+    assert result.quarantined_objects == (broken,)
+    assert rows(lake, first.metadata_location) == [("a", 1, False), ("b", 1, False)]
+    second = publish(lake, PARCELS).published
+    assert rows(lake, second.metadata_location) == [("a", 2, True), ("b", 1, False)]
+    assert rollback(lake, PARCELS).published.metadata_location == first.metadata_location
+
+
+def test_a_plain_glue_catalog_reads_the_published_table(lake: Lake) -> None:
+    Landing(lake, PARCELS).land([change(version=1, labels='{"a": "b"}')])
+    compact(lake, PARCELS, EVERYTHING)
+    publish(lake, PARCELS)
+    frozen = lake.session.get_credentials().get_frozen_credentials()
+    assert lake.endpoint is not None
+    catalog = GlueCatalog(
+        "glue",
+        **{
+            "glue.endpoint": lake.endpoint,
+            "s3.endpoint": lake.endpoint,
+            "client.region": lake.region,
+            "client.access-key-id": frozen.access_key,
+            "client.secret-access-key": frozen.secret_key,
+        },
+    )
+    table = catalog.load_table(f"{lake.published_database}.parcels")
+    assert table.scan().to_arrow().to_pylist()[0]["labels"] == [("a", "b")]
+
+
+def test_of_two_writers_one_wins_and_the_other_is_told(lake: Lake) -> None:
+    landing = Landing(lake, PARCELS)
+    landing.land([change(version=1)])
+    compact(lake, PARCELS, EVERYTHING)
+    publish(lake, PARCELS)
+    catalog = iceberg.EntryCatalog(lake, lake.work_database)
+    tables = [catalog.load_table("parcels") for _ in range(4)]
+    outcomes: list[str] = []
+
+    def commit(number: int) -> None:
+        try:
+            iceberg.commit(tables[number], properties={"winner": str(number)}, summary={})
+            outcomes.append("won")
+        except CommitFailedException:
+            outcomes.append("lost")
+
+    threads = [threading.Thread(target=commit, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["lost", "lost", "lost", "won"]
+
+
+def test_a_published_entry_that_moved_meanwhile_is_not_overwritten(lake: Lake) -> None:
+    compact(lake, PARCELS, EVERYTHING)
+    entry = lake.entries.get(lake.published_database, "parcels")
+    assert entry is not None
+    lake.entries.update(entry, entry.table)
+    with pytest.raises(EntryConflict, match="expected version"):
+        lake.entries.update(entry, entry.table)

@@ -1,0 +1,175 @@
+"""Entries in Glue as their readers need them, and changes by hand noticed; objects on S3 by exact version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lakes import PARCELS, Landing, change, published_rows
+from moto import mock_aws
+
+from lakehouse.catalog import refresh
+from lakehouse.compaction import Counts, compact
+from lakehouse.entries import EntryConflict, GlueEntries
+from lakehouse.lake import Lake
+from lakehouse.landing import Scope
+from lakehouse.publication import publish
+from lakehouse.store import ObjectChanged, ObjectMissing, S3Store
+
+EVERYTHING = Scope.everything()
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lake]:
+    """Clients of moto's AWS."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    with mock_aws():
+        yield Lake.of_environment("unit", "data", "eu-west-1")
+
+
+@pytest.fixture
+def glue_lake(lake: Lake, aws: Lake) -> Lake:
+    """A lake whose entries are in Glue, and whose files are in a folder that DuckDB can read without S3."""
+    lake.__dict__["entries"] = GlueEntries(aws.client("glue"))
+    return lake
+
+
+def glue_table(lake: Lake, database: str, name: str) -> dict[str, Any]:
+    table: dict[str, Any] = lake.entries._client.get_table(DatabaseName=database, Name=name)["Table"]  # type: ignore[attr-defined]
+    return table
+
+
+def change_by_hand(lake: Lake, database: str, name: str, **changed: Any) -> None:
+    entry = lake.entries.get(database, name)
+    assert entry is not None
+    lake.entries.update(entry, {**entry.table, **changed})
+
+
+def test_two_batches_are_published_through_glue(glue_lake: Lake) -> None:
+    landing = Landing(glue_lake, PARCELS)
+    for version in (1, 2):
+        landing.land([change(version=version)])
+        assert compact(glue_lake, PARCELS, EVERYTHING).counts == Counts(read=1, applied=1)
+        publication = publish(glue_lake, PARCELS)
+        assert publication.drift == ()
+    assert [r["_version"] for r in published_rows(glue_lake)] == [2]
+    assert publication.published.glue_version == glue_table(glue_lake, "gavel_unit", "parcels")["VersionId"]
+
+
+def test_a_published_entry_has_columns_comments_statistics_and_pointers(glue_lake: Lake) -> None:
+    Landing(glue_lake, PARCELS).land([change(version=1), change("p-2", version=1)])
+    compact(glue_lake, PARCELS, EVERYTHING)
+    location = publish(glue_lake, PARCELS).published.metadata_location
+
+    table = glue_table(glue_lake, "gavel_unit", "parcels")
+
+    columns = {c["Name"]: (c["Type"], c["Comment"]) for c in table["StorageDescriptor"]["Columns"]}
+    assert columns["parcel_id"] == ("string", "Identity of the parcel.")
+    assert columns["items"][0] == "array<struct<name:string,worth:decimal(10,2),checked:boolean>>"
+    assert columns["labels"][0] == "map<string,string>"
+    assert columns["_deleted"] == ("boolean", "Whether the item was removed: the row is a tombstone.")
+    assert table["Description"] == PARCELS.description
+    parameters = table["Parameters"]
+    assert (parameters["table_type"], parameters["metadata_location"]) == ("ICEBERG", location)
+    assert parameters["previous_metadata_location"] != location
+    assert (parameters["recordCount"], parameters["objectCount"], parameters["gavel.batch"]) == ("2", "1", "1")
+    assert parameters["gavel.watermark"] == "2026-11-21T12:00:00+00:00"
+    changes = glue_table(glue_lake, "gavel_unit", "parcels_changes")
+    assert changes["Parameters"]["recordCount"] == "2"
+    assert [c["Name"] for c in changes["StorageDescriptor"]["Columns"]][-2:] == ["_batch", "_object"]
+
+
+def test_the_landing_table_finds_its_partitions_by_projection(glue_lake: Lake) -> None:
+    refresh(glue_lake, PARCELS)
+    table = glue_table(glue_lake, "gavel_landing_unit", "parcels")
+    assert {c["Type"] for c in table["StorageDescriptor"]["Columns"]} == {"string"}
+    assert [k["Name"] for k in table["PartitionKeys"]] == ["dt", "hh"]
+    parameters = table["Parameters"]
+    assert parameters["projection.dt.range"] == "NOW-365DAYS,NOW+1DAYS"
+    assert parameters["storage.location.template"].endswith("landing/parcels/dt=${dt}/hh=${hh}/")
+
+
+@pytest.mark.parametrize("step", ["publish", "refresh"])
+def test_a_change_by_hand_is_reported_and_set_right(glue_lake: Lake, step: str) -> None:
+    compact(glue_lake, PARCELS, EVERYTHING)
+    publish(glue_lake, PARCELS)
+    entry = glue_table(glue_lake, "gavel_unit", "parcels")
+    storage = entry["StorageDescriptor"]
+    wrong = [{**c, "Type": "double"} if c["Name"] == "price" else c for c in storage["Columns"] if c["Name"] != "due"]
+    change_by_hand(
+        glue_lake, "gavel_unit", "parcels", Description="mine", StorageDescriptor={**storage, "Columns": wrong}
+    )
+    landing = glue_table(glue_lake, "gavel_landing_unit", "parcels")
+    change_by_hand(
+        glue_lake,
+        "gavel_landing_unit",
+        "parcels",
+        Parameters={**landing["Parameters"], "projection.hh.range": "0,12", "note": "kept"},
+    )
+
+    drift = publish(glue_lake, PARCELS).drift if step == "publish" else refresh(glue_lake, PARCELS)
+
+    assert {(d.table, d.what, d.expected, d.found) for d in drift} == {
+        ("gavel_landing_unit.parcels", "parameter projection.hh.range", "0,23", "0,12"),
+        ("gavel_unit.parcels", "column due", "date ()", "no such column"),
+        ("gavel_unit.parcels", "column price", "decimal(14,2) ()", "double ()"),
+        ("gavel_unit.parcels", "description", PARCELS.description, "mine"),
+    }
+    assert refresh(glue_lake, PARCELS) == ()
+    assert glue_table(glue_lake, "gavel_unit", "parcels")["Description"] == PARCELS.description
+    assert glue_table(glue_lake, "gavel_landing_unit", "parcels")["Parameters"]["note"] == "kept"
+
+
+def test_refreshing_what_is_right_writes_nothing(glue_lake: Lake) -> None:
+    compact(glue_lake, PARCELS, EVERYTHING)
+    publish(glue_lake, PARCELS)
+    names = [("gavel_unit", "parcels"), ("gavel_unit", "parcels_changes"), ("gavel_landing_unit", "parcels")]
+    before = [glue_table(glue_lake, *name)["VersionId"] for name in names]
+    refresh(glue_lake, PARCELS)
+    assert [glue_table(glue_lake, *name)["VersionId"] for name in names] == before
+
+
+def test_a_stale_entry_is_not_overwritten(glue_lake: Lake) -> None:
+    compact(glue_lake, PARCELS, EVERYTHING)
+    stale = glue_lake.entries.get("gavel_unit", "parcels")
+    assert stale is not None
+    with pytest.raises(EntryConflict, match="exists already"):
+        glue_lake.entries.create("gavel_unit", stale.table)
+    assert glue_lake.entries.get("gavel_unit", "nothing") is None
+
+
+@pytest.fixture
+def bucket(aws: Lake) -> S3Store:
+    client = aws.client("s3")
+    client.create_bucket(Bucket="data", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    return S3Store(client, "data")
+
+
+def test_an_object_is_read_in_exactly_the_version_that_was_listed(bucket: S3Store, tmp_path: Path) -> None:
+    bucket.write("a/b", b"one")
+    (listed,) = bucket.list("a/")
+    bucket.download(listed.key, tmp_path / "x", listed.etag)
+    assert (tmp_path / "x").read_bytes() == b"one"
+    bucket.write("a/b", b"two")
+    with pytest.raises(ObjectChanged, match="s3://data/a/b"):
+        bucket.download(listed.key, tmp_path / "x", listed.etag)
+    bucket.delete(["a/b", "a/none"])
+    with pytest.raises(ObjectMissing):
+        bucket.download(listed.key, tmp_path / "x", listed.etag)
+    with pytest.raises(ObjectMissing):
+        bucket.copy("a/b", "c")
+    assert bucket.size("a/b") is None
+
+
+def test_listing_goes_on_behind_a_key_and_over_pages(bucket: S3Store) -> None:
+    for number in range(1005):
+        bucket.write(f"p/{number:04d}", b"x")
+    bucket.write("q", b"x")
+    assert len(list(bucket.list("p/"))) == 1005
+    assert [o.key for o in bucket.list("p/", "p/1002")] == ["p/1003", "p/1004"]
+    assert bucket.key(bucket.uri("p/1")) == "p/1"
+    with pytest.raises(ValueError, match="expected an address below s3://data/"):
+        bucket.key("s3://other/p")
