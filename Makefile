@@ -77,7 +77,7 @@ $(BIN)/uv:
 
 $(LOCAL): $(DECLARED) | $(BIN)/uv
 	@echo "Installing what the laptop stack needs; the first time this takes a minute or two"
-	@$(UV) pip install -r pyproject.toml --extra local --extra lambda -c requirements/lock.txt
+	@$(UV) pip install -r pyproject.toml --extra local --extra lambda --compile-bytecode -c requirements/lock.txt
 	@$(UV) pip install -q --no-deps -e .
 	@touch $@
 
