@@ -96,9 +96,9 @@ def parquet(rows: list[dict[str, Any]]) -> bytes:
     ("name", "content"),
     [
         ("t.ndjson", ndjson(ROWS)),
-        ("t.json.gz", gzip.compress(ndjson(ROWS))),
+        ("t.json.gz", gzip.compress(ndjson(ROWS), mtime=0)),
         ("t.csv", csv_text(ROWS)),
-        ("t.csv.gz", gzip.compress(csv_text(ROWS))),
+        ("t.csv.gz", gzip.compress(csv_text(ROWS), mtime=0)),
         ("t.parquet", parquet(ROWS)),
     ],
 )
