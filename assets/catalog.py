@@ -71,11 +71,17 @@ def _catalog_asset(contract: Contract, lake: Lake) -> dg.AssetsDefinition:
         state = "moved to" if publication.changed else "already at"
         context.log.info(f"{contract.name}: {state} {publication.published.metadata_location}")
         return dg.MaterializeResult(
+            data_version=dg.DataVersion(rows_version(publication.published)),
             metadata=publication_metadata(publication.published, lake.lake) | {"changed": publication.changed},
             check_results=list(catalog_checks(publication, contract, datetime.now(UTC))),
         )
 
     return catalog
+
+
+def rows_version(state: Published) -> str:
+    """A text that changes whenever the published rows do; a watermark that moves alone does not change it."""
+    return f"{state.snapshot_id}:{state.changes}"
 
 
 def publication_metadata(published: Published, lake: Lake) -> dict[str, Any]:

@@ -125,9 +125,13 @@ def _compacted_asset(contract: Contract, lake: Lake) -> dg.AssetsDefinition:
 
 
 def materialized(result: BatchResult, contract: Contract, lake: Lake) -> dg.MaterializeResult:  # type: ignore[type-arg]
-    """What the UI shows of a batch: counts, sizes, durations, a masked preview, and its audit as checks."""
+    """What the UI shows of a batch: counts, sizes, durations, a masked preview, and its audit as checks.
+
+    The data version is the last batch that changed rows, so that a pass which found nothing makes nothing out of date.
+    """
     return dg.MaterializeResult(
         asset_key=keys.compacted(contract.name),
+        data_version=dg.DataVersion(str(result.batch)),
         metadata=batch_metadata(result, contract, lake),
         check_results=list(audit_checks(result)),
     )
@@ -192,7 +196,6 @@ def audit_checks(result: BatchResult) -> Iterator[dg.AssetCheckResult]:
             check_name=check_name(invariant),
             passed=passed,
             description=detail,
-            metadata={"batch": result.batch},
         )
     yield dg.AssetCheckResult(
         asset_key=key,

@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 
 from assets import keys
-from assets.catalog import FRESH, freshness_check, is_late
+from assets.catalog import FRESH, freshness_check, is_late, rows_version
 from assets.landing import arrival_partition, prefix
 from assets.presentation import bucket_link, size
 from assets.resources import LakeResource
@@ -159,7 +159,7 @@ def published_sensor(contracts: Contracts, job: Any, marts: dg.AssetSelection, i
     )
     def sensor(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult | dg.SkipReason:
         before: dict[str, str] = json.loads(context.cursor or "{}")
-        now = {state.entity: published_rows(state) for state in published_states(lake.lake, contracts)}
+        now = {state.entity: rows_version(state) for state in published_states(lake.lake, contracts)}
         changed = sorted(entity for entity, rows in now.items() if before.get(entity) != rows)
         if not changed:
             return dg.SkipReason("No published table changed.")
@@ -183,11 +183,6 @@ def published_states(lake: Lake, contracts: Contracts) -> list[Published]:
     with ThreadPoolExecutor(LISTING_THREADS) as pool:
         states = pool.map(lambda contract: published(lake, contract), contracts.values())
         return [state for state in states if state is not None]
-
-
-def published_rows(state: Published) -> str:
-    """A text that changes whenever the published rows do; a watermark that moves alone does not change it."""
-    return f"{state.snapshot_id}:{state.changes}"
 
 
 def freshness_sensor(contracts: Contracts, settings: Settings, interval: int) -> dg.SensorDefinition:
