@@ -11,18 +11,20 @@ from typing import Any
 import dagster as dg
 
 from assets import keys
-from assets.catalog import publication_metadata
+from assets.catalog import publication_metadata, rows_version
 from assets.compacted import batch_metadata, moment
 from assets.resources import LakeResource
 from contracts import Contract, Contracts
 from lakehouse.compaction import BatchResult, compact, rebuild
 from lakehouse.lake import Lake
 from lakehouse.landing import Scope
-from lakehouse.publication import publish, rollback
+from lakehouse.publication import Publication, publish, rollback
 from lakehouse.quarantine import requeue
 
 RESUME_TAGS = {"dagster/max_retries": "2", "dagster/retry_strategy": "FROM_FAILURE"}
 """A run whose worker was killed is started again from the step that was lost."""
+
+DATA_VERSION_TAG = "dagster/data_version"
 
 COMPACTION = "compaction"
 MARTS = "marts"
@@ -155,17 +157,22 @@ def _requeue(context: dg.OpExecutionContext, lake: Lake, contract: Contract, con
 def _roll_back(context: dg.OpExecutionContext, lake: Lake, contract: Contract, config: Mapping[str, Any]) -> None:
     snapshot = config.get("snapshot")
     publication = rollback(lake, contract, int(snapshot) if snapshot else None)
-    _materialized(context, keys.catalog(contract.name), publication_metadata(publication.published, lake))
+    _published(context, lake, publication)
 
 
 def _record(context: dg.OpExecutionContext, lake: Lake, contract: Contract, result: BatchResult) -> None:
-    _materialized(context, keys.compacted(contract.name), batch_metadata(result, contract, lake))
-    publication = publish(lake, contract)
-    _materialized(context, keys.catalog(contract.name), publication_metadata(publication.published, lake))
+    metadata = batch_metadata(result, contract, lake)
+    _materialized(context, keys.compacted(contract.name), metadata, str(result.batch))
+    _published(context, lake, publish(lake, contract))
 
 
-def _materialized(context: dg.OpExecutionContext, key: dg.AssetKey, metadata: Mapping[str, Any]) -> None:
-    context.log_event(dg.AssetMaterialization(key, metadata=metadata))
+def _published(context: dg.OpExecutionContext, lake: Lake, publication: Publication) -> None:
+    state = publication.published
+    _materialized(context, keys.catalog(state.entity), publication_metadata(state, lake), rows_version(state))
+
+
+def _materialized(context: dg.OpExecutionContext, key: dg.AssetKey, metadata: Mapping[str, Any], version: str) -> None:
+    context.log_event(dg.AssetMaterialization(key, metadata=metadata, tags={DATA_VERSION_TAG: version}))
 
 
 ENTITY_JOBS = (
