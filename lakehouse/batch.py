@@ -6,6 +6,7 @@ that cause it are found; they are held and the rest goes on. Every step before t
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from collections import defaultdict
@@ -18,7 +19,7 @@ import duckdb
 import orjson
 
 from lakehouse import audit, iceberg, merge, quarantine, reading, schemas, tables, validation
-from lakehouse.compaction import BatchResult, Counts, HeldObject, Progress
+from lakehouse.compaction import BatchResult, Counts, HeldObject, Progress, RebuildFailed
 from lakehouse.duck import Duck, connect
 from lakehouse.lake import Lake
 from lakehouse.landing import LandedObject, Scope, list_objects
@@ -91,13 +92,31 @@ def run(
         size = sum(o.size for o in new)
         progress(f"{contract.name}: {len(new)} new of {len(listed)} listed objects, {size:,} bytes")
     if anew:
+        _check_retained(lake, contract, state, listed)
         _empty(work)
     chunks = list(_chunks(new))
     for number, chunk in enumerate(chunks, start=1):
         _take(work, chunk, last=number == len(chunks))
+    if anew and work.held:
+        tables.point_work(lake, contract, state)
+        raise RebuildFailed(
+            f"{contract.name}: expected to rebuild from every landed object, but {work.held[0][0].key} and "
+            f"{len(work.held) - 1} more fail the audit: {work.held[0][1]}; the published table stays as it is"
+        )
     _finish(work)
     work.seconds["total"] = time.perf_counter() - started
     return _result(work)
+
+
+def _check_retained(lake: Lake, contract: Contract, state: TableState, listed: Sequence[LandedObject]) -> None:
+    """A rebuild may only begin while every object that made the table is still there, or it would lose rows."""
+    ledger = Ledger.load(lake, state.ledger)
+    known = {key for day in ledger.days for key, taken in ledger.segment(day).items() if taken.status == "merged"}
+    if missing := sorted(known - {o.key for o in listed}):
+        raise RebuildFailed(
+            f"{contract.name}: expected all {len(known)} landed objects that made the table, found that {len(missing)} "
+            f"are gone, the first of them {missing[0]}; replay the range that is retained instead"
+        )
 
 
 def _target(state: TableState, scope: Scope, listed_at: datetime) -> datetime | None:
@@ -126,7 +145,7 @@ def _take(work: _Run, objects: list[LandedObject], last: bool) -> None:
         with connect(work.lake) as duck:
             _commit_chunk(duck, work, objects, last and not work.held)
     except (ChunkFailed, duckdb.DataError, duckdb.InvalidInputException) as error:
-        reason = str(error).splitlines()[0]
+        reason = _without_values(str(error).splitlines()[0])
         tables.point_work(work.lake, work.contract, work.state)
         if len(objects) == 1:
             work.held.append((objects[0], reason))
@@ -136,6 +155,11 @@ def _take(work: _Run, objects: list[LandedObject], last: bool) -> None:
         middle = len(objects) // 2
         _take(work, objects[:middle], last=False)
         _take(work, objects[middle:], last=False)
+
+
+def _without_values(reason: str) -> str:
+    """An error in words, without what it quotes: DuckDB shows the value it stumbled over, which may be personal."""
+    return re.sub(r"\"[^\"]*\"|'[^']*'", "'…'", reason)
 
 
 def _commit_chunk(duck: Duck, work: _Run, objects: list[LandedObject], last: bool) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from contracts.glue import landing_columns
-from lakehouse.entries import Entry, EntryConflict, TableInput
+from lakehouse.entries import Entry, EntryConflict, TableInput, replace
 from lakehouse.lake import Lake
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def bring(
     drift = tuple(find_drift(entry, wanted))
     table = _kept(entry, wanted)
     if table != entry.table:
-        lake.entries.update(entry, table)
+        replace(lake.entries, entry, table)
     return drift
 
 

@@ -23,6 +23,10 @@ Progress = Callable[[str], None]
 """Called with one readable line as each step of a batch is done."""
 
 
+class RebuildFailed(Exception):
+    """The table cannot be made anew from what is retained; what is published stays as it is."""
+
+
 @dataclass(frozen=True)
 class HeldObject:
     """An object that failed its batch's audit and was set aside, with the reason."""
@@ -132,15 +136,18 @@ def compact(
     return batch.run(lake, contract, scope, progress=progress or _silent, invariants=invariants)
 
 
-def rebuild(lake: Lake, contract: Contract, *, progress: Progress | None = None) -> BatchResult:
+def rebuild(
+    lake: Lake, contract: Contract, *, progress: Progress | None = None, invariants: Sequence[Invariant] = ()
+) -> BatchResult:
     """Make the entity's tables anew from everything retained in landing, audited but not published.
 
-    Rows are the same as before, whatever the history of batches was; `_batch` is new for all of them.
+    Rows are the same as before, whatever the history of batches was; `_batch` is new for all of them. Raises
+    `RebuildFailed` when landed objects that made the table are gone, or one of them fails the audit.
     """
     from lakehouse import batch
 
     everything = Scope.everything()
-    return batch.run(lake, contract, everything, progress=progress or _silent, invariants=(), anew=True)
+    return batch.run(lake, contract, everything, progress=progress or _silent, invariants=invariants, anew=True)
 
 
 def pending(lake: Lake, contract: Contract, scope: Scope) -> list[LandedObject]:

@@ -56,6 +56,21 @@ class EntryConflict(Exception):
     """Someone else changed or created the entry since it was read: read it again, never guess."""
 
 
+def replace(entries: Entries, entry: Entry, table: TableInput) -> None:
+    """Update an entry that was read; raises `EntryConflict` if someone else changed it.
+
+    A refused update may be our own: a request whose answer was lost is sent again by the client and then refused as
+    stale. So the catalog is read again, and an entry that points where we wanted it to is as good as updated.
+    """
+    try:
+        entries.update(entry, table)
+    except EntryConflict:
+        now = entries.get(entry.database, entry.name)
+        wanted = table["Parameters"].get("metadata_location")
+        if now is None or wanted is None or now.parameters.get("metadata_location") != wanted:
+            raise
+
+
 class Entries(Protocol):
     """What the lake asks of a catalog."""
 

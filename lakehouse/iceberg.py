@@ -44,7 +44,7 @@ from pyiceberg.table.update.snapshot import _ManifestMergeManager, _OverwriteFil
 from pyiceberg.typedef import Record
 from pyiceberg.types import IcebergType
 
-from lakehouse.entries import Entry, EntryConflict
+from lakehouse.entries import Entry, EntryConflict, replace
 from lakehouse.lake import Lake
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ def move_pointer(lake: Lake, entry: Entry, location: str) -> None:
         "metadata_location": location,
         "previous_metadata_location": entry.metadata_location,
     }
-    lake.entries.update(entry, {**entry.table, "Parameters": parameters})
+    replace(lake.entries, entry, {**entry.table, "Parameters": parameters})
 
 
 def read_metadata(lake: Lake, location: str) -> TableMetadata:

@@ -108,22 +108,25 @@ def _load(
         # One of them is broken or unlike the others: each by itself shows which.
         for number in tables:
             load = partial(_load_parquet, duck, contract, [paths[number]])
-            _load_alone(duck, objects[number], number, load, reading)
+            _load_alone(duck, objects[number], number, paths[number], load, reading)
     for number in sorted(set(paths) - set(tables)):
         load = partial(_load_text, duck, contract, objects[number].key, paths[number], number)
-        _load_alone(duck, objects[number], number, load, reading)
+        _load_alone(duck, objects[number], number, paths[number], load, reading)
 
 
 def _is_parquet(contract: Contract, key: str) -> bool:
     return contract.origin == "stream" or key.endswith(".parquet")
 
 
-def _load_alone(duck: Duck, landed: LandedObject, number: int, load: Callable[[], None], reading: Reading) -> None:
+def _load_alone(
+    duck: Duck, landed: LandedObject, number: int, path: Path, load: Callable[[], None], reading: Reading
+) -> None:
     try:
         load()
     except (duckdb.Error, ValueError, OSError, EOFError) as error:
         duck.run("DELETE FROM landed WHERE _no = ?", [number])
-        reading.unreadable[landed.key] = f"{type(error).__name__}: {str(error).splitlines()[0][:300]}"
+        told = str(error).splitlines()[0].replace(str(path), landed.key.rpartition("/")[2])
+        reading.unreadable[landed.key] = f"{type(error).__name__}: {told[:300]}"
 
 
 def _load_parquet(duck: Duck, contract: Contract, paths: Sequence[Path]) -> None:

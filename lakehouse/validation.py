@@ -7,6 +7,7 @@ personal fields never appear in a reason.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,7 @@ CREATE OR REPLACE TEMP MACRO kind(j) AS CASE coalesce(json_type(j), 'NULL')
 """
 
 _SEQUENCE = "[0-9]{1,40}"
+_LONGEST_COUNTED = 1000  # RE2 counts repetitions up to here
 
 SYSTEM_FIELDS: tuple[Field, ...] = (
     Field("_event_id", 1001, StringType(), required=True),
@@ -144,8 +146,9 @@ def _usual(field: Field) -> str:
             form = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
             tests += [f"regexp_full_match({x}, '{form}')", f"TRY_CAST({x} AS DATE) >= DATE '0001-01-01'"]
         case _:
-            empty = {"ListType": "[]", "MapType": "{}"}.get(type(field.type).__name__, "")
-            return f"coalesce({x} = {literal(empty)} OR ({problem(field)}) IS NULL, false)"
+            nested = _usual_json(field)
+            full = f"({problem(field)}) IS NULL"
+            return f"CASE WHEN regexp_full_match({x}, {literal(nested)}) THEN true ELSE {full} END" if nested else full
     if field.enum:
         tests.append(f"{x} IN ({', '.join(literal(v) for v in field.enum)})")
     if field.max_length is not None:
@@ -161,6 +164,49 @@ def _usual(field: Field) -> str:
     # A failed TRY_CAST is null like a null text, and must not pass for one.
     held = f"coalesce({' AND '.join(tests) or 'true'}, false)"
     return held if field.required else f"({x} IS NULL OR {held})"
+
+
+# Text inside JSON without escapes, so that a character is a character.
+_JSON_CHARACTER = r'[^"\\\x00-\x1f]'
+
+
+def _usual_json(field: Field) -> str | None:
+    """A regular expression for nested values as the relay writes them (compact, members in the contract's order), or
+    None where such an expression cannot tell. What it does not match is looked at member by member."""
+    match field.type:
+        case ListType(element=element):
+            inner = _usual_json(Field("", 0, element, required=True))
+            return rf"\[(?:{inner}(?:,{inner})*)?\]" if inner else None
+        case StructType(fields):
+            members = [(f, form) for f in fields if (form := _usual_json(f))]
+            if len(members) < len(fields):
+                return None
+            return r"\{" + _members([(f.name, form, f.required) for f, form in members], first=True) + r"\}"
+        case DecimalType(precision, scale) if precision > scale and field.minimum is None and field.maximum is None:
+            point = rf"(?:\.[0-9]{{1,{scale}}})?" if scale else ""
+            form = rf'"-?[0-9]{{1,{precision - scale}}}{point}"'
+        case BooleanType():
+            form = "(?:true|false)"
+        case StringType() if field.enum:
+            form = '"(?:' + "|".join(re.escape(v) for v in field.enum) + ')"'
+        case StringType() if field.pattern is None and (field.max_length or 0) <= _LONGEST_COUNTED:
+            most = "" if field.max_length is None else str(field.max_length)
+            form = f'"{_JSON_CHARACTER}{{{int(field.required)},{most}}}"'
+        case _:
+            return None
+    return form if field.required else f"(?:null|{form})"
+
+
+def _members(members: Sequence[tuple[str, str, bool]], first: bool) -> str:
+    """The members of an object in this order, those that are not required left out or not."""
+    if not members:
+        return ""
+    (name, form, required), rest = members[0], members[1:]
+    member = f'"{name}":{form}'
+    if not first:
+        return (f",{member}" if required else f"(?:,{member})?") + _members(rest, first=False)
+    begun = member + _members(rest, first=False)
+    return begun if required else f"(?:{begun}|{_members(rest, first=True)})"
 
 
 def _stream_stamps(usual: bool) -> str:

@@ -96,7 +96,8 @@ def texts(draw: st.DrawFn) -> tuple[str, str | None]:
     """A field and a text for it, as it could land."""
     name = draw(st.sampled_from([*SCALARS, *NESTED]))
     if name in NESTED:
-        return name, json.dumps(draw(NESTED[name]), ensure_ascii=draw(st.booleans()))
+        separators = draw(st.sampled_from([(",", ":"), (", ", ": ")]))  # the relay's form and another
+        return name, json.dumps(draw(NESTED[name]), ensure_ascii=draw(st.booleans()), separators=separators)
     return name, draw(st.one_of(SCALARS[name], ODD, st.none()))
 
 

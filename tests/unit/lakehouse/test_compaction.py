@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from lakes import NOON, PARCELS, Clock, Landing, change, published_changes, published_rows
 
+from lakehouse import merge
 from lakehouse.audit import Audited, Check, audit_table
-from lakehouse.compaction import Counts, compact, pending, rebuild
+from lakehouse.compaction import Counts, RebuildFailed, compact, pending, rebuild
+from lakehouse.duck import Duck
+from lakehouse.entries import Entry, TableInput
 from lakehouse.lake import Lake
 from lakehouse.landing import Scope
 from lakehouse.ledger import Ledger
@@ -236,6 +240,60 @@ def test_replaying_a_range_and_rebuilding_give_the_same_rows(lake: Lake, landing
     for before, after in ((rows, published_rows(lake)), (history, published_changes(lake))):
         assert [{**r, "_batch": 0} for r in after] == [{**r, "_batch": 0} for r in before]
     assert all(r["_batch"] > rows[0]["_batch"] for r in published_rows(lake))
+
+
+def test_a_rebuild_that_would_lose_rows_is_refused_and_readers_keep_theirs(lake: Lake, landing: Landing) -> None:
+    first = landing.land([change("p-1", version=1)])
+    landing.land([change("p-2", version=1, recipient="poison")])
+    compact(lake, PARCELS, EVERYTHING)
+    publish(lake, PARCELS)
+    rows = published_rows(lake)
+
+    with pytest.raises(RebuildFailed, match="no poison"):
+        rebuild(lake, PARCELS, invariants=[refuse_poison])
+    publish(lake, PARCELS)
+    assert published_rows(lake) == rows
+
+    lake.store.delete([first])
+    with pytest.raises(RebuildFailed, match="1 are gone"):
+        rebuild(lake, PARCELS)
+    publish(lake, PARCELS)
+    assert published_rows(lake) == rows
+
+
+def test_a_lost_answer_to_a_commit_is_not_taken_for_a_lost_race(
+    lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client sends a request again whose answer was lost, and the repetition is refused as stale."""
+    landing.land([change(version=1)])
+    update = lake.entries.update
+
+    def answer_lost(entry: Entry, table: TableInput) -> None:
+        update(entry, table)
+        update(entry, table)
+
+    monkeypatch.setattr(lake.entries, "update", answer_lost)
+    compact(lake, PARCELS, EVERYTHING)
+    publish(lake, PARCELS)
+    assert [r["_version"] for r in published_rows(lake)] == [1]
+
+
+def test_an_error_that_data_causes_is_held_without_showing_the_data(
+    lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    landing.land([change("p-1", version=1)])
+    landing.land([change("p-2", version=1, recipient="Ada Lovelace")])
+    reduce = merge.reduce
+
+    def stumble(duck: Duck, *rest: Any) -> merge.Reduced:
+        duck.run("SELECT CAST(recipient AS BIGINT) FROM valid WHERE recipient IS NOT NULL")
+        return reduce(duck, *rest)
+
+    monkeypatch.setattr(merge, "reduce", stumble)
+    result = compact(lake, PARCELS, EVERYTHING)
+    assert result.counts == Counts(read=1, applied=1)
+    assert "Could not convert string '…'" in result.held[0].reason
+    assert "Ada" not in result.held[0].reason
 
 
 def test_a_change_below_the_floor_whose_key_is_absent_is_set_aside(
