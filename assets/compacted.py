@@ -154,8 +154,9 @@ def batch_metadata(result: BatchResult, contract: Contract, lake: Lake) -> dict[
         "seconds": dg.MetadataValue.float(float(result.seconds.get("total", 0.0))),
         "metadata file": result.metadata_location,
         "files": bucket_link(lake, f"warehouse/{contract.name}/"),
-        "preview": preview(result.preview, contract),
     }
+    if result.preview is not None:
+        metadata["preview"] = preview(result.preview, contract)
     if result.watermark:
         metadata["watermark"] = dg.MetadataValue.timestamp(result.watermark)
     if result.seconds:

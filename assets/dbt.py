@@ -312,12 +312,26 @@ def build_copy(database: Path | None, build: Path) -> Iterator[Callable[[], None
     if database is None:
         yield lambda: None
         return
+    log = build.with_name(f"{build.name}.wal")
     build.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in (build, build.with_name(f"{build.name}.wal")):
+    for leftover in (build, log):
         leftover.unlink(missing_ok=True)
     if database.exists():
         shutil.copyfile(database, build)
-    yield lambda: os.replace(build, database)
+
+    def publish() -> None:
+        if log.exists():
+            _checkpoint(build)  # what is only in the log would not be renamed with the file
+        build.replace(database)
+
+    yield publish
+
+
+def _checkpoint(database: Path) -> None:
+    import duckdb
+
+    with duckdb.connect(str(database)) as connection:
+        connection.execute("checkpoint")
 
 
 def inspect(database: Path, models: Sequence[Model], personal: Collection[str]) -> dict[str, dict[str, Any]]:
