@@ -66,18 +66,19 @@ def simulate(home: Home, current: Stack, contracts: Contracts, screen: Screen, c
     """Send a simulated history through the HTTP API. Without a seed every call tells another one."""
     from local.simulator import simulate as send_history
 
+    if seed is None:
+        seed = FIRST_SEED + current.demos
+        home.update(demos=current.demos + 1)  # before it is sent: what was interrupted is not told again differently
     with screen.step("Send simulated auctions through the HTTP API") as step:
         drop_reference_data(current)
         sent = send_history(
             stack.connect(current),
-            seed=seed if seed is not None else FIRST_SEED + current.demos,
+            seed=seed,
             changes=changes,
             progress=lambda done, total: step.update(done, total, f"{done} of {total} changes"),
             contracts=contracts,
         )
         step.note = f"{sent.total:,} changes, {sent.total / max(sent.seconds, 0.001):.0f} a second"
-    if seed is None:
-        home.update(demos=current.demos + 1)
     return sent
 
 
