@@ -18,7 +18,7 @@ from contracts.types import (
     StructType,
     TimestampType,
 )
-from contracts.validation import MAX_INTEGER
+from contracts.validation import DATE, MAX_INTEGER, TIMESTAMP
 
 
 def json_schema(contract: Contract, *, partial: bool = False) -> dict[str, Any]:
@@ -90,10 +90,10 @@ def _type(type_: FieldType) -> dict[str, Any]:
             return {
                 "type": "string",
                 "format": "date-time",
-                "pattern": r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?(Z|[+-]\d{2}:\d{2})$",
+                "pattern": f"^{TIMESTAMP.pattern}$",
             }
         case DateType():
-            return {"type": "string", "format": "date", "pattern": r"^\d{4}-\d{2}-\d{2}$"}
+            return {"type": "string", "format": "date", "pattern": f"^{DATE.pattern}$"}
         case ListType(element=element):
             return {"type": "array", "items": _type(element)}
         case MapType(value=value):

@@ -32,8 +32,12 @@ from contracts.types import (
 
 Value: TypeAlias = "str | int | Decimal | bool | list[Value] | dict[str, Value] | None"
 
-TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?(Z|[+-]\d{2}:\d{2})")
-DECIMAL = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d{1,3})?")
+# Only ASCII digits: Python's `\d` and `int` accept digits of every script, other readers do not.
+TIMESTAMP = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
+)
+DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")
 MAX_INTEGER = 2**63 - 1
 
 
@@ -259,7 +263,7 @@ def format_timestamp(moment: datetime) -> str:
 
 
 def _date(raw: object) -> str:
-    if not isinstance(raw, str) or not re.fullmatch(r"\d{4}-\d{2}-\d{2}", raw):
+    if not isinstance(raw, str) or not DATE.fullmatch(raw):
         raise _Invalid(f"expected a date like 2026-11-21, found {_found(raw)}")
     try:
         date.fromisoformat(raw)
