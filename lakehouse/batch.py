@@ -204,6 +204,7 @@ def _commit_chunk(duck: Duck, work: _Run, objects: list[LandedObject], last: boo
         tables.BATCH_ID: work.batch_id,
         tables.LEDGER: ledger.head,
         tables.CHANGES: changes_location,
+        tables.CONTRACT: tables.contract_document(contract),
         **(_watermark(work.target) if last else {}),
     }
     table = _commit(work, compacted, before, written, properties, _summary(work, batch, present, counts, properties))
@@ -262,6 +263,7 @@ def _summary(
         tables.BATCH: str(batch),
         tables.BATCH_ID: work.batch_id,
         tables.LEDGER: properties[tables.LEDGER],
+        **{k: v for k, v in properties.items() if k == tables.WATERMARK},
         "gavel.objects": str(len(objects)),
         "gavel.counts": orjson.dumps(counts).decode(),
     }

@@ -11,6 +11,9 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from contracts.compact import dump_compact, load_compact
+from contracts.compatibility import check_compatible
+from contracts.model import Contracts
 from lakehouse import catalog, schemas
 from lakehouse.entries import Entry, EntryConflict
 from lakehouse.iceberg import data_files, move_pointer, read_metadata, write_empty_table
@@ -28,6 +31,8 @@ LEDGER = "gavel.ledger"
 CHANGES = "gavel.changes"
 WATERMARK = "gavel.watermark"
 FLOOR = "gavel.floor"
+CONTRACT = "gavel.contract-document"
+"""The contract that the table was last written under, in its compact form: what the next one must be able to follow."""
 HIGHEST_BATCH = "gavel.highest-batch"
 
 
@@ -99,12 +104,15 @@ def prepare(lake: Lake, contract: Contract) -> tuple[TableState, Entry]:
     """Make the entity's tables where they do not exist, and set the work entries back to what is published.
 
     What an earlier batch left behind unpublished is given up: its objects are still unknown to the published ledger,
-    so that this batch takes them in again. Returns the published state and entry.
+    so that this batch takes them in again. Returns the published state and entry. Raises
+    `contracts.compatibility.IncompatibleContract` when the contract cannot follow the one that stored rows are under.
     """
     published = published_entry(lake, contract)
     if published is None:
         published = _create(lake, contract)
     state = TableState(lake, published.metadata_location)
+    if stored := state.metadata.properties.get(CONTRACT):
+        check_compatible(load_compact(stored.encode())[contract.name], contract)
     point_work(lake, contract, state)
     return state, published
 
@@ -124,13 +132,18 @@ def point_work(lake: Lake, contract: Contract, state: TableState) -> None:
             move_pointer(lake, entry, location)
 
 
+def contract_document(contract: Contract) -> str:
+    """The contract as the table's property keeps it."""
+    return dump_compact(Contracts({contract.name: contract})).decode()
+
+
 def _create(lake: Lake, contract: Contract) -> Entry:
     """Empty tables, published at once, so that readers find every entity from the first day. The published entry of
     the compacted table comes last: while it is missing, an interrupted creation is simply taken up again."""
     changes, compacted = schemas.changes(contract), schemas.compacted(contract)
     changes_location = _created(lake, contract, changes, lake.work_database, {})
     _created(lake, contract, changes, lake.published_database, {}, changes_location)
-    properties = {BATCH: "0", CHANGES: changes_location}
+    properties = {BATCH: "0", CHANGES: changes_location, CONTRACT: contract_document(contract)}
     location = _created(lake, contract, compacted, lake.work_database, properties)
     _created(lake, contract, compacted, lake.published_database, {}, location)
     published = published_entry(lake, contract)

@@ -21,6 +21,8 @@ def changed(name: str, /, **changes):
     "new",
     [
         OLD,
+        replace(OLD, description="Other words.", owner="finance"),
+        replace(OLD, fields=tuple(replace(f, description="Other words.") for f in OLD.fields)),
         replace(OLD, version="1.1.0", fields=(*OLD.fields, Field("channel", 99, StringType()))),
         changed("hammer_price", type=DecimalType(18, 2)),
         changed("order_id", max_length=128),
@@ -55,7 +57,10 @@ def test_what_keeps_readers_and_rows_right_is_allowed(new):
             replace(OLD, version="1.1.0", fields=(*OLD.fields, Field("channel", 99, StringType(), required=True))),
             "a new field must not be required",
         ),
-        (replace(OLD, description="Other words."), "version: expected one above 1.0.0"),
+        (
+            replace(OLD, fields=(*OLD.fields, Field("channel", 99, StringType()))),
+            "version: expected one above 1.0.0, found 1.0.0",
+        ),
     ],
 )
 def test_what_would_break_readers_or_rows_is_refused_with_the_reason(new, reason):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 import pytest
 from lakes import NOON, PARCELS, Clock, Landing, change, published_changes, published_rows
 
+from contracts import Field
+from contracts.compatibility import IncompatibleContract
+from contracts.types import DecimalType, StringType
 from lakehouse import merge
 from lakehouse.audit import Audited, Check, audit_table
 from lakehouse.compaction import Counts, RebuildFailed, compact, pending, rebuild
@@ -326,3 +330,26 @@ def test_many_objects_are_taken_in_chunk_by_chunk(
     assert result.objects == 5
     assert [r["_version"] for r in published_rows(lake)] == [5, 4]
     assert result.watermark == NOON
+
+
+def test_a_contract_that_cannot_follow_is_refused_before_anything_is_touched(lake: Lake, landing: Landing) -> None:
+    landing.land([change(version=1)])
+    compact(lake, PARCELS, EVERYTHING)
+    publish(lake, PARCELS)
+    before = published(lake, PARCELS)
+    narrowed = tuple(replace(f, type=DecimalType(10, 2)) if f.name == "price" else f for f in PARCELS.fields)
+    landing.land([change(version=2)])
+    with pytest.raises(IncompatibleContract, match=r"price: decimal\(14,2\) cannot become decimal\(10,2\)"):
+        compact(lake, replace(PARCELS, version="1.1.0", fields=narrowed), EVERYTHING)
+    assert published(lake, PARCELS) == before
+
+
+def test_a_contract_that_gained_a_field_goes_on(lake: Lake, landing: Landing) -> None:
+    landing.land([change(version=1)])
+    compact(lake, PARCELS, EVERYTHING)
+    publish(lake, PARCELS)
+    wider = replace(PARCELS, version="1.1.0", fields=(*PARCELS.fields, Field("colour", 90, StringType())))
+    Landing(lake, wider, count=1).land([{**change("p-2", version=1), "colour": "red"}])
+    assert compact(lake, wider, EVERYTHING).applied == 1
+    publish(lake, wider)
+    assert {r["parcel_id"]: r["colour"] for r in published_rows(lake, wider)} == {"p-1": None, "p-2": "red"}
