@@ -37,7 +37,10 @@ What the stack keeps is in the folder `.gavel` (or GAVEL_HOME); nothing outside 
 )
 
 Seed = Annotated[
-    int | None, typer.Option(help="Decides what is invented: the same seed gives the same auctions. Default: new ones.")
+    int | None,
+    typer.Option(
+        help="Decides what is invented; give one only once, or with the same number of changes. Default: new ones."
+    ),
 ]
 Carry = Annotated[bool, typer.Option("--report/--no-report", help="Carry the changes to the report afterwards.")]
 
