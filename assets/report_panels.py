@@ -335,7 +335,7 @@ def _categories(read: Read, currency: str) -> Panel:
     return Panel(
         key=f"categories-{currency}",
         title="What sells",
-        summary=f"{_title(first['category'])} brings most: {_money(first['net_sales'], currency)} net sales{share}.",
+        summary=f"Most net sales come from {_title(first['category'])}: {_money(first['net_sales'], currency)}{share}.",
         query=query,
         columns=("Category", "Sales", "Hammer price", "Net sales", "House earnings"),
         rows=tuple(
