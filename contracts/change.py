@@ -7,7 +7,9 @@ rounded, coerced or dropped: what the contract does not know, or has with anothe
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import orjson
@@ -141,53 +143,67 @@ def _removed_by_ttl(record: Mapping[str, Any]) -> bool:
     return kind == "Service" and principal == _TTL_SERVICE
 
 
+@lru_cache(maxsize=256)
 def _second(seconds: int) -> str:
+    """Text of a second; a batch of the stream spans few."""
     return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat() + "Z"
 
 
-_mappings: dict[int, tuple[Contract, dict[str, FieldType], frozenset[str], Row]] = {}
+_NESTED, _SYSTEM = "nested", "system"
 
 
-def _mapping(contract: Contract) -> tuple[dict[str, FieldType], frozenset[str], Row]:
-    """Types by field, system attributes and a row of nulls; kept, because each change of an entity needs them."""
+@dataclass(frozen=True, slots=True)
+class _Mapping:
+    """What the rows of an entity are made by: what each attribute is (its DynamoDB type, nested, or the system's),
+    the types of nested ones, and a row of nulls."""
+
+    kinds: Mapping[str, str]
+    nested: Mapping[str, FieldType]
+    empty: Row
+
+
+_mappings: dict[int, tuple[Contract, _Mapping]] = {}
+
+
+def _mapping(contract: Contract) -> _Mapping:
+    """Made once for each contract: the relay needs it for every change."""
     known = _mappings.get(id(contract))
     if known is None or known[0] is not contract:
-        types = {f.name: f.type for f in contract.fields}
-        empty: Row = dict.fromkeys((*types, *CHANGE_COLUMNS))
-        known = _mappings[id(contract)] = (contract, types, system_attributes(contract), empty)
-    return known[1], known[2], known[3]
+        kinds = dict.fromkeys(system_attributes(contract), _SYSTEM)
+        kinds |= {f.name: _SCALAR_KINDS.get(type(f.type), _NESTED) for f in contract.fields}
+        nested = {f.name: f.type for f in contract.fields if kinds[f.name] == _NESTED}
+        empty: Row = dict.fromkeys((*contract.field_names, *CHANGE_COLUMNS))
+        known = _mappings[id(contract)] = (contract, _Mapping(kinds, nested, empty))
+    return known[1]
 
 
 def _fields(contract: Contract, image: Mapping[str, Any]) -> Row:
-    types, system, empty = _mapping(contract)
-    row = empty.copy()
-    extra: dict[str, Any] | None = None
+    mapping = _mapping(contract)
+    kinds = mapping.kinds
+    row = mapping.empty.copy()
+    extra: dict[str, Any] = {}
     for name, attribute in image.items():
-        type_ = types.get(name)
-        if type_ is not None:
-            ((kind, value),) = attribute.items()
-            if kind == "NULL":
-                continue
-            scalar = _SCALAR_KINDS.get(type(type_))
-            if scalar is not None:
-                if kind == scalar:
-                    row[name] = value if kind != "BOOL" else ("true" if value else "false")
-                    continue
-            elif _fits(type_, kind, value):
-                row[name] = orjson.dumps(_plain(kind, value)).decode()
-                continue
-        elif name in system:
+        wanted = kinds.get(name)
+        if wanted is _SYSTEM:
             continue
-        extra = extra if extra is not None else {}
-        extra[name] = attribute
+        ((kind, value),) = attribute.items()
+        if kind == wanted:
+            row[name] = value if kind != "BOOL" else ("true" if value else "false")
+        elif wanted is not None and kind == "NULL":
+            continue
+        elif wanted is _NESTED and _fits(mapping.nested[name], kind, value):
+            row[name] = orjson.dumps(_plain(kind, value)).decode()
+        else:
+            extra[name] = attribute
     ttl = image.get("ttl")
     if ttl is not None:
         if "N" in ttl:
             row["_ttl"] = ttl["N"]
         else:
-            extra = {**(extra or {}), "ttl": ttl}
+            extra["ttl"] = ttl
     row["_contract"] = image.get("_contract", {}).get("S") or contract.version
-    row["_extra"] = None if extra is None else orjson.dumps(extra, option=orjson.OPT_SORT_KEYS, default=_text).decode()
+    if extra:
+        row["_extra"] = orjson.dumps(extra, option=orjson.OPT_SORT_KEYS, default=_text).decode()
     return row
 
 
