@@ -1,15 +1,15 @@
 """The dbt models as assets: staging, marts and reports, built by one dbt run.
 
-dbt runs in a process of its own with the environment given here. On a laptop it works on a build copy of the DuckDB
-file, which replaces the file that readers open by an atomic rename once the build is whole: readers and builds never
-block each other, and a failed build leaves readers what they had. Elsewhere Athena is the warehouse, without a file.
+`dagster-dbt` runs dbt in a process of its own with the environment given here. On a laptop it works on a build copy of
+the DuckDB file, which replaces the file that readers open by an atomic rename once the build is whole: readers and
+builds never block each other, and a failed build leaves readers what they had. So nothing is said to be materialized
+before the build is published. Elsewhere Athena is the warehouse, without a file.
 The manifest is prepared by an explicit step (`prepare`), never while definitions are loaded.
 """
 
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,19 +19,20 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster_dbt import DbtCliInvocation, DbtCliResource, DbtProject, dbt_assets
 
 from assets import keys
-from assets.manifest import Manifest, Model, data_times, model_specs, read_manifest, test_specs
+from assets.manifest import Manifest, Translator, data_times, is_personal, is_table, model_keys
 from assets.presentation import PREVIEW_ROWS, markdown_table
 from assets.resources import LakeResource, WarehouseResource
 from contracts import Contracts
 from lakehouse.state import published
 
 PROJECT = Path(__file__).resolve().parent.parent / "dbt_project"
+DBT = Path(sys.executable).with_name("dbt")  # the one that belongs to the running Python
 DATA_TIME = "data time"
-FAILED = ("error", "fail", "runtime error")
+FAILED = ("error", "fail", "runtime error", "partial success")
 MESSAGE_LIMIT = 400  # characters of dbt's message that are shown
-OUTPUT_TAIL = 20  # lines of dbt's output that an error quotes
 
 
 class NotPrepared(RuntimeError):
@@ -68,43 +69,47 @@ class DbtFiles:
         published file, because views in it carry that name."""
         return self.home / "build" / "warehouse.duckdb"
 
-    def environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
-        """The environment of the dbt process: credentials as inherited, and the settings given here."""
+    @property
+    def project(self) -> DbtProject:
+        """The project for this target."""
+        return DbtProject(PROJECT, target_path=self.artifacts, profiles_dir=PROJECT, target=self.target)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What dbt finds in its environment, beside credentials."""
         return {
-            **inherited,
             **self.variables,
             "GAVEL_DBT_TARGET": self.target,
             "GAVEL_WAREHOUSE": str(self.build),
             "GAVEL_KEEP_OPEN": "True",
-            "PYTHONUNBUFFERED": "1",
         }
 
-    def command(self, *arguments: str) -> list[str]:
-        """The command line of dbt for this target, with the dbt that belongs to the running Python."""
-        return [
-            str(Path(sys.executable).with_name("dbt")),
-            *arguments,
-            *("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--target", self.target),
-            *("--target-path", str(self.artifacts), "--log-path", str(self.artifacts)),
-        ]
+    def cli(self, arguments: Sequence[str], context: dg.AssetExecutionContext | None = None) -> DbtCliInvocation:
+        """Start dbt for this target, in the environment given here. With a `context`, what dbt does not achieve is told
+        by the invocation and not raised."""
+        dbt = DbtCliResource(self.project, dbt_executable=DBT)
+        with _environment(self.environment):  # dbt inherits it; `cli` takes no other
+            return dbt.cli(arguments, context=context, target_path=self.artifacts, raise_on_error=context is None)
 
 
-class DbtError(RuntimeError):
-    """dbt ended without the results it should have left; the message quotes the end of its output."""
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def prepare(files: DbtFiles) -> Path:
-    """Parse the project for its target and leave the manifest; returns its path. Raises `DbtError`."""
+    """Parse the project for its target and leave the manifest; returns its path.
+
+    Raises `DagsterDbtCliRuntimeError` with what dbt said.
+    """
     files.artifacts.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(
-        files.command("--quiet", "parse"),
-        env=files.environment(os.environ),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise DbtError(f"dbt parse --target {files.target} failed:\n{done.stdout[-4000:]}{done.stderr[-2000:]}")
+    files.cli(["--quiet", "parse"]).wait()
     return files.manifest
 
 
@@ -125,62 +130,70 @@ def prepared_manifest(files: DbtFiles) -> Manifest:
             f"{files.manifest}: expected the manifest of the dbt project, found no such file; "
             "make it with `python -m orchestration.prepare`"
         )
-    return read_manifest(files.manifest)
+    manifest: Manifest = json.loads(files.manifest.read_bytes())
+    return manifest
 
 
 def warehouse_assets(files: DbtFiles, manifest: Manifest, contracts: Contracts) -> dg.AssetsDefinition:
     """All models as assets of one op."""
     local = files.target == "local"
 
-    @dg.multi_asset(
+    @dbt_assets(
         name="warehouse",
-        specs=model_specs(manifest, "duckdb" if local else "athena"),
-        check_specs=test_specs(manifest),
-        can_subset=True,
+        manifest=manifest,
+        project=files.project,
+        dagster_dbt_translator=Translator(),
         pool=keys.WAREHOUSE_POOL,
     )
     def warehouse(context: dg.AssetExecutionContext, lake: LakeResource, warehouse: WarehouseResource) -> Iterator[Any]:
-        models = {m.unique_id: m for key, m in manifest.by_key().items() if key in context.selected_asset_keys}
-        database = warehouse.database if local else None
-        selection = selection_arguments(
-            models.values(), whole=len(models) == len(manifest.models), first=local and not warehouse.database.exists()
-        )
+        models = {i: key for i, key in model_keys(manifest).items() if key in context.selected_asset_keys}
+        names = [manifest["nodes"][i]["name"] for i in models]
         watermarks = {
             name: state.watermark if (state := published(lake.lake, contract)) else None
             for name, contract in contracts.items()
         }
         personal = {field for contract in contracts.values() for field in contract.personal}
-        with build_copy(database, files.build) as publish:
-            outcome = build(files, selection, context.log.info)
-            times = data_times(manifest, models, watermarks, _earlier(context, manifest))
-            details = inspect(files.build, list(models.values()), personal) if local and outcome.passed else {}
-            if outcome.passed:
+        arguments = build_arguments(names, first=local and not warehouse.database.exists())
+        with build_copy(warehouse.database if local else None, files.build) as publish:
+            files.results.unlink(missing_ok=True)
+            run = files.cli(arguments, context)
+            events = list(run.stream())
+            results = read_results(files.results)
+            failed = failures(results)
+            if not run.is_successful() and not failed:
+                raise run.get_error() or RuntimeError("dbt ended without success and without a reason")
+            times = data_times(manifest, models, watermarks, _earlier(context, manifest, models))
+            details: dict[str, dict[str, Any]] = {i: scanned(result) for i, result in results.items()}
+            if local and not failed:
+                details = inspect(files.build, [manifest["nodes"][i] for i in models], personal)
+            if not failed:
                 publish()
-        for test_id, test in manifest.tests.items():
-            if test_id in outcome.nodes and _check_key(manifest, test_id) in context.selected_asset_check_keys:
-                yield outcome.check_result(test.name, manifest.models[test.model].key, test_id)
-        if not outcome.passed:
-            raise dg.Failure(f"The warehouse stays as it was: {outcome.problems}", metadata=outcome.metadata)
-        for model_id, model in models.items():
-            if model_id in outcome.nodes:
-                metadata = {**outcome.nodes[model_id].metadata, **details.get(model_id, {})}
-                if times[model_id]:
-                    metadata[DATA_TIME] = dg.MetadataValue.timestamp(times[model_id])
-                yield dg.MaterializeResult(asset_key=model.key, metadata=metadata)
+        for event in events:
+            if isinstance(event, dg.AssetCheckResult):
+                yield event
+            elif isinstance(event, dg.Output) and not failed:
+                model_id = str(event.metadata["unique_id"].value)
+                if model_id in models:  # a first build makes more than was asked for
+                    metadata = {**event.metadata, **details.get(model_id, {})}
+                    if moment := times[model_id]:
+                        metadata[DATA_TIME] = dg.MetadataValue.timestamp(moment)
+                    yield dg.MaterializeResult(asset_key=models[model_id], metadata=metadata)
+        if failed:
+            problems = "; ".join(f"{name}: {message}" for name, message in failed.items())
+            raise dg.Failure(f"The warehouse stays as it was: {problems}", metadata=failed)
 
     return warehouse
 
 
-def _check_key(manifest: Manifest, test_id: str) -> dg.AssetCheckKey:
-    test = manifest.tests[test_id]
-    return dg.AssetCheckKey(manifest.models[test.model].key, test.name)
-
-
-def _earlier(context: dg.AssetExecutionContext, manifest: Manifest) -> dict[str, datetime | None]:
-    """The data times that earlier builds recorded, by model id."""
-    if len(context.selected_asset_keys) == len(manifest.models):
-        return {}
-    return {i: recorded_data_time(context.instance, m.key) for i, m in manifest.models.items() if m.is_table}
+def _earlier(
+    context: dg.AssetExecutionContext, manifest: Manifest, built: Collection[str]
+) -> dict[str, datetime | None]:
+    """The data times that earlier builds recorded of the tables that are not built now, by model id."""
+    return {
+        i: recorded_data_time(context.instance, key)
+        for i, key in model_keys(manifest).items()
+        if i not in built and is_table(manifest["nodes"][i])
+    }
 
 
 def recorded_data_time(instance: dg.DagsterInstance, key: dg.AssetKey) -> datetime | None:
@@ -190,117 +203,32 @@ def recorded_data_time(instance: dg.DagsterInstance, key: dg.AssetKey) -> dateti
     return datetime.fromtimestamp(value.value, UTC) if isinstance(value, dg.TimestampMetadataValue) else None
 
 
-def selection_arguments(models: Collection[Model], *, whole: bool, first: bool) -> list[str]:
-    """The options that make dbt build these models. In a warehouse that does not exist yet, what they read is built,
-    too; tests that read models which may not be there are left out."""
-    if whole:
-        return []
-    prefix = "+" if first else ""
-    return ["--indirect-selection", "buildable", "--select", *sorted(f"{prefix}{m.name}" for m in models)]
+def build_arguments(models: Collection[str], *, first: bool) -> list[str]:
+    """The arguments of a build; `dagster-dbt` adds the models and tests that were selected. In a warehouse that does
+    not exist yet, what the `models` read is built, too."""
+    with_upstream = ["--select", " ".join(sorted(f"+{name}" for name in models))] if first else []
+    return ["build", "--exclude-resource-type", "unit_test", *with_upstream]
 
 
-@dataclass(frozen=True)
-class Node:
-    """The outcome of one dbt node."""
-
-    unique_id: str
-    status: str
-    message: str
-    seconds: float
-    failures: int | None
-    adapter: Mapping[str, Any]
-
-    @property
-    def failed(self) -> bool:
-        return self.status in FAILED
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """The outcome as the UI shows it."""
-        metadata: dict[str, Any] = {"seconds": dg.MetadataValue.float(round(self.seconds, 3))}
-        scanned = self.adapter.get("data_scanned_in_bytes")
-        if isinstance(scanned, int):
-            metadata["bytes scanned"] = scanned
-        return metadata
+def read_results(path: Path) -> dict[str, Mapping[str, Any]]:
+    """The outcome of every node by dbt's unique id; empty if dbt ended before it built anything."""
+    document = json.loads(path.read_bytes()) if path.exists() else {"results": []}
+    return {result["unique_id"]: result for result in document["results"]}
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """The outcome of a build, by dbt's unique ids."""
-
-    nodes: Mapping[str, Node]
-
-    @property
-    def passed(self) -> bool:
-        """Whether no node failed."""
-        return not any(node.failed for node in self.nodes.values())
-
-    @property
-    def problems(self) -> str:
-        """What failed, for a person."""
-        return "; ".join(f"{n.unique_id.split('.')[2]}: {n.message}" for n in self.nodes.values() if n.failed)
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """The failed nodes as metadata."""
-        return {n.unique_id.split(".")[2]: n.message for n in self.nodes.values() if n.failed}
-
-    def check_result(self, name: str, key: dg.AssetKey, test_id: str) -> dg.AssetCheckResult:
-        """A test's outcome as the asset check it stands for."""
-        node = self.nodes[test_id]
-        warned = node.status == "warn"
-        return dg.AssetCheckResult(
-            asset_key=key,
-            check_name=name,
-            passed=node.status in ("pass", "success"),
-            severity=dg.AssetCheckSeverity.WARN if warned else dg.AssetCheckSeverity.ERROR,
-            description=node.message or f"{node.status}: no row breaks the rule.",
-            metadata={"failing rows": node.failures or 0, "seconds": dg.MetadataValue.float(round(node.seconds, 3))},
-        )
+def failures(results: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """The nodes that failed, by name, with dbt's message."""
+    return {
+        unique_id.split(".")[2]: str(result.get("message") or result["status"])[:MESSAGE_LIMIT]
+        for unique_id, result in results.items()
+        if result["status"] in FAILED
+    }
 
 
-def parse_outcome(document: Mapping[str, Any]) -> Outcome:
-    """The outcome in a `run_results.json` document."""
-    return Outcome(
-        {
-            r["unique_id"]: Node(
-                unique_id=r["unique_id"],
-                status=str(r["status"]),
-                message=str(r.get("message") or "")[:MESSAGE_LIMIT],
-                seconds=float(r.get("execution_time") or 0),
-                failures=r.get("failures"),
-                adapter=r.get("adapter_response") or {},
-            )
-            for r in document["results"]
-        }
-    )
-
-
-def build(files: DbtFiles, selection: Sequence[str], say: Callable[[str], None]) -> Outcome:
-    """Run `dbt build` and return what became of every node; `say` gets dbt's lines as they come. Raises `DbtError`."""
-    files.results.unlink(missing_ok=True)
-    command = files.command("--log-format", "text", "build", "--exclude-resource-type", "unit_test", *selection)
-    lines: list[str] = []
-    with subprocess.Popen(
-        command,
-        env=files.environment(os.environ),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        assert process.stdout is not None  # it was asked for above
-        for line in process.stdout:
-            if text := line.strip():
-                lines.append(text)
-                say(text)
-    if not files.results.exists():
-        tail = "\n".join(lines[-OUTPUT_TAIL:])
-        raise DbtError(f"dbt build ended with exit code {process.returncode} before it built anything:\n{tail}")
-    outcome = parse_outcome(json.loads(files.results.read_bytes()))
-    if process.returncode != 0 and outcome.passed:
-        tail = "\n".join(lines[-OUTPUT_TAIL:])
-        raise DbtError(f"dbt build ended with exit code {process.returncode} although no node failed:\n{tail}")
-    return outcome
+def scanned(result: Mapping[str, Any]) -> dict[str, int]:
+    """What a query of Athena is billed for, as metadata."""
+    count = (result.get("adapter_response") or {}).get("data_scanned_in_bytes")
+    return {"bytes scanned": count} if isinstance(count, int) else {}
 
 
 @contextmanager
@@ -334,21 +262,23 @@ def _checkpoint(database: Path) -> None:
         connection.execute("checkpoint")
 
 
-def inspect(database: Path, models: Sequence[Model], personal: Collection[str]) -> dict[str, dict[str, Any]]:
-    """Row counts and masked previews of the tables among the models, by model id."""
+def inspect(
+    database: Path, models: Sequence[Mapping[str, Any]], personal: Collection[str]
+) -> dict[str, dict[str, Any]]:
+    """Row counts and masked previews of the tables among the models of a manifest, by model id."""
     import duckdb
 
     details: dict[str, dict[str, Any]] = {}
     with duckdb.connect(str(database), read_only=True) as connection:
         for model in models:
-            if not model.is_table:
+            if not is_table(model):
                 continue
-            counted = connection.execute(f"select count(*) from {model.relation}").fetchone()
-            cursor = connection.execute(f"select * from {model.relation} limit {PREVIEW_ROWS}")
+            counted = connection.execute(f"select count(*) from {model['relation_name']}").fetchone()
+            cursor = connection.execute(f"select * from {model['relation_name']} limit {PREVIEW_ROWS}")
             columns = [c[0] for c in cursor.description or ()]
             rows = [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
-            masked = {*personal, *(c.name for c in model.columns if c.personal)}
-            details[model.unique_id] = {
+            masked = {*personal, *(c["name"] for c in model["columns"].values() if is_personal(c))}
+            details[model["unique_id"]] = {
                 "dagster/row_count": counted[0] if counted else 0,
                 "preview": dg.MetadataValue.md(markdown_table(columns, rows, masked)),
             }

@@ -98,7 +98,8 @@ def test_dbt_reads_it(contracts: Contracts):
 def test_dagster_has_its_assets(folder: Path, tmp_path: Path):
     manifest = tmp_path / "dbt" / "dev" / "manifest.json"
     manifest.parent.mkdir(parents=True)
-    manifest.write_text(json.dumps({"nodes": {}, "sources": {}, "exposures": {}}))
+    empty: dict[str, Any] = {part: {} for part in ("nodes", "sources", "exposures", "metrics", "child_map")}
+    manifest.write_text(json.dumps(empty))
     definitions = build(Settings("dev", bucket="b", home=tmp_path, contracts_folder=folder))
     graph = definitions.get_repository_def().asset_graph.get_all_asset_keys()
     assert {dg.AssetKey([layer, "appraisals"]) for layer in ("landing", "compacted", "catalog")} <= set(graph)

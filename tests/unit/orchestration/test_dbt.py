@@ -73,19 +73,43 @@ def test_what_a_killed_build_left_behind_is_not_built_upon(tmp_path: Path) -> No
         assert list(build.parent.iterdir()) == []
 
 
-def test_dbt_gets_its_settings_whatever_the_environment_says(settings: Settings) -> None:
-    environment = dbt_files(settings).environment({"GAVEL_BUCKET": "another", "HOME": "/home/me"})
+def _asked_of_dbt(files: dbt.DbtFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, dict[str, str]]:
+    """The arguments and the environment that dbt would have got."""
+    program = tmp_path / "bin" / "dbt"
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(
+        '#!/bin/sh\nif [ "$1" = --version ]; then echo 1.11.16; exit; fi\n'
+        f'echo "$*" > {tmp_path}/arguments; env > {tmp_path}/environment\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(dbt, "DBT", program)
+    files.cli(["parse"]).wait()
+    lines = (tmp_path / "environment").read_text().splitlines()
+    return (tmp_path / "arguments").read_text(), dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def test_dbt_gets_its_settings_whatever_the_environment_says(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GAVEL_BUCKET", "another")
+    monkeypatch.setenv("HOME", "/home/me")
+    before = dict(os.environ)
+    _, environment = _asked_of_dbt(dbt_files(settings), tmp_path, monkeypatch)
     assert environment["GAVEL_BUCKET"] == settings.bucket
     assert environment["AWS_ENDPOINT_URL"] == settings.endpoint_url
     assert environment["GAVEL_WAREHOUSE"] == str(settings.home / "build" / "warehouse.duckdb")
     assert environment["HOME"] == "/home/me"
+    assert dict(os.environ) == before
 
 
-def test_each_target_has_a_folder_of_its_own(settings: Settings) -> None:
+def test_each_target_has_a_folder_of_its_own(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     local, prod = (dbt.DbtFiles(target, settings.home, {}) for target in ("local", "prod"))
     assert local.artifacts != prod.artifacts
-    assert "--target-path" in local.command("build")
-    assert str(local.artifacts) in local.command("build")
+    arguments, environment = _asked_of_dbt(prod, tmp_path, monkeypatch)
+    assert arguments == "parse --target prod\n"
+    assert environment["DBT_TARGET_PATH"] == environment["DBT_LOG_PATH"] == str(prod.artifacts)
 
 
 def test_a_manifest_older_than_a_model_is_prepared_again(settings: Settings) -> None:

@@ -16,7 +16,8 @@ from contracts.loader import ENTITIES
 from orchestration.definitions import build
 from orchestration.settings import REPOSITORY, Settings
 
-HEAVY = ("boto3", "botocore", "duckdb", "pyiceberg", "pyarrow", "pandas", "dbt", "dagster_dbt", "plotly", "sqlglot")
+HEAVY = ("boto3", "botocore", "duckdb", "pyiceberg", "pyarrow", "pandas", "dbt.cli", "dbt.adapters.duckdb", "plotly")
+"""What loading does not need; `dagster_dbt` brings the rest of dbt and sqlglot."""
 
 
 def graph(settings: Settings) -> Any:

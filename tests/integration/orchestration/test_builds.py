@@ -1,0 +1,94 @@
+"""Builds of the warehouse by dbt itself, on tables that are still empty: what is claimed, and what a failure leaves."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+import pytest
+
+from assets import dbt
+from assets.manifest import LAYERS
+from assets.resources import LakeResource, WarehouseResource
+from contracts import load_contracts
+from orchestration.prepare import dbt_files
+from orchestration.settings import Settings
+
+FACTS = dg.AssetKey(["marts", "fct_orders"])
+REPORT = dg.AssetKey(["reports", "top_parties"])
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the dbt project, to be broken; it reads tables without rows."""
+    copy = tmp_path / "dbt_project"
+    shutil.copytree(dbt.PROJECT, copy, ignore=shutil.ignore_patterns("target", "logs"))
+    (tmp_path / "slice").mkdir()
+    (tmp_path / "slice" / "watermarks.json").write_text(json.dumps({}))
+    monkeypatch.setattr(dbt, "PROJECT", copy)
+    monkeypatch.setenv("GAVEL_SLICE", str(tmp_path / "slice"))
+    return copy
+
+
+def build(home: Path, *selected: dg.AssetKey) -> dg.ExecuteInProcessResult:
+    files = dbt_files(Settings(home=home, endpoint_url="http://127.0.0.1:1"))
+    if not dbt.is_prepared(files):
+        dbt.prepare(files)
+    assets = dbt.warehouse_assets(files, dbt.prepared_manifest(files), load_contracts())
+    return dg.materialize(
+        [assets],
+        selection=list(selected) or None,
+        resources={
+            "lake": LakeResource(environment="local", bucket="b", local_root=str(home / "lake")),
+            "warehouse": WarehouseResource(target="local", home=str(home)),
+        },
+        raise_on_error=False,
+    )
+
+
+def built(result: dg.ExecuteInProcessResult) -> set[dg.AssetKey]:
+    return {event.asset_key for event in result.get_asset_materialization_events() if event.asset_key}
+
+
+def models(database: Path) -> set[str]:
+    with duckdb.connect(str(database), read_only=True) as reader:
+        schemas = ", ".join(f"'{layer}'" for layer in LAYERS)
+        query = f"select table_name from information_schema.tables where table_schema in ({schemas})"
+        return {str(name) for (name,) in reader.execute(query).fetchall()}
+
+
+def test_a_part_is_built_with_what_it_reads_and_only_it_is_claimed(project: Path, tmp_path: Path) -> None:
+    first = build(tmp_path, FACTS)
+    assert first.success
+    assert built(first) == {FACTS}
+    assert {"fct_orders", "stg_orders"} <= models(tmp_path / "warehouse.duckdb")
+    (event,) = first.get_asset_materialization_events()
+    assert event.step_materialization_data.materialization.metadata["dagster/row_count"].value == 0
+    checks = {c.asset_key for c in first.get_asset_check_evaluations()}
+    assert checks == {FACTS}
+
+    (project / "models" / "reports" / "top_parties.sql").write_text(
+        "select no_such_column from {{ ref('fct_orders') }}"
+    )
+    before = (tmp_path / "warehouse.duckdb").read_bytes()
+    failed = build(tmp_path, FACTS, REPORT)
+    assert not failed.success
+    assert built(failed) == set()
+    assert (tmp_path / "warehouse.duckdb").read_bytes() == before
+    assert {c.asset_key for c in failed.get_asset_check_evaluations()} == {FACTS}
+    (step,) = failed.get_step_failure_events()
+    assert "The warehouse stays as it was: top_parties: " in str(step.step_failure_data.error)
+
+
+def test_a_project_that_dbt_cannot_read_fails_with_what_dbt_said(project: Path, tmp_path: Path) -> None:
+    files = dbt_files(Settings(home=tmp_path, endpoint_url="http://127.0.0.1:1"))
+    dbt.prepare(files)
+    (project / "models" / "marts" / "dim_date.sql").write_text("select {{ ref('no_such_model') }}")
+    later = files.manifest.stat().st_mtime + 60
+    os.utime(files.manifest, (later, later))
+    failed = build(tmp_path)
+    (step,) = failed.get_step_failure_events()
+    assert "no_such_model" in str(step.step_failure_data.error)
+    assert not (tmp_path / "warehouse.duckdb").exists()
