@@ -122,6 +122,19 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
+def streamed(run: DbtCliInvocation) -> list[Any]:
+    """All events of a run. Raises `dg.Failure` for a node that the loaded manifest does not know, once dbt has ended."""
+    try:
+        return list(run.stream())
+    except KeyError as unknown:
+        run.process.terminate()
+        run.process.wait()
+        raise dg.Failure(
+            f"dbt built {unknown}, which is not in the manifest that Dagster loaded: the dbt project has changed since. "
+            "Run `python -m orchestration.prepare` and reload the code location. The warehouse stays as it was."
+        ) from unknown
+
+
 def prepare(files: DbtFiles) -> Path:
     """Parse the project for its target and leave the manifest; returns its path.
 
@@ -176,7 +189,7 @@ def warehouse_assets(files: DbtFiles, manifest: Manifest, contracts: Contracts) 
         with build_copy(warehouse.database if local else None, files.build) as publish:
             files.results.unlink(missing_ok=True)
             run = files.cli(arguments, context)
-            events = list(run.stream())
+            events = streamed(run)
             results = read_results(files.results)
             failed = failures(results)
             if not run.is_successful() and not failed:

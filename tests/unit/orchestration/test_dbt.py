@@ -4,8 +4,11 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import dagster as dg
 import duckdb
 import pytest
 
@@ -122,3 +125,21 @@ def test_a_manifest_older_than_a_model_is_prepared_again(settings: Settings) -> 
     assert not dbt.is_prepared(files)
     files.manifest.unlink()
     assert not dbt.is_prepared(files)
+
+
+class _Stranger:
+    """A run of dbt that reports a node which the loaded manifest does not know, and would go on for long."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+
+    def stream(self) -> Iterator[object]:
+        yield "an event"
+        raise KeyError("model.gavel.new")
+
+
+def test_a_project_that_changed_since_it_was_loaded_is_told_and_dbt_ended() -> None:
+    run: Any = _Stranger()
+    with pytest.raises(dg.Failure, match=r"model\.gavel\.new.*reload the code location"):
+        dbt.streamed(run)
+    assert run.process.poll() is not None
