@@ -123,14 +123,14 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def streamed(run: DbtCliInvocation) -> list[Any]:
-    """All events of a run. Raises `dg.Failure` for a node that the loaded manifest does not know, once dbt has ended."""
+    """All events of a run. Raises `dg.Failure`, once dbt has ended, for a node that the manifest does not know."""
     try:
         return list(run.stream())
     except KeyError as unknown:
         run.process.terminate()
         run.process.wait()
         raise dg.Failure(
-            f"dbt built {unknown}, which is not in the manifest that Dagster loaded: the dbt project has changed since. "
+            f"dbt built {unknown}, which is not in the manifest that Dagster loaded: the project changed since. "
             "Run `python -m orchestration.prepare` and reload the code location. The warehouse stays as it was."
         ) from unknown
 
