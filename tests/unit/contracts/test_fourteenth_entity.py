@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from manifests import small_manifest
 
 from contracts import Contracts, dbt, load_contracts
 from contracts.change import change_from_record
@@ -98,8 +99,7 @@ def test_dbt_reads_it(contracts: Contracts):
 def test_dagster_has_its_assets(folder: Path, tmp_path: Path):
     manifest = tmp_path / "dbt" / "dev" / "manifest.json"
     manifest.parent.mkdir(parents=True)
-    empty: dict[str, Any] = {part: {} for part in ("nodes", "sources", "exposures", "metrics", "child_map")}
-    manifest.write_text(json.dumps(empty))
+    manifest.write_text(json.dumps(small_manifest()))
     definitions = build(Settings("dev", bucket="b", home=tmp_path, contracts_folder=folder))
     graph = definitions.get_repository_def().asset_graph.get_all_asset_keys()
     assert {dg.AssetKey([layer, "appraisals"]) for layer in ("landing", "compacted", "catalog")} <= set(graph)
