@@ -86,7 +86,7 @@ def arrival_sensor(
         entities = sorted(due(memory, by_name, timedelta(seconds=quiet), now))
         if not entities:
             return _skip(f"Nothing new for {len(by_name)} entities.", memory, events)
-        if _unfinished(context.instance, job.name):
+        if _unfinished(context.instance, job.name, name):
             return _skip(f"A compaction is under way; {', '.join(entities)} will follow.", memory, events)
         return dg.SensorResult(
             run_requests=[compaction_request(entities)],
@@ -163,7 +163,7 @@ def published_sensor(contracts: Contracts, job: Any, marts: dg.AssetSelection, i
         changed = sorted(entity for entity, rows in now.items() if before.get(entity) != rows)
         if not changed:
             return dg.SkipReason("No published table changed.")
-        if _unfinished(context.instance, job.name):
+        if _unfinished(context.instance, job.name, "published_tables"):
             return dg.SkipReason(f"Marts are being built; they follow {', '.join(changed)} at the next tick.")
         assert context.repository_def is not None  # a sensor of a code location always has one
         downstream = dg.AssetSelection.assets(*map(keys.catalog, changed)).downstream(include_self=False)

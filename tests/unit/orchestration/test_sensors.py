@@ -115,13 +115,29 @@ def test_while_a_compaction_is_under_way_changes_wait_and_are_not_lost(
     evaluate: Callable[..., Any], landing: dict[str, list[LandedObject]], instance: DagsterInstance
 ) -> None:
     cursor = first_look(evaluate)
-    run = instance.create_run_for_job(_trivial("compaction"), status=dg.DagsterRunStatus.STARTED)
+    run = started(instance, "compaction", by="landed_objects")
     landing["orders"] = [landed("orders")]
     tick = evaluate("landed_objects", cursor, lake=LAKE)
     assert not tick.run_requests
     assert "orders" in tick.skip_message
     instance.report_run_failed(run)
     assert asked(evaluate("landed_objects", tick.cursor, lake=LAKE)) == {"compacted/orders", "catalog/orders"}
+
+
+def test_a_sensor_does_not_wait_for_runs_that_another_one_asked_for(
+    evaluate: Callable[..., Any], landing: dict[str, list[LandedObject]], instance: DagsterInstance
+) -> None:
+    """Where stream entities are compacted all the time, entities of origin files must have their turn."""
+    cursor = first_look(evaluate)
+    started(instance, "compaction", by="dropped_files")
+    landing["orders"] = [landed("orders")]
+    assert asked(evaluate("landed_objects", cursor, lake=LAKE)) == {"compacted/orders", "catalog/orders"}
+
+
+def started(instance: DagsterInstance, job: str, by: str) -> dg.DagsterRun:
+    """A run under way that a sensor asked for."""
+    tags = {"dagster/sensor_name": by}
+    return instance.create_run_for_job(_trivial(job), status=dg.DagsterRunStatus.STARTED, tags=tags)
 
 
 def _trivial(name: str) -> dg.JobDefinition:
@@ -204,7 +220,7 @@ def test_a_watermark_that_moves_alone_builds_nothing(
 def test_marts_are_not_asked_for_twice_while_they_are_built(
     evaluate: Callable[..., Any], publish: dict[str, Published], instance: DagsterInstance
 ) -> None:
-    instance.create_run_for_job(_trivial("marts"), status=dg.DagsterRunStatus.STARTED)
+    started(instance, "marts", by="published_tables")
     publish["orders"] = state("orders")
     tick = evaluate("published_tables", lake=LAKE)
     assert not tick.run_requests
