@@ -145,6 +145,7 @@ def landed(arrivals: Iterable[Arrival], contracts: Mapping[str, Contract], lake:
 def _unfinished(instance: dg.DagsterInstance, job_name: str, sensor: str) -> bool:
     """Whether a run that this sensor asked for is under way. Runs of others do not count: a sensor that waited for them
     could wait for ever, and two runs of one entity wait for each other in its pool."""
+    end_lost_runs(instance)
     own = dg.RunsFilter(job_name=job_name, statuses=UNFINISHED, tags={"dagster/sensor_name": sensor})
     return instance.get_runs_count(own) > 0
 
