@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 import pytest_socket
+from hypothesis import HealthCheck, settings
 from laptop import Laptop, running_laptop
+
+# The same examples in every run: a failure is found again, and never by chance. `--hypothesis-profile=search` looks on.
+settings.register_profile("same", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("search", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("same")
 
 WITHOUT_NETWORK = tuple(Path(__file__).parent / kind for kind in ("unit", "property"))
 
