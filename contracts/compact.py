@@ -19,29 +19,18 @@ from contracts.model import (
     Ttl,
 )
 from contracts.types import (
-    BooleanType,
-    DateType,
+    SCALARS,
     DecimalType,
     Field,
     FieldType,
-    IntegerType,
     ListType,
     MapType,
-    StringType,
     StructType,
-    TimestampType,
 )
 
 FORMAT = 1
 
-_SCALARS: dict[str, FieldType] = {
-    "string": StringType(),
-    "integer": IntegerType(),
-    "boolean": BooleanType(),
-    "timestamp": TimestampType(),
-    "date": DateType(),
-}
-_SCALAR_NAMES = {type_: name for name, type_ in _SCALARS.items()}
+_SCALAR_NAMES = {type_: name for name, type_ in SCALARS.items()}
 
 
 def dump_compact(contracts: Contracts) -> bytes:
@@ -167,7 +156,7 @@ def _dump_type(type_: FieldType) -> Any:
 
 def _load_type(value: Any) -> FieldType:
     if isinstance(value, str):
-        return _SCALARS[value]
+        return SCALARS[value]
     if isinstance(value, list):
         return DecimalType(*value)
     if "list" in value:

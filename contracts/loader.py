@@ -26,9 +26,8 @@ from contracts.model import (
     template_fields,
 )
 from contracts.types import (
-    BooleanType,
+    SCALARS,
     Classification,
-    DateType,
     DecimalType,
     Field,
     FieldType,
@@ -47,13 +46,6 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _DECIMAL = re.compile(r"decimal\((\d+),\s*(\d+)\)")
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 _CLASSIFICATIONS = ("public", "internal", "personal")
-_SCALARS: dict[str, FieldType] = {
-    "string": StringType(),
-    "integer": IntegerType(),
-    "boolean": BooleanType(),
-    "timestamp": TimestampType(),
-    "date": DateType(),
-}
 
 
 def load_contracts(folder: Path | None = None) -> Contracts:
@@ -212,8 +204,8 @@ def _field_id(custom: Mapping[str, Any], where: str) -> int:
 
 def _type(element: Mapping[str, Any], where: str) -> FieldType:
     logical = element.get("logicalType")
-    if logical in _SCALARS:
-        return _SCALARS[logical]
+    if logical in SCALARS:
+        return SCALARS[logical]
     if logical == "number":
         match = _DECIMAL.fullmatch(str(element.get("physicalType") or ""))
         if not match:
@@ -243,7 +235,7 @@ def _type(element: Mapping[str, Any], where: str) -> FieldType:
         if not properties:
             raise ContractError(f"{where}: expected `properties` of logicalType object, found none")
         return StructType(tuple(_field(p, f"{where}.{p['name']}") for p in properties))
-    expected = ", ".join([*_SCALARS, "number", "array", "map", "object"])
+    expected = ", ".join([*SCALARS, "number", "array", "map", "object"])
     raise ContractError(f"{where}: expected logicalType {expected}; found {logical!r}")
 
 

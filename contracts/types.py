@@ -73,6 +73,15 @@ class MapType:
 ScalarType: TypeAlias = StringType | IntegerType | DecimalType | BooleanType | TimestampType | DateType
 FieldType: TypeAlias = ScalarType | ListType | StructType | MapType
 
+SCALARS: dict[str, FieldType] = {
+    "string": StringType(),
+    "integer": IntegerType(),
+    "boolean": BooleanType(),
+    "timestamp": TimestampType(),
+    "date": DateType(),
+}
+"""Scalar types by the name that ODCS gives them; decimals are not here, for they have digits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Field:
