@@ -1,4 +1,12 @@
-"""Landed objects: which there are, by arrival hour. Reading their rows belongs to `reading`."""
+"""Landed objects: which there are, by arrival hour. Reading their rows belongs to `reading`.
+
+**What a watermark promises.** Every object that was in the bucket at that moment, at most `LATEST_DELIVERY` after its
+arrival hour, is merged, quarantined or held: also one that came late into an earlier hour, and one that was written
+again under its key. It holds because each listing that moves the watermark from W to W' begins `LATEST_DELIVERY` before
+W (`Scope.reaching`): what appeared between the two can only be in the hours since then. Firehose gives up a delivery
+after 24 hours, so nothing it delivers is later than that. What other hands put into older hours is found by the nightly
+pass over everything; a deleted object stays in the ledger, and what it said stays in the tables.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +14,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from lakehouse.lake import Lake, utc_now
@@ -14,12 +23,15 @@ if TYPE_CHECKING:
     from contracts import Contract
     from lakehouse.store import StoredObject
 
+LATEST_DELIVERY = timedelta(hours=25)
+"""How long after its arrival hour an object may appear: 24 hours of Firehose's retries, and its buffer."""
+
 HOUR = timedelta(hours=1)
 _LISTED_ONE_BY_ONE = 500  # keys; more of them are found quicker by listing the entity
 _ARRIVAL = re.compile(r"/dt=(\d{4}-\d{2}-\d{2})/hh=(\d{2})/")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LandedObject:
     """One object below `landing/<entity>/` or `dropbox/<entity>/`. `hour` is its arrival hour (UTC)."""
 
@@ -76,15 +88,16 @@ class Scope:
         return cls(keys=keys, again=True)
 
     def reaching(self, watermark: datetime | None) -> Scope:
-        """This scope, widened so that it leaves no unlisted hour behind the watermark (None: nothing was listed yet).
+        """This scope, widened so that its listing may move the watermark on from here (None: nothing was listed yet).
 
-        One hour before the watermark is listed again, because delivery into an hour goes on a little after its end.
+        It begins no later than `LATEST_DELIVERY` before the watermark, so that it leaves no unlisted hour behind after
+        an outage, and sees what was delivered late into hours that were listed before.
         """
         if self.again or self.start is None:
             return self
         if watermark is None:
             return Scope(end=self.end)
-        return Scope(start=min(self.start, _hour(watermark) - HOUR), end=self.end)
+        return Scope(start=min(self.start, _hour(watermark - LATEST_DELIVERY)), end=self.end)
 
     def holds(self, landed: LandedObject) -> bool:
         """Whether the object is in the scope."""
@@ -97,8 +110,14 @@ class Scope:
 
 def list_objects(lake: Lake, contract: Contract, scope: Scope) -> list[LandedObject]:
     """The entity's landed objects in the scope, by key. Empty objects and folder markers are left out."""
-    found = (_landed(contract, o) for o in _listed(lake, contract, scope) if o.size > 0)
-    return [o for o in found if scope.holds(o)]
+    return list(each_object(lake, contract, scope))
+
+
+def each_object(lake: Lake, contract: Contract, scope: Scope) -> Iterator[LandedObject]:
+    """The same one by one, while the listing goes on: a year of an entity need not be in memory at once."""
+    for stored in _listed(lake, contract, scope):
+        if stored.size > 0 and scope.holds(landed := _landed(contract, stored)):
+            yield landed
 
 
 def _listed(lake: Lake, contract: Contract, scope: Scope) -> Iterator[StoredObject]:
@@ -119,8 +138,13 @@ def _listed(lake: Lake, contract: Contract, scope: Scope) -> Iterator[StoredObje
 
 def _landed(contract: Contract, stored: StoredObject) -> LandedObject:
     match = _ARRIVAL.search(stored.key) if contract.origin == "stream" else None
-    hour = datetime.fromisoformat(f"{match[1]}T{match[2]}:00:00+00:00") if match else _hour(stored.modified)
+    hour = _arrival_hour(match[1], match[2]) if match else _hour(stored.modified)
     return LandedObject(stored.key, stored.etag, stored.size, stored.modified, hour)
+
+
+@lru_cache(maxsize=1024)
+def _arrival_hour(day: str, hour: str) -> datetime:
+    return datetime.fromisoformat(f"{day}T{hour}:00:00+00:00")
 
 
 def _hour(moment: datetime) -> datetime:

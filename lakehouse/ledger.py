@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
+from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
 import orjson
@@ -17,10 +19,13 @@ from lakehouse.lake import Lake
 from lakehouse.landing import LandedObject
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from contracts import Contract
 
 Status = Literal["merged", "quarantined", "held"]
 _FORMAT = 1
+_DAYS_AT_HAND = 64  # segments that a comparison keeps; objects of the dropbox are not listed in the order of their days
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,23 +73,39 @@ class Ledger:
         """The objects of an arrival day by key."""
         if day not in self.days:
             return {}
+        return {row["key"]: Taken(**row) for row in self._read(day).to_pylist()}
+
+    def _read(self, day: str, columns: list[str] | None = None) -> pa.Table:
         import pyarrow.parquet as pq
 
         content = self._lake.files.read(self._lake.store.uri(self.days[day].segment))
-        rows = pq.read_table(io.BytesIO(content)).to_pylist()
-        return {row["key"]: Taken(**row) for row in rows}
+        return pq.read_table(io.BytesIO(content), columns=columns)
 
     def unknown(self, objects: Iterable[LandedObject]) -> list[LandedObject]:
-        """The objects that are not in the ledger with their present ETag."""
-        segments: dict[str, dict[str, Taken]] = {}
-        found = []
-        for landed in objects:
-            if landed.day not in segments:
-                segments[landed.day] = self.segment(landed.day)
-            known = segments[landed.day].get(landed.key)
-            if known is None or known.etag != landed.etag:
-                found.append(landed)
-        return found
+        """The objects that are not in the ledger with their present ETag, in the order given.
+
+        Segments are read day by day and forgotten again, so that objects in the order of a listing of any length take
+        the memory of a few days.
+        """
+        etags = lru_cache(maxsize=_DAYS_AT_HAND)(self._etags)
+        return [
+            landed
+            for day, group in groupby(objects, key=lambda o: o.day)
+            for known in (etags(day),)
+            for landed in group
+            if known.get(landed.key) != landed.etag
+        ]
+
+    def _etags(self, day: str) -> dict[str, str]:
+        """The ETag of each object of an arrival day, by key."""
+        if day not in self.days:
+            return {}
+        columns = self._read(day, ["key", "etag"])
+        return dict(zip(columns["key"].to_pylist(), columns["etag"].to_pylist(), strict=True))
+
+    def keys(self) -> frozenset[str]:
+        """The keys in the store of everything this ledger consists of: its head and its segments."""
+        return frozenset({self.head} - {""} | {day.segment for day in self.days.values()})
 
     def attention(self) -> list[Taken]:
         """The objects that are quarantined, held, or have quarantined rows."""

@@ -132,19 +132,6 @@ def test_an_object_is_taken_in_once_and_again_when_it_was_written_again(lake: La
     assert compact(lake, PARCELS, EVERYTHING).counts == Counts(read=2, applied=1, duplicate=1)
 
 
-def test_an_object_that_arrives_late_in_an_earlier_hour_is_found_by_the_wider_pass(
-    lake: Lake, landing: Landing, clock: Clock
-) -> None:
-    landing.land([change(version=2)])
-    compact(lake, PARCELS, EVERYTHING)
-    publish(lake, PARCELS)
-    landing.land([change("late", version=1)], hour=NOON - timedelta(hours=20))
-
-    assert compact(lake, PARCELS, Scope.last_hours(3, now=clock())).counts.read == 0
-    publish(lake, PARCELS)
-    assert compact(lake, PARCELS, Scope.last_days(2, now=clock())).counts.applied == 1
-
-
 def test_a_tick_after_an_outage_reaches_back_to_the_watermark(lake: Lake, landing: Landing, clock: Clock) -> None:
     compact(lake, PARCELS, EVERYTHING)
     publish(lake, PARCELS)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from lakes import NOON, PARCELS, Landing
 
 from lakehouse.lake import Lake
-from lakehouse.landing import Scope, list_objects
+from lakehouse.landing import LATEST_DELIVERY, Scope, list_objects
 
 
 def hours(lake: Lake, scope: Scope) -> list[int]:
@@ -37,10 +37,11 @@ def test_an_object_outside_the_hourly_layout_arrives_when_it_was_written(lake: L
     assert found.hour <= datetime.now(UTC)
 
 
-def test_a_scope_reaches_back_to_the_watermark_but_a_replay_does_not() -> None:
+def test_a_scope_reaches_back_so_far_that_the_watermark_may_move_but_a_replay_does_not() -> None:
     tick = Scope.last_hours(1, NOON)
-    assert tick.reaching(NOON) == tick
-    assert tick.reaching(NOON - timedelta(hours=9, minutes=10)).start == NOON - timedelta(hours=11)
+    assert tick.reaching(NOON).start == NOON - LATEST_DELIVERY
+    assert tick.reaching(NOON - timedelta(hours=9, minutes=10)).start == NOON - LATEST_DELIVERY - timedelta(hours=10)
     assert tick.reaching(None) == Scope.everything()
+    assert Scope.last_days(2, NOON).reaching(NOON) == Scope.last_days(2, NOON)
     replay = Scope.replay(NOON, NOON + timedelta(hours=1))
     assert replay.reaching(None) == replay
