@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
+from readers import Row, by_duckdb
 
 from contracts import Contract, Field, Partition
 from contracts.change import CHANGE_COLUMNS
@@ -29,12 +29,10 @@ from contracts.types import (
     StructType,
     TimestampType,
 )
-from lakehouse.iceberg import data_files, read_metadata
 from lakehouse.lake import Lake
 from lakehouse.state import published
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
-Row = dict[str, Any]
 
 PARCELS = Contract(
     name="parcels",
@@ -157,30 +155,16 @@ def change(
     }
 
 
-def read(lake: Lake, location: str) -> list[Row]:
-    """All rows of the Iceberg table that a metadata file describes."""
-    files = data_files(lake, read_metadata(lake, location))
-    if not files:
-        return []
-    paths = ", ".join(f"'{f.file_path}'" for f in files)
-    with duckdb.connect() as connection:
-        return (
-            connection.execute(f"SELECT * FROM read_parquet([{paths}], union_by_name = true)")
-            .to_arrow_table()
-            .to_pylist()
-        )
-
-
 def published_rows(lake: Lake, contract: Contract = PARCELS) -> list[Row]:
     """The rows that readers of the entity see, tombstones included; empty before the first publication."""
     state = published(lake, contract)
-    return [] if state is None else sorted(read(lake, state.metadata_location), key=lambda r: _key(r, contract))
+    return [] if state is None else sorted(by_duckdb(state.metadata_location), key=lambda r: _key(r, contract))
 
 
 def published_changes(lake: Lake, contract: Contract = PARCELS) -> list[Row]:
     """The changes that belong to the published rows."""
     state = published(lake, contract)
-    return [] if state is None else sorted(read(lake, state.changes_location), key=lambda r: r["_event_id"])
+    return [] if state is None else sorted(by_duckdb(state.changes_location), key=lambda r: r["_event_id"])
 
 
 def without(rows: Iterable[Row], *columns: str) -> list[Row]:
