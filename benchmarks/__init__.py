@@ -1,0 +1,1 @@
+"""Repeatable comparisons and measurements of speed. Results are written, never asserted; each package has a README."""

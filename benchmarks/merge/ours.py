@@ -1,0 +1,158 @@
+"""The product, in two ways: its merge alone, from the typed changes that peers get, and its whole batch from landing.
+
+The only module here that knows the lakehouse from within.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from benchmarks.merge.data import ChangeSet
+from benchmarks.merge.entity import CHANGE, CONTRACT, shape
+from benchmarks.merge.work import THREADS, Done, Result, Work
+from lakehouse import audit, compaction, iceberg, merge, publication, reduction, schemas, tables
+from lakehouse.duck import connect, extension
+from lakehouse.lake import Lake
+from lakehouse.landing import Scope
+
+SHAPE = shape()
+_ARRIVAL = datetime(2026, 9, 22, tzinfo=UTC)
+
+
+def open_lake(work: Work) -> Lake:
+    """The lake in the work's folder, as a process that has just started sees it."""
+    return Lake(
+        bucket="data",
+        landing_database="gavel_landing_bench",
+        work_database="gavel_work_bench",
+        published_database="gavel_bench",
+        local_root=work.folder,
+        scratch=work.folder / "scratch",
+        threads=THREADS,
+    )
+
+
+def load_table(work: Work) -> None:
+    """Commit the base files to an empty lake and publish them, as if a first batch had brought them. They are linked,
+    not copied: nobody writes into a file that exists."""
+    lake = open_lake(work)
+    state, _ = tables.prepare(lake, CONTRACT)
+    added = []
+    for path in work.data.files:
+        location = f"{lake.table_location(SHAPE.name)}/data/{path.name}"
+        _link(path, Path(location))
+        added.append(iceberg.data_file(SHAPE, path, location, None))
+    catalog = iceberg.EntryCatalog(lake, lake.work_database)
+    table = iceberg.commit(
+        catalog.table(SHAPE.name, state.location),
+        added=added,
+        shape=SHAPE,
+        properties={tables.BATCH: "1"},
+        summary={tables.BATCH: "1"},
+    )
+    loaded = audit.Check("loaded by the benchmark", True, "rows are compared after the merge")
+    audit.save(lake, audit.Verdict(CONTRACT.name, table.metadata_location, (loaded,)))
+    publication.publish(lake, CONTRACT)
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.link(source, target)
+
+
+class OursMerge:
+    """Typed changes to a commit: reduce, plan, write, commit to the work table."""
+
+    def prepare(self, work: Work) -> None:
+        load_table(work)
+
+    def start(self, work: Work) -> None:
+        self._lake = open_lake(work)
+
+    def merge(self, work: Work, changes: ChangeSet) -> Done:
+        steps: dict[str, float] = {}
+        lake, entry = self._lake, self._lake.entries.get(self._lake.work_database, SHAPE.name)
+        assert entry is not None
+        state = tables.TableState(lake, entry.metadata_location)
+        batch = state.batch + 1
+        with connect(lake) as duck:
+            with _timed(steps, "plan"):
+                files = state.files
+            with _timed(steps, "read"):
+                columns = ", ".join((*CONTRACT.field_names, *CHANGE))
+                duck.run(
+                    "CREATE TEMP TABLE valid AS SELECT row_number() OVER () AS _rid, 0 AS _no, 0::BIGINT AS _row, "
+                    f"{columns}, '' AS _object FROM read_parquet('{work.data.changes(changes)}')"
+                )
+            with _timed(steps, "reduce"):
+                reduced = reduction.reduce(duck, CONTRACT, SHAPE, schemas.changes(CONTRACT), files, (), state.floor)
+            with _timed(steps, "write"):
+                written = merge.merge_compacted(duck, lake, SHAPE, files, batch, f"{batch:08d}-merge")
+            with _timed(steps, "commit"):
+                iceberg.commit(
+                    iceberg.EntryCatalog(lake, lake.work_database).table(SHAPE.name, state.location),
+                    added=written.added,
+                    removed=written.removed,
+                    shape=SHAPE,
+                    properties={tables.BATCH: str(batch)},
+                    summary={tables.BATCH: str(batch)},
+                )
+        notes = {
+            "applied": reduced.applied,
+            "inserted": reduced.inserted,
+            "files_added": len(written.added),
+            "files_removed": len(written.removed),
+            "files_before": len(files),
+        }
+        return Done(steps, notes)
+
+    def result(self, work: Work) -> Result:
+        return _scan(self._lake, self._lake.work_database)
+
+
+class OursBatch:
+    """Landed text to a published table: one whole batch, and moving the pointer."""
+
+    def prepare(self, work: Work) -> None:
+        load_table(work)
+        for changes in work.sets:
+            hour = _ARRIVAL + timedelta(hours=changes.number)
+            for path in sorted(work.data.landed(changes).glob("*.parquet")):
+                key = f"landing/{CONTRACT.name}/dt={hour:%Y-%m-%d}/hh={hour:%H}/{changes.name}-{path.name}"
+                _link(path, work.folder / "data" / key)
+
+    def start(self, work: Work) -> None:
+        self._lake = open_lake(work)
+
+    def merge(self, work: Work, changes: ChangeSet) -> Done:
+        hour = _ARRIVAL + timedelta(hours=changes.number)
+        done = compaction.compact(self._lake, CONTRACT, Scope(start=None, end=hour + timedelta(hours=1)))
+        if done.held or done.quarantined or done.verdict is None or not done.verdict.passed:
+            raise AssertionError(f"expected a batch without a fault, found {done}")
+        steps = {name: seconds for name, seconds in done.seconds.items() if name != "total"}
+        with _timed(steps, "publish"):
+            publication.publish(self._lake, CONTRACT)
+        return Done(steps, {"applied": done.applied, "superseded": done.superseded, "duplicate": done.duplicate})
+
+    def result(self, work: Work) -> Result:
+        return _scan(self._lake, self._lake.published_database)
+
+
+def _scan(lake: Lake, database: str) -> Result:
+    """The table as an independent reader sees it: DuckDB's iceberg extension on the metadata file."""
+    entry = lake.entries.get(database, SHAPE.name)
+    assert entry is not None
+    setup = "; ".join(f"LOAD '{extension(name)}'" for name in ("avro", "iceberg"))
+    return Result(f"iceberg_scan('{entry.metadata_location}')", setup)
+
+
+@contextmanager
+def _timed(steps: dict[str, float], step: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    steps[step] = steps.get(step, 0.0) + time.perf_counter() - started

@@ -1,0 +1,301 @@
+"""What a user could pick instead, each in the best way its makers offer for this task, with two threads.
+
+Each is imported where it is used: no process holds more than one of them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.merge.data import ROW_GROUP, ChangeSet
+from benchmarks.merge.entity import COLUMNS, KEY, row_of_change, shape
+from benchmarks.merge.work import ROOMY, THREADS, Done, Missing, Result, Work, sql_list
+
+_BATCH = 2
+
+
+class Copy:
+    """DuckDB writes the touched files as they are: less than any engine must do that rewrites files to change rows."""
+
+    def prepare(self, work: Work) -> None:
+        work.out.mkdir()
+
+    def start(self, work: Work) -> None:
+        self._connection = _duckdb(work, "1GB")
+
+    def merge(self, work: Work, changes: ChangeSet) -> Done:
+        for name in work.expected.files:
+            self._connection.execute(
+                f"COPY (FROM read_parquet('{work.data.base / name}')) TO '{work.out / name}' (FORMAT parquet, "
+                f"COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP}, FIELD_IDS {shape().field_ids()})"
+            )
+        return Done(notes={"files_touched": len(work.expected.files)})
+
+    def result(self, work: Work) -> None:
+        return None
+
+
+class DuckFull:
+    """DuckDB, row_number over the table and the changes, the whole table written anew."""
+
+    def prepare(self, work: Work) -> None:
+        work.out.mkdir()
+
+    def start(self, work: Work) -> None:
+        self._connection = _duckdb(work, ROOMY)
+        self._connection.execute("SET preserve_insertion_order = false")
+
+    def merge(self, work: Work, changes: ChangeSet) -> Done:
+        row = ", ".join(f"{expression} AS {name}" for name, expression in row_of_change(_BATCH).items())
+        self._connection.execute(
+            f"COPY (SELECT {', '.join(COLUMNS)} FROM (SELECT {', '.join(COLUMNS)} FROM '{work.data.base}/*.parquet' "
+            f"UNION ALL SELECT {row} FROM '{work.data.changes(changes)}') QUALIFY row_number() OVER "
+            f"(PARTITION BY {KEY} ORDER BY _version DESC, _seq DESC) = 1) "
+            f"TO '{work.out}/table.parquet' (FORMAT parquet, COMPRESSION zstd)"
+        )
+        return Done()
+
+    def result(self, work: Work) -> Result:
+        return _written(work)
+
+
+class Polars:
+    """polars, lazy and streaming: an anti join of the table with the changed keys, and the changes behind it."""
+
+    def prepare(self, work: Work) -> None:
+        work.out.mkdir()
+
+    def start(self, work: Work) -> None:
+        os.environ["POLARS_MAX_THREADS"] = str(THREADS)
+        import polars
+
+        self._polars = polars
+
+    def merge(self, work: Work, changes: ChangeSet) -> Done:
+        pl = self._polars
+        table = pl.scan_parquet(f"{work.data.base}/*.parquet")
+        newest = _newest(pl, work, changes)
+        stored = (
+            table.select(KEY, pl.col("_version").alias("v"), pl.col("_seq").alias("s"))
+            .join(newest.lazy().select(KEY), on=KEY, how="semi")
+            .collect(engine="streaming")
+        )
+        newer = (
+            pl.col("v").is_null()
+            | (pl.col("_version") > pl.col("v"))
+            | ((pl.col("_version") == pl.col("v")) & (pl.col("_seq") > pl.col("s")))
+        )
+        applied = newest.join(stored, on=KEY, how="left").filter(newer).drop("v", "s")
+        kept = table.select(COLUMNS).join(applied.lazy().select(KEY), on=KEY, how="anti")
+        pl.concat([kept, applied.lazy()]).sink_parquet(work.out / "table.parquet", compression="zstd")
+        return Done()
+
+    def result(self, work: Work) -> Result:
+        return _written(work)
+
+
+class Pandas:
+    """pandas: everything in memory, sorted, the last of each key kept."""
+
+    def prepare(self, work: Work) -> None:
+        work.out.mkdir()
+
+    def start(self, work: Work) -> None:
+        import pandas
+        import pyarrow
+
+        pyarrow.set_cpu_count(THREADS)
+        self._pandas = pandas
+
+    def merge(self, work: Work, changes: ChangeSet) -> Done:
+        pd = self._pandas
+        change = pd.read_parquet(work.data.changes(changes))
+        change = change.assign(_deleted=change["_op"] == "remove", _expired=change["_op"] == "expire", _batch=_BATCH)
+        table = pd.concat([pd.read_parquet(work.data.base), change[list(COLUMNS)]], ignore_index=True)
+        table = table.sort_values([KEY, "_version", "_seq"]).drop_duplicates(KEY, keep="last")
+        table.to_parquet(work.out / "table.parquet", compression="zstd", index=False)
+        return Done()
+
+    def result(self, work: Work) -> Result:
+        return _written(work)
+
+
+class Spark:
+    """Spark on this machine: row_number over the table and the changes, the whole table written anew."""
+
+    def prepare(self, work: Work) -> None:
+        if shutil.which("java") is None and not os.environ.get("JAVA_HOME"):
+            raise Missing("Spark needs Java (17 or later) on the path, found none")
+
+    def start(self, work: Work) -> None:
+        from pyspark.sql import SparkSession
+
+        options = {
+            "spark.driver.memory": "6g",
+            "spark.ui.enabled": "false",
+            "spark.driver.host": "127.0.0.1",
+            "spark.sql.shuffle.partitions": "16",
+            "spark.sql.parquet.compression.codec": "zstd",
+            "spark.sql.parquet.inferTimestampNTZ.enabled": "true",
+            "spark.sql.session.timeZone": "UTC",
+            "spark.local.dir": str(work.folder / "scratch"),
+        }
+        builder = SparkSession.builder.master(f"local[{THREADS}]")
+        for name, value in options.items():
+            builder = builder.config(name, value)
+        self._session = builder.getOrCreate()
+        self._session.sparkContext.setLogLevel("ERROR")
+        self._session.range(10).count()  # what starts lazily has started
+
+    def merge(self, work: Work, changes: ChangeSet) -> Done:
+        from pyspark.sql import Window
+        from pyspark.sql import functions as f
+
+        change = self._session.read.parquet(str(work.data.changes(changes))).selectExpr(
+            *(f"{expression} AS {name}" for name, expression in row_of_change(_BATCH).items())
+        )
+        table = self._session.read.parquet(str(work.data.base)).select(*COLUMNS).unionByName(change)
+        newest_first = Window.partitionBy(KEY).orderBy(f.col("_version").desc(), f.col("_seq").desc())
+        newest = table.withColumn("place", f.row_number().over(newest_first)).filter("place = 1").drop("place")
+        newest.write.parquet(str(work.out))
+        return Done()
+
+    def result(self, work: Work) -> Result:
+        return _written(work)
+
+
+class Delta:
+    """delta-rs MERGE into a Delta table of the same files; the source's key range prunes files by their statistics."""
+
+    def prepare(self, work: Work) -> None:
+        source = work.data.folder / "delta"
+        if not source.exists():
+            _write_delta(work, source.with_name("delta.new"))
+            source.with_name("delta.new").rename(source)
+        shutil.copytree(source, work.folder / "table", copy_function=_link_data)
+
+    def start(self, work: Work) -> None:
+        import deltalake
+        import polars
+
+        self._polars, self._deltalake = polars, deltalake
+
+    def merge(self, work: Work, changes: ChangeSet) -> Done:
+        source = _newest(self._polars, work, changes).to_arrow()
+        newer = "s._version > t._version OR (s._version = t._version AND s._seq > t._seq)"
+        metrics = (
+            self._deltalake.DeltaTable(work.folder / "table")
+            .merge(
+                source,
+                predicate=f"t.{KEY} = s.{KEY}",
+                source_alias="s",
+                target_alias="t",
+                streamed_exec=False,  # so that the source's statistics prune files
+                writer_properties=self._deltalake.WriterProperties(compression="ZSTD"),
+            )
+            .when_matched_update_all(predicate=newer)
+            .when_not_matched_insert_all()
+            .execute()
+        )
+        return Done(notes={name: metrics[name] for name in metrics if name.startswith("num_target_files")})
+
+    def result(self, work: Work) -> Result:
+        files = self._deltalake.DeltaTable(work.folder / "table").file_uris()
+        return Result(f"read_parquet({sql_list([f.removeprefix('file://') for f in files])})")
+
+
+def _link_data(source: str, target: str) -> None:
+    if source.endswith(".parquet") and "_delta_log" not in source:
+        os.link(source, target)
+    else:
+        shutil.copyfile(source, target)
+
+
+def _write_delta(work: Work, folder: Any) -> None:
+    import deltalake
+    import pyarrow.parquet as pq
+
+    shutil.rmtree(folder, ignore_errors=True)
+    properties = deltalake.WriterProperties(compression="ZSTD")
+    for path in work.data.files:
+        table = pq.read_table(path).replace_schema_metadata(None)
+        deltalake.write_deltalake(folder, table, mode="append", writer_properties=properties)
+
+
+class Upsert:
+    """`Table.upsert` of pyiceberg, given the newest change of each key. It knows no order: a change that is older than
+    the stored row replaces it all the same."""
+
+    def prepare(self, work: Work) -> None:
+        from pyiceberg.io.pyarrow import parquet_files_to_data_files
+
+        table = self._catalog(work, create=True)
+        files = work.folder / "table" / "data"
+        files.mkdir(parents=True)
+        for path in work.data.files:
+            os.link(path, files / path.name)
+        with table.transaction() as transaction, transaction.update_snapshot().fast_append() as append:
+            addresses = [f"file://{path}" for path in sorted(files.glob("*.parquet"))]
+            for file in parquet_files_to_data_files(table.io, transaction.table_metadata, iter(addresses)):
+                append.append_data_file(file)
+
+    def _catalog(self, work: Work, create: bool = False) -> Any:
+        from pyiceberg.catalog.sql import SqlCatalog
+
+        catalog = SqlCatalog("bench", uri=f"sqlite:///{work.folder}/catalog.db", warehouse=f"file://{work.folder}")
+        if create:
+            catalog.create_namespace("bench")
+            return catalog.create_table(
+                "bench.table",
+                shape().schema(),
+                location=f"file://{work.folder}/table",
+                properties={f"write.metadata.metrics.column.{KEY}": "full", "write.parquet.compression-codec": "zstd"},
+            )
+        return catalog.load_table("bench.table")
+
+    def start(self, work: Work) -> None:
+        import polars
+        import pyarrow
+
+        pyarrow.set_cpu_count(THREADS)
+        self._polars = polars
+        self._table = self._catalog(work)
+
+    def merge(self, work: Work, changes: ChangeSet) -> Done:
+        source = _newest(self._polars, work, changes).to_arrow().cast(self._table.schema().as_arrow())
+        done = self._table.upsert(source, join_cols=[KEY])
+        return Done(notes={"updated": done.rows_updated, "inserted": done.rows_inserted})
+
+    def result(self, work: Work) -> Result:
+        files = [task.file.file_path.removeprefix("file://") for task in self._catalog(work).scan().plan_files()]
+        return Result(f"read_parquet({sql_list(files)})")
+
+
+def _newest(pl: Any, work: Work, changes: ChangeSet) -> Any:
+    """The newest change of each key as a row of the table, for those that cannot choose it themselves."""
+    made: dict[str, Callable[[], Any]] = {
+        "_deleted": lambda: (pl.col("_op") == "remove").alias("_deleted"),
+        "_expired": lambda: (pl.col("_op") == "expire").alias("_expired"),
+        "_batch": lambda: pl.lit(_BATCH, dtype=pl.Int64).alias("_batch"),
+    }
+    change = pl.read_parquet(work.data.changes(changes))
+    row = change.select(*(made[c]() if c in made else pl.col(c) for c in COLUMNS))
+    return row.sort(KEY, "_version", "_seq").unique(KEY, keep="last", maintain_order=True)
+
+
+def _duckdb(work: Work, memory: str) -> Any:
+    import duckdb
+
+    connection = duckdb.connect()
+    connection.execute(
+        f"SET threads = {THREADS}; SET memory_limit = '{memory}'; SET temp_directory = '{work.folder}/scratch'; "
+        "SET TimeZone = 'UTC'"
+    )
+    return connection
+
+
+def _written(work: Work) -> Result:
+    return Result(f"read_parquet('{work.out}/*.parquet')")
