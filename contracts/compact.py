@@ -51,7 +51,7 @@ def load_compact(text: bytes) -> Contracts:
 
 def _dump_contract(contract: Contract) -> dict[str, Any]:
     keys = contract.keys
-    return {
+    document = {
         "name": contract.name,
         "version": contract.version,
         "description": contract.description,
@@ -76,6 +76,7 @@ def _dump_contract(contract: Contract) -> dict[str, Any]:
             "copies": [keys.copies.to, keys.copies.fields] if keys.copies else None,
         },
     }
+    return document | ({} if contract.engine == "embedded" else {"engine": contract.engine})
 
 
 def _load_contract(value: dict[str, Any]) -> Contract:
@@ -95,6 +96,7 @@ def _load_contract(value: dict[str, Any]) -> Contract:
         retention_days=value["retention_days"],
         freshness_minutes=value["freshness_minutes"],
         relations=tuple(Relation(*r) for r in value["relations"]),
+        engine=value.get("engine", "embedded"),
         keys=None
         if keys is None
         else DynamoKeys(

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from contracts.model import (
     Contract,
@@ -19,6 +19,7 @@ from contracts.model import (
     Contracts,
     Copies,
     DynamoKeys,
+    Engine,
     IndexKeys,
     Partition,
     Relation,
@@ -114,6 +115,7 @@ def parse_contract(document: Mapping[str, Any], where: str = "contract") -> Cont
         retention_days=_service_level(document, "retention", "d", where),
         freshness_minutes=_service_level(document, "freshness", "m", where),
         relations=tuple(_relations(properties, where)),
+        engine=own.get("engine", "embedded"),
     )
     _check(contract, where)
     return contract
@@ -144,7 +146,7 @@ def _check_standard(document: Mapping[str, Any], where: str) -> None:
 
 
 def _custom(element: Mapping[str, Any], where: str) -> dict[str, Any]:
-    known = {"origin", "partitionTransform", "sort", "ordering", "dynamodb", "fieldId", "aliases"}
+    known = {"origin", "partitionTransform", "sort", "ordering", "dynamodb", "engine", "fieldId", "aliases"}
     values = {p["property"]: p["value"] for p in element.get("customProperties") or []}
     if unknown := sorted(set(values) - known):
         raise ContractError(
@@ -343,6 +345,10 @@ def _check(contract: Contract, where: str) -> None:
     expect(
         contract.origin in ("stream", "files"),
         f"customProperties origin: expected stream or files, found {contract.origin!r}",
+    )
+    expect(
+        contract.engine in get_args(Engine),
+        f"customProperties engine: expected {' or '.join(get_args(Engine))}, found {contract.engine!r}",
     )
     if contract.origin == "files":
         expect(contract.ordering is not None, "origin files needs customProperties ordering (a timestamp field)")

@@ -9,9 +9,11 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from contracts.types import Field
+
+Engine: TypeAlias = Literal["embedded", "athena"]
 
 _PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 
@@ -89,7 +91,10 @@ def template_fields(template: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Contract:
-    """One entity: its fields, keys, rules and promises. `origin` is `stream` (lives in DynamoDB) or `files`."""
+    """One entity: its fields, keys, rules and promises. `origin` is `stream` (lives in DynamoDB) or `files`.
+
+    `engine` says where its changes are merged: on the machine that runs the pipeline, or on Athena.
+    """
 
     name: str
     version: str
@@ -106,6 +111,7 @@ class Contract:
     retention_days: int
     freshness_minutes: int
     relations: tuple[Relation, ...] = ()
+    engine: Engine = "embedded"
 
     @cached_property
     def _by_name(self) -> dict[str, Field]:

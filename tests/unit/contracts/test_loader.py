@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from contracts import ContractError, load_contracts, parse_contract
+from contracts import ContractError, Contracts, load_contracts, parse_contract
 from contracts.compact import dump_compact, load_compact
 from contracts.loader import ENTITIES
 
@@ -46,6 +46,15 @@ def test_the_compact_form_that_lambdas_carry_holds_everything():
     assert dump_compact(restored) == dump_compact(contracts)
 
 
+def test_the_engine_is_one_line_of_the_contract_and_survives_the_compact_form():
+    document = copy.deepcopy(DOCUMENT)
+    assert parse_contract(document).engine == "embedded"
+    document["schema"][0]["customProperties"].append({"property": "engine", "value": "athena"})
+    contract = parse_contract(document)
+    assert contract.engine == "athena"
+    assert load_compact(dump_compact(Contracts({contract.name: contract})))[contract.name] == contract
+
+
 def test_a_compact_document_of_another_format_is_refused():
     with pytest.raises(ContractError, match="expected format 1, found 0; build the bundle again"):
         load_compact(b'{"format":0,"contracts":[]}')
@@ -63,6 +72,10 @@ def broken(change) -> dict:
         (lambda d: d.pop("version"), r"orders.yaml: at data: must contain .*version"),
         (lambda d: d.update(kind="Table"), r"orders.yaml: at kind: .*DataContract"),
         (lambda d: d.update(version="1"), r"expected `version` like 1.0.0, found '1'"),
+        (
+            lambda d: d["schema"][0]["customProperties"].append({"property": "engine", "value": "spark"}),
+            r"engine: expected embedded or athena, found 'spark'",
+        ),
         (lambda d: d["schema"].clear(), r"expected exactly one table"),
         (lambda d: property_of(d, "hammer_price").update(physicalType="float"), r"hammer_price: .*never float"),
         (lambda d: property_of(d, "hammer_price").update(physicalType="decimal(39,2)"), r"precision <= 38"),
