@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from contracts import Contract
+    from lakehouse.athena.settings import AthenaSettings
     from lakehouse.entries import Entries
     from lakehouse.iceberg import LakeFiles
     from lakehouse.store import Store
@@ -33,6 +34,7 @@ class Lake:
 
     `endpoint` is set for an emulator only. `local_root` swaps S3 and Glue for a folder (tests, experiments): the
     same keys below `local_root/<bucket>`, the same entries as JSON files. `scratch` holds a batch's temporary files.
+    `athena` is None where there is none to merge on: entities that ask for it are merged embedded then.
     """
 
     bucket: str
@@ -45,6 +47,7 @@ class Lake:
     memory_limit: str = "1GB"
     threads: int = 2
     scratch: Path | None = None
+    athena: AthenaSettings | None = None
     now: Callable[[], datetime] = field(default=utc_now, repr=False, compare=False)
 
     @classmethod
