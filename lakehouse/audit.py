@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from contracts import Contract
     from lakehouse.compaction import Counts
     from lakehouse.duck import Duck
-    from lakehouse.merge import Reduced
+    from lakehouse.iceberg import LiveFile
+    from lakehouse.reduction import Reduced
     from lakehouse.tables import TableState
 
 
@@ -52,8 +53,8 @@ class Verdict:
 @dataclass(frozen=True)
 class Audited:
     """What an invariant may look at: the tables before and after, the counts, and the batch's DuckDB tables
-    (`fresh`, `stored`, `applied`, `rejected`, `late`) with `after`, the stored rows of the touched keys read back, and
-    `added`, all rows of the new files."""
+    (`fresh`, `accepted`, `stored`, `applied`, `rejected`, `late`) with `after`, the stored rows of the touched keys
+    read back, and `added`, all rows of the new files."""
 
     lake: Lake
     contract: Contract
@@ -75,25 +76,30 @@ def audit_batch(audited: Audited, more: Sequence[Invariant] = ()) -> Verdict:
 
 
 def _read_back(audited: Audited) -> None:
-    from lakehouse import schemas
-    from lakehouse.merge import scan, within_bounds
+    """Read what the commit made of the touched keys, from the stored files.
+
+    `added` is all rows of the new files. `after` holds each touched key's live rows: those in new files with their
+    order as read back, those in files from before with the order that `stored` had for exactly that place.
+    """
+    from lakehouse import reduction, scan, schemas
 
     duck, contract = audited.duck, audited.contract
     shape = schemas.compacted(contract)
-    keys = ", ".join(schemas.quoted(k) for k in contract.primary_key)
-    old = {f.file_path for f in audited.before.files}
-    new = [f.file_path for f in audited.after.files if f.file_path not in old]
+    keys = reduction.key_columns(contract)
     order = ", ".join(schemas.ORDER)
-    if new:
-        duck.run(f"CREATE OR REPLACE TEMP TABLE added AS SELECT * FROM {scan(shape, new)}")
-    else:
-        empty = ", ".join(f"NULL::{schemas.sql_type(c.type)} AS {schemas.quoted(c.name)}" for c in shape.columns)
-        duck.run(f"CREATE OR REPLACE TEMP TABLE added AS SELECT {empty} WHERE false")
-    touched = within_bounds(duck, contract, audited.after.files, "fresh")
-    others = [f.file_path for f in touched if f.file_path in old]
-    read = f"SELECT {keys}, {order} FROM added SEMI JOIN fresh USING ({keys})"
-    if others:
-        read += f" UNION ALL SELECT {keys}, {order} FROM {scan(shape, others)} SEMI JOIN fresh USING ({keys})"
+    place = {f.path: n for n, f in enumerate(audited.before.files)}
+    new = [f for f in audited.after.files if f.path not in place]
+    duck.run(f"CREATE OR REPLACE TEMP VIEW added AS {scan.live_rows(shape, new)}")
+    touched = scan.within_bounds(duck, contract, audited.after.files, "accepted")
+    read = f"SELECT {keys}, {order} FROM added SEMI JOIN accepted USING ({keys})"
+    if others := {place[f.path]: f for f in touched if f.path in place}:
+        reduction.find_live(duck, contract, shape, others, "still")
+        stored = ", ".join(f"stored.{c}" for c in schemas.ORDER)
+        read += (
+            f" UNION ALL SELECT {reduction.key_columns(contract, 'still')}, {stored} FROM still LEFT JOIN stored "
+            f"ON still._file = stored._file AND still._pos = stored._pos "
+            f"AND {reduction.same_key(contract, 'still', 'stored')}"
+        )
     duck.run(f"CREATE OR REPLACE TEMP TABLE after AS {read}")
 
 
@@ -133,11 +139,14 @@ def order_kept(audited: Audited) -> Check:
 
     keys = ", ".join(f'"{k}"' for k in audited.contract.primary_key)
     order = "struct_pack(" + ", ".join(f"{c} := {c}" for c in ORDER) + ")"
+    # Of stored rows, all but the version is read only where it decides: elsewhere it is null, and not compared.
+    rest = "(o._seq, o._event_id) IS NOT DISTINCT FROM (found._seq, found._event_id)"
+    same = f"o._version IS NOT DISTINCT FROM found._version AND (o._seq IS NULL OR {rest})"
     wrong = audited.duck.count(
-        f"SELECT count(*) FROM (SELECT {keys}, max(o) AS o FROM (SELECT {keys}, {order} AS o FROM fresh "
-        f"UNION ALL SELECT {keys}, {order} AS o FROM stored) GROUP BY ALL) AS expected "
+        f"SELECT count(*) FROM (SELECT {keys}, max(o) AS o FROM (SELECT {keys}, {order} AS o FROM accepted "
+        f"UNION ALL SELECT {keys}, {order} AS o FROM stored SEMI JOIN accepted USING ({keys})) GROUP BY ALL) AS e "
         f"FULL JOIN (SELECT {keys}, {order} AS found FROM after) AS kept USING ({keys}) "
-        "WHERE o IS DISTINCT FROM found"
+        f"WHERE o IS NULL OR found IS NULL OR NOT ({same})"
     )
     return Check(
         "order never goes backwards", wrong == 0, f"expected the newest change of each key, not so for {wrong}"
@@ -146,14 +155,14 @@ def order_kept(audited: Audited) -> Check:
 
 def rows_add_up(audited: Audited) -> Check:
     """The table grew by exactly the new keys."""
-    before, after = (sum(f.record_count for f in s.files) for s in (audited.before, audited.after))
+    before, after = (sum(f.rows for f in s.files) for s in (audited.before, audited.after))
     expected = before + audited.reduced.inserted
     return Check("rows add up", after == expected, f"expected {expected} rows after the merge, found {after}")
 
 
 def changes_kept(audited: Audited) -> Check:
     """`_changes` grew by exactly the accepted changes."""
-    before, after = (sum(f.record_count for f in s.changes_files) for s in (audited.before, audited.after))
+    before, after = (sum(f.rows for f in s.changes_files) for s in (audited.before, audited.after))
     expected = before + audited.counts.applied + audited.counts.superseded
     return Check("changes are kept", after == expected, f"expected {expected} changes, found {after}")
 
@@ -197,6 +206,7 @@ def audit_table(lake: Lake, contract: Contract) -> Verdict:
     stored row of each key the newest of its changes."""
     from lakehouse import schemas
     from lakehouse.duck import connect
+    from lakehouse.scan import live_rows
     from lakehouse.tables import TableState, published_entry
 
     entry = published_entry(lake, contract)
@@ -208,7 +218,7 @@ def audit_table(lake: Lake, contract: Contract) -> Verdict:
             ("rows", schemas.compacted(contract), state.files),
             ("history", schemas.changes(contract), state.changes_files),
         ):
-            _view(duck, table, shape, [f.file_path for f in files])
+            duck.run(f"CREATE TEMP VIEW {table} AS {live_rows(shape, files)}")
         checks = (
             _whole_unique(duck, contract),
             _whole_required(duck, contract),
@@ -216,18 +226,6 @@ def audit_table(lake: Lake, contract: Contract) -> Verdict:
             _whole_history(duck, contract),
         )
     return Verdict(contract.name, state.location, checks)
-
-
-def _view(duck: Duck, name: str, shape: object, addresses: list[str]) -> None:
-    from lakehouse import schemas
-    from lakehouse.merge import scan
-
-    assert isinstance(shape, schemas.TableShape)
-    if addresses:
-        duck.run(f"CREATE TEMP VIEW {name} AS SELECT * FROM {scan(shape, addresses)}")
-    else:
-        empty = ", ".join(f"NULL::{schemas.sql_type(c.type)} AS {schemas.quoted(c.name)}" for c in shape.columns)
-        duck.run(f"CREATE TEMP VIEW {name} AS SELECT {empty} WHERE false")
 
 
 def _whole_unique(duck: Duck, contract: Contract) -> Check:
@@ -245,18 +243,18 @@ def _whole_required(duck: Duck, contract: Contract) -> Check:
 def _whole_partitions(duck: Duck, state: TableState, shape: object) -> Check:
     from lakehouse import schemas
     from lakehouse.iceberg import partition_value
-    from lakehouse.merge import scan
+    from lakehouse.scan import live_rows
 
     assert isinstance(shape, schemas.TableShape)
     wrong = 0
     if shape.partition is not None:
-        by_partition: dict[int | None, list[str]] = {}
+        by_partition: dict[int | None, list[LiveFile]] = {}
         for file in state.files:
-            by_partition.setdefault(partition_value(file), []).append(file.file_path)
-        for partition, addresses in by_partition.items():
+            by_partition.setdefault(partition_value(file), []).append(file)
+        for partition, files in by_partition.items():
             expected = "NULL" if partition is None else str(partition)
             wrong += duck.count(
-                f"SELECT count(*) FROM {scan(shape, addresses)} "
+                f"SELECT count(*) FROM ({live_rows(shape, files)}) "
                 f"WHERE {shape.partition_sql()} IS DISTINCT FROM {expected}"
             )
     return Check("rows are in their partition", wrong == 0, f"expected no row elsewhere, found {wrong}")

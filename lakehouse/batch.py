@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import orjson
 
-from lakehouse import audit, iceberg, merge, quarantine, reading, schemas, tables, validation
+from lakehouse import audit, iceberg, merge, quarantine, reading, reduction, schemas, tables, validation
 from lakehouse.compaction import BatchResult, Counts, HeldObject, Progress, RebuildFailed
 from lakehouse.duck import Duck, connect
 from lakehouse.lake import Lake
@@ -170,7 +170,7 @@ def _commit_chunk(duck: Duck, work: _Run, objects: list[LandedObject], last: boo
     clock.lap("read")
     validation.validate(duck, contract)
     clock.lap("validate")
-    reduced = merge.reduce(
+    reduced = reduction.reduce(
         duck,
         contract,
         compacted,
@@ -221,14 +221,14 @@ def _commit_chunk(duck: Duck, work: _Run, objects: list[LandedObject], last: boo
 def _commit_changes(duck: Duck, work: _Run, shape: schemas.TableShape, batch: int, name: str) -> str:
     """Commit the accepted changes; returns the metadata location of `_changes` after that."""
     before = work.state
-    if not duck.count("SELECT count(*) FROM fresh"):
+    if not duck.count("SELECT count(*) FROM accepted"):
         return before.changes_location
     written = merge.append_changes(duck, work.lake, shape, before.changes_files, batch, name)
     catalog = iceberg.EntryCatalog(work.lake, work.lake.work_database)
     table = iceberg.commit(
         catalog.table(shape.name, before.changes_location),
         added=written.added,
-        deleted=written.deleted,
+        removed=written.removed,
         shape=shape,
         properties={tables.BATCH: str(batch)},
         summary={tables.BATCH: str(batch), tables.BATCH_ID: work.batch_id},
@@ -248,7 +248,7 @@ def _commit(
     return iceberg.commit(
         catalog.table(shape.name, before.location),
         added=written.added,
-        deleted=written.deleted,
+        removed=written.removed,
         shape=shape,
         properties=properties,
         summary=summary,
@@ -317,7 +317,7 @@ def _account(
     if work.again:
         bad = {row[0] for row in duck.rows("SELECT DISTINCT taken.key FROM rejected JOIN taken USING (_no)")}
         bad |= set(read.unreadable)
-        bad |= {row[0] for row in duck.rows("SELECT DISTINCT _object FROM late")}
+        bad |= {row[0] for row in duck.rows("SELECT DISTINCT _object FROM valid SEMI JOIN late USING (_rid)")}
         quarantine.clear(work.lake, work.contract, [o for o in objects if o.key not in bad])
     work.state = after
     work.verdict = verdict
@@ -346,7 +346,7 @@ def _preview(duck: Duck, contract: Contract) -> pa.Table:
     ]
     stamps = "_op, _version, _changed_at"
     return duck.arrow(
-        f"SELECT {', '.join(columns)}, {stamps} FROM fresh JOIN applied USING (_rid) "
+        f"SELECT {', '.join(columns)}, {stamps} FROM valid SEMI JOIN applied USING (_rid) "
         f"ORDER BY _version DESC, _seq DESC LIMIT {_PREVIEW_ROWS}"
     )
 
@@ -358,7 +358,7 @@ def _empty(work: _Run) -> None:
     shape = schemas.changes(work.contract)
     changes = iceberg.commit(
         catalog.table(shape.name, before.changes_location),
-        deleted=before.changes_files,
+        removed=[d for f in before.changes_files for d in (f.data, *f.deletes)],
         shape=shape,
         properties={},
         summary={tables.BATCH_ID: work.batch_id},
@@ -367,7 +367,7 @@ def _empty(work: _Run) -> None:
         work,
         schemas.compacted(work.contract),
         before,
-        merge.Written((), tuple(before.files)),
+        merge.Written((), tuple(d for f in before.files for d in (f.data, *f.deletes))),
         {
             tables.LEDGER: "",
             tables.CHANGES: changes.metadata_location,
@@ -431,7 +431,7 @@ def _result(work: _Run) -> BatchResult:
         metadata_location=state.location,
         changes_location=state.changes_location,
         committed=work.committed,
-        rows=sum(f.record_count for f in state.files),
+        rows=sum(f.rows for f in state.files),
         quarantined_objects=tuple(work.quarantined_objects),
         held=tuple(HeldObject(o.key, o.etag, reason) for o, reason in work.held),
         verdict=work.verdict,

@@ -157,7 +157,7 @@ def statistics_of(state: object) -> dict[str, str]:
     assert isinstance(state, TableState)
     properties = state.metadata.properties
     return {
-        **_sizes([(f.record_count, f.file_size_in_bytes) for f in state.files]),
+        **_sizes([(f.rows, f.bytes) for f in state.files]),
         **{name: properties[name] for name in (BATCH, WATERMARK) if name in properties},
     }
 
@@ -167,7 +167,7 @@ def changes_statistics(state: object) -> dict[str, str]:
     from lakehouse.tables import TableState
 
     assert isinstance(state, TableState)
-    return _sizes([(f.record_count, f.file_size_in_bytes) for f in state.changes_files])
+    return _sizes([(f.rows, f.bytes) for f in state.changes_files])
 
 
 def _sizes(files: list[tuple[int, int]]) -> dict[str, str]:

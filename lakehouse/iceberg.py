@@ -1,7 +1,9 @@
 """Everything that leans on pyiceberg's inner workings, in one place: commits to catalog entries, exact field ids,
-schema evolution, data file statistics, and the file layer its metadata goes through.
+schema evolution, file statistics, position deletes, and the file layer its metadata goes through.
 
-pyiceberg is pinned; this module's tests say what it expects of it. What a commit means belongs to `batch`.
+pyiceberg is pinned; this module's tests say what it expects of it. With a release that was not tried, no position
+deletes are written and snapshots are made by pyiceberg's public overwrite (`writes_position_deletes`). What a commit
+means belongs to `batch`.
 """
 
 from __future__ import annotations
@@ -9,23 +11,35 @@ from __future__ import annotations
 import io
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
+import pyiceberg
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.noop import NoopCatalog
 from pyiceberg.conversions import from_bytes
-from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.exceptions import CommitFailedException, ValidationException
 from pyiceberg.io import FileIO, InputFile, OutputFile
 from pyiceberg.io.pyarrow import (
     compute_statistics_plan,
     data_file_statistics_from_parquet_metadata,
     parquet_path_to_id_mapping,
 )
-from pyiceberg.manifest import DataFile, DataFileContent, FileFormat, ManifestFile
+from pyiceberg.manifest import (
+    DataFile,
+    DataFileContent,
+    FileFormat,
+    ManifestContent,
+    ManifestEntry,
+    ManifestEntryStatus,
+    ManifestFile,
+    ManifestWriterV2,
+)
 from pyiceberg.schema import Schema
 from pyiceberg.serializers import FromInputFile, ToOutputFile
 from pyiceberg.table import CommitTableResponse, Table, Transaction
@@ -40,7 +54,7 @@ from pyiceberg.table.update import (
     TableUpdate,
     update_table_metadata,
 )
-from pyiceberg.table.update.snapshot import _ManifestMergeManager, _OverwriteFiles
+from pyiceberg.table.update.snapshot import _OverwriteFiles
 from pyiceberg.typedef import Record
 from pyiceberg.types import IcebergType
 
@@ -54,7 +68,50 @@ _CACHE_BYTES = 64 << 20
 _CACHED_MANIFESTS = 1_000
 _MANIFESTS_TO_MERGE = 8
 _MANIFEST_BYTES = 8 << 20
+_ENTRIES_PER_MANIFEST = 4_000
 _SNAPSHOTS_KEPT = 50
+_TRIED = "0.12."
+"""Releases of pyiceberg whose private surface this module's tests have tried."""
+_PATH_ID, _POSITION_ID = 2147483546, 2147483545
+"""Field ids of `file_path` and `pos` in a position delete file (Iceberg specification, reserved field ids)."""
+
+
+def writes_position_deletes() -> bool:
+    """Whether the installed pyiceberg is one with which this module may write position deletes."""
+    return pyiceberg.__version__.startswith(_TRIED)
+
+
+@dataclass(frozen=True)
+class LiveFile:
+    """A live data file with the position delete files that apply to it.
+
+    This engine leaves at most one delete file, which holds all deleted positions of its data file and of no other.
+    Another engine may have left several, also ones that several data files share. `deleted_rows` counts the positions.
+    """
+
+    data: DataFile
+    deletes: tuple[DataFile, ...] = ()
+    deleted_rows: int = 0
+
+    @property
+    def path(self) -> str:
+        """Address of the data file."""
+        return self.data.file_path
+
+    @property
+    def stored_rows(self) -> int:
+        """Rows in the data file, deleted ones included."""
+        return self.data.record_count
+
+    @property
+    def rows(self) -> int:
+        """Rows that readers see."""
+        return self.data.record_count - self.deleted_rows
+
+    @property
+    def bytes(self) -> int:
+        """Size of the data file and its delete files. A delete file that others share counts for each of them."""
+        return self.data.file_size_in_bytes + sum(d.file_size_in_bytes for d in self.deletes)
 
 
 class LakeFiles(FileIO):
@@ -69,7 +126,8 @@ class LakeFiles(FileIO):
         self._lake = lake
         self._cache: OrderedDict[str, bytes] = OrderedDict()
         self._cached = 0
-        self._live: OrderedDict[str, tuple[DataFile, ...]] = OrderedDict()
+        self._entries: OrderedDict[str, tuple[ManifestEntry, ...]] = OrderedDict()
+        self._deleted_rows: OrderedDict[str, dict[str, int]] = OrderedDict()
 
     def new_input(self, location: str) -> LakeInput:
         return LakeInput(self, location)
@@ -95,23 +153,37 @@ class LakeFiles(FileIO):
         self._lake.store.write(self._lake.store.key(location), content)
         self._remember(location, content)
 
-    def live(self, manifest: ManifestFile) -> tuple[DataFile, ...]:
-        """The live data files of a manifest, which is decoded once. Raises `ValueError` for delete files: this engine
-        writes none, and rows would come back if it overlooked those of another tool."""
-        files = self._live.get(manifest.manifest_path)
-        if files is None:
-            entries = manifest.fetch_manifest_entry(self, discard_deleted=True)
-            files = tuple(entry.data_file for entry in entries)
-            for file in files:
-                if file.content != DataFileContent.DATA:
+    def live_entries(self, manifest: ManifestFile) -> tuple[ManifestEntry, ...]:
+        """The live entries of a manifest, which is decoded once. Raises `ValueError` for equality deletes, which this
+        engine neither writes nor reads: rows would come back if it overlooked those of another tool."""
+        entries = self._entries.get(manifest.manifest_path)
+        if entries is None:
+            entries = tuple(manifest.fetch_manifest_entry(self, discard_deleted=True))
+            for entry in entries:
+                if entry.data_file.content == DataFileContent.EQUALITY_DELETES:
                     raise ValueError(
-                        f"{manifest.manifest_path}: expected data files only, found the delete file {file.file_path}; "
-                        "another tool has written to the table: roll it back"
+                        f"{manifest.manifest_path}: expected data files and position deletes, found the equality "
+                        f"deletes {entry.data_file.file_path}; another tool has written to the table: roll it back"
                     )
-            self._live[manifest.manifest_path] = files
-            while len(self._live) > _CACHED_MANIFESTS:
-                self._live.popitem(last=False)
-        return files
+            self._entries[manifest.manifest_path] = entries
+            while len(self._entries) > _CACHED_MANIFESTS:
+                self._entries.popitem(last=False)
+        return entries
+
+    def deleted_rows(self, file: DataFile) -> dict[str, int]:
+        """How many positions a delete file holds, by data file. Told by its bounds where it is about one data file."""
+        lower, upper = ((bounds or {}).get(_PATH_ID) for bounds in (file.lower_bounds, file.upper_bounds))
+        if lower is not None and lower == upper:
+            return {lower.decode(): file.record_count}
+        counted = self._deleted_rows.get(file.file_path)
+        if counted is None:
+            paths = self._lake.store.read(self._lake.store.key(file.file_path))
+            column = pq.read_table(io.BytesIO(paths), columns=["file_path"]).column(0)
+            counted = {str(c["values"]): int(c["counts"]) for c in column.value_counts().to_pylist()}
+            self._deleted_rows[file.file_path] = counted
+            while len(self._deleted_rows) > _CACHED_MANIFESTS:
+                self._deleted_rows.popitem(last=False)
+        return counted
 
     def _remember(self, location: str, content: bytes) -> None:
         self._cached += len(content) - len(self._cache.pop(location, b""))
@@ -278,12 +350,37 @@ def _metadata_location(metadata: TableMetadata, number: int) -> str:
     return f"{metadata.location.rstrip('/')}/metadata/{number:05d}-{uuid.uuid4()}.metadata.json"
 
 
-def data_files(lake: Lake, metadata: TableMetadata) -> list[DataFile]:
-    """The live data files of the current snapshot. Raises `ValueError` if another tool has added delete files."""
+def live_files(lake: Lake, metadata: TableMetadata) -> list[LiveFile]:
+    """The live data files of the current snapshot, each with its position deletes. Deletes of files that are gone
+    (pyiceberg's own overwrite leaves them behind) are left out. Raises `ValueError` for equality deletes."""
+    data: list[DataFile] = []
+    deletes: dict[str, list[tuple[DataFile, int]]] = {}
+    for entry in _live_entries(lake, metadata):
+        file = entry.data_file
+        if file.content == DataFileContent.DATA:
+            data.append(file)
+            continue
+        for path, rows in lake.files.deleted_rows(file).items():
+            deletes.setdefault(path, []).append((file, rows))
+    found = []
+    for file in data:
+        mine = deletes.get(file.file_path, ())
+        found.append(LiveFile(file, tuple(d for d, _ in mine), sum(rows for _, rows in mine)))
+    return found
+
+
+def dangling_deletes(lake: Lake, metadata: TableMetadata) -> list[DataFile]:
+    """Live delete files of which no data file is live any more: to be removed with the next commit."""
+    entries = [entry.data_file for entry in _live_entries(lake, metadata)]
+    live = {f.file_path for f in entries if f.content == DataFileContent.DATA}
+    deletes = (f for f in entries if f.content == DataFileContent.POSITION_DELETES)
+    return [f for f in deletes if live.isdisjoint(lake.files.deleted_rows(f))]
+
+
+def _live_entries(lake: Lake, metadata: TableMetadata) -> Iterator[ManifestEntry]:
     snapshot = metadata.current_snapshot()
-    if snapshot is None:
-        return []
-    return [file for manifest in snapshot.manifests(lake.files) for file in lake.files.live(manifest)]
+    for manifest in snapshot.manifests(lake.files) if snapshot else ():
+        yield from lake.files.live_entries(manifest)
 
 
 def data_file(shape: TableShape, local: Path, location: str, partition: int | None) -> DataFile:
@@ -296,48 +393,117 @@ def data_file(shape: TableShape, local: Path, location: str, partition: int | No
         stats_columns=compute_statistics_plan(schema, shape.properties()),
         parquet_column_mapping=parquet_path_to_id_mapping(schema),
     )
-    return DataFile.from_args(
+    described = DataFile.from_args(
         content=DataFileContent.DATA,
         file_path=location,
         file_format=FileFormat.PARQUET,
         partition=Record(partition) if spec.fields else Record(),
         file_size_in_bytes=local.stat().st_size,
         sort_order_id=None,
-        spec_id=spec.spec_id,
         equality_ids=None,
         key_metadata=None,
         **statistics.to_serialized_dict(),
     )
+    described.spec_id = spec.spec_id
+    return described
+
+
+_DELETES_SCHEMA = pa.schema(
+    [
+        pa.field("file_path", pa.string(), nullable=False, metadata={"PARQUET:field_id": str(_PATH_ID)}),
+        pa.field("pos", pa.int64(), nullable=False, metadata={"PARQUET:field_id": str(_POSITION_ID)}),
+    ]
+)
+
+
+def delete_file(shape: TableShape, data: DataFile, positions: pa.Array, location: str) -> tuple[DataFile, bytes]:
+    """Position deletes of one data file: what to commit, and the content to store at `location`.
+
+    `positions` are row numbers (int64, from 0), distinct and ascending, as the specification asks.
+    """
+    paths = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), len(positions)), [data.file_path])
+    buffer = io.BytesIO()
+    table = pa.Table.from_arrays([paths.cast(pa.string()), positions], schema=_DELETES_SCHEMA)
+    pq.write_table(
+        table, buffer, compression="zstd", use_dictionary=["file_path"], column_encoding={"pos": "DELTA_BINARY_PACKED"}
+    )
+    content = buffer.getvalue()
+    path = data.file_path.encode()
+    described = DataFile.from_args(
+        content=DataFileContent.POSITION_DELETES,
+        file_path=location,
+        file_format=FileFormat.PARQUET,
+        partition=data.partition,
+        record_count=len(positions),
+        file_size_in_bytes=len(content),
+        column_sizes={},
+        value_counts={_PATH_ID: len(positions), _POSITION_ID: len(positions)},
+        null_value_counts={_PATH_ID: 0, _POSITION_ID: 0},
+        nan_value_counts={},
+        lower_bounds={_PATH_ID: path},
+        upper_bounds={_PATH_ID: path},
+        split_offsets=None,
+        sort_order_id=None,
+        equality_ids=None,
+        key_metadata=None,
+    )
+    described.spec_id = shape.spec().spec_id
+    return described, content
+
+
+def deleted_positions(lake: Lake, file: LiveFile) -> pa.Array:
+    """The deleted row numbers of a data file (int64, distinct, ascending), from all delete files that apply to it."""
+    import pyarrow.compute as pc
+
+    found = []
+    for deletes in file.deletes:
+        content = lake.store.read(lake.store.key(deletes.file_path))
+        rows = pq.read_table(io.BytesIO(content), columns=["file_path", "pos"])
+        if len(lake.files.deleted_rows(deletes)) > 1:
+            rows = rows.filter(pc.equal(rows.column("file_path"), file.path))
+        found += rows.column("pos").chunks
+    if not found:
+        return pa.array([], pa.int64())
+    positions = pc.unique(pa.chunked_array(found, pa.int64()))
+    return positions.take(pc.sort_indices(positions))
+
+
+def own_deletes(lake: Lake, file: LiveFile) -> LiveFile:
+    """The file with only those of its delete files that concern no other data file, and their deleted rows."""
+    mine = tuple(d for d in file.deletes if len(lake.files.deleted_rows(d)) == 1)
+    return LiveFile(file.data, mine, sum(d.record_count for d in mine))
 
 
 def commit(
     table: Table,
     *,
     added: Sequence[DataFile] = (),
-    deleted: Iterable[DataFile] = (),
+    removed: Iterable[DataFile] = (),
     shape: TableShape | None = None,
     properties: Mapping[str, str],
     summary: Mapping[str, str],
 ) -> Table:
-    """One atomic commit: a snapshot that replaces `deleted` by `added` (none if both are empty), the properties, and
-    the schema of `shape` where it differs from the current one. Raises `CommitFailedException` when another commit was
-    first."""
+    """One atomic commit: a snapshot that replaces `removed` by `added` (none if both are empty; data and delete files
+    alike), the properties, and the schema of `shape` where it differs from the current one. Raises
+    `CommitFailedException` when another commit was first."""
     transaction = _Transaction(table)
     if shape is not None and (schema := shape.schema()).as_struct() != table.schema().as_struct():
         numbered = Schema(*schema.fields, schema_id=max(table.metadata.schemas, key=_schema_id).schema_id + 1)
         transaction._apply((AddSchemaUpdate(schema=numbered), SetCurrentSchemaUpdate()))
         properties = {**shape.properties(), **properties}
     transaction.set_properties(dict(properties))
-    gone = list(deleted)
+    gone = list(removed)
     if added or gone:
-        replace = _Replace(
+        private = writes_position_deletes()
+        replace = (_Replace if private else _OverwriteFiles)(
             operation=Operation.OVERWRITE if gone else Operation.APPEND,
             transaction=transaction,
             io=table.io,
             snapshot_properties=dict(summary),
         )
         for file in gone:
-            replace.delete_data_file(file)
+            if private or file.content == DataFileContent.DATA:
+                replace.delete_data_file(file)
         for file in added:
             replace.append_data_file(file)
         replace.commit()
@@ -368,33 +534,118 @@ class _Transaction(Transaction):
         return self._applied[1]
 
 
-class _Replace(_OverwriteFiles):
-    """A snapshot that replaces files by files and keeps the manifest list short: pyiceberg's own overwrite keeps each
-    manifest that only records deletions of an earlier snapshot, and merges none, so that planning would slow down with
-    every batch."""
+class _DeleteManifestWriter(ManifestWriterV2):
+    """A manifest of delete files, which pyiceberg reads and does not write."""
 
-    def _process_manifests(self, manifests: list[ManifestFile]) -> list[ManifestFile]:
-        mine = self._snapshot_id
-        live = [m for m in manifests if m.added_snapshot_id == mine or m.has_added_files() or m.has_existing_files()]
-        merging = _ManifestMergeManager(_MANIFEST_BYTES, _MANIFESTS_TO_MERGE, True, self)
-        return merging.merge_manifests(live)
+    def content(self) -> ManifestContent:
+        return ManifestContent.DELETES
+
+    @property
+    def _meta(self) -> dict[str, str]:
+        return {**super()._meta, "content": "deletes"}
+
+
+class _Replace(_OverwriteFiles):
+    """A snapshot that replaces data and delete files by others and keeps the manifest list short.
+
+    pyiceberg's own overwrite knows no delete files, keeps each manifest that only records deletions of an earlier
+    snapshot, and merges none, so that planning would slow down with every batch. Manifests are written anew where a
+    file is removed, and joined when there are many small ones; the others are kept as they are.
+    """
+
+    def _manifests(self) -> list[ManifestFile]:
+        parent = self._parent_snapshot_id
+        snapshot = None if parent is None else self._transaction.table_metadata.snapshot_by_id(parent)
+        present = list(snapshot.manifests(self._io)) if snapshot else []
+        gone = {file.file_path for file in self._deleted_data_files}
+        manifests: list[ManifestFile] = []
+        for content in (ManifestContent.DATA, ManifestContent.DELETES):
+            mine = [m for m in present if m.content == content and (m.has_added_files() or m.has_existing_files())]
+            added = [f for f in self._added_data_files if _manifest_content(f) == content]
+            manifests += self._manifests_of(content, mine, added, gone)
+        if gone:
+            raise ValidationException(f"expected the files to remove in the table, found none of {sorted(gone)[:3]}")
+        return manifests
+
+    def _manifests_of(
+        self, content: ManifestContent, present: Sequence[ManifestFile], added: Sequence[DataFile], gone: set[str]
+    ) -> list[ManifestFile]:
+        """The manifests of one content; takes what was removed out of `gone`."""
+        kept: list[ManifestFile] = []
+        anew: list[ManifestEntry] = []
+        small = [m for m in present if m.manifest_length < _MANIFEST_BYTES]
+        joined = {m.manifest_path for m in small} if len(small) >= _MANIFESTS_TO_MERGE else set()
+        for manifest in present:
+            assert isinstance(self._io, LakeFiles)
+            entries = self._io.live_entries(manifest)
+            removed = {e.data_file.file_path for e in entries} & gone
+            if removed or manifest.manifest_path in joined:
+                anew += (self._kept(e, removed) for e in entries)
+                gone -= removed
+            else:
+                kept.append(manifest)
+        anew += (
+            ManifestEntry.from_args(status=ManifestEntryStatus.ADDED, snapshot_id=self._snapshot_id, data_file=file)
+            for file in added
+        )
+        anew.sort(key=lambda e: (e.data_file.spec_id, _partition_order(e.data_file)))
+        return kept + [self._written(content, part) for part in _parts(anew)]
+
+    def _kept(self, entry: ManifestEntry, removed: set[str]) -> ManifestEntry:
+        gone = entry.data_file.file_path in removed
+        return ManifestEntry.from_args(
+            status=ManifestEntryStatus.DELETED if gone else ManifestEntryStatus.EXISTING,
+            snapshot_id=self._snapshot_id if gone else entry.snapshot_id,
+            sequence_number=entry.sequence_number,
+            file_sequence_number=entry.file_sequence_number,
+            data_file=entry.data_file,
+        )
+
+    def _written(self, content: ManifestContent, entries: Sequence[ManifestEntry]) -> ManifestFile:
+        kind = _DeleteManifestWriter if content == ManifestContent.DELETES else ManifestWriterV2
+        spec = self.spec(entries[0].data_file.spec_id)
+        with kind(spec, self.schema(), self.new_manifest_output(), self._snapshot_id, self._compression) as writer:
+            for entry in entries:
+                writer.add_entry(entry)
+        return writer.to_manifest_file()
+
+
+def _manifest_content(file: DataFile) -> ManifestContent:
+    return ManifestContent.DATA if file.content == DataFileContent.DATA else ManifestContent.DELETES
+
+
+def _partition_order(file: DataFile) -> tuple[bool, int]:
+    value = partition_value(file)
+    return value is not None, value or 0
+
+
+def _parts(entries: Sequence[ManifestEntry]) -> Iterator[Sequence[ManifestEntry]]:
+    """Entries for one manifest each: of one partition spec, not too many."""
+    start = 0
+    for end in range(1, len(entries) + 1):
+        last = end == len(entries)
+        other = last or entries[end].data_file.spec_id != entries[start].data_file.spec_id
+        if other or end - start >= _ENTRIES_PER_MANIFEST:
+            yield entries[start:end]
+            start = end
 
 
 def _schema_id(schema: Schema) -> int:
     return schema.schema_id
 
 
-def bounds(file: DataFile, field_id: int, type_: IcebergType) -> tuple[Any, Any] | None:
-    """The smallest and largest value of a scalar column in a file, or None where the file does not say."""
-    lower, upper = (file.lower_bounds or {}).get(field_id), (file.upper_bounds or {}).get(field_id)
+def bounds(file: LiveFile, field_id: int, type_: IcebergType) -> tuple[Any, Any] | None:
+    """The smallest and largest value of a scalar column in a data file, or None where the file does not say."""
+    lower, upper = (file.data.lower_bounds or {}).get(field_id), (file.data.upper_bounds or {}).get(field_id)
     if lower is None or upper is None:
         return None
     return from_bytes(type_, lower), from_bytes(type_, upper)  # type: ignore[arg-type]
 
 
-def partition_value(file: DataFile) -> int | None:
+def partition_value(file: LiveFile | DataFile) -> int | None:
     """The file's partition (months or days since 1970), 0 for an unpartitioned table, None for the null partition."""
-    if len(file.partition) == 0:
+    partition = (file.data if isinstance(file, LiveFile) else file).partition
+    if len(partition) == 0:
         return 0
-    value = file.partition[0]
+    value = partition[0]
     return None if value is None else int(value)

@@ -1,51 +1,42 @@
-"""Reduce valid changes to one winner per key and merge the winners into the stored rows.
+"""Merge the winners of a batch into the stored rows: write the files that `planning` asks for.
 
-Order of the changes of a key: (_version, _seq, _event_id), total and independent of how the changes were grouped. This
-first merge rewrites each file that holds a key that changed; new keys join the smallest file of their partition while
-that is small. Which commit the files go into belongs to `batch`.
+Dense files are rewritten; in sparse ones the replaced rows are marked by position deletes (Iceberg v2), one delete file
+per data file, and their new rows go to small files with the partition's other new rows. Which commit the files go into
+belongs to `batch`; which changes win belongs to `reduction`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lakehouse import iceberg
-from lakehouse.duck import Duck, file_list
+from lakehouse import iceberg, planning
+from lakehouse.duck import Duck
 from lakehouse.lake import Lake
-from lakehouse.schemas import ORDER, TableShape, iceberg_type, literal, quoted
+from lakehouse.planning import FileFacts, Group, Plan
+from lakehouse.scan import live_rows, positions, stored_rows
+from lakehouse.schemas import TableShape, literal, quoted
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pyiceberg.manifest import DataFile
 
-    from contracts import Contract
+    from lakehouse.iceberg import LiveFile
 
-SMALL_FILE = 16 << 20
-"""Files below this size (bytes) are rewritten together with new rows of their partition, so that ticks leave one file
-and not one per tick. Rewriting 16 MB takes about as long as a tick's other steps."""
-_ROWS_PER_FILE = 2_000_000
 _ROW_GROUP = 122_880
-
-
-@dataclass(frozen=True)
-class Reduced:
-    """Rows of a batch after reduction; `applied`, `superseded`, `duplicate` and `too_late` as in `Counts`."""
-
-    applied: int
-    superseded: int
-    duplicate: int
-    too_late: int
-    inserted: int
+_UPLOADS = 4
 
 
 @dataclass(frozen=True)
 class Written:
-    """New data files in place of old ones."""
+    """New data and delete files in place of old ones, ready for `iceberg.commit`."""
 
     added: tuple[DataFile, ...]
-    deleted: tuple[DataFile, ...]
+    removed: tuple[DataFile, ...]
 
     @property
     def bytes(self) -> int:
@@ -53,239 +44,261 @@ class Written:
         return sum(f.file_size_in_bytes for f in self.added)
 
 
-def reduce(
-    duck: Duck,
-    contract: Contract,
-    compacted: TableShape,
-    changes: TableShape,
-    files: Sequence[DataFile],
-    changes_files: Sequence[DataFile],
-    floor: int,
-) -> Reduced:
-    """Reduce `valid` against the stored rows in `files` and the stored changes in `changes_files`.
-
-    Leaves behind, for the merge and the audit: `fresh` (accepted changes, each event once), `stored` (the stored rows
-    of their keys: key, order, _file, _pos), `applied` (_rid of the winner in `fresh`, its old _file and _pos), `late`.
-    """
-    keys = _keys(contract)
-    valid = duck.count("SELECT count(*) FROM valid")
-    duck.run(
-        "CREATE OR REPLACE TEMP TABLE fresh AS SELECT * EXCLUDE (_no, _row) FROM valid "
-        "WHERE _rid IN (SELECT min(_rid) FROM valid GROUP BY _event_id)"
-    )
-    _forget_known_events(duck, changes, changes_files)
-    _find_stored(duck, contract, compacted, files)
-    duck.run(
-        f"DELETE FROM fresh USING stored WHERE {_same(contract, 'fresh', 'stored')} "
-        "AND fresh._event_id = stored._event_id"
-    )
-    duplicate = valid - duck.count("SELECT count(*) FROM fresh")
-    order = ", ".join(f"{c} := {c}" for c in ORDER)
-    duck.run(
-        f"CREATE OR REPLACE TEMP TABLE winner AS SELECT {keys}, _rid, {', '.join(ORDER)} FROM fresh "
-        f"WHERE _rid IN (SELECT arg_max(_rid, struct_pack({order})) FROM fresh GROUP BY {keys})"
-    )
-    too_late = _set_aside_too_late(duck, contract, floor)
-    newer = f"({', '.join(f'w.{c}' for c in ORDER)}) > ({', '.join(f's.{c}' for c in ORDER)})"
-    duck.run(
-        "CREATE OR REPLACE TEMP TABLE applied AS SELECT w._rid, s._file, s._pos FROM winner w "
-        f"LEFT JOIN stored s ON {_same(contract, 'w', 's')} WHERE s._file IS NULL OR {newer}"
-    )
-    applied, inserted = duck.row("SELECT count(*), count(*) FILTER (_file IS NULL) FROM applied")
-    superseded = duck.count("SELECT count(*) FROM fresh ANTI JOIN applied USING (_rid)")
-    return Reduced(applied, superseded, duplicate, too_late, inserted)
-
-
-def _keys(contract: Contract) -> str:
-    return ", ".join(quoted(k) for k in contract.primary_key)
-
-
-def _same(contract: Contract, one: str, other: str) -> str:
-    return " AND ".join(f"{one}.{quoted(k)} = {other}.{quoted(k)}" for k in contract.primary_key)
-
-
-def _forget_known_events(duck: Duck, changes: TableShape, files: Sequence[DataFile]) -> None:
-    """A change that is stored already was delivered again. The same event always has the same `_changed_at`, so that
-    only the stored changes of the days in this batch can hold it."""
-    days = {row[0] for row in duck.rows(f"SELECT DISTINCT {changes.partition_sql()} FROM fresh")}
-    candidates = [f.file_path for f in files if iceberg.partition_value(f) in days]
-    if candidates:
-        duck.run(f"DELETE FROM fresh WHERE _event_id IN (SELECT _event_id FROM {scan(changes, candidates)})")
-
-
-def _find_stored(
-    duck: Duck,
-    contract: Contract,
-    compacted: TableShape,
-    files: Sequence[DataFile],
-) -> None:
-    """The stored rows of the batch's keys, by one narrow scan of the files whose key bounds can match. All partitions
-    are looked at: a key that a foreign write moved to another partition must not be there twice."""
-    keys = _keys(contract)
-    columns = f"{keys}, {', '.join(ORDER)}"
-    candidates = [f.file_path for f in within_bounds(duck, contract, files, "fresh")]
-    if candidates:
-        source = scan(compacted, candidates, located=True)
-        duck.run(
-            f"CREATE OR REPLACE TEMP TABLE stored AS SELECT {columns}, filename AS _file, file_row_number AS _pos "
-            f"FROM {source} SEMI JOIN fresh USING ({keys})"
-        )
-    else:
-        duck.run(
-            f"CREATE OR REPLACE TEMP TABLE stored AS SELECT {columns}, NULL::VARCHAR AS _file, "
-            "NULL::BIGINT AS _pos FROM fresh WHERE false"
-        )
-
-
-def within_bounds(duck: Duck, contract: Contract, files: Sequence[DataFile], table: str) -> list[DataFile]:
-    """The files whose bounds of the first key column can hold a key of `table`."""
-    first = contract.primary_key[0]
-    field = contract.field(first)
-    low, high = duck.row(f"SELECT min({quoted(first)}), max({quoted(first)}) FROM {table}")
-    if low is None:
-        return []
-    found = []
-    for file in files:
-        bounds = iceberg.bounds(file, field.field_id, iceberg_type(field.type))
-        if bounds is None or (bounds[0] <= high and bounds[1] >= low):
-            found.append(file)
-    return found
-
-
-def _set_aside_too_late(duck: Duck, contract: Contract, floor: int) -> int:
-    """Changes below the floor whose key is absent: their tombstone may have been purged, so that merging them could
-    bring a removed item back. Moves them from `fresh` to `late`."""
-    keys = _keys(contract)
-    duck.run(
-        f"CREATE OR REPLACE TEMP TABLE late AS SELECT fresh.* FROM fresh SEMI JOIN "
-        f"(SELECT {keys} FROM winner ANTI JOIN stored USING ({keys}) WHERE _version < {floor}) USING ({keys})"
-    )
-    if not (late := duck.count("SELECT count(*) FROM late")):
-        return 0
-    duck.run("DELETE FROM winner WHERE _rid IN (SELECT _rid FROM late)")
-    duck.run("DELETE FROM fresh WHERE _rid IN (SELECT _rid FROM late)")
-    return late
-
-
-def scan(shape: TableShape, addresses: Sequence[str], located: bool = False) -> str:
-    """A table function over data files in the table's present columns; `located` adds file and row number."""
-    options = ", hive_partitioning = false" + (", filename = true, file_row_number = true" if located else "")
-    return f"read_parquet({file_list(list(addresses))}, schema = {shape.reading_schema()}{options})"
-
-
 def merge_compacted(
-    duck: Duck, lake: Lake, shape: TableShape, files: Sequence[DataFile], batch: int, name: str
+    duck: Duck, lake: Lake, shape: TableShape, files: Sequence[LiveFile], batch: int, name: str
 ) -> Written:
-    """Write the files that replace those with changed keys, and those for new keys, with the winners in `applied`."""
-    entity = ", ".join(quoted(c.name) for c in shape.columns if c.name not in ("_deleted", "_expired", "_batch"))
+    """Write the winners in `applied` (see `reduction.reduce`) as rows of the commit `batch`. Names of new files begin
+    with `name`, which no other batch may have."""
     duck.run(
-        f"CREATE OR REPLACE TEMP TABLE incoming AS SELECT {entity}, _op = 'remove' AS _deleted, "
-        f"_op = 'expire' AS _expired, {batch}::BIGINT AS _batch, {shape.partition_sql()} AS _part, _file, _pos "
-        "FROM fresh JOIN applied USING (_rid)"
+        "CREATE OR REPLACE TEMP TABLE arriving AS "
+        f"SELECT _rid, {shape.partition_sql()} AS _part, applied._file, applied._pos "
+        "FROM valid JOIN applied USING (_rid)"
     )
-    return _rewrite(duck, lake, shape, files, name)
+    values = {"_deleted": "_op = 'remove'", "_expired": "_op = 'expire'", "_batch": f"{batch}::BIGINT"}
+    return _merge(duck, lake, shape, files, values, name)
 
 
 def append_changes(
-    duck: Duck, lake: Lake, shape: TableShape, files: Sequence[DataFile], batch: int, name: str
+    duck: Duck, lake: Lake, shape: TableShape, files: Sequence[LiveFile], batch: int, name: str
 ) -> Written:
-    """Write the accepted changes in `fresh`; a day's last file is written anew with them while it is small."""
-    columns = ", ".join(quoted(c.name) for c in shape.columns if c.name != "_batch")
+    """Write the accepted changes in `accepted` to the history, together with its small files of the same days."""
     duck.run(
-        f"CREATE OR REPLACE TEMP TABLE incoming AS SELECT {columns}, {batch}::BIGINT AS _batch, "
-        f"{shape.partition_sql()} AS _part, NULL::VARCHAR AS _file, NULL::BIGINT AS _pos FROM fresh"
+        "CREATE OR REPLACE TEMP TABLE arriving AS "
+        f"SELECT _rid, {shape.partition_sql()} AS _part, NULL::INTEGER AS _file, NULL::BIGINT AS _pos "
+        "FROM valid SEMI JOIN accepted USING (_rid)"
     )
-    return _rewrite(duck, lake, shape, files, name)
+    return _merge(duck, lake, shape, files, {"_batch": f"{batch}::BIGINT"}, name)
 
 
-@dataclass(frozen=True)
-class _Group:
-    """Files of one partition that are rewritten into one place, with the rows routed to it."""
-
-    number: int
-    partition: int | None
-    files: tuple[DataFile, ...]
-
-
-def _rewrite(duck: Duck, lake: Lake, shape: TableShape, files: Sequence[DataFile], name: str) -> Written:
-    """Rewrite in groups: big files that hold replaced rows each by itself, small ones together with each other and
-    with the new rows of their partition. Routes each row of `incoming` to its group."""
-    places = _find_places(duck, files)
-    groups = _plan(duck, files, places)
-    added: list[DataFile] = []
-    for group in groups:
-        added += _write_group(duck, lake, shape, group, f"{name}-{group.number:04d}")
-    return Written(tuple(added), tuple(f for g in groups for f in g.files))
+def rewrite_files(
+    duck: Duck, lake: Lake, shape: TableShape, files: Sequence[LiveFile], name: str, where: str = "true"
+) -> Written:
+    """Write the live rows of files of one partition anew, sorted, in files of the target size; only those for which
+    the SQL condition `where` holds. Delete files that concern other data files, too, stay."""
+    partitions = {iceberg.partition_value(f) for f in files}
+    if len(partitions) != 1:
+        raise ValueError(f"{shape.name}: expected files of one partition, found {sorted(map(str, partitions))}")
+    with _writer(duck, lake, shape, name) as writer:
+        source = f"SELECT {shape.select()} FROM ({live_rows(shape, files)}) WHERE {where}"
+        writer.write_sorted(source, partitions.pop(), planning.rows_per_file(_facts(files)))
+    return Written(tuple(writer.done()), tuple(_removed(lake, files)))
 
 
-def _find_places(duck: Duck, files: Sequence[DataFile]) -> set[str]:
-    """The addresses of files with replaced rows. A row that stays in its partition replaces its old row in place;
-    one that is new to its partition has no `_place`."""
-    replaced = {row[0] for row in duck.rows("SELECT DISTINCT _file FROM incoming WHERE _file IS NOT NULL")}
-    duck.run("CREATE OR REPLACE TEMP TABLE place (_file VARCHAR, _part BIGINT)")
-    rows = [(f.file_path, iceberg.partition_value(f)) for f in files if f.file_path in replaced]
-    if rows:
-        duck.connection.executemany("INSERT INTO place VALUES (?, ?)", rows)
-    duck.run(
-        "CREATE OR REPLACE TEMP TABLE routed AS SELECT incoming.*, place._file AS _place FROM incoming LEFT JOIN place "
-        "ON incoming._file = place._file AND incoming._part IS NOT DISTINCT FROM place._part"
-    )
-    return replaced
+def _merge(
+    duck: Duck,
+    lake: Lake,
+    shape: TableShape,
+    files: Sequence[LiveFile],
+    values: Mapping[str, str],
+    name: str,
+) -> Written:
+    """Merge the rows `arriving` (_rid, _part, _file, _pos of what each replaces); `values` are SQL for columns that the
+    rows in `valid` do not have."""
+    plan = _plan(duck, files)
+    _route(duck, shape, files, plan, values)
+    rewritten = [files[n] for group in plan.groups for n in group.files]
+    marked = [files[n] for n in plan.marked]
+    with _writer(duck, lake, shape, name) as writer:
+        start = 0
+        for number, group in enumerate(plan.groups):
+            _write_group(writer, files, group, number, start)
+            start += group.rows
+        _mark(writer, files, plan)
+    return Written(tuple(writer.done()), (*_removed(lake, rewritten), *_replaced_deletes(lake, marked)))
 
 
-def _plan(duck: Duck, files: Sequence[DataFile], replaced: set[str]) -> list[_Group]:
-    gaining = {row[0] for row in duck.rows("SELECT DISTINCT _part FROM routed WHERE _place IS NULL")}
-    by_partition: dict[int | None, list[DataFile]] = {partition: [] for partition in gaining}
-    for file in sorted(files, key=lambda f: f.file_size_in_bytes):
-        by_partition.setdefault(iceberg.partition_value(file), []).append(file)
-    groups: list[_Group] = []
-    for partition in sorted(by_partition, key=lambda p: (p is None, p or 0)):
-        present = by_partition[partition]
-        small = [f for f in present if f.file_size_in_bytes < SMALL_FILE]
-        joined = tuple(f for n, f in enumerate(small) if f.file_path in replaced or (n == 0 and partition in gaining))
-        if joined or partition in gaining:
-            groups.append(_Group(len(groups), partition, joined))
-        for file in present:
-            if file.file_path in replaced and file not in joined:
-                groups.append(_Group(len(groups), partition, (file,)))
-    return groups
-
-
-def _write_group(duck: Duck, lake: Lake, shape: TableShape, group: _Group, name: str) -> list[DataFile]:
-    columns = shape.select()
-    addresses = [f.file_path for f in group.files]
-    partition = "NULL" if group.partition is None else str(group.partition)
-    rows = f"SELECT {columns} FROM routed WHERE _part IS NOT DISTINCT FROM {partition} AND "
-    if addresses:
-        # The partition's new rows go with its small files, which are a group of their own.
-        small = group.files[0].file_size_in_bytes < SMALL_FILE
-        new = " OR _place IS NULL" if small else ""
-        rows += f"(_place IN (SELECT unnest({file_list(addresses)})){new})"
-        kept = (
-            f"SELECT {columns} FROM {scan(shape, addresses, located=True)} b "
-            "ANTI JOIN routed r ON b.filename = r._file AND b.file_row_number = r._pos"
+def _facts(files: Sequence[LiveFile], hits: Mapping[int, tuple[int, int]] | None = None) -> list[FileFacts]:
+    found = []
+    for n, file in enumerate(files):
+        hit, staying = (hits or {}).get(n, (0, 0))
+        found.append(
+            FileFacts(
+                n,
+                iceberg.partition_value(file),
+                file.data.file_size_in_bytes,
+                file.rows,
+                file.deleted_rows,
+                hit,
+                staying,
+            )
         )
-        rows = f"{kept} UNION ALL {rows}"
-    else:
-        rows += "_place IS NULL"
-    sort = ", ".join(quoted(c) for c in shape.sort)
-    target = duck.scratch / "written" / name
-    target.parent.mkdir(exist_ok=True)
-    split = sum(f.record_count for f in group.files) + duck.count("SELECT count(*) FROM routed") > _ROWS_PER_FILE
+    return found
+
+
+def _plan(duck: Duck, files: Sequence[LiveFile]) -> Plan:
+    """The plan for `arriving`; adds to it the column `_stays`: whether a row remains in the partition of its file."""
+    hit = [row[0] for row in duck.rows("SELECT DISTINCT _file FROM arriving WHERE _file IS NOT NULL")]
+    listed = ", ".join(f"({n}, {_sql(iceberg.partition_value(files[n]))})" for n in hit) or "(NULL, NULL)"
     duck.run(
-        f"COPY ({rows} ORDER BY {sort}) TO {literal(str(target))} (FORMAT parquet, COMPRESSION zstd, "
-        f"ROW_GROUP_SIZE {_ROW_GROUP}, FIELD_IDS {shape.field_ids()}{', FILE_SIZE_BYTES 134217728' if split else ''})"
+        "CREATE OR REPLACE TEMP TABLE placed AS SELECT a.*, f._file IS NOT NULL "
+        "AND a._part IS NOT DISTINCT FROM f._part AS _stays FROM arriving a "
+        f"LEFT JOIN (VALUES {listed}) AS f(_file, _part) ON a._file = f._file"
     )
-    outputs = sorted(target.glob("*.parquet")) if split else [target]
-    stored = [_store(lake, shape, path, group.partition, f"{name}-{number:02d}") for number, path in enumerate(outputs)]
-    return [file for file in stored if file is not None]
+    hits = {
+        n: (rows, staying)
+        for n, rows, staying in duck.rows(
+            "SELECT _file, count(*), count(*) FILTER (_stays) FROM placed WHERE _file IS NOT NULL GROUP BY _file"
+        )
+    }
+    new = dict(duck.rows("SELECT _part, count(*) FROM placed WHERE NOT _stays GROUP BY _part"))
+    return planning.plan_merge(_facts(files, hits), new, marking=iceberg.writes_position_deletes())
 
 
-def _store(lake: Lake, shape: TableShape, path: Path, partition: int | None, name: str) -> DataFile | None:
-    """Upload a written file; None for one without rows (a file whose last rows moved away)."""
-    location = f"{lake.table_location(shape.name)}/data/{name}.parquet"
-    file = iceberg.data_file(shape, path, location, partition)
-    if file.record_count > 0:
-        lake.store.upload(path, lake.store.key(location))
-    path.unlink()
-    return file if file.record_count > 0 else None
+def _route(duck: Duck, shape: TableShape, files: Sequence[LiveFile], plan: Plan, values: Mapping[str, str]) -> None:
+    """Make `incoming`: the batch's rows in the table's columns with the group that each goes to, in the order in which
+    they will be written, so that each group is one stretch of it."""
+    by_file = [(n, number) for number, group in enumerate(plan.groups) for n in group.files]
+    by_part = [(_sql(group.partition), number) for number, group in enumerate(plan.groups) if group.newcomers]
+    of_file = ", ".join(f"({n}, {number})" for n, number in by_file) or "(NULL, NULL)"
+    of_part = ", ".join(f"({part}, {number})" for part, number in by_part) or "(NULL, NULL)"
+    duck.run(
+        "CREATE OR REPLACE TEMP TABLE routed AS SELECT p._rid, coalesce(f._group, n._group)::INTEGER AS _group "
+        f"FROM placed p LEFT JOIN (VALUES {of_file}) AS f(_file, _group) ON p._stays AND p._file = f._file "
+        f"LEFT JOIN (VALUES {of_part}) AS n(_part, _group) ON p._part IS NOT DISTINCT FROM n._part"
+    )
+    columns = ", ".join(
+        f"{values[c.name]} AS {quoted(c.name)}" if c.name in values else quoted(c.name) for c in shape.columns
+    )
+    duck.run(
+        f"CREATE OR REPLACE TEMP TABLE incoming AS SELECT {columns}, _group FROM valid JOIN routed USING (_rid) "
+        f"ORDER BY _group, {_sort(shape)}"
+    )
+
+
+def _sql(partition: int | None) -> str:
+    return "NULL" if partition is None else str(partition)
+
+
+def _sort(shape: TableShape) -> str:
+    return ", ".join(quoted(c) for c in shape.sort)
+
+
+def _write_group(writer: _Writer, files: Sequence[LiveFile], group: Group, number: int, start: int) -> None:
+    shape = writer.shape
+    mine = [files[n] for n in group.files]
+    per_file = planning.rows_per_file(
+        _facts(mine or [f for f in files if iceberg.partition_value(f) == group.partition])
+    )
+    if not mine:
+        for first, end in planning.slices(group.rows, per_file):
+            writer.write(_stretch(shape, start + first, start + end), group.partition)
+        return
+    numbers = "[" + ", ".join(str(n) for n in group.files) + "]"
+    gone = f"SELECT _file, _pos FROM placed WHERE _file IN (SELECT unnest({numbers}))"
+    if partly := [n for n in group.files if files[n].deletes]:
+        paths = ", ".join(f"({literal(files[n].path)}, {n})" for n in partly)
+        gone += (
+            f" UNION ALL SELECT n._file, p.pos FROM {positions([files[n] for n in partly])} AS p "
+            f"JOIN (VALUES {paths}) AS n(path, _file) ON p.file_path = n.path"
+        )
+    kept = (
+        f"SELECT {shape.select('d')} FROM {stored_rows(shape, mine)} AS d ANTI JOIN ({gone}) AS g "
+        f"ON g._file = {numbers}[d.file_index::BIGINT + 1] AND g._pos = d.file_row_number"
+    )
+    source = f"{kept} UNION ALL {_stretch(shape, start, start + group.rows)}"
+    if sum(f.rows for f in mine) + group.rows <= 1.5 * per_file:
+        writer.write(f"{source} ORDER BY {_sort(shape)}", group.partition)
+    else:
+        writer.write_sorted(source, group.partition, per_file)
+
+
+def _stretch(shape: TableShape, start: int, end: int) -> str:
+    return f"SELECT {shape.select()} FROM incoming WHERE rowid >= {start} AND rowid < {end}"
+
+
+def _mark(writer: _Writer, files: Sequence[LiveFile], plan: Plan) -> None:
+    """Write the position deletes of the files that are not rewritten: those they had and the new ones in one file."""
+    import pyarrow.compute as pc
+
+    if not plan.marked:
+        return
+    listed = ", ".join(map(str, plan.marked))
+    hits = writer.duck.arrow(f"SELECT _file, _pos FROM placed WHERE _file IN ({listed}) ORDER BY _file, _pos")
+    counts = pc.value_counts(hits.column("_file"))
+    start = 0
+    for counted in counts.to_pylist():
+        number, rows = counted["values"], counted["counts"]
+        writer.mark(files[number], hits.column("_pos").slice(start, rows))
+        start += rows
+
+
+def _removed(lake: Lake, files: Sequence[LiveFile]) -> Iterator[DataFile]:
+    """Data files that are replaced, with the delete files that concern no other."""
+    for file in files:
+        yield file.data
+    yield from _replaced_deletes(lake, files)
+
+
+def _replaced_deletes(lake: Lake, files: Sequence[LiveFile]) -> Iterator[DataFile]:
+    for file in files:
+        yield from iceberg.own_deletes(lake, file).deletes
+
+
+@dataclass
+class _Writer:
+    """Writes files to scratch and uploads them behind the next one's back."""
+
+    duck: Duck
+    lake: Lake
+    shape: TableShape
+    name: str
+    pool: ThreadPoolExecutor
+    uploads: list[Future[DataFile | None]] = field(default_factory=list)
+
+    def write(self, query: str, partition: int | None) -> None:
+        """Write the rows of a query as one data file; none if there are no rows."""
+        path, location = self._next("parquet")
+        self.duck.run(
+            f"COPY ({query}) TO {literal(str(path))} (FORMAT parquet, COMPRESSION zstd, "
+            f"ROW_GROUP_SIZE {_ROW_GROUP}, FIELD_IDS {self.shape.field_ids()})"
+        )
+        self.uploads.append(self.pool.submit(self._store, path, location, partition))
+
+    def write_sorted(self, query: str, partition: int | None, per_file: int) -> None:
+        """Sort the rows of a query and write them in files of about `per_file` rows."""
+        self.duck.run(f"CREATE OR REPLACE TEMP TABLE sorted AS SELECT * FROM ({query}) ORDER BY {_sort(self.shape)}")
+        for first, end in planning.slices(self.duck.count("SELECT count(*) FROM sorted"), per_file):
+            self.write(f"SELECT * FROM sorted WHERE rowid >= {first} AND rowid < {end}", partition)
+        self.duck.run("DROP TABLE sorted")
+
+    def mark(self, file: LiveFile, rows: object) -> None:
+        """Write the delete file of a data file: `rows` (positions, ascending) and those deleted before."""
+        _, location = self._next("deletes.parquet")
+        self.uploads.append(self.pool.submit(self._store_deletes, file, rows, location))
+
+    def done(self) -> list[DataFile]:
+        """The files written, all of them stored; raises what any upload raised."""
+        return [file for upload in self.uploads if (file := upload.result()) is not None]
+
+    def _next(self, suffix: str) -> tuple[Path, str]:
+        name = f"{self.name}-{len(self.uploads):04d}.{suffix}"
+        folder = self.duck.scratch / "written"
+        folder.mkdir(exist_ok=True)
+        return folder / f"{self.shape.name}-{name}", f"{self.lake.table_location(self.shape.name)}/data/{name}"
+
+    def _store(self, path: Path, location: str, partition: int | None) -> DataFile | None:
+        described = iceberg.data_file(self.shape, path, location, partition)
+        if described.record_count:
+            self.lake.store.upload(path, self.lake.store.key(location))
+        path.unlink(missing_ok=True)
+        return described if described.record_count else None
+
+    def _store_deletes(self, file: LiveFile, rows: object, location: str) -> DataFile:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        assert isinstance(rows, pa.ChunkedArray)
+        earlier = iceberg.deleted_positions(self.lake, iceberg.own_deletes(self.lake, file))
+        positions = pc.unique(pa.chunked_array([*rows.chunks, earlier], pa.int64()))
+        described, content = iceberg.delete_file(
+            self.shape, file.data, positions.take(pc.sort_indices(positions)), location
+        )
+        self.lake.store.write(self.lake.store.key(location), content)
+        return described
+
+
+@contextmanager
+def _writer(duck: Duck, lake: Lake, shape: TableShape, name: str) -> Iterator[_Writer]:
+    """A writer whose uploads have all ended, well or not, when it is left."""
+    with ThreadPoolExecutor(_UPLOADS) as pool:
+        yield _Writer(duck, lake, shape, name, pool)

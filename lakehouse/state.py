@@ -54,9 +54,9 @@ def describe(lake: Lake, contract: Contract, entry: Entry) -> Published:
         snapshot_id=state.snapshot_id,
         batch=state.batch,
         watermark=state.watermark,
-        rows=sum(f.record_count for f in state.files),
-        bytes=sum(f.file_size_in_bytes for f in state.files),
+        rows=sum(f.rows for f in state.files),
+        bytes=sum(f.bytes for f in state.files),
         files=len(state.files),
-        changes=sum(f.record_count for f in state.changes_files),
+        changes=sum(f.rows for f in state.changes_files),
         glue_version=entry.version,
     )

@@ -6,6 +6,7 @@ Nothing here knows what an object means.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class Store(Protocol):
         """Put an object."""
 
     def upload(self, path: Path, key: str) -> None:
-        """Put a file's content as an object."""
+        """Put a file's content as an object. The file must not be written to afterwards."""
 
     def copy(self, source: str, target: str) -> None:
         """Copy an object within the bucket; raises `ObjectMissing`."""
@@ -199,7 +200,15 @@ class LocalStore:
         new.rename(path)
 
     def upload(self, path: Path, key: str) -> None:
-        self.write(key, path.read_bytes())
+        target = self._root / key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        new = target.with_name(f".{target.name}.new")
+        new.unlink(missing_ok=True)
+        try:
+            os.link(path, new)
+        except OSError:  # another file system
+            shutil.copyfile(path, new)
+        new.rename(target)
 
     def copy(self, source: str, target: str) -> None:
         self.write(target, self.read(source))

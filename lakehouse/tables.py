@@ -16,14 +16,14 @@ from contracts.compatibility import check_compatible
 from contracts.model import Contracts
 from lakehouse import catalog, schemas
 from lakehouse.entries import Entry, EntryConflict
-from lakehouse.iceberg import data_files, move_pointer, read_metadata, write_empty_table
+from lakehouse.iceberg import live_files, move_pointer, read_metadata, write_empty_table
 from lakehouse.lake import Lake
 
 if TYPE_CHECKING:
-    from pyiceberg.manifest import DataFile
     from pyiceberg.table.metadata import TableMetadata
 
     from contracts import Contract
+    from lakehouse.iceberg import LiveFile
 
 BATCH = "gavel.batch"
 BATCH_ID = "gavel.batch-id"
@@ -54,14 +54,14 @@ class TableState:
         return read_metadata(self.lake, self.changes_location)
 
     @cached_property
-    def files(self) -> list[DataFile]:
-        """The live data files of the compacted table."""
-        return data_files(self.lake, self.metadata)
+    def files(self) -> list[LiveFile]:
+        """The live data files of the compacted table, with their deletes."""
+        return live_files(self.lake, self.metadata)
 
     @cached_property
-    def changes_files(self) -> list[DataFile]:
-        """The live data files of `<entity>_changes`."""
-        return data_files(self.lake, self.changes_metadata)
+    def changes_files(self) -> list[LiveFile]:
+        """The live data files of `<entity>_changes`, with their deletes."""
+        return live_files(self.lake, self.changes_metadata)
 
     @property
     def changes_location(self) -> str:
@@ -88,6 +88,12 @@ class TableState:
         """Arrival time up to which every landed object is merged, quarantined or held."""
         text = self.metadata.properties.get(WATERMARK)
         return datetime.fromisoformat(text) if text else None
+
+    @property
+    def snapshot_summary(self) -> dict[str, str]:
+        """What the current snapshot says about itself; empty before the first."""
+        snapshot = self.metadata.current_snapshot()
+        return {} if snapshot is None or snapshot.summary is None else snapshot.summary.additional_properties
 
     @property
     def snapshot_id(self) -> int | None:

@@ -19,9 +19,11 @@ from auctions import write_auctions
 
 from contracts import load_contracts
 from lakehouse.duck import connect
-from lakehouse.iceberg import data_files, read_metadata
 from lakehouse.lake import Lake
+from lakehouse.scan import live_rows
+from lakehouse.schemas import compacted
 from lakehouse.state import published
+from lakehouse.tables import TableState
 from local.home import Home
 
 pytestmark = pytest.mark.stack
@@ -60,9 +62,11 @@ def rows(home: Home, entity: str) -> pd.DataFrame:
     lake = Lake.of_environment("local", stack.outputs["DataBucketName"], "eu-west-1", stack.endpoint)
     state = published(lake, CONTRACTS[entity])
     assert state is not None
-    paths = ", ".join(f"'{f.file_path}'" for f in data_files(lake, read_metadata(lake, state.metadata_location)))
+    files = TableState(lake, state.metadata_location).files
     with connect(lake) as duck:
-        return duck.arrow(f"select * from read_parquet([{paths}]) where not _deleted").to_pandas()
+        return duck.arrow(
+            f"select * from ({live_rows(compacted(CONTRACTS[entity]), files)}) where not _deleted"
+        ).to_pandas()
 
 
 def from_csv(path: Path) -> pd.DataFrame:

@@ -45,15 +45,16 @@ class Pipeline:
     def rows(self, entity: str) -> list[dict[str, Any]]:
         """The rows that readers see now."""
         from lakehouse.duck import connect
-        from lakehouse.iceberg import data_files, read_metadata
+        from lakehouse.scan import live_rows
+        from lakehouse.schemas import compacted
+        from lakehouse.tables import TableState
 
         state = self.published(entity)
-        files = data_files(self.lake, read_metadata(self.lake, state.metadata_location)) if state else []
-        if not files:
+        if state is None:
             return []
-        paths = ", ".join(f"'{f.file_path}'" for f in files)
+        files = TableState(self.lake, state.metadata_location).files
         with connect(self.lake) as duck:
-            rows: list[dict[str, Any]] = duck.arrow(f"select * from read_parquet([{paths}])").to_pylist()
+            rows: list[dict[str, Any]] = duck.arrow(live_rows(compacted(load_contracts()[entity]), files)).to_pylist()
             return rows
 
     def land(self, entity: str, *rows: Mapping[str, str | None]) -> str:

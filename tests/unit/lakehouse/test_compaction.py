@@ -13,7 +13,7 @@ from lakes import NOON, PARCELS, Clock, Landing, change, published_changes, publ
 from contracts import Field
 from contracts.compatibility import IncompatibleContract
 from contracts.types import DecimalType, StringType
-from lakehouse import merge
+from lakehouse import reduction
 from lakehouse.audit import Audited, Check, audit_table
 from lakehouse.compaction import Counts, RebuildFailed, compact, pending, rebuild
 from lakehouse.duck import Duck
@@ -274,13 +274,13 @@ def test_an_error_that_data_causes_is_held_without_showing_the_data(
 ) -> None:
     landing.land([change("p-1", version=1)])
     landing.land([change("p-2", version=1, recipient="Ada Lovelace")])
-    reduce = merge.reduce
+    reduce = reduction.reduce
 
-    def stumble(duck: Duck, *rest: Any) -> merge.Reduced:
+    def stumble(duck: Duck, *rest: Any) -> reduction.Reduced:
         duck.run("SELECT CAST(recipient AS BIGINT) FROM valid WHERE recipient IS NOT NULL")
         return reduce(duck, *rest)
 
-    monkeypatch.setattr(merge, "reduce", stumble)
+    monkeypatch.setattr(reduction, "reduce", stumble)
     result = compact(lake, PARCELS, EVERYTHING)
     assert result.counts == Counts(read=1, applied=1)
     assert "Could not convert string '…'" in result.held[0].reason

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from lakes import PARCELS, Landing, change, published_rows
 from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.manifest import DataFile, DataFileContent
 from pyiceberg.table import StaticTable
 
 from contracts.types import DecimalType
@@ -89,7 +90,7 @@ def test_field_ids_are_those_of_the_contract_in_table_and_files(lake: Lake, land
         "_event_id": 1001,
         "_batch": 1011,
     }
-    stored = pq.read_schema(state.files[0].file_path)
+    stored = pq.read_schema(state.files[0].path)
     ids = {name: int(stored.field(name).metadata[b"PARQUET:field_id"]) for name in stored.names}
     assert ids == {c.name: c.field_id for c in schemas.compacted(PARCELS).columns}
     worth = stored.field("items").type.value_type.field("worth")
@@ -136,7 +137,7 @@ def test_manifests_and_snapshots_stay_few_however_many_batches_came_before(
     assert snapshot is not None
     assert len(snapshot.manifests(lake.files)) <= 10
     assert len(state.metadata.snapshots) == 5
-    assert len(by_duckdb(state.location)) == 14 == sum(f.record_count for f in state.files)
+    assert len(by_duckdb(state.location)) == 14 == sum(f.rows for f in state.files)
 
 
 def test_small_files_are_joined_so_that_ticks_do_not_leave_one_each(lake: Lake, landing: Landing) -> None:
@@ -146,34 +147,14 @@ def test_small_files_are_joined_so_that_ticks_do_not_leave_one_each(lake: Lake, 
     assert (len(state.files), len(state.changes_files)) == (1, 1)
 
 
-def test_big_files_are_left_alone_unless_a_row_of_theirs_changes(
+def test_equality_deletes_of_another_tool_stop_the_engine(
     lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lakehouse.merge.SMALL_FILE", 0)
-    paths: set[str] = set()
-    for number in range(3):
-        landing.land([change(f"p-{number}", version=1)])
-        state = run(lake)
-        now = {f.file_path for f in state.files}
-        assert paths < now
-        paths = now
-    landing.land([change("p-1", version=2), change("p-9", version=1)])
-    now = {f.file_path for f in run(lake).files}
-    assert len(now & paths) == 2
-    assert len(now) == 4
-    assert [r["_version"] for r in published_rows(lake)] == [1, 2, 1, 1]
-
-
-def test_delete_files_of_another_tool_stop_the_engine(
-    lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from pyiceberg.manifest import DataFile, DataFileContent
-
     landing.land([change(version=1)])
     state = run(lake)
-    monkeypatch.setattr(DataFile, "content", property(lambda self: DataFileContent.POSITION_DELETES))
-    lake.files._live.clear()
-    with pytest.raises(ValueError, match="expected data files only"):
+    lake.__dict__.pop("files")
+    monkeypatch.setattr(DataFile, "content", property(lambda self: DataFileContent.EQUALITY_DELETES))
+    with pytest.raises(ValueError, match="expected data files and position deletes, found the equality deletes"):
         TableState(lake, state.location).files  # noqa: B018
 
 

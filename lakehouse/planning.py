@@ -1,0 +1,133 @@
+"""What a merge does with each file: rewrite it, mark rows in it as deleted, join it with new rows, or leave it alone.
+
+Pure functions on plain data. The costs behind the thresholds are in `docs/merge.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+REWRITE_SHARE = 0.3
+"""A file is rewritten when this share of its rows would be deleted, earlier deletes included. Writing a row elsewhere
+costs about 1.5 times as much as keeping it in a rewrite, so that writing alone would allow more; the deleted rows are
+read, and thrown away, by every reader until the file is rewritten."""
+SMALL_FILE = 4 << 20
+"""A touched file below this size (bytes) is rewritten: that takes about as long as a delete file and a new one."""
+FILE_BYTES = 32 << 20
+"""Size that new files aim at: 0.3 to 0.7 s to rewrite, and few enough of them for a table of a billion rows."""
+GROWTH = 4
+"""New rows take along the files that are at most this many times as big as what is already together. Each row is
+written again at most a logarithmic number of times, and a logarithmic number of small files is left."""
+TINY_FILE = 256 << 10
+"""New rows take along every file up to this size (bytes), whatever their own number: it costs nothing to speak of."""
+_FEWEST_ROWS, _MOST_ROWS = 50_000, 2_000_000
+_ROW_BYTES = 100
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What planning knows of a live data file; `no` is its place in the table's list.
+
+    `rows` are live, `deleted` are marked already, `hit` are live rows that the batch replaces, of which `staying` have
+    a new row in the same partition.
+    """
+
+    no: int
+    partition: int | None
+    bytes: int
+    rows: int
+    deleted: int = 0
+    hit: int = 0
+    staying: int = 0
+
+
+@dataclass(frozen=True)
+class Group:
+    """Files that are written anew as one place, with the `rows` that come to it (rows of the batch).
+
+    `newcomers` says that the partition's rows without a place of their own belong here.
+    """
+
+    partition: int | None
+    files: tuple[int, ...]
+    rows: int
+    newcomers: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Groups to write, and the files in which rows are only marked as deleted."""
+
+    groups: tuple[Group, ...]
+    marked: tuple[int, ...]
+
+
+def plan_merge(files: Sequence[FileFacts], new: Mapping[int | None, int], *, marking: bool = True) -> Plan:
+    """Plan a merge: `new` rows by partition that have no stored row there. Without `marking` every touched file is
+    rewritten."""
+    touched = [f for f in files if f.hit]
+    alone = [f for f in touched if not marking or _worth_rewriting(f)]
+    marked = {f.no for f in touched} - {f.no for f in alone}
+    coming = dict(new)
+    for file in touched:
+        if file.no in marked and file.staying:
+            coming[file.partition] = coming.get(file.partition, 0) + file.staying
+    groups: list[Group] = []
+    by_partition: dict[int | None, list[FileFacts]] = {}
+    for file in files:
+        by_partition.setdefault(file.partition, []).append(file)
+    rewritten = {f.no for f in alone}
+    for partition in sorted({f.partition for f in alone} | set(coming), key=_order):
+        present = by_partition.get(partition, [])
+        joined = _joined(present, coming.get(partition, 0), rewritten)
+        marked -= {f.no for f in joined}
+        if joined or partition in coming:
+            rows = coming.get(partition, 0) + sum(f.staying for f in joined if f.no in rewritten)
+            groups.append(Group(partition, tuple(f.no for f in joined), rows, newcomers=True))
+        done = {f.no for f in joined}
+        groups += (
+            Group(partition, (f.no,), f.staying, newcomers=False)
+            for f in present
+            if f.no in rewritten and f.no not in done
+        )
+    return Plan(tuple(groups), tuple(sorted(marked)))
+
+
+def _order(partition: int | None) -> tuple[bool, int]:
+    return partition is not None, partition or 0
+
+
+def _worth_rewriting(file: FileFacts) -> bool:
+    stored = file.rows + file.deleted
+    return file.bytes < SMALL_FILE or file.hit + file.deleted >= REWRITE_SHARE * stored
+
+
+def _joined(present: Sequence[FileFacts], coming: int, rewritten: set[int]) -> list[FileFacts]:
+    """The files that are written anew together with new rows: small ones, in the order of their size."""
+    small = sorted((f for f in present if f.bytes < FILE_BYTES // 2), key=lambda f: (f.bytes, f.no))
+    size = coming * row_bytes(present)
+    joined: list[FileFacts] = []
+    for file in small:
+        touched = file.no in rewritten and file.bytes < SMALL_FILE
+        if (coming and file.bytes <= max(GROWTH * size, TINY_FILE)) or touched:
+            joined.append(file)
+            size += file.bytes
+    return joined
+
+
+def row_bytes(files: Sequence[FileFacts]) -> float:
+    """Bytes of a row on average, for want of files a guess."""
+    rows = sum(f.rows + f.deleted for f in files)
+    return sum(f.bytes for f in files) / rows if rows else _ROW_BYTES
+
+
+def rows_per_file(files: Sequence[FileFacts]) -> int:
+    """Rows of a new file that has about the size that files aim at."""
+    return int(min(max(FILE_BYTES / row_bytes(files), _FEWEST_ROWS), _MOST_ROWS))
+
+
+def slices(rows: int, per_file: int) -> list[tuple[int, int]]:
+    """Ranges [start, end) that share rows out evenly over files of about `per_file` rows; none for no rows."""
+    count = max(round(rows / per_file), 1) if rows else 0
+    return [(rows * n // count, rows * (n + 1) // count) for n in range(count)]

@@ -1,0 +1,82 @@
+"""How stored rows are read: SQL over data files with their position deletes applied, and which files can hold a key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lakehouse import iceberg
+from lakehouse.schemas import iceberg_type, literal, quoted
+
+if TYPE_CHECKING:
+    from contracts import Contract
+    from lakehouse.duck import Duck
+    from lakehouse.iceberg import LiveFile
+    from lakehouse.schemas import TableShape
+
+
+def live_rows(shape: TableShape, files: Sequence[LiveFile]) -> str:
+    """A query for the rows that readers see in these files, in the table's present columns (absent ones are null)."""
+    columns = shape.select()
+    if not files:
+        return no_rows(shape)
+    whole = [f for f in files if not f.deletes]
+    parts = [f"SELECT {columns} FROM {stored_rows(shape, whole)}"] if whole else []
+    if partly := [f for f in files if f.deletes]:
+        parts.append(
+            f"SELECT {columns} FROM {stored_rows(shape, partly)} AS d ANTI JOIN {positions(partly)} AS p "
+            "ON d.filename = p.file_path AND d.file_row_number = p.pos"
+        )
+    return " UNION ALL ".join(parts)
+
+
+def no_rows(shape: TableShape) -> str:
+    """A query with the table's columns and no row."""
+    from lakehouse.schemas import sql_type
+
+    nulls = ", ".join(f"NULL::{sql_type(c.type)} AS {quoted(c.name)}" for c in shape.columns)
+    return f"SELECT {nulls} WHERE false"
+
+
+def stored_rows(shape: TableShape, files: Sequence[LiveFile]) -> str:
+    """A table function over all rows of data files, deleted ones too, with `filename`, `file_row_number` (from 0) and
+    DuckDB's virtual column `file_index` (from 0, by the order of `files`)."""
+    return (
+        f"read_parquet({_listed([f.path for f in files])}, schema = {shape.reading_schema()}, "
+        "hive_partitioning = false, filename = true, file_row_number = true)"
+    )
+
+
+def positions(files: Sequence[LiveFile]) -> str:
+    """A subquery for what the delete files of these data files hold: file_path, pos."""
+    addresses = dict.fromkeys(d.file_path for f in files for d in f.deletes)
+    source = f"read_parquet({_listed(list(addresses))}, hive_partitioning = false)"
+    return f"(SELECT file_path, pos FROM {source})"
+
+
+def _listed(addresses: Sequence[str]) -> str:
+    return "[" + ", ".join(literal(a) for a in addresses) + "]"
+
+
+def within_bounds(duck: Duck, contract: Contract, files: Sequence[LiveFile], table: str) -> list[LiveFile]:
+    """The files whose bounds of the first key column hold at least one key of `table`; those without bounds always."""
+    import pyarrow as pa
+
+    first = contract.primary_key[0]
+    field = contract.field(first)
+    type_ = iceberg_type(field.type)
+    known = {n: b for n, file in enumerate(files) if (b := iceberg.bounds(file, field.field_id, type_)) is not None}
+    if not duck.count(f"SELECT count(*) FROM (FROM {table} LIMIT 1)"):
+        return []
+    if not known:
+        return list(files)
+    low, high = ([b[side] for b in known.values()] for side in (0, 1))
+    bounds = pa.table({"no": list(known), "low": low, "high": high})
+    duck.connection.register("file_bounds", bounds)
+    matching = duck.rows(
+        f"SELECT no FROM file_bounds ASOF JOIN (SELECT DISTINCT {quoted(first)} AS k FROM {table}) AS keys "
+        "ON file_bounds.low <= keys.k WHERE keys.k <= high"
+    )
+    duck.connection.unregister("file_bounds")
+    wanted = {row[0] for row in matching} | (set(range(len(files))) - set(known))
+    return [file for n, file in enumerate(files) if n in wanted]

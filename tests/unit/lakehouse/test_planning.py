@@ -1,0 +1,75 @@
+"""What a merge does with each file."""
+
+from __future__ import annotations
+
+import pytest
+
+from lakehouse import planning
+from lakehouse.planning import FileFacts, Group, plan_merge, slices
+
+MB = 1 << 20
+
+
+def big(no: int, *, hit: int = 0, deleted: int = 0, partition: int | None = 0, staying: int | None = None) -> FileFacts:
+    """A file of 20 MB and 100,000 stored rows."""
+    return FileFacts(no, partition, 20 * MB, 100_000 - deleted, deleted, hit, hit if staying is None else staying)
+
+
+def test_a_sparse_file_is_marked_and_its_new_rows_go_to_the_newcomers() -> None:
+    plan = plan_merge([big(0, hit=1_000), big(1)], {0: 50})
+    assert plan.marked == (0,)
+    assert plan.groups == (Group(0, (), 1_050, newcomers=True),)
+
+
+def test_a_dense_file_is_rewritten_in_place() -> None:
+    plan = plan_merge([big(0, hit=30_000), big(1, hit=29_999)], {})
+    assert plan.marked == (1,)
+    assert plan.groups == (Group(0, (), 29_999, newcomers=True), Group(0, (0,), 30_000, newcomers=False))
+
+
+def test_earlier_deletes_count_so_that_no_file_is_mostly_dead() -> None:
+    plan = plan_merge([big(0, hit=1_000, deleted=29_000)], {})
+    assert plan.marked == ()
+    assert plan.groups == (Group(0, (0,), 1_000, newcomers=False),)
+
+
+def test_a_small_touched_file_is_rewritten_and_joined_with_new_rows() -> None:
+    small = FileFacts(1, 0, 3 * MB, 15_000, hit=10, staying=10)
+    assert plan_merge([big(0), small], {}).groups == (Group(0, (1,), 10, newcomers=True),)
+    assert plan_merge([big(0), small], {0: 500}).groups == (Group(0, (1,), 510, newcomers=True),)
+
+
+def test_new_rows_take_along_files_up_to_four_times_as_big_as_what_is_together_already() -> None:
+    files = [big(0), FileFacts(1, 0, 4 * MB, 20_000), FileFacts(2, 0, 12 * MB, 60_000)]
+    per_row = planning.row_bytes(files)
+    few, some = int(0.5 * MB / per_row), int(1.1 * MB / per_row)
+    assert plan_merge(files, {0: few}).groups[0].files == ()
+    assert plan_merge(files, {0: some}).groups[0].files == (1, 2)  # 4 MB join 1.1 MB, and 12 MB join those
+
+
+def test_rows_that_move_to_another_partition_are_marked_in_the_old_one_and_new_in_the_other() -> None:
+    plan = plan_merge([big(0, hit=10, staying=4, partition=1), big(1, partition=2)], {2: 6})
+    assert plan.marked == (0,)
+    assert plan.groups == (Group(1, (), 4, newcomers=True), Group(2, (), 6, newcomers=True))
+
+
+def test_a_file_that_only_loses_rows_makes_no_group() -> None:
+    plan = plan_merge([big(0, hit=10, staying=0, partition=1)], {2: 10})
+    assert plan == planning.Plan((Group(2, (), 10, newcomers=True),), (0,))
+
+
+def test_without_marking_every_touched_file_is_rewritten() -> None:
+    plan = plan_merge([big(0, hit=1), big(1)], {}, marking=False)
+    assert plan == planning.Plan((Group(0, (0,), 1, newcomers=False),), ())
+
+
+def test_the_null_partition_is_a_partition() -> None:
+    plan = plan_merge([big(0, hit=1, partition=None)], {None: 2, 0: 3})
+    assert plan.groups == (Group(None, (), 3, newcomers=True), Group(0, (), 3, newcomers=True))
+
+
+@pytest.mark.parametrize(("rows", "count"), [(0, 0), (1, 1), (140, 1), (160, 2), (1_000, 10)])
+def test_slices_share_rows_out_evenly(rows: int, count: int) -> None:
+    ranges = slices(rows, 100)
+    assert len(ranges) == count
+    assert [n for start, end in ranges for n in range(start, end)] == list(range(rows))
