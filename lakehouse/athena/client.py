@@ -166,8 +166,8 @@ def _scanned(execution: Mapping[str, Any]) -> int:
 
 def _over_limit(what: str, query_id: str, expected: str, found: str) -> str:
     return (
-        f"{what}: expected at most {expected} bytes scanned, found {found} in Athena's query {query_id}; nothing was "
-        "committed. Raise the limit if the batch is meant to touch that much, or take in less at once"
+        f"{what}: expected at most {expected} bytes scanned, found {found} in Athena's query {query_id}; nothing of "
+        "it is published. Raise the limit if the batch is meant to touch that much, or take in less at once"
     )
 
 
