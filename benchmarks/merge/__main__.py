@@ -1,92 +1,169 @@
-"""The command line: build data, look at ours alone, run the comparison, write the report."""
+"""The command line: run the comparison, write the report, look at single cases while working on an engine."""
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.merge import expected
-from benchmarks.merge.data import ChangeSet, Data, build_changes, build_table
+from benchmarks.merge.work import ENGINES
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / ".gavel" / "bench"
 RESULTS = ROOT / "benchmarks" / "results" / "merge.json"
 
 
-def count(text: str) -> int:
+def main(arguments: Sequence[str]) -> int:
+    """Run the command that the arguments name; returns the exit code."""
+    given = _parser().parse_args(arguments)
+    if importlib.util.find_spec("psutil") is None:
+        sys.stderr.write("expected the packages of benchmarks/requirements.txt, found none: `make bench-merge` makes ")
+        sys.stderr.write("an environment with them in .gavel/bench-venv; use its python\n")
+        return 2
+    result: int = given.act(given)
+    return result
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.merge", description=__doc__)
+    parser.add_argument("--data", type=Path, default=DATA, help="where data is kept (default: .gavel/bench)")
+    commands = parser.add_subparsers(required=True, metavar="data | run | report | ours")
+
+    run = commands.add_parser("run", help="measure what the results do not hold yet")
+    run.add_argument("--results", type=Path, default=RESULTS)
+    run.add_argument("--repeats", type=int, default=3)
+    run.add_argument("--minutes", type=float, default=1e9, help="stop after this time; run again to go on")
+    run.add_argument("--engines", type=_names, default=tuple(ENGINES), help="names, separated by semicolons")
+    run.add_argument("--groups", type=_names, default=("grid", "slope", "row"), help="grid;slope;row")
+    run.add_argument("--largest", type=_count, default=30_000_000, help="rows of the largest table")
+    run.add_argument("--memory-gb", type=float, default=16.0, help="end a run whose processes take more")
+    run.add_argument("--again", type=_names, default=(), help="forget the results of these engines first")
+    run.set_defaults(act=_run)
+
+    data = commands.add_parser("data", help="make the data of the comparison beforehand")
+    data.add_argument("--largest", type=_count, default=30_000_000, help="rows of the largest table")
+    data.set_defaults(act=_data)
+
+    report = commands.add_parser("report", help="write docs/benchmarks.md and its pictures from the results")
+    report.add_argument("--results", type=Path, default=RESULTS)
+    report.add_argument("--docs", type=Path, default=ROOT / "docs")
+    report.set_defaults(act=_report)
+
+    ours = commands.add_parser("ours", help="time ours and the copy on one case and print the steps")
+    ours.add_argument("--rows", type=_count, default=2_000_000)
+    ours.add_argument("--share", type=float, default=0.01, help="changes per row of the table")
+    ours.add_argument("--changes", type=_count, help="changes, instead of a share")
+    ours.add_argument("--spread", choices=("recent", "uniform", "range"), default="uniform")
+    ours.add_argument("--in-a-row", type=int, default=1, help="merges one after the other, then maintenance")
+    ours.add_argument("--repeat", type=int, default=3)
+    ours.add_argument("--engines", type=_names, default=("ours", "ours, whole batch", "copy"))
+    ours.set_defaults(act=_ours)
+
+    child = commands.add_parser("child")
+    child.add_argument("phase", choices=("prepare", "merge"))
+    child.add_argument("request", type=json.loads)
+    child.set_defaults(act=_child)
+    return parser
+
+
+def _count(text: str) -> int:
     """A number of rows: 250000, 250k or 2M."""
     factor = {"k": 1_000, "m": 1_000_000}.get(text[-1:].lower(), 1)
     return int(float(text[:-1] if factor > 1 else text) * factor)
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Run the command that the arguments name."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.merge", description=__doc__)
-    parser.add_argument("--data", type=Path, default=DATA, help="where data is kept (default: .gavel/bench)")
-    commands = parser.add_subparsers(dest="command", required=True)
-    ours = commands.add_parser("ours", help="time ours (and the copy) on one case and print its steps")
-    ours.add_argument("--rows", type=count, default=2_000_000)
-    ours.add_argument("--share", type=float, default=0.01, help="changes per row of the table")
-    ours.add_argument("--changes", type=count, help="changes, instead of a share")
-    ours.add_argument("--spread", choices=("recent", "uniform", "range"), default="uniform")
-    ours.add_argument("--in-a-row", type=int, default=1, help="merges one after the other")
-    ours.add_argument("--repeat", type=int, default=3)
-    ours.add_argument("--engines", default="ours;ours, whole batch;copy", help="names, separated by semicolons")
-    child = commands.add_parser("child")
-    child.add_argument("phase")
-    child.add_argument("request")
-    given = parser.parse_args(arguments)
-    if given.command == "child":
-        from benchmarks.merge.measure import child as run_child
-
-        run_child(given.phase, json.loads(given.request))
-    elif given.command == "ours":
-        _ours(given)
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(";"))
 
 
-def _ours(given: argparse.Namespace) -> None:
+def _run(given: argparse.Namespace) -> int:
+    from benchmarks.merge import results
+    from benchmarks.merge.measure import Limits
+    from benchmarks.merge.run import run
+
+    if given.again and (found := results.load(given.results)):
+        found.runs = [r for r in found.runs if r.measurement.engine not in given.again]
+        results.save(found, given.results)
+    run(
+        given.data.absolute(),
+        given.results,
+        repeats=given.repeats,
+        engines=given.engines,
+        groups=given.groups,
+        largest=given.largest,
+        minutes=given.minutes,
+        limits=Limits(bytes=int(given.memory_gb * 1e9)),
+        say=_say,
+    )
+    return 0
+
+
+def _data(given: argparse.Namespace) -> int:
+    from benchmarks.merge.cases import measurements
+    from benchmarks.merge.run import build
+
+    for case in dict.fromkeys(m.case for m in measurements(1)):
+        if case.rows <= given.largest:
+            build(given.data.absolute(), case, _say)
+    return 0
+
+
+def _report(given: argparse.Namespace) -> int:
+    from benchmarks.merge import results
+    from benchmarks.merge.report import write
+
+    found = results.load(given.results)
+    if found is None:
+        sys.stderr.write(f"expected results in {given.results}, found none; run the comparison first\n")
+        return 2
+    for path in write(found, given.docs):
+        _say(str(path))
+    return 0
+
+
+def _ours(given: argparse.Namespace) -> int:
+    from benchmarks.merge.cases import Case
+    from benchmarks.merge.data import Data
     from benchmarks.merge.measure import Limits, measure
+    from benchmarks.merge.run import build, outcome
 
-    data = Data(given.data, given.rows)
-    changes = given.changes or round(given.rows * given.share)
-    sets = [ChangeSet(given.rows, changes, given.spread, n + 1) for n in range(given.in_a_row)]
-    build_table(data)
-    for each in sets:
-        build_changes(data, each)
-    expected.compute(data, sets)
-    folder = given.data / "work"
-    for engine in given.engines.split(";"):
-        if engine == "copy" and len(sets) > 1:
+    root = given.data.absolute()
+    case = Case("ours", given.rows, given.changes or round(given.rows * given.share), given.spread, given.in_a_row)
+    build(root, case, _say)
+    for engine in given.engines:
+        if engine == "copy" and case.in_a_row > 1:
             continue
-        totals = []
+        firsts = []
         for _ in range(given.repeat):
-            measured = measure(engine, data, sets, folder, Limits())
-            if measured.failed:
-                say(f"{engine}: {measured.failed}")
-                break
-            totals.append(measured.seconds[0])
-            right = measured.wrong_rows is None or (measured.wrong_rows == 0 and measured.others_right)
-            say(
-                f"{engine}: {' '.join(f'{s:.2f}' for s in measured.seconds)} s, cpu {sum(measured.cpu_seconds):.2f} s, "
-                f"peak {measured.peak_bytes / 1e6:.0f} MB, {sum(measured.written_bytes) / 1e6:.1f} MB in "
-                f"{sum(measured.written_files)} files, {'right' if right else 'WRONG'} "
-                f"({measured.rows} rows, {measured.wrong_rows} wrong)"
+            measured = measure(
+                engine, Data(root, case.rows), case.sets, root / "work-ours", Limits(), maintain=case.in_a_row > 1
             )
-            for steps, notes in zip(measured.steps, measured.notes, strict=True):
-                say("    " + " ".join(f"{k} {v:.2f}" for k, v in steps.items()) + f"  {notes}")
-        if totals:
-            say(f"{engine}: median {statistics.median(totals):.2f} s")
+            _say(f"{engine}: {outcome(measured)}")
+            if measured.failed:
+                break
+            firsts.append(measured.merges[0].seconds)
+            for lap in (*measured.merges, *([measured.maintenance] if measured.maintenance else [])):
+                _say(f"    {' '.join(f'{step} {seconds:.2f}' for step, seconds in lap.steps.items())}  {lap.notes}")
+        if len(firsts) > 1:
+            _say(f"{engine}: median {statistics.median(firsts):.2f} s")
+    return 0
 
 
-def say(line: str) -> None:
-    """Write a line for the person who waits."""
+def _child(given: argparse.Namespace) -> int:
+    from benchmarks.merge.measure import child
+
+    child(given.phase, given.request)
+    return 0
+
+
+def _say(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

@@ -1,6 +1,6 @@
 """Run one engine in a process of its own and measure it from outside: time, CPU, memory of the whole tree, files.
 
-`child` is what that process does; `measure` starts it, watches it and checks its result.
+`measure` starts that process, watches it and checks its result; `child` is what the process itself does.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +21,7 @@ import psutil
 
 from benchmarks.merge import expected
 from benchmarks.merge.data import ChangeSet, Data
-from benchmarks.merge.work import THREADS, Engine, Missing, Work
-
-ENGINES = {
-    "ours": "ours.OursMerge",
-    "ours, whole batch": "ours.OursBatch",
-    "copy": "peers.Copy",
-    "delta-rs": "peers.Delta",
-    "polars": "peers.Polars",
-    "duckdb window": "peers.DuckFull",
-    "pyiceberg upsert": "peers.Upsert",
-    "pandas": "peers.Pandas",
-    "spark": "peers.Spark",
-}
-"""All engines by the name that results carry, and where they are: a process imports only its own."""
+from benchmarks.merge.work import ENGINES, THREADS, Done, Engine, Missing, Work
 
 _RESULT = "BENCHMARK "
 _SAMPLE_SECONDS = 0.02
@@ -50,29 +37,49 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One run of one engine: lists have one value per merge in a row.
+class Lap:
+    """One merge: seconds of wall clock and of CPU (of the whole process tree), both without start and preparation;
+    bytes and number of the files that the table gained; seconds by step and notes as the engine tells them."""
 
-    `seconds` and `cpu_seconds` are those of the merges alone (CPU of the whole process tree); `peak_bytes` is the
-    resident memory of the tree at its highest, interpreter and packages included; `written_bytes` and `written_files`
-    are what the table gained, `disk_bytes` all that was written, scratch included. `failed` says why there is nothing.
+    seconds: float
+    cpu_seconds: float
+    written_bytes: int
+    written_files: int
+    steps: dict[str, float]
+    notes: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run of one engine: its merges in a row, and maintenance after them where that was asked for.
+
+    `peak_bytes` is the resident memory of the process tree at its highest, interpreter and packages included;
+    `disk_bytes` all that was written to disk, scratch included; `files` those that a reader of the result opens.
+    `wrong_rows` and `others_right` are those of `expected.Verdict`, None where nothing was compared. `failed` says why
+    there is no result.
     """
 
-    seconds: list[float] = field(default_factory=list)
-    cpu_seconds: list[float] = field(default_factory=list)
-    steps: list[dict[str, float]] = field(default_factory=list)
-    notes: list[dict[str, Any]] = field(default_factory=list)
-    written_bytes: list[int] = field(default_factory=list)
-    written_files: list[int] = field(default_factory=list)
-    disk_bytes: int = 0
+    merges: list[Lap] = field(default_factory=list)
+    maintenance: Lap | None = None
     peak_bytes: int = 0
-    rows: int = 0
+    disk_bytes: int = 0
+    files: int = 0
+    rows: int | None = None
     wrong_rows: int | None = None
     others_right: bool | None = None
     failed: str = ""
 
 
-def measure(engine: str, data: Data, sets: Sequence[ChangeSet], folder: Path, limits: Limits) -> Measured:
+def measure(
+    engine: str,
+    data: Data,
+    sets: Sequence[ChangeSet],
+    folder: Path,
+    limits: Limits,
+    *,
+    compare: bool = True,
+    maintain: bool = False,
+) -> Measured:
     """Measure one engine on its own copy of the table; `folder` is emptied before and after."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -82,6 +89,7 @@ def measure(engine: str, data: Data, sets: Sequence[ChangeSet], folder: Path, li
         "rows": data.rows,
         "sets": [[s.count, s.spread, s.number] for s in sets],
         "folder": str(folder),
+        "maintain": maintain,
     }
     try:
         prepared, _ = _run("prepare", request, Limits(seconds=900.0))
@@ -89,16 +97,22 @@ def measure(engine: str, data: Data, sets: Sequence[ChangeSet], folder: Path, li
             return Measured(failed=prepared["failed"])
         os.sync()  # what earlier runs wrote is not written back at this one's expense
         _warm(data, sets)
-        found, peak = _run("merge", request, limits)
-        if "failed" in found:
-            return Measured(peak_bytes=peak, failed=found["failed"])
-        source, setup = found.pop("source"), found.pop("setup")
-        measured = Measured(peak_bytes=peak, **found)
-        if source is None:
-            return measured
-        verdict = expected.compare(expected.compute(data, sets), source, setup)
-        checked = {"rows": verdict.rows, "wrong_rows": verdict.wrong_rows, "others_right": verdict.others_right}
-        return Measured(**{**vars(measured), **checked})
+        said, peak = _run("merge", request, limits)
+        if "failed" in said:
+            return Measured(peak_bytes=peak, failed=said["failed"])
+        verdict = None
+        if compare and said["source"]:
+            verdict = expected.compare(expected.compute(data, sets), said["source"], said["setup"])
+        return Measured(
+            merges=[Lap(**lap) for lap in said["merges"]],
+            maintenance=Lap(**said["maintenance"]) if said["maintenance"] else None,
+            peak_bytes=peak,
+            disk_bytes=said["disk_bytes"],
+            files=said["files"],
+            rows=verdict.rows if verdict else None,
+            wrong_rows=verdict.wrong_rows if verdict else None,
+            others_right=verdict.others_right if verdict else None,
+        )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -115,19 +129,16 @@ def _warm(data: Data, sets: Sequence[ChangeSet]) -> None:
 def _run(phase: str, request: dict[str, Any], limits: Limits) -> tuple[dict[str, Any], int]:
     """Run a phase in a child; returns what it says and the highest memory of its tree."""
     command = [sys.executable, "-m", "benchmarks.merge", "child", phase, json.dumps(request)]
-    environment = {**os.environ, "POLARS_MAX_THREADS": str(THREADS), "OMP_NUM_THREADS": str(THREADS)}
     log = Path(request["folder"]).with_suffix(".log")
     with log.open("w") as errors:
-        process = psutil.Popen(
-            command, cwd=_ROOT, env=environment, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
-        )
+        process = psutil.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=errors, start_new_session=True)
         started, peak, ended = time.monotonic(), 0, ""
         while process.poll() is None:
             peak = max(peak, _tree_bytes(process))
             if time.monotonic() - started > limits.seconds:
                 ended = f"stopped after {limits.seconds:.0f} s"
             elif peak > limits.bytes:
-                ended = f"stopped at {peak / (1 << 30):.1f} GB of memory"
+                ended = f"stopped at {peak / 1e9:.1f} GB of memory"
             if ended:
                 _end(process)
             time.sleep(_SAMPLE_SECONDS)
@@ -141,12 +152,6 @@ def _run(phase: str, request: dict[str, Any], limits: Limits) -> tuple[dict[str,
     return said, max(peak, said.pop("own_peak_bytes", 0))
 
 
-def _tree_bytes(process: psutil.Process) -> int:
-    """Resident memory of the tree. Pages shared between its processes count once for each; only Spark has two, a
-    small Python and the JVM."""
-    return sum(member.memory_info().rss for member in _tree(process) if _alive(member))
-
-
 def _tree(process: psutil.Process) -> Iterator[psutil.Process]:
     yield process
     try:
@@ -155,16 +160,25 @@ def _tree(process: psutil.Process) -> Iterator[psutil.Process]:
         return
 
 
-def _alive(process: psutil.Process) -> bool:
-    try:
-        process.memory_info()
-    except psutil.NoSuchProcess:
-        return False
-    return True
+def _summed(process: psutil.Process, value: Callable[[psutil.Process], float]) -> float:
+    """The sum over a process tree, of which members may end meanwhile."""
+    total = 0.0
+    for member in _tree(process):
+        try:
+            total += value(member)
+        except psutil.NoSuchProcess:
+            continue
+    return total
+
+
+def _tree_bytes(process: psutil.Process) -> int:
+    """Resident memory of the tree. Only Spark has two processes, a small Python and the JVM, which share next to
+    nothing: for the others this is what their proportional share would be, at a fraction of the cost of asking."""
+    return int(_summed(process, lambda member: member.memory_info().rss))
 
 
 def _end(process: psutil.Process) -> None:
-    for member in _tree(process):
+    for member in list(_tree(process)):
         try:
             member.kill()
         except psutil.NoSuchProcess:
@@ -172,55 +186,51 @@ def _end(process: psutil.Process) -> None:
 
 
 def child(phase: str, request: dict[str, Any]) -> None:
-    """What the engine's process does; the last line it writes is the result."""
+    """What the engine's process does; the last line it writes is what it has to say."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
     data = Data(Path(request["data"]), request["rows"])
     sets = tuple(ChangeSet(data.rows, count, spread, number) for count, spread, number in request["sets"])
     work = Work(data, sets, expected.compute(data, sets), Path(request["folder"]))
-    engine = _engine(request["engine"])
+    module, _, class_ = ENGINES[request["engine"]].partition(".")
+    engine: Engine = getattr(importlib.import_module(f"benchmarks.merge.{module}"), class_)()
+    said: dict[str, Any] = {}
     try:
-        said = _prepare(engine, work) if phase == "prepare" else _merge(engine, work)
+        if phase == "prepare":
+            engine.prepare(work)
+        else:
+            said = _merge(engine, work, request["maintain"])
     except Missing as missing:
         said = {"failed": str(missing)}
     sys.stdout.write(f"\n{_RESULT}{json.dumps(said)}\n")
     sys.stdout.flush()
 
 
-def _engine(name: str) -> Engine:
-    module, _, class_ = ENGINES[name].partition(".")
-    engine: Engine = getattr(importlib.import_module(f"benchmarks.merge.{module}"), class_)()
-    return engine
-
-
-def _prepare(engine: Engine, work: Work) -> dict[str, Any]:
-    engine.prepare(work)
-    return {}
-
-
-def _merge(engine: Engine, work: Work) -> dict[str, Any]:
+def _merge(engine: Engine, work: Work, maintain: bool) -> dict[str, Any]:
     engine.start(work)
-    before = _files(work.folder)
-    said: dict[str, Any] = {
-        name: [] for name in ("seconds", "cpu_seconds", "steps", "notes", "written_bytes", "written_files")
-    }
     disk = _disk_bytes()
+    merges = []
     for changes in work.sets:
-        cpu, started = _cpu_seconds(), time.perf_counter()
-        done = engine.merge(work, changes)
-        said["seconds"].append(round(time.perf_counter() - started, 3))
-        said["cpu_seconds"].append(round(_cpu_seconds() - cpu, 3))
-        said["steps"].append({step: round(seconds, 3) for step, seconds in done.steps.items()})
-        said["notes"].append(dict(done.notes))
-        after = _files(work.folder)
-        new = [size for path, size in after.items() if path not in before]
-        said["written_bytes"].append(sum(new))
-        said["written_files"].append(len(new))
-        before = after
-    said["disk_bytes"] = _disk_bytes() - disk
+        merges.append(_lap(work, lambda changes=changes: engine.merge(work, changes)))  # type: ignore[misc]
+    maintenance = _lap(work, lambda: engine.maintain(work)) if maintain else None
+    said = {
+        "merges": [asdict(lap) for lap in merges if lap],
+        "maintenance": asdict(maintenance) if maintenance else None,
+        "disk_bytes": _disk_bytes() - disk,
+        "own_peak_bytes": _own_peak_bytes(),
+    }
     result = engine.result(work)
-    said["source"], said["setup"] = (result.source, result.setup) if result else (None, "")
-    said["own_peak_bytes"] = _own_peak_bytes()
-    return said
+    return {**said, "source": result.source, "setup": result.setup, "files": result.files}
+
+
+def _lap(work: Work, act: Callable[[], Done | None]) -> Lap | None:
+    before, cpu, started = _files(work.folder), _cpu_seconds(), time.perf_counter()
+    done = act()
+    seconds, cpu = time.perf_counter() - started, _cpu_seconds() - cpu
+    if done is None:
+        return None
+    new = [size for path, size in _files(work.folder).items() if path not in before]
+    steps = {step: round(value, 3) for step, value in done.steps.items()}
+    return Lap(round(seconds, 3), round(cpu, 3), sum(new), len(new), steps, dict(done.notes))
 
 
 def _files(folder: Path) -> dict[Path, int]:
@@ -228,21 +238,17 @@ def _files(folder: Path) -> dict[Path, int]:
     found = {}
     for path in folder.rglob("*"):
         top = path.relative_to(folder).parts
-        if path.is_file() and top[0] != "scratch" and "landing" not in top[:2]:
+        if top[0] != "scratch" and "landing" not in top[:2] and path.is_file():
             found[path] = path.stat().st_size
     return found
 
 
 def _cpu_seconds() -> float:
-    total = 0.0
-    for member in _tree(psutil.Process()):
-        times = member.cpu_times()
-        total += times.user + times.system
-    return total
+    return _summed(psutil.Process(), lambda member: member.cpu_times().user + member.cpu_times().system)
 
 
 def _disk_bytes() -> int:
-    return sum(member.io_counters().write_bytes for member in _tree(psutil.Process()))
+    return int(_summed(psutil.Process(), lambda member: member.io_counters().write_bytes))
 
 
 def _own_peak_bytes() -> int:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from benchmarks.merge.data import ChangeSet
 from benchmarks.merge.entity import CHANGE, CONTRACT, shape
-from benchmarks.merge.work import THREADS, Done, Result, Work
-from lakehouse import audit, compaction, iceberg, merge, publication, reduction, schemas, tables
+from benchmarks.merge.work import THREADS, Done, Result, Unmaintained, Work
+from lakehouse import audit, compaction, iceberg, maintenance, merge, publication, reduction, schemas, tables
 from lakehouse.duck import connect, extension
 from lakehouse.lake import Lake
 from lakehouse.landing import Scope
@@ -65,7 +65,7 @@ def _link(source: Path, target: Path) -> None:
     os.link(source, target)
 
 
-class OursMerge:
+class OursMerge(Unmaintained):
     """Typed changes to a commit: reduce, plan, write, commit to the work table."""
 
     def prepare(self, work: Work) -> None:
@@ -139,6 +139,19 @@ class OursBatch:
             publication.publish(self._lake, CONTRACT)
         return Done(steps, {"applied": done.applied, "superseded": done.superseded, "duplicate": done.duplicate})
 
+    def maintain(self, work: Work) -> Done:
+        """Maintenance that keeps no earlier state and guards no young file: what a night does, a day later."""
+        at_once = maintenance.Retention(recent=timedelta(0), days=0, states=1, guard=timedelta(0))
+        done = maintenance.maintain(self._lake, CONTRACT, retention=at_once)
+        notes = {
+            "rewritten": done.rewritten,
+            "written": done.written,
+            "stored_files": [done.before.total.files, done.after.total.files],
+            "stored_bytes": [done.before.total.bytes, done.after.total.bytes],
+            "same_rows": done.same_rows,
+        }
+        return Done(done.seconds, notes)
+
     def result(self, work: Work) -> Result:
         return _scan(self._lake, self._lake.published_database)
 
@@ -148,7 +161,8 @@ def _scan(lake: Lake, database: str) -> Result:
     entry = lake.entries.get(database, SHAPE.name)
     assert entry is not None
     setup = "; ".join(f"LOAD '{extension(name)}'" for name in ("avro", "iceberg"))
-    return Result(f"iceberg_scan('{entry.metadata_location}')", setup)
+    files = tables.TableState(lake, entry.metadata_location).files
+    return Result(f"iceberg_scan('{entry.metadata_location}')", sum(1 + len(f.deletes) for f in files), setup)
 
 
 @contextmanager

@@ -12,12 +12,12 @@ from typing import Any
 
 from benchmarks.merge.data import ROW_GROUP, ChangeSet
 from benchmarks.merge.entity import COLUMNS, KEY, row_of_change, shape
-from benchmarks.merge.work import ROOMY, THREADS, Done, Missing, Result, Work, sql_list
+from benchmarks.merge.work import ROOMY, THREADS, Done, Missing, Result, Unmaintained, Work, sql_list
 
 _BATCH = 2
 
 
-class Copy:
+class Copy(Unmaintained):
     """DuckDB writes the touched files as they are: less than any engine must do that rewrites files to change rows."""
 
     def prepare(self, work: Work) -> None:
@@ -34,11 +34,11 @@ class Copy:
             )
         return Done(notes={"files_touched": len(work.expected.files)})
 
-    def result(self, work: Work) -> None:
-        return None
+    def result(self, work: Work) -> Result:
+        return Result("", len(work.expected.files))
 
 
-class DuckFull:
+class DuckFull(Unmaintained):
     """DuckDB, row_number over the table and the changes, the whole table written anew."""
 
     def prepare(self, work: Work) -> None:
@@ -62,7 +62,7 @@ class DuckFull:
         return _written(work)
 
 
-class Polars:
+class Polars(Unmaintained):
     """polars, lazy and streaming: an anti join of the table with the changed keys, and the changes behind it."""
 
     def prepare(self, work: Work) -> None:
@@ -97,7 +97,7 @@ class Polars:
         return _written(work)
 
 
-class Pandas:
+class Pandas(Unmaintained):
     """pandas: everything in memory, sorted, the last of each key kept."""
 
     def prepare(self, work: Work) -> None:
@@ -123,7 +123,7 @@ class Pandas:
         return _written(work)
 
 
-class Spark:
+class Spark(Unmaintained):
     """Spark on this machine: row_number over the table and the changes, the whole table written anew."""
 
     def prepare(self, work: Work) -> None:
@@ -167,7 +167,7 @@ class Spark:
         return _written(work)
 
 
-class Delta:
+class Delta(Unmaintained):
     """delta-rs MERGE into a Delta table of the same files; the source's key range prunes files by their statistics."""
 
     def prepare(self, work: Work) -> None:
@@ -204,7 +204,7 @@ class Delta:
 
     def result(self, work: Work) -> Result:
         files = self._deltalake.DeltaTable(work.folder / "table").file_uris()
-        return Result(f"read_parquet({sql_list([f.removeprefix('file://') for f in files])})")
+        return _files([f.removeprefix("file://") for f in files])
 
 
 def _link_data(source: str, target: str) -> None:
@@ -225,7 +225,7 @@ def _write_delta(work: Work, folder: Any) -> None:
         deltalake.write_deltalake(folder, table, mode="append", writer_properties=properties)
 
 
-class Upsert:
+class Upsert(Unmaintained):
     """`Table.upsert` of pyiceberg, given the newest change of each key. It knows no order: a change that is older than
     the stored row replaces it all the same."""
 
@@ -271,7 +271,7 @@ class Upsert:
 
     def result(self, work: Work) -> Result:
         files = [task.file.file_path.removeprefix("file://") for task in self._catalog(work).scan().plan_files()]
-        return Result(f"read_parquet({sql_list(files)})")
+        return _files(files)
 
 
 def _newest(pl: Any, work: Work, changes: ChangeSet) -> Any:
@@ -298,4 +298,8 @@ def _duckdb(work: Work, memory: str) -> Any:
 
 
 def _written(work: Work) -> Result:
-    return Result(f"read_parquet('{work.out}/*.parquet')")
+    return _files([str(path) for path in work.out.glob("*.parquet")])
+
+
+def _files(paths: list[str]) -> Result:
+    return Result(f"read_parquet({sql_list(paths)})", len(paths))

@@ -10,6 +10,19 @@ from typing import Any, Protocol
 from benchmarks.merge.data import ChangeSet, Data
 from benchmarks.merge.expected import Expected
 
+ENGINES = {
+    "ours": "ours.OursMerge",
+    "ours, whole batch": "ours.OursBatch",
+    "copy": "peers.Copy",
+    "delta-rs": "peers.Delta",
+    "polars": "peers.Polars",
+    "duckdb window": "peers.DuckFull",
+    "pyiceberg upsert": "peers.Upsert",
+    "pandas": "peers.Pandas",
+    "spark": "peers.Spark",
+}
+"""All engines by the name that results carry, and where they are: a process imports only its own."""
+
 THREADS = 2
 ROOMY = "8GB"
 """The memory limit of engines that take one and cannot do with less at these sizes."""
@@ -32,9 +45,11 @@ class Work:
 
 @dataclass(frozen=True)
 class Result:
-    """Where the rows are after the merge: a table expression in DuckDB's SQL, and statements that must come first."""
+    """Where the rows are after the merge: a table expression in DuckDB's SQL (empty for an engine that merges nothing
+    and is only a bound), statements that must come first, and how many `files` a reader opens."""
 
     source: str
+    files: int
     setup: str = ""
 
 
@@ -61,8 +76,19 @@ class Engine(Protocol):
     def merge(self, work: Work, changes: ChangeSet) -> Done:
         """Merge one set of changes."""
 
-    def result(self, work: Work) -> Result | None:
-        """Where the rows are now; None for an engine that merges nothing and is only a bound."""
+    def maintain(self, work: Work) -> Done | None:
+        """Make the table good to read again after many merges; None where that is not compared."""
+
+    def result(self, work: Work) -> Result:
+        """Where the rows are now."""
+
+
+class Unmaintained:
+    """For engines whose maintenance is not compared."""
+
+    def maintain(self, work: Work) -> None:
+        """Nothing."""
+        return
 
 
 class Missing(Exception):
