@@ -137,7 +137,7 @@ class LakeFiles(FileIO):
 
     def delete(self, location: str | InputFile | OutputFile) -> None:
         path = location if isinstance(location, str) else location.location
-        self._cache.pop(path, None)
+        self.forget([path])
         self._lake.store.delete([self._lake.store.key(path)])
 
     def read(self, location: str) -> bytes:
@@ -152,6 +152,13 @@ class LakeFiles(FileIO):
         """Write an immutable file."""
         self._lake.store.write(self._lake.store.key(location), content)
         self._remember(location, content)
+
+    def forget(self, locations: Iterable[str]) -> None:
+        """Drop files that were removed from what is kept in memory."""
+        for location in locations:
+            self._cached -= len(self._cache.pop(location, b""))
+            self._entries.pop(location, None)
+            self._deleted_rows.pop(location, None)
 
     def live_entries(self, manifest: ManifestFile) -> tuple[ManifestEntry, ...]:
         """The live entries of a manifest, which is decoded once. Raises `ValueError` for equality deletes, which this
