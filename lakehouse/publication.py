@@ -71,11 +71,13 @@ def rollback(lake: Lake, contract: Contract, snapshot_id: int | None = None) -> 
 
 def _earlier(lake: Lake, present: TableState) -> Iterator[TableState]:
     """The states before the present one, newest first. Only what was published counts: metadata that an interrupted
-    or failed batch left in the log has no verdict."""
+    or failed batch left in the log has no verdict. What maintenance has removed is passed over."""
     from lakehouse import audit
     from lakehouse.tables import TableState
 
     for entry in reversed(present.metadata.metadata_log):
+        if lake.store.size(lake.store.key(entry.metadata_file)) is None:
+            continue
         state = TableState(lake, entry.metadata_file)
         name = present.location.rpartition("/metadata/")[0].rpartition("/")[2]
         verdict = audit.load(lake, name, state.location)
@@ -84,8 +86,8 @@ def _earlier(lake: Lake, present: TableState) -> Iterator[TableState]:
 
 
 def _move(lake: Lake, contract: Contract, state: TableState, *, audited: bool) -> Publication:
-    """Point both published entries at a state, changes first: a reader in between sees changes that its rows do not
-    have yet, never rows without their change."""
+    """Point both published entries at a state: forward the changes first, back the rows first, so that a reader in
+    between may see changes that its rows do not have yet, but never rows without their change."""
     from lakehouse import audit, catalog, schemas
     from lakehouse.state import describe
     from lakehouse.tables import HIGHEST_BATCH, published_entry
@@ -108,9 +110,8 @@ def _move(lake: Lake, contract: Contract, state: TableState, *, audited: bool) -
         {**catalog.statistics_of(state), HIGHEST_BATCH: str(highest)},
     )
     drift = list(catalog.refresh_landing(lake, contract))
-    for shape, entry, location, numbers in zip(
-        shapes, (changes, compacted), (state.changes_location, state.location), statistics, strict=True
-    ):
+    moves = list(zip(shapes, (changes, compacted), (state.changes_location, state.location), statistics, strict=True))
+    for shape, entry, location, numbers in moves if audited else reversed(moves):
         parameters = {**entry.parameters, **numbers, "metadata_location": location}
         if location != entry.metadata_location:
             parameters["previous_metadata_location"] = entry.metadata_location
