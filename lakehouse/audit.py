@@ -68,14 +68,16 @@ class Audited:
 Invariant: TypeAlias = Callable[[Audited], Check]
 
 
-def audit_batch(audited: Audited, more: Sequence[Invariant] = ()) -> Verdict:
-    """Audit one committed batch on its new files and touched keys."""
-    _read_back(audited)
+def audit_batch(
+    audited: Audited, more: Sequence[Invariant] = (), read: Callable[[Audited], None] | None = None
+) -> Verdict:
+    """Audit one committed batch on its new files and touched keys; `read` leaves them behind (default: `read_back`)."""
+    (read or read_back)(audited)
     checks = tuple(invariant(audited) for invariant in (*INVARIANTS, *more))
     return Verdict(audited.contract.name, audited.after.location, checks)
 
 
-def _read_back(audited: Audited) -> None:
+def read_back(audited: Audited) -> None:
     """Read what the commit made of the touched keys, from the stored files.
 
     `added` is all rows of the new files. `after` holds each touched key's live rows: those in new files with their

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 import duckdb
 import orjson
 
-from lakehouse import audit, iceberg, merge, quarantine, reading, reduction, schemas, tables, validation
+from lakehouse import audit, merge, quarantine, reading, reduction, schemas, tables, validation
 from lakehouse.compaction import BatchResult, Counts, HeldObject, Progress, RebuildFailed
 from lakehouse.duck import Duck, connect
+from lakehouse.engine import Chunk, Engine, EngineError, commit_work, engine_of
 from lakehouse.lake import Lake
 from lakehouse.landing import LandedObject, Scope, list_objects
 from lakehouse.ledger import Ledger, Taken
@@ -28,7 +29,6 @@ from lakehouse.tables import TableState
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyiceberg.table import Table
 
     from contracts import Contract
 
@@ -55,6 +55,7 @@ class _Run:
     highest_batch: int
     target: datetime | None
     batch_id: str
+    engine: Engine
     counts: Counts = field(default_factory=Counts)
     objects: int = 0
     bytes: int = 0
@@ -86,7 +87,9 @@ def run(
     listed = list_objects(lake, contract, wide)
     new = listed if scope.again or anew else Ledger.load(lake, state.ledger).unknown(listed)
     target = _target(state, scope, listed_at)
-    work = _Run(lake, contract, invariants, progress, state, scope.again or anew, highest, target, uuid.uuid4().hex)
+    engine = engine_of(lake, contract, progress)
+    again = scope.again or anew
+    work = _Run(lake, contract, invariants, progress, state, again, highest, target, uuid.uuid4().hex, engine)
     work.seconds["discover"] = time.perf_counter() - started
     if new or anew:
         size = sum(o.size for o in new)
@@ -155,6 +158,9 @@ def _take(work: _Run, objects: list[LandedObject], last: bool) -> None:
         middle = len(objects) // 2
         _take(work, objects[:middle], last=False)
         _take(work, objects[middle:], last=False)
+    except EngineError:
+        tables.point_work(work.lake, work.contract, work.state)
+        raise
 
 
 def _without_values(reason: str) -> str:
@@ -166,6 +172,11 @@ def _commit_chunk(duck: Duck, work: _Run, objects: list[LandedObject], last: boo
     lake, contract, before = work.lake, work.contract, work.state
     compacted, changes = schemas.compacted(contract), schemas.changes(contract)
     clock = _Clock(work.seconds)
+    # Every audited metadata file gets its own number, so that `_batch` never names two different commits.
+    batch = max(work.highest_batch, before.batch) + 1
+    work.attempts += 1
+    name = f"{batch:08d}-{work.batch_id[:12]}-{work.attempts:03d}"  # no file is ever written twice
+    merging = work.engine.take(Chunk(lake, contract, duck, before, batch, work.batch_id, name))
     reading_ = reading.read_objects(duck, lake, contract, objects)
     clock.lap("read")
     validation.validate(duck, contract)
@@ -178,6 +189,7 @@ def _commit_chunk(duck: Duck, work: _Run, objects: list[LandedObject], last: boo
         before.files,
         before.changes_files,
         before.floor,
+        merging.find_stored,
     )
     clock.lap("reduce")
     present = [o for o in objects if o.key not in reading_.gone]
@@ -191,14 +203,9 @@ def _commit_chunk(duck: Duck, work: _Run, objects: list[LandedObject], last: boo
         quarantined=duck.count("SELECT count(*) FROM rejected"),
         too_late=reduced.too_late,
     )
-    # Every audited metadata file gets its own number, so that `_batch` never names two different commits.
-    batch = max(work.highest_batch, before.batch) + 1
-    work.attempts += 1
-    name = f"{batch:08d}-{work.batch_id[:12]}-{work.attempts:03d}"  # no file is ever written twice
-    changes_location = _commit_changes(duck, work, changes, batch, name)
+    changes_location = merging.append_changes()
     clock.lap("append")
     ledger = _record(work, present, reading_, set_aside, batch, name)
-    written = merge.merge_compacted(duck, lake, compacted, before.files, batch, name)
     properties = {
         tables.BATCH: str(batch),
         tables.BATCH_ID: work.batch_id,
@@ -207,52 +214,16 @@ def _commit_chunk(duck: Duck, work: _Run, objects: list[LandedObject], last: boo
         tables.CONTRACT: tables.contract_document(contract),
         **(_watermark(work.target) if last else {}),
     }
-    table = _commit(work, compacted, before, written, properties, _summary(work, batch, present, counts, properties))
+    location = merging.merge(properties, _summary(work, batch, present, counts, properties))
     clock.lap("merge")
-    after = TableState(lake, table.metadata_location)
-    verdict = audit.audit_batch(audit.Audited(lake, contract, duck, before, after, counts, reduced), work.invariants)
+    after = TableState(lake, location)
+    audited = audit.Audited(lake, contract, duck, before, after, counts, reduced)
+    verdict = audit.audit_batch(audited, work.invariants, merging.read_back)
     if not verdict.passed:
         raise ChunkFailed(verdict.failures)
     audit.save(lake, verdict)
     clock.lap("audit")
     _account(duck, work, after, present, reading_, counts, verdict)
-
-
-def _commit_changes(duck: Duck, work: _Run, shape: schemas.TableShape, batch: int, name: str) -> str:
-    """Commit the accepted changes; returns the metadata location of `_changes` after that."""
-    before = work.state
-    if not duck.count("SELECT count(*) FROM accepted"):
-        return before.changes_location
-    written = merge.append_changes(duck, work.lake, shape, before.changes_files, batch, name)
-    catalog = iceberg.EntryCatalog(work.lake, work.lake.work_database)
-    table = iceberg.commit(
-        catalog.table(shape.name, before.changes_location),
-        added=written.added,
-        removed=written.removed,
-        shape=shape,
-        properties={tables.BATCH: str(batch)},
-        summary={tables.BATCH: str(batch), tables.BATCH_ID: work.batch_id},
-    )
-    return table.metadata_location
-
-
-def _commit(
-    work: _Run,
-    shape: schemas.TableShape,
-    before: TableState,
-    written: merge.Written,
-    properties: Mapping[str, str],
-    summary: Mapping[str, str],
-) -> Table:
-    catalog = iceberg.EntryCatalog(work.lake, work.lake.work_database)
-    return iceberg.commit(
-        catalog.table(shape.name, before.location),
-        added=written.added,
-        removed=written.removed,
-        shape=shape,
-        properties=properties,
-        summary=summary,
-    )
 
 
 def _summary(
@@ -353,30 +324,24 @@ def _preview(duck: Duck, contract: Contract) -> pa.Table:
 
 def _empty(work: _Run) -> None:
     """Commit empty tables to the work entries (readers keep the published ones): a rebuild begins here."""
-    before = work.state
-    catalog = iceberg.EntryCatalog(work.lake, work.lake.work_database)
-    shape = schemas.changes(work.contract)
-    changes = iceberg.commit(
-        catalog.table(shape.name, before.changes_location),
-        removed=[d for f in before.changes_files for d in (f.data, *f.deletes)],
-        shape=shape,
-        properties={},
-        summary={tables.BATCH_ID: work.batch_id},
+    before, marked = work.state, {tables.BATCH_ID: work.batch_id}
+    changes = commit_work(
+        work.lake,
+        schemas.changes(work.contract),
+        before.changes_location,
+        {},
+        marked,
+        merge.Written((), tuple(d for f in before.changes_files for d in (f.data, *f.deletes))),
     )
-    table = _commit(
-        work,
+    location = commit_work(
+        work.lake,
         schemas.compacted(work.contract),
-        before,
+        before.location,
+        {tables.LEDGER: "", tables.CHANGES: changes, tables.BATCH_ID: work.batch_id, tables.FLOOR: "0"},
+        marked,
         merge.Written((), tuple(d for f in before.files for d in (f.data, *f.deletes))),
-        {
-            tables.LEDGER: "",
-            tables.CHANGES: changes.metadata_location,
-            tables.BATCH_ID: work.batch_id,
-            tables.FLOOR: "0",
-        },
-        {tables.BATCH_ID: work.batch_id},
     )
-    work.state = TableState(work.lake, table.metadata_location)
+    work.state = TableState(work.lake, location)
     work.committed = True
     work.progress(f"{work.contract.name}: rebuilding from empty work tables")
 
@@ -400,8 +365,8 @@ def _finish(work: _Run) -> None:
             work.contract, f"{state.batch:08d}-{work.batch_id[:12]}-held", taken
         )
         properties[tables.LEDGER] = ledger.head
-    table = _commit(work, schemas.compacted(work.contract), state, merge.Written((), ()), properties, {})
-    after = TableState(work.lake, table.metadata_location)
+    location = commit_work(work.lake, schemas.compacted(work.contract), state.location, properties, {})
+    after = TableState(work.lake, location)
     unchanged = after.snapshot_id == state.snapshot_id and after.changes_location == state.changes_location
     check = audit.Check(
         "no row changed since the last audit",
@@ -438,6 +403,10 @@ def _result(work: _Run) -> BatchResult:
         preview=work.preview,
         reasons=work.reasons,
         seconds={name: round(value, 4) for name, value in work.seconds.items()},
+        engine=work.engine.name,
+        queries=work.engine.queries,
+        scanned_bytes=work.engine.scanned_bytes,
+        usd=work.engine.usd,
     )
 
 

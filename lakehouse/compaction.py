@@ -62,7 +62,9 @@ class Counts:
 class BatchResult:
     """What one call of `compact` did. Rows in `counts`, landed `objects` and `bytes` taken in.
 
-    `metadata_location` and `changes_location` are those of the work table and of its `_changes` after the batch;
+    `engine` merged; `queries`, `scanned_bytes` and `usd` (an estimate) are what it was billed for, chunks that were
+    given up included. `metadata_location` and `changes_location` are those of the work table and of its `_changes`
+    after the batch;
     `preview` holds up to ten of the winners with personal fields masked. `committed` is false when there was nothing
     to record.
     """
@@ -84,6 +86,10 @@ class BatchResult:
     preview: pa.Table | None = None
     reasons: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    engine: str = "embedded"
+    queries: int = 0
+    scanned_bytes: int = 0
+    usd: float = 0.0
 
     # The counts, also by name.
     @property

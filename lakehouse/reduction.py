@@ -7,9 +7,9 @@ stored rows are found by one scan of the key columns of the files that can hold 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from lakehouse import iceberg
 from lakehouse.scan import live_rows, positions, stored_rows, within_bounds
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from contracts import Contract
     from lakehouse.duck import Duck
     from lakehouse.iceberg import LiveFile
+
+
+LookUp: TypeAlias = "Callable[[Sequence[LiveFile]], None]"
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,10 @@ def reduce(
     files: Sequence[LiveFile],
     changes_files: Sequence[LiveFile],
     floor: int,
+    look_up: LookUp | None = None,
 ) -> Reduced:
     """Reduce `valid` (as `validation.validate` leaves it) against the stored rows in `files` and the stored changes in
-    `changes_files`.
+    `changes_files`. `look_up` leaves `stored` behind, given the files that can hold a key; `find_stored` by default.
 
     Leaves behind, for the merge and the audit:
     - `accepted` (_rid, keys, order): the accepted changes, each event once; `fresh` is a view of their whole rows;
@@ -58,7 +62,10 @@ def reduce(
     valid = duck.count("SELECT count(*) FROM valid")
     _find_fresh(duck, contract, changes, changes_files)
     scanned = within_bounds(duck, contract, files, "accepted")
-    _find_stored(duck, contract, compacted, files, scanned)
+    if look_up is None:
+        find_stored(duck, contract, compacted, files, scanned)
+    else:
+        look_up(scanned)
     duck.run(
         f"DELETE FROM accepted USING stored WHERE {same_key(contract, 'accepted', 'stored')} "
         "AND accepted._event_id = stored._event_id"
@@ -111,10 +118,12 @@ def _find_fresh(duck: Duck, contract: Contract, changes: TableShape, files: Sequ
     duck.run("DELETE FROM accepted WHERE _event_id IN (SELECT _event_id FROM known)")
 
 
-def _find_stored(
+def find_stored(
     duck: Duck, contract: Contract, shape: TableShape, files: Sequence[LiveFile], scanned: Sequence[LiveFile]
 ) -> None:
-    """All partitions are looked at: a key that a foreign write moved to another one must not be there twice.
+    """Find the stored rows of the keys in `accepted` by a scan of the files that can hold one.
+
+    All partitions are looked at: a key that a foreign write moved to another one must not be there twice.
 
     Only key and version are read: the rest of the order decides between equal versions, which are redeliveries.
     """

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from pyiceberg.exceptions import CommitFailedException
 
+from lakehouse.engine import EngineError
+
 if TYPE_CHECKING:
     from lakehouse.athena.settings import AthenaSettings
     from lakehouse.lake import Lake
@@ -23,7 +25,7 @@ _ATTEMPTS = 3
 _FINAL = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})
 
 
-class AthenaError(Exception):
+class AthenaError(EngineError):
     """A query did not do what was asked: which, what was found, and what to do. Nothing of it is committed."""
 
 

@@ -1,0 +1,151 @@
+"""The engines that merge, behind one interface; the entity's contract says in one line which one is used.
+
+What is linear in a batch (reading, validating, reducing, auditing) is done in the same way for all of them. An engine
+finds the stored rows of the batch's keys, brings the changes and the winners into the work tables, and reads back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from lakehouse import audit, iceberg, merge, reduction, schemas, tables
+
+if TYPE_CHECKING:
+    from contracts import Contract
+    from lakehouse.duck import Duck
+    from lakehouse.iceberg import LiveFile
+    from lakehouse.lake import Lake
+    from lakehouse.schemas import TableShape
+    from lakehouse.tables import TableState
+
+
+class EngineError(Exception):
+    """An engine could not do what was asked, through no fault of the data: nothing is published, nothing held."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One commit in the making: validated changes in `duck`, and the tables as they are before.
+
+    `batch` is what its rows will be marked with; `name` is the stem of its files' names, another one in each attempt.
+    """
+
+    lake: Lake
+    contract: Contract
+    duck: Duck
+    before: TableState
+    batch: int
+    batch_id: str
+    name: str
+
+
+class Merging(Protocol):
+    """A chunk on its way into the work tables; the methods are called once each, in this order."""
+
+    def find_stored(self, scanned: Sequence[LiveFile]) -> None:
+        """Leave `stored` behind, as `reduction.reduce` describes it; `scanned` are the files that can hold a key."""
+
+    def append_changes(self) -> str:
+        """Commit the accepted changes to `_changes`; returns its metadata location."""
+
+    def merge(self, properties: Mapping[str, str], summary: Mapping[str, str]) -> str:
+        """Commit the winners to the work table with the properties; returns its metadata location."""
+
+    def read_back(self, audited: audit.Audited) -> None:
+        """Leave `after` and `added` behind, as `audit.Audited` describes them."""
+
+
+class Engine(Protocol):
+    """Merges chunks. `queries`, `scanned_bytes` and `usd` (an estimate) are what it has been billed for so far."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def queries(self) -> int: ...
+
+    @property
+    def scanned_bytes(self) -> int: ...
+
+    @property
+    def usd(self) -> float: ...
+
+    def take(self, chunk: Chunk) -> Merging:
+        """Begin to merge a chunk."""
+
+
+@dataclass(frozen=True)
+class EmbeddedEngine:
+    """Merges on this machine, with DuckDB and pyiceberg. Nobody is billed."""
+
+    name: str = "embedded"
+    queries: int = 0
+    scanned_bytes: int = 0
+    usd: float = 0.0
+
+    def take(self, chunk: Chunk) -> Merging:
+        return _EmbeddedMerge(chunk)
+
+
+@dataclass(frozen=True)
+class _EmbeddedMerge:
+    chunk: Chunk
+
+    def find_stored(self, scanned: Sequence[LiveFile]) -> None:
+        chunk = self.chunk
+        shape = schemas.compacted(chunk.contract)
+        reduction.find_stored(chunk.duck, chunk.contract, shape, chunk.before.files, scanned)
+
+    def append_changes(self) -> str:
+        return append_accepted(self.chunk, self.chunk.name)
+
+    def merge(self, properties: Mapping[str, str], summary: Mapping[str, str]) -> str:
+        chunk, shape = self.chunk, schemas.compacted(self.chunk.contract)
+        files = chunk.before.files
+        written = merge.merge_compacted(chunk.duck, chunk.lake, shape, files, chunk.batch, chunk.name)
+        return commit_work(chunk.lake, shape, chunk.before.location, properties, summary, written)
+
+    def read_back(self, audited: audit.Audited) -> None:
+        audit.read_back(audited)
+
+
+def append_accepted(chunk: Chunk, name: str) -> str:
+    """Commit the changes in `accepted` to `_changes`; returns its metadata location, the old one if there are none."""
+    before, shape = chunk.before, schemas.changes(chunk.contract)
+    if not chunk.duck.count("SELECT count(*) FROM accepted"):
+        return before.changes_location
+    written = merge.append_changes(chunk.duck, chunk.lake, shape, before.changes_files, chunk.batch, name)
+    numbered = {tables.BATCH: str(chunk.batch)}
+    summary = {**numbered, tables.BATCH_ID: chunk.batch_id}
+    return commit_work(chunk.lake, shape, before.changes_location, numbered, summary, written)
+
+
+def commit_work(
+    lake: Lake,
+    shape: TableShape,
+    location: str,
+    properties: Mapping[str, str],
+    summary: Mapping[str, str],
+    written: merge.Written | None = None,
+) -> str:
+    """Commit to a work table that is at this metadata location: the properties, the columns of `shape`, and what was
+    written, if anything. Returns the new location; raises `CommitFailedException` if another writer was first."""
+    table = iceberg.EntryCatalog(lake, lake.work_database).table(shape.name, location)
+    added, removed = (written.added, written.removed) if written else ((), ())
+    committed = iceberg.commit(table, added=added, removed=removed, shape=shape, properties=properties, summary=summary)
+    return str(committed.metadata_location)
+
+
+def engine_of(lake: Lake, contract: Contract, progress: Callable[[str], None]) -> Engine:
+    """The engine that the contract asks for. Where the lake has no Athena (a laptop), changes are merged embedded,
+    which gives the same rows; `progress` is told."""
+    if contract.engine == "athena" and lake.athena is None:
+        progress(f"{contract.name}: its contract asks for Athena, which this lake does not have: merging embedded")
+    elif contract.engine == "athena":
+        from lakehouse.athena.client import AthenaClient
+        from lakehouse.athena.engine import AthenaEngine
+
+        return AthenaEngine(AthenaClient.of(lake))
+    return EmbeddedEngine()
