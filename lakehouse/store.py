@@ -169,11 +169,22 @@ class LocalStore:
         return uri[len(str(self._root)) + 1 :]
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[StoredObject]:
-        folder = self._root / prefix.rpartition("/")[0]
-        paths = sorted((self.key(str(p)), p) for p in folder.rglob("*") if p.is_file()) if folder.is_dir() else []
-        for key, path in paths:
-            if key.startswith(prefix) and key > start_after:
-                yield self._stored(key, path)
+        found = self._below(self._root / prefix.rpartition("/")[0], prefix, start_after)
+        for key, path in sorted(found):
+            yield self._stored(key, path)
+
+    def _below(self, folder: Path, prefix: str, start_after: str) -> Iterator[tuple[str, Path]]:
+        """Keys with the prefix behind `start_after`; folders that can only hold others are not entered."""
+        if not folder.is_dir():
+            return
+        for path in folder.iterdir():
+            key = self.key(str(path))
+            if path.is_dir():
+                below = f"{key}/"
+                if below.startswith(prefix) and (start_after < below or start_after.startswith(below)):
+                    yield from self._below(path, prefix, start_after)
+            elif key.startswith(prefix) and key > start_after:
+                yield key, path
 
     def _stored(self, key: str, path: Path) -> StoredObject:
         status = path.stat()
