@@ -12,6 +12,7 @@ from lakehouse.state import Published
 
 if TYPE_CHECKING:
     from contracts import Contract
+    from lakehouse.entries import Entry
     from lakehouse.tables import TableState
 
 
@@ -39,10 +40,12 @@ def publish(lake: Lake, contract: Contract) -> Publication:
     from lakehouse import schemas
     from lakehouse.tables import TableState
 
+    # Before the work entry: whatever is published after this look makes the move fail, and is never taken back.
+    pointers = _Pointers.look_up(lake, contract)
     work = lake.entries.get(lake.work_database, schemas.compacted(contract).name)
-    if work is None:
-        raise LookupError(f"{contract.name}: expected a work table, found none; compact it first")
-    return _move(lake, contract, TableState(lake, work.metadata_location), audited=True)
+    if pointers is None or work is None:
+        raise LookupError(f"{contract.name}: expected a work table and published entries, found none; compact it first")
+    return _move(lake, contract, pointers, TableState(lake, work.metadata_location), audited=True)
 
 
 def rollback(lake: Lake, contract: Contract, snapshot_id: int | None = None) -> Publication:
@@ -51,18 +54,18 @@ def rollback(lake: Lake, contract: Contract, snapshot_id: int | None = None) -> 
     The ledger goes back with them: the next batch takes in again what came later. Raises `LookupError` if the snapshot
     is not among the retained metadata.
     """
-    from lakehouse.tables import TableState, published_entry
+    from lakehouse.tables import TableState
 
-    entry = published_entry(lake, contract)
-    if entry is None:
+    pointers = _Pointers.look_up(lake, contract)
+    if pointers is None:
         raise LookupError(f"{contract.name}: expected a published table, found none; nothing to roll back")
-    present = TableState(lake, entry.metadata_location)
+    present = TableState(lake, pointers.compacted.metadata_location)
     seen = []
     for state in _earlier(lake, present):
         seen.append(state.snapshot_id)
         wanted = state.snapshot_id != present.snapshot_id if snapshot_id is None else state.snapshot_id == snapshot_id
         if wanted:
-            return _move(lake, contract, state, audited=False)
+            return _move(lake, contract, pointers, state, audited=False)
     raise LookupError(
         f"{contract.name}: expected snapshot {snapshot_id or 'before the present one'} among the retained metadata, "
         f"found {', '.join(str(s) for s in dict.fromkeys(seen)) or 'none'}"
@@ -85,7 +88,24 @@ def _earlier(lake: Lake, present: TableState) -> Iterator[TableState]:
             yield state
 
 
-def _move(lake: Lake, contract: Contract, state: TableState, *, audited: bool) -> Publication:
+@dataclass(frozen=True)
+class _Pointers:
+    """Both published entries as they were at the beginning: they are moved only if nobody else has moved them since."""
+
+    changes: Entry
+    compacted: Entry
+
+    @classmethod
+    def look_up(cls, lake: Lake, contract: Contract) -> _Pointers | None:
+        from lakehouse import schemas
+
+        # The compacted table first: it is the one that a roll back moves first, so that an old look moves nothing.
+        names = schemas.compacted(contract).name, schemas.changes(contract).name
+        compacted, changes = (lake.entries.get(lake.published_database, name) for name in names)
+        return None if changes is None or compacted is None else cls(changes, compacted)
+
+
+def _move(lake: Lake, contract: Contract, pointers: _Pointers, state: TableState, *, audited: bool) -> Publication:
     """Point both published entries at a state: forward the changes first, back the rows first, so that a reader in
     between may see changes that its rows do not have yet, but never rows without their change."""
     from lakehouse import audit, catalog, schemas
@@ -93,9 +113,7 @@ def _move(lake: Lake, contract: Contract, state: TableState, *, audited: bool) -
     from lakehouse.tables import HIGHEST_BATCH, published_entry
 
     shapes = schemas.changes(contract), schemas.compacted(contract)
-    changes, compacted = (lake.entries.get(lake.published_database, shape.name) for shape in shapes)
-    if changes is None or compacted is None:
-        raise LookupError(f"{contract.name}: expected published entries, found none; compact it first")
+    changes, compacted = pointers.changes, pointers.compacted
     moving = compacted.metadata_location != state.location
     if moving and audited:
         verdict = audit.load(lake, contract.name, state.location)

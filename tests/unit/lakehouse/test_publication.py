@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import pytest
 from lakes import PARCELS, Clock, Landing, change, published_changes, published_rows
 
+from contracts import Contract
 from lakehouse import audit
 from lakehouse.audit import Check, Verdict
 from lakehouse.compaction import compact
-from lakehouse.entries import EntryConflict
+from lakehouse.entries import Entry, EntryConflict, TableInput
 from lakehouse.lake import Lake
 from lakehouse.landing import Scope
 from lakehouse.publication import NotAudited, publish, rollback
@@ -67,20 +69,62 @@ def test_publishing_twice_changes_nothing(lake: Lake, landing: Landing) -> None:
     assert second.published.watermark == first.published.watermark is not None
 
 
-def test_changes_are_published_before_the_rows_that_follow_from_them(
+def test_changes_move_first_when_going_forward_and_last_when_going_back(
     lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """So that no reader in between finds a row without its change."""
     batch(lake, landing, version=1)
+    publish(lake, PARCELS)
+    batch(lake, landing, version=2)
     moved = []
     update = lake.entries.update
 
-    def noted(entry, table):  # type: ignore[no-untyped-def]
+    def noted(entry: Entry, table: TableInput) -> None:
         moved.append((entry.database, entry.name))
         update(entry, table)
 
     monkeypatch.setattr(lake.entries, "update", noted)
     publish(lake, PARCELS)
     assert moved == [("gavel_unit", "parcels_changes"), ("gavel_unit", "parcels")]
+    moved.clear()
+    rollback(lake, PARCELS)
+    assert moved == [("gavel_unit", "parcels"), ("gavel_unit", "parcels_changes")]
+
+
+@pytest.mark.parametrize("job", [publish, rollback])
+def test_what_another_writer_published_meanwhile_is_never_taken_back(
+    lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch, job: Callable[[Lake, Contract], object]
+) -> None:
+    """Whenever the other one acts: after each of the looks at an entry in turn, before the first pointer moves."""
+    batch(lake, landing, version=1)
+    publish(lake, PARCELS)
+    get = lake.entries.get
+    conflicts = 0
+    for at in range(1, 4):
+        batch(lake, landing, version=10 * at)
+        looks = 0
+
+        def interrupted(database: str, name: str, at: int = at) -> Entry | None:
+            nonlocal looks
+            looks += 1
+            found = get(database, name)
+            if looks == at:
+                monkeypatch.setattr(lake.entries, "get", get)
+                batch(lake, landing, version=10 * at + 1)
+                publish(lake, PARCELS)
+            return found
+
+        monkeypatch.setattr(lake.entries, "get", interrupted)
+        try:
+            job(lake, PARCELS)
+        except EntryConflict:
+            conflicts += 1
+            assert [r["_version"] for r in published_rows(lake)] == [10 * at + 1]
+        monkeypatch.setattr(lake.entries, "get", get)
+        if job is publish:
+            assert [r["_version"] for r in published_rows(lake)] == [10 * at + 1]
+        assert {c["_version"] for c in published_changes(lake)} >= {r["_version"] for r in published_rows(lake)}
+    assert conflicts
 
 
 def test_a_published_entry_that_someone_else_moved_is_not_overwritten(
