@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -10,7 +12,10 @@ from lakehouse.lake import Lake
 
 if TYPE_CHECKING:
     from contracts import Contract
+    from lakehouse.duck import Duck
     from lakehouse.entries import Entry
+    from lakehouse.iceberg import LiveFile
+    from lakehouse.schemas import TableShape
 
 
 @dataclass(frozen=True)
@@ -60,3 +65,55 @@ def describe(lake: Lake, contract: Contract, entry: Entry) -> Published:
         changes=sum(f.rows for f in state.changes_files),
         glue_version=entry.version,
     )
+
+
+_PROVENANCE = ("_batch", "_object")
+"""Which commit wrote a row and which landed object brought it first: the way a row came, not what it says."""
+_ROWS_AT_ONCE = 100_000
+
+
+@dataclass(frozen=True)
+class ContentHash:
+    """SHA-256 (hex) over the published rows, tombstones included, and over the published changes."""
+
+    rows: str
+    changes: str
+
+
+def content_hash(lake: Lake, contract: Contract) -> ContentHash | None:
+    """What the entity's published tables say, in two short texts; None before the first batch.
+
+    Equal whenever every column but `_batch` and `_object` is equal in every row, however the rows lie in files: the
+    same before and after a replay, a rebuild or maintenance, and on two lakes that took in the same objects. Rows go
+    in the order of key, version, sequence and event, one after the other, so that memory stays bounded.
+    """
+    from lakehouse import schemas
+    from lakehouse.duck import connect
+    from lakehouse.tables import TableState, published_entry
+
+    entry = published_entry(lake, contract)
+    if entry is None:
+        return None
+    state = TableState(lake, entry.metadata_location)
+    with connect(lake) as duck:
+        return ContentHash(
+            rows=_hash(duck, contract, schemas.compacted(contract), state.files),
+            changes=_hash(duck, contract, schemas.changes(contract), state.changes_files),
+        )
+
+
+def _hash(duck: Duck, contract: Contract, shape: TableShape, files: Sequence[LiveFile]) -> str:
+    from lakehouse.scan import live_rows
+    from lakehouse.schemas import ORDER, quoted
+
+    names = [name for name in shape.names if name not in _PROVENANCE]
+    # With its length before each value, no two rows can be written alike; a null has none.
+    values = ", ".join(
+        f"coalesce(length({quoted(name)}::VARCHAR) || ':' || {quoted(name)}::VARCHAR, '-')" for name in names
+    )
+    order = ", ".join(quoted(name) for name in (*contract.primary_key, *ORDER))
+    digest = hashlib.sha256("\n".join(names).encode())
+    rows = duck.connection.execute(f"SELECT sha256(concat({values})) FROM ({live_rows(shape, files)}) ORDER BY {order}")
+    while some := rows.fetchmany(_ROWS_AT_ONCE):
+        digest.update("".join(row[0] for row in some).encode())
+    return digest.hexdigest()

@@ -34,7 +34,7 @@ def schedules(contracts: Contracts, jobs: AssetJobs, pace: Pace) -> list[dg.Sche
             "hourly_sweep",
             jobs.compaction,
             pace.sweep_cron,
-            f"Finds objects that arrived late in the last {SWEEP_DAYS} days, and what a failed run left behind.",
+            f"Takes in what a failed run left behind, or other hands put into the last {SWEEP_DAYS} days.",
             compaction_config(contracts, {"days": SWEEP_DAYS}),
         ),
         schedule(
@@ -47,7 +47,7 @@ def schedules(contracts: Contracts, jobs: AssetJobs, pace: Pace) -> list[dg.Sche
             "nightly_care",
             jobs.nightly,
             pace.nightly_cron,
-            "Looks at everything that is retained and audits every row of every published table.",
+            "Looks at everything that is retained, then maintains every table and audits each of its rows.",
             compaction_config(contracts, {"everything": True}),
         ),
     ]
