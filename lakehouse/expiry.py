@@ -191,7 +191,7 @@ def find_needed(lake: Lake, contract: Contract, names: Names, kept: set[str], po
     needed = {lake.store.key(location) for location in locations}
     heads = {found.properties.get(tables.LEDGER, "") for found in names.of(kept).values()} - {""}
     for head in heads:
-        needed |= _ledger_keys(lake, head)
+        needed |= Ledger.load(lake, head).keys()
     lists = set()
     for location, found in names.of(locations).items():
         needed |= {lake.store.key(path) for path in found.statistics}
@@ -208,10 +208,6 @@ def find_needed(lake: Lake, contract: Contract, names: Names, kept: set[str], po
         needed |= {lake.store.key(path) for path in iceberg_files.file_paths(manifests[location], content)}
     verdicts = frozenset(verdict_key(contract.name, location) for location in kept)
     return Needed(frozenset(needed), verdicts)
-
-
-def _ledger_keys(lake: Lake, head: str) -> set[str]:
-    return {head} | {day.segment for day in Ledger.load(lake, head).days.values()}
 
 
 def remove_unneeded(lake: Lake, contract: Contract, retention: Retention, progress: Progress) -> Removal:
@@ -288,6 +284,7 @@ def _remove(
             if not unmoved():
                 return removed, False
             lake.store.delete([stored.key for stored in some])
+            lake.files.forget([lake.store.uri(stored.key) for stored in some])
             removed += Amount(len(some), sum(stored.size for stored in some))
     return removed, True
 

@@ -71,7 +71,7 @@ def asset_jobs(contracts: Contracts, marts: dg.AssetSelection, reports: dg.Asset
         nightly=job(
             NIGHTLY,
             tables(contracts) | audits(contracts),
-            "Look at everything that is retained, then audit every row of every published table.",
+            "Look at everything that is retained, then maintain every table and audit each of its rows.",
         ),
         refresh=job(
             REFRESH, tables(contracts) | marts | reports, "The whole pipeline, from landed objects to the report."

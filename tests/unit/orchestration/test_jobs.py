@@ -168,15 +168,18 @@ def test_other_entities_are_not_touched_by_a_job_for_one(workshop: Workshop) -> 
     }
 
 
-def test_the_nightly_audit_reads_the_whole_table(workshop: Workshop) -> None:
+def test_the_nightly_care_maintains_and_audits_the_whole_table(workshop: Workshop) -> None:
     workshop.land("a", change(1))
     workshop.compact()
     result = workshop.definitions.resolve_job_def("nightly").execute_in_process(
         instance=workshop.instance,
         asset_selection=[keys.maintenance("customers")],
     )
-    (evaluation,) = result.get_asset_check_evaluations()
-    assert (evaluation.check_name, evaluation.passed) == ("whole_table", True)
+    outcomes = {e.check_name: e.passed for e in result.get_asset_check_evaluations()}
+    assert outcomes == {"same_rows": True, "shrank": True, "whole_table": True}
+    shown = workshop.shown(keys.maintenance("customers"))
+    assert shown["dagster/row_count"] == 1
+    assert shown["files after"] == shown["files before"] > 0, "nothing is old enough to go"
 
 
 def test_a_failure_of_one_entity_leaves_the_others_running(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
