@@ -1,0 +1,650 @@
+"""The lake against a model in plain Python, under anything that can happen to it.
+
+A machine lands changes in any order and repetition, runs every job of the engine through its public functions, and lets
+jobs crash, lose answers and race with another writer at any of their steps. After each step the published rows, changes
+and ledger must be those of the model, by two independent readers; what a reader saw at any moment within the step must
+be the model before or after it, also when it is read later.
+
+`MACHINE_EXAMPLES=500 pytest --hypothesis-profile=search tests/property/lakehouse/test_machine.py` looks for faults with
+other histories than those that every run plays.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import model
+from failing import Crash, Failpoints, Fault, Unanswered, failing_lake
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from lakes import NOON, Clock, Landing, local_lake
+from model import Landed, Outcome, Tables, Terms
+from operational import CONTRACTS, KEYS, LOADED, POISON, Change, Key, OperationalTable
+from pyiceberg.exceptions import CommitFailedException
+from readers import by_duckdb, by_pyiceberg
+
+from contracts import Contract
+from lakehouse.audit import Audited, Check, audit_table
+from lakehouse.compaction import BatchResult, RebuildFailed, compact, pending, rebuild
+from lakehouse.entries import EntryConflict
+from lakehouse.lake import Lake
+from lakehouse.landing import LATEST_DELIVERY, Scope
+from lakehouse.ledger import Ledger
+from lakehouse.publication import NotAudited, publish, rollback
+from lakehouse.quarantine import requeue
+from lakehouse.state import published
+
+EXAMPLES = int(os.environ.get("MACHINE_EXAMPLES", "16"))
+STEPS = 14
+Row = dict[str, Any]
+Line = tuple[Tables, ...]
+"""The states that a table went through, as rolling back sees them; the last is the present one."""
+
+
+def no_poison(audited: Audited) -> Check:
+    """An invariant that some data breaks: the object that brings it is held."""
+    found = audited.duck.count(f"SELECT count(*) FROM fresh WHERE recipient = '{POISON}'")
+    return Check("no poison", found == 0, f"found {found}")
+
+
+# --- what readers see ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What one metadata file of the compacted table shows: its rows and changes without bookkeeping, its ledger, and
+    the bookkeeping (`_batch` by key, `_object` by event)."""
+
+    rows: dict[Key, Row]
+    changes: dict[str, Row]
+    taken: dict[str, tuple[str, str, int]]  # key -> ETag, status, rows in quarantine
+    floor: int
+    batches: dict[Key, int]
+    objects: dict[str, str]
+
+
+def look(location: str, lake: Lake) -> Sight:
+    """Read everything that belongs to a metadata file, with both readers."""
+    properties = json.loads(Path(location).read_text())["properties"]
+    rows = both(location)
+    changes = both(properties["gavel.changes"])
+    ledger = Ledger.load(lake, properties.get("gavel.ledger", ""))
+    sight = Sight(
+        rows={key_of(r): plain(r) for r in rows},
+        changes={r["_event_id"]: plain(r) for r in changes},
+        taken={t.key: (t.etag, t.status, t.quarantined) for day in ledger.days for t in ledger.segment(day).values()},
+        floor=int(properties.get("gavel.floor", "0")),
+        batches={key_of(r): r["_batch"] for r in rows},
+        objects={r["_event_id"]: r["_object"] for r in changes},
+    )
+    assert len(sight.rows) == len(rows), "a key is there twice"
+    assert len(sight.changes) == len(changes), "a change is there twice"
+    return sight
+
+
+def both(location: str) -> list[Row]:
+    """The rows of a table by DuckDB, after making sure that pyiceberg finds the same."""
+    rows, others = by_duckdb(location), by_pyiceberg(location)
+    assert sorted(map(lenient, rows), key=repr) == sorted(map(lenient, others), key=repr)
+    return rows
+
+
+def lenient(row: Row) -> Row:
+    """pyiceberg 0.12 reads a null list of records as an empty one."""
+    return {**plain(row), "items": plain(row).get("items") or []}
+
+
+def plain(row: Row) -> Row:
+    """A row without bookkeeping and without absent values, so that a schema before and after a new field compare."""
+    found = {name: value for name, value in row.items() if value is not None and name not in ("_batch", "_object")}
+    if "labels" in found:
+        found["labels"] = dict(found["labels"])
+    if "items" in found:
+        found["items"] = [{n: v for n, v in item.items() if v is not None} for item in found["items"]]
+    return found
+
+
+def differences(found: Mapping[Any, Any], expected: Mapping[Any, Any]) -> dict[Any, str]:
+    """What is not as expected, for a message that can be read."""
+    return {
+        key: f"expected {expected.get(key, 'nothing')}, found {found.get(key, 'nothing')}"
+        for key in (*expected, *(key for key in found if key not in expected))
+        if key not in found or key not in expected or found[key] != expected[key]
+    }
+
+
+def key_of(row: Row) -> Key:
+    return row["parcel_id"], row["part"]
+
+
+# --- what can happen ----------------------------------------------------------------------------------------------
+
+ACTION = st.tuples(
+    st.sampled_from(
+        [
+            *("write", "write", "write", "write", "bulk", "bulk", "load"),
+            *("delete", "remove", "expire", "foreign", "foreign", "export", "restore", "stream", "clock"),
+            *("poison", "wide", "broken"),
+        ]
+    ),
+    st.integers(0, len(KEYS) - 1),
+    st.integers(0, 59),
+)
+FAULT = st.builds(
+    Fault, at=st.integers(1, 40), kind=st.sampled_from(["crash", "crash", "error", "refusal"]), after=st.booleans()
+)
+
+
+@dataclass(frozen=True)
+class Race:
+    """Another process takes in everything, with one more object, right before an operation of ours."""
+
+    at: int
+
+
+TROUBLE = st.one_of(st.none(), st.none(), st.none(), FAULT, FAULT, st.builds(Race, st.integers(1, 40)))
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a job does to the published table that it finds.
+
+    `published` holds the lines that the published table may have afterwards (one, unless it is unknown what the work
+    table holds), `work` those that the work table may have; `outcome` is that of its run. `refusal` is the error that
+    it must end in.
+    """
+
+    published: tuple[Line, ...]
+    work: tuple[Line, ...] | None = None
+    outcome: Outcome | None = None
+    refusal: type[Exception] | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job of the engine, and what it does to a published table by the model."""
+
+    name: str
+    run: Callable[[Lake, Contract], object]
+    expect: Callable[[Line], Expected]
+
+
+def and_publish(run: Callable[..., BatchResult]) -> Callable[[Lake, Contract], BatchResult]:
+    """The job, and its publication."""
+
+    def both_steps(lake: Lake, contract: Contract) -> BatchResult:
+        result = run(lake, contract)
+        publish(lake, contract)
+        return result
+
+    return both_steps
+
+
+LOST = (CommitFailedException, EntryConflict)
+"""How a job ends that another writer was quicker than."""
+
+
+_NOTHING_SMALL = {"SMALL_FILE": 0, "TINY_FILE": 0, "GROWTH": 0, "REWRITE_SHARE": 0.5}
+SIZES: dict[str, dict[str, float]] = {
+    "as in production": {},
+    "marking": _NOTHING_SMALL | {"REWRITE_SHARE": 1.1},
+    "splitting": _NOTHING_SMALL | {"FILE_BYTES": 1, "_FEWEST_ROWS": 3},
+    "joining": {"SMALL_FILE": 0, "TINY_FILE": 0, "GROWTH": 1, "FILE_BYTES": 20_000, "_FEWEST_ROWS": 8},
+}
+"""Limits that make files of a few rows big, so that a handful of changes leads to every way of merging."""
+
+
+class LakeMachine(RuleBasedStateMachine):
+    """The lake, the operational table that feeds it, and what the model says of both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.exit = ExitStack()
+        self.root = Path(self.exit.enter_context(tempfile.TemporaryDirectory()))
+        self.clock = Clock()
+        self.points = Failpoints()
+        self.outside = local_lake(self.root, self.clock)
+        """Another process, that nothing disturbs: other writers, and the reader."""
+        self.source = OperationalTable()
+        self.waiting: list[Change] = []
+        self.objects: dict[str, Landed] = {}
+        self.brought: dict[str, set[str]] = {}
+        self.etags: dict[tuple[str, int], str] = {}
+        self.generation = 0
+        self.strict = True
+        self.chunk = 5_000
+        self.published: Line = (Tables(),)
+        self.work: tuple[Line, ...] = ((Tables(),),)
+        self.doubtful = True  # whether the work table may lack a verdict
+        self.batch = 0  # the highest that a reader has seen
+        self.last: dict[Key, Row] = {}
+        self.shown: set[str] = set()
+        self.sights: dict[str, Sight] = {}
+        self.histories: dict[str, frozenset[str]] = {}
+        self.seen: dict[tuple[str, str], None] = {}
+        self.readers: list[tuple[str, Tables]] = []
+        self.restart()
+
+    def teardown(self) -> None:
+        try:
+            if self.objects:
+                self.perform(self.tick(Scope.everything()), None)
+                self.read_late()
+                assert audit_table(self.outside, self.contract).passed
+        finally:
+            self.exit.close()
+
+    @property
+    def contract(self) -> Contract:
+        return CONTRACTS[self.generation]
+
+    @property
+    def terms(self) -> Terms:
+        return Terms(self.generation, self.strict, self.chunk)
+
+    @property
+    def checks(self) -> list[Callable[[Audited], Check]]:
+        return [no_poison] if self.strict else []
+
+    def restart(self) -> None:
+        """A new process."""
+        self.lake = failing_lake(self.root, self.points, self.clock)
+
+    # --- landing ---
+
+    @initialize(chunk=st.sampled_from([1, 2, 5_000]), sizes=st.sampled_from(list(SIZES)), loaded=st.booleans())
+    def begin(self, chunk: int, sizes: str, loaded: bool) -> None:
+        self.chunk = chunk
+        self.exit.enter_context(mock.patch("lakehouse.batch.CHUNK_OBJECTS", chunk))
+        for name, value in SIZES[sizes].items():
+            self.exit.enter_context(mock.patch(f"lakehouse.planning.{name}", value))
+        if loaded:
+            self.act("load", 0, 7)
+            self.land_rows(self.waiting, 0)
+            self.waiting = []
+            self.perform(self.tick(Scope.everything()), None)
+
+    @rule(
+        actions=st.lists(ACTION, min_size=1, max_size=8),
+        shuffle=st.integers(0, 1 << 16),
+        objects=st.integers(1, 3),
+        repeated=st.integers(0, 4),
+        kept_back=st.integers(0, 2),
+        hours_ago=st.sampled_from([0, 0, 1, 20]),
+        odd=st.sampled_from(["", "", "", "garbage", "empty"]),
+    )
+    def land(
+        self,
+        actions: list[tuple[str, int, int]],
+        shuffle: int,
+        objects: int,
+        repeated: int,
+        kept_back: int,
+        hours_ago: int,
+        odd: str,
+    ) -> None:
+        """Changes happen; they and earlier ones land in any order, some again, some not yet."""
+        for action in actions:
+            self.act(*action)
+        chance = random.Random(shuffle)
+        chance.shuffle(self.waiting)
+        cut = max(0, len(self.waiting) - kept_back)
+        rows, self.waiting = self.waiting[:cut], self.waiting[cut:]
+        rows += [chance.choice(self.source.emitted) for _ in range(repeated if self.source.emitted else 0)]
+        chance.shuffle(rows)
+        for number in range(objects):
+            if part := rows[number::objects]:
+                self.land_rows(part, hours_ago)
+        if odd == "empty":
+            self.land_rows([], hours_ago)
+        elif odd == "garbage":
+            self.land_rows(None, hours_ago)
+
+    @rule(index=st.integers(0, 20), repeated=st.integers(0, 3))
+    def write_an_object_again(self, index: int, repeated: int) -> None:
+        """A delivery that is repeated under the same key, and brings more than the first time."""
+        recent = [o for o in self.objects.values() if self.clock() - o.hour < LATEST_DELIVERY - timedelta(hours=2)]
+        if recent:
+            landed = recent[index % len(recent)]
+            rows = [*(landed.rows or ()), *self.waiting, *self.source.emitted[:repeated]]
+            self.waiting = []
+            self.land_rows(rows, 0, landed)
+
+    @rule(hours=st.integers(0, 5))
+    def time_passes(self, hours: int) -> None:
+        self.clock.forward(hours=hours)
+
+    @rule()
+    def the_contract_evolves(self) -> None:
+        self.generation = min(self.generation + 1, len(CONTRACTS) - 1)
+
+    @rule()
+    def the_invariant_comes_or_goes(self) -> None:
+        self.strict = not self.strict
+
+    def act(self, action: str, index: int, content: int) -> None:
+        """One thing that happens to the operational table."""
+        table, key, generation = self.source, KEYS[index], self.generation
+        before = len(table.emitted)
+        match action:
+            case "write" | "poison" | "wide" | "broken":
+                table.write(key, content, generation, special=action)
+            case "load":
+                for number, loaded in enumerate(LOADED):
+                    table.write(loaded, content + number, generation)
+            case "bulk":
+                table.write(LOADED[content % len(LOADED)], content, generation)
+            case "foreign":
+                table.write_foreign(
+                    (*KEYS, *LOADED)[(index + content) % (len(KEYS) + len(LOADED))], content, generation
+                )
+            case "delete" | "remove" | "expire" if key in table.items:
+                if action == "delete":
+                    table.mark_deleted(key, generation)
+                else:
+                    table.remove(key, generation, op=action)
+            case "export":
+                table.export()
+            case "restore":
+                table.restore(generation)
+            case "stream":
+                table.start_new_stream()
+            case "clock":
+                table.now = max(0, table.now + content % 6 - 2)
+        self.waiting += table.emitted[before:]
+
+    def land_rows(self, rows: list[Change] | None, hours_ago: int, again: Landed | None = None) -> Landed:
+        landing = Landing(self.outside, self.contract, count=len(self.objects))
+        hour = (self.clock() - timedelta(hours=hours_ago)).replace(minute=0) if again is None else again.hour
+        name = "" if again is None else again.key.rpartition("/")[2]
+        if rows is None:
+            key = landing.land_bytes(b"no parquet at all", hour, name)
+        else:
+            key = landing.land([row.text for row in rows], hour, name)
+        writing = 1 if again is None else again.writing + 1
+        (stored,) = (o for o in self.outside.store.list(key) if o.key == key)
+        if again is not None and stored.etag == self.etags[key, again.writing]:
+            writing = again.writing
+        self.etags[key, writing] = stored.etag
+        self.objects[key] = Landed(key, writing, hour, None if rows is None else tuple(rows))
+        for row in rows or ():
+            self.brought.setdefault(row.event, set()).add(key)
+        return self.objects[key]
+
+    # --- jobs ---
+
+    @rule(everything=st.booleans(), trouble=TROUBLE)
+    def run_a_tick(self, everything: bool, trouble: Fault | Race | None) -> None:
+        scope = Scope.everything() if everything else Scope.last_hours(2, self.clock())
+        self.perform(self.tick(scope), trouble)
+
+    @rule(trouble=TROUBLE)
+    def compact_only(self, trouble: Fault | Race | None) -> None:
+        self.perform(self.tick(Scope.everything(), publishing=False), trouble)
+
+    @rule(trouble=TROUBLE)
+    def publish_only(self, trouble: Fault | Race | None) -> None:
+        self.perform(Job("publish", publish, self.expect_publication), trouble)
+
+    @rule(first=st.integers(-30, 5), hours=st.integers(1, 40), trouble=TROUBLE)
+    def replay_a_range(self, first: int, hours: int, trouble: Fault | Race | None) -> None:
+        start = NOON + timedelta(hours=first)
+        end = start + timedelta(hours=hours)
+
+        def select(tables: Tables) -> list[Landed]:
+            return [o for o in self.objects.values() if start <= o.hour < end]
+
+        self.perform(self.compaction("replay", Scope.replay(start, end), select), trouble)
+
+    @rule(trouble=TROUBLE)
+    def requeue_what_wants_attention(self, trouble: Fault | Race | None) -> None:
+        def expect(before: Line) -> Expected:
+            wanted = before[-1].attention()
+            objects = [o for o in self.objects.values() if o.key in wanted]
+            return self.expect_run(before, partial(model.compact, objects=objects), strict=False)
+
+        self.perform(Job("requeue", and_publish(requeue), expect), trouble)
+
+    @rule(trouble=TROUBLE)
+    def rebuild_everything(self, trouble: Fault | Race | None) -> None:
+        def expect(before: Line) -> Expected:
+            objects = list(self.objects.values())
+            expected = self.expect_run(before, partial(model.rebuild, objects=objects))
+            assert expected.outcome is not None
+            if expected.outcome.held:
+                return Expected((before,), (before,), refusal=RebuildFailed)
+            # A table that is not whole yet is nobody's to publish.
+            return replace(expected, work=(before, *expected.published))
+
+        run = partial(rebuild, invariants=self.checks)
+        self.perform(Job("rebuild", and_publish(run), expect), trouble)
+
+    @rule(trouble=TROUBLE)
+    def roll_back(self, trouble: Fault | Race | None) -> None:
+        def expect(before: Line) -> Expected:
+            for length in range(len(before) - 1, 0, -1):
+                if before[length - 1].snapshot != before[-1].snapshot:
+                    return Expected((before[:length],))
+            return Expected((before,), refusal=LookupError)
+
+        self.perform(Job("roll back", rollback, expect), trouble)
+
+    @rule()
+    def read_late(self) -> None:
+        """Readers that looked up the table in an earlier step read it now."""
+        for location, tables in self.readers:
+            self.assert_shows(look(location, self.outside), tables)
+        self.readers = []
+
+    # --- what jobs do by the model ---
+
+    def tick(self, scope: Scope, publishing: bool = True) -> Job:
+        return self.compaction("tick", scope, lambda tables: tables.unknown(self.objects.values()), publishing)
+
+    def compaction(
+        self, name: str, scope: Scope, select: Callable[[Tables], list[Landed]], publishing: bool = True
+    ) -> Job:
+        def expect(before: Line) -> Expected:
+            expected = self.expect_run(before, partial(model.compact, objects=select(before[-1])))
+            return expected if publishing else replace(expected, published=(before,))
+
+        run = partial(compact, scope=scope, invariants=self.checks)
+        return Job(name, and_publish(run) if publishing else run, expect)
+
+    def expect_run(self, before: Line, run: Callable[..., Outcome], strict: bool | None = None) -> Expected:
+        terms = self.terms if strict is None else replace(self.terms, strict=strict)
+        outcome = run(before[-1], terms=terms)
+        states = outcome.states[1:]
+        work = tuple(before + states[:n] for n in range(len(states) + 1))
+        return Expected((before + states,), work, outcome)
+
+    def expect_publication(self, before: Line) -> Expected:
+        return Expected(self.work) if self.location() else Expected((before,), refusal=LookupError)
+
+    # --- one step ---
+
+    def perform(self, job: Job, trouble: Fault | Race | None) -> None:
+        """Run a job, with what goes wrong, and compare what readers saw and see with the model."""
+        self.seen = {}
+        step = Step(self, job, trouble)
+        self.points.arm(
+            fault=trouble if isinstance(trouble, Fault) else None,
+            meanwhile=(trouble.at, step.race) if isinstance(trouble, Race) else None,
+            watch=self.watch,
+        )
+        try:
+            result = job.run(self.lake, self.contract)
+        except Crash:
+            self.restart()
+            step.failed()
+        except (Unanswered, *LOST):
+            if not self.points.struck:
+                raise
+            step.failed()
+        except NotAudited:
+            if not self.doubtful:
+                raise
+            step.failed()
+        except (RebuildFailed, LookupError) as error:
+            if not isinstance(error, step.expected.refusal or ()):
+                raise
+            step.failed()
+        else:
+            assert step.expected.refusal is None or step.raced, f"expected {step.expected.refusal}"
+            step.succeeded(result)
+
+    def watch(self) -> None:
+        """A reader that looks up both entries at this moment."""
+        if location := self.location():
+            changes = self.outside.entries.get(self.outside.published_database, "parcels_changes")
+            assert changes is not None, "rows are published without their changes"
+            self.seen[location, changes.metadata_location] = None
+
+    def location(self) -> str | None:
+        """Where readers find the table now."""
+        entry = self.outside.entries.get(self.outside.published_database, "parcels")
+        return None if entry is None else entry.metadata_location
+
+    def sight(self, location: str) -> Sight:
+        if location not in self.sights:
+            self.sights[location] = look(location, self.outside)
+        return self.sights[location]
+
+    def events(self, location: str) -> frozenset[str]:
+        """The identities of the changes in a metadata file of `_changes`."""
+        if location not in self.histories:
+            self.histories[location] = frozenset(r["_event_id"] for r in by_duckdb(location))
+        return self.histories[location]
+
+    def assert_shows(self, sight: Sight, tables: Tables) -> None:
+        taken = {key: (self.etags[key, t.writing], t.status, t.quarantined) for key, t in tables.taken.items()}
+        assert differences(sight.taken, taken) == {}
+        assert differences(sight.rows, {key: model.visible(row) for key, row in tables.rows.items()}) == {}
+        assert differences(sight.changes, {event: row.typed for event, row in tables.changes.items()}) == {}
+        assert sight.floor == tables.floor
+        for event, key in sight.objects.items():
+            assert key in self.brought[event], "a change names an object that did not bring it"
+
+    def identify(self, location: str | None, candidates: Sequence[Line]) -> Line:
+        """Which of the lines the metadata file shows; any other is a mix or a loss."""
+        if location is None:
+            assert any(line[-1] == Tables() for line in candidates)
+            return (Tables(),)
+        distinct: list[Line] = []
+        for line in candidates:
+            if not any(line[-1].same(known[-1]) for known in distinct):
+                distinct.append(line)
+        for line in distinct[:-1]:
+            try:
+                self.assert_shows(self.sight(location), line[-1])
+            except AssertionError:
+                continue
+            return line
+        self.assert_shows(self.sight(location), distinct[-1][-1])
+        return distinct[-1]
+
+
+class Step:
+    """One job and what became of it."""
+
+    def __init__(self, machine: LakeMachine, job: Job, trouble: Fault | Race | None) -> None:
+        self.machine, self.job, self.trouble = machine, job, trouble
+        self.before = machine.published
+        self.expected = job.expect(self.before)
+        self.moments: list[Line] = [self.before, *self.expected.published]
+        """What readers may see at any moment of the step."""
+        self.raced = False
+
+    def race(self) -> None:
+        """Another process has one more object, takes in everything and publishes it, before our next operation."""
+        machine = self.machine
+        reached = machine.identify(machine.location(), self.moments)
+        machine.act("bulk", 0, len(machine.objects) % 60)
+        machine.land_rows(machine.waiting, 0)
+        machine.waiting = []
+        theirs = machine.tick(Scope.everything())
+        line = theirs.expect(reached).published[-1]
+        theirs.run(machine.outside, machine.contract)
+        machine.assert_shows(machine.sight(machine.location() or ""), line[-1])
+        machine.work, machine.doubtful, self.raced = (line,), False, True
+        self.before, self.expected = line, self.job.expect(line)
+        self.moments += [line, *self.expected.published]
+
+    def failed(self) -> None:
+        """The job ended in an error: readers have the old or the new, and the work table may hold anything between."""
+        self._compare([self.before, *self.expected.published])
+        if self.expected.work is not None:
+            self.machine.work += self.expected.work
+            self.machine.doubtful = self.expected.refusal is None
+
+    def succeeded(self, result: object) -> None:
+        """The job came to its end: readers have the new (or what a quicker writer made of it)."""
+        machine = self.machine
+        self._compare([*([self.before] if self.raced else []), *self.expected.published])
+        if self.expected.work is not None:
+            machine.work = (*(machine.work if self.raced else ()), self.expected.work[-1])
+            machine.doubtful = self.raced
+        if isinstance(result, BatchResult) and not self.raced:
+            self._compare_result(result)
+
+    def _compare(self, finals: Sequence[Line]) -> None:
+        machine = self.machine
+        location = machine.location()
+        machine.published = machine.identify(location, finals)
+        for (seen, changes), _ in machine.seen.items():
+            line = machine.identify(seen, self.moments)
+            events = machine.events(changes)
+            assert all(row.event in events for row in line[-1].rows.values()), "a reader saw a row without its change"
+            machine.readers = [*machine.readers[-5:], (seen, line[-1])]
+        if location is not None:
+            self._compare_batches(machine.sight(location), location)
+
+    def _compare_batches(self, sight: Sight, location: str) -> None:
+        """Rows that changed have a batch number that no reader has seen, so that a mart may follow them."""
+        machine = self.machine
+        if location not in machine.shown and self.job.run is not rollback:
+            for key, row in sight.rows.items():
+                if row != machine.last.get(key):
+                    assert sight.batches[key] > machine.batch, f"{key} changed in batch {sight.batches[key]}"
+        machine.shown.add(location)
+        machine.last = sight.rows
+        machine.batch = max([machine.batch, *sight.batches.values()])
+
+    def _compare_result(self, result: BatchResult) -> None:
+        machine, outcome = self.machine, self.expected.outcome
+        assert outcome is not None
+        assert vars(result.counts) == vars(outcome.counts)
+        assert result.counts.conserved
+        assert {h.key for h in result.held} == outcome.held
+        assert result.rows == len(outcome.final.rows)
+        state = published(machine.outside, machine.contract)
+        assert state is not None
+        if machine.published[-1].same(outcome.final):
+            assert (state.rows, state.changes) == (len(outcome.final.rows), len(outcome.final.changes))
+        if self.job.name == "tick":
+            assert result.watermark == machine.clock()
+            if machine.published[-1].same(outcome.final):
+                assert pending(machine.outside, machine.contract, Scope.everything()) == []
+
+
+LakeMachine.TestCase.settings = settings(
+    max_examples=EXAMPLES,
+    stateful_step_count=STEPS,
+    deadline=None,
+    # Shrinking takes minutes: a failure is told as it was found, unless someone is searching.
+    phases=[phase for phase in Phase if phase is not Phase.shrink or "MACHINE_SHRINK" in os.environ],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+)
+TestLake = LakeMachine.TestCase
