@@ -86,7 +86,7 @@ def read_back(audited: Audited) -> None:
     from lakehouse import reduction, scan, schemas
 
     duck, contract = audited.duck, audited.contract
-    shape = schemas.compacted(contract)
+    shape = schemas.compacted(contract).stored_as(audited.after.metadata)
     keys = reduction.key_columns(contract)
     order = ", ".join(schemas.ORDER)
     place = {f.path: n for n, f in enumerate(audited.before.files)}
@@ -217,8 +217,8 @@ def audit_table(lake: Lake, contract: Contract) -> Verdict:
     state = TableState(lake, entry.metadata_location)
     with connect(lake) as duck:
         for table, shape, files in (
-            ("rows", schemas.compacted(contract), state.files),
-            ("history", schemas.changes(contract), state.changes_files),
+            ("rows", schemas.compacted(contract).stored_as(state.metadata), state.files),
+            ("history", schemas.changes(contract).stored_as(state.changes_metadata), state.changes_files),
         ):
             duck.run(f"CREATE TEMP VIEW {table} AS {live_rows(shape, files)}")
         checks = (

@@ -170,7 +170,8 @@ def _without_values(reason: str) -> str:
 
 def _commit_chunk(duck: Duck, work: _Run, objects: list[LandedObject], last: bool) -> None:
     lake, contract, before = work.lake, work.contract, work.state
-    compacted, changes = schemas.compacted(contract), schemas.changes(contract)
+    compacted = schemas.compacted(contract).stored_as(before.metadata)
+    changes = schemas.changes(contract).stored_as(before.changes_metadata)
     clock = _Clock(work.seconds)
     # Every audited metadata file gets its own number, so that `_batch` never names two different commits.
     batch = max(work.highest_batch, before.batch) + 1

@@ -16,9 +16,11 @@ SMALL_FILE = 4 << 20
 """A touched file below this size (bytes) is rewritten: that takes about as long as a delete file and a new one."""
 FILE_BYTES = 32 << 20
 """Size that new files aim at: 0.3 to 0.7 s to rewrite, and few enough of them for a table of a billion rows."""
+FULL_FILE = FILE_BYTES // 4
+"""A file from this size on (bytes) is not joined with others by a merge; maintenance may."""
 GROWTH = 4
-"""New rows take along the files that are at most this many times as big as what is already together. Each row is
-written again at most a logarithmic number of times, and a logarithmic number of small files is left."""
+"""New rows take along the files that are at most this many times as big as what is already together, until they are
+full. Each row is written again a few times at most, and only a few small files are left."""
 TINY_FILE = 256 << 10
 """New rows take along every file up to this size (bytes), whatever their own number: it costs nothing to speak of."""
 _FEWEST_ROWS, _MOST_ROWS = 50_000, 2_000_000
@@ -105,7 +107,7 @@ def _worth_rewriting(file: FileFacts) -> bool:
 
 def _joined(present: Sequence[FileFacts], coming: int, rewritten: set[int]) -> list[FileFacts]:
     """The files that are written anew together with new rows: small ones, in the order of their size."""
-    small = sorted((f for f in present if f.bytes < FILE_BYTES // 2), key=lambda f: (f.bytes, f.no))
+    small = sorted((f for f in present if f.bytes < FULL_FILE), key=lambda f: (f.bytes, f.no))
     size = coming * row_bytes(present)
     joined: list[FileFacts] = []
     for file in small:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from lakehouse import iceberg
-from lakehouse.scan import live_rows, positions, stored_rows, within_bounds
+from lakehouse.scan import live_rows, positions, stored_keys, within_bounds
 from lakehouse.schemas import ORDER, TableShape, literal, quoted
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def find_live(
     duck.run(
         f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT {keys}, {columns + ', ' if columns else ''}"
         f"{numbers}[file_index::BIGINT + 1]::INTEGER AS _file, file_row_number AS _pos "
-        f"FROM {stored_rows(shape, list(files.values()))} SEMI JOIN accepted USING ({keys})"
+        f"FROM {stored_keys(contract, shape, list(files.values()))} SEMI JOIN accepted USING ({keys})"
     )
     _leave_out_deleted(duck, files, table)
 
@@ -186,7 +186,7 @@ def _find_ties(duck: Duck, contract: Contract, shape: TableShape, files: Sequenc
             "FROM tied"
         )
         return
-    source = stored_rows(shape, [files[n] for n in numbers])
+    source = stored_keys(contract, shape, [files[n] for n in numbers])
     duck.run(
         f"CREATE OR REPLACE TEMP TABLE tie AS SELECT tied._file, tied._pos, s._seq, s._event_id FROM {source} AS s "
         f"JOIN tied ON tied._file = {numbers}[s.file_index::BIGINT + 1] AND tied._pos = s.file_row_number"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from contracts.types import DecimalType
 from lakehouse import iceberg
 from lakehouse.schemas import iceberg_type, literal, quoted
 
@@ -41,10 +43,16 @@ def no_rows(shape: TableShape) -> str:
 def stored_rows(shape: TableShape, files: Sequence[LiveFile]) -> str:
     """A table function over all rows of data files, deleted ones too, with `filename`, `file_row_number` (from 0) and
     DuckDB's virtual column `file_index` (from 0, by the order of `files`)."""
-    return (
-        f"read_parquet({_listed([f.path for f in files])}, schema = {shape.reading_schema()}, "
-        "hive_partitioning = false, filename = true, file_row_number = true)"
-    )
+    schema = f", schema = {shape.reading_schema()}" if shape.evolved else ""
+    listed = _listed([f.path for f in files])
+    return f"read_parquet({listed}, hive_partitioning = false, filename = true, file_row_number = true{schema})"
+
+
+def stored_keys(contract: Contract, shape: TableShape, files: Sequence[LiveFile]) -> str:
+    """The same for keys and order only. These columns are in every file under their name, whatever the contract gained
+    since, and only a decimal's type may have been widened: else there is no need to read by field id."""
+    stable = not any(isinstance(contract.field(k).type, DecimalType) for k in contract.primary_key)
+    return stored_rows(replace(shape, evolved=shape.evolved and not stable), files)
 
 
 def positions(files: Sequence[LiveFile]) -> str:

@@ -7,7 +7,7 @@ can evolve without touching stored rows: that required fields are present is the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pyiceberg import types as iceberg
@@ -32,6 +32,7 @@ from lakehouse.lake import CHANGES
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pyiceberg.table.metadata import TableMetadata
 
     from contracts import Contract
 
@@ -73,7 +74,8 @@ CHANGES_STAMPS = (*_STAMPS, _BATCH, _OBJECT)
 class TableShape:
     """The columns, partition and sort of one Iceberg table of an entity.
 
-    `partition` is (column, transform) or None; `keys` are the columns whose bounds are kept exact.
+    `partition` is (column, transform) or None; `keys` are the columns whose bounds are kept exact. `evolved` says that
+    stored files may lack a column or have a narrower type: they are then read by field id, which costs twice as much.
     """
 
     name: str
@@ -82,6 +84,12 @@ class TableShape:
     sort: tuple[str, ...]
     keys: tuple[str, ...]
     description: str
+    evolved: bool = True
+
+    def stored_as(self, metadata: TableMetadata) -> TableShape:
+        """The shape for reading the files of a table with this metadata."""
+        alike = len(metadata.schemas) == 1 and metadata.schema().as_struct() == self.schema().as_struct()
+        return replace(self, evolved=not alike)
 
     @property
     def names(self) -> tuple[str, ...]:

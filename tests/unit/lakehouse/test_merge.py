@@ -22,6 +22,7 @@ def _few_bytes_count_as_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """No file counts as small, so that a table of a few rows is treated like one of millions."""
     monkeypatch.setattr(planning, "SMALL_FILE", 0)
     monkeypatch.setattr(planning, "TINY_FILE", 0)
+    monkeypatch.setattr(planning, "FULL_FILE", 0)
     monkeypatch.setattr(planning, "FILE_BYTES", 0)
 
 

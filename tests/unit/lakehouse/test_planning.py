@@ -40,11 +40,11 @@ def test_a_small_touched_file_is_rewritten_and_joined_with_new_rows() -> None:
 
 
 def test_new_rows_take_along_files_up_to_four_times_as_big_as_what_is_together_already() -> None:
-    files = [big(0), FileFacts(1, 0, 4 * MB, 20_000), FileFacts(2, 0, 12 * MB, 60_000)]
+    files = [big(0), FileFacts(1, 0, 2 * MB, 10_000), FileFacts(2, 0, 7 * MB, 35_000)]
     per_row = planning.row_bytes(files)
-    few, some = int(0.5 * MB / per_row), int(1.1 * MB / per_row)
+    few, some = int(0.4 * MB / per_row), int(0.6 * MB / per_row)
     assert plan_merge(files, {0: few}).groups[0].files == ()
-    assert plan_merge(files, {0: some}).groups[0].files == (1, 2)  # 4 MB join 1.1 MB, and 12 MB join those
+    assert plan_merge(files, {0: some}).groups[0].files == (1, 2)  # 2 MB join 0.6 MB, and 7 MB join those
 
 
 def test_rows_that_move_to_another_partition_are_marked_in_the_old_one_and_new_in_the_other() -> None:
