@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import os
+import signal
 import statistics
 import sys
 from collections.abc import Sequence
@@ -24,6 +26,7 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write("expected the packages of benchmarks/requirements.txt, found none: `make bench-merge` makes ")
         sys.stderr.write("an environment with them in .gavel/bench-venv; use its python\n")
         return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended, too
     result: int = given.act(given)
     return result
 
@@ -134,14 +137,13 @@ def _ours(given: argparse.Namespace) -> int:
     root = given.data.absolute()
     case = Case("ours", given.rows, given.changes or round(given.rows * given.share), given.spread, given.in_a_row)
     build(root, case, _say)
+    folder = root / f"work-{os.getpid()}"  # several people may look at several things
     for engine in given.engines:
         if engine == "copy" and case.in_a_row > 1:
             continue
         firsts = []
         for _ in range(given.repeat):
-            measured = measure(
-                engine, Data(root, case.rows), case.sets, root / "work-ours", Limits(), maintain=case.in_a_row > 1
-            )
+            measured = measure(engine, Data(root, case.rows), case.sets, folder, Limits(), maintain=case.in_a_row > 1)
             _say(f"{engine}: {outcome(measured)}")
             if measured.failed:
                 break

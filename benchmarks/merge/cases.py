@@ -84,10 +84,11 @@ def measurements(repeats: int) -> Iterator[Measurement]:
         for case in slope():
             engines = (*OURS, "copy", "delta-rs") if repeat == 1 else OURS
             yield from (Measurement(case, engine, repeat) for engine in engines)
-        if repeat == 1:
+        if repeat <= 2:
             for case in rows():
-                engines = (*OURS, "delta-rs") if case.spread == "uniform" else OURS
+                engines = (*OURS, "delta-rs") if case.spread == "uniform" and repeat == 1 else OURS
                 yield from (Measurement(case, engine, repeat) for engine in engines)
+        if repeat == 1:
             for case in grid():
                 if case.rows <= SLOW_UP_TO:
                     yield from (Measurement(case, engine, repeat) for engine in SLOW)

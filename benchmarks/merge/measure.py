@@ -54,7 +54,8 @@ class Measured:
     """One run of one engine: its merges in a row, and maintenance after them where that was asked for.
 
     `peak_bytes` is the resident memory of the process tree at its highest, interpreter and packages included;
-    `disk_bytes` all that was written to disk, scratch included; `files` those that a reader of the result opens.
+    `disk_bytes` all that was written to disk, scratch included; `files` those that a reader of the result opens;
+    `elsewhere` the cores that other processes of the machine took meanwhile (figures are good where it is near 0).
     `wrong_rows` and `others_right` are those of `expected.Verdict`, None where nothing was compared. `failed` says why
     there is no result.
     """
@@ -64,6 +65,7 @@ class Measured:
     peak_bytes: int = 0
     disk_bytes: int = 0
     files: int = 0
+    elsewhere: float = 0.0
     rows: int | None = None
     wrong_rows: int | None = None
     others_right: bool | None = None
@@ -109,12 +111,14 @@ def measure(
             peak_bytes=peak,
             disk_bytes=said["disk_bytes"],
             files=said["files"],
+            elsewhere=said["elsewhere"],
             rows=verdict.rows if verdict else None,
             wrong_rows=verdict.wrong_rows if verdict else None,
             others_right=verdict.others_right if verdict else None,
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        folder.with_suffix(".log").unlink(missing_ok=True)
 
 
 def _warm(data: Data, sets: Sequence[ChangeSet]) -> None:
@@ -133,15 +137,18 @@ def _run(phase: str, request: dict[str, Any], limits: Limits) -> tuple[dict[str,
     with log.open("w") as errors:
         process = psutil.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=errors, start_new_session=True)
         started, peak, ended = time.monotonic(), 0, ""
-        while process.poll() is None:
-            peak = max(peak, _tree_bytes(process))
-            if time.monotonic() - started > limits.seconds:
-                ended = f"stopped after {limits.seconds:.0f} s"
-            elif peak > limits.bytes:
-                ended = f"stopped at {peak / 1e9:.1f} GB of memory"
-            if ended:
-                _end(process)
-            time.sleep(_SAMPLE_SECONDS)
+        try:
+            while process.poll() is None:
+                peak = max(peak, _tree_bytes(process))
+                if time.monotonic() - started > limits.seconds:
+                    ended = f"stopped after {limits.seconds:.0f} s"
+                elif peak > limits.bytes:
+                    ended = f"stopped at {peak / 1e9:.1f} GB of memory"
+                if ended:
+                    _end(process)
+                time.sleep(_SAMPLE_SECONDS)
+        finally:
+            _end(process)
         assert process.stdout is not None
         output = process.stdout.read().decode()
     lines = [line for line in output.splitlines() if line.startswith(_RESULT)]
@@ -207,12 +214,14 @@ def child(phase: str, request: dict[str, Any]) -> None:
 
 def _merge(engine: Engine, work: Work, maintain: bool) -> dict[str, Any]:
     engine.start(work)
-    disk = _disk_bytes()
+    disk, cpu, busy, started = _disk_bytes(), _cpu_seconds(), _busy_seconds(), time.perf_counter()
     merges = []
     for changes in work.sets:
         merges.append(_lap(work, lambda changes=changes: engine.merge(work, changes)))  # type: ignore[misc]
     maintenance = _lap(work, lambda: engine.maintain(work)) if maintain else None
+    elsewhere = (_busy_seconds() - busy - (_cpu_seconds() - cpu)) / (time.perf_counter() - started)
     said = {
+        "elsewhere": round(max(0.0, elsewhere), 2),
         "merges": [asdict(lap) for lap in merges if lap],
         "maintenance": asdict(maintenance) if maintenance else None,
         "disk_bytes": _disk_bytes() - disk,
@@ -245,6 +254,12 @@ def _files(folder: Path) -> dict[Path, int]:
 
 def _cpu_seconds() -> float:
     return _summed(psutil.Process(), lambda member: member.cpu_times().user + member.cpu_times().system)
+
+
+def _busy_seconds() -> float:
+    """CPU seconds that the machine spent since it started, those that its host took away included."""
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0))
 
 
 def _disk_bytes() -> int:

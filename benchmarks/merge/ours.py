@@ -150,7 +150,7 @@ class OursBatch:
             "stored_bytes": [done.before.total.bytes, done.after.total.bytes],
             "same_rows": done.same_rows,
         }
-        return Done(done.seconds, notes)
+        return Done({step: value for step, value in done.seconds.items() if step != "total"}, notes)
 
     def result(self, work: Work) -> Result:
         return _scan(self._lake, self._lake.published_database)

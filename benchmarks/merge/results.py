@@ -28,7 +28,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Median:
-    """An engine on a case over its repetitions: medians of `n` runs (of the first merge in a row; the highest peak)."""
+    """An engine on a case over its repetitions: medians of `n` runs (of the first merge in a row; the highest peak).
+
+    `elsewhere` is the most that other processes took meanwhile, in cores.
+    """
 
     case: Case
     engine: str
@@ -38,6 +41,7 @@ class Median:
     peak_bytes: int
     written_bytes: int
     written_files: int
+    elsewhere: float
     wrong_rows: int | None
     others_right: bool | None
     failed: str
@@ -76,6 +80,7 @@ class Results:
             peak_bytes=max(run.peak_bytes for run in runs),
             written_bytes=round(_median(lap.written_bytes for lap in first)),
             written_files=round(_median(lap.written_files for lap in first)),
+            elsewhere=max((run.elsewhere for run in done), default=0.0),
             wrong_rows=max((run.wrong_rows or 0 for run in compared), default=None),
             others_right=all(run.others_right for run in compared) if compared else None,
             failed=next((run.failed for run in runs if run.failed), "") if not done else "",

@@ -86,9 +86,10 @@ def outcome(measured: Measured) -> str:
     written = sum(lap.written_bytes for lap in measured.merges) / 1e6
     files = sum(lap.written_files for lap in measured.merges)
     kept = f"; maintenance {measured.maintenance.seconds:.2f} s" if measured.maintenance else ""
+    busy = f" (others took {measured.elsewhere:.1f} cores)" if measured.elsewhere > 0.1 else ""
     return (
-        f"{seconds} s, cpu {cpu:.2f} s, peak {measured.peak_bytes / 1e6:.0f} MB, {written:.1f} MB in {files} files, "
-        f"{measured.files} to read{kept}, {correctness(measured)}"
+        f"{seconds} s{busy}, cpu {cpu:.2f} s, peak {measured.peak_bytes / 1e6:.0f} MB, "
+        f"{written:.1f} MB in {files} files, {measured.files} to read{kept}, {correctness(measured)}"
     )
 
 
