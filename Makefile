@@ -20,10 +20,10 @@ UV = export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/p
 	UV_PYTHON_DOWNLOADS=never VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev down status generate setup test unit lint types format lock clean
+.PHONY: help demo dev down status generate setup test conformance unit lint types format lock clean
 
 help:  ## List what can be done
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(LOCAL)  ## Show everything once: from a call of the API to a report, on this machine
 	@$(BIN)/gavel demo
@@ -44,6 +44,9 @@ setup: $(DEV)  ## Make the environment in .venv, with what tests need
 
 test: $(DEV)  ## Run all tests
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+conformance: $(DEV)  ## Run the merge of Athena on a real Trino (needs Java 24 and Maven, see tests/conformance)
+	@$(BIN)/python -m pytest -q --timeout 900 tests/conformance
 
 unit: $(DEV)  ## Run the tests that need no network and no stack
 	@$(BIN)/python -m pytest -q tests/unit tests/property

@@ -197,7 +197,8 @@ class AthenaMerge:
 
     def _run(self, statement: str, what: str) -> str:
         database = self.chunk.lake.work_database
-        outcome = self.client.run(statement, database, what, f"{self.chunk.batch_id}/{self.chunk.name}")
+        # The step is part of the token: the same statement before and after the merge must run twice.
+        outcome = self.client.run(statement, database, what, f"{self.chunk.batch_id}/{self.chunk.name}/{what}")
         return outcome.location
 
     def _source(self) -> sql.Source:

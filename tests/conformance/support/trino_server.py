@@ -1,0 +1,206 @@
+"""A Trino server for the conformance tests: a Java is found, Trino fetched from Maven, started, and ended.
+
+Trino is what Athena's engine is built on. Maven fetches it, so that mirrors and credentials are those of the user's
+Maven settings. It is unpacked once per version, below `GAVEL_CACHE` or `~/.cache/gavel`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.emulator import free_port, tail
+
+VERSION = "476"
+"""The last release whose slim server is on Maven Central."""
+NEEDED_JAVA = 24
+CATALOG = "awsdatacatalog"
+ARTIFACTS = {
+    "server": f"io.trino:trino-server-core:{VERSION}:tar.gz",
+    "iceberg": f"io.trino:trino-iceberg:{VERSION}:zip",
+}
+_UNPACK = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:unpack"
+_START_SECONDS = 240
+_HEAP = "2G"
+
+
+class TrinoUnavailable(RuntimeError):
+    """Trino cannot be started here; says what was expected, what was found, and what to do."""
+
+
+@dataclass(frozen=True)
+class Trino:
+    """A running server: where it listens, and the AWS endpoint that its catalog reads."""
+
+    url: str
+    aws_endpoint: str
+    catalog: str = CATALOG
+
+
+@contextmanager
+def running_trino(aws_endpoint: str, region: str, folder: Path) -> Iterator[Trino]:
+    """A Trino whose catalog is the Glue and S3 at `aws_endpoint`; ended when the block is left."""
+    java, (server, plugins) = find_java(), installed()
+    port = free_port()
+    _write_configuration(folder, port, aws_endpoint, region, plugins)
+    log = folder / "trino.log"
+    command = [
+        str(java),
+        f"-Xmx{_HEAP}",
+        "-XX:+UseG1GC",
+        "-XX:+ExitOnOutOfMemoryError",
+        "-Djdk.attach.allowAttachSelf=true",
+        "--enable-native-access=ALL-UNNAMED",
+        "--sun-misc-unsafe-memory-access=allow",
+        "-Dnode.environment=conformance",
+        "-Dnode.id=conformance",
+        f"-Dnode.data-dir={folder / 'data'}",
+        f"-Dconfig={folder / 'config.properties'}",
+        f"-Dlog.levels-file={folder / 'log.properties'}",
+        f"-Dcatalog.config-dir={folder / 'catalog'}",
+        "-cp",
+        f"{server / 'lib'}/*",
+        "io.trino.server.TrinoServer",
+    ]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=folder)
+    try:
+        _wait(process, f"http://127.0.0.1:{port}", log)
+        yield Trino(f"http://127.0.0.1:{port}", aws_endpoint)
+    finally:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)
+
+
+def find_java() -> Path:
+    """A Java that is new enough: of JAVA_HOME, on the path, or where systems keep them."""
+    candidates = [Path(os.environ["JAVA_HOME"]) / "bin" / "java"] if os.environ.get("JAVA_HOME") else []
+    if on_path := shutil.which("java"):
+        candidates.append(Path(on_path))
+    for folder, pattern in (
+        ("/usr/lib/jvm", "*/bin/java"),
+        ("/Library/Java/JavaVirtualMachines", "*/Contents/Home/bin/java"),
+    ):
+        candidates += sorted(Path(folder).glob(pattern), reverse=True)
+    found = {}
+    for candidate in dict.fromkeys(c.resolve() for c in candidates if c.exists()):
+        found[str(candidate)] = version = _java_version(candidate)
+        if version >= NEEDED_JAVA:
+            return candidate
+    raise TrinoUnavailable(
+        f"expected Java {NEEDED_JAVA} or newer for Trino {VERSION}, found {found or 'none'}; install one or set "
+        "JAVA_HOME, or name a running Trino by GAVEL_TRINO_URL (see tests/conformance/README.md)"
+    )
+
+
+def _java_version(java: Path) -> int:
+    answer = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
+    match = re.search(r'version "(\d+)', answer.stderr + answer.stdout)
+    return int(match[1]) if match else 0
+
+
+def installed() -> tuple[Path, Path]:
+    """The folders of the unpacked server and of its plugins; fetched by Maven if they are not there yet."""
+    root = Path(os.environ.get("GAVEL_CACHE") or Path.home() / ".cache" / "gavel") / f"trino-{VERSION}"
+    for name, artifact in ARTIFACTS.items():
+        if not (root / name).exists():
+            _unpack(artifact, root, name)
+    plugins = root / "plugins"
+    plugins.mkdir(exist_ok=True)
+    if not (plugins / "iceberg").exists():
+        (plugins / "iceberg").symlink_to(root / "iceberg", target_is_directory=True)
+    return root / "server", plugins
+
+
+def _unpack(artifact: str, root: Path, name: str) -> None:
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise TrinoUnavailable(
+            "expected Maven (mvn) on the path to fetch Trino with, found none; install it, or name a running Trino by "
+            "GAVEL_TRINO_URL (see tests/conformance/README.md)"
+        )
+    fresh = root / f"{name}.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    empty, output = fresh / "maven", fresh / "unpacked"
+    for folder in (empty, output):
+        folder.mkdir(parents=True)
+    # Maven runs in an empty folder: no project, only the user's settings.
+    command = [maven, "-q", "-B", _UNPACK, f"-Dartifact={artifact}", f"-DoutputDirectory={output}"]
+    done = subprocess.run(command, cwd=empty, capture_output=True, text=True, check=False)
+    unpacked = list(output.iterdir())
+    if done.returncode != 0 or len(unpacked) != 1:
+        raise TrinoUnavailable(
+            f"{artifact}: expected Maven to fetch and unpack it, found:\n{(done.stdout + done.stderr)[-2000:]}\n"
+            "Check the repositories in Maven's settings.xml, or name a running Trino by GAVEL_TRINO_URL"
+        )
+    unpacked[0].rename(root / name)
+    shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _write_configuration(folder: Path, port: int, aws_endpoint: str, region: str, plugins: Path) -> None:
+    (folder / "catalog").mkdir(parents=True, exist_ok=True)
+    _properties(
+        folder / "config.properties",
+        {
+            "coordinator": "true",
+            "node-scheduler.include-coordinator": "true",
+            "node.internal-address": "127.0.0.1",
+            "http-server.http.port": str(port),
+            "discovery.uri": f"http://127.0.0.1:{port}",
+            "plugin.dir": str(plugins),
+            "query.max-memory": "800MB",
+            "query.max-memory-per-node": "800MB",
+            "query.min-expire-age": "30s",
+        },
+    )
+    _properties(folder / "log.properties", {"io.trino": "WARN", "io.airlift": "WARN", "Bootstrap": "WARN"})
+    credentials = {
+        "hive.metastore.glue.aws-access-key": "test",
+        "hive.metastore.glue.aws-secret-key": "test",
+        "s3.aws-access-key": "test",
+        "s3.aws-secret-key": "test",
+    }
+    _properties(
+        folder / "catalog" / f"{CATALOG}.properties",
+        {
+            "connector.name": "iceberg",
+            "iceberg.catalog.type": "glue",
+            "hive.metastore.glue.endpoint-url": aws_endpoint,
+            "hive.metastore.glue.region": region,
+            "fs.native-s3.enabled": "true",
+            "s3.endpoint": aws_endpoint,
+            "s3.region": region,
+            "s3.path-style-access": "true",
+            **credentials,
+        },
+    )
+
+
+def _properties(path: Path, values: dict[str, str]) -> None:
+    path.write_text("".join(f"{key}={value}\n" for key, value in values.items()))
+
+
+def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{url}/v1/info", timeout=5) as answer:
+                if json.load(answer)["starting"] is False:
+                    return
+        except OSError:
+            pass  # not listening yet
+        time.sleep(0.25)
+    raise TrinoUnavailable(f"expected Trino to answer within {_START_SECONDS} s, found in {log}:\n{tail(log, 40)}")
