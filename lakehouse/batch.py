@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from contracts import Contract
 
-CHUNK_BYTES = 256 << 20
+CHUNK_BYTES = 64 << 20
 """Landed bytes of one commit (compressed Parquet): bounds scratch space and what a failed audit costs."""
 CHUNK_OBJECTS = 5_000
 _PREVIEW_ROWS = 10

@@ -95,14 +95,15 @@ class _EmbeddedMerge:
 
     def find_stored(self, scanned: Sequence[LiveFile]) -> None:
         chunk = self.chunk
-        shape = schemas.compacted(chunk.contract)
+        shape = schemas.compacted(chunk.contract).stored_as(chunk.before.metadata)
         reduction.find_stored(chunk.duck, chunk.contract, shape, chunk.before.files, scanned)
 
     def append_changes(self) -> str:
         return append_accepted(self.chunk, self.chunk.name)
 
     def merge(self, properties: Mapping[str, str], summary: Mapping[str, str]) -> str:
-        chunk, shape = self.chunk, schemas.compacted(self.chunk.contract)
+        chunk = self.chunk
+        shape = schemas.compacted(chunk.contract).stored_as(chunk.before.metadata)
         files = chunk.before.files
         written = merge.merge_compacted(chunk.duck, chunk.lake, shape, files, chunk.batch, chunk.name)
         return commit_work(chunk.lake, shape, chunk.before.location, properties, summary, written)
@@ -113,7 +114,8 @@ class _EmbeddedMerge:
 
 def append_accepted(chunk: Chunk, name: str) -> str:
     """Commit the changes in `accepted` to `_changes`; returns its metadata location, the old one if there are none."""
-    before, shape = chunk.before, schemas.changes(chunk.contract)
+    before = chunk.before
+    shape = schemas.changes(chunk.contract).stored_as(before.changes_metadata)
     if not chunk.duck.count("SELECT count(*) FROM accepted"):
         return before.changes_location
     written = merge.append_changes(chunk.duck, chunk.lake, shape, before.changes_files, chunk.batch, name)

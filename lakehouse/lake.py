@@ -44,7 +44,7 @@ class Lake:
     region: str = "eu-west-1"
     endpoint: str | None = None
     local_root: Path | None = None
-    memory_limit: str = "1GB"
+    memory_limit: str = "512MB"
     threads: int = 2
     scratch: Path | None = None
     athena: AthenaSettings | None = None

@@ -134,8 +134,14 @@ def find_stored(
             "NULL::BIGINT AS _pos FROM accepted WHERE false"
         )
         return
-    wanted = {file.path for file in scanned}
-    find_live(duck, contract, shape, {n: f for n, f in enumerate(files) if f.path in wanted}, "hit", "_version")
+    place = {file.path: n for n, file in enumerate(files)}
+    numbers = "[" + ", ".join(str(place[f.path]) for f in scanned) + "]"
+    duck.run(
+        f"CREATE OR REPLACE TEMP TABLE hit AS SELECT {keys}, _version, "
+        f"{numbers}[file_index::BIGINT + 1]::INTEGER AS _file, file_row_number AS _pos "
+        f"FROM {stored_keys(contract, shape, scanned)} SEMI JOIN accepted USING ({keys})"
+    )
+    leave_out_deleted(duck, dict(enumerate(files)), "hit")
     _find_ties(duck, contract, shape, files)
     duck.run(
         f"CREATE OR REPLACE TEMP TABLE stored AS SELECT {keys}, hit._version, tie._seq, tie._event_id, "
@@ -143,23 +149,8 @@ def find_stored(
     )
 
 
-def find_live(
-    duck: Duck, contract: Contract, shape: TableShape, files: Mapping[int, LiveFile], table: str, columns: str = ""
-) -> None:
-    """Find the live rows of the keys in `accepted`: `table` gets the keys, _file (as numbered by `files`), _pos and the
-    further `columns`. One scan of the key columns; `files` are those that can hold a key, at least one."""
-    keys = key_columns(contract)
-    numbers = "[" + ", ".join(map(str, files)) + "]"
-    duck.run(
-        f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT {keys}, {columns + ', ' if columns else ''}"
-        f"{numbers}[file_index::BIGINT + 1]::INTEGER AS _file, file_row_number AS _pos "
-        f"FROM {stored_keys(contract, shape, list(files.values()))} SEMI JOIN accepted USING ({keys})"
-    )
-    _leave_out_deleted(duck, files, table)
-
-
-def _leave_out_deleted(duck: Duck, files: Mapping[int, LiveFile], table: str) -> None:
-    """Remove the places (_file, _pos) that position deletes have taken from the table."""
+def leave_out_deleted(duck: Duck, files: Mapping[int, LiveFile], table: str) -> None:
+    """Remove from `table` the places (_file as numbered by `files`, _pos) that their delete files name."""
     hit = {row[0] for row in duck.rows(f"SELECT DISTINCT _file FROM {table}")}
     partly = {n: files[n] for n in hit if files[n].deletes}
     if not partly:
@@ -194,11 +185,18 @@ def _find_ties(duck: Duck, contract: Contract, shape: TableShape, files: Sequenc
 
 
 def _find_winners(duck: Duck, contract: Contract) -> None:
+    """The highest change of each key. Most keys of a batch have one change: only the others are compared."""
     order = ", ".join(f"{c} := {c}" for c in ORDER)
     keys = key_columns(contract)
     duck.run(
-        f"CREATE OR REPLACE TEMP TABLE winner AS SELECT * FROM accepted "
-        f"WHERE _rid IN (SELECT arg_max(_rid, struct_pack({order})) FROM accepted GROUP BY {keys})"
+        f"CREATE OR REPLACE TEMP TABLE keyed AS SELECT {keys}, count(*) AS changes, min(_rid) AS _rid "
+        f"FROM accepted GROUP BY {keys}"
+    )
+    several = f"SELECT * FROM accepted SEMI JOIN (SELECT {keys} FROM keyed WHERE changes > 1) USING ({keys})"
+    duck.run(
+        "CREATE OR REPLACE TEMP TABLE winner AS SELECT * FROM accepted WHERE _rid IN ("
+        "SELECT _rid FROM keyed WHERE changes = 1 UNION ALL "
+        f"SELECT arg_max(_rid, struct_pack({order})) FROM ({several}) GROUP BY {keys})"
     )
 
 
