@@ -13,6 +13,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 LOCAL := $(VENV)/.installed-local
 DEV := $(VENV)/.installed-dev
 DECLARED := pyproject.toml requirements/lock.txt
+BENCH_VENV := .gavel/bench-venv
+BENCH := $(BENCH_VENV)/.installed
 
 # uv takes the index that pip is told to use, unless it is told of one itself.
 UV = export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/python -m pip config get global.index-url 2>/dev/null || true)}}"; \
@@ -20,10 +22,10 @@ UV = export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/p
 	UV_PYTHON_DOWNLOADS=never VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev down status generate setup test conformance unit lint types format lock clean
+.PHONY: help demo dev down status generate setup bench-merge test conformance unit lint types format lock clean
 
 help:  ## List what can be done
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(LOCAL)  ## Show everything once: from a call of the API to a report, on this machine
 	@$(BIN)/gavel demo
@@ -50,6 +52,10 @@ conformance: $(DEV)  ## Run the merge of Athena on a real Trino (needs Java 24 a
 
 unit: $(DEV)  ## Run the tests that need no network and no stack
 	@$(BIN)/python -m pytest -q tests/unit tests/property
+
+bench-merge: $(BENCH)  ## Compare the merge with its peers, some 40 minutes; goes on where it was stopped
+	@$(BENCH_VENV)/bin/python -m benchmarks.merge run
+	@$(BENCH_VENV)/bin/python -m benchmarks.merge report
 
 lint: $(DEV)  ## Check style and layout of the code
 	@$(BIN)/ruff check .
@@ -87,4 +93,11 @@ $(LOCAL): $(DECLARED) | $(BIN)/uv
 $(DEV): $(DECLARED) $(LOCAL) | $(BIN)/uv
 	@echo "Installing what tests need"
 	@$(UV) pip install -r pyproject.toml --all-extras -c requirements/lock.txt
+	@touch $@
+
+$(BENCH): $(DECLARED) benchmarks/requirements.txt | $(BIN)/uv
+	@echo "Installing the peers of the benchmarks in $(BENCH_VENV)"
+	@$(BIN)/uv venv -q --allow-existing --python $(BIN)/python $(BENCH_VENV)
+	@$(UV) pip install -q --python $(BENCH_VENV)/bin/python -r pyproject.toml -r benchmarks/requirements.txt \
+		-c requirements/lock.txt
 	@touch $@
