@@ -35,9 +35,10 @@ _ATTEMPTS = 5
 
 @dataclass(frozen=True)
 class State:
-    """A published or publishable state: a metadata file of the compacted table, and when it was written."""
+    """A published or publishable state: a metadata file of the compacted table, its snapshot, when it was written."""
 
     location: str
+    snapshot: int | None
     written: datetime
 
 
@@ -83,35 +84,6 @@ def prefixes(contract: Contract) -> tuple[str, ...]:
     return (*(f"warehouse/{name}/" for name in names), f"ledger/{contract.name}/", f"audit/{contract.name}/")
 
 
-def find_states(lake: Lake, contract: Contract) -> list[State]:
-    """The states that are still there, oldest first: those with a verdict, and the empty one that a table begins with.
-    Metadata that an interrupted or failed batch left behind is none."""
-    audited = {stored.key for stored in lake.store.list(f"audit/{contract.name}/")}
-    found = []
-    for stored in lake.store.list(f"warehouse/{schemas.compacted(contract).name}/metadata/"):
-        location = lake.store.uri(stored.key)
-        if stored.key.endswith(_METADATA) and (
-            verdict_key(contract.name, location) in audited or stored.key.rpartition("/")[2].startswith(_FIRST)
-        ):
-            found.append(State(location, stored.modified))
-    return sorted(found, key=lambda s: (s.written, s.location))
-
-
-def select_states(states: Sequence[State], retention: Retention, now: datetime) -> set[str]:
-    """The locations of the states (oldest first) that the retention keeps.
-
-    Once a state is out it stays out, whatever is written later: what it needed may be gone.
-    """
-    kept = {s.location for s in states[max(0, len(states) - retention.states) :]}
-    since = now - retention.recent
-    kept |= {s.location for s in states if s.written > since}
-    # A state is current until the next one is written: readers may have opened the newest of the older ones since.
-    kept |= {s.location for s in [s for s in states if s.written <= since][-1:]}
-    first_day = (now - timedelta(days=retention.days)).date()
-    last_of_day = {s.written.date(): s.location for s in states if s.written.date() >= first_day}
-    return kept | set(last_of_day.values())
-
-
 class Names:
     """What metadata files name, read in parallel and remembered: they never change."""
 
@@ -145,15 +117,52 @@ def read_all(lake: Lake, locations: Iterable[str]) -> Iterator[tuple[str, bytes]
                 ) from error
 
 
+def find_states(lake: Lake, contract: Contract, names: Names) -> list[State]:
+    """The states that are still there, oldest first: those with a verdict, and the empty one that a table begins with.
+    Metadata that an interrupted or failed batch left behind is none."""
+    audited = {stored.key for stored in lake.store.list(f"audit/{contract.name}/")}
+    written = {}
+    for stored in lake.store.list(f"warehouse/{schemas.compacted(contract).name}/metadata/"):
+        location = lake.store.uri(stored.key)
+        if stored.key.endswith(_METADATA) and (
+            verdict_key(contract.name, location) in audited or stored.key.rpartition("/")[2].startswith(_FIRST)
+        ):
+            written[location] = stored.modified
+    found = [State(location, names_.current, written[location]) for location, names_ in names.of(written).items()]
+    return sorted(found, key=lambda s: (s.written, s.location))
+
+
+def select_states(states: Sequence[State], retention: Retention, now: datetime) -> set[str]:
+    """The locations of the states (oldest first) that the retention keeps."""
+    since = now - retention.recent
+    kept = {s.location for s in states if s.written > since}
+    # A state is current until the next one is written: readers may have opened the newest of the older ones since.
+    kept |= {s.location for s in [s for s in states if s.written <= since][-1:]}
+    first_day = (now - timedelta(days=retention.days)).date()
+    last_of_day = {s.written.date(): s.location for s in states if s.written.date() >= first_day}
+    return kept | set(last_of_day.values()) | newest(states, retention.states)
+
+
+def newest(states: Sequence[State], count: int) -> set[str]:
+    """The locations of the newest states, the newest one of each snapshot: a commit that only moves the watermark, or
+    expires snapshots, pushes no other out."""
+    found: dict[int | None, str] = {}
+    for state in reversed(states):
+        if len(found) >= count:
+            break
+        found.setdefault(state.snapshot, state.location)
+    return set(found.values())
+
+
 def retained(lake: Lake, contract: Contract, names: Names, retention: Retention, pointers: Pointers) -> set[str]:
-    """The metadata files of the compacted table to retain: by the retention, the newest that the published one follows
+    """The metadata files of the compacted table to retain: by the retention, the newest that the present one follows
     (which a roll back goes to), and whatever an entry points at."""
-    states = find_states(lake, contract)
-    present = {state.location for state in states}
+    states = find_states(lake, contract, names)
     kept = select_states(states, retention, lake.now())
-    for current in names.of(pointers.compacted).values():
-        followed = [location for location in current.log if location in present]
-        kept |= set(followed[len(followed) - retention.states :] if retention.states else ())
+    by_location = {state.location: state for state in states}
+    for location, present in names.of(pointers.compacted).items():
+        followed = [by_location[earlier] for earlier in (*present.log, location) if earlier in by_location]
+        kept |= newest(followed, retention.states)
     return kept | pointers.compacted
 
 
