@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import zlib
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,12 +14,13 @@ from laptop import Laptop
 from pyiceberg.catalog.glue import GlueCatalog
 from pyiceberg.exceptions import CommitFailedException
 
-from lakehouse import iceberg
+from lakehouse import iceberg, planning
 from lakehouse.compaction import Counts, compact
 from lakehouse.duck import connect, extension
 from lakehouse.entries import EntryConflict
 from lakehouse.lake import Lake
 from lakehouse.landing import Scope
+from lakehouse.maintenance import Retention, maintain
 from lakehouse.publication import publish, rollback
 
 pytestmark = pytest.mark.stack
@@ -121,3 +124,29 @@ def test_a_published_entry_that_moved_meanwhile_is_not_overwritten(lake: Lake) -
     lake.entries.update(entry, entry.table)
     with pytest.raises(EntryConflict, match="expected version"):
         lake.entries.update(entry, entry.table)
+
+
+def test_maintenance_leaves_the_same_rows_in_fewer_objects(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SMALL_FILE", "TINY_FILE", "GROWTH"):
+        monkeypatch.setattr(planning, name, 0)  # every batch leaves a file of its own
+    landing = Landing(lake, PARCELS)
+    for number in range(5):
+        landing.land([change(f"p-{number}", version=1), change("p-0", version=number + 2)])
+        compact(lake, PARCELS, EVERYTHING)
+        published = publish(lake, PARCELS).published
+    before = rows(lake, published.metadata_location)
+    in_two_days = replace(lake, now=lambda: datetime.now(UTC) + timedelta(days=2))
+
+    result = maintain(in_two_days, PARCELS, retention=Retention(days=0, states=1))
+
+    assert result.same_rows
+    assert result.removal is not None
+    assert result.removal.exact
+    assert rows(lake, result.metadata_location) == before
+    assert (result.before.compacted.data.files, result.after.compacted.data.files) == (5, 1)
+    assert result.after.total.bytes < result.before.total.bytes
+    entry = lake.entries.get(lake.published_database, "parcels")
+    assert entry is not None
+    assert entry.metadata_location == result.metadata_location
+    assert maintain(in_two_days, PARCELS).rewritten == 0
+    assert compact(in_two_days, PARCELS, EVERYTHING).objects == 0
