@@ -95,11 +95,12 @@ def _compacted_asset(contract: Contract, lake: Lake) -> dg.AssetsDefinition:
         ),
         group_name="compaction",
         owners=keys.owners(contract.owner),
-        kinds={"iceberg", "duckdb"},
+        kinds={"iceberg", "athena" if contract.engine == "athena" else "duckdb"},
         tags={"domain": contract.domain},
         metadata={
             "contract": f"{contract.name} {contract.version}",
             "primary key": ", ".join(contract.primary_key),
+            "engine": contract.engine,
             "files": bucket_link(lake, f"warehouse/{contract.name}/"),
             "quarantine": bucket_link(lake, f"quarantine/{contract.name}/"),
             "dagster/column_schema": table_schema(contract),
@@ -152,9 +153,17 @@ def batch_metadata(result: BatchResult, contract: Contract, lake: Lake) -> dict[
         "quarantined": result.quarantined,
         "too late": result.too_late,
         "seconds": dg.MetadataValue.float(float(result.seconds.get("total", 0.0))),
+        "engine": result.engine,
         "metadata file": result.metadata_location,
         "files": bucket_link(lake, f"warehouse/{contract.name}/"),
     }
+    if result.queries:
+        metadata |= {
+            "queries": result.queries,
+            "bytes scanned": result.scanned_bytes,
+            "size scanned": size(result.scanned_bytes),
+            "cost (USD, estimate)": dg.MetadataValue.float(round(result.usd, 6)),
+        }
     if result.preview is not None:
         metadata["preview"] = preview(result.preview, contract)
     if result.watermark:

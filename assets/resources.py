@@ -11,17 +11,23 @@ from pathlib import Path
 import dagster as dg
 from pydantic import PrivateAttr
 
+from lakehouse.athena.settings import AthenaSettings
 from lakehouse.lake import Lake
 
 
 class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """Where the lake of this environment is. `local_root` swaps S3 and Glue for a folder (tests, experiments)."""
+    """Where the lake of this environment is. `local_root` swaps S3 and Glue for a folder (tests, experiments).
+
+    `workgroup` is the Athena that entities may be merged on, none if empty; `scan_limit_gb` stops one of its queries.
+    """
 
     environment: str
     bucket: str
     region: str = "eu-west-1"
     endpoint: str | None = None
     local_root: str | None = None
+    workgroup: str | None = None
+    scan_limit_gb: int | None = None
     _lake: Lake | None = PrivateAttr(default=None)
 
     @property
@@ -29,8 +35,16 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         """The lake that the engine's functions take; one for all steps of a run, so that connections are shared."""
         if self._lake is None:
             lake = Lake.of_environment(self.environment, self.bucket, self.region, self.endpoint)
-            self._lake = replace(lake, local_root=Path(self.local_root)) if self.local_root else lake
+            if self.local_root:
+                lake = replace(lake, local_root=Path(self.local_root))
+            self._lake = replace(lake, athena=self._athena())
         return self._lake
+
+    def _athena(self) -> AthenaSettings | None:
+        if not self.workgroup:
+            return None
+        limit = None if self.scan_limit_gb is None else self.scan_limit_gb * 10**9
+        return AthenaSettings(workgroup=self.workgroup, scan_limit=limit)
 
 
 class WarehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]

@@ -70,6 +70,8 @@ def build_resources(settings: Settings) -> dict[str, Any]:
             bucket=settings.bucket,
             region=settings.region,
             endpoint=settings.endpoint_url,
+            workgroup=settings.workgroup,
+            scan_limit_gb=settings.scan_limit_gb,
         ),
         "warehouse": WarehouseResource(target=settings.environment, home=str(settings.home)),
         "alerts": AlertResource(topic=settings.alert_topic, region=settings.region, endpoint=settings.endpoint_url),

@@ -42,14 +42,17 @@ class Pace:
 class Settings:
     """Where one deployment of the analytics path reads and writes.
 
-    `endpoint_url` is None on AWS. `home` holds what a deployment keeps on its own disk (on a laptop everything,
-    elsewhere scratch space). `ui_url` is where people open Dagster: alerts link to it.
+    `endpoint_url` is None on AWS. `workgroup` is the Athena that entities may be merged on, None where there is none (a
+    laptop); `scan_limit_gb` (10**9 bytes) stops one of its queries. `home` holds what a deployment keeps on its own
+    disk (on a laptop everything, elsewhere scratch space). `ui_url` is where people open Dagster: alerts link to it.
     """
 
     environment: Environment = "local"
     region: str = "eu-west-1"
     endpoint_url: str | None = None
     bucket: str = "gavel-local"
+    workgroup: str | None = None
+    scan_limit_gb: int = 1000
     home: Path = REPOSITORY / ".gavel"
     contracts_folder: Path | None = None
     alert_topic: str | None = None
@@ -82,6 +85,8 @@ class Settings:
             region=variables.get("AWS_REGION") or "eu-west-1",
             endpoint_url=endpoint,
             bucket=bucket,
+            workgroup=None if local else variables.get("GAVEL_WORKGROUP") or "gavel",
+            scan_limit_gb=_number(variables, "GAVEL_SCAN_LIMIT_GB", "gigabytes") or cls.scan_limit_gb,
             home=Path(variables.get("GAVEL_HOME") or REPOSITORY / ".gavel").absolute(),
             contracts_folder=Path(folder).absolute() if folder else None,
             alert_topic=variables.get("GAVEL_ALERT_TOPIC") or None,
@@ -97,14 +102,17 @@ _PACE_VARIABLES = {
 }
 
 
+def _number(variables: Mapping[str, str], variable: str, unit: str) -> int | None:
+    text = variables.get(variable)
+    if text is None:
+        return None
+    if not text.isdigit() or int(text) < 1:
+        raise SettingsError(f"{variable}: expected a number of {unit}, found {text!r}")
+    return int(text)
+
+
 def _pace(variables: Mapping[str, str]) -> Pace:
-    seconds: dict[str, int] = {}
-    for variable, name in _PACE_VARIABLES.items():
-        text = variables.get(variable)
-        if text is None:
-            continue
-        if not text.isdigit() or int(text) < 1:
-            raise SettingsError(f"{variable}: expected a number of seconds, found {text!r}")
-        seconds[name] = int(text)
+    found = {name: _number(variables, variable, "seconds") for variable, name in _PACE_VARIABLES.items()}
+    seconds = {name: number for name, number in found.items() if number is not None}
     cron = variables.get("GAVEL_REPORTS_CRON") or Pace.reports_cron
     return replace(Pace(reports_cron=cron), **seconds)  # type: ignore[arg-type]

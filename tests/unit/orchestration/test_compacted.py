@@ -144,3 +144,13 @@ def test_a_cell_cannot_break_its_table():
 @pytest.mark.parametrize(("number", "text"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (2_500_000, "2.5 MB")])
 def test_sizes_are_read_by_people(number: int, text: str):
     assert size(number) == text
+
+
+def test_a_batch_that_athena_merged_says_what_it_cost():
+    billed = batch(engine="athena", queries=3, scanned_bytes=2_000_000_000, usd=0.01)
+    metadata = batch_metadata(billed, CONTRACT, LAKE)
+    assert (metadata["engine"], metadata["queries"], metadata["bytes scanned"]) == ("athena", 3, 2_000_000_000)
+    assert metadata["cost (USD, estimate)"].value == 0.01
+    embedded = batch_metadata(batch(), CONTRACT, LAKE)
+    assert embedded["engine"] == "embedded"
+    assert "queries" not in embedded

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from lakehouse.athena.settings import AthenaSettings
+from orchestration.definitions import build_resources
 from orchestration.settings import Pace, Settings, SettingsError
 
 
@@ -42,9 +44,19 @@ def test_variables_are_taken():
     )
 
 
+def test_entities_may_be_merged_on_athena_everywhere_but_on_a_laptop():
+    prod = Settings.from_environment({"GAVEL_ENV": "prod", "GAVEL_BUCKET": "b", "GAVEL_SCAN_LIMIT_GB": "50"})
+    assert (prod.workgroup, prod.scan_limit_gb) == ("gavel", 50)
+    athena = build_resources(prod)["lake"].lake.athena
+    assert athena == AthenaSettings(workgroup="gavel", scan_limit=50 * 10**9)
+    laptop = Settings.from_environment({"GAVEL_WORKGROUP": "gavel"})
+    assert build_resources(laptop)["lake"].lake.athena is None
+
+
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
+        ({"GAVEL_SCAN_LIMIT_GB": "0"}, "GAVEL_SCAN_LIMIT_GB: expected a number of gigabytes, found '0'"),
         ({"GAVEL_ENV": "staging"}, "GAVEL_ENV: expected one of local, dev, test, prod, found 'staging'"),
         ({"GAVEL_ENV": "prod"}, "GAVEL_BUCKET: expected the data bucket of prod"),
         (
