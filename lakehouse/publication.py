@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lakehouse.catalog import Drift
+from lakehouse.entries import EntryConflict
 from lakehouse.lake import Lake
 from lakehouse.state import Published
 
@@ -34,8 +35,8 @@ def publish(lake: Lake, contract: Contract) -> Publication:
     """Publish the work table, changes first, after verifying that exactly this metadata passed its audit.
 
     Columns, comments, properties and statistics of the Glue entries are refreshed in the same step; drift is what was
-    changed there by hand since the last publication. Raises `NotAudited`, `EntryConflict` when the published entry was
-    changed meanwhile (publish again), and `LookupError` before the entity's first batch.
+    changed there by hand since the last publication. Raises `NotAudited`, `EntryConflict` when another writer published
+    since the work table was begun (compact again), and `LookupError` before the entity's first batch.
     """
     from lakehouse import schemas
     from lakehouse.tables import TableState
@@ -45,7 +46,27 @@ def publish(lake: Lake, contract: Contract) -> Publication:
     work = lake.entries.get(lake.work_database, schemas.compacted(contract).name)
     if pointers is None or work is None:
         raise LookupError(f"{contract.name}: expected a work table and published entries, found none; compact it first")
-    return _move(lake, contract, pointers, TableState(lake, work.metadata_location), audited=True)
+    state = TableState(lake, work.metadata_location)
+    if not _follows(state, pointers.compacted.metadata_location):
+        raise EntryConflict(
+            f"{contract.name}: expected a work table that was made from what is published, found {state.location}, "
+            f"which does not follow {pointers.compacted.metadata_location}; another writer was quicker: compact again"
+        )
+    return _move(lake, contract, pointers, state, audited=True)
+
+
+def _follows(state: TableState, published: str) -> bool:
+    """Whether a state was made from the published one. A writer that began before another one published would take
+    back what that one did. A log is cut at its beginning after many commits; then the state is taken to be newer."""
+    log = [entry.metadata_file for entry in state.metadata.metadata_log]
+    if published in (state.location, *log):
+        return True
+    return bool(log) and _number(published) < _number(log[0])
+
+
+def _number(location: str) -> int:
+    """How many commits came before a metadata file, by its name."""
+    return int(location.rpartition("/")[2].partition("-")[0])
 
 
 def rollback(lake: Lake, contract: Contract, snapshot_id: int | None = None) -> Publication:

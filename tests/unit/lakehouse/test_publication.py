@@ -13,10 +13,12 @@ from lakehouse import audit
 from lakehouse.audit import Check, Verdict
 from lakehouse.compaction import compact
 from lakehouse.entries import Entry, EntryConflict, TableInput
+from lakehouse.iceberg import EntryCatalog, commit
 from lakehouse.lake import Lake
 from lakehouse.landing import Scope
 from lakehouse.publication import NotAudited, publish, rollback
 from lakehouse.state import published
+from lakehouse.tables import TableState, point_work, published_entry
 
 EVERYTHING = Scope.everything()
 
@@ -136,6 +138,45 @@ def test_a_published_entry_that_someone_else_moved_is_not_overwritten(
     lake.entries.update(stale, stale.table)
     with pytest.raises(EntryConflict, match="expected version"):
         lake.entries.update(stale, stale.table)
+
+
+def test_a_work_table_that_was_not_made_from_what_is_published_is_refused(lake: Lake, landing: Landing) -> None:
+    """As a writer leaves it that looked before another one published."""
+    batch(lake, landing, version=1)
+    publish(lake, PARCELS)
+    entry = published_entry(lake, PARCELS)
+    assert entry is not None
+    stale = TableState(lake, entry.metadata_location)
+    batch(lake, landing, version=2)
+    publish(lake, PARCELS)
+
+    point_work(lake, PARCELS, stale)
+    with pytest.raises(EntryConflict, match="does not follow"):
+        publish(lake, PARCELS)
+    assert [r["_version"] for r in published_rows(lake)] == [2]
+
+    batch(lake, landing, version=3)
+    publish(lake, PARCELS)
+    assert [r["_version"] for r in published_rows(lake)] == [3]
+
+
+def test_a_long_run_of_commits_is_published_though_the_log_forgets_where_it_began(
+    lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lakehouse.batch.CHUNK_OBJECTS", 1)
+    batch(lake, landing, version=1)
+    publish(lake, PARCELS)
+    catalog = EntryCatalog(lake, lake.work_database)
+    commit(catalog.load_table("parcels"), properties={"write.metadata.previous-versions-max": "2"}, summary={})
+    work = lake.entries.get(lake.work_database, "parcels")
+    assert work is not None
+    audit.save(lake, Verdict("parcels", work.metadata_location, (Check("by hand", True, ""),)))
+    publish(lake, PARCELS)
+    for version in range(2, 7):
+        landing.land([change(version=version)])
+    compact(lake, PARCELS, EVERYTHING)
+    publish(lake, PARCELS)
+    assert [r["_version"] for r in published_rows(lake)] == [6]
 
 
 def test_rolling_back_moves_rows_and_changes_and_the_next_batch_catches_up(lake: Lake, landing: Landing) -> None:
