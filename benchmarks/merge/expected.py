@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.merge.data import ChangeSet, Data
-from benchmarks.merge.entity import COLUMNS, KEY, row_of_change, shape
+from benchmarks.merge.entity import KEY, row_of_change, shape
 
 if TYPE_CHECKING:
     import duckdb
@@ -57,43 +57,41 @@ def compute(data: Data, sets: Sequence[ChangeSet]) -> Expected:
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
         expected = _compute(data, sets, kept.with_suffix(".parquet"))
-        kept.write_text(json.dumps(asdict(expected)))
+        new = kept.with_suffix(".new")
+        new.write_text(json.dumps(asdict(expected)))
+        new.rename(kept)
     document = json.loads(kept.read_text())
     return Expected(**{**document, "files": tuple(document["files"])})
 
 
 def _compute(data: Data, sets: Sequence[ChangeSet], touched: Path) -> Expected:
-    base = _base_hash(data)
+    base = _base(data)
     changes = [str(data.changes(s)) for s in sets]
     row = ", ".join(f"{expression} AS {name}" for name, expression in row_of_change(0).items())
     with _connect() as connection:
         connection.execute(
-            f"CREATE TEMP TABLE newest AS SELECT {row} FROM read_parquet({changes!r}) "
-            f"QUALIFY row_number() OVER (PARTITION BY {KEY} ORDER BY _version DESC, _seq DESC) = 1"
+            f"CREATE TEMP TABLE newest AS SELECT {KEY}, _version, _seq, {_row_hash()} AS hash FROM ("
+            f"SELECT {row} FROM read_parquet({changes!r}) "
+            f"QUALIFY row_number() OVER (PARTITION BY {KEY} ORDER BY _version DESC, _seq DESC) = 1)"
         )
+        connection.execute(f"CREATE TEMP TABLE stored AS SELECT * FROM '{base}' SEMI JOIN newest USING ({KEY})")
         connection.execute(
-            f"CREATE TEMP TABLE stored AS SELECT {', '.join(COLUMNS)}, parse_filename(filename) AS file "
-            f"FROM read_parquet('{data.base}/*.parquet', filename = true) SEMI JOIN newest USING ({KEY})"
+            f"CREATE TEMP TABLE final AS SELECT {KEY}, s.file, "
+            "s._version IS NULL OR (n._version, n._seq) > (s._version, s._seq) AS applied, "
+            f"CASE WHEN applied THEN n.hash ELSE s.hash END AS hash FROM newest n LEFT JOIN stored s USING ({KEY})"
         )
-        newer = "s._version IS NULL OR (n._version, n._seq) > (s._version, s._seq)"
-        chosen = ", ".join(f"CASE WHEN {newer} THEN n.{c} ELSE s.{c} END AS {c}" for c in COLUMNS if c != KEY)
-        connection.execute(
-            f"CREATE TEMP TABLE final AS SELECT {KEY}, {chosen}, {newer} AS applied, s.file FROM newest n "
-            f"LEFT JOIN stored s USING ({KEY})"
-        )
-        connection.execute(
-            f"COPY (SELECT {KEY}, {_row_hash()} AS hash FROM final) TO '{touched}' (FORMAT parquet, COMPRESSION zstd)"
-        )
-        stored_rows, stored_hash = _one(connection, f"SELECT count(*), {_summed(_row_hash())} FROM stored")
+        connection.execute(f"COPY (SELECT {KEY}, hash FROM final) TO '{touched}' (FORMAT parquet, COMPRESSION zstd)")
+        base_rows, base_hash = _one(connection, f"SELECT count(*), {_summed('hash')} FROM '{base}'")
+        stored_rows, stored_hash = _one(connection, f"SELECT count(*), {_summed('hash')} FROM stored")
         keys, applied, hash_ = _one(
-            connection, f"SELECT count(*), count(*) FILTER (applied), {_summed(_row_hash())} FROM final"
+            connection, f"SELECT count(*), count(*) FILTER (applied), {_summed('hash')} FROM final"
         )
         files = connection.execute(
             "SELECT DISTINCT file FROM final WHERE applied AND file IS NOT NULL ORDER BY file"
         ).fetchall()
     return Expected(
-        rows=base[0] - stored_rows + keys,
-        hash=base[1] - stored_hash + hash_,
+        rows=base_rows - stored_rows + keys,
+        hash=base_hash - stored_hash + hash_,
         keys=keys,
         applied=applied,
         files=tuple(name for (name,) in files),
@@ -101,15 +99,19 @@ def _compute(data: Data, sets: Sequence[ChangeSet], touched: Path) -> Expected:
     )
 
 
-def _base_hash(data: Data) -> tuple[int, int]:
-    kept = data.folder / "expected" / "base.json"
+def _base(data: Data) -> Path:
+    """Key, order, hash and file of each row of the table before any merge; made once."""
+    kept = data.folder / "expected" / "base.parquet"
     if not kept.exists():
+        new = kept.with_suffix(".new")
         with _connect() as connection:
-            source = f"read_parquet('{data.base}/*.parquet')"
-            found = _one(connection, f"SELECT count(*), {_summed(_row_hash())} FROM {source}")
-        kept.write_text(json.dumps(found))
-    rows, hash_ = json.loads(kept.read_text())
-    return rows, hash_
+            connection.execute(
+                f"COPY (SELECT {KEY}, _version, _seq, {_row_hash()} AS hash, parse_filename(filename) AS file "
+                f"FROM read_parquet('{data.base}/*.parquet', filename = true)) "
+                f"TO '{new}' (FORMAT parquet, COMPRESSION zstd)"
+            )
+        new.rename(kept)
+    return kept
 
 
 def compare(expected: Expected, source: str, setup: str = "") -> Verdict:
@@ -148,7 +150,9 @@ def _connect() -> duckdb.DuckDBPyConnection:
     import duckdb
 
     connection = duckdb.connect()
-    connection.execute("SET threads = 2; SET memory_limit = '4GB'; SET TimeZone = 'UTC'")
+    connection.execute(
+        "SET threads = 2; SET memory_limit = '4GB'; SET preserve_insertion_order = false; SET TimeZone = 'UTC'"
+    )
     return connection
 
 
