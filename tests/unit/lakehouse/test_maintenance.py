@@ -218,6 +218,11 @@ def test_states_are_kept_by_age_and_one_a_day(ages: tuple[float, ...], kept: set
     assert select_states(states, Retention(states=1), NOON) == kept
 
 
+def test_the_state_that_was_current_when_the_last_hours_began_is_kept() -> None:
+    states = [days_ago(age) for age in (5, 3, 0.5, 0.1)]
+    assert select_states(states, Retention(days=0, states=1), NOON) == {"3", "0.5", "0.1"}
+
+
 def test_the_newest_states_are_kept_however_old() -> None:
     states = [days_ago(age) for age in (60, 50, 40, 30)]
     assert select_states(states, Retention(states=3), NOON) == {"50", "40", "30"}
