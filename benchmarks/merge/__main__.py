@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--groups", type=_names, default=("grid", "slope", "row"), help="grid;slope;row")
     run.add_argument("--largest", type=_count, default=30_000_000, help="rows of the largest table")
     run.add_argument("--memory-gb", type=float, default=16.0, help="end a run whose processes take more")
+    run.add_argument("--seconds", type=float, default=300.0, help="end a run that takes longer")
     run.add_argument("--again", type=_names, default=(), help="forget the results of these engines first")
     run.set_defaults(act=_run)
 
@@ -99,7 +100,7 @@ def _run(given: argparse.Namespace) -> int:
         groups=given.groups,
         largest=given.largest,
         minutes=given.minutes,
-        limits=Limits(bytes=int(given.memory_gb * 1e9)),
+        limits=Limits(given.seconds, int(given.memory_gb * 1e9)),
         say=_say,
     )
     return 0
@@ -107,11 +108,14 @@ def _run(given: argparse.Namespace) -> int:
 
 def _data(given: argparse.Namespace) -> int:
     from benchmarks.merge.cases import measurements
+    from benchmarks.merge.data import Data
+    from benchmarks.merge.peers import build_delta
     from benchmarks.merge.run import build
 
     for case in dict.fromkeys(m.case for m in measurements(1)):
         if case.rows <= given.largest:
             build(given.data.absolute(), case, _say)
+            build_delta(Data(given.data.absolute(), case.rows))
     return 0
 
 

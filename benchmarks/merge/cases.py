@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.merge.data import ChangeSet
@@ -71,24 +71,34 @@ def rows() -> list[Case]:
     return [Case("row", 10 * MILLION, 100_000, spread, IN_A_ROW) for spread in ("uniform", "recent")]
 
 
-def measurements(repeats: int) -> Iterator[Measurement]:
-    """Everything to measure, what matters most first: all once, then ours, copy and the quickest peers again.
+def measurements(repeats: int) -> list[Measurement]:
+    """Everything to measure, what matters most first: the figures that goals are set for, once and then again, the
+    other peers and sizes behind them, and what only completes the picture last. Each stands here once."""
+    found: dict[Measurement, None] = {}
 
-    The slow ones run once per case: they take minutes and hardly depend on which rows change.
-    """
-    large = {case for case in grid() if case.rows > SLOW_UP_TO}
-    for repeat in range(1, repeats + 1):
-        for case in grid():
-            engines = QUICK if repeat == 1 or case not in large else (*OURS, "copy")
-            yield from (Measurement(case, engine, repeat) for engine in engines)
-        for case in slope():
-            engines = (*OURS, "copy", "delta-rs") if repeat == 1 else OURS
-            yield from (Measurement(case, engine, repeat) for engine in engines)
-        if repeat <= 2:
-            for case in rows():
-                engines = (*OURS, "delta-rs") if case.spread == "uniform" and repeat == 1 else OURS
-                yield from (Measurement(case, engine, repeat) for engine in engines)
-        if repeat == 1:
-            for case in grid():
-                if case.rows <= SLOW_UP_TO:
-                    yield from (Measurement(case, engine, repeat) for engine in SLOW)
+    def add(repeat: int, engines: Sequence[str], cases: Iterable[Case]) -> None:
+        found.update({Measurement(case, engine, repeat): None for case in cases for engine in engines})
+
+    def of_size(*sizes: int) -> list[Case]:
+        return [case for case in grid() if case.rows in sizes]
+
+    small, middle, large = SIZES
+    typical = [c for c in grid() if (c.spread == "recent") == (c.count * 100 == c.rows)]  # 1% recent, 10% uniform
+    add(1, QUICK, of_size(middle))
+    add(1, (*OURS, "copy"), slope())
+    add(1, OURS, rows())
+    add(1, (*OURS, "copy"), of_size(large))
+    add(2, (*OURS, "copy", "delta-rs"), of_size(middle))
+    add(2, OURS, (*slope(), *rows()))
+    add(1, QUICK, of_size(small))
+    add(1, SLOW, (c for c in typical if c.rows == small))
+    add(1, QUICK, (c for c in typical if c.rows == large))
+    add(1, SLOW, (c for c in typical if c.rows == middle))
+    for repeat in range(2, repeats + 1):
+        add(repeat, QUICK, of_size(small, middle))
+        add(repeat, OURS, (*slope(), *rows()))
+        add(repeat, (*OURS, "copy"), of_size(large))
+    add(1, QUICK, of_size(large))
+    add(1, SLOW, of_size(small, middle))
+    add(1, ("delta-rs",), (*slope(), *rows()))
+    return [m for m in found if m.repeat <= repeats]

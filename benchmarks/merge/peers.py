@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from benchmarks.merge.data import ROW_GROUP, ChangeSet
+from benchmarks.merge.data import ROW_GROUP, ChangeSet, Data
 from benchmarks.merge.entity import COLUMNS, KEY, row_of_change, shape
 from benchmarks.merge.work import ROOMY, THREADS, Done, Missing, Result, Unmaintained, Work, sql_list
 
@@ -171,10 +172,7 @@ class Delta(Unmaintained):
     """delta-rs MERGE into a Delta table of the same files; the source's key range prunes files by their statistics."""
 
     def prepare(self, work: Work) -> None:
-        source = work.data.folder / "delta"
-        if not source.exists():
-            _write_delta(work, source.with_name("delta.new"))
-            source.with_name("delta.new").rename(source)
+        source = build_delta(work.data)
         shutil.copytree(source, work.folder / "table", copy_function=_link_data)
 
     def start(self, work: Work) -> None:
@@ -214,15 +212,21 @@ def _link_data(source: str, target: str) -> None:
         shutil.copyfile(source, target)
 
 
-def _write_delta(work: Work, folder: Any) -> None:
-    import deltalake
-    import pyarrow.parquet as pq
+def build_delta(data: Data) -> Path:
+    """The table in Delta's format, made once from the same files; returns its folder."""
+    made = data.folder / "delta"
+    if not made.exists():
+        import deltalake
+        import pyarrow.parquet as pq
 
-    shutil.rmtree(folder, ignore_errors=True)
-    properties = deltalake.WriterProperties(compression="ZSTD")
-    for path in work.data.files:
-        table = pq.read_table(path).replace_schema_metadata(None)
-        deltalake.write_deltalake(folder, table, mode="append", writer_properties=properties)
+        new = made.with_name("delta.new")
+        shutil.rmtree(new, ignore_errors=True)
+        properties = deltalake.WriterProperties(compression="ZSTD")
+        for path in data.files:
+            table = pq.read_table(path).replace_schema_metadata(None)
+            deltalake.write_deltalake(new, table, mode="append", writer_properties=properties)
+        new.rename(made)
+    return made
 
 
 class Upsert(Unmaintained):

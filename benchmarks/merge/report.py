@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.merge import goals, pictures
-from benchmarks.merge.cases import IN_A_ROW, OURS, SLOPE_CHANGES, SLOW_UP_TO, Case, grid, rows, slope
+from benchmarks.merge.cases import IN_A_ROW, OURS, SLOPE_CHANGES, SLOW, SLOW_UP_TO, Case, grid, rows, slope
 from benchmarks.merge.results import Median, Results
 from benchmarks.merge.work import ENGINES
 
@@ -95,7 +95,7 @@ def _grid_table(results: Results, case: Case) -> Iterator[str]:
         (_grid_row(m, copy) for m in sorted(found, key=lambda m: (bool(m.failed), m.seconds))),
     )
     if case.rows > SLOW_UP_TO:
-        yield "\nThe engines that write the whole table anew by slow means were compared up to 10M rows."
+        yield f"\n{', '.join(SLOW)} were compared up to {SLOW_UP_TO // 1_000_000}M rows."
 
 
 def _grid_row(median: Median, copy: Median | None) -> Sequence[str]:
@@ -164,6 +164,7 @@ def _row_table(results: Results) -> Iterator[str]:
                         *(seconds(lap) for lap in laps),
                         f"{laps[-1] / laps[0]:.2f}",
                         seconds(statistics.median(lap.seconds for lap in kept)) if kept else "",
+                        str(runs[0].files),
                     )
                 )
     if lines:
@@ -171,7 +172,7 @@ def _row_table(results: Results) -> Iterator[str]:
         yield f"### {IN_A_ROW} merges in a row into 10M rows, 1% each, then maintenance, seconds"
         yield ""
         numbers = [str(n + 1) for n in range(IN_A_ROW)]
-        yield from table(("", "changes", *numbers, "last/first", "maintenance"), lines)
+        yield from table(("", "changes", *numbers, "last/first", "maintenance", "files to read then"), lines)
 
 
 def _steps_table(results: Results) -> Iterator[str]:
