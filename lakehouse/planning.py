@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-REWRITE_SHARE = 0.3
-"""A file is rewritten when this share of its rows would be deleted, earlier deletes included. Writing a row elsewhere
-costs about 1.5 times as much as keeping it in a rewrite, so that writing alone would allow more; the deleted rows are
-read, and thrown away, by every reader until the file is rewritten."""
+REWRITE_SHARE = 0.25
+"""A file is rewritten when this share of its rows would be deleted, earlier deletes included. Marking is cheaper to
+write up to a share of 0.8; each reader pays for the marked rows until maintenance comes, some 24 readers a day."""
 SMALL_FILE = 4 << 20
 """A touched file below this size (bytes) is rewritten: that takes about as long as a delete file and a new one."""
 FILE_BYTES = 32 << 20

@@ -22,13 +22,13 @@ def test_a_sparse_file_is_marked_and_its_new_rows_go_to_the_newcomers() -> None:
 
 
 def test_a_dense_file_is_rewritten_in_place() -> None:
-    plan = plan_merge([big(0, hit=30_000), big(1, hit=29_999)], {})
+    plan = plan_merge([big(0, hit=25_000), big(1, hit=24_999)], {})
     assert plan.marked == (1,)
-    assert plan.groups == (Group(0, (), 29_999, newcomers=True), Group(0, (0,), 30_000, newcomers=False))
+    assert plan.groups == (Group(0, (), 24_999, newcomers=True), Group(0, (0,), 25_000, newcomers=False))
 
 
 def test_earlier_deletes_count_so_that_no_file_is_mostly_dead() -> None:
-    plan = plan_merge([big(0, hit=1_000, deleted=29_000)], {})
+    plan = plan_merge([big(0, hit=1_000, deleted=24_000)], {})
     assert plan.marked == ()
     assert plan.groups == (Group(0, (0,), 1_000, newcomers=False),)
 
