@@ -22,6 +22,7 @@ from lakehouse.lake import Lake
 from lakehouse.landing import Scope
 from lakehouse.maintenance import Retention, maintain
 from lakehouse.publication import publish, rollback
+from lakehouse.tables import TableState
 
 pytestmark = pytest.mark.stack
 EVERYTHING = Scope.everything()
@@ -91,6 +92,24 @@ def test_a_plain_glue_catalog_reads_the_published_table(lake: Lake) -> None:
     )
     table = catalog.load_table(f"{lake.published_database}.parcels")
     assert table.scan().to_arrow().to_pylist()[0]["labels"] == [("a", "b")]
+
+
+def test_marked_rows_are_gone_for_independent_readers_on_s3(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    for threshold in ("SMALL_FILE", "TINY_FILE", "FULL_FILE"):
+        monkeypatch.setattr(planning, threshold, 0)
+    landing = Landing(lake, PARCELS)
+    landing.land([change(f"p-{n:02d}", version=1) for n in range(20)])
+    expected = {f"p-{n:02d}": 1 for n in range(20)}
+    compact(lake, PARCELS, EVERYTHING)
+    publish(lake, PARCELS)
+    for number in range(3):
+        landing.land([change(f"p-{number:02d}", version=2)])
+        expected[f"p-{number:02d}"] = 2
+        assert not compact(lake, PARCELS, EVERYTHING).held
+        state = TableState(lake, publish(lake, PARCELS).published.metadata_location)
+        assert [f.deleted_rows for f in state.files if f.deletes] == [number + 1]
+        assert {key: version for key, version, _ in rows(lake, state.location)} == expected
+        assert len(rows(lake, state.location)) == 20
 
 
 def test_of_two_writers_one_wins_and_the_other_is_told(lake: Lake) -> None:

@@ -15,7 +15,7 @@ from pyiceberg.manifest import DataFile, DataFileContent
 from pyiceberg.table import StaticTable
 
 from contracts.types import DecimalType
-from lakehouse import iceberg, schemas
+from lakehouse import iceberg, planning, schemas
 from lakehouse.compaction import compact
 from lakehouse.duck import extension
 from lakehouse.lake import Lake
@@ -49,7 +49,14 @@ def by_pyiceberg(location: str) -> list[dict[str, Any]]:
     return rows
 
 
-def test_independent_readers_see_the_same_rows_after_every_kind_of_commit(lake: Lake, landing: Landing) -> None:
+@pytest.mark.parametrize("small_file", [planning.SMALL_FILE, 0])
+def test_independent_readers_see_the_same_rows_after_every_kind_of_commit(
+    lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch, small_file: int
+) -> None:
+    """Once with rewriting; and with files that count as big, so that rows are marked and rewritten by turns."""
+    monkeypatch.setattr(planning, "SMALL_FILE", small_file)
+    monkeypatch.setattr(planning, "TINY_FILE", small_file)
+    monkeypatch.setattr(planning, "FULL_FILE", small_file)
     rich = change(
         "p-1",
         version=1,
@@ -60,11 +67,13 @@ def test_independent_readers_see_the_same_rows_after_every_kind_of_commit(lake: 
         fragile="true",
     )
     batches = [
-        [rich, change("p-2", version=1, sent_at="2026-09-01T00:00:00Z")],  # first files, two partitions
+        [rich, change("p-2", version=1, sent_at="2026-09-01T00:00:00Z"), *some(9)],  # first files, two partitions
         [change("p-3", version=1)],  # joins a small file
         [change("p-1", version=2, op="remove")],  # replaces a row
         [change("p-2", version=2, sent_at="2026-11-02T00:00:00Z")],  # moves a row, its partition ends up empty
         [change("p-1", version=1, event="late")],  # changes no row
+        [change("x-1", version=2, op="remove"), change("x-2", version=2)],  # with a row that is marked already
+        [change(f"x-{n}", version=3) for n in range(2, 6)],  # dense
     ]
     for rows in batches:
         landing.land(rows)
@@ -72,6 +81,10 @@ def test_independent_readers_see_the_same_rows_after_every_kind_of_commit(lake: 
         expected = published_rows(lake)
         assert by_duckdb(state.location) == expected
         assert lenient(by_pyiceberg(state.location)) == lenient(expected)
+
+
+def some(count: int) -> list[dict[str, str | None]]:
+    return [change(f"x-{n}", version=1) for n in range(count)]
 
 
 def lenient(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
