@@ -168,9 +168,10 @@ def retained(lake: Lake, contract: Contract, names: Names, retention: Retention,
 
 def expired_snapshots(names: Names, current: str, kept: Iterable[str]) -> list[int]:
     """The snapshots that a metadata file lists and that are current in none of the retained ones. What a snapshot needs
-    is kept for a retained state only, so that no other may stay listed."""
+    is kept for a retained state only, so that no other may stay listed, but for those that somebody has tagged."""
     shown = {found.current for found in names.of([*kept, current]).values()}
-    return sorted(names.of([current])[current].manifest_lists.keys() - shown)
+    present = names.of([current])[current]
+    return sorted(present.manifest_lists.keys() - shown - present.held)
 
 
 def changes_of(names: Names, compacted: Iterable[str], pointers: Pointers) -> set[str]:

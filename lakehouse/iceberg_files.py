@@ -15,9 +15,11 @@ from pyiceberg.manifest import ManifestFile, read_manifest_list
 
 @dataclass(frozen=True)
 class MetadataNames:
-    """What a metadata file names: its manifest lists by snapshot, statistics files, and the table's properties."""
+    """What a metadata file names: its current snapshot, those that a branch or tag holds, manifest lists by snapshot,
+    statistics files, the table's properties, and the metadata files before it (oldest first)."""
 
     current: int | None
+    held: frozenset[int]
     manifest_lists: dict[int, str]
     statistics: tuple[str, ...]
     properties: dict[str, str]
@@ -31,6 +33,7 @@ def metadata_names(content: bytes) -> MetadataNames:
     statistics = (*document.get("statistics", ()), *document.get("partition-statistics", ()))
     return MetadataNames(
         current=None if current in (None, -1) else current,
+        held=frozenset(ref["snapshot-id"] for ref in document.get("refs", {}).values()),
         manifest_lists={s["snapshot-id"]: s["manifest-list"] for s in document.get("snapshots", ())},
         statistics=tuple(s["statistics-path"] for s in statistics),
         properties=document.get("properties", {}),

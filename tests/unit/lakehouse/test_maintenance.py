@@ -13,15 +13,17 @@ import pytest
 from ageing import ageing
 from failing import Crash, Failpoints, Fault, Operation, failing_lake
 from lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes, published_rows
+from pyiceberg.table import StaticTable
 from readers import by_duckdb as read
 
 from contracts import Contract
 from contracts.types import DecimalType
-from lakehouse import merge, planning, tombstones, upkeep
-from lakehouse.audit import audit_table
+from lakehouse import audit, expiry, merge, planning, tombstones, upkeep
+from lakehouse.audit import Check, Verdict, audit_table
 from lakehouse.compaction import Counts, RebuildFailed, compact, rebuild
 from lakehouse.duck import connect
 from lakehouse.expiry import Names, State, find_states, read_pointers, select_states
+from lakehouse.iceberg import EntryCatalog
 from lakehouse.lake import Lake
 from lakehouse.landing import Scope
 from lakehouse.maintenance import (
@@ -273,6 +275,21 @@ def test_every_snapshot_that_is_listed_can_be_read(lake: Lake, landing: Landing,
             for manifest in snapshot.manifests(lake.files):
                 for entry in manifest.fetch_manifest_entry(lake.files):
                     assert lake.store.size(lake.store.key(entry.data_file.file_path)) is not None
+
+
+def test_a_snapshot_that_somebody_has_tagged_stays(lake: Lake, landing: Landing, clock: Clock) -> None:
+    states = batches(lake, landing, 3, clock, hours=30)
+    table = EntryCatalog(lake, lake.published_database).load_table("parcels")
+    tagged = TableState(lake, states[0]).snapshot_id
+    assert tagged is not None
+    table.manage_snapshots().create_tag(tagged, "audit-2026").commit()
+    audit.save(lake, Verdict("parcels", table.metadata_location, (Check("tagged by hand", True, ""),)))
+
+    result = maintain(lake, PARCELS, retention=Retention(days=0, states=1))
+
+    assert result.expired > 0
+    tagged_rows = StaticTable.from_metadata(result.metadata_location).scan(snapshot_id=tagged).to_arrow()
+    assert tagged_rows.column("parcel_id").to_pylist() == ["p-0"]
 
 
 def test_quiet_nights_push_no_earlier_rows_out(lake: Lake, landing: Landing, clock: Clock) -> None:
@@ -568,12 +585,12 @@ class Prepared:
         return local_lake(self.root, self.clock)
 
     def numbers(self, *, writes: bool, every: int = 1) -> list[int]:
-        """The operations to strike at: all that write, or all; of those that remove a file the first and the last."""
+        """The operations to strike at: all that write, or all; of those that remove a file three."""
         numbered = [n for n, o in enumerate(self.operations, 1) if (o.writes or not writes)]
         removals = [n for n in numbered if self.operations[n - 1].name.startswith("store.delete")]
         assert len(removals) > 10
         others = [n for n in numbered if n not in removals]
-        return sorted({*others[::every], others[-1], removals[0], removals[-1]})
+        return sorted({*others[::every], others[-1], removals[0], removals[len(removals) // 2], removals[-1]})
 
     def maintained(self, points: Failpoints) -> MaintenanceResult:
         return maintain(failing_lake(self.root, points, self.clock), PARCELS, retention=SHORT)
@@ -631,8 +648,9 @@ def test_a_roll_back_in_between_makes_it_look_anew(tmp_path: Path, clock: Clock,
 
 
 def test_a_crash_at_any_step_changes_nothing_for_readers_and_the_next_run_finishes(
-    tmp_path: Path, clock: Clock, marking: None
+    tmp_path: Path, clock: Clock, marking: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(expiry, "_KEYS_PER_DELETE", 2)
     prepared = Prepared.make(tmp_path, clock)
     live = [r for r in prepared.rows if not r["_deleted"]]
     for number in prepared.numbers(writes=True):
