@@ -455,10 +455,17 @@ class LakeMachine(RuleBasedStateMachine):
 
     @rule(trouble=TROUBLE)
     def requeue_what_wants_attention(self, trouble: Trouble | None) -> None:
+        looks: list[frozenset[str]] = []
+
         def expect(before: Line) -> Expected:
-            wanted = before[-1].attention()
-            objects = [o for o in self.objects.values() if o.key in wanted]
-            return self.expect_run(before, partial(model.compact, objects=objects), strict=False)
+            """What wants attention is looked up first; another writer may act after that look."""
+            looks.append(before[-1].attention())
+            lines = []
+            for wanted in looks:
+                objects = [o for o in self.objects.values() if o.key in wanted]
+                expected = self.expect_run(before, partial(model.compact, objects=objects), strict=False)
+                lines += expected.published
+            return replace(expected, published=tuple(lines))
 
         self.perform(Job("requeue", and_publish(requeue), expect), trouble)
 
@@ -667,7 +674,8 @@ class Step:
     def race(self) -> None:
         """Another process does its work and publishes it before our next operation."""
         machine = self.machine
-        reached = machine.identify(machine.location(), self.moments)
+        found = machine.location()
+        reached = machine.identify(found, self.moments)
         if self.trouble and self.trouble.what == "maintain" and machine.location():
             theirs = machine.maintenance()
         else:
@@ -679,7 +687,10 @@ class Step:
         theirs.run(machine.outside, machine.contract)
         line = machine.identify(machine.location(), lines)
         machine.work, machine.doubtful, self.raced = (line,), True, True
+        earlier = self.expected.published if machine.location() == found else ()
         self.before, self.expected = line, self.job.expect(line)
+        # Where they had nothing to publish, we may still publish what we had.
+        self.expected = replace(self.expected, published=(*self.expected.published, *earlier))
         self.moments += [line, *self.expected.published]
 
     def failed(self, error: BaseException) -> None:
