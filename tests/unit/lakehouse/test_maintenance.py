@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from lakehouse.audit import Check, Verdict, audit_table
 from lakehouse.compaction import Counts, RebuildFailed, compact, rebuild
 from lakehouse.duck import connect
 from lakehouse.expiry import Names, State, find_states, read_pointers, select_states
-from lakehouse.iceberg import EntryCatalog
+from lakehouse.iceberg import EntryCatalog, partition_value
 from lakehouse.lake import Lake
 from lakehouse.landing import Scope
 from lakehouse.maintenance import (
@@ -465,30 +465,36 @@ def test_copies_that_are_delivered_later_are_waited_for(
 
 
 def test_a_version_from_a_clock_that_was_ahead_is_not_made_the_floor(lake: Lake, landing: Landing) -> None:
-    landing.land([at(OLD, "gone"), {**at(OLD, "gone", op="remove"), "_version": str(version(NOON) * 2)}], OLD)
+    ahead = at(OLD, "gone", op="remove", event="ahead")
+    landing.land([at(OLD, "gone"), {**ahead, "_version": str(version(NOON) * 2)}], OLD)
     run(lake)
+    assert [r["_deleted"] for r in published_rows(lake)] == [True]
     expire_landing(lake, NOON)
     result = maintain(lake, PARCELS)
     assert (result.purged, result.floor) == (0, 0)
 
 
-def test_tombstones_of_files_from_other_systems_stay(lake: Lake, landing: Landing) -> None:
-    removed_long_ago(lake, landing)
-    expire_landing(lake, NOON)
+def test_tombstones_of_files_from_other_systems_stay(lake: Lake) -> None:
     dropped = dataclasses.replace(PARCELS, origin="files", ordering="sent_at")
-    state = TableState(lake, published(lake, PARCELS).metadata_location)  # type: ignore[union-attr]
-    with connect(lake) as duck:
-        assert tombstones.find_purgeable(duck, lake, dropped, state).rows == 0
+    name = f"dropbox/parcels/dt={OLD:%Y-%m-%d}/hh=00/parcels.ndjson"
+    row = f'{{"parcel_id": "gone", "part": 1, "sent_at": "{OLD:%Y-%m-%dT%H:%M:%SZ}", "_deleted": true}}'
+    lake.store.write(name, row.encode())
+    run(lake, dropped)
+    assert [(r["_deleted"], r["_version"]) for r in published_rows(lake)] == [(True, version(OLD))]
+    lake.store.delete([name])
+    assert maintain(lake, dropped).purged == 0
 
 
 def test_a_tombstone_whose_arrival_is_unknown_stays(lake: Lake, landing: Landing) -> None:
-    """Its own change is not in the history, whatever the reason."""
-    removed_long_ago(lake, landing)
+    """Its own change is not in the history, whatever the reason; an older one is."""
+    later = OLD + timedelta(days=2)
+    landing.land([at(OLD, "gone"), at(later, "gone", op="remove")], later)
+    state = run(lake)
     expire_landing(lake, NOON)
-    state = TableState(lake, published(lake, PARCELS).metadata_location)  # type: ignore[union-attr]
+    (older,) = [f for f in state.changes_files if partition_value(f) == (OLD.date() - date(1970, 1, 1)).days]
     with connect(lake) as duck:
         assert tombstones.find_purgeable(duck, lake, PARCELS, state).rows == 1
-        state.__dict__["changes_files"] = []
+        state.__dict__["changes_files"] = [older]
         assert tombstones.find_purgeable(duck, lake, PARCELS, state).rows == 0
 
 
