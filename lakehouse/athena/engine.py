@@ -65,22 +65,37 @@ class AthenaMerge:
     client: AthenaClient
     bound: sql.Bound | None = None
     """Where the stored rows of the batch's keys are; None as long as none was found."""
+    ties: bool = False
+    """Whether a change has the version of its stored row."""
     appended: tuple[str, int] | None = None
     """Metadata of `_changes` with the changes appended, and how many they were."""
 
     def find_stored(self, scanned: Sequence[LiveFile]) -> None:
-        """Ask for the stored rows of the keys in `accepted`, in the partitions of the files that can hold one."""
-        duck, contract = self.chunk.duck, self.chunk.contract
+        """Ask for the stored rows of the keys in `accepted`, in the partitions of the files that can hold one; and for
+        the rest of their order where a change has the same version."""
+        chunk = self.chunk
+        duck, contract = chunk.duck, chunk.contract
+        keys = reduction.key_columns(contract)
         if not scanned:
-            self._empty("stored")
+            order = ", ".join(ORDER)
+            duck.run(
+                f"CREATE OR REPLACE TEMP TABLE stored AS SELECT {keys}, {order}, NULL::INTEGER AS _file, "
+                "NULL::BIGINT AS _pos FROM accepted WHERE false"
+            )
             return
-        self.appended = (append_accepted(self.chunk, self.chunk.name), self._accepted())
-        self._ask_for_touched("stored", scanned, "find the stored rows")
-        first = quoted(contract.primary_key[0])
-        low, high = duck.row(f"SELECT min({first}), max({first}) FROM stored")
-        if low is not None:
-            found = {row[0] for row in duck.rows("SELECT DISTINCT _part FROM stored")}
-            self.bound = sql.Bound(low, high, frozenset(found) if contract.partition else None)
+        self.appended = (append_accepted(chunk, chunk.name), self._accepted())
+        self._ask("hit", sql.touched_rows(contract, self._source(), self._around(scanned)), "find the stored rows")
+        self.bound = self._exact_bound("hit")
+        same = f"{reduction.same_key(contract, 'hit', 'accepted')} AND hit._version = accepted._version"
+        self.ties = self.bound is not None and bool(duck.row(f"SELECT count(*) FROM hit JOIN accepted ON {same}")[0])
+        if self.bound is not None and self.ties:
+            self._ask("tie", sql.tied_rows(contract, self._source(), self.bound), "find stored rows of equal version")
+        else:
+            duck.run("CREATE OR REPLACE TEMP TABLE tie AS SELECT * FROM accepted WHERE false")
+        duck.run(
+            f"CREATE OR REPLACE TEMP TABLE stored AS SELECT {keys}, hit._version, tie._seq, tie._event_id, "
+            f"0 AS _file, NULL::BIGINT AS _pos FROM hit LEFT JOIN tie USING ({keys})"
+        )
 
     def append_changes(self) -> str:
         """The metadata of `_changes` with exactly the changes in `accepted`: those that turned out to be stored
@@ -109,17 +124,30 @@ class AthenaMerge:
         return commit_work(chunk.lake, shape, location, properties, summary)
 
     def read_back(self, audited: Audited) -> None:
-        """Leave `after` (the stored order of the touched keys, asked of Athena) and `added` (the rows of the files
-        that Athena wrote, which are as many as the winners)."""
+        """Leave behind `added`, the rows of the files that Athena wrote, which are as many as the winners, and `after`,
+        the touched rows that Athena finds now: with the rest of their order as a new file has it, or as it was before.
+        """
         duck, contract = self.chunk.duck, self.chunk.contract
+        keys = reduction.key_columns(contract)
+        shape = schemas.compacted(contract).stored_as(audited.after.metadata)
         old = {f.path for f in audited.before.files}
         new = [f for f in audited.after.files if f.path not in old]
-        duck.run(f"CREATE OR REPLACE TEMP VIEW added AS {scan.live_rows(schemas.compacted(contract), new)}")
+        duck.run(f"CREATE OR REPLACE TEMP VIEW added AS {scan.live_rows(shape, new)}")
         touched = scan.within_bounds(duck, contract, audited.after.files, "accepted")
-        if touched:
-            self._ask_for_touched("after", touched, "read the touched keys back")
-        else:
-            self._empty("after")
+        if not touched:
+            duck.run(f"CREATE OR REPLACE TEMP TABLE after AS SELECT {keys}, {', '.join(ORDER)} FROM stored WHERE false")
+            return
+        bound = self._around(touched)
+        self._ask("found", sql.touched_rows(contract, self._source(), bound), "read the touched keys back")
+        order = ", ".join(ORDER)
+        known = (
+            f"SELECT {keys}, {order} FROM added "
+            f"UNION ALL SELECT {keys}, {order} FROM stored ANTI JOIN added USING ({keys})"
+        )
+        duck.run(
+            f"CREATE OR REPLACE TEMP TABLE after AS SELECT {keys}, _version, known._seq, known._event_id "
+            f"FROM found LEFT JOIN ({known}) AS known USING ({keys}, _version)"
+        )
 
     def _merges(self) -> list[str]:
         """The statements that merge the winners: one, unless they belong into more partitions than one may open."""
@@ -132,9 +160,9 @@ class AthenaMerge:
         if not partitions:
             return []
         if len(partitions) <= OPEN_PARTITIONS:
-            return [sql.merge(contract, self._source(), self.bound)]
+            return [sql.merge(contract, self._source(), self.bound, ties=self.ties)]
         parts = [partitions[n : n + OPEN_PARTITIONS] for n in range(0, len(partitions), OPEN_PARTITIONS)]
-        return [sql.merge(contract, self._source(), self.bound, part) for part in parts]
+        return [sql.merge(contract, self._source(), self.bound, ties=self.ties, into=part) for part in parts]
 
     def _follow_contract(self, shape: TableShape) -> TableMetadata:
         """The work table's metadata with the contract's columns, before Athena writes them."""
@@ -157,18 +185,28 @@ class AthenaMerge:
                 f"{base.current_snapshot_id}, found another history in {location}: another writer was there"
             )
 
-    def _ask_for_touched(self, table: str, files: Sequence[LiveFile], what: str) -> None:
-        duck, contract = self.chunk.duck, self.chunk.contract
+    def _around(self, files: Sequence[LiveFile]) -> sql.Bound:
+        """Where the keys in `accepted` can be, given the files that can hold one."""
+        contract = self.chunk.contract
         first = quoted(contract.primary_key[0])
-        low, high = duck.row(f"SELECT min({first}), max({first}) FROM accepted")
+        low, high = self.chunk.duck.row(f"SELECT min({first}), max({first}) FROM accepted")
         partitions = frozenset(map(iceberg.partition_value, files)) if contract.partition else None
-        statement = sql.touched_rows(contract, self._source(), sql.Bound(low, high, partitions))
-        outcome = self._run(statement, f"{contract.name}: {what} of batch {self.chunk.batch}")
-        self._load(table, outcome)
+        return sql.Bound(low, high, partitions)
 
-    def _load(self, table: str, location: str) -> None:
-        """Load a result of `touched_rows`; the result, which holds keys, is removed."""
-        lake, contract, duck = self.chunk.lake, self.chunk.contract, self.chunk.duck
+    def _exact_bound(self, table: str) -> sql.Bound | None:
+        """Where the rows in `table` are; None if there are none."""
+        contract, duck = self.chunk.contract, self.chunk.duck
+        first = quoted(contract.primary_key[0])
+        low, high = duck.row(f"SELECT min({first}), max({first}) FROM {table}")
+        if low is None:
+            return None
+        found = {row[0] for row in duck.rows(f"SELECT DISTINCT _part FROM {table}")}
+        return sql.Bound(low, high, frozenset(found) if contract.partition else None)
+
+    def _ask(self, table: str, statement: str, what: str) -> None:
+        """Ask Athena, and load the result; the result, which holds keys, is removed."""
+        contract, lake = self.chunk.contract, self.chunk.lake
+        location = self._run(statement, f"{contract.name}: {what} of batch {self.chunk.batch}")
         try:
             key = lake.store.key(location)
         except ValueError as error:
@@ -176,24 +214,18 @@ class AthenaMerge:
                 f"{contract.name}: expected Athena's result in the lake's bucket, found {location}; let the workgroup "
                 f"{self.client.settings.workgroup} not enforce another output location"
             ) from error
-        names = [*contract.primary_key, *ORDER, "_part"]
+        tied = table == "tie"
+        names = [*contract.primary_key, *(ORDER if tied else ("_version", "_part"))]
         columns = ", ".join(f"{literal(n)}: 'VARCHAR'" for n in names)
         types = {n: schemas.sql_type(contract.field(n).type) for n in contract.primary_key}
         types |= {"_version": "BIGINT", "_part": "INTEGER"}
         select = ", ".join(f"{quoted(n)}::{types.get(n, 'VARCHAR')} AS {quoted(n)}" for n in names)
-        duck.run(
-            f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT {select}, 0 AS _file, NULL::BIGINT AS _pos FROM "
+        self.chunk.duck.run(
+            f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT {select} FROM "
             f"read_csv({literal(location)}, header = true, auto_detect = false, columns = {{{columns}}}, delim = ',', "
             "quote = '\"', escape = '\"', nullstr = '', allow_quoted_nulls = false)"
         )
         lake.store.delete([key, f"{key}.metadata"])
-
-    def _empty(self, table: str) -> None:
-        keys = reduction.key_columns(self.chunk.contract)
-        self.chunk.duck.run(
-            f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT {keys}, {', '.join(ORDER)}, NULL::INTEGER AS _part, "
-            "NULL::INTEGER AS _file, NULL::BIGINT AS _pos FROM accepted WHERE false"
-        )
 
     def _run(self, statement: str, what: str) -> str:
         database = self.chunk.lake.work_database

@@ -6,7 +6,7 @@ outside in a statement that was not typed before. What the statements are for be
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
@@ -44,22 +44,44 @@ class Source:
 
 
 def touched_rows(contract: Contract, source: Source, bound: Bound) -> str:
-    """SELECT the stored rows of the batch's keys: the key, the order, and the partition as `_part`."""
-    keys = [quoted(k) for k in contract.primary_key]
-    columns = [f"t.{c}" for c in (*keys, *map(quoted, ORDER))]
+    """SELECT the stored rows of the batch's keys: the key, `_version`, and the partition as `_part`.
+
+    The rest of the order is wide (identities hardly compress) and decides only between equal versions.
+    """
+    columns = [f"t.{quoted(c)}" for c in (*contract.primary_key, "_version")]
+    part = f"{_partition(contract, 't')} AS {quoted('_part')}"
+    return _joined(contract, source, bound, [*columns, part], contract.primary_key)
+
+
+def tied_rows(contract: Contract, source: Source, bound: Bound) -> str:
+    """SELECT the stored rows whose key and version a change of the batch has, too: the key and the whole order."""
+    columns = [f"t.{quoted(c)}" for c in (*contract.primary_key, *ORDER)]
+    return _joined(contract, source, bound, columns, (*contract.primary_key, "_version"))
+
+
+def _joined(contract: Contract, source: Source, bound: Bound, columns: Sequence[str], on: Sequence[str]) -> str:
+    wanted = ", ".join(map(quoted, on))
     return (
-        f"SELECT {', '.join(columns)}, {_partition(contract, 't')} AS {quoted('_part')}\n"
+        f"SELECT {', '.join(columns)}\n"
         f"FROM {_table(source, contract.name)} t\n"
-        f"JOIN (SELECT DISTINCT {', '.join(keys)} FROM {_changes(contract, source)} c WHERE {_in_batch(source)}) s\n"
-        f"ON {_same_key(contract)}\n"
+        f"JOIN (SELECT DISTINCT {wanted} FROM {_changes(contract, source)} c WHERE {_in_batch(source)}) s\n"
+        f"ON {_same(on)}\n"
         f"WHERE {_within(contract, bound)}"
     )
 
 
-def merge(contract: Contract, source: Source, bound: Bound | None, into: Collection[int | None] | None = None) -> str:
+def merge(
+    contract: Contract,
+    source: Source,
+    bound: Bound | None,
+    *,
+    ties: bool = True,
+    into: Collection[int | None] | None = None,
+) -> str:
     """MERGE the winner of each key of the batch into the stored rows.
 
-    `bound` holds every stored row of the batch's keys; None when there is none. `into` restricts the winners to those
+    `bound` holds every stored row of the batch's keys; None when there is none. Without `ties` no change has the
+    version of its stored row, so that the rest of the order need not be read. `into` restricts the winners to those
     that belong into these partitions, so that several statements can share a batch.
     """
     shape = schemas.compacted(contract)
@@ -71,8 +93,8 @@ def merge(contract: Contract, source: Source, bound: Bound | None, into: Collect
     return (
         f"MERGE INTO {_table(source, contract.name)} t\n"
         f"USING ({_winners(contract, source, into)}) s\n"
-        f"ON {_same_key(contract)} AND {bounded}\n"
-        f"WHEN MATCHED AND ({_newer()}) THEN UPDATE SET {', '.join(set_)}\n"
+        f"ON {_same(contract.primary_key)} AND {bounded}\n"
+        f"WHEN MATCHED AND ({_newer(ORDER if ties else ORDER[:1])}) THEN UPDATE SET {', '.join(set_)}\n"
         f"WHEN NOT MATCHED THEN INSERT ({names}) VALUES ({values})"
     )
 
@@ -95,18 +117,18 @@ def _new_value(name: str, source: Source) -> str:
     return str(source.batch) if name == "_batch" else f"s.{quoted(name)}"
 
 
-def _newer() -> str:
-    """Whether the change is after the stored row in the total order; no row of SQL is compared, for its nulls."""
+def _newer(order: Sequence[str]) -> str:
+    """Whether the change is after the stored row in the order; no row of SQL is compared, for its nulls."""
     condition = ""
-    for column in reversed(ORDER):
+    for column in reversed(order):
         greater = f"s.{quoted(column)} > t.{quoted(column)}"
         equal = f"s.{quoted(column)} = t.{quoted(column)}"
         condition = f"{greater} OR ({equal} AND ({condition}))" if condition else greater
     return condition
 
 
-def _same_key(contract: Contract) -> str:
-    return " AND ".join(f"t.{quoted(k)} = s.{quoted(k)}" for k in contract.primary_key)
+def _same(columns: Sequence[str]) -> str:
+    return " AND ".join(f"t.{quoted(c)} = s.{quoted(c)}" for c in columns)
 
 
 def _within(contract: Contract, bound: Bound) -> str:

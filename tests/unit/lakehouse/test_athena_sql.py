@@ -43,19 +43,28 @@ def test_a_merge_sets_and_inserts_every_column_from_the_winner(contract: Contrac
     assert tree.this.db == "gavel_work_prod"
 
 
+def read_of_the_table(statement: str) -> set[str]:
+    """The columns of the stored rows that a statement reads."""
+    return {c.name for c in parsed(statement).find_all(exp.Column) if c.table == "t"}
+
+
 @pytest.mark.parametrize("contract", CONTRACTS, ids=lambda c: c.name)
-def test_the_look_up_reads_nothing_but_keys_order_and_partition(contract: Contract) -> None:
-    tree = parsed(sql.touched_rows(contract, SOURCE, bound(contract)))
-    wanted = {*contract.primary_key, *schemas.ORDER, *((contract.partition.field,) if contract.partition else ())}
-    assert {c.name for c in tree.find_all(exp.Column) if c.table == "t"} == wanted
+def test_of_stored_rows_nothing_is_read_but_key_version_and_partition(contract: Contract) -> None:
+    """Each further column is read for every row of the partitions, and billed."""
+    narrow = {*contract.primary_key, "_version", *((contract.partition.field,) if contract.partition else ())}
+    assert read_of_the_table(sql.touched_rows(contract, SOURCE, bound(contract))) == narrow
+    assert read_of_the_table(sql.merge(contract, SOURCE, bound(contract), ties=False)) == narrow
+    assert read_of_the_table(sql.merge(contract, SOURCE, bound(contract), ties=True)) == {*narrow, *schemas.ORDER}
+    assert read_of_the_table(sql.tied_rows(contract, SOURCE, bound(contract))) == {*narrow, *schemas.ORDER}
 
 
 @pytest.mark.parametrize("contract", CONTRACTS, ids=lambda c: c.name)
 def test_every_statement_reads_only_the_days_of_the_batch(contract: Contract) -> None:
     for statement in (
         sql.merge(contract, SOURCE, bound(contract)),
-        sql.merge(contract, SOURCE, None, [681, None]),
+        sql.merge(contract, SOURCE, None, into=[681, None]),
         sql.touched_rows(contract, SOURCE, bound(contract)),
+        sql.tied_rows(contract, SOURCE, bound(contract)),
     ):
         parsed(statement)
         days = re.findall(r'c\."_changed_at" (>=|<) timestamp \'(\d{4}-\d\d-\d\d) 00:00:00.000000\'', statement)
@@ -84,7 +93,7 @@ def test_without_a_stored_row_nothing_is_matched() -> None:
 
 
 def test_a_batch_in_several_statements_shares_its_winners_out_by_partition() -> None:
-    statement = sql.merge(PARCELS, SOURCE, None, [0])
+    statement = sql.merge(PARCELS, SOURCE, None, into=[0])
     assert (
         """r."_rank" = 1 AND ((r."sent_at" >= timestamp '1970-01-01 00:00:00.000000' """
         """AND r."sent_at" < timestamp '1970-02-01 00:00:00.000000'))"""

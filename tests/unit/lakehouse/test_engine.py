@@ -34,7 +34,7 @@ class Broken:
         if len(self.asked) >= self.nth:
             raise AthenaError(f"{what}: no")
         key = f"athena-results/{len(self.asked)}.csv"
-        self.lake.store.write(key, b'"parcel_id","part","_version","_seq","_event_id","_part"\n')
+        self.lake.store.write(key, b'"parcel_id","part","_version","_part"\n')
         return Outcome("id", self.lake.store.uri(key), 0, 0)
 
 
