@@ -197,6 +197,25 @@ def test_rows_that_did_not_come_through_are_never_published(
     assert kept <= stored(lake), "nothing is removed while something is wrong"
 
 
+def test_a_purge_that_hits_a_living_row_is_never_published(
+    lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removed_long_ago(lake, landing)
+    expire_landing(lake, NOON)
+    rows = published_rows(lake)
+    whole = tombstones.keep_only_in
+
+    def too_much(duck: Any, paths: Any) -> None:
+        whole(duck, paths)
+        duck.run("INSERT INTO purging (parcel_id, part, _version) VALUES ('here', 1, 1)")
+
+    monkeypatch.setattr(tombstones, "keep_only_in", too_much)
+    result = maintain(lake, PARCELS)
+    assert result.verdict is not None
+    assert [c.name for c in result.verdict.checks if not c.passed] == ["only tombstones are purged"]
+    assert published_rows(lake) == rows
+
+
 # --- what is retained
 
 
