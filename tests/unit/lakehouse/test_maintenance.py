@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import shutil
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from ageing import ageing
 from failing import Crash, Failpoints, Fault, Operation, failing_lake
@@ -18,7 +21,7 @@ from readers import by_duckdb as read
 
 from contracts import Contract
 from contracts.types import DecimalType
-from lakehouse import audit, expiry, merge, planning, tombstones, upkeep
+from lakehouse import audit, expiry, iceberg, merge, planning, schemas, tombstones, upkeep
 from lakehouse.audit import Check, Verdict, audit_table
 from lakehouse.compaction import Counts, RebuildFailed, compact, rebuild
 from lakehouse.duck import connect
@@ -135,6 +138,55 @@ def test_files_with_few_deleted_rows_stay_as_they_are(lake: Lake, landing: Landi
     landing.land([change("p-3", version=2)])
     run(lake)
     assert maintain(lake, PARCELS).rewritten == 0
+
+
+def test_delete_files_that_mark_nothing_any_more_are_dropped(
+    lake: Lake, landing: Landing, marking: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plain rewrite, for want of position deletes, leaves those of the files that it replaces behind."""
+    landing.land([change(f"p-{n}", version=1) for n in range(20)])
+    run(lake)
+    landing.land([change("p-3", version=2)])
+    run(lake)
+    with monkeypatch.context() as plain:
+        plain.setattr(iceberg, "writes_position_deletes", lambda: False)
+        landing.land([change("p-4", version=2)])
+        state = run(lake)
+    rows = published_rows(lake)
+    assert len(iceberg.dangling_deletes(lake, state.metadata)) == 1
+
+    result = maintain(lake, PARCELS)
+
+    assert iceberg.dangling_deletes(lake, TableState(lake, result.metadata_location).metadata) == []
+    assert result.same_rows
+    assert published_rows(lake) == rows
+
+
+def test_delete_files_that_data_files_share_go_with_the_last_of_them(
+    lake: Lake, landing: Landing, marking: None
+) -> None:
+    """As another engine writes them: positions of several data files in one delete file, without bounds."""
+    state = spread(lake, landing, 4)
+    first, second, *_ = sorted(state.files, key=lambda f: f.path)
+    shape = schemas.compacted(PARCELS)
+    described, _ = iceberg.delete_file(shape, first.data, pa.array([0, 1], pa.int64()), first.path + ".shared")
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"file_path": [first.path, second.path], "pos": [0, 0]}), buffer)
+    lake.store.write(lake.store.key(described.file_path), buffer.getvalue())
+    described.lower_bounds.clear()
+    described.upper_bounds.clear()
+    table = EntryCatalog(lake, lake.work_database).load_table("parcels")
+    location = iceberg.commit(table, added=[described], properties={}, summary={}).metadata_location
+    audit.save(lake, Verdict("parcels", location, (Check("as another engine wrote it", True, ""),)))
+    publish(lake, PARCELS)
+    rows = published_rows(lake)
+    assert len(rows) == 2
+
+    for _ in range(2):
+        result = maintain(lake, PARCELS)
+        assert (result.same_rows, result.after.compacted.deletes.files) == (True, 0)
+        assert published_rows(lake) == rows
+    assert iceberg.dangling_deletes(lake, TableState(lake, result.metadata_location).metadata) == []
 
 
 def test_files_are_joined_within_their_partition_only(lake: Lake, landing: Landing, marking: None) -> None:
@@ -342,6 +394,15 @@ def test_a_roll_back_reaches_what_is_retained_and_says_so_beyond(lake: Lake, lan
     run(lake)
     assert len(published_rows(lake)) == 4
     assert audit_table(lake, PARCELS).passed
+
+
+def test_after_a_roll_back_what_came_before_is_kept_as_well(lake: Lake, landing: Landing, clock: Clock) -> None:
+    """The abandoned states are the newest; one may still want to go further back."""
+    states = batches(lake, landing, 4, clock, hours=30)
+    rollback(lake, PARCELS, TableState(lake, states[1]).snapshot_id)
+    maintain(lake, PARCELS, retention=Retention(days=0, states=2))
+    assert rollback(lake, PARCELS).published.metadata_location == states[0]
+    assert len(published_rows(lake)) == 1
 
 
 def test_leftovers_of_a_crash_go_when_they_are_older_than_any_commit_in_flight(
