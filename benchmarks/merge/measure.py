@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -153,10 +154,20 @@ def _run(phase: str, request: dict[str, Any], limits: Limits) -> tuple[dict[str,
         output = process.stdout.read().decode()
     lines = [line for line in output.splitlines() if line.startswith(_RESULT)]
     if not lines:
-        told = " ".join(log.read_text().split("\n")[-8:]).strip()
-        return {"failed": ended or told[-600:] or f"ended with {process.returncode}"}, peak
+        return {"failed": ended or _error(log.read_text()) or f"ended with {process.returncode}"}, peak
     said: dict[str, Any] = json.loads(lines[-1].removeprefix(_RESULT))
     return said, max(peak, said.pop("own_peak_bytes", 0))
+
+
+def _error(log: str) -> str:
+    """The error that ended a process, in short, and where it was raised."""
+    lines = log.splitlines()
+    raised = [n for n, line in enumerate(lines) if re.match(r"[\w.]*(Error|Exception)\b", line)]
+    if not raised:
+        return " ".join(lines[-5:])[-500:]
+    frames = [line.strip() for line in lines[: raised[-1]] if line.startswith("  File ")]
+    where = " < ".join(re.sub(r'^File ".*/([^/]+)", line (\d+), in (\w+)', r"\1:\2 \3", f) for f in frames[:-4:-1])
+    return f"{' '.join(lines[raised[-1] : raised[-1] + 3])[:400]} ({where})"
 
 
 def _tree(process: psutil.Process) -> Iterator[psutil.Process]:
