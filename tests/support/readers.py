@@ -5,6 +5,7 @@ Both start from a metadata file and share no code with the merge, so that they c
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
@@ -43,3 +44,35 @@ def by_pyiceberg(location: str) -> list[Row]:
     """
     rows: list[Row] = StaticTable.from_metadata(location).scan().to_arrow().to_pylist()
     return rows
+
+
+def by_both(location: str) -> list[Row]:
+    """The rows that both readers find, as DuckDB reads them; fails where they differ."""
+    rows, others = by_duckdb(location), by_pyiceberg(location)
+    differing = differences(_by_event(rows), _by_event(others))
+    assert len(rows) == len(others), f"expected {len(rows)} rows as DuckDB reads them, pyiceberg finds {len(others)}"
+    assert not differing, f"DuckDB and pyiceberg read differently: {list(differing.values())[:3]}"
+    return rows
+
+
+def _by_event(rows: Iterable[Row]) -> dict[Any, Row]:
+    return {row["_event_id"]: {**plain(row), "items": plain(row).get("items") or []} for row in rows}
+
+
+def plain(row: Row) -> Row:
+    """A row without bookkeeping and without absent values, so that rows before and after a new field compare."""
+    found = {name: value for name, value in row.items() if value is not None and name not in ("_batch", "_object")}
+    if "labels" in found:
+        found["labels"] = dict(found["labels"])
+    if "items" in found:
+        found["items"] = [{n: v for n, v in item.items() if v is not None} for item in found["items"]]
+    return found
+
+
+def differences(found: Mapping[Any, Any], expected: Mapping[Any, Any]) -> dict[Any, str]:
+    """What is not as expected, for a message that can be read."""
+    return {
+        key: f"{key}: expected {expected.get(key, 'nothing')}, found {found.get(key, 'nothing')}"
+        for key in (*expected, *(key for key in found if key not in expected))
+        if key not in found or key not in expected or found[key] != expected[key]
+    }

@@ -15,7 +15,7 @@ import json
 import os
 import random
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -31,10 +31,11 @@ from hypothesis import HealthCheck, Phase, event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from lakes import NOON, Clock, Landing, local_lake
+from limits import LIMITS, limits
 from model import Landed, Outcome, Tables, Terms
 from operational import CONTRACTS, KEYS, LOADED, POISON, Change, Key, OperationalTable
 from pyiceberg.exceptions import CommitFailedException
-from readers import by_duckdb, by_pyiceberg
+from readers import by_both, by_duckdb, differences, plain
 
 from contracts import Contract
 from lakehouse.audit import Audited, Check, audit_table
@@ -80,8 +81,8 @@ class Sight:
 def look(location: str, lake: Lake) -> Sight:
     """Read everything that belongs to a metadata file, with both readers."""
     properties = json.loads(Path(location).read_text())["properties"]
-    rows = both(location)
-    changes = both(properties["gavel.changes"])
+    rows = by_both(location)
+    changes = by_both(properties["gavel.changes"])
     ledger = Ledger.load(lake, properties.get("gavel.ledger", ""))
     sight = Sight(
         rows={key_of(r): plain(r) for r in rows},
@@ -94,37 +95,6 @@ def look(location: str, lake: Lake) -> Sight:
     assert len(sight.rows) == len(rows), "a key is there twice"
     assert len(sight.changes) == len(changes), "a change is there twice"
     return sight
-
-
-def both(location: str) -> list[Row]:
-    """The rows of a table by DuckDB, after making sure that pyiceberg finds the same."""
-    rows, others = by_duckdb(location), by_pyiceberg(location)
-    assert sorted(map(lenient, rows), key=repr) == sorted(map(lenient, others), key=repr)
-    return rows
-
-
-def lenient(row: Row) -> Row:
-    """pyiceberg 0.12 reads a null list of records as an empty one."""
-    return {**plain(row), "items": plain(row).get("items") or []}
-
-
-def plain(row: Row) -> Row:
-    """A row without bookkeeping and without absent values, so that a schema before and after a new field compare."""
-    found = {name: value for name, value in row.items() if value is not None and name not in ("_batch", "_object")}
-    if "labels" in found:
-        found["labels"] = dict(found["labels"])
-    if "items" in found:
-        found["items"] = [{n: v for n, v in item.items() if v is not None} for item in found["items"]]
-    return found
-
-
-def differences(found: Mapping[Any, Any], expected: Mapping[Any, Any]) -> dict[Any, str]:
-    """What is not as expected, for a message that can be read."""
-    return {
-        key: f"expected {expected.get(key, 'nothing')}, found {found.get(key, 'nothing')}"
-        for key in (*expected, *(key for key in found if key not in expected))
-        if key not in found or key not in expected or found[key] != expected[key]
-    }
 
 
 def key_of(row: Row) -> Key:
@@ -242,16 +212,6 @@ LOST = (CommitFailedException, EntryConflict)
 """How a job ends that another writer was quicker than."""
 
 
-_NOTHING_SMALL = {"SMALL_FILE": 0, "TINY_FILE": 0, "GROWTH": 0, "REWRITE_SHARE": 0.5}
-SIZES: dict[str, dict[str, float]] = {
-    "as in production": {},
-    "marking": _NOTHING_SMALL | {"REWRITE_SHARE": 1.1},
-    "splitting": _NOTHING_SMALL | {"FILE_BYTES": 1, "_FEWEST_ROWS": 3},
-    "joining": {"SMALL_FILE": 0, "TINY_FILE": 0, "GROWTH": 1, "FILE_BYTES": 20_000, "_FEWEST_ROWS": 8},
-}
-"""Limits that make files of a few rows big, so that a handful of changes leads to every way of merging."""
-
-
 class LakeMachine(RuleBasedStateMachine):
     """The lake, the operational table that feeds it, and what the model says of both."""
 
@@ -313,12 +273,11 @@ class LakeMachine(RuleBasedStateMachine):
 
     # --- landing ---
 
-    @initialize(chunk=st.sampled_from([1, 2, 5_000]), sizes=st.sampled_from(list(SIZES)), loaded=st.integers(0, 4))
+    @initialize(chunk=st.sampled_from([1, 2, 5_000]), sizes=st.sampled_from(list(LIMITS)), loaded=st.integers(0, 4))
     def begin(self, chunk: int, sizes: str, loaded: int) -> None:
         self.chunk = chunk
         self.exit.enter_context(mock.patch("lakehouse.batch.CHUNK_OBJECTS", chunk))
-        for name, value in SIZES[sizes].items():
-            self.exit.enter_context(mock.patch(f"lakehouse.planning.{name}", value))
+        self.exit.enter_context(limits(sizes))
         if loaded:
             self.act("load", 0, 7)
             self.land_rows(self.waiting, 0)
@@ -633,10 +592,11 @@ class LakeMachine(RuleBasedStateMachine):
             **differences(sight.taken, taken),
             **differences(sight.rows, {key: model.visible(row) for key, row in tables.rows.items()}),
             **differences(sight.changes, {event: row.typed for event, row in tables.changes.items()}),
-            **({} if sight.floor == tables.floor else {"floor": f"expected {tables.floor}, found {sight.floor}"}),
+            **(
+                {} if sight.floor == tables.floor else {"floor": f"floor: expected {tables.floor}, found {sight.floor}"}
+            ),
         }
-        few = [f"{what}: {how}" for what, how in list(differing.items())[:3]]
-        assert not differing, f"{len(differing)} differences, such as\n  " + "\n  ".join(few)
+        assert not differing, f"{len(differing)} differences, such as\n  " + "\n  ".join(list(differing.values())[:3])
         for identity, key in sight.objects.items():
             assert key in self.brought[identity], "a change names an object that did not bring it"
 
