@@ -64,7 +64,10 @@ def connect(lake: Lake) -> Iterator[Duck]:
             f"SET threads = {lake.threads}; SET memory_limit = {literal(lake.memory_limit)}; "
             f"SET temp_directory = {literal(str(scratch / 'spill'))}; SET TimeZone = 'UTC'; "
             "SET autoinstall_known_extensions = false; SET autoload_known_extensions = false; "
-            "SET enable_progress_bar = false; SET preserve_insertion_order = true"
+            "SET enable_progress_bar = false; SET preserve_insertion_order = true; "
+            # Queries here have the narrow side of a join on its right, which is what is held in memory. Left to itself,
+            # DuckDB guesses sizes of files and may hold whole data files to look a few deleted rows up in them.
+            "SET disabled_optimizers = 'build_side_probe_side'"
         )
         if lake.local_root is None:
             connect_s3(connection, lake)

@@ -17,7 +17,7 @@ from lakehouse import iceberg, planning
 from lakehouse.duck import Duck
 from lakehouse.lake import Lake
 from lakehouse.planning import FileFacts, Group, Plan
-from lakehouse.scan import live_rows, positions, stored_rows
+from lakehouse.scan import deleted, live_rows, stored_rows
 from lakehouse.schemas import TableShape, literal, quoted
 
 if TYPE_CHECKING:
@@ -185,12 +185,8 @@ def _write_group(writer: _Writer, files: Sequence[LiveFile], group: Group, numbe
         return
     numbers = "[" + ", ".join(str(n) for n in group.files) + "]"
     gone = f"SELECT _file, _pos FROM placed WHERE _file IN (SELECT unnest({numbers}))"
-    if partly := [n for n in group.files if files[n].deletes]:
-        paths = ", ".join(f"({literal(files[n].path)}, {n})" for n in partly)
-        gone += (
-            f" UNION ALL SELECT n._file, p.pos FROM {positions([files[n] for n in partly])} AS p "
-            f"JOIN (VALUES {paths}) AS n(path, _file) ON p.file_path = n.path"
-        )
+    if partly := {n: files[n] for n in group.files if files[n].deletes}:
+        gone += f" UNION ALL SELECT _file, _pos FROM {deleted(partly)}"
     kept = (
         f"SELECT {shape.select('d')} FROM {stored_rows(shape, mine)} AS d ANTI JOIN ({gone}) AS g "
         f"ON g._file = {numbers}[d.file_index::BIGINT + 1] AND g._pos = d.file_row_number"

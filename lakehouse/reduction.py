@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from lakehouse import iceberg
-from lakehouse.scan import live_rows, positions, stored_keys, within_bounds
+from lakehouse.scan import deleted, live_rows, stored_keys, within_bounds
 from lakehouse.schemas import ORDER, TableShape, literal, quoted
 
 if TYPE_CHECKING:
@@ -155,11 +155,8 @@ def leave_out_deleted(duck: Duck, files: Mapping[int, LiveFile], table: str) -> 
     partly = {n: files[n] for n in hit if files[n].deletes}
     if not partly:
         return
-    numbers = ", ".join(f"({literal(f.path)}, {n})" for n, f in partly.items())
     duck.run(
-        f"CREATE OR REPLACE TEMP TABLE dead AS SELECT n._file, p.pos AS _pos FROM {positions(list(partly.values()))} "
-        f"AS p JOIN (VALUES {numbers}) AS n(path, _file) ON p.file_path = n.path "
-        f"SEMI JOIN {table} ON {table}._file = n._file AND {table}._pos = p.pos"
+        f"CREATE OR REPLACE TEMP TABLE dead AS SELECT * FROM {deleted(partly)} SEMI JOIN {table} USING (_file, _pos)"
     )
     duck.run(f"DELETE FROM {table} USING dead WHERE {table}._file = dead._file AND {table}._pos = dead._pos")
 

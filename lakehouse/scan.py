@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -25,9 +25,10 @@ def live_rows(shape: TableShape, files: Sequence[LiveFile]) -> str:
     whole = [f for f in files if not f.deletes]
     parts = [f"SELECT {columns} FROM {stored_rows(shape, whole)}"] if whole else []
     if partly := [f for f in files if f.deletes]:
+        gone = deleted(dict(enumerate(partly)))
         parts.append(
-            f"SELECT {columns} FROM {stored_rows(shape, partly)} AS d ANTI JOIN {positions(partly)} AS p "
-            "ON d.filename = p.file_path AND d.file_row_number = p.pos"
+            f"SELECT {columns} FROM {stored_rows(shape, partly)} AS d ANTI JOIN {gone} AS p "
+            "ON d.file_index::INTEGER = p._file AND d.file_row_number = p._pos"
         )
     return " UNION ALL ".join(parts)
 
@@ -55,11 +56,15 @@ def stored_keys(contract: Contract, shape: TableShape, files: Sequence[LiveFile]
     return stored_rows(replace(shape, evolved=shape.evolved and not stable), files)
 
 
-def positions(files: Sequence[LiveFile]) -> str:
-    """A subquery for what the delete files of these data files hold: file_path, pos."""
-    addresses = dict.fromkeys(d.file_path for f in files for d in f.deletes)
+def deleted(files: Mapping[int, LiveFile]) -> str:
+    """A subquery for the deleted rows of data files: _file (as numbered by `files`, each with deletes) and _pos."""
+    addresses = dict.fromkeys(d.file_path for f in files.values() for d in f.deletes)
     source = f"read_parquet({_listed(list(addresses))}, hive_partitioning = false)"
-    return f"(SELECT file_path, pos FROM {source})"
+    numbers = ", ".join(f"({literal(f.path)}, {n})" for n, f in files.items())
+    return (
+        f"(SELECT n._file::INTEGER AS _file, d.pos AS _pos FROM {source} AS d "
+        f"JOIN (VALUES {numbers}) AS n(path, _file) ON d.file_path = n.path)"
+    )
 
 
 def _listed(addresses: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from lakehouse import iceberg, schemas
 from lakehouse.landing import Scope, each_object
-from lakehouse.scan import live_rows, positions, stored_rows
+from lakehouse.scan import deleted, live_rows, stored_rows
 from lakehouse.schemas import iceberg_type, literal, quoted
 
 if TYPE_CHECKING:
@@ -129,11 +129,11 @@ def _located(shape: schemas.TableShape, files: Collection[LiveFile]) -> str:
     if not files:
         return f"SELECT *, NULL::VARCHAR AS filename FROM ({live_rows(shape, [])})"
     stored = stored_rows(shape, list(files))
-    if not (partly := [f for f in files if f.deletes]):
+    if not (partly := {n: f for n, f in enumerate(files) if f.deletes}):
         return f"SELECT * FROM {stored}"
     return (
-        f"SELECT d.* FROM {stored} AS d ANTI JOIN {positions(partly)} AS p "
-        "ON d.filename = p.file_path AND d.file_row_number = p.pos"
+        f"SELECT d.* FROM {stored} AS d ANTI JOIN {deleted(partly)} AS p "
+        "ON d.file_index::INTEGER = p._file AND d.file_row_number = p._pos"
     )
 
 

@@ -55,16 +55,16 @@ def test_a_sparse_change_marks_the_old_row_and_leaves_the_file_as_it_is(lake: La
 def test_a_data_file_never_has_more_than_one_delete_file(lake: Lake, landing: Landing) -> None:
     run(lake, landing, some(20))
     seen = set()
-    for number in range(1, 6):
+    for number in range(1, 5):
         state = run(lake, landing, [change(f"p-{number:03d}", version=2)])
         (marked,) = (f for f in state.files if f.deletes)
         assert len(marked.deletes) == 1
         assert marked.deleted_rows == number
         seen.add(marked.deletes[0].file_path)
-    assert len(seen) == 5
-    assert state.snapshot_summary["total-position-deletes"] == "5"
+    assert len(seen) == 4
+    assert state.snapshot_summary["total-position-deletes"] == "4"
     assert state.snapshot_summary["total-delete-files"] == "1"
-    assert versions(lake) == {**{f"p-{n:03d}": 1 for n in range(20)}, **{f"p-{n:03d}": 2 for n in range(1, 6)}}
+    assert versions(lake) == {**{f"p-{n:03d}": 1 for n in range(20)}, **{f"p-{n:03d}": 2 for n in range(1, 5)}}
 
 
 def test_a_rewrite_applies_the_deletes_and_leaves_none_behind(lake: Lake, landing: Landing) -> None:
