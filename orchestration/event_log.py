@@ -1,9 +1,9 @@
 """Dagster's run history on a laptop: SQLite that waits neither for the disk nor for itself.
 
-A run of all entities has half a thousand events, and Dagster commits each by itself: waiting for the disk each time,
-and making a new SQLAlchemy engine that compiles the same statement again, takes longer than the work. So the operating
-system writes to disk when it likes (what was committed survives a killed process all the same; a power cut costs run
-history, no data), and engines are kept.
+A run of all entities has half a thousand events, and Dagster commits each by itself, through a new SQLAlchemy engine
+that opens the file and compiles the statement again, then waits for the disk. That takes longer than the work. So
+engines are kept, with their connections where nobody watches the file, and the operating system writes to disk when it
+likes: what was committed survives a killed process all the same; a power cut costs run history, no data.
 """
 
 import sqlite3
@@ -14,32 +14,38 @@ from threading import Lock
 from typing import Any
 
 from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._core.storage.runs import SqliteRunStorage
 from dagster._core.storage.sql import create_engine
 from sqlalchemy import Connection, Engine, NullPool, event
 
 _KEPT = 16  # engines: the index's, the runs', and those of runs that somebody looks at now
-_BUSY_SECONDS = 60
+_CONNECTING = {"timeout": 60, "check_same_thread": False}  # a pool gives a connection to one thread at a time
 
 
 class Engines:
-    """SQLAlchemy engines by address, with their compiled statements; those used last are kept. No connection stays
-    open, so that a run's file can be removed."""
+    """SQLAlchemy engines by address with their compiled statements; those used last stay."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._engines: OrderedDict[str, Engine] = OrderedDict()
 
-    def engine(self, address: str) -> Engine:
-        """The engine of an address, made on first use."""
+    def engine(self, address: str, stays_open: bool = True) -> Engine:
+        """The engine of an address, made on first use; it keeps a connection open, or closes it after each use."""
         with self._lock:
             if address not in self._engines:
-                kept = create_engine(address, poolclass=NullPool, connect_args={"timeout": _BUSY_SECONDS})
-                self._engines[address] = kept
+                pool: Any = {"pool_size": 1, "max_overflow": -1} if stays_open else {"poolclass": NullPool}
+                self._engines[address] = create_engine(address, connect_args=_CONNECTING, **pool)
                 while len(self._engines) > _KEPT:
-                    self._engines.popitem(last=False)
+                    self._engines.popitem(last=False)[1].dispose()
             self._engines.move_to_end(address)
             return self._engines[address]
+
+    def close(self) -> None:
+        """Close what is open; the next use opens it again."""
+        with self._lock:
+            while self._engines:
+                self._engines.popitem()[1].dispose()
 
 
 def _do_not_wait_for_the_disk(connection: Any, _: object) -> None:
@@ -63,14 +69,25 @@ class LaptopEventLog(SqliteEventLogStorage):
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
-        """As in Dagster's class, with an engine that is kept."""
+        """As in Dagster's class, with an engine that is kept. The UI watches the file of a run, and SQLite writes to it
+        when a connection is closed, so that only the index stays open."""
         with self._db_lock:
-            engine = self._engines.engine(self.conn_string_for_shard(shard))
+            engine = self._engines.engine(self.conn_string_for_shard(shard), stays_open=shard == INDEX_SHARD_NAME)
             if shard not in self._initialized_dbs:
                 self._initdb(engine)
                 self._initialized_dbs.add(shard)
             with engine.begin() as connection:
                 yield connection
+
+    def wipe(self) -> None:
+        """Remove all files, none of which may be open."""
+        self._engines.close()
+        super().wipe()
+
+    def dispose(self) -> None:
+        """Let go of everything when the instance ends."""
+        super().dispose()
+        self._engines.close()
 
 
 class LaptopRuns(SqliteRunStorage):
@@ -90,3 +107,8 @@ class LaptopRuns(SqliteRunStorage):
         """As in Dagster's class, with an engine that is kept."""
         with self._engines.engine(self._conn_string).begin() as connection:
             yield connection
+
+    def dispose(self) -> None:
+        """Let go of everything when the instance ends."""
+        super().dispose()
+        self._engines.close()

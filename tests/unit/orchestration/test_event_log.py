@@ -51,6 +51,26 @@ def test_a_run_that_was_deleted_is_gone_and_the_next_is_kept(instance: dg.Dagste
     assert instance.all_logs(first.run_id) == []
 
 
+def test_whoever_watches_a_run_sees_its_events_while_it_goes_on(instance: dg.DagsterInstance, tmp_path: Path):
+    storage = instance.event_log_storage
+    assert isinstance(storage, LaptopEventLog)
+    changed: list[int] = []
+
+    @dg.op
+    def step(context: dg.OpExecutionContext) -> None:
+        file = Path(storage.path_for_shard(context.run_id))
+        for number in range(3):
+            context.log.info(f"line {number}")
+            changed.append(file.stat().st_mtime_ns)
+
+    @dg.job
+    def logs() -> None:
+        step()
+
+    logs.execute_in_process(instance=instance)
+    assert len(set(changed)) == 3
+
+
 def test_a_run_makes_few_engines_however_many_events_it_has(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ):
@@ -59,6 +79,16 @@ def test_a_run_makes_few_engines_however_many_events_it_has(
     monkeypatch.setattr(event_log, "create_engine", lambda url, **given: made_for.append(url) or make(url, **given))
     dg.materialize([made], instance=instance)
     assert len(made_for) == len(set(made_for)) <= 3
+
+
+def test_a_wiped_history_is_empty_and_goes_on(instance: dg.DagsterInstance, home: str):
+    first = dg.materialize([made], instance=instance)
+    instance.wipe()
+    assert instance.all_logs(first.run_id) == []
+    second = dg.materialize([made], instance=instance)
+    with dg.DagsterInstance.from_config(home) as other:
+        assert [r.run_id for r in other.get_runs()] == [second.run_id]
+        assert other.get_latest_materialization_event(dg.AssetKey("made")) is not None
 
 
 def test_only_the_engines_used_last_are_kept():
