@@ -690,7 +690,7 @@ def test_of_a_merge_in_between_nothing_is_lost(tmp_path: Path, clock: Clock, mar
     """Another writer takes in an object and publishes, right before each operation of maintenance in turn."""
     prepared = Prepared.make(tmp_path, clock)
     planned_anew = 0
-    for number in prepared.numbers(writes=False, every=3):
+    for number in prepared.numbers(writes=False, every=4):
         lake = prepared.again()
         points = Failpoints(meanwhile=(number, lambda lake=lake: run(lake)))
         result = prepared.maintained(points)
@@ -703,7 +703,7 @@ def test_of_a_merge_in_between_nothing_is_lost(tmp_path: Path, clock: Clock, mar
         assert audit_table(prepared.lake, PARCELS).passed
         assert result.removal is not None
         assert result.removal.exact
-    assert planned_anew > 3
+    assert planned_anew > 2
 
 
 def test_a_roll_back_in_between_makes_it_look_anew(tmp_path: Path, clock: Clock, marking: None) -> None:
@@ -711,7 +711,7 @@ def test_a_roll_back_in_between_makes_it_look_anew(tmp_path: Path, clock: Clock,
     keeps everybody out."""
     prepared = Prepared.make(tmp_path, clock)
     outcomes = set()
-    for number in prepared.numbers(writes=False, every=3):
+    for number in prepared.numbers(writes=False, every=4):
         if prepared.operations[number - 1].name.startswith("store.delete"):
             continue
         lake = prepared.again()
