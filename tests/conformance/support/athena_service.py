@@ -139,7 +139,10 @@ class AthenaService:
                 progress=progress,
             )
             execution.answer, execution.scanned = answer, answer.scanned
-            if execution.is_query:
+            # Trino looks at its limit once a second, which a short query does not live to see.
+            if self.scan_limit is not None and answer.scanned > self.scan_limit and execution.is_query:
+                state, reason = "CANCELLED", SCAN_LIMIT_REASON
+            elif execution.is_query:
                 self._put(execution.location, csv([name for name, _ in answer.columns], answer.rows))
                 self._put(f"{execution.location}.metadata", b"")
         except TrinoError as error:
