@@ -32,8 +32,8 @@ class Retention:
     """How long published states stay readable, as targets of a roll back and for readers that hold them.
 
     Every state that was current within `recent`, the last one of each of the `days` before today (UTC), and the newest
-    `states` with rows of their own, however old they are. Files younger than `guard` are never removed, whoever wrote them: they may belong to
-    a commit in flight.
+    `states` with rows of their own, however old they are. Files younger than `guard` are never removed, whoever wrote
+    them: they may belong to a commit in flight.
     """
 
     recent: timedelta = timedelta(hours=24)
