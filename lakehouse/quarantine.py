@@ -8,18 +8,28 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from lakehouse.lake import Lake
 from lakehouse.landing import LandedObject
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from contracts import Contract
     from lakehouse.compaction import BatchResult, Progress
     from lakehouse.duck import Duck
+
+_TOO_LATE = "too late: older than the floor of the table, and the key is absent"
+_ROWS_AT_ONCE = 20_000
+_UPLOADS = 8
 
 
 @dataclass(frozen=True)
@@ -48,29 +58,66 @@ def write_rows(duck: Duck, lake: Lake, contract: Contract, objects: Sequence[Lan
 
     Returns how many rows of which landed object are in quarantine.
     """
-    from lakehouse.schemas import literal
+    from concurrent.futures import ThreadPoolExecutor
 
-    counted = dict(
-        duck.rows(
-            "SELECT taken.key, count(*) FROM (SELECT _no FROM rejected UNION ALL SELECT valid._no FROM late "
-            "JOIN valid USING (_rid)) JOIN taken USING (_no) GROUP BY taken.key"
-        )
-    )
+    from lakehouse.reading import read_again
+    from lakehouse.schemas import literal, quoted
+    from lakehouse.validation import text_columns
+
+    texts = ", ".join(quoted(c) for c in text_columns(contract))
+    aside = f"SELECT _no, _row, _reason, {texts} FROM rejected JOIN odd USING (_no, _row)"
+    duck.run("CREATE OR REPLACE TEMP TABLE wanted AS SELECT _no, _row FROM valid SEMI JOIN late USING (_rid)")
+    if duck.count("SELECT count(*) FROM wanted"):
+        read_again(duck, contract)
+        aside += f" UNION ALL SELECT _no, _row, {literal(_TOO_LATE)}, {texts} FROM landed"
+    rows = duck.connection.execute(
+        f"SELECT _no, _reason, taken.key AS _origin, taken.etag AS _etag, _row, {texts} FROM ({aside}) "
+        "JOIN taken USING (_no) ORDER BY _no, _row"
+    ).to_arrow_reader(_ROWS_AT_ONCE)
+    folder = duck.scratch / "quarantine"
+    folder.mkdir(exist_ok=True)
     by_key = {o.key: o for o in objects}
-    path = duck.scratch / "quarantine.parquet"
-    reasoned = (
-        "SELECT _no, _row, _reason FROM rejected UNION ALL SELECT valid._no, valid._row, "
-        "'too late: older than the floor of the table, and the key is absent' FROM late JOIN valid USING (_rid)"
-    )
-    for key in sorted(counted):
-        duck.run(
-            "COPY (SELECT r._reason, taken.key AS _origin, taken.etag AS _etag, landed.* EXCLUDE (_no, _problem) "
-            f"FROM ({reasoned}) AS r JOIN landed USING (_no, _row) JOIN taken USING (_no) "
-            f"WHERE taken.key = {literal(key)} ORDER BY _row) "
-            f"TO {literal(str(path))} (FORMAT parquet, COMPRESSION zstd)"
-        )
-        lake.store.upload(path, file_key(contract, by_key[key]))
+
+    def upload(origin: str, path: Path) -> None:
+        lake.store.upload(path, file_key(contract, by_key[origin]))
+        path.unlink()
+
+    counted: dict[str, int] = {}
+    with ThreadPoolExecutor(_UPLOADS) as pool:
+        uploads = []
+        for origin, count, path in _files(rows, folder):
+            counted[origin] = count
+            uploads.append(pool.submit(upload, origin, path))
+        for done in uploads:
+            done.result()
     return counted
+
+
+def _files(rows: pa.RecordBatchReader, folder: Path) -> Iterator[tuple[str, int, Path]]:
+    """Write rows that are sorted by object to one Parquet file each: its origin, how many rows, and the file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = rows.schema.remove(0)
+    writer: pq.ParquetWriter | None = None
+    origin, number, count = "", -1, 0
+    for batch in rows:
+        numbers = batch.column(0).to_numpy()
+        starts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)] if len(numbers) else []
+        for start, end in pairwise(starts):
+            if numbers[start] != number:
+                if writer is not None:
+                    writer.close()
+                    yield origin, count, folder / f"{number}.parquet"
+                number, count = int(numbers[start]), 0
+                origin = batch.column("_origin")[start].as_py()
+                writer = pq.ParquetWriter(folder / f"{number}.parquet", schema, compression="zstd")
+            assert writer is not None
+            writer.write_batch(pa.RecordBatch.from_arrays(batch.slice(start, end - start).columns[1:], schema=schema))
+            count += end - start
+    if writer is not None:
+        writer.close()
+        yield origin, count, folder / f"{number}.parquet"
 
 
 def write_object(lake: Lake, contract: Contract, landed: LandedObject, reason: str) -> None:

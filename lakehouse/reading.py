@@ -7,30 +7,43 @@ reported whole; a line that cannot be read becomes a row with a problem. Whether
 
 from __future__ import annotations
 
-import csv
-import gzip
 import json
-from collections.abc import Callable, Iterator, Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import duckdb
 
-from contracts.change import CHANGE_COLUMNS
 from contracts.types import BooleanType, FieldType, ListType, MapType, StructType
+from lakehouse import validation
+from lakehouse.dropped import (
+    in_tables,
+    is_ndjson,
+    is_packed,
+    json_lines,
+    json_rows,
+    meaning,
+    opened,
+    read_text,
+    resolve,
+)
 from lakehouse.duck import Duck, file_list
 from lakehouse.lake import Lake
 from lakehouse.landing import LandedObject
-from lakehouse.schemas import quoted, sql_type
+from lakehouse.schemas import literal, quoted, sql_type
 from lakehouse.store import ObjectChanged, ObjectMissing
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from contracts import Contract
 
-_ROWS_AT_ONCE = 20_000
+_USUAL_MEMBERS = 64  # different lists of members in one file that are read at once
+_SAMPLE = 2_000  # lines that show which these are
 
 
 @dataclass
@@ -44,35 +57,44 @@ class Reading:
 
 
 def read_objects(duck: Duck, lake: Lake, contract: Contract, objects: Sequence[LandedObject]) -> Reading:
-    """Read the objects into `landed`: _no, _row (from 1), _problem, and each field and change column as text.
-
-    `taken` says which object a number stands for (_no, key, etag, modified).
-    """
+    """Read the objects once, checking and typing as `validation.check` says, into `checked`; `validation.validate` goes
+    on from there. `taken` says which object a number stands for (_no, key, etag, modified)."""
     reading = Reading()
-    folder = duck.scratch / "landed"
+    folder = _folder(duck)
     folder.mkdir(exist_ok=True)
     paths = _download(lake, objects, folder, reading)
-    columns = (*contract.field_names, *CHANGE_COLUMNS)
-    duck.run(
-        "CREATE OR REPLACE TEMP TABLE landed (_no INTEGER, _row BIGINT, _problem VARCHAR, "
-        + ", ".join(f"{quoted(c)} VARCHAR" for c in columns)
-        + ")"
-    )
+    validation.begin(duck, contract)
     duck.run("CREATE OR REPLACE TEMP TABLE taken (_no INTEGER, key VARCHAR, etag VARCHAR, modified TIMESTAMP)")
     if not paths:
         return reading
-    duck.connection.executemany(
-        "INSERT INTO taken VALUES (?, ?, ?, ?)",
-        [(n, o.key, o.etag, o.modified.replace(tzinfo=None)) for n, o in enumerate(objects) if n in paths],
-    )
+    _insert_taken(duck, [(n, objects[n]) for n in paths])
     _load(duck, contract, objects, paths, reading)
-    for path in paths.values():
-        path.unlink()
-    counted = dict(duck.rows("SELECT _no, count(*) FROM landed GROUP BY _no"))
+    counted = dict(duck.rows("SELECT _no, count(*) FROM checked GROUP BY _no"))
     for number in paths:
         if objects[number].key not in reading.unreadable:
             reading.rows[objects[number].key] = counted.get(number, 0)
     return reading
+
+
+def _folder(duck: Duck) -> Path:
+    """Where the objects are kept until the batch ends, named by their numbers."""
+    return duck.scratch / "landed"
+
+
+def _insert_taken(duck: Duck, numbered: Sequence[tuple[int, LandedObject]]) -> None:
+    import pyarrow as pa
+
+    rows = pa.table(
+        {
+            "_no": pa.array([n for n, _ in numbered], pa.int32()),
+            "key": [o.key for _, o in numbered],
+            "etag": [o.etag for _, o in numbered],
+            "modified": pa.array([o.modified.replace(tzinfo=None) for _, o in numbered], pa.timestamp("us")),
+        }
+    )
+    duck.connection.register("objects_taken", rows)
+    duck.run("INSERT INTO taken SELECT * FROM objects_taken")
+    duck.connection.unregister("objects_taken")
 
 
 def _download(lake: Lake, objects: Sequence[LandedObject], folder: Path, reading: Reading) -> dict[int, Path]:
@@ -101,36 +123,156 @@ def _load(
     reading: Reading,
 ) -> None:
     tables = [n for n in paths if _is_parquet(contract, objects[n].key)]
-    try:
-        if tables:
-            _load_parquet(duck, contract, [paths[n] for n in tables])
-    except duckdb.Error:
-        # One of them is broken or unlike the others: each by itself shows which.
-        for number in tables:
-            load = partial(_load_parquet, duck, contract, [paths[number]])
-            _load_alone(duck, objects[number], number, paths[number], load, reading)
+    if tables:
+        _load_tables(duck, contract, objects, paths, tables, reading)
     for number in sorted(set(paths) - set(tables)):
-        load = partial(_load_text, duck, contract, objects[number].key, paths[number], number)
-        _load_alone(duck, objects[number], number, paths[number], load, reading)
+        try:
+            _load_text(duck, contract, objects[number].key, number)
+        except (duckdb.Error, ValueError, OSError, EOFError, zlib.error) as error:
+            _give_up(duck, objects[number], number, paths[number], error, reading)
+
+
+def _load_text(duck: Duck, contract: Contract, key: str, number: int) -> None:
+    name = key.rpartition("/")[2]
+    if not is_ndjson(name):
+        for rows in _text_rows(duck, contract, key, number):
+            duck.run(f"INSERT INTO checked {validation.check(contract, rows)}")
+        return
+    path = _folder(duck) / str(number)
+    for rows in _json_rows_at_once(duck, contract, name, number):
+        duck.run(f"INSERT INTO checked {validation.check(contract, rows)}")
+    # What is not plain or not in the usual form is read again, one by one and exactly.
+    again = {row for (row,) in duck.rows(f"SELECT _row FROM checked WHERE _no = {number} AND _text IS NOT NULL")}
+    if not again:
+        return
+    duck.run(f"DELETE FROM checked WHERE _no = {number} AND _text IS NOT NULL")
+    with opened(path, is_packed(name)) as lines:
+        for table in in_tables(validation.text_columns(contract), json_rows(contract, lines, again)):
+            with _registered(duck, table):
+                rows = f"(SELECT {number}::INTEGER AS _no, * FROM rows_read)"
+                duck.run(f"INSERT INTO checked {validation.check(contract, rows)}")
+
+
+def _json_rows_at_once(duck: Duck, contract: Contract, name: str, number: int) -> Iterator[str]:
+    """The rows of a file of JSON as queries like `_text_rows`; one that may not be as it was written has a problem."""
+    members: list[str] = []
+    for lines in json_lines(_folder(duck) / str(number), is_packed(name)):
+        with _registered(duck, lines):
+            if not members:
+                members = _usual_members(duck, contract)
+            yield _members_as_text(contract, members, number)
+
+
+def _usual_members(duck: Duck, contract: Contract) -> list[str]:
+    """The most frequent lists of members, as JSON, among the first plain lines in `rows_read`, if the contract has
+    each of them."""
+    frequent = duck.rows(
+        "SELECT keys FROM (SELECT to_json(json_keys(CASE WHEN plain AND json_valid(line) THEN line END))::VARCHAR AS "
+        f"keys FROM rows_read LIMIT {_SAMPLE}) WHERE keys IS NOT NULL GROUP BY keys ORDER BY count(*) DESC, keys "
+        f"LIMIT {_USUAL_MEMBERS}"
+    )
+    return [keys for (keys,) in frequent if _known(contract, json.loads(keys))]
+
+
+def _known(contract: Contract, members: list[str]) -> bool:
+    try:
+        return len(set(members)) == len(members) and None not in resolve(contract, members).values()
+    except ValueError:
+        return False
+
+
+def _members_as_text(contract: Contract, members: list[str], number: int) -> str:
+    listed = "[" + ", ".join(literal(m) for m in members) + "]::VARCHAR[]"
+    names = sorted({name for each in members for name in json.loads(each)})
+    columns = meaning(contract)
+    texts = {}
+    for column in validation.text_columns(contract):
+        found = [f"found[{n}]" for n, name in enumerate(names, start=1) if columns.get(name) == column]
+        text = f"coalesce({', '.join(found)})" if found else "NULL::VARCHAR"
+        texts[column] = f"CASE WHEN {text} = 'true' THEN 'remove' END" if column == "_op" and found else text
+    paths = "[" + ", ".join(literal(f'$."{name}"') for name in names) + "]::VARCHAR[]"
+    return (
+        f"(SELECT {number}::INTEGER AS _no, _row, CASE WHEN usual IS NULL THEN 'not plain' END AS _problem, "
+        f"{', '.join(f'{text} AS {quoted(c)}' for c, text in texts.items())} FROM (SELECT _row, usual, "
+        f"json_extract_string(usual, {paths}) AS found FROM (SELECT _row, CASE WHEN list_contains({listed}, "
+        "to_json(json_keys(usual))::VARCHAR) THEN usual END AS usual FROM (SELECT _row, "
+        "CASE WHEN plain AND json_valid(line) THEN line END AS usual FROM rows_read))))"
+    )
+
+
+@contextmanager
+def _registered(duck: Duck, table: pa.Table) -> Iterator[None]:
+    """The table under the name `rows_read`."""
+    duck.connection.register("rows_read", table)
+    try:
+        yield
+    finally:
+        duck.connection.unregister("rows_read")
+
+
+def _text_rows(duck: Duck, contract: Contract, key: str, number: int) -> Iterator[str]:
+    """The rows of a dropped text file as queries, one after the other; each holds until the next."""
+    columns = validation.text_columns(contract)
+    for rows in read_text(contract, columns, key.rpartition("/")[2], _folder(duck) / str(number)):
+        with _registered(duck, rows):
+            yield f"(SELECT {number}::INTEGER AS _no, * FROM rows_read)"
+
+
+def read_again(duck: Duck, contract: Contract) -> None:
+    """Leave in `landed` the rows of text that `wanted` (_no, _row) names: those of `valid` are not kept as text."""
+    texts = ", ".join(f"{quoted(c)} VARCHAR" for c in validation.text_columns(contract))
+    duck.run(f"CREATE OR REPLACE TEMP TABLE landed (_no INTEGER, _row BIGINT, _problem VARCHAR, {texts})")
+    objects = duck.rows("SELECT _no, key FROM taken SEMI JOIN wanted USING (_no) ORDER BY _no")
+    if tables := [_folder(duck) / str(n) for n, key in objects if _is_parquet(contract, key)]:
+        source = _parquet_text(duck, contract, tables)
+        duck.run(f"INSERT INTO landed BY NAME SELECT * FROM {source} SEMI JOIN wanted USING (_no, _row)")
+    for number, key in objects:
+        if not _is_parquet(contract, key):
+            for rows in _text_rows(duck, contract, key, number):
+                duck.run(f"INSERT INTO landed BY NAME SELECT * FROM {rows} SEMI JOIN wanted USING (_no, _row)")
 
 
 def _is_parquet(contract: Contract, key: str) -> bool:
     return contract.origin == "stream" or key.endswith(".parquet")
 
 
-def _load_alone(
-    duck: Duck, landed: LandedObject, number: int, path: Path, load: Callable[[], None], reading: Reading
+def _load_tables(
+    duck: Duck,
+    contract: Contract,
+    objects: Sequence[LandedObject],
+    paths: dict[int, Path],
+    numbers: list[int],
+    reading: Reading,
 ) -> None:
+    """All in one statement; if one of them is broken or unlike the others, in halves until it is found."""
     try:
-        load()
-    except (duckdb.Error, ValueError, OSError, EOFError) as error:
-        duck.run("DELETE FROM landed WHERE _no = ?", [number])
-        told = str(error).splitlines()[0].replace(str(path), landed.key.rpartition("/")[2])
-        reading.unreadable[landed.key] = f"{type(error).__name__}: {told[:300]}"
+        source = _parquet_text(duck, contract, [paths[n] for n in numbers])
+        duck.run(f"INSERT INTO checked {validation.check(contract, source)}")
+    except (duckdb.Error, ValueError) as error:
+        if len(numbers) == 1:
+            _give_up(duck, objects[numbers[0]], numbers[0], paths[numbers[0]], error, reading)
+            return
+        _raise_own(duck, error)
+        for half in (numbers[: len(numbers) // 2], numbers[len(numbers) // 2 :]):
+            _load_tables(duck, contract, objects, paths, half, reading)
 
 
-def _load_parquet(duck: Duck, contract: Contract, paths: Sequence[Path]) -> None:
-    """Columns of any type as text: what a Parquet writer typed is written as the contract's text would be."""
+def _give_up(duck: Duck, landed: LandedObject, number: int, path: Path, error: Exception, reading: Reading) -> None:
+    _raise_own(duck, error)
+    duck.run("DELETE FROM checked WHERE _no = ?", [number])
+    told = str(error).splitlines()[0].replace(str(path), landed.key.rpartition("/")[2])
+    reading.unreadable[landed.key] = f"{type(error).__name__}: {told[:300]}"
+
+
+def _raise_own(duck: Duck, error: Exception) -> None:
+    """Raise again what says nothing about an object: too little memory, a full disk, an interruption."""
+    ours = isinstance(error, duckdb.OutOfMemoryException | duckdb.InterruptException | duckdb.FatalException)
+    if ours or str(duck.scratch / "spill") in str(error):
+        raise error
+
+
+def _parquet_text(duck: Duck, contract: Contract, paths: Sequence[Path]) -> str:
+    """A query for the rows of Parquet files as text; what a writer typed is written as the contract's text would be."""
     source = (
         f"read_parquet({file_list([str(p) for p in paths])}, union_by_name = true, filename = true, "
         "file_row_number = true, binary_as_string = true, hive_partitioning = false)"
@@ -138,7 +280,7 @@ def _load_parquet(duck: Duck, contract: Contract, paths: Sequence[Path]) -> None
     found = {str(name): str(type_) for name, type_, *_ in duck.rows(f"DESCRIBE SELECT * FROM {source}")}
     for name in ("filename", "file_row_number"):
         found.pop(name)
-    names = {name: name for name in found} if contract.origin == "stream" else _resolve(contract, list(found))
+    names = {name: name for name in found} if contract.origin == "stream" else resolve(contract, list(found))
     texts = {
         column: _text(contract, column, given, found[given]) for given, column in names.items() if column is not None
     }
@@ -146,11 +288,10 @@ def _load_parquet(duck: Duck, contract: Contract, paths: Sequence[Path]) -> None
     if unknown and contract.origin == "files":
         listed = ", ".join(f"{quoted(u)} := {quoted(u)}" for u in unknown)
         texts["_extra"] = f"to_json(struct_pack({listed}))::VARCHAR"
-    known = [c for c in (*contract.field_names, *CHANGE_COLUMNS) if c in texts]
-    duck.run(
-        f"INSERT INTO landed (_no, _row, {', '.join(quoted(c) for c in known)}) "
-        f"SELECT parse_filename(filename)::INTEGER, file_row_number + 1, {', '.join(texts[c] for c in known)} "
-        f"FROM {source}"
+    columns = (f"{texts.get(c, 'NULL::VARCHAR')} AS {quoted(c)}" for c in validation.text_columns(contract))
+    return (
+        "(SELECT parse_filename(filename)::INTEGER AS _no, file_row_number + 1 AS _row, NULL::VARCHAR AS _problem, "
+        f"{', '.join(columns)} FROM {source})"
     )
 
 
@@ -181,102 +322,3 @@ def _text_type(type_: FieldType) -> str:
             return sql_type(type_)
         case _:
             return "VARCHAR"
-
-
-def _resolve(contract: Contract, given: Sequence[str]) -> dict[str, str | None]:
-    """Which column each given name means: a field by name or alias; `_deleted` marks a removal; None is unknown."""
-    known = {alias: f.name for f in contract.fields for alias in (*f.aliases, f.name)} | {"_deleted": "_op"}
-    resolved = {name: known.get(name) for name in given}
-    targets = [t for t in resolved.values() if t is not None]
-    if twice := sorted({t for t in targets if targets.count(t) > 1}):
-        raise ValueError(f"expected each field once, found {', '.join(twice)} by name and by alias")
-    return resolved
-
-
-def _load_text(duck: Duck, contract: Contract, key: str, path: Path, number: int) -> None:
-    plain = key.removesuffix(".gz")
-    read = _csv_rows if plain.endswith(".csv") else _json_rows
-    if not plain.endswith((".csv", ".json", ".jsonl", ".ndjson")):
-        raise ValueError(
-            "expected an object named .parquet, .ndjson, .jsonl, .json or .csv (the last four also .gz), found "
-            f"{key.rpartition('/')[2]}"
-        )
-    columns = ("_no", "_row", "_problem", *contract.field_names, *CHANGE_COLUMNS)
-    with _opened(path, key.endswith(".gz")) as source:
-        batch: list[dict[str, Any]] = []
-        for row, (values, problem) in enumerate(read(contract, source), start=1):
-            batch.append({"_no": number, "_row": row, "_problem": problem, **values})
-            if len(batch) >= _ROWS_AT_ONCE:
-                _insert(duck, columns, batch)
-                batch = []
-        if batch:
-            _insert(duck, columns, batch)
-
-
-def _insert(duck: Duck, columns: Sequence[str], batch: list[dict[str, Any]]) -> None:
-    import pyarrow as pa
-
-    types = {"_no": pa.int32(), "_row": pa.int64()}
-    arrays = [pa.array([row.get(c) for row in batch], types.get(c, pa.string())) for c in columns]
-    duck.connection.register("rows_read", pa.Table.from_arrays(arrays, list(columns)))
-    duck.run("INSERT INTO landed BY NAME SELECT * FROM rows_read")
-    duck.connection.unregister("rows_read")
-
-
-def _opened(path: Path, packed: bool) -> IO[str]:
-    if packed:
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open("rt", encoding="utf-8-sig", newline="")
-
-
-def _json_rows(contract: Contract, source: IO[str]) -> Iterator[tuple[dict[str, str | None], str | None]]:
-    for line in source:
-        if not line.strip():
-            continue
-        try:
-            # Numbers stay as they were written: no digit is lost on the way to a decimal.
-            item = json.loads(line, parse_float=str, parse_int=str, parse_constant=_refuse)
-            if not isinstance(item, dict):
-                raise ValueError(f"expected a JSON object, found {type(item).__name__}")
-            yield _row(contract, item), None
-        except ValueError as error:
-            yield {"_extra": line.rstrip("\r\n")}, f"not a row: {error}"
-
-
-def _refuse(constant: str) -> str:
-    raise ValueError(f"expected a number, found {constant}")
-
-
-def _csv_rows(contract: Contract, source: IO[str]) -> Iterator[tuple[dict[str, str | None], str | None]]:
-    reader = csv.reader(source, strict=True)
-    header = next(reader, None)
-    if not header:
-        raise ValueError("expected a header line with the column names, found none")
-    resolved = _resolve(contract, header)
-    if not set(contract.primary_key) <= set(resolved.values()):
-        raise ValueError(f"expected a header with {', '.join(contract.primary_key)}, found {', '.join(header)[:200]}")
-    for line in reader:
-        if not line:
-            continue
-        if len(line) != len(header):
-            problem = f"not a row: expected {len(header)} values as in the header, found {len(line)}"
-            yield {"_extra": json.dumps(line, ensure_ascii=False)}, problem
-        else:
-            yield _row(contract, {h: v if v != "" else None for h, v in zip(header, line, strict=True)}), None
-
-
-def _row(contract: Contract, item: dict[str, Any]) -> dict[str, str | None]:
-    names = _resolve(contract, list(item))
-    row: dict[str, str | None] = {}
-    extra = {}
-    for given, value in item.items():
-        column = names[given]
-        if column is None:
-            extra[given] = value
-        elif column == "_op":
-            row["_op"] = "remove" if value in (True, "true") else None
-        else:
-            row[column] = value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    if extra:
-        row["_extra"] = json.dumps(extra, ensure_ascii=False, sort_keys=True)
-    return row

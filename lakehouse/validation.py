@@ -3,15 +3,21 @@
 The written form is checked before anything is cast (digits, scale, offset), because a cast alone would round a number
 or drop a time zone. The rules are those of `contracts.validation`, for columns instead of one payload. Values of
 personal fields never appear in a reason.
+
+Rows in the usual written form, nearly all, are checked and typed while they are read (`check`), by tests that are
+cheap and never pass a row that breaks its contract. What does not pass is judged afterwards by the full rules, which
+also word the reason (`validate`).
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from contracts.change import OPERATIONS
+from contracts.change import CHANGE_COLUMNS, OPERATIONS, SEQUENCE_WIDTH
 from contracts.types import (
     BooleanType,
     DateType,
@@ -26,8 +32,9 @@ from contracts.types import (
     TimestampType,
     type_name,
 )
+from contracts.validation import MAX_INTEGER
 from lakehouse.duck import Duck
-from lakehouse.schemas import literal, quoted, sql_type
+from lakehouse.schemas import changes, literal, quoted, sql_type
 
 if TYPE_CHECKING:
     from contracts import Contract
@@ -62,7 +69,10 @@ CREATE OR REPLACE TEMP MACRO kind(j) AS CASE coalesce(json_type(j), 'NULL')
     WHEN 'BOOLEAN' THEN 'a boolean' WHEN 'NULL' THEN 'null' ELSE 'a bare number' END;
 """
 
-_SEQUENCE = "[0-9]{1,40}"
+_SEQUENCE = f"[0-9]{{1,{SEQUENCE_WIDTH}}}"
+_DIGITS_OF_64_BITS = 18
+_USUAL_WHOLE_DIGITS = 6
+_LONG_SEQUENCE = 28  # digits; longer sequence numbers take one more look
 _LONGEST_COUNTED = 1000  # RE2 counts repetitions up to here
 
 SYSTEM_FIELDS: tuple[Field, ...] = (
@@ -78,92 +88,208 @@ SYSTEM_FIELDS: tuple[Field, ...] = (
 """The change columns of a stream's row, under the same rules as an entity's fields."""
 
 
-def validate(duck: Duck, contract: Contract) -> None:
-    """Split the rows of `landed` (text) into `rejected` (_no, _row, _reason) and `valid` (typed, with _rid).
+def begin(duck: Duck, contract: Contract) -> None:
+    """Make `checked`, the empty table for the rows that `check` gives."""
+    duck.run(_MACROS)
+    types = {c.name: sql_type(c.type) for c in changes(contract).columns if c.name != "_batch"}
+    columns = ", ".join(f"{quoted(name)} {type_}" for name, type_ in types.items())
+    duck.run(
+        f"CREATE OR REPLACE TEMP TABLE checked (_rid BIGINT, _no INTEGER, _row BIGINT, {columns}, _text VARCHAR[])"
+    )
 
-    Needs `landed` and `taken` as `reading.read_objects` makes them. Rows in the usual written form, nearly all, pass
-    one cheap test; the full rules, which also word the reason, are planned and run only for the others (`odd`).
+
+def check(contract: Contract, source: str) -> str:
+    """A query, for `checked`, over a table of text (_no, _row, _problem, each field and change column): the typed rows
+    as in `valid`, and `_text`: null, or for a row that is not in the usual written form the text of its columns in the
+    order of `text_columns` and its problem."""
+    fields = _fields(contract)
+    usual = {f.name: _usual(f) for f in fields}
+    values = [f"{usual[f.name].value} AS {_value(f)}" for f in fields if usual[f.name].value]
+    written = [f"{usual[f.name].written} AS {_written(f)}" for f in fields if usual[f.name].written]
+    tests = ["_problem IS NULL"]
+    for field in fields:
+        held = " AND ".join(usual[field.name].tests)
+        if held:
+            tests.append(held if field.required else f"({quoted(field.name)} IS NULL OR ({held}))")
+    text = ", ".join(quoted(c) for c in (*text_columns(contract), "_problem"))
+    odd = f"CASE WHEN {' AND '.join(tests)} THEN NULL ELSE [{text}] END AS _text"
+    columns = (_value(f) if usual[f.name].value else quoted(f.name) for f in contract.fields)
+    typed_columns = ", ".join(f"{c} AS {quoted(n)}" for c, n in zip(columns, contract.field_names, strict=True))
+    # Each step is a query of its own: what one names, the next can use without computing it again.
+    typed_rows = f"SELECT *, {', '.join(values or ['NULL AS no_values'])} FROM {source}"
+    written_rows = f"SELECT *, {', '.join(written or ['NULL AS nothing_written'])} FROM ({typed_rows})"
+    judged_rows = f"SELECT *, {odd} FROM ({written_rows})"
+    return (
+        f"SELECT {_RID}, _no, _row, {typed_columns}, {_stamps(contract, usual=True)}, taken.key AS _object, _text "
+        f"FROM ({judged_rows}) JOIN taken USING (_no)"
+    )
+
+
+# A number for each row that does not depend on how it was read: its object's number, then its own.
+_RID = "(_no::BIGINT << 40) + _row AS _rid"
+
+
+def text_columns(contract: Contract) -> tuple[str, ...]:
+    """The columns of a landed row, all of them text: the contract's fields, then the change columns."""
+    return (*contract.field_names, *CHANGE_COLUMNS)
+
+
+def validate(duck: Duck, contract: Contract) -> None:
+    """Split the rows of `checked` into `rejected` (_no, _row, _reason) and `valid` (typed, with _rid).
+
+    Needs `checked` and `taken` as `reading.read_objects` makes them. Leaves the text of the rows that did not pass the
+    cheap test in `odd`.
     """
     duck.run(_MACROS)
-    fields = (*contract.fields, *(SYSTEM_FIELDS if contract.origin == "stream" else ()))
-    usual = " AND ".join(
-        ["_problem IS NULL", *(f"coalesce({_usual(f)}, {str(not f.required).lower()})" for f in fields)]
+    texts = ", ".join(
+        f"_text[{n}] AS {quoted(c)}" for n, c in enumerate((*text_columns(contract), "_problem"), start=1)
     )
-    duck.run(f"CREATE OR REPLACE TEMP TABLE odd AS SELECT _no, _row FROM landed WHERE NOT ({usual})")
+    duck.run(f"CREATE OR REPLACE TEMP TABLE odd AS SELECT _no, _row, {texts} FROM checked WHERE _text IS NOT NULL")
     duck.run("CREATE OR REPLACE TEMP TABLE rejected (_no INTEGER, _row BIGINT, _reason VARCHAR)")
-    source, full = "landed", ""
     if duck.count("SELECT count(*) FROM odd"):
-        _judge(duck, fields)
-        source = "(SELECT * FROM landed ANTI JOIN odd USING (_no, _row))"
-        full = f" UNION ALL {_values(contract, 'unusual', usual=False)}"
-    duck.run(
-        "CREATE OR REPLACE TEMP TABLE valid AS SELECT row_number() OVER () AS _rid, * "
-        f"FROM ({_values(contract, source, usual=True)}{full})"
-    )
+        _judge(duck, contract)
+    duck.run("CREATE OR REPLACE TEMP VIEW valid AS SELECT * EXCLUDE (_text) FROM checked")
 
 
-def _judge(duck: Duck, fields: Sequence[Field]) -> None:
-    """The rows in `odd` under the full rules: `rejected` gets those with a problem, `unusual` the others."""
-    problems = ", ".join(f"({problem(f)})" for f in fields)
+def _judge(duck: Duck, contract: Contract) -> None:
+    """The rows in `odd` under the full rules: `rejected` gets those with a problem, the others go back to `checked`."""
+    problems = ", ".join(f"({problem(f)})" for f in _fields(contract))
     duck.run(
         "CREATE OR REPLACE TEMP TABLE judged AS SELECT _no, _row, "
-        f"CASE WHEN _problem IS NULL THEN concat_ws('; ', {problems}) ELSE _problem END AS _reason "
-        "FROM landed SEMI JOIN odd USING (_no, _row)"
+        f"CASE WHEN _problem IS NULL THEN concat_ws('; ', {problems}) ELSE _problem END AS _reason FROM odd"
     )
     duck.run("INSERT INTO rejected SELECT * FROM judged WHERE _reason <> ''")
+    duck.run("DELETE FROM checked WHERE _text IS NOT NULL")
+    values = ", ".join(f"{typed_column(f)} AS {quoted(f.name)}" for f in contract.fields)
     duck.run(
-        "CREATE OR REPLACE TEMP TABLE unusual AS SELECT landed.* FROM landed "
-        "SEMI JOIN (SELECT * FROM judged WHERE _reason = '') USING (_no, _row)"
+        f"INSERT INTO checked BY NAME SELECT {_RID}, _no, _row, {values}, {_stamps(contract, usual=False)}, "
+        "taken.key AS _object FROM odd SEMI JOIN (SELECT * FROM judged WHERE _reason = '') USING (_no, _row) "
+        "JOIN taken USING (_no)"
     )
 
 
-def _values(contract: Contract, source: str, usual: bool) -> str:
-    """The typed rows of a table of text whose rows have no problem."""
-    values = ", ".join(f"{typed_column(f, usual)} AS {quoted(f.name)}" for f in contract.fields)
-    stamps = _stream_stamps(usual) if contract.origin == "stream" else _file_stamps(contract, usual)
-    return f"SELECT _no, _row, {values}, {stamps}, taken.key AS _object FROM {source} JOIN taken USING (_no)"
+def _fields(contract: Contract) -> tuple[Field, ...]:
+    return (*contract.fields, *(SYSTEM_FIELDS if contract.origin == "stream" else ()))
 
 
-def _usual(field: Field) -> str:
-    """A cheap test, true or false, that holds only for text that certainly keeps the field's rules."""
-    x = quoted(field.name)
-    tests = []
+def _value(field: Field) -> str:
+    """The column that holds the field's typed value while its row is checked."""
+    return quoted(f"value of {field.name}")
+
+
+def _written(field: Field) -> str:
+    """The column that holds how the typed value is written, to compare with the text."""
+    return quoted(f"written {field.name}")
+
+
+@dataclass(frozen=True)
+class _Usual:
+    """How a field's text is known to be in the usual form, as SQL: the typed `value` (null if it has none), how the
+    value is `written`, and `tests` that are all true only for text that certainly keeps the field's rules. A test may
+    be null for text that does not."""
+
+    value: str = ""
+    written: str = ""
+    tests: tuple[str, ...] = ()
+
+
+def _usual(field: Field) -> _Usual:
+    """Functions of one column are preferred to casts and comparisons: DuckDB computes them once for each entry of a
+    Parquet dictionary instead of once for each row."""
+    x, v, w = quoted(field.name), _value(field), _written(field)
+    rules = tuple(_usual_rules(field, x, v))
     match field.type:
         case DecimalType(precision, scale):
-            whole = f"[0-9]{{1,{precision - scale}}}" if precision > scale else "0"
-            point = f"(\\.[0-9]{{1,{scale}}})?" if scale else ""
-            tests.append(f"regexp_full_match({x}, '-?{whole}{point}')")
+            # The text is a beginning of how the value is written with all its digits, and does not end in the point.
+            tests = (f"starts_with({w}, {x})", f"strlen({w}) - strlen({x}) <> {scale}") if scale else (f"{w} = {x}",)
+            return _Usual(_narrow_cast(x, precision, scale), f"CAST({v} AS VARCHAR)", (*tests, *rules))
         case IntegerType():
-            tests.append(f"regexp_full_match({x}, '-?[0-9]{{1,18}}')")
+            tests = (f"{w} = {x}", f"{v} >= -{MAX_INTEGER}")
+            return _Usual(f"TRY_CAST({x} AS BIGINT)", f"CAST({v} AS VARCHAR)", (*tests, *rules))
         case BooleanType():
-            tests.append(f"{x} IN ('true', 'false')")
+            return _Usual(f"({x} = 'true')", "", (f"list_contains(['true', 'false'], {x})",))
         case TimestampType():
-            form = "[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(\\.[0-9]{1,6})?Z"
-            tests += [f"regexp_full_match({x}, '{form}')", f"TRY_CAST({x} AS TIMESTAMP) >= TIMESTAMP '0001-01-01'"]
-        case StringType():
-            tests += [f"{x} <> ''"] if field.required else []
+            return _Usual(_cast_moment(field.name, x), "", tuple(_usual_moment(x, v)))
         case DateType():
-            form = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
-            tests += [f"regexp_full_match({x}, '{form}')", f"TRY_CAST({x} AS DATE) >= DATE '0001-01-01'"]
+            bounds = f"{v} BETWEEN DATE '0001-01-01' AND DATE '9999-12-31'"
+            return _Usual(f"TRY_CAST({x} AS DATE)", f"CAST({v} AS VARCHAR)", (f"{w} = {x}", bounds))
+        case StringType():
+            return _Usual("", "", rules)
         case _:
-            nested = _usual_json(field)
-            full = f"({problem(field)}) IS NULL"
-            return f"CASE WHEN regexp_full_match({x}, {literal(nested)}) THEN true ELSE {full} END" if nested else full
-    if field.enum:
-        tests.append(f"{x} IN ({', '.join(literal(v) for v in field.enum)})")
-    if field.max_length is not None:
-        tests.append(f"length({x}) <= {field.max_length}")
-    if field.pattern is not None:
-        tests.append(f"regexp_matches({x}, {literal(field.pattern)})")
-    if field.name == "_seq":
-        tests.append(f"regexp_full_match({x}, '{_SEQUENCE}')")
+            return _usual_nested(field, x, v)
+
+
+def _narrow_cast(x: str, precision: int, scale: int) -> str:
+    """A cast of text to a decimal that tries 64 bits first: casts to 128 bits take a hundred times as long."""
+    wide = f"TRY_CAST({x} AS DECIMAL({precision},{scale}))"
+    if precision <= _DIGITS_OF_64_BITS or scale > _DIGITS_OF_64_BITS - _USUAL_WHOLE_DIGITS:
+        return wide
+    return f"coalesce(TRY_CAST({x} AS DECIMAL({_DIGITS_OF_64_BITS},{scale}))::DECIMAL({precision},{scale}), {wide})"
+
+
+def _cast_moment(name: str, x: str) -> str:
+    cast = f"TRY_CAST({x} AS TIMESTAMP)"
+    # Many changes share a second: a function is computed once for each, a cast is not.
+    return f"coalesce(try_strptime({x}, '%Y-%m-%dT%H:%M:%SZ'), {cast})" if name == "_changed_at" else cast
+
+
+def _usual_moment(x: str, v: str) -> Iterator[str]:
+    """To the second or to the microsecond, in UTC. The cast itself takes more: other separators, hour 24, any zone."""
+    yield (
+        f"CASE strlen({x}) WHEN 27 THEN {x} GLOB '????-??-??T[0-2]?:??:??.??????Z' "
+        f"WHEN 20 THEN {x} GLOB '????-??-??T[0-2]?:??:?[0-9]Z' END"
+    )
+    yield f"NOT contains({x}, 'T24')"
+    yield f"{v} BETWEEN TIMESTAMP '1000-01-01' AND TIMESTAMP '9999-12-31 23:59:59.999999'"
+
+
+def _usual_rules(field: Field, x: str, v: str) -> Iterator[str]:
+    if isinstance(field.type, StringType):
+        if field.required and not field.enum and not field.pattern:
+            yield f"{x} <> ''"
+        if field.enum:
+            yield f"list_contains([{', '.join(literal(e) for e in field.enum)}], {x})"
+        if field.max_length is not None:
+            yield f"strlen({x}) <= {field.max_length}"  # bytes: never fewer than characters
+        if field.pattern is not None:
+            yield f"regexp_matches({x}, {literal(field.pattern)})"
+        if field.name == "_seq":
+            zeros = SEQUENCE_WIDTH - _LONG_SEQUENCE
+            yield f"({x} GLOB '{'0' * zeros}{'[0-9]' * _LONG_SEQUENCE}' OR {x} GLOB '{'[0-9]' * SEQUENCE_WIDTH}')"
+        elif not field.enum:
+            yield f"NOT contains({x}, chr(0))"
     if field.minimum is not None:
-        tests.append(f"TRY_CAST({x} AS {sql_type(field.type)}) >= {field.minimum}")
+        yield f"{v} >= {field.minimum}"
     if field.maximum is not None:
-        tests.append(f"TRY_CAST({x} AS {sql_type(field.type)}) <= {field.maximum}")
-    # A failed TRY_CAST is null like a null text, and must not pass for one.
-    held = f"coalesce({' AND '.join(tests) or 'true'}, false)"
-    return held if field.required else f"({x} IS NULL OR {held})"
+        yield f"{v} <= {field.maximum}"
+
+
+def _usual_nested(field: Field, x: str, v: str) -> _Usual:
+    """Nested values in the relay's form (compact JSON, numbers as text): read by one pass of the JSON reader, which
+    takes more than that. A map of text is known by being written again as it was; lists and records by a regular
+    expression. Others are looked at member by member."""
+    read = f"json_transform({x}, {literal(_json_structure(field.type))})"
+    if isinstance(field.type, MapType) and isinstance(field.type.value, StringType):
+        # What is no JSON is an error of the reader, and null here; it takes a key that is given twice.
+        again = (f"{_written(field)} = {x}", f"NOT contains({x}, '\\')", f"NOT contains({x}, ':null')")
+        once = f"list_unique(map_keys({v})) = cardinality({v})"
+        return _Usual(f"TRY({read})", f"CAST(to_json({v}) AS VARCHAR)", (*again, once))
+    form = _usual_json(field)
+    if form is None:
+        value = f"CASE WHEN ({problem(field)}) IS NULL THEN {typed_column(field)} END"
+        return _Usual(value, "", (f"{v} IS NOT NULL",))
+    return _Usual(f"CASE WHEN regexp_full_match({x}, {literal(form)}) THEN {read} END", "", (f"{v} IS NOT NULL",))
+
+
+def _json_structure(type_: FieldType) -> str:
+    """The type as DuckDB's JSON reader is told it."""
+    match type_:
+        case ListType(element=element):
+            return f"[{_json_structure(element)}]"
+        case StructType(fields):
+            return "{" + ",".join(f"{json.dumps(f.name)}:{_json_structure(f.type)}" for f in fields) + "}"
+        case _:
+            return json.dumps(sql_type(type_))
 
 
 # Text inside JSON without escapes, so that a character is a character.
@@ -209,20 +335,30 @@ def _members(members: Sequence[tuple[str, str, bool]], first: bool) -> str:
     return begun if required else f"(?:{begun}|{_members(rest, first=True)})"
 
 
-def _stream_stamps(usual: bool) -> str:
+def _stamps(contract: Contract, usual: bool) -> str:
+    """The change columns of typed rows: of the text itself, or (`usual`) of what `check` has typed already."""
+    if contract.origin == "files":
+        return _file_stamps(contract, usual)
+    number, moment, sequence = typed_system("_version", usual), typed_system("_changed_at", usual), "_seq"
     return ", ".join(
         f"{expression} AS {name}"
         for name, expression in {
             "_event_id": "_event_id",
             "_op": "_op",
-            "_version": typed("_version", IntegerType(), usual),
-            "_seq": "lpad(_seq, 40, '0')",
-            "_changed_at": typed("_changed_at", TimestampType(), usual),
-            "_ttl": typed("_ttl", IntegerType(), usual),
+            "_version": number,
+            "_seq": sequence if usual else f"lpad(_seq, {SEQUENCE_WIDTH}, '0')",
+            "_changed_at": moment,
+            "_ttl": typed_system("_ttl", usual),
             "_contract": "_contract",
             "_extra": "_extra",
         }.items()
     )
+
+
+def typed_system(name: str, usual: bool) -> str:
+    """SQL for the typed value of a change column."""
+    field = next(f for f in SYSTEM_FIELDS if f.name == name)
+    return _value(field) if usual else typed(name, field.type)
 
 
 def _file_stamps(contract: Contract, usual: bool) -> str:
@@ -230,8 +366,9 @@ def _file_stamps(contract: Contract, usual: bool) -> str:
     key and row number. The row's identity is its place and content, so that the same object again is a repetition and
     a corrected one is not."""
     assert contract.ordering is not None  # the contract's loader sees to it
-    type_ = contract.field(contract.ordering).type
-    value = typed(quoted(contract.ordering), type_, usual)
+    ordering = contract.field(contract.ordering)
+    type_ = ordering.type
+    value = _value(ordering) if usual else typed(quoted(contract.ordering), type_)
     timed = isinstance(type_, TimestampType | DateType)
     content = ", ".join(f"coalesce({quoted(f)}, chr(1))" for f in (*contract.field_names, "_op", "_extra"))
     return ", ".join(
@@ -297,7 +434,7 @@ def _scalar_cases(field: Field, x: str, hidden: bool) -> Iterator[tuple[str, str
             yield case(f"digits_before({x}) > {whole}", f"at most {whole} digits before the point ({type_name(type_)})")
         case IntegerType():
             yield case(f"NOT is_number({x}) OR digits_after({x}) > 0", "an integer")
-            limit = f"digits_before({x}) > 19 OR {typed(x, type_, tried=True)} IS NULL"
+            limit = f"digits_before({x}) > 19 OR NOT coalesce({typed(x, type_, tried=True)} >= -{MAX_INTEGER}, false)"
             yield case(f"{x} IS NOT NULL AND ({limit})", "an integer of at most 64 bits")
         case BooleanType():
             yield case(f"{x} NOT IN ('true', 'false')", "true or false")
@@ -313,6 +450,7 @@ def _scalar_cases(field: Field, x: str, hidden: bool) -> Iterator[tuple[str, str
         case StringType():
             if field.required:
                 yield f"{x} = ''", literal("required, found an empty string")
+            yield case(f"contains({x}, chr(0))", "text without the character U+0000")
         case _:
             raise TypeError(f"expected a scalar type, found {type_name(type_)}")
     yield from _rule_cases(field, x, case)
@@ -361,6 +499,7 @@ def _nested(type_: FieldType, j: str, path: str, depth: int, hidden: bool) -> st
             inner = ", ".join(_nested_field(f, j, f"{path}.{f.name}", depth, hidden or _hidden(f)) for f in fields)
             return (
                 f"CASE WHEN coalesce(json_type({j}), 'NULL') <> 'OBJECT' THEN {told} "
+                f"WHEN len(list_distinct(json_keys({j}))) < len(json_keys({j})) THEN '{path}: a member is given twice' "
                 f"WHEN len({unknown}) > 0 THEN '{path}.' || {unknown}[1] || "
                 f"{literal(': no such field; expected ' + ', '.join(f.name for f in fields))} "
                 f"ELSE coalesce({inner}) END"
@@ -403,20 +542,17 @@ def _quoteless(text: str) -> str:
     return text.replace("'", "''")
 
 
-def typed_column(field: Field, usual: bool = False) -> str:
-    """SQL for the typed value of a field's landed text; only for rows without a problem. `usual` is for rows that pass
-    the cheap test, whose text can be cast as it is."""
+def typed_column(field: Field) -> str:
+    """SQL for the typed value of a field's landed text; only for rows without a problem."""
     column = quoted(field.name)
     if isinstance(field.type, ListType | StructType | MapType):
         return _typed_member(field.type, f"CAST({column} AS JSON)", 0)
-    return typed(column, field.type, usual)
+    return typed(column, field.type)
 
 
-def typed(x: str, type_: FieldType, usual: bool = False, *, tried: bool = False) -> str:
+def typed(x: str, type_: FieldType, *, tried: bool = False) -> str:
     """SQL for the value of a scalar's text `x` that has the written form of its type."""
     cast = "TRY_CAST" if tried else "CAST"
-    if usual and not isinstance(type_, StringType | BooleanType):
-        return f"CAST({x} AS {sql_type(type_)})"
     match type_:
         case DecimalType():
             return f"{cast}(plain({x}) AS {sql_type(type_)})"

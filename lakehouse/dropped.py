@@ -1,0 +1,476 @@
+"""Files that other systems drop, as Arrow tables of text: NDJSON and CSV, plain or packed with gzip.
+
+Numbers keep each digit that was written. A line that is no row becomes a row with a problem; a file that cannot be read
+at all raises. Files are read in blocks, so that none has to fit into memory. What a row must hold belongs to
+`validation`; Parquet belongs to `reading`.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import chain
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    from contracts import Contract
+
+NDJSON = (".ndjson", ".jsonl", ".json")
+CSV = ".csv"
+
+Row = dict[str, str | None]
+
+_BLOCK = 4 << 20  # bytes
+_ROWS = 20_000  # what is read row by row is handed on in tables of as many
+_LONGEST_VALUE = 1 << 30
+_MARK = "\ufeff".encode()
+_QUOTE, _NEWLINE = ord('"'), ord("\n")
+_COLON, _SPACE, _MINUS, _POINT, _OBJECT = b": -.{"
+_BACKSLASH, _TAB = b"\\", b"\t"
+_NUMBER = 2
+
+
+def _among(*groups: bytes) -> np.ndarray:
+    """For each byte the number of the first group that has it, from 1; 0 for the others."""
+    found = np.zeros(256, np.uint8)
+    for number, group in reversed(list(enumerate(groups, start=1))):
+        found[list(group)] = number
+    return found
+
+
+_VALUE_BEGINS = _among(b'"{[tfn', b"-0123456789")
+_IN_NUMBER = _among(b"0123456789.").astype(bool)
+_DIGIT = _among(b"0123456789").astype(bool)
+_AFTER_NUMBER = _among(b",}").astype(bool)
+_CLOSES = _among(b"}]").astype(bool)
+_COMMA_OR_SPACE = _among(b", ").astype(bool)
+_AROUND_VALUES = np.frombuffer(b",\r\n", np.uint8)
+
+
+class NotReadable(ValueError):
+    """A file that is not what its name says; the message says what was expected and found."""
+
+
+def read_text(contract: Contract, columns: Sequence[str], name: str, path: Path) -> Iterator[pa.Table]:
+    """The rows of a dropped file named `name`: _row (from 1), _problem and `columns`, all text but the first.
+
+    Raises `NotReadable`, UnicodeDecodeError, or what gzip raises for a file that is not packed or cut off.
+    """
+    if is_ndjson(name):
+        yield from in_tables(columns, json_rows(contract, opened(path, is_packed(name))))
+    elif name.removesuffix(".gz").endswith(CSV):
+        yield from read_csv(contract, columns, path, is_packed(name))
+    else:
+        raise NotReadable(
+            f"expected an object named .parquet, .ndjson, .jsonl, .json or .csv (the last four also .gz), found {name}"
+        )
+
+
+def is_ndjson(name: str) -> bool:
+    """Whether a file of that name holds a JSON object a line."""
+    return name.removesuffix(".gz").endswith(NDJSON)
+
+
+def is_packed(name: str) -> bool:
+    """Whether a file of that name is packed with gzip."""
+    return name.endswith(".gz")
+
+
+def meaning(contract: Contract) -> dict[str, str]:
+    """The column that each known name stands for: a field by name or alias; `_deleted` marks a removal."""
+    return {alias: f.name for f in contract.fields for alias in (*f.aliases, f.name)} | {"_deleted": "_op"}
+
+
+def resolve(contract: Contract, given: Sequence[str]) -> dict[str, str | None]:
+    """Which column each given name means; None is unknown.
+
+    Raises `NotReadable` for a field that is given twice."""
+    known = meaning(contract)
+    resolved = {name: known.get(name) for name in given}
+    targets = [t for t in resolved.values() if t is not None]
+    if twice := sorted({t for t in targets if targets.count(t) > 1}):
+        raise NotReadable(f"expected each field once, found {', '.join(twice)} by name and by alias")
+    return resolved
+
+
+def opened(path: Path, packed: bool) -> IO[str]:
+    """The file as text, line ends as they are."""
+    if packed:
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return path.open("rt", encoding="utf-8-sig", newline="")
+
+
+def _binary(path: Path, packed: bool) -> BinaryIO:
+    return cast(BinaryIO, gzip.open(path, "rb")) if packed else path.open("rb")
+
+
+def in_tables(columns: Sequence[str], rows: Iterable[tuple[int, Row, str | None]]) -> Iterator[pa.Table]:
+    """Rows (number, values, problem) as tables of some thousands."""
+    batch: list[tuple[int, Row, str | None]] = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) >= _ROWS:
+            yield _table(columns, batch)
+            batch = []
+    if batch:
+        yield _table(columns, batch)
+
+
+def _table(columns: Sequence[str], batch: list[tuple[int, Row, str | None]]) -> pa.Table:
+    values = [row for _, row, _ in batch]
+    arrays = {
+        "_row": pa.array([n for n, _, _ in batch], pa.int64()),
+        "_problem": pa.array([problem for _, _, problem in batch], pa.string()),
+        **{c: pa.array([row.get(c) for row in values], pa.string()) for c in columns},
+    }
+    return pa.table(arrays)
+
+
+# ---- NDJSON
+
+
+def json_rows(
+    contract: Contract, lines: Iterable[str], wanted: Container[int] | None = None
+) -> Iterator[tuple[int, Row, str | None]]:
+    """The rows of lines of JSON (those with a `wanted` number, if given); blank lines are none."""
+    number = 0
+    names = lru_cache(maxsize=1000)(lambda given: resolve(contract, given))
+    for line in lines:
+        if not line.strip():
+            continue
+        number += 1
+        if wanted is None or number in wanted:
+            yield number, *_json_row(names, line)
+
+
+def _json_row(names: Callable[[tuple[str, ...]], dict[str, str | None]], line: str) -> tuple[Row, str | None]:
+    try:
+        # Numbers stay as they were written: no digit is lost on the way to a decimal.
+        item = json.loads(line, parse_float=str, parse_int=str, parse_constant=_refuse)
+        if not isinstance(item, dict):
+            raise NotReadable(f"expected a JSON object, found {type(item).__name__}")
+        return _row(names(tuple(item)), item), None
+    except (ValueError, RecursionError) as error:
+        return {"_extra": line.rstrip("\r\n")}, f"not a row: {error}"
+
+
+def _refuse(constant: str) -> str:
+    raise NotReadable(f"expected a number, found {constant}")
+
+
+def _row(names: dict[str, str | None], item: dict[str, Any]) -> Row:
+    row: Row = {}
+    extra = {}
+    for given, value in item.items():
+        column = names[given]
+        if column is None:
+            extra[given] = value
+        elif column == "_op":
+            row["_op"] = "remove" if value in (True, "true") else None
+        else:
+            row[column] = value if value is None or isinstance(value, str) else _compact(value)
+    if extra:
+        row["_extra"] = json.dumps(extra, ensure_ascii=False, sort_keys=True)
+    return row
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def json_lines(path: Path, packed: bool) -> Iterator[pa.Table]:
+    """The lines of a file of JSON in tables: _row, `line` and `plain`.
+
+    In a plain line a JSON reader that knows only doubles loses nothing: numbers that are members are put between
+    quotes, as they were written. What such a reader would take and JSON does not have (a comma at the end, NaN, 01) is
+    not in a plain line, nor is any backslash. Raises UnicodeDecodeError, or what gzip raises.
+    """
+    before = 0
+    with _binary(path, packed) as source:
+        for block in _line_blocks(source):
+            lines = _Lines(block)
+            if len(lines.starts):
+                rows = pa.array(np.arange(before + 1, before + 1 + len(lines.starts)), pa.int64())
+                before += len(lines.starts)
+                line, plain = lines.quoted()
+                yield pa.table({"_row": rows, "line": line, "plain": plain})
+
+
+def _line_blocks(source: BinaryIO) -> Iterator[bytes]:
+    """Pieces of a file that end where a line ends, each line with a newline at its end."""
+    kept, first = b"", True
+    while read := source.read(_BLOCK):
+        kept += read
+        if first and len(kept) >= len(_MARK):
+            kept, first = kept.removeprefix(_MARK), False
+        cut = kept.rfind(b"\n") + 1
+        if cut:
+            yield _with_newlines(kept[:cut])
+            kept = kept[cut:]
+    if kept:
+        yield _with_newlines(kept.removeprefix(_MARK) if first else kept) + b"\n"
+
+
+def _with_newlines(block: bytes) -> bytes:
+    return block.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in block else block
+
+
+class _Lines:
+    """The lines of a block that are not blank, and what is in them, as places in the block."""
+
+    def __init__(self, block: bytes) -> None:
+        self.block = block
+        self.text = np.frombuffer(block, np.uint8)
+        ends = np.flatnonzero(self.text == _NEWLINE)
+        starts = np.concatenate(([0], ends[:-1] + 1))
+        kept = ends > starts
+        for place in np.flatnonzero(kept & (self.text[starts] != _OBJECT)):
+            kept[place] = bool(block[starts[place] : ends[place]].decode().strip())
+        self.starts, self.ends = starts[kept], ends[kept]
+
+    def quoted(self) -> tuple[pa.Array, pa.Array]:
+        """The lines with quotes around the numbers that are members, and which lines are plain."""
+        plain = np.ones(len(self.starts), bool)
+        begins, ends, doubtful = _bare_numbers(self.text)
+        plain[self._line_of(doubtful)] = False
+        for byte in (_BACKSLASH, _TAB):
+            if byte in self.block:
+                plain[self._line_of(np.flatnonzero(self.text == byte[0]))] = False
+        around = np.empty(2 * len(begins), np.int64)
+        around[0::2], around[1::2] = begins, ends
+        text = _inserted(self.text, around, _QUOTE)
+        # A line goes on to the next one: what is between them is white space, or makes it a line that is not JSON.
+        starts = np.append(self.starts + np.searchsorted(around, self.starts), len(text))
+        return _strings(text, starts, self.block), pa.array(plain)
+
+    def _line_of(self, places: np.ndarray) -> np.ndarray:
+        return np.searchsorted(self.starts, places, side="right") - 1
+
+
+def _bare_numbers(text: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where the numbers that are members begin and end, and places of what is not surely a value of JSON.
+
+    A member's value follows a quote, a colon and at most one space: inside of a string a quote has a backslash, so that
+    these are not found there. `text` ends in a newline.
+    """
+    after = np.flatnonzero((text[:-1] == _QUOTE) & (text[1:] == _COLON)) + 2
+    after = after[after < len(text) - 1]
+    after += text[after] == _SPACE
+    after = np.minimum(after, len(text) - 2)
+    kind = _VALUE_BEGINS[text[after]]
+    doubtful = [after[kind == 0], after[(text[after] == ord("n")) & (text[after + 1] != ord("u"))]]
+    begins = after[kind == _NUMBER]
+    first = begins + (text[begins] == _MINUS)
+    ends = first.copy()
+    points = np.zeros(len(begins), np.int64)
+    going = np.arange(len(begins))
+    while len(going):
+        there = text[ends[going]]
+        points[going] += there == _POINT
+        going = going[_IN_NUMBER[there]]
+        ends[going] += 1
+    wrong = (points > 1) | ~_DIGIT[text[first]] | ~_DIGIT[text[ends - 1]] | ~_AFTER_NUMBER[text[ends]]
+    wrong |= (text[first] == ord("0")) & _DIGIT[text[first + 1]]
+    doubtful.append(begins[wrong])
+    doubtful.append(_closed_after_comma(text))
+    return begins[~wrong], ends[~wrong], np.concatenate(doubtful)
+
+
+def _closed_after_comma(text: np.ndarray) -> np.ndarray:
+    """Where an object or a list ends after a comma, which some readers take, or after more than one space."""
+    closing = np.flatnonzero(_CLOSES[text])
+    closing = closing[closing > 1]
+    before = closing - 1
+    before -= text[before] == _SPACE
+    found: np.ndarray = closing[_COMMA_OR_SPACE[text[before]]]
+    return found
+
+
+def _inserted(text: np.ndarray, places: np.ndarray, byte: int) -> np.ndarray:
+    """The text with a byte put in before each of these places, which are in order."""
+    found = np.full(len(text) + len(places), byte, np.uint8)
+    old = np.ones(len(found), bool)
+    old[places + np.arange(len(places))] = False
+    found[old] = text
+    return found
+
+
+def _strings(text: np.ndarray, starts: np.ndarray, block: bytes) -> pa.Array:
+    """The parts of a text between these places, as an Arrow array of strings."""
+    places = pa.py_buffer(starts.astype(np.int32))
+    found = pa.StringArray.from_buffers(len(starts) - 1, places, pa.py_buffer(text))
+    try:
+        found.validate(full=True)
+    except pa.ArrowInvalid:
+        block.decode()  # says which byte is no text
+        raise
+    return found
+
+
+# ---- CSV
+
+
+def read_csv(contract: Contract, columns: Sequence[str], path: Path, packed: bool) -> Iterator[pa.Table]:
+    """The rows of a CSV file with a header (RFC 4180; a lone carriage return ends a line, too).
+
+    Blocks whose quotes are where RFC 4180 has them, with as many values in each row as in the header, are read at
+    once; others row by row. After a quote elsewhere nobody but that reader knows where rows end, so it goes on alone.
+    """
+    with _binary(path, packed) as source:
+        blocks = _csv_blocks(source)
+        names, first = _header(next(blocks, b""))
+        form = _Form(contract, names, tuple(columns))
+        row = 0
+        for block in chain([first], blocks):
+            if not _quoted_regularly(block):
+                rest = io.TextIOWrapper(
+                    io.BufferedReader(_Chained(chain([block], blocks))), encoding="utf-8", newline=""
+                )
+                yield from in_tables(columns, form.one_by_one(rest, row))
+                return
+            table = form.at_once(block, row)
+            if table is None:
+                text = io.StringIO(block.decode(), newline="")
+                for table in in_tables(columns, form.one_by_one(text, row)):
+                    row += table.num_rows
+                    yield table
+            else:
+                row += table.num_rows
+                yield table
+
+
+def _csv_blocks(source: BinaryIO) -> Iterator[bytes]:
+    """Pieces of a file that end where a line ends outside of quotes, as long as quotes are where they belong."""
+    kept = b""
+    while read := source.read(_BLOCK):
+        kept += read
+        ends = np.frombuffer(kept, np.uint8) == _NEWLINE
+        if b'"' in kept:
+            inside = np.bitwise_xor.accumulate(np.frombuffer(kept, np.uint8) == _QUOTE)
+            ends &= ~inside
+        places = np.flatnonzero(ends)
+        if len(places):
+            cut = int(places[-1]) + 1
+            yield kept[:cut]
+            kept = kept[cut:]
+    if kept:
+        yield kept
+
+
+def _header(block: bytes) -> tuple[list[str], bytes]:
+    """The names in the first row, and what follows it."""
+    text = block.removeprefix(_MARK)
+    lines = io.StringIO(text.decode(), newline="")
+    reader = csv.reader(lines, strict=True)
+    try:
+        header = next(reader, None)
+    except csv.Error as error:
+        raise NotReadable(f"expected a header line as RFC 4180 says, found: {error}") from error
+    if not header:
+        raise NotReadable("expected a header line with the column names, found none")
+    return header, lines.read().encode()
+
+
+class _Form:
+    """How the rows of one CSV file become rows of text."""
+
+    def __init__(self, contract: Contract, header: list[str], columns: tuple[str, ...]) -> None:
+        if twice := sorted({name for name in header if header.count(name) > 1}):
+            raise NotReadable(f"expected each column once in the header, found {', '.join(twice)[:200]} twice")
+        self.header = header
+        self.columns = columns
+        self.names = resolve(contract, header)
+        if not set(contract.primary_key) <= set(self.names.values()):
+            wanted, found = ", ".join(contract.primary_key), ", ".join(header)[:200]
+            raise NotReadable(f"expected a header with {wanted}, found {found}")
+
+    def at_once(self, block: bytes, before: int) -> pa.Table | None:
+        """The rows of a block after as many others; None if one of them is unlike the header, or no text."""
+        import pyarrow.csv as arrow_csv
+
+        try:
+            found = arrow_csv.read_csv(
+                pa.BufferReader(block),
+                arrow_csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=self.header),
+                arrow_csv.ParseOptions(newlines_in_values=True),
+                arrow_csv.ConvertOptions(
+                    column_types=dict.fromkeys(self.header, pa.string()), null_values=[""], strings_can_be_null=True
+                ),
+            )
+        except pa.ArrowInvalid:
+            return None
+        unknown = [name for name in self.header if self.names[name] is None]
+        by_column = {column: name for name, column in self.names.items() if column is not None}
+        nothing = pa.nulls(found.num_rows, pa.string())
+        values = {c: found[by_column[c]] if c in by_column else nothing for c in self.columns}
+        if "_op" in by_column:
+            removed = pc.equal(found[by_column["_op"]], "true")
+            values["_op"] = pc.if_else(removed, "remove", pa.scalar(None, pa.string()))
+        if unknown:
+            extra = found.select(sorted(unknown)).to_pylist()
+            values["_extra"] = pa.array([json.dumps(e, ensure_ascii=False, sort_keys=True) for e in extra], pa.string())
+        rows = pa.array(np.arange(before + 1, before + 1 + found.num_rows), pa.int64())
+        return pa.table({"_row": rows, "_problem": nothing, **values})
+
+    def one_by_one(self, text: IO[str], before: int) -> Iterator[tuple[int, Row, str | None]]:
+        """The same, of any text."""
+        csv.field_size_limit(_LONGEST_VALUE)
+        number = before
+        try:
+            for line in csv.reader(text, strict=True):
+                if not line:
+                    continue
+                number += 1
+                if len(line) != len(self.header):
+                    problem = f"not a row: expected {len(self.header)} values as in the header, found {len(line)}"
+                    yield number, {"_extra": json.dumps(line, ensure_ascii=False)}, problem
+                else:
+                    item = {h: v if v != "" else None for h, v in zip(self.header, line, strict=True)}
+                    yield number, _row(self.names, item), None
+        except csv.Error as error:
+            raise NotReadable(f"expected CSV as RFC 4180 says, found in row {number + 1}: {error}") from error
+
+
+def _quoted_regularly(block: bytes) -> bool:
+    """Whether each quote opens a value, closes it, or is one of two that stand for one inside it."""
+    if b'"' not in block:
+        return True
+    text = np.frombuffer(b"\n" + block + b"\n", np.uint8)
+    places = np.flatnonzero(text == _QUOTE)
+    if len(places) % 2:
+        return False
+    opening, closing = places[0::2], places[1::2]
+    doubled = closing[:-1] + 1 == opening[1:]
+    opens = np.isin(text[opening - 1], _AROUND_VALUES)
+    closes = np.isin(text[closing + 1], _AROUND_VALUES)
+    opens[1:] |= doubled
+    closes[:-1] |= doubled
+    return bool(opens.all() and closes.all())
+
+
+class _Chained(io.RawIOBase):
+    """Blocks as one file."""
+
+    def __init__(self, blocks: Iterable[bytes]) -> None:
+        self._blocks = iter(blocks)
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._rest:
+            self._rest = next(self._blocks, b"")
+        part = self._rest[: len(buffer)]
+        buffer[: len(part)] = part
+        self._rest = self._rest[len(part) :]
+        return len(part)

@@ -1,0 +1,232 @@
+"""Dropped files are read at once as they are row by row: text, row numbers, problems, and what is no file at all."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import strategies as st
+from lakes import PARCELS, local_lake
+
+from lakehouse import dropped, reading, validation
+from lakehouse.duck import Duck, connect
+from lakehouse.landing import LandedObject
+
+DROPPED = dataclasses.replace(
+    PARCELS,
+    origin="files",
+    ordering="part",
+    fields=tuple(
+        dataclasses.replace(f, aliases=("PRICE",) if f.name == "price" else f.aliases, required=f.name == "parcel_id")
+        for f in PARCELS.fields
+    ),
+)
+COLUMNS = validation.text_columns(DROPPED)
+QUICK = settings(
+    max_examples=60,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+Found = tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]
+
+
+@contextmanager
+def reader(content: bytes, name: str) -> Iterator[tuple[Duck, Path, Callable[[], str]]]:
+    """A connection where `content` is the only object taken in, its path, and a call that reads it as a batch does
+    and says why it could not."""
+    with tempfile.TemporaryDirectory() as folder:
+        lake = local_lake(Path(folder))
+        lake.store.write(f"dropbox/parcels/{name}", content)
+        (stored,) = lake.store.list("dropbox/")
+        landed = LandedObject(stored.key, stored.etag, stored.size, datetime(2026, 11, 21, tzinfo=UTC), stored.modified)
+
+        def read() -> str:
+            return reading.read_objects(duck, lake, DROPPED, [landed]).unreadable.get(landed.key, "")
+
+        with connect(lake) as duck:
+            yield duck, Path(lake.store.uri(landed.key)), read
+
+
+def rows(duck: Duck) -> Found:
+    """The rows that hold and those that do not, with their text."""
+    validation.validate(duck, DROPPED)
+    valid = duck.rows("SELECT * FROM valid ORDER BY _row")
+    texts = ", ".join(COLUMNS)
+    return valid, duck.rows(f"SELECT _row, _reason, {texts} FROM rejected JOIN odd USING (_no, _row) ORDER BY _row")
+
+
+def rows_of(duck: Duck, tables: Iterator[Any]) -> Found:
+    """The same for rows of text, put in without any short cut."""
+    validation.begin(duck, DROPPED)
+    for table in tables:
+        duck.connection.register("given", table)
+        source = "(SELECT 0::INTEGER AS _no, * FROM given)"
+        duck.run(f"INSERT INTO checked {validation.check(DROPPED, source)}")
+    return rows(duck)
+
+
+# ---- NDJSON
+
+WRITTEN = st.sampled_from(
+    ["1", "-1", "0", "-0", "1.50", "0.10", "12345678901234567890.0123456789", "1e2", "1E-2", "01", "-", "1.", ".5",
+     "+1", "NaN", "-Infinity", "nan", "inf", "null", "nul", "true", "True", '"1.5"', '"text"', '"a, 12"', '"é"',
+     '"a: 12"', '"\\u00e9"',
+     '"\\"price\\": 7"', '"\\\\"', '"', "[1.50, 2]", '["a",1.50]', '{"a": 1.50}', '{"a":"1","a":"2"}',
+     '{"a":"b"}', '[{"name":"n","worth":"1.5"}]', '[{"name": "n", "worth": 1.50}]', '[{"worth":"1","worth":"2"}]', "[",
+     '"2026-11-21T01:02:03Z"', '"2026-11-21"', '" "', '"\t"', '""']
+)  # fmt: skip
+NAME = st.sampled_from(
+    ["parcel_id", "part", "sent_at", "price", "PRICE", "exact", "state", "fragile", "due", "items", "labels",
+     "recipient", "_deleted", "colour", "a", "", "par\\u0074", "é"]
+)  # fmt: skip
+MEMBER = st.builds(
+    '{}"{}"{}:{}{}{}'.format,
+    st.sampled_from(["", "", "", " ", "  "]),
+    NAME,
+    st.sampled_from(["", "", "", " "]),
+    st.sampled_from(["", " ", " ", "  ", "\t"]),
+    WRITTEN,
+    st.sampled_from(["", "", "", " "]),
+)
+USUAL = st.builds(
+    '{{"parcel_id": "{}", "part": {}, "price": {}, "exact": {}, "fragile": {}, "items": {}, "labels": {}}}'.format,
+    st.sampled_from(["p-1", "é", "a, 1.50", "a: 1"]),
+    st.integers(-5, 5),
+    st.sampled_from(["1", "1.5", "1.50", "-0.10", "null", "1.505", '"2.50"']),
+    st.sampled_from(["1", "0.10", "12345678901234567890.0123456789", "12345678901234567890123456789"]),
+    st.sampled_from(["true", "false", "null", '"true"', "1"]),
+    st.sampled_from(["null", "[]", '[{"name":"n","worth":"1.5"}]', '[{"name": "n", "worth": 1.50}]', "[1]"]),
+    st.sampled_from(["null", "{}", '{"a":"b"}', '{"a": 1.50}', '{"a":"b","a":"c"}', '{"a":null}']),
+)
+LINE = st.one_of(
+    USUAL,
+    USUAL,
+    st.lists(MEMBER, max_size=4).map(lambda members: "{" + ",".join(members) + "}"),
+    st.lists(MEMBER, max_size=3).map(lambda members: "{" + ",".join([*members, ""]) + " }"),
+    st.sampled_from(["", " ", "\t", "\u2028", "\ufeff", "[1]", "1", '{"a":1', "{}{}", '{"part": 1} x', "\x00", "\x1f"]),
+)
+END = st.sampled_from(["\n", "\n", "\n", "\r\n", "\r", "\n\n"])
+JSON_FILE = st.builds(
+    lambda mark, lines, last: (mark + "".join(line + end for line, end in lines) + last).encode(),
+    st.sampled_from(["", "", "\ufeff"]),
+    st.lists(st.tuples(LINE, END), max_size=25),
+    st.one_of(st.just(""), LINE),
+)
+
+
+def json_expected(path: Path) -> tuple[list[tuple[int, dict[str, str | None], str | None]], str]:
+    """Rows of a file of JSON line by line, or the kind of error that it is."""
+    try:
+        with dropped.opened(path, packed=False) as lines:
+            return list(dropped.json_rows(DROPPED, lines)), ""
+    except ValueError as error:
+        return [], type(error).__name__
+
+
+@QUICK
+@given(JSON_FILE, st.sampled_from([64, 1 << 22]))
+@example(b'{"parcel_id": "a", "part": 1}\n' * 3 + b"\xff\n", 1 << 22)
+@example(b'{"parcel_id": "a", "part": 1, "colour": "red", "price": 1.50}\n', 1 << 22)
+@example('{"parcel_id": "a", "part": 1}\n\u2028\n{"parcel_id": "b", "part": 1}'.encode(), 1 << 22)
+def test_json_is_read_at_once_as_it_is_line_by_line(content: bytes, block: int) -> None:
+    with pytest.MonkeyPatch.context() as patch, reader(content, "t.ndjson") as (duck, path, read):
+        patch.setattr(dropped, "_BLOCK", block)
+        broken = read()
+        found = rows(duck)
+        every, reason = json_expected(path)
+        assert broken.partition(":")[0] == reason
+        if reason:
+            assert found == ([], [])
+            return
+        assert rows_of(duck, dropped.in_tables(COLUMNS, every)) == found
+
+
+def test_json_in_the_usual_form_is_not_read_line_by_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = '{{"parcel_id": "p-{0}", "part": {0}, "sent_at": "2026-11-21T01:02:03Z", "price": {0}.50}}'
+    content = "\n".join(line.format(n) for n in range(50)).encode()
+    with reader(content, "t.ndjson") as (duck, _, read):
+        monkeypatch.setattr(reading, "json_rows", None)  # calling it would fail
+        assert read() == ""
+        valid, rejected = rows(duck)
+        assert (len(valid), rejected) == (50, [])
+
+
+# ---- CSV
+
+CELL = st.one_of(
+    st.sampled_from(["", "a", "1.50", '"a"', '"a,b"', '"a\nb"', '"a\r\nb"', '"a""b"', '""', '""""', "é", " a", "a "]),
+    st.sampled_from(['a"b', '"a"b', '"a" ', ' "a"', '"', '"a', "\x00"]),
+)
+REGULAR = st.sampled_from(["", "a", "1.50", '"a"', '"a,b"', '"a\nb"', '"a\r\nb"', '"a""b"', '""', '""""', "é", " a "])
+RECORD = st.one_of(
+    st.lists(REGULAR, min_size=3, max_size=3), st.lists(REGULAR, max_size=5), st.lists(CELL, min_size=3, max_size=3)
+).map(",".join)
+CSV_FILE = st.builds(
+    lambda mark, header, records, last: (mark + header + "".join(r + e for r, e in records) + last).encode(),
+    st.sampled_from(["", "\ufeff"]),
+    st.sampled_from(
+        ["parcel_id,part,PRICE\n", 'parcel_id,"part",colour\r\n', "part,parcel_id,_deleted\r", "parcel_id\n",
+         "part,part,parcel_id\n", "price,PRICE,parcel_id,part\n", "\n", 'parcel_id,part,"x\ny"\n']
+    ),
+    st.lists(st.tuples(RECORD, END), max_size=25),
+    st.one_of(st.just(""), RECORD),
+)  # fmt: skip
+
+
+def csv_expected(content: bytes) -> list[tuple[int, dict[str, str | None], str | None]]:
+    """Rows of a CSV file by the standard library alone."""
+    records = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
+    header = next(records, None) or []
+    if len(set(header)) < len(header):
+        raise ValueError("a column twice")
+    names = dropped.resolve(DROPPED, header)
+    if not {"parcel_id", "part"} <= set(names.values()):
+        raise ValueError("no key")
+    found: list[tuple[int, dict[str, str | None], str | None]] = []
+    for record in records:
+        number = len(found) + 1
+        if len(record) == len(header):
+            row: dict[str, str | None] = {}
+            for name, value in zip(header, record, strict=True):
+                if names[name] == "_op":
+                    row["_op"] = "remove" if value == "true" else None
+                elif names[name] is None:
+                    row["_extra"] = json.dumps({name: value or None}, ensure_ascii=False)
+                else:
+                    row[names[name] or ""] = value or None
+            found.append((number, row, None))
+        elif record:
+            problem = f"not a row: expected {len(header)} values as in the header, found {len(record)}"
+            found.append((number, {"_extra": json.dumps(record, ensure_ascii=False)}, problem))
+    return found
+
+
+@QUICK
+@given(CSV_FILE, st.sampled_from([16, 1 << 22]))
+@example(b"parcel_id,part,price\na,1,\xff\n", 1 << 22)
+@example(b'parcel_id,part,price\n"a\n', 1 << 22)
+def test_csv_is_read_at_once_as_it_is_row_by_row(content: bytes, block: int) -> None:
+    with pytest.MonkeyPatch.context() as patch, reader(content, "t.csv") as (duck, _, read):
+        patch.setattr(dropped, "_BLOCK", block)
+        broken = read()
+        found = rows(duck)
+        try:
+            every = csv_expected(content)
+        except (ValueError, csv.Error):
+            assert broken
+            assert found == ([], [])
+            return
+        assert broken == ""
+        assert rows_of(duck, dropped.in_tables(COLUMNS, every)) == found
