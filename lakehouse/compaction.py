@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from lakehouse.lake import Lake
-from lakehouse.landing import LandedObject, Scope, list_objects
+from lakehouse.landing import LandedObject, Scope, each_object
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -163,9 +163,9 @@ def pending(lake: Lake, contract: Contract, scope: Scope) -> list[LandedObject]:
 
     entry = published_entry(lake, contract)
     if entry is None:
-        return list_objects(lake, contract, scope.reaching(None))
+        return list(each_object(lake, contract, scope.reaching(None)))
     state = TableState(lake, entry.metadata_location)
-    return Ledger.load(lake, state.ledger).unknown(list_objects(lake, contract, scope.reaching(state.watermark)))
+    return Ledger.load(lake, state.ledger).unknown(each_object(lake, contract, scope.reaching(state.watermark)))
 
 
 def _silent(line: str) -> None:
