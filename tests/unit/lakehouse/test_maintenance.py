@@ -544,6 +544,19 @@ def test_copies_that_are_delivered_later_are_waited_for(
     assert maintain(lake, PARCELS).purged == purged
 
 
+def test_a_tombstone_that_was_replaced_is_none_any_more(lake: Lake, landing: Landing, marking: None) -> None:
+    """The item was made anew: its tombstone is a deleted row of a file in which another one is found."""
+    removals = [at(OLD, key, 5, op="remove") for key in ("again", "gone")]
+    landing.land([*(at(OLD, f"p-{n}") for n in range(8)), *removals], OLD)
+    run(lake)
+    landing.land([at(OLD, "again", 6)], OLD)
+    assert [f.deleted_rows for f in run(lake).files if f.stored_rows > 1] == [1]
+    expire_landing(lake, NOON)
+    result = maintain(lake, PARCELS)
+    assert (result.purged, result.same_rows) == (1, True)
+    assert {r["parcel_id"] for r in published_rows(lake)} == {"again", *(f"p-{n}" for n in range(8))}
+
+
 def test_a_version_from_a_clock_that_was_ahead_is_not_made_the_floor(lake: Lake, landing: Landing) -> None:
     ahead = at(OLD, "gone", op="remove", event="ahead")
     landing.land([at(OLD, "gone"), {**ahead, "_version": str(version(NOON) * 2)}], OLD)
