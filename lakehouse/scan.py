@@ -22,15 +22,13 @@ def live_rows(shape: TableShape, files: Sequence[LiveFile]) -> str:
     columns = shape.select()
     if not files:
         return no_rows(shape)
-    whole = [f for f in files if not f.deletes]
-    parts = [f"SELECT {columns} FROM {stored_rows(shape, whole)}"] if whole else []
-    if partly := [f for f in files if f.deletes]:
-        gone = deleted(dict(enumerate(partly)))
-        parts.append(
-            f"SELECT {columns} FROM {stored_rows(shape, partly)} AS d ANTI JOIN {gone} AS p "
-            "ON d.file_index::INTEGER = p._file AND d.file_row_number = p._pos"
-        )
-    return " UNION ALL ".join(parts)
+    source = f"SELECT {columns} FROM {stored_rows(shape, files)} AS d"
+    if not (partly := {n: f for n, f in enumerate(files) if f.deletes}):
+        return source
+    # One scan with one join: a union of two would begin both, which takes twice the memory.
+    return (
+        f"{source} ANTI JOIN {deleted(partly)} AS p ON d.file_index::INTEGER = p._file AND d.file_row_number = p._pos"
+    )
 
 
 def no_rows(shape: TableShape) -> str:

@@ -40,7 +40,7 @@ SEVERAL = 4
 """Small files of a partition are joined when there are so many of them."""
 SMALL_SHARE = 0.5
 """A file is small below this share of the size, and of the rows, that new files aim at."""
-GROUP_BYTES = 512 << 20
+GROUP_BYTES = 256 << 20
 """What is rewritten at once: bounds what a sort has to hold."""
 NIGHT_BYTES = 32 << 30
 """What one run rewrites of a table; the rest waits for the next."""
@@ -235,13 +235,13 @@ def _commit(
     kept = expiry.retained(lake, contract, names, retention, pointers)
     kept_changes = expiry.changes_of(names, kept, pointers)
 
-    shape = schemas.changes(contract)
+    shape = schemas.changes(contract).stored_as(state.changes_metadata)
     written = _rewrite(duck, lake, shape, planned.changes, name, "true")
     removed = [*written.removed, *_dangling(lake, state.changes_metadata, written)]
     changes = _commit_files(lake, shape, state.changes_location, written.added, removed, {}, state)
     changes, expired_changes = _expire(lake, shape, names, changes, kept_changes)
 
-    compacted = schemas.compacted(contract)
+    compacted = schemas.compacted(contract).stored_as(state.metadata)
     rewritten = _rewrite(
         duck, lake, compacted, planned.compacted, name, tombstones.kept(contract) if planned.purged else "true"
     )
@@ -317,7 +317,8 @@ def _expire(
 def verify(duck: Duck, contract: Contract, before: TableState, after: TableState, planned: _Planned) -> Verdict:
     """Read back what was committed: the files that are new must hold the rows of those they replace, all others must be
     the same, and the state must say what it said."""
-    compacted, changes = schemas.compacted(contract), schemas.changes(contract)
+    compacted = schemas.compacted(contract).stored_as(after.metadata)
+    changes = schemas.changes(contract).stored_as(after.changes_metadata)
     keep = tombstones.kept(contract) if planned.purged else "true"
     gone, _ = _differing(before.files, after.files)
     not_kept = f"SELECT count(*), count(*) FILTER (_deleted), max(_version) FROM ({live_rows(compacted, gone)})"
