@@ -1,7 +1,8 @@
-"""Builds a table of bids, merges batches on Trino, and writes what each query scanned.
+"""Builds a table of bids, merges batches on Trino and embedded, and writes what each query scanned and the seconds of
+processor that the embedded look-up took.
 
-Bytes scanned depend on files and statements only, so a small machine measures them as well as a big one. Times are not
-written: a Trino beside its emulator on a laptop says nothing about Athena.
+Bytes scanned depend on files and statements only, so a small machine measures them as well as a big one. Trino's times
+are not written: a Trino beside its emulator on a laptop says nothing about Athena.
 """
 
 from __future__ import annotations
@@ -12,16 +13,19 @@ import os
 import platform
 import sys
 import tempfile
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import boto3
 import duckdb
 
 from contracts import Contract, load_contracts
+from lakehouse import reduction
 from lakehouse.athena.settings import AthenaSettings
 from lakehouse.compaction import BatchResult, compact
 from lakehouse.lake import Lake
@@ -96,13 +100,40 @@ def merged(lake: Lake, contract: Contract) -> BatchResult:
     return result
 
 
-def measure(lake: Lake, service: Any, folder: Path, contract: Contract, keys: str, size: Size) -> dict[str, Any]:
-    """Load the table embedded, then merge two batches on Athena."""
+def load(lake: Lake, folder: Path, contract: Contract, keys: str, size: Size) -> None:
+    """Fill the table, embedded."""
     step = 240_000
     for start in range(0, size.rows, step):
         end = min(start + step, size.rows)
         land(lake, folder, f"load-{start}.parquet", f"SELECT range AS n FROM range({start}, {end})", keys, 1, size)
     merged(lake, contract)
+
+
+def look_up_embedded(folder: Path, contract: Contract, keys: str, size: Size) -> dict[str, Any]:
+    """Seconds of processor in which this machine finds the stored rows of a batch from anywhere."""
+    lake = Lake("data", "landing", "work", "published", local_root=folder / f"embedded-{keys}", scratch=folder)
+    load(lake, folder, contract, keys, size)
+    land(lake, folder, "batch.parquet", batch_of(size, 2, anywhere=True), keys, 2, size)
+    took: list[float] = []
+    find = reduction.find_stored
+
+    def timed(*arguments: Any) -> None:
+        started = time.process_time()
+        find(*arguments)
+        took.append(time.process_time() - started)
+
+    with mock.patch.object(reduction, "find_stored", timed):
+        result = merged(lake, contract)
+    return {
+        "changes": result.read,
+        "seconds of processor": round(sum(took), 3),
+        "million rows a second and core": round(size.rows / sum(took) / 1e6, 1),
+    }
+
+
+def measure(lake: Lake, service: Any, folder: Path, contract: Contract, keys: str, size: Size) -> dict[str, Any]:
+    """Load the table embedded, then merge two batches on Athena."""
+    load(lake, folder, contract, keys, size)
     stored = sum(o.size for o in lake.store.list("warehouse/bids/data/"))
     found: dict[str, Any] = {"rows": size.rows, "table MB": round(stored / 1e6, 1)}
     for number, (name, anywhere) in enumerate({"newest month": False, "anywhere": True}.items(), start=2):
@@ -148,6 +179,7 @@ def main(arguments: list[str]) -> None:
             )
             s3.create_bucket(Bucket=lake.bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
             results[f"{keys} keys"] = measure(lake, service, folder, contract, keys, size)
+            results[f"{keys} keys"]["embedded look-up"] = look_up_embedded(folder, contract, keys, size)
             print(keys, json.dumps(results[f"{keys} keys"], indent=1), flush=True)  # noqa: T201
     document = {
         "measured": datetime.now(UTC).isoformat(timespec="minutes"),
