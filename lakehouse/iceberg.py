@@ -514,7 +514,7 @@ def commit(
         for file in added:
             replace.append_data_file(file)
         replace.commit()
-        _forget_old_snapshots(transaction)
+    _forget_old_snapshots(transaction)  # another engine's snapshots too, which only properties are committed to
     return transaction.commit_transaction()
 
 

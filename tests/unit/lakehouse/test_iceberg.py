@@ -152,6 +152,13 @@ def test_manifests_and_snapshots_stay_few_however_many_batches_came_before(
     assert len(state.metadata.snapshots) == 5
     assert len(by_duckdb(state.location)) == 14 == sum(f.rows for f in state.files)
 
+    # Snapshots that another engine made are forgotten with the commit of properties that follows them.
+    monkeypatch.setattr(iceberg, "_SNAPSHOTS_KEPT", 3)
+    table = iceberg.EntryCatalog(lake, lake.work_database).table("parcels", state.location)
+    committed = iceberg.commit(table, properties={"some": "property"}, summary={})
+    assert len(committed.metadata.snapshots) == 3
+    assert len(by_duckdb(committed.metadata_location)) == 14
+
 
 def test_small_files_are_joined_so_that_ticks_do_not_leave_one_each(lake: Lake, landing: Landing) -> None:
     for number in range(6):
