@@ -39,7 +39,8 @@ from lakehouse.schemas import changes, literal, quoted, sql_type
 if TYPE_CHECKING:
     from contracts import Contract
 
-# Which text is which number; `plain` writes an exponent out. DuckDB's regular expressions are RE2.
+# Which text is which number; `plain` writes an exponent out. DuckDB's JSON reader takes a comma at the end of a list,
+# and JSON does not. Its regular expressions are RE2.
 _MACROS = r"""
 CREATE OR REPLACE TEMP MACRO is_number(x) AS
     regexp_full_match(x, '-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?');
@@ -64,6 +65,8 @@ CREATE OR REPLACE TEMP MACRO is_moment(x) AS
         || '(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])')
     AND moment(x) BETWEEN TIMESTAMP '0001-01-01' AND TIMESTAMP '9999-12-31 23:59:59.999999';
 CREATE OR REPLACE TEMP MACRO shown(x) AS '''' || left(x, 40) || CASE WHEN length(x) > 40 THEN '…' ELSE '' END || '''';
+CREATE OR REPLACE TEMP MACRO is_json(x) AS TRY_CAST(x AS JSON) IS NOT NULL AND NOT regexp_matches(
+    regexp_replace(x, '"([^"\\]|\\.)*"', '""', 'g'), ',\s*[\]}]');
 CREATE OR REPLACE TEMP MACRO kind(j) AS CASE coalesce(json_type(j), 'NULL')
     WHEN 'VARCHAR' THEN 'text' WHEN 'ARRAY' THEN 'a list' WHEN 'OBJECT' THEN 'an object'
     WHEN 'BOOLEAN' THEN 'a boolean' WHEN 'NULL' THEN 'null' ELSE 'a bare number' END;
@@ -395,7 +398,7 @@ def problem(field: Field) -> str:
         cases = [
             (f"{column} IS NULL", absent),
             (f"json_type({parsed}) = 'NULL'", absent),
-            (f"{parsed} IS NULL", literal(f"expected {type_name(field.type)} as JSON, found other text")),
+            (f"NOT is_json({column})", literal(f"expected {type_name(field.type)} as JSON, found other text")),
         ]
         inside = _nested(field.type, parsed, field.name, 0, _hidden(field))
         told = literal(f"{field.name}: ")
@@ -489,9 +492,11 @@ def _nested(type_: FieldType, j: str, path: str, depth: int, hidden: bool) -> st
             inner = _nested(value, f"{item}.value", f"{path}.' || {item}.key || '", depth + 1, hidden)
             checked = _first(f"list_transform(map_entries(CAST({j} AS MAP(VARCHAR, JSON))), lambda {item}: {inner})")
             repeated = f"len(list_distinct(json_keys({j}))) < len(json_keys({j}))"
+            ended = f"len(list_filter(json_keys({j}), lambda k: contains(k, chr(0)))) > 0"
             return (
                 f"CASE WHEN coalesce(json_type({j}), 'NULL') <> 'OBJECT' THEN {told} "
-                f"WHEN {repeated} THEN '{path}: a key is given twice' ELSE {checked} END"
+                f"WHEN {repeated} THEN '{path}: a key is given twice' "
+                f"WHEN {ended} THEN '{path}: expected keys without the character U+0000' ELSE {checked} END"
             )
         case StructType(fields):
             names = ", ".join(literal(f.name) for f in fields)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import tempfile
 from collections.abc import Iterable
@@ -9,12 +10,23 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from lakes import PARCELS, Landing, change, local_lake
 
-from contracts import Contract
-from contracts.types import BooleanType, IntegerType, ListType, MapType, StructType
+from contracts import Contract, Field
+from contracts.types import (
+    BooleanType,
+    DateType,
+    DecimalType,
+    FieldType,
+    IntegerType,
+    ListType,
+    MapType,
+    StringType,
+    StructType,
+    TimestampType,
+)
 from contracts.validation import DECIMAL, parse
 from lakehouse.duck import connect
 from lakehouse.landing import Scope, list_objects
@@ -109,7 +121,7 @@ def payload(contract: Contract, row: dict[str, str | None]) -> dict[str, Any]:
         match field.type:
             case ListType() | MapType() | StructType() if text is not None:
                 try:
-                    values[field.name] = json.loads(text)
+                    values[field.name] = numbered(field.type, json.loads(text, object_pairs_hook=once))
                 except ValueError:
                     values[field.name] = text
             case IntegerType() if text is not None and DECIMAL.fullmatch(text) and text.isascii():
@@ -121,17 +133,39 @@ def payload(contract: Contract, row: dict[str, str | None]) -> dict[str, Any]:
     return values
 
 
-def refused_fields(rows: Iterable[dict[str, str | None]]) -> list[set[str]]:
+def once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; a member that is given twice is no value at all (the API's decoder would take the last)."""
+    if len({name for name, _ in members}) < len(members):
+        raise ValueError("a member twice")
+    return dict(members)
+
+
+def numbered(type_: FieldType, value: Any) -> Any:
+    """A landed nested value as the API would have been given it: integers land as text, as all numbers do."""
+    match type_, value:
+        case IntegerType(), str() if DECIMAL.fullmatch(value) and value.isascii():
+            return Decimal(value)
+        case ListType(element=element), list():
+            return [numbered(element, v) for v in value]
+        case MapType(value=inner), dict():
+            return {k: numbered(inner, v) for k, v in value.items()}
+        case StructType(fields), dict():
+            types = {f.name: f.type for f in fields}
+            return {k: numbered(types[k], v) if k in types else v for k, v in value.items()}
+    return value
+
+
+def refused_fields(rows: Iterable[dict[str, str | None]], contract: Contract = PARCELS) -> list[set[str]]:
     found: list[set[str]] = [set() for _ in rows]
     with tempfile.TemporaryDirectory() as folder:
         lake = local_lake(Path(folder))
-        Landing(lake, PARCELS).land(list(rows))
+        Landing(lake, contract).land(list(rows))
         with connect(lake) as duck:
-            read_objects(duck, lake, PARCELS, list_objects(lake, PARCELS, Scope.everything()))
-            validate(duck, PARCELS)
+            read_objects(duck, lake, contract, list_objects(lake, contract, Scope.everything()))
+            validate(duck, contract)
             assert duck.count("SELECT count(*) FROM valid") + duck.count("SELECT count(*) FROM rejected") == len(found)
             for row, reason in duck.rows("SELECT _row, _reason FROM rejected"):
-                names = {f.name for f in PARCELS.fields}
+                names = {f.name for f in contract.fields}
                 found[row - 1] = {part for part in names if any(_about(part, r) for r in reason.split("; "))}
                 assert found[row - 1], reason
     return found
@@ -176,3 +210,164 @@ def test_an_accepted_number_keeps_its_exact_value(numbers: list[str]) -> None:
     refused = [parse(PARCELS, payload(PARCELS, row)).problems != () for row in rows]
     assert [n in stored for n in range(len(numbers))] == [not r for r in refused]
     assert all(value == Decimal(numbers[n]) for n, value in stored.items())
+
+
+# ---- every rule that a contract can have, also inside of nested values
+
+_STAY = Field("stay", 40, TimestampType(), required=True)
+RULES = dataclasses.replace(
+    PARCELS,
+    fields=(
+        *PARCELS.fields[:3],
+        Field("count", 20, IntegerType(), minimum=Decimal(-3), maximum=Decimal(1000)),
+        Field("any_count", 21, IntegerType()),
+        Field("share", 22, DecimalType(6, 4), minimum=Decimal("0"), maximum=Decimal("1.5")),
+        Field("whole", 23, DecimalType(5, 0), minimum=Decimal("-10.5")),
+        Field("small", 24, DecimalType(4, 4)),
+        Field("large", 25, DecimalType(38, 0)),
+        Field("code", 26, StringType(), required=True, pattern="^[A-Z]{2}$"),
+        Field("word", 27, StringType(), required=True, enum=("one", "zwei", "it's")),
+        Field("text", 28, StringType(), required=True, max_length=3),
+        Field("moment", 29, TimestampType()),
+        Field("day", 30, DateType()),
+        Field("yes", 31, BooleanType(), required=True),
+        Field("tags", 32, ListType(33, StringType())),
+        Field("sums", 34, MapType(35, 36, DecimalType(8, 2))),
+        Field(
+            "stops",
+            37,
+            ListType(
+                38,
+                StructType(
+                    (
+                        Field("place", 39, StringType(), required=True, max_length=3, pattern="^[a-z]"),
+                        _STAY,
+                        Field("weight", 41, IntegerType(), minimum=Decimal(0)),
+                        Field("inner", 42, StructType((Field("on", 43, DateType()), Field("of", 44, BooleanType())))),
+                        Field("kind", 45, StringType(), enum=("a", "b")),
+                    )
+                ),
+            ),
+        ),
+        Field("notes", 46, MapType(47, 48, StringType())),
+        Field(
+            "pair",
+            49,
+            StructType((Field("left", 50, DecimalType(6, 2), required=True), Field("right", 51, StringType()))),
+        ),
+    ),
+)
+HOLDS = {"code": "AB", "word": "one", "text": "abc", "yes": "true"}
+BOUNDS = st.sampled_from(
+    ["0", "-0", "0.0000", "-3", "-4", "1000", "1001", "1.5", "1.5000", "1.50001", "-10.5", "-10", "-11", "99999", "1e4",
+     "1e5", "99999.0", "0.1234", "0.12340", ".1234", "1.", "007", "-007", "1_0", " 1", "1 ", "+1", "1e0", "10e-1",
+     "0e999", "0e-999", "1e-999", "1e999", "1e1000", "9223372036854775807", "9223372036854775808",
+     "-9223372036854775807", "-9223372036854775808",
+     "9" * 38, "9" * 39, "-" + "9" * 38, "0" * 50 + "1", "1" + "0" * 37, "1e37", "1e38", "0.5",
+     "1,5", "١", "0x1", "NaN", "Infinity", "", "-", "1-", "--1", "1.5.5"]
+)  # fmt: skip
+TEXT = st.one_of(
+    st.sampled_from(["AB", "ABC", "Ab", "AB\n", "\nAB", "ÄB", "one", "zwei", "it's", "One", "", "abc", "abcd", "äöü",
+                     "😀😀😀",                     "a\x00b", "\x00"]),
+    st.text(max_size=4).filter(lambda t: all(not 0xD800 <= ord(c) <= 0xDFFF for c in t)),
+)  # fmt: skip
+MOMENTS = st.one_of(
+    MOMENT,
+    st.sampled_from(
+        ["2024-02-29T00:00:00Z", "2023-02-29T00:00:00Z", "2026-11-21T24:00:00Z", "2026-11-21T23:59:60Z",
+         "2026-11-21T 1:02:03Z", "2026-11-21T01:02:0.Z", "2026-11-21T1:02:03.1234567Z", "12026-1-1T01:02:03.123456Z",
+         "0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01", "0999-01-01T00:00:00Z", "2026-11-21T01:02:03.1Z",
+         "2026-11-21T01:02:03.123456Z", "2026-11-21T01:02:03.12345 Z", "2026-11-21t01:02:03Z", "2026-11-21 01:02:03Z",
+         "2026-11-21T01:02Z", "2026-11-21T01:02:03", "infinity", "epoch", "2026-11-21T01:02:03Z ",
+         "２026-11-21T01:02:03Z"]
+    ),
+)  # fmt: skip
+DAYS = st.one_of(
+    DAY, st.sampled_from(["0001-01-01", "9999-12-31", "10000-01-01", "2026-1-1", "2024-02-29", "2023-02-29"])
+)
+
+
+def optional(values: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({}, optional=values)
+
+
+YES = st.sampled_from([True, False, None, "true"])
+STOP = st.one_of(
+    st.builds(
+        lambda changed: {"place": "abc", "stay": "2026-11-21T01:02:03Z", **changed},
+        optional(
+            {
+                "place": TEXT,
+                "stay": MOMENTS,
+                "weight": BOUNDS,
+                "inner": st.one_of(optional({"on": DAYS, "of": YES, "off": YES}), st.none(), st.just([])),
+                "kind": st.sampled_from(["a", "b", "c", "", None]),
+            }
+        ),
+    ),
+    optional({"place": TEXT, "stay": MOMENTS}),
+)
+CASES: dict[str, st.SearchStrategy[Any]] = {
+    **dict.fromkeys(("count", "any_count", "share", "whole", "small", "large"), st.one_of(BOUNDS, NUMBER, WRITTEN)),
+    **dict.fromkeys(("code", "word", "text"), TEXT),
+    "moment": MOMENTS,
+    "day": DAYS,
+    "yes": st.sampled_from(["true", "false", "TRUE", "t", "1", "", "true "]),
+    "tags": st.one_of(st.lists(st.one_of(TEXT, st.none()), max_size=3), TEXT),
+    "sums": st.one_of(st.dictionaries(TEXT, st.one_of(BOUNDS, st.none()), max_size=3), st.just([])),
+    "stops": st.one_of(st.lists(st.one_of(STOP, st.none()), max_size=2), STOP),
+    "notes": st.one_of(st.dictionaries(TEXT, st.one_of(TEXT, st.none(), YES), max_size=3), st.lists(TEXT, max_size=1)),
+    "pair": st.one_of(optional({"left": BOUNDS, "right": TEXT, "middle": TEXT}), st.lists(BOUNDS, max_size=1)),
+}
+NESTED_RULES = {"tags", "sums", "stops", "notes", "pair"}
+ODD_JSON = st.sampled_from(
+    ['{"a":"1","a":"2"}', '{"left":"1","left":"2"}', "{", "[", "nul", "null", '"x"', '["a",]', "[NaN]", '["\\u0000"]',
+     "1",     '{"a":"b"} ', ' ["a"]', '["\\ud800"]', '{"left":"1","right":null}', '{"a":null}', '{"a": "b"}']
+)  # fmt: skip
+
+
+@st.composite
+def ruled(draw: st.DrawFn) -> tuple[str, str | None]:
+    """A field of `RULES` and a text for it."""
+    name = draw(st.sampled_from(list(CASES)))
+    if draw(st.integers(0, 15)) == 0:
+        return name, None
+    if name not in NESTED_RULES:
+        return name, draw(CASES[name])
+    separators = draw(st.sampled_from([(",", ":"), (",", ":"), (", ", ": ")]))
+    value = draw(st.one_of(CASES[name], CASES[name], CASES[name], ODD_JSON.map(Ready)))
+    if isinstance(value, Ready):
+        return name, value.text
+    return name, json.dumps(value, ensure_ascii=draw(st.booleans()), separators=separators)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ready:
+    """Text as it lands."""
+
+    text: str
+
+
+@QUICK
+@given(st.lists(ruled(), min_size=60, max_size=150))
+@example(
+    [("count", "-9223372036854775808"), ("any_count", "-9223372036854775808"), ("any_count", "-9223372036854775807")]
+)
+@example(
+    [
+        ("notes", '{"a":"1","a":"2"}'),
+        ("notes", '{"a":"1"}'),
+        ("notes", '{"a":null}'),
+        ("pair", '{"left":"1","left":"2"}'),
+    ]
+)
+@example([("moment", "2026-11-21T 1:02:03Z"), ("moment", "2026-11-21T01:02:0.Z"), ("moment", "2026-11-21T24:00:00Z")])
+@example([("text", "a\x00"), ("tags", '["a\\u0000"]'), ("notes", '{"\\u0000":"a"}')])
+def test_every_rule_is_the_same_in_the_lake(cases: list[tuple[str, str | None]]) -> None:
+    rows = [{**change(str(n), version=1), **HOLDS, name: text} for n, (name, text) in enumerate(cases)]
+    expected = [
+        {p.field.partition("[")[0].partition(".")[0] for p in parse(RULES, payload(RULES, row)).problems}
+        for row in rows
+    ]
+    compared = zip(cases, refused_fields(rows, RULES), expected, strict=True)
+    assert [(case, lake, api) for case, lake, api in compared if lake != api] == []
