@@ -159,15 +159,15 @@ def test_batches_without_a_row_change_nothing(lake: Lake, landing: Landing) -> N
             landing.land(rows)
         assert run(lake).counts == counts
         assert (published_rows(lake), published_changes(lake), by_both(state(lake).location)) == ([], [], [])
-    landing.land([change(version=1)])
+    landing.land([change(version=1), change(version=2)])
     run(lake)
     before = published_rows(lake), published_changes(lake), state(lake).snapshot_id
-    again = [change(version=1), change(version=1)]
+    again = [change(version=1), change(version=2), change(version=1)]
     for rows, counts in (
         (None, Counts()),
         (empty, Counts()),
         (bad, Counts(read=1, quarantined=1)),
-        (again, Counts(read=2, duplicate=2)),
+        (again, Counts(read=3, duplicate=3)),
     ):
         if rows is not None:
             landing.land(rows)
@@ -194,6 +194,7 @@ def test_a_table_of_a_single_row_goes_through_everything(lake: Lake, landing: La
             assert (row["_version"], row["_op"]) == (version, step["op"])
             assert (row["_deleted"], row["_expired"]) == (step["op"] == "remove", step["op"] == "expire")
             assert sum(f.rows for f in state(lake).files) == 1
+            assert audit_table(lake, PARCELS).passed
         assert len(published_changes(lake)) == len(steps)
         assert maintain(lake, PARCELS).same_rows
         rebuild(lake, PARCELS)

@@ -83,7 +83,7 @@ class Sight:
 def look(location: str, lake: Lake) -> Sight:
     """Read everything that belongs to a metadata file, with both readers."""
     properties = json.loads(Path(location).read_text())["properties"]
-    rows = by_both(location)
+    rows = by_both(location, "sent_at < '2026-02-01T00:00:00'", "sent_at >= '2026-02-01T00:00:00'")
     changes = by_both(properties["gavel.changes"])
     ledger = Ledger.load(lake, properties.get("gavel.ledger", ""))
     sight = Sight(

@@ -70,15 +70,21 @@ def deliver(lake: Lake, changes: Sequence[Change], chance: random.Random) -> Non
     delivered = [*changes, *chance.sample(changes, 20)]
     chance.shuffle(delivered)
     landing = Landing(lake, PARCELS)
-    for _ in range(chance.randint(1, 4)):
+    for _ in range(chance.randint(1, 3)):
         cut = chance.randint(0, len(delivered))
         batch, delivered = delivered[:cut], delivered[cut:]
         objects = chance.randint(1, 4)
         for number in range(objects):
             landing.land(batch[number::objects])
-        compact(lake, PARCELS, Scope.everything())
+        take_in(lake)
     landing.land(delivered)
-    compact(lake, PARCELS, Scope.everything())
+    take_in(lake)
+
+
+def take_in(lake: Lake) -> None:
+    """One batch, published, so that the next one begins from it."""
+    result = compact(lake, PARCELS, Scope.everything())
+    assert result.held == ()
     publish(lake, PARCELS)
 
 
