@@ -63,11 +63,12 @@ def read_objects(duck: Duck, lake: Lake, contract: Contract, objects: Sequence[L
     folder = _folder(duck)
     folder.mkdir(exist_ok=True)
     paths = _download(lake, objects, folder, reading)
-    validation.begin(duck, contract)
     duck.run("CREATE OR REPLACE TEMP TABLE taken (_no INTEGER, key VARCHAR, etag VARCHAR, modified TIMESTAMP)")
+    if paths:
+        _insert_taken(duck, [(n, objects[n]) for n in paths])
+    validation.begin(duck, contract)
     if not paths:
         return reading
-    _insert_taken(duck, [(n, objects[n]) for n in paths])
     _load(duck, contract, objects, paths, reading)
     counted = dict(duck.rows("SELECT _no, count(*) FROM checked GROUP BY _no"))
     for number in paths:
