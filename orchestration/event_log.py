@@ -60,6 +60,7 @@ class LaptopEventLog(SqliteEventLogStorage):
         if not event.contains(Engine, "connect", _do_not_wait_for_the_disk):
             event.listen(Engine, "connect", _do_not_wait_for_the_disk)
         self._engines = Engines()
+        self._tables: set[str] = set()
         super().__init__(base_dir, inst_data)
 
     @classmethod
@@ -78,6 +79,15 @@ class LaptopEventLog(SqliteEventLogStorage):
                 self._initialized_dbs.add(shard)
             with engine.begin() as connection:
                 yield connection
+
+    def has_table(self, table_name: str) -> bool:
+        """Whether the index has a table. Dagster asks for each asset event, within a transaction; tables stay."""
+        if table_name not in self._tables:
+            engine = self._engines.engine(self.conn_string_for_shard(INDEX_SHARD_NAME))
+            with engine.connect() as connection:
+                if engine.dialect.has_table(connection, table_name):
+                    self._tables.add(table_name)
+        return table_name in self._tables
 
     def wipe(self) -> None:
         """Remove all files, none of which may be open."""
