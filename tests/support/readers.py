@@ -38,8 +38,8 @@ def by_duckdb(location: str) -> list[Row]:
 
 
 def by_pyiceberg(location: str, *parts: str) -> list[Row]:
-    """The same as pyiceberg reads them; with `parts` (filters that exclude each other) those rows, part by part, so that
-    a row which is not where its partition says is missed.
+    """The same as pyiceberg reads them; with `parts` (filters that exclude each other) part by part, so that a row
+    that is not where its partition says is missed.
 
     pyiceberg 0.12 reads a null list of records as an empty one: compare such columns leniently.
     """
