@@ -109,7 +109,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00
     st.lists(
         st.tuples(
             TEXT.filter(bool),
-            st.integers(-(2**63), 2**63 - 1),
+            st.integers(-(2**63) + 1, 2**63 - 1),
             st.lists(
                 st.fixed_dictionaries({"name": TEXT.filter(bool)}, optional={"checked": st.booleans()}), max_size=3
             ),
