@@ -28,6 +28,16 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def read_timestamp(value: Any) -> datetime:
+    """A timestamp in an answer of AWS. The form in which S3 lists objects is read here: boto3's way takes twice as long
+    as all the rest of a listing."""
+    from botocore.utils import parse_timestamp
+
+    if isinstance(value, str) and value.endswith("Z"):
+        return datetime.fromisoformat(value)
+    return parse_timestamp(value)
+
+
 @dataclass(frozen=True)
 class Lake:
     """One environment's lake: the bucket, the Glue databases, and how to reach them.
@@ -66,14 +76,13 @@ class Lake:
     def session(self) -> Any:
         """The boto3 session: credentials by boto3's own chain, or placeholders for an emulator without any."""
         import boto3
+        import botocore.session
 
-        session = boto3.Session(region_name=self.region)
+        core = botocore.session.get_session()
+        core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=read_timestamp)
+        session = boto3.Session(botocore_session=core, region_name=self.region)
         if session.get_credentials() is None and self.endpoint:
-            session = boto3.Session(
-                region_name=self.region,
-                aws_access_key_id="test",
-                aws_secret_access_key="test",  # noqa: S106 (an emulator's placeholder)
-            )
+            core.set_credentials("test", "test")  # an emulator's placeholders
         return session
 
     def client(self, service: str) -> Any:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from datetime import UTC, datetime, timedelta
 
+import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.utils import parse_timestamp
 from lakes import NOON, PARCELS, Landing
 
-from lakehouse.lake import Lake
+from lakehouse.lake import Lake, read_timestamp
 from lakehouse.landing import LATEST_DELIVERY, Scope, list_objects
+from lakehouse.store import S3Store
 
 
 def hours(lake: Lake, scope: Scope) -> list[int]:
@@ -45,3 +50,46 @@ def test_a_scope_reaches_back_so_far_that_the_watermark_may_move_but_a_replay_do
     assert Scope.last_days(2, NOON).reaching(NOON) == Scope.last_days(2, NOON)
     replay = Scope.replay(NOON, NOON + timedelta(hours=1))
     assert replay.reaching(None) == replay
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2026-11-21T09:00:00.000Z",
+        "2026-11-21T09:00:00Z",
+        "2026-11-21T09:00:00+02:00",
+        "Sat, 21 Nov 2026 09:00:00 GMT",
+        "1795251317",
+        1795251317.25,
+    ],
+)
+def test_timestamps_of_aws_mean_what_boto3_says(value: str | float) -> None:
+    found = read_timestamp(value)
+    assert found == parse_timestamp(value)
+    assert found.tzinfo is not None
+
+
+LISTING = b"""<?xml version="1.0" encoding="UTF-8"?>
+<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><IsTruncated>false</IsTruncated><Contents>
+<Key>landing/parcels/a</Key><LastModified>2026-11-21T12:00:00.000Z</LastModified><ETag>&quot;e&quot;</ETag>
+<Size>7</Size></Contents></ListBucketResult>"""
+
+
+class Body(io.BytesIO):
+    """An answer's content as botocore reads it."""
+
+    def stream(self) -> list[bytes]:
+        return [self.read()]
+
+
+def test_a_listing_is_read_with_the_quicker_timestamps(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    read: list[str] = []
+    monkeypatch.setattr("lakehouse.lake.read_timestamp", lambda value: read.append(value) or read_timestamp(value))
+    client = Lake.of_environment("local", "b", "eu-west-1", "http://localhost:1").client("s3")
+    client.meta.events.register("before-send.s3", lambda request, **_: AWSResponse(request.url, 200, {}, Body(LISTING)))
+
+    (found,) = S3Store(client, "b").list("landing/parcels/")
+
+    assert (found.key, found.modified, read) == ("landing/parcels/a", NOON, ["2026-11-21T12:00:00.000Z"])
