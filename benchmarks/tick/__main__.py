@@ -1,0 +1,164 @@
+"""Starts the stack, lands micro-batches one after the other, and writes what each took, by phase and by step."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from benchmarks.tick.changes import MicroBatch, land
+from benchmarks.tick.running import Tick, dagster_running, quiet, ticks_after, variables
+from contracts import Contracts, load_contracts
+from lakehouse.lake import Lake
+from lakehouse.state import published
+from local import stack as laptop_stack
+from local.aws import Aws
+from local.home import REPOSITORY, Home
+
+RESULTS = Path(__file__).parents[1] / "results" / "tick.json"
+CHANGES = 1_000
+ROWS = 5_000
+"""Items of each entity before the first tick (at most as many as it has keys)."""
+MOST = {"countries": 676}
+NEW = 0.2
+"""The share of changes that are new items."""
+
+
+def micro_batch(entity: str, number: int, changes: int, rows: int) -> MicroBatch:
+    """Updates scattered over the items of the entity, and new items, which the next batches may change, too."""
+    rows = min(rows, MOST.get(entity, rows))
+    new = 0 if entity in MOST else int(changes * NEW)
+    updated = [(number * 7919 + n * 104_729) % rows for n in range(changes - new)]
+    return MicroBatch(
+        number, 10 + number, list(dict.fromkeys([*updated, *range(rows + number * new, rows + (number + 1) * new)]))
+    )
+
+
+def measure(
+    home: Home, contracts: Contracts, repeats: int, rows: int, progress: Any, repository: Path
+) -> dict[str, Any]:
+    """Land and wait `repeats` times on a stack of its own; the first tick, which takes in the base, is left out."""
+    stack = laptop_stack.up(home, contracts).stack
+    try:
+        with variables(stack, home), dagster_running(home, stack, repository):
+            client, bucket = Aws(stack.endpoint).client("s3"), stack.outputs["DataBucketName"]
+            with dg.DagsterInstance.from_config(str(home.dagster)) as instance:
+                base = [(e, MicroBatch(0, 1, range(min(rows, MOST.get(e, rows))))) for e in contracts]
+                began = time.time()
+                land(client, bucket, contracts, base)
+                ticks_after(instance, began)
+                quiet(instance)
+                progress(f"{rows:,} items of each entity are published")
+                lake = Lake.of_environment("local", bucket, "eu-west-1", stack.endpoint)
+                rounds = []
+                for number in range(1, repeats + 1):
+                    rounds.append(one_round(instance, client, bucket, contracts, lake, number, rows))
+                    progress(f"round {number}: {rounds[-1]['seconds']} s")
+                return summary(rounds)
+    finally:
+        laptop_stack.down(home)
+
+
+def one_round(
+    instance: dg.DagsterInstance, client: Any, bucket: str, contracts: Contracts, lake: Lake, number: int, rows: int
+) -> dict[str, Any]:
+    """Land one micro-batch and wait until all of it is published."""
+    quiet(instance)
+    share = CHANGES // len(contracts)
+    extra = CHANGES - share * len(contracts)
+    batches = [(e, micro_batch(e, number, share + (n < extra), rows)) for n, e in enumerate(contracts)]
+    before = changes_published(lake, contracts)
+    landed_at = time.time()
+    changes = land(client, bucket, contracts, batches)
+    ticks = ticks_after(instance, landed_at)
+    found = changes_published(lake, contracts) - before
+    if found != changes:
+        raise RuntimeError(f"expected {changes} more published changes after the round, found {found}")
+    return {
+        "changes": changes,
+        "seconds": round(max(t.seconds for t in ticks.values()), 3),
+        "load": round(os.getloadavg()[0], 1),
+        "ticks": {name: described(tick) for name, tick in ticks.items()},
+    }
+
+
+def changes_published(lake: Lake, contracts: Contracts) -> int:
+    """The changes of all entities that readers see now."""
+    states = [published(lake, contract) for contract in contracts.values()]
+    return sum(state.changes for state in states if state is not None)
+
+
+def described(tick: Tick) -> dict[str, Any]:
+    """A tick's result: seconds by phase, and of each step."""
+    return {
+        "seconds": round(tick.seconds, 3),
+        "phases": {name: round(seconds, 3) for name, seconds in tick.phases().items()},
+        "steps": {key: round(seconds, 3) for key, seconds in tick.steps.items()},
+    }
+
+
+def summary(rounds: list[dict[str, Any]]) -> dict[str, Any]:
+    """Medians over the rounds, and the rounds."""
+    by_sensor: dict[str, list[dict[str, Any]]] = {}
+    for one in rounds:
+        for name, tick in one["ticks"].items():
+            by_sensor.setdefault(name, []).append(tick)
+    return {
+        "median seconds": round(statistics.median(r["seconds"] for r in rounds), 3),
+        "median by sensor": {
+            name: {
+                "seconds": round(statistics.median(t["seconds"] for t in ticks), 3),
+                "phases": {
+                    phase: round(statistics.median(t["phases"][phase] for t in ticks), 3)
+                    for phase in ticks[0]["phases"]
+                },
+            }
+            for name, ticks in by_sensor.items()
+        },
+        "rounds": rounds,
+    }
+
+
+def main(arguments: list[str]) -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tick", description=sys.modules[__name__].__doc__)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--rows", type=int, default=ROWS)
+    parser.add_argument("--label", default="now", help="the name of this measurement in the results")
+    parser.add_argument("--repository", type=Path, default=REPOSITORY, help="another checkout whose code is measured")
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    options = parser.parse_args(arguments)
+
+    def progress(line: str) -> None:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+    with tempfile.TemporaryDirectory(prefix="gavel-tick-") as folder:
+        result = measure(
+            Home(Path(folder) / "home"), load_contracts(), options.repeats, options.rows, progress, options.repository
+        )
+    results = json.loads(options.output.read_text()) if options.output.exists() else {}
+    results[options.label] = {
+        "at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "machine": {"cores": os.cpu_count(), "python": platform.python_version()},
+        "changes": CHANGES,
+        "items of each entity": options.rows,
+        **result,
+    }
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps(results, indent=2) + "\n")
+    progress(f"median {result['median seconds']} s; written to {options.output}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
