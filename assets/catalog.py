@@ -80,8 +80,9 @@ def _catalog_asset(contract: Contract, lake: Lake) -> dg.AssetsDefinition:
 
 
 def rows_version(state: Published) -> str:
-    """A text that changes whenever the published rows do; a watermark that moves alone does not change it."""
-    return f"{state.snapshot_id}:{state.changes}"
+    """A text that changes whenever the published rows do. A watermark that moves alone does not change it, nor does
+    maintenance, which writes the same rows anew."""
+    return f"{state.batch}:{state.changes}"
 
 
 def publication_metadata(published: Published, lake: Lake) -> dict[str, Any]:
