@@ -35,7 +35,8 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.validation", description=__doc__)
     parser.add_argument("--data", type=Path, default=DATA, help="where data is kept (default: .gavel/bench-validation)")
     parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of each data set")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of each data set of landed Parquet")
+    parser.add_argument("--file-rows", type=int, default=200_000, help="rows of each data set of dropped files")
     parser.add_argument("--entities", default=",".join(ENTITIES))
     parser.add_argument("--forms", default=",".join((*STREAM_FORMS, *FILE_FORMS)))
     parser.add_argument(
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str]) -> None:
     runs = []
     for entity in given.entities.split(","):
         for form in given.forms.split(","):
-            data = build(given.data, entity, form, given.rows)
+            data = build(given.data, entity, form, given.rows if form in STREAM_FORMS else given.file_rows)
             for way in given.ways.split(","):
                 if way == OURS or form == STREAM_FORMS[0]:
                     runs.append(_measure(given, data, way))
@@ -95,7 +96,7 @@ def _about(data: DataSet, way: str) -> dict[str, Any]:
 
 def _child(request: dict[str, Any]) -> None:
     """One run in this process; the last line it writes is the result."""
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-1:])
     data = build(Path(request["root"]), request["entity"], request["form"], request["rows"])
     for path in data.objects:
         path.read_bytes()  # in the page cache
