@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 _USUAL_MEMBERS = 64  # different lists of members in one file that are read at once
 _SAMPLE = 2_000  # lines that show which these are
+_ROWS_OF_LITERALS = 500
 
 
 @dataclass
@@ -83,19 +84,14 @@ def _folder(duck: Duck) -> Path:
 
 
 def _insert_taken(duck: Duck, numbered: Sequence[tuple[int, LandedObject]]) -> None:
-    import pyarrow as pa
-
-    rows = pa.table(
-        {
-            "_no": pa.array([n for n, _ in numbered], pa.int32()),
-            "key": [o.key for _, o in numbered],
-            "etag": [o.etag for _, o in numbered],
-            "modified": pa.array([o.modified.replace(tzinfo=None) for _, o in numbered], pa.timestamp("us")),
-        }
-    )
-    duck.connection.register("objects_taken", rows)
-    duck.run("INSERT INTO taken SELECT * FROM objects_taken")
-    duck.connection.unregister("objects_taken")
+    # As literals: values handed over from Python make DuckDB import pandas, which takes longer than a small batch.
+    for start in range(0, len(numbered), _ROWS_OF_LITERALS):
+        rows = numbered[start : start + _ROWS_OF_LITERALS]
+        values = ", ".join(
+            f"({n}, {literal(o.key)}, {literal(o.etag)}, TIMESTAMP '{o.modified.replace(tzinfo=None).isoformat()}')"
+            for n, o in rows
+        )
+        duck.run(f"INSERT INTO taken VALUES {values}")
 
 
 def _download(lake: Lake, objects: Sequence[LandedObject], folder: Path, reading: Reading) -> dict[int, Path]:

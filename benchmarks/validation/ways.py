@@ -29,7 +29,8 @@ class Done:
 
 def ours(data: DataSet, memory_limit: str) -> Done:
     """Reading and validating as a batch does it, single-threaded: typed rows and rejected ones are in tables."""
-    import pyarrow.csv  # noqa: F401 (as in a process that has read a file before)
+    import pandas  # noqa: F401 (as in a process that has run a batch before: DuckDB and pyarrow import it)
+    import pyarrow.csv  # noqa: F401
 
     from lakehouse import reading, validation
     from lakehouse.duck import connect
