@@ -22,7 +22,7 @@ UV = export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/p
 	UV_PYTHON_DOWNLOADS=never VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev down status generate setup bench-merge test conformance unit lint types format lock clean
+.PHONY: help demo dev down status generate setup bench-merge bench-ledger bench-tick bench-validation test conformance unit lint types format lock clean
 
 help:  ## List what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,9 +53,18 @@ conformance: $(DEV)  ## Run the merge of Athena on a real Trino (needs Java 24 a
 unit: $(DEV)  ## Run the tests that need no network and no stack
 	@$(BIN)/python -m pytest -q tests/unit tests/property
 
-bench-merge: $(BENCH)  ## Compare the merge with its peers, some 40 minutes; goes on where it was stopped
+bench-merge: $(BENCH)  ## Compare the merge with its peers, over an hour; goes on where it was stopped
 	@$(BENCH_VENV)/bin/python -m benchmarks.merge run
 	@$(BENCH_VENV)/bin/python -m benchmarks.merge report
+
+bench-ledger: $(DEV)  ## Measure discovery with a ledger of 6 million objects
+	@$(BIN)/python -m benchmarks.ledger
+
+bench-tick: $(DEV)  ## Measure a micro-batch from the sensor's tick to the last published entity
+	@$(BIN)/python -m benchmarks.tick
+
+bench-validation: $(BENCH)  ## Measure reading and validating landed objects on one core
+	@$(BENCH_VENV)/bin/python -m benchmarks.validation
 
 lint: $(DEV)  ## Check style and layout of the code
 	@$(BIN)/ruff check .

@@ -23,7 +23,7 @@ from lakehouse.compaction import BatchResult, Counts, HeldObject, Progress, Rebu
 from lakehouse.duck import Duck, connect
 from lakehouse.engine import Chunk, Engine, EngineError, commit_work, engine_of
 from lakehouse.lake import Lake
-from lakehouse.landing import LandedObject, Scope, list_objects
+from lakehouse.landing import LandedObject, Scope, each_object
 from lakehouse.ledger import Ledger, Taken
 from lakehouse.tables import TableState
 
@@ -84,8 +84,8 @@ def run(
     highest = max(state.batch, int(published.parameters.get(tables.HIGHEST_BATCH, "0")))
     listed_at = lake.now()
     wide = scope.reaching(state.watermark)
-    listed = list_objects(lake, contract, wide)
-    new = listed if scope.again or anew else Ledger.load(lake, state.ledger).unknown(listed)
+    listing = each_object(lake, contract, wide)  # what is known already is not kept: it may be a year's
+    new = list(listing) if scope.again or anew else Ledger.load(lake, state.ledger).unknown(listing)
     target = _target(state, scope, listed_at)
     engine = engine_of(lake, contract, progress)
     again = scope.again or anew
@@ -93,9 +93,9 @@ def run(
     work.seconds["discover"] = time.perf_counter() - started
     if new or anew:
         size = sum(o.size for o in new)
-        progress(f"{contract.name}: {len(new)} new of {len(listed)} listed objects, {size:,} bytes")
+        progress(f"{contract.name}: {len(new)} objects to take in, {size:,} bytes")
     if anew:
-        _check_retained(lake, contract, state, listed)
+        _check_retained(lake, contract, state, new)
         _empty(work)
     chunks = list(_chunks(new))
     for number, chunk in enumerate(chunks, start=1):
