@@ -126,6 +126,27 @@ JSON_FILE = st.builds(
 )
 
 
+# What a reader that puts numbers between quotes must not take for text.
+ALMOST_NUMBERS = b"".join(
+    b'{"parcel_id": "a", "part": 1, "sent_at": "2026-11-21T01:02:03Z", "recipient": %s}\n' % number
+    for number in (
+        b"1",
+        b"01",
+        b"1.",
+        b"1.2.3",
+        b"-",
+        b"--1",
+        b"-.5",
+        b"1 2",
+        b"NaN",
+        b"nan",
+        b"Infinity",
+        b"1,",
+        b"1 ,",
+    )
+)
+
+
 def json_expected(path: Path) -> tuple[list[tuple[int, dict[str, str | None], str | None]], str]:
     """Rows of a file of JSON line by line, or the kind of error that it is."""
     try:
@@ -139,6 +160,7 @@ def json_expected(path: Path) -> tuple[list[tuple[int, dict[str, str | None], st
 @given(JSON_FILE, st.sampled_from([64, 1 << 22]))
 @example(b'{"parcel_id": "a", "part": 1}\n' * 3 + b"\xff\n", 1 << 22)
 @example(b'{"parcel_id": "a", "part": 1, "colour": "red", "price": 1.50}\n', 1 << 22)
+@example(ALMOST_NUMBERS, 1 << 22)
 @example('{"parcel_id": "a", "part": 1}\n\u2028\n{"parcel_id": "b", "part": 1}'.encode(), 1 << 22)
 def test_json_is_read_at_once_as_it_is_line_by_line(content: bytes, block: int) -> None:
     with pytest.MonkeyPatch.context() as patch, reader(content, "t.ndjson") as (duck, path, read):
@@ -217,6 +239,9 @@ def csv_expected(content: bytes) -> list[tuple[int, dict[str, str | None], str |
 @given(CSV_FILE, st.sampled_from([16, 1 << 22]))
 @example(b"parcel_id,part,price\na,1,\xff\n", 1 << 22)
 @example(b'parcel_id,part,price\n"a\n', 1 << 22)
+@example(b'parcel_id,part,recipient\nk,1,a"b\nl,2,c"d\nm,3,"e"\n', 1 << 22)
+@example(b'parcel_id,part,recipient\nk,1,a"b"\n', 1 << 22)
+@example(b'parcel_id,part,recipient\nk,1,"a"b\n', 1 << 22)
 def test_csv_is_read_at_once_as_it_is_row_by_row(content: bytes, block: int) -> None:
     with pytest.MonkeyPatch.context() as patch, reader(content, "t.csv") as (duck, _, read):
         patch.setattr(dropped, "_BLOCK", block)
