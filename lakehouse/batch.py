@@ -52,6 +52,7 @@ class _Run:
     progress: Progress
     state: TableState
     again: bool
+    anew: bool
     highest_batch: int
     target: datetime | None
     batch_id: str
@@ -89,7 +90,7 @@ def run(
     target = _target(state, scope, listed_at)
     engine = engine_of(lake, contract, progress)
     again = scope.again or anew
-    work = _Run(lake, contract, invariants, progress, state, again, highest, target, uuid.uuid4().hex, engine)
+    work = _Run(lake, contract, invariants, progress, state, again, anew, highest, target, uuid.uuid4().hex, engine)
     work.seconds["discover"] = time.perf_counter() - started
     if new or anew:
         size = sum(o.size for o in new)
@@ -189,7 +190,8 @@ def _commit_chunk(duck: Duck, work: _Run, objects: list[LandedObject], last: boo
         changes,
         before.files,
         before.changes_files,
-        before.floor,
+        # What a rebuild takes in is all that is retained; a purged tombstone's key is not among it.
+        tables.NO_FLOOR if work.anew else before.floor,
         merging.find_stored,
     )
     clock.lap("reduce")
@@ -222,7 +224,6 @@ def _commit_chunk(duck: Duck, work: _Run, objects: list[LandedObject], last: boo
     verdict = audit.audit_batch(audited, work.invariants, merging.read_back)
     if not verdict.passed:
         raise ChunkFailed(verdict.failures)
-    audit.save(lake, verdict)
     clock.lap("audit")
     _account(duck, work, after, present, reading_, counts, verdict)
 
@@ -338,7 +339,7 @@ def _empty(work: _Run) -> None:
         work.lake,
         schemas.compacted(work.contract),
         before.location,
-        {tables.LEDGER: "", tables.CHANGES: changes, tables.BATCH_ID: work.batch_id, tables.FLOOR: "0"},
+        {tables.LEDGER: "", tables.CHANGES: changes, tables.BATCH_ID: work.batch_id},
         marked,
         merge.Written((), tuple(d for f in before.files for d in (f.data, *f.deletes))),
     )
@@ -349,9 +350,13 @@ def _empty(work: _Run) -> None:
 
 def _finish(work: _Run) -> None:
     """Commit what no chunk could: held objects in the ledger, and the watermark. No row changes, which is all that
-    this commit's verdict says; the rows were audited before."""
+    this commit's verdict says; the rows were audited before.
+
+    Only now, when the run is whole, is its verdict kept: what a single chunk leaves may not be published, nor rolled
+    back to (a rebuild's first chunk is a table without most of its rows)."""
     state = work.state
     if not work.held and state.watermark == work.target and work.verdict is not None:
+        audit.save(work.lake, work.verdict)
         return
     if not work.held and state.watermark == work.target and not work.committed:
         return

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from contracts import Contract
+    from lakehouse.audit import Invariant
     from lakehouse.compaction import BatchResult, Progress
     from lakehouse.duck import Duck
 
@@ -164,10 +165,16 @@ def list_files(lake: Lake, contract: Contract) -> list[QuarantineFile]:
 
 
 def requeue(
-    lake: Lake, contract: Contract, origins: frozenset[str] | None = None, *, progress: Progress | None = None
+    lake: Lake,
+    contract: Contract,
+    origins: frozenset[str] | None = None,
+    *,
+    progress: Progress | None = None,
+    invariants: Sequence[Invariant] = (),
 ) -> BatchResult:
     """Merge the quarantined and held objects again (all, or those named by landing key), for example after a contract
-    was corrected. Rows that were merged before count as duplicates. Publish afterwards as after any batch."""
+    was corrected. Rows that were merged before count as duplicates. `invariants` as for `compaction.compact`. Publish
+    afterwards as after any batch."""
     from lakehouse.compaction import compact
     from lakehouse.landing import Scope
     from lakehouse.ledger import Ledger
@@ -177,4 +184,4 @@ def requeue(
         entry = published_entry(lake, contract)
         head = TableState(lake, entry.metadata_location).ledger if entry else ""
         origins = frozenset(taken.key for taken in Ledger.load(lake, head).attention())
-    return compact(lake, contract, Scope.requeue(origins), progress=progress)
+    return compact(lake, contract, Scope.requeue(origins), progress=progress, invariants=invariants)

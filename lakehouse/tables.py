@@ -31,6 +31,8 @@ LEDGER = "gavel.ledger"
 CHANGES = "gavel.changes"
 WATERMARK = "gavel.watermark"
 FLOOR = "gavel.floor"
+NO_FLOOR = -(2**63)
+"""Below every version: nothing was purged yet. Versions of files may be dates before 1970."""
 CONTRACT = "gavel.contract-document"
 """The contract that the table was last written under, in its compact form: what the next one must be able to follow."""
 HIGHEST_BATCH = "gavel.highest-batch"
@@ -81,7 +83,7 @@ class TableState:
     @property
     def floor(self) -> int:
         """Changes older than this version whose key is absent come too late: their tombstone may be purged."""
-        return int(self.metadata.properties.get(FLOOR, "0"))
+        return int(self.metadata.properties.get(FLOOR, NO_FLOOR))
 
     @property
     def watermark(self) -> datetime | None:

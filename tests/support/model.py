@@ -13,6 +13,9 @@ from typing import Any
 
 from operational import Change, Key
 
+NO_FLOOR = -(2**63)
+"""Below every version."""
+
 
 @dataclass(frozen=True)
 class Landed:
@@ -59,7 +62,7 @@ class Tables:
     taken: Mapping[str, Taken] = field(default_factory=dict)
     changes: Mapping[str, Change] = field(default_factory=dict)
     rows: Mapping[Key, Change] = field(default_factory=dict)
-    floor: int = 0
+    floor: int = NO_FLOOR
     snapshot: int = 0
 
     def same(self, other: Tables) -> bool:
@@ -117,7 +120,8 @@ def compact(tables: Tables, objects: Sequence[Landed], terms: Terms) -> Outcome:
 
 def rebuild(tables: Tables, objects: Sequence[Landed], terms: Terms) -> Outcome:
     """Make the tables anew from the objects."""
-    return compact(Tables(snapshot=tables.snapshot + bool(tables.rows)), objects, terms)
+    outcome = compact(Tables(snapshot=tables.snapshot + bool(tables.rows)), objects, terms)
+    return replace(outcome, states=tuple(replace(state, floor=tables.floor) for state in outcome.states))
 
 
 @dataclass

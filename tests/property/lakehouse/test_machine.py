@@ -32,7 +32,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from lakes import NOON, Clock, Landing, local_lake
 from limits import LIMITS, limits
-from model import Landed, Outcome, Tables, Terms
+from model import NO_FLOOR, Landed, Outcome, Tables, Terms
 from operational import CONTRACTS, KEYS, LOADED, POISON, Change, Key, OperationalTable
 from pyiceberg.exceptions import CommitFailedException
 from readers import by_both, by_duckdb, differences, plain
@@ -51,8 +51,6 @@ from lakehouse.state import published
 
 EXAMPLES = int(os.environ.get("MACHINE_EXAMPLES", "16"))
 STEPS = 14
-WHOLE_RUNS = False
-"""Whether only a whole run leaves a state that may be published and rolled back to, and no single chunk of it."""
 Row = dict[str, Any]
 Line = tuple[Tables, ...]
 """The states that a table went through, as rolling back sees them; the last is the present one."""
@@ -90,7 +88,7 @@ def look(location: str, lake: Lake) -> Sight:
         rows={key_of(r): plain(r) for r in rows},
         changes={r["_event_id"]: plain(r) for r in changes},
         taken={t.key: (t.etag, t.status, t.quarantined) for day in ledger.days for t in ledger.segment(day).values()},
-        floor=int(properties.get("gavel.floor", "0")),
+        floor=int(properties.get("gavel.floor", NO_FLOOR)),
         batches={key_of(r): r["_batch"] for r in rows},
         objects={r["_event_id"]: r["_object"] for r in changes},
     )
@@ -507,7 +505,7 @@ class LakeMachine(RuleBasedStateMachine):
     def expect_run(self, before: Line, run: Callable[..., Outcome], strict: bool | None = None) -> Expected:
         terms = self.terms if strict is None else replace(self.terms, strict=strict)
         outcome = run(before[-1], terms=terms)
-        states = outcome.states[-1:] if WHOLE_RUNS else outcome.states[1:]
+        states = outcome.states[-1:]  # only a whole run leaves a state that may be published, and no single chunk of it
         if len(outcome.states) == 1:
             states = ()
         work = tuple(before + states[:n] for n in range(len(states) + 1))

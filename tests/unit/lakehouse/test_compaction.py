@@ -21,7 +21,7 @@ from lakehouse.entries import Entry, TableInput
 from lakehouse.lake import Lake
 from lakehouse.landing import Scope
 from lakehouse.ledger import Ledger
-from lakehouse.publication import publish
+from lakehouse.publication import NotAudited, publish, rollback
 from lakehouse.state import published
 from lakehouse.tables import TableState
 
@@ -340,3 +340,37 @@ def test_a_contract_that_gained_a_field_goes_on(lake: Lake, landing: Landing) ->
     assert compact(lake, wider, EVERYTHING).applied == 1
     publish(lake, wider)
     assert {r["parcel_id"]: r["colour"] for r in published_rows(lake, wider)} == {"p-1": None, "p-2": "red"}
+
+
+def test_a_version_below_zero_is_not_too_late_where_nothing_was_purged(lake: Lake, landing: Landing) -> None:
+    landing.land([change("old", version=-5)])
+    assert compact(lake, PARCELS, EVERYTHING).counts == Counts(read=1, applied=1)
+
+
+def test_what_a_run_of_several_chunks_left_when_it_ended_early_is_never_published(
+    lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lakehouse.batch.CHUNK_OBJECTS", 1)
+    for key in ("p-1", "p-2"):
+        landing.land([change(key, version=1)])
+    compact(lake, PARCELS, EVERYTHING)
+    first = publish(lake, PARCELS).published
+    rows = published_rows(lake)
+    record = Ledger.record
+
+    def ends_early(ledger: Ledger, *rest: Any) -> Ledger:
+        if ledger.days:
+            raise OSError("the machine is gone")
+        return record(ledger, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "record", ends_early)
+        with pytest.raises(OSError, match="gone"):
+            rebuild(lake, PARCELS)
+    with pytest.raises(NotAudited):
+        publish(lake, PARCELS)
+    assert published_rows(lake) == rows
+
+    rebuild(lake, PARCELS)
+    publish(lake, PARCELS)
+    assert rollback(lake, PARCELS).published.metadata_location == first.metadata_location

@@ -40,7 +40,7 @@ from lakehouse.maintenance import (
 )
 from lakehouse.publication import publish, rollback
 from lakehouse.state import published
-from lakehouse.tables import TableState
+from lakehouse.tables import NO_FLOOR, TableState
 
 EVERYTHING = Scope.everything()
 MICROSECONDS = 1_000_000
@@ -564,7 +564,7 @@ def test_a_version_from_a_clock_that_was_ahead_is_not_made_the_floor(lake: Lake,
     assert [r["_deleted"] for r in published_rows(lake)] == [True]
     expire_landing(lake, NOON)
     result = maintain(lake, PARCELS)
-    assert (result.purged, result.floor) == (0, 0)
+    assert (result.purged, result.floor) == (0, NO_FLOOR)
 
 
 def test_tombstones_of_files_from_other_systems_stay(lake: Lake) -> None:
