@@ -25,7 +25,7 @@ from lakehouse.lake import Lake
 from lakehouse.landing import Scope
 from lakehouse.maintenance import Retention, maintain
 from lakehouse.publication import publish
-from lakehouse.tables import TableState
+from lakehouse.tables import NO_FLOOR, TableState
 
 KEYS = ("a", "b", "c", "d", "e")
 MONTHS = ("2026-09-05T00:00:00Z", "2026-10-05T00:00:00Z")
@@ -52,7 +52,7 @@ class World:
     clock: Clock
     accepted: dict[str, dict[str, Any]] = field(default_factory=dict)
     states: list[tuple[str, datetime, list[Any]]] = field(default_factory=list)
-    floor: int = 0
+    floor: int = NO_FLOOR
     events: int = 0
 
     def batch(self, changes: list[tuple[str, int, str]]) -> None:
