@@ -98,7 +98,7 @@ class Tick:
         order = ("requested", "dequeued", "run started", "first step", "last published")
         moments = {**self.moments, "last published": max(self.published.values())}
         phases, last = {}, self.began
-        for name in order:
+        for name in (name for name in order if name in moments):  # a run that is started at once was never in the queue
             phases[name], last = moments[name] - last, moments[name]
         by_kind: dict[str, float] = defaultdict(float)
         for key, seconds in self.steps.items():
