@@ -36,7 +36,7 @@ _OWN = ("contracts", "realtime")
 _RUNTIME = frozenset({"boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six"})
 _TYPES_ONLY = re.compile(r"mypy_boto3_\w+")
 # Imported inside functions that only read contract files; a function reads the compact document instead.
-_NOT_IN_FUNCTIONS = frozenset({"yaml", "fastjsonschema"})
+_NOT_IN_FUNCTIONS = frozenset({"yaml", "jsonschema_rs"})
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest time that a zip file can say
 
 

@@ -1,6 +1,7 @@
 """Loading contracts: what is accepted, and that what is refused is refused with file, place, expected and found."""
 
 import copy
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,8 @@ def broken(change) -> dict:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d.pop("version"), r"orders.yaml: at data: must contain .*version"),
+        (lambda d: d.pop("version"), r'orders.yaml: at the top: "version" is a required'),
+        (lambda d: d.update(contractCreatedTs=date(2026, 1, 1)), r"expected text, numbers .*put dates in quotes"),
         (lambda d: d.update(kind="Table"), r"orders.yaml: at kind: .*DataContract"),
         (lambda d: d.update(version="1"), r"expected `version` like 1.0.0, found '1'"),
         (
