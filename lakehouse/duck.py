@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -55,31 +57,73 @@ class Duck:
 @contextmanager
 def connect(lake: Lake) -> Iterator[Duck]:
     """A connection with the lake's memory limit and threads, spilling to its scratch folder."""
-    if lake.scratch is not None:
-        lake.scratch.mkdir(parents=True, exist_ok=True)
+    on_s3 = lake.local_root is None
+    options = _Options(lake.threads, lake.memory_limit, lake.scratch, on_s3)
+    engine = _kept_engine(options) if on_s3 else _Engine(options)
     scratch = Path(tempfile.mkdtemp(prefix="gavel-", dir=lake.scratch))
-    connection = duckdb.connect()
+    connection = engine.connection.cursor()
     try:
-        connection.execute(
-            f"SET threads = {lake.threads}; SET memory_limit = {literal(lake.memory_limit)}; "
-            f"SET temp_directory = {literal(str(scratch / 'spill'))}; SET TimeZone = 'UTC'; "
-            "SET autoinstall_known_extensions = false; SET autoload_known_extensions = false; "
-            "SET enable_progress_bar = false; SET preserve_insertion_order = true; "
-            # Queries here have the narrow side of a join on its right, which is what is held in memory. Left to itself,
-            # DuckDB guesses sizes of files and may hold whole data files to look a few deleted rows up in them.
-            "SET disabled_optimizers = 'build_side_probe_side'"
-        )
-        if lake.local_root is None:
-            connect_s3(connection, lake)
+        connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
+        if on_s3:
+            _grant(connection, lake)
         yield Duck(connection, scratch)
     finally:
         connection.close()
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+@dataclass(frozen=True)
+class _Options:
+    """What an engine is set up with."""
+
+    threads: int
+    memory_limit: str
+    scratch: Path | None
+    on_s3: bool
+
+
+class _Engine:
+    """One DuckDB with its folder to spill to; what a batch makes in it are temporary things of its own connection.
+    Both end when nobody uses them any more, at the latest with the process."""
+
+    def __init__(self, options: _Options) -> None:
+        if options.scratch is not None:
+            options.scratch.mkdir(parents=True, exist_ok=True)
+        spill = tempfile.mkdtemp(prefix="gavel-spill-", dir=options.scratch)
+        self.connection = duckdb.connect()
+        weakref.finalize(self, _end, self.connection, spill)
+        self.connection.execute(
+            f"SET threads = {options.threads}; SET memory_limit = {literal(options.memory_limit)}; "
+            f"SET temp_directory = {literal(spill)}; "
+            "SET autoinstall_known_extensions = false; SET autoload_known_extensions = false; "
+            "SET preserve_insertion_order = true; "
+            # Queries here have the narrow side of a join on its right, which is what is held in memory. Left to itself,
+            # DuckDB guesses sizes of files and may hold whole data files to look a few deleted rows up in them.
+            "SET disabled_optimizers = 'build_side_probe_side'"
+        )
+        if options.on_s3:
+            self.connection.execute(f"LOAD {literal(str(extension('httpfs')))}")
+
+
+@lru_cache(maxsize=1)
+def _kept_engine(options: _Options) -> _Engine:
+    """The engine that a process keeps from batch to batch: loading httpfs, whose signature is checked over all of its
+    20 MB, takes longer than a small batch's queries."""
+    return _Engine(options)
+
+
+def _end(connection: duckdb.DuckDBPyConnection, spill: str) -> None:
+    connection.close()
+    shutil.rmtree(spill, ignore_errors=True)
+
+
 def connect_s3(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
     """Let the connection read the lake's bucket with the credentials that boto3 finds (valid as long as those are)."""
     connection.execute(f"LOAD {literal(str(extension('httpfs')))}")
+    _grant(connection, lake)
+
+
+def _grant(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
     credentials = lake.session.get_credentials()
     if credentials is None:
         raise PermissionError("expected AWS credentials (environment, profile or role), found none")

@@ -11,11 +11,11 @@ from __future__ import annotations
 import io
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -44,7 +44,7 @@ from pyiceberg.schema import Schema
 from pyiceberg.serializers import FromInputFile, ToOutputFile
 from pyiceberg.table import CommitTableResponse, Table, Transaction
 from pyiceberg.table.metadata import TableMetadata, TableMetadataV2
-from pyiceberg.table.snapshots import Operation
+from pyiceberg.table.snapshots import Operation, Snapshot
 from pyiceberg.table.sorting import UNSORTED_SORT_ORDER
 from pyiceberg.table.update import (
     AddSchemaUpdate,
@@ -64,8 +64,11 @@ from lakehouse.lake import Lake
 if TYPE_CHECKING:
     from lakehouse.schemas import TableShape
 
+T = TypeVar("T")
+
 _CACHE_BYTES = 64 << 20
-_CACHED_MANIFESTS = 1_000
+_DECODED_MANIFESTS = 1_000
+_DECODED_METADATA = 64
 _MANIFESTS_TO_MERGE = 8
 _MANIFEST_BYTES = 8 << 20
 _ENTRIES_PER_MANIFEST = 4_000
@@ -114,11 +117,31 @@ class LiveFile:
         return self.data.file_size_in_bytes + sum(d.file_size_in_bytes for d in self.deletes)
 
 
+class _Decoded(Generic[T]):
+    """What immutable files were found to say lately, by their address."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._found: OrderedDict[str, T] = OrderedDict()
+
+    def get(self, location: str, decode: Callable[[], T]) -> T:
+        """What the file says, decoded only if it is not known."""
+        found = self._found.get(location)
+        if found is None:
+            found = self._found[location] = decode()
+            while len(self._found) > self._most:
+                self._found.popitem(last=False)
+        return found
+
+    def forget(self, location: str) -> None:
+        self._found.pop(location, None)
+
+
 class LakeFiles(FileIO):
     """pyiceberg's file layer over the lake's store.
 
     Metadata, manifest lists and manifests never change once written, so what was read or written lately is kept in
-    memory (64 MB): a process that runs batch after batch reads almost nothing twice.
+    memory (64 MB), and what was decoded: a process that runs batch after batch reads almost nothing twice.
     """
 
     def __init__(self, lake: Lake) -> None:
@@ -126,8 +149,10 @@ class LakeFiles(FileIO):
         self._lake = lake
         self._cache: OrderedDict[str, bytes] = OrderedDict()
         self._cached = 0
-        self._entries: OrderedDict[str, tuple[ManifestEntry, ...]] = OrderedDict()
-        self._deleted_rows: OrderedDict[str, dict[str, int]] = OrderedDict()
+        self._metadata: _Decoded[TableMetadata] = _Decoded(_DECODED_METADATA)
+        self._manifests: _Decoded[list[ManifestFile]] = _Decoded(_DECODED_METADATA)
+        self._entries: _Decoded[tuple[ManifestEntry, ...]] = _Decoded(_DECODED_MANIFESTS)
+        self._deleted_rows: _Decoded[dict[str, int]] = _Decoded(_DECODED_MANIFESTS)
 
     def new_input(self, location: str) -> LakeInput:
         return LakeInput(self, location)
@@ -157,14 +182,22 @@ class LakeFiles(FileIO):
         """Drop files that were removed from what is kept in memory."""
         for location in locations:
             self._cached -= len(self._cache.pop(location, b""))
-            self._entries.pop(location, None)
-            self._deleted_rows.pop(location, None)
+            for decoded in (self._metadata, self._manifests, self._entries, self._deleted_rows):
+                decoded.forget(location)
+
+    def metadata(self, location: str) -> TableMetadata:
+        """The table metadata in a metadata file."""
+        return self._metadata.get(location, lambda: FromInputFile.table_metadata(self.new_input(location)))
+
+    def manifests(self, snapshot: Snapshot) -> list[ManifestFile]:
+        """The manifests of a snapshot."""
+        return self._manifests.get(snapshot.manifest_list, lambda: snapshot.manifests(self))
 
     def live_entries(self, manifest: ManifestFile) -> tuple[ManifestEntry, ...]:
-        """The live entries of a manifest, which is decoded once. Raises `ValueError` for equality deletes, which this
-        engine neither writes nor reads: rows would come back if it overlooked those of another tool."""
-        entries = self._entries.get(manifest.manifest_path)
-        if entries is None:
+        """The live entries of a manifest. Raises `ValueError` for equality deletes, which this engine neither writes
+        nor reads: rows would come back if it overlooked those of another tool."""
+
+        def decode() -> tuple[ManifestEntry, ...]:
             entries = tuple(manifest.fetch_manifest_entry(self, discard_deleted=True))
             for entry in entries:
                 if entry.data_file.content == DataFileContent.EQUALITY_DELETES:
@@ -172,25 +205,22 @@ class LakeFiles(FileIO):
                         f"{manifest.manifest_path}: expected data files and position deletes, found the equality "
                         f"deletes {entry.data_file.file_path}; another tool has written to the table: roll it back"
                     )
-            self._entries[manifest.manifest_path] = entries
-            while len(self._entries) > _CACHED_MANIFESTS:
-                self._entries.popitem(last=False)
-        return entries
+            return entries
+
+        return self._entries.get(manifest.manifest_path, decode)
 
     def deleted_rows(self, file: DataFile) -> dict[str, int]:
         """How many positions a delete file holds, by data file. Told by its bounds where it is about one data file."""
+
+        def decode() -> dict[str, int]:
+            content = self._lake.store.read(self._lake.store.key(file.file_path))
+            column = pq.read_table(io.BytesIO(content), columns=["file_path"]).column(0)
+            return {str(c["values"]): int(c["counts"]) for c in column.value_counts().to_pylist()}
+
         lower, upper = ((bounds or {}).get(_PATH_ID) for bounds in (file.lower_bounds, file.upper_bounds))
         if lower is not None and lower == upper:
             return {lower.decode(): file.record_count}
-        counted = self._deleted_rows.get(file.file_path)
-        if counted is None:
-            paths = self._lake.store.read(self._lake.store.key(file.file_path))
-            column = pq.read_table(io.BytesIO(paths), columns=["file_path"]).column(0)
-            counted = {str(c["values"]): int(c["counts"]) for c in column.value_counts().to_pylist()}
-            self._deleted_rows[file.file_path] = counted
-            while len(self._deleted_rows) > _CACHED_MANIFESTS:
-                self._deleted_rows.popitem(last=False)
-        return counted
+        return self._deleted_rows.get(file.file_path, decode)
 
     def _remember(self, location: str, content: bytes) -> None:
         self._cached += len(content) - len(self._cache.pop(location, b""))
@@ -324,7 +354,7 @@ def move_pointer(lake: Lake, entry: Entry, location: str) -> None:
 
 def read_metadata(lake: Lake, location: str) -> TableMetadata:
     """The table metadata in a metadata file."""
-    return FromInputFile.table_metadata(lake.files.new_input(location))
+    return lake.files.metadata(location)
 
 
 def write_empty_table(lake: Lake, shape: TableShape, properties: Mapping[str, str], last_column_id: int) -> str:
@@ -386,7 +416,7 @@ def dangling_deletes(lake: Lake, metadata: TableMetadata) -> list[DataFile]:
 
 def _live_entries(lake: Lake, metadata: TableMetadata) -> Iterator[ManifestEntry]:
     snapshot = metadata.current_snapshot()
-    for manifest in snapshot.manifests(lake.files) if snapshot else ():
+    for manifest in lake.files.manifests(snapshot) if snapshot else ():
         yield from lake.files.live_entries(manifest)
 
 
@@ -563,7 +593,8 @@ class _Replace(_OverwriteFiles):
     def _manifests(self) -> list[ManifestFile]:
         parent = self._parent_snapshot_id
         snapshot = None if parent is None else self._transaction.table_metadata.snapshot_by_id(parent)
-        present = list(snapshot.manifests(self._io)) if snapshot else []
+        assert isinstance(self._io, LakeFiles)
+        present = self._io.manifests(snapshot) if snapshot else []
         gone = {file.file_path for file in self._deleted_data_files}
         manifests: list[ManifestFile] = []
         for content in (ManifestContent.DATA, ManifestContent.DELETES):

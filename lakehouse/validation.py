@@ -147,7 +147,6 @@ def validate(duck: Duck, contract: Contract) -> None:
     Needs `checked` and `taken` as `reading.read_objects` makes them. Leaves the text of the rows that did not pass the
     cheap test in `odd`.
     """
-    duck.run(_MACROS)
     texts = ", ".join(
         f"_text[{n}] AS {quoted(c)}" for n, c in enumerate((*text_columns(contract), "_problem"), start=1)
     )

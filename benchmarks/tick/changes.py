@@ -100,7 +100,7 @@ def _is_fixed(contract: Contract, field: Field) -> bool:
 def text(field: Field, number: int) -> str:
     """A value of the field as it lands."""
     value = _value(field, field.type, number)
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))  # as the relay writes it
 
 
 def _value(field: Field, type_: FieldType, number: int) -> Any:
