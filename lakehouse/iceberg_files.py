@@ -80,7 +80,7 @@ class _OneFile(FileIO):
         return _Held(location, self._content)
 
     def new_output(self, location: str) -> OutputFile:
-        raise NotImplementedError("expected to be read only")
+        raise io.UnsupportedOperation(f"expected only to read {location}")
 
     def delete(self, location: str | InputFile | OutputFile) -> None:
-        raise NotImplementedError("expected to be read only")
+        raise io.UnsupportedOperation(f"expected only to read {location}")
