@@ -41,6 +41,11 @@ def malformed(field_name: str, reason: str) -> Refusal:
     return Refusal(400, "malformed-request", "The request cannot be read", reason, (Problem(field_name, reason),))
 
 
+def forbidden(reason: str) -> Refusal:
+    """The caller is known, and may not do this."""
+    return Refusal(403, "forbidden", "Not allowed", reason)
+
+
 def unknown_entity(name: str, known: Sequence[str]) -> Refusal:
     reason = f"there is no entity {name!r} here; known are {', '.join(known)}"
     return Refusal(404, "unknown-entity", "No such entity", reason, (Problem("entity", reason),))
