@@ -1,0 +1,22 @@
+"""The figures by which the analytics path tells the real-time path how far it is: metrics in CloudWatch.
+
+The pipeline publishes them, the functions and the alarms read them. Values are moments, in seconds since 1970 UTC: a
+moment stays true when it is read late, an age would not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+NAMESPACE = "Gavel"  # of every metric of ours, the functions' too
+
+WATERMARK = "Watermark"
+"""Of a published table: up to which arrival time all that landed is taken in. Dimensions: environment, entity."""
+
+DATA_TIME = "DataTime"
+"""What the reports are true for: the oldest of their data times. Dimension: environment."""
+
+
+def dimensions(environment: str, entity: str | None = None) -> Mapping[str, str]:
+    """The dimensions of `WATERMARK` (with an entity) or `DATA_TIME` (without)."""
+    return {"environment": environment} | ({"entity": entity} if entity else {})
