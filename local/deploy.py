@@ -42,8 +42,7 @@ def deploy(
         "Environment": "local",
         "Entities": ",".join(c.name for c in contracts.of_origin("stream")),
         "CodeBucket": CODE_BUCKET,
-        "ApiBundle": bundles["api"],
-        "RelayBundle": bundles["relay"],
+        **bundles,
         "LocalEndpoint": stack.endpoint,
     }
     outputs = deploy_stack(aws, TEMPLATE.read_text(), parameters, progress)
@@ -53,7 +52,7 @@ def deploy(
 
 
 def _upload_bundles(aws: Aws, home: Home, contracts: Contracts) -> dict[str, str]:
-    """Build the bundles and upload those that are new; returns the object key of each function."""
+    """Build the bundles and upload those that are new; returns the template's parameters that name them."""
     from realtime.bundle import build_bundles
 
     s3 = aws.client("s3")
@@ -67,7 +66,7 @@ def _upload_bundles(aws: Aws, home: Home, contracts: Contracts) -> dict[str, str
     for bundle in bundles.values():
         if bundle.key not in there:
             s3.put_object(Bucket=CODE_BUCKET, Key=bundle.key, Body=bundle.path.read_bytes())
-    return {name: bundle.key for name, bundle in bundles.items()}
+    return {bundle.parameter: bundle.key for bundle in bundles.values()}
 
 
 def _deploy_landing_tables(aws: Aws, contracts: Contracts, progress: Progress) -> None:

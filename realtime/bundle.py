@@ -69,6 +69,11 @@ class Bundle:
     def key(self) -> str:
         return f"bundles/{self.path.name}"
 
+    @property
+    def parameter(self) -> str:
+        """The template's parameter that takes the key."""
+        return f"{self.function.capitalize()}Bundle"
+
 
 def build_bundles(
     output: Path, *, target: Target | None = None, contracts: Contracts | None = None
@@ -238,8 +243,7 @@ def main() -> None:
         "Entities": entities,
         "PythonRuntime": f"python{target.python}",
         "Architecture": target.architecture,
-        "ApiBundle": bundles["api"].key,
-        "RelayBundle": bundles["relay"].key,
+        **{bundle.parameter: bundle.key for bundle in bundles.values()},
     }
     sys.stdout.writelines(f"{name}={value}\n" for name, value in parameters.items())
 

@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from contracts import Contracts
 from realtime.bundle import FUNCTIONS
 
@@ -81,9 +83,34 @@ def test_no_entity_is_named_in_the_template(contracts: Contracts) -> None:
     assert named == []
 
 
-def test_handlers_are_the_bundled_modules(template: dict[str, Any]) -> None:
-    for name, logical in (("api", "ApiFunction"), ("relay", "RelayFunction")):
-        assert template["Resources"][logical]["Properties"]["Handler"] == f"{FUNCTIONS[name]}.handle"
+def test_every_bundle_is_a_function_with_a_name_a_role_and_a_log_of_its_own(template: dict[str, Any]) -> None:
+    resources = template["Resources"]
+    functions = {n: r for n, r in resources.items() if ":" not in n and r["Type"] == "AWS::Serverless::Function"}
+    assert set(functions) == {f"{name.capitalize()}Function" for name in FUNCTIONS}
+    for name, module in FUNCTIONS.items():
+        logical = name.capitalize()
+        properties = functions[f"{logical}Function"]["Properties"]
+        assert properties["Handler"] == f"{module}.handle"
+        assert properties["FunctionName"] == {"Sub": f"gavel-${{Environment}}-{name}"}
+        assert properties["CodeUri"]["Key"] == {"Ref": f"{logical}Bundle"}
+        assert properties["Role"] == {"GetAtt": f"{logical}Role.Arn"}
+        assert properties["LoggingConfig"]["LogGroup"] == {"Ref": f"{logical}Logs"}
+        log = resources[f"{logical}Logs"]["Properties"]
+        assert log["LogGroupName"] == {"Sub": f"/gavel/${{Environment}}/{name}"}
+        assert log["KmsKeyId"] == {"GetAtt": "Key.Arn"}
+        assert "RetentionInDays" in log
+
+
+def test_every_function_has_its_alarms(template: dict[str, Any]) -> None:
+    _, names, alarms = template["Resources"]["Fn::ForEach::FunctionAlarms"]
+    assert set(names) == set(FUNCTIONS)
+    assert {a["Properties"]["MetricName"] for a in alarms.values()} == {"Errors", "Throttles"}
+
+
+def test_cloudformation_can_read_the_template() -> None:
+    # It refuses YAML aliases; AWS says so below "template formats".
+    aliases = [e for e in yaml.parse(TEMPLATE.read_text(encoding="utf-8")) if isinstance(e, yaml.AliasEvent)]
+    assert aliases == []
 
 
 def test_the_outputs_are_what_the_laptop_stack_reads(template: dict[str, Any]) -> None:
@@ -91,7 +118,7 @@ def test_the_outputs_are_what_the_laptop_stack_reads(template: dict[str, Any]) -
 
 
 def test_no_role_has_a_wildcard_where_a_name_can_be(template: dict[str, Any]) -> None:
-    cannot_be_named = {"dynamodb:ListStreams"}
+    cannot_be_named = {"dynamodb:ListStreams", "xray:PutTraceSegments", "xray:PutTelemetryRecords"}
     for role in ("ApiRole", "RelayRole", "FirehoseRole"):
         for statement in statements(template, role):
             actions = listed(statement["Action"])
