@@ -13,7 +13,6 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, DecimalException
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ import orjson
 
 from contracts.compact import load_compact
 from realtime.api import problems
+from realtime.api.payloads import decode
 from realtime.api.problems import Refusal
 from realtime.api.service import MAX_PAGE, Service
 from realtime.api.settings import Settings
@@ -211,28 +211,7 @@ def _payload(event: Event) -> object:
         raise problems.malformed("", "expected a body of UTF-8 text") from None
     if not text.strip():
         raise problems.malformed("", "expected a JSON object as body, found nothing")
-    try:
-        return json.loads(text, parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_object)
-    except (RecursionError, DecimalException):
-        raise problems.malformed("", "expected JSON with less nesting and shorter numbers") from None
-    except json.JSONDecodeError as error:
-        reason = f"expected JSON, found an error in line {error.lineno}, column {error.colno}: {error.msg}"
-        raise problems.malformed("", reason) from None
-    except ValueError as error:  # integers of thousands of digits
-        raise problems.malformed("", f"expected JSON: {error}") from None
-
-
-def _no_constant(name: str) -> object:
-    raise problems.malformed("", f"expected JSON, found {name}, which is no JSON number")
-
-
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        names = [n for n, _ in pairs]
-        repeated = next(n for n in names if names.count(n) > 1)
-        raise problems.malformed(repeated, "expected each name once, found it twice")
-    return result
+    return decode(text)
 
 
 # ---- writing an answer ----------------------------------------------------------------------------------------------
