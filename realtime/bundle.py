@@ -1,7 +1,8 @@
 """Builds the functions' bundles: reproducible zip files that hold what a function imports, and nothing else.
 
 A bundle holds the function's own modules (found by following its imports), the contracts as one JSON document, and the
-third-party packages that those modules import, in the versions of the lock. boto3 and botocore are the runtime's.
+third-party packages that those modules import with what these require, in the versions of the lock. boto3 and botocore
+are the runtime's.
 The same sources and lock give the same bytes, and the file's name is their hash.
 
 Two ways to get third-party packages: for the laptop they are copied from the running environment, which was installed
@@ -20,9 +21,12 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
 
 from contracts import Contracts, load_contracts
 from contracts.compact import dump_compact
@@ -37,6 +41,7 @@ _RUNTIME = frozenset({"boto3", "botocore", "s3transfer", "jmespath", "dateutil",
 _TYPES_ONLY = re.compile(r"mypy_boto3_\w+")
 # Imported inside functions that only read contract files; a function reads the compact document instead.
 _NOT_IN_FUNCTIONS = frozenset({"yaml", "jsonschema_rs"})
+_MACHINES = {"arm64": "aarch64", "x86_64": "x86_64"}
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest time that a zip file can say
 
 
@@ -54,8 +59,23 @@ class Target:
     @property
     def platforms(self) -> tuple[str, ...]:
         """Wheel platforms that run there, newest first: Lambda's Amazon Linux 2023 has glibc 2.34."""
-        machine = {"arm64": "aarch64", "x86_64": "x86_64"}[self.architecture]
-        return tuple(f"{name}_{machine}" for name in ("manylinux_2_28", "manylinux_2_17", "manylinux2014"))
+        machine = _MACHINES[self.architecture]
+        return tuple(
+            f"{name}_{machine}" for name in ("manylinux_2_34", "manylinux_2_28", "manylinux_2_17", "manylinux2014")
+        )
+
+    @property
+    def markers(self) -> dict[str, str]:
+        """What the markers of requirements are compared with."""
+        here = {name: str(value) for name, value in default_environment().items()}
+        return here | {
+            "python_version": self.python,
+            "python_full_version": f"{self.python}.0",
+            "platform_machine": _MACHINES[self.architecture],
+            "sys_platform": "linux",
+            "platform_system": "Linux",
+            "os_name": "posix",
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +112,11 @@ def _build(name: str, module: str, output: Path, target: Target | None, document
     modules, packages = follow_imports(module)
     sources = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in modules}
     sources[CONTRACTS_FILE] = document
-    fingerprint = _fingerprint(sources, packages, target)
+    distributions = required((_distribution(package) for package in packages), target)
+    fingerprint = _fingerprint(sources, distributions, target)
     path = output / f"{name}-{fingerprint}.zip"
     if not path.exists():
-        _write_zip(path, sources | _third_party(packages, target))
+        _write_zip(path, sources | _third_party(distributions, target))
     return Bundle(name, path)
 
 
@@ -139,14 +160,14 @@ def _imports(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def _fingerprint(sources: Mapping[str, bytes], packages: Sequence[str], target: Target | None) -> str:
+def _fingerprint(sources: Mapping[str, bytes], distributions: Sequence[str], target: Target | None) -> str:
     digest = hashlib.sha256()
     for name, content in sorted(sources.items()):
         digest.update(f"{name}\0{len(content)}\0".encode() + content)
     here = f"{sys.implementation.cache_tag} {sys.platform}"
     digest.update(f"{target or here}".encode())
-    for package in packages:
-        digest.update("".join(locked(_distribution(package))).encode())
+    for distribution in distributions:
+        digest.update("".join(locked(distribution)).encode())
     return digest.hexdigest()[:16]
 
 
@@ -157,9 +178,35 @@ def _distribution(package: str) -> str:
     return names[0]
 
 
+def required(distributions: Iterable[str], target: Target | None = None) -> list[str]:
+    """Distributions with all that they require on the target (None: here), without extras, the runtime's left out.
+
+    Raises `BundleError` for one that is not installed.
+    """
+    environment = target.markers if target else None
+    found: set[str] = set()
+    waiting = [_normal(d) for d in distributions]
+    while waiting:
+        name = waiting.pop()
+        if name in found or name.replace("-", "_") in _RUNTIME:
+            continue
+        found.add(name)
+        try:
+            texts = importlib.metadata.requires(name) or ()
+        except importlib.metadata.PackageNotFoundError:
+            raise BundleError(f"{name}: expected it to be installed, found nothing; install the set `lambda`") from None
+        requirements = [Requirement(text) for text in texts]
+        waiting += [_normal(r.name) for r in requirements if not r.marker or r.marker.evaluate(environment)]
+    return sorted(found)
+
+
+def _normal(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
 def locked(distribution: str, lock: Path = LOCK) -> list[str]:
     """The lines of the lock for one distribution: its version with the hashes of all its files."""
-    wanted = re.sub(r"[-_.]+", "-", distribution).lower()
+    wanted = _normal(distribution)
     lines = lock.read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines):
         if line.partition("==")[0].strip() == wanted:
@@ -170,8 +217,7 @@ def locked(distribution: str, lock: Path = LOCK) -> list[str]:
     raise BundleError(f"{distribution}: expected a version in {lock.name}, found none; compile the lock again")
 
 
-def _third_party(packages: Sequence[str], target: Target | None) -> dict[str, bytes]:
-    distributions = sorted({_distribution(p) for p in packages})
+def _third_party(distributions: Sequence[str], target: Target | None) -> dict[str, bytes]:
     if target is None:
         return {name: content for d in distributions for name, content in _installed(d)}
     return _downloaded(distributions, target)
