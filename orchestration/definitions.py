@@ -21,6 +21,7 @@ from assets.resources import LakeResource, WarehouseResource
 from contracts import load_contracts
 from orchestration.alerts import AlertResource
 from orchestration.jobs import asset_jobs, entity_jobs
+from orchestration.pipeline_metrics import FigureResource, pipeline_metrics_sensor
 from orchestration.prepare import dbt_files
 from orchestration.progress import LOGGER_NAME, progress_logger
 from orchestration.schedules import schedules
@@ -54,7 +55,7 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
             *(report_assets(manifest) if settings.environment == "local" else []),
         ],
         jobs=[*jobs.all(), *entity_jobs(contracts)],
-        sensors=sensors(contracts, jobs, settings, marts),
+        sensors=[*sensors(contracts, jobs, settings, marts), pipeline_metrics_sensor(contracts)],
         schedules=schedules(contracts, jobs, settings.pace),
         resources=resources,
         loggers={LOGGER_NAME: progress_logger},
@@ -75,4 +76,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         ),
         "warehouse": WarehouseResource(target=settings.environment, home=str(settings.home)),
         "alerts": AlertResource(topic=settings.alert_topic, region=settings.region, endpoint=settings.endpoint_url),
+        "figures": FigureResource(
+            environment=settings.environment, region=settings.region, endpoint=settings.endpoint_url
+        ),
     }

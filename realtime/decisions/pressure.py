@@ -32,37 +32,36 @@ class Pressure:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         **options: Any,
     ) -> None:
-        self._streams = dict(streams)
-        self._client = cache(cloudwatch)
-        self._now = now
+        client = cache(cloudwatch)
         self._factors: Recent[Mapping[str, float]] = Recent(
-            "pressure", self._read, refresh=REFRESH_SECONDS, keep=KEEP_SECONDS, **options
+            "pressure",
+            lambda: read_factors(client(), streams, now()),
+            refresh=REFRESH_SECONDS,
+            keep=KEEP_SECONDS,
+            **options,
         )
 
-    def factor(self, entity: str, wait: float = 0.0) -> float:
+    def factor(self, entity: str) -> float:
         """How many times slower than usual to hand over to the entity's Firehose: 1.0 (it takes everything, or nothing
-        is known) to `MAX_FACTOR`. Answers at once, or after at most `wait` seconds."""
-        return self.factors(wait).get(entity, 1.0)
+        is known) to `MAX_FACTOR`. Answers at once."""
+        return (self._factors.get() or {}).get(entity, 1.0)
 
-    def factors(self, wait: float = 0.0) -> Mapping[str, float]:
-        """The entities under pressure, and their factors."""
-        return self._factors.get(wait) or {}
 
-    def _read(self) -> Mapping[str, float]:
-        refused = self._sums("ThrottledRecords", list(self._streams))
-        # Mostly nothing is refused: then what was taken need not be read, and paid for.
-        refused = {entity: count for entity, count in refused.items() if count > 0}
-        taken = self._sums("IncomingRecords", list(refused))
-        return {entity: factor(count, taken[entity]) for entity, count in refused.items()}
+def read_factors(client: Any, streams: Mapping[str, str], now: datetime) -> Mapping[str, float]:
+    """The entities whose Firehose refused something in the five minutes before `now` (UTC), and their factors."""
+    refused = _sums(client, "ThrottledRecords", streams, now)
+    # Mostly nothing is refused: then what was taken need not be read, and paid for.
+    pressed = {entity: streams[entity] for entity, count in refused.items() if count > 0}
+    taken = _sums(client, "IncomingRecords", pressed, now)
+    return {entity: factor(refused[entity], taken[entity]) for entity in pressed}
 
-    def _sums(self, metric: str, entities: list[str]) -> dict[str, float]:
-        if not entities:
-            return {}
-        figures = [
-            Figure("AWS/Firehose", metric, "Sum", {"DeliveryStreamName": self._streams[entity]}) for entity in entities
-        ]
-        found = values(self._client(), figures, WINDOW, self._now())
-        return {entity: sum(points) for entity, points in zip(entities, found, strict=True)}
+
+def _sums(client: Any, metric: str, streams: Mapping[str, str], now: datetime) -> dict[str, float]:
+    if not streams:
+        return {}
+    figures = [Figure("AWS/Firehose", metric, "Sum", {"DeliveryStreamName": name}) for name in streams.values()]
+    found = values(client, figures, WINDOW, now)
+    return {entity: sum(points) for entity, points in zip(streams, found, strict=True)}
 
 
 def factor(refused: float, taken: float) -> float:

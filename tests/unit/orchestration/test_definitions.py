@@ -112,6 +112,7 @@ def test_all_jobs_sensors_and_schedules_resolve_and_run_from_the_start(settings:
         "freshness",
         "set_aside_objects",
         "failed_runs",
+        "pipeline_metrics",
     }
     assert {s.name for s in repository.schedule_defs} == {"hourly_sweep", "hourly_reports", "nightly_care"}
     assert all(s.default_status is dg.DefaultSensorStatus.RUNNING for s in repository.sensor_defs if s.name in RUNNING)
@@ -119,7 +120,15 @@ def test_all_jobs_sensors_and_schedules_resolve_and_run_from_the_start(settings:
     assert {"compaction", "marts", "reports", "nightly", "refresh"} <= {j.name for j in repository.get_all_jobs()}
 
 
-RUNNING = {"landed_objects", "dropped_files", "published_tables", "freshness", "set_aside_objects", "failed_runs"}
+RUNNING = {
+    "landed_objects",
+    "dropped_files",
+    "published_tables",
+    "freshness",
+    "set_aside_objects",
+    "failed_runs",
+    "pipeline_metrics",
+}
 
 
 def test_a_missing_manifest_says_how_to_make_it(tmp_path: Path) -> None:

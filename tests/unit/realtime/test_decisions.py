@@ -146,7 +146,6 @@ class TestPressure:
         assert pressure.factor("bids") == 2.0
         assert pressure.factor("orders") == 1.0
         assert pressure.factor("lots") == 1.0
-        assert pressure.factors() == {"bids": 2.0}
 
     def test_without_figures_there_is_no_pressure(self, cloudwatch: Any):
         assert self.pressure(cloudwatch).factor("bids") == 1.0

@@ -1,0 +1,105 @@
+"""The pipeline's figures in CloudWatch: how far every published table and the reports are, once a minute.
+
+The API and the alarms read them (`contracts.figures` says what they are called and mean). Nothing here decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+from pydantic import PrivateAttr
+
+from assets.dbt import recorded_data_time
+from assets.resources import LakeResource
+from contracts import Contract, Contracts, figures
+from lakehouse.lake import Lake
+
+INTERVAL_SECONDS = 60
+MAX_DATA = 1000  # of one PutMetricData
+THREADS = 8
+
+
+class FigureResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Publishes figures of this environment."""
+
+    environment: str
+    region: str = "eu-west-1"
+    endpoint: str | None = None
+    _client: Any = PrivateAttr(default=None)
+
+    def publish(self, watermarks: Mapping[str, datetime], data_time: datetime | None, at: datetime) -> None:
+        """Say how far the tables and the reports are at a moment; all moments aware. Errors of CloudWatch are raised:
+        the tick then fails visibly, and the next one says more than this one could."""
+        if self._client is None:
+            import boto3
+
+            self._client = boto3.client("cloudwatch", region_name=self.region, endpoint_url=self.endpoint)
+        data = metric_data(self.environment, watermarks, data_time, at)
+        for start in range(0, len(data), MAX_DATA):
+            self._client.put_metric_data(Namespace=figures.NAMESPACE, MetricData=data[start : start + MAX_DATA])
+
+
+def metric_data(
+    environment: str, watermarks: Mapping[str, datetime], data_time: datetime | None, at: datetime
+) -> list[dict[str, Any]]:
+    """The figures as CloudWatch takes them. What is not known is left out: no figure is better than a wrong one."""
+
+    def datum(name: str, moment: datetime, entity: str | None = None) -> dict[str, Any]:
+        named = figures.dimensions(environment, entity)
+        return {
+            "MetricName": name,
+            "Dimensions": [{"Name": n, "Value": v} for n, v in named.items()],
+            "Timestamp": at.astimezone(UTC),
+            "Value": moment.timestamp(),
+            "Unit": "Seconds",
+        }
+
+    data = [datum(figures.WATERMARK, moment, entity) for entity, moment in watermarks.items()]
+    return data if data_time is None else [*data, datum(figures.DATA_TIME, data_time)]
+
+
+def pipeline_metrics_sensor(contracts: Contracts) -> dg.SensorDefinition:
+    """Publishes the watermarks of all tables and the data time of the reports."""
+
+    @dg.sensor(
+        name="pipeline_metrics",
+        minimum_interval_seconds=INTERVAL_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Tells CloudWatch, and so the API, up to when every table and the reports are true.",
+    )
+    def sensor(context: dg.SensorEvaluationContext, lake: LakeResource, figures: FigureResource) -> dg.SkipReason:
+        assert context.repository_def is not None  # a sensor of a code location always has one
+        reports = dg.AssetSelection.groups("reports").resolve(context.repository_def.asset_graph)
+        moments = watermarks(lake.lake, list(contracts.values()))
+        data_time = reports_data_time(context.instance, reports)
+        figures.publish(moments, data_time, datetime.now(UTC))
+        reports_say = f"{data_time:%Y-%m-%d %H:%M:%S} UTC" if data_time else "no data time yet"
+        return dg.SkipReason(f"Published {len(moments)} watermarks; reports: {reports_say}.")
+
+    return sensor
+
+
+def watermarks(lake: Lake, contracts: Sequence[Contract]) -> dict[str, datetime]:
+    """The watermark of every table that is published and has one, by entity."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = pool.map(lambda contract: _watermark(lake, contract), contracts)
+        return {c.name: moment for c, moment in zip(contracts, found, strict=True) if moment is not None}
+
+
+def _watermark(lake: Lake, contract: Contract) -> datetime | None:
+    from lakehouse.tables import TableState, published_entry
+
+    entry = published_entry(lake, contract)
+    return None if entry is None else TableState(lake, entry.metadata_location).watermark
+
+
+def reports_data_time(instance: dg.DagsterInstance, reports: Iterable[dg.AssetKey]) -> datetime | None:
+    """What all reports are true for: the oldest data time of those that were made; None if one of them has none."""
+    made = [key for key in reports if instance.get_latest_materialization_event(key)]
+    moments = [recorded_data_time(instance, key) for key in made]
+    known = [moment for moment in moments if moment is not None]
+    return min(known) if known and len(known) == len(made) else None
