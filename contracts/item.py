@@ -16,9 +16,11 @@ from contracts.validation import Value
 
 POINTER = "_pointer"  # the `entity` attribute of an item that only says where another item is
 
+STAMPS = "_stamps"  # the attribute that says which imported event wrote which field last
+
 # Attributes that the system sets beside an entity's fields. Index attributes (`<prefix>_pk`, `<prefix>_sk`) are added
 # per contract by `system_attributes`.
-SYSTEM_ATTRIBUTES = frozenset({"pk", "sk", "entity", "_version", "_contract", "_deleted", "ttl"})
+SYSTEM_ATTRIBUTES = frozenset({"pk", "sk", "entity", "_version", "_contract", "_deleted", STAMPS, "ttl"})
 
 _INTEGER_WIDTH = 19  # every 64-bit integer fits, so that numbers in sort keys sort as numbers
 
