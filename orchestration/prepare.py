@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import dagster as dg
+
 from assets import dbt
 from orchestration.settings import Settings
 
@@ -47,6 +49,9 @@ def prepare_instance(settings: Settings) -> Path:
         new = configuration.with_name("dagster.yaml.new")
         new.write_text(text, "utf-8")
         new.replace(configuration)
+    if not (home / "history" / "runs.db").exists():
+        with dg.DagsterInstance.from_config(str(home)):  # two processes that make its databases spoil them
+            pass
     return home
 
 

@@ -12,7 +12,7 @@ import dagster as dg
 import pytest
 from dagster import DagsterInstance
 
-from orchestration.lost_runs import PROCESS_TAG, end_lost_runs
+from orchestration.lost_runs import PROCESS_TAG, RunProcess, end_lost_runs
 
 
 @pytest.fixture
@@ -49,6 +49,19 @@ def test_a_run_whose_process_ended_is_marked_failed(instance: DagsterInstance) -
 
 def test_a_run_of_a_living_process_goes_on(instance: DagsterInstance) -> None:
     run = started(instance, {PROCESS_TAG: str(os.getpid())})
+    assert end_lost_runs(instance) == []
+    assert status(instance, run) is dg.DagsterRunStatus.STARTED
+
+
+def test_a_run_whose_process_id_another_process_got_is_marked_failed(instance: DagsterInstance) -> None:
+    run = started(instance, {})
+    instance.add_run_tags(run.run_id, RunProcess(os.getpid(), "1").tag(run.run_id))
+    assert end_lost_runs(instance) == [run.run_id]
+
+
+def test_a_run_with_the_tag_of_the_run_it_repeats_is_left_alone(instance: DagsterInstance) -> None:
+    first = started(instance, {PROCESS_TAG: str(os.getpid())})
+    run = started(instance, RunProcess(process_that_ended(), "1").tag(first.run_id))
     assert end_lost_runs(instance) == []
     assert status(instance, run) is dg.DagsterRunStatus.STARTED
 

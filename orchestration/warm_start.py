@@ -1,0 +1,140 @@
+"""Runs of a laptop begin in a fork of a process that has imported the libraries already.
+
+Dagster's own launcher has the code server start a new interpreter for each run, and most of the time until the first
+step goes into importing dbt, Dagster and pyiceberg again. Here Python's fork server does that once. It never imports
+the project: each worker loads the code location from disk, so that a run is what the files say when it starts.
+
+A tag of the run names its worker, so that every process of the instance can end it, or see that it is gone.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import multiprocessing
+import signal
+import sys
+import time
+from multiprocessing.process import BaseProcess
+from threading import Thread
+
+import dagster as dg
+from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, LaunchRunContext, WorkerStatus
+from dagster._grpc.types import ExecuteRunArgs
+from dagster._serdes import ConfigurableClassData, serialize_value
+from dagster._utils import get_run_crash_explanation
+
+from orchestration.lost_runs import RunProcess, end_lost_run, is_lost, started_at
+
+LIBRARIES = (
+    "dagster",
+    "dagster._cli.api",
+    "dagster_dbt",
+    "dbt.graph",
+    "pyiceberg.table",
+    "pyiceberg.catalog.noop",
+    "boto3",
+    "jsonschema_rs",
+)
+"""What the fork server imports. numpy, pyarrow, pandas and DuckDB start threads when they are imported, and a process
+with threads cannot be forked safely: those are left to the workers."""
+
+_PATIENCE_SECONDS = 5.0
+"""How long workers may take to end by themselves when the daemon ends; the next daemon resumes their runs."""
+
+_log = logging.getLogger(__name__)
+
+
+class WarmRunLauncher(DefaultRunLauncher):
+    """Starts runs in forks of a warm process, or as Dagster does where that cannot be."""
+
+    def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
+        super().__init__(inst_data)
+        self._workers: list[tuple[RunProcess, BaseProcess]] = []
+
+    def launch_run(self, context: LaunchRunContext) -> None:
+        """Start a worker for the run. The first waits until the libraries are imported."""
+        run, origin = context.dagster_run, context.job_code_origin
+        if origin is None or sys.platform != "linux" or origin.executable_path != sys.executable:
+            self._launch_cold(context, "only Linux forks safely, and only the same Python has the same libraries")
+            return
+        arguments = ExecuteRunArgs(job_origin=origin, run_id=run.run_id, instance_ref=self._instance.get_ref())
+        try:
+            worker = start_worker(serialize_value(arguments))
+        except (OSError, EOFError) as error:
+            self._launch_cold(context, f"the warm process does not answer: {error!r}")
+            return
+        assert worker.pid is not None
+        process = RunProcess(worker.pid, started_at(worker.pid))
+        self._instance.add_run_tags(run.run_id, process.tag(run.run_id))
+        self._workers = [*((p, w) for p, w in self._workers if p.lives), (process, worker)]
+        Thread(target=_watch, args=(self._instance, run.run_id, worker), name="run worker", daemon=True).start()
+
+    def _launch_cold(self, context: LaunchRunContext, why: str) -> None:
+        _log.warning("The code server starts run %s: %s", context.dagster_run.run_id, why)
+        super().launch_run(context)
+
+    def terminate(self, run_id: str) -> bool:
+        """Ask the worker of a run to stop, from any process; False if there is none. It records the end itself."""
+        run = self._instance.get_run_by_id(run_id)
+        process = RunProcess.of(run) if run else None
+        if run is None or process is None or not process.started:  # not one of ours
+            return bool(super().terminate(run_id))  # type: ignore[no-untyped-call]
+        if run.is_finished:
+            return False
+        self._instance.report_run_canceling(run)
+        if not process.send(signal.SIGTERM):
+            self._instance.report_engine_event(f"There is no process {process.pid} to stop.", run, cls=type(self))
+            return False
+        return True
+
+    @property
+    def supports_check_run_worker_health(self) -> bool:
+        """The monitoring asks this, and then about each run: workers may outlive the daemon that started them."""
+        return True
+
+    def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
+        """Whether the process of a run still lives."""
+        if is_lost(run):
+            return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "the process of this run is gone")
+        return CheckRunHealthResult(WorkerStatus.RUNNING)
+
+    def dispose(self) -> None:
+        """When the daemon ends, its workers end, too; the next daemon resumes their runs."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        for process, _ in self._workers:
+            process.send(signal.SIGTERM)
+        for process, worker in self._workers:
+            worker.join(max(0.0, deadline - time.monotonic()))
+            process.send(signal.SIGKILL)
+        super().dispose()
+
+
+def start_worker(arguments: str) -> BaseProcess:
+    """Fork a worker off the warm process, which is started if it does not run. `arguments`: serialised ExecuteRunArgs.
+
+    Raises OSError or EOFError if there is no warm process to fork.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(LIBRARIES))  # instead of the daemon's __main__
+    worker = context.Process(target=execute_run, args=(arguments,), name="run worker")
+    worker.start()
+    return worker
+
+
+def execute_run(arguments: str) -> None:
+    """What a worker does: `dagster api execute_run`. It records what fails, a broken code location included."""
+    from dagster._cli.api import api_cli
+
+    try:
+        api_cli(["execute_run", arguments], standalone_mode=False)
+    finally:
+        atexit._run_exitfuncs()  # forked processes do not do it by themselves before Python 3.14
+
+
+def _watch(instance: dg.DagsterInstance, run_id: str, worker: BaseProcess) -> None:
+    """Mark the run as failed at once if its worker ends before it does."""
+    worker.join()
+    run = instance.get_run_by_id(run_id)
+    if run is not None and is_lost(run):  # the fork server may have ended, and not the worker
+        end_lost_run(instance, run_id, get_run_crash_explanation("The process of this run", worker.exitcode or 0))
