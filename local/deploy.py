@@ -19,6 +19,7 @@ from local.home import REPOSITORY, Home, Stack
 STACK_NAME = "gavel-local"
 CODE_BUCKET = "gavel-local-code"
 USER = "laptop@gavel.example"
+PROVIDER = "gavel-local-tenants"
 TEMPLATE = REPOSITORY / "realtime" / "template.yaml"
 DEPLOY_SECONDS = 180
 
@@ -44,6 +45,7 @@ def deploy(
         "CodeBucket": CODE_BUCKET,
         **bundles,
         "LocalEndpoint": stack.endpoint,
+        **_other_identity_provider(aws),
     }
     outputs = deploy_stack(aws, TEMPLATE.read_text(), parameters, progress)
     _enable_time_to_live(aws, outputs["TableName"])
@@ -168,6 +170,34 @@ def _reasons(events: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(reversed(lines)) or "  no resource says why"
 
 
+# ---- what belongs to others on AWS ---------------------------------------------------------------------------------
+
+
+def _other_identity_provider(aws: Aws) -> dict[str, str]:
+    """A user pool that stands for the tenants' identity provider; returns the parameters that open the second door.
+
+    A tenant is a user of the pool by its name.
+    """
+    cognito = aws.client("cognito-idp")
+    pages = cognito.get_paginator("list_user_pools").paginate(MaxResults=60)
+    found = [p["Id"] for page in pages for p in page["UserPools"] if p["Name"] == PROVIDER]
+    pool = found[0] if found else cognito.create_user_pool(PoolName=PROVIDER)["UserPool"]["Id"]
+    clients = cognito.list_user_pool_clients(UserPoolId=pool, MaxResults=1)["UserPoolClients"]
+    client = clients[0] if clients else _create_client(cognito, pool)
+    return {
+        "TenantIssuer": f"https://cognito-idp.{REGION}.amazonaws.com/{pool}",
+        "TenantAudience": client["ClientId"],
+        "TenantKeysUrl": f"{aws.endpoint}/{pool}/.well-known/jwks.json",
+        "TenantClaim": "cognito:username",
+    }
+
+
+def _create_client(cognito: Any, pool: str) -> dict[str, Any]:
+    flows = ["ALLOW_ADMIN_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"]
+    answer = cognito.create_user_pool_client(UserPoolId=pool, ClientName=PROVIDER, ExplicitAuthFlows=flows)
+    return dict(answer["UserPoolClient"])
+
+
 # ---- what the emulator's CloudFormation leaves out -----------------------------------------------------------------
 
 
@@ -192,6 +222,7 @@ def _create_user(aws: Aws, pool: str, password: str) -> None:
         if error.response["Error"]["Code"] != "UsernameExistsException":
             raise
     cognito.admin_set_user_password(UserPoolId=pool, Username=USER, Password=password, Permanent=True)
+    cognito.admin_add_user_to_group(UserPoolId=pool, Username=USER, GroupName="staff")
 
 
 def sign_in(aws: Aws, stack: Stack) -> tuple[str, float]:

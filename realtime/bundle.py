@@ -1,9 +1,8 @@
 """Builds the functions' bundles: reproducible zip files that hold what a function imports, and nothing else.
 
-A bundle holds the function's own modules (found by following its imports), the contracts as one JSON document, and the
-third-party packages that those modules import with what these require, in the versions of the lock. boto3 and botocore
-are the runtime's.
-The same sources and lock give the same bytes, and the file's name is their hash.
+A bundle holds the function's own modules (found by following its imports), the contracts as one JSON document if they
+read them, and the third-party packages that those modules import with what these require, in the versions of the lock.
+boto3 and botocore are the runtime's. The same sources and lock give the same bytes, and the file's name is their hash.
 
 Two ways to get third-party packages: for the laptop they are copied from the running environment, which was installed
 from the same lock (no network, well under a second); for AWS, pip downloads the wheels of the target's Python and
@@ -33,8 +32,13 @@ from contracts.compact import dump_compact
 
 ROOT = Path(__file__).parents[1]
 LOCK = ROOT / "requirements" / "lock.txt"
-FUNCTIONS = {"api": "realtime.api.handler", "relay": "realtime.relay.handler"}
+FUNCTIONS = {
+    "api": "realtime.api.handler",
+    "authorizer": "realtime.authorizer.handler",
+    "relay": "realtime.relay.handler",
+}
 CONTRACTS_FILE = "realtime/contracts.json"
+CONTRACTS_READER = "contracts/compact.py"  # whoever imports it has contracts to read
 
 _OWN = ("contracts", "realtime")
 _RUNTIME = frozenset({"boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six"})
@@ -111,7 +115,8 @@ def build_bundles(
 def _build(name: str, module: str, output: Path, target: Target | None, document: bytes) -> Bundle:
     modules, packages = follow_imports(module)
     sources = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in modules}
-    sources[CONTRACTS_FILE] = document
+    if CONTRACTS_READER in sources:
+        sources[CONTRACTS_FILE] = document
     distributions = required((_distribution(package) for package in packages), target)
     fingerprint = _fingerprint(sources, distributions, target)
     path = output / f"{name}-{fingerprint}.zip"

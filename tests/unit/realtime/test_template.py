@@ -14,6 +14,7 @@ from realtime.bundle import FUNCTIONS
 TEMPLATE = Path(__file__).parents[3] / "realtime" / "template.yaml"
 OUTPUTS = {
     "ApiUrl",
+    "TenantApiUrl",
     "UserPoolId",
     "UserPoolClientId",
     "TableName",
