@@ -1,14 +1,14 @@
 """Who calls: read from what the gateway's authorizer found out, never from what the request itself says.
 
-Two doors lead here. Cognito puts the claims of the token into the request, and the user's groups say what he may do; the
-Lambda authorizer of the second door puts `tenant`, `group` and `party_id` there.
+Two doors lead here. Cognito puts the claims of the token into the request, and the user's groups say what he may do;
+the Lambda authorizer of the second door puts `tenant`, `group` and `party_id` there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias
 
 from realtime.api.problems import forbidden
 
@@ -55,7 +55,5 @@ def _caller(name: str, groups: list[str], party_id: object, tenant: str | None) 
 
 
 def _names(found: object) -> list[str]:
-    """Names of groups: API Gateway joins a token's list with commas, the laptop's emulator leaves it a list."""
-    if isinstance(found, str):
-        return [name.strip() for name in found.split(",")]
-    return [name for name in cast(list[object], found) if isinstance(name, str)] if isinstance(found, list) else []
+    """Names of groups. Gateways write a token's list as `a,b` or as `[a b]`; no group's name has a space or a comma."""
+    return found.strip("[]").replace(",", " ").split() if isinstance(found, str) else []

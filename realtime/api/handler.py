@@ -6,25 +6,25 @@ leaves one log line, without keys and values.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
 import orjson
 
 from contracts.compact import load_compact
-from realtime.api import problems
-from realtime.api.payloads import decode
+from contracts.model import Contract
+from realtime.api import idempotency, problems, requests
+from realtime.api.caller import Caller
+from realtime.api.idempotency import Receipts
 from realtime.api.problems import Refusal
-from realtime.api.service import MAX_PAGE, Service
+from realtime.api.routes import Answer, Event, Parameter, Route, Shape
+from realtime.api.service import MAX_PAGE, AlreadyDone, Service, Together, Values, Written
 from realtime.api.settings import Settings
 from realtime.api.store import Store, Unavailable
 from realtime.clients import client
@@ -32,18 +32,6 @@ from realtime.logs import log, where
 
 CONTRACTS = Path(__file__).parents[1] / "contracts.json"  # the bundle puts it there
 DEFAULT_PAGE = 50
-MAX_VERSION = 2**63 - 1
-
-Event = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Status, body (None: no content) and headers of an HTTP answer."""
-
-    status: int
-    body: object
-    headers: Mapping[str, str]
 
 
 def handle(event: Event, context: object) -> dict[str, Any]:
@@ -54,25 +42,55 @@ def handle(event: Event, context: object) -> dict[str, Any]:
 @cache
 def _api() -> Api:
     settings = Settings.from_environment(os.environ)
-    store = Store(client("dynamodb", attempts=3, read_timeout=3), settings.table)
-    return Api(Service(load_compact(CONTRACTS.read_bytes()), store))
+    dynamodb = client("dynamodb", attempts=3, read_timeout=3)
+    service = Service(load_compact(CONTRACTS.read_bytes()), Store(dynamodb, settings.table))
+    return Api(service, Receipts(Store(dynamodb, settings.requests)))
+
+
+Result = TypeVar("Result")
 
 
 class Api:
-    """The routes over a service."""
+    """The routes over a service, and those of other modules (`more`)."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, receipts: Receipts, more: Iterable[Route] = ()) -> None:
         self._service = service
-        self._routes: dict[str, dict[str, Callable[[Event], Answer]]] = {
-            "/{entity}": {"POST": self._create},
-            "/{entity}/{key+}": {
-                "GET": self._read,
-                "PUT": self._replace,
-                "PATCH": self._change,
-                "DELETE": self._delete,
-            },
-            "/parties/{party_id}/orders": {"GET": self._party_orders},
-        }
+        self._receipts = receipts
+        self.routes: tuple[Route, ...] = (*self._own_routes(), *more)
+        self._by_resource: dict[str, dict[str, Route]] = {}
+        for route in self.routes:
+            self._by_resource.setdefault(route.resource, {})[route.method] = route
+
+    def _own_routes(self) -> tuple[Route, ...]:
+        one, many = "/{entity}/{key+}", "/{entity}"
+        key = (_IDEMPOTENCY_KEY,)
+        both = (_IF_MATCH, *key)
+        return (
+            Route(
+                "POST", many, "Create an item", self._create,
+                answers={201: Shape.ITEM}, body=Shape.WHOLE, headers=key, refusals=(409, 413, 422),
+            ),
+            Route(
+                "GET", one, "Read an item as last written", self._read,
+                answers={200: Shape.READ}, refusals=(404,), groups=("staff", "party"),
+            ),
+            Route(
+                "PUT", one, "Create an item, or replace it whole", self._replace,
+                answers={200: Shape.ITEM, 201: Shape.ITEM}, body=Shape.REST, headers=both, refusals=(409, 413, 422),
+            ),
+            Route(
+                "PATCH", one, "Change fields: absent ones keep their value, null clears", self._change,
+                answers={200: Shape.ITEM}, body=Shape.PARTIAL, headers=both, refusals=(404, 409, 413, 422),
+            ),
+            Route(
+                "DELETE", one, "Delete an item", self._delete,
+                answers={204: None}, headers=both, refusals=(404, 409, 422),
+            ),
+            Route(
+                "GET", "/parties/{party_id}/orders", "List a party's orders, newest first", self._party_orders,
+                answers={200: Shape.PAGE}, query=_PAGE, groups=("staff", "party"),
+            ),
+        )  # fmt: skip
 
     def answer(self, event: Event) -> dict[str, Any]:
         """The proxy answer to a proxy event; never raises for what a client sent."""
@@ -104,52 +122,111 @@ class Api:
         return result
 
     def _dispatch(self, event: Event) -> Answer:
-        methods = self._routes.get(str(event.get("resource")))
+        methods = self._by_resource.get(str(event.get("resource")))
         if methods is None:
             raise problems.unknown_route()
         route = methods.get(str(event.get("httpMethod")))
         if route is None:
             raise problems.wrong_method(str(event.get("httpMethod")), list(methods))
-        return route(event)
+        caller = Caller.of(event)
+        if caller.group not in route.groups:
+            raise problems.forbidden(
+                f"expected a caller of the group {' or '.join(route.groups)}, found {caller.group}"
+            )
+        return route.serve(event, caller)
 
-    def _create(self, event: Event) -> Answer:
-        contract = self._service.contract(_parameter(event, "entity"))
-        _only_parameters(event, ())
-        written = self._service.create(contract, _payload(event))
-        key = "/".join(quote(str(written.body[n]), safe="") for n in contract.primary_key)
-        return _item_answer(201, written.body, {"Location": f"/{contract.name}/{key}"})
+    # ---- writes -----------------------------------------------------------------------------------------------------
 
-    def _read(self, event: Event) -> Answer:
+    def _create(self, event: Event, caller: Caller) -> Answer:
+        contract = self._service.contract(requests.parameter(event, "entity"))
+        requests.only_parameters(event)
+        payload = requests.payload(event)
+
+        def answer(written: Written) -> Answer:
+            key = "/".join(quote(str(written.body[n]), safe="") for n in contract.primary_key)
+            return _item_answer(201, written.body, {"Location": f"/{contract.name}/{key}"})
+
+        return self._once(event, caller, answer, lambda together: self._service.create(contract, payload, together))
+
+    def _replace(self, event: Event, caller: Caller) -> Answer:
         contract, key = self._named(event)
-        body = self._service.read(contract, key)
-        return _item_answer(200, body, {}) if "_version" in body else Answer(200, body, {})
+        payload, version = requests.payload(event), requests.if_match(event)
+        return self._once(
+            event,
+            caller,
+            lambda written: _item_answer(201 if written.created else 200, written.body),
+            lambda together: self._service.replace(contract, key, payload, version, together),
+        )
 
-    def _replace(self, event: Event) -> Answer:
+    def _change(self, event: Event, caller: Caller) -> Answer:
         contract, key = self._named(event)
-        written = self._service.replace(contract, key, _payload(event), _if_match(event))
-        return _item_answer(201 if written.created else 200, written.body, {})
+        payload, version = requests.payload(event), requests.if_match(event)
+        return self._once(
+            event,
+            caller,
+            lambda body: _item_answer(200, body),
+            lambda together: self._service.change(contract, key, payload, version, together),
+        )
 
-    def _change(self, event: Event) -> Answer:
+    def _delete(self, event: Event, caller: Caller) -> Answer:
         contract, key = self._named(event)
-        return _item_answer(200, self._service.change(contract, key, _payload(event), _if_match(event)), {})
+        version = requests.if_match(event)
+        return self._once(
+            event,
+            caller,
+            lambda _: Answer(204, None),
+            lambda together: self._service.delete(contract, key, version, together),
+        )
 
-    def _delete(self, event: Event) -> Answer:
+    def _once(
+        self,
+        event: Event,
+        caller: Caller,
+        answer: Callable[[Result], Answer],
+        write: Callable[[Together[Result] | None], Result],
+    ) -> Answer:
+        """Do a write and answer it; with an idempotency key, once, and with the first answer whenever it is sent again.
+
+        A request that was sent twice at once can be refused because of itself (the item exists now), so a refusal
+        counts only when there is still no receipt.
+        """
+        request = idempotency.Request.of(event, caller)
+        if request is None:
+            return answer(write(None))
+        if (first := self._receipts.find(request)) is not None:
+            return first
+        try:
+            return answer(write(lambda result: self._receipts.put(request, answer(result))))
+        except (AlreadyDone, Refusal) as error:
+            if (first := self._receipts.find(request)) is not None:
+                return first
+            if isinstance(error, Refusal):
+                raise
+            raise Unavailable("the receipt of an earlier request was there, and is gone") from error
+
+    # ---- reads ------------------------------------------------------------------------------------------------------
+
+    def _read(self, event: Event, caller: Caller) -> Answer:
         contract, key = self._named(event)
-        self._service.delete(contract, key, _if_match(event))
-        return Answer(204, None, {})
+        body = self._service.read(contract, key, caller.party_id)
+        return _item_answer(200, body) if "_version" in body else Answer(200, body)
 
-    def _party_orders(self, event: Event) -> Answer:
-        query = _only_parameters(event, ("role", "limit", "cursor"))
+    def _party_orders(self, event: Event, caller: Caller) -> Answer:
+        query = requests.only_parameters(event, tuple(p.name for p in _PAGE))
         limit = _limit(query.get("limit"))
-        party_id = _parameter(event, "party_id")
-        return Answer(200, self._service.party_orders(party_id, query.get("role"), limit, query.get("cursor")), {})
+        party_id = requests.parameter(event, "party_id")
+        if caller.party_id not in (None, party_id):
+            raise problems.forbidden("expected the caller's own party, found another one")
+        return Answer(200, self._service.party_orders(party_id, query.get("role"), limit, query.get("cursor")))
 
-    def _named(self, event: Event) -> tuple[Any, Any]:
+    # ---- inside -----------------------------------------------------------------------------------------------------
+
+    def _named(self, event: Event) -> tuple[Contract, Values]:
         """Contract and key of a request for one item."""
-        contract = self._service.contract(_parameter(event, "entity"))
-        _only_parameters(event, ())
-        raw = str((event.get("pathParameters") or {}).get("key", ""))
-        return contract, self._service.key(contract, tuple(unquote(part) for part in raw.split("/")))
+        contract = self._service.contract(requests.parameter(event, "entity"))
+        requests.only_parameters(event)
+        parts = requests.raw_parameter(event, "key").split("/")
+        return contract, self._service.key(contract, tuple(unquote(part) for part in parts))
 
     def _logged_entity(self, event: Event) -> str | None:
         """The entity's name if there is one of that name: what a client invented is not logged."""
@@ -160,24 +237,27 @@ class Api:
             return None
 
 
-# ---- reading a request ----------------------------------------------------------------------------------------------
+# ---- what requests carry --------------------------------------------------------------------------------------------
 
-
-def _parameter(event: Event, name: str) -> str:
-    # A REST API hands path parameters over as they are in the URL, percent-encoded.
-    return unquote(str((event.get("pathParameters") or {}).get(name, "")))
-
-
-def _only_parameters(event: Event, known: tuple[str, ...]) -> Mapping[str, str]:
-    """The query's parameters; refuses unknown and repeated ones."""
-    query = event.get("multiValueQueryStringParameters") or {}
-    for name, values in query.items():
-        if name not in known:
-            expected = " or ".join(known) if known else "no parameters"
-            raise problems.malformed(name, f"expected {expected}, found {name}")
-        if len(values) != 1:
-            raise problems.malformed(name, f"expected one value, found {len(values)}")
-    return {name: values[0] for name, values in query.items()}
+_IF_MATCH = Parameter(
+    "If-Match",
+    "Do it only if the item has this version, bare or quoted; otherwise 409.",
+    {"type": "string", "pattern": '^("[0-9]{1,18}"|[0-9]{1,18})$'},
+)
+_IDEMPOTENCY_KEY = Parameter(
+    idempotency.HEADER,
+    "Whoever sends a write again with the same key gets the first answer, and nothing is written twice.",
+    {"type": "string", "pattern": "^[!-~]{1,255}$"},
+)
+_PAGE = (
+    Parameter("role", "As what the party is in the orders.", {"type": "string", "enum": ["buyer", "seller"]}, True),
+    Parameter(
+        "limit",
+        "How many orders a page has at most.",
+        {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": DEFAULT_PAGE},
+    ),
+    Parameter("cursor", "Where the page begins: the cursor of the page before it.", {"type": "string"}),
+)
 
 
 def _limit(text: str | None) -> int:
@@ -188,37 +268,11 @@ def _limit(text: str | None) -> int:
     return int(text)
 
 
-def _if_match(event: Event) -> int | None:
-    """The version in `If-Match`, bare or quoted as in an ETag."""
-    headers = event.get("headers") or {}
-    text = next((v for k, v in headers.items() if k.lower() == "if-match"), None)
-    if text is None:
-        return None
-    bare = text.strip().removeprefix('"').removesuffix('"')
-    if not (bare.isascii() and bare.isdigit() and len(bare) <= 19 and int(bare) <= MAX_VERSION):
-        raise problems.malformed("If-Match", f"expected the item's version, found {text[:40]!r}")
-    return int(bare)
-
-
-def _payload(event: Event) -> object:
-    """The decoded body: numbers with a point become `Decimal`; floats, NaN and repeated names do not exist."""
-    try:
-        body = event.get("body")
-        text = body if isinstance(body, str) else ""
-        if event.get("isBase64Encoded"):
-            text = base64.b64decode(text, validate=True).decode()
-    except (binascii.Error, ValueError):
-        raise problems.malformed("", "expected a body of UTF-8 text") from None
-    if not text.strip():
-        raise problems.malformed("", "expected a JSON object as body, found nothing")
-    return decode(text)
-
-
 # ---- writing an answer ----------------------------------------------------------------------------------------------
 
 
-def _item_answer(status: int, body: Mapping[str, Any], headers: Mapping[str, str]) -> Answer:
-    return Answer(status, body, {"ETag": f'"{body["_version"]}"', **headers})
+def _item_answer(status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Answer:
+    return Answer(status, body, {"ETag": f'"{body["_version"]}"', **(headers or {})})
 
 
 def _problem(refusal: Refusal, request_id: str) -> dict[str, Any]:

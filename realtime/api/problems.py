@@ -52,7 +52,7 @@ def unknown_entity(name: str, known: Sequence[str]) -> Refusal:
 
 
 def unknown_route() -> Refusal:
-    return Refusal(404, "not-found", "Not found", "expected /{entity}, /{entity}/{key} or /parties/{party_id}/orders")
+    return Refusal(404, "not-found", "Not found", "there is no such path; /openapi.json describes those there are")
 
 
 def not_found(entity: str) -> Refusal:
@@ -86,6 +86,16 @@ def too_large() -> Refusal:
 def invalid(entity: str, problems: Sequence[Problem]) -> Refusal:
     detail = f"{len(problems)} problem{'s' if len(problems) != 1 else ''} with the item of {entity}"
     return Refusal(422, "invalid-item", "The item breaks its contract", detail, tuple(problems))
+
+
+def incomplete(entity: str, problems: Sequence[Problem]) -> Refusal:
+    detail = f"the event names an item of {entity} that is not there yet, and does not carry what a new one needs"
+    return Refusal(422, "incomplete", "The event has come too early", detail, tuple(problems))
+
+
+def reused_key(header: str) -> Refusal:
+    reason = "expected the request that this key came with before, found another one; give each request its own key"
+    return Refusal(422, "reused-key", "The key belongs to another request", reason, (Problem(header, reason),))
 
 
 def immutable(entity: str, problems: Sequence[Problem]) -> Refusal:

@@ -12,14 +12,24 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
-from contracts.item import POINTER, from_attribute, index_keys, item_keys, pointer_keys, time_to_live, to_attribute
+from contracts.item import (
+    POINTER,
+    STAMPS,
+    from_attribute,
+    index_keys,
+    item_keys,
+    pointer_keys,
+    time_to_live,
+    to_attribute,
+)
 from contracts.model import Contract, Contracts, Copies, DynamoKeys, IndexKeys, template_fields
 from contracts.types import IntegerType
 from contracts.validation import Problem, Value, parse
 from realtime.api import cursors, problems
 from realtime.api.answers import answer, is_deleted, version
+from realtime.api.ownership import Ownership, Tree
 from realtime.api.problems import Refusal
 from realtime.api.store import (
     Attribute,
@@ -34,6 +44,7 @@ from realtime.api.store import (
     Write,
     key,
 )
+from realtime.imports import stamps
 
 ATTEMPTS = 6  # of one write, when others write the same item between
 DELETED_ITEM_SECONDS = 86_400  # how long a deleted item is remembered in the table; the lake remembers it longer
@@ -43,6 +54,10 @@ MAX_PK_BYTES, MAX_SK_BYTES = 2048, 1024  # limits of DynamoDB
 Values = Mapping[str, Value]
 Result = TypeVar("Result")
 
+Together: TypeAlias = Callable[[Result], Put]
+"""Makes, of a write's result, what is written in the same transaction: a receipt, whose condition is that there is none
+yet. A write with one takes a transaction, and reads the item first where its result depends on it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -50,6 +65,18 @@ class Written:
 
     body: dict[str, Any]
     created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What became of an imported event: the item's version, if it was written; nothing new is `unchanged`."""
+
+    status: Literal["created", "changed", "unchanged"]
+    version: int | None = None
+
+
+class AlreadyDone(Exception):
+    """What was to be written together with the write is there: the write was done before."""
 
 
 class _Behind(Exception):
@@ -77,6 +104,12 @@ class Service:
         self._pause = pause
         self._orders = self._contracts["orders"]
         self._parties = {i.prefix: (i, _list_of(self._orders, i)) for i in _indexes(self._orders)}
+        self._kept_with_orders = {
+            c.name: c
+            for c in self._contracts.values()
+            if c.keys is not None and self._orders.keys is not None and c.keys.pk == self._orders.keys.pk
+        }
+        self._ownership = Ownership(self._orders, self._kept_with_orders)
 
     # ---- what a request names ---------------------------------------------------------------------------------------
 
@@ -102,38 +135,50 @@ class Service:
 
     # ---- writes -----------------------------------------------------------------------------------------------------
 
-    def create(self, contract: Contract, payload: object) -> Written:
+    def create(self, contract: Contract, payload: object, together: Together[Written] | None = None) -> Written:
         """Write a new item; refused when one with its key exists. A deleted one does not count, but for its version."""
         values = _accepted(contract, payload)
         keys = _keys(contract, values)
+        kept: Item = {}
 
         def attempt(floor: int) -> Written:
-            item = _item(contract, values, keys, self._version(floor))
+            item = _item(contract, values, keys, self._version(floor)) | kept
             e = Expression()
-            free = f"attribute_not_exists(pk) OR ({_deleted(e)} AND {_older(e, item)})"
+            free = f"attribute_not_exists(pk) OR ({_deleted(e)} AND {_older(e, item)} AND {_same_stamps(e, item)})"
             writes = [Put(item, free, e), *self._companions(contract, values, keys, floor)]
-            self._write(contract, values, writes)
-            return Written(answer(contract, item), created=True)
+            written = Written(answer(contract, item), created=True)
+            self._write(contract, values, writes, together and together(written))
+            return written
 
         def judge(stored: Item | None) -> None:
             if stored is not None and not is_deleted(stored):
                 raise problems.exists(contract.name)
+            _keep_stamps(kept, stored)
 
         return self._persist(contract, attempt, judge)
 
-    def replace(self, contract: Contract, path_key: Values, payload: object, if_match: int | None) -> Written:
+    def replace(
+        self,
+        contract: Contract,
+        path_key: Values,
+        payload: object,
+        if_match: int | None,
+        together: Together[Written] | None = None,
+    ) -> Written:
         """Write the whole item, new or not; fields that the payload leaves out lose their value."""
         values = _accepted(contract, _with_key(contract, path_key, payload))
         keys = _keys(contract, values)
-        if contract.needs_pointer or _copies(contract):
-            return self._replace_with_companions(contract, values, keys, if_match)
+        if contract.needs_pointer or _copies(contract) or together is not None:
+            return self._replace_after_reading(contract, values, keys, if_match, together)
+        kept: Item = {}
 
         def attempt(floor: int) -> Written:
-            item = _item(contract, values, keys, self._version(floor))
+            item = _item(contract, values, keys, self._version(floor)) | kept
             e = Expression()
-            same = " AND ".join((_older(e, item), _unchanged(contract, e, values)))
+            over = f"{_older(e, item)} AND {_same_stamps(e, item)}"
+            same = f"{over} AND {_unchanged(contract, e, values)}"
             if if_match is None:
-                condition = f"attribute_not_exists(pk) OR ({_older(e, item)} AND {_deleted(e)}) OR ({same})"
+                condition = f"attribute_not_exists(pk) OR ({over} AND {_deleted(e)}) OR ({same})"
             else:
                 condition = f"{_alive(e)} AND {_at_version(e, if_match)} AND {same}"
             old = self._store.put(Put(item, condition, e))
@@ -143,17 +188,25 @@ class Service:
             _judge_version(stored, if_match)
             if stored is not None and not is_deleted(stored):
                 _judge_immutable(contract, stored, values)
+            _keep_stamps(kept, stored)
 
         return self._persist(contract, attempt, judge)
 
-    def change(self, contract: Contract, path_key: Values, payload: object, if_match: int | None) -> dict[str, Any]:
+    def change(
+        self,
+        contract: Contract,
+        path_key: Values,
+        payload: object,
+        if_match: int | None,
+        together: Together[dict[str, Any]] | None = None,
+    ) -> dict[str, Any]:
         """Change the fields that the payload has (null clears one); answers the item as it is then."""
         patch = _accepted(contract, payload, partial=True)
         if not patch:
             raise problems.invalid(contract.name, (Problem("", "expected at least one field to change, found none"),))
         _judge_key(contract, path_key, patch)
-        if _copies(contract) or not _carries_index_fields(contract, path_key, patch):
-            return self._change_after_reading(contract, path_key, patch, if_match)
+        if _copies(contract) or together is not None or not _carries_index_fields(contract, path_key, patch):
+            return self._change_after_reading(contract, path_key, patch, if_match, together)
         keys = self._locate(contract, path_key)
 
         def attempt(floor: int) -> dict[str, Any]:
@@ -168,7 +221,9 @@ class Service:
 
         return self._persist(contract, attempt, judge)
 
-    def delete(self, contract: Contract, path_key: Values, if_match: int | None) -> None:
+    def delete(
+        self, contract: Contract, path_key: Values, if_match: int | None, together: Together[None] | None = None
+    ) -> None:
         """Mark the item deleted: a new version, out of the indexes, and out of the table in a day."""
         keys = self._locate(contract, path_key)
 
@@ -183,7 +238,8 @@ class Service:
             }
             e = Expression()
             condition = _writable(e, assign, if_match)
-            self._store.update(Update(keys, assign, condition, e, remove=_index_attributes(contract)))
+            update = Update(keys, assign, condition, e, remove=_index_attributes(contract))
+            self._write(contract, path_key, [update], together and together(None))
 
         def judge(stored: Item | None) -> None:
             if stored is None or is_deleted(stored):
@@ -192,12 +248,42 @@ class Service:
 
         self._persist(contract, attempt, judge)
 
+    def merge(self, contract: Contract, payload: object, at: str) -> Merged:
+        """Write an imported event: the fields that it carries, by name or alias, and that no later event has written.
+
+        `at` is the event's stamp (`realtime.imports.stamps`). Fields that it leaves out keep their value, null clears.
+        An item that does not exist needs all its required fields, and an order to copy to must exist; the refusal of
+        kind `incomplete` says that the event may have come too early. What API clients wrote has no stamp: an event
+        changes it, unless the item was deleted after the event.
+        """
+        patch = _accepted(contract, payload, partial=True, use_aliases=True)
+        absent = [n for n in contract.primary_key if n not in patch]
+        if absent:
+            reason = "required as part of the key, found nothing"
+            raise problems.invalid(contract.name, [Problem(n, reason) for n in absent])
+        path_key = {n: patch[n] for n in contract.primary_key}
+
+        def attempt(floor: int) -> Merged:
+            found = self._stored(contract, path_key)
+            if found is not None and not is_deleted(found[1]):
+                return self._merge_into(contract, *found, patch, at, floor)
+            if found is not None and not stamps.is_later(at, version(found[1])):
+                return Merged("unchanged")
+            return self._merge_as_new(contract, found, patch, at, floor)
+
+        return self._persist(contract, attempt, lambda _: None)
+
     # ---- reads ------------------------------------------------------------------------------------------------------
 
-    def read(self, contract: Contract, path_key: Values) -> dict[str, Any]:
-        """The item as last written; an order comes with everything that belongs to it."""
+    def read(self, contract: Contract, path_key: Values, party_id: str | None = None) -> dict[str, Any]:
+        """The item as last written; an order comes with everything that belongs to it.
+
+        With `party_id`, only what that party may read exists.
+        """
+        if party_id is not None:
+            return self._read_as_party(contract, path_key, party_id)
         if contract is self._orders:
-            return self._order(path_key)
+            return self._order(self._tree(item_keys(contract, path_key)["pk"]))
         item = self._store.get(self._locate(contract, path_key))
         if item is None or is_deleted(item):
             raise problems.not_found(contract.name)
@@ -221,20 +307,33 @@ class Service:
             "cursor": None if page.last_key is None else _cursor(role, pk, page.last_key),
         }
 
-    def _order(self, path_key: Values) -> dict[str, Any]:
+    def _read_as_party(self, contract: Contract, path_key: Values, party_id: str) -> dict[str, Any]:
+        """What is not the party's is answered as what is not there, so that keys cannot be guessed."""
+        if contract.name not in self._kept_with_orders:
+            raise problems.forbidden(f"expected an order or what belongs to one, found {contract.name}")
+        tree = self._ownership.visible(self._tree(self._locate(contract, path_key)["pk"]), party_id)
+        if contract is self._orders:
+            return self._order(tree)
+        wanted = (i for i in tree[contract.name] if all(i.get(n) == v for n, v in path_key.items()))
+        found = next(wanted, None)
+        if found is None:
+            raise problems.not_found(contract.name)
+        return found
+
+    def _tree(self, pk: str) -> Tree:
         """An order's partition in one Query; entities belong to it by sharing its partition key."""
-        assert self._orders.keys is not None
-        tree: dict[str, list[dict[str, Any]]] = {
-            c.name: [] for c in self._contracts.values() if c.keys is not None and c.keys.pk == self._orders.keys.pk
-        }
-        for item in self._store.query_all(item_keys(self._orders, path_key)["pk"]):
+        tree: dict[str, list[dict[str, Any]]] = {name: [] for name in self._kept_with_orders}
+        for item in self._store.query_all(pk):
             entity = item.get("entity", {}).get("S", "")
             if entity in tree and not is_deleted(item):
                 tree[entity].append(answer(self._contracts[entity], item))
-        orders = tree.pop(self._orders.name)
+        return tree
+
+    def _order(self, tree: Tree) -> dict[str, Any]:
+        orders = tree[self._orders.name]
         if not orders:
             raise problems.not_found(self._orders.name)
-        return {"order": orders[0], **tree}
+        return {"order": orders[0], **{name: items for name, items in tree.items() if name != self._orders.name}}
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 
@@ -261,17 +360,26 @@ class Service:
                 raise problems.too_large() from None
         raise problems.contended(contract.name)
 
-    def _write(self, contract: Contract, values: Values, writes: list[Write]) -> None:
-        """One Put by itself, more as a transaction; a companion's failed condition is a refusal of its own."""
-        if len(writes) == 1 and isinstance(writes[0], Put):
-            self._store.put(writes[0])
+    def _write(self, contract: Contract, values: Values, writes: list[Write], receipt: Put | None = None) -> None:
+        """One write by itself, more as a transaction; a companion's failed condition is a refusal of its own."""
+        if receipt is None and len(writes) == 1:
+            (write,) = writes
+            if isinstance(write, Put):
+                self._store.put(write)
+            else:
+                self._store.update(write)
             return
+        # The receipt comes first: when several conditions fail, DynamoDB's answer is read from the front.
+        receipts = [] if receipt is None else [receipt]
         try:
-            self._store.transact(writes)
+            self._store.transact([*receipts, *writes])
         except ConditionFailed as failed:
-            if failed.position == 0:
+            position = failed.position - len(receipts)
+            if position < 0:
+                raise AlreadyDone from failed
+            if position == 0:
                 raise
-            companion = writes[failed.position]
+            companion = writes[position]
             if isinstance(companion, Put):
                 raise _elsewhere(contract, values) from failed
             if failed.item is None or is_deleted(failed.item):
@@ -316,8 +424,13 @@ class Service:
         item = None if place is None else self._store.get(place)
         return None if place is None or item is None else (place, item)
 
-    def _replace_with_companions(
-        self, contract: Contract, values: Values, keys: Mapping[str, str], if_match: int | None
+    def _replace_after_reading(
+        self,
+        contract: Contract,
+        values: Values,
+        keys: Mapping[str, str],
+        if_match: int | None,
+        together: Together[Written] | None,
     ) -> Written:
         path_key = {n: values[n] for n in contract.primary_key}
 
@@ -329,6 +442,7 @@ class Service:
             if stored is not None and alive:
                 _judge_immutable(contract, stored, values)
             item = _item(contract, values, keys, self._version(max(floor, version(stored or {}) + 1)))
+            _keep_stamps(item, stored)
             e = Expression()
             same_place = found is not None and found[0] == keys
             condition = _exactly(e, stored if same_place else None)
@@ -336,13 +450,19 @@ class Service:
             companions = self._companions(contract, values, keys, floor)
             if alive:
                 companions = [w for w in companions if isinstance(w, Update)]
-            self._write(contract, values, [Put(item, condition, e), *companions])
-            return Written(answer(contract, item), created=not alive)
+            written = Written(answer(contract, item), created=not alive)
+            self._write(contract, values, [Put(item, condition, e), *companions], together and together(written))
+            return written
 
         return self._persist(contract, attempt, lambda _: None)
 
     def _change_after_reading(
-        self, contract: Contract, path_key: Values, patch: Values, if_match: int | None
+        self,
+        contract: Contract,
+        path_key: Values,
+        patch: Values,
+        if_match: int | None,
+        together: Together[dict[str, Any]] | None,
     ) -> dict[str, Any]:
         def attempt(floor: int) -> dict[str, Any]:
             found = self._stored(contract, path_key)
@@ -354,12 +474,86 @@ class Service:
             whole = {**_values(contract, stored), **patch}
             floor = max(floor, version(stored) + 1)
             update = self._update(contract, keys, whole, patch, floor, if_match=None, exactly=stored)
-            if not _copies(contract):
+            if together is None and not _copies(contract):
                 return answer(contract, self._store.update(update))
-            self._write(contract, whole, [update, *self._companions(contract, whole, keys, floor)])
-            return answer(contract, _updated(stored, update))
+            changed = answer(contract, _updated(stored, update))
+            copies = contract.keys.copies if contract.keys else None
+            companions = [] if copies is None else [self._copy(copies, whole, floor)]
+            self._write(contract, whole, [update, *companions], together and together(changed))
+            return changed
 
         return self._persist(contract, attempt, lambda _: None)
+
+    def _merge_into(
+        self, contract: Contract, keys: Mapping[str, str], stored: Item, patch: Values, at: str, floor: int
+    ) -> Merged:
+        """Write what is new of an event to an item that exists."""
+        _judge_immutable(contract, stored, patch)
+        before = stamps.stamps_of(stored)
+        fresh = {f: v for f, v in patch.items() if f not in contract.immutable and before.get(f, "") < at}
+        if not fresh:
+            return Merged("unchanged")
+        whole = {**_values(contract, stored), **fresh}
+        now_stamped = {**before, **dict.fromkeys(fresh, at)}
+        update = self._stamped_update(contract, keys, stored, whole, fresh, now_stamped, floor)
+        self._write(contract, whole, [update, *self._late_copies(contract, whole, fresh, now_stamped, floor)])
+        return Merged("changed", version(dict(update.assign)))
+
+    def _merge_as_new(
+        self, contract: Contract, found: tuple[Mapping[str, str], Item] | None, patch: Values, at: str, floor: int
+    ) -> Merged:
+        """Write an event as a new item, perhaps over one that was deleted before the event."""
+        missing = parse(contract, patch).problems
+        if missing:
+            raise problems.incomplete(contract.name, missing)
+        keys = _keys(contract, patch)
+        place, stored = found or (keys, None)
+        stamped = {f: at for f in patch if f not in contract.immutable}
+        item = _item(contract, patch, keys, self._version(max(floor, version(stored or {}) + 1)))
+        item[STAMPS] = stamps.attribute(stamped)
+        e = Expression()
+        writes: list[Write] = [Put(item, _exactly(e, stored if place == keys else None), e)]
+        if contract.needs_pointer:
+            writes.append(_pointer(contract, patch, keys))
+        self._write(contract, patch, [*writes, *self._late_copies(contract, patch, patch, stamped, floor)])
+        return Merged("created", version(item))
+
+    def _late_copies(
+        self, contract: Contract, whole: Values, fresh: Values, stamped: Mapping[str, str], floor: int
+    ) -> list[Write]:
+        """The fields that an event copies to another item (an estimate's to its order), unless a later event wrote
+        them there."""
+        copies = contract.keys.copies if contract.keys else None
+        if copies is None:
+            return []
+        target = self._contracts[copies.to]
+        if not fresh.keys() & {*copies.fields, *target.primary_key}:
+            return []
+        found = self._stored(target, whole)
+        if found is None or is_deleted(found[1]):
+            raise problems.incomplete(contract.name, _no_target(contract, whole).errors)
+        keys, stored = found
+        before = stamps.stamps_of(stored)
+        later = {f: whole.get(f) for f in copies.fields if before.get(f, "") < stamped.get(f, "")}
+        if not later:
+            return []
+        now_stamped = {**before, **{f: stamped[f] for f in later}}
+        known = {**_values(target, stored), **later}
+        return [self._stamped_update(target, keys, stored, known, later, now_stamped, floor)]
+
+    def _stamped_update(
+        self,
+        contract: Contract,
+        keys: Mapping[str, str],
+        stored: Item,
+        known: Values,
+        patch: Values,
+        stamped: Mapping[str, str],
+        floor: int,
+    ) -> Update:
+        above = max(floor, version(stored) + 1)
+        update = self._update(contract, keys, known, patch, above, if_match=None, exactly=stored)
+        return replace(update, assign={**update.assign, STAMPS: stamps.attribute(stamped)})
 
     def _update(
         self,
@@ -399,8 +593,10 @@ class Service:
 # ---- payloads and keys ----------------------------------------------------------------------------------------------
 
 
-def _accepted(contract: Contract, payload: object, *, partial: bool = False) -> dict[str, Value]:
-    parsed = parse(contract, payload, partial=partial)
+def _accepted(
+    contract: Contract, payload: object, *, partial: bool = False, use_aliases: bool = False
+) -> dict[str, Value]:
+    parsed = parse(contract, payload, partial=partial, use_aliases=use_aliases)
     if parsed.problems:
         raise problems.invalid(contract.name, parsed.problems)
     return parsed.values
@@ -453,6 +649,14 @@ def _item(contract: Contract, values: Values, keys: Mapping[str, str], at: int) 
     if end is not None:
         item["ttl"] = {"N": str(end)}
     return item
+
+
+def _keep_stamps(item: Item, stored: Item | None) -> None:
+    """Carry on what events stamped: an old event that comes again must not undo what a client writes over the item."""
+    if stored is not None and STAMPS in stored:
+        item[STAMPS] = stored[STAMPS]
+    else:
+        item.pop(STAMPS, None)
 
 
 def _pointer(contract: Contract, values: Values, keys: Mapping[str, str]) -> Put:
@@ -534,6 +738,12 @@ def _at_version(e: Expression, expected: int) -> str:
 def _writable(e: Expression, assign: Mapping[str, Attribute], if_match: int | None) -> str:
     condition = f"{_alive(e)} AND {_older(e, assign)}"
     return condition if if_match is None else f"{condition} AND {_at_version(e, if_match)}"
+
+
+def _same_stamps(e: Expression, item: Item) -> str:
+    """The stamps of imported events are those that the new item carries on."""
+    name = e.name(STAMPS)
+    return f"{name} = {e.value(item[STAMPS])}" if STAMPS in item else f"attribute_not_exists({name})"
 
 
 def _exactly(e: Expression, stored: Item | None) -> str:

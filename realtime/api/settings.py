@@ -8,12 +8,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`environment` is local, dev, test or prod; `table` is the operational table's name."""
+    """`environment` is local, dev, test or prod; `table` and `requests` are the names of the tables of entities and of
+    what is known of requests."""
 
     environment: str
     table: str
+    requests: str
 
     @classmethod
     def from_environment(cls, variables: Mapping[str, str]) -> Settings:
         """Raises `KeyError` that names the variable which the template should have set."""
-        return cls(environment=variables["GAVEL_ENV"], table=variables["GAVEL_TABLE"])
+        return cls(
+            environment=variables["GAVEL_ENV"],
+            table=variables["GAVEL_TABLE"],
+            requests=variables["GAVEL_REQUESTS_TABLE"],
+        )

@@ -78,11 +78,15 @@ class Expression:
 
 @dataclass(frozen=True)
 class Put:
-    """Write a whole item, if the condition (an expression over `expression`'s placeholders) holds."""
+    """Write a whole item, if the condition (an expression over `expression`'s placeholders) holds.
+
+    `table` is another table than the store's own; only a transaction can write there.
+    """
 
     item: Item
     condition: str
     expression: Expression
+    table: str | None = None
 
     def parameters(self) -> dict[str, Any]:
         return {
@@ -102,6 +106,7 @@ class Update:
     condition: str
     expression: Expression
     remove: Sequence[str] = field(default=())
+    table: str | None = None
 
     def parameters(self) -> dict[str, Any]:
         e = self.expression
@@ -138,7 +143,7 @@ class Store:
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
         self._client = client
-        self._table = table
+        self.table = table
 
     def get(self, keys: Mapping[str, str]) -> Item | None:
         """The item as last written, or None."""
@@ -171,7 +176,9 @@ class Store:
     def transact(self, writes: Sequence[Write]) -> None:
         """Do all the writes or none. The client gives each transaction a token, so sending it again does nothing."""
         items = [
-            {type(w).__name__: {"TableName": self._table, **w.parameters()}}  # DynamoDB calls them Put and Update too
+            {
+                type(w).__name__: {"TableName": w.table or self.table, **w.parameters()}
+            }  # DynamoDB calls them Put and Update too
             for w in writes
         ]
         try:
@@ -213,7 +220,7 @@ class Store:
 
     def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
         try:
-            answer: dict[str, Any] = getattr(self._client, operation)(TableName=self._table, **parameters)
+            answer: dict[str, Any] = getattr(self._client, operation)(TableName=self.table, **parameters)
         except ClientError as error:
             raise _failure(error) from error
         except (ConnectionError, HTTPClientError) as error:

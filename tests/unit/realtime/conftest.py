@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from moto import mock_aws
 
 from contracts import Contracts, load_contracts
 from realtime.api.handler import Api
+from realtime.api.idempotency import Receipts
 from realtime.api.service import Service
 from realtime.api.store import Store
 
@@ -108,6 +109,8 @@ class ApiClient:
     api: Api
     table: Any
     client: Recorded
+    receipts: Receipts
+    authorizer: Mapping[str, Any] = field(default_factory=lambda: {"claims": {"sub": "u-1", "cognito:groups": "staff"}})
 
     @property
     def calls(self) -> list[str]:
@@ -122,6 +125,7 @@ class ApiClient:
         raw: str | None = None,
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
+        authorizer: Mapping[str, Any] | None = None,
     ) -> Reply:
         self.calls.clear()
         parts = path.strip("/").split("/")
@@ -139,7 +143,7 @@ class ApiClient:
                 "pathParameters": parameters,
                 "headers": dict(headers or {}),
                 "multiValueQueryStringParameters": {k: [v] for k, v in (query or {}).items()} or None,
-                "requestContext": {"requestId": "r-1"},
+                "requestContext": {"requestId": "r-1", "authorizer": authorizer or self.authorizer},
                 "body": raw if raw is not None else (None if body is None else json.dumps(body)),
                 "isBase64Encoded": False,
             }
@@ -174,7 +178,9 @@ def dynamodb() -> Iterator[Any]:
 
 
 @pytest.fixture
-def api(contracts: Contracts, clock: Clock, dynamodb: Any, request: pytest.FixtureRequest) -> Iterator[ApiClient]:
+def api(
+    contracts: Contracts, clock: Clock, dynamodb: Any, requests_table: Any, request: pytest.FixtureRequest
+) -> Iterator[ApiClient]:
     definition = _template()["Resources"]["Table"]["Properties"]
     table = dynamodb.create_table(
         TableName=f"gavel-{abs(hash(request.node.nodeid))}",
@@ -183,8 +189,20 @@ def api(contracts: Contracts, clock: Clock, dynamodb: Any, request: pytest.Fixtu
     )
     client = Recorded(dynamodb.plain)
     service = Service(contracts, Store(client, table.name), now=clock, pause=lambda _: None)  # type: ignore[arg-type]
-    yield ApiClient(Api(service), table, client)
+    receipts = Receipts(Store(client, requests_table.name), now=lambda: clock.now / 1_000_000)  # type: ignore[arg-type]
+    yield ApiClient(Api(service, receipts), table, client, receipts)
     table.delete()
+
+
+@pytest.fixture(scope="module")
+def requests_table(dynamodb: Any) -> Any:
+    """The table of what is known of requests, shared by the tests of a module: none reads what another wrote."""
+    definition = _template()["Resources"]["RequestsTable"]["Properties"]
+    return dynamodb.create_table(
+        TableName="gavel-requests",
+        BillingMode="PAY_PER_REQUEST",
+        **{k: definition[k] for k in ("AttributeDefinitions", "KeySchema")},
+    )
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ def claims(**more: Any) -> dict[str, Any]:
     ("given", "expected"),
     [
         (claims(**{"cognito:groups": "staff"}), Caller("user s-1", "staff", None, None)),
-        (claims(**{"cognito:groups": ["staff"]}), Caller("user s-1", "staff", None, None)),
+        (claims(**{"cognito:groups": "[party staff]"}), Caller("user s-1", "staff", None, None)),
         (
             claims(**{"cognito:groups": "party,staff", "custom:party_id": "c-1"}),
             Caller("user s-1", "staff", None, None),
@@ -50,6 +50,7 @@ def test_a_caller_is_who_the_authorizer_says(given: dict[str, Any], expected: Ca
         claims(**{"cognito:groups": "staffs"}),
         claims(**{"cognito:groups": "STAFF"}),
         claims(**{"cognito:groups": {"staff": True}}),
+        claims(**{"cognito:groups": "not-staff"}),
         claims(**{"cognito:groups": "party"}),
         claims(**{"cognito:groups": "party", "custom:party_id": ""}),
         claims(**{"cognito:groups": "party", "custom:party_id": None}),

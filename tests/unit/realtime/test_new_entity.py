@@ -33,7 +33,7 @@ def extended(tmp_path: Path) -> Contracts:
 
 def test_the_api_and_the_relay_serve_a_new_entity(api: Any, extended: Contracts) -> None:
     service = Service(extended, Store(api.client, api.table.name))
-    api.api = Api(service)
+    api.api = Api(service, api.receipts)
     required = [f.name for f in extended["auctioneers"].fields if f.required]
     refused = api("POST", "/auctioneers", {})
     assert (refused.status, [e["field"] for e in refused.body["errors"]]) == (422, required)

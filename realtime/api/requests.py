@@ -1,0 +1,67 @@
+"""Reads what a request carries: path, query, headers, body. What cannot be read is refused (400), with the place."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from urllib.parse import unquote
+
+from realtime.api import problems
+from realtime.api.payloads import decode
+from realtime.api.routes import Event
+
+MAX_VERSION = 2**63 - 1
+
+
+def parameter(event: Event, name: str) -> str:
+    """A parameter of the path, without percent-encoding: a REST API hands it over as it is in the URL."""
+    return unquote(raw_parameter(event, name))
+
+
+def raw_parameter(event: Event, name: str) -> str:
+    """A parameter of the path as it is in the URL; empty if there is none."""
+    return str((event.get("pathParameters") or {}).get(name, ""))
+
+
+def only_parameters(event: Event, known: tuple[str, ...] = ()) -> Mapping[str, str]:
+    """The query's parameters; refuses unknown and repeated ones."""
+    query = event.get("multiValueQueryStringParameters") or {}
+    for name, values in query.items():
+        if name not in known:
+            expected = " or ".join(known) if known else "no parameters"
+            raise problems.malformed(name, f"expected {expected}, found {name}")
+        if len(values) != 1:
+            raise problems.malformed(name, f"expected one value, found {len(values)}")
+    return {name: values[0] for name, values in query.items()}
+
+
+def header(event: Event, name: str) -> str | None:
+    """A header's value, whatever the case of its name."""
+    headers = event.get("headers") or {}
+    return next((str(v) for k, v in headers.items() if k.lower() == name.lower()), None)
+
+
+def if_match(event: Event) -> int | None:
+    """The version in `If-Match`, bare or quoted as in an ETag."""
+    text = header(event, "If-Match")
+    if text is None:
+        return None
+    bare = text.strip().removeprefix('"').removesuffix('"')
+    if not (bare.isascii() and bare.isdigit() and len(bare) <= 19 and int(bare) <= MAX_VERSION):
+        raise problems.malformed("If-Match", f"expected the item's version, found {text[:40]!r}")
+    return int(bare)
+
+
+def payload(event: Event) -> object:
+    """The decoded body: numbers with a point become `Decimal`; floats, NaN and repeated names do not exist."""
+    try:
+        body = event.get("body")
+        text = body if isinstance(body, str) else ""
+        if event.get("isBase64Encoded"):
+            text = base64.b64decode(text, validate=True).decode()
+    except (binascii.Error, ValueError):
+        raise problems.malformed("", "expected a body of UTF-8 text") from None
+    if not text.strip():
+        raise problems.malformed("", "expected a JSON object as body, found nothing")
+    return decode(text)

@@ -1,0 +1,78 @@
+"""The API's routes as data: where they are, who may call them, what goes in and what comes out.
+
+The handler dispatches by them and the OpenAPI description is written from them, so that neither can know a route that
+the other does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, TypeAlias
+
+from realtime.api.caller import Caller, Group
+
+Event: TypeAlias = Mapping[str, Any]
+"""A request as API Gateway's Lambda proxy integration of a REST API hands it over."""
+
+Schema: TypeAlias = Mapping[str, Any]
+"""JSON Schema 2020-12."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status, body (None: no content) and headers of an HTTP answer."""
+
+    status: int
+    body: object
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Shape(Enum):
+    """Content that differs by entity; its schema follows from the contract."""
+
+    WHOLE = "whole"  # a payload with everything that is required
+    REST = "rest"  # the same, but that the key may be left to the path
+    PARTIAL = "partial"  # a payload that carries only some fields
+    ITEM = "item"  # an item as it is answered
+    READ = "read"  # an item, or an order with everything that belongs to it
+    PAGE = "page"  # a page of orders
+
+
+Content: TypeAlias = Shape | Schema
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of the query, or a header."""
+
+    name: str
+    description: str
+    schema: Schema
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One method of one resource, as API Gateway names it.
+
+    `answers` has the content of each answer that is no refusal, `refusals` the other statuses beside those that every
+    route can have. `groups` may call it.
+    """
+
+    method: str
+    resource: str
+    summary: str
+    serve: Callable[[Event, Caller], Answer]
+    answers: Mapping[int, Content | None]
+    body: Content | None = None
+    query: tuple[Parameter, ...] = ()
+    headers: tuple[Parameter, ...] = ()
+    refusals: tuple[int, ...] = ()
+    groups: tuple[Group, ...] = ("staff",)
+
+    @property
+    def of_entities(self) -> bool:
+        """Whether `{entity}` stands for each entity in turn, with a description of its own."""
+        return any(isinstance(content, Shape) for content in (self.body, *self.answers.values()))
