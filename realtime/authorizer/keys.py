@@ -12,8 +12,11 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
 from urllib.parse import urlsplit
 
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt import PyJWK
-from jwt.exceptions import InvalidKeyError, PyJWTError
+from jwt.exceptions import PyJWTError
 
 from realtime.logs import log, where
 from realtime.metrics import emit
@@ -23,6 +26,7 @@ STALE = 3600.0  # seconds that they are used while the issuer does not answer
 PAUSE = 30.0  # seconds between two readings, whatever tokens ask for
 TIMEOUT = 3.0  # seconds
 MAX_BYTES = 256 * 1024
+PUBLIC = (RSAPublicKey, EllipticCurvePublicKey, Ed25519PublicKey)
 
 Keys = Mapping[str, PyJWK]
 """Keys by their id (`kid`)."""
@@ -87,14 +91,15 @@ def parse(document: bytes, algorithm: str) -> Keys:
 def _usable(described: Any, algorithm: str) -> PyJWK | None:
     if not isinstance(described, dict) or not isinstance(described.get("kid"), str):
         return None
-    if described.get("use", "sig") != "sig" or described.get("alg", algorithm) != algorithm or "d" in described:
+    if described.get("use", "sig") != "sig" or described.get("alg", algorithm) != algorithm:
         return None
     try:
         key = PyJWK(described, algorithm)
-        # The algorithm's own judgement: a short RSA key, or a curve of another algorithm.
-        return None if key.Algorithm.check_key_length(key.Algorithm.prepare_key(key.key)) else key
-    except (InvalidKeyError, PyJWTError, KeyError, TypeError, ValueError):
+    except (PyJWTError, KeyError, TypeError, ValueError):
         return None
+    # A private key that is published signs for everyone, and a short one can be guessed.
+    safe = isinstance(key.key, PUBLIC) and key.Algorithm.check_key_length(key.key) is None
+    return key if safe else None
 
 
 def read_document(url: str) -> bytes:
