@@ -256,11 +256,7 @@ class Service:
         kind `incomplete` says that the event may have come too early. What API clients wrote has no stamp: an event
         changes it, unless the item was deleted after the event.
         """
-        patch = _accepted(contract, payload, partial=True, use_aliases=True)
-        absent = [n for n in contract.primary_key if n not in patch]
-        if absent:
-            reason = "required as part of the key, found nothing"
-            raise problems.invalid(contract.name, [Problem(n, reason) for n in absent])
+        patch = event_values(contract, payload)
         path_key = {n: patch[n] for n in contract.primary_key}
 
         def attempt(floor: int) -> Merged:
@@ -591,6 +587,17 @@ class Service:
 
 
 # ---- payloads and keys ----------------------------------------------------------------------------------------------
+
+
+def event_values(contract: Contract, payload: object) -> dict[str, Value]:
+    """The values of an imported event by field name; it names its item, and may leave out whatever it does not change.
+    Refuses what breaks the contract."""
+    values = _accepted(contract, payload, partial=True, use_aliases=True)
+    absent = [n for n in contract.primary_key if n not in values]
+    if absent:
+        reason = "required as part of the key, found nothing"
+        raise problems.invalid(contract.name, [Problem(n, reason) for n in absent])
+    return values
 
 
 def _accepted(

@@ -1,0 +1,67 @@
+"""Reads an ERP's event: the fields that it carries, and its stamp.
+
+Two forms. A plain object is the record's fields. A CloudEvent (specification 1.0, structured JSON) has them as `data`,
+and says by `time`, `sequence` and `id` which of two events is the later one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from contracts.validation import TIMESTAMP
+from realtime.api.problems import malformed
+from realtime.imports.stamps import stamp
+
+MAX_SKEW = timedelta(minutes=5)  # how far a sender's clock may be ahead of ours
+_NAME = re.compile(r"[!-~]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """The fields as they came (not checked yet) and the stamp that puts the event in order."""
+
+    fields: object
+    stamp: str
+
+
+def read_event(raw: object, received: datetime, number: int = 0) -> Event:
+    """The event in a decoded JSON value. Without a time of its own it happened when it was received (aware), after the
+    events of lower `number` that came with it. Raises a `Refusal` (400).
+
+    A time well after `received` is refused: it would keep every later event out until that time has come.
+    """
+    if not isinstance(raw, Mapping) or "specversion" not in raw:
+        return Event(raw, stamp(received, f"{number:06d}"))
+    if raw["specversion"] != "1.0":
+        raise malformed("specversion", "expected a CloudEvent of specification 1.0")
+    if not isinstance(raw.get("data"), Mapping):
+        raise malformed("data", "expected the record's fields as a JSON object")
+    identity = _text(raw, "id")
+    sequence = _text(raw, "sequence") if raw.get("sequence") is not None else ""
+    if raw.get("time") is None:
+        return Event(raw["data"], stamp(received, f"{number:06d}", identity))
+    time = _time(raw["time"])
+    if time > received + MAX_SKEW:
+        raise malformed(
+            "time", f"expected a time that has come, found {time.isoformat()}; is the sender's clock right?"
+        )
+    return Event(raw["data"], stamp(time, sequence, identity))
+
+
+def _text(raw: Mapping[str, object], name: str) -> str:
+    text = raw.get(name)
+    if not isinstance(text, str) or not _NAME.fullmatch(text):
+        raise malformed(name, "expected 1 to 64 visible ASCII characters")
+    return text
+
+
+def _time(text: object) -> datetime:
+    try:
+        if isinstance(text, str) and TIMESTAMP.fullmatch(text):
+            return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):  # no such day or hour
+        pass
+    raise malformed("time", "expected a timestamp with offset like 2026-11-21T01:02:03.456Z")

@@ -1,0 +1,168 @@
+"""What becomes of the events of one request: written at once, or handed to the inbound queue, each with its answer.
+
+A small batch is written before it is answered. A large one is checked against the contract, handed to the queue and
+answered with an import whose status can be asked for. So is an event that came too early: the item that it changes, or
+the order of an estimate, is not there yet.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeAlias
+
+from contracts.model import Contract
+from realtime.api import problems
+from realtime.api.problems import Refusal
+from realtime.api.routes import Answer
+from realtime.api.service import Service, event_values
+from realtime.imports.events import Event, read_event
+from realtime.imports.messages import Record, chunks
+from realtime.imports.queue import Message, Outbox
+from realtime.imports.status import Statuses
+
+MAX_EVENTS = 10_000
+AT_ONCE = 50  # events that are written before the answer: well within the function's 10 seconds
+DETAILED = 200  # refusals that are answered in full; an answer has at most 6 MB
+
+EARLY = frozenset({"incomplete", "contended"})
+"""Kinds of refusals that another try, after other events, may not meet."""
+
+Status: TypeAlias = Literal["created", "changed", "unchanged", "waiting", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one event. `refusal` says why it was refused, or what it waits for."""
+
+    status: Status
+    version: int | None = None
+    refusal: Refusal | None = None
+
+
+class Imports:
+    """Imports over the API's service. `now` gives the time (aware), `new_id` the name of an import."""
+
+    def __init__(
+        self,
+        service: Service,
+        statuses: Statuses,
+        outbox: Outbox,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        new_id: Callable[[], str] = lambda: secrets.token_hex(16),
+    ) -> None:
+        self._service = service
+        self._statuses = statuses
+        self._outbox = outbox
+        self._now = now
+        self._new_id = new_id
+
+    def accept(self, entity: str, payload: object, request_id: str) -> Answer:
+        """Take one event (a JSON object) or a batch (an array); answers what became of each.
+
+        Raises `Refusal` for a single event that is refused, and for a batch that cannot be read as one; `Unavailable`
+        when the table or the queue takes no more now. Then some events may have been written: sending them again is
+        safe.
+        """
+        contract = self._service.contract(entity)
+        if not isinstance(payload, list):
+            return self._accept_one(contract, payload, request_id)
+        if not 1 <= len(payload) <= MAX_EVENTS:
+            raise problems.malformed("", f"expected 1 to {MAX_EVENTS} events, found {len(payload)}")
+        received = self._now()
+        take = self._write if len(payload) <= AT_ONCE else _check
+        events = [_read(raw, received, number) for number, raw in enumerate(payload)]
+        outcomes = [take(contract, e) if isinstance(e, Event) else Outcome("refused", refusal=e) for e in events]
+        import_id = self._hand_over(contract, events, outcomes, received)
+        body = {
+            "entity": contract.name,
+            "import": import_id,
+            "counts": dict(sorted(Counter(o.status for o in outcomes).items())),
+            "records": _answers(outcomes, request_id),
+        }
+        return Answer(200, body) if import_id is None else Answer(202, body, _location(import_id))
+
+    def status(self, import_id: str) -> Answer:
+        """What became of an import that went through the queue."""
+        found = self._statuses.find(import_id)
+        if found is None:
+            raise problems.not_found("imports")
+        return Answer(200, found)
+
+    def _accept_one(self, contract: Contract, payload: object, request_id: str) -> Answer:
+        received = self._now()
+        event = read_event(payload, received)
+        outcome = self._write(contract, event)
+        if outcome.status == "refused":
+            assert outcome.refusal is not None
+            raise outcome.refusal
+        import_id = self._hand_over(contract, [event], [outcome], received)
+        (answer,) = _answers([outcome], request_id)
+        body = {"entity": contract.name, "import": import_id, **answer}
+        if import_id is not None:
+            return Answer(202, body, _location(import_id))
+        return Answer(201 if outcome.status == "created" else 200, body)
+
+    def _write(self, contract: Contract, event: Event) -> Outcome:
+        try:
+            merged = self._service.merge(contract, event.fields, event.stamp)
+        except Refusal as refusal:
+            return Outcome("waiting" if refusal.kind in EARLY else "refused", refusal=refusal)
+        return Outcome(merged.status, merged.version)
+
+    def _hand_over(
+        self, contract: Contract, events: Sequence[Event | Refusal], outcomes: Sequence[Outcome], received: datetime
+    ) -> str | None:
+        """Hand the waiting events to the queue; answers the name of the import, None when none waits."""
+        waiting = [
+            Record(number, event.stamp, event_values(contract, event.fields))
+            for number, (event, outcome) in enumerate(zip(events, outcomes, strict=True))
+            if outcome.status == "waiting" and isinstance(event, Event)
+        ]
+        if not waiting:
+            return None
+        import_id = self._new_id()
+        refused = sum(o.status == "refused" for o in outcomes)
+        applied = len(outcomes) - refused - len(waiting)
+        self._statuses.begin(import_id, contract.name, len(outcomes), applied, refused, received)
+        parts = chunks(contract.name, import_id, waiting)
+        self._outbox.send([Message(part.text, f"{import_id}/{part.chunk}") for part in parts])
+        return import_id
+
+
+def _read(raw: object, received: datetime, number: int) -> Event | Refusal:
+    try:
+        return read_event(raw, received, number)
+    except Refusal as refusal:
+        return refusal
+
+
+def _check(contract: Contract, event: Event) -> Outcome:
+    """What can be said of an event without the table: it breaks its contract, or it waits."""
+    try:
+        event_values(contract, event.fields)
+    except Refusal as refusal:
+        return Outcome("refused", refusal=refusal)
+    return Outcome("waiting")
+
+
+def _answers(outcomes: Sequence[Outcome], request_id: str) -> list[dict[str, Any]]:
+    answers: list[dict[str, Any]] = []
+    told = 0
+    for number, outcome in enumerate(outcomes):
+        answer: dict[str, Any] = {"record": number, "status": outcome.status}
+        if outcome.version is not None:
+            answer["_version"] = outcome.version
+        if outcome.refusal is not None and told < DETAILED:
+            answer["problem"] = outcome.refusal.document(request_id)
+            told += 1
+        answers.append(answer)
+    return answers
+
+
+def _location(import_id: str) -> dict[str, str]:
+    return {"Location": f"/imports/{import_id}"}
