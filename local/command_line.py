@@ -186,6 +186,64 @@ def generate() -> None:
         screen.console.print(f"{len(changed)} files changed" if changed else "Everything is current.")
 
 
+tenants = typer.Typer(
+    no_args_is_help=True,
+    help="""Tenants of the second door: who may call the API with tokens of another identity provider.
+
+    A tenant's name is what its tokens carry in the claim that the template's parameter TenantClaim names.
+    """,
+)
+app.add_typer(tenants, name="tenant")
+
+Where = Annotated[
+    str, typer.Option("--environment", help="Which environment: local, or one on AWS, with your AWS credentials.")
+]
+
+
+@tenants.command("add")
+def add_tenant(
+    name: Annotated[str, typer.Argument(help="The tenant's name.")],
+    party: Annotated[str | None, typer.Option(help="The party whose orders the tenant may read.")] = None,
+    staff: Annotated[bool, typer.Option("--staff", help="Let the tenant do everything.")] = False,
+    tier: Annotated[str, typer.Option(help="How many requests it may send: basic, standard or premium.")] = "basic",
+    environment: Where = "local",
+) -> None:
+    """Let a tenant in, or change its tier or what it may do. Again, it changes nothing."""
+    if staff == (party is not None):
+        raise typer.BadParameter("expected either --party ID or --staff")
+    with _reported() as (home, _, screen):
+        from local.tenants import registry
+
+        outcome = registry(environment, home).add(name, tier, party)
+        may = "do everything" if staff else f"read what belongs to {party}"
+        screen.console.print(f"{name}: {outcome}; may {may}, tier {tier}", markup=False, highlight=False)
+
+
+@tenants.command("remove")
+def remove_tenant(
+    name: Annotated[str, typer.Argument(help="The tenant's name.")], environment: Where = "local"
+) -> None:
+    """Send a tenant away; its tokens open nothing from now on."""
+    with _reported() as (home, _, screen):
+        from local.tenants import registry
+
+        removed = registry(environment, home).remove(name)
+        screen.console.print(
+            f"{name}: {'removed' if removed else 'there was no such tenant'}", markup=False, highlight=False
+        )
+
+
+@tenants.command("list")
+def list_tenants(environment: Where = "local") -> None:
+    """Show the tenants with tier and what they may do."""
+    with _reported() as (home, _, screen):
+        from local.tenants import registry
+
+        for tenant in registry(environment, home).tenants():
+            may = "everything" if tenant.party_id is None else f"party {tenant.party_id}"
+            screen.console.print(f"{tenant.name}  {tenant.tier}  {may}", markup=False, highlight=False, soft_wrap=True)
+
+
 def mapping_options(arguments: Sequence[str]) -> dict[str, str]:
     """`--start-date 2025-01-01 --fee=2` as option names (with underscores) and values."""
     options: dict[str, str] = {}
