@@ -1,0 +1,246 @@
+"""What no resource of the template may lack, and what no role may hold: rules over everything that gets deployed.
+
+They are about the expanded template, so that they also count for what a loop or SAM makes, and for what is added later.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from expanded import expanded
+
+from contracts import Contracts
+from realtime.bundle import FUNCTIONS
+
+ALERTS = Path(__file__).parents[3] / "docs" / "operations.md"
+TEMPLATE = Path(__file__).parents[3] / "realtime" / "template.yaml"
+WRITERS = {"ApiRole", "InboundRole"}
+"""Roles that may write the operational table: only the API's functions."""
+
+CANNOT_BE_NAMED = {
+    "cloudwatch:GetMetricData",
+    "dynamodb:ListStreams",
+    "xray:PutTelemetryRecords",
+    "xray:PutTraceSegments",
+}
+"""Actions for which AWS knows no resource; see the Service Authorization Reference."""
+
+WRITES = re.compile(r"dynamodb:(Put|Update|Delete|BatchWrite|PartiQL(Insert|Update|Delete)|Import|Restore)\w*")
+KEPT = ("AWS::Cognito::UserPool", "AWS::DynamoDB::Table", "AWS::KMS::Key", "AWS::S3::Bucket")
+
+Resources = dict[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def resources() -> Resources:
+    found: Resources = expanded("prod")["Resources"]
+    return found
+
+
+def of_type(resources: Resources, *types: str) -> Resources:
+    found = {name: r for name, r in resources.items() if r["Type"] in types}
+    assert found, f"no resource is of type {' or '.join(types)}"
+    return found
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def refers_to(value: Any) -> set[str]:
+    """The resources and parameters that a value names."""
+    text = json.dumps(value)
+    return {
+        *re.findall(r'"Ref": "([\w:]+)"', text),
+        *re.findall(r'"Fn::GetAtt": \["(\w+)"', text),
+        *re.findall(r"\$\{(\w+)[.}]", text),
+    }
+
+
+def statements(role: dict[str, Any]) -> list[dict[str, Any]]:
+    return [s for p in role["Properties"].get("Policies", ()) for s in p["PolicyDocument"]["Statement"]]
+
+
+def allowed(resources: Resources) -> Iterator[tuple[str, dict[str, Any], set[str], list[Any]]]:
+    """Role, statement, actions and resources of everything that a role may do."""
+    for name, role in of_type(resources, "AWS::IAM::Role").items():
+        for statement in statements(role):
+            yield name, statement, set(listed(statement["Action"])), listed(statement["Resource"])
+
+
+# ---- roles ----------------------------------------------------------------------------------------------------------
+
+
+def test_no_role_may_do_what_is_not_named(resources: Resources) -> None:
+    for name, statement, actions, on in allowed(resources):
+        assert not [a for a in actions if "*" in a or "?" in a], (name, statement)
+        if "*" in on:
+            assert actions <= CANNOT_BE_NAMED, (name, statement)
+        for resource in on:
+            text = resource if isinstance(resource, str) else json.dumps(resource)
+            if text != "*" and "*" in text:
+                # Below a prefix of ours, for what has no name yet: objects, an environment's Firehoses.
+                assert re.search(r'(gavel[-_]\w*\$\{Environment\}[\w/-]*|Arn\}/[\w/-]+|Api\}/[\w/-]*)\*"?', text), (
+                    name,
+                    text,
+                )
+
+
+def test_no_role_holds_a_policy_that_is_not_written_here_but_the_gateways(resources: Resources) -> None:
+    others = {n for n, r in of_type(resources, "AWS::IAM::Role").items() if r["Properties"].get("ManagedPolicyArns")}
+    assert others == {"GatewayRole"}
+
+
+def test_only_the_apis_functions_write_the_operational_table(resources: Resources) -> None:
+    writers = {
+        name
+        for name, _, actions, on in allowed(resources)
+        if "Table" in refers_to(on) and any(WRITES.match(a) for a in actions)
+    }
+    assert writers <= WRITERS
+    assert "ApiRole" in writers
+
+
+def test_no_function_reads_or_empties_the_whole_table(resources: Resources) -> None:
+    for name, statement, actions, _ in allowed(resources):
+        assert not actions & {
+            "dynamodb:Scan",
+            "dynamodb:DeleteTable",
+            "dynamodb:DeleteItem",
+        } or "Table" not in refers_to(statement["Resource"]), name
+
+
+def test_the_key_is_used_only_through_the_services_that_hold_the_data(resources: Resources) -> None:
+    for name, statement, actions, _ in allowed(resources):
+        if any(a.startswith("kms:") for a in actions):
+            condition = statement.get("Condition", {}).get("StringEquals", {})
+            assert "kms:ViaService" in condition, (name, statement["Sid"])
+
+
+def test_a_function_has_a_role_of_its_own_and_writes_its_own_log_only(resources: Resources) -> None:
+    roles = [f["Properties"]["Role"]["Fn::GetAtt"][0] for f in of_type(resources, "AWS::Lambda::Function").values()]
+    assert sorted(roles) == sorted(f"{name.capitalize()}Role" for name in FUNCTIONS)
+    for name, _, actions, on in allowed(resources):
+        if "logs:CreateLogStream" in actions:
+            assert refers_to(on) == {name.removesuffix("Role") + "Logs"}
+
+
+def test_a_role_is_for_one_service(resources: Resources) -> None:
+    for name, role in of_type(resources, "AWS::IAM::Role").items():
+        (trust,) = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+        assert set(trust["Principal"]) == {"Service"}, name
+        assert isinstance(trust["Principal"]["Service"], str), name
+
+
+# ---- data -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_holds_data_outlives_the_stack(resources: Resources) -> None:
+    for name, resource in of_type(resources, *KEPT).items():
+        assert resource["DeletionPolicy"] == "RetainExceptOnCreate", name
+        assert resource["UpdateReplacePolicy"] == "Retain", name
+
+
+def test_every_table_can_be_restored_and_is_encrypted_with_our_key(resources: Resources) -> None:
+    for name, table in of_type(resources, "AWS::DynamoDB::Table").items():
+        properties = table["Properties"]
+        assert properties["BillingMode"] == "PAY_PER_REQUEST", name
+        assert properties["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}, name
+        assert properties["SSESpecification"]["KMSMasterKeyId"] == {"Fn::GetAtt": ["Key", "Arn"]}, name
+        assert properties["DeletionProtectionEnabled"] is True, name
+
+
+def test_every_bucket_is_private_versioned_and_takes_tls_only(resources: Resources) -> None:
+    policies = of_type(resources, "AWS::S3::BucketPolicy").values()
+    for name, bucket in of_type(resources, "AWS::S3::Bucket").items():
+        properties = bucket["Properties"]
+        assert set(properties["PublicAccessBlockConfiguration"].values()) == {True}, name
+        assert properties["VersioningConfiguration"] == {"Status": "Enabled"}, name
+        assert "Key" in refers_to(properties["BucketEncryption"]), name
+        (policy,) = (p["Properties"]["PolicyDocument"] for p in policies if p["Properties"]["Bucket"] == {"Ref": name})
+        assert {"Bool": {"aws:SecureTransport": "false"}} in [s["Condition"] for s in policy["Statement"]], name
+
+
+def test_every_log_topic_and_queue_is_encrypted_with_our_key(resources: Resources) -> None:
+    properties = {
+        "AWS::Logs::LogGroup": "KmsKeyId",
+        "AWS::SNS::Topic": "KmsMasterKeyId",
+        "AWS::SQS::Queue": "KmsMasterKeyId",
+    }
+    for name, resource in of_type(resources, *properties).items():
+        assert "Key" in refers_to(resource["Properties"][properties[resource["Type"]]]), name
+
+
+def test_no_log_is_kept_for_ever(resources: Resources) -> None:
+    for name, group in of_type(resources, "AWS::Logs::LogGroup").items():
+        assert group["Properties"]["RetentionInDays"] == 365, name
+
+
+# ---- watching -------------------------------------------------------------------------------------------------------
+
+
+def alarms_on(resources: Resources, metric: str) -> list[dict[str, Any]]:
+    alarms = of_type(resources, "AWS::CloudWatch::Alarm").values()
+    return [a["Properties"] for a in alarms if a["Properties"].get("MetricName") == metric]
+
+
+@pytest.mark.parametrize("metric", ["Errors", "Throttles"])
+def test_every_function_is_watched(resources: Resources, metric: str) -> None:
+    watched = {json.dumps(a["Dimensions"][0]["Value"]) for a in alarms_on(resources, metric)}
+    functions = of_type(resources, "AWS::Lambda::Function")
+    assert watched == {json.dumps(f["Properties"]["FunctionName"]) for f in functions.values()}
+
+
+def test_every_firehose_is_watched(resources: Resources, contracts: Contracts) -> None:
+    watched = {json.dumps(a["Dimensions"][0]["Value"]) for a in alarms_on(resources, "DeliveryToS3.DataFreshness")}
+    streams = of_type(resources, "AWS::KinesisFirehose::DeliveryStream")
+    assert watched == {json.dumps(s["Properties"]["DeliveryStreamName"]) for s in streams.values()}
+    assert len(streams) == len(list(contracts.of_origin("stream")))
+
+
+def test_every_function_is_traced(resources: Resources) -> None:
+    for name, function in of_type(resources, "AWS::Lambda::Function").items():
+        assert function["Properties"]["TracingConfig"] == {"Mode": "Active"}, name
+        role = function["Properties"]["Role"]["Fn::GetAtt"][0]
+        assert "xray:PutTraceSegments" in {a for n, _, actions, _ in allowed(resources) if n == role for a in actions}
+
+
+def test_every_alarm_tells_somebody_and_says_what_it_means(resources: Resources) -> None:
+    for name, alarm in of_type(resources, "AWS::CloudWatch::Alarm").items():
+        assert alarm["Properties"]["AlarmActions"] == [{"Ref": "AlertTopic"}], name
+        assert alarm["Properties"]["AlarmDescription"].endswith("."), name
+        assert alarm["Properties"]["TreatMissingData"] in ("notBreaching", "breaching"), name
+
+
+def test_the_runbook_has_every_alarm(template: dict[str, Any]) -> None:
+    """By its name without the environment; a loop's variable is written `<like this>` there."""
+    runbook = ALERTS.read_text(encoding="utf-8").lower()
+    names = re.findall(r"AlarmName: !Sub \"?gavel-\$\{Environment\}-([^\"\s]+)", TEMPLATE.read_text(encoding="utf-8"))
+    assert names
+    written = [re.sub(r"\$\{(\w+)\}", r"<\1>", name).lower() for name in names]
+    assert [name for name in written if f"alarm `{name}`" not in runbook] == []
+
+
+# ---- the gateway ----------------------------------------------------------------------------------------------------
+
+
+def test_every_stage_is_traced_logged_and_throttled(resources: Resources) -> None:
+    for name, stage in of_type(resources, "AWS::ApiGateway::Stage").items():
+        properties = stage["Properties"]
+        assert properties["TracingEnabled"] is True, name
+        form = json.loads(properties["AccessLogSetting"]["Format"])
+        assert not [v for v in form.values() if re.search(r"identity|authorizer|\$context\.path\b", v)], name
+        (settings,) = properties["MethodSettings"]
+        assert {"ThrottlingRateLimit", "ThrottlingBurstLimit"} <= set(settings), name
+
+
+def test_no_route_is_open(resources: Resources) -> None:
+    for name, api in of_type(resources, "AWS::ApiGateway::RestApi").items():
+        for path, methods in api["Properties"]["Body"]["paths"].items():
+            for method, operation in methods.items():
+                assert operation.get("security"), (name, path, method)
