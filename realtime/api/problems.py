@@ -59,6 +59,10 @@ def not_found(entity: str) -> Refusal:
     return Refusal(404, "not-found", "Not found", f"no item of {entity} has this key")
 
 
+def no_import() -> Refusal:
+    return Refusal(404, "not-found", "Not found", "no import of this entity has this name, or it is older than 30 days")
+
+
 def wrong_method(method: str, allowed: Sequence[str]) -> Refusal:
     detail = f"expected {' or '.join(allowed)}, found {method}"
     return Refusal(405, "method-not-allowed", "Method not allowed", detail, headers={"Allow": ", ".join(allowed)})

@@ -27,14 +27,16 @@ class Event:
     stamp: str
 
 
-def read_event(raw: object, received: datetime, number: int = 0) -> Event:
-    """The event in a decoded JSON value. Without a time of its own it happened when it was received (aware), after the
-    events of lower `number` that came with it. Raises a `Refusal` (400).
+def read_event(raw: object, received: datetime, name: str) -> Event:
+    """The event in a decoded JSON value. Raises a `Refusal` (400).
+
+    Without a time of its own it happened when it was received (aware); `name` is then what no other event is called,
+    and decides between events of one moment.
 
     A time well after `received` is refused: it would keep every later event out until that time has come.
     """
     if not isinstance(raw, Mapping) or "specversion" not in raw:
-        return Event(raw, stamp(received, f"{number:06d}"))
+        return Event(raw, stamp(received, name))
     if raw["specversion"] != "1.0":
         raise malformed("specversion", "expected a CloudEvent of specification 1.0")
     if not isinstance(raw.get("data"), Mapping):
@@ -42,7 +44,7 @@ def read_event(raw: object, received: datetime, number: int = 0) -> Event:
     identity = _text(raw, "id")
     sequence = _text(raw, "sequence") if raw.get("sequence") is not None else ""
     if raw.get("time") is None:
-        return Event(raw["data"], stamp(received, f"{number:06d}", identity))
+        return Event(raw["data"], stamp(received, name))
     time = _time(raw["time"])
     if time > received + MAX_SKEW:
         raise malformed(

@@ -3,9 +3,9 @@
 What other systems send: `{"entity": "orders", "event": {...}}`, one event as `POST /imports/{entity}` takes it.
 
 What Gavel sends itself, a chunk of an import: `{"entity", "import", "chunk", "records": [{"record", "stamp",
-"values"}]}`, whose values were checked when they were accepted. `record` is the place in the batch. `import` and `chunk`
-are null for records that were dead letters. A chunk that is too long for a message is kept in S3, and the message is a
-claim check: `{"claim": "imports/<import>/<chunk>.json"}`.
+"values"}]}`, whose values were checked when they were accepted. `record` is the place in the batch. `import` and
+`chunk` are null for records that were dead letters. A chunk that is too long for a message is kept in S3, and the
+message is a claim check: `{"claim": "imports/<import>/<chunk>.json"}`.
 """
 
 from __future__ import annotations

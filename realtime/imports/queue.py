@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -31,11 +32,14 @@ class Message:
 
 
 class Outbox:
-    """Sends to one queue; what is too long for a message is kept in the bucket."""
+    """Sends to one queue; what is too long for a message is kept in the bucket.
 
-    def __init__(self, sqs: SQSClient, s3: S3Client, queue_url: str, bucket: str) -> None:
-        self._sqs = sqs
-        self._s3 = s3
+    The clients are made when the first message is sent: most requests need neither.
+    """
+
+    def __init__(self, sqs: Callable[[], SQSClient], s3: Callable[[], S3Client], queue_url: str, bucket: str) -> None:
+        self._sqs = cache(sqs)
+        self._s3 = cache(s3)
         self._queue_url = queue_url
         self._bucket = bucket
 
@@ -53,7 +57,7 @@ class Outbox:
 
     def _send_once(self, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The entries that were not taken: SQS raises nothing when it takes only a part."""
-        answer = self._sqs.send_message_batch(QueueUrl=self._queue_url, Entries=entries)  # type: ignore[arg-type]
+        answer = self._sqs().send_message_batch(QueueUrl=self._queue_url, Entries=entries)  # type: ignore[arg-type]
         failed = {f["Id"] for f in answer.get("Failed", ())}
         return [entry for entry in entries if entry["Id"] in failed]
 
@@ -61,7 +65,7 @@ class Outbox:
         text = message.text
         if len(text.encode()) > MAX_BYTES:
             key = f"{PREFIX}{message.name}.json"
-            self._s3.put_object(Bucket=self._bucket, Key=key, Body=text.encode(), ContentType="application/json")
+            self._s3().put_object(Bucket=self._bucket, Key=key, Body=text.encode(), ContentType="application/json")
             text = orjson.dumps({"claim": key}).decode()
         attributes = {n: {"DataType": "String", "StringValue": v} for n, v in message.attributes.items()}
         return {"Id": identity, "MessageBody": text, "MessageAttributes": attributes}

@@ -75,7 +75,7 @@ class Imports:
             raise problems.malformed("", f"expected 1 to {MAX_EVENTS} events, found {len(payload)}")
         received = self._now()
         take = self._write if len(payload) <= AT_ONCE else _check
-        events = [_read(raw, received, number) for number, raw in enumerate(payload)]
+        events = [_read(raw, received, f"{number:06d}-{request_id}") for number, raw in enumerate(payload)]
         outcomes = [take(contract, e) if isinstance(e, Event) else Outcome("refused", refusal=e) for e in events]
         import_id = self._hand_over(contract, events, outcomes, received)
         body = {
@@ -84,18 +84,18 @@ class Imports:
             "counts": dict(sorted(Counter(o.status for o in outcomes).items())),
             "records": _answers(outcomes, request_id),
         }
-        return Answer(200, body) if import_id is None else Answer(202, body, _location(import_id))
+        return Answer(200, body) if import_id is None else Answer(202, body, _location(contract, import_id))
 
-    def status(self, import_id: str) -> Answer:
-        """What became of an import that went through the queue."""
+    def status(self, entity: str, import_id: str) -> Answer:
+        """What became of an import that went through the queue. Raises `Refusal` when there is none of that name."""
         found = self._statuses.find(import_id)
-        if found is None:
-            raise problems.not_found("imports")
+        if found is None or found["entity"] != entity:
+            raise problems.no_import()
         return Answer(200, found)
 
     def _accept_one(self, contract: Contract, payload: object, request_id: str) -> Answer:
         received = self._now()
-        event = read_event(payload, received)
+        event = read_event(payload, received, request_id)
         outcome = self._write(contract, event)
         if outcome.status == "refused":
             assert outcome.refusal is not None
@@ -104,7 +104,7 @@ class Imports:
         (answer,) = _answers([outcome], request_id)
         body = {"entity": contract.name, "import": import_id, **answer}
         if import_id is not None:
-            return Answer(202, body, _location(import_id))
+            return Answer(202, body, _location(contract, import_id))
         return Answer(201 if outcome.status == "created" else 200, body)
 
     def _write(self, contract: Contract, event: Event) -> Outcome:
@@ -134,9 +134,9 @@ class Imports:
         return import_id
 
 
-def _read(raw: object, received: datetime, number: int) -> Event | Refusal:
+def _read(raw: object, received: datetime, name: str) -> Event | Refusal:
     try:
-        return read_event(raw, received, number)
+        return read_event(raw, received, name)
     except Refusal as refusal:
         return refusal
 
@@ -164,5 +164,5 @@ def _answers(outcomes: Sequence[Outcome], request_id: str) -> list[dict[str, Any
     return answers
 
 
-def _location(import_id: str) -> dict[str, str]:
-    return {"Location": f"/imports/{import_id}"}
+def _location(contract: Contract, import_id: str) -> dict[str, str]:
+    return {"Location": f"/imports/{contract.name}/{import_id}"}

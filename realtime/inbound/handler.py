@@ -1,0 +1,104 @@
+"""Entry of the inbound function: a batch of the inbound queue in, a partial batch response out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from contracts.compact import load_compact
+from realtime.api import problems
+from realtime.api.service import Service
+from realtime.api.store import Store, Unavailable
+from realtime.clients import client
+from realtime.imports.messages import PREFIX
+from realtime.imports.queue import Outbox
+from realtime.imports.status import Statuses
+from realtime.inbound import letters
+from realtime.inbound.letters import DeadLetter
+from realtime.inbound.service import Consumer
+from realtime.inbound.settings import Settings
+from realtime.logs import error_code, log, where
+from realtime.metrics import emit
+
+CONTRACTS = Path(__file__).parents[1] / "contracts.json"  # the bundle puts it there
+RESERVE_SECONDS = 20.0  # of the function's time for one more message that begins, and for answering
+
+
+def handle(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+    """The Lambda handler: `batchItemFailures` names the messages that have to come again."""
+    return _consumer().run(
+        event["Records"], seconds_left=lambda: context.get_remaining_time_in_millis() / 1000 - RESERVE_SECONDS
+    )
+
+
+@cache
+def _consumer() -> Consumer:
+    settings = Settings.from_environment(os.environ)
+    dynamodb = client("dynamodb", attempts=3, read_timeout=3)
+    edge = Edge(
+        settings,
+        function=f"gavel-{settings.environment}-inbound",
+        s3=lambda: client("s3", attempts=3, read_timeout=10),
+        sqs=lambda: client("sqs", attempts=3, read_timeout=5),
+        sns=lambda: client("sns", attempts=2, read_timeout=5),
+    )
+    return Consumer(
+        Service(load_compact(CONTRACTS.read_bytes()), Store(dynamodb, settings.table)),
+        Statuses(Store(dynamodb, settings.requests)),
+        claim=edge.claim,
+        wait=edge.wait,
+        bury=edge.bury,
+    )
+
+
+class Edge:
+    """What the consumer asks of S3, SQS and SNS; the clients are made when they are needed first."""
+
+    def __init__(self, settings: Settings, *, function: str, s3: Any, sqs: Any, sns: Any) -> None:
+        self._settings = settings
+        self._function = function
+        self._s3 = cache(s3)
+        self._sqs = cache(sqs)
+        self._sns = cache(sns)
+        self._dead = Outbox(self._sqs, self._s3, settings.dead_letters, settings.bucket)
+
+    def claim(self, key: str) -> str:
+        """The message that is kept under a key. Raises `Refusal` when there is none, `Unavailable` when S3 fails."""
+        if not key.startswith(PREFIX):
+            raise problems.malformed("claim", f"expected a key that begins with {PREFIX}")
+        try:
+            body: bytes = self._s3().get_object(Bucket=self._settings.bucket, Key=key)["Body"].read()
+            return body.decode()
+        except ClientError as error:
+            if error_code(error) == "NoSuchKey":
+                raise problems.malformed("claim", "expected an object under this key, found none") from error
+            raise Unavailable(error_code(error)) from error
+        except BotoCoreError as error:
+            raise Unavailable(type(error).__name__) from error
+        except UnicodeDecodeError:
+            raise problems.malformed("claim", "expected UTF-8 text under this key") from None
+
+    def wait(self, receipt: str, seconds: int) -> None:
+        """Let a message come again in so many seconds. Errors of SQS are the caller's."""
+        self._sqs().change_message_visibility(
+            QueueUrl=self._settings.queue, ReceiptHandle=receipt, VisibilityTimeout=seconds
+        )
+
+    def bury(self, dead: Sequence[DeadLetter]) -> None:
+        """Keep dead letters, count them by entity and reason, and tell people. Raises `Unavailable` when they cannot be
+        kept."""
+        self._dead.send([letter.message() for letter in dead])
+        for (entity, version, reason), count in letters.counted(dead).items():
+            log("ERROR", "messages are dead", entity=entity, contract=version, reason=reason, count=count)
+            emit(self._settings.environment, {"InboundMismatches": (count, "Count")}, entity=entity, reason=reason)
+        notice = letters.notice(self._function, dead, self._settings.dead_letters, datetime.now(UTC))
+        try:
+            self._sns().publish(TopicArn=self._settings.alert_topic, **notice)
+        except (ClientError, BotoCoreError) as error:
+            log("ERROR", "the notice could not be published", count=len(dead), **where(error))  # the letters are kept

@@ -1,0 +1,186 @@
+"""What becomes of the messages of the inbound queue: written through the API's rules, waiting, or dead.
+
+- What breaks its contract is a dead letter at once, with the reason.
+- What came too early (`realtime.imports.service.EARLY`) comes again, ever later, and is dead after about ten minutes.
+- What fails for reasons of ours (no table, no time left) comes again; after the queue's own number of receptions SQS
+  moves it to the dead letters, without a reason.
+
+A chunk of an import that comes again costs a read for each of its records: stamps say that they are there already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from contracts.model import Contract
+from realtime.api import problems
+from realtime.api.payloads import decode
+from realtime.api.problems import Refusal
+from realtime.api.service import Service
+from realtime.api.store import Unavailable
+from realtime.imports.events import read_event
+from realtime.imports.messages import Chunk, read_chunk
+from realtime.imports.service import EARLY
+from realtime.imports.status import Refused, Report, Statuses
+from realtime.inbound.letters import RECEIVED, DeadLetter
+from realtime.logs import log, where
+
+PATIENCE = 8  # receptions of what came too early
+FIRST_WAIT, LONGEST_WAIT = 5, 900  # seconds, doubling
+
+SqsRecord = Mapping[str, Any]
+"""A record of the event that Lambda makes of an SQS message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message as the queue hands it over: `received` is when it came first, `count` how often it came."""
+
+    identity: str
+    receipt: str
+    text: str
+    received: datetime
+    count: int
+
+    @classmethod
+    def of(cls, record: SqsRecord) -> Incoming:
+        attributes = record["attributes"]
+        kept = (record.get("messageAttributes") or {}).get(RECEIVED, {}).get("stringValue")
+        sent = datetime.fromtimestamp(int(attributes["SentTimestamp"]) / 1000, UTC)
+        return cls(
+            identity=record["messageId"],
+            receipt=record["receiptHandle"],
+            text=record["body"],
+            received=sent if kept is None else datetime.fromisoformat(kept),
+            count=int(attributes["ApproximateReceiveCount"]),
+        )
+
+    @property
+    def wait(self) -> int:
+        """Seconds until it should come again."""
+        return int(min(FIRST_WAIT * 2 ** (self.count - 1), LONGEST_WAIT))
+
+
+class Later(Exception):
+    """The message came too early and shall come again."""
+
+
+class Consumer:
+    """Takes messages. `claim` reads a long message from where it is kept; `wait` lets a message come again in so many
+    seconds; `bury` keeps dead letters and tells of them, or raises `Unavailable`."""
+
+    def __init__(
+        self,
+        service: Service,
+        statuses: Statuses,
+        *,
+        claim: Callable[[str], str],
+        wait: Callable[[str, int], None],
+        bury: Callable[[Sequence[DeadLetter]], None],
+    ) -> None:
+        self._service = service
+        self._statuses = statuses
+        self._claim = claim
+        self._wait = wait
+        self._bury = bury
+
+    def run(self, records: Sequence[SqsRecord], seconds_left: Callable[[], float]) -> dict[str, Any]:
+        """Take a batch; answers the partial batch response: which messages have to come again."""
+        again: list[str] = []
+        dead: list[tuple[SqsRecord, list[DeadLetter]]] = []
+        for record in records:
+            try:
+                if seconds_left() <= 0:
+                    raise Unavailable("no time left in this invocation")
+                if letters := self._take(Incoming.of(record)):
+                    dead.append((record, letters))
+            except Exception as error:  # noqa: BLE001 (the edge: one message must not stop the others)
+                again.append(record["messageId"])
+                self._leave(record, error)
+        if dead:
+            try:
+                self._bury([letter for _, of_message in dead for letter in of_message])
+            except Unavailable as error:
+                for record, _ in dead:
+                    again.append(record["messageId"])
+                    self._leave(record, error)
+        log("INFO" if not again else "WARN", "received", messages=len(records), dead=len(dead), again=len(again))
+        return {"batchItemFailures": [{"itemIdentifier": identity} for identity in again]}
+
+    def _leave(self, record: SqsRecord, error: Exception) -> None:
+        """Leave a message in the queue, for later."""
+        expected = isinstance(error, Later | Unavailable)
+        name = record["messageId"]
+        log("WARN" if expected else "ERROR", "a message has to come again", message_id=name, **where(error))
+        try:
+            incoming = Incoming.of(record)
+            self._wait(incoming.receipt, incoming.wait)
+        except Exception as other:  # noqa: BLE001 (the queue's own visibility timeout is the wait then)
+            log("WARN", "the wait could not be set", message_id=name, **where(other))
+
+    def _take(self, incoming: Incoming) -> list[DeadLetter]:
+        """Write what a message says; answers what of it is dead. Raises `Later` and `Unavailable`."""
+        contract: Contract | None = None
+        try:
+            body = self._body(incoming.text)
+            if "records" in body:
+                return self._take_chunk(incoming, _chunk(body))
+            contract = self._service.contract(str(body.get("entity")))
+            event = read_event(body.get("event"), incoming.received, incoming.identity)
+            self._service.merge(contract, event.fields, event.stamp)
+        except Refusal as refusal:
+            if refusal.kind in EARLY and incoming.count < PATIENCE:
+                raise Later(refusal.kind) from refusal
+            return [DeadLetter(incoming.text, incoming.identity, contract, refusal, incoming.received)]
+        return []
+
+    def _body(self, text: str) -> Mapping[str, Any]:
+        body = decode(text)
+        if isinstance(body, Mapping) and isinstance(body.get("claim"), str):
+            body = decode(self._claim(body["claim"]))
+        if not isinstance(body, Mapping):
+            raise problems.malformed("", 'expected a message like {"entity": "orders", "event": {...}}')
+        return body
+
+    def _take_chunk(self, incoming: Incoming, chunk: Chunk) -> list[DeadLetter]:
+        contract = self._service.contract(chunk.entity)
+        applied, waiting = 0, 0
+        refusals: list[tuple[int, Refusal]] = []
+        for position, record in enumerate(chunk.records):
+            try:
+                self._service.merge(contract, record.values, record.stamp)
+                applied += 1
+            except Refusal as refusal:
+                if refusal.kind in EARLY and incoming.count < PATIENCE:
+                    waiting += 1
+                else:
+                    refusals.append((position, refusal))
+        if chunk.import_id is not None and chunk.chunk is not None:
+            refused = [Refused(chunk.records[p].record, r.kind, _detail(r)) for p, r in refusals]
+            self._statuses.report(chunk.import_id, chunk.chunk, Report(applied, refused, done=not waiting))
+        if waiting:  # letters are for the last time: now they would be written each time that the chunk comes
+            raise Later(f"{waiting} records wait")
+        return [
+            DeadLetter(
+                Chunk(chunk.entity, (chunk.records[position],)).text,
+                f"{chunk.import_id or incoming.identity}/dead-{chunk.records[position].record}",
+                contract,
+                refusal,
+                incoming.received,
+            )
+            for position, refusal in refusals
+        ]
+
+
+def _chunk(body: Mapping[str, Any]) -> Chunk:
+    try:
+        return read_chunk(body)
+    except (LookupError, TypeError, ValueError) as error:
+        raise problems.malformed("records", "expected a chunk of an import as Gavel writes it") from error
+
+
+def _detail(refusal: Refusal) -> str:
+    return "; ".join(f"{p.field}: {p.reason}" for p in refusal.errors) or refusal.detail
