@@ -95,6 +95,7 @@ def _usable(described: Any, algorithm: str) -> PyJWK | None:
         return None
     try:
         key = PyJWK(described, algorithm)
+        key.Algorithm.prepare_key(key.key)  # refuses another algorithm's curve
     except (PyJWTError, KeyError, TypeError, ValueError):
         return None
     # A private key that is published signs for everyone, and a short one can be guessed.

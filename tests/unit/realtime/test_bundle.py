@@ -11,6 +11,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import RSAAlgorithm
 
 from contracts import Contracts
 from realtime import bundle
@@ -42,6 +44,14 @@ print(json.dumps({"contracts": list(contracts), "outside": outside, "callable": 
 """
 
 
+READ_KEYS = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from realtime.authorizer.keys import parse
+print(list(parse(sys.argv[2].encode(), "RS256")))
+"""
+
+
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
     return build_bundles(tmp_path_factory.mktemp("bundles"))
@@ -69,6 +79,17 @@ def test_a_bundle_is_small_and_holds_nothing_heavy(bundles: dict[str, Bundle], f
     assert not {name.split("/")[0].removesuffix(".py") for name in names} & HEAVY
     assert not [name for name in names if name.endswith((".yaml", ".pyc"))]
     assert path.stat().st_size < LARGEST.get(function, 1_000_000)
+
+
+def test_the_bundle_of_the_second_door_can_check_a_signature(bundles: dict[str, Bundle], tmp_path: Path) -> None:
+    """PyJWT starts without what it needs for signatures, so starting proves nothing."""
+    with zipfile.ZipFile(bundles["authorizer"].path) as archive:
+        archive.extractall(tmp_path)
+    key = RSAAlgorithm.to_jwk(rsa.generate_private_key(65537, 2048).public_key(), as_dict=True)
+    keys = json.dumps({"keys": [{**key, "kid": "k-1"}]})
+    command = [sys.executable, "-I", "-S", "-B", "-c", READ_KEYS, str(tmp_path), keys]
+    done = subprocess.run(command, capture_output=True, text=True, env={"PATH": os.environ["PATH"]}, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "['k-1']"), done.stderr
 
 
 def test_the_same_sources_give_the_same_bytes(bundles: dict[str, Bundle], tmp_path: Path) -> None:
