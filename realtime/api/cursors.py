@@ -24,8 +24,11 @@ def encode(position: Sequence[str], of: str) -> str:
     return base64.urlsafe_b64encode(_checksum(payload, of) + payload).decode().rstrip("=")
 
 
-def decode(cursor: str, of: str, length: int) -> tuple[str, ...]:
-    """The position in a cursor of the list named `of`; refuses anything that `encode` did not make for this list."""
+def decode(cursor: str, of: str, limits: Sequence[int]) -> tuple[str, ...]:
+    """The position in a cursor of the list named `of`; refuses anything that `encode` did not make for this list.
+
+    The checksum is no secret, so a position can be made up: `limits` says how many bytes each of its texts has at most.
+    """
     if len(cursor) > _MAX_LENGTH:
         raise _unknown()
     try:
@@ -34,9 +37,12 @@ def decode(cursor: str, of: str, length: int) -> tuple[str, ...]:
         if checksum != _checksum(payload, of):
             raise _unknown()
         position = json.loads(payload)
+        if not isinstance(position, list) or not all(isinstance(p, str) for p in position):
+            raise _unknown()
+        sizes = [len(p.encode()) for p in position]
     except (binascii.Error, ValueError, RecursionError):
         raise _unknown() from None
-    if not isinstance(position, list) or len(position) != length or not all(p and isinstance(p, str) for p in position):
+    if len(sizes) != len(limits) or not all(0 < n <= limit for n, limit in zip(sizes, limits, strict=True)):
         raise _unknown()
     return tuple(position)
 

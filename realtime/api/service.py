@@ -47,7 +47,9 @@ from realtime.api.store import (
 from realtime.imports import stamps
 
 ATTEMPTS = 6  # of one write, when others write the same item between
-DELETED_ITEM_SECONDS = 86_400  # how long a deleted item is remembered in the table; the lake remembers it longer
+# How long an item stays in the table after its version, deleted ones too: clocks disagree by less, so that who writes
+# it again after it has gone cannot fall below the version that the lake remembers.
+KEPT_SECONDS = 86_400
 MAX_PAGE = 100
 MAX_PK_BYTES, MAX_SK_BYTES = 2048, 1024  # limits of DynamoDB
 
@@ -229,10 +231,9 @@ class Service:
 
         def attempt(floor: int) -> None:
             now = self._version(floor)
-            ttl = str(self._now() // 1_000_000 + DELETED_ITEM_SECONDS)
             assign: dict[str, Attribute] = {
                 "_deleted": {"BOOL": True},
-                "ttl": {"N": ttl},
+                "ttl": _ttl(0, now),
                 "_version": {"N": str(now)},
                 "_contract": {"S": contract.version},
             }
@@ -569,14 +570,15 @@ class Service:
                 remove.append(name)
             else:
                 assign[name] = {"S": text}
+        at = self._version(floor)
         ttl = contract.keys.ttl if contract.keys else None
         if ttl is not None and ttl.after in patch:
             end = time_to_live(contract, patch)
             if end is None:
                 remove.append("ttl")
             else:
-                assign["ttl"] = {"N": str(end)}
-        assign["_version"] = {"N": str(self._version(floor))}
+                assign["ttl"] = _ttl(end, at)
+        assign["_version"] = {"N": str(at)}
         assign["_contract"] = {"S": contract.version}
         e = Expression()
         if exactly is not None:
@@ -654,8 +656,13 @@ def _item(contract: Contract, values: Values, keys: Mapping[str, str], at: int) 
     item["_version"] = {"N": str(at)}
     end = time_to_live(contract, values)
     if end is not None:
-        item["ttl"] = {"N": str(end)}
+        item["ttl"] = _ttl(end, at)
     return item
+
+
+def _ttl(end: int, at: int) -> Attribute:
+    """When an item of version `at` (microseconds) may go: at `end` (seconds), but not sooner than a day later."""
+    return {"N": str(max(end, at // 1_000_000 + KEPT_SECONDS))}
 
 
 def _keep_stamps(item: Item, stored: Item | None) -> None:
@@ -832,5 +839,7 @@ def _cursor(role: str, pk: str, last_key: Item) -> str:
 
 
 def _start(role: str, pk: str, cursor: str) -> Item:
-    index_sk, item_pk, item_sk = cursors.decode(cursor, of=f"{role} {pk}", length=3)
+    index_sk, item_pk, item_sk = cursors.decode(
+        cursor, of=f"{role} {pk}", limits=(MAX_SK_BYTES, MAX_PK_BYTES, MAX_SK_BYTES)
+    )
     return key({f"{role}_pk": pk, f"{role}_sk": index_sk, "pk": item_pk, "sk": item_sk})
