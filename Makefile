@@ -15,6 +15,8 @@ DEV := $(VENV)/.installed-dev
 DECLARED := pyproject.toml requirements/lock.txt
 BENCH_VENV := .gavel/bench-venv
 BENCH := $(BENCH_VENV)/.installed
+SCAN_VENV := build/scan-venv
+SCAN := $(SCAN_VENV)/.installed
 
 # uv takes the index that pip is told to use, unless it is told of one itself.
 UV = export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/python -m pip config get global.index-url 2>/dev/null || true)}}"; \
@@ -22,7 +24,7 @@ UV = export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/p
 	UV_PYTHON_DOWNLOADS=never VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev down status generate setup bench-merge bench-ledger bench-tick bench-validation test conformance unit lint types format lock clean
+.PHONY: help demo dev down status generate setup bench-merge bench-ledger bench-tick bench-validation test conformance unit lint types scan format lock clean
 
 help:  ## List what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,24 +68,31 @@ bench-tick: $(DEV)  ## Measure a micro-batch from the sensor's tick to the last 
 bench-validation: $(BENCH)  ## Measure reading and validating landed objects on one core
 	@$(BENCH_VENV)/bin/python -m benchmarks.validation
 
-lint: $(DEV)  ## Check style and layout of the code
+lint: $(DEV)  ## Check style and layout of the code, and the template
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/cfn-lint --include-checks I -- realtime/template.yaml
 
 types: $(DEV)  ## Check types
 	@$(BIN)/mypy $(PACKAGES)
+
+scan: $(DEV) $(SCAN)  ## Check the template as production gets it for what is open, unencrypted or not watched
+	@$(BIN)/python tests/support/expanded.py --environment prod > build/template.json
+	@$(SCAN_VENV)/bin/checkov --config-file .checkov.yaml --file build/template.json
 
 format: $(DEV)  ## Format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-lock: $(DEV)  ## Write requirements/lock.txt from pyproject.toml
+lock: $(DEV)  ## Write the locks in requirements/ from pyproject.toml and scan.in
 	@$(UV) pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements/lock.txt
+	@$(UV) pip compile requirements/scan.in --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements/scan.txt
 
 clean: ## Stop the stack and remove what it and the environment keep
 	@if [ -x $(BIN)/gavel ]; then $(BIN)/gavel down; fi
-	rm -rf .gavel $(VENV)
+	rm -rf .gavel build $(VENV)
 
 # ---- the environment
 
@@ -102,6 +111,13 @@ $(LOCAL): $(DECLARED) | $(BIN)/uv
 $(DEV): $(DECLARED) $(LOCAL) | $(BIN)/uv
 	@echo "Installing what tests need"
 	@$(UV) pip install -r pyproject.toml --all-extras -c requirements/lock.txt
+	@touch $@
+
+# The scanner asks for older packages than the product.
+$(SCAN): requirements/scan.txt | $(BIN)/uv
+	@echo "Installing the policy scanner in $(SCAN_VENV)"
+	@$(BIN)/uv venv -q --allow-existing --python $(BIN)/python $(SCAN_VENV)
+	@$(UV) pip install -q --python $(SCAN_VENV)/bin/python --require-hashes -r requirements/scan.txt
 	@touch $@
 
 $(BENCH): $(DECLARED) benchmarks/requirements.txt | $(BIN)/uv

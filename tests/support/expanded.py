@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import sys
 from functools import cache
@@ -33,6 +34,7 @@ def expanded(environment: str) -> dict[str, Any]:
     from contracts import load_contracts
 
     os.environ.setdefault("AWS_DEFAULT_REGION", "eu-west-1")  # SAM asks for one, and calls nobody
+    logging.getLogger("samtranslator").setLevel(logging.ERROR)  # it warns of switches that only AWS has
     template = cfn_yaml.load(str(TEMPLATE))
     given = {"Environment": environment, "Entities": ",".join(c.name for c in load_contracts().of_origin("stream"))}
     for name, parameter in template["Parameters"].items():
