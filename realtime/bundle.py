@@ -35,6 +35,7 @@ LOCK = ROOT / "requirements" / "lock.txt"
 FUNCTIONS = {
     "api": "realtime.api.handler",
     "authorizer": "realtime.authorizer.handler",
+    "inbound": "realtime.inbound.handler",
     "relay": "realtime.relay.handler",
 }
 CONTRACTS_FILE = "realtime/contracts.json"
