@@ -1,0 +1,359 @@
+"""Versions under writers whose clocks disagree by hours, whose steps interleave, and whose answers get lost.
+
+Each writer is the real service over the real store; only DynamoDB is a model (`dynamodb_model`), and each request waits
+until the test lets it through. What must hold: versions of a key only grow, no accepted write is lost, `If-Match`
+protects from lost updates, a writer that nobody disturbs is never refused, and the order of versions alone brings the
+lake to what the table holds, removals by TTL included.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from queue import SimpleQueue
+from typing import Any
+
+from botocore.exceptions import ClientError
+from dynamodb_model import Key, TableModel
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from contracts import load_contracts
+from contracts.change import change_from_item, change_from_record
+from contracts.item import item_keys
+from realtime.api.answers import is_deleted, version
+from realtime.api.problems import Refusal
+from realtime.api.service import Service
+from realtime.api.store import Store
+
+CONTRACTS = load_contracts()
+START = 1_795_222_923_000_000  # microseconds since 1970: 2026-11-21T01:02:03Z
+HOUR = 3_600_000_000
+MAX_SKEW = 6 * HOUR
+_MOMENT = datetime(2026, 11, 21, tzinfo=UTC)
+WRITERS = 3
+WAIT = 30  # seconds after which a writer that says nothing has failed
+
+CLOSED = (None, "2026-11-20T12:00:00Z", "2025-01-01T00:00:00Z")  # the last: its 90 days are over
+
+IDS = {
+    "bids": ({"bid_id": "b-1"}, {"bid_id": "b-2"}),
+    "orders": ({"order_id": "o-1"},),
+    "estimates": ({"estimate_id": "e-1"},),
+    "shipments": ({"shipment_id": "s-1"},),
+}
+
+
+def payload(entity: str, n: int) -> dict[str, Any]:
+    """A payload whose fields say which write it was."""
+    match entity:
+        case "bids":
+            rest = {"lot_id": "l-1", "bidder_id": "c-1", "amount": n, "currency": "EUR", "status": "accepted"}
+            closed = CLOSED[n % len(CLOSED)]
+            return {**rest, "placed_at": "2026-11-20T10:00:00Z", **({"closed_at": closed} if closed else {})}
+        case "orders":
+            parties = {"buyer_id": f"c-{n % 3}", "seller_id": "c-9", "currency": "EUR", "status": "placed"}
+            return {**parties, "hammer_price": n, "placed_at": "2026-11-20T10:00:00Z"}
+        case "estimates":
+            quote = {"quote_number": f"q-{n}", "quote_version": n, "currency": "EUR", "amount": n, "status": "sent"}
+            return {**quote, "order_id": "o-1", "created_at": "2026-11-20T10:00:00Z"}
+        case _:
+            rest = {"order_id": "o-1", "carrier": f"carrier {n}", "currency": "EUR", "status": "packed"}
+            return {**rest, "created_at": "2026-11-20T10:00:00Z"}
+
+
+def patch(entity: str, n: int) -> dict[str, Any]:
+    whole = payload(entity, n)
+    changed = {
+        "bids": ("amount", "closed_at"),
+        "orders": ("hammer_price", "buyer_id") if n % 2 else ("hammer_price",),
+        "estimates": ("quote_number", "quote_version") if n % 2 else ("amount",),
+        "shipments": ("carrier",),
+    }
+    return {name: whole.get(name) for name in changed[entity]}
+
+
+@dataclass
+class Request:
+    """What a writer wants from DynamoDB, waiting to be let through."""
+
+    operation: str
+    parameters: dict[str, Any]
+    reply: SimpleQueue[Any] = field(default_factory=SimpleQueue)
+    done: Any = None  # what it was answered, if the answer got lost
+
+
+class Gate:
+    """A DynamoDB client that asks the test for each of its answers."""
+
+    def __init__(self, ask: Callable[[Request], None]) -> None:
+        self._ask = ask
+
+    def __getattr__(self, operation: str) -> Callable[..., Any]:
+        def call(**parameters: Any) -> Any:
+            request = Request(operation, parameters)
+            self._ask(request)
+            answer = request.reply.get(timeout=WAIT)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        return call
+
+
+@dataclass
+class Task:
+    """One operation under way, and what the table was when it began."""
+
+    kind: str
+    entity: str
+    identity: dict[str, Any]
+    if_match: int | None
+    expected: int  # status that it has if nobody disturbs it
+    began: int  # number of stream records then
+    pending: Request | None = None
+    disturbed: bool = False
+    inbox: SimpleQueue[Any] = field(default_factory=SimpleQueue)
+
+
+class Writers(RuleBasedStateMachine):
+    @initialize(skews=st.lists(st.integers(-MAX_SKEW, MAX_SKEW), min_size=WRITERS, max_size=WRITERS))
+    def begin(self, skews: list[int]) -> None:
+        self.time = START
+        self.latest = 0  # the furthest that any clock has ever been
+        self.skews = skews
+        self.table = TableModel(lambda: self.time)
+        self.tasks: dict[int, Task] = {}
+        self.seen = 0
+        self.versions: dict[Key, int] = {}
+        self.count = 0
+
+    # ---- what happens -------------------------------------------------------------------------------------------
+
+    @rule(hours=st.integers(0, 30), micros=st.integers(0, 3))
+    def time_passes(self, hours: int, micros: int) -> None:
+        self.time += hours * HOUR + micros
+
+    @rule(writer=st.integers(0, WRITERS - 1), skew=st.integers(-MAX_SKEW, MAX_SKEW))
+    def a_clock_is_set(self, writer: int, skew: int) -> None:
+        self.skews[writer] = skew
+
+    @rule(data=st.data())
+    def ttl_removes_an_item(self, data: st.DataObject) -> None:
+        seconds = self.time // 1_000_000
+        stored = sorted(self.table.items.items())
+        due = [key for key, item in stored if "ttl" in item and int(item["ttl"]["N"]) < seconds]
+        if due:
+            self.table.expire(data.draw(st.sampled_from(due)))
+
+    @rule(
+        writer=st.integers(0, WRITERS - 1),
+        kind=st.sampled_from(["create", "replace", "replace", "change", "change", "delete"]),
+        place=st.sampled_from([(entity, identity) for entity, ids in IDS.items() for identity in ids]),
+        match=st.sampled_from(["nothing", "nothing", "current", "stale"]),
+        at_once=st.booleans(),
+    )
+    def a_writer_begins(
+        self, writer: int, kind: str, place: tuple[str, dict[str, Any]], match: str, at_once: bool
+    ) -> None:
+        if writer in self.tasks:
+            return
+        entity, identity = place
+        self.count += 1
+        stored = self._stored(entity, identity)
+        current = version(stored or {})
+        if_match = {"nothing": None, "current": current, "stale": max(0, current - 1)}[match]
+        if kind == "create":
+            if_match = None
+        expected = self._expected(kind, entity, stored, if_match)
+        task = Task(kind, entity, identity, if_match, expected, len(self.table.records), disturbed=bool(self.tasks))
+        for other in self.tasks.values():
+            other.disturbed = True
+        self.tasks[writer] = task
+        threading.Thread(target=self._work, args=(writer, task, self.count), daemon=True).start()
+        self._listen(writer)
+        while at_once and writer in self.tasks:
+            self._let_through(writer)
+
+    @precondition(lambda self: self.tasks)
+    @rule(data=st.data(), fate=st.sampled_from(["done", "done", "done", "lost", "conflict"]))
+    def a_request_is_let_through(self, data: st.DataObject, fate: str) -> None:
+        self._let_through(data.draw(st.sampled_from(sorted(self.tasks))), fate)
+
+    # ---- what must hold -----------------------------------------------------------------------------------------
+
+    @invariant()
+    def versions_of_a_key_only_grow(self) -> None:
+        if not hasattr(self, "table"):
+            return
+        clock = max(self.latest, self.time + max(self.skews))
+        self.latest = clock
+        for number, record in enumerate(self.table.records[self.seen :], self.seen):
+            new = record["dynamodb"].get("NewImage")
+            if new is None or "_version" not in new:
+                continue
+            key = (new["pk"]["S"], new["sk"]["S"])
+            assert version(new) > self.versions.get(key, 0), f"version of {key} in record {number}"
+            assert version(new) <= clock + number + 1, "a version runs ahead of every clock"
+            self.versions[key] = version(new)
+        self.seen = len(self.table.records)
+
+    def teardown(self) -> None:
+        if not hasattr(self, "table"):
+            return
+        for writer in list(self.tasks):
+            while writer in self.tasks:
+                self._let_through(writer)
+        self.versions_of_a_key_only_grow()
+        self._lake_agrees()
+
+    def _finished(self, task: Task, outcome: Any) -> None:
+        """An operation has ended: what it answered must be what the table did."""
+        if isinstance(outcome, BaseException) and not isinstance(outcome, Refusal):
+            raise outcome
+        status = outcome.status if isinstance(outcome, Refusal) else 200
+        if not task.disturbed:
+            assert status == task.expected, f"{task}: {outcome}"
+        if status != 200:
+            return
+        writes = [r["dynamodb"] for r in self.table.records[task.began :] if self._is_of(r["dynamodb"], task)]
+        if task.kind == "delete":
+            write = next(w for w in writes if "NewImage" in w and is_deleted(w["NewImage"]))
+        else:
+            body = outcome if task.kind == "change" else outcome.body
+            write = next(w for w in writes if "NewImage" in w and version(w["NewImage"]) == body["_version"])
+        old = write.get("OldImage", {})
+        if task.if_match is not None:
+            assert version(old) == task.if_match, "another write was lost"
+        if task.kind == "create":
+            assert not old or is_deleted(old), "an existing item was replaced"
+
+    def _lake_agrees(self) -> None:
+        """The newest change of each key by `(_version, _seq)`, in whatever order they come, is what the table has."""
+        winners: dict[tuple[str, ...], dict[str, Any]] = {}
+        for record in self.table.records:
+            change = change_from_record(record, CONTRACTS)
+            if change is None:
+                continue
+            entity, row = change
+            key = (entity, *(str(row[n]) for n in CONTRACTS[entity].primary_key))
+            held = winners.get(key)
+            if held is None or (int(row["_version"] or 0), row["_seq"]) > (int(held["_version"]), held["_seq"]):
+                winners[key] = dict(row)
+        for (entity, *_), row in winners.items():
+            contract = CONTRACTS[entity]
+            keys = [k for k, item in self.table.items.items() if self._is_item(item, entity, row)]
+            if not keys:
+                last = self._last_removal(entity, row)
+                assert row["_op"] == ("remove" if is_deleted(last) else "expire"), row
+                continue
+            item = self.table.items[keys[0]]
+            if is_deleted(item):
+                assert row["_op"] == "remove", row
+                continue
+            assert row["_op"] in ("insert", "modify"), row
+            whole = change_from_item(item, CONTRACTS, event_id="", read_at=_MOMENT)
+            assert whole is not None
+            assert [row[n] for n in contract.field_names] == [whole[1][n] for n in contract.field_names]
+
+    # ---- inside -------------------------------------------------------------------------------------------------
+
+    def _work(self, writer: int, task: Task, n: int) -> None:
+        def now() -> int:
+            return self.time + self.skews[writer]
+
+        client: Any = Gate(task.inbox.put)
+        service = Service(CONTRACTS, Store(client, "table"), now=now, pause=lambda _: None)
+        contract = CONTRACTS[task.entity]
+        try:
+            match task.kind:
+                case "create":
+                    outcome: Any = service.create(contract, {**task.identity, **payload(task.entity, n)})
+                case "replace":
+                    outcome = service.replace(contract, task.identity, payload(task.entity, n), task.if_match)
+                case "change":
+                    outcome = service.change(contract, task.identity, patch(task.entity, n), task.if_match)
+                case _:
+                    outcome = service.delete(contract, task.identity, task.if_match)
+        except BaseException as error:  # noqa: BLE001 (the test's own thread judges it)
+            outcome = error
+        task.inbox.put(("end", outcome))
+
+    def _listen(self, writer: int) -> None:
+        """Wait until the writer wants something or has ended; nothing else runs meanwhile."""
+        task = self.tasks[writer]
+        message = task.inbox.get(timeout=WAIT)
+        if isinstance(message, Request):
+            task.pending = message
+            return
+        del self.tasks[writer]
+        self._finished(task, message[1])
+
+    def _let_through(self, writer: int, fate: str = "done") -> None:
+        task = self.tasks[writer]
+        request = task.pending
+        assert request is not None
+        transaction = request.operation == "transact_write_items"
+        if fate == "conflict" and transaction and request.done is None:
+            task.disturbed = True
+            reasons = [{"Code": "TransactionConflict"}]
+            answer: Any = ClientError(
+                {"Error": {"Code": "TransactionCanceledException"}, "CancellationReasons": reasons},  # type: ignore[typeddict-unknown-key]
+                request.operation,
+            )
+        elif transaction and isinstance(request.done, dict):
+            answer = request.done  # the same token: done already
+        else:
+            before = len(self.table.records)
+            try:
+                answer = getattr(self.table, request.operation)(**request.parameters)
+            except ClientError as error:
+                answer = error
+            if len(self.table.records) > before:
+                self._disturb_others(writer)
+        if fate == "lost":  # the client gets no answer, and sends the same again
+            request.done = answer
+            return
+        request.reply.put(answer)
+        self._listen(writer)
+
+    def _disturb_others(self, writer: int) -> None:
+        for number, task in self.tasks.items():
+            task.disturbed = task.disturbed or number != writer
+
+    def _stored(self, entity: str, identity: dict[str, Any]) -> dict[str, Any] | None:
+        values = {**payload(entity, 0), **identity}
+        keys = item_keys(CONTRACTS[entity], values)
+        return self.table.items.get((keys["pk"], keys["sk"]))
+
+    def _expected(self, kind: str, entity: str, stored: dict[str, Any] | None, if_match: int | None) -> int:
+        alive = stored is not None and not is_deleted(stored)
+        if kind == "create" and alive:
+            return 409
+        if kind in ("change", "delete") and not alive:
+            return 404
+        if if_match is not None and (not alive or version(stored or {}) != if_match):
+            return 409
+        if entity == "estimates" and kind != "delete":
+            order = self._stored("orders", {"order_id": "o-1"})
+            return 200 if order is not None and not is_deleted(order) else 422
+        return 200
+
+    def _is_of(self, body: dict[str, Any], task: Task) -> bool:
+        keys = item_keys(CONTRACTS[task.entity], {**payload(task.entity, 0), **task.identity})
+        return (body["Keys"]["pk"]["S"], body["Keys"]["sk"]["S"]) == (keys["pk"], keys["sk"])
+
+    def _is_item(self, item: dict[str, Any], entity: str, row: dict[str, Any]) -> bool:
+        names = CONTRACTS[entity].primary_key
+        return item.get("entity") == {"S": entity} and all(item[n].get("S") == row[n] for n in names)
+
+    def _last_removal(self, entity: str, row: dict[str, Any]) -> dict[str, Any]:
+        removals = [r["dynamodb"]["OldImage"] for r in self.table.records if r["eventName"] == "REMOVE"]
+        return next(old for old in reversed(removals) if self._is_item(old, entity, row))
+
+
+Writers.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
+TestWriters = Writers.TestCase
