@@ -108,7 +108,7 @@ def deploy_stack(
     known = {e["EventId"] for e in _events(cloudformation, name)} if status else set()
     arguments = {
         "StackName": name,
-        "TemplateBody": template,
+        "TemplateURL": _upload_template(aws, template, name),
         "Parameters": [{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
         "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
     }
@@ -126,6 +126,13 @@ def deploy_stack(
         raise DeployError(f"CloudFormation ended with {status}:\n{_reasons(events)}")
     description = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
     return {o["OutputKey"]: o["OutputValue"] for o in description.get("Outputs", ())}
+
+
+def _upload_template(aws: Aws, template: str, name: str) -> str:
+    """Its address on S3: CloudFormation takes no more than 51,200 bytes in a request."""
+    key = f"templates/{name}.yaml"
+    aws.client("s3").put_object(Bucket=CODE_BUCKET, Key=key, Body=template.encode())
+    return f"{aws.endpoint}/{CODE_BUCKET}/{key}"
 
 
 def _status(cloudformation: Any, name: str) -> str | None:
