@@ -155,15 +155,12 @@ def test_every_table_can_be_restored_and_is_encrypted_with_our_key(resources: Re
         assert properties["DeletionProtectionEnabled"] is True, name
 
 
-def test_every_bucket_is_private_versioned_and_takes_tls_only(resources: Resources) -> None:
-    policies = of_type(resources, "AWS::S3::BucketPolicy").values()
+def test_every_bucket_is_private_and_versioned(resources: Resources) -> None:
     for name, bucket in of_type(resources, "AWS::S3::Bucket").items():
         properties = bucket["Properties"]
         assert set(properties["PublicAccessBlockConfiguration"].values()) == {True}, name
         assert properties["VersioningConfiguration"] == {"Status": "Enabled"}, name
         assert "Key" in refers_to(properties["BucketEncryption"]), name
-        (policy,) = (p["Properties"]["PolicyDocument"] for p in policies if p["Properties"]["Bucket"] == {"Ref": name})
-        assert {"Bool": {"aws:SecureTransport": "false"}} in [s["Condition"] for s in policy["Statement"]], name
 
 
 def test_every_log_topic_and_queue_is_encrypted_with_our_key(resources: Resources) -> None:
@@ -201,6 +198,62 @@ def test_every_firehose_is_watched(resources: Resources, contracts: Contracts) -
     streams = of_type(resources, "AWS::KinesisFirehose::DeliveryStream")
     assert watched == {json.dumps(s["Properties"]["DeliveryStreamName"]) for s in streams.values()}
     assert len(streams) == len(list(contracts.of_origin("stream")))
+
+
+def test_a_queue_that_is_read_keeps_what_fails_and_is_watched_for_delay(resources: Resources) -> None:
+    functions = of_type(resources, "AWS::Lambda::Function")
+    delayed = {
+        name for a in alarms_on(resources, "ApproximateAgeOfOldestMessage") for name in refers_to(a["Dimensions"])
+    }
+    for queue, mapping in readers(resources).items():
+        properties = resources[queue]["Properties"]
+        assert "deadLetterTargetArn" in properties["RedrivePolicy"], queue
+        (function,) = refers_to(mapping["FunctionName"])
+        # Six times the function's time, as AWS advises, so that nothing is handed out again while it is worked on.
+        assert properties["VisibilityTimeout"] >= 6 * functions[function]["Properties"]["Timeout"], queue
+        assert queue in delayed
+
+
+def test_a_queue_that_nobody_reads_is_watched_for_messages(resources: Resources) -> None:
+    watched = {
+        name for a in alarms_on(resources, "ApproximateNumberOfMessagesVisible") for name in refers_to(a["Dimensions"])
+    }
+    unread = set(of_type(resources, "AWS::SQS::Queue")) - set(readers(resources))
+    assert unread
+    assert unread <= watched
+    for queue in unread:
+        assert resources[queue]["Properties"]["MessageRetentionPeriod"] == 1_209_600, "as long as AWS keeps messages"
+
+
+def readers(resources: Resources) -> Resources:
+    """The mapping that reads each queue, by the queue."""
+    queues = set(of_type(resources, "AWS::SQS::Queue"))
+    mappings = [m["Properties"] for m in of_type(resources, "AWS::Lambda::EventSourceMapping").values()]
+    return {name: m for m in mappings for name in refers_to(m["EventSourceArn"]) & queues}
+
+
+def test_a_mapping_fails_in_parts_and_keeps_what_it_gives_up(resources: Resources) -> None:
+    for name, mapping in of_type(resources, "AWS::Lambda::EventSourceMapping").items():
+        properties = mapping["Properties"]
+        assert properties["FunctionResponseTypes"] == ["ReportBatchItemFailures"], name
+        if "StreamArn" in json.dumps(properties["EventSourceArn"]):
+            assert properties["BisectBatchOnFunctionError"] is True, name
+            assert properties["MaximumRetryAttempts"] == 3, name
+            assert properties["StartingPosition"] == "TRIM_HORIZON", name
+            assert refers_to(properties["DestinationConfig"]["OnFailure"]["Destination"]), name
+
+
+def test_every_queue_bucket_and_topic_takes_tls_only(resources: Resources) -> None:
+    secured = {
+        name
+        for policy in of_type(
+            resources, "AWS::SQS::QueuePolicy", "AWS::SNS::TopicPolicy", "AWS::S3::BucketPolicy"
+        ).values()
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Deny" and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+        for name in refers_to(statement["Resource"])
+    }
+    assert secured == set(of_type(resources, "AWS::SQS::Queue", "AWS::SNS::Topic", "AWS::S3::Bucket"))
 
 
 def test_every_function_is_traced(resources: Resources) -> None:

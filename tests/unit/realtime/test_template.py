@@ -40,17 +40,6 @@ def test_the_table_keeps_both_images_and_can_be_restored(template: dict[str, Any
     assert [name for name, e in environments.items() if e["TableProtected"]] == ["prod"]
 
 
-def test_the_stream_is_never_lost_by_its_mapping(template: dict[str, Any]) -> None:
-    mapping = template["Resources"]["RelayMapping"]
-    assert mapping["Condition"] == "IsOnAws"
-    properties = mapping["Properties"]
-    assert properties["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-    assert properties["BisectBatchOnFunctionError"] is True
-    assert properties["MaximumRetryAttempts"] == 3
-    assert properties["StartingPosition"] == "TRIM_HORIZON"
-    assert properties["DestinationConfig"]["OnFailure"]["Destination"] == {"GetAtt": "DataBucket.Arn"}
-
-
 def test_no_entity_is_named_in_the_template(contracts: Contracts) -> None:
     # `orders` is a route of the API's own; every other entity comes through the parameter.
     text = re.sub(r"#.*", "", TEMPLATE.read_text(encoding="utf-8"))
@@ -74,12 +63,6 @@ def test_every_bundle_is_a_function_with_a_name_a_role_and_a_log_of_its_own(temp
         assert log["LogGroupName"] == {"Sub": f"/gavel/${{Environment}}/{name}"}
         assert log["KmsKeyId"] == {"GetAtt": "Key.Arn"}
         assert "RetentionInDays" in log
-
-
-def test_every_function_has_its_alarms(template: dict[str, Any]) -> None:
-    _, names, alarms = template["Resources"]["Fn::ForEach::FunctionAlarms"]
-    assert set(names) == set(FUNCTIONS)
-    assert {a["Properties"]["MetricName"] for a in alarms.values()} == {"Errors", "Throttles"}
 
 
 def test_cloudformation_can_read_the_template() -> None:
