@@ -6,7 +6,7 @@ rounded, coerced or dropped: what the contract does not know, or has with anothe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -67,26 +67,25 @@ def change_from_record(record: Mapping[str, Any], contracts: Contracts) -> tuple
         isinstance(sequence, str) and sequence.isascii() and sequence.isdigit() and len(sequence) <= SEQUENCE_WIDTH
     ):
         raise UnmappableRecord(f"expected a sequence number of at most {SEQUENCE_WIDTH} digits, found {sequence!r}")
-    contract = _contract_of(image, contracts)
-    if contract is None:
+    mapping = _mapping_of(image, contracts)
+    if mapping is None:
         return None
     version = _version(image)
     if version is None:
         version = seconds * 1_000_000
-    deleted = image.get("_deleted", {}).get("BOOL") is True
-    if deleted:
+    if "_deleted" in image and image["_deleted"].get("BOOL") is True:
         operation = "remove"
     elif event_name == "REMOVE":
         version += 1
         if _removed_by_ttl(record):
             operation = "expire"
-    row = _fields(contract, image)
+    row = _row(mapping, image)
     row["_event_id"] = str(event_id)
     row["_op"] = operation
     row["_version"] = str(version)
     row["_seq"] = sequence.rjust(SEQUENCE_WIDTH, "0")
     row["_changed_at"] = _second(seconds)
-    return contract.name, row
+    return mapping.contract.name, row
 
 
 def change_from_item(
@@ -97,34 +96,21 @@ def change_from_item(
     An export carries no sequence number: `_seq` is zeros, so that a streamed change of the same version wins.
     `read_at` is the export's time, aware. Raises `UnmappableRecord`.
     """
-    contract = _contract_of(item, contracts)
-    if contract is None:
+    mapping = _mapping_of(item, contracts)
+    if mapping is None:
         return None
     version = _version(item)
-    row = _fields(contract, item)
+    row = _row(mapping, item)
     row["_event_id"] = event_id
     row["_op"] = "remove" if item.get("_deleted", {}).get("BOOL") is True else "snapshot"
     row["_version"] = str(int(read_at.timestamp()) * 1_000_000 if version is None else version)
     row["_seq"] = "0" * SEQUENCE_WIDTH
     row["_changed_at"] = _second(int(read_at.timestamp()))
-    return contract.name, row
-
-
-def _contract_of(image: Mapping[str, Any], contracts: Contracts) -> Contract | None:
-    entity = image.get("entity", {}).get("S")
-    if entity == POINTER:
-        return None
-    if entity is None:
-        raise UnmappableRecord("expected an attribute `entity` (S) that says what the item is, found none")
-    contract = contracts.get(entity)
-    if contract is None or contract.origin != "stream":
-        known = ", ".join(c.name for c in contracts.of_origin("stream"))
-        raise UnmappableRecord(f"there is no contract of origin stream for entity {entity!r}; known are {known}")
-    return contract
+    return mapping.contract.name, row
 
 
 def _version(image: Mapping[str, Any]) -> int | None:
-    text = image.get("_version", {}).get("N")
+    text = image["_version"].get("N") if "_version" in image else None
     if text is None:
         return None
     try:
@@ -149,62 +135,111 @@ def _second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat() + "Z"
 
 
-_NESTED, _SYSTEM = "nested", "system"
+Reader: TypeAlias = Callable[[Mapping[str, Any]], Any]
+"""Reads an attribute of a nested field as a value for JSON."""
+
+
+class _Unfitting(Exception):
+    """An attribute has not the DynamoDB types that the contract says, all the way down."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Mapping:
-    """What the rows of an entity are made by: what each attribute is (its DynamoDB type, nested, or the system's),
-    the types of nested ones, and a row of nulls."""
+    """What the rows of an entity are made by: the DynamoDB type of each field, in order, and which fields need more than
+    to be copied; the attributes that are the system's, all that are known, and a row of nulls."""
 
-    kinds: Mapping[str, str]
-    nested: Mapping[str, FieldType]
+    contract: Contract
+    kinds: tuple[tuple[str, str], ...]
+    booleans: tuple[str, ...]
+    nested: tuple[tuple[str, Reader], ...]
+    system: frozenset[str]
+    known: frozenset[str]
     empty: Row
 
+    @classmethod
+    def of(cls, contract: Contract) -> _Mapping:
+        kinds = tuple((f.name, _KINDS[type(f.type)]) for f in contract.fields)
+        system = system_attributes(contract)
+        return cls(
+            contract,
+            kinds,
+            booleans=tuple(name for name, kind in kinds if kind == "BOOL"),
+            nested=tuple((f.name, _reader(f.type)) for f in contract.fields if type(f.type) not in _SCALAR_KINDS),
+            system=system,
+            known=system.union(contract.field_names),
+            empty=dict.fromkeys((*contract.field_names, *CHANGE_COLUMNS)),
+        )
 
-_mappings: dict[int, tuple[Contract, _Mapping]] = {}
+
+_mapped: tuple[Contracts, dict[str, _Mapping]] = (Contracts({}), {})
 
 
-def _mapping(contract: Contract) -> _Mapping:
-    """Made once for each contract: the relay needs it for every change."""
-    known = _mappings.get(id(contract))
-    if known is None or known[0] is not contract:
-        kinds = dict.fromkeys(system_attributes(contract), _SYSTEM)
-        kinds |= {f.name: _SCALAR_KINDS.get(type(f.type), _NESTED) for f in contract.fields}
-        nested = {f.name: f.type for f in contract.fields if kinds[f.name] == _NESTED}
-        empty: Row = dict.fromkeys((*contract.field_names, *CHANGE_COLUMNS))
-        known = _mappings[id(contract)] = (contract, _Mapping(kinds, nested, empty))
-    return known[1]
+def _mapping_of(image: Mapping[str, Any], contracts: Contracts) -> _Mapping | None:
+    """How the image's entity is mapped, made once for the contracts in use; None for a pointer."""
+    global _mapped
+    used, mappings = _mapped
+    if used is not contracts:
+        _mapped = used, mappings = contracts, {c.name: _Mapping.of(c) for c in contracts.of_origin("stream")}
+    entity = image["entity"].get("S") if "entity" in image else None
+    mapping = mappings.get(entity or "")
+    if mapping is not None:
+        return mapping
+    if entity == POINTER:
+        return None
+    if entity is None:
+        raise UnmappableRecord("expected an attribute `entity` (S) that says what the item is, found none")
+    known = ", ".join(mappings)
+    raise UnmappableRecord(f"there is no contract of origin stream for entity {entity!r}; known are {known}")
 
 
-def _fields(contract: Contract, image: Mapping[str, Any]) -> Row:
-    mapping = _mapping(contract)
-    kinds = mapping.kinds
-    row = mapping.empty.copy()
-    extra: dict[str, Any] = {}
-    for name, attribute in image.items():
-        wanted = kinds.get(name)
-        if wanted is _SYSTEM:
-            continue
-        ((kind, value),) = attribute.items()
-        if kind == wanted:
-            row[name] = value if kind != "BOOL" else ("true" if value else "false")
-        elif wanted is not None and kind == "NULL":
-            continue
-        elif wanted is _NESTED and _fits(mapping.nested[name], kind, value):
-            row[name] = orjson.dumps(_plain(kind, value)).decode()
-        else:
-            extra[name] = attribute
-    ttl = image.get("ttl")
-    if ttl is not None:
-        if "N" in ttl:
-            row["_ttl"] = ttl["N"]
-        else:
-            extra["ttl"] = ttl
-    row["_contract"] = image.get("_contract", {}).get("S") or contract.version
+def _row(mapping: _Mapping, image: Mapping[str, Any]) -> Row:
+    """All that an image says: its fields as text, null where it has none, its end and contract, and what does not fit."""
+    row: dict[str, Any] = mapping.empty.copy()
+    extra: dict[str, Any] | None = None
+    # Nearly every image fits, so that is tried first: nothing unknown, and every field of the type that is expected.
+    fits = mapping.known.issuperset(image)
+    try:
+        for name, kind in mapping.kinds:
+            if name in image:
+                row[name] = image[name][kind]
+    except KeyError:
+        fits = False
+    if not fits:
+        row, extra = _sorted_out(mapping, image)
+    for name in mapping.booleans:
+        if row[name] is not None:
+            row[name] = "true" if row[name] else "false"
+    for name, read in mapping.nested:
+        if row[name] is not None:
+            try:
+                row[name] = orjson.dumps(read(image[name])).decode()
+            except _Unfitting:
+                row[name], extra = None, {**(extra or {}), name: image[name]}
+    if "ttl" in image:
+        row["_ttl"] = image["ttl"].get("N")
+        if row["_ttl"] is None:
+            extra = {**(extra or {}), "ttl": image["ttl"]}
+    named = image["_contract"].get("S") if "_contract" in image else None
+    row["_contract"] = named or mapping.contract.version
     if extra:
         row["_extra"] = orjson.dumps(extra, option=orjson.OPT_SORT_KEYS, default=_text).decode()
     return row
+
+
+def _sorted_out(mapping: _Mapping, image: Mapping[str, Any]) -> tuple[Row, dict[str, Any]]:
+    """Row and extra, attribute by attribute: what is a field of the contract's type, and what is not; a null of a field
+    says nothing."""
+    row, extra = mapping.empty.copy(), {}
+    kinds = dict(mapping.kinds)
+    for name, attribute in image.items():
+        if name in mapping.system:
+            continue
+        ((kind, value),) = attribute.items()
+        if kind == kinds.get(name):
+            row[name] = value
+        elif kind != "NULL" or name not in kinds:
+            extra[name] = attribute
+    return row, extra
 
 
 _SCALAR_KINDS: dict[type, str] = {
@@ -215,38 +250,42 @@ _SCALAR_KINDS: dict[type, str] = {
     TimestampType: "S",
     DateType: "S",
 }
+_KINDS = _SCALAR_KINDS | {ListType: "L", MapType: "M", StructType: "M"}
 
 
-def _fits(type_: FieldType, kind: str, value: Any) -> bool:
-    """Whether a nested attribute has the DynamoDB types that the contract says, all the way down."""
-    if kind == "NULL":
-        return True
-    scalar = _SCALAR_KINDS.get(type(type_))
-    if scalar is not None:
-        return kind == scalar
+def _reader(type_: FieldType) -> Reader:
+    """A reader of attributes of that type; numbers stay text, because no JSON reader keeps 38 digits."""
+    kind = _KINDS[type(type_)]
+    inner = _inner_reader(type_)
+
+    def read(attribute: Mapping[str, Any]) -> Any:
+        (found,) = attribute
+        if found == kind:
+            return attribute[found] if inner is None else inner(attribute[found])
+        if found == "NULL":
+            return None
+        raise _Unfitting
+
+    return read
+
+
+def _inner_reader(type_: FieldType) -> Callable[[Any], Any] | None:
+    """What reads the content of a list or map; None for a scalar, whose content is the value."""
     match type_:
         case ListType(element=element):
-            return kind == "L" and all(_fits(element, *_only(v)) for v in value)
-        case MapType(value=value_type):
-            return kind == "M" and all(_fits(value_type, *_only(v)) for v in value.values())
+            read = _reader(element)
+            return lambda content: [read(v) for v in content]
+        case MapType(value=value):
+            read = _reader(value)
+            return lambda content: {k: read(v) for k, v in content.items()}
         case StructType(fields):
-            by_name = {f.name: f.type for f in fields}
-            return kind == "M" and all(k in by_name and _fits(by_name[k], *_only(v)) for k, v in value.items())
-    return False
+            readers = {f.name: _reader(f.type) for f in fields}
+            return lambda content: {k: readers.get(k, _refuse)(v) for k, v in content.items()}
+    return None
 
 
-def _plain(kind: str, value: Any) -> Any:
-    """A nested value for JSON; numbers stay text, because no JSON reader keeps 38 digits."""
-    if kind == "L":
-        return [_plain(*_only(v)) for v in value]
-    if kind == "M":
-        return {k: _plain(*_only(v)) for k, v in value.items()}
-    return None if kind == "NULL" else value
-
-
-def _only(attribute: Mapping[str, Any]) -> tuple[str, Any]:
-    ((kind, value),) = attribute.items()
-    return kind, value
+def _refuse(attribute: Mapping[str, Any]) -> Any:
+    raise _Unfitting
 
 
 def _text(value: Any) -> Any:

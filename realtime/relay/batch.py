@@ -19,17 +19,19 @@ MAX_RECORD_BYTES = 1000 * 1024  # of one Firehose record, before base64
 MAX_REQUEST_BYTES = 4 * 1024 * 1024  # of one PutRecordBatch
 MAX_REQUEST_RECORDS = 500
 
+_NEWLINE = orjson.OPT_APPEND_NEWLINE
+
 
 # UnmappableRecord (a ValueError) says what was wrong; the others mean that a record is not even of a stream's form.
 _UNUSABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, OSError, RecursionError)
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One change as a line of JSON, and the position of its stream record."""
+@dataclass(slots=True)
+class Lines:
+    """Changes of one entity as lines of JSON, each ended by a newline, and the positions of their stream records."""
 
-    position: int
-    text: bytes
+    positions: list[int] = field(default_factory=list)
+    texts: list[bytes] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +54,21 @@ class Packed:
 class Transformed:
     """The lines of a batch by entity, and the records that gave none."""
 
-    lines: dict[str, list[Line]] = field(default_factory=dict)
+    lines: dict[str, Lines] = field(default_factory=dict)
     rejected: list[Rejected] = field(default_factory=list)
 
 
 def transform(records: Sequence[Mapping[str, Any]], contracts: Contracts) -> Transformed:
     """Every record as a line of its entity; what cannot be one is rejected, and the rest goes on."""
     result = Transformed()
+    by_entity = result.lines
     for position, record in enumerate(records):
         try:
             change = change_from_record(record, contracts)
             if change is None:
                 continue
             entity, row = change
-            text = orjson.dumps(row) + b"\n"
+            text = orjson.dumps(row, option=_NEWLINE)
         except _UNUSABLE as error:
             result.rejected.append(Rejected(position, f"{type(error).__name__}: {error}"))
             continue
@@ -73,22 +76,24 @@ def transform(records: Sequence[Mapping[str, Any]], contracts: Contracts) -> Tra
             reason = f"expected a change of at most {MAX_RECORD_BYTES} bytes as JSON, found {len(text)}"
             result.rejected.append(Rejected(position, reason))
             continue
-        result.lines.setdefault(entity, []).append(Line(position, text))
+        if entity not in by_entity:
+            by_entity[entity] = Lines()
+        lines = by_entity[entity]
+        lines.positions.append(position)
+        lines.texts.append(text)
     return result
 
 
-def pack(lines: Iterable[Line]) -> Iterator[Packed]:
+def pack(lines: Lines) -> Iterator[Packed]:
     """Lines of one entity as few Firehose records: each filled up to the limit, order kept."""
-    held: list[Line] = []
-    size = 0
-    for line in lines:
-        if held and size + len(line.text) > MAX_RECORD_BYTES:
-            yield _packed(held)
-            held, size = [], 0
-        held.append(line)
-        size += len(line.text)
-    if held:
-        yield _packed(held)
+    begin = size = 0
+    for end, length in enumerate(map(len, lines.texts)):
+        if size + length > MAX_RECORD_BYTES and begin < end:
+            yield _packed(lines, begin, end)
+            begin, size = end, 0
+        size += length
+    if lines.texts:
+        yield _packed(lines, begin, len(lines.texts))
 
 
 def requests(records: Iterable[Packed]) -> Iterator[list[Packed]]:
@@ -105,5 +110,5 @@ def requests(records: Iterable[Packed]) -> Iterator[list[Packed]]:
         yield held
 
 
-def _packed(lines: list[Line]) -> Packed:
-    return Packed(b"".join([line.text for line in lines]), tuple(line.position for line in lines))
+def _packed(lines: Lines, begin: int, end: int) -> Packed:
+    return Packed(b"".join(lines.texts[begin:end]), tuple(lines.positions[begin:end]))

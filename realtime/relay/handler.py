@@ -18,7 +18,7 @@ from contracts.model import Contracts
 from realtime.clients import client
 from realtime.logs import log, where
 from realtime.relay import failures
-from realtime.relay.batch import Line, Rejected, pack, requests, transform
+from realtime.relay.batch import Lines, Rejected, pack, requests, transform
 from realtime.relay.delivery import Delivery
 from realtime.relay.settings import Settings
 
@@ -88,7 +88,7 @@ class Relay:
             "INFO" if not missing else "WARN",
             "relayed",
             records=len(records),
-            changes={entity: len(lines) for entity, lines in sorted(batch.lines.items())},
+            changes={entity: len(lines.texts) for entity, lines in sorted(batch.lines.items())},
             rejected=len(batch.rejected),
             resent=resent,
             undelivered=len(missing),
@@ -96,7 +96,7 @@ class Relay:
         )
         return {"batchItemFailures": _first(records, missing)}
 
-    def _deliver(self, lines: Mapping[str, list[Line]], seconds_left: Callable[[], float]) -> tuple[set[int], int]:
+    def _deliver(self, lines: Mapping[str, Lines], seconds_left: Callable[[], float]) -> tuple[set[int], int]:
         """Positions that were not delivered, and how many Firehose records were sent again."""
         jobs = [(entity, request) for entity, of_entity in lines.items() for request in requests(pack(of_entity))]
         if not jobs:

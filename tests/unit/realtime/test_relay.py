@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from contracts import Contracts
 from contracts.change import CHANGE_COLUMNS
 from realtime.relay import batch
-from realtime.relay.batch import Line, Packed, pack, requests, transform
+from realtime.relay.batch import Lines, Packed, pack, requests, transform
 from realtime.relay.delivery import Delivery
 from realtime.relay.handler import Relay, UnansweredBatch
 from realtime.relay.settings import Settings
@@ -250,7 +250,7 @@ def test_what_is_still_undelivered_ends_the_batch_at_its_first_record(
 
 
 def one_line_each(lines: Any) -> list[Packed]:
-    return [Packed(line.text, (line.position,)) for line in lines]
+    return [Packed(text, (position,)) for position, text in zip(lines.positions, lines.texts, strict=True)]
 
 
 @pytest.mark.parametrize(
@@ -323,10 +323,10 @@ def test_a_change_larger_than_a_firehose_record_is_kept_whole(
 @settings(deadline=None)
 def test_packing_keeps_every_line_in_order_within_the_limits_of_firehose(sizes: list[int]) -> None:
     limit = batch.MAX_RECORD_BYTES
-    lines = [Line(n, b"x" * (min(size, limit) - 1) + b"\n") for n, size in enumerate(sizes)]
+    lines = Lines(list(range(len(sizes))), [b"x" * (min(size, limit) - 1) + b"\n" for size in sizes])
     sent = list(requests(pack(lines)))
-    assert [p for request in sent for record in request for p in record.positions] == list(range(len(lines)))
-    assert b"".join(r.data for request in sent for r in request) == b"".join(line.text for line in lines)
+    assert [p for request in sent for record in request for p in record.positions] == lines.positions
+    assert b"".join(r.data for request in sent for r in request) == b"".join(lines.texts)
     for request in sent:
         assert 1 <= len(request) <= 500
         assert sum(len(r.data) for r in request) <= 4 * 1024 * 1024
