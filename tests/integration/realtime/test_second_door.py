@@ -1,0 +1,220 @@
+"""The second door on a running stack: another identity provider's tokens, hidden keys, tiers, and tenants by command.
+
+The emulator looks for API keys in the header `x-api-key` alone. So these tests do what AWS's gateway does by itself
+with `ApiKeySourceType: AUTHORIZER`: they take the key out of the authorizer's answer, and hand it to the gateway.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import secrets
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from laptop import Laptop
+from typer.testing import CliRunner
+
+from local.command_line import app
+from local.deploy import STACK_NAME
+
+pytestmark = pytest.mark.stack
+
+Command = Callable[..., str]
+
+
+@dataclass
+class Door:
+    """The second door of a laptop stack."""
+
+    laptop: Laptop
+    parameters: dict[str, str]
+
+    def token(self, tenant: str) -> str:
+        """A token of the identity provider for a tenant, who is a user of its pool."""
+        cognito, pool = self.laptop.aws.client("cognito-idp"), self.parameters["TenantIssuer"].rpartition("/")[2]
+        password = f"Aa1-{secrets.token_urlsafe(16)}"
+        cognito.admin_create_user(UserPoolId=pool, Username=tenant, MessageAction="SUPPRESS")
+        cognito.admin_set_user_password(UserPoolId=pool, Username=tenant, Password=password, Permanent=True)
+        answer = cognito.admin_initiate_auth(
+            UserPoolId=pool,
+            ClientId=self.parameters["TenantAudience"],
+            AuthFlow="ADMIN_USER_PASSWORD_AUTH",
+            AuthParameters={"USERNAME": tenant, "PASSWORD": password},
+        )
+        return str(answer["AuthenticationResult"]["IdToken"])
+
+    def asked(self, token: str) -> dict[str, Any]:
+        """What the deployed authorizer answers the gateway."""
+        method = "arn:aws:execute-api:eu-west-1:000000000000:api/local/GET/orders/o-1"
+        answer = self.laptop.aws.client("lambda").invoke(
+            FunctionName="gavel-local-authorizer",
+            Payload=json.dumps({"type": "TOKEN", "authorizationToken": f"Bearer {token}", "methodArn": method}),
+        )
+        assert "FunctionError" not in answer, answer["Payload"].read()
+        return dict(json.loads(answer["Payload"].read()))
+
+    def call(
+        self, token: str | None, key: str | None = None, path: str = "/customers/nobody", method: str = "GET"
+    ) -> tuple[int, dict[str, Any]]:
+        """Status and body of a request at the door."""
+        address = urlsplit(self.laptop.stack.outputs["TenantApiUrl"])
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
+        connection.request(method, address.path + path, headers=headers | ({"x-api-key": key} if key else {}))
+        answer = connection.getresponse()
+        body = json.loads(answer.read() or b"{}")
+        connection.close()
+        return answer.status, body
+
+
+@pytest.fixture(scope="module")
+def door(laptop: Laptop) -> Door:
+    (stack,) = laptop.aws.client("cloudformation").describe_stacks(StackName=STACK_NAME)["Stacks"]
+    return Door(laptop, {p["ParameterKey"]: p["ParameterValue"] for p in stack["Parameters"]})
+
+
+@pytest.fixture
+def gavel(laptop: Laptop) -> Command:
+    """The command line on this stack; answers what it printed."""
+
+    def run(*arguments: str) -> str:
+        result = CliRunner().invoke(app, ["tenant", *arguments], env={"GAVEL_HOME": str(laptop.home.path)})
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    return run
+
+
+@pytest.fixture
+def tenant(gavel: Command) -> Iterator[str]:
+    name = f"tenant-{secrets.token_hex(4)}"
+    yield name
+    gavel("remove", name)
+
+
+def order(key: str, buyer: str) -> dict[str, Any]:
+    return {
+        "order_id": key,
+        "buyer_id": buyer,
+        "seller_id": "c-door-seller",
+        "currency": "EUR",
+        "hammer_price": "1250.00",
+        "buyers_premium": "312.50",
+        "fees": [],
+        "status": "placed",
+        "placed_at": "2026-11-21T01:02:03.456Z",
+    }
+
+
+def test_a_tenant_reads_its_partys_orders_through_a_key_that_it_never_sees(
+    door: Door, laptop: Laptop, gavel: Command, tenant: str
+) -> None:
+    laptop.client.create("orders", order("o-door-1", "c-door-1"))
+    laptop.client.create("orders", order("o-door-2", "c-door-2"))
+    told = gavel("add", tenant, "--party", "c-door-1")
+    token = door.token(tenant)
+    key = door.asked(token)["usageIdentifierKey"]
+    status, body = door.call(token, key, "/orders/o-door-1")
+    assert (status, body["order"]["order_id"]) == (200, "o-door-1")
+    assert door.call(token, key, "/orders/o-door-2")[0] == 404
+    assert door.call(token, key, "/orders/o-door-1", "DELETE")[0] == 403
+    assert key not in told + gavel("list") + json.dumps(body)
+    assert tenant in gavel("list")
+
+
+def test_neither_a_token_nor_a_key_opens_the_door_alone(door: Door, gavel: Command, tenant: str) -> None:
+    gavel("add", tenant, "--staff")
+    token = door.token(tenant)
+    key = door.asked(token)["usageIdentifierKey"]
+    assert door.call(token, key)[0] == 404, "inside: there is no such customer"
+    assert door.call(None, key)[0] == 401
+    assert door.call(token)[0] == 403
+    assert door.call(token, "another key")[0] == 403
+    assert door.call("not.a.token", key)[0] in (401, 403)
+
+
+def test_a_token_that_the_provider_did_not_make_opens_nothing(door: Door, gavel: Command, tenant: str) -> None:
+    gavel("add", tenant, "--staff")
+    good = door.token(tenant)
+    key = door.asked(good)["usageIdentifierKey"]
+    claims, kid = jwt.decode(good, options={"verify_signature": False}), jwt.get_unverified_header(good)["kid"]
+    forged = jwt.encode(claims, rsa.generate_private_key(65537, 2048), "RS256", headers={"kid": kid})
+    assert door.asked(forged)["context"] == {"reason": "signature"}
+    assert door.call(forged, key)[0] in (401, 403)
+    # A user of the first door is nobody at the second one, and the other way round.
+    staff = door.laptop.client._valid_token()
+    assert door.asked(staff)["context"]["reason"] in ("key", "issuer")
+    address = urlsplit(door.laptop.stack.outputs["ApiUrl"])
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
+    connection.request("GET", f"{address.path}/customers/nobody", headers={"Authorization": f"Bearer {good}"})
+    assert connection.getresponse().status == 401
+    connection.close()
+
+
+def test_a_tenant_has_the_limits_of_its_tier_and_no_other_tenant_feels_it(
+    door: Door, gavel: Command, tenant: str
+) -> None:
+    gavel("add", tenant, "--staff", "--tier", "basic")
+    token = door.token(tenant)
+    key = door.asked(token)["usageIdentifierKey"]
+    with ThreadPoolExecutor(8) as pool:
+        found = Counter(pool.map(lambda _: door.call(token, key)[0], range(60)))
+    assert set(found) == {404, 429}
+    assert found[404] >= 10, "a tier's burst is let through"
+    assert gavel("add", tenant, "--staff", "--tier", "premium").startswith(f"{tenant}: changed")
+    assert door.asked(token)["usageIdentifierKey"] == key, "another tier is no other key"
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(lambda _: door.call(token, key)[0], range(30))) == {404}
+
+
+def test_a_tenant_comes_goes_and_comes_again_each_in_one_call(door: Door, gavel: Command, tenant: str) -> None:
+    assert gavel("add", tenant, "--party", "c-1").startswith(f"{tenant}: added")
+    assert gavel("add", tenant, "--party", "c-1").startswith(f"{tenant}: unchanged")
+    assert gavel("add", tenant, "--party", "c-2").startswith(f"{tenant}: changed")
+    token = door.token(tenant)
+    first = door.asked(token)
+    assert first["context"] == {"tenant": tenant, "group": "party", "party_id": "c-2"}
+    key = first["usageIdentifierKey"]
+    path = "/parties/c-2/orders?role=buyer"
+    assert door.call(token, key, path)[0] == 200
+    assert gavel("remove", tenant).startswith(f"{tenant}: removed")
+    assert door.call(token, key, path)[0] == 403, "the gateway's pass is still good, but the key is gone"
+    assert door.asked(token)["context"] == {"reason": "tenant"}
+    assert tenant not in gavel("list")
+    assert "no such tenant" in gavel("remove", tenant)
+    assert gavel("add", tenant, "--party", "c-2").startswith(f"{tenant}: added")
+    again = door.asked(token)["usageIdentifierKey"]
+    assert again != key
+    assert door.call(token, again, path)[0] == 200
+
+
+def test_an_interrupted_addition_is_completed_by_the_next(door: Door, gavel: Command, tenant: str) -> None:
+    gateway = door.laptop.aws.client("apigateway")
+    left = gateway.create_api_key(name=f"gavel-local-{tenant}", enabled=True)
+    gavel("add", tenant, "--staff")
+    keys = list(gateway.get_api_keys(nameQuery=f"gavel-local-{tenant}")["items"])
+    assert [k["id"] for k in keys] == [left["id"]]
+    token = door.token(tenant)
+    assert door.call(token, door.asked(token)["usageIdentifierKey"])[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--staff", "--tier", "gold"], "expected a tier of basic, premium, standard, found 'gold'"),
+        (["--party", ""], "expected the id of a party"),
+    ],
+)
+def test_a_wrong_request_says_what_was_expected(laptop: Laptop, arguments: list[str], told: str) -> None:
+    environment = {"GAVEL_HOME": str(laptop.home.path)}
+    result = CliRunner().invoke(app, ["tenant", "add", "wrong-tenant", *arguments], env=environment)
+    assert result.exit_code == 1
+    assert told in " ".join(result.output.split())
