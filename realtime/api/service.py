@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, TypeVar
 
@@ -27,10 +27,11 @@ from contracts.item import (
 from contracts.model import Contract, Contracts, Copies, DynamoKeys, IndexKeys, template_fields
 from contracts.types import IntegerType
 from contracts.validation import Problem, Value, parse
-from realtime.api import cursors, problems
+from realtime.api import cursors, openapi, problems
 from realtime.api.answers import answer, is_deleted, version
 from realtime.api.ownership import Ownership, Tree
 from realtime.api.problems import Refusal
+from realtime.api.routes import Route
 from realtime.api.store import (
     Attribute,
     ConditionFailed,
@@ -112,6 +113,10 @@ class Service:
             if c.keys is not None and self._orders.keys is not None and c.keys.pk == self._orders.keys.pk
         }
         self._ownership = Ownership(self._orders, self._kept_with_orders)
+
+    def describe(self, routes: Iterable[Route]) -> dict[str, Any]:
+        """The OpenAPI description of these routes for the entities that the service knows."""
+        return openapi.describe(routes, self._contracts, self._orders, self._kept_with_orders.values())
 
     # ---- what a request names ---------------------------------------------------------------------------------------
 
@@ -518,8 +523,8 @@ class Service:
     def _late_copies(
         self, contract: Contract, whole: Values, fresh: Values, stamped: Mapping[str, str], floor: int
     ) -> list[Write]:
-        """The fields that an event copies to another item (an estimate's to its order), unless a later event wrote
-        them there."""
+        """The fields that an event copies to another item (an estimate's to its order), unless a later event wrote one
+        of them there: they belong together, so they are always those of one item."""
         copies = contract.keys.copies if contract.keys else None
         if copies is None:
             return []
@@ -531,12 +536,13 @@ class Service:
             raise problems.incomplete(contract.name, _no_target(contract, whole).errors)
         keys, stored = found
         before = stamps.stamps_of(stored)
-        later = {f: whole.get(f) for f in copies.fields if before.get(f, "") < stamped.get(f, "")}
-        if not later:
+        at = max(stamped.get(f, "") for f in copies.fields)
+        if not at or at < max(before.get(f, "") for f in copies.fields):
             return []
-        now_stamped = {**before, **{f: stamped[f] for f in later}}
-        known = {**_values(target, stored), **later}
-        return [self._stamped_update(target, keys, stored, known, later, now_stamped, floor)]
+        copied = {f: whole.get(f) for f in copies.fields}
+        known = {**_values(target, stored), **copied}
+        now_stamped = {**before, **dict.fromkeys(copies.fields, at)}
+        return [self._stamped_update(target, keys, stored, known, copied, now_stamped, floor)]
 
     def _stamped_update(
         self,

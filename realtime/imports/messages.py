@@ -10,11 +10,10 @@ message is a claim check: `{"claim": "imports/<import>/<chunk>.json"}`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import orjson
 
 from contracts.validation import Value
 
@@ -44,13 +43,14 @@ class Chunk:
     @property
     def text(self) -> str:
         """The message."""
-        body = {
-            "entity": self.entity,
-            "import": self.import_id,
-            "chunk": self.chunk,
-            "records": [{"record": r.record, "stamp": r.stamp, "values": r.values} for r in self.records],
-        }
-        return orjson.dumps(body, default=str).decode()  # decimals are text, which their fields take too
+        return _dumps(
+            {
+                "entity": self.entity,
+                "import": self.import_id,
+                "chunk": self.chunk,
+                "records": [{"record": r.record, "stamp": r.stamp, "values": r.values} for r in self.records],
+            }
+        )
 
 
 def read_chunk(body: Mapping[str, Any]) -> Chunk:
@@ -69,7 +69,7 @@ def _parts(records: Sequence[Record]) -> Iterator[list[Record]]:
     part: list[Record] = []
     size = 0
     for record in records:
-        length = len(orjson.dumps(record.values, default=str)) + 200
+        length = len(_dumps(record.values)) + 200
         if part and (len(part) == MAX_RECORDS or size + length > MAX_BYTES):
             yield part
             part, size = [], 0
@@ -77,3 +77,8 @@ def _parts(records: Sequence[Record]) -> Iterator[list[Record]]:
         size += length
     if part:
         yield part
+
+
+def _dumps(value: object) -> str:
+    # In ASCII, because SQS refuses some characters. Decimals become text, which their fields take too.
+    return json.dumps(value, default=str, separators=(",", ":"))

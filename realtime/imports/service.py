@@ -7,12 +7,15 @@ the order of an estimate, is not there yet.
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
+
+import orjson
 
 from contracts.model import Contract
 from realtime.api import problems
@@ -158,7 +161,8 @@ def _answers(outcomes: Sequence[Outcome], request_id: str) -> list[dict[str, Any
         if outcome.version is not None:
             answer["_version"] = outcome.version
         if outcome.refusal is not None and told < DETAILED:
-            answer["problem"] = outcome.refusal.document(request_id)
+            # json escapes what is no Unicode text, such as half of a surrogate pair in a name that a sender invented.
+            answer["problem"] = orjson.Fragment(json.dumps(outcome.refusal.document(request_id)))
             told += 1
         answers.append(answer)
     return answers

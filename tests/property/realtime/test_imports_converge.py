@@ -1,0 +1,142 @@
+"""Imported events end in the same item, in whatever order and however often they come.
+
+The service and the store are the real ones; DynamoDB is a model. The expected item is computed from the events alone:
+each field has the value of the latest event that carries it.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from dynamodb_model import TableModel
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contracts import load_contracts
+from contracts.item import STAMPS, item_keys
+from realtime.api.answers import answer
+from realtime.api.problems import Refusal
+from realtime.api.service import Service
+from realtime.api.store import Store
+from realtime.imports.events import read_event
+
+CONTRACTS = load_contracts()
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+RECEIVED = NOON + timedelta(days=1)
+
+WHOLE_ORDER = {
+    "ORDER_NO": "o-1", "BUYER_NO": "c-1", "SELLER_NO": "c-2", "CURR": "EUR", "HAMMER": "10.00", "STATUS": "placed",
+    "ORDER_TS": "2026-11-20T10:00:00Z",
+}  # fmt: skip
+WHOLE_ESTIMATE = {
+    "ORDER_NO": "o-1", "QUOTE_NO": "Q-0", "QUOTE_VER": 1, "CURR": "EUR", "AMOUNT": "5.00", "STATUS": "sent",
+    "CREATED_TS": "2026-11-20T10:00:00Z",
+}  # fmt: skip
+ALIASES = {"STATUS": "status", "HAMMER": "hammer_price", "PREMIUM": "buyers_premium", "SHIP_ADDR": "address_id"}
+
+
+def event(minute: int, sequence: str, data: dict[str, Any]) -> dict[str, Any]:
+    time = (NOON + timedelta(minutes=minute)).isoformat()
+    return {"specversion": "1.0", "id": "e", "time": time, "sequence": sequence, "data": data}
+
+
+orders = st.fixed_dictionaries(
+    {},
+    optional={
+        "STATUS": st.sampled_from(["invoiced", "paid", "shipped"]),
+        "HAMMER": st.sampled_from(["11.00", "12.00", "13.00"]),
+        "PREMIUM": st.sampled_from(["1.00", "2.00", None]),
+        "SHIP_ADDR": st.sampled_from(["a-1", "a-2", None]),
+    },
+)
+estimates = st.fixed_dictionaries(
+    {"EST_NO": st.sampled_from(["e-1", "e-2"])},
+    optional={
+        "QUOTE_NO": st.sampled_from(["Q-1", "Q-2", "Q-3"]),
+        "QUOTE_VER": st.integers(2, 9),
+        "STATUS": st.sampled_from(["sent", "accepted"]),
+    },
+)
+
+
+class Imported:
+    """A table that events are imported into, until none of them waits for another."""
+
+    def __init__(self) -> None:
+        self.clock = int(RECEIVED.timestamp() * 1_000_000)
+        self.table = TableModel(lambda: self.clock)
+        self.service = Service(CONTRACTS, Store(self.table, "t"), now=lambda: self.clock, pause=lambda _: None)  # type: ignore[arg-type]
+
+    def take(self, entity: str, raw: dict[str, Any]) -> bool:
+        """Whether the event was taken; an event that came too early was not."""
+        self.clock += 1
+        found = read_event(raw, RECEIVED, "n")
+        try:
+            self.service.merge(CONTRACTS[entity], found.fields, found.stamp)
+        except Refusal as refusal:
+            if refusal.kind != "incomplete":
+                raise
+            return False
+        return True
+
+    def item(self, entity: str, **key: str) -> dict[str, Any]:
+        keys = item_keys(CONTRACTS[entity], key)  # type: ignore[arg-type]
+        stored = self.table.items[keys["pk"], keys["sk"]]
+        assert STAMPS in stored
+        body = answer(CONTRACTS[entity], stored)
+        del body["_version"]
+        return body
+
+
+def until_nothing_waits(imported: Imported, events: list[tuple[str, dict[str, Any]]]) -> None:
+    waiting = events
+    while waiting:
+        left = [e for e in waiting if not imported.take(*e)]
+        assert len(left) < len(waiting), "an event waits for ever"
+        waiting = left
+
+
+@given(st.data(), st.lists(orders, max_size=5))
+def test_each_field_of_an_order_ends_as_the_latest_event_says(
+    data: st.DataObject, patches: list[dict[str, Any]]
+) -> None:
+    """Events of one minute are told apart by their sequence."""
+    events = [event(0, "0", WHOLE_ORDER)]
+    events += [event(1 + n // 2, str(n), {"ORDER_NO": "o-1", **patch}) for n, patch in enumerate(patches)]
+    came = data.draw(st.permutations(events + data.draw(st.lists(st.sampled_from(events), max_size=4))))
+    imported = Imported()
+    until_nothing_waits(imported, [("orders", e) for e in came])
+    expected = {"order_id": "o-1", "buyer_id": "c-1", "seller_id": "c-2", "currency": "EUR", "hammer_price": "10.00",
+                "status": "placed", "placed_at": "2026-11-20T10:00:00Z"}  # fmt: skip
+    for patch in patches:
+        expected |= {ALIASES[name]: value for name, value in patch.items()}
+    assert imported.item("orders", order_id="o-1") == {n: v for n, v in expected.items() if v is not None}
+    before = imported.table.items.copy()
+    until_nothing_waits(imported, [("orders", e) for e in came])
+    assert imported.table.items == before, "the same events again change nothing, not even a version"
+
+
+@settings(max_examples=60)
+@given(st.data(), st.lists(estimates, min_size=1, max_size=5))
+def test_an_order_ends_with_the_quote_of_the_latest_estimate(
+    data: st.DataObject, patches: list[dict[str, Any]]
+) -> None:
+    events = [("orders", event(0, "0", WHOLE_ORDER))]
+    events += [("estimates", event(1, str(n), {"EST_NO": f"e-{n}", **WHOLE_ESTIMATE})) for n in (1, 2)]
+    events += [("estimates", event(2 + n, "0", patch)) for n, patch in enumerate(patches)]
+    came = data.draw(st.permutations(events + data.draw(st.lists(st.sampled_from(events), max_size=3))))
+    imported = Imported()
+    until_nothing_waits(imported, list(came))
+    quotes: dict[str, dict[str, Any]] = {key: {"QUOTE_NO": "Q-0", "QUOTE_VER": 1} for key in ("e-1", "e-2")}
+    latest = "e-2"
+    for patch in patches:
+        part = {name: patch[name] for name in ("QUOTE_NO", "QUOTE_VER") if name in patch}
+        quotes[patch["EST_NO"]] |= part
+        latest = patch["EST_NO"] if part else latest
+    order = imported.item("orders", order_id="o-1")
+    quote = quotes[latest]
+    assert (order["quote_number"], order["quote_version"]) == (quote["QUOTE_NO"], quote["QUOTE_VER"])
+    for key, expected in quotes.items():
+        estimate = imported.item("estimates", estimate_id=key)
+        assert (estimate["quote_number"], estimate["quote_version"]) == (expected["QUOTE_NO"], expected["QUOTE_VER"])
