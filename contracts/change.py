@@ -145,8 +145,8 @@ class _Unfitting(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Mapping:
-    """What the rows of an entity are made by: the DynamoDB type of each field, in order, and which fields need more than
-    to be copied; the attributes that are the system's, all that are known, and a row of nulls."""
+    """What the rows of an entity are made by: the DynamoDB type of each field, in order, and which fields need more
+    than to be copied; the attributes that are the system's, all that are known, and a row of nulls."""
 
     contract: Contract
     kinds: tuple[tuple[str, str], ...]
@@ -193,7 +193,7 @@ def _mapping_of(image: Mapping[str, Any], contracts: Contracts) -> _Mapping | No
 
 
 def _row(mapping: _Mapping, image: Mapping[str, Any]) -> Row:
-    """All that an image says: its fields as text, null where it has none, its end and contract, and what does not fit."""
+    """All that an image says: its fields as text, null where there is none; its end and contract; what does not fit."""
     row: dict[str, Any] = mapping.empty.copy()
     extra: dict[str, Any] | None = None
     # Nearly every image fits, so that is tried first: nothing unknown, and every field of the type that is expected.

@@ -1,7 +1,7 @@
 """Stream records to measure with: the simulated house's changes, as DynamoDB's stream hands them to Lambda.
 
-Every request of the simulator is applied to an item in memory by the contracts' own mapping, and leaves a record with new
-and old image, as writing it through the API would. The same arguments give the same records on every machine.
+Every request of the simulator is applied to an item in memory by the contracts' own mapping, and leaves a record with
+new and old image, as writing it through the API would. The same arguments give the same records on every machine.
 """
 
 from __future__ import annotations

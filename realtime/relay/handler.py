@@ -16,21 +16,18 @@ from botocore.exceptions import BotoCoreError, ClientError
 from contracts.compact import load_compact
 from contracts.model import Contracts
 from realtime.clients import client
+from realtime.decisions.pressure import Pressure
 from realtime.logs import log, where
 from realtime.relay import failures
 from realtime.relay.batch import Lines, Rejected, pack, requests, transform
 from realtime.relay.delivery import Delivery
 from realtime.relay.settings import Settings
+from realtime.streams import partial_response
 
 CONTRACTS = Path(__file__).parents[1] / "contracts.json"  # the bundle puts it there
-RESERVE_SECONDS = 5.0  # of the function's time that sending leaves for keeping failures and answering
-PARALLEL_STREAMS = 4
+RESERVE_SECONDS = 10.0  # of the function's time, for a request that begins last (6 s) and for answering
 
 Record = Mapping[str, Any]
-
-
-class UnansweredBatch(RuntimeError):
-    """A record without a sequence number could not be kept, so the mapping has to bring the whole batch again."""
 
 
 def handle(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
@@ -45,13 +42,16 @@ def handle(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 @cache
 def _relay() -> Relay:
     settings = Settings.from_environment(os.environ)
+    contracts = load_compact(CONTRACTS.read_bytes())
+    streams = {c.name: settings.stream_of(c.name) for c in contracts.of_origin("stream")}
     # Resending is this function's own task, so the client does not repeat requests by itself.
     return Relay(
         settings,
-        load_compact(CONTRACTS.read_bytes()),
-        Delivery(client("firehose", attempts=1, read_timeout=10)),
-        s3=lambda: client("s3", attempts=3, read_timeout=10),
-        sns=lambda: client("sns", attempts=2, read_timeout=5),
+        contracts,
+        Delivery(client("firehose", attempts=1, read_timeout=5)),
+        s3=lambda: client("s3", attempts=2, read_timeout=2),
+        sns=lambda: client("sns", attempts=1, read_timeout=2),
+        pressure=Pressure(streams, lambda: client("cloudwatch", attempts=1, read_timeout=2)).factor,
     )
 
 
@@ -67,6 +67,7 @@ class Relay:
         s3: Callable[[], Any],
         sns: Callable[[], Any],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        pressure: Callable[[str], float] = lambda entity: 1.0,
     ) -> None:
         self._settings = settings
         self._contracts = contracts
@@ -74,6 +75,7 @@ class Relay:
         self._s3 = cache(s3)
         self._sns = cache(sns)
         self._now = now
+        self._pressure = pressure
 
     def run(
         self, records: Sequence[Record], seconds_left: Callable[[], float], function: str = "relay"
@@ -81,9 +83,9 @@ class Relay:
         """Deliver a batch; answers the partial batch response."""
         started = time.perf_counter()
         batch = transform(records, self._contracts)
+        kept_back = self._keep(records, batch.rejected, function) if batch.rejected else set()
         missing, resent = self._deliver(batch.lines, seconds_left)
-        if batch.rejected:
-            missing |= self._keep(records, batch.rejected, function)
+        missing |= kept_back
         log(
             "INFO" if not missing else "WARN",
             "relayed",
@@ -94,30 +96,34 @@ class Relay:
             undelivered=len(missing),
             ms=round((time.perf_counter() - started) * 1000, 1),
         )
-        return {"batchItemFailures": _first(records, missing)}
+        return partial_response(records, missing)
 
     def _deliver(self, lines: Mapping[str, Lines], seconds_left: Callable[[], float]) -> tuple[set[int], int]:
         """Positions that were not delivered, and how many Firehose records were sent again."""
-        jobs = [(entity, request) for entity, of_entity in lines.items() for request in requests(pack(of_entity))]
-        if not jobs:
-            return set(), 0
-
-        def send(job: tuple[str, Any]) -> tuple[str, Any]:
-            entity, request = job
-            return entity, self._delivery.send(self._settings.stream_of(entity), request, seconds_left)
-
-        # One throttled stream must not use up the time of the others.
-        if len(jobs) == 1:
-            outcomes = [send(jobs[0])]
-        else:
-            with ThreadPoolExecutor(min(PARALLEL_STREAMS, len(jobs))) as pool:
-                outcomes = list(pool.map(send, jobs))
         missing: set[int] = set()
-        for entity, outcome in outcomes:
-            if outcome.undelivered:
-                missing.update(p for record in outcome.undelivered for p in record.positions)
+        resent = 0
+        # A thread for each entity: one throttled stream uses up its own time only.
+        with ThreadPoolExecutor(max(1, len(lines))) as pool:
+            jobs = [pool.submit(self._send, entity, of_entity, seconds_left) for entity, of_entity in lines.items()]
+            for job in jobs:
+                positions, again = job.result()
+                missing |= positions
+                resent += again
+        return missing, resent
+
+    def _send(self, entity: str, lines: Lines, seconds_left: Callable[[], float]) -> tuple[set[int], int]:
+        """The same for one entity, whose requests go one after the other."""
+        missing: set[int] = set()
+        resent = 0
+        stream, pressure = self._settings.stream_of(entity), self._pressure(entity)
+        for request in requests(pack(lines)):
+            outcome = self._delivery.send(stream, request, seconds_left, pressure)
+            left = [*outcome.undelivered, *(record for record, _ in outcome.refused)]
+            resent += outcome.resent
+            if left:
+                missing.update(p for record in left for p in record.positions)
                 log("WARN", "not delivered", entity=entity, reason=outcome.reason, resent=outcome.resent)
-        return missing, sum(outcome.resent for _, outcome in outcomes)
+        return missing, resent
 
     def _keep(self, records: Sequence[Record], rejected: Sequence[Rejected], function: str) -> set[int]:
         """Keep the rejected records whole; answers the positions of those that could not be kept."""
@@ -134,13 +140,3 @@ class Relay:
         except (ClientError, BotoCoreError) as error:
             log("ERROR", "the notice could not be published", kept_at=place, **where(error))  # the records are safe
         return set()
-
-
-def _first(records: Sequence[Record], missing: set[int]) -> list[dict[str, str]]:
-    """The batch is good up to the first record that is missing: the mapping brings that one and all after it."""
-    if not missing:
-        return []
-    try:
-        return [{"itemIdentifier": str(records[min(missing)]["dynamodb"]["SequenceNumber"])}]
-    except (LookupError, TypeError):
-        raise UnansweredBatch(f"record {min(missing)} of {len(records)} has no sequence number") from None

@@ -21,8 +21,9 @@ from contracts.change import CHANGE_COLUMNS
 from realtime.relay import batch
 from realtime.relay.batch import Lines, Packed, pack, requests, transform
 from realtime.relay.delivery import Delivery
-from realtime.relay.handler import Relay, UnansweredBatch
+from realtime.relay.handler import Relay
 from realtime.relay.settings import Settings
+from realtime.streams import UnansweredBatch
 
 Sample = Callable[[str], dict[str, Any]]
 SETTINGS = Settings(environment="test", bucket="lake", alert_topic="arn:aws:sns:eu-west-1:123456789012:alerts")
