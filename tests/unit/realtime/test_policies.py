@@ -15,7 +15,7 @@ import pytest
 from expanded import expanded
 
 from contracts import Contracts
-from realtime.bundle import FUNCTIONS
+from realtime.bundle import FUNCTIONS, follow_imports
 
 ALERTS = Path(__file__).parents[3] / "docs" / "operations.md"
 TEMPLATE = Path(__file__).parents[3] / "realtime" / "template.yaml"
@@ -29,6 +29,18 @@ CANNOT_BE_NAMED = {
     "xray:PutTraceSegments",
 }
 """Actions for which AWS knows no resource; see the Service Authorization Reference."""
+
+NOT_IN_CODE = {
+    # What a function's mapping does in its name.
+    *(f"dynamodb:{name}" for name in ("DescribeStream", "GetRecords", "GetShardIterator", "ListStreams")),
+    *(f"sqs:{name}" for name in ("DeleteMessage", "GetQueueAttributes", "ReceiveMessage")),
+    # What the services and the runtime do in its name.
+    *("kms:Decrypt", "kms:GenerateDataKey", "logs:CreateLogStream", "logs:PutLogEvents"),
+    *("xray:PutTelemetryRecords", "xray:PutTraceSegments"),
+    "s3:ListBucket",  # without it a missing object is answered with 403; the relay's mapping looks for the bucket
+}
+OF_OPERATIONS = {"sqs:SendMessage": ("SendMessageBatch",)}
+"""Actions that operations of another name need, too."""
 
 WRITES = re.compile(r"dynamodb:(Put|Update|Delete|BatchWrite|PartiQL(Insert|Update|Delete)|Import|Restore)\w*")
 KEPT = ("AWS::Cognito::UserPool", "AWS::DynamoDB::Table", "AWS::KMS::Key", "AWS::S3::Bucket")
@@ -94,6 +106,24 @@ def test_no_role_may_do_what_is_not_named(resources: Resources) -> None:
 def test_no_role_holds_a_policy_that_is_not_written_here_but_the_gateways(resources: Resources) -> None:
     others = {n for n, r in of_type(resources, "AWS::IAM::Role").items() if r["Properties"].get("ManagedPolicyArns")}
     assert others == {"GatewayRole"}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_may_do_only_what_its_code_does(resources: Resources, function: str) -> None:
+    modules, _ = follow_imports(FUNCTIONS[function])
+    code = "\n".join(path.read_text(encoding="utf-8") for path in modules)
+    role = f"{function.capitalize()}Role"
+    granted = {a for name, _, actions, _ in allowed(resources) for a in actions if name == role}
+    unused = {a for a in granted - NOT_IN_CODE if not re.search(calls(a), code)}
+    assert unused == set()
+
+
+def calls(action: str) -> str:
+    """A pattern of what in a function's code needs an action: a client's method, or a part of a transaction."""
+    operation = action.partition(":")[2]
+    words = {operation, *OF_OPERATIONS.get(action, ())}
+    methods = "|".join(re.sub(r"(?<!^)(?=[A-Z])", "_", word).lower() for word in words)
+    return rf'\b({methods})\b|"{operation.removesuffix("Item")}":'
 
 
 def test_only_the_apis_functions_write_the_operational_table(resources: Resources) -> None:
