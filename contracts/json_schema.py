@@ -18,7 +18,7 @@ from contracts.types import (
     StructType,
     TimestampType,
 )
-from contracts.validation import DATE, MAX_INTEGER, TIMESTAMP
+from contracts.validation import DATE, MAX_INTEGER, MAX_MAP_KEY, TIMESTAMP
 
 
 def json_schema(contract: Contract, *, partial: bool = False) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def json_schema(contract: Contract, *, partial: bool = False) -> dict[str, Any]:
         "title": contract.name,
         "description": contract.description,
         "type": "object",
-        "properties": {f.name: _property(f) for f in contract.fields},
+        "properties": {f.name: field_schema(f) for f in contract.fields},
         "additionalProperties": False,
     }
     if not partial:
@@ -41,7 +41,8 @@ def json_schema(contract: Contract, *, partial: bool = False) -> dict[str, Any]:
     return schema
 
 
-def _property(field: Field) -> dict[str, Any]:
+def field_schema(field: Field) -> dict[str, Any]:
+    """The schema of one field's value; it may be null unless the field is required."""
     schema = _type(field.type)
     rules: dict[str, Any] = {}
     if field.description:
@@ -97,11 +98,12 @@ def _type(type_: FieldType) -> dict[str, Any]:
         case ListType(element=element):
             return {"type": "array", "items": _type(element)}
         case MapType(value=value):
-            return {"type": "object", "additionalProperties": _type(value)}
+            names = {"minLength": 1, "maxLength": MAX_MAP_KEY}
+            return {"type": "object", "propertyNames": names, "additionalProperties": _type(value)}
         case StructType(fields):
             return {
                 "type": "object",
-                "properties": {f.name: _property(f) for f in fields},
+                "properties": {f.name: field_schema(f) for f in fields},
                 "required": [f.name for f in fields if f.required],
                 "additionalProperties": False,
             }

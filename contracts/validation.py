@@ -39,6 +39,7 @@ TIMESTAMP = re.compile(
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")
 MAX_INTEGER = 2**63 - 1
+MAX_MAP_KEY = 255  # characters; DynamoDB takes no empty name
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +166,7 @@ def _converted(type_: FieldType, raw: object) -> Value:
         case MapType(value=value_type):
             if not isinstance(raw, Mapping):
                 raise _Invalid(f"expected an object, found {_found(raw)}")
-            return {_string(k): _within(f".{k}", value_type, v) for k, v in raw.items()}
+            return {_map_key(k): _within(f".{k}", value_type, v) for k, v in raw.items()}
         case StructType(fields):
             return _struct(fields, raw)
 
@@ -209,6 +210,13 @@ def _string(raw: object) -> str:
     if "\x00" in raw:
         raise _Invalid("expected text without the character U+0000")
     return raw
+
+
+def _map_key(raw: object) -> str:
+    key = _string(raw)
+    if not 1 <= len(key) <= MAX_MAP_KEY:
+        raise _Invalid(f"expected names of 1 to {MAX_MAP_KEY} characters, found one of {len(key)}")
+    return key
 
 
 def _integer(raw: object) -> int:

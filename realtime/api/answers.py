@@ -69,6 +69,6 @@ def _number(type_: FieldType, text: str) -> Any:
         return int(text)
     if isinstance(type_, DecimalType) and "E" not in text.upper():
         whole, _, places = text.partition(".")
-        places = places.ljust(type_.scale, "0")
+        places = places.rstrip("0").ljust(type_.scale, "0")
         return f"{whole}.{places}" if places else whole
     return text

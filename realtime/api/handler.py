@@ -10,7 +10,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
@@ -28,6 +28,10 @@ from realtime.api.service import MAX_PAGE, AlreadyDone, Service, Together, Value
 from realtime.api.settings import Settings
 from realtime.api.store import Store, Unavailable
 from realtime.clients import client
+from realtime.imports.queue import Outbox
+from realtime.imports.routes import routes as import_routes
+from realtime.imports.service import Imports
+from realtime.imports.status import Statuses
 from realtime.logs import log, where
 
 CONTRACTS = Path(__file__).parents[1] / "contracts.json"  # the bundle puts it there
@@ -44,7 +48,15 @@ def _api() -> Api:
     settings = Settings.from_environment(os.environ)
     dynamodb = client("dynamodb", attempts=3, read_timeout=3)
     service = Service(load_compact(CONTRACTS.read_bytes()), Store(dynamodb, settings.table))
-    return Api(service, Receipts(Store(dynamodb, settings.requests)))
+    requests_store = Store(dynamodb, settings.requests)
+    outbox = Outbox(
+        lambda: client("sqs", attempts=3, read_timeout=2),
+        lambda: client("s3", attempts=2, read_timeout=3),
+        settings.inbound_queue,
+        settings.bucket,
+    )
+    imports = Imports(service, Statuses(requests_store), outbox)
+    return Api(service, Receipts(requests_store), import_routes(imports))
 
 
 Result = TypeVar("Result")
@@ -66,6 +78,10 @@ class Api:
         key = (_IDEMPOTENCY_KEY,)
         both = (_IF_MATCH, *key)
         return (
+            Route(
+                "GET", "/openapi.json", "Read this description", self._describe,
+                answers={200: {"type": "object", "required": ["openapi", "paths"]}}, groups=("staff", "party"),
+            ),
             Route(
                 "POST", many, "Create an item", self._create,
                 answers={201: Shape.ITEM}, body=Shape.WHOLE, headers=key, refusals=(409, 413, 422),
@@ -134,6 +150,14 @@ class Api:
                 f"expected a caller of the group {' or '.join(route.groups)}, found {caller.group}"
             )
         return route.serve(event, caller)
+
+    def _describe(self, event: Event, caller: Caller) -> Answer:
+        requests.only_parameters(event)
+        return Answer(200, self._description)
+
+    @cached_property
+    def _description(self) -> orjson.Fragment:
+        return orjson.Fragment(orjson.dumps(self._service.describe(self.routes)))
 
     # ---- writes -----------------------------------------------------------------------------------------------------
 

@@ -75,4 +75,4 @@ class Route:
     @property
     def of_entities(self) -> bool:
         """Whether `{entity}` stands for each entity in turn, with a description of its own."""
-        return any(isinstance(content, Shape) for content in (self.body, *self.answers.values()))
+        return "{key+}" in self.resource or isinstance(self.body, Shape)

@@ -39,12 +39,11 @@ def trades(api: Fixture, order: dict[str, Any], payment: dict[str, Any], estimat
         "/payments/p-s": payment | {"payment_id": "p-s", "invoice_id": "i-s"},
         "/payments/p-gone": payment | {"payment_id": "p-gone", "invoice_id": "i-gone"},
         "/payments/p-2": payment | {"payment_id": "p-2", "order_id": "o-2"},
-        "/shipments/s-1": {
-            "order_id": "o-1", "carrier": "dhl", "cost": "5", "currency": "EUR", "status": "packed", "created_at": "2026-11-21T01:02:03Z",
-        },
+        "/shipments/s-1": {"order_id": "o-1", "carrier": "dhl", "cost": "5", "currency": "EUR", "status": "packed"}
+        | {"created_at": "2026-11-21T01:02:03Z"},
         "/estimates/e-1": estimate,
         "/customers/c-1": {"status": "active", "registered_at": "2026-11-21T01:02:03Z"},
-    }  # fmt: skip
+    }
     for path, body in written.items():
         reply = api("PUT", path, body)
         assert reply.status == 201, reply.body

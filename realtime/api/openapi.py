@@ -1,0 +1,292 @@
+"""The API's own description (OpenAPI 3.1), written from the routes that the handler serves and the contracts.
+
+Routes that differ by entity are described once for each, with the entity's key as parts of the path. Statuses are
+listed one by one, never as `default`, so that an answer outside of the description can be found.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from contracts.json_schema import field_schema, json_schema
+from contracts.model import Contract
+from contracts.types import (
+    BooleanType,
+    DateType,
+    DecimalType,
+    Field,
+    FieldType,
+    IntegerType,
+    ListType,
+    MapType,
+    StringType,
+    StructType,
+    TimestampType,
+)
+from realtime.api.idempotency import HEADER, REPLAYED
+from realtime.api.routes import Content, Route, Schema, Shape
+
+# What the function or the gateway before it can answer to any request. 404 and 405 are here for paths as a whole.
+_ALWAYS = (400, 401, 403, 404, 429, 500, 503)
+_REASONS = {
+    400: "The request cannot be read",
+    401: "No valid token",
+    403: "The caller may not do this",
+    404: "There is no such thing, or it is not the caller's",
+    409: "The item exists, has another version, or is being written by others",
+    413: "The item is too large",
+    422: "The item breaks its contract, or the idempotency key belongs to another request",
+    429: "Too many requests",
+    500: "A failure of ours",
+    503: "The table does not take the request now; try again",
+}
+_DONE = {200: "Done", 201: "Created", 202: "Accepted, to be done", 204: "Done, with nothing to say"}
+
+
+def describe(
+    routes: Iterable[Route], contracts: Mapping[str, Contract], orders: Contract, kept_with_orders: Iterable[Contract]
+) -> dict[str, Any]:
+    """The description of these routes for these entities, of which orders come with what is kept with them."""
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        if not route.of_entities:
+            paths.setdefault(route.resource, {})[route.method.lower()] = _operation(route, None, ())
+            continue
+        for contract in contracts.values():
+            path, keys = _path(route.resource, contract)
+            paths.setdefault(path, {})[route.method.lower()] = _operation(route, contract, keys)
+    components: dict[str, Any] = {"problem": _PROBLEM}
+    for contract in contracts.values():
+        components |= _schemas(contract)
+    components |= {_name(orders, Shape.READ): _tree(orders, kept_with_orders), Shape.PAGE.value: _page(orders)}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Gavel",
+            "version": "1",
+            "description": "Entities of the auction house, as last written. Errors are problem details (RFC 9457).",
+        },
+        "servers": [{"url": "."}],
+        "security": [{"token": []}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+            "schemas": components,
+        },
+    }
+
+
+# ---- paths and operations -------------------------------------------------------------------------------------------
+
+
+def _path(resource: str, contract: Contract) -> tuple[str, tuple[Field, ...]]:
+    """The resource with the entity's name, and the fields of its key as parts of the path."""
+    path = resource.replace("{entity}", contract.name)
+    if "{key+}" not in path:
+        return path, ()
+    keys = tuple(contract.field(n) for n in contract.primary_key)
+    return path.replace("{key+}", "/".join("{" + f.name + "}" for f in keys)), keys
+
+
+def _operation(route: Route, contract: Contract | None, keys: tuple[Field, ...]) -> dict[str, Any]:
+    tag = contract.name if contract else route.resource.strip("/").partition("/")[0].partition(".")[0]
+    operation: dict[str, Any] = {
+        "operationId": _identity(route, contract),
+        "summary": route.summary,
+        "description": f"For callers of the group {' or '.join(route.groups)}.",
+        "tags": [tag],
+        "parameters": [*_path_parameters(route, contract, keys), *_others(route)],
+        "responses": {str(status): value for status, value in sorted(_responses(route, contract).items())},
+    }
+    if route.body is not None:
+        schema = _schema(route.body, contract)
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    return operation
+
+
+def _identity(route: Route, contract: Contract | None) -> str:
+    where = contract.name if contract else re.sub(r"\W+", "_", route.resource).strip("_")
+    one = "_one" if "{key+}" in route.resource else ""
+    return f"{route.method.lower()}_{where}{one}"
+
+
+def _path_parameters(route: Route, contract: Contract | None, keys: tuple[Field, ...]) -> Iterator[dict[str, Any]]:
+    for field in keys:
+        # An empty part would be another path.
+        schema = field_schema(replace(field, required=True))
+        yield {"name": field.name, "in": "path", "required": True, "schema": schema, "description": field.description}
+    if contract is None:
+        for name in re.findall(r"\{(\w+)\+?\}", route.resource):
+            yield {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+
+
+def _others(route: Route) -> Iterator[dict[str, Any]]:
+    for where, parameters in (("query", route.query), ("header", route.headers)):
+        for p in parameters:
+            yield {
+                "name": p.name, "in": where, "required": p.required, "schema": p.schema, "description": p.description,
+            }  # fmt: skip
+
+
+def _responses(route: Route, contract: Contract | None) -> dict[int, Any]:
+    responses: dict[int, Any] = {
+        status: {"description": _REASONS[status], "content": {"application/problem+json": {"schema": _ref("problem")}}}
+        for status in {*_ALWAYS, *route.refusals}
+    }
+    for status, content in route.answers.items():
+        answer: dict[str, Any] = {"description": _DONE[status]}
+        if content is not None:
+            answer["content"] = {"application/json": {"schema": _schema(content, contract)}}
+        headers = _headers(route, status, content)
+        if headers:
+            answer["headers"] = headers
+        responses[status] = answer
+    return responses
+
+
+def _headers(route: Route, status: int, content: Content | None) -> dict[str, Any]:
+    headers: dict[str, Any] = {}
+    if content is Shape.ITEM:
+        headers["ETag"] = {"schema": {"type": "string"}, "required": True, "description": "The item's version."}
+    if status == 201 and route.body is Shape.WHOLE:
+        headers["Location"] = {"schema": {"type": "string"}, "required": True, "description": "Where the item is."}
+    if any(p.name == HEADER for p in route.headers):
+        headers[REPLAYED] = {
+            "schema": {"type": "string", "enum": ["true"]},
+            "description": "The request came before with the same key; this is the first answer.",
+        }
+    return headers
+
+
+# ---- schemas --------------------------------------------------------------------------------------------------------
+
+_PROBLEM: Schema = {
+    "type": "object",
+    "description": "Why a request was not carried out (RFC 9457).",
+    "properties": {
+        "type": {"type": "string", "pattern": "^urn:gavel:problem:[a-z-]+$"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "instance": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object",
+                "properties": {"field": {"type": "string"}, "reason": {"type": "string"}},
+                "required": ["field", "reason"],
+                "additionalProperties": False,
+            },
+        },
+    },
+    "required": ["type", "title", "status", "detail", "instance"],
+    "additionalProperties": False,
+}
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _name(contract: Contract, shape: Shape) -> str:
+    return f"{contract.name}.{shape.value}"
+
+
+def _schema(content: Content, contract: Contract | None) -> Schema:
+    if not isinstance(content, Shape):
+        return content
+    if content is Shape.PAGE or contract is None:
+        return _ref(content.value)
+    return _ref(_name(contract, content))
+
+
+def _schemas(contract: Contract) -> dict[str, Any]:
+    """The schemas of an entity's payloads and answers, by their names."""
+    whole, partial = _payload(contract), _payload(contract, partial=True)
+    key = contract.primary_key
+    rest = {**whole, "required": [n for n in whole["required"] if n not in key]}
+    item = _record(contract.fields, nullable=False)
+    item["description"] = contract.description
+    item["properties"]["_version"] = {
+        "type": "integer", "minimum": 0, "description": "Grows with each write of the item.",
+    }  # fmt: skip
+    item["required"].append("_version")
+    shapes = {Shape.WHOLE: whole, Shape.REST: rest, Shape.PARTIAL: {**partial, "minProperties": 1}, Shape.ITEM: item}
+    return {_name(contract, shape): schema for shape, schema in shapes.items()} | {
+        _name(contract, Shape.READ): _ref(_name(contract, Shape.ITEM))
+    }
+
+
+def _payload(contract: Contract, *, partial: bool = False) -> dict[str, Any]:
+    return {k: v for k, v in json_schema(contract, partial=partial).items() if k not in ("$schema", "$id")}
+
+
+def _record(fields: tuple[Field, ...], *, nullable: bool) -> dict[str, Any]:
+    """The answered form of an item (what has no value is left out) or of a record in it (it may be null)."""
+    return {
+        "type": "object",
+        "properties": {f.name: _answered_field(f, nullable=nullable and not f.required) for f in fields},
+        "required": [f.name for f in fields if f.required],
+        "additionalProperties": False,
+    }
+
+
+def _answered_field(field: Field, *, nullable: bool) -> dict[str, Any]:
+    schema = _answered(field.type)
+    if field.description:
+        schema["description"] = field.description
+    if field.enum:
+        schema["enum"] = [*field.enum, *([None] if nullable else [])]
+    if nullable:
+        schema["type"] = [schema["type"], "null"]
+    return schema
+
+
+def _answered(type_: FieldType) -> dict[str, Any]:
+    """How a value looks in an answer (`realtime.api.answers`): decimals are text with all their places."""
+    match type_:
+        case DecimalType(scale=scale):
+            return {"type": "string", "pattern": rf"^-?[0-9]+\.[0-9]{{{scale}}}$" if scale else "^-?[0-9]+$"}
+        case IntegerType():
+            return {"type": "integer"}
+        case BooleanType():
+            return {"type": "boolean"}
+        case TimestampType():
+            return {"type": "string", "format": "date-time"}
+        case DateType():
+            return {"type": "string", "format": "date"}
+        case StringType():
+            return {"type": "string"}
+        case ListType(element=element):
+            return {"type": "array", "items": _answered(element)}
+        case MapType(value=value):
+            return {"type": "object", "additionalProperties": _answered(value)}
+        case StructType(fields):
+            return _record(fields, nullable=True)
+
+
+def _tree(orders: Contract, kept: Iterable[Contract]) -> dict[str, Any]:
+    """An order with everything that belongs to it, by entity."""
+    items = {c.name: {"type": "array", "items": _ref(_name(c, Shape.ITEM))} for c in kept if c is not orders}
+    return {
+        "type": "object",
+        "properties": {"order": _ref(_name(orders, Shape.ITEM)), **items},
+        "required": ["order", *items],
+        "additionalProperties": False,
+    }
+
+
+def _page(orders: Contract) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {
+            "orders": {"type": "array", "items": _ref(_name(orders, Shape.ITEM))},
+            "cursor": {"type": ["string", "null"], "description": "Of the next page; null when there is none."},
+        },
+        "required": ["orders", "cursor"],
+        "additionalProperties": False,
+    }
