@@ -28,12 +28,14 @@ LARGEST = {"authorizer": 6_000_000}
 # Runs in an interpreter without site packages. botocore is what Lambda's runtime brings; a stand-in for it is enough,
 # because nothing may use it while importing.
 START = """
-import sys, types, json, importlib
+import sys, types, json, importlib, pathlib
 for name in ("botocore", "botocore.config", "botocore.session", "botocore.exceptions"):
     module = sys.modules[name] = types.ModuleType(name)
     module.__getattr__ = lambda attribute: type(attribute, (Exception,), {})
 sys.path.insert(0, sys.argv[1])
 handler = importlib.import_module(sys.argv[2])
+for path in pathlib.Path(sys.argv[1]).glob("realtime/**/*.py"):  # also what is imported late
+    importlib.import_module(".".join(path.relative_to(sys.argv[1]).with_suffix("").parts).removesuffix(".__init__"))
 contracts = []
 if hasattr(handler, "CONTRACTS"):
     from contracts.compact import load_compact
