@@ -17,9 +17,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 from dynamodb_model import Key, TableModel
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from contracts import load_contracts
 from contracts.change import change_from_item, change_from_record
@@ -40,7 +39,7 @@ WAIT = 30  # seconds after which a writer that says nothing has failed
 CLOSED = (None, "2026-11-20T12:00:00Z", "2025-01-01T00:00:00Z")  # the last: its 90 days are over
 
 IDS = {
-    "bids": ({"bid_id": "b-1"}, {"bid_id": "b-2"}),
+    "bids": ({"bid_id": "b-1"},),
     "orders": ({"order_id": "o-1"},),
     "estimates": ({"estimate_id": "e-1"},),
     "shipments": ({"shipment_id": "s-1"},),
@@ -119,9 +118,53 @@ class Task:
     inbox: SimpleQueue[Any] = field(default_factory=SimpleQueue)
 
 
-class Writers(RuleBasedStateMachine):
-    @initialize(skews=st.lists(st.integers(-MAX_SKEW, MAX_SKEW), min_size=WRITERS, max_size=WRITERS))
-    def begin(self, skews: list[int]) -> None:
+@dataclass(frozen=True)
+class Event:
+    """One thing that happens; which of the fields count depends on `what`."""
+
+    what: str
+    writer: int = 0
+    place: int = 0
+    kind: str = ""
+    match: str = ""
+    fate: str = "done"
+    at_once: bool = True
+    micros: int = 0
+
+
+PLACES = [(entity, identity) for entity, ids in IDS.items() for identity in ids]
+FOCUS = 99  # stands for the one place at which most of a history happens
+NUMBERS = st.integers(0, 9)
+SKEWS = st.integers(-MAX_SKEW, MAX_SKEW)
+BEGINNING = st.builds(
+    Event,
+    st.just("a writer begins"),
+    writer=st.integers(0, WRITERS - 1),
+    place=st.sampled_from([*range(len(PLACES)), *[FOCUS] * 4]),
+    kind=st.sampled_from(["create", "replace", "replace", "change", "change", "change", "delete"]),
+    match=st.sampled_from(["nothing", "nothing", "current", "stale"]),
+    at_once=st.booleans(),
+)
+LETTING = st.builds(
+    Event,
+    st.just("a request is let through"),
+    writer=NUMBERS,
+    fate=st.sampled_from(["done", "done", "done", "lost", "conflict"]),
+)
+EVENTS = st.one_of(
+    *[BEGINNING] * 6,
+    *[LETTING] * 4,
+    st.builds(Event, st.just("time passes"), micros=st.integers(0, 3) | st.integers(0, 30 * HOUR)),
+    st.builds(Event, st.just("a clock is set"), writer=st.integers(0, WRITERS - 1), micros=SKEWS),
+    st.builds(Event, st.just("an item expires"), place=NUMBERS),
+)
+
+
+class Writers:
+    """A table and the writers of it, whose clocks are ahead by `skews` (microseconds); most write at place `focus`."""
+
+    def __init__(self, skews: list[int], focus: int) -> None:
+        self.focus = focus
         self.time = START
         self.latest = 0  # the furthest that any clock has ever been
         self.skews = skews
@@ -133,62 +176,54 @@ class Writers(RuleBasedStateMachine):
 
     # ---- what happens -------------------------------------------------------------------------------------------
 
-    @rule(hours=st.integers(0, 30), micros=st.integers(0, 3))
-    def time_passes(self, hours: int, micros: int) -> None:
-        self.time += hours * HOUR + micros
+    def happens(self, event: Event) -> None:
+        match event.what:
+            case "time passes":
+                self.time += event.micros
+            case "a clock is set":
+                self.skews[event.writer] = event.micros
+            case "an item expires":
+                stored = sorted(self.table.items.items())
+                due = [k for k, item in stored if "ttl" in item and int(item["ttl"]["N"]) < self.time // 1_000_000]
+                if due:
+                    self.table.expire(due[event.place % len(due)])
+            case "a request is let through":
+                if self.tasks:
+                    self._let_through(sorted(self.tasks)[event.writer % len(self.tasks)], event.fate)
+            case _:
+                if event.writer not in self.tasks:
+                    self._begin(event)
+        self.versions_of_a_key_only_grow()
 
-    @rule(writer=st.integers(0, WRITERS - 1), skew=st.integers(-MAX_SKEW, MAX_SKEW))
-    def a_clock_is_set(self, writer: int, skew: int) -> None:
-        self.skews[writer] = skew
+    def end(self) -> None:
+        for writer in list(self.tasks):
+            while writer in self.tasks:
+                self._let_through(writer)
+        self.versions_of_a_key_only_grow()
+        self._lake_agrees()
 
-    @rule(data=st.data())
-    def ttl_removes_an_item(self, data: st.DataObject) -> None:
-        seconds = self.time // 1_000_000
-        stored = sorted(self.table.items.items())
-        due = [key for key, item in stored if "ttl" in item and int(item["ttl"]["N"]) < seconds]
-        if due:
-            self.table.expire(data.draw(st.sampled_from(due)))
-
-    @rule(
-        writer=st.integers(0, WRITERS - 1),
-        kind=st.sampled_from(["create", "replace", "replace", "change", "change", "delete"]),
-        place=st.sampled_from([(entity, identity) for entity, ids in IDS.items() for identity in ids]),
-        match=st.sampled_from(["nothing", "nothing", "current", "stale"]),
-        at_once=st.booleans(),
-    )
-    def a_writer_begins(
-        self, writer: int, kind: str, place: tuple[str, dict[str, Any]], match: str, at_once: bool
-    ) -> None:
-        if writer in self.tasks:
-            return
-        entity, identity = place
+    def _begin(self, event: Event) -> None:
+        entity, identity = PLACES[self.focus if event.place == FOCUS else event.place]
         self.count += 1
         stored = self._stored(entity, identity)
         current = version(stored or {})
-        if_match = {"nothing": None, "current": current, "stale": max(0, current - 1)}[match]
-        if kind == "create":
+        if_match = {"nothing": None, "current": current, "stale": max(0, current - 1)}[event.match]
+        if event.kind == "create":
             if_match = None
-        expected = self._expected(kind, entity, stored, if_match)
-        task = Task(kind, entity, identity, if_match, expected, len(self.table.records), disturbed=bool(self.tasks))
+        expected = self._expected(event.kind, entity, stored, if_match)
+        began = len(self.table.records)
+        task = Task(event.kind, entity, identity, if_match, expected, began, disturbed=bool(self.tasks))
         for other in self.tasks.values():
             other.disturbed = True
-        self.tasks[writer] = task
-        threading.Thread(target=self._work, args=(writer, task, self.count), daemon=True).start()
-        self._listen(writer)
-        while at_once and writer in self.tasks:
-            self._let_through(writer)
-
-    @precondition(lambda self: self.tasks)
-    @rule(data=st.data(), fate=st.sampled_from(["done", "done", "done", "lost", "conflict"]))
-    def a_request_is_let_through(self, data: st.DataObject, fate: str) -> None:
-        self._let_through(data.draw(st.sampled_from(sorted(self.tasks))), fate)
+        self.tasks[event.writer] = task
+        threading.Thread(target=self._work, args=(event.writer, task, self.count), daemon=True).start()
+        self._listen(event.writer)
+        while event.at_once and event.writer in self.tasks:
+            self._let_through(event.writer)
 
     # ---- what must hold -----------------------------------------------------------------------------------------
 
-    @invariant()
     def versions_of_a_key_only_grow(self) -> None:
-        if not hasattr(self, "table"):
-            return
         clock = max(self.latest, self.time + max(self.skews))
         self.latest = clock
         for number, record in enumerate(self.table.records[self.seen :], self.seen):
@@ -200,15 +235,6 @@ class Writers(RuleBasedStateMachine):
             assert version(new) <= clock + number + 1, "a version runs ahead of every clock"
             self.versions[key] = version(new)
         self.seen = len(self.table.records)
-
-    def teardown(self) -> None:
-        if not hasattr(self, "table"):
-            return
-        for writer in list(self.tasks):
-            while writer in self.tasks:
-                self._let_through(writer)
-        self.versions_of_a_key_only_grow()
-        self._lake_agrees()
 
     def _finished(self, task: Task, outcome: Any) -> None:
         """An operation has ended: what it answered must be what the table did."""
@@ -355,5 +381,19 @@ class Writers(RuleBasedStateMachine):
         return next(old for old in reversed(removals) if self._is_item(old, entity, row))
 
 
-Writers.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
-TestWriters = Writers.TestCase
+STOCK = [
+    Event("a writer begins", writer=n % WRITERS, place=n, kind="create", match="nothing") for n in range(len(PLACES))
+]
+
+
+@settings(max_examples=150)
+@given(
+    skews=st.lists(SKEWS, min_size=WRITERS, max_size=WRITERS),
+    focus=st.integers(0, len(PLACES) - 1),
+    events=st.lists(EVENTS, min_size=40, max_size=80),
+)
+def test_versions_order_the_changes_of_skewed_writers(skews: list[int], focus: int, events: list[Event]) -> None:
+    writers = Writers(skews, focus)
+    for event in [*STOCK, *events]:
+        writers.happens(event)
+    writers.end()
