@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -60,7 +60,15 @@ def _consumer() -> Consumer:
 class Edge:
     """What the consumer asks of S3, SQS and SNS; the clients are made when they are needed first."""
 
-    def __init__(self, settings: Settings, *, function: str, s3: Any, sqs: Any, sns: Any) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        function: str,
+        s3: Callable[[], Any],
+        sqs: Callable[[], Any],
+        sns: Callable[[], Any],
+    ) -> None:
         self._settings = settings
         self._function = function
         self._s3 = cache(s3)

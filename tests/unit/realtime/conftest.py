@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import boto3
 import pytest
 import yaml
+from inbound import Inbound
 from moto import mock_aws
 
 from contracts import Contracts, load_contracts
@@ -19,6 +21,13 @@ from realtime.api.handler import Api
 from realtime.api.idempotency import Receipts
 from realtime.api.service import Service
 from realtime.api.store import Store
+from realtime.imports.queue import Outbox
+from realtime.imports.routes import routes as import_routes
+from realtime.imports.service import Imports
+from realtime.imports.status import Statuses
+from realtime.inbound import settings as inbound_settings
+from realtime.inbound.handler import Edge
+from realtime.inbound.service import Consumer
 
 EVENTS = Path(__file__).parents[2] / "events"
 TEMPLATE = Path(__file__).parents[3] / "realtime" / "template.yaml"
@@ -192,6 +201,36 @@ def api(
     receipts = Receipts(Store(client, requests_table.name), now=lambda: clock.now / 1_000_000)  # type: ignore[arg-type]
     yield ApiClient(Api(service, receipts), table, client, receipts)
     table.delete()
+
+
+@pytest.fixture
+def inbound(api: ApiClient, contracts: Contracts, clock: Clock, request: pytest.FixtureRequest) -> Inbound:
+    """The way of imported events, over the table of `api`."""
+    sqs, s3, sns = (boto3.client(name, region_name="eu-west-1") for name in ("sqs", "s3", "sns"))
+    name = f"t{abs(hash(request.node.nodeid))}"
+    queue, dead, alerts = (
+        sqs.create_queue(QueueName=f"{name}-{kind}")["QueueUrl"] for kind in ("in", "dead", "alerts")
+    )
+    s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    topic = sns.create_topic(Name=name)["TopicArn"]
+    arn = sqs.get_queue_attributes(QueueUrl=alerts, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    service = Service(contracts, Store(api.client, api.table.name), now=clock, pause=lambda _: None)  # type: ignore[arg-type]
+    statuses = Statuses(Store(api.client, "gavel-requests"))  # type: ignore[arg-type]
+    outbox = Outbox(lambda: sqs, lambda: s3, queue, name)
+    imports = Imports(service, statuses, outbox, now=lambda: datetime.fromtimestamp(clock() / 1_000_000, UTC))
+    settings = inbound_settings.Settings(
+        environment="test", table=api.table.name, requests="gavel-requests", bucket=name, queue=queue,
+        dead_letters=dead, alert_topic=topic,
+    )  # fmt: skip
+    edge = Edge(settings, function="gavel-test-inbound", s3=lambda: s3, sqs=lambda: sqs, sns=lambda: sns)
+    waits: list[int] = []
+    consumer = Consumer(
+        service, statuses, claim=edge.claim, wait=lambda _, seconds: waits.append(seconds), bury=edge.bury
+    )
+    return Inbound(
+        Api(service, api.receipts, import_routes(imports)), consumer, sqs, s3, queue, dead, alerts, name, waits
+    )
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,231 @@
+"""What the inbound queue promises: every message is written, waits with a reason, or is a dead letter with one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from inbound import Inbound
+
+from contracts import Contracts
+from realtime.api.store import Unavailable
+from realtime.imports.messages import MAX_BYTES, PREFIX
+from realtime.inbound.handler import Edge
+from realtime.inbound.service import PATIENCE
+from realtime.inbound.settings import Settings
+
+Fixture = Any
+
+CUSTOMER = {"CUST_NO": "c-1", "STATUS": "active", "REG_TS": "2026-01-02T03:04:05Z", "CUST_NAME": "Ada Lovelace"}
+
+
+def message(event: Any, entity: str = "customers") -> dict[str, Any]:
+    return {"entity": entity, "event": event}
+
+
+def test_a_message_that_keeps_its_contract_is_written_through_the_api(inbound: Inbound, api: Fixture) -> None:
+    inbound.send(message(CUSTOMER))
+    assert inbound.deliver() == (1, 0)
+    assert api("GET", "/customers/c-1").body["name"] == "Ada Lovelace"
+    assert inbound.letters() == []
+
+
+def test_a_mismatch_is_a_dead_letter_with_reason_and_contract_and_the_rest_goes_on(
+    inbound: Inbound, api: Fixture, contracts: Contracts
+) -> None:
+    bad = message(CUSTOMER | {"CUST_NO": "c-2", "STATUS": "Ada"})
+    inbound.send(bad)
+    inbound.send(message(CUSTOMER))
+    assert inbound.deliver() == (2, 0)
+    assert api("GET", "/customers/c-1").status == 200
+    ((body, attributes),) = inbound.letters()
+    assert json.loads(body) == bad
+    assert attributes["reason"] == "invalid-item"
+    assert attributes["entity"] == "customers"
+    assert attributes["contract"] == contracts["customers"].version
+    assert attributes["detail"].startswith("STATUS: expected one of")
+
+
+def test_people_and_metrics_are_told_of_a_mismatch_without_its_values(inbound: Inbound, contracts: Contracts) -> None:
+    for number in range(3):
+        inbound.send(message(CUSTOMER | {"CUST_NO": f"c-{number}", "status": "Ada"}))
+    inbound.send(message({}, entity="no such entity"))
+    inbound.deliver()
+    (notice,) = inbound.notices()
+    assert notice["function"] == "gavel-test-inbound"
+    assert notice["mismatches"] == [
+        {
+            "entity": "customers",
+            "contract": contracts["customers"].version,
+            "reason": "invalid-item",
+            "count": 3,
+        },
+        {"entity": "unknown", "contract": "none", "reason": "unknown-entity", "count": 1},
+    ]
+    assert notice["kept_at"] == inbound.dead_letters
+    assert {"error", "time", "what_to_do"} <= set(notice)
+    assert {(m["entity"], m["reason"], m["InboundMismatches"]) for m in inbound.metrics()} == {
+        ("customers", "invalid-item", 3),
+        ("unknown", "unknown-entity", 1),
+    }
+    told = json.dumps(notice) + json.dumps(inbound.logged)
+    assert not [value for value in ("Ada", "no such entity", "c-0") if value in told]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "no JSON",
+        "[]",
+        '"text"',
+        "{}",
+        '{"entity": "customers"}',
+        '{"entity": ["customers"], "event": {}}',
+        '{"entity": "customers", "event": {"CUST_NO": NaN}}',
+        '{"entity": "customers", "event": {"CUST_NO": "c-1", "CUST_NO": "c-2"}}',
+        '{"entity": "customers", "event": {"\\ud800": 1}}',
+        '{"entity": "countries", "event": {}}',
+        '{"entity": "customers", "records": [{"record": 0}]}',
+        '{"entity": "customers", "records": 7, "import": null, "chunk": null}',
+        '{"claim": "landing/orders/secret.parquet"}',
+        '{"claim": "imports/nothing.json"}',
+    ],
+)
+def test_a_message_that_is_none_is_kept_as_it_came(inbound: Inbound, raw: str) -> None:
+    inbound.send(None, raw=raw)
+    assert inbound.deliver() == (1, 0)
+    ((body, attributes),) = inbound.letters()
+    assert body == raw
+    assert attributes["reason"]
+
+
+def test_what_comes_too_early_waits_longer_and_longer_and_is_dead_in_the_end(inbound: Inbound) -> None:
+    inbound.send(message({"CUST_NO": "c-1", "STATUS": "closed"}))
+    for _ in range(PATIENCE - 1):
+        assert inbound.deliver() == (0, 1)
+        assert inbound.letters() == []
+    assert inbound.deliver() == (1, 0)
+    assert inbound.waits == [5, 10, 20, 40, 80, 160, 320]
+    ((_, attributes),) = inbound.letters()
+    assert attributes["reason"] == "incomplete"
+
+
+def test_a_dead_letter_that_is_moved_back_is_written_in_the_place_that_it_had(inbound: Inbound, api: Fixture) -> None:
+    """Its event has no time of its own, so the time of its first arrival counts, not that of moving it."""
+    inbound.send(message({"CUST_NO": "c-1", "STATUS": "closed", "CUST_NAME": "Early"}))
+    for _ in range(PATIENCE):
+        inbound.deliver()
+    assert len(inbound.letters()) == 1
+    inbound.send(message(CUSTOMER))
+    assert inbound.deliver() == (1, 0)
+    inbound.redrive()
+    assert inbound.deliver() == (1, 0)
+    assert inbound.letters() == []
+    found = api("GET", "/customers/c-1").body
+    assert (found["name"], found["status"]) == ("Ada Lovelace", "active")
+
+
+def test_a_dead_record_of_an_import_can_be_moved_back_by_itself(inbound: Inbound, api: Fixture) -> None:
+    _, answer = inbound.post("customers", [{"CUST_NO": "c-1", "STATUS": "closed"}])
+    for _ in range(PATIENCE):
+        inbound.deliver()
+    status = inbound.status("customers", answer["import"])[1]
+    assert (status["status"], status["refused"]) == ("done", 1)
+    later = {"specversion": "1.0", "id": "e", "time": "2026-11-20T00:00:00Z", "data": CUSTOMER}
+    inbound.post("customers", later)
+    inbound.redrive()
+    assert inbound.deliver() == (1, 0)
+    assert api("GET", "/customers/c-1").body["status"] == "closed"
+    assert inbound.status("customers", answer["import"])[1] == status, "what was said once stays said"
+
+
+def test_the_same_message_twice_is_one_change(inbound: Inbound, api: Fixture) -> None:
+    event = {"specversion": "1.0", "id": "e", "time": "2026-11-21T00:00:00Z", "data": CUSTOMER}
+    for _ in range(2):
+        inbound.send(message(event))
+        assert inbound.deliver() == (1, 0)
+        version = api("GET", "/customers/c-1").body["_version"]
+    assert api("GET", "/customers/c-1").body["_version"] == version
+
+
+def test_a_table_that_takes_nothing_loses_nothing(
+    inbound: Inbound, api: Fixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unavailable(*_: Any) -> None:
+        raise Unavailable("ThrottlingException")
+
+    inbound.send(message(CUSTOMER))
+    with monkeypatch.context() as broken:
+        broken.setattr(inbound.consumer._service, "merge", unavailable)
+        assert inbound.deliver() == (0, 1)
+    assert inbound.deliver() == (1, 0)
+    assert api("GET", "/customers/c-1").status == 200
+
+
+def test_a_fault_of_ours_holds_up_no_other_message(
+    inbound: Inbound, api: Fixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = inbound.consumer._service
+    merge = service.merge
+
+    def fails_for_one(contract: Any, fields: Any, at: str) -> Any:
+        if fields["CUST_NO"] == "c-1":
+            raise RuntimeError("secret")
+        return merge(contract, fields, at)
+
+    monkeypatch.setattr(service, "merge", fails_for_one)
+    inbound.send(message(CUSTOMER))
+    inbound.send(message(CUSTOMER | {"CUST_NO": "c-2"}))
+    assert inbound.deliver() == (1, 1)
+    assert api("GET", "/customers/c-2").status == 200
+    assert inbound.letters() == []
+    assert "secret" not in json.dumps(inbound.logged)
+
+
+def test_dead_letters_that_cannot_be_kept_are_not_acknowledged(
+    inbound: Inbound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**request: Any) -> dict[str, Any]:
+        return {"Failed": [{"Id": e["Id"]} for e in request["Entries"]]}
+
+    inbound.send(message({"CUST_NO": "c-1", "STATUS": "Ada"}))
+    with monkeypatch.context() as broken:
+        broken.setattr(inbound.sqs, "send_message_batch", refuse)
+        assert inbound.deliver() == (0, 1)
+    assert inbound.deliver() == (1, 0)
+    assert len(inbound.letters()) == 1
+
+
+def test_nothing_is_begun_when_the_time_is_up(inbound: Inbound, api: Fixture) -> None:
+    inbound.send(message(CUSTOMER))
+    assert inbound.deliver(seconds_left=0) == (0, 1)
+    assert api("GET", "/customers/c-1").status == 404
+
+
+def test_a_dead_letter_that_is_too_long_for_a_message_is_kept_whole(inbound: Inbound) -> None:
+    raw = json.dumps(message(CUSTOMER | {"STATUS": "x" * MAX_BYTES}))
+    key = f"{PREFIX}somebody/1.json"
+    inbound.s3.put_object(Bucket=inbound.bucket, Key=key, Body=raw.encode())
+    inbound.send({"claim": key})
+    inbound.send(None, raw=raw)
+    assert inbound.deliver() == (2, 0)
+    claims = [json.loads(body)["claim"] for body, _ in inbound.letters()]
+    assert len(set(claims)) == 2
+    kept = [inbound.s3.get_object(Bucket=inbound.bucket, Key=c)["Body"].read().decode() for c in claims]
+    assert kept == [raw, raw]
+
+
+def test_the_sample_event_of_lambda_is_read(inbound: Inbound, sample: Fixture, api: Fixture) -> None:
+    records = sample("sqs_inbound")["Records"]
+    assert inbound.consumer.run(records, seconds_left=lambda: 60) == {"batchItemFailures": []}
+    assert api("GET", "/orders/o-1").body["order"]["hammer_price"] == "1250.00"
+
+
+def test_a_wait_is_asked_of_the_queue(inbound: Inbound) -> None:
+    settings = Settings("test", "t", "r", inbound.bucket, inbound.queue, inbound.dead_letters, "topic")
+    inbound.send(message(CUSTOMER))
+    (found,) = inbound.sqs.receive_message(QueueUrl=inbound.queue, VisibilityTimeout=600)["Messages"]
+    edge = Edge(settings, function="f", s3=lambda: None, sqs=lambda: inbound.sqs, sns=lambda: None)
+    edge.wait(found["ReceiptHandle"], 0)
+    assert inbound.sqs.receive_message(QueueUrl=inbound.queue).get("Messages")
