@@ -22,6 +22,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from packaging.markers import default_environment
@@ -35,8 +36,10 @@ LOCK = ROOT / "requirements" / "lock.txt"
 FUNCTIONS = {
     "api": "realtime.api.handler",
     "authorizer": "realtime.authorizer.handler",
+    "fanout": "realtime.fanout.handler",
     "inbound": "realtime.inbound.handler",
     "relay": "realtime.relay.handler",
+    "tracking": "realtime.tracking.handler",
 }
 CONTRACTS_FILE = "realtime/contracts.json"
 CONTRACTS_READER = "contracts/compact.py"  # whoever imports it has contracts to read
@@ -177,8 +180,13 @@ def _fingerprint(sources: Mapping[str, bytes], distributions: Sequence[str], tar
     return digest.hexdigest()[:16]
 
 
+@cache
+def _distributions_by_package() -> Mapping[str, list[str]]:
+    return importlib.metadata.packages_distributions()  # reads the metadata of everything: half a second
+
+
 def _distribution(package: str) -> str:
-    names = importlib.metadata.packages_distributions().get(package)
+    names = _distributions_by_package().get(package)
     if not names:
         raise BundleError(f"{package}: expected it to be installed, found nothing; install the set `lambda`")
     return names[0]

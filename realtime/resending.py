@@ -1,8 +1,8 @@
 """Hands entries to a service that may take only a part of them, and resends only those that it did not take.
 
-PutRecordBatch and PutEvents raise nothing when they take only a part: their answers say by index which. What is not taken
-when the time is up comes back to the caller; it is never counted as taken. An entry may be taken twice (an answer that did
-not arrive), never not at all.
+PutRecordBatch and PutEvents raise nothing when they take only a part: their answers say by index which. What is not
+taken when the time is up comes back to the caller; it is never counted as taken. An entry may be taken twice, when an
+answer does not arrive.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Resender:
     def send(
         self, put: Put[Entry], entries: Sequence[Entry], seconds_left: Callable[[], float], pressure: float = 1.0
     ) -> Outcome[Entry]:
-        """Send until all are taken, or refused for good, or the time is up. `pressure` above 1.0 slows down by as much."""
+        """Send until all are taken, or refused for good, or the time is up. `pressure`: how many times slower."""
         waiting, refused = tuple(entries), list[tuple[Entry, str]]()
         reason: str | None = None
         resent = number = 0

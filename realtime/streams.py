@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 
@@ -10,7 +10,7 @@ class UnansweredBatch(RuntimeError):
     """A record without a sequence number was not handled, so the mapping has to bring the whole batch again."""
 
 
-def partial_response(records: Sequence[Mapping[str, Any]], missing: Set[int]) -> dict[str, Any]:
+def partial_response(records: Sequence[Mapping[str, Any]], missing: Collection[int]) -> dict[str, Any]:
     """The partial batch response; `missing` are the positions of records that were not handled.
 
     The batch is good up to the first of them: the mapping brings that one and all after it again.

@@ -19,7 +19,7 @@ from realtime.clients import client
 from realtime.decisions.pressure import Pressure
 from realtime.logs import log, where
 from realtime.relay import failures
-from realtime.relay.batch import Lines, Rejected, pack, requests, transform
+from realtime.relay.batch import Lines, Rejected, Transformed, pack, requests, transform
 from realtime.relay.delivery import Delivery
 from realtime.relay.settings import Settings
 from realtime.streams import partial_response
@@ -31,12 +31,17 @@ Record = Mapping[str, Any]
 
 
 def handle(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
-    """The Lambda handler: `batchItemFailures` names the first record from which the batch has to come again."""
-    return _relay().run(
-        event["Records"],
-        seconds_left=lambda: context.get_remaining_time_in_millis() / 1000 - RESERVE_SECONDS,
-        function=str(context.function_name),
-    )
+    """The Lambda handler: `batchItemFailures` names the first record from which the batch has to come again.
+
+    An event of `realtime.redrive` asks for an answer of another form: `left` are the records that failed again.
+    """
+
+    def seconds_left() -> float:
+        return float(context.get_remaining_time_in_millis()) / 1000 - RESERVE_SECONDS
+
+    if event.get("redrive"):
+        return _relay().redrive(event["Records"], seconds_left)
+    return _relay().run(event["Records"], seconds_left, function=str(context.function_name))
 
 
 @cache
@@ -83,60 +88,61 @@ class Relay:
         """Deliver a batch; answers the partial batch response."""
         started = time.perf_counter()
         batch = transform(records, self._contracts)
-        kept_back = self._keep(records, batch.rejected, function) if batch.rejected else set()
-        missing, resent = self._deliver(batch.lines, seconds_left)
-        missing |= kept_back
-        log(
-            "INFO" if not missing else "WARN",
-            "relayed",
-            records=len(records),
-            changes={entity: len(lines.texts) for entity, lines in sorted(batch.lines.items())},
-            rejected=len(batch.rejected),
-            resent=resent,
-            undelivered=len(missing),
-            ms=round((time.perf_counter() - started) * 1000, 1),
-        )
-        return partial_response(records, missing)
+        missing = self._keep(records, batch.rejected, function) if batch.rejected else {}
+        missing |= self._deliver(batch.lines, seconds_left)
+        self._log("relayed", records, batch, len(missing), started)
+        return partial_response(records, missing.keys())
 
-    def _deliver(self, lines: Mapping[str, Lines], seconds_left: Callable[[], float]) -> tuple[set[int], int]:
-        """Positions that were not delivered, and how many Firehose records were sent again."""
-        missing: set[int] = set()
-        resent = 0
+    def redrive(self, records: Sequence[Record], seconds_left: Callable[[], float]) -> dict[str, Any]:
+        """Deliver records that failed before; answers which are left, with the reason. Nothing is kept: they are."""
+        started = time.perf_counter()
+        batch = transform(records, self._contracts)
+        left = {r.position: r.reason for r in batch.rejected} | self._deliver(batch.lines, seconds_left)
+        self._log("redriven", records, batch, len(left), started)
+        return {"left": [{"position": position, "reason": reason} for position, reason in sorted(left.items())]}
+
+    def _deliver(self, lines: Mapping[str, Lines], seconds_left: Callable[[], float]) -> dict[int, str]:
+        """Positions that were not delivered, and why."""
         # A thread for each entity: one throttled stream uses up its own time only.
         with ThreadPoolExecutor(max(1, len(lines))) as pool:
             jobs = [pool.submit(self._send, entity, of_entity, seconds_left) for entity, of_entity in lines.items()]
-            for job in jobs:
-                positions, again = job.result()
-                missing |= positions
-                resent += again
-        return missing, resent
+            return {position: reason for job in jobs for position, reason in job.result().items()}
 
-    def _send(self, entity: str, lines: Lines, seconds_left: Callable[[], float]) -> tuple[set[int], int]:
+    def _send(self, entity: str, lines: Lines, seconds_left: Callable[[], float]) -> dict[int, str]:
         """The same for one entity, whose requests go one after the other."""
-        missing: set[int] = set()
-        resent = 0
+        missing: dict[int, str] = {}
         stream, pressure = self._settings.stream_of(entity), self._pressure(entity)
         for request in requests(pack(lines)):
             outcome = self._delivery.send(stream, request, seconds_left, pressure)
             left = [*outcome.undelivered, *(record for record, _ in outcome.refused)]
-            resent += outcome.resent
-            if left:
-                missing.update(p for record in left for p in record.positions)
-                log("WARN", "not delivered", entity=entity, reason=outcome.reason, resent=outcome.resent)
-        return missing, resent
+            missing |= {p: f"{stream}: {outcome.reason}" for record in left for p in record.positions}
+            if left or outcome.resent:
+                log("WARN", "sent again", entity=entity, reason=outcome.reason, resent=outcome.resent, left=len(left))
+        return missing
 
-    def _keep(self, records: Sequence[Record], rejected: Sequence[Rejected], function: str) -> set[int]:
-        """Keep the rejected records whole; answers the positions of those that could not be kept."""
+    def _log(self, message: str, records: Sequence[Record], batch: Transformed, missing: int, started: float) -> None:
+        log(
+            "WARN" if missing else "INFO",
+            message,
+            records=len(records),
+            changes={entity: len(lines.texts) for entity, lines in sorted(batch.lines.items())},
+            rejected=len(batch.rejected),
+            undelivered=missing,
+            ms=round((time.perf_counter() - started) * 1000, 1),
+        )
+
+    def _keep(self, records: Sequence[Record], rejected: Sequence[Rejected], function: str) -> dict[int, str]:
+        """Keep the rejected records whole; answers the positions of those that could not be kept, and why."""
         now = self._now()
         try:
             key = failures.keep(self._s3(), self._settings.bucket, records, rejected, now)
         except (ClientError, BotoCoreError) as error:
             log("ERROR", "failed records could not be kept", count=len(rejected), **where(error))
-            return {r.position for r in rejected}
+            return {r.position: r.reason for r in rejected}
         place = f"s3://{self._settings.bucket}/{key}"
         log("ERROR", "records could not be transformed", count=len(rejected), kept_at=place)
         try:
             failures.tell(self._sns(), self._settings.alert_topic, failures.notice(function, rejected, place, now))
         except (ClientError, BotoCoreError) as error:
             log("ERROR", "the notice could not be published", kept_at=place, **where(error))  # the records are safe
-        return set()
+        return {}

@@ -20,7 +20,7 @@ from realtime.bundle import FUNCTIONS, Bundle, BundleError, Target, build_bundle
 
 HEAVY = {"yaml", "pyarrow", "duckdb", "dagster", "pandas", "boto3", "botocore", "local", "lakehouse", "assets"}
 
-WITHOUT_CONTRACTS = {"authorizer"}
+WITHOUT_CONTRACTS = {"authorizer", "tracking"}
 
 LARGEST = {"authorizer": 6_000_000}
 """Bytes of a bundle that has to be larger than a megabyte: the second door checks signatures with OpenSSL."""

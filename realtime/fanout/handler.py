@@ -1,0 +1,92 @@
+"""Entry of the fan-out function: a batch of the table's stream in, a partial batch response out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from contracts.compact import load_compact
+from contracts.model import Contracts
+from realtime.clients import client
+from realtime.fanout.events import events_of, requests
+from realtime.fanout.publishing import Bus, bury
+from realtime.fanout.settings import Settings
+from realtime.logs import Level, log, where
+from realtime.streams import partial_response
+
+CONTRACTS = Path(__file__).parents[1] / "contracts.json"  # the bundle puts it there
+RESERVE_SECONDS = 10.0  # of the function's time, for a request that begins last (6 s) and for answering
+
+Record = Mapping[str, Any]
+
+
+def handle(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+    """The Lambda handler: `batchItemFailures` names the first record from which the batch has to come again.
+
+    An event of `realtime.redrive` asks for an answer of another form: `left` are the records that failed again.
+    """
+
+    def seconds_left() -> float:
+        return float(context.get_remaining_time_in_millis()) / 1000 - RESERVE_SECONDS
+
+    if event.get("redrive"):
+        return _fanout().redrive(event["Records"], seconds_left)
+    return _fanout().run(event["Records"], seconds_left)
+
+
+@cache
+def _fanout() -> Fanout:
+    settings = Settings.from_environment(os.environ)
+    return Fanout(
+        load_compact(CONTRACTS.read_bytes()),
+        Bus(client("events", attempts=1, read_timeout=5), settings.bus),
+        settings.dead_letters,
+        sqs=lambda: client("sqs", attempts=2, read_timeout=2),
+    )
+
+
+class Fanout:
+    """One fan-out with what it needs; the client of the dead-letter queue is made when the first letter comes."""
+
+    def __init__(self, contracts: Contracts, bus: Bus, dead_letters: str, *, sqs: Callable[[], Any]) -> None:
+        self._contracts = contracts
+        self._bus = bus
+        self._dead_letters = dead_letters
+        self._sqs = cache(sqs)
+
+    def run(self, records: Sequence[Record], seconds_left: Callable[[], float]) -> dict[str, Any]:
+        """Publish a batch; answers the partial batch response."""
+        dead, missing = self._publish(records, seconds_left)
+        for position, reason in dead.items():
+            try:
+                bury(self._sqs(), self._dead_letters, records[position], reason)
+            except (ClientError, BotoCoreError) as error:
+                log("ERROR", "a letter could not be kept", **where(error))
+                missing[position] = reason
+        return partial_response(records, missing.keys())
+
+    def redrive(self, records: Sequence[Record], seconds_left: Callable[[], float]) -> dict[str, Any]:
+        """Publish records that failed before; answers which are left, with the reason. Nothing is kept: they are."""
+        dead, missing = self._publish(records, seconds_left)
+        return {"left": [{"position": p, "reason": reason} for p, reason in sorted((dead | missing).items())]}
+
+    def _publish(
+        self, records: Sequence[Record], seconds_left: Callable[[], float]
+    ) -> tuple[dict[int, str], dict[int, str]]:
+        """By position, with the reason: the records that never give an event, and those that may yet."""
+        batch = events_of(records, self._contracts)
+        dead, missing, resent = dict(batch.rejected), dict[int, str](), 0
+        for request in requests(batch.events):
+            outcome = self._bus.send(request, seconds_left)
+            dead |= {event.position: code for event, code in outcome.refused}
+            missing |= {event.position: str(outcome.reason) for event in outcome.undelivered}
+            resent += outcome.resent
+        level: Level = "ERROR" if dead else "WARN" if missing else "INFO"
+        counts = {"events": len(batch.events), "dead": len(dead), "undelivered": len(missing), "resent": resent}
+        log(level, "fanned out", records=len(records), **counts, reasons=sorted(set(missing.values())))
+        return dead, missing

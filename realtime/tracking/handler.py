@@ -1,0 +1,95 @@
+"""Entry of the tracking function: a batch of the subscriber's queue in, a partial batch response out."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from hashlib import sha256
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from realtime.clients import client
+from realtime.logs import error_code, log, where
+from realtime.tracking.notices import Notice, notice_of
+from realtime.tracking.settings import Settings
+
+MEMORY_SECONDS = 400 * 86_400  # no event of a parcel comes later than that
+
+
+def handle(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+    """The Lambda handler: `batchItemFailures` names the messages that have to come again."""
+    return _tracking().run(event["Records"])
+
+
+@cache
+def _tracking() -> Tracking:
+    settings = Settings.from_environment(os.environ)
+    return Tracking(
+        settings,
+        dynamodb=client("dynamodb", attempts=3, read_timeout=2),
+        sns=client("sns", attempts=3, read_timeout=2),
+    )
+
+
+class Tracking:
+    """Tells each state of a parcel once, and none that is older than what was told.
+
+    The newest version that was told of each shipment is remembered after telling, so that a crash between the two
+    cannot lose a notice; the topic drops the repetition that follows (it knows a message for five minutes, and the queue
+    brings it back within two). A notice carries its version, for readers of two that come at one time.
+    """
+
+    def __init__(
+        self, settings: Settings, *, dynamodb: Any, sns: Any, seconds: Callable[[], float] = time.time
+    ) -> None:
+        self._settings = settings
+        self._dynamodb = dynamodb
+        self._sns = sns
+        self._seconds = seconds
+
+    def run(self, messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Handle a batch of SQS messages; answers the partial batch response."""
+        failed = []
+        told = 0
+        for message in messages:
+            try:
+                notice = notice_of(json.loads(message["body"]))
+                told += notice is not None and self._tell(notice)
+            except (ClientError, BotoCoreError, ValueError) as error:
+                log("ERROR", "a message could not be handled", id=message["messageId"], **where(error))
+                failed.append({"itemIdentifier": message["messageId"]})
+        log("WARN" if failed else "INFO", "tracked", messages=len(messages), told=told, failed=len(failed))
+        return {"batchItemFailures": failed}
+
+    def _tell(self, notice: Notice) -> bool:
+        """Tell a notice unless it, or a newer one, was told; answers whether it was told now."""
+        key = {"pk": {"S": notice.shipment}}
+        known = self._dynamodb.get_item(TableName=self._settings.table, Key=key, ConsistentRead=True).get("Item")
+        if known is not None and int(known["version"]["N"]) >= notice.version:
+            return False
+        self._sns.publish(
+            TopicArn=self._settings.topic,
+            Message=notice.text,
+            MessageGroupId=sha256(notice.order.encode()).hexdigest(),
+            MessageDeduplicationId=sha256(f"{notice.shipment} {notice.version}".encode()).hexdigest(),
+        )
+        self._remember(key, notice.version)
+        return True
+
+    def _remember(self, key: Mapping[str, Any], version: int) -> None:
+        end = int(self._seconds()) + MEMORY_SECONDS
+        try:
+            self._dynamodb.put_item(
+                TableName=self._settings.table,
+                Item={**key, "version": {"N": str(version)}, "ttl": {"N": str(end)}},
+                ConditionExpression="attribute_not_exists(pk) OR #v < :v",
+                ExpressionAttributeNames={"#v": "version"},
+                ExpressionAttributeValues={":v": {"N": str(version)}},
+            )
+        except ClientError as error:
+            if error_code(error) != "ConditionalCheckFailedException":  # a newer one was told meanwhile
+                raise
