@@ -23,11 +23,13 @@ from realtime.api import idempotency, problems, requests
 from realtime.api.caller import Caller
 from realtime.api.idempotency import Receipts
 from realtime.api.problems import Refusal
-from realtime.api.routes import Answer, Event, Parameter, Route, Shape
+from realtime.api.routes import DATA_TIME, Answer, Event, Parameter, Route, Shape
 from realtime.api.service import MAX_PAGE, AlreadyDone, Service, Together, Values, Written
 from realtime.api.settings import Settings
 from realtime.api.store import Store, Unavailable
 from realtime.clients import client
+from realtime.decisions.routes import routes as status_routes
+from realtime.decisions.status import Status
 from realtime.imports.queue import Outbox
 from realtime.imports.routes import routes as import_routes
 from realtime.imports.service import Imports
@@ -47,7 +49,8 @@ def handle(event: Event, context: object) -> dict[str, Any]:
 def _api() -> Api:
     settings = Settings.from_environment(os.environ)
     dynamodb = client("dynamodb", attempts=3, read_timeout=3)
-    service = Service(load_compact(CONTRACTS.read_bytes()), Store(dynamodb, settings.table))
+    contracts = load_compact(CONTRACTS.read_bytes())
+    service = Service(contracts, Store(dynamodb, settings.table))
     requests_store = Store(dynamodb, settings.requests)
     outbox = Outbox(
         lambda: client("sqs", attempts=3, read_timeout=2),
@@ -56,17 +59,33 @@ def _api() -> Api:
         settings.bucket,
     )
     imports = Imports(service, Statuses(requests_store), outbox)
-    return Api(service, Receipts(requests_store), import_routes(imports))
+    status = Status(
+        settings.environment,
+        list(contracts),
+        {c.name: settings.stream_of(c.name) for c in contracts.of_origin("stream")},
+        lambda: client("cloudwatch", attempts=1, read_timeout=2),
+    )
+    more = (*import_routes(imports), *status_routes(status))
+    return Api(service, Receipts(requests_store), more, data_time=status.data_time)
 
 
 Result = TypeVar("Result")
 
 
 class Api:
-    """The routes over a service, and those of other modules (`more`)."""
+    """The routes over a service, and those of other modules (`more`). `data_time` gives, as text and at once, what the
+    reports are true for: whoever shows a report beside an answer can tell how far apart they are."""
 
-    def __init__(self, service: Service, receipts: Receipts, more: Iterable[Route] = ()) -> None:
+    def __init__(
+        self,
+        service: Service,
+        receipts: Receipts,
+        more: Iterable[Route] = (),
+        *,
+        data_time: Callable[[], str | None] = lambda: None,
+    ) -> None:
         self._service = service
+        self._data_time = data_time
         self._receipts = receipts
         self.routes: tuple[Route, ...] = (*self._own_routes(), *more)
         self._by_resource: dict[str, dict[str, Route]] = {}
@@ -233,7 +252,8 @@ class Api:
     def _read(self, event: Event, caller: Caller) -> Answer:
         contract, key = self._named(event)
         body = self._service.read(contract, key, caller.party_id)
-        return _item_answer(200, body) if "_version" in body else Answer(200, body)
+        headers = self._true_for()
+        return _item_answer(200, body, headers) if "_version" in body else Answer(200, body, headers)
 
     def _party_orders(self, event: Event, caller: Caller) -> Answer:
         query = requests.only_parameters(event, tuple(p.name for p in _PAGE))
@@ -241,9 +261,14 @@ class Api:
         party_id = requests.parameter(event, "party_id")
         if caller.party_id not in (None, party_id):
             raise problems.forbidden("expected the caller's own party, found another one")
-        return Answer(200, self._service.party_orders(party_id, query.get("role"), limit, query.get("cursor")))
+        page = self._service.party_orders(party_id, query.get("role"), limit, query.get("cursor"))
+        return Answer(200, page, self._true_for())
 
     # ---- inside -----------------------------------------------------------------------------------------------------
+
+    def _true_for(self) -> Mapping[str, str]:
+        moment = self._data_time()
+        return {} if moment is None else {DATA_TIME: moment}
 
     def _named(self, event: Event) -> tuple[Contract, Values]:
         """Contract and key of a request for one item."""

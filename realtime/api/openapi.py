@@ -27,7 +27,7 @@ from contracts.types import (
     TimestampType,
 )
 from realtime.api.idempotency import HEADER, REPLAYED
-from realtime.api.routes import Content, Route, Schema, Shape
+from realtime.api.routes import DATA_TIME, Content, Route, Schema, Shape
 
 # What the function or the gateway before it can answer to any request. 404 and 405 are here for paths as a whole.
 _ALWAYS = (400, 401, 403, 404, 429, 500, 503)
@@ -153,6 +153,11 @@ def _headers(route: Route, status: int, content: Content | None) -> dict[str, An
         headers["ETag"] = {"schema": {"type": "string"}, "required": True, "description": "The item's version."}
     if status == 201 and route.body is Shape.WHOLE:
         headers["Location"] = {"schema": {"type": "string"}, "required": True, "description": "Where the item is."}
+    if content in (Shape.READ, Shape.PAGE):
+        headers[DATA_TIME] = {
+            "schema": {"type": "string", "format": "date-time"},
+            "description": "What the reports are true for; the answer itself is as last written.",
+        }
     if any(p.name == HEADER for p in route.headers):
         headers[REPLAYED] = {
             "schema": {"type": "string", "enum": ["true"]},

@@ -13,6 +13,9 @@ from typing import Any, TypeAlias
 
 from realtime.api.caller import Caller, Group
 
+DATA_TIME = "Gavel-Data-Time"
+"""Header of answers to reads: what the reports are true for. It is left out while that is not known."""
+
 Event: TypeAlias = Mapping[str, Any]
 """A request as API Gateway's Lambda proxy integration of a REST API hands it over."""
 

@@ -1,0 +1,127 @@
+"""What the API says of the pipeline: `GET /status`, and the reports' data time beside what it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from jsonschema_rs import validator_for
+
+from contracts import figures
+from realtime.api.handler import Api
+from realtime.decisions.routes import routes
+from realtime.decisions.status import Status
+
+NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+STAFF = {"claims": {"sub": "u-1", "cognito:groups": "staff"}}
+PARTY = {"claims": {"sub": "u-2", "cognito:groups": "party", "custom:party_id": "c-1"}}
+
+
+class CloudWatch:
+    """Answers with the newest values of metrics; `values` has them by name and the last dimension's value."""
+
+    def __init__(self, values: Mapping[tuple[str, str], float]) -> None:
+        self._values = values
+        self.asked = 0
+
+    def get_paginator(self, operation: str) -> CloudWatch:
+        assert operation == "get_metric_data"
+        return self
+
+    def paginate(self, **parameters: Any) -> list[dict[str, Any]]:
+        self.asked += len(parameters["MetricDataQueries"])
+        results = []
+        for query in parameters["MetricDataQueries"]:
+            metric = query["MetricStat"]["Metric"]
+            value = self._values.get((metric["MetricName"], metric["Dimensions"][-1]["Value"]))
+            results.append({"Id": query["Id"], "Values": [] if value is None else [value]})
+        return [{"MetricDataResults": results}]
+
+
+def at_once(work: Any) -> None:
+    work()
+
+
+def status(cloudwatch: Any) -> Status:
+    streams = {"orders": "gavel-test-orders", "bids": "gavel-test-bids"}
+    return Status("test", ["bids", "countries", "orders"], streams, lambda: cloudwatch, now=lambda: NOW, start=at_once)
+
+
+def get(api: Api, authorizer: Mapping[str, Any], query: Mapping[str, list[str]] | None = None) -> dict[str, Any]:
+    context = {"requestId": "r-1", "authorizer": authorizer}
+    event = {"resource": "/status", "httpMethod": "GET", "requestContext": context}
+    return api.answer({**event, "multiValueQueryStringParameters": query})
+
+
+@pytest.fixture
+def cloudwatch() -> CloudWatch:
+    data_time = NOW - timedelta(minutes=30)
+    return CloudWatch(
+        {
+            (figures.DATA_TIME, "test"): data_time.timestamp(),
+            (figures.WATERMARK, "orders"): NOW.timestamp() - 60.5,
+            ("ThrottledRecords", "gavel-test-bids"): 100.0,
+            ("IncomingRecords", "gavel-test-bids"): 200.0,
+        }
+    )
+
+
+def test_staff_see_how_far_tables_and_reports_are(api: Any, cloudwatch: CloudWatch) -> None:
+    known = status(cloudwatch)
+    answer = get(Api(api.api._service, api.receipts, routes(known)), STAFF)
+    assert answer["statusCode"] == 200
+    document = known.document()
+    assert document == {
+        "reports": {"data_time": "2026-11-21T11:30:00Z"},
+        "tables": {
+            "bids": {"watermark": None, "pressure": 1.5},
+            "countries": {"watermark": None, "pressure": 1.0},
+            "orders": {"watermark": "2026-11-21T11:58:59Z", "pressure": 1.0},
+        },
+        "read_at": "2026-11-21T12:00:00Z",
+    }
+    (route,) = routes(known)
+    assert validator_for(route.answers[200]).is_valid(document)
+
+
+def test_a_party_does_not_see_it(api: Any, cloudwatch: CloudWatch) -> None:
+    answer = get(Api(api.api._service, api.receipts, routes(status(cloudwatch))), PARTY)
+    assert answer["statusCode"] == 403
+    assert cloudwatch.asked == 0
+
+
+def test_without_cloudwatch_there_is_an_answer_that_knows_nothing(api: Any) -> None:
+    known = status(None)
+    answer = get(Api(api.api._service, api.receipts, routes(known)), STAFF)
+    assert answer["statusCode"] == 200
+    document = known.document()
+    assert document["reports"] == {"data_time": None}
+    assert document["tables"]["orders"] == {"watermark": None, "pressure": 1.0}
+    assert document["read_at"] is None
+    (route,) = routes(known)
+    assert validator_for(route.answers[200]).is_valid(document)
+
+
+def test_a_parameter_is_refused(api: Any, cloudwatch: CloudWatch) -> None:
+    answer = get(Api(api.api._service, api.receipts, routes(status(cloudwatch))), STAFF, {"x": ["1"]})
+    assert answer["statusCode"] == 400
+
+
+def test_what_is_read_says_what_the_reports_are_true_for(
+    api: Any, cloudwatch: CloudWatch, order: dict[str, Any]
+) -> None:
+    known = status(cloudwatch)
+    written = api("POST", "/orders", order)
+    assert "Gavel-Data-Time" not in written.headers
+    assert "Gavel-Data-Time" not in api("GET", "/orders/o-1").headers, "nothing is said while nothing is known"
+    api.api = Api(api.api._service, api.receipts, data_time=known.data_time)
+    assert api("GET", "/orders/o-1").headers["Gavel-Data-Time"] == "2026-11-21T11:30:00Z"
+    page = api("GET", f"/parties/{order['buyer_id']}/orders", query={"role": "buyer"})
+    assert page.headers["Gavel-Data-Time"] == "2026-11-21T11:30:00Z"
+    assert "Gavel-Data-Time" not in api("GET", "/orders/o-9").headers, "a refusal rests on no report"
+    assert cloudwatch.asked == 1, "the data time is read once a minute, however many ask"
+    described = api.api._service.describe(api.api.routes)
+    headers = described["paths"]["/parties/{party_id}/orders"]["get"]["responses"]["200"]["headers"]
+    assert "Gavel-Data-Time" in headers
