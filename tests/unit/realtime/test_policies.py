@@ -44,7 +44,7 @@ OF_OPERATIONS = {"sqs:SendMessage": ("SendMessageBatch",)}
 
 WRITES = re.compile(r"dynamodb:(Put|Update|Delete|BatchWrite|PartiQL(Insert|Update|Delete)|Import|Restore)\w*")
 OF_MAPPING = {"Fn::Sub": "${DataBucket.Arn}/aws/lambda/*"}
-KEPT = ("AWS::Cognito::UserPool", "AWS::DynamoDB::Table", "AWS::KMS::Key", "AWS::S3::Bucket")
+KEPT = ("AWS::Cognito::UserPool", "AWS::DynamoDB::Table", "AWS::KMS::Key", "AWS::S3::Bucket", "AWS::SQS::Queue")
 
 Resources = dict[str, dict[str, Any]]
 
