@@ -50,8 +50,9 @@ class _Answer:
 class ApiClient:
     """Calls the API at `base_url` with tokens that `sign_in` gives.
 
-    Reads, and writes that are the same once or twice (PUT, PATCH, DELETE without If-Match), are sent again after a lost
-    connection or a busy answer, at most `ATTEMPTS` times in all; others only where the API did nothing (429).
+    Reads, and writes that are the same once or twice (with an idempotency key; PUT, PATCH, DELETE without If-Match), are
+    sent again after a lost connection or a busy answer, at most `ATTEMPTS` times in all; others only where the API did
+    nothing (429).
     """
 
     def __init__(
@@ -75,25 +76,37 @@ class ApiClient:
 
     # ---- entities
 
-    def create(self, entity: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+    def create(self, entity: str, payload: Mapping[str, Any], *, idempotency_key: str | None = None) -> dict[str, Any]:
         """POST: a new item. Raises `ApiError` 409 if it exists."""
-        return self._call("POST", _path(entity), payload)
+        return self._call("POST", _path(entity), payload, idempotency_key=idempotency_key)
 
     def replace(
-        self, entity: str, key: Key, payload: Mapping[str, Any], *, if_match: int | None = None
+        self,
+        entity: str,
+        key: Key,
+        payload: Mapping[str, Any],
+        *,
+        if_match: int | None = None,
+        idempotency_key: str | None = None,
     ) -> dict[str, Any]:
         """PUT: the whole item, new or in place of the stored one."""
-        return self._call("PUT", _path(entity, key), payload, if_match)
+        return self._call("PUT", _path(entity, key), payload, if_match, idempotency_key)
 
     def patch(
-        self, entity: str, key: Key, payload: Mapping[str, Any], *, if_match: int | None = None
+        self,
+        entity: str,
+        key: Key,
+        payload: Mapping[str, Any],
+        *,
+        if_match: int | None = None,
+        idempotency_key: str | None = None,
     ) -> dict[str, Any]:
         """PATCH: the given fields; those left out stay, null clears. Raises `ApiError` 404 if there is no item."""
-        return self._call("PATCH", _path(entity, key), payload, if_match)
+        return self._call("PATCH", _path(entity, key), payload, if_match, idempotency_key)
 
-    def delete(self, entity: str, key: Key, *, if_match: int | None = None) -> None:
+    def delete(self, entity: str, key: Key, *, if_match: int | None = None, idempotency_key: str | None = None) -> None:
         """DELETE: the item is marked deleted."""
-        self._call("DELETE", _path(entity, key), if_match=if_match)
+        self._call("DELETE", _path(entity, key), if_match=if_match, idempotency_key=idempotency_key)
 
     def get(self, entity: str, key: Key) -> dict[str, Any]:
         """GET: the item; an order comes with all that belongs to it."""
@@ -106,21 +119,37 @@ class ApiClient:
         query = {"role": role, "limit": str(limit)} | ({"cursor": cursor} if cursor else {})
         return self._call("GET", f"/parties/{quote(party_id, safe='')}/orders?{urlencode(query)}")
 
+    # ---- imports
+
+    def import_events(self, entity: str, events: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """POST: an event of the ERP, or a batch; what became of each, and the name of the import if any waits."""
+        return self._call("POST", _path("imports", entity), events)
+
+    def import_status(self, entity: str, import_id: str) -> dict[str, Any]:
+        """GET: what became of an import whose events waited."""
+        return self._call("GET", _path("imports", (entity, import_id)))
+
     # ---- HTTP
 
     def _call(
-        self, method: str, path: str, payload: Mapping[str, Any] | None = None, if_match: int | None = None
+        self,
+        method: str,
+        path: str,
+        payload: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        if_match: int | None = None,
+        idempotency_key: str | None = None,
     ) -> dict[str, Any]:
         body = None if payload is None else json.dumps(payload, default=_plain, allow_nan=False).encode()
-        answer = self._answer(method, path, body, if_match)
+        conditions = {"If-Match": if_match, "Idempotency-Key": idempotency_key}
+        answer = self._answer(method, path, body, {k: str(v) for k, v in conditions.items() if v is not None})
         content = _content(answer.body)
         if 200 <= answer.status < 300:
             return content
         raise ApiError(method, path, answer.status, content)
 
-    def _answer(self, method: str, path: str, body: bytes | None, if_match: int | None) -> _Answer:
+    def _answer(self, method: str, path: str, body: bytes | None, conditions: Mapping[str, str]) -> _Answer:
         """The API's answer, after renewing the token once and repeating what may be repeated."""
-        repeatable = method != "POST" and if_match is None
+        repeatable = "Idempotency-Key" in conditions or (method != "POST" and "If-Match" not in conditions)
         renewed = False
         attempt = 0
         while True:
@@ -128,7 +157,7 @@ class ApiClient:
             last = attempt >= ATTEMPTS
             token = self._valid_token()
             try:
-                answer = self._send(method, path, body, token, if_match)
+                answer = self._send(method, path, body, token, conditions)
             except (OSError, http.client.HTTPException) as error:
                 if last or not repeatable:
                     raise ApiUnavailable(
@@ -147,13 +176,11 @@ class ApiClient:
             else:
                 return answer
 
-    def _send(self, method: str, path: str, body: bytes | None, token: str, if_match: int | None) -> _Answer:
+    def _send(self, method: str, path: str, body: bytes | None, token: str, conditions: Mapping[str, str]) -> _Answer:
         connection = self._connection()
-        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json", **conditions}
         if body is not None:
             headers["Content-Type"] = "application/json"
-        if if_match is not None:
-            headers["If-Match"] = str(if_match)
         try:
             connection.request(method, self._prefix + path, body=body, headers=headers)
             response = connection.getresponse()

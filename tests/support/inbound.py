@@ -9,6 +9,8 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any
 
+import jsonschema_rs
+
 from realtime.api.handler import Api
 from realtime.inbound.service import Consumer
 
@@ -50,7 +52,13 @@ class Inbound:
                 "body": body,
             }
         )
-        return answer["statusCode"], json.loads(answer["body"]) if answer["body"] else None
+        status, content = answer["statusCode"], json.loads(answer["body"])
+        (route,) = (r for r in self.api.routes if (r.method, r.resource) == (method, resource))
+        if status < 300:
+            jsonschema_rs.validate(route.answers[status], content)  # type: ignore[arg-type]
+        else:
+            assert status in {*route.refusals, 400, 403, 500, 503}
+        return status, content
 
     def send(self, body: Any, *, raw: str | None = None) -> None:
         """Send a message as another system does."""

@@ -1,0 +1,84 @@
+"""Whatever a message of the inbound queue says, it is written, waits for something, or is dead with a reason."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from dynamodb_model import TableModel
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts import load_contracts
+from realtime.api.service import Service
+from realtime.api.store import Store
+from realtime.imports.messages import Record, chunks, read_chunk
+from realtime.imports.status import Statuses
+from realtime.inbound.letters import DeadLetter, notice
+from realtime.inbound.service import PATIENCE, Consumer
+
+CONTRACTS = load_contracts()
+NAMES = [a for c in CONTRACTS.of_origin("stream") for f in c.fields for a in (f.name, *f.aliases)]
+
+leaves = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8),
+    st.sampled_from(["active", "EUR", "2026-11-21T01:02:03Z", "1.5", "o-1"]),
+)  # fmt: skip
+values = st.recursive(leaves, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=4), v, max_size=3))
+fields = st.dictionaries(st.one_of(st.sampled_from(NAMES), st.text(max_size=4)), values, max_size=8)
+events = st.one_of(
+    fields,
+    values,
+    st.fixed_dictionaries(
+        {"specversion": st.just("1.0"), "id": st.one_of(st.just("e"), leaves), "data": st.one_of(fields, values)},
+        optional={"time": leaves, "sequence": leaves},
+    ),
+)
+bodies = st.one_of(
+    st.fixed_dictionaries({"entity": st.sampled_from([*CONTRACTS, "nothing"]), "event": events}),
+    st.fixed_dictionaries({"entity": leaves, "records": values}, optional={"import": leaves, "chunk": leaves}),
+    values,
+)
+
+
+@given(st.one_of(bodies.map(json.dumps), st.text(max_size=50)), st.sampled_from([1, PATIENCE]))
+def test_a_message_ends_somewhere(text: str, count: int) -> None:
+    table = TableModel(lambda: 1_795_222_923_000_000)
+    service = Service(CONTRACTS, Store(table, "t"), now=table.now, pause=lambda _: None)  # type: ignore[arg-type]
+    dead: list[DeadLetter] = []
+    waits: list[int] = []
+    consumer = Consumer(
+        service,
+        Statuses(Store(table, "r")),  # type: ignore[arg-type]
+        claim=lambda key: "{}",
+        wait=lambda _, seconds: waits.append(seconds),
+        bury=dead.extend,
+    )
+    attributes = {"ApproximateReceiveCount": str(count), "SentTimestamp": "1795222923123"}
+    record = {"messageId": "m-1", "receiptHandle": "h", "body": text, "attributes": attributes}
+    answer = consumer.run([record], seconds_left=lambda: 60)
+    again = len(answer["batchItemFailures"])
+    assert again == len(waits)
+    if "records" not in text:
+        assert (again == 1) + (len(dead) == 1) + (len(table.items) > 0) == 1
+    for letter in dead:
+        message = letter.message()
+        assert message.attributes["reason"]
+        assert message.text == text or "records" in text
+        assert notice("f", dead, "q", letter.received)["Message"]
+    if again:
+        assert count < PATIENCE, "nothing waits for ever, and nothing is a fault of ours"
+
+
+@given(st.lists(st.integers(0, 300_000), max_size=250))
+def test_chunks_hold_every_record_once_and_fit_into_messages(sizes: list[int]) -> None:
+    records = [
+        Record(n, f"s-{n}", {"name": "x" * (size if n % 50 == 0 else size % 300)}) for n, size in enumerate(sizes)
+    ]
+    parts = chunks("customers", "i-1", records)
+    found: list[Any] = [read_chunk(json.loads(part.text)) for part in parts]
+    assert [r for part in found for r in part.records] == records
+    assert [part.chunk for part in found] == list(range(len(parts)))
+    for part in parts:
+        assert len(part.records) <= 100
+        assert len(part.text) <= 240_000 or len(part.records) == 1
