@@ -162,6 +162,7 @@ FORGED: dict[str, tuple[Forge, str]] = {
     "a header that is no object": (lambda: raw([], claims()), "malformed"),
     "a header nested too deeply": (lambda: raw(b"[" * 100_000, claims()), "malformed"),
     "nothing": (lambda: "", "malformed"),
+    "no text": (lambda: "\ud800.a.b", "malformed"),
     "expired": (lambda: token(exp=int(time.time()) - 40), "expired"),
     "for ever": (lambda: token(exp=...), "claims"),
     "an expiry that is no time": (lambda: signed({"alg": "RS256", "kid": "k-1"}, claims(exp="never")), "malformed"),
