@@ -97,6 +97,10 @@ class Home:
         return self.path / "pump.json"
 
     @property
+    def fanout_checkpoint(self) -> Path:
+        return self.path / "pump-fanout.json"
+
+    @property
     def reports(self) -> Path:
         return self.path / "reports"
 

@@ -33,7 +33,7 @@ class PumpError(RuntimeError):
 
 @dataclass(frozen=True)
 class Policy:
-    """The mapping's settings; the defaults are those of `RelayMapping` in realtime/template.yaml.
+    """A mapping's settings; the defaults are those of `RelayMapping` in realtime/template.yaml.
 
     A batch is one page of the stream: at most 1000 records and 1 MB, well below the 6 MB that Lambda accepts.
     """

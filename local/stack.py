@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Event
 
 from contracts import Contracts
@@ -18,7 +20,7 @@ from local.aws import CREDENTIALS, REGION, Aws
 from local.client import ApiClient
 from local.home import Home, HomeError, Stack
 from local.processes import marked, stop, this_process
-from local.pump import Counts, Pump, PumpError
+from local.pump import Counts, Policy, Pump, PumpError
 from local.stream import DynamoStream, FileCheckpoint, LambdaFunction, S3FailureDestination
 
 Say = Callable[[str], None]
@@ -96,20 +98,28 @@ class _Backoff:
         self.stopping.wait(min(0.05 * 2**attempt, 5.0))
 
 
-def make_pump(
+def make_pumps(
     home: Home, stack: Stack, stopping: Event, progress: Callable[[Counts], None] = lambda counts: None
-) -> Pump:
-    """The pump from the table's stream to the relay function."""
+) -> tuple[Pump, Pump]:
+    """The pumps from the table's stream to the relay and to the fan-out, as the template's two mappings."""
     aws = Aws(stack.endpoint)
-    arn, function = stack.outputs["TableStreamArn"], stack.outputs["RelayFunctionName"]
-    return Pump(
-        DynamoStream(aws.client("dynamodbstreams"), arn, REGION),
-        LambdaFunction(aws.client("lambda"), function),
-        S3FailureDestination(aws.client("s3"), stack.outputs["DataBucketName"], arn, function),
-        FileCheckpoint(home.checkpoint, arn),
-        wait=_Backoff(stopping),
-        progress=progress,
-    )
+    arn, bucket = stack.outputs["TableStreamArn"], stack.outputs["DataBucketName"]
+
+    def pump(function: str, mapping: str, checkpoint: Path, policy: Policy) -> Pump:
+        return Pump(
+            DynamoStream(aws.client("dynamodbstreams"), arn, REGION),
+            LambdaFunction(aws.client("lambda"), function),
+            S3FailureDestination(aws.client("s3"), bucket, arn, function, mapping),
+            FileCheckpoint(checkpoint, arn),
+            policy,
+            wait=_Backoff(stopping),
+        )
+
+    relay = pump(stack.outputs["RelayFunctionName"], "relay", home.checkpoint, Policy())
+    relay.progress = progress
+    fanout_policy = Policy(batch_size=100)
+    fanout = pump(stack.outputs["FanoutFunctionName"], "fanout", home.fanout_checkpoint, fanout_policy)
+    return relay, fanout
 
 
 def drain(
@@ -119,10 +129,17 @@ def drain(
     stopping: Event | None = None,
     progress: Callable[[Counts], None] = lambda counts: None,
 ) -> Counts:
-    """Hand everything that is in the stream to the relay. Pumps take turns, each from the common checkpoint."""
+    """Hand everything that is in the stream to the relay, and to the fan-out beside it; returns the relay's counts.
+
+    Pumps of several processes take turns, each from the common checkpoints.
+    """
     stopping = stopping or Event()
-    with home.locked("pump.lock"):
-        return make_pump(home, stack, stopping, progress).drain(stopping.is_set)
+    with home.locked("pump.lock"), ThreadPoolExecutor(1) as beside:
+        relay, fanout = make_pumps(home, stack, stopping, progress)
+        published = beside.submit(fanout.drain, stopping.is_set)
+        counts = relay.drain(stopping.is_set)
+        published.result()
+    return counts
 
 
 def lag(home: Home, stack: Stack) -> int:

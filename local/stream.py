@@ -19,9 +19,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local.pump import Batch, Failed, Outcome, Page, PumpError, Record, Shard, Succeeded, Throttled, sequence_number
 
-MAPPING = "relay"
-"""Stands where AWS has the identifier of the event source mapping."""
-
 _GONE = {"TrimmedDataAccessException", "ResourceNotFoundException"}
 _THROTTLES = {"TooManyRequestsException", "ThrottlingException", "ServiceException", "EC2ThrottledException"}
 
@@ -133,6 +130,8 @@ class S3FailureDestination:
     bucket: str
     stream_arn: str
     function: str
+    mapping: str = "relay"
+    """Stands where AWS has the identifier of the event source mapping."""
 
     def keep(self, shard_id: str, batch: Batch, reason: str) -> None:
         """Write one object for the batch."""
@@ -140,7 +139,7 @@ class S3FailureDestination:
         name = f"{now:%Y-%m-%dT%H.%M.%S}-{uuid.uuid4()}"
         self.client.put_object(
             Bucket=self.bucket,
-            Key=f"aws/lambda/{MAPPING}/{shard_id}/{now:%Y/%m/%d}/{name}",
+            Key=f"aws/lambda/{self.mapping}/{shard_id}/{now:%Y/%m/%d}/{name}",
             Body=json.dumps(self._object(shard_id, batch, reason, now)).encode(),
             ContentType="application/json",
         )

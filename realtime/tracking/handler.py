@@ -39,8 +39,8 @@ class Tracking:
     """Tells each state of a parcel once, and none that is older than what was told.
 
     The newest version that was told of each shipment is remembered after telling, so that a crash between the two
-    cannot lose a notice; the topic drops the repetition that follows (it knows a message for five minutes, and the queue
-    brings it back within two). A notice carries its version, for readers of two that come at one time.
+    cannot lose a notice; the topic drops the repetition that follows (it knows a message for five minutes, and the
+    queue brings it back within two). A notice carries its version, for readers of two that come at one time.
     """
 
     def __init__(
