@@ -26,6 +26,10 @@ leaves = st.one_of(
 )  # fmt: skip
 values = st.recursive(leaves, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=4), v, max_size=3))
 fields = st.dictionaries(st.one_of(st.sampled_from(NAMES), st.text(max_size=4)), values, max_size=8)
+customers = st.fixed_dictionaries(
+    {"CUST_NO": st.just("c-1")},
+    optional={"STATUS": st.just("active"), "REG_TS": st.just("2026-01-02T03:04:05Z"), "CUST_NAME": st.text(max_size=4)},
+)
 events = st.one_of(
     fields,
     values,
@@ -34,6 +38,7 @@ events = st.one_of(
         optional={"time": leaves, "sequence": leaves},
     ),
 )
+right = st.fixed_dictionaries({"entity": st.just("customers"), "event": customers})
 bodies = st.one_of(
     st.fixed_dictionaries({"entity": st.sampled_from([*CONTRACTS, "nothing"]), "event": events}),
     st.fixed_dictionaries({"entity": leaves, "records": values}, optional={"import": leaves, "chunk": leaves}),
@@ -41,7 +46,7 @@ bodies = st.one_of(
 )
 
 
-@given(st.one_of(bodies.map(json.dumps), st.text(max_size=50)), st.sampled_from([1, PATIENCE]))
+@given(st.one_of(right.map(json.dumps), bodies.map(json.dumps), st.text(max_size=50)), st.sampled_from([1, PATIENCE]))
 def test_a_message_ends_somewhere(text: str, count: int) -> None:
     table = TableModel(lambda: 1_795_222_923_000_000)
     service = Service(CONTRACTS, Store(table, "t"), now=table.now, pause=lambda _: None)  # type: ignore[arg-type]
