@@ -50,9 +50,9 @@ class _Answer:
 class ApiClient:
     """Calls the API at `base_url` with tokens that `sign_in` gives.
 
-    Reads, and writes that are the same once or twice (with an idempotency key; PUT, PATCH, DELETE without If-Match), are
-    sent again after a lost connection or a busy answer, at most `ATTEMPTS` times in all; others only where the API did
-    nothing (429).
+    Reads, and writes that are the same once or twice (with an idempotency key, or PUT, PATCH, DELETE without If-Match),
+    are sent again after a lost connection or a busy answer, at most `ATTEMPTS` times in all; others only where the API
+    did nothing (429).
     """
 
     def __init__(

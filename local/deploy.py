@@ -49,6 +49,7 @@ def deploy(
     }
     outputs = deploy_stack(aws, TEMPLATE.read_text(), parameters, progress)
     _enable_time_to_live(aws, outputs["TableName"])
+    _enable_time_to_live(aws, f"{outputs['TableName']}-requests")
     _create_user(aws, outputs["UserPoolId"], stack.password)
     return home.update(outputs=outputs)
 

@@ -120,6 +120,16 @@ def test_a_conditional_write_is_not_repeated_because_its_own_success_would_refus
     assert asked[0]["headers"]["If-Match"] == "7"
 
 
+def test_a_write_with_an_idempotency_key_is_repeated_with_the_same_key(made: Any) -> None:
+    client, asked = made(ConnectionResetError("lost"), (503, {}), (201, {"_version": 1}))
+    assert client.create("customers", {"name": "x"}, idempotency_key="k-1") == {"_version": 1}
+    assert methods(asked) == ["POST", "close", "POST", "POST"]
+    assert [a["headers"]["Idempotency-Key"] for a in asked if "headers" in a] == ["k-1"] * 3
+    client, asked = made(ConnectionResetError("lost"), (200, {}))
+    client.patch("customers", "c-1", {"name": "x"}, if_match=5, idempotency_key="k-2")
+    assert [a["headers"]["If-Match"] for a in asked if "headers" in a] == ["5", "5"]
+
+
 def test_a_deletion_whose_answer_was_lost_counts_as_done(made: Any) -> None:
     client, _ = made(ConnectionResetError(), (404, {"title": "Not found"}))
     client.delete("lots", "1")
