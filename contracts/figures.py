@@ -1,7 +1,7 @@
 """The figures by which the analytics path tells the real-time path how far it is: metrics in CloudWatch.
 
-The pipeline publishes them, the functions and the alarms read them. Values are moments, in seconds since 1970 UTC: a
-moment stays true when it is read late, an age would not.
+The pipeline publishes them, the functions and the alarms read them. For functions they are moments, in seconds since
+1970 UTC: a moment stays true when it is read late, an age would not.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ WATERMARK = "Watermark"
 DATA_TIME = "DataTime"
 """What the reports are true for: the oldest of their data times. Dimension: environment."""
 
+DATA_AGE = "DataAge"
+"""How old the reports' data is when it is published, in seconds: for the alarm. Dimension: environment."""
+
 
 def dimensions(environment: str, entity: str | None = None) -> Mapping[str, str]:
-    """The dimensions of `WATERMARK` (with an entity) or `DATA_TIME` (without)."""
+    """The dimensions of `WATERMARK` (with an entity), `DATA_TIME` and `DATA_AGE` (without)."""
     return {"environment": environment} | ({"entity": entity} if entity else {})

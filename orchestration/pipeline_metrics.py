@@ -48,18 +48,21 @@ def metric_data(
 ) -> list[dict[str, Any]]:
     """The figures as CloudWatch takes them. What is not known is left out: no figure is better than a wrong one."""
 
-    def datum(name: str, moment: datetime, entity: str | None = None) -> dict[str, Any]:
+    def datum(name: str, seconds: float, entity: str | None = None) -> dict[str, Any]:
         named = figures.dimensions(environment, entity)
         return {
             "MetricName": name,
             "Dimensions": [{"Name": n, "Value": v} for n, v in named.items()],
             "Timestamp": at.astimezone(UTC),
-            "Value": moment.timestamp(),
+            "Value": seconds,
             "Unit": "Seconds",
         }
 
-    data = [datum(figures.WATERMARK, moment, entity) for entity, moment in watermarks.items()]
-    return data if data_time is None else [*data, datum(figures.DATA_TIME, data_time)]
+    data = [datum(figures.WATERMARK, moment.timestamp(), entity) for entity, moment in watermarks.items()]
+    if data_time is not None:
+        data.append(datum(figures.DATA_TIME, data_time.timestamp()))
+        data.append(datum(figures.DATA_AGE, (at - data_time).total_seconds()))
+    return data
 
 
 def pipeline_metrics_sensor(contracts: Contracts) -> dg.SensorDefinition:

@@ -46,7 +46,7 @@ def values(client: Any, figures: Sequence[Figure], window: timedelta, now: datet
         pages = client.get_paginator("get_metric_data").paginate(
             MetricDataQueries=queries[start : start + MAX_FIGURES],
             StartTime=now.astimezone(UTC) - window,
-            EndTime=now.astimezone(UTC),
+            EndTime=now.astimezone(UTC) + timedelta(seconds=PERIOD_SECONDS),  # the end itself is left out
             ScanBy="TimestampDescending",
         )
         for page in pages:

@@ -15,7 +15,7 @@ from lakes import NOON, PARCELS, Clock, Landing, change, local_lake
 from moto import mock_aws
 
 from assets.dbt import DATA_TIME
-from contracts import Contracts
+from contracts import Contracts, figures
 from lakehouse.compaction import compact
 from lakehouse.landing import Scope
 from lakehouse.publication import publish
@@ -92,6 +92,16 @@ def test_what_is_not_known_is_left_out() -> None:
     (only,) = metric_data("test", {"orders": NOON}, None, NOW)
     assert only["Value"] == NOON.timestamp()
     assert only["Dimensions"] == [{"Name": "environment", "Value": "test"}, {"Name": "entity", "Value": "orders"}]
+    reports = metric_data("test", {}, NOON, NOON + timedelta(hours=1))
+    assert {d["MetricName"]: d["Value"] for d in reports} == {"DataTime": NOON.timestamp(), "DataAge": 3600.0}
+
+
+def test_the_alarm_watches_what_is_published() -> None:
+    """The template cannot import the names, so they are compared."""
+    text = (Path(__file__).parents[3] / "realtime" / "template.yaml").read_text(encoding="utf-8")
+    alarm = text.partition("  ReportsAreLate:")[2].partition("AlarmActions")[0]
+    assert f"Namespace: {figures.NAMESPACE}\n      MetricName: {figures.DATA_AGE}\n" in alarm
+    assert [f"Name: {name}" in alarm for name in figures.dimensions("test")] == [True]
 
 
 def test_the_api_reads_what_a_tick_published(
