@@ -175,6 +175,20 @@ def status() -> None:
 
 
 @app.command()
+def redrive(environment: Where = "local") -> None:
+    """Put back what failed on the way from the stream: kept records, batches that were given up, dead letters."""
+    with _reported() as (home, _, screen):
+        from local.redrive import redrive as put_back
+
+        done = put_back(environment, home, screen.say)
+        screen.console.print(f"{done.delivered} records put back, {done.left.total()} left")
+        for reason, count in done.left.most_common():
+            screen.console.print(f"  {count} x {reason}", markup=False, highlight=False, soft_wrap=True)
+        if done.left:
+            raise typer.Exit(1)
+
+
+@app.command()
 def generate() -> None:
     """Write the files that follow from the contracts: sources and staging models of the dbt project."""
     with _reported() as (_, contracts, screen):

@@ -1,7 +1,8 @@
 """Keeps, whole, the stream records that could not be transformed, and tells people of them.
 
 One object an invocation, newline-delimited JSON: `{"reason": ..., "record": ...}`, under
-`relay-failures/dt=<day>/<first event id>.ndjson` of the data bucket. The same batch again writes the same object.
+`relay-failures/dt=<day>/<hash of the content>.ndjson` of the data bucket. The same failures again write the same
+object, and no other ones replace it. `gavel redrive` puts the records back.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from realtime.relay.batch import Rejected
@@ -21,16 +23,13 @@ PREFIX = "relay-failures/"
 MAX_REASONS = 10  # in a notice; the object has them all
 
 
-def object_key(records: Sequence[Mapping[str, Any]], rejected: Sequence[Rejected], now: datetime) -> str:
-    """Where the rejected records of a batch are kept: by the day and identity of the first of them."""
-    first = records[rejected[0].position]
+def object_key(first: Mapping[str, Any], body: bytes, now: datetime) -> str:
+    """Where rejected records are kept: by the day of the first of them, and by the content."""
     try:
         moment = datetime.fromtimestamp(int(first["dynamodb"]["ApproximateCreationDateTime"]), UTC)
     except (LookupError, TypeError, ValueError, OverflowError, OSError):
         moment = now
-    identity = first.get("eventID") if isinstance(first, Mapping) else None
-    name = "".join(c for c in str(identity or "") if c.isalnum() or c in "-_")[:128]
-    return f"{PREFIX}dt={moment:%Y-%m-%d}/{name or format(now, '%H%M%S%f')}.ndjson"
+    return f"{PREFIX}dt={moment:%Y-%m-%d}/{sha256(body).hexdigest()[:32]}.ndjson"
 
 
 def keep(
@@ -39,10 +38,9 @@ def keep(
     """Write the rejected records with their reasons; answers the object's key. Errors of S3 are the caller's."""
     # json rather than orjson: it writes whatever the function was given, numbers of any size included.
     lines = [json.dumps({"reason": r.reason, "record": records[r.position]}, default=str) for r in rejected]
-    key = object_key(records, rejected, now)
-    client.put_object(
-        Bucket=bucket, Key=key, Body=("\n".join(lines) + "\n").encode(), ContentType="application/x-ndjson"
-    )
+    body = ("\n".join(lines) + "\n").encode()
+    key = object_key(records[rejected[0].position], body, now)
+    client.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/x-ndjson")
     return key
 
 
@@ -55,7 +53,7 @@ def notice(function: str, rejected: Sequence[Rejected], place: str, now: datetim
         "reasons": reasons[:MAX_REASONS],
         "time": now.isoformat(),
         "kept_at": place,
-        "what_to_do": "find out who wrote these items, mend the contract or the writer, then put the records back",
+        "what_to_do": "find out who wrote these items, mend the contract or the writer, deploy, then `gavel redrive`",
     }
     return {
         "Subject": f"{function}: {len(rejected)} record(s) could not be transformed"[:100],

@@ -1,0 +1,203 @@
+"""Puts back what failed on the way from the stream, on the laptop and on AWS: kept whole, handed over again.
+
+What failed is in three places, and each has the whole stream record: objects below `relay-failures/` (records that
+could not be transformed), objects below `aws/lambda/` (batches that a mapping gave up, of the relay or the fan-out), and
+the fan-out's dead-letter queue. Records go to the function that failed with them, as `{"redrive": true, "Records": …}`;
+it answers with those that failed again, which stay, with the new reason. What was taken is removed only after that, so
+whatever stops a redrive, nothing is lost; a record that goes twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from local.aws import Aws
+from local.home import Home
+from local.stack import running
+
+TRANSFORM_FAILURES, GIVEN_UP = "relay-failures/", "aws/lambda/"
+MAX_EVENT_BYTES = 4_000_000  # Lambda takes 6 MB of JSON
+MAX_EVENT_RECORDS = 1000
+LETTER_SECONDS = 300  # a letter is hidden that long from other readers of its queue
+_CHANGED_MEANWHILE = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey")
+
+Record = dict[str, Any]
+
+
+class RedriveError(RuntimeError):
+    """The redrive cannot go on; says what it asked for, what it got and what to do. What is left is still kept."""
+
+
+@dataclass
+class Redriven:
+    """How many records were put back, and why those that are left failed again."""
+
+    delivered: int = 0
+    left: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """A record that failed, and why."""
+
+    record: Record
+    reason: str
+
+
+def redrive(environment: str, home: Home, say: Callable[[str], None] = lambda text: None) -> Redriven:
+    """Put back everything of an environment: the laptop's stack, or the AWS account of the person's credentials.
+
+    Raises `RedriveError`.
+    """
+    if environment == "local":
+        stack = running(home)
+        return Redrive(environment, stack.outputs["DataBucketName"], Aws(stack.endpoint).client, say).run()
+    import boto3
+
+    account = boto3.client("sts").get_caller_identity()["Account"]
+    return Redrive(environment, f"gavel-{environment}-data-{account}", boto3.client, say).run()
+
+
+class Redrive:
+    """One redrive of one environment; `client` makes a boto3 client of a service."""
+
+    def __init__(
+        self,
+        environment: str,
+        bucket: str,
+        client: Callable[..., Any],
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self._environment = environment
+        self._bucket = bucket
+        self._s3, self._lambda, self._sqs = client("s3"), client("lambda"), client("sqs")
+        self._say = say
+        self._result = Redriven()
+
+    def run(self) -> Redriven:
+        """Put back everything that is there now."""
+        for key in self._keys(TRANSFORM_FAILURES):
+            self._object(key, "relay", _failures_of_lines)
+        for key in self._keys(GIVEN_UP):
+            self._object(key, None, _failures_of_batch)
+        self._letters()
+        return self._result
+
+    # ---- objects
+
+    def _keys(self, prefix: str) -> list[str]:
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
+        return [o["Key"] for page in pages for o in page.get("Contents", ())]
+
+    def _object(self, key: str, function: str | None, read: Callable[[bytes], tuple[str, list[_Failure]]]) -> None:
+        """Put back the records of one object: it goes when all were taken, and else holds those that are left."""
+        answer = self._s3.get_object(Bucket=self._bucket, Key=key)
+        place, tag = f"s3://{self._bucket}/{key}", answer["ETag"]
+        try:
+            name, failures = read(answer["Body"].read())
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            self._result.left[f"{place}: expected records that failed, found something else ({error!r})"] += 1
+            return
+        left = self._hand_over(function or name, failures)
+        self._say(f"{place}: {len(failures) - len(left)} of {len(failures)} records put back")
+        try:
+            if not left:
+                self._s3.delete_object(Bucket=self._bucket, Key=key, IfMatch=tag)
+            elif function is not None and len(left) < len(failures):
+                self._s3.put_object(Bucket=self._bucket, Key=key, Body=_lines(left), IfMatch=tag)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _CHANGED_MEANWHILE:
+                raise
+            self._say(f"{place}: was changed meanwhile, and stays for the next redrive")
+
+    # ---- letters
+
+    def _letters(self) -> None:
+        """Put back the records of the fan-out's dead letters; those that fail again become visible again later."""
+        try:
+            name = f"gavel-{self._environment}-fanout-dead-letters"
+            queue = self._sqs.get_queue_url(QueueName=name)["QueueUrl"]
+        except ClientError as error:
+            raise RedriveError(f"expected the queue {name}: {error}. Is the environment deployed?") from error
+        seen: set[str] = set()
+        while letters := self._receive(queue, seen):
+            failures = [_Failure(body["record"], str(body["reason"])) for _, body in letters]
+            left = {id(f.record) for f in self._hand_over("fanout", failures)}
+            for (receipt, _), failure in zip(letters, failures, strict=True):
+                if id(failure.record) not in left:
+                    self._sqs.delete_message(QueueUrl=queue, ReceiptHandle=receipt)
+
+    def _receive(self, queue: str, seen: set[str]) -> list[tuple[str, Record]]:
+        """Receipt and content of the next letters, without those that were seen before."""
+        answer = self._sqs.receive_message(
+            QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=1, VisibilityTimeout=LETTER_SECONDS
+        )
+        new = [m for m in answer.get("Messages", ()) if m["MessageId"] not in seen]
+        seen.update(m["MessageId"] for m in new)
+        return [(m["ReceiptHandle"], json.loads(m["Body"])) for m in new]
+
+    # ---- the functions
+
+    def _hand_over(self, function: str, failures: Sequence[_Failure]) -> list[_Failure]:
+        """Give records to a function; answers those that failed again, with the new reason."""
+        left: list[_Failure] = []
+        for part in _parts(failures):
+            again = self._invoke(f"gavel-{self._environment}-{function}", [f.record for f in part])
+            left += [_Failure(part[position].record, reason) for position, reason in again.items()]
+            self._result.delivered += len(part) - len(again)
+            self._result.left.update(again.values())
+        return left
+
+    def _invoke(self, function: str, records: Sequence[Record]) -> dict[int, str]:
+        """Position and reason of the records that a function did not take."""
+        event = json.dumps({"redrive": True, "Records": list(records)}).encode()
+        try:
+            answer = self._lambda.invoke(FunctionName=function, InvocationType="RequestResponse", Payload=event)
+        except ClientError as error:
+            raise RedriveError(f"expected Lambda to invoke {function}, it refused: {error}") from error
+        body = answer["Payload"].read()
+        if answer.get("FunctionError"):
+            raise RedriveError(f"{function} failed, look at its log: {body.decode(errors='replace')[:500]}")
+        return {int(left["position"]): str(left["reason"]) for left in json.loads(body)["left"]}
+
+
+def _failures_of_lines(body: bytes) -> tuple[str, list[_Failure]]:
+    """What the relay keeps: a line of JSON for each record."""
+    lines = [json.loads(line) for line in body.decode().splitlines() if line]
+    return "relay", [_Failure(line["record"], str(line["reason"])) for line in lines]
+
+
+def _lines(failures: Sequence[_Failure]) -> bytes:
+    return "".join(json.dumps({"reason": f.reason, "record": f.record}) + "\n" for f in failures).encode()
+
+
+def _failures_of_batch(body: bytes) -> tuple[str, list[_Failure]]:
+    """What a mapping keeps: the invocation's record, with the event as text; the function is named by its ARN."""
+    content = json.loads(body)
+    named = str(content["requestContext"]["functionArn"]).partition(":function:")
+    function = (named[2] or named[0]).partition(":")[0].rpartition("-")[2]
+    if function not in ("relay", "fanout"):
+        raise ValueError(f"a batch of the function {function!r}")
+    reason = str(content["requestContext"].get("condition"))
+    return function, [_Failure(record, reason) for record in json.loads(content["payload"])["Records"]]
+
+
+def _parts(failures: Sequence[_Failure]) -> Iterator[list[_Failure]]:
+    """Failures in events that Lambda takes."""
+    part: list[_Failure] = []
+    size = 0
+    for failure in failures:
+        length = len(json.dumps(failure.record))
+        if part and (len(part) == MAX_EVENT_RECORDS or size + length > MAX_EVENT_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(failure)
+        size += length
+    if part:
+        yield part
