@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from contracts import Contracts
+from contracts import Contracts, figures
 from realtime.bundle import FUNCTIONS
 
 ROOT = Path(__file__).parents[3]
@@ -64,6 +65,23 @@ def test_every_bundle_is_a_function_with_a_name_a_role_and_a_log_of_its_own(temp
         assert log["LogGroupName"] == {"Sub": f"/gavel/${{Environment}}/{name}"}
         assert log["KmsKeyId"] == {"GetAtt": "Key.Arn"}
         assert "RetentionInDays" in log
+
+
+def test_what_functions_and_pipeline_count_is_on_the_dashboard(template: dict[str, Any]) -> None:
+    shown = json.dumps(template["Resources"]["Dashboard"]["Properties"]["DashboardBody"])
+    sources = [p.read_text(encoding="utf-8") for p in (ROOT / "realtime").rglob("*.py")]
+    counted = {name for source in sources for name in re.findall(r'\bemit\([^{)]*\{"(\w+)"', source)}
+    assert "TokensRefused" in counted
+    assert {name for name in counted | {figures.DATA_AGE} if name not in shown} == set()
+
+
+def test_every_widget_says_what_it_shows_of_which_region_and_environment(template: dict[str, Any]) -> None:
+    body = template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::ToJsonString"]
+    for widget in body["widgets"]:
+        properties = widget["properties"]
+        assert properties["title"]
+        assert properties["region"] == {"Ref": "AWS::Region"}
+        assert all("Environment" in json.dumps(metric) for metric in properties["metrics"]), properties["title"]
 
 
 def test_cloudformation_can_read_the_template() -> None:
