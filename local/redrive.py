@@ -1,7 +1,7 @@
 """Puts back what failed on the way from the stream, on the laptop and on AWS: kept whole, handed over again.
 
 What failed is in three places, and each has the whole stream record: objects below `relay-failures/` (records that
-could not be transformed), objects below `aws/lambda/` (batches that a mapping gave up, of the relay or the fan-out), and
+could not be transformed), objects below `aws/lambda/` (batches that a mapping gave up), and
 the fan-out's dead-letter queue. Records go to the function that failed with them, as `{"redrive": true, "Records": …}`;
 it answers with those that failed again, which stay, with the new reason. What was taken is removed only after that, so
 whatever stops a redrive, nothing is lost; a record that goes twice changes nothing.
