@@ -24,7 +24,7 @@ UV = export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/p
 	UV_PYTHON_DOWNLOADS=never VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev down status generate setup bench-merge bench-ledger bench-tick bench-validation test conformance unit lint types scan format lock clean
+.PHONY: help demo dev down status generate setup bench-merge bench-ledger bench-tick bench-keys bench-validation test conformance unit lint types scan format lock clean
 
 help:  ## List what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ bench-ledger: $(DEV)  ## Measure discovery with a ledger of 6 million objects
 
 bench-tick: $(DEV)  ## Measure a micro-batch from the sensor's tick to the last published entity
 	@$(BIN)/python -m benchmarks.tick
+
+bench-keys: $(DEV)  ## Show how the writes of the busiest lot spread over the table's keys
+	@$(BIN)/python -m benchmarks.keys
 
 bench-validation: $(BENCH)  ## Measure reading and validating landed objects on one core
 	@$(BENCH_VENV)/bin/python -m benchmarks.validation

@@ -1,0 +1,1 @@
+"""How writes spread over the operational table's keys."""
