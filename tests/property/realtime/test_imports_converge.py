@@ -6,6 +6,7 @@ each field has the value of the latest event that carries it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -63,9 +64,9 @@ estimates = st.fixed_dictionaries(
 class Imported:
     """A table that events are imported into, until none of them waits for another."""
 
-    def __init__(self) -> None:
+    def __init__(self, table: Callable[[Callable[[], int]], TableModel] = TableModel) -> None:
         self.clock = int(RECEIVED.timestamp() * 1_000_000)
-        self.table = TableModel(lambda: self.clock)
+        self.table = table(lambda: self.clock)
         self.service = Service(CONTRACTS, Store(self.table, "t"), now=lambda: self.clock, pause=lambda _: None)  # type: ignore[arg-type]
 
     def take(self, entity: str, raw: dict[str, Any]) -> bool:
@@ -140,3 +141,51 @@ def test_an_order_ends_with_the_quote_of_the_latest_estimate(
     for key, expected in quotes.items():
         estimate = imported.item("estimates", estimate_id=key)
         assert (estimate["quote_number"], estimate["quote_version"]) == (expected["QUOTE_NO"], expected["QUOTE_VER"])
+
+
+class Crowded(TableModel):
+    """A table where somebody else writes between our reading and our writing, `meddle`, once."""
+
+    meddle: Callable[[], Any] | None = None
+
+    def _between(self) -> None:
+        meddle, self.meddle = self.meddle, None
+        if meddle is not None:
+            meddle()
+
+    def put_item(self, **parameters: Any) -> dict[str, Any]:
+        self._between()
+        return super().put_item(**parameters)
+
+    def update_item(self, **parameters: Any) -> dict[str, Any]:
+        self._between()
+        return super().update_item(**parameters)
+
+    def transact_write_items(self, **parameters: Any) -> dict[str, Any]:
+        self._between()
+        return super().transact_write_items(**parameters)
+
+
+@given(st.data(), st.lists(estimates, min_size=2, max_size=6))
+def test_events_that_are_written_at_the_same_time_end_the_same(
+    data: st.DataObject, patches: list[dict[str, Any]]
+) -> None:
+    start = [("orders", event(0, "0", WHOLE_ORDER))]
+    start += [("estimates", event(1, str(n), {"EST_NO": f"e-{n}", **WHOLE_ESTIMATE})) for n in (1, 2)]
+    events = [("estimates", event(2 + n, "0", patch)) for n, patch in enumerate(patches)]
+    alone, crowded = Imported(), Imported(Crowded)
+    assert isinstance(crowded.table, Crowded)
+    for imported in (alone, crowded):
+        until_nothing_waits(imported, start)
+    until_nothing_waits(alone, events)
+    came = data.draw(st.permutations(events))
+    for first, second in zip(came[::2], came[1::2], strict=False):
+        crowded.table.meddle = lambda other=second: crowded.take(*other)
+        assert crowded.take(*first)
+        if crowded.table.meddle is not None:  # the first had nothing to write
+            crowded.table.meddle = None
+            assert crowded.take(*second)
+    if len(came) % 2:
+        assert crowded.take(*came[-1])
+    for entity, key in (("orders", {"order_id": "o-1"}), *(("estimates", {"estimate_id": e}) for e in ("e-1", "e-2"))):
+        assert crowded.item(entity, **key) == alone.item(entity, **key)
