@@ -26,7 +26,7 @@ from realtime.api.problems import Refusal
 from realtime.api.routes import DATA_TIME, Answer, Event, Parameter, Route, Shape
 from realtime.api.service import MAX_PAGE, AlreadyDone, Service, Together, Values, Written
 from realtime.api.settings import Settings
-from realtime.api.store import Store, Unavailable
+from realtime.api.store import Store, Unavailable, with_quick_queries
 from realtime.clients import client
 from realtime.decisions.routes import routes as status_routes
 from realtime.decisions.status import Status
@@ -48,7 +48,7 @@ def handle(event: Event, context: object) -> dict[str, Any]:
 @cache
 def _api() -> Api:
     settings = Settings.from_environment(os.environ)
-    dynamodb = client("dynamodb", attempts=3, read_timeout=3)
+    dynamodb = with_quick_queries(client("dynamodb", attempts=3, read_timeout=3))
     contracts = load_compact(CONTRACTS.read_bytes())
     service = Service(contracts, Store(dynamodb, settings.table))
     requests_store = Store(dynamodb, settings.requests)

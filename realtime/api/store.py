@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import orjson
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 
 if TYPE_CHECKING:
@@ -136,6 +137,19 @@ class Page:
 def key(keys: Mapping[str, str]) -> Item:
     """Key attributes (or any texts) as DynamoDB JSON."""
     return {name: {"S": text} for name, text in keys.items()}
+
+
+def with_quick_queries(client: DynamoDBClient) -> DynamoDBClient:
+    """The client, which reads the answers to queries without botocore's parser: it takes 80 µs for each item, and does
+    nothing for DynamoDB JSON but to decode binary values, which no field has."""
+    client.meta.events.register("before-parse.dynamodb.Query", _read_items)
+    return client
+
+
+def _read_items(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:
+    if response_dict["status_code"] == 200:
+        customized_response_dict.update(orjson.loads(response_dict["body"]))
+        response_dict["body"] = b"{}"
 
 
 class Store:

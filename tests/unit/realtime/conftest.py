@@ -20,7 +20,7 @@ from contracts import Contracts, load_contracts
 from realtime.api.handler import Api
 from realtime.api.idempotency import Receipts
 from realtime.api.service import Service
-from realtime.api.store import Store
+from realtime.api.store import Store, with_quick_queries
 from realtime.imports.queue import Outbox
 from realtime.imports.routes import routes as import_routes
 from realtime.imports.service import Imports
@@ -182,7 +182,8 @@ def dynamodb() -> Iterator[Any]:
             environment.setenv(name, "test")
         environment.delenv("AWS_ENDPOINT_URL", raising=False)
         resource = boto3.resource("dynamodb", region_name="eu-west-1")
-        resource.plain = boto3.client("dynamodb", region_name="eu-west-1")  # the resource's own converts attributes
+        # The resource's own converts attributes.
+        resource.plain = with_quick_queries(boto3.client("dynamodb", region_name="eu-west-1"))
         yield resource
 
 
