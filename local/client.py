@@ -119,6 +119,10 @@ class ApiClient:
         query = {"role": role, "limit": str(limit)} | ({"cursor": cursor} if cursor else {})
         return self._call("GET", f"/parties/{quote(party_id, safe='')}/orders?{urlencode(query)}")
 
+    def status(self) -> dict[str, Any]:
+        """GET: up to when reports and tables are true, and which Firehose is under pressure."""
+        return self._call("GET", "/status")
+
     # ---- imports
 
     def import_events(self, entity: str, events: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> dict[str, Any]:
