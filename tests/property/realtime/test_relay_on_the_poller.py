@@ -1,9 +1,9 @@
 """The relay and the fan-out under all that AWS may do to them: nothing is lost, nothing invented, copies are the same.
 
-The poller is `local.pump`, which keeps the rules of Lambda's event source mapping. Around it everything fails by chance:
-services take a part of a request, none of it, or all of it without an answer; invocations are killed between any two
-calls, repeated, or never started; the poller itself dies and begins again behind its checkpoint; buckets, queues and
-topics refuse. At the end, when all works again, a redrive puts back what was set aside.
+The poller is `local.pump`, which keeps the rules of Lambda's event source mapping. Around it everything fails by
+chance: services take a part of a request, none of it, or all of it without an answer; invocations are killed between
+any two calls, repeated, or never started; the poller itself dies and begins again behind its checkpoint; buckets,
+queues and topics refuse. At the end, when all works again, a redrive puts back what was set aside.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def refusal(code: str) -> ClientError:
 
 @dataclass
 class Chaos:
-    """How often things go wrong, in a hundred, and the dice: one for each user of them, because the relay has threads."""
+    """How often things go wrong, in a hundred, and dice for each user of them, because the relay has threads."""
 
     seed: int
     often: int

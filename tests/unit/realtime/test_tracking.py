@@ -1,0 +1,125 @@
+"""The sample subscriber tells each state of a parcel once, whatever order, repetition or crash events come with."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from realtime.tracking.handler import Tracking
+from realtime.tracking.notices import UnusableEvent, notice_of
+from realtime.tracking.settings import Settings
+
+
+class Killed(Exception):
+    """The invocation ends here."""
+
+
+class Aws:
+    """The subscriber's table and FIFO topic; `until` says after how many calls the invocation is killed."""
+
+    def __init__(self) -> None:
+        self.until = -1
+        self.items: dict[str, int] = {}
+        self.told: list[dict[str, Any]] = []
+        self.identities: set[str] = set()
+
+    def _call(self) -> None:
+        if self.until == 0:
+            self.until = -1
+            raise Killed
+        self.until -= 1
+
+    def get_item(self, *, TableName: str, Key: dict[str, Any], ConsistentRead: bool) -> dict[str, Any]:
+        self._call()
+        version = self.items.get(Key["pk"]["S"])
+        return {} if version is None else {"Item": {**Key, "version": {"N": str(version)}}}
+
+    def publish(self, *, TopicArn: str, Message: str, MessageGroupId: str, MessageDeduplicationId: str) -> None:
+        self._call()
+        assert len(MessageGroupId) <= 128
+        assert len(MessageDeduplicationId) <= 128
+        if MessageDeduplicationId not in self.identities:
+            self.identities.add(MessageDeduplicationId)
+            self.told.append(json.loads(Message))
+
+    def put_item(self, *, Item: dict[str, Any], **condition: Any) -> None:
+        self._call()
+        key, version = Item["pk"]["S"], int(Item["version"]["N"])
+        if version <= self.items.get(key, 0):
+            raise ClientError({"Error": {"Code": "ConditionalCheckFailedException", "Message": ""}}, "PutItem")
+        self.items[key] = version
+
+
+def event(shipment: str, version: int, status: str, **more: Any) -> dict[str, Any]:
+    values = {"shipment_id": shipment, "order_id": "o-1", "status": status, "carrier": "Post", "cost": "7.5"}
+    detail = {"operation": "modify", "version": str(version), "changed": ["status"], "values": values, **more}
+    return {"source": "gavel.changes", "detail-type": "shipments", "detail": detail}
+
+
+def message(identity: int, content: Any) -> dict[str, Any]:
+    return {"messageId": str(identity), "body": json.dumps(content)}
+
+
+def tracking(aws: Aws) -> Tracking:
+    return Tracking(Settings("told", "topic"), dynamodb=aws, sns=aws, seconds=lambda: 1_795_222_923)
+
+
+def test_a_notice_says_where_the_parcel_is_and_no_more() -> None:
+    notice = notice_of(event("s-1", 2, "shipped"))
+    assert notice is not None
+    assert json.loads(notice.text) == {
+        "notice": "parcel shipped", "order_id": "o-1", "shipment_id": "s-1", "status": "shipped", "carrier": "Post",
+        "version": "2",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "quiet",
+    [
+        event("s-1", 2, "packed"),
+        event("s-1", 2, "shipped", changed=["cost"]),
+        event("s-1", 2, "shipped", operation="remove"),
+    ],
+)
+def test_other_changes_ask_for_no_notice(quiet: dict[str, Any]) -> None:
+    assert notice_of(quiet) is None
+
+
+def test_a_message_that_is_no_event_comes_again_and_the_rest_goes_on() -> None:
+    aws = Aws()
+    without_values = {"detail": {"operation": "modify", "version": "1", "changed": ["status"]}}
+    batch = [message(1, without_values), {"messageId": "2", "body": "{"}, message(3, event("s-1", 2, "shipped"))]
+    response = tracking(aws).run(batch)
+    assert [f["itemIdentifier"] for f in response["batchItemFailures"]] == ["1", "2"]
+    assert len(aws.told) == 1
+    with pytest.raises(UnusableEvent, match="values"):
+        notice_of(without_values)
+
+
+@given(
+    order=st.lists(st.tuples(st.sampled_from(["s-1", "s-2"]), st.integers(1, 4)), max_size=12),
+    kills=st.lists(st.integers(0, 4), max_size=6),
+)
+def test_each_state_is_told_once_and_never_an_older_one_later(order: list[tuple[str, int]], kills: list[int]) -> None:
+    aws = Aws()
+    states = ["shipped", "lost", "returned", "delivered"]
+    for number, (shipment, version) in enumerate(order):
+        batch = [message(number, event(shipment, version, states[version - 1]))]
+        while True:
+            aws.until = kills.pop() if kills else -1
+            try:
+                assert tracking(aws).run(batch) == {"batchItemFailures": []}
+                break
+            except Killed:
+                continue
+        aws.until = -1
+    for shipment in ("s-1", "s-2"):
+        told = [int(n["version"]) for n in aws.told if n["shipment_id"] == shipment]
+        assert told == sorted(set(told))
+        sent = [version for s, version in order if s == shipment]
+        assert told[-1:] == ([max(sent)] if sent else [])
