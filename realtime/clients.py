@@ -1,14 +1,19 @@
 """AWS clients of the functions: made once for an execution environment, from botocore alone.
 
-boto3 adds 60 ms to a cold start and nothing that the functions use.
+boto3 adds 60 ms to a cold start and nothing that the functions use. All clients come from one session, which has read
+what they share: the second costs 9 ms of processor time, one of a session of its own 90.
 """
 
 from __future__ import annotations
 
+from functools import cache
+from threading import Lock
 from typing import Any
 
 from botocore.config import Config
 from botocore.session import Session
+
+_making = Lock()  # a session is not for several threads at once; its clients are
 
 
 def client(service: str, *, attempts: int, read_timeout: float) -> Any:
@@ -24,4 +29,10 @@ def client(service: str, *, attempts: int, read_timeout: float) -> Any:
         parameter_validation=False,
         tcp_keepalive=True,
     )
-    return Session().create_client(service, config=config)
+    with _making:
+        return _session().create_client(service, config=config)
+
+
+@cache
+def _session() -> Session:
+    return Session()

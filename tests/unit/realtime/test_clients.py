@@ -1,0 +1,26 @@
+"""Clients of the functions, which threads ask for at the same time."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from realtime.clients import client
+
+
+def test_threads_get_clients_of_their_services_with_the_limits_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (
+        ("AWS_DEFAULT_REGION", "eu-west-1"),
+        ("AWS_ACCESS_KEY_ID", "x"),
+        ("AWS_SECRET_ACCESS_KEY", "y"),
+    ):
+        monkeypatch.setenv(name, value)
+    services = ["dynamodb", "cloudwatch", "sqs", "sns", "firehose", "s3"]
+    with ThreadPoolExecutor(len(services)) as pool:
+        clients = list(pool.map(lambda s: client(s, attempts=2, read_timeout=3), services))
+    assert [c.meta.service_model.service_name for c in clients] == services
+    for made in clients:
+        assert made.meta.config.read_timeout == 3
+        assert made.meta.config.retries["total_max_attempts"] == 2
+        assert made.meta.region_name == "eu-west-1"
