@@ -176,7 +176,7 @@ def status() -> None:
 
 @app.command()
 def redrive(environment: Where = "local") -> None:
-    """Put back what failed on the way from the stream: kept records, batches that were given up, dead letters."""
+    """Put back what failed on the way from the stream (kept records, given up batches) and all dead letters."""
     with _reported() as (home, _, screen):
         from local.redrive import redrive as put_back
 

@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError
 
 from local.aws import Aws
 from local.home import Home
+from local.letters import put_back
 from local.stack import running
 
 TRANSFORM_FAILURES, GIVEN_UP = "relay-failures/", "aws/lambda/"
@@ -55,13 +56,21 @@ def redrive(environment: str, home: Home, say: Callable[[str], None] = lambda te
 
     Raises `RedriveError`.
     """
+    bucket, client = _environment(environment, home)
+    done = Redrive(environment, bucket, client, say).run()
+    say(f"{put_back(client('sqs'), environment)} messages moved back to the inbound queue")
+    return done
+
+
+def _environment(environment: str, home: Home) -> tuple[str, Callable[..., Any]]:
+    """The data bucket of an environment, and what makes its clients."""
     if environment == "local":
         stack = running(home)
-        return Redrive(environment, stack.outputs["DataBucketName"], Aws(stack.endpoint).client, say).run()
+        return stack.outputs["DataBucketName"], Aws(stack.endpoint).client
     import boto3
 
     account = boto3.client("sts").get_caller_identity()["Account"]
-    return Redrive(environment, f"gavel-{environment}-data-{account}", boto3.client, say).run()
+    return f"gavel-{environment}-data-{account}", boto3.client
 
 
 class Redrive:

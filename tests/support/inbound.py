@@ -7,10 +7,12 @@ import json
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import jsonschema_rs
 
+from local.letters import put_back
 from realtime.api.handler import Api
 from realtime.inbound.service import Consumer
 
@@ -27,6 +29,7 @@ class Inbound:
     dead_letters: str
     alerts: str
     bucket: str
+    environment: str
     waits: list[int] = field(default_factory=list)
     logged: list[dict[str, Any]] = field(default_factory=list)
     requests: int = 0
@@ -86,12 +89,15 @@ class Inbound:
             self._let_go(self.dead_letters, message)
         return [(m["Body"], {n: a["StringValue"] for n, a in m.get("MessageAttributes", {}).items()}) for m in messages]
 
-    def redrive(self) -> None:
-        """Move the dead letters back, as `start_message_move_task` does."""
-        for m in self._receive(self.dead_letters):
-            attributes = m.get("MessageAttributes", {})
-            self.sqs.send_message(QueueUrl=self.queue, MessageBody=m["Body"], MessageAttributes=attributes)
-            self.sqs.delete_message(QueueUrl=self.dead_letters, ReceiptHandle=m["ReceiptHandle"])
+    def sent(self, queue: str) -> datetime:
+        """When the only message of a queue was sent."""
+        (message,) = self._receive(queue)
+        self._let_go(queue, message)
+        return datetime.fromtimestamp(int(message["Attributes"]["SentTimestamp"]) / 1000, UTC)
+
+    def redrive(self) -> int:
+        """Move the dead letters back, as `gavel redrive` does."""
+        return put_back(self.sqs, self.environment)
 
     def notices(self) -> list[dict[str, Any]]:
         """The notices that people got."""

@@ -209,9 +209,8 @@ def inbound(api: ApiClient, contracts: Contracts, clock: Clock, request: pytest.
     """The way of imported events, over the table of `api`."""
     sqs, s3, sns = (boto3.client(name, region_name="eu-west-1") for name in ("sqs", "s3", "sns"))
     name = f"t{abs(hash(request.node.nodeid))}"
-    queue, dead, alerts = (
-        sqs.create_queue(QueueName=f"{name}-{kind}")["QueueUrl"] for kind in ("in", "dead", "alerts")
-    )
+    queues = [f"gavel-{name}-inbound", f"gavel-{name}-inbound-dead-letters", f"{name}-alerts"]
+    queue, dead, alerts = (sqs.create_queue(QueueName=n)["QueueUrl"] for n in queues)
     s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     topic = sns.create_topic(Name=name)["TopicArn"]
     arn = sqs.get_queue_attributes(QueueUrl=alerts, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -230,7 +229,7 @@ def inbound(api: ApiClient, contracts: Contracts, clock: Clock, request: pytest.
         service, statuses, claim=edge.claim, wait=lambda _, seconds: waits.append(seconds), bury=edge.bury
     )
     return Inbound(
-        Api(service, api.receipts, import_routes(imports)), consumer, sqs, s3, queue, dead, alerts, name, waits
+        Api(service, api.receipts, import_routes(imports)), consumer, sqs, s3, queue, dead, alerts, name, name, waits
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -119,11 +120,23 @@ def test_a_dead_letter_that_is_moved_back_is_written_in_the_place_that_it_had(in
     assert len(inbound.letters()) == 1
     inbound.send(message(CUSTOMER))
     assert inbound.deliver() == (1, 0)
-    inbound.redrive()
+    assert inbound.redrive() == 1
     assert inbound.deliver() == (1, 0)
     assert inbound.letters() == []
     found = api("GET", "/customers/c-1").body
     assert (found["name"], found["status"]) == ("Ada Lovelace", "active")
+
+
+def test_a_message_that_sqs_gave_up_itself_keeps_its_time_too(inbound: Inbound, api: Fixture) -> None:
+    inbound.sqs.send_message(
+        QueueUrl=inbound.dead_letters, MessageBody=json.dumps(message({**CUSTOMER, "STATUS": "closed"}))
+    )
+    sent = inbound.sent(inbound.dead_letters)
+    assert inbound.redrive() == 1
+    assert inbound.letters() == []
+    assert inbound.deliver() == (1, 0)
+    (stamp,) = api.item("CUSTOMER#c-1", "CUSTOMER")["_stamps"]["M"]
+    assert datetime.fromisoformat(stamp.split(" ")[0]) == sent
 
 
 def test_a_dead_record_of_an_import_can_be_moved_back_by_itself(inbound: Inbound, api: Fixture) -> None:
@@ -134,7 +147,7 @@ def test_a_dead_record_of_an_import_can_be_moved_back_by_itself(inbound: Inbound
     assert (status["status"], status["refused"]) == ("done", 1)
     later = {"specversion": "1.0", "id": "e", "time": "2026-11-20T00:00:00Z", "data": CUSTOMER}
     inbound.post("customers", later)
-    inbound.redrive()
+    assert inbound.redrive() == 1
     assert inbound.deliver() == (1, 0)
     assert api("GET", "/customers/c-1").body["status"] == "closed"
     assert inbound.status("customers", answer["import"])[1] == status, "what was said once stays said"
