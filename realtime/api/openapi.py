@@ -29,8 +29,8 @@ from contracts.types import (
 from realtime.api.idempotency import HEADER, REPLAYED
 from realtime.api.routes import DATA_TIME, Content, Route, Schema, Shape
 
-# What the function or the gateway before it can answer to any request. 404 and 405 are here for paths as a whole.
-_ALWAYS = (400, 401, 403, 404, 429, 500, 503)
+# What the function, or the gateway before it, can answer to any request.
+_ALWAYS = (400, 401, 403, 404, 429, 500, 502, 503, 504)
 _REASONS = {
     400: "The request cannot be read",
     401: "No valid token",
@@ -41,7 +41,9 @@ _REASONS = {
     422: "The item breaks its contract, or the idempotency key belongs to another request",
     429: "Too many requests",
     500: "A failure of ours",
+    502: "The function did not answer",
     503: "The table does not take the request now; try again",
+    504: "The function did not answer in time",
 }
 _DONE = {200: "Done", 201: "Created", 202: "Accepted, to be done", 204: "Done, with nothing to say"}
 
@@ -188,7 +190,7 @@ _PROBLEM: Schema = {
             },
         },
     },
-    "required": ["type", "title", "status", "detail", "instance"],
+    "required": ["type", "title", "detail", "instance"],  # the gateway does not repeat the status
     "additionalProperties": False,
 }
 
