@@ -230,14 +230,12 @@ class Api:
     ) -> Answer:
         """Do a write and answer it; with an idempotency key, once, and with the first answer whenever it is sent again.
 
-        A request that was sent twice at once can be refused because of itself (the item exists now), so a refusal
-        counts only when there is still no receipt.
+        The receipt's condition finds out whether the request came before. It can also be refused because of itself (the
+        item exists now), so a refusal counts only when there is no receipt.
         """
         request = idempotency.Request.of(event, caller)
         if request is None:
             return answer(write(None))
-        if (first := self._receipts.find(request)) is not None:
-            return first
         try:
             return answer(write(lambda result: self._receipts.put(request, answer(result))))
         except (AlreadyDone, Refusal) as error:

@@ -167,3 +167,13 @@ def test_a_tenant_of_the_second_door_is_a_party_like_any_other(api: Fixture, tra
     tenant = {"tenant": "acme", "group": "party", "party_id": BUYER}
     assert api("GET", "/invoices/i-b", authorizer=tenant).status == 200
     assert api("GET", "/invoices/i-s", authorizer=tenant).status == 404
+
+
+def test_nobody_says_himself_which_party_he_is(template: dict[str, Any]) -> None:
+    """A client of the pool may write every attribute, unless the template says which."""
+    client = template["Resources"]["UserPoolClient"]["Properties"]
+    assert client["WriteAttributes"] == ["email"]
+    assert "custom:party_id" in client["ReadAttributes"]
+    assert template["Resources"]["UserPool"]["Properties"]["AdminCreateUserConfig"] == {
+        "AllowAdminCreateUserOnly": True
+    }
