@@ -144,7 +144,7 @@ def follow_imports(module: str) -> tuple[list[Path], list[str]]:
         files[name] = path
         parents = name.split(".")[:-1]
         waiting += [".".join(parents[: i + 1]) for i in range(len(parents))]
-        for imported in _imports(path):
+        for imported in _imports(path, path.stat().st_mtime_ns):
             top = imported.partition(".")[0]
             if top in _OWN:
                 waiting.append(imported)
@@ -160,13 +160,16 @@ def _source(name: str) -> Path | None:
     return next((p for p in (base / "__init__.py", base.with_suffix(".py")) if p.is_file()), None)
 
 
-def _imports(path: Path) -> Iterator[str]:
+@cache
+def _imports(path: Path, written: int) -> Sequence[str]:
+    """What a file imports; `written` is its time, because functions share most files, and files change."""
+    found: list[str] = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+    return found
 
 
 def _fingerprint(sources: Mapping[str, bytes], distributions: Sequence[str], target: Target | None) -> str:
@@ -280,7 +283,7 @@ def _belongs(name: str) -> bool:
 
 def _write_zip(path: Path, files: Mapping[str, bytes]) -> None:
     unfinished = path.with_suffix(".part")
-    with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+    with zipfile.ZipFile(unfinished, "w") as archive:
         for name, content in sorted(files.items()):
             entry = zipfile.ZipInfo(name, _EPOCH)
             entry.external_attr = 0o644 << 16
