@@ -24,7 +24,7 @@ UV = export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/p
 	UV_PYTHON_DOWNLOADS=never VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev down status generate setup bench-merge bench-ledger bench-tick bench-keys bench-validation bench-api test conformance unit lint types scan format lock clean
+.PHONY: help demo dev down status generate setup bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api test conformance unit lint types scan format lock clean
 
 help:  ## List what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ bench-validation: $(BENCH)  ## Measure reading and validating landed objects on 
 
 bench-api: $(DEV)  ## Measure each kind of request of the API, and how long the functions take to import
 	@$(BIN)/python -m benchmarks.api
+
+bench-relay: $(DEV)  ## Measure the relay's own work on one core, beside boto3's deserializer with json
+	@$(BIN)/python -m benchmarks.relay
 
 lint: $(DEV)  ## Check style and layout of the code, and the template
 	@$(BIN)/ruff check .

@@ -58,14 +58,13 @@ def change_from_record(record: Mapping[str, Any], contracts: Contracts) -> tuple
         operation = _OPERATION[event_name]
         seconds = int(body["ApproximateCreationDateTime"])
         sequence = body["SequenceNumber"]
+        usable = sequence.isdigit() and sequence.isascii() and len(sequence) <= SEQUENCE_WIDTH
         event_id = record["eventID"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UnmappableRecord(f"expected a DynamoDB stream record with new and old images: {error!r}") from error
     if image is None:
         raise UnmappableRecord("expected an image of the item, found none: the stream must carry NEW_AND_OLD_IMAGES")
-    if not (
-        isinstance(sequence, str) and sequence.isascii() and sequence.isdigit() and len(sequence) <= SEQUENCE_WIDTH
-    ):
+    if not usable:
         raise UnmappableRecord(f"expected a sequence number of at most {SEQUENCE_WIDTH} digits, found {sequence!r}")
     mapping = _mapping_of(image, contracts)
     if mapping is None:
@@ -143,30 +142,28 @@ class _Unfitting(Exception):
     """An attribute has not the DynamoDB types that the contract says, all the way down."""
 
 
+_SYSTEM = ""
+
+
 @dataclass(frozen=True, slots=True)
 class _Mapping:
-    """What the rows of an entity are made by: the DynamoDB type of each field, in order, and which fields need more
-    than to be copied; the attributes that are the system's, all that are known, and a row of nulls."""
+    """What the rows of an entity are made by: the DynamoDB type of each attribute that is known (`_SYSTEM` for those
+    that are no fields), the fields that need more than to be copied, and a row of nulls."""
 
     contract: Contract
-    kinds: tuple[tuple[str, str], ...]
+    kinds: Mapping[str, str]
     booleans: tuple[str, ...]
     nested: tuple[tuple[str, Reader], ...]
-    system: frozenset[str]
-    known: frozenset[str]
     empty: Row
 
     @classmethod
     def of(cls, contract: Contract) -> _Mapping:
-        kinds = tuple((f.name, _KINDS[type(f.type)]) for f in contract.fields)
-        system = system_attributes(contract)
+        kinds = {f.name: _KINDS[type(f.type)] for f in contract.fields}
         return cls(
             contract,
-            kinds,
-            booleans=tuple(name for name, kind in kinds if kind == "BOOL"),
+            kinds=dict.fromkeys(system_attributes(contract), _SYSTEM) | kinds,
+            booleans=tuple(name for name, kind in kinds.items() if kind == "BOOL"),
             nested=tuple((f.name, _reader(f.type)) for f in contract.fields if type(f.type) not in _SCALAR_KINDS),
-            system=system,
-            known=system.union(contract.field_names),
             empty=dict.fromkeys((*contract.field_names, *CHANGE_COLUMNS)),
         )
 
@@ -181,9 +178,8 @@ def _mapping_of(image: Mapping[str, Any], contracts: Contracts) -> _Mapping | No
     if used is not contracts:
         _mapped = used, mappings = contracts, {c.name: _Mapping.of(c) for c in contracts.of_origin("stream")}
     entity = image["entity"].get("S") if "entity" in image else None
-    mapping = mappings.get(entity or "")
-    if mapping is not None:
-        return mapping
+    if entity in mappings:
+        return mappings[entity]
     if entity == POINTER:
         return None
     if entity is None:
@@ -196,15 +192,13 @@ def _row(mapping: _Mapping, image: Mapping[str, Any]) -> Row:
     """All that an image says: its fields as text, null where there is none; its end and contract; what does not fit."""
     row: dict[str, Any] = mapping.empty.copy()
     extra: dict[str, Any] | None = None
-    # Nearly every image fits, so that is tried first: nothing unknown, and every field of the type that is expected.
-    fits = mapping.known.issuperset(image)
-    try:
-        for name, kind in mapping.kinds:
-            if name in image:
-                row[name] = image[name][kind]
+    kinds = mapping.kinds
+    try:  # nearly every image fits: nothing in it is unknown, and every field is of the type that is expected
+        for name, attribute in image.items():
+            kind = kinds[name]
+            if kind:
+                row[name] = attribute[kind]
     except KeyError:
-        fits = False
-    if not fits:
         row, extra = _sorted_out(mapping, image)
     for name in mapping.booleans:
         if row[name] is not None:
@@ -230,14 +224,14 @@ def _sorted_out(mapping: _Mapping, image: Mapping[str, Any]) -> tuple[Row, dict[
     """Row and extra, attribute by attribute: what is a field of the contract's type, and what is not; a null of a field
     says nothing."""
     row, extra = mapping.empty.copy(), {}
-    kinds = dict(mapping.kinds)
     for name, attribute in image.items():
-        if name in mapping.system:
+        wanted = mapping.kinds.get(name)
+        if wanted == _SYSTEM:
             continue
         ((kind, value),) = attribute.items()
-        if kind == kinds.get(name):
+        if kind == wanted:
             row[name] = value
-        elif kind != "NULL" or name not in kinds:
+        elif kind != "NULL" or wanted is None:
             extra[name] = attribute
     return row, extra
 
