@@ -16,29 +16,34 @@ HIDDEN_SECONDS = 300  # a letter that is being moved is hidden that long from ot
 
 
 def put_back(sqs: Any, environment: str) -> int:
-    """Move the letters that are there now; returns how many. A letter is removed only when its message was sent."""
+    """Move as many letters as there are now; returns how many. One is removed only when its message was sent.
+
+    No more than were there at first, because a message that fails again is a new letter.
+    """
     source, target = (
         sqs.get_queue_url(QueueName=f"gavel-{environment}-{name}")["QueueUrl"]
         for name in ("inbound-dead-letters", "inbound")
     )
-    moved: set[str] = set()
-    while True:
+    waiting = sqs.get_queue_attributes(QueueUrl=source, AttributeNames=["ApproximateNumberOfMessages"])
+    found = int(waiting["Attributes"]["ApproximateNumberOfMessages"])
+    moved = 0
+    while moved < found:
         answer = sqs.receive_message(
             QueueUrl=source,
-            MaxNumberOfMessages=10,
+            MaxNumberOfMessages=min(10, found - moved),
             WaitTimeSeconds=1,
             VisibilityTimeout=HIDDEN_SECONDS,
             MessageSystemAttributeNames=["SentTimestamp"],
             MessageAttributeNames=[RECEIVED],
         )
-        new = [m for m in answer.get("Messages", ()) if m["MessageId"] not in moved]
-        if not new:
-            return len(moved)
-        for message in new:
+        if not answer.get("Messages"):
+            break
+        for message in answer["Messages"]:
             attributes = {RECEIVED: {"DataType": "String", "StringValue": _received(message)}}
             sqs.send_message(QueueUrl=target, MessageBody=message["Body"], MessageAttributes=attributes)
             sqs.delete_message(QueueUrl=source, ReceiptHandle=message["ReceiptHandle"])
-            moved.add(message["MessageId"])
+            moved += 1
+    return moved
 
 
 def _received(message: dict[str, Any]) -> str:

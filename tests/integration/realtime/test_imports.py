@@ -11,6 +11,7 @@ import pytest
 from laptop import Laptop
 
 from local.client import ApiError
+from local.letters import put_back
 from realtime.imports.messages import MAX_BYTES
 
 pytestmark = pytest.mark.stack
@@ -76,13 +77,21 @@ def test_a_mismatch_in_the_queue_is_a_dead_letter_and_the_rest_is_written(laptop
 
     def letter() -> dict[str, Any] | None:
         answer = sqs.receive_message(
-            QueueUrl=laptop.stack.outputs["InboundDeadLettersUrl"], MessageAttributeNames=["All"]
+            QueueUrl=laptop.stack.outputs["InboundDeadLettersUrl"],
+            MaxNumberOfMessages=10,
+            MessageAttributeNames=["All"],
+            VisibilityTimeout=0,
         )
         return next((m for m in answer.get("Messages", ()) if "c-queued" in m["Body"]), None)
 
-    attributes = {name: a["StringValue"] for name, a in until(letter)["MessageAttributes"].items()}
+    first = until(letter)
+    attributes = {name: a["StringValue"] for name, a in first["MessageAttributes"].items()}
     assert attributes["reason"] == "invalid-item"
     assert attributes["contract"] == laptop.contracts["customers"].version
+    assert put_back(sqs, "local") >= 1
+    again = until(letter)
+    assert again["MessageId"] != first["MessageId"]
+    assert again["MessageAttributes"]["received_at"] == first["MessageAttributes"]["received_at"]
 
     def written() -> dict[str, Any] | None:
         try:

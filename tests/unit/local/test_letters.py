@@ -1,0 +1,44 @@
+"""Moving dead letters back ends, even when each of them fails again at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from local.letters import put_back
+
+
+class Refilled:
+    """A queue service where every message that is sent is a dead letter again before the next look."""
+
+    def __init__(self, letters: int) -> None:
+        self.letters = [self._letter(n) for n in range(letters)]
+        self.sent = 0
+
+    def _letter(self, number: int) -> dict[str, Any]:
+        attributes = {"SentTimestamp": "1795222923123"}
+        return {"MessageId": f"m-{number}", "ReceiptHandle": f"h-{number}", "Body": "{}", "Attributes": attributes}
+
+    def get_queue_url(self, **asked: str) -> dict[str, str]:
+        return {"QueueUrl": asked["QueueName"]}
+
+    def get_queue_attributes(self, **_: Any) -> dict[str, Any]:
+        return {"Attributes": {"ApproximateNumberOfMessages": str(len(self.letters))}}
+
+    def receive_message(self, **asked: Any) -> dict[str, Any]:
+        return {"Messages": self.letters[: asked["MaxNumberOfMessages"]]}
+
+    def send_message(self, **asked: Any) -> None:
+        assert asked["QueueUrl"] == "gavel-dev-inbound"
+        assert asked["MessageAttributes"]["received_at"]["StringValue"] == "2026-11-21T01:02:03.123000Z"
+        self.sent += 1
+        self.letters = [*self.letters, self._letter(100 + self.sent)]
+
+    def delete_message(self, **asked: Any) -> None:
+        assert asked["QueueUrl"] == "gavel-dev-inbound-dead-letters"
+        self.letters = [m for m in self.letters if m["ReceiptHandle"] != asked["ReceiptHandle"]]
+
+
+def test_no_more_letters_are_moved_than_there_were() -> None:
+    sqs = Refilled(12)
+    assert put_back(sqs, "dev") == sqs.sent == 12
+    assert len(sqs.letters) == 12
