@@ -27,7 +27,7 @@ from realtime.logs import error_code, log, where
 from realtime.metrics import emit
 
 CONTRACTS = Path(__file__).parents[1] / "contracts.json"  # the bundle puts it there
-RESERVE_SECONDS = 20.0  # of the function's time for one more message that begins, and for answering
+RESERVE_SECONDS = 15.0  # of the function's time for one more write that begins, for dead letters and for answering
 
 
 def handle(event: Mapping[str, Any], context: Any) -> dict[str, Any]:

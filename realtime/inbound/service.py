@@ -95,7 +95,7 @@ class Consumer:
             try:
                 if seconds_left() <= 0:
                     raise Unavailable("no time left in this invocation")
-                if letters := self._take(Incoming.of(record)):
+                if letters := self._take(Incoming.of(record), seconds_left):
                     dead.append((record, letters))
             except Exception as error:  # noqa: BLE001 (the edge: one message must not stop the others)
                 again.append(record["messageId"])
@@ -121,13 +121,13 @@ class Consumer:
         except Exception as other:  # noqa: BLE001 (the queue's own visibility timeout is the wait then)
             log("WARN", "the wait could not be set", message_id=name, **where(other))
 
-    def _take(self, incoming: Incoming) -> list[DeadLetter]:
+    def _take(self, incoming: Incoming, seconds_left: Callable[[], float]) -> list[DeadLetter]:
         """Write what a message says; answers what of it is dead. Raises `Later` and `Unavailable`."""
         contract: Contract | None = None
         try:
             body = self._body(incoming.text)
             if "records" in body:
-                return self._take_chunk(incoming, _chunk(body))
+                return self._take_chunk(incoming, _chunk(body), seconds_left)
             contract = self._service.contract(str(body.get("entity")))
             event = read_event(body.get("event"), incoming.received, incoming.identity)
             self._service.merge(contract, event.fields, event.stamp)
@@ -145,11 +145,14 @@ class Consumer:
             raise problems.malformed("", 'expected a message like {"entity": "orders", "event": {...}}')
         return body
 
-    def _take_chunk(self, incoming: Incoming, chunk: Chunk) -> list[DeadLetter]:
+    def _take_chunk(self, incoming: Incoming, chunk: Chunk, seconds_left: Callable[[], float]) -> list[DeadLetter]:
         contract = self._service.contract(chunk.entity)
         applied, waiting = 0, 0
         refusals: list[tuple[int, Refusal]] = []
         for position, record in enumerate(chunk.records):
+            if seconds_left() <= 0:
+                waiting += len(chunk.records) - position
+                break
             try:
                 self._service.merge(contract, record.values, record.stamp)
                 applied += 1

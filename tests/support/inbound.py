@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -67,12 +67,12 @@ class Inbound:
         """Send a message as another system does."""
         self.sqs.send_message(QueueUrl=self.queue, MessageBody=raw if raw is not None else json.dumps(body))
 
-    def deliver(self, seconds_left: float = 60) -> tuple[int, int]:
+    def deliver(self, seconds_left: Callable[[], float] = lambda: 60) -> tuple[int, int]:
         """One invocation with all that is in the queue; how many messages are done, and how many come again."""
         messages = self._receive(self.queue)
         output = io.StringIO()
         with redirect_stdout(output):
-            answer = self.consumer.run([_record(m) for m in messages], seconds_left=lambda: seconds_left)
+            answer = self.consumer.run([_record(m) for m in messages], seconds_left=seconds_left)
         self.logged = [json.loads(line) for line in output.getvalue().splitlines()]
         again = {f["itemIdentifier"] for f in answer["batchItemFailures"]}
         for message in messages:

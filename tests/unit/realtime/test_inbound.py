@@ -212,8 +212,22 @@ def test_dead_letters_that_cannot_be_kept_are_not_acknowledged(
 
 def test_nothing_is_begun_when_the_time_is_up(inbound: Inbound, api: Fixture) -> None:
     inbound.send(message(CUSTOMER))
-    assert inbound.deliver(seconds_left=0) == (0, 1)
+    assert inbound.deliver(lambda: 0) == (0, 1)
     assert api("GET", "/customers/c-1").status == 404
+
+
+def test_a_chunk_that_the_time_is_not_enough_for_goes_on_where_it_was(inbound: Inbound, api: Fixture) -> None:
+    events = [CUSTOMER | {"CUST_NO": f"c-{number}"} for number in range(60)]
+    _, answer = inbound.post("customers", events)
+    seconds = iter([60.0] * 21)
+    assert inbound.deliver(lambda: next(seconds, 0.0)) == (0, 1)
+    status = inbound.status("customers", answer["import"])[1]
+    assert (status["status"], status["applied"], status["waiting"]) == ("running", 20, 40)
+    versions = api("GET", "/customers/c-0").body["_version"]
+    assert inbound.deliver() == (1, 0)
+    assert inbound.status("customers", answer["import"])[1]["applied"] == 60
+    assert api("GET", "/customers/c-0").body["_version"] == versions
+    assert inbound.letters() == []
 
 
 def test_a_dead_letter_that_is_too_long_for_a_message_is_kept_whole(inbound: Inbound) -> None:
