@@ -20,7 +20,7 @@ from local.aws import CREDENTIALS, REGION, Aws
 from local.client import ApiClient
 from local.home import Home, HomeError, Stack
 from local.processes import marked, stop, this_process
-from local.pump import Counts, Policy, Pump, PumpError
+from local.pump import Counts, Pump, PumpError
 from local.stream import DynamoStream, FileCheckpoint, LambdaFunction, S3FailureDestination
 
 Say = Callable[[str], None]
@@ -105,20 +105,18 @@ def make_pumps(
     aws = Aws(stack.endpoint)
     arn, bucket = stack.outputs["TableStreamArn"], stack.outputs["DataBucketName"]
 
-    def pump(function: str, mapping: str, checkpoint: Path, policy: Policy) -> Pump:
+    def pump(function: str, mapping: str, checkpoint: Path, progress: Callable[[Counts], None]) -> Pump:
         return Pump(
             DynamoStream(aws.client("dynamodbstreams"), arn, REGION),
             LambdaFunction(aws.client("lambda"), function),
             S3FailureDestination(aws.client("s3"), bucket, arn, function, mapping),
             FileCheckpoint(checkpoint, arn),
-            policy,
             wait=_Backoff(stopping),
+            progress=progress,
         )
 
-    relay = pump(stack.outputs["RelayFunctionName"], "relay", home.checkpoint, Policy())
-    relay.progress = progress
-    fanout_policy = Policy(batch_size=100)
-    fanout = pump(stack.outputs["FanoutFunctionName"], "fanout", home.fanout_checkpoint, fanout_policy)
+    relay = pump(stack.outputs["RelayFunctionName"], "relay", home.checkpoint, progress)
+    fanout = pump(stack.outputs["FanoutFunctionName"], "fanout", home.fanout_checkpoint, lambda counts: None)
     return relay, fanout
 
 

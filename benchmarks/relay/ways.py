@@ -49,7 +49,7 @@ def peer(contracts: Contracts) -> Way:
             row["_version"] = item.get("_version")
             row["_seq"] = body["SequenceNumber"].zfill(40)
             row["_changed_at"] = datetime.fromtimestamp(body["ApproximateCreationDateTime"], UTC).isoformat()
-            row["_ttl"], row["_contract"] = item.get("ttl"), item.get("_contract")
+            row["_ttl"], row["_contract"], row["_extra"] = item.get("ttl"), item.get("_contract"), None
             lines.setdefault(item["entity"], []).append(json.dumps(row, default=str) + "\n")
         return ["".join(of_entity).encode() for of_entity in lines.values()]
 
