@@ -294,6 +294,7 @@ class Writers:
 
     def _work(self, writer: int, task: Task, n: int) -> None:
         def now() -> int:
+            self.time += 1  # no two requests begin in the same microsecond
             return self.time + self.skews[writer]
 
         client: Any = Gate(task.inbox.put)
