@@ -48,7 +48,7 @@ def decode(cursor: str, of: str, limits: Sequence[int]) -> tuple[str, ...]:
 
 
 def _checksum(payload: bytes, of: str) -> bytes:
-    return hashlib.blake2b(payload, digest_size=_CHECKSUM_BYTES, key=of.encode()[:64], person=b"gavel-cursor").digest()
+    return hashlib.blake2b(of.encode() + b"\0" + payload, digest_size=_CHECKSUM_BYTES, person=b"gavel-cursor").digest()
 
 
 def _unknown() -> Exception:

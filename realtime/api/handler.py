@@ -123,7 +123,7 @@ class Api:
             ),
             Route(
                 "GET", "/parties/{party_id}/orders", "List a party's orders, newest first", self._party_orders,
-                answers={200: Shape.PAGE}, query=_PAGE, groups=("staff", "party"),
+                answers={200: Shape.PAGE}, query=_page(self._service.roles), groups=("staff", "party"),
             ),
         )  # fmt: skip
 
@@ -254,7 +254,7 @@ class Api:
         return _item_answer(200, body, headers) if "_version" in body else Answer(200, body, headers)
 
     def _party_orders(self, event: Event, caller: Caller) -> Answer:
-        query = requests.only_parameters(event, tuple(p.name for p in _PAGE))
+        query = requests.only_parameters(event, ("role", "limit", "cursor"))
         limit = _limit(query.get("limit"))
         party_id = requests.parameter(event, "party_id")
         if caller.party_id not in (None, party_id):
@@ -296,15 +296,17 @@ _IDEMPOTENCY_KEY = Parameter(
     "Whoever sends a write again with the same key gets the first answer, and nothing is written twice.",
     {"type": "string", "pattern": "^[!-~]{1,255}$"},
 )
-_PAGE = (
-    Parameter("role", "As what the party is in the orders.", {"type": "string", "enum": ["buyer", "seller"]}, True),
-    Parameter(
-        "limit",
-        "How many orders a page has at most.",
-        {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": DEFAULT_PAGE},
-    ),
-    Parameter("cursor", "Where the page begins: the cursor of the page before it.", {"type": "string"}),
-)
+
+
+def _page(roles: tuple[str, ...]) -> tuple[Parameter, ...]:
+    size = {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": DEFAULT_PAGE}
+    return (
+        Parameter(
+            "role", "As what the party is in the orders.", {"type": "string", "enum": list(roles)}, required=True
+        ),
+        Parameter("limit", "How many orders a page has at most.", size),
+        Parameter("cursor", "Where the page begins: the cursor of the page before it.", {"type": "string"}),
+    )
 
 
 def _limit(text: str | None) -> int:

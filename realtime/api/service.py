@@ -114,6 +114,11 @@ class Service:
         }
         self._ownership = Ownership(self._orders, self._kept_with_orders)
 
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """What a party can be in an order: each has an index."""
+        return tuple(self._parties)
+
     def describe(self, routes: Iterable[Route]) -> dict[str, Any]:
         """The OpenAPI description of these routes for the entities that the service knows."""
         return openapi.describe(routes, self._contracts, self._orders, self._kept_with_orders.values())

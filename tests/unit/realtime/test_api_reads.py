@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -99,6 +100,16 @@ def test_a_cursor_belongs_to_one_list(api: Fixture, order: dict[str, Any]) -> No
     cursor = api("GET", "/parties/c-1/orders", query={"role": "buyer", "limit": "1"}).body["cursor"]
     for party, role in (("c-1", "seller"), ("c-2", "buyer")):
         assert api("GET", f"/parties/{party}/orders", query={"role": role, "cursor": cursor}).status == 400
+
+
+def test_a_cursor_belongs_to_one_list_however_long_the_names_are(api: Fixture, order: dict[str, Any]) -> None:
+    parties = ["é" * 63 + end for end in "ab"]
+    for number, party in enumerate(parties * 2):
+        api("POST", "/orders", order | {"order_id": f"o-{number}", "buyer_id": party})
+    first, second = (f"/parties/{quote(party)}/orders" for party in parties)
+    cursor = api("GET", first, query={"role": "buyer", "limit": "1"}).body["cursor"]
+    assert api("GET", first, query={"role": "buyer", "cursor": cursor}).status == 200
+    assert api("GET", second, query={"role": "buyer", "cursor": cursor}).status == 400
 
 
 @pytest.mark.parametrize(
