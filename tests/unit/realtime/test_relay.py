@@ -155,6 +155,29 @@ def test_each_kind_of_change_lands_as_one_flat_row(
     assert row["amount"] == "120.5"
 
 
+def test_the_stream_event_that_aws_documents_is_a_change_once_its_items_say_what_they_are(
+    contracts: Contracts, sample: Sample
+) -> None:
+    """The sample of the Lambda developer guide: its items are of no entity, so it is kept whole as it is."""
+    firehose, time, bucket = Firehose(), Time(), Bucket()
+    records = sample("stream_documented_by_aws")["Records"]
+    assert run(relay(contracts, firehose, time, bucket), time, records) == []
+    assert [k["record"] for kept in bucket.objects.values() for k in kept] == records
+    assert firehose.requests == []
+    for record in records:
+        # The sample leaves the time out twice; DynamoDB always sends it, and the day of a change is made of it.
+        record["dynamodb"].setdefault("ApproximateCreationDateTime", 1693997155.0)
+        for image in ("NewImage", "OldImage"):
+            if image in record["dynamodb"]:
+                record["dynamodb"][image]["entity"] = {"S": "bids"}
+    assert run(relay(contracts, firehose, time, bucket), time, records) == []
+    rows = firehose.rows("bids")
+    assert [(row["_event_id"], row["_op"], int(row["_seq"])) for row in rows] == [
+        ("1", "insert", 111), ("2", "modify", 222), ("3", "remove", 333),
+    ]  # fmt: skip
+    assert json.loads(rows[1]["_extra"]) == {"Id": {"N": "101"}, "Message": {"S": "This item has changed"}}
+
+
 def test_nested_values_and_unknown_attributes_land_without_loss(contracts: Contracts, sample: Sample) -> None:
     firehose, time = Firehose(), Time()
     assert run(relay(contracts, firehose, time, Bucket()), time, sample("stream_nested_values")["Records"]) == []
@@ -162,6 +185,31 @@ def test_nested_values_and_unknown_attributes_land_without_loss(contracts: Contr
     assert json.loads(row["fees"])[0] == {"kind": "insurance", "payer": "buyer", "amount": "12.5"}
     assert json.loads(row["_extra"]) == {"wrapping": {"M": {"paper": {"BOOL": True}, "sheets": {"N": "2"}}}}
     assert row["hammer_price"] == "99999999999.99"
+
+
+def test_a_redrive_answers_what_failed_again_and_keeps_nothing(contracts: Contracts, sample: Sample) -> None:
+    firehose, time, bucket = Firehose(lambda stream, *_: stream == "gavel-test-orders"), Time(1), Bucket()
+    records = sample("stream_mixed_batch")["Records"]
+    answer = relay(contracts, firehose, time, bucket).redrive(records, time.left)
+    assert [left["position"] for left in answer["left"]] == [2, 3]
+    assert "entity" in answer["left"][0]["reason"]
+    assert "gavel-test-orders: ServiceUnavailableException" in answer["left"][1]["reason"]
+    assert len(firehose.rows("bids")) == 2
+    assert bucket.objects == {}
+
+
+def test_pressure_slows_down_the_firehose_that_has_it(contracts: Contracts, sample: Sample) -> None:
+    firehose, time = Firehose(), Time()
+    delivery = Delivery(firehose, pause=time.pause, chance=lambda: 0.5)  # type: ignore[arg-type]
+    pressed = {"bids": 4.0}
+    worker = Relay(
+        SETTINGS, contracts, delivery, s3=Bucket, sns=Topic, pressure=lambda entity: pressed.get(entity, 1.0)
+    )
+    assert run(worker, time, sample("stream_mixed_batch")["Records"][3:4]) == []
+    assert time.pauses == []
+    firehose.refuse = lambda _, __, attempt: attempt < 2
+    assert run(worker, time, bids(sample, 1)) == []
+    assert time.pauses == [pytest.approx(0.15), pytest.approx(0.2)]
 
 
 def test_a_record_that_cannot_be_transformed_is_kept_whole_and_the_rest_goes_on(
