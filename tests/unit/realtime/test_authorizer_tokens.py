@@ -81,13 +81,16 @@ def refusal(text: str, of: Verifier | None = None) -> str:
         {},
         {"aud": [AUDIENCE, "https://login.partner.example/userinfo"]},
         {"iat": ...},
-        {"exp": int(time.time()) - 20},
-        {"nbf": int(time.time()) + 20},
     ],
-    ids=["plain", "two audiences", "no time of issue", "clock behind", "clock ahead"],
+    ids=["plain", "two audiences", "no time of issue"],
 )
 def test_a_good_token_names_its_tenant(good: dict[str, Any]) -> None:
     assert verifier().tenant_of(token(**good)) == "acme"
+
+
+@pytest.mark.parametrize(("claim", "seconds"), [("exp", -20), ("nbf", 20)], ids=["clock behind", "clock ahead"])
+def test_clocks_may_differ_a_little(claim: str, seconds: int) -> None:
+    assert verifier().tenant_of(token(**{claim: int(time.time()) + seconds})) == "acme"
 
 
 @pytest.mark.parametrize(
