@@ -77,7 +77,9 @@ def measure(stack: Stack, requests: int, progress: Callable[[str], None]) -> dic
     client = connect(stack)
     logs = Aws(stack.endpoint).client("logs")
     with ThreadPoolExecutor(THREADS) as threads:
-        list(threads.map(lambda n: client.replace("lots", f"l-{n}", _lot(n)), range(THREADS * 10)))  # start them warm
+        since, warm = time.time(), THREADS * 10
+        list(threads.map(lambda n: client.replace("lots", f"l-{n}", _lot(n)), range(warm)))
+        _logged(logs, since, warm)
         results: dict[str, Any] = {}
         for name, request in REQUESTS.items():
             since, began = time.time(), time.perf_counter()
