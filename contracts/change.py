@@ -34,6 +34,7 @@ Row: TypeAlias = dict[str, str | None]
 CHANGE_COLUMNS = ("_event_id", "_op", "_version", "_seq", "_changed_at", "_ttl", "_contract", "_extra")
 OPERATIONS = ("insert", "modify", "remove", "expire", "snapshot")
 SEQUENCE_WIDTH = 40  # stream sequence numbers have up to 40 digits
+_VERSION_DIGITS = 19  # of the largest version; whatever is shorter is smaller
 
 _TTL_SERVICE = "dynamodb.amazonaws.com"
 _OPERATION = {"INSERT": "insert", "MODIFY": "modify", "REMOVE": "remove"}
@@ -71,17 +72,17 @@ def change_from_record(record: Mapping[str, Any], contracts: Contracts) -> tuple
         return None
     version = _version(image)
     if version is None:
-        version = seconds * 1_000_000
+        version = str(seconds * 1_000_000)
     if "_deleted" in image and image["_deleted"].get("BOOL") is True:
         operation = "remove"
     elif event_name == "REMOVE":
-        version += 1
+        version = str(int(version) + 1)
         if _removed_by_ttl(record):
             operation = "expire"
     row = _row(mapping, image)
     row["_event_id"] = str(event_id)
     row["_op"] = operation
-    row["_version"] = str(version)
+    row["_version"] = version
     row["_seq"] = sequence.rjust(SEQUENCE_WIDTH, "0")
     row["_changed_at"] = _second(seconds)
     return mapping.contract.name, row
@@ -102,23 +103,24 @@ def change_from_item(
     row = _row(mapping, item)
     row["_event_id"] = event_id
     row["_op"] = "remove" if item.get("_deleted", {}).get("BOOL") is True else "snapshot"
-    row["_version"] = str(int(read_at.timestamp()) * 1_000_000 if version is None else version)
+    row["_version"] = str(int(read_at.timestamp()) * 1_000_000) if version is None else version
     row["_seq"] = "0" * SEQUENCE_WIDTH
     row["_changed_at"] = _second(int(read_at.timestamp()))
     return mapping.contract.name, row
 
 
-def _version(image: Mapping[str, Any]) -> int | None:
+def _version(image: Mapping[str, Any]) -> str | None:
+    """The version as the text of an integer; None where the image has none."""
     text = image["_version"].get("N") if "_version" in image else None
-    if text is None:
-        return None
+    if text is None or (len(text) < _VERSION_DIGITS and text.isdigit() and text.isascii()):
+        return text
     try:
         version = int(text)
     except ValueError:
         raise UnmappableRecord(f"expected an integer as _version, found {text!r}") from None
     if not 0 <= version < 2**63 - 1:
         raise UnmappableRecord(f"expected a _version of 0 to 2**63 - 2, found {text}")
-    return version
+    return str(version)
 
 
 def _removed_by_ttl(record: Mapping[str, Any]) -> bool:
@@ -253,9 +255,9 @@ def _reader(type_: FieldType) -> Reader:
     inner = _inner_reader(type_)
 
     def read(attribute: Mapping[str, Any]) -> Any:
-        (found,) = attribute
+        ((found, value),) = attribute.items()
         if found == kind:
-            return attribute[found] if inner is None else inner(attribute[found])
+            return value if inner is None else inner(value)
         if found == "NULL":
             return None
         raise _Unfitting
