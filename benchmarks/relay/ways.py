@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from boto3.dynamodb.types import TypeDeserializer
 
 from contracts import Contracts
-from realtime.relay.batch import pack, transform
+from realtime.relay.batch import transform
 
 Batch: TypeAlias = Sequence[dict[str, Any]]
 Way: TypeAlias = Callable[[Batch], list[bytes]]
@@ -27,7 +27,7 @@ def ours(contracts: Contracts) -> Way:
     def run(batch: Batch) -> list[bytes]:
         transformed = transform(batch, contracts)
         assert not transformed.rejected, transformed.rejected[0]
-        return [record.data for lines in transformed.lines.values() for record in pack(lines)]
+        return [record.data for packing in transformed.packings.values() for record in packing.records()]
 
     return run
 

@@ -26,14 +26,6 @@ _NEWLINE = orjson.OPT_APPEND_NEWLINE
 _UNUSABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, OSError, RecursionError)
 
 
-@dataclass(slots=True)
-class Lines:
-    """Changes of one entity as lines of JSON, each ended by a newline, and the positions of their stream records."""
-
-    positions: list[int] = field(default_factory=list)
-    texts: list[bytes] = field(default_factory=list)
-
-
 @dataclass(frozen=True, slots=True)
 class Rejected:
     """A stream record that is no change; the reason says why."""
@@ -50,18 +42,49 @@ class Packed:
     positions: tuple[int, ...]
 
 
+class Packing:
+    """The Firehose records of one entity while they are filled: each up to the limit, order kept.
+
+    Lines are joined as they come, so that a batch is in memory once.
+    """
+
+    __slots__ = ("_data", "_full", "_positions", "count")
+
+    def __init__(self) -> None:
+        self.count = 0  # of lines
+        self._full: list[Packed] = []
+        self._data = bytearray()
+        self._positions: list[int] = []
+
+    def add(self, position: int, text: bytes) -> None:
+        """Add a line, newline included, of at most `MAX_RECORD_BYTES`."""
+        if len(self._data) + len(text) > MAX_RECORD_BYTES and self._positions:
+            self._full.append(self._packed())
+            self._data, self._positions = bytearray(), []
+        self._data += text
+        self._positions.append(position)
+        self.count += 1
+
+    def records(self) -> list[Packed]:
+        """The records so far; the last one may not be full."""
+        return [*self._full, self._packed()] if self._positions else []
+
+    def _packed(self) -> Packed:
+        return Packed(bytes(self._data), tuple(self._positions))
+
+
 @dataclass
 class Transformed:
-    """The lines of a batch by entity, and the records that gave none."""
+    """The changes of a batch by entity, and the records that gave none."""
 
-    lines: dict[str, Lines] = field(default_factory=dict)
+    packings: dict[str, Packing] = field(default_factory=dict)
     rejected: list[Rejected] = field(default_factory=list)
 
 
 def transform(records: Sequence[Mapping[str, Any]], contracts: Contracts) -> Transformed:
     """Every record as a line of its entity; what cannot be one is rejected, and the rest goes on."""
     result = Transformed()
-    by_entity = result.lines
+    packings = result.packings
     for position, record in enumerate(records):
         try:
             change = change_from_record(record, contracts)
@@ -76,24 +99,10 @@ def transform(records: Sequence[Mapping[str, Any]], contracts: Contracts) -> Tra
             reason = f"expected a change of at most {MAX_RECORD_BYTES} bytes as JSON, found {len(text)}"
             result.rejected.append(Rejected(position, reason))
             continue
-        if entity not in by_entity:
-            by_entity[entity] = Lines()
-        lines = by_entity[entity]
-        lines.positions.append(position)
-        lines.texts.append(text)
+        if entity not in packings:
+            packings[entity] = Packing()
+        packings[entity].add(position, text)
     return result
-
-
-def pack(lines: Lines) -> Iterator[Packed]:
-    """Lines of one entity as few Firehose records: each filled up to the limit, order kept."""
-    begin = size = 0
-    for end, length in enumerate(map(len, lines.texts)):
-        if size + length > MAX_RECORD_BYTES and begin < end:
-            yield _packed(lines, begin, end)
-            begin, size = end, 0
-        size += length
-    if lines.texts:
-        yield _packed(lines, begin, len(lines.texts))
 
 
 def requests(records: Iterable[Packed]) -> Iterator[list[Packed]]:
@@ -108,7 +117,3 @@ def requests(records: Iterable[Packed]) -> Iterator[list[Packed]]:
         size += len(record.data)
     if held:
         yield held
-
-
-def _packed(lines: Lines, begin: int, end: int) -> Packed:
-    return Packed(b"".join(lines.texts[begin:end]), tuple(lines.positions[begin:end]))

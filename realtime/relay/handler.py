@@ -19,7 +19,7 @@ from realtime.clients import client
 from realtime.decisions.pressure import Pressure
 from realtime.logs import log, where
 from realtime.relay import failures
-from realtime.relay.batch import Lines, Rejected, Transformed, pack, requests, transform
+from realtime.relay.batch import Packing, Rejected, Transformed, requests, transform
 from realtime.relay.delivery import Delivery
 from realtime.relay.settings import Settings
 from realtime.streams import partial_response
@@ -89,7 +89,7 @@ class Relay:
         started = time.perf_counter()
         batch = transform(records, self._contracts)
         missing = self._keep(records, batch.rejected, function) if batch.rejected else {}
-        missing |= self._deliver(batch.lines, seconds_left)
+        missing |= self._deliver(batch.packings, seconds_left)
         self._log("relayed", records, batch, len(missing), started)
         return partial_response(records, missing.keys())
 
@@ -97,22 +97,22 @@ class Relay:
         """Deliver records that failed before; answers which are left, with the reason. Nothing is kept: they are."""
         started = time.perf_counter()
         batch = transform(records, self._contracts)
-        left = {r.position: r.reason for r in batch.rejected} | self._deliver(batch.lines, seconds_left)
+        left = {r.position: r.reason for r in batch.rejected} | self._deliver(batch.packings, seconds_left)
         self._log("redriven", records, batch, len(left), started)
         return {"left": [{"position": position, "reason": reason} for position, reason in sorted(left.items())]}
 
-    def _deliver(self, lines: Mapping[str, Lines], seconds_left: Callable[[], float]) -> dict[int, str]:
+    def _deliver(self, packings: Mapping[str, Packing], seconds_left: Callable[[], float]) -> dict[int, str]:
         """Positions that were not delivered, and why."""
         # A thread for each entity: one throttled stream uses up its own time only.
-        with ThreadPoolExecutor(max(1, len(lines))) as pool:
-            jobs = [pool.submit(self._send, entity, of_entity, seconds_left) for entity, of_entity in lines.items()]
+        with ThreadPoolExecutor(max(1, len(packings))) as pool:
+            jobs = [pool.submit(self._send, entity, packing, seconds_left) for entity, packing in packings.items()]
             return {position: reason for job in jobs for position, reason in job.result().items()}
 
-    def _send(self, entity: str, lines: Lines, seconds_left: Callable[[], float]) -> dict[int, str]:
+    def _send(self, entity: str, packing: Packing, seconds_left: Callable[[], float]) -> dict[int, str]:
         """The same for one entity, whose requests go one after the other."""
         missing: dict[int, str] = {}
         stream, pressure = self._settings.stream_of(entity), self._pressure(entity)
-        for request in requests(pack(lines)):
+        for request in requests(packing.records()):
             outcome = self._delivery.send(stream, request, seconds_left, pressure)
             left = [*outcome.undelivered, *(record for record, _ in outcome.refused)]
             missing |= {p: f"{stream}: {outcome.reason}" for record in left for p in record.positions}
@@ -125,7 +125,7 @@ class Relay:
             "WARN" if missing else "INFO",
             message,
             records=len(records),
-            changes={entity: len(lines.texts) for entity, lines in sorted(batch.lines.items())},
+            changes={entity: packing.count for entity, packing in sorted(batch.packings.items())},
             rejected=len(batch.rejected),
             undelivered=missing,
             ms=round((time.perf_counter() - started) * 1000, 1),

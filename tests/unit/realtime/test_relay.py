@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from contracts import Contracts
 from contracts.change import CHANGE_COLUMNS
 from realtime.relay import batch
-from realtime.relay.batch import Lines, Packed, pack, requests, transform
+from realtime.relay.batch import Packed, Packing, requests, transform
 from realtime.relay.delivery import Delivery
 from realtime.relay.handler import Relay
 from realtime.relay.settings import Settings
@@ -290,7 +290,7 @@ def test_only_what_failed_is_sent_again_after_a_pause_with_jitter(
 def test_what_is_still_undelivered_ends_the_batch_at_its_first_record(
     contracts: Contracts, sample: Sample, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("realtime.relay.handler.pack", one_line_each)
+    monkeypatch.setattr(batch, "MAX_RECORD_BYTES", 700)  # of two lines
     firehose = Firehose(lambda _, data, __: b'"b-8"' in data or b'"b-5"' in data)
     time = Time(3)
     records = bids(sample, 10)
@@ -299,8 +299,10 @@ def test_what_is_still_undelivered_ends_the_batch_at_its_first_record(
     assert {row["bid_id"] for row in firehose.rows("bids")} == {f"b-{n}" for n in range(10)} - {"b-5", "b-8"}
 
 
-def one_line_each(lines: Any) -> list[Packed]:
-    return [Packed(text, (position,)) for position, text in zip(lines.positions, lines.texts, strict=True)]
+def one_line_each(packing: Packing) -> list[Packed]:
+    (record,) = packing.records()
+    lines = record.data.splitlines(keepends=True)
+    return [Packed(line, (position,)) for line, position in zip(lines, record.positions, strict=True)]
 
 
 @pytest.mark.parametrize(
@@ -373,10 +375,13 @@ def test_a_change_larger_than_a_firehose_record_is_kept_whole(
 @settings(deadline=None)
 def test_packing_keeps_every_line_in_order_within_the_limits_of_firehose(sizes: list[int]) -> None:
     limit = batch.MAX_RECORD_BYTES
-    lines = Lines(list(range(len(sizes))), [b"x" * (min(size, limit) - 1) + b"\n" for size in sizes])
-    sent = list(requests(pack(lines)))
-    assert [p for request in sent for record in request for p in record.positions] == lines.positions
-    assert b"".join(r.data for request in sent for r in request) == b"".join(lines.texts)
+    lines = [b"x" * (min(size, limit) - 1) + b"\n" for size in sizes]
+    packing = Packing()
+    for position, line in enumerate(lines):
+        packing.add(position, line)
+    sent = list(requests(packing.records()))
+    assert [p for request in sent for record in request for p in record.positions] == list(range(len(lines)))
+    assert b"".join(r.data for request in sent for r in request) == b"".join(lines)
     for request in sent:
         assert 1 <= len(request) <= 500
         assert sum(len(r.data) for r in request) <= 4 * 1024 * 1024
@@ -397,7 +402,7 @@ def test_whatever_firehose_refuses_every_change_is_taken_or_told(
     rolls = iter(failures)
     firehose = Firehose(lambda *_: next(rolls, False))
     time = Time(0.3)
-    transformed = transform(records, contracts).lines["bids"]
+    transformed = transform(records, contracts).packings["bids"]
     delivery = Delivery(firehose, pause=time.pause, chance=lambda: 0.9)  # type: ignore[arg-type]
     outcome = delivery.send("gavel-test-bids", one_line_each(transformed), time.left)
     taken = Counter(row["bid_id"] for row in firehose.rows("bids"))
