@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from contracts import Contracts
 from realtime.api import cursors
+from realtime.api.ownership import Ownership
 
 Fixture = Any
 
@@ -177,3 +180,11 @@ def test_nobody_says_himself_which_party_he_is(template: dict[str, Any]) -> None
     assert template["Resources"]["UserPool"]["Properties"]["AdminCreateUserConfig"] == {
         "AllowAdminCreateUserOnly": True
     }
+
+
+def test_what_is_kept_with_an_order_is_hidden_with_it_even_if_it_does_not_refer_to_it(contracts: Contracts) -> None:
+    shipments = replace(contracts["shipments"], relations=())
+    ownership = Ownership(contracts["orders"], {"orders": contracts["orders"], "shipments": shipments})
+    tree = {"orders": [{"order_id": "o-1", "buyer_id": BUYER, "seller_id": SELLER}], "shipments": [{"order_id": "o-1"}]}
+    assert ownership.visible(tree, BUYER) == tree
+    assert ownership.visible(tree, STRANGER) == {"orders": [], "shipments": []}

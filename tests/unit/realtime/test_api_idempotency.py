@@ -128,6 +128,27 @@ def test_a_key_is_forgotten_after_a_day(
     assert api("PUT", "/orders/o-1", order, headers=key).headers["Idempotency-Replayed"] == "true"
 
 
+def test_a_forgotten_key_does_not_bring_an_old_answer_back(
+    api: Fixture, clock: Fixture, order: dict[str, Any], key: dict[str, str]
+) -> None:
+    """DynamoDB may keep a receipt for days after its end."""
+    assert api("POST", "/orders", order, headers=key).status == 201
+    clock.now += (RECEIPT_SECONDS + 1) * 1_000_000
+    assert api("POST", "/orders", order, headers=key).status == 409
+
+
+def test_what_a_request_did_itself_is_no_reason_to_refuse_it(
+    api: Fixture, order: dict[str, Any], key: dict[str, str]
+) -> None:
+    version = api("POST", "/orders", order).body["_version"]
+    headers = {**key, "If-Match": str(version)}
+    first = api("PATCH", "/orders/o-1", {"status": "paid"}, headers=headers)
+    assert first.status == 200
+    assert api("PATCH", "/orders/o-1", {"status": "paid"}, headers=headers).body == first.body
+    api("DELETE", "/orders/o-1")
+    assert api("PATCH", "/orders/o-1", {"status": "paid"}, headers=headers).body == first.body
+
+
 @pytest.mark.parametrize("text", ["", " ", "a b", "é", "x" * 256, "a\tb"])
 def test_a_key_that_is_none_is_refused(api: Fixture, order: dict[str, Any], text: str) -> None:
     reply = api("POST", "/orders", order, headers={"Idempotency-Key": text})
