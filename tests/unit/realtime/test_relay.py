@@ -290,7 +290,7 @@ def test_only_what_failed_is_sent_again_after_a_pause_with_jitter(
 def test_what_is_still_undelivered_ends_the_batch_at_its_first_record(
     contracts: Contracts, sample: Sample, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "MAX_RECORD_BYTES", 700)  # of two lines
+    monkeypatch.setattr(batch, "MAX_RECORD_BYTES", 700)  # a line each
     firehose = Firehose(lambda _, data, __: b'"b-8"' in data or b'"b-5"' in data)
     time = Time(3)
     records = bids(sample, 10)
