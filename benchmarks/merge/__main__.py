@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.merge.work import ENGINES
 
 ROOT = Path(__file__).parents[2]
-DATA = ROOT / ".gavel" / "bench"
+DATA = ROOT / "build" / "bench"
 RESULTS = ROOT / "benchmarks" / "results" / "merge.json"
 
 
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str]) -> int:
     given = _parser().parse_args(arguments)
     if importlib.util.find_spec("psutil") is None:
         sys.stderr.write("expected the packages of benchmarks/requirements.txt, found none: `make bench-merge` makes ")
-        sys.stderr.write("an environment with them in .gavel/bench-venv; use its python\n")
+        sys.stderr.write("an environment with them in build/bench-venv; use its python\n")
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended, too
     result: int = given.act(given)
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.merge", description=__doc__)
-    parser.add_argument("--data", type=Path, default=DATA, help="where data is kept (default: .gavel/bench)")
+    parser.add_argument("--data", type=Path, default=DATA, help="where data is kept (default: build/bench)")
     commands = parser.add_subparsers(required=True, metavar="data | run | report | ours")
 
     run = commands.add_parser("run", help="measure what the results do not hold yet")

@@ -30,7 +30,7 @@ SHAPE = shape()
 
 def main() -> int:
     """Measure every share; returns the exit code."""
-    data = Data(ROOT / ".gavel" / "bench", 500_000)
+    data = Data(ROOT / "build" / "bench", 500_000)
     build_table(data)
     measured = [measure(data.files[0], share) for share in SHARES]
     RESULTS.parent.mkdir(exist_ok=True)

@@ -21,7 +21,7 @@ from benchmarks.validation.data import ENTITIES, FILE_FORMS, STREAM_FORMS, DataS
 from benchmarks.validation.ways import WAYS, ours
 
 ROOT = Path(__file__).parents[2]
-DATA = ROOT / ".gavel" / "bench-validation"
+DATA = ROOT / "build" / "bench-validation"
 RESULTS = ROOT / "benchmarks" / "results" / "validation.json"
 OURS = "ours"
 GOAL = 800_000
@@ -33,7 +33,7 @@ _RESULT = "BENCHMARK "
 def main(arguments: Sequence[str]) -> None:
     """Run the command that the arguments name."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.validation", description=__doc__)
-    parser.add_argument("--data", type=Path, default=DATA, help="where data is kept (default: .gavel/bench-validation)")
+    parser.add_argument("--data", type=Path, default=DATA, help="where data is kept (default: build/bench-validation)")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows of each data set of landed Parquet")
     parser.add_argument("--file-rows", type=int, default=200_000, help="rows of each data set of dropped files")
