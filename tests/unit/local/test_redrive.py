@@ -1,0 +1,123 @@
+"""A redrive removes only what was taken, and goes on where it can; `tests/property/realtime` has what it puts back."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from local import redrive
+from local.redrive import Redrive, RedriveError
+
+Answer = Callable[[str, list[dict[str, Any]]], dict[str, Any]]
+
+
+class Aws:
+    """S3, SQS and Lambda; `answer(function, records)` is what the function says."""
+
+    def __init__(self, answer: Answer = lambda function, records: {"left": []}) -> None:
+        self.answer = answer
+        self.error: str | None = None
+        self.objects: dict[str, bytes] = {}
+        self.changed = False
+        self.invoked: list[tuple[str, int]] = []
+
+    def get_paginator(self, operation: str) -> Aws:
+        return self
+
+    def paginate(self, *, Bucket: str, Prefix: str) -> list[dict[str, Any]]:
+        return [{"Contents": [{"Key": k} for k in sorted(self.objects) if k.startswith(Prefix)]}, {}]
+
+    def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
+        return {"Body": io.BytesIO(self.objects[Key]), "ETag": "tag"}
+
+    def delete_object(self, *, Bucket: str, Key: str, IfMatch: str) -> None:
+        assert IfMatch == "tag"
+        if self.changed:
+            raise ClientError({"Error": {"Code": "PreconditionFailed", "Message": ""}}, "DeleteObject")
+        del self.objects[Key]
+
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes, IfMatch: str) -> None:
+        self.objects[Key] = Body
+
+    def get_queue_url(self, *, QueueName: str) -> dict[str, str]:
+        return {"QueueUrl": QueueName}
+
+    def receive_message(self, **options: Any) -> dict[str, Any]:
+        return {}
+
+    def invoke(self, *, FunctionName: str, InvocationType: str, Payload: bytes) -> dict[str, Any]:
+        records = json.loads(Payload)["Records"]
+        self.invoked.append((FunctionName, len(records)))
+        if self.error:
+            return {"FunctionError": "Unhandled", "Payload": io.BytesIO(self.error.encode())}
+        return {"Payload": io.BytesIO(json.dumps(self.answer(FunctionName, records)).encode())}
+
+
+def kept(*records: dict[str, Any]) -> bytes:
+    return "".join(json.dumps({"reason": "as it was", "record": r}) + "\n" for r in records).encode()
+
+
+def run(aws: Aws, said: list[str] | None = None) -> redrive.Redriven:
+    return Redrive("prod", "lake", lambda service: aws, (said if said is not None else []).append).run()
+
+
+def test_an_object_that_cannot_be_read_stays_is_told_and_stops_nothing() -> None:
+    aws = Aws()
+    aws.objects = {
+        "relay-failures/a": b"not JSON",
+        "relay-failures/b": kept({"n": 1}),
+        "aws/lambda/x": json.dumps(
+            {"requestContext": {"functionArn": "arn:aws:lambda:r:1:function:other"}, "payload": "{}"}
+        ).encode(),
+    }
+    done = run(aws)
+    assert set(aws.objects) == {"relay-failures/a", "aws/lambda/x"}
+    assert (done.delivered, done.left.total()) == (1, 2)
+    assert any("s3://lake/relay-failures/a" in reason for reason in done.left)
+
+
+def test_nothing_is_removed_when_the_function_fails() -> None:
+    aws = Aws()
+    aws.objects, aws.error = {"relay-failures/a": kept({"n": 1})}, "out of memory"
+    with pytest.raises(RedriveError, match=r"gavel-prod-relay.*out of memory"):
+        run(aws)
+    assert set(aws.objects) == {"relay-failures/a"}
+
+
+def test_an_object_that_was_written_again_meanwhile_stays() -> None:
+    aws, said = Aws(), list[str]()
+    aws.objects, aws.changed = {"relay-failures/a": kept({"n": 1})}, True
+    assert run(aws, said).delivered == 1
+    assert set(aws.objects) == {"relay-failures/a"}
+    assert "changed meanwhile" in said[-1]
+
+
+def test_a_batch_goes_to_its_function_and_stays_whole_while_any_of_it_is_left() -> None:
+    aws = Aws(lambda function, records: {"left": [{"position": 1, "reason": "still refused"}]})
+    arn = "arn:aws:lambda:eu-west-1:123456789012:function:gavel-prod-fanout:$LATEST"
+    batch = {"requestContext": {"functionArn": arn}, "payload": json.dumps({"Records": [{"n": 1}, {"n": 2}]})}
+    aws.objects = {"aws/lambda/x": json.dumps(batch).encode()}
+    done = run(aws)
+    assert aws.invoked == [("gavel-prod-fanout", 2)]
+    assert json.loads(aws.objects["aws/lambda/x"]) == batch
+    assert (done.delivered, dict(done.left)) == (1, {"still refused": 1})
+
+
+def test_many_records_are_several_events_and_positions_are_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redrive, "MAX_EVENT_RECORDS", 2)
+    monkeypatch.setattr(redrive, "MAX_EVENT_BYTES", 60)
+    large = {"n": 3, "x": "x" * 50}
+    aws = Aws(
+        lambda function, records: {
+            "left": [{"position": n, "reason": "r"} for n, r in enumerate(records) if r == large]
+        }
+    )
+    aws.objects = {"relay-failures/a": kept({"n": 1}, {"n": 2}, large, {"n": 4}, {"n": 5})}
+    assert run(aws).delivered == 4
+    assert [count for _, count in aws.invoked] == [2, 1, 2]
+    assert [json.loads(line)["record"] for line in aws.objects["relay-failures/a"].splitlines()] == [large]
