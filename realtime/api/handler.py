@@ -22,9 +22,10 @@ from contracts.model import Contract
 from realtime.api import idempotency, problems, requests
 from realtime.api.caller import Caller
 from realtime.api.idempotency import Receipts
+from realtime.api.items import Values
 from realtime.api.problems import Refusal
 from realtime.api.routes import DATA_TIME, Answer, Event, Parameter, Route, Shape
-from realtime.api.service import MAX_PAGE, AlreadyDone, Service, Together, Values, Written
+from realtime.api.service import MAX_PAGE, AlreadyDone, Service, Together, Written
 from realtime.api.settings import Settings
 from realtime.api.store import Store, Unavailable, with_quick_queries
 from realtime.clients import client

@@ -15,22 +15,19 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from contracts.item import (
-    POINTER,
     STAMPS,
-    from_attribute,
-    index_keys,
     item_keys,
     pointer_keys,
     time_to_live,
     to_attribute,
 )
-from contracts.model import Contract, Contracts, Copies, DynamoKeys, IndexKeys, template_fields
+from contracts.model import Contract, Contracts, Copies, template_fields
 from contracts.types import IntegerType
 from contracts.validation import Problem, Value, parse
-from realtime.api import cursors, openapi, problems
+from realtime.api import conditions, cursors, items, judgements, openapi, problems
 from realtime.api.answers import answer, is_deleted, version
+from realtime.api.items import MAX_PK_BYTES, MAX_SK_BYTES, Values
 from realtime.api.ownership import Ownership, Tree
-from realtime.api.problems import Refusal
 from realtime.api.routes import Route
 from realtime.api.store import (
     Attribute,
@@ -48,13 +45,8 @@ from realtime.api.store import (
 from realtime.imports import stamps
 
 ATTEMPTS = 6  # of one write, when others write the same item between
-# How long an item stays in the table after its version, deleted ones too: clocks disagree by less, so that who writes
-# it again after it has gone cannot fall below the version that the lake remembers.
-KEPT_SECONDS = 86_400
 MAX_PAGE = 100
-MAX_PK_BYTES, MAX_SK_BYTES = 2048, 1024  # limits of DynamoDB
 
-Values = Mapping[str, Value]
 Result = TypeVar("Result")
 
 Together: TypeAlias = Callable[[Result], Put]
@@ -106,7 +98,7 @@ class Service:
         self._now = now
         self._pause = pause
         self._orders = self._contracts["orders"]
-        self._parties = {i.prefix: (i, _list_of(self._orders, i)) for i in _indexes(self._orders)}
+        self._parties = {i.prefix: (i, items.list_of(self._orders, i)) for i in items.indexes(self._orders)}
         self._kept_with_orders = {
             c.name: c
             for c in self._contracts.values()
@@ -150,14 +142,13 @@ class Service:
     def create(self, contract: Contract, payload: object, together: Together[Written] | None = None) -> Written:
         """Write a new item; refused when one with its key exists. A deleted one does not count, but for its version."""
         values = _accepted(contract, payload)
-        keys = _keys(contract, values)
+        keys = items.keys_of(contract, values)
         kept: Item = {}
 
         def attempt(floor: int) -> Written:
-            item = _item(contract, values, keys, self._version(floor)) | kept
+            item = items.new_item(contract, values, keys, self._version(floor)) | kept
             e = Expression()
-            free = f"attribute_not_exists(pk) OR ({_deleted(e)} AND {_older(e, item)} AND {_same_stamps(e, item)})"
-            writes = [Put(item, free, e), *self._companions(contract, values, keys, floor)]
+            writes = [Put(item, conditions.free(e, item), e), *self._companions(contract, values, keys, floor)]
             written = Written(answer(contract, item), created=True)
             self._write(contract, values, writes, together and together(written))
             return written
@@ -165,7 +156,7 @@ class Service:
         def judge(stored: Item | None) -> None:
             if stored is not None and not is_deleted(stored):
                 raise problems.exists(contract.name)
-            _keep_stamps(kept, stored)
+            items.keep_stamps(kept, stored)
 
         return self._persist(contract, attempt, judge)
 
@@ -179,28 +170,28 @@ class Service:
     ) -> Written:
         """Write the whole item, new or not; fields that the payload leaves out lose their value."""
         values = _accepted(contract, _with_key(contract, path_key, payload))
-        keys = _keys(contract, values)
-        if contract.needs_pointer or _copies(contract) or together is not None:
+        keys = items.keys_of(contract, values)
+        if contract.needs_pointer or items.has_copies(contract) or together is not None:
             return self._replace_after_reading(contract, values, keys, if_match, together)
         kept: Item = {}
 
         def attempt(floor: int) -> Written:
-            item = _item(contract, values, keys, self._version(floor)) | kept
+            item = items.new_item(contract, values, keys, self._version(floor)) | kept
             e = Expression()
-            over = f"{_older(e, item)} AND {_same_stamps(e, item)}"
-            same = f"{over} AND {_unchanged(contract, e, values)}"
+            over = f"{conditions.older(e, item)} AND {conditions.same_stamps(e, item)}"
+            same = f"{over} AND {conditions.unchanged(contract, e, values)}"
             if if_match is None:
-                condition = f"attribute_not_exists(pk) OR ({over} AND {_deleted(e)}) OR ({same})"
+                condition = f"attribute_not_exists(pk) OR ({over} AND {conditions.deleted(e)}) OR ({same})"
             else:
-                condition = f"{_alive(e)} AND {_at_version(e, if_match)} AND {same}"
+                condition = f"{conditions.alive(e)} AND {conditions.at_version(e, if_match)} AND {same}"
             old = self._store.put(Put(item, condition, e))
             return Written(answer(contract, item), created=old is None or is_deleted(old))
 
         def judge(stored: Item | None) -> None:
-            _judge_version(stored, if_match)
+            judgements.judge_version(stored, if_match)
             if stored is not None and not is_deleted(stored):
-                _judge_immutable(contract, stored, values)
-            _keep_stamps(kept, stored)
+                judgements.judge_immutable(contract, stored, values)
+            items.keep_stamps(kept, stored)
 
         return self._persist(contract, attempt, judge)
 
@@ -216,8 +207,12 @@ class Service:
         patch = _accepted(contract, payload, partial=True)
         if not patch:
             raise problems.invalid(contract.name, (Problem("", "expected at least one field to change, found none"),))
-        _judge_key(contract, path_key, patch)
-        if _copies(contract) or together is not None or not _carries_index_fields(contract, path_key, patch):
+        judgements.judge_key(contract, path_key, patch)
+        if (
+            items.has_copies(contract)
+            or together is not None
+            or not items.carries_index_fields(contract, path_key, patch)
+        ):
             return self._change_after_reading(contract, path_key, patch, if_match, together)
         keys = self._locate(contract, path_key)
 
@@ -228,8 +223,8 @@ class Service:
         def judge(stored: Item | None) -> None:
             if stored is None or is_deleted(stored):
                 raise problems.not_found(contract.name)
-            _judge_version(stored, if_match)
-            _judge_immutable(contract, stored, patch)
+            judgements.judge_version(stored, if_match)
+            judgements.judge_immutable(contract, stored, patch)
 
         return self._persist(contract, attempt, judge)
 
@@ -243,19 +238,19 @@ class Service:
             now = self._version(floor)
             assign: dict[str, Attribute] = {
                 "_deleted": {"BOOL": True},
-                "ttl": _ttl(0, now),
+                "ttl": items.ttl(0, now),
                 "_version": {"N": str(now)},
                 "_contract": {"S": contract.version},
             }
             e = Expression()
-            condition = _writable(e, assign, if_match)
-            update = Update(keys, assign, condition, e, remove=_index_attributes(contract))
+            condition = conditions.writable(e, assign, if_match)
+            update = Update(keys, assign, condition, e, remove=items.index_attributes(contract))
             self._write(contract, path_key, [update], together and together(None))
 
         def judge(stored: Item | None) -> None:
             if stored is None or is_deleted(stored):
                 raise problems.not_found(contract.name)
-            _judge_version(stored, if_match)
+            judgements.judge_version(stored, if_match)
 
         self._persist(contract, attempt, judge)
 
@@ -340,7 +335,7 @@ class Service:
         orders = tree[self._orders.name]
         if not orders:
             raise problems.not_found(self._orders.name)
-        return {"order": orders[0], **{name: items for name, items in tree.items() if name != self._orders.name}}
+        return {"order": orders[0], **{name: found for name, found in tree.items() if name != self._orders.name}}
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 
@@ -388,16 +383,16 @@ class Service:
                 raise
             companion = writes[position]
             if isinstance(companion, Put):
-                raise _elsewhere(contract, values) from failed
+                raise judgements.elsewhere(contract, values) from failed
             if failed.item is None or is_deleted(failed.item):
-                raise _no_target(contract, values) from failed
+                raise judgements.no_target(contract, values) from failed
             raise _Behind(version(failed.item) + 1) from failed
 
     def _companions(self, contract: Contract, values: Values, keys: Mapping[str, str], floor: int) -> list[Write]:
         """What is written together with an item: its pointer, and the fields that it copies to another item."""
         writes: list[Write] = []
         if contract.needs_pointer:
-            writes.append(_pointer(contract, values, keys))
+            writes.append(items.pointer(contract, values, keys))
         if contract.keys is not None and contract.keys.copies is not None:
             writes.append(self._copy(contract.keys.copies, values, floor))
         return writes
@@ -410,7 +405,7 @@ class Service:
         assign["_contract"] = {"S": target.version}
         e = Expression()
         absent = [f for f in copies.fields if f not in present]
-        return Update(item_keys(target, values), assign, _writable(e, assign, None), e, remove=absent)
+        return Update(item_keys(target, values), assign, conditions.writable(e, assign, None), e, remove=absent)
 
     def _place(self, contract: Contract, path_key: Values) -> Mapping[str, str] | None:
         """Where an item is, if it was ever written: told by its key, or by its pointer."""
@@ -444,15 +439,15 @@ class Service:
         def attempt(floor: int) -> Written:
             found = self._stored(contract, path_key)
             stored = found[1] if found else None
-            _judge_version(stored, if_match)
+            judgements.judge_version(stored, if_match)
             alive = stored is not None and not is_deleted(stored)
             if stored is not None and alive:
-                _judge_immutable(contract, stored, values)
-            item = _item(contract, values, keys, self._version(max(floor, version(stored or {}) + 1)))
-            _keep_stamps(item, stored)
+                judgements.judge_immutable(contract, stored, values)
+            item = items.new_item(contract, values, keys, self._version(max(floor, version(stored or {}) + 1)))
+            items.keep_stamps(item, stored)
             e = Expression()
             same_place = found is not None and found[0] == keys
-            condition = _exactly(e, stored if same_place else None)
+            condition = conditions.exactly(e, stored if same_place else None)
             # Where the item is, its pointer is too: replacing needs neither a new one nor a transaction.
             companions = self._companions(contract, values, keys, floor)
             if alive:
@@ -476,14 +471,14 @@ class Service:
             if found is None or is_deleted(found[1]):
                 raise problems.not_found(contract.name)
             keys, stored = found
-            _judge_version(stored, if_match)
-            _judge_immutable(contract, stored, patch)
-            whole = {**_values(contract, stored), **patch}
+            judgements.judge_version(stored, if_match)
+            judgements.judge_immutable(contract, stored, patch)
+            whole = {**items.values_of(contract, stored), **patch}
             floor = max(floor, version(stored) + 1)
             update = self._update(contract, keys, whole, patch, floor, if_match=None, exactly=stored)
-            if together is None and not _copies(contract):
+            if together is None and not items.has_copies(contract):
                 return answer(contract, self._store.update(update))
-            changed = answer(contract, _updated(stored, update))
+            changed = answer(contract, items.updated(stored, update))
             copies = contract.keys.copies if contract.keys else None
             companions = [] if copies is None else [self._copy(copies, whole, floor)]
             self._write(contract, whole, [update, *companions], together and together(changed))
@@ -495,12 +490,12 @@ class Service:
         self, contract: Contract, keys: Mapping[str, str], stored: Item, patch: Values, at: str, floor: int
     ) -> Merged:
         """Write what is new of an event to an item that exists."""
-        _judge_immutable(contract, stored, patch)
+        judgements.judge_immutable(contract, stored, patch)
         before = stamps.stamps_of(stored)
         fresh = {f: v for f, v in patch.items() if f not in contract.immutable and before.get(f, "") < at}
         if not fresh:
             return Merged("unchanged")
-        whole = {**_values(contract, stored), **fresh}
+        whole = {**items.values_of(contract, stored), **fresh}
         now_stamped = {**before, **dict.fromkeys(fresh, at)}
         update = self._stamped_update(contract, keys, stored, whole, fresh, now_stamped, floor)
         self._write(contract, whole, [update, *self._late_copies(contract, whole, fresh, now_stamped, floor)])
@@ -513,15 +508,15 @@ class Service:
         missing = parse(contract, patch).problems
         if missing:
             raise problems.incomplete(contract.name, missing)
-        keys = _keys(contract, patch)
+        keys = items.keys_of(contract, patch)
         place, stored = found or (keys, None)
         stamped = {f: at for f in patch if f not in contract.immutable}
-        item = _item(contract, patch, keys, self._version(max(floor, version(stored or {}) + 1)))
+        item = items.new_item(contract, patch, keys, self._version(max(floor, version(stored or {}) + 1)))
         item[STAMPS] = stamps.attribute(stamped)
         e = Expression()
-        writes: list[Write] = [Put(item, _exactly(e, stored if place == keys else None), e)]
+        writes: list[Write] = [Put(item, conditions.exactly(e, stored if place == keys else None), e)]
         if contract.needs_pointer:
-            writes.append(_pointer(contract, patch, keys))
+            writes.append(items.pointer(contract, patch, keys))
         self._write(contract, patch, [*writes, *self._late_copies(contract, patch, patch, stamped, floor)])
         return Merged("created", version(item))
 
@@ -538,14 +533,14 @@ class Service:
             return []
         found = self._stored(target, whole)
         if found is None or is_deleted(found[1]):
-            raise problems.incomplete(contract.name, _no_target(contract, whole).errors)
+            raise problems.incomplete(contract.name, judgements.no_target(contract, whole).errors)
         keys, stored = found
         before = stamps.stamps_of(stored)
         at = max(stamped.get(f, "") for f in copies.fields)
         if not at or at < max(before.get(f, "") for f in copies.fields):
             return []
         copied = {f: whole.get(f) for f in copies.fields}
-        known = {**_values(target, stored), **copied}
+        known = {**items.values_of(target, stored), **copied}
         now_stamped = {**before, **dict.fromkeys(copies.fields, at)}
         return [self._stamped_update(target, keys, stored, known, copied, now_stamped, floor)]
 
@@ -576,7 +571,7 @@ class Service:
         """The update that a patch asks for; `known` has the values that its index attributes are made of."""
         assign = {f: to_attribute(v) for f, v in patch.items() if v is not None and f not in contract.primary_key}
         remove = [f for f, v in patch.items() if v is None]
-        for name, text in _changed_index_attributes(contract, known, patch).items():
+        for name, text in items.changed_index_attributes(contract, known, patch).items():
             if text is None:
                 remove.append(name)
             else:
@@ -588,14 +583,14 @@ class Service:
             if end is None:
                 remove.append("ttl")
             else:
-                assign["ttl"] = _ttl(end, at)
+                assign["ttl"] = items.ttl(end, at)
         assign["_version"] = {"N": str(at)}
         assign["_contract"] = {"S": contract.version}
         e = Expression()
         if exactly is not None:
-            condition = _exactly(e, exactly)
+            condition = conditions.exactly(e, exactly)
         else:
-            condition = f"{_writable(e, assign, if_match)} AND {_unchanged(contract, e, patch)}"
+            condition = f"{conditions.writable(e, assign, if_match)} AND {conditions.unchanged(contract, e, patch)}"
         return Update(keys, assign, condition, e, remove=remove)
 
 
@@ -628,218 +623,13 @@ def _with_key(contract: Contract, path_key: Values, payload: object) -> object:
         return payload
     given = {n: payload[n] for n in contract.primary_key if n in payload}
     parsed = parse(contract, given, partial=True)
-    _judge_key(contract, path_key, parsed.values)
+    judgements.judge_key(contract, path_key, parsed.values)
     return {**path_key, **payload}
 
 
 def _key_part(contract: Contract, name: str, text: str) -> object:
     is_number = isinstance(contract.field(name).type, IntegerType) and re.fullmatch(r"-?[0-9]{1,19}", text)
     return int(text) if is_number else text
-
-
-def _keys(contract: Contract, values: Values) -> dict[str, str]:
-    """Where the item goes; refuses keys that DynamoDB would not take."""
-    keys = item_keys(contract, values)
-    indexed = index_keys(contract, values)
-    for name, text in {**keys, **indexed}.items():
-        limit = MAX_PK_BYTES if name.endswith("pk") else MAX_SK_BYTES
-        if len(text.encode()) > limit:
-            fields = ", ".join(contract.keys.fields if contract.keys else ())
-            raise problems.invalid(contract.name, (Problem(fields, f"expected a key of at most {limit} bytes"),))
-    return keys
-
-
-def _values(contract: Contract, item: Item) -> dict[str, Value]:
-    """Values of the stored fields that the contract knows; what another program wrote in sets or bytes is left out."""
-    values: dict[str, Value] = {}
-    for name in contract.field_names:
-        attribute = item.get(name)
-        if attribute is not None and not attribute.keys() & {"B", "SS", "NS", "BS"}:
-            values[name] = from_attribute(attribute)
-    return values
-
-
-def _item(contract: Contract, values: Values, keys: Mapping[str, str], at: int) -> Item:
-    item = key({**keys, "entity": contract.name, "_contract": contract.version, **index_keys(contract, values)})
-    for name, value in values.items():
-        if value is not None:
-            item[name] = to_attribute(value)
-    item["_version"] = {"N": str(at)}
-    end = time_to_live(contract, values)
-    if end is not None:
-        item["ttl"] = _ttl(end, at)
-    return item
-
-
-def _ttl(end: int, at: int) -> Attribute:
-    """When an item of version `at` (microseconds) may go: at `end` (seconds), but not sooner than a day later."""
-    return {"N": str(max(end, at // 1_000_000 + KEPT_SECONDS))}
-
-
-def _keep_stamps(item: Item, stored: Item | None) -> None:
-    """Carry on what events stamped: an old event that comes again must not undo what a client writes over the item."""
-    if stored is not None and STAMPS in stored:
-        item[STAMPS] = stored[STAMPS]
-    else:
-        item.pop(STAMPS, None)
-
-
-def _pointer(contract: Contract, values: Values, keys: Mapping[str, str]) -> Put:
-    """The pointer of an item; it may be there already, but only for the same place."""
-    item = key({**pointer_keys(contract, values), "entity": POINTER, "item_pk": keys["pk"], "item_sk": keys["sk"]})
-    e = Expression()
-    same = f"{e.name('item_pk')} = {e.value(item['item_pk'])} AND {e.name('item_sk')} = {e.value(item['item_sk'])}"
-    return Put(item, f"attribute_not_exists(pk) OR ({same})", e)
-
-
-def _copies(contract: Contract) -> bool:
-    return contract.keys is not None and contract.keys.copies is not None
-
-
-def _updated(stored: Item, update: Update) -> Item:
-    return {k: v for k, v in {**stored, **update.assign}.items() if k not in update.remove}
-
-
-# ---- index attributes -----------------------------------------------------------------------------------------------
-
-
-def _indexes(contract: Contract) -> tuple[IndexKeys, ...]:
-    return contract.keys.indexes if contract.keys else ()
-
-
-def _list_of(contract: Contract, index: IndexKeys) -> Contract:
-    """The contract with the index's partition key as its own: what renders the key of one party's list."""
-    return replace(contract, keys=DynamoKeys(pk=index.pk, sk=index.name))
-
-
-def _index_attributes(contract: Contract) -> list[str]:
-    return [f"{i.prefix}_{part}" for i in _indexes(contract) for part in ("pk", "sk")]
-
-
-def _touched_index_fields(contract: Contract, patch: Values) -> set[str]:
-    fields = {f for i in _indexes(contract) for f in template_fields(i.pk) + template_fields(i.sk)}
-    return {f for f in fields if f in patch and f not in contract.immutable}
-
-
-def _carries_index_fields(contract: Contract, path_key: Values, patch: Values) -> bool:
-    """Whether the patch leaves the indexes alone, or has every field that their attributes are made of."""
-    touched = _touched_index_fields(contract, patch)
-    made_of = (template_fields(i.pk) + template_fields(i.sk) for i in _indexes(contract))
-    return all(f in patch or f in path_key for names in made_of if touched.intersection(names) for f in names)
-
-
-def _changed_index_attributes(contract: Contract, known: Values, patch: Values) -> dict[str, str | None]:
-    touched = _touched_index_fields(contract, patch)
-    new = index_keys(contract, known) if touched else {}
-    return {
-        name: new.get(name)
-        for i in _indexes(contract)
-        if touched.intersection(template_fields(i.pk) + template_fields(i.sk))
-        for name in (f"{i.prefix}_pk", f"{i.prefix}_sk")
-    }
-
-
-# ---- conditions -----------------------------------------------------------------------------------------------------
-
-
-def _deleted(e: Expression) -> str:
-    return f"{e.name('_deleted')} = {e.value({'BOOL': True})}"
-
-
-def _alive(e: Expression) -> str:
-    return f"attribute_exists(pk) AND attribute_not_exists({e.name('_deleted')})"
-
-
-def _older(e: Expression, item: Mapping[str, Attribute]) -> str:
-    """The stored version is below the one to be written; an item that somebody wrote without one is older."""
-    name = e.name("_version")
-    return f"(attribute_not_exists({name}) OR {name} < {e.value(item['_version'])})"
-
-
-def _at_version(e: Expression, expected: int) -> str:
-    return f"{e.name('_version')} = {e.value({'N': str(expected)})}"
-
-
-def _writable(e: Expression, assign: Mapping[str, Attribute], if_match: int | None) -> str:
-    condition = f"{_alive(e)} AND {_older(e, assign)}"
-    return condition if if_match is None else f"{condition} AND {_at_version(e, if_match)}"
-
-
-def _same_stamps(e: Expression, item: Item) -> str:
-    """The stamps of imported events are those that the new item carries on."""
-    name = e.name(STAMPS)
-    return f"{name} = {e.value(item[STAMPS])}" if STAMPS in item else f"attribute_not_exists({name})"
-
-
-def _exactly(e: Expression, stored: Item | None) -> str:
-    """What is stored has not changed since it was read."""
-    if stored is None:
-        return "attribute_not_exists(pk)"
-    if "_version" not in stored:
-        return f"attribute_exists(pk) AND attribute_not_exists({e.name('_version')})"
-    return f"attribute_exists(pk) AND {e.name('_version')} = {e.value(stored['_version'])}"
-
-
-def _unchanged(contract: Contract, e: Expression, values: Values) -> str:
-    """Immutable fields outside the key have the value that they are given."""
-    names = [n for n in sorted(contract.immutable) if n in values and n not in contract.primary_key]
-    return " AND ".join([f"{e.name(n)} = {e.value(to_attribute(values[n]))}" for n in names]) or "attribute_exists(pk)"
-
-
-# ---- what a failed condition means ----------------------------------------------------------------------------------
-
-
-def _judge_version(stored: Item | None, if_match: int | None) -> None:
-    if if_match is None:
-        return
-    if stored is None or is_deleted(stored):
-        raise problems.version_conflict(str(if_match), "no item")
-    if version(stored) != if_match:
-        raise problems.version_conflict(str(if_match), str(version(stored)))
-
-
-def _judge_immutable(contract: Contract, stored: Item, values: Values) -> None:
-    found = _values(contract, stored)
-    changed = [
-        Problem(n, f"expected {_shown(found.get(n))}, which never changes; found {_shown(values[n])}")
-        for n in sorted(contract.immutable)
-        if n in values and values[n] != found.get(n)
-    ]
-    if changed:
-        raise problems.immutable(contract.name, changed)
-
-
-def _judge_key(contract: Contract, path_key: Values, values: Values) -> None:
-    changed = [
-        Problem(n, f"expected {_shown(path_key[n])} as in the path, found {_shown(values[n])}")
-        for n in contract.primary_key
-        if n in values and values[n] != path_key[n]
-    ]
-    if changed:
-        raise problems.immutable(contract.name, changed)
-
-
-def _elsewhere(contract: Contract, values: Values) -> Refusal:
-    fields = [f for f in (contract.keys.fields if contract.keys else ()) if f not in contract.primary_key]
-    key_text = ", ".join(f"{n} {_shown(values[n])}" for n in contract.primary_key)
-    return problems.exists(
-        contract.name, [Problem(f, f"{key_text} belongs to another one than {_shown(values[f])}") for f in fields]
-    )
-
-
-def _no_target(contract: Contract, values: Values) -> Refusal:
-    assert contract.keys is not None
-    assert contract.keys.copies is not None
-    target = contract.keys.copies.to
-    relations = [r for r in contract.relations if r.entity == target]
-    missing = "expected an existing item of {}, found {}"
-    return problems.invalid(
-        contract.name, [Problem(r.field, missing.format(target, _shown(values.get(r.field)))) for r in relations]
-    )
-
-
-def _shown(value: Value) -> str:
-    return "nothing" if value is None else str(value)
 
 
 # ---- pages ----------------------------------------------------------------------------------------------------------

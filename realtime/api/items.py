@@ -1,0 +1,136 @@
+"""How values are kept: the item, its keys, its index attributes and its pointer, in DynamoDB JSON.
+
+Plain functions; what may be written when belongs to `service` and `conditions`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from contracts.item import (
+    POINTER,
+    STAMPS,
+    from_attribute,
+    index_keys,
+    item_keys,
+    pointer_keys,
+    time_to_live,
+    to_attribute,
+)
+from contracts.model import Contract, DynamoKeys, IndexKeys, template_fields
+from contracts.validation import Problem, Value
+from realtime.api import problems
+from realtime.api.store import Attribute, Expression, Item, Put, Update, key
+
+Values = Mapping[str, Value]
+
+# How long an item stays in the table after its version, deleted ones too: clocks disagree by less, so that who writes
+# it again after it has gone cannot fall below the version that the lake remembers.
+KEPT_SECONDS = 86_400
+MAX_PK_BYTES, MAX_SK_BYTES = 2048, 1024  # limits of DynamoDB
+
+
+def keys_of(contract: Contract, values: Values) -> dict[str, str]:
+    """Where the item goes; refuses keys that DynamoDB would not take."""
+    keys = item_keys(contract, values)
+    indexed = index_keys(contract, values)
+    for name, text in {**keys, **indexed}.items():
+        limit = MAX_PK_BYTES if name.endswith("pk") else MAX_SK_BYTES
+        if len(text.encode()) > limit:
+            fields = ", ".join(contract.keys.fields if contract.keys else ())
+            raise problems.invalid(contract.name, (Problem(fields, f"expected a key of at most {limit} bytes"),))
+    return keys
+
+
+def values_of(contract: Contract, item: Item) -> dict[str, Value]:
+    """Values of the stored fields that the contract knows; what another program wrote in sets or bytes is left out."""
+    values: dict[str, Value] = {}
+    for name in contract.field_names:
+        attribute = item.get(name)
+        if attribute is not None and not attribute.keys() & {"B", "SS", "NS", "BS"}:
+            values[name] = from_attribute(attribute)
+    return values
+
+
+def new_item(contract: Contract, values: Values, keys: Mapping[str, str], at: int) -> Item:
+    """The item of these values at version `at`, with its index attributes and time to live."""
+    item = key({**keys, "entity": contract.name, "_contract": contract.version, **index_keys(contract, values)})
+    for name, value in values.items():
+        if value is not None:
+            item[name] = to_attribute(value)
+    item["_version"] = {"N": str(at)}
+    end = time_to_live(contract, values)
+    if end is not None:
+        item["ttl"] = ttl(end, at)
+    return item
+
+
+def ttl(end: int, at: int) -> Attribute:
+    """When an item of version `at` (microseconds) may go: at `end` (seconds), but not sooner than a day later."""
+    return {"N": str(max(end, at // 1_000_000 + KEPT_SECONDS))}
+
+
+def keep_stamps(item: Item, stored: Item | None) -> None:
+    """Carry on what events stamped: an old event that comes again must not undo what a client writes over the item."""
+    if stored is not None and STAMPS in stored:
+        item[STAMPS] = stored[STAMPS]
+    else:
+        item.pop(STAMPS, None)
+
+
+def pointer(contract: Contract, values: Values, keys: Mapping[str, str]) -> Put:
+    """The pointer of an item; it may be there already, but only for the same place."""
+    item = key({**pointer_keys(contract, values), "entity": POINTER, "item_pk": keys["pk"], "item_sk": keys["sk"]})
+    e = Expression()
+    same = f"{e.name('item_pk')} = {e.value(item['item_pk'])} AND {e.name('item_sk')} = {e.value(item['item_sk'])}"
+    return Put(item, f"attribute_not_exists(pk) OR ({same})", e)
+
+
+def has_copies(contract: Contract) -> bool:
+    """Whether writes of this entity write some of its values to another one, too."""
+    return contract.keys is not None and contract.keys.copies is not None
+
+
+def updated(stored: Item, update: Update) -> Item:
+    """The item as it is after the update."""
+    return {k: v for k, v in {**stored, **update.assign}.items() if k not in update.remove}
+
+
+def indexes(contract: Contract) -> tuple[IndexKeys, ...]:
+    """The entity's indexes."""
+    return contract.keys.indexes if contract.keys else ()
+
+
+def list_of(contract: Contract, index: IndexKeys) -> Contract:
+    """The contract with the index's partition key as its own: what renders the key of one party's list."""
+    return replace(contract, keys=DynamoKeys(pk=index.pk, sk=index.name))
+
+
+def index_attributes(contract: Contract) -> list[str]:
+    """Names of the attributes by which the indexes find an item."""
+    return [f"{i.prefix}_{part}" for i in indexes(contract) for part in ("pk", "sk")]
+
+
+def _touched_index_fields(contract: Contract, patch: Values) -> set[str]:
+    fields = {f for i in indexes(contract) for f in template_fields(i.pk) + template_fields(i.sk)}
+    return {f for f in fields if f in patch and f not in contract.immutable}
+
+
+def carries_index_fields(contract: Contract, path_key: Values, patch: Values) -> bool:
+    """Whether the patch leaves the indexes alone, or has every field that their attributes are made of."""
+    touched = _touched_index_fields(contract, patch)
+    made_of = (template_fields(i.pk) + template_fields(i.sk) for i in indexes(contract))
+    return all(f in patch or f in path_key for names in made_of if touched.intersection(names) for f in names)
+
+
+def changed_index_attributes(contract: Contract, known: Values, patch: Values) -> dict[str, str | None]:
+    """The index attributes that a patch changes, None for those that go; `known` has what they are made of."""
+    touched = _touched_index_fields(contract, patch)
+    new = index_keys(contract, known) if touched else {}
+    return {
+        name: new.get(name)
+        for i in indexes(contract)
+        if touched.intersection(template_fields(i.pk) + template_fields(i.sk))
+        for name in (f"{i.prefix}_pk", f"{i.prefix}_sk")
+    }
