@@ -32,7 +32,7 @@ from contracts.types import (
     TimestampType,
     type_name,
 )
-from contracts.validation import MAX_INTEGER
+from contracts.validation import MAX_INTEGER, MAX_MAP_KEY
 from lakehouse.duck import Duck
 from lakehouse.schemas import changes, literal, quoted, sql_type
 
@@ -278,12 +278,17 @@ def _usual_nested(field: Field, x: str, v: str) -> _Usual:
         # What is no JSON is an error of the reader, and null here; it takes a key that is given twice.
         again = (f"{_written(field)} = {x}", f"NOT contains({x}, '\\')", f"NOT contains({x}, ':null')")
         once = f"list_unique(map_keys({v})) = cardinality({v})"
-        return _Usual(f"TRY({read})", f"CAST(to_json({v}) AS VARCHAR)", (*again, once))
+        sized = (f"NOT contains({x}, '\"\":')", f"(strlen({x}) <= {MAX_MAP_KEY} OR {_short_keys(v)})")
+        return _Usual(f"TRY({read})", f"CAST(to_json({v}) AS VARCHAR)", (*again, once, *sized))
     form = _usual_json(field)
     if form is None:
         value = f"CASE WHEN ({problem(field)}) IS NULL THEN {typed_column(field)} END"
         return _Usual(value, "", (f"{v} IS NOT NULL",))
     return _Usual(f"CASE WHEN regexp_full_match({x}, {literal(form)}) THEN {read} END", "", (f"{v} IS NOT NULL",))
+
+
+def _short_keys(v: str) -> str:
+    return f"len(list_filter(map_keys({v}), lambda k: strlen(k) > {MAX_MAP_KEY})) = 0"
 
 
 def _json_structure(type_: FieldType) -> str:
@@ -495,10 +500,12 @@ def _nested(type_: FieldType, j: str, path: str, depth: int, hidden: bool) -> st
             checked = _first(f"list_transform(map_entries(CAST({j} AS MAP(VARCHAR, JSON))), lambda {item}: {inner})")
             repeated = f"len(list_distinct(json_keys({j}))) < len(json_keys({j}))"
             ended = f"len(list_filter(json_keys({j}), lambda k: contains(k, chr(0)))) > 0"
+            sized = f"len(list_filter(json_keys({j}), lambda k: length(k) NOT BETWEEN 1 AND {MAX_MAP_KEY})) > 0"
             return (
                 f"CASE WHEN coalesce(json_type({j}), 'NULL') <> 'OBJECT' THEN {told} "
                 f"WHEN {repeated} THEN '{path}: a key is given twice' "
-                f"WHEN {ended} THEN '{path}: expected keys without the character U+0000' ELSE {checked} END"
+                f"WHEN {ended} THEN '{path}: expected keys without the character U+0000' "
+                f"WHEN {sized} THEN '{path}: expected keys of 1 to {MAX_MAP_KEY} characters' ELSE {checked} END"
             )
         case StructType(fields):
             names = ", ".join(literal(f.name) for f in fields)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import select
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -200,6 +201,8 @@ class ApiClient:
             kind = http.client.HTTPSConnection if self._address.scheme == "https" else http.client.HTTPConnection
             connection = kind(self._address.hostname or "", self._address.port, timeout=self._timeout)
             self._threads.connection = connection
+        elif connection.sock is not None and select.select([connection.sock], [], [], 0)[0]:
+            connection.close()  # there is nothing to read before a request: the server has hung up meanwhile
         return connection
 
     def _valid_token(self) -> str:

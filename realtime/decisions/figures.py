@@ -41,15 +41,14 @@ def values(client: Any, figures: Sequence[Figure], window: timedelta, now: datet
         }
         for number, figure in enumerate(figures)
     ]
-    found: dict[str, list[float]] = {q["Id"]: [] for q in queries}
+    found: dict[str, list[tuple[datetime, float]]] = {q["Id"]: [] for q in queries}
     for start in range(0, len(queries), MAX_FIGURES):
         pages = client.get_paginator("get_metric_data").paginate(
             MetricDataQueries=queries[start : start + MAX_FIGURES],
             StartTime=now.astimezone(UTC) - window,
             EndTime=now.astimezone(UTC) + timedelta(seconds=PERIOD_SECONDS),  # the end itself is left out
-            ScanBy="TimestampDescending",
         )
         for page in pages:
             for result in page["MetricDataResults"]:
-                found[result["Id"]].extend(result["Values"])
-    return list(found.values())
+                found[result["Id"]] += zip(result["Timestamps"], result["Values"], strict=True)
+    return [[value for _, value in sorted(points, reverse=True)] for points in found.values()]

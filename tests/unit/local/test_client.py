@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -181,3 +182,15 @@ def test_threads_share_one_sign_in(made: Any) -> None:
 def test_an_address_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="127"):
         ApiClient("127.0.0.1:80", lambda: ("", 1.0))
+
+
+def test_a_connection_that_the_server_has_closed_meanwhile_is_made_anew() -> None:
+    client = ApiClient("http://127.0.0.1:1/api/", lambda: ("token", 3600.0))
+    connection = client._connection()
+    ours, servers = socket.socketpair()
+    connection.sock = ours
+    assert client._connection() is connection
+    assert connection.sock is ours  # still open: it is used again
+    servers.close()
+    assert client._connection() is connection
+    assert connection.sock is None  # http.client connects again

@@ -20,7 +20,7 @@ PARTY = {"claims": {"sub": "u-2", "cognito:groups": "party", "custom:party_id": 
 
 
 class CloudWatch:
-    """Answers with the newest values of metrics; `values` has them by name and the last dimension's value."""
+    """Answers with values of metrics, an older one first; `values` has them by name and the last dimension's value."""
 
     def __init__(self, values: Mapping[tuple[str, str], float]) -> None:
         self._values = values
@@ -36,7 +36,8 @@ class CloudWatch:
         for query in parameters["MetricDataQueries"]:
             metric = query["MetricStat"]["Metric"]
             value = self._values.get((metric["MetricName"], metric["Dimensions"][-1]["Value"]))
-            results.append({"Id": query["Id"], "Values": [] if value is None else [value]})
+            points = {} if value is None else {NOW - timedelta(minutes=5): 1.0, NOW - timedelta(minutes=1): value}
+            results.append({"Id": query["Id"], "Timestamps": list(points), "Values": list(points.values())})
         return [{"MetricDataResults": results}]
 
 
