@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -50,7 +51,7 @@ def _relay() -> Relay:
     contracts = load_compact(CONTRACTS.read_bytes())
     streams = {c.name: settings.stream_of(c.name) for c in contracts.of_origin("stream")}
     # Resending is this function's own task, so the client does not repeat requests by itself.
-    return Relay(
+    relay = Relay(
         settings,
         contracts,
         Delivery(client("firehose", attempts=1, read_timeout=5)),
@@ -58,6 +59,8 @@ def _relay() -> Relay:
         sns=lambda: client("sns", attempts=1, read_timeout=2),
         pressure=Pressure(streams, lambda: client("cloudwatch", attempts=1, read_timeout=2)).factor,
     )
+    gc.freeze()  # modules, contracts and clients stay: no collection between records looks at them again
+    return relay
 
 
 class Relay:
