@@ -113,7 +113,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00
             st.lists(
                 st.fixed_dictionaries({"name": TEXT.filter(bool)}, optional={"checked": st.booleans()}), max_size=3
             ),
-            st.dictionaries(TEXT, TEXT, max_size=3),
+            st.dictionaries(TEXT.filter(bool), TEXT, max_size=3),
             st.one_of(st.none(), st.integers(-(10**38) + 1, 10**38 - 1)),
         ),
         min_size=20,
