@@ -1,4 +1,4 @@
-"""Runs whose process is gone without a word: marked as failed, and their pools freed for others.
+"""Runs whose process is gone without a word: marked as ended, and their pools freed for others.
 
 Dagster's daemon notices a killed run worker as long as the process that started it lives. Killed together with that
 process, or in a process that ran the pipeline by itself, a run would stay "started" for ever and keep its pools.
@@ -85,11 +85,15 @@ def end_lost_runs(instance: dg.DagsterInstance) -> list[str]:
 
 
 def end_lost_run(instance: dg.DagsterInstance, run_id: str, reason: str) -> bool:
-    """Mark a run whose process is gone as failed and free its pools; False if it was over already."""
+    """Mark a run whose process is gone as failed, or as canceled if that was asked, so that it is not started again,
+    and free its pools; False if it was over already."""
     run = instance.get_run_by_id(run_id)  # its last words may have come in meanwhile
     if run is None or run.is_finished:
         return False
-    instance.report_run_failed(run, reason)
+    if run.status is dg.DagsterRunStatus.CANCELING:
+        instance.report_run_canceled(run, reason)
+    else:
+        instance.report_run_failed(run, reason)
     instance.event_log_storage.free_concurrency_slots_for_run(run_id)
     return True
 

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import dagster as dg
@@ -109,27 +109,38 @@ def test_a_run_names_the_process_that_works_on_it(
     assert launcher.check_run_worker_health(again(instance, run)).status is WorkerStatus.RUNNING
 
 
+@pytest.fixture
+def watch_ends(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Watches workers only when it is called: each until its end."""
+    watches: list[tuple[Any, Any]] = []
+
+    class Unstarted:
+        def __init__(self, target: Any, args: Any, **rest: Any) -> None:
+            watches.append((target, args))
+
+        def start(self) -> None: ...
+
+    def watch() -> None:
+        for target, arguments in watches:
+            target(*arguments)
+
+    monkeypatch.setattr(warm_start, "Thread", Unstarted)
+    return watch
+
+
 def test_a_worker_that_ends_before_its_run_fails_it_with_the_reason(
-    instance: dg.DagsterInstance, launcher: WarmRunLauncher, workers: list[Worker], monkeypatch: pytest.MonkeyPatch
+    instance: dg.DagsterInstance,
+    launcher: WarmRunLauncher,
+    workers: list[Worker],
+    watch_ends: Callable[[], None],
 ) -> None:
-    watches: list[Any] = []
-    monkeypatch.setattr(
-        warm_start, "Thread", lambda target, args, **rest: watches.append((target, args)) or Unstarted()
-    )
     run = starting(instance)
     launch(launcher, run)
     workers[0].process.kill()
-    ((watch, arguments),) = watches
-    watch(*arguments)
+    watch_ends()
     assert again(instance, run).status is dg.DagsterRunStatus.FAILURE
     assert any("SIGKILL" in str(entry.dagster_event) for entry in instance.all_logs(run.run_id))
     assert launcher.check_run_worker_health(again(instance, run)).status is WorkerStatus.NOT_FOUND
-
-
-class Unstarted:
-    """A thread that a test runs by itself."""
-
-    def start(self) -> None: ...
 
 
 def test_a_worker_of_another_python_is_started_by_the_code_server(
@@ -160,7 +171,10 @@ def test_without_a_warm_process_the_code_server_starts_the_run(
 
 
 def test_terminating_stops_the_process_of_the_run_and_no_other(
-    instance: dg.DagsterInstance, launcher: WarmRunLauncher, workers: list[Worker]
+    instance: dg.DagsterInstance,
+    launcher: WarmRunLauncher,
+    workers: list[Worker],
+    watch_ends: Callable[[], None],
 ) -> None:
     run, other = starting(instance), starting(instance)
     launch(launcher, run)
@@ -169,6 +183,20 @@ def test_terminating_stops_the_process_of_the_run_and_no_other(
     assert workers[0].process.wait(10) < 0
     assert again(instance, run).status is dg.DagsterRunStatus.CANCELING
     assert workers[1].exitcode is None
+
+
+def test_a_run_that_was_to_stop_and_whose_worker_ends_without_a_word_is_canceled(
+    instance: dg.DagsterInstance,
+    launcher: WarmRunLauncher,
+    workers: list[Worker],
+    watch_ends: Callable[[], None],
+) -> None:
+    """And not failed: a failed run would be started again."""
+    run = starting(instance)
+    launch(launcher, run)
+    assert launcher.terminate(run.run_id)
+    watch_ends()
+    assert again(instance, run).status is dg.DagsterRunStatus.CANCELED
 
 
 def test_a_process_that_got_the_id_of_a_worker_is_not_taken_for_it(
