@@ -16,17 +16,19 @@ from botocore.session import Session
 _making = Lock()  # a session is not for several threads at once; its clients are
 
 
-def client(service: str, *, attempts: int, read_timeout: float) -> Any:
+def client(service: str, *, attempts: int, read_timeout: float, connections: int = 10) -> Any:
     """A client of the region and endpoint that the environment names.
 
-    `attempts` counts the first one; `read_timeout` is in seconds. Parameters are not checked by the client: the
-    functions build them, and their tests run against a model that checks.
+    `attempts` counts the first one; `read_timeout` is in seconds; at most so many `connections` are kept open, one for
+    each thread that uses the client. Parameters are not checked by the client: the functions build them, and their
+    tests run against a model that checks.
     """
     config = Config(
         connect_timeout=1,
         read_timeout=read_timeout,
         retries={"mode": "standard", "total_max_attempts": attempts},
         parameter_validation=False,
+        max_pool_connections=connections,
         tcp_keepalive=True,
     )
     with _making:

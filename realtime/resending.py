@@ -1,6 +1,6 @@
-"""Hands entries to a service that may take only a part of them, and resends only those that it did not take.
+"""Hands entries to a service in requests that it takes, and resends only those that it did not take.
 
-PutRecordBatch and PutEvents raise nothing when they take only a part: their answers say by index which. What is not
+Requests of many entries raise nothing when a service takes only a part: its answer says which. What is not
 taken when the time is up comes back to the caller; it is never counted as taken. An entry may be taken twice, when an
 answer does not arrive.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 
@@ -76,6 +76,23 @@ class Resender:
             # Full jitter: senders that were throttled together must not come back together.
             wait = min(LONGEST_WAIT, FIRST_WAIT * pressure * 2**number) * self._chance()
             number += 1
+
+
+def requests_of(
+    entries: Iterable[Entry], size: Callable[[Entry], int], *, max_entries: int, max_bytes: int
+) -> Iterator[list[Entry]]:
+    """The entries in as few requests as both limits allow, order kept. One that is too big by itself goes alone."""
+    held: list[Entry] = []
+    held_bytes = 0
+    for entry in entries:
+        entry_bytes = size(entry)
+        if held and (len(held) == max_entries or held_bytes + entry_bytes > max_bytes):
+            yield held
+            held, held_bytes = [], 0
+        held.append(entry)
+        held_bytes += entry_bytes
+    if held:
+        yield held
 
 
 def _offer(put: Put[Entry], entries: Sequence[Entry]) -> Sequence[str | None]:

@@ -29,6 +29,7 @@ from realtime.api.service import MAX_PAGE, AlreadyDone, Service, Together, Writt
 from realtime.api.settings import Settings
 from realtime.api.store import Store, Unavailable, with_quick_queries
 from realtime.clients import client
+from realtime.decisions.pressure import stream_of
 from realtime.decisions.routes import routes as status_routes
 from realtime.decisions.status import Status
 from realtime.imports.queue import Outbox
@@ -63,7 +64,7 @@ def _api() -> Api:
     status = Status(
         settings.environment,
         list(contracts),
-        {c.name: settings.stream_of(c.name) for c in contracts.of_origin("stream")},
+        {c.name: stream_of(settings.environment, c.name) for c in contracts.of_origin("stream")},
         lambda: client("cloudwatch", attempts=1, read_timeout=2),
     )
     more = (*import_routes(imports), *status_routes(status))

@@ -55,11 +55,11 @@ def describe(
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         if not route.of_entities:
-            paths.setdefault(route.resource, {})[route.method.lower()] = _operation(route, None, ())
+            paths.setdefault(route.resource, {})[route.method.lower()] = _operation(route, None, (), list(contracts))
             continue
         for contract in contracts.values():
             path, keys = _path(route.resource, contract)
-            paths.setdefault(path, {})[route.method.lower()] = _operation(route, contract, keys)
+            paths.setdefault(path, {})[route.method.lower()] = _operation(route, contract, keys, list(contracts))
     components: dict[str, Any] = {"problem": _PROBLEM}
     for contract in contracts.values():
         components |= _schemas(contract)
@@ -93,14 +93,14 @@ def _path(resource: str, contract: Contract) -> tuple[str, tuple[Field, ...]]:
     return path.replace("{key+}", "/".join("{" + f.name + "}" for f in keys)), keys
 
 
-def _operation(route: Route, contract: Contract | None, keys: tuple[Field, ...]) -> dict[str, Any]:
+def _operation(route: Route, contract: Contract | None, keys: tuple[Field, ...], entities: list[str]) -> dict[str, Any]:
     tag = contract.name if contract else route.resource.strip("/").partition("/")[0].partition(".")[0]
     operation: dict[str, Any] = {
         "operationId": _identity(route, contract),
         "summary": route.summary,
         "description": f"For callers of the group {' or '.join(route.groups)}.",
         "tags": [tag],
-        "parameters": [*_path_parameters(route, contract, keys), *_others(route)],
+        "parameters": [*_path_parameters(route, contract, keys, entities), *_others(route)],
         "responses": {str(status): value for status, value in sorted(_responses(route, contract).items())},
     }
     if route.body is not None:
@@ -115,14 +115,17 @@ def _identity(route: Route, contract: Contract | None) -> str:
     return f"{route.method.lower()}_{where}{one}"
 
 
-def _path_parameters(route: Route, contract: Contract | None, keys: tuple[Field, ...]) -> Iterator[dict[str, Any]]:
+def _path_parameters(
+    route: Route, contract: Contract | None, keys: tuple[Field, ...], entities: list[str]
+) -> Iterator[dict[str, Any]]:
     for field in keys:
         # An empty part would be another path.
         schema = field_schema(replace(field, required=True))
         yield {"name": field.name, "in": "path", "required": True, "schema": schema, "description": field.description}
     if contract is None:
         for name in re.findall(r"\{(\w+)\+?\}", route.resource):
-            yield {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+            values: dict[str, Any] = {"enum": entities} if name == "entity" else {"minLength": 1}
+            yield {"name": name, "in": "path", "required": True, "schema": {"type": "string", **values}}
 
 
 def _others(route: Route) -> Iterator[dict[str, Any]]:

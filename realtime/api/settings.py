@@ -17,10 +17,6 @@ class Settings:
     bucket: str
     inbound_queue: str
 
-    def stream_of(self, entity: str) -> str:
-        """Name of the Firehose that lands an entity."""
-        return f"gavel-{self.environment}-{entity}"
-
     @classmethod
     def from_environment(cls, variables: Mapping[str, str]) -> Settings:
         """Raises `KeyError` that names the variable which the template should have set."""

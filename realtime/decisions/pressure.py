@@ -20,6 +20,11 @@ WINDOW = timedelta(minutes=5)
 MAX_FACTOR = 8.0
 
 
+def stream_of(environment: str, entity: str) -> str:
+    """Name of the Firehose that lands an entity."""
+    return f"gavel-{environment}-{entity}"
+
+
 class Pressure:
     """The pressure on the Firehose of each entity. `streams`: the Firehose's name by entity; `cloudwatch` makes a
     client, when and where it is first needed."""

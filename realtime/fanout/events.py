@@ -15,6 +15,7 @@ import orjson
 
 from contracts.change import change_from_record
 from contracts.model import Contracts
+from realtime.resending import requests_of
 
 SOURCE = "gavel.changes"
 MAX_ENTRY_BYTES = 250 * 1024  # EventBridge takes 256 KiB, names and times included; and as much in one request
@@ -57,16 +58,11 @@ def events_of(records: Sequence[Mapping[str, Any]], contracts: Contracts) -> Eve
 
 def requests(events: Sequence[Event]) -> Iterator[list[Event]]:
     """Events as few requests within the limits of PutEvents, order kept."""
-    held: list[Event] = []
-    size = 0
-    for event in events:
-        if held and (len(held) == MAX_REQUEST_ENTRIES or size + len(event.detail) > MAX_ENTRY_BYTES):
-            yield held
-            held, size = [], 0
-        held.append(event)
-        size += len(event.detail)
-    if held:
-        yield held
+    return requests_of(events, _size, max_entries=MAX_REQUEST_ENTRIES, max_bytes=MAX_ENTRY_BYTES)
+
+
+def _size(event: Event) -> int:
+    return len(event.detail)
 
 
 def _event(position: int, record: Mapping[str, Any], contracts: Contracts) -> Event | None:

@@ -17,10 +17,9 @@ from realtime.fanout.events import events_of, requests
 from realtime.fanout.publishing import Bus, bury
 from realtime.fanout.settings import Settings
 from realtime.logs import Level, log, where
-from realtime.streams import partial_response
+from realtime.streams import partial_response, time_to_send
 
 CONTRACTS = Path(__file__).parents[1] / "contracts.json"  # the bundle puts it there
-RESERVE_SECONDS = 10.0  # of the function's time, for a request that begins last (6 s) and for answering
 
 Record = Mapping[str, Any]
 
@@ -30,10 +29,7 @@ def handle(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 
     An event of `realtime.redrive` asks for an answer of another form: `left` are the records that failed again.
     """
-
-    def seconds_left() -> float:
-        return float(context.get_remaining_time_in_millis()) / 1000 - RESERVE_SECONDS
-
+    seconds_left = time_to_send(context)
     if event.get("redrive"):
         return _fanout().redrive(event["Records"], seconds_left)
     return _fanout().run(event["Records"], seconds_left)

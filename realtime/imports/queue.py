@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from realtime.api.store import Unavailable
 from realtime.imports.messages import MAX_BYTES, PREFIX
+from realtime.resending import requests_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -71,15 +72,8 @@ class Outbox:
         return {"Id": identity, "MessageBody": text, "MessageAttributes": attributes}
 
 
-def _requests(entries: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+def _requests(entries: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     """The entries in requests that SQS takes."""
-    requests: list[list[dict[str, Any]]] = []
-    size = 0
-    for entry in entries:
-        length = len(orjson.dumps(entry))
-        if not requests or len(requests[-1]) == MAX_ENTRIES or size + length > MAX_REQUEST_BYTES:
-            requests.append([])
-            size = 0
-        requests[-1].append(entry)
-        size += length
-    return requests
+    return requests_of(
+        entries, lambda entry: len(orjson.dumps(entry)), max_entries=MAX_ENTRIES, max_bytes=MAX_REQUEST_BYTES
+    )

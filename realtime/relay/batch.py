@@ -14,6 +14,7 @@ import orjson
 
 from contracts.change import change_from_record
 from contracts.model import Contracts
+from realtime.resending import requests_of
 
 MAX_RECORD_BYTES = 1000 * 1024  # of one Firehose record, before base64
 MAX_REQUEST_BYTES = 4 * 1024 * 1024  # of one PutRecordBatch
@@ -107,13 +108,8 @@ def transform(records: Sequence[Mapping[str, Any]], contracts: Contracts) -> Tra
 
 def requests(records: Iterable[Packed]) -> Iterator[list[Packed]]:
     """Firehose records as few requests within both limits of PutRecordBatch."""
-    held: list[Packed] = []
-    size = 0
-    for record in records:
-        if held and (len(held) == MAX_REQUEST_RECORDS or size + len(record.data) > MAX_REQUEST_BYTES):
-            yield held
-            held, size = [], 0
-        held.append(record)
-        size += len(record.data)
-    if held:
-        yield held
+    return requests_of(records, _size, max_entries=MAX_REQUEST_RECORDS, max_bytes=MAX_REQUEST_BYTES)
+
+
+def _size(record: Packed) -> int:
+    return len(record.data)

@@ -17,16 +17,15 @@ from botocore.exceptions import BotoCoreError, ClientError
 from contracts.compact import load_compact
 from contracts.model import Contracts
 from realtime.clients import client
-from realtime.decisions.pressure import Pressure
+from realtime.decisions.pressure import Pressure, stream_of
 from realtime.logs import log, where
 from realtime.relay import failures
 from realtime.relay.batch import Packing, Rejected, Transformed, requests, transform
 from realtime.relay.delivery import Delivery
 from realtime.relay.settings import Settings
-from realtime.streams import partial_response
+from realtime.streams import partial_response, time_to_send
 
 CONTRACTS = Path(__file__).parents[1] / "contracts.json"  # the bundle puts it there
-RESERVE_SECONDS = 10.0  # of the function's time, for a request that begins last (6 s) and for answering
 
 Record = Mapping[str, Any]
 
@@ -36,10 +35,7 @@ def handle(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 
     An event of `realtime.redrive` asks for an answer of another form: `left` are the records that failed again.
     """
-
-    def seconds_left() -> float:
-        return float(context.get_remaining_time_in_millis()) / 1000 - RESERVE_SECONDS
-
+    seconds_left = time_to_send(context)
     if event.get("redrive"):
         return _relay().redrive(event["Records"], seconds_left)
     return _relay().run(event["Records"], seconds_left, function=str(context.function_name))
@@ -49,12 +45,12 @@ def handle(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 def _relay() -> Relay:
     settings = Settings.from_environment(os.environ)
     contracts = load_compact(CONTRACTS.read_bytes())
-    streams = {c.name: settings.stream_of(c.name) for c in contracts.of_origin("stream")}
+    streams = {c.name: stream_of(settings.environment, c.name) for c in contracts.of_origin("stream")}
     # Resending is this function's own task, so the client does not repeat requests by itself.
     relay = Relay(
         settings,
         contracts,
-        Delivery(client("firehose", attempts=1, read_timeout=5)),
+        Delivery(client("firehose", attempts=1, read_timeout=5, connections=len(streams))),
         s3=lambda: client("s3", attempts=2, read_timeout=2),
         sns=lambda: client("sns", attempts=1, read_timeout=2),
         pressure=Pressure(streams, lambda: client("cloudwatch", attempts=1, read_timeout=2)).factor,
@@ -114,7 +110,7 @@ class Relay:
     def _send(self, entity: str, packing: Packing, seconds_left: Callable[[], float]) -> dict[int, str]:
         """The same for one entity, whose requests go one after the other."""
         missing: dict[int, str] = {}
-        stream, pressure = self._settings.stream_of(entity), self._pressure(entity)
+        stream, pressure = stream_of(self._settings.environment, entity), self._pressure(entity)
         for request in requests(packing.records()):
             outcome = self._delivery.send(stream, request, seconds_left, pressure)
             left = [*outcome.undelivered, *(record for record, _ in outcome.refused)]

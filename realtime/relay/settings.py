@@ -22,7 +22,3 @@ class Settings:
             bucket=variables["GAVEL_BUCKET"],
             alert_topic=variables["GAVEL_ALERT_TOPIC"],
         )
-
-    def stream_of(self, entity: str) -> str:
-        """Name of the Firehose that lands an entity."""
-        return f"gavel-{self.environment}-{entity}"

@@ -18,9 +18,10 @@ def test_threads_get_clients_of_their_services_with_the_limits_asked_for(monkeyp
         monkeypatch.setenv(name, value)
     services = ["dynamodb", "cloudwatch", "sqs", "sns", "firehose", "s3"]
     with ThreadPoolExecutor(len(services)) as pool:
-        clients = list(pool.map(lambda s: client(s, attempts=2, read_timeout=3), services))
+        clients = list(pool.map(lambda s: client(s, attempts=2, read_timeout=3, connections=12), services))
     assert [c.meta.service_model.service_name for c in clients] == services
     for made in clients:
         assert made.meta.config.read_timeout == 3
+        assert made.meta.config.max_pool_connections == 12
         assert made.meta.config.retries["total_max_attempts"] == 2
         assert made.meta.region_name == "eu-west-1"
