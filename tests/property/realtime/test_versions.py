@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from queue import SimpleQueue
 from typing import Any
 
@@ -25,14 +25,16 @@ from contracts.change import change_from_item, change_from_record
 from contracts.item import item_keys
 from realtime.api.answers import is_deleted, version
 from realtime.api.problems import Refusal
-from realtime.api.service import Service
+from realtime.api.service import Merged, Service
 from realtime.api.store import Store
+from realtime.imports.stamps import stamp
 
 CONTRACTS = load_contracts()
 START = 1_795_222_923_000_000  # microseconds since 1970: 2026-11-21T01:02:03Z
 HOUR = 3_600_000_000
 MAX_SKEW = 6 * HOUR
 _MOMENT = datetime(2026, 11, 21, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 WRITERS = 3
 WAIT = 30  # seconds after which a writer that says nothing has failed
 
@@ -111,7 +113,7 @@ class Task:
     entity: str
     identity: dict[str, Any]
     if_match: int | None
-    expected: int  # status that it has if nobody disturbs it
+    expected: int | None  # status that it has if nobody disturbs it; None where its stamp decides
     began: int  # number of stream records then
     pending: Request | None = None
     disturbed: bool = False
@@ -141,7 +143,7 @@ BEGINNING = st.builds(
     st.just("a writer begins"),
     writer=st.integers(0, WRITERS - 1),
     place=st.sampled_from([*range(len(PLACES)), *[FOCUS] * 4]),
-    kind=st.sampled_from(["create", "replace", "replace", "change", "change", "change", "delete"]),
+    kind=st.sampled_from(["create", "replace", "replace", "change", "change", "change", "merge", "merge", "delete"]),
     match=st.sampled_from(["nothing", "nothing", "current", "stale"]),
     at_once=st.booleans(),
 )
@@ -213,7 +215,7 @@ class Writers:
         stored = self._stored(entity, identity)
         current = version(stored or {})
         if_match = {"nothing": None, "current": current, "stale": max(0, current - 1)}[event.match]
-        if event.kind == "create":
+        if event.kind in ("create", "merge"):
             if_match = None
         expected = self._expected(event.kind, entity, stored, if_match)
         began = len(self.table.records)
@@ -246,16 +248,16 @@ class Writers:
         if isinstance(outcome, BaseException) and not isinstance(outcome, Refusal):
             raise outcome
         status = outcome.status if isinstance(outcome, Refusal) else 200
-        if not task.disturbed:
+        if not task.disturbed and task.expected is not None:
             assert status == task.expected, f"{task}: {outcome}"
-        if status != 200:
+        if status != 200 or (isinstance(outcome, Merged) and outcome.status == "unchanged"):
             return
         writes = [r["dynamodb"] for r in self.table.records[task.began :] if self._is_of(r["dynamodb"], task)]
         if task.kind == "delete":
             write = next(w for w in writes if "NewImage" in w and is_deleted(w["NewImage"]))
         else:
-            body = outcome if task.kind == "change" else outcome.body
-            write = next(w for w in writes if "NewImage" in w and version(w["NewImage"]) == body["_version"])
+            written = outcome.version if isinstance(outcome, Merged) else _version_of(task.kind, outcome)
+            write = next(w for w in writes if "NewImage" in w and version(w["NewImage"]) == written)
         old = write.get("OldImage", {})
         if task.if_match is not None:
             assert version(old) == task.if_match, "another write was lost"
@@ -308,6 +310,10 @@ class Writers:
                     outcome = service.replace(contract, task.identity, payload(task.entity, n), task.if_match)
                 case "change":
                     outcome = service.change(contract, task.identity, patch(task.entity, n), task.if_match)
+                case "merge":
+                    happened = _EPOCH + timedelta(microseconds=now())
+                    event = {**task.identity, **payload(task.entity, n)}
+                    outcome = service.merge(contract, event, stamp(happened))
                 case _:
                     outcome = service.delete(contract, task.identity, task.if_match)
         except BaseException as error:  # noqa: BLE001 (the test's own thread judges it)
@@ -361,7 +367,7 @@ class Writers:
         keys = item_keys(CONTRACTS[entity], values)
         return self.table.items.get((keys["pk"], keys["sk"]))
 
-    def _expected(self, kind: str, entity: str, stored: dict[str, Any] | None, if_match: int | None) -> int:
+    def _expected(self, kind: str, entity: str, stored: dict[str, Any] | None, if_match: int | None) -> int | None:
         alive = stored is not None and not is_deleted(stored)
         if kind == "create" and alive:
             return 409
@@ -371,7 +377,8 @@ class Writers:
             return 409
         if entity == "estimates" and kind != "delete":
             order = self._stored("orders", {"order_id": "o-1"})
-            return 200 if order is not None and not is_deleted(order) else 422
+            if order is None or is_deleted(order):
+                return None if kind == "merge" else 422
         return 200
 
     def _is_of(self, body: dict[str, Any], task: Task) -> bool:
@@ -385,6 +392,10 @@ class Writers:
     def _last_removal(self, entity: str, row: dict[str, Any]) -> dict[str, Any]:
         removals = [r["dynamodb"]["OldImage"] for r in self.table.records if r["eventName"] == "REMOVE"]
         return next(old for old in reversed(removals) if self._is_item(old, entity, row))
+
+
+def _version_of(kind: str, outcome: Any) -> int:
+    return int((outcome if kind == "change" else outcome.body)["_version"])
 
 
 STOCK = [
