@@ -311,7 +311,8 @@ class Writers:
                 case "change":
                     outcome = service.change(contract, task.identity, patch(task.entity, n), task.if_match)
                 case "merge":
-                    happened = _EPOCH + timedelta(microseconds=now())
+                    erp = self.time + self.skews[(writer + 1) % WRITERS]  # a clock of its own
+                    happened = _EPOCH + timedelta(microseconds=erp)
                     event = {**task.identity, **payload(task.entity, n)}
                     outcome = service.merge(contract, event, stamp(happened))
                 case _:
