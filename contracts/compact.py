@@ -76,7 +76,8 @@ def _dump_contract(contract: Contract) -> dict[str, Any]:
             "copies": [keys.copies.to, keys.copies.fields] if keys.copies else None,
         },
     }
-    return document | ({} if contract.engine == "embedded" else {"engine": contract.engine})
+    engine = {} if contract.engine == "embedded" else {"engine": contract.engine}
+    return document | engine | ({"dimension": contract.dimension} if contract.dimension else {})
 
 
 def _load_contract(value: dict[str, Any]) -> Contract:
@@ -97,6 +98,7 @@ def _load_contract(value: dict[str, Any]) -> Contract:
         freshness_minutes=value["freshness_minutes"],
         relations=tuple(Relation(*r) for r in value["relations"]),
         engine=value.get("engine", "embedded"),
+        dimension=value.get("dimension"),
         keys=None
         if keys is None
         else DynamoKeys(

@@ -1,4 +1,4 @@
-"""Writes what the dbt project takes from the contracts: its sources and one staging model for each entity.
+"""Writes what the dbt project takes from the contracts: sources, staging models, and the dimensions' attributes.
 
 Here belongs the text of those files and nothing that a person decides in a model. The files are committed, so that the
 dbt project can be read and developed by itself; `python -m contracts.dbt` writes them again, and a test fails while
@@ -8,16 +8,28 @@ they are not current.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from contracts.loader import load_contracts
 from contracts.model import Contract, Contracts
-from contracts.types import Field, type_name
+from contracts.types import (
+    BooleanType,
+    DateType,
+    DecimalType,
+    Field,
+    FieldType,
+    IntegerType,
+    StringType,
+    TimestampType,
+    type_name,
+)
 
 SOURCE = "catalog"
 FOLDER = Path("models/staging")
+DIMENSIONS = "models/marts/_dimensions.yml"
+ATTRIBUTES = "macros/dimension_attributes.sql"
 PROJECT = Path(__file__).parents[1] / "dbt_project"
 
 _HEADER = "Written by `python -m contracts.dbt` from contracts/entities: change the contract, not this file."
@@ -55,80 +67,35 @@ _CHANGE_COLUMNS: Mapping[str, str] = {
     "_object": "Landed object that the change came in.",
 }
 
+# What a dimension carries beside the entity's fields: data type, then what it says (see macros/history.sql).
+_HISTORY_COLUMNS: Mapping[str, tuple[str, str]] = {
+    "valid_from": ("timestamp", "When this state began, in UTC to the second."),
+    "valid_to": (
+        "timestamp",
+        "When the next state began; null in the open row. Equal to valid_from where the state lasted no measurable "
+        "time.",
+    ),
+    "is_first": (
+        "boolean",
+        "Whether this is the first state that is known; facts from before it point to it, too.",
+    ),
+    "is_current": ("boolean", "Whether this is the open row of its key."),
+    "is_removed": ("boolean", "Whether the item was removed with this change."),
+    "is_expired": ("boolean", "Whether the item left the operational table by its time to live with this change."),
+    "_version": ("bigint", "Version of the item that began this state."),
+    "_seq": ("varchar", _PUBLISHED_COLUMNS["_seq"]),
+    "_state_batch": ("bigint", "Commit that brought this state; facts that point to it remember it."),
+    "_batch": ("bigint", "Highest commit among all changes of the key; increments select by it."),
+}
+
 # Words that Athena or DuckDB reserves and that a field may well be called.
 _RESERVED = frozenset(
-    [
-        "all",
-        "and",
-        "any",
-        "as",
-        "asc",
-        "between",
-        "by",
-        "case",
-        "cast",
-        "check",
-        "column",
-        "constraint",
-        "create",
-        "cross",
-        "current_date",
-        "default",
-        "desc",
-        "distinct",
-        "do",
-        "else",
-        "end",
-        "except",
-        "exists",
-        "false",
-        "fetch",
-        "for",
-        "foreign",
-        "from",
-        "full",
-        "grant",
-        "group",
-        "having",
-        "in",
-        "initially",
-        "inner",
-        "intersect",
-        "into",
-        "is",
-        "join",
-        "lateral",
-        "left",
-        "like",
-        "limit",
-        "natural",
-        "not",
-        "null",
-        "offset",
-        "on",
-        "only",
-        "or",
-        "order",
-        "outer",
-        "primary",
-        "qualify",
-        "references",
-        "right",
-        "select",
-        "some",
-        "table",
-        "then",
-        "to",
-        "true",
-        "union",
-        "unique",
-        "using",
-        "values",
-        "when",
-        "where",
-        "window",
-        "with",
-    ]
+    (
+        "all and any as asc between by case cast check column constraint create cross current_date default desc "
+        "distinct do else end except exists false fetch for foreign from full grant group having in initially inner "
+        "intersect into is join lateral left like limit natural not null offset on only or order outer primary qualify "
+        "references right select some table then to true union unique using values when where window with"
+    ).split()
 )
 
 
@@ -141,7 +108,12 @@ def generate(contracts: Contracts) -> dict[str, str]:
         **{f"{staging_name(c)}.sql": _staging_sql(c) for c in contracts.values()},
         "stg_watermarks.sql": _watermarks_sql(contracts),
     }
-    return {(FOLDER / name).as_posix(): text for name, text in files.items()}
+    dimensions = [c for c in contracts.values() if c.dimension]
+    return {
+        **{(FOLDER / name).as_posix(): text for name, text in files.items()},
+        DIMENSIONS: _yaml({"version": 2, "models": [*map(_dimension_properties, dimensions)]}),
+        ATTRIBUTES: _attributes_sql(dimensions),
+    }
 
 
 def write(contracts: Contracts, project: Path = PROJECT) -> tuple[Path, ...]:
@@ -166,6 +138,20 @@ def staging_name(contract: Contract) -> str:
 def changes_name(contract: Contract) -> str:
     """The name of the published table that holds all changes of an entity."""
     return f"{contract.name}_changes"
+
+
+def dimension_name(contract: Contract) -> str:
+    """The name of the dimension that an entity makes in the star schema."""
+    return f"dim_{contract.dimension}"
+
+
+def dimension_attributes(contract: Contract) -> tuple[Field, ...]:
+    """The fields that a dimension shows beside its key: none that is personal, none that is nested."""
+    return tuple(
+        field
+        for field in contract.fields
+        if field.name not in contract.primary_key and field.classification != "personal" and _sql_type(field.type)
+    )
 
 
 def _is_generated(path: Path) -> bool:
@@ -258,6 +244,71 @@ def _watermarks_properties() -> dict[str, Any]:
 def _watermarks_sql(contracts: Contracts) -> str:
     tables = ",\n".join(f"    '{name}': source('{SOURCE}', '{name}')" for name in contracts)
     return f"-- {_HEADER}\n{{{{ published_watermarks({{\n{tables}\n}}) }}}}\n"
+
+
+def _dimension_properties(contract: Contract) -> dict[str, Any]:
+    key, surrogate = contract.primary_key[0], f"{contract.dimension}_key"
+    return {
+        "name": dimension_name(contract),
+        "description": (
+            f"{contract.description} With history: one row for each state that the item was in. Personal data "
+            "stays in staging. Join with `is_current` for how things are, or with `valid_from <= t and t < valid_to` "
+            "for how they were."
+        ),
+        "config": {"meta": {"owner": contract.owner, "contract": contract.version}},
+        "data_tests": [{"one_open_row": {"arguments": {"key": key}}}],
+        "columns": [
+            {
+                "name": surrogate,
+                "data_type": "varchar",
+                "description": "Identity of the state; the same in every rebuild.",
+                "data_tests": ["unique", "not_null"],
+            },
+            _dimension_column(contract.field(key)) | {"constraints": [{"type": "not_null"}]},
+            *map(_dimension_column, dimension_attributes(contract)),
+            *(
+                {"name": name, "data_type": type_, "description": description}
+                for name, (type_, description) in _HISTORY_COLUMNS.items()
+            ),
+        ],
+    }
+
+
+def _dimension_column(field: Field) -> dict[str, Any]:
+    described = _column(field)
+    return {"name": described.pop("name"), "data_type": _sql_type(field.type), **described}
+
+
+def _attributes_sql(contracts: Iterable[Contract]) -> str:
+    """One macro for each dimension: dbt then knows which models a new field modifies."""
+    macros = []
+    for contract in contracts:
+        names = ",\n".join(f"    '{_identifier(field.name)}'" for field in dimension_attributes(contract))
+        macros.append(
+            f"{{% macro {dimension_name(contract)}_attributes() -%}}\n"
+            f"{{{{ return([\n{names}\n]) }}}}\n"
+            "{%- endmacro %}\n"
+        )
+    return f"{{# {_HEADER} #}}\n" + "\n".join(macros)
+
+
+def _sql_type(type_: FieldType) -> str | None:
+    """The type of a column in a model's contract, the same word on both engines; None for nested types."""
+    match type_:
+        case StringType():
+            return "varchar"
+        case IntegerType():
+            return "bigint"
+        case DecimalType(precision, scale):
+            return f"decimal({precision}, {scale})"
+        case BooleanType():
+            return "boolean"
+        case TimestampType():
+            return "timestamp"
+        case DateType():
+            return "date"
+        case _:
+            return None
 
 
 def _identifier(name: str) -> str:

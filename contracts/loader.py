@@ -61,6 +61,7 @@ def load_contracts(folder: Path | None = None) -> Contracts:
     contracts = Contracts({c.name: c for c in (load_contract(path) for path in files)})
     for contract in contracts.values():
         _check_references(contract, contracts)
+    _check_dimensions(contracts)
     return contracts
 
 
@@ -116,6 +117,7 @@ def parse_contract(document: Mapping[str, Any], where: str = "contract") -> Cont
         freshness_minutes=_service_level(document, "freshness", "m", where),
         relations=tuple(_relations(properties, where)),
         engine=own.get("engine", "embedded"),
+        dimension=own.get("dimension"),
     )
     _check(contract, where)
     return contract
@@ -146,7 +148,17 @@ def _check_standard(document: Mapping[str, Any], where: str) -> None:
 
 
 def _custom(element: Mapping[str, Any], where: str) -> dict[str, Any]:
-    known = {"origin", "partitionTransform", "sort", "ordering", "dynamodb", "engine", "fieldId", "aliases"}
+    known = {
+        "origin",
+        "partitionTransform",
+        "sort",
+        "ordering",
+        "dynamodb",
+        "engine",
+        "dimension",
+        "fieldId",
+        "aliases",
+    }
     values = {p["property"]: p["value"] for p in element.get("customProperties") or []}
     if unknown := sorted(set(values) - known):
         raise ContractError(
@@ -350,6 +362,12 @@ def _check(contract: Contract, where: str) -> None:
         contract.engine in get_args(Engine),
         f"customProperties engine: expected {' or '.join(get_args(Engine))}, found {contract.engine!r}",
     )
+    if contract.dimension is not None:
+        expect(
+            isinstance(contract.dimension, str) and _NAME.fullmatch(contract.dimension) is not None,
+            f"customProperties dimension: expected a lower-case identifier, found {contract.dimension!r}",
+        )
+        expect(len(contract.primary_key) == 1, "a dimension needs a primary key of one field")
     if contract.origin == "files":
         expect(contract.ordering is not None, "origin files needs customProperties ordering (a timestamp field)")
         ordering = contract.ordering or ""
@@ -399,6 +417,20 @@ def _type_ids(type_: FieldType) -> list[int]:
             return _all_ids(fields)
         case _:
             return []
+
+
+def _check_dimensions(contracts: Contracts) -> None:
+    """That no two entities make the same dimension; raises `ContractError`."""
+    entities: dict[str, str] = {}
+    for contract in contracts.values():
+        if contract.dimension is None:
+            continue
+        other = entities.setdefault(contract.dimension, contract.name)
+        if other != contract.name:
+            raise ContractError(
+                f"{contract.name}.yaml: customProperties dimension: expected a name of its own, found "
+                f"{contract.dimension!r}, which {other} has"
+            )
 
 
 def _check_references(contract: Contract, contracts: Contracts) -> None:

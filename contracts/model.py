@@ -93,7 +93,8 @@ def template_fields(template: str) -> tuple[str, ...]:
 class Contract:
     """One entity: its fields, keys, rules and promises. `origin` is `stream` (lives in DynamoDB) or `files`.
 
-    `engine` says where its changes are merged: on the machine that runs the pipeline, or on Athena.
+    `engine` says where its changes are merged: on the machine that runs the pipeline, or on Athena. `dimension` is what
+    one row is called in the star schema (`customer` makes `dim_customer`), if the entity is a dimension there.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Contract:
     freshness_minutes: int
     relations: tuple[Relation, ...] = ()
     engine: Engine = "embedded"
+    dimension: str | None = None
 
     @cached_property
     def _by_name(self) -> dict[str, Field]:

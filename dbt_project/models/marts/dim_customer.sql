@@ -9,5 +9,5 @@
     'customers_changes',
     key='customer_id',
     surrogate='customer_key',
-    attributes=['kind', 'country_code', 'status', 'feedback_score', 'marketing_consent', 'registered_at']
+    attributes=dim_customer_attributes()
 ) }}

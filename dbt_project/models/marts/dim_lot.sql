@@ -9,8 +9,5 @@
     'lots_changes',
     key='lot_id',
     surrogate='lot_key',
-    attributes=[
-        'seller_id', 'title', 'category', 'grade', 'currency', 'starting_price', 'reserve_price', 'valuation_low',
-        'valuation_high', 'handling_cost', 'status', 'listed_at', 'starts_at', 'ends_at'
-    ]
+    attributes=dim_lot_attributes()
 ) }}

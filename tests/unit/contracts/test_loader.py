@@ -1,6 +1,7 @@
 """Loading contracts: what is accepted, and that what is refused is refused with file, place, expected and found."""
 
 import copy
+import re
 from datetime import date
 from pathlib import Path
 
@@ -78,6 +79,10 @@ def broken(change) -> dict:
             lambda d: d["schema"][0]["customProperties"].append({"property": "engine", "value": "spark"}),
             r"engine: expected embedded or athena, found 'spark'",
         ),
+        (
+            lambda d: d["schema"][0]["customProperties"].append({"property": "dimension", "value": "dim order"}),
+            r"dimension: expected a lower-case identifier, found 'dim order'",
+        ),
         (lambda d: d["schema"].clear(), r"expected exactly one table"),
         (lambda d: property_of(d, "hammer_price").update(physicalType="float"), r"hammer_price: .*never float"),
         (lambda d: property_of(d, "hammer_price").update(physicalType="decimal(39,2)"), r"precision <= 38"),
@@ -107,6 +112,14 @@ def test_a_contract_that_cannot_be_used_is_refused_with_the_place(change, messag
 def test_the_file_names_the_entity(tmp_path: Path):
     (tmp_path / "sales.yaml").write_text((ENTITIES / "countries.yaml").read_text())
     with pytest.raises(ContractError, match=r"sales.yaml: expected name: sales .*found countries"):
+        load_contracts(tmp_path)
+
+
+def test_two_entities_cannot_make_the_same_dimension(tmp_path: Path):
+    text = (ENTITIES / "countries.yaml").read_text()
+    (tmp_path / "countries.yaml").write_text(text)
+    (tmp_path / "regions.yaml").write_text(re.sub(r"\bcountries\b", "regions", text))
+    with pytest.raises(ContractError, match=r"regions.yaml: .*dimension: .* found 'country', which countries has"):
         load_contracts(tmp_path)
 
 

@@ -62,10 +62,12 @@ def test_a_new_entity_is_one_file(tmp_path: Path) -> None:
     folder, project = tmp_path / "entities", tmp_path / "project"
     shutil.copytree(ENTITIES, folder)
     text = (folder / "shipping_addresses.yaml").read_text("utf-8").replace("shipping_addresses", "warehouses")
+    text = text.replace("value: address\n", "value: warehouse\n")
     (folder / "warehouses.yaml").write_text(text, "utf-8")
     changed = {path.name for path in write(load_contracts(folder), project)}
     assert {"_sources.yml", "_staging.yml", "stg_warehouses.sql"} <= changed
     assert "source('catalog', 'warehouses')" in (project / "models/staging/stg_warehouses.sql").read_text("utf-8")
+    assert "dim_warehouse_attributes()" in (project / "macros/dimension_attributes.sql").read_text("utf-8")
     assert write(load_contracts(folder), project) == (), "written once, it is current"
     (folder / "warehouses.yaml").unlink()
     write(load_contracts(folder), project)

@@ -1,0 +1,13 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='merge',
+    unique_key='address_key',
+    post_hook="{{ delete_outdated_history('address_id', 'address_key') }}"
+) }}
+
+{{ history_of(
+    'shipping_addresses_changes',
+    key='address_id',
+    surrogate='address_key',
+    attributes=dim_address_attributes()
+) }}
