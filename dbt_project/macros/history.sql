@@ -48,8 +48,7 @@ distinct_changes as (
 states as (
     select
         *,
-        lead(valid_from) over (partition by {{ key }} order by _version, _seq) as valid_to,
-        row_number() over (partition by {{ key }} order by _version desc, _seq desc) as age
+        lead(valid_from) over (partition by {{ key }} order by _version, _seq) as valid_to
     from distinct_changes
     where not (_op = 'remove' and coalesce(previous_op, '') = 'remove')
 )
@@ -62,11 +61,13 @@ select
     {%- endfor %}
     valid_from,
     valid_to,
-    age = 1 as is_current,
+    previous_op is null as is_first,
+    valid_to is null as is_current,
     _op = 'remove' as is_removed,
     _op = 'expire' as is_expired,
     _version,
     _seq,
+    _batch as _state_batch,
     key_batch as _batch
 from states
 {%- endmacro %}
@@ -84,4 +85,29 @@ from states
         ) as newest on outdated.{{ key }} = newest.{{ key }}
         where outdated._batch < newest._batch
     )
+{%- endmacro %}
+
+{#
+    A fact points to the state that a dimension was in when the fact happened: join `states_of` the dimension on its key
+    and on `was_valid` at the time of the fact. Exactly one state of a known key is valid at any time: the first one
+    before anything is known, too, and the one that is left of several within one second.
+#}
+{% macro states_of(dimension, key, surrogate, attributes=[]) -%}
+    (
+        select
+            {{ key }},
+            {{ surrogate }},
+            {%- for attribute in attributes %}
+            {{ attribute }},
+            {%- endfor %}
+            case when is_first then timestamp '0001-01-01 00:00:00' else valid_from end as since,
+            coalesce(valid_to, timestamp '9999-12-31 00:00:00') as until,
+            _state_batch,
+            _batch
+        from {{ ref(dimension) }}
+    )
+{%- endmacro %}
+
+{% macro was_valid(state, at) -%}
+    {{ state }}.since <= {{ at }} and {{ at }} < {{ state }}.until
 {%- endmacro %}
