@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from contracts.types import (
     StructType,
     TimestampType,
 )
+from realtime.api.answers import version
 from realtime.imports.service import AT_ONCE, DETAILED, MAX_EVENTS
 
 Fixture = Any
@@ -139,6 +141,19 @@ def test_a_deleted_item_comes_back_only_by_an_event_after_its_deletion(
     clock.now += 60_000_000
     assert inbound.post("orders", ORDER)[1]["status"] == "created"
     assert api("GET", "/orders/o-1").status == 200
+
+
+def test_an_item_that_comes_back_by_a_slow_clock_is_newer_than_its_deletion(
+    inbound: Inbound, api: Fixture, clock: Fixture
+) -> None:
+    """The ERP says that its event is later; the clock of the function that writes it is behind the one that deleted."""
+    inbound.post("orders", event("00:10:00", ORDER))
+    api("DELETE", "/orders/o-1")
+    deleted = version(api.item("ORDER#o-1", "ORDER"))
+    clock.now -= 10_000_000
+    later = datetime.fromtimestamp(deleted / 1_000_000 + 1, UTC).strftime("%H:%M:%S")
+    assert inbound.post("orders", event(later, ORDER))[1]["status"] == "created"
+    assert version(api.item("ORDER#o-1", "ORDER")) > deleted
 
 
 def test_an_item_that_was_deleted_and_made_again_is_safe_from_old_events(
