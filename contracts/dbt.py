@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from contracts import trail
 from contracts.loader import load_contracts
-from contracts.model import Contract, Contracts
+from contracts.model import Contract, Contracts, Relation
 from contracts.types import (
     BooleanType,
     DateType,
@@ -21,15 +22,22 @@ from contracts.types import (
     Field,
     FieldType,
     IntegerType,
+    ListType,
+    MapType,
     StringType,
+    StructType,
     TimestampType,
     type_name,
 )
 
 SOURCE = "catalog"
 FOLDER = Path("models/staging")
+PERSONAL = "personal"
 DIMENSIONS = "models/marts/_dimensions.yml"
 ATTRIBUTES = "macros/dimension_attributes.sql"
+LATE = 4
+"""A published table that is older than this many times its promise is an error; before, it is a warning."""
+
 PROJECT = Path(__file__).parents[1] / "dbt_project"
 
 _HEADER = "Written by `python -m contracts.dbt` from contracts/entities: change the contract, not this file."
@@ -101,12 +109,20 @@ _RESERVED = frozenset(
 
 def generate(contracts: Contracts) -> dict[str, str]:
     """The generated files of the dbt project: path relative to the project's folder -> text."""
-    models = [*map(_staging_properties, contracts.values()), _watermarks_properties()]
+    personal = [c for c in contracts.values() if any(map(_is_personal, c.fields))]
+    models = [
+        *(_staging_properties(c, contracts) for c in contracts.values()),
+        _entities_properties(),
+        _watermarks_properties(),
+    ]
     files = {
         "_sources.yml": _yaml({"version": 2, "sources": [_source(contracts)]}),
         "_staging.yml": _yaml({"version": 2, "models": models}),
         **{f"{staging_name(c)}.sql": _staging_sql(c) for c in contracts.values()},
+        "stg_entities.sql": _entities_sql(contracts),
         "stg_watermarks.sql": _watermarks_sql(contracts),
+        f"{PERSONAL}/_{PERSONAL}.yml": _yaml(_personal_document(personal)),
+        **{f"{PERSONAL}/{personal_name(c)}.sql": _personal_sql(c) for c in personal},
     }
     dimensions = [c for c in contracts.values() if c.dimension]
     return {
@@ -120,7 +136,7 @@ def write(contracts: Contracts, project: Path = PROJECT) -> tuple[Path, ...]:
     """Writes the generated files below the dbt project's folder, removes staging models of entities that are gone, and
     returns the paths that changed."""
     files = {project / name: text for name, text in generate(contracts).items()}
-    stale = [path for path in (project / FOLDER).glob("stg_*.sql") if path not in files and _is_generated(path)]
+    stale = [path for path in (project / FOLDER).rglob("*.sql") if path not in files and _is_generated(path)]
     changed = [path for path, text in files.items() if not path.exists() or path.read_text("utf-8") != text]
     for path in stale:
         path.unlink()
@@ -133,6 +149,11 @@ def write(contracts: Contracts, project: Path = PROJECT) -> tuple[Path, ...]:
 def staging_name(contract: Contract) -> str:
     """The name of an entity's staging model."""
     return f"stg_{contract.name}"
+
+
+def personal_name(contract: Contract) -> str:
+    """The name of the view that shows an entity's personal data to the few who may see it."""
+    return f"{PERSONAL}_{contract.name}"
 
 
 def changes_name(contract: Contract) -> str:
@@ -150,7 +171,7 @@ def dimension_attributes(contract: Contract) -> tuple[Field, ...]:
     return tuple(
         field
         for field in contract.fields
-        if field.name not in contract.primary_key and field.classification != "personal" and _sql_type(field.type)
+        if field.name not in contract.primary_key and not _is_personal(field) and _sql_type(field.type)
     )
 
 
@@ -159,10 +180,13 @@ def _is_generated(path: Path) -> bool:
 
 
 def _source(contracts: Contracts) -> dict[str, Any]:
-    tables = [t for c in contracts.values() for t in (_published_table(c), _changes_table(c))]
+    tables = [t for c in contracts.values() for t in (_published_table(c), _changes_table(c))] + [_trail_table()]
     return {
         "name": SOURCE,
-        "description": "The published tables: audited, one row for each key, and the history of all changes.",
+        "description": (
+            "The published tables: audited, one row for each key, and the history of all changes; and the trail of how "
+            "they came about."
+        ),
         "database": "{{ target.database }}",
         "schema": "{{ 'gavel_' ~ target.name if target.type == 'athena' else 'catalog' }}",
         "tables": tables,
@@ -173,7 +197,17 @@ def _published_table(contract: Contract) -> dict[str, Any]:
     return {
         "name": contract.name,
         "description": contract.description,
-        "config": {"meta": {"owner": contract.owner, "contract": contract.version}},
+        "config": {
+            "meta": {"owner": contract.owner, "contract": contract.version},
+            "loaded_at_query": (
+                f"select watermark from ({{{{ published_watermarks({{'{contract.name}': this}}) }}}}) as published\n"
+                f"where entity = '{contract.name}'"
+            ),
+            "freshness": {
+                "warn_after": {"count": contract.freshness_minutes, "period": "minute"},
+                "error_after": {"count": LATE * contract.freshness_minutes, "period": "minute"},
+            },
+        },
         "columns": [*map(_column, contract.fields), *_system_columns(_PUBLISHED_COLUMNS)],
     }
 
@@ -187,14 +221,97 @@ def _changes_table(contract: Contract) -> dict[str, Any]:
     }
 
 
-def _staging_properties(contract: Contract) -> dict[str, Any]:
+def _trail_table() -> dict[str, Any]:
+    return {
+        "name": trail.TABLE,
+        "description": trail.DESCRIPTION,
+        "columns": [*map(_column, trail.COLUMNS), {"name": trail.DAY, "description": trail.DAY_DESCRIPTION}],
+    }
+
+
+def _staging_properties(contract: Contract, contracts: Contracts) -> dict[str, Any]:
+    relations = {r.field: _relationship(r, contracts[r.entity]) for r in contract.relations}
     return {
         "name": staging_name(contract),
-        "description": f"{contract.description} Removed rows are hidden, expired ones stay.",
+        "description": f"{contract.description} Removed rows are hidden, expired ones stay, personal data is masked.",
         "config": {"meta": {"owner": contract.owner, "contract": contract.version}},
-        "data_tests": [{"primary_key": {"arguments": {"columns": list(contract.primary_key)}}}],
-        "columns": [*map(_column, contract.fields), *_system_columns(_STAGED_COLUMNS)],
+        "data_tests": [
+            {"primary_key": {"arguments": {"columns": list(contract.primary_key)}}},
+            {"as_contracted": {"arguments": _promises(contract)}},
+        ],
+        "columns": [
+            *(
+                _column(f) | ({"data_tests": [relations[f.name]]} if f.name in relations else {})
+                for f in contract.fields
+            ),
+            *_system_columns(_STAGED_COLUMNS),
+        ],
     }
+
+
+def _promises(contract: Contract) -> dict[str, Any]:
+    """What the contract says of values that one row shows and no mask hides."""
+    fields = [f for f in contract.fields if not _is_personal(f) and f.name not in contract.primary_key]
+    return {
+        "required": [_identifier(f.name) for f in fields if f.required],
+        "values": {_identifier(f.name): list(f.enum) for f in fields if f.enum},
+    }
+
+
+def _relationship(relation: Relation, target: Contract) -> dict[str, Any]:
+    """Entities are published one by one, so a row may be there before the one it points to: a warning, at night."""
+    return {
+        "relationships": {
+            "arguments": {"to": f"ref('{staging_name(target)}')", "field": relation.target_field},
+            "config": {"severity": "warn", "tags": ["nightly"]},
+        }
+    }
+
+
+def _personal_document(contracts: Iterable[Contract]) -> dict[str, Any]:
+    """The views of personal data: only models of their own group may read them, and there is none."""
+    owner = {"name": "privacy", "description": "Decides who may see personal data."}
+    return {
+        "version": 2,
+        "groups": [{"name": PERSONAL, "owner": owner}],
+        "models": [*map(_personal_properties, contracts)],
+    }
+
+
+def _personal_properties(contract: Contract) -> dict[str, Any]:
+    return {
+        "name": personal_name(contract),
+        "description": (
+            f"Personal data as it is. {contract.description} Removed rows are hidden. The schema of its own is what "
+            "access is granted on; no other model may read it."
+        ),
+        "config": {
+            "schema": PERSONAL,
+            "group": PERSONAL,
+            "access": "private",
+            "meta": {"owner": contract.owner, "contract": contract.version},
+        },
+        "columns": [*map(_column, _personal_fields(contract))],
+    }
+
+
+def _personal_fields(contract: Contract) -> tuple[Field, ...]:
+    return tuple(f for f in contract.fields if f.name in contract.primary_key or _is_personal(f))
+
+
+def _is_personal(field: Field) -> bool:
+    """Whether the field or a part of it holds personal data."""
+    return field.classification == "personal" or any(map(_is_personal, _parts(field.type)))
+
+
+def _parts(type_: FieldType) -> tuple[Field, ...]:
+    match type_:
+        case StructType(fields):
+            return fields
+        case ListType(element=inner) | MapType(value=inner):
+            return _parts(inner)
+        case _:
+            return ()
 
 
 def _column(field: Field) -> dict[str, Any]:
@@ -205,7 +322,12 @@ def _column(field: Field) -> dict[str, Any]:
         "name": field.name,
         "description": description,
         **({"quote": True} if field.name in _RESERVED else {}),
-        "config": {"meta": {"type": type_name(field.type), "classification": field.classification}},
+        "config": {
+            "meta": {
+                "type": type_name(field.type),
+                "classification": "personal" if _is_personal(field) else field.classification,
+            }
+        },
     }
 
 
@@ -214,7 +336,14 @@ def _system_columns(columns: Mapping[str, str]) -> list[dict[str, Any]]:
 
 
 def _staging_sql(contract: Contract) -> str:
-    columns = [_identifier(name) for name in (*contract.field_names, *_STAGED_COLUMNS)]
+    return _view_sql(contract, [*map(_staged, contract.fields), *_STAGED_COLUMNS])
+
+
+def _personal_sql(contract: Contract) -> str:
+    return _view_sql(contract, [_identifier(f.name) for f in _personal_fields(contract)])
+
+
+def _view_sql(contract: Contract, columns: Iterable[str]) -> str:
     listed = ",\n".join(f"    {column}" for column in columns)
     return (
         f"-- {_HEADER}\n"
@@ -225,6 +354,42 @@ def _staging_sql(contract: Contract) -> str:
         "from source\n"
         "where not coalesce(_deleted, false)\n"
     )
+
+
+def _staged(field: Field) -> str:
+    name = _identifier(field.name)
+    if not _is_personal(field):
+        return name
+    macro = "masked" if isinstance(field.type, StringType) else "hidden"
+    return f"{{{{ {macro}('{name}') }}}} as {name}"
+
+
+def _entities_properties() -> dict[str, Any]:
+    columns = {
+        "entity": "Entity.",
+        "owner": "Who answers for it.",
+        "freshness_minutes": "What its contract promises: published are all changes that arrived so long ago.",
+        "newest_change": "When the newest of its published changes was made (UTC).",
+    }
+    return {
+        "name": "stg_entities",
+        "description": "What the contracts promise of each entity, and the newest change that is published.",
+        "data_tests": [{"primary_key": {"arguments": {"columns": ["entity"]}}}],
+        "columns": _system_columns(columns),
+    }
+
+
+def _entities_sql(contracts: Contracts) -> str:
+    selects = (
+        "select\n"
+        f"    '{name}' as entity,\n"
+        f"    {_literal(contract.owner)} as owner,\n"
+        f"    {contract.freshness_minutes} as freshness_minutes,\n"
+        "    max(_changed_at) as newest_change\n"
+        f"from {{{{ source('{SOURCE}', '{name}') }}}}\n"
+        for name, contract in contracts.items()
+    )
+    return f"-- {_HEADER}\n" + "\nunion all\n\n".join(selects)
 
 
 def _watermarks_properties() -> dict[str, Any]:
@@ -309,6 +474,10 @@ def _sql_type(type_: FieldType) -> str | None:
             return "date"
         case _:
             return None
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _identifier(name: str) -> str:

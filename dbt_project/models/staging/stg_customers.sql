@@ -5,9 +5,9 @@ with source as (
 
 select
     customer_id,
-    name,
-    email,
-    phone,
+    {{ masked('name') }} as name,
+    {{ masked('email') }} as email,
+    {{ masked('phone') }} as phone,
     kind,
     country_code,
     status,

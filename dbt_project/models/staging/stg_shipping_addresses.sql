@@ -6,10 +6,10 @@ with source as (
 select
     address_id,
     customer_id,
-    recipient,
-    street,
+    {{ masked('recipient') }} as recipient,
+    {{ masked('street') }} as street,
     city,
-    postal_code,
+    {{ masked('postal_code') }} as postal_code,
     region,
     country_code,
     status,
