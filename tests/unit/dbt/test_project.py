@@ -44,8 +44,8 @@ def test_generated_files_are_current() -> None:
     expected = generate(load_contracts())
     found = {name: (PROJECT / name).read_text("utf-8") for name in expected if (PROJECT / name).exists()}
     assert found == expected
-    staging = {path.relative_to(PROJECT).as_posix() for path in (PROJECT / "models/staging").iterdir()}
-    assert staging == set(expected), "nothing in models/staging is written by hand"
+    staging = {p.relative_to(PROJECT).as_posix() for p in (PROJECT / "models/staging").rglob("*") if p.is_file()}
+    assert staging <= set(expected), "nothing in models/staging is written by hand"
 
 
 def test_sources_have_the_columns_of_the_published_tables() -> None:
