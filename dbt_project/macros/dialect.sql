@@ -3,20 +3,29 @@
 #}
 
 {# A join to the records of a list column: one row for each record, its fields as columns of `alias`.
-   `fields` names all fields of the record, in the order of the contract. Rows with an empty list drop out. #}
-{% macro unnest_records(column, alias, fields) -%}
-    {{ adapter.dispatch('unnest_records', 'gavel')(column, alias, fields) }}
+   `fields` names all fields of the record, in the order of the contract; `position`, if given, is the name of one more
+   column with the record's number in the list, from 1. Rows with an empty list drop out. #}
+{% macro unnest_records(column, alias, fields, position=none) -%}
+    {{ adapter.dispatch('unnest_records', 'gavel')(column, alias, fields, position) }}
 {%- endmacro %}
 
-{% macro duckdb__unnest_records(column, alias, fields) -%}
+{% macro duckdb__unnest_records(column, alias, fields, position) -%}
     cross join lateral (
-        select {% for field in fields %}record.{{ field }}{{ ', ' if not loop.last }}{% endfor %}
-        from (select unnest({{ column }}) as record) as records
+        select
+            {% for field in fields %}record.{{ field }}{{ ', ' if not loop.last }}{% endfor %}
+            {%- if position %}, {{ position }}{% endif %}
+        from (
+            select
+                unnest({{ column }}) as record
+                {%- if position %}, generate_subscripts({{ column }}, 1) as {{ position }}{% endif %}
+        ) as records
     ) as {{ alias }}
 {%- endmacro %}
 
-{% macro athena__unnest_records(column, alias, fields) -%}
-    cross join unnest({{ column }}) as {{ alias }} ({{ fields | join(', ') }})
+{% macro athena__unnest_records(column, alias, fields, position) -%}
+    cross join unnest({{ column }}) {{ 'with ordinality ' if position }}as {{ alias }} (
+        {{- (fields + ([position] if position else [])) | join(', ') -}}
+    )
 {%- endmacro %}
 
 

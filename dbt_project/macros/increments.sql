@@ -4,18 +4,76 @@
     arrives late is found as surely as one that arrives in time. Tombstones count: what a removal touches is new work.
 #}
 
-{# The CTE `changed`: keys to compute again. `cursors` maps source tables to the column of this model that holds the
-   highest batch seen of each. Empty text in a full build. #}
-{% macro changed_keys(key, cursors) -%}
+{# The CTE `changed`: keys to compute again; empty text in a full build.
+   `cursors` maps source tables that have the key to the column of this model with the highest batch seen of each.
+   `members` maps those of them whose rows may pass from one key to another to their own key: what such a row belonged
+   to before is computed again, too.
+   `also` lists further queries for keys, such as `keys_of_parent` and `stale_keys`. #}
+{% macro changed_keys(key, cursors, members={}, also=[]) -%}
     {%- if is_incremental() -%}
 changed as (
     {%- for table, cursor in cursors.items() %}
     select {{ key }}
     from {{ source('catalog', table) }}
-    where _batch > (select coalesce(max({{ cursor }}), -1) from {{ this }})
+    where _batch > {{ last_seen(cursor) }}
+    {%- if table in members %}
+    union distinct
+    select {{ key }}
+    from {{ source('catalog', table ~ '_changes') }}
+    where {{ members[table] }} in (
+        select {{ members[table] }}
+        from {{ source('catalog', table) }}
+        where _batch > {{ last_seen(cursor) }}
+    )
+    {%- endif %}
     {{- '\n    union distinct' if not loop.last }}
     {%- endfor %}
+    {%- for keys in also %}
+    union distinct
+    {{ keys }}
+    {%- endfor %}
 ),
+    {%- endif -%}
+{%- endmacro %}
+
+{# The highest batch that this model has seen of a table; it remembers it in the column `cursor`. #}
+{% macro last_seen(cursor) -%}
+    (select coalesce(max({{ cursor }}), -1) from {{ this }})
+{%- endmacro %}
+
+{# Keys of rows in `table` that belong to a row of `parent` with news. #}
+{% macro keys_of_parent(key, table, parent, parent_key, cursor) -%}
+    select {{ key }}
+    from {{ source('catalog', table) }}
+    where {{ parent_key }} in (
+        select {{ parent_key }}
+        from {{ source('catalog', parent) }}
+        where _batch > {{ last_seen(cursor) }}
+    )
+{%- endmacro %}
+
+{# Keys of this model whose row points to another state of a dimension than the one that was valid, because a change of
+   the dimension came later than the row. Looks at items of the dimension with news only, by the newest of the states
+   that rows point to (`cursor`), and gives wrong rows only: a change does not rewrite all facts of its item.
+   `refers` is the column of this model that holds the dimension's key, `points` the one that holds the state's. #}
+{% macro stale_keys(key, dimension, dimension_key, surrogate, cursor, refers, points, at) -%}
+    select facts.{{ key }}
+    from {{ this }} as facts
+    inner join {{ states_of(dimension, dimension_key, surrogate) }} as states
+        on facts.{{ refers }} = states.{{ dimension_key }} and {{ was_valid('states', 'facts.' ~ at) }}
+    where
+        states._batch > {{ last_seen(cursor) }}
+        and coalesce(facts.{{ points }}, '') <> states.{{ surrogate }}
+{%- endmacro %}
+
+{# The newest of several states' batches; null-safe, -1 where no state is known. #}
+{% macro newest_state(states) -%}
+    {%- if states | length == 1 -%}
+        coalesce({{ states[0] }}._state_batch, -1)
+    {%- else -%}
+        greatest(
+            {%- for state in states %}coalesce({{ state }}._state_batch, -1){{ ', ' if not loop.last }}{% endfor -%}
+        )
     {%- endif -%}
 {%- endmacro %}
 
@@ -32,4 +90,30 @@ changed as (
 {% macro delete_removed(table, key) -%}
     delete from {{ this }}
     where {{ key }} in (select {{ key }} from {{ source('catalog', table) }} where _deleted)
+{%- endmacro %}
+
+{# The same for a key of two columns, text and number. The first condition spares putting all keys together. #}
+{% macro delete_removed_members(table, key, number) -%}
+    delete from {{ this }}
+    where
+        {{ key }} in (select {{ key }} from {{ source('catalog', table) }} where _deleted)
+        and {{ member_key(key, number) }} in (
+            select {{ member_key(key, number) }} from {{ source('catalog', table) }} where _deleted
+        )
+{%- endmacro %}
+
+{# Statement that takes out members of a list that got shorter, or whose owner was removed: a list is always computed
+   as a whole, so what is left from before has an older batch than its owner. #}
+{% macro delete_outdated_members(owner, key, number) -%}
+    delete from {{ this }}
+    where {{ member_key(key, number) }} in (
+        select {{ member_key('members.' ~ key, 'members.' ~ number) }}
+        from {{ this }} as members
+        inner join {{ source('catalog', owner) }} as owners on members.{{ key }} = owners.{{ key }}
+        where members._batch < owners._batch
+    )
+{%- endmacro %}
+
+{% macro member_key(key, number) -%}
+    concat({{ key }}, '/', cast({{ number }} as {{ dbt.type_string() }}))
 {%- endmacro %}

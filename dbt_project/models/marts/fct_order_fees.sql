@@ -1,0 +1,32 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='merge',
+    unique_key=['order_id', 'fee_number'],
+    partitioned_by=['month(placed_at)'] if target.type == 'athena' else none,
+    post_hook="{{ delete_outdated_members('orders', 'order_id', 'fee_number') }}"
+) }}
+
+with
+
+{{ changed_keys('order_id', {'orders': '_batch'}) }}
+
+orders as (
+    select *
+    from {{ ref('stg_orders') }}
+    where {{ is_changed('order_id') }}
+)
+
+select
+    orders.order_id,
+    fee.fee_number,
+    fee.kind,
+    fee.payer,
+    orders.currency,
+    cast(fee.amount as decimal(18, 2)) as amount,
+    orders.placed_at,
+    cast(orders.placed_at as date) as placed_on,
+    orders.status <> 'cancelled' as is_sale,
+    orders._changed_at,
+    orders._batch
+from orders
+{{ unnest_records('orders.fees', 'fee', ['kind', 'payer', 'amount'], position='fee_number') }}
