@@ -43,8 +43,8 @@
 {%- endmacro %}
 
 
-{# One row for each published table: entity, batch, watermark. `tables` maps entity names to source relations.
-   Locally the build pinned them; on Athena the newest snapshot of each table carries them in its summary. #}
+{# One row for each published table: entity, batch, watermark, as they were when the build began. `tables` maps entity
+   names to source relations. #}
 {% macro published_watermarks(tables) -%}
     {{ adapter.dispatch('published_watermarks', 'gavel')(tables) }}
 {%- endmacro %}
@@ -59,15 +59,9 @@
 {%- endmacro %}
 
 {% macro athena__published_watermarks(tables) -%}
-    {%- for entity, relation in tables.items() %}
     select
-        '{{ entity }}' as entity,
-        cast(max_by(element_at(summary, 'gavel.batch'), committed_at) as bigint) as batch,
-        cast(
-            from_iso8601_timestamp(max_by(element_at(summary, 'gavel.watermark'), committed_at)) at time zone 'UTC'
-            as timestamp(6)
-        ) as watermark
-    from "{{ relation.schema }}"."{{ relation.identifier }}$snapshots"
-    {{ 'union all' if not loop.last }}
-    {%- endfor %}
+        entity,
+        batch,
+        watermark
+    from {{ pinned_watermarks() }}
 {%- endmacro %}

@@ -58,7 +58,7 @@ roles as (
         0 as earned_as_buyer,
         0 as earned_as_seller,
         sum(handling_cost) as handling_cost,
-        cast(null as timestamp) as last_order_at
+        cast(null as timestamp(6)) as last_order_at
     from lots
     where handling_cost > 0
     group by seller_id, currency
