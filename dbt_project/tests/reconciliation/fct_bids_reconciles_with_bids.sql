@@ -1,0 +1,1 @@
+{{ reconciled(ref('fct_bids'), 'bids', 'bid_id', ['amount']) }}

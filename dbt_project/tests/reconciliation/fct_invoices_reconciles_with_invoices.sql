@@ -1,0 +1,1 @@
+{{ reconciled(ref('fct_invoices'), 'invoices', 'invoice_id', ['total_amount', 'tax_amount']) }}

@@ -1,0 +1,1 @@
+{{ reconciled(ref('fct_payments'), 'payments', 'payment_id', ['amount', 'processing_fee']) }}

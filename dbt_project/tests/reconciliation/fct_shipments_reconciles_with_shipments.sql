@@ -1,0 +1,1 @@
+{{ reconciled(ref('fct_shipments'), 'shipments', 'shipment_id', ['cost']) }}
