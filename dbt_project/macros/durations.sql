@@ -1,0 +1,13 @@
+{#
+    How reports measure time: between two columns, or columns and the data time, never up to the clock.
+#}
+
+{# Days from one time to another as a number with fractions; whole seconds count. Null where one of them is not known. #}
+{% macro days_between(first_time, second_time) -%}
+    cast({{ dbt.datediff(first_time, second_time, 'second') }} as double) / 86400
+{%- endmacro %}
+
+{# First day of the month, or of the quarter, in which a day or time lies. #}
+{% macro first_day_of(period, time) -%}
+    cast(date_trunc('{{ period }}', {{ time }}) as date)
+{%- endmacro %}

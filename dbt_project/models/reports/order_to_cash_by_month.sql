@@ -1,0 +1,69 @@
+with
+
+clock as (
+    select {{ data_time(['orders', 'payments', 'invoices']) }} as data_time
+),
+
+due as (
+    select
+        order_id,
+        max(due_at) as due_at
+    from {{ ref('fct_invoices') }}
+    where role = 'buyer' and status <> 'void'
+    group by order_id
+),
+
+sales as (
+    select
+        {{ first_day_of('month', 'orders.placed_on') }} as sales_month,
+        orders.currency,
+        orders.paid_at,
+        {{ days_between('orders.placed_at', 'orders.paid_at') }} as days_to_cash,
+        orders.paid_at is null and orders.refunded_share < 1 as is_open,
+        due.due_at is not null as has_due_date,
+        due.due_at < coalesce(orders.paid_at, clock.data_time)
+        and (orders.paid_at is not null or orders.refunded_share < 1) as is_late
+    from {{ ref('fct_orders') }} as orders
+    cross join clock
+    left join due on orders.order_id = due.order_id
+    where orders.is_sale
+),
+
+ranked as (
+    select
+        sales.*,
+        {{ share_up_to('days_to_cash', ['sales_month', 'currency']) }} as share_up_to
+    from sales
+),
+
+months as (
+    select
+        sales_month,
+        currency,
+        cast(count(*) as bigint) as sales,
+        cast(count(paid_at) as bigint) as sales_paid,
+        cast(sum(case when is_open then 1 else 0 end) as bigint) as sales_open,
+        cast(sum(case when has_due_date then 1 else 0 end) as bigint) as sales_with_due_date,
+        cast(sum(case when is_late then 1 else 0 end) as bigint) as sales_late,
+        {{ percentile('days_to_cash', 'share_up_to', 0.5) }} as median_days,
+        {{ percentile('days_to_cash', 'share_up_to', 0.9) }} as percentile_90_days
+    from ranked
+    group by sales_month, currency
+)
+
+select
+    months.sales_month,
+    months.currency,
+    months.sales,
+    months.sales_paid,
+    months.sales_open,
+    months.sales_with_due_date,
+    months.sales_late,
+    case
+        when months.sales_with_due_date > 0 then cast(months.sales_late as double) / months.sales_with_due_date
+    end as late_share,
+    months.median_days,
+    months.percentile_90_days,
+    clock.data_time
+from months
+cross join clock
