@@ -6,12 +6,13 @@ Correct code cannot break them: they are there for the day when it is not. The a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 import orjson
 
 from lakehouse.lake import Lake
+from lakehouse.trail import Work
 
 if TYPE_CHECKING:
     from contracts import Contract
@@ -33,11 +34,12 @@ class Check:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The outcome of an audit of exactly one metadata file."""
+    """The outcome of an audit of exactly one metadata file, with the work that made it, for the audit trail."""
 
     entity: str
     metadata_location: str
     checks: tuple[Check, ...] = ()
+    work: Work | None = field(default=None, compare=False)
 
     @property
     def passed(self) -> bool:
@@ -201,7 +203,8 @@ def load(lake: Lake, entity: str, metadata_location: str) -> Verdict | None:
     except ObjectMissing:
         return None
     checks = tuple(Check(**check) for check in document.pop("checks"))
-    verdict = Verdict(**document, checks=checks)
+    work = document.pop("work", None)
+    verdict = Verdict(**document, checks=checks, work=Work.of_document(work) if work else None)
     return verdict if verdict.metadata_location == metadata_location else None
 
 

@@ -11,14 +11,14 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import duckdb
 import orjson
 
-from lakehouse import audit, merge, quarantine, reading, reduction, schemas, tables, validation
+from lakehouse import audit, merge, quarantine, reading, reduction, schemas, tables, trail, validation
 from lakehouse.compaction import BatchResult, Counts, HeldObject, Progress, RebuildFailed
 from lakehouse.duck import Duck, connect
 from lakehouse.engine import Chunk, Engine, EngineError, commit_work, engine_of
@@ -57,6 +57,8 @@ class _Run:
     target: datetime | None
     batch_id: str
     engine: Engine
+    begun_at: datetime
+    started: float
     counts: Counts = field(default_factory=Counts)
     objects: int = 0
     bytes: int = 0
@@ -68,6 +70,8 @@ class _Run:
     reasons: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     attempts: int = 0
+    commits: int = 0
+    written: trail.Written = field(default_factory=trail.Written)
 
 
 def run(
@@ -80,7 +84,7 @@ def run(
     anew: bool = False,
 ) -> BatchResult:
     """One run over a scope; with `anew`, from empty tables over everything retained."""
-    started = time.perf_counter()
+    begun_at, started = lake.now(), time.perf_counter()
     state, published = tables.prepare(lake, contract)
     highest = max(state.batch, int(published.parameters.get(tables.HIGHEST_BATCH, "0")))
     listed_at = lake.now()
@@ -90,7 +94,10 @@ def run(
     target = _target(state, scope, listed_at)
     engine = engine_of(lake, contract, progress)
     again = scope.again or anew
-    work = _Run(lake, contract, invariants, progress, state, again, anew, highest, target, uuid.uuid4().hex, engine)
+    batch_id = uuid.uuid4().hex
+    work = _Run(
+        lake, contract, invariants, progress, state, again, anew, highest, target, batch_id, engine, begun_at, started
+    )
     work.seconds["discover"] = time.perf_counter() - started
     if new or anew:
         size = sum(o.size for o in new)
@@ -292,6 +299,8 @@ def _account(
         bad |= set(read.unreadable)
         bad |= {row[0] for row in duck.rows("SELECT DISTINCT _object FROM valid SEMI JOIN late USING (_rid)")}
         quarantine.clear(work.lake, work.contract, [o for o in objects if o.key not in bad])
+    work.written += trail.written_between(work.state, after)
+    work.commits += 1
     work.state = after
     work.verdict = verdict
     work.committed = True
@@ -356,7 +365,7 @@ def _finish(work: _Run) -> None:
     back to (a rebuild's first chunk is a table without most of its rows)."""
     state = work.state
     if not work.held and state.watermark == work.target and work.verdict is not None:
-        audit.save(work.lake, work.verdict)
+        _save(work, work.verdict)
         return
     if not work.held and state.watermark == work.target and not work.committed:
         return
@@ -380,9 +389,38 @@ def _finish(work: _Run) -> None:
         f"expected snapshot {state.snapshot_id}, found {after.snapshot_id}",
     )
     work.verdict = audit.Verdict(work.contract.name, after.location, (check,))
-    audit.save(work.lake, work.verdict)
+    _save(work, work.verdict)
     work.state = after
     work.committed = True
+
+
+def _save(work: _Run, verdict: audit.Verdict) -> None:
+    """Keep the verdict, with what the audit trail will say of the run once it is published."""
+    done = trail.Work(
+        kind="rebuild" if work.anew else "replay" if work.again else "batch",
+        begun_at=work.begun_at,
+        ended_at=work.lake.now(),
+        seconds=time.perf_counter() - work.started,
+        engine=work.engine.name,
+        batch_id=work.batch_id,
+        commits=work.commits,
+        objects=work.objects,
+        bytes_read=work.bytes,
+        rows_read=work.counts.read,
+        applied=work.counts.applied,
+        superseded=work.counts.superseded,
+        duplicate=work.counts.duplicate,
+        quarantined=work.counts.quarantined,
+        too_late=work.counts.too_late,
+        objects_quarantined=len(work.quarantined_objects),
+        objects_held=len(work.held),
+        files_written=work.written.files,
+        bytes_written=work.written.bytes,
+        queries=work.engine.queries,
+        bytes_scanned=work.engine.scanned_bytes,
+        billed_usd=work.engine.usd,
+    )
+    audit.save(work.lake, replace(verdict, work=done))
 
 
 def _watermark(target: datetime | None) -> dict[str, str]:

@@ -71,12 +71,17 @@ def refresh_landing(lake: Lake, contract: Contract) -> tuple[Drift, ...]:
     """The landing table of a stream's entity: all text, with partition projection by arrival hour."""
     if contract.origin != "stream":
         return ()
-    wanted = _signed(landing_input(lake, contract))
+    return bring_external(lake, lake.landing_database, landing_input(lake, contract))
+
+
+def bring_external(lake: Lake, database: str, table: TableInput) -> tuple[Drift, ...]:
+    """Create or update the entry of a table over plain files; returns what was changed in it by hand."""
+    wanted = _signed(table)
     for _ in range(3):
-        entry = lake.entries.get(lake.landing_database, contract.name)
+        entry = lake.entries.get(database, wanted["Name"])
         try:
             if entry is None:
-                lake.entries.create(lake.landing_database, wanted)
+                lake.entries.create(database, wanted)
                 return ()
             drift = tuple(find_drift(entry, wanted))
             if fingerprint(entry.table) != wanted["Parameters"][FINGERPRINT] or drift:
@@ -84,7 +89,7 @@ def refresh_landing(lake: Lake, contract: Contract) -> tuple[Drift, ...]:
             return drift
         except EntryConflict:
             continue  # someone else was quicker: look at what they made of it
-    raise EntryConflict(f"{lake.landing_database}.{contract.name}: changed by someone else three times in a row")
+    raise EntryConflict(f"{database}.{wanted['Name']}: changed by someone else three times in a row")
 
 
 def bring(

@@ -140,17 +140,23 @@ class MaintenanceResult:
 
 
 def maintain(
-    lake: Lake, contract: Contract, *, retention: Retention | None = None, progress: Progress | None = None
+    lake: Lake,
+    contract: Contract,
+    *,
+    retention: Retention | None = None,
+    progress: Progress | None = None,
+    run_id: str | None = None,
 ) -> MaintenanceResult:
     """Rewrite small and delete-laden files, purge tombstones, expire snapshots, publish, and remove what nobody needs.
 
     One more writer under the entity's pool: readers see the same rows before and after, and whoever holds a state keeps
-    it for the retention. Plans again when another writer was quicker. Raises `LookupError` before the entity's first
-    batch, `FilesMissing` when a retained state is damaged, `MaintenanceOvertaken`, and errors of S3 and Glue.
+    it for the retention. The audit trail gets a row (with the caller's `run_id`), and its days are joined. Plans again
+    when another writer was quicker. Raises `LookupError` before the entity's first batch, `FilesMissing` when a
+    retained state is damaged, `MaintenanceOvertaken`, and errors of S3 and Glue.
     """
     from lakehouse import upkeep
 
-    return upkeep.run(lake, contract, retention=retention or Retention(), progress=progress or _silent)
+    return upkeep.run(lake, contract, retention=retention or Retention(), progress=progress or _silent, run_id=run_id)
 
 
 def _silent(line: str) -> None:

@@ -31,12 +31,13 @@ class Publication:
     drift: tuple[Drift, ...] = ()
 
 
-def publish(lake: Lake, contract: Contract) -> Publication:
+def publish(lake: Lake, contract: Contract, *, run_id: str | None = None) -> Publication:
     """Publish the work table, changes first, after verifying that exactly this metadata passed its audit.
 
     Columns, comments, properties and statistics of the Glue entries are refreshed in the same step; drift is what was
-    changed there by hand since the last publication. Raises `NotAudited`, `EntryConflict` when another writer published
-    since the work table was begun (compact again), and `LookupError` before the entity's first batch.
+    changed there by hand since the last publication. The audit trail gets its row, with the caller's `run_id`. Raises
+    `NotAudited`, `EntryConflict` when another writer published since the work table was begun (compact again), and
+    `LookupError` before the entity's first batch.
     """
     from lakehouse import schemas
     from lakehouse.tables import TableState
@@ -52,7 +53,7 @@ def publish(lake: Lake, contract: Contract) -> Publication:
             f"{contract.name}: expected a work table that was made from what is published, found {state.location}, "
             f"which does not follow {pointers.compacted.metadata_location}; another writer was quicker: compact again"
         )
-    return _move(lake, contract, pointers, state, audited=True)
+    return _move(lake, contract, pointers, state, audited=True, run_id=run_id)
 
 
 def _follows(state: TableState, published: str) -> bool:
@@ -69,7 +70,9 @@ def _number(location: str) -> int:
     return int(location.rpartition("/")[2].partition("-")[0])
 
 
-def rollback(lake: Lake, contract: Contract, snapshot_id: int | None = None) -> Publication:
+def rollback(
+    lake: Lake, contract: Contract, snapshot_id: int | None = None, *, run_id: str | None = None
+) -> Publication:
     """Move the published pointers back to a snapshot (default: the one before the present), changes with it.
 
     The ledger goes back with them: the next batch takes in again what came later. Raises `LookupError` if the snapshot
@@ -86,7 +89,7 @@ def rollback(lake: Lake, contract: Contract, snapshot_id: int | None = None) -> 
         seen.append(state.snapshot_id)
         wanted = state.snapshot_id != present.snapshot_id if snapshot_id is None else state.snapshot_id == snapshot_id
         if wanted:
-            return _move(lake, contract, pointers, state, audited=False)
+            return _move(lake, contract, pointers, state, audited=False, run_id=run_id)
     raise LookupError(
         f"{contract.name}: expected snapshot {snapshot_id or 'before the present one'} among the retained metadata, "
         f"found {', '.join(str(s) for s in dict.fromkeys(seen)) or 'none'}"
@@ -126,16 +129,20 @@ class _Pointers:
         return None if changes is None or compacted is None else cls(changes, compacted)
 
 
-def _move(lake: Lake, contract: Contract, pointers: _Pointers, state: TableState, *, audited: bool) -> Publication:
+def _move(
+    lake: Lake, contract: Contract, pointers: _Pointers, state: TableState, *, audited: bool, run_id: str | None
+) -> Publication:
     """Point both published entries at a state: forward the changes first, back the rows first, so that a reader in
     between may see changes that its rows do not have yet, but never rows without their change."""
-    from lakehouse import audit, catalog, schemas
-    from lakehouse.state import describe
+    from lakehouse import audit, catalog, schemas, trail
+    from lakehouse.state import describe, describe_state
     from lakehouse.tables import HIGHEST_BATCH, published_entry
 
     shapes = schemas.changes(contract), schemas.compacted(contract)
     changes, compacted = pointers.changes, pointers.compacted
     moving = compacted.metadata_location != state.location
+    begun = lake.now()
+    work = None
     if moving and audited:
         verdict = audit.load(lake, contract.name, state.location)
         if verdict is None or not verdict.passed:
@@ -143,12 +150,15 @@ def _move(lake: Lake, contract: Contract, pointers: _Pointers, state: TableState
             raise NotAudited(
                 f"{contract.name}: expected a passed audit of {state.location}, found {found}; compact it again"
             )
+        work = verdict.work
     highest = max(state.batch, int(compacted.parameters.get(HIGHEST_BATCH, "0")))
     statistics = (
         catalog.changes_statistics(state),
         {**catalog.statistics_of(state), HIGHEST_BATCH: str(highest)},
     )
     drift = list(catalog.refresh_landing(lake, contract))
+    # Before anything moves: were it done afterwards, dying twice in a row would leave a publication without its row.
+    drift += trail.repair(lake, contract, compacted.metadata_location)
     moves = list(zip(shapes, (changes, compacted), (state.changes_location, state.location), statistics, strict=True))
     for shape, entry, location, numbers in moves if audited else reversed(moves):
         parameters = {**entry.parameters, **numbers, "metadata_location": location}
@@ -157,4 +167,10 @@ def _move(lake: Lake, contract: Contract, pointers: _Pointers, state: TableState
         drift += catalog.bring(lake, contract, shape, entry, parameters)
     now = published_entry(lake, contract)
     assert now is not None
-    return Publication(contract.name, moving, describe(lake, contract, now), tuple(drift))
+    mine = describe_state(contract, state, now.version)
+    if not audited:
+        trail.record_roll_back(lake, mine, begun, run_id)
+    elif work is not None:
+        trail.record(lake, mine, work, lake.now(), run_id)
+    shown = mine if now.metadata_location == state.location else describe(lake, contract, now)
+    return Publication(contract.name, moving, shown, tuple(drift))

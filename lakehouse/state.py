@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lakehouse.entries import Entry
     from lakehouse.iceberg import LiveFile
     from lakehouse.schemas import TableShape
+    from lakehouse.tables import TableState
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,11 @@ def describe(lake: Lake, contract: Contract, entry: Entry) -> Published:
     """The state that a published entry points at."""
     from lakehouse.tables import TableState
 
-    state = TableState(lake, entry.metadata_location)
+    return describe_state(contract, TableState(lake, entry.metadata_location), entry.version)
+
+
+def describe_state(contract: Contract, state: TableState, glue_version: str = "") -> Published:
+    """A state as readers see it, or saw it, when an entry of this version pointed at it."""
     return Published(
         entity=contract.name,
         metadata_location=state.location,
@@ -63,7 +68,7 @@ def describe(lake: Lake, contract: Contract, entry: Entry) -> Published:
         bytes=sum(f.bytes for f in state.files),
         files=len(state.files),
         changes=sum(f.rows for f in state.changes_files),
-        glue_version=entry.version,
+        glue_version=glue_version,
     )
 
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pyiceberg.exceptions import CommitFailedException
 
-from lakehouse import audit, expiry, iceberg, merge, planning, publication, schemas, tables, tombstones
+from lakehouse import audit, expiry, iceberg, merge, planning, publication, schemas, tables, tombstones, trail
 from lakehouse.audit import Check, Verdict
 from lakehouse.duck import Duck, connect
 from lakehouse.entries import EntryConflict
@@ -71,21 +71,32 @@ class _Committed:
     expired: int
 
 
-def run(lake: Lake, contract: Contract, *, retention: Retention, progress: Progress) -> MaintenanceResult:
+def run(
+    lake: Lake, contract: Contract, *, retention: Retention, progress: Progress, run_id: str | None = None
+) -> MaintenanceResult:
     """One run; plans anew when another writer was quicker."""
     published = tables.published_entry(lake, contract)
     if published is None:
         raise LookupError(f"{contract.name}: expected a published table, found none; run its first batch")
     before = measure(lake, contract, TableState(lake, published.metadata_location))
     seconds: dict[str, float] = defaultdict(float)
-    started = time.perf_counter()
+    begun_at, started = lake.now(), time.perf_counter()
+
+    def work_until_now() -> trail.Work:
+        ended_at = lake.now()
+        return trail.Work("maintenance", begun_at, ended_at, time.perf_counter() - started, engine="embedded")
+
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            result = _run_once(lake, contract, retention, progress, before, attempt, seconds)
+            result = _run_once(lake, contract, retention, progress, before, attempt, seconds, work_until_now, run_id)
         except (CommitFailedException, EntryConflict, _Overtaken) as conflict:
             progress(f"{contract.name}: another writer was quicker, planning anew: {conflict}")
             last = conflict
             continue
+        with _timed(seconds, "trail"):
+            joined = trail.tidy(lake, contract)
+        if joined:
+            progress(f"{contract.name}: {joined} objects of the audit trail joined or beyond its retention")
         seconds["total"] = time.perf_counter() - started
         return result
     raise MaintenanceOvertaken(
@@ -102,6 +113,8 @@ def _run_once(
     before: Usage,
     attempt: int,
     seconds: dict[str, float],
+    work_until_now: Callable[[], trail.Work],
+    run_id: str | None,
 ) -> MaintenanceResult:
     state, _ = tables.prepare(lake, contract)
     with connect(lake) as duck:
@@ -124,8 +137,10 @@ def _run_once(
     else:
         if verdict is not None:
             with _timed(seconds, "publish"):
-                audit.save(lake, verdict)
-                _publish(lake, contract, committed.state)
+                added = trail.written_between(state, committed.state)
+                work = replace(work_until_now(), files_written=added.files, bytes_written=added.bytes)
+                audit.save(lake, replace(verdict, work=work))
+                _publish(lake, contract, committed.state, run_id)
         with _timed(seconds, "remove"):
             removal = expiry.remove_unneeded(lake, contract, retention, progress)
     now = committed.state if removal is not None else state
@@ -372,8 +387,8 @@ def _content(duck: Duck, shape: TableShape, query: str) -> tuple[int, int]:
     return int(rows), int(total or 0)
 
 
-def _publish(lake: Lake, contract: Contract, state: TableState) -> None:
-    now = publication.publish(lake, contract).published.metadata_location
+def _publish(lake: Lake, contract: Contract, state: TableState, run_id: str | None) -> None:
+    now = publication.publish(lake, contract, run_id=run_id).published.metadata_location
     if now != state.location:
         raise _Overtaken(f"expected to publish {state.location}, found {now} on the work entry")
 
