@@ -1,27 +1,27 @@
-"""The report page: one self-contained HTML file that the house's management reads first.
+"""The report page as a file: reading the warehouse, data times, currencies, writing it.
 
-Here belongs the page as a whole: reading the warehouse, data time, currencies, writing the file. What it says about a
-currency belongs to `report_panels`, how it looks to `report_page.html`. Amounts of different currencies are never
-added up: each currency has a section of its own.
+What the page says about a currency belongs to `sections`, how it looks to `page.html`.
 """
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from assets.report_panels import Read, Section, section
+from assets.report_page import words
+from assets.report_page.parts import Read, Scope, Section
+from assets.report_page.sections import section
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-TEMPLATE = Path(__file__).with_name("report_page.html")
-TABLES = ("marts.fct_orders", "marts.fct_bids", "reports.top_parties", "reports.sales_by_category_and_month")
+TEMPLATE = Path(__file__).with_name("page.html")
+REPORTS = ("sales_by_category_and_month", "top_parties")
+TABLES = ("marts.fct_orders", "marts.fct_bids", *(f"reports.{name}" for name in REPORTS))
 
 
 class WarehouseNotBuilt(RuntimeError):
@@ -53,32 +53,24 @@ def render(warehouse_path: Path, output_path: Path, now: datetime | None = None)
     """
     rendered_at = now or datetime.now(UTC)
     with _reader(warehouse_path) as read:
-        data_time = _data_time(read)
+        times = _data_times(read)
+        data_time = min(times.values(), default=None) or _watermark(read)
+        until = data_time or rendered_at.astimezone(UTC).replace(tzinfo=None)
         currencies = read(CURRENCIES)
-        sections = tuple(section(read, str(currency)) for currency in currencies["currency"])
-    html = _html(sections, data_time, rendered_at)
+        sections = tuple(section(Scope(read, row["currency"], until)) for row in currencies)
+    html = _html(sections, times, data_time, rendered_at)
     _replace(output_path, html)
     return ReportPage(
         path=output_path,
-        data_time=data_time,
+        data_time=data_time.replace(tzinfo=UTC) if data_time else None,
         rendered_at=rendered_at,
         currencies=tuple(s.currency for s in sections),
-        sales=int(currencies["sales"].sum()),
-        bids=int(currencies["bids"].sum()),
+        sales=sum(row["sales"] for row in currencies),
+        bids=sum(row["bids"] for row in currencies),
         figures={f.label: f.value for f in sections[0].figures} if sections else {},
         bytes=len(html.encode()),
     )
 
-
-# The reports say what they are true for; without a row to say it in, it is how far the published tables are.
-DATA_TIME = """
-select coalesce(min(data_time), (select min(watermark) from staging.stg_watermarks)) as data_time
-from (
-    select data_time from reports.sales_by_category_and_month
-    union all
-    select data_time from reports.top_parties
-) as reports
-"""
 
 CURRENCIES = """
 select
@@ -112,41 +104,58 @@ def _reader(path: Path) -> Iterator[Read]:
         connection.execute("attach '{}' as warehouse (read_only)".format(str(path).replace("'", "''")))
         connection.execute("use warehouse")
 
-        def read(query: str) -> pd.DataFrame:
-            return connection.execute(query).df()
+        def read(query: str) -> list[dict[str, object]]:
+            result = connection.execute(query)
+            names = [column[0] for column in result.description]
+            return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
-        found = read("select table_schema || '.' || table_name as name from information_schema.tables")["name"]
-        missing = sorted(set(TABLES) - set(found))
+        found = read("select table_schema || '.' || table_name as name from information_schema.tables")
+        missing = sorted(set(TABLES) - {str(row["name"]) for row in found})
         if missing:
             raise WarehouseNotBuilt(f"{path}: expected the marts, found no {', '.join(missing)}: build the marts first")
         yield read
 
 
-def _data_time(read: Read) -> datetime | None:
-    rows = read(DATA_TIME).dropna()
-    return rows["data_time"].iloc[0].to_pydatetime().replace(tzinfo=UTC) if len(rows) else None
+def _data_times(read: Read) -> dict[str, datetime]:
+    """What each report says that it is true for; a report without a row has nowhere to say it."""
+    query = " union all ".join(
+        f"select '{name}' as name, min(data_time) as time from reports.{name}" for name in REPORTS
+    )
+    return {row["name"]: row["time"] for row in read(query) if row["time"] is not None}
 
 
-def _html(sections: Sequence[Section], data_time: datetime | None, rendered_at: datetime) -> str:
+def _watermark(read: Read) -> datetime | None:
+    """How far the published tables are, which holds while all reports are empty."""
+    (row,) = read("select min(watermark) as watermark from staging.stg_watermarks")
+    watermark: datetime | None = row["watermark"]
+    return watermark
+
+
+def _html(
+    sections: Sequence[Section], times: Mapping[str, datetime], data_time: datetime | None, rendered_at: datetime
+) -> str:
     from jinja2 import Environment
-    from plotly.offline import get_plotlyjs
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    plots = {panel.key: json.loads(panel.plot) for s in sections for panel in s.panels if panel.plot}
+    environment.filters["moment"] = words.moment
+    plots = {p.key: json.loads(p.plot) for s in sections for t in s.themes for p in t.panels if p.plot}
     return environment.from_string(TEMPLATE.read_text("utf-8")).render(
         sections=sections,
-        data_time=_moment(data_time) if data_time else None,
-        data_time_iso=data_time.isoformat() if data_time else "",
-        rendered_at=_moment(rendered_at),
+        times=times,
+        data_time=data_time,
+        rendered_at=rendered_at,
         # No text from the data may end the script element that it stands in.
         plots=json.dumps(plots).replace("<", "\\u003c"),
-        plotly=get_plotlyjs() if plots else "",
+        library=_library() if plots else "",
     )
 
 
-def _moment(moment: datetime) -> str:
-    utc = moment.astimezone(UTC)
-    return f"{utc.day} {utc:%B %Y, %H:%M} UTC"
+@cache
+def _library() -> str:
+    """The plotting library, packed to two fifths of its size; the browser unpacks it."""
+    from plotly.offline import get_plotlyjs
+
+    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
 
 
 def _replace(path: Path, text: str) -> None:

@@ -1,0 +1,120 @@
+"""What the report page consists of: figures, panels, themes, sections.
+
+Here belong those parts as plain data, and nothing that fills or draws them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+Row = dict[str, Any]
+Read = Callable[[str], list[Row]]
+"""Runs a query and gives its rows: amounts as Decimal, times as datetime without zone (UTC), nulls as None."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A query exactly as it ran and as the page shows it, with its rows."""
+
+    query: str
+    rows: list[Row]
+
+    def column(self, name: str) -> list[Any]:
+        """The values of one column."""
+        return [row[name] for row in self.rows]
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What panels are made from: one currency's rows of a warehouse that is true for all that arrived `until` then."""
+
+    read: Read
+    currency: str
+    until: datetime
+
+    def ask(self, query: str, **values: str | int) -> Answer:
+        """The rows of a query with the currency and the values written in."""
+        literals = {
+            name: str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"
+            for name, value in {"currency": self.currency, **values}.items()
+        }
+        text = query.strip().format(**literals)
+        return Answer(text, self.read(text))
+
+
+@dataclass(frozen=True)
+class Change:
+    """How a number moved: `text` says by how much and against what; `good` decides the colour, not the arrow."""
+
+    text: str
+    rising: bool
+    good: bool
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One headline number, how it changed, and its course as the points of a small line."""
+
+    label: str
+    value: str
+    note: str = ""
+    change: Change | None = None
+    course: str = ""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One plot or table with its number, the sentence that says it, all its rows and its query.
+
+    `source` is the report whose data time the panel states. `plot` is a Plotly figure as JSON, or empty where the rows
+    themselves are shown as a table; `shares` are the lengths of the bars in that table, 0 to 1. `number` is what
+    `label` names, and `change` how it moved, where the rows tell.
+    """
+
+    key: str
+    title: str
+    number: str
+    label: str
+    summary: str
+    source: str
+    query: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    change: Change | None = None
+    plot: str = ""
+    shares: tuple[float, ...] = ()
+    wide: bool = False
+    height: int = 0
+
+    @property
+    def least_height(self) -> int:
+        """Pixels that the plot needs; it takes more where the panel beside it is higher."""
+        return max(280, self.height)
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Panels that answer questions of one kind. `key` is its address within the page."""
+
+    key: str
+    title: str
+    panels: tuple[Panel, ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """All that the page says about one currency; `queries` are those behind the figures."""
+
+    currency: str
+    figures: tuple[Figure, ...]
+    queries: tuple[str, ...]
+    themes: tuple[Theme, ...]
+
+
+def theme(key: str, title: str, *panels: Panel | None) -> Theme | None:
+    """A theme of the panels that there is data for, or none."""
+    found = tuple(panel for panel in panels if panel is not None)
+    return Theme(key, title, found) if found else None

@@ -1,0 +1,186 @@
+"""The theme `sales`: how much is sold and earned over time, and what sells.
+
+Here belong its queries on marts and reports, the plots of their rows and the sentences that say them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import date, datetime
+from decimal import Decimal
+
+from assets.report_page import periods, plots, words
+from assets.report_page.parts import Panel, Scope, Theme, theme
+
+SOURCE = "sales_by_category_and_month"
+SHOWN_CATEGORIES = 6
+DRAWN_CATEGORIES = 12
+
+TREND = """
+select
+    date_trunc({grain}, placed_at) as period,
+    count(*) filter (where is_sale) as sales,
+    sum(net_sales) as net_sales,
+    sum(house_earnings) as house_earnings
+from marts.fct_orders
+where currency = {currency}
+group by period
+order by period
+"""
+
+CATEGORIES = """
+select
+    category,
+    cast(sum(sales) as bigint) as sales,
+    sum(sales_amount) as sales_amount,
+    sum(net_sales) as net_sales,
+    sum(house_earnings) as house_earnings
+from reports.sales_by_category_and_month
+where currency = {currency}
+group by category
+order by net_sales desc, category
+"""
+
+CATEGORY_MONTHS = """
+select
+    sales_month,
+    category,
+    sum(net_sales) as net_sales
+from reports.sales_by_category_and_month
+where currency = {currency}
+group by sales_month, category
+order by sales_month, category
+"""
+
+
+def sales(scope: Scope, first: datetime, last: datetime) -> Theme | None:
+    """The theme for a currency whose orders were placed from `first` to `last`."""
+    return theme(
+        "sales",
+        "Sales",
+        _trend(scope, periods.grain(first, last)),
+        _categories(scope),
+        _category_months(scope),
+    )
+
+
+def _trend(scope: Scope, grain: str) -> Panel:
+    answer = scope.ask(TREND, grain=grain)
+    nothing = {"sales": 0, "net_sales": Decimal(0), "house_earnings": Decimal(0)}
+    rows = periods.without_gaps(answer.rows, "period", grain, nothing)
+    whole = periods.last_whole(rows, "period", grain, scope.until)
+    best = max(rows, key=lambda row: row["net_sales"])
+    times, net, earned = ([row[column] for row in rows] for column in ("period", "net_sales", "house_earnings"))
+    traces = [plots.bars("Net sales", times, plots.numbers(net))]
+    if any(earned):
+        traces.append(plots.line("House earnings", times, plots.numbers(earned)))
+    return Panel(
+        key=f"trend-{scope.currency}",
+        title=f"Sales and earnings by {grain}",
+        number=words.money(rows[whole]["net_sales"], scope.currency),
+        label=f"net sales {periods.within(rows[whole]['period'], grain)}",
+        change=periods.against_before(rows, whole, "net_sales", grain),
+        summary=f"Net sales were highest {periods.within(best['period'], grain)}: "
+        f"{words.money(best['net_sales'], scope.currency)} in {words.count(best['sales'], 'sale')}.",
+        source=SOURCE,
+        query=answer.query,
+        columns=(grain.capitalize(), "Sales", "Net sales", "House earnings"),
+        rows=tuple(
+            (
+                periods.name(row["period"], grain),
+                words.number(row["sales"]),
+                words.money(row["net_sales"], scope.currency),
+                words.money(row["house_earnings"], scope.currency),
+            )
+            for row in rows
+        ),
+        plot=plots.plot(
+            traces, x=plots.time_axis(grain, len(rows)), y=plots.amount_axis(scope.currency, [*net, *earned])
+        ),
+        wide=True,
+    )
+
+
+def _categories(scope: Scope) -> Panel:
+    answer = scope.ask(CATEGORIES)
+    first, shown = answer.rows[0], answer.rows[:DRAWN_CATEGORIES]
+    total = sum(answer.column("net_sales"))
+    names = [words.capital(row["category"]) for row in shown]
+    amounts = ("net_sales", "Net sales", plots.NAVY), ("house_earnings", "House earnings", plots.BRASS)
+    return Panel(
+        key=f"categories-{scope.currency}",
+        title="What sells",
+        number=words.percent(first["net_sales"] / total) if total > 0 else words.NONE,
+        label=f"of net sales come from {words.capital(first['category'])}",
+        summary=f"{words.capital(first['category'])} sells most: {words.money(first['net_sales'], scope.currency)} net "
+        f"in {words.count(first['sales'], 'sale')}, of {words.money(total, scope.currency)} in all categories.",
+        source=SOURCE,
+        query=answer.query,
+        columns=("Category", "Sales", "Hammer price", "Net sales", "House earnings"),
+        rows=tuple(
+            (
+                words.capital(row["category"]),
+                words.number(row["sales"]),
+                *(words.money(row[c], scope.currency) for c in ("sales_amount", "net_sales", "house_earnings")),
+            )
+            for row in answer.rows
+        ),
+        plot=plots.plot(
+            [
+                plots.bars(title, plots.numbers(row[column] for row in shown), names, colour, across=True)
+                for column, title, colour in amounts
+                if any(row[column] for row in shown)
+            ],
+            x=plots.amount_axis(scope.currency, [row[column] for row in shown for column, _, _ in amounts]),
+            y=plots.name_axis(downwards=True),
+        ),
+        height=60 + 46 * len(shown),
+    )
+
+
+def _category_months(scope: Scope) -> Panel | None:
+    """Categories over time, from the second month on; the smaller categories are taken together."""
+    answer = scope.ask(CATEGORY_MONTHS)
+    months = sorted(set(answer.column("sales_month")))
+    if len(months) < 2:
+        return None
+    by_category: dict[str, dict[date, Decimal]] = defaultdict(lambda: dict.fromkeys(months, Decimal(0)))
+    for row in answer.rows:
+        by_category[words.capital(row["category"])][row["sales_month"]] = row["net_sales"]
+    ranked = sorted(by_category, key=lambda category: -sum(by_category[category].values()))
+    series = {category: list(by_category[category].values()) for category in ranked[:SHOWN_CATEGORIES]}
+    if rest := ranked[SHOWN_CATEGORIES:]:
+        series["All others"] = [sum((by_category[c][m] for c in rest), Decimal(0)) for m in months]
+    totals = [{"month": month, "net_sales": sum(v[i] for v in series.values())} for i, month in enumerate(months)]
+    whole = periods.last_whole(totals, "month", "month", scope.until)
+    leader = max(series, key=lambda category: series[category][whole])
+    return Panel(
+        key=f"months-{scope.currency}",
+        title="Categories by month",
+        number=words.money(series[leader][whole], scope.currency),
+        label=f"{leader}, the most sold {periods.within(months[whole], 'month')}",
+        change=periods.against_before(
+            [{"month": m, "net_sales": v} for m, v in zip(months, series[leader], strict=True)],
+            whole,
+            "net_sales",
+            "month",
+        ),
+        summary=f"All categories together brought {words.money(totals[whole]['net_sales'], scope.currency)} net sales "
+        f"{periods.within(months[whole], 'month')}.",
+        source=SOURCE,
+        query=answer.query,
+        columns=("Month", *series),
+        rows=tuple(
+            (periods.name(month, "month"), *(words.money(values[i], scope.currency) for values in series.values()))
+            for i, month in enumerate(months)
+        ),
+        plot=plots.plot(
+            [
+                plots.bars(category, months, plots.numbers(values), colour)
+                for (category, values), colour in zip(series.items(), plots.COLOURS, strict=False)
+            ],
+            x=plots.time_axis("month", len(months)),
+            y=plots.amount_axis(scope.currency, [value for values in series.values() for value in values]),
+            stacked=True,
+        ),
+    )

@@ -1,0 +1,122 @@
+"""What the report page says about one currency: the headline figures, then theme after theme."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from assets.report_page import periods, plots, words
+from assets.report_page.lots import lots
+from assets.report_page.parties import parties
+from assets.report_page.parts import Figure, Row, Scope, Section
+from assets.report_page.sales import sales
+
+COMPARED = timedelta(days=30)
+
+FIGURES = """
+select
+    count(*) as orders_placed,
+    count(*) filter (where is_sale) as sales,
+    coalesce(sum(hammer_price) filter (where is_sale), 0) as sales_amount,
+    coalesce(sum(net_sales), 0) as net_sales,
+    coalesce(sum(house_earnings), 0) as house_earnings,
+    coalesce(sum(refunded_amount), 0) as refunded_amount,
+    count(distinct buyer_id) filter (where is_sale) as buyers,
+    count(distinct seller_id) filter (where is_sale) as sellers,
+    min(placed_at) as first_order_at,
+    max(placed_at) as last_order_at
+from marts.fct_orders
+where currency = {currency}
+"""
+
+DAYS = """
+select
+    date_trunc('day', placed_at) as day,
+    count(*) filter (where is_sale) as sales,
+    sum(net_sales) as net_sales,
+    sum(house_earnings) as house_earnings
+from marts.fct_orders
+where currency = {currency}
+group by day
+order by day
+"""
+
+BIDDING = """
+select
+    count(*) as bids,
+    count(distinct bidder_id) as bidders,
+    count(distinct lot_id) as lots,
+    min(placed_at) as first_bid_at,
+    max(placed_at) as last_bid_at
+from marts.fct_bids
+where is_accepted and currency = {currency}
+"""
+
+
+def section(scope: Scope) -> Section:
+    """All about one currency; what there is no data for is left out."""
+    answers = scope.ask(FIGURES), scope.ask(BIDDING), scope.ask(DAYS)
+    (orders,), (bidding,) = answers[0].rows, answers[1].rows
+    themes = []
+    if orders["orders_placed"]:
+        themes += [sales(scope, orders["first_order_at"], orders["last_order_at"]), parties(scope)]
+    if bidding["bids"]:
+        themes.append(lots(scope, bidding["first_bid_at"], bidding["last_bid_at"]))
+    return Section(
+        scope.currency,
+        _figures(scope, orders, bidding, answers[2].rows),
+        tuple(answer.query for answer in answers),
+        tuple(found for found in themes if found is not None),
+    )
+
+
+def _figures(scope: Scope, orders: Row, bidding: Row, days: list[Row]) -> tuple[Figure, ...]:
+    currency, sold, lot_count = scope.currency, orders["sales"], bidding["lots"]
+    cancelled = orders["orders_placed"] - sold
+    hammer, refunded = (words.money(orders[column], currency) for column in ("sales_amount", "refunded_amount"))
+    return (
+        Figure(
+            "Net sales",
+            words.money(orders["net_sales"], currency),
+            f"{hammer} hammer price, {refunded} refunded to buyers",
+            **_movement(days, "net_sales", scope.until),
+        ),
+        Figure(
+            "House earnings",
+            words.money(orders["house_earnings"], currency),
+            "Premium, commission and fees less refunds and costs",
+            **_movement(days, "house_earnings", scope.until),
+        ),
+        Figure(
+            "Sales",
+            words.number(sold),
+            f"{words.count(cancelled, 'order')} cancelled" if cancelled else "No order cancelled",
+            **_movement(days, "sales", scope.until),
+        ),
+        Figure(
+            "Average hammer price",
+            words.money(orders["sales_amount"] / sold, currency) if sold else words.NONE,
+            f"{words.count(orders['buyers'], 'buyer')}, {words.count(orders['sellers'], 'seller')}",
+        ),
+        Figure(
+            "Bids",
+            words.number(bidding["bids"]),
+            f"{words.count(bidding['bidders'], 'bidder')} on {words.count(lot_count, 'lot')}"
+            + (f", {words.number(bidding['bids'] / lot_count, 1)} for each" if lot_count else ""),
+        ),
+    )
+
+
+def _movement(days: list[Row], column: str, until: datetime) -> dict[str, Any]:
+    """The days before the data time against as many before them, and the course over all, by weeks where it is long."""
+    if len(days) < 3:
+        return {}
+    now = sum(row[column] for row in days if until - COMPARED < row["day"] <= until)
+    before = sum(row[column] for row in days if until - 2 * COMPARED < row["day"] <= until - COMPARED)
+    values = [row[column] for row in periods.without_gaps(days, "day", "day", {column: 0})]
+    if len(values) >= 2 * COMPARED.days:
+        values = [sum(values[i : i + 7]) for i in range(len(values) % 7, len(values), 7)]
+    return {
+        "change": words.change(now, before, f"the {COMPARED.days} days before"),
+        "course": plots.points(values),
+    }

@@ -1,0 +1,79 @@
+"""How the report page writes amounts, counts, shares, times and changes.
+
+Here belongs the text of single values; sentences about them belong to the panels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from assets.report_page.parts import Change
+
+Number = Decimal | float | int
+NONE = "–"
+SYMBOLS: Mapping[str, str] = {"EUR": "€", "USD": "$", "GBP": "£"}
+
+
+def money(amount: Number | None, currency: str) -> str:
+    """The amount with its currency before it; cents only where they matter."""
+    if amount is None:
+        return NONE
+    value = float(amount)
+    digits = 2 if 0 < abs(value) < 100 else 0
+    return f"{_sign(round(value, digits))}{prefix(currency)}{abs(value):,.{digits}f}"
+
+
+def prefix(currency: str) -> str:
+    """What stands before an amount: a symbol or, where there is none in general use, the code."""
+    return SYMBOLS.get(currency, f"{currency} ")
+
+
+def number(value: Number | None, digits: int = 0) -> str:
+    """A number with separators for thousands, a dash for none."""
+    if value is None:
+        return NONE
+    return f"{_sign(round(float(value), digits))}{abs(value):,.{digits}f}"
+
+
+def count(value: Number, word: str) -> str:
+    """`1 order`, `2 orders`."""
+    return f"{int(value):,} {word}" + ("" if int(value) == 1 else "s")
+
+
+def percent(share: Number | None) -> str:
+    """A share of one as percent, with a digit more where it is small."""
+    if share is None:
+        return NONE
+    value = float(share)
+    digits = 1 if 0 < abs(value) < 0.1 else 0
+    return f"{_sign(round(value, digits + 2))}{abs(value):.{digits}%}"
+
+
+def days(value: Number | None) -> str:
+    """A duration given in days."""
+    return NONE if value is None else f"{value:,.1f} days"
+
+
+def capital(text: object) -> str:
+    """A label with a capital first letter."""
+    return str(text)[:1].upper() + str(text)[1:]
+
+
+def change(now: Number | None, before: Number | None, against: str, good: bool = True) -> Change | None:
+    """By how much a number rose or fell; `good` says whether rising is. None where there is nothing to compare with."""
+    if now is None or before is None or before <= 0:
+        return None
+    share = (float(now) - float(before)) / float(before)
+    return Change(f"{abs(share):.0%} against {against}", share >= 0, good == (share >= 0))
+
+
+def moment(when: datetime) -> str:
+    """A time in words; one without zone is UTC."""
+    utc = when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+    return f"{utc.day} {utc:%B %Y, %H:%M} UTC"
+
+
+def _sign(value: float) -> str:
+    return "−\u2060" if value < 0 else ""  # the joiner keeps the sign with its number
