@@ -1,5 +1,5 @@
 """Everything that leans on pyiceberg's inner workings, in one place: commits to catalog entries, exact field ids,
-schema evolution, file statistics, position deletes, and the file layer its metadata goes through.
+schema evolution, file statistics and position deletes. Its files go through `file_layer`.
 
 pyiceberg is pinned; this module's tests say what it expects of it. With a release that was not tried, no position
 deletes are written and snapshots are made by pyiceberg's public overwrite (`writes_position_deletes`). What a commit
@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import io
 import uuid
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,7 +22,6 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.noop import NoopCatalog
 from pyiceberg.conversions import from_bytes
 from pyiceberg.exceptions import CommitFailedException, ValidationException
-from pyiceberg.io import FileIO, InputFile, OutputFile
 from pyiceberg.io.pyarrow import (
     compute_statistics_plan,
     data_file_statistics_from_parquet_metadata,
@@ -41,10 +38,10 @@ from pyiceberg.manifest import (
     ManifestWriterV2,
 )
 from pyiceberg.schema import Schema
-from pyiceberg.serializers import FromInputFile, ToOutputFile
+from pyiceberg.serializers import ToOutputFile
 from pyiceberg.table import CommitTableResponse, Table, Transaction
 from pyiceberg.table.metadata import TableMetadata, TableMetadataV2
-from pyiceberg.table.snapshots import Operation, Snapshot
+from pyiceberg.table.snapshots import Operation
 from pyiceberg.table.sorting import UNSORTED_SORT_ORDER
 from pyiceberg.table.update import (
     AddSchemaUpdate,
@@ -59,24 +56,18 @@ from pyiceberg.typedef import Record
 from pyiceberg.types import IcebergType
 
 from lakehouse.entries import Entry, EntryConflict, replace
+from lakehouse.file_layer import PATH_ID, POSITION_ID, LakeFiles
 from lakehouse.lake import Lake
 
 if TYPE_CHECKING:
     from lakehouse.schemas import TableShape
 
-T = TypeVar("T")
-
-_CACHE_BYTES = 64 << 20
-_DECODED_MANIFESTS = 1_000
-_DECODED_METADATA = 64
 _MANIFESTS_TO_MERGE = 8
 _MANIFEST_BYTES = 8 << 20
 _ENTRIES_PER_MANIFEST = 4_000
 _SNAPSHOTS_KEPT = 50
 _TRIED = "0.12."
 """Releases of pyiceberg whose private surface this module's tests have tried."""
-_PATH_ID, _POSITION_ID = 2147483546, 2147483545
-"""Field ids of `file_path` and `pos` in a position delete file (Iceberg specification, reserved field ids)."""
 
 
 def writes_position_deletes() -> bool:
@@ -115,177 +106,6 @@ class LiveFile:
     def bytes(self) -> int:
         """Size of the data file and its delete files. A delete file that others share counts for each of them."""
         return self.data.file_size_in_bytes + sum(d.file_size_in_bytes for d in self.deletes)
-
-
-class _Decoded(Generic[T]):
-    """What immutable files were found to say lately, by their address."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._found: OrderedDict[str, T] = OrderedDict()
-
-    def get(self, location: str, decode: Callable[[], T]) -> T:
-        """What the file says, decoded only if it is not known."""
-        found = self._found.get(location)
-        if found is None:
-            found = self._found[location] = decode()
-            while len(self._found) > self._most:
-                self._found.popitem(last=False)
-        return found
-
-    def forget(self, location: str) -> None:
-        self._found.pop(location, None)
-
-
-class LakeFiles(FileIO):
-    """pyiceberg's file layer over the lake's store.
-
-    Metadata, manifest lists and manifests never change once written, so what was read or written lately is kept in
-    memory (64 MB), and what was decoded: a process that runs batch after batch reads almost nothing twice.
-    """
-
-    def __init__(self, lake: Lake) -> None:
-        super().__init__({})
-        self._lake = lake
-        self._cache: OrderedDict[str, bytes] = OrderedDict()
-        self._cached = 0
-        self._metadata: _Decoded[TableMetadata] = _Decoded(_DECODED_METADATA)
-        self._manifests: _Decoded[list[ManifestFile]] = _Decoded(_DECODED_METADATA)
-        self._entries: _Decoded[tuple[ManifestEntry, ...]] = _Decoded(_DECODED_MANIFESTS)
-        self._deleted_rows: _Decoded[dict[str, int]] = _Decoded(_DECODED_MANIFESTS)
-
-    def new_input(self, location: str) -> LakeInput:
-        return LakeInput(self, location)
-
-    def new_output(self, location: str) -> LakeOutput:
-        return LakeOutput(self, location)
-
-    def delete(self, location: str | InputFile | OutputFile) -> None:
-        path = location if isinstance(location, str) else location.location
-        self.forget([path])
-        self._lake.store.delete([self._lake.store.key(path)])
-
-    def read(self, location: str) -> bytes:
-        """The content of an immutable file."""
-        content = self._cache.get(location)
-        if content is None:
-            content = self._lake.store.read(self._lake.store.key(location))
-            self._remember(location, content)
-        return content
-
-    def write(self, location: str, content: bytes) -> None:
-        """Write an immutable file."""
-        self._lake.store.write(self._lake.store.key(location), content)
-        self._remember(location, content)
-
-    def forget(self, locations: Iterable[str]) -> None:
-        """Drop files that were removed from what is kept in memory."""
-        for location in locations:
-            self._cached -= len(self._cache.pop(location, b""))
-            for decoded in (self._metadata, self._manifests, self._entries, self._deleted_rows):
-                decoded.forget(location)
-
-    def metadata(self, location: str) -> TableMetadata:
-        """The table metadata in a metadata file."""
-        return self._metadata.get(location, lambda: FromInputFile.table_metadata(self.new_input(location)))
-
-    def manifests(self, snapshot: Snapshot) -> list[ManifestFile]:
-        """The manifests of a snapshot."""
-        return self._manifests.get(snapshot.manifest_list, lambda: snapshot.manifests(self))
-
-    def live_entries(self, manifest: ManifestFile) -> tuple[ManifestEntry, ...]:
-        """The live entries of a manifest. Raises `ValueError` for equality deletes, which this engine neither writes
-        nor reads: rows would come back if it overlooked those of another tool."""
-
-        def decode() -> tuple[ManifestEntry, ...]:
-            entries = tuple(manifest.fetch_manifest_entry(self, discard_deleted=True))
-            for entry in entries:
-                if entry.data_file.content == DataFileContent.EQUALITY_DELETES:
-                    raise ValueError(
-                        f"{manifest.manifest_path}: expected data files and position deletes, found the equality "
-                        f"deletes {entry.data_file.file_path}; another tool has written to the table: roll it back"
-                    )
-            return entries
-
-        return self._entries.get(manifest.manifest_path, decode)
-
-    def deleted_rows(self, file: DataFile) -> dict[str, int]:
-        """How many positions a delete file holds, by data file. Told by its bounds where it is about one data file."""
-
-        def decode() -> dict[str, int]:
-            content = self._lake.store.read(self._lake.store.key(file.file_path))
-            column = pq.read_table(io.BytesIO(content), columns=["file_path"]).column(0)
-            return {str(c["values"]): int(c["counts"]) for c in column.value_counts().to_pylist()}
-
-        lower, upper = ((bounds or {}).get(_PATH_ID) for bounds in (file.lower_bounds, file.upper_bounds))
-        if lower is not None and lower == upper:
-            return {lower.decode(): file.record_count}
-        return self._deleted_rows.get(file.file_path, decode)
-
-    def _remember(self, location: str, content: bytes) -> None:
-        self._cached += len(content) - len(self._cache.pop(location, b""))
-        self._cache[location] = content
-        while self._cached > _CACHE_BYTES:
-            self._cached -= len(self._cache.popitem(last=False)[1])
-
-
-class LakeInput(InputFile):
-    """A file of the lake to read."""
-
-    def __init__(self, files: LakeFiles, location: str) -> None:
-        super().__init__(location)
-        self._files = files
-
-    def __len__(self) -> int:
-        return len(self._files.read(self.location))
-
-    def exists(self) -> bool:
-        store = self._files._lake.store
-        return store.size(store.key(self.location)) is not None
-
-    def open(self, seekable: bool = True) -> io.BytesIO:
-        return io.BytesIO(self._files.read(self.location))
-
-
-class LakeOutput(OutputFile):
-    """A file of the lake to write; it appears whole when its stream is closed without an error."""
-
-    def __init__(self, files: LakeFiles, location: str) -> None:
-        super().__init__(location)
-        self._files = files
-
-    def __len__(self) -> int:
-        return len(self._files.read(self.location))
-
-    def exists(self) -> bool:
-        return self.to_input_file().exists()
-
-    def to_input_file(self) -> LakeInput:
-        return LakeInput(self._files, self.location)
-
-    def create(self, overwrite: bool = False) -> _Upload:
-        return _Upload(self._files, self.location)
-
-
-class _Upload(io.BytesIO):
-    def __init__(self, files: LakeFiles, location: str) -> None:
-        super().__init__()
-        self._files = files
-        self._location = location
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is not None:
-            super().close()  # nothing of a failed write may appear
-        else:
-            self.close()
-
-    def close(self) -> None:
-        if not self.closed:
-            content = self.getvalue()
-            super().close()
-            self._files.write(self._location, content)
 
 
 class EntryCatalog(NoopCatalog):
@@ -447,8 +267,8 @@ def data_file(shape: TableShape, local: Path, location: str, partition: int | No
 
 _DELETES_SCHEMA = pa.schema(
     [
-        pa.field("file_path", pa.string(), nullable=False, metadata={"PARQUET:field_id": str(_PATH_ID)}),
-        pa.field("pos", pa.int64(), nullable=False, metadata={"PARQUET:field_id": str(_POSITION_ID)}),
+        pa.field("file_path", pa.string(), nullable=False, metadata={"PARQUET:field_id": str(PATH_ID)}),
+        pa.field("pos", pa.int64(), nullable=False, metadata={"PARQUET:field_id": str(POSITION_ID)}),
     ]
 )
 
@@ -474,11 +294,11 @@ def delete_file(shape: TableShape, data: DataFile, positions: pa.Array, location
         record_count=len(positions),
         file_size_in_bytes=len(content),
         column_sizes={},
-        value_counts={_PATH_ID: len(positions), _POSITION_ID: len(positions)},
-        null_value_counts={_PATH_ID: 0, _POSITION_ID: 0},
+        value_counts={PATH_ID: len(positions), POSITION_ID: len(positions)},
+        null_value_counts={PATH_ID: 0, POSITION_ID: 0},
         nan_value_counts={},
-        lower_bounds={_PATH_ID: path},
-        upper_bounds={_PATH_ID: path},
+        lower_bounds={PATH_ID: path},
+        upper_bounds={PATH_ID: path},
         split_offsets=None,
         sort_order_id=None,
         equality_ids=None,

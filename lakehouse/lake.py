@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from contracts import Contract
     from lakehouse.athena.settings import AthenaSettings
     from lakehouse.entries import Entries
-    from lakehouse.iceberg import LakeFiles
+    from lakehouse.file_layer import LakeFiles
     from lakehouse.store import Store
 
 CHANGES = "_changes"
@@ -117,7 +117,7 @@ class Lake:
     @cached_property
     def files(self) -> LakeFiles:
         """The file layer that Iceberg metadata is read and written through."""
-        from lakehouse.iceberg import LakeFiles
+        from lakehouse.file_layer import LakeFiles
 
         return LakeFiles(self)
 
