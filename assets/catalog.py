@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from assets import keys
+from assets.lineage import LINEAGE, published_columns
 from assets.presentation import bucket_link, markdown_table, size, table_link, table_schema
 from assets.resources import LakeResource
 from contracts import Contract, Contracts
@@ -67,12 +68,13 @@ def _catalog_asset(contract: Contract, lake: Lake) -> dg.AssetsDefinition:
         pool=keys.pool(contract.name),
     )
     def catalog(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
-        publication = publish(lake.lake, contract)
+        publication = publish(lake.lake, contract, run_id=context.run.run_id)
         state = "moved to" if publication.changed else "already at"
         context.log.info(f"{contract.name}: {state} {publication.published.metadata_location}")
         return dg.MaterializeResult(
             data_version=dg.DataVersion(rows_version(publication.published)),
-            metadata=publication_metadata(publication.published, lake.lake) | {"changed": publication.changed},
+            metadata=publication_metadata(publication.published, contract, lake.lake)
+            | {"changed": publication.changed},
             check_results=list(catalog_checks(publication, contract, datetime.now(UTC))),
         )
 
@@ -85,7 +87,7 @@ def rows_version(state: Published) -> str:
     return f"{state.batch}:{state.changes}"
 
 
-def publication_metadata(published: Published, lake: Lake) -> dict[str, Any]:
+def publication_metadata(published: Published, contract: Contract, lake: Lake) -> dict[str, Any]:
     """The published state as metadata of the asset."""
     metadata: dict[str, Any] = {
         "dagster/row_count": published.rows,
@@ -98,6 +100,7 @@ def publication_metadata(published: Published, lake: Lake) -> dict[str, Any]:
         "metadata file": published.metadata_location,
         "files": bucket_link(lake, f"warehouse/{published.entity}/"),
         "query": table_link(lake, published.entity),
+        LINEAGE: published_columns(contract, keys.compacted(contract.name)),
     }
     if published.watermark:
         metadata["watermark"] = dg.MetadataValue.timestamp(published.watermark)

@@ -12,6 +12,7 @@ import dagster as dg
 from pydantic import Field
 
 from assets import keys
+from assets.lineage import LINEAGE, landed_columns
 from assets.presentation import bucket_link, preview, size, table_schema
 from assets.resources import LakeResource
 from contracts import Contract, Contracts
@@ -156,6 +157,7 @@ def batch_metadata(result: BatchResult, contract: Contract, lake: Lake) -> dict[
         "engine": result.engine,
         "metadata file": result.metadata_location,
         "files": bucket_link(lake, f"warehouse/{contract.name}/"),
+        LINEAGE: landed_columns(contract, keys.landing(contract.name)),
     }
     if result.queries:
         metadata |= {

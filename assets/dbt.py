@@ -24,6 +24,7 @@ from dagster_dbt import DbtCliInvocation, DbtCliResource, DbtProject, dbt_assets
 from packaging.version import Version
 
 from assets import keys
+from assets.lineage import LINEAGE, model_columns
 from assets.manifest import Manifest, Translator, data_times, is_personal, is_table, model_keys
 from assets.presentation import PREVIEW_ROWS, markdown_table
 from assets.resources import LakeResource, WarehouseResource
@@ -64,6 +65,11 @@ class DbtFiles:
     def results(self) -> Path:
         """What a build leaves: the outcome of every node."""
         return self.artifacts / "run_results.json"
+
+    @property
+    def lineage(self) -> Path:
+        """What was read from the models' SQL."""
+        return self.artifacts / "lineage.json"
 
     @property
     def build(self) -> Path:
@@ -200,6 +206,8 @@ def warehouse_assets(files: DbtFiles, manifest: Manifest, contracts: Contracts) 
                 details = inspect(files.build, [manifest["nodes"][i] for i in models], personal)
             if not failed:
                 publish()
+        compiled = {i: str(results[i]["compiled_code"]) for i in models if results.get(i, {}).get("compiled_code")}
+        lineage = model_columns(manifest, compiled, files.lineage, context.log.warning)
         for event in events:
             if isinstance(event, dg.AssetCheckResult):
                 yield event
@@ -207,6 +215,8 @@ def warehouse_assets(files: DbtFiles, manifest: Manifest, contracts: Contracts) 
                 model_id = str(event.metadata["unique_id"].value)
                 if model_id in models:  # a first build makes more than was asked for
                     metadata = {**event.metadata, **details.get(model_id, {})}
+                    if columns := lineage.get(model_id):
+                        metadata[LINEAGE] = columns
                     if moment := times[model_id]:
                         metadata[DATA_TIME] = dg.MetadataValue.timestamp(moment)
                     yield dg.MaterializeResult(asset_key=models[model_id], metadata=metadata)

@@ -64,7 +64,9 @@ def _maintenance_asset(contract: Contract) -> dg.AssetsDefinition:
         pool=keys.pool(contract.name),
     )
     def maintenance(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
-        result = maintain(lake.lake, contract, retention=RETENTION, progress=context.log.info)
+        result = maintain(
+            lake.lake, contract, retention=RETENTION, progress=context.log.info, run_id=context.run.run_id
+        )
         return maintained(result, audit_table(lake.lake, contract), lake.lake)
 
     return maintenance

@@ -18,8 +18,8 @@ from dagster_dbt import (
 
 from assets import keys
 
-LAYERS = ("staging", "marts", "reports")
-"""The folders below `models/`: each is a group of assets."""
+LAYERS = ("staging", "personal", "marts", "reports")
+"""The layers of the models, each a group of assets: the folders below `models/`, and dbt's group of personal data."""
 
 WATERMARKS_MODEL = "stg_watermarks"
 """The view of all watermarks: who reads it states a data time, and is not true for less because of it."""
@@ -101,15 +101,16 @@ def data_times(
 ) -> dict[str, datetime | None]:
     """The data time of every built model, by id: the smallest watermark of the tables it reads, however indirectly.
 
-    `watermarks` are those of the published tables when the build began. A model that was not built now, and is not a
-    view, counts with its `earlier` data time. None where a table read has no watermark yet.
+    `watermarks` are those of all entities when the build began. A model that was not built now, and is not a view,
+    counts with its `earlier` data time; sources that are no entity do not count. None where a table read has no
+    watermark yet, and where none is read.
     """
     nodes, sources = manifest["nodes"], manifest["sources"]
     known: dict[str, datetime | None] = {}
 
     def of(unique_id: str) -> datetime | None:
         if unique_id in sources:
-            return watermarks.get(source_entity(sources[unique_id]["name"]))
+            return watermarks[source_entity(sources[unique_id]["name"])]
         if unique_id not in built and is_table(nodes[unique_id]):
             return earlier.get(unique_id)
         if unique_id not in known:
@@ -118,7 +119,7 @@ def data_times(
 
     def reads(unique_id: str) -> bool:
         if unique_id in sources:
-            return True
+            return source_entity(sources[unique_id]["name"]) in watermarks
         return nodes[unique_id]["name"] != WATERMARKS_MODEL and any(reads(p) for p in parents(unique_id))
 
     def parents(model_id: str) -> list[str]:

@@ -42,7 +42,7 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
     manifest = prepared_manifest(files)
     resources = {**build_resources(settings), **(overrides or {})}
     lake = resources["lake"].lake
-    marts = dg.AssetSelection.groups("staging", "marts")
+    marts = dg.AssetSelection.groups("staging", "personal", "marts")
     reports = dg.AssetSelection.groups("reports")
     jobs = asset_jobs(contracts, marts, reports)
     return dg.Definitions(

@@ -156,19 +156,19 @@ def _requeue(context: dg.OpExecutionContext, lake: Lake, contract: Contract, con
 
 def _roll_back(context: dg.OpExecutionContext, lake: Lake, contract: Contract, config: Mapping[str, Any]) -> None:
     snapshot = config.get("snapshot")
-    publication = rollback(lake, contract, int(snapshot) if snapshot else None)
-    _published(context, lake, publication)
+    publication = rollback(lake, contract, int(snapshot) if snapshot else None, run_id=context.run_id)
+    _published(context, lake, contract, publication)
 
 
 def _record(context: dg.OpExecutionContext, lake: Lake, contract: Contract, result: BatchResult) -> None:
     metadata = batch_metadata(result, contract, lake)
     _materialized(context, keys.compacted(contract.name), metadata, str(result.batch))
-    _published(context, lake, publish(lake, contract))
+    _published(context, lake, contract, publish(lake, contract, run_id=context.run_id))
 
 
-def _published(context: dg.OpExecutionContext, lake: Lake, publication: Publication) -> None:
+def _published(context: dg.OpExecutionContext, lake: Lake, contract: Contract, publication: Publication) -> None:
     state = publication.published
-    _materialized(context, keys.catalog(state.entity), publication_metadata(state, lake), rows_version(state))
+    _materialized(context, keys.catalog(state.entity), publication_metadata(state, contract, lake), rows_version(state))
 
 
 def _materialized(context: dg.OpExecutionContext, key: dg.AssetKey, metadata: Mapping[str, Any], version: str) -> None:

@@ -80,4 +80,6 @@ def _source(table: str) -> dict[str, Any]:
         "fqn": ["gavel", "staging", "catalog", table],
         "original_file_path": "models/staging/_sources.yml",
         "config": {"enabled": True},
+        "relation_name": f'"warehouse"."catalog"."{table}"',
+        "columns": {},
     }

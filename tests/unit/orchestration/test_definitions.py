@@ -40,8 +40,10 @@ def test_an_entity_that_is_one_new_contract_appears_in_graph_jobs_and_schedules(
     folder.mkdir()
     for contract in ENTITIES.glob("*.yaml"):
         (folder / contract.name).write_text(contract.read_text())
-    text = (ENTITIES / "countries.yaml").read_text()
-    (folder / "carriers.yaml").write_text(text.replace("countries", "carriers"))
+    text = (ENTITIES / "countries.yaml").read_text().replace("countries", "carriers").replace("country}", "carrier}")
+    (folder / "carriers.yaml").write_text(
+        text.replace("countries", "carriers").replace("value: country}", "value: carrier}")
+    )
     definitions = build(replace(settings, contracts_folder=folder))
     assert {"landing/carriers", "compacted/carriers", "catalog/carriers", "maintenance/carriers"} <= names(
         definitions.get_repository_def().asset_graph

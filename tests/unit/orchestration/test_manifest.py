@@ -84,8 +84,15 @@ def test_a_model_that_was_not_built_keeps_its_earlier_data_time(document: dict[s
 
 
 def test_a_data_time_is_unknown_while_a_table_read_is_not_published(document: dict[str, Any]) -> None:
-    times = data_times(document, model_keys(document), {"orders": NOON}, {})
+    times = data_times(document, model_keys(document), {"orders": NOON, "lots": None}, {})
     assert times["model.gavel.top"] is None
+
+
+def test_a_source_that_is_no_entity_says_nothing_of_the_data_time(document: dict[str, Any]) -> None:
+    document["sources"]["source.gavel.catalog.orders"]["name"] = "audit_trail"
+    times = data_times(document, model_keys(document), {"lots": ELEVEN, "countries": TEN}, {})
+    assert times["model.gavel.top"] == ELEVEN
+    assert times["model.gavel.fct_orders"] is None
 
 
 def test_a_new_warehouse_is_built_with_what_was_asked_for_reads_and_never_with_unit_tests() -> None:
