@@ -1,8 +1,9 @@
 """The dbt-duckdb plugin through which a local build reads the lake.
 
 When dbt opens the warehouse file, this module lets DuckDB read the bucket and creates one view for each published table
-in the schema of the dbt source `catalog`. Each view is pinned to one Iceberg metadata file, so that every model of a
-build sees the same state of every table, whatever is published meanwhile. Data stays where it is, read out of core.
+in the schema of the dbt source `catalog`, and one for the audit trail. The view of a table is pinned to one Iceberg
+metadata file, so that every model of a build sees the same state of every table, whatever is published meanwhile. Data
+stays where it is, read out of core.
 
 Which file a build writes belongs to the profile; what models make of the sources belongs to `dbt_project`.
 """
@@ -19,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 from dbt.adapters.duckdb.plugins import BasePlugin
 
-from contracts import Contracts, load_contracts
+from contracts import Contracts, load_contracts, trail
 from contracts.dbt import SOURCE
+from contracts.types import Field, FieldType, StringType
 from lakehouse.duck import connect_s3, extension
 from lakehouse.lake import Lake
-from lakehouse.schemas import TableShape, changes, compacted, literal, quoted, sql_type
+from lakehouse.schemas import changes, compacted, literal, quoted, sql_type
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -59,7 +61,8 @@ class Plugin(BasePlugin):
         settings = self._settings
         contracts = load_contracts(Path(settings["contracts"]) if settings["contracts"] else None)
         if settings["slice"]:
-            pinned = pinned_slice(Path(settings["slice"]), contracts)
+            folder = Path(settings["slice"])
+            pinned, audit_trail = pinned_slice(folder, contracts), trail_of_slice(folder)
         else:
             lake = Lake.of_environment(
                 settings["environment"], settings["bucket"], settings["region"], settings["endpoint"] or None
@@ -67,8 +70,8 @@ class Plugin(BasePlugin):
             if settings["lake_root"]:
                 lake = replace(lake, local_root=Path(settings["lake_root"]))
             open_lake(conn, lake)
-            pinned = pinned_lake(lake, contracts)
-        create_source_views(conn, contracts, pinned)
+            pinned, audit_trail = pinned_lake(lake, contracts), trail_of_lake(lake)
+        create_source_views(conn, contracts, pinned, audit_trail)
 
 
 def open_lake(conn: DuckDBPyConnection, lake: Lake) -> None:
@@ -119,17 +122,49 @@ def pinned_slice(folder: Path, contracts: Contracts) -> dict[str, Pinned]:
     }
 
 
-def create_source_views(conn: DuckDBPyConnection, contracts: Contracts, pinned: Mapping[str, Pinned]) -> None:
-    """Create one view for each published table and each `_changes` table in the schema of the dbt source.
+def trail_of_lake(lake: Lake) -> str | None:
+    """SQL that scans the audit trail; None while it has no row."""
+    root = f"{trail.TABLE}/"
+    if next(iter(lake.store.list(root)), None) is None:
+        return None
+    return _trail_scan(lake.store.uri(f"{root}*/*/*"), hive_partitioning=True)
+
+
+def trail_of_slice(folder: Path) -> str | None:
+    """SQL that scans the file `audit_trail.json` of a slice, one row in each line; None where there is none."""
+    file = folder / f"{trail.TABLE}.json"
+    return _trail_scan(str(file), hive_partitioning=False) if file.exists() else None
+
+
+def _trail_scan(files: str, *, hive_partitioning: bool) -> str:
+    columns = ", ".join(f"{literal(c.name)}: {literal(sql_type(c.type))}" for c in trail.COLUMNS)
+    partition = f"hive_partitioning = true, hive_types = {{{literal(trail.DAY)}: 'VARCHAR'}}"
+    return (
+        f"read_json({literal(files)}, format = 'newline_delimited', columns = {{{columns}}}, "
+        f"{partition if hive_partitioning else 'hive_partitioning = false'})"
+    )
+
+
+def create_source_views(
+    conn: DuckDBPyConnection, contracts: Contracts, pinned: Mapping[str, Pinned], audit_trail: str | None = None
+) -> None:
+    """Create one view for each published table, each `_changes` table and the audit trail in the schema of the dbt
+    source.
 
     Every view has all columns of the contract: a column that the pinned table does not have yet reads as null, and an
-    entity that was never published reads as an empty table. The table `_pinned` says what the build reads.
+    entity that was never published reads as an empty table. The table `_pinned` says what the build reads. The trail
+    is no table with states: a row that is written while the build reads it may be in it or not.
     """
     conn.execute(f"create schema if not exists {SOURCE}")
     for name, contract in contracts.items():
         state = pinned.get(name)
-        _create_view(conn, compacted(contract), state.table if state else None)
-        _create_view(conn, changes(contract), state.changes if state else None)
+        for shape, relation in (
+            (compacted(contract), state.table if state else None),
+            (changes(contract), state.changes if state else None),
+        ):
+            _create_view(conn, shape.name, {c.name: c.type for c in shape.columns}, relation)
+    described = (*trail.COLUMNS, Field(trail.DAY, 0, StringType()))
+    _create_view(conn, trail.TABLE, {c.name: c.type for c in described}, audit_trail)
     conn.execute(
         f"create or replace table {SOURCE}._pinned "
         "(entity varchar, batch bigint, watermark timestamp, relation varchar)"
@@ -139,12 +174,12 @@ def create_source_views(conn: DuckDBPyConnection, contracts: Contracts, pinned: 
         conn.execute(f"insert into {SOURCE}._pinned values (?, ?, ?, ?)", row)
 
 
-def _create_view(conn: DuckDBPyConnection, shape: TableShape, relation: str | None) -> None:
-    typed = ", ".join(f"cast(null as {sql_type(c.type)}) as {quoted(c.name)}" for c in shape.columns)
+def _create_view(conn: DuckDBPyConnection, name: str, columns: Mapping[str, FieldType], relation: str | None) -> None:
+    typed = ", ".join(f"cast(null as {sql_type(type_)}) as {quoted(column)}" for column, type_ in columns.items())
     query = f"select {typed} where false"
     if relation is not None:
         query = f"{query} union all by name select * from {relation}"
-    conn.execute(f"create or replace view {SOURCE}.{quoted(shape.name)} as {query}")
+    conn.execute(f"create or replace view {SOURCE}.{quoted(name)} as {query}")
 
 
 def _utc(moment: datetime | None) -> datetime | None:
