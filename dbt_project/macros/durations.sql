@@ -4,7 +4,14 @@
 
 {# Days from one time to another as a number with fractions; whole seconds count. Null where one of them is not known. #}
 {% macro days_between(first_time, second_time) -%}
-    cast({{ dbt.datediff(first_time, second_time, 'second') }} as double) / 86400
+    cast(
+        date_diff('second', date_trunc('second', {{ first_time }}), date_trunc('second', {{ second_time }})) as double
+    ) / 86400
+{%- endmacro %}
+
+{# Days from the day of one time to the day of another (UTC). #}
+{% macro calendar_days_between(first_time, second_time) -%}
+    date_diff('day', cast({{ first_time }} as date), cast({{ second_time }} as date))
 {%- endmacro %}
 
 {# First day of the month, or of the quarter, in which a day or time lies. #}

@@ -30,14 +30,27 @@
     cast({{ dbt.dateadd('month', 1 - var('party_window_months'), month) }} as date)
 {%- endmacro %}
 
-{# Position of a party among those with sales in the window, by its net sales there: 0 for the lowest, 1 for the highest. #}
+{# Position of a row in its group by a value, from 0 for the lowest to 1 for the highest. Equal rows are equal, at the lower end. #}
 {% macro share_below(value, group) -%}
     percent_rank() over (partition by {{ group | join(', ') }} order by {{ value }})
 {%- endmacro %}
 
-{# Group of a party that has sales within the window. #}
-{% macro active_party_group(share_below, first_month, window_start) -%}
+{# Score of such a position: 1 for the lowest fifth to 5 for the highest. #}
+{% macro fifth_of(position) -%}
     case
+        {%- for score in [5, 4, 3, 2] %}
+        when {{ position }} >= 0.{{ 2 * score - 2 }} then {{ score }}
+        {%- endfor %}
+        else 1
+    end
+{%- endmacro %}
+
+{# Group of a party. Without `is_active`, all are known to have sales within the window. #}
+{% macro party_group(share_below, first_month, window_start, is_active=none) -%}
+    case
+        {%- if is_active %}
+        when not {{ is_active }} then 'lapsed'
+        {%- endif %}
         when {{ share_below }} >= 1 - {{ var('large_party_share') }} then 'large'
         when {{ first_month }} >= {{ window_start }} then 'new'
         else 'returning'

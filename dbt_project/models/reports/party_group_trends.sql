@@ -1,10 +1,7 @@
 with
 
 clock as (
-    select
-        data_time,
-        {{ first_day_of('month', 'data_time') }} as last_month
-    from (select {{ data_time(['orders', 'payments', 'shipments']) }} as data_time) as times
+    select {{ data_time(['orders', 'payments', 'shipments']) }} as data_time
 ),
 
 sales as (
@@ -31,7 +28,7 @@ months as (
         {{ first_month_of_window('dates.month_start') }} as window_start
     from {{ ref('dim_date') }} as dates
     cross join clock
-    where dates.month_start between (select min(sales_month) from sales) and clock.last_month
+    where dates.month_start between (select min(sales_month) from sales) and {{ first_day_of('month', 'clock.data_time') }}
 ),
 
 -- Each month of a party's sales counts in all windows that it lies in.
@@ -73,7 +70,7 @@ positions as (
 grouped as (
     select
         positions.*,
-        {{ active_party_group('recent_position', 'first_month', 'window_start') }} as party_group
+        {{ party_group('recent_position', 'first_month', 'window_start') }} as party_group
     from positions
 ),
 
@@ -91,45 +88,41 @@ active_groups as (
     group by report_month, role, currency, party_group
 ),
 
+active_parties as (
+    select
+        report_month,
+        role,
+        currency,
+        sum(parties) as parties
+    from active_groups
+    group by report_month, role, currency
+),
+
 -- Whoever sold or bought at any time and is not active has lapsed.
-known as (
+known_parties as (
     select
         months.report_month,
-        firsts.role,
-        firsts.currency,
+        party_months.role,
+        party_months.currency,
         count(*) as parties
     from months
-    inner join (
-        select distinct
-            party_id,
-            role,
-            currency,
-            first_month
-        from party_months
-    ) as firsts on months.report_month >= firsts.first_month
-    group by months.report_month, firsts.role, firsts.currency
+    inner join party_months on months.report_month >= party_months.sales_month
+    where party_months.sales_month = party_months.first_month
+    group by months.report_month, party_months.role, party_months.currency
 ),
 
 lapsed as (
     select
-        known.report_month,
-        known.role,
-        known.currency,
-        known.parties - coalesce(active_parties.parties, 0) as parties
-    from known
-    left join (
-        select
-            report_month,
-            role,
-            currency,
-            sum(parties) as parties
-        from active_groups
-        group by report_month, role, currency
-    ) as active_parties
+        known_parties.report_month,
+        known_parties.role,
+        known_parties.currency,
+        known_parties.parties - coalesce(active_parties.parties, 0) as parties
+    from known_parties
+    left join active_parties
         on
-            known.report_month = active_parties.report_month
-            and known.role = active_parties.role
-            and known.currency = active_parties.currency
+            known_parties.report_month = active_parties.report_month
+            and known_parties.role = active_parties.role
+            and known_parties.currency = active_parties.currency
 ),
 
 all_groups as (

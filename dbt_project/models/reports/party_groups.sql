@@ -1,10 +1,14 @@
 with
 
+now as (
+    select {{ data_time(['orders', 'payments', 'shipments']) }} as data_time
+),
+
 clock as (
     select
         data_time,
         {{ first_month_of_window(first_day_of('month', 'data_time')) }} as window_start
-    from (select {{ data_time(['orders', 'payments', 'shipments']) }} as data_time) as times
+    from now
 ),
 
 sales as (
@@ -32,7 +36,7 @@ parties as (
 positions as (
     select
         parties.*,
-        {{ dbt.datediff('last_sale_at', 'data_time', 'day') }} as recency_days,
+        {{ calendar_days_between('last_sale_at', 'data_time') }} as recency_days,
         {{ first_day_of('month', 'first_sale_at') }} as first_month,
         {{ share_below('recent_net_sales', ['role', 'currency', 'is_active']) }} as recent_position,
         {{ share_below('cast(last_sale_at as date)', ['role', 'currency']) }} as recency_position,
@@ -45,10 +49,7 @@ select
     party_id,
     role,
     currency,
-    case
-        when not is_active then 'lapsed'
-        else {{ active_party_group('recent_position', 'first_month', 'window_start') }}
-    end as party_group,
+    {{ party_group('recent_position', 'first_month', 'window_start', 'is_active') }} as party_group,
     first_sale_at,
     last_sale_at,
     cast(recency_days as bigint) as recency_days,
@@ -56,7 +57,7 @@ select
     cast(net_sales as decimal(18, 2)) as net_sales,
     cast(recent_net_sales as decimal(18, 2)) as recent_net_sales,
     {%- for measure in ['recency', 'frequency', 'value'] %}
-    cast(least(5, 1 + floor(5 * {{ measure }}_position)) as integer) as {{ measure }}_score,
+    {{ fifth_of(measure ~ '_position') }} as {{ measure }}_score,
     {%- endfor %}
     data_time
 from positions

@@ -76,7 +76,7 @@ roles as (
         handling_cost,
         0 as profit_as_buyer,
         -handling_cost as profit_as_seller,
-        cast(null as timestamp) as last_order_at
+        cast(null as timestamp(6)) as last_order_at
     from lots
     where handling_cost > 0
 ),

@@ -18,7 +18,7 @@ open_invoices as (
         invoices.currency,
         invoices.open_amount,
         -- An invoice without a due date is due when it is issued.
-        {{ dbt.datediff('coalesce(invoices.due_at, invoices.issued_at)', 'clock.data_time', 'day') }} as days_overdue
+        {{ calendar_days_between('coalesce(invoices.due_at, invoices.issued_at)', 'clock.data_time') }} as days_overdue
     from {{ ref('fct_invoices') }} as invoices
     cross join clock
     where invoices.is_open

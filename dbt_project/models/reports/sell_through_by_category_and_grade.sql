@@ -10,6 +10,11 @@ orders as (
     where is_sale
 ),
 
+orders_with_lines as (
+    select distinct order_id
+    from {{ ref('fct_order_lines') }}
+),
+
 -- A sale of several lots says what each brought in its lines; a sale of one lot need not have lines.
 sold_pieces as (
     select
@@ -26,11 +31,8 @@ sold_pieces as (
         orders.currency,
         orders.hammer_price
     from orders
-    left join (
-        select distinct order_id
-        from {{ ref('fct_order_lines') }}
-    ) as with_lines on orders.order_id = with_lines.order_id
-    where orders.lot_id is not null and with_lines.order_id is null
+    left join orders_with_lines on orders.order_id = orders_with_lines.order_id
+    where orders.lot_id is not null and orders_with_lines.order_id is null
 ),
 
 prices as (

@@ -22,7 +22,7 @@ LAYERS = ("staging", "marts", "reports", "personal")
 
 SAME_ON_BOTH = frozenset(
     # aggregates and windows
-    "count sum min max rank dense_rank row_number ntile lag lead first_value last_value cume_dist "
+    "count sum min max rank dense_rank row_number ntile lag lead first_value last_value cume_dist percent_rank "
     # scalars
     "coalesce nullif cast case if date_trunc date_diff extract round abs lower upper substr length replace".split()
 )
