@@ -190,14 +190,22 @@ def redrive(environment: Where = "local") -> None:
 
 @app.command()
 def generate() -> None:
-    """Write the files that follow from the contracts: sources and staging models of the dbt project."""
+    """Write the files that follow from the contracts (sources, staging models and dimensions of the dbt project), and
+    see whether the other models still fit."""
     with _reported() as (_, contracts, screen):
+        from tempfile import TemporaryDirectory
+
         from contracts.dbt import write
+        from local.dry_run import check_models
 
         changed = write(contracts)
         for path in changed:
             screen.console.print(str(path), soft_wrap=True, highlight=False)
         screen.console.print(f"{len(changed)} files changed" if changed else "Everything is current.")
+        if changed:
+            with TemporaryDirectory() as folder:
+                check_models(Path(folder))
+            screen.console.print("All models fit.")
 
 
 tenants = typer.Typer(
