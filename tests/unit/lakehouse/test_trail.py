@@ -1,0 +1,366 @@
+"""The audit trail has one row for each state that readers were ever shown, whatever goes wrong, and keeps it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import orjson
+import pytest
+from failing import Crash, Failpoints, Fault, Operation, Unanswered, failing_lake
+from lakes import PARCELS, Clock, Landing, change, local_lake
+
+from assets.dbt_lake import create_source_views, trail_of_lake, trail_of_slice
+from contracts import Contracts
+from contracts import trail as described
+from lakehouse import audit, trail
+from lakehouse.compaction import compact, rebuild
+from lakehouse.lake import Lake
+from lakehouse.landing import Scope
+from lakehouse.maintenance import Retention, maintain
+from lakehouse.publication import publish, rollback
+from lakehouse.state import Published, published
+
+EVERYTHING = Scope.everything()
+AT_ONCE = Retention(recent=timedelta(0), days=0, states=1, guard=timedelta(0))
+
+
+def rows(lake: Lake) -> list[trail.Row]:
+    """All rows of the parcels, those of yesterday and tomorrow too: midnight may pass during a test."""
+    now = datetime.now(UTC)
+    return [row for back in (1, 0, -1) for row in trail.read(lake, "parcels", now - timedelta(days=back))]
+
+
+def batch(lake: Lake, landing: Landing, version: int, run_id: str | None = None) -> None:
+    landing.land([change(version=version)])
+    compact(lake, PARCELS, EVERYTHING)
+    publish(lake, PARCELS, run_id=run_id)
+
+
+def location(lake: Lake) -> str:
+    """The metadata file that readers see."""
+    state = published(lake, PARCELS)
+    assert state is not None
+    return state.metadata_location
+
+
+def name(location: str) -> str:
+    return location.rpartition("/")[2]
+
+
+def test_a_row_says_what_the_batch_did(lake: Lake, landing: Landing) -> None:
+    """Input, output, watermark and duration are those of the batch, and what readers see then is counted."""
+    batch(lake, landing, version=1)
+    landing.land([change(version=2), change(version=1), change("p-2", version=1), change("p-3", version=1, price="x")])
+    landing.land_bytes(b"no parquet at all")
+    result = compact(lake, PARCELS, EVERYTHING)
+    assert len(rows(lake)) == 1, "what is not published yet has no row"
+    state = publish(lake, PARCELS, run_id="run-2").published
+
+    first, second = rows(lake)
+    assert (first["applied"], first["run_id"], first["rows_after"]) == (1, None, 1)
+    assert second == {
+        "publication_id": name(result.metadata_location),
+        "entity": "parcels",
+        "kind": "batch",
+        "engine": "embedded",
+        "run_id": "run-2",
+        "batch_id": result.batch_id,
+        "batch": result.batch,
+        "commits": 1,
+        "begun_at": "2026-11-21 12:00:00.000",
+        "ended_at": "2026-11-21 12:00:00.000",
+        "published_at": "2026-11-21 12:00:00.000",
+        "seconds": second["seconds"],
+        "objects": 2,
+        "bytes_read": result.bytes,
+        "rows_read": 4,
+        "applied": 2,
+        "superseded": 0,
+        "duplicate": 1,
+        "quarantined": 1,
+        "too_late": 0,
+        "objects_quarantined": 1,
+        "objects_held": 0,
+        "files_written": second["files_written"],
+        "bytes_written": second["bytes_written"],
+        "rows_after": 2,
+        "changes_after": 3,
+        "files_after": state.files,
+        "bytes_after": state.bytes,
+        "watermark": "2026-11-21 12:00:00.000",
+        "queries": 0,
+        "bytes_scanned": 0,
+        "billed_usd": 0.0,
+    }
+    assert 0 < second["seconds"] < 3600
+    assert second["files_written"] >= 2, "one of the table, one of its history"
+    assert second["bytes_written"] > 1000
+
+
+def test_what_is_billed_is_kept_to_the_millionth(lake: Lake, landing: Landing) -> None:
+    batch(lake, landing, version=1)
+    state = published(lake, PARCELS)
+    assert state is not None
+    work = trail.Work("batch", lake.now(), lake.now(), 1.23456, engine="athena", bytes_scanned=10, billed_usd=0.00005)
+    trail.record(lake, state, work, lake.now(), None)
+    (row,) = rows(lake)
+    assert (row["seconds"], row["billed_usd"], row["engine"]) == (1.235, 0.00005, "athena")
+
+
+def test_a_pass_that_finds_nothing_moves_the_watermark_and_has_a_row(
+    lake: Lake, landing: Landing, clock: Clock
+) -> None:
+    batch(lake, landing, version=1)
+    clock.forward(minutes=10)
+    compact(lake, PARCELS, EVERYTHING)
+    publish(lake, PARCELS)
+    second = rows(lake)[-1]
+    assert (second["objects"], second["commits"], second["files_written"]) == (0, 0, 0)
+    assert (second["rows_after"], second["watermark"]) == (1, "2026-11-21 12:10:00.000")
+    compact(lake, PARCELS, EVERYTHING)
+    publish(lake, PARCELS)
+    assert len(rows(lake)) == 2, "nothing was published anew"
+
+
+def test_rows_stay_when_the_table_is_rebuilt_rolled_back_and_its_snapshots_expire(
+    lake: Lake, landing: Landing, clock: Clock
+) -> None:
+    clock.moment = datetime.now(UTC)
+    batch(lake, landing, version=1)
+    clock.forward(seconds=1)
+    batch(lake, landing, version=2)
+    kept = rows(lake)
+    clock.forward(seconds=1)
+    rollback(lake, PARCELS, run_id="by hand")
+    clock.forward(seconds=1)
+    batch(lake, landing, version=3)
+    clock.forward(seconds=1)
+    compact(lake, PARCELS, Scope.requeue(frozenset({"landing/parcels/dt=2026-11-21/hh=12/object-0001.parquet"})))
+    publish(lake, PARCELS)
+    clock.forward(seconds=1)
+    rebuild(lake, PARCELS)
+    publish(lake, PARCELS)
+    clock.forward(minutes=10)  # all files are older than that
+    maintain(lake, PARCELS, retention=AT_ONCE, run_id="at night")
+
+    found = rows(lake)
+    assert all(row in found for row in kept), "no row changes"
+    assert [row["kind"] for row in found] == [
+        "batch",
+        "batch",
+        "roll_back",
+        "batch",
+        "replay",
+        "rebuild",
+        "maintenance",
+    ]
+    back, again, night = found[2], found[3], found[-1]
+    assert (back["publication_id"].split(" ")[0], back["run_id"]) == (found[0]["publication_id"], "by hand")
+    assert (back["rows_read"], back["rows_after"]) == (0, 1)
+    assert (again["objects"], again["applied"]) == (2, 1), "what was rolled back is taken in again"
+    assert (found[5]["objects"], found[5]["rows_after"]) == (3, 1)
+    assert (night["run_id"], night["rows_read"], night["rows_after"]) == ("at night", 0, 1)
+    assert len({row["publication_id"] for row in found}) == 7
+
+
+def interrupted(root: Path, fault: Fault | None) -> list[Operation]:
+    """Publish what is compacted in a process of its own that something happens to; returns what it did."""
+    points = Failpoints(fault)
+    try:
+        publish(failing_lake(root, points), PARCELS)
+    except (Crash, Unanswered):
+        assert points.struck
+    return points.operations
+
+
+def compacted(root: Path, *versions: int) -> Landing:
+    """A lake with a publication for each version, but for the last, which is compacted."""
+    lake = local_lake(root)
+    landing = Landing(lake, PARCELS)
+    for version in versions[:-1]:
+        batch(lake, landing, version)
+    landing.land([change(version=versions[-1])])
+    compact(lake, PARCELS, EVERYTHING)
+    return landing
+
+
+@pytest.mark.parametrize(("kind", "after"), [("crash", True), ("crash", False), ("error", False)])
+def test_whatever_goes_wrong_each_publication_has_its_row_after_the_next_run(
+    tmp_path: Path, kind: Any, after: bool
+) -> None:
+    """At each write of a publication: no row of what readers never saw, none missing of what they did."""
+    compacted(tmp_path / "undisturbed", 1, 2)
+    operations = interrupted(tmp_path / "undisturbed", None)
+    writes = [n for n, operation in enumerate(operations, start=1) if operation.writes]
+    assert described.TABLE in operations[writes[-1] - 1].name, "the row is written last"
+    for at in writes:
+        root = tmp_path / str(at)
+        landing = compacted(root, 1, 2)
+        interrupted(root, Fault(at, kind, after))
+        lake = local_lake(root)
+        shown = {name(location(lake))}
+        batch(lake, landing, version=3)
+        shown |= {name(location(lake))}
+
+        found = rows(lake)
+        where = f"{kind} at {operations[at - 1].name}"
+        assert {row["publication_id"] for row in found[1:]} == shown - {found[0]["publication_id"]}, where
+        assert len(found) == len({row["publication_id"] for row in found}), where
+        assert sum(row["applied"] + row["superseded"] for row in found) == found[-1]["changes_after"] == 3, where
+
+
+def die_before_the_row(lake: Lake) -> None:
+    """Publish in a process that dies once readers see the new state."""
+    write = trail.record
+
+    def dying(lake: Lake, state: Published, work: trail.Work, at: datetime | None, run_id: str | None) -> None:
+        if at is not None:
+            raise Crash
+        write(lake, state, work, at, run_id)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trail, "record", dying)
+        with pytest.raises(Crash):
+            publish(lake, PARCELS)
+
+
+def test_dying_twice_before_the_row_is_written_leaves_none_out(tmp_path: Path) -> None:
+    """The row that is missing is written before anything else becomes visible; when readers saw it is not known."""
+    landing = compacted(tmp_path, 1, 2)
+    for version in (3, 4):
+        die_before_the_row(local_lake(tmp_path))
+        landing.land([change(version=version)])
+        compact(local_lake(tmp_path), PARCELS, EVERYTHING)
+    publish(local_lake(tmp_path), PARCELS)
+    found = rows(local_lake(tmp_path))
+    assert [row["batch"] for row in found] == [1, 2, 3, 4]
+    assert [row["published_at"] is None for row in found] == [False, True, True, False]
+    assert [row["rows_read"] for row in found] == [1, 1, 1, 1]
+
+
+def test_publishing_again_writes_the_row_that_is_missing(tmp_path: Path) -> None:
+    """As Dagster does when it repeats a step: the table is published already, and nothing moves."""
+    compacted(tmp_path, 1, 2)
+    die_before_the_row(local_lake(tmp_path))
+    assert publish(local_lake(tmp_path), PARCELS).changed is False
+    assert [row["batch"] for row in rows(local_lake(tmp_path))] == [1, 2]
+
+
+def a_day_later(clock: Clock) -> None:
+    """Rows lie by the day on which their state was really written."""
+    clock.moment = datetime.now(UTC) + timedelta(days=1)
+
+
+def objects(lake: Lake) -> list[str]:
+    return [stored.key.rpartition("/")[2] for stored in lake.store.list(f"{described.TABLE}/")]
+
+
+def test_a_day_that_is_over_becomes_one_object(lake: Lake, landing: Landing, clock: Clock) -> None:
+    """What is published keeps an object of its own, where the next publication looks for it."""
+    for version in (1, 2, 3):
+        batch(lake, landing, version)
+    before = rows(lake)
+    assert trail.tidy(lake, PARCELS) == 0, "today goes on"
+    a_day_later(clock)
+    assert trail.tidy(lake, PARCELS) == 2
+    assert rows(lake) == before
+    assert sorted(objects(lake)) == sorted(
+        [trail.key_of(lake, "parcels", location(lake)).rpartition("/")[2], "day.json.gz"]
+    )
+    assert trail.tidy(lake, PARCELS) == 0
+    batch(lake, landing, version=4)
+    trail.tidy(lake, PARCELS)
+    assert sorted(row["batch"] for row in rows(lake)) == [1, 2, 3, 4]
+
+
+def test_joining_a_day_may_be_interrupted(tmp_path: Path, clock: Clock) -> None:
+    """After each of its writes in turn every row is there, and the next night ends it."""
+    landing = compacted(tmp_path, 1, 2, 3)
+    publish(local_lake(tmp_path), PARCELS)
+    batch(local_lake(tmp_path), landing, version=4)
+    before = rows(local_lake(tmp_path))
+    a_day_later(clock)
+    for at in (1, 2, 3):
+        points = Failpoints(Fault(at))
+        with pytest.raises(Crash):
+            trail.tidy(failing_lake(tmp_path, points, clock), PARCELS)
+        assert rows(local_lake(tmp_path)) == before
+    trail.tidy(local_lake(tmp_path, clock), PARCELS)
+    assert rows(local_lake(tmp_path)) == before
+    assert len(objects(local_lake(tmp_path))) == 2
+
+
+def test_rows_are_removed_behind_their_retention_only(lake: Lake, landing: Landing, clock: Clock) -> None:
+    batch(lake, landing, version=1)
+    written = datetime.now(UTC)
+    for back in (trail.RETENTION_DAYS - 1, trail.RETENTION_DAYS + 2):
+        day = written - timedelta(days=back)
+        lake.store.write(f"{described.TABLE}/{described.DAY}={day:%Y-%m-%d}/parcels/day.json.gz", b"")
+        lake.store.write(f"{described.TABLE}/{described.DAY}={day:%Y-%m-%d}/letters/day.json.gz", b"")
+    clock.moment = written
+    assert trail.tidy(lake, PARCELS) == 1
+    assert objects(lake).count("day.json.gz") == 3, "those of another entity are not ours"
+
+
+def test_a_state_that_is_shown_again_is_told_once(lake: Lake, landing: Landing, clock: Clock) -> None:
+    """Its row was joined with its day, so that the next publication takes it for missing."""
+    batch(lake, landing, version=1)
+    batch(lake, landing, version=2)
+    a_day_later(clock)
+    trail.tidy(lake, PARCELS)
+    rollback(lake, PARCELS)
+    batch(lake, landing, version=3)
+    found = [row for row in rows(lake) if row["kind"] == "batch"]
+    assert len({row["publication_id"] for row in found}) == len(found) == 3
+    assert all(row["published_at"] for row in found), "of two tellings the one that knows more"
+
+
+def test_the_catalog_describes_the_rows(lake: Lake, landing: Landing) -> None:
+    """The table is there from the first publication on; what somebody changes in it is found and set right."""
+    batch(lake, landing, version=1)
+    entry = lake.entries.get(lake.published_database, "audit_trail")
+    assert entry is not None
+    columns = {c["Name"]: c["Type"] for c in entry.table["StorageDescriptor"]["Columns"]}
+    assert list(columns) == list(rows(lake)[0])
+    assert (columns["watermark"], columns["seconds"], columns["objects"]) == ("timestamp", "decimal(12,3)", "bigint")
+    assert entry.parameters["projection.dt.range"].startswith("NOW-407DAYS")
+    assert trail.refresh(lake) == ()
+    lake.entries.update(entry, {**entry.table, "Description": "mine"})
+    (drift,) = trail.refresh(lake)
+    assert (drift.what, drift.found) == ("description", "mine")
+
+
+def test_a_local_build_reads_every_row(lake: Lake, landing: Landing, clock: Clock, tmp_path: Path) -> None:
+    """Single objects and joined days, with the types of the columns; a lake without any has an empty view."""
+    contracts = Contracts({PARCELS.name: PARCELS})
+    with duckdb.connect() as connection:
+        create_source_views(connection, contracts, {}, trail_of_lake(lake))
+        assert connection.sql("from catalog.audit_trail").fetchall() == []
+        for version in (1, 2, 3):
+            batch(lake, landing, version)
+        a_day_later(clock)
+        trail.tidy(lake, PARCELS)
+        create_source_views(connection, contracts, {}, trail_of_lake(lake))
+        told = connection.sql("from catalog.audit_trail order by batch")
+        assert told.columns == [*(column.name for column in described.COLUMNS), described.DAY]
+        first = dict(zip(told.columns, told.fetchall()[0], strict=True))
+    assert first["watermark"] == datetime(2026, 11, 21, 12)  # noqa: DTZ001
+    assert (first["applied"], first["dt"]) == (1, f"{datetime.now(UTC):%Y-%m-%d}")
+    assert trail_of_slice(tmp_path) is None
+
+
+def test_a_verdict_from_before_there_was_a_trail_publishes_without_a_row(lake: Lake, landing: Landing) -> None:
+    landing.land([change(version=1)])
+    result = compact(lake, PARCELS, EVERYTHING)
+    assert result.verdict is not None
+    key = audit.verdict_key("parcels", result.metadata_location)
+    document = orjson.loads(lake.store.read(key))
+    del document["work"]
+    lake.store.write(key, orjson.dumps(document))
+    assert publish(lake, PARCELS).changed
+    assert rows(lake) == []
+    batch(lake, landing, version=2)
+    assert [row["batch"] for row in rows(lake)] == [2]
