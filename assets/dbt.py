@@ -25,7 +25,7 @@ from packaging.version import Version
 
 from assets import keys
 from assets.lineage import LINEAGE, model_columns
-from assets.manifest import Manifest, Translator, data_times, is_personal, is_table, model_keys
+from assets.manifest import DATA_TIME, Manifest, Translator, data_times, is_personal, is_table, model_keys
 from assets.presentation import PREVIEW_ROWS, markdown_table
 from assets.resources import LakeResource, WarehouseResource
 from contracts import Contracts
@@ -33,7 +33,6 @@ from lakehouse.state import published
 
 PROJECT = Path(__file__).resolve().parent.parent / "dbt_project"
 DBT = Path(sys.executable).with_name("dbt")  # the one that belongs to the running Python
-DATA_TIME = "data time"
 FAILED = ("error", "fail", "runtime error", "partial success")
 MESSAGE_LIMIT = 400  # characters of dbt's message that are shown
 

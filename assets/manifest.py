@@ -24,6 +24,9 @@ LAYERS = ("staging", "personal", "marts", "reports")
 WATERMARKS_MODEL = "stg_watermarks"
 """The view of all watermarks: who reads it states a data time, and is not true for less because of it."""
 
+DATA_TIME = "data time"
+"""The metadata in which a build says what a model is true for."""
+
 Manifest = Mapping[str, Any]
 """The document that `dbt parse` wrote."""
 
@@ -102,8 +105,8 @@ def data_times(
     """The data time of every built model, by id: the smallest watermark of the tables it reads, however indirectly.
 
     `watermarks` are those of all entities when the build began. A model that was not built now, and is not a view,
-    counts with its `earlier` data time; sources that are no entity do not count. None where a table read has no
-    watermark yet, and where none is read.
+    counts with its `earlier` data time; sources that are no entity do not count. What only reads the watermarks is
+    true for all that was published. None where a table read has no watermark yet, and where none is read.
     """
     nodes, sources = manifest["nodes"], manifest["sources"]
     known: dict[str, datetime | None] = {}
@@ -114,7 +117,10 @@ def data_times(
         if unique_id not in built and is_table(nodes[unique_id]):
             return earlier.get(unique_id)
         if unique_id not in known:
-            known[unique_id] = smallest(of(p) for p in parents(unique_id) if reads(p))
+            moments = [of(p) for p in parents(unique_id) if reads(p)]
+            if not moments and any(nodes.get(p, {}).get("name") == WATERMARKS_MODEL for p in parents(unique_id)):
+                moments = [watermark for watermark in watermarks.values() if watermark]  # about the tables themselves
+            known[unique_id] = smallest(moments)
         return known[unique_id]
 
     def reads(unique_id: str) -> bool:
@@ -126,6 +132,15 @@ def data_times(
         return list(nodes[model_id]["depends_on"]["nodes"])
 
     return {model_id: of(model_id) for model_id in built}
+
+
+def timeless(manifest: Manifest) -> set[dg.AssetKey]:
+    """The models that read no table, however indirectly, and so are true for any time."""
+    parents = {i: manifest["nodes"][i]["depends_on"]["nodes"] for i in model_keys(manifest)}
+    dated = {i for i, read in parents.items() if any(p in manifest["sources"] for p in read)}
+    while more := {i for i, read in parents.items() if i not in dated and not dated.isdisjoint(read)}:
+        dated |= more
+    return {key for i, key in model_keys(manifest).items() if i not in dated}
 
 
 def smallest(moments: Iterable[datetime | None]) -> datetime | None:

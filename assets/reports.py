@@ -1,13 +1,13 @@
 """The report page: the file that people open, rendered from the warehouse that the same run has just published."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
 
 from assets import keys
-from assets.dbt import DATA_TIME
-from assets.manifest import Manifest, model_keys
+from assets.consumers import Consumer
+from assets.manifest import DATA_TIME
 from assets.presentation import size
 from assets.resources import WarehouseResource
 
@@ -17,20 +17,17 @@ EXPOSURE = "report_page"
 """Its name in the dbt project."""
 
 
-def report_assets(manifest: Manifest) -> list[dg.AssetsDefinition]:
+def report_assets(exposure: Consumer) -> list[dg.AssetsDefinition]:
     """The page, as its exposure in the dbt project describes it: what it reads, whose it is, how old it may become."""
-    exposure = next(e for e in manifest["exposures"].values() if e["name"] == EXPOSURE)
-    lag = exposure["config"]["meta"].get("maximum_lag_minutes")
-    models = model_keys(manifest)
 
     @dg.asset(
         key=PAGE,
-        deps=[models[i] for i in exposure["depends_on"]["nodes"] if i in models],
+        deps=list(exposure.reads),
         group_name="reports",
-        owners=keys.owners(exposure["owner"]["email"]),
-        kinds={"html", "plotly"},
-        description=exposure["description"].strip(),
-        freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(minutes=lag)) if lag else None,
+        owners=keys.owners(exposure.owner),
+        kinds=set(exposure.kinds),
+        description=exposure.description,
+        freshness_policy=dg.FreshnessPolicy.time_window(fail_window=exposure.lag),
         pool=keys.WAREHOUSE_POOL,
     )
     def page(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:  # type: ignore[type-arg]

@@ -13,10 +13,11 @@ import dagster as dg
 
 from assets.catalog import catalog_assets
 from assets.compacted import compacted_assets
+from assets.consumers import accepted_lags, consumer_assets, consumers, lag_checks
 from assets.dbt import prepared_manifest, warehouse_assets
 from assets.landing import landing_assets
 from assets.maintenance import maintenance_assets
-from assets.reports import report_assets
+from assets.reports import EXPOSURE, report_assets
 from assets.resources import LakeResource, WarehouseResource
 from contracts import load_contracts
 from orchestration.alerts import AlertResource
@@ -45,6 +46,9 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
     marts = dg.AssetSelection.groups("staging", "personal", "marts")
     reports = dg.AssetSelection.groups("reports")
     jobs = asset_jobs(contracts, marts, reports)
+    readers = consumers(manifest)
+    lags = accepted_lags(readers.values(), manifest)
+    page = readers.pop(EXPOSURE) if settings.environment == "local" else None  # rendered here only
     return dg.Definitions(
         assets=[
             *landing_assets(contracts, lake),
@@ -52,10 +56,12 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
             *catalog_assets(contracts, lake),
             *maintenance_assets(contracts),
             warehouse_assets(files, manifest, contracts),
-            *(report_assets(manifest) if settings.environment == "local" else []),
+            *(report_assets(page) if page else []),
+            *consumer_assets(readers.values()),
         ],
+        asset_checks=[lag_checks(lags)],
         jobs=[*jobs.all(), *entity_jobs(contracts)],
-        sensors=[*sensors(contracts, jobs, settings, marts), pipeline_metrics_sensor(contracts)],
+        sensors=[*sensors(contracts, jobs, settings, marts, lags), pipeline_metrics_sensor(contracts)],
         schedules=schedules(contracts, jobs, settings.pace),
         resources=resources,
         loggers={LOGGER_NAME: progress_logger},

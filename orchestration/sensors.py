@@ -12,7 +12,8 @@ from typing import Any
 import dagster as dg
 
 from assets import keys
-from assets.catalog import FRESH, freshness_check, is_late, rows_version
+from assets.catalog import freshness_check, is_late, rows_version
+from assets.consumers import lag_check, recorded_data_times
 from assets.landing import arrival_partition, prefix
 from assets.presentation import bucket_link, size
 from assets.resources import LakeResource
@@ -37,8 +38,14 @@ UNFINISHED = [
 ]
 
 
-def sensors(contracts: Contracts, jobs: AssetJobs, settings: Settings, marts: dg.AssetSelection) -> list[Any]:
-    """All sensors, running from the start."""
+def sensors(
+    contracts: Contracts,
+    jobs: AssetJobs,
+    settings: Settings,
+    marts: dg.AssetSelection,
+    lags: Mapping[dg.AssetKey, timedelta],
+) -> list[Any]:
+    """All sensors, running from the start. `lags` says how old the data of a model may be."""
     pace = settings.pace
     return [
         arrival_sensor(
@@ -59,6 +66,7 @@ def sensors(contracts: Contracts, jobs: AssetJobs, settings: Settings, marts: dg
         ),
         published_sensor(contracts, jobs.marts, marts, pace.marts_seconds),
         freshness_sensor(contracts, settings, pace.freshness_seconds),
+        lag_sensor(lags, settings, pace.freshness_seconds),
         failure_objects_sensor(pace.failures_seconds),
         run_failure_sensor(settings),
     ]
@@ -206,7 +214,7 @@ def freshness_sensor(contracts: Contracts, settings: Settings, interval: int) ->
             alert(context, alerts, late_alert(newly, states, now, settings.ui_url))
         turned = late ^ late_before
         evaluations = [
-            freshness_evaluation(contracts[s.entity], s.watermark, now) for s in states if s.entity in turned
+            evaluation(freshness_check(contracts[s.entity], s.watermark, now)) for s in states if s.entity in turned
         ]
         return dg.SensorResult(
             skip_reason=f"{len(states) - len(late)} of {len(states)} published tables are fresh.",
@@ -217,12 +225,13 @@ def freshness_sensor(contracts: Contracts, settings: Settings, interval: int) ->
     return sensor
 
 
-def freshness_evaluation(contract: Contract, watermark: datetime | None, now: datetime) -> dg.AssetCheckEvaluation:
-    """The freshness check of a table as an event that needs no run."""
-    result = freshness_check(contract, watermark, now)
+def evaluation(result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
+    """The result of a check as an event that needs no run."""
+    assert result.asset_key is not None
+    assert result.check_name is not None
     return dg.AssetCheckEvaluation(
-        asset_key=keys.catalog(contract.name),
-        check_name=FRESH,
+        asset_key=result.asset_key,
+        check_name=result.check_name,
         passed=result.passed,
         severity=result.severity,
         description=result.description,
@@ -242,6 +251,43 @@ def late_alert(late: Sequence[str], states: Iterable[Published], now: datetime, 
         why="; ".join(lags) + ". Look at the compaction runs, then at relay and Firehose.",
         when=now,
         link=f"{ui_url}/assets/{keys.CATALOG}/{late[0]}",
+    )
+
+
+def lag_sensor(lags: Mapping[dg.AssetKey, timedelta], settings: Settings, interval: int) -> dg.SensorDefinition:
+    """Judges every model that somebody reads by its data time, and alerts when one becomes older than they accept."""
+
+    @dg.sensor(
+        name="lag_of_models",
+        minimum_interval_seconds=interval,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Compares the data time of marts and reports with the lag that their consumers accept.",
+    )
+    def sensor(context: dg.SensorEvaluationContext, alerts: AlertResource) -> dg.SensorResult:
+        now = datetime.now(UTC)
+        late_before = frozenset(map(dg.AssetKey.from_user_string, json.loads(context.cursor or "[]")))
+        times = recorded_data_times(context.instance, lags)  # what was never built is late for nobody
+        late = frozenset(key for key, data_time in times.items() if now - data_time > lags[key])
+        if newly := sorted(late - late_before):
+            alert(context, alerts, lag_alert(newly, times, now, settings.ui_url))
+        turned = sorted(key for key in late ^ late_before if key in times)
+        return dg.SensorResult(
+            skip_reason=f"{len(times) - len(late)} of {len(times)} models are as recent as their consumers need them.",
+            cursor=json.dumps(sorted(key.to_user_string() for key in late)),
+            asset_events=[evaluation(lag_check(key, lags[key], times[key], now)) for key in turned],
+        )
+
+    return sensor
+
+
+def lag_alert(late: Sequence[dg.AssetKey], times: Mapping[dg.AssetKey, datetime], now: datetime, ui_url: str) -> Alert:
+    """The alert that models became older than their consumers accept."""
+    told = [f"{key.to_user_string()} is true for {times[key]:%Y-%m-%d %H:%M:%S} UTC" for key in late]
+    return Alert(
+        what=f"Marts or reports are late: {', '.join(key.to_user_string() for key in late)}",
+        why="; ".join(told) + ". Look at the runs of marts and reports, then whether the published tables are late.",
+        when=now,
+        link=f"{ui_url}/assets/{'/'.join(late[0].path)}",
     )
 
 

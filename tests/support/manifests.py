@@ -38,7 +38,8 @@ def small_manifest() -> dict[str, Any]:
                 "owner": {"email": "trading@gavel.example"},
                 "description": "The page.",
                 "depends_on": {"nodes": ["model.gavel.top"]},
-                "config": {"enabled": True, "meta": {"maximum_lag_minutes": 75}},
+                "type": "dashboard",
+                "config": {"enabled": True, "meta": {"maximum_lag_minutes": 75, "kinds": ["html"]}},
             }
         },
     }

@@ -112,6 +112,7 @@ def test_all_jobs_sensors_and_schedules_resolve_and_run_from_the_start(settings:
         "dropped_files",
         "published_tables",
         "freshness",
+        "lag_of_models",
         "set_aside_objects",
         "failed_runs",
         "pipeline_metrics",

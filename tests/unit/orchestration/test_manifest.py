@@ -6,8 +6,9 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from assets.consumers import consumers
 from assets.dbt import build_arguments, failures, warehouse_assets
-from assets.manifest import data_times, model_keys
+from assets.manifest import data_times, model_keys, timeless
 from assets.reports import report_assets
 from contracts import load_contracts
 from orchestration.prepare import dbt_files
@@ -63,7 +64,7 @@ def test_one_build_at_a_time(warehouse: dg.AssetsDefinition) -> None:
 
 
 def test_the_page_follows_what_its_exposure_says(document: dict[str, Any]) -> None:
-    (page,) = report_assets(document)
+    (page,) = report_assets(consumers(document)["report_page"])
     (spec,) = page.specs
     assert [d.asset_key.to_user_string() for d in spec.deps] == ["reports/top"]
     assert spec.freshness_policy == dg.FreshnessPolicy.time_window(fail_window=timedelta(minutes=75))
@@ -86,6 +87,16 @@ def test_a_model_that_was_not_built_keeps_its_earlier_data_time(document: dict[s
 def test_a_data_time_is_unknown_while_a_table_read_is_not_published(document: dict[str, Any]) -> None:
     times = data_times(document, model_keys(document), {"orders": NOON, "lots": None}, {})
     assert times["model.gavel.top"] is None
+
+
+def test_what_only_reads_watermarks_is_true_for_all_that_was_published(document: dict[str, Any]) -> None:
+    document["nodes"]["model.gavel.top"]["depends_on"]["nodes"] = ["model.gavel.stg_watermarks"]
+    times = data_times(document, ["model.gavel.top"], {"orders": NOON, "lots": None, "countries": TEN}, {})
+    assert times == {"model.gavel.top": TEN}
+
+
+def test_a_model_without_any_table_is_true_for_any_time(document: dict[str, Any]) -> None:
+    assert timeless(document) == {dg.AssetKey(["marts", "dim_date"])}
 
 
 def test_a_source_that_is_no_entity_says_nothing_of_the_data_time(document: dict[str, Any]) -> None:
