@@ -24,7 +24,7 @@ UV = export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/p
 	UV_PYTHON_DOWNLOADS=never VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev down status generate setup bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api test conformance unit lint types scan format lock clean
+.PHONY: help demo dev down status generate setup bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api test conformance mutations unit lint types scan format lock clean
 
 help:  ## List what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ test: $(DEV)  ## Run all tests
 
 conformance: $(DEV)  ## Run the merge of Athena on a real Trino (needs Java 24 and Maven, see tests/conformance)
 	@$(BIN)/python -m pytest -q --timeout 900 tests/conformance
+
+mutations: $(DEV)  ## Break rules of the dbt models, one at a time, and see that a test of the project notices each
+	@$(BIN)/python tests/mutations/run.py
 
 unit: $(DEV)  ## Run the tests that need no network and no stack
 	@$(BIN)/python -m pytest -q tests/unit tests/property

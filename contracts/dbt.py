@@ -117,7 +117,7 @@ def generate(contracts: Contracts) -> dict[str, str]:
     ]
     files = {
         "_sources.yml": _yaml({"version": 2, "sources": [_source(contracts)]}),
-        "_staging.yml": _yaml({"version": 2, "models": models}),
+        "_staging.yml": _yaml({"version": 2, "models": models, "unit_tests": [*map(_masking_test, personal)]}),
         **{f"{staging_name(c)}.sql": _staging_sql(c) for c in contracts.values()},
         "stg_entities.sql": _entities_sql(contracts),
         "stg_watermarks.sql": _watermarks_sql(contracts),
@@ -237,7 +237,7 @@ def _staging_properties(contract: Contract, contracts: Contracts) -> dict[str, A
         "config": {"meta": {"owner": contract.owner, "contract": contract.version}},
         "data_tests": [
             {"primary_key": {"arguments": {"columns": list(contract.primary_key)}}},
-            {"as_contracted": {"arguments": _promises(contract)}},
+            {"as_contracted": {"name": f"{staging_name(contract)}_is_as_contracted", "arguments": _promises(contract)}},
         ],
         "columns": [
             *(
@@ -265,6 +265,26 @@ def _relationship(relation: Relation, target: Contract) -> dict[str, Any]:
             "arguments": {"to": f"ref('{staging_name(target)}')", "field": relation.target_field},
             "config": {"severity": "warn", "tags": ["nightly"]},
         }
+    }
+
+
+def _masking_test(contract: Contract) -> dict[str, Any]:
+    """A unit test of an entity with personal data: masked where there is a value, in rows that stay only."""
+    masked = [f.name for f in contract.fields if _is_personal(f) and isinstance(f.type, StringType)]
+
+    def row(number: int, value: str | None, **stamps: Any) -> dict[str, Any]:
+        key = {
+            n: number if isinstance(contract.field(n).type, IntegerType) else str(number) for n in contract.primary_key
+        }
+        return {**key, **dict.fromkeys(masked, value), **stamps}
+
+    given = [row(1, "known"), row(2, None), row(3, "known", _expired=True), row(4, "known", _deleted=True)]
+    return {
+        "name": f"{staging_name(contract)}_masks_personal_data",
+        "description": "A mask says whether there is a value, and no more. Removed rows are hidden, expired ones stay.",
+        "model": staging_name(contract),
+        "given": [{"input": f"source('{SOURCE}', '{contract.name}')", "rows": given}],
+        "expect": {"rows": [row(1, "***"), row(2, None), row(3, "***")]},
     }
 
 
