@@ -30,6 +30,9 @@ from lakehouse.schemas import changes, compacted, literal, quoted, sql_type
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+STATE = Path("state", "state.duckdb")
+"""In the folder of a slice: what the project made of it when the slice was cut."""
+
 
 @dataclass(frozen=True)
 class Pinned:
@@ -72,6 +75,15 @@ class Plugin(BasePlugin):
             open_lake(conn, lake)
             pinned, audit_trail = pinned_lake(lake, contracts), trail_of_lake(lake)
         create_source_views(conn, contracts, pinned, audit_trail)
+        if settings["slice"]:
+            attach_state(conn, folder / STATE)
+
+
+def attach_state(conn: DuckDBPyConnection, file: Path) -> None:
+    """Let models read what the project made of this slice before it was changed (`dbt build --defer`), if it did."""
+    row = conn.execute("select current_database()").fetchone()
+    if file.exists() and row != (file.stem,):  # a build does not attach the file that it writes
+        conn.execute(f"attach if not exists {literal(str(file))} (read_only)")
 
 
 def open_lake(conn: DuckDBPyConnection, lake: Lake) -> None:
@@ -127,7 +139,7 @@ def trail_of_lake(lake: Lake) -> str | None:
     root = f"{trail.TABLE}/"
     if next(iter(lake.store.list(root)), None) is None:
         return None
-    return _trail_scan(lake.store.uri(f"{root}*/*/*"), hive_partitioning=True)
+    return _trail_scan(lake.store.uri(f"{root}*/*"), hive_partitioning=True)
 
 
 def trail_of_slice(folder: Path) -> str | None:

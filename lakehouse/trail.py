@@ -114,7 +114,7 @@ def record_roll_back(lake: Lake, published: Published, begun_at: datetime, run_i
     work = Work("roll_back", begun_at, now, (now - begun_at).total_seconds())
     row = _row(published, work, now, run_id)
     row["publication_id"] += f" again {now:%Y%m%dT%H%M%S.%fZ}"
-    key = f"{_folder(published.entity, now)}{_stem(published.metadata_location)}-again-{now:%Y%m%dT%H%M%S%f}.json"
+    key = f"{_prefix(published.entity, now)}{_stem(published.metadata_location)}-again-{now:%Y%m%dT%H%M%S%f}.json"
     lake.store.write(key, _lines([row]))
 
 
@@ -147,18 +147,18 @@ def tidy(lake: Lake, contract: Contract) -> int:
     today = lake.now()
     gone = 0
     for back in range(1, JOINED_DAYS + 1):
-        gone += _join(lake, _folder(contract.name, today - timedelta(days=back)), present)
-        expired = _folder(contract.name, today - timedelta(days=RETENTION_DAYS + back))
+        gone += _join(lake, _prefix(contract.name, today - timedelta(days=back)), present)
+        expired = _prefix(contract.name, today - timedelta(days=RETENTION_DAYS + back))
         old = [stored.key for stored in lake.store.list(expired)]
         lake.store.delete(old)
         gone += len(old)
     return gone
 
 
-def _join(lake: Lake, folder: str, present: str) -> int:
+def _join(lake: Lake, prefix: str, present: str) -> int:
     """Join a day. The joined object is whole before any other is removed; joining again finds the same rows."""
-    keys = [stored.key for stored in lake.store.list(folder)]
-    joined = f"{folder}{_JOINED}"
+    keys = [stored.key for stored in lake.store.list(prefix)]
+    joined = f"{prefix}{_JOINED}"
     single = [key for key in keys if key not in (joined, present)]
     if not single:
         return 0
@@ -171,7 +171,7 @@ def _join(lake: Lake, folder: str, present: str) -> int:
 
 def read(lake: Lake, entity: str, day: datetime) -> list[Row]:
     """An entity's rows of a day, each publication once, in the order in which they ended; times as text in UTC."""
-    keys = [stored.key for stored in lake.store.list(_folder(entity, day))]
+    keys = [stored.key for stored in lake.store.list(_prefix(entity, day))]
     found = {row["publication_id"]: row for row in _read_rows(lake, keys)}
     return sorted(found.values(), key=lambda row: (row["ended_at"], row["publication_id"]))
 
@@ -194,11 +194,12 @@ def key_of(lake: Lake, entity: str, location: str) -> str:
     from lakehouse.iceberg import read_metadata
 
     written = datetime.fromtimestamp(read_metadata(lake, location).last_updated_ms / 1000, UTC)
-    return f"{_folder(entity, written)}{_stem(location)}.json"
+    return f"{_prefix(entity, written)}{_stem(location)}.json"
 
 
-def _folder(entity: str, day: datetime) -> str:
-    return f"{described.TABLE}/{described.DAY}={day:%Y-%m-%d}/{entity}/"
+def _prefix(entity: str, day: datetime) -> str:
+    """What the keys of an entity's day begin with. A partition has no folders: not every engine looks into them."""
+    return f"{described.TABLE}/{described.DAY}={day:%Y-%m-%d}/{entity}."
 
 
 def _stem(location: str) -> str:
