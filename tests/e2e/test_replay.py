@@ -105,9 +105,9 @@ def check_report(home: Home, data: pd.DataFrame) -> None:
     with duckdb.connect(str(home.path / "warehouse.duckdb"), read_only=True) as warehouse:
         sales = warehouse.sql(
             "select category, sum(sales)::int as sales, sum(sales_amount) as amount, min(data_time) as data_time "
-            "from reports.sales_by_category_and_month group by category"
+            "from reports.sales_by_category_country_and_month group by category"
         ).df()
-        buyers = warehouse.sql("select sum(bought_orders)::int as n from reports.top_parties").fetchone()
+        buyers = warehouse.sql("select sum(bought_orders)::int as n from reports.profit_by_party").fetchone()
         bids = warehouse.sql("select count(*), sum(amount) from marts.fct_bids").fetchone()
     assert sales.set_index("category").sales.to_dict() == closing.groupby("item").size().to_dict()
     amounts = sales.set_index("category").amount.map(lambda a: Decimal(str(a)))

@@ -17,7 +17,7 @@ from orchestration.prepare import dbt_files
 from orchestration.settings import Settings
 
 FACTS = dg.AssetKey(["marts", "fct_orders"])
-REPORT = dg.AssetKey(["reports", "top_parties"])
+REPORT = dg.AssetKey(["reports", "profit_by_party"])
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_a_part_is_built_with_what_it_reads_and_only_it_is_claimed(project: Path
     checks = {c.asset_key for c in first.get_asset_check_evaluations()}
     assert checks == {FACTS}
 
-    (project / "models" / "reports" / "top_parties.sql").write_text(
+    (project / "models" / "reports" / "profit_by_party.sql").write_text(
         "select no_such_column from {{ ref('fct_orders') }}"
     )
     before = (tmp_path / "warehouse.duckdb").read_bytes()
@@ -79,7 +79,7 @@ def test_a_part_is_built_with_what_it_reads_and_only_it_is_claimed(project: Path
     assert (tmp_path / "warehouse.duckdb").read_bytes() == before
     assert {c.asset_key for c in failed.get_asset_check_evaluations()} == {FACTS}
     (step,) = failed.get_step_failure_events()
-    assert "The warehouse stays as it was: top_parties: " in str(step.step_failure_data.error)
+    assert "The warehouse stays as it was: profit_by_party: " in str(step.step_failure_data.error)
 
 
 def test_a_project_that_dbt_cannot_read_fails_with_what_dbt_said(project: Path, tmp_path: Path) -> None:
