@@ -1,4 +1,4 @@
-"""The theme `lots`: how lots are bid for.
+"""The theme `lots`: what is offered and sold, at what price against its valuation, and how lots are bid for.
 
 Here belong its queries on marts and reports, the plots of their rows and the sentences that say them.
 """
@@ -8,9 +8,38 @@ from __future__ import annotations
 from datetime import datetime
 
 from assets.report_page import periods, plots, words
-from assets.report_page.parts import Panel, Scope, Theme, theme
+from assets.report_page.parts import Panel, Row, Scope, Theme, theme
 
-SOURCE = "sales_by_category_and_month"
+SELL_THROUGH = "sell_through_by_category_and_grade"
+BIDDING = "bidding_by_category_and_month"
+
+SOLD = """
+select
+    category,
+    cast(sum(lots_open) as bigint) as lots_open,
+    cast(sum(lots_offered) as bigint) as lots_offered,
+    cast(sum(lots_sold) as bigint) as lots_sold,
+    sum(hammer_price) as hammer_price
+from reports.sell_through_by_category_and_grade
+where currency = {currency}
+group by category
+having sum(lots_offered) > 0
+order by cast(sum(lots_sold) as double) / sum(lots_offered) desc, lots_offered desc, category
+"""
+
+VALUED = """
+select
+    category,
+    grade,
+    lots_compared,
+    lots_below_valuation,
+    lots_above_valuation,
+    compared_hammer_price,
+    (compared_valuation_low + compared_valuation_high) / 2 as compared_valuation
+from reports.sell_through_by_category_and_grade
+where currency = {currency} and lots_compared > 0
+order by category, grade
+"""
 
 BIDS = """
 select
@@ -23,10 +52,140 @@ group by period
 order by period
 """
 
+MONTHS = """
+select
+    closing_month,
+    cast(sum(lots) as bigint) as lots,
+    cast(sum(bids) as bigint) as bids,
+    cast(sum(bids) as double) / sum(lots) as bids_per_lot,
+    cast(sum(snipes) as double) / nullif(sum(bids), 0) as sniping_share,
+    cast(sum(lots_reserve_met) as double) / nullif(sum(lots_with_reserve), 0) as reserve_met_share
+from reports.bidding_by_category_and_month
+where currency = {currency}
+group by closing_month
+order by closing_month
+"""
 
-def lots(scope: Scope, first: datetime, last: datetime) -> Theme | None:
-    """The theme for a currency whose bids were placed from `first` to `last`."""
-    return theme("lots", "Lots and bidding", _bids(scope, periods.grain(first, last)))
+CATEGORIES = """
+select
+    category,
+    cast(sum(lots) as bigint) as lots,
+    cast(sum(bids) as double) / sum(lots) as bids_per_lot,
+    cast(sum(snipes) as double) / nullif(sum(bids), 0) as sniping_share,
+    cast(sum(lots_reserve_met) as double) / nullif(sum(lots_with_reserve), 0) as reserve_met_share
+from reports.bidding_by_category_and_month
+where currency = {currency}
+group by category
+order by bids_per_lot desc, category
+"""
+
+
+def lots(scope: Scope, first_bid: datetime | None, last_bid: datetime | None) -> Theme | None:
+    """The theme for a currency whose bids were placed from `first_bid` to `last_bid`, if any were."""
+    return theme(
+        f"lots-{scope.currency}",
+        "Lots and bidding",
+        _sold(scope),
+        _valued(scope),
+        _bids(scope, periods.grain(first_bid, last_bid)) if first_bid and last_bid else None,
+        _liveliness(scope),
+        _snipes_and_reserves(scope),
+        _categories(scope),
+    )
+
+
+def _sold(scope: Scope) -> Panel | None:
+    """Which share of the offered lots is sold, by category."""
+    answer = scope.ask(SOLD)
+    if not answer.rows:
+        return None
+    offered, sold = sum(answer.column("lots_offered")), sum(answer.column("lots_sold"))
+    rates = [row["lots_sold"] / row["lots_offered"] for row in answer.rows]
+    names = [words.capital(name) for name in answer.column("category")]
+    return Panel(
+        key=f"sold-{scope.currency}",
+        title="Sell-through by category",
+        number=words.percent(sold / offered),
+        label="of the lots that were offered are sold",
+        summary=f"{words.number(sold)} of {words.count(offered, 'lot')}; best {names[0]} with "
+        f"{words.percent(rates[0])}, last {names[-1]} with {words.percent(rates[-1])}."
+        if len(names) > 1
+        else f"{words.number(sold)} of {words.count(offered, 'lot')} in {names[0]}.",
+        source=SELL_THROUGH,
+        query=answer.query,
+        columns=("Category", "Open", "Offered", "Sold", "Sell-through", "Hammer price"),
+        rows=tuple(
+            (
+                name,
+                words.number(row["lots_open"]),
+                words.number(row["lots_offered"]),
+                words.number(row["lots_sold"]),
+                words.percent(rate),
+                words.money(row["hammer_price"], scope.currency),
+            )
+            for name, rate, row in zip(names, rates, answer.rows, strict=True)
+        ),
+        plot=plots.plot(
+            [plots.bars("Sell-through", rates, names, across=True)],
+            x=plots.share_axis() | {"range": [0, 1]},
+            y=plots.name_axis(downwards=True),
+        ),
+        height=60 + 30 * len(names),
+    )
+
+
+def _valued(scope: Scope) -> Panel | None:
+    """How hammer prices compare with valuations, by category; by grade in the numbers."""
+    answer = scope.ask(VALUED)
+    if not answer.rows:
+        return None
+    counts = ("lots_compared", "lots_below_valuation", "lots_above_valuation")
+    by_category: dict[str, Row] = {}
+    for row in answer.rows:
+        together = by_category.setdefault(words.capital(row["category"]), dict.fromkeys(counts, 0))
+        together |= {column: together[column] + row[column] for column in counts}
+    names = sorted(by_category, key=lambda n: -by_category[n][counts[2]] / by_category[n][counts[0]])
+    compared, below, above = (sum(answer.column(column)) for column in counts)
+    below_share, above_share = ([by_category[n][c] / by_category[n][counts[0]] for n in names] for c in counts[1:])
+    within_share = [1 - low - high for low, high in zip(below_share, above_share, strict=True)]
+    shares = {"Below": below_share, "Within": within_share, "Above": above_share}
+    return Panel(
+        key=f"valued-{scope.currency}",
+        title="Price against valuation",
+        number=words.percent(_price_to_valuation(answer.rows)),
+        label="of the middle of their valuation is what sold lots brought",
+        summary=f"Of {words.count(compared, 'lot')} with a valuation, {words.percent(above / compared)} brought more "
+        f"than its upper end and {words.percent(below / compared)} less than its lower end.",
+        source=SELL_THROUGH,
+        query=answer.query,
+        columns=("Category", "Grade", "Lots", "Below", "Above", "Price to valuation"),
+        rows=tuple(
+            (
+                words.capital(row["category"]),
+                row["grade"],
+                words.number(row["lots_compared"]),
+                words.number(row["lots_below_valuation"]),
+                words.number(row["lots_above_valuation"]),
+                words.percent(_price_to_valuation([row])),
+            )
+            for row in answer.rows
+        ),
+        plot=plots.plot(
+            [
+                plots.bars(title, values, names, colour, across=True)
+                for (title, values), colour in zip(shares.items(), (plots.RED, plots.PALE, plots.NAVY), strict=True)
+            ],
+            x=plots.share_axis() | {"range": [0, 1]},
+            y=plots.name_axis(downwards=True),
+            stacked=True,
+        ),
+        height=60 + 30 * len(names),
+    )
+
+
+def _price_to_valuation(rows: list[Row]) -> float | None:
+    valuation = sum(float(row["compared_valuation"]) for row in rows)
+    return sum(float(row["compared_hammer_price"]) for row in rows) / valuation if valuation else None
 
 
 def _bids(scope: Scope, grain: str) -> Panel:
@@ -43,12 +202,122 @@ def _bids(scope: Scope, grain: str) -> Panel:
         change=periods.against_before(rows, whole, "bids", grain),
         summary=f"Bidding was liveliest {periods.within(best['period'], grain)}: "
         f"{words.count(best['bids'], 'bid')} by {words.count(best['bidders'], 'bidder')}.",
-        source=SOURCE,
+        source=BIDDING,
         query=answer.query,
         columns=(grain.capitalize(), "Bids", "Bidders"),
         rows=tuple(
             (periods.name(row["period"], grain), words.number(row["bids"]), words.number(row["bidders"]))
             for row in rows
         ),
-        plot=plots.plot([plots.bars("Bids", times, bids)], x=plots.time_axis(grain, len(rows)), y={"nticks": 6}),
+        plot=plots.plot([plots.bars("Bids", times, bids)], x=plots.time_axis(grain, len(rows)), y=plots.count_axis()),
+        wide=True,
+    )
+
+
+def _liveliness(scope: Scope) -> Panel | None:
+    """Bids for each lot by the month in which bidding closed, from the second month on."""
+    answer = scope.ask(MONTHS)
+    if len(answer.rows) < 2:
+        return None
+    whole = periods.last_whole(answer.rows, "closing_month", "month", scope.until)
+    row = answer.rows[whole]
+    best = max(answer.rows, key=lambda row: row["bids_per_lot"])
+    return Panel(
+        key=f"liveliness-{scope.currency}",
+        title="Bids for each lot",
+        number=words.number(row["bids_per_lot"], 1),
+        label=f"bids for each lot that closed {periods.within(row['closing_month'], 'month')}",
+        change=periods.against_before(answer.rows, whole, "bids_per_lot", "month"),
+        summary=f"Most were {words.number(best['bids_per_lot'], 1)} {periods.within(best['closing_month'], 'month')}.",
+        source=BIDDING,
+        query=answer.query,
+        columns=("Closing month", "Lots", "Bids", "For each lot"),
+        rows=tuple(
+            (
+                periods.name(row["closing_month"], "month"),
+                words.number(row["lots"]),
+                words.number(row["bids"]),
+                words.number(row["bids_per_lot"], 1),
+            )
+            for row in answer.rows
+        ),
+        plot=plots.plot(
+            [
+                plots.line(
+                    "Bids for each lot",
+                    answer.column("closing_month"),
+                    plots.numbers(answer.column("bids_per_lot")),
+                    plots.NAVY,
+                )
+            ],
+            x=plots.time_axis("month", len(answer.rows)),
+            y={"rangemode": "tozero", "nticks": 6},
+        ),
+    )
+
+
+def _snipes_and_reserves(scope: Scope) -> Panel | None:
+    """Bids of the last minutes and reserves that were met, by closing month, from the second month on."""
+    answer = scope.ask(MONTHS)
+    if len(answer.rows) < 2:
+        return None
+    whole = periods.last_whole(answer.rows, "closing_month", "month", scope.until)
+    row, months = answer.rows[whole], answer.column("closing_month")
+    shares = {"sniping_share": ("Sniping", plots.BRASS), "reserve_met_share": ("Reserve met", plots.NAVY)}
+    met = row["reserve_met_share"]
+    return Panel(
+        key=f"snipes-{scope.currency}",
+        title="Sniping, and reserves met",
+        number=words.percent(row["sniping_share"]),
+        label=f"of bids came in the last minutes {periods.within(row['closing_month'], 'month')}",
+        summary=f"{words.percent(met)} of the lots with a reserve reached it."
+        if met is not None
+        else "No lot had a reserve.",
+        source=BIDDING,
+        query=answer.query,
+        columns=("Closing month", "Sniping", "Reserve met"),
+        rows=tuple(
+            (periods.name(row["closing_month"], "month"), *(words.percent(row[column]) for column in shares))
+            for row in answer.rows
+        ),
+        plot=plots.plot(
+            [
+                plots.line(title, months, plots.numbers(answer.column(column)), colour)
+                for column, (title, colour) in shares.items()
+                if any(value is not None for value in answer.column(column))
+            ],
+            x=plots.time_axis("month", len(months)),
+            y=plots.share_axis(),
+        ),
+    )
+
+
+def _categories(scope: Scope) -> Panel | None:
+    """How lively each category is, as a table."""
+    answer = scope.ask(CATEGORIES)
+    if not answer.rows:
+        return None
+    first, count = answer.rows[0], sum(answer.column("lots"))
+    average = sum(row["bids_per_lot"] * row["lots"] for row in answer.rows) / count
+    return Panel(
+        key=f"bidding-{scope.currency}",
+        title="Bidding by category",
+        number=words.number(average, 1),
+        label="bids for each lot in all categories",
+        summary=f"Liveliest in {words.capital(first['category'])}: {words.number(first['bids_per_lot'], 1)} bids for "
+        f"each of {words.count(first['lots'], 'lot')}.",
+        source=BIDDING,
+        query=answer.query,
+        columns=("Category", "Lots", "Bids each", "Sniping", "Reserve"),
+        rows=tuple(
+            (
+                words.capital(row["category"]),
+                words.number(row["lots"]),
+                words.number(row["bids_per_lot"], 1),
+                words.percent(row["sniping_share"]),
+                words.percent(row["reserve_met_share"]),
+            )
+            for row in answer.rows
+        ),
+        shares=tuple(row["bids_per_lot"] / (first["bids_per_lot"] or 1) for row in answer.rows),
     )

@@ -16,11 +16,23 @@ from functools import cache
 from pathlib import Path
 
 from assets.report_page import words
-from assets.report_page.parts import Read, Scope, Section
-from assets.report_page.sections import section
+from assets.report_page.parts import Read, Scope, Section, Theme
+from assets.report_page.sections import general, section
 
 TEMPLATE = Path(__file__).with_name("page.html")
-REPORTS = ("sales_by_category_and_month", "top_parties")
+REPORTS = (
+    "bidding_by_category_and_month",
+    "data_freshness",
+    "order_to_cash_by_month",
+    "order_to_delivery_by_month_and_carrier",
+    "party_group_trends",
+    "pipeline_runs",
+    "profit_by_party",
+    "receivables_by_age",
+    "sales_by_category_country_and_month",
+    "sales_growth_by_quarter",
+    "sell_through_by_category_and_grade",
+)
 TABLES = ("marts.fct_orders", "marts.fct_bids", *(f"reports.{name}" for name in REPORTS))
 
 
@@ -57,8 +69,9 @@ def render(warehouse_path: Path, output_path: Path, now: datetime | None = None)
         data_time = min(times.values(), default=None) or _watermark(read)
         until = data_time or rendered_at.astimezone(UTC).replace(tzinfo=None)
         currencies = read(CURRENCIES)
-        sections = tuple(section(Scope(read, row["currency"], until)) for row in currencies)
-    html = _html(sections, times, data_time, rendered_at)
+        sections = tuple(section(Scope(read, until, row["currency"])) for row in currencies)
+        themes = general(Scope(read, until))
+    html = _html(sections, themes, times, data_time, rendered_at)
     _replace(output_path, html)
     return ReportPage(
         path=output_path,
@@ -132,15 +145,21 @@ def _watermark(read: Read) -> datetime | None:
 
 
 def _html(
-    sections: Sequence[Section], times: Mapping[str, datetime], data_time: datetime | None, rendered_at: datetime
+    sections: Sequence[Section],
+    general: Sequence[Theme],
+    times: Mapping[str, datetime],
+    data_time: datetime | None,
+    rendered_at: datetime,
 ) -> str:
     from jinja2 import Environment
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["moment"] = words.moment
-    plots = {p.key: json.loads(p.plot) for s in sections for t in s.themes for p in t.panels if p.plot}
+    themes = [*(theme for section in sections for theme in section.themes), *general]
+    plots = {panel.key: json.loads(panel.plot) for theme in themes for panel in theme.panels if panel.plot}
     return environment.from_string(TEMPLATE.read_text("utf-8")).render(
         sections=sections,
+        general=general,
         times=times,
         data_time=data_time,
         rendered_at=rendered_at,

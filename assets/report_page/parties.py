@@ -1,18 +1,33 @@
-"""The theme `parties`: who buys and sells most, who brings the house profit and who brings losses.
+"""The theme `parties`: groups of buyers and sellers, who trades most, who brings the house profit and who losses.
 
 Here belong its queries on reports, the plots of their rows and the sentences that say them.
 """
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
+from typing import Any
 
-from assets.report_page import plots, words
+from assets.report_page import periods, plots, words
 from assets.report_page.parts import Panel, Scope, Theme, theme
 
-SOURCE = "top_parties"
+PROFIT = "profit_by_party"
+TRENDS = "party_group_trends"
 SHOWN_PARTIES = 10
 SHOWN_EARNERS = 6
+GROUP_COLOURS = {"large": plots.NAVY, "returning": plots.COLOURS[2], "new": plots.BRASS, "lapsed": plots.PALE}
+AMOUNTS = {
+    "buyers_premium": "Premium",
+    "sellers_commission": "Commission",
+    "fees": "Fees",
+    "refunds": "Refunds",
+    "payment_fees": "Payment fees",
+    "shipping_cost": "Shipping",
+    "handling_cost": "Handling",
+    "profit": "Profit",
+}
+"""What a party's profit consists of: the first three less the next four."""
 
 BUYERS = """
 select
@@ -20,8 +35,8 @@ select
     country_code,
     bought_orders as orders,
     bought_amount as amount,
-    earned_as_buyer as earned
-from reports.top_parties
+    profit_as_buyer as earned
+from reports.profit_by_party
 where currency = {currency} and bought_orders > 0
 order by rank_as_buyer, party_id
 limit {limit}
@@ -33,40 +48,63 @@ select
     country_code,
     sold_orders as orders,
     sold_amount as amount,
-    earned_as_seller - handling_cost as earned
-from reports.top_parties
+    profit_as_seller as earned
+from reports.profit_by_party
 where currency = {currency} and sold_orders > 0
 order by rank_as_seller, party_id
 limit {limit}
 """
 
-EARNINGS = """
+PROFITS = """
 with parties as (
     select
-        party_id,
-        house_earnings,
-        sum(case when house_earnings < 0 then house_earnings else 0 end) over () as losses,
-        rank_by_earnings as from_top,
-        row_number() over (order by house_earnings, party_id) as from_bottom
-    from reports.top_parties
+        *,
+        sum(case when profit < 0 then profit else 0 end) over () as losses,
+        row_number() over (order by profit desc, party_id) as from_top,
+        row_number() over (order by profit, party_id) as from_bottom
+    from reports.profit_by_party
     where currency = {currency}
 )
 
-select party_id, house_earnings, losses
+select
+    party_id,
+    buyers_premium,
+    sellers_commission,
+    fees,
+    refunds,
+    payment_fees,
+    shipping_cost,
+    handling_cost,
+    profit,
+    losses
 from parties
-where (from_top <= {limit} and house_earnings > 0) or (from_bottom <= {limit} and house_earnings < 0)
-order by house_earnings desc, party_id
+where (from_top <= {limit} and profit > 0) or (from_bottom <= {limit} and profit < 0)
+order by profit desc, party_id
+"""
+
+GROUPS = """
+select
+    report_month,
+    party_group,
+    parties,
+    sales,
+    net_sales
+from reports.party_group_trends
+where currency = {currency} and role = {role}
+order by report_month, party_group
 """
 
 
 def parties(scope: Scope) -> Theme | None:
     """The theme for a currency."""
     return theme(
-        "parties",
+        f"parties-{scope.currency}",
         "Buyers and sellers",
+        _groups(scope, "buyer"),
+        _groups(scope, "seller"),
         _most(scope, BUYERS, "buyer", "bought"),
         _most(scope, SELLERS, "seller", "sold"),
-        _earnings(scope),
+        _profits(scope),
     )
 
 
@@ -83,7 +121,7 @@ def _most(scope: Scope, query: str, role: str, verb: str) -> Panel | None:
         label=f"{verb} by the {role} below" if len(answer.rows) == 1 else f"{verb} by these {len(answer.rows)} {role}s",
         summary=f"{first['party_id']} {verb} most: {words.money(first['amount'], scope.currency)} in "
         f"{words.count(first['orders'], 'order')}.",
-        source=SOURCE,
+        source=PROFIT,
         query=answer.query,
         columns=(role.capitalize(), *(["Country"] if countries else []), "Orders", verb.capitalize(), "Earned"),
         rows=tuple(
@@ -100,38 +138,92 @@ def _most(scope: Scope, query: str, role: str, verb: str) -> Panel | None:
     )
 
 
-def _earnings(scope: Scope) -> Panel | None:
+def _profits(scope: Scope) -> Panel | None:
     """The parties from which the house earns most, and those that bring the largest losses."""
-    answer = scope.ask(EARNINGS, limit=SHOWN_EARNERS)
+    answer = scope.ask(PROFITS, limit=SHOWN_EARNERS)
     if not answer.rows:
         return None
     best, worst = answer.rows[0], answer.rows[-1]
-    earned = answer.column("house_earnings")
-    profit = f"{best['party_id']} brings most: {words.money(best['house_earnings'], scope.currency)}. "
-    loss = f"{worst['party_id']} costs most: {words.money(worst['house_earnings'], scope.currency)}."
+    profits = answer.column("profit")
+    gain = f"{best['party_id']} brings most: {words.money(best['profit'], scope.currency)}. "
+    loss = f"{worst['party_id']} costs most: {words.money(worst['profit'], scope.currency)}."
     return Panel(
-        key=f"earnings-{scope.currency}",
+        key=f"profits-{scope.currency}",
         title="Who brings profit, who brings losses",
         number=words.money(best["losses"], scope.currency),
-        label="lost on all parties that bring losses",
-        summary=(profit if best["house_earnings"] > 0 else "")
-        + (loss if worst["house_earnings"] < 0 else "No party brings a loss."),
-        source=SOURCE,
+        label="is what all parties with losses bring together",
+        summary=(gain if best["profit"] > 0 else "") + (loss if worst["profit"] < 0 else "No party brings a loss."),
+        source=PROFIT,
         query=answer.query,
-        columns=("Party", "House earnings"),
-        rows=tuple((str(row["party_id"]), words.money(row["house_earnings"], scope.currency)) for row in answer.rows),
+        columns=("Party", *AMOUNTS.values()),
+        rows=tuple(
+            (str(row["party_id"]), *(words.money(row[column], scope.currency) for column in AMOUNTS))
+            for row in answer.rows
+        ),
         plot=plots.plot(
             [
                 plots.bars(
-                    "House earnings",
-                    plots.numbers(earned),
+                    "Profit",
+                    plots.numbers(profits),
                     [str(party) for party in answer.column("party_id")],
-                    [plots.NAVY if amount >= 0 else plots.RED for amount in earned],
+                    [plots.NAVY if amount >= 0 else plots.RED for amount in profits],
                     across=True,
                 )
             ],
-            x=plots.amount_axis(scope.currency, earned),
+            x=plots.amount_axis(scope.currency, profits),
             y=plots.name_axis(downwards=True),
         ),
         height=60 + 24 * len(answer.rows),
+    )
+
+
+def _groups(scope: Scope, role: str) -> Panel | None:
+    """How many parties are in each group, month by month, as they were then."""
+    answer = scope.ask(GROUPS, role=role)
+    if not answer.rows:
+        return None
+    months = sorted(set(answer.column("report_month")))
+    found = {(row["report_month"], row["party_group"]): row for row in answer.rows}
+
+    def value(month: date, group: str, column: str) -> Any:
+        return found[month, group][column] if (month, group) in found else 0
+
+    active = [
+        {"month": month, "parties": sum(value(month, g, "parties") for g in GROUP_COLOURS if g != "lapsed")}
+        for month in months
+    ]
+    whole = periods.last_whole(active, "month", "month", scope.until)
+    month = months[whole]
+    total = sum(value(month, group, "net_sales") for group in GROUP_COLOURS)
+    counts = [f"{words.number(value(month, group, 'parties'))} {group}" for group in GROUP_COLOURS]
+    large = f" Large ones brought {words.percent(value(month, 'large', 'net_sales') / total)} of net sales."
+    return Panel(
+        key=f"{role}-groups-{scope.currency}",
+        title=f"{words.capital(role)}s by group",
+        number=words.number(active[whole]["parties"]),
+        label=f"{role}s who {'bought' if role == 'buyer' else 'sold'} in the twelve months to {month:%B %Y}",
+        change=periods.against_before(active, whole, "parties", "month"),
+        summary=f"Of all {role}s so far, {', '.join(counts[:-1])} and {counts[-1]}."
+        + (large if total and value(month, "large", "parties") else ""),
+        source=TRENDS,
+        query=answer.query,
+        columns=("Month", *(words.capital(group) for group in GROUP_COLOURS), "Sales", "Net sales"),
+        rows=tuple(
+            (
+                periods.name(month, "month"),
+                *(words.number(value(month, group, "parties")) for group in GROUP_COLOURS),
+                words.number(sum(value(month, group, "sales") for group in GROUP_COLOURS)),
+                words.money(sum(value(month, group, "net_sales") for group in GROUP_COLOURS), scope.currency),
+            )
+            for month in months
+        ),
+        plot=plots.plot(
+            [
+                plots.bars(words.capital(group), months, [value(month, group, "parties") for month in months], colour)
+                for group, colour in GROUP_COLOURS.items()
+            ],
+            x=plots.time_axis("month", len(months)),
+            y=plots.count_axis(),
+            stacked=True,
+        ),
     )

@@ -6,8 +6,9 @@ Here belong those parts as plain data, and nothing that fills or draws them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import takewhile
 from typing import Any
 
 Row = dict[str, Any]
@@ -29,11 +30,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Scope:
-    """What panels are made from: one currency's rows of a warehouse that is true for all that arrived `until` then."""
+    """What panels are made from: a warehouse, true for all that arrived `until` then, and one currency or none."""
 
     read: Read
-    currency: str
     until: datetime
+    currency: str = ""
 
     def ask(self, query: str, **values: str | int) -> Answer:
         """The rows of a query with the currency and the values written in."""
@@ -47,10 +48,10 @@ class Scope:
 
 @dataclass(frozen=True)
 class Change:
-    """How a number moved: `text` says by how much and against what; `good` decides the colour, not the arrow."""
+    """How a number moved: `text` says by how much and against what; `good` decides the colour, `rising` the arrow."""
 
     text: str
-    rising: bool
+    rising: bool | None
     good: bool
 
 
@@ -115,6 +116,20 @@ class Section:
 
 
 def theme(key: str, title: str, *panels: Panel | None) -> Theme | None:
-    """A theme of the panels that there is data for, or none."""
-    found = tuple(panel for panel in panels if panel is not None)
-    return Theme(key, title, found) if found else None
+    """A theme of the panels that there is data for, or none. A panel that would stand alone in a row gets it whole."""
+    found: list[Panel] = []
+    for panel in panels:
+        if panel is None:
+            continue
+        if panel.wide:
+            _widen_if_alone(found)
+        found.append(panel)
+    _widen_if_alone(found)
+    return Theme(key, title, tuple(found)) if found else None
+
+
+def _widen_if_alone(panels: list[Panel]) -> None:
+    """Two panels that are not wide share a row; the last of an odd number of them becomes wide."""
+    narrow = sum(1 for _ in takewhile(lambda panel: not panel.wide, reversed(panels)))
+    if narrow % 2:
+        panels[-1] = replace(panels[-1], wide=True)

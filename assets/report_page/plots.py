@@ -75,17 +75,24 @@ def plot(traces: Sequence[Any], *, x: dict[str, Any], y: dict[str, Any], stacked
 def time_axis(grain: str, periods: int) -> dict[str, Any]:
     """Ticks at whole periods where there are few of them, else where Plotly puts them; each year is named once."""
     if grain == "hour":
-        return {"tickangle": 0}
+        return {"tickformat": "%H:%M\n%-d %b", "tickangle": 0, "nticks": 8}
     step = {"month": "M1", "week": WEEK, "day": WEEK // 7}[grain]
     ticks = {"dtick": step, "tick0": "2024-01-01"} if periods < 8 else {}
     return {"tickformat": "%b\n%Y" if grain == "month" else "%-d %b\n%Y", "tickangle": 0, "nticks": 8, **ticks}
 
 
 def amount_axis(currency: str, values: Iterable[Number | None]) -> dict[str, Any]:
-    """How an axis names its currency: before each number or, where one is negative, once."""
-    if min((float(value) for value in values if value is not None), default=0) < 0:
-        return {"title": {"text": currency, "font": {"size": 12}}, "nticks": 6}
-    return {"tickprefix": prefix(currency), "nticks": 6}
+    """How an axis names its currency: before each number or, where one is negative, once; thousands are k."""
+    amounts = [float(value) for value in values if value is not None]
+    form = {"nticks": 6} | ({"tickformat": "~s"} if max(map(abs, amounts), default=0) >= 1000 else {})
+    if min(amounts, default=0) < 0:
+        return {"title": {"text": currency, "font": {"size": 12}}, **form}
+    return {"tickprefix": prefix(currency), **form}
+
+
+def count_axis() -> dict[str, Any]:
+    """An axis of counts."""
+    return {"rangemode": "nonnegative", "nticks": 6}
 
 
 def share_axis() -> dict[str, Any]:

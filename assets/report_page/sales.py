@@ -1,4 +1,4 @@
-"""The theme `sales`: how much is sold and earned over time, and what sells.
+"""The theme `sales`: how much is sold and earned over time, against the year before, what sells, and where to.
 
 Here belong its queries on marts and reports, the plots of their rows and the sentences that say them.
 """
@@ -10,11 +10,16 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from assets.report_page import periods, plots, words
-from assets.report_page.parts import Panel, Scope, Theme, theme
+from assets.report_page.parts import Panel, Row, Scope, Theme, theme
 
-SOURCE = "sales_by_category_and_month"
+SALES = "sales_by_category_country_and_month"
+GROWTH = "sales_growth_by_quarter"
+UNKNOWN = "Unknown"
+"""What the reports call a country and a region that are not known."""
+
 SHOWN_CATEGORIES = 6
-DRAWN_CATEGORIES = 12
+DRAWN_NAMES = 12
+DRAWN_QUARTERS = 8
 
 TREND = """
 select
@@ -35,7 +40,7 @@ select
     sum(sales_amount) as sales_amount,
     sum(net_sales) as net_sales,
     sum(house_earnings) as house_earnings
-from reports.sales_by_category_and_month
+from reports.sales_by_category_country_and_month
 where currency = {currency}
 group by category
 order by net_sales desc, category
@@ -46,20 +51,68 @@ select
     sales_month,
     category,
     sum(net_sales) as net_sales
-from reports.sales_by_category_and_month
+from reports.sales_by_category_country_and_month
 where currency = {currency}
 group by sales_month, category
 order by sales_month, category
+"""
+
+COUNTRIES = """
+select
+    country_name,
+    region,
+    cast(sum(sales) as bigint) as sales,
+    sum(net_sales) as net_sales,
+    sum(house_earnings) as house_earnings
+from reports.sales_by_category_country_and_month
+where currency = {currency}
+group by country_name, region
+order by net_sales desc, country_name, region
+"""
+
+QUARTERS = """
+select
+    sales_quarter,
+    is_complete,
+    sum(net_sales) as net_sales,
+    sum(net_sales_year_before) as year_before
+from reports.sales_growth_by_quarter
+where currency = {currency}
+group by sales_quarter, is_complete
+order by sales_quarter
+"""
+
+GROWN = """
+select
+    sales_quarter,
+    {name} as name,
+    sum(net_sales) as net_sales,
+    sum(net_sales_year_before) as year_before
+from reports.sales_growth_by_quarter
+where
+    currency = {currency}
+    and sales_quarter = (
+        select max(sales_quarter)
+        from reports.sales_growth_by_quarter
+        where currency = {currency} and is_complete
+    )
+group by sales_quarter, {name}
+having sum(net_sales) > 0 or sum(net_sales_year_before) > 0
+order by net_sales desc, name
 """
 
 
 def sales(scope: Scope, first: datetime, last: datetime) -> Theme | None:
     """The theme for a currency whose orders were placed from `first` to `last`."""
     return theme(
-        "sales",
+        f"sales-{scope.currency}",
         "Sales",
         _trend(scope, periods.grain(first, last)),
+        _quarters(scope),
+        _grown(scope, "category", "categories"),
+        _grown(scope, "country_name", "countries"),
         _categories(scope),
+        _countries(scope),
         _category_months(scope),
     )
 
@@ -82,7 +135,7 @@ def _trend(scope: Scope, grain: str) -> Panel:
         change=periods.against_before(rows, whole, "net_sales", grain),
         summary=f"Net sales were highest {periods.within(best['period'], grain)}: "
         f"{words.money(best['net_sales'], scope.currency)} in {words.count(best['sales'], 'sale')}.",
-        source=SOURCE,
+        source=SALES,
         query=answer.query,
         columns=(grain.capitalize(), "Sales", "Net sales", "House earnings"),
         rows=tuple(
@@ -103,7 +156,7 @@ def _trend(scope: Scope, grain: str) -> Panel:
 
 def _categories(scope: Scope) -> Panel:
     answer = scope.ask(CATEGORIES)
-    first, shown = answer.rows[0], answer.rows[:DRAWN_CATEGORIES]
+    first, shown = answer.rows[0], answer.rows[:DRAWN_NAMES]
     total = sum(answer.column("net_sales"))
     names = [words.capital(row["category"]) for row in shown]
     amounts = ("net_sales", "Net sales", plots.NAVY), ("house_earnings", "House earnings", plots.BRASS)
@@ -112,9 +165,9 @@ def _categories(scope: Scope) -> Panel:
         title="What sells",
         number=words.percent(first["net_sales"] / total) if total > 0 else words.NONE,
         label=f"of net sales come from {words.capital(first['category'])}",
-        summary=f"{words.capital(first['category'])} sells most: {words.money(first['net_sales'], scope.currency)} net "
-        f"in {words.count(first['sales'], 'sale')}, of {words.money(total, scope.currency)} in all categories.",
-        source=SOURCE,
+        summary=f"{words.money(first['net_sales'], scope.currency)} in {words.count(first['sales'], 'sale')}, "
+        f"of {words.money(total, scope.currency)} in all categories.",
+        source=SALES,
         query=answer.query,
         columns=("Category", "Sales", "Hammer price", "Net sales", "House earnings"),
         rows=tuple(
@@ -167,7 +220,7 @@ def _category_months(scope: Scope) -> Panel | None:
         ),
         summary=f"All categories together brought {words.money(totals[whole]['net_sales'], scope.currency)} net sales "
         f"{periods.within(months[whole], 'month')}.",
-        source=SOURCE,
+        source=SALES,
         query=answer.query,
         columns=("Month", *series),
         rows=tuple(
@@ -184,3 +237,147 @@ def _category_months(scope: Scope) -> Panel | None:
             stacked=True,
         ),
     )
+
+
+def _countries(scope: Scope) -> Panel | None:
+    """Where buyers live, as soon as any country is known."""
+    answer = scope.ask(COUNTRIES)
+    if not any(row["region"] != UNKNOWN for row in answer.rows):
+        return None
+    by_name: dict[str, Decimal] = defaultdict(Decimal)
+    for row in answer.rows:
+        by_name[row["country_name"]] += row["net_sales"]
+    shown = sorted(by_name, key=lambda name: -by_name[name])[:DRAWN_NAMES]
+    first, total = shown[0], sum(by_name.values())
+    return Panel(
+        key=f"countries-{scope.currency}",
+        title="Where buyers live",
+        number=words.percent(by_name[first] / total) if total > 0 else words.NONE,
+        label=f"of net sales go to {first}",
+        summary=f"Buyers in {words.count(len(by_name), 'country', 'countries')} brought "
+        f"{words.money(total, scope.currency)} net sales.",
+        source=SALES,
+        query=answer.query,
+        columns=("Country", "Region", "Sales", "Net sales", "House earnings"),
+        rows=tuple(
+            (
+                row["country_name"],
+                row["region"],
+                words.number(row["sales"]),
+                words.money(row["net_sales"], scope.currency),
+                words.money(row["house_earnings"], scope.currency),
+            )
+            for row in answer.rows
+        ),
+        plot=plots.plot(
+            [plots.bars("Net sales", plots.numbers(by_name[name] for name in shown), shown, across=True)],
+            x=plots.amount_axis(scope.currency, [by_name[name] for name in shown]),
+            y=plots.name_axis(downwards=True),
+        ),
+        height=60 + 26 * len(shown),
+    )
+
+
+def _quarters(scope: Scope) -> Panel | None:
+    """Quarters beside those a year before, as soon as there is one to compare with."""
+    answer = scope.ask(QUARTERS)
+    if not any(row["year_before"] for row in answer.rows):
+        return None
+    names = [periods.name(row["sales_quarter"], "quarter") for row in answer.rows]
+    short = [name.replace(" ", "<br>") for name in names[-DRAWN_QUARTERS:]]
+    complete = [index for index, row in enumerate(answer.rows) if row["is_complete"]]
+    told = complete[-1] if complete else len(answer.rows) - 1
+    row, running = answer.rows[told], answer.rows[-1]
+    summary = "The running quarter is compared with as much of the quarter a year before."
+    if not running["is_complete"]:
+        so_far = words.change(running["net_sales"], running["year_before"], "as much of the quarter a year before")
+        summary = f"{names[-1]} so far: {words.money(running['net_sales'], scope.currency)}" + (
+            f", {'up' if so_far.rising else 'down'} {so_far.text}." if so_far else "."
+        )
+    return Panel(
+        key=f"quarters-{scope.currency}",
+        title="Quarters against the year before",
+        number=words.money(row["net_sales"], scope.currency),
+        label=f"net sales {periods.within(row['sales_quarter'], 'quarter')}",
+        change=words.change(row["net_sales"], row["year_before"], "the year before"),
+        summary=summary,
+        source=GROWTH,
+        query=answer.query,
+        columns=("Quarter", "Net sales", "Year before", "Growth"),
+        rows=tuple(
+            (
+                name,
+                words.money(row["net_sales"], scope.currency),
+                words.money(row["year_before"], scope.currency),
+                _growth(row),
+            )
+            for name, row in zip(names, answer.rows, strict=True)
+        ),
+        plot=plots.plot(
+            [
+                plots.bars(
+                    "Year before", short, plots.numbers(answer.column("year_before"))[-DRAWN_QUARTERS:], plots.PALE
+                ),
+                plots.bars("Net sales", short, plots.numbers(answer.column("net_sales"))[-DRAWN_QUARTERS:]),
+            ],
+            x=plots.name_axis(),
+            y=plots.amount_axis(scope.currency, answer.column("net_sales")),
+        ),
+        wide=True,
+    )
+
+
+def _grown(scope: Scope, column: str, many: str) -> Panel | None:
+    """The last whole quarter against the year before, by name; nothing where no name has anything to compare with."""
+    answer = scope.ask(GROWN.replace("{name}", column))
+    compared = [row for row in answer.rows if row["year_before"]]
+    if not compared or (column == "country_name" and {row["name"] for row in answer.rows} == {UNKNOWN}):
+        return None
+    shown = answer.rows[:DRAWN_NAMES]
+    names = [words.capital(row["name"]) for row in shown]
+    grown = sum(row["net_sales"] > row["year_before"] for row in answer.rows)
+    most, least = (f(answer.rows, key=lambda row: row["net_sales"] - row["year_before"]) for f in (max, min))
+    quarter = periods.name(answer.rows[0]["sales_quarter"], "quarter")
+    told = [
+        f"{words.capital(row['name'])} {verb} most, by "
+        f"{words.money(abs(row['net_sales'] - row['year_before']), scope.currency)}."
+        for row, verb, moved in (
+            (most, "grew", most["net_sales"] > most["year_before"]),
+            (least, "fell", least["net_sales"] < least["year_before"]),
+        )
+        if moved
+    ]
+    return Panel(
+        key=f"grown-{many}-{scope.currency}",
+        title=f"Growth by {'country' if many == 'countries' else 'category'}",
+        number=f"{grown} of {len(answer.rows)}",
+        label=f"{many} sold more in {quarter} than a year before",
+        summary=" ".join(told) or "Nothing grew or fell.",
+        source=GROWTH,
+        query=answer.query,
+        columns=("Country" if many == "countries" else "Category", "Net sales", "Year before", "Growth"),
+        rows=tuple(
+            (
+                words.capital(row["name"]),
+                words.money(row["net_sales"], scope.currency),
+                words.money(row["year_before"], scope.currency),
+                _growth(row),
+            )
+            for row in answer.rows
+        ),
+        plot=plots.plot(
+            [
+                plots.bars(quarter, plots.numbers(row["net_sales"] for row in shown), names, across=True),
+                plots.bars(
+                    "Year before", plots.numbers(row["year_before"] for row in shown), names, plots.PALE, across=True
+                ),
+            ],
+            x=plots.amount_axis(scope.currency, [row["net_sales"] for row in shown]),
+            y=plots.name_axis(downwards=True),
+        ),
+        height=60 + 34 * len(shown),
+    )
+
+
+def _growth(row: Row) -> str:
+    return words.percent(row["net_sales"] / row["year_before"] - 1) if row["year_before"] > 0 else words.NONE

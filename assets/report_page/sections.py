@@ -1,4 +1,4 @@
-"""What the report page says about one currency: the headline figures, then theme after theme."""
+"""What the report page says: about a currency its headline figures and themes, and what knows no currency."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from assets.report_page import periods, plots, words
+from assets.report_page.delivery import delivery
 from assets.report_page.lots import lots
+from assets.report_page.money import money
 from assets.report_page.parties import parties
-from assets.report_page.parts import Figure, Row, Scope, Section
+from assets.report_page.parts import Figure, Row, Scope, Section, Theme
+from assets.report_page.pipeline import data
 from assets.report_page.sales import sales
 
 COMPARED = timedelta(days=30)
@@ -57,17 +60,25 @@ def section(scope: Scope) -> Section:
     """All about one currency; what there is no data for is left out."""
     answers = scope.ask(FIGURES), scope.ask(BIDDING), scope.ask(DAYS)
     (orders,), (bidding,) = answers[0].rows, answers[1].rows
-    themes = []
+    themes = [lots(scope, bidding["first_bid_at"], bidding["last_bid_at"])]
     if orders["orders_placed"]:
-        themes += [sales(scope, orders["first_order_at"], orders["last_order_at"]), parties(scope)]
-    if bidding["bids"]:
-        themes.append(lots(scope, bidding["first_bid_at"], bidding["last_bid_at"]))
+        themes = [
+            sales(scope, orders["first_order_at"], orders["last_order_at"]),
+            parties(scope),
+            *themes,
+            money(scope),
+        ]
     return Section(
         scope.currency,
         _figures(scope, orders, bidding, answers[2].rows),
         tuple(answer.query for answer in answers),
         tuple(found for found in themes if found is not None),
     )
+
+
+def general(scope: Scope) -> tuple[Theme, ...]:
+    """What is the same for all currencies."""
+    return tuple(found for found in (delivery(scope), data(scope)) if found is not None)
 
 
 def _figures(scope: Scope, orders: Row, bidding: Row, days: list[Row]) -> tuple[Figure, ...]:

@@ -37,9 +37,9 @@ def number(value: Number | None, digits: int = 0) -> str:
     return f"{_sign(round(float(value), digits))}{abs(value):,.{digits}f}"
 
 
-def count(value: Number, word: str) -> str:
-    """`1 order`, `2 orders`."""
-    return f"{int(value):,} {word}" + ("" if int(value) == 1 else "s")
+def count(value: Number, word: str, words: str = "") -> str:
+    """`1 order`, `2 orders`; `words` is for more than one where it is not `word` with an s."""
+    return f"{int(value):,} {word if int(value) == 1 else words or word + 's'}"
 
 
 def percent(share: Number | None) -> str:
@@ -66,7 +66,9 @@ def change(now: Number | None, before: Number | None, against: str, good: bool =
     if now is None or before is None or before <= 0:
         return None
     share = (float(now) - float(before)) / float(before)
-    return Change(f"{abs(share):.0%} against {against}", share >= 0, good == (share >= 0))
+    if not share:
+        return Change(f"as much as {against}", None, True)
+    return Change(f"{percent(abs(share))} against {against}", share > 0, good == (share > 0))
 
 
 def moment(when: datetime) -> str:

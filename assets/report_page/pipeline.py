@@ -1,0 +1,167 @@
+"""The theme `data`: how fresh each table is, and what the runs of the pipeline took in, gave and cost.
+
+Here belong its queries on reports, the plots of their rows and the sentences that say them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+
+from assets.report_page import periods, plots, words
+from assets.report_page.parts import Panel, Scope, Theme, theme
+
+FRESHNESS = "data_freshness"
+RUNS = "pipeline_runs"
+
+TABLES = """
+select
+    entity,
+    owner,
+    watermark,
+    newest_change,
+    lag_minutes,
+    promised_minutes,
+    is_late
+from reports.data_freshness
+order by is_late desc, lag_minutes desc, entity
+"""
+
+SPAN = """
+select
+    min(ended_at) as first_end,
+    max(ended_at) as last_end
+from reports.pipeline_runs
+"""
+
+PERIODS = """
+select
+    date_trunc({grain}, ended_at) as period,
+    count(*) as runs,
+    cast(sum(rows_read) as bigint) as rows_read,
+    sum(cost_usd) as cost_usd
+from reports.pipeline_runs
+group by period
+order by period
+"""
+
+ENTITIES = """
+select
+    entity,
+    count(*) as runs,
+    cast(sum(rows_read) as bigint) as rows_read,
+    cast(sum(applied) as bigint) as applied,
+    cast(sum(quarantined) as bigint) as quarantined,
+    avg(seconds) as seconds,
+    sum(cost_usd) as cost_usd
+from reports.pipeline_runs
+group by entity
+order by rows_read desc, entity
+"""
+
+
+def data(scope: Scope) -> Theme | None:
+    """The theme, which knows no currency."""
+    return theme("data", "Data", _freshness(scope), _runs(scope), _entities(scope))
+
+
+def _freshness(scope: Scope) -> Panel | None:
+    """How far each published table is, once any is."""
+    answer = scope.ask(TABLES)
+    published = [row for row in answer.rows if row["watermark"] is not None]
+    if not published:
+        return None
+    late = [row["entity"] for row in published if row["is_late"]]
+    behind = max(published, key=lambda row: row["lag_minutes"])
+    return Panel(
+        key="freshness",
+        title="Freshness of the tables",
+        number=f"{len(published) - len(late)} of {len(published)}",
+        label="published tables are as fresh as promised",
+        summary=(f"Late: {', '.join(late)}. " if late else "")
+        + f"{behind['entity']} is furthest behind: {words.number(behind['lag_minutes'], 1)} minutes.",
+        source=FRESHNESS,
+        query=answer.query,
+        columns=("Table", "Owner", "True for", "Newest change", "Behind", "Promised"),
+        rows=tuple(
+            (
+                row["entity"],
+                row["owner"],
+                _minute(row["watermark"]),
+                _minute(row["newest_change"]),
+                "not published" if row["watermark"] is None else f"{words.number(row['lag_minutes'], 1)} min",
+                f"{words.number(row['promised_minutes'])} min",
+            )
+            for row in answer.rows
+        ),
+        wide=True,
+    )
+
+
+def _runs(scope: Scope) -> Panel | None:
+    """Rows that the pipeline took in over time."""
+    (span,) = scope.ask(SPAN).rows
+    if span["first_end"] is None:
+        return None
+    grain = periods.grain(span["first_end"], span["last_end"])
+    answer = scope.ask(PERIODS, grain=grain)
+    rows = periods.without_gaps(answer.rows, "period", grain, {"runs": 0, "rows_read": 0, "cost_usd": Decimal(0)})
+    latest, times = rows[-1], [row["period"] for row in rows]
+    return Panel(
+        key="runs",
+        title=f"Rows taken in by {grain}",
+        number=words.number(latest["rows_read"]),
+        label=f"rows taken in {periods.within(latest['period'], grain)}",
+        summary=f"{words.count(sum(row['runs'] for row in rows), 'publication')} of tables so far, at an estimated "
+        f"{words.money(sum(row['cost_usd'] for row in rows), 'USD')}.",
+        source=RUNS,
+        query=answer.query,
+        columns=(grain.capitalize(), "Publications", "Rows", "Cost (USD)"),
+        rows=tuple(
+            (
+                periods.name(row["period"], grain),
+                words.number(row["runs"]),
+                words.number(row["rows_read"]),
+                words.number(row["cost_usd"], 4),
+            )
+            for row in rows
+        ),
+        plot=plots.plot(
+            [plots.bars("Rows", times, [row["rows_read"] for row in rows])],
+            x=plots.time_axis(grain, len(rows)),
+            y=plots.count_axis(),
+        ),
+    )
+
+
+def _entities(scope: Scope) -> Panel | None:
+    """What the runs did for each table, as a table."""
+    answer = scope.ask(ENTITIES)
+    if not answer.rows:
+        return None
+    aside, most = sum(answer.column("quarantined")), answer.rows[0]["rows_read"]
+    return Panel(
+        key="entities",
+        title="Pipeline by table",
+        number=words.number(aside),
+        label="rows are in quarantine" if aside != 1 else "row is in quarantine",
+        summary=f"{answer.rows[0]['entity']} took in most: {words.count(most, 'row')}.",
+        source=RUNS,
+        query=answer.query,
+        columns=("Table", "Runs", "Rows", "Applied", "Quarantined", "Seconds", "USD"),
+        rows=tuple(
+            (
+                row["entity"],
+                *(words.number(row[column]) for column in ("runs", "rows_read", "applied", "quarantined")),
+                words.number(row["seconds"], 1),
+                words.number(row["cost_usd"], 4),
+            )
+            for row in answer.rows
+        ),
+        shares=tuple(row["rows_read"] / (most or 1) for row in answer.rows),
+        wide=True,
+    )
+
+
+def _minute(when: datetime | None) -> str:
+    return f"{when:%Y-%m-%d %H:%M}" if when else words.NONE
