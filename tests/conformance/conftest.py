@@ -64,7 +64,8 @@ def query(trino: Trino) -> TrinoClient:
 
 
 @pytest.fixture(scope="session")
-def _service(trino: Trino, query: TrinoClient, credentials: None) -> Iterator[AthenaService]:
+def athena_service(trino: Trino, query: TrinoClient, credentials: None) -> Iterator[AthenaService]:
+    """The stand-in for Athena."""
     s3, glue = (boto3.client(name, region_name=REGION, endpoint_url=trino.aws_endpoint) for name in ("s3", "glue"))
     service = AthenaService(query, s3, glue)
     with serving(service):
@@ -72,12 +73,12 @@ def _service(trino: Trino, query: TrinoClient, credentials: None) -> Iterator[At
 
 
 @pytest.fixture
-def athena(_service: AthenaService) -> Iterator[AthenaService]:
+def athena(athena_service: AthenaService) -> Iterator[AthenaService]:
     """The stand-in for Athena, as it is without anything that another test asked of it."""
-    _service.executions.clear()
-    yield _service
-    _service.scan_limit, _service.before = None, lambda sql: None
-    _service.refusals.clear()
+    athena_service.executions.clear()
+    yield athena_service
+    athena_service.scan_limit, athena_service.before = None, lambda sql: None
+    athena_service.refusals.clear()
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 boto3, dbt-athena and pyathena talk to it by endpoint address. It keeps Athena's manner: queries run behind the call
 that started them, results are a CSV at the output location, errors are a state with a reason, and the limit of bytes
-scanned cancels. It knows SELECT and DML on Iceberg tables; Athena's own DDL dialect is not translated.
+scanned cancels. It knows SELECT and DML on Iceberg tables, and of Athena's own DDL what dbt-athena says (`athena_ddl`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
+from athena_ddl import Unsupported, created_as, is_ddl, keyword, translated
 from athena_values import column_info, csv, text
 from trino_client import Answer, TrinoClient, TrinoError
 
@@ -57,14 +58,7 @@ class Execution:
     @property
     def is_query(self) -> bool:
         """Whether it gives rows."""
-        return self.sql.lstrip(" (\n").split(None, 1)[0].upper() in (
-            "SELECT",
-            "WITH",
-            "SHOW",
-            "DESCRIBE",
-            "VALUES",
-            "EXPLAIN",
-        )
+        return keyword(self.sql) in ("SELECT", "WITH", "SHOW", "DESCRIBE", "VALUES", "EXPLAIN")
 
 
 @dataclass
@@ -131,13 +125,7 @@ class AthenaService:
         state, reason = "SUCCEEDED", ""
         try:
             self.before(execution.sql)
-            answer = self.trino.run(
-                execution.sql,
-                schema=(execution.request.get("QueryExecutionContext") or {}).get("Database"),
-                session={"query_max_scan_physical_bytes": f"{self.scan_limit}B"} if self.scan_limit else None,
-                parameters=execution.request.get("ExecutionParameters") or (),
-                progress=progress,
-            )
+            answer = self._answer(execution, progress)
             execution.answer, execution.scanned = answer, answer.scanned
             # Trino looks at its limit once a second, which a short query does not live to see.
             if self.scan_limit is not None and answer.scanned > self.scan_limit and execution.is_query:
@@ -153,10 +141,35 @@ class AthenaService:
                 state, reason = "CANCELLED", SCAN_LIMIT_REASON
             else:
                 state, reason = "FAILED", str(error)
+        except Unsupported as error:
+            state, reason = "FAILED", str(error)
         except Exception as error:  # noqa: BLE001 (told to the client, as Athena does)
             state, reason = "FAILED", f"GENERIC_INTERNAL_ERROR: {error!r}"
         execution.completed, execution.reason = time.time(), reason
         execution.state = state
+
+    def _answer(self, execution: Execution, progress: Callable[[str, int], None]) -> Answer:
+        """Run what Trino understands of it; the answer is that of the last statement."""
+        schema = (execution.request.get("QueryExecutionContext") or {}).get("Database")
+
+        def run(sql: str) -> Answer:
+            return self.trino.run(
+                sql,
+                schema=schema,
+                session={"query_max_scan_physical_bytes": f"{self.scan_limit}B"} if self.scan_limit else None,
+                parameters=execution.request.get("ExecutionParameters") or (),
+                progress=progress,
+            )
+
+        if created := created_as(execution.sql):
+            # Trino would change what does not fit; Athena refuses it.
+            for name, kind in run(f"SELECT * FROM ({created.query}) LIMIT 0").columns:
+                _check_type(name, kind)
+            return run(created.statement)
+        *before, last = translated(execution.sql)
+        for sql in before:
+            run(sql)
+        return run(last)
 
     def _put(self, location: str, content: bytes) -> None:
         address = urlsplit(location)
@@ -187,8 +200,8 @@ class AthenaService:
         return {
             "QueryExecutionId": execution.query_id,
             "Query": execution.sql,
-            "StatementType": "DML",
-            "SubstatementType": execution.sql.lstrip(" (\n").split(None, 1)[0].upper(),
+            "StatementType": "DDL" if is_ddl(execution.sql) else "DML",
+            "SubstatementType": keyword(execution.sql),
             "ResultConfiguration": {"OutputLocation": execution.location},
             "QueryExecutionContext": dict(execution.request.get("QueryExecutionContext") or {}),
             "Status": status,
@@ -274,6 +287,18 @@ class AthenaService:
             return self.executions[query_id]
         except KeyError:
             raise Refused("InvalidRequestException", f"QueryExecution {query_id} was not found") from None
+
+
+def _check_type(column: str, kind: str) -> None:
+    """Refuse a column that an Iceberg table of Athena cannot have."""
+    if kind.startswith("timestamp(") and not kind.startswith("timestamp(6)"):
+        precision = kind.partition("(")[2].partition(")")[0]
+        raise Unsupported(
+            f"NOT_SUPPORTED: Timestamp precision ({precision}) not supported for Iceberg. "
+            f'Use "timestamp(6)" instead. Column: {column}'
+        )
+    if kind.partition("(")[0] in ("tinyint", "smallint", "char", "unknown"):
+        raise Unsupported(f"NOT_SUPPORTED: Type not supported for Iceberg: {kind}. Column: {column}")
 
 
 @contextmanager

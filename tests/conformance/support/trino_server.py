@@ -27,7 +27,9 @@ CATALOG = "awsdatacatalog"
 ARTIFACTS = {
     "server": f"io.trino:trino-server-core:{VERSION}:tar.gz",
     "iceberg": f"io.trino:trino-iceberg:{VERSION}:zip",
+    "hive": f"io.trino:trino-hive:{VERSION}:zip",
 }
+CONNECTORS = ("iceberg", "hive")
 _UNPACK = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:unpack"
 _START_SECONDS = 240
 _HEAP = "2G"
@@ -120,8 +122,9 @@ def installed() -> tuple[Path, Path]:
             _unpack(artifact, root, name)
     plugins = root / "plugins"
     plugins.mkdir(exist_ok=True)
-    if not (plugins / "iceberg").exists():
-        (plugins / "iceberg").symlink_to(root / "iceberg", target_is_directory=True)
+    for name in CONNECTORS:
+        if not (plugins / name).exists():
+            (plugins / name).symlink_to(root / name, target_is_directory=True)
     return root / "server", plugins
 
 
@@ -167,26 +170,23 @@ def _write_configuration(folder: Path, port: int, aws_endpoint: str, region: str
         },
     )
     _properties(folder / "log.properties", {"io.trino": "WARN", "io.airlift": "WARN", "Bootstrap": "WARN"})
-    credentials = {
+    shared = {
+        "hive.metastore.glue.endpoint-url": aws_endpoint,
+        "hive.metastore.glue.region": region,
         "hive.metastore.glue.aws-access-key": "test",
         "hive.metastore.glue.aws-secret-key": "test",
+        "fs.native-s3.enabled": "true",
+        "s3.endpoint": aws_endpoint,
+        "s3.region": region,
+        "s3.path-style-access": "true",
         "s3.aws-access-key": "test",
         "s3.aws-secret-key": "test",
     }
-    _properties(
-        folder / "catalog" / f"{CATALOG}.properties",
-        {
-            "connector.name": "iceberg",
-            "iceberg.catalog.type": "glue",
-            "hive.metastore.glue.endpoint-url": aws_endpoint,
-            "hive.metastore.glue.region": region,
-            "fs.native-s3.enabled": "true",
-            "s3.endpoint": aws_endpoint,
-            "s3.region": region,
-            "s3.path-style-access": "true",
-            **credentials,
-        },
-    )
+    iceberg = {"connector.name": "iceberg", "iceberg.catalog.type": "glue", "iceberg.hive-catalog-name": "hive"}
+    _properties(folder / "catalog" / f"{CATALOG}.properties", iceberg | shared)
+    # Tables that are not Iceberg's, which Athena finds in the same catalog.
+    hive = {"connector.name": "hive", "hive.metastore": "glue", "hive.partition-projection-enabled": "true"}
+    _properties(folder / "catalog" / "hive.properties", hive | shared)
 
 
 def _properties(path: Path, values: dict[str, str]) -> None:

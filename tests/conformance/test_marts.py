@@ -1,0 +1,195 @@
+"""The dbt project on Athena gives the rows that it gives locally: dbt-athena itself builds it on Trino, in increments
+and anew, from the same published tables that the local target reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+import yaml
+from athena_service import AthenaService
+from auction_house import BATCHES, batches, drop_countries, publish_batch
+from glue_front import serving_glue
+from trino_client import TrinoClient
+from trino_server import Trino
+
+from assets.dbt_lake import open_lake
+from contracts import load_contracts
+from lakehouse.lake import Lake
+from local.aws import CREDENTIALS
+
+PROJECT = Path(__file__).parents[2] / "dbt_project"
+ENVIRONMENT = "dev"
+BUCKET = "gavel-dev"
+CHANGES = 1500
+
+Row = tuple[str | None, ...]
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """One of the two targets: builds on it, and what its models hold."""
+
+    dbt: Callable[..., list[Any]]
+    rows: Callable[[Any, list[str]], list[Row]]
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The same auction house on both engines: the models, by their address in the project's lineage."""
+
+    athena: Warehouse
+    local: Warehouse
+    service: AthenaService
+    publish: Callable[[int], None]
+
+    def assert_same(self, models: list[Any]) -> None:
+        """Every row of every model is the same on both."""
+        assert {m.config.schema for m in models} >= {"staging", "marts", "reports"}
+        differing = []
+        for model in models:
+            columns = comparable(model)
+            athena, local = self.athena.rows(model, columns), self.local.rows(model, columns)
+            if athena != local:
+                only = [[r for r in one if r not in other][:3] for one, other in ((athena, local), (local, athena))]
+                differing.append(f"{model.name} {columns}: Athena has {only[0]}, DuckDB has {only[1]}")
+        assert not differing, "\n".join(differing)
+
+
+def comparable(model: Any) -> list[str]:
+    """The columns of a model that both engines show alike: all but nested ones, which marts do not have."""
+    nested = ("list", "map", "struct", "array", "row")
+    types = {c.name: str(c.data_type or c.config.meta.get("type") or "") for c in model.columns.values()}
+    return [name for name, kind in types.items() if not kind.lower().startswith(nested)]
+
+
+@pytest.fixture(scope="module")
+def lake(trino: Trino, credentials: None) -> Lake:
+    """An empty lake by the names that the dbt project expects."""
+    lake = Lake.of_environment(ENVIRONMENT, BUCKET, CREDENTIALS["AWS_REGION"], trino.aws_endpoint)
+    lake.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": lake.region})
+    return lake
+
+
+@pytest.fixture(scope="module")
+def profiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project's profile, only that it asks more often whether a query has ended."""
+    folder = tmp_path_factory.mktemp("profiles")
+    text = (PROJECT / "profiles.yml").read_text("utf-8")
+    document = yaml.safe_load(text)
+    document["gavel"]["outputs"][ENVIRONMENT]["poll_interval"] = 0.05
+    (folder / "profiles.yml").write_text(yaml.safe_dump(document), "utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sides(
+    lake: Lake,
+    athena_service: AthenaService,
+    query: TrinoClient,
+    profiles: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Sides]:
+    """Both targets before the first batch."""
+    folder = tmp_path_factory.mktemp("marts")
+    file = folder / "warehouse.duckdb"
+    contracts = load_contracts()
+    changes = batches(contracts, CHANGES, seed=5)
+    drop_countries(lake)
+
+    def dbt(target: str, *arguments: str) -> list[Any]:
+        from dbt.cli.main import dbtRunner
+
+        outcome = dbtRunner().invoke(
+            [
+                *("--quiet", *arguments, "--target", target),
+                *("--project-dir", str(PROJECT), "--profiles-dir", str(profiles)),
+                *("--target-path", str(folder / target), "--log-path", str(folder / target)),
+            ]
+        )
+        if outcome.exception is not None:
+            raise outcome.exception
+        failed = [f"{r.node.name}: {r.message}" for r in outcome.result.results if r.status in ("error", "fail")]
+        assert not failed, "\n".join(failed)
+        return [r.node for r in outcome.result.results if r.node.resource_type == "model"]
+
+    assert lake.endpoint
+    with pytest.MonkeyPatch.context() as patch, serving_glue(lake.client("glue"), lake.endpoint) as glue:
+        for name, value in {
+            "GAVEL_ENV": ENVIRONMENT,
+            "GAVEL_BUCKET": BUCKET,
+            "GAVEL_WAREHOUSE": str(file),
+            "AWS_ENDPOINT_URL": lake.endpoint,
+            "AWS_ENDPOINT_URL_GLUE": glue,
+            "AWS_ENDPOINT_URL_ATHENA": athena_service.endpoint,
+        }.items():
+            patch.setenv(name, value)
+        patch.chdir(PROJECT)
+        yield Sides(
+            Warehouse(
+                lambda *arguments: dbt(ENVIRONMENT, *arguments),
+                lambda model, columns: by_trino(query, model, columns),
+            ),
+            Warehouse(
+                lambda *arguments: dbt("local", *arguments),
+                lambda model, columns: by_duckdb(lake, file, model, columns),
+            ),
+            athena_service,
+            lambda number: publish_batch(lake, contracts, changes[number], number),
+        )
+
+
+def by_trino(query: TrinoClient, model: Any, columns: list[str]) -> list[Row]:
+    schema = f"gavel_{model.config.schema}_{ENVIRONMENT}"
+    answer = query.run(f'select {", ".join(columns)} from "{schema}"."{model.name}"')
+    return ordered(answer.rows)
+
+
+def by_duckdb(lake: Lake, file: Path, model: Any, columns: list[str]) -> list[Row]:
+    with duckdb.connect(str(file)) as connection:
+        open_lake(connection, lake)
+        answer = connection.execute(f'select {", ".join(columns)} from {model.config.schema}."{model.name}"')
+        return ordered(answer.fetchall())
+
+
+def ordered(rows: Any) -> list[Row]:
+    """Rows as text, in the order of what they hold."""
+    return sorted((tuple(shown(value) for value in row) for row in rows), key=repr)
+
+
+def shown(value: Any) -> str | None:
+    match value:
+        case None:
+            return None
+        case bool():
+            return str(value).lower()
+        case datetime():
+            return f"{value:%Y-%m-%d %H:%M:%S.%f}"
+        case date():
+            return value.isoformat()
+        case Decimal() | int():
+            return str(value)
+        case float():
+            return f"{value:.9g}"  # the last digits depend on the order of adding up
+        case _:
+            return str(value)
+
+
+@pytest.mark.timeout(3600)
+def test_increments_and_a_full_build_give_the_same_rows_on_both_engines(sides: Sides) -> None:
+    """After each batch the increments are the same; anew, everything is, and every test of the project passes."""
+    for number in range(BATCHES):
+        sides.publish(number)
+        models = sides.athena.dbt("run")
+        sides.local.dbt("run")
+        sides.assert_same(models)
+    sides.athena.dbt("build", "--full-refresh")
+    sides.local.dbt("run", "--full-refresh")
+    sides.assert_same(models)
