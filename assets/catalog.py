@@ -14,7 +14,8 @@ from assets import keys
 from assets.lineage import LINEAGE, published_columns
 from assets.presentation import bucket_link, markdown_table, size, table_link, table_schema
 from assets.resources import LakeResource
-from contracts import Contract, Contracts
+from contracts import Contract, Contracts, trail
+from contracts.types import type_name
 from lakehouse.catalog import Drift
 from lakehouse.lake import Lake
 from lakehouse.publication import Publication, publish
@@ -27,6 +28,25 @@ UNTOUCHED = "no_hand_made_change"
 def catalog_assets(contracts: Contracts, lake: Lake) -> list[dg.AssetsDefinition]:
     """One asset per entity."""
     return [_catalog_asset(contract, lake) for contract in contracts.values()]
+
+
+def trail_asset(lake: Lake) -> dg.AssetSpec:
+    """The audit trail, which publications write beside the tables and `pipeline_runs` reads."""
+    return dg.AssetSpec(
+        keys.catalog(trail.TABLE),
+        description=trail.DESCRIPTION,
+        group_name="audit",
+        owners=keys.owners(trail.OWNER),
+        kinds={"glue", "json"},
+        metadata={
+            "files": bucket_link(lake, f"{trail.TABLE}/"),
+            "query": table_link(lake, trail.TABLE),
+            "dagster/table_name": f"{lake.published_database}.{trail.TABLE}",
+            "dagster/column_schema": dg.TableSchema(
+                [dg.TableColumn(c.name, type_name(c.type), c.description) for c in trail.COLUMNS]
+            ),
+        },
+    )
 
 
 def _catalog_asset(contract: Contract, lake: Lake) -> dg.AssetsDefinition:

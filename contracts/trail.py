@@ -9,6 +9,7 @@ from __future__ import annotations
 from contracts.types import DecimalType, Field, FieldType, IntegerType, StringType, TimestampType
 
 TABLE = "audit_trail"
+OWNER = "platform"
 DESCRIPTION = (
     "What each publication of a table made visible: the batch's input, output, watermark, duration and cost. Rows are "
     "never changed; they stay when snapshots expire and when a table is rolled back or rebuilt. The same publication "
