@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster_dbt import DbtCliInvocation, DbtCliResource, DbtProject, dbt_assets
@@ -30,6 +30,9 @@ from assets.presentation import PREVIEW_ROWS, markdown_table
 from assets.resources import LakeResource, WarehouseResource
 from contracts import Contracts
 from lakehouse.state import published
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 PROJECT = Path(__file__).resolve().parent.parent / "dbt_project"
 DBT = Path(sys.executable).with_name("dbt")  # the one that belongs to the running Python
@@ -203,13 +206,18 @@ def warehouse_assets(files: DbtFiles, manifest: Manifest, contracts: Contracts) 
             details: dict[str, dict[str, Any]] = {i: scanned(result) for i, result in results.items()}
             if local and not failed:
                 details = inspect(files.build, [manifest["nodes"][i] for i in models], personal)
+            tests = [
+                manifest["nodes"][i] for i, result in results.items() if i.startswith("test.") and result["failures"]
+            ]
+            details |= wrong_rows(files.build if local else None, tests, personal)
             if not failed:
                 publish()
         compiled = {i: str(results[i]["compiled_code"]) for i in models if results.get(i, {}).get("compiled_code")}
         lineage = model_columns(manifest, compiled, files.lineage, context.log.warning)
         for event in events:
             if isinstance(event, dg.AssetCheckResult):
-                yield event
+                found = details.get(str(event.metadata["unique_id"].value), {})
+                yield event._replace(metadata={**event.metadata, **found})
             elif isinstance(event, dg.Output) and not failed:
                 model_id = str(event.metadata["unique_id"].value)
                 if model_id in models:  # a first build makes more than was asked for
@@ -315,12 +323,35 @@ def inspect(
             if not is_table(model):
                 continue
             counted = connection.execute(f"select count(*) from {model['relation_name']}").fetchone()
-            cursor = connection.execute(f"select * from {model['relation_name']} limit {PREVIEW_ROWS}")
-            columns = [c[0] for c in cursor.description or ()]
-            rows = [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
             masked = {*personal, *(c["name"] for c in model["columns"].values() if is_personal(c))}
             details[model["unique_id"]] = {
                 "dagster/row_count": counted[0] if counted else 0,
-                "preview": dg.MetadataValue.md(markdown_table(columns, rows, masked)),
+                "preview": _first_rows(connection, model["relation_name"], masked),
             }
     return details
+
+
+def wrong_rows(
+    database: Path | None, tests: Sequence[Mapping[str, Any]], personal: Collection[str]
+) -> dict[str, dict[str, Any]]:
+    """Where the rows are that tests of a manifest found wrong, by test id, and with a `database` the first of them."""
+    import duckdb
+
+    stored = [test for test in tests if test.get("relation_name")]
+    details: dict[str, dict[str, Any]] = {test["unique_id"]: {"rows in": test["relation_name"]} for test in stored}
+    if database is None or not stored:
+        return details
+    with duckdb.connect(str(database), read_only=True) as connection:
+        for test in stored:
+            details[test["unique_id"]] |= {
+                "rows in": f"{test['relation_name']} of {database}",
+                "rows": _first_rows(connection, test["relation_name"], {*personal}),
+            }
+    return details
+
+
+def _first_rows(connection: "DuckDBPyConnection", relation: str, masked: Collection[str]) -> dg.MarkdownMetadataValue:
+    cursor = connection.execute(f"select * from {relation} limit {PREVIEW_ROWS}")
+    columns = [c[0] for c in cursor.description or ()]
+    rows = [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
+    return dg.MetadataValue.md(markdown_table(columns, rows, masked))

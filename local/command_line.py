@@ -188,6 +188,32 @@ def redrive(environment: Where = "local") -> None:
             raise typer.Exit(1)
 
 
+@app.command("slice")
+def cut_slice(
+    folder: Annotated[Path, typer.Argument(help="A folder of its own; an earlier slice in it is replaced.")],
+    of: Annotated[str, typer.Option(help="The entity that the slice begins with.")] = "lots",
+    keys: Annotated[int, typer.Option(min=1, help="How many of its rows; what belongs to them comes along.")] = 200,
+) -> None:
+    """Cut a slice of the published tables for work on the dbt project, and build the project on it as it is now.
+
+    How to work with it is in dbt_project/README.md.
+    """
+    with _reported() as (home, contracts, screen):
+        from local import slice as slices
+
+        with screen.step("Cut a slice of the published tables") as step:
+            rows = slices.cut(home, contracts, of, keys, folder.absolute())
+            step.note = ", ".join(f"{count:,} {name}" for name, count in rows.items() if count)
+        with screen.step("Build the dbt project on it, as the state to compare with"):
+            state = slices.build_state(home, folder.absolute())
+        screen.console.print("\nNow, in dbt_project:", highlight=False)
+        screen.console.print(f"  export GAVEL_SLICE={folder.absolute()}", soft_wrap=True, highlight=False)
+        screen.console.print("  dbt build", highlight=False)
+        screen.console.print(
+            f"  dbt build --select state:modified+ --defer --state {state}", soft_wrap=True, highlight=False
+        )
+
+
 @app.command()
 def generate() -> None:
     """Write the files that follow from the contracts (sources, staging models and dimensions of the dbt project), and

@@ -30,6 +30,7 @@ COMPACTION = "compaction"
 MARTS = "marts"
 REPORTS = "reports"
 NIGHTLY = "nightly"
+FULL_CHECK = "full_check"
 REFRESH = "refresh"
 
 
@@ -51,11 +52,12 @@ class AssetJobs:
     marts: Any
     reports: Any
     nightly: Any
+    full_check: Any
     refresh: Any
 
     def all(self) -> list[Any]:
         """Every job."""
-        return [self.compaction, self.marts, self.reports, self.nightly, self.refresh]
+        return [self.compaction, self.marts, self.reports, self.nightly, self.full_check, self.refresh]
 
 
 def asset_jobs(contracts: Contracts, marts: dg.AssetSelection, reports: dg.AssetSelection) -> AssetJobs:
@@ -72,6 +74,11 @@ def asset_jobs(contracts: Contracts, marts: dg.AssetSelection, reports: dg.Asset
             NIGHTLY,
             tables(contracts) | audits(contracts),
             "Look at everything that is retained, then maintain every table and audit each of its rows.",
+        ),
+        full_check=job(
+            FULL_CHECK,
+            marts | reports,
+            "Build every model and run every test, those that a build of some models has to leave out, too.",
         ),
         refresh=job(
             REFRESH, tables(contracts) | marts | reports, "The whole pipeline, from landed objects to the report."

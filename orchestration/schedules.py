@@ -1,4 +1,4 @@
-"""The schedules: hourly sweep, hourly reports, nightly care."""
+"""The schedules: hourly sweep, hourly reports, nightly care and full check."""
 
 from __future__ import annotations
 
@@ -49,5 +49,11 @@ def schedules(contracts: Contracts, jobs: AssetJobs, pace: Pace) -> list[dg.Sche
             pace.nightly_cron,
             "Looks at everything that is retained, then maintains every table and audits each of its rows.",
             compaction_config(contracts, {"everything": True}),
+        ),
+        schedule(
+            "nightly_full_check",
+            jobs.full_check,
+            pace.full_check_cron,
+            "Builds every model on what the nightly care left, and runs every test.",
         ),
     ]

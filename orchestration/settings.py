@@ -36,6 +36,7 @@ class Pace:
     sweep_cron: str = "50 * * * *"
     reports_cron: str = "0 * * * *"
     nightly_cron: str = "15 2 * * *"
+    full_check_cron: str = "15 4 * * *"
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import duckdb
 import pytest
 
 from assets import dbt
+from assets.lineage import LINEAGE
 from assets.manifest import LAYERS
 from assets.resources import LakeResource, WarehouseResource
 from contracts import load_contracts
@@ -65,19 +66,31 @@ def test_a_part_is_built_with_what_it_reads_and_only_it_is_claimed(project: Path
     assert built(first) == {FACTS}
     assert {"fct_orders", "stg_orders"} <= models(tmp_path / "warehouse.duckdb")
     (event,) = first.get_asset_materialization_events()
-    assert event.step_materialization_data.materialization.metadata["dagster/row_count"].value == 0
+    metadata = event.step_materialization_data.materialization.metadata
+    assert metadata["dagster/row_count"].value == 0
+    earned = metadata[LINEAGE].value.deps_by_column["house_earnings"]
+    assert dg.TableColumnDep(dg.AssetKey(["staging", "stg_payments"]), "processing_fee") in earned
     checks = {c.asset_key for c in first.get_asset_check_evaluations()}
     assert checks == {FACTS}
 
     (project / "models" / "reports" / "profit_by_party.sql").write_text(
         "select no_such_column from {{ ref('fct_orders') }}"
     )
+    (project / "tests" / "nobody_buys.sql").write_text(
+        "{{ config(severity='warn') }} select 'o-1' as order_id, 'ann@example.com' as email "
+        "from (select count(*) as orders from {{ ref('fct_orders') }}) as counted"
+    )
     before = (tmp_path / "warehouse.duckdb").read_bytes()
     failed = build(tmp_path, FACTS, REPORT)
     assert not failed.success
     assert built(failed) == set()
     assert (tmp_path / "warehouse.duckdb").read_bytes() == before
-    assert {c.asset_key for c in failed.get_asset_check_evaluations()} == {FACTS}
+    checks = failed.get_asset_check_evaluations()
+    assert {c.asset_key for c in checks} == {FACTS}
+    (warning,) = (c for c in checks if not c.passed)
+    assert (warning.check_name, warning.severity) == ("nobody_buys", dg.AssetCheckSeverity.WARN)
+    assert "o-1" in str(warning.metadata["rows"].value)
+    assert "ann@example.com" not in str(warning.metadata["rows"].value), "no personal field leaves the warehouse"
     (step,) = failed.get_step_failure_events()
     assert "The warehouse stays as it was: profit_by_party: " in str(step.step_failure_data.error)
 

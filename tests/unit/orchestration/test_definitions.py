@@ -117,10 +117,17 @@ def test_all_jobs_sensors_and_schedules_resolve_and_run_from_the_start(settings:
         "failed_runs",
         "pipeline_metrics",
     }
-    assert {s.name for s in repository.schedule_defs} == {"hourly_sweep", "hourly_reports", "nightly_care"}
+    assert {s.name for s in repository.schedule_defs} == {
+        "hourly_sweep",
+        "hourly_reports",
+        "nightly_care",
+        "nightly_full_check",
+    }
     assert all(s.default_status is dg.DefaultSensorStatus.RUNNING for s in repository.sensor_defs if s.name in RUNNING)
     assert all(s.default_status is dg.DefaultScheduleStatus.RUNNING for s in repository.schedule_defs)
-    assert {"compaction", "marts", "reports", "nightly", "refresh"} <= {j.name for j in repository.get_all_jobs()}
+    assert {"compaction", "marts", "reports", "nightly", "full_check", "refresh"} <= {
+        j.name for j in repository.get_all_jobs()
+    }
 
 
 RUNNING = {

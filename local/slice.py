@@ -1,0 +1,71 @@
+"""A slice of the local lake for work on the dbt project: its rows, and what the project makes of them as it is now.
+
+With the second, a changed model is built alone (`dbt build --select state:modified+ --defer`): what it reads and was
+not changed is taken from there.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from contracts import Contracts
+from local import stack
+from local.aws import REGION
+from local.home import REPOSITORY, Home
+
+PROJECT = REPOSITORY / "dbt_project"
+
+
+class SliceError(RuntimeError):
+    """There is no slice, or the project could not be built on it; says why and what to do."""
+
+
+def cut(home: Home, contracts: Contracts, root: str, keys: int, folder: Path) -> Mapping[str, int]:
+    """Write a slice of the lake of the running stack to a folder of its own; returns its rows by entity.
+
+    An earlier slice in the folder is replaced. Raises `SliceError`.
+    """
+    from assets.lake_slice import WATERMARKS
+    from assets.lake_slice import cut as cut_lake
+    from lakehouse.lake import Lake
+
+    if root not in contracts:
+        raise SliceError(f"expected an entity ({', '.join(contracts)}), found {root!r}")
+    if folder.exists() and any(folder.iterdir()) and not (folder / WATERMARKS).exists():
+        raise SliceError(f"{folder}: expected a new folder or an earlier slice, found other files; name another folder")
+    current = stack.running(home)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    lake = Lake.of_environment("local", current.outputs["DataBucketName"], REGION, current.endpoint)
+    return cut_lake(lake, contracts, root, keys, folder)
+
+
+def build_state(home: Home, folder: Path) -> Path:
+    """Build the project on the slice, without tests, as the state that later builds compare themselves with.
+
+    Returns the folder for dbt's `--state`. Raises `SliceError`.
+    """
+    from assets.dbt_lake import STATE
+
+    database = folder / STATE
+    variables = stack.environment(home, stack.running(home)) | {
+        "GAVEL_SLICE": str(folder),
+        "GAVEL_WAREHOUSE": str(database),
+        "GAVEL_KEEP_OPEN": "True",
+    }
+    dbt = Path(sys.executable).with_name("dbt")
+    folders = ("--project-dir", PROJECT, "--profiles-dir", PROJECT, "--target-path", database.parent)
+    done = subprocess.run(
+        [dbt, "--quiet", "run", "--target", "local", *folders, "--log-path", database.parent],
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SliceError(f"expected the project to build on {folder}, found:\n{done.stdout}{done.stderr}")
+    return database.parent
