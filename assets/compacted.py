@@ -19,6 +19,7 @@ from contracts import Contract, Contracts
 from lakehouse.compaction import BatchResult, compact
 from lakehouse.lake import Lake
 from lakehouse.landing import Scope
+from lakehouse.trail import tidy
 
 TICK_HOURS = 3
 
@@ -121,6 +122,8 @@ def _compacted_asset(contract: Contract, lake: Lake) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, config: CompactionConfig, lake: LakeResource
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]
         result = compact(lake.lake, contract, scope_of(config), progress=context.log.info)
+        if config.days is not None or config.everything:  # a sweep, which is in no hurry
+            tidy(lake.lake, contract)
         return materialized(result, contract, lake.lake)
 
     return compacted

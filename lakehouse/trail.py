@@ -12,6 +12,7 @@ joined, or when two writers meet: whoever counts takes each `publication_id` onc
 from __future__ import annotations
 
 import gzip
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -35,8 +36,7 @@ if TYPE_CHECKING:
 RETENTION_DAYS = 400
 """A year to compare with, and a month to do it in."""
 JOINED_DAYS = 7
-"""How many days back a night joins, and removes behind the retention: what a week without maintenance left."""
-_JOINED = "day.json.gz"
+"""How many days back rows are joined, and removed behind the retention: what a week without that left."""
 _READERS = 8
 
 Kind = Literal["batch", "replay", "rebuild", "maintenance", "roll_back"]
@@ -138,17 +138,18 @@ def repair(lake: Lake, contract: Contract, location: str) -> tuple[Drift, ...]:
 
 
 def tidy(lake: Lake, contract: Contract) -> int:
-    """Join the entity's rows of each day that is over into one object, remove those behind the retention; returns how
-    many objects are gone. The row of what is published stays where `repair` looks for it."""
+    """Join the entity's rows of each day into one object, remove those behind the retention; returns how many objects
+    are gone. The row of what is published stays where `repair` looks for it. Raises `ObjectMissing` when somebody else
+    does the same at this moment."""
     from lakehouse.tables import published_entry
 
     entry = published_entry(lake, contract)
     present = key_of(lake, contract.name, entry.metadata_location) if entry else ""
     today = lake.now()
     gone = 0
-    for back in range(1, JOINED_DAYS + 1):
+    for back in range(JOINED_DAYS + 1):
         gone += _join(lake, _prefix(contract.name, today - timedelta(days=back)), present)
-        expired = _prefix(contract.name, today - timedelta(days=RETENTION_DAYS + back))
+        expired = _prefix(contract.name, today - timedelta(days=RETENTION_DAYS + 1 + back))
         old = [stored.key for stored in lake.store.list(expired)]
         lake.store.delete(old)
         gone += len(old)
@@ -156,23 +157,26 @@ def tidy(lake: Lake, contract: Contract) -> int:
 
 
 def _join(lake: Lake, prefix: str, present: str) -> int:
-    """Join a day. The joined object is whole before any other is removed; joining again finds the same rows."""
-    keys = [stored.key for stored in lake.store.list(prefix)]
-    joined = f"{prefix}{_JOINED}"
-    single = [key for key in keys if key not in (joined, present)]
-    if not single:
+    """Join a day: the joined object, which nobody else's has the name of, is whole before any other is removed. Joining
+    again finds the same rows."""
+    keys = [stored.key for stored in lake.store.list(prefix) if stored.key != present]
+    if len(keys) < 2:
         return 0
-    found = {row["publication_id"]: row for row in _read_rows(lake, [key for key in keys if key != present])}
-    rows = sorted(found.values(), key=lambda row: (row["ended_at"], row["publication_id"]))
-    lake.store.write(joined, gzip.compress(_lines(rows), mtime=0))
-    lake.store.delete(single)
-    return len(single)
+    content = gzip.compress(_lines(_distinct(_read_rows(lake, keys))), mtime=0)
+    joined = f"{prefix}joined-{hashlib.sha256(content).hexdigest()[:16]}.json.gz"
+    lake.store.write(joined, content)
+    lake.store.delete(key for key in keys if key != joined)
+    return len(keys)
 
 
 def read(lake: Lake, entity: str, day: datetime) -> list[Row]:
     """An entity's rows of a day, each publication once, in the order in which they ended; times as text in UTC."""
-    keys = [stored.key for stored in lake.store.list(_prefix(entity, day))]
-    found = {row["publication_id"]: row for row in _read_rows(lake, keys)}
+    return _distinct(_read_rows(lake, [stored.key for stored in lake.store.list(_prefix(entity, day))]))
+
+
+def _distinct(rows: Iterable[Row]) -> list[Row]:
+    """Each publication once, the last of its rows, in the order in which they ended."""
+    found = {row["publication_id"]: row for row in rows}
     return sorted(found.values(), key=lambda row: (row["ended_at"], row["publication_id"]))
 
 

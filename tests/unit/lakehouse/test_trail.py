@@ -258,22 +258,42 @@ def objects(lake: Lake) -> list[str]:
     return [stored.key.rpartition("/")[2] for stored in lake.store.list(f"{described.TABLE}/")]
 
 
-def test_a_day_that_is_over_becomes_one_object(lake: Lake, landing: Landing, clock: Clock) -> None:
+def test_a_day_becomes_one_object(lake: Lake, landing: Landing, clock: Clock) -> None:
     """What is published keeps an object of its own, where the next publication looks for it."""
+    clock.moment = datetime.now(UTC)
     for version in (1, 2, 3):
         batch(lake, landing, version)
+        clock.forward(seconds=1)
     before = rows(lake)
-    assert trail.tidy(lake, PARCELS) == 0, "today goes on"
-    a_day_later(clock)
     assert trail.tidy(lake, PARCELS) == 2
     assert rows(lake) == before
-    assert sorted(objects(lake)) == sorted(
-        [trail.key_of(lake, "parcels", location(lake)).rpartition("/")[2], "parcels.day.json.gz"]
-    )
+    present = trail.key_of(lake, "parcels", location(lake)).rpartition("/")[2]
+    assert len(objects(lake)) == 2
+    assert present in objects(lake)
     assert trail.tidy(lake, PARCELS) == 0
     batch(lake, landing, version=4)
-    trail.tidy(lake, PARCELS)
-    assert sorted(row["batch"] for row in rows(lake)) == [1, 2, 3, 4]
+    assert rows(lake)[:3] == before, "the row is not missing that the new one follows"
+    assert trail.tidy(lake, PARCELS) == 2
+    assert [row["batch"] for row in rows(lake)] == [1, 2, 3, 4]
+    assert len(objects(lake)) == 2
+
+
+def test_two_that_join_the_same_day_lose_nothing(tmp_path: Path, clock: Clock) -> None:
+    """Another process joins a day with one more row in it, after this one has read it."""
+    clock.moment = datetime.now(UTC)
+    landing = compacted(tmp_path, 1, 2, 3)
+    publish(local_lake(tmp_path), PARCELS)
+
+    def meanwhile() -> None:
+        for version in (4, 5):
+            batch(local_lake(tmp_path), landing, version)
+        trail.tidy(local_lake(tmp_path, clock), PARCELS)
+
+    trail.tidy(failing_lake(tmp_path, Failpoints(meanwhile=(2, meanwhile)), clock), PARCELS)
+    assert [row["batch"] for row in rows(local_lake(tmp_path))] == [1, 2, 3, 4, 5]
+    trail.tidy(local_lake(tmp_path, clock), PARCELS)
+    assert [row["batch"] for row in rows(local_lake(tmp_path))] == [1, 2, 3, 4, 5]
+    assert len(objects(local_lake(tmp_path))) == 2
 
 
 def test_joining_a_day_may_be_interrupted(tmp_path: Path, clock: Clock) -> None:
@@ -298,11 +318,13 @@ def test_rows_are_removed_behind_their_retention_only(lake: Lake, landing: Landi
     written = datetime.now(UTC)
     for back in (trail.RETENTION_DAYS - 1, trail.RETENTION_DAYS + 2):
         day = written - timedelta(days=back)
-        lake.store.write(f"{described.TABLE}/{described.DAY}={day:%Y-%m-%d}/parcels.day.json.gz", b"")
-        lake.store.write(f"{described.TABLE}/{described.DAY}={day:%Y-%m-%d}/letters.day.json.gz", b"")
+        lake.store.write(f"{described.TABLE}/{described.DAY}={day:%Y-%m-%d}/parcels.joined-1.json.gz", b"")
+        lake.store.write(f"{described.TABLE}/{described.DAY}={day:%Y-%m-%d}/letters.joined-1.json.gz", b"")
     clock.moment = written
     assert trail.tidy(lake, PARCELS) == 1
-    assert sum(found.endswith(".day.json.gz") for found in objects(lake)) == 3, "those of another entity are not ours"
+    assert sum(found.endswith(".joined-1.json.gz") for found in objects(lake)) == 3, (
+        "those of another entity are not ours"
+    )
 
 
 def test_a_state_that_is_shown_again_is_told_once(lake: Lake, landing: Landing, clock: Clock) -> None:
