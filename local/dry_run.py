@@ -1,6 +1,6 @@
 """Whether the dbt models fit the contracts, found out on an empty lake before anything is built on a real one.
 
-The engine itself answers: every model is built from tables that have the contracts' columns and no rows. So a field that
+The engine answers: every model is built from tables that have the contracts' columns and no rows. So a field that
 a model reads and that is gone, or whose type the model's contract does not know, is found within seconds, without data.
 """
 

@@ -21,12 +21,17 @@ def contracts() -> Contracts:
 
 
 @pytest.fixture(scope="session")
-def dbt(tmp_path_factory: pytest.TempPathFactory) -> Dbt:
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that dbt keeps its artifacts in."""
+    return tmp_path_factory.mktemp("dbt")
+
+
+@pytest.fixture(scope="session")
+def dbt(artifacts: Path) -> Dbt:
     """`dbt("build", …, slice=folder, warehouse=file)` in this process: node name -> status. Raises where a node failed.
 
     dbt parses everything anew when a path in its profile changes, so it always gets the same links to what is meant.
     """
-    artifacts = tmp_path_factory.mktemp("dbt")
     links = {name: artifacts / name for name in ("slice", "warehouse")}
 
     def run(*arguments: str, slice: Path, warehouse: Path) -> dict[str, str]:
