@@ -196,7 +196,7 @@ def _groups(scope: Scope, role: str) -> Panel | None:
     month = months[whole]
     total = sum(value(month, group, "net_sales") for group in GROUP_COLOURS)
     counts = [f"{words.number(value(month, group, 'parties'))} {group}" for group in GROUP_COLOURS]
-    large = f" Large ones brought {words.percent(value(month, 'large', 'net_sales') / total)} of net sales."
+    large = value(month, "large", "net_sales")
     return Panel(
         key=f"{role}-groups-{scope.currency}",
         title=f"{words.capital(role)}s by group",
@@ -204,7 +204,7 @@ def _groups(scope: Scope, role: str) -> Panel | None:
         label=f"{role}s who {'bought' if role == 'buyer' else 'sold'} in the twelve months to {month:%B %Y}",
         change=periods.against_before(active, whole, "parties", "month"),
         summary=f"Of all {role}s so far, {', '.join(counts[:-1])} and {counts[-1]}."
-        + (large if total and value(month, "large", "parties") else ""),
+        + (f" Large ones brought {words.percent(large / total)} of net sales." if total and large else ""),
         source=TRENDS,
         query=answer.query,
         columns=("Month", *(words.capital(group) for group in GROUP_COLOURS), "Sales", "Net sales"),
