@@ -9,14 +9,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
 import duckdb
 import pandas as pd
 import pytest
+import replayed_figures as figures
 from auctions import write_auctions
 
+from assets.report_page import words
 from contracts import load_contracts
 from lakehouse.duck import connect
 from lakehouse.lake import Lake
@@ -31,6 +34,8 @@ pytestmark = pytest.mark.stack
 REPOSITORY = Path(__file__).resolve().parents[2]
 REAL = REPOSITORY.parent / "shared" / "data" / "ebay_auctions.csv"
 CONTRACTS = load_contracts()
+START = datetime.fromisoformat("2025-01-01")
+"""When every auction begins (UTC)."""
 
 
 def gavel(home: Home, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -99,32 +104,40 @@ def check_published_tables(home: Home, data: pd.DataFrame) -> None:
     assert published_winners.to_dict() == winners
 
 
-def check_report(home: Home, data: pd.DataFrame) -> None:
-    """The report's tables: sales by category and month, and the top buyer."""
-    closing = data.drop_duplicates("auctionid")
+def check_reports(home: Home, path: Path) -> None:
+    """Every row of every report, as far as the file says anything about it, and the headline figures of the page."""
+    auctions = figures.Auctions.of(path, START)
+    names = rows(home, "customers").set_index("customer_id").name.to_dict()
     with duckdb.connect(str(home.path / "warehouse.duckdb"), read_only=True) as warehouse:
-        sales = warehouse.sql(
-            "select category, sum(sales)::int as sales, sum(sales_amount) as amount, min(data_time) as data_time "
-            "from reports.sales_by_category_country_and_month group by category"
-        ).df()
-        buyers = warehouse.sql("select sum(bought_orders)::int as n from reports.profit_by_party").fetchone()
-        bids = warehouse.sql("select count(*), sum(amount) from marts.fct_bids").fetchone()
-    assert sales.set_index("category").sales.to_dict() == closing.groupby("item").size().to_dict()
-    amounts = sales.set_index("category").amount.map(lambda a: Decimal(str(a)))
-    assert amounts.to_dict() == closing.groupby("item").price.sum().to_dict()
-    assert sales.data_time.notna().all()
-    assert buyers == (len(closing),)
-    assert bids == (len(data), data.bid.sum())
-    page = (home.reports / "report.html").read_text()
-    assert all(category in page for category in data.item.unique())
+        for recomputed in figures.REPORTS:
+            report = f"reports.{recomputed.__name__}"
+            ((data_time,),) = warehouse.execute(f"select max(data_time) from {report}").fetchall()
+            columns, expected = recomputed(auctions, data_time)
+            found = warehouse.execute(f"select {', '.join(columns)} from {report}").fetchall()
+            told = [tuple(names.get(value, value) for value in row) for row in found]
+            assert len(told) == len(expected), report
+            assert figures.rounded(told) == figures.rounded(expected), report
+        taken_in = warehouse.execute(
+            "select cast(sum(applied) as bigint), max(rows_after) from reports.pipeline_runs where entity = 'bids'"
+        ).fetchall()
+    assert taken_in == [(len(auctions.bids), len(auctions.bids))]
+    check_page((home.reports / "report.html").read_text("utf-8"), auctions)
+
+
+def check_page(page: str, auctions: figures.Auctions) -> None:
+    """The page's headline figures, and a name for each category."""
+    prices, bids = auctions.sales.price, len(auctions.bids)
+    for figure in (f"${prices.sum():,.0f}", f"${prices.mean():,.0f}", f"{len(prices):,}", f"{bids:,}"):
+        assert f'<dd class="value">{figure}</dd>' in page
+    for category in auctions.sales.item.unique():
+        assert f'<th scope="row">{words.capital(category)}<' in page
 
 
 def check_everything(home: Home, path: Path) -> None:
-    done = gavel(home, "replay", str(path), "--mapping", "ebay_auctions", "--start-date", "2025-01-01")
+    done = gavel(home, "replay", str(path), "--mapping", "ebay_auctions", "--start-date", f"{START:%Y-%m-%d}")
     assert "report.html" in done.stdout
-    data = from_csv(path)
-    check_published_tables(home, data)
-    check_report(home, data)
+    check_published_tables(home, from_csv(path))
+    check_reports(home, path)
 
 
 def test_published_tables_and_report_equal_what_the_file_says(home: Home, tmp_path: Path) -> None:
