@@ -7,12 +7,12 @@ that the contracts name. How a build reads the folder is in `dbt_lake`.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assets.dbt_lake import create_source_views, open_lake, pinned_lake, trail_of_lake
+from assets.dbt_lake import Pinned, create_source_views, open_lake, pinned_lake, trail_of_lake
 from contracts import Contract, Contracts, trail
 from contracts.dbt import SOURCE
 from lakehouse.schemas import changes, compacted, literal, quoted
@@ -23,29 +23,42 @@ if TYPE_CHECKING:
     from lakehouse.lake import Lake
 
 WATERMARKS = "watermarks.json"
+"""The data time of each entity: what makes a folder a slice."""
 
 
 def cut(lake: Lake, contracts: Contracts, root: str, keys: int, folder: Path) -> dict[str, int]:
-    """Write a slice that begins with so many `keys` of the entity `root`; returns the rows of each entity.
+    """Write a slice of a lake to an empty folder, beginning with so many `keys` of the entity `root`.
 
-    Whichever keys these are, they are the same for the same table.
+    Returns the rows of each entity. Whichever keys these are, they are the same for the same table.
     """
     import duckdb
 
     pinned, told = pinned_lake(lake, contracts), trail_of_lake(lake)
-    watermarks = {name: p.watermark.astimezone(UTC).isoformat() for name, p in pinned.items() if p.watermark}
     with duckdb.connect() as connection:
-        connection.execute("set timezone = 'UTC'")
         open_lake(connection, lake)
         create_source_views(connection, contracts, pinned, told)
-        chosen = choose(connection, contracts, root, keys)
-        for name in watermarks:
-            _write(connection, contracts[name], folder)
-        columns = ", ".join(quoted(column.name) for column in trail.COLUMNS)
-        file = literal(str(folder / f"{trail.TABLE}.json"))
-        connection.execute(f"copy (select {columns} from {SOURCE}.{trail.TABLE}) to {file} (format json)")
+        return write(connection, contracts, pinned, root, keys, folder)
+
+
+def write(
+    connection: DuckDBPyConnection,
+    contracts: Contracts,
+    pinned: Mapping[str, Pinned],
+    root: str,
+    keys: int,
+    folder: Path,
+) -> dict[str, int]:
+    """Write a slice of the tables that the connection has views of, as `cut` does."""
+    connection.execute("set timezone = 'UTC'")
+    counts = choose(connection, contracts, root, keys)
+    watermarks = {name: p.watermark.astimezone(UTC).isoformat() for name, p in pinned.items() if p.watermark}
+    for name in watermarks:
+        _write(connection, contracts[name], folder)
+    columns = ", ".join(quoted(column.name) for column in trail.COLUMNS)
+    file = literal(str(folder / f"{trail.TABLE}.json"))
+    connection.execute(f"copy (select {columns} from {SOURCE}.{trail.TABLE}) to {file} (format json)")
     (folder / WATERMARKS).write_text(json.dumps(watermarks), "utf-8")
-    return chosen
+    return counts
 
 
 def choose(connection: DuckDBPyConnection, contracts: Contracts, root: str, keys: int) -> dict[str, int]:
@@ -65,8 +78,9 @@ def choose(connection: DuckDBPyConnection, contracts: Contracts, root: str, keys
     order = " || '|' || ".join(f"{quoted(column)}::varchar" for column in contracts[root].primary_key)
     connection.execute(f"insert into kept.{root} from known.{root} order by md5({order}) limit {keys}")
     inner = dependants(contracts, root)
-    counted: dict[str, int] = {}
-    while counted != (counted := _counts(connection, contracts)) or not counted:
+    before: dict[str, int] = {}
+    while before != (counted := _counts(connection, contracts)):
+        before = counted
         for contract in contracts.values():
             for relation in contract.relations:
                 field, target = quoted(relation.field), quoted(relation.target_field)

@@ -205,7 +205,7 @@ def cut_slice(
             rows = slices.cut(home, contracts, of, keys, folder.absolute())
             step.note = ", ".join(f"{count:,} {name}" for name, count in rows.items() if count)
         with screen.step("Build the dbt project on it, as the state to compare with"):
-            state = slices.build_state(home, folder.absolute())
+            state = slices.build_state(folder.absolute(), slices.environment(home))
         screen.console.print("\nNow, in dbt_project:", highlight=False)
         screen.console.print(f"  export GAVEL_SLICE={folder.absolute()}", soft_wrap=True, highlight=False)
         screen.console.print("  dbt build", highlight=False)

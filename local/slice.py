@@ -18,6 +18,7 @@ from local.aws import REGION
 from local.home import REPOSITORY, Home
 
 PROJECT = REPOSITORY / "dbt_project"
+DBT = Path(sys.executable).with_name("dbt")
 
 
 class SliceError(RuntimeError):
@@ -44,24 +45,24 @@ def cut(home: Home, contracts: Contracts, root: str, keys: int, folder: Path) ->
     return cut_lake(lake, contracts, root, keys, folder)
 
 
-def build_state(home: Home, folder: Path) -> Path:
+def environment(home: Home) -> dict[str, str]:
+    """What a build on the running stack finds in its environment."""
+    return stack.environment(home, stack.running(home))
+
+
+def build_state(folder: Path, variables: Mapping[str, str]) -> Path:
     """Build the project on the slice, without tests, as the state that later builds compare themselves with.
 
-    Returns the folder for dbt's `--state`. Raises `SliceError`.
+    `variables` are what dbt finds in its environment. Returns the folder for dbt's `--state`. Raises `SliceError`.
     """
     from assets.dbt_lake import STATE
 
     database = folder / STATE
-    variables = stack.environment(home, stack.running(home)) | {
-        "GAVEL_SLICE": str(folder),
-        "GAVEL_WAREHOUSE": str(database),
-        "GAVEL_KEEP_OPEN": "True",
-    }
-    dbt = Path(sys.executable).with_name("dbt")
+    settings = {"GAVEL_SLICE": str(folder), "GAVEL_WAREHOUSE": str(database), "GAVEL_KEEP_OPEN": "True"}
     folders = ("--project-dir", PROJECT, "--profiles-dir", PROJECT, "--target-path", database.parent)
     done = subprocess.run(
-        [dbt, "--quiet", "run", "--target", "local", *folders, "--log-path", database.parent],
-        env=variables,
+        [DBT, "--quiet", "run", "--target", "local", *folders, "--log-path", database.parent],
+        env={**variables, **settings},
         capture_output=True,
         text=True,
         check=False,
