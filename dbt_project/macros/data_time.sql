@@ -13,7 +13,7 @@
    entries say. Rows that are published later may be read by the models as well, so that a report holds what its data
    time promises, and perhaps more. Locally, opening the warehouse pins the tables (`assets/dbt_lake.py`). #}
 {% macro pin_watermarks() %}
-    {%- if execute and target.type == 'athena' and flags.WHICH in ('run', 'build') -%}
+    {%- if execute and target.type == 'athena' and flags.WHICH in ('run', 'build', 'freshness') -%}
         {%- set view = pinned_watermarks() -%}
         {%- do adapter.create_schema(view) -%}
         create or replace view {{ view }} as
