@@ -2,11 +2,17 @@
     How reports measure time: between two columns, or columns and the data time, never up to the clock.
 #}
 
-{# Days from one time to another as a number with fractions; whole seconds count. Null where one of them is not known. #}
-{% macro days_between(first_time, second_time) -%}
+{# Whole seconds from one time to another, as double. Null where one of them is not known. Without `date_trunc` one
+   engine counts the seconds that begin, the other those that pass. #}
+{% macro seconds_between(first_time, second_time) -%}
     cast(
         date_diff('second', date_trunc('second', {{ first_time }}), date_trunc('second', {{ second_time }})) as double
-    ) / 86400
+    )
+{%- endmacro %}
+
+{# Days from one time to another as a number with fractions; whole seconds count. Null where one of them is not known. #}
+{% macro days_between(first_time, second_time) -%}
+    {{ seconds_between(first_time, second_time) }} / 86400
 {%- endmacro %}
 
 {# Days from the day of one time to the day of another (UTC). #}

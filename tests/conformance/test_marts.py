@@ -58,8 +58,11 @@ class Sides:
             columns = comparable(model)
             athena, local = self.athena.rows(model, columns), self.local.rows(model, columns)
             if athena != local:
-                only = [[r for r in one if r not in other][:3] for one, other in ((athena, local), (local, athena))]
-                differing.append(f"{model.name} {columns}: Athena has {only[0]}, DuckDB has {only[1]}")
+                only = [sorted(set(one) - set(other), key=repr) for one, other in ((athena, local), (local, athena))]
+                differing.append(
+                    f"{model.name} ({', '.join(columns)}): {len(only[0])} rows of Athena's are not DuckDB's, such as "
+                    f"{only[0][:1]}; {len(only[1])} the other way, such as {only[1][:1]}"
+                )
         assert not differing, "\n".join(differing)
 
 

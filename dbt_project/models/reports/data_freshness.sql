@@ -20,7 +20,7 @@ entities as (
         watermarks.watermark,
         entities.newest_change,
         clock.observed_at,
-        cast({{ dbt.datediff('watermarks.watermark', 'clock.observed_at', 'second') }} as double) / 60 as lag_minutes,
+        {{ seconds_between('watermarks.watermark', 'clock.observed_at') }} / 60 as lag_minutes,
         cast(entities.freshness_minutes as bigint) as promised_minutes,
         clock.data_time
     from {{ ref('stg_entities') }} as entities

@@ -37,7 +37,7 @@ def _cell(value: str | None) -> str:
 
 def column_info(name: str, trino_type: str) -> dict[str, Any]:
     """A column in ResultSetMetadata."""
-    kind = trino_type.partition("(")[0]
+    kind = _ARGUMENTS.sub("", trino_type) if trino_type.startswith("time") else trino_type.partition("(")[0]
     numbers = _ARGUMENTS.search(trino_type) if kind == "decimal" else None
     return {
         "CatalogName": "hive",

@@ -51,6 +51,7 @@ class TrinoClient:
         """Run to the end. `progress` is called with the address to cancel it at and the bytes scanned so far; raises
         `TrinoError`. `parameters` are SQL literals for the statement's question marks."""
         headers = {"X-Trino-User": "athena", "X-Trino-Catalog": self.catalog, "X-Trino-Time-Zone": "UTC"}
+        headers["X-Trino-Client-Capabilities"] = "PARAMETRIC_DATETIME"  # all digits of times, and types that say them
         if schema:
             headers["X-Trino-Schema"] = schema
         if session:

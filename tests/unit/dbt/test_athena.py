@@ -6,6 +6,7 @@ That the compiled text also runs there, and gives the same rows, is shown by `ma
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 import sqlglot
 from moto import mock_aws
 from sqlglot import exp
+from sqlglot.errors import ParseError
 
 PROJECT = Path(__file__).parents[3] / "dbt_project"
 LAYERS = ("staging", "marts", "reports", "personal")
@@ -26,14 +28,24 @@ SAME_ON_BOTH = frozenset(
     # scalars
     "coalesce nullif cast case if date_trunc date_diff extract round abs lower upper substr length replace".split()
 )
-"""Functions that mean the same on both engines. `greatest`, `least` and `concat` do not: one of them ignores nulls."""
+"""Functions that mean the same on both engines. `greatest`, `least` and `concat` do not: one of them ignores nulls. So
+`||` joins texts, and each argument of the other two is a `coalesce`."""
 
 FROM_MACROS = frozenset(
     # `macros/dialect.sql`, and what dbt's own macros write for Athena: each has its counterpart on DuckDB
-    "unnest day_of_week date_add power "
-    "md5 to_utf8 to_hex "
-    "year quarter month day hour minute second to_milliseconds".split()
+    "unnest day_of_week date_add power md5 to_utf8 to_hex".split()
 )
+
+
+SINGLE_ENGINE_SYNTAX = {
+    "a cast with ::": r"::",
+    "qualify": r"\bqualify\b",
+    "group by all": r"\b(group|order)\s+by\s+all\b",
+    "select * exclude or replace": r"\*\s+(exclude|replace|except)\b",
+    "ilike": r"\bilike\b",
+    "a lateral join": r"\blateral\b",
+    "a cast with try": r"\b(try|safe)_cast\b",
+}
 
 
 @dataclass(frozen=True)
@@ -131,13 +143,20 @@ def test_every_statement_is_of_athenas_grammar_and_means_the_same_on_both_engine
 
 def differences(sql: str) -> list[str]:
     """What in a statement of Athena's dialect DuckDB does not have, or understands in another way."""
-    found = []
-    for node in sqlglot.parse_one(sql, dialect="athena").walk():
+    plain = re.sub(r"--[^\n]*|'[^']*'", " ", sql)
+    found = [what for what, pattern in SINGLE_ENGINE_SYNTAX.items() if re.search(pattern, plain, re.I)]
+    try:
+        tree = sqlglot.parse_one(sql, dialect="athena")
+    except ParseError as error:
+        return [*found, str(error)]
+    for node in tree.walk():
         match node:
             case exp.Cast() if node.to.is_type(exp.DataType.Type.TIMESTAMP) and not node.to.expressions:
                 found.append(f"timestamp without its precision, which Iceberg tables refuse: {node.sql()}")
             case exp.Div() if not any(is_double(side) for side in (node.left, node.right)):
                 found.append(f"division of numbers that are not double: {node.sql(dialect='athena')}")
+            case exp.Greatest() | exp.Least() if all(isinstance(a, exp.Coalesce) for a in arguments(node)):
+                pass
             case exp.Func() if not isinstance(node, exp.Connector):
                 names = {node.name.lower()} if isinstance(node, exp.Anonymous) else function_names(node)
                 if not names & (SAME_ON_BOTH | FROM_MACROS):
@@ -145,6 +164,11 @@ def differences(sql: str) -> list[str]:
             case _:
                 pass
     return found
+
+
+def arguments(node: exp.Expression) -> list[exp.Expression]:
+    """What a function is given."""
+    return [node.this, *node.expressions]
 
 
 def function_names(node: exp.Func) -> set[str]:
@@ -168,6 +192,9 @@ def is_double(node: exp.Expression) -> bool:
         "select orders / sales from months",
         "select cast(null as timestamp) as at from orders",
         "select approx_percentile(a, 0.5) from orders",
+        "select amount::double from orders",
+        "select * from orders qualify row_number() over (partition by a order by b) = 1",
+        "select * exclude (a) from orders",
     ],
 )
 def test_the_guard_finds_what_differs(sql: str) -> None:
@@ -182,7 +209,7 @@ def test_sqlfluff_has_nothing_to_say(compiled: Compiled) -> None:
     said = [
         f"{name}, line {violation.line_no}: {violation.rule_code()} {violation.desc()}"
         for name, text in (compiled.first | compiled.later).items()
-        if name in compiled.models
+        if name in compiled.models and (name == "stg_orders" or not name.startswith("stg_"))  # staging is generated
         for violation in linter.lint_string(text.strip() + "\n").violations
     ]
     assert not said, "\n".join(said)

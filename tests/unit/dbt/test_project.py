@@ -1,8 +1,7 @@
-"""The dbt project as text: generated files are current, every target parses offline, models speak both engines."""
+"""The dbt project as text: generated files are current, every target parses offline."""
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 
@@ -15,28 +14,6 @@ from contracts.loader import ENTITIES
 from lakehouse.schemas import changes, compacted
 
 PROJECT = Path(__file__).parents[3] / "dbt_project"
-
-SHARED_FUNCTIONS = frozenset(
-    # aggregates and windows
-    "count sum min max rank row_number lag lead over partition "
-    # scalars
-    "coalesce cast date_trunc extract round "
-    # what only looks like a function
-    "in values as and or not select from join on using exists decimal case when then else filter where interval".split()
-)
-"""Functions that mean the same in DuckDB and in Athena. Whatever else a model needs goes through a macro of
-`macros/dialect.sql`, or, once it is known to be the same on both engines, into this list."""
-
-SINGLE_ENGINE_SYNTAX = {
-    "a cast with ::": r"::",
-    "qualify": r"\bqualify\b",
-    "group by all": r"\b(group|order)\s+by\s+all\b",
-    "select * exclude or replace": r"\*\s+(exclude|replace|except)\b",
-    "ilike": r"\bilike\b",
-    "an unnest of its own": r"\bunnest\s*\(",
-    "a lateral join": r"\blateral\b",
-    "a cast with try": r"\btry_cast\b|\bsafe_cast\b",
-}
 
 
 def test_generated_files_are_current() -> None:
@@ -100,46 +77,3 @@ def test_every_target_parses_offline(target: str, tmp_path: Path, monkeypatch: p
     assert outcome.success, outcome.exception
     (source,) = {s.schema for s in outcome.result.sources.values()}
     assert source == ("catalog" if target == "local" else f"gavel_{target}")
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        p
-        for p in sorted(PROJECT.rglob("*.sql"))
-        if p.parts[-2:] != ("macros", "dialect.sql") and "target" not in p.parts
-    ],
-    ids=lambda path: path.name,
-)
-def test_models_and_macros_speak_both_engines(path: Path) -> None:
-    """One model text for both engines: only `macros/dialect.sql` may hold what one of them does not have."""
-    sql = plain_sql(path.read_text("utf-8"))
-    unknown = {name.lower() for name in re.findall(r"\b([a-z_][a-z0-9_]*)\s*\(", sql, re.I)} - SHARED_FUNCTIONS
-    assert not unknown, f"{path.name} calls {sorted(unknown)}, which may not mean the same on both engines"
-    found = [what for what, pattern in SINGLE_ENGINE_SYNTAX.items() if re.search(pattern, sql, re.I)]
-    assert not found, f"{path.name} uses {found}"
-
-
-def plain_sql(text: str) -> str:
-    """The text without Jinja, comments, literals and names of common table expressions."""
-    for pattern in (r"\{#.*?#\}", r"\{%.*?%\}", r"\{\{.*?\}\}", r"--[^\n]*", r"'[^']*'"):
-        text = re.sub(pattern, " ", text, flags=re.S)
-    return re.sub(r"\b\w+\s+as\s*\(", " as (", text)
-
-
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "select strftime(placed_at, '%Y') from orders",
-        "select amount::double from orders",
-        "select * from orders qualify row_number() over (partition by a order by b) = 1",
-        "select array_join(tags, ',') from customers",
-        "select * exclude (a) from orders",
-    ],
-)
-def test_the_guard_finds_what_one_engine_only_has(sql: str, tmp_path: Path) -> None:
-    """The guard above would notice."""
-    model = tmp_path / "model.sql"
-    model.write_text(sql, "utf-8")
-    with pytest.raises(AssertionError):
-        test_models_and_macros_speak_both_engines(model)
