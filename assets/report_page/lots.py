@@ -109,8 +109,8 @@ def _sold(scope: Scope) -> Panel | None:
         label="of the lots that were offered are sold",
         summary=f"{words.number(sold)} of {words.count(offered, 'lot')}; best {names[0]} with "
         f"{words.percent(rates[0])}, last {names[-1]} with {words.percent(rates[-1])}."
-        if len(names) > 1
-        else f"{words.number(sold)} of {words.count(offered, 'lot')} in {names[0]}.",
+        if rates[0] > rates[-1]
+        else f"{words.number(sold)} of {words.count(offered, 'lot')}, in every category the same.",
         source=SELL_THROUGH,
         query=answer.query,
         columns=("Category", "Open", "Offered", "Sold", "Sell-through", "Hammer price"),
@@ -127,7 +127,7 @@ def _sold(scope: Scope) -> Panel | None:
         ),
         plot=plots.plot(
             [plots.bars("Sell-through", rates, names, across=True)],
-            x=plots.share_axis() | {"range": [0, 1]},
+            x=plots.share_axis(),
             y=plots.name_axis(downwards=True),
         ),
         height=60 + 30 * len(names),
@@ -175,7 +175,7 @@ def _valued(scope: Scope) -> Panel | None:
                 plots.bars(title, values, names, colour, across=True)
                 for (title, values), colour in zip(shares.items(), (plots.RED, plots.PALE, plots.NAVY), strict=True)
             ],
-            x=plots.share_axis() | {"range": [0, 1]},
+            x=plots.share_axis(),
             y=plots.name_axis(downwards=True),
             stacked=True,
         ),

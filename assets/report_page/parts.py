@@ -54,6 +54,11 @@ class Change:
     rising: bool | None
     good: bool
 
+    @property
+    def said(self) -> str:
+        """The change within a sentence."""
+        return f"{ {True: 'up ', False: 'down ', None: ''}[self.rising] }{self.text}"
+
 
 @dataclass(frozen=True)
 class Figure:

@@ -74,11 +74,14 @@ def plot(traces: Sequence[Any], *, x: dict[str, Any], y: dict[str, Any], stacked
 
 def time_axis(grain: str, periods: int) -> dict[str, Any]:
     """Ticks at whole periods where there are few of them, else where Plotly puts them; each year is named once."""
-    if grain == "hour":
-        return {"tickformat": "%H:%M\n%-d %b", "tickangle": 0, "nticks": 8}
-    step = {"month": "M1", "week": WEEK, "day": WEEK // 7}[grain]
-    ticks = {"dtick": step, "tick0": "2024-01-01"} if periods < 8 else {}
-    return {"tickformat": "%b\n%Y" if grain == "month" else "%-d %b\n%Y", "tickangle": 0, "nticks": 8, **ticks}
+    step, form = {
+        "month": ("M1", "%b\n%Y"),
+        "week": (WEEK, "%-d %b\n%Y"),
+        "day": (WEEK // 7, "%-d %b\n%Y"),
+        "hour": (WEEK // 7 // 24, "%H:%M\n%-d %b"),
+    }[grain]
+    ticks = {"dtick": step, "tick0": "2024-01-01"} if periods < 8 else {"nticks": 8}
+    return {"tickformat": form, "tickangle": 0, **ticks}
 
 
 def amount_axis(currency: str, values: Iterable[Number | None]) -> dict[str, Any]:
@@ -96,8 +99,8 @@ def count_axis() -> dict[str, Any]:
 
 
 def share_axis() -> dict[str, Any]:
-    """An axis of shares of one, written as percent."""
-    return {"tickformat": ".0%", "rangemode": "tozero", "nticks": 6}
+    """An axis of shares of one, written as percent, from nothing to all."""
+    return {"tickformat": ".0%", "range": [0, 1], "dtick": 0.25}
 
 
 def name_axis(downwards: bool = False) -> dict[str, Any]:

@@ -283,17 +283,23 @@ def _quarters(scope: Scope) -> Panel | None:
     answer = scope.ask(QUARTERS)
     if not any(row["year_before"] for row in answer.rows):
         return None
-    names = [periods.name(row["sales_quarter"], "quarter") for row in answer.rows]
+    nothing = {"is_complete": True, "net_sales": Decimal(0), "year_before": Decimal(0)}
+    rows = periods.without_gaps(answer.rows, "sales_quarter", "quarter", nothing)
+    names = [periods.name(row["sales_quarter"], "quarter") for row in rows]
     short = [name.replace(" ", "<br>") for name in names[-DRAWN_QUARTERS:]]
-    complete = [index for index, row in enumerate(answer.rows) if row["is_complete"]]
-    told = complete[-1] if complete else len(answer.rows) - 1
-    row, running = answer.rows[told], answer.rows[-1]
-    summary = "The running quarter is compared with as much of the quarter a year before."
+    complete = [index for index, row in enumerate(rows) if row["is_complete"]]
+    told = complete[-1] if complete else len(rows) - 1
+    row, running = rows[told], rows[-1]
+    drawn = rows[-DRAWN_QUARTERS:]
+    best = max(rows, key=lambda row: row["net_sales"])
+    summary = (
+        f"Net sales were highest {periods.within(best['sales_quarter'], 'quarter')}: "
+        f"{words.money(best['net_sales'], scope.currency)}."
+    )
     if not running["is_complete"]:
         so_far = words.change(running["net_sales"], running["year_before"], "as much of the quarter a year before")
-        summary = f"{names[-1]} so far: {words.money(running['net_sales'], scope.currency)}" + (
-            f", {'up' if so_far.rising else 'down'} {so_far.text}." if so_far else "."
-        )
+        summary = f"{names[-1]} so far: {words.money(running['net_sales'], scope.currency)}"
+        summary += f", {so_far.said}." if so_far else "."
     return Panel(
         key=f"quarters-{scope.currency}",
         title="Quarters against the year before",
@@ -311,27 +317,25 @@ def _quarters(scope: Scope) -> Panel | None:
                 words.money(row["year_before"], scope.currency),
                 _growth(row),
             )
-            for name, row in zip(names, answer.rows, strict=True)
+            for name, row in zip(names, rows, strict=True)
         ),
         plot=plots.plot(
             [
-                plots.bars(
-                    "Year before", short, plots.numbers(answer.column("year_before"))[-DRAWN_QUARTERS:], plots.PALE
-                ),
-                plots.bars("Net sales", short, plots.numbers(answer.column("net_sales"))[-DRAWN_QUARTERS:]),
+                plots.bars("Year before", short, plots.numbers(row["year_before"] for row in drawn), plots.PALE),
+                plots.bars("Net sales", short, plots.numbers(row["net_sales"] for row in drawn)),
             ],
             x=plots.name_axis(),
-            y=plots.amount_axis(scope.currency, answer.column("net_sales")),
+            y=plots.amount_axis(scope.currency, [row["net_sales"] for row in drawn]),
         ),
         wide=True,
     )
 
 
 def _grown(scope: Scope, column: str, many: str) -> Panel | None:
-    """The last whole quarter against the year before, by name; nothing where no name has anything to compare with."""
+    """The last whole quarter against the year before, by name; nothing where either had no sales."""
     answer = scope.ask(GROWN.replace("{name}", column))
-    compared = [row for row in answer.rows if row["year_before"]]
-    if not compared or (column == "country_name" and {row["name"] for row in answer.rows} == {UNKNOWN}):
+    names_known = set(answer.column("name")) != {UNKNOWN}
+    if not (names_known and any(answer.column("net_sales")) and any(answer.column("year_before"))):
         return None
     shown = answer.rows[:DRAWN_NAMES]
     names = [words.capital(row["name"]) for row in shown]
