@@ -17,6 +17,7 @@ from assets.consumers import accepted_lags, consumer_assets, consumers, lag_chec
 from assets.dbt import prepared_manifest, warehouse_assets
 from assets.landing import landing_assets
 from assets.maintenance import maintenance_assets
+from assets.marts_maintenance import marts_maintenance_assets
 from assets.reports import EXPOSURE, report_assets
 from assets.resources import LakeResource, WarehouseResource
 from contracts import load_contracts
@@ -45,7 +46,8 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
     lake = resources["lake"].lake
     marts = dg.AssetSelection.groups("staging", "personal", "marts")
     reports = dg.AssetSelection.groups("reports")
-    jobs = asset_jobs(contracts, marts, reports)
+    care = marts_maintenance_assets(files, manifest)
+    jobs = asset_jobs(contracts, marts, reports, dg.AssetSelection.assets(*care))
     readers = consumers(manifest)
     lags = accepted_lags(readers.values(), manifest)
     page = readers.pop(EXPOSURE) if settings.environment == "local" else None  # rendered here only
@@ -57,6 +59,7 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
             trail_asset(lake),
             *maintenance_assets(contracts),
             warehouse_assets(files, manifest, contracts),
+            *care,
             *(report_assets(page) if page else []),
             *consumer_assets(readers.values()),
         ],

@@ -60,8 +60,11 @@ class AssetJobs:
         return [self.compaction, self.marts, self.reports, self.nightly, self.full_check, self.refresh]
 
 
-def asset_jobs(contracts: Contracts, marts: dg.AssetSelection, reports: dg.AssetSelection) -> AssetJobs:
-    """The jobs over assets. `marts` selects staging and marts, `reports` the report tables and pages."""
+def asset_jobs(
+    contracts: Contracts, marts: dg.AssetSelection, reports: dg.AssetSelection, care: dg.AssetSelection
+) -> AssetJobs:
+    """The jobs over assets. `marts` selects staging and marts, `reports` the report tables and pages, `care` what
+    maintains the tables of both."""
 
     def job(name: str, selection: dg.AssetSelection, description: str) -> Any:
         return dg.define_asset_job(name, selection, description=description, tags=RESUME_TAGS)
@@ -77,8 +80,9 @@ def asset_jobs(contracts: Contracts, marts: dg.AssetSelection, reports: dg.Asset
         ),
         full_check=job(
             FULL_CHECK,
-            marts | reports,
-            "Build every model and run every test, those that a build of some models has to leave out, too.",
+            marts | reports | care,
+            "Build every model and run every test, those that a build of some models has to leave out, too; then "
+            "maintain the tables.",
         ),
         refresh=job(
             REFRESH, tables(contracts) | marts | reports, "The whole pipeline, from landed objects to the report."

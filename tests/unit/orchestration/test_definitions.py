@@ -1,5 +1,6 @@
 """The code location: what is in it follows from the contracts, and loading it is cheap and touches nothing."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -67,6 +68,25 @@ def test_data_flows_from_landing_to_the_page(settings: Settings) -> None:
         "reports/top",
         "reports/page",
     }
+
+
+def test_tables_on_athena_are_maintained_each_night_and_never_beside_a_build(
+    settings: Settings, document: dict[str, Any]
+) -> None:
+    """After the full check, in the same pool as builds. A laptop has nothing to maintain."""
+    assert "maintenance/marts" not in names(graph(settings))
+    for node in document["nodes"].values():
+        if node["name"] == "fct_orders":
+            node["config"]["materialized"] = "incremental"
+    manifest = settings.home / "dbt" / "prod" / "manifest.json"
+    manifest.parent.mkdir()
+    manifest.write_text(json.dumps(document))
+    definitions = build(replace(settings, environment="prod", endpoint_url=None, bucket="b"))
+    asset_graph = definitions.get_repository_def().asset_graph
+    care = asset_graph.get(dg.AssetKey(["maintenance", "marts"]))
+    assert {k.to_user_string() for k in care.parent_keys} == {"marts/fct_orders"}
+    assert care.pools == {keys.WAREHOUSE_POOL}
+    assert care.key in definitions.resolve_job_def("full_check").asset_layer.selected_asset_keys
 
 
 def test_everything_says_what_it_is_and_whose(settings: Settings) -> None:
