@@ -177,8 +177,8 @@ def shown(value: Any) -> str | None:
             return f"{value:%Y-%m-%d %H:%M:%S.%f}"
         case date():
             return value.isoformat()
-        case Decimal() | int():
-            return str(value)
+        case Decimal():
+            return f"{value:f}"
         case float():
             return f"{value:.9g}"  # the last digits depend on the order of adding up
         case _:
