@@ -24,7 +24,7 @@ UV = export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/p
 	UV_PYTHON_DOWNLOADS=never VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev down status generate setup bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api bench-marts test conformance mutations unit lint types scan format lock clean
+.PHONY: help demo dev down status generate docs setup bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api bench-marts test conformance mutations unit lint types scan format lock clean
 
 help:  ## List what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,13 @@ status: $(LOCAL)  ## Show what runs and what the tables hold
 
 generate: $(LOCAL)  ## Write the files that follow from the contracts (dbt sources and staging models)
 	@$(BIN)/gavel generate
+
+docs: $(LOCAL)  ## Make the documentation of the dbt project as one page: models, columns, lineage, who reads them
+	@mkdir -p build/docs/slice && echo '{}' > build/docs/slice/watermarks.json
+	@cd dbt_project && export GAVEL_SLICE=../build/docs/slice GAVEL_WAREHOUSE=../build/docs/warehouse.duckdb && \
+		set -- --target local --target-path ../build/docs --log-path ../build/docs && \
+		../$(BIN)/dbt --quiet run "$$@" && ../$(BIN)/dbt --quiet docs generate --static "$$@"
+	@echo "Open build/docs/static_index.html in a browser"
 
 setup: $(DEV)  ## Make the environment in .venv, with what tests need
 
