@@ -198,7 +198,7 @@ def _bids(scope: Scope, grain: str) -> Panel:
         key=f"bids-{scope.currency}",
         title=f"Bids by {grain}",
         number=words.number(rows[whole]["bids"]),
-        label=f"bids {periods.within(rows[whole]['period'], grain)}",
+        label=f"{'bid' if rows[whole]['bids'] == 1 else 'bids'} {periods.within(rows[whole]['period'], grain)}",
         change=periods.against_before(rows, whole, "bids", grain),
         summary=f"Bidding was liveliest {periods.within(best['period'], grain)}: "
         f"{words.count(best['bids'], 'bid')} by {words.count(best['bidders'], 'bidder')}.",

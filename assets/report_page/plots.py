@@ -35,16 +35,16 @@ def bars(
 
 
 def line(name: str, x: Sequence[Any], y: Sequence[Any], colour: str = BRASS, dash: str = "solid") -> go.Scatter:
-    """A line; a single point is shown as one."""
+    """A line with its points, so that one without neighbours is seen."""
     import plotly.graph_objects as go
 
     return go.Scatter(
         name=name,
         x=x,
         y=y,
-        mode="lines" if len(x) > 1 else "markers",
+        mode="lines+markers",
         line={"color": colour, "width": 2.5, "dash": dash},
-        marker={"size": 10},
+        marker={"size": 5 if len(x) > 1 else 10},
     )
 
 

@@ -253,7 +253,7 @@ def _countries(scope: Scope) -> Panel | None:
         key=f"countries-{scope.currency}",
         title="Where buyers live",
         number=words.percent(by_name[first] / total) if total > 0 else words.NONE,
-        label=f"of net sales go to {first}",
+        label="of net sales come from buyers " + ("whose country is not known" if first == UNKNOWN else f"in {first}"),
         summary=f"Buyers in {words.count(len(by_name), 'country', 'countries')} brought "
         f"{words.money(total, scope.currency)} net sales.",
         source=SALES,
