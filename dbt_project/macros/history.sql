@@ -74,6 +74,8 @@ from states
 
 {# Statement that takes out the rows of a key that its newest computation did not give any more. #}
 {% macro delete_outdated_history(key, surrogate) -%}
+    {%- set seen = load_result('seen_before') -%}
+    {%- if seen -%}
     delete from {{ this }}
     where {{ surrogate }} in (
         select outdated.{{ surrogate }}
@@ -81,10 +83,12 @@ from states
         inner join (
             select {{ key }}, max(_batch) as _batch
             from {{ this }}
+            where {{ is_new('_batch', seen) }}
             group by {{ key }}
         ) as newest on outdated.{{ key }} = newest.{{ key }}
         where outdated._batch < newest._batch
     )
+    {%- endif -%}
 {%- endmacro %}
 
 {#

@@ -105,13 +105,35 @@ changed as (
 {# Statement that takes out members of a list that got shorter, or whose owner was removed: a list is always computed
    as a whole, so what is left from before has an older batch than its owner. #}
 {% macro delete_outdated_members(owner, key, number) -%}
+    {%- set seen = load_result('seen_before') -%}
+    {%- if seen -%}
     delete from {{ this }}
     where {{ member_key(key, number) }} in (
         select {{ member_key('members.' ~ key, 'members.' ~ number) }}
         from {{ this }} as members
         inner join {{ source('catalog', owner) }} as owners on members.{{ key }} = owners.{{ key }}
-        where members._batch < owners._batch
+        where members._batch < owners._batch and {{ is_new('owners._batch', seen) }}
     )
+    {%- endif -%}
+{%- endmacro %}
+
+{# Before an increment: keeps the highest batch that the model had seen, for what is deleted after it. #}
+{% macro remember_seen() -%}
+    {%- if execute and is_incremental() -%}
+        {%- call statement('seen_before', fetch_result=True, auto_begin=False) -%}
+            select coalesce(max(_batch), -1) from {{ this }}
+        {%- endcall -%}
+    {%- endif -%}
+{%- endmacro %}
+
+{# The condition that keeps what this increment saw for the first time. Where merge and deletion are not one transaction
+   it keeps everything, so that the next build deletes what one that broke off between them left. #}
+{% macro is_new(batch, seen) -%}
+    {%- if target.type == 'duckdb' -%}
+        {{ batch }} > {{ seen['data'][0][0] }}
+    {%- else -%}
+        true
+    {%- endif -%}
 {%- endmacro %}
 
 {% macro member_key(key, number) -%}

@@ -1,7 +1,7 @@
 {{ config(
     materialized='incremental',
-    incremental_strategy='merge',
     unique_key='country_key',
+    pre_hook="{{ remember_seen() }}",
     post_hook="{{ delete_outdated_history('country_code', 'country_key') }}"
 ) }}
 

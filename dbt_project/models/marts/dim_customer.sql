@@ -1,7 +1,7 @@
 {{ config(
     materialized='incremental',
-    incremental_strategy='merge',
     unique_key='customer_key',
+    pre_hook="{{ remember_seen() }}",
     post_hook="{{ delete_outdated_history('customer_id', 'customer_key') }}"
 ) }}
 

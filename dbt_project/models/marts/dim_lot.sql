@@ -1,7 +1,7 @@
 {{ config(
     materialized='incremental',
-    incremental_strategy='merge',
     unique_key='lot_key',
+    pre_hook="{{ remember_seen() }}",
     post_hook="{{ delete_outdated_history('lot_id', 'lot_key') }}"
 ) }}
 

@@ -1,6 +1,5 @@
 {{ config(
     materialized='incremental',
-    incremental_strategy='merge',
     unique_key='bid_id',
     partitioned_by=['month(placed_at)'] if target.type == 'athena' else none,
     post_hook="{{ delete_removed('bids', 'bid_id') }}"

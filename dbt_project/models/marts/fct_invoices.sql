@@ -1,6 +1,5 @@
 {{ config(
     materialized='incremental',
-    incremental_strategy='merge',
     unique_key='invoice_id',
     partitioned_by=['month(issued_at)'] if target.type == 'athena' else none,
     post_hook="{{ delete_removed('invoices', 'invoice_id') }}"

@@ -1,8 +1,8 @@
 {{ config(
     materialized='incremental',
-    incremental_strategy='merge',
     unique_key=['order_id', 'fee_number'],
     partitioned_by=['month(placed_at)'] if target.type == 'athena' else none,
+    pre_hook="{{ remember_seen() }}",
     post_hook="{{ delete_outdated_members('orders', 'order_id', 'fee_number') }}"
 ) }}
 

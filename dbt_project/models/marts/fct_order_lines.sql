@@ -1,6 +1,5 @@
 {{ config(
     materialized='incremental',
-    incremental_strategy='merge',
     unique_key=['order_id', 'line_number'],
     partitioned_by=['month(placed_at)'] if target.type == 'athena' else none,
     post_hook="{{ delete_removed_members('order_lines', 'order_id', 'line_number') }}"

@@ -1,6 +1,5 @@
 {{ config(
     materialized='incremental',
-    incremental_strategy='merge',
     unique_key='payment_id',
     partitioned_by=['month(created_at)'] if target.type == 'athena' else none,
     post_hook="{{ delete_removed('payments', 'payment_id') }}"

@@ -1,6 +1,5 @@
 {{ config(
     materialized='incremental',
-    incremental_strategy='merge',
     unique_key='shipment_id',
     partitioned_by=['month(created_at)'] if target.type == 'athena' else none,
     post_hook="{{ delete_removed('shipments', 'shipment_id') }}"
