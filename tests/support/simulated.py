@@ -19,9 +19,13 @@ END = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def simulated(contracts: Contracts, changes: int = 2000, seed: int = 7, batches: int = 3) -> Slice:
-    """The two years before `END` in so many changes, published in `batches` of equal size; watermarks are `END`."""
+    """The two years before `END` in so many changes, published in `batches` of equal size; watermarks are `END`.
+
+    At last every 40th order is removed, with all that belongs to it.
+    """
     data = Slice(contracts, watermark=END.isoformat())
     history = [*_countries(), *generate(seed=seed, changes=changes, end=END)]
+    history += _removals(history)
     items: dict[tuple[str, Any], tuple[int, dict[str, Any]]] = {}
     last: dict[tuple[str, Any], dict[str, Any]] = {}
     for number, change in enumerate(history):
@@ -51,6 +55,17 @@ def _after(fields: dict[str, Any], change: Request) -> dict[str, Any]:
             return {**fields, **(change.payload or {})}
         case _:
             return fields
+
+
+def _removals(history: Iterable[Request]) -> list[Request]:
+    orders = sorted({change.key[0] for change in history if change.entity == "orders"})
+    removed = set(orders[::40])
+    of_order = {
+        (change.entity, change.key): None
+        for change in history
+        if change.payload and change.payload.get("order_id") in removed
+    }
+    return [Request("DELETE", entity, key, None, END) for entity, key in of_order]
 
 
 def _countries() -> Iterable[Request]:
