@@ -24,7 +24,7 @@ from dagster_dbt import DbtCliInvocation, DbtCliResource, DbtProject, dbt_assets
 from packaging.version import Version
 
 from assets import keys
-from assets.lineage import LINEAGE, model_columns
+from assets.lineage import LINEAGE, MADE_OF, made_of, model_columns
 from assets.manifest import DATA_TIME, Manifest, Translator, data_times, is_personal, is_table, model_keys
 from assets.presentation import PREVIEW_ROWS, markdown_table
 from assets.resources import LakeResource, WarehouseResource
@@ -223,7 +223,7 @@ def warehouse_assets(files: DbtFiles, manifest: Manifest, contracts: Contracts) 
                 if model_id in models:  # a first build makes more than was asked for
                     metadata = {**event.metadata, **details.get(model_id, {})}
                     if columns := lineage.get(model_id):
-                        metadata[LINEAGE] = columns
+                        metadata |= {LINEAGE: columns, MADE_OF: made_of(columns)}
                     if moment := times[model_id]:
                         metadata[DATA_TIME] = dg.MetadataValue.timestamp(moment)
                     yield dg.MaterializeResult(asset_key=models[model_id], metadata=metadata)

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 LINEAGE = "dagster/column_lineage"
 """The metadata in which Dagster looks for it."""
 
+MADE_OF = "columns made of"
+"""The metadata in which a person reads it: Dagster's own UI draws no lineage of columns."""
+
 DERIVED = {"_deleted": "_op", "_expired": "_op"}
 """What compaction makes of landed columns. The others keep their name, and `_batch` comes from nowhere."""
 
@@ -73,6 +76,18 @@ def model_columns(
     if now != {i: known.get(i) for i in now}:
         _write(kept, known | now)
     return {unique_id: _lineage(manifest, found["columns"]) for unique_id, found in now.items()}
+
+
+def made_of(lineage: dg.TableColumnLineage) -> dg.MarkdownMetadataValue:
+    """The lineage of a table as a list to read."""
+    lines = []
+    for column, origins in sorted(lineage.deps_by_column.items()):
+        tables: dict[str, list[str]] = {}
+        for origin in origins:
+            tables.setdefault(origin.asset_key.to_user_string(), []).append(origin.column_name)
+        told = "; ".join(f"{table}: {', '.join(names)}" for table, names in tables.items())
+        lines.append(f"| {column} | {told or 'no column: a count, a constant or a clock of the lake'} |")
+    return dg.MetadataValue.md("\n".join(["| column | made of |", "| --- | --- |", *lines]))
 
 
 def columns_read(sql: str, dialect: str, tables: Tables) -> Columns:

@@ -13,6 +13,7 @@ import dagster as dg
 from dagster_dbt import (
     DagsterDbtTranslator,
     DagsterDbtTranslatorSettings,
+    DbtProject,
     group_from_dbt_resource_props_fallback_to_directory,
 )
 
@@ -55,11 +56,26 @@ class Translator(DagsterDbtTranslator):
         """The owner that the model or its contract names; the analysts own the rest."""
         return keys.owners(str(_meta(dbt_resource_props).get("owner") or "analytics"))
 
+    def get_asset_check_spec(
+        self, asset_spec: dg.AssetSpec, manifest: Manifest, unique_id: str, project: DbtProject | None
+    ) -> dg.AssetCheckSpec | None:
+        """The test as the library makes it, with what it promises in words."""
+        spec = super().get_asset_check_spec(asset_spec, manifest, unique_id, project)
+        return spec and spec._replace(description=promise(manifest["nodes"][unique_id]))
+
     def get_metadata(self, dbt_resource_props: Mapping[str, Any]) -> Mapping[str, Any]:
         """The usual metadata, with the columns' types and classification as the contracts state them."""
         columns = dbt_resource_props.get("columns", {}).values()
         schema = dg.TableSchema(columns=[_column(column) for column in columns])
         return {**super().get_metadata(dbt_resource_props), "dagster/column_schema": schema}
+
+
+def promise(test: Mapping[str, Any]) -> str:
+    """What a test promises: its description or, of a generic one that has none, its name and what it is asked."""
+    metadata = test.get("test_metadata") or {}
+    asked = {name: value for name, value in metadata.get("kwargs", {}).items() if name != "model"}
+    words = ", ".join(f"{name} = {value}" for name, value in asked.items())
+    return str(test.get("description") or " ".join((metadata.get("name") or test["name"], words)).strip())
 
 
 def _column(column: Mapping[str, Any]) -> dg.TableColumn:

@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from assets import keys, lineage
-from assets.lineage import columns_read, landed_columns, model_columns, published_columns
+from assets.lineage import columns_read, landed_columns, made_of, model_columns, published_columns
 from contracts import load_contracts
 
 TABLES = {
@@ -100,6 +100,23 @@ def test_sql_that_the_parser_fails_at_is_told_and_costs_nothing_else(
     found = model_columns(document, broken, tmp_path / "lineage.json", told.append)
     assert set(found) == {"model.gavel.fct_orders"}
     assert [text.partition(":")[0] for text in told] == ["model.gavel.top"]
+
+
+def test_a_person_reads_what_a_column_is_made_of() -> None:
+    facts, lots = dg.AssetKey(["marts", "fct"]), dg.AssetKey(["marts", "dim_lot"])
+    lineage = dg.TableColumnLineage(
+        {
+            "sales": [],
+            "profit": [
+                dg.TableColumnDep(facts, "premium"),
+                dg.TableColumnDep(facts, "fees"),
+                dg.TableColumnDep(lots, "cost"),
+            ],
+        }
+    )
+    first, second = made_of(lineage).value.splitlines()[2:]
+    assert first == "| profit | marts/dim_lot: cost; marts/fct: fees, premium |"
+    assert second.startswith("| sales | no column")
 
 
 def test_published_columns_come_from_landed_ones() -> None:

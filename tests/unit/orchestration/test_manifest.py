@@ -52,6 +52,19 @@ def test_tests_of_models_are_checks_and_tests_of_sources_are_not(warehouse: dg.A
     assert found == {("reports/top", "unique_top"), ("marts/fct_orders", "balance")}
 
 
+def test_a_check_says_what_its_test_promises(settings: Settings, document: dict[str, Any]) -> None:
+    document["nodes"]["test.gavel.balance"]["description"] = "Debits equal credits."
+    document["nodes"]["test.gavel.unique_top"]["test_metadata"] = {
+        "name": "primary_key",
+        "kwargs": {"columns": ["party_id", "currency"], "model": "{{ get_where_subquery(ref('top')) }}"},
+    }
+    checks = warehouse_assets(dbt_files(settings), document, load_contracts()).check_specs
+    assert {check.name: check.description for check in checks} == {
+        "balance": "Debits equal credits.",
+        "unique_top": "primary_key columns = ['party_id', 'currency']",
+    }
+
+
 def test_a_model_says_whose_it_is_what_builds_it_and_which_columns_are_personal(warehouse: dg.AssetsDefinition) -> None:
     spec = specs(warehouse)["marts/fct_orders"]
     assert (spec.owners, spec.kinds) == (["team:trading"], {"dbt", "duckdb"})
