@@ -21,7 +21,7 @@ END = datetime(2026, 3, 1, tzinfo=UTC)
 def simulated(contracts: Contracts, changes: int = 2000, seed: int = 7, batches: int = 3) -> Slice:
     """The two years before `END` in so many changes, published in `batches` of equal size; watermarks are `END`.
 
-    At last every 40th order is removed, with all that belongs to it.
+    At last every 40th order is removed, with all that belongs to it, and every 40th payment by itself.
     """
     data = Slice(contracts, watermark=END.isoformat())
     history = [*_countries(), *generate(seed=seed, changes=changes, end=END)]
@@ -58,14 +58,17 @@ def _after(fields: dict[str, Any], change: Request) -> dict[str, Any]:
 
 
 def _removals(history: Iterable[Request]) -> list[Request]:
-    orders = sorted({change.key[0] for change in history if change.entity == "orders"})
-    removed = set(orders[::40])
-    of_order = {
+    orders, payments = (
+        sorted({change.key[0] for change in history if change.entity == entity}) for entity in ("orders", "payments")
+    )
+    removed_orders, removed_payments = set(orders[::40]), set(payments[::40])
+    removed = {
         (change.entity, change.key): None
         for change in history
-        if change.payload and change.payload.get("order_id") in removed
+        if change.payload
+        and (change.payload.get("order_id") in removed_orders or change.payload.get("payment_id") in removed_payments)
     }
-    return [Request("DELETE", entity, key, None, END) for entity, key in of_order]
+    return [Request("DELETE", entity, key, None, END) for entity, key in removed]
 
 
 def _countries() -> Iterable[Request]:
