@@ -1,4 +1,4 @@
-"""The theme `sales`: how much is sold and earned over time, against the year before, what sells, and where to.
+"""The theme `sales`: how much is sold and earned over time, what sells, and where to; `growth` has a part of it.
 
 Here belong its queries on marts and reports, the plots of their rows and the sentences that say them.
 """
@@ -9,17 +9,12 @@ from collections import defaultdict
 from datetime import date, datetime
 from decimal import Decimal
 
-from assets.report_page import periods, plots, words
-from assets.report_page.parts import Panel, Row, Scope, Theme, theme
+from assets.report_page import growth, periods, plots, words
+from assets.report_page.parts import Panel, Scope, Theme, theme
 
 SALES = "sales_by_category_country_and_month"
-GROWTH = "sales_growth_by_quarter"
-UNKNOWN = "Unknown"
-"""What the reports call a country and a region that are not known."""
-
 SHOWN_CATEGORIES = 6
 DRAWN_NAMES = 12
-DRAWN_QUARTERS = 8
 
 TREND = """
 select
@@ -70,37 +65,6 @@ group by country_name, region
 order by net_sales desc, country_name, region
 """
 
-QUARTERS = """
-select
-    sales_quarter,
-    is_complete,
-    sum(net_sales) as net_sales,
-    sum(net_sales_year_before) as year_before
-from reports.sales_growth_by_quarter
-where currency = {currency}
-group by sales_quarter, is_complete
-order by sales_quarter
-"""
-
-GROWN = """
-select
-    sales_quarter,
-    {name} as name,
-    sum(net_sales) as net_sales,
-    sum(net_sales_year_before) as year_before
-from reports.sales_growth_by_quarter
-where
-    currency = {currency}
-    and sales_quarter = (
-        select max(sales_quarter)
-        from reports.sales_growth_by_quarter
-        where currency = {currency} and is_complete
-    )
-group by sales_quarter, {name}
-having sum(net_sales) > 0 or sum(net_sales_year_before) > 0
-order by net_sales desc, name
-"""
-
 
 def sales(scope: Scope, first: datetime, last: datetime) -> Theme | None:
     """The theme for a currency whose orders were placed from `first` to `last`."""
@@ -108,9 +72,9 @@ def sales(scope: Scope, first: datetime, last: datetime) -> Theme | None:
         f"sales-{scope.currency}",
         "Sales",
         _trend(scope, periods.grain(first, last)),
-        _quarters(scope),
-        _grown(scope, "category", "categories"),
-        _grown(scope, "country_name", "countries"),
+        growth.quarters(scope),
+        growth.grown(scope, "category", "categories"),
+        growth.grown(scope, "country_name", "countries"),
         _categories(scope),
         _countries(scope),
         _category_months(scope),
@@ -242,7 +206,7 @@ def _category_months(scope: Scope) -> Panel | None:
 def _countries(scope: Scope) -> Panel | None:
     """Where buyers live, as soon as any country is known."""
     answer = scope.ask(COUNTRIES)
-    if not any(row["region"] != UNKNOWN for row in answer.rows):
+    if not any(row["region"] != words.UNKNOWN for row in answer.rows):
         return None
     by_name: dict[str, Decimal] = defaultdict(Decimal)
     for row in answer.rows:
@@ -253,7 +217,8 @@ def _countries(scope: Scope) -> Panel | None:
         key=f"countries-{scope.currency}",
         title="Where buyers live",
         number=words.percent(by_name[first] / total) if total > 0 else words.NONE,
-        label="of net sales come from buyers " + ("whose country is not known" if first == UNKNOWN else f"in {first}"),
+        label="of net sales come from buyers "
+        + ("whose country is not known" if first == words.UNKNOWN else f"in {first}"),
         summary=f"Buyers in {words.count(len(by_name), 'country', 'countries')} brought "
         f"{words.money(total, scope.currency)} net sales.",
         source=SALES,
@@ -276,112 +241,3 @@ def _countries(scope: Scope) -> Panel | None:
         ),
         height=60 + 26 * len(shown),
     )
-
-
-def _quarters(scope: Scope) -> Panel | None:
-    """Quarters beside those a year before, as soon as there is one to compare with."""
-    answer = scope.ask(QUARTERS)
-    if not any(row["year_before"] for row in answer.rows):
-        return None
-    nothing = {"is_complete": True, "net_sales": Decimal(0), "year_before": Decimal(0)}
-    rows = periods.without_gaps(answer.rows, "sales_quarter", "quarter", nothing)
-    names = [periods.name(row["sales_quarter"], "quarter") for row in rows]
-    short = [name.replace(" ", "<br>") for name in names[-DRAWN_QUARTERS:]]
-    complete = [index for index, row in enumerate(rows) if row["is_complete"]]
-    told = complete[-1] if complete else len(rows) - 1
-    row, running = rows[told], rows[-1]
-    drawn = rows[-DRAWN_QUARTERS:]
-    best = max(rows, key=lambda row: row["net_sales"])
-    summary = (
-        f"Net sales were highest {periods.within(best['sales_quarter'], 'quarter')}: "
-        f"{words.money(best['net_sales'], scope.currency)}."
-    )
-    if not running["is_complete"]:
-        so_far = words.change(running["net_sales"], running["year_before"], "as much of the quarter a year before")
-        summary = f"{names[-1]} so far: {words.money(running['net_sales'], scope.currency)}"
-        summary += f", {so_far.said}." if so_far else "."
-    return Panel(
-        key=f"quarters-{scope.currency}",
-        title="Quarters against the year before",
-        number=words.money(row["net_sales"], scope.currency),
-        label=f"net sales {periods.within(row['sales_quarter'], 'quarter')}",
-        change=words.change(row["net_sales"], row["year_before"], "the year before"),
-        summary=summary,
-        source=GROWTH,
-        query=answer.query,
-        columns=("Quarter", "Net sales", "Year before", "Growth"),
-        rows=tuple(
-            (
-                name,
-                words.money(row["net_sales"], scope.currency),
-                words.money(row["year_before"], scope.currency),
-                _growth(row),
-            )
-            for name, row in zip(names, rows, strict=True)
-        ),
-        plot=plots.plot(
-            [
-                plots.bars("Year before", short, plots.numbers(row["year_before"] for row in drawn), plots.PALE),
-                plots.bars("Net sales", short, plots.numbers(row["net_sales"] for row in drawn)),
-            ],
-            x=plots.name_axis(),
-            y=plots.amount_axis(scope.currency, [row["net_sales"] for row in drawn]),
-        ),
-        wide=True,
-    )
-
-
-def _grown(scope: Scope, column: str, many: str) -> Panel | None:
-    """The last whole quarter against the year before, by name; nothing where either had no sales."""
-    answer = scope.ask(GROWN.replace("{name}", column))
-    names_known = set(answer.column("name")) != {UNKNOWN}
-    if not (names_known and any(answer.column("net_sales")) and any(answer.column("year_before"))):
-        return None
-    shown = answer.rows[:DRAWN_NAMES]
-    names = [words.capital(row["name"]) for row in shown]
-    grown = sum(row["net_sales"] > row["year_before"] for row in answer.rows)
-    most, least = (f(answer.rows, key=lambda row: row["net_sales"] - row["year_before"]) for f in (max, min))
-    quarter = periods.name(answer.rows[0]["sales_quarter"], "quarter")
-    told = [
-        f"{words.capital(row['name'])} {verb} most, by "
-        f"{words.money(abs(row['net_sales'] - row['year_before']), scope.currency)}."
-        for row, verb, moved in (
-            (most, "grew", most["net_sales"] > most["year_before"]),
-            (least, "fell", least["net_sales"] < least["year_before"]),
-        )
-        if moved
-    ]
-    return Panel(
-        key=f"grown-{many}-{scope.currency}",
-        title=f"Growth by {'country' if many == 'countries' else 'category'}",
-        number=f"{grown} of {len(answer.rows)}",
-        label=f"{many} sold more in {quarter} than a year before",
-        summary=" ".join(told) or "Nothing grew or fell.",
-        source=GROWTH,
-        query=answer.query,
-        columns=("Country" if many == "countries" else "Category", "Net sales", "Year before", "Growth"),
-        rows=tuple(
-            (
-                words.capital(row["name"]),
-                words.money(row["net_sales"], scope.currency),
-                words.money(row["year_before"], scope.currency),
-                _growth(row),
-            )
-            for row in answer.rows
-        ),
-        plot=plots.plot(
-            [
-                plots.bars(quarter, plots.numbers(row["net_sales"] for row in shown), names, across=True),
-                plots.bars(
-                    "Year before", plots.numbers(row["year_before"] for row in shown), names, plots.PALE, across=True
-                ),
-            ],
-            x=plots.amount_axis(scope.currency, [row["net_sales"] for row in shown]),
-            y=plots.name_axis(downwards=True),
-        ),
-        height=60 + 34 * len(shown),
-    )
-
-
-def _growth(row: Row) -> str:
-    return words.percent(row["net_sales"] / row["year_before"] - 1) if row["year_before"] > 0 else words.NONE

@@ -13,6 +13,9 @@ from assets.report_page.parts import Change
 
 Number = Decimal | float | int
 NONE = "–"
+UNKNOWN = "Unknown"
+"""What the reports call a country and a region that are not known."""
+
 SYMBOLS: Mapping[str, str] = {"EUR": "€", "USD": "$", "GBP": "£"}
 
 
