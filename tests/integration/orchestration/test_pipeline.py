@@ -8,6 +8,7 @@ import sys
 from datetime import UTC, datetime
 
 import dagster as dg
+import duckdb
 import pytest
 
 from assets import keys
@@ -50,6 +51,16 @@ def of(result: PipelineResult, entity: str) -> tuple[int, int, int]:
     return found.read, found.applied, found.quarantined
 
 
+def recorded_runs(settings: Settings, run_id: str) -> dict[str, tuple[int, ...]]:
+    """What `pipeline_runs` says of a run: rows read, applied, quarantined and published, by entity."""
+    with duckdb.connect(str(settings.home / "warehouse.duckdb"), read_only=True) as connection:
+        rows = connection.execute(
+            "select entity, rows_read, applied, quarantined, rows_after from reports.pipeline_runs where run_id = ?",
+            [run_id],
+        ).fetchall()
+    return {row[0]: row[1:] for row in rows}
+
+
 def test_what_landed_is_published_and_in_the_report_and_running_again_changes_nothing(pipeline: Pipeline) -> None:
     before = datetime.now(UTC)
     said: list[str] = []
@@ -70,6 +81,8 @@ def test_what_landed_is_published_and_in_the_report_and_running_again_changes_no
     assert result.data_time > before
     assert any("catalog/customers" in line for line in said)
     assert failed_checks(pipeline.settings, keys.compacted("customers")) == {"nothing_set_aside"}
+    told = recorded_runs(pipeline.settings, result.run_ids[0])
+    assert {e.entity: (e.read, e.applied, e.quarantined, e.rows) for e in result.entities} == told
     with instance(pipeline.settings) as shown:
         assert recorded_data_time(shown, PAGE) == result.data_time
         landed = shown.get_materialized_partitions(keys.landing("customers"))
