@@ -25,7 +25,16 @@ from packaging.version import Version
 
 from assets import keys
 from assets.lineage import LINEAGE, MADE_OF, made_of, model_columns
-from assets.manifest import DATA_TIME, Manifest, Translator, data_times, is_personal, is_table, model_keys
+from assets.manifest import (
+    DATA_TIME,
+    NIGHTLY,
+    Manifest,
+    Translator,
+    data_times,
+    is_personal,
+    is_table,
+    model_keys,
+)
 from assets.presentation import PREVIEW_ROWS, markdown_table
 from assets.resources import LakeResource, WarehouseResource
 from contracts import Contracts
@@ -94,14 +103,21 @@ class DbtFiles:
             "GAVEL_KEEP_OPEN": "True",
         }
 
-    def cli(self, arguments: Sequence[str], context: dg.AssetExecutionContext | None = None) -> DbtCliInvocation:
-        """Start dbt for this target, in the environment given here. With a `context`, what dbt does not achieve is told
-        by the invocation and not raised."""
+    def cli(
+        self,
+        arguments: Sequence[str],
+        context: dg.AssetExecutionContext | None = None,
+        *,
+        raise_on_error: bool = True,
+    ) -> DbtCliInvocation:
+        """Start dbt for this target, in the environment given here. With a `context`, or if so asked, what dbt does not
+        achieve is told by the invocation and not raised."""
+        strict = raise_on_error and context is None
         dbt = InstalledDbt(
             project_dir=str(PROJECT), profiles_dir=str(PROJECT), target=self.target, dbt_executable=str(DBT)
         )
         with _environment(self.environment):  # dbt inherits it; `cli` takes no other
-            return dbt.cli(arguments, context=context, target_path=self.artifacts, raise_on_error=context is None)
+            return dbt.cli(arguments, context=context, target_path=self.artifacts, raise_on_error=strict)
 
 
 class InstalledDbt(DbtCliResource):
@@ -256,7 +272,7 @@ def build_arguments(models: Collection[str], *, first: bool) -> list[str]:
     """The arguments of a build; `dagster-dbt` adds the models and tests that were selected. In a warehouse that does
     not exist yet, what the `models` read is built, too."""
     with_upstream = ["--select", " ".join(sorted(f"+{name}" for name in models))] if first else []
-    return ["build", "--exclude-resource-type", "unit_test", *with_upstream]
+    return ["build", "--exclude-resource-type", "unit_test", "--exclude", f"tag:{NIGHTLY}", *with_upstream]
 
 
 def read_results(path: Path) -> dict[str, Mapping[str, Any]]:

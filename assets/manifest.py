@@ -22,6 +22,9 @@ from assets import keys
 LAYERS = ("staging", "personal", "marts", "reports")
 """The layers of the models, each a group of assets: the folders below `models/`, and dbt's group of personal data."""
 
+NIGHTLY = "nightly"
+"""The tag of tests that say little about a single build, such as whether tables that are published one by one agree."""
+
 WATERMARKS_MODEL = "stg_watermarks"
 """The view of all watermarks: who reads it states a data time, and is not true for less because of it."""
 
@@ -59,15 +62,23 @@ class Translator(DagsterDbtTranslator):
     def get_asset_check_spec(
         self, asset_spec: dg.AssetSpec, manifest: Manifest, unique_id: str, project: DbtProject | None
     ) -> dg.AssetCheckSpec | None:
-        """The test as the library makes it, with what it promises in words."""
+        """The test as the library makes it, with what it promises in words. Nightly tests are no part of a build."""
+        test = manifest["nodes"][unique_id]
+        if is_nightly(test):
+            return None
         spec = super().get_asset_check_spec(asset_spec, manifest, unique_id, project)
-        return spec and spec._replace(description=promise(manifest["nodes"][unique_id]))
+        return spec and spec._replace(description=promise(test))
 
     def get_metadata(self, dbt_resource_props: Mapping[str, Any]) -> Mapping[str, Any]:
         """The usual metadata, with the columns' types and classification as the contracts state them."""
         columns = dbt_resource_props.get("columns", {}).values()
         schema = dg.TableSchema(columns=[_column(column) for column in columns])
         return {**super().get_metadata(dbt_resource_props), "dagster/column_schema": schema}
+
+
+def is_nightly(test: Mapping[str, Any]) -> bool:
+    """Whether a test runs at night only."""
+    return NIGHTLY in test.get("tags", ())
 
 
 def promise(test: Mapping[str, Any]) -> str:

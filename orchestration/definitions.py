@@ -18,6 +18,7 @@ from assets.dbt import prepared_manifest, warehouse_assets
 from assets.landing import landing_assets
 from assets.maintenance import maintenance_assets
 from assets.marts_maintenance import marts_maintenance_assets
+from assets.nightly import nightly_tests
 from assets.reports import EXPOSURE, report_assets
 from assets.resources import LakeResource, WarehouseResource
 from contracts import load_contracts
@@ -44,10 +45,12 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
     manifest = prepared_manifest(files)
     resources = {**build_resources(settings), **(overrides or {})}
     lake = resources["lake"].lake
-    marts = dg.AssetSelection.groups("staging", "personal", "marts")
-    reports = dg.AssetSelection.groups("reports")
     care = marts_maintenance_assets(files, manifest)
-    jobs = asset_jobs(contracts, marts, reports, dg.AssetSelection.assets(*care))
+    nightly = nightly_tests(files, manifest, contracts)
+    tested = dg.AssetSelection.checks(*nightly)
+    marts = dg.AssetSelection.groups("staging", "personal", "marts") - tested
+    reports = dg.AssetSelection.groups("reports") - tested
+    jobs = asset_jobs(contracts, marts, reports, dg.AssetSelection.assets(*care) | tested)
     readers = consumers(manifest)
     lags = accepted_lags(readers.values(), manifest)
     page = readers.pop(EXPOSURE) if settings.environment == "local" else None  # rendered here only
@@ -63,7 +66,7 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
             *(report_assets(page) if page else []),
             *consumer_assets(readers.values()),
         ],
-        asset_checks=[lag_checks(lags)],
+        asset_checks=[lag_checks(lags), *nightly],
         jobs=[*jobs.all(), *entity_jobs(contracts)],
         sensors=[*sensors(contracts, jobs, settings, marts, lags), pipeline_metrics_sensor(contracts)],
         schedules=schedules(contracts, jobs, settings.pace),

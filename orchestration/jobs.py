@@ -61,10 +61,10 @@ class AssetJobs:
 
 
 def asset_jobs(
-    contracts: Contracts, marts: dg.AssetSelection, reports: dg.AssetSelection, care: dg.AssetSelection
+    contracts: Contracts, marts: dg.AssetSelection, reports: dg.AssetSelection, at_night: dg.AssetSelection
 ) -> AssetJobs:
-    """The jobs over assets. `marts` selects staging and marts, `reports` the report tables and pages, `care` what
-    maintains the tables of both."""
+    """The jobs over assets. `marts` selects staging and marts, `reports` the report tables and pages, `at_night`
+    what only the full check does with both: more tests, and care of their tables."""
 
     def job(name: str, selection: dg.AssetSelection, description: str) -> Any:
         return dg.define_asset_job(name, selection, description=description, tags=RESUME_TAGS)
@@ -80,7 +80,7 @@ def asset_jobs(
         ),
         full_check=job(
             FULL_CHECK,
-            marts | reports | care,
+            marts | reports | at_night,
             "Build every model and run every test, those that a build of some models has to leave out, too; then "
             "maintain the tables.",
         ),

@@ -120,7 +120,9 @@ def test_a_source_that_is_no_entity_says_nothing_of_the_data_time(document: dict
 
 
 def test_a_new_warehouse_is_built_with_what_was_asked_for_reads_and_never_with_unit_tests() -> None:
-    assert build_arguments(["top"], first=False) == ["build", "--exclude-resource-type", "unit_test"]
+    assert build_arguments(["top"], first=False) == [
+        *("build", "--exclude-resource-type", "unit_test", "--exclude", "tag:nightly")
+    ]
     assert build_arguments(["top", "dim_lot"], first=True)[-2:] == ["--select", "+dim_lot +top"]
 
 

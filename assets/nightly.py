@@ -1,0 +1,61 @@
+"""The tests of the dbt project that run at night only, as checks of one op over the warehouse as it is published.
+
+They judge what a single build can do nothing about, such as whether tables that are published one by one agree.
+"""
+
+from collections.abc import Iterator
+
+import dagster as dg
+from dagster_dbt.asset_utils import get_asset_check_key_for_test
+
+from assets import keys
+from assets.dbt import DbtFiles, build_copy, read_results, wrong_rows
+from assets.manifest import NIGHTLY, Manifest, Translator, is_nightly, promise
+from assets.resources import WarehouseResource
+from contracts import Contracts
+
+
+def nightly_tests(files: DbtFiles, manifest: Manifest, contracts: Contracts) -> list[dg.AssetChecksDefinition]:
+    """One op that runs them all; none where the project has no such test."""
+    tests: dict[str, dg.AssetCheckKey] = {}
+    for unique_id, test in manifest["nodes"].items():
+        key = get_asset_check_key_for_test(manifest, Translator(), unique_id, project=None)
+        if key is not None and is_nightly(test):
+            tests[unique_id] = key
+    if not tests:
+        return []
+    personal = {field for contract in contracts.values() for field in contract.personal}
+
+    @dg.multi_asset_check(
+        name="nightly_tests",
+        specs=[
+            dg.AssetCheckSpec(key.name, asset=key.asset_key, description=promise(manifest["nodes"][unique_id]))
+            for unique_id, key in tests.items()
+        ],
+        pool=keys.WAREHOUSE_POOL,
+    )
+    def nightly(warehouse: WarehouseResource) -> Iterator[dg.AssetCheckResult]:
+        local = files.target == "local"
+        with build_copy(warehouse.database if local else None, files.build) as publish:
+            files.results.unlink(missing_ok=True)
+            run = files.cli(["test", "--select", f"tag:{NIGHTLY}"], raise_on_error=False).wait()
+            results = read_results(files.results)
+            if missing := sorted(set(tests) - set(results)):
+                reason = run.get_error() or "dbt did not say why"
+                raise dg.Failure(f"Expected a result of every nightly test, found none of {missing}: {reason}")
+            wrong = [manifest["nodes"][unique_id] for unique_id in tests if results[unique_id]["failures"]]
+            rows = wrong_rows(files.build if local else None, wrong, personal)
+            publish()  # with the rows that were found wrong
+        for unique_id, key in tests.items():
+            result = results[unique_id]
+            warns = result["status"] == "warn"
+            yield dg.AssetCheckResult(
+                asset_key=key.asset_key,
+                check_name=key.name,
+                passed=result["status"] == "pass",
+                severity=dg.AssetCheckSeverity.WARN if warns else dg.AssetCheckSeverity.ERROR,
+                description=str(result.get("message") or ""),
+                metadata={"rows found wrong": result["failures"] or 0, **rows.get(unique_id, {})},
+            )
+
+    return [nightly]
