@@ -113,7 +113,7 @@ def _runs(scope: Scope) -> Panel | None:
         number=words.number(latest["rows_read"]),
         label=f"rows taken in {periods.within(latest['period'], grain)}",
         summary=f"{words.count(sum(row['runs'] for row in rows), 'publication')} of tables so far, at an estimated "
-        f"{words.money(sum(row['cost_usd'] for row in rows), 'USD')}.",
+        f"{words.number(sum(row['cost_usd'] for row in rows), 4)} US dollars.",
         source=RUNS,
         query=answer.query,
         columns=(grain.capitalize(), "Publications", "Rows", "Cost (USD)"),

@@ -105,7 +105,7 @@ def share_axis() -> dict[str, Any]:
 
 def name_axis(downwards: bool = False) -> dict[str, Any]:
     """An axis of names, also of those that look like numbers; `downwards` puts the first of them on top."""
-    return {"type": "category", "ticksuffix": " ", "autorange": "reversed" if downwards else True}
+    return {"type": "category", "ticksuffix": " ", "tickangle": 0, "autorange": "reversed" if downwards else True}
 
 
 def points(values: Sequence[Number]) -> str:

@@ -57,7 +57,7 @@ SAID = (
     ("Freshness of the tables", "1 of 2", "published tables are as fresh as promised", "",
      "Late: bids. bids is furthest behind: 20.0 minutes."),
     ("Rows taken in by hour", "50", "rows taken in on 28 February 2026, 12:00", "",
-     "2 publications of tables so far, at an estimated $0.25."),
+     "2 publications of tables so far, at an estimated 0.2500 US dollars."),
     ("Pipeline by table", "3", "rows are in quarantine", "", "bids took in most: 100 rows."),
 )  # fmt: skip
 """Panel, number, what it is, how it moved, and the sentence below, as `OF_ALL` makes them for euros or without one."""
