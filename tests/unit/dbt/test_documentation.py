@@ -1,0 +1,54 @@
+"""Everything that the documentation site shows is described, and every consumer of the models is whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PROJECT = Path(__file__).parents[3] / "dbt_project"
+
+
+def documents() -> Iterator[dict[str, Any]]:
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    for path in (PROJECT / "models").rglob("*.yml"):
+        yield yaml.load(path.read_text("utf-8"), loader)  # a safe loader, the quick one where there is one
+
+
+def described() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Whatever has a description, by a name to find it."""
+    for document in documents():
+        tables = [table for source in document.get("sources", []) for table in source["tables"]]
+        for owner in (
+            *document.get("sources", []),
+            *tables,
+            *document.get("models", []),
+            *document.get("exposures", []),
+        ):
+            yield owner["name"], owner
+            for column in owner.get("columns", []):
+                yield f"{owner['name']}.{column['name']}", column
+
+
+def test_nothing_is_without_a_description() -> None:
+    found = dict(described())
+    assert {"catalog", "orders.hammer_price", "fct_orders.house_earnings", "report_page"} <= set(found)
+    assert [name for name, thing in found.items() if not str(thing.get("description") or "").strip()] == []
+
+
+def test_every_model_is_described_and_every_report_has_a_reader() -> None:
+    models = {path.stem: path.parent.name for path in (PROJECT / "models").rglob("*.sql")}
+    assert set(models) <= {name for name, _ in described()}
+    exposures = [exposure for document in documents() for exposure in document.get("exposures", [])]
+    read = {name for exposure in exposures for name in exposure["depends_on"]}
+    assert [m for m, layer in models.items() if layer == "reports" and f"ref('{m}')" not in read] == []
+
+
+def test_every_consumer_has_an_owner_to_write_to_and_a_lag() -> None:
+    exposures = [exposure for document in documents() for exposure in document.get("exposures", [])]
+    assert len(exposures) > 3
+    for exposure in exposures:
+        assert "@" in exposure["owner"]["email"], exposure["name"]
+        assert exposure["config"]["meta"]["maximum_lag_minutes"] > 0, exposure["name"]
