@@ -65,3 +65,43 @@
         watermark
     from {{ pinned_watermarks() }}
 {%- endmacro %}
+
+
+{# A query whose result several parts of a model read. Athena runs a common table expression again wherever it is named,
+   which costs a scan each time, and refuses a statement with more than 150 stages: there its result is kept in a table
+   beside the model until the model is built (`drop_kept_aside`). #}
+{% macro kept_aside(query) -%}
+    {{ adapter.dispatch('kept_aside', 'gavel')(query) }}
+{%- endmacro %}
+
+{% macro duckdb__kept_aside(query) -%}
+    {{ query }}
+{%- endmacro %}
+
+{% macro athena__kept_aside(query) -%}
+    {%- if execute and model.resource_type == 'model' and flags.WHICH in ('run', 'build') -%}
+        {%- set table = aside() -%}
+        {%- set location = adapter.generate_s3_location(
+            table, target.s3_data_dir, 'schema_table_unique', target.s3_tmp_table_dir, none, true
+        ) -%}
+        {%- do drop_relation(table) -%}
+        {%- do run_query(
+            "create table " ~ table ~ " with (table_type='iceberg', is_external=false, location='" ~ location
+            ~ "', format='parquet') as " ~ query
+        ) -%}
+    select * from {{ table }}
+    {%- else -%}
+        {{ query }}
+    {%- endif -%}
+{%- endmacro %}
+
+{# After a model: takes away what `kept_aside` made for it. #}
+{% macro drop_kept_aside() -%}
+    {%- if execute and target.type == 'athena' and config.get('materialized') == 'incremental' -%}
+        {%- do drop_relation(aside()) -%}
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro aside() -%}
+    {{ return(api.Relation.create(this.database, this.schema, this.identifier ~ '__changed', type='table')) }}
+{%- endmacro %}

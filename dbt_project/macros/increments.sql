@@ -11,7 +11,7 @@
    `also` lists further queries for keys, such as `keys_of_parent` and `stale_keys`. #}
 {% macro changed_keys(key, cursors, members={}, also=[]) -%}
     {%- if is_incremental() -%}
-changed as (
+    {%- set keys_with_news -%}
     {%- for table, cursor in cursors.items() %}
     select {{ key }}
     from {{ source('catalog', table) }}
@@ -32,6 +32,9 @@ changed as (
     union distinct
     {{ keys }}
     {%- endfor %}
+    {%- endset -%}
+changed as (
+    {{- kept_aside(keys_with_news) }}
 ),
     {%- endif -%}
 {%- endmacro %}
