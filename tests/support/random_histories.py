@@ -32,7 +32,8 @@ from contracts.types import (
 
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 _MOMENTS = 60
-"""So many moments there are, 16 hours apart: few enough that changes and facts often meet in one."""
+"""So many moments there are: few enough that changes and facts often meet in one."""
+_BETWEEN = timedelta(hours=16)
 SEQUENCE = {"snapshot": 0, "modify": 1, "expire": 1, "remove": 1, "purge": 2}
 """Where a change stands among those of its version; `purge` is the physical removal of a removed item."""
 
@@ -56,7 +57,7 @@ class Change:
         return self.version, SEQUENCE[self.op]
 
 
-def random_history(contracts: Contracts, rng: random.Random, batches: int, items: int = 12) -> list[Change]:
+def random_history(contracts: Contracts, rng: random.Random, batches: int, items: int = 40) -> list[Change]:
     """Changes of `items` items of each entity, a few for each, as they arrive: those of a batch together."""
     names = _Names(contracts, rng, items)
     changes = [change for contract in contracts.values() for change in _of_entity(contract, names, rng, batches)]
@@ -97,7 +98,8 @@ def _of_entity(contract: Contract, names: _Names, rng: random.Random, batches: i
             at = names.moment() if rng.random() < 0.1 else moment  # a clock may be off
             version = 1 + number
             op = rng.choices(["modify", "remove", "expire"], [10, 3, 1])[0]
-            batch = rng.randint(1 + number * batches // len(times), batches)  # in time, or late
+            batch = 1 + (moment - _BEGIN) * batches // (_MOMENTS * _BETWEEN)
+            batch = rng.randint(batch, batches) if rng.random() < 0.25 else batch  # some come late
             change = Change(contract.name, key, names.fields(contract) | fixed, version, op, at, batch)
             changes.append(change)
             if op == "modify" and rng.random() < 0.3:  # an export tells the same version again
@@ -130,7 +132,7 @@ class _Names:
 
     def moment(self) -> datetime:
         """When something happens."""
-        return _BEGIN + timedelta(hours=16 * self._rng.randrange(_MOMENTS))
+        return _BEGIN + self._rng.randrange(_MOMENTS) * _BETWEEN
 
     def fields(self, contract: Contract) -> dict[str, Any]:
         """All fields of an item, optional ones not always."""
@@ -161,7 +163,7 @@ class _Names:
         entity, target = related
         if self._rng.random() < 0.1:
             return "XX" if self._contracts[entity].field(target).pattern else "unknown"
-        return self._rng.choice(self.keys[entity][:6])[0]
+        return self._rng.choice(self.keys[entity])[0]
 
     def _of_type(self, type_: FieldType, field: Field) -> Any:
         rng = self._rng
