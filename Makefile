@@ -56,7 +56,7 @@ setup: $(DEV)  ## Make the environment in .venv, with what tests need
 test: $(DEV)  ## Run all tests
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
-conformance: $(DEV)  ## Run the merge of Athena on a real Trino (needs Java 24 and Maven, see tests/conformance)
+conformance: $(DEV)  ## Run the merge of Athena and the dbt project on a real Trino (needs Java 24 and Maven, see tests/conformance)
 	@$(BIN)/python -m pytest -q --timeout 900 tests/conformance
 
 mutations: $(DEV)  ## Break rules of the dbt models, one at a time, and see that a test of the project notices each
