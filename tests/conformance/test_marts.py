@@ -227,7 +227,8 @@ def test_tables_lie_in_places_of_their_own_and_nothing_temporary_stays(
     locations = [re.findall(r"\blocation='([^']+)'", sql)[0] for sql in created]
     assert len(locations) == len(set(locations)) >= len([m for m in built if m.config.materialized == "table"])
     for sql, location in zip(created, locations, strict=True):
-        folder = "marts-increments" if "__dbt_tmp" in sql.partition(" with ")[0] else "marts"
+        temporary = re.search(r"__(dbt_tmp|changed)\W", sql.partition(" with ")[0])
+        folder = "marts-increments" if temporary else "marts"
         assert location.startswith(f"s3://{BUCKET}/{folder}/gavel_"), sql
     glue = lake.client("glue")
     for layer in ("marts", "reports"):
