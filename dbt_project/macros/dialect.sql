@@ -67,18 +67,24 @@
 {%- endmacro %}
 
 
-{# A query whose result several parts of a model read. Athena runs a common table expression again wherever it is named,
-   which costs a scan each time, and refuses a statement with more than 150 stages: there its result is kept in a table
-   beside the model until the model is built (`drop_kept_aside`). #}
-{% macro kept_aside(query) -%}
-    {{ adapter.dispatch('kept_aside', 'gavel')(query) }}
+{# A query of one column whose result several parts of a model read, kept in a table until the model is built. Athena runs
+   a common table expression again wherever it is named, which costs a scan each time, and refuses a statement with more
+   than 150 stages; the table is beside the model (`drop_kept_aside`). DuckDB knows how many rows a table has, not an
+   expression, and would build its joins on the larger side; the table is temporary. #}
+{% macro kept_aside(query, column) -%}
+    {{ adapter.dispatch('kept_aside', 'gavel')(query, column) }}
 {%- endmacro %}
 
-{% macro duckdb__kept_aside(query) -%}
-    {{ query }}
+{% macro duckdb__kept_aside(query, column) -%}
+    {%- if execute and model.resource_type == 'model' and flags.WHICH in ('run', 'build') -%}
+        {%- do run_query("create or replace temporary table " ~ aside().identifier ~ " as " ~ query) -%}
+    select {{ column }} from {{ aside().identifier }}
+    {%- else -%}
+        {{ query }}
+    {%- endif -%}
 {%- endmacro %}
 
-{% macro athena__kept_aside(query) -%}
+{% macro athena__kept_aside(query, column) -%}
     {%- if execute and model.resource_type == 'model' and flags.WHICH in ('run', 'build') -%}
         {%- set table = aside() -%}
         {%- set location = adapter.generate_s3_location(
@@ -89,7 +95,7 @@
             "create table " ~ table ~ " with (table_type='iceberg', is_external=false, location='" ~ location
             ~ "', format='parquet') as " ~ query
         ) -%}
-    select * from {{ table }}
+    select {{ column }} from {{ table }}
     {%- else -%}
         {{ query }}
     {%- endif -%}

@@ -34,7 +34,7 @@
     {%- endfor %}
     {%- endset -%}
 changed as (
-    {{- kept_aside(keys_with_news) }}
+    {{- kept_aside(keys_with_news, key) }}
 ),
     {%- endif -%}
 {%- endmacro %}
