@@ -146,10 +146,18 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-def streamed(run: DbtCliInvocation) -> list[Any]:
-    """All events of a run. Raises `dg.Failure`, once dbt has ended, for a node that the manifest does not know."""
+def streamed(run: DbtCliInvocation, built: Callable[[str], None] = lambda model: None) -> list[Any]:
+    """All events of a run; `built` is told the id of each model as it is built.
+
+    Raises `dg.Failure`, once dbt has ended, for a node that the manifest does not know.
+    """
+    events: list[Any] = []
     try:
-        return list(run.stream())
+        for event in run.stream():
+            events.append(event)
+            if isinstance(event, dg.Output):
+                built(str(event.metadata["unique_id"].value))
+        return events
     except KeyError as unknown:
         run.process.terminate()
         run.process.wait()
@@ -157,6 +165,13 @@ def streamed(run: DbtCliInvocation) -> list[Any]:
             f"dbt built {unknown}, which is not in the manifest that Dagster loaded: the project changed since. "
             "Run `python -m orchestration.prepare` and reload the code location. The warehouse stays as it was."
         ) from unknown
+
+
+def read_ahead(files: DbtFiles, manifest: Manifest, model: str) -> None:
+    """Read the lineage of a model's columns while dbt builds others; what fails is told when all are read."""
+    compiled = files.artifacts / "compiled" / model.split(".")[1] / manifest["nodes"][model]["original_file_path"]
+    if compiled.exists():
+        model_columns(manifest, {model: compiled.read_text("utf-8")}, files.lineage, lambda problem: None)
 
 
 def prepare(files: DbtFiles) -> Path:
@@ -213,7 +228,7 @@ def warehouse_assets(files: DbtFiles, manifest: Manifest, contracts: Contracts) 
         with build_copy(warehouse.database if local else None, files.build) as publish:
             files.results.unlink(missing_ok=True)
             run = files.cli(arguments, context)
-            events = streamed(run)
+            events = streamed(run, lambda model: read_ahead(files, manifest, model))
             results = read_results(files.results)
             failed = failures(results)
             if not run.is_successful() and not failed:

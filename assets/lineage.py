@@ -138,7 +138,7 @@ def _lineage(manifest: Manifest, columns: Columns) -> dg.TableColumnLineage:
 
 
 def _fingerprint(dialect: str, sql: str, tables: Tables) -> str:
-    text = json.dumps([version("sqlglot"), dialect, sql, tables], sort_keys=True)
+    text = json.dumps([version("sqlglot"), dialect, sql.strip(), tables], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
