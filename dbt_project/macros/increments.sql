@@ -4,13 +4,26 @@
     arrives late is found as surely as one that arrives in time. Tombstones count: what a removal touches is new work.
 #}
 
+{# Whether the model computes changed keys only. Where the table is from before the model gained a column, everything is
+   computed once more: the column is added, and every row gets its value. #}
+{% macro is_increment() -%}
+    {%- set knows = namespace(all=is_incremental()) -%}
+    {%- if execute and knows.all -%}
+        {%- set present = adapter.get_columns_in_relation(this) | map(attribute='name') | map('lower') | list -%}
+        {%- for column in model.columns if column not in present -%}
+            {%- set knows.all = false -%}
+        {%- endfor -%}
+    {%- endif -%}
+    {{ return(knows.all) }}
+{%- endmacro %}
+
 {# The CTE `changed`: keys to compute again; empty text in a full build.
    `cursors` maps source tables that have the key to the column of this model with the highest batch seen of each.
    `members` maps those of them whose rows may pass from one key to another to their own key: what such a row belonged
    to before is computed again, too.
    `also` lists further queries for keys, such as `keys_of_parent` and `stale_keys`. #}
 {% macro changed_keys(key, cursors, members={}, also=[]) -%}
-    {%- if is_incremental() -%}
+    {%- if is_increment() -%}
     {%- set keys_with_news -%}
     {%- for table, cursor in cursors.items() %}
     select {{ key }}
@@ -82,7 +95,7 @@ changed as (
 
 {# The condition that keeps the changed keys in an increment, and everything in a full build. #}
 {% macro is_changed(key) -%}
-    {%- if is_incremental() -%}
+    {%- if is_increment() -%}
         {{ key }} in (select {{ key }} from changed)
     {%- else -%}
         true
@@ -140,5 +153,5 @@ changed as (
 {%- endmacro %}
 
 {% macro member_key(key, number) -%}
-    concat({{ key }}, '/', cast({{ number }} as {{ dbt.type_string() }}))
+    {{ key }} || '/' || cast({{ number }} as {{ dbt.type_string() }})
 {%- endmacro %}

@@ -89,13 +89,14 @@ def compiled(glue: Any, folder: Path) -> Compiled:
     nodes = compile_nodes(folder)
     incremental = [node for node in nodes if node.config.materialized == "incremental"]
     for node in incremental:
+        columns = [{"Name": name, "Type": "string"} for name in node.columns]
         glue.create_table(
             DatabaseName=node.schema,
             TableInput={
                 "Name": node.name,
                 "TableType": "EXTERNAL_TABLE",
                 "Parameters": {"table_type": "ICEBERG"},
-                "StorageDescriptor": {"Columns": [], "Location": "s3://gavel-prod/"},
+                "StorageDescriptor": {"Columns": columns, "Location": "s3://gavel-prod/"},
             },
         )
     again = compile_nodes(folder, "--select", "config.materialized:incremental")
