@@ -24,7 +24,12 @@ def extended(tmp_path: Path) -> Contracts:
     folder = tmp_path / "entities"
     shutil.copytree(ENTITIES, folder)
     text = (folder / "customers.yaml").read_text(encoding="utf-8")
-    for old, new in (("customers", NEW), ("customer_id", "photographer_id"), ("CUSTOMER", "PHOTOGRAPHER")):
+    for old, new in (
+        ("customers", NEW),
+        ("customer_id", "photographer_id"),
+        ("CUSTOMER", "PHOTOGRAPHER"),
+        ("value: customer", "value: photographer"),  # its dimension
+    ):
         text = text.replace(old, new)
     (folder / f"{NEW}.yaml").write_text(text, encoding="utf-8")
     return load_contracts(folder)

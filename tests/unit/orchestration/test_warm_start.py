@@ -19,14 +19,14 @@ from orchestration.warm_start import WarmRunLauncher
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="runs start warm on Linux only")
 
-WAITS = "import sys; print('ready', flush=True); sys.stdin.read()"
-IGNORES = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + WAITS
+WAITS = "import signal, sys; signal.signal(signal.SIGTERM, signal.{}); print('ready', flush=True); sys.stdin.read()"
+STOPS, IGNORES = WAITS.format("SIG_DFL"), WAITS.format("SIG_IGN")  # whatever is inherited from the tests' own process
 
 
 class Worker:
     """As much of a `multiprocessing.Process` as the launcher uses, around a process that waits for its input to end."""
 
-    def __init__(self, program: str = WAITS) -> None:
+    def __init__(self, program: str = STOPS) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )

@@ -25,7 +25,12 @@ def extended(tmp_path: Path) -> Contracts:
     folder = tmp_path / "entities"
     shutil.copytree(ENTITIES, folder)
     text = (folder / "shipping_addresses.yaml").read_text(encoding="utf-8")
-    for old, new in (("shipping_addresses", "auctioneers"), ("address_id", "auctioneer_id"), ("ADDRESS", "AUCTIONEER")):
+    for old, new in (
+        ("shipping_addresses", "auctioneers"),
+        ("address_id", "auctioneer_id"),
+        ("ADDRESS", "AUCTIONEER"),
+        ("value: address", "value: auctioneer"),  # its dimension
+    ):
         text = text.replace(old, new)
     (folder / "auctioneers.yaml").write_text(text, encoding="utf-8")
     return load_contracts(folder)
