@@ -101,6 +101,7 @@ class DbtFiles:
             "GAVEL_DBT_TARGET": self.target,
             "GAVEL_WAREHOUSE": str(self.build),
             "GAVEL_KEEP_OPEN": "True",
+            "DBT_LOG_LEVEL_FILE": "info",  # each statement with its events, as dbt's default, is megabytes a build
         }
 
     def cli(

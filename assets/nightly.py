@@ -17,11 +17,10 @@ from contracts import Contracts
 
 def nightly_tests(files: DbtFiles, manifest: Manifest, contracts: Contracts) -> list[dg.AssetChecksDefinition]:
     """One op that runs them all; none where the project has no such test."""
-    tests: dict[str, dg.AssetCheckKey] = {}
-    for unique_id, test in manifest["nodes"].items():
-        key = get_asset_check_key_for_test(manifest, Translator(), unique_id, project=None)
-        if key is not None and is_nightly(test):
-            tests[unique_id] = key
+    translator = Translator()  # one, since it remembers what it has translated
+    nightly = [unique_id for unique_id, node in manifest["nodes"].items() if is_nightly(node)]
+    keys_of_tests = {i: get_asset_check_key_for_test(manifest, translator, i, project=None) for i in nightly}
+    tests = {unique_id: key for unique_id, key in keys_of_tests.items() if key is not None}
     if not tests:
         return []
     personal = {field for contract in contracts.values() for field in contract.personal}
@@ -34,7 +33,7 @@ def nightly_tests(files: DbtFiles, manifest: Manifest, contracts: Contracts) -> 
         ],
         pool=keys.WAREHOUSE_POOL,
     )
-    def nightly(warehouse: WarehouseResource) -> Iterator[dg.AssetCheckResult]:
+    def checked(warehouse: WarehouseResource) -> Iterator[dg.AssetCheckResult]:
         local = files.target == "local"
         with build_copy(warehouse.database if local else None, files.build) as publish:
             files.results.unlink(missing_ok=True)
@@ -58,4 +57,4 @@ def nightly_tests(files: DbtFiles, manifest: Manifest, contracts: Contracts) -> 
                 metadata={"rows found wrong": result["failures"] or 0, **rows.get(unique_id, {})},
             )
 
-    return [nightly]
+    return [checked]

@@ -76,7 +76,7 @@ def down() -> None:
 
 @app.command()
 def demo(
-    changes: Annotated[int, typer.Option(min=1, help="How many changes the simulated auction house makes.")] = 2500,
+    changes: Annotated[int, typer.Option(min=1, help="How many changes the simulated auction house makes.")] = 1500,
     seed: Seed = None,
 ) -> None:
     """Show everything once: start, deploy, simulate auctions through the HTTP API, run the pipeline, make the report.
