@@ -10,6 +10,7 @@ The manifest is prepared by an explicit step (`prepare`), never while definition
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -47,6 +48,7 @@ PROJECT = Path(__file__).resolve().parent.parent / "dbt_project"
 DBT = Path(sys.executable).with_name("dbt")  # the one that belongs to the running Python
 FAILED = ("error", "fail", "runtime error", "partial success")
 MESSAGE_LIMIT = 400  # characters of dbt's message that are shown
+PATIENCE_SECONDS = 10.0  # that dbt has to end when it is told to
 
 
 class NotPrepared(RuntimeError):
@@ -161,7 +163,11 @@ def streamed(run: DbtCliInvocation, built: Callable[[str], None] = lambda model:
         return events
     except KeyError as unknown:
         run.process.terminate()
-        run.process.wait()
+        try:
+            run.process.wait(PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            run.process.kill()
+            run.process.wait()
         raise dg.Failure(
             f"dbt built {unknown}, which is not in the manifest that Dagster loaded: the project changed since. "
             "Run `python -m orchestration.prepare` and reload the code location. The warehouse stays as it was."
