@@ -37,13 +37,6 @@ def landing_columns(contract: Contract) -> list[dict[str, str]]:
     return fields + [{"Name": c, "Type": "string", "Comment": CHANGE_COMMENTS[c]} for c in CHANGE_COLUMNS]
 
 
-def table_columns(contract: Contract) -> list[dict[str, str]]:
-    """The entity's own columns, typed, as the compacted table has them."""
-    return [
-        {"Name": f.name, "Type": glue_type(f.type), "Comment": f.description[:MAX_COMMENT]} for f in contract.fields
-    ]
-
-
 def glue_type(type_: FieldType) -> str:
     """The type as Glue and Athena write it, for example `array<struct<kind:string,amount:decimal(14,2)>>`."""
     match type_:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from lakehouse.schemas import TableShape
 
 FINGERPRINT = "gavel.entry"
-_POINTERS = ("metadata_location", "previous_metadata_location")
 _PARQUET = {
     "InputFormat": "org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat",
     "OutputFormat": "org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat",

@@ -31,7 +31,6 @@ from contracts.types import (
 from lakehouse.lake import CHANGES
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from pyiceberg.table.metadata import TableMetadata
 
     from contracts import Contract
@@ -99,13 +98,6 @@ class TableShape:
     def schema(self) -> Schema:
         """The Iceberg schema."""
         return Schema(*(_nested_field(c.name, c.field_id, c.type, c.description) for c in self.columns))
-
-    def arrow_schema(self) -> pa.Schema:
-        """The Arrow schema, with field ids in the metadata."""
-        from pyiceberg.io.pyarrow import schema_to_pyarrow
-
-        schema: pa.Schema = schema_to_pyarrow(self.schema())
-        return schema
 
     def spec(self) -> PartitionSpec:
         """The Iceberg partition spec."""

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 from contracts.dbt import PROJECT
+from local.models import run_models
 
 _FAILED = ("error", "runtime error")
 
@@ -30,20 +28,8 @@ def check_models(home: Path, project: Path = PROJECT, entities: Path | None = No
     Raises `ModelsDoNotFit` that names each model that failed, with the engine's reason.
     """
     (home / "watermarks.json").write_text("{}", encoding="utf-8")
-    settings = {
-        "GAVEL_DBT_TARGET": "local",
-        "GAVEL_SLICE": str(home),
-        "GAVEL_LAKE_ROOT": "",
-        "GAVEL_WAREHOUSE": str(home / "warehouse.duckdb"),
-        **({"GAVEL_CONTRACTS": str(entities)} if entities else {}),
-    }
-    command = [
-        *(str(Path(sys.executable).with_name("dbt")), "--quiet", "run"),
-        *("--project-dir", str(project), "--profiles-dir", str(project)),
-        *("--target-path", str(home / "dbt"), "--log-path", str(home / "dbt")),
-    ]
-    environment: Mapping[str, str] = {**os.environ, **settings}
-    ended = subprocess.run(command, env=environment, cwd=project.parent, capture_output=True, text=True)
+    contracts = {"GAVEL_CONTRACTS": str(entities)} if entities else {}
+    ended = run_models(home, home / "warehouse.duckdb", home / "dbt", {**os.environ, **contracts}, project)
     problems = _problems(home / "dbt" / "run_results.json")
     if ended.returncode and not problems:
         problems = {"dbt": (ended.stdout + ended.stderr).strip()}

@@ -7,18 +7,15 @@ not changed is taken from there.
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from contracts import Contracts
+from contracts.dbt import PROJECT
 from local import stack
 from local.aws import REGION
-from local.home import REPOSITORY, Home
-
-PROJECT = REPOSITORY / "dbt_project"
-DBT = Path(sys.executable).with_name("dbt")
+from local.home import Home
+from local.models import run_models
 
 
 class SliceError(RuntimeError):
@@ -50,7 +47,7 @@ def environment(home: Home) -> dict[str, str]:
     return stack.environment(home, stack.running(home))
 
 
-def build_state(folder: Path, variables: Mapping[str, str]) -> Path:
+def build_state(folder: Path, variables: Mapping[str, str], project: Path = PROJECT) -> Path:
     """Build the project on the slice, without tests, as the state that later builds compare themselves with.
 
     `variables` are what dbt finds in its environment. Returns the folder for dbt's `--state`. Raises `SliceError`.
@@ -58,15 +55,7 @@ def build_state(folder: Path, variables: Mapping[str, str]) -> Path:
     from assets.dbt_lake import STATE
 
     database = folder / STATE
-    settings = {"GAVEL_SLICE": str(folder), "GAVEL_WAREHOUSE": str(database), "GAVEL_KEEP_OPEN": "True"}
-    folders = ("--project-dir", PROJECT, "--profiles-dir", PROJECT, "--target-path", database.parent)
-    done = subprocess.run(
-        [DBT, "--quiet", "run", "--target", "local", *folders, "--log-path", database.parent],
-        env={**variables, **settings},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_models(folder, database, database.parent, variables, project)
     if done.returncode:
         raise SliceError(f"expected the project to build on {folder}, found:\n{done.stdout}{done.stderr}")
     return database.parent

@@ -6,18 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from contracts.dbt.text import RESERVED
+from contracts.glue import glue_type
 from contracts.types import (
-    BooleanType,
-    DateType,
-    DecimalType,
     Field,
     FieldType,
-    IntegerType,
     ListType,
     MapType,
     StringType,
     StructType,
-    TimestampType,
     type_name,
 )
 
@@ -84,21 +80,9 @@ def system_columns(columns: Mapping[str, str]) -> list[dict[str, Any]]:
 
 def sql_type(type_: FieldType) -> str | None:
     """The type of a column in a model's contract, the same word on both engines; None for nested types."""
-    match type_:
-        case StringType():
-            return "varchar"
-        case IntegerType():
-            return "bigint"
-        case DecimalType(precision, scale):
-            return f"decimal({precision}, {scale})"
-        case BooleanType():
-            return "boolean"
-        case TimestampType():
-            return "timestamp"
-        case DateType():
-            return "date"
-        case _:
-            return None
+    if isinstance(type_, ListType | MapType | StructType):
+        return None
+    return "varchar" if isinstance(type_, StringType) else glue_type(type_)
 
 
 def is_personal(field: Field) -> bool:

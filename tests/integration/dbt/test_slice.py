@@ -16,7 +16,9 @@ import pytest
 from assets.dbt_lake import create_source_views, pinned_slice
 from assets.lake_slice import dependants, write
 from contracts import Contracts
-from local import slice as slices
+from contracts.dbt import PROJECT
+from local.models import DBT
+from local.slice import build_state
 
 
 @pytest.fixture
@@ -94,12 +96,12 @@ def test_what_a_row_does_not_need_stays_away(house: Path, contracts: Contracts, 
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(tmp_path: Path) -> Path:
     """A small project with the settings and macros of the real one."""
     copy = tmp_path / "project"
-    shutil.copytree(slices.PROJECT / "macros", copy / "macros")
+    shutil.copytree(PROJECT / "macros", copy / "macros")
     for name in ("dbt_project.yml", "profiles.yml"):
-        shutil.copy(slices.PROJECT / name, copy)
+        shutil.copy(PROJECT / name, copy)
     models = {
         "_sources.yml": """
 sources:
@@ -117,18 +119,17 @@ sources:
         (copy / "models" / "staging" / name).write_text(text)
     project_file = copy / "dbt_project.yml"
     project_file.write_text(project_file.read_text("utf-8").replace('  - "{{ pin_watermarks() }}"\n', ""))
-    monkeypatch.setattr(slices, "PROJECT", copy)
     return copy
 
 
 def test_a_changed_model_is_built_alone_on_what_was_built_before(house: Path, project: Path, tmp_path: Path) -> None:
     """State and deferral as the README tells: a new file gets what changed and what depends on it, and nothing else."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "GAVEL_", "DBT_"))}
-    state = slices.build_state(house, variables)
+    state = build_state(house, variables, project)
 
     def dbt(*arguments: str) -> list[str]:
         done = subprocess.run(
-            [Path(slices.DBT), "--quiet", *arguments, "--state", str(state)],
+            [DBT, "--quiet", *arguments, "--state", str(state)],
             cwd=project,
             env={**variables, "GAVEL_SLICE": str(house)},
             capture_output=True,
