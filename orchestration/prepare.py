@@ -26,6 +26,7 @@ def dbt_files(settings: Settings) -> dbt.DbtFiles:
         "GAVEL_CONTRACTS": str(settings.contracts_folder or ""),
         "AWS_REGION": settings.region,
         "AWS_ENDPOINT_URL": settings.endpoint_url or "",
+        **({"GAVEL_WORKGROUP": settings.workgroup} if settings.workgroup else {}),
     }
     return dbt.DbtFiles(settings.environment, settings.home, variables)
 

@@ -86,7 +86,7 @@ class Settings:
             region=variables.get("AWS_REGION") or "eu-west-1",
             endpoint_url=endpoint,
             bucket=bucket,
-            workgroup=None if local else variables.get("GAVEL_WORKGROUP") or "gavel",
+            workgroup=None if local else variables.get("GAVEL_WORKGROUP") or f"gavel-{environment}",
             scan_limit_gb=_number(variables, "GAVEL_SCAN_LIMIT_GB", "gigabytes") or cls.scan_limit_gb,
             home=Path(variables.get("GAVEL_HOME") or REPOSITORY / ".gavel").absolute(),
             contracts_folder=Path(folder).absolute() if folder else None,

@@ -46,9 +46,9 @@ def test_variables_are_taken():
 
 def test_entities_may_be_merged_on_athena_everywhere_but_on_a_laptop():
     prod = Settings.from_environment({"GAVEL_ENV": "prod", "GAVEL_BUCKET": "b", "GAVEL_SCAN_LIMIT_GB": "50"})
-    assert (prod.workgroup, prod.scan_limit_gb) == ("gavel", 50)
+    assert (prod.workgroup, prod.scan_limit_gb) == ("gavel-prod", 50)
     athena = build_resources(prod)["lake"].lake.athena
-    assert athena == AthenaSettings(workgroup="gavel", scan_limit=50 * 10**9)
+    assert athena == AthenaSettings(workgroup="gavel-prod", scan_limit=50 * 10**9)
     laptop = Settings.from_environment({"GAVEL_WORKGROUP": "gavel"})
     assert build_resources(laptop)["lake"].lake.athena is None
 

@@ -98,6 +98,24 @@ def test_cloudformation_can_read_the_template() -> None:
     assert aliases == []
 
 
+@pytest.mark.parametrize("target", ["dev", "test", "prod"])
+def test_athena_finds_its_workgroup_and_what_it_leaves_behind_is_removed(template: dict[str, Any], target: str) -> None:
+    profiles = yaml.safe_load((ROOT / "dbt_project" / "profiles.yml").read_text(encoding="utf-8"))
+    profile = profiles["gavel"]["outputs"][target]
+    workgroup = template["Resources"]["Workgroup"]["Properties"]
+    limits = workgroup["WorkGroupConfiguration"]
+    assert f"'{workgroup['Name']['Sub'].replace('${Environment}', target)}'" in profile["work_group"]
+    assert limits["BytesScannedCutoffPerQuery"] == {"Ref": "QueryLimitBytes"}
+    assert template["Parameters"]["QueryLimitBytes"]["Default"] == 100 * 10**9
+    assert limits["EngineVersion"] == {"SelectedEngineVersion": "Athena engine version 3"}
+    rules = template["Resources"]["DataBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    days = {rule["Prefix"]: rule["ExpirationInDays"] for rule in rules if "Prefix" in rule}
+    for folder in ("s3_staging_dir", "s3_tmp_table_dir"):
+        assert days[profile[folder].rpartition("}}/")[2]] == 1
+    tables = profile["s3_data_dir"].rpartition("}}/")[2]
+    assert not any(tables.startswith(prefix) for prefix in days)
+
+
 def test_the_laptop_stack_reads_outputs_that_there_are(template: dict[str, Any]) -> None:
     sources = (p.read_text(encoding="utf-8") for p in (ROOT / "local").rglob("*.py"))
     read = {name for source in sources for name in re.findall(r'outputs\["(\w+)"\]', source)}
