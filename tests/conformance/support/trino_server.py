@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from trino_client import TrinoClient, TrinoError
+
 from local.emulator import free_port, tail
 
 VERSION = "476"
@@ -194,13 +196,18 @@ def _properties(path: Path, values: dict[str, str]) -> None:
 
 
 def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    """Until the server runs a statement. It says that it has started before it knows of a node to run one on."""
     deadline = time.monotonic() + _START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         try:
             with urllib.request.urlopen(f"{url}/v1/info", timeout=5) as answer:
-                if json.load(answer)["starting"] is False:
-                    return
+                has_started = json.load(answer)["starting"] is False
+            if has_started and TrinoClient(url, CATALOG).run("SELECT 1").rows == [[1]]:
+                return
         except OSError:
             pass  # not listening yet
+        except TrinoError as error:
+            if error.name != "NO_NODES_AVAILABLE":
+                raise
         time.sleep(0.25)
     raise TrinoUnavailable(f"expected Trino to answer within {_START_SECONDS} s, found in {log}:\n{tail(log, 40)}")
