@@ -67,7 +67,7 @@ class Translator(DagsterDbtTranslator):
         if is_nightly(test):
             return None
         spec = super().get_asset_check_spec(asset_spec, manifest, unique_id, project)
-        return spec and spec._replace(description=promise(test))
+        return spec and spec._replace(description=promise(manifest, unique_id))
 
     def get_metadata(self, dbt_resource_props: Mapping[str, Any]) -> Mapping[str, Any]:
         """The usual metadata, with the columns' types and classification as the contracts state them."""
@@ -81,12 +81,26 @@ def is_nightly(test: Mapping[str, Any]) -> bool:
     return NIGHTLY in test.get("tags", ())
 
 
-def promise(test: Mapping[str, Any]) -> str:
-    """What a test promises: its description or, of a generic one that has none, its name and what it is asked."""
-    metadata = test.get("test_metadata") or {}
-    asked = {name: value for name, value in metadata.get("kwargs", {}).items() if name != "model"}
-    words = ", ".join(f"{name} = {value}" for name, value in asked.items())
-    return str(test.get("description") or " ".join((metadata.get("name") or test["name"], words)).strip())
+def promise(manifest: Manifest, unique_id: str) -> str:
+    """What a test promises: its description or, of a generic one, that of all its kind and what this one is asked."""
+    test = manifest["nodes"][unique_id]
+    if description := test.get("description"):
+        return str(description)
+    generic = test.get("test_metadata") or {}
+    macro = manifest["macros"].get(f"macro.{test['package_name']}.test_{generic.get('name')}", {})
+    said = str(macro.get("description") or generic.get("name") or test["name"])
+    asked = [f"{name}: {_words(value)}" for name, value in generic.get("kwargs", {}).items() if name != "model"]
+    return f"{said.removesuffix('.')} ({'; '.join(asked)})" if asked else said
+
+
+def _words(value: Any) -> str:
+    match value:
+        case list():
+            return ", ".join(map(str, value)) or "none"
+        case dict():
+            return ", ".join(f"{name} is one of {_words(accepted)}" for name, accepted in value.items()) or "none"
+        case _:
+            return str(value)
 
 
 def _column(column: Mapping[str, Any]) -> dg.TableColumn:

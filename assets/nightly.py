@@ -28,7 +28,7 @@ def nightly_tests(files: DbtFiles, manifest: Manifest, contracts: Contracts) -> 
     @dg.multi_asset_check(
         name="nightly_tests",
         specs=[
-            dg.AssetCheckSpec(key.name, asset=key.asset_key, description=promise(manifest["nodes"][unique_id]))
+            dg.AssetCheckSpec(key.name, asset=key.asset_key, description=promise(manifest, unique_id))
             for unique_id, key in tests.items()
         ],
         pool=keys.WAREHOUSE_POOL,

@@ -27,6 +27,7 @@ def small_manifest() -> dict[str, Any]:
         "metadata": {"adapter_type": "duckdb"},
         "nodes": {node["unique_id"]: node for node in nodes},
         "sources": {source["unique_id"]: source for source in sources},
+        "macros": {},
         "metrics": {},
         "parent_map": parents,
         "child_map": children,
@@ -64,6 +65,7 @@ def _data_test(name: str, attached: str | None, *reads: str) -> dict[str, Any]:
     return {
         "unique_id": f"test.gavel.{name}",
         "resource_type": "test",
+        "package_name": "gavel",
         "name": name,
         "fqn": ["gavel", name],
         "config": {"enabled": True},

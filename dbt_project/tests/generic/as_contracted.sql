@@ -1,5 +1,4 @@
-{# No row breaks what the contract says of its values: required ones are there, enumerated ones are of the list. One query
-   for all columns of an entity; `broken` names the first column that is wrong. #}
+{# One query for all columns of an entity; `broken` names the first column that is wrong. #}
 {% test as_contracted(model, required, values) %}
 {%- set rules = {} -%}
 {%- for column in required -%}

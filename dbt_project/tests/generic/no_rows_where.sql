@@ -1,4 +1,3 @@
-{# No row of the model meets a condition. #}
 {% test no_rows_where(model, condition) %}
 select *
 from {{ model }}

@@ -1,4 +1,3 @@
-{# A table with history: each key has exactly one open row, and its rows follow each other without gap or overlap. #}
 {% test one_open_row(model, key) %}
 with rows_in_order as (
     select

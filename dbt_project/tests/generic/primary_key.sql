@@ -1,4 +1,4 @@
-{# Every row has the key, and no two rows have the same: one query instead of not_null and unique on each column. #}
+{# One query instead of not_null and unique on each column. #}
 {% test primary_key(model, columns) %}
 select {{ columns | join(', ') }}
 from {{ model }}

@@ -58,10 +58,11 @@ def test_a_check_says_what_its_test_promises(settings: Settings, document: dict[
         "name": "primary_key",
         "kwargs": {"columns": ["party_id", "currency"], "model": "{{ get_where_subquery(ref('top')) }}"},
     }
+    document["macros"] = {"macro.gavel.test_primary_key": {"description": "No two rows have the same."}}
     checks = warehouse_assets(dbt_files(settings), document, load_contracts()).check_specs
     assert {check.name: check.description for check in checks} == {
         "balance": "Debits equal credits.",
-        "unique_top": "primary_key columns = ['party_id', 'currency']",
+        "unique_top": "No two rows have the same (columns: party_id, currency)",
     }
 
 
