@@ -112,9 +112,10 @@ class Theme:
 
 @dataclass(frozen=True)
 class Section:
-    """All that the page says about one currency; `queries` are those behind the figures."""
+    """All that the page says about one currency; `period` is what the figures are about, `queries` are behind them."""
 
     currency: str
+    period: str
     figures: tuple[Figure, ...]
     queries: tuple[str, ...]
     themes: tuple[Theme, ...]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -68,8 +69,13 @@ def section(scope: Scope) -> Section:
             *themes,
             money(scope),
         ]
+    first, last = (
+        [row[f"{end}_{what}_at"] for row, what in ((orders, "order"), (bidding, "bid")) if row[f"{end}_{what}_at"]]
+        for end in ("first", "last")
+    )
     return Section(
         scope.currency,
+        f"{words.day(min(first))} to {words.day(max(last))}",
         _figures(scope, orders, bidding, answers[2].rows),
         tuple(answer.query for answer in answers),
         tuple(found for found in themes if found is not None),
@@ -84,29 +90,32 @@ def general(scope: Scope) -> tuple[Theme, ...]:
 def _figures(scope: Scope, orders: Row, bidding: Row, days: list[Row]) -> tuple[Figure, ...]:
     currency, sold, lot_count = scope.currency, orders["sales"], bidding["lots"]
     cancelled = orders["orders_placed"] - sold
-    hammer, refunded = (words.money(orders[column], currency) for column in ("sales_amount", "refunded_amount"))
+
+    def money(amount: Any) -> str:
+        return words.money(amount, currency)
+
     return (
         Figure(
             "Net sales",
-            words.money(orders["net_sales"], currency),
-            f"{hammer} hammer price, {refunded} refunded to buyers",
-            **_movement(days, "net_sales", scope.until),
+            money(orders["net_sales"]),
+            f"{money(orders['sales_amount'])} hammer price, {money(orders['refunded_amount'])} refunded to buyers",
+            **_movement(days, "net_sales", scope.until, money),
         ),
         Figure(
             "House earnings",
-            words.money(orders["house_earnings"], currency),
+            money(orders["house_earnings"]),
             "Premium, commission and fees less refunds and costs",
-            **_movement(days, "house_earnings", scope.until),
+            **_movement(days, "house_earnings", scope.until, money),
         ),
         Figure(
             "Sales",
             words.number(sold),
             f"{words.count(cancelled, 'order')} cancelled" if cancelled else "No order cancelled",
-            **_movement(days, "sales", scope.until),
+            **_movement(days, "sales", scope.until, words.number),
         ),
         Figure(
             "Average hammer price",
-            words.money(orders["sales_amount"] / sold, currency) if sold else words.NONE,
+            money(orders["sales_amount"] / sold) if sold else words.NONE,
             f"{words.count(orders['buyers'], 'buyer')}, {words.count(orders['sellers'], 'seller')}",
         ),
         Figure(
@@ -118,7 +127,7 @@ def _figures(scope: Scope, orders: Row, bidding: Row, days: list[Row]) -> tuple[
     )
 
 
-def _movement(days: list[Row], column: str, until: datetime) -> dict[str, Any]:
+def _movement(days: list[Row], column: str, until: datetime, shown: Callable[[Any], str]) -> dict[str, Any]:
     """The days before the data time against as many before them, and the course over all, by weeks where it is long."""
     if len(days) < 3:
         return {}
@@ -128,6 +137,6 @@ def _movement(days: list[Row], column: str, until: datetime) -> dict[str, Any]:
     if len(values) >= 2 * COMPARED.days:
         values = [sum(values[i : i + 7]) for i in range(len(values) % 7, len(values), 7)]
     return {
-        "change": words.change(now, before, f"the {COMPARED.days} days before"),
+        "change": words.recent(now, before, COMPARED.days, shown),
         "course": plots.points(values),
     }

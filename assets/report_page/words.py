@@ -5,7 +5,8 @@ Here belongs the text of single values; sentences about them belong to the panel
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -74,10 +75,24 @@ def change(now: Number | None, before: Number | None, against: str, good: bool =
     return Change(f"{percent(abs(share))} against {against}", share > 0, good == (share > 0))
 
 
+def recent(now: Number, before: Number, days: int, shown: Callable[[Number], str]) -> Change | None:
+    """How a number of the last days stands to that of as many days before. None where there was nothing before."""
+    moved = change(now, before, "")
+    if moved is None:
+        return None
+    share = "As much" if moved.rising is None else percent(abs(float(now) / float(before) - 1))
+    return replace(moved, text=f"{share} in the last {days} days: {shown(now)} against {shown(before)} before")
+
+
+def day(when: datetime) -> str:
+    """A day in words."""
+    return f"{when.day} {when:%B %Y}"
+
+
 def moment(when: datetime) -> str:
     """A time in words; one without zone is UTC."""
     utc = when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
-    return f"{utc.day} {utc:%B %Y, %H:%M} UTC"
+    return f"{day(utc)}, {utc:%H:%M} UTC"
 
 
 def _sign(value: float) -> str:

@@ -109,6 +109,8 @@ def test_currencies_are_never_added_up(tmp_path: Path) -> None:
     html = page.path.read_text("utf-8")
     assert "$70,000" in html
     assert "71,500" not in html
+    eur, usd = re.findall(r'class="period">([^<]*)<', html)
+    assert (eur, usd) == ("1 February 2026 to 12 February 2026", "1 February 2026 to 11 February 2026")
 
 
 def test_cancelled_orders_and_retracted_bids_do_not_count(tmp_path: Path) -> None:

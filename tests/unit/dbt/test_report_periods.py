@@ -59,6 +59,21 @@ def test_a_change_is_told_against_something(now: Any, before: Any, good: bool, s
     assert (change.said if change else None) == said
 
 
+@pytest.mark.parametrize(
+    ("now", "before", "said"),
+    [
+        (15, 10, "up 50% in the last 30 days: €15.00 against €10.00 before"),
+        (5, 10, "down 50% in the last 30 days: €5.00 against €10.00 before"),
+        (10, 10, "As much in the last 30 days: €10.00 against €10.00 before"),
+        (10, 0, None),
+    ],
+)
+def test_a_change_of_the_last_days_says_both_amounts(now: int, before: int, said: str | None) -> None:
+    """Beside a figure of all time, a share alone would be taken for that figure's."""
+    change = words.recent(now, before, 30, lambda amount: words.money(amount, "EUR"))
+    assert (change.said if change else None) == said
+
+
 def test_more_is_not_always_good() -> None:
     """Days until payment that rise are bad, and falling ones good."""
     slower, faster = (words.change(now, 4, "then", good=False) for now in (5, 3))
