@@ -5,6 +5,7 @@ Columns, comments, properties and statistics in Glue follow the contract in the 
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,10 +20,11 @@ from contracts.types import type_name
 from lakehouse.catalog import Drift
 from lakehouse.lake import Lake
 from lakehouse.publication import Publication, publish
-from lakehouse.state import Published
+from lakehouse.state import Published, published
 
 FRESH = "fresh"
 UNTOUCHED = "no_hand_made_change"
+THREADS = 8  # that look at entities at once
 
 
 def catalog_assets(contracts: Contracts, lake: Lake) -> list[dg.AssetsDefinition]:
@@ -99,6 +101,13 @@ def _catalog_asset(contract: Contract, lake: Lake) -> dg.AssetsDefinition:
         )
 
     return catalog
+
+
+def published_states(lake: Lake, contracts: Contracts) -> list[Published]:
+    """What readers see now, of every entity that has been published."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        states = pool.map(lambda contract: published(lake, contract), contracts.values())
+        return [state for state in states if state is not None]
 
 
 def rows_version(state: Published) -> str:

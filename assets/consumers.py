@@ -12,7 +12,11 @@ from typing import Any
 import dagster as dg
 
 from assets import keys
-from assets.manifest import DATA_TIME, Manifest, model_keys, timeless
+from assets.catalog import published_states
+from assets.data_times import DATA_TIME, present, present_data_times, timeless
+from assets.manifest import Manifest, model_keys
+from assets.resources import LakeResource
+from contracts import Contracts
 
 GROUP = "consumers"
 RECENT = "recent_enough"
@@ -80,18 +84,7 @@ def accepted_lags(known: Iterable[Consumer], manifest: Manifest) -> dict[dg.Asse
     return {key: lag for key, lag in lags.items() if key not in timeless(manifest)}
 
 
-def recorded_data_times(instance: dg.DagsterInstance, models: Iterable[dg.AssetKey]) -> dict[dg.AssetKey, datetime]:
-    """The data times that the latest builds of models recorded, of those that did."""
-    found = {}
-    for record in instance.get_asset_records(list(models)):
-        event = record.asset_entry.last_materialization
-        value = event.asset_materialization.metadata.get(DATA_TIME) if event and event.asset_materialization else None
-        if isinstance(value, dg.TimestampMetadataValue):
-            found[record.asset_entry.asset_key] = datetime.fromtimestamp(value.value, UTC)
-    return found
-
-
-def lag_checks(lags: Mapping[dg.AssetKey, timedelta]) -> dg.AssetChecksDefinition:
+def lag_checks(lags: Mapping[dg.AssetKey, timedelta], contracts: Contracts) -> dg.AssetChecksDefinition:
     """The check of each of these models, that its data is as recent as its consumers need it. It only warns."""
 
     @dg.multi_asset_check(
@@ -106,9 +99,10 @@ def lag_checks(lags: Mapping[dg.AssetKey, timedelta]) -> dg.AssetChecksDefinitio
             for key, lag in lags.items()
         ],
     )
-    def checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+    def checks(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> Iterator[dg.AssetCheckResult]:
         selected = [key.asset_key for key in context.selected_asset_check_keys]
-        times, now = recorded_data_times(context.instance, selected), datetime.now(UTC)
+        tables = present(contracts, published_states(lake.lake, contracts))
+        times, now = present_data_times(context.instance, selected, tables), datetime.now(UTC)
         for key in selected:
             yield lag_check(key, lags[key], times.get(key), now)
 

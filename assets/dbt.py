@@ -15,7 +15,6 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,14 +23,13 @@ import dagster as dg
 from dagster_dbt import DbtCliInvocation, DbtCliResource, DbtProject, dbt_assets
 from packaging.version import Version
 
-from assets import keys
+from assets import data_times, keys
+from assets.catalog import published_states
 from assets.lineage import LINEAGE, MADE_OF, made_of, model_columns
 from assets.manifest import (
-    DATA_TIME,
     NIGHTLY,
     Manifest,
     Translator,
-    data_times,
     is_personal,
     is_table,
     model_keys,
@@ -39,7 +37,6 @@ from assets.manifest import (
 from assets.presentation import PREVIEW_ROWS, markdown_table
 from assets.resources import LakeResource, WarehouseResource
 from contracts import Contracts
-from lakehouse.state import published
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -226,10 +223,7 @@ def warehouse_assets(files: DbtFiles, manifest: Manifest, contracts: Contracts) 
     def warehouse(context: dg.AssetExecutionContext, lake: LakeResource, warehouse: WarehouseResource) -> Iterator[Any]:
         models = {i: key for i, key in model_keys(manifest).items() if key in context.selected_asset_keys}
         names = [manifest["nodes"][i]["name"] for i in models]
-        watermarks = {
-            name: state.watermark if (state := published(lake.lake, contract)) else None
-            for name, contract in contracts.items()
-        }
+        now = data_times.present(contracts, published_states(lake.lake, contracts))
         personal = {field for contract in contracts.values() for field in contract.personal}
         arguments = build_arguments(names, first=local and not warehouse.database.exists())
         with build_copy(warehouse.database if local else None, files.build) as publish:
@@ -240,7 +234,7 @@ def warehouse_assets(files: DbtFiles, manifest: Manifest, contracts: Contracts) 
             failed = failures(results)
             if not run.is_successful() and not failed:
                 raise run.get_error() or RuntimeError("dbt ended without success and without a reason")
-            times = data_times(manifest, models, watermarks, _earlier(context, manifest, models))
+            reads = data_times.tables_read(manifest, models, now, _earlier(context, manifest, models))
             details: dict[str, dict[str, Any]] = {i: scanned(result) for i, result in results.items()}
             if local and not failed:
                 details = inspect(files.build, [manifest["nodes"][i] for i in models], personal)
@@ -262,8 +256,10 @@ def warehouse_assets(files: DbtFiles, manifest: Manifest, contracts: Contracts) 
                     metadata = {**event.metadata, **details.get(model_id, {})}
                     if columns := lineage.get(model_id):
                         metadata |= {LINEAGE: columns, MADE_OF: made_of(columns)}
-                    if moment := times[model_id]:
-                        metadata[DATA_TIME] = dg.MetadataValue.timestamp(moment)
+                    if read := reads[model_id]:
+                        metadata[data_times.TABLES_READ] = data_times.as_metadata(read)
+                    if moment := data_times.data_time(reads[model_id], now):
+                        metadata[data_times.DATA_TIME] = dg.MetadataValue.timestamp(moment)
                     yield dg.MaterializeResult(asset_key=models[model_id], metadata=metadata)
         if failed:
             problems = "; ".join(f"{name}: {message}" for name, message in failed.items())
@@ -274,20 +270,11 @@ def warehouse_assets(files: DbtFiles, manifest: Manifest, contracts: Contracts) 
 
 def _earlier(
     context: dg.AssetExecutionContext, manifest: Manifest, built: Collection[str]
-) -> dict[str, datetime | None]:
-    """The data times that earlier builds recorded of the tables that are not built now, by model id."""
-    return {
-        i: recorded_data_time(context.instance, key)
-        for i, key in model_keys(manifest).items()
-        if i not in built and is_table(manifest["nodes"][i])
-    }
-
-
-def recorded_data_time(instance: dg.DagsterInstance, key: dg.AssetKey) -> datetime | None:
-    """The data time that the asset's latest materialization recorded."""
-    event = instance.get_latest_materialization_event(key)
-    value = event.asset_materialization.metadata.get(DATA_TIME) if event and event.asset_materialization else None
-    return datetime.fromtimestamp(value.value, UTC) if isinstance(value, dg.TimestampMetadataValue) else None
+) -> dict[str, data_times.Reads]:
+    """What earlier builds read for the tables that are not built now, by model id."""
+    tables = {i: key for i, key in model_keys(manifest).items() if i not in built and is_table(manifest["nodes"][i])}
+    recorded = data_times.recorded_reads(context.instance, tables.values())
+    return {i: recorded[key] for i, key in tables.items() if key in recorded}
 
 
 def build_arguments(models: Collection[str], *, first: bool) -> list[str]:

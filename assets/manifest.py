@@ -1,12 +1,11 @@
-"""What dbt's manifest means in this graph: how its models become assets, and what each of them is true for.
+"""What dbt's manifest means in this graph: how its models become assets.
 
 `dagster-dbt` reads the manifest; here is only what this graph says otherwise or in addition. Nothing here runs dbt.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -27,9 +26,6 @@ NIGHTLY = "nightly"
 
 WATERMARKS_MODEL = "stg_watermarks"
 """The view of all watermarks: who reads it states a data time, and is not true for less because of it."""
-
-DATA_TIME = "data time"
-"""The metadata in which a build says what a model is true for."""
 
 Manifest = Mapping[str, Any]
 """The document that `dbt parse` wrote."""
@@ -135,57 +131,3 @@ def model_keys(manifest: Manifest) -> dict[str, dg.AssetKey]:
     """The assets of all models, by dbt's unique id."""
     translator = Translator()
     return {i: translator.get_asset_key(n) for i, n in manifest["nodes"].items() if n["resource_type"] == "model"}
-
-
-def data_times(
-    manifest: Manifest,
-    built: Collection[str],
-    watermarks: Mapping[str, datetime | None],
-    earlier: Mapping[str, datetime | None],
-) -> dict[str, datetime | None]:
-    """The data time of every built model, by id: the smallest watermark of the tables it reads, however indirectly.
-
-    `watermarks` are those of all entities when the build began. A model that was not built now, and is not a view,
-    counts with its `earlier` data time; sources that are no entity do not count. What only reads the watermarks is
-    true for all that was published. None where a table read has no watermark yet, and where none is read.
-    """
-    nodes, sources = manifest["nodes"], manifest["sources"]
-    known: dict[str, datetime | None] = {}
-
-    def of(unique_id: str) -> datetime | None:
-        if unique_id in sources:
-            return watermarks[source_entity(sources[unique_id]["name"])]
-        if unique_id not in built and is_table(nodes[unique_id]):
-            return earlier.get(unique_id)
-        if unique_id not in known:
-            moments = [of(p) for p in parents(unique_id) if reads(p)]
-            if not moments and any(nodes.get(p, {}).get("name") == WATERMARKS_MODEL for p in parents(unique_id)):
-                moments = [watermark for watermark in watermarks.values() if watermark]  # about the tables themselves
-            known[unique_id] = smallest(moments)
-        return known[unique_id]
-
-    def reads(unique_id: str) -> bool:
-        if unique_id in sources:
-            return source_entity(sources[unique_id]["name"]) in watermarks
-        return nodes[unique_id]["name"] != WATERMARKS_MODEL and any(reads(p) for p in parents(unique_id))
-
-    def parents(model_id: str) -> list[str]:
-        return list(nodes[model_id]["depends_on"]["nodes"])
-
-    return {model_id: of(model_id) for model_id in built}
-
-
-def timeless(manifest: Manifest) -> set[dg.AssetKey]:
-    """The models that read no table, however indirectly, and so are true for any time."""
-    parents = {i: manifest["nodes"][i]["depends_on"]["nodes"] for i in model_keys(manifest)}
-    dated = {i for i, read in parents.items() if any(p in manifest["sources"] for p in read)}
-    while more := {i for i, read in parents.items() if i not in dated and not dated.isdisjoint(read)}:
-        dated |= more
-    return {key for i, key in model_keys(manifest).items() if i not in dated}
-
-
-def smallest(moments: Iterable[datetime | None]) -> datetime | None:
-    """The earliest of the moments; None if one is unknown or there is none."""
-    values = list(moments)
-    known = [v for v in values if v is not None]
-    return min(known) if known and len(known) == len(values) else None

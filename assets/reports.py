@@ -7,7 +7,7 @@ import dagster as dg
 
 from assets import keys
 from assets.consumers import Consumer
-from assets.manifest import DATA_TIME
+from assets.data_times import DATA_TIME
 from assets.presentation import size
 from assets.resources import WarehouseResource
 

@@ -66,7 +66,7 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
             *(report_assets(page) if page else []),
             *consumer_assets(readers.values()),
         ],
-        asset_checks=[lag_checks(lags), *nightly],
+        asset_checks=[lag_checks(lags, contracts), *nightly],
         jobs=[*jobs.all(), *entity_jobs(contracts)],
         sensors=[*sensors(contracts, jobs, settings, marts, lags), pipeline_metrics_sensor(contracts)],
         schedules=schedules(contracts, jobs, settings.pace),

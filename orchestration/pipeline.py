@@ -17,8 +17,9 @@ from typing import Any
 import dagster as dg
 
 from assets import keys
+from assets.data_times import DATA_TIME
 from assets.dbt import is_prepared
-from assets.manifest import DATA_TIME, LAYERS
+from assets.manifest import LAYERS
 from assets.reports import PAGE
 from contracts import Contracts, load_contracts
 from orchestration import prepare

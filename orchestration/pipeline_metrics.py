@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 from pydantic import PrivateAttr
 
-from assets.dbt import recorded_data_time
+from assets.data_times import recorded_data_time
 from assets.resources import LakeResource
 from contracts import Contract, Contracts, figures
 from lakehouse.lake import Lake

@@ -12,15 +12,16 @@ from typing import Any
 import dagster as dg
 
 from assets import keys
-from assets.catalog import freshness_check, is_late, rows_version
-from assets.consumers import lag_check, recorded_data_times
+from assets.catalog import freshness_check, is_late, published_states, rows_version
+from assets.consumers import lag_check
+from assets.data_times import present, present_data_times
 from assets.landing import arrival_partition, prefix
 from assets.presentation import bucket_link, size
 from assets.resources import LakeResource
 from contracts import Contract, Contracts
 from lakehouse.lake import Lake
 from lakehouse.landing import LandedObject, Scope, list_objects
-from lakehouse.state import Published, published
+from lakehouse.state import Published
 from orchestration import failures
 from orchestration.alerts import Alert, AlertResource
 from orchestration.arrivals import Arrival, Memory, asked_for, due, notice, window_start
@@ -66,7 +67,7 @@ def sensors(
         ),
         published_sensor(contracts, jobs.marts, marts, pace.marts_seconds),
         freshness_sensor(contracts, settings, pace.freshness_seconds),
-        lag_sensor(lags, settings, pace.freshness_seconds),
+        lag_sensor(lags, contracts, settings, pace.freshness_seconds),
         failure_objects_sensor(pace.failures_seconds),
         run_failure_sensor(settings),
     ]
@@ -189,13 +190,6 @@ def published_sensor(contracts: Contracts, job: Any, marts: dg.AssetSelection, i
     return sensor
 
 
-def published_states(lake: Lake, contracts: Contracts) -> list[Published]:
-    """What readers see now, of every entity that has been published."""
-    with ThreadPoolExecutor(LISTING_THREADS) as pool:
-        states = pool.map(lambda contract: published(lake, contract), contracts.values())
-        return [state for state in states if state is not None]
-
-
 def freshness_sensor(contracts: Contracts, settings: Settings, interval: int) -> dg.SensorDefinition:
     """Judges every published table by its watermark, and alerts when one becomes late."""
 
@@ -254,7 +248,9 @@ def late_alert(late: Sequence[str], states: Iterable[Published], now: datetime, 
     )
 
 
-def lag_sensor(lags: Mapping[dg.AssetKey, timedelta], settings: Settings, interval: int) -> dg.SensorDefinition:
+def lag_sensor(
+    lags: Mapping[dg.AssetKey, timedelta], contracts: Contracts, settings: Settings, interval: int
+) -> dg.SensorDefinition:
     """Judges every model that somebody reads by its data time, and alerts when one becomes older than they accept."""
 
     @dg.sensor(
@@ -263,10 +259,11 @@ def lag_sensor(lags: Mapping[dg.AssetKey, timedelta], settings: Settings, interv
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Compares the data time of marts and reports with the lag that their consumers accept.",
     )
-    def sensor(context: dg.SensorEvaluationContext, alerts: AlertResource) -> dg.SensorResult:
+    def sensor(context: dg.SensorEvaluationContext, lake: LakeResource, alerts: AlertResource) -> dg.SensorResult:
         now = datetime.now(UTC)
         late_before = frozenset(map(dg.AssetKey.from_user_string, json.loads(context.cursor or "[]")))
-        times = recorded_data_times(context.instance, lags)  # what was never built is late for nobody
+        tables = present(contracts, published_states(lake.lake, contracts))
+        times = present_data_times(context.instance, lags, tables)  # what was never built is late for nobody
         late = frozenset(key for key, data_time in times.items() if now - data_time > lags[key])
         if newly := sorted(late - late_before):
             alert(context, alerts, lag_alert(newly, times, now, settings.ui_url))

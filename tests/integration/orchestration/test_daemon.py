@@ -11,7 +11,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets.dbt import recorded_data_time
+from assets.data_times import recorded_data_time
 from assets.reports import PAGE
 from orchestration.prepare import prepare
 from orchestration.settings import REPOSITORY

@@ -12,7 +12,7 @@ import duckdb
 import pytest
 
 from assets import keys
-from assets.dbt import recorded_data_time
+from assets.data_times import recorded_data_time
 from assets.reports import PAGE
 from orchestration.lost_runs import PROCESS_TAG
 from orchestration.pipeline import PipelineResult, run_once

@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from assets import catalog
 from assets.consumers import (
     RECENT,
     accepted_lags,
@@ -15,9 +16,11 @@ from assets.consumers import (
     consumers,
     lag_check,
     lag_checks,
-    recorded_data_times,
 )
-from assets.manifest import DATA_TIME
+from assets.data_times import TABLES_READ, TableRead, as_metadata
+from assets.resources import LakeResource
+from contracts import Contract, load_contracts
+from lakehouse.state import Published
 from orchestration.alerts import AlertResource
 from orchestration.sensors import lag_sensor
 from orchestration.settings import Settings
@@ -66,9 +69,31 @@ def test_data_is_recent_up_to_the_accepted_lag() -> None:
     assert not lag_check(TOP, HOUR, None, now).passed
 
 
-def built(instance: dg.DagsterInstance, times: Mapping[dg.AssetKey, datetime]) -> None:
+LAKE = LakeResource(environment="local", bucket="bucket")
+
+
+@pytest.fixture(autouse=True)
+def publish(monkeypatch: pytest.MonkeyPatch) -> dict[str, datetime]:
+    """The watermarks of the published tables, by entity; none has rows that change."""
+    watermarks: dict[str, datetime] = {}
+
+    def published(_: Any, contract: Contract) -> Published | None:
+        if contract.name not in watermarks:
+            return None
+        return Published(contract.name, "m", "c", 1, 1, watermarks[contract.name], 1, 1, 1, 1, "1")
+
+    monkeypatch.setattr(catalog, "published", published)
+    return watermarks
+
+
+SAME, OTHER = "1:1", "0:1"
+"""What tells the rows that are published from those that were."""
+
+
+def built(instance: dg.DagsterInstance, times: Mapping[dg.AssetKey, datetime], rows: str = OTHER) -> None:
+    """Builds of models from bids that were published up to then."""
     for key, moment in times.items():
-        metadata = {DATA_TIME: dg.MetadataValue.timestamp(moment)}
+        metadata = {TABLES_READ: as_metadata({"bids": TableRead(rows, moment)})}
         instance.report_runless_asset_event(dg.AssetMaterialization(key, metadata=metadata))
 
 
@@ -81,12 +106,12 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def test_checks_judge_what_the_builds_recorded(instance: dg.DagsterInstance) -> None:
     now = datetime.now(UTC)
     built(instance, {TOP: now - 2 * HOUR, FACTS: now})
-    assert recorded_data_times(instance, [TOP, FACTS]).keys() == {TOP, FACTS}
     assets = [dg.AssetSpec(TOP), dg.AssetSpec(FACTS)]
     definitions = dg.Definitions(
         assets=assets,
-        asset_checks=[lag_checks({TOP: HOUR, FACTS: HOUR})],
+        asset_checks=[lag_checks({TOP: HOUR, FACTS: HOUR}, load_contracts())],
         jobs=[dg.define_asset_job("checks", dg.AssetSelection.all_asset_checks())],
+        resources={"lake": LAKE},
     )
     result = definitions.resolve_job_def("checks").execute_in_process(instance=instance)
     assert {e.asset_key: (e.check_name, e.passed) for e in result.get_asset_check_evaluations()} == {
@@ -95,26 +120,43 @@ def test_checks_judge_what_the_builds_recorded(instance: dg.DagsterInstance) -> 
     }
 
 
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The alerts."""
+    alerts: list[Any] = []
+    monkeypatch.setattr(AlertResource, "send", lambda self, alert: alerts.append(alert) or True)
+    return alerts
+
+
+def tick(instance: dg.DagsterInstance, cursor: str | None) -> Any:
+    sensor = lag_sensor({TOP: HOUR, FACTS: HOUR}, load_contracts(), Settings(), 60)
+    resources = {"alerts": AlertResource(region="eu-west-1"), "lake": LAKE}
+    with dg.build_sensor_context(instance=instance, cursor=cursor, resources=resources) as context:
+        return sensor.evaluate_tick(context)
+
+
 def test_a_model_that_becomes_late_is_told_once_and_its_check_follows(
-    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    instance: dg.DagsterInstance, sent: list[Any]
 ) -> None:
-    sent: list[Any] = []
-    monkeypatch.setattr(AlertResource, "send", lambda self, alert: sent.append(alert) or True)
-    sensor = lag_sensor({TOP: HOUR, FACTS: HOUR}, Settings(), 60)
-
-    def tick(cursor: str | None) -> Any:
-        with dg.build_sensor_context(
-            instance=instance, cursor=cursor, resources={"alerts": AlertResource(region="eu-west-1")}
-        ) as context:
-            return sensor.evaluate_tick(context)
-
-    assert tick(None).asset_events == [], "what was never built is late for nobody"
+    assert tick(instance, None).asset_events == [], "what was never built is late for nobody"
     built(instance, {TOP: datetime.now(UTC) - 2 * HOUR, FACTS: datetime.now(UTC)})
-    late = tick(None)
+    late = tick(instance, None)
     assert [(e.asset_key, e.passed) for e in late.asset_events] == [(TOP, False)]
     assert [alert.what for alert in sent] == ["Marts or reports are late: reports/top"]
-    again = tick(late.cursor)
+    again = tick(instance, late.cursor)
     assert (again.asset_events, len(sent)) == ([], 1)
     built(instance, {TOP: datetime.now(UTC)})
-    assert [(e.asset_key, e.passed) for e in tick(again.cursor).asset_events] == [(TOP, True)]
+    assert [(e.asset_key, e.passed) for e in tick(instance, again.cursor).asset_events] == [(TOP, True)]
     assert len(sent) == 1
+
+
+def test_a_model_whose_tables_have_no_news_is_not_late(
+    instance: dg.DagsterInstance, sent: list[Any], publish: dict[str, datetime]
+) -> None:
+    """A quiet night builds nothing, and what was built last is true for as long as it is quiet."""
+    built(instance, {TOP: datetime.now(UTC) - 2 * HOUR}, SAME)
+    publish["bids"] = datetime.now(UTC)
+    quiet = tick(instance, None)
+    assert (quiet.asset_events, sent) == ([], [])
+    publish["bids"] = datetime.now(UTC) - 2 * HOUR
+    assert [(e.asset_key, e.passed) for e in tick(instance, quiet.cursor).asset_events] == [(TOP, False)]

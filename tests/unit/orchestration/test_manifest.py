@@ -1,6 +1,6 @@
-"""What dbt's manifest means in the graph: keys, dependencies, tests, data times."""
+"""What dbt's manifest means in the graph: keys, dependencies, tests."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -8,15 +8,10 @@ import pytest
 
 from assets.consumers import consumers
 from assets.dbt import build_arguments, failures, warehouse_assets
-from assets.manifest import data_times, model_keys, timeless
 from assets.reports import report_assets
 from contracts import load_contracts
 from orchestration.prepare import dbt_files
 from orchestration.settings import Settings
-
-NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
-ELEVEN = datetime(2026, 11, 21, 11, tzinfo=UTC)
-TEN = datetime(2026, 11, 21, 10, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -82,42 +77,6 @@ def test_the_page_follows_what_its_exposure_says(document: dict[str, Any]) -> No
     (spec,) = page.specs
     assert [d.asset_key.to_user_string() for d in spec.deps] == ["reports/top"]
     assert spec.freshness_policy == dg.FreshnessPolicy.time_window(fail_window=timedelta(minutes=75))
-
-
-def test_a_data_time_is_the_smallest_watermark_of_all_tables_read(document: dict[str, Any]) -> None:
-    watermarks = {"orders": NOON, "lots": ELEVEN, "countries": TEN}
-    times = data_times(document, model_keys(document), watermarks, {})
-    assert times["model.gavel.fct_orders"] == NOON
-    assert times["model.gavel.top"] == ELEVEN  # not TEN: reading the view of watermarks is not reading countries
-
-
-def test_a_model_that_was_not_built_keeps_its_earlier_data_time(document: dict[str, Any]) -> None:
-    built = {"model.gavel.top", "model.gavel.dim_lot"}
-    watermarks = {"orders": NOON, "lots": NOON}
-    times = data_times(document, built, watermarks, {"model.gavel.fct_orders": TEN})
-    assert times == {"model.gavel.top": TEN, "model.gavel.dim_lot": NOON}
-
-
-def test_a_data_time_is_unknown_while_a_table_read_is_not_published(document: dict[str, Any]) -> None:
-    times = data_times(document, model_keys(document), {"orders": NOON, "lots": None}, {})
-    assert times["model.gavel.top"] is None
-
-
-def test_what_only_reads_watermarks_is_true_for_all_that_was_published(document: dict[str, Any]) -> None:
-    document["nodes"]["model.gavel.top"]["depends_on"]["nodes"] = ["model.gavel.stg_watermarks"]
-    times = data_times(document, ["model.gavel.top"], {"orders": NOON, "lots": None, "countries": TEN}, {})
-    assert times == {"model.gavel.top": TEN}
-
-
-def test_a_model_without_any_table_is_true_for_any_time(document: dict[str, Any]) -> None:
-    assert timeless(document) == {dg.AssetKey(["marts", "dim_date"])}
-
-
-def test_a_source_that_is_no_entity_says_nothing_of_the_data_time(document: dict[str, Any]) -> None:
-    document["sources"]["source.gavel.catalog.orders"]["name"] = "audit_trail"
-    times = data_times(document, model_keys(document), {"lots": ELEVEN, "countries": TEN}, {})
-    assert times["model.gavel.top"] == ELEVEN
-    assert times["model.gavel.fct_orders"] is None
 
 
 def test_a_new_warehouse_is_built_with_what_was_asked_for_reads_and_never_with_unit_tests() -> None:

@@ -14,7 +14,7 @@ import pytest
 from lakes import NOON, PARCELS, Clock, Landing, change, local_lake
 from moto import mock_aws
 
-from assets.dbt import DATA_TIME
+from assets.data_times import DATA_TIME
 from contracts import Contracts, figures
 from lakehouse.compaction import compact
 from lakehouse.landing import Scope

@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 from dagster import DagsterInstance
 
+from assets import catalog
 from assets.resources import LakeResource
 from contracts import Contract
 from lakehouse.lake import Lake
@@ -170,7 +171,7 @@ def publish(monkeypatch: pytest.MonkeyPatch) -> dict[str, Published]:
     def published(_: Lake, contract: Contract) -> Published | None:
         return states.get(contract.name)
 
-    monkeypatch.setattr(sensors, "published", published)
+    monkeypatch.setattr(catalog, "published", published)
     return states
 
 
