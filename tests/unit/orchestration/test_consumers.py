@@ -103,9 +103,12 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield made
 
 
-def test_checks_judge_what_the_builds_recorded(instance: dg.DagsterInstance) -> None:
-    now = datetime.now(UTC)
-    built(instance, {TOP: now - 2 * HOUR, FACTS: now})
+def test_checks_judge_what_the_builds_recorded_by_what_is_published(
+    instance: dg.DagsterInstance, publish: dict[str, datetime]
+) -> None:
+    publish["bids"] = datetime.now(UTC)
+    built(instance, {TOP: publish["bids"] - 2 * HOUR}, OTHER)
+    built(instance, {FACTS: publish["bids"] - 2 * HOUR}, SAME)
     assets = [dg.AssetSpec(TOP), dg.AssetSpec(FACTS)]
     definitions = dg.Definitions(
         assets=assets,
