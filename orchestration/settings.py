@@ -32,7 +32,7 @@ class Pace:
     quiet_seconds: int = 600
     failures_seconds: int = 60
     freshness_seconds: int = 60
-    marts_seconds: int = 600
+    marts_seconds: int = 300
     sweep_cron: str = "50 * * * *"
     reports_cron: str = "0 * * * *"
     nightly_cron: str = "15 2 * * *"
