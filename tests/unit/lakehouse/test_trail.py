@@ -340,6 +340,24 @@ def test_a_state_that_is_shown_again_is_told_once(lake: Lake, landing: Landing, 
     assert all(row["published_at"] for row in found), "of two tellings the one that knows more"
 
 
+def test_of_two_tellings_the_one_that_knows_when_readers_saw_it_counts(
+    lake: Lake, landing: Landing, clock: Clock
+) -> None:
+    """A row that was restored after a crash does not know it; a day that holds both is joined to what is known."""
+    for version in (1, 2):
+        batch(lake, landing, version)
+    first, second = rows(lake)
+    assert first["published_at"]
+    folder = trail.key_of(lake, "parcels", location(lake)).rpartition("/")[0]
+    untold = orjson.dumps({**first, "published_at": None}, option=orjson.OPT_APPEND_NEWLINE)
+    for place in ("0", "z"):  # listed before and after the row that knows it
+        lake.store.write(f"{folder}/parcels.{place}.json", untold)
+    clock.moment = datetime.now(UTC)
+    assert rows(lake) == [first, second]
+    trail.tidy(lake, PARCELS)
+    assert rows(lake) == [first, second]
+
+
 def test_the_catalog_describes_the_rows(lake: Lake, landing: Landing) -> None:
     """The table is there from the first publication on; what somebody changes in it is found and set right."""
     batch(lake, landing, version=1)
