@@ -1,7 +1,10 @@
 with
 
 lots as (
-    select * from {{ ref('dim_lot') }}
+    select
+        *,
+        case when status = 'sold' then lot_id end as sold_lot_id
+    from {{ ref('dim_lot') }}
     where is_current and not is_removed and status in ('open', 'sold', 'unsold')
 ),
 
@@ -57,8 +60,9 @@ priced as (
         and lots.valuation_low is not null
         and lots.valuation_high is not null as is_compared
     from lots
+    -- Keys alone: with a further condition on lots, DuckDB compares every lot with every price.
     left join prices
-        on lots.lot_id = prices.lot_id and lots.currency = prices.currency and lots.status = 'sold'
+        on lots.sold_lot_id = prices.lot_id and lots.currency = prices.currency
 ),
 
 groups_of_lots as (
