@@ -37,11 +37,11 @@ from assets.manifest import (
 from assets.presentation import PREVIEW_ROWS, markdown_table
 from assets.resources import LakeResource, WarehouseResource
 from contracts import Contracts
+from contracts.dbt import PROJECT
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-PROJECT = Path(__file__).resolve().parent.parent / "dbt_project"
 DBT = Path(sys.executable).with_name("dbt")  # the one that belongs to the running Python
 FAILED = ("error", "fail", "runtime error", "partial success")
 MESSAGE_LIMIT = 400  # characters of dbt's message that are shown

@@ -87,7 +87,8 @@ def pipeline_metrics_sensor(contracts: Contracts) -> dg.SensorDefinition:
 
 
 def watermarks(lake: Lake, contracts: Sequence[Contract]) -> dict[str, datetime]:
-    """The watermark of every table that is published and has one, by entity."""
+    """The watermark of every table that is published and has one, by entity: a look at its metadata alone, where
+    `assets.catalog.published_states` reads its list of files, too."""
     with ThreadPoolExecutor(THREADS) as pool:
         found = pool.map(lambda contract: _watermark(lake, contract), contracts)
         return {c.name: moment for c, moment in zip(contracts, found, strict=True) if moment is not None}

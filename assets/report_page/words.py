@@ -6,7 +6,6 @@ Here belongs the text of single values; sentences about them belong to the panel
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -67,9 +66,8 @@ def capital(text: object) -> str:
 
 def change(now: Number | None, before: Number | None, against: str, good: bool = True) -> Change | None:
     """By how much a number rose or fell; `good` says whether rising is. None where there is nothing to compare with."""
-    if now is None or before is None or before <= 0:
+    if (share := _growth(now, before)) is None:
         return None
-    share = (float(now) - float(before)) / float(before)
     if not share:
         return Change(f"as much as {against}", None, True)
     return Change(f"{percent(abs(share))} against {against}", share > 0, good == (share > 0))
@@ -77,11 +75,18 @@ def change(now: Number | None, before: Number | None, against: str, good: bool =
 
 def recent(now: Number, before: Number, days: int, shown: Callable[[Number], str]) -> Change | None:
     """How a number of the last days stands to that of as many days before. None where there was nothing before."""
-    moved = change(now, before, "")
-    if moved is None:
+    if (share := _growth(now, before)) is None:
         return None
-    share = "As much" if moved.rising is None else percent(abs(float(now) / float(before) - 1))
-    return replace(moved, text=f"{share} in the last {days} days: {shown(now)} against {shown(before)} before")
+    how = percent(abs(share)) if share else "As much"
+    text = f"{how} in the last {days} days: {shown(now)} against {shown(before)} before"
+    return Change(text, share > 0 if share else None, share >= 0)
+
+
+def _growth(now: Number | None, before: Number | None) -> float | None:
+    """The share by which a number grew; None where there was nothing before."""
+    if now is None or before is None or before <= 0:
+        return None
+    return (float(now) - float(before)) / float(before)
 
 
 def day(when: datetime) -> str:

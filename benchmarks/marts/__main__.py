@@ -20,10 +20,10 @@ import duckdb
 import yaml
 
 from benchmarks.marts.data import build
+from contracts.dbt import PROJECT
 from lakehouse.schemas import literal
 
 ROOT = Path(__file__).parents[2]
-PROJECT = ROOT / "dbt_project"
 DATA = ROOT / "build" / "bench-marts"
 RESULTS = ROOT / "benchmarks" / "results" / "marts.json"
 MARTS = "+path:models/marts"
@@ -68,9 +68,9 @@ class Dbt:
 
     def _seconds_by_model(self) -> dict[str, float]:
         results = json.loads((self.folder / "target" / "run_results.json").read_text("utf-8"))["results"]
-        seconds = {r["unique_id"].rpartition(".")[2]: round(r["execution_time"], 2) for r in results}
-        models = {name: took for name, took in seconds.items() if name.isidentifier()}  # all but hooks
-        return {name: took for name, took in models.items() if not name.startswith(("stg_", "personal_"))}
+        models = [r for r in results if r["unique_id"].startswith("model.")]
+        seconds = {r["unique_id"].rpartition(".")[2]: round(r["execution_time"], 2) for r in models}
+        return {name: took for name, took in seconds.items() if not name.startswith(("stg_", "personal_"))}
 
 
 def compare(left: Path, right: Path) -> dict[str, dict[str, Any]]:

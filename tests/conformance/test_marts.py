@@ -24,10 +24,10 @@ from trino_server import Trino
 
 from assets.dbt_lake import open_lake
 from contracts import load_contracts
+from contracts.dbt import PROJECT
 from lakehouse.lake import Lake
 from local.aws import CREDENTIALS
 
-PROJECT = Path(__file__).parents[2] / "dbt_project"
 ENVIRONMENT = "dev"
 BUCKET = "gavel-dev"
 CHANGES = 1500

@@ -9,8 +9,7 @@ import pytest
 from slices import Slice
 
 from contracts import Contracts, load_contracts
-
-PROJECT = Path(__file__).parents[3] / "dbt_project"
+from contracts.dbt import PROJECT
 
 Dbt = Callable[..., dict[str, str]]
 

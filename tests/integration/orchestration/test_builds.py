@@ -14,6 +14,7 @@ from assets.lineage import LINEAGE
 from assets.manifest import LAYERS
 from assets.resources import LakeResource, WarehouseResource
 from contracts import load_contracts
+from contracts.dbt import PROJECT
 from orchestration.prepare import dbt_files
 from orchestration.settings import Settings
 
@@ -25,7 +26,7 @@ REPORT = dg.AssetKey(["reports", "profit_by_party"])
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the dbt project, to be broken; it reads tables without rows."""
     copy = tmp_path / "dbt_project"
-    shutil.copytree(dbt.PROJECT, copy, ignore=shutil.ignore_patterns("target", "logs"))
+    shutil.copytree(PROJECT, copy, ignore=shutil.ignore_patterns("target", "logs"))
     (tmp_path / "slice").mkdir()
     (tmp_path / "slice" / "watermarks.json").write_text(json.dumps({}))
     monkeypatch.setattr(dbt, "PROJECT", copy)

@@ -19,7 +19,8 @@ from moto import mock_aws
 from sqlglot import exp
 from sqlglot.errors import ParseError
 
-PROJECT = Path(__file__).parents[3] / "dbt_project"
+from contracts.dbt import PROJECT
+
 LAYERS = ("staging", "marts", "reports", "personal")
 
 SAME_ON_BOTH = frozenset(

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-PROJECT = Path(__file__).parents[3] / "dbt_project"
+from contracts.dbt import PROJECT
 
 
 def documents() -> Iterator[dict[str, Any]]:

@@ -9,11 +9,9 @@ import pytest
 import yaml
 
 from contracts import load_contracts, trail
-from contracts.dbt import generate, write
+from contracts.dbt import PROJECT, generate, write
 from contracts.loader import ENTITIES
 from lakehouse.schemas import changes, compacted
-
-PROJECT = Path(__file__).parents[3] / "dbt_project"
 
 
 def test_generated_files_are_current() -> None:

@@ -13,6 +13,7 @@ import duckdb
 import pytest
 
 from assets import dbt
+from contracts.dbt import PROJECT
 from orchestration.prepare import dbt_files
 from orchestration.settings import Settings
 
@@ -117,7 +118,7 @@ def test_each_target_has_a_folder_of_its_own(
 
 def test_a_manifest_older_than_a_model_is_prepared_again(settings: Settings) -> None:
     files = dbt_files(settings)
-    newest = max(path.stat().st_mtime for path in dbt.PROJECT.rglob("*"))
+    newest = max(path.stat().st_mtime for path in PROJECT.rglob("*"))
     later = max(newest, time.time()) + 10
     os.utime(files.manifest, (later, later))
     assert dbt.is_prepared(files)
