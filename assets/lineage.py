@@ -17,7 +17,7 @@ import dagster as dg
 
 from assets.manifest import Manifest, Translator
 from contracts import Contract
-from contracts.change import CHANGE_COLUMNS
+from contracts.change import CURRENT_COLUMNS
 
 if TYPE_CHECKING:
     from sqlglot.expressions import Table
@@ -40,13 +40,13 @@ Tables = Mapping[str, tuple[str, Collection[str]]]
 
 def landed_columns(contract: Contract, landing: dg.AssetKey) -> dg.TableColumnLineage:
     """The lineage of an entity's compacted table."""
-    origins = {name: name for name in (*contract.field_names, *CHANGE_COLUMNS)} | DERIVED
+    origins = {name: name for name in (*contract.field_names, *CURRENT_COLUMNS)} | DERIVED
     return dg.TableColumnLineage({name: [dg.TableColumnDep(landing, origin)] for name, origin in origins.items()})
 
 
 def published_columns(contract: Contract, compacted: dg.AssetKey) -> dg.TableColumnLineage:
     """The lineage of an entity's published table: every column is what it was."""
-    names = (*contract.field_names, *CHANGE_COLUMNS, *DERIVED, "_batch")
+    names = (*contract.field_names, *CURRENT_COLUMNS, *DERIVED, "_batch")
     return dg.TableColumnLineage({name: [dg.TableColumnDep(compacted, name)] for name in names})
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from contracts.item import POINTER, system_attributes
+from contracts.item import BY, POINTER, STAMPS, system_attributes
 from contracts.model import Contract, Contracts
 from contracts.types import (
     BooleanType,
@@ -31,10 +31,16 @@ from contracts.types import (
 
 Row: TypeAlias = dict[str, str | None]
 
-CHANGE_COLUMNS = ("_event_id", "_op", "_version", "_seq", "_changed_at", "_ttl", "_contract", "_extra")
+CHANGE_COLUMNS = ("_event_id", "_op", "_version", "_seq", "_changed_at", "_ttl", "_contract", "_extra", "_by")
+CURRENT_COLUMNS = CHANGE_COLUMNS[:-1]
+"""Those that the latest row of a key keeps, too; who made which change is told by the history alone."""
+
 OPERATIONS = ("insert", "modify", "remove", "expire", "snapshot")
 SEQUENCE_WIDTH = 40  # stream sequence numbers have up to 40 digits
 _VERSION_DIGITS = 19  # of the largest version; whatever is shorter is smaller
+
+EXPIRY = "function:ttl"
+"""Who removes an item whose time to live has come."""
 
 _TTL_SERVICE = "dynamodb.amazonaws.com"
 _OPERATION = {"INSERT": "insert", "MODIFY": "modify", "REMOVE": "remove"}
@@ -73,7 +79,7 @@ def change_from_record(record: Mapping[str, Any], contracts: Contracts) -> tuple
     version = _version(image)
     if version is None:
         version = str(seconds * 1_000_000)
-    if "_deleted" in image and image["_deleted"].get("BOOL") is True:
+    if _marked_deleted(image):
         operation = "remove"
     elif event_name == "REMOVE":
         version = str(int(version) + 1)
@@ -85,6 +91,7 @@ def change_from_record(record: Mapping[str, Any], contracts: Contracts) -> tuple
     row["_version"] = version
     row["_seq"] = sequence.rjust(SEQUENCE_WIDTH, "0")
     row["_changed_at"] = _second(seconds)
+    row[BY] = _writer(event_name, operation, image, body.get("OldImage"))
     return mapping.contract.name, row
 
 
@@ -102,10 +109,11 @@ def change_from_item(
     version = _version(item)
     row = _row(mapping, item)
     row["_event_id"] = event_id
-    row["_op"] = "remove" if item.get("_deleted", {}).get("BOOL") is True else "snapshot"
+    row["_op"] = "remove" if _marked_deleted(item) else "snapshot"
     row["_version"] = str(int(read_at.timestamp()) * 1_000_000) if version is None else version
     row["_seq"] = "0" * SEQUENCE_WIDTH
     row["_changed_at"] = _second(int(read_at.timestamp()))
+    row[BY] = _named_writer(item)
     return mapping.contract.name, row
 
 
@@ -121,6 +129,26 @@ def _version(image: Mapping[str, Any]) -> str | None:
     if not 0 <= version < 2**63 - 1:
         raise UnmappableRecord(f"expected a _version of 0 to 2**63 - 2, found {text}")
     return str(version)
+
+
+def _writer(event_name: str, operation: str, image: Mapping[str, Any], old: Mapping[str, Any] | None) -> str | None:
+    """Who made the change; None where nobody knows: whoever writes around the API leaves the item's version and the
+    name of its last writer as they were."""
+    if event_name != "REMOVE":
+        before = (old or {}).get("_version") if event_name == "MODIFY" else None
+        return None if image.get("_version") in (None, before) else _named_writer(image)
+    if operation == "expire":
+        return EXPIRY
+    return _named_writer(image) if _marked_deleted(image) else None  # who marked it; else somebody around the API
+
+
+def _named_writer(image: Mapping[str, Any]) -> str | None:
+    name: str | None = image[BY].get("S") if BY in image else None
+    return name
+
+
+def _marked_deleted(image: Mapping[str, Any]) -> bool:
+    return "_deleted" in image and image["_deleted"].get("BOOL") is True
 
 
 def _removed_by_ttl(record: Mapping[str, Any]) -> bool:
@@ -145,6 +173,8 @@ class _Unfitting(Exception):
 
 
 _SYSTEM = ""
+_SYSTEM_KINDS = (("_version", "N"), ("_contract", "S"), ("_deleted", "BOOL"), (STAMPS, "M"), (BY, "S"), ("ttl", "N"))
+"""The DynamoDB types of the attributes that the system sets beside keys; whatever has another one goes to `_extra`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,8 +243,9 @@ def _row(mapping: _Mapping, image: Mapping[str, Any]) -> Row:
                 row[name], extra = None, {**(extra or {}), name: image[name]}
     if "ttl" in image:
         row["_ttl"] = image["ttl"].get("N")
-        if row["_ttl"] is None:
-            extra = {**(extra or {}), "ttl": image["ttl"]}
+    for name, kind in _SYSTEM_KINDS:
+        if name in image and kind not in image[name]:
+            extra = {**(extra or {}), name: image[name]}
     named = image["_contract"].get("S") if "_contract" in image else None
     row["_contract"] = named or mapping.contract.version
     if extra:

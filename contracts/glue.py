@@ -28,6 +28,7 @@ CHANGE_COMMENTS = {
     "_ttl": "When the operational item may expire, seconds since 1970 UTC.",
     "_contract": "Version of the contract that the item was written under.",
     "_extra": "Attributes that the contract does not know, or has with another type, as DynamoDB JSON.",
+    "_by": "Who made the change: user:<sub>, tenant:<id> or function:<name>; null where nobody knows.",
 }
 
 

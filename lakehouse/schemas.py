@@ -60,13 +60,14 @@ _DELETED = Column("_deleted", 1009, BooleanType(), "Whether the item was removed
 _EXPIRED = Column("_expired", 1010, BooleanType(), "Whether the item left the operational table by its time to live.")
 _BATCH = Column("_batch", 1011, IntegerType(), "Commit that wrote this row; increasing, so that readers can follow.")
 _OBJECT = Column("_object", 1012, StringType(), "Key of the landed object that the change came in.")
+_BY = Column("_by", 1013, StringType(), "Who made the change: user:<sub>, tenant:<id> or function:<name>, if known.")
 _LAST_COLUMN_ID = 1999
 
 ORDER = ("_version", "_seq", "_event_id")
 """The total order of the changes of one key; the last only decides between copies that differ in nothing else."""
 
 COMPACTED_STAMPS = (*_STAMPS, _DELETED, _EXPIRED, _BATCH)
-CHANGES_STAMPS = (*_STAMPS, _BATCH, _OBJECT)
+CHANGES_STAMPS = (*_STAMPS, _BY, _BATCH, _OBJECT)
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,7 @@ SYSTEM_FIELDS: tuple[Field, ...] = (
     Field("_ttl", 1006, IntegerType()),
     Field("_contract", 1007, StringType()),
     Field("_extra", 1008, StringType()),
+    Field("_by", 1013, StringType()),
 )
 """The change columns of a stream's row, under the same rules as an entity's fields."""
 
@@ -361,6 +362,7 @@ def _stamps(contract: Contract, usual: bool) -> str:
             "_ttl": typed_system("_ttl", usual),
             "_contract": "_contract",
             "_extra": "_extra",
+            "_by": "_by",
         }.items()
     )
 
@@ -392,6 +394,7 @@ def _file_stamps(contract: Contract, usual: bool) -> str:
             "_ttl": "NULL::BIGINT",
             "_contract": literal(contract.version),
             "_extra": "_extra",
+            "_by": "NULL::VARCHAR",
         }.items()
     )
 

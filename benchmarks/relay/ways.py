@@ -50,6 +50,7 @@ def peer(contracts: Contracts) -> Way:
             row["_seq"] = body["SequenceNumber"].zfill(40)
             row["_changed_at"] = datetime.fromtimestamp(body["ApproximateCreationDateTime"], UTC).isoformat()
             row["_ttl"], row["_contract"], row["_extra"] = item.get("ttl"), item.get("_contract"), None
+            row["_by"] = item.get("_by")
             lines.setdefault(item["entity"], []).append(json.dumps(row, default=str) + "\n")
         return ["".join(of_entity).encode() for of_entity in lines.values()]
 

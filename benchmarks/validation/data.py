@@ -120,6 +120,7 @@ _STAMPS: Mapping[str, str] = {
     "_ttl": "NULL",
     "_contract": "'1.0.0'",
     "_extra": "NULL",
+    "_by": "NULL",
 }
 
 _FAULTS: Mapping[str, Mapping[str, str]] = {

@@ -50,6 +50,7 @@ CHANGE_COLUMNS: Mapping[str, str] = {
     "_ttl": PUBLISHED_COLUMNS["_ttl"],
     "_contract": PUBLISHED_COLUMNS["_contract"],
     "_extra": PUBLISHED_COLUMNS["_extra"],
+    "_by": "Who made the change: user:<sub>, tenant:<id> or function:<name>; null where nobody knows.",
     "_batch": "Commit that appended this change.",
     "_object": "Landed object that the change came in.",
 }

@@ -103,6 +103,45 @@ def test_drift_is_kept_in_extra_never_dropped():
     assert extra["raw"] == {"B": "AQ=="}
 
 
+def test_a_system_attribute_of_another_type_is_drift_as_well():
+    odd = {
+        "_version": {"S": "7"},
+        "_deleted": {"S": "true"},
+        "_contract": {"N": "1"},
+        "_stamps": {"S": "none"},
+        "_by": {"NULL": True},
+        "ttl": {"S": "soon"},
+    }
+    values = row(record(new=image(**odd)))
+    assert json.loads(values["_extra"]) == odd
+    assert (values["_op"], values["_version"], values["_by"]) == ("modify", "1790000000000000", None)
+
+
+BY = {"_by": {"S": "user:u-1"}}
+LATER = {"_version": {"N": "501"}}
+
+
+@pytest.mark.parametrize(
+    ("rec", "who"),
+    [
+        (record("INSERT", new=image(**VERSION, **BY)), "user:u-1"),
+        (record("MODIFY", new=image(**LATER, **BY), old=image(**VERSION)), "user:u-1"),
+        (record("MODIFY", new=image(**LATER), old=image(**VERSION, **BY)), None),
+        (record("MODIFY", new=image(**LATER, **DELETED, **BY), old=image(**VERSION)), "user:u-1"),
+        (record("REMOVE", old=image(**VERSION, **DELETED, **BY)), "user:u-1"),
+        (record("REMOVE", old=image(**VERSION, **DELETED, **BY), **TTL), "user:u-1"),
+        (record("REMOVE", old=image(**VERSION, **BY), **TTL), "function:ttl"),
+        # Around the API: the item names who wrote it before, and that was somebody else.
+        (record("REMOVE", old=image(**VERSION, **BY)), None),
+        (record("MODIFY", new=image(**VERSION, **BY, status={"S": "paid"}), old=image(**VERSION, **BY)), None),
+        (record("MODIFY", new=image(**BY), old=image(**BY)), None),
+        (record("INSERT", new=image(**BY)), None),
+    ],
+)
+def test_a_change_says_who_made_it_where_that_is_known(rec, who):
+    assert row(rec)["_by"] == who
+
+
 def test_a_pointer_is_no_change():
     assert change_from_record(record(new={"entity": {"S": "_pointer"}}), CONTRACTS) is None
 

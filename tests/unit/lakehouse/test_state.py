@@ -6,8 +6,10 @@ import random
 from datetime import timedelta
 
 import pytest
-from lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_rows
+from lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes, published_rows
 
+from contracts.change import CHANGE_COLUMNS
+from lakehouse import schemas, validation
 from lakehouse.compaction import compact, rebuild
 from lakehouse.lake import Lake
 from lakehouse.landing import Scope
@@ -42,6 +44,7 @@ def history(seed: int) -> list[list[dict[str, str | None]]]:
             labels='{"a": "1", "b": "2"}' if chance.random() < 0.5 else None,
             sent_at=f"2026-{chance.choice(['10', '11'])}-01T10:00:00Z",
             event=f"e-{version}",
+            _by=chance.choice([None, "user:u-1", "tenant:erp"]),
         )
         for version in range(1, 41)
     ]
@@ -121,3 +124,26 @@ def test_a_later_batch_that_only_repeats_rewrites_rows_and_changes_no_content(la
     assert take_in(lake) == before
     landing.land([change("p-3", version=1)])
     assert take_in(lake) != before
+
+
+def test_a_lake_from_before_changes_had_a_writer_evolves_by_itself(
+    lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        older = tuple(c for c in schemas.CHANGES_STAMPS if c.name != "_by")
+        before.setattr(schemas, "CHANGES_STAMPS", older)
+        before.setattr(validation, "SYSTEM_FIELDS", validation.SYSTEM_FIELDS[:-1])
+        before.setattr(validation, "CHANGE_COLUMNS", CHANGE_COLUMNS[:-1])
+        stamps = validation._stamps
+        before.setattr(validation, "_stamps", lambda *a, **k: stamps(*a, **k).removesuffix(", _by AS _by"))
+        landing.land([change("p-1", version=1, event="old")])
+        take_in(lake)
+        assert "_by" not in published_changes(lake)[0]
+
+    landing.land([change("p-1", version=2, event="new", _by="user:u-1")])
+    now = take_in(lake)
+
+    assert {row["_event_id"]: row["_by"] for row in published_changes(lake)} == {"old": None, "new": "user:u-1"}
+    assert "_by" not in published_rows(lake)[0], "the latest row of a key says nothing of it"
+    rebuild(lake, PARCELS)
+    assert published_hash(lake) == now
