@@ -134,7 +134,7 @@ def replay(
     file: Annotated[Path, typer.Argument(help="The CSV file.", exists=True, dir_okay=False)],
     mapping: Annotated[str, typer.Option(help="The mapping file, or the name of one that comes with Gavel.")],
     rejects: Annotated[
-        Path | None, typer.Option(help="Where rejected rows are written. Default: FILE.rejects.csv")
+        Path | None, typer.Option(help="Where rejected rows are written. Default: NAME.rejects.csv in this folder")
     ] = None,
     dry_run: Annotated[bool, typer.Option(help="Only show what would be sent.")] = False,
     report: Carry = True,

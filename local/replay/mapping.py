@@ -27,7 +27,8 @@ from local.replay.expressions import (
     constant_expression,
     nearest,
 )
-from local.replay.table import CellError, ColumnType, Format, read_cell
+from local.replay.lines import Format
+from local.replay.table import CellError, ColumnType, read_cell
 
 SHIPPED = Path(__file__).parent / "mappings"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -317,7 +318,7 @@ def _options(node: _Node | None, problems: _Problems) -> dict[str, Option]:
         if not _usable(name, member.line, where, problems):
             continue
         body = member if isinstance(member.value, dict) else _Node(member.line, {"type": member})
-        _check_keys(body, ("type", "default", "description", "timezone", "format"), where, problems)
+        _check_keys(body, ("type", "default", "description", "timezone", "ambiguous", "format"), where, problems)
         default = body.value.get("default")
         type_ = _column_type(name, body, where, Format(), problems, without=("default", "description"))
         text = None if default is None else str(default.value)
@@ -365,7 +366,7 @@ def _columns(node: _Node | None, header: Sequence[str], form: Format, problems: 
 def _column_type(
     name: str, body: _Node, where: str, form: Format, problems: _Problems, without: Sequence[str] = ()
 ) -> ColumnType:
-    allowed = ("column", "type", "missing", "required", "format", "timezone", "decimal_mark", "true", "false", "trim")
+    allowed = "column type missing required format timezone ambiguous decimal_mark true false trim".split()
     if not without:
         _check_keys(body, allowed, where, problems)
     parts: dict[str, _Node] = body.value
@@ -386,13 +387,10 @@ def _column_type(
     if mark not in (".", ","):
         problems.add(parts["decimal_mark"].line, where, f"expected decimal_mark '.' or ',', found {mark!r}")
         mark = "."
-    pattern = str(parts["format"].value) if "format" in parts else "iso"
-    if "format" in parts and pattern not in ("iso", "epoch", "epoch_ms") and "%" not in pattern:
-        problems.add(
-            parts["format"].line,
-            where,
-            f"expected format iso, epoch, epoch_ms or one like '%d/%m/%Y %H:%M', found {pattern!r}",
-        )
+    formats = _formats(parts["format"], kind, where, problems) if "format" in parts else ("iso",)
+    ambiguous = str(parts["ambiguous"].value) if "ambiguous" in parts else None
+    if ambiguous not in (None, "earlier", "later"):
+        problems.add(parts["ambiguous"].line, where, f"expected ambiguous: earlier or later, found {ambiguous!r}")
     flags = {}
     for flag, otherwise in (("required", False), ("trim", True)):
         value = parts[flag].value if flag in parts else otherwise
@@ -410,12 +408,51 @@ def _column_type(
         missing=missing,
         required=flags["required"],
         trim=flags["trim"],
-        format=pattern,
+        formats=formats,
         timezone=zone,
+        ambiguous=ambiguous,
         decimal_mark=mark,
         true_words=words.get("true", ColumnType.true_words),
         false_words=words.get("false", ColumnType.false_words),
     )
+
+
+_DIRECTIVES = frozenset("YymdbBjHIMSfpzaA%")
+"""Of a pattern, what reads the same everywhere and gives a moment. `%Z` would be read and forgotten."""
+
+
+def _formats(node: _Node, kind: str, where: str, problems: _Problems) -> tuple[str, ...]:
+    """The patterns of a column, one or a list. A pattern that cannot say which day, or which hour, is told."""
+    formats = _texts(node, where, problems)
+    for form in formats:
+        known = ("iso", "epoch", "epoch_ms") if kind != "date" else ("iso",)
+        if form not in known and (reason := _not_a_pattern(form, kind)):
+            problems.add(node.line, where, f"format {form!r}: {reason}")
+    if not formats:
+        problems.add(node.line, where, "expected a format or a list of formats, found none")
+    return formats or ("iso",)
+
+
+def _not_a_pattern(form: str, kind: str) -> str | None:
+    """Why a pattern cannot be used; None if it can."""
+    found = re.findall(r"%(.?)", form)
+    if not found:
+        return (
+            "expected iso or one like '%d.%m.%Y'"
+            if kind == "date"
+            else ("expected iso, epoch, epoch_ms or one like '%d/%m/%Y %H:%M'")
+        )
+    if unknown := sorted(set(found) - _DIRECTIVES):
+        return f"there is no %{unknown[0]}; known are {' '.join('%' + d for d in sorted(_DIRECTIVES))}"
+    given = [d for d in found if d != "%"]
+    if twice := sorted({d for d in given if given.count(d) > 1}):
+        return f"%{twice[0]} is given twice; write several formats as a list"
+    day = {"m" if d in "bB" else "Y" if d == "y" else d for d in given}
+    if not ({"Y", "m", "d"} <= day or {"Y", "j"} <= day):
+        return "expected year, month and day (%Y %m %d, or %Y %j)"
+    if ("p" in day) != ("I" in day) or {"I", "H"} <= day:
+        return "expected %H (0 to 23), or %I (1 to 12) with %p"
+    return None
 
 
 def _tables(node: _Node | None, problems: _Problems) -> dict[str, dict[str, Value]]:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from contracts import Contracts, load_contracts
 from local.replay.items import Item, Transformation, transform
+from local.replay.lines import TableError
 from local.replay.mapping import MappingError, MappingFile, find_mapping, load_mapping, read_format, read_options
-from local.replay.table import TableError, read_table
+from local.replay.table import read_table
 from local.traffic import Client, Progress, Request, Sent, send
 
 

@@ -1,71 +1,21 @@
-"""Reading a CSV file: physical lines to records, texts to typed cells, and what cannot be read with line and reason.
+"""Reading a CSV file: records of texts to typed cells, and what cannot be read with line and reason.
 
-Nothing is guessed and nothing is dropped: a record that does not fit the header, a cell that does not fit its type and
-bytes that are no text each become an `Unreadable` with the line they stand in.
+Nothing is guessed and nothing is dropped: a record that does not fit the header, and a cell whose text fits its type in
+no way, or in two ways with different values, are told with line and reason.
 """
 
 from __future__ import annotations
 
-import codecs
-import csv
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 from zoneinfo import ZoneInfo
 
-MOST_LINES_OF_A_RECORD = 50
-"""A quoted cell may hold line breaks; one that is still open after so many lines was not meant to be one."""
-
-
-class TableError(ValueError):
-    """The file as a whole cannot be read: no header, or one that is not a header."""
-
-
-class CellError(ValueError):
-    """A cell's text does not fit the type that the mapping gives its column."""
-
-
-@dataclass(frozen=True)
-class Format:
-    """How the file is written; `missing` are the texts that stand for no value."""
-
-    delimiter: str = ","
-    quote: str = '"'
-    encoding: str = "utf-8"
-    skip_lines: int = 0
-    missing: frozenset[str] = frozenset({""})
-
-
-@dataclass(frozen=True)
-class ColumnType:
-    """How the cells under a heading are read."""
-
-    TRUE: ClassVar[frozenset[str]] = frozenset({"true", "yes", "y", "t", "1"})
-    FALSE: ClassVar[frozenset[str]] = frozenset({"false", "no", "n", "f", "0"})
-
-    header: str
-    type: str
-    missing: frozenset[str] = frozenset({""})
-    required: bool = False
-    trim: bool = True
-    format: str = "iso"
-    timezone: str | None = None
-    decimal_mark: str = "."
-    true_words: frozenset[str] = TRUE
-    false_words: frozenset[str] = FALSE
-
-
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """A record that cannot be used: its first line, the column if it is about one, the reason, and the text."""
-
-    line: int
-    column: str | None
-    reason: str
-    text: str
+from local.replay.lines import Format, TableError, Unreadable, read_records
+from local.replay.money import NotMoney, read_money
 
 
 @dataclass(frozen=True)
@@ -82,7 +32,7 @@ def read_table(content: bytes, form: Format) -> Table:
     records: list[tuple[int, list[str], str]] = []
     unreadable: list[Unreadable] = []
     header: tuple[str, ...] | None = None
-    for line, cells, text in _records(content, form, unreadable):
+    for line, cells, text in read_records(content, form, unreadable):
         if not any(c.strip() for c in cells):
             continue
         if header is None:
@@ -117,59 +67,28 @@ def _header(line: int, cells: Sequence[str], form: Format) -> tuple[str, ...]:
     return names
 
 
-def _lines(content: bytes, encoding: str, unreadable: list[Unreadable]) -> Iterator[tuple[int, str]]:
-    name = codecs.lookup(encoding).name
-    if name.startswith(("utf-16", "utf-32")):
-        try:
-            content = content.decode(encoding).encode()
-        except UnicodeDecodeError as error:
-            raise TableError(f"the file is not {encoding}: {error.reason} at byte {error.start}") from None
-        encoding = "utf-8"
-    content = content.removeprefix(codecs.BOM_UTF8)
-    for number, raw in enumerate(re.split(rb"\r\n|\n|\r", content), start=1):
-        try:
-            yield number, raw.decode(encoding)
-        except UnicodeDecodeError as error:
-            reason = (
-                f"not {encoding}: {error.reason} at byte {error.start + 1}; say file.encoding (latin-1?) in the mapping"
-            )
-            unreadable.append(Unreadable(number, None, reason, raw.decode("latin-1")))
+class CellError(ValueError):
+    """A cell's text does not fit the type that the mapping gives its column."""
 
 
-def _records(content: bytes, form: Format, unreadable: list[Unreadable]) -> Iterator[tuple[int, list[str], str]]:
-    """Line number, cells and text of each record that is written correctly.
+@dataclass(frozen=True)
+class ColumnType:
+    """How the cells under a heading are read."""
 
-    A quoted cell may go on in the next lines; if that does not lead to a record as wide as the first one, the quote was
-    a mistake, and only the line in which it stands is unreadable.
-    """
-    lines = list(_lines(content, form.encoding, unreadable))
-    width: int | None = None
-    n = form.skip_lines
-    while n < len(lines):
-        number, first = lines[n]
-        reason, taken = "", 0
-        text = first
-        while taken < MOST_LINES_OF_A_RECORD and n + taken < len(lines):
-            text = f"{text}\n{lines[n + taken][1]}" if taken else first
-            taken += 1
-            try:
-                cells = next(csv.reader([text], delimiter=form.delimiter, quotechar=form.quote, strict=True), [])
-            except csv.Error as error:
-                if "unexpected end of data" in str(error):
-                    reason = "a quoted cell begins here and never ends"
-                    continue
-                reason = reason or f"within a quoted cell a quote must be written twice ({error})"
-                break
-            if taken == 1 or len(cells) == width:
-                if width is None and any(c.strip() for c in cells):
-                    width = len(cells)
-                yield number, cells, text
-                reason = ""
-            break
-        if reason:
-            unreadable.append(Unreadable(number, None, reason, first))
-            taken = 1
-        n += taken
+    TRUE: ClassVar[frozenset[str]] = frozenset({"true", "yes", "y", "t", "1"})
+    FALSE: ClassVar[frozenset[str]] = frozenset({"false", "no", "n", "f", "0"})
+
+    header: str
+    type: str
+    missing: frozenset[str] = frozenset({""})
+    required: bool = False
+    trim: bool = True
+    formats: tuple[str, ...] = ("iso",)
+    timezone: str | None = None
+    ambiguous: str | None = None
+    decimal_mark: str = "."
+    true_words: frozenset[str] = TRUE
+    false_words: frozenset[str] = FALSE
 
 
 def read_cells(
@@ -199,10 +118,6 @@ def read_cell(type_: ColumnType, text: str) -> Any:
 
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?")
-_AMOUNT = re.compile(r"[-+]?(\d{1,3}(?P<group>[,.' \u00a0\u202f])\d{3}(?:(?P=group)\d{3})*|\d+)([.,]\d+)?|[-+]?[.,]\d+")
-_SYMBOLS = re.compile(
-    r"^([A-Za-z]{1,3}[$£€]?|[^\d\s.,+()-]{1,4})?\s*(.*?)\s*([A-Za-z]{3}|[^\d\s.,()A-Za-z-]{1,4}|\.-)?$"
-)
 
 
 def _decimal(type_: ColumnType, text: str) -> Decimal:
@@ -228,26 +143,10 @@ def _integer(type_: ColumnType, text: str) -> int:
 
 
 def _money(type_: ColumnType, text: str) -> Decimal:
-    negative = text.startswith("(") and text.endswith(")")
-    inner = text[1:-1].strip() if negative else text
-    sign = ""
-    if inner[:1] in "+-":
-        sign, inner = inner[0], inner[1:].strip()
-    match = _SYMBOLS.match(inner)
-    amount = match[2] if match else inner
-    found = _AMOUNT.fullmatch(amount)
-    if not found:
-        hint = "" if re.search(r"\d", text) else _missing_hint(text)
-        raise CellError(f"expected an amount of money like $1,234.50, found {text!r}{hint}")
-    mark = type_.decimal_mark
-    other = "," if mark == "." else "."
-    whole, _, fraction = amount.rpartition(mark) if mark in amount else (amount, "", "")
-    groups = re.split(r"[,.' \u00a0\u202f]", whole.lstrip("+-"))
-    if mark in whole or other in fraction or any(len(g) != 3 for g in groups[1:]):
-        raise CellError(f"expected an amount with {mark!r} before the cents (decimal_mark), found {text!r}")
-    digits = "".join(groups) or "0"
-    value = Decimal(f"{digits}.{fraction}" if fraction else digits)
-    return -value if negative or sign == "-" or amount.startswith("-") else value
+    try:
+        return read_money(text, type_.decimal_mark)
+    except NotMoney as error:
+        raise CellError(f"{error}{'' if re.search('[0-9]', text) else _missing_hint(text)}") from None
 
 
 def _boolean(type_: ColumnType, text: str) -> bool:
@@ -261,43 +160,87 @@ def _boolean(type_: ColumnType, text: str) -> bool:
 
 
 def _timestamp(type_: ColumnType, text: str) -> datetime:
-    if type_.format in ("epoch", "epoch_ms"):
-        if not _NUMBER.fullmatch(text):
-            raise CellError(
-                f"expected {'seconds' if type_.format == 'epoch' else 'milliseconds'} since 1970, found {text!r}"
-            )
-        unit = 1_000_000 if type_.format == "epoch" else 1000
-        micros = int((Decimal(text) * unit).to_integral_value(ROUND_HALF_EVEN))
-        try:
-            return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
-        except OverflowError:
-            raise CellError(f"expected a moment that exists, found {text!r}; is the format epoch_ms?") from None
-    try:
-        moment = datetime.fromisoformat(text) if type_.format == "iso" else datetime.strptime(text, type_.format)  # noqa: DTZ007
-    except ValueError:
-        like = (
-            "a timestamp like 2026-11-21T13:45:00Z" if type_.format == "iso" else f"a timestamp like {type_.format!r}"
-        )
-        hint = (
-            "; say `format:` of the column (epoch, epoch_ms or one like '%d/%m/%Y %H:%M')"
-            if type_.format == "iso"
-            else ""
-        )
-        raise CellError(f"expected {like}, found {text!r}{hint}") from None
-    if moment.tzinfo is None:
-        if type_.timezone is None:
-            raise CellError(f"{text!r} has no offset from UTC; say `timezone: UTC` (or its own) of the column")
-        moment = moment.replace(tzinfo=ZoneInfo(type_.timezone))
-    return moment.astimezone(UTC)
+    return _in_one_way(type_, text, _moment)
 
 
 def _date(type_: ColumnType, text: str) -> date:
+    return _in_one_way(type_, text, _day)
+
+
+_Day = TypeVar("_Day", datetime, date)
+
+
+def _in_one_way(type_: ColumnType, text: str, read: Callable[[ColumnType, str, str], _Day]) -> _Day:
+    """The value that the formats of the column give a text; a text that two of them read differently has none."""
+    found: dict[_Day, str] = {}
+    problems = []
+    for form in type_.formats:
+        try:
+            found.setdefault(read(type_, text, form), form)
+        except CellError as error:
+            problems.append(str(error))
+    if len(found) > 1:
+        ways = "; ".join(f"{form!r} gives {value.isoformat()}" for value, form in found.items())
+        raise CellError(f"{text!r} can be read in more than one way: {ways}. Keep one of the formats, or mend the cell")
+    if found:
+        return next(iter(found))
+    raise CellError(problems[0] if len(problems) == 1 else f"no format fits: {'; '.join(problems)}")
+
+
+def _moment(type_: ColumnType, text: str, form: str) -> datetime:
+    if form in ("epoch", "epoch_ms"):
+        return _since_1970(text, form)
     try:
-        if type_.format == "iso":
-            return date.fromisoformat(text)
-        return datetime.strptime(text, type_.format).date()  # noqa: DTZ007
+        moment = datetime.fromisoformat(text) if form == "iso" else datetime.strptime(text, form)  # noqa: DTZ007
     except ValueError:
-        like = "2026-11-21" if type_.format == "iso" else repr(type_.format)
+        like = "a timestamp like 2026-11-21T13:45:00Z" if form == "iso" else f"a timestamp like {form!r}"
+        hint = "; say `format:` of the column (epoch, epoch_ms or one like '%d/%m/%Y %H:%M')" if form == "iso" else ""
+        raise CellError(f"expected {like}, found {text!r}{hint}") from None
+    if form == "iso" and re.search(r"[.,]\d{6}\d*[1-9]", text):
+        raise CellError(f"expected at most microseconds, found {text!r}")
+    try:
+        return _with_zone(type_, text, moment).astimezone(UTC)
+    except OverflowError:
+        raise CellError(f"expected a moment of the years 1 to 9999 in UTC, found {text!r}") from None
+
+
+def _with_zone(type_: ColumnType, text: str, moment: datetime) -> datetime:
+    """A moment with its offset. A local time that its zone skips has none; one that comes twice only if the column says
+    which: the first has fold 0, the second fold 1 (PEP 495)."""
+    if moment.tzinfo is not None:
+        return moment
+    if type_.timezone is None:
+        raise CellError(f"{text!r} has no offset from UTC; say `timezone: UTC` (or its own) of the column")
+    zone = ZoneInfo(type_.timezone)
+    first, second = (moment.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
+    if first.utcoffset() == second.utcoffset():
+        return first
+    if first.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != moment:
+        raise CellError(f"{text!r} does not exist in {type_.timezone}: clocks were put forward over it; mend the cell")
+    if type_.ambiguous is None:
+        raise CellError(
+            f"{text!r} exists twice in {type_.timezone}: clocks were put back; write the offset into the cell, "
+            "or say `ambiguous: earlier` (or later) of the column"
+        )
+    return first if type_.ambiguous == "earlier" else second
+
+
+def _since_1970(text: str, form: str) -> datetime:
+    if not _NUMBER.fullmatch(text):
+        raise CellError(f"expected {'seconds' if form == 'epoch' else 'milliseconds'} since 1970, found {text!r}")
+    unit = 1_000_000 if form == "epoch" else 1000
+    micros = int((Decimal(text) * unit).to_integral_value(ROUND_HALF_EVEN))
+    try:
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
+    except OverflowError:
+        raise CellError(f"expected a moment that exists, found {text!r}; is the format epoch_ms?") from None
+
+
+def _day(type_: ColumnType, text: str, form: str) -> date:
+    try:
+        return date.fromisoformat(text) if form == "iso" else datetime.strptime(text, form).date()  # noqa: DTZ007
+    except ValueError:
+        like = "2026-11-21" if form == "iso" else repr(form)
         raise CellError(f"expected a date like {like}, found {text!r}") from None
 
 

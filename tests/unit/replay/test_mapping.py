@@ -57,6 +57,13 @@ def test_a_good_mapping_is_understood():
     assert mapping.unused == ("amount", "when")
 
 
+def test_a_column_that_is_written_in_several_ways():
+    formats = "[iso, '%d/%m/%Y %I:%M %p', '%j %Y', '%d %b %y']"
+    column = load(changed("amount: money", f"amount: {{type: timestamp, format: {formats}, ambiguous: later}}"))
+    assert column.columns["amount"].formats == ("iso", "%d/%m/%Y %I:%M %p", "%j %Y", "%d %b %y")
+    assert column.columns["amount"].ambiguous == "later"
+
+
 @pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.yaml")), ids=lambda p: p.stem)
 def test_shipped_mappings_are_found_by_name(path):
     assert find_mapping(path.stem) == path
@@ -74,7 +81,15 @@ def test_shipped_mappings_are_found_by_name(path):
         ("amount: money", "Lot No: money", 6, "cannot be used in expressions.*column: 'Lot No'"),
         ("amount: money", "amount: {type: money, decimal_mark: ';'}", 6, "expected decimal_mark"),
         ("amount: money", "amount: {type: timestamp, timezone: Mars/One}", 6, "there is no time zone 'Mars/One'"),
-        ("amount: money", "amount: {type: timestamp, format: ISO8601}", 6, "expected format iso, epoch, epoch_ms"),
+        ("amount: money", "amount: {type: timestamp, format: ISO8601}", 6, "expected iso, epoch, epoch_ms"),
+        ("amount: money", "amount: {type: timestamp, format: [iso, '%d/%m']}", 6, "expected year, month and day"),
+        ("amount: money", "amount: {type: timestamp, format: '%d%m%y %d'}", 6, "%d is given twice; write several"),
+        ("amount: money", "amount: {type: timestamp, format: '%Y-%m-%d %H:%M %Z'}", 6, "there is no %Z"),
+        ("amount: money", "amount: {type: timestamp, format: '%Y-%m-%d %H:%M %p'}", 6, "%I .1 to 12. with %p"),
+        ("amount: money", "amount: {type: timestamp, format: '%Y-%m-%d %I:%M'}", 6, "%I .1 to 12. with %p"),
+        ("amount: money", "amount: {type: date, format: epoch}", 6, "expected iso or one like"),
+        ("amount: money", "amount: {type: date, format: []}", 6, "a format or a list of formats, found none"),
+        ("amount: money", "amount: {type: timestamp, ambiguous: yes}", 6, "expected ambiguous: earlier or later"),
         ("amount: money", "amount: {typ: money}", 6, "there is no key 'typ'; did you mean 'type'"),
         ("group_by: lot_no", "group_by: lotno", 11, "there is no column or value 'lotno'; did you mean 'lot_no'"),
         ("group_by: lot_no", "when: = count() > 1", 11, "without group_by write `where`"),

@@ -1,0 +1,201 @@
+"""Reading cells: each text is read by the type of its column in one way only, or refused with what to do."""
+
+import re
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from unicodedata import category
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from local.replay.table import CellError, ColumnType, read_cell
+
+
+def cell(text, type_, **more):
+    return read_cell(ColumnType("x", type_, **more), text)
+
+
+@pytest.mark.parametrize(
+    ("text", "type_", "more", "value"),
+    [
+        (" a b ", "text", {}, "a b"),
+        (" a b ", "text", {"trim": False}, " a b "),
+        ("", "integer", {}, None),
+        ("NA", "integer", {"missing": frozenset({"NA"})}, None),
+        ("NA", "text", {}, "NA"),
+        ("-12", "integer", {}, -12),
+        ("3.0", "integer", {}, 3),
+        ("12.50", "decimal", {}, Decimal("12.50")),
+        ("12,50", "decimal", {"decimal_mark": ","}, Decimal("12.50")),
+        ("1.5e3", "decimal", {}, Decimal("1500")),
+        ("$1,234.50", "money", {}, Decimal("1234.50")),
+        ("US$ 12", "money", {}, Decimal("12")),
+        ("1.234,50 €", "money", {"decimal_mark": ","}, Decimal("1234.50")),
+        ("1 234,5", "money", {"decimal_mark": ","}, Decimal("1234.5")),
+        ("£.99", "money", {}, Decimal("0.99")),
+        ("1'234'567.00", "money", {}, Decimal("1234567.00")),
+        ("EUR 99", "money", {}, Decimal("99")),
+        ("99 USD", "money", {}, Decimal("99")),
+        ("(5.00)", "money", {}, Decimal("-5.00")),
+        ("-$5.00", "money", {}, Decimal("-5.00")),
+        ("Yes", "boolean", {}, True),
+        ("0", "boolean", {}, False),
+        ("ja", "boolean", {"true_words": frozenset({"ja"})}, True),
+        ("2025-01-02T03:04:05+02:00", "timestamp", {}, datetime(2025, 1, 2, 1, 4, 5, tzinfo=UTC)),
+        ("2025-01-02 03:04:05Z", "timestamp", {}, datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        ("2025-07-02 03:04", "timestamp", {"timezone": "Europe/Berlin"}, datetime(2025, 7, 2, 1, 4, tzinfo=UTC)),
+        ("2/7/25 3", "timestamp", {"timezone": "UTC", "formats": ("%d/%m/%y %H",)},
+         datetime(2025, 7, 2, 3, tzinfo=UTC)),
+        ("1735689600", "timestamp", {"formats": ("epoch",)}, datetime(2025, 1, 1, tzinfo=UTC)),
+        ("1735689600123", "timestamp", {"formats": ("epoch_ms",)}, datetime(2025, 1, 1, 0, 0, 0, 123000, tzinfo=UTC)),
+        ("2025-01-02", "date", {}, date(2025, 1, 2)),
+        ("02.01.2025", "date", {"formats": ("%d.%m.%Y",)}, date(2025, 1, 2)),
+        ("2.230949", "days", {}, timedelta(microseconds=192753993600)),
+        ("90", "minutes", {}, timedelta(hours=1, minutes=30)),
+    ],
+)  # fmt: skip
+def test_cells_that_fit(text, type_, more, value):
+    assert cell(text, type_, **more) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "type_", "more", "reason"),
+    [
+        ("12,50", "decimal", {}, "expected a decimal, found '12,50'; type money"),
+        ("n/a", "decimal", {}, "add 'n/a' to `missing`"),
+        ("1.5", "integer", {}, "expected an integer, found '1.5'"),
+        ("$1.234,50", "money", {}, "with '.' before the cents"),
+        ("1,23", "money", {}, "before the cents"),
+        ("12.5.3", "money", {}, "expected an amount"),
+        ("maybe", "boolean", {}, "say `true:"),
+        ("2025-01-02 03:04", "timestamp", {}, "no offset from UTC; say `timezone"),
+        ("02/07/2025", "timestamp", {}, "say `format:`"),
+        ("2025-13-01", "date", {}, "expected a date like 2026"),
+        ("noon", "timestamp", {"formats": ("epoch",)}, "seconds since 1970"),
+        ("1735689600123000", "timestamp", {"formats": ("epoch",)}, "epoch_ms"),
+    ],
+)
+def test_cells_that_do_not_fit_are_refused_with_what_to_do(text, type_, more, reason):
+    with pytest.raises(CellError) as caught:
+        cell(text, type_, **more)
+    assert reason in str(caught.value)
+
+
+AMOUNTS = {
+    "−12.50": "-12.50", "－5": "-5", "12.50-": "-12.50", "$ -5.00": "-5.00", "- 5 kr": "-5", "+5": "5", "(€5)": "-5",
+    "12.- CHF": "12", "149,--": "149", "R$ 1.234,56": "1234.56", "US $5.00": "5.00", "AU$7": "7", "Fr. 5": "5",
+    "5 eur": "5", "$(5)": "-5", "1’234.50": "1234.50", "$5 USD": "5",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "value"), AMOUNTS.items())
+def test_amounts_with_all_their_signs(text, value):
+    assert cell(text, "money", decimal_mark="," if ",5" in text else ".") == Decimal(value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *"1.5 Mio|2 mln|1.2 Mrd|3 tsd|1½|50¢|¢50|5%|5‰|>500|<500|~500|≈5|ca 500|ab 5|bis 5|max 500|CR 5.00".split("|"),
+        *"5.00 CR|5 DR|1.5k|2 M$|T€ 5|M€5|–5|—5|‑5|5–10|5 - 10|--5|(-5)|-5-|Rs.500|EUR 5 USD|5 each|5/2".split("|"),
+        *"5x|#5|5p|№5|5 Eur²|٥|5e3|1 2|12 34|$|-|USD".split("|"),
+    ],
+)  # fmt: skip
+def test_what_may_change_an_amount_is_refused(text):
+    with pytest.raises(CellError):
+        cell(text, "money")
+
+
+BESIDE = st.text(st.characters(exclude_categories=["Nd"], exclude_characters=".,", codec="utf-8"), max_size=5)
+
+
+@given(BESIDE, st.decimals(0, 10**9, places=2), BESIDE)
+def test_no_text_beside_digits_is_left_out(before, number, after):
+    """Whatever stands beside the digits: the amount is theirs with the sign that stands there, or it is refused."""
+    try:
+        read = cell(f"{before}{number}{after}", "money")
+    except CellError:
+        return
+    minus = any(c in "-−﹣－" for c in before + after) or "(" in before
+    assert read == (-number if minus else number)
+    letters = [c for c in before + after if not c.isspace() and c not in "()+-−﹣－"]
+    assert not letters or re.fullmatch(r"[A-Za-zčłЀ-ӿ]{0,4}", "".join(c for c in letters if category(c) != "Sc"))
+
+
+ZONES = ["Europe/Berlin", "America/Sao_Paulo", "Australia/Lord_Howe", "Asia/Kathmandu", "Pacific/Apia"]
+
+
+def moments_of(local, zone):
+    """The moments whose local time in a zone is this one, by search: every quarter of an hour of offset is tried."""
+    tried = (local.replace(tzinfo=UTC) - timedelta(minutes=15 * n) for n in range(-14 * 4, 15 * 4))
+    return sorted(m for m in tried if m.astimezone(ZoneInfo(zone)).replace(tzinfo=None) == local)
+
+
+def changes_of(zone):
+    """The days (UTC) in which the zone's clocks were put forward or back."""
+    days = (datetime(2008, 1, 1, tzinfo=UTC) + timedelta(days=n) for n in range(19 * 365))
+    offsets = {day: day.astimezone(ZoneInfo(zone)).utcoffset() for day in days}
+    return [day for day in list(offsets)[1:] if offsets[day] != offsets[day - timedelta(days=1)]]
+
+
+CHANGES = {zone: changes_of(zone) for zone in ZONES}
+NEAR = st.sampled_from([z for z in ZONES if CHANGES[z]]).flatmap(
+    lambda zone: st.tuples(st.just(zone), st.sampled_from(CHANGES[zone]), st.integers(-60 * 48, 60 * 24))
+)
+
+
+@given(NEAR)
+def test_a_local_time_is_read_only_if_it_is_one_moment(near):
+    zone, day, minutes = near
+    local = day.replace(tzinfo=None) + timedelta(minutes=minutes // 5 * 5)
+    moments = moments_of(local, zone)
+    text = local.isoformat(" ")
+    if len(moments) == 1:
+        assert cell(text, "timestamp", timezone=zone) == moments[0]
+        return
+    with pytest.raises(CellError, match="does not exist" if not moments else "exists twice"):
+        cell(text, "timestamp", timezone=zone)
+    if moments:
+        assert cell(text, "timestamp", timezone=zone, ambiguous="earlier") == moments[0]
+        assert cell(text, "timestamp", timezone=zone, ambiguous="later") == moments[-1]
+
+
+@pytest.mark.parametrize("text", ["2025-03-30 02:30", "2011-12-30 12:00"])
+def test_a_time_that_clocks_skip_is_refused_whatever_the_column_says(text):
+    zone = "Pacific/Apia" if "2011" in text else "Europe/Berlin"
+    for ambiguous in (None, "earlier", "later"):
+        with pytest.raises(CellError, match="does not exist"):
+            cell(text, "timestamp", timezone=zone, ambiguous=ambiguous)
+
+
+def test_several_formats_in_one_column():
+    formats = ("iso", "%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M")
+
+    def read(text):
+        return cell(text, "timestamp", formats=formats, timezone="UTC")
+
+    assert read("2025-01-31 10:00") == read("31/01/2025 10:00") == read("01/31/2025 10:00")
+    assert read("05/05/2025 10:00") == datetime(2025, 5, 5, 10, tzinfo=UTC)
+    with pytest.raises(CellError, match="more than one way: '%d/%m/%Y %H:%M' gives 2025-04-03"):
+        read("03/04/2025 10:00")
+    with pytest.raises(CellError, match="no format fits"):
+        read("31.01.2025")
+
+
+@given(st.dates(date(1900, 1, 1)), st.lists(st.sampled_from(["iso", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y"]), min_size=1))
+def test_no_date_is_read_as_another_one(day, formats):
+    """Whatever formats a column allows, a text that one of them wrote is that day, or refused."""
+    for form in formats:
+        text = day.isoformat() if form == "iso" else f"{day:{form}}"
+        try:
+            assert cell(text, "date", formats=tuple(formats)) == day
+        except CellError as error:
+            assert "more than one way" in str(error)  # noqa: PT017
+
+
+@pytest.mark.parametrize("text", ["2025-01-01T00:00:00.1234567Z", "0001-01-01T00:00:00+05:00"])
+def test_a_moment_that_cannot_be_kept_is_refused(text):
+    with pytest.raises(CellError):
+        cell(text, "timestamp")
