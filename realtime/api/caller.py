@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from realtime.api.problems import forbidden
+from realtime.api.problems import Refusal, forbidden
 
 Group: TypeAlias = Literal["staff", "party"]
 
@@ -29,18 +29,30 @@ class Caller:
     party_id: str | None
     tenant: str | None
 
+    @property
+    def by(self) -> str:
+        """What an item says of who wrote it: `user:<sub>` (a pseudonym that Cognito gave) or `tenant:<name>`."""
+        return self.name.replace(" ", ":", 1)
+
     @classmethod
     def of(cls, event: Mapping[str, Any]) -> Caller:
         """The caller of a proxy event; refuses (403) one that is in no group, or in `party` without a party."""
         found = (event.get("requestContext") or {}).get("authorizer") or {}
         claims = found.get("claims")
         if isinstance(claims, Mapping):
+            subject = claims.get("sub")
+            if not isinstance(subject, str) or not subject:
+                raise _unknown()
             groups = _names(claims.get("cognito:groups"))
-            return _caller(f"user {claims.get('sub', '')}", groups, claims.get("custom:party_id"), None)
+            return _caller(f"user {subject}", groups, claims.get("custom:party_id"), None)
         tenant = found.get("tenant")
         if not isinstance(tenant, str) or not tenant:
-            raise forbidden("expected a caller that the gateway has authenticated, found none")
+            raise _unknown()
         return _caller(f"tenant {tenant}", _names(found.get("group")), found.get("party_id"), tenant)
+
+
+def _unknown() -> Refusal:
+    return forbidden("expected a caller that the gateway has authenticated, found none")
 
 
 def _caller(name: str, groups: list[str], party_id: object, tenant: str | None) -> Caller:

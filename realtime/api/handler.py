@@ -152,6 +152,7 @@ class Api:
             method=event.get("httpMethod"),
             route=event.get("resource"),
             entity=self._logged_entity(event),
+            by=_by(event),
             status=result["statusCode"],
             ms=round((time.perf_counter() - started) * 1000, 2),
             cpu_ms=round((time.thread_time() - cpu) * 1000, 2),
@@ -191,7 +192,7 @@ class Api:
             key = "/".join(quote(str(written.body[n]), safe="") for n in contract.primary_key)
             return _item_answer(201, written.body, {"Location": f"/{contract.name}/{key}"})
 
-        return self._once(event, caller, answer, lambda together: self._service.create(contract, payload, together))
+        return self._once(event, caller, answer, lambda together: self._for(caller).create(contract, payload, together))
 
     def _replace(self, event: Event, caller: Caller) -> Answer:
         contract, key = self._named(event)
@@ -200,7 +201,7 @@ class Api:
             event,
             caller,
             lambda written: _item_answer(201 if written.created else 200, written.body),
-            lambda together: self._service.replace(contract, key, payload, version, together),
+            lambda together: self._for(caller).replace(contract, key, payload, version, together),
         )
 
     def _change(self, event: Event, caller: Caller) -> Answer:
@@ -210,7 +211,7 @@ class Api:
             event,
             caller,
             lambda body: _item_answer(200, body),
-            lambda together: self._service.change(contract, key, payload, version, together),
+            lambda together: self._for(caller).change(contract, key, payload, version, together),
         )
 
     def _delete(self, event: Event, caller: Caller) -> Answer:
@@ -220,7 +221,7 @@ class Api:
             event,
             caller,
             lambda _: Answer(204, None),
-            lambda together: self._service.delete(contract, key, version, together),
+            lambda together: self._for(caller).delete(contract, key, version, together),
         )
 
     def _once(
@@ -266,6 +267,9 @@ class Api:
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 
+    def _for(self, caller: Caller) -> Service:
+        return self._service.acting_for(caller.by)
+
     def _true_for(self) -> Mapping[str, str]:
         moment = self._data_time()
         return {} if moment is None else {DATA_TIME: moment}
@@ -284,6 +288,14 @@ class Api:
             return self._service.contract(str(name)).name
         except Refusal:
             return None
+
+
+def _by(event: Event) -> str | None:
+    """Who calls, for the log; None for whom the gateway names nobody, or nobody who may call."""
+    try:
+        return Caller.of(event).by
+    except Refusal:
+        return None
 
 
 # ---- what requests carry --------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from contracts.item import (
+    BY,
     POINTER,
     STAMPS,
     from_attribute,
@@ -53,17 +54,29 @@ def values_of(contract: Contract, item: Item) -> dict[str, Value]:
     return values
 
 
-def new_item(contract: Contract, values: Values, keys: Mapping[str, str], at: int) -> Item:
-    """The item of these values at version `at`, with its index attributes and time to live."""
+def new_item(contract: Contract, values: Values, keys: Mapping[str, str], at: int, by: str | None = None) -> Item:
+    """The item of these values at version `at`, written `by` somebody, with its index attributes and time to live."""
     item = key({**keys, "entity": contract.name, "_contract": contract.version, **index_keys(contract, values)})
     for name, value in values.items():
         if value is not None:
             item[name] = to_attribute(value)
     item["_version"] = {"N": str(at)}
+    if by is not None:
+        item[BY] = {"S": by}
     end = time_to_live(contract, values)
     if end is not None:
         item["ttl"] = ttl(end, at)
     return item
+
+
+def stamp(assign: dict[str, Attribute], remove: list[str], contract: Contract, at: int, by: str | None) -> None:
+    """Add to an update what every write says of itself: its version, the contract's, and who writes."""
+    assign["_version"] = {"N": str(at)}
+    assign["_contract"] = {"S": contract.version}
+    if by is None:
+        remove.append(BY)
+    else:
+        assign[BY] = {"S": by}
 
 
 def ttl(end: int, at: int) -> Attribute:

@@ -7,6 +7,7 @@ only where the write needs what it does not carry.
 
 from __future__ import annotations
 
+import copy
 import random
 import re
 import time
@@ -97,6 +98,7 @@ class Service:
         self._store = store
         self._now = now
         self._pause = pause
+        self._by: str | None = None
         self._orders = self._contracts["orders"]
         self._parties = {i.prefix: (i, items.list_of(self._orders, i)) for i in items.indexes(self._orders)}
         self._kept_with_orders = {
@@ -105,6 +107,12 @@ class Service:
             if c.keys is not None and self._orders.keys is not None and c.keys.pk == self._orders.keys.pk
         }
         self._ownership = Ownership(self._orders, self._kept_with_orders)
+
+    def acting_for(self, by: str | None) -> Service:
+        """The same service, whose writes say `by` as who wrote: `Caller.by`, or which function; None for nobody."""
+        service = copy.copy(self)
+        service._by = by
+        return service
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -146,7 +154,7 @@ class Service:
         kept: Item = {}
 
         def attempt(floor: int) -> Written:
-            item = items.new_item(contract, values, keys, self._version(floor)) | kept
+            item = items.new_item(contract, values, keys, self._version(floor), self._by) | kept
             e = Expression()
             writes = [Put(item, conditions.free(e, item), e), *self._companions(contract, values, keys, floor)]
             written = Written(answer(contract, item), created=True)
@@ -176,7 +184,7 @@ class Service:
         kept: Item = {}
 
         def attempt(floor: int) -> Written:
-            item = items.new_item(contract, values, keys, self._version(floor)) | kept
+            item = items.new_item(contract, values, keys, self._version(floor), self._by) | kept
             e = Expression()
             over = f"{conditions.older(e, item)} AND {conditions.same_stamps(e, item)}"
             same = f"{over} AND {conditions.unchanged(contract, e, values)}"
@@ -236,15 +244,11 @@ class Service:
 
         def attempt(floor: int) -> None:
             now = self._version(floor)
-            assign: dict[str, Attribute] = {
-                "_deleted": {"BOOL": True},
-                "ttl": items.ttl(0, now),
-                "_version": {"N": str(now)},
-                "_contract": {"S": contract.version},
-            }
+            assign: dict[str, Attribute] = {"_deleted": {"BOOL": True}, "ttl": items.ttl(0, now)}
+            remove = items.index_attributes(contract)
+            items.stamp(assign, remove, contract, now, self._by)
             e = Expression()
-            condition = conditions.writable(e, assign, if_match)
-            update = Update(keys, assign, condition, e, remove=items.index_attributes(contract))
+            update = Update(keys, assign, conditions.writable(e, assign, if_match), e, remove=remove)
             self._write(contract, path_key, [update], together and together(None))
 
         def judge(stored: Item | None) -> None:
@@ -401,10 +405,9 @@ class Service:
         target = self._contracts[copies.to]
         present = {f: values[f] for f in copies.fields if values.get(f) is not None}
         assign = {f: to_attribute(v) for f, v in present.items()}
-        assign["_version"] = {"N": str(self._version(floor))}
-        assign["_contract"] = {"S": target.version}
-        e = Expression()
         absent = [f for f in copies.fields if f not in present]
+        items.stamp(assign, absent, target, self._version(floor), self._by)
+        e = Expression()
         return Update(item_keys(target, values), assign, conditions.writable(e, assign, None), e, remove=absent)
 
     def _place(self, contract: Contract, path_key: Values) -> Mapping[str, str] | None:
@@ -443,7 +446,8 @@ class Service:
             alive = stored is not None and not is_deleted(stored)
             if stored is not None and alive:
                 judgements.judge_immutable(contract, stored, values)
-            item = items.new_item(contract, values, keys, self._version(max(floor, version(stored or {}) + 1)))
+            at = self._version(max(floor, version(stored or {}) + 1))
+            item = items.new_item(contract, values, keys, at, self._by)
             items.keep_stamps(item, stored)
             e = Expression()
             same_place = found is not None and found[0] == keys
@@ -511,7 +515,8 @@ class Service:
         keys = items.keys_of(contract, patch)
         place, stored = found or (keys, None)
         stamped = {f: at for f in patch if f not in contract.immutable}
-        item = items.new_item(contract, patch, keys, self._version(max(floor, version(stored or {}) + 1)))
+        above = self._version(max(floor, version(stored or {}) + 1))
+        item = items.new_item(contract, patch, keys, above, self._by)
         item[STAMPS] = stamps.attribute(stamped)
         e = Expression()
         writes: list[Write] = [Put(item, conditions.exactly(e, stored if place == keys else None), e)]
@@ -584,8 +589,7 @@ class Service:
                 remove.append("ttl")
             else:
                 assign["ttl"] = items.ttl(end, at)
-        assign["_version"] = {"N": str(at)}
-        assign["_contract"] = {"S": contract.version}
+        items.stamp(assign, remove, contract, at, self._by)
         e = Expression()
         if exactly is not None:
             condition = conditions.exactly(e, exactly)
