@@ -71,7 +71,7 @@ def down() -> None:
             stopped = stop(home, screen.say)
             step.note = "state saved" if stopped.saved else "it was not running" if not stopped.was_running else ""
         if stopped.was_running and not stopped.saved:
-            screen.console.print("The state could not be saved, so the next start begins anew.")
+            screen.console.print("The state could not be saved, so the next start sets it aside and begins anew.")
 
 
 @app.command()

@@ -1,7 +1,8 @@
 """The AWS emulator (ministack) as a background process on this machine only: start, health, resume, stop.
 
 Decides when persisted state may be used: after a clean stop, and only if the emulator that was started from it names
-the same identity as `stack.json`. In every other case a new identity begins in an emptied folder (see `local.home`).
+the same identity as `stack.json`. In every other case a new identity begins, and what there was is set aside (see
+`local.home`).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import random
 import shutil
 import socket
 import sys
@@ -36,7 +38,8 @@ class Started:
 
     stack: Stack
     how: str
-    """`attached` (it ran already), `resumed` (from a clean stop), `new`, or `renewed` (after a kill, emptied)."""
+    """`attached` (it ran already), `resumed` (from a clean stop), `new`, or `renewed` (after a kill; what
+    there was is set aside)."""
 
 
 def start(home: Home, port: int | None = None, say: Callable[[str], None] = lambda text: None) -> Started:
@@ -45,18 +48,26 @@ def start(home: Home, port: int | None = None, say: Callable[[str], None] = lamb
     if stack is not None and stack.phase == "running":
         if stack.emulator is not None and stack.emulator.alive and identity_of(stack) == stack.identity:
             return Started(stack, "attached")
-        say("The stack was killed or its machine restarted: its parts may contradict each other, so it begins anew")
         clear_away(stack)
-        return Started(_launch(home, home.begin(), port), "renewed")
+        return _renew(
+            home, port, "The stack was killed or its machine restarted, and its parts may contradict each other", say
+        )
     if stack is not None and home.emulator.exists():
         clear_away(stack)
         resumed = _launch(home, home.save(_running(stack)), port)
         if identity_of(resumed) == stack.identity:
             return Started(resumed, "resumed")
-        say("The emulator's saved state cannot be used, so the stack begins anew")
         clear_away(resumed)
-        return Started(_launch(home, home.begin(), port), "renewed")
+        return _renew(home, port, "The emulator's saved state cannot be used", say)
     return Started(_launch(home, home.begin(), port), "new")
+
+
+def _renew(home: Home, port: int | None, reason: str, say: Callable[[str], None]) -> Started:
+    begun = home.begin()
+    aside = home.newest_aside
+    kept = f"; what it held (warehouse.duckdb, reports, landed objects) is in {aside}" if aside else ""
+    say(f"{reason}: it begins anew, on the same port{kept}")
+    return Started(_launch(home, begun, port), "renewed")
 
 
 def _running(stack: Stack) -> Stack:
@@ -181,11 +192,18 @@ def set_identity(stack: Stack) -> None:
     Aws(stack.endpoint).client("ssm").put_parameter(Name=_IDENTITY_PARAMETER, Value=stack.identity, Type="String")
 
 
+_PORTS = range(20_000, 30_000)
+"""Where a port is looked for: below those that systems give to outgoing connections (Linux from 32768, macOS and
+Windows from 49152), so that nobody has taken the stack's port when it comes back."""
+
+
 def free_port() -> int:
-    """A port of this machine that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of this machine that nobody listens on now, and that no outgoing connection takes later."""
+    tried = random.sample(_PORTS, 200)
+    for port in tried:
+        if is_free(port):
+            return port
+    raise EmulatorError(f"expected a free port between {_PORTS[0]} and {_PORTS[-1]}, found none of {len(tried)} tried")
 
 
 def is_free(port: int) -> bool:
@@ -202,6 +220,6 @@ def is_free(port: int) -> bool:
 def tail(log: Path, lines: int = 15) -> str:
     """The last lines of a log."""
     try:
-        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) or "(the log is empty)"
     except FileNotFoundError:
         return "(no log)"

@@ -3,8 +3,8 @@
 One rule keeps the parts from contradicting each other: **the folder is one unit**. The emulator's tables and objects,
 Dagster's home, the warehouse and the reports belong to one identity, and live and go together. A clean stop says so in
 `stack.json`, after everything is on disk; while the stack runs, the file says that it runs. Whoever finds "runs"
-without a running emulator knows that it was killed, that its state on disk is of an earlier moment than the rest, and
-begins a new identity in an emptied folder.
+without a running emulator knows that it was killed, and that its state on disk is of an earlier moment than the rest.
+Then everything of that identity is set aside, together and unchanged, and a new identity begins on the same port.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,8 +25,12 @@ from local.processes import Process
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 _FORM = 1
-_KEPT = frozenset({"lock", "pump.lock", "stack.json", "bundles", "logs"})
-"""What a new identity keeps: locks, the mark that the folder is ours, logs, and bundles, which are named by content."""
+_ASIDE = "aside"
+_KEPT = frozenset({"lock", "pump.lock", "stack.json", "bundles", "logs", _ASIDE})
+"""What a new identity keeps: locks, the mark that the folder is ours, logs, bundles (they are named by content), and
+what earlier identities left."""
+MOST_ASIDE = 3
+"""Identities that are kept aside; the oldest goes when another one comes, so that the folder does not grow for ever."""
 
 
 class HomeError(RuntimeError):
@@ -140,26 +145,43 @@ class Home:
         return self.save(replace(stack, **changes))
 
     def begin(self) -> Stack:
-        """Empty the folder and begin a new identity in it.
+        """Begin a new identity in the folder, on the port of the one before; what that one held is set aside.
 
-        Refuses a folder with content that no stack made: emptying it would destroy somebody's files.
+        Nothing is deleted but what was set aside earlier (`MOST_ASIDE`). Refuses a folder with content that no stack
+        made. A kill while this runs leads here again: the rest then follows to the same place.
         """
         if self.path.exists() and not self._stack_file.exists():
             strange = sorted(p.name for p in self.path.iterdir() if p.name not in _KEPT)
             if strange:
                 raise HomeError(
                     f"{self.path} was not made by gavel (it holds {', '.join(strange[:5])} and no stack.json), and "
-                    "starting would empty it. Set GAVEL_HOME to a new folder, or empty this one yourself."
+                    "starting would move it away. Set GAVEL_HOME to a new folder, or empty this one yourself."
                 )
         self.path.mkdir(parents=True, exist_ok=True)
-        stack = self.save(Stack.new())  # first, so that a kill while emptying leads here again
-        for entry in self.path.iterdir():
-            if entry.name not in _KEPT:
-                if entry.is_dir() and not entry.is_symlink():
-                    shutil.rmtree(entry)
-                else:
-                    entry.unlink()
-        return stack
+        before = self.load()
+        self._set_aside(before.identity if before else "unknown")
+        return self.save(replace(Stack.new(), port=before.port if before else None))
+
+    def _set_aside(self, identity: str) -> None:
+        """Move what belongs to an identity into its folder below `aside/`, and remove the oldest of those."""
+        moved = [entry for entry in self.path.iterdir() if entry.name not in _KEPT]
+        if not moved:
+            return
+        folders = sorted((self.path / _ASIDE).glob("*"))
+        place = next((f for f in folders if f.name.endswith(f"-{identity}")), None)
+        if place is None or identity == "unknown":
+            place = self.path / _ASIDE / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{identity}"
+            folders.append(place)
+        place.mkdir(parents=True, exist_ok=True)
+        for entry in moved:
+            entry.rename(place / entry.name)
+        for old in folders[:-MOST_ASIDE]:
+            shutil.rmtree(old)
+
+    @property
+    def newest_aside(self) -> Path | None:
+        """The folder with what the identity before the present one left; None if nothing was set aside."""
+        return max((self.path / _ASIDE).glob("*"), default=None)
 
     @contextmanager
     def locked(self, name: str = "lock", busy: str | None = None) -> Iterator[None]:

@@ -173,7 +173,8 @@ def down(home: Home, say: Say = lambda text: None) -> Stopped:
     stack = home.load()
     if stack is None:
         return Stopped(False)
-    if stack.supervisor is not None and stack.supervisor != this_process() and stack.supervisor.alive:
+    supervised = stack.supervisor is not None and stack.supervisor != this_process() and stack.supervisor.alive
+    if supervised and stack.supervisor is not None:
         say("stopping `gavel dev`")
         stop([stack.supervisor], SHUT_DOWN_SECONDS)
     with home.locked():
@@ -186,7 +187,8 @@ def down(home: Home, say: Say = lambda text: None) -> Stopped:
         saved = emulator.halt(home, clean=whole)
         emulator.clear_away(stack)
         home.update(dagster=None, supervisor=None, ui_url=None)
-        return Stopped(alive or others > 0, pumped, saved)
+        # `gavel dev`, told to stop, has stopped everything in order itself.
+        return Stopped(alive or supervised or others > 0, pumped, saved or (supervised and stack.phase == "stopped"))
 
 
 def _last_changes(home: Home, stack: Stack, say: Say) -> tuple[int, bool]:
@@ -204,10 +206,10 @@ def _last_changes(home: Home, stack: Stack, say: Say) -> tuple[int, bool]:
     try:
         counts = drain(home, stack, stopping=stopping, progress=stop_when_late)
     except (PumpError, HomeError) as error:
-        say(f"the last changes could not be pumped, so the next start begins anew: {error}")
+        say(f"the last changes could not be pumped, so the next start sets this state aside: {error}")
         return 0, False
     if stopping.is_set():
-        say("the relay does not get done with the last changes, so the next start begins anew")
+        say("the relay does not get done with the last changes, so the next start sets this state aside")
     return counts.handled, not stopping.is_set()
 
 

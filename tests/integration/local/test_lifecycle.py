@@ -53,7 +53,7 @@ def test_a_clean_stop_resumes_with_everything(home: Home) -> None:
     assert remembered(second.stack.endpoint) == "kept"
 
 
-def test_after_a_kill_every_part_begins_anew(home: Home) -> None:
+def test_after_a_kill_every_part_is_set_aside_together(home: Home) -> None:
     """Also state that was saved by an earlier clean stop is of another moment than the rest, so none of it is used."""
     first = emulator.start(home).stack
     remember(first.endpoint, "old")
@@ -62,8 +62,14 @@ def test_after_a_kill_every_part_begins_anew(home: Home) -> None:
     home.dagster.mkdir()
     assert second.emulator is not None
     stop([second.emulator], timeout=10, sign=signal.SIGKILL)
-    third = emulator.start(home)
+    told: list[str] = []
+    third = emulator.start(home, say=told.append)
     assert third.how == "renewed"
+    assert third.stack.port == first.port
+    aside = home.newest_aside
+    assert aside is not None
+    assert str(aside) in told[0]
+    assert {"dagster", "emulator"} <= {p.name for p in aside.iterdir()}
     assert third.stack.identity != first.identity
     assert remembered(third.stack.endpoint) is None
     assert not home.dagster.exists()

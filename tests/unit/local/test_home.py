@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from local.home import Home, HomeError
+from local.home import MOST_ASIDE, Home, HomeError
 from local.processes import Process, this_process
 
 
@@ -25,16 +25,66 @@ def test_what_is_remembered_comes_back(home: Home) -> None:
     assert changed.emulator.alive
 
 
-def test_a_new_identity_empties_the_whole_folder_but_locks_logs_and_bundles(home: Home) -> None:
-    first = home.begin()
-    for folder in ("emulator", "dagster", "reports", "something-new", "bundles", "logs"):
-        (home.path / folder).mkdir()
-        (home.path / folder / "file").touch()
+KEPT = ["aside", "bundles", "logs", "stack.json"]
+
+
+def fill(home: Home, *more: str) -> None:
+    for folder in ("emulator", "dagster", "reports", "something-new", "bundles", "logs", *more):
+        (home.path / folder).mkdir(exist_ok=True)
+        (home.path / folder / "file").write_text(folder)
     (home.path / "warehouse.duckdb").touch()
+
+
+def test_a_new_identity_sets_everything_aside_but_locks_logs_and_bundles(home: Home) -> None:
+    first = home.begin()
+    home.update(port=4566)
+    fill(home)
     second = home.begin()
     assert second.identity != first.identity
     assert second.password != first.password
-    assert sorted(p.name for p in home.path.iterdir()) == ["bundles", "logs", "stack.json"]
+    assert second.port == 4566
+    assert sorted(p.name for p in home.path.iterdir()) == KEPT
+    aside = home.newest_aside
+    assert aside is not None
+    assert aside.name.endswith(first.identity)
+    assert sorted(p.name for p in aside.iterdir()) == [
+        "dagster", "emulator", "reports", "something-new", "warehouse.duckdb",
+    ]  # fmt: skip
+    assert (aside / "reports" / "file").read_text() == "reports"
+
+
+def test_a_kill_while_setting_aside_keeps_what_belongs_together_in_one_place(home: Home) -> None:
+    """Wherever it comes, the next start moves the rest beside what was moved before."""
+    first = home.begin()
+    fill(home)
+    moves = 0
+    rename = Path.rename
+
+    def killed(path: Path, target: Path) -> Path:
+        nonlocal moves
+        moves += 1
+        if moves > 2:
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            home.begin()
+    assert home.load() == first
+    home.begin()
+    [aside] = (home.path / "aside").iterdir()
+    assert len(list(aside.iterdir())) == 5
+
+
+def test_what_is_aside_does_not_grow_for_ever(home: Home) -> None:
+    identities = []
+    for _ in range(MOST_ASIDE + 3):
+        identities.append(home.begin().identity)
+        fill(home)
+    home.begin()
+    kept = sorted((home.path / "aside").iterdir())
+    assert [k.name.rpartition("-")[2] for k in kept] == identities[-MOST_ASIDE:]
 
 
 def test_a_folder_of_somebody_else_is_never_emptied(home: Home) -> None:
@@ -48,9 +98,12 @@ def test_a_folder_of_somebody_else_is_never_emptied(home: Home) -> None:
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"form": 99}', '{"form": 1, "what": "?"}'])
 def test_a_file_that_cannot_be_understood_is_no_stack(home: Home, content: str) -> None:
     home.begin()
+    fill(home)
     (home.path / "stack.json").write_text(content)
     assert home.load() is None
     assert home.begin().identity
+    assert home.newest_aside is not None
+    assert (home.newest_aside / "warehouse.duckdb").exists()
 
 
 def test_the_password_is_for_the_owner_only(home: Home) -> None:
