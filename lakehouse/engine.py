@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from lakehouse import audit, iceberg, merge, reduction, schemas, tables
+from lakehouse.failures import Environment
 
 if TYPE_CHECKING:
     from contracts import Contract
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from lakehouse.tables import TableState
 
 
-class EngineError(Exception):
+class EngineError(Environment):
     """An engine could not do what was asked, through no fault of the data: nothing is published, nothing held."""
 
 

@@ -1,0 +1,137 @@
+"""Which class a failure belongs to: what it says about the objects of a batch, and so who pays for it.
+
+The only place where exceptions are told apart; every step of a batch asks here. What follows from a class:
+
+- **data**: a landed object is not what it should be. Its row is quarantined, or the object where no row can be told
+  apart; what breaks a later step is halved until the object is found, which is held.
+- **poison**: anything else that fails, whatever the exception. It is halved until the object is found; the rest goes
+  on, and the object is held when it has failed in `ATTEMPTS` runs.
+- **environment**: disk, file handles, I/O, memory of others, network, throttling, rights, another writer. The run
+  fails, no object is blamed, and the next run takes all of it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from enum import StrEnum
+
+import duckdb
+
+from lakehouse.entries import EntryConflict
+from lakehouse.store import ObjectChanged, ObjectMissing
+
+ATTEMPTS = 3
+"""In how many runs an object must fail by itself with a failure of the class `poison` before it is held."""
+
+
+class Failure(StrEnum):
+    """The classes of failures; see the top of this module."""
+
+    DATA = "data"
+    POISON = "poison"
+    ENVIRONMENT = "environment"
+
+
+class Environment(Exception):
+    """A step could not be done through no fault of the data: nothing is published, nothing is blamed."""
+
+
+# Packages whose errors speak of a service, a connection, or another writer of the same table.
+_OF_SERVICES = frozenset({"botocore", "boto3", "s3transfer", "urllib3", "http", "ssl", "socket", "pyiceberg"})
+
+_OF_THE_MACHINE = tuple(
+    os.strerror(number)
+    for number in (
+        errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM, errno.EROFS, errno.EACCES,
+        errno.EPERM, errno.EAGAIN, errno.EBUSY, errno.ESTALE, errno.EFBIG, errno.ENODEV, errno.ENXIO,
+    )
+)  # fmt: skip
+"""How the operating system words what an engine only tells as text."""
+
+_DECODERS = (
+    ValueError,  # NotReadable, UnicodeError and pyarrow's ArrowInvalid among them
+    EOFError,
+    RecursionError,
+    duckdb.DataError,
+    duckdb.InvalidInputException,
+    duckdb.InvalidTypeException,
+    duckdb.NotSupportedError,
+)
+_STOPPED = (duckdb.InterruptException, duckdb.ConnectionException, duckdb.PermissionException)
+_TRUNCATED = "Could not read enough bytes"
+
+
+def class_of(error: BaseException, *, reading: bool = False) -> Failure:
+    """The class of an exception; with `reading`, of one that was raised while the bytes of a landed object were turned
+    into rows, where what a decoder says speaks of the object. What nobody knows is poison."""
+    if _is_environment(error, reading):
+        return Failure.ENVIRONMENT
+    if isinstance(error, duckdb.DataError | duckdb.InvalidInputException) or (reading and _is_undecodable(error)):
+        return Failure.DATA
+    cause = error.__cause__
+    return Failure.POISON if cause is None else class_of(cause, reading=reading)
+
+
+def _is_environment(error: BaseException, reading: bool) -> bool:
+    match error:
+        case OSError():
+            return not _is_gzip(error)
+        case Environment() | MemoryError() | ImportError() | EntryConflict() | ObjectMissing() | ObjectChanged():
+            return True
+        case RuntimeError() if "start new thread" in str(error):
+            return True
+        case duckdb.Error():
+            return _is_environment_of_duckdb(error, reading)
+    # Not every process has these packages loaded, and an error of one that is not loaded cannot have been raised.
+    return any(base.__module__.partition(".")[0] in _OF_SERVICES for base in type(error).__mro__)
+
+
+def _is_environment_of_duckdb(error: duckdb.Error, reading: bool) -> bool:
+    told = str(error)
+    if isinstance(error, _STOPPED):
+        return True
+    if isinstance(error, duckdb.OutOfMemoryException):
+        # Its own limit says something of what it was given; a full disk and the machine's memory do not.
+        return "max_temp_directory_size" in told or not _is_own_limit(told)
+    if isinstance(error, duckdb.FatalException | duckdb.InternalException):
+        return _is_of_the_machine(told)
+    if isinstance(error, duckdb.IOException):
+        return not (reading and _TRUNCATED in told) or _is_of_the_machine(_unquoted(told))
+    return type(error) is duckdb.Error and _is_of_the_machine(_unquoted(told))
+
+
+def _is_own_limit(told: str) -> bool:
+    """Whether memory was refused by DuckDB's own limit, which it tells as `(61.0 MiB/61.0 MiB used)`."""
+    return re.search(r"\([^()]+/[^()]+ used\)", told) is not None
+
+
+def _is_of_the_machine(told: str) -> bool:
+    return any(words in told for words in _OF_THE_MACHINE)
+
+
+def _unquoted(told: str) -> str:
+    """A message without what it quotes, which may be anything that was landed."""
+    return re.sub(r"\"[^\"]*\"|'[^']*'", "'…'", told)
+
+
+def _is_undecodable(error: BaseException) -> bool:
+    if isinstance(error, _DECODERS) or _is_gzip(error) or type(error).__module__ in ("zlib", "_csv"):
+        return True
+    if isinstance(error, duckdb.IOException):
+        return _TRUNCATED in str(error)
+    return type(error) is duckdb.Error  # what its decoders of pages and footers throw
+
+
+def _is_gzip(error: BaseException) -> bool:
+    """`gzip.BadGzipFile` is an OSError that speaks of the content."""
+    return type(error).__name__ == "BadGzipFile"
+
+
+def told(error: BaseException) -> str:
+    """A failure in one line, without what it quotes: an engine shows the value it stumbled over, which may be personal.
+
+    At most 300 characters."""
+    first = next(iter(str(error).splitlines()), "")
+    return f"{type(error).__name__}: {_unquoted(first)}"[:300]
