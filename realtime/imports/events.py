@@ -1,7 +1,8 @@
 """Reads an ERP's event: the fields that it carries, and its stamp.
 
 Two forms. A plain object is the record's fields. A CloudEvent (specification 1.0, structured JSON) has them as `data`,
-and says by `time`, `sequence` and `id` which of two events is the later one.
+and says by `time`, `sequence`, `id` and `source` which of two events is the later one. Its identity is `source` and
+`id` together: two sources may give the same id.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from datetime import UTC, datetime, timedelta
 
 from contracts.validation import TIMESTAMP
 from realtime.api.problems import malformed
-from realtime.imports.stamps import stamp
+from realtime.imports.stamps import sequence_text, stamp
 
 MAX_SKEW = timedelta(minutes=5)  # how far a sender's clock may be ahead of ours
-_NAME = re.compile(r"[!-~]{1,64}")
+MAX_NAME, MAX_SOURCE = 64, 256  # characters: an item carries them in its stamps
+_VISIBLE = re.compile(r"[!-~]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,9 @@ def read_event(raw: object, received: datetime, name: str) -> Event:
         raise malformed("specversion", "expected a CloudEvent of specification 1.0")
     if not isinstance(raw.get("data"), Mapping):
         raise malformed("data", "expected the record's fields as a JSON object")
-    identity = _text(raw, "id")
-    sequence = _text(raw, "sequence") if raw.get("sequence") is not None else ""
+    identity = f"{_text(raw, 'id')} {_text(raw, 'source', MAX_SOURCE)}"
+    _text(raw, "type", MAX_SOURCE)
+    sequence = sequence_text(_text(raw, "sequence")) if raw.get("sequence") is not None else ""
     if raw.get("time") is None:
         return Event(raw["data"], stamp(received, name))
     time = _time(raw["time"])
@@ -53,10 +56,10 @@ def read_event(raw: object, received: datetime, name: str) -> Event:
     return Event(raw["data"], stamp(time, sequence, identity))
 
 
-def _text(raw: Mapping[str, object], name: str) -> str:
+def _text(raw: Mapping[str, object], name: str, limit: int = MAX_NAME) -> str:
     text = raw.get(name)
-    if not isinstance(text, str) or not _NAME.fullmatch(text):
-        raise malformed(name, "expected 1 to 64 visible ASCII characters")
+    if not isinstance(text, str) or len(text) > limit or not _VISIBLE.fullmatch(text):
+        raise malformed(name, f"expected 1 to {limit} visible ASCII characters")
     return text
 
 

@@ -2,14 +2,19 @@
 
 What other systems send: `{"entity": "orders", "event": {...}}`, one event as `POST /imports/{entity}` takes it.
 
-What Gavel sends itself, a chunk of an import: `{"entity", "import", "chunk", "records": [{"record", "stamp",
-"values"}]}`, whose values were checked when they were accepted. `record` is the place in the batch. `import` and
-`chunk` are null for records that were dead letters. A chunk that is too long for a message is kept in S3, and the
-message is a claim check: `{"claim": "imports/<import>/<chunk>.json"}`.
+What Gavel sends itself, a chunk of an import: `{"entity", "import", "chunk", "by", "records": [{"record", "stamp",
+"values"}], "mac"}`, whose values were checked when they were accepted. `record` is the place in the batch, `by` who
+sent it. `chunk` is null for records that were dead letters. A chunk that is too long for a message is kept in S3, and
+the message is a claim check: `{"claim": "imports/<import>/<chunk>.json"}`.
+
+Others may send to the queue as well, so a chunk is believed by its `mac` alone: the HMAC of the rest with the import's
+own key, which only the table of requests has.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,36 +38,51 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A part of an import. `import_id` and `chunk` say where to report what became of it; None: nowhere."""
+    """A part of an import. `chunk` says where to report what became of it (None: nowhere), `by` who sent it."""
 
     entity: str
     records: tuple[Record, ...]
-    import_id: str | None = None
+    import_id: str
     chunk: int | None = None
+    by: str | None = None
 
-    @property
-    def text(self) -> str:
-        """The message."""
-        return _dumps(
-            {
-                "entity": self.entity,
-                "import": self.import_id,
-                "chunk": self.chunk,
-                "records": [{"record": r.record, "stamp": r.stamp, "values": r.values} for r in self.records],
-            }
-        )
+    def signed(self, key: bytes) -> str:
+        """The message, signed with the import's key."""
+        body = {
+            "entity": self.entity,
+            "import": self.import_id,
+            "chunk": self.chunk,
+            "by": self.by,
+            "records": [{"record": r.record, "stamp": r.stamp, "values": r.values} for r in self.records],
+        }
+        text = _dumps(body)
+        return f'{text[:-1]},"mac":"{_mac(text, key)}"}}'
+
+
+def is_ours(body: Mapping[str, Any], key: bytes) -> bool:
+    """Whether decoded JSON is what `Chunk.signed` wrote with this key."""
+    mac = body.get("mac")
+    try:  # a number with a point, which we never write, has no text here; any other order of names has another one
+        text = json.dumps({name: value for name, value in body.items() if name != "mac"}, separators=(",", ":"))
+    except (TypeError, RecursionError):
+        return False
+    return isinstance(mac, str) and mac.isascii() and hmac.compare_digest(mac, _mac(text, key))
 
 
 def read_chunk(body: Mapping[str, Any]) -> Chunk:
-    """The reverse of `Chunk.text`, from decoded JSON. A text that we did not write fails with KeyError or TypeError."""
-    records = tuple(Record(int(r["record"]), str(r["stamp"]), r["values"]) for r in body["records"])
-    return Chunk(str(body["entity"]), records, body["import"], body["chunk"])
+    """The reverse of `Chunk.signed`, from decoded JSON that `is_ours`."""
+    records = tuple(Record(r["record"], r["stamp"], r["values"]) for r in body["records"])
+    return Chunk(body["entity"], records, body["import"], body["chunk"], body["by"])
 
 
-def chunks(entity: str, import_id: str, records: Sequence[Record]) -> list[Chunk]:
+def chunks(entity: str, import_id: str, records: Sequence[Record], by: str | None = None) -> list[Chunk]:
     """The records in chunks of at most `MAX_RECORDS`, and of about `MAX_BYTES` unless a single one is longer."""
     parts = list(_parts(records))
-    return [Chunk(entity, tuple(part), import_id, number) for number, part in enumerate(parts)]
+    return [Chunk(entity, tuple(part), import_id, number, by) for number, part in enumerate(parts)]
+
+
+def _mac(text: str, key: bytes) -> str:
+    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
 
 
 def _parts(records: Sequence[Record]) -> Iterator[list[Record]]:

@@ -16,7 +16,8 @@ def routes(imports: Imports) -> tuple[Route, ...]:
     def accept(event: Event, caller: Caller) -> Answer:
         requests.only_parameters(event)
         request_id = str((event.get("requestContext") or {}).get("requestId", ""))
-        return imports.accept(requests.parameter(event, "entity"), requests.payload(event), request_id)
+        entity, payload = requests.parameter(event, "entity"), requests.payload(event)
+        return imports.acting_for(caller.by).accept(entity, payload, request_id)
 
     def status(event: Event, caller: Caller) -> Answer:
         requests.only_parameters(event)

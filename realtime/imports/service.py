@@ -7,6 +7,7 @@ the order of an estimate, is not there yet.
 
 from __future__ import annotations
 
+import copy
 import json
 import secrets
 from collections import Counter
@@ -25,7 +26,7 @@ from realtime.api.service import Service, event_values
 from realtime.imports.events import Event, read_event
 from realtime.imports.messages import Record, chunks
 from realtime.imports.queue import Message, Outbox
-from realtime.imports.status import Statuses
+from realtime.imports.status import Accepted, Statuses
 
 MAX_EVENTS = 10_000
 AT_ONCE = 50  # events that are written before the answer: well within the function's 10 seconds
@@ -47,7 +48,8 @@ class Outcome:
 
 
 class Imports:
-    """Imports over the API's service. `now` gives the time (aware), `new_id` the name of an import."""
+    """Imports over the API's service. `now` gives the time (aware), `new_id` the name of an import, `new_key` what its
+    chunks are signed with."""
 
     def __init__(
         self,
@@ -57,12 +59,22 @@ class Imports:
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         new_id: Callable[[], str] = lambda: secrets.token_hex(16),
+        new_key: Callable[[], bytes] = lambda: secrets.token_bytes(32),
     ) -> None:
         self._service = service
         self._statuses = statuses
         self._outbox = outbox
         self._now = now
         self._new_id = new_id
+        self._new_key = new_key
+        self._by: str | None = None
+
+    def acting_for(self, by: str | None) -> Imports:
+        """The same imports, whose writes say `by` as who wrote (`Caller.by`), those of the queue too."""
+        imports = copy.copy(self)
+        imports._by = by
+        imports._service = self._service.acting_for(by)
+        return imports
 
     def accept(self, entity: str, payload: object, request_id: str) -> Answer:
         """Take one event (a JSON object) or a batch (an array); answers what became of each.
@@ -131,9 +143,10 @@ class Imports:
         import_id = self._new_id()
         refused = sum(o.status == "refused" for o in outcomes)
         applied = len(outcomes) - refused - len(waiting)
-        self._statuses.begin(import_id, contract.name, len(outcomes), applied, refused, received)
-        parts = chunks(contract.name, import_id, waiting)
-        self._outbox.send([Message(part.text, f"{import_id}/{part.chunk}") for part in parts])
+        key = self._new_key()
+        self._statuses.begin(import_id, Accepted(contract.name, len(outcomes), applied, refused, at=received, key=key))
+        parts = chunks(contract.name, import_id, waiting, self._by)
+        self._outbox.send([Message(part.signed(key), f"{import_id}/{part.chunk}") for part in parts])
         return import_id
 
 

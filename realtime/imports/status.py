@@ -6,8 +6,10 @@ One item an import, `import#<id>`: what was known when it was accepted, and a re
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from contracts.item import from_attribute, to_attribute
@@ -17,6 +19,7 @@ from realtime.api.store import ConditionFailed, Expression, Item, Put, Store, Up
 KEPT_SECONDS = 30 * 86_400
 MAX_REFUSALS = 10  # that a chunk's report tells in full; an item has at most 400 KiB, an import at most 100 chunks
 MAX_REASON = 200  # characters
+_NAME = re.compile(r"[0-9a-z-]{1,64}")  # of an import; others are of none, and the table might not take them as a key
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +40,34 @@ class Report:
     done: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What is known of an import when it is accepted, `at` an aware moment: how many records it has, how many of them
+    are in the table already, how many were refused; and the `key` that its chunks are signed with."""
+
+    entity: str
+    records: int
+    applied: int
+    refused: int
+    at: datetime
+    key: bytes
+
+
 class Statuses:
     """Statuses of imports in the requests table."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def begin(self, import_id: str, entity: str, records: int, applied: int, refused: int, accepted: Any) -> None:
-        """Say that an import was accepted (at an aware datetime), and what is known already of its records."""
+    def begin(self, import_id: str, accepted: Accepted) -> None:
+        """Say that an import was accepted."""
         item: Item = {
-            **key({"pk": _pk(import_id), "entity": entity, "accepted_at": format_timestamp(accepted)}),
-            "records": {"N": str(records)},
-            "applied": {"N": str(applied)},
-            "refused": {"N": str(refused)},
-            "ttl": {"N": str(int(accepted.timestamp()) + KEPT_SECONDS)},
+            **key({"pk": _pk(import_id), "entity": accepted.entity, "accepted_at": format_timestamp(accepted.at)}),
+            "records": {"N": str(accepted.records)},
+            "applied": {"N": str(accepted.applied)},
+            "refused": {"N": str(accepted.refused)},
+            "key": {"B": accepted.key},
+            "ttl": {"N": str(int(accepted.at.timestamp()) + KEPT_SECONDS)},
         }
         self._store.put(Put(item, "attribute_not_exists(pk)", Expression()))
 
@@ -74,8 +91,17 @@ class Statuses:
 
     def find(self, import_id: str) -> dict[str, Any] | None:
         """The status as it is answered; None if there is no such import."""
-        item = self._store.get({"pk": _pk(import_id)})
+        item = self._item(import_id)
         return None if item is None else _status(import_id, item)
+
+    def key(self, import_id: str) -> bytes | None:
+        """The key that the import's chunks are signed with; None if there is no such import, or it has none."""
+        item = self._item(import_id) or {}
+        found: bytes | None = item.get("key", {}).get("B")
+        return found
+
+    def _item(self, import_id: str) -> Item | None:
+        return self._store.get({"pk": _pk(import_id)}) if _NAME.fullmatch(import_id) else None
 
 
 def _pk(import_id: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -27,6 +28,7 @@ from realtime.logs import error_code, log, where
 from realtime.metrics import emit
 
 CONTRACTS = Path(__file__).parents[1] / "contracts.json"  # the bundle puts it there
+_CLAIM = re.compile(rf"{PREFIX}[0-9A-Za-z._/-]{{1,256}}")  # S3 takes them all, so that no other claim comes again
 RESERVE_SECONDS = 15.0  # of the function's time for one more write that begins, for dead letters and for answering
 
 
@@ -78,8 +80,8 @@ class Edge:
 
     def claim(self, key: str) -> str:
         """The message that is kept under a key. Raises `Refusal` when there is none, `Unavailable` when S3 fails."""
-        if not key.startswith(PREFIX):
-            raise problems.malformed("claim", f"expected a key that begins with {PREFIX}")
+        if not _CLAIM.fullmatch(key):
+            raise problems.malformed("claim", f"expected {PREFIX} and 1 to 256 letters, digits or ._/-")
         try:
             body: bytes = self._s3().get_object(Bucket=self._settings.bucket, Key=key)["Body"].read()
             return body.decode()

@@ -5,6 +5,10 @@
 - What fails for reasons of ours (no table, no time left) comes again; after the queue's own number of receptions SQS
   moves it to the dead letters, without a reason.
 
+Anybody whom the queue lets in may send anything, so nothing that a message says of itself is believed: a chunk counts
+by its signature, the time of first reception only as far back as it can be true, and who writes is the import's caller
+or this function, never a name in a message.
+
 A chunk of an import that comes again costs a read for each of its records: stamps say that they are there already.
 """
 
@@ -16,19 +20,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 from contracts.model import Contract
+from contracts.validation import TIMESTAMP
 from realtime.api import problems
 from realtime.api.payloads import decode
 from realtime.api.problems import Refusal
 from realtime.api.service import Service
 from realtime.api.store import Unavailable
 from realtime.imports.events import read_event
-from realtime.imports.messages import Chunk, read_chunk
+from realtime.imports.messages import Chunk, is_ours, read_chunk
 from realtime.imports.service import EARLY
 from realtime.imports.status import Refused, Report, Statuses
 from realtime.inbound.letters import RECEIVED, DeadLetter
 from realtime.logs import log, where
 
 PATIENCE = 8  # receptions of what came too early
+WRITER = "function:inbound"  # who writes what other systems send
 FIRST_WAIT, LONGEST_WAIT = 5, 900  # seconds, doubling
 
 SqsRecord = Mapping[str, Any]
@@ -37,26 +43,39 @@ SqsRecord = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A message as the queue hands it over: `received` is when it came first, `count` how often it came."""
+    """A message as the queue hands it over: when it was `sent`, what its sender says of when it came first (`kept`,
+    None where it is no letter that was moved back), and how often it came."""
 
     identity: str
     receipt: str
     text: str
-    received: datetime
+    sent: datetime
+    kept: str | None
     count: int
 
     @classmethod
     def of(cls, record: SqsRecord) -> Incoming:
         attributes = record["attributes"]
-        kept = (record.get("messageAttributes") or {}).get(RECEIVED, {}).get("stringValue")
-        sent = datetime.fromtimestamp(int(attributes["SentTimestamp"]) / 1000, UTC)
         return cls(
             identity=record["messageId"],
             receipt=record["receiptHandle"],
             text=record["body"],
-            received=sent if kept is None else datetime.fromisoformat(kept),
+            sent=datetime.fromtimestamp(int(attributes["SentTimestamp"]) / 1000, UTC),
+            kept=(record.get("messageAttributes") or {}).get(RECEIVED, {}).get("stringValue"),
             count=int(attributes["ApproximateReceiveCount"]),
         )
+
+    def received(self) -> datetime:
+        """When it came first. Refuses a time after it was sent: such an event would keep every later one out."""
+        if self.kept is None:
+            return self.sent
+        try:
+            kept = datetime.fromisoformat(self.kept) if TIMESTAMP.fullmatch(self.kept) else None
+        except ValueError:  # no such day or hour
+            kept = None
+        if kept is None or kept > self.sent:
+            raise problems.malformed(RECEIVED, "expected a timestamp from before the message was sent")
+        return kept.astimezone(UTC)
 
     @property
     def wait(self) -> int:
@@ -124,18 +143,31 @@ class Consumer:
     def _take(self, incoming: Incoming, seconds_left: Callable[[], float]) -> list[DeadLetter]:
         """Write what a message says; answers what of it is dead. Raises `Later` and `Unavailable`."""
         contract: Contract | None = None
+        received = incoming.sent
         try:
+            received = incoming.received()
             body = self._body(incoming.text)
             if "records" in body:
-                return self._take_chunk(incoming, _chunk(body), seconds_left)
+                chunk, key = self._chunk(body)
+                return self._take_chunk(incoming, received, chunk, key, seconds_left)
             contract = self._service.contract(str(body.get("entity")))
-            event = read_event(body.get("event"), incoming.received, incoming.identity)
-            self._service.merge(contract, event.fields, event.stamp)
+            event = read_event(body.get("event"), received, incoming.identity)
+            self._service.acting_for(WRITER).merge(contract, event.fields, event.stamp)
         except Refusal as refusal:
             if refusal.kind in EARLY and incoming.count < PATIENCE:
                 raise Later(refusal.kind) from refusal
-            return [DeadLetter(incoming.text, incoming.identity, contract, refusal, incoming.received)]
+            return [DeadLetter(incoming.text, incoming.identity, contract, refusal, received)]
         return []
+
+    def _chunk(self, body: Mapping[str, Any]) -> tuple[Chunk, bytes]:
+        """The chunk, and the key that it is signed with. Refuses what this import's API function did not sign."""
+        name = body.get("import")
+        key = self._statuses.key(name) if isinstance(name, str) else None
+        if key is None:
+            raise problems.malformed("import", "expected an import of the last 30 days; send others' events one by one")
+        if not is_ours(body, key):
+            raise problems.malformed("mac", "expected a chunk of an import as it was signed; found other content")
+        return read_chunk(body), key
 
     def _body(self, text: str) -> Mapping[str, Any]:
         body = decode(text)
@@ -145,8 +177,11 @@ class Consumer:
             raise problems.malformed("", 'expected a message like {"entity": "orders", "event": {...}}')
         return body
 
-    def _take_chunk(self, incoming: Incoming, chunk: Chunk, seconds_left: Callable[[], float]) -> list[DeadLetter]:
+    def _take_chunk(
+        self, incoming: Incoming, received: datetime, chunk: Chunk, key: bytes, seconds_left: Callable[[], float]
+    ) -> list[DeadLetter]:
         contract = self._service.contract(chunk.entity)
+        service = self._service.acting_for(chunk.by)
         applied, waiting = 0, 0
         refusals: list[tuple[int, Refusal]] = []
         for position, record in enumerate(chunk.records):
@@ -154,35 +189,28 @@ class Consumer:
                 waiting += len(chunk.records) - position
                 break
             try:
-                self._service.merge(contract, record.values, record.stamp)
+                service.merge(contract, record.values, record.stamp)
                 applied += 1
             except Refusal as refusal:
                 if refusal.kind in EARLY and incoming.count < PATIENCE:
                     waiting += 1
                 else:
                     refusals.append((position, refusal))
-        if chunk.import_id is not None and chunk.chunk is not None:
+        if chunk.chunk is not None:
             refused = [Refused(chunk.records[p].record, r.kind, _detail(r)) for p, r in refusals]
             self._statuses.report(chunk.import_id, chunk.chunk, Report(applied, refused, done=not waiting))
         if waiting:  # letters are for the last time: now they would be written each time that the chunk comes
             raise Later(f"{waiting} records wait")
         return [
             DeadLetter(
-                Chunk(chunk.entity, (chunk.records[position],)).text,
-                f"{chunk.import_id or incoming.identity}/dead-{chunk.records[position].record}",
+                Chunk(chunk.entity, (chunk.records[position],), chunk.import_id, None, chunk.by).signed(key),
+                f"{chunk.import_id}/dead-{chunk.records[position].record}",
                 contract,
                 refusal,
-                incoming.received,
+                received,
             )
             for position, refusal in refusals
         ]
-
-
-def _chunk(body: Mapping[str, Any]) -> Chunk:
-    try:
-        return read_chunk(body)
-    except (LookupError, TypeError, ValueError) as error:
-        raise problems.malformed("records", "expected a chunk of an import as Gavel writes it") from error
 
 
 def _detail(refusal: Refusal) -> str:

@@ -21,6 +21,7 @@ from realtime.api.problems import Refusal
 from realtime.api.service import Service
 from realtime.api.store import Store
 from realtime.imports.events import read_event
+from realtime.imports.stamps import sequence_text
 
 CONTRACTS = load_contracts()
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -39,7 +40,10 @@ ALIASES = {"STATUS": "status", "HAMMER": "hammer_price", "PREMIUM": "buyers_prem
 
 def event(minute: int, sequence: str, data: dict[str, Any]) -> dict[str, Any]:
     time = (NOON + timedelta(minutes=minute)).isoformat()
-    return {"specversion": "1.0", "id": "e", "time": time, "sequence": sequence, "data": data}
+    return {
+        "specversion": "1.0", "id": "e", "source": "/erp", "type": "changed", "time": time, "sequence": sequence,
+        "data": data,
+    }  # fmt: skip
 
 
 orders = st.fixed_dictionaries(
@@ -116,6 +120,54 @@ def test_each_field_of_an_order_ends_as_the_latest_event_says(
     before = imported.table.items.copy()
     until_nothing_waits(imported, [("orders", e) for e in came])
     assert imported.table.items == before, "the same events again change nothing, not even a version"
+
+
+integers = st.one_of(
+    st.integers(-120, 120).map(str), st.sampled_from(["007", "+7", "-0", "0", "9" * 64, "-" + "9" * 63])
+)
+sequences = st.one_of(st.none(), integers, st.sampled_from(["a", "b", "9a", "-", "1.5", "x-10", "x-9"]))
+SequenceRank = tuple[int, int, str]
+
+
+def rank(sequence: str | None) -> SequenceRank:
+    """How sequences compare: none, then integers by value, then other texts as text."""
+    if sequence is None:
+        return 0, 0, ""
+    try:
+        return 1, int(sequence), ""
+    except ValueError:
+        return 2, 0, sequence
+
+
+@given(
+    st.data(),
+    st.lists(
+        st.tuples(st.integers(1, 2), sequences, st.sampled_from(["e", "f"]), st.sampled_from(["/a", "/b", "/b/c"])),
+        min_size=2,
+        max_size=6,
+        unique_by=lambda e: (e[2], e[3]),
+    ),
+)
+def test_events_of_several_sources_end_as_the_latest_says(data: st.DataObject, named: list[Any]) -> None:
+    """An event is told by source and id; time, then sequence, then id, then source say which is the later one."""
+    events = [event(0, "0", WHOLE_ORDER)]
+    for number, (minute, sequence, name, source) in enumerate(named):
+        values = {"ORDER_NO": "o-1", "SHIP_ADDR": f"a-{number}", "PREMIUM": f"{number}.00" if number % 2 else None}
+        raw = event(minute, "0", values) | {"id": name, "source": source, "sequence": sequence}
+        events.append(raw if number % 3 else {**raw, "data": {k: v for k, v in values.items() if k != "PREMIUM"}})
+    came = data.draw(st.permutations(events + data.draw(st.lists(st.sampled_from(events), max_size=4))))
+    imported = Imported()
+    until_nothing_waits(imported, [("orders", e) for e in came])
+    expected: dict[str, Any] = {}
+    for raw in sorted(events[1:], key=lambda e: (e["time"], rank(e["sequence"]), e["id"], e["source"])):
+        expected |= {ALIASES[name]: value for name, value in raw["data"].items() if name in ALIASES}
+    found = imported.item("orders", order_id="o-1")
+    assert {name: found.get(name) for name in expected} == expected
+
+
+@given(st.lists(sequences.filter(lambda s: s is not None), max_size=8))
+def test_sequences_sort_as_integers_do_or_as_text(found: list[str]) -> None:
+    assert sorted(found, key=lambda s: (sequence_text(s), s)) == sorted(found, key=lambda s: (rank(s), s))
 
 
 @settings(max_examples=60)

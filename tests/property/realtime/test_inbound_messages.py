@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from contracts import load_contracts
 from realtime.api.service import Service
 from realtime.api.store import Store
-from realtime.imports.messages import Record, chunks, read_chunk
+from realtime.imports.messages import Record, chunks, is_ours, read_chunk
 from realtime.imports.status import Statuses
 from realtime.inbound.letters import DeadLetter, notice
 from realtime.inbound.service import PATIENCE, Consumer
@@ -35,7 +35,7 @@ events = st.one_of(
     values,
     st.fixed_dictionaries(
         {"specversion": st.just("1.0"), "id": st.one_of(st.just("e"), leaves), "data": st.one_of(fields, values)},
-        optional={"time": leaves, "sequence": leaves},
+        optional={"source": st.just("/erp"), "type": st.just("t"), "time": leaves, "sequence": leaves},
     ),
 )
 right = st.fixed_dictionaries({"entity": st.just("customers"), "event": customers})
@@ -86,9 +86,11 @@ def test_chunks_hold_every_record_once_and_fit_into_messages(sizes: list[int]) -
         Record(n, f"s-{n}", {"name": "x" * (size if n % 50 == 0 else size % 300)}) for n, size in enumerate(sizes)
     ]
     parts = chunks("customers", "i-1", records)
-    found: list[Any] = [read_chunk(json.loads(part.text)) for part in parts]
+    bodies = [json.loads(part.signed(b"key")) for part in parts]
+    assert all(is_ours(body, b"key") and not is_ours(body, b"other") for body in bodies)
+    found: list[Any] = [read_chunk(body) for body in bodies]
     assert [r for part in found for r in part.records] == records
     assert [part.chunk for part in found] == list(range(len(parts)))
     for part in parts:
         assert len(part.records) <= 100
-        assert len(part.text) <= 240_000 or len(part.records) == 1
+        assert len(part.signed(b"key")) <= 240_000 or len(part.records) == 1

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given as for_all
+from hypothesis import strategies as st
 
 from realtime.api.caller import Caller
 from realtime.api.problems import Refusal
@@ -65,6 +70,45 @@ def test_whoever_is_in_no_group_is_refused(given: dict[str, Any]) -> None:
     with pytest.raises(Refusal) as refused:
         Caller.of(given)
     assert refused.value.status == 403
+
+
+names = st.one_of(
+    st.sampled_from(["staff", "party", "x,staff", "party,staff", "[staff]", "staff ", "[party", "staff]", "x"]),
+    st.text(st.sampled_from("staffpry,[] "), min_size=1, max_size=12),
+)
+joins = st.sampled_from([",".join, lambda found: f"[{' '.join(found)}]"])
+
+
+def token(groups: object) -> str:
+    payload = base64.urlsafe_b64encode(json.dumps({"sub": "s-1", "cognito:groups": groups}).encode()).decode()
+    return f"Bearer e30.{payload.rstrip('=')}.c2ln"
+
+
+def is_staff(given: dict[str, Any]) -> bool:
+    try:
+        return Caller.of(given).group == "staff"
+    except Refusal:
+        return False
+
+
+@for_all(st.lists(names, min_size=1, max_size=3), joins)
+def test_only_a_group_of_that_very_name_makes_staff(groups: list[str], join: Callable[[list[str]], str]) -> None:
+    """Names of groups may hold what a gateway puts between them."""
+    given = claims(**{"cognito:groups": join(groups), "custom:party_id": "c-1"})
+    with_token = given | {"headers": {"authorization": token(groups)}}
+    if join(groups) != "staff":
+        assert is_staff(with_token) == ("staff" in groups)
+    several = {"multiValueHeaders": {"Authorization": [token(["staff", *groups]), token(groups)]}}
+    assert not is_staff(given | several) or join(groups) == "staff"
+    assert not is_staff(given | {"headers": {"Authorization": token(["staff", *groups])}}) or "staff" in groups
+
+
+@pytest.mark.parametrize("text", ["x,staff", "[x staff]", "staff,x", "x staff", "[x,staff]"])
+@pytest.mark.parametrize("authorization", [None, "Bearer junk", "Bearer a.b.c", token("staff"), token(["staff", 7])])
+def test_a_name_that_may_be_part_of_another_makes_no_staff(text: str, authorization: str | None) -> None:
+    headers = {} if authorization is None else {"headers": {"Authorization": authorization}}
+    assert not is_staff(claims(**{"cognito:groups": text}) | headers)
+    assert not is_staff(event({"tenant": "acme", "group": text}))
 
 
 def test_a_user_and_a_tenant_of_one_name_are_two_callers() -> None:

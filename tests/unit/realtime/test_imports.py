@@ -217,22 +217,50 @@ def test_two_events_of_one_record_in_a_batch_count_in_their_order(inbound: Inbou
         ({"STATUS": "paid"}, 422, "invalid-item"),
         ([], 400, "malformed-request"),
         ("text", 422, "invalid-item"),
-        ({"specversion": "0.3", "data": ORDER}, 400, "malformed-request"),
-        ({"specversion": "1.0", "id": "e", "data": [ORDER]}, 400, "malformed-request"),
-        ({"specversion": "1.0", "id": "", "data": ORDER}, 400, "malformed-request"),
-        ({"specversion": "1.0", "id": "e", "sequence": 7, "data": ORDER}, 400, "malformed-request"),
-        ({"specversion": "1.0", "id": "e", "time": "yesterday", "data": ORDER}, 400, "malformed-request"),
-        ({"specversion": "1.0", "id": "e", "time": "2026-02-30T00:00:00Z", "data": ORDER}, 400, "malformed-request"),
-        (
-            {"specversion": "1.0", "id": "e", "time": "0001-01-01T00:00:00+01:00", "data": ORDER},
-            400,
-            "malformed-request",
+        *(
+            (envelope | {"data": ORDER} | more, 400, "malformed-request")
+            for envelope in [{"specversion": "1.0", "id": "e", "source": "/erp", "type": "changed"}]
+            for more in [
+                {"specversion": "0.3"},
+                {"specversion": 1},
+                {"data": [ORDER]},
+                {"data": None},
+                *({name: value} for name in ("id", "source", "type") for value in ("", None, 7, "a b", "x" * 257, "é")),
+                {"id": "x" * 65},
+                {"sequence": 7},
+                {"sequence": "1 2"},
+                {"time": "yesterday"},
+                {"time": "2026-02-30T00:00:00Z"},
+                {"time": "0001-01-01T00:00:00+01:00"},
+            ]
         ),
     ],
 )
 def test_a_single_event_that_is_refused_is_a_problem(inbound: Inbound, body: Any, status: int, kind: str) -> None:
     found, problem = inbound.post("orders", body)
     assert (found, problem["type"]) == (status, f"urn:gavel:problem:{kind}")
+
+
+@pytest.mark.parametrize("name", ["id", "source", "type"])
+def test_an_event_without_a_required_attribute_is_refused(inbound: Inbound, name: str) -> None:
+    status, problem = inbound.post("orders", {k: v for k, v in event("00:10:00", ORDER).items() if k != name})
+    assert (status, problem["errors"][0]["field"]) == (400, name)
+
+
+def test_events_of_two_sources_are_two_events_whatever_their_ids(inbound: Inbound, api: Fixture) -> None:
+    inbound.post("orders", event("00:10:00", ORDER))
+    for source, status in (("/erp/a", "paid"), ("/erp/b", "shipped")):
+        data = {"ORDER_NO": "o-1", "STATUS": status}
+        assert inbound.post("orders", event("00:20:00", data, source=source))[1]["status"] == "changed"
+    assert api("GET", "/orders/o-1").body["order"]["status"] == "shipped"
+
+
+def test_integers_in_sequence_are_compared_as_integers(inbound: Inbound, api: Fixture) -> None:
+    inbound.post("orders", event("00:10:00", ORDER))
+    for sequence, status in (("9", "paid"), ("10", "shipped")):
+        data = {"ORDER_NO": "o-1", "STATUS": status}
+        assert inbound.post("orders", event("00:20:00", data, sequence=sequence))[1]["status"] == "changed"
+    assert api("GET", "/orders/o-1").body["order"]["status"] == "shipped"
 
 
 def test_an_event_from_the_future_is_refused(inbound: Inbound) -> None:

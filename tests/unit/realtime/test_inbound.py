@@ -20,6 +20,8 @@ Fixture = Any
 
 CUSTOMER = {"CUST_NO": "c-1", "STATUS": "active", "REG_TS": "2026-01-02T03:04:05Z", "CUST_NAME": "Ada Lovelace"}
 
+ENVELOPE = {"specversion": "1.0", "id": "e", "source": "/erp", "type": "changed"}
+
 
 def message(event: Any, entity: str = "customers") -> dict[str, Any]:
     return {"entity": entity, "event": event}
@@ -91,6 +93,11 @@ def test_people_and_metrics_are_told_of_a_mismatch_without_its_values(inbound: I
         '{"entity": "customers", "records": 7, "import": null, "chunk": null}',
         '{"claim": "landing/orders/secret.parquet"}',
         '{"claim": "imports/nothing.json"}',
+        '{"claim": "imports/' + "x" * 2000 + '.json"}',
+        '{"claim": "imports/a\\u0000b.json"}',
+        '{"entity": "customers", "import": "' + "x" * 3000 + '", "records": []}',
+        '{"entity": "customers", "import": "\\ud800", "records": []}',
+        '{"entity": "customers", "records": []}',
     ],
 )
 def test_a_message_that_is_none_is_kept_as_it_came(inbound: Inbound, raw: str) -> None:
@@ -145,8 +152,7 @@ def test_a_dead_record_of_an_import_can_be_moved_back_by_itself(inbound: Inbound
         inbound.deliver()
     status = inbound.status("customers", answer["import"])[1]
     assert (status["status"], status["refused"]) == ("done", 1)
-    later = {"specversion": "1.0", "id": "e", "time": "2026-11-20T00:00:00Z", "data": CUSTOMER}
-    inbound.post("customers", later)
+    inbound.post("customers", {**ENVELOPE, "time": "2026-11-20T00:00:00Z", "data": CUSTOMER})
     assert inbound.redrive() == 1
     assert inbound.deliver() == (1, 0)
     assert api("GET", "/customers/c-1").body["status"] == "closed"
@@ -154,7 +160,7 @@ def test_a_dead_record_of_an_import_can_be_moved_back_by_itself(inbound: Inbound
 
 
 def test_the_same_message_twice_is_one_change(inbound: Inbound, api: Fixture) -> None:
-    event = {"specversion": "1.0", "id": "e", "time": "2026-11-21T00:00:00Z", "data": CUSTOMER}
+    event = {**ENVELOPE, "time": "2026-11-21T00:00:00Z", "data": CUSTOMER}
     for _ in range(2):
         inbound.send(message(event))
         assert inbound.deliver() == (1, 0)
@@ -256,3 +262,101 @@ def test_a_wait_is_asked_of_the_queue(inbound: Inbound) -> None:
     edge = Edge(settings, function="f", s3=lambda: None, sqs=lambda: inbound.sqs, sns=lambda: None)
     edge.wait(found["ReceiptHandle"], 0)
     assert inbound.sqs.receive_message(QueueUrl=inbound.queue).get("Messages")
+
+
+# ---- nothing from outside is trusted --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def chunk(inbound: Inbound) -> dict[str, Any]:
+    """A chunk of a real import as Gavel sent it, taken out of the queue."""
+    event = {**ENVELOPE, "time": "2026-11-20T00:00:00Z", "data": {"CUST_NO": "c-1", "STATUS": "closed"}}
+    assert inbound.post("customers", event)[0] == 202
+    (found,) = inbound.sqs.receive_message(QueueUrl=inbound.queue)["Messages"]
+    inbound.sqs.delete_message(QueueUrl=inbound.queue, ReceiptHandle=found["ReceiptHandle"])
+    body: dict[str, Any] = json.loads(found["Body"])
+    return body
+
+
+def forgeries(chunk: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    (record,) = chunk["records"]
+    return {
+        "another entity": chunk | {"entity": "orders"},
+        "no import": chunk | {"import": None},
+        "an unknown import": chunk | {"import": "0" * 32},
+        "another chunk": chunk | {"chunk": 1},
+        "a letter": chunk | {"chunk": None},
+        "another writer": chunk | {"by": "user:somebody"},
+        "no records": chunk | {"records": []},
+        "a record twice": chunk | {"records": [record, record]},
+        "another place": chunk | {"records": [record | {"record": 1}]},
+        "a time that has not come": chunk | {"records": [record | {"stamp": "9999-12-31T23:59:59.999999Z"}]},
+        "no time": chunk | {"records": [record | {"stamp": "zzz"}]},
+        "another value": chunk | {"records": [record | {"values": record["values"] | {"status": "active"}}]},
+        "more": chunk | {"more": 1},
+        "no signature": {name: value for name, value in chunk.items() if name != "mac"},
+        "an empty signature": chunk | {"mac": ""},
+        "a signature that is none": chunk | {"mac": ["ü"]},
+        "another signature": chunk | {"mac": "0" * 64},
+        "a number where a text was": chunk | {"records": [record | {"stamp": 1.5}]},
+    }
+
+
+@pytest.mark.parametrize("kind", forgeries({"records": [{"values": {}}]}))
+def test_a_chunk_that_was_not_sent_by_gavel_is_dead_with_a_reason(
+    inbound: Inbound, api: Fixture, chunk: dict[str, Any], kind: str
+) -> None:
+    import_id = chunk["import"]
+    forged = forgeries(chunk)[kind]
+    inbound.send(forged)
+    assert inbound.deliver() == (1, 0)
+    ((body, attributes),) = inbound.letters()
+    assert json.loads(body) == forged
+    assert (attributes["reason"], bool(attributes["detail"])) == ("malformed-request", True)
+    status = inbound.status("customers", import_id)[1]
+    assert (status["status"], status["applied"], status["waiting"]) == ("running", 0, 1)
+    inbound.post("customers", {**ENVELOPE, "time": "2026-11-19T00:00:00Z", "data": CUSTOMER})
+    inbound.send(chunk)
+    assert inbound.deliver() == (1, 0), "and the real one still counts"
+    assert inbound.status("customers", import_id)[1]["status"] == "done"
+    assert api("GET", "/customers/c-1").body["status"] == "closed"
+
+
+def test_what_is_written_from_the_queue_says_who_sent_it(inbound: Inbound, api: Fixture, chunk: dict[str, Any]) -> None:
+    inbound.send(message({**ENVELOPE, "time": "2026-11-19T00:00:00Z", "data": CUSTOMER}) | {"by": "user:somebody"})
+    inbound.deliver()
+    assert api.item("CUSTOMER#c-1", "CUSTOMER")["_by"] == {"S": "function:inbound"}
+    inbound.send(chunk)
+    inbound.deliver()
+    assert api.item("CUSTOMER#c-1", "CUSTOMER")["_by"] == {"S": "user:u-1"}
+
+
+def test_no_status_shows_the_key_of_its_import(inbound: Inbound, chunk: dict[str, Any]) -> None:
+    assert set(inbound.status("customers", chunk["import"])[1]) == {
+        "id", "entity", "status", "accepted_at", "records", "applied", "waiting", "refused", "refusals",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["x" * 3000, "", "%00", "A", "../x"])
+def test_a_name_that_no_import_has_is_not_found(inbound: Inbound, name: str) -> None:
+    assert inbound.status("customers", name)[0] == 404
+
+
+@pytest.mark.parametrize(
+    "received", ["9999-12-31T23:59:59Z", "2026-11-21T00:00:00", "2026-02-30T00:00:00Z", "soon", "\u0663" * 4]
+)
+def test_a_time_of_first_reception_that_cannot_be_true_is_refused(
+    inbound: Inbound, api: Fixture, received: str
+) -> None:
+    """Without this check, an event that says so would keep every later one out."""
+    attributes = {"received_at": {"DataType": "String", "StringValue": received}}
+    inbound.sqs.send_message(
+        QueueUrl=inbound.queue, MessageBody=json.dumps(message(CUSTOMER)), MessageAttributes=attributes
+    )
+    assert inbound.deliver() == (1, 0)
+    ((_, found),) = inbound.letters()
+    assert (found["reason"], found["detail"].split(":")[0]) == ("malformed-request", "received_at")
+    assert api("GET", "/customers/c-1").status == 404
+    assert inbound.redrive() == 1
+    assert inbound.deliver() == (1, 0), "moved back, it has the time that SQS knows"
+    assert api("GET", "/customers/c-1").status == 200
