@@ -7,11 +7,11 @@ problems reported at once. Values are never rounded, trimmed or guessed: what do
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
-from functools import cache
+from functools import cache, lru_cache
 from typing import TypeAlias
 
 from contracts.model import Contract
@@ -39,6 +39,10 @@ TIMESTAMP = re.compile(
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")
 MAX_INTEGER = 2**63 - 1
+MAX_PROBLEMS = 50  # that are told of one payload
+MAX_SUGGESTIONS = 5  # of a name that was probably meant, and of all there are
+MAX_NAME = 64  # characters of a name that a sender invented, where it is shown
+MAX_NUMBER = 40  # characters of a number, likewise
 MAX_MAP_KEY = 255  # characters; DynamoDB takes no empty name
 
 
@@ -52,10 +56,36 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """The values that fit (by field name, in storable form) and everything that does not."""
+    """The values that fit (by field name, in storable form) and what does not: the first problems, and how many more
+    there are."""
 
     values: dict[str, Value]
     problems: tuple[Problem, ...]
+    left_out: int = 0
+
+
+class _Found:
+    """The problems of a payload while it is read: all are counted, the first are told."""
+
+    def __init__(self, suggestions: int) -> None:
+        self.told: list[Problem] = []
+        self.left_out = 0
+        self._suggestions = suggestions
+
+    def add(self, field: str, reason: str) -> None:
+        if len(self.told) < MAX_PROBLEMS:
+            self.told.append(Problem(shortened(field, MAX_NAME), reason))
+        else:
+            self.left_out += 1
+
+    def add_unknown(self, contract: Contract, name: str, names: Mapping[str, Field]) -> None:
+        """A name that no field has. Looking for what was meant costs more than all the rest, so the first are helped
+        alone."""
+        suggested = ""
+        if self._suggestions > 0:
+            self._suggestions -= 1
+            suggested = _nearest(name[: MAX_NAME + 1], tuple(names))
+        self.add(name, f"{contract.name} has no such field{suggested}")
 
 
 class _Invalid(Exception):
@@ -67,34 +97,48 @@ class _Invalid(Exception):
         self.path = path
 
 
-def parse(contract: Contract, payload: object, *, partial: bool = False, use_aliases: bool = False) -> Parsed:
+def parse(
+    contract: Contract,
+    payload: object,
+    *,
+    partial: bool = False,
+    use_aliases: bool = False,
+    suggestions: int = MAX_SUGGESTIONS,
+) -> Parsed:
     """Check a decoded JSON payload; decimals must have been decoded as `Decimal` or text, never as float.
 
     With `partial`, fields may be absent (they keep what is stored) and an explicit null clears a field that is not
     required. With `use_aliases`, the contract's aliases are accepted as field names. Timestamps come back as
-    `2026-11-21T01:02:03.456789Z` (UTC), dates as `2026-11-21`, decimals as `Decimal`.
+    `2026-11-21T01:02:03.456789Z` (UTC), dates as `2026-11-21`, decimals as `Decimal`. At most `MAX_PROBLEMS` problems
+    are told, and for the first `suggestions` of unknown names what was probably meant.
     """
     if not isinstance(payload, Mapping):
         return Parsed({}, (Problem("", f"expected a JSON object, found {_found(payload)}"),))
     values: dict[str, Value] = {}
-    problems: list[Problem] = []
+    given: set[str] = set()
+    found = _Found(suggestions)
     names = _names(contract, use_aliases)
     for name, raw in payload.items():
         field = names.get(name)
         if field is None:
-            problems.append(Problem(str(name), f"{contract.name} has no such field{_nearest(str(name), names)}"))
-        elif field.name in values:
-            problems.append(Problem(str(name), f"{field.name} is given twice, by name and by alias"))
+            found.add_unknown(contract, str(name), names)
+        elif field.name in given:
+            found.add(str(name), f"{field.name} is given twice, by name and by alias")
         else:
+            given.add(field.name)
             try:
                 values[field.name] = _checked(field, raw)
             except _Invalid as invalid:
-                problems.append(Problem(f"{name}{invalid.path}", invalid.reason))
-    given = set(values) | {p.field.partition("[")[0].partition(".")[0] for p in problems}
-    if not partial:
-        missing = [f for f in contract.fields if f.required and f.name not in given]
-        problems += [Problem(f.name, f"required ({type_name(f.type)}), found nothing") for f in missing]
-    return Parsed(values, tuple(problems))
+                found.add(f"{name}{invalid.path}", invalid.reason)
+    for field in () if partial else contract.fields:
+        if field.required and field.name not in given:
+            found.add(field.name, f"required ({type_name(field.type)}), found nothing")
+    return Parsed(values, tuple(found.told), found.left_out)
+
+
+def shortened(text: str, most: int) -> str:
+    """The text, cut to so many characters if it is longer."""
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _names(contract: Contract, use_aliases: bool) -> Mapping[str, Field]:
@@ -103,10 +147,12 @@ def _names(contract: Contract, use_aliases: bool) -> Mapping[str, Field]:
     return {name: f for f in contract.fields for name in (f.name, *f.aliases)}
 
 
-def _nearest(name: str, names: Mapping[str, Field]) -> str:
+@lru_cache(maxsize=256)
+def _nearest(name: str, names: Sequence[str]) -> str:
+    """What was probably meant, or all there is. Every event of a batch has the same wrong names, mostly."""
     from difflib import get_close_matches
 
-    close = get_close_matches(name, list(names), n=1)
+    close = get_close_matches(name, names, n=1) if len(name) <= MAX_NAME else []
     return f"; did you mean {close[0]}?" if close else f"; its fields are {', '.join(names)}"
 
 
@@ -132,9 +178,9 @@ def _check_rules(field: Field, value: Value) -> None:
             raise _Invalid(f"expected text that matches {field.pattern}, found {_found(value)}")
     elif isinstance(value, int | Decimal) and not isinstance(value, bool):
         if field.minimum is not None and value < field.minimum:
-            raise _Invalid(f"expected at least {field.minimum}, found {value}")
+            raise _Invalid(f"expected at least {field.minimum}, found {_shown(value)}")
         if field.maximum is not None and value > field.maximum:
-            raise _Invalid(f"expected at most {field.maximum}, found {value}")
+            raise _Invalid(f"expected at most {field.maximum}, found {_shown(value)}")
 
 
 @cache
@@ -209,6 +255,8 @@ def _string(raw: object) -> str:
         raise _Invalid("expected Unicode text, found a lone surrogate") from None
     if "\x00" in raw:
         raise _Invalid("expected text without the character U+0000")
+    if "\ufffd" in raw:
+        raise _Invalid("expected text in UTF-8, found the character U+FFFD, which stands for bytes that were none")
     return raw
 
 
@@ -225,7 +273,7 @@ def _integer(raw: object) -> int:
     if isinstance(raw, bool) or not isinstance(raw, int):
         raise _Invalid(f"expected an integer, found {_found(raw)}")
     if abs(raw) > MAX_INTEGER:
-        raise _Invalid(f"expected an integer of at most 64 bits, found {raw}")
+        raise _Invalid(f"expected an integer of at most 64 bits, found {_shown(raw)}")
     return raw
 
 
@@ -240,18 +288,20 @@ def _decimal(raw: object, precision: int, scale: int) -> Decimal:
     except InvalidOperation:
         raise _Invalid(f"expected {expected}, found {_found(raw)}") from None
     if not value.is_finite():
-        raise _Invalid(f"expected {expected}, found {raw}")
+        raise _Invalid(f"expected {expected}, found {_found(raw)}")
     if value.is_zero():
         return Decimal(0)
-    digits, exponent = value.as_tuple().digits, value.as_tuple().exponent
+    sign, digits, exponent = value.as_tuple()
     assert isinstance(exponent, int)
-    while exponent < 0 and digits[-1] == 0:  # trailing zeros after the point carry no information
-        digits, exponent = digits[:-1], exponent + 1
-    if -exponent > scale:
-        raise _Invalid(f"expected at most {scale} digits after the point ({expected}), found {raw}")
+    zeros = 0  # trailing zeros after the point carry no information
+    while zeros < -exponent and digits[-1 - zeros] == 0:
+        zeros += 1
+    found = _shown(raw)
+    if -exponent - zeros > scale:
+        raise _Invalid(f"expected at most {scale} digits after the point ({expected}), found {found}")
     if len(digits) + exponent > precision - scale:
-        raise _Invalid(f"expected at most {precision - scale} digits before the point ({expected}), found {raw}")
-    return value
+        raise _Invalid(f"expected at most {precision - scale} digits before the point ({expected}), found {found}")
+    return Decimal((sign, digits[: len(digits) - zeros], exponent + zeros)) if len(digits) > precision else value
 
 
 def _timestamp(raw: object) -> str:
@@ -289,7 +339,14 @@ def _found(value: object) -> str:
     if isinstance(value, str):
         return repr(value if len(value) <= 40 else value[:40] + "…")
     if isinstance(value, int | float | Decimal):
-        return f"the number {value}"
+        return f"the number {_shown(value)}"
     if isinstance(value, list):
         return "a list"
     return "an object" if isinstance(value, Mapping) else type(value).__name__
+
+
+def _shown(number: object) -> str:
+    """A number or its text as a problem shows it. Python refuses to write integers of thousands of digits."""
+    if isinstance(number, int) and number.bit_length() > 1000:
+        return f"{'-' if number < 0 else ''}an integer of about {number.bit_length() * 3 // 10} digits"
+    return shortened(str(number), MAX_NUMBER)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contracts.model import Contract
-from contracts.validation import Problem, Value
+from contracts.validation import Problem, Value, shortened
 from realtime.api import items, problems
 from realtime.api.answers import is_deleted, version
 from realtime.api.items import Values
@@ -66,4 +66,4 @@ def no_target(contract: Contract, values: Values) -> Refusal:
 
 
 def _shown(value: Value) -> str:
-    return "nothing" if value is None else str(value)
+    return "nothing" if value is None else shortened(str(value), 80)

@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from contracts.validation import Problem
+from contracts.validation import MAX_NAME, MAX_PROBLEMS, Problem, shortened
+
+MAX_REASON = 1500  # characters: a contract's fields, all named, fit
+"""Whatever comes, a refusal has at most `MAX_PROBLEMS` problems and one that says how many are left out."""
 
 
 @dataclass(eq=False)
@@ -20,6 +23,7 @@ class Refusal(Exception):
     title: str
     detail: str
     errors: Sequence[Problem] = ()
+    left_out: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def document(self, request_id: str) -> dict[str, object]:
@@ -28,12 +32,21 @@ class Refusal(Exception):
             "type": f"urn:gavel:problem:{self.kind}",
             "title": self.title,
             "status": self.status,
-            "detail": self.detail,
+            "detail": shortened(self.detail, MAX_REASON),
             "instance": f"urn:gavel:request:{request_id}",
         }
         if self.errors:
-            body["errors"] = [{"field": p.field, "reason": p.reason} for p in self.errors]
+            body["errors"] = [
+                {"field": shortened(p.field, MAX_NAME), "reason": shortened(p.reason, MAX_REASON)} for p in self.told
+            ]
         return body
+
+    @property
+    def told(self) -> list[Problem]:
+        """The problems that are told, and at last how many are not."""
+        left_out = self.left_out + max(0, len(self.errors) - MAX_PROBLEMS)
+        more = [Problem("", f"{left_out} more problems are left out")] if left_out else []
+        return [*self.errors[:MAX_PROBLEMS], *more]
 
 
 def malformed(field_name: str, reason: str) -> Refusal:
@@ -47,7 +60,7 @@ def forbidden(reason: str) -> Refusal:
 
 
 def unknown_entity(name: str, known: Sequence[str]) -> Refusal:
-    reason = f"there is no entity {name!r} here; known are {', '.join(known)}"
+    reason = f"there is no entity {shortened(name, MAX_NAME)!r} here; known are {', '.join(known)}"
     return Refusal(404, "unknown-entity", "No such entity", reason, (Problem("entity", reason),))
 
 
@@ -87,9 +100,10 @@ def too_large() -> Refusal:
     return Refusal(413, "too-large", "The item is too large", "an item has at most 400 KiB, names and values together")
 
 
-def invalid(entity: str, problems: Sequence[Problem]) -> Refusal:
-    detail = f"{len(problems)} problem{'s' if len(problems) != 1 else ''} with the item of {entity}"
-    return Refusal(422, "invalid-item", "The item breaks its contract", detail, tuple(problems))
+def invalid(entity: str, problems: Sequence[Problem], left_out: int = 0) -> Refusal:
+    count = len(problems) + left_out
+    detail = f"{count} problem{'s' if count != 1 else ''} with the item of {entity}"
+    return Refusal(422, "invalid-item", "The item breaks its contract", detail, tuple(problems), left_out)
 
 
 def incomplete(entity: str, problems: Sequence[Problem]) -> Refusal:

@@ -7,6 +7,7 @@ import binascii
 from collections.abc import Mapping
 from urllib.parse import unquote
 
+from contracts.validation import shortened
 from realtime.api import problems
 from realtime.api.payloads import decode
 from realtime.api.routes import Event
@@ -30,7 +31,7 @@ def only_parameters(event: Event, known: tuple[str, ...] = ()) -> Mapping[str, s
     for name, values in query.items():
         if name not in known:
             expected = " or ".join(known) if known else "no parameters"
-            raise problems.malformed(name, f"expected {expected}, found {name}")
+            raise problems.malformed(name, f"expected {expected}, found {shortened(name, 40)}")
         if len(values) != 1:
             raise problems.malformed(name, f"expected one value, found {len(values)}")
     return {name: values[0] for name, values in query.items()}

@@ -24,7 +24,7 @@ from contracts.item import (
 )
 from contracts.model import Contract, Contracts, Copies, template_fields
 from contracts.types import IntegerType
-from contracts.validation import Problem, Value, parse
+from contracts.validation import MAX_SUGGESTIONS, Parsed, Problem, Value, parse, shortened
 from realtime.api import conditions, cursors, items, judgements, openapi, problems
 from realtime.api.answers import answer, is_deleted, version
 from realtime.api.items import MAX_PK_BYTES, MAX_SK_BYTES, Values
@@ -298,7 +298,7 @@ class Service:
     def party_orders(self, party_id: str, role: str | None, limit: int, cursor: str | None) -> dict[str, Any]:
         """A page of a party's orders, newest first; `role` names one of the sparse indexes of orders."""
         if role not in self._parties:
-            found = "nothing" if role is None else repr(role)
+            found = "nothing" if role is None else repr(shortened(role, 40))
             raise problems.malformed("role", f"expected {' or '.join(self._parties)}, found {found}")
         index, lists = self._parties[role]
         (party_field,) = template_fields(index.pk)
@@ -601,10 +601,11 @@ class Service:
 # ---- payloads and keys ----------------------------------------------------------------------------------------------
 
 
-def event_values(contract: Contract, payload: object) -> dict[str, Value]:
+def event_values(contract: Contract, payload: object, suggestions: int = MAX_SUGGESTIONS) -> dict[str, Value]:
     """The values of an imported event by field name; it names its item, and may leave out whatever it does not change.
-    Refuses what breaks the contract."""
-    values = _accepted(contract, payload, partial=True, use_aliases=True)
+    Refuses what breaks the contract, and says of the first `suggestions` of unknown names what was probably meant."""
+    parsed = parse(contract, payload, partial=True, use_aliases=True, suggestions=suggestions)
+    values = _fitting(contract, parsed)
     absent = [n for n in contract.primary_key if n not in values]
     if absent:
         reason = "required as part of the key, found nothing"
@@ -612,12 +613,13 @@ def event_values(contract: Contract, payload: object) -> dict[str, Value]:
     return values
 
 
-def _accepted(
-    contract: Contract, payload: object, *, partial: bool = False, use_aliases: bool = False
-) -> dict[str, Value]:
-    parsed = parse(contract, payload, partial=partial, use_aliases=use_aliases)
+def _accepted(contract: Contract, payload: object, *, partial: bool = False) -> dict[str, Value]:
+    return _fitting(contract, parse(contract, payload, partial=partial))
+
+
+def _fitting(contract: Contract, parsed: Parsed) -> dict[str, Value]:
     if parsed.problems:
-        raise problems.invalid(contract.name, parsed.problems)
+        raise problems.invalid(contract.name, parsed.problems, parsed.left_out)
     return parsed.values
 
 

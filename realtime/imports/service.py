@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeAlias
 import orjson
 
 from contracts.model import Contract
+from contracts.validation import MAX_SUGGESTIONS
 from realtime.api import problems
 from realtime.api.problems import Refusal
 from realtime.api.routes import Answer
@@ -30,7 +31,8 @@ from realtime.imports.status import Accepted, Statuses
 
 MAX_EVENTS = 10_000
 AT_ONCE = 50  # events that are written before the answer: well within the function's 10 seconds
-DETAILED = 200  # refusals that are answered in full; an answer has at most 6 MB
+DETAILED = 200  # refusals that are answered in full
+MAX_DETAIL = 1_000_000  # bytes that they take together; an answer has at most 6 MB
 
 EARLY = frozenset({"incomplete", "contended"})
 """Kinds of refusals that another try, after other events, may not meet."""
@@ -91,7 +93,14 @@ class Imports:
         received = self._now()
         take = self._write if len(payload) <= AT_ONCE else _check
         events = [_read(raw, received, f"{number:06d}-{request_id}") for number, raw in enumerate(payload)]
-        outcomes = [take(contract, e) if isinstance(e, Event) else Outcome("refused", refusal=e) for e in events]
+        outcomes: list[Outcome] = []
+        refused = 0
+        for event in events:
+            outcome = (
+                Outcome("refused", refusal=event) if isinstance(event, Refusal) else take(contract, event, refused)
+            )
+            refused += outcome.status == "refused"
+            outcomes.append(outcome)
         import_id = self._hand_over(contract, events, outcomes, received)
         body = {
             "entity": contract.name,
@@ -111,7 +120,7 @@ class Imports:
     def _accept_one(self, contract: Contract, payload: object, request_id: str) -> Answer:
         received = self._now()
         event = read_event(payload, received, request_id)
-        outcome = self._write(contract, event)
+        outcome = self._write(contract, event, 0)
         if outcome.status == "refused":
             assert outcome.refusal is not None
             raise outcome.refusal
@@ -122,7 +131,7 @@ class Imports:
             return Answer(202, body, _location(contract, import_id))
         return Answer(201 if outcome.status == "created" else 200, body)
 
-    def _write(self, contract: Contract, event: Event) -> Outcome:
+    def _write(self, contract: Contract, event: Event, refused: int) -> Outcome:
         try:
             merged = self._service.merge(contract, event.fields, event.stamp)
         except Refusal as refusal:
@@ -157,10 +166,11 @@ def _read(raw: object, received: datetime, name: str) -> Event | Refusal:
         return refusal
 
 
-def _check(contract: Contract, event: Event) -> Outcome:
-    """What can be said of an event without the table: it breaks its contract, or it waits."""
+def _check(contract: Contract, event: Event, refused: int) -> Outcome:
+    """What can be said of an event without the table: it breaks its contract, or it waits. Nobody is told what a wrong
+    name was probably meant for when so many were `refused` before that the refusal is not answered in full."""
     try:
-        event_values(contract, event.fields)
+        event_values(contract, event.fields, MAX_SUGGESTIONS if refused < DETAILED else 0)
     except Refusal as refusal:
         return Outcome("refused", refusal=refusal)
     return Outcome("waiting")
@@ -168,15 +178,16 @@ def _check(contract: Contract, event: Event) -> Outcome:
 
 def _answers(outcomes: Sequence[Outcome], request_id: str) -> list[dict[str, Any]]:
     answers: list[dict[str, Any]] = []
-    told = 0
+    told = size = 0
     for number, outcome in enumerate(outcomes):
         answer: dict[str, Any] = {"record": number, "status": outcome.status}
         if outcome.version is not None:
             answer["_version"] = outcome.version
-        if outcome.refusal is not None and told < DETAILED:
+        if outcome.refusal is not None and told < DETAILED and size < MAX_DETAIL:
             # json escapes what is no Unicode text, such as half of a surrogate pair in a name that a sender invented.
-            answer["problem"] = orjson.Fragment(json.dumps(outcome.refusal.document(request_id)))
-            told += 1
+            text = json.dumps(outcome.refusal.document(request_id))
+            answer["problem"] = orjson.Fragment(text)
+            told, size = told + 1, size + len(text)
         answers.append(answer)
     return answers
 

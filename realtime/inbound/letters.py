@@ -45,7 +45,7 @@ class DeadLetter:
 
     def message(self) -> Message:
         """The letter as a message. Its detail quotes what was found, which may be personal: the queue is encrypted."""
-        fields = "; ".join(f"{p.field}: {p.reason}" if p.field else p.reason for p in self.refusal.errors)
+        fields = "; ".join(f"{p.field}: {p.reason}" if p.field else p.reason for p in self.refusal.told)
         detail = fields or self.refusal.detail
         attributes = {
             "reason": self.refusal.kind,

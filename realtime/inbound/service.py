@@ -214,4 +214,4 @@ class Consumer:
 
 
 def _detail(refusal: Refusal) -> str:
-    return "; ".join(f"{p.field}: {p.reason}" for p in refusal.errors) or refusal.detail
+    return "; ".join(f"{p.field}: {p.reason}" for p in refusal.told) or refusal.detail
