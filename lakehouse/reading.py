@@ -8,7 +8,6 @@ reported whole; a line that cannot be read becomes a row with a problem. Whether
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,8 +17,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from contracts.types import BooleanType, FieldType, ListType, MapType, StructType
-from lakehouse import validation
+from lakehouse import parquet, validation
 from lakehouse.dropped import (
     in_tables,
     is_ndjson,
@@ -31,10 +29,11 @@ from lakehouse.dropped import (
     read_text,
     resolve,
 )
-from lakehouse.duck import Duck, file_list
+from lakehouse.duck import Duck
+from lakehouse.failures import Failure, class_of
 from lakehouse.lake import Lake
 from lakehouse.landing import LandedObject
-from lakehouse.schemas import literal, quoted, sql_type
+from lakehouse.schemas import literal, quoted
 from lakehouse.store import ObjectChanged, ObjectMissing
 
 if TYPE_CHECKING:
@@ -121,12 +120,12 @@ def _load(
 ) -> None:
     tables = [n for n in paths if _is_parquet(contract, objects[n].key)]
     if tables:
-        _load_tables(duck, contract, objects, paths, tables, reading)
+        _load_tables(duck, contract, objects, tables, reading)
     for number in sorted(set(paths) - set(tables)):
         try:
             _load_text(duck, contract, objects[number].key, number)
-        except (duckdb.Error, ValueError, OSError, EOFError, zlib.error) as error:
-            _give_up(duck, objects[number], number, paths[number], error, reading)
+        except Exception as error:  # noqa: BLE001 - what an object raises has no end, see failures
+            _give_up(duck, objects[number], number, error, reading)
 
 
 def _load_text(duck: Duck, contract: Contract, key: str, number: int) -> None:
@@ -220,9 +219,10 @@ def read_again(duck: Duck, contract: Contract) -> None:
     texts = ", ".join(f"{quoted(c)} VARCHAR" for c in validation.text_columns(contract))
     duck.run(f"CREATE OR REPLACE TEMP TABLE landed (_no INTEGER, _row BIGINT, _problem VARCHAR, {texts})")
     objects = duck.rows("SELECT _no, key FROM taken SEMI JOIN wanted USING (_no) ORDER BY _no")
-    if tables := [_folder(duck) / str(n) for n, key in objects if _is_parquet(contract, key)]:
-        source = _parquet_text(duck, contract, tables)
-        duck.run(f"INSERT INTO landed BY NAME SELECT * FROM {source} SEMI JOIN wanted USING (_no, _row)")
+    if tables := [n for n, key in objects if _is_parquet(contract, key)]:
+        for shape in parquet.shapes(duck, _folder(duck), tables):
+            source = parquet.as_text(duck, contract, _folder(duck), shape)
+            duck.run(f"INSERT INTO landed BY NAME SELECT * FROM {source} SEMI JOIN wanted USING (_no, _row)")
     for number, key in objects:
         if not _is_parquet(contract, key):
             for rows in _text_rows(duck, contract, key, number):
@@ -234,88 +234,46 @@ def _is_parquet(contract: Contract, key: str) -> bool:
 
 
 def _load_tables(
-    duck: Duck,
-    contract: Contract,
-    objects: Sequence[LandedObject],
-    paths: dict[int, Path],
-    numbers: list[int],
-    reading: Reading,
+    duck: Duck, contract: Contract, objects: Sequence[LandedObject], numbers: Sequence[int], reading: Reading
 ) -> None:
-    """All in one statement; if one of them is broken or unlike the others, in halves until it is found."""
+    """Files of the same schema in one statement; if one of them is broken, in halves until it is found."""
     try:
-        source = _parquet_text(duck, contract, [paths[n] for n in numbers])
-        duck.run(f"INSERT INTO checked {validation.check(contract, source)}")
-    except (duckdb.Error, ValueError) as error:
+        found = parquet.shapes(duck, _folder(duck), numbers)
+    except duckdb.Error as error:
         if len(numbers) == 1:
-            _give_up(duck, objects[numbers[0]], numbers[0], paths[numbers[0]], error, reading)
+            _give_up(duck, objects[numbers[0]], numbers[0], error, reading)
             return
-        _raise_own(duck, error)
+        _raise_unless_data(error)
         for half in (numbers[: len(numbers) // 2], numbers[len(numbers) // 2 :]):
-            _load_tables(duck, contract, objects, paths, half, reading)
+            _load_tables(duck, contract, objects, half, reading)
+        return
+    for shape in found:
+        _load_shape(duck, contract, objects, shape, reading)
 
 
-def _give_up(duck: Duck, landed: LandedObject, number: int, path: Path, error: Exception, reading: Reading) -> None:
-    _raise_own(duck, error)
+def _load_shape(
+    duck: Duck, contract: Contract, objects: Sequence[LandedObject], shape: parquet.Shape, reading: Reading
+) -> None:
+    try:
+        source = parquet.as_text(duck, contract, _folder(duck), shape)
+        duck.run(f"INSERT INTO checked {validation.check(contract, source)}")
+    except Exception as error:  # noqa: BLE001 - what an object raises has no end, see failures
+        if len(shape.numbers) == 1:
+            _give_up(duck, objects[shape.numbers[0]], shape.numbers[0], error, reading)
+            return
+        _raise_unless_data(error)
+        for half in shape.halves():
+            _load_shape(duck, contract, objects, half, reading)
+
+
+def _give_up(duck: Duck, landed: LandedObject, number: int, error: Exception, reading: Reading) -> None:
+    _raise_unless_data(error)
     duck.run("DELETE FROM checked WHERE _no = ?", [number])
-    told = str(error).splitlines()[0].replace(str(path), landed.key.rpartition("/")[2])
+    told = str(error).splitlines()[0].replace(str(_folder(duck) / str(number)), landed.key.rpartition("/")[2])
     reading.unreadable[landed.key] = f"{type(error).__name__}: {told[:300]}"
 
 
-def _raise_own(duck: Duck, error: Exception) -> None:
-    """Raise again what says nothing about an object: too little memory, a full disk, an interruption."""
-    ours = isinstance(error, duckdb.OutOfMemoryException | duckdb.InterruptException | duckdb.FatalException)
-    if ours or str(duck.scratch / "spill") in str(error):
+def _raise_unless_data(error: Exception) -> None:
+    """Raise again what says nothing about the content of an object."""
+    if class_of(error, reading=True) is not Failure.DATA:
         raise error
-
-
-def _parquet_text(duck: Duck, contract: Contract, paths: Sequence[Path]) -> str:
-    """A query for the rows of Parquet files as text; what a writer typed is written as the contract's text would be."""
-    source = (
-        f"read_parquet({file_list([str(p) for p in paths])}, union_by_name = true, filename = true, "
-        "file_row_number = true, binary_as_string = true, hive_partitioning = false)"
-    )
-    found = {str(name): str(type_) for name, type_, *_ in duck.rows(f"DESCRIBE SELECT * FROM {source}")}
-    for name in ("filename", "file_row_number"):
-        found.pop(name)
-    names = {name: name for name in found} if contract.origin == "stream" else resolve(contract, list(found))
-    texts = {
-        column: _text(contract, column, given, found[given]) for given, column in names.items() if column is not None
-    }
-    unknown = [given for given in found if names.get(given) is None]
-    if unknown and contract.origin == "files":
-        listed = ", ".join(f"{quoted(u)} := {quoted(u)}" for u in unknown)
-        texts["_extra"] = f"to_json(struct_pack({listed}))::VARCHAR"
-    columns = (f"{texts.get(c, 'NULL::VARCHAR')} AS {quoted(c)}" for c in validation.text_columns(contract))
-    return (
-        "(SELECT parse_filename(filename)::INTEGER AS _no, file_row_number + 1 AS _row, NULL::VARCHAR AS _problem, "
-        f"{', '.join(columns)} FROM {source})"
-    )
-
-
-def _text(contract: Contract, column: str, given: str, type_: str) -> str:
-    name = quoted(given)
-    if column == "_op" and given == "_deleted":
-        return f"CASE WHEN CAST({name} AS VARCHAR) = 'true' THEN 'remove' END"
-    if type_ == "VARCHAR":
-        return name
-    if type_ == "TIMESTAMP WITH TIME ZONE":
-        return f"strftime(timezone('UTC', {name}), '%Y-%m-%dT%H:%M:%S.%fZ')"
-    if column in contract.field_names and type_.endswith(("]", ")")) and not type_.startswith("DECIMAL"):
-        wanted = _text_type(contract.field(column).type)
-        return f"CAST(to_json(CAST({name} AS {wanted})) AS VARCHAR)"
-    return f"CAST({name} AS VARCHAR)"
-
-
-def _text_type(type_: FieldType) -> str:
-    """The nested type with text for every scalar but booleans, so that JSON keeps each digit."""
-    match type_:
-        case ListType(element=element):
-            return f"{_text_type(element)}[]"
-        case MapType(value=value):
-            return f"MAP(VARCHAR, {_text_type(value)})"
-        case StructType(fields):
-            return "STRUCT(" + ", ".join(f"{quoted(f.name)} {_text_type(f.type)}" for f in fields) + ")"
-        case BooleanType():
-            return sql_type(type_)
-        case _:
-            return "VARCHAR"
