@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, cast, get_args
 
+from contracts.compact import load_compact
 from contracts.model import (
     Contract,
     ContractError,
@@ -50,11 +51,14 @@ _CLASSIFICATIONS = ("public", "internal", "personal")
 
 
 def load_contracts(folder: Path | None = None) -> Contracts:
-    """All contracts of a folder of `<entity>.yaml` files (default: the product's own).
+    """All contracts of a folder of `<entity>.yaml` files (default: the product's own), or of one document of
+    `contracts.compact`, which were checked when it was made.
 
     Raises `ContractError` at the first contract that cannot be used, or when relations name what does not exist.
     """
     folder = folder or ENTITIES
+    if folder.is_file():
+        return load_compact(folder.read_bytes())
     files = sorted(folder.glob("*.yaml"))
     if not files:
         raise ContractError(f"{folder}: expected one YAML file per entity, found none")

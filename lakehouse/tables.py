@@ -119,10 +119,22 @@ def prepare(lake: Lake, contract: Contract) -> tuple[TableState, Entry]:
     if published is None:
         published = _create(lake, contract)
     state = TableState(lake, published.metadata_location)
-    if stored := state.metadata.properties.get(CONTRACT):
-        check_compatible(load_compact(stored.encode())[contract.name], contract)
+    _check_follows(state, contract)
     point_work(lake, contract, state)
     return state, published
+
+
+def check_follows(lake: Lake, contract: Contract) -> None:
+    """Raise `contracts.compatibility.IncompatibleContract` when the contract cannot follow the one that the published
+    rows are under; nothing is changed."""
+    published = published_entry(lake, contract)
+    if published is not None:
+        _check_follows(TableState(lake, published.metadata_location), contract)
+
+
+def _check_follows(state: TableState, contract: Contract) -> None:
+    if stored := state.metadata.properties.get(CONTRACT):
+        check_compatible(load_compact(stored.encode())[contract.name], contract)
 
 
 def point_work(lake: Lake, contract: Contract, state: TableState) -> None:

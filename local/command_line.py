@@ -6,11 +6,12 @@ Modules that take long to import are imported by the commands that need them.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -42,6 +43,10 @@ Seed = Annotated[
         help="Decides what is invented; give one only once, or with the same number of changes. Default: new ones."
     ),
 ]
+Where = Annotated[
+    Literal["local", "dev", "test", "prod"],
+    typer.Option("--environment", help="Which environment: local, or one on AWS, with your AWS credentials."),
+]
 Carry = Annotated[bool, typer.Option("--report/--no-report", help="Carry the changes to the report afterwards.")]
 
 
@@ -51,8 +56,13 @@ def up(
         int | None, typer.Option(help="Port of the AWS emulator. Default: the last one, or a free one.")
     ] = None,
 ) -> None:
-    """Start the AWS emulator and deploy the real-time path to it; what runs already is brought up to date."""
-    with _reported() as (home, contracts, screen):
+    """Start the AWS emulator and deploy the real-time path to it; what runs already is brought up to date.
+
+    Changed contracts come into force in all parts, a running Dagster included. Those that cannot be used, or cannot
+    follow what is stored, are refused with all their problems, and everything goes on as before.
+    """
+    with _reported() as (home, screen):
+        contracts = _written()
         from local.demo import start
 
         stack = start(home, contracts, screen, port)
@@ -64,7 +74,7 @@ def up(
 @app.command()
 def down() -> None:
     """Stop everything that this stack started, also after a crash. Its data is kept for the next start."""
-    with _reported() as (home, _, screen):
+    with _reported() as (home, screen):
         from local.stack import down as stop
 
         with screen.step("Stop the stack") as step:
@@ -83,7 +93,8 @@ def demo(
 
     Takes about a minute. Again it adds another piece of simulated history. The stack stays up afterwards.
     """
-    with _reported() as (home, contracts, screen):
+    with _reported() as (home, screen):
+        contracts = _written()
         from local.demo import demonstrate
 
         _finish(demonstrate(home, contracts, screen, changes, seed), screen)
@@ -99,7 +110,8 @@ def dev(
     traffic: Annotated[bool, typer.Option("--traffic/--no-traffic", help="Run live auctions.")] = True,
 ) -> None:
     """Keep the stack running with the Dagster UI, its sensors and schedules, and gentle live auctions, until Ctrl-C."""
-    with _reported() as (home, contracts, screen):
+    with _reported() as (home, screen):
+        contracts = _written()
         from datetime import timedelta
 
         from local.develop import develop
@@ -119,7 +131,8 @@ def simulate(
     Customers, lots, bids up to the last second, orders and their whole life, invoices, payments and refunds, shipments,
     corrections, deletions and ERP quotes, over the last two years. Starts the stack if it is not running.
     """
-    with _reported() as (home, contracts, screen):
+    with _reported() as (home, screen):
+        contracts = _written()
         from local import demo as parts
 
         stack = parts.start(home, contracts, screen)
@@ -146,7 +159,8 @@ def replay(
 
     Example: `gavel replay ebay_auctions.csv --mapping ebay_auctions --start-date 2025-01-01`
     """
-    with _reported() as (home, contracts, screen):
+    with _reported() as (home, screen):
+        contracts = _written()
         from local.demo import replay as send_file
 
         options = mapping_options(context.args)
@@ -158,7 +172,7 @@ def replay(
 @app.command()
 def refresh() -> None:
     """Carry every change that waits in the stream to the report: pump, compact, audit, publish, marts, report."""
-    with _reported() as (home, _, screen):
+    with _reported() as (home, screen):
         from local.demo import refresh as carry
         from local.stack import running
 
@@ -168,16 +182,45 @@ def refresh() -> None:
 @app.command()
 def status() -> None:
     """Show what runs, what waits in the stream, and rows and watermark of every published table."""
-    with _reported() as (home, contracts, screen):
+    with _reported() as (home, screen):
+        contracts = _in_force(home)
         from local.status import look, show
 
         show(look(home, contracts), home, screen.console)
 
 
 @app.command()
+def token() -> None:
+    """Print an identity token of the laptop's user (group staff), for calls of the API by hand; good for an hour.
+
+    Example: `curl -H "Authorization: Bearer $(gavel token)" "$GAVEL_API/customers/c-1"`, after `eval "$(gavel env)"`.
+    """
+    with _reported() as (home, _):
+        from local.aws import Aws
+        from local.deploy import sign_in
+        from local.stack import running
+
+        current = running(home)
+        typer.echo(sign_in(Aws(current.endpoint), current)[0])
+
+
+@app.command("env")
+def environment() -> None:
+    """Print where the running stack is as variables of a shell: `eval "$(gavel env)"` sets them.
+
+    With them, the AWS command line, dbt, DuckDB and curl talk to this stack, and to nothing else.
+    """
+    with _reported() as (home, _):
+        from local.status import addresses
+
+        for name, value in addresses(home).items():
+            typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+@app.command()
 def redrive(environment: Where = "local") -> None:
     """Put back what failed on the way from the stream (kept records, given up batches) and all dead letters."""
-    with _reported() as (home, _, screen):
+    with _reported() as (home, screen):
         from local.redrive import redrive as put_back
 
         done = put_back(environment, home, screen.say)
@@ -198,17 +241,24 @@ def cut_slice(
 
     How to work with it is in dbt_project/README.md.
     """
-    with _reported() as (home, contracts, screen):
+    with _reported() as (home, screen):
+        contracts = _in_force(home)
         from local import slice as slices
 
+        again = folder.exists() and any(folder.iterdir())
         with screen.step("Cut a slice of the published tables") as step:
             rows = slices.cut(home, contracts, of, keys, folder.absolute())
             step.note = ", ".join(f"{count:,} {name}" for name, count in rows.items() if count)
         with screen.step("Build the dbt project on it, as the state to compare with"):
             state = slices.build_state(folder.absolute(), slices.environment(home))
+        if again:
+            screen.console.print(
+                "\nThis replaces an earlier slice. A warehouse that was built on that one must be built whole once: an "
+                "increment takes only what is newer than its rows."
+            )
         screen.console.print("\nNow, in dbt_project:", highlight=False)
         screen.console.print(f"  export GAVEL_SLICE={folder.absolute()}", soft_wrap=True, highlight=False)
-        screen.console.print("  dbt build", highlight=False)
+        screen.console.print(f"  dbt build{' --full-refresh' if again else ''}", highlight=False)
         screen.console.print(
             f"  dbt build --select state:modified+ --defer --state {state}", soft_wrap=True, highlight=False
         )
@@ -218,20 +268,12 @@ def cut_slice(
 def generate() -> None:
     """Write the files that follow from the contracts (sources, staging models and dimensions of the dbt project), and
     see whether the other models still fit."""
-    with _reported() as (_, contracts, screen):
-        from tempfile import TemporaryDirectory
+    with _reported() as (_, screen):
+        contracts = _written()
+        from local.demo import bring_models_up
 
-        from contracts.dbt import write
-        from local.dry_run import check_models
-
-        changed = write(contracts)
-        for path in changed:
-            screen.console.print(str(path), soft_wrap=True, highlight=False)
-        screen.console.print(f"{len(changed)} files changed" if changed else "Everything is current.")
-        if changed:
-            with TemporaryDirectory() as folder:
-                check_models(Path(folder))
-            screen.console.print("All models fit.")
+        bring_models_up(contracts, screen)
+        screen.console.print("Everything is current.")
 
 
 tenants = typer.Typer(
@@ -242,10 +284,6 @@ tenants = typer.Typer(
     """,
 )
 app.add_typer(tenants, name="tenant")
-
-Where = Annotated[
-    str, typer.Option("--environment", help="Which environment: local, or one on AWS, with your AWS credentials.")
-]
 
 
 @tenants.command("add")
@@ -259,7 +297,7 @@ def add_tenant(
     """Let a tenant in, or change its tier or what it may do. Again, it changes nothing."""
     if staff == (party is not None):
         raise typer.BadParameter("expected either --party ID or --staff")
-    with _reported() as (home, _, screen):
+    with _reported() as (home, screen):
         from local.tenants import registry
 
         outcome = registry(environment, home).add(name, tier, party)
@@ -272,7 +310,7 @@ def remove_tenant(
     name: Annotated[str, typer.Argument(help="The tenant's name.")], environment: Where = "local"
 ) -> None:
     """Send a tenant away; its tokens open nothing from now on."""
-    with _reported() as (home, _, screen):
+    with _reported() as (home, screen):
         from local.tenants import registry
 
         removed = registry(environment, home).remove(name)
@@ -284,7 +322,7 @@ def remove_tenant(
 @tenants.command("list")
 def list_tenants(environment: Where = "local") -> None:
     """Show the tenants with tier and what they may do."""
-    with _reported() as (home, _, screen):
+    with _reported() as (home, screen):
         from local.tenants import registry
 
         for tenant in registry(environment, home).tenants():
@@ -306,18 +344,17 @@ def mapping_options(arguments: Sequence[str]) -> dict[str, str]:
 
 
 @contextmanager
-def _reported() -> Iterator[tuple[Home, Contracts, Screen]]:
+def _reported() -> Iterator[tuple[Home, Screen]]:
     """What every command works with. Errors that say what to do are shown without a traceback; others with theirs."""
     from rich.console import Console
 
-    from contracts import ContractError, load_contracts
+    from contracts import ContractError
     from local.home import Home, HomeError
     from local.screen import Screen
 
     screen = Screen(Console())
     try:
-        folder = os.environ.get("GAVEL_CONTRACTS")
-        yield Home.from_environment(os.environ), load_contracts(Path(folder) if folder else None), screen
+        yield Home.from_environment(os.environ), screen
     except KeyboardInterrupt:
         screen.console.print("\nInterrupted. `gavel status` shows what runs, `gavel down` stops it.")
         raise typer.Exit(130) from None
@@ -327,6 +364,21 @@ def _reported() -> Iterator[tuple[Home, Contracts, Screen]]:
         if type(error).__module__.partition(".")[0] not in ("local", "realtime", "lakehouse"):
             raise
         raise _failure(screen, error) from error
+
+
+def _written() -> Contracts:
+    """The contracts as they are written now: for commands that bring a stack up with them."""
+    from contracts import load_contracts
+
+    folder = os.environ.get("GAVEL_CONTRACTS")
+    return load_contracts(Path(folder) if folder else None)
+
+
+def _in_force(home: Home) -> Contracts:
+    """The contracts that the stack was brought up with: for commands that an unfinished file must not stop."""
+    from local.stack import contracts_in_force
+
+    return contracts_in_force(home) or _written()
 
 
 def _failure(screen: Screen, error: Exception) -> typer.Exit:

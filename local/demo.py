@@ -9,13 +9,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from botocore.exceptions import ClientError
 from rich.table import Table
 
 from contracts import Contracts
+from contracts.dbt import write
 from local import pipeline, stack
 from local.aws import Aws
+from local.dry_run import check_models
 from local.home import Home, Stack
 from local.screen import Screen
 from local.traffic import Sent
@@ -33,7 +36,35 @@ class Refreshed:
 
 
 def start(home: Home, contracts: Contracts, screen: Screen, port: int | None = None) -> Stack:
-    """Bring the stack up, visibly."""
+    """Bring the stack up, visibly: what follows from changed contracts is in all its parts afterwards.
+
+    Raises `local.dry_run.ModelsDoNotFit` before the stack is touched if a model cannot follow a changed contract.
+    """
+    changed = stack.contracts_in_force(home) != contracts
+    if changed:
+        bring_models_up(contracts, screen)
+    current = _start(home, contracts, screen, port)
+    if changed and current.dagster is not None and current.dagster.alive and current.ui_url:
+        with screen.step("Let Dagster load the changed contracts") as step:
+            step.update(text="preparing the dbt models")
+            pipeline.prepare(home, current)()
+            step.update(text="loading the code location again")
+            pipeline.reload(current.ui_url)
+    return current
+
+
+def bring_models_up(contracts: Contracts, screen: Screen) -> None:
+    """Write the files of the dbt project that follow from the contracts, and see whether the other models fit."""
+    changed = write(contracts)
+    if not changed:
+        return
+    for path in changed:
+        screen.console.print(str(path), soft_wrap=True, highlight=False)
+    with screen.step("Build all models on an empty lake, to see whether they fit"), TemporaryDirectory() as folder:
+        check_models(Path(folder))
+
+
+def _start(home: Home, contracts: Contracts, screen: Screen, port: int | None) -> Stack:
     with screen.step("Start the AWS emulator and deploy the real-time path") as step:
         started = stack.up(
             home,

@@ -106,6 +106,11 @@ class Home:
         return self.path / "pump-fanout.json"
 
     @property
+    def contracts(self) -> Path:
+        """The contracts that the stack was last brought up with, as one document: what its pipeline works by."""
+        return self.path / "contracts.json"
+
+    @property
     def reports(self) -> Path:
         return self.path / "reports"
 

@@ -18,11 +18,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
+from urllib.parse import urlsplit
 
 from local.emulator import tail
 from local.home import REPOSITORY, Home, Stack
 from local.processes import MARK
 from local.stack import PIPELINE, environment
+
+RELOAD_SECONDS = 120
 
 
 class PipelineError(RuntimeError):
@@ -86,6 +89,23 @@ def prepare(home: Home, stack: Stack) -> Callable[[], None]:
             )
 
     return wait
+
+
+def reload(ui_url: str, location: str = "gavel") -> None:
+    """Let a running Dagster load the code location again, so that assets, sensors and schedules are those of now.
+
+    Raises `PipelineError` with Dagster's reason.
+    """
+    from dagster_graphql import DagsterGraphQLClient, DagsterGraphQLClientError, ReloadRepositoryLocationStatus
+
+    address = urlsplit(ui_url)
+    try:
+        client = DagsterGraphQLClient(address.hostname or "", port_number=address.port, timeout=RELOAD_SECONDS)
+        done = client.reload_repository_location(location)
+    except DagsterGraphQLClientError as error:
+        raise PipelineError(f"expected Dagster at {ui_url} to load the code location again, found: {error}") from error
+    if done.status is not ReloadRepositoryLocationStatus.SUCCESS:
+        raise PipelineError(f"expected Dagster to load the code location again, found: {done.message}")
 
 
 @contextmanager

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
-from contracts import Contracts
+from contracts import Contracts, load_contracts
+from contracts.compact import dump_compact
 from local import deploy, emulator
 from local.aws import CREDENTIALS, REGION, Aws
 from local.client import ApiClient
@@ -45,11 +46,38 @@ def up(
     say: Say = lambda text: None,
     progress: deploy.Progress = lambda what, done, total: None,
 ) -> emulator.Started:
-    """Start the emulator if it does not run, and bring the real-time path on it to what the working copy says."""
+    """Start the emulator if it does not run, and bring the real-time path on it to what the working copy says.
+
+    The contracts are kept beside it: the pipeline works by these until the next time, whatever happens to their files.
+    Raises `contracts.compatibility.IncompatibleContract`, with nothing changed, if one cannot follow its stored rows.
+    """
     with home.locked(busy="another gavel command is starting or stopping this stack; try again when it is done"):
         started = emulator.start(home, port, say)
+        if started.stack.outputs:
+            _check_changed(home, started.stack, contracts)
         stack = deploy.deploy(home, started.stack, contracts, progress)
+        new = home.contracts.with_suffix(".new")
+        new.write_bytes(dump_compact(contracts))
+        new.replace(home.contracts)
     return emulator.Started(stack, started.how)
+
+
+def contracts_in_force(home: Home) -> Contracts | None:
+    """The contracts that the stack was last brought up with; None before that."""
+    return load_contracts(home.contracts) if home.contracts.exists() else None
+
+
+def _check_changed(home: Home, stack: Stack, contracts: Contracts) -> None:
+    before = contracts_in_force(home)
+    changed = [c for name, c in contracts.items() if before is None or before.get(name) != c]
+    if not changed:
+        return
+    from lakehouse.lake import Lake
+    from lakehouse.tables import check_follows
+
+    lake = Lake.of_environment("local", stack.outputs["DataBucketName"], REGION, stack.endpoint)
+    for contract in changed:
+        check_follows(lake, contract)
 
 
 def running(home: Home) -> Stack:
@@ -78,6 +106,7 @@ def environment(home: Home, stack: Stack, variables: Mapping[str, str] | None = 
         "GAVEL_ENV": "local",
         "GAVEL_HOME": str(home.path),
         "GAVEL_BUCKET": stack.outputs["DataBucketName"],
+        **({"GAVEL_CONTRACTS": str(home.contracts)} if home.contracts.exists() else {}),
         "GAVEL_ALERT_TOPIC": stack.outputs["AlertTopicArn"],
         "DAGSTER_HOME": str(home.dagster),
         "DO_NOT_TRACK": "1",

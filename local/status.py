@@ -10,7 +10,7 @@ from rich.table import Table
 
 from contracts import Contracts
 from local import emulator, stack
-from local.aws import REGION
+from local.aws import CREDENTIALS, REGION
 from local.home import Home, Stack
 
 
@@ -45,6 +45,21 @@ def look(home: Home, contracts: Contracts) -> Status:
     if not current.outputs:
         return Status(current, True, dagster, None, ())
     return Status(current, True, dagster, stack.lag(home, current), published_tables(current, contracts))
+
+
+def addresses(home: Home) -> dict[str, str]:
+    """Where the running stack is, as environment variables. The credentials are the emulator's: they open nothing else.
+
+    Raises `local.stack.StackError` if it does not run.
+    """
+    current = stack.running(home)
+    return {
+        "GAVEL_API": current.outputs["ApiUrl"],
+        "GAVEL_ENV": "local",
+        "GAVEL_BUCKET": current.outputs["DataBucketName"],
+        "AWS_ENDPOINT_URL": current.endpoint,
+        **CREDENTIALS,
+    }
 
 
 def published_tables(current: Stack, contracts: Contracts) -> tuple[Published, ...]:
