@@ -9,6 +9,7 @@ means belongs to `batch`.
 from __future__ import annotations
 
 import io
+import struct
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,11 +23,6 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.noop import NoopCatalog
 from pyiceberg.conversions import from_bytes
 from pyiceberg.exceptions import CommitFailedException, ValidationException
-from pyiceberg.io.pyarrow import (
-    compute_statistics_plan,
-    data_file_statistics_from_parquet_metadata,
-    parquet_path_to_id_mapping,
-)
 from pyiceberg.manifest import (
     DataFile,
     DataFileContent,
@@ -55,11 +51,13 @@ from pyiceberg.table.update.snapshot import _OverwriteFiles
 from pyiceberg.typedef import Record
 from pyiceberg.types import IcebergType
 
+from lakehouse import file_metrics
 from lakehouse.entries import Entry, EntryConflict, replace
 from lakehouse.file_layer import PATH_ID, POSITION_ID, LakeFiles
 from lakehouse.lake import Lake
 
 if TYPE_CHECKING:
+    from lakehouse.file_metrics import FileMetrics
     from lakehouse.schemas import TableShape
 
 _MANIFESTS_TO_MERGE = 8
@@ -242,14 +240,10 @@ def _live_entries(lake: Lake, metadata: TableMetadata) -> Iterator[ManifestEntry
 
 def data_file(shape: TableShape, local: Path, location: str, partition: int | None) -> DataFile:
     """Describe a Parquet file for a commit: `local` is its content, `location` its address, `partition` its value."""
-    schema, spec = shape.schema(), shape.spec()
+    spec = shape.spec()
     with local.open("rb") as source:
         footer = pq.read_metadata(source)
-    statistics = data_file_statistics_from_parquet_metadata(
-        parquet_metadata=footer,
-        stats_columns=compute_statistics_plan(schema, shape.properties()),
-        parquet_column_mapping=parquet_path_to_id_mapping(schema),
-    )
+    metrics = file_metrics.of_footer(shape, footer)
     described = DataFile.from_args(
         content=DataFileContent.DATA,
         file_path=location,
@@ -259,10 +253,24 @@ def data_file(shape: TableShape, local: Path, location: str, partition: int | No
         sort_order_id=None,
         equality_ids=None,
         key_metadata=None,
-        **statistics.to_serialized_dict(),
+        **_recorded(metrics),
     )
     described.spec_id = spec.spec_id
     return described
+
+
+def _recorded(metrics: FileMetrics) -> dict[str, Any]:
+    """The metrics as the fields of a manifest's data file."""
+    return {
+        "record_count": metrics.record_count,
+        "column_sizes": metrics.column_sizes,
+        "value_counts": metrics.value_counts,
+        "null_value_counts": metrics.null_value_counts,
+        "nan_value_counts": {},  # no contract has a type that could hold one
+        "lower_bounds": metrics.lower_bounds,
+        "upper_bounds": metrics.upper_bounds,
+        "split_offsets": list(metrics.split_offsets),
+    }
 
 
 _DELETES_SCHEMA = pa.schema(
@@ -493,11 +501,15 @@ def _schema_id(schema: Schema) -> int:
 
 
 def bounds(file: LiveFile, field_id: int, type_: IcebergType) -> tuple[Any, Any] | None:
-    """The smallest and largest value of a scalar column in a data file, or None where the file does not say."""
+    """Between which values those of a scalar column in a data file are, or None where its metadata does not say (it can
+    then hold any) or not in a way that can be read."""
     lower, upper = (file.data.lower_bounds or {}).get(field_id), (file.data.upper_bounds or {}).get(field_id)
     if lower is None or upper is None:
         return None
-    return from_bytes(type_, lower), from_bytes(type_, upper)  # type: ignore[arg-type]
+    try:
+        return from_bytes(type_, lower), from_bytes(type_, upper)  # type: ignore[arg-type]
+    except (UnicodeDecodeError, struct.error, OverflowError):
+        return None  # cut by another writer, or of a type that was widened since
 
 
 def partition_value(file: LiveFile | DataFile) -> int | None:

@@ -124,7 +124,7 @@ class TableShape:
         modes = {
             f"write.metadata.metrics.column.{c.name}": "full" if c.name in self.keys else "truncate(16)"
             for c in self.columns
-            if is_scalar(c.type) and c.name != "_extra"
+            if with_bounds(c)
         }
         return {
             "write.metadata.metrics.default": "none",
@@ -186,6 +186,11 @@ def last_column_id() -> int:
 
 def _fields(contract: Contract) -> tuple[Column, ...]:
     return tuple(Column(f.name, f.field_id, f.type, f.description) for f in contract.fields)
+
+
+def with_bounds(column: Column) -> bool:
+    """Whether Iceberg's metadata records counts and bounds of the column."""
+    return is_scalar(column.type) and column.name != "_extra"
 
 
 def is_scalar(type_: FieldType) -> bool:

@@ -37,6 +37,15 @@ def by_duckdb(location: str) -> list[Row]:
     return rows
 
 
+def duckdb_filtered(location: str, condition: str) -> int:
+    """How many rows of the table DuckDB's iceberg extension finds under a condition in SQL, using what is recorded."""
+    # Not count(*) alone, which could be answered from metadata: the condition decides row by row here.
+    found = _connection().execute(f"SELECT count(_event_id) FROM iceberg_scan('{location}') WHERE {condition}")
+    row = found.fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 def by_pyiceberg(location: str, *parts: str) -> list[Row]:
     """The same as pyiceberg reads them; with `parts` (filters that exclude each other) part by part, so that a row
     that is not where its partition says is missed.
