@@ -110,8 +110,14 @@ class ApiClient:
         self._call("DELETE", _path(entity, key), if_match=if_match, idempotency_key=idempotency_key)
 
     def get(self, entity: str, key: Key) -> dict[str, Any]:
-        """GET: the item; an order comes with all that belongs to it."""
-        return self._call("GET", _path(entity, key))
+        """GET: the item; an order comes with all that belongs to it, however many pages that takes."""
+        found = page = self._call("GET", _path(entity, key))
+        while (cursor := page.pop("cursor", None)) is not None:
+            page = self._call("GET", f"{_path(entity, key)}?{urlencode({'cursor': cursor})}")
+            for name, items in page.items():
+                if isinstance(items, list):
+                    found[name] += items
+        return found
 
     def party_orders(
         self, party_id: str, role: Literal["buyer", "seller"], *, limit: int = 50, cursor: str | None = None

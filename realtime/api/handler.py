@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, cached_property
@@ -25,7 +26,7 @@ from realtime.api.idempotency import Receipts
 from realtime.api.items import Values
 from realtime.api.problems import Refusal
 from realtime.api.routes import DATA_TIME, Answer, Event, Parameter, Route, Shape
-from realtime.api.service import MAX_PAGE, AlreadyDone, Service, Together, Written
+from realtime.api.service import MAX_BELONGINGS, MAX_PAGE, AlreadyDone, Service, Together, Written
 from realtime.api.settings import Settings
 from realtime.api.store import Store, Unavailable, with_quick_queries
 from realtime.clients import client
@@ -109,7 +110,8 @@ class Api:
             ),
             Route(
                 "GET", one, "Read an item as last written", self._read,
-                answers={200: Shape.READ}, refusals=(404,), groups=("staff", "party"),
+                answers={200: Shape.READ}, query=_belongings(self._service.orders), refusals=(404,),
+                groups=("staff", "party"),
             ),
             Route(
                 "PUT", one, "Create an item, or replace it whole", self._replace,
@@ -251,14 +253,16 @@ class Api:
     # ---- reads ------------------------------------------------------------------------------------------------------
 
     def _read(self, event: Event, caller: Caller) -> Answer:
-        contract, key = self._named(event)
-        body = self._service.read(contract, key, caller.party_id)
+        contract, key = self._named(event, ("limit", "cursor"))
+        query = requests.only_parameters(event, ("limit", "cursor") if contract.name == self._service.orders else ())
+        limit = _limit(query.get("limit"), MAX_BELONGINGS, MAX_BELONGINGS)
+        body = self._service.read(contract, key, caller.party_id, limit=limit, cursor=query.get("cursor"))
         headers = self._true_for()
         return _item_answer(200, body, headers) if "_version" in body else Answer(200, body, headers)
 
     def _party_orders(self, event: Event, caller: Caller) -> Answer:
         query = requests.only_parameters(event, ("role", "limit", "cursor"))
-        limit = _limit(query.get("limit"))
+        limit = _limit(query.get("limit"), DEFAULT_PAGE, MAX_PAGE)
         party_id = requests.parameter(event, "party_id")
         if caller.party_id not in (None, party_id):
             raise problems.forbidden("expected the caller's own party, found another one")
@@ -274,10 +278,10 @@ class Api:
         moment = self._data_time()
         return {} if moment is None else {DATA_TIME: moment}
 
-    def _named(self, event: Event) -> tuple[Contract, Values]:
+    def _named(self, event: Event, query: tuple[str, ...] = ()) -> tuple[Contract, Values]:
         """Contract and key of a request for one item."""
         contract = self._service.contract(requests.parameter(event, "entity"))
-        requests.only_parameters(event)
+        requests.only_parameters(event, query)
         parts = requests.raw_parameter(event, "key").split("/")
         return contract, self._service.key(contract, tuple(unquote(part) for part in parts))
 
@@ -312,6 +316,9 @@ _IDEMPOTENCY_KEY = Parameter(
 )
 
 
+_LIMIT = re.compile(r"[1-9][0-9]{0,3}")
+
+
 def _page(roles: tuple[str, ...]) -> tuple[Parameter, ...]:
     size = {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": DEFAULT_PAGE}
     return (
@@ -323,11 +330,21 @@ def _page(roles: tuple[str, ...]) -> tuple[Parameter, ...]:
     )
 
 
-def _limit(text: str | None) -> int:
+def _belongings(orders: str) -> tuple[Parameter, ...]:
+    size = {"type": "integer", "minimum": 1, "maximum": MAX_BELONGINGS, "default": MAX_BELONGINGS}
+    return (
+        Parameter("limit", "How many items that belong to the order a page has at most.", size, entity=orders),
+        Parameter(
+            "cursor", "Where the page begins: the cursor of the one before it.", {"type": "string"}, entity=orders
+        ),
+    )
+
+
+def _limit(text: str | None, default: int, most: int) -> int:
     if text is None:
-        return DEFAULT_PAGE
-    if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= MAX_PAGE):
-        raise problems.malformed("limit", f"expected an integer from 1 to {MAX_PAGE}, found {text[:20]!r}")
+        return default
+    if not (_LIMIT.fullmatch(text) and int(text) <= most):
+        raise problems.malformed("limit", f"expected an integer from 1 to {most}, found {text[:20]!r}")
     return int(text)
 
 

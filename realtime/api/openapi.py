@@ -100,7 +100,7 @@ def _operation(route: Route, contract: Contract | None, keys: tuple[Field, ...],
         "summary": route.summary,
         "description": f"For callers of the group {' or '.join(route.groups)}.",
         "tags": [tag],
-        "parameters": [*_path_parameters(route, contract, keys, entities), *_others(route)],
+        "parameters": [*_path_parameters(route, contract, keys, entities), *_others(route, contract)],
         "responses": {str(status): value for status, value in sorted(_responses(route, contract).items())},
     }
     if route.body is not None:
@@ -128,9 +128,11 @@ def _path_parameters(
             yield {"name": name, "in": "path", "required": True, "schema": {"type": "string", **values}}
 
 
-def _others(route: Route) -> Iterator[dict[str, Any]]:
+def _others(route: Route, contract: Contract | None) -> Iterator[dict[str, Any]]:
     for where, parameters in (("query", route.query), ("header", route.headers)):
         for p in parameters:
+            if p.entity is not None and (contract is None or contract.name != p.entity):
+                continue
             yield {
                 "name": p.name, "in": where, "required": p.required, "schema": p.schema, "description": p.description,
             }  # fmt: skip
@@ -280,11 +282,15 @@ def _answered(type_: FieldType) -> dict[str, Any]:
 
 
 def _tree(orders: Contract, kept: Iterable[Contract]) -> dict[str, Any]:
-    """An order with everything that belongs to it, by entity."""
+    """An order with a page of what belongs to it, by entity."""
     items = {c.name: {"type": "array", "items": _ref(_name(c, Shape.ITEM))} for c in kept if c is not orders}
     return {
         "type": "object",
-        "properties": {"order": _ref(_name(orders, Shape.ITEM)), **items},
+        "properties": {
+            "order": _ref(_name(orders, Shape.ITEM)),
+            **items,
+            "cursor": {"type": "string", "description": "Of the next page; left out when there is none."},
+        },
         "required": ["order", *items],
         "additionalProperties": False,
     }

@@ -30,12 +30,16 @@ class Ownership:
             name: tuple(sorted(fields)) if name == orders.name else _relations(contract, parties)
             for name, contract in kept_with_orders.items()
         }
-        self._references = [
+        self.references = [
             (name, relation.field, relation.entity, relation.target_field)
             for name, contract in kept_with_orders.items()
             for relation in contract.relations
             if relation.entity in kept_with_orders
         ]
+
+    def is_of(self, order: Mapping[str, Any] | None, party_id: str) -> bool:
+        """Whether the order is there and names the party as one of its own."""
+        return order is not None and party_id in _values(order, self._named[self._orders])
 
     def visible(self, tree: Tree, party_id: str) -> Tree:
         """The part of an order's tree that is the party's; nothing at all if the order is not."""
@@ -47,7 +51,7 @@ class Ownership:
             return {entity: [] for entity in tree}
         while True:
             kept = dict(found)
-            for entity, field, target, target_field in self._references:
+            for entity, field, target, target_field in self.references:
                 known = {i.get(target_field) for i in kept.get(target, ())}
                 kept[entity] = [i for i in kept.get(entity, ()) if i.get(field) is None or i[field] in known]
             if kept == found:

@@ -48,7 +48,9 @@ def if_match(event: Event) -> int | None:
     text = header(event, "If-Match")
     if text is None:
         return None
-    bare = text.strip().removeprefix('"').removesuffix('"')
+    bare = text.strip()
+    if len(bare) > 2 and bare[0] == bare[-1] == '"':
+        bare = bare[1:-1]
     if not (bare.isascii() and bare.isdigit() and len(bare) <= 19 and int(bare) <= MAX_VERSION):
         raise problems.malformed("If-Match", f"expected the item's version, found {text[:40]!r}")
     return int(bare)

@@ -48,12 +48,13 @@ Content: TypeAlias = Shape | Schema
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter of the query, or a header."""
+    """A parameter of the query, or a header; of one entity alone if it says which."""
 
     name: str
     description: str
     schema: Schema
     required: bool = False
+    entity: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

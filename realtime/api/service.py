@@ -11,9 +11,11 @@ import copy
 import random
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, TypeVar
+
+import orjson
 
 from contracts.item import (
     STAMPS,
@@ -47,6 +49,10 @@ from realtime.imports import stamps
 
 ATTEMPTS = 6  # of one write, when others write the same item between
 MAX_PAGE = 100
+MAX_BELONGINGS = 1000  # items of a page of one order
+PARTYS_BELONGINGS = 200  # for a party: each may refer to an item on another page, which has to be read as well
+MAX_PAGE_BYTES = 3_000_000  # of a page's answer; with the order itself (at most 2.4 MB) Lambda takes it
+NOWHERE = {"pk": "-", "sk": "-"}  # no item has this key: reading it takes as long as reading one that is not there
 
 Result = TypeVar("Result")
 
@@ -106,6 +112,7 @@ class Service:
             for c in self._contracts.values()
             if c.keys is not None and self._orders.keys is not None and c.keys.pk == self._orders.keys.pk
         }
+        self._order_sk = self._orders.keys.sk if self._orders.keys else ""
         self._ownership = Ownership(self._orders, self._kept_with_orders)
 
     def acting_for(self, by: str | None) -> Service:
@@ -281,19 +288,34 @@ class Service:
 
     # ---- reads ------------------------------------------------------------------------------------------------------
 
-    def read(self, contract: Contract, path_key: Values, party_id: str | None = None) -> dict[str, Any]:
-        """The item as last written; an order comes with everything that belongs to it.
+    @property
+    def orders(self) -> str:
+        """The entity whose items are read with what belongs to them, page by page."""
+        return self._orders.name
 
-        With `party_id`, only what that party may read exists.
+    def read(
+        self,
+        contract: Contract,
+        path_key: Values,
+        party_id: str | None = None,
+        *,
+        limit: int = MAX_BELONGINGS,
+        cursor: str | None = None,
+    ) -> dict[str, Any]:
+        """The item as last written; an order comes with what belongs to it: a page of at most `limit` items and of a
+        few megabytes, and with a `cursor` if there are more.
+
+        With `party_id`, only what that party may read exists. What is not the party's takes the same calls to the
+        table as what is not there, so that keys cannot be guessed by time either.
         """
+        if contract is self._orders:
+            return self._read_order(path_key, party_id, limit, cursor)
         if party_id is not None:
             return self._read_as_party(contract, path_key, party_id)
-        if contract is self._orders:
-            return self._order(self._tree(item_keys(contract, path_key)["pk"]))
-        item = self._store.get(self._locate(contract, path_key))
-        if item is None or is_deleted(item):
+        found = self._alive(contract, self._locate(contract, path_key))
+        if found is None:
             raise problems.not_found(contract.name)
-        return answer(contract, item)
+        return found
 
     def party_orders(self, party_id: str, role: str | None, limit: int, cursor: str | None) -> dict[str, Any]:
         """A page of a party's orders, newest first; `role` names one of the sparse indexes of orders."""
@@ -308,38 +330,116 @@ class Service:
         pk = item_keys(lists, checked.values)["pk"]
         start = None if cursor is None else _start(role, pk, cursor)
         page = self._store.query_index(index.name, f"{role}_pk", pk, limit, start)
-        return {
-            "orders": [answer(self._orders, item) for item in page.items],
-            "cursor": None if page.last_key is None else _cursor(role, pk, page.last_key),
-        }
+        names = (f"{role}_sk", "pk", "sk")
+        orders, last_key = _fitting_answers([(answer(self._orders, item), item) for item in page.items], page.last_key)
+        return {"orders": orders, "cursor": None if last_key is None else _cursor(f"{role} {pk}", names, last_key)}
+
+    def _read_order(self, path_key: Values, party_id: str | None, limit: int, cursor: str | None) -> dict[str, Any]:
+        name, keys = self._orders.name, item_keys(self._orders, path_key)
+        pk = keys["pk"]
+        start = None
+        if cursor is not None:
+            (sk,) = cursors.decode(cursor, of=f"order {pk}", limits=(MAX_SK_BYTES,))
+            start = key({"pk": pk, "sk": sk})
+        order = None
+        if party_id is not None or start is not None:
+            order = self._alive(self._orders, keys)
+            if order is None or (party_id is not None and not self._ownership.is_of(order, party_id)):
+                raise problems.not_found(name)
+        page = self._store.query_page(pk, limit if party_id is None else min(limit, PARTYS_BELONGINGS), start)
+        answered = [(self._answered(item), item) for item in page.items]
+        found, last_key = _fitting_answers(answered, page.last_key)
+        tree: dict[str, list[dict[str, Any]]] = {entity: [] for entity in self._kept_with_orders}
+        for entity, body in found:
+            if entity in tree:
+                tree[entity].append(body)
+        if order is None:
+            # It sorts among what belongs to it, so it may be on another page.
+            order = next(iter(tree[name]), None) or (last_key and self._alive(self._orders, keys))
+            if order is None:
+                raise problems.not_found(name)
+        tree[name] = [order]
+        shown = tree if party_id is None else self._visible(tree, party_id)
+        more = {} if last_key is None else {"cursor": _cursor(f"order {pk}", ("sk",), last_key)}
+        return {"order": order, **{entity: items for entity, items in shown.items() if entity != name}, **more}
+
+    def _answered(self, item: Item) -> tuple[str, dict[str, Any]]:
+        """Entity and answer of an item that is kept with an order; no entity for one that is not answered."""
+        entity = item.get("entity", {}).get("S", "")
+        if entity not in self._kept_with_orders or is_deleted(item):
+            return "", {}
+        return entity, answer(self._contracts[entity], item)
+
+    def _alive(self, contract: Contract, keys: Mapping[str, str]) -> dict[str, Any] | None:
+        """The answer of the item at a place, None if there is none."""
+        item = self._store.get(keys)
+        return None if item is None or is_deleted(item) else answer(contract, item)
+
+    def _visible(self, tree: Tree, party_id: str) -> Tree:
+        """What of a page of an order is the party's, once what it refers to on other pages was read."""
+        whole = {entity: list(items) for entity, items in tree.items()}
+        for _ in whole:  # what is read may refer to more
+            found = [(target, self._alive(self._contracts[target], keys)) for target, keys in self._elsewhere(whole)]
+            for target, body in found:
+                if body is not None:
+                    whole[target].append(body)
+        on_page = {id(item) for items in tree.values() for item in items}
+        visible = self._ownership.visible(whole, party_id)
+        return {entity: [i for i in items if id(i) in on_page] for entity, items in visible.items()}
+
+    def _elsewhere(self, tree: Tree) -> list[tuple[str, Mapping[str, str]]]:
+        """Entity and key of what items refer to and the tree does not have."""
+        places: dict[tuple[str, object], Mapping[str, str]] = {}
+        for entity, field, target, target_field in self._ownership.references:
+            known = {i.get(target_field) for i in tree[target]}
+            for item in tree[entity]:
+                place = self._referred(item, field, target, target_field)
+                if place is not None and item[field] not in known:
+                    places[target, item[field]] = place
+        return [(target, place) for (target, _), place in places.items()]
+
+    def _referred(
+        self, item: Mapping[str, Any] | None, field: str, target: str, target_field: str
+    ) -> Mapping[str, str] | None:
+        """Where the item is that another one, of the same order, refers to; None if nothing says it."""
+        contract = self._contracts[target]
+        fields = contract.keys.fields if contract.keys else ()
+        if item is None or item.get(field) is None or not {*fields} <= {*self._orders.primary_key, target_field}:
+            return None
+        return item_keys(contract, {**{n: item.get(n) for n in self._orders.primary_key}, target_field: item[field]})
 
     def _read_as_party(self, contract: Contract, path_key: Values, party_id: str) -> dict[str, Any]:
-        """What is not the party's is answered as what is not there, so that keys cannot be guessed."""
+        """What is not the party's is answered as what is not there, after the same calls: the item's place, its order,
+        the item, what it refers to."""
         if contract.name not in self._kept_with_orders:
             raise problems.forbidden(f"expected an order or what belongs to one, found {contract.name}")
-        tree = self._ownership.visible(self._tree(self._locate(contract, path_key)["pk"]), party_id)
-        if contract is self._orders:
-            return self._order(tree)
-        wanted = (i for i in tree[contract.name] if all(i.get(n) == v for n, v in path_key.items()))
-        found = next(wanted, None)
-        if found is None:
+        place = self._place(contract, path_key)
+        order_keys = {"pk": place["pk"], "sk": self._order_sk} if place else NOWHERE
+        order = self._alive(self._orders, order_keys)
+        is_mine = self._ownership.is_of(order, party_id)
+        item = self._alive(contract, place if place and is_mine else NOWHERE)
+        tree: dict[str, list[dict[str, Any]]] = {name: [] for name in self._kept_with_orders}
+        tree[self._orders.name] = [order] if order is not None and is_mine else []
+        tree[contract.name] = [] if item is None else [item]
+        self._read_referred(tree, contract.name, item, {contract.name, self._orders.name})
+        found = next(iter(self._ownership.visible(tree, party_id)[contract.name]), None)
+        if found is None or found is not item:
             raise problems.not_found(contract.name)
         return found
 
-    def _tree(self, pk: str) -> Tree:
-        """An order's partition in one Query; entities belong to it by sharing its partition key."""
-        tree: dict[str, list[dict[str, Any]]] = {name: [] for name in self._kept_with_orders}
-        for item in self._store.query_all(pk):
-            entity = item.get("entity", {}).get("S", "")
-            if entity in tree and not is_deleted(item):
-                tree[entity].append(answer(self._contracts[entity], item))
-        return tree
-
-    def _order(self, tree: Tree) -> dict[str, Any]:
-        orders = tree[self._orders.name]
-        if not orders:
-            raise problems.not_found(self._orders.name)
-        return {"order": orders[0], **{name: found for name, found in tree.items() if name != self._orders.name}}
+    def _read_referred(
+        self, tree: dict[str, list[dict[str, Any]]], entity: str, item: Mapping[str, Any] | None, known: set[str]
+    ) -> None:
+        """Add to the tree what an item refers to. As many calls for an item as for none."""
+        for of, field, target, target_field in self._ownership.references:
+            if of != entity or target in known:
+                continue
+            referred = self._alive(
+                self._contracts[target], self._referred(item, field, target, target_field) or NOWHERE
+            )
+            if referred is not None:
+                tree[target].append(referred)
+            self._read_referred(tree, target, referred, {*known, target})
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 
@@ -641,8 +741,21 @@ def _key_part(contract: Contract, name: str, text: str) -> object:
 # ---- pages ----------------------------------------------------------------------------------------------------------
 
 
-def _cursor(role: str, pk: str, last_key: Item) -> str:
-    return cursors.encode([last_key[n]["S"] for n in (f"{role}_sk", "pk", "sk")], of=f"{role} {pk}")
+def _cursor(of: str, names: Sequence[str], last_key: Item) -> str:
+    return cursors.encode([last_key[n]["S"] for n in names], of=of)
+
+
+def _fitting_answers(
+    answered: Sequence[tuple[Result, Item]], last_key: Item | None
+) -> tuple[list[Result], Item | None]:
+    """As many answers as fit into one of Lambda's, at least one, and after which item the next page begins; all, and
+    `last_key`, nearly always: a megabyte of the table is much more only as JSON of odd characters."""
+    size = 0
+    for number, (body, _) in enumerate(answered):
+        size += len(orjson.dumps(body))
+        if number and size > MAX_PAGE_BYTES:
+            return [b for b, _ in answered[:number]], answered[number - 1][1]
+    return [b for b, _ in answered], last_key
 
 
 def _start(role: str, pk: str, cursor: str) -> Item:

@@ -6,7 +6,7 @@ it into values and three kinds of exceptions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -202,21 +202,17 @@ class Store:
         except (ConnectionError, HTTPClientError) as error:
             raise Unavailable(type(error).__name__) from error
 
-    def query_all(self, pk: str) -> Iterator[Item]:
-        """All items of a partition in order of their sort key, as last written; one request a megabyte."""
-        start: dict[str, Any] = {}
-        while True:
-            answer = self._call(
-                "query",
-                KeyConditionExpression="pk = :pk",
-                ExpressionAttributeValues={":pk": {"S": pk}},
-                ConsistentRead=True,
-                **start,
-            )
-            yield from answer["Items"]
-            if not answer.get("LastEvaluatedKey"):
-                return
-            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+    def query_page(self, pk: str, limit: int, start: Item | None) -> Page:
+        """A page of a partition in order of the sort key, as last written: up to `limit` items and a megabyte."""
+        answer = self._call(
+            "query",
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues={":pk": {"S": pk}},
+            ConsistentRead=True,
+            Limit=limit,
+            **({"ExclusiveStartKey": start} if start else {}),
+        )
+        return Page(answer["Items"], answer.get("LastEvaluatedKey") or None)
 
     def query_index(self, index: str, attribute: str, pk: str, limit: int, start: Item | None) -> Page:
         """A page of a sparse index from its end (newest first); `attribute` is the index's partition key."""
