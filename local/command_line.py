@@ -190,6 +190,17 @@ def status() -> None:
 
 
 @app.command()
+def quarantine(
+    entity: Annotated[str | None, typer.Argument(help="The entity; without it, all of them.")] = None,
+) -> None:
+    """Show which landed objects have rows in quarantine, how many, and why; no values of the rows."""
+    with _reported() as (home, screen):
+        from local.status import quarantined, show_quarantined
+
+        show_quarantined(quarantined(home, _in_force(home), entity), screen.console)
+
+
+@app.command()
 def token() -> None:
     """Print an identity token of the laptop's user (group staff), for calls of the API by hand; good for an hour.
 

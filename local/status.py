@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -12,6 +14,9 @@ from contracts import Contracts
 from local import emulator, stack
 from local.aws import CREDENTIALS, REGION
 from local.home import Home, Stack
+
+if TYPE_CHECKING:
+    from lakehouse.quarantine import QuarantineFile
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,36 @@ def addresses(home: Home) -> dict[str, str]:
         "AWS_ENDPOINT_URL": current.endpoint,
         **CREDENTIALS,
     }
+
+
+def quarantined(home: Home, contracts: Contracts, entity: str | None) -> Iterator[tuple[str, QuarantineFile]]:
+    """What is in quarantine, by entity, one by one; of one entity if it is named.
+
+    Raises `local.stack.StackError` if the stack does not run, or if there is no such entity.
+    """
+    from lakehouse.lake import Lake
+    from lakehouse.quarantine import list_files
+
+    if entity is not None and entity not in contracts:
+        raise stack.StackError(f"expected an entity ({', '.join(contracts)}), found {entity!r}")
+    current = stack.running(home)
+    lake = Lake.of_environment("local", current.outputs["DataBucketName"], REGION, current.endpoint)
+    for contract in [contracts[entity]] if entity else contracts.values():
+        for file in list_files(lake, contract):
+            yield contract.name, file
+
+
+def show_quarantined(files: Iterable[tuple[str, QuarantineFile]], console: Console) -> None:
+    """Print them, with their reasons, and where the rows are kept."""
+    nothing = True
+    for entity, file in files:
+        nothing = False
+        rows = "the whole object" if file.whole else f"{file.rows:,} rows"
+        console.print(f"{entity}: {rows} of {file.origin}, kept in {file.key}", markup=False, soft_wrap=True)
+        for reason, number in file.reasons.items():
+            console.print(f"  {number} x {reason}", markup=False, highlight=False, soft_wrap=True)
+    if nothing:
+        console.print("Nothing is in quarantine.")
 
 
 def published_tables(current: Stack, contracts: Contracts) -> tuple[Published, ...]:
