@@ -184,6 +184,8 @@ def batch_metadata(result: BatchResult, contract: Contract, lake: Lake) -> dict[
         metadata["quarantined objects"] = dg.MetadataValue.json(list(result.quarantined_objects))
     if result.held:
         metadata["held objects"] = dg.MetadataValue.json({h.key: h.reason for h in result.held})
+    if result.failing:
+        metadata["failing objects"] = dg.MetadataValue.json({h.key: h.reason for h in result.failing})
     return metadata
 
 
@@ -215,7 +217,9 @@ def audit_checks(result: BatchResult) -> Iterator[dg.AssetCheckResult]:
     yield dg.AssetCheckResult(
         asset_key=key,
         check_name=NOTHING_SET_ASIDE,
-        passed=not (result.quarantined or result.quarantined_objects or result.held or result.too_late),
+        passed=not (
+            result.quarantined or result.quarantined_objects or result.held or result.failing or result.too_late
+        ),
         severity=dg.AssetCheckSeverity.WARN,
         description=_set_aside(result),
     )
@@ -226,6 +230,7 @@ def _set_aside(result: BatchResult) -> str:
         "rows quarantined": result.quarantined,
         "objects quarantined": len(result.quarantined_objects),
         "objects held": len(result.held),
+        "objects failing, to be tried again": len(result.failing),
         "changes too late": result.too_late,
     }
     told = [f"{number} {what}" for what, number in aside.items() if number]

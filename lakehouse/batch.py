@@ -1,12 +1,12 @@
 """One run of compaction, step by step: discover, then per chunk of objects validate, append, reduce, merge, audit.
 
-A chunk is one commit of the compacted table. A chunk that fails its audit is given up and halved until the objects
-that cause it are found; they are held and the rest goes on. Every step before the last pointer moves can be repeated.
+A chunk is one commit of the compacted table. A chunk that fails, for whatever reason but that of the environment, is
+given up and halved until the objects that cause it are found; they are held and the rest goes on. Every step before the
+last pointer moves can be repeated.
 """
 
 from __future__ import annotations
 
-import re
 import time
 import uuid
 from collections import defaultdict
@@ -15,13 +15,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-import duckdb
 import orjson
 
-from lakehouse import audit, merge, quarantine, reading, reduction, schemas, tables, trail, validation
+from lakehouse import attempts, audit, merge, quarantine, reading, reduction, schemas, tables, trail, validation
 from lakehouse.compaction import BatchResult, Counts, HeldObject, Progress, RebuildFailed
 from lakehouse.duck import Duck, connect
 from lakehouse.engine import Chunk, Engine, EngineError, commit_work, engine_of
+from lakehouse.failures import ATTEMPTS, Failure, class_of, told
 from lakehouse.lake import Lake
 from lakehouse.landing import LandedObject, Scope, each_object
 from lakehouse.ledger import Ledger, Taken
@@ -36,10 +36,12 @@ CHUNK_BYTES = 64 << 20
 """Landed bytes of one commit (compressed Parquet): bounds scratch space and what a failed audit costs."""
 CHUNK_OBJECTS = 5_000
 _PREVIEW_ROWS = 10
+_MOST_FAILING = 20
+"""Objects that fail by themselves before the rest is left to the next run: what fails with each is hardly theirs."""
 
 
 class ChunkFailed(Exception):
-    """A chunk broke an invariant, or its data broke a step that validation should have guarded."""
+    """A chunk broke an invariant."""
 
 
 @dataclass
@@ -65,6 +67,8 @@ class _Run:
     committed: bool = False
     quarantined_objects: list[str] = field(default_factory=list)
     held: list[tuple[LandedObject, str]] = field(default_factory=list)
+    failing: list[tuple[LandedObject, str]] = field(default_factory=list)
+    left: int = 0
     verdict: audit.Verdict | None = None
     preview: pa.Table | None = None
     reasons: dict[str, int] = field(default_factory=dict)
@@ -108,11 +112,11 @@ def run(
     chunks = list(_chunks(new))
     for number, chunk in enumerate(chunks, start=1):
         _take(work, chunk, last=number == len(chunks))
-    if anew and work.held:
+    if anew and (bad := work.held + work.failing):
         tables.point_work(lake, contract, state)
         raise RebuildFailed(
-            f"{contract.name}: expected to rebuild from every landed object, but {work.held[0][0].key} and "
-            f"{len(work.held) - 1} more fail the audit: {work.held[0][1]}; the published table stays as it is"
+            f"{contract.name}: expected to rebuild from every landed object, but {bad[0][0].key} and "
+            f"{len(bad) + work.left - 1} more cannot be taken in: {bad[0][1]}; the published table stays as it is"
         )
     _finish(work)
     work.seconds["total"] = time.perf_counter() - started
@@ -152,28 +156,43 @@ def _chunks(objects: Sequence[LandedObject]) -> Iterator[list[LandedObject]]:
 
 def _take(work: _Run, objects: list[LandedObject], last: bool) -> None:
     """Take in a chunk, or find out which of its objects cannot be."""
+    if len(work.failing) >= _MOST_FAILING:
+        work.left += len(objects)
+        return
     try:
         with connect(work.lake) as duck:
-            _commit_chunk(duck, work, objects, last and not work.held)
-    except (ChunkFailed, duckdb.DataError, duckdb.InvalidInputException) as error:
-        reason = _without_values(str(error).splitlines()[0])
-        tables.point_work(work.lake, work.contract, work.state)
-        if len(objects) == 1:
-            work.held.append((objects[0], reason))
-            work.progress(f"{work.contract.name}: held {objects[0].key}: {reason}")
-            return
-        work.progress(f"{work.contract.name}: audit failed, halving {len(objects)} objects: {reason}")
-        middle = len(objects) // 2
-        _take(work, objects[:middle], last=False)
-        _take(work, objects[middle:], last=False)
+            _commit_chunk(duck, work, objects, last and not work.held and not work.failing)
     except EngineError:
         tables.point_work(work.lake, work.contract, work.state)
         raise
+    except Exception as error:
+        failure = Failure.DATA if isinstance(error, ChunkFailed) else class_of(error)
+        if failure is Failure.ENVIRONMENT:
+            raise
+        # An audit says what it found, but never a value.
+        reason = str(error) if isinstance(error, ChunkFailed) else told(error)
+        tables.point_work(work.lake, work.contract, work.state)
+        if len(objects) == 1:
+            _blame(work, objects[0], failure, reason)
+            return
+        work.progress(f"{work.contract.name}: halving {len(objects)} objects: {reason}")
+        middle = len(objects) // 2
+        _take(work, objects[:middle], last=False)
+        _take(work, objects[middle:], last=False)
 
 
-def _without_values(reason: str) -> str:
-    """An error in words, without what it quotes: DuckDB shows the value it stumbled over, which may be personal."""
-    return re.sub(r"\"[^\"]*\"|'[^']*'", "'…'", reason)
+def _blame(work: _Run, landed: LandedObject, failure: Failure, reason: str) -> None:
+    """An object failed by itself. What may pass is tried again by the next runs before the object is held; until then
+    the ledger does not have it, and the watermark waits. An object that is taken again stays what it was."""
+    if failure is Failure.POISON:
+        attempt = 0 if work.again else attempts.record(work.lake, work.contract, landed, reason)
+        if attempt < ATTEMPTS:
+            work.failing.append((landed, reason))
+            work.target = work.state.watermark
+            work.progress(f"{work.contract.name}: failing {landed.key} (attempt {attempt} of {ATTEMPTS}): {reason}")
+            return
+    work.held.append((landed, reason))
+    work.progress(f"{work.contract.name}: held {landed.key}: {reason}")
 
 
 def _commit_chunk(duck: Duck, work: _Run, objects: list[LandedObject], last: bool) -> None:
@@ -443,6 +462,7 @@ def _result(work: _Run) -> BatchResult:
         rows=sum(f.rows for f in state.files),
         quarantined_objects=tuple(work.quarantined_objects),
         held=tuple(HeldObject(o.key, o.etag, reason) for o, reason in work.held),
+        failing=tuple(HeldObject(o.key, o.etag, reason) for o, reason in work.failing),
         verdict=work.verdict,
         preview=work.preview,
         reasons=work.reasons,

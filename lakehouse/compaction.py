@@ -29,7 +29,7 @@ class RebuildFailed(Exception):
 
 @dataclass(frozen=True)
 class HeldObject:
-    """An object that failed its batch's audit and was set aside, with the reason."""
+    """An object that failed by itself, with the reason: set aside (held), or to be tried again (failing)."""
 
     key: str
     etag: str
@@ -82,6 +82,7 @@ class BatchResult:
     rows: int
     quarantined_objects: tuple[str, ...] = ()
     held: tuple[HeldObject, ...] = ()
+    failing: tuple[HeldObject, ...] = ()
     verdict: Verdict | None = None
     preview: pa.Table | None = None
     reasons: dict[str, int] = field(default_factory=dict)
@@ -133,9 +134,10 @@ def compact(
 ) -> BatchResult:
     """Merge what landed in `scope` and is not in the ledger into the entity's work table, audited but not published.
 
-    Raises nothing for bad data: bad rows and objects go to quarantine, objects that fail the audit are held. Errors of
-    S3 or Glue are raised, and `CommitFailedException` when another writer was quicker: the next call begins from the
-    published state. `invariants` are audited besides the ones that every batch must hold.
+    Raises nothing for bad data: bad rows and objects go to quarantine, objects that fail the audit or break a step are
+    held, and those that may still pass are `failing` and tried again by the next calls. What `failures` calls the
+    environment is raised (disk, network, S3, Glue, and `CommitFailedException` when another writer was quicker): the
+    next call begins from the published state. `invariants` are audited besides the ones that every batch must hold.
     """
     from lakehouse import batch
 
@@ -148,7 +150,7 @@ def rebuild(
     """Make the entity's tables anew from everything retained in landing, audited but not published.
 
     Rows are the same as before, whatever the history of batches was; `_batch` is new for all of them. Raises
-    `RebuildFailed` when landed objects that made the table are gone, or one of them fails the audit.
+    `RebuildFailed` when landed objects that made the table are gone, or one of them cannot be taken in.
     """
     from lakehouse import batch
 

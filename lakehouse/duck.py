@@ -67,6 +67,9 @@ def connect(lake: Lake) -> Iterator[Duck]:
         if on_s3:
             _grant(connection, lake)
         yield Duck(connection, scratch)
+    except (duckdb.FatalException, duckdb.InternalException):
+        _kept_engine.cache_clear()  # it answers nothing any more
+        raise
     finally:
         connection.close()
         shutil.rmtree(scratch, ignore_errors=True)

@@ -1,0 +1,244 @@
+"""Each class of failure at each step of a batch: who pays, what ledger, quarantine and tables say, and that the next
+run without the fault takes in what this one did not."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from botocore.exceptions import ClientError
+from lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes, published_rows, without
+
+from contracts import Contract
+from lakehouse import audit, batch, engine, merge, parquet, publication, quarantine, reduction, validation
+from lakehouse.compaction import BatchResult, compact, pending
+from lakehouse.duck import Duck
+from lakehouse.failures import ATTEMPTS
+from lakehouse.lake import Lake
+from lakehouse.landing import Scope
+from lakehouse.ledger import Ledger
+from lakehouse.publication import publish
+from lakehouse.quarantine import list_files, requeue
+from lakehouse.store import LocalStore
+from lakehouse.tables import TableState, published_entry
+
+SMALL: Contract = dataclasses.replace(
+    PARCELS, fields=tuple(f for f in PARCELS.fields if f.name in ("parcel_id", "part", "sent_at", "price"))
+)
+ALL = Scope.everything()
+FINE, BAD, BROKEN, PARTLY = "a-fine", "b-bad", "c-broken", "d-partly"
+
+STEPS: dict[str, tuple[Any, str]] = {
+    "listing": (LocalStore, "list"),
+    "download": (LocalStore, "download"),
+    "read": (parquet, "as_text"),
+    "validate": (validation, "validate"),
+    "reduce": (reduction, "reduce"),
+    "quarantine of rows": (quarantine, "write_rows"),
+    "quarantine of an object": (quarantine, "write_object"),
+    "append": (merge, "append_changes"),
+    "ledger": (Ledger, "record"),
+    "merge": (merge, "merge_compacted"),
+    "commit": (engine, "commit_work"),
+    "audit": (audit, "audit_batch"),
+    "verdict": (audit, "save"),
+    "upload": (LocalStore, "upload"),
+    "write": (LocalStore, "write"),
+    "pointer": (publication, "publish"),
+}
+OF_ONE_OBJECT = ("read", "validate", "reduce", "quarantine of rows", "append", "merge", "audit")
+ENVIRONMENT: list[Exception] = [
+    OSError(errno.ENOSPC, "No space left on device"),
+    OSError(errno.EMFILE, "Too many open files"),
+    duckdb.IOException('IO Error: Could not write file "/x/y": No space left on device'),
+    duckdb.HTTPException("HTTP Error: 503"),
+    ClientError({"Error": {"Code": "SlowDown", "Message": ""}}, "PutObject"),
+    ClientError({"Error": {"Code": "ExpiredToken", "Message": ""}}, "GetObject"),
+    MemoryError(),
+]
+POISON: list[Exception] = [
+    KeyError("of nobody"),
+    duckdb.InternalException("INTERNAL Error: x"),
+    duckdb.OutOfMemoryException("Out of Memory Error: could not allocate block of size 256.0 KiB (61 MiB/61 MiB used)"),
+]
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return local_lake(tmp_path / "lake", Clock())
+
+
+def land(lake: Lake) -> None:
+    landing = Landing(lake, SMALL)
+    for n in range(3):
+        landing.land([change(f"{FINE}-{n}", version=1)], name=f"{FINE}-{n}.parquet")
+    landing.land([change(BAD, version=1)], name=f"{BAD}.parquet")
+    landing.land_bytes(b"no Parquet", name=f"{BROKEN}.parquet")
+    landing.land([change(PARTLY, version=1), change("x", version=1, price="much")], name=f"{PARTLY}.parquet")
+
+
+def run(lake: Lake) -> BatchResult:
+    result = compact(lake, SMALL, ALL)
+    publication.publish(lake, SMALL)
+    return result
+
+
+def seen(lake: Lake) -> dict[str, Any]:
+    """What readers and operators see, without what says when."""
+    entry = published_entry(lake, SMALL)
+    ledger = Ledger.load(lake, TableState(lake, entry.metadata_location).ledger if entry else "")
+    taken = [t for day in ledger.days for t in ledger.segment(day).values()]
+    return {
+        "rows": without(published_rows(lake, SMALL), "_batch"),
+        "changes": without(published_changes(lake, SMALL), "_batch"),
+        "ledger": sorted((t.key, t.status, t.rows, t.quarantined) for t in taken),
+        "quarantine": sorted((f.origin, f.rows, f.whole) for f in list_files(lake, SMALL)),
+    }
+
+
+def keys(rows: list[dict[str, Any]]) -> list[str]:
+    return sorted(row["parcel_id"] for row in rows)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What all of it comes to without a fault."""
+    lake = local_lake(tmp_path_factory.mktemp("reference") / "lake", Clock())
+    land(lake)
+    run(lake)
+    return seen(lake)
+
+
+def failing(step: str, error: Exception, patch: pytest.MonkeyPatch, when: Callable[..., bool]) -> None:
+    """Let a step fail where `when` says so of its arguments."""
+    owner, name = STEPS[step]
+    original = getattr(owner, name)
+
+    def call(*arguments: Any, **named: Any) -> Any:
+        if when(*arguments, *named.values()):
+            raise error
+        return original(*arguments, **named)
+
+    patch.setattr(owner, name, call)
+
+
+def holds_bad(*arguments: Any) -> bool:
+    """Whether a step is about the object that is bad."""
+    for argument in arguments:
+        duck = argument if isinstance(argument, Duck) else getattr(argument, "duck", None)
+        if duck is not None:
+            of = [n for a in arguments if isinstance(a, parquet.Shape) for n in a.numbers]
+            named = f"contains(key, '{BAD}')" + (f" AND _no IN {of}" if of else "")
+            return bool(duck.count(f"SELECT count(*) FROM taken WHERE {named}"))
+    return BAD in repr(arguments)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_nobody_is_blamed_for_the_environment(
+    lake: Lake, step: str, reference: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land(lake)
+    for error in (ENVIRONMENT[list(STEPS).index(step) % len(ENVIRONMENT)], OSError(errno.EIO, "Input/output error")):
+        before = seen(lake)
+        with monkeypatch.context() as patch:
+            failing(step, error, patch, lambda *_: True)
+            with pytest.raises(type(error)):
+                run(lake)
+        after = seen(lake)
+        assert {k: after[k] for k in ("rows", "changes", "ledger")} == {
+            k: before[k] for k in ("rows", "changes", "ledger")
+        }
+        assert set(after["quarantine"]) <= set(reference["quarantine"])
+        assert not list(lake.store.list("attempts/"))
+    run(lake)
+    assert seen(lake) == reference
+
+
+@pytest.mark.parametrize("error", ENVIRONMENT, ids=repr)
+def test_a_read_that_the_environment_breaks_blames_no_object(
+    lake: Lake, error: Exception, reference: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land(lake)
+    with monkeypatch.context() as patch:
+        failing("read", error, patch, holds_bad)
+        with pytest.raises(type(error)):
+            run(lake)
+    assert (seen(lake)["ledger"], pending(lake, SMALL, ALL) != []) == ([], True)
+    run(lake)
+    assert seen(lake) == reference
+
+
+@pytest.mark.parametrize("step", OF_ONE_OBJECT)
+def test_poison_costs_its_own_object_and_only_when_it_fails_again_and_again(
+    lake: Lake, step: str, reference: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land(lake)
+    error = POISON[OF_ONE_OBJECT.index(step) % len(POISON)]
+    with monkeypatch.context() as patch:
+        failing(step, error, patch, holds_bad)
+        for attempt in range(1, ATTEMPTS + 1):
+            result = run(lake)
+            found = seen(lake)
+            held = attempt == ATTEMPTS
+            assert keys(found["rows"]) == keys(found["changes"]) == [f"{FINE}-0", f"{FINE}-1", f"{FINE}-2", PARTLY]
+            assert found["quarantine"] == reference["quarantine"]
+            about = [o.key.rpartition("/")[2] for o in (result.held if held else result.failing)]
+            assert about == [f"{BAD}.parquet"]
+            assert [status for key, status, *_ in found["ledger"] if BAD in key] == (["held"] if held else [])
+            assert [o.key for o in pending(lake, SMALL, ALL) if BAD in o.key] == ([] if held else [key_of(BAD)])
+            assert (result.watermark == NOON) == held
+    requeue(lake, SMALL)
+    publish(lake, SMALL)
+    assert seen(lake) == reference
+
+
+def key_of(name: str) -> str:
+    return f"landing/parcels/dt=2026-11-21/hh=12/{name}.parquet"
+
+
+@pytest.mark.parametrize("step", OF_ONE_OBJECT)
+def test_a_passing_fault_condemns_nothing(
+    lake: Lake, step: str, reference: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land(lake)
+    with monkeypatch.context() as patch:
+        failing(step, RuntimeError("passing"), patch, lambda *_: True)
+        result = run(lake)
+        assert (result.held, len(result.failing)) == (
+            (),
+            5 if step in ("read", "append") else 6,
+        )  # what is no Parquet has no rows
+    run(lake)
+    assert seen(lake) == reference
+
+
+def test_what_fails_with_each_object_is_left_to_the_next_run(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    landing = Landing(lake, SMALL)
+    for n in range(batch._MOST_FAILING + 12):
+        landing.land([change(f"p-{n:02}", version=1)])
+    with monkeypatch.context() as patch:
+        failing("reduce", RuntimeError("passing"), patch, lambda *_: True)
+        assert len(run(lake).failing) == batch._MOST_FAILING
+    assert run(lake).applied == batch._MOST_FAILING + 12
+
+
+@pytest.mark.parametrize("step", OF_ONE_OBJECT)
+def test_data_that_breaks_a_step_is_held_at_once(
+    lake: Lake, step: str, reference: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land(lake)
+    error = duckdb.ConversionException("Conversion Error: Could not convert string 'Ada' to INT32")
+    with monkeypatch.context() as patch:
+        failing(step, error, patch, holds_bad)
+        result = run(lake)
+    aside = result.quarantined_objects if step == "read" else tuple(h.key for h in result.held)
+    assert key_of(BAD) in aside
+    assert keys(seen(lake)["rows"]) == [f"{FINE}-0", f"{FINE}-1", f"{FINE}-2", PARTLY]
+    requeue(lake, SMALL)
+    publish(lake, SMALL)
+    assert seen(lake) == reference
