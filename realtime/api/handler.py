@@ -69,7 +69,8 @@ def _api() -> Api:
         lambda: client("cloudwatch", attempts=1, read_timeout=2),
     )
     more = (*import_routes(imports), *status_routes(status))
-    return Api(service, Receipts(requests_store), more, data_time=status.data_time)
+    is_laptop = settings.environment == "local"
+    return Api(service, Receipts(requests_store), more, data_time=status.data_time, decodes_paths=is_laptop)
 
 
 Result = TypeVar("Result")
@@ -77,7 +78,8 @@ Result = TypeVar("Result")
 
 class Api:
     """The routes over a service, and those of other modules (`more`). `data_time` gives, as text and at once, what the
-    reports are true for: whoever shows a report beside an answer can tell how far apart they are."""
+    reports are true for: whoever shows a report beside an answer can tell how far apart they are. `decodes_paths` says
+    that the gateway decodes paths before it hands them over: the laptop's does, a REST API on AWS does not."""
 
     def __init__(
         self,
@@ -86,8 +88,10 @@ class Api:
         more: Iterable[Route] = (),
         *,
         data_time: Callable[[], str | None] = lambda: None,
+        decodes_paths: bool = False,
     ) -> None:
         self._service = service
+        self._decodes_paths = decodes_paths
         self._data_time = data_time
         self._receipts = receipts
         self.routes: tuple[Route, ...] = (*self._own_routes(), *more)
@@ -136,7 +140,7 @@ class Api:
         started, cpu = time.perf_counter(), time.thread_time()
         request_id = str((event.get("requestContext") or {}).get("requestId", ""))
         try:
-            answer = self._dispatch(event)
+            answer = self._dispatch(self._as_sent(event))
             body = b"" if answer.body is None else orjson.dumps(answer.body)
             result = _proxy(answer.status, body.decode(), "application/json", answer.headers)
         except Refusal as refusal:
@@ -160,6 +164,9 @@ class Api:
             cpu_ms=round((time.thread_time() - cpu) * 1000, 2),
         )
         return result
+
+    def _as_sent(self, event: Event) -> Event:
+        return requests.encoded_again(event, self._service.key_parts) if self._decodes_paths else event
 
     def _dispatch(self, event: Event) -> Answer:
         methods = self._by_resource.get(str(event.get("resource")))

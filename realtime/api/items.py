@@ -31,9 +31,20 @@ Values = Mapping[str, Value]
 KEPT_SECONDS = 86_400
 MAX_PK_BYTES, MAX_SK_BYTES = 2048, 1024  # limits of DynamoDB
 
+# The relay sends an item as one line of JSON, which Firehose takes up to 1,024,000 bytes. Nearly every change of fields
+# is written without reading the item, so it is not known how long the whole line gets: each field may have grown by
+# SMALL since the whole was last looked at.
+MAX_LINE = 900_000  # bytes, of an item that is known whole
+SMALL = 2_000  # bytes, of fields that are written to an item unseen
+
 
 def keys_of(contract: Contract, values: Values) -> dict[str, str]:
     """Where the item goes; refuses keys that DynamoDB would not take."""
+    for name in contract.primary_key:
+        text = values[name]
+        if isinstance(text, str) and (text in (".", "..") or not text.isprintable()):
+            reason = "expected printable characters, and neither . nor .., which no URL can name"
+            raise problems.invalid(contract.name, (Problem(name, reason),))
     keys = item_keys(contract, values)
     indexed = index_keys(contract, values)
     for name, text in {**keys, **indexed}.items():

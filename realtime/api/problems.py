@@ -97,7 +97,11 @@ def contended(entity: str) -> Refusal:
 
 
 def too_large() -> Refusal:
-    return Refusal(413, "too-large", "The item is too large", "an item has at most 400 KiB, names and values together")
+    detail = (
+        "an item has at most 400 KiB, names and values together, and 900 kB as the line of JSON that lands in the "
+        "lake; there, quotation marks, backslashes and control characters take up to seven bytes"
+    )
+    return Refusal(413, "too-large", "The item is too large", detail)
 
 
 def invalid(entity: str, problems: Sequence[Problem], left_out: int = 0) -> Refusal:

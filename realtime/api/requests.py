@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from contracts.validation import shortened
 from realtime.api import problems
@@ -23,6 +23,18 @@ def parameter(event: Event, name: str) -> str:
 def raw_parameter(event: Event, name: str) -> str:
     """A parameter of the path as it is in the URL; empty if there is none."""
     return str((event.get("pathParameters") or {}).get(name, ""))
+
+
+def encoded_again(event: Event, keys: Mapping[str, int]) -> Event:
+    """The request with the parameters of its path as they were in the URL, for a gateway that decodes them: the
+    laptop's. `keys` says how many parts the key of each entity has; those after the first are numbers, so that every
+    other slash is a part of the first."""
+    found = event.get("pathParameters") or {}
+    parameters = {name: quote(str(text), safe="") for name, text in found.items()}
+    if "key" in found:
+        parts = str(found["key"]).rsplit("/", max(0, keys.get(str(found.get("entity")), 1) - 1))
+        parameters["key"] = "/".join(quote(part, safe="") for part in parts)
+    return {**event, "pathParameters": parameters}
 
 
 def only_parameters(event: Event, known: tuple[str, ...] = ()) -> Mapping[str, str]:

@@ -43,10 +43,10 @@ def test_a_composite_key_is_a_path(api: Fixture) -> None:
     assert (reply.body["order_id"], reply.body["line_number"]) == ("o-1", 2)
 
 
-def test_a_key_may_hold_any_character(api: Fixture, order: dict[str, Any]) -> None:
-    order_id = "a/b #{order_id}% é\r\nx"
+def test_a_key_may_hold_any_printable_character(api: Fixture, order: dict[str, Any]) -> None:
+    order_id = "a/b #{order_id}% é x"
     created = api("POST", "/orders", order | {"order_id": order_id})
-    assert created.headers["Location"] == "/orders/a%2Fb%20%23%7Border_id%7D%25%20%C3%A9%0D%0Ax"
+    assert created.headers["Location"] == "/orders/a%2Fb%20%23%7Border_id%7D%25%20%C3%A9%20x"
     assert api("GET", created.headers["Location"]).body["order"]["order_id"] == order_id
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
@@ -195,3 +196,32 @@ NAMES = st.sampled_from(["order_id", "buyer_id", "fees", "hammer_price", "placed
 def test_no_body_and_no_key_makes_a_server_error(api: Fixture, body: Any, key: str, method: str) -> None:
     assert api("POST", "/orders", body).status < 500
     assert api(method, f"/orders/{key}", body).status < 500
+
+
+@pytest.mark.parametrize("order_id", [".", "..", "a\nb", "\t", "\x7f", "a\u202eb", "a\u200bb", "\x01"])
+def test_an_id_that_no_url_or_person_can_name_is_refused(api: Fixture, order: dict[str, Any], order_id: str) -> None:
+    reply = api("POST", "/orders", order | {"order_id": order_id})
+    assert (reply.status, reply.body["errors"][0]["field"]) == (422, "order_id")
+    assert api("GET", f"/orders/{quote(order_id, safe='')}").status == 404
+
+
+@pytest.mark.parametrize("raw", ['{"buyer_id": "M\ufffdller"}', '{"buyer_id": "M\\ufffdller"}'])
+def test_what_stands_for_bytes_that_were_no_utf_8_is_refused(api: Fixture, raw: str) -> None:
+    reply = api("PATCH", "/orders/o-1", raw=raw)
+    assert (reply.status, reply.body["errors"][0]["field"]) == (422, "buyer_id")
+
+
+@pytest.mark.parametrize("text", ['"1', '1"', '""', '"', '"1" ', "W/1", "1, 2", ""])
+def test_if_match_is_a_version_bare_or_quoted(api: Fixture, order: dict[str, Any], text: str) -> None:
+    api("POST", "/orders", order)
+    reply = api("PATCH", "/orders/o-1", {"status": "paid"}, headers={"If-Match": text})
+    expected = (409, "If-Match") if text == '"1" ' else (400, "If-Match")
+    assert (reply.status, reply.body["errors"][0]["field"]) == expected
+
+
+def test_an_item_whose_line_is_too_long_to_land_is_refused(api: Fixture, order: dict[str, Any]) -> None:
+    """It is well below 400 KiB, but JSON takes seven bytes for each of these characters in a nested field."""
+    fees = [{"kind": "\x01" * 40, "payer": "buyer", "amount": "1"}] * 3_500
+    assert api("POST", "/orders", order | {"fees": fees}).status == 413
+    api("POST", "/orders", order)
+    assert api("PATCH", "/orders/o-1", {"fees": fees}).status == 413
