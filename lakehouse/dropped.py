@@ -19,7 +19,6 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 if TYPE_CHECKING:
     from contracts import Contract
@@ -102,6 +101,22 @@ def resolve(contract: Contract, given: Sequence[str]) -> dict[str, str | None]:
     return resolved
 
 
+NO_BOOLEAN = "?"
+"""What stands before a text of `_deleted` that is neither true nor false; `validation` refuses such a row."""
+
+
+def removal(text: str | None) -> str | None:
+    """The operation that a text of `_deleted` means: `remove`, or None for a row that is there."""
+    if text in (None, "", "false"):
+        return None
+    return "remove" if text == "true" else f"{NO_BOOLEAN}{text}"
+
+
+def removal_sql(text: str) -> str:
+    """The same of a column of text."""
+    return f"CASE WHEN {text} = 'true' THEN 'remove' WHEN {text} NOT IN ('', 'false') THEN '{NO_BOOLEAN}' || {text} END"
+
+
 def opened(path: Path, packed: bool) -> IO[str]:
     """The file as text, line ends as they are."""
     if packed:
@@ -175,7 +190,7 @@ def _row(names: dict[str, str | None], item: dict[str, Any]) -> Row:
         if column is None:
             extra[given] = value
         elif column == "_op":
-            row["_op"] = "remove" if value in (True, "true") else None
+            row["_op"] = removal(value if value is None or isinstance(value, str) else _compact(value))
         else:
             row[column] = value if value is None or isinstance(value, str) else _compact(value)
     if extra:
@@ -385,13 +400,17 @@ class _Form:
 
     def __init__(self, contract: Contract, header: list[str], columns: tuple[str, ...]) -> None:
         if twice := sorted({name for name in header if header.count(name) > 1}):
-            raise NotReadable(f"expected each column once in the header, found {', '.join(twice)[:200]} twice")
+            raise NotReadable(f"expected each column once in the header, found {len(twice)} of them twice")
         self.header = header
         self.columns = columns
         self.names = resolve(contract, header)
         if not set(contract.primary_key) <= set(self.names.values()):
-            wanted, found = ", ".join(contract.primary_key), ", ".join(header)[:200]
-            raise NotReadable(f"expected a header with {wanted}, found {found}")
+            wanted = ", ".join(contract.primary_key)
+            known = (
+                ", ".join(sorted(column for column in self.names.values() if column)) or "none of the entity's fields"
+            )
+            # Not the names themselves: in a file without a header they are the values of its first row.
+            raise NotReadable(f"expected a header with {wanted}, found one of {len(header)} columns with {known}")
 
     def at_once(self, block: bytes, before: int) -> pa.Table | None:
         """The rows of a block after as many others; None if one of them is unlike the header, or no text."""
@@ -413,8 +432,7 @@ class _Form:
         nothing = pa.nulls(found.num_rows, pa.string())
         values = {c: found[by_column[c]] if c in by_column else nothing for c in self.columns}
         if "_op" in by_column:
-            removed = pc.equal(found[by_column["_op"]], "true")
-            values["_op"] = pc.if_else(removed, "remove", pa.scalar(None, pa.string()))
+            values["_op"] = pa.array(map(removal, found[by_column["_op"]].to_pylist()), pa.string())
         if unknown:
             extra = found.select(sorted(unknown)).to_pylist()
             values["_extra"] = pa.array([json.dumps(e, ensure_ascii=False, sort_keys=True) for e in extra], pa.string())

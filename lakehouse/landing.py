@@ -28,7 +28,7 @@ LATEST_DELIVERY = timedelta(hours=25)
 
 HOUR = timedelta(hours=1)
 _LISTED_ONE_BY_ONE = 500  # keys; more of them are found quicker by listing the entity
-_ARRIVAL = re.compile(r"/dt=(\d{4}-\d{2}-\d{2})/hh=(\d{2})/")
+_ARRIVAL = re.compile(r"/dt=([0-9]{4}-[0-9]{2}-[0-9]{2})/hh=([0-9]{2})/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +109,24 @@ class Scope:
 
 
 def list_objects(lake: Lake, contract: Contract, scope: Scope) -> list[LandedObject]:
-    """The entity's landed objects in the scope, by key. Empty objects and folder markers are left out."""
+    """The entity's landed objects in the scope, by key. Empty objects, folder markers and hidden names are left out."""
     return list(each_object(lake, contract, scope))
 
 
 def each_object(lake: Lake, contract: Contract, scope: Scope) -> Iterator[LandedObject]:
     """The same one by one, while the listing goes on: a year of an entity need not be in memory at once."""
+    prefix = lake.landing_prefix(contract)
     for stored in _listed(lake, contract, scope):
-        if stored.size > 0 and scope.holds(landed := _landed(contract, stored)):
+        if stored.size == 0 or is_hidden(stored.key.removeprefix(prefix)):
+            continue
+        if scope.holds(landed := _landed(contract, stored)):
             yield landed
+
+
+def is_hidden(path: str) -> bool:
+    """Whether a path below the entity's prefix is hidden by the convention of Hadoop, Hive and Spark: a folder or file
+    whose name begins with `_` or `.` is a marker, or is still being written, and no data."""
+    return path.startswith(("_", ".")) or "/_" in path or "/." in path
 
 
 def _listed(lake: Lake, contract: Contract, scope: Scope) -> Iterator[StoredObject]:
@@ -138,13 +147,17 @@ def _listed(lake: Lake, contract: Contract, scope: Scope) -> Iterator[StoredObje
 
 def _landed(contract: Contract, stored: StoredObject) -> LandedObject:
     match = _ARRIVAL.search(stored.key) if contract.origin == "stream" else None
-    hour = _arrival_hour(match[1], match[2]) if match else _hour(stored.modified)
-    return LandedObject(stored.key, stored.etag, stored.size, stored.modified, hour)
+    hour = _arrival_hour(match[1], match[2]) if match else None
+    return LandedObject(stored.key, stored.etag, stored.size, stored.modified, hour or _hour(stored.modified))
 
 
 @lru_cache(maxsize=1024)
-def _arrival_hour(day: str, hour: str) -> datetime:
-    return datetime.fromisoformat(f"{day}T{hour}:00:00+00:00")
+def _arrival_hour(day: str, hour: str) -> datetime | None:
+    """The hour that a key names; None if there is no such hour (30 February, hour 24): the key then names none."""
+    try:
+        return datetime.fromisoformat(f"{day}T{hour}:00:00+00:00")
+    except ValueError:
+        return None
 
 
 def _hour(moment: datetime) -> datetime:

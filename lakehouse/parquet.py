@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lakehouse.dropped import NotReadable, resolve
+from lakehouse.dropped import NotReadable, removal_sql, resolve
 from lakehouse.duck import Duck, file_list
 from lakehouse.schemas import literal, quoted
 from lakehouse.validation import text_columns
@@ -237,7 +237,7 @@ def _meant(contract: Contract, shape: Shape, values: Sequence[_Value]) -> tuple[
         if column.too_wide:
             raise NotReadable(f"{name}: expected a decimal of at most {_MOST_DIGITS} digits, found one of more")
         removed = name == "_op" and not landed
-        texts[name] = f"CASE WHEN CAST({value.sql} AS VARCHAR) = 'true' THEN 'remove' END" if removed else value.text()
+        texts[name] = removal_sql(f"CAST({value.sql} AS VARCHAR)") if removed else value.text()
         if value.type_ == "BLOB":
             wrong = f"{value.sql} IS NOT NULL AND TRY(decode({value.sql})) IS NULL"
             told = literal(f"{name}: expected text in UTF-8, found other bytes")

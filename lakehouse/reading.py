@@ -27,6 +27,7 @@ from lakehouse.dropped import (
     meaning,
     opened,
     read_text,
+    removal_sql,
     resolve,
 )
 from lakehouse.duck import Duck
@@ -185,7 +186,7 @@ def _members_as_text(contract: Contract, members: list[str], number: int) -> str
     for column in validation.text_columns(contract):
         found = [f"found[{n}]" for n, name in enumerate(names, start=1) if columns.get(name) == column]
         text = f"coalesce({', '.join(found)})" if found else "NULL::VARCHAR"
-        texts[column] = f"CASE WHEN {text} = 'true' THEN 'remove' END" if column == "_op" and found else text
+        texts[column] = removal_sql(text) if column == "_op" and found else text
     paths = "[" + ", ".join(literal(f'$."{name}"') for name in names) + "]::VARCHAR[]"
     return (
         f"(SELECT {number}::INTEGER AS _no, _row, CASE WHEN usual IS NULL THEN 'not plain' END AS _problem, "

@@ -114,7 +114,7 @@ def check(contract: Contract, source: str) -> str:
     usual = {f.name: _usual(f) for f in fields}
     values = [f"{usual[f.name].value} AS {_value(f)}" for f in fields if usual[f.name].value]
     written = [f"{usual[f.name].written} AS {_written(f)}" for f in fields if usual[f.name].written]
-    tests = ["_problem IS NULL"]
+    tests = ["_problem IS NULL", *(["(_op IS NULL OR _op = 'remove')"] if contract.origin == "files" else [])]
     for field in fields:
         held = " AND ".join(usual[field.name].tests)
         if held:
@@ -160,7 +160,7 @@ def validate(duck: Duck, contract: Contract) -> None:
 
 def _judge(duck: Duck, contract: Contract) -> None:
     """The rows in `odd` under the full rules: `rejected` gets those with a problem, the others go back to `checked`."""
-    problems = ", ".join(f"({problem(f)})" for f in _fields(contract))
+    problems = ", ".join(f"({p})" for p in (*map(problem, _fields(contract)), *_removal_problem(contract)))
     duck.run(
         "CREATE OR REPLACE TEMP TABLE judged AS SELECT _no, _row, "
         f"CASE WHEN _problem IS NULL THEN concat_ws('; ', {problems}) ELSE _problem END AS _reason FROM odd"
@@ -172,6 +172,12 @@ def _judge(duck: Duck, contract: Contract) -> None:
         f"INSERT INTO checked BY NAME SELECT {_RID}, _no, _row, {values}, {_stamps(contract, usual=False)} "
         "FROM odd SEMI JOIN (SELECT * FROM judged WHERE _reason = '') USING (_no, _row)"
     )
+
+
+def _removal_problem(contract: Contract) -> Iterator[str]:
+    """What is wrong with `_deleted` of a row that another system dropped, as the readers of such files leave it."""
+    if contract.origin == "files":
+        yield "CASE WHEN _op <> 'remove' THEN '_deleted: expected true or false, found other text' END"
 
 
 def _fields(contract: Contract) -> tuple[Field, ...]:

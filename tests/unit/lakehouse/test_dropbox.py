@@ -228,3 +228,72 @@ def test_a_corrected_contract_lets_quarantined_rows_in(lake: Lake) -> None:
     assert result.counts == Counts(read=3, applied=1, duplicate=1, quarantined=1)
     assert [f.origin.rpartition("/")[2] for f in list_files(lake, wider)] == ["t.csv"]
     assert without(published_rows(lake, wider), "_batch")[0] == before[0]
+
+
+DELETED = ["true", "false", "True", "TRUE", "1", "0", "yes", "t", "no", "remove", "null"]
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson", "ndjson of texts", "parquet"])
+@pytest.mark.parametrize("written", DELETED)
+def test_a_removal_is_read_right_or_its_row_is_told(lake: Lake, form: str, written: str) -> None:
+    """In each form of file: what is neither true nor false is never taken for a row that lives."""
+    if form == "csv":
+        name, content = "t.csv", f"tariff_id,edition,_deleted\na,1,{written}\n".encode()
+    elif form == "parquet":
+        buffer = io.BytesIO()
+        pq.write_table(pa.table({"tariff_id": ["a"], "edition": [1], "_deleted": [written]}), buffer)
+        name, content = "t.parquet", buffer.getvalue()
+    else:
+        bare = written in ("true", "false", "1", "0", "null") and form == "ndjson"
+        value = written if bare else json.dumps(written)
+        name, content = "t.ndjson", f'{{"tariff_id": "a", "edition": 1, "_deleted": {value}}}\n'.encode()
+    drop(lake, name, content)
+    counts = run(lake).counts
+    missing = written == "null" and form == "ndjson"
+    if written in ("true", "false") or missing:
+        assert counts == Counts(read=1, applied=1)
+        (row,) = published_rows(lake, TARIFFS)
+        assert row["_deleted"] == (written == "true")
+    else:
+        assert counts == Counts(read=1, quarantined=1)
+        (file,) = list_files(lake, TARIFFS)
+        assert list(file.reasons) == ["_deleted: expected true or false"]
+
+
+@pytest.mark.parametrize("column", [pa.array([True]), pa.array([1]), pa.array([1.0]), pa.array([None], pa.bool_())])
+def test_a_typed_removal_is_a_boolean_or_told(lake: Lake, column: pa.Array) -> None:
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"tariff_id": ["a"], "edition": [1], "_deleted": column}), buffer)
+    drop(lake, "t.parquet", buffer.getvalue())
+    good = pa.types.is_boolean(column.type)
+    assert run(lake).counts == (Counts(read=1, applied=1) if good else Counts(read=1, quarantined=1))
+
+
+HIDDEN = [
+    "_SUCCESS",
+    "_temporary/0/part-0.csv",
+    "spark/_temporary/0/part-0.csv",
+    ".DS_Store",
+    ".tmp/t.csv",
+    "a/._t.csv",
+]
+PLAIN = ["t.csv", "a_b/c.csv", "a.b/c_.csv", "2026/x_.csv"]
+
+
+def test_hidden_and_temporary_names_are_no_data(lake: Lake) -> None:
+    """What Spark, Hive and desktops put beside data, and what is still being written."""
+    for number, name in enumerate([*HIDDEN, *PLAIN]):
+        drop(lake, name, f"tariff_id,edition\n{number},1\n".encode())
+    result = run(lake)
+    assert result.counts == Counts(read=len(PLAIN), applied=len(PLAIN))
+    assert list_files(lake, TARIFFS) == []
+
+
+def test_a_reason_never_quotes_a_file_that_has_no_header(lake: Lake) -> None:
+    """Its first row is data, of a person perhaps; reasons go to the ledger, to notes and to alerts."""
+    for name, first in (("a.csv", "A-1,Erika Mustermann,erika@example.org"), ("b.csv", "Erika,x,Erika")):
+        drop(lake, name, f"{first}\nB-2,Max Mustermann,max@example.org\n".encode())
+    run(lake)
+    told = [reason for file in list_files(lake, TARIFFS) for reason in file.reasons]
+    assert len(told) == 2
+    assert all(word not in reason for reason in told for word in ("Erika", "Mustermann", "example"))

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import io
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.utils import parse_timestamp
-from lakes import NOON, PARCELS, Landing
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from lakes import NOON, PARCELS, Landing, local_lake
 
 from lakehouse.lake import Lake, read_timestamp
-from lakehouse.landing import LATEST_DELIVERY, Scope, list_objects
+from lakehouse.landing import LATEST_DELIVERY, Scope, is_hidden, list_objects
 from lakehouse.store import S3Store
 
 
@@ -40,6 +44,36 @@ def test_an_object_outside_the_hourly_layout_arrives_when_it_was_written(lake: L
     lake.store.write("landing/parcels/by-hand.parquet", b"x")
     (found,) = list_objects(lake, PARCELS, Scope.everything())
     assert found.hour <= datetime.now(UTC)
+
+
+SEGMENT = st.text(st.sampled_from("abz019=-_.%é ٣"), min_size=1, max_size=8)
+NEARLY_AN_HOUR = st.tuples(
+    st.sampled_from(["2026-11-21", "2026-02-30", "2026-13-01", "0000-00-00", "9999-12-31", "٢٠٢٦-11-21", "2026-1-1"]),
+    st.sampled_from(["00", "10", "23", "24", "99", "7", "-1", "٠٩"]),
+).map(lambda parts: f"dt={parts[0]}/hh={parts[1]}")
+
+
+@given(st.lists(st.tuples(st.one_of(NEARLY_AN_HOUR, SEGMENT), SEGMENT), min_size=1, max_size=5))
+@settings(suppress_health_check=list(HealthCheck))
+def test_no_key_stops_the_listing(places: list[tuple[str, str]]) -> None:
+    """Whatever other hands put below the prefix: what is no hour arrives when it was written, and nothing raises."""
+    with TemporaryDirectory() as folder:
+        lake = local_lake(Path(folder))
+        keys = set()
+        for place, name in places:
+            key = f"landing/parcels/{place}/{name}.parquet"
+            if ".." not in key.split("/") and not any(part in (".", "..") for part in key.split("/")):
+                lake.store.write(key, b"x")
+                keys.add(key)
+        good = "landing/parcels/dt=2026-11-21/hh=10/good.parquet"
+        lake.store.write(good, b"x")
+        for scope in (Scope.everything(), Scope.last_hours(1, NOON), Scope.requeue(frozenset(keys))):
+            listed = list_objects(lake, PARCELS, scope)
+            assert {o.key for o in listed} <= {*keys, good}
+        listed = list_objects(lake, PARCELS, Scope.everything())
+        hidden = {k for k in keys if is_hidden(k.removeprefix("landing/parcels/"))}
+        assert {o.key for o in listed} == {*keys, good} - hidden
+        assert all(o.hour.minute == 0 and o.hour.tzinfo is UTC for o in listed)
 
 
 def test_a_scope_reaches_back_so_far_that_the_watermark_may_move_but_a_replay_does_not() -> None:
