@@ -113,7 +113,8 @@ class Removal:
 class MaintenanceResult:
     """What one call of `maintain` did.
 
-    `rewritten` counts the data files that were replaced, `written` those in their place, over both tables. `purged` are
+    `rewritten` counts the data files that were replaced, `written` those in their place, `corrected` those of which
+    more was recorded than they prove and that were described anew, over both tables. `purged` are
     tombstones, `expired` snapshots. `verdict` says whether the rows stayed the same; it is None where nothing was
     committed. `removal` is None where the verdict failed: then nothing was published and no file removed. `seconds` by
     step.
@@ -132,6 +133,7 @@ class MaintenanceResult:
     removal: Removal | None
     attempts: int
     seconds: Mapping[str, float] = field(default_factory=dict)
+    corrected: int = 0
 
     @property
     def same_rows(self) -> bool:
