@@ -15,6 +15,7 @@ from contracts.item import (
     from_attribute,
     index_keys,
     item_keys,
+    landed_size,
     pointer_keys,
     time_to_live,
     to_attribute,
@@ -66,7 +67,8 @@ def values_of(contract: Contract, item: Item) -> dict[str, Value]:
 
 
 def new_item(contract: Contract, values: Values, keys: Mapping[str, str], at: int, by: str | None = None) -> Item:
-    """The item of these values at version `at`, written `by` somebody, with its index attributes and time to live."""
+    """The item of these values at version `at`, written `by` somebody, with its index attributes and time to live.
+    Refuses one that cannot land."""
     item = key({**keys, "entity": contract.name, "_contract": contract.version, **index_keys(contract, values)})
     for name, value in values.items():
         if value is not None:
@@ -77,7 +79,7 @@ def new_item(contract: Contract, values: Values, keys: Mapping[str, str], at: in
     end = time_to_live(contract, values)
     if end is not None:
         item["ttl"] = ttl(end, at)
-    return item
+    return landing(contract, item)
 
 
 def stamp(assign: dict[str, Attribute], remove: list[str], contract: Contract, at: int, by: str | None) -> None:
@@ -88,6 +90,19 @@ def stamp(assign: dict[str, Attribute], remove: list[str], contract: Contract, a
         remove.append(BY)
     else:
         assign[BY] = {"S": by}
+
+
+def landing(contract: Contract, item: Item) -> Item:
+    """The item, if it can land; refuses one whose line would be too long for the relay."""
+    if landed_size(contract, item) > MAX_LINE:
+        raise problems.too_large()
+    return item
+
+
+def is_small(contract: Contract, values: Values) -> bool:
+    """Whether these fields may be written to an item that is not known."""
+    image = {name: to_attribute(value) for name, value in values.items() if value is not None}
+    return landed_size(contract, image) <= SMALL
 
 
 def ttl(end: int, at: int) -> Attribute:
