@@ -5,6 +5,7 @@ Plain functions; what may be written when belongs to `service` and `conditions`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -30,6 +31,8 @@ Values = Mapping[str, Value]
 # How long an item stays in the table after its version, deleted ones too: clocks disagree by less, so that who writes
 # it again after it has gone cannot fall below the version that the lake remembers.
 KEPT_SECONDS = 86_400
+# Ids that a URL can name on its way through every gateway: some resolve dots, some join slashes.
+_NAMED = re.compile(r"(?!\.{1,2}\Z)[^/]+(/[^/]+)*")
 MAX_PK_BYTES, MAX_SK_BYTES = 2048, 1024  # limits of DynamoDB
 
 # The relay sends an item as one line of JSON, which Firehose takes up to 1,024,000 bytes. Nearly every change of fields
@@ -43,8 +46,8 @@ def keys_of(contract: Contract, values: Values) -> dict[str, str]:
     """Where the item goes; refuses keys that DynamoDB would not take."""
     for name in contract.primary_key:
         text = values[name]
-        if isinstance(text, str) and (text in (".", "..") or not text.isprintable()):
-            reason = "expected printable characters, and neither . nor .., which no URL can name"
+        if isinstance(text, str) and not (text.isprintable() and _NAMED.fullmatch(text)):
+            reason = "expected printable characters, not . or .. alone, and no slash at an end or beside another one"
             raise problems.invalid(contract.name, (Problem(name, reason),))
     keys = item_keys(contract, values)
     indexed = index_keys(contract, values)
