@@ -287,7 +287,7 @@ def _commit(
     name = f"{state.batch:08d}-maintained-{uuid.uuid4().hex[:12]}"
     names = expiry.Names(lake)
     pointers = expiry.read_pointers(lake, contract)
-    kept = expiry.retained(lake, contract, names, retention, pointers)
+    kept = expiry.retained(lake, contract, names, retention, pointers, lake.now())
     kept_changes = expiry.changes_of(names, kept, pointers)
 
     shape = schemas.changes(contract).stored_as(state.changes_metadata)
