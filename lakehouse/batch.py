@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from lakehouse import attempts, audit, merge, quarantine, reading, reduction, schemas, tables, trail, validation
+from lakehouse import attempts, audit, merge, quarantine, reading, reduction, scan, schemas, tables, trail, validation
 from lakehouse.compaction import BatchResult, Counts, HeldObject, Progress, RebuildFailed
 from lakehouse.duck import Duck, connect
 from lakehouse.engine import Chunk, Engine, EngineError, commit_work, engine_of
@@ -94,7 +94,8 @@ def run(
     listed_at = lake.now()
     wide = scope.reaching(state.watermark)
     listing = each_object(lake, contract, wide)  # what is known already is not kept: it may be a year's
-    new = list(listing) if scope.again or anew else Ledger.load(lake, state.ledger).unknown(listing)
+    ledger = Ledger.load(lake, state.ledger)
+    new = ledger.marked(listing) if scope.again else list(listing) if anew else ledger.unknown(listing)
     target = _target(state, scope, listed_at)
     engine = engine_of(lake, contract, progress)
     again = scope.again or anew
@@ -106,8 +107,9 @@ def run(
     if new or anew:
         size = sum(o.size for o in new)
         progress(f"{contract.name}: {len(new)} objects to take in, {size:,} bytes")
+    rewritten: frozenset[str] = frozenset()
     if anew:
-        _check_retained(lake, contract, state, new)
+        new, rewritten = _retained(lake, contract, state, new)
         _empty(work)
     chunks = list(_chunks(new))
     for number, chunk in enumerate(chunks, start=1):
@@ -118,19 +120,61 @@ def run(
             f"{contract.name}: expected to rebuild from every landed object, but {bad[0][0].key} and "
             f"{len(bad) + work.left - 1} more cannot be taken in: {bad[0][1]}; the published table stays as it is"
         )
+    if rewritten:
+        _check_kept(work, state, rewritten)
     _finish(work)
     work.seconds["total"] = time.perf_counter() - started
     return _result(work)
 
 
-def _check_retained(lake: Lake, contract: Contract, state: TableState, listed: Sequence[LandedObject]) -> None:
-    """A rebuild may only begin while every object that made the table is still there, or it would lose rows."""
-    ledger = Ledger.load(lake, state.ledger)
-    known = {key for day in ledger.days for key, taken in ledger.segment(day).items() if taken.status == "merged"}
-    if missing := sorted(known - {o.key for o in listed}):
+def _retained(
+    lake: Lake, contract: Contract, state: TableState, listed: Sequence[LandedObject]
+) -> tuple[list[LandedObject], frozenset[str]]:
+    """The objects in the order in which they were merged first, and the keys that may have been merged with other
+    content before: of an event that is delivered twice, the first counts. A rebuild may only begin while every object
+    that made the table is still there, or it would lose rows."""
+    dated = reduction.is_dated_by_object(contract)  # the same content may have been written again, at another time
+    etags = {o.key: o.etag for o in listed}
+    merged, missing, rewritten = {}, set(), set()
+    for taken in Ledger.load(lake, state.ledger).every():
+        if taken.merged and taken.key not in etags:
+            missing.add(taken.key)
+        if dated or taken.merged - {etags.get(taken.key, "")}:
+            rewritten.add(taken.key)
+        if taken.status == "merged" and etags.get(taken.key) == taken.etag:
+            merged[taken.key] = taken.batch
+    if missing:
         raise RebuildFailed(
-            f"{contract.name}: expected all {len(known)} landed objects that made the table, found that {len(missing)} "
-            f"are gone, the first of them {missing[0]}; replay the range that is retained instead"
+            f"{contract.name}: expected every landed object that made the table, found that {len(missing)} are gone, "
+            f"the first of them {min(missing)}; replay the range that is retained instead"
+        )
+    ordered = sorted(listed, key=lambda o: (o.key not in merged, merged.get(o.key, 0), o.key))
+    return ordered, frozenset(rewritten)
+
+
+def _check_kept(work: _Run, before: TableState, rewritten: frozenset[str]) -> None:
+    """What objects said before they were written again is gone, unless what is there says it, too. Raises
+    `RebuildFailed` for a change of theirs that the history does not have any more as it was."""
+    shape = schemas.changes(work.contract)
+    said = ", ".join(schemas.quoted(name) for name in shape.names if name not in ("_batch", "_object"))
+    keys = ", ".join(schemas.literal(key) for key in sorted(rewritten))
+    with connect(work.lake) as duck:
+        duck.run(
+            f"CREATE TEMP TABLE said AS SELECT {said}, _object FROM ({scan.live_rows(shape, before.changes_files)}) "
+            f"WHERE _object IN ({keys})"
+        )
+        lost, objects, first = duck.row(
+            f"SELECT count(*), count(DISTINCT _object), min(_object) FROM said SEMI JOIN (SELECT {said} FROM said "
+            f"EXCEPT SELECT {said} FROM ({scan.live_rows(shape, work.state.changes_files)}) "
+            "WHERE _event_id IN (SELECT _event_id FROM said)) "
+            f"USING ({reduction.key_columns(work.contract)}, _event_id)"
+        )
+    if lost:
+        tables.point_work(work.lake, work.contract, before)
+        raise RebuildFailed(
+            f"{work.contract.name}: expected every change that made the table, found that {lost} changes of {objects} "
+            f"landed objects that were written again, the first of them {first}, are not there as they were; the "
+            "published table stays as it is; replay the range that is retained instead"
         )
 
 
@@ -273,7 +317,9 @@ def _quarantine(duck: Duck, work: _Run, objects: Sequence[LandedObject], read: r
     counted = quarantine.write_rows(duck, work.lake, work.contract, objects)
     for landed in objects:
         if landed.key in read.unreadable:
-            quarantine.write_object(work.lake, work.contract, landed, read.unreadable[landed.key])
+            quarantine.write_object(
+                work.lake, work.contract, landed, read.kept[landed.key], read.unreadable[landed.key]
+            )
     return counted
 
 
@@ -313,11 +359,11 @@ def _account(
     verdict: audit.Verdict,
 ) -> None:
     """The chunk is committed and audited: it becomes the base of what follows."""
-    if work.again:
+    if work.again or work.contract.origin == "files" or any(o.rewritten for o in objects):
         bad = {row[0] for row in duck.rows("SELECT DISTINCT taken.key FROM rejected JOIN taken USING (_no)")}
         bad |= set(read.unreadable)
         bad |= {row[0] for row in duck.rows("SELECT DISTINCT _object FROM valid SEMI JOIN late USING (_rid)")}
-        quarantine.clear(work.lake, work.contract, [o for o in objects if o.key not in bad])
+        quarantine.clear(work.lake, work.contract, objects, bad)
     work.written += trail.written_between(work.state, after)
     work.commits += 1
     work.state = after

@@ -33,13 +33,15 @@ _ARRIVAL = re.compile(r"/dt=([0-9]{4}-[0-9]{2}-[0-9]{2})/hh=([0-9]{2})/")
 
 @dataclass(frozen=True, slots=True)
 class LandedObject:
-    """One object below `landing/<entity>/` or `dropbox/<entity>/`. `hour` is its arrival hour (UTC)."""
+    """One object below `landing/<entity>/` or `dropbox/<entity>/`. `hour` is its arrival hour (UTC); `rewritten` says
+    that it was taken in before under its key, with another ETag."""
 
     key: str
     etag: str
     size: int
     modified: datetime
     hour: datetime
+    rewritten: bool = False
 
     @property
     def day(self) -> str:

@@ -7,8 +7,8 @@ and never changes an old one. The table's own metadata names its head, so that t
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal
@@ -30,7 +30,10 @@ _DAYS_AT_HAND = 64  # segments that a comparison keeps; objects of the dropbox a
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """One landed object in the ledger: what became of it, in which batch, with how many rows."""
+    """One landed object in the ledger: what became of it, in which batch first, with how many rows.
+
+    `earlier` are the ETags, with a comma between, of what was merged under its key before it was written again.
+    """
 
     key: str
     etag: str
@@ -40,6 +43,23 @@ class Taken:
     rows: int
     quarantined: int
     reason: str
+    earlier: str = ""
+
+    def after(self, before: Taken | None) -> Taken:
+        """The same as it follows what the ledger has under the key."""
+        if before is None:
+            return self
+        if before.etag == self.etag:
+            first = before.batch if before.status == self.status == "merged" else self.batch
+            return replace(self, earlier=before.earlier, batch=first)
+        merged = [before.etag] if before.status == "merged" else []
+        return replace(self, earlier=",".join(filter(None, [before.earlier, *merged])))
+
+    @property
+    def merged(self) -> frozenset[str]:
+        """The ETags of everything that was merged under the key."""
+        earlier = self.earlier.split(",") if self.earlier else []
+        return frozenset([*earlier, self.etag] if self.status == "merged" else earlier)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +109,23 @@ class Ledger:
         """
         etags = lru_cache(maxsize=_DAYS_AT_HAND)(self._etags)
         return [
-            landed
+            replace(landed, rewritten=True) if landed.key in known else landed
             for day, group in groupby(objects, key=lambda o: o.day)
             for known in (etags(day),)
             for landed in group
             if known.get(landed.key) != landed.etag
         ]
+
+    def marked(self, objects: Iterable[LandedObject]) -> list[LandedObject]:
+        """The objects, in the order given, with those marked that were taken in before with another ETag."""
+        listed = list(objects)
+        unknown = {landed.key: landed for landed in self.unknown(listed)}
+        return [unknown.get(landed.key, landed) for landed in listed]
+
+    def every(self) -> Iterator[Taken]:
+        """Every object, day by day."""
+        for day in sorted(self.days):
+            yield from self.segment(day).values()
 
     def _etags(self, day: str) -> dict[str, str]:
         """The ETag of each object of an arrival day, by key."""
@@ -116,7 +147,8 @@ class Ledger:
         """Write the segments of the days in `taken` anew with these objects, and a head that names them."""
         days = dict(self.days)
         for day, objects in sorted(taken.items()):
-            segment = self.segment(day) | {t.key: t for t in objects}
+            before = self.segment(day)
+            segment = before | {t.key: t.after(before.get(t.key)) for t in objects}
             key = f"ledger/{contract.name}/dt={day}/{batch_id}.parquet"
             self._lake.files.write(self._lake.store.uri(key), _parquet(segment.values()))
             days[day] = Day(key, len(segment), sum(map(_wants_attention, segment.values())))

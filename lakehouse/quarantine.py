@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -50,8 +50,11 @@ class QuarantineFile:
 
 def file_key(contract: Contract, landed: LandedObject) -> str:
     """Where the quarantined rows of a landed object are kept."""
-    name = hashlib.sha256(landed.key.encode()).hexdigest()[:24]
-    return f"quarantine/{contract.name}/dt={landed.day}/{name}.parquet"
+    return f"quarantine/{contract.name}/dt={landed.day}/{_name(landed)}.parquet"
+
+
+def _name(landed: LandedObject) -> str:
+    return hashlib.sha256(landed.key.encode()).hexdigest()[:24]
 
 
 def write_rows(duck: Duck, lake: Lake, contract: Contract, objects: Sequence[LandedObject]) -> dict[str, int]:
@@ -121,25 +124,29 @@ def _files(rows: pa.RecordBatchReader, folder: Path) -> Iterator[tuple[str, int,
         yield origin, count, folder / f"{number}.parquet"
 
 
-def write_object(lake: Lake, contract: Contract, landed: LandedObject, reason: str) -> None:
-    """Keep an unreadable object whole, with a note that says why."""
+def write_object(lake: Lake, contract: Contract, landed: LandedObject, path: Path, reason: str) -> None:
+    """Keep an unreadable object whole, with a note that says why. `path` is the version that was read: what is under
+    its key may be another one by now, or gone."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     key = file_key(contract, landed)
-    lake.store.copy(landed.key, key + ".object")
+    lake.store.upload(path, key + ".object")
     note = {"_reason": [reason], "_origin": [landed.key], "_etag": [landed.etag], "_row": pa.nulls(1, pa.int64())}
     buffer = io.BytesIO()
     pq.write_table(pa.table(note), buffer, compression="zstd")
     lake.store.write(key, buffer.getvalue())
 
 
-def clear(lake: Lake, contract: Contract, objects: Sequence[LandedObject]) -> None:
-    """Remove the quarantine files of objects that were taken in again without a problem."""
-    keys = {file_key(contract, o) for o in objects}
-    found = (stored.key for stored in lake.store.list(f"quarantine/{contract.name}/"))
-    if present := [key for key in found if key.removesuffix(".object") in keys]:
-        lake.store.delete(present)
+def clear(lake: Lake, contract: Contract, objects: Sequence[LandedObject], bad: Set[str]) -> None:
+    """Remove what quarantine has of objects that were taken in again, or were written again and taken in: all of it,
+    and of those whose key is among the `bad` ones what is not of this time. A dropped file that is written again on
+    another day has another place."""
+    names = {_name(o): file_key(contract, o) if o.key in bad else "" for o in objects}
+    found = (stored.key.removesuffix(".object") for stored in lake.store.list(f"quarantine/{contract.name}/"))
+    outdated = {key for key in found if names.get(key.rpartition("/")[2].removesuffix(".parquet"), key) != key}
+    if outdated:
+        lake.store.delete([*outdated, *(f"{key}.object" for key in outdated)])
 
 
 def list_files(lake: Lake, contract: Contract) -> list[QuarantineFile]:

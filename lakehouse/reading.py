@@ -49,11 +49,13 @@ _ROWS_OF_LITERALS = 500
 
 @dataclass
 class Reading:
-    """What became of the objects: `rows` read by key, whole objects that are `unreadable` with the reason, and those
+    """What became of the objects: `rows` read by key, whole objects that are `unreadable` with the reason and the file
+    with their content (`kept`), and those
     `gone` (deleted or written again since they were listed: a later batch takes the new version)."""
 
     rows: dict[str, int] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
+    kept: dict[str, Path] = field(default_factory=dict)
     gone: list[str] = field(default_factory=list)
 
 
@@ -67,6 +69,7 @@ def read_objects(duck: Duck, lake: Lake, contract: Contract, objects: Sequence[L
     duck.run("CREATE OR REPLACE TEMP TABLE taken (_no INTEGER, key VARCHAR, etag VARCHAR, modified TIMESTAMP)")
     if paths:
         _insert_taken(duck, [(n, objects[n]) for n in paths])
+    duck.run(f"SET VARIABLE rewritten = {any(objects[n].rewritten for n in paths)}")
     validation.begin(duck, contract)
     if not paths:
         return reading
@@ -272,6 +275,7 @@ def _give_up(duck: Duck, landed: LandedObject, number: int, error: Exception, re
     duck.run("DELETE FROM checked WHERE _no = ?", [number])
     told = str(error).splitlines()[0].replace(str(_folder(duck) / str(number)), landed.key.rpartition("/")[2])
     reading.unreadable[landed.key] = f"{type(error).__name__}: {told[:300]}"
+    reading.kept[landed.key] = _folder(duck) / str(number)
 
 
 def _raise_unless_data(error: Exception) -> None:

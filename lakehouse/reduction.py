@@ -1,6 +1,7 @@
 """Which of a batch's valid changes win: one per key, and only if newer than the stored row.
 
 The changes of a key are ordered by (_version, _seq, _event_id): total, and independent of how changes were grouped.
+A change is known by its key and `_event_id`: what is delivered again under both is a duplicate, also with other values.
 All tables made here are narrow (keys, order, row numbers), so that a batch costs memory by its keys, not its rows;
 stored rows are found by one scan of the key columns of the files that can hold a key.
 """
@@ -11,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from contracts.types import DateType, TimestampType
 from lakehouse import iceberg
 from lakehouse.scan import deleted, live_rows, stored_keys, within_bounds
 from lakehouse.schemas import ORDER, TableShape, literal, quoted
@@ -99,23 +101,43 @@ def _find_fresh(duck: Duck, contract: Contract, changes: TableShape, files: Sequ
     """Each event of the batch once, without those whose change is stored already."""
     duck.run(
         f"CREATE OR REPLACE TEMP TABLE accepted AS SELECT _rid, {key_columns(contract)}, {', '.join(ORDER)} FROM valid "
-        "WHERE _rid IN (SELECT min(_rid) FROM valid GROUP BY _event_id)"
+        f"WHERE _rid IN (SELECT min(_rid) FROM valid GROUP BY {key_columns(contract)}, _event_id)"
     )
     duck.run(
         "CREATE OR REPLACE TEMP VIEW fresh AS SELECT * EXCLUDE (_no, _row) FROM valid SEMI JOIN accepted USING (_rid)"
     )
-    # The same event always has the same `_changed_at`, so that only that stretch of the history can hold it.
-    days = {row[0] for row in duck.rows(f"SELECT DISTINCT {changes.partition_sql()} FROM valid")}
-    candidates = [f for f in files if iceberg.partition_value(f) in days]
+    candidates, stretch = list(files), "true"
+    if not _anywhere(duck, contract):
+        days = {row[0] for row in duck.rows(f"SELECT DISTINCT {changes.partition_sql()} FROM valid")}
+        candidates = [f for f in files if iceberg.partition_value(f) in days]
+        first, last = duck.row("SELECT min(_changed_at), max(_changed_at) FROM valid")
+        stretch = f"_changed_at BETWEEN TIMESTAMP {literal(str(first))} AND TIMESTAMP {literal(str(last))}"
     if not candidates:
         return
-    first, last = duck.row("SELECT min(_changed_at), max(_changed_at) FROM valid")
-    stretch = f"_changed_at BETWEEN TIMESTAMP {literal(str(first))} AND TIMESTAMP {literal(str(last))}"
+    event = f"{key_columns(contract)}, _event_id"
     duck.run(
-        "CREATE OR REPLACE TEMP TABLE known AS SELECT DISTINCT _event_id FROM "
+        f"CREATE OR REPLACE TEMP TABLE known AS SELECT DISTINCT {event} FROM "
         f"({live_rows(changes, candidates)}) WHERE {stretch} AND _event_id IN (SELECT _event_id FROM accepted)"
     )
-    duck.run("DELETE FROM accepted WHERE _event_id IN (SELECT _event_id FROM known)")
+    duck.run(
+        f"DELETE FROM accepted USING known WHERE {same_key(contract, 'accepted', 'known')} "
+        "AND accepted._event_id = known._event_id"
+    )
+
+
+def _anywhere(duck: Duck, contract: Contract) -> bool:
+    """Whether an event of the batch may be anywhere in the history. It has the same `_changed_at` whenever it is
+    delivered, so that only that stretch can hold it, but for objects that were written again, which may say another,
+    and files without a time in their rows, whose `_changed_at` is when they were written."""
+    return is_dated_by_object(contract) or bool(duck.row("SELECT coalesce(getvariable('rewritten'), false)")[0])
+
+
+def is_dated_by_object(contract: Contract) -> bool:
+    """Whether `_changed_at` of the entity's rows is when their object was written: it comes as files, and no time
+    orders them."""
+    if contract.origin != "files" or contract.ordering is None:
+        return False
+    return not isinstance(contract.field(contract.ordering).type, TimestampType | DateType)
 
 
 def find_stored(

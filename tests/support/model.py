@@ -29,11 +29,13 @@ class Landed:
 
 @dataclass(frozen=True)
 class Taken:
-    """What the ledger says of an object: which writing of it, `merged`, `quarantined` or `held`, rows set aside."""
+    """What the ledger says of an object: which writing of it, `merged`, `quarantined` or `held`, rows set aside, and
+    since which commit."""
 
     writing: int
     status: str
     quarantined: int = 0
+    since: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,10 @@ class Outcome:
 
 def compact(tables: Tables, objects: Sequence[Landed], terms: Terms) -> Outcome:
     """Take the objects in, in the order of their keys."""
-    ordered = sorted(objects, key=lambda o: o.key)
+    return _compact(tables, sorted(objects, key=lambda o: o.key), terms)
+
+
+def _compact(tables: Tables, ordered: Sequence[Landed], terms: Terms) -> Outcome:
     run = _Run(terms, [tables])
     for start in range(0, len(ordered), terms.chunk):
         run.take(ordered[start : start + terms.chunk])
@@ -119,8 +124,15 @@ def compact(tables: Tables, objects: Sequence[Landed], terms: Terms) -> Outcome:
 
 
 def rebuild(tables: Tables, objects: Sequence[Landed], terms: Terms) -> Outcome:
-    """Make the tables anew from the objects."""
-    outcome = compact(Tables(snapshot=tables.snapshot + bool(tables.rows)), objects, terms)
+    """Make the tables anew from the objects, in the order in which they were merged first."""
+
+    def order(landed: Landed) -> tuple[bool, int, str]:
+        taken = tables.taken.get(landed.key)
+        merged = taken is not None and (taken.writing, taken.status) == (landed.writing, "merged")
+        return not merged, taken.since if taken is not None and merged else 0, landed.key
+
+    empty = Tables(snapshot=tables.snapshot + bool(tables.rows))
+    outcome = _compact(empty, sorted(objects, key=order), terms)
     return replace(outcome, states=tuple(replace(state, floor=tables.floor) for state in outcome.states))
 
 
@@ -172,7 +184,7 @@ class _Run:
         self.states.append(
             replace(
                 before,
-                taken={**before.taken, **self._taken(objects, fresh, late)},
+                taken={**before.taken, **_since(before.taken, self._taken(objects, fresh, late))},
                 changes={**before.changes, **accepted},
                 rows={**before.rows, **applied},
                 snapshot=before.snapshot + bool(applied),
@@ -192,6 +204,18 @@ class _Run:
             waiting -= first
             taken[landed.key] = Taken(landed.writing, "merged", refused + len(first))
         return taken
+
+
+def _since(before: Mapping[str, Taken], taken: Mapping[str, Taken]) -> dict[str, Taken]:
+    """With the number of the commit that merged each first."""
+    number = 1 + max((t.since for t in before.values()), default=0)
+
+    def first(key: str, now: Taken) -> int:
+        then = before.get(key)
+        same = then is not None and (then.writing, then.status, now.status) == (now.writing, "merged", "merged")
+        return then.since if then is not None and same else number
+
+    return {key: replace(t, since=first(key, t)) for key, t in taken.items()}
 
 
 def visible(row: Change) -> dict[str, Any]:

@@ -10,10 +10,7 @@ with
 {{ changed_keys(
     'payment_id',
     {'payments': '_batch'},
-    also=[
-        keys_of_parent('payment_id', 'payments', 'orders', 'order_id', '_orders_batch'),
-        days_grown_into('payment_id', 'created_on', 'created_day_key')
-    ]
+    also=[keys_of_parent('payment_id', 'payments', 'orders', 'order_id', '_orders_batch')]
 ) }}
 
 payments as (
@@ -38,7 +35,6 @@ select
     payments.status = 'settled' as is_settled,
     payments.created_at,
     cast(payments.created_at as date) as created_on,
-    {{ day_key('payments.created_at') }} as created_day_key,
     payments._changed_at,
     payments._batch,
     orders._batch as _orders_batch

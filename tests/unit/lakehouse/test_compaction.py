@@ -13,19 +13,26 @@ from lakes import NOON, PARCELS, Clock, Landing, change, published_changes, publ
 from contracts import Field
 from contracts.compatibility import IncompatibleContract
 from contracts.types import DecimalType, StringType
-from lakehouse import reduction
+from lakehouse import reduction, validation
 from lakehouse.audit import Audited, Check, audit_table
-from lakehouse.compaction import Counts, RebuildFailed, compact, pending, rebuild
+from lakehouse.compaction import BatchResult, Counts, RebuildFailed, compact, pending, rebuild
 from lakehouse.duck import Duck
 from lakehouse.entries import Entry, TableInput
 from lakehouse.lake import Lake
 from lakehouse.landing import Scope
 from lakehouse.ledger import Ledger
 from lakehouse.publication import NotAudited, publish, rollback
-from lakehouse.state import published
+from lakehouse.quarantine import list_files
+from lakehouse.state import content_hash, published
 from lakehouse.tables import TableState
 
 EVERYTHING = Scope.everything()
+
+
+def run(lake: Lake) -> BatchResult:
+    result = compact(lake, PARCELS, EVERYTHING)
+    publish(lake, PARCELS)
+    return result
 
 
 def test_the_highest_version_wins_and_every_row_is_accounted_for(lake: Lake, landing: Landing) -> None:
@@ -374,3 +381,58 @@ def test_what_a_run_of_several_chunks_left_when_it_ended_early_is_never_publishe
     rebuild(lake, PARCELS)
     publish(lake, PARCELS)
     assert rollback(lake, PARCELS).published.metadata_location == first.metadata_location
+
+
+@pytest.mark.parametrize("batches", [1, 2])
+def test_one_event_id_on_two_keys_loses_nothing(lake: Lake, landing: Landing, batches: int) -> None:
+    rows = [change("p-1", version=1, event="E"), change("p-2", version=1, event="E")]
+    for some in [rows] if batches == 1 else [[row] for row in rows]:
+        landing.land(some)
+        assert run(lake).applied == len(some)
+    assert [row["parcel_id"] for row in published_rows(lake)] == ["p-1", "p-2"]
+    assert len(published_changes(lake)) == 2
+
+
+def test_an_object_that_is_mended_under_its_key_leaves_quarantine(lake: Lake, landing: Landing) -> None:
+    landing.land([change("p-1", version=1, price="much")], name="a.parquet")
+    landing.land_bytes(b"no Parquet", name="b.parquet")
+    run(lake)
+    assert len(list_files(lake, PARCELS)) == 2
+    landing.land([change("p-1", version=1, price="1.00")], name="a.parquet")
+    landing.land([change("p-2", version=1)], name="b.parquet")
+    assert run(lake).applied == 2
+    assert not list(lake.store.list("quarantine/"))
+
+
+def test_an_unreadable_object_is_kept_as_it_was_read_also_if_it_is_gone_by_then(
+    lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = landing.land_bytes(b"no Parquet")
+    validate = validation.validate
+
+    def meanwhile(*arguments: Any) -> None:
+        lake.store.delete([key])
+        validate(*arguments)
+
+    monkeypatch.setattr(validation, "validate", meanwhile)
+    assert run(lake).quarantined_objects == (key,)
+    (kept,) = [s.key for s in lake.store.list("quarantine/") if s.key.endswith(".object")]
+    assert lake.store.read(kept) == b"no Parquet"
+
+
+def test_a_rebuild_refuses_what_an_object_does_not_say_any_more(lake: Lake, landing: Landing) -> None:
+    landing.land([change("p-1", version=1), change("p-2", version=1)], name="a.parquet")
+    run(lake)
+    landing.land([change("p-1", version=1)], name="a.parquet")
+    run(lake)
+    before = content_hash(lake, PARCELS)
+    with pytest.raises(RebuildFailed, match=r"1 changes of 1 landed objects that were written again, .*a\.parquet"):
+        rebuild(lake, PARCELS)
+    publish(lake, PARCELS)
+    assert content_hash(lake, PARCELS) == before
+    landing.land([change("p-1", version=1), change("p-2", version=1), change("p-3", version=1)], name="a.parquet")
+    run(lake)
+    before = content_hash(lake, PARCELS)
+    rebuild(lake, PARCELS)
+    publish(lake, PARCELS)
+    assert content_hash(lake, PARCELS) == before

@@ -1,0 +1,117 @@
+"""Objects that are written again under their key, shorter, longer or corrected: however they were grouped, a replay
+gives the same content, and a rebuild gives it, too, or is refused. No event is in the history twice, none is lost."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import strategies as st
+from lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes
+
+from contracts import Contract
+from lakehouse.compaction import RebuildFailed, compact, rebuild
+from lakehouse.lake import Lake
+from lakehouse.landing import Scope
+from lakehouse.publication import publish
+from lakehouse.state import content_hash
+
+STREAM: Contract = dataclasses.replace(
+    PARCELS, fields=tuple(f for f in PARCELS.fields if f.name in ("parcel_id", "part", "sent_at", "price"))
+)
+NUMBERED = dataclasses.replace(
+    STREAM, origin="files", ordering="part", primary_key=("parcel_id",), partition=None, sort=()
+)
+TIMED = dataclasses.replace(NUMBERED, ordering="sent_at")
+ALL, AGAIN = Scope.everything(), Scope.replay(NOON - timedelta(days=2), NOON + timedelta(days=9))
+
+Change = tuple[str, int, str, int, str]
+CHANGE: st.SearchStrategy[Change] = st.tuples(
+    st.sampled_from(["a", "b"]),
+    st.integers(1, 2),
+    st.sampled_from(["E", "F"]),
+    st.just(0),
+    st.sampled_from(["1.00", "2.00"]),
+)
+"""Key, version, event, day of it, and a value: few of each, so that they meet. The relay gives an event one time."""
+
+WRITES = st.lists(
+    st.tuples(st.sampled_from(["o", "p"]), st.lists(CHANGE, min_size=1, max_size=3), st.booleans()),
+    min_size=1,
+    max_size=5,
+)
+"""Name of an object, its content, and whether a batch follows."""
+
+
+def write(lake: Lake, contract: Contract, name: str, rows: list[Change]) -> None:
+    if contract.origin == "files":
+        lines = [
+            json.dumps({"parcel_id": k, "part": v, "sent_at": f"2026-11-{d + 1:02}T00:00:00Z", "price": price})
+            for k, v, _, d, price in rows
+        ]
+        lake.store.write(f"dropbox/parcels/{name}.ndjson", "\n".join(lines).encode())
+        return
+    Landing(lake, contract).land(
+        [
+            change(k, version=v, event=e, price=price, _changed_at=f"2026-11-{d + 1:02}T00:00:00Z")
+            for k, v, e, d, price in rows
+        ],
+        name=f"{name}.parquet",
+    )
+
+
+def merge(lake: Lake, contract: Contract, scope: Scope) -> Any:
+    compact(lake, contract, scope)
+    publish(lake, contract)
+    return content_hash(lake, contract)
+
+
+@pytest.mark.parametrize("contract", [STREAM, NUMBERED, TIMED], ids=["stream", "numbered", "timed"])
+@settings(
+    max_examples=12,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+@example([("o", [("a", 1, "E", 0, "1.00"), ("b", 1, "F", 0, "1.00")], True), ("o", [("a", 1, "E", 0, "1.00")], True)])
+@example([("o", [("a", 1, "E", 0, "1.00")], True), ("o", [("a", 1, "E", 0, "2.00")], True)])
+@example(
+    [
+        ("o", [("a", 2, "E", 0, "1.00"), ("a", 1, "F", 0, "1.00")], True),
+        ("o", [("a", 2, "E", 0, "1.00"), ("a", 1, "F", 2, "1.00")], True),
+    ]
+)
+@example([("p", [("a", 1, "E", 0, "1.00")], True), ("o", [("a", 1, "E", 0, "2.00")], True)])
+@example([("o", [("a", 1, "E", 0, "1.00"), ("b", 1, "E", 0, "1.00")], True)])
+@given(writes=WRITES)
+def test_what_is_written_again_changes_nothing_unseen(
+    contract: Contract, writes: list[tuple[str, list[Change], bool]]
+) -> None:
+    with TemporaryDirectory() as folder:
+        lake = local_lake(Path(folder), Clock())
+        accepted: set[tuple[str, str]] = set()
+        there: dict[str, list[Change]] = {}
+        for name, rows, batch in [*writes, (*writes[-1][:2], True)]:
+            write(lake, contract, name, rows)
+            there[name] = rows
+            if batch:
+                before = merge(lake, contract, ALL)
+                accepted |= {(k, e) for rows in there.values() for k, _, e, *_ in rows}
+        history = published_changes(lake, contract)
+        events = Counter((row["parcel_id"], row["_event_id"]) for row in history)
+        assert not [event for event, times in events.items() if times > 1]
+        if contract.origin == "stream":
+            assert set(events) == accepted
+        assert merge(lake, contract, AGAIN) == before
+        with suppress(RebuildFailed):
+            rebuild(lake, contract)
+        publish(lake, contract)
+        assert content_hash(lake, contract) == before
