@@ -30,6 +30,7 @@ INVARIANTS = {
     "order never goes backwards": "The row of each key is the newest change that ever arrived for it.",
     "rows add up": "The table grew by exactly the new keys.",
     "changes are kept": "The history grew by exactly the accepted changes.",
+    "recorded metadata is true": "What is recorded of new files, by which readers skip files, holds for each value.",
 }
 """What the engine audits in every batch, by the name of its check, and what that means to a person."""
 

@@ -1,9 +1,9 @@
 """The dbt models as assets: staging, marts and reports, built by one dbt run.
 
 `dagster-dbt` runs dbt in a process of its own with the environment given here. On a laptop it works on a build copy of
-the DuckDB file, which replaces the file that readers open by an atomic rename once the build is whole: readers and
-builds never block each other, and a failed build leaves readers what they had. So nothing is said to be materialized
-before the build is published. Elsewhere Athena is the warehouse, without a file.
+the DuckDB file, which replaces the file that readers open by an atomic rename: readers and builds never block each
+other. Of a build in which a model failed, readers get all but that model and what reads it (`publication`); nothing is
+said to be materialized that they do not get. Elsewhere Athena is the warehouse, without a file.
 The manifest is prepared by an explicit step (`prepare`), never while definitions are loaded.
 """
 
@@ -35,6 +35,7 @@ from assets.manifest import (
     model_keys,
 )
 from assets.presentation import PREVIEW_ROWS, markdown_table
+from assets.publication import failed_nodes, held_back, is_complete, put_back
 from assets.resources import LakeResource, WarehouseResource
 from contracts import Contracts
 from contracts.dbt import PROJECT
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 DBT = Path(sys.executable).with_name("dbt")  # the one that belongs to the running Python
-FAILED = ("error", "fail", "runtime error", "partial success")
 MESSAGE_LIMIT = 400  # characters of dbt's message that are shown
 PATIENCE_SECONDS = 10.0  # that dbt has to end when it is told to
 
@@ -225,7 +225,7 @@ def warehouse_assets(files: DbtFiles, manifest: Manifest, contracts: Contracts) 
         names = [manifest["nodes"][i]["name"] for i in models]
         now = data_times.present(contracts, published_states(lake.lake, contracts))
         personal = {field for contract in contracts.values() for field in contract.personal}
-        arguments = build_arguments(names, first=local and not warehouse.database.exists())
+        arguments = build_arguments(names, first=local and not is_complete(warehouse.database, manifest, models))
         with build_copy(warehouse.database if local else None, files.build) as publish:
             files.results.unlink(missing_ok=True)
             run = files.cli(arguments, context)
@@ -234,25 +234,28 @@ def warehouse_assets(files: DbtFiles, manifest: Manifest, contracts: Contracts) 
             failed = failures(results)
             if not run.is_successful() and not failed:
                 raise run.get_error() or RuntimeError("dbt ended without success and without a reason")
-            reads = data_times.tables_read(manifest, models, now, _earlier(context, manifest, models))
+            held = held_back(manifest, results)
+            given = [i for i in models if i not in held]
+            reads = data_times.tables_read(manifest, given, now, _earlier(context, manifest, given))
             details: dict[str, dict[str, Any]] = {i: scanned(result) for i, result in results.items()}
-            if local and not failed:
-                details = inspect(files.build, [manifest["nodes"][i] for i in models], personal)
             tests = [
                 manifest["nodes"][i] for i, result in results.items() if i.startswith("test.") and result["failures"]
             ]
-            details |= wrong_rows(files.build if local else None, tests, personal)
-            if not failed:
-                publish()
+            rows = wrong_rows(files.build if local else None, tests, personal)
+            if local:
+                put_back(files.build, warehouse.database, manifest, held)
+                details = inspect(files.build, [manifest["nodes"][i] for i in given], personal)
+            details |= rows
+            publish()
         compiled = {i: str(results[i]["compiled_code"]) for i in models if results.get(i, {}).get("compiled_code")}
         lineage = model_columns(manifest, compiled, files.lineage, context.log.warning)
         for event in events:
             if isinstance(event, dg.AssetCheckResult):
                 found = details.get(str(event.metadata["unique_id"].value), {})
                 yield event._replace(metadata={**event.metadata, **found})
-            elif isinstance(event, dg.Output) and not failed:
+            elif isinstance(event, dg.Output):
                 model_id = str(event.metadata["unique_id"].value)
-                if model_id in models:  # a first build makes more than was asked for
+                if model_id in given:  # a first build makes more than was asked for
                     metadata = {**event.metadata, **details.get(model_id, {})}
                     if columns := lineage.get(model_id):
                         metadata |= {LINEAGE: columns, MADE_OF: made_of(columns)}
@@ -263,7 +266,8 @@ def warehouse_assets(files: DbtFiles, manifest: Manifest, contracts: Contracts) 
                     yield dg.MaterializeResult(asset_key=models[model_id], metadata=metadata)
         if failed:
             problems = "; ".join(f"{name}: {message}" for name, message in failed.items())
-            raise dg.Failure(f"The warehouse stays as it was: {problems}", metadata=failed)
+            stay = ", ".join(sorted(manifest["nodes"][i]["name"] for i in held)) or "no model"
+            raise dg.Failure(f"{problems}. As they were stay: {stay}. All else is published.", metadata=failed)
 
     return warehouse
 
@@ -279,7 +283,7 @@ def _earlier(
 
 def build_arguments(models: Collection[str], *, first: bool) -> list[str]:
     """The arguments of a build; `dagster-dbt` adds the models and tests that were selected. In a warehouse that does
-    not exist yet, what the `models` read is built, too."""
+    not have it yet, what the `models` read is built, too."""
     with_upstream = ["--select", " ".join(sorted(f"+{name}" for name in models))] if first else []
     return ["build", "--exclude-resource-type", "unit_test", "--exclude", f"tag:{NIGHTLY}", *with_upstream]
 
@@ -294,8 +298,8 @@ def failures(results: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """The nodes that failed, by name, with dbt's message."""
     return {
         unique_id.split(".")[2]: str(result.get("message") or result["status"])[:MESSAGE_LIMIT]
-        for unique_id, result in results.items()
-        if result["status"] in FAILED
+        for unique_id in failed_nodes(results)
+        for result in (results[unique_id],)
     }
 
 

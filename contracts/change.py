@@ -117,16 +117,6 @@ def change_from_item(
     return mapping.contract.name, row
 
 
-def landed_size(image: Mapping[str, Any], contracts: Contracts) -> int:
-    """Bytes that the image takes as a line of JSON in UTF-8, but for what a stream adds (less than 500). Characters
-    that JSON escapes take up to seven times as many as in the table. 0 for what does not land."""
-    try:
-        mapping = _mapping_of(image, contracts)
-    except UnmappableRecord:
-        return 0
-    return 0 if mapping is None else len(orjson.dumps(_row(mapping, image)))
-
-
 def _version(image: Mapping[str, Any]) -> str | None:
     """The version as the text of an integer; None where the image has none."""
     text = image["_version"].get("N") if "_version" in image else None

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import orjson
+
 from contracts.model import Contract, ContractError, DynamoKeys, template_fields
 from contracts.types import IntegerType, TimestampType
 from contracts.validation import Value
@@ -63,6 +65,35 @@ def time_to_live(contract: Contract, values: Mapping[str, Value]) -> int | None:
     if ttl is None or moment is None:
         return None
     return int(datetime.fromisoformat(str(moment)).timestamp()) + ttl.days * 86_400
+
+
+def landed_size(contract: Contract, image: Mapping[str, Any]) -> int:
+    """Bytes of the line of JSON (UTF-8) that an item's change lands as (`contracts.change`), at most; for fields alone,
+    what they add to it. JSON takes up to seven times as many bytes as the table for characters that it escapes."""
+    system = system_attributes(contract)
+    return sum(len(name) + 6 + _written(attribute) for name, attribute in image.items() if name not in system)
+
+
+def _written(attribute: Mapping[str, Any]) -> int:
+    """Bytes of an attribute in a line: text and numbers once in quotation marks, all else as JSON in a text."""
+    ((kind, value),) = attribute.items()
+    if kind in ("S", "N"):
+        return len(orjson.dumps(value))
+    if kind in ("BOOL", "NULL"):
+        return 8
+    return len(orjson.dumps(orjson.dumps(_plain(attribute), default=str).decode()))
+
+
+def _plain(attribute: Mapping[str, Any]) -> Any:
+    ((kind, value),) = attribute.items()
+    match kind:
+        case "NULL":
+            return None
+        case "L":
+            return [_plain(v) for v in value]
+        case "M":
+            return {k: _plain(v) for k, v in value.items()}
+    return sorted(map(str, value)) if isinstance(value, set | frozenset) else value
 
 
 def to_attribute(value: Value) -> dict[str, Any]:

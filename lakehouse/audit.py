@@ -173,6 +173,30 @@ def changes_kept(audited: Audited) -> Check:
     return Check("changes are kept", after == expected, f"expected {expected} changes, found {after}")
 
 
+def metadata_true(audited: Audited) -> Check:
+    """What the commit records of its new files holds for their values: the next merge leaves files out by it, and so do
+    readers. Of the files before, their own audits have said so, or maintenance."""
+    from lakehouse import recorded, schemas
+
+    contract, before, after = audited.contract, audited.before, audited.after
+    wrong: list[str] = []
+    for shape, old, files in (
+        (schemas.compacted(contract).stored_as(after.metadata), before.files, after.files),
+        (schemas.changes(contract).stored_as(after.changes_metadata), before.changes_files, after.changes_files),
+    ):
+        known = {f.path for f in old}
+        wrong += recorded.contradicted(audited.duck, shape, [f for f in files if f.path not in known])
+    return recorded_check(wrong)
+
+
+def recorded_check(wrong: Sequence[str]) -> Check:
+    """The check that `recorded` found nothing wrong."""
+    told = "; ".join(wrong[:3]) or "none"
+    return Check(
+        "recorded metadata is true", not wrong, f"expected nothing that a file contradicts, found {len(wrong)}: {told}"
+    )
+
+
 INVARIANTS: tuple[Invariant, ...] = (
     conserved,
     keys_unique,
@@ -180,6 +204,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     order_kept,
     rows_add_up,
     changes_kept,
+    metadata_true,
 )
 
 
@@ -209,9 +234,9 @@ def load(lake: Lake, entity: str, metadata_location: str) -> Verdict | None:
 
 
 def audit_table(lake: Lake, contract: Contract) -> Verdict:
-    """Audit the whole published table (nightly): keys unique, required fields present, partitions right, and the
-    stored row of each key the newest of its changes."""
-    from lakehouse import schemas
+    """Audit the whole published table (nightly): keys unique, required fields present, partitions right, the stored row
+    of each key the newest of its changes, and what is recorded of every file true."""
+    from lakehouse import recorded, schemas
     from lakehouse.duck import connect
     from lakehouse.scan import live_rows
     from lakehouse.tables import TableState, published_entry
@@ -220,17 +245,22 @@ def audit_table(lake: Lake, contract: Contract) -> Verdict:
     if entry is None:
         raise LookupError(f"{contract.name}: expected a published table, found none; run its first batch")
     state = TableState(lake, entry.metadata_location)
+    wrong: list[str] = []
     with connect(lake) as duck:
         for table, shape, files in (
             ("rows", schemas.compacted(contract).stored_as(state.metadata), state.files),
             ("history", schemas.changes(contract).stored_as(state.changes_metadata), state.changes_files),
         ):
             duck.run(f"CREATE TEMP VIEW {table} AS {live_rows(shape, files)}")
+            wrong += recorded.contradicted(duck, shape, files)
+            wrong += recorded.contradicted_deletes(duck, files)
+            wrong += recorded.missized(lake, files)
         checks = (
             _whole_unique(duck, contract),
             _whole_required(duck, contract),
             _whole_partitions(duck, state, schemas.compacted(contract)),
             _whole_history(duck, contract, state.floor),
+            recorded_check(wrong),
         )
     return Verdict(contract.name, state.location, checks)
 

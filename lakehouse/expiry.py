@@ -20,6 +20,7 @@ from lakehouse.iceberg_files import MetadataNames
 from lakehouse.lake import Lake
 from lakehouse.ledger import Ledger
 from lakehouse.maintenance import Amount, FilesMissing, MaintenanceOvertaken, Removal, Retention
+from lakehouse.store import ObjectMissing
 
 if TYPE_CHECKING:
     from contracts import Contract
@@ -101,8 +102,6 @@ class Names:
 
 def read_all(lake: Lake, locations: Iterable[str]) -> Iterator[tuple[str, bytes]]:
     """The contents of immutable files, some at a time; raises `FilesMissing`."""
-    from lakehouse.store import ObjectMissing
-
     remaining = iter(locations)
     with ThreadPoolExecutor(_READERS) as pool:
         while some := list(islice(remaining, 4 * _READERS)):
@@ -135,9 +134,9 @@ def find_states(lake: Lake, contract: Contract, names: Names) -> list[State]:
 def select_states(states: Sequence[State], retention: Retention, now: datetime) -> set[str]:
     """The locations of the states (oldest first) that the retention keeps."""
     since = now - retention.recent
-    kept = {s.location for s in states if s.written > since}
+    kept = {s.location for s in states if s.written >= since}
     # A state is current until the next one is written: readers may have opened the newest of the older ones since.
-    kept |= {s.location for s in [s for s in states if s.written <= since][-1:]}
+    kept |= {s.location for s in [s for s in states if s.written < since][-1:]}
     first_day = (now - timedelta(days=retention.days)).date()
     last_of_day = {s.written.date(): s.location for s in states if s.written.date() >= first_day}
     return kept | set(last_of_day.values()) | newest(states, retention.states)
@@ -154,11 +153,13 @@ def newest(states: Sequence[State], count: int) -> set[str]:
     return set(found.values())
 
 
-def retained(lake: Lake, contract: Contract, names: Names, retention: Retention, pointers: Pointers) -> set[str]:
+def retained(
+    lake: Lake, contract: Contract, names: Names, retention: Retention, pointers: Pointers, now: datetime
+) -> set[str]:
     """The metadata files of the compacted table to retain: by the retention, the newest that the present one follows
     (which a roll back goes to), and whatever an entry points at."""
     states = find_states(lake, contract, names)
-    kept = select_states(states, retention, lake.now())
+    kept = select_states(states, retention, now)
     by_location = {state.location: state for state in states}
     for location, present in names.of(pointers.compacted).items():
         followed = [by_location[earlier] for earlier in (*present.log, location) if earlier in by_location]
@@ -220,20 +221,37 @@ def find_needed(lake: Lake, contract: Contract, names: Names, kept: set[str], po
     return Needed(frozenset(needed), verdicts)
 
 
+def missing_files(lake: Lake, contract: Contract, location: str) -> list[str]:
+    """The keys of the files that a state of the compacted table needs and that are not on the store: it is whole if
+    there are none. Those that name others come alone, since what they name is then unknown."""
+    nothing = Pointers(None, None, None, None)
+    try:
+        needed = find_needed(lake, contract, Names(lake), {location}, nothing).files
+    except FilesMissing as missing:
+        return [lake.store.key(str(missing.__cause__))]
+    except ObjectMissing as missing:
+        return [lake.store.key(str(missing))]
+    with ThreadPoolExecutor(_READERS) as pool:
+        sizes = pool.map(lake.store.size, sorted(needed))
+        return [key for key, size in zip(sorted(needed), sizes, strict=True) if size is None]
+
+
 def remove_unneeded(lake: Lake, contract: Contract, retention: Retention, progress: Progress) -> Removal:
     """Remove the entity's files that are older than the guard and that no retained state needs, and look again.
 
     Before each request the entries are read again; if one has moved, what is needed is found anew. Metadata files go
     first, so that a state that is still listed is whole, wherever this ends.
     """
-    cutoff = lake.now() - retention.guard
+    now = lake.now()  # once: a state that turns too old meanwhile keeps its metadata, and so all that it needs
+    cutoff = now - retention.guard
     removed = Amount()
     first: Amount | None = None
     for _ in range(_ATTEMPTS):
         pointers = read_pointers(lake, contract)
         names = Names(lake)
         try:
-            needed = find_needed(lake, contract, names, retained(lake, contract, names, retention, pointers), pointers)
+            kept = retained(lake, contract, names, retention, pointers, now)
+            needed = find_needed(lake, contract, names, kept, pointers)
             old = _check_complete(lake, contract, needed, cutoff)
         except FilesMissing:
             if read_pointers(lake, contract) != pointers:

@@ -61,30 +61,45 @@ def of_footer(shape: TableShape, footer: pq.FileMetaData) -> FileMetrics:
     or of another type than the table's, gets no bounds."""
     from lakehouse.schemas import with_bounds
 
-    schema = footer.schema.to_arrow_schema()
-    ids = list(_leaf_ids(schema))
+    chunks = _chunks(footer)
     found = FileMetrics(footer.num_rows, split_offsets=tuple(sorted(_offsets(footer))))
-    kept = {c.field_id: c for c in shape.columns if with_bounds(c)}
-    types = {_id_of(top): top.type for top in schema}
-    for position, field_id in enumerate(ids):
-        if field_id is None:
+    found.column_sizes.update({i: sum(c.total_compressed_size for c in stored) for i, stored in chunks.items()})
+    ends = ends_of_footer(shape, footer)
+    for column in shape.columns:
+        if not with_bounds(column) or (stored := chunks.get(column.field_id)) is None:
             continue
-        chunks = [footer.row_group(n).column(position) for n in range(footer.num_row_groups)]
-        found.column_sizes[field_id] = sum(c.total_compressed_size for c in chunks)
-        column = kept.get(field_id)
-        if column is None or field_id not in types:
+        found.value_counts[column.field_id] = footer.num_rows
+        if (nulls := _nulls(stored)) is not None:
+            found.null_value_counts[column.field_id] = nulls
+        if (both := ends.get(column.field_id)) is None:
             continue
-        found.value_counts[field_id] = footer.num_rows
-        nulls = _nulls(chunks)
-        if nulls is not None:
-            found.null_value_counts[field_id] = nulls
-        if (ends := _ends(chunks, column.type, types[field_id])) is not None:
-            length = None if column.name in shape.keys else BOUND_LENGTH
-            lower, upper = lower_bound(column.type, ends[0], length), upper_bound(column.type, ends[1], length)
-            found.lower_bounds[field_id] = lower
-            if upper is not None:
-                found.upper_bounds[field_id] = upper
+        length = None if column.name in shape.keys else BOUND_LENGTH
+        found.lower_bounds[column.field_id] = lower_bound(column.type, both[0], length)
+        if (upper := upper_bound(column.type, both[1], length)) is not None:
+            found.upper_bounds[column.field_id] = upper
     return found
+
+
+def ends_of_footer(shape: TableShape, footer: pq.FileMetaData) -> dict[int, tuple[Scalar, Scalar]]:
+    """Between which values a footer proves those of each top-level scalar column to be, by field id."""
+    from lakehouse.schemas import with_bounds
+
+    types = {_id_of(top): top.type for top in footer.schema.to_arrow_schema()}
+    chunks = _chunks(footer)
+    found = {}
+    for column in shape.columns:
+        if with_bounds(column) and column.field_id in types and column.field_id in chunks:
+            ends = _ends(chunks[column.field_id], column.type, types[column.field_id])
+            if ends is not None:
+                found[column.field_id] = ends
+    return found
+
+
+def _chunks(footer: pq.FileMetaData) -> dict[int, list[pq.ColumnChunkMetaData]]:
+    """What the footer says of each stored column, row group by row group, by field id."""
+    groups = [footer.row_group(n) for n in range(footer.num_row_groups)]
+    ids = _leaf_ids(footer.schema.to_arrow_schema())
+    return {i: [group.column(n) for group in groups] for n, i in enumerate(ids) if i is not None}
 
 
 def _leaf_ids(fields: Sequence[pa.Field] | pa.Schema) -> Iterator[int | None]:
@@ -222,3 +237,17 @@ def _serialised(type_: FieldType, value: int) -> bytes:
             return value.to_bytes(size, "big", signed=True)
         case _:
             raise TypeError(f"expected a scalar type that is stored as a number, found {type_}")
+
+
+def read_bound(type_: FieldType, bound: bytes) -> Scalar:
+    """A recorded bound as a value that compares; raises `ValueError` where it is none of the type."""
+    match type_:
+        case StringType():
+            bound.decode()
+            return bound
+        case DecimalType():
+            return int.from_bytes(bound, "big", signed=True)
+    formats = {1: "?", 4: "<i", 8: "<q"}
+    if len(bound) not in formats:
+        raise ValueError(f"expected a bound of 1, 4 or 8 bytes, found {len(bound)}")
+    return int(struct.unpack(formats[len(bound)], bound)[0])

@@ -8,12 +8,14 @@ means belongs to `batch`.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import struct
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -79,11 +81,13 @@ class LiveFile:
 
     This engine leaves at most one delete file, which holds all deleted positions of its data file and of no other.
     Another engine may have left several, also ones that several data files share. `deleted_rows` counts the positions.
+    What is recorded of a file that is not `proven` is taken for unknown: it can hold any value.
     """
 
     data: DataFile
     deletes: tuple[DataFile, ...] = ()
     deleted_rows: int = 0
+    proven: bool = True
 
     @property
     def path(self) -> str:
@@ -205,9 +209,10 @@ def _metadata_location(metadata: TableMetadata, number: int) -> str:
     return f"{metadata.location.rstrip('/')}/metadata/{number:05d}-{uuid.uuid4()}.metadata.json"
 
 
-def live_files(lake: Lake, metadata: TableMetadata) -> list[LiveFile]:
-    """The live data files of the current snapshot, each with its position deletes. Deletes of files that are gone
-    (pyiceberg's own overwrite leaves them behind) are left out. Raises `ValueError` for equality deletes."""
+def live_files(lake: Lake, metadata: TableMetadata, *, proven: bool = True) -> list[LiveFile]:
+    """The live data files of the current snapshot, each with its position deletes; `proven` says whether somebody has
+    compared what is recorded of them with the files. Deletes of files that are gone (pyiceberg's own overwrite leaves
+    them behind) are left out. Raises `ValueError` for equality deletes."""
     data: list[DataFile] = []
     deletes: dict[str, list[tuple[DataFile, int]]] = {}
     for entry in _live_entries(lake, metadata):
@@ -220,7 +225,7 @@ def live_files(lake: Lake, metadata: TableMetadata) -> list[LiveFile]:
     found = []
     for file in data:
         mine = deletes.get(file.file_path, ())
-        found.append(LiveFile(file, tuple(d for d, _ in mine), sum(rows for _, rows in mine)))
+        found.append(LiveFile(file, tuple(d for d, _ in mine), sum(rows for _, rows in mine), proven))
     return found
 
 
@@ -242,8 +247,7 @@ def data_file(shape: TableShape, local: Path, location: str, partition: int | No
     """Describe a Parquet file for a commit: `local` is its content, `location` its address, `partition` its value."""
     spec = shape.spec()
     with local.open("rb") as source:
-        footer = pq.read_metadata(source)
-    metrics = file_metrics.of_footer(shape, footer)
+        metrics = file_metrics.of_footer(shape, pq.read_metadata(source))
     described = DataFile.from_args(
         content=DataFileContent.DATA,
         file_path=location,
@@ -259,6 +263,23 @@ def data_file(shape: TableShape, local: Path, location: str, partition: int | No
     return described
 
 
+def described_again(file: DataFile, metrics: FileMetrics, size: int) -> DataFile:
+    """A data file with other metrics and size (bytes), and all else as it was: what `commit` takes as `corrected`."""
+    described = DataFile.from_args(
+        content=file.content,
+        file_path=file.file_path,
+        file_format=file.file_format,
+        partition=file.partition,
+        file_size_in_bytes=size,
+        sort_order_id=file.sort_order_id,
+        equality_ids=file.equality_ids,
+        key_metadata=file.key_metadata,
+        **_recorded(metrics),
+    )
+    described.spec_id = file.spec_id
+    return described
+
+
 def _recorded(metrics: FileMetrics) -> dict[str, Any]:
     """The metrics as the fields of a manifest's data file."""
     return {
@@ -271,6 +292,15 @@ def _recorded(metrics: FileMetrics) -> dict[str, Any]:
         "upper_bounds": metrics.upper_bounds,
         "split_offsets": list(metrics.split_offsets),
     }
+
+
+def same_record(one: DataFile, other: DataFile) -> bool:
+    """Whether the same rows, nulls and bounds are recorded of a file."""
+
+    def told(file: DataFile) -> tuple[object, ...]:
+        return file.record_count, file.null_value_counts, file.lower_bounds, file.upper_bounds
+
+    return told(one) == told(other)
 
 
 _DELETES_SCHEMA = pa.schema(
@@ -336,7 +366,7 @@ def deleted_positions(lake: Lake, file: LiveFile) -> pa.Array:
 def own_deletes(lake: Lake, file: LiveFile) -> LiveFile:
     """The file with only those of its delete files that concern no other data file, and their deleted rows."""
     mine = tuple(d for d in file.deletes if len(lake.files.deleted_rows(d)) == 1)
-    return LiveFile(file.data, mine, sum(d.record_count for d in mine))
+    return dataclasses.replace(file, deletes=mine, deleted_rows=sum(d.record_count for d in mine))
 
 
 def commit(
@@ -344,13 +374,16 @@ def commit(
     *,
     added: Sequence[DataFile] = (),
     removed: Iterable[DataFile] = (),
+    corrected: Sequence[DataFile] = (),
     shape: TableShape | None = None,
     properties: Mapping[str, str],
     summary: Mapping[str, str],
 ) -> Table:
     """One atomic commit: a snapshot that replaces `removed` by `added` (none if both are empty; data and delete files
-    alike), the properties, and the schema of `shape` where it differs from the current one. Raises
-    `CommitFailedException` when another commit was first."""
+    alike), the properties, and the schema of `shape` where it differs from the current one. What is recorded of the
+    files `corrected` is replaced, and they stay the files that they are, so that their position deletes still apply;
+    only with a release of pyiceberg that `writes_position_deletes`. Raises `CommitFailedException` when another commit
+    was first."""
     transaction = _Transaction(table)
     if shape is not None and (schema := shape.schema()).as_struct() != table.schema().as_struct():
         numbered = Schema(*schema.fields, schema_id=max(table.metadata.schemas, key=_schema_id).schema_id + 1)
@@ -358,10 +391,12 @@ def commit(
         properties = {**shape.properties(), **properties}
     transaction.set_properties(dict(properties))
     gone = list(removed)
-    if added or gone:
-        private = writes_position_deletes()
+    private = writes_position_deletes()
+    if corrected and not private:
+        raise ValueError(f"expected pyiceberg {_TRIED}* to correct what is recorded, found {pyiceberg.__version__}")
+    if added or gone or corrected:
         replace = (_Replace if private else _OverwriteFiles)(
-            operation=Operation.OVERWRITE if gone else Operation.APPEND,
+            operation=Operation.OVERWRITE if gone or corrected else Operation.APPEND,
             transaction=transaction,
             io=table.io,
             snapshot_properties=dict(summary),
@@ -371,6 +406,8 @@ def commit(
                 replace.delete_data_file(file)
         for file in added:
             replace.append_data_file(file)
+        if isinstance(replace, _Replace):
+            replace.corrected = {file.file_path: file for file in corrected}
         replace.commit()
     _forget_old_snapshots(transaction)  # another engine's snapshots too, which only properties are committed to
     return transaction.commit_transaction()
@@ -415,8 +452,11 @@ class _Replace(_OverwriteFiles):
 
     pyiceberg's own overwrite knows no delete files, keeps each manifest that only records deletions of an earlier
     snapshot, and merges none, so that planning would slow down with every batch. Manifests are written anew where a
-    file is removed, and joined when there are many small ones; the others are kept as they are.
+    file is removed or described anew (`corrected`, by path), and joined when there are many small ones; the others are
+    kept as they are.
     """
+
+    corrected: Mapping[str, DataFile] = MappingProxyType({})
 
     def _manifests(self) -> list[ManifestFile]:
         parent = self._parent_snapshot_id
@@ -444,8 +484,9 @@ class _Replace(_OverwriteFiles):
         for manifest in present:
             assert isinstance(self._io, LakeFiles)
             entries = self._io.live_entries(manifest)
-            removed = {e.data_file.file_path for e in entries} & gone
-            if removed or manifest.manifest_path in joined:
+            paths = {e.data_file.file_path for e in entries}
+            removed = paths & gone
+            if removed or not paths.isdisjoint(self.corrected) or manifest.manifest_path in joined:
                 anew += (self._kept(e, removed) for e in entries)
                 gone -= removed
             else:
@@ -464,7 +505,7 @@ class _Replace(_OverwriteFiles):
             snapshot_id=self._snapshot_id if gone else entry.snapshot_id,
             sequence_number=entry.sequence_number,
             file_sequence_number=entry.file_sequence_number,
-            data_file=entry.data_file,
+            data_file=entry.data_file if gone else self.corrected.get(entry.data_file.file_path, entry.data_file),
         )
 
     def _written(self, content: ManifestContent, entries: Sequence[ManifestEntry]) -> ManifestFile:
@@ -503,6 +544,8 @@ def _schema_id(schema: Schema) -> int:
 def bounds(file: LiveFile, field_id: int, type_: IcebergType) -> tuple[Any, Any] | None:
     """Between which values those of a scalar column in a data file are, or None where its metadata does not say (it can
     then hold any) or not in a way that can be read."""
+    if not file.proven:
+        return None
     lower, upper = (file.data.lower_bounds or {}).get(field_id), (file.data.upper_bounds or {}).get(field_id)
     if lower is None or upper is None:
         return None

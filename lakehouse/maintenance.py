@@ -33,13 +33,23 @@ class Retention:
 
     Every state that was current within `recent`, the last one of each of the `days` before today (UTC), and the newest
     `states` with rows of their own, however old they are. Files younger than `guard` are never removed, whoever wrote
-    them: they may belong to a commit in flight.
+    them: they may belong to a commit in flight. Raises `ValueError` where `recent` is shorter than `guard`: a state
+    whose own files stay for their age would be listed without the older ones that it needs.
     """
 
     recent: timedelta = timedelta(hours=24)
     days: int = 7
     states: int = 10
     guard: timedelta = timedelta(hours=24)
+
+    def __post_init__(self) -> None:
+        if min(self.recent, self.guard) < timedelta(0) or min(self.days, self.states) < 0:
+            raise ValueError(f"expected a retention of nothing negative, found {self}; set its times and numbers to 0")
+        if self.recent < self.guard:
+            raise ValueError(
+                f"expected recent states to be kept for at least as long as files are guarded, found {self.recent} and "
+                f"{self.guard}; keep recent for longer, or guard for less"
+            )
 
 
 @dataclass(frozen=True)
@@ -113,7 +123,8 @@ class Removal:
 class MaintenanceResult:
     """What one call of `maintain` did.
 
-    `rewritten` counts the data files that were replaced, `written` those in their place, over both tables. `purged` are
+    `rewritten` counts the data files that were replaced, `written` those in their place, `corrected` those of which
+    more was recorded than they prove and that were described anew, over both tables. `purged` are
     tombstones, `expired` snapshots. `verdict` says whether the rows stayed the same; it is None where nothing was
     committed. `removal` is None where the verdict failed: then nothing was published and no file removed. `seconds` by
     step.
@@ -132,6 +143,7 @@ class MaintenanceResult:
     removal: Removal | None
     attempts: int
     seconds: Mapping[str, float] = field(default_factory=dict)
+    corrected: int = 0
 
     @property
     def same_rows(self) -> bool:

@@ -76,23 +76,37 @@ def rollback(
     """Move the published pointers back to a snapshot (default: the one before the present), changes with it.
 
     The ledger goes back with them: the next batch takes in again what came later. Raises `LookupError` if the snapshot
-    is not among the retained metadata.
+    is not among the retained metadata, and `FilesMissing` if no state with it has all its files: nothing is moved then.
     """
+    from lakehouse import expiry
+    from lakehouse.maintenance import FilesMissing
     from lakehouse.tables import TableState
 
     pointers = _Pointers.look_up(lake, contract)
     if pointers is None:
         raise LookupError(f"{contract.name}: expected a published table, found none; nothing to roll back")
     present = TableState(lake, pointers.compacted.metadata_location)
-    seen = []
+    wanted: list[int | None] = [] if snapshot_id is None else [snapshot_id]
+    seen: list[int | None] = []
+    missing: list[str] = []
     for state in _earlier(lake, present):
         seen.append(state.snapshot_id)
-        wanted = state.snapshot_id != present.snapshot_id if snapshot_id is None else state.snapshot_id == snapshot_id
-        if wanted:
-            return _move(lake, contract, pointers, state, audited=False, run_id=run_id)
+        if not wanted and state.snapshot_id != present.snapshot_id:
+            wanted = [state.snapshot_id]
+        if state.snapshot_id in wanted:
+            missing = expiry.missing_files(lake, contract, state.location)
+            if not missing:
+                return _move(lake, contract, pointers, state, audited=False, run_id=run_id)
+    listed = ", ".join(str(s) for s in dict.fromkeys(seen)) or "none"
+    if missing:
+        raise FilesMissing(
+            f"{contract.name}: expected the files of snapshot {wanted[0]}, found {len(missing)} missing, the first of "
+            f"them {missing[0]}; nothing was moved. Restore it from the bucket's earlier versions, or roll back to "
+            f"another snapshot of {listed}"
+        )
     raise LookupError(
         f"{contract.name}: expected snapshot {snapshot_id or 'before the present one'} among the retained metadata, "
-        f"found {', '.join(str(s) for s in dict.fromkeys(seen)) or 'none'}"
+        f"found {listed}"
     )
 
 

@@ -48,6 +48,9 @@ class Store(Protocol):
     def read(self, key: str) -> bytes:
         """An object's bytes; raises `ObjectMissing`."""
 
+    def read_part(self, key: str, start: int, size: int) -> bytes:
+        """So many (at least one) of an object's bytes from `start`, fewer at its end; raises `ObjectMissing`."""
+
     def download(self, key: str, path: Path, etag: str) -> None:
         """Copy exactly the listed version to a file; raises `ObjectMissing` or `ObjectChanged`."""
 
@@ -94,6 +97,9 @@ class S3Store:
 
     def read(self, key: str) -> bytes:
         return self._get(key).read()  # type: ignore[no-any-return]
+
+    def read_part(self, key: str, start: int, size: int) -> bytes:
+        return self._get(key, Range=f"bytes={start}-{start + size - 1}").read()  # type: ignore[no-any-return]
 
     def _get(self, key: str, **conditions: str) -> Any:
         from botocore.exceptions import ClientError
@@ -194,6 +200,14 @@ class LocalStore:
     def read(self, key: str) -> bytes:
         try:
             return (self._root / key).read_bytes()
+        except FileNotFoundError:
+            raise ObjectMissing(self.uri(key)) from None
+
+    def read_part(self, key: str, start: int, size: int) -> bytes:
+        try:
+            with (self._root / key).open("rb") as source:
+                source.seek(start)
+                return source.read(size)
         except FileNotFoundError:
             raise ObjectMissing(self.uri(key)) from None
 

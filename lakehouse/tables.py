@@ -35,6 +35,8 @@ NO_FLOOR = -(2**63)
 """Below every version: nothing was purged yet. Versions of files may be dates before 1970."""
 CONTRACT = "gavel.contract-document"
 """The contract that the table was last written under, in its compact form: what the next one must be able to follow."""
+RECORDED = "gavel.recorded"
+"""There where what is recorded of every file was compared with the file, by whoever wrote it or by maintenance."""
 HIGHEST_BATCH = "gavel.highest-batch"
 
 
@@ -58,7 +60,7 @@ class TableState:
     @cached_property
     def files(self) -> list[LiveFile]:
         """The live data files of the compacted table, with their deletes."""
-        return live_files(self.lake, self.metadata)
+        return live_files(self.lake, self.metadata, proven=RECORDED in self.metadata.properties)
 
     @cached_property
     def changes_files(self) -> list[LiveFile]:
@@ -163,7 +165,7 @@ def _create(lake: Lake, contract: Contract) -> Entry:
     changes, compacted = schemas.changes(contract), schemas.compacted(contract)
     changes_location = _created(lake, contract, changes, lake.work_database, {})
     _created(lake, contract, changes, lake.published_database, {}, changes_location)
-    properties = {BATCH: "0", CHANGES: changes_location, CONTRACT: contract_document(contract)}
+    properties = {BATCH: "0", CHANGES: changes_location, CONTRACT: contract_document(contract), RECORDED: "1"}
     location = _created(lake, contract, compacted, lake.work_database, properties)
     _created(lake, contract, compacted, lake.published_database, {}, location)
     published = published_entry(lake, contract)

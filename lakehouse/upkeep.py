@@ -16,14 +16,23 @@ from typing import TYPE_CHECKING
 
 from pyiceberg.exceptions import CommitFailedException
 
-from lakehouse import audit, expiry, iceberg, merge, planning, publication, schemas, tables, tombstones, trail
+from lakehouse import audit, expiry, iceberg, merge, planning, publication, recorded, schemas, tables, tombstones, trail
 from lakehouse.audit import Check, Verdict
 from lakehouse.duck import Duck, connect
 from lakehouse.entries import EntryConflict
 from lakehouse.lake import Lake
-from lakehouse.maintenance import Amount, MaintenanceOvertaken, MaintenanceResult, Retention, TableUsage, Usage
+from lakehouse.maintenance import (
+    Amount,
+    FilesMissing,
+    MaintenanceOvertaken,
+    MaintenanceResult,
+    Retention,
+    TableUsage,
+    Usage,
+)
 from lakehouse.scan import live_rows
 from lakehouse.schemas import TableShape, iceberg_type, quoted
+from lakehouse.store import ObjectMissing
 from lakehouse.tables import TableState
 
 if TYPE_CHECKING:
@@ -53,22 +62,27 @@ class _Overtaken(Exception):
 
 @dataclass(frozen=True)
 class _Planned:
-    """What is rewritten of both tables, in groups of one partition, and what else is committed."""
+    """What is rewritten of both tables, in groups of one partition, and what else is committed: descriptions of files
+    that say more than the file proves are `corrected`, and whether then all of the compacted table are `proven`."""
 
     compacted: list[list[LiveFile]]
     changes: list[list[LiveFile]]
     floor: int
     purged: int
+    corrected: tuple[DataFile, ...] = ()
+    corrected_changes: tuple[DataFile, ...] = ()
+    proven: bool = False
 
 
 @dataclass(frozen=True)
 class _Committed:
-    """The new state of the work tables with the numbers of files replaced and written."""
+    """The new state of the work tables with the numbers of files replaced, written and described anew."""
 
     state: TableState
     rewritten: int
     written: int
     expired: int
+    corrected: int
 
 
 def run(
@@ -126,7 +140,7 @@ def _run_once(
         if committed.state.location != state.location:
             progress(
                 f"{contract.name}: {committed.rewritten} files rewritten as {committed.written}, {planned.purged} "
-                f"tombstones purged, {committed.expired} snapshots expired"
+                f"tombstones purged, {committed.expired} snapshots expired, {committed.corrected} files described anew"
             )
             with _timed(seconds, "audit"):
                 verdict = verify(duck, contract, state, committed.state, planned)
@@ -158,6 +172,7 @@ def _run_once(
         removal=removal,
         attempts=attempt,
         seconds=seconds,
+        corrected=committed.corrected,
     )
 
 
@@ -175,15 +190,40 @@ class _timed:
 
 
 def plan(duck: Duck, lake: Lake, contract: Contract, state: TableState) -> _Planned:
-    """Plan the rewriting of both tables, and which tombstones go with it (left in the table `purging`)."""
+    """Plan the rewriting of both tables, which tombstones go with it (left in the table `purging`), and which files are
+    described anew."""
+    compacted_shape, changes_shape = schemas.compacted(contract), schemas.changes(contract)
+    try:
+        wrong = recorded.unproven(lake, compacted_shape, state.files)
+        wrong_changes = recorded.unproven(lake, changes_shape, state.changes_files)
+    except ObjectMissing as error:
+        raise FilesMissing(
+            f"{contract.name}: expected the files of the published state, found none at {error}; nothing was removed. "
+            "Restore it from the bucket's earlier versions, or roll back to a state that is whole"
+        ) from error
     purgeable = tombstones.find_purgeable(duck, lake, contract, state)
-    compacted = plan_rewrites(schemas.compacted(contract), state.files, purgeable.due)
+    compacted = plan_rewrites(compacted_shape, state.files, purgeable.due | _to_rewrite(wrong))
+    changes = plan_rewrites(changes_shape, state.changes_files, _to_rewrite(wrong_changes))
     purged, floor = 0, state.floor
     if purgeable.rows:
         tombstones.keep_only_in(duck, [f.path for group in compacted for f in group])
         purged = duck.count("SELECT count(*) FROM purging")
         floor = tombstones.floor_after(duck, floor)
-    return _Planned(compacted, plan_rewrites(schemas.changes(contract), state.changes_files), floor, purged)
+    corrected, corrected_changes = _staying(wrong, compacted), _staying(wrong_changes, changes)
+    described = {f.file_path for f in corrected} | {f.path for group in compacted for f in group}
+    proven = described.issuperset(f.file_path for f in wrong)
+    return _Planned(compacted, changes, floor, purged, corrected, corrected_changes, proven)
+
+
+def _to_rewrite(wrong: Sequence[DataFile]) -> set[str]:
+    """With a release of pyiceberg that was not tried, a file can only be described anew by writing it anew."""
+    return set() if iceberg.writes_position_deletes() else {f.file_path for f in wrong}
+
+
+def _staying(wrong: Sequence[DataFile], groups: Sequence[Sequence[LiveFile]]) -> tuple[DataFile, ...]:
+    """The files to describe anew: those that are not rewritten."""
+    rewritten = {f.path for group in groups for f in group}
+    return tuple(f for f in wrong if f.file_path not in rewritten) if iceberg.writes_position_deletes() else ()
 
 
 def plan_rewrites(
@@ -247,34 +287,38 @@ def _commit(
     name = f"{state.batch:08d}-maintained-{uuid.uuid4().hex[:12]}"
     names = expiry.Names(lake)
     pointers = expiry.read_pointers(lake, contract)
-    kept = expiry.retained(lake, contract, names, retention, pointers)
+    kept = expiry.retained(lake, contract, names, retention, pointers, lake.now())
     kept_changes = expiry.changes_of(names, kept, pointers)
 
     shape = schemas.changes(contract).stored_as(state.changes_metadata)
     written = _rewrite(duck, lake, shape, planned.changes, name, "true")
     removed = [*written.removed, *_dangling(lake, state.changes_metadata, written)]
-    changes = _commit_files(lake, shape, state.changes_location, written.added, removed, {}, state)
+    written = merge.Written(written.added, tuple(removed))
+    changes = _commit_files(lake, shape, state.changes_location, written, planned.corrected_changes, {}, state)
     changes, expired_changes = _expire(lake, shape, names, changes, kept_changes)
 
     compacted = schemas.compacted(contract).stored_as(state.metadata)
     rewritten = _rewrite(
         duck, lake, compacted, planned.compacted, name, tombstones.kept(contract) if planned.purged else "true"
     )
-    removed = [*rewritten.removed, *_dangling(lake, state.metadata, rewritten)]
+    rewritten = merge.Written(rewritten.added, (*rewritten.removed, *_dangling(lake, state.metadata, rewritten)))
     properties = {}
-    if rewritten.added or removed or changes != state.changes_location:
+    news = rewritten.added or rewritten.removed or planned.corrected or changes != state.changes_location
+    if news or (planned.proven and tables.RECORDED not in state.metadata.properties):
         properties = {
             tables.CHANGES: changes,
             tables.FLOOR: str(planned.floor),
             tables.CONTRACT: tables.contract_document(contract),
+            **({tables.RECORDED: "1"} if planned.proven else {}),
         }
-    location = _commit_files(lake, compacted, state.location, rewritten.added, removed, properties, state)
+    location = _commit_files(lake, compacted, state.location, rewritten, planned.corrected, properties, state)
     location, expired = _expire(lake, compacted, names, location, kept)
     return _Committed(
         TableState(lake, location),
         sum(len(group) for group in (*planned.changes, *planned.compacted)),
         len(written.added) + len(rewritten.added),
         expired + expired_changes,
+        len(planned.corrected) + len(planned.corrected_changes),
     )
 
 
@@ -298,18 +342,19 @@ def _commit_files(
     lake: Lake,
     shape: TableShape,
     location: str,
-    added: Sequence[DataFile],
-    removed: Sequence[DataFile],
+    written: merge.Written,
+    corrected: Sequence[DataFile],
     properties: Mapping[str, str],
     state: TableState,
 ) -> str:
     """Commit if there is something to, under the present contract; returns the metadata's location after that."""
-    if not added and not removed and not properties:
+    if not written.added and not written.removed and not corrected and not properties:
         return location
     table = iceberg.commit(
         iceberg.EntryCatalog(lake, lake.work_database).table(shape.name, location),
-        added=added,
-        removed=removed,
+        added=written.added,
+        removed=written.removed,
+        corrected=corrected,
         shape=shape,
         properties=properties,
         summary={tables.BATCH: str(state.batch), "gavel.maintenance": "rewritten"},
@@ -355,6 +400,7 @@ def verify(duck: Duck, contract: Contract, before: TableState, after: TableState
             after.floor >= before.floor,
             f"expected at least {before.floor}, found {after.floor}",
         ),
+        _described(duck, (compacted, before.files, after.files), (changes, before.changes_files, after.changes_files)),
         Check("batch, ledger and watermark are kept", not moved, f"expected no change, found {moved or 'none'}"),
     )
     return Verdict(contract.name, after.location, checks)
@@ -378,6 +424,16 @@ def _differing(before: Sequence[LiveFile], after: Sequence[LiveFile]) -> tuple[l
     """The files that are only before, and those that are only after; other deletes make another file."""
     old, new = ({(f.path, frozenset(d.file_path for d in f.deletes)): f for f in files} for files in (before, after))
     return [f for place, f in old.items() if place not in new], [f for place, f in new.items() if place not in old]
+
+
+def _described(duck: Duck, *parts: tuple[TableShape, Sequence[LiveFile], Sequence[LiveFile]]) -> Check:
+    """What is recorded of the new files, and of those described anew, holds for their values."""
+    wrong: list[str] = []
+    for shape, before, after in parts:
+        known = {f.path: f.data for f in before}
+        fresh = [f for f in after if f.path not in known or not iceberg.same_record(f.data, known[f.path])]
+        wrong += recorded.contradicted(duck, shape, fresh)
+    return audit.recorded_check(wrong)
 
 
 def _content(duck: Duck, shape: TableShape, query: str) -> tuple[int, int]:

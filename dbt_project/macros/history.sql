@@ -105,13 +105,23 @@ from states
             {{ attribute }},
             {%- endfor %}
             case when is_first then timestamp '0001-01-01 00:00:00' else valid_from end as since,
-            coalesce(valid_to, timestamp '9999-12-31 00:00:00') as until,
+            coalesce(valid_to, {{ end_of_time() }}) as until,
             _state_batch,
             _batch
         from {{ ref(dimension) }}
     )
 {%- endmacro %}
 
+{# Comparisons alone, so that engines find a key to join by. #}
 {% macro was_valid(state, at) -%}
-    {{ state }}.since <= {{ at }} and {{ at }} < {{ state }}.until
+    {{ state }}.since <= {{ before_the_end(at) }} and {{ before_the_end(at) }} < {{ state }}.until
+{%- endmacro %}
+
+{# The last moment that a timestamp can have. Nothing comes after it, so what happens then counts for the one before. #}
+{% macro end_of_time() -%}
+    timestamp '9999-12-31 23:59:59.999999'
+{%- endmacro %}
+
+{% macro before_the_end(at) -%}
+    case when {{ at }} < {{ end_of_time() }} then {{ at }} else timestamp '9999-12-31 23:59:59.999998' end
 {%- endmacro %}

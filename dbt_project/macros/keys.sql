@@ -1,8 +1,11 @@
-{# A key of one text column for a row that several columns identify: the same in every rebuild and on both engines. #}
+{# A key of one text column for a row that several columns identify: the same in every rebuild and on both engines. What
+   stands between the columns is marked where it is part of a value, so that no two rows have the same text. #}
 {% macro surrogate_key(columns) -%}
     {%- set parts = [] -%}
     {%- for column in columns -%}
-        {%- do parts.append("coalesce(cast(" ~ column ~ " as " ~ dbt.type_string() ~ "), '')") -%}
+        {%- do parts.append(
+            "coalesce(replace(replace(cast(" ~ column ~ " as " ~ dbt.type_string() ~ "), '~', '~~'), '|', '~|'), '')"
+        ) -%}
     {%- endfor -%}
     {{ dbt.hash(parts | join(" || '|' || ")) }}
 {%- endmacro %}

@@ -25,7 +25,7 @@ both_sides as (
         currency,
         1 as row_count
         {%- for column in amounts %},
-        coalesce({{ column }}, 0) as {{ column }}
+        cast(coalesce({{ column }}, 0) as decimal(38, 2)) as {{ column }}
         {%- endfor %}
     from {{ fact }}
     where {{ key }} not in (select {{ key }} from news)
@@ -36,7 +36,7 @@ both_sides as (
         currency,
         -1 as row_count
         {%- for column in amounts %},
-        -coalesce({{ column }}, 0) as {{ column }}
+        -cast(coalesce({{ column }}, 0) as decimal(38, 2)) as {{ column }}
         {%- endfor %}
     from {{ '(' ~ published ~ ') as published' if published else source('catalog', entity) }}
     where

@@ -5,6 +5,7 @@ Plain functions; what may be written when belongs to `service` and `conditions`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from contracts.item import (
     from_attribute,
     index_keys,
     item_keys,
+    landed_size,
     pointer_keys,
     time_to_live,
     to_attribute,
@@ -29,6 +31,8 @@ Values = Mapping[str, Value]
 # How long an item stays in the table after its version, deleted ones too: clocks disagree by less, so that who writes
 # it again after it has gone cannot fall below the version that the lake remembers.
 KEPT_SECONDS = 86_400
+# Ids that a URL can name on its way through every gateway: some resolve dots, some join slashes.
+_NAMED = re.compile(r"(?!\.{1,2}\Z)[^/]+(/[^/]+)*")
 MAX_PK_BYTES, MAX_SK_BYTES = 2048, 1024  # limits of DynamoDB
 
 # The relay sends an item as one line of JSON, which Firehose takes up to 1,024,000 bytes. Nearly every change of fields
@@ -42,8 +46,8 @@ def keys_of(contract: Contract, values: Values) -> dict[str, str]:
     """Where the item goes; refuses keys that DynamoDB would not take."""
     for name in contract.primary_key:
         text = values[name]
-        if isinstance(text, str) and (text in (".", "..") or not text.isprintable()):
-            reason = "expected printable characters, and neither . nor .., which no URL can name"
+        if isinstance(text, str) and not (text.isprintable() and _NAMED.fullmatch(text)):
+            reason = "expected printable characters, not . or .. alone, and no slash at an end or beside another one"
             raise problems.invalid(contract.name, (Problem(name, reason),))
     keys = item_keys(contract, values)
     indexed = index_keys(contract, values)
@@ -66,7 +70,8 @@ def values_of(contract: Contract, item: Item) -> dict[str, Value]:
 
 
 def new_item(contract: Contract, values: Values, keys: Mapping[str, str], at: int, by: str | None = None) -> Item:
-    """The item of these values at version `at`, written `by` somebody, with its index attributes and time to live."""
+    """The item of these values at version `at`, written `by` somebody, with its index attributes and time to live.
+    Refuses one that cannot land."""
     item = key({**keys, "entity": contract.name, "_contract": contract.version, **index_keys(contract, values)})
     for name, value in values.items():
         if value is not None:
@@ -77,7 +82,7 @@ def new_item(contract: Contract, values: Values, keys: Mapping[str, str], at: in
     end = time_to_live(contract, values)
     if end is not None:
         item["ttl"] = ttl(end, at)
-    return item
+    return landing(contract, item)
 
 
 def stamp(assign: dict[str, Attribute], remove: list[str], contract: Contract, at: int, by: str | None) -> None:
@@ -88,6 +93,19 @@ def stamp(assign: dict[str, Attribute], remove: list[str], contract: Contract, a
         remove.append(BY)
     else:
         assign[BY] = {"S": by}
+
+
+def landing(contract: Contract, item: Item) -> Item:
+    """The item, if it can land; refuses one whose line would be too long for the relay."""
+    if landed_size(contract, item) > MAX_LINE:
+        raise problems.too_large()
+    return item
+
+
+def is_small(contract: Contract, values: Values) -> bool:
+    """Whether these fields may be written to an item that is not known."""
+    image = {name: to_attribute(value) for name, value in values.items() if value is not None}
+    return landed_size(contract, image) <= SMALL
 
 
 def ttl(end: int, at: int) -> Attribute:

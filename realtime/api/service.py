@@ -17,7 +17,6 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 import orjson
 
-from contracts.change import landed_size
 from contracts.item import (
     STAMPS,
     item_keys,
@@ -101,7 +100,6 @@ class Service:
         now: Callable[[], int] = lambda: time.time_ns() // 1000,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._all = contracts
         self._contracts = {c.name: c for c in contracts.of_origin("stream")}
         self._store = store
         self._now = now
@@ -163,7 +161,7 @@ class Service:
         kept: Item = {}
 
         def attempt(floor: int) -> Written:
-            item = self._landing(items.new_item(contract, values, keys, self._version(floor), self._by)) | kept
+            item = items.new_item(contract, values, keys, self._version(floor), self._by) | kept
             e = Expression()
             writes = [Put(item, conditions.free(e, item), e), *self._companions(contract, values, keys, floor)]
             written = Written(answer(contract, item), created=True)
@@ -193,7 +191,7 @@ class Service:
         kept: Item = {}
 
         def attempt(floor: int) -> Written:
-            item = self._landing(items.new_item(contract, values, keys, self._version(floor), self._by)) | kept
+            item = items.new_item(contract, values, keys, self._version(floor), self._by) | kept
             e = Expression()
             over = f"{conditions.older(e, item)} AND {conditions.same_stamps(e, item)}"
             same = f"{over} AND {conditions.unchanged(contract, e, values)}"
@@ -229,7 +227,7 @@ class Service:
             items.has_copies(contract)
             or together is not None
             or not items.carries_index_fields(contract, path_key, patch)
-            or self._landed(contract, patch) > items.SMALL
+            or not items.is_small(contract, patch)
         ):
             return self._change_after_reading(contract, path_key, patch, if_match, together)
         keys = self._locate(contract, path_key)
@@ -451,20 +449,6 @@ class Service:
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 
-    def _landing(self, item: Item) -> Item:
-        """The item, if it can land; refuses one whose line would be too long for the relay."""
-        if landed_size(item, self._all) > items.MAX_LINE:
-            raise problems.too_large()
-        return item
-
-    def _landed(self, contract: Contract, values: Values) -> int:
-        """Bytes that these fields add to the line of their item."""
-        image = {name: to_attribute(value) for name, value in values.items() if value is not None}
-        return landed_size({**image, "entity": {"S": contract.name}}, self._all) - self._empty_line(contract)
-
-    def _empty_line(self, contract: Contract) -> int:
-        return landed_size({"entity": {"S": contract.name}}, self._all)
-
     def _version(self, floor: int) -> int:
         return max(floor, self._now())
 
@@ -525,7 +509,7 @@ class Service:
 
     def _copy(self, copies: Copies, values: Values, floor: int) -> Update:
         target = self._contracts[copies.to]
-        if self._landed(target, {f: values.get(f) for f in copies.fields}) > items.SMALL:
+        if not items.is_small(target, {f: values.get(f) for f in copies.fields}):
             raise problems.too_large()
         present = {f: values[f] for f in copies.fields if values.get(f) is not None}
         assign = {f: to_attribute(v) for f, v in present.items()}
@@ -571,7 +555,7 @@ class Service:
             if stored is not None and alive:
                 judgements.judge_immutable(contract, stored, values)
             at = self._version(max(floor, version(stored or {}) + 1))
-            item = self._landing(items.new_item(contract, values, keys, at, self._by))
+            item = items.new_item(contract, values, keys, at, self._by)
             items.keep_stamps(item, stored)
             e = Expression()
             same_place = found is not None and found[0] == keys
@@ -604,7 +588,7 @@ class Service:
             whole = {**items.values_of(contract, stored), **patch}
             floor = max(floor, version(stored) + 1)
             update = self._update(contract, keys, whole, patch, floor, if_match=None, exactly=stored)
-            self._landing(items.updated(stored, update))
+            items.landing(contract, items.updated(stored, update))
             if together is None and not items.has_copies(contract):
                 return answer(contract, self._store.update(update))
             changed = answer(contract, items.updated(stored, update))
@@ -641,7 +625,7 @@ class Service:
         place, stored = found or (keys, None)
         stamped = {f: at for f in patch if f not in contract.immutable}
         above = self._version(max(floor, version(stored or {}) + 1))
-        item = self._landing(items.new_item(contract, patch, keys, above, self._by))
+        item = items.new_item(contract, patch, keys, above, self._by)
         item[STAMPS] = stamps.attribute(stamped)
         e = Expression()
         writes: list[Write] = [Put(item, conditions.exactly(e, stored if place == keys else None), e)]
@@ -686,7 +670,7 @@ class Service:
     ) -> Update:
         above = max(floor, version(stored) + 1)
         update = self._update(contract, keys, known, patch, above, if_match=None, exactly=stored)
-        self._landing(items.updated(stored, update))
+        items.landing(contract, items.updated(stored, update))
         return replace(update, assign={**update.assign, STAMPS: stamps.attribute(stamped)})
 
     def _update(

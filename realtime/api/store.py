@@ -22,9 +22,20 @@ Item: TypeAlias = dict[str, Attribute]
 
 MAX_ITEM_MESSAGE = "Item size"  # how DynamoDB's ValidationException begins to say that an item is too large
 
-_THROTTLED = frozenset(
-    {"ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException", "ThrottlingError"}
+# DynamoDB cannot now, or does not know whether it has: sending the request again is what helps.
+_UNAVAILABLE = frozenset(
+    {
+        "InternalServerError",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ServiceUnavailable",
+        "ServiceUnavailableException",
+        "ThrottlingError",
+        "ThrottlingException",
+        "TransactionInProgressException",
+    }
 )
+_CANCELLED_FOR_LOAD = frozenset({"ProvisionedThroughputExceeded", "RequestLimitExceeded", "ThrottlingError"})
 
 
 class ConditionFailed(Exception):
@@ -260,7 +271,7 @@ def _failure(error: ClientError) -> Exception:
         return ConditionFailed(0, _stored(error.response))
     if code == "TransactionConflictException":
         return Contended()
-    if code in _THROTTLED:
+    if code in _UNAVAILABLE:
         return Unavailable(code)
     if code == "ValidationException" and _too_large(details.get("Message", "")):
         return ItemTooLarge()
@@ -275,7 +286,7 @@ def _transaction_failure(error: ClientError) -> Exception:
         return ConditionFailed(position, _stored(reasons[position]))
     if "TransactionConflict" in codes:
         return Contended()
-    if "ThrottlingError" in codes or "ProvisionedThroughputExceeded" in codes:
+    if any(code in _CANCELLED_FOR_LOAD for code in codes):
         return Unavailable("transaction")
     if any(r.get("Code") == "ValidationError" and _too_large(str(r.get("Message", ""))) for r in reasons):
         return ItemTooLarge()

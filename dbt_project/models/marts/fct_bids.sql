@@ -29,7 +29,8 @@ with
             'bid_id', 'dim_lot', 'lot_id', 'lot_key', '_lots_batch',
             refers='lot_id', points='lot_key', at='placed_at'
         ),
-        moved_closings
+        moved_closings,
+        days_grown_into('bid_id', 'placed_on', 'placed_day_key')
     ]
 ) }}
 
@@ -47,6 +48,7 @@ select
     bidders.customer_key as bidder_key,
     bids.placed_at,
     cast(bids.placed_at as date) as placed_on,
+    {{ day_key('bids.placed_at') }} as placed_day_key,
     bids.currency,
     bids.amount,
     bids.kind,

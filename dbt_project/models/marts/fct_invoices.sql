@@ -15,7 +15,8 @@ with
         stale_keys(
             'invoice_id', 'dim_customer', 'customer_id', 'customer_key', '_customers_batch',
             refers='party_id', points='party_key', at='issued_at'
-        )
+        ),
+        days_grown_into('invoice_id', 'issued_on', 'issued_day_key')
     ]
 ) }}
 
@@ -125,6 +126,7 @@ select
     status,
     issued_at,
     cast(issued_at as date) as issued_on,
+    {{ day_key('issued_at') }} as issued_day_key,
     due_at,
     hammer_price,
     buyers_premium,

@@ -8,7 +8,11 @@
 
 with
 
-{{ changed_keys('order_id', {'orders': '_batch'}) }}
+{{ changed_keys(
+    'order_id',
+    {'orders': '_batch'},
+    also=[days_grown_into('order_id', 'placed_on', 'placed_day_key')]
+) }}
 
 orders as (
     select *
@@ -25,6 +29,7 @@ select
     cast(fee.amount as decimal(18, 2)) as amount,
     orders.placed_at,
     cast(orders.placed_at as date) as placed_on,
+    {{ day_key('orders.placed_at') }} as placed_day_key,
     orders.status <> 'cancelled' as is_sale,
     orders._changed_at,
     orders._batch

@@ -14,7 +14,8 @@ with
         stale_keys(
             'order_id', 'dim_lot', 'lot_id', 'lot_key', '_lots_batch',
             refers='lot_id', points='lot_key', at='placed_at'
-        )
+        ),
+        days_grown_into('order_id', 'placed_on', 'placed_day_key')
     ]
 ) }}
 
@@ -35,6 +36,7 @@ select
     orders.currency,
     lines.placed_at,
     cast(lines.placed_at as date) as placed_on,
+    {{ day_key('lines.placed_at') }} as placed_day_key,
     lines.quantity,
     cast(lines.hammer_price as decimal(18, 2)) as hammer_price,
     coalesce(orders.status <> 'cancelled', false) as is_sale,

@@ -31,7 +31,8 @@ with
         stale_keys(
             'order_id', 'dim_country', 'country_code', 'country_key', '_countries_batch',
             refers='buyer_country_code', points='buyer_country_key', at='placed_at'
-        )
+        ),
+        days_grown_into('order_id', 'placed_on', 'placed_day_key')
     ]
 ) }}
 
@@ -270,6 +271,7 @@ select
     address_key,
     placed_at,
     cast(placed_at as date) as placed_on,
+    {{ day_key('placed_at') }} as placed_day_key,
     paid_at,
     shipped_at,
     delivered_at,

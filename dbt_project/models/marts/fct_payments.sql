@@ -10,7 +10,10 @@ with
 {{ changed_keys(
     'payment_id',
     {'payments': '_batch'},
-    also=[keys_of_parent('payment_id', 'payments', 'orders', 'order_id', '_orders_batch')]
+    also=[
+        keys_of_parent('payment_id', 'payments', 'orders', 'order_id', '_orders_batch'),
+        days_grown_into('payment_id', 'created_on', 'created_day_key')
+    ]
 ) }}
 
 payments as (
@@ -35,6 +38,7 @@ select
     payments.status = 'settled' as is_settled,
     payments.created_at,
     cast(payments.created_at as date) as created_on,
+    {{ day_key('payments.created_at') }} as created_day_key,
     payments._changed_at,
     payments._batch,
     orders._batch as _orders_batch

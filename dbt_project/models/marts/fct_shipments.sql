@@ -15,7 +15,8 @@ with
         stale_keys(
             'shipment_id', 'dim_address', 'address_id', 'address_key', '_addresses_batch',
             refers='address_id', points='address_key', at='created_at'
-        )
+        ),
+        days_grown_into('shipment_id', 'created_on', 'created_day_key')
     ]
 ) }}
 
@@ -37,6 +38,7 @@ select
     shipments.status,
     shipments.created_at,
     cast(shipments.created_at as date) as created_on,
+    {{ day_key('shipments.created_at') }} as created_day_key,
     orders.placed_at as ordered_at,
     shipments.promised_at,
     shipments.shipped_at,

@@ -159,8 +159,8 @@ select
     all_groups.currency,
     cast(all_groups.parties as bigint) as parties,
     cast(all_groups.sales as bigint) as sales,
-    cast(all_groups.net_sales as decimal(18, 2)) as net_sales,
-    cast(all_groups.house_earnings as decimal(18, 2)) as house_earnings,
+    cast(all_groups.net_sales as decimal(38, 2)) as net_sales,
+    cast(all_groups.house_earnings as decimal(38, 2)) as house_earnings,
     clock.data_time
 from all_groups
 cross join clock

@@ -54,8 +54,8 @@ select
     last_sale_at,
     cast(recency_days as bigint) as recency_days,
     cast(frequency as bigint) as frequency,
-    cast(net_sales as decimal(18, 2)) as net_sales,
-    cast(recent_net_sales as decimal(18, 2)) as recent_net_sales,
+    cast(net_sales as decimal(38, 2)) as net_sales,
+    cast(recent_net_sales as decimal(38, 2)) as recent_net_sales,
     {%- for measure in ['recency', 'frequency', 'value'] %}
     {{ fifth_of(measure ~ '_position') }} as {{ measure }}_score,
     {%- endfor %}

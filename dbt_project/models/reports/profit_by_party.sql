@@ -91,9 +91,9 @@ parties as (
             'bought_amount', 'sold_amount', 'buyers_premium', 'sellers_commission', 'fees', 'refunds', 'payment_fees',
             'shipping_cost', 'handling_cost', 'profit_as_buyer', 'profit_as_seller'
         ] %}
-        cast(sum({{ amount }}) as decimal(18, 2)) as {{ amount }},
+        cast(sum({{ amount }}) as decimal(38, 2)) as {{ amount }},
         {%- endfor %}
-        cast(sum(profit_as_buyer + profit_as_seller) as decimal(18, 2)) as profit,
+        cast(sum(profit_as_buyer + profit_as_seller) as decimal(38, 2)) as profit,
         max(last_order_at) as last_order_at
     from roles
     group by party_id, currency

@@ -61,7 +61,7 @@ select
     grid.age_band,
     cast(grid.band_number as integer) as band_number,
     cast(count(banded.open_amount) as bigint) as invoices,
-    cast(coalesce(sum(banded.open_amount), 0) as decimal(18, 2)) as open_amount,
+    cast(coalesce(sum(banded.open_amount), 0) as decimal(38, 2)) as open_amount,
     clock.data_time
 from grid
 cross join clock

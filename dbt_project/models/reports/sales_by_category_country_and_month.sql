@@ -46,7 +46,7 @@ select
         'sales_amount', 'net_sales', 'buyers_premium', 'sellers_commission', 'fees', 'refunded_amount',
         'house_earnings'
     ] %}
-    cast(sales.{{ amount }} as decimal(18, 2)) as {{ amount }},
+    cast(sales.{{ amount }} as decimal(38, 2)) as {{ amount }},
     {%- endfor %}
     {{ data_time(['orders', 'lots', 'customers', 'countries', 'payments', 'shipments']) }} as data_time
 from sales

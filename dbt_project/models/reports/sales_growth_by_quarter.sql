@@ -61,8 +61,8 @@ quarters as (
         currency,
         sales_quarter,
         sales_quarter < running_quarter as is_complete,
-        cast(sum(net_sales) as decimal(18, 2)) as net_sales,
-        cast(sum(net_sales_year_before) as decimal(18, 2)) as net_sales_year_before
+        cast(sum(net_sales) as decimal(38, 2)) as net_sales,
+        cast(sum(net_sales_year_before) as decimal(38, 2)) as net_sales_year_before
     from counted
     group by category, country_code, currency, sales_quarter, running_quarter
 )

@@ -93,7 +93,7 @@ select
     {%- endfor %}
     case when lots_offered > 0 then cast(lots_sold as double) / lots_offered end as sell_through_rate,
     {%- for amount in ['hammer_price', 'compared_hammer_price', 'compared_valuation_low', 'compared_valuation_high'] %}
-    cast(coalesce({{ amount }}, 0) as decimal(18, 2)) as {{ amount }},
+    cast(coalesce({{ amount }}, 0) as decimal(38, 2)) as {{ amount }},
     {%- endfor %}
     case
         when compared_valuation_low + compared_valuation_high > 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 import duckdb
 import pytest
+from slices import Slice
 
 from assets import dbt
 from assets.lineage import LINEAGE
@@ -81,11 +82,10 @@ def test_a_part_is_built_with_what_it_reads_and_only_it_is_claimed(project: Path
         "{{ config(severity='warn') }} select 'o-1' as order_id, 'ann@example.com' as email "
         "from (select count(*) as orders from {{ ref('fct_orders') }}) as counted"
     )
-    before = (tmp_path / "warehouse.duckdb").read_bytes()
     failed = build(tmp_path, FACTS, REPORT)
     assert not failed.success
-    assert built(failed) == set()
-    assert (tmp_path / "warehouse.duckdb").read_bytes() == before
+    assert built(failed) == {FACTS}
+    assert "profit_by_party" not in models(tmp_path / "warehouse.duckdb")
     checks = failed.get_asset_check_evaluations()
     assert {c.asset_key for c in checks} == {FACTS}
     (warning,) = (c for c in checks if not c.passed)
@@ -93,7 +93,52 @@ def test_a_part_is_built_with_what_it_reads_and_only_it_is_claimed(project: Path
     assert "o-1" in str(warning.metadata["rows"].value)
     assert "ann@example.com" not in str(warning.metadata["rows"].value), "no personal field leaves the warehouse"
     (step,) = failed.get_step_failure_events()
-    assert "The warehouse stays as it was: profit_by_party: " in str(step.step_failure_data.error)
+    error = str(step.step_failure_data.error)
+    assert "profit_by_party: " in error
+    assert "As they were stay: profit_by_party. All else is published." in error
+
+
+def put(data: Slice, number: int) -> None:
+    """One more lot with a bid, and a payment."""
+    when = f"2026-02-{number:02d}T10:00:00"
+    lot = {"lot_id": f"lot-{number}", "seller_id": "s", "title": "A coin", "category": "Coins", "currency": "EUR"}
+    lot |= {"status": "sold", "listed_at": when}
+    data.put("lots", number, **lot)
+    data.change("lots", number, number, **lot)
+    bid = {"bid_id": f"bid-{number}", "lot_id": f"lot-{number}", "bidder_id": "b", "currency": "EUR", "amount": "1.00"}
+    data.put("bids", number, status="accepted", placed_at=when, **bid)
+    paid = {"payment_id": f"p-{number}", "order_id": "o", "kind": "capture", "method": "card", "currency": "EUR"}
+    data.put("payments", number, amount="1.00", status="settled", created_at=when, **paid)
+
+
+def test_a_failed_test_holds_back_its_model_and_what_reads_it_and_nothing_else(project: Path, tmp_path: Path) -> None:
+    """The rest is published, claimed and consistent; once the test passes, the next build catches up."""
+    lots, bids, payments = (dg.AssetKey(["marts", name]) for name in ("dim_lot", "fct_bids", "fct_payments"))
+    data, guard = Slice(load_contracts()), project / "tests" / "few_lots.sql"
+    guard.write_text("select count(*) as lots from {{ ref('dim_lot') }} having count(*) > 1")
+
+    def rows() -> tuple[int, ...]:
+        with duckdb.connect(str(tmp_path / "warehouse.duckdb"), read_only=True) as reader:
+            tables = ("dim_lot", "fct_bids", "fct_payments")
+            return tuple(reader.execute(f"select count(*) from marts.{table}").fetchall()[0][0] for table in tables)
+
+    def built_after(number: int) -> dg.ExecuteInProcessResult:
+        put(data, number)
+        shutil.rmtree(tmp_path / "slice")
+        data.write(tmp_path / "slice")
+        return build(tmp_path, lots, bids, payments)
+
+    first = built_after(1)
+    assert (first.success, built(first), rows()) == (True, {lots, bids, payments}, (1, 1, 1))
+    failed = built_after(2)
+    assert (failed.success, built(failed), rows()) == (False, {payments}, (1, 1, 2))
+    (wrong,) = (check for check in failed.get_asset_check_evaluations() if not check.passed)
+    assert wrong.check_name == "few_lots"
+    (step,) = failed.get_step_failure_events()
+    assert "As they were stay: " in str(step.step_failure_data.error)
+    guard.write_text("select count(*) as lots from {{ ref('dim_lot') }} having count(*) > 9")
+    healed = built_after(3)
+    assert (healed.success, built(healed), rows()) == (True, {lots, bids, payments}, (3, 3, 3))
 
 
 def test_a_project_that_dbt_cannot_read_fails_with_what_dbt_said(project: Path, tmp_path: Path) -> None:

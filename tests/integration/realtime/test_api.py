@@ -116,3 +116,17 @@ def test_the_description_is_served_to_whoever_is_signed_in(laptop: Laptop) -> No
                 assert {"/orders", "/orders/{order_id}"} <= json.loads(body)["paths"].keys()
     finally:
         connection.close()
+
+
+@pytest.mark.parametrize("name", ["a/b", "50%", "%2F", "%25", "a%00", "../x", "x/./y", "é ü", "?x=1#y"])
+def test_an_item_of_any_name_is_found_again(laptop: Laptop, name: str) -> None:
+    """The emulator's gateway decodes paths before the function sees them; a REST API on AWS does not."""
+    client = laptop.client
+    customer = {"status": "active", "registered_at": "2026-01-02T03:04:05Z"}
+    client.create("customers", customer | {"customer_id": name})
+    assert client.get("customers", name)["customer_id"] == name
+    assert client.patch("customers", name, {"status": "closed"})["status"] == "closed"
+    client.delete("customers", name)
+    line = {"lot_id": "l-1", "quantity": 1, "hammer_price": "5", "placed_at": "2026-11-21T01:02:03Z"}
+    client.replace("order_lines", (name, 7), line)
+    assert client.get("order_lines", (name, 7))["order_id"] == name

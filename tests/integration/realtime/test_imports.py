@@ -51,6 +51,7 @@ def test_an_event_and_a_batch_are_answered_and_land(laptop: Laptop) -> None:
     rows = [row for row in laptop.landed("customers") if row["customer_id"] == "c-imported"]
     assert [(row["_op"], row["name"]) for row in rows] == [("insert", "Ada"), ("modify", None)]
     assert [row["_extra"] for row in rows] == [None, None], "what an item knows of events is no drift"
+    assert {row["_by"].partition(":")[0] for row in rows} == {"user"}, "who imported them"
     with pytest.raises(ApiError, match="STATUS"):
         laptop.client.import_events("customers", customer("c-imported", STATUS="nobody"))
 

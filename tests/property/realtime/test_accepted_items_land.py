@@ -7,12 +7,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import pytest
 from dynamodb_model import TableModel
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from contracts import Contracts, load_contracts
+from contracts.change import CHANGE_COLUMNS, change_from_record
+from contracts.item import landed_size
 from contracts.model import Contract
 from contracts.types import (
     BooleanType,
@@ -117,6 +120,12 @@ def test_whatever_is_accepted_can_be_sent(history: tuple[Contract, list[tuple[st
                 service.merge(contract, body, stamp(NOON, str(number)))
     event(f"written: {len(table.records) > 1}")
     assert transform(table.records, CONTRACTS).rejected == []
+    for record in table.records:
+        image = record["dynamodb"]["NewImage"]
+        entity, row = change_from_record(record, CONTRACTS) or ("", {})
+        if entity:
+            fields = {n: v for n, v in row.items() if n in CONTRACTS[entity].field_names and v is not None}
+            assert len(orjson.dumps(fields)) <= landed_size(CONTRACTS[entity], image) + 2
 
 
 def accepted_plainly(field: Field) -> Any:
@@ -154,4 +163,5 @@ def test_small_changes_of_an_item_that_is_full_can_be_sent() -> None:
 @pytest.mark.parametrize("entity", sorted(ENTITIES))
 def test_the_margin_is_enough_for_every_field(entity: str) -> None:
     fields = len(ENTITIES[entity].fields)
-    assert items.MAX_LINE + (fields + 1) * items.SMALL + 1_000 < MAX_RECORD_BYTES
+    rest = sum(len(n) + 8 for n in (*ENTITIES[entity].field_names, *CHANGE_COLUMNS)) + 500
+    assert items.MAX_LINE + (fields + 1) * items.SMALL + rest < MAX_RECORD_BYTES

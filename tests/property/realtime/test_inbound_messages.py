@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from dynamodb_model import TableModel
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from contracts import load_contracts
@@ -94,3 +95,72 @@ def test_chunks_hold_every_record_once_and_fit_into_messages(sizes: list[int]) -
     for part in parts:
         assert len(part.records) <= 100
         assert len(part.signed(b"key")) <= 240_000 or len(part.records) == 1
+
+
+KEY = b"k" * 32
+
+
+class Reports:
+    """What is known of one import."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, int]] = []
+
+    def key(self, import_id: str) -> bytes | None:
+        return KEY if import_id == "i-1" else None
+
+    def report(self, import_id: str, chunk: int, _: Any) -> bool:
+        self.told.append((import_id, chunk))
+        return True
+
+
+def spots(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every place in decoded JSON: what holds it, and its name or number there."""
+    for name in list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield value, name
+        yield from spots(value[name])
+
+
+@st.composite
+def forgeries(draw: st.DrawFn) -> tuple[str, str]:
+    """A chunk as the API function sent it, and one that differs from it at one place."""
+    count = draw(st.integers(1, 3))
+    contents = {"customer_id": "c-1", "status": "active", "registered_at": "2026-01-02T03:04:05Z", "tags": ["a", "b"]}
+    found = [Record(n, f"2026-11-20T00:00:0{n}.000000Z  e /erp", {**contents, "name": "1.5"}) for n in range(count)]
+    text = chunks("customers", "i-1", found, "user:u-1")[0].signed(KEY)
+    body = json.loads(text)
+    holder, name = draw(st.sampled_from(list(spots(body))))
+    match draw(st.sampled_from(["replace", "remove", "add"])):
+        case "replace":
+            holder[name] = draw(st.one_of(values, st.sampled_from([1.5, "1.5", None, True, 0, 1, "", [], {}])))
+        case "remove":
+            del holder[name]
+        case _:
+            place = holder[name] if isinstance(holder[name], dict | list) else holder
+            if isinstance(place, dict):
+                place[draw(st.text(min_size=1, max_size=4))] = draw(leaves)
+            else:
+                place.append(draw(leaves))
+    assume(json.dumps(body) != json.dumps(json.loads(text)))
+    return text, json.dumps(body)
+
+
+@given(forgeries())
+def test_a_chunk_that_was_changed_anywhere_is_dead_and_does_nothing(forged: tuple[str, str]) -> None:
+    genuine, changed = forged
+    table, statuses = TableModel(lambda: 1_795_222_923_000_000), Reports()
+    service = Service(CONTRACTS, Store(table, "t"), now=table.now, pause=lambda _: None)  # type: ignore[arg-type]
+    dead: list[DeadLetter] = []
+    consumer = Consumer(service, statuses, claim=lambda _: "{}", wait=lambda *_: None, bury=dead.extend)  # type: ignore[arg-type]
+    attributes = {"ApproximateReceiveCount": "1", "SentTimestamp": "1795222923123"}
+
+    def take(text: str) -> Any:
+        record = {"messageId": "m-1", "receiptHandle": "h", "body": text, "attributes": attributes}
+        return consumer.run([record], seconds_left=lambda: 60)
+
+    assert take(changed) == {"batchItemFailures": []}
+    (letter,) = dead
+    assert (letter.text, letter.refusal.told != []) == (changed, True)
+    assert (table.items, statuses.told) == ({}, [])
+    assert take(genuine) == {"batchItemFailures": []}
+    assert (len(dead), len(table.items), statuses.told) == (1, 1, [("i-1", 0)])

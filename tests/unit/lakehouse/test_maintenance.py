@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import shutil
+import tempfile
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -15,6 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 from ageing import ageing
 from failing import Crash, Failpoints, Fault, Operation, failing_lake
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes, published_rows
 from pyiceberg.table import StaticTable
 from readers import by_duckdb as read
@@ -428,13 +432,19 @@ def test_leftovers_of_a_crash_go_when_they_are_older_than_any_commit_in_flight(
     assert all(lake.store.size(key) == 1 for key in foreign)
 
 
-def test_nothing_is_removed_where_a_retained_state_is_damaged(lake: Lake, landing: Landing, clock: Clock) -> None:
-    batches(lake, landing, 3, clock, hours=30)
-    (file, *_) = TableState(lake, published(lake, PARCELS).metadata_location).files  # type: ignore[union-attr]
+@pytest.mark.parametrize(
+    ("damaged", "told"),
+    [(-1, "found none at .*warehouse/parcels/data/"), (-2, "1 missing, the first of them warehouse/parcels/data/")],
+)
+def test_nothing_is_removed_where_a_retained_state_is_damaged(
+    lake: Lake, landing: Landing, clock: Clock, damaged: int, told: str
+) -> None:
+    states = batches(lake, landing, 3, clock, hours=30)
+    (file, *_) = TableState(lake, states[damaged]).files
     lake.store.delete([lake.store.key(file.path)])
     kept = stored(lake)
-    with pytest.raises(FilesMissing, match="1 missing, the first of them warehouse/parcels/data/"):
-        maintain(lake, PARCELS, retention=Retention(days=0, states=1))
+    with pytest.raises(FilesMissing, match=told):
+        maintain(lake, PARCELS, retention=Retention(days=0, states=2))
     assert kept <= stored(lake)
 
 
@@ -784,3 +794,47 @@ def test_a_writer_that_is_always_quicker_ends_it_and_loses_nothing(
     with pytest.raises(MaintenanceOvertaken, match="found another one 3 times"):
         maintain(lake, PARCELS)
     assert len(published_rows(lake)) == 7
+
+
+@pytest.mark.parametrize(
+    "contrary",
+    [
+        {"recent": timedelta(0)},
+        {"guard": timedelta(hours=24, seconds=1)},
+        {"recent": timedelta(seconds=-1), "guard": timedelta(seconds=-1)},
+        {"days": -1},
+        {"states": -1},
+    ],
+)
+def test_a_retention_that_contradicts_itself_is_refused(contrary: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        Retention(**contrary)
+
+
+@settings(max_examples=8)
+@given(
+    steps=st.lists(st.integers(0, 50), min_size=3, max_size=8),
+    guard=st.integers(0, 48),
+    more=st.integers(0, 24),
+    days=st.integers(0, 2),
+    states=st.integers(0, 2),
+)
+def test_every_state_that_is_still_listed_is_whole(
+    steps: list[int], guard: int, more: int, days: int, states: int
+) -> None:
+    """Whatever the retention and the pace of batches: what a roll back can be asked for has all its files."""
+    retention = Retention(timedelta(hours=guard + more), days, states, timedelta(hours=guard))
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as folder, ageing(clock):
+        lake = local_lake(Path(folder) / "lake", clock)
+        landing = Landing(lake, PARCELS)
+        for hours in steps:
+            batches(lake, landing, 1)
+            clock.forward(hours=hours)
+        maintain(lake, PARCELS, retention=retention)
+        for state in find_states(lake, PARCELS, Names(lake)):
+            assert expiry.missing_files(lake, PARCELS, state.location) == []
+        with contextlib.suppress(LookupError):  # no state is left before the present one
+            rollback(lake, PARCELS)
+        assert audit_table(lake, PARCELS).passed
+        maintain(lake, PARCELS, retention=retention)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 
 import pytest
@@ -13,9 +14,11 @@ from lakehouse import audit
 from lakehouse.audit import Check, Verdict
 from lakehouse.compaction import compact
 from lakehouse.entries import Entry, EntryConflict, TableInput
+from lakehouse.expiry import Names, Pointers, find_needed
 from lakehouse.iceberg import EntryCatalog, commit
 from lakehouse.lake import Lake
 from lakehouse.landing import Scope
+from lakehouse.maintenance import FilesMissing
 from lakehouse.publication import NotAudited, publish, rollback
 from lakehouse.state import published
 from lakehouse.tables import TableState, point_work, published_entry
@@ -257,3 +260,28 @@ def test_a_property_of_an_empty_batch_keeps_the_batch_number(lake: Lake, landing
     compact(lake, PARCELS, EVERYTHING)
     state = publish(lake, PARCELS).published
     assert (state.batch, state.watermark) == (1, clock())
+
+
+def test_no_roll_back_goes_to_a_state_that_lacks_any_of_its_files(lake: Lake, landing: Landing) -> None:
+    """Each file that a state needs, removed alone: nothing is moved, and the message names it."""
+    states = []
+    for version in (1, 2, 3):
+        batch(lake, landing, version=version)
+        states.append(publish(lake, PARCELS).published)
+    earlier, (target, present) = states[0], (states[1], states[2])
+    names, nothing = Names(lake), Pointers(None, None, None, None)
+    needed = find_needed(lake, PARCELS, names, {target.metadata_location}, nothing).files
+    kinds = {key.rpartition(".")[2] + key.partition("/")[0] for key in needed}
+    assert {"parquetwarehouse", "avrowarehouse", "jsonwarehouse", "parquetledger"} <= kinds
+    for key in sorted(needed - {lake.store.key(target.metadata_location)}):
+        content = lake.store.read(key)
+        lake.store.delete([key])
+        with pytest.raises(FilesMissing, match=re.escape(key)):
+            rollback(lake, PARCELS)
+        now = published(lake, PARCELS)
+        assert now is not None
+        assert now.metadata_location == present.metadata_location
+        lake.store.write(key, content)
+    lake.store.delete([lake.store.key(f.path) for f in TableState(lake, target.metadata_location).files])
+    assert rollback(lake, PARCELS, earlier.snapshot_id).published.metadata_location == earlier.metadata_location
+    assert [r["_version"] for r in published_rows(lake)] == [1]

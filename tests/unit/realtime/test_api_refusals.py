@@ -149,7 +149,10 @@ def test_a_wrong_method_and_a_wrong_route_are_told(api: Fixture) -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        ClientError({"Error": {"Code": "ThrottlingException", "Message": "slow"}}, "Query"),
+        *(
+            ClientError({"Error": {"Code": code, "Message": "slow"}}, "Query")
+            for code in ("ThrottlingException", "InternalServerError", "ServiceUnavailable", "RequestLimitExceeded")
+        ),
         ReadTimeoutError(endpoint_url="https://dynamodb.eu-west-1.amazonaws.com"),
         EndpointConnectionError(endpoint_url="https://dynamodb.eu-west-1.amazonaws.com"),
     ],
@@ -163,6 +166,28 @@ def test_a_table_that_does_not_answer_is_503_with_the_advice_to_come_back(
     monkeypatch.setattr(api.client, "query", throttle)
     reply = api.send(sample("api_read_order"))
     assert (reply.status, reply.headers["Retry-After"]) == (503, "1")
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        {"Error": {"Code": "TransactionInProgressException"}},
+        {"Error": {"Code": "InternalServerError"}},
+        {
+            "Error": {"Code": "TransactionCanceledException"},
+            "CancellationReasons": [{"Code": "None"}, {"Code": "RequestLimitExceeded"}],
+        },
+    ],
+)
+def test_a_transaction_that_dynamodb_failed_at_may_be_sent_again(
+    api: Fixture, order: dict[str, Any], monkeypatch: pytest.MonkeyPatch, failure: dict[str, Any]
+) -> None:
+    def fail(**_: Any) -> None:
+        raise ClientError(failure, "TransactWriteItems")  # type: ignore[arg-type]
+
+    monkeypatch.setattr(api.client, "transact_write_items", fail)
+    reply = api("POST", "/orders", order, headers={"Idempotency-Key": "k-1"})
+    assert (reply.status, reply.body["type"]) == (503, "urn:gavel:problem:unavailable")
 
 
 def test_the_log_has_no_values_of_items(
@@ -198,7 +223,9 @@ def test_no_body_and_no_key_makes_a_server_error(api: Fixture, body: Any, key: s
     assert api(method, f"/orders/{key}", body).status < 500
 
 
-@pytest.mark.parametrize("order_id", [".", "..", "a\nb", "\t", "\x7f", "a\u202eb", "a\u200bb", "\x01"])
+@pytest.mark.parametrize(
+    "order_id", [".", "..", "a\nb", "\t", "\x7f", "a\u202eb", "a\u200bb", "\x01", "/", "a/", "/a", "a//b"]
+)
 def test_an_id_that_no_url_or_person_can_name_is_refused(api: Fixture, order: dict[str, Any], order_id: str) -> None:
     reply = api("POST", "/orders", order | {"order_id": order_id})
     assert (reply.status, reply.body["errors"][0]["field"]) == (422, "order_id")

@@ -1,0 +1,51 @@
+"""No valid row stops a mart or a report: whatever a contract allows is built, tested and found in its fact."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from extremes import extreme_rows, lake_of
+from slices import Slice
+
+from contracts import Contracts
+
+FACTS = {
+    "fct_bids": ("bids", "placed_day_key"),
+    "fct_orders": ("orders", "placed_day_key"),
+    "fct_order_lines": ("order_lines", "placed_day_key"),
+    "fct_invoices": ("invoices", "issued_day_key"),
+    "fct_payments": ("payments", "created_day_key"),
+    "fct_shipments": ("shipments", "created_day_key"),
+}
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_any_valid_rows_pass_the_whole_build(
+    dbt: Any, contracts: Contracts, new_slice: Callable[[], Slice], tmp_path: Path, seed: int
+) -> None:
+    """The fixture raises for a node that ends as error or failure; tests of severity warning may find these rows."""
+    rng = random.Random(seed)
+    rows = extreme_rows(contracts, rng)
+    warehouse = tmp_path / "warehouse.duckdb"
+    statuses = dbt("build", slice=lake_of(rows, new_slice(), rng).write(tmp_path / "slice"), warehouse=warehouse)
+    assert set(statuses.values()) <= {"success", "pass", "warn", "no-op"}
+    assert statuses["fct_orders_happened_in_the_calendar"] == "warn", "and its rows are kept"
+    with duckdb.connect(str(warehouse), read_only=True) as connection:
+        for fact, (entity, day_key) in FACTS.items():
+            key = ", ".join(contracts[entity].primary_key)
+            found = connection.execute(f"select {key} from marts.{fact}").fetchall()
+            assert sorted(found, key=repr) == sorted(rows[entity], key=repr), fact
+            lost = f"select count(*) from marts.{fact} where {day_key} not in (select date_day from marts.dim_date)"
+            assert connection.execute(lost).fetchone() == (0,), fact
+        unknown = (
+            "select orders.order_id, orders.placed_at from marts.fct_orders as orders where buyer_key is null "
+            "and buyer_id in (select customer_id from marts.dim_customer)"
+        )
+        assert connection.execute(unknown).fetchall() == [], "at any time a known buyer has a state"
+        fees = sum(len(row["fees"] or ()) for row in rows["orders"].values() if "fees" in row)
+        assert connection.execute("select count(*) from marts.fct_order_fees").fetchone() == (fees,)
