@@ -66,6 +66,18 @@ def refresh(lake: Lake, contract: Contract) -> tuple[Drift, ...]:
     return tuple(drift)
 
 
+def forget_versions(lake: Lake, contract: Contract) -> int:
+    """Delete the old versions that Glue keeps of the entity's entries (see `Entries.forget_versions`), also those that
+    Athena's own commits left; returns how many."""
+    from lakehouse import schemas
+
+    names = schemas.compacted(contract).name, schemas.changes(contract).name
+    entries = [(database, name) for database in (lake.work_database, lake.published_database) for name in names]
+    if contract.origin == "stream":
+        entries.append((lake.landing_database, contract.name))
+    return sum(lake.entries.forget_versions(database, name) for database, name in entries)
+
+
 def refresh_landing(lake: Lake, contract: Contract) -> tuple[Drift, ...]:
     """The landing table of a stream's entity: all text, with partition projection by arrival hour."""
     if contract.origin != "stream":

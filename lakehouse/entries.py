@@ -6,11 +6,18 @@ An entry is a Glue table: a name in a database, a version, and Glue's TableInput
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 TableInput: TypeAlias = dict[str, Any]
+
+VERSIONS_KEPT = 100
+"""How far back an entry's earlier versions in Glue are left, counted in updates."""
+VERSIONS_AT_ONCE = 10_000
+"""How many of them are deleted in one go: the rest waits for the next."""
+_VERSIONS_PER_REQUEST = 100
 
 _INPUT_KEYS = (
     "Name",
@@ -83,6 +90,10 @@ class Entries(Protocol):
     def update(self, entry: Entry, table: TableInput) -> None:
         """Replace the entry that was read; raises `EntryConflict` if it is no longer that version."""
 
+    def forget_versions(self, database: str, name: str) -> int:
+        """Delete what the catalog keeps of an entry as it was more than `VERSIONS_KEPT` updates ago, up to
+        `VERSIONS_AT_ONCE` versions; returns how many. Whatever wrote them: a table with too many cannot be updated."""
+
 
 class GlueEntries:
     """Entries in AWS Glue (or an emulator that honours VersionId)."""
@@ -116,13 +127,56 @@ class GlueEntries:
 
     def update(self, entry: Entry, table: TableInput) -> None:
         try:
+            # Not archived: Glue keeps 100,000 versions of a table, and then refuses every update. Earlier states are
+            # the business of Iceberg's metadata and of the audit trail.
             self._client.update_table(
-                DatabaseName=entry.database, TableInput=table, VersionId=entry.version, SkipArchive=False
+                DatabaseName=entry.database, TableInput=table, VersionId=entry.version, SkipArchive=True
             )
         except self._client.exceptions.ConcurrentModificationException as error:
             raise EntryConflict(
                 f"{entry.database}.{entry.name}: expected version {entry.version}, which has been replaced"
             ) from error
+
+    def forget_versions(self, database: str, name: str) -> int:
+        entry = self.get(database, name)
+        if entry is None:
+            return 0
+        deleted, some = 0, list[str]()
+        for version in self._versions(database, name):
+            if int(version) < int(entry.version) - VERSIONS_KEPT:
+                some.append(version)
+            if len(some) == _VERSIONS_PER_REQUEST or deleted + len(some) >= VERSIONS_AT_ONCE:
+                deleted += self._delete_versions(database, name, some)
+                some = []
+            if deleted >= VERSIONS_AT_ONCE:
+                break
+        return deleted + (self._delete_versions(database, name, some) if some else 0)
+
+    def _versions(self, database: str, name: str) -> Iterator[str]:
+        from botocore.exceptions import ClientError
+
+        pages = self._client.get_paginator("get_table_versions").paginate(DatabaseName=database, TableName=name)
+        try:
+            for page in pages:
+                yield from (str(version["VersionId"]) for version in page["TableVersions"])
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "InvalidAction":
+                raise
+            # An emulator that knows no versions keeps none.
+
+    def _delete_versions(self, database: str, name: str, versions: list[str]) -> int:
+        answer = self._client.batch_delete_table_version(DatabaseName=database, TableName=name, VersionIds=versions)
+        refused = [
+            error
+            for error in answer.get("Errors", ())
+            if error.get("ErrorDetail", {}).get("ErrorCode") != "EntityNotFoundException"
+        ]
+        if refused:
+            raise RuntimeError(
+                f"{database}.{name}: expected Glue to delete {len(versions)} earlier versions, found {len(refused)} "
+                f"refused, the first with {refused[0].get('ErrorDetail')}"
+            )
+        return len(versions)
 
 
 class LocalEntries:
@@ -153,6 +207,9 @@ class LocalEntries:
                 f"{entry.database}.{entry.name}: expected version {entry.version}, which has been replaced"
             )
         self._write(entry.database, table, int(entry.version) + 1)
+
+    def forget_versions(self, database: str, name: str) -> int:
+        return 0  # there is only the present one
 
     def _write(self, database: str, table: TableInput, version: int) -> None:
         path = self._path(database, table["Name"])

@@ -16,7 +16,20 @@ from typing import TYPE_CHECKING
 
 from pyiceberg.exceptions import CommitFailedException
 
-from lakehouse import audit, expiry, iceberg, merge, planning, publication, recorded, schemas, tables, tombstones, trail
+from lakehouse import (
+    audit,
+    catalog,
+    expiry,
+    iceberg,
+    merge,
+    planning,
+    publication,
+    recorded,
+    schemas,
+    tables,
+    tombstones,
+    trail,
+)
 from lakehouse.audit import Check, Verdict
 from lakehouse.duck import Duck, connect
 from lakehouse.entries import EntryConflict
@@ -111,6 +124,10 @@ def run(
             joined = trail.tidy(lake, contract)
         if joined:
             progress(f"{contract.name}: {joined} objects of the audit trail joined or beyond its retention")
+        with _timed(seconds, "versions"):
+            forgotten = catalog.forget_versions(lake, contract)
+        if forgotten:
+            progress(f"{contract.name}: {forgotten} old versions of its entries deleted")
         seconds["total"] = time.perf_counter() - started
         return result
     raise MaintenanceOvertaken(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,12 +12,14 @@ import pytest
 from lakes import PARCELS, Landing, change, published_rows
 from moto import mock_aws
 
+from lakehouse import entries
 from lakehouse.catalog import refresh
 from lakehouse.compaction import Counts, compact
 from lakehouse.entries import EntryConflict, GlueEntries
 from lakehouse.lake import Lake
 from lakehouse.landing import Scope
-from lakehouse.publication import publish
+from lakehouse.maintenance import maintain
+from lakehouse.publication import publish, rollback
 from lakehouse.store import ObjectChanged, ObjectMissing, S3Store
 
 EVERYTHING = Scope.everything()
@@ -173,3 +177,95 @@ def test_listing_goes_on_behind_a_key_and_over_pages(bucket: S3Store) -> None:
     assert bucket.key(bucket.uri("p/1")) == "p/1"
     with pytest.raises(ValueError, match="expected an address below s3://data/"):
         bucket.key("s3://other/p")
+
+
+class Versioned:
+    """moto's Glue, which archives as Glue does: not where an update says so, and whole batches of versions go at
+    once."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.versions: dict[tuple[str, str], list[int]] = {}
+        self.requests: list[int] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def update_table(self, SkipArchive: bool = False, **given: Any) -> None:
+        place = given["DatabaseName"], given["TableInput"]["Name"]
+        before = self._client.get_table(DatabaseName=place[0], Name=place[1])["Table"]["VersionId"]
+        self._client.update_table(**given)
+        if not SkipArchive:
+            self.versions.setdefault(place, []).append(int(before))
+
+    def get_paginator(self, name: str) -> Any:
+        assert name == "get_table_versions"
+        return self
+
+    def paginate(self, DatabaseName: str, TableName: str) -> Iterator[dict[str, Any]]:
+        """In no order that anybody could lean on, three a page."""
+        found = sorted(self.versions.get((DatabaseName, TableName), ()), key=lambda v: (v % 7, v))
+        for start in range(0, len(found), 3):
+            yield {"TableVersions": [{"VersionId": str(v)} for v in found[start : start + 3]]}
+
+    def batch_delete_table_version(self, DatabaseName: str, TableName: str, VersionIds: list[str]) -> dict[str, Any]:
+        assert 0 < len(VersionIds) <= 100
+        self.requests.append(len(VersionIds))
+        kept = self.versions[DatabaseName, TableName]
+        self.versions[DatabaseName, TableName] = [v for v in kept if str(v) not in VersionIds]
+        return {"Errors": []}
+
+
+@pytest.fixture
+def versioned(glue_lake: Lake) -> Versioned:
+    client = Versioned(glue_lake.entries._client)  # type: ignore[attr-defined]
+    glue_lake.__dict__["entries"] = GlueEntries(client)
+    return client
+
+
+def test_no_batch_and_no_quiet_look_leaves_a_version_behind(glue_lake: Lake, versioned: Versioned) -> None:
+    """Whatever updates an entry: batches, commits of maintenance, publications, roll backs, changes of the contract."""
+    landing = Landing(glue_lake, PARCELS)
+    for version in (1, 2, 3):
+        landing.land([change(version=version)])
+        compact(glue_lake, PARCELS, EVERYTHING)
+        publish(glue_lake, PARCELS)
+    compact(glue_lake, PARCELS, EVERYTHING)
+    publish(glue_lake, PARCELS)
+    rollback(glue_lake, PARCELS)
+    refresh(glue_lake, dataclasses.replace(PARCELS, description="Another one."))
+    maintain(glue_lake, PARCELS)
+    assert versioned.versions == {}
+
+
+def test_maintenance_deletes_the_versions_that_others_left_in_bounded_steps(
+    glue_lake: Lake, versioned: Versioned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entries, "VERSIONS_KEPT", 5)
+    monkeypatch.setattr(entries, "VERSIONS_AT_ONCE", 150)
+    Landing(glue_lake, PARCELS).land([change(version=1)])
+    compact(glue_lake, PARCELS, EVERYTHING)
+    publish(glue_lake, PARCELS)
+    place = glue_lake.published_database, "parcels"
+    entry = glue_lake.entries.get(*place)
+    assert entry is not None
+    present = int(entry.version)
+    versioned.versions[place] = list(range(present - 400, present))
+    for left in (250, 100, 5, 5):
+        maintain(glue_lake, PARCELS)
+        assert len(versioned.versions[place]) == left
+    assert versioned.versions[place] == list(range(present - 5, present))
+    assert max(versioned.requests) == 100
+
+
+def test_a_version_that_glue_does_not_delete_is_told(
+    glue_lake: Lake, versioned: Versioned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compact(glue_lake, PARCELS, EVERYTHING)
+    place = glue_lake.published_database, "parcels"
+    versioned.versions[place] = [-1_000]
+    for code, told in (("EntityNotFoundException", False), ("AccessDeniedException", True)):
+        answer = {"Errors": [{"VersionId": "-1000", "ErrorDetail": {"ErrorCode": code}}]}
+        monkeypatch.setattr(versioned, "batch_delete_table_version", lambda answer=answer, **_: answer)
+        with pytest.raises(RuntimeError, match=code) if told else contextlib.nullcontext():
+            glue_lake.entries.forget_versions(*place)
