@@ -1,6 +1,7 @@
-"""Keeps, whole, the stream records that could not be transformed, and tells people of them.
+"""Keeps, whole, the stream records that could not be transformed or delivered, and tells people of them.
 
-One object an invocation, newline-delimited JSON: `{"reason": ..., "record": ...}`, under
+In an invocation one object for what is no change, and one for what Firehoses did not take; newline-delimited JSON:
+`{"reason": ..., "record": ...}`, under
 `relay-failures/dt=<day>/<hash of the content>.ndjson` of the data bucket. The same failures again write the same
 object, and no other ones replace it. `gavel redrive` puts the records back.
 """
@@ -9,9 +10,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from realtime.relay.batch import Rejected
 
@@ -21,6 +23,22 @@ if TYPE_CHECKING:
 
 PREFIX = "relay-failures/"
 MAX_REASONS = 10  # in a notice; the object has them all
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Records that could not be `what`, with their reasons; `entities` are those whose Firehoses failed."""
+
+    what: Literal["transformed", "delivered"]
+    failed: tuple[Rejected, ...]
+    entities: tuple[str, ...] = ()
+
+
+_TO_DO = {
+    "transformed": "find out who wrote these items, mend the contract or the writer, deploy, then `gavel redrive`",
+    "delivered": "find out why the Firehose takes nothing (it is missing, throttled, denied), then `gavel redrive`; "
+    "until it takes records again, all of the entity are kept there, and no further notice is sent",
+}
 
 
 def object_key(first: Mapping[str, Any], body: bytes, now: datetime) -> str:
@@ -44,21 +62,19 @@ def keep(
     return key
 
 
-def notice(function: str, rejected: Sequence[Rejected], place: str, now: datetime) -> dict[str, str]:
+def notice(function: str, kept: Kept, place: str, now: datetime) -> dict[str, str]:
     """Subject and message of the notice: which function, what was wrong, when, and where the records are."""
-    reasons = list(dict.fromkeys(r.reason for r in rejected))
+    reasons = list(dict.fromkeys(r.reason for r in kept.failed))
+    count = f"{len(kept.failed)} record(s)" + (f" of {', '.join(kept.entities)}" if kept.entities else "")
     message = {
         "function": function,
-        "error": f"{len(rejected)} stream record(s) could not be transformed; the others went on",
+        "error": f"{count} could not be {kept.what}; the others went on",
         "reasons": reasons[:MAX_REASONS],
         "time": now.isoformat(),
         "kept_at": place,
-        "what_to_do": "find out who wrote these items, mend the contract or the writer, deploy, then `gavel redrive`",
+        "what_to_do": _TO_DO[kept.what],
     }
-    return {
-        "Subject": f"{function}: {len(rejected)} record(s) could not be transformed"[:100],
-        "Message": json.dumps(message, indent=2),
-    }
+    return {"Subject": f"{function}: {count} could not be {kept.what}"[:100], "Message": json.dumps(message, indent=2)}
 
 
 def tell(client: SNSClient, topic: str, message: Mapping[str, str]) -> None:

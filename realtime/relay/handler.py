@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +24,15 @@ from realtime.logs import log, where
 from realtime.relay import failures
 from realtime.relay.batch import Packing, Rejected, Transformed, requests, transform
 from realtime.relay.delivery import Delivery
+from realtime.relay.failures import Kept
 from realtime.relay.settings import Settings
 from realtime.streams import partial_response, time_to_send
 
+BUDGET_SECONDS = 10.0
+"""For the requests of one entity in an invocation: what it does not take by then is kept, and the shard goes on."""
+ONE_TRY = 0.001  # seconds: a request begins, and is not repeated
+ALONE = timedelta(seconds=30)
+"""How long a Firehose that failed is left alone: its records are kept at once, then one request tries it again."""
 CONTRACTS = Path(__file__).parents[1] / "contracts.json"  # the bundle puts it there
 
 Record = Mapping[str, Any]
@@ -80,68 +88,112 @@ class Relay:
         self._sns = cache(sns)
         self._now = now
         self._pressure = pressure
+        self._closed: dict[str, datetime] = {}  # entities whose Firehose failed, and until when it is left alone
 
     def run(
         self, records: Sequence[Record], seconds_left: Callable[[], float], function: str = "relay"
     ) -> dict[str, Any]:
-        """Deliver a batch; answers the partial batch response."""
+        """Deliver a batch; answers the partial batch response.
+
+        What cannot be delivered is kept whole, so that the shard goes on: only what could not even be kept comes again.
+        """
         started = time.perf_counter()
         batch = transform(records, self._contracts)
-        missing = self._keep(records, batch.rejected, function) if batch.rejected else {}
-        missing |= self._deliver(batch.packings, seconds_left)
-        self._log("relayed", records, batch, len(missing), started)
+        kept = Kept("transformed", tuple(batch.rejected))
+        missing = self._keep(records, kept, function) if batch.rejected else {}
+        undelivered = self._deliver(batch.packings, seconds_left, self._patience)
+        if undelivered:
+            everything = tuple(chain.from_iterable(undelivered.values()))
+            kept = Kept("delivered", everything, tuple(sorted(undelivered)))
+            missing |= self._keep(records, kept, function, tell=not undelivered.keys() <= self._closed.keys())
+        self._remember(batch.packings, undelivered)
+        self._log("relayed", records, batch, undelivered, started)
         return partial_response(records, missing.keys())
+
+    def _patience(self, entity: str) -> float:
+        """How many seconds an entity may take: nothing while its Firehose is left alone, one try afterwards."""
+        if entity not in self._closed:
+            return BUDGET_SECONDS
+        return ONE_TRY if self._now() >= self._closed[entity] else 0.0
+
+    def _remember(self, entities: Iterable[str], failed: Collection[str]) -> None:
+        now = self._now()
+        for entity in entities:
+            if entity not in failed:
+                self._closed.pop(entity, None)
+            elif now >= self._closed.get(entity, now):
+                self._closed[entity] = now + ALONE
 
     def redrive(self, records: Sequence[Record], seconds_left: Callable[[], float]) -> dict[str, Any]:
         """Deliver records that failed before; answers which are left, with the reason. Nothing is kept: they are."""
         started = time.perf_counter()
         batch = transform(records, self._contracts)
-        left = {r.position: r.reason for r in batch.rejected} | self._deliver(batch.packings, seconds_left)
-        self._log("redriven", records, batch, len(left), started)
+        undelivered = self._deliver(batch.packings, seconds_left, lambda entity: math.inf)
+        left = {r.position: r.reason for r in (*batch.rejected, *chain.from_iterable(undelivered.values()))}
+        self._log("redriven", records, batch, undelivered, started)
         return {"left": [{"position": position, "reason": reason} for position, reason in sorted(left.items())]}
 
-    def _deliver(self, packings: Mapping[str, Packing], seconds_left: Callable[[], float]) -> dict[int, str]:
-        """Positions that were not delivered, and why."""
+    def _deliver(
+        self, packings: Mapping[str, Packing], seconds_left: Callable[[], float], patience: Callable[[str], float]
+    ) -> dict[str, tuple[Rejected, ...]]:
+        """Records that were not delivered, and why, by entity. `patience` bounds the seconds of an entity."""
+        begun = seconds_left()
+
+        def send(entity: str) -> tuple[Rejected, ...]:
+            if not patience(entity):
+                reason = f"{stream_of(self._settings.environment, entity)}: it failed before, and is left alone a while"
+                return tuple(Rejected(p, reason) for packed in packings[entity].records() for p in packed.positions)
+            reserved = max(0.0, begun - patience(entity))
+            return self._send(entity, packings[entity], lambda: seconds_left() - reserved)
+
         # A thread for each entity: one throttled stream uses up its own time only.
         with ThreadPoolExecutor(max(1, len(packings))) as pool:
-            jobs = [pool.submit(self._send, entity, packing, seconds_left) for entity, packing in packings.items()]
-            return {position: reason for job in jobs for position, reason in job.result().items()}
+            return {entity: left for entity, left in zip(packings, pool.map(send, packings), strict=True) if left}
 
-    def _send(self, entity: str, packing: Packing, seconds_left: Callable[[], float]) -> dict[int, str]:
+    def _send(self, entity: str, packing: Packing, seconds_left: Callable[[], float]) -> tuple[Rejected, ...]:
         """The same for one entity, whose requests go one after the other."""
-        missing: dict[int, str] = {}
+        missing: list[Rejected] = []
         stream, pressure = stream_of(self._settings.environment, entity), self._pressure(entity)
         for request in requests(packing.records()):
             outcome = self._delivery.send(stream, request, seconds_left, pressure)
             left = [*outcome.undelivered, *(record for record, _ in outcome.refused)]
-            missing |= {p: f"{stream}: {outcome.reason}" for record in left for p in record.positions}
+            missing += [Rejected(p, f"{stream}: {outcome.reason}") for record in left for p in record.positions]
             if left or outcome.resent:
                 log("WARN", "sent again", entity=entity, reason=outcome.reason, resent=outcome.resent, left=len(left))
-        return missing
+        return tuple(missing)
 
-    def _log(self, message: str, records: Sequence[Record], batch: Transformed, missing: int, started: float) -> None:
+    def _log(
+        self,
+        message: str,
+        records: Sequence[Record],
+        batch: Transformed,
+        undelivered: Mapping[str, Any],
+        started: float,
+    ) -> None:
         log(
-            "WARN" if missing else "INFO",
+            "WARN" if undelivered else "INFO",
             message,
             records=len(records),
             changes={entity: packing.count for entity, packing in sorted(batch.packings.items())},
             rejected=len(batch.rejected),
-            undelivered=missing,
+            undelivered={entity: len(left) for entity, left in sorted(undelivered.items())},
             ms=round((time.perf_counter() - started) * 1000, 1),
         )
 
-    def _keep(self, records: Sequence[Record], rejected: Sequence[Rejected], function: str) -> dict[int, str]:
-        """Keep the rejected records whole; answers the positions of those that could not be kept, and why."""
+    def _keep(self, records: Sequence[Record], kept: Kept, function: str, tell: bool = True) -> dict[int, str]:
+        """Keep failed records whole; answers the positions of those that could not be kept, and why. People are told
+        once of an entity that fails, not with each batch."""
         now = self._now()
         try:
-            key = failures.keep(self._s3(), self._settings.bucket, records, rejected, now)
+            key = failures.keep(self._s3(), self._settings.bucket, records, kept.failed, now)
         except (ClientError, BotoCoreError) as error:
-            log("ERROR", "failed records could not be kept", count=len(rejected), **where(error))
-            return {r.position: r.reason for r in rejected}
+            log("ERROR", "failed records could not be kept", count=len(kept.failed), **where(error))
+            return {r.position: r.reason for r in kept.failed}
         place = f"s3://{self._settings.bucket}/{key}"
-        log("ERROR", "records could not be transformed", count=len(rejected), kept_at=place)
-        try:
-            failures.tell(self._sns(), self._settings.alert_topic, failures.notice(function, rejected, place, now))
-        except (ClientError, BotoCoreError) as error:
-            log("ERROR", "the notice could not be published", kept_at=place, **where(error))  # the records are safe
+        log("ERROR", f"records could not be {kept.what}", count=len(kept.failed), entities=kept.entities, kept_at=place)
+        if tell:
+            try:
+                failures.tell(self._sns(), self._settings.alert_topic, failures.notice(function, kept, place, now))
+            except (ClientError, BotoCoreError) as error:
+                log("ERROR", "the notice could not be published", kept_at=place, **where(error))  # they are safe
         return {}

@@ -10,7 +10,10 @@ from local import deploy
 pytestmark = pytest.mark.stack
 
 NAME = "gavel-prod"
-NOT_ON_LAPTOPS = {"RelayMapping", "FanoutMapping", "RelayGivenUpRule", "FanoutGivenUpRule", "AlertSubscription"}
+NOT_ON_LAPTOPS = {
+    "RelayMapping", "FanoutMapping", "RelayGivenUpRule", "FanoutGivenUpRule", "AlertSubscription", "RelayNoticesFail",
+    "FanoutNoticesFail", "FirehoseLogStreambids",
+}  # fmt: skip
 
 
 def test_what_production_gets_can_be_deployed(laptop: Laptop) -> None:

@@ -118,7 +118,7 @@ def test_imports_are_followed_into_functions_and_parents() -> None:
     modules, packages = follow_imports("realtime.api.handler")
     names = {p.relative_to(bundle.ROOT).as_posix() for p in modules}
     assert {"realtime/__init__.py", "realtime/api/store.py", "contracts/__init__.py", "contracts/item.py"} <= names
-    assert "contracts/change.py" not in names
+    assert "contracts/glue.py" not in names
     assert packages == ["orjson"]
 
 

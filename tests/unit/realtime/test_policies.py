@@ -284,6 +284,86 @@ def readers(resources: Resources) -> Resources:
     return {name: m for m in mappings for name in refers_to(m["EventSourceArn"]) & queues}
 
 
+def test_a_rule_keeps_what_it_cannot_hand_over(resources: Resources) -> None:
+    """EventBridge drops silently what a target refuses, and counts it in a metric that somebody must look at."""
+    for name, rule in of_type(resources, "AWS::Events::Rule").items():
+        for target in rule["Properties"]["Targets"]:
+            assert refers_to(target["DeadLetterConfig"]), name
+    (bus,) = of_type(resources, "AWS::Events::EventBus").values()
+    assert refers_to(bus["Properties"]["DeadLetterConfig"])
+    to_topic = {
+        name
+        for name, rule in of_type(resources, "AWS::Events::Rule").items()
+        if any("AlertTopic" in refers_to(t["Arn"]) for t in rule["Properties"]["Targets"])
+    }
+    assert to_topic
+    assert {n for a in alarms_on(resources, "FailedInvocations") for n in refers_to(a["Dimensions"])} == to_topic
+
+
+def statements_for(resources: Resources, service: str) -> list[dict[str, Any]]:
+    (key,) = of_type(resources, "AWS::KMS::Key").values()
+    statements = key["Properties"]["KeyPolicy"]["Statement"]
+    return [s for s in statements if s["Principal"].get("Service") == service]
+
+
+@pytest.mark.parametrize(
+    ("context", "place"),
+    [
+        ("kms:EncryptionContext:aws:sns:topicArn", "AlertTopic"),
+        ("kms:EncryptionContext:aws:sqs:arn", "EventsDeadLetters"),
+        ("kms:EncryptionContext:aws:sqs:arn", "TrackingQueue"),
+        ("kms:EncryptionContext:aws:sqs:arn", "TrackingDeadLetters"),
+        ("kms:EncryptionContext:aws:events:event-bus:arn", "EventBus"),
+    ],
+)
+def test_eventbridge_can_use_the_key_of_what_it_writes_to(resources: Resources, context: str, place: str) -> None:
+    """It sends no source account to KMS, so that a condition on one refuses it: the encryption context bounds it."""
+    properties = resources[place]["Properties"]
+    name = next(properties[n] for n in ("TopicName", "QueueName", "Name") if n in properties)["Fn::Sub"]
+    patterns = [
+        json.dumps(condition)
+        for statement in statements_for(resources, "events.amazonaws.com")
+        for condition in statement.get("Condition", {}).values()
+        if context in condition
+    ]
+    assert any(name in p or f"{name.partition('-')[0]}-${{Environment}}-*" in p for p in patterns), patterns
+    for statement in statements_for(resources, "events.amazonaws.com"):
+        assert "aws:SourceAccount" not in json.dumps(statement)
+        assert statement.get("Condition") or statement["Action"] == "kms:DescribeKey"
+
+
+def test_every_firehose_has_the_log_stream_that_it_names(resources: Resources) -> None:
+    """Firehose writes its errors only to a stream that is there."""
+    there = {
+        (json.dumps(s["Properties"]["LogGroupName"]), json.dumps(s["Properties"]["LogStreamName"]))
+        for s in of_type(resources, "AWS::Logs::LogStream").values()
+    }
+    for name, firehose in of_type(resources, "AWS::KinesisFirehose::DeliveryStream").items():
+        options = firehose["Properties"]["ExtendedS3DestinationConfiguration"]["CloudWatchLoggingOptions"]
+        assert (json.dumps(options["LogGroupName"]), json.dumps(options["LogStreamName"])) in there, name
+
+
+def test_throttling_of_the_table_and_of_each_index_rings(resources: Resources) -> None:
+    """AWS reports what an index refuses under the index only."""
+    for name, table in of_type(resources, "AWS::DynamoDB::Table").items():
+        indexes = [i["IndexName"] for i in table["Properties"].get("GlobalSecondaryIndexes", ())]
+        for metric in ("ReadThrottleEvents", "WriteThrottleEvents"):
+            dimensions = [json.dumps(a["Dimensions"]) for a in alarms_on(resources, metric)]
+            for index in indexes:
+                assert any(f'"{index}"' in d and f'"{name}"' in d for d in dimensions), (name, index, metric)
+
+
+def test_what_failed_does_not_lie_in_the_bucket_for_ever(resources: Resources) -> None:
+    """Whole records, with personal data; people were told when they came."""
+    buckets = of_type(resources, "AWS::S3::Bucket").values()
+    rules = [r for b in buckets for r in b["Properties"]["LifecycleConfiguration"]["Rules"]]
+    days = {r["Prefix"]: r["ExpirationInDays"] for r in rules if "ExpirationInDays" in r}
+    assert {p: days.get(p) for p in ("relay-failures/", "aws/lambda/", "firehose-errors/")} == dict.fromkeys(
+        ("relay-failures/", "aws/lambda/", "firehose-errors/"), 90
+    )
+    assert any("NoncurrentVersionExpiration" in r for r in rules)
+
+
 def test_a_mapping_fails_in_parts_and_keeps_what_it_gives_up(resources: Resources) -> None:
     for name, mapping in of_type(resources, "AWS::Lambda::EventSourceMapping").items():
         properties = mapping["Properties"]

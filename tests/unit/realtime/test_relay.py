@@ -22,7 +22,7 @@ from contracts.change import CHANGE_COLUMNS
 from realtime.relay import batch
 from realtime.relay.batch import Packed, Packing, requests, transform
 from realtime.relay.delivery import Delivery
-from realtime.relay.handler import Relay
+from realtime.relay.handler import ALONE, BUDGET_SECONDS, Relay
 from realtime.relay.settings import Settings
 from realtime.streams import UnansweredBatch
 
@@ -287,15 +287,23 @@ def test_only_what_failed_is_sent_again_after_a_pause_with_jitter(
     assert time.pauses == [0.05, 0.1, 0.2]
 
 
-def test_what_is_still_undelivered_ends_the_batch_at_its_first_record(
+def kept(bucket: Bucket) -> list[str]:
+    """The events that are kept whole."""
+    return sorted(line["record"]["eventID"] for lines in bucket.objects.values() for line in lines)
+
+
+def test_what_is_still_undelivered_is_kept_whole_and_the_stream_goes_on(
     contracts: Contracts, sample: Sample, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batch, "MAX_RECORD_BYTES", 700)  # a line each
     firehose = Firehose(lambda _, data, __: b'"b-8"' in data or b'"b-5"' in data)
-    time = Time(3)
+    time, bucket, topic = Time(), Bucket(), Topic()
     records = bids(sample, 10)
-    assert run(relay(contracts, firehose, time, Bucket()), time, records) == [records[5]["dynamodb"]["SequenceNumber"]]
-    assert time.seconds > 0
+    assert run(relay(contracts, firehose, time, bucket, topic), time, records) == []
+    assert 50 - time.seconds <= BUDGET_SECONDS
+    assert kept(bucket) == ["e5", "e8"]
+    (message,) = topic.messages
+    assert "2 record(s) of bids could not be delivered" in message["Subject"]
     assert {row["bid_id"] for row in firehose.rows("bids")} == {f"b-{n}" for n in range(10)} - {"b-5", "b-8"}
 
 
@@ -321,23 +329,57 @@ def test_a_request_that_fails_as_a_whole_is_sent_again(contracts: Contracts, sam
 
 
 @pytest.mark.parametrize("code", ["ResourceNotFoundException", "AccessDeniedException"])
-def test_what_resending_cannot_help_is_left_to_the_stream_at_once(
-    contracts: Contracts, sample: Sample, code: str
-) -> None:
-    firehose, time = Firehose(), Time()
+def test_what_resending_cannot_help_is_kept_at_once(contracts: Contracts, sample: Sample, code: str) -> None:
+    firehose, time, bucket = Firehose(), Time(), Bucket()
     firehose.errors = [ClientError({"Error": {"Code": code, "Message": ""}}, "PutRecordBatch")]
-    records = bids(sample, 3)
-    assert run(relay(contracts, firehose, time, Bucket()), time, records) == [records[0]["dynamodb"]["SequenceNumber"]]
+    assert run(relay(contracts, firehose, time, bucket), time, bids(sample, 3)) == []
     assert time.pauses == []
+    assert kept(bucket) == ["e0", "e1", "e2"]
+
+
+def test_what_cannot_even_be_kept_comes_again(contracts: Contracts, sample: Sample) -> None:
+    firehose = Firehose(lambda *_: True)
+    time = Time()
+    bucket = Bucket(ClientError({"Error": {"Code": "SlowDown", "Message": ""}}, "PutObject"))
+    records = bids(sample, 3)
+    assert run(relay(contracts, firehose, time, bucket), time, records) == [records[0]["dynamodb"]["SequenceNumber"]]
 
 
 def test_one_entity_that_fails_does_not_hold_up_the_others(contracts: Contracts, sample: Sample) -> None:
     firehose = Firehose(lambda stream, *_: stream == "gavel-test-orders")
-    time = Time(1)
+    time, bucket = Time(), Bucket()
     records = sample("stream_mixed_batch")["Records"]
-    failed = run(relay(contracts, firehose, time, Bucket()), time, records)
-    assert failed == [records[3]["dynamodb"]["SequenceNumber"]]
+    assert run(relay(contracts, firehose, time, bucket), time, records) == []
     assert len(firehose.rows("bids")) == 2
+    assert records[3]["eventID"] in kept(bucket)
+
+
+def test_a_firehose_that_failed_is_left_alone_tried_again_and_told_once(contracts: Contracts, sample: Sample) -> None:
+    down = True
+    firehose = Firehose(lambda *_: down)
+    time, bucket, topic = Time(1000), Bucket(), Topic()
+    moment = NOW
+    delivery = Delivery(firehose, pause=time.pause, chance=lambda: 0.5)  # type: ignore[arg-type]
+    worker = Relay(SETTINGS, contracts, delivery, s3=lambda: bucket, sns=lambda: topic, now=lambda: moment)
+
+    def requests_of_a_batch() -> int:
+        before = len(firehose.requests)
+        assert run(worker, time, bids(sample, 2)) == []
+        return len(firehose.requests) - before
+
+    assert requests_of_a_batch() > 3
+    assert requests_of_a_batch() == 0
+    moment += ALONE
+    assert requests_of_a_batch() == 1
+    assert requests_of_a_batch() == 0
+    assert len(topic.messages) == 1
+    down = False
+    moment += ALONE
+    assert requests_of_a_batch() == 1
+    assert len(firehose.rows("bids")) == 2
+    down = True
+    assert requests_of_a_batch() > 3
+    assert len(topic.messages) == 2, "a new failure is told"
 
 
 def test_the_log_has_counts_and_no_values(
