@@ -1,9 +1,9 @@
 """Keeps, whole, the stream records that could not be transformed or delivered, and tells people of them.
 
-In an invocation one object for what is no change, and one for what Firehoses did not take; newline-delimited JSON:
-`{"reason": ..., "record": ...}`, under
-`relay-failures/dt=<day>/<hash of the content>.ndjson` of the data bucket. The same failures again write the same
-object, and no other ones replace it. `gavel redrive` puts the records back.
+In an invocation one object for what is no change, and one for each entity whose Firehose did not take all;
+newline-delimited JSON: `{"reason": ..., "class": ..., "record": ...}`, under
+`relay-failures/dt=<day>/[<entity>-]<hash of the records>.ndjson` of the data bucket. The same records again write the
+same object, whatever the reason is then, and no other ones replace it. `gavel redrive` puts the records back.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ MAX_REASONS = 10  # in a notice; the object has them all
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Records that could not be `what`, with their reasons; `entities` are those whose Firehoses failed."""
+    """Records that could not be `what`, with their reasons; `entity` is the one whose Firehose failed."""
 
     what: Literal["transformed", "delivered"]
     failed: tuple[Rejected, ...]
-    entities: tuple[str, ...] = ()
+    entity: str = ""
 
 
+_CLASS = {"transformed": "data", "delivered": "environment"}
 _TO_DO = {
     "transformed": "find out who wrote these items, mend the contract or the writer, deploy, then `gavel redrive`",
     "delivered": "find out why the Firehose takes nothing (it is missing, throttled, denied), then `gavel redrive`; "
@@ -41,31 +42,34 @@ _TO_DO = {
 }
 
 
-def object_key(first: Mapping[str, Any], body: bytes, now: datetime) -> str:
-    """Where rejected records are kept: by the day of the first of them, and by the content."""
+def object_key(records: Sequence[Mapping[str, Any]], entity: str, now: datetime) -> str:
+    """Where records are kept: by the day of the first of them, the entity if it is known, and a hash of them."""
     try:
-        moment = datetime.fromtimestamp(int(first["dynamodb"]["ApproximateCreationDateTime"]), UTC)
+        moment = datetime.fromtimestamp(int(records[0]["dynamodb"]["ApproximateCreationDateTime"]), UTC)
     except (LookupError, TypeError, ValueError, OverflowError, OSError):
         moment = now
-    return f"{PREFIX}dt={moment:%Y-%m-%d}/{sha256(body).hexdigest()[:32]}.ndjson"
+    name = sha256("\n".join(map(_json, records)).encode()).hexdigest()[:32]
+    return f"{PREFIX}dt={moment:%Y-%m-%d}/{entity and entity + '-'}{name}.ndjson"
 
 
-def keep(
-    client: S3Client, bucket: str, records: Sequence[Mapping[str, Any]], rejected: Sequence[Rejected], now: datetime
-) -> str:
-    """Write the rejected records with their reasons; answers the object's key. Errors of S3 are the caller's."""
-    # json rather than orjson: it writes whatever the function was given, numbers of any size included.
-    lines = [json.dumps({"reason": r.reason, "record": records[r.position]}, default=str) for r in rejected]
-    body = ("\n".join(lines) + "\n").encode()
-    key = object_key(records[rejected[0].position], body, now)
+def keep(client: S3Client, bucket: str, records: Sequence[Mapping[str, Any]], kept: Kept, now: datetime) -> str:
+    """Write records that failed, with their reasons; answers the object's key. Errors of S3 are the caller's."""
+    lines = [{"reason": f.reason, "class": _CLASS[kept.what], "record": records[f.position]} for f in kept.failed]
+    body = ("\n".join(map(_json, lines)) + "\n").encode()
+    key = object_key([records[f.position] for f in kept.failed], kept.entity, now)
     client.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/x-ndjson")
     return key
+
+
+def _json(content: object) -> str:
+    # json rather than orjson: it writes whatever the function was given, numbers of any size included.
+    return json.dumps(content, default=str)
 
 
 def notice(function: str, kept: Kept, place: str, now: datetime) -> dict[str, str]:
     """Subject and message of the notice: which function, what was wrong, when, and where the records are."""
     reasons = list(dict.fromkeys(r.reason for r in kept.failed))
-    count = f"{len(kept.failed)} record(s)" + (f" of {', '.join(kept.entities)}" if kept.entities else "")
+    count = f"{len(kept.failed)} record(s)" + (f" of {kept.entity}" if kept.entity else "")
     message = {
         "function": function,
         "error": f"{count} could not be {kept.what}; the others went on",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from contracts.model import Contracts
 from realtime.clients import client
 from realtime.decisions.pressure import Pressure, stream_of
 from realtime.logs import log, where
+from realtime.metrics import emit
 from realtime.relay import failures
 from realtime.relay.batch import Packing, Rejected, Transformed, requests, transform
 from realtime.relay.delivery import Delivery
@@ -28,8 +29,9 @@ from realtime.relay.failures import Kept
 from realtime.relay.settings import Settings
 from realtime.streams import partial_response, time_to_send
 
-BUDGET_SECONDS = 10.0
-"""For the requests of one entity in an invocation: what it does not take by then is kept, and the shard goes on."""
+BUDGET_SECONDS = 4.0
+"""For the requests of one entity in an invocation: what it does not take by then is kept, and the shard goes on.
+Less than the mapping's batching window, so that a shard with a broken entity does not fall behind."""
 ONE_TRY = 0.001  # seconds: a request begins, and is not repeated
 ALONE = timedelta(seconds=30)
 """How long a Firehose that failed is left alone: its records are kept at once, then one request tries it again."""
@@ -59,7 +61,7 @@ def _relay() -> Relay:
         settings,
         contracts,
         Delivery(client("firehose", attempts=1, read_timeout=5, connections=len(streams))),
-        s3=lambda: client("s3", attempts=2, read_timeout=2),
+        s3=lambda: client("s3", attempts=2, read_timeout=2, connections=len(streams)),
         sns=lambda: client("sns", attempts=1, read_timeout=2),
         pressure=Pressure(streams, lambda: client("cloudwatch", attempts=1, read_timeout=2)).factor,
     )
@@ -102,10 +104,11 @@ class Relay:
         kept = Kept("transformed", tuple(batch.rejected))
         missing = self._keep(records, kept, function) if batch.rejected else {}
         undelivered = self._deliver(batch.packings, seconds_left, self._patience)
-        if undelivered:
-            everything = tuple(chain.from_iterable(undelivered.values()))
-            kept = Kept("delivered", everything, tuple(sorted(undelivered)))
-            missing |= self._keep(records, kept, function, tell=not undelivered.keys() <= self._closed.keys())
+        aside = [Kept("delivered", left, entity) for entity, left in undelivered.items()]
+        # Threads again: as many waits for a slow bucket, one after the other, would be longer than the invocation.
+        with ThreadPoolExecutor(max(1, len(aside))) as pool:
+            for lost in pool.map(lambda k: self._keep(records, k, function, k.entity not in self._closed), aside):
+                missing |= lost
         self._remember(batch.packings, undelivered)
         self._log("relayed", records, batch, undelivered, started)
         return partial_response(records, missing.keys())
@@ -143,8 +146,7 @@ class Relay:
             if not patience(entity):
                 reason = f"{stream_of(self._settings.environment, entity)}: it failed before, and is left alone a while"
                 return tuple(Rejected(p, reason) for packed in packings[entity].records() for p in packed.positions)
-            reserved = max(0.0, begun - patience(entity))
-            return self._send(entity, packings[entity], lambda: seconds_left() - reserved)
+            return self._send(entity, packings[entity], _budget(seconds_left, max(0.0, begun - patience(entity))))
 
         # A thread for each entity: one throttled stream uses up its own time only.
         with ThreadPoolExecutor(max(1, len(packings))) as pool:
@@ -185,15 +187,23 @@ class Relay:
         once of an entity that fails, not with each batch."""
         now = self._now()
         try:
-            key = failures.keep(self._s3(), self._settings.bucket, records, kept.failed, now)
+            key = failures.keep(self._s3(), self._settings.bucket, records, kept, now)
         except (ClientError, BotoCoreError) as error:
             log("ERROR", "failed records could not be kept", count=len(kept.failed), **where(error))
             return {r.position: r.reason for r in kept.failed}
         place = f"s3://{self._settings.bucket}/{key}"
-        log("ERROR", f"records could not be {kept.what}", count=len(kept.failed), entities=kept.entities, kept_at=place)
+        log("ERROR", f"records could not be {kept.what}", count=len(kept.failed), entity=kept.entity, kept_at=place)
+        emit(self._settings.environment, {"RecordsKept": (len(kept.failed), "Count")}, function="relay")
         if tell:
             try:
                 failures.tell(self._sns(), self._settings.alert_topic, failures.notice(function, kept, place, now))
             except (ClientError, BotoCoreError) as error:
                 log("ERROR", "the notice could not be published", kept_at=place, **where(error))  # they are safe
         return {}
+
+
+def _budget(seconds_left: Callable[[], float], reserved: float) -> Callable[[], float]:
+    """The seconds left, without those reserved, but the first look sees all: pressure, or a thread that begins late,
+    must not use up the one try of an entity."""
+    looks = count()
+    return lambda: seconds_left() - (reserved if next(looks) else 0.0)

@@ -29,8 +29,9 @@ from local.stream import S3FailureDestination
 from realtime.fanout.handler import Fanout
 from realtime.fanout.publishing import Bus
 from realtime.relay.delivery import Delivery
-from realtime.relay.handler import Relay
+from realtime.relay.handler import BUDGET_SECONDS, Relay
 from realtime.relay.settings import Settings
+from realtime.streams import RESERVE_SECONDS
 
 CONTRACTS = load_contracts()
 BUCKET = "lake"
@@ -114,7 +115,8 @@ class World:
         if not Key.startswith("aws/lambda/") and self.chaos.happens("bucket"):
             raise refusal("SlowDown")
         assert not IfMatch or IfMatch == tag(self.objects[Key])
-        assert Key not in self.objects or IfMatch or self.objects[Key] == Body, "nothing that is kept is replaced"
+        if Key in self.objects and not IfMatch:
+            assert records_in(self.objects[Key]) == records_in(Body), "nothing that is kept is replaced"
         self.objects[Key] = Body
 
     def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
@@ -162,6 +164,11 @@ class World:
     def kept(self) -> list[Record]:
         bodies = [b for key, b in self.objects.items() if key.startswith("relay-failures/")]
         return [json.loads(line)["record"] for body in bodies for line in body.splitlines()]
+
+
+def records_in(body: bytes) -> list[Record]:
+    """What an object of failures holds; its reasons may be others when the same records fail again."""
+    return [json.loads(line).get("record") for line in body.splitlines()]
 
 
 def tag(body: bytes) -> str:
@@ -231,6 +238,98 @@ class Memory:
 
     def save(self, positions: Mapping[str, str]) -> None:
         self.saved = dict(positions)
+
+
+@dataclass
+class Day:
+    """The clock of a shard: it goes on while somebody waits, and an invocation ends at its limit."""
+
+    now: float = 0.0
+    began: float = 0.0
+
+    def left(self) -> float:
+        return TIMEOUT_SECONDS - RESERVE_SECONDS - (self.now - self.began)
+
+    def pass_by(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass
+class Breaking:
+    """A world in which one entity's Firehose is broken until the clock shows `until`."""
+
+    broken: str
+    how: str
+    until: float
+    day: Day
+    world: World
+
+    def put_record_batch(self, *, DeliveryStreamName: str, Records: list[dict[str, bytes]]) -> dict[str, Any]:
+        answer: Callable[..., dict[str, Any]] = self.world.put_record_batch
+        if DeliveryStreamName != f"gavel-test-{self.broken}" or self.day.now >= self.until:
+            return answer(DeliveryStreamName=DeliveryStreamName, Records=Records)
+        if self.how == "takes a little":  # one in five
+            answer(DeliveryStreamName=DeliveryStreamName, Records=Records[::5])
+            codes = [{} if n % 5 == 0 else {"ErrorCode": "ServiceUnavailableException"} for n in range(len(Records))]
+            return {"FailedPutCount": sum(map(len, codes)), "RequestResponses": codes}
+        if self.how in ("no answer", "takes without an answer"):
+            self.day.pass_by(6)
+            if self.how == "takes without an answer":
+                answer(DeliveryStreamName=DeliveryStreamName, Records=Records)
+            raise ReadTimeoutError(endpoint_url="https://aws")
+        raise refusal(self.how)
+
+
+HOW_A_FIREHOSE_BREAKS = (
+    "ServiceUnavailableException", "ThrottlingException", "ResourceNotFoundException", "AccessDeniedException",
+    "takes a little", "no answer", "takes without an answer",
+)  # fmt: skip
+TIMEOUT_SECONDS = 60  # of the relay's function
+
+
+@given(
+    broken=st.lists(st.integers(0, 99), min_size=1, max_size=60),
+    share=st.sampled_from([1, 10, 50, 99]),
+    how=st.sampled_from(HOW_A_FIREHOSE_BREAKS),
+    until=st.sampled_from([3.0, 30.0, 1e9]),
+    policy=st.builds(Policy, batch_size=st.integers(5, 40), bisect=st.booleans()),
+    warm=st.booleans(),
+)
+@settings(max_examples=80)
+def test_a_broken_firehose_costs_the_other_entities_seconds_and_itself_nothing_for_good(
+    broken: list[int], share: int, how: str, until: float, policy: Policy, warm: bool
+) -> None:
+    """`bisect=False` is the other reading of AWS's page: a batch that fails at its first record comes again whole."""
+    day, world = Day(), World(Chaos(0, 0))
+    firehose = Breaking("orders", how, until, day, world)
+    records = [record(n, "orders" if roll < share else "bids") for n, roll in enumerate(broken)]
+
+    def new() -> Relay:
+        delivery = Delivery(firehose, pause=day.pass_by, chance=lambda: 0.5)  # type: ignore[arg-type]
+        return Relay(SETTINGS, CONTRACTS, delivery, s3=lambda: world, sns=lambda: world)
+
+    always = new()
+
+    def run(batch: Sequence[Record]) -> dict[str, Any]:
+        day.began = day.now
+        answer = (always if warm else new()).run(batch, day.left)
+        assert day.now - day.began <= BUDGET_SECONDS + 6, "no batch waits longer than one request begun at the end"
+        return answer
+
+    given_up = S3FailureDestination(world, BUCKET, "stream", "gavel-test-relay", "relay")
+    counts = Pump(Shards({"a": records}), Invocations(world.chaos, run), given_up, Memory(), policy).drain()
+    assert (counts.retries, counts.given_up) == (0, 0)
+    assert counts.invocations == -(-len(records) // policy.batch_size)
+    if warm and until > 1e6 and how not in ("no answer", "takes without an answer"):
+        assert day.now <= BUDGET_SECONDS, "only the first batch waits for what takes nothing"
+
+    sent = [row["_event_id"] for row in world.lines("gavel-test-bids")]
+    assert sent == [r["eventID"] for r in records if r["dynamodb"]["NewImage"]["entity"]["S"] == "bids"], "each once"
+    firehose.until = 0
+    world.functions["gavel-test-relay"] = lambda batch: new().redrive(batch, lambda: 50.0)
+    Redrive("test", BUCKET, lambda service: world).run()
+    assert {i for i, _ in arrivals(world, "relay")} == {r["eventID"] for r in records}
+    assert world.kept() == []
 
 
 KINDS = {

@@ -337,6 +337,40 @@ def test_what_resending_cannot_help_is_kept_at_once(contracts: Contracts, sample
     assert kept(bucket) == ["e0", "e1", "e2"]
 
 
+def test_pressure_does_not_take_the_one_try_of_a_firehose_that_was_left_alone(
+    contracts: Contracts, sample: Sample
+) -> None:
+    down, moment = True, NOW
+    firehose, time = Firehose(lambda *_: down), Time(1000)
+    delivery = Delivery(firehose, pause=time.pause, chance=lambda: 0.5)  # type: ignore[arg-type]
+    worker = Relay(SETTINGS, contracts, delivery, s3=Bucket, sns=Topic, now=lambda: moment, pressure=lambda entity: 8.0)
+    assert run(worker, time, bids(sample, 1)) == []
+    down = False
+    moment += ALONE
+    assert run(worker, time, bids(sample, 1)) == []
+    assert len(firehose.rows("bids")) == 1
+
+
+def test_the_same_changes_are_one_object_whatever_the_reason_is(contracts: Contracts, sample: Sample) -> None:
+    firehose, bucket = Firehose(lambda *_: True), Bucket()
+    for code in ("AccessDeniedException", "ThrottlingException"):
+        firehose.errors = [ClientError({"Error": {"Code": code, "Message": ""}}, "PutRecordBatch")] * 99
+        time = Time()
+        assert run(relay(contracts, firehose, time, bucket), time, bids(sample, 3)) == []
+    ((key, lines),) = bucket.objects.items()
+    assert re.fullmatch(r"relay-failures/dt=2026-11-21/bids-[0-9a-f]{32}\.ndjson", key)
+    assert [line["record"] for line in lines] == bids(sample, 3)
+    assert {line["class"] for line in lines} == {"environment"}
+
+
+def test_each_entity_that_fails_has_an_object_of_its_own(contracts: Contracts, sample: Sample) -> None:
+    firehose, time, bucket = Firehose(lambda *_: True), Time(), Bucket()
+    records = [sample("stream_mixed_batch")["Records"][n] for n in (0, 3)]
+    assert run(relay(contracts, firehose, time, bucket), time, records) == []
+    assert sorted(key.split("/")[2].split("-")[0] for key in bucket.objects) == ["bids", "orders"]
+    assert all(len(lines) == 1 for lines in bucket.objects.values())
+
+
 def test_what_cannot_even_be_kept_comes_again(contracts: Contracts, sample: Sample) -> None:
     firehose = Firehose(lambda *_: True)
     time = Time()
