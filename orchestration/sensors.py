@@ -178,16 +178,32 @@ def published_sensor(contracts: Contracts, job: Any, marts: dg.AssetSelection, i
         if _unfinished(context.instance, job.name, "published_tables"):
             return dg.SkipReason(f"Marts are being built; they follow {', '.join(changed)} at the next tick.")
         assert context.repository_def is not None  # a sensor of a code location always has one
-        downstream = dg.AssetSelection.assets(*map(keys.catalog, changed)).downstream(include_self=False)
-        affected = (downstream & marts).resolve(context.repository_def.asset_graph)
-        requests = [dg.RunRequest(asset_selection=sorted(affected), tags={"gavel/because": ", ".join(changed)[:200]})]
+        request = marts_request(changed, marts, context.repository_def.asset_graph)
         return dg.SensorResult(
-            run_requests=requests if affected else [],
-            skip_reason=None if affected else f"No mart reads {', '.join(changed)}.",
+            run_requests=[request] if request else [],
+            skip_reason=None if request else f"No mart reads {', '.join(changed)}.",
             cursor=json.dumps(now, separators=(",", ":")),
         )
 
     return sensor
+
+
+def marts_request(changed: Sequence[str], marts: dg.AssetSelection, graph: Any) -> dg.RunRequest | None:
+    """A run of the `marts` that read the published tables of these entities; None if no mart does.
+
+    Checks are named, too: where a request names none, Dagster adds every check of the assets in the code location,
+    those that are for the night as well.
+    """
+    downstream = dg.AssetSelection.assets(*map(keys.catalog, changed)).downstream(include_self=False)
+    affected = (downstream & marts).resolve(graph)
+    if not affected:
+        return None
+    checks = {check for check in marts.resolve_checks(graph) if check.asset_key in affected}
+    return dg.RunRequest(
+        asset_selection=sorted(affected),
+        asset_check_keys=sorted(checks),
+        tags={"gavel/because": ", ".join(changed)[:200]},
+    )
 
 
 def freshness_sensor(contracts: Contracts, settings: Settings, interval: int) -> dg.SensorDefinition:
