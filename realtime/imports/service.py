@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Any, Literal, TypeAlias
 
 import orjson
@@ -31,6 +32,7 @@ from realtime.imports.status import Accepted, Statuses
 
 MAX_EVENTS = 10_000
 AT_ONCE = 50  # events that are written before the answer: well within the function's 10 seconds
+AT_ONCE_SECONDS = 4.0  # then the rest goes to the queue: somebody else writes the same items, or the table is slow
 DETAILED = 200  # refusals that are answered in full
 MAX_DETAIL = 1_000_000  # bytes that they take together; an answer has at most 6 MB
 
@@ -94,8 +96,10 @@ class Imports:
         take = self._write if len(payload) <= AT_ONCE else _check
         events = [_read(raw, received, f"{number:06d}-{request_id}") for number, raw in enumerate(payload)]
         outcomes: list[Outcome] = []
-        refused = 0
+        refused, begun = 0, monotonic()
         for event in events:
+            if monotonic() - begun > AT_ONCE_SECONDS:
+                take = _check
             outcome = (
                 Outcome("refused", refusal=event) if isinstance(event, Refusal) else take(contract, event, refused)
             )

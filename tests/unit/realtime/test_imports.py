@@ -21,7 +21,7 @@ from contracts.types import (
     TimestampType,
 )
 from realtime.api.answers import version
-from realtime.imports.service import AT_ONCE, DETAILED, MAX_EVENTS
+from realtime.imports.service import AT_ONCE, AT_ONCE_SECONDS, DETAILED, MAX_EVENTS
 
 Fixture = Any
 
@@ -287,6 +287,20 @@ def test_a_party_imports_nothing(inbound: Inbound) -> None:
 def test_names_that_are_no_unicode_text_are_refused_like_any_other(inbound: Inbound) -> None:
     status, body = inbound.post("customers", None, raw='[{"\\ud800": 1}]')
     assert (status, body["counts"]) == (200, {"refused": 1})
+
+
+def test_a_batch_that_takes_too_long_goes_on_in_the_queue(
+    inbound: Inbound, api: Fixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fifty events that others contend for could each wait a second, and the function has ten."""
+    seconds = iter(range(1000))
+    monkeypatch.setattr("realtime.imports.service.monotonic", lambda: float(next(seconds)))
+    status, body = inbound.post("customers", customers(10))
+    written = int(AT_ONCE_SECONDS)
+    assert (status, body["counts"]) == (202, {"created": written, "waiting": 10 - written})
+    assert inbound.deliver() == (1, 0)
+    assert inbound.status("customers", body["import"])[1]["status"] == "done"
+    assert api("GET", "/customers/c-9").status == 200
 
 
 # ---- through the queue ----------------------------------------------------------------------------------------------
