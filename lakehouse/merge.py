@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from contracts.types import StringType
 from lakehouse import iceberg, planning
 from lakehouse.duck import Duck
 from lakehouse.lake import Lake
 from lakehouse.planning import FileFacts, Group, Plan
 from lakehouse.scan import deleted, live_rows, stored_rows
-from lakehouse.schemas import TableShape, literal, quoted
+from lakehouse.schemas import TableShape, is_scalar, literal, quoted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from lakehouse.iceberg import LiveFile
 
-_ROW_GROUP = 122_880
 _UPLOADS = 4
 
 
@@ -98,10 +98,16 @@ def _merge(
     _route(duck, shape, files, plan, values)
     rewritten = [files[n] for group in plan.groups for n in group.files]
     marked = [files[n] for n in plan.marked]
+    present: dict[int | None, list[LiveFile]] = {}
+    for file in files:
+        present.setdefault(iceberg.partition_value(file), []).append(file)
     with _writer(duck, lake, shape, name) as writer:
+        writer.row_group = _row_group(duck, shape, "incoming")
         start = 0
-        for number, group in enumerate(plan.groups):
-            _write_group(writer, files, group, number, start)
+        for group in plan.groups:
+            mine = [files[n] for n in group.files]
+            per_file = planning.rows_per_file(_facts(mine or present.get(group.partition, [])))
+            _write_group(writer, mine, group, start, per_file)
             start += group.rows
         _mark(writer, files, plan)
     return Written(tuple(writer.done()), (*_removed(lake, rewritten), *_replaced_deletes(lake, marked)))
@@ -173,19 +179,26 @@ def _sort(shape: TableShape) -> str:
     return ", ".join(quoted(c) for c in shape.sort)
 
 
-def _write_group(writer: _Writer, files: Sequence[LiveFile], group: Group, number: int, start: int) -> None:
+def _row_group(duck: Duck, shape: TableShape, table: str) -> int:
+    """Rows of a row group of about `planning.ROW_GROUP_BYTES`, by what the rows of a table weigh on average."""
+    texts = [
+        f"coalesce(strlen({quoted(c.name)}{'' if is_scalar(c.type) else '::VARCHAR'}), 0)"
+        for c in shape.columns
+        if not is_scalar(c.type) or isinstance(c.type, StringType)
+    ]
+    row = duck.row(f"SELECT avg({' + '.join(texts) or '0'}) FROM {table}")
+    return planning.rows_per_group((row[0] or 0) + planning.VALUE_BYTES * len(shape.columns))
+
+
+def _write_group(writer: _Writer, mine: Sequence[LiveFile], group: Group, start: int, per_file: int) -> None:
     shape = writer.shape
-    mine = [files[n] for n in group.files]
-    per_file = planning.rows_per_file(
-        _facts(mine or [f for f in files if iceberg.partition_value(f) == group.partition])
-    )
     if not mine:
         for first, end in planning.slices(group.rows, per_file):
             writer.write(_stretch(shape, start + first, start + end), group.partition)
         return
     numbers = "[" + ", ".join(str(n) for n in group.files) + "]"
     gone = f"SELECT _file, _pos FROM placed WHERE _file IN (SELECT unnest({numbers}))"
-    if partly := {n: files[n] for n in group.files if files[n].deletes}:
+    if partly := {n: file for n, file in zip(group.files, mine, strict=True) if file.deletes}:
         gone += f" UNION ALL SELECT _file, _pos FROM {deleted(partly)}"
     kept = (
         f"SELECT {shape.select('d')} FROM {stored_rows(shape, mine)} AS d ANTI JOIN ({gone}) AS g "
@@ -239,6 +252,7 @@ class _Writer:
     shape: TableShape
     name: str
     pool: ThreadPoolExecutor
+    row_group: int = planning.MOST_ROWS_OF_A_GROUP
     uploads: list[Future[DataFile | None]] = field(default_factory=list)
 
     def write(self, query: str, partition: int | None) -> None:
@@ -246,13 +260,14 @@ class _Writer:
         path, location = self._next("parquet")
         self.duck.run(
             f"COPY ({query}) TO {literal(str(path))} (FORMAT parquet, COMPRESSION zstd, "
-            f"ROW_GROUP_SIZE {_ROW_GROUP}, FIELD_IDS {self.shape.field_ids()})"
+            f"ROW_GROUP_SIZE {self.row_group}, FIELD_IDS {self.shape.field_ids()})"
         )
         self.uploads.append(self.pool.submit(self._store, path, location, partition))
 
     def write_sorted(self, query: str, partition: int | None, per_file: int) -> None:
         """Sort the rows of a query and write them in files of about `per_file` rows."""
         self.duck.run(f"CREATE OR REPLACE TEMP TABLE sorted AS SELECT * FROM ({query}) ORDER BY {_sort(self.shape)}")
+        self.row_group = _row_group(self.duck, self.shape, "sorted")
         for first, end in planning.slices(self.duck.count("SELECT count(*) FROM sorted"), per_file):
             self.write(f"SELECT * FROM sorted WHERE rowid >= {first} AND rowid < {end}", partition)
         self.duck.run("DROP TABLE sorted")
@@ -268,9 +283,8 @@ class _Writer:
 
     def _next(self, suffix: str) -> tuple[Path, str]:
         name = f"{self.name}-{len(self.uploads):04d}.{suffix}"
-        folder = self.duck.scratch / "written"
-        folder.mkdir(exist_ok=True)
-        return folder / f"{self.shape.name}-{name}", f"{self.lake.table_location(self.shape.name)}/data/{name}"
+        address = f"{self.lake.table_location(self.shape.name)}/data/{name}"
+        return self.duck.scratch / "written" / f"{self.shape.name}-{name}", address
 
     def _store(self, path: Path, location: str, partition: int | None) -> DataFile | None:
         described = iceberg.data_file(self.shape, path, location, partition)
@@ -296,5 +310,6 @@ class _Writer:
 @contextmanager
 def _writer(duck: Duck, lake: Lake, shape: TableShape, name: str) -> Iterator[_Writer]:
     """A writer whose uploads have all ended, well or not, when it is left."""
+    (duck.scratch / "written").mkdir(exist_ok=True)
     with ThreadPoolExecutor(_UPLOADS) as pool:
         yield _Writer(duck, lake, shape, name, pool)

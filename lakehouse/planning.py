@@ -22,6 +22,12 @@ GROWTH = 4
 full. Each row is written again a few times at most, and only a few small files are left."""
 TINY_FILE = 256 << 10
 """New rows take along every file up to this size (bytes), whatever their own number: it costs nothing to speak of."""
+ROW_GROUP_BYTES = 32 << 20
+"""Bytes in memory that a row group of a new file aims at: a writer holds a few of them, a reader at least one."""
+MOST_ROWS_OF_A_GROUP = 122_880
+VALUE_BYTES = 16
+"""What a value takes in memory beside its text."""
+_VECTOR = 2_048  # rows that the engine moves at once
 _FEWEST_ROWS, _MOST_ROWS = 50_000, 2_000_000
 _ROW_BYTES = 100
 
@@ -126,6 +132,12 @@ def row_bytes(files: Sequence[FileFacts]) -> float:
 def rows_per_file(files: Sequence[FileFacts]) -> int:
     """Rows of a new file that has about the size that files aim at."""
     return int(min(max(FILE_BYTES / row_bytes(files), _FEWEST_ROWS), _MOST_ROWS))
+
+
+def rows_per_group(weight: float) -> int:
+    """Rows of a row group if one weighs `weight` bytes in memory on average."""
+    rows = int(ROW_GROUP_BYTES / max(weight, 1))
+    return min(max(rows // _VECTOR * _VECTOR, _VECTOR), MOST_ROWS_OF_A_GROUP)
 
 
 def slices(rows: int, per_file: int) -> list[tuple[int, int]]:

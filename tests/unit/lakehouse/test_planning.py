@@ -73,3 +73,14 @@ def test_slices_share_rows_out_evenly(rows: int, count: int) -> None:
     ranges = slices(rows, 100)
     assert len(ranges) == count
     assert [n for start, end in ranges for n in range(start, end)] == list(range(rows))
+
+
+@pytest.mark.parametrize("weight", [0, 1, 100, 273, 274, 3_400, 16_384, 16_385, 1 << 20, 1 << 30])
+def test_row_groups_follow_bytes_and_are_whole_vectors(weight: float) -> None:
+    rows = planning.rows_per_group(weight)
+    assert rows % 2_048 == 0
+    assert 2_048 <= rows <= planning.MOST_ROWS_OF_A_GROUP
+    if rows > 2_048:
+        assert rows * weight <= planning.ROW_GROUP_BYTES
+    if rows < planning.MOST_ROWS_OF_A_GROUP:
+        assert (rows + 2_048) * weight > planning.ROW_GROUP_BYTES
