@@ -38,6 +38,10 @@ class Environment(Exception):
     """A step could not be done through no fault of the data: nothing is published, nothing is blamed."""
 
 
+class Poison(Exception):
+    """A step knows that a failure is its object's, though the error alone does not say so."""
+
+
 # Packages whose errors speak of a service, a connection, or another writer of the same table.
 _OF_SERVICES = frozenset({"botocore", "boto3", "s3transfer", "urllib3", "http", "ssl", "socket", "pyiceberg"})
 
@@ -61,11 +65,14 @@ _DECODERS = (
 )
 _STOPPED = (duckdb.InterruptException, duckdb.ConnectionException, duckdb.PermissionException)
 _TRUNCATED = "Could not read enough bytes"
+_DOING = re.compile(r"(Could not|Cannot|Failed to) (write|create|open|remove|delete|sync|fsync|truncate|move|seek)")
 
 
 def class_of(error: BaseException, *, reading: bool = False) -> Failure:
     """The class of an exception; with `reading`, of one that was raised while the bytes of a landed object were turned
     into rows, where what a decoder says speaks of the object. What nobody knows is poison."""
+    if isinstance(error, Poison):
+        return Failure.POISON
     if _is_environment(error, reading):
         return Failure.ENVIRONMENT
     if isinstance(error, duckdb.DataError | duckdb.InvalidInputException) or (reading and _is_undecodable(error)):
@@ -97,8 +104,11 @@ def _is_environment_of_duckdb(error: duckdb.Error, reading: bool) -> bool:
         return "max_temp_directory_size" in told or not _is_own_limit(told)
     if isinstance(error, duckdb.FatalException | duckdb.InternalException):
         return _is_of_the_machine(told)
+    if isinstance(error, duckdb.HTTPException):
+        return True
     if isinstance(error, duckdb.IOException):
-        return not (reading and _TRUNCATED in told) or _is_of_the_machine(_unquoted(told))
+        # What is said of a file that is read may be said of its content, in words that nobody has listed.
+        return not reading or _is_of_the_machine(_unquoted(told)) or _DOING.search(told) is not None
     return type(error) is duckdb.Error and _is_of_the_machine(_unquoted(told))
 
 

@@ -31,7 +31,7 @@ from lakehouse.dropped import (
     resolve,
 )
 from lakehouse.duck import Duck
-from lakehouse.failures import Failure, class_of
+from lakehouse.failures import Failure, Poison, class_of, told
 from lakehouse.lake import Lake
 from lakehouse.landing import LandedObject
 from lakehouse.schemas import literal, quoted
@@ -273,12 +273,17 @@ def _load_shape(
 def _give_up(duck: Duck, landed: LandedObject, number: int, error: Exception, reading: Reading) -> None:
     _raise_unless_data(error)
     duck.run("DELETE FROM checked WHERE _no = ?", [number])
-    told = str(error).splitlines()[0].replace(str(_folder(duck) / str(number)), landed.key.rpartition("/")[2])
-    reading.unreadable[landed.key] = f"{type(error).__name__}: {told[:300]}"
+    reason = str(error).splitlines()[0].replace(str(_folder(duck) / str(number)), landed.key.rpartition("/")[2])
+    # What DuckDB says of a value quotes it, and it may be personal.
+    quotes = isinstance(error, duckdb.DataError)
+    reading.unreadable[landed.key] = told(error) if quotes else f"{type(error).__name__}: {reason[:300]}"
     reading.kept[landed.key] = _folder(duck) / str(number)
 
 
 def _raise_unless_data(error: Exception) -> None:
     """Raise again what says nothing about the content of an object."""
-    if class_of(error, reading=True) is not Failure.DATA:
+    failure = class_of(error, reading=True)
+    if failure is not class_of(error) and failure is Failure.POISON:
+        raise Poison(told(error)) from error
+    if failure is not Failure.DATA:
         raise error

@@ -18,7 +18,7 @@ from lakehouse.athena.client import AthenaError
 from lakehouse.dropped import NotReadable
 from lakehouse.engine import EngineError
 from lakehouse.entries import EntryConflict
-from lakehouse.failures import Failure, class_of, told
+from lakehouse.failures import Failure, Poison, class_of, told
 from lakehouse.store import ObjectChanged, ObjectMissing
 
 
@@ -40,7 +40,7 @@ ENVIRONMENT = [
     *(full(os.strerror(number)) for number in (errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EDQUOT)),
     duckdb.IOException('IO Error: Cannot open file "/x/1.parquet": Too many open files'),
     duckdb.HTTPException("HTTP Error: Unable to connect to URL"),
-    duckdb.IOException("IO Error: something of a file that nobody has seen before"),
+    duckdb.IOException('IO Error: Could not write all bytes to file "/x": wanted=8 wrote=4'),
     duckdb.Error('Could not create file "x": No space left on device'),
     duckdb.FatalException("FATAL Error: database has been invalidated: IO Error: No space left on device"),
     duckdb.OutOfMemoryException(
@@ -116,6 +116,17 @@ def test_a_value_that_breaks_a_step_is_data(error: Exception) -> None:
 @pytest.mark.parametrize("error", DECODING, ids=repr)
 def test_what_a_decoder_says_of_an_object_is_data(error: Exception) -> None:
     assert class_of(error, reading=True) is Failure.DATA
+
+
+def test_what_nobody_knows_of_a_file_is_no_excuse_of_its_content() -> None:
+    error = duckdb.IOException("IO Error: something that nobody has seen before")
+    assert (class_of(error), class_of(error, reading=True)) == (Failure.ENVIRONMENT, Failure.POISON)
+
+
+def test_a_step_may_know_better() -> None:
+    error = Poison("the object's")
+    error.__cause__ = duckdb.IOException("IO Error: something that nobody has seen before")
+    assert class_of(error) is Failure.POISON
 
 
 def test_an_error_with_a_cause_is_of_its_class() -> None:

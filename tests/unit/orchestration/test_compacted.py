@@ -1,12 +1,16 @@
 """What run configuration asks of compaction, and what the UI says of a batch."""
 
+import errno
 import re
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 import pytest
 
+from assets.catalog import catalog_assets
 from assets.compacted import (
     INVARIANTS,
     NOTHING_SET_ASIDE,
@@ -15,15 +19,19 @@ from assets.compacted import (
     audit_checks,
     batch_metadata,
     check_name,
+    compacted_assets,
     scope_of,
 )
 from assets.presentation import MASK, markdown_table, size
-from contracts import load_contracts
+from assets.resources import LakeResource
+from contracts import Contract, Contracts, load_contracts
 from lakehouse import audit
+from lakehouse import batch as batches
 from lakehouse.audit import Check, Verdict
 from lakehouse.compaction import BatchResult, Counts, HeldObject
 from lakehouse.lake import Lake
 from lakehouse.landing import Scope
+from lakehouse.tables import published_entry
 
 LAKE = Lake.of_environment("local", "bucket", "eu-west-1", "http://127.0.0.1:1")
 CONTRACT = load_contracts()["customers"]
@@ -154,3 +162,34 @@ def test_a_batch_that_athena_merged_says_what_it_cost():
     embedded = batch_metadata(batch(), CONTRACT, LAKE)
     assert embedded["engine"] == "embedded"
     assert "queries" not in embedded
+
+
+def test_one_entity_that_cannot_be_compacted_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one run of all entities: whatever the reason, the others are compacted and published."""
+    contracts = Contracts({name: load_contracts()[name] for name in ("countries", "customers", "lots")})
+    resource = LakeResource(environment="local", bucket="data", local_root=str(tmp_path))
+    batch_of = batches.run
+
+    def run(lake: Lake, contract: Contract, *arguments: Any, **named: Any) -> BatchResult:
+        if contract.name == "customers":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return batch_of(lake, contract, *arguments, **named)
+
+    monkeypatch.setattr(batches, "run", run)
+    done = dg.materialize(
+        [*compacted_assets(contracts, LAKE), *catalog_assets(contracts, LAKE)],
+        resources={"lake": resource},
+        raise_on_error=False,
+    )
+    published_ones = {e.asset_key.path[-1] for e in done.get_asset_materialization_events() if e.asset_key}
+    assert (done.success, published_ones) == (False, {"countries", "lots"})
+    assert {n for n in contracts if published_entry(resource.lake, contracts[n])} == {"countries", "lots"}
+
+
+def test_a_failing_object_is_told_until_it_is_taken_in_or_held() -> None:
+    failing = (HeldObject("landing/customers/a.parquet", "e", "KeyError: 'x'"),)
+    (check,) = [c for c in checks(failing=failing).values() if str(c.check_name) == NOTHING_SET_ASIDE]
+    assert not check.passed
+    assert "1 objects failing, to be tried again" in str(check.description)
+    metadata = batch_metadata(batch(failing=failing), CONTRACT, LAKE)
+    assert metadata["failing objects"].data == {"landing/customers/a.parquet": "KeyError: 'x'"}
