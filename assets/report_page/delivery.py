@@ -49,14 +49,17 @@ def _days(scope: Scope) -> Panel | None:
     answer = scope.ask(MONTHS)
     if not any(answer.column("delivered")):
         return None
-    months = sorted(set(answer.column("order_month")))
+    every = [{"order_month": month} for month in sorted(set(answer.column("order_month")))]
+    months = [row["order_month"] for row in periods.newest(every, "order_month", "month", scope.until)]
+    mark = plots.unfinished if periods.is_running(months[-1], "month", scope.until) else lambda trace: trace
     found = {(row["order_month"], row["carrier"]): row for row in answer.rows}
     shipments: dict[str, int] = {}
     for row in answer.rows:
         shipments[row["carrier"]] = shipments.get(row["carrier"], 0) + row["shipments"]
     carriers = sorted(shipments, key=lambda carrier: (-shipments[carrier], carrier))[:SHOWN_CARRIERS]
     of_first = [row for row in answer.rows if row["carrier"] == carriers[0]]
-    whole = periods.last_whole(of_first, "order_month", "month", scope.until)
+    of_first = periods.newest(of_first, "order_month", "month", scope.until)
+    whole = periods.last_whole(of_first, "order_month", "month", scope.until, "delivered")
     row = of_first[whole]
     return Panel(
         key="delivery-days",
@@ -82,11 +85,13 @@ def _days(scope: Scope) -> Panel | None:
         ),
         plot=plots.plot(
             [
-                plots.line(
-                    carrier,
-                    months,
-                    plots.numbers(found.get((month, carrier), {}).get("median_days") for month in months),
-                    colour,
+                mark(
+                    plots.line(
+                        carrier,
+                        months,
+                        plots.numbers(found.get((month, carrier), {}).get("median_days") for month in months),
+                        colour,
+                    )
                 )
                 for carrier, colour in zip(carriers, plots.COLOURS, strict=False)
             ],

@@ -38,7 +38,7 @@ where
     and sales_quarter = (
         select max(sales_quarter)
         from reports.sales_growth_by_quarter
-        where currency = {currency} and is_complete
+        where currency = {currency} and is_complete and net_sales > 0
     )
 group by sales_quarter, {name}
 having sum(net_sales) > 0 or sum(net_sales_year_before) > 0
@@ -52,11 +52,12 @@ def quarters(scope: Scope) -> Panel | None:
     if not any(row["year_before"] for row in answer.rows):
         return None
     nothing = {"is_complete": True, "net_sales": Decimal(0), "year_before": Decimal(0)}
-    rows = periods.without_gaps(answer.rows, "sales_quarter", "quarter", nothing)
+    recent = periods.newest(answer.rows, "sales_quarter", "quarter", scope.until)
+    rows = periods.without_gaps(recent, "sales_quarter", "quarter", nothing)
     names = [periods.name(row["sales_quarter"], "quarter") for row in rows]
-    short = [name.replace(" ", "<br>") for name in names[-DRAWN_QUARTERS:]]
+    short = [f"{name[:2]}<br>’{name[-2:]}" for name in names[-DRAWN_QUARTERS:]]  # narrow screens have room for no more
     complete = [index for index, row in enumerate(rows) if row["is_complete"]]
-    told = complete[-1] if complete else len(rows) - 1
+    told = next((i for i in reversed(complete) if rows[i]["net_sales"]), (complete or [len(rows) - 1])[-1])
     row, running = rows[told], rows[-1]
     drawn = rows[-DRAWN_QUARTERS:]
     best = max(rows, key=lambda row: row["net_sales"])
@@ -65,9 +66,15 @@ def quarters(scope: Scope) -> Panel | None:
         f"{words.money(best['net_sales'], scope.currency)}."
     )
     if not running["is_complete"]:
-        so_far = words.change(running["net_sales"], running["year_before"], "as much of the quarter a year before")
+        so_far = words.change(
+            running["net_sales"], running["year_before"], "the same part of that quarter a year before"
+        )
         summary = f"{names[-1]} so far: {words.money(running['net_sales'], scope.currency)}"
         summary += f", {so_far.said}." if so_far else "."
+    traces = [
+        plots.bars("Year before", short, plots.numbers(row["year_before"] for row in drawn), plots.PALE),
+        plots.bars("Net sales", short, plots.numbers(row["net_sales"] for row in drawn)),
+    ]
     return Panel(
         key=f"quarters-{scope.currency}",
         title="Quarters against the year before",
@@ -88,10 +95,7 @@ def quarters(scope: Scope) -> Panel | None:
             for name, row in zip(names, rows, strict=True)
         ),
         plot=plots.plot(
-            [
-                plots.bars("Year before", short, plots.numbers(row["year_before"] for row in drawn), plots.PALE),
-                plots.bars("Net sales", short, plots.numbers(row["net_sales"] for row in drawn)),
-            ],
+            traces if running["is_complete"] else [plots.unfinished(trace) for trace in traces],
             x=plots.name_axis(),
             y=plots.amount_axis(scope.currency, [row["net_sales"] for row in drawn]),
         ),

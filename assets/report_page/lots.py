@@ -5,7 +5,9 @@ Here belong its queries on marts and reports, the plots of their rows and the se
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import Any
 
 from assets.report_page import periods, plots, words
 from assets.report_page.parts import Panel, Row, Scope, Theme, theme
@@ -45,7 +47,10 @@ BIDS = """
 select
     date_trunc({grain}, placed_at) as period,
     count(*) as bids,
-    count(distinct bidder_id) as bidders
+    count(distinct bidder_id) as bidders,
+    count(*) filter (
+        where placed_at - date_trunc({grain}, placed_at) < timestamp {until} - date_trunc({grain}, timestamp {until})
+    ) as same_part
 from marts.fct_bids
 where is_accepted and currency = {currency}
 group by period
@@ -70,6 +75,7 @@ CATEGORIES = """
 select
     category,
     cast(sum(lots) as bigint) as lots,
+    cast(sum(bids) as bigint) as bids,
     cast(sum(bids) as double) / sum(lots) as bids_per_lot,
     cast(sum(snipes) as double) / nullif(sum(bids), 0) as sniping_share,
     cast(sum(lots_reserve_met) as double) / nullif(sum(lots_with_reserve), 0) as reserve_met_share
@@ -80,17 +86,17 @@ order by bids_per_lot desc, category
 """
 
 
-def lots(scope: Scope, first_bid: datetime | None, last_bid: datetime | None) -> Theme | None:
-    """The theme for a currency whose bids were placed from `first_bid` to `last_bid`, if any were."""
+def lots(scope: Scope, days: Sequence[datetime], bids: int) -> Theme | None:
+    """The theme for a currency whose `bids` were placed on these days, if any were."""
     return theme(
         f"lots-{scope.currency}",
         "Lots and bidding",
         _sold(scope),
         _valued(scope),
-        _bids(scope, periods.grain(first_bid, last_bid)) if first_bid and last_bid else None,
+        _bids(scope, periods.grain(*periods.present(days, scope.until))) if days else None,
         _liveliness(scope),
         _snipes_and_reserves(scope),
-        _categories(scope),
+        _categories(scope, bids),
     )
 
 
@@ -153,9 +159,9 @@ def _valued(scope: Scope) -> Panel | None:
         key=f"valued-{scope.currency}",
         title="Price against valuation",
         number=words.percent(_price_to_valuation(answer.rows)),
-        label="of the middle of their valuation is what sold lots brought",
-        summary=f"Of {words.count(compared, 'lot')} with a valuation, {words.percent(above / compared)} brought more "
-        f"than its upper end and {words.percent(below / compared)} less than its lower end.",
+        label="of the middle of their valuation, all sold lots together",
+        summary=f"Of {words.count(compared, 'lot')} with a valuation, {words.percent(above / compared)} sold above "
+        f"it and {words.percent(below / compared)} below it.",
         source=SELL_THROUGH,
         query=answer.query,
         columns=("Category", "Grade", "Lots", "Below", "Above", "Price to valuation"),
@@ -189,11 +195,14 @@ def _price_to_valuation(rows: list[Row]) -> float | None:
 
 
 def _bids(scope: Scope, grain: str) -> Panel:
-    answer = scope.ask(BIDS, grain=grain)
-    rows = periods.without_gaps(answer.rows, "period", grain, {"bids": 0, "bidders": 0})
-    whole = periods.last_whole(rows, "period", grain, scope.until)
-    best = max(rows, key=lambda row: row["bids"])
-    times, bids = [row["period"] for row in rows], [row["bids"] for row in rows]
+    answer = scope.ask(BIDS, grain=grain, until=scope.until.isoformat(" "))
+    nothing = {"bids": 0, "bidders": 0, "same_part": 0}
+    recent = periods.newest(answer.rows, "period", grain, scope.until)
+    rows = periods.without_gaps(recent, "period", grain, nothing)
+    whole = periods.last_whole(rows, "period", grain, scope.until, "bids")
+    runs = periods.is_running(rows[-1]["period"], grain, scope.until)
+    best = max(rows[:-1] if runs and rows[1:] else rows, key=lambda row: row["bids"])
+    trace = plots.bars("Bids", [row["period"] for row in rows], [row["bids"] for row in rows])
     return Panel(
         key=f"bids-{scope.currency}",
         title=f"Bids by {grain}",
@@ -201,7 +210,9 @@ def _bids(scope: Scope, grain: str) -> Panel:
         label=f"{'bid' if rows[whole]['bids'] == 1 else 'bids'} {periods.within(rows[whole]['period'], grain)}",
         change=periods.against_before(rows, whole, "bids", grain),
         summary=f"Bidding was liveliest {periods.within(best['period'], grain)}: "
-        f"{words.count(best['bids'], 'bid')} by {words.count(best['bidders'], 'bidder')}.",
+        f"{words.count(best['bids'], 'bid')} by {words.count(best['bidders'], 'bidder')}."
+        + periods.so_far(rows, "period", "bids", grain, scope.until, words.number)
+        + periods.not_drawn(answer.rows, rows, "period", grain),
         source=BIDDING,
         query=answer.query,
         columns=(grain.capitalize(), "Bids", "Bidders"),
@@ -209,29 +220,34 @@ def _bids(scope: Scope, grain: str) -> Panel:
             (periods.name(row["period"], grain), words.number(row["bids"]), words.number(row["bidders"]))
             for row in rows
         ),
-        plot=plots.plot([plots.bars("Bids", times, bids)], x=plots.time_axis(grain, len(rows)), y=plots.count_axis()),
+        plot=plots.plot(
+            [plots.unfinished(trace) if runs else trace], x=plots.time_axis(grain, len(rows)), y=plots.count_axis()
+        ),
         wide=True,
     )
 
 
 def _liveliness(scope: Scope) -> Panel | None:
-    """Bids for each lot by the month in which bidding closed, from the second month on."""
+    """Bids per lot by the month in which bidding closed, from the second month on."""
     answer = scope.ask(MONTHS)
-    if len(answer.rows) < 2:
+    rows = periods.newest(answer.rows, "closing_month", "month", scope.until)
+    if len(rows) < 2:
         return None
-    whole = periods.last_whole(answer.rows, "closing_month", "month", scope.until)
-    row = answer.rows[whole]
-    best = max(answer.rows, key=lambda row: row["bids_per_lot"])
+    whole = periods.last_whole(rows, "closing_month", "month", scope.until, "bids")
+    mark = _mark(rows, scope)
+    row = rows[whole]
+    best = max(rows, key=lambda row: row["bids_per_lot"])
     return Panel(
         key=f"liveliness-{scope.currency}",
-        title="Bids for each lot",
+        title="Bids per lot",
         number=words.number(row["bids_per_lot"], 1),
-        label=f"bids for each lot that closed {periods.within(row['closing_month'], 'month')}",
-        change=periods.against_before(answer.rows, whole, "bids_per_lot", "month"),
-        summary=f"Most were {words.number(best['bids_per_lot'], 1)} {periods.within(best['closing_month'], 'month')}.",
+        label=f"bids per lot that closed {periods.within(row['closing_month'], 'month')}",
+        change=periods.against_before(rows, whole, "bids_per_lot", "month"),
+        summary=f"Most were {words.number(best['bids_per_lot'], 1)} {periods.within(best['closing_month'], 'month')}."
+        + periods.not_drawn(answer.rows, rows, "closing_month", "month"),
         source=BIDDING,
         query=answer.query,
-        columns=("Closing month", "Lots", "Bids", "For each lot"),
+        columns=("Closing month", "Lots", "Bids", "Per lot"),
         rows=tuple(
             (
                 periods.name(row["closing_month"], "month"),
@@ -239,18 +255,20 @@ def _liveliness(scope: Scope) -> Panel | None:
                 words.number(row["bids"]),
                 words.number(row["bids_per_lot"], 1),
             )
-            for row in answer.rows
+            for row in rows
         ),
         plot=plots.plot(
             [
-                plots.line(
-                    "Bids for each lot",
-                    answer.column("closing_month"),
-                    plots.numbers(answer.column("bids_per_lot")),
-                    plots.NAVY,
+                mark(
+                    plots.line(
+                        "Bids per lot",
+                        [row["closing_month"] for row in rows],
+                        plots.numbers(row["bids_per_lot"] for row in rows),
+                        plots.NAVY,
+                    )
                 )
             ],
-            x=plots.time_axis("month", len(answer.rows)),
+            x=plots.time_axis("month", len(rows)),
             y={"rangemode": "tozero", "nticks": 6},
         ),
     )
@@ -259,10 +277,12 @@ def _liveliness(scope: Scope) -> Panel | None:
 def _snipes_and_reserves(scope: Scope) -> Panel | None:
     """Bids of the last minutes and reserves that were met, by closing month, from the second month on."""
     answer = scope.ask(MONTHS)
-    if len(answer.rows) < 2:
+    rows = periods.newest(answer.rows, "closing_month", "month", scope.until)
+    if len(rows) < 2:
         return None
-    whole = periods.last_whole(answer.rows, "closing_month", "month", scope.until)
-    row, months = answer.rows[whole], answer.column("closing_month")
+    whole = periods.last_whole(rows, "closing_month", "month", scope.until, "bids")
+    mark = _mark(rows, scope)
+    row, months = rows[whole], [row["closing_month"] for row in rows]
     shares = {"sniping_share": ("Sniping", plots.BRASS), "reserve_met_share": ("Reserve met", plots.NAVY)}
     met = row["reserve_met_share"]
     return Panel(
@@ -278,13 +298,13 @@ def _snipes_and_reserves(scope: Scope) -> Panel | None:
         columns=("Closing month", "Sniping", "Reserve met"),
         rows=tuple(
             (periods.name(row["closing_month"], "month"), *(words.percent(row[column]) for column in shares))
-            for row in answer.rows
+            for row in rows
         ),
         plot=plots.plot(
             [
-                plots.line(title, months, plots.numbers(answer.column(column)), colour)
+                mark(plots.line(title, months, plots.numbers(row[column] for row in rows), colour))
                 for column, (title, colour) in shares.items()
-                if any(value is not None for value in answer.column(column))
+                if any(row[column] is not None for row in rows)
             ],
             x=plots.time_axis("month", len(months)),
             y=plots.share_axis(),
@@ -292,23 +312,31 @@ def _snipes_and_reserves(scope: Scope) -> Panel | None:
     )
 
 
-def _categories(scope: Scope) -> Panel | None:
+def _mark(rows: Sequence[Row], scope: Scope) -> Callable[[Any], Any]:
+    """What makes a trace of these months show that the last of them still runs, if it does."""
+    running = periods.is_running(rows[-1]["closing_month"], "month", scope.until)
+    return plots.unfinished if running else lambda trace: trace
+
+
+def _categories(scope: Scope, bids: int) -> Panel | None:
     """How lively each category is, as a table."""
     answer = scope.ask(CATEGORIES)
     if not answer.rows:
         return None
     first, count = answer.rows[0], sum(answer.column("lots"))
-    average = sum(row["bids_per_lot"] * row["lots"] for row in answer.rows) / count
+    closed = sum(answer.column("bids"))
+    average = closed / count
     return Panel(
         key=f"bidding-{scope.currency}",
         title="Bidding by category",
         number=words.number(average, 1),
-        label="bids for each lot in all categories",
-        summary=f"Liveliest in {words.capital(first['category'])}: {words.number(first['bids_per_lot'], 1)} bids for "
-        f"each of {words.count(first['lots'], 'lot')}.",
+        label="bids per lot in all categories",
+        summary=f"Liveliest in {words.capital(first['category'])}: {words.number(first['bids_per_lot'], 1)} bids "
+        f"per lot in {words.count(first['lots'], 'lot')}."
+        + (f" {words.number(closed)} of {words.count(bids, 'bid')} are on lots that closed." if closed != bids else ""),
         source=BIDDING,
         query=answer.query,
-        columns=("Category", "Lots", "Bids each", "Sniping", "Reserve"),
+        columns=("Category", "Lots closed", "Bids per lot", "Sniping", "Reserve met"),
         rows=tuple(
             (
                 words.capital(row["category"]),

@@ -51,17 +51,20 @@ def _days(scope: Scope) -> Panel | None:
     answer = scope.ask(DAYS)
     if not any(answer.column("sales_paid")):
         return None
-    whole = periods.last_whole(answer.rows, "sales_month", "month", scope.until)
-    row, months = answer.rows[whole], answer.column("sales_month")
+    rows = periods.newest(answer.rows, "sales_month", "month", scope.until)
+    whole = periods.last_whole(rows, "sales_month", "month", scope.until, "sales_paid")
+    row, months = rows[whole], [row["sales_month"] for row in rows]
+    mark = plots.unfinished if periods.is_running(months[-1], "month", scope.until) else lambda trace: trace
     late = f" {words.percent(row['late_share'])} were late." if row["late_share"] is not None else ""
     return Panel(
         key=f"cash-{scope.currency}",
         title="From order to cash",
         number=words.days(row["median_days"]),
         label=f"until half of the sales {periods.within(row['sales_month'], 'month')} were paid",
-        change=periods.against_before(answer.rows, whole, "median_days", "month", good=False),
+        change=periods.against_before(rows, whole, "median_days", "month", good=False),
         summary=f"Nine of ten took {words.days(row['percentile_90_days'])} or less.{late} "
-        f"{words.count(sum(answer.column('sales_open')), 'sale')} of all months open now.",
+        f"{words.count(sum(answer.column('sales_open')), 'sale')} of all months open now."
+        + periods.not_drawn(answer.rows, rows, "sales_month", "month"),
         source=CASH,
         query=answer.query,
         columns=("Month", "Sales", "Paid", "Open", "Late", "Median days", "90th percentile"),
@@ -79,8 +82,11 @@ def _days(scope: Scope) -> Panel | None:
         ),
         plot=plots.plot(
             [
-                plots.line("Nine of ten", months, plots.numbers(answer.column("percentile_90_days")), plots.BRASS),
-                plots.line("Median", months, plots.numbers(answer.column("median_days")), plots.NAVY),
+                mark(plots.line(title, months, plots.numbers(row[column] for row in rows), colour))
+                for title, column, colour in (
+                    ("Nine of ten", "percentile_90_days", plots.BRASS),
+                    ("Median", "median_days", plots.NAVY),
+                )
             ],
             x=plots.time_axis("month", len(months)),
             y={"ticksuffix": " d", "rangemode": "tozero", "nticks": 6},

@@ -16,6 +16,10 @@ PROFIT = "profit_by_party"
 TRENDS = "party_group_trends"
 SHOWN_PARTIES = 10
 SHOWN_EARNERS = 6
+NAMES = (
+    "Customers are shown by their id, because names are personal data: whoever may see them finds them by it in "
+    "personal.personal_customers."
+)
 GROUP_COLOURS = {"large": plots.NAVY, "returning": plots.COLOURS[2], "new": plots.BRASS, "lapsed": plots.PALE}
 AMOUNTS = {
     "buyers_premium": "Premium",
@@ -135,6 +139,7 @@ def _most(scope: Scope, query: str, role: str, verb: str) -> Panel | None:
             for row in answer.rows
         ),
         shares=tuple(float(row["amount"] / first["amount"]) if first["amount"] else 0.0 for row in answer.rows),
+        note=NAMES,
     )
 
 
@@ -151,11 +156,11 @@ def _profits(scope: Scope) -> Panel | None:
         key=f"profits-{scope.currency}",
         title="Who brings profit, who brings losses",
         number=words.money(best["losses"], scope.currency),
-        label="is what all parties with losses bring together",
-        summary=(gain if best["profit"] > 0 else "") + (loss if worst["profit"] < 0 else "No party brings a loss."),
+        label="is the result of all customers that bring losses",
+        summary=(gain if best["profit"] > 0 else "") + (loss if worst["profit"] < 0 else "No customer brings a loss."),
         source=PROFIT,
         query=answer.query,
-        columns=("Party", *AMOUNTS.values()),
+        columns=("Customer", *AMOUNTS.values()),
         rows=tuple(
             (str(row["party_id"]), *(words.money(row[column], scope.currency) for column in AMOUNTS))
             for row in answer.rows
@@ -174,6 +179,7 @@ def _profits(scope: Scope) -> Panel | None:
             y=plots.name_axis(downwards=True),
         ),
         height=60 + 24 * len(answer.rows),
+        note=NAMES,
     )
 
 
@@ -182,7 +188,9 @@ def _groups(scope: Scope, role: str) -> Panel | None:
     answer = scope.ask(GROUPS, role=role)
     if not answer.rows:
         return None
-    months = sorted(set(answer.column("report_month")))
+    every = [{"report_month": month} for month in sorted(set(answer.column("report_month")))]
+    recent = periods.newest(every, "report_month", "month", scope.until)
+    months = [row["report_month"] for row in periods.without_gaps(recent, "report_month", "month", {})]
     found = {(row["report_month"], row["party_group"]): row for row in answer.rows}
 
     def value(month: date, group: str, column: str) -> Any:
@@ -193,6 +201,8 @@ def _groups(scope: Scope, role: str) -> Panel | None:
         for month in months
     ]
     whole = periods.last_whole(active, "month", "month", scope.until)
+    mark = plots.unfinished if periods.is_running(months[-1], "month", scope.until) else lambda trace: trace
+    highest = max(sum(value(month, group, "parties") for group in GROUP_COLOURS) for month in months)
     month = months[whole]
     total = sum(value(month, group, "net_sales") for group in GROUP_COLOURS)
     counts = [f"{words.number(value(month, group, 'parties'))} {group}" for group in GROUP_COLOURS]
@@ -219,11 +229,11 @@ def _groups(scope: Scope, role: str) -> Panel | None:
         ),
         plot=plots.plot(
             [
-                plots.bars(words.capital(group), months, [value(month, group, "parties") for month in months], colour)
+                mark(plots.bars(words.capital(group), months, [value(m, group, "parties") for m in months], colour))
                 for group, colour in GROUP_COLOURS.items()
             ],
             x=plots.time_axis("month", len(months)),
-            y=plots.count_axis(),
+            y=plots.count_axis(highest),
             stacked=True,
         ),
     )

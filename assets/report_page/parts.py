@@ -62,13 +62,12 @@ class Change:
 
 @dataclass(frozen=True)
 class Figure:
-    """One headline number, how it changed, and its course as the points of a small line."""
+    """One headline number, and how it changed."""
 
     label: str
     value: str
     note: str = ""
     change: Change | None = None
-    course: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,8 @@ class Panel:
 
     `source` is the report whose data time the panel states. `plot` is a Plotly figure as JSON, or empty where the rows
     themselves are shown as a table; `shares` are the lengths of the bars in that table, 0 to 1. `number` is what
-    `label` names, and `change` how it moved, where the rows tell.
+    `label` names, and `change` how it moved, where the rows tell. `note` says how to go on from what is shown.
+    `spare` names the columns that a narrow screen leaves out.
     """
 
     key: str
@@ -94,6 +94,8 @@ class Panel:
     shares: tuple[float, ...] = ()
     wide: bool = False
     height: int = 0
+    note: str = ""
+    spare: tuple[str, ...] = ()
 
     @property
     def least_height(self) -> int:

@@ -1,19 +1,24 @@
-"""Periods of the trends on the report page: which ones, without gaps, their names, and the last whole one.
+"""Periods of the trends on the report page: which ones, without gaps, their names, the last whole one, the running one.
 
 A period is told by its beginning and its grain: hour, day, week (from Monday), month or quarter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from assets.report_page import words
 from assets.report_page.parts import Change, Row
 
 STEPS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(weeks=1)}
 MONTHS = {"month": 1, "quarter": 3}
+
+LONGEST_GAP = 12
+"""Periods without a row between two that are drawn; what lies before a longer gap is told and not drawn."""
+QUIET = timedelta(days=100)
+"""How long nothing may happen for the grain of a trend to count what was before."""
 
 Beginning = TypeVar("Beginning", bound=date)
 
@@ -24,22 +29,83 @@ def grain(first: datetime, last: datetime) -> str:
     return "hour" if days < 3 else "day" if days < 75 else "week" if days < 400 else "month"
 
 
+def present(days: Sequence[datetime], until: datetime) -> tuple[datetime, datetime]:
+    """The first and last of the sorted `days` that belong to the present: up to `until`, after the last long silence.
+
+    There must be a day. Where all are later than `until`, they are all there is.
+    """
+    known = [day for day in days if day <= until] or list(days)
+    first = next((i for i in range(len(known) - 1, 0, -1) if known[i] - known[i - 1] > QUIET), 0)
+    return known[first], known[-1]
+
+
 def following(beginning: Beginning, grain: str) -> Beginning:
-    """The beginning of the next period."""
-    if grain not in MONTHS:
-        return beginning + STEPS[grain]
-    months = beginning.month - 1 + MONTHS[grain]
-    return beginning.replace(year=beginning.year + months // 12, month=months % 12 + 1)
+    """The beginning of the next period, or the last day or moment that there is."""
+    try:
+        if grain not in MONTHS:
+            return beginning + STEPS[grain]
+        months = beginning.month - 1 + MONTHS[grain]
+        return beginning.replace(year=beginning.year + months // 12, month=months % 12 + 1)
+    except (ValueError, OverflowError):
+        return cast("Beginning", type(beginning).max)
+
+
+def newest(rows: Sequence[Row], column: str, grain: str, until: datetime) -> list[Row]:
+    """The rows by period, in order, that a trend shows: up to `until`, and after the last long gap."""
+    ordered = sorted(rows, key=lambda row: row[column])
+    known = [row for row in ordered if _moment(row[column]) <= until] or ordered
+    for index in range(len(known) - 1, 0, -1):
+        latest = known[index - 1][column]
+        for _ in range(LONGEST_GAP + 1):
+            latest = following(latest, grain)
+        if known[index][column] > latest:
+            return known[index:]
+    return known
+
+
+def not_drawn(rows: Sequence[Row], drawn: Sequence[Row], column: str, grain: str) -> str:
+    """A sentence on the periods that have rows and are not drawn; empty where there are none."""
+    inside = {row[column] for row in drawn}
+    outside = sorted({row[column] for row in rows} - inside)
+    if not outside:
+        return ""
+    names = dict.fromkeys((name(outside[0], grain), name(outside[-1], grain)))
+    return f" Not drawn: {words.count(len(outside), grain)}, {' to '.join(names)}."
+
+
+def is_running(beginning: date, grain: str, until: datetime) -> bool:
+    """Whether the period has begun and is not over."""
+    return _moment(beginning) <= until < _moment(following(beginning, grain))
+
+
+def so_far(
+    rows: Sequence[Row], period: str, column: str, grain: str, until: datetime, shown: Callable[[Any], str]
+) -> str:
+    """A sentence on the running period against the same part of the one before; empty where the last row is whole.
+
+    The column `same_part` holds what each period had when as much of it was over as is of the running one.
+    """
+    row = rows[-1]
+    if not is_running(row[period], grain, until):
+        return ""
+    before = rows[-2]["same_part"] if len(rows) > 1 else None
+    change = words.change(row[column], before, f"the same part of the {grain} before")
+    told = f", {change.said}" if change else ""
+    return f" {words.capital(within(row[period], grain))}, which still runs, {shown(row[column])} so far{told}."
+
+
+def _moment(beginning: date) -> datetime:
+    return beginning if isinstance(beginning, datetime) else datetime.combine(beginning, time())
 
 
 def without_gaps(rows: Iterable[Row], column: str, grain: str, nothing: Mapping[str, Any]) -> list[Row]:
     """The rows by period in order, with `nothing` for each period between them that has no row. There must be a row."""
     found = {row[column]: row for row in rows}
     filled, beginning, last = [], min(found), max(found)
-    while beginning <= last:
+    while beginning < last:
         filled.append(found.get(beginning, {column: beginning, **nothing}))
         beginning = following(beginning, grain)
-    return filled
+    return [*filled, found[last]]
 
 
 def name(beginning: date, grain: str) -> str:
@@ -57,13 +123,12 @@ def within(beginning: date, grain: str) -> str:
     return f"{ {'day': 'on', 'hour': 'on', 'week': 'in the week of'}.get(grain, 'in') } {name(beginning, grain)}"
 
 
-def last_whole(rows: Sequence[Row], column: str, grain: str, until: datetime) -> int:
-    """The index of the last row whose period is over, or of the last row where none is."""
-    for index in range(len(rows) - 1, -1, -1):
-        end = following(rows[index][column], grain)
-        if (end if isinstance(end, datetime) else datetime.combine(end, time())) <= until:
-            return index
-    return len(rows) - 1
+def last_whole(rows: Sequence[Row], column: str, grain: str, until: datetime, news: str = "") -> int:
+    """The index of the last row whose period is over, or of the last row where none is; with `news` the name of a
+    column that must hold something, if that of any such row does."""
+    whole = [i for i, row in enumerate(rows) if _moment(following(row[column], grain)) <= until]
+    told = [i for i in whole if not news or rows[i][news]] or whole
+    return told[-1] if told else len(rows) - 1
 
 
 def against_before(rows: Sequence[Row], index: int, column: str, grain: str, good: bool = True) -> Change | None:

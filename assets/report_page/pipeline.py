@@ -82,7 +82,7 @@ def _freshness(scope: Scope) -> Panel | None:
         + f"{behind['entity']} is furthest behind: {words.number(behind['lag_minutes'], 1)} minutes.",
         source=FRESHNESS,
         query=answer.query,
-        columns=("Table", "Owner", "True for", "Newest change", "Behind", "Promised"),
+        columns=("Table", "Owner", "Data until", "Newest change", "Behind", "Promised"),
         rows=tuple(
             (
                 row["entity"],
@@ -95,6 +95,7 @@ def _freshness(scope: Scope) -> Panel | None:
             for row in answer.rows
         ),
         wide=True,
+        spare=("Owner",),
     )
 
 
@@ -105,8 +106,13 @@ def _runs(scope: Scope) -> Panel | None:
         return None
     grain = periods.grain(span["first_end"], span["last_end"])
     answer = scope.ask(PERIODS, grain=grain)
-    rows = periods.without_gaps(answer.rows, "period", grain, {"runs": 0, "rows_read": 0, "cost_usd": Decimal(0)})
-    latest, times = rows[-1], [row["period"] for row in rows]
+    nothing = {"runs": 0, "rows_read": 0, "cost_usd": Decimal(0)}
+    recent = periods.newest(answer.rows, "period", grain, scope.until) if grain == "month" else answer.rows
+    rows = periods.without_gaps(recent, "period", grain, nothing)
+    latest = rows[periods.last_whole(rows, "period", grain, scope.until, "rows_read")]
+    trace = plots.bars("Rows", [row["period"] for row in rows], [row["rows_read"] for row in rows])
+    if periods.is_running(rows[-1]["period"], grain, scope.until):
+        trace = plots.unfinished(trace)
     return Panel(
         key="runs",
         title=f"Rows taken in by {grain}",
@@ -127,7 +133,7 @@ def _runs(scope: Scope) -> Panel | None:
             for row in rows
         ),
         plot=plots.plot(
-            [plots.bars("Rows", times, [row["rows_read"] for row in rows])],
+            [trace],
             x=plots.time_axis(grain, len(rows)),
             y=plots.count_axis(),
         ),
@@ -160,8 +166,9 @@ def _entities(scope: Scope) -> Panel | None:
         ),
         shares=tuple(row["rows_read"] / (most or 1) for row in answer.rows),
         wide=True,
+        spare=("Applied", "Seconds"),
     )
 
 
 def _minute(when: datetime | None) -> str:
-    return f"{when:%Y-%m-%d %H:%M}" if when else words.NONE
+    return f"{when:%Y-%m-%d %H:%M}".replace("-", "\u2011") if when else words.NONE

@@ -5,13 +5,16 @@ Here belongs what all plots share; what a plot shows belongs to its panel.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from assets.report_page.words import Number, prefix
+from assets.report_page.words import Number, amount_tick, prefix
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+_Trace = TypeVar("_Trace", bound=Any)
 
 NAVY, BRASS, RED, PALE = "#1d3557", "#a97b1f", "#b23a48", "#a8b2c1"
 COLOURS = (NAVY, BRASS, "#457b9d", "#6b8a57", "#8f5b80", "#bb7f50", "#7c899f")
@@ -32,6 +35,16 @@ def bars(
     import plotly.graph_objects as go
 
     return go.Bar(name=name, x=x, y=y, marker_color=colour, orientation="h" if across else "v")
+
+
+def unfinished(trace: _Trace) -> _Trace:
+    """The bars or line with a last period that is seen to be running: a hatched bar, a hollow point."""
+    whole = len(trace.x) - 1
+    if trace.type == "bar":
+        trace.update(marker={"pattern": {"shape": [*[""] * whole, "/"], "fillmode": "replace"}})
+    else:
+        trace.update(marker={"symbol": [*["circle"] * whole, "circle-open"], "size": 8})
+    return trace
 
 
 def line(name: str, x: Sequence[Any], y: Sequence[Any], colour: str = BRASS, dash: str = "solid") -> go.Scatter:
@@ -58,7 +71,7 @@ def plot(traces: Sequence[Any], *, x: dict[str, Any], y: dict[str, Any], stacked
     figure.update_layout(
         template="none",
         font={"family": FONT, "size": 13, "color": "#2b2d42"},
-        margin={"l": 8, "r": 8, "t": 34 if legend else 8, "b": 8},
+        margin={"l": 8, "r": 20, "t": 34 if legend else 8, "b": 8},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         showlegend=legend,
@@ -85,32 +98,33 @@ def time_axis(grain: str, periods: int) -> dict[str, Any]:
 
 
 def amount_axis(currency: str, values: Iterable[Number | None]) -> dict[str, Any]:
-    """How an axis names its currency: before each number or, where one is negative, once; thousands are k."""
+    """An axis of amounts: each number has the sign of its currency, after that of a loss; thousands are k."""
     amounts = [float(value) for value in values if value is not None]
+    if (low := min(amounts, default=0)) < 0:
+        ticks = _round_ticks(low, max(0.0, *amounts))
+        return {"tickvals": ticks, "ticktext": [amount_tick(tick, currency) for tick in ticks]}
     form = {"nticks": 6} | ({"tickformat": "~s"} if max(map(abs, amounts), default=0) >= 1000 else {})
-    if min(amounts, default=0) < 0:
-        return {"title": {"text": currency, "font": {"size": 12}}, **form}
     return {"tickprefix": prefix(currency), **form}
 
 
-def count_axis() -> dict[str, Any]:
-    """An axis of counts."""
-    return {"rangemode": "nonnegative", "nticks": 6}
+def _round_ticks(low: float, high: float) -> list[float]:
+    """Round numbers from `low` to `high`, four to seven of them, nought included. `low` is below `high`."""
+    rough = (high - low) / 6
+    power: float = 10 ** math.floor(math.log10(rough))
+    step = next(n * power for n in (1, 2, 5, 10) if n * power >= rough)
+    return [n * step for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+def count_axis(highest: float = 0) -> dict[str, Any]:
+    """An axis of counts, with room above the `highest` where it is given."""
+    return {"rangemode": "nonnegative", "nticks": 6} | ({"range": [0, highest * 1.1]} if highest else {})
 
 
 def share_axis() -> dict[str, Any]:
     """An axis of shares of one, written as percent, from nothing to all."""
-    return {"tickformat": ".0%", "range": [0, 1], "dtick": 0.25}
+    return {"tickformat": ".0%", "range": [0, 1.01], "tickvals": [0, 0.25, 0.5, 0.75, 1]}
 
 
 def name_axis(downwards: bool = False) -> dict[str, Any]:
     """An axis of names, also of those that look like numbers; `downwards` puts the first of them on top."""
     return {"type": "category", "ticksuffix": " ", "tickangle": 0, "autorange": "reversed" if downwards else True}
-
-
-def points(values: Sequence[Number]) -> str:
-    """The values as the points of an SVG line in a box of 120 by 28."""
-    heights = [float(value) for value in values]
-    low, high = min(heights), max(heights)
-    spread, step = (high - low) or 1, 120 / max(len(heights) - 1, 1)
-    return " ".join(f"{i * step:.1f},{26 - 24 * (height - low) / spread:.1f}" for i, height in enumerate(heights))

@@ -6,6 +6,7 @@ Here belong its queries on marts and reports, the plots of their rows and the se
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
 
@@ -21,7 +22,10 @@ select
     date_trunc({grain}, placed_at) as period,
     count(*) filter (where is_sale) as sales,
     sum(net_sales) as net_sales,
-    sum(house_earnings) as house_earnings
+    sum(house_earnings) as house_earnings,
+    coalesce(sum(net_sales) filter (
+        where placed_at - date_trunc({grain}, placed_at) < timestamp {until} - date_trunc({grain}, timestamp {until})
+    ), 0) as same_part
 from marts.fct_orders
 where currency = {currency}
 group by period
@@ -66,12 +70,12 @@ order by net_sales desc, country_name, region
 """
 
 
-def sales(scope: Scope, first: datetime, last: datetime) -> Theme | None:
-    """The theme for a currency whose orders were placed from `first` to `last`."""
+def sales(scope: Scope, days: Sequence[datetime]) -> Theme | None:
+    """The theme for a currency whose orders were placed on these days."""
     return theme(
         f"sales-{scope.currency}",
         "Sales",
-        _trend(scope, periods.grain(first, last)),
+        _trend(scope, periods.grain(*periods.present(days, scope.until))),
         growth.quarters(scope),
         growth.grown(scope, "category", "categories"),
         growth.grown(scope, "country_name", "countries"),
@@ -82,15 +86,19 @@ def sales(scope: Scope, first: datetime, last: datetime) -> Theme | None:
 
 
 def _trend(scope: Scope, grain: str) -> Panel:
-    answer = scope.ask(TREND, grain=grain)
-    nothing = {"sales": 0, "net_sales": Decimal(0), "house_earnings": Decimal(0)}
-    rows = periods.without_gaps(answer.rows, "period", grain, nothing)
-    whole = periods.last_whole(rows, "period", grain, scope.until)
-    best = max(rows, key=lambda row: row["net_sales"])
+    answer = scope.ask(TREND, grain=grain, until=scope.until.isoformat(" "))
+    nothing = {"sales": 0, **dict.fromkeys(("net_sales", "house_earnings", "same_part"), Decimal(0))}
+    found = periods.newest(answer.rows, "period", grain, scope.until)
+    rows = periods.without_gaps(found, "period", grain, nothing)
+    whole = periods.last_whole(rows, "period", grain, scope.until, "net_sales")
+    runs = periods.is_running(rows[-1]["period"], grain, scope.until)
+    best = max(rows[:-1] if runs and rows[1:] else rows, key=lambda row: row["net_sales"])
     times, net, earned = ([row[column] for row in rows] for column in ("period", "net_sales", "house_earnings"))
     traces = [plots.bars("Net sales", times, plots.numbers(net))]
     if any(earned):
         traces.append(plots.line("House earnings", times, plots.numbers(earned)))
+    if runs:
+        traces = [plots.unfinished(trace) for trace in traces]
     return Panel(
         key=f"trend-{scope.currency}",
         title=f"Sales and earnings by {grain}",
@@ -98,7 +106,11 @@ def _trend(scope: Scope, grain: str) -> Panel:
         label=f"net sales {periods.within(rows[whole]['period'], grain)}",
         change=periods.against_before(rows, whole, "net_sales", grain),
         summary=f"Net sales were highest {periods.within(best['period'], grain)}: "
-        f"{words.money(best['net_sales'], scope.currency)} in {words.count(best['sales'], 'sale')}.",
+        f"{words.money(best['net_sales'], scope.currency)} in {words.count(best['sales'], 'sale')}."
+        + periods.so_far(
+            rows, "period", "net_sales", grain, scope.until, lambda amount: words.money(amount, scope.currency)
+        )
+        + periods.not_drawn(answer.rows, rows, "period", grain),
         source=SALES,
         query=answer.query,
         columns=(grain.capitalize(), "Sales", "Net sales", "House earnings"),
@@ -158,18 +170,23 @@ def _categories(scope: Scope) -> Panel:
 def _category_months(scope: Scope) -> Panel | None:
     """Categories over time, from the second month on; the smaller categories are taken together."""
     answer = scope.ask(CATEGORY_MONTHS)
-    months = sorted(set(answer.column("sales_month")))
-    if len(months) < 2:
+    every = [{"sales_month": month} for month in sorted(set(answer.column("sales_month")))]
+    recent = periods.newest(every, "sales_month", "month", scope.until)
+    if len(recent) < 2:
         return None
+    months = [row["sales_month"] for row in periods.without_gaps(recent, "sales_month", "month", {})]
     by_category: dict[str, dict[date, Decimal]] = defaultdict(lambda: dict.fromkeys(months, Decimal(0)))
     for row in answer.rows:
-        by_category[words.capital(row["category"])][row["sales_month"]] = row["net_sales"]
+        if row["sales_month"] in months:
+            by_category[words.capital(row["category"])][row["sales_month"]] += row["net_sales"]
     ranked = sorted(by_category, key=lambda category: -sum(by_category[category].values()))
     series = {category: list(by_category[category].values()) for category in ranked[:SHOWN_CATEGORIES]}
     if rest := ranked[SHOWN_CATEGORIES:]:
         series["All others"] = [sum((by_category[c][m] for c in rest), Decimal(0)) for m in months]
     totals = [{"month": month, "net_sales": sum(v[i] for v in series.values())} for i, month in enumerate(months)]
-    whole = periods.last_whole(totals, "month", "month", scope.until)
+    whole = periods.last_whole(totals, "month", "month", scope.until, "net_sales")
+    runs = periods.is_running(months[-1], "month", scope.until)
+    mark = plots.unfinished if runs else lambda trace: trace
     leader = max(series, key=lambda category: series[category][whole])
     return Panel(
         key=f"months-{scope.currency}",
@@ -183,7 +200,9 @@ def _category_months(scope: Scope) -> Panel | None:
             "month",
         ),
         summary=f"All categories together brought {words.money(totals[whole]['net_sales'], scope.currency)} net sales "
-        f"{periods.within(months[whole], 'month')}.",
+        f"{periods.within(months[whole], 'month')}."
+        + (f" {periods.name(months[-1], 'month')} still runs." if runs else "")
+        + periods.not_drawn(every, [{"sales_month": month} for month in months], "sales_month", "month"),
         source=SALES,
         query=answer.query,
         columns=("Month", *series),
@@ -193,7 +212,7 @@ def _category_months(scope: Scope) -> Panel | None:
         ),
         plot=plots.plot(
             [
-                plots.bars(category, months, plots.numbers(values), colour)
+                mark(plots.bars(category, months, plots.numbers(values), colour))
                 for (category, values), colour in zip(series.items(), plots.COLOURS, strict=False)
             ],
             x=plots.time_axis("month", len(months)),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from assets.report_page import periods, plots, words
+from assets.report_page import words
 from assets.report_page.delivery import delivery
 from assets.report_page.lots import lots
 from assets.report_page.money import money
@@ -57,14 +57,22 @@ where is_accepted and currency = {currency}
 """
 
 
+BID_DAYS = """
+select distinct date_trunc('day', placed_at) as day
+from marts.fct_bids
+where is_accepted and currency = {currency}
+order by day
+"""
+
+
 def section(scope: Scope) -> Section:
     """All about one currency; what there is no data for is left out."""
-    answers = scope.ask(FIGURES), scope.ask(BIDDING), scope.ask(DAYS)
+    answers = scope.ask(FIGURES), scope.ask(BIDDING), scope.ask(DAYS), scope.ask(BID_DAYS)
     (orders,), (bidding,) = answers[0].rows, answers[1].rows
-    themes = [lots(scope, bidding["first_bid_at"], bidding["last_bid_at"])]
+    themes = [lots(scope, answers[3].column("day"), bidding["bids"])]
     if orders["orders_placed"]:
         themes = [
-            sales(scope, orders["first_order_at"], orders["last_order_at"]),
+            sales(scope, answers[2].column("day")),
             parties(scope),
             *themes,
             money(scope),
@@ -122,21 +130,15 @@ def _figures(scope: Scope, orders: Row, bidding: Row, days: list[Row]) -> tuple[
             "Bids",
             words.number(bidding["bids"]),
             f"{words.count(bidding['bidders'], 'bidder')} on {words.count(lot_count, 'lot')}"
-            + (f", {words.number(bidding['bids'] / lot_count, 1)} for each" if lot_count else ""),
+            + (f", {words.number(bidding['bids'] / lot_count, 1)} per lot" if lot_count else ""),
         ),
     )
 
 
 def _movement(days: list[Row], column: str, until: datetime, shown: Callable[[Any], str]) -> dict[str, Any]:
-    """The days before the data time against as many before them, and the course over all, by weeks where it is long."""
+    """The days before the data time against as many before them."""
     if len(days) < 3:
         return {}
     now = sum(row[column] for row in days if until - COMPARED < row["day"] <= until)
     before = sum(row[column] for row in days if until - 2 * COMPARED < row["day"] <= until - COMPARED)
-    values = [row[column] for row in periods.without_gaps(days, "day", "day", {column: 0})]
-    if len(values) >= 2 * COMPARED.days:
-        values = [sum(values[i : i + 7]) for i in range(len(values) % 7, len(values), 7)]
-    return {
-        "change": words.recent(now, before, COMPARED.days, shown),
-        "course": plots.points(values),
-    }
+    return {"change": words.recent(now, before, COMPARED.days, shown)}

@@ -33,6 +33,14 @@ def prefix(currency: str) -> str:
     return SYMBOLS.get(currency, f"{currency} ")
 
 
+def amount_tick(amount: float, currency: str) -> str:
+    """A round amount at the axis of a plot, thousands as k, millions as M."""
+    size, unit = next(
+        ((s, u) for s, u in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")) if abs(amount) >= s), (1, "")
+    )
+    return f"{_sign(amount)}{prefix(currency)}{abs(amount) / size:g}{unit}"
+
+
 def number(value: Number | None, digits: int = 0) -> str:
     """A number with separators for thousands, a dash for none."""
     if value is None:
@@ -51,7 +59,7 @@ def percent(share: Number | None) -> str:
         return NONE
     value = float(share)
     digits = 1 if 0 < abs(value) < 0.1 else 0
-    return f"{_sign(round(value, digits + 2))}{abs(value):.{digits}%}"
+    return f"{_sign(round(value, digits + 2))}{abs(value):,.{digits}%}"
 
 
 def days(value: Number | None) -> str:
@@ -69,7 +77,7 @@ def change(now: Number | None, before: Number | None, against: str, good: bool =
     if (share := _growth(now, before)) is None:
         return None
     if not share:
-        return Change(f"as much as {against}", None, True)
+        return Change(f"unchanged from {against}", None, True)
     return Change(f"{percent(abs(share))} against {against}", share > 0, good == (share > 0))
 
 
@@ -77,8 +85,8 @@ def recent(now: Number, before: Number, days: int, shown: Callable[[Number], str
     """How a number of the last days stands to that of as many days before. None where there was nothing before."""
     if (share := _growth(now, before)) is None:
         return None
-    how = percent(abs(share)) if share else "As much"
-    text = f"{how} in the last {days} days: {shown(now)} against {shown(before)} before"
+    how = percent(abs(share)) if share else "Unchanged"
+    text = f"{how} in the last {days} days: {shown(now)} against {shown(before)} in the {days} before"
     return Change(text, share > 0 if share else None, share >= 0)
 
 

@@ -2,7 +2,8 @@
     Groups of buyers and sellers, as of a month. The window is that month and the eleven before it.
 
     lapsed     the party's last sale lies before the window
-    large      by net sales within the window, among the highest tenth of all parties that sold or bought in it
+    large      by net sales within the window, among the highest tenth of all parties that sold or bought in it: never
+               more than a tenth, so that of fewer than ten none is large; equal parties are all large, or none
     new        its first sale lies within the window
     returning  it sold or bought within the window and before it
 #}
@@ -35,7 +36,12 @@
     percent_rank() over (partition by {{ group | join(', ') }} order by {{ value }})
 {%- endmacro %}
 
-{# Score of such a position: 1 for the lowest fifth to 5 for the highest. #}
+{# Share of the group's rows that are as high as the row, or higher. #}
+{% macro share_from_top(value, group) -%}
+    cume_dist() over (partition by {{ group | join(', ') }} order by {{ value }} desc)
+{%- endmacro %}
+
+{# Score of a position from `share_below`: 1 for the lowest fifth to 5 for the highest. #}
 {% macro fifth_of(position) -%}
     case
         {%- for score in [5, 4, 3, 2] %}
@@ -46,12 +52,12 @@
 {%- endmacro %}
 
 {# Group of a party. Without `is_active`, all are known to have sales within the window. #}
-{% macro party_group(share_below, first_month, window_start, is_active=none) -%}
+{% macro party_group(share_from_top, first_month, window_start, is_active=none) -%}
     case
         {%- if is_active %}
         when not {{ is_active }} then 'lapsed'
         {%- endif %}
-        when {{ share_below }} >= 1 - {{ var('large_party_share') }} then 'large'
+        when {{ share_from_top }} <= {{ var('large_party_share') }} then 'large'
         when {{ first_month }} >= {{ window_start }} then 'new'
         else 'returning'
     end

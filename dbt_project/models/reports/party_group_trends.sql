@@ -63,7 +63,7 @@ active as (
 positions as (
     select
         active.*,
-        {{ share_below('recent_net_sales', ['report_month', 'role', 'currency']) }} as recent_position
+        {{ share_from_top('recent_net_sales', ['report_month', 'role', 'currency']) }} as recent_position
     from active
 ),
 

@@ -38,7 +38,7 @@ positions as (
         parties.*,
         {{ calendar_days_between('last_sale_at', 'data_time') }} as recency_days,
         {{ first_day_of('month', 'first_sale_at') }} as first_month,
-        {{ share_below('recent_net_sales', ['role', 'currency', 'is_active']) }} as recent_position,
+        {{ share_from_top('recent_net_sales', ['role', 'currency', 'is_active']) }} as recent_position,
         {{ share_below('cast(last_sale_at as date)', ['role', 'currency']) }} as recency_position,
         {{ share_below('frequency', ['role', 'currency']) }} as frequency_position,
         {{ share_below('net_sales', ['role', 'currency']) }} as value_position

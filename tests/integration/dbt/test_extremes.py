@@ -12,6 +12,7 @@ import pytest
 from extremes import extreme_rows, lake_of
 from slices import Slice
 
+from assets.report_page import render
 from contracts import Contracts
 
 FACTS = {
@@ -49,3 +50,5 @@ def test_any_valid_rows_pass_the_whole_build(
         assert connection.execute(unknown).fetchall() == [], "at any time a known buyer has a state"
         fees = sum(len(row["fees"] or ()) for row in rows["orders"].values() if "fees" in row)
         assert connection.execute("select count(*) from marts.fct_order_fees").fetchone() == (fees,)
+    page = render(warehouse, tmp_path / "page.html")
+    assert page.sales == sum(row["status"] != "cancelled" for row in rows["orders"].values())

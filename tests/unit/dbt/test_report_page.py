@@ -20,7 +20,7 @@ from assets.report_page.page import TABLES
 
 SAID = (
     ("Quarters against the year before", "€1,500", "net sales in Q4 2025", "up 7.1% against the year before",
-     "Q1 2026 so far: €500, down 50% against as much of the quarter a year before."),
+     "Q1 2026 so far: €500, down 50% against the same part of that quarter a year before."),
     ("Growth by category", "1 of 2", "categories sold more in Q4 2025 than a year before", "",
      "Coins grew most, by €200. Watches fell most, by €100."),
     ("What sells", "75%", "of net sales come from Coins", "", "€1,500 in 1 sale, of €2,000 in all categories."),
@@ -32,18 +32,18 @@ SAID = (
      "up 25% against the month before",
      "Of all buyers so far, 2 large, 0 returning, 3 new and 9 lapsed. Large ones brought 75% of net sales."),
     ("Top buyers", "€1,520", "bought by these 2 buyers", "", "ann bought most: €1,500 in 2 orders."),
-    ("Who brings profit, who brings losses", "−\u2060€7.00", "is what all parties with losses bring together", "",
+    ("Who brings profit, who brings losses", "−\u2060€7.00", "is the result of all customers that bring losses", "",
      "ann brings most: €230. eve costs most: −\u2060€7.00."),
     ("Sell-through by category", "70%", "of the lots that were offered are sold", "",
      "14 of 20 lots; best Coins with 90%, last Watches with 50%."),
-    ("Price against valuation", "105%", "of the middle of their valuation is what sold lots brought", "",
-     "Of 14 lots with a valuation, 50% brought more than its upper end and 21% less than its lower end."),
-    ("Bids for each lot", "2.5", "bids for each lot that closed in February 2026",
+    ("Price against valuation", "105%", "of the middle of their valuation, all sold lots together", "",
+     "Of 14 lots with a valuation, 50% sold above it and 21% below it."),
+    ("Bids per lot", "2.5", "bids per lot that closed in February 2026",
      "down 38% against the month before", "Most were 4.0 in January 2026."),
     ("Sniping, and reserves met", "50%", "of bids came in the last minutes in February 2026", "",
      "25% of the lots with a reserve reached it."),
-    ("Bidding by category", "3.0", "bids for each lot in all categories", "",
-     "Liveliest in Coins: 3.5 bids for each of 20 lots."),
+    ("Bidding by category", "3.0", "bids per lot in all categories", "",
+     "Liveliest in Coins: 3.5 bids per lot in 20 lots. 90 of 1 bid are on lots that closed."),
     ("From order to cash", "3.0 days", "until half of the sales in February 2026 were paid",
      "down 25% against the month before",
      "Nine of ten took 9.5 days or less. 25% were late. 2 sales of all months open now."),
@@ -87,7 +87,7 @@ def test_a_panel_says_its_number_how_it_moved_and_a_sentence(said: tuple[str, ..
 def test_every_panel_states_its_data_time(document: Document) -> None:
     """Each panel says what it is true for, by the report that it reads."""
     assert len(document.panels) > len(SAID)
-    assert all(panel[-1] == "True for 1 March 2026, 12:00 UTC" for panel in document.panels)
+    assert all(panel[-1] == "Data until 1 March 2026, 12:00 UTC" for panel in document.panels)
 
 
 def test_the_exposure_names_what_the_page_reads() -> None:
@@ -142,7 +142,7 @@ def test_every_plot_has_words_numbers_and_its_query(full: ReportPage, document: 
     assert plots
     assert all(a["role"] == "img" and len(a["aria-label"] or "") > 30 for a in plots)
     panels = [a for tag, a in document.tags if tag == "article"]
-    assert len(document.queries) == len(panels) + 3 * 2, "one for each panel, three for the figures of each currency"
+    assert len(document.queries) == len(panels) + 4 * 2, "one for each panel, four for the figures of each currency"
     assert sum(tag == "table" for tag, _ in document.tags) == len(panels)
     with duckdb.connect(str(full.path.with_name("warehouse.duckdb")), read_only=True) as connection:
         for query in document.queries:

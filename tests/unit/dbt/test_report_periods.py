@@ -47,7 +47,7 @@ def test_what_still_runs_is_not_compared(until: datetime, whole: int) -> None:
     [
         (3, 2, True, "up 50% against then"),
         (2, 2.1, True, "down 4.8% against then"),
-        (2, 2, True, "as much as then"),
+        (2, 2, True, "unchanged from then"),
         (3, 0, True, None),
         (None, 2, True, None),
         (3, None, True, None),
@@ -62,9 +62,9 @@ def test_a_change_is_told_against_something(now: Any, before: Any, good: bool, s
 @pytest.mark.parametrize(
     ("now", "before", "said"),
     [
-        (15, 10, "up 50% in the last 30 days: €15.00 against €10.00 before"),
-        (5, 10, "down 50% in the last 30 days: €5.00 against €10.00 before"),
-        (10, 10, "As much in the last 30 days: €10.00 against €10.00 before"),
+        (15, 10, "up 50% in the last 30 days: €15.00 against €10.00 in the 30 before"),
+        (5, 10, "down 50% in the last 30 days: €5.00 against €10.00 in the 30 before"),
+        (10, 10, "Unchanged in the last 30 days: €10.00 against €10.00 in the 30 before"),
         (10, 0, None),
     ],
 )

@@ -1,0 +1,148 @@
+"""What the report page calls the present: what runs, what is whole, what is news, and what lies too far off to draw."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from report_warehouse import NOW, TWO_CURRENCIES, bidding, cash, category, delivered, group, quarter, sale, warehouse
+
+from assets.report_page import periods, render
+from assets.report_page.page import _reader
+from assets.report_page.parts import Panel, Scope
+from assets.report_page.sections import general, section
+
+at = datetime.fromisoformat
+UNTIL = at("2026-03-01T12:00:00")
+GRAINS = ("hour", "day", "week", "month", "quarter")
+
+
+def panels(folder: Path, statements: Iterable[str], currency: str = "EUR", until: datetime = UNTIL) -> dict[str, Panel]:
+    """The panels of the page by their titles."""
+    with _reader(warehouse(folder, statements)) as read:
+        themes = (*section(Scope(read, until, currency)).themes, *general(Scope(read, until)))
+        return {panel.title: panel for theme in themes for panel in theme.panels}
+
+
+def drawn(panel: Panel) -> list[dict[str, Any]]:
+    """The traces of a panel's plot."""
+    traces: list[dict[str, Any]] = json.loads(panel.plot)["data"]
+    return traces
+
+
+beginnings = st.datetimes(at("0001-01-01"), at("9999-12-31T23:59:59"))
+
+
+@given(st.lists(beginnings, min_size=1, max_size=6), beginnings, st.sampled_from(("hour", "day", "month")))
+def test_any_times_give_a_trend_without_long_gaps(moments: list[datetime], until: datetime, grain: str) -> None:
+    """Whatever times there are: nothing fails, few periods are empty, and each row is drawn or told."""
+    size = {"hour": {"minute": 0}, "day": {"hour": 0, "minute": 0}, "month": {"day": 1, "hour": 0, "minute": 0}}[grain]
+    starts = sorted({moment.replace(second=0, microsecond=0, **size) for moment in moments})
+    rows = [{"at": start, "n": 1} for start in starts]
+    newest = periods.newest(rows, "at", grain, until)
+    filled = periods.without_gaps(newest, "at", grain, {"n": 0})
+    assert [row for row in filled if row["n"]] == newest
+    assert len(filled) <= len(newest) * (periods.LONGEST_GAP + 1)
+    assert newest == rows[rows.index(newest[0]) : rows.index(newest[-1]) + 1], "a stretch of the rows"
+    assert all(row["at"] <= until for row in newest) or rows[0]["at"] > until
+    assert bool(periods.not_drawn(rows, newest, "at", grain)) == (len(newest) < len(rows))
+    first, last = periods.present(starts, until)
+    assert first <= last
+    assert periods.grain(first, last)
+
+
+@pytest.mark.parametrize("grain", GRAINS)
+@pytest.mark.parametrize("beginning", [at("9999-12-31T23:00:00"), at("9999-12-01"), at("9999-10-01")])
+def test_time_ends_and_no_period_after_it_is_asked_for(grain: str, beginning: datetime) -> None:
+    assert periods.following(beginning, grain) <= at("9999-12-31T23:59:59.999999")
+    assert periods.following(beginning.date(), grain if grain != "hour" else "day") <= date.max
+
+
+def test_the_running_period_looks_unfinished_and_is_compared_with_the_same_part(tmp_path: Path) -> None:
+    """Twelve days of March against twelve days of February; the bar is hatched, and the best is a whole month."""
+    until = at("2026-03-13")
+    days = [at("2025-01-05") + timedelta(days=n) for n in range(0, 365, 30)]
+    old = [sale(f"old-{n}", f"{day:%Y-%m-%d} 10:00:00", "EUR", 10, 1) for n, day in enumerate(days)]
+    new = (
+        sale("a", "2026-02-12 23:00:00", "EUR", 100, 1),
+        sale("b", "2026-02-13 00:00:00", "EUR", 900, 1),
+        sale("c", "2026-03-12 10:00:00", "EUR", 5000, 1),
+    )
+    panel = panels(tmp_path, (*old, *new, category("2026-02-01", "Coins", "EUR", 1)), until=until)[
+        "Sales and earnings by month"
+    ]
+    assert (panel.number, panel.label) == ("€1,000", "net sales in February 2026")
+    assert panel.summary == (
+        "Net sales were highest in February 2026: €1,000 in 2 sales. "
+        "In March 2026, which still runs, €5,000 so far, up 4,900% against the same part of the month before."
+    )
+    bars, line = drawn(panel)
+    assert bars["marker"]["pattern"]["shape"] == [*[""] * (len(bars["x"]) - 1), "/"]
+    assert line["marker"]["symbol"][-2:] == ["circle", "circle-open"]
+
+
+MONTHLY = (
+    *TWO_CURRENCIES,
+    *(category(f"2026-{month:02d}-01", "Coins", "EUR", 100) for month in (1, 2, 3)),
+    *(group(f"2026-{month:02d}-01", "new", month, 10) for month in (1, 2, 3)),
+    *(bidding(f"2026-{month:02d}-01", "coins", 10, 40, 8, 5, 4) for month in (1, 2, 3)),
+    *(cash(f"2026-{month:02d}-01", 3.0, None) for month in (1, 2, 3)),
+    *(delivered(f"2026-{month:02d}-01", "Northmail", 10, 1, 4.0) for month in (1, 2, 3)),
+    quarter("2025-10-01", 1200, 1000, True),
+    quarter("2026-01-01", 500, 1000, False),
+)
+BY_MONTH = (
+    *("Categories by month", "Buyers by group", "Bids per lot", "Sniping, and reserves met", "From order to cash"),
+    *("From order to delivery", "Quarters against the year before"),
+)
+
+
+@pytest.mark.parametrize("title", BY_MONTH)
+def test_no_running_period_is_drawn_as_a_whole_one(title: str, tmp_path: Path) -> None:
+    """Its bars are hatched, its points hollow; once it is over, they are not."""
+
+    def marks(until: datetime) -> set[str]:
+        folder = tmp_path / f"{until:%m}"
+        folder.mkdir()
+        markers = [trace["marker"] for trace in drawn(panels(folder, MONTHLY, until=until)[title])]
+        return {str((m.get("pattern", {}).get("shape") or m.get("symbol") or [""])[-1]) for m in markers}
+
+    assert marks(UNTIL) <= {"/", "circle-open"}
+    if title != "Quarters against the year before":  # the report itself says which quarter is complete
+        assert marks(at("2026-04-01")) == {""}
+
+
+def test_the_headline_is_of_the_newest_period_with_news(tmp_path: Path) -> None:
+    """A quarter that only has a year before is none: zero, and a fall of all, is no headline."""
+    rows = (
+        quarter("2025-07-01", 300, 100, True),
+        quarter("2025-10-01", 0, 200, True),
+        quarter("2026-01-01", 0, 300, False),
+    )
+    found = panels(tmp_path, (*TWO_CURRENCIES, *rows))
+    told = found["Quarters against the year before"]
+    assert (told.number, told.label) == ("€300", "net sales in Q3 2025")
+    assert found["Growth by category"].label == "categories sold more in Q3 2025 than a year before"
+
+
+@pytest.mark.parametrize("off", ["0001-01-01 00:00:00", "1989-06-01 10:00:00", "9999-12-31 23:59:59.999999"])
+def test_what_is_far_off_is_told_and_not_drawn(off: str, tmp_path: Path) -> None:
+    """One old order, or one of a day that never comes, leaves the trend of the present as it is."""
+    plain, other = tmp_path / "plain", tmp_path / "other"
+    for folder in (plain, other):
+        folder.mkdir()
+    title = "Sales and earnings by day"
+    before = panels(plain, TWO_CURRENCIES)[title]
+    after = panels(other, (*TWO_CURRENCIES, sale("off", off, "EUR", 1, 0)))[title]
+    assert after.plot == before.plot
+    assert (after.number, after.label) == (before.number, before.label)
+    assert after.summary.startswith(before.summary)
+    assert "Not drawn: 1 day, " in after.summary
+    page = render(other / "warehouse.duckdb", tmp_path / "page.html", NOW)
+    assert page.figures["Net sales"] == "€1,501", "it counts"
