@@ -35,7 +35,7 @@ def handle(event: Event, context: object) -> dict[str, Any]:
 def _authorizer() -> Authorizer:
     settings = Settings.from_environment(os.environ)
     keys = KeyCache(settings.environment, settings.algorithm, partial(read_document, settings.keys_url))
-    store = TenantStore(client("dynamodb", attempts=3, read_timeout=2), settings.table)
+    store = TenantStore(client("dynamodb", attempts=2, read_timeout=2), settings.table)
     return Authorizer(settings, Verifier(settings, keys), store)
 
 

@@ -1,6 +1,7 @@
 """The issuer's public keys: read from where it publishes them, kept for a while, read again when an unknown one comes.
 
-Anyone can write a token that asks for any key, so tokens cause one reading in `PAUSE` seconds, and no more.
+Anyone can write a token that asks for any key, so tokens cause `LOOKS` readings at once, one more in `2 * PAUSE`
+seconds, and no more: a single invented key does not keep the issuer's next one from being found.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from realtime.metrics import emit
 
 FRESH = 600.0  # seconds that keys are used without a look whether the issuer has withdrawn one
 STALE = 3600.0  # seconds that they are used while the issuer does not answer
-PAUSE = 30.0  # seconds between two readings, whatever tokens ask for
+PAUSE = 10.0  # seconds before an issuer that did not answer is asked again
+LOOKS = 3  # readings for unknown keys that tokens may cause at once
 TIMEOUT = 3.0  # seconds
 MAX_BYTES = 256 * 1024
 PUBLIC = (RSAPublicKey, EllipticCurvePublicKey, Ed25519PublicKey)
@@ -44,7 +46,8 @@ class KeyCache:
     ) -> None:
         self._environment, self._algorithm, self._read, self._now = environment, algorithm, read, now
         self._keys: Keys = {}
-        self._read_at = self._tried_at = float("-inf")
+        self._read_at = self._failed_at = self._looked_at = float("-inf")
+        self._looks = float(LOOKS)
 
     def find(self, kid: str) -> PyJWK | None:
         """The key of this id; None if the issuer has none. Raises `KeysUnavailable`."""
@@ -61,16 +64,25 @@ class KeyCache:
 
     def _refresh(self) -> None:
         now = self._now()
-        if now - self._tried_at < PAUSE:
+        if now - self._failed_at < PAUSE or (self._age() < FRESH and not self._may_look(now)):
             return
-        self._tried_at = now
         try:
             self._keys = parse(self._read(), self._algorithm)
         except (OSError, HTTPException, ValueError) as error:
+            self._failed_at = now
             log("ERROR", "the issuer's keys could not be read", **where(error))
             emit(self._environment, {"KeysNotRead": (1, "Count")})
         else:
             self._read_at = now
+
+    def _may_look(self, now: float) -> bool:
+        """Whether an unknown key may cause a reading now: a token bucket."""
+        self._looks = min(float(LOOKS), self._looks + (now - self._looked_at) / (2 * PAUSE))
+        self._looked_at = now
+        if self._looks < 1:
+            return False
+        self._looks -= 1
+        return True
 
 
 def parse(document: bytes, algorithm: str) -> Keys:

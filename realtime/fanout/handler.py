@@ -14,11 +14,14 @@ from contracts.compact import load_compact
 from contracts.model import Contracts
 from realtime.clients import client
 from realtime.fanout.events import events_of, requests
-from realtime.fanout.publishing import Bus, bury
+from realtime.fanout.publishing import Bus, bury, fits
 from realtime.fanout.settings import Settings
 from realtime.logs import Level, log, where
+from realtime.resending import NO_TIME
 from realtime.streams import partial_response, time_to_send
 
+BUDGET_SECONDS = 15.0  # for the bus, in an invocation; the rest is for letters
+ONE_TRY = 0.001  # seconds: a request begins, and is not repeated
 CONTRACTS = Path(__file__).parents[1] / "contracts.json"  # the bundle puts it there
 
 Record = Mapping[str, Any]
@@ -54,17 +57,30 @@ class Fanout:
         self._bus = bus
         self._dead_letters = dead_letters
         self._sqs = cache(sqs)
+        self._broken = False  # whether the bus took nothing the last time
 
     def run(self, records: Sequence[Record], seconds_left: Callable[[], float]) -> dict[str, Any]:
-        """Publish a batch; answers the partial batch response."""
-        dead, missing = self._publish(records, seconds_left)
-        for position, reason in dead.items():
-            try:
-                bury(self._sqs(), self._dead_letters, records[position], reason)
-            except (ClientError, BotoCoreError) as error:
-                log("ERROR", "a letter could not be kept", **where(error))
-                missing[position] = reason
-        return partial_response(records, missing.keys())
+        """Publish a batch; answers the partial batch response.
+
+        What the bus does not take in `BUDGET_SECONDS` goes whole to the dead letters, so that no change waits until the
+        stream forgets it; what they do not take either, or not whole, or what had less time, is told as missing.
+        """
+        reserved = max(0.0, seconds_left() - (ONE_TRY if self._broken else BUDGET_SECONDS))
+        dead, undelivered = self._publish(records, lambda: seconds_left() - reserved)
+        missing: list[int] = []
+        for position, reason in sorted((dead | undelivered).items()):
+            whole = position in dead or (reserved > 0 and fits(records[position], reason))
+            if not (whole and seconds_left() > 0 and self._bury(records[position], reason)):
+                missing.append(position)
+        return partial_response(records, missing)
+
+    def _bury(self, record: Record, reason: str) -> bool:
+        try:
+            bury(self._sqs(), self._dead_letters, record, reason)
+        except (ClientError, BotoCoreError) as error:
+            log("ERROR", "a letter could not be kept", **where(error))
+            return False
+        return True
 
     def redrive(self, records: Sequence[Record], seconds_left: Callable[[], float]) -> dict[str, Any]:
         """Publish records that failed before; answers which are left, with the reason. Nothing is kept: they are."""
@@ -78,10 +94,15 @@ class Fanout:
         batch = events_of(records, self._contracts)
         dead, missing, resent = dict(batch.rejected), dict[int, str](), 0
         for request in requests(batch.events):
+            if seconds_left() <= 0:
+                missing |= {event.position: NO_TIME for event in request}
+                continue
             outcome = self._bus.send(request, seconds_left)
             dead |= {event.position: code for event, code in outcome.refused}
             missing |= {event.position: str(outcome.reason) for event in outcome.undelivered}
             resent += outcome.resent
+        if batch.events:
+            self._broken = len(missing) == len(batch.events)
         level: Level = "ERROR" if dead else "WARN" if missing else "INFO"
         counts = {"events": len(batch.events), "dead": len(dead), "undelivered": len(missing), "resent": resent}
         log(level, "fanned out", records=len(records), **counts, reasons=sorted(set(missing.values())))

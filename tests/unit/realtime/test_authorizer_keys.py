@@ -50,6 +50,17 @@ def test_an_unknown_key_is_looked_for_and_found_after_a_rotation() -> None:
     assert issuer.readings == 2
 
 
+def test_an_invented_key_does_not_keep_the_next_one_from_being_found() -> None:
+    issuer = Issuer("old")
+    cache = issuer.cache()
+    for _ in range(3):
+        assert cache.find("old") is not None
+        assert cache.find("invented") is None
+        issuer.kids = ("old", "new")
+        assert cache.find("new") is not None
+        issuer.kids, issuer.time = ("old",), issuer.time + FRESH
+
+
 def test_tokens_cannot_make_us_read_more_often_than_the_pause_allows() -> None:
     issuer = Issuer("a")
     cache = issuer.cache()

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from contracts import Contracts
 from realtime.fanout import events
 from realtime.fanout.events import Event, events_of, requests
-from realtime.fanout.handler import Fanout
+from realtime.fanout.handler import BUDGET_SECONDS, Fanout
 from realtime.fanout.publishing import Bus
 
 Sample = Callable[[str], dict[str, Any]]
@@ -165,6 +165,36 @@ def test_what_the_bus_does_not_take_ends_the_batch_there(contracts: Contracts) -
     records = shipments(25)
     assert run(contracts, aws, records, seconds=2) == [records[12]["dynamodb"]["SequenceNumber"]]
     assert aws.letters == []
+
+
+@pytest.mark.parametrize("code", ["InternalFailure", "AccessDeniedException"])
+def test_a_bus_that_takes_nothing_holds_nothing_up(contracts: Contracts, code: str) -> None:
+    left, down = [50.0], True
+    aws = Aws(lambda *_: code if down else None)
+
+    def pause(wait: float) -> None:
+        left[0] -= wait
+
+    fanout = Fanout(contracts, Bus(aws, "b", pause=pause, chance=lambda: 0.5), "letters", sqs=lambda: aws)
+    records = shipments(60)
+    assert fanout.run(records[:25], lambda: left[0]) == {"batchItemFailures": []}
+    assert 50 - left[0] <= BUDGET_SECONDS
+    left[0], asked = 50.0, len(aws.sizes)
+    assert fanout.run(records[25:50], lambda: left[0]) == {"batchItemFailures": []}
+    assert left[0] > 49, "a bus that took nothing is asked without waiting"
+    assert len(aws.sizes) > asked
+    assert [letter["record"] for letter in aws.letters] == records[:50], "whole"
+    down = False
+    assert fanout.run(records[50:], lambda: left[0]) == {"batchItemFailures": []}
+    assert len(aws.taken) == 10
+
+
+def test_what_a_letter_cannot_hold_whole_is_left_to_the_stream(contracts: Contracts) -> None:
+    small, large = shipments(2)
+    large["dynamodb"]["NewImage"]["carrier"] = {"S": "x" * 300_000}
+    aws = Aws(lambda *_: "InternalFailure")
+    assert run(contracts, aws, [small, large]) == [large["dynamodb"]["SequenceNumber"]]
+    assert [letter["record"] for letter in aws.letters] == [small]
 
 
 def test_an_event_that_the_bus_never_takes_is_a_dead_letter(contracts: Contracts) -> None:

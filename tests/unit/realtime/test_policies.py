@@ -429,3 +429,24 @@ def test_no_route_is_open(resources: Resources) -> None:
         for path, methods in api["Properties"]["Body"]["paths"].items():
             for method, operation in methods.items():
                 assert operation.get("security"), (name, path, method)
+
+
+# ---- what grows -----------------------------------------------------------------------------------------------------
+
+
+def test_what_aws_keeps_for_us_ends(resources: Resources) -> None:
+    rules = resources["DataBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    ends = {rule["Prefix"]: rule["ExpirationInDays"] for rule in rules if "Prefix" in rule}
+    assert {"relay-failures/", "aws/lambda/", "firehose-errors/", "imports/", "athena-results/"} <= set(ends)
+    assert ends["relay-failures/"] == ends["aws/lambda/"] == ends["firehose-errors/"] == 90
+    assert any(rule.get("NoncurrentVersionExpiration") == {"NoncurrentDays": 30} for rule in rules)
+    assert any("AbortIncompleteMultipartUpload" in rule for rule in rules)
+    for name, queue in of_type(resources, "AWS::SQS::Queue").items():
+        assert 0 < queue["Properties"]["MessageRetentionPeriod"] <= 1_209_600, name
+    assert "AWS::Events::Archive" not in {resource["Type"] for resource in resources.values()}
+    assert all("TimeToLiveSpecification" in resources[t]["Properties"] for t in ("RequestsTable", "TrackingTable"))
+
+
+def test_every_log_stream_of_firehose_is_made_beside_it(resources: Resources, contracts: Contracts) -> None:
+    streams = of_type(resources, "AWS::Logs::LogStream").values()
+    assert {s["Properties"]["LogStreamName"] for s in streams} == {c.name for c in contracts.of_origin("stream")}
