@@ -7,11 +7,11 @@ beyond it (keys, ids, partition, origin). One file is one entity; the file's nam
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, TypeVar, cast, get_args
 
 from contracts.compact import load_compact
 from contracts.model import (
@@ -27,6 +27,7 @@ from contracts.model import (
     Ttl,
     template_fields,
 )
+from contracts.names import problem_of_entity, problem_of_member
 from contracts.types import (
     SCALARS,
     Classification,
@@ -48,13 +49,17 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _DECIMAL = re.compile(r"decimal\((\d+),\s*(\d+)\)")
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 _CLASSIFICATIONS = ("public", "internal", "personal")
+_INDEX = re.compile(r"by_[a-z][a-z0-9_]{0,59}")
+
+Made = TypeVar("Made")
 
 
 def load_contracts(folder: Path | None = None) -> Contracts:
     """All contracts of a folder of `<entity>.yaml` files (default: the product's own), or of one document of
     `contracts.compact`, which were checked when it was made.
 
-    Raises `ContractError` at the first contract that cannot be used, or when relations name what does not exist.
+    Raises one `ContractError` with every problem of every contract, a line each. What relates two contracts is looked
+    at when each can be used by itself.
     """
     folder = folder or ENTITIES
     if folder.is_file():
@@ -62,11 +67,24 @@ def load_contracts(folder: Path | None = None) -> Contracts:
     files = sorted(folder.glob("*.yaml"))
     if not files:
         raise ContractError(f"{folder}: expected one YAML file per entity, found none")
-    contracts = Contracts({c.name: c for c in (load_contract(path) for path in files)})
-    for contract in contracts.values():
-        _check_references(contract, contracts)
-    _check_dimensions(contracts)
+    loaded = _gathered(partial(load_contract, path) for path in files)
+    contracts = Contracts({c.name: c for c in loaded})
+    checks = [partial(_check_references, contract, contracts) for contract in contracts.values()]
+    _gathered([*checks, partial(_check_dimensions, contracts)])
     return contracts
+
+
+def _gathered(parts: Iterable[Callable[[], Made]]) -> list[Made]:
+    """What all parts make; raises one `ContractError` with the problems of all that cannot be made."""
+    made, problems = [], []
+    for part in parts:
+        try:
+            made.append(part())
+        except ContractError as error:
+            problems.append(str(error))
+    if problems:
+        raise ContractError("\n".join(dict.fromkeys(problems)))
+    return made
 
 
 def load_contract(path: Path) -> Contract:
@@ -76,7 +94,7 @@ def load_contract(path: Path) -> Contract:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 (a safe loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, or a date that is none
         raise ContractError(f"{path.name}: not valid YAML: {error}") from error
     if not isinstance(document, dict):
         raise ContractError(f"{path.name}: expected a mapping at the top, found {type(document).__name__}")
@@ -87,7 +105,8 @@ def load_contract(path: Path) -> Contract:
 
 
 def parse_contract(document: Mapping[str, Any], where: str = "contract") -> Contract:
-    """The contract in an ODCS v3 document; raises `ContractError`."""
+    """The contract in an ODCS v3 document; raises `ContractError` with all problems, a line each: those of the
+    document's shape, or else of its parts, or else of how they fit together."""
     _check_standard(document, where)
     tables = document["schema"] if isinstance(document.get("schema"), list) else []
     if len(tables) != 1:
@@ -99,11 +118,19 @@ def parse_contract(document: Mapping[str, Any], where: str = "contract") -> Cont
             f"{where}: `name` and `schema[0].name` must be the same lower-case identifier, "
             f"found {name!r} and {table['name']!r}"
         )
-    if not _VERSION.fullmatch(str(document["version"])):
-        raise ContractError(f"{where}: expected `version` like 1.0.0, found {document['version']!r}")
     properties = table.get("properties") or []
-    own = _custom(table, where)
-    fields = tuple(_field(p, f"{where}: {p['name']}") for p in properties)
+    parts: list[Callable[[], Any]] = [
+        partial(_custom, table, where),
+        lambda: _keys(_own(table).get("dynamodb"), where),
+        lambda: _service_level(document, "retention", "d", where),
+        lambda: _service_level(document, "freshness", "m", where),
+        lambda: _partition(properties, _own(table), where),
+        lambda: _relations(properties, where),
+        *(partial(_field, p, f"{where}: {p['name']}") for p in properties),
+        partial(_check_version, document, where),
+        partial(_check_names, name, table, where),
+    ]
+    own, keys, retention, freshness, partition, relations, *fields = _gathered(parts)
     contract = Contract(
         name=name,
         version=str(document["version"]),
@@ -111,20 +138,54 @@ def parse_contract(document: Mapping[str, Any], where: str = "contract") -> Cont
         owner=str((document.get("team") or {}).get("name") or ""),
         domain=str(document.get("domain") or ""),
         origin=own.get("origin", "stream"),
-        fields=fields,
+        fields=tuple(fields[: len(properties)]),
         primary_key=tuple(p["name"] for p in _ordered(properties, "primaryKey", "primaryKeyPosition")),
-        partition=_partition(properties, own, where),
+        partition=partition,
         sort=tuple(own.get("sort") or ()),
         ordering=own.get("ordering"),
-        keys=_keys(own.get("dynamodb"), where),
-        retention_days=_service_level(document, "retention", "d", where),
-        freshness_minutes=_service_level(document, "freshness", "m", where),
-        relations=tuple(_relations(properties, where)),
+        keys=keys,
+        retention_days=retention,
+        freshness_minutes=freshness,
+        relations=tuple(relations),
         engine=own.get("engine", "embedded"),
         dimension=own.get("dimension"),
     )
     _check(contract, where)
     return contract
+
+
+def _check_version(document: Mapping[str, Any], where: str) -> None:
+    if not _VERSION.fullmatch(str(document["version"])):
+        raise ContractError(f"{where}: expected `version` like 1.0.0, found {document['version']!r}")
+
+
+def _check_names(name: str, table: Mapping[str, Any], where: str) -> None:
+    """That no layer reads the names of the entity, its dimension, its fields and their members as its own."""
+    dimension = _own(table).get("dimension")
+    problems = [problem_of_entity(word) for word in (name, dimension) if isinstance(word, str)]
+    taken = {f"{dimension}_key": "is the key of the dimension"} if dimension else {}
+    for element in table.get("properties") or []:
+        if element["name"] in taken:
+            problems.append(f"{element['name']} {taken[element['name']]}; write {name}_{element['name']}")
+        problems += [
+            f"alias {alias} of {element['name']} begins with _ as what the system reads does; leave the _ out"
+            for alias in _own(element).get("aliases") or ()
+            if str(alias).startswith("_")
+        ]
+        problems += [problem_of_member(member, name) for member in _member_names(element)]
+    if found := [f"{where}: {problem}" for problem in problems if problem]:
+        raise ContractError("\n".join(found))
+
+
+def _member_names(element: Mapping[str, Any]) -> Iterator[str]:
+    """The names of a property and of what is nested in it."""
+    if "name" in element:
+        yield str(element["name"])
+    nested = list(element.get("properties") or [])
+    for part in (element.get("items"), (element.get("map") or {}).get("value")):
+        nested += [part] if isinstance(part, Mapping) else []
+    for each in nested:
+        yield from _member_names(each)
 
 
 @cache
@@ -137,18 +198,16 @@ def _standard() -> Any:
 
 
 def _check_standard(document: Mapping[str, Any], where: str) -> None:
-    from jsonschema_rs import ValidationError
-
     try:
-        _standard().validate(document)
-    except ValidationError as error:
-        place = ".".join(str(step) for step in error.instance_path) or "the top"
-        raise ContractError(
-            f"{where}: at {place}: {error.message:.200} "
+        problems = [
+            f"{where}: at {'.'.join(str(step) for step in error.instance_path) or 'the top'}: {error.message:.200} "
             f"(Open Data Contract Standard {document.get('apiVersion', 'v3')})"
-        ) from error
+            for error in _standard().iter_errors(document)
+        ]
     except ValueError as error:  # YAML has dates, which JSON does not
         raise ContractError(f"{where}: expected text, numbers and lists only: {error}; put dates in quotes") from error
+    if problems:
+        raise ContractError("\n".join(problems))
 
 
 def _custom(element: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -163,7 +222,7 @@ def _custom(element: Mapping[str, Any], where: str) -> dict[str, Any]:
         "fieldId",
         "aliases",
     }
-    values = {p["property"]: p["value"] for p in element.get("customProperties") or []}
+    values = _own(element)
     if unknown := sorted(set(values) - known):
         raise ContractError(
             f"{where}: customProperties has {', '.join(unknown)}; expected only {', '.join(sorted(known))}"
@@ -171,35 +230,53 @@ def _custom(element: Mapping[str, Any], where: str) -> dict[str, Any]:
     return values
 
 
+def _own(element: Mapping[str, Any]) -> dict[str, Any]:
+    """What the standard has no word for, unchecked."""
+    return {p["property"]: p["value"] for p in element.get("customProperties") or []}
+
+
 def _field(element: Mapping[str, Any], where: str) -> Field:
-    custom = _custom(element, where)
     options = element.get("logicalTypeOptions") or {}
-    name = str(element["name"])
-    if not _NAME.fullmatch(name):
-        raise ContractError(f"{where}: expected a lower-case identifier of at most 63 characters, found {name!r}")
-    classification = element.get("classification") or "internal"
-    if classification not in _CLASSIFICATIONS:
-        raise ContractError(f"{where}: expected classification {', '.join(_CLASSIFICATIONS)}; found {classification!r}")
-    pattern = options.get("pattern")
-    if pattern is not None:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise ContractError(f"{where}: pattern {pattern!r} is not a regular expression: {error}") from error
+    parts: list[Callable[[], Any]] = [
+        partial(_custom, element, where),
+        lambda: _field_id(_own(element), where),
+        partial(_type, element, where),
+        lambda: _bound(options.get("minimum"), where),
+        lambda: _bound(options.get("maximum"), where),
+        partial(_check_field, element, where),
+    ]
+    custom, field_id, type_, minimum, maximum, *_ = _gathered(parts)
     return Field(
-        name=name,
-        field_id=_field_id(custom, where),
-        type=_type(element, where),
+        name=str(element["name"]),
+        field_id=field_id,
+        type=type_,
         required=bool(element.get("required", False)),
         description=str(element.get("description") or ""),
         aliases=tuple(custom.get("aliases") or ()),
-        classification=cast(Classification, classification),
+        classification=cast(Classification, element.get("classification") or "internal"),
         enum=tuple(str(v["value"]) for v in element.get("enum") or ()),
-        minimum=_bound(options.get("minimum"), where),
-        maximum=_bound(options.get("maximum"), where),
+        minimum=minimum,
+        maximum=maximum,
         max_length=options.get("maxLength"),
-        pattern=pattern,
+        pattern=options.get("pattern"),
     )
+
+
+def _check_field(element: Mapping[str, Any], where: str) -> None:
+    problems = []
+    name = str(element["name"])
+    if not _NAME.fullmatch(name):
+        problems.append(f"expected a lower-case identifier of at most 63 characters, found {name!r}")
+    classification = element.get("classification") or "internal"
+    if classification not in _CLASSIFICATIONS:
+        problems.append(f"expected classification {', '.join(_CLASSIFICATIONS)}; found {classification!r}")
+    pattern = (element.get("logicalTypeOptions") or {}).get("pattern")
+    try:
+        re.compile(pattern or "")
+    except re.error as error:
+        problems.append(f"pattern {pattern!r} is not a regular expression: {error}")
+    if problems:
+        raise ContractError("\n".join(f"{where}: {problem}" for problem in problems))
 
 
 def _bound(value: object, where: str) -> Decimal | None:
@@ -252,7 +329,7 @@ def _type(element: Mapping[str, Any], where: str) -> FieldType:
         properties = element.get("properties") or []
         if not properties:
             raise ContractError(f"{where}: expected `properties` of logicalType object, found none")
-        return StructType(tuple(_field(p, f"{where}.{p['name']}") for p in properties))
+        return StructType(tuple(_gathered(partial(_field, p, f"{where}.{p['name']}") for p in properties)))
     expected = ", ".join([*SCALARS, "number", "array", "map", "object"])
     raise ContractError(f"{where}: expected logicalType {expected}; found {logical!r}")
 
@@ -292,7 +369,7 @@ def _keys(value: Mapping[str, Any] | None, where: str) -> DynamoKeys | None:
             ttl=Ttl(ttl["after"], int(ttl["days"])) if ttl else None,
             copies=Copies(copies["to"], tuple(copies["fields"])) if copies else None,
         )
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ContractError(
             f"{where}: customProperties dynamodb: expected pk, sk and optionally indexes (name, pk, sk), "
             f"ttl (after, days), copies (to, fields); {error!r}"
@@ -324,83 +401,110 @@ def _relations(properties: Sequence[Mapping[str, Any]], where: str) -> list[Rela
     return found
 
 
-def _check(contract: Contract, where: str) -> None:
-    """What a single contract must hold; raises `ContractError`."""
-    names = contract.field_names
+class _Checks:
+    """What a single contract must hold; `problems` is what it does not."""
 
-    def expect(condition: bool, message: str) -> None:
+    def __init__(self, contract: Contract, where: str) -> None:
+        self.contract = contract
+        self.where = where
+        self.problems: list[str] = []
+
+    def expect(self, condition: bool, message: str) -> bool:
         if not condition:
-            raise ContractError(f"{where}: {message}")
+            self.problems.append(f"{self.where}: {message}")
+        return condition
 
-    def known(fields: Sequence[str], what: str) -> None:
-        unknown = [f for f in fields if f not in names]
-        expect(not unknown, f"{what} names {', '.join(unknown)}, which is no field of {contract.name}")
+    def known(self, fields: Sequence[str], what: str) -> bool:
+        unknown = [f for f in fields if f not in self.contract.field_names]
+        return self.expect(not unknown, f"{what} names {', '.join(unknown)}, which is no field of {self.contract.name}")
 
-    expect(len(names) == len(contract.fields), "two fields have the same name")
-    ids = _all_ids(contract.fields)
-    repeated = sorted({i for i in ids if ids.count(i) > 1})
-    expect(not repeated, f"fieldId {repeated} is used more than once; give each field its own")
-    expect(bool(contract.primary_key), "no field has primaryKey: true")
-    for name in contract.primary_key:
-        expect(contract.field(name).required, f"{name}: a field of the primary key must have required: true")
-        expect(
-            isinstance(contract.field(name).type, StringType | IntegerType),
-            f"{name}: a field of the primary key must be a string or an integer",
+    def fields(self) -> None:
+        contract = self.contract
+        self.expect(len(contract.field_names) == len(contract.fields), "two fields have the same name")
+        ids = _all_ids(contract.fields)
+        repeated = sorted({i for i in ids if ids.count(i) > 1})
+        self.expect(not repeated, f"fieldId {repeated} is used more than once; give each field its own")
+        aliases = [a for f in contract.fields for a in (f.name, *f.aliases)]
+        twice = sorted({a for a in aliases if aliases.count(a) > 1})
+        self.expect(not twice, f"alias or name {twice} stands for more than one field")
+
+    def table(self) -> None:
+        contract = self.contract
+        self.expect(bool(contract.primary_key), "no field has primaryKey: true")
+        for name in contract.primary_key:
+            field = contract.field(name)
+            self.expect(field.required, f"{name}: a field of the primary key must have required: true")
+            self.expect(
+                isinstance(field.type, StringType | IntegerType),
+                f"{name}: a field of the primary key must be a string or an integer",
+            )
+        if contract.partition and self.known([contract.partition.field], "partition"):
+            field = contract.field(contract.partition.field)
+            self.expect(
+                field.required and isinstance(field.type, TimestampType),
+                f"{field.name}: the partition's field must be a required timestamp",
+            )
+        self.known(contract.sort, "customProperties sort")
+        self.expect(
+            contract.engine in get_args(Engine),
+            f"customProperties engine: expected {' or '.join(get_args(Engine))}, found {contract.engine!r}",
         )
-    if contract.partition:
-        known([contract.partition.field], "partition")
-        field = contract.field(contract.partition.field)
-        expect(
-            field.required and isinstance(field.type, TimestampType),
-            f"{field.name}: the partition's field must be a required timestamp",
-        )
-    known(contract.sort, "customProperties sort")
-    aliases = [a for f in contract.fields for a in (f.name, *f.aliases)]
-    twice = sorted({a for a in aliases if aliases.count(a) > 1})
-    expect(not twice, f"alias or name {twice} stands for more than one field")
-    expect(
-        contract.origin in ("stream", "files"),
-        f"customProperties origin: expected stream or files, found {contract.origin!r}",
-    )
-    expect(
-        contract.engine in get_args(Engine),
-        f"customProperties engine: expected {' or '.join(get_args(Engine))}, found {contract.engine!r}",
-    )
-    if contract.dimension is not None:
-        expect(
-            isinstance(contract.dimension, str) and _NAME.fullmatch(contract.dimension) is not None,
-            f"customProperties dimension: expected a lower-case identifier, found {contract.dimension!r}",
-        )
-        expect(len(contract.primary_key) == 1, "a dimension needs a primary key of one field")
+        if contract.dimension is not None:
+            self.expect(
+                isinstance(contract.dimension, str) and _NAME.fullmatch(contract.dimension) is not None,
+                f"customProperties dimension: expected a lower-case identifier, found {contract.dimension!r}",
+            )
+            self.expect(len(contract.primary_key) == 1, "a dimension needs a primary key of one field")
+
+    def files(self) -> None:
+        contract = self.contract
+        self.expect(contract.keys is None, "origin files has no place in DynamoDB: leave customProperties dynamodb out")
+        ordering = contract.ordering
+        if ordering is None:
+            self.expect(False, "origin files needs customProperties ordering (a timestamp field)")
+        elif self.known([ordering], "customProperties ordering"):
+            field = contract.field(ordering)
+            self.expect(
+                field.required and isinstance(field.type, TimestampType),
+                f"{ordering}: the ordering column must be a required timestamp",
+            )
+
+    def stream(self) -> None:
+        contract, keys = self.contract, self.contract.keys
+        if keys is None:
+            self.expect(False, "origin stream needs customProperties dynamodb (pk, sk)")
+            return
+        if self.known(keys.fields, "customProperties dynamodb"):
+            for name in keys.fields:
+                self.expect(
+                    contract.field(name).required, f"{name}: a field of the DynamoDB key must have required: true"
+                )
+        for index in keys.indexes:
+            self.expect(_INDEX.fullmatch(index.name) is not None, f"index {index.name}: expected a name like by_buyer")
+            self.known(template_fields(index.pk) + template_fields(index.sk), f"index {index.name}")
+        if keys.ttl and self.known([keys.ttl.after], "ttl"):
+            self.expect(
+                isinstance(contract.field(keys.ttl.after).type, TimestampType),
+                "ttl: `after` must name a timestamp field",
+            )
+        if keys.copies:
+            self.known(keys.copies.fields, "copies")
+
+
+def _check(contract: Contract, where: str) -> None:
+    """Raises `ContractError` with all that a contract by itself does not hold."""
+    checks = _Checks(contract, where)
+    checks.fields()
+    checks.table()
     if contract.origin == "files":
-        expect(contract.ordering is not None, "origin files needs customProperties ordering (a timestamp field)")
-        ordering = contract.ordering or ""
-        known([ordering], "customProperties ordering")
-        expect(
-            contract.field(ordering).required and isinstance(contract.field(ordering).type, TimestampType),
-            f"{ordering}: the ordering column must be a required timestamp",
-        )
-        expect(
-            contract.keys is None,
-            "origin files has no place in DynamoDB: leave customProperties dynamodb out",
-        )
-        return
-    expect(contract.keys is not None, "origin stream needs customProperties dynamodb (pk, sk)")
-    keys = cast(DynamoKeys, contract.keys)
-    known(keys.fields, "customProperties dynamodb")
-    for name in keys.fields:
-        expect(contract.field(name).required, f"{name}: a field of the DynamoDB key must have required: true")
-    for index in keys.indexes:
-        expect(index.name.startswith("by_"), f"index {index.name}: expected a name like by_buyer")
-        known(template_fields(index.pk) + template_fields(index.sk), f"index {index.name}")
-    if keys.ttl:
-        known([keys.ttl.after], "ttl")
-        expect(
-            isinstance(contract.field(keys.ttl.after).type, TimestampType),
-            "ttl: `after` must name a timestamp field",
-        )
-    if keys.copies:
-        known(keys.copies.fields, "copies")
+        checks.files()
+    elif checks.expect(
+        contract.origin == "stream",
+        f"customProperties origin: expected stream or files, found {contract.origin!r}",
+    ):
+        checks.stream()
+    if checks.problems:
+        raise ContractError("\n".join(checks.problems))
 
 
 def _all_ids(fields: Sequence[Field]) -> list[int]:

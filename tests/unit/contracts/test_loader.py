@@ -11,6 +11,7 @@ import yaml
 from contracts import ContractError, Contracts, load_contracts, parse_contract
 from contracts.compact import dump_compact, load_compact
 from contracts.loader import ENTITIES
+from contracts.names import RESERVED_WORDS
 
 DOCUMENT = yaml.safe_load((ENTITIES / "orders.yaml").read_text())
 
@@ -138,3 +139,98 @@ def test_broken_yaml_is_named(tmp_path: Path):
     (tmp_path / "orders.yaml").write_text("name: [")
     with pytest.raises(ContractError, match=r"orders.yaml: not valid YAML"):
         load_contracts(tmp_path)
+
+
+def with_field(name: str, **more) -> dict:
+    def add(document: dict) -> None:
+        document["schema"][0]["properties"].append(
+            {
+                "name": name,
+                "logicalType": "string",
+                "customProperties": [{"property": "fieldId", "value": 900}],
+                **more,
+            }
+        )
+
+    return broken(add)
+
+
+LAYERS = ["pk", "sk", "entity", "ttl", "buyer_pk", "seller_sk", "dt", "hh", "order", "qualify", "date", "dbt_valid_to"]
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_field_that_a_layer_would_misread_is_refused_with_what_to_write(name):
+    with pytest.raises(ContractError, match=rf"orders.yaml: {name} .*; write \w+") as refusal:
+        parse_contract(with_field(name), where="orders.yaml")
+    proposed = str(refusal.value).rpartition("write ")[2]
+    assert parse_contract(with_field(proposed)).field(proposed)
+
+
+@pytest.mark.parametrize("name", ["pk", "order", "dt"])
+def test_a_member_of_a_nested_field_is_looked_at_too(name):
+    member = {"name": name, "logicalType": "string", "customProperties": [{"property": "fieldId", "value": 902}]}
+    struct = {
+        "logicalType": "object",
+        "properties": [member],
+        "customProperties": [{"property": "fieldId", "value": 901}],
+    }
+    with pytest.raises(ContractError, match=rf"{name} is .*; write orders_{name}"):
+        parse_contract(with_field("parts", logicalType="array", items=struct))
+
+
+@pytest.mark.parametrize("name", ["table", "stg_bids", "dim_customer", "bids_changes"])
+def test_an_entity_cannot_have_the_name_of_what_is_made_of_entities(name):
+    def rename(document: dict) -> None:
+        document["name"] = document["schema"][0]["name"] = name
+
+    with pytest.raises(ContractError, match=rf"{name} .*; write \w+"):
+        parse_contract(broken(rename))
+
+
+def test_an_alias_is_no_name_that_the_system_reads():
+    def add(document: dict) -> None:
+        custom_of(property_of(document, "status"), "aliases")["value"].append("_deleted")
+
+    with pytest.raises(ContractError, match="alias _deleted of status begins with _"):
+        parse_contract(broken(add))
+
+
+def test_the_reserved_words_are_those_of_the_engine():
+    import duckdb
+
+    words = duckdb.sql("SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category = 'reserved'").fetchall()
+    assert {word for (word,) in words} <= RESERVED_WORDS
+
+
+def test_every_problem_of_every_contract_is_told_at_once(tmp_path: Path):
+    def spoil(document: dict) -> None:
+        property_of(document, "status").update(classification="secret")
+        property_of(document, "hammer_price").update(physicalType="float")
+        property_of(document, "buyer_id")["customProperties"].clear()
+        document["slaProperties"].clear()
+        document["version"] = "1"
+
+    (tmp_path / "orders.yaml").write_text(yaml.safe_dump(broken(spoil)))
+    (tmp_path / "bids.yaml").write_text("schema: [\n  unfinished")
+    (tmp_path / "lots.yaml").write_bytes(b"name: \xff")
+    with pytest.raises(ContractError) as refusal:
+        load_contracts(tmp_path)
+    lines = str(refusal.value)
+    for expected in (
+        "bids.yaml: not valid YAML", "lots.yaml: not valid YAML", "orders.yaml: status: expected classification",
+        "orders.yaml: hammer_price", "orders.yaml: buyer_id: expected customProperties fieldId",
+        "slaProperties: expected a property retention", "slaProperties: expected a property freshness",
+        "expected `version` like 1.0.0",
+    ):  # fmt: skip
+        assert expected in lines
+
+
+def test_what_does_not_fit_together_is_told_at_once():
+    def spoil(document: dict) -> None:
+        custom_of(property_of(document, "buyer_id"), "fieldId").update(value=1)
+        property_of(document, "placed_at").update(required=False)
+        custom_of(document["schema"][0], "dynamodb")["value"].update(pk="ORDER#{ordr_id}")
+
+    with pytest.raises(ContractError) as refusal:
+        parse_contract(broken(spoil))
+    assert len(str(refusal.value).splitlines()) == 3

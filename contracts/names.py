@@ -1,0 +1,66 @@
+"""Names that a contract cannot use, because a layer below reads them as something else, and what to write instead.
+
+Names that begin with `_` are the system's everywhere; the loader's form of a name excludes them.
+"""
+
+from __future__ import annotations
+
+_KEYS = ("pk", "sk")  # of each item, and with a word before it of the indexes, which all entities of the table share
+_ATTRIBUTES = frozenset({"entity", "ttl"})  # of each item, see `contracts.item`
+_PARTITIONS = frozenset({"dt", "hh"})  # of the landing tables
+_PREFIXES = ("stg_", "int_", "dim_", "fct_", "rpt_", "dbt_")  # of models of the dbt project, and dbt's own columns
+_SUFFIXES = ("_changes",)  # the history of an entity
+
+# https://docs.aws.amazon.com/athena/latest/ug/reserved-words.html, those of DDL and of SELECT
+_ATHENA = """
+all alter and array as authorization between bigint binary boolean both by case cashe cast char column commit conf
+constraint create cross cube current current_catalog current_date current_path current_schema current_time
+current_timestamp current_user cursor database date dayofweek deallocate decimal delete describe distinct div double
+drop else end escape except exchange execute exists extended external extract false fetch first float floor following
+for foreign from full function grant group grouping having if import in inner insert int integer intersect interval
+into is join json_array json_exists json_object json_query json_table json_value last lateral left less like listagg
+local localtime localtimestamp macro map more natural none normalize not null numeric of on only or order out outer
+over partialscan partition percent preceding precision prepare preserve primary procedure range reads recursive reduce
+references regexp revoke right rlike rollback rollup row rows select set skip smallint start table tablesample then
+time timestamp to transform trigger trim true truncate uescape unbounded union uniquejoin unnest update user using
+utc_timestamp values varchar views when where window with
+"""
+
+# duckdb_keywords() of the category `reserved`; a test holds the two together
+_DUCKDB = """
+analyse analyze any asc asymmetric check collate default deferrable desc do initially lambda leading limit offset
+pivot pivot_longer pivot_wider placing qualify returning show some summarize symmetric trailing unique unpivot variadic
+"""
+
+RESERVED_WORDS = frozenset((_ATHENA + _DUCKDB).split())
+"""What Athena or DuckDB read as a part of a statement where it is not between quotes, as a reader's query has it."""
+
+
+def problem_of_member(name: str, example: str) -> str | None:
+    """Why a field or a member of one cannot have this name, and what to write; None if it can. `example` is a word to
+    put before it, the entity's name."""
+    stem, _, last = name.rpartition("_")
+    if last in _KEYS:
+        return f"{name} is an attribute of the table's keys or of an index's; write {stem or example}_key"
+    if name in _ATTRIBUTES:
+        return f"{name} is an attribute that the system gives each item; write {example}_{name}"
+    if name in _PARTITIONS:
+        return f"{name} is a partition of the landing tables; write {example}_{name}"
+    if name in RESERVED_WORDS:
+        return f"{name} is a reserved word of Athena or DuckDB; write {example}_{name}"
+    if name.startswith("dbt_"):
+        return f"{name} begins with dbt_ as dbt's own columns do; write {name.removeprefix('dbt_') or example}"
+    return None
+
+
+def problem_of_entity(name: str) -> str | None:
+    """The same for the name of an entity or of a dimension."""
+    if name in RESERVED_WORDS:
+        return f"{name} is a reserved word of Athena or DuckDB; write {name}_items"
+    for prefix in _PREFIXES:
+        if name.startswith(prefix):
+            return f"{name} begins with {prefix} as models of dbt do; write {name.removeprefix(prefix) or 'a word'}"
+    for suffix in _SUFFIXES:
+        if name.endswith(suffix):
+            return f"{name} ends with {suffix} as the histories of entities do; write {name.removesuffix(suffix)}"
+    return None
