@@ -32,13 +32,15 @@ class Memory:
     """What a tick remembers for the next one; its size is bounded by entities times hours in the window.
 
     `seen` maps entity to arrival hour to fingerprint. `waiting` are entities that changed while a run was under way.
-    `asked` is when a run was last asked for, by entity. `listed_at` is when the last tick listed.
+    `asked` is when a run was last asked for, by entity. `listed_at` is when the last tick listed. `told` are entities
+    that cannot be listed, which somebody was told of.
     """
 
     seen: Mapping[str, Mapping[datetime, str]] = field(default_factory=dict)
     waiting: frozenset[str] = frozenset()
     asked: Mapping[str, datetime] = field(default_factory=dict)
     listed_at: datetime | None = None
+    told: frozenset[str] = frozenset()
 
     def to_text(self) -> str:
         """The memory as a cursor."""
@@ -47,6 +49,7 @@ class Memory:
                 "form": _FORM,
                 "listed_at": self.listed_at.isoformat() if self.listed_at else None,
                 "waiting": sorted(self.waiting),
+                "told": sorted(self.told),
                 "asked": {entity: int(at.timestamp()) for entity, at in sorted(self.asked.items())},
                 "seen": {
                     entity: {f"{hour:%Y%m%d%H}": fingerprint for hour, fingerprint in sorted(hours.items())}
@@ -75,6 +78,7 @@ class Memory:
                 waiting=frozenset(values["waiting"]),
                 asked={e: datetime.fromtimestamp(at, UTC) for e, at in values["asked"].items()},
                 listed_at=datetime.fromisoformat(values["listed_at"]) if values["listed_at"] else None,
+                told=frozenset(values.get("told", ())),
             )
         except (ValueError, KeyError, TypeError, AttributeError):
             return cls()
@@ -110,13 +114,15 @@ def fingerprint(objects: Iterable[LandedObject]) -> str:
 
 
 def notice(
-    memory: Memory, listings: Mapping[str, Sequence[LandedObject]], now: datetime
+    memory: Memory, listings: Mapping[str, Sequence[LandedObject]], now: datetime, unlisted: Collection[str] = ()
 ) -> tuple[Memory, list[Arrival]]:
     """Compare this tick's listings (by entity) with the memory.
 
     Returns the memory to keep and the partitions that changed, by entity and hour. Changed entities are `waiting`.
+    Of entities that could not be listed now, `unlisted`, everything is remembered as it was.
     """
-    seen: dict[str, dict[datetime, str]] = {}
+    known = listings.keys() | set(unlisted)
+    seen = {entity: dict(memory.seen[entity]) for entity in unlisted if entity in memory.seen}
     arrivals: list[Arrival] = []
     for entity, listed in listings.items():
         before = memory.seen.get(entity, {})
@@ -127,9 +133,9 @@ def notice(
             if seen[entity][hour] != before.get(hour):
                 newest = max(o.modified for o in objects)
                 arrivals.append(Arrival(entity, hour, len(objects), sum(o.size for o in objects), newest))
-    waiting = memory.waiting & listings.keys() | {a.entity for a in arrivals}
-    asked = {entity: at for entity, at in memory.asked.items() if entity in listings}
-    return Memory(seen, waiting, asked, now), arrivals
+    waiting = memory.waiting & known | {a.entity for a in arrivals}
+    asked = {entity: at for entity, at in memory.asked.items() if entity in known}
+    return Memory(seen, waiting, asked, now, memory.told & set(unlisted)), arrivals
 
 
 def due(memory: Memory, entities: Collection[str], quiet: timedelta, now: datetime) -> frozenset[str]:
@@ -148,4 +154,5 @@ def asked_for(memory: Memory, entities: Collection[str], now: datetime) -> Memor
         memory.waiting - set(entities),
         {**memory.asked, **dict.fromkeys(entities, now)},
         memory.listed_at,
+        memory.told,
     )

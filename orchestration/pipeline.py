@@ -93,7 +93,8 @@ def observe_landing(instance: dg.DagsterInstance, contracts: Contracts, settings
     lake = build_resources(settings)["lake"].lake
     now = datetime.now(UTC)
     nothing_seen = Memory()
-    listings = list_arrivals(lake, list(contracts.values()), window_start(nothing_seen, now))
+    # Why an entity could not be listed is what its compaction fails with.
+    listings, _ = list_arrivals(lake, list(contracts.values()), window_start(nothing_seen, now))
     _, arrivals = notice(nothing_seen, listings, now)
     events = landed(arrivals, contracts, lake)
     for arrived in events:

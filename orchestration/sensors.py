@@ -6,6 +6,7 @@ What counts as new, due or late is decided in `arrivals`, `failures` and `assets
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -86,11 +87,13 @@ def arrival_sensor(
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=description,
     )
-    def sensor(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
+    def sensor(context: dg.SensorEvaluationContext, lake: LakeResource, alerts: AlertResource) -> dg.SensorResult:
         now = datetime.now(UTC)
         memory = Memory.from_text(context.cursor)
-        listings = list_arrivals(lake.lake, contracts, window_start(memory, now))
-        memory, arrivals = notice(memory, listings, now)
+        listings, unlisted = list_arrivals(lake.lake, contracts, window_start(memory, now))
+        memory, arrivals = notice(memory, listings, now, unlisted)
+        if unlisted:
+            memory = tell_unlisted(context, alerts, memory, unlisted, bucket_link(lake.lake, "landing/").value or "")
         events = landed(arrivals, by_name, lake.lake)
         entities = sorted(due(memory, by_name, timedelta(seconds=quiet), now))
         if not entities:
@@ -118,11 +121,51 @@ def compaction_request(entities: Sequence[str]) -> dg.RunRequest:
     )
 
 
-def list_arrivals(lake: Lake, contracts: Sequence[Contract], start: datetime) -> dict[str, list[LandedObject]]:
-    """The objects that landed since an arrival hour, by entity."""
+def list_arrivals(
+    lake: Lake, contracts: Sequence[Contract], start: datetime
+) -> tuple[dict[str, list[LandedObject]], dict[str, Exception]]:
+    """The objects that landed since an arrival hour, by entity, and why entities could not be listed: what is wrong
+    with one holds up no other."""
+
+    def objects(contract: Contract) -> list[LandedObject] | Exception:
+        try:
+            return list(list_objects(lake, contract, Scope(start=start)))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and concerns this entity alone
+            return error
+
     with ThreadPoolExecutor(LISTING_THREADS) as pool:
-        listed = pool.map(lambda contract: list_objects(lake, contract, Scope(start=start)), contracts)
-        return {contract.name: objects for contract, objects in zip(contracts, listed, strict=True)}
+        found = dict(zip((c.name for c in contracts), pool.map(objects, contracts), strict=True))
+    failed = {entity: result for entity, result in found.items() if isinstance(result, Exception)}
+    return {entity: result for entity, result in found.items() if not isinstance(result, Exception)}, failed
+
+
+def tell_unlisted(
+    context: dg.SensorEvaluationContext,
+    alerts: AlertResource,
+    memory: Memory,
+    unlisted: Mapping[str, Exception],
+    link: str,
+) -> Memory:
+    """Log why entities could not be listed, and alert about those that nobody was told of; returns the memory after it.
+
+    An alert that cannot be sent is tried again by the next tick: the entities that can be listed do not wait for it.
+    """
+    reasons = {entity: f"{entity}: {type(error).__name__}: {error}" for entity, error in sorted(unlisted.items())}
+    context.log.error(f"What landed cannot be listed. {'; '.join(reasons.values())}")
+    if not (newly := sorted(set(unlisted) - memory.told)):
+        return memory
+    message = Alert(
+        what=f"What landed cannot be listed: {', '.join(newly)}",
+        why="; ".join(reasons[entity] for entity in newly)[:REASON_LIMIT] + ". Other entities go on.",
+        when=datetime.now(UTC),
+        link=link,
+    )
+    try:
+        alert(context, alerts, message)
+    except Exception as error:  # noqa: BLE001 - logged, and tried again
+        context.log.error(f"The alert could not be sent: {error}")
+        return memory
+    return replace(memory, told=memory.told | set(newly))
 
 
 def landed(arrivals: Iterable[Arrival], contracts: Mapping[str, Contract], lake: Lake) -> list[dg.AssetMaterialization]:

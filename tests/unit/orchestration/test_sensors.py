@@ -8,10 +8,13 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster import DagsterInstance
+from hypothesis import HealthCheck, given
+from hypothesis import settings as settings_of_search
+from hypothesis import strategies as st
 
 from assets import catalog
 from assets.resources import LakeResource
-from contracts import Contract
+from contracts import Contract, load_contracts
 from lakehouse.lake import Lake
 from lakehouse.landing import LandedObject
 from lakehouse.state import Published
@@ -33,7 +36,15 @@ class Alerts(AlertResource):
         return True
 
 
+class NoAlerts(AlertResource):
+    """An SNS that is down."""
+
+    def send(self, alert: Alert) -> bool:
+        raise OSError("SNS does not answer")
+
+
 SENT: list[Alert] = []
+STREAMED = tuple(contract.name for contract in load_contracts().of_origin("stream"))
 
 
 @pytest.fixture
@@ -77,7 +88,7 @@ def asked(tick: Any) -> set[str]:
 
 def first_look(evaluate: Callable[..., Any]) -> str:
     """The cursor after the first tick, in which every entity is looked at."""
-    tick = evaluate("landed_objects", lake=LAKE)
+    tick = evaluate("landed_objects", lake=LAKE, alerts=Alerts())
     assert {"compacted/orders", "catalog/orders", "compacted/bids"} <= asked(tick)
     return str(tick.cursor)
 
@@ -88,7 +99,7 @@ def test_one_run_is_requested_for_all_entities_that_something_landed_for(
     cursor = first_look(evaluate)
     landing["orders"] = [landed("orders")]
     landing["bids"] = [landed("bids", "a"), landed("bids", "b")]
-    tick = evaluate("landed_objects", cursor, lake=LAKE)
+    tick = evaluate("landed_objects", cursor, lake=LAKE, alerts=Alerts())
     assert len(tick.run_requests) == 1
     assert asked(tick) == {"compacted/orders", "catalog/orders", "compacted/bids", "catalog/bids"}
 
@@ -98,7 +109,7 @@ def test_a_changed_landing_partition_is_shown(
 ) -> None:
     cursor = first_look(evaluate)
     landing["orders"] = [landed("orders")]
-    (event,) = evaluate("landed_objects", cursor, lake=LAKE).asset_events
+    (event,) = evaluate("landed_objects", cursor, lake=LAKE, alerts=Alerts()).asset_events
     assert event.asset_key == dg.AssetKey(["landing", "orders"])
     assert event.partition == landing["orders"][0].hour.strftime("%Y-%m-%d-%H:%M")
     assert event.metadata["objects"].value == 1
@@ -107,7 +118,7 @@ def test_a_changed_landing_partition_is_shown(
 def test_nothing_new_requests_nothing(evaluate: Callable[..., Any], landing: dict[str, list[LandedObject]]) -> None:
     landing["orders"] = [landed("orders")]
     cursor = first_look(evaluate)
-    tick = evaluate("landed_objects", cursor, lake=LAKE)
+    tick = evaluate("landed_objects", cursor, lake=LAKE, alerts=Alerts())
     assert not tick.run_requests
     assert not tick.asset_events
 
@@ -118,11 +129,14 @@ def test_while_a_compaction_is_under_way_changes_wait_and_are_not_lost(
     cursor = first_look(evaluate)
     run = started(instance, "compaction", by="landed_objects")
     landing["orders"] = [landed("orders")]
-    tick = evaluate("landed_objects", cursor, lake=LAKE)
+    tick = evaluate("landed_objects", cursor, lake=LAKE, alerts=Alerts())
     assert not tick.run_requests
     assert "orders" in tick.skip_message
     instance.report_run_failed(run)
-    assert asked(evaluate("landed_objects", tick.cursor, lake=LAKE)) == {"compacted/orders", "catalog/orders"}
+    assert asked(evaluate("landed_objects", tick.cursor, lake=LAKE, alerts=Alerts())) == {
+        "compacted/orders",
+        "catalog/orders",
+    }
 
 
 def test_a_sensor_does_not_wait_for_runs_that_another_one_asked_for(
@@ -132,7 +146,10 @@ def test_a_sensor_does_not_wait_for_runs_that_another_one_asked_for(
     cursor = first_look(evaluate)
     started(instance, "compaction", by="dropped_files")
     landing["orders"] = [landed("orders")]
-    assert asked(evaluate("landed_objects", cursor, lake=LAKE)) == {"compacted/orders", "catalog/orders"}
+    assert asked(evaluate("landed_objects", cursor, lake=LAKE, alerts=Alerts())) == {
+        "compacted/orders",
+        "catalog/orders",
+    }
 
 
 def started(instance: DagsterInstance, job: str, by: str) -> dg.DagsterRun:
@@ -151,16 +168,57 @@ def _trivial(name: str) -> dg.JobDefinition:
 def test_entities_of_origin_files_are_seen_by_the_dropbox_sensor(
     evaluate: Callable[..., Any], landing: dict[str, list[LandedObject]]
 ) -> None:
-    cursor = evaluate("dropped_files", lake=LAKE).cursor
+    cursor = evaluate("dropped_files", lake=LAKE, alerts=Alerts()).cursor
     landing["countries"] = [landed("countries")]
-    assert asked(evaluate("dropped_files", cursor, lake=LAKE)) == {"compacted/countries", "catalog/countries"}
-    assert "compacted/countries" not in asked(evaluate("landed_objects", lake=LAKE))
+    assert asked(evaluate("dropped_files", cursor, lake=LAKE, alerts=Alerts())) == {
+        "compacted/countries",
+        "catalog/countries",
+    }
+    assert "compacted/countries" not in asked(evaluate("landed_objects", lake=LAKE, alerts=Alerts()))
+
+
+@given(broken=st.sets(st.sampled_from(STREAMED), min_size=1, max_size=len(STREAMED) - 1), sns_works=st.booleans())
+@settings_of_search(max_examples=15, suppress_health_check=list(HealthCheck))
+def test_entities_that_cannot_be_listed_hold_up_no_other_and_are_told_once(
+    evaluate: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, broken: set[str], sns_works: bool
+) -> None:
+    SENT.clear()
+    breaking: set[str] = set()
+    objects = {entity: [landed(entity, "first")] for entity in STREAMED}
+
+    def listing(_: Lake, contract: Contract, scope: object) -> list[LandedObject]:
+        if contract.name in breaking:
+            raise OSError("the connection ended")
+        return objects[contract.name]
+
+    monkeypatch.setattr(sensors, "list_objects", listing)
+    alerts = Alerts() if sns_works else NoAlerts()
+    cursor = evaluate("landed_objects", lake=LAKE, alerts=alerts).cursor
+    breaking |= broken
+    objects |= {entity: [landed(entity, "second")] for entity in STREAMED}
+    tick = evaluate("landed_objects", cursor, lake=LAKE, alerts=alerts)
+    assert asked(tick) == tables_of(set(STREAMED) - broken)
+    assert not asked(evaluate("landed_objects", tick.cursor, lake=LAKE, alerts=alerts))
+    assert [alert.what for alert in SENT] == [f"What landed cannot be listed: {', '.join(sorted(broken))}"] * sns_works
+    if not sns_works:
+        tick = evaluate("landed_objects", tick.cursor, lake=LAKE, alerts=Alerts())
+        assert len(SENT) == 1, "what could not be told is told later"
+    breaking.clear()
+    healed = evaluate("landed_objects", tick.cursor, lake=LAKE, alerts=alerts)
+    assert asked(healed) == tables_of(broken), "what landed meanwhile is not lost"
+    breaking |= broken
+    evaluate("landed_objects", healed.cursor, lake=LAKE, alerts=Alerts())
+    assert len(SENT) == 2, "a new streak is told again"
+
+
+def tables_of(entities: set[str]) -> set[str]:
+    return {f"{layer}/{entity}" for entity in entities for layer in ("compacted", "catalog")}
 
 
 def test_the_cursor_stays_small(evaluate: Callable[..., Any], landing: dict[str, list[LandedObject]]) -> None:
     for entity in ("orders", "bids", "lots"):
         landing[entity] = [landed(entity, str(n)) for n in range(500)]
-    assert len(evaluate("landed_objects", lake=LAKE).cursor) < 2000
+    assert len(evaluate("landed_objects", lake=LAKE, alerts=Alerts()).cursor) < 2000
 
 
 @pytest.fixture
@@ -297,5 +355,5 @@ def test_a_cursor_of_an_older_form_is_no_obstacle(
     evaluate: Callable[..., Any], landing: dict[str, list[LandedObject]]
 ) -> None:
     landing["orders"] = [landed("orders")]
-    tick = evaluate("landed_objects", '{"form": 0}', lake=LAKE)
+    tick = evaluate("landed_objects", '{"form": 0}', lake=LAKE, alerts=Alerts())
     assert Memory.from_text(tick.cursor).seen["orders"]
