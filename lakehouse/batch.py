@@ -15,9 +15,23 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+import duckdb
 import orjson
 
-from lakehouse import attempts, audit, merge, quarantine, reading, reduction, scan, schemas, tables, trail, validation
+from lakehouse import (
+    attempts,
+    audit,
+    merge,
+    parts,
+    quarantine,
+    reading,
+    reduction,
+    scan,
+    schemas,
+    tables,
+    trail,
+    validation,
+)
 from lakehouse.compaction import BatchResult, Counts, HeldObject, Progress, RebuildFailed
 from lakehouse.duck import Duck, connect
 from lakehouse.engine import Chunk, Engine, EngineError, commit_work, engine_of
@@ -76,6 +90,8 @@ class _Run:
     attempts: int = 0
     commits: int = 0
     written: trail.Written = field(default_factory=trail.Written)
+    begun: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Of objects whose last part is still to come: rows read and rows set aside so far."""
 
 
 def run(
@@ -203,9 +219,20 @@ def _take(work: _Run, objects: list[LandedObject], last: bool) -> None:
     if len(work.failing) >= _MOST_FAILING:
         work.left += len(objects)
         return
+    if objects and objects[0].first and _is_given_up(work, objects[0].key):
+        return  # its parts before stay, and are duplicates when it is taken again
+    smaller: Sequence[list[LandedObject]] = ()
     try:
         with connect(work.lake) as duck:
-            _commit_chunk(duck, work, objects, last and not work.held and not work.failing)
+            try:
+                _commit_chunk(duck, work, objects, last and not work.held and not work.failing)
+            except duckdb.OutOfMemoryException:
+                smaller = _halves_of_one(duck, work, objects)
+                raise
+    except parts.TooHeavy as heavy:
+        work.progress(f"{work.contract.name}: sharing {len(objects)} objects out over {len(heavy.chunks)} chunks")
+        for number, chunk in enumerate(heavy.chunks, start=1):
+            _take(work, chunk, last and number == len(heavy.chunks))
     except EngineError:
         tables.point_work(work.lake, work.contract, work.state)
         raise
@@ -216,13 +243,32 @@ def _take(work: _Run, objects: list[LandedObject], last: bool) -> None:
         # An audit says what it found, but never a value.
         reason = str(error) if isinstance(error, ChunkFailed) else told(error)
         tables.point_work(work.lake, work.contract, work.state)
-        if len(objects) == 1:
+        if len(objects) == 1 and not smaller:
             _blame(work, objects[0], failure, reason)
             return
-        work.progress(f"{work.contract.name}: halving {len(objects)} objects: {reason}")
         middle = len(objects) // 2
-        _take(work, objects[:middle], last=False)
-        _take(work, objects[middle:], last=False)
+        work.progress(f"{work.contract.name}: halving {len(objects)} objects: {reason}")
+        one, other = smaller or (objects[:middle], objects[middle:])
+        _take(work, one, last=False)
+        _take(work, other, last=last and bool(smaller))
+
+
+def _is_given_up(work: _Run, key: str) -> bool:
+    return any(landed.key == key for landed, _ in (*work.held, *work.failing))
+
+
+def _halves_of_one(duck: Duck, work: _Run, objects: Sequence[LandedObject]) -> Sequence[list[LandedObject]]:
+    """The only object of a chunk in two parts, if it can be cut."""
+    if len(objects) != 1:
+        return ()
+    key = objects[0].key
+    halves = parts.halves(
+        objects[0],
+        reading.path_of(duck, 0),
+        table=reading.is_table(work.contract, key),
+        packed=key.endswith(".gz"),
+    )
+    return [[half] for half in halves] if halves else ()
 
 
 def _blame(work: _Run, landed: LandedObject, failure: Failure, reason: str) -> None:
@@ -296,6 +342,11 @@ def _commit_chunk(duck: Duck, work: _Run, objects: list[LandedObject], last: boo
         raise ChunkFailed(verdict.failures)
     clock.lap("audit")
     _account(duck, work, after, present, reading_, counts, verdict)
+    for landed in present:
+        if landed.end is not None:
+            rows, aside = work.begun.get(landed.key, (0, 0))
+            rows, aside = rows + reading_.rows.get(landed.key, 0), aside + set_aside.get(landed.key, 0)
+            work.begun[landed.key] = (rows, aside)
 
 
 def _summary(
@@ -331,9 +382,12 @@ def _record(
     batch: int,
     name: str,
 ) -> Ledger:
+    """The ledger with the objects that are in now. One that is cut is in with its last part: until then a run that
+    ends takes nothing back, and the next one takes the object from its beginning."""
     taken: dict[str, list[Taken]] = defaultdict(list)
-    for landed in objects:
+    for landed in _ended(objects, read):
         reason = read.unreadable.get(landed.key, "")
+        rows, quarantined = work.begun.get(landed.key, (0, 0))
         taken[landed.day].append(
             Taken(
                 key=landed.key,
@@ -341,12 +395,17 @@ def _record(
                 size=landed.size,
                 status="quarantined" if reason else "merged",
                 batch=batch,
-                rows=read.rows.get(landed.key, 0),
-                quarantined=set_aside.get(landed.key, 0),
+                rows=rows + read.rows.get(landed.key, 0),
+                quarantined=quarantined + set_aside.get(landed.key, 0),
                 reason=reason,
             )
         )
     return Ledger.load(work.lake, work.state.ledger).record(work.contract, name, taken)
+
+
+def _ended(objects: Sequence[LandedObject], read: reading.Reading) -> list[LandedObject]:
+    """The objects of a chunk of which no part is to come."""
+    return [o for o in objects if o.end is None or o.key in read.unreadable]
 
 
 def _account(
@@ -369,8 +428,9 @@ def _account(
     work.state = after
     work.verdict = verdict
     work.committed = True
-    work.objects += len(objects)
-    work.bytes += sum(o.size for o in objects)
+    ended = _ended(objects, read)
+    work.objects += len(ended)
+    work.bytes += sum(o.size for o in ended)
     work.counts = work.counts.plus(counts)
     work.quarantined_objects += sorted(read.unreadable)
     for reason, rows in validation.reasons(duck).items():

@@ -34,7 +34,8 @@ _ARRIVAL = re.compile(r"/dt=([0-9]{4}-[0-9]{2}-[0-9]{2})/hh=([0-9]{2})/")
 @dataclass(frozen=True, slots=True)
 class LandedObject:
     """One object below `landing/<entity>/` or `dropbox/<entity>/`. `hour` is its arrival hour (UTC); `rewritten` says
-    that it was taken in before under its key, with another ETag."""
+    that it was taken in before under its key, with another ETag. `first` and `end` say which stretch of its rows is
+    meant: those after the first `first`, up to and with `end` (None: to its last)."""
 
     key: str
     etag: str
@@ -42,11 +43,18 @@ class LandedObject:
     modified: datetime
     hour: datetime
     rewritten: bool = False
+    first: int = 0
+    end: int | None = None
 
     @property
     def day(self) -> str:
         """The arrival day, under which the ledger keeps it."""
         return f"{self.hour:%Y-%m-%d}"
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of its rows are meant."""
+        return self.first == 0 and self.end is None
 
 
 @dataclass(frozen=True)

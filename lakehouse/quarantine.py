@@ -50,7 +50,8 @@ class QuarantineFile:
 
 def file_key(contract: Contract, landed: LandedObject) -> str:
     """Where the quarantined rows of a landed object are kept."""
-    return f"quarantine/{contract.name}/dt={landed.day}/{_name(landed)}.parquet"
+    part = f"-{landed.first:012d}" if landed.first else ""
+    return f"quarantine/{contract.name}/dt={landed.day}/{_name(landed)}{part}.parquet"
 
 
 def _name(landed: LandedObject) -> str:
@@ -141,11 +142,19 @@ def write_object(lake: Lake, contract: Contract, landed: LandedObject, path: Pat
 def clear(lake: Lake, contract: Contract, objects: Sequence[LandedObject], bad: Set[str]) -> None:
     """Remove what quarantine has of objects that were taken in again, or were written again and taken in: all of it,
     and of those whose key is among the `bad` ones what is not of this time. A dropped file that is written again on
-    another day has another place."""
-    names = {_name(o): file_key(contract, o) if o.key in bad else "" for o in objects}
+    another day has another place. Of an object that is cut, the first part removes what all parts left, and each other
+    part only its own."""
+    taken = {_name(o): o for o in objects}
+
+    def is_outdated(key: str) -> bool:
+        landed = taken.get(key.rpartition("/")[2].removesuffix(".parquet").partition("-")[0])
+        if landed is None:
+            return False
+        mine = key == file_key(contract, landed)
+        return not (mine and landed.key in bad) if landed.first == 0 else mine and landed.key not in bad
+
     found = (stored.key.removesuffix(".object") for stored in lake.store.list(f"quarantine/{contract.name}/"))
-    outdated = {key for key in found if names.get(key.rpartition("/")[2].removesuffix(".parquet"), key) != key}
-    if outdated:
+    if outdated := {key for key in found if is_outdated(key)}:
         lake.store.delete([*outdated, *(f"{key}.object" for key in outdated)])
 
 

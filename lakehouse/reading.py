@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from lakehouse import parquet, validation
+from lakehouse import parquet, parts, validation
 from lakehouse.dropped import (
     in_tables,
     is_ndjson,
@@ -73,12 +73,37 @@ def read_objects(duck: Duck, lake: Lake, contract: Contract, objects: Sequence[L
     validation.begin(duck, contract)
     if not paths:
         return reading
+    _check_weight(contract, objects, paths)
     _load(duck, contract, objects, paths, reading)
     counted = dict(duck.rows("SELECT _no, count(*) FROM checked GROUP BY _no"))
     for number in paths:
         if objects[number].key not in reading.unreadable:
             reading.rows[objects[number].key] = counted.get(number, 0)
     return reading
+
+
+def _check_weight(contract: Contract, objects: Sequence[LandedObject], paths: dict[int, Path]) -> None:
+    weighed = {
+        n: weight
+        for n, path in paths.items()
+        if is_table(contract, objects[n].key) and (weight := parts.weight_of_table(path, objects[n]))
+    }
+    chunks = parts.shared_out(objects, weighed)
+    if len(chunks) > 1:
+        raise parts.TooHeavy(chunks)
+
+
+def _stretch(landed: LandedObject, source: str) -> str:
+    """The rows of a source (with _row) that are meant."""
+    if landed.whole:
+        return source
+    end = "" if landed.end is None else f" AND _row <= {landed.end}"
+    return f"(SELECT * FROM {source} WHERE _row > {landed.first}{end})"
+
+
+def path_of(duck: Duck, number: int) -> Path:
+    """Where the content of an object is while its batch lasts."""
+    return _folder(duck) / str(number)
 
 
 def _folder(duck: Duck) -> Path:
@@ -122,25 +147,25 @@ def _load(
     paths: dict[int, Path],
     reading: Reading,
 ) -> None:
-    tables = [n for n in paths if _is_parquet(contract, objects[n].key)]
+    tables = [n for n in paths if is_table(contract, objects[n].key)]
     if tables:
         _load_tables(duck, contract, objects, tables, reading)
     for number in sorted(set(paths) - set(tables)):
         try:
-            _load_text(duck, contract, objects[number].key, number)
+            _load_text(duck, contract, objects[number], number)
         except Exception as error:  # noqa: BLE001 - what an object raises has no end, see failures
             _give_up(duck, objects[number], number, error, reading)
 
 
-def _load_text(duck: Duck, contract: Contract, key: str, number: int) -> None:
-    name = key.rpartition("/")[2]
+def _load_text(duck: Duck, contract: Contract, landed: LandedObject, number: int) -> None:
+    name = landed.key.rpartition("/")[2]
     if not is_ndjson(name):
-        for rows in _text_rows(duck, contract, key, number):
-            duck.run(f"INSERT INTO checked {validation.check(contract, rows)}")
+        for rows in _text_rows(duck, contract, landed.key, number):
+            duck.run(f"INSERT INTO checked {validation.check(contract, _stretch(landed, rows))}")
         return
     path = _folder(duck) / str(number)
     for rows in _json_rows_at_once(duck, contract, name, number):
-        duck.run(f"INSERT INTO checked {validation.check(contract, rows)}")
+        duck.run(f"INSERT INTO checked {validation.check(contract, _stretch(landed, rows))}")
     # What is not plain or not in the usual form is read again, one by one and exactly.
     again = {row for (row,) in duck.rows(f"SELECT _row FROM checked WHERE _no = {number} AND _text IS NOT NULL")}
     if not again:
@@ -223,17 +248,18 @@ def read_again(duck: Duck, contract: Contract) -> None:
     texts = ", ".join(f"{quoted(c)} VARCHAR" for c in validation.text_columns(contract))
     duck.run(f"CREATE OR REPLACE TEMP TABLE landed (_no INTEGER, _row BIGINT, _problem VARCHAR, {texts})")
     objects = duck.rows("SELECT _no, key FROM taken SEMI JOIN wanted USING (_no) ORDER BY _no")
-    if tables := [n for n, key in objects if _is_parquet(contract, key)]:
+    if tables := [n for n, key in objects if is_table(contract, key)]:
         for shape in parquet.shapes(duck, _folder(duck), tables):
             source = parquet.as_text(duck, contract, _folder(duck), shape)
             duck.run(f"INSERT INTO landed BY NAME SELECT * FROM {source} SEMI JOIN wanted USING (_no, _row)")
     for number, key in objects:
-        if not _is_parquet(contract, key):
+        if not is_table(contract, key):
             for rows in _text_rows(duck, contract, key, number):
                 duck.run(f"INSERT INTO landed BY NAME SELECT * FROM {rows} SEMI JOIN wanted USING (_no, _row)")
 
 
-def _is_parquet(contract: Contract, key: str) -> bool:
+def is_table(contract: Contract, key: str) -> bool:
+    """Whether the object of that key is Parquet."""
     return contract.origin == "stream" or key.endswith(".parquet")
 
 
@@ -260,6 +286,8 @@ def _load_shape(
 ) -> None:
     try:
         source = parquet.as_text(duck, contract, _folder(duck), shape)
+        if len(objects) == 1:  # an object that is cut has a chunk of its own
+            source = _stretch(objects[0], source)
         duck.run(f"INSERT INTO checked {validation.check(contract, source)}")
     except Exception as error:  # noqa: BLE001 - what an object raises has no end, see failures
         if len(shape.numbers) == 1:

@@ -1,0 +1,190 @@
+"""An object that is cut into parts, by weight or because memory ran out, leaves what it leaves when taken whole."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lakes import PARCELS, Landing, change, local_lake, published_changes, published_rows
+
+from lakehouse import parts, validation
+from lakehouse.compaction import BatchResult, compact
+from lakehouse.duck import Duck
+from lakehouse.failures import ATTEMPTS
+from lakehouse.lake import Lake
+from lakehouse.landing import LandedObject, Scope
+from lakehouse.ledger import Ledger
+from lakehouse.parts import Weight, shared_out
+from lakehouse.publication import publish
+from lakehouse.quarantine import list_files
+from lakehouse.tables import TableState, published_entry
+
+THEN = datetime(2026, 11, 21, tzinfo=UTC)
+DROPPED = replace(
+    PARCELS,
+    origin="files",
+    ordering="part",
+    fields=tuple(replace(f, required=f.name in PARCELS.primary_key) for f in PARCELS.fields),
+)
+
+changes = st.lists(
+    st.tuples(st.integers(0, 4), st.integers(1, 6), st.sampled_from(["1.00", "2.50", "1.005", "much"])), min_size=4,
+    max_size=7,
+)  # fmt: skip
+
+
+def landed(first: int = 0, end: int | None = None, key: str = "k") -> LandedObject:
+    return LandedObject(key, "e", 1, THEN, THEN, first=first, end=end)
+
+
+@given(st.lists(st.tuples(st.integers(0, 50_000), st.integers(0, 5_000)), max_size=12), st.integers(1, 1 << 24))
+def test_chunks_hold_each_row_of_each_object_once_and_little_enough(sizes: list[tuple[int, int]], limit: int) -> None:
+    weights = {n: Weight(rows, rows * each) for n, (rows, each) in enumerate(sizes)}
+    objects = [landed(key=str(n)) for n in range(len(sizes))]
+    chunks = shared_out(objects, weights, limit)
+    taken: dict[str, list[tuple[int, int | None]]] = {}
+    for chunk in chunks:
+        assert len(chunk) == 1 or all(part.whole for part in chunk)
+        weight = 0
+        for part in chunk:
+            taken.setdefault(part.key, []).append((part.first, part.end))
+            rows, each = sizes[int(part.key)]
+            weight += each * ((rows if part.end is None else part.end) - part.first)
+            assert part.whole or part.end is None or part.end > part.first
+        small = len(chunk) == 1 and len(range(chunk[0].first, chunk[0].end or sizes[int(chunk[0].key)][0])) <= 2_048
+        assert small or weight <= limit + max(sizes[int(p.key)][1] for p in chunk)
+    assert list(taken) == [o.key for o in objects]
+    for stretches in taken.values():
+        assert stretches[0][0] == 0
+        assert stretches[-1][1] is None
+        assert all(one[1] == other[0] for one, other in pairwise(stretches))
+
+
+@contextmanager
+def cut(limit: int | None, most_rows: int | None = None) -> Iterator[None]:
+    """Chunks of at most `limit` bytes; memory runs out where more than `most_rows` are taken at once."""
+    check = validation.validate
+
+    def runs_out(duck: Duck, *rest: Any) -> None:
+        if most_rows is not None and duck.count("SELECT count(*) FROM checked") > most_rows:
+            raise duckdb.OutOfMemoryException("Out of Memory Error: failed to allocate (61.0 MiB/61.0 MiB used)")
+        check(duck, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        if limit is not None:
+            patch.setattr(parts, "CHUNK_WEIGHT", limit)
+        patch.setattr(parts, "FEWEST_ROWS", 1)
+        patch.setattr(validation, "validate", runs_out)
+        yield
+
+
+def seen(lake: Lake, contract: Any, result: BatchResult) -> dict[str, Any]:
+    publish(lake, contract)
+    entry = published_entry(lake, contract)
+    assert entry is not None
+    ledger = Ledger.load(lake, TableState(lake, entry.metadata_location).ledger)
+    counts = result.counts
+    aside = {"_batch", "_changed_at"} if contract.origin == "files" else {"_batch"}  # the time of the object
+    return {
+        "rows": [{k: v for k, v in r.items() if k not in aside} for r in published_rows(lake, contract)],
+        "changes": sorted(
+            [{k: v for k, v in r.items() if k not in aside} for r in published_changes(lake, contract)],
+            key=lambda row: row["_event_id"],
+        ),
+        "counts": (counts.read, counts.applied + counts.superseded, counts.duplicate, counts.quarantined),
+        "objects": result.objects,
+        "watermark": result.watermark,
+        "ledger": sorted((t.key, t.status, t.rows, t.quarantined) for t in ledger.every()),
+        "aside": sum(f.rows for f in list_files(lake, contract)),
+    }
+
+
+def take(contract: Any, name: str, content: Any, limit: int | None, most_rows: int | None) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder, cut(limit, most_rows):
+        lake = local_lake(Path(folder))
+        if isinstance(content, bytes):
+            lake.store.write(f"dropbox/{contract.name}/{name}", content)
+        else:
+            Landing(lake, contract).land(content, name=name)
+        result = compact(lake, contract, Scope.everything())
+        assert not result.held
+        return seen(lake, contract, result)
+
+
+@settings(max_examples=2, deadline=None)
+@given(changes, st.integers(1_000, 4_000), st.integers(2, 4))
+def test_a_landed_object_in_any_parts_leaves_the_same(rows: list[Any], limit: int, most_rows: int) -> None:
+    content = [change(f"p-{k}", version=v, seq=v, price=p, event=f"{k}/{v}/{p}") for k, v, p in rows]
+    whole = take(PARCELS, "a.parquet", content, None, None)
+    assert take(PARCELS, "a.parquet", content, limit, None) == whole
+    assert take(PARCELS, "a.parquet", content, None, most_rows) == whole
+
+
+@settings(max_examples=2, deadline=None)
+@given(changes, st.integers(2, 4), st.sampled_from(["a.csv", "a.ndjson", "a.csv.gz", "a.ndjson.gz"]))
+def test_a_dropped_text_in_any_parts_leaves_the_same(rows: list[Any], most_rows: int, name: str) -> None:
+    listed = [{"parcel_id": f"p-{k}", "part": str(v), "price": p} for k, v, p in rows]
+    if "csv" in name:
+        text = "parcel_id,part,price\n" + "".join(",".join(row.values()) + "\n" for row in listed)
+    else:
+        text = "".join(json.dumps(row) + "\n" for row in listed)
+    content = gzip.compress(text.encode()) if name.endswith(".gz") else text.encode()
+    assert take(DROPPED, name, content, None, most_rows) == take(DROPPED, name, content, None, None)
+
+
+def test_what_runs_out_of_memory_with_one_row_is_held_and_the_rest_goes_on(tmp_path: Path) -> None:
+    lake = local_lake(tmp_path)
+    landing = Landing(lake, PARCELS)
+    landing.land([change("p-1", version=1)])
+    bad = landing.land([change("huge", version=1), change("p-2", version=1)])
+    check = validation.validate
+
+    def runs_out(duck: Duck, *rest: Any) -> None:
+        if duck.count("SELECT count(*) FROM checked WHERE parcel_id = 'huge'"):
+            raise duckdb.OutOfMemoryException("Out of Memory Error: failed to allocate (61.0 MiB/61.0 MiB used)")
+        check(duck, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(validation, "validate", runs_out)
+        for _ in range(ATTEMPTS):
+            result = compact(lake, PARCELS, Scope.everything())
+    assert [h.key for h in result.held] == [bad]
+    publish(lake, PARCELS)
+    assert "p-1" in {row["parcel_id"] for row in published_rows(lake)}
+
+
+def test_a_run_that_ends_between_two_parts_is_healed_by_the_next(tmp_path: Path) -> None:
+    content = [change(f"p-{n}", version=1, price="much" if n in (1, 6) else "1.00") for n in range(8)]
+    whole = take(PARCELS, "a.parquet", content, None, None)
+    lake = local_lake(tmp_path)
+    Landing(lake, PARCELS).land(content, name="a.parquet")
+    calls: list[int] = []
+
+    with cut(None, 2):
+        with pytest.MonkeyPatch.context() as patch:
+            inner = validation.validate
+
+            def stops(duck: Duck, *rest: Any) -> None:
+                inner(duck, *rest)
+                calls.append(1)
+                if len(calls) == 2:
+                    raise OSError(28, "No space left on device")
+
+            patch.setattr(validation, "validate", stops)
+            with pytest.raises(OSError, match="No space"):
+                compact(lake, PARCELS, Scope.everything())
+        found = seen(lake, PARCELS, compact(lake, PARCELS, Scope.everything()))
+    del whole["counts"], found["counts"]  # what the ended run took in is a duplicate
+    assert found == whole
