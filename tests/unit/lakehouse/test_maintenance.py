@@ -7,6 +7,7 @@ import dataclasses
 import io
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -794,6 +795,28 @@ def test_a_writer_that_is_always_quicker_ends_it_and_loses_nothing(
     with pytest.raises(MaintenanceOvertaken, match="found another one 3 times"):
         maintain(lake, PARCELS)
     assert len(published_rows(lake)) == 7
+
+
+def test_what_batches_leave_behind_does_not_grow_from_night_to_night(
+    lake: Lake, landing: Landing, clock: Clock
+) -> None:
+    """Objects by area, each night after the day's batches and quiet looks: as many as the night before. What landed is
+    kept; the audit trail goes by its own days (see test_trail.py)."""
+    nights = []
+    for _ in range(5):
+        for hours in (6, 18):
+            landing.land([change(version=landing.count)])
+            run(lake)
+            clock.forward(hours=hours)
+            run(lake)
+        maintain(lake, PARCELS, retention=Retention(days=1, states=2))
+        keys = [
+            stored_.key for stored_ in lake.store.list("") if not stored_.key.startswith(("landing/", "audit_trail/"))
+        ]
+        nights.append(Counter("/".join(key.split("/")[: 3 if key.startswith("warehouse/") else 1]) for key in keys))
+    assert nights[-1] == nights[-2]
+    tables = [f"warehouse/{table}/{part}" for table in ("parcels", "parcels_changes") for part in ("data", "metadata")]
+    assert nights[-1].keys() == {"ledger", "audit", *tables}
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,14 @@ def test_athena_finds_its_workgroup_and_what_it_leaves_behind_is_removed(templat
     assert not any(tables.startswith(prefix) for prefix in days)
 
 
+def test_earlier_versions_of_objects_go_after_thirty_days(template: dict[str, Any]) -> None:
+    bucket = template["Resources"]["DataBucket"]["Properties"]
+    rules = [rule for rule in bucket["LifecycleConfiguration"]["Rules"] if "NoncurrentVersionExpiration" in rule]
+    assert [(r["Status"], r["NoncurrentVersionExpiration"], "Prefix" in r) for r in rules] == [
+        ("Enabled", {"NoncurrentDays": 30}, False)
+    ]
+
+
 def test_the_laptop_stack_reads_outputs_that_there_are(template: dict[str, Any]) -> None:
     sources = (p.read_text(encoding="utf-8") for p in (ROOT / "local").rglob("*.py"))
     read = {name for source in sources for name in re.findall(r'outputs\["(\w+)"\]', source)}
