@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lakes import Landing
 from readers import Row
-from things import HOLDS, POOLS, SCALARS, TEXTS, THINGS, landed, sql_literal, table_of
+from things import GROUP, HOLDS, POOLS, SCALARS, TEXTS, THINGS, landed, sql_literal, table_of
 from trino_client import TrinoClient
 from witnesses import published_rows
 
@@ -41,7 +41,7 @@ def tables() -> list[tuple[list[Row], list[str]]]:
 def test_trino_finds_under_a_filter_what_is_there(
     lake: Lake, query: TrinoClient, tables: Any, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(merge, "_ROW_GROUP", 2_048)
+    monkeypatch.setattr(merge, "_row_group", lambda *_: GROUP)
     groups, odd = tables[number]
     # One text that DuckDB writes a row group without a maximum for, among row groups that have one.
     odd = [*dict.fromkeys([*odd, "ж" * 129])]

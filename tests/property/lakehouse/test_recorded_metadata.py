@@ -42,6 +42,7 @@ from lakehouse.landing import Scope
 from lakehouse.publication import publish
 from lakehouse.schemas import quoted, sql_type
 from lakehouse.state import published
+from lakehouse.tables import TableState
 
 ice: Any = pyiceberg.expressions  # its classes are made from names and values, which their types do not say
 
@@ -175,12 +176,14 @@ def tables() -> st.SearchStrategy[tuple[list[Row], list[str]]]:
 def test_a_filter_finds_what_is_there_and_the_next_batch_finds_every_key(given_: tuple[list[Row], list[str]]) -> None:
     groups, odd = given_
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(merge, "_ROW_GROUP", GROUP)
+        patch.setattr(merge, "_row_group", lambda *_: GROUP)
         lake = local_lake(Path(folder) / "lake")
         landing = Landing(lake, THINGS)
         rows = table_of(groups, odd)
         landing.land([landed(k, v, 1) for k, v in rows.items()])
         merge_and_publish(lake)
+        written = [pq.read_metadata(f.path) for f in state_of(lake).files]
+        assert max(footer.num_row_groups for footer in written) >= len(groups)
         assert_filters_agree(lake, groups, odd)
         changed = [*odd, min(rows), f"{GROUP:08d}", f"{GROUP * len(groups) - 1:08d}"]
         landing.land([landed(k, rows[k], 2) for k in changed])
@@ -189,6 +192,12 @@ def test_a_filter_finds_what_is_there_and_the_next_batch_finds_every_key(given_:
         assert {r["k"]: r["_version"] for r in found} == {k: 2 if k in changed else 1 for k in rows}
         assert len(found) == len(rows)
         assert audit_table(lake, THINGS).passed
+
+
+def state_of(lake: Lake) -> TableState:
+    now = published(lake, THINGS)
+    assert now is not None
+    return TableState(lake, now.metadata_location)
 
 
 def merge_and_publish(lake: Lake) -> None:
