@@ -95,7 +95,7 @@ def _freshness(scope: Scope) -> Panel | None:
             for row in answer.rows
         ),
         wide=True,
-        spare=("Owner",),
+        spare=("Owner", "Promised"),
     )
 
 

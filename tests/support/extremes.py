@@ -132,6 +132,8 @@ class Extremes:
         entity = self._relations.get((contract.name, field.name))
         if entity and self.rows[entity] and self._rng.random() < 0.7:
             return self._rng.choice(list(self.rows[entity]))[0]
+        if field.name in contract.primary_key and self._rng.random() < 0.7:
+            return self._plain(contract, field)  # or rows with the same key would push each other out
         if not field.required and self._rng.random() < 0.2:
             return None
         return self._rng.choice(extremes_of(field.type, field))
