@@ -1,8 +1,8 @@
 """Files that other systems drop, as Arrow tables of text: NDJSON and CSV, plain or packed with gzip.
 
-Numbers keep each digit that was written. A line that is no row becomes a row with a problem; a file that cannot be read
-at all raises. Files are read in blocks, so that none has to fit into memory. What a row must hold belongs to
-`validation`; Parquet belongs to `reading`.
+Numbers keep each digit that was written. A line that is no row, or no UTF-8, becomes a row with a problem; a
+file that cannot be read at all raises. Files are read in blocks, so that none has to fit into memory. What a row must
+hold belongs to `validation`; Parquet belongs to `reading`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import csv
 import gzip
 import io
 import json
+import re
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
@@ -30,12 +31,18 @@ Row = dict[str, str | None]
 
 _BLOCK = 4 << 20  # bytes
 _ROWS = 20_000  # what is read row by row is handed on in tables of as many
-_LONGEST_VALUE = 1 << 30
+LONGEST_LINE = 64 << 20
+"""Bytes of a line, and characters of a value, that are read: a file with a longer one is refused, so that memory has a
+bound whatever a few kilobytes of gzip unpack to."""
+
 _MARK = "\ufeff".encode()
+_REPLACED = "\ufffd".encode()
+_KEPT = "surrogateescape"  # how bytes that are no UTF-8 are read, so that only their line pays
 _QUOTE, _NEWLINE = ord('"'), ord("\n")
 _COLON, _SPACE, _MINUS, _POINT, _OBJECT = b": -.{"
 _BACKSLASH, _TAB = b"\\", b"\t"
 _NUMBER = 2
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def _among(*groups: bytes) -> np.ndarray:
@@ -62,7 +69,7 @@ class NotReadable(ValueError):
 def read_text(contract: Contract, columns: Sequence[str], name: str, path: Path) -> Iterator[pa.Table]:
     """The rows of a dropped file named `name`: _row (from 1), _problem and `columns`, all text but the first.
 
-    Raises `NotReadable`, UnicodeDecodeError, or what gzip raises for a file that is not packed or cut off.
+    Raises `NotReadable`, or what gzip raises for a file that is not packed or cut off.
     """
     if is_ndjson(name):
         yield from in_tables(columns, json_rows(contract, opened(path, is_packed(name))))
@@ -118,10 +125,24 @@ def removal_sql(text: str) -> str:
 
 
 def opened(path: Path, packed: bool) -> IO[str]:
-    """The file as text, line ends as they are."""
+    """The file as text, line ends as they are; bytes that are no UTF-8 as lone surrogates, see `_not_text`."""
     if packed:
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open("rt", encoding="utf-8-sig", newline="")
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="", errors=_KEPT)
+    return path.open("rt", encoding="utf-8-sig", newline="", errors=_KEPT)
+
+
+def _not_text(text: str) -> str | None:
+    """What keeps a text that was read with `_KEPT` from being a row; None if nothing does."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return f"not a row: expected text in UTF-8, found the byte 0x{ord(text[error.start]) - 0xDC00:02x}"
+    return None
+
+
+def _shown(text: str) -> str:
+    """A text that was read with `_KEPT`, with U+FFFD for what is no UTF-8."""
+    return text.encode(errors=_KEPT).decode(errors="replace")
 
 
 def _binary(path: Path, packed: bool) -> BinaryIO:
@@ -168,14 +189,25 @@ def json_rows(
 
 
 def _json_row(names: Callable[[tuple[str, ...]], dict[str, str | None]], line: str) -> tuple[Row, str | None]:
+    if problem := _not_text(line):
+        return {"_extra": _shown(line.rstrip("\r\n"))}, problem
     try:
         # Numbers stay as they were written: no digit is lost on the way to a decimal.
         item = json.loads(line, parse_float=str, parse_int=str, parse_constant=_refuse)
         if not isinstance(item, dict):
             raise NotReadable(f"expected a JSON object, found {type(item).__name__}")
+        if _SURROGATE.search(line):
+            _refuse_surrogates(item)
         return _row(names(tuple(item)), item), None
     except (ValueError, RecursionError) as error:
         return {"_extra": line.rstrip("\r\n")}, f"not a row: {error}"
+
+
+def _refuse_surrogates(item: dict[str, Any]) -> None:
+    try:
+        _compact(item).encode()
+    except UnicodeEncodeError as error:
+        raise NotReadable("expected Unicode text, found a lone surrogate") from error
 
 
 def _refuse(constant: str) -> str:
@@ -207,12 +239,12 @@ def json_lines(path: Path, packed: bool) -> Iterator[pa.Table]:
 
     In a plain line a JSON reader that knows only doubles loses nothing: numbers that are members are put between
     quotes, as they were written. What such a reader would take and JSON does not have (a comma at the end, NaN, 01) is
-    not in a plain line, nor is any backslash. Raises UnicodeDecodeError, or what gzip raises.
+    not in a plain line, nor is any backslash, nor a byte that is no UTF-8. Raises `NotReadable`, or what gzip raises.
     """
     before = 0
     with _binary(path, packed) as source:
         for block in _line_blocks(source):
-            lines = _Lines(block)
+            lines = _Lines(_as_text(block))
             if len(lines.starts):
                 rows = pa.array(np.arange(before + 1, before + 1 + len(lines.starts)), pa.int64())
                 before += len(lines.starts)
@@ -231,8 +263,23 @@ def _line_blocks(source: BinaryIO) -> Iterator[bytes]:
         if cut:
             yield _with_newlines(kept[:cut])
             kept = kept[cut:]
+        _check_length(kept)
     if kept:
         yield _with_newlines(kept.removeprefix(_MARK) if first else kept) + b"\n"
+
+
+def _check_length(line: bytes) -> None:
+    if len(line) > LONGEST_LINE:
+        raise NotReadable(f"expected lines of at most {LONGEST_LINE >> 20} MB, found one that is longer")
+
+
+def _as_text(block: bytes) -> bytes:
+    """The block with U+FFFD for what is no UTF-8; no line end is lost by it."""
+    try:
+        block.decode()
+    except UnicodeDecodeError:
+        return block.decode(errors="replace").encode()
+    return block
 
 
 def _with_newlines(block: bytes) -> bytes:
@@ -262,6 +309,9 @@ class _Lines:
                 plain[self._line_of(np.flatnonzero(self.text == byte[0]))] = False
         around = np.empty(2 * len(begins), np.int64)
         around[0::2], around[1::2] = begins, ends
+        if _REPLACED in self.block:
+            places = [found.start() for found in re.finditer(_REPLACED, self.block)]
+            plain[self._line_of(np.array(places, np.int64))] = False
         text = _inserted(self.text, around, _QUOTE)
         # A line goes on to the next one: what is between them is white space, or makes it a line that is not JSON.
         starts = np.append(self.starts + np.searchsorted(around, self.starts), len(text))
@@ -348,13 +398,13 @@ def read_csv(contract: Contract, columns: Sequence[str], path: Path, packed: boo
         for block in chain([first], blocks):
             if not _quoted_regularly(block):
                 rest = io.TextIOWrapper(
-                    io.BufferedReader(_Chained(chain([block], blocks))), encoding="utf-8", newline=""
+                    io.BufferedReader(_Chained(chain([block], blocks))), encoding="utf-8", newline="", errors=_KEPT
                 )
                 yield from in_tables(columns, form.one_by_one(rest, row))
                 return
             table = form.at_once(block, row)
             if table is None:
-                text = io.StringIO(block.decode(), newline="")
+                text = io.StringIO(block.decode(errors=_KEPT), newline="")
                 for table in in_tables(columns, form.one_by_one(text, row)):
                     row += table.num_rows
                     yield table
@@ -377,6 +427,13 @@ def _csv_blocks(source: BinaryIO) -> Iterator[bytes]:
             cut = int(places[-1]) + 1
             yield kept[:cut]
             kept = kept[cut:]
+        elif len(kept) > LONGEST_LINE:
+            # A quote was opened and not closed: from here on the reader of single rows knows where values end.
+            cut = kept.rfind(b"\n") + 1
+            if cut:
+                yield kept[:cut]
+            kept = kept[cut:]
+            _check_length(kept)
     if kept:
         yield kept
 
@@ -384,7 +441,7 @@ def _csv_blocks(source: BinaryIO) -> Iterator[bytes]:
 def _header(block: bytes) -> tuple[list[str], bytes]:
     """The names in the first row, and what follows it."""
     text = block.removeprefix(_MARK)
-    lines = io.StringIO(text.decode(), newline="")
+    lines = io.StringIO(text.decode(errors=_KEPT), newline="")
     reader = csv.reader(lines, strict=True)
     try:
         header = next(reader, None)
@@ -392,7 +449,9 @@ def _header(block: bytes) -> tuple[list[str], bytes]:
         raise NotReadable(f"expected a header line as RFC 4180 says, found: {error}") from error
     if not header:
         raise NotReadable("expected a header line with the column names, found none")
-    return header, lines.read().encode()
+    if any(map(_not_text, header)):
+        raise NotReadable("expected a header in UTF-8, found bytes that are none")
+    return header, lines.read().encode(errors=_KEPT)
 
 
 class _Form:
@@ -441,14 +500,16 @@ class _Form:
 
     def one_by_one(self, text: IO[str], before: int) -> Iterator[tuple[int, Row, str | None]]:
         """The same, of any text."""
-        csv.field_size_limit(_LONGEST_VALUE)
+        csv.field_size_limit(LONGEST_LINE)
         number = before
         try:
             for line in csv.reader(text, strict=True):
                 if not line:
                     continue
                 number += 1
-                if len(line) != len(self.header):
+                if problem := next(filter(None, map(_not_text, line)), None):
+                    yield number, {"_extra": _shown(json.dumps(line, ensure_ascii=False))}, problem
+                elif len(line) != len(self.header):
                     problem = f"not a row: expected {len(self.header)} values as in the header, found {len(line)}"
                     yield number, {"_extra": json.dumps(line, ensure_ascii=False)}, problem
                 else:

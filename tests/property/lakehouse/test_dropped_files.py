@@ -209,17 +209,23 @@ CSV_FILE = st.builds(
 
 def csv_expected(content: bytes) -> list[tuple[int, dict[str, str | None], str | None]]:
     """Rows of a CSV file by the standard library alone."""
-    records = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
+    records = csv.reader(io.StringIO(content.decode("utf-8-sig", "surrogateescape"), newline=""), strict=True)
     header = next(records, None) or []
     if len(set(header)) < len(header):
         raise ValueError("a column twice")
+    "".join(header).encode()
     names = dropped.resolve(DROPPED, header)
     if not {"parcel_id", "part"} <= set(names.values()):
         raise ValueError("no key")
     found: list[tuple[int, dict[str, str | None], str | None]] = []
     for record in records:
         number = len(found) + 1
-        if len(record) == len(header):
+        foreign = next((c for c in "".join(record) if 0xDC80 <= ord(c) <= 0xDCFF), None)
+        if foreign:
+            problem = f"not a row: expected text in UTF-8, found the byte 0x{ord(foreign) - 0xDC00:02x}"
+            text = json.dumps(record, ensure_ascii=False).encode(errors="surrogateescape").decode(errors="replace")
+            found.append((number, {"_extra": text}, problem))
+        elif len(record) == len(header):
             row: dict[str, str | None] = {}
             for name, value in zip(header, record, strict=True):
                 if names[name] == "_op":
