@@ -24,7 +24,7 @@ UV = export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/p
 	UV_PYTHON_DOWNLOADS=never VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev down status generate docs setup bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api bench-marts test conformance mutations unit lint types scan format lock clean
+.PHONY: help demo dev down status generate docs setup bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api bench-marts test soak conformance mutations unit lint types scan format lock clean
 
 help:  ## List what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,10 @@ setup: $(DEV)  ## Make the environment in .venv, with what tests need
 
 test: $(DEV)  ## Run all tests
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+MINUTES ?= 30
+soak: $(LOCAL)  ## Watch the running stack under changing traffic for MINUTES=30: ticks, runs, lags, memory, disk
+	@$(BIN)/python -m local.soak --minutes $(MINUTES)
 
 conformance: $(DEV)  ## Run the merge of Athena and the dbt project on a real Trino (needs Java 24 and Maven, see tests/conformance)
 	@$(BIN)/python -m pytest -q --timeout 900 tests/conformance

@@ -17,6 +17,7 @@ from local.home import Home, Stack
 
 if TYPE_CHECKING:
     from lakehouse.quarantine import QuarantineFile
+    from orchestration.ticks import Trouble
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Status:
     dagster: bool
     waiting: int | None
     tables: tuple[Published, ...]
+    troubles: tuple[Trouble, ...] = ()
 
 
 def look(home: Home, contracts: Contracts) -> Status:
@@ -49,7 +51,18 @@ def look(home: Home, contracts: Contracts) -> Status:
     dagster = current.dagster is not None and current.dagster.alive
     if not current.outputs:
         return Status(current, True, dagster, None, ())
-    return Status(current, True, dagster, stack.lag(home, current), published_tables(current, contracts))
+    tables = published_tables(current, contracts)
+    return Status(current, True, dagster, stack.lag(home, current), tables, troubles_of(home) if dagster else ())
+
+
+def troubles_of(home: Home) -> tuple[Trouble, ...]:
+    """Sensors and schedules that fail or are silent, as the running Dagster remembers their ticks."""
+    from dagster import DagsterInstance
+
+    from orchestration.ticks import troubles
+
+    with DagsterInstance.from_config(str(home.dagster)) as instance:
+        return tuple(troubles(instance, datetime.now(UTC)))
 
 
 def addresses(home: Home) -> dict[str, str]:
@@ -115,22 +128,28 @@ def published_tables(current: Stack, contracts: Contracts) -> tuple[Published, .
 
 def show(status: Status, home: Home, console: Console, now: datetime | None = None) -> None:
     """Print the status as tables."""
-    services = Table(title="Services", title_justify="left", box=None, padding=(0, 2))
-    for heading in ("service", "state", "where"):
-        services.add_column(heading, overflow="fold")
     current = status.stack
     up, off = "[green]running[/green]", "[dim]stopped[/dim]"
-    services.add_row(
-        "AWS emulator", up if status.emulator else off, current.endpoint if current and current.port else ""
-    )
-    services.add_row("Dagster", up if status.dagster else off, (current.ui_url or "") if current else "")
+    rows = [
+        ("AWS emulator", up if status.emulator else off, current.endpoint if current and current.port else ""),
+        ("Dagster", up if status.dagster else off, (current.ui_url or "") if current else ""),
+    ]
     if status.waiting is not None:
         text = "[green]nothing waits[/green]" if not status.waiting else f"[yellow]{status.waiting:,} wait[/yellow]"
-        services.add_row("Stream pump", text, "")
+        rows.append(("Stream pump", text, ""))
     if current and current.outputs and status.emulator:
-        services.add_row("HTTP API", up, current.outputs["ApiUrl"])
-    services.add_row("State", "", str(home.path))
-    console.print(services)
+        rows.append(("HTTP API", up, current.outputs["ApiUrl"]))
+        rows.append(("Data bucket", "", f"s3://{current.outputs['DataBucketName']}"))
+    rows.append(("State", "", str(home.path)))
+    for service, state, where in rows:  # one line each, however long: addresses are copied
+        console.print(f"{service:<14}{state} {where}".rstrip(), soft_wrap=True, highlight=False)
+    for trouble in status.troubles:
+        console.print(
+            f"\n[red]The {trouble.kind} {trouble.name} does not do its work[/red] since "
+            f"{trouble.since:%Y-%m-%d %H:%M:%S} UTC: ",
+            end="",
+        )
+        console.print(trouble.reason, markup=False, highlight=False, soft_wrap=True)
     report = newest_report(home)
     if report:
         console.print(f"\nNewest report: {report}", soft_wrap=True, highlight=False)

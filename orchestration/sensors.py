@@ -26,12 +26,15 @@ from lakehouse.state import Published
 from orchestration import failures
 from orchestration.alerts import Alert, AlertResource
 from orchestration.arrivals import Arrival, Memory, asked_for, due, notice, window_start
+from orchestration.asked import Asked
 from orchestration.jobs import AssetJobs
 from orchestration.lost_runs import end_lost_runs
 from orchestration.progress import reason
 from orchestration.settings import Settings
+from orchestration.ticks import Trouble, troubles, untold
 
 LISTING_THREADS = 8
+ASKED_TAG = "gavel/asked"
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -71,6 +74,7 @@ def sensors(
         lag_sensor(lags, contracts, settings, pace.freshness_seconds),
         failure_objects_sensor(pace.failures_seconds),
         run_failure_sensor(settings),
+        failing_ticks_sensor(settings),
     ]
 
 
@@ -213,22 +217,39 @@ def published_sensor(contracts: Contracts, job: Any, marts: dg.AssetSelection, i
         description="Brings the marts that read a newly published table up to it, at most once in this interval.",
     )
     def sensor(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult | dg.SkipReason:
-        before: dict[str, str] = json.loads(context.cursor or "{}")
-        now = {state.entity: rows_version(state) for state in published_states(lake.lake, contracts)}
-        changed = sorted(entity for entity, rows in now.items() if before.get(entity) != rows)
+        now = datetime.now(UTC)
+        rows = {state.entity: rows_version(state) for state in published_states(lake.lake, contracts)}
+        asked = Asked.from_text(context.cursor)
+        if asked.id and (ended := _outcome(context.instance, asked.id)) is not None:
+            asked = asked.ended(ended, now)
+        changed = asked.due(rows, now)
         if not changed:
-            return dg.SkipReason("No published table changed.")
+            waits = f" {', '.join(sorted(asked.failed))} will be tried again." if asked.failed else ""
+            return _waiting(f"No published table changed.{waits}", asked)
         if _unfinished(context.instance, job.name, "published_tables"):
-            return dg.SkipReason(f"Marts are being built; they follow {', '.join(changed)} at the next tick.")
+            return _waiting(f"Marts are being built; they follow {', '.join(changed)} at the next tick.", asked)
         assert context.repository_def is not None  # a sensor of a code location always has one
         request = marts_request(changed, marts, context.repository_def.asset_graph)
-        return dg.SensorResult(
-            run_requests=[request] if request else [],
-            skip_reason=None if request else f"No mart reads {', '.join(changed)}.",
-            cursor=json.dumps(now, separators=(",", ":")),
-        )
+        if request is None:
+            return _waiting(f"No mart reads {', '.join(changed)}.", asked.nobody_reads(changed, rows))
+        asked = asked.again(changed, rows)
+        request = request._replace(tags={**request.tags, ASKED_TAG: asked.id})
+        return dg.SensorResult(run_requests=[request], cursor=asked.to_text())
 
     return sensor
+
+
+def _waiting(reason: str, asked: Asked) -> dg.SensorResult:
+    return dg.SensorResult(skip_reason=reason, cursor=asked.to_text())
+
+
+def _outcome(instance: dg.DagsterInstance, asked: str) -> bool | None:
+    """Whether the run that was asked for under this id succeeded; None while it goes on. One that never began to be
+    a run did not."""
+    runs = instance.get_runs(dg.RunsFilter(tags={ASKED_TAG: asked}), limit=1)
+    if not runs:
+        return False
+    return runs[0].is_success if runs[0].is_finished else None
 
 
 def marts_request(changed: Sequence[str], marts: dg.AssetSelection, graph: Any) -> dg.RunRequest | None:
@@ -401,6 +422,37 @@ def run_failure_sensor(settings: Settings) -> Any:
 
 
 REASON_LIMIT = 500  # characters
+
+
+def failing_ticks_sensor(settings: Settings) -> dg.SensorDefinition:
+    """Alerts about sensors and schedules that fail or are silent: their ticks are no runs, so nothing else does."""
+
+    @dg.sensor(
+        name="failing_ticks",
+        minimum_interval_seconds=settings.pace.failures_seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Alerts once about every sensor or schedule whose ticks fail or do not come.",
+    )
+    def sensor(context: dg.SensorEvaluationContext, alerts: AlertResource) -> dg.SensorResult:
+        found = troubles(context.instance, datetime.now(UTC))
+        cursor, new = untold(context.cursor, found)
+        for trouble in new:
+            alert(context, alerts, trouble_alert(trouble, settings.ui_url))
+        told = "; ".join(f"{t.name}: {t.reason}" for t in found)
+        return dg.SensorResult(skip_reason=told or "All sensors and schedules tick.", cursor=cursor)
+
+    return sensor
+
+
+def trouble_alert(trouble: Trouble, ui_url: str) -> Alert:
+    """The alert about a sensor or schedule that does not do its work."""
+    return Alert(
+        what=f"The {trouble.kind} {trouble.name} does not do its work",
+        why=f"{trouble.reason[:REASON_LIMIT]}; since {trouble.since:%Y-%m-%d %H:%M:%S} UTC. "
+        "What it does by itself does not happen meanwhile.",
+        when=trouble.since,
+        link=f"{ui_url}/automation",
+    )
 
 
 def run_alert(context: dg.RunFailureSensorContext, ui_url: str) -> Alert:

@@ -1,5 +1,6 @@
 """The sensors against a real (in-memory) instance: what they request, when they hold back, what they remember."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from lakehouse.store import StoredObject
 from orchestration import sensors
 from orchestration.alerts import Alert, AlertResource
 from orchestration.arrivals import Memory
+from orchestration.asked import Asked
 from orchestration.definitions import build
 from orchestration.settings import Settings
 
@@ -258,22 +260,24 @@ def test_a_publication_asks_for_the_marts_that_read_it_and_no_report(
 
 
 def test_only_marts_of_changed_tables_are_asked_for(
-    evaluate: Callable[..., Any], publish: dict[str, Published]
+    evaluate: Callable[..., Any], publish: dict[str, Published], instance: DagsterInstance
 ) -> None:
     publish["orders"] = state("orders")
     publish["lots"] = state("lots")
-    cursor = evaluate("published_tables", lake=LAKE).cursor
+    tick = evaluate("published_tables", lake=LAKE)
+    finish(instance, tick, dg.DagsterRunStatus.SUCCESS)
     publish["lots"] = state("lots", snapshot=2)
-    assert asked(evaluate("published_tables", cursor, lake=LAKE)) == {"marts/dim_lot"}
+    assert asked(evaluate("published_tables", tick.cursor, lake=LAKE)) == {"marts/dim_lot"}
 
 
 def test_a_watermark_that_moves_alone_builds_nothing(
-    evaluate: Callable[..., Any], publish: dict[str, Published]
+    evaluate: Callable[..., Any], publish: dict[str, Published], instance: DagsterInstance
 ) -> None:
     publish["orders"] = state("orders", age=timedelta(hours=1))
-    cursor = evaluate("published_tables", lake=LAKE).cursor
+    tick = evaluate("published_tables", lake=LAKE)
+    finish(instance, tick, dg.DagsterRunStatus.SUCCESS)
     publish["orders"] = state("orders")
-    assert not evaluate("published_tables", cursor, lake=LAKE).run_requests
+    assert not evaluate("published_tables", tick.cursor, lake=LAKE).run_requests
 
 
 def test_marts_are_not_asked_for_twice_while_they_are_built(
@@ -283,7 +287,47 @@ def test_marts_are_not_asked_for_twice_while_they_are_built(
     publish["orders"] = state("orders")
     tick = evaluate("published_tables", lake=LAKE)
     assert not tick.run_requests
-    assert tick.cursor is None
+    assert not Asked.from_text(tick.cursor).rows
+
+
+def finish(instance: DagsterInstance, tick: Any, status: dg.DagsterRunStatus) -> None:
+    """The run that a tick asked for ends like this."""
+    (request,) = tick.run_requests
+    tags = {**request.tags, "dagster/sensor_name": "published_tables"}
+    instance.create_run_for_job(_trivial("marts"), status=status, tags=tags)
+
+
+def test_marts_that_failed_for_a_passing_reason_are_asked_for_again(
+    evaluate: Callable[..., Any], publish: dict[str, Published], instance: DagsterInstance
+) -> None:
+    """Not at once and not for ever; other tables do not wait, and a success is the end of it."""
+    publish["orders"] = state("orders")
+    tick = evaluate("published_tables", lake=LAKE)
+    finish(instance, tick, dg.DagsterRunStatus.FAILURE)
+    tick = evaluate("published_tables", tick.cursor, lake=LAKE)
+    assert not tick.run_requests
+    publish["lots"] = state("lots")
+    tick = evaluate("published_tables", tick.cursor, lake=LAKE)
+    assert "marts/dim_lot" in asked(tick)
+    assert "marts/fct_orders" not in asked(tick)
+    finish(instance, tick, dg.DagsterRunStatus.SUCCESS)
+    memory = Asked.from_text(tick.cursor)
+    past = {e: (n, due - timedelta(hours=1), of) for e, (n, due, of) in memory.failed.items()}
+    tick = evaluate("published_tables", dataclasses.replace(memory, failed=past).to_text(), lake=LAKE)
+    assert asked(tick) == {"staging/stg_orders", "marts/fct_orders"}
+    finish(instance, tick, dg.DagsterRunStatus.SUCCESS)
+    tick = evaluate("published_tables", tick.cursor, lake=LAKE)
+    assert not tick.run_requests
+    assert Asked.from_text(tick.cursor).failed == {}
+    assert set(Asked.from_text(tick.cursor).rows) == {"orders", "lots"}
+
+
+def test_a_run_that_never_began_is_asked_for_again(evaluate: Callable[..., Any], publish: dict[str, Published]) -> None:
+    publish["orders"] = state("orders")
+    tick = evaluate("published_tables", lake=LAKE)
+    assert tick.run_requests
+    tick = evaluate("published_tables", tick.cursor, lake=LAKE)
+    assert list(Asked.from_text(tick.cursor).failed) == ["orders"]
 
 
 def test_a_table_that_becomes_late_is_told_once_and_its_check_fails(

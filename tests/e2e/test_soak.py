@@ -1,0 +1,48 @@
+"""A short form of `make soak`: daemon and web server run, single entities change, every tick and run is looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from local.home import Home
+from local.soak import Seen, soak
+from local.stack import down
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
+
+
+def test_what_is_promised_to_happen_by_itself_happens(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    try:
+        seen = soak(home, 3)
+    finally:
+        down(home)
+    assert seen.broken() == []
+    assert {"landed_objects", "published_tables", "failing_ticks"} <= set(seen.ticks)
+    assert seen.followed, "marts followed a change of a single entity"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"failed_ticks": ["published_tables: cannot"]}, "failed ticks"),
+        ({"failed_runs": ["marts 1234"]}, "failed runs"),
+        ({"troubles": {"hourly: no tick"}}, "did not do their work"),
+        ({"published_lag": 301.0}, "published after 301 s"),
+        ({"marts_lag": 901.0}, "followed a change after 901 s"),
+        ({"memory": 7.0}, "GB of memory"),
+        ({"minutes": 30.0, "disk": 1.0}, "the disk grew by 2.0 GB an hour"),
+        ({"ticks": {}}, "no sensor ticked"),
+        ({"followed": {}}, "no mart followed"),
+    ],
+)
+def test_each_bound_can_be_broken(change: dict[str, object], words: str) -> None:
+    seen = Seen(minutes=30)
+    seen.ticks["landed_objects"] = seen.followed["lots"] = 1
+    assert seen.broken() == []
+    for name, value in change.items():
+        setattr(seen, name, value)
+    (told,) = seen.broken()
+    assert words in told
