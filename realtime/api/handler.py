@@ -51,12 +51,12 @@ def handle(event: Event, context: object) -> dict[str, Any]:
 @cache
 def _api() -> Api:
     settings = Settings.from_environment(os.environ)
-    dynamodb = with_quick_queries(client("dynamodb", attempts=3, read_timeout=3))
+    dynamodb = with_quick_queries(client("dynamodb", attempts=2, read_timeout=2))
     contracts = load_compact(CONTRACTS.read_bytes())
     service = Service(contracts, Store(dynamodb, settings.table))
     requests_store = Store(dynamodb, settings.requests)
     outbox = Outbox(
-        lambda: client("sqs", attempts=3, read_timeout=2),
+        lambda: client("sqs", attempts=2, read_timeout=2),
         lambda: client("s3", attempts=2, read_timeout=3),
         settings.inbound_queue,
         settings.bucket,

@@ -29,7 +29,7 @@ from realtime.metrics import emit
 
 CONTRACTS = Path(__file__).parents[1] / "contracts.json"  # the bundle puts it there
 _CLAIM = re.compile(rf"{PREFIX}[0-9A-Za-z._/-]{{1,256}}")  # S3 takes them all, so that no other claim comes again
-RESERVE_SECONDS = 15.0  # of the function's time for one more write that begins, for dead letters and for answering
+RESERVE_SECONDS = 40.0  # of the function's time for one more write that begins, for dead letters and for answering
 
 
 def handle(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
@@ -42,13 +42,13 @@ def handle(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 @cache
 def _consumer() -> Consumer:
     settings = Settings.from_environment(os.environ)
-    dynamodb = client("dynamodb", attempts=3, read_timeout=3)
+    dynamodb = client("dynamodb", attempts=2, read_timeout=2)
     edge = Edge(
         settings,
         function=f"gavel-{settings.environment}-inbound",
-        s3=lambda: client("s3", attempts=3, read_timeout=10),
-        sqs=lambda: client("sqs", attempts=3, read_timeout=5),
-        sns=lambda: client("sns", attempts=2, read_timeout=5),
+        s3=lambda: client("s3", attempts=2, read_timeout=5),
+        sqs=lambda: client("sqs", attempts=2, read_timeout=2),
+        sns=lambda: client("sns", attempts=1, read_timeout=2),
     )
     return Consumer(
         Service(load_compact(CONTRACTS.read_bytes()), Store(dynamodb, settings.table)),

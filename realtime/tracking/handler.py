@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,12 +18,15 @@ from realtime.logs import error_code, log, where
 from realtime.tracking.notices import Notice, notice_of
 from realtime.tracking.settings import Settings
 
+MESSAGE_SECONDS = 22.0  # what one message takes at most: it is read, told and remembered in two tries each
 MEMORY_SECONDS = 400 * 86_400  # no event of a parcel comes later than that
 
 
 def handle(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """The Lambda handler: `batchItemFailures` names the messages that have to come again."""
-    return _tracking().run(event["Records"])
+    return _tracking().run(
+        event["Records"], lambda: float(context.get_remaining_time_in_millis()) / 1000 - MESSAGE_SECONDS
+    )
 
 
 @cache
@@ -30,8 +34,8 @@ def _tracking() -> Tracking:
     settings = Settings.from_environment(os.environ)
     return Tracking(
         settings,
-        dynamodb=client("dynamodb", attempts=3, read_timeout=2),
-        sns=client("sns", attempts=3, read_timeout=2),
+        dynamodb=client("dynamodb", attempts=2, read_timeout=2),
+        sns=client("sns", attempts=2, read_timeout=2),
     )
 
 
@@ -51,11 +55,16 @@ class Tracking:
         self._sns = sns
         self._seconds = seconds
 
-    def run(self, messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Handle a batch of SQS messages; answers the partial batch response."""
+    def run(
+        self, messages: Sequence[Mapping[str, Any]], seconds_left: Callable[[], float] = lambda: math.inf
+    ) -> dict[str, Any]:
+        """Handle a batch of SQS messages; answers the partial batch response. What there is no time for comes again."""
         failed = []
         told = 0
         for message in messages:
+            if seconds_left() <= 0:
+                failed.append({"itemIdentifier": message["messageId"]})
+                continue
             try:
                 notice = notice_of(json.loads(message["body"]))
                 told += notice is not None and self._tell(notice)
