@@ -37,6 +37,7 @@ CURRENT_COLUMNS = CHANGE_COLUMNS[:-1]
 
 OPERATIONS = ("insert", "modify", "remove", "expire", "snapshot")
 SEQUENCE_WIDTH = 40  # stream sequence numbers have up to 40 digits
+_SECOND = 1_000_000  # versions are microseconds
 _VERSION_DIGITS = 19  # of the largest version; whatever is shorter is smaller
 
 EXPIRY = "function:ttl"
@@ -53,10 +54,9 @@ class UnmappableRecord(ValueError):
 def change_from_record(record: Mapping[str, Any], contracts: Contracts) -> tuple[str, Row] | None:
     """Entity and row of a DynamoDB stream record; None for an item of ours that is no entity (a pointer).
 
-    Rules of operation and version: an image marked `_deleted` is a `remove`, and its later physical removal says
-    nothing new (same version); a removal by TTL is an `expire`, any other is a `remove`, both at the old image's
-    version plus one; an image without `_version` (a foreign write) has the second of its change, in microseconds.
-    Raises `UnmappableRecord`.
+    An image marked `_deleted` is a `remove`, and so is its later physical removal; a removal by TTL is an `expire`, any
+    other is a `remove`. `_version` is the item's, but never behind what came before it (`_ordered`). Raises
+    `UnmappableRecord`.
     """
     try:
         event_name = record["eventName"]
@@ -76,15 +76,11 @@ def change_from_record(record: Mapping[str, Any], contracts: Contracts) -> tuple
     mapping = _mapping_of(image, contracts)
     if mapping is None:
         return None
-    version = _version(image)
-    if version is None:
-        version = str(seconds * 1_000_000)
+    version = _ordered(event_name, _version(image), body.get("OldImage"), seconds)
     if _marked_deleted(image):
         operation = "remove"
-    elif event_name == "REMOVE":
-        version = str(int(version) + 1)
-        if _removed_by_ttl(record):
-            operation = "expire"
+    elif event_name == "REMOVE" and _removed_by_ttl(record):
+        operation = "expire"
     row = _row(mapping, image)
     row["_event_id"] = str(event_id)
     row["_op"] = operation
@@ -100,8 +96,9 @@ def change_from_item(
 ) -> tuple[str, Row] | None:
     """Entity and row (`_op` snapshot, or remove for an item marked deleted) of an item of a full export.
 
-    An export carries no sequence number: `_seq` is zeros, so that a streamed change of the same version wins.
-    `read_at` is the export's time, aware. Raises `UnmappableRecord`.
+    An export carries no sequence number: `_seq` is zeros, so that a streamed change of the same version wins. Whatever
+    changes after `read_at`, the export's time (aware), comes after it: a version of a clock that ran ahead counts as
+    the end of that second. Raises `UnmappableRecord`.
     """
     mapping = _mapping_of(item, contracts)
     if mapping is None:
@@ -110,11 +107,34 @@ def change_from_item(
     row = _row(mapping, item)
     row["_event_id"] = event_id
     row["_op"] = "remove" if _marked_deleted(item) else "snapshot"
-    row["_version"] = str(int(read_at.timestamp()) * 1_000_000) if version is None else version
+    read = int(read_at.timestamp()) * _SECOND
+    row["_version"] = str(read if version is None else min(int(version), read + _SECOND - 1))
     row["_seq"] = "0" * SEQUENCE_WIDTH
     row["_changed_at"] = _second(int(read_at.timestamp()))
     row[BY] = _named_writer(item)
     return mapping.contract.name, row
+
+
+def _ordered(event_name: str, version: str | None, old: Mapping[str, Any] | None, seconds: int) -> str:
+    """The version that a change of an image at `version` is ordered by.
+
+    It is not below the version that it replaces, nor below the second in which DynamoDB made the change; within one
+    version the sequence number decides. So a removal, a version put back and a clock behind never fall behind. Where an
+    image of the change has no version, the change counts as the end of its second, behind all honest versions in it.
+    """
+    before = None if event_name == "INSERT" else _usable_version(old or {})
+    unknown = version is None or (event_name == "MODIFY" and before is None)
+    floor = seconds * _SECOND + (_SECOND - 1 if unknown else 0)
+    return str(max(floor, int(version or 0), before or 0))
+
+
+def _usable_version(image: Mapping[str, Any]) -> int | None:
+    """The version of an image that was replaced; one that could not land says nothing of the change after it."""
+    try:
+        text = _version(image)
+    except UnmappableRecord:
+        return None
+    return None if text is None else int(text)
 
 
 def _version(image: Mapping[str, Any]) -> str | None:

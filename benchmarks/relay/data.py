@@ -33,7 +33,8 @@ def records(contracts: Contracts, changes: int, seed: int = 7) -> list[Record]:
         values = parse(contract, payload, partial=True).values
         whole = stored[identity] = {**stored.get(identity, {}), **values}
         system: dict[str, Value] = {**item_keys(contract, whole), **index_keys(contract, whole)}
-        system |= {"entity": contract.name, "_contract": contract.version, "_version": 1_793_491_200_000_000 + number}
+        version = (1_793_491_200 + number // 100) * 1_000_000 + number % 100  # in the second of its record
+        system |= {"entity": contract.name, "_contract": contract.version, "_version": version}
         end = time_to_live(contract, whole)
         system |= {} if end is None else {"ttl": end}
         system |= {"_deleted": True} if request.method == "DELETE" else {}

@@ -81,6 +81,7 @@ def _event(position: int, record: Mapping[str, Any], contracts: Contracts) -> Ev
         "operation": row["_op"],
         "key": {name: row[name] for name in contract.primary_key},
         "version": row["_version"],
+        "sequence": row["_seq"],
         "changed_at": row["_changed_at"],
         "contract": row["_contract"],
         "changed": [name for name in contract.field_names if new.get(name) != old.get(name)],

@@ -42,9 +42,10 @@ def _tracking() -> Tracking:
 class Tracking:
     """Tells each state of a parcel once, and none that is older than what was told.
 
-    The newest version that was told of each shipment is remembered after telling, so that a crash between the two
-    cannot lose a notice; the topic drops the repetition that follows (it knows a message for five minutes, and the
-    queue brings it back within two). A notice carries its version, for readers of two that come at one time.
+    The newest version and sequence that were told of each shipment are remembered after telling, so that a crash
+    between the two cannot lose a notice; the topic drops the repetition that follows (it knows a message for five
+    minutes, and the queue brings it back within two). A notice carries its version, for readers of two that come at
+    one time.
     """
 
     def __init__(
@@ -78,27 +79,33 @@ class Tracking:
         """Tell a notice unless it, or a newer one, was told; answers whether it was told now."""
         key = {"pk": {"S": notice.shipment}}
         known = self._dynamodb.get_item(TableName=self._settings.table, Key=key, ConsistentRead=True).get("Item")
-        if known is not None and int(known["version"]["N"]) >= notice.version:
+        if known is not None and _order(known) >= (notice.version, notice.sequence):
             return False
         self._sns.publish(
             TopicArn=self._settings.topic,
             Message=notice.text,
             MessageGroupId=sha256(notice.order.encode()).hexdigest(),
-            MessageDeduplicationId=sha256(f"{notice.shipment} {notice.version}".encode()).hexdigest(),
+            MessageDeduplicationId=sha256(f"{notice.shipment} {notice.version} {notice.sequence}".encode()).hexdigest(),
         )
-        self._remember(key, notice.version)
+        self._remember(key, notice)
         return True
 
-    def _remember(self, key: Mapping[str, Any], version: int) -> None:
+    def _remember(self, key: Mapping[str, Any], notice: Notice) -> None:
         end = int(self._seconds()) + MEMORY_SECONDS
+        told = {"version": {"N": str(notice.version)}, "sequence": {"S": notice.sequence}}
         try:
             self._dynamodb.put_item(
                 TableName=self._settings.table,
-                Item={**key, "version": {"N": str(version)}, "ttl": {"N": str(end)}},
-                ConditionExpression="attribute_not_exists(pk) OR #v < :v",
-                ExpressionAttributeNames={"#v": "version"},
-                ExpressionAttributeValues={":v": {"N": str(version)}},
+                Item={**key, **told, "ttl": {"N": str(end)}},
+                ConditionExpression="attribute_not_exists(pk) OR #v < :v OR (#v = :v AND #s < :s)",
+                ExpressionAttributeNames={"#v": "version", "#s": "sequence"},
+                ExpressionAttributeValues={":v": told["version"], ":s": told["sequence"]},
             )
         except ClientError as error:
             if error_code(error) != "ConditionalCheckFailedException":  # a newer one was told meanwhile
                 raise
+
+
+def _order(known: Mapping[str, Any]) -> tuple[int, str]:
+    """Version and sequence of what was told; what was remembered without a sequence was the last of its version."""
+    return int(known["version"]["N"]), known["sequence"]["S"] if "sequence" in known else "~"

@@ -27,11 +27,12 @@ class UnusableEvent(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What is told of a shipment: the order and the version that it is about, and the text of the message (JSON)."""
+    """What is told of a shipment: the order, the version and its sequence, and the text of the message (JSON)."""
 
     order: str
     shipment: str
     version: int
+    sequence: str
     text: str
 
 
@@ -46,6 +47,7 @@ def notice_of(event: Mapping[str, Any]) -> Notice | None:
             return None
         told = {name: values[name] for name in FIELDS if name in values}
         text = orjson.dumps({"notice": f"parcel {values['status']}", **told, "version": detail["version"]}).decode()
-        return Notice(values["order_id"], values["shipment_id"], int(detail["version"]), text)
+        sequence = detail.get("sequence", "")  # events from before they had one may still be in the queue
+        return Notice(values["order_id"], values["shipment_id"], int(detail["version"]), str(sequence), text)
     except (LookupError, TypeError, ValueError) as error:
         raise UnusableEvent(f"expected an event of a shipment with its values: {error!r}") from error

@@ -42,27 +42,36 @@ def row(rec: dict) -> dict:
 
 TTL = {"userIdentity": {"type": "Service", "principalId": "dynamodb.amazonaws.com"}}
 DELETED = {"_deleted": {"BOOL": True}}
-VERSION = {"_version": {"N": "500"}}
+NOW = 1_790_000_000_000_000  # the second of the records, as a version
+VERSION = {"_version": {"N": str(NOW + 500)}}
+BEFORE = {"_version": {"N": str(NOW - 500)}}
+AHEAD = {"_version": {"N": str(NOW + 5_000_000)}}
 
 
 @pytest.mark.parametrize(
-    ("rec", "operation", "version"),
+    ("rec", "operation", "after"),
     [
-        (record("INSERT", new=image(**VERSION)), "insert", "500"),
-        (record("MODIFY", new=image(**VERSION), old=image()), "modify", "500"),
-        (record("MODIFY", new=image(**VERSION, **DELETED), old=image()), "remove", "500"),
-        (record("INSERT", new=image(**VERSION, **DELETED)), "remove", "500"),
-        (record("REMOVE", old=image(**VERSION, **DELETED)), "remove", "500"),
-        (record("REMOVE", old=image(**VERSION, **DELETED), **TTL), "remove", "500"),
-        (record("REMOVE", old=image(**VERSION), **TTL), "expire", "501"),
-        (record("REMOVE", old=image(**VERSION)), "remove", "501"),
-        (record("INSERT", new=image()), "insert", "1790000000000000"),
-        (record("REMOVE", old=image()), "remove", "1790000000000001"),
+        (record("INSERT", new=image(**VERSION)), "insert", 500),
+        (record("INSERT", new=image(**BEFORE)), "insert", 0),  # the second of the change
+        (record("MODIFY", new=image(**VERSION), old=image(**BEFORE)), "modify", 500),
+        (record("MODIFY", new=image(**BEFORE), old=image(**VERSION)), "modify", 500),  # an old one put back
+        (record("MODIFY", new=image(**VERSION), old=image()), "modify", 999_999),
+        (record("MODIFY", new=image(), old=image(**VERSION)), "modify", 999_999),
+        (record("MODIFY", new=image(), old=image(**AHEAD)), "modify", 5_000_000),
+        (record("MODIFY", new=image(**VERSION), old=image(_version={"N": "1.5"})), "modify", 999_999),
+        (record("MODIFY", new=image(**VERSION, **DELETED), old=image(**BEFORE)), "remove", 500),
+        (record("INSERT", new=image(**VERSION, **DELETED)), "remove", 500),
+        (record("REMOVE", old=image(**VERSION, **DELETED)), "remove", 500),
+        (record("REMOVE", old=image(**BEFORE, **DELETED), **TTL), "remove", 0),
+        (record("REMOVE", old=image(**BEFORE), **TTL), "expire", 0),
+        (record("REMOVE", old=image(**AHEAD)), "remove", 5_000_000),
+        (record("INSERT", new=image()), "insert", 999_999),
+        (record("REMOVE", old=image()), "remove", 999_999),
     ],
 )
-def test_operation_and_version_follow_the_rules(rec, operation, version):
+def test_operation_and_version_follow_the_rules(rec, operation, after):
     values = row(rec)
-    assert (values["_op"], values["_version"]) == (operation, version)
+    assert (values["_op"], values["_version"]) == (operation, str(NOW + after))
     assert values["_seq"] == "111100000000000000000000001".rjust(40, "0")
     assert values["_changed_at"] == "2026-09-21T14:13:20Z"
 
@@ -114,7 +123,7 @@ def test_a_system_attribute_of_another_type_is_drift_as_well():
     }
     values = row(record(new=image(**odd)))
     assert json.loads(values["_extra"]) == odd
-    assert (values["_op"], values["_version"], values["_by"]) == ("modify", "1790000000000000", None)
+    assert (values["_op"], values["_version"], values["_by"]) == ("modify", "1790000000999999", None)
 
 
 BY = {"_by": {"S": "user:u-1"}}

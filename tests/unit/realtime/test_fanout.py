@@ -71,8 +71,13 @@ def shipments(count: int) -> list[dict[str, Any]]:
     for number in range(count):
         key = {**common, "shipment_id": {"S": f"s-{number}"}}
         body = {
-            "OldImage": {**key, "_version": {"N": "1"}, "status": {"S": "packed"}},
-            "NewImage": {**key, "_version": {"N": "2"}, "status": {"S": "shipped"}, "carrier": {"S": "Post"}},
+            "OldImage": {**key, "_version": {"N": "1795222923000001"}, "status": {"S": "packed"}},
+            "NewImage": {
+                **key,
+                "_version": {"N": "1795222923000002"},
+                "status": {"S": "shipped"},
+                "carrier": {"S": "Post"},
+            },
             "SequenceNumber": str(10**24 + number),
             "ApproximateCreationDateTime": 1_795_222_923,
         }
@@ -92,7 +97,8 @@ def test_an_event_says_what_changed_of_which_item_in_the_values_of_the_change_re
         "entity": "shipments",
         "operation": "modify",
         "key": {"shipment_id": "s-0"},
-        "version": "2",
+        "version": "1795222923000002",
+        "sequence": str(10**24).rjust(40, "0"),
         "changed_at": "2026-11-21T01:02:03Z",
         "contract": contracts["shipments"].version,
         "changed": ["carrier", "status"],

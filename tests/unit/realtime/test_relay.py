@@ -136,8 +136,8 @@ def run(worker: Relay, time: Time, records: list[dict[str, Any]]) -> list[str]:
         ("stream_insert", "insert", "1795222923456789"),
         ("stream_modify", "modify", "1795222924000000"),
         ("stream_marked_deleted", "remove", "1795222925000000"),
-        ("stream_remove", "remove", "1795222924000001"),
-        ("stream_ttl_removal", "expire", "1787446923000001"),
+        ("stream_remove", "remove", "1795222924000000"),
+        ("stream_ttl_removal", "expire", "1795222923000000"),
     ],
 )
 def test_each_kind_of_change_lands_as_one_flat_row(

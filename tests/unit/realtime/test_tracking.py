@@ -24,7 +24,7 @@ class Aws:
 
     def __init__(self) -> None:
         self.until = -1
-        self.items: dict[str, int] = {}
+        self.items: dict[str, tuple[int, str]] = {}
         self.told: list[dict[str, Any]] = []
         self.identities: set[str] = set()
 
@@ -36,8 +36,10 @@ class Aws:
 
     def get_item(self, *, TableName: str, Key: dict[str, Any], ConsistentRead: bool) -> dict[str, Any]:
         self._call()
-        version = self.items.get(Key["pk"]["S"])
-        return {} if version is None else {"Item": {**Key, "version": {"N": str(version)}}}
+        if Key["pk"]["S"] not in self.items:
+            return {}
+        version, sequence = self.items[Key["pk"]["S"]]
+        return {"Item": {**Key, "version": {"N": str(version)}, "sequence": {"S": sequence}}}
 
     def publish(self, *, TopicArn: str, Message: str, MessageGroupId: str, MessageDeduplicationId: str) -> None:
         self._call()
@@ -49,10 +51,10 @@ class Aws:
 
     def put_item(self, *, Item: dict[str, Any], **condition: Any) -> None:
         self._call()
-        key, version = Item["pk"]["S"], int(Item["version"]["N"])
-        if version <= self.items.get(key, 0):
+        key, told = Item["pk"]["S"], (int(Item["version"]["N"]), Item["sequence"]["S"])
+        if told <= self.items.get(key, (0, "")):
             raise ClientError({"Error": {"Code": "ConditionalCheckFailedException", "Message": ""}}, "PutItem")
-        self.items[key] = version
+        self.items[key] = told
 
 
 def event(shipment: str, version: int, status: str, **more: Any) -> dict[str, Any]:
@@ -101,6 +103,17 @@ def test_a_message_that_is_no_event_comes_again_and_the_rest_goes_on() -> None:
         notice_of(without_values)
 
 
+def test_what_was_remembered_without_a_sequence_is_not_told_again() -> None:
+    class Old(Aws):
+        def get_item(self, **parameters: Any) -> dict[str, Any]:
+            return {"Item": {**parameters["Key"], "version": {"N": "2"}}}
+
+    aws = Old()
+    told = [message(n, event("s-1", 2 + n, "shipped", sequence="1".rjust(40, "0"))) for n in range(2)]
+    assert tracking(aws).run(told) == {"batchItemFailures": []}
+    assert [notice["version"] for notice in aws.told] == ["3"]
+
+
 @given(
     order=st.lists(st.tuples(st.sampled_from(["s-1", "s-2"]), st.integers(1, 4)), max_size=12),
     kills=st.lists(st.integers(0, 4), max_size=6),
@@ -109,7 +122,8 @@ def test_each_state_is_told_once_and_never_an_older_one_later(order: list[tuple[
     aws = Aws()
     states = ["shipped", "lost", "returned", "delivered"]
     for number, (shipment, version) in enumerate(order):
-        batch = [message(number, event(shipment, version, states[version - 1]))]
+        tied = version // 2  # the second and the third are of one version, which their sequence orders
+        batch = [message(number, event(shipment, tied, states[version - 1], sequence=f"{version:040d}"))]
         while True:
             aws.until = kills.pop() if kills else -1
             try:
@@ -119,7 +133,7 @@ def test_each_state_is_told_once_and_never_an_older_one_later(order: list[tuple[
                 continue
         aws.until = -1
     for shipment in ("s-1", "s-2"):
-        told = [int(n["version"]) for n in aws.told if n["shipment_id"] == shipment]
+        told = [states.index(n["status"]) + 1 for n in aws.told if n["shipment_id"] == shipment]
         assert told == sorted(set(told))
         sent = [version for s, version in order if s == shipment]
         assert told[-1:] == ([max(sent)] if sent else [])

@@ -1,0 +1,188 @@
+"""Whoever writes an item, the lake ends as the table does: the API beside consoles, scripts, backups, TTL and exports.
+
+A history of one item is made change by change, as stream records and exported items; the newest row by
+`(_version, _seq)` must be what the table holds after every change. The order looks at one record alone, so that one
+thing cannot be had: a version in or after the second of a change, that no image of the change shows any more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contracts import load_contracts
+from contracts.change import Row, change_from_item, change_from_record
+
+CONTRACTS = load_contracts()
+SECOND = 1_000_000
+HOUR = 3600 * SECOND
+START = 1_795_222_923 * SECOND + 400_000
+TTL = {"userIdentity": {"type": "Service", "principalId": "dynamodb.amazonaws.com"}}
+Image = dict[str, Any]
+Step = tuple[str, int]
+"""What happens, and a number: microseconds that pass, or by which the writer's clock is ahead."""
+
+API = ("api writes", "api deletes")
+UNVERSIONED = ("put without version", "removed by hand")
+FOREIGN = (*UNVERSIONED, "updated by hand", "an old one put back", "expires", "exported")
+
+
+def version_of(image: Image | None) -> int | None:
+    return int(image["_version"]["N"]) if image and "_version" in image else None
+
+
+@dataclass
+class Item:
+    """One item of the table: its image, and what the lake gets of it. `time` is DynamoDB's, in microseconds."""
+
+    time: int = START
+    image: Image | None = None
+    past: list[Image] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    versions: set[int] = field(default_factory=set)  # all that ever came before the last change
+    in_sight: set[int] = field(default_factory=set)  # those in the images of the last change
+    unversioned: set[int] = field(default_factory=set)  # seconds of changes with an image without version
+    shown: bool = True  # whether nothing that counts is out of sight of the last change
+    count: int = 0
+
+    def happens(self, step: Step) -> None:
+        what, number = step
+        alive = self.image is not None
+        match what:
+            case "time passes":
+                self.time += number
+            case "api writes":
+                self._put(max((version_of(self.image) or 0) + 1, self.time + number))
+            case "api deletes" if alive:
+                self._put(max((version_of(self.image) or 0) + 1, self.time + number), _deleted={"BOOL": True})
+            case "put without version":
+                self._put(None)
+            case "updated by hand" if alive:
+                self._put(version_of(self.image))
+            case "an old one put back" if self.past:
+                self._put(version_of(self.past[number % len(self.past)]))
+            case "removed by hand" if alive:
+                self._record("REMOVE", None)
+            case "expires" if alive:
+                self._record("REMOVE", None, **TTL)
+            case "exported" if self.image is not None:
+                moment = datetime.fromtimestamp(self.time / SECOND, UTC)
+                self._land(change_from_item(self.image, CONTRACTS, event_id=f"x{len(self.rows)}", read_at=moment))
+
+    def _put(self, version: int | None, **more: Any) -> None:
+        self.count += 1
+        values = {"entity": "customers", "customer_id": "c-1", "status": f"write {self.count}"}
+        image: Image = {name: {"S": value} for name, value in values.items()} | more
+        if version is not None:
+            image["_version"] = {"N": str(version)}
+        self._record("MODIFY" if self.image else "INSERT", image)
+
+    def _record(self, name: str, new: Image | None, **more: Any) -> None:
+        old, second = self.image, self.time // SECOND
+        images = [i for i in (old, new) if i is not None]
+        self.versions |= self.in_sight
+        self.in_sight = {v for v in map(version_of, images) if v is not None}
+        lost = max(self.versions - self.in_sight, default=0) > max((second * SECOND - 1, *self.in_sight))
+        whole = all(version_of(i) is not None for i in images)
+        self.shown = not lost and not (whole and second in self.unversioned)
+        if not whole:
+            self.unversioned.add(second)
+        body = {"ApproximateCreationDateTime": second, "SequenceNumber": str(10**20 + len(self.rows))}
+        body |= ({"OldImage": old} if old else {}) | ({"NewImage": new} if new else {})
+        record = {"eventName": name, "eventID": f"e{len(self.rows) * 7 % 100}", "dynamodb": body, **more}
+        self.image = new
+        if new:
+            self.past.append(new)
+        self._land(change_from_record(record, CONTRACTS))
+
+    def _land(self, change: tuple[str, Row] | None) -> None:
+        assert change is not None
+        self.rows.append(change[1])
+
+    def lake_agrees(self) -> bool:
+        """Whether the newest row, in whatever order they come, is what the table holds."""
+        if not self.rows:
+            return True
+        newest = max(self.rows, key=lambda r: (int(r["_version"] or 0), r["_seq"] or ""))
+        if self.image is None:
+            return newest["_op"] in ("remove", "expire")
+        gone = "_deleted" in self.image
+        return newest["status"] == self.image["status"]["S"] and (newest["_op"] == "remove") == gone
+
+
+def steps(kinds: tuple[str, ...], skews: st.SearchStrategy[int]) -> st.SearchStrategy[list[Step]]:
+    passes = st.integers(0, 3) | st.integers(0, 2 * SECOND) | st.integers(0, 30 * HOUR)
+    happening = [st.tuples(st.just(kind), skews if kind in API else st.integers(0, 9)) for kind in kinds]
+    return st.lists(st.one_of(st.tuples(st.just("time passes"), passes), *happening), max_size=25)
+
+
+ANY_CLOCK = st.integers(-6 * HOUR, 6 * HOUR) | st.integers(-SECOND, SECOND)
+
+
+@settings(max_examples=600)
+@given(steps((*API, "exported"), ANY_CLOCK))
+def test_the_api_alone_is_ordered_whatever_the_clocks_say(history: list[Step]) -> None:
+    item = Item()
+    for step in history:
+        item.happens(step)
+        assert item.lake_agrees(), item.rows
+
+
+@settings(max_examples=600)
+@given(steps((*UNVERSIONED, "updated by hand", "expires", "exported"), ANY_CLOCK))
+def test_writers_without_versions_are_ordered_within_a_second(history: list[Step]) -> None:
+    item = Item()
+    for step in history:
+        item.happens(step)
+        assert item.lake_agrees(), item.rows
+
+
+@settings(max_examples=1500)
+@given(steps((*API, *FOREIGN), ANY_CLOCK), st.sampled_from(["api writes", "put without version"]))
+def test_all_of_them_are_ordered_but_for_versions_out_of_sight(history: list[Step], last: str) -> None:
+    item = Item()
+    for step in history:
+        item.happens(step)
+        assert item.lake_agrees() or not item.shown, item.rows
+    # Whatever was out of sight: a change after all versions brings the lake to what the table holds.
+    item.time = max(item.time, *item.versions, *item.in_sight, START) + SECOND
+    item.happens((last, -HOUR))
+    assert item.lake_agrees(), item.rows
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        [("api writes", 0), ("put without version", 0)],
+        [("api writes", 5 * SECOND), ("time passes", 2 * SECOND), ("put without version", 0)],
+        [("api writes", 0), ("removed by hand", 0), ("put without version", 0)],
+        [("api writes", 0), ("removed by hand", 0), ("an old one put back", 0)],
+        [("api writes", 0), ("time passes", SECOND), ("removed by hand", 0), ("api writes", -HOUR), ("api writes", 0)],
+        [("api writes", 0), ("expires", 0), ("time passes", SECOND), ("api writes", -HOUR), ("api writes", -HOUR)],
+        [("api writes", 0), ("time passes", SECOND), ("api writes", 0), ("an old one put back", 0)],
+        [("put without version", 0), ("api writes", 0)],
+        [("api writes", HOUR), ("exported", 0), ("time passes", SECOND), ("put without version", 0)],
+    ],
+)
+def test_common_foreign_writes_are_ordered_at_once(history: list[Step]) -> None:
+    item = Item()
+    for step in history:
+        item.happens(step)
+        assert item.lake_agrees(), item.rows
+
+
+def test_a_version_ahead_that_no_image_shows_wins_until_its_second_has_come() -> None:
+    """Known and told as a difference: the last record is the same, byte for byte, with and without that version."""
+    item = Item()
+    for step in (("api writes", 5 * SECOND), ("put without version", 0), ("time passes", SECOND)):
+        item.happens(step)
+    item.happens(("put without version", 0))
+    assert not item.lake_agrees()
+    item.happens(("time passes", 5 * SECOND))
+    item.happens(("updated by hand", 0))
+    assert item.lake_agrees()
