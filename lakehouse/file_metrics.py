@@ -8,7 +8,7 @@ bound is recorded only if every row group has one, and any other bound that hold
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -64,7 +64,7 @@ def of_footer(shape: TableShape, footer: pq.FileMetaData) -> FileMetrics:
     chunks = _chunks(footer)
     found = FileMetrics(footer.num_rows, split_offsets=tuple(sorted(_offsets(footer))))
     found.column_sizes.update({i: sum(c.total_compressed_size for c in stored) for i, stored in chunks.items()})
-    ends = ends_of_footer(shape, footer)
+    ends = _proven_ends(shape, footer, chunks)
     for column in shape.columns:
         if not with_bounds(column) or (stored := chunks.get(column.field_id)) is None:
             continue
@@ -82,10 +82,15 @@ def of_footer(shape: TableShape, footer: pq.FileMetaData) -> FileMetrics:
 
 def ends_of_footer(shape: TableShape, footer: pq.FileMetaData) -> dict[int, tuple[Scalar, Scalar]]:
     """Between which values a footer proves those of each top-level scalar column to be, by field id."""
+    return _proven_ends(shape, footer, _chunks(footer))
+
+
+def _proven_ends(
+    shape: TableShape, footer: pq.FileMetaData, chunks: Mapping[int, list[pq.ColumnChunkMetaData]]
+) -> dict[int, tuple[Scalar, Scalar]]:
     from lakehouse.schemas import with_bounds
 
     types = {_id_of(top): top.type for top in footer.schema.to_arrow_schema()}
-    chunks = _chunks(footer)
     found = {}
     for column in shape.columns:
         if with_bounds(column) and column.field_id in types and column.field_id in chunks:

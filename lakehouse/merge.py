@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from contracts.types import StringType
-from lakehouse import iceberg, planning
+from lakehouse import file_cutting, iceberg, planning
 from lakehouse.duck import Duck
 from lakehouse.lake import Lake
 from lakehouse.planning import FileFacts, Group, Plan
@@ -101,14 +101,21 @@ def _merge(
     present: dict[int | None, list[LiveFile]] = {}
     for file in files:
         present.setdefault(iceberg.partition_value(file), []).append(file)
+    per_file = [
+        planning.rows_per_file(_facts([files[n] for n in group.files] or present.get(group.partition, [])))
+        for group in plan.groups
+    ]
+    rows = [group.rows + sum(files[n].rows for n in group.files) for group in plan.groups]
+    weight = _weight(duck, shape, "incoming")
     with _writer(duck, lake, shape, name) as writer:
-        writer.row_group = _row_group(duck, shape, "incoming")
+        writer.row_group = planning.rows_per_group(weight)
         start = 0
-        for group in plan.groups:
-            mine = [files[n] for n in group.files]
-            per_file = planning.rows_per_file(_facts(mine or present.get(group.partition, [])))
-            _write_group(writer, mine, group, start, per_file)
-            start += group.rows
+        for first, end in planning.bundles(rows, per_file, weight):
+            if end - first == 1:
+                _write_group(writer, files, plan.groups[first], start, per_file[first])
+            else:
+                _write_bundle(writer, files, {n: plan.groups[n] for n in range(first, end)}, start)
+            start += sum(group.rows for group in plan.groups[first:end])
         _mark(writer, files, plan)
     return Written(tuple(writer.done()), (*_removed(lake, rewritten), *_replaced_deletes(lake, marked)))
 
@@ -179,36 +186,55 @@ def _sort(shape: TableShape) -> str:
     return ", ".join(quoted(c) for c in shape.sort)
 
 
-def _row_group(duck: Duck, shape: TableShape, table: str) -> int:
-    """Rows of a row group of about `planning.ROW_GROUP_BYTES`, by what the rows of a table weigh on average."""
+def _weight(duck: Duck, shape: TableShape, table: str) -> float:
+    """Bytes that a row of a table weighs in memory on average."""
     texts = [
         f"coalesce(strlen({quoted(c.name)}{'' if is_scalar(c.type) else '::VARCHAR'}), 0)"
         for c in shape.columns
         if not is_scalar(c.type) or isinstance(c.type, StringType)
     ]
     row = duck.row(f"SELECT avg({' + '.join(texts) or '0'}) FROM {table}")
-    return planning.rows_per_group((row[0] or 0) + planning.VALUE_BYTES * len(shape.columns))
+    return float(row[0] or 0) + planning.VALUE_BYTES * len(shape.columns)
 
 
-def _write_group(writer: _Writer, mine: Sequence[LiveFile], group: Group, start: int, per_file: int) -> None:
+def _write_group(writer: _Writer, files: Sequence[LiveFile], group: Group, start: int, per_file: int) -> None:
     shape = writer.shape
-    if not mine:
+    if not group.files:
         for first, end in planning.slices(group.rows, per_file):
             writer.write(_stretch(shape, start + first, start + end), group.partition)
         return
-    numbers = "[" + ", ".join(str(n) for n in group.files) + "]"
-    gone = f"SELECT _file, _pos FROM placed WHERE _file IN (SELECT unnest({numbers}))"
-    if partly := {n: file for n, file in zip(group.files, mine, strict=True) if file.deletes}:
-        gone += f" UNION ALL SELECT _file, _pos FROM {deleted(partly)}"
-    kept = (
-        f"SELECT {shape.select('d')} FROM {stored_rows(shape, mine)} AS d ANTI JOIN ({gone}) AS g "
-        f"ON g._file = {numbers}[d.file_index::BIGINT + 1] AND g._pos = d.file_row_number"
-    )
+    kept = f"SELECT {shape.select('d')} FROM {_kept(shape, files, group.files)}"
     source = f"{kept} UNION ALL {_stretch(shape, start, start + group.rows)}"
-    if sum(f.rows for f in mine) + group.rows <= 1.5 * per_file:
+    if sum(files[n].rows for n in group.files) + group.rows <= 1.5 * per_file:
         writer.write(f"{source} ORDER BY {_sort(shape)}", group.partition)
     else:
         writer.write_sorted(source, group.partition, per_file)
+
+
+def _write_bundle(writer: _Writer, files: Sequence[LiveFile], groups: Mapping[int, Group], start: int) -> None:
+    """Write groups of few rows, by their number, with one query for all: one for each would take longer than what it
+    writes, and a history may have thousands of days in one batch."""
+    shape = writer.shape
+    rows = sum(group.rows for group in groups.values())
+    source = f"SELECT {shape.select()}, _group FROM incoming WHERE rowid >= {start} AND rowid < {start + rows}"
+    if mine := [(n, number) for number, group in groups.items() for n in group.files]:
+        owners = "([" + ", ".join(str(number) for _, number in mine) + "]::INTEGER[])"
+        kept = _kept(shape, files, [n for n, _ in mine])
+        source += f" UNION ALL SELECT {shape.select('d')}, {owners}[d.file_index::BIGINT + 1] FROM {kept}"
+        source += f" ORDER BY _group, {_sort(shape)}"
+    writer.write_groups(source, {number: group.partition for number, group in groups.items()})
+
+
+def _kept(shape: TableShape, files: Sequence[LiveFile], chosen: Sequence[int]) -> str:
+    """What follows FROM, for the rows `d` of the chosen files that are neither deleted nor replaced."""
+    numbers = "[" + ", ".join(map(str, chosen)) + "]"
+    gone = f"SELECT _file, _pos FROM placed WHERE _file IN (SELECT unnest({numbers}))"
+    if partly := {n: files[n] for n in chosen if files[n].deletes}:
+        gone += f" UNION ALL SELECT _file, _pos FROM {deleted(partly)}"
+    return (
+        f"{stored_rows(shape, [files[n] for n in chosen])} AS d ANTI JOIN ({gone}) AS g "
+        f"ON g._file = {numbers}[d.file_index::BIGINT + 1] AND g._pos = d.file_row_number"
+    )
 
 
 def _stretch(shape: TableShape, start: int, end: int) -> str:
@@ -267,10 +293,20 @@ class _Writer:
     def write_sorted(self, query: str, partition: int | None, per_file: int) -> None:
         """Sort the rows of a query and write them in files of about `per_file` rows."""
         self.duck.run(f"CREATE OR REPLACE TEMP TABLE sorted AS SELECT * FROM ({query}) ORDER BY {_sort(self.shape)}")
-        self.row_group = _row_group(self.duck, self.shape, "sorted")
+        self.row_group = planning.rows_per_group(_weight(self.duck, self.shape, "sorted"))
         for first, end in planning.slices(self.duck.count("SELECT count(*) FROM sorted"), per_file):
             self.write(f"SELECT * FROM sorted WHERE rowid >= {first} AND rowid < {end}", partition)
         self.duck.run("DROP TABLE sorted")
+
+    def write_groups(self, query: str, partitions: Mapping[int, int | None]) -> None:
+        """Write the rows of a query, which come in the order of their last column `_group`, as one data file for each
+        of its values; `partitions` are by that value."""
+        schema = file_cutting.arrow_schema(self.shape)
+        reader = self.duck.connection.execute(query).to_arrow_reader(file_cutting.ROWS_AT_ONCE)
+        for group, rows in file_cutting.groups(reader, schema):
+            path, location = self._next("parquet")
+            file_cutting.write(path, schema, rows)
+            self.uploads.append(self.pool.submit(self._store, path, location, partitions[group]))
 
     def mark(self, file: LiveFile, rows: object) -> None:
         """Write the delete file of a data file: `rows` (positions, ascending) and those deleted before."""

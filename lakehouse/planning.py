@@ -27,6 +27,8 @@ ROW_GROUP_BYTES = 32 << 20
 MOST_ROWS_OF_A_GROUP = 122_880
 VALUE_BYTES = 16
 """What a value takes in memory beside its text."""
+_MOST_OF_A_BUNDLE = 2_000
+"""Groups that one query writes: each brings a file or more, and what reads them holds a little of each."""
 _VECTOR = 2_048  # rows that the engine moves at once
 _FEWEST_ROWS, _MOST_ROWS = 50_000, 2_000_000
 _ROW_BYTES = 100
@@ -144,3 +146,22 @@ def slices(rows: int, per_file: int) -> list[tuple[int, int]]:
     """Ranges [start, end) that share rows out evenly over files of about `per_file` rows; none for no rows."""
     count = max(round(rows / per_file), 1) if rows else 0
     return [(rows * n // count, rows * (n + 1) // count) for n in range(count)]
+
+
+def bundles(rows: Sequence[int], per_file: Sequence[int], weight: float) -> list[tuple[int, int]]:
+    """Ranges [start, end) of groups, by the rows that each has with its files: groups of few rows are written together.
+    No more than weighs `ROW_GROUP_BYTES` at `weight` bytes a row goes together, and a group of more than one file
+    (about `per_file` rows) is alone."""
+    most = ROW_GROUP_BYTES / max(weight, 1)
+    found: list[tuple[int, int]] = []
+    together = 0
+    for n, (count, whole) in enumerate(zip(rows, per_file, strict=True)):
+        alone = count > 1.5 * whole
+        start = found[-1][0] if found else 0
+        if found and not alone and together + count <= most and n - start < _MOST_OF_A_BUNDLE:
+            found[-1] = (start, n + 1)
+            together += count
+        else:
+            found.append((n, n + 1))
+            together = int(most) + 1 if alone else count
+    return found

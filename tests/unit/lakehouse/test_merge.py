@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date, timedelta
 from itertools import pairwise
 
 import pytest
 from lakes import PARCELS, Landing, change, published_rows
 
-from lakehouse import iceberg, merge, planning, schemas
+from lakehouse import audit, file_metrics, iceberg, merge, planning, schemas
 from lakehouse.compaction import compact
-from lakehouse.duck import connect
+from lakehouse.duck import Duck, connect
 from lakehouse.lake import Lake
 from lakehouse.landing import Scope
 from lakehouse.publication import publish
@@ -166,3 +167,56 @@ def test_a_file_of_another_table_cannot_be_removed(lake: Lake, landing: Landing)
     catalog = iceberg.EntryCatalog(lake, lake.work_database)
     with pytest.raises(ValidationException, match="expected the files to remove in the table"):
         iceberg.commit(catalog.load_table("parcels"), removed=[old.files[0].data], properties={}, summary={})
+
+
+def of_days(days: int, version: int) -> list[dict[str, str | None]]:
+    """A change of its own key for each day."""
+    first = date(2001, 1, 1)
+    return [change(f"p-{n:04d}", version=version, _changed_at=f"{first + timedelta(n)}T10:00:00Z") for n in range(days)]
+
+
+def test_many_days_in_one_object_are_written_by_few_statements_in_files_of_their_own(
+    lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A statement for each day takes minutes for a history of years."""
+    for size in ("TINY_FILE", "FULL_FILE"):  # files of a day are joined with its new rows
+        monkeypatch.setattr(planning, size, 1 << 20)
+    statements: list[str] = []
+    execute = Duck.run
+    monkeypatch.setattr(Duck, "run", lambda self, sql, *rest: (statements.append(sql), execute(self, sql, *rest))[1])
+    for version in (1, 2):
+        statements.clear()
+        state = run(lake, landing, of_days(300, version))
+        assert sum(sql.startswith("COPY") for sql in statements) < 10
+        assert [f.rows for f in state.changes_files] == [version] * 300
+        assert len({iceberg.partition_value(f) for f in state.changes_files}) == 300
+    assert audit.audit_table(lake, PARCELS).failures == ""
+
+
+def test_files_cut_from_a_stream_are_as_those_that_the_engine_writes(
+    lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows, their order, field ids, types and what is recorded of each file, for every type of the contract."""
+    import pyarrow.parquet as pq
+
+    nested = {"items": '[{"name":"a","worth":"1.50","checked":true}]', "labels": '{"k":"v"}', "_extra": '{"x":1}'}
+    rows = [{**row, **nested} if n % 3 else row for n, row in enumerate(of_days(12, 1) + of_days(12, 2))]
+    found = []
+    for most in (2_000, 1):
+        monkeypatch.setattr(planning, "_MOST_OF_A_BUNDLE", most)
+        state = run(lake, landing, [{**row, "parcel_id": f"{row['parcel_id']}-{most}"} for row in rows])
+        new = [f for f in state.changes_files if f.path not in {path for path, *_ in found}]
+        found += [(f.path, most, f) for f in sorted(new, key=lambda f: str(iceberg.partition_value(f)))]
+    cut, written = ([f for _, which, f in found if which == most] for most in (2_000, 1))
+    assert len(cut) == len(written) == 12
+    for one, other in zip(cut, written, strict=True):
+        a, b = (pq.ParquetFile(f.path) for f in (one, other))
+        assert [str(field.type) for field in a.schema_arrow] == [str(field.type) for field in b.schema_arrow]
+        assert list(file_metrics._leaf_ids(a.schema_arrow)) == list(file_metrics._leaf_ids(b.schema_arrow))
+        assert [a.schema.column(n).physical_type for n in range(len(a.schema))] == [
+            b.schema.column(n).physical_type for n in range(len(b.schema))
+        ]
+        ids = [column.split("-")[1] for column in a.read(["parcel_id"]).column(0).to_pylist()]
+        assert ids == [column.split("-")[1] for column in b.read(["parcel_id"]).column(0).to_pylist()]
+        for recorded in ("value_counts", "null_value_counts", "lower_bounds", "upper_bounds"):
+            assert getattr(one.data, recorded).keys() == getattr(other.data, recorded).keys()

@@ -84,3 +84,17 @@ def test_row_groups_follow_bytes_and_are_whole_vectors(weight: float) -> None:
         assert rows * weight <= planning.ROW_GROUP_BYTES
     if rows < planning.MOST_ROWS_OF_A_GROUP:
         assert (rows + 2_048) * weight > planning.ROW_GROUP_BYTES
+
+
+def test_groups_of_few_rows_go_together_within_a_row_groups_weight_and_big_ones_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(planning, "ROW_GROUP_BYTES", 1_000)
+    monkeypatch.setattr(planning, "_MOST_OF_A_BUNDLE", 3)
+    whole = [100] * 8
+    assert planning.bundles([1] * 8, whole, weight=10) == [(0, 3), (3, 6), (6, 8)]
+    assert planning.bundles([60, 40, 1, 151, 1, 1, 100, 1], whole, weight=10) == [
+        (0, 2), (2, 3), (3, 4), (4, 6), (6, 7), (7, 8)
+    ]  # fmt: skip
+    assert planning.bundles([1, 1], [100, 100], weight=5_000) == [(0, 1), (1, 2)]
+    assert planning.bundles([], [], weight=0) == []
