@@ -16,7 +16,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -30,10 +30,16 @@ CSV = ".csv"
 Row = dict[str, str | None]
 
 _BLOCK = 4 << 20  # bytes
+_BUFFER = 256 << 10  # bytes that are unpacked at once
 _ROWS = 20_000  # what is read row by row is handed on in tables of as many
 LONGEST_LINE = 64 << 20
 """Bytes of a line, and characters of a value, that are read: a file with a longer one is refused, so that memory has a
 bound whatever a few kilobytes of gzip unpack to."""
+MOST_UNPACKED = 256 << 20
+"""Bytes that any file may unpack to: what is smaller costs too little to ask where it comes from."""
+MOST_TIMES = 200
+"""How often its packed size a larger file may unpack to. Rows that people and systems write pack to a twentieth, at
+best to some hundredth; only what repeats itself without end comes near the thousandth that gzip can do."""
 
 _MARK = "\ufeff".encode()
 _REPLACED = "\ufffd".encode()
@@ -126,9 +132,7 @@ def removal_sql(text: str) -> str:
 
 def opened(path: Path, packed: bool) -> IO[str]:
     """The file as text, line ends as they are; bytes that are no UTF-8 as lone surrogates, see `_not_text`."""
-    if packed:
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="", errors=_KEPT)
-    return path.open("rt", encoding="utf-8-sig", newline="", errors=_KEPT)
+    return io.TextIOWrapper(_binary(path, packed), encoding="utf-8-sig", newline="", errors=_KEPT)
 
 
 def _not_text(text: str) -> str | None:
@@ -146,7 +150,33 @@ def _shown(text: str) -> str:
 
 
 def _binary(path: Path, packed: bool) -> BinaryIO:
-    return cast(BinaryIO, gzip.open(path, "rb")) if packed else path.open("rb")
+    return io.BufferedReader(_Unpacked(path), _BUFFER) if packed else path.open("rb")
+
+
+class _Unpacked(io.RawIOBase):
+    """What a file of gzip unpacks to, up to a bound. Reading raises `NotReadable` beyond it, or what gzip raises."""
+
+    def __init__(self, path: Path) -> None:
+        self._source = gzip.open(path, "rb")  # noqa: SIM115 - closed by close
+        self._most = max(MOST_UNPACKED, MOST_TIMES * path.stat().st_size)
+        self._read = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = self._source.readinto(buffer)
+        self._read += count
+        if self._read > self._most:
+            raise NotReadable(
+                f"expected a file that unpacks to at most {MOST_UNPACKED >> 20} MB or {MOST_TIMES} times its size, "
+                "found more"
+            )
+        return count
+
+    def close(self) -> None:
+        self._source.close()
+        super().close()
 
 
 def in_tables(columns: Sequence[str], rows: Iterable[tuple[int, Row, str | None]]) -> Iterator[pa.Table]:
@@ -193,7 +223,7 @@ def _json_row(names: Callable[[tuple[str, ...]], dict[str, str | None]], line: s
         return {"_extra": _shown(line.rstrip("\r\n"))}, problem
     try:
         # Numbers stay as they were written: no digit is lost on the way to a decimal.
-        item = json.loads(line, parse_float=str, parse_int=str, parse_constant=_refuse)
+        item = json.loads(line, parse_float=str, parse_int=str, parse_constant=_refuse, object_pairs_hook=_once)
         if not isinstance(item, dict):
             raise NotReadable(f"expected a JSON object, found {type(item).__name__}")
         if _SURROGATE.search(line):
@@ -201,6 +231,15 @@ def _json_row(names: Callable[[tuple[str, ...]], dict[str, str | None]], line: s
         return _row(names(tuple(item)), item), None
     except (ValueError, RecursionError) as error:
         return {"_extra": line.rstrip("\r\n")}, f"not a row: {error}"
+
+
+def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The members of an object, at any depth; one that is given twice would hide what the other says."""
+    found = dict(members)
+    if twice := len(members) - len(found):
+        # Not by name: what is a member may be a value of somebody's map.
+        raise NotReadable(f"expected each member once, found {twice} given twice")
+    return found
 
 
 def _refuse_surrogates(item: dict[str, Any]) -> None:
@@ -254,22 +293,23 @@ def json_lines(path: Path, packed: bool) -> Iterator[pa.Table]:
 
 def _line_blocks(source: BinaryIO) -> Iterator[bytes]:
     """Pieces of a file that end where a line ends, each line with a newline at its end."""
-    kept, first = b"", True
+    parts, size, first = [b""], 0, True  # parts of a line whose end was not read: searched once
     while read := source.read(_BLOCK):
-        kept += read
-        if first and len(kept) >= len(_MARK):
-            kept, first = kept.removeprefix(_MARK), False
-        cut = kept.rfind(b"\n") + 1
+        if first and size + len(read) >= len(_MARK):
+            read, parts, size, first = (b"".join(parts) + read).removeprefix(_MARK), [], 0, False
+        cut = read.rfind(b"\n") + 1
         if cut:
-            yield _with_newlines(kept[:cut])
-            kept = kept[cut:]
-        _check_length(kept)
-    if kept:
-        yield _with_newlines(kept.removeprefix(_MARK) if first else kept) + b"\n"
+            yield _with_newlines(b"".join([*parts, read[:cut]]))
+            parts, size = [], 0
+        parts.append(read[cut:])
+        size += len(parts[-1])
+        _check_length(size)
+    if size:
+        yield _with_newlines(b"".join(parts).removeprefix(_MARK if first else b"")) + b"\n"
 
 
-def _check_length(line: bytes) -> None:
-    if len(line) > LONGEST_LINE:
+def _check_length(size: int) -> None:
+    if size > LONGEST_LINE:
         raise NotReadable(f"expected lines of at most {LONGEST_LINE >> 20} MB, found one that is longer")
 
 
@@ -415,27 +455,31 @@ def read_csv(contract: Contract, columns: Sequence[str], path: Path, packed: boo
 
 def _csv_blocks(source: BinaryIO) -> Iterator[bytes]:
     """Pieces of a file that end where a line ends outside of quotes, as long as quotes are where they belong."""
-    kept = b""
+    parts: list[bytes] = []  # of a row whose end was not read: searched once
+    size, inside = 0, np.False_
     while read := source.read(_BLOCK):
-        kept += read
-        ends = np.frombuffer(kept, np.uint8) == _NEWLINE
-        if b'"' in kept:
-            inside = np.bitwise_xor.accumulate(np.frombuffer(kept, np.uint8) == _QUOTE)
-            ends &= ~inside
+        ends = np.frombuffer(read, np.uint8) == _NEWLINE
+        if inside or b'"' in read:
+            quoted = np.bitwise_xor.accumulate(np.frombuffer(read, np.uint8) == _QUOTE) ^ inside
+            ends &= ~quoted
+            inside = quoted[-1]
         places = np.flatnonzero(ends)
-        if len(places):
-            cut = int(places[-1]) + 1
-            yield kept[:cut]
-            kept = kept[cut:]
-        elif len(kept) > LONGEST_LINE:
+        cut = int(places[-1]) + 1 if len(places) else 0
+        if cut:
+            yield b"".join([*parts, read[:cut]])
+            parts, size = [], 0
+        parts.append(read[cut:])
+        size += len(parts[-1])
+        if size > LONGEST_LINE:
             # A quote was opened and not closed: from here on the reader of single rows knows where values end.
+            kept = b"".join(parts)
             cut = kept.rfind(b"\n") + 1
             if cut:
                 yield kept[:cut]
-            kept = kept[cut:]
-            _check_length(kept)
-    if kept:
-        yield kept
+            parts, size = [kept[cut:]], len(kept) - cut
+            _check_length(size)
+    if size:
+        yield b"".join(parts)
 
 
 def _header(block: bytes) -> tuple[list[str], bytes]:
@@ -541,14 +585,14 @@ class _Chained(io.RawIOBase):
 
     def __init__(self, blocks: Iterable[bytes]) -> None:
         self._blocks = iter(blocks)
-        self._rest = b""
+        self._rest = memoryview(b"")
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         if not self._rest:
-            self._rest = next(self._blocks, b"")
+            self._rest = memoryview(next(self._blocks, b""))
         part = self._rest[: len(buffer)]
         buffer[: len(part)] = part
         self._rest = self._rest[len(part) :]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from contracts.types import StringType
 from lakehouse import parquet, parts, validation
 from lakehouse.dropped import (
     in_tables,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 _USUAL_MEMBERS = 64  # different lists of members in one file that are read at once
 _SAMPLE = 2_000  # lines that show which these are
 _ROWS_OF_LITERALS = 500
+_NOTHING = "NULL::VARCHAR"
 
 
 @dataclass
@@ -213,11 +215,14 @@ def _members_as_text(contract: Contract, members: list[str], number: int) -> str
     texts = {}
     for column in validation.text_columns(contract):
         found = [f"found[{n}]" for n, name in enumerate(names, start=1) if columns.get(name) == column]
-        text = f"coalesce({', '.join(found)})" if found else "NULL::VARCHAR"
+        text = f"coalesce({', '.join(found)})" if found else _NOTHING
         texts[column] = removal_sql(text) if column == "_op" and found else text
     paths = "[" + ", ".join(literal(f'$."{name}"') for name in names) + "]::VARCHAR[]"
+    # Text that may be an object has nobody else who looks whether a member is in it twice.
+    scalars = [texts[f.name] for f in contract.fields if isinstance(f.type, StringType) and texts[f.name] != _NOTHING]
+    nested = "".join(f" OR left({text}, 1) IN ('{{', '[')" for text in scalars)
     return (
-        f"(SELECT {number}::INTEGER AS _no, _row, CASE WHEN usual IS NULL THEN 'not plain' END AS _problem, "
+        f"(SELECT {number}::INTEGER AS _no, _row, CASE WHEN usual IS NULL{nested} THEN 'not plain' END AS _problem, "
         f"{', '.join(f'{text} AS {quoted(c)}' for c, text in texts.items())} FROM (SELECT _row, usual, "
         f"json_extract_string(usual, {paths}) AS found FROM (SELECT _row, CASE WHEN list_contains({listed}, "
         "to_json(json_keys(usual))::VARCHAR) THEN usual END AS usual FROM (SELECT _row, "

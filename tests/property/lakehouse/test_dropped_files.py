@@ -175,6 +175,62 @@ def test_json_is_read_at_once_as_it_is_line_by_line(content: bytes, block: int) 
         assert rows_of(duck, dropped.in_tables(COLUMNS, every)) == found
 
 
+INNER = st.recursive(
+    st.sampled_from(['"x"', "1.50", "null", "true"]),
+    lambda value: st.one_of(
+        st.lists(value, max_size=3).map(lambda values: "[" + ",".join(values) + "]"),
+        st.lists(st.tuples(st.sampled_from(["a", "b", "\\u0061", "name", "worth"]), value), max_size=3).map(
+            lambda members: "{" + ",".join(f'"{name}":{each}' for name, each in members) + "}"
+        ),
+    ),
+    max_leaves=8,
+)
+
+
+def is_given_twice(line: str) -> bool:
+    """Whether any object in a text of JSON has a member twice, by keeping the objects as lists of members."""
+
+    class Members(list[Any]):
+        pass
+
+    def twice(value: Any) -> bool:
+        if isinstance(value, Members):
+            return len({name for name, _ in value}) < len(value) or any(twice(each) for _, each in value)
+        return isinstance(value, list) and any(map(twice, value))
+
+    return twice(json.loads(line, object_pairs_hook=Members))
+
+
+@QUICK
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(
+                st.tuples(st.sampled_from(["price", "recipient", "labels", "items", "colour"]), INNER), max_size=3
+            ),
+            st.booleans(),
+        ),
+        min_size=1,
+        max_size=12,
+    )
+)
+@example([([("recipient", '{"a":"x","a":"y"}')], False)])
+@example([([("recipient", '[{"a":"x","a":"y"}]')], False)])
+@example([([("labels", '{"a":"x","a":"y"}')], False), ([("items", '[{"name":"n","name":"m"}]')], False)])
+@example([([], True)])
+def test_a_member_that_is_given_twice_costs_its_row(given: list[tuple[list[tuple[str, str]], bool]]) -> None:
+    lines = []
+    for members, key_twice in given:
+        key = '"parcel_id":"p",' * (1 + key_twice)
+        rest = "".join(f',"{name}":{value}' for name, value in members)
+        lines.append(f'{{{key}"part":1,"sent_at":"2026-11-21T01:02:03Z"{rest}}}')
+    with reader("\n".join(lines).encode(), "t.ndjson") as (duck, _, read):
+        assert read() == ""
+        _, rejected = rows(duck)
+        told = {row[0] for row in rejected if "given twice" in row[1]}
+        assert told == {number for number, line in enumerate(lines, start=1) if is_given_twice(line)}
+
+
 def test_json_in_the_usual_form_is_not_read_line_by_line(monkeypatch: pytest.MonkeyPatch) -> None:
     line = '{{"parcel_id": "p-{0}", "part": {0}, "sent_at": "2026-11-21T01:02:03Z", "price": {0}.50}}'
     content = "\n".join(line.format(n) for n in range(50)).encode()

@@ -349,3 +349,52 @@ def test_a_line_without_end_is_refused_before_it_is_in_memory(
     publish(lake, TARIFFS)
     assert len(result.quarantined_objects) == 1
     assert [row["tariff_id"] for row in published_rows(lake, TARIFFS)] == ["a"]
+
+
+def packed(pattern: bytes, times: int) -> bytes:
+    """A file of gzip that unpacks to `pattern` as often, written member by member."""
+    member = gzip.compress(pattern * (times // 100))
+    return member * 100
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "pattern"),
+    [
+        ("a.ndjson.gz", b"", b'{"tariff_id": "a", "edition": 1}\n'),
+        ("a.ndjson.gz", b"", b"\n"),
+        ("a.csv.gz", b"tariff_id,edition\n", b"a,1\n"),
+        ("a.csv.gz", b'tariff_id,edition\na"b,1\n', b"a,1\n"),
+    ],
+    ids=["rows", "blank lines", "csv", "csv row by row"],
+)
+def test_a_file_that_unpacks_without_end_is_refused_before_it_is_read(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, name: str, head: bytes, pattern: bytes
+) -> None:
+    monkeypatch.setattr(dropped, "MOST_UNPACKED", 100_000)
+    monkeypatch.setattr(dropped, "MOST_TIMES", 2)
+    monkeypatch.setattr(dropped, "_BLOCK", 1 << 14)
+    bad = drop(lake, name, gzip.compress(head) + packed(pattern, 200_000))
+    drop(lake, "z.ndjson", b'{"tariff_id": "z", "edition": 1}\n')
+    run(lake)
+    (kept,) = list_files(lake, TARIFFS)
+    assert (kept.origin, kept.whole) == (bad, True)
+    assert "unpacks to at most" in next(iter(kept.reasons))
+    assert [row["tariff_id"] for row in published_rows(lake, TARIFFS)] == ["z"]
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern"), [("a.ndjson.gz", b"\0"), ("a.ndjson.gz", b" "), ("a.csv.gz", b"\0"), ("a.csv.gz", b"\n")]
+)
+def test_hundreds_of_megabytes_out_of_kilobytes_are_refused(lake: Lake, name: str, pattern: bytes) -> None:
+    bad = drop(lake, name, packed(pattern * 1000, 300_000))
+    run(lake)
+    (kept,) = list_files(lake, TARIFFS)
+    assert (kept.origin, kept.whole) == (bad, True)
+
+
+def test_what_packs_well_and_is_small_is_read(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dropped, "MOST_TIMES", 2)
+    drop(lake, "a.ndjson.gz", gzip.compress(b'{"tariff_id": "a", "edition": 1}\n' * 1000))
+    run(lake)
+    assert list_files(lake, TARIFFS) == []
+    assert [row["tariff_id"] for row in published_rows(lake, TARIFFS)] == ["a"]
