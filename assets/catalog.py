@@ -4,7 +4,7 @@ Publishing itself verifies that exactly this metadata passed its audit, so no or
 Columns, comments, properties and statistics in Glue follow the contract in the same step.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -103,11 +103,27 @@ def _catalog_asset(contract: Contract, lake: Lake) -> dg.AssetsDefinition:
     return catalog
 
 
-def published_states(lake: Lake, contracts: Contracts) -> list[Published]:
-    """What readers see now, of every entity that has been published."""
+def published_states(lake: Lake, contracts: Contracts, unreadable: Callable[[str, Exception], None]) -> list[Published]:
+    """What readers see now, of every entity that has been published. An entity whose state cannot be read is left out
+    and told to `unreadable`: the others do not pay for it."""
+
+    def state_of(contract: Contract) -> Published | Exception | None:
+        try:
+            return published(lake, contract)
+        except Exception as error:  # noqa: BLE001 - handed to the caller
+            return error
+
     with ThreadPoolExecutor(THREADS) as pool:
-        states = pool.map(lambda contract: published(lake, contract), contracts.values())
-        return [state for state in states if state is not None]
+        found = list(zip(contracts, pool.map(state_of, contracts.values()), strict=True))
+    for entity, state in found:
+        if isinstance(state, Exception):
+            unreadable(entity, state)
+    return [state for _, state in found if isinstance(state, Published)]
+
+
+def unreadable_to(log: Callable[[str], None]) -> Callable[[str, Exception], None]:
+    """What tells a log of entities whose published state cannot be read."""
+    return lambda entity, error: log(f"{entity} cannot be read, the others go on: {type(error).__name__}: {error}")
 
 
 def rows_version(state: Published) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 
 from assets import keys
-from assets.catalog import published_states
+from assets.catalog import published_states, unreadable_to
 from assets.data_times import DATA_TIME, present, present_data_times, timeless
 from assets.manifest import Manifest, model_keys
 from assets.resources import LakeResource
@@ -101,7 +101,7 @@ def lag_checks(lags: Mapping[dg.AssetKey, timedelta], contracts: Contracts) -> d
     )
     def checks(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> Iterator[dg.AssetCheckResult]:
         selected = [key.asset_key for key in context.selected_asset_check_keys]
-        tables = present(contracts, published_states(lake.lake, contracts))
+        tables = present(contracts, published_states(lake.lake, contracts, unreadable_to(context.log.warning)))
         times, now = present_data_times(context.instance, selected, tables), datetime.now(UTC)
         for key in selected:
             yield lag_check(key, lags[key], times.get(key), now)

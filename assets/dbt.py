@@ -24,7 +24,7 @@ from dagster_dbt import DbtCliInvocation, DbtCliResource, DbtProject, dbt_assets
 from packaging.version import Version
 
 from assets import data_times, keys
-from assets.catalog import published_states
+from assets.catalog import published_states, unreadable_to
 from assets.lineage import LINEAGE, MADE_OF, made_of, model_columns
 from assets.manifest import (
     NIGHTLY,
@@ -223,7 +223,7 @@ def warehouse_assets(files: DbtFiles, manifest: Manifest, contracts: Contracts) 
     def warehouse(context: dg.AssetExecutionContext, lake: LakeResource, warehouse: WarehouseResource) -> Iterator[Any]:
         models = {i: key for i, key in model_keys(manifest).items() if key in context.selected_asset_keys}
         names = [manifest["nodes"][i]["name"] for i in models]
-        now = data_times.present(contracts, published_states(lake.lake, contracts))
+        now = data_times.present(contracts, published_states(lake.lake, contracts, unreadable_to(context.log.warning)))
         personal = {field for contract in contracts.values() for field in contract.personal}
         arguments = build_arguments(names, first=local and not is_complete(warehouse.database, manifest, models))
         with build_copy(warehouse.database if local else None, files.build) as publish:

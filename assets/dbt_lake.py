@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbt.adapters.duckdb.plugins import BasePlugin
 
-from contracts import Contracts, load_contracts, trail
+from contracts import Contract, Contracts, load_contracts, trail
 from contracts.dbt import SOURCE
 from contracts.types import Field, FieldType, StringType
 from lakehouse.duck import connect_s3, extension
@@ -39,12 +39,14 @@ class Pinned:
     """The state of one entity that a build reads, and what it is true for.
 
     `table` and `changes` are SQL that scans exactly this state, such as `iceberg_scan('s3://….metadata.json')`.
+    `unreadable` says why there is none, if it cannot be read.
     """
 
     table: str
     changes: str
     batch: int
     watermark: datetime | None
+    unreadable: str = ""
 
 
 class Plugin(BasePlugin):
@@ -95,21 +97,24 @@ def open_lake(conn: DuckDBPyConnection, lake: Lake) -> None:
 
 
 def pinned_lake(lake: Lake, contracts: Contracts) -> dict[str, Pinned]:
-    """The published state of every entity that has one, by entity name."""
+    """The published state of every entity that has one, by entity name; of one that cannot be read, why not."""
     from lakehouse.state import published
 
+    def pin(contract: Contract) -> Pinned | None:
+        try:
+            state = published(lake, contract)
+        except Exception as error:  # noqa: BLE001 - told by each model that reads this table, and by no other
+            return Pinned(
+                "", "", 0, None, unreadable=f"{contract.name} cannot be read: {type(error).__name__}: {error}"
+            )
+        if state is None:
+            return None
+        table, changes = (f"iceberg_scan({literal(at)})" for at in (state.metadata_location, state.changes_location))
+        return Pinned(table, changes, state.batch, state.watermark)
+
     with ThreadPoolExecutor(8) as pool:
-        states = list(pool.map(lambda contract: published(lake, contract), contracts.values()))
-    return {
-        state.entity: Pinned(
-            table=f"iceberg_scan({literal(state.metadata_location)})",
-            changes=f"iceberg_scan({literal(state.changes_location)})",
-            batch=state.batch,
-            watermark=state.watermark,
-        )
-        for state in states
-        if state is not None
-    }
+        found = zip(contracts, pool.map(pin, contracts.values()), strict=True)
+        return {name: pinned for name, pinned in found if pinned is not None}
 
 
 def pinned_slice(folder: Path, contracts: Contracts) -> dict[str, Pinned]:
@@ -164,7 +169,8 @@ def create_source_views(
     source.
 
     Every view has all columns of the contract: a column that the pinned table does not have yet reads as null, and an
-    entity that was never published reads as an empty table. The table `_pinned` says what the build reads. The trail
+    entity that was never published reads as an empty table. One that cannot be read is not empty: whoever reads its
+    views fails with the reason. The table `_pinned` says what the build reads. The trail
     is no table with states: a row that is written while the build reads it may be in it or not.
     """
     conn.execute(f"create schema if not exists {SOURCE}")
@@ -174,7 +180,8 @@ def create_source_views(
             (compacted(contract), state.table if state else None),
             (changes(contract), state.changes if state else None),
         ):
-            _create_view(conn, shape.name, {c.name: c.type for c in shape.columns}, relation)
+            columns = {c.name: c.type for c in shape.columns}
+            _create_view(conn, shape.name, columns, relation, state.unreadable if state else "")
     described = (*trail.COLUMNS, Field(trail.DAY, 0, StringType()))
     _create_view(conn, trail.TABLE, {c.name: c.type for c in described}, audit_trail)
     conn.execute(
@@ -182,14 +189,23 @@ def create_source_views(
         "(entity varchar, batch bigint, watermark timestamp, relation varchar)"
     )
     for name, state in pinned.items():
+        if state.unreadable:
+            continue
         row = [name, state.batch, _utc(state.watermark), state.table]
         conn.execute(f"insert into {SOURCE}._pinned values (?, ?, ?, ?)", row)
 
 
-def _create_view(conn: DuckDBPyConnection, name: str, columns: Mapping[str, FieldType], relation: str | None) -> None:
+def _create_view(
+    conn: DuckDBPyConnection, name: str, columns: Mapping[str, FieldType], relation: str | None, unreadable: str = ""
+) -> None:
     typed = ", ".join(f"cast(null as {sql_type(type_)}) as {quoted(column)}" for column, type_ in columns.items())
     query = f"select {typed} where false"
-    if relation is not None:
+    if unreadable:
+        # Of the row, so that no optimizer finds out that nothing could come of it.
+        told = ", ".join(f"cast(told as {sql_type(type_)}) as {quoted(column)}" for column, type_ in columns.items())
+        row = f"(select error({literal(unreadable)} || repeat('', range)) as told from range(1))"
+        query = f"select {told} from {row} where told is null"
+    elif relation is not None:
         query = f"{query} union all by name select * from {relation}"
     conn.execute(f"create or replace view {SOURCE}.{quoted(name)} as {query}")
 

@@ -5,7 +5,7 @@ The API and the alarms read them (`contracts.figures` says what they are called 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 from pydantic import PrivateAttr
 
+from assets.catalog import unreadable_to
 from assets.data_times import recorded_data_time
 from assets.resources import LakeResource
 from contracts import Contract, Contracts, figures
@@ -77,7 +78,7 @@ def pipeline_metrics_sensor(contracts: Contracts) -> dg.SensorDefinition:
     def sensor(context: dg.SensorEvaluationContext, lake: LakeResource, figures: FigureResource) -> dg.SkipReason:
         assert context.repository_def is not None  # a sensor of a code location always has one
         reports = dg.AssetSelection.groups("reports").resolve(context.repository_def.asset_graph)
-        moments = watermarks(lake.lake, list(contracts.values()))
+        moments = watermarks(lake.lake, list(contracts.values()), unreadable_to(context.log.error))
         data_time = reports_data_time(context.instance, reports)
         figures.publish(moments, data_time, datetime.now(UTC))
         reports_say = f"{data_time:%Y-%m-%d %H:%M:%S} UTC" if data_time else "no data time yet"
@@ -86,11 +87,21 @@ def pipeline_metrics_sensor(contracts: Contracts) -> dg.SensorDefinition:
     return sensor
 
 
-def watermarks(lake: Lake, contracts: Sequence[Contract]) -> dict[str, datetime]:
+def watermarks(
+    lake: Lake, contracts: Sequence[Contract], unreadable: Callable[[str, Exception], None]
+) -> dict[str, datetime]:
     """The watermark of every table that is published and has one, by entity: a look at its metadata alone, where
-    `assets.catalog.published_states` reads its list of files, too."""
+    `assets.catalog.published_states` reads its list of files, too. One that cannot be read is told and left out."""
+
+    def of(contract: Contract) -> datetime | None:
+        try:
+            return _watermark(lake, contract)
+        except Exception as error:  # noqa: BLE001 - handed to the caller
+            unreadable(contract.name, error)
+            return None
+
     with ThreadPoolExecutor(THREADS) as pool:
-        found = pool.map(lambda contract: _watermark(lake, contract), contracts)
+        found = pool.map(of, contracts)
         return {c.name: moment for c, moment in zip(contracts, found, strict=True) if moment is not None}
 
 

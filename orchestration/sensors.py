@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 
 from assets import keys
-from assets.catalog import freshness_check, is_late, published_states, rows_version
+from assets.catalog import freshness_check, is_late, published_states, rows_version, unreadable_to
 from assets.consumers import lag_check
 from assets.data_times import present, present_data_times
 from assets.landing import arrival_partition, prefix
@@ -218,7 +218,8 @@ def published_sensor(contracts: Contracts, job: Any, marts: dg.AssetSelection, i
     )
     def sensor(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult | dg.SkipReason:
         now = datetime.now(UTC)
-        rows = {state.entity: rows_version(state) for state in published_states(lake.lake, contracts)}
+        states = published_states(lake.lake, contracts, unreadable_to(context.log.error))
+        rows = {state.entity: rows_version(state) for state in states}
         asked = Asked.from_text(context.cursor)
         if asked.id and (ended := _outcome(context.instance, asked.id)) is not None:
             asked = asked.ended(ended, now)
@@ -282,10 +283,11 @@ def freshness_sensor(contracts: Contracts, settings: Settings, interval: int) ->
     def sensor(context: dg.SensorEvaluationContext, lake: LakeResource, alerts: AlertResource) -> dg.SensorResult:
         now = datetime.now(UTC)
         late_before = frozenset(json.loads(context.cursor or "[]"))
-        states = published_states(lake.lake, contracts)
-        late = frozenset(s.entity for s in states if is_late(contracts[s.entity], s.watermark, now))
+        unread: dict[str, Exception] = {}
+        states = published_states(lake.lake, contracts, unread.__setitem__)
+        late = frozenset(s.entity for s in states if is_late(contracts[s.entity], s.watermark, now)) | set(unread)
         if newly := sorted(late - late_before):
-            alert(context, alerts, late_alert(newly, states, now, settings.ui_url))
+            alert(context, alerts, late_alert(newly, states, now, settings.ui_url, unread))
         turned = late ^ late_before
         evaluations = [
             evaluation(freshness_check(contracts[s.entity], s.watermark, now)) for s in states if s.entity in turned
@@ -313,11 +315,21 @@ def evaluation(result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
     )
 
 
-def late_alert(late: Sequence[str], states: Iterable[Published], now: datetime, ui_url: str) -> Alert:
-    """The alert that tables became late."""
+def late_alert(
+    late: Sequence[str],
+    states: Iterable[Published],
+    now: datetime,
+    ui_url: str,
+    unread: Mapping[str, Exception] | None = None,
+) -> Alert:
+    """The alert that tables became late; one whose state cannot be read counts as late, with the reason."""
     watermarks = {s.entity: s.watermark for s in states if s.watermark}
     lags = [
-        f"{entity} is published up to {watermarks[entity]:%Y-%m-%d %H:%M:%S} UTC" if entity in watermarks else entity
+        f"{entity} is published up to {watermarks[entity]:%Y-%m-%d %H:%M:%S} UTC"
+        if entity in watermarks
+        else f"{entity} cannot be read: {unread[entity]}"[:REASON_LIMIT]
+        if unread and entity in unread
+        else entity
         for entity in late
     ]
     return Alert(
@@ -342,7 +354,7 @@ def lag_sensor(
     def sensor(context: dg.SensorEvaluationContext, lake: LakeResource, alerts: AlertResource) -> dg.SensorResult:
         now = datetime.now(UTC)
         late_before = frozenset(map(dg.AssetKey.from_user_string, json.loads(context.cursor or "[]")))
-        tables = present(contracts, published_states(lake.lake, contracts))
+        tables = present(contracts, published_states(lake.lake, contracts, unreadable_to(context.log.error)))
         times = present_data_times(context.instance, lags, tables)  # what was never built is late for nobody
         late = frozenset(key for key, data_time in times.items() if now - data_time > lags[key])
         if newly := sorted(late - late_before):
@@ -379,14 +391,21 @@ def failure_objects_sensor(interval: int) -> dg.SensorDefinition:
     )
     def sensor(context: dg.SensorEvaluationContext, lake: LakeResource, alerts: AlertResource) -> dg.SensorResult:
         told = failures.from_text(context.cursor)
+        failed: list[Exception] = []
         count = 0
         for watched in failures.WATCHED:
             before = told.get(watched, failures.Told())
-            told[watched], new = failures.untold(before, lake.lake.store.list(watched))
+            try:
+                told[watched], new = failures.untold(before, lake.lake.store.list(watched))
+            except Exception as error:  # noqa: BLE001 - raised below, once the others were looked at
+                failed.append(error)
+                continue
             count += len(new)
             if new:
                 link = bucket_link(lake.lake, watched).value or ""
                 alert(context, alerts, failures_alert(watched, new, link))
+        if failed and not count:
+            raise failed[0]  # nothing is lost by it: the cursor stays, and the failed tick is told
         return dg.SensorResult(
             skip_reason=f"{count} new objects were set aside." if count else "Nothing new was set aside.",
             cursor=failures.to_text(told),

@@ -13,10 +13,10 @@ from typing import Any
 import duckdb
 import pytest
 
-from assets.dbt_lake import create_source_views, pinned_slice
+from assets.dbt_lake import Pinned, create_source_views, pinned_slice
 from assets.lake_slice import dependants, write
-from contracts import Contracts
-from contracts.dbt import PROJECT
+from contracts import Contracts, load_contracts
+from contracts.dbt import PROJECT, SOURCE
 from local.models import DBT
 from local.slice import build_state
 
@@ -148,3 +148,16 @@ def test_a_changed_model_is_built_alone_on_what_was_built_before(house: Path, pr
         assert connection.execute("select amount from staging.again").fetchall() == [(Decimal("45.00"),)]
         views = "select view_name from duckdb_views() where database_name = 'warehouse' and schema_name = 'staging'"
         assert set(connection.execute(views).fetchall()) == {("paid",), ("again",)}
+
+
+def test_a_table_that_cannot_be_read_is_not_empty_and_spoils_no_other() -> None:
+    """Whoever reads it fails with the reason; an empty table would be taken for one whose rows are gone."""
+    contracts = load_contracts()
+    pinned = {"orders": Pinned("", "", 0, None, unreadable="orders cannot be read: it's gone")}
+    with duckdb.connect() as connection:
+        create_source_views(connection, contracts, pinned)
+        assert connection.execute(f"select count(*) from {SOURCE}.lots").fetchone() == (0,)
+        for view in ("orders", "orders_changes"):
+            for columns in ("*", "count(*)"):
+                with pytest.raises(duckdb.Error, match="orders cannot be read: it's gone"):
+                    connection.execute(f"select {columns} from {SOURCE}.{view} where order_id = 'x'").fetchall()

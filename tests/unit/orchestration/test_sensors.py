@@ -1,6 +1,7 @@
 """The sensors against a real (in-memory) instance: what they request, when they hold back, what they remember."""
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -320,6 +321,32 @@ def test_marts_that_failed_for_a_passing_reason_are_asked_for_again(
     assert not tick.run_requests
     assert Asked.from_text(tick.cursor).failed == {}
     assert set(Asked.from_text(tick.cursor).rows) == {"orders", "lots"}
+
+
+@pytest.mark.parametrize("broken", [{"orders"}, {"bids", "payments"}, {"orders", "lots", "bids", "payments"}, set()])
+def test_a_table_that_cannot_be_read_stops_no_other(
+    evaluate: Callable[..., Any], publish: dict[str, Published], broken: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own marts wait, it counts as late with the reason, and all is as before once it can be read."""
+    for entity in ("orders", "lots", "bids", "payments"):
+        publish[entity] = state(entity)
+
+    def published(_: Lake, contract: Contract) -> Published | None:
+        if contract.name in broken:
+            raise FileNotFoundError("metadata.json")
+        return publish.get(contract.name)
+
+    monkeypatch.setattr(catalog, "published", published)
+    tick = evaluate("published_tables", lake=LAKE)
+    marts = {key for key in asked(tick) if key.startswith("marts/")}
+    assert ("marts/fct_orders" in marts) == ("orders" not in broken)
+    assert ("marts/dim_lot" in marts) == ("lots" not in broken)
+    late = evaluate("freshness", lake=LAKE, alerts=Alerts())
+    assert set(json.loads(late.cursor)) == broken
+    assert len(SENT) == bool(broken)
+    assert all(f"{entity} cannot be read: metadata.json" in SENT[0].why for entity in broken)
+    monkeypatch.setattr(catalog, "published", lambda _, contract: publish.get(contract.name))
+    assert json.loads(evaluate("freshness", late.cursor, lake=LAKE, alerts=Alerts()).cursor) == []
 
 
 def test_a_run_that_never_began_is_asked_for_again(evaluate: Callable[..., Any], publish: dict[str, Published]) -> None:
