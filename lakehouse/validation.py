@@ -33,7 +33,9 @@ from contracts.types import (
     type_name,
 )
 from contracts.validation import MAX_INTEGER, MAX_MAP_KEY
+from lakehouse import long_values
 from lakehouse.duck import Duck
+from lakehouse.long_values import LONG
 from lakehouse.schemas import changes, literal, quoted, sql_type
 
 if TYPE_CHECKING:
@@ -160,6 +162,7 @@ def validate(duck: Duck, contract: Contract) -> None:
 
 def _judge(duck: Duck, contract: Contract) -> None:
     """The rows in `odd` under the full rules: `rejected` gets those with a problem, the others go back to `checked`."""
+    long_values.rewrite(duck, contract)
     problems = ", ".join(f"({p})" for p in (*map(problem, _fields(contract)), *_removal_problem(contract)))
     duck.run(
         "CREATE OR REPLACE TEMP TABLE judged AS SELECT _no, _row, "
@@ -286,10 +289,14 @@ def _usual_nested(field: Field, x: str, v: str) -> _Usual:
         again = (f"{_written(field)} = {x}", f"NOT contains({x}, '\\')", f"NOT contains({x}, ':null')")
         once = f"list_unique(map_keys({v})) = cardinality({v})"
         sized = (f"NOT contains({x}, '\"\":')", f"(strlen({x}) <= {MAX_MAP_KEY} OR {_short_keys(v)})")
-        return _Usual(f"TRY({read})", f"CAST(to_json({v}) AS VARCHAR)", (*again, once, *sized))
+        return _Usual(
+            f"CASE WHEN strlen({x}) <= {LONG} THEN TRY({read}) END",
+            f"CAST(to_json({v}) AS VARCHAR)",
+            (*again, once, *sized),
+        )
     form = _usual_json(field)
     if form is None:
-        value = f"CASE WHEN ({problem(field)}) IS NULL THEN {typed_column(field)} END"
+        value = f"CASE WHEN strlen({x}) <= {LONG} AND ({problem(field)}) IS NULL THEN {typed_column(field)} END"
         return _Usual(value, "", (f"{v} IS NOT NULL",))
     return _Usual(f"CASE WHEN regexp_full_match({x}, {literal(form)}) THEN {read} END", "", (f"{v} IS NOT NULL",))
 
@@ -413,6 +420,7 @@ def problem(field: Field) -> str:
         absent = _required(field) if field.required else "NULL"
         cases = [
             (f"{column} IS NULL", absent),
+            (f"strlen({column}) > {LONG}", "NULL"),  # `long_values` has checked it
             (f"json_type({parsed}) = 'NULL'", absent),
             (f"NOT is_json({column})", literal(f"expected {type_name(field.type)} as JSON, found other text")),
         ]
@@ -569,7 +577,9 @@ def typed_column(field: Field) -> str:
     """SQL for the typed value of a field's landed text; only for rows without a problem."""
     column = quoted(field.name)
     if isinstance(field.type, ListType | StructType | MapType):
-        return _typed_member(field.type, f"CAST({column} AS JSON)", 0)
+        member = _typed_member(field.type, f"CAST({column} AS JSON)", 0)
+        read = f"json_transform({column}, {literal(_json_structure(field.type))})"
+        return f"CASE WHEN strlen({column}) > {LONG} THEN {read} ELSE {member} END"
     return typed(column, field.type)
 
 

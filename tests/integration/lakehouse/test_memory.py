@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from lakes import PARCELS, Landing, change, local_lake
 
+from contracts import Contract, Field
+from contracts.types import IntegerType, StringType
 from lakehouse import audit, iceberg, publication, schemas, tables
 from lakehouse.compaction import compact
 from lakehouse.lake import Lake
@@ -20,6 +22,7 @@ from lakehouse.landing import Scope
 
 LIMIT = 48 << 20
 ROWS, PER_FILE, CHANGED = 1_400_000, 200_000, 20_000
+WIDE_ROWS, WIDE_COLUMNS = 40_000, 80
 VALUES = {
     "parcel_id": "printf('p-%08d', i)",
     "part": "1",
@@ -90,18 +93,54 @@ def test_a_table_many_times_larger_than_the_limit_is_merged_within_it(tmp_path: 
     assert size > 6 * LIMIT
     Landing(lake, PARCELS).land([change(f"p-{n * 7919 % ROWS:08d}", version=2) for n in range(CHANGED)])
 
-    told = subprocess.run(
-        [sys.executable, __file__, str(tmp_path)],
-        check=True,
-        capture_output=True,
-        text=True,
-        env={"PYTHONPATH": ":".join(sys.path)},
-    ).stdout
-    found = json.loads(told.splitlines()[-1])
+    found = run_alone("scattered", tmp_path)
     assert (found["applied"], found["rows"]) == (CHANGED, ROWS)
     # pyarrow's and Python's own share comes on top of DuckDB's limit; a table held in memory would show.
     assert found["grown"] < 3 * LIMIT
 
 
+def wide() -> Contract:
+    """A row of 80 columns."""
+    texts = tuple(Field(f"text_{n:02d}", 10 + n, StringType()) for n in range(WIDE_COLUMNS - 2))
+    keyed = (Field("id", 1, StringType(), required=True), Field("edition", 2, IntegerType(), required=True))
+    told = {"primary_key": ("id",), "partition": None, "sort": (), "ordering": "edition", "keys": None}
+    return dataclasses.replace(PARCELS, name="wide", origin="files", fields=(*keyed, *texts), **told)
+
+
+def merge_wide_rows(folder: Path) -> None:
+    """What the test runs in a process of its own: one batch with the memory and threads of the default setting."""
+    result = compact(dataclasses.replace(local_lake(folder), threads=2), wide(), Scope.everything())
+    print(json.dumps({"peak": peak(), "applied": result.applied, "held": len(result.held)}))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak from Linux's /proc")
+def test_wide_rows_are_merged_within_a_gigabyte_at_the_default_setting(tmp_path: Path) -> None:
+    lake = local_lake(tmp_path)
+    path = tmp_path / "wide.parquet"
+    texts = ", ".join(f"left(md5(i || '/{n}'), 26) AS text_{n:02d}" for n in range(WIDE_COLUMNS - 2))  # 2 KB a row
+    with duckdb.connect() as connection:
+        connection.execute(
+            f"COPY (SELECT 'k' || i AS id, 1 AS edition, {texts} FROM range({WIDE_ROWS}) r(i)) TO '{path}' "
+            "(FORMAT parquet, COMPRESSION zstd)"
+        )
+    lake.store.upload(path, "dropbox/wide/wide.parquet")
+    found = run_alone("wide", tmp_path)
+    assert (found["applied"], found["held"]) == (WIDE_ROWS, 0)
+    assert found["peak"] < 1 << 30
+
+
+def run_alone(what: str, folder: Path) -> dict[str, int]:
+    """What a function of this file prints in a process of its own."""
+    told = subprocess.run(
+        [sys.executable, __file__, what, str(folder)],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": ":".join(sys.path)},
+    ).stdout
+    found: dict[str, int] = json.loads(told.splitlines()[-1])
+    return found
+
+
 if __name__ == "__main__":
-    merge_scattered_changes(Path(sys.argv[1]))
+    {"scattered": merge_scattered_changes, "wide": merge_wide_rows}[sys.argv[1]](Path(sys.argv[2]))

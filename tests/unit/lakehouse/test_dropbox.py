@@ -398,3 +398,57 @@ def test_what_packs_well_and_is_small_is_read(lake: Lake, monkeypatch: pytest.Mo
     run(lake)
     assert list_files(lake, TARIFFS) == []
     assert [row["tariff_id"] for row in published_rows(lake, TARIFFS)] == ["a"]
+
+
+ZONES = "zones: expected list<struct<zone: string, fee: decimal(20,2)>>"
+
+
+def list_of(members: int, opening: str = "[ ") -> str:
+    """A list that keeps its contract and is not in the form that the relay writes."""
+    return opening + ",".join(['{"fee":"1.5","zone":"a"}'] * members) + "]"
+
+
+@pytest.mark.parametrize("form", ["parquet", "ndjson", "csv"])
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (list_of(400_000), None),
+        (list_of(3_000, "["), None),
+        ('[{"zone":"' + '\\"é' * 40_000 + '"}]', None),
+        ("[" * 1_000_000 + "]" * 1_000_000, f"{ZONES} as JSON"),
+        ("[" * 2_000_000, f"{ZONES} as JSON"),
+        (list_of(3_000)[:-1] + ',{"zone":"a","zone":"b"}]', "zones: a member is given twice"),
+        (list_of(3_000)[:-1] + ',{"fee":1}]', "zones: expected numbers as text"),
+        (list_of(3_000)[:-1] + ',{"fee":"secret"}]', ZONES),
+        (list_of(750_000), "zones: expected at most 16777216 bytes in other than compact form"),
+    ],
+    ids=["members", "order", "escapes", "deep", "open", "twice", "number", "type", "size"],
+)
+def test_one_long_value_costs_its_row_at_most(lake: Lake, form: str, value: str, problem: str | None) -> None:
+    if form != "parquet" and len(value) > 12 << 20:
+        pytest.skip("takes seconds, and the rules are those for Parquet")
+    rows = [
+        {"tariff_id": key, "edition": "1", "zones": zones} for key, zones in (("a", None), ("b", value), ("c", None))
+    ]
+    match form:
+        case "parquet":
+            buffer = io.BytesIO()
+            pq.write_table(pa.Table.from_pylist(rows), buffer)
+            content = buffer.getvalue()
+        case "ndjson":
+            content = "".join(json.dumps(row) + "\n" for row in rows).encode()
+        case _:
+            quoted = (f'{r["tariff_id"]},1,"' + (r["zones"] or "").replace('"', '""') + '"\n' for r in rows)
+            content = ("tariff_id,edition,zones\n" + "".join(quoted)).encode()
+    drop(lake, f"x.{form}", content)
+    result = run(lake)
+    assert (result.held, result.failing) == ((), ())
+    assert result.applied == (3 if problem is None else 2)
+    if problem is None:
+        found = {row["tariff_id"]: row["zones"] for row in published_rows(lake, TARIFFS)}
+        assert len(found["b"]) == value.count("{")
+        assert found["b"][-1] == {"fee": Decimal("1.50"), "zone": "a"} or "é" in found["b"][-1]["zone"]
+    else:
+        (reason,) = result.reasons
+        assert reason == problem
+        assert "secret" not in str(list_files(lake, TARIFFS)[0].reasons)
