@@ -65,6 +65,7 @@ _DIGIT = _among(b"0123456789").astype(bool)
 _AFTER_NUMBER = _among(b",}").astype(bool)
 _CLOSES = _among(b"}]").astype(bool)
 _COMMA_OR_SPACE = _among(b", ").astype(bool)
+_WHITE = _among(b" \t\r\n").astype(bool)
 _AROUND_VALUES = np.frombuffer(b",\r\n", np.uint8)
 
 
@@ -365,7 +366,8 @@ def _bare_numbers(text: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     """Where the numbers that are members begin and end, and places of what is not surely a value of JSON.
 
     A member's value follows a quote, a colon and at most one space: inside of a string a quote has a backslash, so that
-    these are not found there. `text` ends in a newline.
+    these are not found there. A colon after white space is doubtful: the name of a member may end before it. `text`
+    ends in a newline.
     """
     after = np.flatnonzero((text[:-1] == _QUOTE) & (text[1:] == _COLON)) + 2
     after = after[after < len(text) - 1]
@@ -373,6 +375,7 @@ def _bare_numbers(text: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     after = np.minimum(after, len(text) - 2)
     kind = _VALUE_BEGINS[text[after]]
     doubtful = [after[kind == 0], after[(text[after] == ord("n")) & (text[after + 1] != ord("u"))]]
+    doubtful.append(np.flatnonzero(_WHITE[text[:-1]] & (text[1:] == _COLON)) + 1)
     begins = after[kind == _NUMBER]
     first = begins + (text[begins] == _MINUS)
     ends = first.copy()

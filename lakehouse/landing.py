@@ -27,6 +27,7 @@ LATEST_DELIVERY = timedelta(hours=25)
 """How long after its arrival hour an object may appear: 24 hours of Firehose's retries, and its buffer."""
 
 HOUR = timedelta(hours=1)
+_FIRST_YEAR, _LAST_YEAR = 2000, 2200
 _LISTED_ONE_BY_ONE = 500  # keys; more of them are found quicker by listing the entity
 _ARRIVAL = re.compile(r"/dt=([0-9]{4}-[0-9]{2}-[0-9]{2})/hh=([0-9]{2})/")
 
@@ -163,11 +164,18 @@ def _landed(contract: Contract, stored: StoredObject) -> LandedObject:
 
 @lru_cache(maxsize=1024)
 def _arrival_hour(day: str, hour: str) -> datetime | None:
-    """The hour that a key names; None if there is no such hour (30 February, hour 24): the key then names none."""
+    """The hour that a key names; None if nothing can have arrived then (30 February, hour 24, the year 1)."""
     try:
-        return datetime.fromisoformat(f"{day}T{hour}:00:00+00:00")
+        named = datetime.fromisoformat(f"{day}T{hour}:00:00+00:00")
     except ValueError:
         return None
+    return named if _FIRST_YEAR <= named.year <= _LAST_YEAR else None
+
+
+def names_an_hour(key: str) -> bool:
+    """Whether a landed object's key names the hour in which it arrived."""
+    match = _ARRIVAL.search(key)
+    return match is not None and _arrival_hour(match[1], match[2]) is not None
 
 
 def _hour(moment: datetime) -> datetime:

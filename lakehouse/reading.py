@@ -20,6 +20,7 @@ import duckdb
 from contracts.types import StringType
 from lakehouse import parquet, parts, validation
 from lakehouse.dropped import (
+    NotReadable,
     in_tables,
     is_ndjson,
     is_packed,
@@ -306,10 +307,10 @@ def _load_shape(
 def _give_up(duck: Duck, landed: LandedObject, number: int, error: Exception, reading: Reading) -> None:
     _raise_unless_data(error)
     duck.run("DELETE FROM checked WHERE _no = ?", [number])
-    reason = str(error).splitlines()[0].replace(str(_folder(duck) / str(number)), landed.key.rpartition("/")[2])
-    # What DuckDB says of a value quotes it, and it may be personal.
-    quotes = isinstance(error, duckdb.DataError)
-    reading.unreadable[landed.key] = told(error) if quotes else f"{type(error).__name__}: {reason[:300]}"
+    # Only our own words are told as they are: what a decoder says may quote a value, which may be personal.
+    reading.unreadable[landed.key] = (
+        f"{type(error).__name__}: {error}"[:300] if type(error) is NotReadable else told(error)
+    )
     reading.kept[landed.key] = _folder(duck) / str(number)
 
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from lakehouse import iceberg, schemas
-from lakehouse.landing import Scope, each_object
+from lakehouse.landing import Scope, each_object, names_an_hour
 from lakehouse.scan import deleted, live_rows, stored_rows
 from lakehouse.schemas import iceberg_type, literal, quoted
 
@@ -112,8 +112,8 @@ def _settled_before(lake: Lake, contract: Contract) -> datetime | None:
     if next(lake.store.list(landing, f"{landing}dt=~"), None) is not None:
         return None  # behind the arrival hours lies what has none
     first = next(each_object(lake, contract, Scope.everything()), None)
-    if first is not None and not first.key.startswith(f"{landing}dt="):
-        return None
+    if first is not None and not names_an_hour(first.key):
+        return None  # what it says may be of any time
     oldest = lake.now() if first is None else min(first.hour, lake.now())
     return (oldest - DELIVERED_AGAIN).replace(minute=0, second=0, microsecond=0)
 

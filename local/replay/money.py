@@ -31,7 +31,7 @@ _FRACTIONS = frozenset("¢￠₥₰")
 _MINUS = "-\N{MINUS SIGN}\N{SMALL HYPHEN-MINUS}\N{FULLWIDTH HYPHEN-MINUS}"
 _GROUPS = ",.' \u00a0\u202f\u2009\N{RIGHT SINGLE QUOTATION MARK}"
 _NUMBER = re.compile(
-    rf"(?:[0-9]{{1,3}}(?:(?P<group>[{_GROUPS}])[0-9]{{3}}(?:(?P=group)[0-9]{{3}})*)?|[0-9]+)?(?:[.,][0-9]+)?"
+    rf"(?:[1-9][0-9]{{0,2}}(?:(?P<group>[{_GROUPS}])[0-9]{{3}}(?:(?P=group)[0-9]{{3}})*)?|[0-9]+)?(?:[.,][0-9]+)?"
 )
 _NO_CENTS = re.compile(r"(?<=[0-9])[.,][-\u2013\u2014]{1,2}(?=\D*$)")  # 12.- and 12,--
 _PARTS = re.compile(
@@ -49,8 +49,9 @@ def read_money(text: str, decimal_mark: str) -> Decimal:
     negative = inner.startswith("(") and inner.endswith(")")
     if negative:
         inner = inner[1:-1].strip()
-    parts = _PARTS.fullmatch(_NO_CENTS.sub("", inner))
-    if parts is None:
+    whole = _NO_CENTS.sub("", inner)
+    parts = _PARTS.fullmatch(whole)
+    if parts is None or (whole != inner and decimal_mark in parts["number"]):
         raise _unknown(text)
     before, after = parts["before"].rstrip(), parts["after"].strip()
     if before.endswith("(") and after.startswith(")") and not negative:  # $(5.00), as spreadsheets show it
@@ -98,7 +99,8 @@ def _digits(number: str, mark: str, text: str) -> Decimal:
         raise _unknown(text)
     whole, _, fraction = number.rpartition(mark) if mark in number else (number, "", "")
     groups = re.split(f"[{_GROUPS}]", whole)
-    if mark in whole or re.search(r"\D", fraction) or any(len(g) != 3 for g in groups[1:]):
+    grouped_wrongly = len(groups) > 1 and (not 1 <= len(groups[0]) <= 3 or groups[0][0] == "0")
+    if mark in whole or re.search(r"\D", fraction) or grouped_wrongly or any(len(g) != 3 for g in groups[1:]):
         raise NotMoney(f"expected an amount with {mark!r} before the cents (decimal_mark), found {text!r}")
     return Decimal(f"{''.join(groups) or '0'}.{fraction or '0'}" if fraction else "".join(groups) or "0")
 

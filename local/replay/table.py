@@ -191,7 +191,7 @@ def _moment(type_: ColumnType, text: str, form: str) -> datetime:
     if form in ("epoch", "epoch_ms"):
         return _since_1970(text, form)
     try:
-        moment = datetime.fromisoformat(text) if form == "iso" else datetime.strptime(text, form)  # noqa: DTZ007
+        moment = _iso(text) if form == "iso" else _by_pattern(text, form)
     except ValueError:
         like = "a timestamp like 2026-11-21T13:45:00Z" if form == "iso" else f"a timestamp like {form!r}"
         hint = "; say `format:` of the column (epoch, epoch_ms or one like '%d/%m/%Y %H:%M')" if form == "iso" else ""
@@ -202,6 +202,25 @@ def _moment(type_: ColumnType, text: str, form: str) -> datetime:
         return _with_zone(type_, text, moment).astimezone(UTC)
     except OverflowError:
         raise CellError(f"expected a moment of the years 1 to 9999 in UTC, found {text!r}") from None
+
+
+_ISO = re.compile(r"(\d{4}-\d\d-\d\d|\d{8}|\d{4}-?W\d\d(-?\d)?)([T ].+)?")
+_ADJACENT = re.compile(r"%[A-Za-z]%[A-Za-z]")
+
+
+def _iso(text: str) -> datetime:
+    """Python takes any character between day and time, so that the offset of a day would be read as its time."""
+    if not _ISO.fullmatch(text):
+        raise ValueError(text)
+    return datetime.fromisoformat(text)
+
+
+def _by_pattern(text: str, form: str) -> datetime:
+    """Where nothing stands between two numbers, each needs all its digits: of `1112026`, one is missing somewhere."""
+    moment = datetime.strptime(text, form)  # noqa: DTZ007
+    if _ADJACENT.search(form) and moment.strftime(form).lower() != text.lower():
+        raise ValueError(text)
+    return moment
 
 
 def _with_zone(type_: ColumnType, text: str, moment: datetime) -> datetime:
@@ -229,16 +248,18 @@ def _since_1970(text: str, form: str) -> datetime:
     if not _NUMBER.fullmatch(text):
         raise CellError(f"expected {'seconds' if form == 'epoch' else 'milliseconds'} since 1970, found {text!r}")
     unit = 1_000_000 if form == "epoch" else 1000
-    micros = int((Decimal(text) * unit).to_integral_value(ROUND_HALF_EVEN))
+    micros = Decimal(text) * unit
+    if micros != micros.to_integral_value():
+        raise CellError(f"expected at most microseconds, found {text!r}")
     try:
-        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(micros))
     except OverflowError:
         raise CellError(f"expected a moment that exists, found {text!r}; is the format epoch_ms?") from None
 
 
 def _day(type_: ColumnType, text: str, form: str) -> date:
     try:
-        return date.fromisoformat(text) if form == "iso" else datetime.strptime(text, form).date()  # noqa: DTZ007
+        return date.fromisoformat(text) if form == "iso" else _by_pattern(text, form).date()
     except ValueError:
         like = "2026-11-21" if form == "iso" else repr(form)
         raise CellError(f"expected a date like {like}, found {text!r}") from None
@@ -248,7 +269,10 @@ def _duration(unit: timedelta) -> Any:
     def read(type_: ColumnType, text: str) -> timedelta:
         number = _decimal(type_, text)
         micros = number * (unit // timedelta(microseconds=1))
-        return timedelta(microseconds=int(micros.to_integral_value(ROUND_HALF_EVEN)))
+        try:
+            return timedelta(microseconds=int(micros.to_integral_value(ROUND_HALF_EVEN)))
+        except OverflowError:
+            raise CellError(f"expected a duration of at most {timedelta.max.days:,} days, found {text!r}") from None
 
     return read
 

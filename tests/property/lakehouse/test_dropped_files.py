@@ -95,7 +95,7 @@ MEMBER = st.builds(
     '{}"{}"{}:{}{}{}'.format,
     st.sampled_from(["", "", "", " ", "  "]),
     NAME,
-    st.sampled_from(["", "", "", " "]),
+    st.sampled_from(["", "", "", " ", "  ", "\t"]),
     st.sampled_from(["", " ", " ", "  ", "\t"]),
     WRITTEN,
     st.sampled_from(["", "", "", " "]),

@@ -452,3 +452,15 @@ def test_one_long_value_costs_its_row_at_most(lake: Lake, form: str, value: str,
         (reason,) = result.reasons
         assert reason == problem
         assert "secret" not in str(list_files(lake, TARIFFS)[0].reasons)
+
+
+@pytest.mark.parametrize("between", [":", " :", ": ", " : ", "  :", "\t:", " \t : "])
+@pytest.mark.parametrize("before", [0, 30])
+def test_digits_are_kept_wherever_white_space_stands(lake: Lake, between: str, before: int) -> None:
+    """And wherever in the file the line stands: the way of reading is chosen by what comes first."""
+    rate = "12345678901234567890.0123456789"
+    others = "".join(f'{{"tariff_id":"o-{n}","edition":1,"rate":1}}\n' for n in range(before))
+    line = f'{{"tariff_id"{between}"T", "edition"{between}1, "rate"{between}{rate}}}\n'
+    drop(lake, "t.ndjson", (others + line).encode())
+    assert run(lake).counts == Counts(read=before + 1, applied=before + 1)
+    assert {r["tariff_id"]: r["rate"] for r in published_rows(lake, TARIFFS)}["T"] == Decimal(rate)

@@ -100,6 +100,7 @@ def test_amounts_with_all_their_signs(text, value):
     [
         *"1.5 Mio|2 mln|1.2 Mrd|3 tsd|1½|50¢|¢50|5%|5‰|>500|<500|~500|≈5|ca 500|ab 5|bis 5|max 500|CR 5.00".split("|"),
         *"5.00 CR|5 DR|1.5k|2 M$|T€ 5|M€5|–5|—5|‑5|5–10|5 - 10|--5|(-5)|-5-|Rs.500|EUR 5 USD|5 each|5/2".split("|"),
+        *"0,500|0,500 €|00,500|-0,500|5.5.-|0,123,456|1234,500|12345,678".split("|"),
         *"5x|#5|5p|№5|5 Eur²|٥|5e3|1 2|12 34|$|-|USD".split("|"),
     ],
 )  # fmt: skip
@@ -199,3 +200,33 @@ def test_no_date_is_read_as_another_one(day, formats):
 def test_a_moment_that_cannot_be_kept_is_refused(text):
     with pytest.raises(CellError):
         cell(text, "timestamp")
+
+
+@pytest.mark.parametrize(
+    ("text", "mark"), [("0.500", ","), ("0.123", ","), ("-0.500 €", ","), ("1,234,-", ","), ("5.5.-", ".")]
+)
+def test_no_group_follows_a_lone_nought_and_no_cents_follow_cents(text, mark):
+    with pytest.raises(CellError):
+        cell(text, "money", decimal_mark=mark)
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ("2026-01-01+02:00", "iso"), ("2026-01-01-10:00", "iso"), ("2026-01-01Z", "iso"), ("2026-01-01_10:00", "iso"),
+        ("1112026", "%d%m%Y"), ("20261111", "%Y%m%d%H%M"), ("1764201600.1234567", "epoch"), ("1.5", "epoch_ms+"),
+    ],
+)  # fmt: skip
+def test_a_moment_that_could_be_another_is_refused(text, form):
+    if form == "epoch_ms+":
+        text, form = "1764201600000.0001", "epoch_ms"
+    with pytest.raises(CellError):
+        cell(text, "timestamp", formats=(form,), timezone="UTC")
+    assert cell("01112026", "date", formats=("%d%m%Y",)) == date(2026, 11, 1)
+
+
+@pytest.mark.parametrize("unit", ["days", "hours", "minutes", "seconds"])
+@pytest.mark.parametrize("text", ["9" * 21, "1e20", "-1e30", "1e999"])
+def test_a_duration_without_end_costs_its_row(unit, text):
+    with pytest.raises(CellError, match="duration"):
+        cell(text, unit)
