@@ -65,6 +65,10 @@ _DECODERS = (
 )
 _STOPPED = (duckdb.InterruptException, duckdb.ConnectionException, duckdb.PermissionException)
 _TRUNCATED = "Could not read enough bytes"
+_QUOTED = re.compile(r"[\"'].*[\"']|(?<!\w)[\"'].*", re.DOTALL)
+"""From the first quote to the last one: what is quoted may hold quotes and line ends itself, or be cut off."""
+_VALUES = re.compile(r"(?<=value )\S+|\d[\d.:+-]{3,}")
+"""What engines show without quotes: numbers and times."""
 _DOING = re.compile(r"(Could not|Cannot|Failed to) (write|create|open|remove|delete|sync|fsync|truncate|move|seek)")
 
 
@@ -143,5 +147,5 @@ def told(error: BaseException) -> str:
     """A failure in one line, without what it quotes: an engine shows the value it stumbled over, which may be personal.
 
     At most 300 characters."""
-    first = next(iter(str(error).splitlines()), "")
-    return f"{type(error).__name__}: {_unquoted(first)}"[:300]
+    first = next(iter(_VALUES.sub("…", _QUOTED.sub("'…'", str(error))).splitlines()), "")
+    return f"{type(error).__name__}: {first}"[:300]

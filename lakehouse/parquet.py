@@ -18,6 +18,7 @@ import numpy as np
 
 from lakehouse.dropped import NotReadable, removal_sql, resolve
 from lakehouse.duck import Duck, file_list
+from lakehouse.failures import told
 from lakehouse.schemas import literal, quoted
 from lakehouse.validation import text_columns
 
@@ -156,7 +157,7 @@ def _find_finer(duck: Duck, folder: Path, shape: Shape) -> frozenset[int]:
                         found.append(pa.table({"_no": numbers, "_row": rows, **named}).filter(pa.array(kept)))
         except OSError as error:
             if error.errno is None:  # what pyarrow says of a file that is broken
-                raise NotReadable(f"expected a Parquet file that can be read, found: {error}") from error
+                raise NotReadable(f"expected a Parquet file that can be read, found: {told(error)}") from error
             raise
     if not found:
         return frozenset()

@@ -307,10 +307,9 @@ def _load_shape(
 def _give_up(duck: Duck, landed: LandedObject, number: int, error: Exception, reading: Reading) -> None:
     _raise_unless_data(error)
     duck.run("DELETE FROM checked WHERE _no = ?", [number])
-    # Only our own words are told as they are: what a decoder says may quote a value, which may be personal.
-    reading.unreadable[landed.key] = (
-        f"{type(error).__name__}: {error}"[:300] if type(error) is NotReadable else told(error)
-    )
+    # What an engine or a decoder says may show a value, and it may be personal; what is said here never does.
+    own = isinstance(error, NotReadable)
+    reading.unreadable[landed.key] = f"NotReadable: {error}" if own else told(error)
     reading.kept[landed.key] = _folder(duck) / str(number)
 
 

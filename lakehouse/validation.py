@@ -513,7 +513,9 @@ def _nested(type_: FieldType, j: str, path: str, depth: int, hidden: bool) -> st
             checked = _first(f"list_transform(CAST({j} AS JSON[]), lambda {item}, {place}: {inner})")
             return f"CASE WHEN coalesce(json_type({j}), 'NULL') <> 'ARRAY' THEN {told} ELSE {checked} END"
         case MapType(value=value):
-            inner = _nested(value, f"{item}.value", f"{path}.' || {item}.key || '", depth + 1, hidden)
+            # A key is a value, too.
+            place = f"{path}.…" if hidden else f"{path}.' || {item}.key || '"
+            inner = _nested(value, f"{item}.value", place, depth + 1, hidden)
             checked = _first(f"list_transform(map_entries(CAST({j} AS MAP(VARCHAR, JSON))), lambda {item}: {inner})")
             repeated = f"len(list_distinct(json_keys({j}))) < len(json_keys({j}))"
             ended = f"len(list_filter(json_keys({j}), lambda k: contains(k, chr(0)))) > 0"
@@ -531,7 +533,7 @@ def _nested(type_: FieldType, j: str, path: str, depth: int, hidden: bool) -> st
             return (
                 f"CASE WHEN coalesce(json_type({j}), 'NULL') <> 'OBJECT' THEN {told} "
                 f"WHEN len(list_distinct(json_keys({j}))) < len(json_keys({j})) THEN '{path}: a member is given twice' "
-                f"WHEN len({unknown}) > 0 THEN '{path}.' || {unknown}[1] || "
+                f"WHEN len({unknown}) > 0 THEN '{path}.' || {literal('…') if hidden else f'{unknown}[1]'} || "
                 f"{literal(': no such field; expected ' + ', '.join(f.name for f in fields))} "
                 f"ELSE coalesce({inner}) END"
             )

@@ -154,4 +154,4 @@ def test_engines_fail_as_they_are_told_apart(tmp_path: Path) -> None:
 
 def test_what_is_told_quotes_nothing() -> None:
     error = duckdb.ConversionException("Conversion Error: Could not convert string 'Erika' to \"x\"\nLINE 1")
-    assert told(error) == "ConversionException: Conversion Error: Could not convert string '…' to '…'"
+    assert told(error) == "ConversionException: Conversion Error: Could not convert string '…'"
