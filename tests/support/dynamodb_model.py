@@ -113,7 +113,7 @@ class TableModel:
 
 
 def _key(item: Item) -> Key:
-    return item["pk"]["S"], item["sk"]["S"]
+    return item["pk"]["S"], item.get("sk", {"S": ""})["S"]  # the requests table has no sk
 
 
 def _updated(item: Item, parameters: Mapping[str, Any]) -> Item:

@@ -53,6 +53,7 @@ texts = st.booleans().flatmap(
 
 
 @given(texts, st.sampled_from([1, PATIENCE]))
+@example('{"records": null, "import": "0"}', PATIENCE)
 def test_a_message_ends_somewhere(text: str, count: int) -> None:
     table = TableModel(lambda: 1_795_222_923_000_000)
     service = Service(CONTRACTS, Store(table, "t"), now=table.now, pause=lambda _: None)  # type: ignore[arg-type]

@@ -52,15 +52,6 @@ def test_a_new_entity_is_one_file(tmp_path: Path) -> None:
     assert not (project / "models/staging/stg_warehouses.sql").exists()
 
 
-def test_a_field_with_a_reserved_name_is_quoted(tmp_path: Path) -> None:
-    """A field may be called what SQL reserves."""
-    shutil.copytree(ENTITIES, tmp_path / "entities")
-    path = tmp_path / "entities" / "countries.yaml"
-    path.write_text(path.read_text("utf-8").replace("- name: region", "- name: order"), "utf-8")
-    sql = generate(load_contracts(tmp_path / "entities"))["models/staging/stg_countries.sql"]
-    assert '    "order",\n' in sql
-
-
 @pytest.mark.parametrize("target", ["local", "dev", "test", "prod"])
 def test_every_target_parses_offline(target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No target needs AWS, a network or a variable to be parsed."""
