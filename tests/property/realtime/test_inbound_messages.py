@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dynamodb_model import TableModel
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from contracts import load_contracts
