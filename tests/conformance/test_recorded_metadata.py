@@ -16,7 +16,7 @@ from witnesses import published_rows
 
 from contracts import Field
 from contracts.types import BooleanType, DateType, DecimalType, IntegerType, StringType, TimestampType
-from lakehouse import merge
+from lakehouse import file_cutting, planning
 from lakehouse.compaction import compact
 from lakehouse.lake import Lake
 from lakehouse.landing import Scope
@@ -41,7 +41,9 @@ def tables() -> list[tuple[list[Row], list[str]]]:
 def test_trino_finds_under_a_filter_what_is_there(
     lake: Lake, query: TrinoClient, tables: Any, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(merge, "_row_group", lambda *_: GROUP)
+    monkeypatch.setattr(planning, "rows_per_group", lambda _: GROUP)
+    monkeypatch.setattr(planning, "ROW_GROUP_BYTES", 1)
+    monkeypatch.setattr(file_cutting, "ROWS_AT_ONCE", GROUP)
     groups, odd = tables[number]
     # One text that DuckDB writes a row group without a maximum for, among row groups that have one.
     odd = [*dict.fromkeys([*odd, "ж" * 129])]

@@ -34,7 +34,7 @@ from contracts.types import (
     StringType,
     TimestampType,
 )
-from lakehouse import iceberg, merge, schemas
+from lakehouse import file_cutting, iceberg, planning, schemas
 from lakehouse.audit import audit_table
 from lakehouse.compaction import compact
 from lakehouse.lake import Lake
@@ -176,7 +176,9 @@ def tables() -> st.SearchStrategy[tuple[list[Row], list[str]]]:
 def test_a_filter_finds_what_is_there_and_the_next_batch_finds_every_key(given_: tuple[list[Row], list[str]]) -> None:
     groups, odd = given_
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(merge, "_row_group", lambda *_: GROUP)
+        patch.setattr(planning, "rows_per_group", lambda _: GROUP)
+        patch.setattr(planning, "ROW_GROUP_BYTES", 1)
+        patch.setattr(file_cutting, "ROWS_AT_ONCE", GROUP)
         lake = local_lake(Path(folder) / "lake")
         landing = Landing(lake, THINGS)
         rows = table_of(groups, odd)
