@@ -95,8 +95,8 @@ def test_a_table_many_times_larger_than_the_limit_is_merged_within_it(tmp_path: 
 
     found = run_alone("scattered", tmp_path)
     assert (found["applied"], found["rows"]) == (CHANGED, ROWS)
-    # pyarrow's and Python's own share comes on top of DuckDB's limit; a table held in memory would show.
-    assert found["grown"] < 3 * LIMIT
+    # Libraries and row groups that are cut come on top of DuckDB's limit; a table held in memory would show.
+    assert found["grown"] < 4 * LIMIT
 
 
 def wide() -> Contract:
