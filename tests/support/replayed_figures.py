@@ -194,7 +194,9 @@ def _grouped(sales: pd.DataFrame, month: pd.Period) -> pd.DataFrame:
         )
     )  # fmt: skip
     active = parties["last"] > month - 12
-    large = _position(parties[active].groupby("role").recent).reindex(parties.index, fill_value=0) >= 0.9
+    recent_of_active = parties[active].groupby("role").recent
+    from_top = recent_of_active.rank(method="max", ascending=False) / recent_of_active.transform("size")
+    large = from_top.reindex(parties.index, fill_value=1) <= 0.1
     new = parties["first"] > month - 12
     parties["group"] = "returning"
     parties.loc[new, "group"] = "new"
