@@ -87,9 +87,9 @@ def assert_whole(home: Home, contracts: Contracts) -> int:
     assert stack is not None
     accepted = stored(stack, contracts)
     for contract in contracts.of_origin("stream"):
-        found = published(stack, contract)
-        assert found.keys() == accepted[contract.name].keys(), contract.name
-        assert {key: version for key, version in found.items() if not is_of(version, accepted[contract.name][key])} == {}
+        found, stands = published(stack, contract), accepted[contract.name]
+        assert found.keys() == stands.keys(), contract.name
+        assert {key: version for key, version in found.items() if not is_of(version, stands[key])} == {}
     with duckdb.connect(str(home.path / "warehouse.duckdb"), read_only=True) as warehouse:
         (orders,) = warehouse.execute("select count(*) from marts.fct_orders").fetchall()[0]
     assert orders == len(accepted["orders"]) > 0
