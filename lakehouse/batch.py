@@ -25,8 +25,8 @@ from lakehouse import (
     parts,
     quarantine,
     reading,
+    rebuilding,
     reduction,
-    scan,
     schemas,
     tables,
     trail,
@@ -92,6 +92,7 @@ class _Run:
     written: trail.Written = field(default_factory=trail.Written)
     begun: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Of objects whose last part is still to come: rows read and rows set aside so far."""
+    rebuilt: rebuilding.Before | None = None
 
 
 def run(
@@ -123,9 +124,8 @@ def run(
     if new or anew:
         size = sum(o.size for o in new)
         progress(f"{contract.name}: {len(new)} objects to take in, {size:,} bytes")
-    rewritten: frozenset[str] = frozenset()
     if anew:
-        new, rewritten = _retained(lake, contract, state, new)
+        new, work.rebuilt = rebuilding.retained(lake, contract, state, new)
         _empty(work)
     chunks = list(_chunks(new))
     for number, chunk in enumerate(chunks, start=1):
@@ -136,62 +136,15 @@ def run(
             f"{contract.name}: expected to rebuild from every landed object, but {bad[0][0].key} and "
             f"{len(bad) + work.left - 1} more cannot be taken in: {bad[0][1]}; the published table stays as it is"
         )
-    if rewritten:
-        _check_kept(work, state, rewritten)
+    if work.rebuilt is not None:
+        try:
+            rebuilding.check_kept(lake, contract, work.rebuilt, work.state)
+        except RebuildFailed:
+            tables.point_work(lake, contract, state)
+            raise
     _finish(work)
     work.seconds["total"] = time.perf_counter() - started
     return _result(work)
-
-
-def _retained(
-    lake: Lake, contract: Contract, state: TableState, listed: Sequence[LandedObject]
-) -> tuple[list[LandedObject], frozenset[str]]:
-    """The objects in the order in which they were merged first, and the keys that may have been merged with other
-    content before: of an event that is delivered twice, the first counts. A rebuild may only begin while every object
-    that made the table is still there, or it would lose rows."""
-    dated = reduction.is_dated_by_object(contract)  # the same content may have been written again, at another time
-    etags = {o.key: o.etag for o in listed}
-    merged, missing, rewritten = {}, set(), set()
-    for taken in Ledger.load(lake, state.ledger).every():
-        if taken.merged and taken.key not in etags:
-            missing.add(taken.key)
-        if dated or taken.merged - {etags.get(taken.key, "")}:
-            rewritten.add(taken.key)
-        if taken.status == "merged" and etags.get(taken.key) == taken.etag:
-            merged[taken.key] = taken.batch
-    if missing:
-        raise RebuildFailed(
-            f"{contract.name}: expected every landed object that made the table, found that {len(missing)} are gone, "
-            f"the first of them {min(missing)}; replay the range that is retained instead"
-        )
-    ordered = sorted(listed, key=lambda o: (o.key not in merged, merged.get(o.key, 0), o.key))
-    return ordered, frozenset(rewritten)
-
-
-def _check_kept(work: _Run, before: TableState, rewritten: frozenset[str]) -> None:
-    """What objects said before they were written again is gone, unless what is there says it, too. Raises
-    `RebuildFailed` for a change of theirs that the history does not have any more as it was."""
-    shape = schemas.changes(work.contract)
-    said = ", ".join(schemas.quoted(name) for name in shape.names if name not in ("_batch", "_object"))
-    keys = ", ".join(schemas.literal(key) for key in sorted(rewritten))
-    with connect(work.lake) as duck:
-        duck.run(
-            f"CREATE TEMP TABLE said AS SELECT {said}, _object FROM ({scan.live_rows(shape, before.changes_files)}) "
-            f"WHERE _object IN ({keys})"
-        )
-        lost, objects, first = duck.row(
-            f"SELECT count(*), count(DISTINCT _object), min(_object) FROM said SEMI JOIN (SELECT {said} FROM said "
-            f"EXCEPT SELECT {said} FROM ({scan.live_rows(shape, work.state.changes_files)}) "
-            "WHERE _event_id IN (SELECT _event_id FROM said)) "
-            f"USING ({reduction.key_columns(work.contract)}, _event_id)"
-        )
-    if lost:
-        tables.point_work(work.lake, work.contract, before)
-        raise RebuildFailed(
-            f"{work.contract.name}: expected every change that made the table, found that {lost} changes of {objects} "
-            f"landed objects that were written again, the first of them {first}, are not there as they were; the "
-            "published table stays as it is; replay the range that is retained instead"
-        )
 
 
 def _target(state: TableState, scope: Scope, listed_at: datetime) -> datetime | None:
@@ -298,6 +251,8 @@ def _commit_chunk(duck: Duck, work: _Run, objects: list[LandedObject], last: boo
     reading_ = reading.read_objects(duck, lake, contract, objects)
     clock.lap("read")
     validation.validate(duck, contract)
+    if work.rebuilt is not None:
+        rebuilding.stamp_as_before(duck, contract, work.rebuilt, objects)
     clock.lap("validate")
     reduced = reduction.reduce(
         duck,
