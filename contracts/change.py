@@ -38,7 +38,6 @@ CURRENT_COLUMNS = CHANGE_COLUMNS[:-1]
 OPERATIONS = ("insert", "modify", "remove", "expire", "snapshot")
 SEQUENCE_WIDTH = 40  # stream sequence numbers have up to 40 digits
 _SECOND = 1_000_000  # versions are microseconds
-_VERSION_DIGITS = 19  # of the largest version; whatever is shorter is smaller
 
 EXPIRY = "function:ttl"
 """Who removes an item whose time to live has come."""
@@ -55,7 +54,7 @@ def change_from_record(record: Mapping[str, Any], contracts: Contracts) -> tuple
     """Entity and row of a DynamoDB stream record; None for an item of ours that is no entity (a pointer).
 
     An image marked `_deleted` is a `remove`, and so is its later physical removal; a removal by TTL is an `expire`, any
-    other is a `remove`. `_version` is the item's, but never behind what came before it (`_ordered`). Raises
+    other is a `remove`. `_version` is the order of the change, not the item's version (`_ordered`). Raises
     `UnmappableRecord`.
     """
     try:
@@ -76,7 +75,7 @@ def change_from_record(record: Mapping[str, Any], contracts: Contracts) -> tuple
     mapping = _mapping_of(image, contracts)
     if mapping is None:
         return None
-    version = _ordered(event_name, _version(image), body.get("OldImage"), seconds)
+    version = _ordered(_version(image) or 0, body.get("OldImage"), seconds)
     if _marked_deleted(image):
         operation = "remove"
     elif event_name == "REMOVE" and _removed_by_ttl(record):
@@ -96,9 +95,9 @@ def change_from_item(
 ) -> tuple[str, Row] | None:
     """Entity and row (`_op` snapshot, or remove for an item marked deleted) of an item of a full export.
 
-    An export carries no sequence number: `_seq` is zeros, so that a streamed change of the same version wins. Whatever
-    changes after `read_at`, the export's time (aware), comes after it: a version of a clock that ran ahead counts as
-    the end of that second. Raises `UnmappableRecord`.
+    An export carries no sequence number: `_seq` is zeros, so that a streamed change of the same second wins. The row is
+    ordered by the second of the item's version, but whatever changes after `read_at`, the export's time (aware), comes
+    after it; an item without version counts as of that time. Raises `UnmappableRecord`.
     """
     mapping = _mapping_of(item, contracts)
     if mapping is None:
@@ -107,48 +106,49 @@ def change_from_item(
     row = _row(mapping, item)
     row["_event_id"] = event_id
     row["_op"] = "remove" if _marked_deleted(item) else "snapshot"
-    read = int(read_at.timestamp()) * _SECOND
-    row["_version"] = str(read if version is None else min(int(version), read + _SECOND - 1))
+    read = int(read_at.timestamp())
+    row["_version"] = str(_end_of(read if version is None else min(version // _SECOND, read)))
     row["_seq"] = "0" * SEQUENCE_WIDTH
     row["_changed_at"] = _second(int(read_at.timestamp()))
     row[BY] = _named_writer(item)
     return mapping.contract.name, row
 
 
-def _ordered(event_name: str, version: str | None, old: Mapping[str, Any] | None, seconds: int) -> str:
-    """The version that a change of an image at `version` is ordered by.
+def _ordered(version: int, old: Mapping[str, Any] | None, seconds: int) -> str:
+    """The version that a change is ordered by, of an image at `version` (0: none), made by DynamoDB in that second.
 
-    It is not below the version that it replaces, nor below the second in which DynamoDB made the change; within one
-    version the sequence number decides. So a removal, a version put back and a clock behind never fall behind. Where an
-    image of the change has no version, the change counts as the end of its second, behind all honest versions in it.
+    It is the end of that second, so that the sequence number decides between its changes, whoever wrote them. Where an
+    image of the change has a version of a later second, it is the end of the next one: a clock that runs ahead is
+    believed that far, so that the changes of the API stay in order should DynamoDB's second step back by one.
     """
-    before = None if event_name == "INSERT" else _usable_version(old or {})
-    unknown = version is None or (event_name == "MODIFY" and before is None)
-    floor = seconds * _SECOND + (_SECOND - 1 if unknown else 0)
-    return str(max(floor, int(version or 0), before or 0))
+    newest = max(version, _usable_version(old or {}))
+    return str(_end_of(seconds + 1 if newest >= (seconds + 1) * _SECOND else seconds))
 
 
-def _usable_version(image: Mapping[str, Any]) -> int | None:
+def _end_of(second: int) -> int:
+    return second * _SECOND + _SECOND - 1
+
+
+def _usable_version(image: Mapping[str, Any]) -> int:
     """The version of an image that was replaced; one that could not land says nothing of the change after it."""
     try:
-        text = _version(image)
+        return _version(image) or 0
     except UnmappableRecord:
-        return None
-    return None if text is None else int(text)
+        return 0
 
 
-def _version(image: Mapping[str, Any]) -> str | None:
-    """The version as the text of an integer; None where the image has none."""
+def _version(image: Mapping[str, Any]) -> int | None:
+    """The version of the item; None where the image has none."""
     text = image["_version"].get("N") if "_version" in image else None
-    if text is None or (len(text) < _VERSION_DIGITS and text.isdigit() and text.isascii()):
-        return text
+    if text is None:
+        return None
     try:
         version = int(text)
-    except ValueError:
+    except (ValueError, TypeError):
         raise UnmappableRecord(f"expected an integer as _version, found {text!r}") from None
     if not 0 <= version < 2**63 - 1:
         raise UnmappableRecord(f"expected a _version of 0 to 2**63 - 2, found {text}")
-    return str(version)
+    return version
 
 
 def _writer(event_name: str, operation: str, image: Mapping[str, Any], old: Mapping[str, Any] | None) -> str | None:

@@ -22,7 +22,7 @@ MAX_COMMENT = 255  # characters, a limit of Glue
 CHANGE_COMMENTS = {
     "_event_id": "Identity of the stream record.",
     "_op": "What happened: insert, modify, remove, expire (TTL) or snapshot (export).",
-    "_version": "Version of the item after this change (hybrid logical clock, microseconds).",
+    "_version": "Order of this change: the end of its second, in microseconds; _seq decides within it.",
     "_seq": "Sequence number of the stream, padded to 40 digits; decides within one version.",
     "_changed_at": "When the change was made, UTC, to the second.",
     "_ttl": "When the operational item may expire, seconds since 1970 UTC.",

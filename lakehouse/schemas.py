@@ -49,7 +49,7 @@ class Column:
 _STAMPS = (
     Column("_event_id", 1001, StringType(), "Identity of the change."),
     Column("_op", 1002, StringType(), "What happened: insert, modify, remove, expire (TTL) or snapshot (export)."),
-    Column("_version", 1003, IntegerType(), "Version of the item after this change (hybrid logical clock)."),
+    Column("_version", 1003, IntegerType(), "Order of this change; _seq decides between equals."),
     Column("_seq", 1004, StringType(), "Orders changes of one version: padded stream sequence number, or origin."),
     Column("_changed_at", 1005, TimestampType(), "When the change was made, UTC."),
     Column("_ttl", 1006, IntegerType(), "When the operational item may expire, seconds since 1970 UTC."),

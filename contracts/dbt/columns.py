@@ -20,7 +20,7 @@ from contracts.types import (
 # What a staging model carries beside the entity's fields, and why.
 STAGED_COLUMNS: Mapping[str, str] = {
     "_expired": "Whether the item left the operational table by its time to live; its history stays.",
-    "_version": "Version of the item after its last change.",
+    "_version": "Order of the last change.",
     "_changed_at": "When the item last changed, in UTC to the second.",
     "_batch": "Commit that last changed this row in the published table; increments select by it.",
 }
@@ -44,7 +44,7 @@ PUBLISHED_COLUMNS: Mapping[str, str] = {
 CHANGE_COLUMNS: Mapping[str, str] = {
     "_event_id": "Identity of the stream record.",
     "_op": "What the change was: insert, modify, remove, expire or snapshot.",
-    "_version": "Version of the item after this change.",
+    "_version": "Order of this change.",
     "_seq": PUBLISHED_COLUMNS["_seq"],
     "_changed_at": "When the change was made, in UTC to the second.",
     "_ttl": PUBLISHED_COLUMNS["_ttl"],

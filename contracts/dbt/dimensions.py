@@ -25,7 +25,7 @@ _HISTORY_COLUMNS: Mapping[str, tuple[str, str]] = {
     "is_current": ("boolean", "Whether this is the open row of its key."),
     "is_removed": ("boolean", "Whether the item was removed with this change."),
     "is_expired": ("boolean", "Whether the item left the operational table by its time to live with this change."),
-    "_version": ("bigint", "Version of the item that began this state."),
+    "_version": ("bigint", "Order of the change that began this state."),
     "_seq": ("varchar", PUBLISHED_COLUMNS["_seq"]),
     "_state_batch": ("bigint", "Commit that brought this state; facts that point to it remember it."),
     "_batch": ("bigint", "Highest commit among all changes of the key; increments select by it."),

@@ -75,8 +75,8 @@ def published(stack: Stack, contract: Contract) -> Versions:
 
 
 def is_of(landed: int, version: int) -> bool:
-    """Whether a landed `_version` is of the item's: the same, or the second of the change where that came after it."""
-    return landed == version or (landed % SECOND == 0 and 0 < landed - version <= PATIENCE)
+    """Whether a landed `_version` may be of the item's: the end of the second in which the change was made."""
+    return landed % SECOND == SECOND - 1 and 0 <= landed - version <= PATIENCE
 
 
 def assert_whole(home: Home, contracts: Contracts) -> int:

@@ -34,7 +34,7 @@ def test_every_change_of_an_item_lands_once_as_text_in_the_order_of_versions(lap
     rows = of(laptop.landed("customers"), key)
     assert [row["_op"] for row in rows] == ["insert", "modify", "remove"]
     assert [row["name"] for row in rows][:2] == ["A B", "C D"]
-    # The item's own, or the second in which the table took it.
+    # The end of the second in which the table took it.
     assert int(rows[0]["_version"]) in range(created["_version"], created["_version"] + 60_000_000)
     assert all(isinstance(value, str | None) for row in rows for value in row.values())
     assert laptop.pump().handled == 0, "what was handed over is not handed over again"

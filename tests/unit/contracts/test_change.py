@@ -46,27 +46,33 @@ NOW = 1_790_000_000_000_000  # the second of the records, as a version
 VERSION = {"_version": {"N": str(NOW + 500)}}
 BEFORE = {"_version": {"N": str(NOW - 500)}}
 AHEAD = {"_version": {"N": str(NOW + 5_000_000)}}
+WILD = {"_version": {"N": str(2**63 - 2)}}
+END, NEXT = 999_999, 1_999_999  # of the second of the records, and of the next one
 
 
 @pytest.mark.parametrize(
     ("rec", "operation", "after"),
     [
-        (record("INSERT", new=image(**VERSION)), "insert", 500),
-        (record("INSERT", new=image(**BEFORE)), "insert", 0),  # the second of the change
-        (record("MODIFY", new=image(**VERSION), old=image(**BEFORE)), "modify", 500),
-        (record("MODIFY", new=image(**BEFORE), old=image(**VERSION)), "modify", 500),  # an old one put back
-        (record("MODIFY", new=image(**VERSION), old=image()), "modify", 999_999),
-        (record("MODIFY", new=image(), old=image(**VERSION)), "modify", 999_999),
-        (record("MODIFY", new=image(), old=image(**AHEAD)), "modify", 5_000_000),
-        (record("MODIFY", new=image(**VERSION), old=image(_version={"N": "1.5"})), "modify", 999_999),
-        (record("MODIFY", new=image(**VERSION, **DELETED), old=image(**BEFORE)), "remove", 500),
-        (record("INSERT", new=image(**VERSION, **DELETED)), "remove", 500),
-        (record("REMOVE", old=image(**VERSION, **DELETED)), "remove", 500),
-        (record("REMOVE", old=image(**BEFORE, **DELETED), **TTL), "remove", 0),
-        (record("REMOVE", old=image(**BEFORE), **TTL), "expire", 0),
-        (record("REMOVE", old=image(**AHEAD)), "remove", 5_000_000),
-        (record("INSERT", new=image()), "insert", 999_999),
-        (record("REMOVE", old=image()), "remove", 999_999),
+        (record("INSERT", new=image(**VERSION)), "insert", END),
+        (record("INSERT", new=image(**BEFORE)), "insert", END),
+        (record("MODIFY", new=image(**VERSION), old=image(**BEFORE)), "modify", END),
+        (record("MODIFY", new=image(**BEFORE), old=image(**VERSION)), "modify", END),  # an old one put back
+        (record("MODIFY", new=image(**VERSION), old=image()), "modify", END),
+        (record("MODIFY", new=image(), old=image(**VERSION)), "modify", END),
+        (record("MODIFY", new=image(), old=image(**AHEAD)), "modify", NEXT),
+        (record("MODIFY", new=image(**AHEAD), old=image(**BEFORE)), "modify", NEXT),
+        (record("INSERT", new=image(**WILD)), "insert", NEXT),
+        (record("INSERT", new=image(_version={"N": str(NOW + END)})), "insert", END),
+        (record("INSERT", new=image(_version={"N": str(NOW + END + 1)})), "insert", NEXT),
+        (record("MODIFY", new=image(**VERSION), old=image(_version={"N": "1.5"})), "modify", END),
+        (record("MODIFY", new=image(**VERSION, **DELETED), old=image(**BEFORE)), "remove", END),
+        (record("INSERT", new=image(**VERSION, **DELETED)), "remove", END),
+        (record("REMOVE", old=image(**VERSION, **DELETED)), "remove", END),
+        (record("REMOVE", old=image(**BEFORE, **DELETED), **TTL), "remove", END),
+        (record("REMOVE", old=image(**BEFORE), **TTL), "expire", END),
+        (record("REMOVE", old=image(**AHEAD)), "remove", NEXT),
+        (record("INSERT", new=image()), "insert", END),
+        (record("REMOVE", old=image()), "remove", END),
     ],
 )
 def test_operation_and_version_follow_the_rules(rec, operation, after):

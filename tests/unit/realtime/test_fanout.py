@@ -97,7 +97,7 @@ def test_an_event_says_what_changed_of_which_item_in_the_values_of_the_change_re
         "entity": "shipments",
         "operation": "modify",
         "key": {"shipment_id": "s-0"},
-        "version": "1795222923000002",
+        "version": "1795222923999999",
         "sequence": str(10**24).rjust(40, "0"),
         "changed_at": "2026-11-21T01:02:03Z",
         "contract": contracts["shipments"].version,

@@ -133,11 +133,11 @@ def run(worker: Relay, time: Time, records: list[dict[str, Any]]) -> list[str]:
 @pytest.mark.parametrize(
     ("event", "operation", "version"),
     [
-        ("stream_insert", "insert", "1795222923456789"),
-        ("stream_modify", "modify", "1795222924000000"),
-        ("stream_marked_deleted", "remove", "1795222925000000"),
-        ("stream_remove", "remove", "1795222924000000"),
-        ("stream_ttl_removal", "expire", "1795222923000000"),
+        ("stream_insert", "insert", "1795222923999999"),
+        ("stream_modify", "modify", "1795222924999999"),
+        ("stream_marked_deleted", "remove", "1795222924999999"),
+        ("stream_remove", "remove", "1795222924999999"),
+        ("stream_ttl_removal", "expire", "1795222923999999"),
     ],
 )
 def test_each_kind_of_change_lands_as_one_flat_row(
