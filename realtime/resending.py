@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from realtime.logs import error_code
 
 FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0  # seconds
 NO_TIME = "NoTimeLeft"
+UNREADABLE = "UnreadableAnswer"  # nobody knows what of a request was taken
 
 Entry = TypeVar("Entry")
 Put: TypeAlias = Callable[[Sequence[Entry]], Sequence[str | None]]
@@ -96,9 +97,12 @@ def requests_of(
 
 
 def _offer(put: Put[Entry], entries: Sequence[Entry]) -> Sequence[str | None]:
+    """The codes of one request. Whatever else happens is one service's failure and must not become the whole batch's:
+    the entries may have been taken, and twice is harmless."""
     try:
-        return put(entries)
+        codes = put(entries)
     except ClientError as error:
         return [error_code(error) or "ClientError"] * len(entries)
-    except BotoCoreError as error:  # no connection, no answer in time: they may have been taken; twice is harmless
+    except Exception as error:  # noqa: BLE001 (no connection, no answer in time, an answer that botocore cannot read)
         return [type(error).__name__] * len(entries)
+    return codes if len(codes) == len(entries) else [UNREADABLE] * len(entries)

@@ -8,8 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from contracts.compact import load_compact
 from contracts.model import Contracts
 from realtime.clients import client
@@ -77,7 +75,7 @@ class Fanout:
     def _bury(self, record: Record, reason: str) -> bool:
         try:
             bury(self._sqs(), self._dead_letters, record, reason)
-        except (ClientError, BotoCoreError) as error:
+        except Exception as error:  # noqa: BLE001 (the others go on; the stream brings this one again)
             log("ERROR", "a letter could not be kept", **where(error))
             return False
         return True

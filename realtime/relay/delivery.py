@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from realtime.relay.batch import Packed
-from realtime.resending import Outcome, Resender
+from realtime.resending import UNREADABLE, Outcome, Resender
 
 if TYPE_CHECKING:
     from mypy_boto3_firehose import FirehoseClient
@@ -48,8 +48,9 @@ class Delivery:
             answer = self._client.put_record_batch(
                 DeliveryStreamName=stream, Records=[{"Data": r.data} for r in waiting]
             )
-            if not answer["FailedPutCount"]:
-                return [None] * len(waiting)
-            return [a.get("ErrorCode") or None for a in answer["RequestResponses"]]
+            codes = [a.get("ErrorCode") or None for a in answer["RequestResponses"]]
+            refused = len(codes) - codes.count(None)
+            # A count without as many codes does not say which records it means; more codes than it counts do.
+            return codes if answer["FailedPutCount"] <= refused else [UNREADABLE] * len(codes)
 
         return self._resender.send(put, records, seconds_left, pressure)

@@ -14,8 +14,6 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from contracts.compact import load_compact
 from contracts.model import Contracts
 from realtime.clients import client
@@ -188,7 +186,7 @@ class Relay:
         now = self._now()
         try:
             key = failures.keep(self._s3(), self._settings.bucket, records, kept, now)
-        except (ClientError, BotoCoreError) as error:
+        except Exception as error:  # noqa: BLE001 (one entity's records must not stop the others)
             log("ERROR", "failed records could not be kept", count=len(kept.failed), **where(error))
             return {r.position: r.reason for r in kept.failed}
         place = f"s3://{self._settings.bucket}/{key}"
@@ -197,8 +195,8 @@ class Relay:
         if tell:
             try:
                 failures.tell(self._sns(), self._settings.alert_topic, failures.notice(function, kept, place, now))
-            except (ClientError, BotoCoreError) as error:
-                log("ERROR", "the notice could not be published", kept_at=place, **where(error))  # they are safe
+            except Exception as error:  # noqa: BLE001 (they are safe)
+                log("ERROR", "the notice could not be published", kept_at=place, **where(error))
         return {}
 
 

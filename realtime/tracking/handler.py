@@ -11,7 +11,7 @@ from functools import cache
 from hashlib import sha256
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from realtime.clients import client
 from realtime.logs import error_code, log, where
@@ -69,7 +69,7 @@ class Tracking:
             try:
                 notice = notice_of(json.loads(message["body"]))
                 told += notice is not None and self._tell(notice)
-            except (ClientError, BotoCoreError, ValueError) as error:
+            except Exception as error:  # noqa: BLE001 (one message must not stop the others)
                 log("ERROR", "a message could not be handled", id=message["messageId"], **where(error))
                 failed.append({"itemIdentifier": message["messageId"]})
         log("WARN" if failed else "INFO", "tracked", messages=len(messages), told=told, failed=len(failed))

@@ -34,6 +34,34 @@ NO_ANSWER = 6.0  # seconds until the client gives up
 KINDS = ("throttled", "partly", "missing", "silent")
 
 
+class Unreadable(Exception):
+    """What botocore raises that is none of its own errors, for an answer that it cannot read."""
+
+
+def an_answer(kind: str, records: int) -> Any:
+    """What no Firehose should answer or raise, and what a broken one does."""
+    taken: list[dict[str, str]] = [{"RecordId": "r"}] * records
+    refused = [{"ErrorCode": "ServiceUnavailableException"}] * records
+    answers: dict[str, Any] = {
+        "refused but nobody says which": {"FailedPutCount": records, "RequestResponses": taken},
+        "refused but not counted": {"FailedPutCount": 0, "RequestResponses": refused},
+        "fewer answers": {"FailedPutCount": records, "RequestResponses": refused[1:]},
+        "more answers": {"FailedPutCount": 1, "RequestResponses": [*refused, *refused]},
+        "no answers": {"FailedPutCount": records},
+        "empty": {},
+        "nothing": None,
+    }
+    if kind in answers:
+        return answers[kind]
+    raise {"unreadable": Unreadable, "memory": MemoryError, "network": OSError, "threads": RuntimeError}[kind]("x")
+
+
+ODD = (
+    "refused but nobody says which", "refused but not counted", "fewer answers", "more answers", "no answers", "empty",
+    "nothing", "unreadable", "memory", "network", "threads",
+)  # fmt: skip
+
+
 @dataclass
 class World:
     """Firehose and bucket, with a clock that each entity of an invocation has for itself: they wait beside each other,
@@ -49,6 +77,8 @@ class World:
 
     def put_record_batch(self, *, DeliveryStreamName: str, Records: list[dict[str, bytes]]) -> dict[str, Any]:
         kind = self.broken.get(DeliveryStreamName.removeprefix("gavel-test-")) if self.now < self.until else None
+        if kind in ODD:
+            return an_answer(kind, len(Records))
         if kind == "missing":
             raise ClientError({"Error": {"Code": "ResourceNotFoundException", "Message": ""}}, "PutRecordBatch")
         if kind == "silent":
@@ -67,7 +97,8 @@ class World:
         self.kept += [json.loads(line)["record"] for line in Body.splitlines()]
 
     def publish(self, **message: str) -> None:
-        pass
+        if "notices" in self.broken:
+            an_answer(self.broken["notices"], 0)
 
     @property
     def spent(self) -> float:
@@ -141,7 +172,9 @@ def check(world: World, records: Sequence[dict[str, Any]], broken: set[str], bus
 
 @given(
     share=st.sampled_from([0.01, 0.05, 0.1, 0.2, 0.5, 1.0]),
-    kinds=st.dictionaries(st.sampled_from(["shipments", "orders"]), st.sampled_from(KINDS), min_size=1),
+    kinds=st.dictionaries(
+        st.sampled_from(["shipments", "orders", "notices"]), st.sampled_from(KINDS + ODD), min_size=1
+    ),
     batch_size=st.sampled_from([10, 100, 1000]),
     until=st.sampled_from([0.0, 5.0, 40.0, float("inf")]),
 )
@@ -149,11 +182,33 @@ def check(world: World, records: Sequence[dict[str, Any]], broken: set[str], bus
 def test_no_entity_waits_for_another(share: float, kinds: dict[str, str], batch_size: int, until: float) -> None:
     count = 200 if batch_size == 10 else 1000
     every = round(1 / share)
-    names = [*kinds]
+    names = [name for name in kinds if name != "notices"] or ["shipments"]
     records = [record(n, names[n // every % len(names)] if n % every == 0 else "bids") for n in range(count)]
     world = World(kinds, until)
     busy = drain(world, records, batch_size, Policy())
     check(world, records, set(kinds), busy)
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_whatever_one_firehose_answers_is_its_own_failure(kind: str) -> None:
+    records = [record(n, "shipments" if n % 3 == 0 else "bids") for n in range(30)]
+    for place in ("shipments", "notices"):
+        world = World({"shipments": "missing", place: kind})
+        busy = drain(world, records, 10, Policy())
+        check(world, records, {"shipments"}, busy)
+
+
+@pytest.mark.parametrize("kind", ["unreadable", "memory", "network", "threads"])
+def test_a_bucket_that_keeps_nothing_stops_no_other_entity(kind: str) -> None:
+    """What is not kept comes again; what comes before it in the batch does not."""
+    records = [record(n, "shipments" if n == 7 else "bids") for n in range(10)]
+    world = World({"shipments": "missing"})
+    world.put_object = lambda **_: an_answer(kind, 0)  # type: ignore[method-assign]
+    relay = Relay(Settings("test", "b", "t"), CONTRACTS, Clocked(world), s3=lambda: world, sns=lambda: world)
+    answer = relay.run(records, lambda: TIMEOUT - world.spent - 10)
+    assert answer == {"batchItemFailures": [{"itemIdentifier": records[7]["dynamodb"]["SequenceNumber"]}]}
+    assert set(world.lines.values()) == {1}
+    assert len(world.lines) == 9
 
 
 @pytest.mark.parametrize("share", [0.5, 0.1, 0.05, 0.01])

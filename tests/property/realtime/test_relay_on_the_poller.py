@@ -38,7 +38,7 @@ BUCKET = "lake"
 SETTINGS = Settings("test", BUCKET, "alerts")
 
 
-class Killed(Exception):
+class Killed(BaseException):
     """Lambda ends the invocation here."""
 
 

@@ -235,3 +235,25 @@ def test_requests_keep_the_limits_of_the_bus() -> None:
     found = list(requests(sent))
     assert [event for request in found for event in request] == sent
     assert all(len(r) <= 10 and sum(len(e.detail) for e in r) <= 250 * 1024 for r in found)
+
+
+@pytest.mark.parametrize(
+    "answer", [{}, {"Entries": []}, {"Entries": [{}] * 9}, None, OSError("x"), MemoryError(), KeyError("x")]
+)
+def test_an_answer_that_nobody_can_read_is_no_event_taken(contracts: Contracts, answer: Any) -> None:
+    class Odd(Aws):
+        def put_events(self, **_: Any) -> Any:
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+    aws = Odd()
+    assert run(contracts, aws, shipments(3)) == []
+    assert [letter["record"]["eventID"] for letter in aws.letters] == ["e-0", "e-1", "e-2"]
+
+
+@pytest.mark.parametrize("error", [OSError("x"), MemoryError(), KeyError("x")])
+def test_a_queue_that_breaks_in_any_way_leaves_the_record_to_the_stream(contracts: Contracts, error: Exception) -> None:
+    aws = Aws(lambda *_: "InternalFailure")
+    aws.queue_error = error
+    assert run(contracts, aws, shipments(3)) == [str(10**24)]

@@ -15,7 +15,7 @@ from realtime.tracking.notices import UnusableEvent, notice_of
 from realtime.tracking.settings import Settings
 
 
-class Killed(Exception):
+class Killed(BaseException):
     """The invocation ends here."""
 
 
