@@ -159,8 +159,8 @@ def changed_one_by_one(client: ApiClient) -> Iterator[str]:
 def look(home: Home, stack: Stack, instance: DagsterInstance, begun: datetime, seen: Seen) -> None:
     """Every tick and run since the beginning, what is in trouble, memory and disk."""
     from dagster import DagsterRunStatus, RunsFilter
-    from dagster._core.scheduler.instigation import TickStatus
 
+    from orchestration.private_dagster import TickStatus
     from orchestration.ticks import troubles
 
     seen.ticks.clear()

@@ -13,11 +13,9 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import Any
 
-from dagster._core.storage.event_log import SqliteEventLogStorage
-from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
-from dagster._core.storage.runs import SqliteRunStorage
-from dagster._core.storage.sql import create_engine
 from sqlalchemy import Connection, Engine, NullPool, event
+
+from orchestration.private_dagster import INDEX_SHARD_NAME, SqliteEventLogStorage, SqliteRunStorage, create_engine
 
 _KEPT = 16  # engines: the index's, the runs', and those of runs that somebody looks at now
 _CONNECTING = {"timeout": 60, "check_same_thread": False}  # a pool gives a connection to one thread at a time

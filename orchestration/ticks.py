@@ -13,15 +13,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.run_request import InstigatorType
-from dagster._core.scheduler.instigation import (
+
+from orchestration.private_dagster import (
     InstigatorState,
     InstigatorStatus,
+    InstigatorType,
     ScheduleInstigatorData,
     SensorInstigatorData,
     TickStatus,
+    reverse_cron_string_iterator,
 )
-from dagster._utils.schedules import reverse_cron_string_iterator
 
 GRACE = timedelta(minutes=5)
 """How late a tick may be before it counts as missed: a daemon that starts again takes a minute."""

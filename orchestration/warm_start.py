@@ -19,16 +19,23 @@ from multiprocessing.process import BaseProcess
 from threading import Thread
 
 import dagster as dg
-from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, LaunchRunContext, WorkerStatus
-from dagster._grpc.types import ExecuteRunArgs
-from dagster._serdes import ConfigurableClassData, serialize_value
-from dagster._utils import get_run_crash_explanation
 
+from orchestration import private_dagster
 from orchestration.lost_runs import RunProcess, end_lost_run, is_lost, started_at
+from orchestration.private_dagster import (
+    CheckRunHealthResult,
+    ConfigurableClassData,
+    DefaultRunLauncher,
+    ExecuteRunArgs,
+    LaunchRunContext,
+    WorkerStatus,
+    get_run_crash_explanation,
+    serialize_value,
+)
 
 LIBRARIES = (
     "dagster",
-    "dagster._cli.api",
+    private_dagster.COMMAND_MODULE,
     "dagster_dbt",
     "dbt.graph",
     "pyiceberg.table",
@@ -124,10 +131,8 @@ def start_worker(arguments: str) -> BaseProcess:
 
 def execute_run(arguments: str) -> None:
     """What a worker does: `dagster api execute_run`. It records what fails, a broken code location included."""
-    from dagster._cli.api import api_cli
-
     try:
-        api_cli(["execute_run", arguments], standalone_mode=False)
+        private_dagster.execute_run(arguments)
     finally:
         atexit._run_exitfuncs()  # forked processes do not do it by themselves before Python 3.14
 

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster._core.scheduler.instigation import InstigatorTick
 
 from assets import keys
 from local import stack as laptop_stack
 from local.home import REPOSITORY, Home, Stack
 from local.processes import MARK
 from orchestration.prepare import prepare
+from orchestration.private_dagster import InstigatorTick
 from orchestration.sensors import UNFINISHED
 from orchestration.settings import Settings
 
@@ -57,7 +57,7 @@ def dagster_running(home: Home, stack: Stack, repository: Path = REPOSITORY) -> 
     with (
         (home.logs / "dagster.log").open("w") as log,
         subprocess.Popen(
-            [sys.executable, "-m", "dagster._daemon", "run", "--workspace", workspace],
+            [str(Path(sys.executable).with_name("dagster-daemon")), "run", "--workspace", workspace],
             cwd=repository,
             env={**os.environ, MARK: f"{stack.identity}.{laptop_stack.DAGSTER}"},
             stdout=log,

@@ -1,0 +1,105 @@
+"""What others do not promise is used in one module only, and an upgrade that takes it away is told by name."""
+
+import ast
+import importlib
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from orchestration import event_log, private_dagster, warm_start
+
+ROOT = Path(__file__).parents[3]
+PACKAGES = ("contracts", "lakehouse", "assets", "orchestration", "realtime", "local", "benchmarks")
+DOOR = ROOT / "orchestration" / "private_dagster.py"
+ALLOWED = {"lakehouse/iceberg.py": {"pyiceberg.table.update.snapshot._OverwriteFiles"}}
+"""pyiceberg's only door to a snapshot that removes delete files; the module refuses versions that were not tried."""
+
+
+def is_private(name: str) -> bool:
+    return any(part.startswith("_") and not part.endswith("__") for part in name.split("."))
+
+
+def private_imports(path: Path) -> Iterator[str]:
+    """Private modules and names that a module imports, or names for others to import or to run."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("dagster._"):
+            names = [node.value]
+        yield from filter(is_private, names)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_module_uses_what_is_private_elsewhere(package: str):
+    for module in sorted((ROOT / package).rglob("*.py")):
+        if module != DOOR:
+            place = str(module.relative_to(ROOT))
+            found = set(private_imports(module)) - ALLOWED.get(place, set())
+            assert not found, f"{place} uses {', '.join(sorted(found))}: put it into {DOOR.name}, or avoid it"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import dagster._core",
+        "def late():\n    from dagster._utils import x",
+        "from dagster import _check",
+        "from orchestration.ticks import _utc",
+        "command = ['python', '-m', 'dagster._daemon']",
+    ],
+)
+def test_a_private_import_is_found(tmp_path: Path, text: str):
+    (module := tmp_path / "m.py").write_text(text)
+    assert list(private_imports(module))
+
+
+BORROWED = sorted(
+    (node.module or "", alias.name)
+    for node in ast.walk(ast.parse(DOOR.read_text()))
+    if isinstance(node, ast.ImportFrom)
+    for alias in node.names
+)
+
+
+@pytest.mark.parametrize(("module", "name"), BORROWED)
+def test_dagster_still_has_what_is_borrowed(module: str, name: str):
+    missing = f"dagster {dg.__version__} has no {module}.{name} any more; {DOOR.name} says what it was used for"
+    try:
+        assert hasattr(importlib.import_module(module), name), missing
+    except ImportError as error:
+        raise AssertionError(missing) from error
+    if name != "api_cli":
+        assert f"`{name}`" in (private_dagster.__doc__ or ""), f"{DOOR.name} does not say what {name} is for"
+        assert name in private_dagster.__all__
+
+
+EXTENDED = [
+    (event_log.LaptopEventLog, private_dagster.SqliteEventLogStorage),
+    (event_log.LaptopRuns, private_dagster.SqliteRunStorage),
+    (warm_start.WarmRunLauncher, private_dagster.DefaultRunLauncher),
+]
+OWN = {"forget", "holders", "forget_snapshots", "vacuum"}
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "method"),
+    [
+        (ours, theirs, name)
+        for ours, theirs in EXTENDED
+        for name, value in vars(ours).items()
+        if callable(inspect.unwrap(getattr(value, "__func__", value))) and not name.startswith("__") and name not in OWN
+    ],
+)
+def test_a_method_that_is_replaced_is_still_called_so(ours: type, theirs: type, method: str):
+    """A method that Dagster renames would never be called again, and nothing else would say so."""
+    if method.startswith("_launch"):
+        return
+    assert hasattr(theirs, method), f"dagster {dg.__version__}: {theirs.__name__} has no {method} any more"
+    before, after = (list(inspect.signature(getattr(c, method)).parameters) for c in (theirs, ours))
+    assert len(before) == len(after), f"{theirs.__name__}.{method} takes {before} now, {ours.__name__} {after}"
