@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from contracts import Contracts
 from local.aws import REGION, Aws
 from local.home import REPOSITORY, Home, Stack
+from local.housekeeping import bound_bundles
 
 STACK_NAME = "gavel-local"
 CODE_BUCKET = "gavel-local-code"
@@ -69,6 +70,7 @@ def _upload_bundles(aws: Aws, home: Home, contracts: Contracts) -> dict[str, str
     for bundle in bundles.values():
         if bundle.key not in there:
             s3.put_object(Bucket=CODE_BUCKET, Key=bundle.key, Body=bundle.path.read_bytes())
+    bound_bundles(home.bundles, [bundle.path for bundle in bundles.values()])
     return {bundle.parameter: bundle.key for bundle in bundles.values()}
 
 

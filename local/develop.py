@@ -18,7 +18,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 from contracts import Contracts
-from local import demo, emulator, pipeline, stack
+from local import demo, emulator, housekeeping, pipeline, stack
 from local.home import REPOSITORY, Home, Stack
 from local.processes import Process, spawn, this_process
 from local.pump import Counts
@@ -27,6 +27,7 @@ from local.screen import Screen
 UI_PORT = 3000
 UI_SECONDS = 120
 FIRST_CHANGES = 1500
+HISTORY_AFTER, HISTORY_EVERY = 60.0, 600.0  # seconds
 # Quicker than the defaults of production, so that a person sees data flow.
 PACE = {"GAVEL_LANDING_SECONDS": "15", "GAVEL_MARTS_SECONDS": "60", "GAVEL_REPORTS_CRON": "*/5 * * * *"}
 
@@ -83,7 +84,7 @@ def develop(
             current = _start_dagster(home, current, screen, ui_port)
             if history and current.demos == 0 and not session.stopping.is_set():
                 demo.simulate(home, current, contracts, screen, FIRST_CHANGES, None)
-            _start_flow(home, current, session, gap)
+            _start_flow(home, current, session, screen, gap)
             _tell(screen, current, gap)
             _watch(home, current, session, screen)
         except KeyboardInterrupt:
@@ -171,7 +172,7 @@ def _wait_for_ui(port: int, process: Process, log: Path) -> None:
     raise DevelopError(f"Dagster ended while starting; its log ({log}):\n{emulator.tail(log)}")
 
 
-def _start_flow(home: Home, current: Stack, session: Session, gap: timedelta | None) -> None:
+def _start_flow(home: Home, current: Stack, session: Session, screen: Screen, gap: timedelta | None) -> None:
     from local.simulator import simulate_live
 
     def pumped(counts: Counts) -> None:
@@ -188,6 +189,7 @@ def _start_flow(home: Home, current: Stack, session: Session, gap: timedelta | N
             session.stopping.wait(1.0)
 
     session.run("pump", pump)
+    session.run("history", lambda: keep_history(home, current, session.stopping, screen.say))
     if gap is not None:
         seed = int(time.time())  # live auctions of every session are new ones
 
@@ -198,6 +200,22 @@ def _start_flow(home: Home, current: Stack, session: Session, gap: timedelta | N
             "simulator",
             lambda: simulate_live(stack.connect(current), seed=seed, gap=gap, stop=session.stopping, progress=sent),
         )
+
+
+def keep_history(home: Home, current: Stack, stopping: Event, say: Callable[[str], None]) -> None:
+    """Let Dagster forget old runs now and then, in a process beside it, until told to stop. What fails is said, and
+    tried again later."""
+    seconds = HISTORY_AFTER
+    while not stopping.wait(seconds):
+        seconds = HISTORY_EVERY
+        log = home.logs / "history.log"
+        with pipeline.child_of(home, current, [sys.executable, "-m", "orchestration.history"], log) as process:
+            while process.poll() is None and not stopping.wait(0.5):
+                pass
+            if process.poll() is None:
+                process.terminate()  # the next one goes on
+        if process.returncode and not stopping.is_set():
+            say(f"Dagster's old runs could not be removed ({log}); it is tried again in {seconds / 60:.0f} minutes.")
 
 
 def _tell(screen: Screen, current: Stack, gap: timedelta | None) -> None:
@@ -212,6 +230,7 @@ def _watch(home: Home, current: Stack, session: Session, screen: Screen) -> None
     """Show what flows until told to stop; raises if a process ends by itself."""
     with screen.console.status("starting") as shown:
         while not session.stopping.wait(1.0):
+            housekeeping.bound_logs(home.logs)
             flow = session.flow
             shown.update(f"{flow.sent:,} live changes sent, {flow.pumped:,} stream records pumped")
             for name, process in (("the AWS emulator", current.emulator), ("Dagster", current.dagster)):

@@ -127,7 +127,8 @@ def _spawn(home: Home, stack: Stack, port: int) -> Process:
     for folder in (temporary, home.emulator / "state", home.emulator / "s3"):
         folder.mkdir(parents=True, exist_ok=True)
     log = home.logs / "emulator.log"
-    log.unlink(missing_ok=True)
+    for old in (log, log.with_name(f"{log.name}.1")):
+        old.unlink(missing_ok=True)
     environment = {
         **{name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LC_ALL") if name in os.environ},
         **CREDENTIALS,
@@ -218,8 +219,9 @@ def is_free(port: int) -> bool:
 
 
 def tail(log: Path, lines: int = 15) -> str:
-    """The last lines of a log."""
-    try:
-        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) or "(the log is empty)"
-    except FileNotFoundError:
+    """The last lines of a log, those before it was cut among them."""
+    if not log.exists():
         return "(no log)"
+    parts = [part for part in (log.with_name(f"{log.name}.1"), log) if part.exists()]
+    found = [line for part in parts for line in part.read_text(errors="replace").splitlines()]
+    return "\n".join(found[-lines:]) or "(the log is empty)"

@@ -58,7 +58,7 @@ class Result:
 def run(home: Home, stack: Stack, progress: Callable[[str], None]) -> Result:
     """One pass of the pipeline over what landed; `progress` gets a readable line at each step."""
     log = home.logs / "pipeline.log"
-    with _child(home, stack, [sys.executable, "-m", "local.pipeline"], log) as child:
+    with child_of(home, stack, [sys.executable, "-m", "local.pipeline"], log) as child:
         assert child.stdout is not None
         result = None
         for line in child.stdout:
@@ -77,7 +77,7 @@ def run(home: Home, stack: Stack, progress: Callable[[str], None]) -> Result:
 def prepare(home: Home, stack: Stack) -> Callable[[], None]:
     """Begin preparing what the pipeline needs on disk (dbt's manifest); returns what waits for it and checks it."""
     log = home.logs / "prepare.log"
-    children = _child(home, stack, [sys.executable, "-m", "orchestration.prepare"], log)
+    children = child_of(home, stack, [sys.executable, "-m", "orchestration.prepare"], log)
     child = children.__enter__()
 
     def wait() -> None:
@@ -109,10 +109,11 @@ def reload(ui_url: str, location: str = "gavel") -> None:
 
 
 @contextmanager
-def _child(home: Home, stack: Stack, command: list[str], log: Path) -> Any:
+def child_of(home: Home, stack: Stack, command: list[str], log: Path) -> Any:
     """A process of the pipeline with its errors in `log`; it does not outlive the block."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w") as errors:
+    log.unlink(missing_ok=True)
+    with log.open("a") as errors:  # a log that is cut while it is written must be appended to
         child = subprocess.Popen(
             command,
             env={**environment(home, stack), MARK: f"{stack.identity}.{PIPELINE}"},

@@ -220,11 +220,12 @@ def memory_of(identity: str) -> float:
 def size_of(folder: Path) -> float:
     """What a folder takes on the disk, in GB."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.lstat().st_blocks * 512
-        except OSError:  # removed meanwhile
-            continue
+    for place, folders, files in os.walk(folder):  # which passes over folders that are removed meanwhile
+        for name in (*folders, *files):
+            try:
+                total += os.lstat(os.path.join(place, name)).st_blocks * 512
+            except OSError:  # removed meanwhile
+                continue
     return total / 1e9
 
 
@@ -244,7 +245,8 @@ def soak(home: Home, minutes: float, say: Any = print) -> Seen:
     environment = {**os.environ, "GAVEL_HOME": str(home.path), "PYTHONUNBUFFERED": "1"}
     log = home.logs / "soak.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output:
+    log.unlink(missing_ok=True)
+    with log.open("ab") as output:
         child = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=output, stderr=subprocess.STDOUT)
     try:
         say(f"gavel dev starts; what it says is in {log}")

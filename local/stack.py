@@ -20,6 +20,7 @@ from local import deploy, emulator
 from local.aws import CREDENTIALS, REGION, Aws
 from local.client import ApiClient
 from local.home import Home, HomeError, Stack
+from local.housekeeping import bound_logs
 from local.processes import marked, stop, this_process
 from local.pump import Counts, Pump, PumpError
 from local.stream import DynamoStream, FileCheckpoint, LambdaFunction, S3FailureDestination
@@ -161,6 +162,7 @@ def drain(
     Pumps of several processes take turns, each from the common checkpoints.
     """
     stopping = stopping or Event()
+    bound_logs(home.logs)
     with home.locked("pump.lock"), ThreadPoolExecutor(1) as beside:
         relay, fanout = make_pumps(home, stack, stopping, progress)
         published = beside.submit(fanout.drain, stopping.is_set)

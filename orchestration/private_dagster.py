@@ -5,8 +5,8 @@ What each is for:
 
 - `SqliteEventLogStorage`, `SqliteRunStorage`, `INDEX_SHARD_NAME`, `create_engine`: the storages of the laptop extend
   these two classes, because Dagster opens SQLite anew for each event; it offers no other way to keep it open.
-- `SqlEventLogStorageTable`, `AssetEventTagsTable`, `AssetCheckExecutionsTable`: deleting a run leaves behind results of
-  checks and events without a run; nothing public removes those.
+- `SqlEventLogStorageTable`, `AssetEventTagsTable`, `AssetCheckExecutionsTable`, `SnapshotsTable`: deleting a run leaves
+  behind results of checks, events without a run and descriptions of jobs; nothing public removes those.
 - `DefaultRunLauncher`, `LaunchRunContext`, `CheckRunHealthResult`, `WorkerStatus`: the launcher of the laptop extends
   this class and answers with these types.
 - `ConfigurableClassData`: what Dagster hands to a class that its configuration names.
@@ -36,6 +36,7 @@ from dagster._core.storage.event_log.schema import (
 )
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._core.storage.runs import SqliteRunStorage
+from dagster._core.storage.runs.schema import SnapshotsTable
 from dagster._core.storage.sql import create_engine
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import ConfigurableClassData, serialize_value
@@ -58,6 +59,7 @@ __all__ = [
     "LaunchRunContext",
     "ScheduleInstigatorData",
     "SensorInstigatorData",
+    "SnapshotsTable",
     "SqlEventLogStorageTable",
     "SqliteEventLogStorage",
     "SqliteRunStorage",

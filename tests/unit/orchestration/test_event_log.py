@@ -103,3 +103,19 @@ def test_only_the_engines_used_last_are_kept():
     for number in range(event_log._KEPT):
         engines.engine(f"sqlite:///later-{number}")
     assert engines.engine("sqlite:///first") is not first
+
+
+def test_a_run_says_no_events_of_dagster_on_the_screen_but_keeps_them(
+    instance: dg.DagsterInstance, capfd: pytest.CaptureFixture[str]
+):
+    @dg.asset
+    def talks(context: dg.AssetExecutionContext) -> None:
+        context.log.debug("a detail")
+        context.log.info("a word")
+
+    run = dg.materialize([talks], instance=instance)
+    said = capfd.readouterr().err
+    assert "a word" in said
+    assert "DEBUG" not in said
+    kinds = {entry.dagster_event_type for entry in instance.all_logs(run.run_id)}
+    assert {dg.DagsterEventType.STEP_START, dg.DagsterEventType.ASSET_MATERIALIZATION} <= kinds

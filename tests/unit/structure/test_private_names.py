@@ -84,7 +84,7 @@ EXTENDED = [
     (event_log.LaptopRuns, private_dagster.SqliteRunStorage),
     (warm_start.WarmRunLauncher, private_dagster.DefaultRunLauncher),
 ]
-OWN = {"forget", "holders", "forget_snapshots", "vacuum"}
+OWN = {"forget", "holders", "forget_snapshots"}
 
 
 @pytest.mark.parametrize(
