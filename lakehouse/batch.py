@@ -19,7 +19,6 @@ import duckdb
 import orjson
 
 from lakehouse import (
-    attempts,
     audit,
     merge,
     parts,
@@ -32,10 +31,11 @@ from lakehouse import (
     trail,
     validation,
 )
+from lakehouse.attempts import Attempts
 from lakehouse.compaction import BatchResult, Counts, HeldObject, Progress, RebuildFailed
 from lakehouse.duck import Duck, connect
 from lakehouse.engine import Chunk, Engine, EngineError, commit_work, engine_of
-from lakehouse.failures import ATTEMPTS, Failure, class_of, told
+from lakehouse.failures import ATTEMPTS, Failure, class_of, is_of_memory, told
 from lakehouse.lake import Lake
 from lakehouse.landing import LandedObject, Scope, each_object
 from lakehouse.ledger import Ledger, Taken
@@ -50,6 +50,8 @@ CHUNK_BYTES = 64 << 20
 """Landed bytes of one commit (compressed Parquet): bounds scratch space and what a failed audit costs."""
 CHUNK_OBJECTS = 5_000
 _PREVIEW_ROWS = 10
+_LIGHTER = 4
+"""How many times as small the parts of an object are after each death of a process that had it alone in hand."""
 _MOST_FAILING = 20
 """Objects that fail by themselves before the rest is left to the next run: what fails with each is hardly theirs."""
 
@@ -73,6 +75,7 @@ class _Run:
     target: datetime | None
     batch_id: str
     engine: Engine
+    tried: Attempts
     begun_at: datetime
     started: float
     counts: Counts = field(default_factory=Counts)
@@ -117,9 +120,11 @@ def run(
     engine = engine_of(lake, contract, progress)
     again = scope.again or anew
     batch_id = uuid.uuid4().hex
+    tried = Attempts(lake, contract, known=bool(new))
     work = _Run(
-        lake, contract, invariants, progress, state, again, anew, highest, target, batch_id, engine, begun_at, started
-    )
+        lake, contract, invariants, progress, state, again, anew, highest, target, batch_id, engine, tried, begun_at,
+        started,
+    )  # fmt: skip
     work.seconds["discover"] = time.perf_counter() - started
     if new or anew:
         size = sum(o.size for o in new)
@@ -127,9 +132,7 @@ def run(
     if anew:
         new, work.rebuilt = rebuilding.retained(lake, contract, state, new)
         _empty(work)
-    chunks = list(_chunks(new))
-    for number, chunk in enumerate(chunks, start=1):
-        _take(work, chunk, last=number == len(chunks))
+    _take_all(work, new if again else _in_turn(work, new))
     if anew and (bad := work.held + work.failing):
         tables.point_work(lake, contract, state)
         raise RebuildFailed(
@@ -154,15 +157,57 @@ def _target(state: TableState, scope: Scope, listed_at: datetime) -> datetime | 
     return max(listed_at, state.watermark) if state.watermark else listed_at
 
 
-def _chunks(objects: Sequence[LandedObject]) -> Iterator[list[LandedObject]]:
-    chunk: list[LandedObject] = []
-    size = 0
+def _in_turn(work: _Run, objects: Sequence[LandedObject]) -> list[LandedObject]:
+    """The objects that this run takes in. What was given up is held. What was in hand at the last two deaths of a
+    process waits for the next run if there is anything else: a run that dies publishes nothing of what it did."""
+    given_up = {o.key: tries for o in objects if (tries := work.tried.of(o)) and work.tried.is_given_up(o)}
     for landed in objects:
-        if chunk and (size + landed.size > CHUNK_BYTES or len(chunk) >= CHUNK_OBJECTS):
+        if landed.key in given_up:
+            _hold(work, landed, given_up[landed.key].reason)
+    left = [o for o in objects if o.key not in given_up]
+    waiting = {o.key for o in left if (o.key, o.etag) in work.tried.died and _deaths(work, o) > 1}
+    others = [o for o in left if o.key not in waiting]
+    if not waiting or not others:
+        return left
+    work.left += len(waiting)
+    work.target = work.state.watermark
+    work.progress(
+        f"{work.contract.name}: {len(waiting)} objects that a process died with again wait until the others are in"
+    )
+    return others
+
+
+def _deaths(work: _Run, landed: LandedObject) -> int:
+    tries = work.tried.of(landed)
+    return tries.deaths if tries else 0
+
+
+def _take_all(work: _Run, objects: Sequence[LandedObject]) -> None:
+    """Take the objects in, chunk by chunk, so that the next run knows if this process dies, and with what in hand."""
+    chunks = list(_chunks(work.tried, objects))
+    try:
+        for number, chunk in enumerate(chunks, start=1):
+            _take(work, chunk, last=number == len(chunks))
+    except BaseException as error:
+        if not is_of_memory(error):  # else what was in hand may be what took it, as if the process had died of it
+            work.tried.end()
+        raise
+    if chunks:
+        work.tried.end()
+
+
+def _chunks(tried: Attempts, objects: Sequence[LandedObject]) -> Iterator[list[LandedObject]]:
+    chunk: list[LandedObject] = []
+    size, most = 0, CHUNK_OBJECTS
+    for landed in objects:
+        tries = tried.of(landed)
+        together = (tries.together if tries else None) or CHUNK_OBJECTS
+        if chunk and (size + landed.size > CHUNK_BYTES or len(chunk) >= min(most, together)):
             yield chunk
-            chunk, size = [], 0
+            chunk, size, most = [], 0, CHUNK_OBJECTS
         chunk.append(landed)
         size += landed.size
+        most = min(most, together)
     if chunk:
         yield chunk
 
@@ -175,6 +220,7 @@ def _take(work: _Run, objects: list[LandedObject], last: bool) -> None:
     if objects and objects[0].first and _is_given_up(work, objects[0].key):
         return  # its parts before stay, and are duplicates when it is taken again
     smaller: Sequence[list[LandedObject]] = ()
+    work.tried.begin(objects)
     try:
         with connect(work.lake) as duck:
             try:
@@ -228,12 +274,16 @@ def _blame(work: _Run, landed: LandedObject, failure: Failure, reason: str) -> N
     """An object failed by itself. What may pass is tried again by the next runs before the object is held; until then
     the ledger does not have it, and the watermark waits. An object that is taken again stays what it was."""
     if failure is Failure.POISON:
-        attempt = 0 if work.again else attempts.record(work.lake, work.contract, landed, reason)
+        attempt = 0 if work.again else work.tried.fail(landed, reason)
         if attempt < ATTEMPTS:
             work.failing.append((landed, reason))
             work.target = work.state.watermark
             work.progress(f"{work.contract.name}: failing {landed.key} (attempt {attempt} of {ATTEMPTS}): {reason}")
             return
+    _hold(work, landed, reason)
+
+
+def _hold(work: _Run, landed: LandedObject, reason: str) -> None:
     work.held.append((landed, reason))
     work.progress(f"{work.contract.name}: held {landed.key}: {reason}")
 
@@ -248,7 +298,7 @@ def _commit_chunk(duck: Duck, work: _Run, objects: list[LandedObject], last: boo
     work.attempts += 1
     name = f"{batch:08d}-{work.batch_id[:12]}-{work.attempts:03d}"  # no file is ever written twice
     merging = work.engine.take(Chunk(lake, contract, duck, before, batch, work.batch_id, name))
-    reading_ = reading.read_objects(duck, lake, contract, objects)
+    reading_ = reading.read_objects(duck, lake, contract, objects, _most(work, objects))
     clock.lap("read")
     validation.validate(duck, contract)
     if work.rebuilt is not None:
@@ -302,6 +352,13 @@ def _commit_chunk(duck: Duck, work: _Run, objects: list[LandedObject], last: boo
             rows, aside = work.begun.get(landed.key, (0, 0))
             rows, aside = rows + reading_.rows.get(landed.key, 0), aside + set_aside.get(landed.key, 0)
             work.begun[landed.key] = (rows, aside)
+
+
+def _most(work: _Run, objects: Sequence[LandedObject]) -> int:
+    """What rows may weigh together: less for an object that a process has died with while it was alone."""
+    tries = work.tried.of(objects[0]) if objects else None
+    deaths = tries.attempts if tries and tries.deaths else 0
+    return parts.CHUNK_WEIGHT // int(_LIGHTER**deaths)
 
 
 def _summary(
@@ -384,6 +441,7 @@ def _account(
     work.verdict = verdict
     work.committed = True
     ended = _ended(objects, read)
+    work.tried.forget(ended)
     work.objects += len(ended)
     work.bytes += sum(o.size for o in ended)
     work.counts = work.counts.plus(counts)

@@ -5,19 +5,21 @@ Here belongs how the engine is set up; what it computes belongs to the modules t
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import duckdb
 
+from lakehouse.failures import Damaged, Failure, class_of, damage_of
 from lakehouse.lake import Lake
 from lakehouse.schemas import literal
 
@@ -27,18 +29,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Duck:
-    """A connection and the folder that its batch may fill; both are gone when the batch ends."""
+    """A connection and the folder that its batch may fill; both are gone when the batch ends.
+
+    `check` is told the statement that failed, and raises `lakehouse.failures.Damaged` where a file of the lake that it
+    reads cannot be read: what a statement raises is not the landed rows' fault then."""
 
     connection: duckdb.DuckDBPyConnection
     scratch: Path
+    check: Callable[[str, duckdb.Error], None]
 
     def run(self, sql: str, parameters: object = None) -> None:
         """Execute a statement."""
-        self.connection.execute(sql, parameters)
+        with self._checked(sql):
+            self.connection.execute(sql, parameters)
 
     def rows(self, sql: str, parameters: object = None) -> list[tuple[Any, ...]]:
         """All rows of a query with a small result."""
-        return self.connection.execute(sql, parameters).fetchall()
+        with self._checked(sql):
+            return self.connection.execute(sql, parameters).fetchall()
 
     def row(self, sql: str, parameters: object = None) -> tuple[Any, ...]:
         """The only row of a query."""
@@ -51,7 +59,39 @@ class Duck:
 
     def arrow(self, sql: str, parameters: object = None) -> pa.Table:
         """The result of a query as an Arrow table."""
-        return self.connection.execute(sql, parameters).to_arrow_table()
+        with self._checked(sql):
+            return self.connection.execute(sql, parameters).to_arrow_table()
+
+    def stream(self, sql: str, rows: int) -> Iterator[pa.RecordBatch]:
+        """The result of a query in batches of about so many rows. Raises what the engine raises in the middle of it as
+        an error of the engine, as it stands in no other way."""
+        with self._checked(sql):
+            reader = self.connection.execute(sql).to_arrow_reader(rows)
+            while True:
+                try:
+                    batch = next(reader, None)
+                except OSError as error:
+                    if error.errno is not None:
+                        raise
+                    raise _of_engine(error) from error
+                if batch is None:
+                    return
+                yield batch
+
+    @contextmanager
+    def _checked(self, sql: str) -> Iterator[None]:
+        try:
+            yield
+        except duckdb.Error as error:
+            self.check(sql, error)
+            raise
+
+
+def _of_engine(error: OSError) -> duckdb.Error:
+    """What the engine said to Arrow, which knows its errors by their text only."""
+    told = str(error)
+    kinds = (duckdb.OutOfMemoryException, "Out of Memory Error"), (duckdb.IOException, "IO Error")
+    return next((kind(told) for kind, begins in kinds if told.startswith(begins)), duckdb.Error(told))
 
 
 @contextmanager
@@ -66,7 +106,7 @@ def connect(lake: Lake) -> Iterator[Duck]:
         connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
         if on_s3:
             _grant(connection, lake)
-        yield Duck(connection, scratch)
+        yield Duck(connection, scratch, partial(_check_stored, lake, options))
     except (duckdb.FatalException, duckdb.InternalException):
         _kept_engine.cache_clear()  # it answers nothing any more
         raise
@@ -83,6 +123,31 @@ class _Options:
     memory_limit: str
     scratch: Path | None
     on_s3: bool
+
+
+def _check_stored(lake: Lake, options: _Options, sql: str, error: duckdb.Error) -> None:
+    """Raise `Damaged` if the statement reads files of the lake and one of them cannot be read by itself."""
+    if class_of(error, reading=True) is Failure.ENVIRONMENT or isinstance(error, duckdb.OutOfMemoryException):
+        return
+    within = re.escape("'" + lake.store.uri("warehouse/").replace("'", "''"))
+    found = dict.fromkeys(re.findall(rf"{within}(?:[^']|'')*'", sql))
+    if not found:
+        return
+    engine = _Engine(options)  # the one in use may answer nothing any more
+    with engine.connection.cursor() as connection:
+        if options.on_s3:
+            _grant(connection, lake)
+        for address in found:
+            try:
+                connection.execute(
+                    f"SELECT max(hash(COLUMNS(*))) FROM read_parquet({address}, hive_partitioning = false)"
+                )
+            except duckdb.Error as damage:
+                if isinstance(damage, duckdb.OutOfMemoryException):
+                    return
+                if class_of(damage, reading=True) is Failure.ENVIRONMENT:
+                    raise
+                raise Damaged(damage_of(address.strip("'"), damage)) from damage
 
 
 class _Engine:

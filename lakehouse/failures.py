@@ -6,8 +6,11 @@ The only place where exceptions are told apart; every step of a batch asks here.
   apart; what breaks a later step is halved until the object is found, which is held.
 - **poison**: anything else that fails, whatever the exception. It is halved until the object is found; the rest goes
   on, and the object is held when it has failed in `ATTEMPTS` runs.
-- **environment**: disk, file handles, I/O, memory of others, network, throttling, rights, another writer. The run
-  fails, no object is blamed, and the next run takes all of it.
+- **environment**: disk, file handles, I/O, memory of others, network, throttling, rights, another writer, files of the
+  lake itself that cannot be read. The run fails, no object is blamed, and the next run takes all of it.
+
+A process that dies (and memory of the machine that runs out) says neither: it is counted for what was in hand, see
+`attempts`.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ from __future__ import annotations
 import errno
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 
 import duckdb
@@ -36,6 +41,11 @@ class Failure(StrEnum):
 
 class Environment(Exception):
     """A step could not be done through no fault of the data: nothing is published, nothing is blamed."""
+
+
+class Damaged(Environment, ValueError):
+    """A file that the lake itself has written cannot be read: no landed object is to blame, and no later run can do
+    without it. Somebody has to bring the file back, or roll the table back, or rebuild it."""
 
 
 class Poison(Exception):
@@ -83,6 +93,37 @@ def class_of(error: BaseException, *, reading: bool = False) -> Failure:
         return Failure.DATA
     cause = error.__cause__
     return Failure.POISON if cause is None else class_of(cause, reading=reading)
+
+
+@contextmanager
+def of_the_lake(address: str) -> Iterator[None]:
+    """Within it a file of the lake's own is read; what keeps it from being read is raised as `Damaged`."""
+    try:
+        yield
+    except Exception as error:
+        if class_of(error, reading=True) is Failure.ENVIRONMENT:
+            raise
+        raise Damaged(damage_of(address, error)) from error
+
+
+def damage_of(address: str, error: BaseException) -> str:
+    """What is wrong with a file of the lake's own, and what to do."""
+    return (
+        f"{address}: expected a file of the lake that can be read, found {told(error)}; bring back the version that "
+        "was written, or roll the table back, or rebuild it"
+    )
+
+
+def is_of_memory(error: BaseException) -> bool:
+    """Whether the machine's memory ran out: others may have taken it, or what was done takes more than there is."""
+    match error:
+        case MemoryError():
+            return True
+        case duckdb.OutOfMemoryException():
+            return "max_temp_directory_size" not in str(error)
+        case OSError(errno=errno.ENOMEM):
+            return True
+    return error.__cause__ is not None and is_of_memory(error.__cause__)
 
 
 def _is_environment(error: BaseException, reading: bool) -> bool:

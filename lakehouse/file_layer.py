@@ -19,6 +19,8 @@ from pyiceberg.serializers import FromInputFile
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
+from lakehouse.failures import Damaged, of_the_lake
+
 if TYPE_CHECKING:
     from lakehouse.lake import Lake
 
@@ -43,7 +45,8 @@ class _Decoded(Generic[T]):
         """What the file says, decoded only if it is not known."""
         found = self._found.get(location)
         if found is None:
-            found = self._found[location] = decode()
+            with of_the_lake(location):
+                found = self._found[location] = decode()
             while len(self._found) > self._most:
                 self._found.popitem(last=False)
         return found
@@ -116,7 +119,7 @@ class LakeFiles(FileIO):
             entries = tuple(manifest.fetch_manifest_entry(self, discard_deleted=True))
             for entry in entries:
                 if entry.data_file.content == DataFileContent.EQUALITY_DELETES:
-                    raise ValueError(
+                    raise Damaged(
                         f"{manifest.manifest_path}: expected data files and position deletes, found the equality "
                         f"deletes {entry.data_file.file_path}; another tool has written to the table: roll it back"
                     )

@@ -55,6 +55,7 @@ from pyiceberg.types import IcebergType
 
 from lakehouse import file_metrics
 from lakehouse.entries import Entry, EntryConflict, replace
+from lakehouse.failures import of_the_lake
 from lakehouse.file_layer import PATH_ID, POSITION_ID, LakeFiles
 from lakehouse.lake import Lake
 
@@ -353,7 +354,8 @@ def deleted_positions(lake: Lake, file: LiveFile) -> pa.Array:
     found = []
     for deletes in file.deletes:
         content = lake.store.read(lake.store.key(deletes.file_path))
-        rows = pq.read_table(io.BytesIO(content), columns=["file_path", "pos"])
+        with of_the_lake(deletes.file_path):
+            rows = pq.read_table(io.BytesIO(content), columns=["file_path", "pos"])
         if len(lake.files.deleted_rows(deletes)) > 1:
             rows = rows.filter(pc.equal(rows.column("file_path"), file.path))
         found += rows.column("pos").chunks

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 import orjson
 
+from lakehouse.failures import of_the_lake
 from lakehouse.lake import Lake
 from lakehouse.landing import LandedObject
 
@@ -84,7 +85,9 @@ class Ledger:
         """The ledger with that head (a key in the store; empty: nothing was taken in yet)."""
         if not head:
             return cls(lake, "", {})
-        document = orjson.loads(lake.files.read(lake.store.uri(head)))
+        content = lake.files.read(lake.store.uri(head))
+        with of_the_lake(head):
+            document = orjson.loads(content)
         if document["format"] != _FORMAT:
             raise ValueError(f"{head}: expected ledger format {_FORMAT}, found {document['format']}")
         return cls(lake, head, {day: Day(**value) for day, value in document["days"].items()})
@@ -99,7 +102,8 @@ class Ledger:
         import pyarrow.parquet as pq
 
         content = self._lake.files.read(self._lake.store.uri(self.days[day].segment))
-        return pq.read_table(io.BytesIO(content), columns=columns)
+        with of_the_lake(self.days[day].segment):
+            return pq.read_table(io.BytesIO(content), columns=columns)
 
     def unknown(self, objects: Iterable[LandedObject]) -> list[LandedObject]:
         """The objects that are not in the ledger with their present ETag, in the order given.

@@ -302,8 +302,8 @@ class _Writer:
         """Write the rows of a query, which come in the order of their last column `_group`, as one data file for each
         of its values; `partitions` are by that value."""
         schema = file_cutting.arrow_schema(self.shape)
-        reader = self.duck.connection.execute(query).to_arrow_reader(file_cutting.ROWS_AT_ONCE)
-        for group, rows in file_cutting.groups(reader, schema):
+        batches = self.duck.stream(query, file_cutting.ROWS_AT_ONCE)
+        for group, rows in file_cutting.groups(batches, schema):
             path, location = self._next("parquet")
             file_cutting.write(path, schema, rows)
             self.uploads.append(self.pool.submit(self._store, path, location, partitions[group]))

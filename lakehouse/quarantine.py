@@ -75,10 +75,11 @@ def write_rows(duck: Duck, lake: Lake, contract: Contract, objects: Sequence[Lan
     if duck.count("SELECT count(*) FROM wanted"):
         read_again(duck, contract)
         aside += f" UNION ALL SELECT _no, _row, {literal(_TOO_LATE)}, {texts} FROM landed"
-    rows = duck.connection.execute(
+    rows = duck.stream(
         f"SELECT _no, _reason, taken.key AS _origin, taken.etag AS _etag, _row, {texts} FROM ({aside}) "
-        "JOIN taken USING (_no) ORDER BY _no, _row"
-    ).to_arrow_reader(_ROWS_AT_ONCE)
+        "JOIN taken USING (_no) ORDER BY _no, _row",
+        _ROWS_AT_ONCE,
+    )
     folder = duck.scratch / "quarantine"
     folder.mkdir(exist_ok=True)
     by_key = {o.key: o for o in objects}
@@ -98,16 +99,15 @@ def write_rows(duck: Duck, lake: Lake, contract: Contract, objects: Sequence[Lan
     return counted
 
 
-def _files(rows: pa.RecordBatchReader, folder: Path) -> Iterator[tuple[str, int, Path]]:
+def _files(rows: Iterator[pa.RecordBatch], folder: Path) -> Iterator[tuple[str, int, Path]]:
     """Write rows that are sorted by object to one Parquet file each: its origin, how many rows, and the file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = rows.schema.remove(0)
     writer: pq.ParquetWriter | None = None
     origin, number, count = "", -1, 0
     for batch in rows:
-        numbers = batch.column(0).to_numpy()
+        numbers, schema = batch.column(0).to_numpy(), batch.schema.remove(0)
         starts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)] if len(numbers) else []
         for start, end in pairwise(starts):
             if numbers[start] != number:

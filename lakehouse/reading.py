@@ -62,9 +62,13 @@ class Reading:
     gone: list[str] = field(default_factory=list)
 
 
-def read_objects(duck: Duck, lake: Lake, contract: Contract, objects: Sequence[LandedObject]) -> Reading:
+def read_objects(
+    duck: Duck, lake: Lake, contract: Contract, objects: Sequence[LandedObject], most: int | None = None
+) -> Reading:
     """Read the objects once, checking and typing as `validation.check` says, into `checked`; `validation.validate` goes
-    on from there. `taken` says which object a number stands for (_no, key, etag, modified)."""
+    on from there. `taken` says which object a number stands for (_no, key, etag, modified).
+
+    Raises `parts.TooHeavy` for rows of more than `most` bytes (by default `parts.CHUNK_WEIGHT`)."""
     reading = Reading()
     folder = _folder(duck)
     folder.mkdir(exist_ok=True)
@@ -76,7 +80,7 @@ def read_objects(duck: Duck, lake: Lake, contract: Contract, objects: Sequence[L
     validation.begin(duck, contract)
     if not paths:
         return reading
-    _check_weight(contract, objects, paths)
+    _check_weight(contract, objects, paths, most)
     _load(duck, contract, objects, paths, reading)
     counted = dict(duck.rows("SELECT _no, count(*) FROM checked GROUP BY _no"))
     for number in paths:
@@ -85,13 +89,15 @@ def read_objects(duck: Duck, lake: Lake, contract: Contract, objects: Sequence[L
     return reading
 
 
-def _check_weight(contract: Contract, objects: Sequence[LandedObject], paths: dict[int, Path]) -> None:
+def _check_weight(
+    contract: Contract, objects: Sequence[LandedObject], paths: dict[int, Path], most: int | None
+) -> None:
     weighed = {
         n: weight
         for n, path in paths.items()
         if is_table(contract, objects[n].key) and (weight := parts.weight_of_table(path, objects[n]))
     }
-    chunks = parts.shared_out(objects, weighed)
+    chunks = parts.shared_out(objects, weighed, most)
     if len(chunks) > 1:
         raise parts.TooHeavy(chunks)
 

@@ -194,8 +194,7 @@ class LocalStore:
 
     def _stored(self, key: str, path: Path) -> StoredObject:
         status = path.stat()
-        modified = datetime.fromtimestamp(status.st_mtime, UTC)
-        return StoredObject(key, hashlib.sha256(path.read_bytes()).hexdigest()[:32], status.st_size, modified)
+        return StoredObject(key, _etag(path), status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
 
     def read(self, key: str) -> bytes:
         try:
@@ -212,10 +211,12 @@ class LocalStore:
             raise ObjectMissing(self.uri(key)) from None
 
     def download(self, key: str, path: Path, etag: str) -> None:
-        content = self.read(key)
-        if hashlib.sha256(content).hexdigest()[:32] != etag:
+        try:
+            shutil.copyfile(self._root / key, path)
+        except FileNotFoundError:
+            raise ObjectMissing(self.uri(key)) from None
+        if _etag(path) != etag:
             raise ObjectChanged(self.uri(key))
-        path.write_bytes(content)
 
     def write(self, key: str, content: bytes) -> None:
         path = self._root / key
@@ -245,3 +246,8 @@ class LocalStore:
     def size(self, key: str) -> int | None:
         path = self._root / key
         return path.stat().st_size if path.is_file() else None
+
+
+def _etag(path: Path) -> str:
+    with path.open("rb") as source:
+        return hashlib.file_digest(source, "sha256").hexdigest()[:32]

@@ -3,55 +3,23 @@ run without the fault takes in what this one did not."""
 
 from __future__ import annotations
 
-import dataclasses
 import errno
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 from botocore.exceptions import ClientError
-from lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes, published_rows, without
+from injected import ALL, BAD, BROKEN, FINE, OF_ONE_OBJECT, PARTLY, SMALL, STEPS, failing, holds_bad, keys, run, seen
+from lakes import NOON, Clock, Landing, change, local_lake
 
-from contracts import Contract
-from lakehouse import audit, batch, engine, merge, parquet, publication, quarantine, reduction, validation
-from lakehouse.compaction import BatchResult, compact, pending
-from lakehouse.duck import Duck
+from lakehouse import batch
+from lakehouse.compaction import pending
 from lakehouse.failures import ATTEMPTS
 from lakehouse.lake import Lake
-from lakehouse.landing import Scope
-from lakehouse.ledger import Ledger
 from lakehouse.publication import publish
-from lakehouse.quarantine import list_files, requeue
-from lakehouse.store import LocalStore
-from lakehouse.tables import TableState, published_entry
+from lakehouse.quarantine import requeue
 
-SMALL: Contract = dataclasses.replace(
-    PARCELS, fields=tuple(f for f in PARCELS.fields if f.name in ("parcel_id", "part", "sent_at", "price"))
-)
-ALL = Scope.everything()
-FINE, BAD, BROKEN, PARTLY = "a-fine", "b-bad", "c-broken", "d-partly"
-
-STEPS: dict[str, tuple[Any, str]] = {
-    "listing": (LocalStore, "list"),
-    "download": (LocalStore, "download"),
-    "read": (parquet, "as_text"),
-    "validate": (validation, "validate"),
-    "reduce": (reduction, "reduce"),
-    "quarantine of rows": (quarantine, "write_rows"),
-    "quarantine of an object": (quarantine, "write_object"),
-    "append": (merge, "append_changes"),
-    "ledger": (Ledger, "record"),
-    "merge": (merge, "merge_compacted"),
-    "commit": (engine, "commit_work"),
-    "audit": (audit, "audit_batch"),
-    "verdict": (audit, "save"),
-    "upload": (LocalStore, "upload"),
-    "write": (LocalStore, "write"),
-    "pointer": (publication, "publish"),
-}
-OF_ONE_OBJECT = ("read", "validate", "reduce", "quarantine of rows", "append", "merge", "audit")
 ENVIRONMENT: list[Exception] = [
     OSError(errno.ENOSPC, "No space left on device"),
     OSError(errno.EMFILE, "Too many open files"),
@@ -82,29 +50,6 @@ def land(lake: Lake) -> None:
     landing.land([change(PARTLY, version=1), change("x", version=1, price="much")], name=f"{PARTLY}.parquet")
 
 
-def run(lake: Lake) -> BatchResult:
-    result = compact(lake, SMALL, ALL)
-    publication.publish(lake, SMALL)
-    return result
-
-
-def seen(lake: Lake) -> dict[str, Any]:
-    """What readers and operators see, without what says when."""
-    entry = published_entry(lake, SMALL)
-    ledger = Ledger.load(lake, TableState(lake, entry.metadata_location).ledger if entry else "")
-    taken = [t for day in ledger.days for t in ledger.segment(day).values()]
-    return {
-        "rows": without(published_rows(lake, SMALL), "_batch"),
-        "changes": without(published_changes(lake, SMALL), "_batch"),
-        "ledger": sorted((t.key, t.status, t.rows, t.quarantined) for t in taken),
-        "quarantine": sorted((f.origin, f.rows, f.whole) for f in list_files(lake, SMALL)),
-    }
-
-
-def keys(rows: list[dict[str, Any]]) -> list[str]:
-    return sorted(row["parcel_id"] for row in rows)
-
-
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What all of it comes to without a fault."""
@@ -112,30 +57,6 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     land(lake)
     run(lake)
     return seen(lake)
-
-
-def failing(step: str, error: Exception, patch: pytest.MonkeyPatch, when: Callable[..., bool]) -> None:
-    """Let a step fail where `when` says so of its arguments."""
-    owner, name = STEPS[step]
-    original = getattr(owner, name)
-
-    def call(*arguments: Any, **named: Any) -> Any:
-        if when(*arguments, *named.values()):
-            raise error
-        return original(*arguments, **named)
-
-    patch.setattr(owner, name, call)
-
-
-def holds_bad(*arguments: Any) -> bool:
-    """Whether a step is about the object that is bad."""
-    for argument in arguments:
-        duck = argument if isinstance(argument, Duck) else getattr(argument, "duck", None)
-        if duck is not None:
-            of = [n for a in arguments if isinstance(a, parquet.Shape) for n in a.numbers]
-            named = f"contains(key, '{BAD}')" + (f" AND _no IN {of}" if of else "")
-            return bool(duck.count(f"SELECT count(*) FROM taken WHERE {named}"))
-    return BAD in repr(arguments)
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -154,7 +75,8 @@ def test_nobody_is_blamed_for_the_environment(
             k: before[k] for k in ("rows", "changes", "ledger")
         }
         assert set(after["quarantine"]) <= set(reference["quarantine"])
-        assert not list(lake.store.list("attempts/"))
+        # Memory that ran out is counted as a death is; it blames nobody either.
+        assert isinstance(error, MemoryError) or not list(lake.store.list("attempts/"))
     run(lake)
     assert seen(lake) == reference
 

@@ -1,0 +1,134 @@
+"""Run a batch of each shape in a process of its own, with the memory and threads of the default setting, and watch what
+it takes: seconds by the clock and of the processor, peak of resident memory, peak of scratch. Write the results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from benchmarks.shapes.batch import lake_in
+from benchmarks.shapes.data import MEMORY_MB, SCRATCH_TIMES, SHAPES, Shape
+
+RESULTS = Path(__file__).parents[1] / "results" / "shapes.json"
+_LOOK_SECONDS = 0.05
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.shapes", description=__doc__)
+    parser.add_argument("--only", choices=sorted(SHAPES), action="append")
+    parser.add_argument("--share", type=float, default=1.0, help="of the full size of each shape")
+    parser.add_argument("--folder", type=Path, default=Path("/tmp/gavel-benchmarks/shapes"))  # noqa: S108
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    given = parser.parse_args(arguments)
+    found = json.loads(given.results.read_text())["shapes"] if given.only and given.results.exists() else {}
+    for name in given.only or SHAPES:
+        found[name] = measure(SHAPES[name], given.folder / name, given.share)
+        _say(f"{name}: {json.dumps(found[name])}")
+    given.results.parent.mkdir(parents=True, exist_ok=True)
+    bounds = {"peak MB": MEMORY_MB, "scratch, times the object": SCRATCH_TIMES}
+    given.results.write_text(json.dumps({"machine": _machine(), "bounds": bounds, "shapes": found}, indent=1) + "\n")
+
+
+def measure(shape: Shape, folder: Path, share: float) -> dict[str, Any]:
+    """The shape's batches one after the other, over one table."""
+    shutil.rmtree(folder, ignore_errors=True)
+    batches = []
+    for number in range(1, shape.batches + 1):
+        size = _land(shape, folder, share, number)
+        batches.append({"object MB": _mb(size), **_watched(shape, folder, size)})
+    shutil.rmtree(folder)
+    return {"what": shape.what, "share": share, "most seconds": shape.most_seconds, "batches": batches}
+
+
+def _land(shape: Shape, folder: Path, share: float, number: int) -> int:
+    """Land the object of a batch; returns its bytes."""
+    path = folder / f"{number}-{shape.name}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with duckdb.connect(config={"memory_limit": "4GB", "temp_directory": str(folder / "made")}) as duck:
+        shape.make(duck, path, share, number)
+    lake = lake_in(folder)
+    below = f"dt=2026-11-21/hh=10/{path.name}" if shape.contract.origin == "stream" else path.name
+    lake.store.upload(path, lake.landing_prefix(shape.contract) + below)
+    size = path.stat().st_size
+    path.unlink()
+    return size
+
+
+def _watched(shape: Shape, folder: Path, size: int) -> dict[str, Any]:
+    scratch = folder / "scratch"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    said = folder / "said.json"
+    said.unlink(missing_ok=True)
+    started, memory, most = time.perf_counter(), 0, 0
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks.shapes.batch", shape.contract.name, folder, said])
+    while True:
+        memory, most = max(memory, _peak(process.pid)), max(most, _size(scratch))
+        gone, _, usage = os.wait4(process.pid, os.WNOHANG)
+        if gone:
+            break
+        time.sleep(_LOOK_SECONDS)
+    result = json.loads(said.read_text()) if said.exists() else {"failed": "the process died"}
+    return {
+        "seconds": round(time.perf_counter() - started, 1),
+        "processor seconds": round(usage.ru_utime + usage.ru_stime, 1),
+        "peak MB": round(memory / 1024),
+        "scratch MB": _mb(most),
+        "scratch, times the object": round(most / size, 2),
+        **result,
+    }
+
+
+def _peak(process: int) -> int:
+    """The largest resident set of a process so far, KB. What `wait4` tells counts what its parent had, too."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for where, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += os.stat(os.path.join(where, name)).st_blocks * 512
+    return total
+
+
+def _mb(size: float) -> float:
+    return round(size / (1 << 20), 1)
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "at": f"{datetime.now(UTC):%Y-%m-%d}",
+        "system": f"{platform.system()} {platform.release()}",
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "load": round(os.getloadavg()[0], 1),
+        **{name: version(name) for name in ("duckdb", "pyarrow", "pyiceberg")},
+    }
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

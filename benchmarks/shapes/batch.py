@@ -1,0 +1,51 @@
+"""What is measured, in a process of its own: one batch of a shape, and its publication."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from benchmarks.shapes.data import SHAPES
+from lakehouse.compaction import compact
+from lakehouse.lake import Lake
+from lakehouse.landing import Scope
+from lakehouse.publication import publish
+
+
+def lake_in(folder: Path) -> Lake:
+    """A lake in a folder, with the default memory and threads."""
+    return Lake(
+        bucket="data",
+        landing_database="gavel_landing_shapes",
+        work_database="gavel_work_shapes",
+        published_database="gavel_shapes",
+        local_root=folder / "lake",
+        scratch=folder / "scratch",
+    )
+
+
+def main(entity: str, folder: str, said: str) -> None:
+    """Take in what landed; say in the file `said` what became of it."""
+    contract = SHAPES[entity].contract
+    lake = lake_in(Path(folder))
+    result = compact(lake, contract, Scope.everything(), progress=_say)
+    publish(lake, contract)
+    counts = result.counts
+    told = {
+        "rows read": counts.read,
+        "applied": counts.applied,
+        "quarantined": counts.quarantined,
+        "held": [h.reason for h in (*result.held, *result.failing)],
+        "steps": {step: round(seconds, 1) for step, seconds in result.seconds.items()},
+    }
+    Path(said).write_text(json.dumps(told))
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
