@@ -32,15 +32,13 @@ class Memory:
     """What a tick remembers for the next one; its size is bounded by entities times hours in the window.
 
     `seen` maps entity to arrival hour to fingerprint. `waiting` are entities that changed while a run was under way.
-    `asked` is when a run was last asked for, by entity. `listed_at` is when the last tick listed. `told` are entities
-    that cannot be listed, which somebody was told of.
+    `asked` is when a run was last asked for, by entity. `listed_at` is when the last tick listed.
     """
 
     seen: Mapping[str, Mapping[datetime, str]] = field(default_factory=dict)
     waiting: frozenset[str] = frozenset()
     asked: Mapping[str, datetime] = field(default_factory=dict)
     listed_at: datetime | None = None
-    told: frozenset[str] = frozenset()
 
     def to_text(self) -> str:
         """The memory as a cursor."""
@@ -49,7 +47,6 @@ class Memory:
                 "form": _FORM,
                 "listed_at": self.listed_at.isoformat() if self.listed_at else None,
                 "waiting": sorted(self.waiting),
-                "told": sorted(self.told),
                 "asked": {entity: int(at.timestamp()) for entity, at in sorted(self.asked.items())},
                 "seen": {
                     entity: {f"{hour:%Y%m%d%H}": fingerprint for hour, fingerprint in sorted(hours.items())}
@@ -78,7 +75,6 @@ class Memory:
                 waiting=frozenset(values["waiting"]),
                 asked={e: datetime.fromtimestamp(at, UTC) for e, at in values["asked"].items()},
                 listed_at=datetime.fromisoformat(values["listed_at"]) if values["listed_at"] else None,
-                told=frozenset(values.get("told", ())),
             )
         except (ValueError, KeyError, TypeError, AttributeError):
             return cls()
@@ -135,7 +131,7 @@ def notice(
                 arrivals.append(Arrival(entity, hour, len(objects), sum(o.size for o in objects), newest))
     waiting = memory.waiting & known | {a.entity for a in arrivals}
     asked = {entity: at for entity, at in memory.asked.items() if entity in known}
-    return Memory(seen, waiting, asked, now, memory.told & set(unlisted)), arrivals
+    return Memory(seen, waiting, asked, now), arrivals
 
 
 def due(memory: Memory, entities: Collection[str], quiet: timedelta, now: datetime) -> frozenset[str]:
@@ -154,5 +150,4 @@ def asked_for(memory: Memory, entities: Collection[str], now: datetime) -> Memor
         memory.waiting - set(entities),
         {**memory.asked, **dict.fromkeys(entities, now)},
         memory.listed_at,
-        memory.told,
     )

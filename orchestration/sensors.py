@@ -3,19 +3,17 @@
 What counts as new, due or late is decided in `arrivals`, `failures` and `assets.catalog`; here it only meets Dagster.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import dagster as dg
 
 from assets import keys
 from assets.catalog import freshness_check, is_late, published_states, rows_version, unreadable_to
 from assets.consumers import lag_check
-from assets.data_times import present, present_data_times
+from assets.data_times import data_time, present, recorded_reads
 from assets.landing import arrival_partition, prefix
 from assets.presentation import bucket_link, size
 from assets.resources import LakeResource
@@ -23,14 +21,16 @@ from contracts import Contract, Contracts
 from lakehouse.lake import Lake
 from lakehouse.landing import LandedObject, Scope, list_objects
 from lakehouse.state import Published
-from orchestration import failures
+from orchestration import failed_runs, failures
 from orchestration.alerts import Alert, AlertResource
 from orchestration.arrivals import Arrival, Memory, asked_for, due, notice, window_start
 from orchestration.asked import Asked
 from orchestration.jobs import AssetJobs
+from orchestration.late import Late
 from orchestration.lost_runs import end_lost_runs
 from orchestration.progress import reason
 from orchestration.settings import Settings
+from orchestration.telling import REASON_LIMIT, Kept, reason_of, tell
 from orchestration.ticks import Trouble, troubles, untold
 
 LISTING_THREADS = 8
@@ -93,28 +93,32 @@ def arrival_sensor(
     )
     def sensor(context: dg.SensorEvaluationContext, lake: LakeResource, alerts: AlertResource) -> dg.SensorResult:
         now = datetime.now(UTC)
-        memory = Memory.from_text(context.cursor)
+        kept = Kept.from_cursor(context.cursor)
+        memory = Memory.from_text(kept.memory)
         listings, unlisted = list_arrivals(lake.lake, contracts, window_start(memory, now))
         memory, arrivals = notice(memory, listings, now, unlisted)
-        if unlisted:
-            memory = tell_unlisted(context, alerts, memory, unlisted, bucket_link(lake.lake, "landing/").value or "")
+        kept, newly = kept.could_not_see(unlisted, now)
+        new = [unlisted_alert(newly, kept, now, bucket_link(lake.lake, "landing/").value or "")] if newly else []
+        kept = tell(context.log, alerts.send, kept, new, now)
         events = landed(arrivals, by_name, lake.lake)
+
+        def skip(text: str) -> dg.SensorResult:
+            return dg.SensorResult(
+                skip_reason=kept.said(text), cursor=kept.to_cursor(memory.to_text()), asset_events=events
+            )
+
         entities = sorted(due(memory, by_name, timedelta(seconds=quiet), now))
         if not entities:
-            return _skip(f"Nothing new for {len(by_name)} entities.", memory, events)
+            return skip(f"Nothing new for {len(by_name)} entities.")
         if _unfinished(context.instance, job.name, name):
-            return _skip(f"A compaction is under way; {', '.join(entities)} will follow.", memory, events)
+            return skip(f"A compaction is under way; {', '.join(entities)} will follow.")
         return dg.SensorResult(
             run_requests=[compaction_request(entities)],
-            cursor=asked_for(memory, entities, now).to_text(),
+            cursor=kept.to_cursor(asked_for(memory, entities, now).to_text()),
             asset_events=events,
         )
 
     return sensor
-
-
-def _skip(reason: str, memory: Memory, events: Sequence[dg.AssetMaterialization]) -> dg.SensorResult:
-    return dg.SensorResult(skip_reason=reason, cursor=memory.to_text(), asset_events=events)
 
 
 def compaction_request(entities: Sequence[str]) -> dg.RunRequest:
@@ -143,33 +147,14 @@ def list_arrivals(
     return {entity: result for entity, result in found.items() if not isinstance(result, Exception)}, failed
 
 
-def tell_unlisted(
-    context: dg.SensorEvaluationContext,
-    alerts: AlertResource,
-    memory: Memory,
-    unlisted: Mapping[str, Exception],
-    link: str,
-) -> Memory:
-    """Log why entities could not be listed, and alert about those that nobody was told of; returns the memory after it.
-
-    An alert that cannot be sent is tried again by the next tick: the entities that can be listed do not wait for it.
-    """
-    reasons = {entity: f"{entity}: {type(error).__name__}: {error}" for entity, error in sorted(unlisted.items())}
-    context.log.error(f"What landed cannot be listed. {'; '.join(reasons.values())}")
-    if not (newly := sorted(set(unlisted) - memory.told)):
-        return memory
-    message = Alert(
+def unlisted_alert(newly: Sequence[str], kept: Kept, now: datetime, link: str) -> Alert:
+    """The alert that what landed for entities cannot be listed."""
+    return Alert(
         what=f"What landed cannot be listed: {', '.join(newly)}",
-        why="; ".join(reasons[entity] for entity in newly)[:REASON_LIMIT] + ". Other entities go on.",
-        when=datetime.now(UTC),
+        why="; ".join(f"{entity}: {kept.unseen[entity][1]}" for entity in newly) + ". Other entities go on.",
+        when=now,
         link=link,
     )
-    try:
-        alert(context, alerts, message)
-    except Exception as error:  # noqa: BLE001 - logged, and tried again
-        context.log.error(f"The alert could not be sent: {error}")
-        return memory
-    return replace(memory, told=memory.told | set(newly))
 
 
 def landed(arrivals: Iterable[Arrival], contracts: Mapping[str, Contract], lake: Lake) -> list[dg.AssetMaterialization]:
@@ -282,20 +267,24 @@ def freshness_sensor(contracts: Contracts, settings: Settings, interval: int) ->
     )
     def sensor(context: dg.SensorEvaluationContext, lake: LakeResource, alerts: AlertResource) -> dg.SensorResult:
         now = datetime.now(UTC)
-        late_before = frozenset(json.loads(context.cursor or "[]"))
+        kept = Kept.from_cursor(context.cursor)
+        before = Late.from_text(kept.memory)
         unread: dict[str, Exception] = {}
         states = published_states(lake.lake, contracts, unread.__setitem__)
-        late = frozenset(s.entity for s in states if is_late(contracts[s.entity], s.watermark, now)) | set(unread)
-        if newly := sorted(late - late_before):
-            alert(context, alerts, late_alert(newly, states, now, settings.ui_url, unread))
-        turned = late ^ late_before
-        evaluations = [
-            evaluation(freshness_check(contracts[s.entity], s.watermark, now)) for s in states if s.entity in turned
-        ]
+        known = {s.entity for s in states}
+        late = {s.entity for s in states if is_late(contracts[s.entity], s.watermark, now)}
+        after = before.after(late, known, unread)
+        newly = after.newly(before)
+        new = [late_alert(newly, states, now, settings.ui_url, unread)] if newly else []
+        kept = tell(context.log, alerts.send, kept, new, now)
+        turned = (after.late ^ before.late) & known
+        fresh = f"{len(states) - len(late)} of {len(states)} published tables are fresh"
         return dg.SensorResult(
-            skip_reason=f"{len(states) - len(late)} of {len(states)} published tables are fresh.",
-            cursor=json.dumps(sorted(late)),
-            asset_events=evaluations,
+            skip_reason=kept.said(f"{fresh}; {len(unread)} cannot be read." if unread else f"{fresh}."),
+            cursor=kept.to_cursor(after.to_text()),
+            asset_events=[
+                evaluation(freshness_check(contracts[s.entity], s.watermark, now)) for s in states if s.entity in turned
+            ],
         )
 
     return sensor
@@ -353,17 +342,27 @@ def lag_sensor(
     )
     def sensor(context: dg.SensorEvaluationContext, lake: LakeResource, alerts: AlertResource) -> dg.SensorResult:
         now = datetime.now(UTC)
-        late_before = frozenset(map(dg.AssetKey.from_user_string, json.loads(context.cursor or "[]")))
-        tables = present(contracts, published_states(lake.lake, contracts, unreadable_to(context.log.error)))
-        times = present_data_times(context.instance, lags, tables)  # what was never built is late for nobody
-        late = frozenset(key for key, data_time in times.items() if now - data_time > lags[key])
-        if newly := sorted(late - late_before):
-            alert(context, alerts, lag_alert(newly, times, now, settings.ui_url))
-        turned = sorted(key for key in late ^ late_before if key in times)
+        kept = Kept.from_cursor(context.cursor)
+        before = Late.from_text(kept.memory)
+        unread: dict[str, Exception] = {}
+        tables = present(contracts, published_states(lake.lake, contracts, unread.__setitem__))
+        for entity, error in unread.items():  # which `freshness` tells
+            unreadable_to(context.log.error)(entity, error)
+        reads = recorded_reads(context.instance, lags)
+        blind = {key.to_user_string() for key, read in reads.items() if not read.keys().isdisjoint(unread)}
+        times = {key: moment for key, read in reads.items() if (moment := data_time(read, tables))}
+        names = {key.to_user_string(): key for key in times if key.to_user_string() not in blind}
+        late = {name for name, key in names.items() if now - times[key] > lags[key]}
+        after = before.after(late, names.keys(), blind)
+        newly = [names[name] for name in after.newly(before) if name in names]
+        new = [lag_alert(newly, times, now, settings.ui_url)] if newly else []
+        kept = tell(context.log, alerts.send, kept, new, now)
+        turned = sorted((after.late ^ before.late) & names.keys())
+        recent = f"{len(names) - len(late)} of {len(names)} models are as recent as their consumers need them"
         return dg.SensorResult(
-            skip_reason=f"{len(times) - len(late)} of {len(times)} models are as recent as their consumers need them.",
-            cursor=json.dumps(sorted(key.to_user_string() for key in late)),
-            asset_events=[evaluation(lag_check(key, lags[key], times[key], now)) for key in turned],
+            skip_reason=kept.said(f"{recent}; {len(blind)} read what cannot be read." if blind else f"{recent}."),
+            cursor=kept.to_cursor(after.to_text()),
+            asset_events=[evaluation(lag_check(names[n], lags[names[n]], times[names[n]], now)) for n in turned],
         )
 
     return sensor
@@ -390,28 +389,44 @@ def failure_objects_sensor(interval: int) -> dg.SensorDefinition:
         description=f"Alerts once about every new object below {', '.join(failures.WATCHED)}.",
     )
     def sensor(context: dg.SensorEvaluationContext, lake: LakeResource, alerts: AlertResource) -> dg.SensorResult:
-        told = failures.from_text(context.cursor)
-        failed: list[Exception] = []
+        now = datetime.now(UTC)
+        kept = Kept.from_cursor(context.cursor)
+        told = failures.from_text(kept.memory)
+        unlisted: dict[str, Exception] = {}
+        new: list[Alert] = []
         count = 0
         for watched in failures.WATCHED:
-            before = told.get(watched, failures.Told())
             try:
-                told[watched], new = failures.untold(before, lake.lake.store.list(watched))
-            except Exception as error:  # noqa: BLE001 - raised below, once the others were looked at
-                failed.append(error)
+                told[watched], found = failures.untold(
+                    told.get(watched, failures.Told()), lake.lake.store.list(watched)
+                )
+            except Exception as error:  # noqa: BLE001 - told below; the others are looked at
+                context.log.error(f"{watched} cannot be listed: {reason_of(error)}")
+                unlisted[watched] = error
                 continue
-            count += len(new)
-            if new:
-                link = bucket_link(lake.lake, watched).value or ""
-                alert(context, alerts, failures_alert(watched, new, link))
-        if failed and not count:
-            raise failed[0]  # nothing is lost by it: the cursor stays, and the failed tick is told
+            count += len(found)
+            if found:
+                new.append(failures_alert(watched, found, bucket_link(lake.lake, watched).value or ""))
+        kept, newly = kept.could_not_see(unlisted, now)
+        new += [unseen_alert(watched, kept, bucket_link(lake.lake, watched).value or "") for watched in newly]
+        kept = tell(context.log, alerts.send, kept, new, now)
         return dg.SensorResult(
-            skip_reason=f"{count} new objects were set aside." if count else "Nothing new was set aside.",
-            cursor=failures.to_text(told),
+            skip_reason=kept.said(f"{count} new objects were set aside." if count else "Nothing new was set aside."),
+            cursor=kept.to_cursor(failures.to_text(told)),
         )
 
     return sensor
+
+
+def unseen_alert(watched: str, kept: Kept, link: str) -> Alert:
+    """The alert that a watched prefix cannot be listed."""
+    since, why = kept.unseen[watched]
+    return Alert(
+        what=f"Objects below {watched} cannot be listed",
+        why=f"{why}. What is set aside there is not told meanwhile, and will be; other prefixes are watched.",
+        when=since,
+        link=link,
+    )
 
 
 def failures_alert(watched: str, new: Sequence[Any], link: str) -> Alert:
@@ -425,22 +440,27 @@ def failures_alert(watched: str, new: Sequence[Any], link: str) -> Alert:
     )
 
 
-def run_failure_sensor(settings: Settings) -> Any:
-    """Alerts about every failed run of the code location."""
+def run_failure_sensor(settings: Settings) -> dg.SensorDefinition:
+    """Alerts about every failed run of the code location. Dagster's own sensor of this kind forgets a run whose alert
+    could not be sent."""
 
-    @dg.run_failure_sensor(
+    @dg.sensor(
         name="failed_runs",
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=settings.pace.failures_seconds,
         description="Alerts about every run that failed, with the step and the reason.",
     )
-    def sensor(context: dg.RunFailureSensorContext, alerts: AlertResource) -> None:
-        alert(context, alerts, run_alert(context, settings.ui_url))
+    def sensor(context: dg.SensorEvaluationContext, alerts: AlertResource) -> dg.SensorResult:
+        now = datetime.now(UTC)
+        kept = Kept.from_cursor(context.cursor)
+        assert context.repository_def is not None  # a sensor of a code location always has one
+        last, failed = failed_runs.since(context.instance, kept.memory)
+        new = [run_alert(run, settings.ui_url) for run in failed if context.repository_def.has_job(run.job_name)]
+        kept = tell(context.log, alerts.send, kept, new, now)
+        told = f"{len(new)} runs failed." if new else "No run failed."
+        return dg.SensorResult(skip_reason=kept.said(told), cursor=kept.to_cursor(last))
 
     return sensor
-
-
-REASON_LIMIT = 500  # characters
 
 
 def failing_ticks_sensor(settings: Settings) -> dg.SensorDefinition:
@@ -453,12 +473,17 @@ def failing_ticks_sensor(settings: Settings) -> dg.SensorDefinition:
         description="Alerts once about every sensor or schedule whose ticks fail or do not come.",
     )
     def sensor(context: dg.SensorEvaluationContext, alerts: AlertResource) -> dg.SensorResult:
-        found = troubles(context.instance, datetime.now(UTC))
-        cursor, new = untold(context.cursor, found)
-        for trouble in new:
-            alert(context, alerts, trouble_alert(trouble, settings.ui_url))
+        now = datetime.now(UTC)
+        kept = Kept.from_cursor(context.cursor)
+        # What a sensor notes in its cursor it tells itself.
+        found = [trouble for trouble in troubles(context.instance, now) if not trouble.noted]
+        memory, untold_yet = untold(kept.memory, found)
+        new = [trouble_alert(trouble, settings.ui_url) for trouble in untold_yet]
+        kept = tell(context.log, alerts.send, kept, new, now)
         told = "; ".join(f"{t.name}: {t.reason}" for t in found)
-        return dg.SensorResult(skip_reason=told or "All sensors and schedules tick.", cursor=cursor)
+        return dg.SensorResult(
+            skip_reason=kept.said(told or "All sensors and schedules tick."), cursor=kept.to_cursor(memory)
+        )
 
     return sensor
 
@@ -474,11 +499,26 @@ def trouble_alert(trouble: Trouble, ui_url: str) -> Alert:
     )
 
 
-def run_alert(context: dg.RunFailureSensorContext, ui_url: str) -> Alert:
+class FailedRun(Protocol):
+    """What an alert says of a run; Dagster's `RunFailureSensorContext` is one."""
+
+    @property
+    def dagster_run(self) -> dg.DagsterRun:
+        """The run."""
+
+    @property
+    def failure_event(self) -> dg.DagsterEvent:
+        """The event that ended it."""
+
+    def get_step_failure_events(self) -> Sequence[dg.DagsterEvent]:
+        """The event of each step that failed."""
+
+
+def run_alert(failed: FailedRun, ui_url: str) -> Alert:
     """The alert about a failed run: the steps that failed and the first line of each reason."""
-    run = context.dagster_run
-    reasons = [f"{event.step_key}: {reason(event).splitlines()[0]}" for event in context.get_step_failure_events()] or [
-        context.failure_event.message or "no reason was recorded"
+    run = failed.dagster_run
+    reasons = [f"{event.step_key}: {reason(event).splitlines()[0]}" for event in failed.get_step_failure_events()] or [
+        failed.failure_event.message or "no reason was recorded"
     ]
     return Alert(
         what=f"Run of {run.job_name} failed",
@@ -486,9 +526,3 @@ def run_alert(context: dg.RunFailureSensorContext, ui_url: str) -> Alert:
         when=datetime.now(UTC),
         link=f"{ui_url}/runs/{run.run_id}",
     )
-
-
-def alert(context: Any, alerts: AlertResource, message: Alert) -> None:
-    """Send the alert and leave a trace of it in the tick's log."""
-    sent = alerts.send(message)
-    context.log.warning(f"{message.what}. {message.why} ({'sent' if sent else 'no alert topic is set'})")

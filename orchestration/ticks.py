@@ -23,6 +23,7 @@ from orchestration.private_dagster import (
     TickStatus,
     reverse_cron_string_iterator,
 )
+from orchestration.telling import Kept
 
 GRACE = timedelta(minutes=5)
 """How late a tick may be before it counts as missed: a daemon that starts again takes a minute."""
@@ -31,12 +32,14 @@ LOOKED_AT = 50  # ticks, back from now: a longer streak has begun earlier than i
 
 @dataclass(frozen=True)
 class Trouble:
-    """A sensor or schedule that does not do its work: since when (UTC), and why in one line."""
+    """A sensor or schedule that does not do its work: since when (UTC), and why in one line. What is `noted` by a
+    sensor itself in its cursor, it tells itself: alerts that could not be sent, and what it could not look at."""
 
     name: str
     kind: str
     since: datetime
     reason: str
+    noted: bool = False
 
     @property
     def told_as(self) -> str:
@@ -45,7 +48,8 @@ class Trouble:
 
 
 def troubles(instance: dg.DagsterInstance, now: datetime) -> list[Trouble]:
-    """Every running sensor and schedule whose last tick failed, or that has not ticked when it should have."""
+    """Every running sensor and schedule whose last tick failed, or that has not ticked when it should have, or that
+    could do its work only in part."""
     found = (_trouble(instance, state, now) for state in instance.all_instigator_state() if _runs(state))
     return sorted((trouble for trouble in found if trouble), key=lambda t: (t.since, t.name))
 
@@ -64,7 +68,17 @@ def _trouble(instance: dg.DagsterInstance, state: InstigatorState, now: datetime
         return Trouble(state.name, kind, _utc(first.timestamp), f"tick failed: {reason}")
     if missed := _missed(state, [t.timestamp for t in ticks], now):
         return Trouble(state.name, kind, missed, "no tick since it was due; does the daemon run?")
-    return None
+    return _noted(state, kind)
+
+
+def _noted(state: InstigatorState, kind: str) -> Trouble | None:
+    """What the last tick of a sensor that ticks could not do, as it says in its cursor."""
+    cursor = state.instigator_data.cursor if isinstance(state.instigator_data, SensorInstigatorData) else None
+    problems = Kept.from_cursor(cursor).problems
+    if not problems:
+        return None
+    reason = "; ".join(problem for _, problem in problems)
+    return Trouble(state.name, kind, min(since for since, _ in problems), reason, noted=True)
 
 
 def _first_of_streak(ticks: Sequence[Any]) -> Any:

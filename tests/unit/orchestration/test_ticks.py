@@ -20,6 +20,8 @@ from dagster._core.scheduler.instigation import (
 )
 from dagster._utils.error import SerializableErrorInfo
 
+from orchestration.alerts import Alert
+from orchestration.telling import Kept
 from orchestration.ticks import GRACE, Trouble, troubles, untold
 
 NOW = datetime(2026, 11, 21, 12, 30, tzinfo=UTC)
@@ -113,3 +115,15 @@ def test_each_streak_is_told_once() -> None:
     cursor, _ = untold(cursor, [])
     assert untold(cursor, [one])[1] == [one], "it failed, ended, and fails again"
     assert untold(untold(None, [one])[0], [again])[1] == [again]
+
+
+def test_a_sensor_that_works_in_part_is_told_from_its_cursor(instance: dg.DagsterInstance) -> None:
+    """Alerts that it owes, and what it could not look at, in one trouble that the sensor tells itself."""
+    owing = Kept(
+        owed=(Alert("a", "b", NOW, ""),), since=at(7), reason="OSError: no", unseen={"orders": (at(9), "gone")}
+    )
+    for name, cursor in (("partly", owing.to_cursor("{}")), ("well", "{}"), ("new", None)):
+        data = SensorInstigatorData(min_interval=30, last_tick_timestamp=at(1).timestamp(), cursor=cursor)
+        instance.add_instigator_state(InstigatorState(origin(name), SENSOR, InstigatorStatus.DECLARED_IN_CODE, data))
+    reason = "orders: gone; 1 alert(s) could not be sent: OSError: no"
+    assert troubles(instance, NOW) == [Trouble("partly", "sensor", at(9), reason, noted=True)]

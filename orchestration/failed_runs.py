@@ -1,0 +1,59 @@
+"""Which runs failed since the last look, from Dagster's index of events; plain functions over an instance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+
+AT_ONCE = 20
+"""Runs that one look reads; the rest follows with the next."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A failed run, with the event that ended it and those of the steps that failed."""
+
+    dagster_run: dg.DagsterRun
+    failure_event: dg.DagsterEvent
+    steps: Sequence[dg.DagsterEvent]
+
+    @property
+    def job_name(self) -> str:
+        """The job that it is a run of."""
+        return self.dagster_run.job_name
+
+    def get_step_failure_events(self) -> Sequence[dg.DagsterEvent]:
+        """The event of each step that failed."""
+        return self.steps
+
+
+def since(instance: dg.DagsterInstance, memory: str | None) -> tuple[str, list[Failed]]:
+    """The memory after this look, and the runs that failed since the one before, oldest first. A first look finds none:
+    what failed before anybody looked is history."""
+    if (last := _last(memory)) is None:
+        newest = instance.fetch_run_status_changes(dg.DagsterEventType.RUN_FAILURE, limit=1).records
+        return json.dumps({"record_id": newest[0].storage_id if newest else -1}), []
+    wanted = dg.RunStatusChangeRecordsFilter(dg.DagsterEventType.RUN_FAILURE, after_storage_id=last)
+    records = instance.fetch_run_status_changes(wanted, limit=AT_ONCE, ascending=True).records
+    found = []
+    for record in records:
+        run, event = instance.get_run_by_id(record.run_id), record.event_log_entry.dagster_event
+        if run is not None and event is not None:  # nobody can look at a run that was deleted
+            found.append(Failed(run, event, _steps(instance, record.run_id)))
+    return json.dumps({"record_id": max((r.storage_id for r in records), default=last)}), found
+
+
+def _last(memory: str | None) -> int | None:
+    """The id of the last event in a memory, which has the form of the cursor of Dagster's own sensors of runs."""
+    try:
+        return int(json.loads(memory or "{}")["record_id"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _steps(instance: dg.DagsterInstance, run_id: str) -> list[dg.DagsterEvent]:
+    entries = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+    return [entry.dagster_event for entry in entries if entry.dagster_event is not None]
