@@ -19,6 +19,7 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Where the lake of this environment is. `local_root` swaps S3 and Glue for a folder (tests, experiments).
 
     `workgroup` is the Athena that entities may be merged on, none if empty; `scan_limit_gb` stops one of its queries.
+    `scratch` is the folder for a batch's temporary files, the system's if empty.
     """
 
     environment: str
@@ -28,6 +29,7 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     local_root: str | None = None
     workgroup: str | None = None
     scan_limit_gb: int | None = None
+    scratch: str | None = None
     _lake: Lake | None = PrivateAttr(default=None)
 
     @property
@@ -37,6 +39,9 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             lake = Lake.of_environment(self.environment, self.bucket, self.region, self.endpoint)
             if self.local_root:
                 lake = replace(lake, local_root=Path(self.local_root))
+            if self.scratch:
+                Path(self.scratch).mkdir(parents=True, exist_ok=True)
+                lake = replace(lake, scratch=Path(self.scratch))
             self._lake = replace(lake, athena=self._athena())
         return self._lake
 

@@ -80,6 +80,7 @@ def develop(
         try:
             current = demo.start(home, contracts, screen)
             stack.stop_pipeline(current, screen.say)  # what a killed `gavel dev` left behind
+            housekeeping.bound_scratch(home.scratch, time.time(), 0)
             current = home.update(supervisor=this_process(), dagster=None)
             current = _start_dagster(home, current, screen, ui_port)
             if history and current.demos == 0 and not session.stopping.is_set():
@@ -208,6 +209,7 @@ def keep_history(home: Home, current: Stack, stopping: Event, say: Callable[[str
     seconds = HISTORY_AFTER
     while not stopping.wait(seconds):
         seconds = HISTORY_EVERY
+        housekeeping.bound_scratch(home.scratch, time.time())
         log = home.logs / "history.log"
         with pipeline.child_of(home, current, [sys.executable, "-m", "orchestration.history"], log) as process:
             while process.poll() is None and not stopping.wait(0.5):

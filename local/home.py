@@ -26,9 +26,9 @@ from local.processes import Process
 REPOSITORY = Path(__file__).resolve().parent.parent
 _FORM = 1
 _ASIDE = "aside"
-_KEPT = frozenset({"lock", "pump.lock", "stack.json", "bundles", "logs", _ASIDE})
-"""What a new identity keeps: locks, the mark that the folder is ours, logs, bundles (they are named by content), and
-what earlier identities left."""
+_KEPT = frozenset({"lock", "pump.lock", "stack.json", "bundles", "logs", "scratch", _ASIDE})
+"""What a new identity keeps: locks, the mark that the folder is ours, logs, bundles (they are named by content),
+scratch space, and what earlier identities left."""
 MOST_ASIDE = 3
 """Identities that are kept aside; the oldest goes when another one comes, so that the folder does not grow for ever."""
 
@@ -113,6 +113,11 @@ class Home:
     @property
     def reports(self) -> Path:
         return self.path / "reports"
+
+    @property
+    def scratch(self) -> Path:
+        """Temporary files of batches; whoever is killed leaves them there."""
+        return self.path / "scratch"
 
     @property
     def _stack_file(self) -> Path:

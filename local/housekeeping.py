@@ -6,12 +6,15 @@ A log is copied and cut where it is: the process that writes it appends, and nee
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
 LOG_BYTES = 10 * 2**20
 """How large a log may become. What was in it until then stays beside it as `.log.1`, once."""
+SCRATCH_SECONDS = 6 * 3600.0
+"""How long what a batch writes for itself is left alone: no batch of a laptop takes as long."""
 BUNDLES = 24
 """Bundles that are kept: six functions, and what they were at the last few changes of the code."""
 
@@ -37,6 +40,14 @@ def bound_logs(folder: Path, most: int = LOG_BYTES) -> list[Path]:
             os.truncate(log, 0)
             cut.append(log)
     return cut
+
+
+def bound_scratch(folder: Path, now: float, seconds: float = SCRATCH_SECONDS) -> None:
+    """Remove what was last written so long ago that whoever left it was killed. `now`: seconds since 1970."""
+    for entry in folder.glob("*"):
+        with suppress(FileNotFoundError):
+            if entry.stat().st_mtime <= now - seconds:
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
 def bound_bundles(folder: Path, used: Collection[Path], most: int = BUNDLES) -> None:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from local.home import REPOSITORY, Home, Stack
+from local.housekeeping import LOG_BYTES
 from local.processes import marked
 from local.stack import connect
 
@@ -36,6 +37,11 @@ PUBLISHED_WITHIN = timedelta(minutes=5)
 MARTS_WITHIN = timedelta(minutes=15)
 MEMORY_GB = 6.0
 DISK_GB_AN_HOUR = 1.0
+MB_A_RUN = 4.0
+"""What Dagster keeps of a run: its file, its part of the index, and its share of what all runs have in common."""
+RUNS_KEPT = 500
+"""More than Dagster keeps (`orchestration.history`), with the runs of ten minutes until it forgets again."""
+LOG_GB = 2.5 * LOG_BYTES / 1e9
 START_SECONDS = 300
 CHANGE_SECONDS = 20
 LOOK_SECONDS = 15
@@ -62,6 +68,9 @@ class Seen:
     memory: float = 0.0
     disk_first: float = 0.0
     disk: float = 0.0
+    history: float = 0.0
+    runs_kept: int = 0
+    largest_log: float = 0.0
 
     def broken(self) -> list[str]:
         """The bounds that were broken, in words."""
@@ -82,6 +91,15 @@ class Seen:
             ),
             (self.memory > MEMORY_GB, f"{self.memory:.1f} GB of memory, expected at most {MEMORY_GB}"),
             (grown > DISK_GB_AN_HOUR, f"the disk grew by {grown:.1f} GB an hour, expected at most {DISK_GB_AN_HOUR}"),
+            (self.runs_kept > RUNS_KEPT, f"{self.runs_kept} runs are kept, expected at most {RUNS_KEPT}"),
+            (
+                self.history * 1e3 > MB_A_RUN * max(self.runs_kept, 20),
+                f"{self.history:.2f} GB of history for {self.runs_kept} runs, expected at most {MB_A_RUN} MB each",
+            ),
+            (
+                self.largest_log > LOG_GB,
+                f"a log and what was cut of it have {self.largest_log:.3f} GB, expected at most {LOG_GB:.3f}",
+            ),
         ]
         return [words for is_broken, words in found if is_broken]
 
@@ -174,10 +192,15 @@ def look(home: Home, stack: Stack, instance: DagsterInstance, begun: datetime, s
                 seen.failed_ticks.append(f"{state.name}: {reason}")
     runs = instance.get_runs(RunsFilter(created_after=begun))
     seen.runs = Counter(f"{run.job_name} {run.status.value.lower()}" for run in runs)
-    seen.failed_runs = [f"{r.job_name} {r.run_id[:8]}" for r in runs if r.status is DagsterRunStatus.FAILURE]
+    failed = [f"{r.job_name} {r.run_id[:8]}" for r in runs if r.status is DagsterRunStatus.FAILURE]
+    seen.failed_runs = sorted({*seen.failed_runs, *failed})  # the history forgets
     seen.troubles |= {f"{t.name}: {t.reason}" for t in troubles(instance, datetime.now(UTC))}
     seen.memory = max(seen.memory, memory_of(stack.identity))
     seen.disk = size_of(home.path)
+    seen.history = size_of(home.dagster)
+    seen.runs_kept = instance.get_runs_count()
+    logs = [sum(f.stat().st_size for f in home.logs.glob(f"{log.name}*")) for log in home.logs.glob("*.log")]
+    seen.largest_log = max(logs, default=0) / 1e9
 
 
 MARTS = {"customers": "dim_customer", "lots": "dim_lot", "shipping_addresses": "dim_address"}

@@ -56,13 +56,15 @@ def look(home: Home, contracts: Contracts) -> Status:
 
 
 def troubles_of(home: Home) -> tuple[Trouble, ...]:
-    """Sensors and schedules that fail or are silent, as the running Dagster remembers their ticks."""
+    """Sensors and schedules that fail or are silent, and what they asked for and failed, as the running Dagster
+    remembers ticks and runs."""
     from dagster import DagsterInstance
 
+    from orchestration.failing_work import failing_work
     from orchestration.ticks import troubles
 
     with DagsterInstance.from_config(str(home.dagster)) as instance:
-        return tuple(troubles(instance, datetime.now(UTC)))
+        return (*troubles(instance, datetime.now(UTC)), *failing_work(instance))
 
 
 def addresses(home: Home) -> dict[str, str]:

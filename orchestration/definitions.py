@@ -86,6 +86,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
             endpoint=settings.endpoint_url,
             workgroup=settings.workgroup,
             scan_limit_gb=settings.scan_limit_gb,
+            scratch=str(settings.home / "scratch") if settings.environment == "local" else None,
         ),
         "warehouse": WarehouseResource(target=settings.environment, home=str(settings.home)),
         "alerts": AlertResource(topic=settings.alert_topic, region=settings.region, endpoint=settings.endpoint_url),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from growth import unnamed
 
 from local.home import Home
 from local.soak import Seen, soak
@@ -20,6 +21,7 @@ def test_what_is_promised_to_happen_by_itself_happens(tmp_path: Path) -> None:
     finally:
         down(home)
     assert seen.broken() == []
+    assert unnamed(home.path) == [], "docs/operations.md says what bounds each place that grows"
     assert {"landed_objects", "published_tables", "failing_ticks"} <= set(seen.ticks)
     assert seen.followed, "marts followed a change of a single entity"
 
@@ -34,6 +36,9 @@ def test_what_is_promised_to_happen_by_itself_happens(tmp_path: Path) -> None:
         ({"marts_lag": 901.0}, "followed a change after 901 s"),
         ({"memory": 7.0}, "GB of memory"),
         ({"minutes": 30.0, "disk": 1.0}, "the disk grew by 2.0 GB an hour"),
+        ({"runs_kept": 600}, "600 runs are kept"),
+        ({"history": 0.9, "runs_kept": 200}, "0.90 GB of history for 200 runs"),
+        ({"largest_log": 0.1}, "a log and what was cut of it have 0.100 GB"),
         ({"ticks": {}}, "no sensor ticked"),
         ({"followed": {}}, "no mart followed"),
     ],

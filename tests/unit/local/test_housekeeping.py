@@ -9,11 +9,12 @@ from threading import Event
 from typing import Any
 
 import pytest
+from growth import rows, unnamed
 
 from local import develop
 from local.emulator import tail
 from local.home import Home, Stack
-from local.housekeeping import bound_bundles, bound_logs
+from local.housekeeping import bound_bundles, bound_logs, bound_scratch
 from local.processes import spawn
 
 WRITER = """
@@ -72,6 +73,19 @@ def test_bundles_in_use_stay_and_of_the_others_the_newest(tmp_path: Path):
     assert sorted(tmp_path.iterdir()) == [bundles[0], *bundles[6:]]
 
 
+def test_scratch_of_killed_batches_goes_and_that_of_living_ones_stays(tmp_path: Path):
+    for number, name in enumerate(("old", "new")):
+        (tmp_path / name / "written").mkdir(parents=True)
+        (tmp_path / f"{name}.parquet").write_text("")
+        for path in (tmp_path / name, tmp_path / f"{name}.parquet"):
+            os.utime(path, (number * 1000, number * 1000))
+    bound_scratch(tmp_path, 1500, 1000)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "new.parquet"]
+    bound_scratch(tmp_path, 1500, 0)
+    assert list(tmp_path.iterdir()) == []
+    bound_scratch(tmp_path / "none", 1500)
+
+
 def test_what_keeps_the_history_says_what_fails_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     home, said, stopping = Home(tmp_path), list[str](), Event()
     commands: list[list[str]] = []
@@ -102,3 +116,22 @@ def test_what_keeps_the_history_says_what_fails_and_goes_on(tmp_path: Path, monk
     assert "history.log" in said[0]
     assert commands[0][-2:] == ["-m", "orchestration.history"]
     assert time.monotonic() - begun < 60
+
+
+def test_the_table_of_what_grows_names_each_place_of_the_stack_and_tests_that_exist(tmp_path: Path):
+    there = {path.name for path in (Path(__file__).parents[2]).rglob("test_*.py")}
+    for row in rows():
+        assert row.places, row
+        assert row.bound or row.growth.startswith("nothing"), f"{row.places} grow and have no bound"
+        assert not row.test or row.test in there, row.test
+    home = Home(tmp_path)
+    properties = [name for name, value in vars(Home).items() if isinstance(value, property) and name[0] != "_"]
+    for name in properties:
+        place = getattr(home, name)
+        if isinstance(place, Path) and place.parent == tmp_path and name != "dagster":
+            place.mkdir()
+    assert len(list(tmp_path.iterdir())) > 6
+    assert unnamed(tmp_path) == []
+    (tmp_path / "dagster" / "more").mkdir(parents=True)
+    (tmp_path / "other").mkdir()
+    assert unnamed(tmp_path) == ["other", "dagster/more"]
