@@ -39,6 +39,7 @@ TIMESTAMP = re.compile(
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")
 MAX_INTEGER = 2**63 - 1
+_MAX_DIGITS = len(str(MAX_INTEGER))
 MAX_PROBLEMS = 50  # that are told of one payload
 MAX_SUGGESTIONS = 5  # of a name that was probably meant, and of all there are
 MAX_NAME = 64  # characters of a name that a sender invented, where it is shown
@@ -268,7 +269,7 @@ def _map_key(raw: object) -> str:
 
 
 def _integer(raw: object) -> int:
-    if isinstance(raw, Decimal) and raw.is_finite() and raw == raw.to_integral_value() and abs(raw) <= MAX_INTEGER:
+    if isinstance(raw, Decimal) and raw.is_finite() and raw.adjusted() <= _MAX_DIGITS and raw == int(raw):
         raw = int(raw)
     if isinstance(raw, bool) or not isinstance(raw, int):
         raise _Invalid(f"expected an integer, found {_found(raw)}")

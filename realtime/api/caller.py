@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Any, Literal, TypeAlias
 
 from realtime.api.problems import Refusal, forbidden
@@ -76,11 +77,15 @@ def _groups(event: Mapping[str, Any], claim: object) -> list[str]:
     if claim in _GROUPS:
         return [claim]
     tokens = _authorization(event)
-    if not tokens:  # a gateway that keeps it: names that we know are those, and any other may be a part of one
-        names = claim.strip("[]").replace(",", " ").split()
-        return names if set(names) <= set(_GROUPS) else []
+    if not tokens:  # a gateway that keeps it: only both names that we know, in exactly one of the two forms
+        return next(([*g] for g in permutations(_GROUPS) if claim in _written(g)), [])
     listed = _listed(tokens[0]) if len(tokens) == 1 else []  # of several, who knows which one was verified
-    return listed if claim in (",".join(listed), f"[{' '.join(listed)}]") else []
+    return listed if claim in _written(listed) else []
+
+
+def _written(groups: Sequence[str]) -> tuple[str, str]:
+    """Both forms in which a gateway writes a token's list."""
+    return ",".join(groups), f"[{' '.join(groups)}]"
 
 
 def _authorization(event: Mapping[str, Any]) -> list[str]:

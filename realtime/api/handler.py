@@ -28,7 +28,7 @@ from realtime.api.problems import Refusal
 from realtime.api.routes import DATA_TIME, Answer, Event, Parameter, Route, Shape
 from realtime.api.service import MAX_BELONGINGS, MAX_PAGE, AlreadyDone, Service, Together, Written
 from realtime.api.settings import Settings
-from realtime.api.store import Store, Unavailable, with_quick_queries
+from realtime.api.store import Contended, Store, Unavailable, with_quick_queries
 from realtime.clients import client
 from realtime.decisions.pressure import stream_of
 from realtime.decisions.routes import routes as status_routes
@@ -145,7 +145,7 @@ class Api:
             result = _proxy(answer.status, body.decode(), "application/json", answer.headers)
         except Refusal as refusal:
             result = _problem(refusal, request_id)
-        except Unavailable as error:
+        except (Unavailable, Contended) as error:
             log("WARN", "the table is unavailable", request_id=request_id, **where(error))
             result = _problem(problems.unavailable(), request_id)
         except Exception as error:  # noqa: BLE001 (the edge: a client gets 500, the log gets the place)

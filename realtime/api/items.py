@@ -50,13 +50,25 @@ def keys_of(contract: Contract, values: Values) -> dict[str, str]:
             reason = "expected printable characters, not . or .. alone, and no slash at an end or beside another one"
             raise problems.invalid(contract.name, (Problem(name, reason),))
     keys = item_keys(contract, values)
-    indexed = index_keys(contract, values)
-    for name, text in {**keys, **indexed}.items():
+    for made in (place_of(contract, values), keys, index_keys(contract, values)):
+        if found := too_long(contract, made):
+            raise problems.invalid(contract.name, (found,))
+    return keys
+
+
+def place_of(contract: Contract, values: Values) -> dict[str, str]:
+    """Where an item is looked for by its primary key: its own place, or that of its pointer."""
+    return pointer_keys(contract, values) if contract.needs_pointer else item_keys(contract, values)
+
+
+def too_long(contract: Contract, keys: Mapping[str, str]) -> Problem | None:
+    """What is wrong with keys that DynamoDB would not take, for they are too long."""
+    for name, text in keys.items():
         limit = MAX_PK_BYTES if name.endswith("pk") else MAX_SK_BYTES
         if len(text.encode()) > limit:
             fields = ", ".join(contract.keys.fields if contract.keys else ())
-            raise problems.invalid(contract.name, (Problem(fields, f"expected a key of at most {limit} bytes"),))
-    return keys
+            return Problem(fields, f"expected a key of at most {limit} bytes")
+    return None
 
 
 def values_of(contract: Contract, item: Item) -> dict[str, Value]:
@@ -167,9 +179,12 @@ def carries_index_fields(contract: Contract, path_key: Values, patch: Values) ->
 
 
 def changed_index_attributes(contract: Contract, known: Values, patch: Values) -> dict[str, str | None]:
-    """The index attributes that a patch changes, None for those that go; `known` has what they are made of."""
+    """The index attributes that a patch changes, None for those that go; `known` has what they are made of. Refuses
+    those that DynamoDB would not take."""
     touched = _touched_index_fields(contract, patch)
     new = index_keys(contract, known) if touched else {}
+    if found := too_long(contract, new):
+        raise problems.invalid(contract.name, (found,))
     return {
         name: new.get(name)
         for i in indexes(contract)

@@ -150,6 +150,8 @@ class Service:
         if parsed.problems:
             first = parsed.problems[0]
             raise problems.malformed(first.field, first.reason)
+        if found := items.too_long(contract, items.place_of(contract, parsed.values)):
+            raise problems.malformed(found.field, found.reason)
         return parsed.values
 
     # ---- writes -----------------------------------------------------------------------------------------------------
@@ -276,6 +278,8 @@ class Service:
         """
         patch = event_values(contract, payload)
         path_key = {n: patch[n] for n in contract.primary_key}
+        if found_long := items.too_long(contract, items.place_of(contract, path_key)):
+            raise problems.invalid(contract.name, (found_long,))
 
         def attempt(floor: int) -> Merged:
             found = self._stored(contract, path_key)
@@ -326,14 +330,16 @@ class Service:
     def party_orders(self, party_id: str, role: str | None, limit: int, cursor: str | None) -> dict[str, Any]:
         """A page of a party's orders, newest first; `role` names one of the sparse indexes of orders."""
         if role not in self._parties:
-            found = "nothing" if role is None else repr(shortened(role, 40))
-            raise problems.malformed("role", f"expected {' or '.join(self._parties)}, found {found}")
+            given = "nothing" if role is None else repr(shortened(role, 40))
+            raise problems.malformed("role", f"expected {' or '.join(self._parties)}, found {given}")
         index, lists = self._parties[role]
         (party_field,) = template_fields(index.pk)
         checked = parse(self._orders, {party_field: party_id}, partial=True)
         if checked.problems:
             raise problems.malformed("party_id", checked.problems[0].reason)
         pk = item_keys(lists, checked.values)["pk"]
+        if found := items.too_long(self._orders, {"pk": pk}):
+            raise problems.malformed("party_id", found.reason)
         start = None if cursor is None else _start(role, pk, cursor)
         page = self._store.query_index(index.name, f"{role}_pk", pk, limit, start)
         names = (f"{role}_sk", "pk", "sk")

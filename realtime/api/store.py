@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import orjson
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
+from botocore.parsers import ResponseParserError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -22,20 +23,33 @@ Item: TypeAlias = dict[str, Attribute]
 
 MAX_ITEM_MESSAGE = "Item size"  # how DynamoDB's ValidationException begins to say that an item is too large
 
-# DynamoDB cannot now, or does not know whether it has: sending the request again is what helps.
+# DynamoDB cannot now, or does not know whether it has: sending the request again is what helps. So does it after every
+# code that says throttled, and every status from 500 on.
 _UNAVAILABLE = frozenset(
     {
+        "BandwidthLimitExceeded",
+        "EC2ThrottledException",
+        "InternalFailure",
         "InternalServerError",
+        "LimitExceededException",
+        "PriorRequestNotComplete",
+        "ProvisionedThroughputExceeded",
         "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
+        "RequestTimeout",
+        "RequestTimeoutException",
         "ServiceUnavailable",
         "ServiceUnavailableException",
-        "ThrottlingError",
-        "ThrottlingException",
+        "SlowDown",
+        "TooManyRequestsException",
         "TransactionInProgressException",
     }
 )
-_CANCELLED_FOR_LOAD = frozenset({"ProvisionedThroughputExceeded", "RequestLimitExceeded", "ThrottlingError"})
+_CONFLICTS = frozenset({"TransactionConflictException", "ReplicatedWriteConflictException"})
+
+
+# No connection, no answer in time, or one that is not DynamoDB's.
+_NO_ANSWER = (ConnectionError, HTTPClientError, ResponseParserError, orjson.JSONDecodeError)
 
 
 class ConditionFailed(Exception):
@@ -210,7 +224,7 @@ class Store:
             self._client.transact_write_items(TransactItems=items)  # type: ignore[arg-type]
         except ClientError as error:
             raise _transaction_failure(error) from error
-        except (ConnectionError, HTTPClientError) as error:
+        except _NO_ANSWER as error:
             raise Unavailable(type(error).__name__) from error
 
     def query_page(self, pk: str, limit: int, start: Item | None) -> Page:
@@ -244,7 +258,7 @@ class Store:
             answer: dict[str, Any] = getattr(self._client, operation)(TableName=self.table, **parameters)
         except ClientError as error:
             raise _failure(error) from error
-        except (ConnectionError, HTTPClientError) as error:
+        except _NO_ANSWER as error:
             raise Unavailable(type(error).__name__) from error
         return answer
 
@@ -269,9 +283,9 @@ def _failure(error: ClientError) -> Exception:
     code = details.get("Code", "")
     if code == "ConditionalCheckFailedException":
         return ConditionFailed(0, _stored(error.response))
-    if code == "TransactionConflictException":
+    if code in _CONFLICTS:
         return Contended()
-    if code in _UNAVAILABLE:
+    if _is_passing(code) or error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400) >= 500:
         return Unavailable(code)
     if code == "ValidationException" and _too_large(details.get("Message", "")):
         return ItemTooLarge()
@@ -286,11 +300,17 @@ def _transaction_failure(error: ClientError) -> Exception:
         return ConditionFailed(position, _stored(reasons[position]))
     if "TransactionConflict" in codes:
         return Contended()
-    if any(code in _CANCELLED_FOR_LOAD for code in codes):
+    if error.response.get("Error", {}).get("Code") == "TransactionCanceledException" and (
+        not codes or any(map(_is_passing, codes))
+    ):
         return Unavailable("transaction")
     if any(r.get("Code") == "ValidationError" and _too_large(str(r.get("Message", ""))) for r in reasons):
         return ItemTooLarge()
     return _failure(error)
+
+
+def _is_passing(code: object) -> bool:
+    return code in _UNAVAILABLE or "Throttl" in str(code)
 
 
 def _stored(answer: Mapping[str, Any]) -> Item | None:

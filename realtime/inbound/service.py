@@ -70,12 +70,12 @@ class Incoming:
         if self.kept is None:
             return self.sent
         try:
-            kept = datetime.fromisoformat(self.kept) if TIMESTAMP.fullmatch(self.kept) else None
-        except ValueError:  # no such day or hour
+            kept = datetime.fromisoformat(self.kept).astimezone(UTC) if TIMESTAMP.fullmatch(self.kept) else None
+        except (ValueError, OverflowError):  # no such day or hour
             kept = None
         if kept is None or kept > self.sent:
             raise problems.malformed(RECEIVED, "expected a timestamp from before the message was sent")
-        return kept.astimezone(UTC)
+        return kept
 
     @property
     def wait(self) -> int:

@@ -89,6 +89,7 @@ class TableModel:
             new = copy.deepcopy(parameters["Item"])
         else:
             new = _updated({**copy.deepcopy(parameters["Key"]), **copy.deepcopy(old or {})}, parameters)
+        _key(new)
         self.items[key] = new
         if new != old:  # a write that changes nothing leaves no stream record
             self._record("MODIFY" if old else "INSERT", old, new)
@@ -113,7 +114,13 @@ class TableModel:
 
 
 def _key(item: Item) -> Key:
-    return item["pk"]["S"], item.get("sk", {"S": ""})["S"]  # the requests table has no sk
+    """The key of an item; the requests table has no sk. Raises, as DynamoDB does, for keys that are too long."""
+    for name, attribute in item.items():
+        limit = {"pk": 2048, "sk": 1024}.get(name.rpartition("_")[2], 0)
+        if limit and len(attribute.get("S", "").encode()) > limit:
+            error = {"Code": "ValidationException", "Message": f"Size of {name} has exceeded the maximum size limit"}
+            raise ClientError({"Error": error}, "DynamoDB")  # type: ignore[typeddict-item]
+    return item["pk"]["S"], item.get("sk", {"S": ""})["S"]
 
 
 def _updated(item: Item, parameters: Mapping[str, Any]) -> Item:

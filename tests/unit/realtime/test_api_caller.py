@@ -111,6 +111,13 @@ def test_a_name_that_may_be_part_of_another_makes_no_staff(text: str, authorizat
     assert not is_staff(event({"tenant": "acme", "group": text}))
 
 
+@for_all(st.lists(names, min_size=1, max_size=3), joins)
+def test_without_a_token_only_both_names_in_one_of_two_forms_count(groups: list[str], join: Callable[..., str]) -> None:
+    text = join(groups)
+    exact = {"staff", "staff,party", "party,staff", "[staff party]", "[party staff]"}
+    assert is_staff(claims(**{"cognito:groups": text})) == (text in exact)
+
+
 def test_a_user_and_a_tenant_of_one_name_are_two_callers() -> None:
     user = Caller.of(event({"claims": {"sub": "acme", "cognito:groups": "staff"}}))
     tenant = Caller.of(event({"tenant": "acme", "group": "staff"}))

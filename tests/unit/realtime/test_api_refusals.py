@@ -9,8 +9,12 @@ from urllib.parse import quote
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
+from botocore.retries.standard import ThrottledRetryableChecker, TransientRetryableChecker
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+throttled_codes = ThrottledRetryableChecker._THROTTLED_ERROR_CODES
+transient_codes = TransientRetryableChecker._TRANSIENT_ERROR_CODES
 
 Fixture = Any
 
@@ -188,6 +192,66 @@ def test_a_transaction_that_dynamodb_failed_at_may_be_sent_again(
     monkeypatch.setattr(api.client, "transact_write_items", fail)
     reply = api("POST", "/orders", order, headers={"Idempotency-Key": "k-1"})
     assert (reply.status, reply.body["type"]) == (503, "urn:gavel:problem:unavailable")
+
+
+PASSING = sorted(
+    {*throttled_codes, *transient_codes, "InternalServerError", "ServiceUnavailable", "KMSThrottlingException"}
+)
+
+
+FAILURES: list[dict[str, Any]] = [
+    *({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": 400}} for code in PASSING),
+    *({"Error": {"Code": str(n)}, "ResponseMetadata": {"HTTPStatusCode": n}} for n in (500, 502, 503, 504, 520)),
+]
+CANCELLED: list[dict[str, Any]] = [
+    {"Error": {"Code": "TransactionCanceledException"}},
+    *(
+        {"Error": {"Code": "TransactionCanceledException"}, "CancellationReasons": [{"Code": "None"}, {"Code": code}]}
+        for code in ("ThrottlingError", "ProvisionedThroughputExceeded", "InternalServerError")
+    ),
+]
+
+
+@pytest.mark.parametrize("operation", ["get_item", "put_item", "transact_write_items"])
+def test_what_botocore_itself_would_repeat_is_503(
+    api: Fixture, order: dict[str, Any], monkeypatch: pytest.MonkeyPatch, operation: str
+) -> None:
+    calls: list[int] = []
+    key = {"Idempotency-Key": "k-1"} if operation == "transact_write_items" else {}
+    for failure in FAILURES + (CANCELLED if operation == "transact_write_items" else []):
+
+        def fail(failure: dict[str, Any] = failure, **_: Any) -> None:
+            calls.append(1)
+            raise ClientError(failure, operation)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(api.client, operation, fail, raising=False)
+        calls.clear()
+        reply = api("GET", "/lots/l-1") if operation == "get_item" else api("POST", "/orders", order, headers=key)
+        assert (reply.status, reply.headers.get("Retry-After")) == (503, "1"), failure
+        assert len(calls) == 1, "the function repeats nothing"
+
+
+@pytest.mark.parametrize("code", ["TransactionConflictException", "ReplicatedWriteConflictException"])
+@pytest.mark.parametrize("operation", ["get_item", "put_item"])
+def test_a_conflict_is_a_client_s_to_repeat(
+    api: Fixture, order: dict[str, Any], monkeypatch: pytest.MonkeyPatch, operation: str, code: str
+) -> None:
+    def fail(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": code}}, operation)
+
+    monkeypatch.setattr(api.client, operation, fail, raising=False)
+    reply = api("GET", "/lots/l-1") if operation == "get_item" else api("POST", "/orders", order)
+    assert reply.status == (503 if operation == "get_item" else 409)
+
+
+@pytest.mark.parametrize(
+    "number", ["1e999999999", "-1e999999999", "1e20", "9223372036854775808.0", "1e-999999999", "0.5"]
+)
+@pytest.mark.parametrize("entity", ["order_lines", "lots", "orders"])
+def test_no_number_is_a_fault_of_ours(api: Fixture, number: str, entity: str) -> None:
+    names = [f.name for f in api.api._service.contract(entity).fields]
+    reply = api("POST", f"/{entity}", raw="{" + ",".join(f'"{name}":{number}' for name in names) + "}")
+    assert reply.status == 422
 
 
 def test_the_log_has_no_values_of_items(

@@ -343,7 +343,15 @@ def test_a_name_that_no_import_has_is_not_found(inbound: Inbound, name: str) -> 
 
 
 @pytest.mark.parametrize(
-    "received", ["9999-12-31T23:59:59Z", "2026-11-21T00:00:00", "2026-02-30T00:00:00Z", "soon", "\u0663" * 4]
+    "received",
+    [
+        "9999-12-31T23:59:59Z",
+        "2026-11-21T00:00:00",
+        "2026-02-30T00:00:00Z",
+        "0001-01-01T00:00:00+23:59",
+        "soon",
+        "\u0663" * 4,
+    ],
 )
 def test_a_time_of_first_reception_that_cannot_be_true_is_refused(
     inbound: Inbound, api: Fixture, received: str
