@@ -6,8 +6,10 @@
     and those that follow. States that last no measurable time (changes within one second) keep their row, with
     valid_from = valid_to.
 
-    What says nothing new is left out: the same change delivered again, an export's copy of a version that the stream
-    told, and the physical removal of an item that was already removed. A removed item keeps an open row with
+    What says nothing new is left out: the same change delivered again, an export's copy of what the stream told, and the
+    physical removal of an item that was already removed. An export knows no order but the version of the item, which
+    may be behind that of the change: its row (`_seq` is zeros) is a copy, too, where the stream told the same before the
+    export, and the row comes before that change or directly after it. A removed item keeps an open row with
     `is_removed`, so that every key that was ever seen has exactly one open row.
 
     An increment computes every key that has new changes anew, from all its changes. All rows of a key carry the same
@@ -15,6 +17,7 @@
 #}
 
 {% macro history_of(table, key, surrogate, attributes) -%}
+{%- set same_content = ([key, "_op in ('remove', 'expire')"] + attributes) | join(', ') -%}
 with
 
 {{ changed_keys(key, {table: '_batch'}) }}
@@ -25,9 +28,24 @@ changes as (
         max(_batch) over (partition by {{ key }}) as key_batch,
         row_number() over (partition by {{ key }}, _version, _seq order by _batch, _event_id) as delivery,
         row_number() over (partition by {{ key }}, _version order by _changed_at, _seq, _event_id) as copy_of_version,
-        max(case when _op = 'snapshot' then 0 else 1 end) over (partition by {{ key }}, _version) as told_by_stream
+        max(case when _op = 'snapshot' then 0 else 1 end) over (partition by {{ key }}, _version) as told_by_stream,
+        replace(_seq, '0', '') = '' as is_exported
     from {{ source('catalog', table) }}
     where {{ is_changed(key) }}
+),
+
+compared_changes as (
+    select
+        *,
+        min(case when not is_exported then _changed_at end) over (
+            partition by {{ same_content }}
+            order by _version, _seq
+            rows between 1 following and unbounded following
+        ) as told_again_at,
+        lag(_event_id) over (partition by {{ key }} order by _version, _seq) as previous_event,
+        lag(_event_id) over (partition by {{ same_content }} order by _version, _seq) as previous_same
+    from changes
+    where delivery = 1
 ),
 
 distinct_changes as (
@@ -39,10 +57,13 @@ distinct_changes as (
             rows between current row and unbounded following
         ) as valid_from,
         lag(_op) over (partition by {{ key }} order by _version, _seq) as previous_op
-    from changes
+    from compared_changes
     where
-        delivery = 1
-        and (_op <> 'snapshot' or (told_by_stream = 0 and copy_of_version = 1))
+        (_op <> 'snapshot' or (told_by_stream = 0 and copy_of_version = 1))
+        and not (
+            is_exported
+            and (coalesce(told_again_at <= _changed_at, false) or coalesce(previous_event = previous_same, false))
+        )
 ),
 
 states as (

@@ -1,7 +1,8 @@
-"""An operational table of parcels whose writes become landed changes, as the relay would write them down.
+"""An operational table of parcels whose writes become landed changes, as the relay writes them down.
 
-What happens to it (writers with a stepping clock, removals, expiry, foreign writes, exports, a restored export, a new
-stream) decides versions and sequence numbers; each change knows its landed text and what a reader must find for it.
+What happens to it (writers with a wrong clock, transactions, removals, expiry, writes around the API, exports, a
+restored copy, a new stream) gives stream records and exported items; the relay's own code says what they are and how
+they are ordered. Each change knows its landed text and what a reader must find for it; the table knows what it holds.
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
 from lakes import PARCELS
 
-from contracts import Contract, Field
+from contracts import Contract, Contracts, Field
+from contracts.change import change_from_item, change_from_record
+from contracts.model import DynamoKeys
 from contracts.types import DecimalType, ListType, StringType, StructType
 
 Key = tuple[str, int]
@@ -40,6 +43,9 @@ def _with_weight(contract: Contract) -> Contract:
 
 _COLOURED = _evolved(PARCELS, "1.1.0", Field("colour", 90, StringType()))
 _WIDER = _evolved(_COLOURED, "1.2.0", price=DecimalType(20, 2))
+_RELAYED = Contracts({PARCELS.name: replace(PARCELS, keys=DynamoKeys("PARCEL#{parcel_id}", "{part}"))})
+_TTL = {"userIdentity": {"type": "Service", "principalId": "dynamodb.amazonaws.com"}}
+_SECOND = 1_000_000  # of a version
 CONTRACTS = (PARCELS, _COLOURED, _WIDER, _with_weight(_WIDER))
 """The generations of the contract: a new field, a wider decimal, a new member of the records in a list."""
 
@@ -117,7 +123,7 @@ class Change:
 
     @property
     def version(self) -> int:
-        """Its version of the item."""
+        """The first part of its order."""
         return self.order[0]
 
     @property
@@ -130,78 +136,163 @@ class Change:
         """Whether the invariant of the tests refuses it."""
         return self.typed.get("recipient") == POISON
 
+    def tells(self, other: Change) -> bool:
+        """Whether it leaves the same of the item as another change of the key: nothing, or the same content."""
+        gone = (self.typed["_op"] in _GONE, other.typed["_op"] in _GONE)
+        return all(gone) or (not any(gone) and _content(self) == _content(other))
+
     def __repr__(self) -> str:
         return f"<{self.event} of {self.key}: {self.text['_op']} {self.version}>"
 
 
+_GONE = ("remove", "expire")
+
+
+def _content(change: Change) -> dict[str, Any]:
+    return {n: v for n, v in change.typed.items() if n not in ("_event_id", "_op", "_version", "_seq", "_changed_at")}
+
+
 @dataclass(frozen=True)
 class _Item:
-    version: int
+    version: int | None
     deleted: bool
     content: int
     month: int
+    generation: int
+    special: str = ""
+
+    def image(self, key: Key) -> dict[str, Any]:
+        """What the relay looks at to know what a change is and where it belongs."""
+        known: dict[str, Any] = {"entity": {"S": PARCELS.name}, "parcel_id": {"S": key[0]}, "part": {"N": str(key[1])}}
+        known |= {} if self.version is None else {"_version": {"N": str(self.version)}}
+        return known | ({"_deleted": {"BOOL": True}} if self.deleted else {})
 
 
 @dataclass
 class OperationalTable:
-    """The operational table and its stream. `now` is the writers' clock in seconds, which may step back."""
+    """The operational table and its stream. `now` is the API's clock in seconds, which may step back; `ahead` is by how
+    much it is before DynamoDB's, which never does."""
 
     now: int = 1_000
+    ahead: int = 0
+    second: int = 0
     sequence: int = 0
     events: int = 0
     items: dict[Key, _Item] = field(default_factory=dict)
     exported: dict[Key, _Item] = field(default_factory=dict)
     emitted: list[Change] = field(default_factory=list)
+    latest: dict[Key, Change] = field(default_factory=dict)
+    """The last stream record of each key: what the table holds."""
+    outrun: set[Key] = field(default_factory=set)
+    """Keys of which the lake may show another change until they change in a later second."""
+    past: list[_Item] = field(default_factory=list)
+    _ahead_in: dict[Key, int] = field(default_factory=dict)
 
     def write(self, key: Key, content: int, generation: int, special: str = "") -> None:
         """A conditional write by the service, which sets a new version; `special`: "poison", "wide" or "broken"."""
         previous = self.items.get(key)
-        version = max((previous.version if previous else 0) + 1, self.now * 1_000_000)
-        self.items[key] = _Item(version, False, content, previous.month if previous else 1 + content % 2)
-        self._emit(key, self.items[key], "modify" if previous else "insert", generation, special=special)
+        month = previous.month if previous else 1 + content % 2
+        self._put(key, _Item(self._version(previous), False, content, month, generation, special))
+
+    def write_together(self, keys: tuple[Key, ...], content: int, generation: int) -> None:
+        """A transaction of the service: one version, above those of all of its items."""
+        version = max(self._version(self.items.get(key)) for key in keys)
+        for key in keys:
+            month = self.items[key].month if key in self.items else 1
+            self._put(key, _Item(version, False, content, month, generation))
 
     def mark_deleted(self, key: Key, generation: int) -> None:
         """A deletion through the service: a new version that marks the item, which expires later."""
-        item = self.items[key]
-        self.items[key] = replace(item, version=max(item.version + 1, self.now * 1_000_000), deleted=True)
-        self._emit(key, self.items[key], "remove", generation)
+        self._put(key, replace(self.items[key], version=self._version(self.items[key]), deleted=True))
 
     def remove(self, key: Key, generation: int, op: str = "remove") -> None:
         """A physical removal by hand or (`expire`) by time to live; of a marked item it says nothing new."""
-        item = self.items.pop(key)
-        told = item if item.deleted else replace(item, version=item.version + 1)
-        self._emit(key, told, "remove" if item.deleted else op, generation)
+        self._record(key, None, expired=op == "expire")
 
     def write_foreign(self, key: Key, content: int, generation: int) -> None:
-        """A write by another hand, which sets no version and may move the item to another partition."""
-        self.items[key] = _Item(self.now * 1_000_000, False, content, 1 + content % 3)
-        self._emit(key, self.items[key], "modify", generation)
+        """A write by another hand, which may move the item to another partition: without version, with that of now, an
+        old one or a wild one; some remove the item first, in the same second."""
+        before = self.items.get(key)
+        if before and content % 5 == 0:
+            self._record(key, None)
+        old = self.past[content % len(self.past)].version if self.past else None
+        kept = before.version if before else None
+        version = (None, None, kept, old, 2**62 + content)[content % 7 % 5]
+        self._put(key, _Item(version, False, content, 1 + content % 3, generation))
 
     def export(self) -> None:
-        """Keep a copy of the table as an export does."""
+        """Export the table, which lands all of its items, and keep the copy."""
         self.exported = dict(self.items)
+        self.second = max(self.second, self.now)
+        for key, item in self.items.items():
+            moment = datetime.fromtimestamp(self.second, UTC)
+            row = change_from_item(item.image(key), _RELAYED, event_id="", read_at=moment)
+            assert row is not None
+            self._emit(key, item, row[1], exported=True)
 
     def restore(self, generation: int) -> None:
-        """Set the table back to its export, which lands as a snapshot with the versions of then."""
-        self.items = dict(self.exported)
-        for key, item in self.items.items():
-            self._emit(key, item, "remove" if item.deleted else "snapshot", generation, exported=True)
+        """A script puts the table back as it was when it was exported, versions included."""
+        for key in [key for key in self.items if key not in self.exported]:
+            self._record(key, None)
+        for key, item in self.exported.items():
+            if self.items.get(key) != item:
+                self._put(key, item)
 
     def start_new_stream(self) -> None:
-        """Sequence numbers begin anew, versions go on."""
+        """Sequence numbers begin anew, in a later second."""
+        self.now = self.second = max(self.second, self.now) + 2
         self.sequence = 0
 
-    def _emit(self, key: Key, item: _Item, op: str, generation: int, exported: bool = False, special: str = "") -> None:
+    def _version(self, previous: _Item | None) -> int:
+        stored = previous.version if previous else None
+        return max((stored or 0) + 1, (self.now + self.ahead) * _SECOND)
+
+    def _put(self, key: Key, item: _Item) -> None:
+        if self.items.get(key) != item:  # a write that changes nothing leaves no record
+            self._record(key, item)
+
+    def _record(self, key: Key, item: _Item | None, expired: bool = False) -> None:
+        """One change of the table, and its stream record."""
+        old = self.items.pop(key, None)
+        self.second = max(self.second, self.now)
         self.sequence += 1
+        self._look_for_outrun(key, [i.version or 0 for i in (old, item) if i is not None])
+        images = {"OldImage": old, "NewImage": item}
+        body: dict[str, Any] = {name: i.image(key) for name, i in images.items() if i is not None}
+        body |= {"ApproximateCreationDateTime": self.second, "SequenceNumber": str(self.sequence)}
+        name = "REMOVE" if item is None else "MODIFY" if old else "INSERT"
+        record = {"eventID": "e", "eventName": name, "dynamodb": body, **(_TTL if expired else {})}
+        row = change_from_record(record, _RELAYED)
+        assert row is not None
+        if item is not None:
+            self.items[key] = item
+            self.past = [*self.past[-20:], item]
+        shown = item or old
+        assert shown is not None
+        self._emit(key, shown, row[1])
+        self.latest[key] = self.emitted[-1]
+
+    def _look_for_outrun(self, key: Key, versions: list[int]) -> None:
+        """Whether a change comes in the second of a change of the key that showed a version of a later second, and
+        shows none: nothing else may come out of order."""
+        self.outrun.discard(key)
+        if max(versions) // _SECOND > self.second:
+            self._ahead_in[key] = self.second
+        elif self._ahead_in.get(key) == self.second:
+            self.outrun.add(key)
+
+    def _emit(self, key: Key, item: _Item, row: Mapping[str, str | None], exported: bool = False) -> None:
         self.events += 1
-        number = 0 if exported else self.sequence
         # Later events get smaller identities at times, so that no order of theirs hides a wrong order of changes.
         event = f"{'export' if exported else 'stream'}/{self.events * 7 % 1000:03d}/{self.events}"
-        self.emitted.append(_change(key, item, op, number, event, generation, special))
+        self.emitted.append(_change(key, item, {**row, "_event_id": event}))
 
 
-def _change(key: Key, item: _Item, op: str, number: int, event: str, generation: int, special: str) -> Change:
-    n = item.content
+def _change(key: Key, item: _Item, row: Mapping[str, str | None]) -> Change:
+    """The change that the relay's `row` is of, with all content of the item."""
+    n, generation, special = item.content, item.generation, item.special
+    seq, version = row["_seq"] or "", int(row["_version"] or "")
+    number = int(seq)
     price = f"{n}.{n % 100:02d}"
     needed = 0
     if special == "wide":
@@ -225,7 +316,12 @@ def _change(key: Key, item: _Item, op: str, number: int, event: str, generation:
             [{"name": "x", "weight": Decimal("9" * 38)}],
         )
     day = 1 + number % 3
-    same = {"_event_id": event, "_op": op, "_contract": CONTRACTS[generation].version, "_extra": None}
+    same = {
+        "_event_id": row["_event_id"],
+        "_op": row["_op"],
+        "_contract": CONTRACTS[generation].version,
+        "_extra": None,
+    }
     text = {
         **{name: pair[0] for name, pair in picked.items()},
         **same,
@@ -233,8 +329,8 @@ def _change(key: Key, item: _Item, op: str, number: int, event: str, generation:
         "part": str(key[1]),
         "sent_at": f"2026-{item.month:02d}-28T23:30:{n % 60:02d}.123456Z",
         "price": price,
-        "_version": str(item.version),
-        "_seq": str(number),
+        "_version": str(version),
+        "_seq": seq,
         "_changed_at": f"2026-11-{day:02d}T00:00:00Z",
         "_ttl": "1795000000" if n % 2 else None,
     }
@@ -245,10 +341,10 @@ def _change(key: Key, item: _Item, op: str, number: int, event: str, generation:
         "part": key[1],
         "sent_at": datetime.fromisoformat(f"2026-{item.month:02d}-28T23:30:{n % 60:02d}.123456"),
         "price": Decimal(price),
-        "_version": item.version,
-        "_seq": str(number).rjust(40, "0"),
+        "_version": version,
+        "_seq": seq,
         "_changed_at": datetime.fromisoformat(f"2026-11-{day:02d}"),
         "_ttl": 1795000000 if n % 2 else None,
     }
     known = {name: value for name, value in typed.items() if value is not None}
-    return Change(key, (item.version, known["_seq"], event), text, known, needed)
+    return Change(key, (version, seq, str(row["_event_id"])), text, known, needed)

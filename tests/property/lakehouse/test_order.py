@@ -1,4 +1,5 @@
-"""The order of changes is total: which change of a key wins depends on the set of its changes, and on nothing else."""
+"""The order of changes is total: which change of a key wins depends on the set of its changes, and on nothing else.
+With the order that the relay gives, the lake ends as the operational table does, whoever wrote to it."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from lakes import PARCELS, Landing, change, local_lake, published_changes, published_rows
 from limits import LIMITS, limits
+from operational import LOADED, OperationalTable
 
 from lakehouse.compaction import compact
 from lakehouse.lake import Lake
@@ -120,3 +122,53 @@ def test_the_winner_of_any_changes_does_not_depend_on_their_order_or_grouping(
         assert sorted(r["_event_id"] for r in history_) == sorted(str(c["_event_id"]) for c in changes)
         stored.append([{n: v for n, v in r.items() if n not in ("_batch", "_object")} for r in (*rows, *history_)])
     assert stored[0] == stored[1]
+
+
+HAPPENINGS = (
+    *("write", "write", "foreign", "foreign", "delete", "remove", "expire", "together", "clock", "clock"),
+    *("export", "restore", "stream"),
+)
+
+
+def written(chance: random.Random) -> OperationalTable:
+    """A table after some hundred changes of few keys, by everybody who may write to it."""
+    table = OperationalTable()
+    for _ in range(400):
+        key, content = chance.choice(LOADED), chance.randrange(60)
+        match chance.choice(HAPPENINGS):
+            case "write":
+                table.write(key, content, 0)
+            case "foreign":
+                table.write_foreign(key, content, 0)
+            case "together":
+                table.write_together((key, *LOADED[: content % 3]), content, 0)
+            case "delete" if key in table.items:
+                table.mark_deleted(key, 0)
+            case "remove" | "expire" as op if key in table.items:
+                table.remove(key, 0, op)
+            case "clock":
+                table.now, table.ahead = table.now + content % 4 - 1, chance.choice((0, 0, 1, 5, -3))
+            case "export" | "restore" | "stream" as rare if content < 10:
+                {"export": table.export, "restore": lambda: table.restore(0), "stream": table.start_new_stream}[rare]()
+    return table
+
+
+@settings(
+    max_examples=3,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow],
+)
+@given(seed=SEED, grouping=SEED)
+def test_the_lake_ends_as_the_table_does_whoever_wrote(seed: int, grouping: int) -> None:
+    """All but the keys of which the table itself knows that a version of a later second is out of sight."""
+    table = written(random.Random(seed))
+    with fresh() as lake:
+        deliver(lake, [dict(c.text) for c in table.emitted], random.Random(grouping))
+        winners = {r["parcel_id"]: r["_event_id"] for r in published_rows(lake)}
+    emitted = {c.event: c for c in table.emitted}
+    assert winners.keys() == {key[0] for key in table.latest}
+    for key, last in table.latest.items():
+        found = emitted[winners[key[0]]]
+        assert found.tells(last) or key in table.outrun, f"expected {last}, found {found}"
+    assert len(table.outrun) < len(table.latest) / 2
