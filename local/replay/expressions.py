@@ -13,10 +13,12 @@ import re
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal, InvalidOperation
+from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal, InvalidOperation, localcontext
 from difflib import get_close_matches
 from itertools import count
 from typing import Any
+
+from local.replay.exact import EXACT, QUOTIENT, ROUNDING
 
 Value = Any
 """str, int, Decimal, bool, datetime (UTC), date, timedelta, list, or None for a missing value."""
@@ -91,15 +93,34 @@ def describe(value: Value) -> str:
 
 def compile_expression(text: str, names: Collection[str], tables: Mapping[str, Mapping[str, Value]]) -> Expression:
     """Understand `text`; `names` are the columns, values and options that exist. Raises `ExpressionError`."""
+    compiler = _Compiler(text.strip(), names, tables)
     try:
         tree = ast.parse(text.strip(), mode="eval")
+        evaluate = compiler.compile(tree.body)
+    except (RecursionError, MemoryError):
+        raise ExpressionError(f"{text.strip()[:60]!r}… is nested too deep; put parts of it into `values`") from None
+    except ExpressionError:
+        raise
     except (SyntaxError, ValueError) as error:
         place = f" near character {error.offset}" if isinstance(error, SyntaxError) and error.offset else ""
         reason = error.msg if isinstance(error, SyntaxError) else str(error)
         raise ExpressionError(f"{text.strip()!r} is no expression: {reason}{place}") from None
-    compiler = _Compiler(text.strip(), names, tables)
-    evaluate = compiler.compile(tree.body)
-    return Expression(text.strip(), evaluate, frozenset(compiler.used))
+    return Expression(text.strip(), _guarded(text.strip(), evaluate), frozenset(compiler.used))
+
+
+def _guarded(text: str, evaluate: Evaluate) -> Evaluate:
+    """The same in exact arithmetic, and whatever a row's values do to it, it costs that row only."""
+
+    def guarded(scope: Scope) -> Value:
+        try:
+            with localcontext(EXACT):
+                return evaluate(scope)
+        except EvaluationError:
+            raise
+        except (TypeError, ValueError, ArithmeticError) as error:
+            raise EvaluationError(f"{text} has no value for these texts and numbers: {error}") from None
+
+    return guarded
 
 
 def constant_expression(value: Value) -> Expression:
@@ -375,7 +396,7 @@ class _Compiler:
 
 def hashable(value: Value) -> Hashable:
     """A value that can be the key of a group."""
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(hashable(v) for v in value) if isinstance(value, list) else value
 
 
 class _Downwards:
@@ -474,13 +495,7 @@ def _arithmetic(symbol: str, one: Value, two: Value) -> Value:
                     raise TypeError
                 return _scaled(one, two)
             case _:
-                if isinstance(one, timedelta) and isinstance(two, timedelta):
-                    return Decimal(_microseconds(one)) / Decimal(_microseconds(two))
-                if isinstance(one, timedelta):
-                    return _scaled(one, 1 / Decimal(two))
-                return (
-                    Decimal(one) / Decimal(two) if not isinstance(one, str) and not isinstance(two, str) else one / two
-                )
+                return _quotient(one, two)
     except TypeError:
         hint = "; turn texts into numbers with decimal(x) or integer(x), or give the column a type"
         texts = isinstance(one, str) or isinstance(two, str)
@@ -489,7 +504,7 @@ def _arithmetic(symbol: str, one: Value, two: Value) -> Value:
         ) from None
     except (ZeroDivisionError, InvalidOperation):
         raise EvaluationError(f"{describe(one)} {symbol} {describe(two)} has no value") from None
-    except OverflowError:
+    except ArithmeticError:
         raise EvaluationError(f"{describe(one)} {symbol} {describe(two)} is out of range") from None
 
 
@@ -511,6 +526,17 @@ def _scaled(one: Value, two: Value) -> Value:
     return one * two
 
 
+def _quotient(one: Value, two: Value) -> Value:
+    durations = isinstance(one, timedelta), isinstance(two, timedelta)
+    if durations == (False, True) or not all(isinstance(v, int | Decimal | timedelta) for v in (one, two)):
+        raise TypeError
+    numbers = [Decimal(_microseconds(v) if isinstance(v, timedelta) else v) for v in (one, two)]
+    found = QUOTIENT.divide(*numbers)
+    if durations == (True, False):
+        return timedelta(microseconds=int(found.to_integral_value(ROUND_HALF_EVEN)))
+    return found
+
+
 def _negative(value: Value) -> Value:
     if value is None or isinstance(value, int | Decimal | timedelta):
         return None if value is None else -value
@@ -527,6 +553,8 @@ def _comparison(op: ast.cmpop, one: Value, two: Value) -> bool:
             return bool(one != two)
         case ast.In() | ast.NotIn():
             impossible = two is None or (isinstance(two, str) and not isinstance(one, str))
+            if not impossible and not isinstance(two, str | list):
+                raise EvaluationError(f"in needs a list or a text on its right, found {describe(two)}")
             inside = not impossible and one in two
             return inside if isinstance(op, ast.In) else not inside
     if one is None or two is None:
@@ -547,7 +575,7 @@ def _comparison(op: ast.cmpop, one: Value, two: Value) -> bool:
 
 def _on_text(function: Callable[..., Value]) -> Callable[..., Value]:
     def apply(value: Value, *others: Value) -> Value:
-        return None if value is None else function(as_text(value), *others)
+        return None if value is None or None in others else function(as_text(value), *others)
 
     return apply
 
@@ -556,7 +584,10 @@ def _duration(unit: timedelta) -> Callable[[Value], Value]:
     def apply(value: Value) -> Value:
         if value is None or isinstance(value, timedelta):
             return value
-        return _scaled(unit, _decimal(value))
+        try:
+            return _scaled(unit, _decimal(value))
+        except OverflowError:
+            raise EvaluationError(f"{describe(value)} is out of range for a duration") from None
 
     return apply
 
@@ -589,7 +620,10 @@ def _round(value: Value, digits: Value = 0) -> Value:
         return None
     if not isinstance(digits, int):
         raise EvaluationError(f"round(x, n) needs a whole number of digits, found {describe(digits)}")
-    return number.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
+    try:
+        return number.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP, ROUNDING)
+    except InvalidOperation:
+        raise EvaluationError(f"{describe(value)} cannot be rounded to {digits} digits") from None
 
 
 def slug(text: str) -> str:
@@ -651,11 +685,15 @@ def _replace(text: str, old: Value, new: Value) -> str:
 
 
 def _split(text: str, separator: Value) -> list[str]:
+    if not as_text(separator):
+        raise EvaluationError("split(x, separator) needs a separator, found the empty text")
     return [part.strip() for part in text.split(as_text(separator)) if part.strip()]
 
 
 def _absolute(value: Value) -> Value:
-    return None if value is None else abs(value)
+    if value is None or isinstance(value, int | Decimal | timedelta):
+        return None if value is None else abs(value)
+    raise EvaluationError(f"abs(x) needs a number, found {describe(value)}")
 
 
 FUNCTIONS: dict[str, tuple[Callable[..., Value], int, int]] = {

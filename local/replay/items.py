@@ -67,33 +67,26 @@ def transform(table: Table, mapping: MappingFile, options: Mapping[str, Value], 
     rejects = [Reject(u.line, "", u.column or "", u.reason, u.text) for u in table.unreadable]
     rows = _rows(table, mapping, options, rejects)
     everything = Scope((), False, frozenset(), rows, options)
-    made: dict[tuple[str, Key], tuple[Item, int]] = {}
+    made: dict[tuple[str, Key], Item] = {}
     repeated: Counter[str] = Counter()
     taken: set[int] = set()
     for rule in mapping.items:
         contract = contracts[rule.entity]
+        own: dict[Key, Item] = {}
         for scope in _scopes(rule, everything, taken, rejects):
             item = _item(rule, scope, contract, rejects)
             if item is None:
                 continue
-            place = (item.entity, item.key)
-            if place not in made:
-                made[place] = (item, rule.number)
-                continue
-            earlier, number = made[place]
-            if number != rule.number:
-                known = {k: v for k, v in earlier.payload.items() if v is not None}
-                made[place] = (replace(earlier, payload={**item.payload, **earlier.payload, **known}), number)
+            earlier = own.setdefault(item.key, item)
+            if earlier is item:
+                place = (item.entity, item.key)
+                made[place] = _filled(made[place], item) if place in made else item
             elif earlier.payload == item.payload:
                 repeated[item.entity] += 1
             else:
-                different = next(k for k in item.payload if item.payload[k] != earlier.payload.get(k))
-                reason = (
-                    f"{rule.entity} {'/'.join(map(str, item.key))} was already made from line {earlier.line} with "
-                    f"another {different}; make the key unique, or give items {rule.number} group_by and aggregates"
-                )
+                reason = _conflict(rule, earlier, item)
                 rejects.append(Reject(item.line, rule.entity, contract.primary_key[0], reason, scope.rows[0].text))
-    items = sorted((item for item, _ in made.values()), key=_rank(contracts))
+    items = sorted(made.values(), key=_rank(contracts))
     rejects.sort(key=lambda r: r.line)
     return Transformation(
         items=items,
@@ -102,6 +95,20 @@ def transform(table: Table, mapping: MappingFile, options: Mapping[str, Value], 
         unused_rows=sum(1 for row in rows if row.line not in taken),
         repeated=dict(repeated),
         warnings=_dangling(items, contracts),
+    )
+
+
+def _filled(first: Item, other: Item) -> Item:
+    """An item that another rule makes, too: the first rule's fields win, the other fills gaps."""
+    gaps = {name: value for name, value in other.payload.items() if first.payload.get(name) is None}
+    return replace(first, payload={**first.payload, **gaps})
+
+
+def _conflict(rule: ItemRule, earlier: Item, item: Item) -> str:
+    different = next(k for k in item.payload if item.payload[k] != earlier.payload.get(k))
+    return (
+        f"{rule.entity} {'/'.join(map(str, item.key))} was already made from line {earlier.line} with "
+        f"another {different}; make the key unique, or give items {rule.number} group_by and aggregates"
     )
 
 

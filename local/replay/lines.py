@@ -57,14 +57,18 @@ def _lines(content: bytes, encoding: str) -> Iterator[_Line]:
         except UnicodeDecodeError as error:
             raise TableError(f"the file is not {encoding}: {error.reason} at byte {error.start}") from None
         encoding = "utf-8"
+    elif content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise TableError("the file begins with the mark of UTF-16; say  file: {encoding: utf-16}  in the mapping")
     content = content.removeprefix(codecs.BOM_UTF8)
     for number, raw in enumerate(re.split(rb"\r\n|\n|\r", content), start=1):
         try:
-            yield _Line(number, raw.decode(encoding))
-        except UnicodeDecodeError as error:
-            reason = (
-                f"not {encoding}: {error.reason} at byte {error.start + 1}; say file.encoding (latin-1?) in the mapping"
-            )
+            text = raw.decode(encoding)
+            if not text.isascii() and name != "utf-8":
+                text.encode()  # some codecs give halves of characters, which are no text
+            yield _Line(number, text)
+        except UnicodeError as error:
+            where = f"{error.reason} at byte {error.start + 1}" if isinstance(error, UnicodeDecodeError) else "no text"
+            reason = f"not {encoding}: {where}; say file.encoding (latin-1?) in the mapping"
             yield _Line(number, raw.decode("latin-1"), reason)
 
 

@@ -6,6 +6,7 @@ or function is found before anything is read or sent, all at once, each with its
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -200,12 +201,12 @@ def read_options(mapping: MappingFile, given: Mapping[str, str]) -> dict[str, Va
 def _document(text: str, problems: _Problems) -> _Node:
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
+    except yaml.YAMLError as error:
+        mark, what = getattr(error, "problem_mark", None), getattr(error, "problem", None)
         problems.add(
             mark.line + 1 if mark else 1,
             "YAML",
-            f"{error.problem or error}. Put a value in quotes if it holds ': ' or ' #' or begins with a sign",
+            f"{what or error}. Put a value in quotes if it holds ': ' or ' #' or begins with a sign",
         )
         problems.stop()
     if node is None:
@@ -296,19 +297,31 @@ def _format(node: _Node | None, missing: _Node | None, problems: _Problems) -> F
     for name, character in (("delimiter", delimiter), ("quote", quote)):
         if len(character) != 1:
             problems.add(members[name].line, f"file.{name}", f"expected one character (or tab), found {character!r}")
+    if delimiter == quote or {delimiter, quote} & set("\r\n"):
+        problems.add(
+            node.line if node else 1, "file", "expected a delimiter and a quote that differ, and that are no line ends"
+        )
     encoding = str(members["encoding"].value) if "encoding" in members else "utf-8"
-    try:
-        "".encode(encoding)
-    except LookupError:
+    if not _is_encoding(encoding):
         problems.add(
             members["encoding"].line, "file.encoding", f"there is no encoding {encoding!r}; try utf-8 or latin-1"
         )
     skip = members["skip_lines"].value if "skip_lines" in members else 0
-    if not isinstance(skip, int) or skip < 0:
+    if not isinstance(skip, int) or isinstance(skip, bool) or skip < 0:
         problems.add(members["skip_lines"].line, "file.skip_lines", f"expected a whole number, found {skip!r}")
         skip = 0
     texts = _texts(missing, "missing", problems) if missing is not None else ()
     return Format(delimiter=delimiter, quote=quote, encoding=encoding, skip_lines=skip, missing=frozenset((*texts, "")))
+
+
+def _is_encoding(name: str) -> bool:
+    """Whether text can be encoded so that lines end as they do in ASCII (or in UTF-16 and UTF-32)."""
+    try:
+        if codecs.lookup(name).name.startswith(("utf-16", "utf-32")):
+            return True
+        return b"a,\r\n".decode(name) == "a,\r\n"
+    except (LookupError, ValueError):
+        return False
 
 
 def _options(node: _Node | None, problems: _Problems) -> dict[str, Option]:
@@ -399,9 +412,7 @@ def _column_type(
             value = otherwise
         flags[flag] = value
     missing = frozenset((*_texts(parts["missing"], where, problems), "")) if "missing" in parts else form.missing
-    words = {
-        w: frozenset(t.lower() for t in _texts(parts[w], where, problems)) for w in ("true", "false") if w in parts
-    }
+    words = _words(parts, where, problems)
     return ColumnType(
         header=str(parts["column"].value) if "column" in parts else name,
         type=kind,
@@ -412,13 +423,30 @@ def _column_type(
         timezone=zone,
         ambiguous=ambiguous,
         decimal_mark=mark,
-        true_words=words.get("true", ColumnType.true_words),
-        false_words=words.get("false", ColumnType.false_words),
+        true_words=words["true"],
+        false_words=words["false"],
     )
+
+
+def _words(parts: Mapping[str, _Node], where: str, problems: _Problems) -> dict[str, frozenset[str]]:
+    """What is read as true and as false; a word that is given for one of them does not stand for the other."""
+    given = {
+        w: frozenset(t.lower() for t in _texts(parts[w], where, problems)) for w in ("true", "false") if w in parts
+    }
+    if both := given.get("true", frozenset()) & given.get("false", frozenset()):
+        problems.add(parts["false"].line, where, f"{min(both)!r} is given for true and for false")
+    return {
+        "true": given.get("true", ColumnType.TRUE - given.get("false", frozenset())),
+        "false": given.get("false", ColumnType.FALSE - given.get("true", frozenset())),
+    }
 
 
 _DIRECTIVES = frozenset("YymdbBjHIMSfpzaA%")
 """Of a pattern, what reads the same everywhere and gives a moment. `%Z` would be read and forgotten."""
+
+
+_SAYS = {"b": "m", "B": "m", "y": "Y", "j": "md", "A": "a"}
+"""Which part of a moment a directive says, as the directive that usually does."""
 
 
 def _formats(node: _Node, kind: str, where: str, problems: _Problems) -> tuple[str, ...]:
@@ -447,6 +475,9 @@ def _not_a_pattern(form: str, kind: str) -> str | None:
     given = [d for d in found if d != "%"]
     if twice := sorted({d for d in given if given.count(d) > 1}):
         return f"%{twice[0]} is given twice; write several formats as a list"
+    said = [part for d in given for part in _SAYS.get(d, d)]
+    if twice := sorted({f"%{part}" for part in said if said.count(part) > 1}):
+        return f"what {' and '.join(twice)} stands for is given in two ways, which may differ; leave one out"
     day = {"m" if d in "bB" else "Y" if d == "y" else d for d in given}
     if not ({"Y", "m", "d"} <= day or {"Y", "j"} <= day):
         return "expected year, month and day (%Y %m %d, or %Y %j)"

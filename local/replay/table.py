@@ -7,6 +7,7 @@ no way, or in two ways with different values, are told with line and reason.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -14,6 +15,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, ClassVar, TypeVar
 from zoneinfo import ZoneInfo
 
+from local.replay.exact import EXACT
 from local.replay.lines import Format, TableError, Unreadable, read_records
 from local.replay.money import NotMoney, read_money
 
@@ -52,6 +54,8 @@ def read_table(content: bytes, form: Format) -> Table:
 
 def _header(line: int, cells: Sequence[str], form: Format) -> tuple[str, ...]:
     names = tuple(c.strip().removeprefix("\ufeff") for c in cells)
+    if any("\0" in name for name in names):
+        raise TableError(f"line {line}: the header holds U+0000; say file.encoding in the mapping (utf-16-le?)")
     other = next((c for c in ("\t", ";", "|", ",") if c != form.delimiter and c in names[0]), None)
     if len(names) == 1 and other is not None:
         shown = "tab" if other == "\t" else other
@@ -206,6 +210,7 @@ def _moment(type_: ColumnType, text: str, form: str) -> datetime:
 
 _ISO = re.compile(r"(\d{4}-\d\d-\d\d|\d{8}|\d{4}-?W\d\d(-?\d)?)([T ].+)?")
 _ADJACENT = re.compile(r"%[A-Za-z]%[A-Za-z]")
+_OF_THE_DAY = re.compile(r"%[aAj]")
 
 
 def _iso(text: str) -> datetime:
@@ -216,8 +221,11 @@ def _iso(text: str) -> datetime:
 
 
 def _by_pattern(text: str, form: str) -> datetime:
-    """Where nothing stands between two numbers, each needs all its digits: of `1112026`, one is missing somewhere."""
+    """Where nothing stands between two numbers, each needs all its digits: of `1112026`, one is missing somewhere.
+    A weekday, or a number of a day within its year, must be that of the day: Python passes over a wrong one."""
     moment = datetime.strptime(text, form)  # noqa: DTZ007
+    if _OF_THE_DAY.search(form) and moment.timetuple()[6:8] != time.strptime(text, form)[6:8]:
+        raise ValueError(text)
     if _ADJACENT.search(form) and moment.strftime(form).lower() != text.lower():
         raise ValueError(text)
     return moment
@@ -248,7 +256,7 @@ def _since_1970(text: str, form: str) -> datetime:
     if not _NUMBER.fullmatch(text):
         raise CellError(f"expected {'seconds' if form == 'epoch' else 'milliseconds'} since 1970, found {text!r}")
     unit = 1_000_000 if form == "epoch" else 1000
-    micros = Decimal(text) * unit
+    micros = EXACT.multiply(Decimal(text), Decimal(unit))
     if micros != micros.to_integral_value():
         raise CellError(f"expected at most microseconds, found {text!r}")
     try:
@@ -268,7 +276,7 @@ def _day(type_: ColumnType, text: str, form: str) -> date:
 def _duration(unit: timedelta) -> Any:
     def read(type_: ColumnType, text: str) -> timedelta:
         number = _decimal(type_, text)
-        micros = number * (unit // timedelta(microseconds=1))
+        micros = EXACT.multiply(number, Decimal(unit // timedelta(microseconds=1)))
         try:
             return timedelta(microseconds=int(micros.to_integral_value(ROUND_HALF_EVEN)))
         except OverflowError:
