@@ -31,10 +31,12 @@ Row = dict[str, str | None]
 
 _BLOCK = 4 << 20  # bytes
 _BUFFER = 256 << 10  # bytes that are unpacked at once
-_ROWS = 20_000  # what is read row by row is handed on in tables of as many
-LONGEST_LINE = 64 << 20
-"""Bytes of a line, and characters of a value, that are read: a file with a longer one is refused, so that memory has a
-bound whatever a few kilobytes of gzip unpack to."""
+_ROWS, _CHARACTERS = 20_000, 4 << 20  # what is read row by row is handed on in tables of as many
+LONGEST_LINE = 16 << 20
+"""Bytes of a line of JSON, and characters of a row of CSV, that are read: a file with a longer one is refused, so that
+memory has a bound whatever a few kilobytes of gzip unpack to. The engine holds some fifteen copies of a value while its
+row is checked, matched with stored keys and written: at the default memory of 512 MB a key of 16 MB passes in every
+form, one of 32 MB in none."""
 MOST_UNPACKED = 256 << 20
 """Bytes that any file may unpack to: what is smaller costs too little to ask where it comes from."""
 MOST_TIMES = 200
@@ -66,6 +68,11 @@ _AFTER_NUMBER = _among(b",}").astype(bool)
 _CLOSES = _among(b"}]").astype(bool)
 _COMMA_OR_SPACE = _among(b", ").astype(bool)
 _WHITE = _among(b" \t\r\n").astype(bool)
+_OTHER_SCRIPT, _TEXT = 1, 2
+_BLANK = np.full(256, _TEXT, np.uint8)
+"""Whether a byte is white space (0), may be a part of it, or is text."""
+_BLANK[list(b" \t\n\r\v\f\x1c\x1d\x1e\x1f")] = 0
+_BLANK[0x80:] = _OTHER_SCRIPT
 _AROUND_VALUES = np.frombuffer(b",\r\n", np.uint8)
 
 
@@ -181,13 +188,15 @@ class _Unpacked(io.RawIOBase):
 
 
 def in_tables(columns: Sequence[str], rows: Iterable[tuple[int, Row, str | None]]) -> Iterator[pa.Table]:
-    """Rows (number, values, problem) as tables of some thousands."""
+    """Rows (number, values, problem) as tables of some thousands, or of fewer that are long."""
     batch: list[tuple[int, Row, str | None]] = []
+    size = 0
     for row in rows:
         batch.append(row)
-        if len(batch) >= _ROWS:
+        size += sum(map(len, filter(None, row[1].values())))
+        if len(batch) >= _ROWS or size >= _CHARACTERS:
             yield _table(columns, batch)
-            batch = []
+            batch, size = [], 0
     if batch:
         yield _table(columns, batch)
 
@@ -286,6 +295,7 @@ def json_lines(path: Path, packed: bool) -> Iterator[pa.Table]:
         for block in _line_blocks(source):
             lines = _Lines(_as_text(block))
             if len(lines.starts):
+                _check_length(int((lines.ends - lines.starts).max()))
                 rows = pa.array(np.arange(before + 1, before + 1 + len(lines.starts)), pa.int64())
                 before += len(lines.starts)
                 line, plain = lines.quoted()
@@ -336,9 +346,18 @@ class _Lines:
         ends = np.flatnonzero(self.text == _NEWLINE)
         starts = np.concatenate(([0], ends[:-1] + 1))
         kept = ends > starts
-        for place in np.flatnonzero(kept & (self.text[starts] != _OBJECT)):
-            kept[place] = bool(block[starts[place] : ends[place]].decode().strip())
+        if (kept & (self.text[starts] != _OBJECT)).any():
+            kept &= self._are_written(starts, ends)
         self.starts, self.ends = starts[kept], ends[kept]
+
+    def _are_written(self, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        """Which lines hold more than white space, also that of other scripts."""
+        kinds = _BLANK[self.text]
+        written = np.bitwise_or.reduceat(kinds, starts)
+        for place in np.flatnonzero(written == _OTHER_SCRIPT):
+            written[place] = bool(self.block[starts[place] : ends[place]].decode().strip())
+        found: np.ndarray = written != 0
+        return found
 
     def quoted(self) -> tuple[pa.Array, pa.Array]:
         """The lines with quotes around the numbers that are members, and which lines are plain."""
@@ -430,6 +449,8 @@ def _strings(text: np.ndarray, starts: np.ndarray, block: bytes) -> pa.Array:
 def read_csv(contract: Contract, columns: Sequence[str], path: Path, packed: bool) -> Iterator[pa.Table]:
     """The rows of a CSV file with a header (RFC 4180; a lone carriage return ends a line, too).
 
+    Raises `NotReadable`, also for a row of more than `LONGEST_LINE` characters, or what gzip raises.
+
     Blocks whose quotes are where RFC 4180 has them, with as many values in each row as in the header, are read at
     once; others row by row. After a quote elsewhere nobody but that reader knows where rows end, so it goes on alone.
     """
@@ -445,7 +466,7 @@ def read_csv(contract: Contract, columns: Sequence[str], path: Path, packed: boo
                 )
                 yield from in_tables(columns, form.one_by_one(rest, row))
                 return
-            table = form.at_once(block, row)
+            table = form.at_once(block, row) if len(block) <= LONGEST_LINE else None
             if table is None:
                 text = io.StringIO(block.decode(errors=_KEPT), newline="")
                 for table in in_tables(columns, form.one_by_one(text, row)):
@@ -549,8 +570,10 @@ class _Form:
         """The same, of any text."""
         csv.field_size_limit(LONGEST_LINE)
         number = before
+        record = _Record(text)
         try:
-            for line in csv.reader(text, strict=True):
+            for line in csv.reader(record, strict=True):
+                record.ended()
                 if not line:
                     continue
                 number += 1
@@ -564,6 +587,27 @@ class _Form:
                     yield number, _row(self.names, item), None
         except csv.Error as error:
             raise NotReadable(f"expected CSV as RFC 4180 says, found in row {number + 1}: {error}") from error
+
+
+class _Record:
+    """The lines of a text for a reader of records; more of them in one record than `LONGEST_LINE` raise."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines = iter(lines)
+        self._size = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self._size += len(line)
+        _check_length(self._size)
+        return line
+
+    def ended(self) -> None:
+        """The record is whole: the next line begins another."""
+        self._size = 0
 
 
 def _quoted_regularly(block: bytes) -> bool:

@@ -336,6 +336,9 @@ def test_one_bad_row_of_csv_is_one_bad_row(lake: Lake, quote: bytes):
         ("x.ndjson.gz", b'{"tariff_id": "' + b"a" * 20_000),
         ("x.csv.gz", b'tariff_id,edition\na,"' + b"x\n" * 20_000),
         ("x.csv.gz", b"tariff_id,edition\na," + b"x" * 20_000),
+        ("x.csv.gz", b"tariff_id,edition\na," + b'"x\n",' * 4_000),
+        ("x.csv.gz", b'tariff_id,edition\na"b,1\na,' + b'"x\n",' * 4_000),
+        ("x.csv", b'tariff_id,edition\na,"' + b"x\n" * 200_000),
     ],
 )
 def test_a_line_without_end_is_refused_before_it_is_in_memory(
@@ -349,6 +352,45 @@ def test_a_line_without_end_is_refused_before_it_is_in_memory(
     publish(lake, TARIFFS)
     assert len(result.quarantined_objects) == 1
     assert [row["tariff_id"] for row in published_rows(lake, TARIFFS)] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("form", "head", "escaped", "tail"),
+    [
+        ("ndjson", b'{"edition":1,"tariff_id":"', b"x", b'"}'),
+        ("ndjson", b'{"edition":1,"tariff_id":"', rb"\u00e9xyz", b'"}'),
+        ("csv", b'1,"', b"x,\n" + b"a" * 60, b'"'),
+    ],
+    ids=["plain", "escapes", "csv"],
+)
+def test_the_longest_line_passes_with_the_default_memory(
+    lake: Lake, form: str, head: bytes, escaped: bytes, tail: bytes
+) -> None:
+    """As a key, of which the engine makes most copies; a line of one byte more costs its file."""
+    before = b"" if form == "ndjson" else b"edition,tariff_id\n"
+    room = dropped.LONGEST_LINE - len(head + tail) - (form == "csv")  # the end of its line belongs to a row of CSV
+    value = escaped * (room // len(escaped)) + b"y" * (room % len(escaped))
+    drop(lake, f"a.{form}", before + head + value + tail + b"\n" + head + b"b" + tail + b"\n")
+    bad = drop(lake, f"b.{form}", before + head + b"c" + tail + b"\n" + head + value + b"y" + tail + b"\n")
+    result = run(lake)
+    assert (result.held, result.failing, result.applied) == ((), (), 2)
+    assert result.quarantined_objects == (bad,)
+
+
+def test_rows_that_are_long_are_handed_on_a_few_at_a_time() -> None:
+    rows = [(n, {"tariff_id": "x" * 1_000_000}, None) for n in range(20)]
+    assert max(table.num_rows for table in dropped.in_tables(("tariff_id",), rows)) <= 5
+
+
+@pytest.mark.parametrize("blank", [b" \n", b"\t \r\n", "\u2003\n".encode(), b"\n"])
+def test_a_flood_of_blank_lines_is_read_as_fast_as_it_comes(
+    lake: Lake, blank: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a look at each line by itself, where white space is that of ASCII."""
+    if blank.isascii():
+        monkeypatch.setattr(dropped, "_OTHER_SCRIPT", None)
+    drop(lake, "x.ndjson", b'{"tariff_id":"a","edition":1}\n' + blank * 50_000 + b'{"tariff_id":"b","edition":1}')
+    assert run(lake).counts == Counts(read=2, applied=2)
 
 
 def packed(pattern: bytes, times: int) -> bytes:
