@@ -543,6 +543,9 @@ class _Form:
         """The rows of a block after as many others; None if one of them is unlike the header, or no text."""
         import pyarrow.csv as arrow_csv
 
+        if block.startswith(_MARK):
+            return None  # Arrow leaves a mark out that only at the beginning of a file is none of the first value
+
         try:
             found = arrow_csv.read_csv(
                 pa.BufferReader(block),

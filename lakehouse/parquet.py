@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lakehouse import exact_values
 from lakehouse.dropped import NotReadable, removal_sql, resolve
 from lakehouse.duck import Duck, file_list
 from lakehouse.failures import told
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 _OF_THE_READER = ("filename", "file_row_number")  # what DuckDB calls the columns that it adds
 _MOST_DIGITS = 38
+_ROWS_AT_ONCE = 2_048
+_WHITE = "' ' || chr(9) || chr(10) || chr(13)"
 _SAID = (
     "name", "type", "type_length", "repetition_type", "num_children", "converted_type", "scale", "precision",
     "logical_type", "duckdb_type",
@@ -37,12 +40,11 @@ _SAID = (
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a file: its name as written, whether its times are finer than a microsecond, and whether it holds
-    decimals of more digits than DuckDB keeps."""
+    """A column of a file: its name as written, and whether it may have values that DuckDB does not hold as they are,
+    itself or inside of it: times finer than a microsecond, or decimals of more digits."""
 
     name: str
     finer: bool
-    too_wide: bool
 
 
 @dataclass(frozen=True)
@@ -82,14 +84,18 @@ def _columns(said: Sequence[dict[str, Any]]) -> Iterator[Column]:
     """The columns of a schema, which Parquet writes as a tree: each element before its children, the root first."""
     place = 1
     while place < len(said):
-        element = said[place]
-        logical = element["logical_type"] or ""
-        finer = "isAdjustedToUTC=1" in logical and "NANOS=Nano" in logical and not element["num_children"]
-        yield Column(element["name"], finer, (element["precision"] or 0) > _MOST_DIGITS)
-        open_ = 1
+        first, open_ = place, 1
         while open_:
             open_ += (said[place]["num_children"] or 0) - 1
             place += 1
+        yield Column(said[first]["name"], any(map(_is_finer, said[first:place])))
+
+
+def _is_finer(element: dict[str, Any]) -> bool:
+    logical = element["logical_type"] or ""
+    # DuckDB keeps nanoseconds of timestamps without a zone.
+    times = "NANOS=Nano" in logical and ("isAdjustedToUTC=1" in logical or logical.startswith("TimeType"))
+    return times or (element["precision"] or 0) > _MOST_DIGITS
 
 
 def as_text(duck: Duck, contract: Contract, folder: Path, shape: Shape) -> str:
@@ -109,7 +115,7 @@ def as_text(duck: Duck, contract: Contract, folder: Path, shape: Shape) -> str:
     if finer := _find_finer(duck, folder, shape):
         source += " LEFT JOIN finer USING (_no, _row)"
     values = [_Value(f"c{n}", column.name, types[n], n in finer) for n, column in enumerate(shape.columns)]
-    problems, texts = _meant(contract, shape, values)
+    problems, texts = _meant(contract, values)
     problem = f"coalesce({', '.join(problems)})" if problems else "NULL::VARCHAR"
     columns = (f"{texts.get(c, 'NULL::VARCHAR')} AS {quoted(c)}" for c in text_columns(contract))
     return f"(SELECT _no, _row, {problem} AS _problem, {', '.join(columns)} FROM {source})"
@@ -134,49 +140,44 @@ def _source(files: str, shape: Shape, as_string: bool) -> str:
 
 
 def _find_finer(duck: Duck, folder: Path, shape: Shape) -> frozenset[int]:
-    """The places of the columns with moments finer than a microsecond, the rest of which DuckDB leaves out. Table
-    `finer` has their rows: _no, _row, and the text of each such column as t<place>."""
+    """The places of the columns with values that DuckDB does not hold as they are. Table `finer` has the rows with any:
+    _no, _row, and the text of each such column as t<place>."""
     import pyarrow as pa
-    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     places = [n for n, column in enumerate(shape.columns) if column.finer]
-    found: list[pa.Table] = []
-    for number in shape.numbers if places else ():
+    if not places:
+        return frozenset()
+    texts = ", ".join(f"t{n} VARCHAR" for n in places)
+    duck.run(f"CREATE OR REPLACE TEMP TABLE finer (_no INTEGER, _row BIGINT, {texts})")
+    found = False
+    for number in shape.numbers:
         before = 1
         try:
             with pq.ParquetFile(folder / str(number)) as file:
-                for batch in file.iter_batches(columns=[shape.columns[n].name for n in places]):
-                    rows = np.arange(before, before + batch.num_rows)
+                names = [shape.columns[n].name for n in places]
+                for batch in file.iter_batches(_ROWS_AT_ONCE, columns=names):
+                    rows = _finer_rows(batch, names)
+                    if len(rows):
+                        found = True
+                        kept = batch.take(pa.array(rows))
+                        columns = [[exact_values.text(value) for value in kept.column(name)] for name in names]
+                        table = {"no": pa.array(np.full(len(rows), number, np.int32)), "row": pa.array(rows + before)}
+                        table |= {f"t{n}": pa.array(c, pa.string()) for n, c in zip(places, columns, strict=True)}
+                        duck.connection.register("exact_rows", pa.table(table))
+                        duck.run("INSERT INTO finer SELECT * FROM exact_rows")
+                        duck.connection.unregister("exact_rows")
                     before += batch.num_rows
-                    moments = [_nanoseconds(batch.column(shape.columns[n].name)) for n in places]
-                    kept = np.any([pc.fill_null(m, 0).to_numpy() % 1000 != 0 for m in moments], axis=0)
-                    if kept.any():
-                        numbers = pa.array(np.full(len(rows), number, np.int32))
-                        named = {f"n{n}": m for n, m in zip(places, moments, strict=True)}
-                        found.append(pa.table({"_no": numbers, "_row": rows, **named}).filter(pa.array(kept)))
         except OSError as error:
             if error.errno is None:  # what pyarrow says of a file that is broken
                 raise NotReadable(f"expected a Parquet file that can be read, found: {told(error)}") from error
             raise
-    if not found:
-        return frozenset()
-    texts = ", ".join(
-        f"strftime(make_timestamp(n{n} // 1000 - (n{n} % 1000 < 0)::BIGINT), '%Y-%m-%dT%H:%M:%S.%f') "
-        f"|| lpad(((n{n} % 1000 + 1000) % 1000)::VARCHAR, 3, '0') || 'Z' AS t{n}"
-        for n in places
-    )
-    duck.connection.register("moments", pa.concat_tables(found))
-    duck.run(f"CREATE OR REPLACE TEMP TABLE finer AS SELECT _no, _row, {texts} FROM moments")
-    duck.connection.unregister("moments")
-    return frozenset(places)
+    return frozenset(places) if found else frozenset()
 
 
-def _nanoseconds(moments: pa.Array) -> pa.Array:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    return pc.cast(pc.cast(moments, pa.timestamp("ns", "UTC")), pa.int64())
+def _finer_rows(batch: pa.RecordBatch, names: Sequence[str]) -> np.ndarray:
+    """The numbers of the rows with such a value in any of these columns."""
+    return np.flatnonzero(np.any([exact_values.rows_with_any(batch.column(name)) for name in names], axis=0))
 
 
 @dataclass(frozen=True)
@@ -190,26 +191,71 @@ class _Value:
 
     def text(self) -> str:
         """The value as the contract's text would be written."""
+        text = self._text()
+        return f"CASE WHEN finer._row IS NULL THEN {text} ELSE t{self.sql[1:]} END" if self.finer else text
+
+    def _text(self) -> str:
         if self.type_ == "BLOB":
             return f"coalesce(TRY(decode({self.sql})), CAST({self.sql} AS VARCHAR))"
-        if self.type_ == "TIMESTAMP WITH TIME ZONE":
-            text = f"strftime(timezone('UTC', {self.sql}), '%Y-%m-%dT%H:%M:%S.%fZ')"
-            return f"coalesce(t{self.sql[1:]}, {text})" if self.finer else text
-        if self.type_.id in _NESTED:
-            return f"CAST(to_json(CAST({self.sql} AS {_text_type(self.type_)})) AS VARCHAR)"
-        return self.sql if self.type_ == "VARCHAR" else f"CAST({self.sql} AS VARCHAR)"
+        if self.is_nested:
+            return f"CAST(to_json({_as_texts(self.sql, self.type_)}) AS VARCHAR)"
+        return self.sql if self.type_ == "VARCHAR" else _scalar_text(self.sql, self.type_)
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether its text is JSON."""
+        return self.type_.id in _NESTED
 
     def json(self) -> str:
-        """The value as a member of an object."""
-        exact = self.type_.id in ("decimal", "hugeint", "uhugeint")
-        return self.text() if exact or self.finer or self.type_ == "BLOB" else self.sql
+        """The value as a member of an object: numbers as they are if JSON has them, anything else as text."""
+        if self.is_nested:
+            return f"CAST({self.text()} AS JSON)"
+        if self.finer:
+            return self.text()
+        if self.type_.id in ("float", "double"):
+            text = f"CAST({self.sql} AS VARCHAR)"
+            return f"CASE WHEN isfinite({self.sql}) THEN CAST({text} AS JSON) ELSE to_json({text}) END"
+        return self.sql if self.type_.id in _AS_IN_JSON else self.text()
 
 
 _NESTED = ("list", "array", "struct", "map")
+_AS_IN_JSON = ("boolean", "tinyint", "smallint", "integer", "bigint", "utinyint", "usmallint", "uinteger", "ubigint")
+_MOMENT = "TIMESTAMP WITH TIME ZONE"
+
+
+def _scalar_text(x: str, type_: Any) -> str:
+    if type_ == _MOMENT:
+        return f"strftime(timezone('UTC', {x}), '%Y-%m-%dT%H:%M:%S.%fZ')"
+    return f"CAST({x} AS VARCHAR)"
+
+
+def _as_texts(x: str, type_: Any, depth: int = 0) -> str:
+    """The value with text for every scalar but booleans, as `_scalar_text` says, so that JSON keeps each digit."""
+    if _MOMENT not in str(type_):
+        return f"CAST({x} AS {_text_type(type_)})"
+    item = f"v{depth}"
+    match type_.id:
+        case "list" | "array":
+            element = type_.children[0][1]
+            listed = f"CAST({x} AS {element}[])" if type_.id == "array" else x
+            return f"list_transform({listed}, lambda {item}: {_as_texts(item, element, depth + 1)})"
+        case "map":
+            (_, key), (_, value) = type_.children
+            pair = f"{{'key': {_as_texts(f'{item}.key', key, depth + 1)}, "
+            pair += f"'value': {_as_texts(f'{item}.value', value, depth + 1)}}}"
+            return f"map_from_entries(list_transform(map_entries({x}), lambda {item}: {pair}))"
+        case "struct":
+            members = (
+                f"{quoted(name)} := {_as_texts(f'struct_extract({x}, {literal(name)})', t, depth)}"
+                for name, t in type_.children
+            )
+            return f"CASE WHEN {x} IS NOT NULL THEN struct_pack({', '.join(members)}) END"
+        case _:
+            return _scalar_text(x, type_)
 
 
 def _text_type(type_: Any) -> str:
-    """The type with text for every scalar but booleans, so that JSON keeps each digit."""
+    """The type with text for every scalar but booleans."""
     match type_.id:
         case "list" | "array":
             return f"{_text_type(type_.children[0][1])}[]"
@@ -223,20 +269,18 @@ def _text_type(type_: Any) -> str:
             return "VARCHAR"
 
 
-def _meant(contract: Contract, shape: Shape, values: Sequence[_Value]) -> tuple[list[str], dict[str, str]]:
+def _meant(contract: Contract, values: Sequence[_Value]) -> tuple[list[str], dict[str, str]]:
     """What may be wrong with a row's bytes, and the text of each column of the contract that the files have."""
     landed = contract.origin == "stream"
     columns = text_columns(contract)
     names = [v.given for v in values]
     meant = {n: n if n in columns else None for n in names} if landed else resolve(contract, names)
     problems, texts, unknown = [], {}, []
-    for column, value in zip(shape.columns, values, strict=True):
+    for value in values:
         name = meant[value.given]
         if name is None:
             unknown.append(value)
             continue
-        if column.too_wide:
-            raise NotReadable(f"{name}: expected a decimal of at most {_MOST_DIGITS} digits, found one of more")
         removed = name == "_op" and not landed
         texts[name] = removal_sql(f"CAST({value.sql} AS VARCHAR)") if removed else value.text()
         if value.type_ == "BLOB":
@@ -264,6 +308,9 @@ def _drifted(unknown: Sequence[_Value], extra: str | None) -> str:
     more = f"nullif(concat_ws(',', {members}), '')"
     if extra is None:
         return f"'{{' || {more} || '}}'"
-    both = f"left({extra}, -1) || ',' || {more} || '}}'"
-    empty = f"{extra} IS NULL OR {extra} = '{{}}'"
-    return f"CASE WHEN {more} IS NULL THEN {extra} WHEN {empty} THEN '{{' || {more} || '}}' ELSE {both} END"
+    trimmed = f"trim({extra}, {_WHITE})"
+    members_of = f"nullif(trim(({trimmed})[2:-2], {_WHITE}), '')"
+    is_object = f"starts_with({trimmed}, '{{') AND is_json({extra})"
+    whole = f'\'"_extra":\' || to_json(struct_pack("S" := {extra}))::VARCHAR'
+    said = f"CASE WHEN {is_object} THEN {members_of} WHEN {extra} IS NOT NULL THEN {whole} END"
+    return f"CASE WHEN {more} IS NULL THEN {extra} ELSE '{{' || concat_ws(',', {said}, {more}) || '}}' END"

@@ -244,7 +244,25 @@ def test_json_in_the_usual_form_is_not_read_line_by_line(monkeypatch: pytest.Mon
 # ---- CSV
 
 CELL = st.one_of(
-    st.sampled_from(["", "a", "1.50", '"a"', '"a,b"', '"a\nb"', '"a\r\nb"', '"a""b"', '""', '""""', "é", " a", "a "]),
+    st.sampled_from(
+        [
+            "",
+            "a",
+            "1.50",
+            '"a"',
+            '"a,b"',
+            '"a\nb"',
+            '"a\r\nb"',
+            '"a""b"',
+            '""',
+            '""""',
+            "é",
+            " a",
+            "a ",
+            "\ufeff",
+            "\ufeffa",
+        ]
+    ),
     st.sampled_from(['a"b', '"a"b', '"a" ', ' "a"', '"', '"a', "\x00"]),
 )
 REGULAR = st.sampled_from(["", "a", "1.50", '"a"', '"a,b"', '"a\nb"', '"a\r\nb"', '"a""b"', '""', '""""', "é", " a "])
@@ -301,6 +319,8 @@ def csv_expected(content: bytes) -> list[tuple[int, dict[str, str | None], str |
 @given(CSV_FILE, st.sampled_from([16, 1 << 22]))
 @example(b"parcel_id,part,price\na,1,\xff\n", 1 << 22)
 @example(b'parcel_id,part,price\n"a\n', 1 << 22)
+@example("parcel_id,part,price\n\ufeffa,1,\n\ufeffb,1,\n".encode(), 1 << 22)
+@example("\ufeffparcel_id,part,price\n\ufeffa,1,\n".encode(), 16)
 @example(b'parcel_id,part,recipient\nk,1,a"b\nl,2,c"d\nm,3,"e"\n', 1 << 22)
 @example(b'parcel_id,part,recipient\nk,1,a"b"\n', 1 << 22)
 @example(b'parcel_id,part,recipient\nk,1,"a"b\n', 1 << 22)

@@ -1,0 +1,277 @@
+"""What a writer of Parquet typed is kept to the last digit, whatever the type and however deep: as `_extra`, which is
+valid JSON always, and as the fields of a contract."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import math
+import re
+from datetime import UTC, date, datetime, timedelta
+from decimal import Context, Decimal
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NoReturn
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import strategies as st
+from lakes import PARCELS, change, local_lake
+
+from contracts import Contract, Field
+from contracts.change import CHANGE_COLUMNS
+from contracts.types import DateType, DecimalType, ListType, MapType, StructType, TimestampType
+from lakehouse import reading, validation
+from lakehouse.duck import connect
+from lakehouse.landing import LandedObject
+
+THEN = datetime(2026, 11, 21, tzinfo=UTC)
+EPOCH, LAST_SECOND = -62135596800, 253402300799  # years 1 and 9999, seconds
+FIRST = datetime(1970, 1, 1, tzinfo=UTC).replace(tzinfo=None)
+TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+DROPPED = dataclasses.replace(
+    PARCELS, origin="files", ordering="part", partition=None, sort=(), fields=PARCELS.fields[:2]
+)
+TYPED = dataclasses.replace(
+    DROPPED,
+    fields=(
+        *DROPPED.fields,
+        Field("moments", 20, ListType(21, TimestampType())),
+        Field(
+            "stops",
+            22,
+            ListType(
+                23,
+                StructType(
+                    (
+                        Field("at", 24, TimestampType()),
+                        Field("day", 25, DateType()),
+                        Field("fee", 26, DecimalType(38, 10)),
+                    )
+                ),
+            ),
+        ),
+        Field("seen", 27, MapType(28, 29, TimestampType())),
+        Field("rate", 30, DecimalType(20, 4)),
+    ),
+)
+Pair = tuple[pa.DataType, Any]
+BIG = Context(prec=80)
+
+
+def moments(unit: str, zone: str | None) -> st.SearchStrategy[Pair]:
+    """Counts of the unit since 1970; those of nanoseconds fit into 64 bits."""
+    first, last = (EPOCH, LAST_SECOND) if unit != "ns" else (-8_000_000_000, 8_000_000_000)
+    count = st.integers(first * TICKS[unit], last * TICKS[unit])
+    return st.tuples(st.just(pa.timestamp(unit, zone)), count)
+
+
+def times(unit: str) -> st.SearchStrategy[Pair]:
+    kind = pa.time32(unit) if unit in ("s", "ms") else pa.time64(unit)
+    return st.tuples(st.just(kind), st.integers(0, 86_400 * TICKS[unit] - 1))
+
+
+def decimals(kind: pa.DataType) -> st.SearchStrategy[Pair]:
+    limit = 10**kind.precision - 1
+    return st.tuples(st.just(kind), st.integers(-limit, limit).map(lambda n: Decimal(n).scaleb(-kind.scale, BIG)))
+
+
+LEAVES = [
+    *(moments(unit, zone) for unit in TICKS for zone in (None, "UTC", "Europe/Berlin")),
+    *(times(unit) for unit in TICKS),
+    *(decimals(k) for k in (pa.decimal128(5, 2), pa.decimal128(38, 10), pa.decimal256(39, 0), pa.decimal256(76, 20))),
+    st.tuples(st.just(pa.date32()), st.dates()),
+    st.tuples(st.just(pa.int64()), st.integers(-(2**63), 2**63 - 1)),
+    st.tuples(st.just(pa.uint64()), st.integers(0, 2**64 - 1)),
+    st.tuples(st.just(pa.float64()), st.floats()),
+    st.tuples(st.just(pa.float32()), st.floats(width=32)),
+    st.tuples(st.just(pa.bool_()), st.booleans()),
+    st.tuples(
+        st.just(pa.string()), st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6)
+    ),
+    st.tuples(st.just(pa.binary()), st.sampled_from([b"", b"ab", "é".encode()])),
+]
+
+
+def nested(inner: st.SearchStrategy[Pair]) -> st.SearchStrategy[Pair]:
+    return st.one_of(
+        inner.map(lambda p: (pa.list_(p[0]), [p[1], None])),
+        inner.map(lambda p: (pa.large_list(p[0]), [p[1]])),
+        inner.map(lambda p: (pa.list_(p[0], 2), [p[1], p[1]])),
+        st.tuples(inner, inner).map(
+            lambda p: (pa.struct([("a", p[0][0]), ("B c", p[1][0])]), {"a": p[0][1], "B c": p[1][1]})
+        ),
+        inner.map(lambda p: (pa.map_(pa.string(), p[0]), [("k", p[1]), ("é", None)])),
+    )
+
+
+VALUE = st.recursive(st.one_of(LEAVES), nested, max_leaves=4)
+QUICK = settings(
+    max_examples=60,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def packed(columns: dict[str, pa.Array]) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(columns), buffer)
+    return buffer.getvalue()
+
+
+def taken_in(contract: Contract, content: bytes) -> tuple[list[dict[str, Any]], list[str]]:
+    """The valid rows in their order, and what is wrong with the others."""
+    with TemporaryDirectory() as folder, connect(lake := local_lake(Path(folder))) as duck:
+        lake.store.write("landed/0.parquet", content)
+        (stored,) = lake.store.list("landed/")
+        landed = LandedObject(stored.key, stored.etag, stored.size, THEN, THEN)
+        assert reading.read_objects(duck, lake, contract, [landed]).unreadable == {}
+        validation.validate(duck, contract)
+        found = duck.connection.execute("SELECT * FROM valid ORDER BY _row")
+        names = [name for name, *_ in found.description]
+        rows = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+        return rows, [row[0] for row in duck.rows("SELECT _reason FROM rejected ORDER BY _row")]
+
+
+def strict(text: str) -> Any:
+    def refuse(constant: str) -> NoReturn:
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads(text, parse_int=str, parse_float=str, parse_constant=refuse)
+
+
+def ticks(text: str, unit: str) -> int:
+    """The count of a moment or a time of day, of however many digits."""
+    found = re.fullmatch(r"(?:([\d-]{10})[T ])?(\d\d):(\d\d):(\d\d)(?:\.(\d+))?(Z|\+00)?", text)
+    assert found, text
+    day, hour, minute, second, fraction, _ = found.groups()
+    days = (date.fromisoformat(day) - date(1970, 1, 1)).days if day else 0
+    nanoseconds = int((fraction or "").ljust(9, "0"))
+    whole = ((days * 24 + int(hour)) * 60 + int(minute)) * 60 + int(second)
+    rest, lost = divmod(nanoseconds * TICKS[unit], 10**9)
+    assert lost == 0
+    return whole * TICKS[unit] + rest
+
+
+def check(kind: pa.DataType, value: Any, found: Any) -> None:
+    """Whether a member of `_extra` says what was written."""
+    if value is None:
+        assert found is None
+    elif pa.types.is_struct(kind):
+        assert list(found) == [f.name for f in kind]
+        for f in kind:
+            check(f.type, value[f.name], found[f.name])
+    elif pa.types.is_map(kind):
+        assert list(found) == [k for k, _ in value]
+        for k, v in value:
+            check(kind.item_type, v, found[k])
+    elif pa.types.is_nested(kind):
+        assert len(found) == len(value)
+        for one, other in zip(value, found, strict=True):
+            check(kind.value_type, one, other)
+    elif pa.types.is_timestamp(kind) or pa.types.is_time(kind):
+        assert ticks(found, kind.unit) == value
+        assert found.endswith("Z") == bool(pa.types.is_timestamp(kind) and kind.tz)
+    elif pa.types.is_floating(kind):
+        read = float(np.float32(found)) if kind == pa.float32() else float(found)
+        assert read == value or (math.isnan(read) and math.isnan(value))
+    elif pa.types.is_decimal(kind) or pa.types.is_integer(kind):
+        assert Decimal(found) == Decimal(value)
+    elif pa.types.is_boolean(kind):
+        assert found is value
+    else:
+        assert found == (value.decode() if isinstance(value, bytes) else str(value))
+
+
+@QUICK
+@given(VALUE)
+@example((pa.decimal256(60, 10), Decimal("1.5")))
+@example((pa.list_(pa.timestamp("ns", "UTC")), [1767323045123456789, None]))
+@example((pa.time64("ns"), 3_600_000_000_001))
+@example((pa.list_(pa.float64()), [math.nan, math.inf]))
+@example((pa.float64(), -math.inf))
+@example((pa.struct([("a", pa.map_(pa.string(), pa.time64("ns")))]), {"a": [("k", 1)]}))
+def test_a_column_that_nobody_knows_is_kept_as_it_is(pair: Pair) -> None:
+    kind, value = pair
+    column = pa.array([value, None], kind)
+    rows, wrong = taken_in(
+        DROPPED, packed({"parcel_id": pa.array(["a", "b"]), "part": pa.array([1, 2]), "colour": column})
+    )
+    assert wrong == []
+    for row, written in zip(rows, (value, None), strict=True):
+        check(kind, written, strict(row["_extra"])["colour"])
+
+
+UNITS = st.sampled_from(list(TICKS))
+ZONES = st.sampled_from(["UTC", "Europe/Berlin"])
+
+
+@QUICK
+@given(
+    st.lists(st.integers(-4_000_000_000, 8_000_000_000), min_size=1, max_size=3),
+    UNITS,
+    ZONES,
+    st.integers(0, 999_999_999),
+    st.dates(),
+    st.sampled_from([pa.decimal128(38, 10), pa.decimal256(60, 10)]),
+    st.sampled_from([Decimal("1.5"), Decimal("-12345678901234567890.0123456789"), None]),
+)
+def test_typed_values_inside_of_others_are_those_of_the_contract(
+    seconds: list[int], unit: str, zone: str, rest: int, day: date, money: pa.DataType, fee: Decimal | None
+) -> None:
+    counts = [s * TICKS[unit] + rest * TICKS[unit] // 10**9 for s in seconds]
+    moment = pa.timestamp(unit, zone)
+    stop = pa.struct([("at", moment), ("day", pa.date32()), ("fee", money)])
+    content = packed(
+        {
+            "parcel_id": pa.array(["a"]),
+            "part": pa.array([1]),
+            "moments": pa.array([counts], pa.list_(moment)),
+            "stops": pa.array([[{"at": c, "day": day, "fee": fee} for c in counts]], pa.list_(stop)),
+            "seen": pa.array([[("k", counts[0])]], pa.map_(pa.string(), moment)),
+            "rate": pa.array([fee], money) if fee is None or abs(fee) < 2 else pa.nulls(1, money),
+        }
+    )
+    rows, wrong = taken_in(TYPED, content)
+    if unit == "ns" and rest % 1000:
+        assert rows == []
+        assert "moments[0]: expected a timestamp with offset" in wrong[0]
+        return
+    assert wrong == []
+    then = [FIRST + timedelta(microseconds=c * 10**6 // TICKS[unit]) for c in counts]
+    (row,) = rows
+    assert row["moments"] == then
+    assert row["stops"] == [{"at": t, "day": day, "fee": fee} for t in then]
+    assert row["seen"] == {"k": then[0]}
+
+
+EXTRA = st.sampled_from(
+    [None, "{}", "{ }", " {} \n", '{"a":{"S":"b"}}', '{"a":{"S":"b"}}  ', '\t{ "a":{"S":"}"} }\n', "null", "[1]", "",
+     "{", '{"a":1,}', "}"]
+)  # fmt: skip
+
+
+@QUICK
+@given(EXTRA, st.sampled_from([None, "x", "", '"', "}", "é\n"]), st.sampled_from(["colour", 'col"our', "é }"]))
+def test_what_the_relay_kept_and_what_the_lake_does_not_know_is_one_object(
+    extra: str | None, value: str | None, name: str
+) -> None:
+    row = change(version=1, _extra=extra)
+    columns = {n: pa.array([row.get(n)], pa.string()) for n in (*PARCELS.field_names, *CHANGE_COLUMNS)}
+    rows, wrong = taken_in(PARCELS, packed(columns | {name: pa.array([value], pa.string())}))
+    assert wrong == []
+    found = rows[0]["_extra"]
+    if value is None:
+        assert found == extra
+        return
+    members = strict(found)
+    assert members.pop(name) == {"S": value}
+    try:
+        said = strict("{}" if extra is None else extra)
+        assert members == (said if isinstance(said, dict) else {"_extra": {"S": extra}})
+    except ValueError:
+        assert members == {"_extra": {"S": extra}}
