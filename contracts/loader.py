@@ -27,7 +27,7 @@ from contracts.model import (
     Ttl,
     template_fields,
 )
-from contracts.names import problem_of_entity, problem_of_member
+from contracts.names import ENVELOPE, problem_of_attribute, problem_of_entity, problem_of_member
 from contracts.types import (
     SCALARS,
     Classification,
@@ -70,7 +70,7 @@ def load_contracts(folder: Path | None = None) -> Contracts:
     loaded = _gathered(partial(load_contract, path) for path in files)
     contracts = Contracts({c.name: c for c in loaded})
     checks = [partial(_check_references, contract, contracts) for contract in contracts.values()]
-    _gathered([*checks, partial(_check_dimensions, contracts)])
+    _gathered([*checks, partial(_check_dimensions, contracts), partial(_check_alike, contracts)])
     return contracts
 
 
@@ -127,10 +127,12 @@ def parse_contract(document: Mapping[str, Any], where: str = "contract") -> Cont
         lambda: _partition(properties, _own(table), where),
         lambda: _relations(properties, where),
         *(partial(_field, p, f"{where}: {p['name']}") for p in properties),
+        lambda: _texts(_own(table).get("sort"), f"{where}: customProperties sort"),
         partial(_check_version, document, where),
         partial(_check_names, name, table, where),
     ]
     own, keys, retention, freshness, partition, relations, *fields = _gathered(parts)
+    sort = fields[len(properties)]
     contract = Contract(
         name=name,
         version=str(document["version"]),
@@ -141,7 +143,7 @@ def parse_contract(document: Mapping[str, Any], where: str = "contract") -> Cont
         fields=tuple(fields[: len(properties)]),
         primary_key=tuple(p["name"] for p in _ordered(properties, "primaryKey", "primaryKeyPosition")),
         partition=partition,
-        sort=tuple(own.get("sort") or ()),
+        sort=tuple(sort),
         ordering=own.get("ordering"),
         keys=keys,
         retention_days=retention,
@@ -159,6 +161,19 @@ def _check_version(document: Mapping[str, Any], where: str) -> None:
         raise ContractError(f"{where}: expected `version` like 1.0.0, found {document['version']!r}")
 
 
+def _aliases(element: Mapping[str, Any]) -> list[str]:
+    return _texts(_own(element).get("aliases"), f"{element['name']}: customProperties aliases")
+
+
+def _texts(value: object, where: str) -> list[str]:
+    """A list of texts, empty if there is none; raises `ContractError` for anything else."""
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(text, str) and text for text in value):
+        raise ContractError(f"{where}: expected a list of texts, found {value!r:.100}")
+    return value
+
+
 def _check_names(name: str, table: Mapping[str, Any], where: str) -> None:
     """That no layer reads the names of the entity, its dimension, its fields and their members as its own."""
     dimension = _own(table).get("dimension")
@@ -169,9 +184,16 @@ def _check_names(name: str, table: Mapping[str, Any], where: str) -> None:
             problems.append(f"{element['name']} {taken[element['name']]}; write {name}_{element['name']}")
         problems += [
             f"alias {alias} of {element['name']} begins with _ as what the system reads does; leave the _ out"
-            for alias in _own(element).get("aliases") or ()
+            for alias in _aliases(element)
             if str(alias).startswith("_")
         ]
+        problems += [
+            f"alias {alias} of {element['name']} says of an imported object that it is a CloudEvent; leave it out"
+            for alias in _aliases(element)
+            if alias == ENVELOPE
+        ]
+        if dimension:
+            problems.append(problem_of_attribute(element["name"], name))
         problems += [problem_of_member(member, name) for member in _member_names(element)]
     if found := [f"{where}: {problem}" for problem in problems if problem]:
         raise ContractError("\n".join(found))
@@ -252,7 +274,7 @@ def _field(element: Mapping[str, Any], where: str) -> Field:
         type=type_,
         required=bool(element.get("required", False)),
         description=str(element.get("description") or ""),
-        aliases=tuple(custom.get("aliases") or ()),
+        aliases=tuple(_texts(custom.get("aliases"), f"{where}: customProperties aliases")),
         classification=cast(Classification, element.get("classification") or "internal"),
         enum=tuple(str(v["value"]) for v in element.get("enum") or ()),
         minimum=minimum,
@@ -361,11 +383,16 @@ def _keys(value: Mapping[str, Any] | None, where: str) -> DynamoKeys | None:
     if value is None:
         return None
     try:
-        ttl, copies = value.get("ttl"), value.get("copies")
+        ttl, copies, indexes = value.get("ttl"), value.get("copies"), value.get("indexes") or ()
+        texts = [value["pk"], value["sk"], *(i[part] for i in indexes for part in ("name", "pk", "sk"))]
+        texts += [ttl["after"]] if ttl else []
+        texts += [copies["to"], *copies["fields"]] if copies else []
+        if wrong := [text for text in texts if not isinstance(text, str) or not text]:
+            raise TypeError(f"{wrong[0]!r:.100} is no text")
         return DynamoKeys(
             pk=value["pk"],
             sk=value["sk"],
-            indexes=tuple(IndexKeys(i["name"], i["pk"], i["sk"]) for i in value.get("indexes") or ()),
+            indexes=tuple(IndexKeys(i["name"], i["pk"], i["sk"]) for i in indexes),
             ttl=Ttl(ttl["after"], int(ttl["days"])) if ttl else None,
             copies=Copies(copies["to"], tuple(copies["fields"])) if copies else None,
         )
@@ -416,7 +443,9 @@ class _Checks:
 
     def known(self, fields: Sequence[str], what: str) -> bool:
         unknown = [f for f in fields if f not in self.contract.field_names]
-        return self.expect(not unknown, f"{what} names {', '.join(unknown)}, which is no field of {self.contract.name}")
+        return self.expect(
+            not unknown, f"{what} names {', '.join(map(str, unknown))}, which is no field of {self.contract.name}"
+        )
 
     def fields(self) -> None:
         contract = self.contract
@@ -424,6 +453,13 @@ class _Checks:
         ids = _all_ids(contract.fields)
         repeated = sorted({i for i in ids if ids.count(i) > 1})
         self.expect(not repeated, f"fieldId {repeated} is used more than once; give each field its own")
+        for field in contract.fields:
+            for struct in _structs(field.type):
+                members = [m.name for m in struct.fields]
+                again = sorted({m for m in members if members.count(m) > 1})
+                self.expect(
+                    not again, f"{field.name}: members {again} are there more than once; give each its own name"
+                )
         aliases = [a for f in contract.fields for a in (f.name, *f.aliases)]
         twice = sorted({a for a in aliases if aliases.count(a) > 1})
         self.expect(not twice, f"alias or name {twice} stands for more than one field")
@@ -507,6 +543,17 @@ def _check(contract: Contract, where: str) -> None:
         raise ContractError("\n".join(checks.problems))
 
 
+def _structs(type_: FieldType) -> Iterator[StructType]:
+    """The records in a type, at every depth."""
+    match type_:
+        case ListType(element=inner) | MapType(value=inner):
+            yield from _structs(inner)
+        case StructType(fields):
+            yield type_
+            for field in fields:
+                yield from _structs(field.type)
+
+
 def _all_ids(fields: Sequence[Field]) -> list[int]:
     ids: list[int] = []
     for field in fields:
@@ -538,6 +585,19 @@ def _check_dimensions(contracts: Contracts) -> None:
             raise ContractError(
                 f"{contract.name}.yaml: customProperties dimension: expected a name of its own, found "
                 f"{contract.dimension!r}, which {other} has"
+            )
+
+
+def _check_alike(contracts: Contracts) -> None:
+    """That no two entities are one where `_` cannot be written: CloudFormation names what is made of each by letters
+    and digits alone. Raises `ContractError`."""
+    entities: dict[str, str] = {}
+    for name in contracts:
+        other = entities.setdefault(name.replace("_", ""), name)
+        if other != name:
+            raise ContractError(
+                f"{name}.yaml: expected a name that differs from {other} by more than _, which CloudFormation does not "
+                f"see; write another word"
             )
 
 

@@ -8,6 +8,11 @@ from __future__ import annotations
 _KEYS = ("pk", "sk")  # of each item, and with a word before it of the indexes, which all entities of the table share
 _ATTRIBUTES = frozenset({"entity", "ttl"})  # of each item, see `contracts.item`
 _PARTITIONS = frozenset({"dt", "hh"})  # of the landing tables
+_READERS = frozenset(
+    {"filename", "file_index", "file_row_number", "rowid"}
+)  # columns that DuckDB adds to files and tables
+_PATHS = frozenset({"imports", "parties", "status"})  # of the API, beside those of entities
+_MADE = frozenset({"entities", "watermarks", "audit_trail", "marts", "unknown"})  # of all entities, or of none
 _PREFIXES = ("stg_", "int_", "dim_", "fct_", "rpt_", "dbt_")  # of models of the dbt project, and dbt's own columns
 _SUFFIXES = ("_changes",)  # the history of an entity
 
@@ -32,8 +37,31 @@ analyse analyze any asc asymmetric check collate default deferrable desc do init
 pivot pivot_longer pivot_wider placing qualify returning show some summarize symmetric trailing unique unpivot variadic
 """
 
-RESERVED_WORDS = frozenset((_ATHENA + _DUCKDB).split())
+# https://trino.io/docs/current/language/reserved.html, what Athena's list leaves out
+_TRINO = "current_role"
+
+RESERVED_WORDS = frozenset((_ATHENA + _DUCKDB + _TRINO).split())
 """What Athena or DuckDB read as a part of a statement where it is not between quotes, as a reader's query has it."""
+
+
+MAX_ENTITY = 64 - len("gavel-local-")
+"""Characters: a Firehose's name has at most 64, and `gavel-<environment>-` comes before the entity."""
+
+ENVELOPE = "specversion"
+"""What an imported object has if it is a CloudEvent."""
+
+HISTORY = frozenset(
+    {
+        *("key_batch", "delivery", "copy_of_version", "told_by_stream", "valid_from", "previous_op", "valid_to"),
+        *("is_first", "is_current", "is_removed", "is_expired", "since", "until"),
+    }
+)
+"""Columns of a dimension's history beside the entity's fields (`dbt_project/macros/history.sql`)."""
+
+
+def problem_of_attribute(name: str, example: str) -> str | None:
+    """Why a field of an entity that is a dimension cannot have this name."""
+    return f"{name} is a column of a dimension's history; write {example}_{name}" if name in HISTORY else None
 
 
 def problem_of_member(name: str, example: str) -> str | None:
@@ -46,6 +74,10 @@ def problem_of_member(name: str, example: str) -> str | None:
         return f"{name} is an attribute that the system gives each item; write {example}_{name}"
     if name in _PARTITIONS:
         return f"{name} is a partition of the landing tables; write {example}_{name}"
+    if name in _READERS:
+        return f"{name} is a column that DuckDB adds to what it reads; write {example}_{name}"
+    if name == ENVELOPE:
+        return f"{name} says of an imported object that it is a CloudEvent; write {example}_{name}"
     if name in RESERVED_WORDS:
         return f"{name} is a reserved word of Athena or DuckDB; write {example}_{name}"
     if name.startswith("dbt_"):
@@ -55,6 +87,14 @@ def problem_of_member(name: str, example: str) -> str | None:
 
 def problem_of_entity(name: str) -> str | None:
     """The same for the name of an entity or of a dimension."""
+    if len(name) > MAX_ENTITY:
+        return (
+            f"{name} is longer than {MAX_ENTITY} characters, for which Firehose has room; write {name[:20].rstrip('_')}"
+        )
+    if name in _PATHS:
+        return f"{name} is a path of the API with other methods; write {name}_items"
+    if name in _MADE:
+        return f"{name} is what something is called that belongs to no entity or to all; write {name}_items"
     if name in RESERVED_WORDS:
         return f"{name} is a reserved word of Athena or DuckDB; write {name}_items"
     for prefix in _PREFIXES:

@@ -76,8 +76,8 @@ def write_rows(duck: Duck, lake: Lake, contract: Contract, objects: Sequence[Lan
         read_again(duck, contract)
         aside += f" UNION ALL SELECT _no, _row, {literal(_TOO_LATE)}, {texts} FROM landed"
     rows = duck.stream(
-        f"SELECT _no, _reason, taken.key AS _origin, taken.etag AS _etag, _row, {texts} FROM ({aside}) "
-        "JOIN taken USING (_no) ORDER BY _no, _row",
+        f"SELECT _no, _reason, _origin, _etag, _row, {texts} FROM ({aside}) "
+        "JOIN (SELECT _no, key AS _origin, etag AS _etag FROM taken) USING (_no) ORDER BY _no, _row",
         _ROWS_AT_ONCE,
     )
     folder = duck.scratch / "quarantine"

@@ -2,16 +2,21 @@
 
 import copy
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import pytest
 import yaml
 
 from contracts import ContractError, Contracts, load_contracts, parse_contract
 from contracts.compact import dump_compact, load_compact
+from contracts.dbt.dimensions import _HISTORY_COLUMNS
 from contracts.loader import ENTITIES
-from contracts.names import RESERVED_WORDS
+from contracts.names import HISTORY, MAX_ENTITY, RESERVED_WORDS, problem_of_entity
 
 DOCUMENT = yaml.safe_load((ENTITIES / "orders.yaml").read_text())
 
@@ -155,7 +160,26 @@ def with_field(name: str, **more) -> dict:
     return broken(add)
 
 
-LAYERS = ["pk", "sk", "entity", "ttl", "buyer_pk", "seller_sk", "dt", "hh", "order", "qualify", "date", "dbt_valid_to"]
+LAYERS = [
+    "specversion",
+    "filename",
+    "file_row_number",
+    "file_index",
+    "rowid",
+    "current_role",
+    "pk",
+    "sk",
+    "entity",
+    "ttl",
+    "buyer_pk",
+    "seller_sk",
+    "dt",
+    "hh",
+    "order",
+    "qualify",
+    "date",
+    "dbt_valid_to",
+]
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -178,7 +202,13 @@ def test_a_member_of_a_nested_field_is_looked_at_too(name):
         parse_contract(with_field("parts", logicalType="array", items=struct))
 
 
-@pytest.mark.parametrize("name", ["table", "stg_bids", "dim_customer", "bids_changes"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("table", "stg_bids", "dim_customer", "bids_changes", "imports", "parties", "status", "entities"),
+        *("watermarks", "audit_trail", "marts", "unknown", "a" * 53),
+    ],
+)
 def test_an_entity_cannot_have_the_name_of_what_is_made_of_entities(name):
     def rename(document: dict) -> None:
         document["name"] = document["schema"][0]["name"] = name
@@ -234,3 +264,90 @@ def test_what_does_not_fit_together_is_told_at_once():
     with pytest.raises(ContractError) as refusal:
         parse_contract(broken(spoil))
     assert len(str(refusal.value).splitlines()) == 3
+
+
+def test_two_names_that_are_one_to_cloudformation_are_refused(tmp_path: Path):
+    for name in ("virtual_requests", "virtualrequests"):
+        text = (ENTITIES / "virtual_requests.yaml").read_text().replace("virtual_requests", name)
+        (tmp_path / f"{name}.yaml").write_text(text)
+    for name in ("lots", "customers"):
+        (tmp_path / f"{name}.yaml").write_text((ENTITIES / f"{name}.yaml").read_text())
+    with pytest.raises(ContractError, match="expected a name that differs from virtual_requests by more than _"):
+        load_contracts(tmp_path)
+
+
+def test_every_name_that_the_template_makes_of_an_entity_is_short_enough():
+    template = (ENTITIES.parents[1] / "realtime" / "template.yaml").read_text()
+    (allowed,) = re.findall(r"Environment:\n    Type: String\n    AllowedValues: \[(.*)\]", template)
+    (name,) = re.findall(r"DeliveryStreamName: !Sub \"(.*)\"", template)
+    for environment in allowed.split(", "):
+        made = name.replace("${Environment}", environment).replace("${Entity}", "a" * MAX_ENTITY)
+        assert len(made) <= 64
+
+
+def test_the_paths_of_the_api_are_no_entities():
+    template = (ENTITIES.parents[1] / "realtime" / "template.yaml").read_text()
+    paths = {p.split("/")[1] for p in re.findall(r'\bPath: "?(/[^,"]+)', template)}
+    for name in paths - {"{entity}", "openapi.json"}:
+        assert problem_of_entity(name), name
+
+
+def test_no_field_of_a_dimension_is_called_like_a_column_of_its_history():
+    macro = (ENTITIES.parents[1] / "dbt_project" / "macros" / "history.sql").read_text()
+    code = re.sub(r"\{#.*?#\}", "", macro, flags=re.DOTALL)
+    columns = set(re.findall(r"\bas ([a-z][a-z0-9_]*)\b", code)) | {n for n in _HISTORY_COLUMNS if n[0] != "_"}
+    made = columns - set(re.findall(r"\b([a-z_]+) as \(", code)) - {"outdated", "newest", "varchar", "bigint"}
+    assert made <= HISTORY, sorted(made - HISTORY)
+    for name in sorted(HISTORY):
+        document = copy.deepcopy(yaml.safe_load((ENTITIES / "customers.yaml").read_text()))
+        field = {"name": name, "logicalType": "string", "customProperties": [{"property": "fieldId", "value": 900}]}
+        document["schema"][0]["properties"].append(field)
+        with pytest.raises(ContractError, match=f"{name} is a column of a dimension's history; write customers_{name}"):
+            parse_contract(document)
+        assert parse_contract(with_field(name)).field(name), "others may have it"
+
+
+def test_a_name_is_once_in_a_record():
+    def member(number: int) -> dict:
+        return {"name": "a", "logicalType": "string", "customProperties": [{"property": "fieldId", "value": number}]}
+
+    with pytest.raises(ContractError, match="members \\['a'\\] are there more than once"):
+        parse_contract(with_field("parts", logicalType="object", properties=[member(901), member(902)]))
+
+
+def test_an_alias_that_says_what_a_cloudevent_is_is_refused():
+    def add(document: dict) -> None:
+        custom_of(property_of(document, "status"), "aliases")["value"].append("specversion")
+
+    with pytest.raises(ContractError, match="alias specversion of status says"):
+        parse_contract(broken(add))
+
+
+def places(value: Any) -> Iterator[tuple[Any, Any]]:
+    for name in list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield value, name
+        yield from places(value[name])
+
+
+JUNK = [
+    None, True, 0, -1, 10**30, 1.5, "", "x", "order_id", "_x", "A B", "{order_id}", "{", "{nothing}", [], ["x"], [1],
+    [None], [{}], {}, {"x": 1}, {"property": "x", "value": 1}, [["x"]], "9" * 80, "(?P<",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("entity", ["orders", "estimates", "bids", "countries", "customers"])
+def test_whatever_stands_in_a_contract_is_used_or_refused(entity: str):
+    """Each value of a contract in turn is something else, or not there."""
+    whole = yaml.safe_load((ENTITIES / f"{entity}.yaml").read_text())
+    count = len(list(places(whole)))
+    random = Random(entity)
+    for number in random.sample(range(count), min(count, 150)):
+        for junk in random.sample([*JUNK, "nothing at all"], 4):
+            document = copy.deepcopy(whole)
+            holder, name = list(places(document))[number]
+            if junk == "nothing at all":
+                del holder[name]
+            else:
+                holder[name] = junk
+            with suppress(ContractError):
+                parse_contract(document)

@@ -1,0 +1,53 @@
+"""Every word that the lake's own statements use, and that a contract may take for a field, is a name like others."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes, published_rows
+
+import lakehouse
+from contracts import Field
+from contracts.names import problem_of_member
+from contracts.types import StringType
+from lakehouse.compaction import compact
+from lakehouse.landing import Scope
+from lakehouse.publication import publish
+
+
+def words() -> list[str]:
+    """The lower-case words within texts of the code, which its statements are made of."""
+    found: set[str] = {"filename", "file_index", "file_row_number", "rowid"}
+    for path in Path(lakehouse.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.search(r"[A-Z]{4}", node.value):
+                found.update(re.findall(r"\b[a-z][a-z0-9_]{0,62}\b", node.value))
+    return sorted(w for w in found - set(PARCELS.field_names) if problem_of_member(w, "parcels") is None)
+
+
+def test_no_word_of_the_lakes_own_is_a_name_that_it_misreads(tmp_path: Path) -> None:
+    names = words()
+    contract = replace(
+        PARCELS, fields=(*PARCELS.fields, *(Field(n, 200 + i, StringType()) for i, n in enumerate(names)))
+    )
+    lake = local_lake(tmp_path / "lake", Clock())
+    landing = Landing(lake, contract)
+
+    def row(parcel: str, version: int, said: str, **more: str) -> dict[str, str | None]:
+        return {**change(parcel, version=version), **{n: f"{n} {said}" for n in names}, **more}
+
+    landing.land([row("p-1", 1, "one"), row("p-2", 1, "two"), row("p-3", 1, "bad", price="1.5x")])
+    for _ in range(2):
+        result = compact(lake, contract, Scope.everything())
+        publish(lake, contract)
+        assert (result.held, result.failing) == ((), ())
+        landing.land([row("p-1", 2, "later"), row("p-4", 1, "four", price="1.5x")], NOON)
+    rows = {r["parcel_id"]: r for r in published_rows(lake, contract)}
+    assert {p: {r[n] for n in names} == {f"{n} {said}" for n in names} for p, r, said in (
+        ("p-1", rows["p-1"], "later"), ("p-2", rows["p-2"], "two"),
+    )} == {"p-1": True, "p-2": True}  # fmt: skip
+    assert set(rows) == {"p-1", "p-2"}
+    assert len(published_changes(lake, contract)) == 3
