@@ -30,6 +30,8 @@ FIRST_CHANGES = 1500
 HISTORY_AFTER, HISTORY_EVERY = 60.0, 600.0  # seconds
 # Quicker than the defaults of production, so that a person sees data flow.
 PACE = {"GAVEL_LANDING_SECONDS": "15", "GAVEL_MARTS_SECONDS": "60", "GAVEL_REPORTS_CRON": "*/5 * * * *"}
+# A laptop that does other work may need longer for a tick than Dagster's minute; late is better than cut off.
+PATIENCE = {"DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS": "300", "DAGSTER_SCHEDULE_GRPC_TIMEOUT_SECONDS": "300"}
 
 
 class DevelopError(RuntimeError):
@@ -143,7 +145,7 @@ def _start_dagster(home: Home, current: Stack, screen: Screen, ui_port: int | No
         command = [sys.executable, "-m", "dagster", "dev", "--workspace", str(REPOSITORY / "workspace.yaml")]
         process = spawn(
             [*command, "--host", "127.0.0.1", "--port", str(port)],
-            {**stack.environment(home, current), **PACE},
+            {**stack.environment(home, current), **PACE, **PATIENCE},
             home.logs / "dagster.log",
             f"{current.identity}.{stack.DAGSTER}",
             REPOSITORY,
