@@ -131,6 +131,24 @@ class Ledger:
         for day in sorted(self.days):
             yield from self.segment(day).values()
 
+    def _without_elder(
+        self, contract: Contract, taken: Mapping[str, Sequence[Taken]]
+    ) -> tuple[dict[str, dict[str, Taken]], dict[str, Taken]]:
+        """The segments without what wanted attention in them of objects that are taken on another day, and that by key.
+        The day of a dropped file is that of its last modification; other objects have one day for good."""
+        segments: dict[str, dict[str, Taken]] = {}
+        moved: dict[str, Taken] = {}
+        today = {t.key: day for day, objects in taken.items() for t in objects}
+        for day, value in self.days.items() if contract.origin == "files" else ():
+            if not value.attention:
+                continue
+            segment = self.segment(day)
+            elder = {k: t for k, t in segment.items() if _wants_attention(t) and today.get(k, day) != day}
+            if elder:
+                segments[day] = {k: t for k, t in segment.items() if k not in elder}
+                moved |= elder
+        return segments, moved
+
     def _etags(self, day: str) -> dict[str, str]:
         """The ETag of each object of an arrival day, by key."""
         if day not in self.days:
@@ -148,11 +166,16 @@ class Ledger:
         return [taken for day in wanted for taken in self.segment(day).values() if _wants_attention(taken)]
 
     def record(self, contract: Contract, batch_id: str, taken: Mapping[str, Sequence[Taken]]) -> Ledger:
-        """Write the segments of the days in `taken` anew with these objects, and a head that names them."""
+        """Write the segments of the days in `taken` anew with these objects, and a head that names them.
+
+        What wanted attention under a key on another day is of the past by now: it goes on with the object of today."""
         days = dict(self.days)
+        segments, moved = self._without_elder(contract, taken)
         for day, objects in sorted(taken.items()):
-            before = self.segment(day)
-            segment = before | {t.key: t.after(before.get(t.key)) for t in objects}
+            before = segments[day] if day in segments else self.segment(day)
+            after = {t.key: t.after(before.get(t.key, moved.get(t.key))) for t in objects}
+            segments[day] = before | after
+        for day, segment in sorted(segments.items()):
             key = f"ledger/{contract.name}/dt={day}/{batch_id}.parquet"
             self._lake.files.write(self._lake.store.uri(key), _parquet(segment.values()))
             days[day] = Day(key, len(segment), sum(map(_wants_attention, segment.values())))
