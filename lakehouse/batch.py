@@ -95,6 +95,7 @@ class _Run:
     written: trail.Written = field(default_factory=trail.Written)
     begun: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Of objects whose last part is still to come: rows read and rows set aside so far."""
+    shelf: parts.Shelf | None = None
     rebuilt: rebuilding.Before | None = None
 
 
@@ -186,8 +187,10 @@ def _take_all(work: _Run, objects: Sequence[LandedObject]) -> None:
     """Take the objects in, chunk by chunk, so that the next run knows if this process dies, and with what in hand."""
     chunks = list(_chunks(work.tried, objects))
     try:
-        for number, chunk in enumerate(chunks, start=1):
-            _take(work, chunk, last=number == len(chunks))
+        with parts.Shelf(work.lake.scratch) as work.shelf:
+            for number, chunk in enumerate(chunks, start=1):
+                _take(work, chunk, last=number == len(chunks))
+                work.shelf.clear()
     except BaseException as error:
         if not is_of_memory(error):  # else what was in hand may be what took it, as if the process had died of it
             work.tried.end()
@@ -225,8 +228,12 @@ def _take(work: _Run, objects: list[LandedObject], last: bool) -> None:
         with connect(work.lake) as duck:
             try:
                 _commit_chunk(duck, work, objects, last and not work.held and not work.failing)
+            except parts.TooHeavy as heavy:
+                _keep_cut(duck, work, objects, heavy.chunks)
+                raise
             except duckdb.OutOfMemoryException:
                 smaller = _halves_of_one(duck, work, objects)
+                _keep_cut(duck, work, objects, smaller)
                 raise
     except parts.TooHeavy as heavy:
         work.progress(f"{work.contract.name}: sharing {len(objects)} objects out over {len(heavy.chunks)} chunks")
@@ -250,6 +257,14 @@ def _take(work: _Run, objects: list[LandedObject], last: bool) -> None:
         one, other = smaller or (objects[:middle], objects[middle:])
         _take(work, one, last=False)
         _take(work, other, last=last and bool(smaller))
+
+
+def _keep_cut(duck: Duck, work: _Run, objects: Sequence[LandedObject], smaller: Sequence[list[LandedObject]]) -> None:
+    """Keep the contents of those objects that are taken by parts from here on."""
+    cut = {part.key for chunk in smaller for part in chunk if not part.whole}
+    for number, landed in enumerate(objects):
+        if work.shelf is not None and landed.key in cut:
+            work.shelf.keep(landed, reading.path_of(duck, number))
 
 
 def _is_given_up(work: _Run, key: str) -> bool:
@@ -298,7 +313,7 @@ def _commit_chunk(duck: Duck, work: _Run, objects: list[LandedObject], last: boo
     work.attempts += 1
     name = f"{batch:08d}-{work.batch_id[:12]}-{work.attempts:03d}"  # no file is ever written twice
     merging = work.engine.take(Chunk(lake, contract, duck, before, batch, work.batch_id, name))
-    reading_ = reading.read_objects(duck, lake, contract, objects, _most(work, objects))
+    reading_ = reading.read_objects(duck, lake, contract, objects, _most(work, objects), work.shelf)
     clock.lap("read")
     validation.validate(duck, contract)
     if work.rebuilt is not None:

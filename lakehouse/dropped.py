@@ -283,8 +283,8 @@ def _compact(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def json_lines(path: Path, packed: bool) -> Iterator[pa.Table]:
-    """The lines of a file of JSON in tables: _row, `line` and `plain`.
+def json_lines(path: Path, packed: bool, first: int = 0) -> Iterator[pa.Table]:
+    """The lines of a file of JSON in tables: _row, `line` and `plain`; tables of the first `first` only are left out.
 
     In a plain line a JSON reader that knows only doubles loses nothing: numbers that are members are put between
     quotes, as they were written. What such a reader would take and JSON does not have (a comma at the end, NaN, 01) is
@@ -294,10 +294,10 @@ def json_lines(path: Path, packed: bool) -> Iterator[pa.Table]:
     with _binary(path, packed) as source:
         for block in _line_blocks(source):
             lines = _Lines(_as_text(block))
-            if len(lines.starts):
+            before += len(lines.starts)
+            if len(lines.starts) and before > first:
                 _check_length(int((lines.ends - lines.starts).max()))
-                rows = pa.array(np.arange(before + 1, before + 1 + len(lines.starts)), pa.int64())
-                before += len(lines.starts)
+                rows = pa.array(np.arange(before + 1 - len(lines.starts), before + 1), pa.int64())
                 line, plain = lines.quoted()
                 yield pa.table({"_row": rows, "line": line, "plain": plain})
 

@@ -24,6 +24,7 @@ from lakehouse.schemas import TableShape, is_scalar, literal, quoted
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pyarrow as pa
     from pyiceberg.manifest import DataFile
 
     from lakehouse.iceberg import LiveFile
@@ -305,8 +306,9 @@ class _Writer:
         batches = self.duck.stream(query, file_cutting.ROWS_AT_ONCE)
         for group, rows in file_cutting.groups(batches, schema):
             path, location = self._next("parquet")
-            file_cutting.write(path, schema, rows)
-            self.uploads.append(self.pool.submit(self._store, path, location, partitions[group]))
+            # Held until it is written: all groups of a query weigh no more than a row group.
+            cut = list(rows)
+            self.uploads.append(self.pool.submit(self._cut, path, location, partitions[group], schema, cut))
 
     def mark(self, file: LiveFile, rows: object) -> None:
         """Write the delete file of a data file: `rows` (positions, ascending) and those deleted before."""
@@ -328,6 +330,12 @@ class _Writer:
             self.lake.store.upload(path, self.lake.store.key(location))
         path.unlink(missing_ok=True)
         return described if described.record_count else None
+
+    def _cut(
+        self, path: Path, location: str, partition: int | None, schema: pa.Schema, rows: list[pa.Table]
+    ) -> DataFile | None:
+        file_cutting.write(path, schema, rows)
+        return self._store(path, location, partition)
 
     def _store_deletes(self, file: LiveFile, rows: object, location: str) -> DataFile:
         import pyarrow as pa

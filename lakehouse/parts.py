@@ -8,11 +8,15 @@ what is too much all the same is halved when memory has run out (`batch`).
 from __future__ import annotations
 
 import gzip
+import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lakehouse.dropped import MOST_TIMES, MOST_UNPACKED
+from lakehouse.failures import Failure, class_of
 from lakehouse.planning import VALUE_BYTES
 
 if TYPE_CHECKING:
@@ -62,6 +66,22 @@ def weight_of_table(path: Path, landed: LandedObject) -> Weight | None:
     return Weight(rows, int(rows * each))
 
 
+def weight_of_text(path: Path, landed: LandedObject, columns: int, *, packed: bool) -> Weight | None:
+    """The weight of a file of text, a row a line, of at most so many columns; None if it cannot be read, or unpacks to
+    more than any may."""
+    try:
+        counted = _lines(path, packed)
+    except Exception as error:
+        if class_of(error, reading=True) is Failure.DATA:
+            return None  # reading tells what is wrong with it
+        raise
+    if counted is None:
+        return None
+    lines, size = counted
+    rows = len(range(landed.first, lines if landed.end is None else min(landed.end, lines)))
+    return Weight(rows, int(rows * (size / lines + VALUE_BYTES * columns)))
+
+
 def shared_out(
     objects: Sequence[LandedObject], weights: Mapping[int, Weight], limit: int | None = None
 ) -> list[list[LandedObject]]:
@@ -99,18 +119,62 @@ def halves(landed: LandedObject, path: Path, *, table: bool, packed: bool) -> tu
     if table:
         weight = weight_of_table(path, landed)
         rows = weight.rows if weight else 0
+    elif landed.end is None:
+        counted = _lines(path, packed)
+        rows = len(range(landed.first, counted[0])) if counted else 0
     else:
-        rows = len(range(landed.first, _lines(path, packed) if landed.end is None else landed.end))
+        rows = landed.end - landed.first
     if rows < 2:
         return None
     one, other = _cut(landed, rows, 2)
     return one, other
 
 
-def _lines(path: Path, packed: bool) -> int:
-    """At least as many as a text has rows."""
-    count = 1
+def _lines(path: Path, packed: bool) -> tuple[int, int] | None:
+    """About as many lines as a text has rows, at least one, and its bytes; None if it unpacks to more than any may."""
+    newlines = returns = size = 0
+    most = max(MOST_UNPACKED, MOST_TIMES * path.stat().st_size)
     with gzip.open(path, "rb") if packed else path.open("rb") as source:
         while block := source.read(_BLOCK):
-            count += block.count(b"\n") + block.count(b"\r")
-    return count
+            newlines += block.count(b"\n")
+            returns += block.count(b"\r")
+            size += len(block)
+            if size > most:
+                return None
+    return max(newlines, returns) + 1, size
+
+
+class Shelf:
+    """The contents of objects that are cut into parts, so that each is downloaded once. Ends with its `with`."""
+
+    def __init__(self, scratch: Path | None) -> None:
+        if scratch is not None:
+            scratch.mkdir(parents=True, exist_ok=True)
+        self._folder = tempfile.TemporaryDirectory(prefix="gavel-parts-", dir=scratch)
+        self._kept: dict[tuple[str, str], Path] = {}
+
+    def __enter__(self) -> Shelf:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._folder.cleanup()
+
+    def keep(self, landed: LandedObject, path: Path) -> None:
+        """Keep the content of this version of an object, which is in that file."""
+        if (landed.key, landed.etag) not in self._kept and path.exists():
+            kept = Path(self._folder.name) / str(len(self._kept))
+            os.link(path, kept)
+            self._kept[landed.key, landed.etag] = kept
+
+    def put(self, landed: LandedObject, path: Path) -> bool:
+        """Put the content at that place, if it is kept."""
+        kept = self._kept.get((landed.key, landed.etag))
+        if kept is not None:
+            os.link(kept, path)
+        return kept is not None
+
+    def clear(self) -> None:
+        """Keep nothing any more."""
+        for kept in self._kept.values():
+            kept.unlink()
+        self._kept.clear()

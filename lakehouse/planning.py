@@ -27,7 +27,7 @@ ROW_GROUP_BYTES = 32 << 20
 MOST_ROWS_OF_A_GROUP = 122_880
 VALUE_BYTES = 16
 """What a value takes in memory beside its text."""
-_MOST_OF_A_BUNDLE = 2_000
+_MOST_OF_A_BUNDLE = 500
 """Groups that one query writes: each brings a file or more, and what reads them holds a little of each."""
 _VECTOR = 2_048  # rows that the engine moves at once
 _FEWEST_ROWS, _MOST_ROWS = 50_000, 2_000_000

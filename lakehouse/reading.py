@@ -63,16 +63,22 @@ class Reading:
 
 
 def read_objects(
-    duck: Duck, lake: Lake, contract: Contract, objects: Sequence[LandedObject], most: int | None = None
+    duck: Duck,
+    lake: Lake,
+    contract: Contract,
+    objects: Sequence[LandedObject],
+    most: int | None = None,
+    shelf: parts.Shelf | None = None,
 ) -> Reading:
     """Read the objects once, checking and typing as `validation.check` says, into `checked`; `validation.validate` goes
     on from there. `taken` says which object a number stands for (_no, key, etag, modified).
 
-    Raises `parts.TooHeavy` for rows of more than `most` bytes (by default `parts.CHUNK_WEIGHT`)."""
+    What is kept in `shelf` is not downloaded. Raises `parts.TooHeavy` for rows of more than `most` bytes (by default
+    `parts.CHUNK_WEIGHT`)."""
     reading = Reading()
     folder = _folder(duck)
     folder.mkdir(exist_ok=True)
-    paths = _download(lake, objects, folder, reading)
+    paths = _download(lake, objects, folder, reading, shelf)
     duck.run("CREATE OR REPLACE TEMP TABLE taken (_no INTEGER, key VARCHAR, etag VARCHAR, modified TIMESTAMP)")
     if paths:
         _insert_taken(duck, [(n, objects[n]) for n in paths])
@@ -92,14 +98,26 @@ def read_objects(
 def _check_weight(
     contract: Contract, objects: Sequence[LandedObject], paths: dict[int, Path], most: int | None
 ) -> None:
-    weighed = {
-        n: weight
-        for n, path in paths.items()
-        if is_table(contract, objects[n].key) and (weight := parts.weight_of_table(path, objects[n]))
-    }
+    weighed = {n: weight for n, path in paths.items() if (weight := _weight(contract, objects[n], path))}
     chunks = parts.shared_out(objects, weighed, most)
     if len(chunks) > 1:
         raise parts.TooHeavy(chunks)
+
+
+def _weight(contract: Contract, landed: LandedObject, path: Path) -> parts.Weight | None:
+    if is_table(contract, landed.key):
+        return parts.weight_of_table(path, landed)
+    return parts.weight_of_text(path, landed, len(contract.fields), packed=is_packed(landed.key))
+
+
+def _within(tables: Iterator[pa.Table], first: int, end: int | None) -> Iterator[pa.Table]:
+    """Of tables in the order of their rows those that have a row behind the first `first`, up to and with `end`."""
+    for table in tables:
+        rows = table.column("_row")
+        if len(rows) and end is not None and rows[0].as_py() > end:
+            return
+        if len(rows) and rows[-1].as_py() > first:
+            yield table
 
 
 def _stretch(landed: LandedObject, source: str) -> str:
@@ -131,9 +149,13 @@ def _insert_taken(duck: Duck, numbered: Sequence[tuple[int, LandedObject]]) -> N
         duck.run(f"INSERT INTO taken VALUES {values}")
 
 
-def _download(lake: Lake, objects: Sequence[LandedObject], folder: Path, reading: Reading) -> dict[int, Path]:
+def _download(
+    lake: Lake, objects: Sequence[LandedObject], folder: Path, reading: Reading, shelf: parts.Shelf | None
+) -> dict[int, Path]:
     def fetch(number: int) -> tuple[int, Path | None]:
         path = folder / f"{number}"
+        if shelf is not None and shelf.put(objects[number], path):
+            return number, path
         try:
             lake.store.download(objects[number].key, path, objects[number].etag)
         except (ObjectMissing, ObjectChanged):
@@ -169,11 +191,11 @@ def _load(
 def _load_text(duck: Duck, contract: Contract, landed: LandedObject, number: int) -> None:
     name = landed.key.rpartition("/")[2]
     if not is_ndjson(name):
-        for rows in _text_rows(duck, contract, landed.key, number):
+        for rows in _text_rows(duck, contract, landed.key, number, landed.first, landed.end):
             duck.run(f"INSERT INTO checked {validation.check(contract, _stretch(landed, rows))}")
         return
     path = _folder(duck) / str(number)
-    for rows in _json_rows_at_once(duck, contract, name, number):
+    for rows in _json_rows_at_once(duck, contract, landed, number):
         duck.run(f"INSERT INTO checked {validation.check(contract, _stretch(landed, rows))}")
     # What is not plain or not in the usual form is read again, one by one and exactly.
     again = {row for (row,) in duck.rows(f"SELECT _row FROM checked WHERE _no = {number} AND _text IS NOT NULL")}
@@ -187,10 +209,11 @@ def _load_text(duck: Duck, contract: Contract, landed: LandedObject, number: int
                 duck.run(f"INSERT INTO checked {validation.check(contract, rows)}")
 
 
-def _json_rows_at_once(duck: Duck, contract: Contract, name: str, number: int) -> Iterator[str]:
+def _json_rows_at_once(duck: Duck, contract: Contract, landed: LandedObject, number: int) -> Iterator[str]:
     """The rows of a file of JSON as queries like `_text_rows`; one that may not be as it was written has a problem."""
     members: list[str] = []
-    for lines in json_lines(_folder(duck) / str(number), is_packed(name)):
+    lines_of_file = json_lines(_folder(duck) / str(number), is_packed(landed.key), landed.first)
+    for lines in _within(lines_of_file, landed.first, landed.end):
         with _registered(duck, lines):
             if not members:
                 members = _usual_members(duck, contract)
@@ -247,10 +270,13 @@ def _registered(duck: Duck, table: pa.Table) -> Iterator[None]:
         duck.connection.unregister("rows_read")
 
 
-def _text_rows(duck: Duck, contract: Contract, key: str, number: int) -> Iterator[str]:
-    """The rows of a dropped text file as queries, one after the other; each holds until the next."""
+def _text_rows(
+    duck: Duck, contract: Contract, key: str, number: int, first: int = 0, end: int | None = None
+) -> Iterator[str]:
+    """The rows of a dropped text file as queries, one after the other; each holds until the next. Those that have no
+    row behind the first `first`, up to and with `end`, are left out."""
     columns = validation.text_columns(contract)
-    for rows in read_text(contract, columns, key.rpartition("/")[2], _folder(duck) / str(number)):
+    for rows in _within(read_text(contract, columns, key.rpartition("/")[2], _folder(duck) / str(number)), first, end):
         with _registered(duck, rows):
             yield f"(SELECT {number}::INTEGER AS _no, * FROM rows_read)"
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lakehouse.iceberg import LiveFile
 
 
+_FILES_AT_ONCE = 500  # each that is open takes memory, however few rows it has
 LookUp: TypeAlias = "Callable[[Sequence[LiveFile]], None]"
 
 
@@ -115,10 +116,13 @@ def _find_fresh(duck: Duck, contract: Contract, changes: TableShape, files: Sequ
     if not candidates:
         return
     event = f"{key_columns(contract)}, _event_id"
-    duck.run(
-        f"CREATE OR REPLACE TEMP TABLE known AS SELECT DISTINCT {event} FROM "
-        f"({live_rows(changes, candidates)}) WHERE {stretch} AND _event_id IN (SELECT _event_id FROM accepted)"
-    )
+    duck.run(f"CREATE OR REPLACE TEMP TABLE known AS SELECT {event} FROM accepted WHERE false")
+    for start in range(0, len(candidates), _FILES_AT_ONCE):
+        some = candidates[start : start + _FILES_AT_ONCE]
+        duck.run(
+            f"INSERT INTO known SELECT DISTINCT {event} FROM ({live_rows(changes, some)}) "
+            f"WHERE {stretch} AND _event_id IN (SELECT _event_id FROM accepted)"
+        )
     duck.run(
         f"DELETE FROM accepted USING known WHERE {same_key(contract, 'accepted', 'known')} "
         "AND accepted._event_id = known._event_id"

@@ -35,7 +35,7 @@ from contracts.types import (
 from contracts.validation import MAX_INTEGER, MAX_MAP_KEY
 from lakehouse import long_values
 from lakehouse.duck import Duck
-from lakehouse.long_values import LONG
+from lakehouse.long_values import LONG, MOST_BYTES
 from lakehouse.schemas import changes, literal, quoted, sql_type
 
 if TYPE_CHECKING:
@@ -116,7 +116,9 @@ def check(contract: Contract, source: str) -> str:
     usual = {f.name: _usual(f) for f in fields}
     values = [f"{usual[f.name].value} AS {_value(f)}" for f in fields if usual[f.name].value]
     written = [f"{usual[f.name].written} AS {_written(f)}" for f in fields if usual[f.name].written]
-    tests = ["_problem IS NULL", *(["(_op IS NULL OR _op = 'remove')"] if contract.origin == "files" else [])]
+    tests = ["_problem IS NULL"]
+    if contract.origin == "files":
+        tests += ["(_op IS NULL OR _op = 'remove')", f"(_extra IS NULL OR strlen(_extra) <= {MOST_BYTES})"]
     for field in fields:
         held = " AND ".join(usual[field.name].tests)
         if held:
@@ -163,7 +165,7 @@ def validate(duck: Duck, contract: Contract) -> None:
 def _judge(duck: Duck, contract: Contract) -> None:
     """The rows in `odd` under the full rules: `rejected` gets those with a problem, the others go back to `checked`."""
     long_values.rewrite(duck, contract)
-    problems = ", ".join(f"({p})" for p in (*map(problem, _fields(contract)), *_removal_problem(contract)))
+    problems = ", ".join(f"({p})" for p in (*map(problem, _fields(contract)), *_problems_of_files(contract)))
     duck.run(
         "CREATE OR REPLACE TEMP TABLE judged AS SELECT _no, _row, "
         f"CASE WHEN _problem IS NULL THEN concat_ws('; ', {problems}) ELSE _problem END AS _reason FROM odd"
@@ -177,10 +179,12 @@ def _judge(duck: Duck, contract: Contract) -> None:
     )
 
 
-def _removal_problem(contract: Contract) -> Iterator[str]:
-    """What is wrong with `_deleted` of a row that another system dropped, as the readers of such files leave it."""
+def _problems_of_files(contract: Contract) -> Iterator[str]:
+    """What is wrong with `_deleted` of a row that another system dropped, as the readers of such files leave it, and
+    with the members that nobody knows."""
     if contract.origin == "files":
         yield "CASE WHEN _op <> 'remove' THEN '_deleted: expected true or false, found other text' END"
+        yield _case([_too_long("_extra")], literal("_extra: "))
 
 
 def _fields(contract: Contract) -> tuple[Field, ...]:
@@ -266,6 +270,8 @@ def _usual_rules(field: Field, x: str, v: str) -> Iterator[str]:
             yield f"list_contains([{', '.join(literal(e) for e in field.enum)}], {x})"
         if field.max_length is not None:
             yield f"strlen({x}) <= {field.max_length}"  # bytes: never fewer than characters
+        elif not field.enum:
+            yield f"strlen({x}) <= {MOST_BYTES}"
         if field.pattern is not None:
             yield f"regexp_matches({x}, {literal(field.pattern)})"
         if field.name == "_seq":
@@ -298,7 +304,8 @@ def _usual_nested(field: Field, x: str, v: str) -> _Usual:
     if form is None:
         value = f"CASE WHEN strlen({x}) <= {LONG} AND ({problem(field)}) IS NULL THEN {typed_column(field)} END"
         return _Usual(value, "", (f"{v} IS NOT NULL",))
-    return _Usual(f"CASE WHEN regexp_full_match({x}, {literal(form)}) THEN {read} END", "", (f"{v} IS NOT NULL",))
+    usual = f"strlen({x}) <= {MOST_BYTES} AND regexp_full_match({x}, {literal(form)})"
+    return _Usual(f"CASE WHEN {usual} THEN {read} END", "", (f"{v} IS NOT NULL",))
 
 
 def _short_keys(v: str) -> str:
@@ -420,6 +427,7 @@ def problem(field: Field) -> str:
         absent = _required(field) if field.required else "NULL"
         cases = [
             (f"{column} IS NULL", absent),
+            _too_long(column),
             (f"strlen({column}) > {LONG}", "NULL"),  # `long_values` has checked it
             (f"json_type({parsed}) = 'NULL'", absent),
             (f"NOT is_json({column})", literal(f"expected {type_name(field.type)} as JSON, found other text")),
@@ -431,6 +439,11 @@ def problem(field: Field) -> str:
     if field.required:
         cases.insert(0, (f"{column} IS NULL", _required(field)))
     return _case(cases, literal(f"{field.name}: "))
+
+
+def _too_long(column: str) -> tuple[str, str]:
+    """The condition and the reason for a value that is longer than any may be."""
+    return f"strlen({column}) > {MOST_BYTES}", f"'expected at most {MOST_BYTES} bytes, found ' || strlen({column})"
 
 
 def _required(field: Field) -> str:
@@ -475,6 +488,7 @@ def _scalar_cases(field: Field, x: str, hidden: bool) -> Iterator[tuple[str, str
                 f"{x} IS NOT NULL AND NOT ({form} AND TRY_CAST({x} AS DATE) IS NOT NULL)", "a date like 2026-11-21"
             )
         case StringType():
+            yield _too_long(x)
             if field.required:
                 yield f"{x} = ''", literal("required, found an empty string")
             yield case(f"contains({x}, chr(0))", "text without the character U+0000")

@@ -29,6 +29,7 @@ from lakehouse.ledger import Ledger
 from lakehouse.parts import Weight, shared_out
 from lakehouse.publication import publish
 from lakehouse.quarantine import list_files
+from lakehouse.store import LocalStore
 from lakehouse.tables import TableState, published_entry
 
 THEN = datetime(2026, 11, 21, tzinfo=UTC)
@@ -133,15 +134,47 @@ def test_a_landed_object_in_any_parts_leaves_the_same(rows: list[Any], limit: in
 
 
 @settings(max_examples=2, deadline=None)
-@given(changes, st.integers(2, 4), st.sampled_from(["a.csv", "a.ndjson", "a.csv.gz", "a.ndjson.gz"]))
-def test_a_dropped_text_in_any_parts_leaves_the_same(rows: list[Any], most_rows: int, name: str) -> None:
+@given(
+    changes,
+    st.integers(2, 4),
+    st.integers(400, 1_500),
+    st.sampled_from(["a.csv", "a.ndjson", "a.csv.gz", "a.ndjson.gz"]),
+    st.sampled_from(["\n", "\r\n"]),
+)
+def test_a_dropped_text_in_any_parts_leaves_the_same(
+    rows: list[Any], most_rows: int, limit: int, name: str, end: str
+) -> None:
     listed = [{"parcel_id": f"p-{k}", "part": str(v), "price": p} for k, v, p in rows]
     if "csv" in name:
         text = "parcel_id,part,price\n" + "".join(",".join(row.values()) + "\n" for row in listed)
     else:
         text = "".join(json.dumps(row) + "\n" for row in listed)
+    text = text.replace("\n", end)
     content = gzip.compress(text.encode()) if name.endswith(".gz") else text.encode()
-    assert take(DROPPED, name, content, None, most_rows) == take(DROPPED, name, content, None, None)
+    whole = take(DROPPED, name, content, None, None)
+    assert take(DROPPED, name, content, None, most_rows) == whole
+    assert take(DROPPED, name, content, limit, None) == whole
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.csv"])
+@pytest.mark.parametrize(("limit", "most_rows"), [(1_000, None), (None, 2)])
+def test_an_object_in_parts_is_downloaded_once(
+    tmp_path: Path, name: str, limit: int | None, most_rows: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = local_lake(tmp_path)
+    contract = DROPPED if name == "a.csv" else PARCELS
+    if contract is PARCELS:
+        Landing(lake, PARCELS).land([change(f"p-{n}", version=1) for n in range(9)], name=name)
+    else:
+        lake.store.write(f"dropbox/parcels/{name}", b"parcel_id,part\n" + b"".join(b"p-%d,1\n" % n for n in range(9)))
+    downloads = []
+    download = LocalStore.download
+    monkeypatch.setattr(LocalStore, "download", lambda *given: (downloads.append(given[1]), download(*given)))
+    with cut(limit, most_rows):
+        result = compact(lake, contract, Scope.everything())
+    assert (result.counts.applied, len(downloads)) == (9, 1)
+    assert result.batch > 2  # in parts
+    assert not list((tmp_path / "scratch").glob("gavel-parts-*"))
 
 
 def test_what_runs_out_of_memory_with_one_row_is_held_and_the_rest_goes_on(tmp_path: Path) -> None:
