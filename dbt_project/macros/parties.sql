@@ -31,6 +31,11 @@
     cast({{ dbt.dateadd('month', 1 - var('party_window_months'), month) }} as date)
 {%- endmacro %}
 
+{# First day of the first month that trends show at a time: however old a sale is, so many months have rows. #}
+{% macro first_month_of_trends(time) -%}
+    cast({{ dbt.dateadd('month', 1 - var('trend_months'), first_day_of('month', time)) }} as date)
+{%- endmacro %}
+
 {# Position of a row in its group by a value, from 0 for the lowest to 1 for the highest. Equal rows are equal, at the lower end. #}
 {% macro share_below(value, group) -%}
     percent_rank() over (partition by {{ group | join(', ') }} order by {{ value }})

@@ -29,6 +29,7 @@ months as (
     from {{ ref('dim_date') }} as dates
     cross join clock
     where dates.month_start between (select min(sales_month) from sales) and {{ first_day_of('month', 'clock.data_time') }}
+        and dates.month_start >= {{ first_month_of_trends('clock.data_time') }}
 ),
 
 -- Each month of a party's sales counts in all windows that it lies in.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import pytest
 from extremes import extreme_rows, lake_of
 from slices import Slice
 
@@ -25,13 +25,18 @@ FACTS = {
 }
 
 
-@pytest.mark.parametrize("seed", [1])
 def test_any_valid_rows_pass_the_whole_build(
-    dbt: Any, contracts: Contracts, new_slice: Callable[[], Slice], tmp_path: Path, seed: int
+    dbt: Any, contracts: Contracts, new_slice: Callable[[], Slice], tmp_path: Path
 ) -> None:
-    """The fixture raises for a node that ends as error or failure; tests of severity warning may find these rows."""
+    """The fixture raises for a node that ends as error or failure; tests of severity warning may find these rows. One
+    build has the rows of several seeds, of which one is another in each run; GAVEL_SEED brings it back."""
+    seed = int(os.environ.get("GAVEL_SEED") or random.SystemRandom().randrange(1_000_000))
+    print(f"GAVEL_SEED={seed}")  # pytest shows it where the test fails
     rng = random.Random(seed)
-    rows = extreme_rows(contracts, rng)
+    rows: dict[str, dict[tuple[Any, ...], Any]] = {entity: {} for entity in contracts}
+    for each in (random.Random(1), random.Random(2), rng):
+        for entity, found in extreme_rows(contracts, each).items():
+            rows[entity] |= found
     warehouse = tmp_path / "warehouse.duckdb"
     statuses = dbt("build", slice=lake_of(rows, new_slice(), rng).write(tmp_path / "slice"), warehouse=warehouse)
     assert set(statuses.values()) <= {"success", "pass", "warn", "no-op"}
@@ -43,6 +48,8 @@ def test_any_valid_rows_pass_the_whole_build(
             assert sorted(found, key=repr) == sorted(rows[entity], key=repr), fact
             lost = f"select count(*) from marts.{fact} where {day_key} not in (select date_day from marts.dim_date)"
             assert connection.execute(lost).fetchone() == (0,), fact
+        (months,) = connection.execute("select count(distinct report_month) from reports.party_group_trends").fetchall()
+        assert months[0] <= 120, "a sale of 1900 makes no thousand months"
         unknown = (
             "select orders.order_id, orders.placed_at from marts.fct_orders as orders where buyer_key is null "
             "and buyer_id in (select customer_id from marts.dim_customer)"
