@@ -134,3 +134,14 @@ class Attempts:
             return None
         with of_the_lake(self._key):
             return dict(orjson.loads(content))
+
+
+def known_tries(lake: Lake, contract: Contract) -> dict[str, Tries]:
+    """What is known of the entity's objects that failed and were not taken in since, by landing key, as the last run
+    wrote it down. For people who look; nothing is counted."""
+    try:
+        told = orjson.loads(lake.store.read(f"attempts/{contract.name}.json"))
+    except ObjectMissing:
+        return {}
+    found = told.get("objects", {}) if "format" in told else told
+    return {key: Tries(**tries) for key, tries in found.items()}

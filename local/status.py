@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from contracts import Contracts
@@ -16,18 +17,21 @@ from local.aws import CREDENTIALS, REGION
 from local.home import Home, Stack
 
 if TYPE_CHECKING:
+    from lakehouse.attention import Failing
     from lakehouse.quarantine import QuarantineFile
     from orchestration.ticks import Trouble
 
 
 @dataclass(frozen=True)
 class Published:
-    """A published table: rows and changes it holds, and its watermark (UTC); all None before its first publication."""
+    """A published table: rows and changes it holds, and its watermark (UTC); all None before its first publication.
+    `problem` is why it cannot be read."""
 
     entity: str
     rows: int | None = None
     changes: int | None = None
     watermark: datetime | None = None
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Status:
     waiting: int | None
     tables: tuple[Published, ...]
     troubles: tuple[Trouble, ...] = ()
+    failing: tuple[Failing, ...] = ()
 
 
 def look(home: Home, contracts: Contracts) -> Status:
@@ -52,7 +57,10 @@ def look(home: Home, contracts: Contracts) -> Status:
     if not current.outputs:
         return Status(current, True, dagster, None, ())
     tables = published_tables(current, contracts)
-    return Status(current, True, dagster, stack.lag(home, current), tables, troubles_of(home) if dagster else ())
+    troubles = troubles_of(home) if dagster else ()
+    return Status(
+        current, True, dagster, stack.lag(home, current), tables, troubles, failing_objects(current, contracts)
+    )
 
 
 def troubles_of(home: Home) -> tuple[Trouble, ...]:
@@ -120,12 +128,26 @@ def published_tables(current: Stack, contracts: Contracts) -> tuple[Published, .
     lake = Lake.of_environment("local", current.outputs["DataBucketName"], REGION, current.endpoint)
     tables = []
     for contract in contracts.values():
-        state = published(lake, contract)
+        try:
+            state = published(lake, contract)
+        except Exception as error:  # noqa: BLE001 - shown in its line; the other tables do not pay for it
+            tables.append(Published(contract.name, problem=f"{type(error).__name__}: {error}"))
+            continue
         if state is None:
             tables.append(Published(contract.name))
         else:
             tables.append(Published(contract.name, state.rows, state.changes, state.watermark))
     return tuple(tables)
+
+
+def failing_objects(current: Stack, contracts: Contracts) -> tuple[Failing, ...]:
+    """The landed objects that are held or fail again and again, of the entities that can be read."""
+    from lakehouse.lake import Lake
+    from orchestration.held import look as look_at
+
+    lake = Lake.of_environment("local", current.outputs["DataBucketName"], REGION, current.endpoint)
+    found = look_at(lake, contracts, {}, lambda entity, error: None)  # its line in the tables says so
+    return tuple(failing for objects in found.values() for failing in objects)
 
 
 def show(status: Status, home: Home, console: Console, now: datetime | None = None) -> None:
@@ -152,6 +174,12 @@ def show(status: Status, home: Home, console: Console, now: datetime | None = No
             end="",
         )
         console.print(trouble.reason, markup=False, highlight=False, soft_wrap=True)
+    for failing in status.failing:
+        state = "is held" if failing.held else f"failed in {failing.attempts} runs"
+        text = f"\n{failing.key} of {failing.entity} {state} ({failing.failure.value}): {failing.reason}"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+    if status.failing:
+        console.print("Correct the cause, then launch the job requeue of the entity.")
     report = newest_report(home)
     if report:
         console.print(f"\nNewest report: {report}", soft_wrap=True, highlight=False)
@@ -167,6 +195,9 @@ def _tables(status: Status, now: datetime) -> Table:
     for heading in ("entity", "rows", "changes", "watermark (UTC)", "age"):
         table.add_column(heading, justify="right" if heading in ("rows", "changes", "age") else "left")
     for entity in status.tables:
+        if entity.problem:
+            table.add_row(entity.entity, "[red]cannot be read[/red]", "", escape(entity.problem), "")
+            continue
         if entity.rows is None:
             table.add_row(entity.entity, "[dim]none[/dim]", "", "[dim]not published yet[/dim]", "")
             continue

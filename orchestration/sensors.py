@@ -25,6 +25,7 @@ from orchestration import failed_runs, failures
 from orchestration.alerts import Alert, AlertResource
 from orchestration.arrivals import Arrival, Memory, asked_for, due, notice, window_start
 from orchestration.asked import Asked
+from orchestration.held import held_sensor
 from orchestration.jobs import AssetJobs
 from orchestration.late import Late
 from orchestration.lost_runs import end_lost_runs
@@ -73,6 +74,7 @@ def sensors(
         freshness_sensor(contracts, settings, pace.freshness_seconds),
         lag_sensor(lags, contracts, settings, pace.freshness_seconds),
         failure_objects_sensor(pace.failures_seconds),
+        held_sensor(contracts, settings),
         run_failure_sensor(settings),
         failing_ticks_sensor(settings),
     ]

@@ -1,0 +1,124 @@
+"""The sensor that tells people by name of landed objects that are held, or that fail again and again: once for each.
+
+What is set aside below a prefix is told by `set_aside_objects`; a held object is only in its table's ledger.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from assets import keys
+from assets.resources import LakeResource
+from contracts import Contract, Contracts
+from lakehouse.lake import Lake
+from orchestration.alerts import Alert, AlertResource
+from orchestration.settings import Settings
+from orchestration.telling import Kept, reason_of, tell
+
+if TYPE_CHECKING:
+    from lakehouse.attention import Failing
+
+THREADS = 8  # that look at entities at once
+NAMED = 10
+"""Objects that an alert names; of more it tells the number."""
+
+
+def held_sensor(contracts: Contracts, settings: Settings) -> dg.SensorDefinition:
+    """Alerts once about every object that is held or keeps failing."""
+    known: dict[str, tuple[str, list[Failing]]] = {}  # by entity: a ledger's head never says anything else
+
+    @dg.sensor(
+        name="held_objects",
+        minimum_interval_seconds=settings.pace.failures_seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Alerts once about every landed object that is held or fails again and again, and how to go on.",
+    )
+    def sensor(context: dg.SensorEvaluationContext, lake: LakeResource, alerts: AlertResource) -> dg.SensorResult:
+        now = datetime.now(UTC)
+        kept = Kept.from_cursor(context.cursor)
+        unread: dict[str, Exception] = {}
+        failing = look(lake.lake, contracts, known, unread.__setitem__)
+        for entity, error in unread.items():  # which `freshness` tells
+            context.log.error(f"{entity} cannot be read, the others go on: {reason_of(error)}")
+        memory, untold = new(kept.memory, failing)
+        messages = [held_alert(entity, objects, now, settings.ui_url) for entity, objects in untold.items()]
+        kept = tell(context.log, alerts.send, kept, messages, now)
+        count = sum(map(len, failing.values()))
+        said = f"{count} objects are held or fail again and again." if count else "No object is held."
+        return dg.SensorResult(skip_reason=kept.said(said), cursor=kept.to_cursor(memory))
+
+    return sensor
+
+
+def look(
+    lake: Lake,
+    contracts: Contracts,
+    known: dict[str, tuple[str, list[Failing]]],
+    unreadable: Callable[[str, Exception], None],
+) -> dict[str, list[Failing]]:
+    """The objects that are held or fail, of each entity that can be read; the others are told to `unreadable`. What a
+    ledger says stays `known`, and is read again when the entity has another one."""
+
+    from lakehouse.attention import again_and_again, held, ledger_head
+
+    def of(contract: Contract) -> list[Failing] | Exception:
+        try:
+            head = ledger_head(lake, contract)
+            if known.get(contract.name, ("", []))[0] != head:
+                known[contract.name] = (head, held(lake, contract, head))
+            return [*known.get(contract.name, (head, []))[1], *again_and_again(lake, contract)]
+        except Exception as error:  # noqa: BLE001 - handed to the caller
+            return error
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = dict(zip(contracts, pool.map(of, contracts.values()), strict=True))
+    for entity, objects in found.items():
+        if isinstance(objects, Exception):
+            unreadable(entity, objects)
+    return {entity: objects for entity, objects in found.items() if not isinstance(objects, Exception)}
+
+
+def new(memory: str | None, failing: Mapping[str, Sequence[Failing]]) -> tuple[str, dict[str, list[Failing]]]:
+    """The memory after a look, as long as there are such objects, and those that were not told before, by entity. An
+    object is told once, whether it fails or is held by then; of entities that were not read, nothing is forgotten."""
+    try:
+        before = {str(entity): set(told) for entity, told in json.loads(memory or "{}").items()}
+    except (ValueError, AttributeError, TypeError):
+        before = {}
+    untold = {
+        entity: [o for o in objects if _name(o) not in before.get(entity, ())] for entity, objects in failing.items()
+    }
+    after = {entity: sorted({_name(o) for o in objects}) for entity, objects in failing.items() if objects}
+    after |= {entity: sorted(before[entity]) for entity in before.keys() - failing.keys()}
+    return json.dumps(after, separators=(",", ":")), {entity: objects for entity, objects in untold.items() if objects}
+
+
+def held_alert(entity: str, objects: Sequence[Failing], now: datetime, ui_url: str) -> Alert:
+    """The alert about objects of an entity: key, class and reason of each, and how they are put back."""
+    named = objects[:NAMED]
+    told = [
+        f"{o.key} ({o.failure.value}; "
+        + ("held" if o.held else f"failed in {o.attempts} runs, soon held, and readers wait for it")
+        + f"): {o.reason[:200]}"
+        for o in named
+    ]
+    if left := len(objects) - len(named):
+        told.append(f"and {left} more: `gavel status`, or the entity's compaction in the UI")
+    configuration = json.dumps({"entity": entity, "objects": [o.key for o in named] if not left else []})
+    return Alert(
+        what=f"{len(objects)} landed object(s) of {entity} held or failing",
+        why=f"Correct the cause, then launch the job `requeue` with {configuration}. " + "; ".join(told),
+        when=now,
+        link=f"{ui_url}/assets/{'/'.join(keys.compacted(entity).path)}",
+    )
+
+
+def _name(failing: Failing) -> str:
+    return hashlib.sha256(f"{failing.key}\t{failing.etag}".encode()).hexdigest()[:12]

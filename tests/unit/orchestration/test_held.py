@@ -1,0 +1,83 @@
+"""Each object that is held, or fails again and again, is told once by name, whatever other entities do."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lakes import NOON, PARCELS, Clock, Landing, local_lake
+
+from lakehouse import batch
+from lakehouse.attention import Failing
+from lakehouse.compaction import compact
+from lakehouse.failures import Failure
+from lakehouse.landing import Scope
+from lakehouse.publication import publish
+from lakehouse.quarantine import requeue
+from orchestration.held import held_alert, look, new
+
+OTHERS = dataclasses.replace(PARCELS, name="others")
+CONTRACTS: Any = {"parcels": PARCELS, "others": OTHERS}
+
+
+@pytest.mark.parametrize("error", [RuntimeError("poison"), batch.ChunkFailed.__new__(batch.ChunkFailed)])
+def test_an_object_is_told_once_until_it_is_taken_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Of class poison from its second failure, of class data at once."""
+    clock = Clock(NOON)
+    lake = local_lake(tmp_path, clock)
+    bad = Landing(lake, PARCELS).land_bytes(b"x", NOON - timedelta(hours=1), "bad.parquet")
+    commit, broken = batch._commit_chunk, True
+
+    def commit_chunk(duck: Any, work: Any, objects: Sequence[Any], last: bool) -> None:
+        if broken and any(o.key == bad for o in objects):
+            raise error
+        commit(duck, work, [o for o in objects if o.key != bad], last)
+
+    monkeypatch.setattr(batch, "_commit_chunk", commit_chunk)
+    poison = isinstance(error, RuntimeError)
+    memory, known, told = None, {}, []
+    for _ in range(4):
+        compact(lake, PARCELS, Scope())
+        publish(lake, PARCELS)
+        clock.forward(minutes=1)
+        unread: dict[str, Exception] = {}
+        failing = look(lake, CONTRACTS, known, unread.__setitem__)
+        memory, untold = new(memory, failing)
+        told.append([(o.key, o.failure, o.held) for objects in untold.values() for o in objects])
+    once = [(bad, Failure.POISON, False)] if poison else [(bad, Failure.DATA, True)]
+    assert told == ([[], once, [], []] if poison else [once, [], [], []])
+    (now,) = failing["parcels"]
+    assert (now.held, now.failure) == (True, Failure.POISON if poison else Failure.DATA)
+    assert bad in (message := held_alert("parcels", [now], NOON, "http://ui")).why
+    assert '`requeue` with {"entity": "parcels"' in message.why
+    assert now.failure.value in message.why
+    broken = False
+    requeue(lake, PARCELS)
+    publish(lake, PARCELS)
+
+
+def test_of_what_cannot_be_read_nothing_is_forgotten_and_others_are_told() -> None:
+    one, other = (Failing(e, f"landing/{e}/x", "1", Failure.DATA, "r", held=True) for e in ("parcels", "others"))
+    memory, untold = new(None, {"parcels": [one], "others": []})
+    assert untold == {"parcels": [one]}
+    memory, untold = new(memory, {"others": [other]})
+    assert untold == {"others": [other]}
+    memory, untold = new(memory, {"parcels": [one], "others": [other]})
+    assert untold == {}
+    memory, _ = new(memory, {"parcels": [], "others": []})
+    assert json.loads(memory) == {}
+
+
+def test_an_alert_names_some_and_counts_the_rest() -> None:
+    many = [Failing("parcels", f"landing/{n}", "1", Failure.DATA, "r" * 999, held=True) for n in range(1000)]
+    alert = held_alert("parcels", many, NOON, "http://ui").bounded()
+    assert alert.what == "1000 landed object(s) of parcels held or failing"
+    assert "and 990 more" in alert.why
+    assert "landing/0 (data; held)" in alert.why
