@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -49,6 +49,7 @@ class _Failure:
 
     record: Record
     reason: str
+    kind: str | None = None  # the class of the failure, where it was kept with it
 
 
 def redrive(environment: str, home: Home, say: Callable[[str], None] = lambda text: None) -> Redriven:
@@ -91,8 +92,20 @@ class Redrive:
 
     def run(self) -> Redriven:
         """Put back everything that is there now."""
+        waiting: Counter[str] = Counter()  # objects by entity of which nothing was taken before
         for key in self._keys(TRANSFORM_FAILURES):
-            self._object(key, "relay", _failures_of_lines)
+            entity = key.rpartition("/")[2].rpartition("-")[0]
+            if entity in waiting:
+                waiting[entity] += 1
+            elif entity and not self._object(key, "relay", _failures_of_lines, f"gavel-{self._environment}-{entity}:"):
+                waiting[entity] = 0
+            elif not entity:
+                self._object(key, "relay", _failures_of_lines)
+        for entity, count in sorted(waiting.items()):
+            if count:
+                self._result.left[f"{entity}: its Firehose takes nothing now, so that more objects were not tried"] += (
+                    count
+                )
         for key in self._keys(GIVEN_UP):
             self._object(key, None, _failures_of_batch)
         self._letters()
@@ -104,15 +117,18 @@ class Redrive:
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
         return [o["Key"] for page in pages for o in page.get("Contents", ())]
 
-    def _object(self, key: str, function: str | None, read: Callable[[bytes], tuple[str, list[_Failure]]]) -> None:
-        """Put back the records of one object: it goes when all were taken, and else holds those that are left."""
+    def _object(
+        self, key: str, function: str | None, read: Callable[[bytes], tuple[str, list[_Failure]]], whose: str = "-"
+    ) -> bool:
+        """Put back the records of one object: it goes when all were taken, and else holds those that are left. Answers
+        False if each of them failed for a reason that begins with `whose`."""
         answer = self._s3.get_object(Bucket=self._bucket, Key=key)
         place, tag = f"s3://{self._bucket}/{key}", answer["ETag"]
         try:
             name, failures = read(answer["Body"].read())
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             self._result.left[f"{place}: expected records that failed, found something else ({error!r})"] += 1
-            return
+            return True
         left = self._hand_over(function or name, failures)
         self._say(f"{place}: {len(failures) - len(left)} of {len(failures)} records put back")
         try:
@@ -124,6 +140,7 @@ class Redrive:
             if error.response["Error"]["Code"] not in _CHANGED_MEANWHILE:
                 raise
             self._say(f"{place}: was changed meanwhile, and stays for the next redrive")
+        return len(left) < len(failures) or not all(f.reason.startswith(whose) for f in left)
 
     # ---- letters
 
@@ -136,20 +153,33 @@ class Redrive:
             raise RedriveError(f"expected the queue {name}: {error}. Is the environment deployed?") from error
         seen: set[str] = set()
         while letters := self._receive(queue, seen):
-            failures = [_Failure(body["record"], str(body["reason"])) for _, body in letters]
+            failures = [failure for _, failure in letters]
             left = {id(f.record) for f in self._hand_over("fanout", failures)}
-            for (receipt, _), failure in zip(letters, failures, strict=True):
+            for receipt, failure in letters:
                 if id(failure.record) not in left:
                     self._sqs.delete_message(QueueUrl=queue, ReceiptHandle=receipt)
 
-    def _receive(self, queue: str, seen: set[str]) -> list[tuple[str, Record]]:
-        """Receipt and content of the next letters, without those that were seen before."""
+    def _receive(self, queue: str, seen: set[str]) -> list[tuple[str, _Failure]]:
+        """Receipt and failure of the next letters, without those that were seen before. Those that nobody can read
+        stay in the queue."""
         answer = self._sqs.receive_message(
             QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=1, VisibilityTimeout=LETTER_SECONDS
         )
-        new = [m for m in answer.get("Messages", ()) if m["MessageId"] not in seen]
-        seen.update(m["MessageId"] for m in new)
-        return [(m["ReceiptHandle"], json.loads(m["Body"])) for m in new]
+        found: list[tuple[str, _Failure]] = []
+        while messages := [m for m in answer.get("Messages", ()) if m["MessageId"] not in seen]:
+            seen.update(m["MessageId"] for m in messages)
+            for message in messages:
+                try:
+                    body = json.loads(message["Body"])
+                    found.append((message["ReceiptHandle"], _Failure(body["record"], str(body["reason"]))))
+                except (ValueError, LookupError, TypeError) as error:
+                    self._result.left[f"a letter: expected a record that failed, found something else ({error!r})"] += 1
+            if found:
+                break
+            answer = self._sqs.receive_message(
+                QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=1, VisibilityTimeout=LETTER_SECONDS
+            )
+        return found
 
     # ---- the functions
 
@@ -158,7 +188,7 @@ class Redrive:
         left: list[_Failure] = []
         for part in _parts(failures):
             again = self._invoke(f"gavel-{self._environment}-{function}", [f.record for f in part])
-            left += [_Failure(part[position].record, reason) for position, reason in again.items()]
+            left += [replace(part[position], reason=reason) for position, reason in again.items()]
             self._result.delivered += len(part) - len(again)
             self._result.left.update(again.values())
         return left
@@ -179,11 +209,12 @@ class Redrive:
 def _failures_of_lines(body: bytes) -> tuple[str, list[_Failure]]:
     """What the relay keeps: a line of JSON for each record."""
     lines = [json.loads(line) for line in body.decode().splitlines() if line]
-    return "relay", [_Failure(line["record"], str(line["reason"])) for line in lines]
+    return "relay", [_Failure(line["record"], str(line["reason"]), line.get("class")) for line in lines]
 
 
 def _lines(failures: Sequence[_Failure]) -> bytes:
-    return "".join(json.dumps({"reason": f.reason, "record": f.record}) + "\n" for f in failures).encode()
+    kept = ({"reason": f.reason, **({"class": f.kind} if f.kind else {}), "record": f.record} for f in failures)
+    return "".join(json.dumps(line) + "\n" for line in kept).encode()
 
 
 def _failures_of_batch(body: bytes) -> tuple[str, list[_Failure]]:

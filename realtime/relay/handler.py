@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import math
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -30,6 +29,7 @@ from realtime.streams import partial_response, time_to_send
 BUDGET_SECONDS = 4.0
 """For the requests of one entity in an invocation: what it does not take by then is kept, and the shard goes on.
 Less than the mapping's batching window, so that a shard with a broken entity does not fall behind."""
+REDRIVE_SECONDS = 20.0  # the same in a redrive, where nobody waits behind; well before who asked for it asks again
 ONE_TRY = 0.001  # seconds: a request begins, and is not repeated
 ALONE = timedelta(seconds=30)
 """How long a Firehose that failed is left alone: its records are kept at once, then one request tries it again."""
@@ -129,7 +129,7 @@ class Relay:
         """Deliver records that failed before; answers which are left, with the reason. Nothing is kept: they are."""
         started = time.perf_counter()
         batch = transform(records, self._contracts)
-        undelivered = self._deliver(batch.packings, seconds_left, lambda entity: math.inf)
+        undelivered = self._deliver(batch.packings, seconds_left, lambda entity: REDRIVE_SECONDS)
         left = {r.position: r.reason for r in (*batch.rejected, *chain.from_iterable(undelivered.values()))}
         self._log("redriven", records, batch, undelivered, started)
         return {"left": [{"position": position, "reason": reason} for position, reason in sorted(left.items())]}

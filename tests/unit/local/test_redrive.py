@@ -121,3 +121,54 @@ def test_many_records_are_several_events_and_positions_are_of_each(monkeypatch: 
     assert run(aws).delivered == 4
     assert [count for _, count in aws.invoked] == [2, 1, 2]
     assert [json.loads(line)["record"] for line in aws.objects["relay-failures/a"].splitlines()] == [large]
+
+
+def test_a_firehose_that_still_takes_nothing_is_tried_once_and_holds_up_no_other_entity() -> None:
+    broken = {"entity": "bids"}
+    aws = Aws(
+        lambda _, records: {"left": [{"position": n, "reason": "x"} for n, r in enumerate(records) if r == broken]}
+    )
+    days = [f"relay-failures/dt=2026-11-{day}/" for day in range(10, 20)]
+    aws.objects = {f"{day}bids-{n}.ndjson": kept(broken, broken) for n, day in enumerate(days)}
+    aws.objects |= {f"{day}orders-{n}.ndjson": kept({"entity": "orders"}) for n, day in enumerate(days)}
+    result = run(aws)
+    assert sorted(aws.objects) == [f"{day}bids-{n}.ndjson" for n, day in enumerate(days)], "kept whole"
+    assert (result.delivered, len(aws.invoked)) == (10, 11)
+    assert sum(result.left.values()) == 2 + 9
+
+
+@pytest.mark.parametrize("entity", ["", "bids-"])
+def test_records_that_are_no_changes_are_all_tried(entity: str) -> None:
+    aws = Aws(lambda _, records: {"left": [{"position": n, "reason": "x"} for n in range(len(records))]})
+    aws.objects = {f"relay-failures/dt=2026-11-10/{entity}{n:032x}.ndjson": kept({}) for n in range(3)}
+    run(aws)
+    assert len(aws.invoked) == 3
+
+
+def test_what_is_left_keeps_its_class() -> None:
+    aws = Aws(lambda _, records: {"left": [{"position": 0, "reason": "new"}]})
+    lines = [{"reason": "old", "class": "data", "record": {"n": n}} for n in range(2)]
+    aws.objects = {"relay-failures/dt=2026-11-10/a.ndjson": "".join(json.dumps(line) + "\n" for line in lines).encode()}
+    run(aws)
+    assert json.loads(aws.objects["relay-failures/dt=2026-11-10/a.ndjson"]) == lines[0] | {"reason": "new"}
+
+
+@pytest.mark.parametrize("body", ["no json", "[]", "{}", "7", "null", '{"record": {}}'])
+def test_a_letter_that_nobody_can_read_stays_and_stops_no_other(body: str) -> None:
+    letters = {"1": body, "2": json.dumps({"record": {"n": 1}, "reason": "x"})}
+
+    class Letters(Aws):
+        def receive_message(self, **_: Any) -> dict[str, Any]:
+            first = next(iter(letters.items()))  # one at a time, and again those that stayed
+            letters[first[0]] = letters.pop(first[0])
+            return {
+                "Messages": [{"MessageId": n, "ReceiptHandle": n, "Body": b} for n, b in (first, *letters.items())][:1]
+            }
+
+        def delete_message(self, *, QueueUrl: str, ReceiptHandle: str) -> None:
+            del letters[ReceiptHandle]
+
+    aws = Letters()
+    result = run(aws)
+    assert set(letters) == {"1"}
+    assert (result.delivered, sum(result.left.values())) == (1, 1)
