@@ -87,7 +87,7 @@ amounts as (
             'lines.hammer_price', 'lines.buyers_premium', 'lines.sellers_commission', 'lines.fees', 'lines.shipping',
             'lines.tax', 'payments.settled_amount'
         ] %}
-        cast(coalesce({{ amount }}, 0) as decimal(18, 2)) as {{ amount.split('.')[1] }},
+        cast(coalesce({{ amount }}, 0) as decimal(24, 2)) as {{ amount.split('.')[1] }},
         {%- endfor %}
         coalesce(lines.lines, 0) as lines,
         payments.settled_at,
@@ -109,7 +109,7 @@ balances as (
             case
                 when status in ('paid', 'void') or settled_amount >= total_amount then 0
                 else total_amount - settled_amount
-            end as decimal(18, 2)
+            end as decimal(24, 2)
         ) as open_amount
     from amounts
 )
@@ -121,8 +121,8 @@ select
     party_key,
     role,
     currency,
-    cast(total_amount as decimal(18, 2)) as total_amount,
-    cast(coalesce(tax_amount, 0) as decimal(18, 2)) as tax_amount,
+    cast(total_amount as decimal(24, 2)) as total_amount,
+    cast(coalesce(tax_amount, 0) as decimal(24, 2)) as tax_amount,
     status,
     issued_at,
     cast(issued_at as date) as issued_on,

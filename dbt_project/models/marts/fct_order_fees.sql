@@ -26,7 +26,7 @@ select
     fee.kind,
     fee.payer,
     orders.currency,
-    cast(fee.amount as decimal(18, 2)) as amount,
+    cast(fee.amount as decimal(24, 2)) as amount,
     orders.placed_at,
     cast(orders.placed_at as date) as placed_on,
     {{ day_key('orders.placed_at') }} as placed_day_key,

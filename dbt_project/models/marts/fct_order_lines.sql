@@ -38,7 +38,7 @@ select
     cast(lines.placed_at as date) as placed_on,
     {{ day_key('lines.placed_at') }} as placed_day_key,
     lines.quantity,
-    cast(lines.hammer_price as decimal(18, 2)) as hammer_price,
+    cast(lines.hammer_price as decimal(24, 2)) as hammer_price,
     coalesce(orders.status <> 'cancelled', false) as is_sale,
     lines._changed_at,
     lines._batch,

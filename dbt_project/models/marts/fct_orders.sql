@@ -188,7 +188,7 @@ amounts as (
             'fees.seller_fees', 'payments.captured_amount', 'payments.refunded_amount', 'payments.processing_fees',
             'shipments.shipping_cost'
         ] %}
-        cast(coalesce({{ amount }}, 0) as decimal(18, 2)) as {{ amount.split('.')[1] }},
+        cast(coalesce({{ amount }}, 0) as decimal(24, 2)) as {{ amount.split('.')[1] }},
         {%- endfor %}
         cast(coalesce(payments.payments_in_other_currency, 0) as bigint) as payments_in_other_currency,
         orders.quote_number,
@@ -245,12 +245,12 @@ kept as (
 earnings as (
     select
         kept.*,
-        cast(hammer_price * kept_share as decimal(18, 2)) as net_sales,
+        cast(hammer_price * kept_share as decimal(24, 2)) as net_sales,
         cast(
-            cast((buyers_premium + buyer_fees) * kept_share as decimal(18, 2)) - processing_fees - shipping_cost
-            as decimal(18, 2)
+            cast((buyers_premium + buyer_fees) * kept_share as decimal(24, 2)) - processing_fees - shipping_cost
+            as decimal(24, 2)
         ) as earned_from_buyer,
-        cast((sellers_commission + seller_fees) * kept_share as decimal(18, 2)) as earned_from_seller
+        cast((sellers_commission + seller_fees) * kept_share as decimal(24, 2)) as earned_from_seller
     from kept
 )
 
@@ -292,7 +292,7 @@ select
     net_sales,
     earned_from_buyer,
     earned_from_seller,
-    cast(earned_from_buyer + earned_from_seller as decimal(18, 2)) as house_earnings,
+    cast(earned_from_buyer + earned_from_seller as decimal(24, 2)) as house_earnings,
     payments_in_other_currency,
     quote_number,
     quote_version,

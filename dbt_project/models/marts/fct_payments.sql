@@ -30,10 +30,10 @@ select
     payments.kind,
     payments.method,
     payments.currency,
-    cast(payments.amount as decimal(18, 2)) as amount,
-    cast(case when payments.kind = 'refund' then -payments.amount else payments.amount end as decimal(18, 2))
+    cast(payments.amount as decimal(24, 2)) as amount,
+    cast(case when payments.kind = 'refund' then -payments.amount else payments.amount end as decimal(24, 2))
         as signed_amount,
-    cast(coalesce(payments.processing_fee, 0) as decimal(18, 2)) as processing_fee,
+    cast(coalesce(payments.processing_fee, 0) as decimal(24, 2)) as processing_fee,
     payments.status,
     payments.status = 'settled' as is_settled,
     payments.created_at,

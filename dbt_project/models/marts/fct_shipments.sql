@@ -34,7 +34,7 @@ select
     orders.buyer_id,
     shipments.carrier,
     shipments.currency,
-    cast(coalesce(shipments.cost, 0) as decimal(18, 2)) as cost,
+    cast(coalesce(shipments.cost, 0) as decimal(24, 2)) as cost,
     shipments.status,
     shipments.created_at,
     cast(shipments.created_at as date) as created_on,

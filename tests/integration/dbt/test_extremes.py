@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -59,3 +60,57 @@ def test_any_valid_rows_pass_the_whole_build(
         assert connection.execute("select count(*) from marts.fct_order_fees").fetchone() == (fees,)
     page = render(warehouse, tmp_path / "page.html")
     assert page.sales == sum(row["status"] != "cancelled" for row in rows["orders"].values())
+
+
+MANY, LARGEST = 10_001, Decimal("999999999999.99")
+
+
+def test_sums_of_many_extreme_amounts_fit(
+    dbt: Any, contracts: Contracts, new_slice: Callable[[], Slice], tmp_path: Path
+) -> None:
+    """Of one order and one invoice, since what is summed by month or party has all the digits there are anyway."""
+    data, largest, then = new_slice(), str(LARGEST), "2026-02-01T10:00:00"
+    owed = {"currency": "EUR", "order_id": "o"}
+    fees = [{"kind": "k", "payer": payer, "amount": largest} for payer in ("buyer", "seller")]
+    data.put(
+        "orders",
+        **owed,
+        buyer_id="b",
+        seller_id="s",
+        status="completed",
+        placed_at=then,
+        hammer_price=largest,
+        buyers_premium=largest,
+        sellers_commission=largest,
+        fees=fees * MANY,
+    )
+    data.put(
+        "invoices",
+        **owed,
+        invoice_id="i",
+        party_id="b",
+        role="buyer",
+        status="issued",
+        issued_at=then,
+        total_amount=largest,
+    )
+    moved = {"kind": "capture", "method": "card", "status": "settled", "created_at": then, "invoice_id": "i"}
+    for n in range(MANY):
+        data.put("payments", **owed, **moved, payment_id=f"p{n}", amount=largest, processing_fee=largest)
+        data.put("shipments", **owed, shipment_id=f"s{n}", status="packed", created_at=then, carrier="c", cost=largest)
+        data.put(
+            "invoice_lines", order_id="o", invoice_id="i", line_number=n + 1, kind="fee", amount=largest, issued_at=then
+        )
+    warehouse = tmp_path / "warehouse.duckdb"
+    statuses = dbt("build", slice=data.write(tmp_path / "slice"), warehouse=warehouse)
+    assert set(statuses.values()) <= {"success", "pass", "warn", "no-op"}
+    of_the_order = (
+        "select buyer_fees, seller_fees, captured_amount, processing_fees, shipping_cost, earned_from_buyer, "
+        "earned_from_seller, house_earnings from marts.fct_orders"
+    )
+    with duckdb.connect(str(warehouse), read_only=True) as connection:
+        expected = [MANY, MANY, MANY, MANY, MANY, 1 - MANY, MANY + 1, 2]
+        assert connection.execute(of_the_order).fetchall() == [tuple(LARGEST * times for times in expected)]
+        of_the_invoice = connection.execute("select fees, settled_amount from marts.fct_invoices").fetchall()
+        assert of_the_invoice == [(LARGEST * MANY, LARGEST * MANY)]
+    render(warehouse, tmp_path / "page.html")
