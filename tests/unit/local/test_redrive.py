@@ -125,9 +125,8 @@ def test_many_records_are_several_events_and_positions_are_of_each(monkeypatch: 
 
 def test_a_firehose_that_still_takes_nothing_is_tried_once_and_holds_up_no_other_entity() -> None:
     broken = {"entity": "bids"}
-    aws = Aws(
-        lambda _, records: {"left": [{"position": n, "reason": "x"} for n, r in enumerate(records) if r == broken]}
-    )
+    reason = "gavel-prod-bids: ThrottlingException"
+    aws = Aws(lambda _, rs: {"left": [{"position": n, "reason": reason} for n, r in enumerate(rs) if r == broken]})
     days = [f"relay-failures/dt=2026-11-{day}/" for day in range(10, 20)]
     aws.objects = {f"{day}bids-{n}.ndjson": kept(broken, broken) for n, day in enumerate(days)}
     aws.objects |= {f"{day}orders-{n}.ndjson": kept({"entity": "orders"}) for n, day in enumerate(days)}
