@@ -19,6 +19,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from lakes import PARCELS, local_lake
 
+from assets.compacted import materialized
+from contracts import Field
+from contracts.types import ListType, StringType, StructType
 from lakehouse.compaction import compact
 from lakehouse.failures import told
 from lakehouse.lake import Lake
@@ -98,6 +101,9 @@ def everything_told(lake: Lake) -> list[str]:
 
     ledger = Ledger.load(lake, TableState(lake, entry.metadata_location).ledger)
     found = [*lines, repr(dataclasses.replace(result, preview=None)), *map(repr, ledger.attention())]
+    shown = materialized(result, CONTRACT, lake)  # as Dagster keeps and shows it, with the preview
+    found += [f"{name}: {value}" for name, value in (shown.metadata or {}).items()]
+    found += map(repr, shown.check_results or ())
     for stored in lake.store.list("quarantine/"):
         if stored.key.endswith(".parquet"):
             note = pq.read_table(io.BytesIO(lake.store.read(stored.key)), columns=["_reason"])
@@ -127,6 +133,22 @@ def test_nothing_that_is_told_shows_a_personal_value(
         for line in everything_told(lake):
             assert MARK not in line
             assert NUMBER not in line
+
+
+def test_a_personal_member_of_another_field_is_not_previewed(tmp_path: Path) -> None:
+    name = Field("name", 11, StringType(), classification="personal")
+    contract = dataclasses.replace(
+        CONTRACT,
+        fields=tuple(
+            Field("items", 9, ListType(10, StructType((name,)))) if f.name == "items" else f for f in CONTRACT.fields
+        ),
+    )
+    lake = local_lake(tmp_path)
+    lake.store.write("dropbox/parcels/a.ndjson", ndjson([{"items": [{"name": MARK}]}, {"items": [{"name": [MARK]}]}]))
+    shown = materialized(compact(lake, contract, Scope.everything()), contract, lake)
+    assert (shown.metadata or {})["applied"] == 1
+    assert "p-0" in str((shown.metadata or {})["preview"])
+    assert MARK not in str(shown.metadata)
 
 
 @pytest.mark.parametrize("value", ["Erika", "O'Erika", 'Er"Erika', "x\nErika", "Erika\n' to", "'Erika'", '"Erika" x'])
