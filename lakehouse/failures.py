@@ -25,7 +25,7 @@ from enum import StrEnum
 import duckdb
 
 from lakehouse.entries import EntryConflict
-from lakehouse.store import ObjectChanged, ObjectMissing
+from lakehouse.store import ObjectArchived, ObjectChanged, ObjectMissing
 
 ATTEMPTS = 3
 """In how many runs an object must fail by itself with a failure of the class `poison` before it is held."""
@@ -130,7 +130,9 @@ def _is_environment(error: BaseException, reading: bool) -> bool:
     match error:
         case OSError():
             return not _is_gzip(error)
-        case Environment() | MemoryError() | ImportError() | EntryConflict() | ObjectMissing() | ObjectChanged():
+        case Environment() | MemoryError() | ImportError() | EntryConflict():
+            return True
+        case ObjectMissing() | ObjectChanged() | ObjectArchived():  # a landed one is told apart where it is downloaded
             return True
         case RuntimeError() if "start new thread" in str(error):
             return True

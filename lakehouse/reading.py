@@ -37,7 +37,7 @@ from lakehouse.failures import Failure, Poison, class_of, told
 from lakehouse.lake import Lake
 from lakehouse.landing import LandedObject
 from lakehouse.schemas import literal, quoted
-from lakehouse.store import ObjectChanged, ObjectMissing
+from lakehouse.store import ObjectArchived, ObjectChanged, ObjectMissing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -160,6 +160,8 @@ def _download(
             lake.store.download(objects[number].key, path, objects[number].etag)
         except (ObjectMissing, ObjectChanged):
             return number, None
+        except ObjectArchived as error:
+            raise Poison(f"expected an object that can be read, found one that is archived: {error}") from error
         return number, path
 
     if len(objects) < 3:

@@ -33,6 +33,10 @@ class ObjectChanged(Exception):
     """The object was written again since it was listed; list again and take it in with its new ETag."""
 
 
+class ObjectArchived(Exception):
+    """The object lies in an archive, from which S3 gives nothing until it is restored; the message has its address."""
+
+
 class Store(Protocol):
     """What the lake asks of a bucket."""
 
@@ -52,7 +56,7 @@ class Store(Protocol):
         """So many (at least one) of an object's bytes from `start`, fewer at its end; raises `ObjectMissing`."""
 
     def download(self, key: str, path: Path, etag: str) -> None:
-        """Copy exactly the listed version to a file; raises `ObjectMissing` or `ObjectChanged`."""
+        """Copy exactly the listed version to a file; raises `ObjectMissing`, `ObjectChanged` or `ObjectArchived`."""
 
     def write(self, key: str, content: bytes) -> None:
         """Put an object."""
@@ -112,6 +116,8 @@ class S3Store:
                 raise ObjectMissing(self.uri(key)) from error
             if code in ("PreconditionFailed", "412"):
                 raise ObjectChanged(self.uri(key)) from error
+            if code == "InvalidObjectState":
+                raise ObjectArchived(self.uri(key)) from error
             raise
 
     def download(self, key: str, path: Path, etag: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import duckdb
@@ -19,6 +20,7 @@ from lakehouse.failures import ATTEMPTS
 from lakehouse.lake import Lake
 from lakehouse.publication import publish
 from lakehouse.quarantine import requeue
+from lakehouse.store import ObjectArchived, S3Store
 
 ENVIRONMENT: list[Exception] = [
     OSError(errno.ENOSPC, "No space left on device"),
@@ -34,6 +36,8 @@ POISON: list[Exception] = [
     duckdb.InternalException("INTERNAL Error: x"),
     duckdb.OutOfMemoryException("Out of Memory Error: could not allocate block of size 256.0 KiB (61 MiB/61 MiB used)"),
 ]
+ARCHIVED = ObjectArchived("s3://data/landing/x")
+"""The environment's words for what is the matter with one object: who landed it, or a rule, put it into an archive."""
 
 
 @pytest.fixture
@@ -95,12 +99,12 @@ def test_a_read_that_the_environment_breaks_blames_no_object(
     assert seen(lake) == reference
 
 
-@pytest.mark.parametrize("step", OF_ONE_OBJECT)
+@pytest.mark.parametrize("step", [*OF_ONE_OBJECT, "download"])
 def test_poison_costs_its_own_object_and_only_when_it_fails_again_and_again(
     lake: Lake, step: str, reference: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     land(lake)
-    error = POISON[OF_ONE_OBJECT.index(step) % len(POISON)]
+    error = ARCHIVED if step == "download" else POISON[OF_ONE_OBJECT.index(step) % len(POISON)]
     with monkeypatch.context() as patch:
         failing(step, error, patch, holds_bad)
         for attempt in range(1, ATTEMPTS + 1):
@@ -117,6 +121,14 @@ def test_poison_costs_its_own_object_and_only_when_it_fails_again_and_again(
     requeue(lake, SMALL)
     publish(lake, SMALL)
     assert seen(lake) == reference
+
+
+def test_what_s3_says_of_an_archived_object(tmp_path: Path) -> None:
+    def get_object(**_: str) -> None:
+        raise ClientError({"Error": {"Code": "InvalidObjectState", "Message": ""}}, "GetObject")
+
+    with pytest.raises(ObjectArchived, match="s3://data/landing/x"):
+        S3Store(SimpleNamespace(get_object=get_object), "data").download("landing/x", tmp_path / "x", "etag")
 
 
 def key_of(name: str) -> str:
