@@ -54,8 +54,8 @@ def change_from_record(record: Mapping[str, Any], contracts: Contracts) -> tuple
     """Entity and row of a DynamoDB stream record; None for an item of ours that is no entity (a pointer).
 
     An image marked `_deleted` is a `remove`, and so is its later physical removal; a removal by TTL is an `expire`, any
-    other is a `remove`. `_version` is the order of the change, not the item's version (`_ordered`). Raises
-    `UnmappableRecord`.
+    other is a `remove`. `_version` is the order of the change, not the item's version: the end of the second in which
+    DynamoDB made it, so that `_seq` decides within the second, whoever wrote. Raises `UnmappableRecord`.
     """
     try:
         event_name = record["eventName"]
@@ -75,7 +75,7 @@ def change_from_record(record: Mapping[str, Any], contracts: Contracts) -> tuple
     mapping = _mapping_of(image, contracts)
     if mapping is None:
         return None
-    version = _ordered(_version(image) or 0, body.get("OldImage"), seconds)
+    _version(image)  # refuses what no reader of the item could use
     if _marked_deleted(image):
         operation = "remove"
     elif event_name == "REMOVE" and _removed_by_ttl(record):
@@ -83,7 +83,7 @@ def change_from_record(record: Mapping[str, Any], contracts: Contracts) -> tuple
     row = _row(mapping, image)
     row["_event_id"] = str(event_id)
     row["_op"] = operation
-    row["_version"] = version
+    row["_version"] = str(_end_of(seconds))
     row["_seq"] = sequence.rjust(SEQUENCE_WIDTH, "0")
     row["_changed_at"] = _second(seconds)
     row[BY] = _writer(event_name, operation, image, body.get("OldImage"))
@@ -114,27 +114,9 @@ def change_from_item(
     return mapping.contract.name, row
 
 
-def _ordered(version: int, old: Mapping[str, Any] | None, seconds: int) -> str:
-    """The version that a change is ordered by, of an image at `version` (0: none), made by DynamoDB in that second.
-
-    It is the end of that second, so that the sequence number decides between its changes, whoever wrote them. Where an
-    image of the change has a version of a later second, it is the end of the next one: a clock that runs ahead is
-    believed that far, so that the changes of the API stay in order should DynamoDB's second step back by one.
-    """
-    newest = max(version, _usable_version(old or {}))
-    return str(_end_of(seconds + 1 if newest >= (seconds + 1) * _SECOND else seconds))
-
-
 def _end_of(second: int) -> int:
+    """The version of all that happens in a second: what orders them within it is the sequence number."""
     return second * _SECOND + _SECOND - 1
-
-
-def _usable_version(image: Mapping[str, Any]) -> int:
-    """The version of an image that was replaced; one that could not land says nothing of the change after it."""
-    try:
-        return _version(image) or 0
-    except UnmappableRecord:
-        return 0
 
 
 def _version(image: Mapping[str, Any]) -> int | None:

@@ -183,10 +183,7 @@ class OperationalTable:
     emitted: list[Change] = field(default_factory=list)
     latest: dict[Key, Change] = field(default_factory=dict)
     """The last stream record of each key: what the table holds."""
-    outrun: set[Key] = field(default_factory=set)
-    """Keys of which the lake may show another change until they change in a later second."""
     past: list[_Item] = field(default_factory=list)
-    _ahead_in: dict[Key, int] = field(default_factory=dict)
 
     def write(self, key: Key, content: int, generation: int, special: str = "") -> None:
         """A conditional write by the service, which sets a new version; `special`: "poison", "wide" or "broken"."""
@@ -256,7 +253,6 @@ class OperationalTable:
         old = self.items.pop(key, None)
         self.second = max(self.second, self.now)
         self.sequence += 1
-        self._look_for_outrun(key, [i.version or 0 for i in (old, item) if i is not None])
         images = {"OldImage": old, "NewImage": item}
         body: dict[str, Any] = {name: i.image(key) for name, i in images.items() if i is not None}
         body |= {"ApproximateCreationDateTime": self.second, "SequenceNumber": str(self.sequence)}
@@ -271,15 +267,6 @@ class OperationalTable:
         assert shown is not None
         self._emit(key, shown, row[1])
         self.latest[key] = self.emitted[-1]
-
-    def _look_for_outrun(self, key: Key, versions: list[int]) -> None:
-        """Whether a change comes in the second of a change of the key that showed a version of a later second, and
-        shows none: nothing else may come out of order."""
-        self.outrun.discard(key)
-        if max(versions) // _SECOND > self.second:
-            self._ahead_in[key] = self.second
-        elif self._ahead_in.get(key) == self.second:
-            self.outrun.add(key)
 
     def _emit(self, key: Key, item: _Item, row: Mapping[str, str | None], exported: bool = False) -> None:
         self.events += 1

@@ -106,6 +106,14 @@ def test_an_event_says_what_changed_of_which_item_in_the_values_of_the_change_re
     }
 
 
+def test_changes_of_one_second_share_a_version_and_sequence_tells_which_came_later(contracts: Contracts) -> None:
+    aws = Aws()
+    assert run(contracts, aws, shipments(2)) == []
+    first, second = aws.details
+    assert first["version"] == second["version"]
+    assert first["sequence"] < second["sequence"]
+
+
 def test_personal_data_and_what_no_contract_knows_are_not_on_the_bus(contracts: Contracts) -> None:
     personal = contracts["customers"].personal
     image = {name: {"S": f"secret {name}"} for name in personal}

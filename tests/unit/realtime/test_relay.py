@@ -134,9 +134,9 @@ def run(worker: Relay, time: Time, records: list[dict[str, Any]]) -> list[str]:
     ("event", "operation", "version"),
     [
         ("stream_insert", "insert", "1795222923999999"),
-        ("stream_modify", "modify", "1795222924999999"),
-        ("stream_marked_deleted", "remove", "1795222924999999"),
-        ("stream_remove", "remove", "1795222924999999"),
+        ("stream_modify", "modify", "1795222923999999"),
+        ("stream_marked_deleted", "remove", "1795222923999999"),
+        ("stream_remove", "remove", "1795222923999999"),
         ("stream_ttl_removal", "expire", "1795222923999999"),
     ],
 )
