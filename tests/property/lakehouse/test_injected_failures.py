@@ -68,7 +68,7 @@ def test_nobody_is_blamed_for_the_environment(
     lake: Lake, step: str, reference: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     land(lake)
-    for error in (ENVIRONMENT[list(STEPS).index(step) % len(ENVIRONMENT)], OSError(errno.EIO, "Input/output error")):
+    for error in (OSError(errno.EIO, "Input/output error"), ENVIRONMENT[list(STEPS).index(step) % len(ENVIRONMENT)]):
         before = seen(lake)
         with monkeypatch.context() as patch:
             failing(step, error, patch, lambda *_: True)
