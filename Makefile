@@ -24,7 +24,7 @@ UV = export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/p
 	UV_PYTHON_DOWNLOADS=never VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev down status generate docs setup bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api bench-marts test soak conformance mutations unit lint types scan format lock clean
+.PHONY: help demo dev down status generate docs setup bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api bench-marts bench-shapes test soak conformance mutations unit lint types scan format lock clean
 
 help:  ## List what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -90,6 +90,9 @@ bench-api: $(DEV)  ## Measure each kind of request of the API, and how long the 
 
 bench-marts: $(DEV)  ## Compare an increment of the marts over 1% of 5M orders with a full refresh, half an hour
 	@$(BIN)/python -m benchmarks.marts
+
+bench-shapes: $(DEV)  ## Measure time, memory and scratch of batches of unusual shape, a quarter of an hour
+	@$(BIN)/python -m benchmarks.shapes
 
 bench-relay: $(DEV)  ## Measure the relay's own work on one core, beside boto3's deserializer with json
 	@$(BIN)/python -m benchmarks.relay

@@ -66,6 +66,22 @@ def weight_of_table(path: Path, landed: LandedObject) -> Weight | None:
     return Weight(rows, int(rows * each))
 
 
+def largest_column(path: Path) -> int:
+    """Bytes of the largest column of a row group of a Parquet file, uncompressed: about what is unpacked at once where
+    a writer made one page of it. 0 if the file's footer cannot be read."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with path.open("rb") as source:
+            footer = pq.read_metadata(source)
+    except (pa.ArrowException, ValueError):
+        return 0
+    groups = (footer.row_group(n) for n in range(footer.num_row_groups))
+    sizes = (g.column(c).total_uncompressed_size for g in groups for c in range(g.num_columns))
+    return max(sizes, default=0)
+
+
 def weight_of_text(path: Path, landed: LandedObject, columns: int, *, packed: bool) -> Weight | None:
     """The weight of a file of text, a row a line, of at most so many columns; None if it cannot be read, or unpacks to
     more than any may."""

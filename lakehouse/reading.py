@@ -48,6 +48,7 @@ _USUAL_MEMBERS = 64  # different lists of members in one file that are read at o
 _SAMPLE = 2_000  # lines that show which these are
 _ROWS_OF_LITERALS = 500
 _NOTHING = "NULL::VARCHAR"
+_LARGE_COLUMN = 64 << 20  # bytes, of one column of a row group
 
 
 @dataclass
@@ -328,7 +329,8 @@ def _load_shape(
         source = parquet.as_text(duck, contract, _folder(duck), shape)
         if len(objects) == 1:  # an object that is cut has a chunk of its own
             source = _stretch(objects[0], source)
-        duck.run(f"INSERT INTO checked {validation.check(contract, source)}")
+        with _sparing(duck, [_folder(duck) / str(number) for number in shape.numbers]):
+            duck.run(f"INSERT INTO checked {validation.check(contract, source)}")
     except Exception as error:  # noqa: BLE001 - what an object raises has no end, see failures
         if len(shape.numbers) == 1:
             _give_up(duck, objects[shape.numbers[0]], shape.numbers[0], error, reading)
@@ -336,6 +338,21 @@ def _load_shape(
         _raise_unless_data(error)
         for half in shape.halves():
             _load_shape(duck, contract, objects, half, reading)
+
+
+@contextmanager
+def _sparing(duck: Duck, paths: Sequence[Path]) -> Iterator[None]:
+    """Within it, files with row groups whose columns fill much of the memory are read one row group at a time: each
+    thread unpacks the pages of one, and reads the next one's before."""
+    if not any(parts.largest_column(path) > _LARGE_COLUMN for path in paths):
+        yield
+        return
+    (threads,) = duck.row("SELECT current_setting('threads')")
+    duck.run("SET threads = 1; SET disable_parquet_prefetching = true")
+    try:
+        yield
+    finally:
+        duck.run(f"SET threads = {threads}; SET disable_parquet_prefetching = false")
 
 
 def _give_up(duck: Duck, landed: LandedObject, number: int, error: Exception, reading: Reading) -> None:
