@@ -26,6 +26,9 @@ CHUNK_WEIGHT = 128 << 20
 """Bytes of rows of one commit, uncompressed: a quarter of the memory that a batch has by default."""
 FEWEST_ROWS = 2_048
 """An object of no more rows is not cut by its weight: the engine moves as many at once."""
+LARGE_COLUMN = 64 << 20
+"""Bytes of one column of a row group from which on it takes care to read it."""
+_RECUT = 16 << 20  # bytes
 _BLOCK = 1 << 20
 
 
@@ -80,6 +83,31 @@ def largest_column(path: Path) -> int:
     groups = (footer.row_group(n) for n in range(footer.num_row_groups))
     sizes = (g.column(c).total_uncompressed_size for g in groups for c in range(g.num_columns))
     return max(sizes, default=0)
+
+
+def recut(path: Path) -> None:
+    """Write a Parquet file of text anew in small row groups if a column of one of them is large: an engine unpacks
+    whole pages, and a writer may have made one of a hundred megabytes. Values and rows stay as they are; a file with
+    other types, or that cannot be read here, is left alone."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if largest_column(path) <= LARGE_COLUMN:
+        return
+    new = path.with_name(f"{path.name}.new")
+    try:
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=_BLOCK) as source:
+            schema, footer = source.schema_arrow, source.metadata
+            if any(not pa.types.is_string(field.type) for field in schema):
+                return
+            size = sum(footer.row_group(n).total_byte_size for n in range(footer.num_row_groups))
+            rows = max(1, min(FEWEST_ROWS, _RECUT * footer.num_rows // max(size, 1)))
+            with pq.ParquetWriter(new, schema, compression="zstd", store_schema=False) as target:
+                for batch in source.iter_batches(batch_size=rows):
+                    target.write_batch(batch)
+    except (pa.ArrowException, ValueError):
+        return
+    os.replace(new, path)
 
 
 def weight_of_text(path: Path, landed: LandedObject, columns: int, *, packed: bool) -> Weight | None:

@@ -48,7 +48,6 @@ _USUAL_MEMBERS = 64  # different lists of members in one file that are read at o
 _SAMPLE = 2_000  # lines that show which these are
 _ROWS_OF_LITERALS = 500
 _NOTHING = "NULL::VARCHAR"
-_LARGE_COLUMN = 64 << 20  # bytes, of one column of a row group
 
 
 @dataclass
@@ -79,7 +78,7 @@ def read_objects(
     reading = Reading()
     folder = _folder(duck)
     folder.mkdir(exist_ok=True)
-    paths = _download(lake, objects, folder, reading, shelf)
+    paths = _download(lake, contract, objects, folder, reading, shelf)
     duck.run("CREATE OR REPLACE TEMP TABLE taken (_no INTEGER, key VARCHAR, etag VARCHAR, modified TIMESTAMP)")
     if paths:
         _insert_taken(duck, [(n, objects[n]) for n in paths])
@@ -151,7 +150,12 @@ def _insert_taken(duck: Duck, numbered: Sequence[tuple[int, LandedObject]]) -> N
 
 
 def _download(
-    lake: Lake, objects: Sequence[LandedObject], folder: Path, reading: Reading, shelf: parts.Shelf | None
+    lake: Lake,
+    contract: Contract,
+    objects: Sequence[LandedObject],
+    folder: Path,
+    reading: Reading,
+    shelf: parts.Shelf | None,
 ) -> dict[int, Path]:
     def fetch(number: int) -> tuple[int, Path | None]:
         path = folder / f"{number}"
@@ -163,6 +167,8 @@ def _download(
             return number, None
         except ObjectArchived as error:
             raise Poison(f"expected an object that can be read, found one that is archived: {error}") from error
+        if is_table(contract, objects[number].key):
+            parts.recut(path)
         return number, path
 
     if len(objects) < 3:
@@ -344,7 +350,7 @@ def _load_shape(
 def _sparing(duck: Duck, paths: Sequence[Path]) -> Iterator[None]:
     """Within it, files with row groups whose columns fill much of the memory are read one row group at a time: each
     thread unpacks the pages of one, and reads the next one's before."""
-    if not any(parts.largest_column(path) > _LARGE_COLUMN for path in paths):
+    if not any(parts.largest_column(path) > parts.LARGE_COLUMN for path in paths):
         yield
         return
     (threads,) = duck.row("SELECT current_setting('threads')")

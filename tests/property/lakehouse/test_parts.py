@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -221,3 +223,19 @@ def test_a_run_that_ends_between_two_parts_is_healed_by_the_next(tmp_path: Path)
         found = seen(lake, PARCELS, compact(lake, PARCELS, Scope.everything()))
     del whole["counts"], found["counts"]  # what the ended run took in is a duplicate
     assert found == whole
+
+
+@given(
+    st.lists(st.tuples(st.text(max_size=9), st.none() | st.text(max_size=400)), min_size=1, max_size=60),
+    st.integers(1, 70),
+)
+def test_a_file_in_small_row_groups_has_the_same_rows(rows: list[tuple[str, str | None]], group: int) -> None:
+    table = pa.table({"a": [a for a, _ in rows], "b": pa.array([b for _, b in rows], pa.string())})
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parts, "LARGE_COLUMN", 0)
+        patch.setattr(parts, "_RECUT", 500)
+        path = Path(folder) / "0"
+        pq.write_table(table, path, row_group_size=group)
+        parts.recut(path)
+        assert pq.read_table(path).equals(table)
+        assert [p.name for p in Path(folder).iterdir()] == ["0"]
