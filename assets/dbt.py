@@ -209,8 +209,14 @@ def prepared_manifest(files: DbtFiles) -> Manifest:
     return manifest
 
 
-def warehouse_assets(files: DbtFiles, manifest: Manifest, contracts: Contracts) -> dg.AssetsDefinition:
-    """All models as assets of one op."""
+InPart = Callable[[dg.AssetExecutionContext, WarehouseResource, Collection[str]], dg.AssetMaterialization | None]
+
+
+def warehouse_assets(
+    files: DbtFiles, manifest: Manifest, contracts: Contracts, in_part: InPart | None = None
+) -> dg.AssetsDefinition:
+    """All models as assets of one op. Of a build that fails in part, what reads the models is skipped by Dagster;
+    `in_part` is called with the names of those that stay as they were, once all else is published."""
     local = files.target == "local"
 
     @dbt_assets(
@@ -266,8 +272,15 @@ def warehouse_assets(files: DbtFiles, manifest: Manifest, contracts: Contracts) 
                     yield dg.MaterializeResult(asset_key=models[model_id], metadata=metadata)
         if failed:
             problems = "; ".join(f"{name}: {message}" for name, message in failed.items())
-            stay = ", ".join(sorted(manifest["nodes"][i]["name"] for i in held)) or "no model"
-            raise dg.Failure(f"{problems}. As they were stay: {stay}. All else is published.", metadata=failed)
+            kept = sorted(manifest["nodes"][i]["name"] for i in held)
+            told = f"{problems}. As they were stay: {', '.join(kept) or 'no model'}. All else is published."
+            try:
+                # Yielded: what a step only logs is lost when it fails.
+                if in_part and (made := in_part(context, warehouse, kept)):
+                    yield made
+            except Exception as error:  # noqa: BLE001 - the build has failed anyway, and says this, too
+                told += f" What reads it could not follow: {type(error).__name__}: {error}"
+            raise dg.Failure(told, metadata=failed)
 
     return warehouse
 

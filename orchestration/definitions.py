@@ -19,7 +19,7 @@ from assets.landing import landing_assets
 from assets.maintenance import maintenance_assets
 from assets.marts_maintenance import marts_maintenance_assets
 from assets.nightly import nightly_tests
-from assets.reports import EXPOSURE, report_assets
+from assets.reports import EXPOSURE, page_in_part, report_assets
 from assets.resources import LakeResource, WarehouseResource
 from contracts import load_contracts
 from orchestration.alerts import AlertResource
@@ -61,7 +61,7 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
             *catalog_assets(contracts, lake),
             trail_asset(lake),
             *maintenance_assets(contracts),
-            warehouse_assets(files, manifest, contracts),
+            warehouse_assets(files, manifest, contracts, page_in_part(page) if page else None),
             *care,
             *(report_assets(page) if page else []),
             *consumer_assets(readers.values()),

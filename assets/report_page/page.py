@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,7 +33,8 @@ REPORTS = (
     "sales_growth_by_quarter",
     "sell_through_by_category_and_grade",
 )
-TABLES = ("marts.fct_orders", "marts.fct_bids", *(f"reports.{name}" for name in REPORTS))
+MARTS = ("marts.fct_orders", "marts.fct_bids")
+TABLES = (*MARTS, *(f"reports.{name}" for name in REPORTS))
 
 
 class WarehouseNotBuilt(RuntimeError):
@@ -58,20 +59,24 @@ class ReportPage:
     bytes: int
 
 
-def render(warehouse_path: Path, output_path: Path, now: datetime | None = None) -> ReportPage:
+def render(
+    warehouse_path: Path, output_path: Path, now: datetime | None = None, kept: Collection[str] = ()
+) -> ReportPage:
     """Render the page from the marts of a warehouse file, which is opened for reading only.
 
-    The page replaces `output_path` as a whole, so that nobody reads half of it. Raises `WarehouseNotBuilt`.
+    The page replaces `output_path` as a whole, so that nobody reads half of it. It names the models that were `kept` as
+    they were because their build failed, and the reports that were never built, whose themes are left out. Raises
+    `WarehouseNotBuilt` where the marts themselves are missing.
     """
     rendered_at = now or datetime.now(UTC)
-    with _reader(warehouse_path) as read:
-        times = _data_times(read)
+    with _reader(warehouse_path) as (read, absent):
+        times = _data_times(read, absent)
         data_time = min(times.values(), default=None) or _watermark(read)
         until = data_time or rendered_at.astimezone(UTC).replace(tzinfo=None)
         currencies = read(CURRENCIES)
-        sections = tuple(section(Scope(read, until, row["currency"])) for row in currencies)
-        themes = general(Scope(read, until))
-    html = _html(sections, themes, times, data_time, rendered_at)
+        sections = tuple(section(Scope(read, until, row["currency"], absent)) for row in currencies)
+        themes = general(Scope(read, until, absent=absent))
+    html = _html(sections, themes, times, data_time, rendered_at, _as_they_were(kept, times, absent))
     _replace(output_path, html)
     return ReportPage(
         path=output_path,
@@ -83,6 +88,13 @@ def render(warehouse_path: Path, output_path: Path, now: datetime | None = None)
         figures={f.label: f.value for f in sections[0].figures} if sections else {},
         bytes=len(html.encode()),
     )
+
+
+def _as_they_were(kept: Collection[str], times: Mapping[str, datetime], absent: Collection[str]) -> list[str]:
+    """What could not be built anew, each with what it is true for."""
+    old = sorted(set(kept) - set(absent))
+    told = [f"{name} (until {words.moment(times[name])})" if name in times else name for name in old]
+    return [*told, *(f"{name} (not built yet)" for name in sorted(absent))]
 
 
 CURRENCIES = """
@@ -106,8 +118,9 @@ order by sales desc, bids desc, currency
 
 
 @contextmanager
-def _reader(path: Path) -> Iterator[Read]:
-    """A function that runs queries on the warehouse; the file is open, for reading only, as long as the context."""
+def _reader(path: Path) -> Iterator[tuple[Read, frozenset[str]]]:
+    """A function that runs queries on the warehouse, and the reports that it does not have; the file is open, for
+    reading only, as long as the context."""
     import duckdb
 
     if not path.exists():
@@ -123,16 +136,18 @@ def _reader(path: Path) -> Iterator[Read]:
             return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
         found = read("select table_schema || '.' || table_name as name from information_schema.tables")
-        missing = sorted(set(TABLES) - {str(row["name"]) for row in found})
-        if missing:
+        present = {str(row["name"]) for row in found}
+        absent = frozenset(name for name in REPORTS if f"reports.{name}" not in present)
+        missing = sorted(set(TABLES) - present)
+        if len(absent) == len(REPORTS) or set(MARTS) - present:
             raise WarehouseNotBuilt(f"{path}: expected the marts, found no {', '.join(missing)}: build the marts first")
-        yield read
+        yield read, absent
 
 
-def _data_times(read: Read) -> dict[str, datetime]:
+def _data_times(read: Read, absent: Collection[str]) -> dict[str, datetime]:
     """What each report says that it is true for; a report without a row has nowhere to say it."""
     query = " union all ".join(
-        f"select '{name}' as name, min(data_time) as time from reports.{name}" for name in REPORTS
+        f"select '{name}' as name, min(data_time) as time from reports.{name}" for name in REPORTS if name not in absent
     )
     return {row["name"]: row["time"] for row in read(query) if row["time"] is not None}
 
@@ -150,6 +165,7 @@ def _html(
     times: Mapping[str, datetime],
     data_time: datetime | None,
     rendered_at: datetime,
+    as_they_were: Sequence[str],
 ) -> str:
     from jinja2 import Environment
 
@@ -163,6 +179,7 @@ def _html(
         times=times,
         data_time=data_time,
         rendered_at=rendered_at,
+        as_they_were=as_they_were,
         # No text from the data may end the script element that it stands in.
         plots=json.dumps(plots).replace("<", "\\u003c"),
         library=_library() if plots else "",

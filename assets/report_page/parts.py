@@ -30,11 +30,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Scope:
-    """What panels are made from: a warehouse, true for all that arrived `until` then, and one currency or none."""
+    """What panels are made from: a warehouse, true for all that arrived `until` then, and one currency or none; and the
+    reports that are not built yet."""
 
     read: Read
     until: datetime
     currency: str = ""
+    absent: frozenset[str] = frozenset()
 
     def ask(self, query: str, **values: str | int) -> Answer:
         """The rows of a query with the currency and the values written in."""
@@ -134,6 +136,18 @@ def theme(key: str, title: str, *panels: Panel | None) -> Theme | None:
         found.append(panel)
     _widen_if_alone(found)
     return Theme(key, title, tuple(found)) if found else None
+
+
+def unless_absent(scope: Scope, make: Callable[[], Theme | None]) -> Theme | None:
+    """A theme, or none while reports that it reads are not built yet."""
+    import duckdb
+
+    try:
+        return make()
+    except duckdb.CatalogException as error:
+        if any(name in str(error) for name in scope.absent):
+            return None
+        raise
 
 
 def _widen_if_alone(panels: list[Panel]) -> None:

@@ -11,7 +11,7 @@ from assets.report_page.delivery import delivery
 from assets.report_page.lots import lots
 from assets.report_page.money import money
 from assets.report_page.parties import parties
-from assets.report_page.parts import Figure, Row, Scope, Section, Theme
+from assets.report_page.parts import Figure, Row, Scope, Section, Theme, unless_absent
 from assets.report_page.pipeline import data
 from assets.report_page.sales import sales
 
@@ -69,13 +69,14 @@ def section(scope: Scope) -> Section:
     """All about one currency; what there is no data for is left out."""
     answers = scope.ask(FIGURES), scope.ask(BIDDING), scope.ask(DAYS), scope.ask(BID_DAYS)
     (orders,), (bidding,) = answers[0].rows, answers[1].rows
-    themes = [lots(scope, answers[3].column("day"), bidding["bids"])]
+    bid_days = answers[3].column("day")
+    themes = [unless_absent(scope, lambda: lots(scope, bid_days, bidding["bids"]))]
     if orders["orders_placed"]:
         themes = [
-            sales(scope, answers[2].column("day")),
-            parties(scope),
+            unless_absent(scope, lambda: sales(scope, answers[2].column("day"))),
+            unless_absent(scope, lambda: parties(scope)),
             *themes,
-            money(scope),
+            unless_absent(scope, lambda: money(scope)),
         ]
     first, last = (
         [row[f"{end}_{what}_at"] for row, what in ((orders, "order"), (bidding, "bid")) if row[f"{end}_{what}_at"]]
@@ -92,7 +93,8 @@ def section(scope: Scope) -> Section:
 
 def general(scope: Scope) -> tuple[Theme, ...]:
     """What is the same for all currencies."""
-    return tuple(found for found in (delivery(scope), data(scope)) if found is not None)
+    themes = (unless_absent(scope, lambda: delivery(scope)), unless_absent(scope, lambda: data(scope)))
+    return tuple(found for found in themes if found is not None)
 
 
 def _figures(scope: Scope, orders: Row, bidding: Row, days: list[Row]) -> tuple[Figure, ...]:

@@ -11,8 +11,10 @@ import pytest
 from slices import Slice
 
 from assets import dbt
+from assets.consumers import consumers
 from assets.lineage import LINEAGE
 from assets.manifest import LAYERS
+from assets.reports import EXPOSURE, PAGE, PAGE_FILE, page_in_part, report_assets
 from assets.resources import LakeResource, WarehouseResource
 from contracts import load_contracts
 from contracts.dbt import PROJECT
@@ -35,13 +37,15 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return copy
 
 
-def build(home: Path, *selected: dg.AssetKey) -> dg.ExecuteInProcessResult:
+def build(home: Path, *selected: dg.AssetKey, page: bool = False) -> dg.ExecuteInProcessResult:
     files = dbt_files(Settings(home=home, endpoint_url="http://127.0.0.1:1"))
     if not dbt.is_prepared(files):
         dbt.prepare(files)
-    assets = dbt.warehouse_assets(files, dbt.prepared_manifest(files), load_contracts())
+    manifest = dbt.prepared_manifest(files)
+    exposure = consumers(manifest)[EXPOSURE]
+    assets = dbt.warehouse_assets(files, manifest, load_contracts(), page_in_part(exposure) if page else None)
     return dg.materialize(
-        [assets],
+        [assets, *(report_assets(exposure) if page else [])],
         selection=list(selected) or None,
         resources={
             "lake": LakeResource(environment="local", bucket="b", local_root=str(home / "lake")),
@@ -96,6 +100,39 @@ def test_a_part_is_built_with_what_it_reads_and_only_it_is_claimed(project: Path
     error = str(step.step_failure_data.error)
     assert "profit_by_party: " in error
     assert "As they were stay: profit_by_party. All else is published." in error
+
+
+def test_the_page_is_rendered_of_what_was_built_while_one_report_breaks(project: Path, tmp_path: Path) -> None:
+    """Also where that report was never built. The run fails, and the page says what is as it was."""
+    broken = "profit_by_party"
+    data, report = Slice(load_contracts()), project / "models" / "reports" / f"{broken}.sql"
+    query, page = report.read_text(), tmp_path / "reports" / PAGE_FILE
+
+    def built_with(number: int, sql: str) -> dg.ExecuteInProcessResult:
+        put(data, number)
+        shutil.rmtree(tmp_path / "slice")
+        data.write(tmp_path / "slice")
+        report.write_text(sql)
+        os.utime(report)
+        page.unlink(missing_ok=True)
+        return build(tmp_path, page=True)
+
+    never = built_with(1, "select 1 / no_such_column from {{ ref('fct_orders') }}")
+    assert not never.success
+    assert PAGE in built(never), never.get_step_failure_events()
+    assert f"{broken} (not built yet)" in page.read_text()
+    whole = built_with(2, query)
+    assert whole.success
+    assert "failed in part" not in page.read_text()
+    failed = built_with(3, "select no_such_column from {{ ref('fct_orders') }}")
+    assert not failed.success
+    assert {PAGE, dg.AssetKey(["reports", "bidding_by_category_and_month"])} <= built(failed)
+    assert dg.AssetKey(["reports", broken]) not in built(failed)
+    text = page.read_text()
+    assert f"As they were: {broken}" in text
+    assert "not built yet" not in text
+    (step,) = failed.get_step_failure_events()
+    assert f"{broken}: " in str(step.step_failure_data.error)
 
 
 def put(data: Slice, number: int) -> None:

@@ -25,7 +25,7 @@ GRAINS = ("hour", "day", "week", "month", "quarter")
 
 def panels(folder: Path, statements: Iterable[str], currency: str = "EUR", until: datetime = UNTIL) -> dict[str, Panel]:
     """The panels of the page by their titles."""
-    with _reader(warehouse(folder, statements)) as read:
+    with _reader(warehouse(folder, statements)) as (read, _):
         themes = (*section(Scope(read, until, currency)).themes, *general(Scope(read, until)))
         return {panel.title: panel for theme in themes for panel in theme.panels}
 
