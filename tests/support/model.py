@@ -87,11 +87,31 @@ class Tables:
 
 @dataclass(frozen=True)
 class Terms:
-    """What a run goes by: the generation of the contract, whether the poison invariant holds, objects in a chunk."""
+    """What a run goes by: the generation of the contract, whether the poison invariant holds, objects in a chunk.
+
+    After a death, by key: with how many others an object that was in hand may be taken in, which of them wait for the
+    others, and which are held because a process died too often with them alone.
+    """
 
     generation: int
     strict: bool
     chunk: int
+    company: Mapping[str, int] = field(default_factory=dict)
+    waiting: frozenset[str] = frozenset()
+    given_up: frozenset[str] = frozenset()
+
+    def chunks(self, ordered: Sequence[Landed]) -> list[list[Landed]]:
+        """The objects as they are taken in together."""
+        found: list[list[Landed]] = []
+        most = 0
+        for landed in ordered:
+            together = min(self.chunk, self.company.get(landed.key, self.chunk))
+            if not found or len(found[-1]) >= min(most, together):
+                found.append([])
+                most = self.chunk
+            found[-1].append(landed)
+            most = min(most, together)
+        return found
 
 
 @dataclass(frozen=True)
@@ -110,13 +130,17 @@ class Outcome:
 
 def compact(tables: Tables, objects: Sequence[Landed], terms: Terms) -> Outcome:
     """Take the objects in, in the order of their keys."""
-    return _compact(tables, sorted(objects, key=lambda o: o.key), terms)
+    ordered = sorted(objects, key=lambda o: o.key)
+    given_up = [o for o in ordered if o.key in terms.given_up]
+    left = [o for o in ordered if o.key not in terms.given_up]
+    others = [o for o in left if o.key not in terms.waiting]
+    return _compact(tables, others or left, terms, given_up)
 
 
-def _compact(tables: Tables, ordered: Sequence[Landed], terms: Terms) -> Outcome:
-    run = _Run(terms, [tables])
-    for start in range(0, len(ordered), terms.chunk):
-        run.take(ordered[start : start + terms.chunk])
+def _compact(tables: Tables, ordered: Sequence[Landed], terms: Terms, held: Iterable[Landed] = ()) -> Outcome:
+    run = _Run(terms, [tables], held=list(held))
+    for chunk in terms.chunks(ordered):
+        run.take(chunk)
     if run.held:
         taken = {**run.states[-1].taken, **{o.key: Taken(o.writing, "held") for o in run.held}}
         run.states.append(replace(run.states[-1], taken=taken))

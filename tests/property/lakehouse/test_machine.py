@@ -38,11 +38,12 @@ from pyiceberg.exceptions import CommitFailedException
 from readers import by_both, by_duckdb, differences, plain
 
 from contracts import Contract
+from lakehouse.attempts import Attempts
 from lakehouse.audit import Audited, Check, audit_table
 from lakehouse.compaction import BatchResult, RebuildFailed, compact, pending, rebuild
 from lakehouse.entries import EntryConflict
 from lakehouse.lake import Lake
-from lakehouse.landing import LATEST_DELIVERY, Scope
+from lakehouse.landing import LATEST_DELIVERY, LandedObject, Scope
 from lakehouse.ledger import Ledger
 from lakehouse.maintenance import Retention, maintain
 from lakehouse.publication import NotAudited, publish, rollback
@@ -266,6 +267,20 @@ class LakeMachine(RuleBasedStateMachine):
     def terms(self) -> Terms:
         return Terms(self.generation, self.strict, self.chunk)
 
+    def terms_after_deaths(self, terms: Terms, again: bool) -> Terms:
+        """The terms with what was written down when processes died. What is taken in `again` is taken whole."""
+        tried = Attempts(self.outside, self.contract)
+        landed = {
+            key: LandedObject(key, self.etags[key, o.writing], 0, o.hour, o.hour) for key, o in self.objects.items()
+        }
+        tries = {key: found for key, o in landed.items() if (found := tried.of(o))}
+        company = {key: found.together for key, found in tries.items() if found.together}
+        if again:
+            return replace(terms, company=company)
+        twice = (key for key, found in tries.items() if (key, found.etag) in tried.died and found.deaths > 1)
+        given_up = (key for key in tries if tried.is_given_up(landed[key]))
+        return replace(terms, company=company, waiting=frozenset(twice), given_up=frozenset(given_up))
+
     @property
     def checks(self) -> list[Callable[[Audited], Check]]:
         return [no_poison] if self.strict else []
@@ -444,7 +459,7 @@ class LakeMachine(RuleBasedStateMachine):
             lines = []
             for wanted in looks:
                 objects = [o for o in self.objects.values() if o.key in wanted]
-                expected = self.expect_run(before, partial(model.compact, objects=objects), strict=False)
+                expected = self.expect_run(before, partial(model.compact, objects=objects), strict=False, again=True)
                 lines += expected.published
             return replace(expected, published=tuple(lines))
 
@@ -456,7 +471,7 @@ class LakeMachine(RuleBasedStateMachine):
             objects = list(self.objects.values())
             if any(t.status == "merged" and key not in self.objects for key, t in before[-1].taken.items()):
                 return Expected((before,), (before,), refusal=RebuildFailed)
-            expected = self.expect_run(before, partial(model.rebuild, objects=objects))
+            expected = self.expect_run(before, partial(model.rebuild, objects=objects), again=True)
             assert expected.outcome is not None
             if expected.outcome.held:
                 return Expected((before,), (before,), refusal=RebuildFailed)
@@ -497,7 +512,8 @@ class LakeMachine(RuleBasedStateMachine):
         self, name: str, scope: Scope, select: Callable[[Tables], list[Landed]], publishing: bool = True
     ) -> Job:
         def expect(before: Line) -> Expected:
-            expected = self.expect_run(before, partial(model.compact, objects=select(before[-1])))
+            taking = partial(model.compact, objects=select(before[-1]))
+            expected = self.expect_run(before, taking, again=scope.again)
             return expected if publishing else replace(expected, published=(before,))
 
         run = partial(compact, scope=scope, invariants=self.checks)
@@ -524,8 +540,11 @@ class LakeMachine(RuleBasedStateMachine):
 
         return Job("maintain", run, expect)
 
-    def expect_run(self, before: Line, run: Callable[..., Outcome], strict: bool | None = None) -> Expected:
+    def expect_run(
+        self, before: Line, run: Callable[..., Outcome], strict: bool | None = None, again: bool = False
+    ) -> Expected:
         terms = self.terms if strict is None else replace(self.terms, strict=strict)
+        terms = self.terms_after_deaths(terms, again)
         outcome = run(before[-1], terms=terms)
         states = outcome.states[-1:]  # only a whole run leaves a state that may be published, and no single chunk of it
         if len(outcome.states) == 1:
