@@ -75,7 +75,6 @@ def change_from_record(record: Mapping[str, Any], contracts: Contracts) -> tuple
     mapping = _mapping_of(image, contracts)
     if mapping is None:
         return None
-    _version(image)  # refuses what no reader of the item could use
     if _marked_deleted(image):
         operation = "remove"
     elif event_name == "REMOVE" and _removed_by_ttl(record):
@@ -97,7 +96,7 @@ def change_from_item(
 
     An export carries no sequence number: `_seq` is zeros, so that a streamed change of the same second wins. The row is
     ordered by the second of the item's version, but whatever changes after `read_at`, the export's time (aware), comes
-    after it; an item without version counts as of that time. Raises `UnmappableRecord`.
+    after it; an item without a usable version counts as of that time. Raises `UnmappableRecord`.
     """
     mapping = _mapping_of(item, contracts)
     if mapping is None:
@@ -119,18 +118,13 @@ def _end_of(second: int) -> int:
     return second * _SECOND + _SECOND - 1
 
 
-def _version(image: Mapping[str, Any]) -> int | None:
-    """The version of the item; None where the image has none."""
-    text = image["_version"].get("N") if "_version" in image else None
-    if text is None:
-        return None
+def _version(item: Mapping[str, Any]) -> int | None:
+    """The version of the item; None where it has none that could be a time of the API's."""
+    text = item.get("_version", {}).get("N")
     try:
-        version = int(text)
-    except (ValueError, TypeError):
-        raise UnmappableRecord(f"expected an integer as _version, found {text!r}") from None
-    if not 0 <= version < 2**63 - 1:
-        raise UnmappableRecord(f"expected a _version of 0 to 2**63 - 2, found {text}")
-    return version
+        return max(0, int(text))
+    except (TypeError, ValueError):
+        return None
 
 
 def _writer(event_name: str, operation: str, image: Mapping[str, Any], old: Mapping[str, Any] | None) -> str | None:
