@@ -1,8 +1,8 @@
 """Which objects below a watched prefix are new since the last look: plain functions on plain data.
 
 The prefixes hold what went wrong (quarantined rows, records that Firehose or the relay could not deliver), so every new
-object deserves to be told once. The cursor keeps the newest modification time and the objects within an overlap before
-it, because objects with the same or an earlier time can become visible later.
+object deserves to be told once. The cursor keeps the objects within an overlap before the newest modification time,
+because objects with the same or an earlier time can become visible later.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from lakehouse.store import StoredObject
 
 OVERLAP = timedelta(minutes=10)
+MOST = 2_000  # objects that a cursor remembers for a prefix: in a flood, the overlap is shorter
 
 WATCHED: Mapping[str, str] = {
     "quarantine/": "rows or objects broke their contract and were quarantined",
@@ -29,22 +30,33 @@ WATCHED: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Told:
-    """What was told already, for one prefix; bounded by the objects of one overlap."""
+    """What was told already, for one prefix: all objects before `since`, and of those from then on the `recent` ones,
+    `MOST` at most."""
 
-    newest: datetime | None = None
+    since: datetime | None = None
     recent: frozenset[str] = field(default_factory=frozenset)
 
 
 def untold(told: Told, listed: Iterable[StoredObject]) -> tuple[Told, list[StoredObject]]:
     """The objects that were not told before, oldest first, and what to remember after telling them."""
-    objects = list(listed)
-    horizon = told.newest - OVERLAP if told.newest else datetime.min.replace(tzinfo=UTC)
+    objects = sorted(listed, key=lambda o: (o.modified, o.key))
+    horizon = told.since or datetime.min.replace(tzinfo=UTC)
     new = [o for o in objects if o.modified >= horizon and _name(o) not in told.recent]
-    newest = max((o.modified for o in objects), default=told.newest)
-    if newest is None:
+    if not objects:
         return told, []
-    recent = frozenset(_name(o) for o in objects if o.modified >= newest - OVERLAP)
-    return Told(newest, recent), sorted(new, key=lambda o: (o.modified, o.key))
+    return _told(objects, horizon), new
+
+
+def _told(objects: Sequence[StoredObject], horizon: datetime) -> Told:
+    """That all of these, oldest first, were told; it never goes back behind the horizon."""
+    newest = objects[-1].modified
+    since = max(horizon, newest - OVERLAP)
+    recent = [o for o in objects if o.modified >= since]
+    if len(recent) > MOST:
+        # No second is remembered in part: what is left out of it would be told again.
+        since = recent[-MOST - 1].modified + timedelta(microseconds=1)
+        recent = [o for o in recent if o.modified >= since]
+    return Told(since, frozenset(_name(o) for o in recent))
 
 
 def by_entity(prefix: str, objects: Iterable[StoredObject]) -> dict[str, int]:
@@ -57,7 +69,7 @@ def to_text(told: Mapping[str, Told]) -> str:
     """What was told, by prefix, as a cursor."""
     return json.dumps(
         {
-            prefix: {"newest": t.newest.isoformat() if t.newest else None, "recent": sorted(t.recent)}
+            prefix: {"since": t.since.isoformat() if t.since else None, "recent": sorted(t.recent)}
             for prefix, t in sorted(told.items())
         },
         separators=(",", ":"),
@@ -68,9 +80,7 @@ def from_text(text: str | None) -> dict[str, Told]:
     """What was told, by prefix; empty if the cursor is missing or cannot be read."""
     try:
         return {
-            prefix: Told(
-                datetime.fromisoformat(value["newest"]) if value["newest"] else None, frozenset(value["recent"])
-            )
+            prefix: Told(datetime.fromisoformat(value["since"]) if value["since"] else None, frozenset(value["recent"]))
             for prefix, value in json.loads(text or "{}").items()
         }
     except (ValueError, KeyError, TypeError, AttributeError):
