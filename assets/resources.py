@@ -40,7 +40,6 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             if self.local_root:
                 lake = replace(lake, local_root=Path(self.local_root))
             if self.scratch:
-                Path(self.scratch).mkdir(parents=True, exist_ok=True)
                 lake = replace(lake, scratch=Path(self.scratch))
             self._lake = replace(lake, athena=self._athena())
         return self._lake

@@ -53,6 +53,7 @@ ENVELOPE = "specversion"
 HISTORY = frozenset(
     {
         *("key_batch", "delivery", "copy_of_version", "told_by_stream", "valid_from", "previous_op", "valid_to"),
+        *("is_exported", "previous_event", "previous_same", "told_again_at"),
         *("is_first", "is_current", "is_removed", "is_expired", "since", "until"),
     }
 )

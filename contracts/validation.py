@@ -269,7 +269,12 @@ def _map_key(raw: object) -> str:
 
 
 def _integer(raw: object) -> int:
-    if isinstance(raw, Decimal) and raw.is_finite() and raw.adjusted() <= _MAX_DIGITS and raw == int(raw):
+    if (
+        isinstance(raw, Decimal)
+        and raw.is_finite()
+        and (raw.is_zero() or raw.adjusted() <= _MAX_DIGITS)
+        and raw == int(raw)
+    ):
         raw = int(raw)
     if isinstance(raw, bool) or not isinstance(raw, int):
         raise _Invalid(f"expected an integer, found {_found(raw)}")

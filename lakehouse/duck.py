@@ -100,6 +100,8 @@ def connect(lake: Lake) -> Iterator[Duck]:
     on_s3 = lake.local_root is None
     options = _Options(lake.threads, lake.memory_limit, lake.scratch, on_s3)
     engine = _kept_engine(options) if on_s3 else _Engine(options)
+    if lake.scratch is not None:
+        lake.scratch.mkdir(parents=True, exist_ok=True)  # an engine that is kept may outlive the folder
     scratch = Path(tempfile.mkdtemp(prefix="gavel-", dir=lake.scratch))
     connection = engine.connection.cursor()
     try:

@@ -80,6 +80,10 @@ def largest_column(path: Path) -> int:
             footer = pq.read_metadata(source)
     except (pa.ArrowException, ValueError):
         return 0
+    except OSError as error:
+        if error.errno is None:  # what pyarrow says of a file that is broken
+            return 0
+        raise
     groups = (footer.row_group(n) for n in range(footer.num_row_groups))
     sizes = (g.column(c).total_uncompressed_size for g in groups for c in range(g.num_columns))
     return max(sizes, default=0)
@@ -107,6 +111,10 @@ def recut(path: Path) -> None:
                     target.write_batch(batch)
     except (pa.ArrowException, ValueError):
         return
+    except OSError as error:
+        if error.errno is None:
+            return
+        raise
     os.replace(new, path)
 
 

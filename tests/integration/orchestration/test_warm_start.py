@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -226,11 +225,13 @@ def test_the_warm_process_has_the_libraries_one_thread_and_nothing_of_the_projec
         "import json, os, sys; from pathlib import Path; threads = len(os.listdir('/proc/%d/task' % os.getppid())); "
         f"Path({str(found)!r}).write_text(json.dumps([threads, sorted(sys.modules)]))"
     )
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(LIBRARIES))
-    worker = context.Process(target=exec, args=(program,))
-    worker.start()
-    worker.join(60)
+    # In a process of its own: another test may have a server for forks already, with what that one loaded.
+    start = (
+        "import multiprocessing, sys; context = multiprocessing.get_context('forkserver'); "
+        f"context.set_forkserver_preload({list(LIBRARIES)!r}); "
+        f"worker = context.Process(target=exec, args=({program!r},)); worker.start(); worker.join(60)"
+    )
+    subprocess.run([sys.executable, "-c", start], check=True, timeout=120)
     threads, modules = json.loads(found.read_text())
     assert threads == 1
     assert set(LIBRARIES) <= set(modules)

@@ -232,6 +232,7 @@ def test_two_crashes_in_a_row_heal(undisturbed: Undisturbed, tmp_path: Path) -> 
                 continue
         lake = local_lake(root)
         run(lake)
+        run(lake)  # what was in hand at both deaths waits until the others are in
         assert seen(lake) == undisturbed.new
 
 
