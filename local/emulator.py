@@ -23,6 +23,7 @@ from local.aws import CREDENTIALS, Aws
 from local.home import Home, Stack
 from local.processes import Process, marked, spawn, stop
 
+FREE_SECONDS = 3
 START_SECONDS = 60
 STOP_SECONDS = 60
 _IDENTITY_PARAMETER = "/gavel/local/identity"
@@ -100,15 +101,18 @@ def halt(home: Home, clean: bool = True) -> bool:
 
 
 def _launch(home: Home, stack: Stack, port: int | None) -> Stack:
-    """Start the emulator for this stack and wait until it answers. A port that is taken is replaced, unless given."""
-    last = [stack.port] if stack.port is not None and is_free(stack.port) else []
+    """Start the emulator for this stack and wait until it answers. A port that is taken is replaced, unless given.
+
+    The last port is tried twice: clients have it, and what failed once may have been the machine's load.
+    """
+    last = [stack.port] * 2 if stack.port is not None and _comes_free(stack.port) else []
     candidates: list[int | None] = [port] if port is not None else [*last, None, None, None]
     failure: EmulatorError | None = None
     for candidate in candidates:
         chosen = candidate if candidate is not None else free_port()
-        if not is_free(chosen):
-            raise EmulatorError(f"port {chosen} is taken by another program; choose another one or leave it out")
         try:
+            if not _comes_free(chosen):
+                raise EmulatorError(f"port {chosen} is taken by another program; choose another one or leave it out")
             process = _spawn(home, stack, chosen)
             running = home.update(port=chosen, emulator=process)
             _wait_until_healthy(running, process, home.logs / "emulator.log")
@@ -215,6 +219,16 @@ def is_free(port: int) -> bool:
             probe.bind(("127.0.0.1", port))
         except OSError:
             return False
+    return True
+
+
+def _comes_free(port: int) -> bool:
+    """Whether the port is free now or within moments: the system may still hold that of a process that was killed."""
+    deadline = time.monotonic() + FREE_SECONDS
+    while not is_free(port):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
     return True
 
 

@@ -61,6 +61,7 @@ def test_after_a_kill_every_part_is_set_aside_together(home: Home) -> None:
     second = emulator.start(home).stack
     home.dagster.mkdir()
     assert second.emulator is not None
+    assert second.port == first.port
     stop([second.emulator], timeout=10, sign=signal.SIGKILL)
     told: list[str] = []
     third = emulator.start(home, say=told.append)
