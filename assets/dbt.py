@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 DBT = Path(sys.executable).with_name("dbt")  # the one that belongs to the running Python
 MESSAGE_LIMIT = 400  # characters of dbt's message that are shown
+_PARTIAL_PARSE = "partial_parse.msgpack"
 PATIENCE_SECONDS = 10.0  # that dbt has to end when it is told to
 
 
@@ -62,14 +64,19 @@ class DbtFiles:
     variables: Mapping[str, str]
 
     @property
-    def artifacts(self) -> Path:
-        """The folder of manifest, partial parse and run results."""
+    def folder(self) -> Path:
+        """What processes that start read at any time: nothing in it is ever half written."""
         return self.home / "dbt" / self.target
+
+    @property
+    def artifacts(self) -> Path:
+        """dbt's own folder: partial parse, run results, and a manifest that every build writes anew, in place."""
+        return self.folder / "target"
 
     @property
     def manifest(self) -> Path:
         """What `prepare` leaves."""
-        return self.artifacts / "manifest.json"
+        return self.folder / "manifest.json"
 
     @property
     def results(self) -> Path:
@@ -79,7 +86,7 @@ class DbtFiles:
     @property
     def lineage(self) -> Path:
         """What was read from the models' SQL."""
-        return self.artifacts / "lineage.json"
+        return self.folder / "lineage.json"
 
     @property
     def build(self) -> Path:
@@ -109,6 +116,7 @@ class DbtFiles:
         context: dg.AssetExecutionContext | None = None,
         *,
         raise_on_error: bool = True,
+        target_path: Path | None = None,
     ) -> DbtCliInvocation:
         """Start dbt for this target, in the environment given here. With a `context`, or if so asked, what dbt does not
         achieve is told by the invocation and not raised."""
@@ -117,7 +125,7 @@ class DbtFiles:
             project_dir=str(PROJECT), profiles_dir=str(PROJECT), target=self.target, dbt_executable=str(DBT)
         )
         with _environment(self.environment):  # dbt inherits it; `cli` takes no other
-            return dbt.cli(arguments, context=context, target_path=self.artifacts, raise_on_error=strict)
+            return dbt.cli(arguments, context=context, target_path=target_path or self.artifacts, raise_on_error=strict)
 
 
 class InstalledDbt(DbtCliResource):
@@ -181,10 +189,18 @@ def read_ahead(files: DbtFiles, manifest: Manifest, model: str) -> None:
 def prepare(files: DbtFiles) -> Path:
     """Parse the project for its target and leave the manifest; returns its path.
 
-    Raises `DagsterDbtCliRuntimeError` with what dbt said.
+    dbt parses in a folder of its own, and what it wrote takes its place whole: a build may run meanwhile, and runs that
+    start read the manifest. Raises `DagsterDbtCliRuntimeError` with what dbt said.
     """
     files.artifacts.mkdir(parents=True, exist_ok=True)
-    files.cli(["--quiet", "parse"]).wait()
+    with tempfile.TemporaryDirectory(prefix="parse-", dir=files.folder) as folder:
+        parsed, known = Path(folder), files.artifacts / _PARTIAL_PARSE
+        if known.exists():
+            shutil.copy(known, parsed)
+        files.cli(["--quiet", "parse"], target_path=parsed).wait()
+        if (parsed / _PARTIAL_PARSE).exists():
+            (parsed / _PARTIAL_PARSE).replace(known)
+        (parsed / "manifest.json").replace(files.manifest)
     return files.manifest
 
 

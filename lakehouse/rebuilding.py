@@ -11,6 +11,7 @@ from lakehouse import reduction, scan, schemas
 from lakehouse.compaction import RebuildFailed
 from lakehouse.duck import connect
 from lakehouse.ledger import Ledger
+from lakehouse.validation import WRITTEN_AT
 
 if TYPE_CHECKING:
     from contracts import Contract
@@ -57,22 +58,21 @@ def retained(
 
 def _restamped(lake: Lake, contract: Contract, state: TableState, listed: Sequence[LandedObject]) -> frozenset[str]:
     """The keys of dropped files whose rows have stamps that are not in the file, and are others by now: the version of
-    the contract, and where no time orders the rows, when the file was written. Also the same content has another time
-    when it is copied again."""
+    the contract, and when the file was written. Also the same content has another time when it is copied again."""
     if contract.origin != "files" or not state.changes_files:
         return frozenset()
-    dated = reduction.is_dated_by_object(contract)
-    times = {o.key: o.modified.replace(tzinfo=None) for o in listed}
+    times = {o.key: o.modified.strftime(WRITTEN_AT) for o in listed}
     rows = scan.live_rows(schemas.changes(contract), state.changes_files)
+    written = "split_part(_seq, '#', -2)"
     with connect(lake) as duck:
         found = duck.rows(
-            "SELECT _object, min(_changed_at), max(_changed_at), min(_contract), max(_contract) "
+            f"SELECT _object, min({written}), max({written}), min(_contract), max(_contract) "
             f"FROM ({rows}) GROUP BY _object"
         )
     return frozenset(
         key
         for key, first, last, *versions in found
-        if versions != [contract.version] * 2 or (dated and {first, last} != {times.get(key)})
+        if versions != [contract.version] * 2 or {first, last} != {times.get(key)}
     )
 
 
@@ -83,11 +83,13 @@ def stamp_as_before(duck: Duck, contract: Contract, before: Before, objects: Seq
         return
     rows = scan.live_rows(schemas.changes(contract), before.state.changes_files)
     duck.run(
-        f"CREATE OR REPLACE TEMP TABLE stamped AS SELECT {reduction.key_columns(contract)}, _event_id, _changed_at, "
-        f"_contract FROM ({rows}) WHERE _object IN ({_literals(keys)}) AND _event_id IN (SELECT _event_id FROM checked)"
+        f"CREATE OR REPLACE TEMP TABLE stamped AS SELECT {reduction.key_columns(contract)}, _event_id, _seq, "
+        f"_changed_at, _contract FROM ({rows}) WHERE _object IN ({_literals(keys)}) "
+        "AND _event_id IN (SELECT _event_id FROM checked)"
     )
     duck.run(
-        "UPDATE checked SET _changed_at = stamped._changed_at, _contract = stamped._contract FROM stamped "
+        "UPDATE checked SET _seq = stamped._seq, _changed_at = stamped._changed_at, _contract = stamped._contract "
+        "FROM stamped "
         f"WHERE checked._event_id = stamped._event_id AND {reduction.same_key(contract, 'checked', 'stamped')}"
     )
 

@@ -138,6 +138,8 @@ def check(contract: Contract, source: str) -> str:
 _RID = "(_no::BIGINT << 40) + _row AS _rid"
 
 # What `taken` says of a row's object. Lists and not a join: they cost nothing where a query does not ask for them.
+WRITTEN_AT = "%Y%m%dT%H%M%S%f"
+"""How `_seq` of a dropped row says when its object was written; texts are in the order of the times."""
 _KEY, _MODIFIED = "getvariable('object_keys')[_no + 1]", "getvariable('object_times')[_no + 1]"
 
 
@@ -395,8 +397,8 @@ def typed_system(name: str, usual: bool) -> str:
 
 def _file_stamps(contract: Contract, usual: bool) -> str:
     """The change columns of a row that another system dropped: its ordering column is its version, ties go by object
-    key and row number. The row's identity is its place and content, so that the same object again is a repetition and
-    a corrected one is not."""
+    key, then by when the object was written (so that a corrected file wins), then by row number. The row's identity is
+    its place and content, so that the same object again is a repetition and a corrected one is not."""
     assert contract.ordering is not None  # the contract's loader sees to it
     ordering = contract.field(contract.ordering)
     type_ = ordering.type
@@ -409,7 +411,7 @@ def _file_stamps(contract: Contract, usual: bool) -> str:
             "_event_id": f"sha256(concat_ws(chr(0), {_KEY}, _row, {content}))",
             "_op": "coalesce(_op, 'snapshot')",
             "_version": f"epoch_us({value}::TIMESTAMP)" if timed else value,
-            "_seq": f"{_KEY} || '#' || lpad(_row::VARCHAR, 12, '0')",
+            "_seq": f"concat_ws('#', {_KEY}, strftime({_MODIFIED}, '{WRITTEN_AT}'), lpad(_row::VARCHAR, 12, '0'))",
             "_changed_at": f"{value}::TIMESTAMP" if timed else _MODIFIED,
             "_ttl": "NULL::BIGINT",
             "_contract": literal(contract.version),

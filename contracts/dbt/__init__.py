@@ -72,7 +72,9 @@ def write(contracts: Contracts, project: Path = PROJECT) -> tuple[Path, ...]:
         path.unlink()
     for path in changed:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(files[path], encoding="utf-8")
+        new = path.with_name(f"{path.name}.new")  # dbt may read the project at any time
+        new.write_text(files[path], encoding="utf-8")
+        new.replace(path)
     return (*changed, *stale)
 
 

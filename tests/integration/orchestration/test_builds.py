@@ -44,7 +44,8 @@ def build(home: Path, *selected: dg.AssetKey, page: bool = False) -> dg.ExecuteI
     manifest = dbt.prepared_manifest(files)
     exposure = consumers(manifest)[EXPOSURE]
     assets = dbt.warehouse_assets(files, manifest, load_contracts(), page_in_part(exposure) if page else None)
-    return dg.materialize(
+    before = read_by_all(files)
+    result = dg.materialize(
         [assets, *(report_assets(exposure) if page else [])],
         selection=list(selected) or None,
         resources={
@@ -53,6 +54,17 @@ def build(home: Path, *selected: dg.AssetKey, page: bool = False) -> dg.ExecuteI
         },
         raise_on_error=False,
     )
+    after = read_by_all(files)
+    assert {n: written for n, written in after.items() if before.get(n, written) != written} == {}
+    return result
+
+
+def read_by_all(files: dbt.DbtFiles) -> dict[int, int]:
+    """The files that starting processes read at any time, by inode, and when each was written: a build may put others
+    in their place, but must not write into them."""
+    found = [path.stat() for path in files.folder.iterdir() if path.is_file()]
+    assert found
+    return {status.st_ino: status.st_mtime_ns for status in found}
 
 
 def built(result: dg.ExecuteInProcessResult) -> set[dg.AssetKey]:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
-from lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes
+from lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes, published_rows
 
 from contracts import Contract
 from lakehouse.compaction import RebuildFailed, compact, rebuild
@@ -164,3 +164,21 @@ def test_a_rebuild_under_a_later_version_of_the_contract_gives_the_same(contract
     rebuild(lake, later)
     publish(lake, later)
     assert content_hash(lake, later) == after
+
+
+@pytest.mark.parametrize("contract", [NUMBERED, TIMED], ids=["numbered", "timed"])
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.integers(0, 3), min_size=2, max_size=4))
+def test_a_corrected_file_wins_whatever_else_came_or_went_in_it(contract: Contract, others: list[int]) -> None:
+    """Each writing corrects the row of `a`, which keeps its ordering value, after so many other rows."""
+    with TemporaryDirectory() as folder:
+        lake = local_lake(Path(folder), Clock())
+        for number, before in enumerate(others):
+            rows: list[Change] = [(f"o{n}", 1, "E", 0, "1.00") for n in range(before)]
+            write(lake, contract, "o", [*rows, ("a", 1, "E", 0, f"{number}.00")], NOON + timedelta(seconds=number))
+            merge(lake, contract, ALL)
+            (row,) = (r for r in published_rows(lake, contract) if r["parcel_id"] == "a")
+            assert row["price"] == number
+        merge(lake, contract, AGAIN)
+        (row,) = (r for r in published_rows(lake, contract) if r["parcel_id"] == "a")
+        assert row["price"] == len(others) - 1
