@@ -65,6 +65,7 @@ def judged(
         assert arguments == ["test", "--select", "tag:nightly"]
         with duckdb.connect(str(files.build)) as connection:
             connection.execute("create schema quality; create table quality.balance as select 'o-1' as order_id")
+        files.results.parent.mkdir(exist_ok=True)
         files.results.write_text(json.dumps({"results": results}))
         return _Ended()
 
