@@ -10,7 +10,6 @@ The manifest is prepared by an explicit step (`prepare`), never while definition
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -22,13 +21,13 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster_dbt import DbtCliInvocation, DbtCliResource, DbtProject, dbt_assets
+from dagster_dbt.asset_utils import DAGSTER_DBT_UNIQUE_ID_METADATA_KEY as TEST_ID
 from packaging.version import Version
 
 from assets import data_times, keys
 from assets.catalog import published_states, unreadable_to
 from assets.lineage import LINEAGE, MADE_OF, made_of, model_columns
 from assets.manifest import (
-    NIGHTLY,
     Manifest,
     Translator,
     is_personal,
@@ -36,8 +35,9 @@ from assets.manifest import (
     model_keys,
 )
 from assets.presentation import PREVIEW_ROWS, markdown_table
-from assets.publication import failed_nodes, held_back, is_complete, put_back
+from assets.publication import failed_nodes, held_back, is_complete, put_back, read_by
 from assets.resources import LakeResource, WarehouseResource
+from assets.selection import by_name, nodes_to_build
 from contracts import Contracts
 from contracts.dbt import PROJECT
 
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 DBT = Path(sys.executable).with_name("dbt")  # the one that belongs to the running Python
 MESSAGE_LIMIT = 400  # characters of dbt's message that are shown
 _PARTIAL_PARSE = "partial_parse.msgpack"
-PATIENCE_SECONDS = 10.0  # that dbt has to end when it is told to
 
 
 class NotPrepared(RuntimeError):
@@ -113,19 +112,17 @@ class DbtFiles:
     def cli(
         self,
         arguments: Sequence[str],
-        context: dg.AssetExecutionContext | None = None,
         *,
         raise_on_error: bool = True,
         target_path: Path | None = None,
     ) -> DbtCliInvocation:
-        """Start dbt for this target, in the environment given here. With a `context`, or if so asked, what dbt does not
-        achieve is told by the invocation and not raised."""
-        strict = raise_on_error and context is None
+        """Start dbt for this target, in the environment given here. If so asked, what dbt does not achieve is told by
+        the invocation and not raised."""
         dbt = InstalledDbt(
             project_dir=str(PROJECT), profiles_dir=str(PROJECT), target=self.target, dbt_executable=str(DBT)
         )
         with _environment(self.environment):  # dbt inherits it; `cli` takes no other
-            return dbt.cli(arguments, context=context, target_path=target_path or self.artifacts, raise_on_error=strict)
+            return dbt.cli(arguments, target_path=target_path or self.artifacts, raise_on_error=raise_on_error)
 
 
 class InstalledDbt(DbtCliResource):
@@ -154,29 +151,30 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-def streamed(run: DbtCliInvocation, built: Callable[[str], None] = lambda model: None) -> list[Any]:
-    """All events of a run; `built` is told the id of each model as it is built.
+def streamed(
+    run: DbtCliInvocation,
+    context: dg.AssetExecutionContext,
+    manifest: Manifest,
+    project: DbtProject,
+    built: Callable[[str], None] = lambda model: None,
+) -> list[Any]:
+    """All events of a run, as Dagster's; `built` is told the id of each model as it is built.
 
-    Raises `dg.Failure`, once dbt has ended, for a node that the manifest does not know.
+    A node that the manifest does not know is passed over with a warning: the project changed since Dagster loaded it.
     """
     events: list[Any] = []
-    try:
-        for event in run.stream():
+    translator = Translator()
+    for told in run.stream_raw_events():
+        node = told.raw_event["data"].get("node_info", {}).get("unique_id")
+        if node is not None and node not in manifest["nodes"]:
+            if told.is_result_event:
+                context.log.warning(f"{node} is left to the next build: the manifest that Dagster loaded lacks it")
+            continue
+        for event in told.to_default_asset_events(manifest, translator, context, run.target_path, project):
             events.append(event)
             if isinstance(event, dg.Output):
                 built(str(event.metadata["unique_id"].value))
-        return events
-    except KeyError as unknown:
-        run.process.terminate()
-        try:
-            run.process.wait(PATIENCE_SECONDS)
-        except subprocess.TimeoutExpired:
-            run.process.kill()
-            run.process.wait()
-        raise dg.Failure(
-            f"dbt built {unknown}, which is not in the manifest that Dagster loaded: the project changed since. "
-            "Run `python -m orchestration.prepare` and reload the code location. The warehouse stays as it was."
-        ) from unknown
+    return events
 
 
 def read_ahead(files: DbtFiles, manifest: Manifest, model: str) -> None:
@@ -244,17 +242,19 @@ def warehouse_assets(
     )
     def warehouse(context: dg.AssetExecutionContext, lake: LakeResource, warehouse: WarehouseResource) -> Iterator[Any]:
         models = {i: key for i, key in model_keys(manifest).items() if key in context.selected_asset_keys}
-        names = [manifest["nodes"][i]["name"] for i in models]
         now = data_times.present(contracts, published_states(lake.lake, contracts, unreadable_to(context.log.warning)))
         personal = {field for contract in contracts.values() for field in contract.personal}
-        arguments = build_arguments(names, first=local and not is_complete(warehouse.database, manifest, models))
+        first = local and not is_complete(warehouse.database, manifest, models)
+        asked = context.selected_asset_check_keys
+        nodes = nodes_to_build(manifest, read_by(manifest, models) if first else models, checks, models.values(), asked)
         with build_copy(warehouse.database if local else None, files.build) as publish:
             files.results.unlink(missing_ok=True)
-            run = files.cli(arguments, context)
-            events = streamed(run, lambda model: read_ahead(files, manifest, model))
-            results = read_results(files.results)
+            run = files.cli(["build", *by_name(manifest, nodes)], raise_on_error=False)
+            events = streamed(run, context, manifest, files.project, lambda model: read_ahead(files, manifest, model))
+            every = read_results(files.results)
+            results = {i: result for i, result in every.items() if i in manifest["nodes"]}
             failed = failures(results)
-            if not run.is_successful() and not failed:
+            if not run.is_successful() and not failed_nodes(every):
                 raise run.get_error() or RuntimeError("dbt ended without success and without a reason")
             held = held_back(manifest, results)
             given = [i for i in models if i not in held]
@@ -298,6 +298,7 @@ def warehouse_assets(
                 told += f" What reads it could not follow: {type(error).__name__}: {error}"
             raise dg.Failure(told, metadata=failed)
 
+    checks = {str((spec.metadata or {})[TEST_ID]): spec.key for spec in warehouse.check_specs}
     return warehouse
 
 
@@ -308,13 +309,6 @@ def _earlier(
     tables = {i: key for i, key in model_keys(manifest).items() if i not in built and is_table(manifest["nodes"][i])}
     recorded = data_times.recorded_reads(context.instance, tables.values())
     return {i: recorded[key] for i, key in tables.items() if key in recorded}
-
-
-def build_arguments(models: Collection[str], *, first: bool) -> list[str]:
-    """The arguments of a build; `dagster-dbt` adds the models and tests that were selected. In a warehouse that does
-    not have it yet, what the `models` read is built, too."""
-    with_upstream = ["--select", " ".join(sorted(f"+{name}" for name in models))] if first else []
-    return ["build", "--exclude-resource-type", "unit_test", "--exclude", f"tag:{NIGHTLY}", *with_upstream]
 
 
 def read_results(path: Path) -> dict[str, Mapping[str, Any]]:

@@ -117,6 +117,11 @@ def is_personal(column: Mapping[str, Any]) -> bool:
     return bool(_meta(column).get("classification") == "personal")
 
 
+def is_model(manifest: Manifest, unique_id: str) -> bool:
+    """Whether this is the id of a model that the manifest has."""
+    return bool(manifest["nodes"].get(unique_id, {}).get("resource_type") == "model")
+
+
 def is_table(model: Mapping[str, Any]) -> bool:
     """Whether a model keeps rows of its own."""
     return bool(model["config"]["materialized"] != "view")

@@ -4,15 +4,16 @@ The full check runs them all. Who materializes a model in the UI gets those of t
 They judge what a single build can do nothing about, such as whether tables that are published one by one agree.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
 import dagster as dg
 from dagster_dbt.asset_utils import get_asset_check_key_for_test
 
 from assets import keys
 from assets.dbt import DbtFiles, build_copy, read_results, wrong_rows
-from assets.manifest import NIGHTLY, Manifest, Translator, is_nightly, promise
+from assets.manifest import Manifest, Translator, is_nightly, promise
 from assets.resources import WarehouseResource
+from assets.selection import by_name
 from contracts import Contracts
 
 
@@ -40,7 +41,7 @@ def nightly_tests(files: DbtFiles, manifest: Manifest, contracts: Contracts) -> 
         asked = {i: key for i, key in tests.items() if key in context.selected_asset_check_keys}
         with build_copy(warehouse.database if local else None, files.build) as publish:
             files.results.unlink(missing_ok=True)
-            run = files.cli(["test", "--select", selector(manifest, asked, tests)], raise_on_error=False).wait()
+            run = files.cli(["test", *by_name(manifest, asked)], raise_on_error=False).wait()
             results = read_results(files.results)
             if missing := sorted(set(asked) - set(results)):
                 reason = run.get_error() or "dbt did not say why"
@@ -61,10 +62,3 @@ def nightly_tests(files: DbtFiles, manifest: Manifest, contracts: Contracts) -> 
             )
 
     return [checked]
-
-
-def selector(manifest: Manifest, asked: Collection[str], all_of_them: Collection[str]) -> str:
-    """How dbt is told which nightly tests to run: all by their tag, some by their paths in the project."""
-    if set(asked) == set(all_of_them):
-        return f"tag:{NIGHTLY}"
-    return " ".join(sorted("fqn:" + ".".join(manifest["nodes"][unique_id]["fqn"]) for unique_id in asked))

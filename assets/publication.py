@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from assets.manifest import Manifest, is_table
+from assets.manifest import Manifest, is_model, is_table
 
 FAILED = ("error", "fail", "runtime error", "partial success")
 
@@ -35,7 +35,7 @@ def _models_of(manifest: Manifest, unique_id: str) -> list[str]:
     if node.get("resource_type") == "model":
         return [unique_id]
     about = [node["attached_node"]] if node.get("attached_node") else node.get("depends_on", {}).get("nodes", [])
-    return [i for i in about if _is_model(manifest, i)]
+    return [i for i in about if is_model(manifest, i)]
 
 
 def _reading(manifest: Manifest, models: Collection[str]) -> set[str]:
@@ -55,16 +55,12 @@ def _reading(manifest: Manifest, models: Collection[str]) -> set[str]:
 def read_by(manifest: Manifest, models: Iterable[str]) -> set[str]:
     """The models, and all that they read, also by way of others."""
     found: set[str] = set()
-    left = {i for i in models if _is_model(manifest, i)}
+    left = {i for i in models if is_model(manifest, i)}
     while left:
         found |= left
         parents = {parent for i in left for parent in manifest["nodes"][i]["depends_on"]["nodes"]}
-        left = {i for i in parents if _is_model(manifest, i)} - found
+        left = {i for i in parents if is_model(manifest, i)} - found
     return found
-
-
-def _is_model(manifest: Manifest, unique_id: str) -> bool:
-    return bool(manifest["nodes"].get(unique_id, {}).get("resource_type") == "model")
 
 
 def is_complete(database: Path, manifest: Manifest, models: Iterable[str]) -> bool:

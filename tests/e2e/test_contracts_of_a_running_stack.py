@@ -101,8 +101,7 @@ def test_a_contract_comes_into_force_everywhere_by_one_command_and_a_broken_one_
     assert "commission: decimal(5,2) cannot become decimal(4,1)" in refused.stdout
     connect(stack).create("consignments", {"consignment_id": "n-2", "commission": "12.55"})
     assert checkout.run("refresh").returncode == 0, "what was refused is not in force"
-    # A build that was under way when the project changed ends and says so; the next one has the new project.
-    assert {run["jobName"] for run in checkout.failed_runs()} <= {"marts", "reports"}
+    assert checkout.failed_runs() == [], "also of builds that were under way when the project changed"
 
     child.send_signal(signal.SIGINT)
     assert child.wait(120) == 0

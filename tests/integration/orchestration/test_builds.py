@@ -44,7 +44,7 @@ def build(home: Path, *selected: dg.AssetKey, page: bool = False) -> dg.ExecuteI
     manifest = dbt.prepared_manifest(files)
     exposure = consumers(manifest)[EXPOSURE]
     assets = dbt.warehouse_assets(files, manifest, load_contracts(), page_in_part(exposure) if page else None)
-    before = read_by_all(files)
+    before = held_open(files)
     result = dg.materialize(
         [assets, *(report_assets(exposure) if page else [])],
         selection=list(selected) or None,
@@ -54,17 +54,21 @@ def build(home: Path, *selected: dg.AssetKey, page: bool = False) -> dg.ExecuteI
         },
         raise_on_error=False,
     )
-    after = read_by_all(files)
-    assert {n: written for n, written in after.items() if before.get(n, written) != written} == {}
+    assert [path for path, (link, content) in before.items() if link.read_bytes() != content] == []
     return result
 
 
-def read_by_all(files: dbt.DbtFiles) -> dict[int, int]:
-    """The files that starting processes read at any time, by inode, and when each was written: a build may put others
-    in their place, but must not write into them."""
-    found = [path.stat() for path in files.folder.iterdir() if path.is_file()]
+def held_open(files: dbt.DbtFiles) -> dict[Path, tuple[Path, bytes]]:
+    """The files that starting processes read at any time, each with a link to it and what is in it: a build may put
+    others in their place, but must not write into them."""
+    held = files.home / "held"
+    shutil.rmtree(held, ignore_errors=True)
+    held.mkdir()
+    found = [path for path in files.folder.iterdir() if path.is_file()]
     assert found
-    return {status.st_ino: status.st_mtime_ns for status in found}
+    for path in found:
+        os.link(path, held / path.name)
+    return {path: (held / path.name, path.read_bytes()) for path in found}
 
 
 def built(result: dg.ExecuteInProcessResult) -> set[dg.AssetKey]:
@@ -188,6 +192,50 @@ def test_a_failed_test_holds_back_its_model_and_what_reads_it_and_nothing_else(p
     guard.write_text("select count(*) as lots from {{ ref('dim_lot') }} having count(*) > 9")
     healed = built_after(3)
     assert (healed.success, built(healed), rows()) == (True, {lots, bids, payments}, (3, 3, 3))
+
+
+def test_a_build_is_of_the_manifest_that_was_loaded_while_the_project_changes(project: Path, tmp_path: Path) -> None:
+    """Models and tests that came since, also by contracts, are left to the next build, whatever is wrong with them;
+    what is gone is passed over."""
+    guard = project / "tests" / "guard.sql"
+    guard.write_text("{{ config(severity='error') }} select * from {{ ref('dim_lot') }} where lot_id = 'none'")
+    files = dbt_files(Settings(home=tmp_path, endpoint_url="http://127.0.0.1:1"))
+    dbt.prepare(files)
+    later = files.manifest.stat().st_mtime + 60
+    os.utime(files.manifest, (later, later))  # `build` takes it as it is
+    (project / "models" / "staging" / "stg_new.sql").write_text("select no_such_column from {{ ref('dim_lot') }}")
+    (project / "tests" / "new.sql").write_text("select lot_id from {{ ref('dim_lot') }} union all select 'wrong'")
+    guard.unlink()
+    for selected in ([], [dg.AssetKey(["marts", "dim_lot"])]):
+        result = build(tmp_path, *selected)
+        assert result.success, result.get_step_failure_events()
+        assert dg.AssetKey(["marts", "dim_lot"]) in built(result)
+        assert "stg_new" not in models(tmp_path / "warehouse.duckdb")
+    dbt.prepare(files)
+    assert not build(tmp_path, dg.AssetKey(["marts", "dim_lot"])).success, "the next build has the new test"
+
+
+def test_a_test_that_changed_under_its_name_is_left_to_the_next_build(project: Path, tmp_path: Path) -> None:
+    """dbt finds it by its name, and knows it by what it is asked."""
+    properties = project / "models" / "staging" / "watched.yml"
+    text = (
+        "models: [{name: one_row, columns: [{name: bid_id, data_tests: [{accepted_values: "
+        "{name: watched, arguments: {values: [%s]}}}]}]}]"
+    )
+    (project / "models" / "marts" / "one_row.sql").write_text(
+        "{{ config(contract={'enforced': false}) }} select 'bid-1' as bid_id"
+    )
+    properties.write_text(text % "bid-1")
+    files = dbt_files(Settings(home=tmp_path, endpoint_url="http://127.0.0.1:1"))
+    dbt.prepare(files)
+    later = files.manifest.stat().st_mtime + 60
+    os.utime(files.manifest, (later, later))
+    key = dg.AssetKey(["marts", "one_row"])
+    assert build(tmp_path, key).success
+    properties.write_text(text % "bid-2")
+    assert build(tmp_path, key).success
+    dbt.prepare(files)
+    assert not build(tmp_path, key).success
 
 
 def test_a_project_that_dbt_cannot_read_fails_with_what_dbt_said(project: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -99,11 +100,10 @@ def seen(lake: Lake, contract: Any, result: BatchResult) -> dict[str, Any]:
     assert entry is not None
     ledger = Ledger.load(lake, TableState(lake, entry.metadata_location).ledger)
     counts = result.counts
-    aside = {"_batch", "_changed_at"} if contract.origin == "files" else {"_batch"}  # the time of the object
     return {
-        "rows": [{k: v for k, v in r.items() if k not in aside} for r in published_rows(lake, contract)],
+        "rows": [{k: v for k, v in r.items() if k != "_batch"} for r in published_rows(lake, contract)],
         "changes": sorted(
-            [{k: v for k, v in r.items() if k not in aside} for r in published_changes(lake, contract)],
+            [{k: v for k, v in r.items() if k != "_batch"} for r in published_changes(lake, contract)],
             key=lambda row: row["_event_id"],
         ),
         "counts": (counts.read, counts.applied + counts.superseded, counts.duplicate, counts.quarantined),
@@ -119,6 +119,8 @@ def take(contract: Any, name: str, content: Any, limit: int | None, most_rows: i
         lake = local_lake(Path(folder))
         if isinstance(content, bytes):
             lake.store.write(f"dropbox/{contract.name}/{name}", content)
+            (dropped,) = Path(folder).rglob(name)
+            os.utime(dropped, (THEN.timestamp(), THEN.timestamp()))  # what is in a row says when its file was dropped
         else:
             Landing(lake, contract).land(content, name=name)
         result = compact(lake, contract, Scope.everything())

@@ -4,11 +4,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import dagster as dg
 import duckdb
 import pytest
 
@@ -126,28 +123,3 @@ def test_a_manifest_older_than_a_model_is_prepared_again(settings: Settings) -> 
     assert not dbt.is_prepared(files)
     files.manifest.unlink()
     assert not dbt.is_prepared(files)
-
-
-class _Stranger:
-    """A run of dbt that reports a node which the loaded manifest does not know, and would go on for long."""
-
-    def __init__(self, begins: str = "") -> None:
-        program = f"{begins}; import time; print(flush=True); time.sleep(600)".lstrip("; ")
-        self.process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
-        assert self.process.stdout is not None
-        self.process.stdout.readline()
-
-    def stream(self) -> Iterator[object]:
-        yield "an event"
-        raise KeyError("model.gavel.new")
-
-
-@pytest.mark.parametrize("begins", ["", "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"])
-def test_a_project_that_changed_since_it_was_loaded_is_told_and_dbt_ended(
-    begins: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dbt, "PATIENCE_SECONDS", 1.0)
-    run: Any = _Stranger(begins)
-    with pytest.raises(dg.Failure, match=r"model\.gavel\.new.*reload the code location"):
-        dbt.streamed(run)
-    assert run.process.poll() is not None

@@ -7,8 +7,9 @@ import dagster as dg
 import pytest
 
 from assets.consumers import consumers
-from assets.dbt import build_arguments, failures, warehouse_assets
+from assets.dbt import failures, warehouse_assets
 from assets.reports import report_assets
+from assets.selection import by_name, nodes_to_build
 from contracts import load_contracts
 from orchestration.prepare import dbt_files
 from orchestration.settings import Settings
@@ -79,11 +80,28 @@ def test_the_page_follows_what_its_exposure_says(document: dict[str, Any]) -> No
     assert spec.freshness_policy == dg.FreshnessPolicy.time_window(fail_window=timedelta(minutes=75))
 
 
-def test_a_new_warehouse_is_built_with_what_was_asked_for_reads_and_never_with_unit_tests() -> None:
-    assert build_arguments(["top"], first=False) == [
-        *("build", "--exclude-resource-type", "unit_test", "--exclude", "tag:nightly")
-    ]
-    assert build_arguments(["top", "dim_lot"], first=True)[-2:] == ["--select", "+dim_lot +top"]
+TOP, UNIQUE, BALANCE = "model.gavel.top", "test.gavel.unique_top", "test.gavel.balance"
+
+
+def test_a_build_runs_its_models_and_the_tests_that_read_them_but_none_left_out_or_of_the_night(
+    document: dict[str, Any],
+) -> None:
+    top, facts = dg.AssetKey(["reports", "top"]), dg.AssetKey(["marts", "fct_orders"])
+    checks = {UNIQUE: dg.AssetCheckKey(top, "unique_top"), BALANCE: dg.AssetCheckKey(facts, "balance")}
+    unique, balance = checks.values()
+    document["nodes"]["test.gavel.free"] = {**document["nodes"][UNIQUE], "fqn": ["gavel", "free"]}
+    document["nodes"]["test.gavel.late"] = {**document["nodes"][UNIQUE], "tags": ["nightly"]}
+    assert nodes_to_build(document, [TOP], checks, [top], [unique]) == {TOP, UNIQUE, "test.gavel.free"}
+    assert nodes_to_build(document, [TOP], checks, [top], []) == {TOP}
+    assert nodes_to_build(document, [TOP], checks, [top], [balance]) == {TOP, BALANCE}
+    assert nodes_to_build(document, [], checks, [], [balance]) == {BALANCE}
+
+
+def test_nodes_are_named_in_full_and_bring_nothing_with_them(document: dict[str, Any]) -> None:
+    select, names, *rest = by_name(document, [UNIQUE, TOP])
+    assert (select, rest[:2]) == ("--select", ["--indirect-selection", "empty"])
+    assert rest[2:] == ["--exclude-resource-type", "unit_test"]
+    assert names.split() == sorted("fqn:" + ".".join(document["nodes"][i]["fqn"]) for i in (TOP, UNIQUE))
 
 
 def result(status: str, message: str | None = None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pytest
 from assets.dbt import DbtFiles, warehouse_assets
 from assets.nightly import nightly_tests
 from assets.resources import WarehouseResource
+from assets.selection import by_name
 from contracts import load_contracts
 from orchestration.definitions import build
 from orchestration.prepare import dbt_files
@@ -62,7 +63,7 @@ def judged(
     files = dbt_files(settings)
 
     def dbt(self: DbtFiles, arguments: list[str], **_: Any) -> _Ended:
-        assert arguments == ["test", "--select", "tag:nightly"]
+        assert arguments == ["test", *by_name(tagged, [TEST])]
         with duckdb.connect(str(files.build)) as connection:
             connection.execute("create schema quality; create table quality.balance as select 'o-1' as order_id")
         files.results.parent.mkdir(exist_ok=True)

@@ -1,0 +1,45 @@
+"""Which nodes of the dbt project a command runs: nodes of the manifest that Dagster loaded, by name, and no others.
+
+Contracts, models and tests may change while a build runs, and dbt reads the project anew: "everything" and "all tests
+of a model" would mean nodes that no asset stands for, and tables that are not there yet. Those wait for the next build.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import dagster as dg
+
+from assets.manifest import Manifest, is_model, is_nightly
+from assets.publication import read_by
+
+CHECKS = Mapping[str, dg.AssetCheckKey]
+"""The asset checks of tests, by dbt's unique id."""
+
+
+def nodes_to_build(
+    manifest: Manifest,
+    models: Collection[str],
+    checks: CHECKS,
+    assets: Collection[dg.AssetKey],
+    asked: Collection[dg.AssetCheckKey],
+) -> set[str]:
+    """The ids of what a build of the `models` runs: them, the tests that read one of them and, beside, only what these
+    read (dbt's own word is "buildable"), and of other models the tests whose checks are `asked` for. Where a check of
+    one of the `assets` was left out, just the tests are run that were asked for; nightly tests never."""
+    if any(key.asset_key in assets and key not in asked for key in checks.values()):
+        return {*models, *(test for test, key in checks.items() if key in asked)}
+    nodes = {*models, *(test for test, key in checks.items() if key in asked and key.asset_key not in assets)}
+    there = read_by(manifest, models)
+    for test, node in manifest["nodes"].items():
+        read = {i for i in node["depends_on"]["nodes"] if is_model(manifest, i)}
+        if node["resource_type"] == "test" and not is_nightly(node) and read <= there and not read.isdisjoint(models):
+            nodes.add(test)
+    return nodes
+
+
+def by_name(manifest: Manifest, nodes: Collection[str]) -> list[str]:
+    """The arguments by which dbt runs these nodes and nothing that is attached to them, such as unit tests. A node that
+    the project has no more is passed over by dbt, with a warning."""
+    names = sorted("fqn:" + ".".join(manifest["nodes"][unique_id]["fqn"]) for unique_id in nodes)
+    return ["--select", " ".join(names), "--indirect-selection", "empty", "--exclude-resource-type", "unit_test"]
