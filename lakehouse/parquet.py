@@ -9,11 +9,13 @@ their names may be any.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import numpy as np
 
 from lakehouse import exact_values
@@ -119,6 +121,64 @@ def as_text(duck: Duck, contract: Contract, folder: Path, shape: Shape) -> str:
     problem = f"coalesce({', '.join(problems)})" if problems else "NULL::VARCHAR"
     columns = (f"{texts.get(c, 'NULL::VARCHAR')} AS {quoted(c)}" for c in text_columns(contract))
     return f"(SELECT _no, _row, {problem} AS _problem, {', '.join(columns)} FROM {source})"
+
+
+def bare_text(duck: Duck, path: Path) -> bool:
+    """Write a file with text that is no UTF-8 anew, its columns of text as bytes, and say whether that was done.
+
+    DuckDB refuses a whole page for one such value; of bytes the row is told (`as_text`). A file is left alone if its
+    text is in order, is broken within lists or structs, or if another column would not have the same type afterwards.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    new = path.with_name(f"{path.name}.bare")
+    try:
+        with pq.ParquetFile(path, pre_buffer=False) as source:
+            if not any(map(_is_no_text, source.iter_batches(_ROWS_AT_ONCE))):
+                return False
+            with pq.ParquetWriter(new, _bare(source.schema_arrow), compression="zstd", store_schema=False) as target:
+                for batch in source.iter_batches(_ROWS_AT_ONCE):
+                    columns = [
+                        column.cast(field.type) for column, field in zip(batch.columns, target.schema, strict=True)
+                    ]
+                    target.write_batch(pa.record_batch(columns, schema=target.schema))
+        before, after = (_types(duck, file_list([str(p)]), as_string=False) for p in (path, new))
+    except (pa.ArrowException, ValueError, duckdb.Error):
+        return False
+    except OSError as error:
+        if error.errno is None:  # what pyarrow says of a file that is broken
+            return False
+        raise
+    if any(was != now and (was, now) != ("VARCHAR", "BLOB") for was, now in zip(before, after, strict=True)):
+        return False
+    os.replace(new, path)
+    return True
+
+
+def _bare(schema: pa.Schema) -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema([field.with_type(pa.binary()) if _is_text(field.type) else field for field in schema])
+
+
+def _is_text(type_: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_))
+
+
+def _is_no_text(batch: pa.RecordBatch) -> bool:
+    """Whether a column of text has a value that is no UTF-8."""
+    import pyarrow as pa
+
+    for column in batch.columns:
+        if _is_text(column.type):
+            try:
+                column.validate(full=True)
+            except pa.ArrowInvalid:
+                return True
+    return False
 
 
 def _types(duck: Duck, files: str, as_string: bool) -> list[Any]:

@@ -338,10 +338,14 @@ def _load_shape(
         with _sparing(duck, [_folder(duck) / str(number) for number in shape.numbers]):
             duck.run(f"INSERT INTO checked {validation.check(contract, source)}")
     except Exception as error:  # noqa: BLE001 - what an object raises has no end, see failures
-        if len(shape.numbers) == 1:
-            _give_up(duck, objects[shape.numbers[0]], shape.numbers[0], error, reading)
-            return
         _raise_unless_data(error)
+        if len(shape.numbers) == 1:
+            (number,) = shape.numbers
+            if parquet.bare_text(duck, path_of(duck, number)):
+                _load_tables(duck, contract, objects, [number], reading)
+            else:
+                _give_up(duck, objects[number], number, error, reading)
+            return
         for half in shape.halves():
             _load_shape(duck, contract, objects, half, reading)
 

@@ -21,13 +21,30 @@ _CODES = frozenset(
 )
 """ISO 4217: what is used today, and what the euro replaced (old sales are in it)."""
 _LOWER_CODES = frozenset("usd eur gbp chf jpy cad aud sek nok dkk pln czk huf inr cny".split())
-_WORDS = frozenset(
-    "US$ U$ A$ AU$ C$ CA$ NZ$ HK$ S$ SG$ NT$ R$ MX$ CN¥ JP¥ E£ kr kr. Kr Kr. Kč zł Ft Fr Fr. SFr SFr. "
-    "Rs Rs. Rp RM lei лв лв. руб руб. грн".split()
-)
+_WORDS = {
+    word: frozenset(codes.split())
+    for words, codes in (
+        ("US$ U$", "USD"), ("A$ AU$", "AUD"), ("C$ CA$", "CAD"), ("NZ$", "NZD"), ("HK$", "HKD"), ("S$ SG$", "SGD"),
+        ("NT$", "TWD"), ("R$", "BRL"), ("MX$", "MXN"), ("CN¥", "CNY"), ("JP¥", "JPY"), ("E£", "EGP"), ("Kč", "CZK"),
+        ("kr kr. Kr Kr.", "SEK NOK DKK ISK"), ("zł", "PLN"), ("Ft", "HUF"), ("Fr Fr. SFr SFr.", "CHF FRF BEF"),
+        ("Rs Rs.", "INR PKR LKR NPR MUR SCR"), ("Rp", "IDR"), ("RM", "MYR"), ("lei", "RON MDL"), ("лв лв.", "BGN"),
+        ("руб руб.", "RUB BYN"), ("грн", "UAH"),
+    )
+    for word in words.split()
+}  # fmt: skip
 """Currencies that are written with letters. Other letters before a symbol can be a factor (`M$`, `T€`)."""
 _FRACTIONS = frozenset("¢￠₥₰")
 """Symbols of parts of a currency: they change the value."""
+_SYMBOLS = {
+    "$": frozenset(
+        "USD AUD BBD BMD BND BSD BZD CAD FJD GYD HKD JMD KYD LRD NAD NZD SBD SGD SRD TTD TWD XCD "
+        "ARS BRL CLP COP CUP CVE DOP MOP MXN NIO UYU".split()
+    ),
+    "€": frozenset({"EUR"}),
+    "£": frozenset({"GBP", "EGP", "GIP", "FKP", "SHP", "LBP", "SDG", "SSP", "SYP"}),
+    "¥": frozenset({"JPY", "CNY"}),
+}
+"""What may stand on both sides of an amount: `$5.00 CAD`, but not `$5.00 EUR`."""
 _MINUS = "-\N{MINUS SIGN}\N{SMALL HYPHEN-MINUS}\N{FULLWIDTH HYPHEN-MINUS}"
 _GROUPS = ",.' \u00a0\u202f\u2009\N{RIGHT SINGLE QUOTATION MARK}"
 _NUMBER = re.compile(
@@ -90,8 +107,17 @@ def _is_currency(text: str) -> bool:
 
 
 def _contradict(before: str, after: str) -> bool:
-    codes = {side.upper() for side in (before, after) if side.upper() in _CODES}
-    return len(codes) > 1
+    return bool(before and after) and _currencies(before).isdisjoint(_currencies(after))
+
+
+def _currencies(side: str) -> frozenset[str]:
+    """Which currencies a symbol or code may stand for; of a symbol that few write, none is known."""
+    if side in _WORDS:
+        return _WORDS[side]
+    for code in (side.upper(), side[:-1].strip().upper()):
+        if code in _CODES:
+            return frozenset([code])
+    return _SYMBOLS.get(side[-1:], frozenset())
 
 
 def _digits(number: str, mark: str, text: str) -> Decimal:

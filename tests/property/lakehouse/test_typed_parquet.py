@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
@@ -23,7 +24,7 @@ from lakes import PARCELS, change, local_lake
 
 from contracts import Contract, Field
 from contracts.change import CHANGE_COLUMNS
-from contracts.types import DateType, DecimalType, ListType, MapType, StructType, TimestampType
+from contracts.types import DateType, DecimalType, ListType, MapType, StringType, StructType, TimestampType
 from lakehouse import reading, validation
 from lakehouse.duck import connect
 from lakehouse.landing import LandedObject
@@ -204,6 +205,60 @@ def test_a_column_that_nobody_knows_is_kept_as_it_is(pair: Pair) -> None:
     assert wrong == []
     for row, written in zip(rows, (value, None), strict=True):
         check(kind, written, strict(row["_extra"])["colour"])
+
+
+BARE = dataclasses.replace(DROPPED, fields=(*DROPPED.fields, Field("note", 31, StringType())))
+BYTES = st.sampled_from([None, b"", b"ab", "é".encode(), b"\xff", b"a\xe9", b"\xed\xa0\x80", b"\xf4\x90\x80\x80"])
+
+
+def is_text(value: bytes | None) -> bool:
+    try:
+        return value is None or value.decode() is not None
+    except UnicodeDecodeError:
+        return False
+
+
+@QUICK
+@given(
+    st.lists(st.tuples(BYTES, BYTES), min_size=1, max_size=6),
+    VALUE,
+    st.sampled_from([pa.string(), pa.large_string()]),
+)
+@example([(b"\xff", b"\xff"), (b"ab", None)], (pa.timestamp("ns", "UTC"), 1767323045123456789), pa.string())
+@example([(b"\xff", None), (b"ab", b"\xff")], (pa.list_(pa.string()), ["a"]), pa.string())
+def test_a_text_that_is_no_utf8_costs_its_row_whatever_stands_beside(
+    texts: list[tuple[bytes | None, bytes | None]], pair: Pair, text: pa.DataType
+) -> None:
+    kind, value = pair
+
+    def content(numbers: list[int]) -> bytes:
+        notes, colours = ([texts[n][column] for n in numbers] for column in (0, 1))
+        return packed(
+            {
+                "parcel_id": pa.array([str(n) for n in numbers], pa.string()),
+                "part": pa.array([1] * len(numbers)),
+                "note": pc.cast(pa.array(notes, pa.binary()), text, safe=False),
+                "colour": pc.cast(pa.array(colours, pa.binary()), text, safe=False),
+                "beside": pa.array([value] * len(numbers), kind),
+            }
+        )
+
+    bad = [n for n, (note, _) in enumerate(texts) if not is_text(note)]
+    rows, wrong = taken_in(BARE, content([*range(len(texts))]))
+    assert wrong == ["note: expected text in UTF-8, found other bytes"] * len(bad)
+    good = [n for n in range(len(texts)) if n not in bad]
+    assert [(row["parcel_id"], row["note"]) for row in rows] == [
+        (str(n), note.decode() if note is not None else None) for n in good for note in (texts[n][0],)
+    ]
+    plain = [n for n in good if is_text(texts[n][1])]
+    alone, _ = taken_in(BARE, content(plain)) if plain else ([], [])
+    beside = {row["parcel_id"]: strict(row["_extra"]) for row in alone}
+    for row in rows:
+        extra = strict(row["_extra"])
+        if int(row["parcel_id"]) in plain:
+            assert extra == beside[row["parcel_id"]]
+        else:
+            assert "\\x" in extra["colour"]
 
 
 UNITS = st.sampled_from(list(TICKS))

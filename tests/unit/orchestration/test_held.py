@@ -18,7 +18,7 @@ from lakehouse.compaction import compact
 from lakehouse.failures import Failure
 from lakehouse.landing import Scope
 from lakehouse.publication import publish
-from lakehouse.quarantine import requeue
+from lakehouse.quarantine import list_files, requeue
 from orchestration.held import held_alert, look, new
 
 OTHERS = dataclasses.replace(PARCELS, name="others")
@@ -38,7 +38,7 @@ def test_an_object_is_told_once_until_it_is_taken_in(
     def commit_chunk(duck: Any, work: Any, objects: Sequence[Any], last: bool) -> None:
         if broken and any(o.key == bad for o in objects):
             raise error
-        commit(duck, work, [o for o in objects if o.key != bad], last)
+        commit(duck, work, objects, last)
 
     monkeypatch.setattr(batch, "_commit_chunk", commit_chunk)
     poison = isinstance(error, RuntimeError)
@@ -61,6 +61,11 @@ def test_an_object_is_told_once_until_it_is_taken_in(
     broken = False
     requeue(lake, PARCELS)
     publish(lake, PARCELS)
+    memory, untold = new(memory, look(lake, CONTRACTS, known, unread.__setitem__))
+    assert (untold, json.loads(memory), unread) == ({}, {}, {})
+    assert [(file.origin, file.whole) for file in list_files(lake, PARCELS)] == [(bad, True)], (
+        "what it is in truth: no Parquet file"
+    )
 
 
 def test_of_what_cannot_be_read_nothing_is_forgotten_and_others_are_told() -> None:
