@@ -30,10 +30,8 @@ def test_any_valid_rows_pass_the_whole_build(
     dbt: Any, contracts: Contracts, new_slice: Callable[[], Slice], tmp_path: Path
 ) -> None:
     """The fixture raises for a node that ends as error or failure; tests of severity warning may find these rows. One
-    build has the rows of several seeds, of which one is another in each run; GAVEL_SEED brings it back."""
-    seed = int(os.environ.get("GAVEL_SEED") or random.SystemRandom().randrange(1_000_000))
-    print(f"GAVEL_SEED={seed}")  # pytest shows it where the test fails
-    rng = random.Random(seed)
+    build has the rows of several seeds; GAVEL_SEED is another one, to search on."""
+    rng = random.Random(int(os.environ.get("GAVEL_SEED", "3")))
     rows: dict[str, dict[tuple[Any, ...], Any]] = {entity: {} for entity in contracts}
     for each in (random.Random(1), random.Random(2), rng):
         for entity, found in extreme_rows(contracts, each).items():
