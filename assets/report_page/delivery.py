@@ -17,6 +17,7 @@ select
     carrier,
     shipments,
     delivered,
+    median_days is not null as is_timed,
     median_days,
     percentile_90_days
 from reports.order_to_delivery_by_month_and_carrier
@@ -47,7 +48,7 @@ def delivery(scope: Scope) -> Theme | None:
 def _days(scope: Scope) -> Panel | None:
     """Median days from order to delivery by month, a line for each of the busiest carriers."""
     answer = scope.ask(MONTHS)
-    if not any(answer.column("delivered")):
+    if not any(answer.column("is_timed")):
         return None
     every = [{"order_month": month} for month in sorted(set(answer.column("order_month")))]
     months = [row["order_month"] for row in periods.newest(every, "order_month", "month", scope.until)]
@@ -59,7 +60,7 @@ def _days(scope: Scope) -> Panel | None:
     carriers = sorted(shipments, key=lambda carrier: (-shipments[carrier], carrier))[:SHOWN_CARRIERS]
     of_first = [row for row in answer.rows if row["carrier"] == carriers[0]]
     of_first = periods.newest(of_first, "order_month", "month", scope.until)
-    whole = periods.last_whole(of_first, "order_month", "month", scope.until, "delivered")
+    whole = periods.last_whole(of_first, "order_month", "month", scope.until, "is_timed")
     row = of_first[whole]
     return Panel(
         key="delivery-days",

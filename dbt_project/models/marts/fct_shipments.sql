@@ -21,7 +21,13 @@ with
 ) }}
 
 shipments as (
-    select *
+    select
+        *,
+        -- What came back or was lost is not delivered, whenever it was handed over.
+        case
+            when status in ('returned', 'lost') then false
+            else coalesce(status = 'delivered' or delivered_at is not null, false)
+        end as is_delivered
     from {{ ref('stg_shipments') }}
     where {{ is_changed('shipment_id') }}
 )
@@ -43,7 +49,8 @@ select
     shipments.promised_at,
     shipments.shipped_at,
     shipments.delivered_at,
-    coalesce(shipments.delivered_at > shipments.promised_at, false) as is_late,
+    shipments.is_delivered,
+    coalesce(shipments.is_delivered and shipments.delivered_at > shipments.promised_at, false) as is_late,
     shipments._changed_at,
     shipments._batch,
     orders._batch as _orders_batch,

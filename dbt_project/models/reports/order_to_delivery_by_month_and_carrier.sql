@@ -9,14 +9,18 @@ shipments as (
         {{ first_day_of('month', 'coalesce(facts.ordered_at, facts.created_at)') }} as order_month,
         facts.carrier,
         facts.status,
-        facts.delivered_at,
-        facts.promised_at,
+        facts.is_delivered,
+        facts.is_delivered and facts.delivered_at is not null and facts.promised_at is not null as is_judged,
         facts.is_late,
-        facts.delivered_at is null
+        not facts.is_delivered
         and facts.status not in ('returned', 'lost')
         and facts.promised_at < clock.data_time as is_overdue,
-        {{ days_between('facts.ordered_at', 'facts.delivered_at') }} as days_to_delivery,
-        {{ days_between('facts.shipped_at', 'facts.delivered_at') }} as days_in_transit
+        case
+            when facts.is_delivered then {{ days_between('facts.ordered_at', 'facts.delivered_at') }}
+        end as days_to_delivery,
+        case
+            when facts.is_delivered then {{ days_between('facts.shipped_at', 'facts.delivered_at') }}
+        end as days_in_transit
     from {{ ref('fct_shipments') }} as facts
     cross join clock
 ),
@@ -34,9 +38,8 @@ months as (
         order_month,
         carrier,
         cast(count(*) as bigint) as shipments,
-        cast(count(delivered_at) as bigint) as delivered,
-        cast(sum(case when delivered_at is not null and promised_at is not null then 1 else 0 end) as bigint)
-            as delivered_with_promise,
+        cast(sum(case when is_delivered then 1 else 0 end) as bigint) as delivered,
+        cast(sum(case when is_judged then 1 else 0 end) as bigint) as delivered_with_promise,
         cast(sum(case when is_late then 1 else 0 end) as bigint) as delivered_late,
         cast(sum(case when is_overdue then 1 else 0 end) as bigint) as overdue,
         cast(sum(case when status = 'returned' then 1 else 0 end) as bigint) as returned,
