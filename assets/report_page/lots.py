@@ -17,29 +17,30 @@ BIDDING = "bidding_by_category_and_month"
 
 SOLD = """
 select
-    category,
+    {category} as category,
     cast(sum(lots_open) as bigint) as lots_open,
     cast(sum(lots_offered) as bigint) as lots_offered,
     cast(sum(lots_sold) as bigint) as lots_sold,
     sum(hammer_price) as hammer_price
 from reports.sell_through_by_category_and_grade
 where currency = {currency}
-group by category
+group by all
 having sum(lots_offered) > 0
 order by cast(sum(lots_sold) as double) / sum(lots_offered) desc, lots_offered desc, category
 """
 
 VALUED = """
 select
-    category,
+    {category} as category,
     grade,
-    lots_compared,
-    lots_below_valuation,
-    lots_above_valuation,
-    compared_hammer_price,
-    (compared_valuation_low + compared_valuation_high) / 2 as compared_valuation
+    cast(sum(lots_compared) as bigint) as lots_compared,
+    cast(sum(lots_below_valuation) as bigint) as lots_below_valuation,
+    cast(sum(lots_above_valuation) as bigint) as lots_above_valuation,
+    sum(compared_hammer_price) as compared_hammer_price,
+    sum(compared_valuation_low + compared_valuation_high) / 2 as compared_valuation
 from reports.sell_through_by_category_and_grade
 where currency = {currency} and lots_compared > 0
+group by all
 order by category, grade
 """
 
@@ -73,7 +74,7 @@ order by closing_month
 
 CATEGORIES = """
 select
-    category,
+    {category} as category,
     cast(sum(lots) as bigint) as lots,
     cast(sum(bids) as bigint) as bids,
     cast(sum(bids) as double) / sum(lots) as bids_per_lot,
@@ -81,7 +82,7 @@ select
     cast(sum(lots_reserve_met) as double) / nullif(sum(lots_with_reserve), 0) as reserve_met_share
 from reports.bidding_by_category_and_month
 where currency = {currency}
-group by category
+group by all
 order by bids_per_lot desc, category
 """
 
@@ -107,7 +108,7 @@ def _sold(scope: Scope) -> Panel | None:
         return None
     offered, sold = sum(answer.column("lots_offered")), sum(answer.column("lots_sold"))
     rates = [row["lots_sold"] / row["lots_offered"] for row in answer.rows]
-    names = [words.capital(name) for name in answer.column("category")]
+    names = answer.column("category")
     return Panel(
         key=f"sold-{scope.currency}",
         title="Sell-through by category",
@@ -148,7 +149,7 @@ def _valued(scope: Scope) -> Panel | None:
     counts = ("lots_compared", "lots_below_valuation", "lots_above_valuation")
     by_category: dict[str, Row] = {}
     for row in answer.rows:
-        together = by_category.setdefault(words.capital(row["category"]), dict.fromkeys(counts, 0))
+        together = by_category.setdefault(row["category"], dict.fromkeys(counts, 0))
         together |= {column: together[column] + row[column] for column in counts}
     names = sorted(by_category, key=lambda n: -by_category[n][counts[2]] / by_category[n][counts[0]])
     compared, below, above = (sum(answer.column(column)) for column in counts)
@@ -167,7 +168,7 @@ def _valued(scope: Scope) -> Panel | None:
         columns=("Category", "Grade", "Lots", "Below", "Above", "Price to valuation"),
         rows=tuple(
             (
-                words.capital(row["category"]),
+                row["category"],
                 row["grade"],
                 words.number(row["lots_compared"]),
                 words.number(row["lots_below_valuation"]),
@@ -201,7 +202,7 @@ def _bids(scope: Scope, grain: str) -> Panel:
     rows = periods.without_gaps(recent, "period", grain, nothing)
     whole = periods.last_whole(rows, "period", grain, scope.until, "bids")
     runs = periods.is_running(rows[-1]["period"], grain, scope.until)
-    best = max(rows[:-1] if runs and rows[1:] else rows, key=lambda row: row["bids"])
+    best, among = periods.highest(answer.rows, "period", "bids", grain, scope.until)
     trace = plots.bars("Bids", [row["period"] for row in rows], [row["bids"] for row in rows])
     return Panel(
         key=f"bids-{scope.currency}",
@@ -209,7 +210,7 @@ def _bids(scope: Scope, grain: str) -> Panel:
         number=words.number(rows[whole]["bids"]),
         label=f"{'bid' if rows[whole]['bids'] == 1 else 'bids'} {periods.within(rows[whole]['period'], grain)}",
         change=periods.against_before(rows, whole, "bids", grain),
-        summary=f"Bidding was liveliest {periods.within(best['period'], grain)}: "
+        summary=f"Bidding was liveliest {periods.within(best['period'], grain)}{among}: "
         f"{words.count(best['bids'], 'bid')} by {words.count(best['bidders'], 'bidder')}."
         + periods.so_far(rows, "period", "bids", grain, scope.until, words.number)
         + periods.not_drawn(answer.rows, rows, "period", grain),
@@ -236,14 +237,15 @@ def _liveliness(scope: Scope) -> Panel | None:
     whole = periods.last_whole(rows, "closing_month", "month", scope.until, "bids")
     mark = _mark(rows, scope)
     row = rows[whole]
-    best = max(rows, key=lambda row: row["bids_per_lot"])
+    best, among = periods.highest(answer.rows, "closing_month", "bids_per_lot", "month", scope.until)
     return Panel(
         key=f"liveliness-{scope.currency}",
         title="Bids per lot",
         number=words.number(row["bids_per_lot"], 1),
         label=f"bids per lot that closed {periods.within(row['closing_month'], 'month')}",
         change=periods.against_before(rows, whole, "bids_per_lot", "month"),
-        summary=f"Most were {words.number(best['bids_per_lot'], 1)} {periods.within(best['closing_month'], 'month')}."
+        summary=f"Most were {words.number(best['bids_per_lot'], 1)} "
+        f"{periods.within(best['closing_month'], 'month')}{among}."
         + periods.not_drawn(answer.rows, rows, "closing_month", "month"),
         source=BIDDING,
         query=answer.query,
@@ -331,7 +333,7 @@ def _categories(scope: Scope, bids: int) -> Panel | None:
         title="Bidding by category",
         number=words.number(average, 1),
         label="bids per lot in all categories",
-        summary=f"Liveliest in {words.capital(first['category'])}: {words.number(first['bids_per_lot'], 1)} bids "
+        summary=f"Liveliest in {first['category']}: {words.number(first['bids_per_lot'], 1)} bids "
         f"per lot in {words.count(first['lots'], 'lot')}."
         + (f" {words.number(closed)} of {words.count(bids, 'bid')} are on lots that closed." if closed != bids else ""),
         source=BIDDING,
@@ -339,7 +341,7 @@ def _categories(scope: Scope, bids: int) -> Panel | None:
         columns=("Category", "Lots closed", "Bids per lot", "Sniping", "Reserve met"),
         rows=tuple(
             (
-                words.capital(row["category"]),
+                row["category"],
                 words.number(row["lots"]),
                 words.number(row["bids_per_lot"], 1),
                 words.percent(row["sniping_share"]),

@@ -16,6 +16,10 @@ Read = Callable[[str], list[Row]]
 """Runs a query and gives its rows: amounts as Decimal, times as datetime without zone (UTC), nulls as None."""
 
 
+CATEGORY = "coalesce(nullif(upper(trim(category)[1]) || trim(category)[2:], ''), 'No name')"
+"""A category as the page calls it. All panels put together what has one name on it, so each name is one category."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """A query exactly as it ran and as the page shows it, with its rows."""
@@ -44,7 +48,7 @@ class Scope:
             name: str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"
             for name, value in {"currency": self.currency, **values}.items()
         }
-        text = query.strip().format(**literals)
+        text = query.strip().format(category=CATEGORY, **literals)
         return Answer(text, self.read(text))
 
 

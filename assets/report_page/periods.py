@@ -73,6 +73,19 @@ def not_drawn(rows: Sequence[Row], drawn: Sequence[Row], column: str, grain: str
     return f" Not drawn: {words.count(len(outside), grain)}, {' to '.join(names)}."
 
 
+def highest(rows: Sequence[Row], column: str, measure: str, grain: str, until: datetime) -> tuple[Row, str]:
+    """The row of the period with most, drawn or not, and the words for what it is the highest of, where one has more.
+
+    What still runs may become anything, and what is later than `until` is not yet: such a period is the highest only
+    where there is no other. There must be a row.
+    """
+    known = [row for row in rows if _moment(row[column]) <= until] or rows
+    over = [row for row in known if not is_running(row[column], grain, until)] or known
+    best = max(over, key=lambda row: row[measure])
+    more = any(row[measure] > best[measure] for row in rows)
+    return best, f", of the {grain}s that are over" if more else ""
+
+
 def is_running(beginning: date, grain: str, until: datetime) -> bool:
     """Whether the period has begun and is not over."""
     return _moment(beginning) <= until < _moment(following(beginning, grain))

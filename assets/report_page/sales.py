@@ -6,12 +6,12 @@ Here belong its queries on marts and reports, the plots of their rows and the se
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 
 from assets.report_page import growth, periods, plots, words
-from assets.report_page.parts import Panel, Scope, Theme, theme
+from assets.report_page.parts import CATEGORY, Panel, Scope, Theme, theme
 
 SALES = "sales_by_category_country_and_month"
 SHOWN_CATEGORIES = 6
@@ -34,25 +34,25 @@ order by period
 
 CATEGORIES = """
 select
-    category,
+    {category} as category,
     cast(sum(sales) as bigint) as sales,
     sum(sales_amount) as sales_amount,
     sum(net_sales) as net_sales,
     sum(house_earnings) as house_earnings
 from reports.sales_by_category_country_and_month
 where currency = {currency}
-group by category
+group by all
 order by net_sales desc, category
 """
 
 CATEGORY_MONTHS = """
 select
     sales_month,
-    category,
+    {category} as category,
     sum(net_sales) as net_sales
 from reports.sales_by_category_country_and_month
 where currency = {currency}
-group by sales_month, category
+group by all
 order by sales_month, category
 """
 
@@ -77,7 +77,7 @@ def sales(scope: Scope, days: Sequence[datetime]) -> Theme | None:
         "Sales",
         _trend(scope, periods.grain(*periods.present(days, scope.until))),
         growth.quarters(scope),
-        growth.grown(scope, "category", "categories"),
+        growth.grown(scope, CATEGORY, "categories"),
         growth.grown(scope, "country_name", "countries"),
         _categories(scope),
         _countries(scope),
@@ -92,7 +92,7 @@ def _trend(scope: Scope, grain: str) -> Panel:
     rows = periods.without_gaps(found, "period", grain, nothing)
     whole = periods.last_whole(rows, "period", grain, scope.until, "net_sales")
     runs = periods.is_running(rows[-1]["period"], grain, scope.until)
-    best = max(rows[:-1] if runs and rows[1:] else rows, key=lambda row: row["net_sales"])
+    best, among = periods.highest(answer.rows, "period", "net_sales", grain, scope.until)
     times, net, earned = ([row[column] for row in rows] for column in ("period", "net_sales", "house_earnings"))
     traces = [plots.bars("Net sales", times, plots.numbers(net))]
     if any(earned):
@@ -105,7 +105,7 @@ def _trend(scope: Scope, grain: str) -> Panel:
         number=words.money(rows[whole]["net_sales"], scope.currency),
         label=f"net sales {periods.within(rows[whole]['period'], grain)}",
         change=periods.against_before(rows, whole, "net_sales", grain),
-        summary=f"Net sales were highest {periods.within(best['period'], grain)}: "
+        summary=f"Net sales were highest {periods.within(best['period'], grain)}{among}: "
         f"{words.money(best['net_sales'], scope.currency)} in {words.count(best['sales'], 'sale')}."
         + periods.so_far(
             rows, "period", "net_sales", grain, scope.until, lambda amount: words.money(amount, scope.currency)
@@ -134,13 +134,13 @@ def _categories(scope: Scope) -> Panel:
     answer = scope.ask(CATEGORIES)
     first, shown = answer.rows[0], answer.rows[:DRAWN_NAMES]
     total = sum(answer.column("net_sales"))
-    names = [words.capital(row["category"]) for row in shown]
+    names = [row["category"] for row in shown]
     amounts = ("net_sales", "Net sales", plots.NAVY), ("house_earnings", "House earnings", plots.BRASS)
     return Panel(
         key=f"categories-{scope.currency}",
         title="What sells",
         number=words.percent(first["net_sales"] / total) if total > 0 else words.NONE,
-        label=f"of net sales come from {words.capital(first['category'])}",
+        label=f"of net sales come from {first['category']}",
         summary=f"{words.money(first['net_sales'], scope.currency)} in {words.count(first['sales'], 'sale')}, "
         f"of {words.money(total, scope.currency)} in all categories.",
         source=SALES,
@@ -148,7 +148,7 @@ def _categories(scope: Scope) -> Panel:
         columns=("Category", "Sales", "Hammer price", "Net sales", "House earnings"),
         rows=tuple(
             (
-                words.capital(row["category"]),
+                row["category"],
                 words.number(row["sales"]),
                 *(words.money(row[c], scope.currency) for c in ("sales_amount", "net_sales", "house_earnings")),
             )
@@ -178,23 +178,24 @@ def _category_months(scope: Scope) -> Panel | None:
     by_category: dict[str, dict[date, Decimal]] = defaultdict(lambda: dict.fromkeys(months, Decimal(0)))
     for row in answer.rows:
         if row["sales_month"] in months:
-            by_category[words.capital(row["category"])][row["sales_month"]] += row["net_sales"]
+            by_category[row["category"]][row["sales_month"]] += row["net_sales"]
     ranked = sorted(by_category, key=lambda category: -sum(by_category[category].values()))
     series = {category: list(by_category[category].values()) for category in ranked[:SHOWN_CATEGORIES]}
     if rest := ranked[SHOWN_CATEGORIES:]:
-        series["All others"] = [sum((by_category[c][m] for c in rest), Decimal(0)) for m in months]
+        series[_name_of_rest(series)] = [sum((by_category[c][m] for c in rest), Decimal(0)) for m in months]
     totals = [{"month": month, "net_sales": sum(v[i] for v in series.values())} for i, month in enumerate(months)]
     whole = periods.last_whole(totals, "month", "month", scope.until, "net_sales")
     runs = periods.is_running(months[-1], "month", scope.until)
     mark = plots.unfinished if runs else lambda trace: trace
-    leader = max(series, key=lambda category: series[category][whole])
+    leader = max(ranked, key=lambda category: by_category[category][months[whole]])
+    led = list(by_category[leader].values())
     return Panel(
         key=f"months-{scope.currency}",
         title="Categories by month",
-        number=words.money(series[leader][whole], scope.currency),
+        number=words.money(led[whole], scope.currency),
         label=f"{leader}, the most sold {periods.within(months[whole], 'month')}",
         change=periods.against_before(
-            [{"month": m, "net_sales": v} for m, v in zip(months, series[leader], strict=True)],
+            [{"month": m, "net_sales": v} for m, v in zip(months, led, strict=True)],
             whole,
             "net_sales",
             "month",
@@ -220,6 +221,14 @@ def _category_months(scope: Scope) -> Panel | None:
             stacked=True,
         ),
     )
+
+
+def _name_of_rest(shown: Collection[str]) -> str:
+    """What the categories that are not shown are called together, which is no category that is."""
+    name = "All others"
+    while name in shown:
+        name += " together"
+    return name
 
 
 def _countries(scope: Scope) -> Panel | None:

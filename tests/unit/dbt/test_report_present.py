@@ -79,7 +79,7 @@ def test_the_running_period_looks_unfinished_and_is_compared_with_the_same_part(
     ]
     assert (panel.number, panel.label) == ("€1,000", "net sales in February 2026")
     assert panel.summary == (
-        "Net sales were highest in February 2026: €1,000 in 2 sales. "
+        "Net sales were highest in February 2026, of the months that are over: €1,000 in 2 sales. "
         "In March 2026, which still runs, €5,000 so far, up 4,900% against the same part of the month before."
     )
     bars, line = drawn(panel)

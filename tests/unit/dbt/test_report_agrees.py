@@ -1,0 +1,125 @@
+"""Figures of one thing agree wherever the report page names it: categories, what is highest, parts and their whole."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from report_warehouse import TWO_CURRENCIES, bid, bidding, category, lot_group, quarter, sale, warehouse
+
+from assets.report_page import periods, words
+from assets.report_page.page import _reader
+from assets.report_page.parts import Panel, Scope
+from assets.report_page.sections import section
+
+at = datetime.fromisoformat
+UNTIL = at("2026-03-20T12:00:00")
+MONTHS = ("2026-01-01", "2026-02-01")
+NAMES = ("coins", "Coins", " coins ", "Maps", "maps", "", "All others", "all others", "All others together", "7")
+MANY = (*NAMES, *(f"c{n}" for n in range(9)))
+
+
+def panels(folder: Path, statements: Iterable[str]) -> dict[str, Panel]:
+    """The panels about euros by their titles."""
+    with _reader(warehouse(folder, statements)) as (read, _):
+        return {panel.title: panel for theme in section(Scope(read, UNTIL, "EUR")).themes for panel in theme.panels}
+
+
+def shown(name: str) -> str:
+    """A category as the page calls it."""
+    return words.capital(name.strip()) or "No name"
+
+
+def labels(panel: Panel) -> list[list[str]]:
+    """The names at each trace of bars that lie."""
+    return [trace["y"] for trace in json.loads(panel.plot)["data"]]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_has_one_name_is_one_category_everywhere(seed: int, tmp_path: Path) -> None:
+    """Whatever the categories are called: no panel has a name twice, and all say the same of it."""
+    rng = random.Random(seed)
+    names = rng.sample(MANY, 14)
+    amounts = {(month, name): rng.randrange(100, 9000) for month in MONTHS for name in names}
+    statements = [*TWO_CURRENCIES[:2]]
+    for (month, name), amount in amounts.items():
+        statements += [
+            category(month, name, "EUR", amount),
+            bidding(month, name, 3, amount % 7, 1, 2, 1),
+            lot_group(name, month, 10, amount % 9 + 1, 1, 0, amount),
+            quarter("2025-10-01", amount, 500, True, name),
+        ]
+    found = panels(tmp_path, statements)
+    expected: dict[str, int] = defaultdict(int)
+    of_month: dict[str, int] = defaultdict(int)
+    for (month, name), amount in amounts.items():
+        expected[shown(name)] += amount
+        of_month[shown(name)] += amount if month == MONTHS[1] else 0
+    sold = found["What sells"]
+    assert {row[0]: row[3] for row in sold.rows} == {n: words.money(a, "EUR") for n, a in expected.items()}
+    for title in ("What sells", "Growth by category", "Sell-through by category", "Bidding by category"):
+        assert sorted(row[0] for row in found[title].rows) == sorted(expected), title
+    for title in ("What sells", "Growth by category", "Sell-through by category", "Price against valuation"):
+        assert all(len(set(trace)) == len(trace) for trace in labels(found[title])), title
+    lots = {row[:2]: row[2] for row in found["Price against valuation"].rows}
+    assert len(lots) == len(found["Price against valuation"].rows)
+    by_month = found["Categories by month"]
+    assert len(set(by_month.columns)) == len(by_month.columns)
+    drawn = sum(Decimal(str(trace["y"][1])) for trace in json.loads(by_month.plot)["data"])
+    assert drawn == sum(of_month.values())
+    leader = max(of_month.values())
+    assert by_month.number == words.money(leader, "EUR")
+    assert of_month[by_month.label.partition(", the most sold")[0]] == leader
+
+
+moments = st.datetimes(at("2025-01-01"), at("2027-01-01"))
+
+
+@given(st.dictionaries(moments, st.integers(0, 9), min_size=1, max_size=8), moments, st.sampled_from(("day", "month")))
+def test_the_highest_period_is_one_that_is_over_and_none_is_higher(
+    found: dict[datetime, int], until: datetime, grain: str
+) -> None:
+    """Drawn or not; where one that still runs or is to come has more, the words say what it is the highest of."""
+    start = {"day": {"hour": 0}, "month": {"day": 1, "hour": 0}}[grain]
+    begun = {moment.replace(minute=0, second=0, microsecond=0, **start): n for moment, n in found.items()}
+    rows = [{"at": moment, "n": begun[moment]} for moment in sorted(begun)]
+    best, among = periods.highest(rows, "at", "n", grain, until)
+    over = [row for row in rows if periods.following(row["at"], grain) <= until]
+    assert best["n"] == max(row["n"] for row in over or [r for r in rows if r["at"] <= until] or rows)
+    assert bool(among) == (max(row["n"] for row in rows) > best["n"])
+
+
+def test_what_is_not_drawn_may_be_the_highest(tmp_path: Path) -> None:
+    """A trend begins after its last long gap; what was before it was not less."""
+    statements = (
+        sale("most", "2026-01-10 10:00:00", "EUR", 5000, 0),
+        *(sale(f"s{n}", f"2026-03-{n:02d} 10:00:00", "EUR", 100, 0) for n in range(1, 9)),
+        *(bid(f"b{n}", f"2026-01-10 10:00:{n:02d}", "EUR") for n in range(4)),
+        *(bid(f"c{n}", f"2026-03-{n:02d} 10:00:00", "EUR") for n in range(1, 9)),
+        category("2026-03-01", "Coins", "EUR", 1),
+    )
+    found = panels(tmp_path, statements)
+    assert found["Sales and earnings by day"].summary == (
+        "Net sales were highest on 10 January 2026: €5,000 in 1 sale. Not drawn: 1 day, 10 January 2026."
+    )
+    assert found["Bids by day"].summary.startswith("Bidding was liveliest on 10 January 2026: 4 bids by 1 bidder.")
+
+
+def test_a_running_month_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
+    """Nine bids per lot until the twentieth may be five at the end."""
+    statements = (
+        *TWO_CURRENCIES,
+        bidding("2026-01-01", "Coins", 1, 2, 0, 0, 0),
+        bidding("2026-02-01", "Coins", 1, 1, 0, 0, 0),
+        bidding("2026-03-01", "Coins", 1, 9, 0, 0, 0),
+    )
+    told = panels(tmp_path, statements)["Bids per lot"].summary
+    assert told == "Most were 2.0 in January 2026, of the months that are over."
