@@ -14,7 +14,7 @@ from typing import Any
 import dagster as dg
 
 from assets.catalog import rows_version
-from assets.manifest import WATERMARKS_MODEL, Manifest, is_table, model_keys, source_entity
+from assets.manifest import WATERMARKS_MODEL, Manifest, is_table, model_keys, reads_of, source_entity
 from lakehouse.state import Published
 
 DATA_TIME = "data time"
@@ -82,7 +82,7 @@ def tables_read(
         return nodes[unique_id]["name"] != WATERMARKS_MODEL and any(reads(p) for p in parents(unique_id))
 
     def parents(model_id: str) -> list[str]:
-        return list(nodes[model_id]["depends_on"]["nodes"])
+        return reads_of(manifest, model_id)
 
     return {model_id: of(model_id) for model_id in built}
 
@@ -162,7 +162,7 @@ def _recorded(event: dg.EventLogEntry | None, name: str) -> Any:
 
 def timeless(manifest: Manifest) -> set[dg.AssetKey]:
     """The models that read no table, however indirectly, and so are true for any time."""
-    parents = {i: manifest["nodes"][i]["depends_on"]["nodes"] for i in model_keys(manifest)}
+    parents = {i: reads_of(manifest, i) for i in model_keys(manifest)}
     dated = {i for i, read in parents.items() if any(p in manifest["sources"] for p in read)}
     while more := {i for i, read in parents.items() if i not in dated and not dated.isdisjoint(read)}:
         dated |= more

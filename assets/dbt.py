@@ -37,7 +37,7 @@ from assets.manifest import (
 from assets.presentation import PREVIEW_ROWS, markdown_table
 from assets.publication import failed_nodes, held_back, is_complete, put_back, read_by
 from assets.resources import LakeResource, WarehouseResource
-from assets.selection import by_name, nodes_to_build
+from assets.selection import by_name, models_read, nodes_to_build
 from contracts import Contracts
 from contracts.dbt import PROJECT
 
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 DBT = Path(sys.executable).with_name("dbt")  # the one that belongs to the running Python
 MESSAGE_LIMIT = 400  # characters of dbt's message that are shown
+PREPARE = "run `python -m orchestration.prepare` and reload the code location"
 _PARTIAL_PARSE = "partial_parse.msgpack"
 
 
@@ -215,10 +216,7 @@ def is_prepared(files: DbtFiles) -> bool:
 def prepared_manifest(files: DbtFiles) -> Manifest:
     """The manifest that `prepare` left; raises `NotPrepared` if there is none."""
     if not files.manifest.exists():
-        raise NotPrepared(
-            f"{files.manifest}: expected the manifest of the dbt project, found no such file; "
-            "make it with `python -m orchestration.prepare`"
-        )
+        raise NotPrepared(f"{files.manifest}: expected the manifest of the dbt project, found no such file; {PREPARE}")
     manifest: Manifest = json.loads(files.manifest.read_bytes())
     return manifest
 
@@ -244,9 +242,11 @@ def warehouse_assets(
         models = {i: key for i, key in model_keys(manifest).items() if key in context.selected_asset_keys}
         now = data_times.present(contracts, published_states(lake.lake, contracts, unreadable_to(context.log.warning)))
         personal = {field for contract in contracts.values() for field in contract.personal}
-        first = local and not is_complete(warehouse.database, manifest, models)
-        asked = context.selected_asset_check_keys
-        nodes = nodes_to_build(manifest, read_by(manifest, models) if first else models, checks, models.values(), asked)
+        asked, assets = context.selected_asset_check_keys, list(models.values())
+        nodes = nodes_to_build(manifest, models, checks, assets, asked)
+        tested = models_read(manifest, nodes)
+        if local and not is_complete(warehouse.database, manifest, models, tested):
+            nodes = nodes_to_build(manifest, read_by(manifest, [*models, *tested]), checks, assets, asked)
         with build_copy(warehouse.database if local else None, files.build) as publish:
             files.results.unlink(missing_ok=True)
             run = files.cli(["build", *by_name(manifest, nodes)], raise_on_error=False)
@@ -254,10 +254,12 @@ def warehouse_assets(
             every = read_results(files.results)
             results = {i: result for i, result in every.items() if i in manifest["nodes"]}
             failed = failures(results)
-            if not run.is_successful() and not failed_nodes(every):
+            if not run.is_successful() and not failed and not all(map(is_left_out, failed_nodes(every) or [""])):
                 raise run.get_error() or RuntimeError("dbt ended without success and without a reason")
             held = held_back(manifest, results)
-            given = [i for i in models if i not in held]
+            given = [i for i in models if i in results and i not in held]
+            for gone in sorted(set(models) - set(results)):
+                context.log.warning(f"{gone} was not built: the project does not have it any more")
             reads = data_times.tables_read(manifest, given, now, _earlier(context, manifest, given))
             details: dict[str, dict[str, Any]] = {i: scanned(result) for i, result in results.items()}
             tests = [
@@ -290,6 +292,8 @@ def warehouse_assets(
             problems = "; ".join(f"{name}: {message}" for name, message in failed.items())
             kept = sorted(manifest["nodes"][i]["name"] for i in held)
             told = f"{problems}. As they were stay: {', '.join(kept) or 'no model'}. All else is published."
+            if not is_prepared(files):
+                told += f" The project changed since Dagster loaded it: {PREPARE}."
             try:
                 # Yielded: what a step only logs is lost when it fails.
                 if in_part and (made := in_part(context, warehouse, kept)):
@@ -309,6 +313,11 @@ def _earlier(
     tables = {i: key for i, key in model_keys(manifest).items() if i not in built and is_table(manifest["nodes"][i])}
     recorded = data_times.recorded_reads(context.instance, tables.values())
     return {i: recorded[key] for i, key in tables.items() if key in recorded}
+
+
+def is_left_out(node: str) -> bool:
+    """Whether a node that the loaded manifest lacks is none of the build that it failed in; a hook concerns it all."""
+    return node.partition(".")[0] in ("model", "test")
 
 
 def read_results(path: Path) -> dict[str, Mapping[str, Any]]:

@@ -27,6 +27,8 @@ NIGHTLY = "nightly"
 WATERMARKS_MODEL = "stg_watermarks"
 """The view of all watermarks: who reads it states a data time, and is not true for less because of it."""
 
+_WITH_ROWS = ("model", "seed", "snapshot")
+
 Manifest = Mapping[str, Any]
 """The document that `dbt parse` wrote."""
 
@@ -118,8 +120,13 @@ def is_personal(column: Mapping[str, Any]) -> bool:
 
 
 def is_model(manifest: Manifest, unique_id: str) -> bool:
-    """Whether this is the id of a model that the manifest has."""
-    return bool(manifest["nodes"].get(unique_id, {}).get("resource_type") == "model")
+    """Whether this is the id of a model that the manifest has, or of what else has rows: a seed or a snapshot."""
+    return manifest["nodes"].get(unique_id, {}).get("resource_type") in _WITH_ROWS
+
+
+def reads_of(manifest: Manifest, unique_id: str) -> list[str]:
+    """The ids of what a node reads; a seed, and what the manifest does not have, reads nothing."""
+    return list(manifest["nodes"].get(unique_id, {}).get("depends_on", {}).get("nodes", ()))
 
 
 def is_table(model: Mapping[str, Any]) -> bool:
@@ -135,4 +142,4 @@ def source_entity(table: str) -> str:
 def model_keys(manifest: Manifest) -> dict[str, dg.AssetKey]:
     """The assets of all models, by dbt's unique id."""
     translator = Translator()
-    return {i: translator.get_asset_key(n) for i, n in manifest["nodes"].items() if n["resource_type"] == "model"}
+    return {i: translator.get_asset_key(n) for i, n in manifest["nodes"].items() if is_model(manifest, i)}

@@ -6,11 +6,12 @@ is built and holds. Here belongs which models are held back, and how a DuckDB fi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assets.manifest import Manifest, is_model, is_table
+from assets.manifest import Manifest, is_model, reads_of
 
 FAILED = ("error", "fail", "runtime error", "partial success")
 
@@ -31,10 +32,10 @@ def held_back(manifest: Manifest, results: Mapping[str, Mapping[str, Any]]) -> s
 
 def _models_of(manifest: Manifest, unique_id: str) -> list[str]:
     """A model itself; of a test the model that it is attached to or, without one, those that it reads."""
-    node = manifest["nodes"].get(unique_id, {})
-    if node.get("resource_type") == "model":
+    if is_model(manifest, unique_id):
         return [unique_id]
-    about = [node["attached_node"]] if node.get("attached_node") else node.get("depends_on", {}).get("nodes", [])
+    node = manifest["nodes"].get(unique_id, {})
+    about = [node["attached_node"]] if node.get("attached_node") else reads_of(manifest, unique_id)
     return [i for i in about if is_model(manifest, i)]
 
 
@@ -44,8 +45,8 @@ def _reading(manifest: Manifest, models: Collection[str]) -> set[str]:
     while left:
         more = {
             unique_id
-            for unique_id, node in manifest["nodes"].items()
-            if node["resource_type"] == "model" and not found.isdisjoint(node["depends_on"]["nodes"])
+            for unique_id in manifest["nodes"]
+            if is_model(manifest, unique_id) and not found.isdisjoint(reads_of(manifest, unique_id))
         } - found
         found |= more
         left = bool(more)
@@ -58,47 +59,97 @@ def read_by(manifest: Manifest, models: Iterable[str]) -> set[str]:
     left = {i for i in models if is_model(manifest, i)}
     while left:
         found |= left
-        parents = {parent for i in left for parent in manifest["nodes"][i]["depends_on"]["nodes"]}
+        parents = {parent for i in left for parent in reads_of(manifest, i)}
         left = {i for i in parents if is_model(manifest, i)} - found
     return found
 
 
-def is_complete(database: Path, manifest: Manifest, models: Iterable[str]) -> bool:
-    """Whether the warehouse file has what the models read, so that they can be built alone."""
+def is_complete(database: Path, manifest: Manifest, models: Collection[str], read: Iterable[str] = ()) -> bool:
+    """Whether the warehouse file has what the models read, and what else is `read`, so that they can be built alone."""
     import duckdb
 
     if not database.exists():
         return False
     with duckdb.connect(str(database), read_only=True) as connection:
         present = _relations(connection)
-    nodes = [manifest["nodes"][i] for i in read_by(manifest, models) - set(models)]
+    nodes = [manifest["nodes"][i] for i in read_by(manifest, [*models, *read]) - set(models)]
     return present >= {(node["schema"], node["alias"]) for node in nodes}
 
 
+@dataclass(frozen=True)
+class _Relation:
+    """A table or view of a DuckDB file: the statement that makes it, and those that give its comments. `place` tells
+    which of two was made first."""
+
+    kind: str
+    sql: str
+    place: int
+    comments: tuple[str, ...]
+
+
 def put_back(build: Path, published: Path, manifest: Manifest, models: Collection[str]) -> None:
-    """Give the tables of the models in the file `build` the rows that they have in `published`; a table that is not
-    there is taken away. Views stay: they have no rows of their own.
+    """Give the models in the file `build` what they are in `published`: tables their rows, and views that were defined
+    anew their definition, also where one became the other; what is not there is taken away.
+
+    Raises a `duckdb.Error` for an earlier view that cannot be made again, as when a column that it reads is gone.
     """
     import duckdb
 
-    tables = [manifest["nodes"][i] for i in models if is_table(manifest["nodes"][i])]
-    if not tables:
-        return
+    names = [(manifest["nodes"][i]["schema"], manifest["nodes"][i]["alias"]) for i in models]
     with duckdb.connect(str(build)) as connection:
-        known: dict[tuple[str, str], str] = {}
+        known: dict[tuple[str, str], _Relation] = {}
         if published.exists():
             connection.execute("attach '{}' as published (read_only)".format(str(published).replace("'", "''")))
-            query = "select schema_name, table_name, sql from duckdb_tables() where database_name = 'published'"
-            known = {(schema, table): sql for schema, table, sql in connection.execute(query).fetchall()}
+            known = _defined(connection, "published")
+        present = _defined(connection, build.stem)
         connection.execute("begin")
-        for node in tables:
-            schema, table = node["schema"], node["alias"]
-            name = f'"{schema}"."{table}"'
-            connection.execute(f"drop table if exists {name}")
-            if statement := known.get((schema, table)):
-                connection.execute(statement)  # with its constraints
-                connection.execute(f"insert into {name} select * from published.{name}")
+        wrong = [name for name in names if not _is_same_view(known.get(name), present.get(name))]
+        for name in wrong:
+            if name in present:
+                connection.execute(f"drop {present[name].kind} {_quoted(name)}")
+        for name in sorted((n for n in wrong if n in known), key=lambda n: (known[n].kind, known[n].place)):
+            connection.execute(known[name].sql)  # with its constraints
+            if known[name].kind == "table":
+                connection.execute(f"insert into {_quoted(name)} select * from published.{_quoted(name)}")
+            for statement in known[name].comments:
+                connection.execute(statement)
         connection.execute("commit")
+
+
+def _is_same_view(one: _Relation | None, other: _Relation | None) -> bool:
+    return one is not None and other is not None and one.kind == other.kind == "view" and one.sql == other.sql
+
+
+def _defined(connection: Any, database: str) -> dict[tuple[str, str], _Relation]:
+    """The tables and views of an attached file by schema and name."""
+    columns: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    query = "select schema_name, table_name, column_name, comment from duckdb_columns() where database_name = ?"
+    for schema, table, column, comment in connection.execute(query, [database]).fetchall():
+        if comment is not None:
+            columns.setdefault((schema, table), []).append((column, comment))
+    query = (
+        "select 'table', schema_name, table_name, sql, table_oid, comment from duckdb_tables() "
+        "where database_name = $1 union all "
+        "select 'view', schema_name, view_name, sql, view_oid, comment from duckdb_views() "
+        "where database_name = $1 and not internal"
+    )
+    found = {}
+    for kind, schema, name, sql, place, comment in connection.execute(query, [database]).fetchall():
+        of_it = [f"comment on {kind} {_quoted((schema, name))} is {_text(comment)}"] if comment is not None else []
+        of_columns = [
+            f"comment on column {_quoted((schema, name, column))} is {_text(said)}"
+            for column, said in columns.get((schema, name), ())
+        ]
+        found[schema, name] = _Relation(kind, sql, place, (*of_it, *of_columns))
+    return found
+
+
+def _quoted(name: Sequence[str]) -> str:
+    return ".".join('"' + part.replace('"', '""') + '"' for part in name)
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
 
 
 def _relations(connection: Any) -> set[tuple[str, str]]:

@@ -37,7 +37,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return copy
 
 
-def build(home: Path, *selected: dg.AssetKey, page: bool = False) -> dg.ExecuteInProcessResult:
+def build(
+    home: Path, *selected: dg.AssetKey, page: bool = False, selection: dg.AssetSelection | None = None
+) -> dg.ExecuteInProcessResult:
     files = dbt_files(Settings(home=home, endpoint_url="http://127.0.0.1:1"))
     if not dbt.is_prepared(files):
         dbt.prepare(files)
@@ -47,7 +49,7 @@ def build(home: Path, *selected: dg.AssetKey, page: bool = False) -> dg.ExecuteI
     before = held_open(files)
     result = dg.materialize(
         [assets, *(report_assets(exposure) if page else [])],
-        selection=list(selected) or None,
+        selection=selection or list(selected) or None,
         resources={
             "lake": LakeResource(environment="local", bucket="b", local_root=str(home / "lake")),
             "warehouse": WarehouseResource(target="local", home=str(home)),
@@ -213,6 +215,65 @@ def test_a_build_is_of_the_manifest_that_was_loaded_while_the_project_changes(pr
         assert "stg_new" not in models(tmp_path / "warehouse.duckdb")
     dbt.prepare(files)
     assert not build(tmp_path, dg.AssetKey(["marts", "dim_lot"])).success, "the next build has the new test"
+
+
+FREE = "{{ config(contract={'enforced': false}, materialized='%s') }} "
+
+
+def test_what_was_never_built_or_became_a_table_costs_nobody_else(project: Path, tmp_path: Path) -> None:
+    """A model that went before it was built is passed over; a view that became a table whose query fails stays what it
+    was, and the rest is published."""
+    marts = project / "models" / "marts"
+    one, gone, view = (dg.AssetKey(["marts", name]) for name in ("one_row", "gone_row", "view_row"))
+    (marts / "one_row.sql").write_text(FREE % "table" + "select 1 as number")
+    (marts / "view_row.sql").write_text(FREE % "view" + "select 1 as number")
+    assert build(tmp_path, one, view).success
+    (marts / "gone_row.sql").write_text(FREE % "table" + "select 1 as number")
+    files = dbt_files(Settings(home=tmp_path, endpoint_url="http://127.0.0.1:1"))
+    dbt.prepare(files)
+    later = files.manifest.stat().st_mtime + 60
+    os.utime(files.manifest, (later, later))
+    (marts / "gone_row.sql").unlink()
+    (marts / "one_row.sql").write_text(FREE % "table" + "select 2 as number")
+    first = build(tmp_path, one, gone)
+    assert (first.success, built(first)) == (True, {one})
+    (marts / "one_row.sql").write_text(FREE % "table" + "select 3 as number")
+    (marts / "view_row.sql").write_text(FREE % "table" + "select no_such_column")
+    dbt.prepare(files)
+    failed = build(tmp_path, one, view)
+    assert (failed.success, built(failed)) == (False, {one})
+    with duckdb.connect(str(tmp_path / "warehouse.duckdb"), read_only=True) as reader:
+        numbers = [reader.execute(f"select number from marts.{t}").fetchall() for t in ("one_row", "view_row")]
+    assert numbers == [[(3,)], [(1,)]]
+
+
+def test_a_check_alone_in_a_new_warehouse_builds_what_it_reads(project: Path, tmp_path: Path) -> None:
+    (project / "models" / "marts" / "one_row.sql").write_text(FREE % "table" + "select 1 as number")
+    (project / "models" / "marts" / "one_row.yml").write_text(
+        "models: [{name: one_row, columns: [{name: number, data_tests: [{unique: {name: one_of_each}}]}]}]"
+    )
+    key = dg.AssetCheckKey(dg.AssetKey(["marts", "one_row"]), "one_of_each")
+    result = build(tmp_path, selection=dg.AssetSelection.checks(key))
+    assert result.success
+    assert [(check.asset_check_key, check.passed) for check in result.get_asset_check_evaluations()] == [(key, True)]
+    assert built(result) == set()
+
+
+def test_a_whole_build_has_seeds_and_the_tests_that_read_no_model(project: Path, tmp_path: Path) -> None:
+    (project / "seeds").mkdir()
+    (project / "seeds" / "rates.csv").write_text("code,rate\nEUR,1\n")
+    guard = project / "tests" / "never.sql"
+    guard.write_text("select 1 as wrong from {{ source('catalog', 'bids') }} where false")
+    whole = build(tmp_path)
+    assert whole.success
+    rates = {key for key in built(whole) if key.path[-1] == "rates"}
+    assert len(rates) == 1
+    guard.write_text("select 1 as wrong")
+    failed = build(tmp_path)
+    assert not failed.success
+    assert rates <= built(failed)
+    (step,) = failed.get_step_failure_events()
+    assert "never: " in str(step.step_failure_data.error)
 
 
 def test_a_test_that_changed_under_its_name_is_left_to_the_next_build(project: Path, tmp_path: Path) -> None:

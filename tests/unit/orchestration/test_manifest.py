@@ -9,7 +9,7 @@ import pytest
 from assets.consumers import consumers
 from assets.dbt import failures, warehouse_assets
 from assets.reports import report_assets
-from assets.selection import by_name, nodes_to_build
+from assets.selection import by_name, models_read, nodes_to_build
 from contracts import load_contracts
 from orchestration.prepare import dbt_files
 from orchestration.settings import Settings
@@ -95,6 +95,17 @@ def test_a_build_runs_its_models_and_the_tests_that_read_them_but_none_left_out_
     assert nodes_to_build(document, [TOP], checks, [top], []) == {TOP}
     assert nodes_to_build(document, [TOP], checks, [top], [balance]) == {TOP, BALANCE}
     assert nodes_to_build(document, [], checks, [], [balance]) == {BALANCE}
+    assert models_read(document, [TOP, BALANCE]) == ["model.gavel.fct_orders", "model.gavel.dim_lot"]
+
+
+def test_a_build_of_all_runs_what_reads_no_model_and_a_project_may_have_seeds(document: dict[str, Any]) -> None:
+    nodes = document["nodes"]
+    of_nothing = {"resource_type": "test", "fqn": ["gavel", "nothing"], "depends_on": {"macros": []}}
+    nodes["test.gavel.nothing"] = of_nothing
+    nodes["seed.gavel.rates"] = {"resource_type": "seed", "name": "rates", "depends_on": {"macros": []}}
+    built = {i for i, node in nodes.items() if node["resource_type"] in ("model", "seed")}
+    assert "test.gavel.nothing" in nodes_to_build(document, built, {}, [], [])
+    assert "test.gavel.nothing" not in nodes_to_build(document, built - {TOP}, {}, [], [])
 
 
 def test_nodes_are_named_in_full_and_bring_nothing_with_them(document: dict[str, Any]) -> None:

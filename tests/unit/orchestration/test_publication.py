@@ -93,6 +93,42 @@ def test_tables_get_their_last_good_rows_again_with_their_columns_and_constraint
     assert "id INTEGER NOT NULL" in sql[0]
 
 
+def test_what_is_held_back_is_what_it_was_also_where_a_view_became_a_table_or_a_table_a_view(tmp_path: Path) -> None:
+    """With comments, and with the views that read one another; what nobody changed is not touched."""
+    build, published = tmp_path / "build" / "warehouse.duckdb", tmp_path / "warehouse.duckdb"
+    build.parent.mkdir()
+    before = {
+        "v": "view marts.v as select 'good' as id",
+        "w": "view marts.w as select id from marts.v",
+        "t": "table marts.t as select 'good' as id",
+        "same": "view marts.same as select id from marts.t",
+        "u": "view marts.u as select 'good' as id",
+    }
+    with duckdb.connect(str(published)) as connection:
+        connection.execute("create schema marts")
+        for statement in before.values():
+            connection.execute(f"create {statement}")
+        connection.execute("comment on table marts.t is 'it''s old'; comment on column marts.t.id is 'its id'")
+    build.write_bytes(published.read_bytes())
+    with duckdb.connect(str(build)) as connection:
+        for statement in (
+            "drop view marts.v; create table marts.v as select 'bad' as id",
+            "drop table marts.t; create view marts.t as select 'bad' as id",
+            "create or replace view marts.w as select 'bad' as id",
+            "create view marts.new as select 'bad' as id",
+        ):
+            connection.execute(statement)
+    manifest = graph({"t": [], "v": [], "w": ["v"], "same": ["t"], "u": [], "new": []})
+    put_back(build, published, manifest, [f"model.gavel.{name}" for name in ("w", "v", "t", "same", "new", "u")])
+    with duckdb.connect(str(build), read_only=True) as connection:
+        for name in before:
+            assert connection.execute(f"select id from marts.{name}").fetchall() == [("good",)], name
+        kinds = connection.execute("select table_name, table_type from information_schema.tables").fetchall()
+        said = "select comment from duckdb_tables() union all select comment from duckdb_columns() where comment <> ''"
+        assert connection.execute(said).fetchall() == [("it's old",), ("its id",)]
+    assert dict(kinds) == {name: "BASE TABLE" if name == "t" else "VIEW" for name in before}
+
+
 def test_without_a_published_file_what_failed_is_not_there(tmp_path: Path) -> None:
     build = tmp_path / "warehouse.duckdb"
     with duckdb.connect(str(build)) as connection:
@@ -112,3 +148,4 @@ def test_a_model_is_built_alone_only_where_all_that_it_reads_is_there(tmp_path: 
     assert is_complete(file, manifest, ["model.gavel.a"])
     assert is_complete(file, manifest, ["model.gavel.a", "model.gavel.b"])
     assert not is_complete(file, manifest, ["model.gavel.c"]), "a failed when the file was first built"
+    assert not is_complete(file, manifest, ["model.gavel.b"], ["model.gavel.c"]), "a test reads c"
