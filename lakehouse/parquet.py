@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _OF_THE_READER = ("filename", "file_row_number")  # what DuckDB calls the columns that it adds
 _MOST_DIGITS = 38
+_NO_TEXT = "Invalid string encoding"  # how DuckDB begins to tell of it
 _ROWS_AT_ONCE = 2_048
 _WHITE = "' ' || chr(9) || chr(10) || chr(13)"
 _SAID = (
@@ -123,37 +124,48 @@ def as_text(duck: Duck, contract: Contract, folder: Path, shape: Shape) -> str:
     return f"(SELECT _no, _row, {problem} AS _problem, {', '.join(columns)} FROM {source})"
 
 
-def bare_text(duck: Duck, path: Path) -> bool:
-    """Write a file with text that is no UTF-8 anew, its columns of text as bytes, and say whether that was done.
+def bare_text(duck: Duck, path: Path, error: Exception) -> bool:
+    """Write a file that has text which is no UTF-8 anew, its columns of text as bytes, and say whether that was done.
 
-    DuckDB refuses a whole page for one such value; of bytes the row is told (`as_text`). A file is left alone if its
-    text is in order, is broken within lists or structs, or if another column would not have the same type afterwards.
+    DuckDB refuses a whole page for one such value (also one that no row uses); of bytes the row is told (`as_text`). A
+    file is left alone if its text is in order and the `error` speaks of none, if its text is broken within lists or
+    structs, or if another column would not have the same type afterwards.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     new = path.with_name(f"{path.name}.bare")
     try:
-        with pq.ParquetFile(path, pre_buffer=False) as source:
-            if not any(map(_is_no_text, source.iter_batches(_ROWS_AT_ONCE))):
+        # DuckDB reads the old times of 96 bits to the microsecond, too.
+        with pq.ParquetFile(path, pre_buffer=False, coerce_int96_timestamp_unit="us") as source:
+            schema = _bare(source.schema_arrow)
+            if schema == source.schema_arrow:
                 return False
-            with pq.ParquetWriter(new, _bare(source.schema_arrow), compression="zstd", store_schema=False) as target:
+            if _NO_TEXT not in str(error) and not any(map(_is_no_text, source.iter_batches(_ROWS_AT_ONCE))):
+                return False
+            with pq.ParquetWriter(new, schema, compression="zstd", store_schema=False) as target:
                 for batch in source.iter_batches(_ROWS_AT_ONCE):
-                    columns = [
-                        column.cast(field.type) for column, field in zip(batch.columns, target.schema, strict=True)
-                    ]
-                    target.write_batch(pa.record_batch(columns, schema=target.schema))
+                    columns = [_as(column, field.type) for column, field in zip(batch.columns, schema, strict=True)]
+                    target.write_batch(pa.record_batch(columns, schema=schema))
         before, after = (_types(duck, file_list([str(p)]), as_string=False) for p in (path, new))
     except (pa.ArrowException, ValueError, duckdb.Error):
         return False
-    except OSError as error:
-        if error.errno is None:  # what pyarrow says of a file that is broken
+    except OSError as broken:
+        if broken.errno is None:  # what pyarrow says of a file that is broken
             return False
         raise
     if any(was != now and (was, now) != ("VARCHAR", "BLOB") for was, now in zip(before, after, strict=True)):
         return False
     os.replace(new, path)
     return True
+
+
+def _as(column: pa.Array, type_: pa.DataType) -> pa.Array:
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(column.type) and not pa.types.is_dictionary(type_):
+        column = column.dictionary_decode()
+    return column.cast(type_)
 
 
 def _bare(schema: pa.Schema) -> pa.Schema:
@@ -165,6 +177,8 @@ def _bare(schema: pa.Schema) -> pa.Schema:
 def _is_text(type_: pa.DataType) -> bool:
     import pyarrow as pa
 
+    if pa.types.is_dictionary(type_):
+        return _is_text(type_.value_type)
     return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_))
 
 
@@ -174,8 +188,9 @@ def _is_no_text(batch: pa.RecordBatch) -> bool:
 
     for column in batch.columns:
         if _is_text(column.type):
+            plain = column.dictionary if pa.types.is_dictionary(column.type) else column
             try:
-                column.validate(full=True)
+                plain.validate(full=True)
             except pa.ArrowInvalid:
                 return True
     return False

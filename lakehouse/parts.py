@@ -71,22 +71,29 @@ def weight_of_table(path: Path, landed: LandedObject) -> Weight | None:
 
 def largest_column(path: Path) -> int:
     """Bytes of the largest column of a row group of a Parquet file, uncompressed: about what is unpacked at once where
-    a writer made one page of it. 0 if the file's footer cannot be read."""
+    a writer made one page of it. At most `LARGE_COLUMN` where no group is larger; 0 if the footer cannot be read.
+
+    pyarrow is not asked for columns: of some that are damaged it ends the process (an exception of C++ that nobody
+    catches)."""
+    import duckdb
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with path.open("rb") as source:
             footer = pq.read_metadata(source)
-    except (pa.ArrowException, ValueError):
+        groups = max((footer.row_group(n).total_byte_size for n in range(footer.num_row_groups)), default=0)
+        if groups <= LARGE_COLUMN:
+            return max(groups, 0)
+        with duckdb.connect() as connection:
+            query = "SELECT max(total_uncompressed_size) FROM parquet_metadata(?)"
+            return int((connection.execute(query, [str(path)]).fetchone() or (0,))[0] or 0)
+    except (pa.ArrowException, ValueError, duckdb.Error):
         return 0
     except OSError as error:
         if error.errno is None:  # what pyarrow says of a file that is broken
             return 0
         raise
-    groups = (footer.row_group(n) for n in range(footer.num_row_groups))
-    sizes = (g.column(c).total_uncompressed_size for g in groups for c in range(g.num_columns))
-    return max(sizes, default=0)
 
 
 def recut(path: Path) -> None:

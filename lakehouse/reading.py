@@ -341,7 +341,7 @@ def _load_shape(
         _raise_unless_data(error)
         if len(shape.numbers) == 1:
             (number,) = shape.numbers
-            if parquet.bare_text(duck, path_of(duck, number)):
+            if parquet.bare_text(duck, path_of(duck, number), error):
                 _load_tables(duck, contract, objects, [number], reading)
             else:
                 _give_up(duck, objects[number], number, error, reading)

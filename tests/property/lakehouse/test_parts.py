@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -241,3 +243,28 @@ def test_a_file_in_small_row_groups_has_the_same_rows(rows: list[tuple[str, str 
         parts.recut(path)
         assert pq.read_table(path).equals(table)
         assert [p.name for p in Path(folder).iterdir()] == ["0"]
+
+
+DAMAGED = """
+import io, os, sys
+from pathlib import Path
+import pyarrow as pa, pyarrow.parquet as pq
+from lakehouse import parts
+buffer, path = io.BytesIO(), Path(sys.argv[1])
+pq.write_table(pa.table({"parcel_id": ["a", None], "part": [1, 1]}), buffer)
+content = buffer.getvalue()
+footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+for place in range(footer, len(content) - 8):
+    for value in (content[place] ^ 1, content[place] ^ 4, content[place] ^ 16, 0):
+        path.write_bytes(content[:place] + bytes([value]) + content[place + 1 :])
+        parts.largest_column(path)
+        parts.recut(path)
+print("alive")
+"""
+
+
+def test_no_damaged_footer_ends_the_process(tmp_path: Path) -> None:
+    """Each of its bytes is changed in four ways, in a process of its own."""
+    program = [sys.executable, "-c", DAMAGED, str(tmp_path / "damaged.parquet")]
+    ended = subprocess.run(program, capture_output=True, text=True, env={"PYTHONPATH": ":".join(sys.path)})
+    assert (ended.returncode, ended.stdout) == (0, "alive\n"), ended.stderr[-500:]

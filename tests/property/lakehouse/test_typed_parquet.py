@@ -218,12 +218,43 @@ def is_text(value: bytes | None) -> bool:
         return False
 
 
+def as_text(values: list[bytes | None], type_: pa.DataType) -> pa.Array:
+    """Text that may be none, as some writer makes it."""
+    if not pa.types.is_dictionary(type_):
+        return pc.cast(pa.array(values, pa.binary()), type_, safe=False)
+    packed = pa.array(values, pa.binary()).dictionary_encode()
+    words = pc.cast(packed.dictionary, pa.string(), safe=False)
+    return pa.DictionaryArray.from_arrays(packed.indices, words)
+
+
+def test_bad_text_beside_old_times_and_in_a_dictionary_that_no_row_uses_costs_no_good_row() -> None:
+    then = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC).replace(tzinfo=None)
+    columns = {
+        "parcel_id": pa.array(["a", "b"]),
+        "part": pa.array([1, 1]),
+        "note": as_text([b"\xff", b"fine"], pa.string()),
+        "beside": pa.array([then, then], pa.timestamp("us")),
+    }
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(columns), buffer, use_deprecated_int96_timestamps=True)
+    rows, wrong = taken_in(BARE, buffer.getvalue())
+    assert wrong == ["note: expected text in UTF-8, found other bytes"]
+    assert [(row["parcel_id"], strict(row["_extra"])) for row in rows] == [
+        ("b", {"beside": "2026-01-02 03:04:05.678901"})
+    ]
+
+    words = pa.DictionaryArray.from_arrays(pa.array([1, 1], pa.int32()), as_text([b"\xff", b"fine"], pa.string()))
+    rows, wrong = taken_in(BARE, packed({"parcel_id": pa.array(["a", "b"]), "part": pa.array([1, 1]), "note": words}))
+    assert (wrong, [row["note"] for row in rows]) == ([], ["fine", "fine"])
+
+
 @QUICK
 @given(
     st.lists(st.tuples(BYTES, BYTES), min_size=1, max_size=6),
     VALUE,
-    st.sampled_from([pa.string(), pa.large_string()]),
+    st.sampled_from([pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())]),
 )
+@example([(b"\xff", None), (b"ab", b"\xff")], (pa.int64(), 1), pa.dictionary(pa.int32(), pa.string()))
 @example([(b"\xff", b"\xff"), (b"ab", None)], (pa.timestamp("ns", "UTC"), 1767323045123456789), pa.string())
 @example([(b"\xff", None), (b"ab", b"\xff")], (pa.list_(pa.string()), ["a"]), pa.string())
 def test_a_text_that_is_no_utf8_costs_its_row_whatever_stands_beside(
@@ -237,8 +268,8 @@ def test_a_text_that_is_no_utf8_costs_its_row_whatever_stands_beside(
             {
                 "parcel_id": pa.array([str(n) for n in numbers], pa.string()),
                 "part": pa.array([1] * len(numbers)),
-                "note": pc.cast(pa.array(notes, pa.binary()), text, safe=False),
-                "colour": pc.cast(pa.array(colours, pa.binary()), text, safe=False),
+                "note": as_text(notes, text),
+                "colour": as_text(colours, text),
                 "beside": pa.array([value] * len(numbers), kind),
             }
         )
