@@ -332,7 +332,7 @@ def _categories(scope: Scope, bids: int) -> Panel | None:
         key=f"bidding-{scope.currency}",
         title="Bidding by category",
         number=words.number(average, 1),
-        label="bids per lot in all categories",
+        label="bids per lot that closed, in all categories",
         summary=f"Liveliest in {first['category']}: {words.number(first['bids_per_lot'], 1)} bids "
         f"per lot in {words.count(first['lots'], 'lot')}."
         + (f" {words.number(closed)} of {words.count(bids, 'bid')} are on lots that closed." if closed != bids else ""),

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from assets.report_page import words
 from assets.report_page.parts import Read, Scope, Section, Theme
@@ -73,7 +74,7 @@ def render(
         times = _data_times(read, absent)
         data_time = min(times.values(), default=None) or _watermark(read)
         until = data_time or rendered_at.astimezone(UTC).replace(tzinfo=None)
-        currencies = read(CURRENCIES)
+        currencies = _currencies(read, absent)
         sections = tuple(section(Scope(read, until, row["currency"], absent)) for row in currencies)
         themes = general(Scope(read, until, absent=absent))
     html = _html(sections, themes, times, data_time, rendered_at, _as_they_were(kept, times, absent))
@@ -97,24 +98,36 @@ def _as_they_were(kept: Collection[str], times: Mapping[str, datetime], absent: 
     return [*told, *(f"{name} (not built yet)" for name in sorted(absent))]
 
 
+KNOWN = ("bidding_by_category_and_month", "receivables_by_age", "sell_through_by_category_and_grade")
+"""Reports that may know a currency in which nothing was ordered and no bid was placed."""
+
 CURRENCIES = """
 select
-    coalesce(orders.currency, bids.currency) as currency,
-    coalesce(orders.sales, 0) as sales,
-    coalesce(bids.bids, 0) as bids
+    currency,
+    cast(sum(sales) as bigint) as sales,
+    cast(sum(bids) as bigint) as bids
 from (
-    select currency, count(*) filter (where is_sale) as sales
+    select currency, case when is_sale then 1 else 0 end as sales, 0 as bids
     from marts.fct_orders
-    group by currency
-) as orders
-full join (
-    select currency, count(*) as bids
+    union all
+    select currency, 0 as sales, 1 as bids
     from marts.fct_bids
     where is_accepted
-    group by currency
-) as bids on orders.currency = bids.currency
+{reports}
+) as known
+group by currency
 order by sales desc, bids desc, currency
 """
+
+
+def _currencies(read: Read, absent: Collection[str]) -> list[dict[str, Any]]:
+    """Each currency that the page has something about, with its sales and bids, that with most sales first."""
+    reports = "\n".join(
+        f"    union all\n    select distinct currency, 0 as sales, 0 as bids\n    from reports.{name}"
+        for name in KNOWN
+        if name not in absent
+    )
+    return read(CURRENCIES.format(reports=reports))
 
 
 @contextmanager

@@ -24,7 +24,6 @@ select
     coalesce(sum(hammer_price) filter (where is_sale), 0) as sales_amount,
     coalesce(sum(net_sales), 0) as net_sales,
     coalesce(sum(house_earnings), 0) as house_earnings,
-    coalesce(sum(refunded_amount), 0) as refunded_amount,
     count(distinct buyer_id) filter (where is_sale) as buyers,
     count(distinct seller_id) filter (where is_sale) as sellers,
     min(placed_at) as first_order_at,
@@ -70,21 +69,19 @@ def section(scope: Scope) -> Section:
     answers = scope.ask(FIGURES), scope.ask(BIDDING), scope.ask(DAYS), scope.ask(BID_DAYS)
     (orders,), (bidding,) = answers[0].rows, answers[1].rows
     bid_days = answers[3].column("day")
-    themes = [unless_absent(scope, lambda: lots(scope, bid_days, bidding["bids"]))]
-    if orders["orders_placed"]:
-        themes = [
-            unless_absent(scope, lambda: sales(scope, answers[2].column("day"))),
-            unless_absent(scope, lambda: parties(scope)),
-            *themes,
-            unless_absent(scope, lambda: money(scope)),
-        ]
+    themes = [
+        unless_absent(scope, lambda: sales(scope, answers[2].column("day"))) if orders["orders_placed"] else None,
+        unless_absent(scope, lambda: parties(scope)),
+        unless_absent(scope, lambda: lots(scope, bid_days, bidding["bids"])),
+        unless_absent(scope, lambda: money(scope)),
+    ]
     first, last = (
         [row[f"{end}_{what}_at"] for row, what in ((orders, "order"), (bidding, "bid")) if row[f"{end}_{what}_at"]]
         for end in ("first", "last")
     )
     return Section(
         scope.currency,
-        f"{words.day(min(first))} to {words.day(max(last))}",
+        f"{words.day(min(first))} to {words.day(max(last))}" if first else "No orders and no bids yet",
         _figures(scope, orders, bidding, answers[2].rows),
         tuple(answer.query for answer in answers),
         tuple(found for found in themes if found is not None),
@@ -108,7 +105,8 @@ def _figures(scope: Scope, orders: Row, bidding: Row, days: list[Row]) -> tuple[
         Figure(
             "Net sales",
             money(orders["net_sales"]),
-            f"{money(orders['sales_amount'])} hammer price, {money(orders['refunded_amount'])} refunded to buyers",
+            f"{money(orders['sales_amount'])} hammer price, "
+            f"{money(orders['sales_amount'] - orders['net_sales'])} of it refunded",
             **_movement(days, "net_sales", scope.until, money),
         ),
         Figure(

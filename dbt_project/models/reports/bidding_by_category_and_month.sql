@@ -20,9 +20,9 @@ lots_with_bids as (
         count(bids.bid_id) as bids,
         count(distinct bids.bidder_id) as bidders,
         sum(case when bids.is_snipe then 1 else 0 end) as snipes,
-        max(case when bids.currency = lots.currency then bids.amount end) as highest_bid
+        max(bids.amount) as highest_bid
     from lots
-    left join bids on lots.lot_id = bids.lot_id
+    left join bids on lots.lot_id = bids.lot_id and lots.currency = bids.currency
     group by
         lots.lot_id,
         {{ first_day_of('month', 'lots.ends_at') }},
@@ -39,7 +39,7 @@ bidders as (
         lots.currency,
         count(distinct bids.bidder_id) as bidders
     from lots
-    inner join bids on lots.lot_id = bids.lot_id
+    inner join bids on lots.lot_id = bids.lot_id and lots.currency = bids.currency
     group by {{ first_day_of('month', 'lots.ends_at') }}, lots.category, lots.currency
 ),
 

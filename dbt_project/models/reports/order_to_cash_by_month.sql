@@ -19,10 +19,11 @@ sales as (
         orders.currency,
         orders.paid_at,
         {{ days_between('orders.placed_at', 'orders.paid_at') }} as days_to_cash,
-        orders.paid_at is null and orders.refunded_share < 1 as is_open,
         due.due_at is not null as has_due_date,
-        due.due_at < coalesce(orders.paid_at, clock.data_time)
-        and (orders.paid_at is not null or orders.refunded_share < 1) as is_late
+        due.due_at < coalesce(orders.paid_at, clock.data_time) as is_past_due,
+        orders.paid_at is null
+        and orders.refunded_share < 1
+        and orders.hammer_price + orders.buyers_premium + orders.buyer_fees > 0 as is_open
     from {{ ref('fct_orders') }} as orders
     cross join clock
     left join due on orders.order_id = due.order_id
@@ -32,6 +33,7 @@ sales as (
 ranked as (
     select
         sales.*,
+        is_past_due and (is_open or paid_at is not null) as is_late,
         {{ share_up_to('days_to_cash', ['sales_month', 'currency']) }} as share_up_to
     from sales
 ),

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from report_warehouse import TWO_CURRENCIES, bid, bidding, category, lot_group, quarter, sale, warehouse
+from report_warehouse import NOW, TWO_CURRENCIES, bid, bidding, category, lot_group, owed, quarter, sale, warehouse
 
-from assets.report_page import periods, words
+from assets.report_page import periods, render, words
 from assets.report_page.page import _reader
 from assets.report_page.parts import Panel, Scope
 from assets.report_page.sections import section
@@ -123,3 +123,33 @@ def test_a_running_month_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
     )
     told = panels(tmp_path, statements)["Bids per lot"].summary
     assert told == "Most were 2.0 in January 2026, of the months that are over."
+
+
+@pytest.mark.parametrize(
+    ("statement", "title"),
+    [
+        (owed("buyer", 1, 500), "What is owed, by age"),
+        (lot_group("Coins", "fine", 2, 1, 0, 0, 70), "Sell-through by category"),
+        (bidding("2026-01-01", "Coins", 3, 0, 0, 0, 0), "Bidding by category"),
+    ],
+    ids=lambda value: value if " by " in value else "",
+)
+def test_a_currency_that_any_report_knows_is_on_the_page(statement: str, title: str, tmp_path: Path) -> None:
+    """Also without an order or a bid in it, beside currencies that have them."""
+    path = warehouse(tmp_path, (*TWO_CURRENCIES, statement.replace("'EUR'", "'CHF'")))
+    page = render(path, tmp_path / "page.html", NOW)
+    assert page.currencies == ("EUR", "USD", "CHF")
+    with _reader(path) as (read, _):
+        found = section(Scope(read, UNTIL, "CHF"))
+    assert title in [panel.title for theme in found.themes for panel in theme.panels]
+
+
+def test_the_hammer_price_less_what_is_refunded_of_it_is_net_sales(tmp_path: Path) -> None:
+    """Also where a sale is taken back without a known refund, or the refund is one of premium and fees, too."""
+    statements = (
+        *TWO_CURRENCIES,
+        "update marts.fct_orders set net_sales = 0, refunded_amount = 0 where order_id = 'o-1'",
+    )
+    with _reader(warehouse(tmp_path, statements)) as (read, _):
+        figure = section(Scope(read, UNTIL, "EUR")).figures[0]
+    assert (figure.value, figure.note) == ("€500", "€1,500 hammer price, €1,000 of it refunded")

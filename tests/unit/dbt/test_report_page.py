@@ -42,7 +42,7 @@ SAID = (
      "down 38% against the month before", "Most were 4.0 in January 2026."),
     ("Sniping, and reserves met", "50%", "of bids came in the last minutes in February 2026", "",
      "25% of the lots with a reserve reached it."),
-    ("Bidding by category", "3.0", "bids per lot in all categories", "",
+    ("Bidding by category", "3.0", "bids per lot that closed, in all categories", "",
      "Liveliest in Coins: 3.5 bids per lot in 20 lots. 90 of 1 bid are on lots that closed."),
     ("From order to cash", "3.0 days", "until half of the sales in February 2026 were paid",
      "down 25% against the month before",
