@@ -47,6 +47,7 @@ def delivery(scope: Scope) -> Theme | None:
 
 def _days(scope: Scope) -> Panel | None:
     """Median days from order to delivery by month, a line for each of the busiest carriers."""
+    scope = scope.of(DELIVERY)
     answer = scope.ask(MONTHS)
     if not any(answer.column("is_timed")):
         return None
@@ -62,13 +63,16 @@ def _days(scope: Scope) -> Panel | None:
     of_first = periods.newest(of_first, "order_month", "month", scope.until)
     whole = periods.last_whole(of_first, "order_month", "month", scope.until, "is_timed")
     row = of_first[whole]
+    sent = f"{carriers[0]}'s shipments of {periods.name(row['order_month'], 'month')}"
     return Panel(
         key="delivery-days",
         title="From order to delivery",
         number=words.days(row["median_days"]),
-        label=f"until half of {carriers[0]}'s shipments of {periods.name(row['order_month'], 'month')} arrived",
-        change=periods.against_before(of_first, whole, "median_days", "month", good=False),
-        summary=f"{carriers[0]} carries most. Nine of ten of its shipments took "
+        label=f"until half of {sent} arrived"
+        if row["delivered"] == row["shipments"]
+        else f"is the median of {sent} that arrived so far, {row['delivered']} of {row['shipments']}",
+        change=periods.against_settled(of_first, whole, "order_month", "month", done="delivered", of="shipments"),
+        summary=f"{carriers[0]} carries most. Nine of ten of those that arrived took "
         f"{words.days(row['percentile_90_days'])} or less.",
         source=DELIVERY,
         query=answer.query,

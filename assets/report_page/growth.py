@@ -48,6 +48,7 @@ order by net_sales desc, name
 
 def quarters(scope: Scope) -> Panel | None:
     """Quarters beside those a year before, as soon as there is one to compare with."""
+    scope = scope.of(GROWTH)
     answer = scope.ask(QUARTERS)
     if not any(row["year_before"] for row in answer.rows):
         return None

@@ -47,15 +47,16 @@ order by category, grade
 BIDS = """
 select
     date_trunc({grain}, placed_at) as period,
+    placed_at > timestamp {until} as is_later,
     count(*) as bids,
     count(distinct bidder_id) as bidders,
     count(*) filter (
-        where placed_at - date_trunc({grain}, placed_at) < timestamp {until} - date_trunc({grain}, timestamp {until})
+        where placed_at - date_trunc({grain}, placed_at) <= timestamp {until} - date_trunc({grain}, timestamp {until})
     ) as same_part
 from marts.fct_bids
 where is_accepted and currency = {currency}
-group by period
-order by period
+group by period, is_later
+order by period, is_later
 """
 
 MONTHS = """
@@ -89,6 +90,7 @@ order by bids_per_lot desc, category
 
 def lots(scope: Scope, days: Sequence[datetime], bids: int) -> Theme | None:
     """The theme for a currency whose `bids` were placed on these days, if any were."""
+    scope = scope.of(BIDDING)
     return theme(
         f"lots-{scope.currency}",
         "Lots and bidding",
@@ -197,8 +199,8 @@ def _price_to_valuation(rows: list[Row]) -> float | None:
 
 def _bids(scope: Scope, grain: str) -> Panel:
     answer = scope.ask(BIDS, grain=grain, until=scope.until.isoformat(" "))
-    nothing = {"bids": 0, "bidders": 0, "same_part": 0}
-    recent = periods.newest(answer.rows, "period", grain, scope.until)
+    nothing = {"bids": 0, "bidders": 0, "same_part": 0, "is_later": False}
+    recent = periods.newest(periods.until_now(answer.rows), "period", grain, scope.until)
     rows = periods.without_gaps(recent, "period", grain, nothing)
     whole = periods.last_whole(rows, "period", grain, scope.until, "bids")
     runs = periods.is_running(rows[-1]["period"], grain, scope.until)
@@ -209,10 +211,10 @@ def _bids(scope: Scope, grain: str) -> Panel:
         title=f"Bids by {grain}",
         number=words.number(rows[whole]["bids"]),
         label=f"{'bid' if rows[whole]['bids'] == 1 else 'bids'} {periods.within(rows[whole]['period'], grain)}",
-        change=periods.against_before(rows, whole, "bids", grain),
+        change=periods.against_before(rows, whole, "period", "bids", grain),
         summary=f"Bidding was liveliest {periods.within(best['period'], grain)}{among}: "
         f"{words.count(best['bids'], 'bid')} by {words.count(best['bidders'], 'bidder')}."
-        + periods.so_far(rows, "period", "bids", grain, scope.until, words.number)
+        + periods.so_far(rows, answer.rows, "bids", grain, scope.until, words.number)
         + periods.not_drawn(answer.rows, rows, "period", grain),
         source=BIDDING,
         query=answer.query,
@@ -243,7 +245,7 @@ def _liveliness(scope: Scope) -> Panel | None:
         title="Bids per lot",
         number=words.number(row["bids_per_lot"], 1),
         label=f"bids per lot that closed {periods.within(row['closing_month'], 'month')}",
-        change=periods.against_before(rows, whole, "bids_per_lot", "month"),
+        change=periods.against_before(rows, whole, "closing_month", "bids_per_lot", "month"),
         summary=f"Most were {words.number(best['bids_per_lot'], 1)} "
         f"{periods.within(best['closing_month'], 'month')}{among}."
         + periods.not_drawn(answer.rows, rows, "closing_month", "month"),

@@ -48,6 +48,7 @@ def money(scope: Scope) -> Theme | None:
 
 def _days(scope: Scope) -> Panel | None:
     """How long buyers take to pay, as soon as any has paid."""
+    scope = scope.of(CASH)
     answer = scope.ask(DAYS)
     if not any(answer.column("sales_paid")):
         return None
@@ -55,14 +56,17 @@ def _days(scope: Scope) -> Panel | None:
     whole = periods.last_whole(rows, "sales_month", "month", scope.until, "sales_paid")
     row, months = rows[whole], [row["sales_month"] for row in rows]
     mark = plots.unfinished if periods.is_running(months[-1], "month", scope.until) else lambda trace: trace
+    month = periods.within(row["sales_month"], "month")
     late = f" {words.percent(row['late_share'])} were late." if row["late_share"] is not None else ""
     return Panel(
         key=f"cash-{scope.currency}",
         title="From order to cash",
         number=words.days(row["median_days"]),
-        label=f"until half of the sales {periods.within(row['sales_month'], 'month')} were paid",
-        change=periods.against_before(rows, whole, "median_days", "month", good=False),
-        summary=f"Nine of ten took {words.days(row['percentile_90_days'])} or less.{late} "
+        label=f"until half of the sales {month} were paid"
+        if row["sales_paid"] == row["sales"]
+        else f"is the median of the sales {month} that are paid so far, {row['sales_paid']} of {row['sales']}",
+        change=periods.against_settled(rows, whole, "sales_month", "month", done="sales_paid", of="sales"),
+        summary=f"Nine of ten of those paid took {words.days(row['percentile_90_days'])} or less.{late} "
         f"{words.count(sum(answer.column('sales_open')), 'sale')} of all months open now."
         + periods.not_drawn(answer.rows, rows, "sales_month", "month"),
         source=CASH,

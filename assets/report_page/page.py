@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from assets.report_page import words
-from assets.report_page.parts import Read, Scope, Section, Theme
+from assets.report_page.parts import Read, Scope, Section, Theme, data_time
 from assets.report_page.sections import general, section
 
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -72,16 +72,16 @@ def render(
     rendered_at = now or datetime.now(UTC)
     with _reader(warehouse_path) as (read, absent):
         times = _data_times(read, absent)
-        data_time = min(times.values(), default=None) or _watermark(read)
-        until = data_time or rendered_at.astimezone(UTC).replace(tzinfo=None)
+        whole = min(times.values(), default=None) or _watermark(read)
+        until = whole or rendered_at.astimezone(UTC).replace(tzinfo=None)
         currencies = _currencies(read, absent)
         sections = tuple(section(Scope(read, until, row["currency"], absent)) for row in currencies)
         themes = general(Scope(read, until, absent=absent))
-    html = _html(sections, themes, times, data_time, rendered_at, _as_they_were(kept, times, absent))
+    html = _html(sections, themes, times, whole, rendered_at, _as_they_were(kept, times, absent))
     _replace(output_path, html)
     return ReportPage(
         path=output_path,
-        data_time=data_time.replace(tzinfo=UTC) if data_time else None,
+        data_time=whole.replace(tzinfo=UTC) if whole else None,
         rendered_at=rendered_at,
         currencies=tuple(s.currency for s in sections),
         sales=sum(row["sales"] for row in currencies),
@@ -158,11 +158,9 @@ def _reader(path: Path) -> Iterator[tuple[Read, frozenset[str]]]:
 
 
 def _data_times(read: Read, absent: Collection[str]) -> dict[str, datetime]:
-    """What each report says that it is true for; a report without a row has nowhere to say it."""
-    query = " union all ".join(
-        f"select '{name}' as name, min(data_time) as time from reports.{name}" for name in REPORTS if name not in absent
-    )
-    return {row["name"]: row["time"] for row in read(query) if row["time"] is not None}
+    """What each report is true for, where that is known."""
+    times = ((name, data_time(read, name)) for name in REPORTS if name not in absent)
+    return {name: time for name, time in times if time is not None}
 
 
 def _watermark(read: Read) -> datetime | None:
@@ -176,7 +174,7 @@ def _html(
     sections: Sequence[Section],
     general: Sequence[Theme],
     times: Mapping[str, datetime],
-    data_time: datetime | None,
+    whole: datetime | None,
     rendered_at: datetime,
     as_they_were: Sequence[str],
 ) -> str:
@@ -190,7 +188,7 @@ def _html(
         sections=sections,
         general=general,
         times=times,
-        data_time=data_time,
+        data_time=whole,
         rendered_at=rendered_at,
         as_they_were=as_they_were,
         # No text from the data may end the script element that it stands in.

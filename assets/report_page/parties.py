@@ -185,6 +185,7 @@ def _profits(scope: Scope) -> Panel | None:
 
 def _groups(scope: Scope, role: str) -> Panel | None:
     """How many parties are in each group, month by month, as they were then."""
+    scope = scope.of(TRENDS)
     answer = scope.ask(GROUPS, role=role)
     if not answer.rows:
         return None
@@ -203,7 +204,7 @@ def _groups(scope: Scope, role: str) -> Panel | None:
     whole = periods.last_whole(active, "month", "month", scope.until)
     mark = plots.unfinished if periods.is_running(months[-1], "month", scope.until) else lambda trace: trace
     highest = max(sum(value(month, group, "parties") for group in GROUP_COLOURS) for month in months)
-    month = months[whole]
+    month, many = months[whole], f"{role}s"
     total = sum(value(month, group, "net_sales") for group in GROUP_COLOURS)
     counts = [f"{words.number(value(month, group, 'parties'))} {group}" for group in GROUP_COLOURS]
     large = value(month, "large", "net_sales")
@@ -211,9 +212,10 @@ def _groups(scope: Scope, role: str) -> Panel | None:
         key=f"{role}-groups-{scope.currency}",
         title=f"{words.capital(role)}s by group",
         number=words.number(active[whole]["parties"]),
-        label=f"{role}s who {'bought' if role == 'buyer' else 'sold'} in the twelve months to {month:%B %Y}",
-        change=periods.against_before(active, whole, "parties", "month"),
-        summary=f"Of all {role}s so far, {', '.join(counts[:-1])} and {counts[-1]}."
+        label=f"{role if active[whole]['parties'] == 1 else many} who {'bought' if role == 'buyer' else 'sold'} "
+        f"in the twelve months to {month:%B %Y}",
+        change=periods.against_before(active, whole, "month", "parties", "month"),
+        summary=f"Of all {many} so far, {', '.join(counts[:-1])} and {counts[-1]}."
         + (f" Large ones brought {words.percent(large / total)} of net sales." if total and large else ""),
         source=TRENDS,
         query=answer.query,

@@ -18,6 +18,18 @@ Read = Callable[[str], list[Row]]
 
 CATEGORY = "coalesce(nullif(upper(trim(category)[1]) || trim(category)[2:], ''), 'No name')"
 """A category as the page calls it. All panels put together what has one name on it, so each name is one category."""
+BEHIND = {"bidding_by_category_and_month": "bids", "sales_by_category_country_and_month": "orders"}
+"""The tables behind the marts that are drawn under these reports, also while the reports have no row."""
+
+
+def data_time(read: Read, report: str) -> datetime | None:
+    """What a report says that it is true for. One without a row has nowhere to say it: it is as its table is behind, if
+    marts are drawn under it."""
+    (row,) = read(f"select min(data_time) as time from reports.{report}")
+    if row["time"] is None and report in BEHIND:
+        (row,) = read(f"select min(watermark) as time from staging.stg_watermarks where entity = '{BEHIND[report]}'")
+    time: datetime | None = row["time"]
+    return time
 
 
 @dataclass(frozen=True)
@@ -35,12 +47,17 @@ class Answer:
 @dataclass(frozen=True)
 class Scope:
     """What panels are made from: a warehouse, true for all that arrived `until` then, and one currency or none; and the
-    reports that are not built yet."""
+    reports that are not built yet. A panel judges what is over by the time `of` the report whose time it states."""
 
     read: Read
     until: datetime
     currency: str = ""
     absent: frozenset[str] = frozenset()
+
+    def of(self, report: str) -> Scope:
+        """The same, true for what the report is; where it does not say what that is, as it was."""
+        time = None if report in self.absent else data_time(self.read, report)
+        return replace(self, until=time or self.until)
 
     def ask(self, query: str, **values: str | int) -> Answer:
         """The rows of a query with the currency and the values written in."""

@@ -91,20 +91,34 @@ def is_running(beginning: date, grain: str, until: datetime) -> bool:
     return _moment(beginning) <= until < _moment(following(beginning, grain))
 
 
-def so_far(
-    rows: Sequence[Row], period: str, column: str, grain: str, until: datetime, shown: Callable[[Any], str]
-) -> str:
-    """A sentence on the running period against the same part of the one before; empty where the last row is whole.
+def until_now(rows: Sequence[Row]) -> list[Row]:
+    """The rows of what is dated up to the data time, without those that `is_later`. Where all are, they are all there
+    is."""
+    return [row for row in rows if not row["is_later"]] or list(rows)
 
-    The column `same_part` holds what each period had when as much of it was over as is of the running one.
+
+def so_far(
+    rows: Sequence[Row],
+    every: Sequence[Row],
+    column: str,
+    grain: str,
+    until: datetime,
+    shown: Callable[[Any], str],
+) -> str:
+    """A sentence on the running `period` against the same part of the one before; empty where the last row is whole.
+
+    The column `same_part` holds what each period had when as much of it was over as is of the running one. What is
+    dated after the data time is among `every` row and `is_later`: it is told, and not counted.
     """
-    row = rows[-1]
+    row, period = rows[-1], "period"
     if not is_running(row[period], grain, until):
         return ""
     before = rows[-2]["same_part"] if len(rows) > 1 else None
     change = words.change(row[column], before, f"the same part of the {grain} before")
     told = f", {change.said}" if change else ""
-    return f" {words.capital(within(row[period], grain))}, which still runs, {shown(row[column])} so far{told}."
+    later = sum(each[column] for each in every if each["is_later"] and each[period] == row[period])
+    more = f"; dated later: {shown(later)}" if later and not row["is_later"] else ""
+    return f" {words.capital(within(row[period], grain))}, which still runs, {shown(row[column])} so far{told}{more}."
 
 
 def _moment(beginning: date) -> datetime:
@@ -144,6 +158,17 @@ def last_whole(rows: Sequence[Row], column: str, grain: str, until: datetime, ne
     return told[-1] if told else len(rows) - 1
 
 
-def against_before(rows: Sequence[Row], index: int, column: str, grain: str, good: bool = True) -> Change | None:
-    """How the column of a row moved against the period before it."""
-    return words.change(rows[index][column], rows[index - 1][column], f"the {grain} before", good) if index else None
+def against_before(
+    rows: Sequence[Row], index: int, period: str, column: str, grain: str, good: bool = True
+) -> Change | None:
+    """How the column of a row moved against the period before it, if the row before is of that period."""
+    if not index or following(rows[index - 1][period], grain) != rows[index][period]:
+        return None
+    return words.change(rows[index][column], rows[index - 1][column], f"the {grain} before", good)
+
+
+def against_settled(rows: Sequence[Row], index: int, period: str, grain: str, *, done: str, of: str) -> Change | None:
+    """How the median days of a row moved, once nine of ten are done in both periods: before, only the fast ones are."""
+    both = rows[max(index - 1, 0) : index + 1]
+    settled = all(10 * row[done] >= 9 * row[of] for row in both)
+    return against_before(rows, index, period, "median_days", grain, good=False) if settled else None

@@ -105,13 +105,16 @@ def _runs(scope: Scope) -> Panel | None:
     if span["first_end"] is None:
         return None
     grain = periods.grain(span["first_end"], span["last_end"])
+    until = max(
+        scope.of(RUNS).until, span["last_end"]
+    )  # runs are known to the last of them, however far behind a table is
     answer = scope.ask(PERIODS, grain=grain)
     nothing = {"runs": 0, "rows_read": 0, "cost_usd": Decimal(0)}
-    recent = periods.newest(answer.rows, "period", grain, scope.until) if grain == "month" else answer.rows
+    recent = periods.newest(answer.rows, "period", grain, until) if grain == "month" else answer.rows
     rows = periods.without_gaps(recent, "period", grain, nothing)
-    latest = rows[periods.last_whole(rows, "period", grain, scope.until, "rows_read")]
+    latest = rows[periods.last_whole(rows, "period", grain, until, "rows_read")]
     trace = plots.bars("Rows", [row["period"] for row in rows], [row["rows_read"] for row in rows])
-    if periods.is_running(rows[-1]["period"], grain, scope.until):
+    if periods.is_running(rows[-1]["period"], grain, until):
         trace = plots.unfinished(trace)
     return Panel(
         key="runs",

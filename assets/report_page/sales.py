@@ -20,16 +20,17 @@ DRAWN_NAMES = 12
 TREND = """
 select
     date_trunc({grain}, placed_at) as period,
+    placed_at > timestamp {until} as is_later,
     count(*) filter (where is_sale) as sales,
     sum(net_sales) as net_sales,
     sum(house_earnings) as house_earnings,
     coalesce(sum(net_sales) filter (
-        where placed_at - date_trunc({grain}, placed_at) < timestamp {until} - date_trunc({grain}, timestamp {until})
+        where placed_at - date_trunc({grain}, placed_at) <= timestamp {until} - date_trunc({grain}, timestamp {until})
     ), 0) as same_part
 from marts.fct_orders
 where currency = {currency}
-group by period
-order by period
+group by period, is_later
+order by period, is_later
 """
 
 CATEGORIES = """
@@ -49,7 +50,7 @@ CATEGORY_MONTHS = """
 select
     sales_month,
     {category} as category,
-    sum(net_sales) as net_sales
+    sum(net_sales_so_far) as net_sales
 from reports.sales_by_category_country_and_month
 where currency = {currency}
 group by all
@@ -72,6 +73,7 @@ order by net_sales desc, country_name, region
 
 def sales(scope: Scope, days: Sequence[datetime]) -> Theme | None:
     """The theme for a currency whose orders were placed on these days."""
+    scope = scope.of(SALES)
     return theme(
         f"sales-{scope.currency}",
         "Sales",
@@ -87,8 +89,8 @@ def sales(scope: Scope, days: Sequence[datetime]) -> Theme | None:
 
 def _trend(scope: Scope, grain: str) -> Panel:
     answer = scope.ask(TREND, grain=grain, until=scope.until.isoformat(" "))
-    nothing = {"sales": 0, **dict.fromkeys(("net_sales", "house_earnings", "same_part"), Decimal(0))}
-    found = periods.newest(answer.rows, "period", grain, scope.until)
+    nothing = {"sales": 0, "is_later": False} | dict.fromkeys(("net_sales", "house_earnings", "same_part"), Decimal(0))
+    found = periods.newest(periods.until_now(answer.rows), "period", grain, scope.until)
     rows = periods.without_gaps(found, "period", grain, nothing)
     whole = periods.last_whole(rows, "period", grain, scope.until, "net_sales")
     runs = periods.is_running(rows[-1]["period"], grain, scope.until)
@@ -104,11 +106,11 @@ def _trend(scope: Scope, grain: str) -> Panel:
         title=f"Sales and earnings by {grain}",
         number=words.money(rows[whole]["net_sales"], scope.currency),
         label=f"net sales {periods.within(rows[whole]['period'], grain)}",
-        change=periods.against_before(rows, whole, "net_sales", grain),
+        change=periods.against_before(rows, whole, "period", "net_sales", grain),
         summary=f"Net sales were highest {periods.within(best['period'], grain)}{among}: "
         f"{words.money(best['net_sales'], scope.currency)} in {words.count(best['sales'], 'sale')}."
         + periods.so_far(
-            rows, "period", "net_sales", grain, scope.until, lambda amount: words.money(amount, scope.currency)
+            rows, answer.rows, "net_sales", grain, scope.until, lambda amount: words.money(amount, scope.currency)
         )
         + periods.not_drawn(answer.rows, rows, "period", grain),
         source=SALES,
@@ -197,6 +199,7 @@ def _category_months(scope: Scope) -> Panel | None:
         change=periods.against_before(
             [{"month": m, "net_sales": v} for m, v in zip(months, led, strict=True)],
             whole,
+            "month",
             "net_sales",
             "month",
         ),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from assets.report_page import words
@@ -13,9 +12,9 @@ from assets.report_page.money import money
 from assets.report_page.parties import parties
 from assets.report_page.parts import Figure, Row, Scope, Section, Theme, unless_absent
 from assets.report_page.pipeline import data
-from assets.report_page.sales import sales
+from assets.report_page.sales import SALES, sales
 
-COMPARED = timedelta(days=30)
+COMPARED_DAYS = 30
 
 FIGURES = """
 select
@@ -32,15 +31,24 @@ from marts.fct_orders
 where currency = {currency}
 """
 
-DAYS = """
+RECENT = """
 select
-    date_trunc('day', placed_at) as day,
+    placed_at > timestamp {until} - interval {days} day as is_recent,
     count(*) filter (where is_sale) as sales,
     sum(net_sales) as net_sales,
     sum(house_earnings) as house_earnings
 from marts.fct_orders
+where
+    currency = {currency}
+    and placed_at <= timestamp {until}
+    and placed_at > timestamp {until} - 2 * interval {days} day
+group by is_recent
+"""
+
+DAYS = """
+select distinct date_trunc('day', placed_at) as day
+from marts.fct_orders
 where currency = {currency}
-group by day
 order by day
 """
 
@@ -66,13 +74,14 @@ order by day
 
 def section(scope: Scope) -> Section:
     """All about one currency; what there is no data for is left out."""
-    answers = scope.ask(FIGURES), scope.ask(BIDDING), scope.ask(DAYS), scope.ask(BID_DAYS)
+    recent = scope.ask(RECENT, until=scope.of(SALES).until.isoformat(" "), days=COMPARED_DAYS)
+    order_days, bid_days = scope.ask(DAYS), scope.ask(BID_DAYS)
+    answers = scope.ask(FIGURES), scope.ask(BIDDING), recent, order_days, bid_days
     (orders,), (bidding,) = answers[0].rows, answers[1].rows
-    bid_days = answers[3].column("day")
     themes = [
-        unless_absent(scope, lambda: sales(scope, answers[2].column("day"))) if orders["orders_placed"] else None,
+        unless_absent(scope, lambda: sales(scope, order_days.column("day"))) if orders["orders_placed"] else None,
         unless_absent(scope, lambda: parties(scope)),
-        unless_absent(scope, lambda: lots(scope, bid_days, bidding["bids"])),
+        unless_absent(scope, lambda: lots(scope, bid_days.column("day"), bidding["bids"])),
         unless_absent(scope, lambda: money(scope)),
     ]
     first, last = (
@@ -82,7 +91,7 @@ def section(scope: Scope) -> Section:
     return Section(
         scope.currency,
         f"{words.day(min(first))} to {words.day(max(last))}" if first else "No orders and no bids yet",
-        _figures(scope, orders, bidding, answers[2].rows),
+        _figures(scope.currency, orders, bidding, recent.rows if order_days.rows[2:] else ()),
         tuple(answer.query for answer in answers),
         tuple(found for found in themes if found is not None),
     )
@@ -94,8 +103,8 @@ def general(scope: Scope) -> tuple[Theme, ...]:
     return tuple(found for found in themes if found is not None)
 
 
-def _figures(scope: Scope, orders: Row, bidding: Row, days: list[Row]) -> tuple[Figure, ...]:
-    currency, sold, lot_count = scope.currency, orders["sales"], bidding["lots"]
+def _figures(currency: str, orders: Row, bidding: Row, recent: Sequence[Row]) -> tuple[Figure, ...]:
+    sold, lot_count = orders["sales"], bidding["lots"]
     cancelled = orders["orders_placed"] - sold
 
     def money(amount: Any) -> str:
@@ -107,19 +116,19 @@ def _figures(scope: Scope, orders: Row, bidding: Row, days: list[Row]) -> tuple[
             money(orders["net_sales"]),
             f"{money(orders['sales_amount'])} hammer price, "
             f"{money(orders['sales_amount'] - orders['net_sales'])} of it refunded",
-            **_movement(days, "net_sales", scope.until, money),
+            **_movement(recent, "net_sales", money),
         ),
         Figure(
             "House earnings",
             money(orders["house_earnings"]),
             "Premium, commission and fees less refunds and costs",
-            **_movement(days, "house_earnings", scope.until, money),
+            **_movement(recent, "house_earnings", money),
         ),
         Figure(
             "Sales",
             words.number(sold),
             f"{words.count(cancelled, 'order')} cancelled" if cancelled else "No order cancelled",
-            **_movement(days, "sales", scope.until, words.number),
+            **_movement(recent, "sales", words.number),
         ),
         Figure(
             "Average hammer price",
@@ -135,10 +144,7 @@ def _figures(scope: Scope, orders: Row, bidding: Row, days: list[Row]) -> tuple[
     )
 
 
-def _movement(days: list[Row], column: str, until: datetime, shown: Callable[[Any], str]) -> dict[str, Any]:
-    """The days before the data time against as many before them."""
-    if len(days) < 3:
-        return {}
-    now = sum(row[column] for row in days if until - COMPARED < row["day"] <= until)
-    before = sum(row[column] for row in days if until - 2 * COMPARED < row["day"] <= until - COMPARED)
-    return {"change": words.recent(now, before, COMPARED.days, shown)}
+def _movement(recent: Sequence[Row], column: str, shown: Callable[[Any], str]) -> dict[str, Any]:
+    """The days before the data time, to the moment, against as many before them."""
+    now, before = (sum(row[column] for row in recent if row["is_recent"] is part) for part in (True, False))
+    return {"change": words.recent(now, before, COMPARED_DAYS, shown)}

@@ -55,8 +55,8 @@ def bid(key: str, when: str, currency: str, bidder: str = "ann", is_accepted: bo
 def category(month: str, name: str, currency: str, amount: int, country: str = "Unknown") -> str:
     return row(
         "reports.sales_by_category_country_and_month", sales_month=month, category=name, currency=currency, sales=1,
-        country_name=country, region=country, sales_amount=amount, net_sales=amount, house_earnings=amount // 10,
-        data_time=REPORTED,
+        country_name=country, region=country, sales_amount=amount, net_sales=amount, net_sales_so_far=amount,
+        house_earnings=amount // 10, data_time=REPORTED,
     )  # fmt: skip
 
 

@@ -20,7 +20,8 @@ orders as (
         {{ first_day_of('quarter', 'clock.data_time') }} as running_quarter
     from ({{ orders_by_category_and_country() }}) as orders
     cross join clock
-    where orders.is_sale
+    -- What is dated after the data time is not of a quarter so far.
+    where orders.is_sale and orders.placed_at <= clock.data_time
 ),
 
 -- Each sale counts in its own quarter and, as what there is to compare with, in the same quarter a year later. The

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from report_warehouse import NOW, TWO_CURRENCIES, bid, bidding, category, lot_group, owed, quarter, sale, warehouse
 
 from assets.report_page import periods, render, words
-from assets.report_page.page import _reader
+from assets.report_page.page import REPORTS, _reader
 from assets.report_page.parts import Panel, Scope
 from assets.report_page.sections import section
 
@@ -28,8 +28,9 @@ MANY = (*NAMES, *(f"c{n}" for n in range(9)))
 
 
 def panels(folder: Path, statements: Iterable[str]) -> dict[str, Panel]:
-    """The panels about euros by their titles."""
-    with _reader(warehouse(folder, statements)) as (read, _):
+    """The panels about euros by their titles, where all reports are true until then."""
+    said = [f"update reports.{name} set data_time = '{UNTIL}'" for name in REPORTS]
+    with _reader(warehouse(folder, (*statements, *said))) as (read, _):
         return {panel.title: panel for theme in section(Scope(read, UNTIL, "EUR")).themes for panel in theme.panels}
 
 

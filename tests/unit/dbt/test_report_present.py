@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from report_warehouse import NOW, TWO_CURRENCIES, bidding, cash, category, delivered, group, quarter, sale, warehouse
 
 from assets.report_page import periods, render
-from assets.report_page.page import _reader
+from assets.report_page.page import REPORTS, _reader
 from assets.report_page.parts import Panel, Scope
 from assets.report_page.sections import general, section
 
@@ -24,8 +24,9 @@ GRAINS = ("hour", "day", "week", "month", "quarter")
 
 
 def panels(folder: Path, statements: Iterable[str], currency: str = "EUR", until: datetime = UNTIL) -> dict[str, Panel]:
-    """The panels of the page by their titles."""
-    with _reader(warehouse(folder, statements)) as (read, _):
+    """The panels of the page by their titles, where all reports are true until then."""
+    said = [f"update reports.{name} set data_time = '{until}'" for name in REPORTS]
+    with _reader(warehouse(folder, (*statements, *said))) as (read, _):
         themes = (*section(Scope(read, until, currency)).themes, *general(Scope(read, until)))
         return {panel.title: panel for theme in themes for panel in theme.panels}
 
@@ -71,7 +72,7 @@ def test_the_running_period_looks_unfinished_and_is_compared_with_the_same_part(
     old = [sale(f"old-{n}", f"{day:%Y-%m-%d} 10:00:00", "EUR", 10, 1) for n, day in enumerate(days)]
     new = (
         sale("a", "2026-02-12 23:00:00", "EUR", 100, 1),
-        sale("b", "2026-02-13 00:00:00", "EUR", 900, 1),
+        sale("b", "2026-02-13 00:00:01", "EUR", 900, 1),
         sale("c", "2026-03-12 10:00:00", "EUR", 5000, 1),
     )
     panel = panels(tmp_path, (*old, *new, category("2026-02-01", "Coins", "EUR", 1)), until=until)[
