@@ -134,7 +134,7 @@ def run(
     if anew:
         new, work.rebuilt = rebuilding.retained(lake, contract, state, new)
         _empty(work)
-    _take_all(work, new if again else _in_turn(work, new))
+    _take_all(work, _again(work, new, asked=scope.keys is not None) if again else _in_turn(work, new))
     if anew and (bad := work.held + work.failing):
         tables.point_work(lake, contract, state)
         raise RebuildFailed(
@@ -179,6 +179,19 @@ def _in_turn(work: _Run, objects: Sequence[LandedObject]) -> list[LandedObject]:
     return others
 
 
+def _again(work: _Run, objects: Sequence[LandedObject], *, asked: bool) -> list[LandedObject]:
+    """The objects that are taken once more. What processes died of so often that it was given up stays what it is,
+    untouched, or no such run would ever end, unless it alone is `asked` for by name."""
+    deadly = {o.key for o in objects if work.tried.is_given_up(o) and _deaths(work, o) >= ATTEMPTS}
+    if asked and len(deadly) == len(objects):
+        return list(objects)
+    for landed in objects:
+        if landed.key in deadly and (tries := work.tried.of(landed)):
+            work.failing.append((landed, tries.reason))
+            work.progress(f"{work.contract.name}: left alone {landed.key}: {tries.reason}")
+    return [o for o in objects if o.key not in deadly]
+
+
 def _deaths(work: _Run, landed: LandedObject) -> int:
     tries = work.tried.of(landed)
     return tries.deaths if tries else 0
@@ -196,7 +209,7 @@ def _take_all(work: _Run, objects: Sequence[LandedObject]) -> None:
         if not is_of_memory(error):  # else what was in hand may be what took it, as if the process had died of it
             work.tried.end()
         raise
-    if chunks:
+    if chunks or work.tried.died:
         work.tried.end()
 
 

@@ -44,10 +44,12 @@ _SAID = (
 @dataclass(frozen=True)
 class Column:
     """A column of a file: its name as written, and whether it may have values that DuckDB does not hold as they are,
-    itself or inside of it: times finer than a microsecond, or decimals of more digits."""
+    itself or inside of it: times finer than a microsecond, or decimals of more digits. `alike` names a member of a
+    struct in it that DuckDB cannot tell from another, if there is one."""
 
     name: str
     finer: bool
+    alike: str | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,25 @@ def _columns(said: Sequence[dict[str, Any]]) -> Iterator[Column]:
         while open_:
             open_ += (said[place]["num_children"] or 0) - 1
             place += 1
-        yield Column(said[first]["name"], any(map(_is_finer, said[first:place])))
+        elements = said[first:place]
+        yield Column(said[first]["name"], any(map(_is_finer, elements)), _alike(elements))
+
+
+def _alike(elements: Sequence[dict[str, Any]]) -> str | None:
+    """The first member whose name differs from that of another in its struct by the case of ASCII letters at most."""
+    open_: list[tuple[int, set[str]]] = []  # of each struct that is not over yet: members to come, and their names
+    for element in elements:
+        while open_ and open_[-1][0] == 0:
+            open_.pop()
+        if open_:
+            left, names = open_[-1]
+            name = "".join(c.lower() if c.isascii() else c for c in element["name"])
+            if name in names:
+                return str(element["name"])
+            open_[-1] = (left - 1, names | {name})
+        if element["num_children"]:
+            open_.append((element["num_children"], set()))
+    return None
 
 
 def _is_finer(element: dict[str, Any]) -> bool:
@@ -108,6 +128,9 @@ def as_text(duck: Duck, contract: Contract, folder: Path, shape: Shape) -> str:
     names = [column.name for column in shape.columns]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise NotReadable(f"expected each column once, found {', '.join(twice)[:200]} twice")
+    if alike := next((column for column in shape.columns if column.alike is not None), None):
+        told_name = f"{alike.name}: {alike.alike}"[:200]
+        raise NotReadable(f"expected members that differ by more than upper and lower case, found {told_name}")
     files = file_list([str(folder / str(n)) for n in shape.numbers])
     types = _types(duck, files, as_string=False)
     # Bytes within nested values can only be text for all of them, or for none.

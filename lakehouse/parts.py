@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lakehouse.dropped import MOST_TIMES, MOST_UNPACKED
+from lakehouse.dropped import MOST_TIMES, MOST_UNPACKED, NotReadable
 from lakehouse.failures import Failure, class_of
 from lakehouse.planning import VALUE_BYTES
 
@@ -29,6 +29,8 @@ FEWEST_ROWS = 2_048
 """An object of no more rows is not cut by its weight: the engine moves as many at once."""
 LARGE_COLUMN = 64 << 20
 """Bytes of one column of a row group from which on it takes care to read it."""
+MOST_UNPACKED_TABLE = 16 << 30
+"""Bytes that the rows of a Parquet file may always take; beyond them as many times its size as those of a text."""
 _RECUT = 16 << 20  # bytes
 _BLOCK = 1 << 20
 
@@ -68,6 +70,30 @@ def weight_of_table(path: Path, landed: LandedObject) -> Weight | None:
     rows = len(range(landed.first, total if landed.end is None else min(landed.end, total)))
     each = size / total + VALUE_BYTES * footer.num_columns if total else 0
     return Weight(rows, int(rows * each))
+
+
+def check_size(path: Path) -> None:
+    """Raise `NotReadable` for a Parquet file whose footer says that its rows take more than any may, or less than
+    nothing: what is taken in by parts would have no end."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with path.open("rb") as source:
+            footer = pq.read_metadata(source)
+        size = sum(footer.row_group(n).total_byte_size for n in range(footer.num_row_groups))
+    except (pa.ArrowException, ValueError):
+        return  # reading tells what is wrong with it
+    except OSError as error:
+        if error.errno is None:
+            return
+        raise
+    size += VALUE_BYTES * footer.num_columns * footer.num_rows
+    most = max(MOST_UNPACKED_TABLE, MOST_TIMES * path.stat().st_size)
+    if footer.num_rows < 0 or not 0 <= size <= most:
+        raise NotReadable(
+            f"expected rows of at most {most} bytes unpacked, found a footer that says {footer.num_rows} rows of {size}"
+        )
 
 
 def largest_column(path: Path) -> int:

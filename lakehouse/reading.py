@@ -86,6 +86,12 @@ def read_objects(
     validation.begin(duck, contract)
     if not paths:
         return reading
+    for number in [n for n in paths if is_table(contract, objects[n].key)]:
+        try:
+            parts.check_size(paths[number])
+        except NotReadable as error:
+            _give_up(duck, objects[number], number, error, reading)
+            del paths[number]
     _check_weight(contract, objects, paths, most)
     _load(duck, contract, objects, paths, reading)
     counted = dict(duck.rows("SELECT _no, count(*) FROM checked GROUP BY _no"))

@@ -8,6 +8,7 @@ import multiprocessing
 import random
 import signal
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from lakes import Clock, Landing, change, local_lake
 
 from lakehouse import batch
 from lakehouse.attempts import Attempts
-from lakehouse.compaction import compact
+from lakehouse.compaction import RebuildFailed, compact, rebuild
 from lakehouse.duck import Duck
 from lakehouse.failures import ATTEMPTS, Damaged
 from lakehouse.lake import Lake
+from lakehouse.landing import Scope
 from lakehouse.ledger import Ledger
 from lakehouse.publication import publish
 from lakehouse.quarantine import requeue
@@ -55,10 +57,13 @@ def fine() -> list[str]:
     return [f"{FINE}-{n}" for n in range(FINE_OBJECTS)]
 
 
-def held(lake: Lake) -> list[str]:
+def lake_ledger(lake: Lake) -> Ledger:
     entry = published_entry(lake, SMALL)
-    ledger = Ledger.load(lake, TableState(lake, entry.metadata_location).ledger if entry else "")
-    return [taken.key for taken in ledger.every() if taken.status == "held"]
+    return Ledger.load(lake, TableState(lake, entry.metadata_location).ledger if entry else "")
+
+
+def held(lake: Lake) -> list[str]:
+    return [taken.key for taken in lake_ledger(lake).every() if taken.status == "held"]
 
 
 def runs_until_held(lake: Lake, once: Any) -> tuple[int, int]:
@@ -117,6 +122,45 @@ def test_memory_that_runs_out_with_one_object_does_not_stop_its_entity(
         return False
 
     check_ended(lake, *runs_until_held(lake, once), reference)
+
+
+def test_no_run_over_everything_touches_what_processes_died_of(
+    root: Path, reference: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replay ends without it, a rebuild refuses, and so does a requeue that does not name it alone, each time."""
+    lake = local_lake(root, Clock())
+    land(lake)
+    everything = Scope.replay(datetime(2020, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC))
+    with monkeypatch.context() as patch:
+        failing("validate", MemoryError(), patch, holds_bad)
+
+        def once() -> bool:
+            try:
+                run(lake)
+            except MemoryError:
+                return True
+            return False
+
+        runs_until_held(lake, once)
+        (bad,) = held(lake)
+        fine_too = frozenset(taken.key for taken in lake_ledger(lake).every())
+        for _ in range(3):
+            replayed = compact(lake, SMALL, everything)
+            publish(lake, SMALL)
+            assert [one.key for one in replayed.failing] == [bad]
+            assert held(lake) == [bad]
+            assert keys(seen(lake)["rows"]) == fine()
+            with pytest.raises(RebuildFailed, match=r"cannot be taken in"):
+                rebuild(lake, SMALL)
+            assert [one.key for one in requeue(lake, SMALL, fine_too).failing] == [bad]
+            publish(lake, SMALL)
+        with pytest.raises(MemoryError):
+            requeue(lake, SMALL)  # it alone is set aside by now
+    requeue(lake, SMALL)
+    publish(lake, SMALL)
+    assert keys(seen(lake)["rows"]) == keys(reference["rows"])
+    compact(lake, SMALL, everything)
+    rebuild(lake, SMALL)
 
 
 def operations(folder: Path) -> int:

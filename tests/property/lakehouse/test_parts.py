@@ -268,3 +268,35 @@ def test_no_damaged_footer_ends_the_process(tmp_path: Path) -> None:
     program = [sys.executable, "-c", DAMAGED, str(tmp_path / "damaged.parquet")]
     ended = subprocess.run(program, capture_output=True, text=True, env={"PYTHONPATH": ":".join(sys.path)})
     assert (ended.returncode, ended.stdout) == (0, "alive\n"), ended.stderr[-500:]
+
+
+@pytest.mark.parametrize("rows", [10**12, 10**9, 2**62, -1])
+def test_a_footer_that_lies_about_its_rows_costs_its_object_once(
+    tmp_path: Path, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = local_lake(tmp_path)
+    landing = Landing(lake, PARCELS)
+    bad = landing.land([change("p-1", version=1)])
+    landing.land([change("p-2", version=1)])
+    read = pq.read_metadata
+
+    class Lying:
+        """A footer as it would be with another number of rows."""
+
+        def __init__(self, footer: Any) -> None:
+            self._footer = footer
+
+        def __getattr__(self, name: str) -> Any:
+            return rows if name == "num_rows" else getattr(self._footer, name)
+
+    def metadata(source: Any) -> Any:
+        lies = b"p-1" in Path(source.name).read_bytes()
+        return Lying(read(source)) if lies else read(source)
+
+    monkeypatch.setattr(pq, "read_metadata", metadata)
+    result = compact(lake, PARCELS, Scope.everything())
+    publish(lake, PARCELS)
+    assert [row["parcel_id"] for row in published_rows(lake)] == ["p-2"]
+    (file,) = list_files(lake, PARCELS)
+    assert (file.origin, file.whole, result.held) == (bad, True, ())
+    assert "expected rows of at most" in next(iter(file.reasons))

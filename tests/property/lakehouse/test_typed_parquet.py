@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from lakes import PARCELS, change, local_lake
@@ -216,6 +217,28 @@ def is_text(value: bytes | None) -> bool:
         return value is None or value.decode() is not None
     except UnicodeDecodeError:
         return False
+
+
+@pytest.mark.parametrize("wrapped", [lambda t: t, pa.list_, lambda t: pa.struct([("x", t)])])
+def test_members_that_only_case_tells_apart_are_refused_and_others_are_not(wrapped: Any) -> None:
+    def told(names: list[str]) -> dict[str, str]:
+        kind = wrapped(pa.struct([(name, pa.string()) for name in names]))
+        content = packed({"parcel_id": pa.array(["a"]), "part": pa.array([1]), "colour": pa.nulls(1, kind)})
+        return unreadable(DROPPED, content)
+
+    assert told(["size", "Sizes", "é", "É"]) == {}
+    (reason,) = told(["size", "depth", "SIZE"]).values()
+    assert reason == "NotReadable: expected members that differ by more than upper and lower case, found colour: SIZE"
+
+
+def unreadable(contract: Contract, content: bytes) -> dict[str, str]:
+    """The objects that cannot be read, with the reason."""
+    with TemporaryDirectory() as folder, connect(lake := local_lake(Path(folder))) as duck:
+        lake.store.write("landed/0.parquet", content)
+        (stored,) = lake.store.list("landed/")
+        return reading.read_objects(
+            duck, lake, contract, [LandedObject(stored.key, stored.etag, stored.size, THEN, THEN)]
+        ).unreadable
 
 
 def as_text(values: list[bytes | None], type_: pa.DataType) -> pa.Array:
