@@ -292,7 +292,7 @@ def warehouse_assets(
             problems = "; ".join(f"{name}: {message}" for name, message in failed.items())
             kept = sorted(manifest["nodes"][i]["name"] for i in held)
             told = f"{problems}. As they were stay: {', '.join(kept) or 'no model'}. All else is published."
-            if not is_prepared(files):
+            if not is_prepared(files) or prepared_manifest(files).get("metadata") != manifest.get("metadata"):
                 told += f" The project changed since Dagster loaded it: {PREPARE}."
             try:
                 # Yielded: what a step only logs is lost when it fails.

@@ -80,9 +80,14 @@ class Checkout:
         with urllib.request.urlopen(request) as answer:
             return json.load(answer)["data"]
 
-    def failed_runs(self) -> list[Any]:
-        runs = self.ask("{runsOrError(filter:{statuses:[FAILURE]}){... on Runs{results{runId jobName}}}}")
-        return list(runs["runsOrError"]["results"])
+    def failed_runs(self) -> list[tuple[str, list[str]]]:
+        """The job of each failed run, and what its steps failed with."""
+        events = "eventConnection{events{... on ExecutionStepFailureEvent{error{message}}}}"
+        runs = self.ask(f"{{runsOrError(filter:{{statuses:[FAILURE]}}){{... on Runs{{results{{jobName {events}}}}}}}}}")
+        return [
+            (run["jobName"], [e["error"]["message"] for e in run["eventConnection"]["events"] if e.get("error")])
+            for run in runs["runsOrError"]["results"]
+        ]
 
     def wait_for(self, asset: str) -> None:
         """Wait until an asset was materialized by a run that a sensor asked for."""
