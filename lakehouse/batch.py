@@ -409,9 +409,8 @@ def _quarantine(duck: Duck, work: _Run, objects: Sequence[LandedObject], read: r
     counted = quarantine.write_rows(duck, work.lake, work.contract, objects)
     for landed in objects:
         if landed.key in read.unreadable:
-            quarantine.write_object(
-                work.lake, work.contract, landed, read.kept[landed.key], read.unreadable[landed.key]
-            )
+            content = reading.as_landed(work.lake, work.contract, landed, read.kept[landed.key])
+            quarantine.write_object(work.lake, work.contract, landed, content, read.unreadable[landed.key])
     return counted
 
 

@@ -134,6 +134,19 @@ def _stretch(landed: LandedObject, source: str) -> str:
     return f"(SELECT * FROM {source} WHERE _row > {landed.first}{end})"
 
 
+def as_landed(lake: Lake, contract: Contract, landed: LandedObject, path: Path) -> Path:
+    """The content of an object as it landed: the file that it was read from may have been written anew for that
+    (`parts.recut`, `parquet.bare_text`). If it is gone from the lake meanwhile, that file is all there is."""
+    if not is_table(contract, landed.key):
+        return path
+    whole = path.with_name(f"{path.name}.landed")
+    try:
+        lake.store.download(landed.key, whole, landed.etag)
+    except (ObjectMissing, ObjectChanged):
+        return path
+    return whole
+
+
 def path_of(duck: Duck, number: int) -> Path:
     """Where the content of an object is while its batch lasts."""
     return _folder(duck) / str(number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 import subprocess
@@ -18,6 +19,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -300,3 +302,32 @@ def test_a_footer_that_lies_about_its_rows_costs_its_object_once(
     (file,) = list_files(lake, PARCELS)
     assert (file.origin, file.whole, result.held) == (bad, True, ())
     assert "expected rows of at most" in next(iter(file.reasons))
+
+
+def no_text(values: list[bytes]) -> pa.Array:
+    return pc.cast(pa.array(values, pa.binary()), pa.string(), safe=False)
+
+
+BROKEN = {
+    "a column twice": lambda: pa.Table.from_arrays([pa.array(["p"]), pa.array(["x"]), pa.array(["y"])], NAMES),
+    "bad text, also in a list": lambda: pa.table(
+        {"parcel_id": no_text([b"\xff"]), "items": pa.ListArray.from_arrays([0, 1], no_text([b"\xff"]))}
+    ),
+}
+NAMES = ["parcel_id", "state", "state"]
+
+
+@pytest.mark.parametrize("wrong", BROKEN)
+def test_an_unreadable_object_is_kept_byte_for_byte_also_if_it_was_written_anew_to_be_read(
+    tmp_path: Path, wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "LARGE_COLUMN", 0)  # any file is cut into small row groups
+    table, buffer = BROKEN[wrong](), io.BytesIO()
+    pq.write_table(table, buffer, compression="gzip")
+    lake = local_lake(tmp_path)
+    key = Landing(lake, PARCELS).land_bytes(buffer.getvalue(), THEN, "bad.parquet")
+    compact(lake, PARCELS, Scope.everything())
+    publish(lake, PARCELS)
+    (file,) = list_files(lake, PARCELS)
+    assert (file.origin, file.whole) == (key, True)
+    assert lake.store.read(f"{file.key}.object") == buffer.getvalue()
