@@ -11,10 +11,10 @@ import json
 import os
 import shutil
 import sys
-import tempfile
+import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,18 +28,21 @@ from assets import data_times, keys
 from assets.catalog import published_states, unreadable_to
 from assets.lineage import LINEAGE, MADE_OF, made_of, model_columns
 from assets.manifest import (
+    NIGHTLY,
     Manifest,
     Translator,
+    is_model,
     is_personal,
     is_table,
     model_keys,
+    reads_of,
 )
 from assets.presentation import PREVIEW_ROWS, markdown_table
-from assets.publication import failed_nodes, held_back, is_complete, put_back, read_by
+from assets.publication import failed_nodes, held_back, is_complete, put_back
 from assets.resources import LakeResource, WarehouseResource
-from assets.selection import by_name, models_read, nodes_to_build
 from contracts import Contracts
 from contracts.dbt import PROJECT
+from contracts.loader import ENTITIES
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -47,7 +50,10 @@ if TYPE_CHECKING:
 DBT = Path(sys.executable).with_name("dbt")  # the one that belongs to the running Python
 MESSAGE_LIMIT = 400  # characters of dbt's message that are shown
 PREPARE = "run `python -m orchestration.prepare` and reload the code location"
-_PARTIAL_PARSE = "partial_parse.msgpack"
+COPIES = 3
+"""Copies of the project that are kept: the newest, and those that runs which are under way may have loaded."""
+_COPY = "GAVEL_COPY"
+_CONTRACTS = "contracts"  # in a copy, beside the project's own folders
 
 
 class NotPrepared(RuntimeError):
@@ -56,12 +62,33 @@ class NotPrepared(RuntimeError):
 
 @dataclass(frozen=True)
 class DbtFiles:
-    """Where dbt keeps its artifacts for one target (a folder of its own, or partial parsing is lost), and what its
-    profile reads from the environment."""
+    """Where dbt works for one target, and what its profile reads from the environment.
+
+    `prepare` parses a copy of the project and of the contracts, and what Dagster loads is made of that copy. So a build
+    is of what was loaded, whatever becomes of the project meanwhile; `loaded` says where it is. Without a `copy`, dbt
+    works on the project itself.
+    """
 
     target: str
     home: Path
     variables: Mapping[str, str]
+    copy: Path | None = None
+
+    def loaded(self, manifest: Manifest) -> "DbtFiles":
+        """The same over the copy that a manifest was made of. Raises `NotPrepared` if it is not there any more."""
+        copy = self._copy_of(manifest)
+        if copy is not None and not copy.exists():
+            raise NotPrepared(f"{copy}: expected the project that was parsed, found no such folder; {PREPARE}")
+        return replace(self, copy=copy)
+
+    def is_there(self, manifest: Manifest) -> bool:
+        """Whether the copy that a manifest was made of is there."""
+        copy = self._copy_of(manifest)
+        return copy is None or copy.exists()
+
+    def _copy_of(self, manifest: Manifest) -> Path | None:
+        name = manifest["metadata"].get("env", {}).get(_COPY)
+        return None if name is None else self.copies / str(name)
 
     @property
     def folder(self) -> Path:
@@ -69,9 +96,19 @@ class DbtFiles:
         return self.home / "dbt" / self.target
 
     @property
+    def copies(self) -> Path:
+        """The copies of the project, each with dbt's artifacts of it."""
+        return self.folder / "copies"
+
+    @property
+    def project(self) -> Path:
+        """The project that dbt works on."""
+        return self.copy or PROJECT
+
+    @property
     def artifacts(self) -> Path:
         """dbt's own folder: partial parse, run results, and a manifest that every build writes anew, in place."""
-        return self.folder / "target"
+        return (self.copy or self.folder) / "target"
 
     @property
     def manifest(self) -> Path:
@@ -95,35 +132,40 @@ class DbtFiles:
         return self.home / "build" / "warehouse.duckdb"
 
     @property
-    def project(self) -> DbtProject:
-        """The project for this target."""
-        return DbtProject(PROJECT, target_path=self.artifacts, profiles_dir=PROJECT, target=self.target)
+    def dagster_project(self) -> DbtProject:
+        """The project for this target, as `dagster-dbt` knows it."""
+        return DbtProject(self.project, target_path=self.artifacts, profiles_dir=self.project, target=self.target)
 
     @property
     def environment(self) -> dict[str, str]:
         """What dbt finds in its environment, beside credentials."""
+        copied = {"GAVEL_CONTRACTS": str(self.copy / _CONTRACTS)} if self.copy else {}
         return {
             **self.variables,
+            **copied,
             "GAVEL_DBT_TARGET": self.target,
             "GAVEL_WAREHOUSE": str(self.build),
             "GAVEL_KEEP_OPEN": "True",
             "DBT_LOG_LEVEL_FILE": "info",  # each statement with its events, as dbt's default, is megabytes a build
+            # dbt writes such variables into the manifest.
+            **({f"DBT_ENV_CUSTOM_ENV_{_COPY}": self.copy.name} if self.copy else {}),
         }
 
     def cli(
         self,
         arguments: Sequence[str],
+        context: dg.AssetExecutionContext | None = None,
         *,
         raise_on_error: bool = True,
-        target_path: Path | None = None,
     ) -> DbtCliInvocation:
-        """Start dbt for this target, in the environment given here. If so asked, what dbt does not achieve is told by
-        the invocation and not raised."""
+        """Start dbt for this target, in the environment given here. With a `context`, or if so asked, what dbt does not
+        achieve is told by the invocation and not raised."""
+        strict = raise_on_error and context is None
         dbt = InstalledDbt(
-            project_dir=str(PROJECT), profiles_dir=str(PROJECT), target=self.target, dbt_executable=str(DBT)
+            project_dir=str(self.project), profiles_dir=str(self.project), target=self.target, dbt_executable=str(DBT)
         )
         with _environment(self.environment):  # dbt inherits it; `cli` takes no other
-            return dbt.cli(arguments, target_path=target_path or self.artifacts, raise_on_error=raise_on_error)
+            return dbt.cli(arguments, context=context, target_path=self.artifacts, raise_on_error=strict)
 
 
 class InstalledDbt(DbtCliResource):
@@ -152,29 +194,13 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-def streamed(
-    run: DbtCliInvocation,
-    context: dg.AssetExecutionContext,
-    manifest: Manifest,
-    project: DbtProject,
-    built: Callable[[str], None] = lambda model: None,
-) -> list[Any]:
-    """All events of a run, as Dagster's; `built` is told the id of each model as it is built.
-
-    A node that the manifest does not know is passed over with a warning: the project changed since Dagster loaded it.
-    """
+def streamed(run: DbtCliInvocation, built: Callable[[str], None]) -> list[Any]:
+    """All events of a run; `built` is told the id of each model as it is built."""
     events: list[Any] = []
-    translator = Translator()
-    for told in run.stream_raw_events():
-        node = told.raw_event["data"].get("node_info", {}).get("unique_id")
-        if node is not None and node not in manifest["nodes"]:
-            if told.is_result_event:
-                context.log.warning(f"{node} is left to the next build: the manifest that Dagster loaded lacks it")
-            continue
-        for event in told.to_default_asset_events(manifest, translator, context, run.target_path, project):
-            events.append(event)
-            if isinstance(event, dg.Output):
-                built(str(event.metadata["unique_id"].value))
+    for event in run.stream():
+        events.append(event)
+        if isinstance(event, dg.Output):
+            built(str(event.metadata["unique_id"].value))
     return events
 
 
@@ -186,26 +212,31 @@ def read_ahead(files: DbtFiles, manifest: Manifest, model: str) -> None:
 
 
 def prepare(files: DbtFiles) -> Path:
-    """Parse the project for its target and leave the manifest; returns its path.
+    """Parse a copy of the project for its target and leave the manifest; returns its path.
 
-    dbt parses in a folder of its own, and what it wrote takes its place whole: a build may run meanwhile, and runs that
-    start read the manifest. Raises `DagsterDbtCliRuntimeError` with what dbt said.
+    A build may run meanwhile, and runs that start read the manifest: it takes its place whole, and the copies that they
+    may work on stay. Raises `DagsterDbtCliRuntimeError` with what dbt said.
     """
-    files.artifacts.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="parse-", dir=files.folder) as folder:
-        parsed, known = Path(folder), files.artifacts / _PARTIAL_PARSE
-        if known.exists():
-            shutil.copy(known, parsed)
-        files.cli(["--quiet", "parse"], target_path=parsed).wait()
-        if (parsed / _PARTIAL_PARSE).exists():
-            (parsed / _PARTIAL_PARSE).replace(known)
-        (parsed / "manifest.json").replace(files.manifest)
+    copied = replace(files, copy=files.copies / uuid.uuid4().hex[:12])
+    shutil.copytree(PROJECT, copied.project, ignore=shutil.ignore_patterns("target", "logs"))
+    contracts = Path(files.variables.get("GAVEL_CONTRACTS") or ENTITIES)
+    (shutil.copytree if contracts.is_dir() else shutil.copy)(contracts, copied.project / _CONTRACTS)
+    try:
+        copied.cli(["--quiet", "parse"]).wait()
+    except BaseException:
+        shutil.rmtree(copied.project)
+        raise
+    parsed = files.folder / f"manifest.{copied.project.name}"
+    shutil.copy(copied.artifacts / "manifest.json", parsed)  # builds write dbt's own anew, in place
+    parsed.replace(files.manifest)
+    for old in sorted(files.copies.iterdir(), key=lambda copy: copy.stat().st_mtime)[:-COPIES]:
+        shutil.rmtree(old)
     return files.manifest
 
 
 def is_prepared(files: DbtFiles) -> bool:
     """Whether the manifest is there and newer than everything it is made of."""
-    if not files.manifest.exists():
+    if not files.manifest.exists() or not files.is_there(prepared_manifest(files)):
         return False
     made = files.manifest.stat().st_mtime
     folders = (PROJECT / name for name in ("models", "macros", "tests"))
@@ -230,11 +261,12 @@ def warehouse_assets(
     """All models as assets of one op. Of a build that fails in part, what reads the models is skipped by Dagster;
     `in_part` is called with the names of those that stay as they were, once all else is published."""
     local = files.target == "local"
+    files = files.loaded(manifest)
 
     @dbt_assets(
         name="warehouse",
         manifest=manifest,
-        project=files.project,
+        project=files.dagster_project,
         dagster_dbt_translator=Translator(),
         pool=keys.WAREHOUSE_POOL,
     )
@@ -242,24 +274,19 @@ def warehouse_assets(
         models = {i: key for i, key in model_keys(manifest).items() if key in context.selected_asset_keys}
         now = data_times.present(contracts, published_states(lake.lake, contracts, unreadable_to(context.log.warning)))
         personal = {field for contract in contracts.values() for field in contract.personal}
-        asked, assets = context.selected_asset_check_keys, list(models.values())
-        nodes = nodes_to_build(manifest, models, checks, assets, asked)
-        tested = models_read(manifest, nodes)
-        if local and not is_complete(warehouse.database, manifest, models, tested):
-            nodes = nodes_to_build(manifest, read_by(manifest, [*models, *tested]), checks, assets, asked)
+        tested = models_tested(manifest, checks, models.values(), context.selected_asset_check_keys)
+        first = local and not is_complete(warehouse.database, manifest, models, tested)
+        arguments = build_arguments([manifest["nodes"][i]["name"] for i in {*models, *tested}], first=first)
         with build_copy(warehouse.database if local else None, files.build) as publish:
             files.results.unlink(missing_ok=True)
-            run = files.cli(["build", *by_name(manifest, nodes)], raise_on_error=False)
-            events = streamed(run, context, manifest, files.project, lambda model: read_ahead(files, manifest, model))
-            every = read_results(files.results)
-            results = {i: result for i, result in every.items() if i in manifest["nodes"]}
+            run = files.cli(arguments, context)
+            events = streamed(run, lambda model: read_ahead(files, manifest, model))
+            results = read_results(files.results)
             failed = failures(results)
-            if not run.is_successful() and not failed and not all(map(is_left_out, failed_nodes(every) or [""])):
+            if not run.is_successful() and not failed:
                 raise run.get_error() or RuntimeError("dbt ended without success and without a reason")
             held = held_back(manifest, results)
-            given = [i for i in models if i in results and i not in held]
-            for gone in sorted(set(models) - set(results)):
-                context.log.warning(f"{gone} was not built: the project does not have it any more")
+            given = [i for i in models if i not in held]
             reads = data_times.tables_read(manifest, given, now, _earlier(context, manifest, given))
             details: dict[str, dict[str, Any]] = {i: scanned(result) for i, result in results.items()}
             tests = [
@@ -292,8 +319,6 @@ def warehouse_assets(
             problems = "; ".join(f"{name}: {message}" for name, message in failed.items())
             kept = sorted(manifest["nodes"][i]["name"] for i in held)
             told = f"{problems}. As they were stay: {', '.join(kept) or 'no model'}. All else is published."
-            if not is_prepared(files) or prepared_manifest(files).get("metadata") != manifest.get("metadata"):
-                told += f" The project changed since Dagster loaded it: {PREPARE}."
             try:
                 # Yielded: what a step only logs is lost when it fails.
                 if in_part and (made := in_part(context, warehouse, kept)):
@@ -315,9 +340,24 @@ def _earlier(
     return {i: recorded[key] for i, key in tables.items() if key in recorded}
 
 
-def is_left_out(node: str) -> bool:
-    """Whether a node that the loaded manifest lacks is none of the build that it failed in; a hook concerns it all."""
-    return node.partition(".")[0] in ("model", "test")
+def models_tested(
+    manifest: Manifest,
+    checks: Mapping[str, dg.AssetCheckKey],
+    assets: Collection[dg.AssetKey],
+    asked: Collection[dg.AssetCheckKey],
+) -> set[str]:
+    """The ids of the models that tests read which run because their check is `asked` for, and not because their models
+    are built: the checks of other assets, and all of them where a check of one of the `assets` is left out."""
+    some_left_out = any(key.asset_key in assets and key not in asked for key in checks.values())
+    named = [i for i, key in checks.items() if key in asked and (some_left_out or key.asset_key not in assets)]
+    return {read for test in named for read in reads_of(manifest, test) if is_model(manifest, read)}
+
+
+def build_arguments(models: Collection[str], *, first: bool) -> list[str]:
+    """The arguments of a build; `dagster-dbt` adds the models and tests that were selected. In a warehouse that does
+    not have it yet, what the `models` read is built, too, and they."""
+    with_upstream = ["--select", " ".join(sorted(f"+{name}" for name in models))] if first else []
+    return ["build", "--exclude-resource-type", "unit_test", "--exclude", f"tag:{NIGHTLY}", *with_upstream]
 
 
 def read_results(path: Path) -> dict[str, Mapping[str, Any]]:

@@ -18,7 +18,7 @@ def marts_maintenance_assets(files: DbtFiles, manifest: Manifest) -> list[dg.Ass
     """The asset, where Athena is the warehouse; none on a laptop."""
     if files.target == "local":
         return []
-
+    files = files.loaded(manifest)
     incremental = [
         key
         for i, key in model_keys(manifest).items()

@@ -4,7 +4,7 @@ The full check runs them all. Who materializes a model in the UI gets those of t
 They judge what a single build can do nothing about, such as whether tables that are published one by one agree.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import dagster as dg
 from dagster_dbt.asset_utils import get_asset_check_key_for_test
@@ -13,12 +13,12 @@ from assets import keys
 from assets.dbt import DbtFiles, build_copy, read_results, wrong_rows
 from assets.manifest import Manifest, Translator, is_nightly, promise
 from assets.resources import WarehouseResource
-from assets.selection import by_name
 from contracts import Contracts
 
 
 def nightly_tests(files: DbtFiles, manifest: Manifest, contracts: Contracts) -> list[dg.AssetChecksDefinition]:
     """One op that runs them all; none where the project has no such test."""
+    files = files.loaded(manifest)
     translator = Translator()  # one, since it remembers what it has translated
     nightly = [unique_id for unique_id, node in manifest["nodes"].items() if is_nightly(node)]
     keys_of_tests = {i: get_asset_check_key_for_test(manifest, translator, i, project=None) for i in nightly}
@@ -41,14 +41,11 @@ def nightly_tests(files: DbtFiles, manifest: Manifest, contracts: Contracts) -> 
         asked = {i: key for i, key in tests.items() if key in context.selected_asset_check_keys}
         with build_copy(warehouse.database if local else None, files.build) as publish:
             files.results.unlink(missing_ok=True)
-            run = files.cli(["test", *by_name(manifest, asked)], raise_on_error=False).wait()
+            run = files.cli(["test", "--select", selector(manifest, asked)], raise_on_error=False).wait()
             results = read_results(files.results)
-            if asked.keys().isdisjoint(results):
-                reason = run.get_error() or "the project does not have one of them any more"
-                raise dg.Failure(f"Expected results of {len(asked)} nightly tests, found none: {reason}")
-            for gone in sorted(asked.keys() - results.keys()):
-                context.log.warning(f"{gone} was not run: the project does not have it any more")
-                del asked[gone]
+            if missing := sorted(set(asked) - set(results)):
+                reason = run.get_error() or "dbt did not say why"
+                raise dg.Failure(f"Expected a result of every nightly test, found none of {missing}: {reason}")
             wrong = [manifest["nodes"][unique_id] for unique_id in asked if results[unique_id]["failures"]]
             rows = wrong_rows(files.build if local else None, wrong, personal)
             publish()  # with the rows that were found wrong
@@ -65,3 +62,8 @@ def nightly_tests(files: DbtFiles, manifest: Manifest, contracts: Contracts) -> 
             )
 
     return [checked]
+
+
+def selector(manifest: Manifest, tests: Collection[str]) -> str:
+    """How dbt is told which tests to run: by their paths in the project."""
+    return " ".join(sorted("fqn:" + ".".join(manifest["nodes"][unique_id]["fqn"]) for unique_id in tests))

@@ -101,10 +101,7 @@ def test_a_contract_comes_into_force_everywhere_by_one_command_and_a_broken_one_
     assert "commission: decimal(5,2) cannot become decimal(4,1)" in refused.stdout
     connect(stack).create("consignments", {"consignment_id": "n-2", "commission": "12.55"})
     assert checkout.run("refresh").returncode == 0, "what was refused is not in force"
-    # A build that is under way while a known model comes to read what is not there yet says so, and is asked for again.
-    changed = "The project changed since Dagster loaded it"
-    others = [run for run in checkout.failed_runs() if not run[1] or not all(changed in message for message in run[1])]
-    assert others == []
+    assert checkout.failed_runs() == [], "also of builds that were under way when the project changed"
 
     child.send_signal(signal.SIGINT)
     assert child.wait(120) == 0

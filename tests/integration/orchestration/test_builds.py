@@ -23,6 +23,7 @@ from orchestration.settings import Settings
 
 FACTS = dg.AssetKey(["marts", "fct_orders"])
 REPORT = dg.AssetKey(["reports", "profit_by_party"])
+FREE = "{{ config(contract={'enforced': false}, materialized='%s') }} "
 
 
 @pytest.fixture
@@ -37,13 +38,29 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return copy
 
 
-def build(
-    home: Path, *selected: dg.AssetKey, page: bool = False, selection: dg.AssetSelection | None = None
-) -> dg.ExecuteInProcessResult:
+def load(home: Path) -> dbt.Manifest:
+    """What Dagster loads now."""
     files = dbt_files(Settings(home=home, endpoint_url="http://127.0.0.1:1"))
     if not dbt.is_prepared(files):
         dbt.prepare(files)
-    manifest = dbt.prepared_manifest(files)
+    return dbt.prepared_manifest(files)
+
+
+def build(
+    home: Path, *selected: dg.AssetKey, page: bool = False, selection: dg.AssetSelection | None = None
+) -> dg.ExecuteInProcessResult:
+    """A build of the project as it is."""
+    return run_build(home, load(home), *selected, page=page, selection=selection)
+
+
+def run_build(
+    home: Path,
+    manifest: dbt.Manifest,
+    *selected: dg.AssetKey,
+    page: bool = False,
+    selection: dg.AssetSelection | None = None,
+) -> dg.ExecuteInProcessResult:
+    files = dbt_files(Settings(home=home, endpoint_url="http://127.0.0.1:1"))
     exposure = consumers(manifest)[EXPOSURE]
     assets = dbt.warehouse_assets(files, manifest, load_contracts(), page_in_part(exposure) if page else None)
     before = held_open(files)
@@ -196,55 +213,58 @@ def test_a_failed_test_holds_back_its_model_and_what_reads_it_and_nothing_else(p
     assert (healed.success, built(healed), rows()) == (True, {lots, bids, payments}, (3, 3, 3))
 
 
-def test_a_build_is_of_the_manifest_that_was_loaded_while_the_project_changes(project: Path, tmp_path: Path) -> None:
-    """Models and tests that came since, also by contracts, are left to the next build, whatever is wrong with them;
-    what is gone is passed over."""
-    guard = project / "tests" / "guard.sql"
-    guard.write_text("{{ config(severity='error') }} select * from {{ ref('dim_lot') }} where lot_id = 'none'")
-    files = dbt_files(Settings(home=tmp_path, endpoint_url="http://127.0.0.1:1"))
-    dbt.prepare(files)
-    later = files.manifest.stat().st_mtime + 60
-    os.utime(files.manifest, (later, later))  # `build` takes it as it is
+def test_a_build_is_of_the_project_that_was_loaded_whatever_becomes_of_it(project: Path, tmp_path: Path) -> None:
+    """Models and tests that came, went or changed since, also by contracts, are for the next build."""
+    marts, lots = project / "models" / "marts", dg.AssetKey(["marts", "dim_lot"])
+    (marts / "gone_row.sql").write_text(FREE % "table" + "select 1 as number")
+    (marts / "same_row.sql").write_text(FREE % "table" + "select 1 as number")
+    loaded = load(tmp_path)
     (project / "models" / "staging" / "stg_new.sql").write_text("select no_such_column from {{ ref('dim_lot') }}")
     (project / "tests" / "new.sql").write_text("select lot_id from {{ ref('dim_lot') }} union all select 'wrong'")
-    guard.unlink()
-    for selected in ([], [dg.AssetKey(["marts", "dim_lot"])]):
-        result = build(tmp_path, *selected)
+    (marts / "gone_row.sql").unlink()
+    (marts / "same_row.sql").write_text(FREE % "table" + "select number from {{ source('catalog', 'no_such_table') }}")
+    next(marts.glob("_marts.yml")).write_text("models: [")
+    for prepared_meanwhile in (False, True):
+        if prepared_meanwhile:
+            next(marts.glob("_marts.yml")).write_text(next(PROJECT.rglob("_marts.yml")).read_text())
+            with pytest.raises(Exception, match="no_such_table"):
+                load(tmp_path)
+            (marts / "same_row.sql").unlink()
+            load(tmp_path)
+        selected = [dg.AssetKey(["marts", name]) for name in ("gone_row", "same_row")] if prepared_meanwhile else []
+        result = run_build(tmp_path, loaded, *selected)
         assert result.success, result.get_step_failure_events()
-        assert dg.AssetKey(["marts", "dim_lot"]) in built(result)
+        assert built(result) >= {*selected, *([] if selected else [lots])}
         assert "stg_new" not in models(tmp_path / "warehouse.duckdb")
-    dbt.prepare(files)
-    assert not build(tmp_path, dg.AssetKey(["marts", "dim_lot"])).success, "the next build has the new test"
+    assert not build(tmp_path, lots).success, "the next build has the new test"
 
 
-FREE = "{{ config(contract={'enforced': false}, materialized='%s') }} "
+def test_copies_of_the_project_that_nobody_works_on_are_removed(project: Path, tmp_path: Path) -> None:
+    files, loaded = dbt_files(Settings(home=tmp_path, endpoint_url="http://127.0.0.1:1")), []
+    for _ in range(dbt.COPIES + 1):
+        dbt.prepare(files)
+        loaded.append(dbt.prepared_manifest(files))
+    assert {path.name for path in files.copies.iterdir()} == {files.loaded(m).project.name for m in loaded[1:]}
+    with pytest.raises(dbt.NotPrepared, match=r"expected the project that was parsed.*orchestration\.prepare"):
+        files.loaded(loaded[0])
+    assert dbt.is_prepared(files)
+    shutil.rmtree(files.loaded(loaded[-1]).project)
+    assert not dbt.is_prepared(files)
 
 
-def test_what_was_never_built_or_became_a_table_costs_nobody_else(project: Path, tmp_path: Path) -> None:
-    """A model that went before it was built is passed over; a view that became a table whose query fails stays what it
-    was, and the rest is published."""
+def test_a_view_that_became_a_table_whose_query_fails_stays_what_it_was(project: Path, tmp_path: Path) -> None:
     marts = project / "models" / "marts"
-    one, gone, view = (dg.AssetKey(["marts", name]) for name in ("one_row", "gone_row", "view_row"))
+    one, view = (dg.AssetKey(["marts", name]) for name in ("one_row", "view_row"))
     (marts / "one_row.sql").write_text(FREE % "table" + "select 1 as number")
     (marts / "view_row.sql").write_text(FREE % "view" + "select 1 as number")
     assert build(tmp_path, one, view).success
-    (marts / "gone_row.sql").write_text(FREE % "table" + "select 1 as number")
-    files = dbt_files(Settings(home=tmp_path, endpoint_url="http://127.0.0.1:1"))
-    dbt.prepare(files)
-    later = files.manifest.stat().st_mtime + 60
-    os.utime(files.manifest, (later, later))
-    (marts / "gone_row.sql").unlink()
     (marts / "one_row.sql").write_text(FREE % "table" + "select 2 as number")
-    first = build(tmp_path, one, gone)
-    assert (first.success, built(first)) == (True, {one})
-    (marts / "one_row.sql").write_text(FREE % "table" + "select 3 as number")
     (marts / "view_row.sql").write_text(FREE % "table" + "select no_such_column")
-    dbt.prepare(files)
     failed = build(tmp_path, one, view)
     assert (failed.success, built(failed)) == (False, {one})
     with duckdb.connect(str(tmp_path / "warehouse.duckdb"), read_only=True) as reader:
         numbers = [reader.execute(f"select number from marts.{t}").fetchall() for t in ("one_row", "view_row")]
-    assert numbers == [[(3,)], [(1,)]]
+    assert numbers == [[(2,)], [(1,)]]
 
 
 def test_a_check_alone_in_a_new_warehouse_builds_what_it_reads(project: Path, tmp_path: Path) -> None:
@@ -276,36 +296,12 @@ def test_a_whole_build_has_seeds_and_the_tests_that_read_no_model(project: Path,
     assert "never: " in str(step.step_failure_data.error)
 
 
-def test_a_test_that_changed_under_its_name_is_left_to_the_next_build(project: Path, tmp_path: Path) -> None:
-    """dbt finds it by its name, and knows it by what it is asked."""
-    properties = project / "models" / "staging" / "watched.yml"
-    text = (
-        "models: [{name: one_row, columns: [{name: bid_id, data_tests: [{accepted_values: "
-        "{name: watched, arguments: {values: [%s]}}}]}]}]"
-    )
-    (project / "models" / "marts" / "one_row.sql").write_text(
-        "{{ config(contract={'enforced': false}) }} select 'bid-1' as bid_id"
-    )
-    properties.write_text(text % "bid-1")
+def test_a_project_that_dbt_cannot_read_says_so_and_leaves_what_was_loaded(project: Path, tmp_path: Path) -> None:
     files = dbt_files(Settings(home=tmp_path, endpoint_url="http://127.0.0.1:1"))
     dbt.prepare(files)
-    later = files.manifest.stat().st_mtime + 60
-    os.utime(files.manifest, (later, later))
-    key = dg.AssetKey(["marts", "one_row"])
-    assert build(tmp_path, key).success
-    properties.write_text(text % "bid-2")
-    assert build(tmp_path, key).success
-    dbt.prepare(files)
-    assert not build(tmp_path, key).success
-
-
-def test_a_project_that_dbt_cannot_read_fails_with_what_dbt_said(project: Path, tmp_path: Path) -> None:
-    files = dbt_files(Settings(home=tmp_path, endpoint_url="http://127.0.0.1:1"))
-    dbt.prepare(files)
+    before = files.manifest.read_bytes()
     (project / "models" / "marts" / "dim_date.sql").write_text("select {{ ref('no_such_model') }}")
-    later = files.manifest.stat().st_mtime + 60
-    os.utime(files.manifest, (later, later))
-    failed = build(tmp_path)
-    (step,) = failed.get_step_failure_events()
-    assert "no_such_model" in str(step.step_failure_data.error)
-    assert not (tmp_path / "warehouse.duckdb").exists()
+    with pytest.raises(Exception, match="no_such_model"):
+        dbt.prepare(files)
+    assert files.manifest.read_bytes() == before
+    assert [path.name for path in files.copies.iterdir()] == [files.loaded(json.loads(before)).project.name]

@@ -7,9 +7,8 @@ import dagster as dg
 import pytest
 
 from assets.consumers import consumers
-from assets.dbt import failures, warehouse_assets
+from assets.dbt import build_arguments, failures, models_tested, warehouse_assets
 from assets.reports import report_assets
-from assets.selection import by_name, models_read, nodes_to_build
 from contracts import load_contracts
 from orchestration.prepare import dbt_files
 from orchestration.settings import Settings
@@ -80,39 +79,24 @@ def test_the_page_follows_what_its_exposure_says(document: dict[str, Any]) -> No
     assert spec.freshness_policy == dg.FreshnessPolicy.time_window(fail_window=timedelta(minutes=75))
 
 
-TOP, UNIQUE, BALANCE = "model.gavel.top", "test.gavel.unique_top", "test.gavel.balance"
+def test_a_new_warehouse_is_built_with_what_was_asked_for_reads_and_never_with_unit_tests() -> None:
+    assert build_arguments(["top"], first=False) == [
+        *("build", "--exclude-resource-type", "unit_test", "--exclude", "tag:nightly")
+    ]
+    assert build_arguments(["top", "dim_lot"], first=True)[-2:] == ["--select", "+dim_lot +top"]
 
 
-def test_a_build_runs_its_models_and_the_tests_that_read_them_but_none_left_out_or_of_the_night(
+def test_what_a_check_reads_counts_where_its_model_is_not_built_or_another_check_is_left_out(
     document: dict[str, Any],
 ) -> None:
     top, facts = dg.AssetKey(["reports", "top"]), dg.AssetKey(["marts", "fct_orders"])
-    checks = {UNIQUE: dg.AssetCheckKey(top, "unique_top"), BALANCE: dg.AssetCheckKey(facts, "balance")}
-    unique, balance = checks.values()
-    document["nodes"]["test.gavel.free"] = {**document["nodes"][UNIQUE], "fqn": ["gavel", "free"]}
-    document["nodes"]["test.gavel.late"] = {**document["nodes"][UNIQUE], "tags": ["nightly"]}
-    assert nodes_to_build(document, [TOP], checks, [top], [unique]) == {TOP, UNIQUE, "test.gavel.free"}
-    assert nodes_to_build(document, [TOP], checks, [top], []) == {TOP}
-    assert nodes_to_build(document, [TOP], checks, [top], [balance]) == {TOP, BALANCE}
-    assert nodes_to_build(document, [], checks, [], [balance]) == {BALANCE}
-    assert models_read(document, [TOP, BALANCE]) == ["model.gavel.fct_orders", "model.gavel.dim_lot"]
-
-
-def test_a_build_of_all_runs_what_reads_no_model_and_a_project_may_have_seeds(document: dict[str, Any]) -> None:
-    nodes = document["nodes"]
-    of_nothing = {"resource_type": "test", "fqn": ["gavel", "nothing"], "depends_on": {"macros": []}}
-    nodes["test.gavel.nothing"] = of_nothing
-    nodes["seed.gavel.rates"] = {"resource_type": "seed", "name": "rates", "depends_on": {"macros": []}}
-    built = {i for i, node in nodes.items() if node["resource_type"] in ("model", "seed")}
-    assert "test.gavel.nothing" in nodes_to_build(document, built, {}, [], [])
-    assert "test.gavel.nothing" not in nodes_to_build(document, built - {TOP}, {}, [], [])
-
-
-def test_nodes_are_named_in_full_and_bring_nothing_with_them(document: dict[str, Any]) -> None:
-    select, names, *rest = by_name(document, [UNIQUE, TOP])
-    assert (select, rest[:2]) == ("--select", ["--indirect-selection", "empty"])
-    assert rest[2:] == ["--exclude-resource-type", "unit_test"]
-    assert names.split() == sorted("fqn:" + ".".join(document["nodes"][i]["fqn"]) for i in (TOP, UNIQUE))
+    unique, balance = dg.AssetCheckKey(top, "unique_top"), dg.AssetCheckKey(facts, "balance")
+    checks = {"test.gavel.unique_top": unique, "test.gavel.balance": balance}
+    read = {"model.gavel.fct_orders", "model.gavel.dim_lot"}
+    assert models_tested(document, checks, [facts], [balance]) == set()
+    assert models_tested(document, checks, [top], [unique, balance]) == read
+    assert models_tested(document, checks, [], [balance]) == read
+    assert models_tested(document, checks, [top, facts], [balance]) == read
 
 
 def result(status: str, message: str | None = None) -> dict[str, Any]:

@@ -9,9 +9,8 @@ import duckdb
 import pytest
 
 from assets.dbt import DbtFiles, warehouse_assets
-from assets.nightly import nightly_tests
+from assets.nightly import nightly_tests, selector
 from assets.resources import WarehouseResource
-from assets.selection import by_name
 from contracts import load_contracts
 from orchestration.definitions import build
 from orchestration.prepare import dbt_files
@@ -57,17 +56,13 @@ class _Ended:
 
 
 def judged(
-    settings: Settings,
-    tagged: dict[str, Any],
-    monkeypatch: pytest.MonkeyPatch,
-    results: list[dict[str, Any]],
-    asked: tuple[str, ...] = (TEST,),
+    settings: Settings, tagged: dict[str, Any], monkeypatch: pytest.MonkeyPatch, results: list[dict[str, Any]]
 ) -> dg.ExecuteInProcessResult:
     """The result of the op, where dbt left these results and a row that is wrong."""
     files = dbt_files(settings)
 
     def dbt(self: DbtFiles, arguments: list[str], **_: Any) -> _Ended:
-        assert arguments == ["test", *by_name(tagged, asked)]
+        assert arguments == ["test", "--select", selector(tagged, [TEST])]
         with duckdb.connect(str(files.build)) as connection:
             connection.execute("create schema quality; create table quality.balance as select 'o-1' as order_id")
         files.results.parent.mkdir(exist_ok=True)
@@ -76,7 +71,7 @@ def judged(
 
     monkeypatch.setattr(DbtFiles, "cli", dbt)
     definitions = dg.Definitions(
-        assets=[dg.AssetSpec(BALANCE.asset_key), dg.AssetSpec(dg.AssetKey(["reports", "top"]))],
+        assets=[dg.AssetSpec(BALANCE.asset_key)],
         asset_checks=nightly_tests(files, tagged, load_contracts()),
         jobs=[dg.define_asset_job("checks", dg.AssetSelection.all_asset_checks())],
         resources={"warehouse": WarehouseResource(target="local", home=str(settings.home))},
@@ -118,14 +113,3 @@ def test_a_test_without_a_result_is_a_failure_that_says_why(
     result = judged(settings, tagged, monkeypatch, [{"unique_id": "test.gavel.another", "status": "pass"}])
     (step,) = result.get_step_failure_events()
     assert "no such profile" in str(step.step_failure_data.error)
-
-
-def test_a_test_that_the_project_has_no_more_is_passed_over(
-    settings: Settings, tagged: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gone = "test.gavel.unique_top"
-    tagged["nodes"][gone]["tags"] = ["nightly"]
-    found = {"unique_id": TEST, "status": "pass", "failures": 0, "message": None}
-    result = judged(settings, tagged, monkeypatch, [found], asked=(TEST, gone))
-    assert result.success
-    assert [check.asset_check_key for check in result.get_asset_check_evaluations()] == [BALANCE]
