@@ -20,6 +20,8 @@ from lakehouse.failures import Failure, class_of
 from lakehouse.planning import VALUE_BYTES
 
 if TYPE_CHECKING:
+    from pyarrow.parquet import FileMetaData
+
     from lakehouse.landing import LandedObject
 
 CHUNK_WEIGHT = 64 << 20
@@ -51,44 +53,45 @@ class TooHeavy(Exception):
         self.chunks = [list(chunk) for chunk in chunks]
 
 
-def weight_of_table(path: Path, landed: LandedObject) -> Weight | None:
-    """The weight of a Parquet file by its footer; None if it has none that can be read."""
+def _footer(path: Path) -> FileMetaData | None:
+    """The footer of a Parquet file; None if it has none that can be read: reading tells what is wrong with it."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with path.open("rb") as source:
-            footer = pq.read_metadata(source)
+            return pq.read_metadata(source)
     except (pa.ArrowException, ValueError):
-        return None  # reading tells what is wrong with it
+        return None
     except OSError as error:
-        if error.errno is None:
+        if error.errno is None:  # what pyarrow says of a file that is broken
             return None
         raise
+
+
+def _group_sizes(footer: FileMetaData) -> list[int]:
+    """Bytes of each row group, uncompressed."""
+    return [footer.row_group(n).total_byte_size for n in range(footer.num_row_groups)]
+
+
+def weight_of_table(path: Path, landed: LandedObject) -> Weight | None:
+    """The weight of a Parquet file by its footer; None if it has none that can be read."""
+    footer = _footer(path)
+    if footer is None:
+        return None
     total = max(footer.num_rows, 0)
-    size = sum(footer.row_group(n).total_byte_size for n in range(footer.num_row_groups))
     rows = len(range(landed.first, total if landed.end is None else min(landed.end, total)))
-    each = size / total + VALUE_BYTES * footer.num_columns if total else 0
+    each = sum(_group_sizes(footer)) / total + VALUE_BYTES * footer.num_columns if total else 0
     return Weight(rows, int(rows * each))
 
 
 def check_size(path: Path) -> None:
     """Raise `NotReadable` for a Parquet file whose footer says that its rows take more than any may, or less than
     nothing: what is taken in by parts would have no end."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with path.open("rb") as source:
-            footer = pq.read_metadata(source)
-        size = sum(footer.row_group(n).total_byte_size for n in range(footer.num_row_groups))
-    except (pa.ArrowException, ValueError):
-        return  # reading tells what is wrong with it
-    except OSError as error:
-        if error.errno is None:
-            return
-        raise
-    size += VALUE_BYTES * footer.num_columns * footer.num_rows
+    footer = _footer(path)
+    if footer is None:
+        return
+    size = sum(_group_sizes(footer)) + VALUE_BYTES * footer.num_columns * footer.num_rows
     most = max(MOST_UNPACKED_TABLE, MOST_TIMES * path.stat().st_size)
     if footer.num_rows < 0 or not 0 <= size <= most:
         raise NotReadable(
@@ -103,24 +106,17 @@ def largest_column(path: Path) -> int:
     pyarrow is not asked for columns: of some that are damaged it ends the process (an exception of C++ that nobody
     catches)."""
     import duckdb
-    import pyarrow as pa
-    import pyarrow.parquet as pq
 
+    footer = _footer(path)
+    largest_group = max(_group_sizes(footer), default=0) if footer else 0
+    if largest_group <= LARGE_COLUMN:
+        return max(largest_group, 0)
     try:
-        with path.open("rb") as source:
-            footer = pq.read_metadata(source)
-        groups = max((footer.row_group(n).total_byte_size for n in range(footer.num_row_groups)), default=0)
-        if groups <= LARGE_COLUMN:
-            return max(groups, 0)
         with duckdb.connect() as connection:
             query = "SELECT max(total_uncompressed_size) FROM parquet_metadata(?)"
             return int((connection.execute(query, [str(path)]).fetchone() or (0,))[0] or 0)
-    except (pa.ArrowException, ValueError, duckdb.Error):
+    except duckdb.Error:
         return 0
-    except OSError as error:
-        if error.errno is None:  # what pyarrow says of a file that is broken
-            return 0
-        raise
 
 
 def recut(path: Path) -> None:

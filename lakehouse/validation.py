@@ -137,9 +137,10 @@ def check(contract: Contract, source: str) -> str:
 # A number for each row that does not depend on how it was read: its object's number, then its own.
 _RID = "(_no::BIGINT << 40) + _row AS _rid"
 
-# What `taken` says of a row's object. Lists and not a join: they cost nothing where a query does not ask for them.
 WRITTEN_AT = "%Y%m%dT%H%M%S%f"
 """How `_seq` of a dropped row says when its object was written; texts are in the order of the times."""
+
+# What `taken` says of a row's object. Lists and not a join: they cost nothing where a query does not ask for them.
 _KEY, _MODIFIED = "getvariable('object_keys')[_no + 1]", "getvariable('object_times')[_no + 1]"
 
 
