@@ -166,7 +166,8 @@ class _Engine:
             f"SET threads = {options.threads}; SET memory_limit = {literal(options.memory_limit)}; "
             f"SET temp_directory = {literal(spill)}; "
             "SET autoinstall_known_extensions = false; SET autoload_known_extensions = false; "
-            "SET preserve_insertion_order = true; "
+            # A cache of what was read fills the limit for a few small files: their blocks take more than they hold.
+            "SET preserve_insertion_order = true; SET enable_external_file_cache = false; "
             # Queries here have the narrow side of a join on its right, which is what is held in memory. Left to itself,
             # DuckDB guesses sizes of files and may hold whole data files to look a few deleted rows up in them.
             "SET disabled_optimizers = 'build_side_probe_side'"

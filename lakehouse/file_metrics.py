@@ -45,7 +45,8 @@ microseconds)."""
 class FileMetrics:
     """What Iceberg records of a data file, by field id; of a column that is in none, nothing is known.
 
-    Bounds are Iceberg's single-value serialisation. Null counts and bounds are of top-level scalar columns only."""
+    Bounds are Iceberg's single-value serialisation. Null counts and bounds are of top-level scalar columns only; values
+    of members are counted wherever they are stored."""
 
     record_count: int
     column_sizes: dict[int, int] = field(default_factory=dict)
@@ -65,6 +66,8 @@ def of_footer(shape: TableShape, footer: pq.FileMetaData) -> FileMetrics:
     found = FileMetrics(footer.num_rows, split_offsets=tuple(sorted(_offsets(footer))))
     found.column_sizes.update({i: sum(c.total_compressed_size for c in stored) for i, stored in chunks.items()})
     ends = _proven_ends(shape, footer, chunks)
+    top = {column.field_id for column in shape.columns}
+    found.value_counts.update({i: sum(c.num_values for c in stored) for i, stored in chunks.items() if i not in top})
     for column in shape.columns:
         if not with_bounds(column) or (stored := chunks.get(column.field_id)) is None:
             continue

@@ -13,9 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import duckdb
+
 from contracts.types import StringType
 from lakehouse import file_cutting, iceberg, planning
 from lakehouse.duck import Duck
+from lakehouse.failures import Failure, class_of
 from lakehouse.lake import Lake
 from lakehouse.planning import FileFacts, Group, Plan
 from lakehouse.scan import deleted, live_rows, stored_rows
@@ -79,10 +82,25 @@ def rewrite_files(
     partitions = {iceberg.partition_value(f) for f in files}
     if len(partitions) != 1:
         raise ValueError(f"{shape.name}: expected files of one partition, found {sorted(map(str, partitions))}")
-    with _writer(duck, lake, shape, name) as writer:
-        source = f"SELECT {shape.select()} FROM ({live_rows(shape, files)}) WHERE {where}"
-        writer.write_sorted(source, partitions.pop(), planning.rows_per_file(_facts(files)))
+    partition = partitions.pop()
+    source = f"SELECT {shape.select()} FROM ({live_rows(shape, files)}) WHERE {where}"
+    try:
+        with _writer(duck, lake, shape, name) as writer:
+            writer.write_sorted(source, partition, planning.rows_per_file(_facts(shape, files)))
+    except duckdb.OutOfMemoryException as error:
+        if class_of(error) is Failure.ENVIRONMENT:
+            raise
+        if middle := len(files) // 2:
+            one = rewrite_files(duck, lake, shape, files[:middle], f"{name}-1", where)
+            other = rewrite_files(duck, lake, shape, files[middle:], f"{name}-2", where)
+            return Written((*one.added, *other.added), _distinct((*one.removed, *other.removed)))
+        with _writer(duck, lake, shape, f"{name}-alone") as writer:
+            writer.write(source, partition)  # as it stands, which needs no room for a sort
     return Written(tuple(writer.done()), tuple(_removed(lake, files)))
+
+
+def _distinct(files: Sequence[DataFile]) -> tuple[DataFile, ...]:
+    return tuple({f.file_path: f for f in files}.values())
 
 
 def _merge(
@@ -94,8 +112,28 @@ def _merge(
     name: str,
 ) -> Written:
     """Merge the rows `arriving` (_rid, _part, _file, _pos of what each replaces); `values` are SQL for columns that the
-    rows in `valid` do not have."""
-    plan = _plan(duck, files)
+    rows in `valid` do not have.
+
+    A stored file tells its compressed bytes only, and those of a few very long lists say nothing of what they take in
+    memory. Where that is too much beside the new rows, these are written by themselves."""
+    try:
+        return _write_plan(duck, lake, shape, files, _plan(duck, shape, files), values, name)
+    except duckdb.OutOfMemoryException as error:
+        if class_of(error) is Failure.ENVIRONMENT:
+            raise
+        apart = _plan(duck, shape, files, joining=False)
+        return _write_plan(duck, lake, shape, files, apart, values, f"{name}-apart")
+
+
+def _write_plan(
+    duck: Duck,
+    lake: Lake,
+    shape: TableShape,
+    files: Sequence[LiveFile],
+    plan: Plan,
+    values: Mapping[str, str],
+    name: str,
+) -> Written:
     _route(duck, shape, files, plan, values)
     rewritten = [files[n] for group in plan.groups for n in group.files]
     marked = [files[n] for n in plan.marked]
@@ -103,7 +141,7 @@ def _merge(
     for file in files:
         present.setdefault(iceberg.partition_value(file), []).append(file)
     per_file = [
-        planning.rows_per_file(_facts([files[n] for n in group.files] or present.get(group.partition, [])))
+        planning.rows_per_file(_facts(shape, [files[n] for n in group.files] or present.get(group.partition, [])))
         for group in plan.groups
     ]
     rows = [group.rows + sum(files[n].rows for n in group.files) for group in plan.groups]
@@ -121,7 +159,10 @@ def _merge(
     return Written(tuple(writer.done()), (*_removed(lake, rewritten), *_replaced_deletes(lake, marked)))
 
 
-def _facts(files: Sequence[LiveFile], hits: Mapping[int, tuple[int, int]] | None = None) -> list[FileFacts]:
+def _facts(
+    shape: TableShape, files: Sequence[LiveFile], hits: Mapping[int, tuple[int, int]] | None = None
+) -> list[FileFacts]:
+    top = {column.field_id for column in shape.columns}
     found = []
     for n, file in enumerate(files):
         hit, staying = (hits or {}).get(n, (0, 0))
@@ -134,12 +175,13 @@ def _facts(files: Sequence[LiveFile], hits: Mapping[int, tuple[int, int]] | None
                 file.deleted_rows,
                 hit,
                 staying,
+                planning.VALUE_BYTES * sum(n for i, n in (file.data.value_counts or {}).items() if i not in top),
             )
         )
     return found
 
 
-def _plan(duck: Duck, files: Sequence[LiveFile]) -> Plan:
+def _plan(duck: Duck, shape: TableShape, files: Sequence[LiveFile], *, joining: bool = True) -> Plan:
     """The plan for `arriving`; adds to it the column `_stays`: whether a row remains in the partition of its file."""
     hit = [row[0] for row in duck.rows("SELECT DISTINCT _file FROM arriving WHERE _file IS NOT NULL")]
     listed = ", ".join(f"({n}, {_sql(iceberg.partition_value(files[n]))})" for n in hit) or "(NULL, NULL)"
@@ -155,7 +197,9 @@ def _plan(duck: Duck, files: Sequence[LiveFile]) -> Plan:
         )
     }
     new = dict(duck.rows("SELECT _part, count(*) FROM placed WHERE NOT _stays GROUP BY _part"))
-    return planning.plan_merge(_facts(files, hits), new, marking=iceberg.writes_position_deletes())
+    return planning.plan_merge(
+        _facts(shape, files, hits), new, marking=iceberg.writes_position_deletes(), joining=joining
+    )
 
 
 def _route(duck: Duck, shape: TableShape, files: Sequence[LiveFile], plan: Plan, values: Mapping[str, str]) -> None:

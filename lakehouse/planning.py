@@ -17,6 +17,9 @@ FILE_BYTES = 32 << 20
 """Size that new files aim at: 0.3 to 0.7 s to rewrite, and few enough of them for a table of a billion rows."""
 FULL_FILE = FILE_BYTES // 4
 """A file from this size on (bytes) is not joined with others by a merge; maintenance may."""
+FULL_NESTED = 64 << 20
+"""Likewise a file whose lists, structs and maps take so much in memory (bytes), and what is joined takes no more: rows
+with very long lists, alike, fill it in files of a few kilobytes."""
 GROWTH = 4
 """New rows take along the files that are at most this many times as big as what is already together, until they are
 full. Each row is written again a few times at most, and only a few small files are left."""
@@ -39,7 +42,7 @@ class FileFacts:
     """What planning knows of a live data file; `no` is its place in the table's list.
 
     `rows` are live, `deleted` are marked already, `hit` are live rows that the batch replaces, of which `staying` have
-    a new row in the same partition.
+    a new row in the same partition. `nested` is what its lists, structs and maps take in memory, bytes.
     """
 
     no: int
@@ -49,6 +52,7 @@ class FileFacts:
     deleted: int = 0
     hit: int = 0
     staying: int = 0
+    nested: int = 0
 
 
 @dataclass(frozen=True)
@@ -72,11 +76,14 @@ class Plan:
     marked: tuple[int, ...]
 
 
-def plan_merge(files: Sequence[FileFacts], new: Mapping[int | None, int], *, marking: bool = True) -> Plan:
+def plan_merge(
+    files: Sequence[FileFacts], new: Mapping[int | None, int], *, marking: bool = True, joining: bool = True
+) -> Plan:
     """Plan a merge: `new` rows by partition that have no stored row there. Without `marking` every touched file is
-    rewritten."""
+    rewritten. Without `joining` stored rows are read only where a file cannot be marked: new rows are written by
+    themselves."""
     touched = [f for f in files if f.hit]
-    alone = [f for f in touched if not marking or _worth_rewriting(f)]
+    alone = [f for f in touched if not marking or (joining and _worth_rewriting(f))]
     marked = {f.no for f in touched} - {f.no for f in alone}
     coming = dict(new)
     for file in touched:
@@ -89,7 +96,7 @@ def plan_merge(files: Sequence[FileFacts], new: Mapping[int | None, int], *, mar
     rewritten = {f.no for f in alone}
     for partition in sorted({f.partition for f in alone} | set(coming), key=_order):
         present = by_partition.get(partition, [])
-        joined = _joined(present, coming.get(partition, 0), rewritten)
+        joined = _joined(present, coming.get(partition, 0), rewritten) if joining else []
         marked -= {f.no for f in joined}
         if joined or partition in coming:
             rows = coming.get(partition, 0) + sum(f.staying for f in joined if f.no in rewritten)
@@ -115,13 +122,15 @@ def _worth_rewriting(file: FileFacts) -> bool:
 def _joined(present: Sequence[FileFacts], coming: int, rewritten: set[int]) -> list[FileFacts]:
     """The files that are written anew together with new rows: small ones, in the order of their size."""
     small = sorted((f for f in present if f.bytes < FULL_FILE), key=lambda f: (f.bytes, f.no))
-    size = coming * row_bytes(present)
+    size, nested = coming * row_bytes(present), 0
     joined: list[FileFacts] = []
     for file in small:
         touched = file.no in rewritten and file.bytes < SMALL_FILE
-        if (coming and file.bytes <= max(GROWTH * size, TINY_FILE)) or touched:
+        grows = coming and file.bytes <= max(GROWTH * size, TINY_FILE)
+        if (grows or touched) and nested + file.nested <= FULL_NESTED:
             joined.append(file)
             size += file.bytes
+            nested += file.nested
     return joined
 
 

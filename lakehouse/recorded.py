@@ -112,7 +112,8 @@ def unproven(lake: Lake, shape: TableShape, files: Sequence[LiveFile]) -> list[D
 
 def _proven(shape: TableShape, file: DataFile, metrics: FileMetrics, ends: dict[int, tuple[Scalar, Scalar]]) -> bool:
     sizes = (file.column_sizes or {}).items() <= metrics.column_sizes.items()
-    if file.record_count != metrics.record_count or not sizes:
+    members = all(metrics.value_counts.get(i, values) == values for i, values in (file.value_counts or {}).items())
+    if file.record_count != metrics.record_count or not sizes or not members:
         return False
     for column in shape.columns:
         if not with_bounds(column):

@@ -47,6 +47,23 @@ def test_new_rows_take_along_files_up_to_four_times_as_big_as_what_is_together_a
     assert plan_merge(files, {0: some}).groups[0].files == (1, 2)  # 2 MB join 0.6 MB, and 7 MB join those
 
 
+def test_files_with_long_lists_are_joined_up_to_what_those_take_in_memory() -> None:
+    half = planning.FULL_NESTED // 2
+    files = [FileFacts(no, 0, 1_000 + no, 10, nested=nested) for no, nested in enumerate((half, half, 1, 0))]
+    assert plan_merge(files, {0: 1}).groups[0].files == (0, 1, 3)
+
+
+def test_without_joining_touched_files_are_marked_and_no_stored_row_is_read() -> None:
+    small = FileFacts(1, 0, 3 * MB, 10, hit=10, staying=8)
+    plan = plan_merge([big(0, hit=50_000), small, FileFacts(2, 0, 1_000, 5)], {0: 7}, joining=False)
+    assert plan == planning.Plan((Group(0, (), 50_015, newcomers=True),), (0, 1))
+
+
+def test_without_joining_a_file_that_cannot_be_marked_is_rewritten_by_itself() -> None:
+    plan = plan_merge([FileFacts(0, 0, 1_000, 5, hit=2, staying=2)], {0: 7}, marking=False, joining=False)
+    assert plan == planning.Plan((Group(0, (), 7, newcomers=True), Group(0, (0,), 2, newcomers=False)), ())
+
+
 def test_rows_that_move_to_another_partition_are_marked_in_the_old_one_and_new_in_the_other() -> None:
     plan = plan_merge([big(0, hit=10, staying=4, partition=1), big(1, partition=2)], {2: 6})
     assert plan.marked == (0,)
