@@ -96,7 +96,7 @@ def lots(scope: Scope, days: Sequence[datetime], bids: int) -> Theme | None:
         "Lots and bidding",
         _sold(scope),
         _valued(scope),
-        _bids(scope, periods.grain(*periods.present(days, scope.until))) if days else None,
+        _bids(scope, periods.grain_of(days, scope.until)) if days else None,
         _liveliness(scope),
         _snipes_and_reserves(scope),
         _categories(scope, bids),

@@ -20,6 +20,10 @@ LONGEST_GAP = 12
 QUIET = timedelta(days=100)
 """How long nothing may happen for the grain of a trend to count what was before."""
 
+FEWEST = 3
+"""Periods with rows that a trend shows if there are as many, whatever the grain."""
+GRAINS = ("hour", "day", "week", "month")
+
 Beginning = TypeVar("Beginning", bound=date)
 
 
@@ -39,6 +43,38 @@ def present(days: Sequence[datetime], until: datetime) -> tuple[datetime, dateti
     return known[first], known[-1]
 
 
+def grain_of(days: Sequence[datetime], until: datetime) -> str:
+    """The grain of a trend over the sorted `days` that have rows, of which there must be one: the finest one that suits
+    their span and shows a few of them, or all. Where none does, what is shown is few and new."""
+    span = present(days, until)
+    suiting = grain(*span)
+    if suiting == "hour" and span == (days[0], days[-1]):
+        return suiting
+    for each in GRAINS[GRAINS.index(suiting) :]:
+        rows = [{"day": day} for day in sorted({_beginning(day, each) for day in days})]
+        shown = newest(rows, "day", each, until) if each != "hour" else ()
+        if len(shown) >= FEWEST or len(shown) == len(rows):
+            return each
+    return suiting
+
+
+def _beginning(day: datetime, grain: str) -> datetime:
+    """The beginning of the day's period."""
+    match grain:
+        case "week":
+            return day - timedelta(days=day.weekday()) if day.toordinal() > day.weekday() else day
+        case "month":
+            return day.replace(day=1)
+        case _:
+            return day
+
+
+def _later(beginning: Beginning, grain: str, periods: int) -> Beginning:
+    for _ in range(periods):
+        beginning = following(beginning, grain)
+    return beginning
+
+
 def following(beginning: Beginning, grain: str) -> Beginning:
     """The beginning of the next period, or the last day or moment that there is."""
     try:
@@ -55,10 +91,7 @@ def newest(rows: Sequence[Row], column: str, grain: str, until: datetime) -> lis
     ordered = sorted(rows, key=lambda row: row[column])
     known = [row for row in ordered if _moment(row[column]) <= until] or ordered
     for index in range(len(known) - 1, 0, -1):
-        latest = known[index - 1][column]
-        for _ in range(LONGEST_GAP + 1):
-            latest = following(latest, grain)
-        if known[index][column] > latest:
+        if known[index][column] > _later(known[index - 1][column], grain, LONGEST_GAP + 1):
             return known[index:]
     return known
 

@@ -77,7 +77,7 @@ def sales(scope: Scope, days: Sequence[datetime]) -> Theme | None:
     return theme(
         f"sales-{scope.currency}",
         "Sales",
-        _trend(scope, periods.grain(*periods.present(days, scope.until))),
+        _trend(scope, periods.grain_of(days, scope.until)),
         growth.quarters(scope),
         growth.grown(scope, CATEGORY, "categories"),
         growth.grown(scope, "country_name", "countries"),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 
-from assets.report_page import words
+from assets.report_page import periods, words
 from assets.report_page.delivery import delivery
+from assets.report_page.lots import BIDDING as BIDDING_REPORT
 from assets.report_page.lots import lots
 from assets.report_page.money import money
 from assets.report_page.parties import parties
@@ -46,9 +48,12 @@ group by is_recent
 """
 
 DAYS = """
-select distinct date_trunc('day', placed_at) as day
+select
+    date_trunc('day', placed_at) as day,
+    bool_and(placed_at > timestamp {until}) as is_later
 from marts.fct_orders
 where currency = {currency}
+group by day
 order by day
 """
 
@@ -65,23 +70,27 @@ where is_accepted and currency = {currency}
 
 
 BID_DAYS = """
-select distinct date_trunc('day', placed_at) as day
+select
+    date_trunc('day', placed_at) as day,
+    bool_and(placed_at > timestamp {until}) as is_later
 from marts.fct_bids
 where is_accepted and currency = {currency}
+group by day
 order by day
 """
 
 
 def section(scope: Scope) -> Section:
     """All about one currency; what there is no data for is left out."""
-    recent = scope.ask(RECENT, until=scope.of(SALES).until.isoformat(" "), days=COMPARED_DAYS)
-    order_days, bid_days = scope.ask(DAYS), scope.ask(BID_DAYS)
+    until, until_bids = (scope.of(report).until.isoformat(" ") for report in (SALES, BIDDING_REPORT))
+    recent = scope.ask(RECENT, until=until, days=COMPARED_DAYS)
+    order_days, bid_days = scope.ask(DAYS, until=until), scope.ask(BID_DAYS, until=until_bids)
     answers = scope.ask(FIGURES), scope.ask(BIDDING), recent, order_days, bid_days
     (orders,), (bidding,) = answers[0].rows, answers[1].rows
     themes = [
-        unless_absent(scope, lambda: sales(scope, order_days.column("day"))) if orders["orders_placed"] else None,
+        unless_absent(scope, lambda: sales(scope, _days(order_days.rows))) if orders["orders_placed"] else None,
         unless_absent(scope, lambda: parties(scope)),
-        unless_absent(scope, lambda: lots(scope, bid_days.column("day"), bidding["bids"])),
+        unless_absent(scope, lambda: lots(scope, _days(bid_days.rows), bidding["bids"])),
         unless_absent(scope, lambda: money(scope)),
     ]
     first, last = (
@@ -95,6 +104,11 @@ def section(scope: Scope) -> Section:
         tuple(answer.query for answer in answers),
         tuple(found for found in themes if found is not None),
     )
+
+
+def _days(rows: Sequence[Row]) -> list[datetime]:
+    """The days that say how long a trend is, and so its grain: what it does not count does not shorten it."""
+    return [row["day"] for row in periods.until_now(rows)]
 
 
 def general(scope: Scope) -> tuple[Theme, ...]:

@@ -11,7 +11,19 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from report_warehouse import NOW, TWO_CURRENCIES, bidding, cash, category, delivered, group, quarter, sale, warehouse
+from report_warehouse import (
+    NOW,
+    TWO_CURRENCIES,
+    bid,
+    bidding,
+    cash,
+    category,
+    delivered,
+    group,
+    quarter,
+    sale,
+    warehouse,
+)
 
 from assets.report_page import periods, render
 from assets.report_page.page import REPORTS, _reader
@@ -55,7 +67,9 @@ def test_any_times_give_a_trend_without_long_gaps(moments: list[datetime], until
     assert bool(periods.not_drawn(rows, newest, "at", grain)) == (len(newest) < len(rows))
     first, last = periods.present(starts, until)
     assert first <= last
-    assert periods.grain(first, last)
+    chosen = periods.grain_of(starts, until)
+    assert chosen in GRAINS
+    assert GRAINS.index(chosen) >= GRAINS.index(periods.grain(first, last))
 
 
 @pytest.mark.parametrize("grain", GRAINS)
@@ -86,6 +100,28 @@ def test_the_running_period_looks_unfinished_and_is_compared_with_the_same_part(
     bars, line = drawn(panel)
     assert bars["marker"]["pattern"]["shape"] == [*[""] * (len(bars["x"]) - 1), "/"]
     assert line["marker"]["symbol"][-2:] == ["circle", "circle-open"]
+
+
+@pytest.mark.parametrize("gap", [101, 300])
+@pytest.mark.parametrize("later", [timedelta(minutes=5), timedelta(days=2)])
+def test_what_is_dated_later_does_not_choose_the_grain(gap: int, later: timedelta, tmp_path: Path) -> None:
+    """After a long silence the first sale may be newer than the data time: the trend is that of what is counted."""
+    old = [UNTIL - timedelta(days=gap + 30 * n) for n in range(12)]
+    moments = [*old, UNTIL + later]
+    sales = [sale(str(n), f"{moment:%Y-%m-%d %H:%M:%S}", "EUR", 10, 1) for n, moment in enumerate(moments)]
+    bids = [bid(str(n), f"{moment:%Y-%m-%d %H:%M:%S}", "EUR") for n, moment in enumerate(moments)]
+    found = panels(tmp_path, (*sales, *bids, category(f"{old[0]:%Y-%m}-01", "Coins", "EUR", 1)))
+    assert "Sales and earnings by week" in found
+    assert "Bids by week" in found
+
+
+@pytest.mark.parametrize(("gap", "grain"), [(20, "week"), (90, "week"), (195, "month"), (330, "month"), (400, "hour")])
+def test_a_few_sales_after_a_silence_do_not_hide_what_was_before(gap: int, grain: str, tmp_path: Path) -> None:
+    moments = [UNTIL - timedelta(hours=1), *(UNTIL - timedelta(days=gap + n) for n in range(20))]
+    sales = [sale(str(n), f"{moment:%Y-%m-%d %H:%M:%S}", "EUR", 10, 1) for n, moment in enumerate(moments)]
+    found = panels(tmp_path, (*sales, category(f"{moments[-1]:%Y-%m}-01", "Coins", "EUR", 1)))
+    panel = found[f"Sales and earnings by {grain}"]
+    assert ("Not drawn" in panel.summary) == (grain == "hour")
 
 
 MONTHLY = (
