@@ -63,12 +63,14 @@ def _days(scope: Scope) -> Panel | None:
     of_first = periods.newest(of_first, "order_month", "month", scope.until)
     whole = periods.last_whole(of_first, "order_month", "month", scope.until, "is_timed")
     row = of_first[whole]
-    sent = f"{carriers[0]}'s shipments of {periods.name(row['order_month'], 'month')}"
+    sent = (
+        f"{carriers[0]}'s {words.agreeing(row['shipments'], 'shipment')} of {periods.name(row['order_month'], 'month')}"
+    )
     return Panel(
         key="delivery-days",
         title="From order to delivery",
         number=words.days(row["median_days"]),
-        label=f"until half of {sent} arrived"
+        label=f"until {'half of ' if row['shipments'] > 1 else ''}{sent} arrived"
         if row["delivered"] == row["shipments"]
         else f"is the median of {sent} that arrived so far, {row['delivered']} of {row['shipments']}",
         change=periods.against_settled(of_first, whole, "order_month", "month", done="delivered", of="shipments"),
@@ -123,7 +125,7 @@ def _carriers(scope: Scope) -> Panel | None:
         number=words.percent(late / promised if promised else None),
         label="of the deliveries with a promised time came after it",
         summary=(f"{worst['carrier']} is late most: {words.percent(worst['late_share'])}. " if late and worst else "")
-        + f"{words.count(overdue, 'shipment')} on the way {'is' if overdue == 1 else 'are'} overdue.",
+        + f"{words.count(overdue, 'shipment')} on the way {words.agreeing(overdue, 'is', 'are')} overdue.",
         source=DELIVERY,
         query=answer.query,
         columns=("Carrier", "Sent", "Late", "Overdue", "Returned", "Lost"),

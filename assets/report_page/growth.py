@@ -104,7 +104,7 @@ def quarters(scope: Scope) -> Panel | None:
     )
 
 
-def grown(scope: Scope, column: str, many: str) -> Panel | None:
+def grown(scope: Scope, column: str, one: str, many: str) -> Panel | None:
     """The last whole quarter against the year before, by name; nothing where either had no sales."""
     answer = scope.ask(GROWN.replace("{name}", column))
     names_known = set(answer.column("name")) != {words.UNKNOWN}
@@ -126,13 +126,13 @@ def grown(scope: Scope, column: str, many: str) -> Panel | None:
     ]
     return Panel(
         key=f"grown-{many}-{scope.currency}",
-        title=f"Growth by {'country' if many == 'countries' else 'category'}",
+        title=f"Growth by {one}",
         number=f"{more} of {len(answer.rows)}",
-        label=f"{many} sold more in {quarter} than a year before",
+        label=f"{words.agreeing(len(answer.rows), one, many)} sold more in {quarter} than a year before",
         summary=" ".join(told) or "Nothing grew or fell.",
         source=GROWTH,
         query=answer.query,
-        columns=("Country" if many == "countries" else "Category", "Net sales", "Year before", "Growth"),
+        columns=(words.capital(one), "Net sales", "Year before", "Growth"),
         rows=tuple(
             (
                 words.capital(row["name"]),

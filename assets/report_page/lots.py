@@ -119,7 +119,8 @@ def _sold(scope: Scope) -> Panel | None:
         summary=f"{words.number(sold)} of {words.count(offered, 'lot')}; best {names[0]} with "
         f"{words.percent(rates[0])}, last {names[-1]} with {words.percent(rates[-1])}."
         if rates[0] > rates[-1]
-        else f"{words.number(sold)} of {words.count(offered, 'lot')}, in every category the same.",
+        else f"{words.number(sold)} of {words.count(offered, 'lot')}"
+        + (", in every category the same." if names[1:] else "."),
         source=SELL_THROUGH,
         query=answer.query,
         columns=("Category", "Open", "Offered", "Sold", "Sell-through", "Hammer price"),
@@ -210,7 +211,7 @@ def _bids(scope: Scope, grain: str) -> Panel:
         key=f"bids-{scope.currency}",
         title=f"Bids by {grain}",
         number=words.number(rows[whole]["bids"]),
-        label=f"{'bid' if rows[whole]['bids'] == 1 else 'bids'} {periods.within(rows[whole]['period'], grain)}",
+        label=f"{words.agreeing(rows[whole]['bids'], 'bid')} {periods.within(rows[whole]['period'], grain)}",
         change=periods.against_before(rows, whole, "period", "bids", grain),
         summary=f"Bidding was liveliest {periods.within(best['period'], grain)}{among}: "
         f"{words.count(best['bids'], 'bid')} by {words.count(best['bidders'], 'bidder')}."
@@ -296,7 +297,7 @@ def _snipes_and_reserves(scope: Scope) -> Panel | None:
         label=f"of bids came in the last minutes {periods.within(row['closing_month'], 'month')}",
         summary=f"{words.percent(met)} of the lots with a reserve reached it."
         if met is not None
-        else "No lot had a reserve.",
+        else f"No lot that closed {periods.within(row['closing_month'], 'month')} had a reserve.",
         source=BIDDING,
         query=answer.query,
         columns=("Closing month", "Sniping", "Reserve met"),
@@ -337,7 +338,12 @@ def _categories(scope: Scope, bids: int) -> Panel | None:
         label="bids per lot that closed, in all categories",
         summary=f"Liveliest in {first['category']}: {words.number(first['bids_per_lot'], 1)} bids "
         f"per lot in {words.count(first['lots'], 'lot')}."
-        + (f" {words.number(closed)} of {words.count(bids, 'bid')} are on lots that closed." if closed != bids else ""),
+        + (
+            f" {words.number(closed)} of {words.count(bids, 'bid')} {words.agreeing_part(closed, bids)} on lots that "
+            "closed."
+            if closed != bids
+            else ""
+        ),
         source=BIDDING,
         query=answer.query,
         columns=("Category", "Lots closed", "Bids per lot", "Sniping", "Reserve met"),

@@ -62,7 +62,8 @@ def _days(scope: Scope) -> Panel | None:
         key=f"cash-{scope.currency}",
         title="From order to cash",
         number=words.days(row["median_days"]),
-        label=f"until half of the sales {month} were paid"
+        label=f"until {'half of the sales' if row['sales'] > 1 else 'the one sale'} {month} "
+        f"{words.agreeing(row['sales'], 'was', 'were')} paid"
         if row["sales_paid"] == row["sales"]
         else f"is the median of the sales {month} that are paid so far, {row['sales_paid']} of {row['sales']}",
         change=periods.against_settled(rows, whole, "sales_month", "month", done="sales_paid", of="sales"),
@@ -104,7 +105,8 @@ def _owed(scope: Scope) -> Panel | None:
     owed = sum(answer.column("open_amount"), Decimal(0))
     if not owed:
         return None
-    overdue = sum((row["open_amount"] for row in answer.rows if row["band_number"] > 1), Decimal(0))
+    late = [row for row in answer.rows if row["band_number"] > 1]
+    overdue, invoices = sum((row["open_amount"] for row in late), Decimal(0)), sum(row["invoices"] for row in late)
     bands = list(dict.fromkeys(answer.column("age_band")))
     found = {(row["role"], row["age_band"]): row for row in answer.rows}
     roles = [role for role in ROLE_COLOURS if any(row["role"] == role for row in answer.rows)]
@@ -112,8 +114,9 @@ def _owed(scope: Scope) -> Panel | None:
         key=f"owed-{scope.currency}",
         title="What is owed, by age",
         number=words.money(owed, scope.currency),
-        label="is owed to the house on open invoices",
-        summary=f"{words.money(overdue, scope.currency)} of it is past its due date, "
+        label=f"is owed to the house on {words.count(sum(answer.column('invoices')), 'open invoice')}",
+        summary=f"{words.count(invoices, 'invoice is', 'invoices are')} past "
+        f"{words.agreeing(invoices, 'its due date', 'their due dates')}: {words.money(overdue, scope.currency)}, "
         f"{words.percent(overdue / owed)} of all."
         if overdue
         else "Nothing is past its due date.",

@@ -90,6 +90,7 @@ GROUPS = """
 select
     report_month,
     party_group,
+    window_months,
     parties,
     sales,
     net_sales
@@ -122,7 +123,8 @@ def _most(scope: Scope, query: str, role: str, verb: str) -> Panel | None:
         key=f"{role}s-{scope.currency}",
         title=f"Top {role}s",
         number=words.money(together, scope.currency),
-        label=f"{verb} by the {role} below" if len(answer.rows) == 1 else f"{verb} by these {len(answer.rows)} {role}s",
+        label=f"{verb} by "
+        + (f"the {role} below" if len(answer.rows) == 1 else f"these {words.count(len(answer.rows), role)}"),
         summary=f"{first['party_id']} {verb} most: {words.money(first['amount'], scope.currency)} in "
         f"{words.count(first['orders'], 'order')}.",
         source=PROFIT,
@@ -212,8 +214,8 @@ def _groups(scope: Scope, role: str) -> Panel | None:
         key=f"{role}-groups-{scope.currency}",
         title=f"{words.capital(role)}s by group",
         number=words.number(active[whole]["parties"]),
-        label=f"{role if active[whole]['parties'] == 1 else many} who {'bought' if role == 'buyer' else 'sold'} "
-        f"in the twelve months to {month:%B %Y}",
+        label=f"{words.agreeing(active[whole]['parties'], role)} who {'bought' if role == 'buyer' else 'sold'} "
+        + _window(answer.rows[0]["window_months"], month),
         change=periods.against_before(active, whole, "month", "parties", "month"),
         summary=f"Of all {many} so far, {', '.join(counts[:-1])} and {counts[-1]}."
         + (f" Large ones brought {words.percent(large / total)} of net sales." if total and large else ""),
@@ -239,3 +241,9 @@ def _groups(scope: Scope, role: str) -> Panel | None:
             stacked=True,
         ),
     )
+
+
+def _window(months: int, last: date) -> str:
+    """The months that are recent in the month that is the last of them."""
+    name = periods.name(last, "month")
+    return f"in {name}" if months == 1 else f"in the {words.count(months, 'month')} to {name}"

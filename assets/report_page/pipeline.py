@@ -77,7 +77,8 @@ def _freshness(scope: Scope) -> Panel | None:
         key="freshness",
         title="Freshness of the tables",
         number=f"{len(published) - len(late)} of {len(published)}",
-        label="published tables are as fresh as promised",
+        label=f"published {words.agreeing(len(published), 'table')} "
+        f"{words.agreeing_part(len(published) - len(late), len(published))} as fresh as promised",
         summary=(f"Late: {', '.join(late)}. " if late else "")
         + f"{behind['entity']} is furthest behind: {words.number(behind['lag_minutes'], 1)} minutes.",
         source=FRESHNESS,
@@ -120,18 +121,18 @@ def _runs(scope: Scope) -> Panel | None:
         key="runs",
         title=f"Rows taken in by {grain}",
         number=words.number(latest["rows_read"]),
-        label=f"rows taken in {periods.within(latest['period'], grain)}",
+        label=f"{words.agreeing(latest['rows_read'], 'row')} taken in {periods.within(latest['period'], grain)}",
         summary=f"{words.count(sum(row['runs'] for row in rows), 'publication')} of tables so far, at an estimated "
-        f"{words.number(sum(row['cost_usd'] for row in rows), 4)} US dollars.",
+        f"{_cost(sum(row['cost_usd'] for row in rows))}.",
         source=RUNS,
         query=answer.query,
-        columns=(grain.capitalize(), "Publications", "Rows", "Cost (USD)"),
+        columns=(grain.capitalize(), "Publications", "Rows", "Cost"),
         rows=tuple(
             (
                 periods.name(row["period"], grain),
                 words.number(row["runs"]),
                 words.number(row["rows_read"]),
-                words.number(row["cost_usd"], 4),
+                _cost(row["cost_usd"]),
             )
             for row in rows
         ),
@@ -153,17 +154,17 @@ def _entities(scope: Scope) -> Panel | None:
         key="entities",
         title="Pipeline by table",
         number=words.number(aside),
-        label="rows are in quarantine" if aside != 1 else "row is in quarantine",
+        label=f"{words.agreeing(aside, 'row is', 'rows are')} in quarantine",
         summary=f"{answer.rows[0]['entity']} took in most: {words.count(most, 'row')}.",
         source=RUNS,
         query=answer.query,
-        columns=("Table", "Runs", "Rows", "Applied", "Quarantined", "Seconds", "USD"),
+        columns=("Table", "Runs", "Rows", "Applied", "Quarantined", "Seconds", "Cost"),
         rows=tuple(
             (
                 row["entity"],
                 *(words.number(row[column]) for column in ("runs", "rows_read", "applied", "quarantined")),
                 words.number(row["seconds"], 1),
-                words.number(row["cost_usd"], 4),
+                _cost(row["cost_usd"]),
             )
             for row in answer.rows
         ),
@@ -171,6 +172,11 @@ def _entities(scope: Scope) -> Panel | None:
         wide=True,
         spare=("Applied", "Seconds"),
     )
+
+
+def _cost(dollars: Decimal) -> str:
+    """What runs cost, which is little for each."""
+    return words.money(dollars, "USD", digits=4)
 
 
 def _minute(when: datetime | None) -> str:

@@ -19,18 +19,19 @@ UNKNOWN = "Unknown"
 SYMBOLS: Mapping[str, str] = {"EUR": "€", "USD": "$", "GBP": "£"}
 
 
-def money(amount: Number | None, currency: str) -> str:
-    """The amount with its currency before it; cents only where they matter."""
+def money(amount: Number | None, currency: str, digits: int | None = None) -> str:
+    """The amount with its currency before it; cents only where they matter, or so many `digits`."""
     if amount is None:
         return NONE
     value = float(amount)
-    digits = 2 if 0 < abs(value) < 100 else 0
+    if digits is None:
+        digits = 2 if 0 < abs(value) < 100 else 0
     return f"{_sign(round(value, digits))}{prefix(currency)}{abs(value):,.{digits}f}"
 
 
 def prefix(currency: str) -> str:
-    """What stands before an amount: a symbol or, where there is none in general use, the code."""
-    return SYMBOLS.get(currency, f"{currency} ")
+    """What stands before an amount: a symbol or, where there is none in general use, the code on the same line."""
+    return SYMBOLS.get(currency, f"{currency}\u00a0")
 
 
 def amount_tick(amount: float, currency: str) -> str:
@@ -49,8 +50,18 @@ def number(value: Number | None, digits: int = 0) -> str:
 
 
 def count(value: Number, word: str, words: str = "") -> str:
-    """`1 order`, `2 orders`; `words` is for more than one where it is not `word` with an s."""
-    return f"{int(value):,} {word if int(value) == 1 else words or word + 's'}"
+    """`1 order`, `2 orders`; `words` is for other numbers than one where it is not `word` with an s."""
+    return f"{int(value):,} {agreeing(value, word, words)}"
+
+
+def agreeing(value: Number, word: str, words: str = "") -> str:
+    """The noun or verb that goes with a count that stands elsewhere: `order` or `orders`, `is` or `are`."""
+    return word if int(value) == 1 else words or word + "s"
+
+
+def agreeing_part(part: Number, whole: Number) -> str:
+    """The verb after so many of so many: `1 of 2 bids is`, `0 of 1 bid is`, `2 of 3 bids are`."""
+    return "is" if 1 in (int(part), int(whole)) else "are"
 
 
 def percent(share: Number | None) -> str:

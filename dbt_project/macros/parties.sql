@@ -1,5 +1,6 @@
 {#
-    Groups of buyers and sellers, as of a month. The window is that month and the eleven before it.
+    Groups of buyers and sellers, as of a month. The window is so many months as `party_window_months` says, the last of
+    them that month.
 
     lapsed     the party's last sale lies before the window
     large      by net sales within the window, among the highest tenth of all parties that sold or bought in it: never
@@ -9,7 +10,7 @@
 #}
 
 {# Rows of `sales`, one for each party of a sale and role: party_id, role, currency, placed_at, net_sales, house_earnings.
-   Cancelled orders are no sales. #}
+   Cancelled orders are no sales, and what is dated after the data time is none so far. Reads `clock`, the data time. #}
 {% macro sales_by_party() -%}
     {%- for role in ['buyer', 'seller'] %}
     select
@@ -21,7 +22,8 @@
         net_sales,
         earned_from_{{ role }} as house_earnings
     from {{ ref('fct_orders') }}
-    where is_sale
+    cross join clock
+    where is_sale and placed_at <= clock.data_time
     {{ 'union all' if not loop.last }}
     {%- endfor %}
 {%- endmacro %}

@@ -78,10 +78,10 @@ def quarter(beginning: str, net_sales: int, year_before: int, is_complete: bool,
     )  # fmt: skip
 
 
-def group(month: str, name: str, parties: int, net_sales: int) -> str:
+def group(month: str, name: str, parties: int, net_sales: int, window: int = 12) -> str:
     return row(
         "reports.party_group_trends", report_month=month, role="buyer", party_group=name, currency="EUR",
-        parties=parties, sales=1, net_sales=net_sales, house_earnings=0, data_time=REPORTED,
+        window_months=window, parties=parties, sales=1, net_sales=net_sales, house_earnings=0, data_time=REPORTED,
     )  # fmt: skip
 
 

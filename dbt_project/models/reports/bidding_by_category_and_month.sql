@@ -1,13 +1,26 @@
 with
 
+clock as (
+    select {{ data_time(['lots', 'bids']) }} as data_time
+),
+
+-- What is dated after the data time has not closed so far, and is no bid so far.
 lots as (
-    select * from {{ ref('dim_lot') }}
-    where is_current and not is_removed and status in ('sold', 'unsold') and ends_at is not null
+    select dim_lot.*
+    from {{ ref('dim_lot') }} as dim_lot
+    cross join clock
+    where
+        dim_lot.is_current
+        and not dim_lot.is_removed
+        and dim_lot.status in ('sold', 'unsold')
+        and dim_lot.ends_at <= clock.data_time
 ),
 
 bids as (
-    select * from {{ ref('fct_bids') }}
-    where is_accepted
+    select fct_bids.*
+    from {{ ref('fct_bids') }} as fct_bids
+    cross join clock
+    where fct_bids.is_accepted and fct_bids.placed_at <= clock.data_time
 ),
 
 lots_with_bids as (
@@ -77,8 +90,9 @@ select
     case
         when months.lots_with_reserve > 0 then cast(months.lots_reserve_met as double) / months.lots_with_reserve
     end as reserve_met_share,
-    {{ data_time(['lots', 'bids']) }} as data_time
+    clock.data_time
 from months
+cross join clock
 left join bidders
     on
         months.closing_month = bidders.closing_month

@@ -13,6 +13,24 @@ due as (
     group by order_id
 ),
 
+-- What is dated after the data time is no sale so far, and no payment.
+orders as (
+    select
+        facts.order_id,
+        facts.placed_on,
+        facts.placed_at,
+        facts.currency,
+        facts.hammer_price,
+        facts.buyers_premium,
+        facts.buyer_fees,
+        facts.refunded_share,
+        clock.data_time,
+        case when facts.paid_at <= clock.data_time then facts.paid_at end as paid_at
+    from {{ ref('fct_orders') }} as facts
+    cross join clock
+    where facts.is_sale and facts.placed_at <= clock.data_time
+),
+
 sales as (
     select
         {{ first_day_of('month', 'orders.placed_on') }} as sales_month,
@@ -20,14 +38,12 @@ sales as (
         orders.paid_at,
         {{ days_between('orders.placed_at', 'orders.paid_at') }} as days_to_cash,
         due.due_at is not null as has_due_date,
-        due.due_at < coalesce(orders.paid_at, clock.data_time) as is_past_due,
+        due.due_at < coalesce(orders.paid_at, orders.data_time) as is_past_due,
         orders.paid_at is null
         and orders.refunded_share < 1
         and orders.hammer_price + orders.buyers_premium + orders.buyer_fees > 0 as is_open
-    from {{ ref('fct_orders') }} as orders
-    cross join clock
+    from orders
     left join due on orders.order_id = due.order_id
-    where orders.is_sale
 ),
 
 ranked as (

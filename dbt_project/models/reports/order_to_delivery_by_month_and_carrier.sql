@@ -4,25 +4,35 @@ clock as (
     select {{ data_time(['orders', 'shipments']) }} as data_time
 ),
 
+-- What is dated after the data time is no shipment so far, and no delivery.
+dated as (
+    select
+        facts.*,
+        clock.data_time,
+        facts.is_delivered and coalesce(facts.delivered_at, clock.data_time) <= clock.data_time as is_delivered_so_far
+    from {{ ref('fct_shipments') }} as facts
+    cross join clock
+    where coalesce(facts.ordered_at, facts.created_at) <= clock.data_time
+),
+
 shipments as (
     select
         {{ first_day_of('month', 'coalesce(facts.ordered_at, facts.created_at)') }} as order_month,
         facts.carrier,
         facts.status,
-        facts.is_delivered,
-        facts.is_delivered and facts.delivered_at is not null and facts.promised_at is not null as is_judged,
-        facts.is_late,
-        not facts.is_delivered
+        facts.is_delivered_so_far as is_delivered,
+        facts.is_delivered_so_far and facts.delivered_at is not null and facts.promised_at is not null as is_judged,
+        facts.is_delivered_so_far and facts.is_late as is_late,
+        not facts.is_delivered_so_far
         and facts.status not in ('returned', 'lost')
-        and facts.promised_at < clock.data_time as is_overdue,
+        and facts.promised_at < facts.data_time as is_overdue,
         case
-            when facts.is_delivered then {{ days_between('facts.ordered_at', 'facts.delivered_at') }}
+            when facts.is_delivered_so_far then {{ days_between('facts.ordered_at', 'facts.delivered_at') }}
         end as days_to_delivery,
         case
-            when facts.is_delivered then {{ days_between('facts.shipped_at', 'facts.delivered_at') }}
+            when facts.is_delivered_so_far then {{ days_between('facts.shipped_at', 'facts.delivered_at') }}
         end as days_in_transit
-    from {{ ref('fct_shipments') }} as facts
-    cross join clock
+    from dated as facts
 ),
 
 ranked as (

@@ -158,6 +158,7 @@ select
     all_groups.role,
     all_groups.party_group,
     all_groups.currency,
+    cast({{ var('party_window_months') }} as integer) as window_months,
     cast(all_groups.parties as bigint) as parties,
     cast(all_groups.sales as bigint) as sales,
     cast(all_groups.net_sales as decimal(38, 2)) as net_sales,

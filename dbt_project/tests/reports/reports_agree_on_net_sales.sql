@@ -1,15 +1,17 @@
-{#- Each report that divides all sales, as what of it makes them up. -#}
+{#- Each report that divides all sales, as what of it makes them up, and of which sales: all, or those up to its data
+    time, which is that of these tables while it has no row. -#}
+{%- set parties = ['orders', 'payments', 'shipments'] -%}
 {%- set reports = {
-    'sales_by_category_country_and_month': 'true',
-    'sales_growth_by_quarter': 'true',
-    'party_groups as buyers': "role = 'buyer'",
-    'party_groups as sellers': "role = 'seller'",
+    'sales_by_category_country_and_month': ('true', none),
+    'sales_growth_by_quarter': ('true', ['orders', 'lots', 'customers', 'countries', 'payments', 'shipments']),
+    'party_groups as buyers': ("role = 'buyer'", parties),
+    'party_groups as sellers': ("role = 'seller'", parties),
 } -%}
 
 with
 
 sums as (
-    {%- for report, condition in reports.items() %}
+    {%- for report, (condition, entities) in reports.items() %}
     select
         '{{ report }}' as report,
         currency,
@@ -24,6 +26,11 @@ sums as (
         currency,
         -net_sales as too_much
     from {{ ref('fct_orders') }}
+    {%- if entities %}
+    where
+        placed_at
+        <= coalesce((select min(data_time) from {{ ref(report.split(' ')[0]) }}), {{ data_time(entities) }})
+    {%- endif %}
     {{ 'union all' if not loop.last }}
     {%- endfor %}
 )

@@ -165,7 +165,7 @@ def test_the_headline_is_of_the_newest_period_with_news(tmp_path: Path) -> None:
     found = panels(tmp_path, (*TWO_CURRENCIES, *rows))
     told = found["Quarters against the year before"]
     assert (told.number, told.label) == ("€300", "net sales in Q3 2025")
-    assert found["Growth by category"].label == "categories sold more in Q3 2025 than a year before"
+    assert found["Growth by category"].label == "category sold more in Q3 2025 than a year before"
 
 
 @pytest.mark.parametrize("off", ["0001-01-01 00:00:00", "1989-06-01 10:00:00", "9999-12-31 23:59:59.999999"])
