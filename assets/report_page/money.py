@@ -20,6 +20,7 @@ select
     sales,
     sales_paid,
     sales_open,
+    sales_paid_undated,
     late_share,
     median_days,
     percentile_90_days
@@ -65,7 +66,8 @@ def _days(scope: Scope) -> Panel | None:
         label=f"until {'half of the sales' if row['sales'] > 1 else 'the one sale'} {month} "
         f"{words.agreeing(row['sales'], 'was', 'were')} paid"
         if row["sales_paid"] == row["sales"]
-        else f"is the median of the sales {month} that are paid so far, {row['sales_paid']} of {row['sales']}",
+        else f"is the median of the sales {month} that are paid so far, {row['sales_paid']} of {row['sales']}"
+        + (f", and {row['sales_paid_undated']} more on days that are not known" if row["sales_paid_undated"] else ""),
         change=periods.against_settled(rows, whole, "sales_month", "month", done="sales_paid", of="sales"),
         summary=f"Nine of ten of those paid took {words.days(row['percentile_90_days'])} or less.{late} "
         f"{words.count(sum(answer.column('sales_open')), 'sale')} of all months open now."

@@ -104,6 +104,7 @@ def bidding(month: str, name: str, lots: int, bids: int, snipes: int, reserves: 
 def cash(month: str, median: float, late: float | None) -> str:
     return row(
         "reports.order_to_cash_by_month", sales_month=month, currency="EUR", sales=10, sales_paid=9, sales_open=1,
+        sales_paid_undated=0,
         late_share=late, median_days=str(median), percentile_90_days="9.5", data_time=REPORTED,
     )  # fmt: skip
 

@@ -57,8 +57,8 @@ priced as (
         lots.valuation_high,
         prices.hammer_price,
         prices.hammer_price is not null
-        and lots.valuation_low is not null
-        and lots.valuation_high is not null as is_compared
+        -- One that lacks an end or is upside down is no valuation.
+        and coalesce(lots.valuation_low <= lots.valuation_high, false) as is_compared
     from lots
     -- Keys alone: with a further condition on lots, DuckDB compares every lot with every price.
     left join prices

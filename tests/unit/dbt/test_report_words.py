@@ -168,3 +168,14 @@ def test_a_reserve_is_said_to_be_missing_for_its_month_only(tmp_path: Path) -> N
     """Other months may have had some."""
     statements = (bidding("2026-01-01", "Coins", 9, 9, 1, 5, 2), bidding("2026-02-01", "Coins", 9, 9, 1, 0, 0))
     assert "No lot that closed in February 2026 had a reserve." in texts(tmp_path, statements)
+
+
+def test_sales_that_are_paid_on_an_unknown_day_are_said_to_be(tmp_path: Path) -> None:
+    """They are in no median, and not among those that are open."""
+    statements = (cash("2026-02-01", 3.0, None), "update reports.order_to_cash_by_month set sales_paid_undated = 1")
+    said = (
+        "is the median of the sales in February 2026 that are paid so far, 9 of 10, and 1 more on days that are not "
+        "known"
+    )
+    blocks = texts(tmp_path, (owed("buyer", 1, 100), *statements))
+    assert f"3.0 days {said}" in blocks
