@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,24 +45,29 @@ _SAID = (
 class Column:
     """A column of a file: its name as written, and whether it may have values that DuckDB does not hold as they are,
     itself or inside of it: times finer than a microsecond, or decimals of more digits. `alike` names a member of a
-    struct in it that DuckDB cannot tell from another, if there is one."""
+    struct in it that DuckDB cannot tell from another, if there is one. Likewise `times`, whether it may have times or
+    dates that DuckDB cannot hold at all; `old`, whether there are times of 96 bits, which it cuts to microseconds."""
 
     name: str
     finer: bool
     alike: str | None = None
+    times: bool = False
+    old: bool = False
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Files of one folder, named by the numbers of their objects, that have exactly these columns and types."""
+    """Files of one folder, named by the numbers of their objects, that have exactly these columns and types. The
+    columns at the places `told` have values that DuckDB cannot hold: it does not read them, Arrow writes their text."""
 
     numbers: tuple[int, ...]
     columns: tuple[Column, ...]
+    told: frozenset[int] = frozenset()
 
     def halves(self) -> tuple[Shape, Shape]:
         """The same in two parts."""
         middle = len(self.numbers) // 2
-        return Shape(self.numbers[:middle], self.columns), Shape(self.numbers[middle:], self.columns)
+        return replace(self, numbers=self.numbers[:middle]), replace(self, numbers=self.numbers[middle:])
 
 
 def shapes(duck: Duck, folder: Path, numbers: Sequence[int]) -> list[Shape]:
@@ -82,7 +87,63 @@ def shapes(duck: Duck, folder: Path, numbers: Sequence[int]) -> list[Shape]:
             result.append(Shape(tuple(together), columns))
         else:
             result += [Shape((number,), columns) for number in together]
-    return result
+    return [shape for given in result for shape in _by_what_is_told(folder, given)]
+
+
+def _by_what_is_told(folder: Path, given: Shape) -> Iterator[Shape]:
+    """The same files: those that have values that DuckDB cannot hold each by itself."""
+    plain = []
+    for number in given.numbers:
+        if told := _told(folder / str(number), given.columns):
+            yield Shape((number,), given.columns, told)
+        else:
+            plain.append(number)
+    if plain:
+        yield replace(given, numbers=tuple(plain))
+
+
+def _told(path: Path, columns: Sequence[Column]) -> frozenset[int]:
+    """The places of the columns with a value that DuckDB cannot hold; none of a file that Arrow cannot read."""
+    import pyarrow as pa
+
+    places = [n for n, column in enumerate(columns) if column.times or column.old]
+    names = [column.name for column in columns]
+    if not places or len(set(names)) < len(names):  # `as_text` refuses the latter
+        return frozenset()
+    found: set[int] = set()
+    try:
+        for batch, fine in _batches(path, [columns[n] for n in places]):
+            for n in set(places) - found:
+                column = batch.column(names[n])
+                if exact_values.rows_with_any(column, exact_values.beyond).any() or (
+                    columns[n].old and exact_values.rows_with_any(fine.column(names[n])).any()
+                ):
+                    found.add(n)
+    except (pa.ArrowException, ValueError):
+        return frozenset()
+    except OSError as error:
+        if error.errno is not None:  # None is what pyarrow says of a file that is broken
+            raise
+        return frozenset()
+    return frozenset(found)
+
+
+def _batches(path: Path, columns: Sequence[Column]) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
+    """These columns of a file, batch by batch; the other of each pair has times of 96 bits in nanoseconds, which the
+    first has in microseconds, as `exact_values.text` takes them. Raises `NotReadable` if there is none of that name."""
+    import pyarrow.parquet as pq
+
+    names = [column.name for column in columns]
+    with pq.ParquetFile(path, pre_buffer=False, coerce_int96_timestamp_unit="us") as file:
+        if lost := sorted({*names} - {*file.schema_arrow.names}):
+            raise NotReadable(f"expected the columns that the footer lists, found none named {', '.join(lost)[:200]}")
+        if not any(column.old for column in columns):
+            for batch in file.iter_batches(_ROWS_AT_ONCE, columns=names):
+                yield batch, batch
+            return
+        with pq.ParquetFile(path, pre_buffer=False) as fine:
+            both = (each.iter_batches(_ROWS_AT_ONCE, columns=names) for each in (file, fine))
+            yield from zip(*both, strict=True)
 
 
 def _columns(said: Sequence[dict[str, Any]]) -> Iterator[Column]:
@@ -94,7 +155,13 @@ def _columns(said: Sequence[dict[str, Any]]) -> Iterator[Column]:
             open_ += (said[place]["num_children"] or 0) - 1
             place += 1
         elements = said[first:place]
-        yield Column(said[first]["name"], any(map(_is_finer, elements)), _alike(elements))
+        yield Column(
+            said[first]["name"],
+            finer=any(map(_is_finer, elements)),
+            alike=_alike(elements),
+            times=any(map(_is_time, elements)),
+            old=any(element["type"] == "INT96" for element in elements),
+        )
 
 
 def _alike(elements: Sequence[dict[str, Any]]) -> str | None:
@@ -121,6 +188,11 @@ def _is_finer(element: dict[str, Any]) -> bool:
     return times or (element["precision"] or 0) > _MOST_DIGITS
 
 
+def _is_time(element: dict[str, Any]) -> bool:
+    said = element["logical_type"] or element["converted_type"] or ""
+    return said.lower().startswith(("time", "date"))
+
+
 def as_text(duck: Duck, contract: Contract, folder: Path, shape: Shape) -> str:
     """A query for the rows of the files as text: _no, _row (from 1), _problem, and the columns of `text_columns`.
 
@@ -140,7 +212,9 @@ def as_text(duck: Duck, contract: Contract, folder: Path, shape: Shape) -> str:
     source = _source(files, shape, as_string)
     if finer := _find_finer(duck, folder, shape):
         source += " LEFT JOIN finer USING (_no, _row)"
-    values = [_Value(f"c{n}", column.name, types[n], n in finer) for n, column in enumerate(shape.columns)]
+    values = [
+        _Value(f"c{n}", column.name, types[n], n in finer, n in shape.told) for n, column in enumerate(shape.columns)
+    ]
     problems, texts = _meant(contract, values)
     problem = f"coalesce({', '.join(problems)})" if problems else "NULL::VARCHAR"
     columns = (f"{texts.get(c, 'NULL::VARCHAR')} AS {quoted(c)}" for c in text_columns(contract))
@@ -226,51 +300,59 @@ def _types(duck: Duck, files: str, as_string: bool) -> list[Any]:
 
 
 def _source(files: str, shape: Shape, as_string: bool) -> str:
-    """The rows of the files with their columns as c0, c1, …, and _no and _row."""
+    """The rows of the files with their columns as c0, c1, …, but for those that are told, and _no and _row."""
     named = [f"c{n}" for n in range(len(shape.columns))]
+    # To name one is enough for DuckDB to look at what the footer says of its smallest and largest value.
+    taken = [f"c{n}" for n in range(len(shape.columns)) if n not in shape.told]
     options = f"{files}, hive_partitioning = false, binary_as_string = {str(as_string).lower()}"
     if not {c.name.lower() for c in shape.columns}.isdisjoint(_OF_THE_READER):  # one file, see `shapes`
-        rows = f"SELECT {shape.numbers[0]}::INTEGER AS _no, row_number() OVER () AS _row, {', '.join(named)}"
+        rows = f"SELECT {shape.numbers[0]}::INTEGER AS _no, row_number() OVER () AS _row"
+        rows += "".join(f", {name}" for name in taken)
         return f"({rows} FROM read_parquet({options}) AS landed_file ({', '.join(named)}))"
-    rows = f"SELECT parse_filename(path)::INTEGER AS _no, number + 1 AS _row, {', '.join(named)}"
+    rows = "".join(("SELECT parse_filename(path)::INTEGER AS _no, number + 1 AS _row", *(f", {n}" for n in taken)))
     listed = ", ".join((*named, "number", "path"))
     return f"({rows} FROM read_parquet({options}, filename = true, file_row_number = true) AS landed_file ({listed}))"
 
 
 def _find_finer(duck: Duck, folder: Path, shape: Shape) -> frozenset[int]:
-    """The places of the columns with values that DuckDB does not hold as they are. Table `finer` has the rows with any:
-    _no, _row, and the text of each such column as t<place>."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    places = [n for n, column in enumerate(shape.columns) if column.finer]
+    """The places of the columns with values that DuckDB does not hold as they are. Table `finer` has the rows with any,
+    or all rows if some columns are told: _no, _row, and the text of each such column as t<place>."""
+    places = [n for n, column in enumerate(shape.columns) if column.finer or n in shape.told]
     if not places:
         return frozenset()
     texts = ", ".join(f"t{n} VARCHAR" for n in places)
     duck.run(f"CREATE OR REPLACE TEMP TABLE finer (_no INTEGER, _row BIGINT, {texts})")
     found = False
     for number in shape.numbers:
-        before = 1
         try:
-            with pq.ParquetFile(folder / str(number)) as file:
-                names = [shape.columns[n].name for n in places]
-                for batch in file.iter_batches(_ROWS_AT_ONCE, columns=names):
-                    rows = _finer_rows(batch, names)
-                    if len(rows):
-                        found = True
-                        kept = batch.take(pa.array(rows))
-                        columns = [[exact_values.text(value) for value in kept.column(name)] for name in names]
-                        table = {"no": pa.array(np.full(len(rows), number, np.int32)), "row": pa.array(rows + before)}
-                        table |= {f"t{n}": pa.array(c, pa.string()) for n, c in zip(places, columns, strict=True)}
-                        duck.connection.register("exact_rows", pa.table(table))
-                        duck.run("INSERT INTO finer SELECT * FROM exact_rows")
-                        duck.connection.unregister("exact_rows")
-                    before += batch.num_rows
+            for table in _finer_of(folder / str(number), number, shape, places):
+                found = True
+                duck.connection.register("exact_rows", table)
+                duck.run("INSERT INTO finer SELECT * FROM exact_rows")
+                duck.connection.unregister("exact_rows")
         except OSError as error:
             if error.errno is None:  # what pyarrow says of a file that is broken
                 raise NotReadable(f"expected a Parquet file that can be read, found: {told(error)}") from error
             raise
     return frozenset(places) if found else frozenset()
+
+
+def _finer_of(path: Path, number: int, shape: Shape, places: Sequence[int]) -> Iterator[pa.Table]:
+    """The rows of a file for table `finer`."""
+    import pyarrow as pa
+
+    before = 1
+    names = [shape.columns[n].name for n in places]
+    for batch, fine in _batches(path, [shape.columns[n] for n in places]):
+        rows = np.arange(len(batch)) if shape.told else _finer_rows(batch, names)
+        if len(rows):
+            table = {"no": pa.array(np.full(len(rows), number, np.int32)), "row": pa.array(rows + before)}
+            kept, fine = (each.take(pa.array(rows)) for each in (batch, fine))
+            for n, name in zip(places, names, strict=True):
+                texts = map(exact_values.text, kept.column(name), fine.column(name))
+                table[f"t{n}"] = pa.array(list(texts), pa.string())
+            yield pa.table(table)
+        before += batch.num_rows
 
 
 def _finer_rows(batch: pa.RecordBatch, names: Sequence[str]) -> np.ndarray:
@@ -280,15 +362,19 @@ def _finer_rows(batch: pa.RecordBatch, names: Sequence[str]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Value:
-    """A column in the query: its name there, as written, its type in DuckDB, and whether `finer` knows more of it."""
+    """A column in the query: its name there, as written, its type in DuckDB, and whether `finer` knows more of it, or
+    all of it."""
 
     sql: str
     given: str
     type_: Any
     finer: bool
+    told: bool
 
     def text(self) -> str:
         """The value as the contract's text would be written."""
+        if self.told:
+            return f"t{self.sql[1:]}"
         text = self._text()
         return f"CASE WHEN finer._row IS NULL THEN {text} ELSE t{self.sql[1:]} END" if self.finer else text
 
@@ -380,7 +466,8 @@ def _meant(contract: Contract, values: Sequence[_Value]) -> tuple[list[str], dic
             unknown.append(value)
             continue
         removed = name == "_op" and not landed
-        texts[name] = removal_sql(f"CAST({value.sql} AS VARCHAR)") if removed else value.text()
+        bare = value.text() if value.told else f"CAST({value.sql} AS VARCHAR)"
+        texts[name] = removal_sql(bare) if removed else value.text()
         if value.type_ == "BLOB":
             wrong = f"{value.sql} IS NOT NULL AND TRY(decode({value.sql})) IS NULL"
             told = literal(f"{name}: expected text in UTF-8, found other bytes")
@@ -399,7 +486,7 @@ def _drifted(unknown: Sequence[_Value], extra: str | None) -> str:
     """DynamoDB JSON of the attributes that the relay did not know, and those that the contract does not: a relay may
     know a contract that the lake does not yet, and what it says is kept."""
     members = ", ".join(
-        f"CASE WHEN {v.sql} IS NOT NULL THEN {literal(json.dumps(v.given) + ':')} || "
+        f"CASE WHEN {v.text() if v.told else v.sql} IS NOT NULL THEN {literal(json.dumps(v.given) + ':')} || "
         f'to_json(struct_pack("S" := {v.text()}))::VARCHAR END'
         for v in unknown
     )

@@ -315,6 +315,88 @@ def test_a_text_that_is_no_utf8_costs_its_row_whatever_stands_beside(
             assert "\\x" in extra["colour"]
 
 
+ANY_TIME = st.sampled_from(
+    [*(pa.timestamp(unit, zone) for unit in ("ms", "us", "ns") for zone in (None, "UTC")),
+     pa.time32("ms"), pa.time64("us"), pa.time64("ns"), pa.date32()]
+)  # fmt: skip
+WRAPPED = st.sampled_from(
+    [
+        (lambda a: a, lambda found: found),
+        (lambda a: pa.ListArray.from_arrays(np.arange(len(a) + 1, dtype=np.int32), a), lambda found: found[0]),
+        (lambda a: pa.StructArray.from_arrays([a], ["m"]), lambda found: found["m"]),
+        (
+            lambda a: pa.MapArray.from_arrays(
+                np.arange(len(a) + 1, dtype=np.int32), pa.array(["k"] * len(a), pa.string()), a
+            ),
+            lambda found: found["k"],
+        ),
+    ]
+)
+EDGES = (2**31 - 1, -(2**31), 2**62, 2**63 - 1, -(2**63), 1 - 2**63, 86_400_000, 86_400_000_000, LAST_SECOND * 10**6)
+
+
+@settings(QUICK, max_examples=25)
+@given(ANY_TIME, st.integers(-(2**63), 2**63 - 1) | st.sampled_from(EDGES), WRAPPED, st.booleans())
+@example(pa.time64("us"), 2**62, (lambda a: a, lambda found: found), False)
+@example(pa.time32("ms"), -3, (lambda a: a, lambda found: found), True)
+@example(pa.timestamp("ms", "UTC"), 2**62, (lambda a: a, lambda found: found), True)
+@example(pa.timestamp("us"), -(2**63), (lambda a: a, lambda found: found), True)
+@example(pa.timestamp("ns"), 1 - 2**63, (lambda a: a, lambda found: found), True)
+@example(pa.date32(), 2**31 - 1, (lambda a: a, lambda found: found), True)
+def test_a_time_that_the_engine_cannot_hold_costs_its_row_at_most(
+    kind: pa.DataType, count: int, wrapped: Any, statistics: bool
+) -> None:
+    wrap, unwrap = wrapped
+    bits = kind.bit_width
+    count = (count + 2 ** (bits - 1)) % 2**bits - 2 ** (bits - 1)
+    stored = pa.array([count, 0], pa.int32() if bits == 32 else pa.int64()).view(kind)
+    known = {"parcel_id": pa.array(["a", "b"]), "part": pa.array([1, 2])}
+
+    def written(columns: dict[str, pa.Array]) -> bytes:
+        buffer = io.BytesIO()
+        pq.write_table(pa.table(known | columns), buffer, write_statistics=statistics)
+        return buffer.getvalue()
+
+    rows, wrong = taken_in(DROPPED, written({"colour": wrap(stored)}))
+    assert wrong == []
+    far, near = (unwrap(strict(row["_extra"])["colour"]) for row in rows)
+    alone, _ = taken_in(DROPPED, written({"colour": wrap(stored.take([1, 1]))}))
+    assert near == unwrap(strict(alone[1]["_extra"])["colour"])
+    if pa.types.is_date32(kind):
+        assert np.datetime64(far, "D").astype(int) == count
+    elif pa.types.is_timestamp(kind):
+        day, clock = re.fullmatch(r"(-?\d+-\d\d-\d\d)[ T](.*)", far).groups()  # type: ignore[union-attr]
+        assert int(np.datetime64(day, "D").astype(int)) * 86_400 * TICKS[kind.unit] + ticks(clock, kind.unit) == count
+    else:
+        assert far == f"{count} {kind.unit}" or ticks(far, kind.unit) == count
+
+    if pa.types.is_timestamp(kind) and kind.tz:
+        rows, wrong = taken_in(TYPED, written({"moments": pa.array([[count], [0]], pa.list_(pa.int64())).cast(
+            pa.list_(kind))}))  # fmt: skip
+        second, rest = divmod(count, TICKS[kind.unit])
+        good = EPOCH <= second <= LAST_SECOND and rest * 10**6 % TICKS[kind.unit] == 0
+        assert [row["parcel_id"] for row in rows] == (["a", "b"] if good else ["b"])
+        assert len(wrong) == (not good)
+        assert all("moments[0]: expected a timestamp with offset" in reason for reason in wrong)
+
+
+@settings(QUICK, max_examples=25)
+@given(st.sampled_from(["us", "ns"]), st.integers(-60 * 10**15, 2**60), WRAPPED)
+@example("ns", 1, (lambda a: a, lambda found: found))
+@example("ns", 1767323045123456789, (lambda a: a, lambda found: found))
+@example("us", 240_000_000_000_000_001, (lambda a: a, lambda found: found))
+def test_an_old_time_is_kept_to_its_nanosecond(unit: str, count: int, wrapped: Any) -> None:
+    count = min(count, LAST_SECOND * TICKS[unit])
+    wrap, unwrap = wrapped
+    buffer = io.BytesIO()
+    columns = {"parcel_id": pa.array(["a", "b"]), "part": pa.array([1, 2])}
+    columns["colour"] = wrap(pa.array([count, 0], pa.int64()).view(pa.timestamp(unit)))
+    pq.write_table(pa.table(columns), buffer, use_deprecated_int96_timestamps=True)
+    rows, wrong = taken_in(DROPPED, buffer.getvalue())
+    assert wrong == []
+    assert [ticks(unwrap(strict(row["_extra"])["colour"]), unit) for row in rows] == [count, 0]
+
+
 UNITS = st.sampled_from(list(TICKS))
 ZONES = st.sampled_from(["UTC", "Europe/Berlin"])
 
