@@ -46,13 +46,15 @@ class Column:
     """A column of a file: its name as written, and whether it may have values that DuckDB does not hold as they are,
     itself or inside of it: times finer than a microsecond, or decimals of more digits. `alike` names a member of a
     struct in it that DuckDB cannot tell from another, if there is one. Likewise `times`, whether it may have times or
-    dates that DuckDB cannot hold at all; `old`, whether there are times of 96 bits, which it cuts to microseconds."""
+    dates that DuckDB cannot hold at all; `old`, whether there are times of 96 bits, which it cuts to microseconds; and
+    `named`, whether no name in it has a character (NUL) that no statement can have."""
 
     name: str
     finer: bool
     alike: str | None = None
     times: bool = False
     old: bool = False
+    named: bool = True
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,7 @@ def _columns(said: Sequence[dict[str, Any]]) -> Iterator[Column]:
             alike=_alike(elements),
             times=any(map(_is_time, elements)),
             old=any(element["type"] == "INT96" for element in elements),
+            named=not any("\0" in element["name"] for element in elements),
         )
 
 
@@ -200,6 +203,8 @@ def as_text(duck: Duck, contract: Contract, folder: Path, shape: Shape) -> str:
     names = [column.name for column in shape.columns]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise NotReadable(f"expected each column once, found {', '.join(twice)[:200]} twice")
+    if unnamed := [column.name.replace("\0", "\\0") for column in shape.columns if not column.named]:
+        raise NotReadable(f"expected names without the character NUL, found one in {unnamed[0][:200]}")
     if alike := next((column for column in shape.columns if column.alike is not None), None):
         told_name = f"{alike.name}: {alike.alike}"[:200]
         raise NotReadable(f"expected members that differ by more than upper and lower case, found {told_name}")

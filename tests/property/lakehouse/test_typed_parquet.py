@@ -397,6 +397,39 @@ def test_an_old_time_is_kept_to_its_nanosecond(unit: str, count: int, wrapped: A
     assert [ticks(unwrap(strict(row["_extra"])["colour"]), unit) for row in rows] == [count, 0]
 
 
+NAMES = st.sampled_from(
+    ["parcel_id", "PARCEL_ID", "part", "Part", "_deleted", "_op", "_row", "_no", "_problem", "_extra", "filename", "é",
+     "file_row_number", "a", "A", "a.b", "", 'q"', "x'y", "c0", "t1", "path", "finer", "landed_file", "\0", "a\0b",
+     "moments", "stops", "rate", "_version", "x" * 300, "$.a", "\n", "rowid"]
+)  # fmt: skip
+TYPES = st.recursive(
+    st.sampled_from(
+        [pa.string(), pa.int64(), pa.float16(), pa.bool_(), pa.binary(4), pa.date32(), pa.timestamp("ns", "UTC"),
+         pa.time64("us"), pa.decimal256(60, 2), pa.null(), pa.duration("ns"), pa.dictionary(pa.int8(), pa.string()),
+         pa.uuid(), pa.json_(), pa.string_view()]
+    ),
+    lambda inner: st.one_of(
+        inner.map(pa.list_),
+        inner.map(lambda t: pa.map_(pa.binary(), t)),
+        st.lists(st.tuples(NAMES, inner), min_size=1, max_size=2).map(pa.struct),
+    ),
+    max_leaves=3,
+)  # fmt: skip
+
+
+@settings(QUICK, max_examples=40)
+@given(st.lists(st.tuples(NAMES, TYPES), min_size=1, max_size=4), st.sampled_from([DROPPED, TYPED, PARCELS]))
+@example([("a\0b", pa.int64())], DROPPED)
+@example([("a", pa.struct([("\0", pa.int64())]))], PARCELS)
+@example([("a", pa.int64()), ("a", pa.string())], DROPPED)
+def test_no_schema_that_can_be_read_is_tried_again(fields: list[tuple[str, pa.DataType]], contract: Contract) -> None:
+    buffer = io.BytesIO()
+    arrays = [pa.nulls(2, kind) if kind != pa.int64() else pa.array([1, 2]) for _, kind in fields]
+    pq.write_table(pa.Table.from_arrays(arrays, names=[name for name, _ in fields]), buffer)
+    reasons = unreadable(contract, buffer.getvalue())  # raises what is no fault of data
+    assert all("\0" not in reason and "/tmp" not in reason for reason in reasons.values())
+
+
 UNITS = st.sampled_from(list(TICKS))
 ZONES = st.sampled_from(["UTC", "Europe/Berlin"])
 
