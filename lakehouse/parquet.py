@@ -432,7 +432,8 @@ def _as_texts(x: str, type_: Any, depth: int = 0) -> str:
             (_, key), (_, value) = type_.children
             pair = f"{{'key': {_as_texts(f'{item}.key', key, depth + 1)}, "
             pair += f"'value': {_as_texts(f'{item}.value', value, depth + 1)}}}"
-            return f"map_from_entries(list_transform(map_entries({x}), lambda {item}: {pair}))"
+            once = f"CASE WHEN {_is_twice(x)} THEN map_entries({x})[:0] ELSE map_entries({x}) END"  # told as a problem
+            return f"map_from_entries(list_transform({once}, lambda {item}: {pair}))"
         case "struct":
             members = (
                 f"{quoted(name)} := {_as_texts(f'struct_extract({x}, {literal(name)})', t, depth)}"
@@ -441,6 +442,35 @@ def _as_texts(x: str, type_: Any, depth: int = 0) -> str:
             return f"CASE WHEN {x} IS NOT NULL THEN struct_pack({', '.join(members)}) END"
         case _:
             return _scalar_text(x, type_)
+
+
+def _is_twice(x: str) -> str:
+    """Whether a map has a key twice, which Parquet allows."""
+    return f"len(list_distinct(map_keys({x}))) < cardinality({x})"
+
+
+def _any_twice(x: str, type_: Any, depth: int = 0) -> str | None:
+    """Whether there is such a map in a value; None where its type has none."""
+    item = f"v{depth}"
+
+    def within(listed: str, element: Any) -> str | None:
+        inner = _any_twice(item, element, depth + 1)
+        return None if inner is None else f"list_bool_or(list_transform({listed}, lambda {item}: {inner}))"
+
+    match type_.id:
+        case "list" | "array":
+            element = type_.children[0][1]
+            found = [within(f"CAST({x} AS {element}[])", element)]
+        case "map":
+            (_, key), (_, value) = type_.children
+            found = [_is_twice(x), within(f"map_keys({x})", key), within(f"map_values({x})", value)]
+        case "struct":
+            members = type_.children
+            found = [_any_twice(f"struct_extract({x}, {literal(name)})", inner, depth) for name, inner in members]
+        case _:
+            return None
+    told = [f"coalesce({each}, false)" for each in found if each is not None]
+    return f"({' OR '.join(told)})" if told else None
 
 
 def _text_type(type_: Any) -> str:
@@ -467,6 +497,9 @@ def _meant(contract: Contract, values: Sequence[_Value]) -> tuple[list[str], dic
     problems, texts, unknown = [], {}, []
     for value in values:
         name = meant[value.given]
+        if not value.told and (twice := _any_twice(value.sql, value.type_)):
+            said = literal(f"{(name or value.given)[:200]}: expected each key of a map once, found one twice")
+            problems.append(f"CASE WHEN {twice} THEN {said} END")
         if name is None:
             unknown.append(value)
             continue

@@ -10,7 +10,7 @@ import gzip
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -75,8 +75,9 @@ def render(
         whole = min(times.values(), default=None) or _watermark(read)
         until = whole or rendered_at.astimezone(UTC).replace(tzinfo=None)
         currencies = _currencies(read, absent)
-        sections = tuple(section(Scope(read, until, row["currency"], absent)) for row in currencies)
-        themes = general(Scope(read, until, absent=absent))
+        scope = Scope(read, until, absent=absent, kept=frozenset(kept))
+        sections = tuple(section(replace(scope, currency=row["currency"])) for row in currencies)
+        themes = general(scope)
     html = _html(sections, themes, times, whole, rendered_at, _as_they_were(kept, times, absent))
     _replace(output_path, html)
     return ReportPage(

@@ -47,12 +47,14 @@ class Answer:
 @dataclass(frozen=True)
 class Scope:
     """What panels are made from: a warehouse, true for all that arrived `until` then, and one currency or none; and the
-    reports that are not built yet. A panel judges what is over by the time `of` the report whose time it states."""
+    reports that are not built yet, and the models that were `kept` as an earlier build made them. A panel judges what
+    is over by the time `of` the report whose time it states."""
 
     read: Read
     until: datetime
     currency: str = ""
     absent: frozenset[str] = frozenset()
+    kept: frozenset[str] = frozenset()
 
     def of(self, report: str) -> Scope:
         """The same, true for what the report is; where it does not say what that is, as it was."""
@@ -160,11 +162,15 @@ def theme(key: str, title: str, *panels: Panel | None) -> Theme | None:
 
 
 def unless_absent(scope: Scope, make: Callable[[], Theme | None]) -> Theme | None:
-    """A theme, or none while reports that it reads are not built yet."""
+    """A theme, or none while reports that it reads are not built yet, or kept from before they had what it asks for."""
     import duckdb
 
     try:
         return make()
+    except duckdb.BinderException:
+        if scope.kept:
+            return None
+        raise
     except duckdb.CatalogException as error:
         if any(name in str(error) for name in scope.absent):
             return None

@@ -132,8 +132,11 @@ def _trend(scope: Scope, grain: str) -> Panel:
     )
 
 
-def _categories(scope: Scope) -> Panel:
+def _categories(scope: Scope) -> Panel | None:
+    """What sells, as soon as the report knows of a sale in the currency: it may be older than the orders."""
     answer = scope.ask(CATEGORIES)
+    if not answer.rows:
+        return None
     first, shown = answer.rows[0], answer.rows[:DRAWN_NAMES]
     total = sum(answer.column("net_sales"))
     names = [row["category"] for row in shown]

@@ -397,6 +397,31 @@ def test_an_old_time_is_kept_to_its_nanosecond(unit: str, count: int, wrapped: A
     assert [ticks(unwrap(strict(row["_extra"])["colour"]), unit) for row in rows] == [count, 0]
 
 
+KEYS = st.sampled_from([pa.string(), pa.int64(), pa.decimal128(38, 2), pa.date32()])
+
+
+@settings(QUICK, max_examples=25)
+@given(KEYS, st.sampled_from([pa.string(), pa.timestamp("us", "UTC"), pa.time64("us")]), WRAPPED, st.booleans())
+@example(pa.string(), pa.timestamp("us", "UTC"), (lambda a: a, lambda found: found), False)
+@example(pa.string(), pa.string(), (lambda a: a, lambda found: found), True)
+def test_a_map_that_has_a_key_twice_costs_its_row(
+    key: pa.DataType, value: pa.DataType, wrapped: Any, deeper: bool
+) -> None:
+    wrap, _ = wrapped
+    keys = pa.array([1, 1, 1, 2]).cast(key) if key != pa.date32() else pa.array([1, 1, 1, 2], pa.int32()).view(key)
+    values = pa.array(["x"] * 4) if value == pa.string() else pa.array([1, 2, 3, 4]).view(value)
+    maps = pa.MapArray.from_arrays(np.array([0, 2, 4], np.int32), keys, values)
+    if deeper:
+        maps = pa.MapArray.from_arrays(np.array([0, 1, 2], np.int32), pa.array(["k", "k"]), maps)
+    known = {"parcel_id": pa.array(["a", "b"]), "part": pa.array([1, 2])}
+    rows, wrong = taken_in(DROPPED, packed(known | {"colour": wrap(maps)}))
+    assert ([row["parcel_id"] for row in rows], len(wrong)) == (["b"], 1)
+    assert "colour: expected each key of a map once" in wrong[0]
+    if key == pa.string() and value == pa.timestamp("us", "UTC") and not deeper:
+        rows, wrong = taken_in(TYPED, packed(known | {"seen": maps}))
+        assert ([row["parcel_id"] for row in rows], len(wrong)) == (["b"], 1)
+
+
 NAMES = st.sampled_from(
     ["parcel_id", "PARCEL_ID", "part", "Part", "_deleted", "_op", "_row", "_no", "_problem", "_extra", "filename", "é",
      "file_row_number", "a", "A", "a.b", "", 'q"', "x'y", "c0", "t1", "path", "finer", "landed_file", "\0", "a\0b",

@@ -13,10 +13,22 @@ from typing import Any
 import duckdb
 import pytest
 import yaml
-from report_warehouse import DATA_TIME, NOW, OF_ALL, PROJECT, TWO_CURRENCIES, bid, category, party, warehouse, watermark
+from report_warehouse import (
+    DATA_TIME,
+    MODELS,
+    NOW,
+    OF_ALL,
+    PROJECT,
+    TWO_CURRENCIES,
+    bid,
+    category,
+    party,
+    warehouse,
+    watermark,
+)
 
 from assets.report_page import ReportPage, WarehouseNotBuilt, render
-from assets.report_page.page import TABLES
+from assets.report_page.page import REPORTS, TABLES
 
 SAID = (
     ("Quarters against the year before", "€1,500", "net sales in Q4 2025", "up 7.1% against the year before",
@@ -213,6 +225,33 @@ def test_a_warehouse_that_was_never_built_is_named(tmp_path: Path) -> None:
     with pytest.raises(WarehouseNotBuilt, match=r"marts\.fct_bids"):
         render(path, tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
+
+
+def columns_of_reports() -> list[tuple[str, str]]:
+    models = [m for path in MODELS[1:] for m in yaml.safe_load((PROJECT / path).read_text("utf-8"))["models"]]
+    reports = [m for m in models if m["name"] in REPORTS]
+    return [(m["name"], column["name"]) for m in reports for column in m["columns"] if len(m["columns"]) > 1]
+
+
+@pytest.mark.parametrize("report", sorted({report for report, _ in columns_of_reports()}))
+def test_a_report_kept_from_an_earlier_project_costs_no_other_theme(report: str, tmp_path: Path) -> None:
+    """Its build failed, so that it has not the columns yet which the page asks for."""
+    path = warehouse(tmp_path, OF_ALL)
+    columns = [column for name, column in columns_of_reports() if name == report and column != "data_time"]
+    with duckdb.connect(str(path)) as connection:
+        for column in columns[len(columns) // 2 :]:
+            connection.execute(f'alter table reports.{report} drop column "{column}"')
+    html = render(path, tmp_path / "page.html", NOW, kept=[report]).path.read_text("utf-8")
+    assert f"{report} (until" in html
+    assert html.count("<article") >= 6
+
+
+@pytest.mark.parametrize("report", sorted(REPORTS))
+def test_a_report_that_knows_nothing_of_a_currency_yet_costs_no_other_panel(report: str, tmp_path: Path) -> None:
+    statements = [s for s in OF_ALL if f"reports.{report} " not in s]
+    assert len(statements) < len(OF_ALL)
+    html = render(warehouse(tmp_path, statements), tmp_path / "page.html", NOW).path.read_text("utf-8")
+    assert html.count("<article") >= 15
 
 
 class Document(HTMLParser):
