@@ -1,4 +1,4 @@
-"""Whatever is wrong with a dropped file, what is told of it shows no value of a personal field."""
+"""Whatever is wrong with a dropped file, what is told of it shows no value of a personal field, and no path to scratch."""
 
 from __future__ import annotations
 
@@ -133,6 +133,7 @@ def test_nothing_that_is_told_shows_a_personal_value(
         for line in everything_told(lake):
             assert MARK not in line
             assert NUMBER not in line
+            assert str(lake.scratch) not in line, "a path of this machine"
 
 
 def test_a_personal_member_of_another_field_is_not_previewed(tmp_path: Path) -> None:
