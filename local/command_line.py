@@ -5,6 +5,7 @@ Modules that take long to import are imported by the commands that need them.
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import sys
@@ -354,6 +355,10 @@ def mapping_options(arguments: Sequence[str]) -> dict[str, str]:
     return options
 
 
+_OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EMFILE, errno.ENFILE, errno.EIO}
+"""What the machine refuses; it says so itself, and where."""
+
+
 @contextmanager
 def _reported() -> Iterator[tuple[Home, Screen]]:
     """What every command works with. Errors that say what to do are shown without a traceback; others with theirs."""
@@ -370,6 +375,10 @@ def _reported() -> Iterator[tuple[Home, Screen]]:
         screen.console.print("\nInterrupted. `gavel status` shows what runs, `gavel down` stops it.")
         raise typer.Exit(130) from None
     except (ContractError, HomeError) as error:
+        raise _failure(screen, error) from error
+    except OSError as error:
+        if error.errno not in _OF_THE_MACHINE:
+            raise
         raise _failure(screen, error) from error
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in ("local", "realtime", "lakehouse"):

@@ -78,8 +78,12 @@ class Home:
 
     @classmethod
     def from_environment(cls, variables: Mapping[str, str]) -> Home:
-        """The folder named by GAVEL_HOME, or `.gavel` in the repository."""
-        return cls(Path(variables.get("GAVEL_HOME") or REPOSITORY / ".gavel").absolute())
+        """The folder named by GAVEL_HOME, or `.gavel` in the repository; raises `HomeError` if that can be none."""
+        path = Path(variables.get("GAVEL_HOME") or REPOSITORY / ".gavel").absolute()
+        there = next(place for place in (path, *path.parents) if place.exists())
+        if not there.is_dir():
+            raise HomeError(f"expected a folder at {path}, found a file at {there}; name another one with GAVEL_HOME")
+        return cls(path)
 
     @property
     def emulator(self) -> Path:
@@ -197,10 +201,17 @@ class Home:
     def locked(self, name: str = "lock", busy: str | None = None) -> Iterator[None]:
         """Hold one of the folder's locks; the system frees it however the holder ends.
 
-        Waits for it, or raises `HomeError` with the text `busy` if it is held.
+        Waits for it, or raises `HomeError` with the text `busy` if it is held, and where the folder cannot be written.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / name).open("a") as file:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            opened = (self.path / name).open("a")
+        except OSError as error:
+            raise HomeError(
+                f"expected a folder that can be written at {self.path}, found: {error.strerror}; "
+                "mend that, or name another one with GAVEL_HOME"
+            ) from error
+        with opened as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
             except BlockingIOError as error:

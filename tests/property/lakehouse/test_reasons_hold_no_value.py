@@ -1,4 +1,4 @@
-"""Whatever is wrong with a dropped file, what is told of it shows no value of a personal field, and no path to scratch."""
+"""Whatever is wrong with a dropped file, what is told of it shows no personal value, and no path of this machine."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from datetime import timedelta
@@ -46,6 +48,30 @@ def test_options_of_a_mapping_are_given_by_their_names() -> None:
 def test_an_option_that_is_none_is_named(arguments: list[str]) -> None:
     with pytest.raises(typer.BadParameter, match="--name value"):
         mapping_options(arguments)
+
+
+@pytest.mark.parametrize("command", ["up", "down", "demo", "dev", "status", "token", "refresh", "simulate", "redrive"])
+@pytest.mark.parametrize("place", ["file", "file/below", "/proc/nothing", "/dev/null"])
+def test_a_home_that_cannot_be_written_is_told_in_a_sentence(command: str, place: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    result = CliRunner().invoke(app, [command], env={"GAVEL_HOME": str(tmp_path / place)})
+    told = result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    assert "gavel up" in told or "GAVEL_HOME" in told or "not running" in told
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EMFILE])
+def test_what_the_machine_refuses_is_told_without_a_traceback(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number), "somewhere")
+
+    monkeypatch.setattr("local.stack.down", refuse)
+    result = CliRunner().invoke(app, ["down"], env={"GAVEL_HOME": str(tmp_path)})
+    assert result.exit_code == 1
+    assert os.strerror(number) in result.output
 
 
 def test_status_and_down_of_a_stack_that_never_ran_say_so(tmp_path: Path) -> None:
