@@ -218,13 +218,13 @@ def prepare(files: DbtFiles) -> Path:
     may work on stay. Raises `DagsterDbtCliRuntimeError` with what dbt said.
     """
     copied = replace(files, copy=files.copies / uuid.uuid4().hex[:12])
-    shutil.copytree(PROJECT, copied.project, ignore=shutil.ignore_patterns("target", "logs"))
     contracts = Path(files.variables.get("GAVEL_CONTRACTS") or ENTITIES)
-    (shutil.copytree if contracts.is_dir() else shutil.copy)(contracts, copied.project / _CONTRACTS)
     try:
+        shutil.copytree(PROJECT, copied.project, ignore=shutil.ignore_patterns("target", "logs"))
+        (shutil.copytree if contracts.is_dir() else shutil.copy)(contracts, copied.project / _CONTRACTS)
         copied.cli(["--quiet", "parse"]).wait()
-    except BaseException:
-        shutil.rmtree(copied.project)
+    except BaseException:  # an interrupt, too: half a copy would take the place of one that is kept
+        shutil.rmtree(copied.project, ignore_errors=True)
         raise
     parsed = files.folder / f"manifest.{copied.project.name}"
     shutil.copy(copied.artifacts / "manifest.json", parsed)  # builds write dbt's own anew, in place

@@ -1,6 +1,9 @@
 """What dbt's manifest means in the graph: keys, dependencies, tests."""
 
+import errno
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -8,8 +11,10 @@ import pytest
 
 from assets.consumers import consumers
 from assets.dbt import build_arguments, failures, models_tested, warehouse_assets
+from assets.dbt import prepare as prepare_files
 from assets.reports import report_assets
 from contracts import load_contracts
+from contracts.dbt import PROJECT
 from orchestration.prepare import dbt_files
 from orchestration.settings import Settings
 
@@ -66,6 +71,28 @@ def test_a_model_says_whose_it_is_what_builds_it_and_which_columns_are_personal(
     assert (spec.owners, spec.kinds) == (["team:trading"], {"dbt", "duckdb"})
     (email,) = spec.metadata["dagster/column_schema"].columns
     assert (email.name, email.type, email.tags) == ("email", "string", {"classification": "personal"})
+
+
+@pytest.mark.parametrize("fault", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("step", ["assets.dbt.shutil.copytree", "assets.dbt.shutil.copy", "assets.dbt.DbtFiles.cli"])
+def test_a_copy_that_is_not_whole_is_not_kept(
+    step: str, fault: BaseException, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Half a copy would take the place of one that a run which is under way works on."""
+    files = replace(dbt_files(settings), home=tmp_path / "empty")
+    if step.endswith("shutil.copy"):  # the contracts are one file then
+        files = replace(files, variables={**files.variables, "GAVEL_CONTRACTS": str(PROJECT / "dbt_project.yml")})
+
+    def broken(*given: Any, **_: Any) -> None:
+        if step.endswith("copytree"):
+            (given[1] / "models").mkdir(parents=True)
+        raise fault
+
+    monkeypatch.setattr(step, broken)
+    with pytest.raises(type(fault)):
+        prepare_files(files)
+    assert not list(files.copies.glob("*"))
+    assert not files.manifest.exists()
 
 
 def test_one_build_at_a_time(warehouse: dg.AssetsDefinition) -> None:
