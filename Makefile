@@ -106,7 +106,7 @@ types: $(DEV)  ## Check types
 	@$(BIN)/mypy $(PACKAGES)
 
 scan: $(DEV) $(SCAN)  ## Check the template as production gets it for what is open, unencrypted or not watched
-	@$(BIN)/python tests/support/expanded.py --environment prod > build/template.json
+	@$(BIN)/python -m tests.support.expanded --environment prod > build/template.json
 	@$(SCAN_VENV)/bin/checkov --config-file .checkov.yaml --file build/template.json
 
 format: $(DEV)  ## Format the code

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import pytest_socket
 from hypothesis import HealthCheck, settings
-from laptop import Laptop, running_laptop
+
+from tests.support.laptop import Laptop, running_laptop
 
 # The same examples in every run: a failure is found again, and never by chance. `--hypothesis-profile=search` looks on.
 settings.register_profile("same", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -38,7 +38,6 @@ from local.home import Home
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "athena.json"
 REGION = CREDENTIALS["AWS_REGION"]
-sys.path.append(str(ROOT / "tests" / "conformance" / "support"))
 
 KEYS = {
     # A key that begins with its time, as those of ULID and KSUID do: bounds of files tell the months apart.
@@ -152,9 +151,9 @@ def measure(lake: Lake, service: Any, folder: Path, contract: Contract, keys: st
 
 def main(arguments: list[str]) -> None:
     """Measure both kinds of keys and write the results."""
-    from athena_service import AthenaService, serving
-    from trino_client import TrinoClient
-    from trino_server import VERSION, running_trino
+    from tests.conformance.support.athena_service import AthenaService, serving
+    from tests.conformance.support.trino_client import TrinoClient
+    from tests.conformance.support.trino_server import VERSION, running_trino
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.athena", description=__doc__)
     parser.add_argument("--months", type=int, default=12)

@@ -14,16 +14,16 @@ from pathlib import Path
 
 import boto3
 import pytest
-from athena_service import AthenaService, serving
-from lakes import Clock
-from trino_client import TrinoClient
-from trino_server import Trino, running_trino
 
 from lakehouse.athena.settings import AthenaSettings
 from lakehouse.lake import Lake
 from local import emulator
 from local.aws import CREDENTIALS
 from local.home import Home
+from tests.conformance.support.athena_service import AthenaService, serving
+from tests.conformance.support.trino_client import TrinoClient
+from tests.conformance.support.trino_server import Trino, running_trino
+from tests.support.lakes import Clock
 
 REGION = CREDENTIALS["AWS_REGION"]
 LakeMaker = Callable[[], Lake]

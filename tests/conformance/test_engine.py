@@ -8,11 +8,7 @@ from hashlib import md5
 from typing import Any
 
 import pytest
-from athena_service import AthenaService, Refused
-from lakes import PARCELS, Landing, change
 from pyiceberg.exceptions import CommitFailedException
-from trino_client import TrinoClient, TrinoError
-from witnesses import by_trino, published_changes, published_rows
 
 from contracts import Field
 from contracts.types import StringType
@@ -24,6 +20,10 @@ from lakehouse.lake import Lake
 from lakehouse.landing import Scope
 from lakehouse.publication import publish
 from lakehouse.tables import TableState
+from tests.conformance.support.athena_service import AthenaService, Refused
+from tests.conformance.support.trino_client import TrinoClient, TrinoError
+from tests.conformance.support.witnesses import by_trino, published_changes, published_rows
+from tests.support.lakes import PARCELS, Landing, change
 
 EVERYTHING = Scope.everything()
 ON_ATHENA = replace(PARCELS, engine="athena")

@@ -15,13 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from athena_service import AthenaService
 from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
-from lakes import Landing, local_lake
-from operational import CONTRACTS, KEYS, Change, OperationalTable
-from readers import by_duckdb as by_local_duckdb
-from witnesses import by_duckdb
 
 from contracts import Contract
 from lakehouse.audit import audit_table
@@ -31,6 +26,11 @@ from lakehouse.landing import Scope
 from lakehouse.maintenance import maintain
 from lakehouse.publication import publish
 from lakehouse.state import published
+from tests.conformance.support.athena_service import AthenaService
+from tests.conformance.support.witnesses import by_duckdb
+from tests.support.lakes import Landing, local_lake
+from tests.support.operational import CONTRACTS, KEYS, Change, OperationalTable
+from tests.support.readers import by_duckdb as by_local_duckdb
 
 EXAMPLES = int(os.environ.get("CONFORMANCE_EXAMPLES", "8"))
 Engine = Literal["embedded", "athena"]

@@ -15,18 +15,18 @@ from typing import Any
 import duckdb
 import pytest
 import yaml
-from athena_ddl import created_as
-from athena_service import AthenaService
-from auction_house import BATCHES, batches, drop_countries, publish_batch
-from glue_front import serving_glue
-from trino_client import TrinoClient
-from trino_server import Trino
 
 from assets.dbt_lake import open_lake
 from contracts import load_contracts
 from contracts.dbt import PROJECT
 from lakehouse.lake import Lake
 from local.aws import CREDENTIALS
+from tests.conformance.support.athena_ddl import created_as
+from tests.conformance.support.athena_service import AthenaService
+from tests.conformance.support.auction_house import BATCHES, batches, drop_countries, publish_batch
+from tests.conformance.support.glue_front import serving_glue
+from tests.conformance.support.trino_client import TrinoClient
+from tests.conformance.support.trino_server import Trino
 
 ENVIRONMENT = "dev"
 BUCKET = "gavel-dev"

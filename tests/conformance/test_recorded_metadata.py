@@ -8,11 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lakes import Landing
-from readers import Row
-from things import GROUP, HOLDS, POOLS, SCALARS, TEXTS, THINGS, landed, sql_literal, table_of
-from trino_client import TrinoClient
-from witnesses import published_rows
 
 from contracts import Field
 from contracts.types import BooleanType, DateType, DecimalType, IntegerType, StringType, TimestampType
@@ -21,6 +16,11 @@ from lakehouse.compaction import compact
 from lakehouse.lake import Lake
 from lakehouse.landing import Scope
 from lakehouse.publication import publish
+from tests.conformance.support.trino_client import TrinoClient
+from tests.conformance.support.witnesses import published_rows
+from tests.support.lakes import Landing
+from tests.support.readers import Row
+from tests.support.things import GROUP, HOLDS, POOLS, SCALARS, TEXTS, THINGS, landed, sql_literal, table_of
 
 
 @pytest.fixture(scope="module")

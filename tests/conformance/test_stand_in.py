@@ -9,11 +9,11 @@ from typing import Any
 import boto3
 import pyathena
 import pytest
-from athena_service import AthenaService
 from botocore.exceptions import ClientError
 from pyathena.error import OperationalError
 
 from lakehouse.lake import Lake
+from tests.conformance.support.athena_service import AthenaService
 
 
 @pytest.fixture

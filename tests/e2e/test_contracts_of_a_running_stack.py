@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from checkouts import Checkout
 
 from local.stack import connect, down, drain, running
+from tests.support.checkouts import Checkout
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from checkouts import Checkout
-from documents import Block, blocks
 
 from local.stack import down
+from tests.support.checkouts import Checkout
+from tests.support.documents import Block, blocks
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 

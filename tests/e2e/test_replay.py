@@ -16,8 +16,6 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 import pytest
-import replayed_figures as figures
-from auctions import write_auctions
 
 from assets.report_page import words
 from contracts import load_contracts
@@ -28,6 +26,8 @@ from lakehouse.schemas import compacted
 from lakehouse.state import published
 from lakehouse.tables import TableState
 from local.home import Home
+from tests.support import replayed_figures as figures
+from tests.support.auctions import write_auctions
 
 pytestmark = pytest.mark.stack
 

@@ -10,9 +10,9 @@ from html import unescape
 from typing import Any
 
 import pytest
-from report_warehouse import NOW, OF_ALL, warehouse
 
 from assets.report_page import render
+from tests.support.report_warehouse import NOW, OF_ALL, warehouse
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 WIDTHS = (390, 1280)

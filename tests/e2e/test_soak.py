@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from growth import unnamed
 
 from local.home import Home
 from local.soak import Seen, soak
 from local.stack import down
+from tests.support.growth import unnamed
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 

@@ -21,12 +21,11 @@ from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
-
-from simulated import simulated  # noqa: E402
+sys.path.insert(0, str(ROOT))
 
 from contracts import load_contracts  # noqa: E402
 from contracts.dbt import PROJECT  # noqa: E402
+from tests.support.simulated import simulated  # noqa: E402
 
 WORK = ROOT / "build" / "mutations"
 NOTICED = ("fail", "warn")

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
-from lakes import Clock
-
 from lakehouse.store import LocalStore
+from tests.support.lakes import Clock
 
 
 @contextmanager

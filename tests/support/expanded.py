@@ -2,7 +2,7 @@
 
 Rules about resources are checked here, because a role or an alarm that a loop or SAM makes counts as much as one that
 is written down. As a script it prints the result as JSON, for scanners that know neither loops nor SAM:
-`python tests/support/expanded.py --environment prod`.
+`python -m tests.support.expanded --environment prod`.
 """
 
 from __future__ import annotations

@@ -12,8 +12,6 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from slices import Slice
-
 from contracts import Contract, Contracts
 from contracts.types import (
     BooleanType,
@@ -28,6 +26,7 @@ from contracts.types import (
     StructType,
     TimestampType,
 )
+from tests.support.slices import Slice
 
 FIRST, LAST = "0001-01-01T00:00:00", "9999-12-31T23:59:59.999999"
 MOMENTS = (

@@ -13,10 +13,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
 
-from lakes import Clock, local_lake
-
 from lakehouse.entries import EntryConflict
 from lakehouse.lake import Lake
+from tests.support.lakes import Clock, local_lake
 
 _STORE_WRITES = frozenset({"write", "upload", "copy"})
 _ENTRY_WRITES = frozenset({"create", "update"})

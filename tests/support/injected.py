@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lakes import PARCELS, Clock, local_lake, published_changes, published_rows, without
 
 from contracts import Contract
 from lakehouse import audit, engine, merge, parquet, publication, quarantine, reduction, validation
@@ -22,6 +21,7 @@ from lakehouse.ledger import Ledger
 from lakehouse.quarantine import list_files
 from lakehouse.store import LocalStore
 from lakehouse.tables import TableState, published_entry
+from tests.support.lakes import PARCELS, Clock, local_lake, published_changes, published_rows, without
 
 SMALL: Contract = dataclasses.replace(
     PARCELS, fields=tuple(f for f in PARCELS.fields if f.name in ("parcel_id", "part", "sent_at", "price"))

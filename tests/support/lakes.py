@@ -14,7 +14,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from readers import Row, by_duckdb
 
 from contracts import Contract, Field, Partition
 from contracts.change import CHANGE_COLUMNS
@@ -31,6 +30,7 @@ from contracts.types import (
 )
 from lakehouse.lake import Lake
 from lakehouse.state import published
+from tests.support.readers import Row, by_duckdb
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 

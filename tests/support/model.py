@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from operational import Change, Key
+from tests.support.operational import Change, Key
 
 NO_FLOOR = -(2**63)
 """Below every version."""

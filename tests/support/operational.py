@@ -14,12 +14,11 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
-from lakes import PARCELS
-
 from contracts import Contract, Contracts, Field
 from contracts.change import change_from_item, change_from_record
 from contracts.model import DynamoKeys
 from contracts.types import DecimalType, ListType, StringType, StructType
+from tests.support.lakes import PARCELS
 
 Key = tuple[str, int]
 Row = dict[str, Any]

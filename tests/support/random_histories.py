@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from slices import Slice
-
 from contracts import Contract, Contracts
 from contracts.types import (
     BooleanType,
@@ -29,6 +27,7 @@ from contracts.types import (
     StructType,
     TimestampType,
 )
+from tests.support.slices import Slice
 
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 _MOMENTS = 60

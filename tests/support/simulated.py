@@ -8,12 +8,11 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from slices import Slice
-
 from contracts import Contracts
 from local.simulator.countries import country_files
 from local.simulator.history import generate
 from local.traffic import Request
+from tests.support.slices import Slice
 
 END = datetime(2026, 3, 1, tzinfo=UTC)
 

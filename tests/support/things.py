@@ -14,8 +14,6 @@ from decimal import Decimal
 from typing import Any
 
 from hypothesis import strategies as st
-from lakes import PARCELS
-from readers import Row
 
 from contracts import Contract, Field
 from contracts.types import (
@@ -30,6 +28,8 @@ from contracts.types import (
     TimestampType,
 )
 from lakehouse import schemas
+from tests.support.lakes import PARCELS
+from tests.support.readers import Row
 
 THINGS = Contract(
     **{

@@ -18,9 +18,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
-from athena_ddl import Unsupported, created_as, is_ddl, keyword, translated
-from athena_values import column_info, csv, text
-from trino_client import Answer, TrinoClient, TrinoError
+from tests.conformance.support.athena_ddl import Unsupported, created_as, is_ddl, keyword, translated
+from tests.conformance.support.athena_values import column_info, csv, text
+from tests.conformance.support.trino_client import Answer, TrinoClient, TrinoError
 
 SCAN_LIMIT_REASON = "Bytes scanned limit was exceeded"
 _FINAL = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})

@@ -13,7 +13,6 @@ from random import Random
 from typing import Any
 
 import orjson
-from lakes import Landing
 
 from contracts import Contracts
 from lakehouse.compaction import compact
@@ -22,6 +21,7 @@ from lakehouse.landing import Scope
 from lakehouse.publication import publish
 from local.simulator import country_files
 from local.simulator.history import generate
+from tests.support.lakes import Landing
 
 BATCHES = 3
 OLD_MONTHS = 110

@@ -18,9 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from trino_client import TrinoClient, TrinoError
-
 from local.emulator import free_port, tail
+from tests.conformance.support.trino_client import TrinoClient, TrinoError
 
 VERSION = "476"
 """The last release whose slim server is on Maven Central."""

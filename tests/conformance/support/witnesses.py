@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from trino_client import TrinoClient
-
 from contracts import Contract
 from lakehouse.duck import connect, extension
 from lakehouse.lake import Lake
 from lakehouse.state import published
+from tests.conformance.support.trino_client import TrinoClient
 
 Row = dict[str, Any]
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from slices import Slice
 
 from contracts import Contracts, load_contracts
 from contracts.dbt import PROJECT
+from tests.support.slices import Slice
 
 Dbt = Callable[..., dict[str, str]]
 

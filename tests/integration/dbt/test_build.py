@@ -13,7 +13,6 @@ import dagster as dg
 import duckdb
 import pytest
 import sqlglot
-from slices import Slice
 from sqlglot import exp
 from sqlglot.optimizer.pushdown_projections import pushdown_projections
 from sqlglot.optimizer.qualify import qualify
@@ -22,6 +21,7 @@ from sqlglot.optimizer.scope import traverse_scope
 from assets.lineage import model_columns
 from assets.manifest import model_keys
 from contracts import Contracts
+from tests.support.slices import Slice
 
 
 def auction(data: Any, number: int = 1, batch: int = 1, **order: Any) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-from extremes import extreme_rows, lake_of
-from slices import Slice
 
 from assets.report_page import render
 from contracts import Contracts
+from tests.support.extremes import extreme_rows, lake_of
+from tests.support.slices import Slice
 
 FACTS = {
     "fct_bids": ("bids", "placed_day_key"),

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-from random_histories import Change, lake_after, random_history
 
 from contracts import Contracts
 from contracts.dbt import dimension_name
+from tests.support.random_histories import Change, lake_after, random_history
 
 BATCHES = 3
 RUN = ("run", "--select", "+path:models/marts")

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lakes import PARCELS, Landing, change, local_lake, published_changes, published_rows
 
 from lakehouse import audit, planning, upkeep
 from lakehouse.compaction import compact
@@ -15,6 +14,7 @@ from lakehouse.lake import Lake
 from lakehouse.landing import Scope
 from lakehouse.maintenance import maintain
 from lakehouse.publication import publish
+from tests.support.lakes import PARCELS, Landing, change, local_lake, published_changes, published_rows
 
 MEMBERS, BATCHES = 40_000, 12
 LIMIT = "64MB"  # a list takes two of them, and a few are sorted at once

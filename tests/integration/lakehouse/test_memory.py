@@ -11,7 +11,6 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet as pq
 import pytest
-from lakes import PARCELS, Landing, change, local_lake
 
 from contracts import Contract, Field
 from contracts.types import IntegerType, StringType
@@ -19,6 +18,7 @@ from lakehouse import audit, iceberg, publication, schemas, tables
 from lakehouse.compaction import compact
 from lakehouse.lake import Lake
 from lakehouse.landing import Scope
+from tests.support.lakes import PARCELS, Landing, change, local_lake
 
 LIMIT = 48 << 20
 ROWS, PER_FILE, CHANGED = 1_400_000, 200_000, 20_000

@@ -9,8 +9,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from lakes import PARCELS, Clock, Landing, change
-from laptop import Laptop
 from pyiceberg.catalog.glue import GlueCatalog
 from pyiceberg.exceptions import CommitFailedException
 
@@ -23,6 +21,8 @@ from lakehouse.landing import Scope
 from lakehouse.maintenance import Retention, maintain
 from lakehouse.publication import publish, rollback
 from lakehouse.tables import TableState
+from tests.support.lakes import PARCELS, Clock, Landing, change
+from tests.support.laptop import Laptop
 
 pytestmark = pytest.mark.stack
 EVERYTHING = Scope.everything()

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from laptop import running_laptop
 
 from local import emulator, stack
 from local.aws import Aws
 from local.client import ApiClient
 from local.home import Home
 from local.processes import marked, stop
+from tests.support.laptop import running_laptop
 
 pytestmark = pytest.mark.stack
 

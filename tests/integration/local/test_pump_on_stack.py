@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from laptop import Laptop
 
 from local.aws import REGION
 from local.pump import Policy, Pump
 from local.stream import DynamoStream, FileCheckpoint, LambdaFunction, S3FailureDestination
+from tests.support.laptop import Laptop
 
 pytestmark = pytest.mark.stack
 

@@ -8,11 +8,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from laptop import Laptop
 
 from local import deploy
 from local.client import ApiError
 from local.stack import lag
+from tests.support.laptop import Laptop
 
 pytestmark = pytest.mark.stack
 

@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from laptop import Laptop
 
 from contracts import load_contracts
 from contracts.change import CHANGE_COLUMNS
 from lakehouse.lake import Lake
 from lakehouse.state import Published, published
 from orchestration.settings import Settings
+from tests.support.laptop import Laptop
 
 T = TypeVar("T")
 

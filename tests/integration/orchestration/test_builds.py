@@ -8,7 +8,6 @@ from pathlib import Path
 import dagster as dg
 import duckdb
 import pytest
-from slices import Slice
 
 from assets import dbt
 from assets.consumers import consumers
@@ -20,6 +19,7 @@ from contracts import load_contracts
 from contracts.dbt import PROJECT
 from orchestration.prepare import dbt_files
 from orchestration.settings import Settings
+from tests.support.slices import Slice
 
 FACTS = dg.AssetKey(["marts", "fct_orders"])
 REPORT = dg.AssetKey(["reports", "profit_by_party"])

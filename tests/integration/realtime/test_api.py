@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from laptop import Laptop
 
 from local.client import ApiClient, ApiError
+from tests.support.laptop import Laptop
 
 pytestmark = pytest.mark.stack
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import pytest
-from laptop import Laptop
 
 from local.client import ApiError
 from local.letters import put_back
 from realtime.imports.messages import MAX_BYTES
+from tests.support.laptop import Laptop
 
 pytestmark = pytest.mark.stack
 

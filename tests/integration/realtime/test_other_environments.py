@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from laptop import Laptop
 
 from local import deploy
+from tests.support.laptop import Laptop
 
 pytestmark = pytest.mark.stack
 

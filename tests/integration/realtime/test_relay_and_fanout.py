@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from laptop import Laptop
 
 from local.redrive import redrive
+from tests.support.laptop import Laptop
 
 pytestmark = pytest.mark.stack
 

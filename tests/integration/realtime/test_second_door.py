@@ -19,11 +19,11 @@ from urllib.parse import urlsplit
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from laptop import Laptop
 from typer.testing import CliRunner
 
 from local.command_line import app
 from local.deploy import STACK_NAME
+from tests.support.laptop import Laptop
 
 pytestmark = pytest.mark.stack
 

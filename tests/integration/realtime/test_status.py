@@ -6,10 +6,10 @@ import time
 from datetime import UTC, datetime
 
 import pytest
-from laptop import Laptop
 
 from local.aws import CREDENTIALS, REGION
 from orchestration.pipeline_metrics import FigureResource
+from tests.support.laptop import Laptop
 
 pytestmark = pytest.mark.stack
 

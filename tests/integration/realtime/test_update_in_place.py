@@ -6,12 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from laptop import Laptop
 
 from contracts import Contracts, load_contracts
 from contracts.loader import ENTITIES
 from local import deploy
 from local.client import ApiError
+from tests.support.laptop import Laptop
 
 pytestmark = pytest.mark.stack
 

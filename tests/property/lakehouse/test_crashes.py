@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from failing import Crash, Failpoints, Fault, Operation, Unanswered, failing_lake
-from lakes import PARCELS, Landing, change, local_lake, published_changes, published_rows, without
 from pyiceberg.exceptions import CommitFailedException
 
 from lakehouse import planning
@@ -23,6 +21,8 @@ from lakehouse.landing import Scope
 from lakehouse.publication import publish
 from lakehouse.state import published
 from lakehouse.tables import TableState
+from tests.support.failing import Crash, Failpoints, Fault, Operation, Unanswered, failing_lake
+from tests.support.lakes import PARCELS, Landing, change, local_lake, published_changes, published_rows, without
 
 EVERYTHING = Scope.everything()
 

@@ -13,9 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from failing import Crash, Failpoints, Fault, failing_lake
-from injected import ALL, BAD, FINE, SMALL, failing, holds_bad, keys, run, run_and_die, seen
-from lakes import Clock, Landing, change, local_lake
 
 from lakehouse import batch
 from lakehouse.attempts import Attempts
@@ -28,6 +25,9 @@ from lakehouse.ledger import Ledger
 from lakehouse.publication import publish
 from lakehouse.quarantine import requeue
 from lakehouse.tables import TableState, published_entry
+from tests.support.failing import Crash, Failpoints, Fault, failing_lake
+from tests.support.injected import ALL, BAD, FINE, SMALL, failing, holds_bad, keys, run, run_and_die, seen
+from tests.support.lakes import Clock, Landing, change, local_lake
 
 FINE_OBJECTS = 3
 MOST_DEATHS = 1 + ATTEMPTS  # of four objects: together, then alone

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
-from lakes import PARCELS, local_lake
 
 from lakehouse import dropped, reading, validation
 from lakehouse.duck import Duck, connect
 from lakehouse.landing import LandedObject
+from tests.support.lakes import PARCELS, local_lake
 
 DROPPED = dataclasses.replace(
     PARCELS,

@@ -10,15 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import model
 import pytest
-from ageing import ageing
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes, published_rows
-from limits import LIMITS, limits
-from operational import CONTRACTS, KEYS, LOADED, Change, OperationalTable
-from readers import by_both, differences, plain
 
 from lakehouse.audit import audit_table
 from lakehouse.compaction import BatchResult, Counts, compact, rebuild
@@ -29,6 +23,12 @@ from lakehouse.maintenance import maintain
 from lakehouse.publication import publish
 from lakehouse.state import published
 from lakehouse.tables import TableState
+from tests.support import model
+from tests.support.ageing import ageing
+from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes, published_rows
+from tests.support.limits import LIMITS, limits
+from tests.support.operational import CONTRACTS, KEYS, LOADED, Change, OperationalTable
+from tests.support.readers import by_both, differences, plain
 
 EVERYTHING = Scope.everything()
 LAST = len(CONTRACTS) - 1

@@ -19,7 +19,6 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from lakes import PARCELS, local_lake
 
 from contracts import Contract
 from contracts.change import CHANGE_COLUMNS
@@ -28,6 +27,7 @@ from lakehouse.duck import Duck, connect
 from lakehouse.failures import Failure, Poison, class_of
 from lakehouse.lake import Lake
 from lakehouse.landing import LandedObject
+from tests.support.lakes import PARCELS, local_lake
 
 DROPPED = dataclasses.replace(
     PARCELS,

@@ -11,8 +11,6 @@ from typing import Any
 import duckdb
 import pytest
 from botocore.exceptions import ClientError
-from injected import ALL, BAD, BROKEN, FINE, OF_ONE_OBJECT, PARTLY, SMALL, STEPS, failing, holds_bad, keys, run, seen
-from lakes import NOON, Clock, Landing, change, local_lake
 
 from lakehouse import batch
 from lakehouse.compaction import pending
@@ -21,6 +19,22 @@ from lakehouse.lake import Lake
 from lakehouse.publication import publish
 from lakehouse.quarantine import requeue
 from lakehouse.store import ObjectArchived, S3Store
+from tests.support.injected import (
+    ALL,
+    BAD,
+    BROKEN,
+    FINE,
+    OF_ONE_OBJECT,
+    PARTLY,
+    SMALL,
+    STEPS,
+    failing,
+    holds_bad,
+    keys,
+    run,
+    seen,
+)
+from tests.support.lakes import NOON, Clock, Landing, change, local_lake
 
 ENVIRONMENT: list[Exception] = [
     OSError(errno.ENOSPC, "No space left on device"),

@@ -24,18 +24,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import model
-from ageing import ageing
-from failing import Crash, Failpoints, Fault, Unanswered, failing_lake
 from hypothesis import HealthCheck, Phase, event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
-from lakes import NOON, Clock, Landing, local_lake
-from limits import LIMITS, limits
-from model import NO_FLOOR, Landed, Outcome, Tables, Terms
-from operational import CONTRACTS, KEYS, LOADED, POISON, Change, Key, OperationalTable
 from pyiceberg.exceptions import CommitFailedException
-from readers import by_both, by_duckdb, differences, plain
 
 from contracts import Contract
 from lakehouse.attempts import Attempts
@@ -49,6 +41,14 @@ from lakehouse.maintenance import Retention, maintain
 from lakehouse.publication import NotAudited, publish, rollback
 from lakehouse.quarantine import requeue
 from lakehouse.state import published
+from tests.support import model
+from tests.support.ageing import ageing
+from tests.support.failing import Crash, Failpoints, Fault, Unanswered, failing_lake
+from tests.support.lakes import NOON, Clock, Landing, local_lake
+from tests.support.limits import LIMITS, limits
+from tests.support.model import NO_FLOOR, Landed, Outcome, Tables, Terms
+from tests.support.operational import CONTRACTS, KEYS, LOADED, POISON, Change, Key, OperationalTable
+from tests.support.readers import by_both, by_duckdb, differences, plain
 
 EXAMPLES = int(os.environ.get("MACHINE_EXAMPLES", "16"))
 STEPS = 14

@@ -11,12 +11,9 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from ageing import ageing
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_rows
 from pyiceberg.table import StaticTable
-from readers import by_duckdb
 
 from lakehouse import planning, upkeep
 from lakehouse.audit import audit_table
@@ -26,6 +23,9 @@ from lakehouse.landing import Scope
 from lakehouse.maintenance import Retention, maintain
 from lakehouse.publication import publish
 from lakehouse.tables import NO_FLOOR, TableState
+from tests.support.ageing import ageing
+from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_rows
+from tests.support.readers import by_duckdb
 
 KEYS = ("a", "b", "c", "d", "e")
 MONTHS = ("2026-09-05T00:00:00Z", "2026-10-05T00:00:00Z")

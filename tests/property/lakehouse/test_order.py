@@ -12,14 +12,14 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from lakes import PARCELS, Landing, change, local_lake, published_changes, published_rows
-from limits import LIMITS, limits
-from operational import LOADED, OperationalTable
 
 from lakehouse.compaction import compact
 from lakehouse.lake import Lake
 from lakehouse.landing import Scope
 from lakehouse.publication import publish
+from tests.support.lakes import PARCELS, Landing, change, local_lake, published_changes, published_rows
+from tests.support.limits import LIMITS, limits
+from tests.support.operational import LOADED, OperationalTable
 
 Change = dict[str, str | None]
 Winner = tuple[int, str, str, bool, bool]

@@ -24,7 +24,6 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lakes import PARCELS, Landing, change, local_lake, published_changes, published_rows
 
 from lakehouse import parts, validation
 from lakehouse.compaction import BatchResult, compact
@@ -38,6 +37,7 @@ from lakehouse.publication import publish
 from lakehouse.quarantine import list_files
 from lakehouse.store import LocalStore
 from lakehouse.tables import TableState, published_entry
+from tests.support.lakes import PARCELS, Landing, change, local_lake, published_changes, published_rows
 
 THEN = datetime(2026, 11, 21, tzinfo=UTC)
 DROPPED = replace(

@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from lakes import PARCELS, local_lake
 
 from assets.compacted import materialized
 from contracts import Field
@@ -29,6 +28,7 @@ from lakehouse.landing import Scope
 from lakehouse.ledger import Ledger
 from lakehouse.publication import publish
 from lakehouse.tables import published_entry
+from tests.support.lakes import PARCELS, local_lake
 
 MARK = "Zqx9Erika"
 NUMBER = "7319420586"

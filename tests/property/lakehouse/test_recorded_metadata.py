@@ -19,12 +19,9 @@ import pyiceberg.expressions
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from lakes import Landing, local_lake, published_rows
 from pyiceberg.conversions import from_bytes
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import StaticTable
-from readers import Row, by_duckdb, duckdb_filtered
-from things import GROUP, HOLDS, KEY_ID, POOLS, SCALARS, TEXTS, THINGS, comparable, landed, sql_literal, table_of
 
 from contracts.types import (
     BooleanType,
@@ -43,6 +40,21 @@ from lakehouse.publication import publish
 from lakehouse.schemas import quoted, sql_type
 from lakehouse.state import published
 from lakehouse.tables import TableState
+from tests.support.lakes import Landing, local_lake, published_rows
+from tests.support.readers import Row, by_duckdb, duckdb_filtered
+from tests.support.things import (
+    GROUP,
+    HOLDS,
+    KEY_ID,
+    POOLS,
+    SCALARS,
+    TEXTS,
+    THINGS,
+    comparable,
+    landed,
+    sql_literal,
+    table_of,
+)
 
 ice: Any = pyiceberg.expressions  # its classes are made from names and values, which their types do not say
 

@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
-from lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes, published_rows
 
 from contracts import Contract
 from lakehouse.compaction import RebuildFailed, compact, rebuild
@@ -25,6 +24,7 @@ from lakehouse.lake import Lake
 from lakehouse.landing import Scope
 from lakehouse.publication import publish
 from lakehouse.state import content_hash
+from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes, published_rows
 
 STREAM: Contract = dataclasses.replace(
     PARCELS, fields=tuple(f for f in PARCELS.fields if f.name in ("parcel_id", "part", "sent_at", "price"))

@@ -21,7 +21,6 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
-from lakes import PARCELS, change, local_lake
 
 from contracts import Contract, Field
 from contracts.change import CHANGE_COLUMNS
@@ -29,6 +28,7 @@ from contracts.types import DateType, DecimalType, ListType, MapType, StringType
 from lakehouse import reading, validation
 from lakehouse.duck import connect
 from lakehouse.landing import LandedObject
+from tests.support.lakes import PARCELS, change, local_lake
 
 THEN = datetime(2026, 11, 21, tzinfo=UTC)
 EPOCH, LAST_SECOND = -62135596800, 253402300799  # years 1 and 9999, seconds

@@ -12,7 +12,6 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
-from lakes import PARCELS, Landing, change, local_lake
 
 from contracts import Contract, Field
 from contracts.types import (
@@ -32,6 +31,7 @@ from lakehouse.duck import connect
 from lakehouse.landing import Scope, list_objects
 from lakehouse.reading import read_objects
 from lakehouse.validation import validate
+from tests.support.lakes import PARCELS, Landing, change, local_lake
 
 DIGITS = st.text("0123456789", min_size=1, max_size=30)
 NUMBER = st.builds(

@@ -9,7 +9,6 @@ from typing import Any
 
 import orjson
 import pytest
-from dynamodb_model import TableModel
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
@@ -36,6 +35,7 @@ from realtime.api.service import Service
 from realtime.api.store import Store
 from realtime.imports.stamps import stamp
 from realtime.relay.batch import MAX_RECORD_BYTES, transform
+from tests.support.dynamodb_model import TableModel
 
 
 def without_lengths(contract: Contract) -> Contract:

@@ -12,8 +12,6 @@ from typing import Any
 
 import orjson
 import pytest
-from dynamodb_model import TableModel
-from lakes import PARCELS, Clock, Landing, local_lake, published_changes, published_rows
 
 from contracts import Contracts, Field, load_contracts
 from contracts.model import DynamoKeys
@@ -36,6 +34,8 @@ from realtime.api.problems import Refusal
 from realtime.api.service import Service
 from realtime.api.store import Store
 from realtime.relay.batch import transform
+from tests.support.dynamodb_model import TableModel
+from tests.support.lakes import PARCELS, Clock, Landing, local_lake, published_changes, published_rows
 
 
 def record(first: int) -> StructType:

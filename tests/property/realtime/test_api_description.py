@@ -11,7 +11,6 @@ from typing import Any
 import boto3
 import pytest
 import schemathesis
-from gateway import STAFF, Gateway
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from moto import mock_aws
@@ -21,6 +20,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from contracts import load_contracts
 from contracts.compact import dump_compact
 from realtime.api import handler
+from tests.support.gateway import STAFF, Gateway
 
 PARTY = {"claims": {"sub": "u-2", "cognito:groups": "party", "custom:party_id": "k"}}
 METHODS = ("POST", "PUT", "PATCH", "GET", "DELETE")

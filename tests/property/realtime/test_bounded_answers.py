@@ -11,7 +11,6 @@ import json
 from typing import Any
 
 import pytest
-from dynamodb_model import TableModel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,6 +25,7 @@ from realtime.imports.service import DETAILED, Imports
 from realtime.imports.status import Statuses
 from realtime.inbound.letters import DeadLetter
 from realtime.inbound.service import Consumer
+from tests.support.dynamodb_model import TableModel
 
 CONTRACTS = load_contracts()
 MAX_ANSWER = 200_000  # bytes, of a request for one item

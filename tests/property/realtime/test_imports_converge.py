@@ -10,7 +10,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from dynamodb_model import TableModel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +21,7 @@ from realtime.api.service import Service
 from realtime.api.store import Store
 from realtime.imports.events import read_event
 from realtime.imports.stamps import sequence_text
+from tests.support.dynamodb_model import TableModel
 
 CONTRACTS = load_contracts()
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from dynamodb_model import TableModel
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from realtime.imports.messages import Record, chunks, is_ours, read_chunk
 from realtime.imports.status import Statuses
 from realtime.inbound.letters import DeadLetter, notice
 from realtime.inbound.service import PATIENCE, Consumer
+from tests.support.dynamodb_model import TableModel
 
 CONTRACTS = load_contracts()
 NAMES = [a for c in CONTRACTS.of_origin("stream") for f in c.fields for a in (f.name, *f.aliases)]

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from dynamodb_model import TableModel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +20,7 @@ from realtime.api.problems import Refusal
 from realtime.api.service import Service
 from realtime.api.store import Store
 from realtime.imports.stamps import stamp
+from tests.support.dynamodb_model import TableModel
 
 CONTRACTS = Contracts(
     {

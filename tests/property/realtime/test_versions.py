@@ -16,7 +16,6 @@ from queue import SimpleQueue
 from typing import Any
 
 from botocore.exceptions import ClientError
-from dynamodb_model import Key, TableModel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +27,7 @@ from realtime.api.problems import Refusal
 from realtime.api.service import Merged, Service
 from realtime.api.store import Store
 from realtime.imports.stamps import stamp
+from tests.support.dynamodb_model import Key, TableModel
 
 CONTRACTS = load_contracts()
 START = 1_795_222_923_000_000  # microseconds since 1970: 2026-11-21T01:02:03Z

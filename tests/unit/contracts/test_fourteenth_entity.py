@@ -10,7 +10,6 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from manifests import small_manifest
 
 from contracts import Contracts, dbt, load_contracts
 from contracts.change import change_from_record
@@ -22,6 +21,7 @@ from contracts.validation import parse
 from lakehouse import catalog, schemas
 from orchestration.definitions import build
 from orchestration.settings import Settings
+from tests.support.manifests import small_manifest
 
 ROOT = Path(__file__).parents[3]
 APPRAISAL = {"request_id": "x-1", "lot_id": "l-1", "seller_id": "c-1", "status": "requested", "worth": Decimal("9.50")}

@@ -13,12 +13,23 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from report_warehouse import NOW, TWO_CURRENCIES, bid, bidding, category, lot_group, owed, quarter, sale, warehouse
 
 from assets.report_page import periods, render, words
 from assets.report_page.page import REPORTS, _reader
 from assets.report_page.parts import Panel, Scope
 from assets.report_page.sections import section
+from tests.support.report_warehouse import (
+    NOW,
+    TWO_CURRENCIES,
+    bid,
+    bidding,
+    category,
+    lot_group,
+    owed,
+    quarter,
+    sale,
+    warehouse,
+)
 
 at = datetime.fromisoformat
 UNTIL = at("2026-03-20T12:00:00")

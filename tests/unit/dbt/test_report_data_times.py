@@ -10,11 +10,11 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from report_warehouse import OF_ALL, bidding, cash, category, delivered, group, quarter, warehouse
 
 from assets.report_page.page import REPORTS, _reader
 from assets.report_page.parts import Figure, Panel, Scope
 from assets.report_page.sections import general, section
+from tests.support.report_warehouse import OF_ALL, bidding, cash, category, delivered, group, quarter, warehouse
 
 at = datetime.fromisoformat
 SALES = "sales_by_category_country_and_month"

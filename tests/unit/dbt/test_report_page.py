@@ -13,7 +13,10 @@ from typing import Any
 import duckdb
 import pytest
 import yaml
-from report_warehouse import (
+
+from assets.report_page import ReportPage, WarehouseNotBuilt, render
+from assets.report_page.page import REPORTS, TABLES
+from tests.support.report_warehouse import (
     DATA_TIME,
     MODELS,
     NOW,
@@ -26,9 +29,6 @@ from report_warehouse import (
     warehouse,
     watermark,
 )
-
-from assets.report_page import ReportPage, WarehouseNotBuilt, render
-from assets.report_page.page import REPORTS, TABLES
 
 SAID = (
     ("Quarters against the year before", "€1,500", "net sales in Q4 2025", "up 7.1% against the year before",

@@ -11,7 +11,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from report_warehouse import (
+
+from assets.report_page import periods, render
+from assets.report_page.page import REPORTS, _reader
+from assets.report_page.parts import Panel, Scope
+from assets.report_page.sections import general, section
+from tests.support.report_warehouse import (
     NOW,
     TWO_CURRENCIES,
     bid,
@@ -24,11 +29,6 @@ from report_warehouse import (
     sale,
     warehouse,
 )
-
-from assets.report_page import periods, render
-from assets.report_page.page import REPORTS, _reader
-from assets.report_page.parts import Panel, Scope
-from assets.report_page.sections import general, section
 
 at = datetime.fromisoformat
 UNTIL = at("2026-03-01T12:00:00")

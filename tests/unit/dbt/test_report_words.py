@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_warehouse import (
+
+from assets.report_page import render
+from tests.support.report_warehouse import (
     NOW,
     bid,
     bidding,
@@ -28,8 +30,6 @@ from report_warehouse import (
     warehouse,
     watermark,
 )
-
-from assets.report_page import render
 
 BLOCKS = {"p", "h1", "h2", "h3", "h4", "dt", "dd", "td", "th", "li", "button"}
 UNREAD = {"script", "style", "code"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from lakes import PARCELS, Clock, Landing, local_lake
 
 from lakehouse.lake import Lake
+from tests.support.lakes import PARCELS, Clock, Landing, local_lake
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ import pytest
 import sqlglot
 from hypothesis import given
 from hypothesis import strategies as st
-from lakes import PARCELS
 from sqlglot import exp
 
 from contracts import Contract, load_contracts
 from lakehouse import schemas
 from lakehouse.athena import sql
+from tests.support.lakes import PARCELS
 
 CONTRACTS = [*load_contracts().values(), PARCELS]
 SOURCE = sql.Source("gavel_work_prod", 7, frozenset({20_000, 20_001, 20_005}))

@@ -8,7 +8,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from lakes import NOON, PARCELS, Clock, Landing, change, published_changes, published_rows
 
 from contracts import Field
 from contracts.compatibility import IncompatibleContract
@@ -25,6 +24,7 @@ from lakehouse.publication import NotAudited, publish, rollback
 from lakehouse.quarantine import list_files
 from lakehouse.state import content_hash, published
 from lakehouse.tables import TableState
+from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, published_changes, published_rows
 
 EVERYTHING = Scope.everything()
 

@@ -14,7 +14,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from lakes import Clock, published_changes, published_rows, without
 
 from contracts import Contract, Field, load_contracts
 from contracts.types import DecimalType, IntegerType, ListType, StringType, StructType
@@ -24,6 +23,7 @@ from lakehouse.lake import Lake
 from lakehouse.landing import Scope
 from lakehouse.publication import publish
 from lakehouse.quarantine import list_files
+from tests.support.lakes import Clock, published_changes, published_rows, without
 
 COUNTRIES = load_contracts()["countries"]
 TARIFFS = Contract(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import pytest
-from lakes import PARCELS, Landing, change, published_rows
 
 from lakehouse.athena.client import AthenaClient, AthenaError, Outcome, Spent
 from lakehouse.athena.settings import AthenaSettings
@@ -14,6 +13,7 @@ from lakehouse.engine import engine_of
 from lakehouse.lake import Lake
 from lakehouse.landing import Scope
 from lakehouse.publication import publish
+from tests.support.lakes import PARCELS, Landing, change, published_rows
 
 EVERYTHING = Scope.everything()
 ON_ATHENA = replace(PARCELS, engine="athena")

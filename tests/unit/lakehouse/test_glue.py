@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lakes import PARCELS, Landing, change, published_rows
 from moto import mock_aws
 
 from lakehouse import entries
@@ -21,6 +20,7 @@ from lakehouse.landing import Scope
 from lakehouse.maintenance import maintain
 from lakehouse.publication import publish, rollback
 from lakehouse.store import ObjectChanged, ObjectMissing, S3Store
+from tests.support.lakes import PARCELS, Landing, change, published_rows
 
 EVERYTHING = Scope.everything()
 

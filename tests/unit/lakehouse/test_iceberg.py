@@ -9,7 +9,6 @@ from typing import Any
 import duckdb
 import pyarrow.parquet as pq
 import pytest
-from lakes import PARCELS, Landing, change, published_rows
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.manifest import DataFile, DataFileContent
 from pyiceberg.table import StaticTable
@@ -22,6 +21,7 @@ from lakehouse.lake import Lake
 from lakehouse.landing import Scope
 from lakehouse.publication import publish
 from lakehouse.tables import TableState
+from tests.support.lakes import PARCELS, Landing, change, published_rows
 
 EVERYTHING = Scope.everything()
 

@@ -12,11 +12,11 @@ from botocore.awsrequest import AWSResponse
 from botocore.utils import parse_timestamp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lakes import NOON, PARCELS, Landing, local_lake
 
 from lakehouse.lake import Lake, read_timestamp
 from lakehouse.landing import LATEST_DELIVERY, Scope, is_hidden, list_objects
 from lakehouse.store import S3Store
+from tests.support.lakes import NOON, PARCELS, Landing, local_lake
 
 
 def hours(lake: Lake, scope: Scope) -> list[int]:

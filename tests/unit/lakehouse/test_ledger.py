@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes, published_rows
 
 from lakehouse.compaction import Counts, compact, pending
 from lakehouse.lake import Lake
@@ -15,6 +14,7 @@ from lakehouse.landing import LATEST_DELIVERY, LandedObject, Scope
 from lakehouse.ledger import Ledger, Status, Taken
 from lakehouse.publication import publish
 from lakehouse.state import published
+from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes, published_rows
 
 EVERYTHING = Scope.everything()
 

@@ -16,13 +16,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from ageing import ageing
-from failing import Crash, Failpoints, Fault, Operation, failing_lake
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes, published_rows
 from pyiceberg.table import StaticTable
-from readers import by_duckdb as read
 
 from contracts import Contract
 from contracts.types import DecimalType
@@ -46,6 +42,10 @@ from lakehouse.maintenance import (
 from lakehouse.publication import publish, rollback
 from lakehouse.state import published
 from lakehouse.tables import NO_FLOOR, TableState
+from tests.support.ageing import ageing
+from tests.support.failing import Crash, Failpoints, Fault, Operation, failing_lake
+from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes, published_rows
+from tests.support.readers import by_duckdb as read
 
 EVERYTHING = Scope.everything()
 MICROSECONDS = 1_000_000

@@ -7,7 +7,6 @@ from datetime import date, timedelta
 from itertools import pairwise
 
 import pytest
-from lakes import PARCELS, Landing, change, published_rows
 
 from lakehouse import audit, file_metrics, iceberg, merge, planning, schemas
 from lakehouse.compaction import compact
@@ -16,6 +15,7 @@ from lakehouse.lake import Lake
 from lakehouse.landing import Scope
 from lakehouse.publication import publish
 from lakehouse.tables import TableState
+from tests.support.lakes import PARCELS, Landing, change, published_rows
 
 
 @pytest.fixture(autouse=True)

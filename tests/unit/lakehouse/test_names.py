@@ -7,8 +7,6 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes, published_rows
-
 import lakehouse
 from contracts import Field
 from contracts.names import problem_of_member
@@ -16,6 +14,7 @@ from contracts.types import StringType
 from lakehouse.compaction import compact
 from lakehouse.landing import Scope
 from lakehouse.publication import publish
+from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes, published_rows
 
 
 def words() -> list[str]:

@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable
 
 import pytest
-from lakes import PARCELS, Clock, Landing, change, published_changes, published_rows
 
 from contracts import Contract
 from lakehouse import audit
@@ -22,6 +21,7 @@ from lakehouse.maintenance import FilesMissing
 from lakehouse.publication import NotAudited, publish, rollback
 from lakehouse.state import published
 from lakehouse.tables import TableState, point_work, published_entry
+from tests.support.lakes import PARCELS, Clock, Landing, change, published_changes, published_rows
 
 EVERYTHING = Scope.everything()
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from lakes import NOON, PARCELS, Clock, local_lake, published_rows
 
 from lakehouse.compaction import compact
 from lakehouse.lake import Lake
@@ -21,6 +20,7 @@ from lakehouse.ledger import Ledger
 from lakehouse.publication import publish
 from lakehouse.quarantine import list_files
 from lakehouse.tables import TableState, published_entry
+from tests.support.lakes import NOON, PARCELS, Clock, local_lake, published_rows
 
 DROPPED = dataclasses.replace(
     PARCELS, origin="files", ordering="part", primary_key=("parcel_id",), partition=None, sort=()

@@ -10,11 +10,9 @@ from typing import Any
 
 import pyiceberg.expressions
 import pytest
-from lakes import PARCELS, Landing, change, published_rows
 from pyiceberg.conversions import from_bytes, to_bytes
 from pyiceberg.table import StaticTable
 from pyiceberg.types import StringType
-from readers import duckdb_filtered
 
 from lakehouse import audit, file_metrics, iceberg, planning, recorded, schemas, tables
 from lakehouse.audit import audit_table
@@ -27,6 +25,8 @@ from lakehouse.maintenance import maintain
 from lakehouse.publication import NotAudited, publish
 from lakehouse.state import published
 from lakehouse.tables import TableState
+from tests.support.lakes import PARCELS, Landing, change, published_rows
+from tests.support.readers import duckdb_filtered
 
 ice: Any = pyiceberg.expressions
 KEY, RECIPIENT = 1, 17

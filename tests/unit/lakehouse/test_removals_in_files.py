@@ -11,11 +11,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from lakes import PARCELS, local_lake, published_rows
 
 from lakehouse.compaction import compact
 from lakehouse.landing import Scope
 from lakehouse.publication import publish
+from tests.support.lakes import PARCELS, local_lake, published_rows
 
 DROPPED = dataclasses.replace(
     PARCELS,

@@ -6,7 +6,6 @@ import random
 from datetime import timedelta
 
 import pytest
-from lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes, published_rows
 
 from contracts.change import CHANGE_COLUMNS
 from lakehouse import schemas, validation
@@ -15,6 +14,7 @@ from lakehouse.lake import Lake
 from lakehouse.landing import Scope
 from lakehouse.publication import publish
 from lakehouse.state import ContentHash, content_hash
+from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes, published_rows
 
 HOURS = 4
 

@@ -9,8 +9,6 @@ from typing import Any
 import duckdb
 import orjson
 import pytest
-from failing import Crash, Failpoints, Fault, Operation, Unanswered, failing_lake
-from lakes import PARCELS, Clock, Landing, change, local_lake
 
 from assets.dbt_lake import create_source_views, trail_of_lake, trail_of_slice
 from contracts import Contracts
@@ -22,6 +20,8 @@ from lakehouse.landing import Scope
 from lakehouse.maintenance import Retention, maintain
 from lakehouse.publication import publish, rollback
 from lakehouse.state import Published, published
+from tests.support.failing import Crash, Failpoints, Fault, Operation, Unanswered, failing_lake
+from tests.support.lakes import PARCELS, Clock, Landing, change, local_lake
 
 EVERYTHING = Scope.everything()
 AT_ONCE = Retention(recent=timedelta(0), days=0, states=1, guard=timedelta(0))

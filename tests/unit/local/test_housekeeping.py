@@ -9,13 +9,13 @@ from threading import Event
 from typing import Any
 
 import pytest
-from growth import rows, unnamed
 
 from local import develop
 from local.emulator import tail
 from local.home import Home, Stack
 from local.housekeeping import bound_bundles, bound_logs, bound_scratch
 from local.processes import spawn
+from tests.support.growth import rows, unnamed
 
 WRITER = """
 import sys

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from manifests import small_manifest
 
 from orchestration.settings import Settings
+from tests.support.manifests import small_manifest
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lakes import NOON, PARCELS, Clock, Landing, local_lake
 
 from lakehouse import batch
 from lakehouse.attention import Failing
@@ -20,6 +19,7 @@ from lakehouse.landing import Scope
 from lakehouse.publication import publish
 from lakehouse.quarantine import list_files, requeue
 from orchestration.held import held_alert, look, new
+from tests.support.lakes import NOON, PARCELS, Clock, Landing, local_lake
 
 OTHERS = dataclasses.replace(PARCELS, name="others")
 CONTRACTS: Any = {"parcels": PARCELS, "others": OTHERS}

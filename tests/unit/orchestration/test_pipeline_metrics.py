@@ -11,7 +11,6 @@ from typing import Any
 import boto3
 import dagster as dg
 import pytest
-from lakes import NOON, PARCELS, Clock, Landing, change, local_lake
 from moto import mock_aws
 
 from assets.data_times import DATA_TIME
@@ -27,6 +26,7 @@ from orchestration.pipeline_metrics import (
     watermarks,
 )
 from realtime.decisions.status import Status
+from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, local_lake
 
 NOW = datetime.now(UTC).replace(microsecond=0)  # of this minute: moto keeps no figures of a distant past
 FIRST, SECOND = dg.AssetKey(["reports", "first"]), dg.AssetKey(["reports", "second"])

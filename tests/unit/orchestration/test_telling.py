@@ -80,7 +80,7 @@ class Alerts(AlertResource):
 @pytest.fixture(scope="module")
 def tick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
     """Evaluates one tick of a sensor of the code location."""
-    from manifests import small_manifest
+    from tests.support.manifests import small_manifest
 
     home = tmp_path_factory.mktemp("home")
     manifest = home / "dbt" / "local" / "manifest.json"

@@ -13,7 +13,6 @@ from typing import Any
 import boto3
 import pytest
 import yaml
-from inbound import Inbound
 from moto import mock_aws
 
 from contracts import Contracts, load_contracts
@@ -28,6 +27,7 @@ from realtime.imports.status import Statuses
 from realtime.inbound import settings as inbound_settings
 from realtime.inbound.handler import Edge
 from realtime.inbound.service import Consumer
+from tests.support.inbound import Inbound
 
 EVENTS = Path(__file__).parents[2] / "events"
 TEMPLATE = Path(__file__).parents[3] / "realtime" / "template.yaml"

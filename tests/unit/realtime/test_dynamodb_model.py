@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from dynamodb_model import TableModel
 
 from contracts import Contracts
 from realtime.api.problems import Refusal
 from realtime.api.service import Service
 from realtime.api.store import Store
+from tests.support.dynamodb_model import TableModel
 
 BID = {
     "lot_id": "l-1",

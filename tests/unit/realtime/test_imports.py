@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from inbound import Inbound
 
 from contracts import Contracts
 from contracts.types import (
@@ -22,6 +21,7 @@ from contracts.types import (
 )
 from realtime.api.answers import version
 from realtime.imports.service import AT_ONCE, AT_ONCE_SECONDS, DETAILED, MAX_EVENTS
+from tests.support.inbound import Inbound
 
 Fixture = Any
 

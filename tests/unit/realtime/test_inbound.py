@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from inbound import Inbound
 
 from contracts import Contracts
 from realtime.api.store import Unavailable
@@ -15,6 +14,7 @@ from realtime.imports.messages import MAX_BYTES, PREFIX
 from realtime.inbound.handler import Edge
 from realtime.inbound.service import PATIENCE
 from realtime.inbound.settings import Settings
+from tests.support.inbound import Inbound
 
 Fixture = Any
 

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from botocore import xform_name
 from botocore.session import Session
-from expanded import expanded
 
 from contracts import Contracts
 from realtime.bundle import FUNCTIONS, follow_imports
+from tests.support.expanded import expanded
 
 ALERTS = Path(__file__).parents[3] / "docs" / "operations.md"
 TEMPLATE = Path(__file__).parents[3] / "realtime" / "template.yaml"

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from expanded import expanded
 
 import realtime.inbound.handler as inbound
 import realtime.tracking.handler as tracking
 from realtime import streams
+from tests.support.expanded import expanded
 
 REALTIME = Path(__file__).parents[3] / "realtime"
 CONNECT, PAUSE = 1.0, 1.0  # seconds: to connect, and of botocore before it tries again (its first pause is below one)

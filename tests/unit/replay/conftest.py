@@ -1,7 +1,8 @@
 """A small file of auctions for the tests of the replay."""
 
 import pytest
-from auctions import write_auctions
+
+from tests.support.auctions import write_auctions
 
 
 @pytest.fixture

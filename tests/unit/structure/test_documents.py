@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 import typer
-from documents import Block, blocks, commands, is_command
 
 from local.command_line import app
 from local.home import REPOSITORY
+from tests.support.documents import Block, blocks, commands, is_command
 
 TARGETS = set(re.findall(r"^([a-z-]+):.*## ", (REPOSITORY / "Makefile").read_text("utf-8"), re.MULTILINE))
 SHELL = ("sh", "sh aws", "sh example", "console")

@@ -1,0 +1,1 @@
+"""What tests share: lakes, models, fault injection, readers, the laptop stack."""
