@@ -17,10 +17,9 @@ from assets.presentation import bucket_link, markdown_table, size, table_link, t
 from assets.resources import LakeResource
 from contracts import Contract, Contracts, trail
 from contracts.types import type_name
-from lakehouse.catalog import Drift
-from lakehouse.lake import Lake
-from lakehouse.publication import Publication, publish
-from lakehouse.state import Published, published
+from lakehouse import api
+from lakehouse.results import Drift, Publication, Published
+from lakehouse.storage.lake import Lake
 
 FRESH = "fresh"
 UNTOUCHED = "no_hand_made_change"
@@ -90,7 +89,7 @@ def _catalog_asset(contract: Contract, lake: Lake) -> dg.AssetsDefinition:
         pool=keys.pool(contract.name),
     )
     def catalog(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
-        publication = publish(lake.lake, contract, run_id=context.run.run_id)
+        publication = api.publish(lake.lake, contract, run_id=context.run.run_id)
         state = "moved to" if publication.changed else "already at"
         context.log.info(f"{contract.name}: {state} {publication.published.metadata_location}")
         return dg.MaterializeResult(
@@ -109,7 +108,7 @@ def published_states(lake: Lake, contracts: Contracts, unreadable: Callable[[str
 
     def state_of(contract: Contract) -> Published | Exception | None:
         try:
-            return published(lake, contract)
+            return api.published(lake, contract)
         except Exception as error:  # noqa: BLE001 - handed to the caller
             return error
 

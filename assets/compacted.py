@@ -16,10 +16,10 @@ from assets.lineage import LINEAGE, landed_columns
 from assets.presentation import bucket_link, preview, size, table_schema
 from assets.resources import LakeResource
 from contracts import Contract, Contracts
-from lakehouse.compaction import BatchResult, compact
-from lakehouse.lake import Lake
-from lakehouse.landing import Scope
-from lakehouse.trail import tidy
+from lakehouse import api
+from lakehouse.intake.landing import Scope
+from lakehouse.results import BatchResult
+from lakehouse.storage.lake import Lake
 
 TICK_HOURS = 3
 
@@ -122,9 +122,9 @@ def _compacted_asset(contract: Contract, lake: Lake) -> dg.AssetsDefinition:
     def compacted(
         context: dg.AssetExecutionContext, config: CompactionConfig, lake: LakeResource
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]
-        result = compact(lake.lake, contract, scope_of(config), progress=context.log.info)
+        result = api.compact(lake.lake, contract, scope_of(config), progress=context.log.info)
         if config.days is not None or config.everything:  # a sweep, which is in no hurry
-            tidy(lake.lake, contract)
+            api.tidy(lake.lake, contract)
         return materialized(result, contract, lake.lake)
 
     return compacted

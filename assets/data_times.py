@@ -15,7 +15,7 @@ import dagster as dg
 
 from assets.catalog import rows_version
 from assets.manifest import WATERMARKS_MODEL, Manifest, is_table, model_keys, reads_of, source_entity
-from lakehouse.state import Published
+from lakehouse.results import Published
 
 DATA_TIME = "data time"
 """The metadata in which a build says what a model is true for."""

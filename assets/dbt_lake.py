@@ -23,9 +23,10 @@ from dbt.adapters.duckdb.plugins import BasePlugin
 from contracts import Contract, Contracts, load_contracts, trail
 from contracts.dbt import SOURCE
 from contracts.types import Field, FieldType, StringType
-from lakehouse.duck import connect_s3, extension
-from lakehouse.lake import Lake
-from lakehouse.schemas import changes, compacted, literal, quoted, sql_type
+from lakehouse.storage.duck import connect_s3, extension
+from lakehouse.storage.lake import Lake
+from lakehouse.storage.sql import literal, quoted
+from lakehouse.table.schemas import changes, compacted, sql_type
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -98,11 +99,11 @@ def open_lake(conn: DuckDBPyConnection, lake: Lake) -> None:
 
 def pinned_lake(lake: Lake, contracts: Contracts) -> dict[str, Pinned]:
     """The published state of every entity that has one, by entity name; of one that cannot be read, why not."""
-    from lakehouse.state import published
+    from lakehouse import api
 
     def pin(contract: Contract) -> Pinned | None:
         try:
-            state = published(lake, contract)
+            state = api.published(lake, contract)
         except Exception as error:  # noqa: BLE001 - told by each model that reads this table, and by no other
             return Pinned(
                 "", "", 0, None, unreadable=f"{contract.name} cannot be read: {type(error).__name__}: {error}"

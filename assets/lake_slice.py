@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 from assets.dbt_lake import Pinned, create_source_views, open_lake, pinned_lake, trail_of_lake
 from contracts import Contract, Contracts, trail
 from contracts.dbt import SOURCE
-from lakehouse.schemas import changes, compacted, literal, quoted
+from lakehouse.storage.sql import literal, quoted
+from lakehouse.table.schemas import changes, compacted
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-    from lakehouse.lake import Lake
+    from lakehouse.storage.lake import Lake
 
 WATERMARKS = "watermarks.json"
 """The data time of each entity: what makes a folder a slice."""

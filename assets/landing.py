@@ -12,7 +12,7 @@ import dagster as dg
 from assets import keys
 from assets.presentation import bucket_link, table_schema
 from contracts import Contract, Contracts
-from lakehouse.lake import Lake
+from lakehouse.storage.lake import Lake
 
 FIRST_HOUR = datetime(2025, 1, 1, tzinfo=UTC)
 """No object can have landed before the platform existed."""

@@ -13,9 +13,9 @@ from assets import keys
 from assets.presentation import bucket_link, markdown_table, size
 from assets.resources import LakeResource
 from contracts import Contract, Contracts
-from lakehouse.audit import Verdict, audit_table
-from lakehouse.lake import Lake
-from lakehouse.maintenance import Amount, MaintenanceResult, Retention, maintain
+from lakehouse import api
+from lakehouse.results import Amount, MaintenanceResult, Retention, Verdict
+from lakehouse.storage.lake import Lake
 
 WHOLE_TABLE = "whole_table"
 SAME_ROWS = "same_rows"
@@ -64,10 +64,10 @@ def _maintenance_asset(contract: Contract) -> dg.AssetsDefinition:
         pool=keys.pool(contract.name),
     )
     def maintenance(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
-        result = maintain(
+        result = api.maintain(
             lake.lake, contract, retention=RETENTION, progress=context.log.info, run_id=context.run.run_id
         )
-        return maintained(result, audit_table(lake.lake, contract), lake.lake)
+        return maintained(result, api.audit_table(lake.lake, contract), lake.lake)
 
     return maintenance
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from contracts import Contract
-    from lakehouse.lake import Lake
+    from lakehouse.storage.lake import Lake
 
 MASK = "•••"
 CELL_WIDTH = 40

@@ -11,8 +11,8 @@ from pathlib import Path
 import dagster as dg
 from pydantic import PrivateAttr
 
-from lakehouse.athena.settings import AthenaSettings
-from lakehouse.lake import Lake
+from lakehouse.storage.athena import AthenaSettings
+from lakehouse.storage.lake import Lake
 
 
 class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]

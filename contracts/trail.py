@@ -1,7 +1,7 @@
 """The audit trail's columns: what each batch took in and gave, when, and at what cost, one row for each publication.
 
-Its table has no contract, for nobody sends it changes: the lake writes the rows (`lakehouse.trail`), the catalog, the
-local build and the dbt source describe the table, and all of them take the columns from here.
+Its table has no contract, for nobody sends it changes: the lake writes the rows
+(`lakehouse.publish.publication_log`), and the catalog, the local build and the dbt source take the columns from here.
 """
 
 from __future__ import annotations

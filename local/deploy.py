@@ -76,14 +76,14 @@ def _upload_bundles(aws: Aws, home: Home, contracts: Contracts) -> dict[str, str
 
 def _deploy_landing_tables(aws: Aws, contracts: Contracts, progress: Progress) -> None:
     """Create or correct the landing tables: Firehose reads their columns, so they come before the stack."""
-    from lakehouse.catalog import refresh_landing
-    from lakehouse.lake import Lake
+    from lakehouse import api
+    from lakehouse.storage.lake import Lake
 
     bucket = data_bucket()
     lake = Lake.of_environment("local", bucket, REGION, aws.endpoint)
     for done, contract in enumerate(contracts.values()):
         progress("landing tables", done, len(contracts))
-        refresh_landing(lake, contract)
+        api.refresh_landing(lake, contract)
     progress("landing tables", len(contracts), len(contracts))
 
 

@@ -29,7 +29,7 @@ def cut(home: Home, contracts: Contracts, root: str, keys: int, folder: Path) ->
     """
     from assets.lake_slice import WATERMARKS
     from assets.lake_slice import cut as cut_lake
-    from lakehouse.lake import Lake
+    from lakehouse.storage.lake import Lake
 
     if root not in contracts:
         raise SliceError(f"expected an entity ({', '.join(contracts)}), found {root!r}")

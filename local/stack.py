@@ -73,12 +73,12 @@ def _check_changed(home: Home, stack: Stack, contracts: Contracts) -> None:
     changed = [c for name, c in contracts.items() if before is None or before.get(name) != c]
     if not changed:
         return
-    from lakehouse.lake import Lake
-    from lakehouse.tables import check_follows
+    from lakehouse import api
+    from lakehouse.storage.lake import Lake
 
     lake = Lake.of_environment("local", stack.outputs["DataBucketName"], REGION, stack.endpoint)
     for contract in changed:
-        check_follows(lake, contract)
+        api.check_follows(lake, contract)
 
 
 def running(home: Home) -> Stack:

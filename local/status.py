@@ -17,8 +17,7 @@ from local.aws import CREDENTIALS, REGION
 from local.home import Home, Stack
 
 if TYPE_CHECKING:
-    from lakehouse.attention import Failing
-    from lakehouse.quarantine import QuarantineFile
+    from lakehouse.results import Failing, QuarantineFile
     from orchestration.ticks import Trouble
 
 
@@ -95,15 +94,15 @@ def quarantined(home: Home, contracts: Contracts, entity: str | None) -> Iterato
 
     Raises `local.stack.StackError` if the stack does not run, or if there is no such entity.
     """
-    from lakehouse.lake import Lake
-    from lakehouse.quarantine import list_files
+    from lakehouse import api
+    from lakehouse.storage.lake import Lake
 
     if entity is not None and entity not in contracts:
         raise stack.StackError(f"expected an entity ({', '.join(contracts)}), found {entity!r}")
     current = stack.running(home)
     lake = Lake.of_environment("local", current.outputs["DataBucketName"], REGION, current.endpoint)
     for contract in [contracts[entity]] if entity else contracts.values():
-        for file in list_files(lake, contract):
+        for file in api.list_files(lake, contract):
             yield contract.name, file
 
 
@@ -122,14 +121,14 @@ def show_quarantined(files: Iterable[tuple[str, QuarantineFile]], console: Conso
 
 def published_tables(current: Stack, contracts: Contracts) -> tuple[Published, ...]:
     """The published table of every entity."""
-    from lakehouse.lake import Lake
-    from lakehouse.state import published
+    from lakehouse import api
+    from lakehouse.storage.lake import Lake
 
     lake = Lake.of_environment("local", current.outputs["DataBucketName"], REGION, current.endpoint)
     tables = []
     for contract in contracts.values():
         try:
-            state = published(lake, contract)
+            state = api.published(lake, contract)
         except Exception as error:  # noqa: BLE001 - shown in its line; the other tables do not pay for it
             tables.append(Published(contract.name, problem=f"{type(error).__name__}: {error}"))
             continue
@@ -142,7 +141,7 @@ def published_tables(current: Stack, contracts: Contracts) -> tuple[Published, .
 
 def failing_objects(current: Stack, contracts: Contracts) -> tuple[Failing, ...]:
     """The landed objects that are held or fail again and again, of the entities that can be read."""
-    from lakehouse.lake import Lake
+    from lakehouse.storage.lake import Lake
     from orchestration.held import look as look_at
 
     lake = Lake.of_environment("local", current.outputs["DataBucketName"], REGION, current.endpoint)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
-from lakehouse.landing import LandedObject
+from lakehouse.intake.landing import LandedObject
 
 WINDOW = timedelta(hours=3)
 """How far back every tick lists, measured in arrival hours. It only wakes compaction, which lists further back itself:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from lakehouse.store import StoredObject
+from lakehouse.storage.store import StoredObject
 
 OVERLAP = timedelta(minutes=10)
 MOST = 2_000  # objects that a cursor remembers for a prefix: in a flood, the overlap is shorter

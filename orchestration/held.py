@@ -17,13 +17,13 @@ import dagster as dg
 from assets import keys
 from assets.resources import LakeResource
 from contracts import Contract, Contracts
-from lakehouse.lake import Lake
+from lakehouse.storage.lake import Lake
 from orchestration.alerts import Alert, AlertResource
 from orchestration.settings import Settings
 from orchestration.telling import Kept, reason_of, tell
 
 if TYPE_CHECKING:
-    from lakehouse.attention import Failing
+    from lakehouse.results import Failing
 
 THREADS = 8  # that look at entities at once
 NAMED = 10
@@ -66,14 +66,14 @@ def look(
     """The objects that are held or fail, of each entity that can be read; the others are told to `unreadable`. What a
     ledger says stays `known`, and is read again when the entity has another one."""
 
-    from lakehouse.attention import again_and_again, held, ledger_head
+    from lakehouse import api
 
     def of(contract: Contract) -> list[Failing] | Exception:
         try:
-            head = ledger_head(lake, contract)
+            head = api.ledger_head(lake, contract)
             if known.get(contract.name, ("", []))[0] != head:
-                known[contract.name] = (head, held(lake, contract, head))
-            return [*known.get(contract.name, (head, []))[1], *again_and_again(lake, contract)]
+                known[contract.name] = (head, api.held(lake, contract, head))
+            return [*known.get(contract.name, (head, []))[1], *api.again_and_again(lake, contract)]
         except Exception as error:  # noqa: BLE001 - handed to the caller
             return error
 

@@ -15,11 +15,10 @@ from assets.catalog import publication_metadata, rows_version
 from assets.compacted import batch_metadata, moment
 from assets.resources import LakeResource
 from contracts import Contract, Contracts
-from lakehouse.compaction import BatchResult, compact, rebuild
-from lakehouse.lake import Lake
-from lakehouse.landing import Scope
-from lakehouse.publication import Publication, publish, rollback
-from lakehouse.quarantine import requeue
+from lakehouse import api
+from lakehouse.intake.landing import Scope
+from lakehouse.results import BatchResult, Publication
+from lakehouse.storage.lake import Lake
 
 RESUME_TAGS = {"dagster/max_retries": "2", "dagster/retry_strategy": "FROM_FAILURE"}
 """A run whose worker was killed is started again from the step that was lost."""
@@ -153,28 +152,28 @@ def _entity_op(job: EntityJob, contract: Contract) -> dg.OpDefinition:
 
 def _replay(context: dg.OpExecutionContext, lake: Lake, contract: Contract, config: Mapping[str, Any]) -> None:
     scope = Scope.replay(moment(config["replay_from"]), moment(config["replay_until"]))
-    _record(context, lake, contract, compact(lake, contract, scope, progress=context.log.info))
+    _record(context, lake, contract, api.compact(lake, contract, scope, progress=context.log.info))
 
 
 def _rebuild(context: dg.OpExecutionContext, lake: Lake, contract: Contract, config: Mapping[str, Any]) -> None:
-    _record(context, lake, contract, rebuild(lake, contract, progress=context.log.info))
+    _record(context, lake, contract, api.rebuild(lake, contract, progress=context.log.info))
 
 
 def _requeue(context: dg.OpExecutionContext, lake: Lake, contract: Contract, config: Mapping[str, Any]) -> None:
     origins = frozenset(config["objects"]) or None
-    _record(context, lake, contract, requeue(lake, contract, origins))
+    _record(context, lake, contract, api.requeue(lake, contract, origins))
 
 
 def _roll_back(context: dg.OpExecutionContext, lake: Lake, contract: Contract, config: Mapping[str, Any]) -> None:
     snapshot = config.get("snapshot")
-    publication = rollback(lake, contract, int(snapshot) if snapshot else None, run_id=context.run_id)
+    publication = api.rollback(lake, contract, int(snapshot) if snapshot else None, run_id=context.run_id)
     _published(context, lake, contract, publication)
 
 
 def _record(context: dg.OpExecutionContext, lake: Lake, contract: Contract, result: BatchResult) -> None:
     metadata = batch_metadata(result, contract, lake)
     _materialized(context, keys.compacted(contract.name), metadata, str(result.batch))
-    _published(context, lake, contract, publish(lake, contract, run_id=context.run_id))
+    _published(context, lake, contract, api.publish(lake, contract, run_id=context.run_id))
 
 
 def _published(context: dg.OpExecutionContext, lake: Lake, contract: Contract, publication: Publication) -> None:

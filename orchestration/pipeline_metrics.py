@@ -17,7 +17,8 @@ from assets.catalog import unreadable_to
 from assets.data_times import recorded_data_time
 from assets.resources import LakeResource
 from contracts import Contract, Contracts, figures
-from lakehouse.lake import Lake
+from lakehouse import api
+from lakehouse.storage.lake import Lake
 
 INTERVAL_SECONDS = 60
 MAX_DATA = 1000  # of one PutMetricData
@@ -95,7 +96,7 @@ def watermarks(
 
     def of(contract: Contract) -> datetime | None:
         try:
-            return _watermark(lake, contract)
+            return api.watermark(lake, contract)
         except Exception as error:  # noqa: BLE001 - handed to the caller
             unreadable(contract.name, error)
             return None
@@ -103,13 +104,6 @@ def watermarks(
     with ThreadPoolExecutor(THREADS) as pool:
         found = pool.map(of, contracts)
         return {c.name: moment for c, moment in zip(contracts, found, strict=True) if moment is not None}
-
-
-def _watermark(lake: Lake, contract: Contract) -> datetime | None:
-    from lakehouse.tables import TableState, published_entry
-
-    entry = published_entry(lake, contract)
-    return None if entry is None else TableState(lake, entry.metadata_location).watermark
 
 
 def reports_data_time(instance: dg.DagsterInstance, reports: Iterable[dg.AssetKey]) -> datetime | None:

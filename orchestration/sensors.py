@@ -18,9 +18,9 @@ from assets.landing import arrival_partition, prefix
 from assets.presentation import bucket_link, size
 from assets.resources import LakeResource
 from contracts import Contract, Contracts
-from lakehouse.lake import Lake
-from lakehouse.landing import LandedObject, Scope, list_objects
-from lakehouse.state import Published
+from lakehouse.intake.landing import LandedObject, Scope, list_objects
+from lakehouse.results import Published
+from lakehouse.storage.lake import Lake
 from orchestration import failed_runs, failures
 from orchestration.alerts import Alert, AlertResource
 from orchestration.arrivals import Arrival, Memory, asked_for, due, notice, window_start

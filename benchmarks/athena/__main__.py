@@ -25,12 +25,13 @@ import boto3
 import duckdb
 
 from contracts import Contract, load_contracts
-from lakehouse import reduction
-from lakehouse.athena.settings import AthenaSettings
-from lakehouse.compaction import BatchResult, compact
-from lakehouse.lake import Lake
-from lakehouse.landing import Scope
-from lakehouse.publication import publish
+from lakehouse.api import compact
+from lakehouse.intake.landing import Scope
+from lakehouse.merge import reduction
+from lakehouse.publish.publication import publish
+from lakehouse.results import BatchResult
+from lakehouse.storage.athena import AthenaSettings
+from lakehouse.storage.lake import Lake
 from local import emulator
 from local.aws import CREDENTIALS
 from local.home import Home

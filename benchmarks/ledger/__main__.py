@@ -17,7 +17,7 @@ from typing import Any
 from assets.resources import LakeResource
 from benchmarks.ledger import year as data
 from benchmarks.ledger.measures import PASSES, TICK_MEASURES, Measured, in_own_process
-from lakehouse.landing import LATEST_DELIVERY
+from lakehouse.intake.landing import LATEST_DELIVERY
 
 S3_LANDED = LATEST_DELIVERY + timedelta(hours=1)
 """As far back as a tick looks; each object costs the emulator some milliseconds."""

@@ -17,11 +17,11 @@ from assets.compacted import TICK_HOURS
 from assets.resources import LakeResource
 from benchmarks.ledger import year as data
 from contracts import Contract
-from lakehouse.compaction import pending
-from lakehouse.lake import Lake
-from lakehouse.landing import Scope
-from lakehouse.ledger import Ledger, Taken
-from lakehouse.tables import TableState, published_entry
+from lakehouse.api import pending
+from lakehouse.intake.landing import Scope
+from lakehouse.intake.ledger import Ledger, Taken
+from lakehouse.storage.lake import Lake
+from lakehouse.table.tables import TableState, published_entry
 from orchestration.sensors import arrival_sensor
 
 REPEATS = 5

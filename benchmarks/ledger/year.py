@@ -19,11 +19,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from contracts import Contract, load_contracts
-from lakehouse import tables
-from lakehouse.iceberg import EntryCatalog, commit, move_pointer
-from lakehouse.lake import Lake
-from lakehouse.ledger import Day
-from lakehouse.store import LocalStore, StoredObject
+from lakehouse.intake.ledger import Day
+from lakehouse.storage.lake import Lake
+from lakehouse.storage.store import LocalStore, StoredObject
+from lakehouse.table import tables
+from lakehouse.table.iceberg import EntryCatalog, commit, move_pointer
 
 BUFFER = timedelta(seconds=60)
 _PUTS_AT_ONCE = 16
@@ -103,7 +103,7 @@ def _landed_keys(contract: Contract, year: Year) -> list[str]:
 
 
 def _write_ledger(lake: Lake, contract: Contract, objects: pa.Table) -> str:
-    """Segments and head as `lakehouse.ledger` reads them, straight from columns; returns the head's key."""
+    """Segments and head as `lakehouse.intake.ledger` reads them, straight from columns; returns the head's key."""
     days = objects["day"].combine_chunks().dictionary_encode()
     columns = objects.drop_columns("day")
     segments: dict[str, Day] = {}

@@ -21,7 +21,7 @@ import yaml
 
 from benchmarks.marts.data import build
 from contracts.dbt import PROJECT
-from lakehouse.schemas import literal
+from lakehouse.storage.sql import literal
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "build" / "bench-marts"

@@ -16,7 +16,7 @@ from pathlib import Path
 import duckdb
 
 from contracts import Contracts, load_contracts
-from lakehouse.schemas import literal
+from lakehouse.storage.sql import literal
 
 WATERMARK = "2026-01-01T00:00:00"
 _DAYS = 730

@@ -8,7 +8,7 @@ from contracts import Contract, Field
 from contracts.types import BooleanType, DecimalType, IntegerType, StringType, TimestampType
 
 if TYPE_CHECKING:
-    from lakehouse.schemas import TableShape
+    from lakehouse.table.schemas import TableShape
 
 KEY = "order_id"
 STATUSES = ("PENDING", "PAID", "PACKED", "SHIPPED", "DELIVERED", "CANCELLED")
@@ -55,7 +55,7 @@ COLUMNS = (*CONTRACT.field_names, *CHANGE, *STORED)
 
 def shape() -> TableShape:
     """The table's shape. Imported here, so that no peer's process holds more than it needs."""
-    from lakehouse import schemas
+    from lakehouse.table import schemas
 
     found = schemas.compacted(CONTRACT)
     assert found.names == COLUMNS, found.names

@@ -136,7 +136,7 @@ def compare(expected: Expected, source: str, setup: str = "") -> Verdict:
 
 
 def _row_hash() -> str:
-    from lakehouse.schemas import sql_type
+    from lakehouse.table.schemas import sql_type
 
     values = (f"CAST({c.name} AS {sql_type(c.type)})" for c in shape().columns if c.name != "_batch")
     return f"hash({', '.join(values)})"

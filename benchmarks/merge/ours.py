@@ -15,10 +15,14 @@ from pathlib import Path
 from benchmarks.merge.data import ChangeSet
 from benchmarks.merge.entity import CHANGE, CONTRACT, shape
 from benchmarks.merge.work import THREADS, Done, Result, Unmaintained, Work
-from lakehouse import audit, compaction, iceberg, maintenance, merge, publication, reduction, schemas, tables
-from lakehouse.duck import connect, extension
-from lakehouse.lake import Lake
-from lakehouse.landing import Scope
+from lakehouse import api
+from lakehouse.intake.landing import Scope
+from lakehouse.merge import reduction, writing
+from lakehouse.publish import audit, publication
+from lakehouse.results import Check, Retention, Verdict
+from lakehouse.storage.duck import connect, extension
+from lakehouse.storage.lake import Lake
+from lakehouse.table import iceberg, schemas, tables
 
 SHAPE = shape()
 _ARRIVAL = datetime(2026, 9, 22, tzinfo=UTC)
@@ -55,8 +59,8 @@ def load_table(work: Work) -> None:
         properties={tables.BATCH: "1"},
         summary={tables.BATCH: "1"},
     )
-    loaded = audit.Check("loaded by the benchmark", True, "rows are compared after the merge")
-    audit.save(lake, audit.Verdict(CONTRACT.name, table.metadata_location, (loaded,)))
+    loaded = Check("loaded by the benchmark", True, "rows are compared after the merge")
+    audit.save(lake, Verdict(CONTRACT.name, table.metadata_location, (loaded,)))
     publication.publish(lake, CONTRACT)
 
 
@@ -92,7 +96,7 @@ class OursMerge(Unmaintained):
             with _timed(steps, "reduce"):
                 reduced = reduction.reduce(duck, CONTRACT, SHAPE, schemas.changes(CONTRACT), files, (), state.floor)
             with _timed(steps, "write"):
-                written = merge.merge_compacted(duck, lake, SHAPE, files, batch, f"{batch:08d}-merge")
+                written = writing.merge_compacted(duck, lake, SHAPE, files, batch, f"{batch:08d}-merge")
             with _timed(steps, "commit"):
                 iceberg.commit(
                     iceberg.EntryCatalog(lake, lake.work_database).table(SHAPE.name, state.location),
@@ -131,7 +135,7 @@ class OursBatch:
 
     def merge(self, work: Work, changes: ChangeSet) -> Done:
         hour = _ARRIVAL + timedelta(hours=changes.number)
-        done = compaction.compact(self._lake, CONTRACT, Scope(start=None, end=hour + timedelta(hours=1)))
+        done = api.compact(self._lake, CONTRACT, Scope(start=None, end=hour + timedelta(hours=1)))
         if done.held or done.quarantined or done.verdict is None or not done.verdict.passed:
             raise AssertionError(f"expected a batch without a fault, found {done}")
         steps = {name: seconds for name, seconds in done.seconds.items() if name != "total"}
@@ -141,8 +145,8 @@ class OursBatch:
 
     def maintain(self, work: Work) -> Done:
         """Maintenance that keeps no earlier state and guards no young file: what a night does, a day later."""
-        at_once = maintenance.Retention(recent=timedelta(0), days=0, states=1, guard=timedelta(0))
-        done = maintenance.maintain(self._lake, CONTRACT, retention=at_once)
+        at_once = Retention(recent=timedelta(0), days=0, states=1, guard=timedelta(0))
+        done = api.maintain(self._lake, CONTRACT, retention=at_once)
         notes = {
             "rewritten": done.rewritten,
             "written": done.written,

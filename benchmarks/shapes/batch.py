@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 from benchmarks.shapes.data import SHAPES
-from lakehouse.compaction import compact
-from lakehouse.lake import Lake
-from lakehouse.landing import Scope
-from lakehouse.publication import publish
+from lakehouse.api import compact
+from lakehouse.intake.landing import Scope
+from lakehouse.publish.publication import publish
+from lakehouse.storage.lake import Lake
 
 
 def lake_in(folder: Path) -> Lake:

@@ -2,7 +2,7 @@
 
 `python -m benchmarks.threshold` (in the environment of `make bench-merge`) prints a table and writes
 `benchmarks/results/threshold.json`. Seconds are of processor time, least of three, so that other work on the machine
-does not count. The thresholds in `lakehouse.planning` follow from them; the reasoning is in `docs/merge.md`.
+does not count. The thresholds in `lakehouse.merge.planning` follow from them; the reasoning is in `docs/merge.md`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from pathlib import Path
 
 from benchmarks.merge.data import Data, build_table
 from benchmarks.merge.entity import CONTRACT, shape
-from lakehouse import iceberg, merge, planning, tables
-from lakehouse.duck import Duck, connect
-from lakehouse.lake import Lake
-from lakehouse.scan import live_rows
+from lakehouse.merge import planning, writing
+from lakehouse.storage.duck import Duck, connect
+from lakehouse.storage.lake import Lake
+from lakehouse.table import iceberg, tables
+from lakehouse.table.scan import live_rows
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "threshold.json"
@@ -69,11 +70,11 @@ def _table(folder: Path, file: Path) -> tuple[Lake, tables.TableState]:
     state, _ = tables.prepare(lake, CONTRACT)
     location = f"{lake.table_location(SHAPE.name)}/data/base.parquet"
     lake.store.upload(file, lake.store.key(location))
-    written = merge.Written((iceberg.data_file(SHAPE, file, location, None),), ())
+    written = writing.Written((iceberg.data_file(SHAPE, file, location, None),), ())
     return lake, tables.TableState(lake, _commit(lake, state, written))
 
 
-def _commit(lake: Lake, state: tables.TableState, written: merge.Written) -> str:
+def _commit(lake: Lake, state: tables.TableState, written: writing.Written) -> str:
     table = iceberg.EntryCatalog(lake, lake.work_database).table(SHAPE.name, state.location)
     committed = iceberg.commit(table, added=written.added, removed=written.removed, properties={}, summary={})
     return str(committed.metadata_location)
@@ -91,11 +92,11 @@ def _arrive(duck: Duck, state: tables.TableState, share: float) -> None:
     duck.run("ALTER TABLE valid DROP COLUMN file_row_number")
 
 
-def _merge(duck: Duck, lake: Lake, state: tables.TableState, name: str, *, rewrite: bool) -> merge.Written:
+def _merge(duck: Duck, lake: Lake, state: tables.TableState, name: str, *, rewrite: bool) -> writing.Written:
     kept = planning.REWRITE_SHARE
     planning.REWRITE_SHARE = 0.0 if rewrite else 2.0
     try:
-        return merge.merge_compacted(duck, lake, SHAPE.stored_as(state.metadata), state.files, 2, name)
+        return writing.merge_compacted(duck, lake, SHAPE.stored_as(state.metadata), state.files, 2, name)
     finally:
         planning.REWRITE_SHARE = kept
 

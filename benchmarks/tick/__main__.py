@@ -19,8 +19,8 @@ import dagster as dg
 from benchmarks.tick.changes import MicroBatch, land
 from benchmarks.tick.running import Tick, dagster_running, quiet, ticks_after, variables
 from contracts import Contracts, load_contracts
-from lakehouse.lake import Lake
-from lakehouse.state import published
+from lakehouse.publish.published import published
+from lakehouse.storage.lake import Lake
 from local import stack as laptop_stack
 from local.aws import Aws
 from local.home import REPOSITORY, Home

@@ -18,7 +18,8 @@ import duckdb
 from contracts import Contract, load_contracts
 from contracts.change import CHANGE_COLUMNS
 from contracts.types import BooleanType, DecimalType, IntegerType, ListType, MapType, StructType
-from lakehouse.schemas import literal, quoted, sql_type
+from lakehouse.storage.sql import literal, quoted
+from lakehouse.table.schemas import sql_type
 
 ENTITIES = ("bids", "customers", "lots", "orders")
 STREAM_FORMS = ("parquet-snappy", "parquet-zstd")

@@ -32,11 +32,11 @@ def ours(data: DataSet, memory_limit: str) -> Done:
     import pandas  # noqa: F401 (as in a process that has run a batch before: DuckDB and pyarrow import it)
     import pyarrow.csv  # noqa: F401
 
-    from lakehouse import reading, validation
-    from lakehouse.duck import connect
-    from lakehouse.lake import Lake
-    from lakehouse.landing import LandedObject
-    from lakehouse.store import LocalStore
+    from lakehouse.intake import reading, validation
+    from lakehouse.intake.landing import LandedObject
+    from lakehouse.storage.duck import connect
+    from lakehouse.storage.lake import Lake
+    from lakehouse.storage.store import LocalStore
 
     class Linked(LocalStore):
         """A store whose objects are at hand: fetching them is no part of the measurement."""

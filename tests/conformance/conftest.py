@@ -15,8 +15,8 @@ from pathlib import Path
 import boto3
 import pytest
 
-from lakehouse.athena.settings import AthenaSettings
-from lakehouse.lake import Lake
+from lakehouse.storage.athena import AthenaSettings
+from lakehouse.storage.lake import Lake
 from local import emulator
 from local.aws import CREDENTIALS
 from local.home import Home

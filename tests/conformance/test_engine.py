@@ -12,14 +12,15 @@ from pyiceberg.exceptions import CommitFailedException
 
 from contracts import Field
 from contracts.types import StringType
-from lakehouse import iceberg
-from lakehouse.athena.client import AthenaError, ScanLimitExceeded
-from lakehouse.audit import Audited, Check, audit_table
-from lakehouse.compaction import BatchResult, Counts, compact, rebuild
-from lakehouse.lake import Lake
-from lakehouse.landing import Scope
-from lakehouse.publication import publish
-from lakehouse.tables import TableState
+from lakehouse.api import compact, rebuild
+from lakehouse.intake.landing import Scope
+from lakehouse.merge.athena.client import AthenaError, ScanLimitExceeded
+from lakehouse.publish.audit import Audited, audit_table
+from lakehouse.publish.publication import publish
+from lakehouse.results import BatchResult, Check, Counts
+from lakehouse.storage.lake import Lake
+from lakehouse.table import iceberg
+from lakehouse.table.tables import TableState
 from tests.conformance.support.athena_service import AthenaService, Refused
 from tests.conformance.support.trino_client import TrinoClient, TrinoError
 from tests.conformance.support.witnesses import by_trino, published_changes, published_rows

@@ -19,13 +19,13 @@ from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
 from contracts import Contract
-from lakehouse.audit import audit_table
-from lakehouse.compaction import BatchResult, compact
-from lakehouse.lake import Lake
-from lakehouse.landing import Scope
-from lakehouse.maintenance import maintain
-from lakehouse.publication import publish
-from lakehouse.state import published
+from lakehouse.api import compact, maintain
+from lakehouse.intake.landing import Scope
+from lakehouse.publish.audit import audit_table
+from lakehouse.publish.publication import publish
+from lakehouse.publish.published import published
+from lakehouse.results import BatchResult
+from lakehouse.storage.lake import Lake
 from tests.conformance.support.athena_service import AthenaService
 from tests.conformance.support.witnesses import by_duckdb
 from tests.support.lakes import Landing, local_lake

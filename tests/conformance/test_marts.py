@@ -19,7 +19,7 @@ import yaml
 from assets.dbt_lake import open_lake
 from contracts import load_contracts
 from contracts.dbt import PROJECT
-from lakehouse.lake import Lake
+from lakehouse.storage.lake import Lake
 from local.aws import CREDENTIALS
 from tests.conformance.support.athena_ddl import created_as
 from tests.conformance.support.athena_service import AthenaService

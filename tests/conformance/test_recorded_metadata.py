@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from contracts import Field
 from contracts.types import BooleanType, DateType, DecimalType, IntegerType, StringType, TimestampType
-from lakehouse import file_cutting, planning
-from lakehouse.compaction import compact
-from lakehouse.lake import Lake
-from lakehouse.landing import Scope
-from lakehouse.publication import publish
+from lakehouse.api import compact
+from lakehouse.intake.landing import Scope
+from lakehouse.merge import file_cutting, planning
+from lakehouse.publish.publication import publish
+from lakehouse.storage.lake import Lake
 from tests.conformance.support.trino_client import TrinoClient
 from tests.conformance.support.witnesses import published_rows
 from tests.support.lakes import Landing

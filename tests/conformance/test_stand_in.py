@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 from pyathena.error import OperationalError
 
-from lakehouse.lake import Lake
+from lakehouse.storage.lake import Lake
 from tests.conformance.support.athena_service import AthenaService
 
 

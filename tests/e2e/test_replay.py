@@ -19,12 +19,12 @@ import pytest
 
 from assets.report_page import words
 from contracts import load_contracts
-from lakehouse.duck import connect
-from lakehouse.lake import Lake
-from lakehouse.scan import live_rows
-from lakehouse.schemas import compacted
-from lakehouse.state import published
-from lakehouse.tables import TableState
+from lakehouse.publish.published import published
+from lakehouse.storage.duck import connect
+from lakehouse.storage.lake import Lake
+from lakehouse.table.scan import live_rows
+from lakehouse.table.schemas import compacted
+from lakehouse.table.tables import TableState
 from local.home import Home
 from tests.support import replayed_figures as figures
 from tests.support.auctions import write_auctions

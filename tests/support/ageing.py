@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
-from lakehouse.store import LocalStore
+from lakehouse.storage.store import LocalStore
 from tests.support.lakes import Clock
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
 
-from lakehouse.entries import EntryConflict
-from lakehouse.lake import Lake
+from lakehouse.storage.entries import EntryConflict
+from lakehouse.storage.lake import Lake
 from tests.support.lakes import Clock, local_lake
 
 _STORE_WRITES = frozenset({"write", "upload", "copy"})

@@ -12,15 +12,18 @@ from typing import Any
 import pytest
 
 from contracts import Contract
-from lakehouse import audit, engine, merge, parquet, publication, quarantine, reduction, validation
-from lakehouse.compaction import BatchResult, compact
-from lakehouse.duck import Duck
-from lakehouse.lake import Lake
-from lakehouse.landing import Scope
-from lakehouse.ledger import Ledger
-from lakehouse.quarantine import list_files
-from lakehouse.store import LocalStore
-from lakehouse.tables import TableState, published_entry
+from lakehouse.api import compact
+from lakehouse.intake import parquet_files, quarantine, validation
+from lakehouse.intake.landing import Scope
+from lakehouse.intake.ledger import Ledger
+from lakehouse.intake.quarantine import list_files
+from lakehouse.merge import engine, reduction, writing
+from lakehouse.publish import audit, publication
+from lakehouse.results import BatchResult
+from lakehouse.storage.duck import Duck
+from lakehouse.storage.lake import Lake
+from lakehouse.storage.store import LocalStore
+from lakehouse.table.tables import TableState, published_entry
 from tests.support.lakes import PARCELS, Clock, local_lake, published_changes, published_rows, without
 
 SMALL: Contract = dataclasses.replace(
@@ -32,14 +35,14 @@ FINE, BAD, BROKEN, PARTLY = "a-fine", "b-bad", "c-broken", "d-partly"
 STEPS: dict[str, tuple[Any, str]] = {
     "listing": (LocalStore, "list"),
     "download": (LocalStore, "download"),
-    "read": (parquet, "as_text"),
+    "read": (parquet_files, "as_text"),
     "validate": (validation, "validate"),
     "reduce": (reduction, "reduce"),
     "quarantine of rows": (quarantine, "write_rows"),
     "quarantine of an object": (quarantine, "write_object"),
-    "append": (merge, "append_changes"),
+    "append": (writing, "append_changes"),
     "ledger": (Ledger, "record"),
-    "merge": (merge, "merge_compacted"),
+    "merge": (writing, "merge_compacted"),
     "commit": (engine, "commit_work"),
     "audit": (audit, "audit_batch"),
     "verdict": (audit, "save"),
@@ -91,7 +94,7 @@ def holds_bad(*arguments: Any) -> bool:
     for argument in arguments:
         duck = argument if isinstance(argument, Duck) else getattr(argument, "duck", None)
         if duck is not None:
-            of = [n for a in arguments if isinstance(a, parquet.Shape) for n in a.numbers]
+            of = [n for a in arguments if isinstance(a, parquet_files.Shape) for n in a.numbers]
             named = f"contains(key, '{BAD}')" + (f" AND _no IN {of}" if of else "")
             return bool(duck.count(f"SELECT count(*) FROM taken WHERE {named}"))
     return BAD in repr(arguments)

@@ -28,8 +28,8 @@ from contracts.types import (
     StructType,
     TimestampType,
 )
-from lakehouse.lake import Lake
-from lakehouse.state import published
+from lakehouse.publish.published import published
+from lakehouse.storage.lake import Lake
 from tests.support.readers import Row, by_duckdb
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)

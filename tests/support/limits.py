@@ -21,5 +21,5 @@ def limits(name: str) -> Iterator[None]:
     """Plan under the limits of that name."""
     with ExitStack() as patches:
         for limit, value in LIMITS[name].items():
-            patches.enter_context(mock.patch(f"lakehouse.planning.{limit}", value))
+            patches.enter_context(mock.patch(f"lakehouse.merge.planning.{limit}", value))
         yield

@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 from pyiceberg.table import StaticTable
 
-from lakehouse.duck import extension
+from lakehouse.storage.duck import extension
 
 Row = dict[str, Any]
 

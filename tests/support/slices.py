@@ -11,7 +11,8 @@ from typing import Any
 import duckdb
 
 from contracts import Contracts
-from lakehouse.schemas import changes, compacted, literal, sql_type
+from lakehouse.storage.sql import literal
+from lakehouse.table.schemas import changes, compacted, sql_type
 
 NOON = "2026-03-01T12:00:00"
 

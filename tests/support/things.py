@@ -27,7 +27,8 @@ from contracts.types import (
     StructType,
     TimestampType,
 )
-from lakehouse import schemas
+from lakehouse.storage.sql import literal
+from lakehouse.table import schemas
 from tests.support.lakes import PARCELS
 from tests.support.readers import Row
 
@@ -144,7 +145,7 @@ def comparable(value: Any) -> Any:
 
 def sql_literal(value: Any) -> str:
     text = value if isinstance(value, str) else as_text("", value) or ""
-    return schemas.literal(text.removesuffix("Z") if isinstance(value, datetime) else text)
+    return literal(text.removesuffix("Z") if isinstance(value, datetime) else text)
 
 
 HOLDS: dict[str, Callable[[Any, Any], bool]] = {

@@ -15,10 +15,10 @@ from typing import Any
 import orjson
 
 from contracts import Contracts
-from lakehouse.compaction import compact
-from lakehouse.lake import Lake
-from lakehouse.landing import Scope
-from lakehouse.publication import publish
+from lakehouse.api import compact
+from lakehouse.intake.landing import Scope
+from lakehouse.publish.publication import publish
+from lakehouse.storage.lake import Lake
 from local.simulator import country_files
 from local.simulator.history import generate
 from tests.support.lakes import Landing

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from contracts import Contract
-from lakehouse.duck import connect, extension
-from lakehouse.lake import Lake
-from lakehouse.state import published
+from lakehouse.publish.published import published
+from lakehouse.storage.duck import connect, extension
+from lakehouse.storage.lake import Lake
 from tests.conformance.support.trino_client import TrinoClient
 
 Row = dict[str, Any]

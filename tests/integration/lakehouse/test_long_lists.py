@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from lakehouse import audit, planning, upkeep
-from lakehouse.compaction import compact
-from lakehouse.lake import Lake
-from lakehouse.landing import Scope
-from lakehouse.maintenance import maintain
-from lakehouse.publication import publish
+from lakehouse.api import compact, maintain
+from lakehouse.intake.landing import Scope
+from lakehouse.maintenance import rewriting
+from lakehouse.merge import planning
+from lakehouse.publish import audit
+from lakehouse.publish.publication import publish
+from lakehouse.storage.lake import Lake
 from tests.support.lakes import PARCELS, Landing, change, local_lake, published_changes, published_rows
 
 MEMBERS, BATCHES = 40_000, 12
@@ -77,7 +78,7 @@ def test_where_files_say_nothing_new_rows_are_written_by_themselves(
     take_in(lake)
     check(lake)
     assert apart
-    monkeypatch.setattr(upkeep, "SEVERAL", 2)
+    monkeypatch.setattr(rewriting, "SEVERAL", 2)
     result = maintain(lake, PARCELS)
     assert result.verdict is not None
     assert result.verdict.passed

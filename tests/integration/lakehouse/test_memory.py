@@ -14,10 +14,13 @@ import pytest
 
 from contracts import Contract, Field
 from contracts.types import IntegerType, StringType
-from lakehouse import audit, iceberg, publication, schemas, tables
-from lakehouse.compaction import compact
-from lakehouse.lake import Lake
-from lakehouse.landing import Scope
+from lakehouse.api import compact
+from lakehouse.intake.landing import Scope
+from lakehouse.publish import audit, publication
+from lakehouse.results import Check, Verdict
+from lakehouse.storage.lake import Lake
+from lakehouse.storage.sql import quoted
+from lakehouse.table import iceberg, schemas, tables
 from tests.support.lakes import PARCELS, Landing, change, local_lake
 
 LIMIT = 48 << 20
@@ -46,7 +49,7 @@ def load_table(lake: Lake) -> int:
     state, _ = tables.prepare(lake, PARCELS)
     shape = schemas.compacted(PARCELS)
     columns = ", ".join(
-        f"({VALUES.get(c.name, 'NULL')})::{schemas.sql_type(c.type)} AS {schemas.quoted(c.name)}" for c in shape.columns
+        f"({VALUES.get(c.name, 'NULL')})::{schemas.sql_type(c.type)} AS {quoted(c.name)}" for c in shape.columns
     )
     files, size = [], 0
     with duckdb.connect() as connection:
@@ -67,7 +70,7 @@ def load_table(lake: Lake) -> int:
         properties={tables.BATCH: "1"},
         summary={},
     )
-    audit.save(lake, audit.Verdict("parcels", table.metadata_location, (audit.Check("loaded", True, ""),)))
+    audit.save(lake, Verdict("parcels", table.metadata_location, (Check("loaded", True, ""),)))
     publication.publish(lake, PARCELS)
     return size
 

@@ -12,15 +12,16 @@ import pytest
 from pyiceberg.catalog.glue import GlueCatalog
 from pyiceberg.exceptions import CommitFailedException
 
-from lakehouse import iceberg, planning
-from lakehouse.compaction import Counts, compact
-from lakehouse.duck import connect, extension
-from lakehouse.entries import EntryConflict
-from lakehouse.lake import Lake
-from lakehouse.landing import Scope
-from lakehouse.maintenance import Retention, maintain
-from lakehouse.publication import publish, rollback
-from lakehouse.tables import TableState
+from lakehouse.api import compact, maintain
+from lakehouse.intake.landing import Scope
+from lakehouse.merge import planning
+from lakehouse.publish.publication import publish, rollback
+from lakehouse.results import Counts, Retention
+from lakehouse.storage.duck import connect, extension
+from lakehouse.storage.entries import EntryConflict
+from lakehouse.storage.lake import Lake
+from lakehouse.table import iceberg
+from lakehouse.table.tables import TableState
 from tests.support.lakes import PARCELS, Clock, Landing, change
 from tests.support.laptop import Laptop
 

@@ -17,8 +17,9 @@ import pytest
 
 from contracts import load_contracts
 from contracts.change import CHANGE_COLUMNS
-from lakehouse.lake import Lake
-from lakehouse.state import Published, published
+from lakehouse.publish.published import published
+from lakehouse.results import Published
+from lakehouse.storage.lake import Lake
 from orchestration.settings import Settings
 from tests.support.laptop import Laptop
 
@@ -44,10 +45,10 @@ class Pipeline:
 
     def rows(self, entity: str) -> list[dict[str, Any]]:
         """The rows that readers see now."""
-        from lakehouse.duck import connect
-        from lakehouse.scan import live_rows
-        from lakehouse.schemas import compacted
-        from lakehouse.tables import TableState
+        from lakehouse.storage.duck import connect
+        from lakehouse.table.scan import live_rows
+        from lakehouse.table.schemas import compacted
+        from lakehouse.table.tables import TableState
 
         state = self.published(entity)
         if state is None:

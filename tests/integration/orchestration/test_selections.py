@@ -20,11 +20,11 @@ from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NA
 from dagster._core.execution.api import create_execution_plan
 from dagster._core.execution.plan.plan import ExecutionPlan
 
-from assets import catalog
 from assets.consumers import RECENT
 from assets.resources import LakeResource
 from contracts import load_contracts
-from lakehouse.state import Published
+from lakehouse import api
+from lakehouse.results import Published
 from orchestration.definitions import build
 from orchestration.prepare import prepare
 from orchestration.sensors import compaction_request
@@ -57,7 +57,7 @@ Request = Callable[[Collection[str]], dg.RunRequest | None]
 def marts_of(repository: dg.RepositoryDefinition, monkeypatch: pytest.MonkeyPatch) -> Iterator[Request]:
     """What `published_tables` asks for when the tables of these entities changed."""
     changed: set[str] = set()
-    monkeypatch.setattr(catalog, "published", lambda _, contract: state(contract.name, contract.name in changed))
+    monkeypatch.setattr(api, "published", lambda _, contract: state(contract.name, contract.name in changed))
     sensor = repository.get_sensor_def("published_tables")
     lake = LakeResource(environment="local", bucket="b")
 

@@ -12,15 +12,16 @@ from typing import Any
 import pytest
 from pyiceberg.exceptions import CommitFailedException
 
-from lakehouse import planning
-from lakehouse.audit import audit_table
-from lakehouse.compaction import Counts, compact, pending
-from lakehouse.entries import EntryConflict
-from lakehouse.lake import Lake
-from lakehouse.landing import Scope
-from lakehouse.publication import publish
-from lakehouse.state import published
-from lakehouse.tables import TableState
+from lakehouse.api import compact, pending
+from lakehouse.intake.landing import Scope
+from lakehouse.merge import planning
+from lakehouse.publish.audit import audit_table
+from lakehouse.publish.publication import publish
+from lakehouse.publish.published import published
+from lakehouse.results import Counts
+from lakehouse.storage.entries import EntryConflict
+from lakehouse.storage.lake import Lake
+from lakehouse.table.tables import TableState
 from tests.support.failing import Crash, Failpoints, Fault, Operation, Unanswered, failing_lake
 from tests.support.lakes import PARCELS, Landing, change, local_lake, published_changes, published_rows, without
 

@@ -14,17 +14,19 @@ from typing import Any
 
 import pytest
 
-from lakehouse import batch
-from lakehouse.attempts import Attempts
-from lakehouse.compaction import RebuildFailed, compact, rebuild
-from lakehouse.duck import Duck
-from lakehouse.failures import ATTEMPTS, Damaged
-from lakehouse.lake import Lake
-from lakehouse.landing import Scope
-from lakehouse.ledger import Ledger
-from lakehouse.publication import publish
-from lakehouse.quarantine import requeue
-from lakehouse.tables import TableState, published_entry
+from lakehouse.api import compact, rebuild
+from lakehouse.batch import compaction
+from lakehouse.batch.compaction import requeue
+from lakehouse.intake.attempts import Attempts
+from lakehouse.intake.landing import Scope
+from lakehouse.intake.ledger import Ledger
+from lakehouse.publish.publication import publish
+from lakehouse.results import RebuildFailed
+from lakehouse.storage.duck import Duck
+from lakehouse.storage.failures import ATTEMPTS, Damaged
+from lakehouse.storage.iceberg_io import files_of
+from lakehouse.storage.lake import Lake
+from lakehouse.table.tables import TableState, published_entry
 from tests.support.failing import Crash, Failpoints, Fault, failing_lake
 from tests.support.injected import ALL, BAD, FINE, SMALL, failing, holds_bad, keys, run, run_and_die, seen
 from tests.support.lakes import Clock, Landing, change, local_lake
@@ -93,7 +95,7 @@ def test_an_object_that_kills_its_process_is_found_and_held(root: Path, step: st
     lake = local_lake(root, Clock())
     land(lake)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["lakehouse.batch", "lakehouse.publication", "pyarrow.parquet"])
+    context.set_forkserver_preload(["lakehouse.batch.compaction", "lakehouse.publish.publication", "pyarrow.parquet"])
 
     def once() -> bool:
         child = context.Process(target=run_and_die, args=(str(root), step))
@@ -215,7 +217,7 @@ def holds_bad_row(duck: Duck, *rest: object) -> bool:
 def test_a_death_is_counted_for_the_version_that_was_in_hand(root: Path) -> None:
     lake = local_lake(root, Clock())
     land(lake)
-    (first, *_) = batch.each_object(lake, SMALL, ALL)
+    (first, *_) = compaction.each_object(lake, SMALL, ALL)
     for _ in range(ATTEMPTS):
         Attempts(lake, SMALL).begin([first])
     known = Attempts(lake, SMALL)
@@ -251,7 +253,7 @@ def damageable(lake: Lake) -> Iterator[str]:
         snapshot = metadata.current_snapshot()
         assert snapshot is not None
         yield lake.store.key(snapshot.manifest_list)
-        yield from (lake.store.key(m.manifest_path) for m in lake.files.manifests(snapshot))
+        yield from (lake.store.key(m.manifest_path) for m in files_of(lake).manifests(snapshot))
     yield from (day.segment for day in Ledger.load(lake, state.ledger).days.values())
     yield state.ledger
 

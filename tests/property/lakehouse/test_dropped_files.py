@@ -17,9 +17,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from lakehouse import dropped, reading, validation
-from lakehouse.duck import Duck, connect
-from lakehouse.landing import LandedObject
+from lakehouse.intake import reading, text_files, validation
+from lakehouse.intake.landing import LandedObject
+from lakehouse.storage.duck import Duck, connect
 from tests.support.lakes import PARCELS, local_lake
 
 DROPPED = dataclasses.replace(
@@ -150,8 +150,8 @@ ALMOST_NUMBERS = b"".join(
 def json_expected(path: Path) -> tuple[list[tuple[int, dict[str, str | None], str | None]], str]:
     """Rows of a file of JSON line by line, or the kind of error that it is."""
     try:
-        with dropped.opened(path, packed=False) as lines:
-            return list(dropped.json_rows(DROPPED, lines)), ""
+        with text_files.opened(path, packed=False) as lines:
+            return list(text_files.json_rows(DROPPED, lines)), ""
     except ValueError as error:
         return [], type(error).__name__
 
@@ -164,7 +164,7 @@ def json_expected(path: Path) -> tuple[list[tuple[int, dict[str, str | None], st
 @example('{"parcel_id": "a", "part": 1}\n\u2028\n{"parcel_id": "b", "part": 1}'.encode(), 1 << 22)
 def test_json_is_read_at_once_as_it_is_line_by_line(content: bytes, block: int) -> None:
     with pytest.MonkeyPatch.context() as patch, reader(content, "t.ndjson") as (duck, path, read):
-        patch.setattr(dropped, "_BLOCK", block)
+        patch.setattr(text_files, "_BLOCK", block)
         broken = read()
         found = rows(duck)
         every, reason = json_expected(path)
@@ -172,7 +172,7 @@ def test_json_is_read_at_once_as_it_is_line_by_line(content: bytes, block: int) 
         if reason:
             assert found == ([], [])
             return
-        assert rows_of(duck, dropped.in_tables(COLUMNS, every)) == found
+        assert rows_of(duck, text_files.in_tables(COLUMNS, every)) == found
 
 
 INNER = st.recursive(
@@ -288,7 +288,7 @@ def csv_expected(content: bytes) -> list[tuple[int, dict[str, str | None], str |
     if len(set(header)) < len(header):
         raise ValueError("a column twice")
     "".join(header).encode()
-    names = dropped.resolve(DROPPED, header)
+    names = text_files.resolve(DROPPED, header)
     if not {"parcel_id", "part"} <= set(names.values()):
         raise ValueError("no key")
     found: list[tuple[int, dict[str, str | None], str | None]] = []
@@ -326,7 +326,7 @@ def csv_expected(content: bytes) -> list[tuple[int, dict[str, str | None], str |
 @example(b'parcel_id,part,recipient\nk,1,"a"b\n', 1 << 22)
 def test_csv_is_read_at_once_as_it_is_row_by_row(content: bytes, block: int) -> None:
     with pytest.MonkeyPatch.context() as patch, reader(content, "t.csv") as (duck, _, read):
-        patch.setattr(dropped, "_BLOCK", block)
+        patch.setattr(text_files, "_BLOCK", block)
         broken = read()
         found = rows(duck)
         try:
@@ -336,4 +336,4 @@ def test_csv_is_read_at_once_as_it_is_row_by_row(content: bytes, block: int) -> 
             assert found == ([], [])
             return
         assert broken == ""
-        assert rows_of(duck, dropped.in_tables(COLUMNS, every)) == found
+        assert rows_of(duck, text_files.in_tables(COLUMNS, every)) == found

@@ -14,15 +14,15 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from lakehouse.audit import audit_table
-from lakehouse.compaction import BatchResult, Counts, compact, rebuild
-from lakehouse.duck import extension
-from lakehouse.lake import Lake
-from lakehouse.landing import Scope
-from lakehouse.maintenance import maintain
-from lakehouse.publication import publish
-from lakehouse.state import published
-from lakehouse.tables import TableState
+from lakehouse.api import compact, maintain, rebuild
+from lakehouse.intake.landing import Scope
+from lakehouse.publish.audit import audit_table
+from lakehouse.publish.publication import publish
+from lakehouse.publish.published import published
+from lakehouse.results import BatchResult, Counts
+from lakehouse.storage.duck import extension
+from lakehouse.storage.lake import Lake
+from lakehouse.table.tables import TableState
 from tests.support import model
 from tests.support.ageing import ageing
 from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes, published_rows

@@ -22,11 +22,12 @@ from hypothesis import strategies as st
 
 from contracts import Contract
 from contracts.change import CHANGE_COLUMNS
-from lakehouse import reading, validation
-from lakehouse.duck import Duck, connect
-from lakehouse.failures import Failure, Poison, class_of
-from lakehouse.lake import Lake
-from lakehouse.landing import LandedObject
+from lakehouse.intake import reading, validation
+from lakehouse.intake.landing import LandedObject
+from lakehouse.results import Failure
+from lakehouse.storage.duck import Duck, connect
+from lakehouse.storage.failures import Poison, class_of
+from lakehouse.storage.lake import Lake
 from tests.support.lakes import PARCELS, local_lake
 
 DROPPED = dataclasses.replace(

@@ -12,13 +12,13 @@ import duckdb
 import pytest
 from botocore.exceptions import ClientError
 
-from lakehouse import batch
-from lakehouse.compaction import pending
-from lakehouse.failures import ATTEMPTS
-from lakehouse.lake import Lake
-from lakehouse.publication import publish
-from lakehouse.quarantine import requeue
-from lakehouse.store import ObjectArchived, S3Store
+from lakehouse.api import pending
+from lakehouse.batch import compaction
+from lakehouse.batch.compaction import requeue
+from lakehouse.publish.publication import publish
+from lakehouse.storage.failures import ATTEMPTS
+from lakehouse.storage.lake import Lake
+from lakehouse.storage.store import ObjectArchived, S3Store
 from tests.support.injected import (
     ALL,
     BAD,
@@ -167,12 +167,12 @@ def test_a_passing_fault_condemns_nothing(
 
 def test_what_fails_with_each_object_is_left_to_the_next_run(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     landing = Landing(lake, SMALL)
-    for n in range(batch._MOST_FAILING + 12):
+    for n in range(compaction._MOST_FAILING + 12):
         landing.land([change(f"p-{n:02}", version=1)])
     with monkeypatch.context() as patch:
         failing("reduce", RuntimeError("passing"), patch, lambda *_: True)
-        assert len(run(lake).failing) == batch._MOST_FAILING
-    assert run(lake).applied == batch._MOST_FAILING + 12
+        assert len(run(lake).failing) == compaction._MOST_FAILING
+    assert run(lake).applied == compaction._MOST_FAILING + 12
 
 
 @pytest.mark.parametrize("step", OF_ONE_OBJECT)

@@ -30,17 +30,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from pyiceberg.exceptions import CommitFailedException
 
 from contracts import Contract
-from lakehouse.attempts import Attempts
-from lakehouse.audit import Audited, Check, audit_table
-from lakehouse.compaction import BatchResult, RebuildFailed, compact, pending, rebuild
-from lakehouse.entries import EntryConflict
-from lakehouse.lake import Lake
-from lakehouse.landing import LATEST_DELIVERY, LandedObject, Scope
-from lakehouse.ledger import Ledger
-from lakehouse.maintenance import Retention, maintain
-from lakehouse.publication import NotAudited, publish, rollback
-from lakehouse.quarantine import requeue
-from lakehouse.state import published
+from lakehouse.api import compact, maintain, pending, rebuild
+from lakehouse.batch.compaction import requeue
+from lakehouse.intake.attempts import Attempts
+from lakehouse.intake.landing import LATEST_DELIVERY, LandedObject, Scope
+from lakehouse.intake.ledger import Ledger
+from lakehouse.publish.audit import Audited, audit_table
+from lakehouse.publish.publication import publish, rollback
+from lakehouse.publish.published import published
+from lakehouse.results import BatchResult, Check, NotAudited, RebuildFailed, Retention
+from lakehouse.storage.entries import EntryConflict
+from lakehouse.storage.lake import Lake
 from tests.support import model
 from tests.support.ageing import ageing
 from tests.support.failing import Crash, Failpoints, Fault, Unanswered, failing_lake
@@ -294,7 +294,7 @@ class LakeMachine(RuleBasedStateMachine):
     @initialize(chunk=st.sampled_from([1, 2, 5_000]), sizes=st.sampled_from(list(LIMITS)), loaded=st.integers(0, 4))
     def begin(self, chunk: int, sizes: str, loaded: int) -> None:
         self.chunk = chunk
-        self.exit.enter_context(mock.patch("lakehouse.batch.CHUNK_OBJECTS", chunk))
+        self.exit.enter_context(mock.patch("lakehouse.batch.compaction.CHUNK_OBJECTS", chunk))
         self.exit.enter_context(limits(sizes))
         if loaded:
             self.act("load", 0, 7)

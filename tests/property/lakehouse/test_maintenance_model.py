@@ -15,14 +15,15 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from pyiceberg.table import StaticTable
 
-from lakehouse import planning, upkeep
-from lakehouse.audit import audit_table
-from lakehouse.compaction import compact
-from lakehouse.lake import Lake
-from lakehouse.landing import Scope
-from lakehouse.maintenance import Retention, maintain
-from lakehouse.publication import publish
-from lakehouse.tables import NO_FLOOR, TableState
+from lakehouse.api import compact, maintain
+from lakehouse.intake.landing import Scope
+from lakehouse.maintenance import rewriting
+from lakehouse.merge import planning
+from lakehouse.publish.audit import audit_table
+from lakehouse.publish.publication import publish
+from lakehouse.results import Retention
+from lakehouse.storage.lake import Lake
+from lakehouse.table.tables import NO_FLOOR, TableState
 from tests.support.ageing import ageing
 from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_rows
 from tests.support.readers import by_duckdb
@@ -104,7 +105,7 @@ class World:
     def crash(self) -> None:
         """A batch that ends before it is audited, and one that ends before it is published."""
         self.landing.land([change("x", version=1)], self.clock(), name="crashed.parquet")
-        with patch("lakehouse.audit.save", side_effect=KeyboardInterrupt):
+        with patch("lakehouse.publish.audit.save", side_effect=KeyboardInterrupt):
             try:
                 compact(self.lake, PARCELS, Scope.everything())
             except KeyboardInterrupt:
@@ -173,7 +174,7 @@ def world() -> Iterator[World]:
         tempfile.TemporaryDirectory() as folder,
         ageing(clock),
         patch.multiple(planning, **marking),
-        patch.object(upkeep, "SEVERAL", 3),
+        patch.object(rewriting, "SEVERAL", 3),
     ):
         lake = local_lake(Path(folder), clock)
         yield World(lake, Landing(lake, PARCELS), clock)

@@ -13,10 +13,10 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from lakehouse.compaction import compact
-from lakehouse.lake import Lake
-from lakehouse.landing import Scope
-from lakehouse.publication import publish
+from lakehouse.api import compact
+from lakehouse.intake.landing import Scope
+from lakehouse.publish.publication import publish
+from lakehouse.storage.lake import Lake
 from tests.support.lakes import PARCELS, Landing, change, local_lake, published_changes, published_rows
 from tests.support.limits import LIMITS, limits
 from tests.support.operational import LOADED, OperationalTable

@@ -25,18 +25,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lakehouse import parts, validation
-from lakehouse.compaction import BatchResult, compact
-from lakehouse.duck import Duck
-from lakehouse.failures import ATTEMPTS
-from lakehouse.lake import Lake
-from lakehouse.landing import LandedObject, Scope
-from lakehouse.ledger import Ledger
-from lakehouse.parts import Weight, shared_out
-from lakehouse.publication import publish
-from lakehouse.quarantine import list_files
-from lakehouse.store import LocalStore
-from lakehouse.tables import TableState, published_entry
+from lakehouse.api import compact
+from lakehouse.intake import validation, weights
+from lakehouse.intake.landing import LandedObject, Scope
+from lakehouse.intake.ledger import Ledger
+from lakehouse.intake.quarantine import list_files
+from lakehouse.intake.weights import Weight, shared_out
+from lakehouse.publish.publication import publish
+from lakehouse.results import BatchResult
+from lakehouse.storage.duck import Duck
+from lakehouse.storage.failures import ATTEMPTS
+from lakehouse.storage.lake import Lake
+from lakehouse.storage.store import LocalStore
+from lakehouse.table.tables import TableState, published_entry
 from tests.support.lakes import PARCELS, Landing, change, local_lake, published_changes, published_rows
 
 THEN = datetime(2026, 11, 21, tzinfo=UTC)
@@ -92,8 +93,8 @@ def cut(limit: int | None, most_rows: int | None = None) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         if limit is not None:
-            patch.setattr(parts, "CHUNK_WEIGHT", limit)
-        patch.setattr(parts, "FEWEST_ROWS", 1)
+            patch.setattr(weights, "CHUNK_WEIGHT", limit)
+        patch.setattr(weights, "FEWEST_ROWS", 1)
         patch.setattr(validation, "validate", runs_out)
         yield
 
@@ -238,11 +239,11 @@ def test_a_run_that_ends_between_two_parts_is_healed_by_the_next(tmp_path: Path)
 def test_a_file_in_small_row_groups_has_the_same_rows(rows: list[tuple[str, str | None]], group: int) -> None:
     table = pa.table({"a": [a for a, _ in rows], "b": pa.array([b for _, b in rows], pa.string())})
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parts, "LARGE_COLUMN", 0)
-        patch.setattr(parts, "_RECUT", 500)
+        patch.setattr(weights, "LARGE_COLUMN", 0)
+        patch.setattr(weights, "_RECUT", 500)
         path = Path(folder) / "0"
         pq.write_table(table, path, row_group_size=group)
-        parts.recut(path)
+        weights.recut(path)
         assert pq.read_table(path).equals(table)
         assert [p.name for p in Path(folder).iterdir()] == ["0"]
 
@@ -259,8 +260,8 @@ footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
 for place in range(footer, len(content) - 8):
     for value in (content[place] ^ 1, content[place] ^ 4, content[place] ^ 16, 0):
         path.write_bytes(content[:place] + bytes([value]) + content[place + 1 :])
-        parts.largest_column(path)
-        parts.recut(path)
+        weights.largest_column(path)
+        weights.recut(path)
 print("alive")
 """
 
@@ -321,7 +322,7 @@ NAMES = ["parcel_id", "state", "state"]
 def test_an_unreadable_object_is_kept_byte_for_byte_also_if_it_was_written_anew_to_be_read(
     tmp_path: Path, wrong: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts, "LARGE_COLUMN", 0)  # any file is cut into small row groups
+    monkeypatch.setattr(weights, "LARGE_COLUMN", 0)  # any file is cut into small row groups
     table, buffer = BROKEN[wrong](), io.BytesIO()
     pq.write_table(table, buffer, compression="gzip")
     lake = local_lake(tmp_path)

@@ -21,13 +21,13 @@ from hypothesis import strategies as st
 from assets.compacted import materialized
 from contracts import Field
 from contracts.types import ListType, StringType, StructType
-from lakehouse.compaction import compact
-from lakehouse.failures import told
-from lakehouse.lake import Lake
-from lakehouse.landing import Scope
-from lakehouse.ledger import Ledger
-from lakehouse.publication import publish
-from lakehouse.tables import published_entry
+from lakehouse.api import compact
+from lakehouse.intake.landing import Scope
+from lakehouse.intake.ledger import Ledger
+from lakehouse.publish.publication import publish
+from lakehouse.storage.failures import told
+from lakehouse.storage.lake import Lake
+from lakehouse.table.tables import published_entry
 from tests.support.lakes import PARCELS, local_lake
 
 MARK = "Zqx9Erika"
@@ -97,7 +97,7 @@ def everything_told(lake: Lake) -> list[str]:
     publish(lake, CONTRACT)
     entry = published_entry(lake, CONTRACT)
     assert entry is not None
-    from lakehouse.tables import TableState
+    from lakehouse.table.tables import TableState
 
     ledger = Ledger.load(lake, TableState(lake, entry.metadata_location).ledger)
     found = [*lines, repr(dataclasses.replace(result, preview=None)), *map(repr, ledger.attention())]

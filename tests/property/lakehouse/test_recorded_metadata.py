@@ -31,15 +31,17 @@ from contracts.types import (
     StringType,
     TimestampType,
 )
-from lakehouse import file_cutting, iceberg, planning, schemas
-from lakehouse.audit import audit_table
-from lakehouse.compaction import compact
-from lakehouse.lake import Lake
-from lakehouse.landing import Scope
-from lakehouse.publication import publish
-from lakehouse.schemas import quoted, sql_type
-from lakehouse.state import published
-from lakehouse.tables import TableState
+from lakehouse.api import compact
+from lakehouse.intake.landing import Scope
+from lakehouse.merge import file_cutting, planning
+from lakehouse.publish.audit import audit_table
+from lakehouse.publish.publication import publish
+from lakehouse.publish.published import published
+from lakehouse.storage.lake import Lake
+from lakehouse.storage.sql import quoted
+from lakehouse.table import iceberg, schemas
+from lakehouse.table.schemas import sql_type
+from lakehouse.table.tables import TableState
 from tests.support.lakes import Landing, local_lake, published_rows
 from tests.support.readers import Row, by_duckdb, duckdb_filtered
 from tests.support.things import (

@@ -19,11 +19,12 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from contracts import Contract
-from lakehouse.compaction import RebuildFailed, compact, rebuild
-from lakehouse.lake import Lake
-from lakehouse.landing import Scope
-from lakehouse.publication import publish
-from lakehouse.state import content_hash
+from lakehouse.api import compact, rebuild
+from lakehouse.intake.landing import Scope
+from lakehouse.publish.publication import publish
+from lakehouse.publish.published import content_hash
+from lakehouse.results import RebuildFailed
+from lakehouse.storage.lake import Lake
 from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes, published_rows
 
 STREAM: Contract = dataclasses.replace(

@@ -25,9 +25,9 @@ from hypothesis import strategies as st
 from contracts import Contract, Field
 from contracts.change import CHANGE_COLUMNS
 from contracts.types import DateType, DecimalType, ListType, MapType, StringType, StructType, TimestampType
-from lakehouse import reading, validation
-from lakehouse.duck import connect
-from lakehouse.landing import LandedObject
+from lakehouse.intake import reading, validation
+from lakehouse.intake.landing import LandedObject
+from lakehouse.storage.duck import connect
 from tests.support.lakes import PARCELS, change, local_lake
 
 THEN = datetime(2026, 11, 21, tzinfo=UTC)

@@ -27,10 +27,10 @@ from contracts.types import (
     TimestampType,
 )
 from contracts.validation import DECIMAL, parse
-from lakehouse.duck import connect
-from lakehouse.landing import Scope, list_objects
-from lakehouse.reading import read_objects
-from lakehouse.validation import validate
+from lakehouse.intake.landing import Scope, list_objects
+from lakehouse.intake.reading import read_objects
+from lakehouse.intake.validation import validate
+from lakehouse.storage.duck import connect
 from tests.support.lakes import PARCELS, Landing, change, local_lake
 
 DIGITS = st.text("0123456789", min_size=1, max_size=30)

@@ -26,9 +26,9 @@ from contracts.types import (
     StringType,
     StructType,
 )
-from lakehouse.compaction import compact
-from lakehouse.landing import Scope
-from lakehouse.publication import publish
+from lakehouse.api import compact
+from lakehouse.intake.landing import Scope
+from lakehouse.publish.publication import publish
 from realtime.api.payloads import decode
 from realtime.api.problems import Refusal
 from realtime.api.service import Service

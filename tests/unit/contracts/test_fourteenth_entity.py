@@ -18,7 +18,7 @@ from contracts.item import item_keys, to_attribute
 from contracts.json_schema import json_schema
 from contracts.loader import ENTITIES
 from contracts.validation import parse
-from lakehouse import catalog, schemas
+from lakehouse.table import glue_tables, schemas
 from orchestration.definitions import build
 from orchestration.settings import Settings
 from tests.support.manifests import small_manifest
@@ -85,7 +85,7 @@ def test_its_changes_land(contracts: Contracts):
     entity, row = mapped
     assert (entity, row["worth"]) == ("appraisals", "9.50")
     lake: Any = SimpleNamespace(store=SimpleNamespace(uri=lambda key: f"s3://bucket/{key}"))
-    table = catalog.landing_input(lake, contracts["appraisals"])
+    table = glue_tables.landing_input(lake, contracts["appraisals"])
     assert {c["Name"] for c in table["StorageDescriptor"]["Columns"]} == set(row)
     assert "worth" in {c.name for c in schemas.compacted(contracts["appraisals"]).columns}
 

@@ -11,7 +11,7 @@ import yaml
 from contracts import load_contracts, trail
 from contracts.dbt import PROJECT, generate, write
 from contracts.loader import ENTITIES
-from lakehouse.schemas import changes, compacted
+from lakehouse.table.schemas import changes, compacted
 
 
 def test_generated_files_are_current() -> None:

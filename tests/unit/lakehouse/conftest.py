@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse.lake import Lake
+from lakehouse.storage.lake import Lake
 from tests.support.lakes import PARCELS, Clock, Landing, local_lake
 
 

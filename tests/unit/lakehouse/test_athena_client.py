@@ -12,8 +12,8 @@ import pytest
 from botocore.stub import ANY, Stubber
 from pyiceberg.exceptions import CommitFailedException
 
-from lakehouse.athena.client import AthenaClient, AthenaError, ScanLimitExceeded
-from lakehouse.athena.settings import AthenaSettings
+from lakehouse.merge.athena.client import AthenaClient, AthenaError, ScanLimitExceeded
+from lakehouse.storage.athena import AthenaSettings
 
 ID = "3d7fb5ac-8b3a-4f3f-9f5f-9f5e0c4f0b11"
 MERGE = "MERGE INTO t USING s ON true WHEN MATCHED THEN DELETE"

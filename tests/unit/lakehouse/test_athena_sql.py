@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from sqlglot import exp
 
 from contracts import Contract, load_contracts
-from lakehouse import schemas
-from lakehouse.athena import sql
+from lakehouse.merge.athena import sql
+from lakehouse.table import schemas
 from tests.support.lakes import PARCELS
 
 CONTRACTS = [*load_contracts().values(), PARCELS]

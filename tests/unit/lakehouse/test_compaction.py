@@ -12,18 +12,20 @@ import pytest
 from contracts import Field
 from contracts.compatibility import IncompatibleContract
 from contracts.types import DecimalType, StringType
-from lakehouse import reduction, validation
-from lakehouse.audit import Audited, Check, audit_table
-from lakehouse.compaction import BatchResult, Counts, RebuildFailed, compact, pending, rebuild
-from lakehouse.duck import Duck
-from lakehouse.entries import Entry, TableInput
-from lakehouse.lake import Lake
-from lakehouse.landing import Scope
-from lakehouse.ledger import Ledger
-from lakehouse.publication import NotAudited, publish, rollback
-from lakehouse.quarantine import list_files
-from lakehouse.state import content_hash, published
-from lakehouse.tables import TableState
+from lakehouse.api import compact, pending, rebuild
+from lakehouse.intake import validation
+from lakehouse.intake.landing import Scope
+from lakehouse.intake.ledger import Ledger
+from lakehouse.intake.quarantine import list_files
+from lakehouse.merge import reduction
+from lakehouse.publish.audit import Audited, audit_table
+from lakehouse.publish.publication import publish, rollback
+from lakehouse.publish.published import content_hash, published
+from lakehouse.results import BatchResult, Check, Counts, NotAudited, RebuildFailed
+from lakehouse.storage.duck import Duck
+from lakehouse.storage.entries import Entry, TableInput
+from lakehouse.storage.lake import Lake
+from lakehouse.table.tables import TableState
 from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, published_changes, published_rows
 
 EVERYTHING = Scope.everything()
@@ -203,7 +205,7 @@ def test_a_failed_audit_holds_the_culprit_and_the_rest_goes_on(lake: Lake, landi
 
 
 def test_a_held_object_comes_back_when_it_is_requeued(lake: Lake, landing: Landing) -> None:
-    from lakehouse.quarantine import requeue
+    from lakehouse.batch.compaction import requeue
 
     key = landing.land([change(version=1, recipient="poison")])
     result = compact(lake, PARCELS, EVERYTHING, invariants=[refuse_poison])
@@ -313,7 +315,7 @@ def test_a_change_below_the_floor_whose_key_is_absent_is_set_aside(
 def test_many_objects_are_taken_in_chunk_by_chunk(
     lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lakehouse.batch.CHUNK_OBJECTS", 2)
+    monkeypatch.setattr("lakehouse.batch.compaction.CHUNK_OBJECTS", 2)
     for number in range(5):
         landing.land([change(f"p-{number % 2}", version=number + 1, seq=number + 1)])
 
@@ -357,7 +359,7 @@ def test_a_version_below_zero_is_not_too_late_where_nothing_was_purged(lake: Lak
 def test_what_a_run_of_several_chunks_left_when_it_ended_early_is_never_published(
     lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lakehouse.batch.CHUNK_OBJECTS", 1)
+    monkeypatch.setattr("lakehouse.batch.compaction.CHUNK_OBJECTS", 1)
     for key in ("p-1", "p-2"):
         landing.land([change(key, version=1)])
     compact(lake, PARCELS, EVERYTHING)

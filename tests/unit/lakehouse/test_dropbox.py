@@ -17,12 +17,13 @@ import pytest
 
 from contracts import Contract, Field, load_contracts
 from contracts.types import DecimalType, IntegerType, ListType, StringType, StructType
-from lakehouse import dropped, long_values, validation
-from lakehouse.compaction import BatchResult, Counts, compact
-from lakehouse.lake import Lake
-from lakehouse.landing import Scope
-from lakehouse.publication import publish
-from lakehouse.quarantine import list_files
+from lakehouse.api import compact
+from lakehouse.intake import long_values, text_files, validation
+from lakehouse.intake.landing import Scope
+from lakehouse.intake.quarantine import list_files
+from lakehouse.publish.publication import publish
+from lakehouse.results import BatchResult, Counts
+from lakehouse.storage.lake import Lake
 from tests.support.lakes import Clock, published_changes, published_rows, without
 
 COUNTRIES = load_contracts()["countries"]
@@ -208,7 +209,7 @@ def test_the_time_of_the_reference_data_orders_it(lake: Lake) -> None:
 
 
 def test_a_corrected_contract_lets_quarantined_rows_in(lake: Lake) -> None:
-    from lakehouse.quarantine import requeue
+    from lakehouse.batch.compaction import requeue
 
     strict = dataclasses.replace(
         TARIFFS,
@@ -346,8 +347,8 @@ def test_one_bad_row_of_csv_is_one_bad_row(lake: Lake, quote: bytes):
 def test_a_line_without_end_is_refused_before_it_is_in_memory(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes
 ):
-    monkeypatch.setattr(dropped, "LONGEST_LINE", 8_000)
-    monkeypatch.setattr(dropped, "_BLOCK", 1_000)
+    monkeypatch.setattr(text_files, "LONGEST_LINE", 8_000)
+    monkeypatch.setattr(text_files, "_BLOCK", 1_000)
     drop(lake, name, gzip.compress(content))
     drop(lake, "good.ndjson", b'{"tariff_id": "a", "edition": 1}')
     result = compact(lake, TARIFFS, Scope.everything())
@@ -370,7 +371,7 @@ def test_the_longest_line_passes_with_the_default_memory(
 ) -> None:
     """As a key, of which the engine makes most copies; a line of one byte more costs its file."""
     before = b"" if form == "ndjson" else b"edition,tariff_id\n"
-    room = dropped.LONGEST_LINE - len(head + tail) - (form == "csv")  # the end of its line belongs to a row of CSV
+    room = text_files.LONGEST_LINE - len(head + tail) - (form == "csv")  # the end of its line belongs to a row of CSV
     value = escaped * (room // len(escaped)) + b"y" * (room % len(escaped))
     drop(lake, f"a.{form}", before + head + value + tail + b"\n" + head + b"b" + tail + b"\n")
     bad = drop(lake, f"b.{form}", before + head + b"c" + tail + b"\n" + head + value + b"y" + tail + b"\n")
@@ -381,7 +382,7 @@ def test_the_longest_line_passes_with_the_default_memory(
 
 def test_rows_that_are_long_are_handed_on_a_few_at_a_time() -> None:
     rows = [(n, {"tariff_id": "x" * 1_000_000}, None) for n in range(20)]
-    assert max(table.num_rows for table in dropped.in_tables(("tariff_id",), rows)) <= 5
+    assert max(table.num_rows for table in text_files.in_tables(("tariff_id",), rows)) <= 5
 
 
 @pytest.mark.parametrize("blank", [b" \n", b"\t \r\n", "\u2003\n".encode(), b"\n"])
@@ -390,7 +391,7 @@ def test_a_flood_of_blank_lines_is_read_as_fast_as_it_comes(
 ) -> None:
     """Without a look at each line by itself, where white space is that of ASCII."""
     if blank.isascii():
-        monkeypatch.setattr(dropped, "_OTHER_SCRIPT", None)
+        monkeypatch.setattr(text_files, "_OTHER_SCRIPT", None)
     drop(lake, "x.ndjson", b'{"tariff_id":"a","edition":1}\n' + blank * 50_000 + b'{"tariff_id":"b","edition":1}')
     assert run(lake).counts == Counts(read=2, applied=2)
 
@@ -414,9 +415,9 @@ def packed(pattern: bytes, times: int) -> bytes:
 def test_a_file_that_unpacks_without_end_is_refused_before_it_is_read(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, name: str, head: bytes, pattern: bytes
 ) -> None:
-    monkeypatch.setattr(dropped, "MOST_UNPACKED", 100_000)
-    monkeypatch.setattr(dropped, "MOST_TIMES", 2)
-    monkeypatch.setattr(dropped, "_BLOCK", 1 << 14)
+    monkeypatch.setattr(text_files, "MOST_UNPACKED", 100_000)
+    monkeypatch.setattr(text_files, "MOST_TIMES", 2)
+    monkeypatch.setattr(text_files, "_BLOCK", 1 << 14)
     bad = drop(lake, name, gzip.compress(head) + packed(pattern, 200_000))
     drop(lake, "z.ndjson", b'{"tariff_id": "z", "edition": 1}\n')
     run(lake)
@@ -437,7 +438,7 @@ def test_hundreds_of_megabytes_out_of_kilobytes_are_refused(lake: Lake, name: st
 
 
 def test_what_packs_well_and_is_small_is_read(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dropped, "MOST_TIMES", 2)
+    monkeypatch.setattr(text_files, "MOST_TIMES", 2)
     drop(lake, "a.ndjson.gz", gzip.compress(b'{"tariff_id": "a", "edition": 1}\n' * 1000))
     run(lake)
     assert list_files(lake, TARIFFS) == []

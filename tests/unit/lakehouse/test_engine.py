@@ -6,13 +6,14 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from lakehouse.athena.client import AthenaClient, AthenaError, Outcome, Spent
-from lakehouse.athena.settings import AthenaSettings
-from lakehouse.compaction import Counts, compact
-from lakehouse.engine import engine_of
-from lakehouse.lake import Lake
-from lakehouse.landing import Scope
-from lakehouse.publication import publish
+from lakehouse.api import compact
+from lakehouse.intake.landing import Scope
+from lakehouse.merge.athena.client import AthenaClient, AthenaError, Outcome, Spent
+from lakehouse.merge.engine import engine_of
+from lakehouse.publish.publication import publish
+from lakehouse.results import Counts
+from lakehouse.storage.athena import AthenaSettings
+from lakehouse.storage.lake import Lake
 from tests.support.lakes import PARCELS, Landing, change, published_rows
 
 EVERYTHING = Scope.everything()

@@ -14,12 +14,13 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ReadTimeoutError
 from pyiceberg.exceptions import CommitFailedException
 
-from lakehouse.athena.client import AthenaError
-from lakehouse.dropped import NotReadable
-from lakehouse.engine import EngineError
-from lakehouse.entries import EntryConflict
-from lakehouse.failures import Failure, Poison, class_of, told
-from lakehouse.store import ObjectChanged, ObjectMissing
+from lakehouse.intake.text_files import NotReadable
+from lakehouse.merge.athena.client import AthenaError
+from lakehouse.merge.base import EngineError
+from lakehouse.results import Failure
+from lakehouse.storage.entries import EntryConflict
+from lakehouse.storage.failures import Poison, class_of, told
+from lakehouse.storage.store import ObjectChanged, ObjectMissing
 
 
 def full(message: str) -> duckdb.IOException:

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
-from lakehouse import entries
-from lakehouse.catalog import refresh
-from lakehouse.compaction import Counts, compact
-from lakehouse.entries import EntryConflict, GlueEntries
-from lakehouse.lake import Lake
-from lakehouse.landing import Scope
-from lakehouse.maintenance import maintain
-from lakehouse.publication import publish, rollback
-from lakehouse.store import ObjectChanged, ObjectMissing, S3Store
+from lakehouse.api import compact, maintain
+from lakehouse.intake.landing import Scope
+from lakehouse.publish.catalog import refresh
+from lakehouse.publish.publication import publish, rollback
+from lakehouse.results import Counts
+from lakehouse.storage import entries
+from lakehouse.storage.entries import EntryConflict, GlueEntries
+from lakehouse.storage.lake import Lake
+from lakehouse.storage.store import ObjectChanged, ObjectMissing, S3Store
 from tests.support.lakes import PARCELS, Landing, change, published_rows
 
 EVERYTHING = Scope.everything()

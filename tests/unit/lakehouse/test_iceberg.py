@@ -14,13 +14,15 @@ from pyiceberg.manifest import DataFile, DataFileContent
 from pyiceberg.table import StaticTable
 
 from contracts.types import DecimalType
-from lakehouse import iceberg, planning, schemas
-from lakehouse.compaction import compact
-from lakehouse.duck import extension
-from lakehouse.lake import Lake
-from lakehouse.landing import Scope
-from lakehouse.publication import publish
-from lakehouse.tables import TableState
+from lakehouse.api import compact
+from lakehouse.intake.landing import Scope
+from lakehouse.merge import planning
+from lakehouse.publish.publication import publish
+from lakehouse.storage.duck import extension
+from lakehouse.storage.iceberg_io import files_of
+from lakehouse.storage.lake import Lake
+from lakehouse.table import iceberg, schemas
+from lakehouse.table.tables import TableState
 from tests.support.lakes import PARCELS, Landing, change, published_rows
 
 EVERYTHING = Scope.everything()
@@ -148,7 +150,7 @@ def test_manifests_and_snapshots_stay_few_however_many_batches_came_before(
         state = run(lake)
     snapshot = state.metadata.current_snapshot()
     assert snapshot is not None
-    assert len(snapshot.manifests(lake.files)) <= 10
+    assert len(snapshot.manifests(files_of(lake))) <= 10
     assert len(state.metadata.snapshots) == 5
     assert len(by_duckdb(state.location)) == 14 == sum(f.rows for f in state.files)
 
@@ -182,10 +184,10 @@ def test_a_failed_write_leaves_no_file(lake: Lake, tmp_path: Path) -> None:
     location = lake.store.uri("warehouse/x/metadata/half.json")
 
     def write() -> None:
-        with lake.files.new_output(location).create() as stream:
+        with files_of(lake).new_output(location).create() as stream:
             stream.write(b"half")
             raise OSError("disk")
 
     with pytest.raises(OSError, match="disk"):
         write()
-    assert not lake.files.new_input(location).exists()
+    assert not files_of(lake).new_input(location).exists()

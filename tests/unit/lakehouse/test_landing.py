@@ -13,9 +13,9 @@ from botocore.utils import parse_timestamp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lakehouse.lake import Lake, read_timestamp
-from lakehouse.landing import LATEST_DELIVERY, Scope, is_hidden, list_objects
-from lakehouse.store import S3Store
+from lakehouse.intake.landing import LATEST_DELIVERY, Scope, is_hidden, list_objects
+from lakehouse.storage.lake import Lake, read_timestamp
+from lakehouse.storage.store import S3Store
 from tests.support.lakes import NOON, PARCELS, Landing, local_lake
 
 
@@ -120,7 +120,9 @@ def test_a_listing_is_read_with_the_quicker_timestamps(monkeypatch: pytest.Monke
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     read: list[str] = []
-    monkeypatch.setattr("lakehouse.lake.read_timestamp", lambda value: read.append(value) or read_timestamp(value))
+    monkeypatch.setattr(
+        "lakehouse.storage.lake.read_timestamp", lambda value: read.append(value) or read_timestamp(value)
+    )
     client = Lake.of_environment("local", "b", "eu-west-1", "http://localhost:1").client("s3")
     client.meta.events.register("before-send.s3", lambda request, **_: AWSResponse(request.url, 200, {}, Body(LISTING)))
 

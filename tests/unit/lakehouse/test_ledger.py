@@ -8,12 +8,13 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lakehouse.compaction import Counts, compact, pending
-from lakehouse.lake import Lake
-from lakehouse.landing import LATEST_DELIVERY, LandedObject, Scope
-from lakehouse.ledger import Ledger, Status, Taken
-from lakehouse.publication import publish
-from lakehouse.state import published
+from lakehouse.api import compact, pending
+from lakehouse.intake.landing import LATEST_DELIVERY, LandedObject, Scope
+from lakehouse.intake.ledger import Ledger, Status, Taken
+from lakehouse.publish.publication import publish
+from lakehouse.publish.published import published
+from lakehouse.results import Counts
+from lakehouse.storage.lake import Lake
 from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes, published_rows
 
 EVERYTHING = Scope.everything()

@@ -22,26 +22,33 @@ from pyiceberg.table import StaticTable
 
 from contracts import Contract
 from contracts.types import DecimalType
-from lakehouse import audit, expiry, iceberg, merge, planning, schemas, tombstones, upkeep
-from lakehouse.audit import Check, Verdict, audit_table
-from lakehouse.compaction import Counts, RebuildFailed, compact, rebuild
-from lakehouse.duck import connect
-from lakehouse.expiry import Names, State, find_states, read_pointers, select_states
-from lakehouse.iceberg import EntryCatalog, partition_value
-from lakehouse.lake import Lake
-from lakehouse.landing import Scope
-from lakehouse.maintenance import (
+from lakehouse.api import compact, maintain, rebuild
+from lakehouse.intake.landing import Scope
+from lakehouse.maintenance import rewriting, tombstones
+from lakehouse.merge import planning, writing
+from lakehouse.publish import audit, retained
+from lakehouse.publish.audit import audit_table
+from lakehouse.publish.publication import publish, rollback
+from lakehouse.publish.published import published
+from lakehouse.publish.retained import Names, State, find_states, read_pointers, select_states
+from lakehouse.results import (
     Amount,
+    Check,
+    Counts,
     FilesMissing,
     MaintenanceOvertaken,
     MaintenanceResult,
+    RebuildFailed,
     Removal,
     Retention,
-    maintain,
+    Verdict,
 )
-from lakehouse.publication import publish, rollback
-from lakehouse.state import published
-from lakehouse.tables import NO_FLOOR, TableState
+from lakehouse.storage.duck import connect
+from lakehouse.storage.iceberg_io import files_of
+from lakehouse.storage.lake import Lake
+from lakehouse.table import iceberg, schemas
+from lakehouse.table.iceberg import EntryCatalog, partition_value
+from lakehouse.table.tables import NO_FLOOR, TableState
 from tests.support.ageing import ageing
 from tests.support.failing import Crash, Failpoints, Fault, Operation, failing_lake
 from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes, published_rows
@@ -101,23 +108,23 @@ def spread(lake: Lake, landing: Landing, count: int) -> TableState:
 
 
 def test_small_files_of_a_partition_are_joined_and_the_rows_stay(lake: Lake, landing: Landing, marking: None) -> None:
-    state = spread(lake, landing, upkeep.SEVERAL)
+    state = spread(lake, landing, rewriting.SEVERAL)
     rows, changes = published_rows(lake), published_changes(lake)
-    assert len(state.files) == upkeep.SEVERAL
+    assert len(state.files) == rewriting.SEVERAL
 
     result = maintain(lake, PARCELS)
 
     assert (result.same_rows, result.verdict is not None) == (True, True)
     assert (published_rows(lake), published_changes(lake)) == (rows, changes)
-    assert result.before.compacted.data.files == upkeep.SEVERAL
+    assert result.before.compacted.data.files == rewriting.SEVERAL
     assert (result.after.compacted.data.files, result.after.changes.data.files) == (1, 1)
-    assert (result.rewritten, result.written) == (2 * upkeep.SEVERAL, 2)
+    assert (result.rewritten, result.written) == (2 * rewriting.SEVERAL, 2)
     assert audit_table(lake, PARCELS).passed
     assert maintain(lake, PARCELS).verdict is None, "what is done is not done again"
 
 
 def test_fewer_small_files_than_several_stay_as_they_are(lake: Lake, landing: Landing, marking: None) -> None:
-    spread(lake, landing, upkeep.SEVERAL - 1)
+    spread(lake, landing, rewriting.SEVERAL - 1)
     result = maintain(lake, PARCELS)
     assert (result.rewritten, result.verdict) == (0, None)
 
@@ -208,8 +215,8 @@ def test_one_run_rewrites_no_more_than_a_night_allows(
 ) -> None:
     state = spread(lake, landing, 8)
     rows = published_rows(lake)
-    monkeypatch.setattr(upkeep, "GROUP_BYTES", sum(f.bytes for f in state.files) // 2)
-    monkeypatch.setattr(upkeep, "NIGHT_BYTES", sum(f.bytes for f in state.files) * 2 // 3)
+    monkeypatch.setattr(rewriting, "GROUP_BYTES", sum(f.bytes for f in state.files) // 2)
+    monkeypatch.setattr(rewriting, "NIGHT_BYTES", sum(f.bytes for f in state.files) * 2 // 3)
     assert maintain(lake, PARCELS).after.compacted.data.files == 5
     assert maintain(lake, PARCELS).after.compacted.data.files == 2
     assert published_rows(lake) == rows
@@ -217,7 +224,7 @@ def test_one_run_rewrites_no_more_than_a_night_allows(
 
 def test_a_contract_that_changed_since_the_last_batch_is_followed(lake: Lake, landing: Landing, marking: None) -> None:
     """A rewritten file has the present types, so the table must have them, too."""
-    spread(lake, landing, upkeep.SEVERAL)
+    spread(lake, landing, rewriting.SEVERAL)
     fields = [dataclasses.replace(f, type=DecimalType(20, 2)) if f.name == "price" else f for f in PARCELS.fields]
     wider = dataclasses.replace(PARCELS, version="1.1.0", fields=tuple(fields))
     rows = published_rows(lake)
@@ -234,15 +241,15 @@ def test_a_contract_that_changed_since_the_last_batch_is_followed(lake: Lake, la
 def test_rows_that_did_not_come_through_are_never_published(
     lake: Lake, landing: Landing, marking: None, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = spread(lake, landing, upkeep.SEVERAL)
+    before = spread(lake, landing, rewriting.SEVERAL)
     rows, kept = published_rows(lake), stored(lake)
-    whole = merge.rewrite_files
+    whole = writing.rewrite_files
 
-    def losing(duck: Any, lake: Lake, shape: Any, files: Any, name: str, where: str = "true") -> merge.Written:
+    def losing(duck: Any, lake: Lake, shape: Any, files: Any, name: str, where: str = "true") -> writing.Written:
         lost = " AND parcel_id <> 's-2'" if shape.name == "parcels" else ""
         return whole(duck, lake, shape, files, name, where + lost)
 
-    monkeypatch.setattr(merge, "rewrite_files", losing)
+    monkeypatch.setattr(writing, "rewrite_files", losing)
     clock.forward(days=30)
     result = maintain(lake, PARCELS, retention=Retention(states=0, days=0))
 
@@ -348,8 +355,8 @@ def test_every_snapshot_that_is_listed_can_be_read(lake: Lake, landing: Landing,
     for metadata in (state.metadata, state.changes_metadata):
         assert len(metadata.snapshots) == 3
         for snapshot in metadata.snapshots:
-            for manifest in snapshot.manifests(lake.files):
-                for entry in manifest.fetch_manifest_entry(lake.files):
+            for manifest in snapshot.manifests(files_of(lake)):
+                for entry in manifest.fetch_manifest_entry(files_of(lake)):
                     assert lake.store.size(lake.store.key(entry.data_file.file_path)) is not None
 
 
@@ -454,10 +461,10 @@ def test_nothing_is_removed_where_files_lie_elsewhere(
 ) -> None:
     """Another engine may write addresses in another form: what is needed could not be told from what is not."""
     batches(lake, landing, 3, clock, hours=30)
-    from lakehouse import iceberg_files
+    from lakehouse.storage import iceberg_names
 
-    whole = iceberg_files.file_paths
-    monkeypatch.setattr(iceberg_files, "file_paths", lambda *a: [f"s3a://{path}" for path in whole(*a)])
+    whole = iceberg_names.file_paths
+    monkeypatch.setattr(iceberg_names, "file_paths", lambda *a: [f"s3a://{path}" for path in whole(*a)])
     kept = stored(lake)
     with pytest.raises(ValueError, match="expected an address below"):
         maintain(lake, PARCELS, retention=Retention(days=0, states=1))
@@ -760,7 +767,7 @@ def test_a_roll_back_in_between_makes_it_look_anew(tmp_path: Path, clock: Clock,
 def test_a_crash_at_any_step_changes_nothing_for_readers_and_the_next_run_finishes(
     tmp_path: Path, clock: Clock, marking: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(expiry, "_KEYS_PER_DELETE", 2)
+    monkeypatch.setattr(retained, "_KEYS_PER_DELETE", 2)
     prepared = Prepared.make(tmp_path, clock)
     live = [r for r in prepared.rows if not r["_deleted"]]
     for number in prepared.numbers(writes=True):
@@ -784,14 +791,14 @@ def test_a_writer_that_is_always_quicker_ends_it_and_loses_nothing(
     lake: Lake, landing: Landing, clock: Clock, marking: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spread(lake, landing, 4)
-    whole = upkeep._commit
+    whole = rewriting._commit
 
     def overtaken(*arguments: Any) -> Any:
         landing.land([change(f"o-{landing.count}", version=1)])
         run(again(lake))
         return whole(*arguments)
 
-    monkeypatch.setattr(upkeep, "_commit", overtaken)
+    monkeypatch.setattr(rewriting, "_commit", overtaken)
     with pytest.raises(MaintenanceOvertaken, match="found another one 3 times"):
         maintain(lake, PARCELS)
     assert len(published_rows(lake)) == 7
@@ -856,7 +863,7 @@ def test_every_state_that_is_still_listed_is_whole(
             clock.forward(hours=hours)
         maintain(lake, PARCELS, retention=retention)
         for state in find_states(lake, PARCELS, Names(lake)):
-            assert expiry.missing_files(lake, PARCELS, state.location) == []
+            assert retained.missing_files(lake, PARCELS, state.location) == []
         with contextlib.suppress(LookupError):  # no state is left before the present one
             rollback(lake, PARCELS)
         assert audit_table(lake, PARCELS).passed

@@ -8,13 +8,15 @@ from itertools import pairwise
 
 import pytest
 
-from lakehouse import audit, file_metrics, iceberg, merge, planning, schemas
-from lakehouse.compaction import compact
-from lakehouse.duck import Duck, connect
-from lakehouse.lake import Lake
-from lakehouse.landing import Scope
-from lakehouse.publication import publish
-from lakehouse.tables import TableState
+from lakehouse.api import compact
+from lakehouse.intake.landing import Scope
+from lakehouse.merge import planning, writing
+from lakehouse.publish import audit
+from lakehouse.publish.publication import publish
+from lakehouse.storage.duck import Duck, connect
+from lakehouse.storage.lake import Lake
+from lakehouse.table import file_metrics, iceberg, schemas
+from lakehouse.table.tables import TableState
 from tests.support.lakes import PARCELS, Landing, change, published_rows
 
 
@@ -142,7 +144,7 @@ def test_delete_files_that_data_files_share_are_honoured_and_kept(
 
     with connect(lake) as duck:
         first = next(f for f in shared.files if f.path == paths[0])
-        written = merge.rewrite_files(duck, lake, schemas.compacted(PARCELS), [first], "anew")
+        written = writing.rewrite_files(duck, lake, schemas.compacted(PARCELS), [first], "anew")
     assert [f.record_count for f in written.added] == [19]
     assert list(written.removed) == [first.data]
     table = iceberg.commit(table, added=written.added, removed=written.removed, properties={}, summary={})

@@ -11,9 +11,9 @@ import lakehouse
 from contracts import Field
 from contracts.names import problem_of_member
 from contracts.types import StringType
-from lakehouse.compaction import compact
-from lakehouse.landing import Scope
-from lakehouse.publication import publish
+from lakehouse.api import compact
+from lakehouse.intake.landing import Scope
+from lakehouse.publish.publication import publish
 from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes, published_rows
 
 

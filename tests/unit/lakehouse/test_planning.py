@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lakehouse import planning
-from lakehouse.planning import FileFacts, Group, plan_merge, slices
+from lakehouse.merge import planning
+from lakehouse.merge.planning import FileFacts, Group, plan_merge, slices
 
 MB = 1 << 20
 

@@ -9,18 +9,17 @@ from collections.abc import Callable
 import pytest
 
 from contracts import Contract
-from lakehouse import audit
-from lakehouse.audit import Check, Verdict
-from lakehouse.compaction import compact
-from lakehouse.entries import Entry, EntryConflict, TableInput
-from lakehouse.expiry import Names, Pointers, find_needed
-from lakehouse.iceberg import EntryCatalog, commit
-from lakehouse.lake import Lake
-from lakehouse.landing import Scope
-from lakehouse.maintenance import FilesMissing
-from lakehouse.publication import NotAudited, publish, rollback
-from lakehouse.state import published
-from lakehouse.tables import TableState, point_work, published_entry
+from lakehouse.api import compact
+from lakehouse.intake.landing import Scope
+from lakehouse.publish import audit
+from lakehouse.publish.publication import publish, rollback
+from lakehouse.publish.published import published
+from lakehouse.publish.retained import Names, Pointers, find_needed
+from lakehouse.results import Check, FilesMissing, NotAudited, Verdict
+from lakehouse.storage.entries import Entry, EntryConflict, TableInput
+from lakehouse.storage.lake import Lake
+from lakehouse.table.iceberg import EntryCatalog, commit
+from lakehouse.table.tables import TableState, point_work, published_entry
 from tests.support.lakes import PARCELS, Clock, Landing, change, published_changes, published_rows
 
 EVERYTHING = Scope.everything()
@@ -166,7 +165,7 @@ def test_a_work_table_that_was_not_made_from_what_is_published_is_refused(lake: 
 def test_a_long_run_of_commits_is_published_though_the_log_forgets_where_it_began(
     lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lakehouse.batch.CHUNK_OBJECTS", 1)
+    monkeypatch.setattr("lakehouse.batch.compaction.CHUNK_OBJECTS", 1)
     batch(lake, landing, version=1)
     publish(lake, PARCELS)
     catalog = EntryCatalog(lake, lake.work_database)

@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lakehouse.compaction import compact
-from lakehouse.lake import Lake
-from lakehouse.landing import Scope
-from lakehouse.ledger import Ledger
-from lakehouse.publication import publish
-from lakehouse.quarantine import list_files
-from lakehouse.tables import TableState, published_entry
+from lakehouse.api import compact
+from lakehouse.intake.landing import Scope
+from lakehouse.intake.ledger import Ledger
+from lakehouse.intake.quarantine import list_files
+from lakehouse.publish.publication import publish
+from lakehouse.storage.lake import Lake
+from lakehouse.table.tables import TableState, published_entry
 from tests.support.lakes import NOON, PARCELS, Clock, local_lake, published_rows
 
 DROPPED = dataclasses.replace(

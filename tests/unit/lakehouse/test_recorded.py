@@ -14,17 +14,20 @@ from pyiceberg.conversions import from_bytes, to_bytes
 from pyiceberg.table import StaticTable
 from pyiceberg.types import StringType
 
-from lakehouse import audit, file_metrics, iceberg, planning, recorded, schemas, tables
-from lakehouse.audit import audit_table
-from lakehouse.compaction import BatchResult, compact
-from lakehouse.duck import connect
-from lakehouse.file_metrics import FileMetrics
-from lakehouse.lake import Lake
-from lakehouse.landing import Scope
-from lakehouse.maintenance import maintain
-from lakehouse.publication import NotAudited, publish
-from lakehouse.state import published
-from lakehouse.tables import TableState
+from lakehouse.api import compact, maintain
+from lakehouse.intake.landing import Scope
+from lakehouse.merge import planning
+from lakehouse.publish import audit
+from lakehouse.publish.audit import audit_table
+from lakehouse.publish.publication import publish
+from lakehouse.publish.published import published
+from lakehouse.results import BatchResult, NotAudited
+from lakehouse.storage.duck import connect
+from lakehouse.storage.iceberg_io import files_of
+from lakehouse.storage.lake import Lake
+from lakehouse.table import file_metrics, iceberg, recorded, schemas, tables
+from lakehouse.table.file_metrics import FileMetrics
+from lakehouse.table.tables import TableState
 from tests.support.lakes import PARCELS, Landing, change, published_rows
 from tests.support.readers import duckdb_filtered
 
@@ -143,8 +146,8 @@ def test_a_description_is_corrected_in_place_and_later_batches_keep_it(lake: Lak
     assert (result.corrected, result.rewritten) == (2, 0)  # of the rows and of the changes
     snapshot = TableState(lake, result.metadata_location).metadata.current_snapshot()
     assert snapshot is not None
-    (manifest,) = lake.files.manifests(snapshot)
-    (entry,) = lake.files.live_entries(manifest)
+    (manifest,) = files_of(lake).manifests(snapshot)
+    (entry,) = files_of(lake).live_entries(manifest)
     assert entry.sequence_number == 1 < snapshot.sequence_number
     assert entry.data_file.upper_bounds[RECIPIENT] == b"Ben"
     landing.land(parcels(1, "Cy", 3))

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lakehouse.compaction import compact
-from lakehouse.landing import Scope
-from lakehouse.publication import publish
+from lakehouse.api import compact
+from lakehouse.intake.landing import Scope
+from lakehouse.publish.publication import publish
 from tests.support.lakes import PARCELS, local_lake, published_rows
 
 DROPPED = dataclasses.replace(

@@ -8,12 +8,14 @@ from datetime import timedelta
 import pytest
 
 from contracts.change import CHANGE_COLUMNS
-from lakehouse import schemas, validation
-from lakehouse.compaction import compact, rebuild
-from lakehouse.lake import Lake
-from lakehouse.landing import Scope
-from lakehouse.publication import publish
-from lakehouse.state import ContentHash, content_hash
+from lakehouse.api import compact, rebuild
+from lakehouse.intake import validation
+from lakehouse.intake.landing import Scope
+from lakehouse.publish.publication import publish
+from lakehouse.publish.published import content_hash
+from lakehouse.results import ContentHash
+from lakehouse.storage.lake import Lake
+from lakehouse.table import schemas
 from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes, published_rows
 
 HOURS = 4

@@ -13,13 +13,13 @@ import pytest
 from assets.dbt_lake import create_source_views, trail_of_lake, trail_of_slice
 from contracts import Contracts
 from contracts import trail as described
-from lakehouse import audit, trail
-from lakehouse.compaction import compact, rebuild
-from lakehouse.lake import Lake
-from lakehouse.landing import Scope
-from lakehouse.maintenance import Retention, maintain
-from lakehouse.publication import publish, rollback
-from lakehouse.state import Published, published
+from lakehouse.api import compact, maintain, rebuild
+from lakehouse.intake.landing import Scope
+from lakehouse.publish import audit, publication_log
+from lakehouse.publish.publication import publish, rollback
+from lakehouse.publish.published import published
+from lakehouse.results import Published, Retention, Work
+from lakehouse.storage.lake import Lake
 from tests.support.failing import Crash, Failpoints, Fault, Operation, Unanswered, failing_lake
 from tests.support.lakes import PARCELS, Clock, Landing, change, local_lake
 
@@ -27,10 +27,10 @@ EVERYTHING = Scope.everything()
 AT_ONCE = Retention(recent=timedelta(0), days=0, states=1, guard=timedelta(0))
 
 
-def rows(lake: Lake) -> list[trail.Row]:
+def rows(lake: Lake) -> list[publication_log.Row]:
     """All rows of the parcels, those of yesterday and tomorrow too: midnight may pass during a test."""
     now = datetime.now(UTC)
-    return [row for back in (1, 0, -1) for row in trail.read(lake, "parcels", now - timedelta(days=back))]
+    return [row for back in (1, 0, -1) for row in publication_log.read(lake, "parcels", now - timedelta(days=back))]
 
 
 def batch(lake: Lake, landing: Landing, version: int, run_id: str | None = None) -> None:
@@ -104,8 +104,8 @@ def test_what_is_billed_is_kept_to_the_millionth(lake: Lake, landing: Landing) -
     batch(lake, landing, version=1)
     state = published(lake, PARCELS)
     assert state is not None
-    work = trail.Work("batch", lake.now(), lake.now(), 1.23456, engine="athena", bytes_scanned=10, billed_usd=0.00005)
-    trail.record(lake, state, work, lake.now(), None)
+    work = Work("batch", lake.now(), lake.now(), 1.23456, engine="athena", bytes_scanned=10, billed_usd=0.00005)
+    publication_log.record(lake, state, work, lake.now(), None)
     (row,) = rows(lake)
     assert (row["seconds"], row["billed_usd"], row["engine"]) == (1.235, 0.00005, "athena")
 
@@ -214,15 +214,15 @@ def test_whatever_goes_wrong_each_publication_has_its_row_after_the_next_run(
 
 def die_before_the_row(lake: Lake) -> None:
     """Publish in a process that dies once readers see the new state."""
-    write = trail.record
+    write = publication_log.record
 
-    def dying(lake: Lake, state: Published, work: trail.Work, at: datetime | None, run_id: str | None) -> None:
+    def dying(lake: Lake, state: Published, work: Work, at: datetime | None, run_id: str | None) -> None:
         if at is not None:
             raise Crash
         write(lake, state, work, at, run_id)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trail, "record", dying)
+        patch.setattr(publication_log, "record", dying)
         with pytest.raises(Crash):
             publish(lake, PARCELS)
 
@@ -265,15 +265,15 @@ def test_a_day_becomes_one_object(lake: Lake, landing: Landing, clock: Clock) ->
         batch(lake, landing, version)
         clock.forward(seconds=1)
     before = rows(lake)
-    assert trail.tidy(lake, PARCELS) == 2
+    assert publication_log.tidy(lake, PARCELS) == 2
     assert rows(lake) == before
-    present = trail.key_of(lake, "parcels", location(lake)).rpartition("/")[2]
+    present = publication_log.key_of(lake, "parcels", location(lake)).rpartition("/")[2]
     assert len(objects(lake)) == 2
     assert present in objects(lake)
-    assert trail.tidy(lake, PARCELS) == 0
+    assert publication_log.tidy(lake, PARCELS) == 0
     batch(lake, landing, version=4)
     assert rows(lake)[:3] == before, "the row is not missing that the new one follows"
-    assert trail.tidy(lake, PARCELS) == 2
+    assert publication_log.tidy(lake, PARCELS) == 2
     assert [row["batch"] for row in rows(lake)] == [1, 2, 3, 4]
     assert len(objects(lake)) == 2
 
@@ -287,11 +287,11 @@ def test_two_that_join_the_same_day_lose_nothing(tmp_path: Path, clock: Clock) -
     def meanwhile() -> None:
         for version in (4, 5):
             batch(local_lake(tmp_path), landing, version)
-        trail.tidy(local_lake(tmp_path, clock), PARCELS)
+        publication_log.tidy(local_lake(tmp_path, clock), PARCELS)
 
-    trail.tidy(failing_lake(tmp_path, Failpoints(meanwhile=(2, meanwhile)), clock), PARCELS)
+    publication_log.tidy(failing_lake(tmp_path, Failpoints(meanwhile=(2, meanwhile)), clock), PARCELS)
     assert [row["batch"] for row in rows(local_lake(tmp_path))] == [1, 2, 3, 4, 5]
-    trail.tidy(local_lake(tmp_path, clock), PARCELS)
+    publication_log.tidy(local_lake(tmp_path, clock), PARCELS)
     assert [row["batch"] for row in rows(local_lake(tmp_path))] == [1, 2, 3, 4, 5]
     assert len(objects(local_lake(tmp_path))) == 2
 
@@ -306,9 +306,9 @@ def test_joining_a_day_may_be_interrupted(tmp_path: Path, clock: Clock) -> None:
     for at in (1, 2, 3):
         points = Failpoints(Fault(at))
         with pytest.raises(Crash):
-            trail.tidy(failing_lake(tmp_path, points, clock), PARCELS)
+            publication_log.tidy(failing_lake(tmp_path, points, clock), PARCELS)
         assert rows(local_lake(tmp_path)) == before
-    trail.tidy(local_lake(tmp_path, clock), PARCELS)
+    publication_log.tidy(local_lake(tmp_path, clock), PARCELS)
     assert rows(local_lake(tmp_path)) == before
     assert len(objects(local_lake(tmp_path))) == 2
 
@@ -316,12 +316,12 @@ def test_joining_a_day_may_be_interrupted(tmp_path: Path, clock: Clock) -> None:
 def test_rows_are_removed_behind_their_retention_only(lake: Lake, landing: Landing, clock: Clock) -> None:
     batch(lake, landing, version=1)
     written = datetime.now(UTC)
-    for back in (trail.RETENTION_DAYS - 1, trail.RETENTION_DAYS + 2):
+    for back in (publication_log.RETENTION_DAYS - 1, publication_log.RETENTION_DAYS + 2):
         day = written - timedelta(days=back)
         lake.store.write(f"{described.TABLE}/{described.DAY}={day:%Y-%m-%d}/parcels.joined-1.json.gz", b"")
         lake.store.write(f"{described.TABLE}/{described.DAY}={day:%Y-%m-%d}/letters.joined-1.json.gz", b"")
     clock.moment = written
-    assert trail.tidy(lake, PARCELS) == 1
+    assert publication_log.tidy(lake, PARCELS) == 1
     assert sum(found.endswith(".joined-1.json.gz") for found in objects(lake)) == 3, (
         "those of another entity are not ours"
     )
@@ -332,7 +332,7 @@ def test_a_state_that_is_shown_again_is_told_once(lake: Lake, landing: Landing, 
     batch(lake, landing, version=1)
     batch(lake, landing, version=2)
     a_day_later(clock)
-    trail.tidy(lake, PARCELS)
+    publication_log.tidy(lake, PARCELS)
     rollback(lake, PARCELS)
     batch(lake, landing, version=3)
     found = [row for row in rows(lake) if row["kind"] == "batch"]
@@ -348,13 +348,13 @@ def test_of_two_tellings_the_one_that_knows_when_readers_saw_it_counts(
         batch(lake, landing, version)
     first, second = rows(lake)
     assert first["published_at"]
-    folder = trail.key_of(lake, "parcels", location(lake)).rpartition("/")[0]
+    folder = publication_log.key_of(lake, "parcels", location(lake)).rpartition("/")[0]
     untold = orjson.dumps({**first, "published_at": None}, option=orjson.OPT_APPEND_NEWLINE)
     for place in ("0", "z"):  # listed before and after the row that knows it
         lake.store.write(f"{folder}/parcels.{place}.json", untold)
     clock.moment = datetime.now(UTC)
     assert rows(lake) == [first, second]
-    trail.tidy(lake, PARCELS)
+    publication_log.tidy(lake, PARCELS)
     assert rows(lake) == [first, second]
 
 
@@ -367,9 +367,9 @@ def test_the_catalog_describes_the_rows(lake: Lake, landing: Landing) -> None:
     assert list(columns) == list(rows(lake)[0])
     assert (columns["watermark"], columns["seconds"], columns["objects"]) == ("timestamp", "decimal(12,3)", "bigint")
     assert entry.parameters["projection.dt.range"].startswith("NOW-407DAYS")
-    assert trail.refresh(lake) == ()
+    assert publication_log.refresh(lake) == ()
     lake.entries.update(entry, {**entry.table, "Description": "mine"})
-    (drift,) = trail.refresh(lake)
+    (drift,) = publication_log.refresh(lake)
     assert (drift.what, drift.found) == ("description", "mine")
 
 
@@ -382,7 +382,7 @@ def test_a_local_build_reads_every_row(lake: Lake, landing: Landing, clock: Cloc
         for version in (1, 2, 3):
             batch(lake, landing, version)
         a_day_later(clock)
-        trail.tidy(lake, PARCELS)
+        publication_log.tidy(lake, PARCELS)
         create_source_views(connection, contracts, {}, trail_of_lake(lake))
         told = connection.sql("from catalog.audit_trail order by batch")
         assert told.columns == [*(column.name for column in described.COLUMNS), described.DAY]

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 from unittest import mock
 
 from contracts import load_contracts
-from lakehouse.state import Published
-from lakehouse.store import StoredObject
+from lakehouse.results import Published
+from lakehouse.storage.store import StoredObject
 from orchestration.alerts import SUBJECT_LIMIT, Alert, AlertResource
 from orchestration.sensors import failures_alert, late_alert
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lakehouse.landing import LandedObject
+from lakehouse.intake.landing import LandedObject
 from orchestration.arrivals import LONGEST_WINDOW, Memory, asked_for, due, fingerprint, notice, window_start
 
 NOW = datetime(2026, 11, 21, 12, 34, tzinfo=UTC)

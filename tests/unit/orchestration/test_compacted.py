@@ -25,13 +25,12 @@ from assets.compacted import (
 from assets.presentation import MASK, markdown_table, size
 from assets.resources import LakeResource
 from contracts import Contract, Contracts, load_contracts
-from lakehouse import audit
-from lakehouse import batch as batches
-from lakehouse.audit import Check, Verdict
-from lakehouse.compaction import BatchResult, Counts, HeldObject
-from lakehouse.lake import Lake
-from lakehouse.landing import Scope
-from lakehouse.tables import published_entry
+from lakehouse.batch import compaction as batches
+from lakehouse.intake.landing import Scope
+from lakehouse.publish import audit
+from lakehouse.results import BatchResult, Check, Counts, HeldObject, Verdict
+from lakehouse.storage.lake import Lake
+from lakehouse.table.tables import published_entry
 
 LAKE = Lake.of_environment("local", "bucket", "eu-west-1", "http://127.0.0.1:1")
 CONTRACT = load_contracts()["customers"]

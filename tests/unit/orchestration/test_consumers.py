@@ -8,7 +8,6 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from assets import catalog
 from assets.consumers import (
     RECENT,
     accepted_lags,
@@ -20,7 +19,8 @@ from assets.consumers import (
 from assets.data_times import TABLES_READ, TableRead, as_metadata
 from assets.resources import LakeResource
 from contracts import Contract, load_contracts
-from lakehouse.state import Published
+from lakehouse import api
+from lakehouse.results import Published
 from orchestration.alerts import AlertResource
 from orchestration.sensors import lag_sensor
 from orchestration.settings import Settings
@@ -82,7 +82,7 @@ def publish(monkeypatch: pytest.MonkeyPatch) -> dict[str, datetime]:
             return None
         return Published(contract.name, "m", "c", 1, 1, watermarks[contract.name], 1, 1, 1, 1, "1")
 
-    monkeypatch.setattr(catalog, "published", published)
+    monkeypatch.setattr(api, "published", published)
     return watermarks
 
 

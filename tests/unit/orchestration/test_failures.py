@@ -6,7 +6,7 @@ from unittest import mock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lakehouse.store import StoredObject
+from lakehouse.storage.store import StoredObject
 from orchestration.failures import MOST, OVERLAP, Told, by_entity, from_text, to_text, untold
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)

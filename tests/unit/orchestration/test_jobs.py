@@ -18,7 +18,9 @@ from assets import keys
 from assets.resources import LakeResource
 from contracts import load_contracts
 from contracts.change import CHANGE_COLUMNS
-from lakehouse.state import Published, published
+from lakehouse import api
+from lakehouse.publish.published import published
+from lakehouse.results import Published
 from orchestration.definitions import build
 from orchestration.settings import Settings
 
@@ -193,7 +195,7 @@ def test_a_failure_of_one_entity_leaves_the_others_running(workshop: Workshop, m
             raise OSError("the bucket does not answer")
         return whole(lake, contract, *rest, **more)
 
-    monkeypatch.setattr(compacted, "compact", breaks_for_lots)
+    monkeypatch.setattr(api, "compact", breaks_for_lots)
     result = workshop.definitions.resolve_job_def("compaction").execute_in_process(
         instance=workshop.instance,
         asset_selection=[key(e) for e in ("customers", "lots") for key in (keys.compacted, keys.catalog)],

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from assets.maintenance import SAME_ROWS, SHRANK, WHOLE_TABLE, maintenance_checks, maintenance_metadata
-from lakehouse.audit import Check, Verdict
-from lakehouse.lake import Lake
-from lakehouse.maintenance import Amount, MaintenanceResult, Removal, TableUsage, Usage
+from lakehouse.results import Amount, Check, MaintenanceResult, Removal, TableUsage, Usage, Verdict
+from lakehouse.storage.lake import Lake
 
 LAKE = Lake("bucket", "gavel_landing_dev", "gavel_work_dev", "gavel_dev")
 PASSED = Verdict("bids", "s3://bucket/1.json", (Check("keys are unique", True, "3 rows, 3 keys"),))

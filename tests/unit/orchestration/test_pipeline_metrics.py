@@ -15,9 +15,9 @@ from moto import mock_aws
 
 from assets.data_times import DATA_TIME
 from contracts import Contracts, figures
-from lakehouse.compaction import compact
-from lakehouse.landing import Scope
-from lakehouse.publication import publish
+from lakehouse.api import compact
+from lakehouse.intake.landing import Scope
+from lakehouse.publish.publication import publish
 from orchestration.pipeline_metrics import (
     FigureResource,
     metric_data,

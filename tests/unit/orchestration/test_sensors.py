@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as settings_of_search
 from hypothesis import strategies as st
 
-from assets import catalog
 from assets.resources import LakeResource
 from contracts import Contract, load_contracts
-from lakehouse.lake import Lake
-from lakehouse.landing import LandedObject
-from lakehouse.state import Published
-from lakehouse.store import StoredObject
+from lakehouse import api
+from lakehouse.intake.landing import LandedObject
+from lakehouse.results import Published
+from lakehouse.storage.lake import Lake
+from lakehouse.storage.store import StoredObject
 from orchestration import sensors
 from orchestration.alerts import Alert, AlertResource
 from orchestration.arrivals import Memory
@@ -232,7 +232,7 @@ def publish(monkeypatch: pytest.MonkeyPatch) -> dict[str, Published]:
     def published(_: Lake, contract: Contract) -> Published | None:
         return states.get(contract.name)
 
-    monkeypatch.setattr(catalog, "published", published)
+    monkeypatch.setattr(api, "published", published)
     return states
 
 
@@ -336,7 +336,7 @@ def test_a_table_that_cannot_be_read_stops_no_other(
             raise FileNotFoundError("metadata.json")
         return publish.get(contract.name)
 
-    monkeypatch.setattr(catalog, "published", published)
+    monkeypatch.setattr(api, "published", published)
     tick = evaluate("published_tables", lake=LAKE)
     marts = {key for key in asked(tick) if key.startswith("marts/")}
     assert ("marts/fct_orders" in marts) == ("orders" not in broken)
@@ -345,7 +345,7 @@ def test_a_table_that_cannot_be_read_stops_no_other(
     assert set(json.loads(late.cursor)) == broken
     assert len(SENT) == bool(broken)
     assert all(f"{entity} cannot be read: metadata.json" in SENT[0].why for entity in broken)
-    monkeypatch.setattr(catalog, "published", lambda _, contract: publish.get(contract.name))
+    monkeypatch.setattr(api, "published", lambda _, contract: publish.get(contract.name))
     assert json.loads(evaluate("freshness", late.cursor, lake=LAKE, alerts=Alerts()).cursor) == []
 
 

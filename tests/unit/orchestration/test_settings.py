@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse.athena.settings import AthenaSettings
+from lakehouse.storage.athena import AthenaSettings
 from orchestration.definitions import build_resources
 from orchestration.settings import Pace, Settings, SettingsError
 

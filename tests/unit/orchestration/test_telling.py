@@ -16,14 +16,14 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as settings_of_search
 from hypothesis import strategies as st
 
-from assets import catalog
 from assets.data_times import TableRead
 from assets.resources import LakeResource
 from contracts import Contract, load_contracts
-from lakehouse.lake import Lake
-from lakehouse.landing import LandedObject
-from lakehouse.state import Published
-from lakehouse.store import StoredObject
+from lakehouse import api
+from lakehouse.intake.landing import LandedObject
+from lakehouse.results import Published
+from lakehouse.storage.lake import Lake
+from lakehouse.storage.store import StoredObject
 from orchestration import failures, sensors
 from orchestration.alerts import SUBJECT_LIMIT, Alert, AlertResource
 from orchestration.definitions import build
@@ -137,7 +137,7 @@ def published_as(patch: pytest.MonkeyPatch, step: Mapping[str, str]) -> None:
         mark = datetime.now(UTC).replace(microsecond=0) if state == "fresh" else NOON
         return Published(contract.name, "m", "c", 1, 1, mark, 1, 1, 1, 1, "1")
 
-    patch.setattr(catalog, "published", published)
+    patch.setattr(api, "published", published)
 
 
 @given(steps=states, topic=answers)

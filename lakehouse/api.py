@@ -1,0 +1,65 @@
+"""The door to the lake for those who start quickly: every function under its name, imported when it is first used.
+
+`from lakehouse import api` costs nothing; `api.compact` brings DuckDB and pyiceberg. Dagster's code location and the
+command line go through here, and nothing in the lake does.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lakehouse.batch.compaction import compact as compact
+    from lakehouse.batch.compaction import pending as pending
+    from lakehouse.batch.compaction import rebuild as rebuild
+    from lakehouse.batch.compaction import requeue as requeue
+    from lakehouse.intake.failing import again_and_again as again_and_again
+    from lakehouse.intake.failing import held as held
+    from lakehouse.intake.failing import ledger_head as ledger_head
+    from lakehouse.intake.quarantine import list_files as list_files
+    from lakehouse.maintenance.rewriting import maintain as maintain
+    from lakehouse.publish.audit import audit_table as audit_table
+    from lakehouse.publish.publication import publish as publish
+    from lakehouse.publish.publication import rollback as rollback
+    from lakehouse.publish.publication_log import tidy as tidy
+    from lakehouse.publish.published import content_hash as content_hash
+    from lakehouse.publish.published import published as published
+    from lakehouse.publish.published import watermark as watermark
+    from lakehouse.table.glue_tables import refresh_landing as refresh_landing
+    from lakehouse.table.tables import check_follows as check_follows
+
+_ROOMS = {
+    "lakehouse.batch.compaction": (
+        "compact",
+        "pending",
+        "rebuild",
+        "requeue",
+    ),
+    "lakehouse.intake.failing": (
+        "again_and_again",
+        "held",
+        "ledger_head",
+    ),
+    "lakehouse.intake.quarantine": ("list_files",),
+    "lakehouse.maintenance.rewriting": ("maintain",),
+    "lakehouse.publish.audit": ("audit_table",),
+    "lakehouse.publish.publication": (
+        "publish",
+        "rollback",
+    ),
+    "lakehouse.publish.publication_log": ("tidy",),
+    "lakehouse.publish.published": (
+        "content_hash",
+        "published",
+    ),
+    "lakehouse.table.glue_tables": ("refresh_landing",),
+    "lakehouse.table.tables": ("check_follows",),
+}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOM_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(sorted(_ROOM_OF))}")
+    return getattr(import_module(_ROOM_OF[name]), name)

@@ -1,0 +1,539 @@
+"""Landed Parquet files as rows of text, each value as its own file holds it.
+
+Files are read together only if their schemas are exactly the same: beside others DuckDB would find a common type
+before anything is written as text, and match names without their case, so that a value would depend on the files
+beside it. What a writer typed is written as the contract's text would be. Columns are told apart by their place, since
+their names may be any.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import numpy as np
+
+from lakehouse.intake import exact_values
+from lakehouse.intake.text_files import NotReadable, removal_sql, resolve
+from lakehouse.intake.validation import text_columns
+from lakehouse.storage.duck import Duck, file_list
+from lakehouse.storage.failures import told
+from lakehouse.storage.sql import literal, quoted
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from contracts import Contract
+
+_OF_THE_READER = ("filename", "file_row_number")  # what DuckDB calls the columns that it adds
+_MOST_DIGITS = 38
+_NO_TEXT = "Invalid string encoding"  # how DuckDB begins to tell of it
+_ROWS_AT_ONCE = 2_048
+_WHITE = "' ' || chr(9) || chr(10) || chr(13)"
+_SAID = (
+    "name", "type", "type_length", "repetition_type", "num_children", "converted_type", "scale", "precision",
+    "logical_type", "duckdb_type",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a file: its name as written, and whether it may have values that DuckDB does not hold as they are,
+    itself or inside of it: times finer than a microsecond, or decimals of more digits. `alike` names a member of a
+    struct in it that DuckDB cannot tell from another, if there is one. Likewise `times`, whether it may have times or
+    dates that DuckDB cannot hold at all; `old`, whether there are times of 96 bits, which it cuts to microseconds; and
+    `named`, whether no name in it has a character (NUL) that no statement can have."""
+
+    name: str
+    finer: bool
+    alike: str | None = None
+    times: bool = False
+    old: bool = False
+    named: bool = True
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Files of one folder, named by the numbers of their objects, that have exactly these columns and types. The
+    columns at the places `told` have values that DuckDB cannot hold: it does not read them, Arrow writes their text."""
+
+    numbers: tuple[int, ...]
+    columns: tuple[Column, ...]
+    told: frozenset[int] = frozenset()
+
+    def halves(self) -> tuple[Shape, Shape]:
+        """The same in two parts."""
+        middle = len(self.numbers) // 2
+        return replace(self, numbers=self.numbers[:middle]), replace(self, numbers=self.numbers[middle:])
+
+
+def shapes(duck: Duck, folder: Path, numbers: Sequence[int]) -> list[Shape]:
+    """The files in `folder` by their exact schemas; raises a `duckdb.Error` if one of them has none."""
+    members = ", ".join(f"{quoted(name)} := {quoted(name)}" for name in _SAID)
+    found = duck.rows(
+        f"SELECT list(number ORDER BY number), said FROM (SELECT parse_filename(file_name)::INTEGER AS number, "
+        f"list(struct_pack({members}) ORDER BY column_id) AS said "
+        f"FROM parquet_schema({file_list([str(folder / str(n)) for n in numbers])}) GROUP BY file_name) "
+        "GROUP BY said ORDER BY min(number)"
+    )
+    result = []
+    for together, said in found:
+        columns = tuple(_columns(said))
+        names = {column.name.lower() for column in columns}
+        if names.isdisjoint(_OF_THE_READER):
+            result.append(Shape(tuple(together), columns))
+        else:
+            result += [Shape((number,), columns) for number in together]
+    return [shape for given in result for shape in _by_what_is_told(folder, given)]
+
+
+def _by_what_is_told(folder: Path, given: Shape) -> Iterator[Shape]:
+    """The same files: those that have values that DuckDB cannot hold each by itself."""
+    plain = []
+    for number in given.numbers:
+        if told := _told(folder / str(number), given.columns):
+            yield Shape((number,), given.columns, told)
+        else:
+            plain.append(number)
+    if plain:
+        yield replace(given, numbers=tuple(plain))
+
+
+def _told(path: Path, columns: Sequence[Column]) -> frozenset[int]:
+    """The places of the columns with a value that DuckDB cannot hold; none of a file that Arrow cannot read."""
+    import pyarrow as pa
+
+    places = [n for n, column in enumerate(columns) if column.times or column.old]
+    names = [column.name for column in columns]
+    if not places or len(set(names)) < len(names):  # `as_text` refuses the latter
+        return frozenset()
+    found: set[int] = set()
+    try:
+        for batch, fine in _batches(path, [columns[n] for n in places]):
+            for n in set(places) - found:
+                column = batch.column(names[n])
+                if exact_values.rows_with_any(column, exact_values.beyond).any() or (
+                    columns[n].old and exact_values.rows_with_any(fine.column(names[n])).any()
+                ):
+                    found.add(n)
+    except (pa.ArrowException, ValueError):
+        return frozenset()
+    except OSError as error:
+        if error.errno is not None:  # None is what pyarrow says of a file that is broken
+            raise
+        return frozenset()
+    return frozenset(found)
+
+
+def _batches(path: Path, columns: Sequence[Column]) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
+    """These columns of a file, batch by batch; the other of each pair has times of 96 bits in nanoseconds, which the
+    first has in microseconds, as `exact_values.text` takes them. Raises `NotReadable` if there is none of that name."""
+    import pyarrow.parquet as pq
+
+    names = [column.name for column in columns]
+    with pq.ParquetFile(path, pre_buffer=False, coerce_int96_timestamp_unit="us") as file:
+        if lost := sorted({*names} - {*file.schema_arrow.names}):
+            raise NotReadable(f"expected the columns that the footer lists, found none named {', '.join(lost)[:200]}")
+        if not any(column.old for column in columns):
+            for batch in file.iter_batches(_ROWS_AT_ONCE, columns=names):
+                yield batch, batch
+            return
+        with pq.ParquetFile(path, pre_buffer=False) as fine:
+            both = (each.iter_batches(_ROWS_AT_ONCE, columns=names) for each in (file, fine))
+            yield from zip(*both, strict=True)
+
+
+def _columns(said: Sequence[dict[str, Any]]) -> Iterator[Column]:
+    """The columns of a schema, which Parquet writes as a tree: each element before its children, the root first."""
+    place = 1
+    while place < len(said):
+        first, open_ = place, 1
+        while open_:
+            open_ += (said[place]["num_children"] or 0) - 1
+            place += 1
+        elements = said[first:place]
+        yield Column(
+            said[first]["name"],
+            finer=any(map(_is_finer, elements)),
+            alike=_alike(elements),
+            times=any(map(_is_time, elements)),
+            old=any(element["type"] == "INT96" for element in elements),
+            named=not any("\0" in element["name"] for element in elements),
+        )
+
+
+def _alike(elements: Sequence[dict[str, Any]]) -> str | None:
+    """The first member whose name differs from that of another in its struct by the case of ASCII letters at most."""
+    open_: list[tuple[int, set[str]]] = []  # of each struct that is not over yet: members to come, and their names
+    for element in elements:
+        while open_ and open_[-1][0] == 0:
+            open_.pop()
+        if open_:
+            left, names = open_[-1]
+            name = "".join(c.lower() if c.isascii() else c for c in element["name"])
+            if name in names:
+                return str(element["name"])
+            open_[-1] = (left - 1, names | {name})
+        if element["num_children"]:
+            open_.append((element["num_children"], set()))
+    return None
+
+
+def _is_finer(element: dict[str, Any]) -> bool:
+    logical = element["logical_type"] or ""
+    # DuckDB keeps nanoseconds of timestamps without a zone.
+    times = "NANOS=Nano" in logical and ("isAdjustedToUTC=1" in logical or logical.startswith("TimeType"))
+    return times or (element["precision"] or 0) > _MOST_DIGITS
+
+
+def _is_time(element: dict[str, Any]) -> bool:
+    said = element["logical_type"] or element["converted_type"] or ""
+    return said.lower().startswith(("time", "date"))
+
+
+def as_text(duck: Duck, contract: Contract, folder: Path, shape: Shape) -> str:
+    """A query for the rows of the files as text: _no, _row (from 1), _problem, and the columns of `text_columns`.
+
+    It holds until the next call. Raises `NotReadable` for a field that is given twice, and a `duckdb.Error`."""
+    names = [column.name for column in shape.columns]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise NotReadable(f"expected each column once, found {', '.join(twice)[:200]} twice")
+    if unnamed := [column.name.replace("\0", "\\0") for column in shape.columns if not column.named]:
+        raise NotReadable(f"expected names without the character NUL, found one in {unnamed[0][:200]}")
+    if alike := next((column for column in shape.columns if column.alike is not None), None):
+        told_name = f"{alike.name}: {alike.alike}"[:200]
+        raise NotReadable(f"expected members that differ by more than upper and lower case, found {told_name}")
+    files = file_list([str(folder / str(n)) for n in shape.numbers])
+    types = _types(duck, files, as_string=False)
+    # Bytes within nested values can only be text for all of them, or for none.
+    as_string = any("BLOB" in str(type_) and str(type_) != "BLOB" for type_ in types)
+    if as_string:
+        types = _types(duck, files, as_string)
+    source = _source(files, shape, as_string)
+    if finer := _find_finer(duck, folder, shape):
+        source += " LEFT JOIN finer USING (_no, _row)"
+    values = [
+        _Value(f"c{n}", column.name, types[n], n in finer, n in shape.told) for n, column in enumerate(shape.columns)
+    ]
+    problems, texts = _meant(contract, values)
+    problem = f"coalesce({', '.join(problems)})" if problems else "NULL::VARCHAR"
+    columns = (f"{texts.get(c, 'NULL::VARCHAR')} AS {quoted(c)}" for c in text_columns(contract))
+    return f"(SELECT _no, _row, {problem} AS _problem, {', '.join(columns)} FROM {source})"
+
+
+def bare_text(duck: Duck, path: Path, error: Exception) -> bool:
+    """Write a file that has text which is no UTF-8 anew, its columns of text as bytes, and say whether that was done.
+
+    DuckDB refuses a whole page for one such value (also one that no row uses); of bytes the row is told (`as_text`). A
+    file is left alone if its text is in order and the `error` speaks of none, if its text is broken within lists or
+    structs, or if another column would not have the same type afterwards.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    new = path.with_name(f"{path.name}.bare")
+    try:
+        # DuckDB reads the old times of 96 bits to the microsecond, too.
+        with pq.ParquetFile(path, pre_buffer=False, coerce_int96_timestamp_unit="us") as source:
+            schema = _bare(source.schema_arrow)
+            if schema == source.schema_arrow:
+                return False
+            if _NO_TEXT not in str(error) and not any(map(_is_no_text, source.iter_batches(_ROWS_AT_ONCE))):
+                return False
+            with pq.ParquetWriter(new, schema, compression="zstd", store_schema=False) as target:
+                for batch in source.iter_batches(_ROWS_AT_ONCE):
+                    columns = [_as(column, field.type) for column, field in zip(batch.columns, schema, strict=True)]
+                    target.write_batch(pa.record_batch(columns, schema=schema))
+        before, after = (_types(duck, file_list([str(p)]), as_string=False) for p in (path, new))
+    except (pa.ArrowException, ValueError, duckdb.Error):
+        return False
+    except OSError as broken:
+        if broken.errno is None:  # what pyarrow says of a file that is broken
+            return False
+        raise
+    if any(was != now and (was, now) != ("VARCHAR", "BLOB") for was, now in zip(before, after, strict=True)):
+        return False
+    os.replace(new, path)
+    return True
+
+
+def _as(column: pa.Array, type_: pa.DataType) -> pa.Array:
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(column.type) and not pa.types.is_dictionary(type_):
+        column = column.dictionary_decode()
+    return column.cast(type_)
+
+
+def _bare(schema: pa.Schema) -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema([field.with_type(pa.binary()) if _is_text(field.type) else field for field in schema])
+
+
+def _is_text(type_: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(type_):
+        return _is_text(type_.value_type)
+    return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_))
+
+
+def _is_no_text(batch: pa.RecordBatch) -> bool:
+    """Whether a column of text has a value that is no UTF-8."""
+    import pyarrow as pa
+
+    for column in batch.columns:
+        if _is_text(column.type):
+            plain = column.dictionary if pa.types.is_dictionary(column.type) else column
+            try:
+                plain.validate(full=True)
+            except pa.ArrowInvalid:
+                return True
+    return False
+
+
+def _types(duck: Duck, files: str, as_string: bool) -> list[Any]:
+    options = f"hive_partitioning = false, binary_as_string = {str(as_string).lower()}"
+    found = duck.connection.execute(f"SELECT * FROM read_parquet({files}, {options}) LIMIT 0").description
+    return [type_ for _, type_, *_ in found]
+
+
+def _source(files: str, shape: Shape, as_string: bool) -> str:
+    """The rows of the files with their columns as c0, c1, …, but for those that are told, and _no and _row."""
+    named = [f"c{n}" for n in range(len(shape.columns))]
+    # To name one is enough for DuckDB to look at what the footer says of its smallest and largest value.
+    taken = [f"c{n}" for n in range(len(shape.columns)) if n not in shape.told]
+    options = f"{files}, hive_partitioning = false, binary_as_string = {str(as_string).lower()}"
+    if not {c.name.lower() for c in shape.columns}.isdisjoint(_OF_THE_READER):  # one file, see `shapes`
+        rows = f"SELECT {shape.numbers[0]}::INTEGER AS _no, row_number() OVER () AS _row"
+        rows += "".join(f", {name}" for name in taken)
+        return f"({rows} FROM read_parquet({options}) AS landed_file ({', '.join(named)}))"
+    rows = "".join(("SELECT parse_filename(path)::INTEGER AS _no, number + 1 AS _row", *(f", {n}" for n in taken)))
+    listed = ", ".join((*named, "number", "path"))
+    return f"({rows} FROM read_parquet({options}, filename = true, file_row_number = true) AS landed_file ({listed}))"
+
+
+def _find_finer(duck: Duck, folder: Path, shape: Shape) -> frozenset[int]:
+    """The places of the columns with values that DuckDB does not hold as they are. Table `finer` has the rows with any,
+    or all rows if some columns are told: _no, _row, and the text of each such column as t<place>."""
+    places = [n for n, column in enumerate(shape.columns) if column.finer or n in shape.told]
+    if not places:
+        return frozenset()
+    texts = ", ".join(f"t{n} VARCHAR" for n in places)
+    duck.run(f"CREATE OR REPLACE TEMP TABLE finer (_no INTEGER, _row BIGINT, {texts})")
+    found = False
+    for number in shape.numbers:
+        try:
+            for table in _finer_of(folder / str(number), number, shape, places):
+                found = True
+                duck.connection.register("exact_rows", table)
+                duck.run("INSERT INTO finer SELECT * FROM exact_rows")
+                duck.connection.unregister("exact_rows")
+        except OSError as error:
+            if error.errno is None:  # what pyarrow says of a file that is broken
+                raise NotReadable(f"expected a Parquet file that can be read, found: {told(error)}") from error
+            raise
+    return frozenset(places) if found else frozenset()
+
+
+def _finer_of(path: Path, number: int, shape: Shape, places: Sequence[int]) -> Iterator[pa.Table]:
+    """The rows of a file for table `finer`."""
+    import pyarrow as pa
+
+    before = 1
+    names = [shape.columns[n].name for n in places]
+    for batch, fine in _batches(path, [shape.columns[n] for n in places]):
+        rows = np.arange(len(batch)) if shape.told else _finer_rows(batch, names)
+        if len(rows):
+            table = {"no": pa.array(np.full(len(rows), number, np.int32)), "row": pa.array(rows + before)}
+            kept, fine = (each.take(pa.array(rows)) for each in (batch, fine))
+            for n, name in zip(places, names, strict=True):
+                texts = map(exact_values.text, kept.column(name), fine.column(name))
+                table[f"t{n}"] = pa.array(list(texts), pa.string())
+            yield pa.table(table)
+        before += batch.num_rows
+
+
+def _finer_rows(batch: pa.RecordBatch, names: Sequence[str]) -> np.ndarray:
+    """The numbers of the rows with such a value in any of these columns."""
+    return np.flatnonzero(np.any([exact_values.rows_with_any(batch.column(name)) for name in names], axis=0))
+
+
+@dataclass(frozen=True)
+class _Value:
+    """A column in the query: its name there, as written, its type in DuckDB, and whether `finer` knows more of it, or
+    all of it."""
+
+    sql: str
+    given: str
+    type_: Any
+    finer: bool
+    told: bool
+
+    def text(self) -> str:
+        """The value as the contract's text would be written."""
+        if self.told:
+            return f"t{self.sql[1:]}"
+        text = self._text()
+        return f"CASE WHEN finer._row IS NULL THEN {text} ELSE t{self.sql[1:]} END" if self.finer else text
+
+    def _text(self) -> str:
+        if self.type_ == "BLOB":
+            return f"coalesce(TRY(decode({self.sql})), CAST({self.sql} AS VARCHAR))"
+        if self.is_nested:
+            return f"CAST(to_json({_as_texts(self.sql, self.type_)}) AS VARCHAR)"
+        return self.sql if self.type_ == "VARCHAR" else _scalar_text(self.sql, self.type_)
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether its text is JSON."""
+        return self.type_.id in _NESTED
+
+    def json(self) -> str:
+        """The value as a member of an object: numbers as they are if JSON has them, anything else as text."""
+        if self.is_nested:
+            return f"CAST({self.text()} AS JSON)"
+        if self.finer:
+            return self.text()
+        if self.type_.id in ("float", "double"):
+            text = f"CAST({self.sql} AS VARCHAR)"
+            return f"CASE WHEN isfinite({self.sql}) THEN CAST({text} AS JSON) ELSE to_json({text}) END"
+        return self.sql if self.type_.id in _AS_IN_JSON else self.text()
+
+
+_NESTED = ("list", "array", "struct", "map")
+_AS_IN_JSON = ("boolean", "tinyint", "smallint", "integer", "bigint", "utinyint", "usmallint", "uinteger", "ubigint")
+_MOMENT = "TIMESTAMP WITH TIME ZONE"
+
+
+def _scalar_text(x: str, type_: Any) -> str:
+    if type_ == _MOMENT:
+        return f"strftime(timezone('UTC', {x}), '%Y-%m-%dT%H:%M:%S.%fZ')"
+    return f"CAST({x} AS VARCHAR)"
+
+
+def _as_texts(x: str, type_: Any, depth: int = 0) -> str:
+    """The value with text for every scalar but booleans, as `_scalar_text` says, so that JSON keeps each digit."""
+    if _MOMENT not in str(type_):
+        return f"CAST({x} AS {_text_type(type_)})"
+    item = f"v{depth}"
+    match type_.id:
+        case "list" | "array":
+            element = type_.children[0][1]
+            listed = f"CAST({x} AS {element}[])" if type_.id == "array" else x
+            return f"list_transform({listed}, lambda {item}: {_as_texts(item, element, depth + 1)})"
+        case "map":
+            (_, key), (_, value) = type_.children
+            pair = f"{{'key': {_as_texts(f'{item}.key', key, depth + 1)}, "
+            pair += f"'value': {_as_texts(f'{item}.value', value, depth + 1)}}}"
+            once = f"CASE WHEN {_is_twice(x)} THEN map_entries({x})[:0] ELSE map_entries({x}) END"  # told as a problem
+            return f"map_from_entries(list_transform({once}, lambda {item}: {pair}))"
+        case "struct":
+            members = (
+                f"{quoted(name)} := {_as_texts(f'struct_extract({x}, {literal(name)})', t, depth)}"
+                for name, t in type_.children
+            )
+            return f"CASE WHEN {x} IS NOT NULL THEN struct_pack({', '.join(members)}) END"
+        case _:
+            return _scalar_text(x, type_)
+
+
+def _is_twice(x: str) -> str:
+    """Whether a map has a key twice, which Parquet allows."""
+    return f"len(list_distinct(map_keys({x}))) < cardinality({x})"
+
+
+def _any_twice(x: str, type_: Any, depth: int = 0) -> str | None:
+    """Whether there is such a map in a value; None where its type has none."""
+    item = f"v{depth}"
+
+    def within(listed: str, element: Any) -> str | None:
+        inner = _any_twice(item, element, depth + 1)
+        return None if inner is None else f"list_bool_or(list_transform({listed}, lambda {item}: {inner}))"
+
+    match type_.id:
+        case "list" | "array":
+            element = type_.children[0][1]
+            found = [within(f"CAST({x} AS {element}[])", element)]
+        case "map":
+            (_, key), (_, value) = type_.children
+            found = [_is_twice(x), within(f"map_keys({x})", key), within(f"map_values({x})", value)]
+        case "struct":
+            members = type_.children
+            found = [_any_twice(f"struct_extract({x}, {literal(name)})", inner, depth) for name, inner in members]
+        case _:
+            return None
+    told = [f"coalesce({each}, false)" for each in found if each is not None]
+    return f"({' OR '.join(told)})" if told else None
+
+
+def _text_type(type_: Any) -> str:
+    """The type with text for every scalar but booleans."""
+    match type_.id:
+        case "list" | "array":
+            return f"{_text_type(type_.children[0][1])}[]"
+        case "map":
+            return f"MAP(VARCHAR, {_text_type(type_.children[1][1])})"
+        case "struct":
+            return "STRUCT(" + ", ".join(f"{quoted(name)} {_text_type(t)}" for name, t in type_.children) + ")"
+        case "boolean":
+            return "BOOLEAN"
+        case _:
+            return "VARCHAR"
+
+
+def _meant(contract: Contract, values: Sequence[_Value]) -> tuple[list[str], dict[str, str]]:
+    """What may be wrong with a row's bytes, and the text of each column of the contract that the files have."""
+    landed = contract.origin == "stream"
+    columns = text_columns(contract)
+    names = [v.given for v in values]
+    meant = {n: n if n in columns else None for n in names} if landed else resolve(contract, names)
+    problems, texts, unknown = [], {}, []
+    for value in values:
+        name = meant[value.given]
+        if not value.told and (twice := _any_twice(value.sql, value.type_)):
+            said = literal(f"{(name or value.given)[:200]}: expected each key of a map once, found one twice")
+            problems.append(f"CASE WHEN {twice} THEN {said} END")
+        if name is None:
+            unknown.append(value)
+            continue
+        removed = name == "_op" and not landed
+        bare = value.text() if value.told else f"CAST({value.sql} AS VARCHAR)"
+        texts[name] = removal_sql(bare) if removed else value.text()
+        if value.type_ == "BLOB":
+            wrong = f"{value.sql} IS NOT NULL AND TRY(decode({value.sql})) IS NULL"
+            told = literal(f"{name}: expected text in UTF-8, found other bytes")
+            problems.append(f"CASE WHEN {wrong} THEN {told} END")
+    if unknown:
+        texts["_extra"] = _drifted(unknown, texts.get("_extra")) if landed else _others(unknown)
+    return problems, texts
+
+
+def _others(unknown: Sequence[_Value]) -> str:
+    """The columns that nobody knows as a JSON object."""
+    return f"json_object({', '.join(f'{literal(v.given)}, {v.json()}' for v in unknown)})::VARCHAR"
+
+
+def _drifted(unknown: Sequence[_Value], extra: str | None) -> str:
+    """DynamoDB JSON of the attributes that the relay did not know, and those that the contract does not: a relay may
+    know a contract that the lake does not yet, and what it says is kept."""
+    members = ", ".join(
+        f"CASE WHEN {v.text() if v.told else v.sql} IS NOT NULL THEN {literal(json.dumps(v.given) + ':')} || "
+        f'to_json(struct_pack("S" := {v.text()}))::VARCHAR END'
+        for v in unknown
+    )
+    more = f"nullif(concat_ws(',', {members}), '')"
+    if extra is None:
+        return f"'{{' || {more} || '}}'"
+    trimmed = f"trim({extra}, {_WHITE})"
+    members_of = f"nullif(trim(({trimmed})[2:-2], {_WHITE}), '')"
+    is_object = f"starts_with({trimmed}, '{{') AND is_json({extra})"
+    whole = f'\'"_extra":\' || to_json(struct_pack("S" := {extra}))::VARCHAR'
+    said = f"CASE WHEN {is_object} THEN {members_of} WHEN {extra} IS NOT NULL THEN {whole} END"
+    return f"CASE WHEN {more} IS NULL THEN {extra} ELSE '{{' || concat_ws(',', {said}, {more}) || '}}' END"

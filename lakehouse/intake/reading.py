@@ -1,0 +1,403 @@
+"""Landed objects as rows of text: Firehose's Parquet, and what other systems drop (NDJSON, CSV, Parquet; also .gz).
+
+Every object is first copied to scratch in exactly the version that was listed. An object that cannot be read is
+reported whole; a line that cannot be read becomes a row with a problem. Whether a row keeps its contract belongs to
+`validation`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from contracts.types import StringType
+from lakehouse.intake import parquet_files, validation, weights
+from lakehouse.intake.landing import LandedObject
+from lakehouse.intake.text_files import (
+    NotReadable,
+    in_tables,
+    is_ndjson,
+    is_packed,
+    json_lines,
+    json_rows,
+    meaning,
+    opened,
+    read_text,
+    removal_sql,
+    resolve,
+)
+from lakehouse.results import Failure
+from lakehouse.storage.duck import Duck
+from lakehouse.storage.failures import Poison, class_of, told
+from lakehouse.storage.lake import Lake
+from lakehouse.storage.sql import literal, quoted
+from lakehouse.storage.store import ObjectArchived, ObjectChanged, ObjectMissing
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from contracts import Contract
+
+_USUAL_MEMBERS = 64  # different lists of members in one file that are read at once
+_SAMPLE = 2_000  # lines that show which these are
+_ROWS_OF_LITERALS = 500
+_NOTHING = "NULL::VARCHAR"
+
+
+@dataclass
+class Reading:
+    """What became of the objects: `rows` read by key, whole objects that are `unreadable` with the reason and the file
+    with their content (`kept`), and those
+    `gone` (deleted or written again since they were listed: a later batch takes the new version)."""
+
+    rows: dict[str, int] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
+    kept: dict[str, Path] = field(default_factory=dict)
+    gone: list[str] = field(default_factory=list)
+
+
+def read_objects(
+    duck: Duck,
+    lake: Lake,
+    contract: Contract,
+    objects: Sequence[LandedObject],
+    most: int | None = None,
+    shelf: weights.Shelf | None = None,
+) -> Reading:
+    """Read the objects once, checking and typing as `validation.check` says, into `checked`; `validation.validate` goes
+    on from there. `taken` says which object a number stands for (_no, key, etag, modified).
+
+    What is kept in `shelf` is not downloaded. Raises `weights.TooHeavy` for rows of more than `most` bytes (by default
+    `weights.CHUNK_WEIGHT`)."""
+    reading = Reading()
+    folder = _folder(duck)
+    folder.mkdir(exist_ok=True)
+    paths = _download(lake, contract, objects, folder, reading, shelf)
+    duck.run("CREATE OR REPLACE TEMP TABLE taken (_no INTEGER, key VARCHAR, etag VARCHAR, modified TIMESTAMP)")
+    if paths:
+        _insert_taken(duck, [(n, objects[n]) for n in paths])
+    duck.run(f"SET VARIABLE rewritten = {any(objects[n].rewritten for n in paths)}")
+    validation.begin(duck, contract)
+    if not paths:
+        return reading
+    for number in [n for n in paths if is_table(contract, objects[n].key)]:
+        try:
+            weights.check_size(paths[number])
+        except NotReadable as error:
+            _give_up(duck, objects[number], number, error, reading)
+            del paths[number]
+    _check_weight(contract, objects, paths, most)
+    _load(duck, contract, objects, paths, reading)
+    counted = dict(duck.rows("SELECT _no, count(*) FROM checked GROUP BY _no"))
+    for number in paths:
+        if objects[number].key not in reading.unreadable:
+            reading.rows[objects[number].key] = counted.get(number, 0)
+    return reading
+
+
+def _check_weight(
+    contract: Contract, objects: Sequence[LandedObject], paths: dict[int, Path], most: int | None
+) -> None:
+    weighed = {n: weight for n, path in paths.items() if (weight := _weight(contract, objects[n], path))}
+    chunks = weights.shared_out(objects, weighed, most)
+    if len(chunks) > 1:
+        raise weights.TooHeavy(chunks)
+
+
+def _weight(contract: Contract, landed: LandedObject, path: Path) -> weights.Weight | None:
+    if is_table(contract, landed.key):
+        return weights.weight_of_table(path, landed)
+    return weights.weight_of_text(path, landed, len(contract.fields), packed=is_packed(landed.key))
+
+
+def _within(tables: Iterator[pa.Table], first: int, end: int | None) -> Iterator[pa.Table]:
+    """Of tables in the order of their rows those that have a row behind the first `first`, up to and with `end`."""
+    for table in tables:
+        rows = table.column("_row")
+        if len(rows) and end is not None and rows[0].as_py() > end:
+            return
+        if len(rows) and rows[-1].as_py() > first:
+            yield table
+
+
+def _stretch(landed: LandedObject, source: str) -> str:
+    """The rows of a source (with _row) that are meant."""
+    if landed.whole:
+        return source
+    end = "" if landed.end is None else f" AND _row <= {landed.end}"
+    return f"(SELECT * FROM {source} WHERE _row > {landed.first}{end})"
+
+
+def as_landed(lake: Lake, contract: Contract, landed: LandedObject, path: Path) -> Path:
+    """The content of an object as it landed: the file that it was read from may have been written anew for that
+    (`weights.recut`, `parquet_files.bare_text`). If it is gone from the lake meanwhile, that file is all there is."""
+    if not is_table(contract, landed.key):
+        return path
+    whole = path.with_name(f"{path.name}.landed")
+    try:
+        lake.store.download(landed.key, whole, landed.etag)
+    except (ObjectMissing, ObjectChanged):
+        return path
+    return whole
+
+
+def path_of(duck: Duck, number: int) -> Path:
+    """Where the content of an object is while its batch lasts."""
+    return _folder(duck) / str(number)
+
+
+def _folder(duck: Duck) -> Path:
+    """Where the objects are kept until the batch ends, named by their numbers."""
+    return duck.scratch / "landed"
+
+
+def _insert_taken(duck: Duck, numbered: Sequence[tuple[int, LandedObject]]) -> None:
+    # As literals: values handed over from Python make DuckDB import pandas, which takes longer than a small batch.
+    for start in range(0, len(numbered), _ROWS_OF_LITERALS):
+        rows = numbered[start : start + _ROWS_OF_LITERALS]
+        values = ", ".join(
+            f"({n}, {literal(o.key)}, {literal(o.etag)}, TIMESTAMP '{o.modified.replace(tzinfo=None).isoformat()}')"
+            for n, o in rows
+        )
+        duck.run(f"INSERT INTO taken VALUES {values}")
+
+
+def _download(
+    lake: Lake,
+    contract: Contract,
+    objects: Sequence[LandedObject],
+    folder: Path,
+    reading: Reading,
+    shelf: weights.Shelf | None,
+) -> dict[int, Path]:
+    def fetch(number: int) -> tuple[int, Path | None]:
+        path = folder / f"{number}"
+        if shelf is not None and shelf.put(objects[number], path):
+            return number, path
+        try:
+            lake.store.download(objects[number].key, path, objects[number].etag)
+        except (ObjectMissing, ObjectChanged):
+            return number, None
+        except ObjectArchived as error:
+            raise Poison(f"expected an object that can be read, found one that is archived: {error}") from error
+        if is_table(contract, objects[number].key):
+            weights.recut(path)
+        return number, path
+
+    if len(objects) < 3:
+        fetched = [fetch(n) for n in range(len(objects))]
+    else:
+        with ThreadPoolExecutor(8) as pool:
+            fetched = list(pool.map(fetch, range(len(objects))))
+    reading.gone += [objects[n].key for n, path in fetched if path is None]
+    return {n: path for n, path in fetched if path is not None}
+
+
+def _load(
+    duck: Duck,
+    contract: Contract,
+    objects: Sequence[LandedObject],
+    paths: dict[int, Path],
+    reading: Reading,
+) -> None:
+    tables = [n for n in paths if is_table(contract, objects[n].key)]
+    if tables:
+        _load_tables(duck, contract, objects, tables, reading)
+    for number in sorted(set(paths) - set(tables)):
+        try:
+            _load_text(duck, contract, objects[number], number)
+        except Exception as error:  # noqa: BLE001 - what an object raises has no end, see failures
+            _give_up(duck, objects[number], number, error, reading)
+
+
+def _load_text(duck: Duck, contract: Contract, landed: LandedObject, number: int) -> None:
+    name = landed.key.rpartition("/")[2]
+    if not is_ndjson(name):
+        for rows in _text_rows(duck, contract, landed.key, number, landed.first, landed.end):
+            duck.run(f"INSERT INTO checked {validation.check(contract, _stretch(landed, rows))}")
+        return
+    path = _folder(duck) / str(number)
+    for rows in _json_rows_at_once(duck, contract, landed, number):
+        duck.run(f"INSERT INTO checked {validation.check(contract, _stretch(landed, rows))}")
+    # What is not plain or not in the usual form is read again, one by one and exactly.
+    again = {row for (row,) in duck.rows(f"SELECT _row FROM checked WHERE _no = {number} AND _text IS NOT NULL")}
+    if not again:
+        return
+    duck.run(f"DELETE FROM checked WHERE _no = {number} AND _text IS NOT NULL")
+    with opened(path, is_packed(name)) as lines:
+        for table in in_tables(validation.text_columns(contract), json_rows(contract, lines, again)):
+            with _registered(duck, table):
+                rows = f"(SELECT {number}::INTEGER AS _no, * FROM rows_read)"
+                duck.run(f"INSERT INTO checked {validation.check(contract, rows)}")
+
+
+def _json_rows_at_once(duck: Duck, contract: Contract, landed: LandedObject, number: int) -> Iterator[str]:
+    """The rows of a file of JSON as queries like `_text_rows`; one that may not be as it was written has a problem."""
+    members: list[str] = []
+    lines_of_file = json_lines(_folder(duck) / str(number), is_packed(landed.key), landed.first)
+    for lines in _within(lines_of_file, landed.first, landed.end):
+        with _registered(duck, lines):
+            if not members:
+                members = _usual_members(duck, contract)
+            yield _members_as_text(contract, members, number)
+
+
+def _usual_members(duck: Duck, contract: Contract) -> list[str]:
+    """The most frequent lists of members, as JSON, among the first plain lines in `rows_read`, if the contract has
+    each of them."""
+    frequent = duck.rows(
+        "SELECT keys FROM (SELECT to_json(json_keys(CASE WHEN plain AND json_valid(line) THEN line END))::VARCHAR AS "
+        f"keys FROM rows_read LIMIT {_SAMPLE}) WHERE keys IS NOT NULL GROUP BY keys ORDER BY count(*) DESC, keys "
+        f"LIMIT {_USUAL_MEMBERS}"
+    )
+    return [keys for (keys,) in frequent if _known(contract, json.loads(keys))]
+
+
+def _known(contract: Contract, members: list[str]) -> bool:
+    try:
+        return len(set(members)) == len(members) and None not in resolve(contract, members).values()
+    except ValueError:
+        return False
+
+
+def _members_as_text(contract: Contract, members: list[str], number: int) -> str:
+    listed = "[" + ", ".join(literal(m) for m in members) + "]::VARCHAR[]"
+    names = sorted({name for each in members for name in json.loads(each)})
+    columns = meaning(contract)
+    texts = {}
+    for column in validation.text_columns(contract):
+        found = [f"found[{n}]" for n, name in enumerate(names, start=1) if columns.get(name) == column]
+        text = f"coalesce({', '.join(found)})" if found else _NOTHING
+        texts[column] = removal_sql(text) if column == "_op" and found else text
+    paths = "[" + ", ".join(literal(f'$."{name}"') for name in names) + "]::VARCHAR[]"
+    # Text that may be an object has nobody else who looks whether a member is in it twice.
+    scalars = [texts[f.name] for f in contract.fields if isinstance(f.type, StringType) and texts[f.name] != _NOTHING]
+    nested = "".join(f" OR left({text}, 1) IN ('{{', '[')" for text in scalars)
+    return (
+        f"(SELECT {number}::INTEGER AS _no, _row, CASE WHEN usual IS NULL{nested} THEN 'not plain' END AS _problem, "
+        f"{', '.join(f'{text} AS {quoted(c)}' for c, text in texts.items())} FROM (SELECT _row, usual, "
+        f"json_extract_string(usual, {paths}) AS found FROM (SELECT _row, CASE WHEN list_contains({listed}, "
+        "to_json(json_keys(usual))::VARCHAR) THEN usual END AS usual FROM (SELECT _row, "
+        "CASE WHEN plain AND json_valid(line) THEN line END AS usual FROM rows_read))))"
+    )
+
+
+@contextmanager
+def _registered(duck: Duck, table: pa.Table) -> Iterator[None]:
+    """The table under the name `rows_read`."""
+    duck.connection.register("rows_read", table)
+    try:
+        yield
+    finally:
+        duck.connection.unregister("rows_read")
+
+
+def _text_rows(
+    duck: Duck, contract: Contract, key: str, number: int, first: int = 0, end: int | None = None
+) -> Iterator[str]:
+    """The rows of a dropped text file as queries, one after the other; each holds until the next. Those that have no
+    row behind the first `first`, up to and with `end`, are left out."""
+    columns = validation.text_columns(contract)
+    for rows in _within(read_text(contract, columns, key.rpartition("/")[2], _folder(duck) / str(number)), first, end):
+        with _registered(duck, rows):
+            yield f"(SELECT {number}::INTEGER AS _no, * FROM rows_read)"
+
+
+def read_again(duck: Duck, contract: Contract) -> None:
+    """Leave in `landed` the rows of text that `wanted` (_no, _row) names: those of `valid` are not kept as text."""
+    texts = ", ".join(f"{quoted(c)} VARCHAR" for c in validation.text_columns(contract))
+    duck.run(f"CREATE OR REPLACE TEMP TABLE landed (_no INTEGER, _row BIGINT, _problem VARCHAR, {texts})")
+    objects = duck.rows("SELECT _no, key FROM taken SEMI JOIN wanted USING (_no) ORDER BY _no")
+    if tables := [n for n, key in objects if is_table(contract, key)]:
+        for shape in parquet_files.shapes(duck, _folder(duck), tables):
+            source = parquet_files.as_text(duck, contract, _folder(duck), shape)
+            duck.run(f"INSERT INTO landed BY NAME SELECT * FROM {source} SEMI JOIN wanted USING (_no, _row)")
+    for number, key in objects:
+        if not is_table(contract, key):
+            for rows in _text_rows(duck, contract, key, number):
+                duck.run(f"INSERT INTO landed BY NAME SELECT * FROM {rows} SEMI JOIN wanted USING (_no, _row)")
+
+
+def is_table(contract: Contract, key: str) -> bool:
+    """Whether the object of that key is Parquet."""
+    return contract.origin == "stream" or key.endswith(".parquet")
+
+
+def _load_tables(
+    duck: Duck, contract: Contract, objects: Sequence[LandedObject], numbers: Sequence[int], reading: Reading
+) -> None:
+    """Files of the same schema in one statement; if one of them is broken, in halves until it is found."""
+    try:
+        found = parquet_files.shapes(duck, _folder(duck), numbers)
+    except duckdb.Error as error:
+        if len(numbers) == 1:
+            _give_up(duck, objects[numbers[0]], numbers[0], error, reading)
+            return
+        _raise_unless_data(error)
+        for half in (numbers[: len(numbers) // 2], numbers[len(numbers) // 2 :]):
+            _load_tables(duck, contract, objects, half, reading)
+        return
+    for shape in found:
+        _load_shape(duck, contract, objects, shape, reading)
+
+
+def _load_shape(
+    duck: Duck, contract: Contract, objects: Sequence[LandedObject], shape: parquet_files.Shape, reading: Reading
+) -> None:
+    try:
+        source = parquet_files.as_text(duck, contract, _folder(duck), shape)
+        if len(objects) == 1:  # an object that is cut has a chunk of its own
+            source = _stretch(objects[0], source)
+        with _sparing(duck, [_folder(duck) / str(number) for number in shape.numbers]):
+            duck.run(f"INSERT INTO checked {validation.check(contract, source)}")
+    except Exception as error:  # noqa: BLE001 - what an object raises has no end, see failures
+        _raise_unless_data(error)
+        if len(shape.numbers) == 1:
+            (number,) = shape.numbers
+            if parquet_files.bare_text(duck, path_of(duck, number), error):
+                _load_tables(duck, contract, objects, [number], reading)
+            else:
+                _give_up(duck, objects[number], number, error, reading)
+            return
+        for half in shape.halves():
+            _load_shape(duck, contract, objects, half, reading)
+
+
+@contextmanager
+def _sparing(duck: Duck, paths: Sequence[Path]) -> Iterator[None]:
+    """Within it, files with row groups whose columns fill much of the memory are read one row group at a time: each
+    thread unpacks the pages of one, and reads the next one's before."""
+    if not any(weights.largest_column(path) > weights.LARGE_COLUMN for path in paths):
+        yield
+        return
+    (threads,) = duck.row("SELECT current_setting('threads')")
+    duck.run("SET threads = 1; SET disable_parquet_prefetching = true")
+    try:
+        yield
+    finally:
+        duck.run(f"SET threads = {threads}; SET disable_parquet_prefetching = false")
+
+
+def _give_up(duck: Duck, landed: LandedObject, number: int, error: Exception, reading: Reading) -> None:
+    _raise_unless_data(error)
+    duck.run("DELETE FROM checked WHERE _no = ?", [number])
+    # What an engine or a decoder says may show a value, and it may be personal; what is said here never does.
+    own = isinstance(error, NotReadable)
+    reading.unreadable[landed.key] = f"NotReadable: {error}" if own else told(error)
+    reading.kept[landed.key] = _folder(duck) / str(number)
+
+
+def _raise_unless_data(error: Exception) -> None:
+    """Raise again what says nothing about the content of an object."""
+    failure = class_of(error, reading=True)
+    if failure is not class_of(error) and failure is Failure.POISON:
+        raise Poison(told(error)) from error
+    if failure is not Failure.DATA:
+        raise error

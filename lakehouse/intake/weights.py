@@ -1,0 +1,263 @@
+"""How landed objects are shared out over chunks by what their rows weigh in memory, and an object too big for one is
+cut into stretches of its rows.
+
+Compressed bytes say little of that: a dictionary of one text may stand for a million rows. Weights here are estimates;
+what is too much all the same is halved when memory has run out (`batch`).
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lakehouse.intake.text_files import MOST_TIMES, MOST_UNPACKED, NotReadable
+from lakehouse.results import Failure
+from lakehouse.storage.duck import VALUE_BYTES
+from lakehouse.storage.failures import class_of
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import FileMetaData
+
+    from lakehouse.intake.landing import LandedObject
+
+CHUNK_WEIGHT = 64 << 20
+"""Bytes of rows of one commit, uncompressed: an eighth of the memory that a batch has by default. What writes Parquet
+takes memory beside the engine's limit: with 128 MB, 150,000 rows of 80 columns took 1.1 to 1.3 GB, with 64 MB 0.75."""
+FEWEST_ROWS = 2_048
+"""An object of no more rows is not cut by its weight: the engine moves as many at once."""
+LARGE_COLUMN = 64 << 20
+"""Bytes of one column of a row group from which on it takes care to read it."""
+MOST_UNPACKED_TABLE = 16 << 30
+"""Bytes that the rows of a Parquet file may always take; beyond them as many times its size as those of a text."""
+_RECUT = 16 << 20  # bytes
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Weight:
+    """Rows of an object (or of the stretch of it that is taken) and what they weigh in memory, bytes."""
+
+    rows: int
+    bytes: int
+
+
+class TooHeavy(Exception):
+    """Objects weigh more together than one chunk takes; `chunks` says how to share them out. No failure of theirs."""
+
+    def __init__(self, chunks: Sequence[Sequence[LandedObject]]) -> None:
+        super().__init__(f"expected at most {CHUNK_WEIGHT} bytes of rows, found enough for {len(chunks)} chunks")
+        self.chunks = [list(chunk) for chunk in chunks]
+
+
+def _footer(path: Path) -> FileMetaData | None:
+    """The footer of a Parquet file; None if it has none that can be read: reading tells what is wrong with it."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with path.open("rb") as source:
+            return pq.read_metadata(source)
+    except (pa.ArrowException, ValueError):
+        return None
+    except OSError as error:
+        if error.errno is None:  # what pyarrow says of a file that is broken
+            return None
+        raise
+
+
+def _group_sizes(footer: FileMetaData) -> list[int]:
+    """Bytes of each row group, uncompressed."""
+    return [footer.row_group(n).total_byte_size for n in range(footer.num_row_groups)]
+
+
+def weight_of_table(path: Path, landed: LandedObject) -> Weight | None:
+    """The weight of a Parquet file by its footer; None if it has none that can be read."""
+    footer = _footer(path)
+    if footer is None:
+        return None
+    total = max(footer.num_rows, 0)
+    rows = len(range(landed.first, total if landed.end is None else min(landed.end, total)))
+    each = sum(_group_sizes(footer)) / total + VALUE_BYTES * footer.num_columns if total else 0
+    return Weight(rows, int(rows * each))
+
+
+def check_size(path: Path) -> None:
+    """Raise `NotReadable` for a Parquet file whose footer says that its rows take more than any may, or less than
+    nothing: what is taken in by parts would have no end."""
+    footer = _footer(path)
+    if footer is None:
+        return
+    size = sum(_group_sizes(footer)) + VALUE_BYTES * footer.num_columns * footer.num_rows
+    most = max(MOST_UNPACKED_TABLE, MOST_TIMES * path.stat().st_size)
+    if footer.num_rows < 0 or not 0 <= size <= most:
+        raise NotReadable(
+            f"expected rows of at most {most} bytes unpacked, found a footer that says {footer.num_rows} rows of {size}"
+        )
+
+
+def largest_column(path: Path) -> int:
+    """Bytes of the largest column of a row group of a Parquet file, uncompressed: about what is unpacked at once where
+    a writer made one page of it. At most `LARGE_COLUMN` where no group is larger; 0 if the footer cannot be read.
+
+    pyarrow is not asked for columns: of some that are damaged it ends the process (an exception of C++ that nobody
+    catches)."""
+    import duckdb
+
+    footer = _footer(path)
+    largest_group = max(_group_sizes(footer), default=0) if footer else 0
+    if largest_group <= LARGE_COLUMN:
+        return max(largest_group, 0)
+    try:
+        with duckdb.connect() as connection:
+            query = "SELECT max(total_uncompressed_size) FROM parquet_metadata(?)"
+            return int((connection.execute(query, [str(path)]).fetchone() or (0,))[0] or 0)
+    except duckdb.Error:
+        return 0
+
+
+def recut(path: Path) -> None:
+    """Write a Parquet file of text anew in small row groups if a column of one of them is large: an engine unpacks
+    whole pages, and a writer may have made one of a hundred megabytes. Values and rows stay as they are; a file with
+    other types, or that cannot be read here, is left alone."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if largest_column(path) <= LARGE_COLUMN:
+        return
+    new = path.with_name(f"{path.name}.new")
+    try:
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=_BLOCK) as source:
+            schema, footer = source.schema_arrow, source.metadata
+            if any(not pa.types.is_string(field.type) for field in schema):
+                return
+            size = sum(footer.row_group(n).total_byte_size for n in range(footer.num_row_groups))
+            rows = max(1, min(FEWEST_ROWS, _RECUT * footer.num_rows // max(size, 1)))
+            with pq.ParquetWriter(new, schema, compression="zstd", store_schema=False) as target:
+                for batch in source.iter_batches(batch_size=rows):
+                    target.write_batch(batch)
+    except (pa.ArrowException, ValueError):
+        return
+    except OSError as error:
+        if error.errno is None:
+            return
+        raise
+    os.replace(new, path)
+
+
+def weight_of_text(path: Path, landed: LandedObject, columns: int, *, packed: bool) -> Weight | None:
+    """The weight of a file of text, a row a line, of at most so many columns; None if it cannot be read, or unpacks to
+    more than any may."""
+    try:
+        counted = _lines(path, packed)
+    except Exception as error:
+        if class_of(error, reading=True) is Failure.DATA:
+            return None  # reading tells what is wrong with it
+        raise
+    if counted is None:
+        return None
+    lines, size = counted
+    rows = len(range(landed.first, lines if landed.end is None else min(landed.end, lines)))
+    return Weight(rows, int(rows * (size / lines + VALUE_BYTES * columns)))
+
+
+def shared_out(
+    objects: Sequence[LandedObject], weights: Mapping[int, Weight], limit: int | None = None
+) -> list[list[LandedObject]]:
+    """The objects in their order, in chunks of at most `limit` bytes (`CHUNK_WEIGHT`); one of more is cut, each part in
+    a chunk of its own. `weights` are by place; what has none weighs nothing."""
+    most = CHUNK_WEIGHT if limit is None else limit
+    chunks: list[list[LandedObject]] = [[]]
+    together = 0
+    for place, landed in enumerate(objects):
+        weight = weights.get(place, Weight(0, 0))
+        if weight.bytes > most and weight.rows > FEWEST_ROWS:
+            count = min(-(-weight.bytes // most), -(-weight.rows // FEWEST_ROWS))
+            chunks += [[part] for part in _cut(landed, weight.rows, count)]
+            chunks.append([])
+            together = 0
+            continue
+        if chunks[-1] and together + weight.bytes > most:
+            chunks.append([])
+            together = 0
+        chunks[-1].append(landed)
+        together += weight.bytes
+    return [chunk for chunk in chunks if chunk]
+
+
+def _cut(landed: LandedObject, rows: int, count: int) -> Iterator[LandedObject]:
+    for n in range(count):
+        first, end = (landed.first + rows * edge // count for edge in (n, n + 1))
+        yield replace(landed, first=first, end=landed.end if n == count - 1 else end)
+
+
+def halves(landed: LandedObject, path: Path, *, table: bool, packed: bool) -> tuple[LandedObject, LandedObject] | None:
+    """Two parts of an object, or of a part; None where it has one row. `path` has the whole object's content."""
+    if not path.exists():
+        return None
+    if table:
+        weight = weight_of_table(path, landed)
+        rows = weight.rows if weight else 0
+    elif landed.end is None:
+        counted = _lines(path, packed)
+        rows = len(range(landed.first, counted[0])) if counted else 0
+    else:
+        rows = landed.end - landed.first
+    if rows < 2:
+        return None
+    one, other = _cut(landed, rows, 2)
+    return one, other
+
+
+def _lines(path: Path, packed: bool) -> tuple[int, int] | None:
+    """About as many lines as a text has rows, at least one, and its bytes; None if it unpacks to more than any may."""
+    newlines = returns = size = 0
+    most = max(MOST_UNPACKED, MOST_TIMES * path.stat().st_size)
+    with gzip.open(path, "rb") if packed else path.open("rb") as source:
+        while block := source.read(_BLOCK):
+            newlines += block.count(b"\n")
+            returns += block.count(b"\r")
+            size += len(block)
+            if size > most:
+                return None
+    return max(newlines, returns) + 1, size
+
+
+class Shelf:
+    """The contents of objects that are cut into parts, so that each is downloaded once. Ends with its `with`."""
+
+    def __init__(self, scratch: Path | None) -> None:
+        if scratch is not None:
+            scratch.mkdir(parents=True, exist_ok=True)
+        self._folder = tempfile.TemporaryDirectory(prefix="gavel-parts-", dir=scratch)
+        self._kept: dict[tuple[str, str], Path] = {}
+
+    def __enter__(self) -> Shelf:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._folder.cleanup()
+
+    def keep(self, landed: LandedObject, path: Path) -> None:
+        """Keep the content of this version of an object, which is in that file."""
+        if (landed.key, landed.etag) not in self._kept and path.exists():
+            kept = Path(self._folder.name) / str(len(self._kept))
+            os.link(path, kept)
+            self._kept[landed.key, landed.etag] = kept
+
+    def put(self, landed: LandedObject, path: Path) -> bool:
+        """Put the content at that place, if it is kept."""
+        kept = self._kept.get((landed.key, landed.etag))
+        if kept is not None:
+            os.link(kept, path)
+        return kept is not None
+
+    def clear(self) -> None:
+        """Keep nothing any more."""
+        for kept in self._kept.values():
+            kept.unlink()
+        self._kept.clear()

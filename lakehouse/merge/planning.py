@@ -1,0 +1,174 @@
+"""What a merge does with each file: rewrite it, mark rows in it as deleted, join it with new rows, or leave it alone.
+
+Pure functions on plain data. The costs behind the thresholds are in `docs/merge.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+REWRITE_SHARE = 0.25
+"""A file is rewritten when this share of its rows would be deleted, earlier deletes included. Marking is cheaper to
+write up to a share of 0.8; each reader pays for the marked rows until maintenance comes, some 24 readers a day."""
+SMALL_FILE = 4 << 20
+"""A touched file below this size (bytes) is rewritten: that takes about as long as a delete file and a new one."""
+FILE_BYTES = 32 << 20
+"""Size that new files aim at: 0.3 to 0.7 s to rewrite, and few enough of them for a table of a billion rows."""
+FULL_FILE = FILE_BYTES // 4
+"""A file from this size on (bytes) is not joined with others by a merge; maintenance may."""
+FULL_NESTED = 64 << 20
+"""Likewise a file whose lists, structs and maps take so much in memory (bytes), and what is joined takes no more: rows
+with very long lists, alike, fill it in files of a few kilobytes."""
+GROWTH = 4
+"""New rows take along the files that are at most this many times as big as what is already together, until they are
+full. Each row is written again a few times at most, and only a few small files are left."""
+TINY_FILE = 256 << 10
+"""New rows take along every file up to this size (bytes), whatever their own number: it costs nothing to speak of."""
+ROW_GROUP_BYTES = 32 << 20
+"""Bytes in memory that a row group of a new file aims at: a writer holds a few of them, a reader at least one."""
+MOST_ROWS_OF_A_GROUP = 122_880
+_MOST_OF_A_BUNDLE = 500
+"""Groups that one query writes: each brings a file or more, and what reads them holds a little of each."""
+_VECTOR = 2_048  # rows that the engine moves at once
+_FEWEST_ROWS, _MOST_ROWS = 50_000, 2_000_000
+_ROW_BYTES = 100
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What planning knows of a live data file; `no` is its place in the table's list.
+
+    `rows` are live, `deleted` are marked already, `hit` are live rows that the batch replaces, of which `staying` have
+    a new row in the same partition. `nested` is what its lists, structs and maps take in memory, bytes.
+    """
+
+    no: int
+    partition: int | None
+    bytes: int
+    rows: int
+    deleted: int = 0
+    hit: int = 0
+    staying: int = 0
+    nested: int = 0
+
+
+@dataclass(frozen=True)
+class Group:
+    """Files that are written anew as one place, with the `rows` that come to it (rows of the batch).
+
+    `newcomers` says that the partition's rows without a place of their own belong here.
+    """
+
+    partition: int | None
+    files: tuple[int, ...]
+    rows: int
+    newcomers: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Groups to write, and the files in which rows are only marked as deleted."""
+
+    groups: tuple[Group, ...]
+    marked: tuple[int, ...]
+
+
+def plan_merge(
+    files: Sequence[FileFacts], new: Mapping[int | None, int], *, marking: bool = True, joining: bool = True
+) -> Plan:
+    """Plan a merge: `new` rows by partition that have no stored row there. Without `marking` every touched file is
+    rewritten. Without `joining` stored rows are read only where a file cannot be marked: new rows are written by
+    themselves."""
+    touched = [f for f in files if f.hit]
+    alone = [f for f in touched if not marking or (joining and _worth_rewriting(f))]
+    marked = {f.no for f in touched} - {f.no for f in alone}
+    coming = dict(new)
+    for file in touched:
+        if file.no in marked and file.staying:
+            coming[file.partition] = coming.get(file.partition, 0) + file.staying
+    groups: list[Group] = []
+    by_partition: dict[int | None, list[FileFacts]] = {}
+    for file in files:
+        by_partition.setdefault(file.partition, []).append(file)
+    rewritten = {f.no for f in alone}
+    for partition in sorted({f.partition for f in alone} | set(coming), key=_order):
+        present = by_partition.get(partition, [])
+        joined = _joined(present, coming.get(partition, 0), rewritten) if joining else []
+        marked -= {f.no for f in joined}
+        if joined or partition in coming:
+            rows = coming.get(partition, 0) + sum(f.staying for f in joined if f.no in rewritten)
+            groups.append(Group(partition, tuple(f.no for f in joined), rows, newcomers=True))
+        done = {f.no for f in joined}
+        groups += (
+            Group(partition, (f.no,), f.staying, newcomers=False)
+            for f in present
+            if f.no in rewritten and f.no not in done
+        )
+    return Plan(tuple(groups), tuple(sorted(marked)))
+
+
+def _order(partition: int | None) -> tuple[bool, int]:
+    return partition is not None, partition or 0
+
+
+def _worth_rewriting(file: FileFacts) -> bool:
+    stored = file.rows + file.deleted
+    return file.bytes < SMALL_FILE or file.hit + file.deleted >= REWRITE_SHARE * stored
+
+
+def _joined(present: Sequence[FileFacts], coming: int, rewritten: set[int]) -> list[FileFacts]:
+    """The files that are written anew together with new rows: small ones, in the order of their size."""
+    small = sorted((f for f in present if f.bytes < FULL_FILE), key=lambda f: (f.bytes, f.no))
+    size, nested = coming * row_bytes(present), 0
+    joined: list[FileFacts] = []
+    for file in small:
+        touched = file.no in rewritten and file.bytes < SMALL_FILE
+        grows = coming and file.bytes <= max(GROWTH * size, TINY_FILE)
+        if (grows or touched) and nested + file.nested <= FULL_NESTED:
+            joined.append(file)
+            size += file.bytes
+            nested += file.nested
+    return joined
+
+
+def row_bytes(files: Sequence[FileFacts]) -> float:
+    """Bytes of a row on average, for want of files a guess."""
+    rows = sum(f.rows + f.deleted for f in files)
+    return sum(f.bytes for f in files) / rows if rows else _ROW_BYTES
+
+
+def rows_per_file(files: Sequence[FileFacts]) -> int:
+    """Rows of a new file that has about the size that files aim at."""
+    return int(min(max(FILE_BYTES / row_bytes(files), _FEWEST_ROWS), _MOST_ROWS))
+
+
+def rows_per_group(weight: float) -> int:
+    """Rows of a row group if one weighs `weight` bytes in memory on average."""
+    rows = int(ROW_GROUP_BYTES / max(weight, 1))
+    return min(max(rows // _VECTOR * _VECTOR, _VECTOR), MOST_ROWS_OF_A_GROUP)
+
+
+def slices(rows: int, per_file: int) -> list[tuple[int, int]]:
+    """Ranges [start, end) that share rows out evenly over files of about `per_file` rows; none for no rows."""
+    count = max(round(rows / per_file), 1) if rows else 0
+    return [(rows * n // count, rows * (n + 1) // count) for n in range(count)]
+
+
+def bundles(rows: Sequence[int], per_file: Sequence[int], weight: float) -> list[tuple[int, int]]:
+    """Ranges [start, end) of groups, by the rows that each has with its files: groups of few rows are written together.
+    No more than weighs `ROW_GROUP_BYTES` at `weight` bytes a row goes together, and a group of more than one file
+    (about `per_file` rows) is alone."""
+    most = ROW_GROUP_BYTES / max(weight, 1)
+    found: list[tuple[int, int]] = []
+    together = 0
+    for n, (count, whole) in enumerate(zip(rows, per_file, strict=True)):
+        alone = count > 1.5 * whole
+        start = found[-1][0] if found else 0
+        if found and not alone and together + count <= most and n - start < _MOST_OF_A_BUNDLE:
+            found[-1] = (start, n + 1)
+            together += count
+        else:
+            found.append((n, n + 1))
+            together = int(most) + 1 if alone else count
+    return found

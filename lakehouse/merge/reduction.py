@@ -1,0 +1,239 @@
+"""Which of a batch's valid changes win: one per key, and only if newer than the stored row.
+
+The changes of a key are ordered by (_version, _seq, _event_id): total, and independent of how changes were grouped.
+A change is known by its key and `_event_id`: what is delivered again under both is a duplicate, also with other values.
+All tables made here are narrow (keys, order, row numbers), so that a batch costs memory by its keys, not its rows;
+stored rows are found by one scan of the key columns of the files that can hold a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from contracts.types import DateType, TimestampType
+from lakehouse.storage.sql import literal, quoted
+from lakehouse.table import iceberg
+from lakehouse.table.scan import deleted, live_rows, stored_keys, within_bounds
+from lakehouse.table.schemas import ORDER, TableShape
+
+if TYPE_CHECKING:
+    from contracts import Contract
+    from lakehouse.storage.duck import Duck
+    from lakehouse.table.iceberg import LiveFile
+
+
+_FILES_AT_ONCE = 500  # each that is open takes memory, however few rows it has
+LookUp: TypeAlias = "Callable[[Sequence[LiveFile]], None]"
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """Rows of a batch after reduction; `applied`, `superseded`, `duplicate` and `too_late` as in `Counts`.
+
+    `inserted` of the applied ones have no stored row. `scanned` are the stored files that the keys were looked for in.
+    """
+
+    applied: int
+    superseded: int
+    duplicate: int
+    too_late: int
+    inserted: int
+    scanned: tuple[LiveFile, ...]
+
+
+def reduce(
+    duck: Duck,
+    contract: Contract,
+    compacted: TableShape,
+    changes: TableShape,
+    files: Sequence[LiveFile],
+    changes_files: Sequence[LiveFile],
+    floor: int,
+    look_up: LookUp | None = None,
+) -> Reduced:
+    """Reduce `valid` (as `validation.validate` leaves it) against the stored rows in `files` and the stored changes in
+    `changes_files`. `look_up` leaves `stored` behind, given the files that can hold a key; `find_stored` by default.
+
+    Leaves behind, for the merge and the audit:
+    - `accepted` (_rid, keys, order): the accepted changes, each event once; `fresh` is a view of their whole rows;
+    - `stored` (keys, order, _file, _pos): the live stored row of each of their keys. `_file` counts in `files`; _seq
+      and _event_id are read, and not null, only where the version equals that of a change;
+    - `applied` (_rid, keys, _file, _pos): the winners that are newer, with the place of what they replace;
+    - `late` (as `accepted`): changes set aside because they are older than the floor and their key is absent.
+    """
+    valid = duck.count("SELECT count(*) FROM valid")
+    _find_fresh(duck, contract, changes, changes_files)
+    scanned = within_bounds(duck, contract, files, "accepted")
+    if look_up is None:
+        find_stored(duck, contract, compacted, files, scanned)
+    else:
+        look_up(scanned)
+    duck.run(
+        f"DELETE FROM accepted USING stored WHERE {same_key(contract, 'accepted', 'stored')} "
+        "AND accepted._event_id = stored._event_id"
+    )
+    duplicate = valid - duck.count("SELECT count(*) FROM accepted")
+    _find_winners(duck, contract)
+    too_late = _set_aside_too_late(duck, contract, floor)
+    newer = "(w._version, w._seq, w._event_id) > (s._version, s._seq, s._event_id)"
+    duck.run(
+        f"CREATE OR REPLACE TEMP TABLE applied AS SELECT w._rid, {key_columns(contract, 'w')}, s._file, s._pos "
+        f"FROM winner w LEFT JOIN stored s ON {same_key(contract, 'w', 's')} "
+        f"WHERE s._file IS NULL OR w._version > s._version OR (w._version = s._version AND {newer})"
+    )
+    applied, inserted = duck.row("SELECT count(*), count(*) FILTER (_file IS NULL) FROM applied")
+    superseded = duck.count("SELECT count(*) FROM accepted") - applied
+    return Reduced(applied, superseded, duplicate, too_late, inserted, tuple(scanned))
+
+
+def key_columns(contract: Contract, alias: str = "") -> str:
+    """The key columns as a select list."""
+    prefix = f"{alias}." if alias else ""
+    return ", ".join(prefix + quoted(k) for k in contract.primary_key)
+
+
+def same_key(contract: Contract, one: str, other: str) -> str:
+    """The condition that two tables' rows have the same key."""
+    return " AND ".join(f"{one}.{quoted(k)} = {other}.{quoted(k)}" for k in contract.primary_key)
+
+
+def _find_fresh(duck: Duck, contract: Contract, changes: TableShape, files: Sequence[LiveFile]) -> None:
+    """Each event of the batch once, without those whose change is stored already."""
+    duck.run(
+        f"CREATE OR REPLACE TEMP TABLE accepted AS SELECT _rid, {key_columns(contract)}, {', '.join(ORDER)} FROM valid "
+        f"WHERE _rid IN (SELECT min(_rid) FROM valid GROUP BY {key_columns(contract)}, _event_id)"
+    )
+    duck.run(
+        "CREATE OR REPLACE TEMP VIEW fresh AS SELECT * EXCLUDE (_no, _row) FROM valid SEMI JOIN accepted USING (_rid)"
+    )
+    candidates, stretch = list(files), "true"
+    if not _anywhere(duck, contract):
+        days = {row[0] for row in duck.rows(f"SELECT DISTINCT {changes.partition_sql()} FROM valid")}
+        candidates = [f for f in files if iceberg.partition_value(f) in days]
+        first, last = duck.row("SELECT min(_changed_at), max(_changed_at) FROM valid")
+        stretch = f"_changed_at BETWEEN TIMESTAMP {literal(str(first))} AND TIMESTAMP {literal(str(last))}"
+    if not candidates:
+        return
+    event = f"{key_columns(contract)}, _event_id"
+    duck.run(f"CREATE OR REPLACE TEMP TABLE known AS SELECT {event} FROM accepted WHERE false")
+    for start in range(0, len(candidates), _FILES_AT_ONCE):
+        some = candidates[start : start + _FILES_AT_ONCE]
+        duck.run(
+            f"INSERT INTO known SELECT DISTINCT {event} FROM ({live_rows(changes, some)}) "
+            f"WHERE {stretch} AND _event_id IN (SELECT _event_id FROM accepted)"
+        )
+    duck.run(
+        f"DELETE FROM accepted USING known WHERE {same_key(contract, 'accepted', 'known')} "
+        "AND accepted._event_id = known._event_id"
+    )
+
+
+def _anywhere(duck: Duck, contract: Contract) -> bool:
+    """Whether an event of the batch may be anywhere in the history. It has the same `_changed_at` whenever it is
+    delivered, so that only that stretch can hold it, but for objects that were written again, which may say another,
+    and files without a time in their rows, whose `_changed_at` is when they were written."""
+    return is_dated_by_object(contract) or bool(duck.row("SELECT coalesce(getvariable('rewritten'), false)")[0])
+
+
+def is_dated_by_object(contract: Contract) -> bool:
+    """Whether `_changed_at` of the entity's rows is when their object was written: it comes as files, and no time
+    orders them."""
+    if contract.origin != "files" or contract.ordering is None:
+        return False
+    return not isinstance(contract.field(contract.ordering).type, TimestampType | DateType)
+
+
+def find_stored(
+    duck: Duck, contract: Contract, shape: TableShape, files: Sequence[LiveFile], scanned: Sequence[LiveFile]
+) -> None:
+    """Find the stored rows of the keys in `accepted` by a scan of the files that can hold one.
+
+    All partitions are looked at: a key that a foreign write moved to another one must not be there twice.
+
+    Only key and version are read: the rest of the order decides between equal versions, which are redeliveries.
+    """
+    keys = key_columns(contract)
+    if not scanned:
+        duck.run(
+            f"CREATE OR REPLACE TEMP TABLE stored AS SELECT {keys}, {', '.join(ORDER)}, NULL::INTEGER AS _file, "
+            "NULL::BIGINT AS _pos FROM accepted WHERE false"
+        )
+        return
+    place = {file.path: n for n, file in enumerate(files)}
+    numbers = "[" + ", ".join(str(place[f.path]) for f in scanned) + "]"
+    duck.run(
+        f"CREATE OR REPLACE TEMP TABLE hit AS SELECT {keys}, _version, "
+        f"{numbers}[file_index::BIGINT + 1]::INTEGER AS _file, file_row_number AS _pos "
+        f"FROM {stored_keys(contract, shape, scanned)} SEMI JOIN accepted USING ({keys})"
+    )
+    leave_out_deleted(duck, dict(enumerate(files)), "hit")
+    _find_ties(duck, contract, shape, files)
+    duck.run(
+        f"CREATE OR REPLACE TEMP TABLE stored AS SELECT {keys}, hit._version, tie._seq, tie._event_id, "
+        "hit._file, hit._pos FROM hit LEFT JOIN tie ON hit._file = tie._file AND hit._pos = tie._pos"
+    )
+
+
+def leave_out_deleted(duck: Duck, files: Mapping[int, LiveFile], table: str) -> None:
+    """Remove from `table` the places (_file as numbered by `files`, _pos) that their delete files name."""
+    hit = {row[0] for row in duck.rows(f"SELECT DISTINCT _file FROM {table}")}
+    partly = {n: files[n] for n in hit if files[n].deletes}
+    if not partly:
+        return
+    duck.run(
+        f"CREATE OR REPLACE TEMP TABLE dead AS SELECT * FROM {deleted(partly)} SEMI JOIN {table} USING (_file, _pos)"
+    )
+    duck.run(f"DELETE FROM {table} USING dead WHERE {table}._file = dead._file AND {table}._pos = dead._pos")
+
+
+def _find_ties(duck: Duck, contract: Contract, shape: TableShape, files: Sequence[LiveFile]) -> None:
+    """The rest of the order of stored rows whose version a change has, too (`tie`)."""
+    duck.run(
+        "CREATE OR REPLACE TEMP TABLE tied AS SELECT DISTINCT hit._file, hit._pos FROM hit JOIN accepted "
+        f"ON {same_key(contract, 'hit', 'accepted')} AND hit._version = accepted._version"
+    )
+    numbers = [row[0] for row in duck.rows("SELECT DISTINCT _file FROM tied ORDER BY _file")]
+    if not numbers:
+        duck.run(
+            "CREATE OR REPLACE TEMP TABLE tie AS SELECT _file, _pos, NULL::VARCHAR AS _seq, NULL::VARCHAR AS _event_id "
+            "FROM tied"
+        )
+        return
+    source = stored_keys(contract, shape, [files[n] for n in numbers])
+    duck.run(
+        f"CREATE OR REPLACE TEMP TABLE tie AS SELECT tied._file, tied._pos, s._seq, s._event_id FROM {source} AS s "
+        f"JOIN tied ON tied._file = {numbers}[s.file_index::BIGINT + 1] AND tied._pos = s.file_row_number"
+    )
+
+
+def _find_winners(duck: Duck, contract: Contract) -> None:
+    """The highest change of each key. Most keys of a batch have one change: only the others are compared."""
+    order = ", ".join(f"{c} := {c}" for c in ORDER)
+    keys = key_columns(contract)
+    duck.run(
+        f"CREATE OR REPLACE TEMP TABLE keyed AS SELECT {keys}, count(*) AS changes, min(_rid) AS _rid "
+        f"FROM accepted GROUP BY {keys}"
+    )
+    several = f"SELECT * FROM accepted SEMI JOIN (SELECT {keys} FROM keyed WHERE changes > 1) USING ({keys})"
+    duck.run(
+        "CREATE OR REPLACE TEMP TABLE winner AS SELECT * FROM accepted WHERE _rid IN ("
+        "SELECT _rid FROM keyed WHERE changes = 1 UNION ALL "
+        f"SELECT arg_max(_rid, struct_pack({order})) FROM ({several}) GROUP BY {keys})"
+    )
+
+
+def _set_aside_too_late(duck: Duck, contract: Contract, floor: int) -> int:
+    """Changes below the floor whose key is absent: their tombstone may have been purged, so that merging them could
+    bring a removed item back. Moves them from `accepted` to `late`."""
+    keys = key_columns(contract)
+    duck.run(
+        f"CREATE OR REPLACE TEMP TABLE late AS SELECT accepted.* FROM accepted SEMI JOIN "
+        f"(SELECT {keys} FROM winner ANTI JOIN stored USING ({keys}) WHERE _version < {floor}) USING ({keys})"
+    )
+    if not (late := duck.count("SELECT count(*) FROM late")):
+        return 0
+    duck.run("DELETE FROM winner WHERE _rid IN (SELECT _rid FROM late)")
+    duck.run("DELETE FROM accepted WHERE _rid IN (SELECT _rid FROM late)")
+    return late

@@ -1,0 +1,406 @@
+"""Merge the winners of a batch into the stored rows: write the files that `planning` asks for.
+
+Dense files are rewritten; in sparse ones the replaced rows are marked by position deletes (Iceberg v2), one delete file
+per data file, and their new rows go to small files with the partition's other new rows. Which commit the files go into
+belongs to `batch`; which changes win belongs to `reduction`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from contracts.types import StringType
+from lakehouse.merge import file_cutting, planning
+from lakehouse.merge.planning import FileFacts, Group, Plan
+from lakehouse.results import Failure
+from lakehouse.storage.duck import VALUE_BYTES, Duck
+from lakehouse.storage.failures import class_of
+from lakehouse.storage.lake import Lake
+from lakehouse.storage.sql import literal, quoted
+from lakehouse.table import iceberg
+from lakehouse.table.scan import deleted, live_rows, stored_rows
+from lakehouse.table.schemas import TableShape, is_scalar
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pyarrow as pa
+    from pyiceberg.manifest import DataFile
+
+    from lakehouse.table.iceberg import LiveFile
+
+_UPLOADS = 4
+
+
+@dataclass(frozen=True)
+class Written:
+    """New data and delete files in place of old ones, ready for `iceberg.commit`."""
+
+    added: tuple[DataFile, ...]
+    removed: tuple[DataFile, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Size of the new files."""
+        return sum(f.file_size_in_bytes for f in self.added)
+
+
+def merge_compacted(
+    duck: Duck, lake: Lake, shape: TableShape, files: Sequence[LiveFile], batch: int, name: str
+) -> Written:
+    """Write the winners in `applied` (see `reduction.reduce`) as rows of the commit `batch`. Names of new files begin
+    with `name`, which no other batch may have."""
+    duck.run(
+        "CREATE OR REPLACE TEMP TABLE arriving AS "
+        f"SELECT _rid, {shape.partition_sql()} AS _part, applied._file, applied._pos "
+        "FROM valid JOIN applied USING (_rid)"
+    )
+    values = {"_deleted": "_op = 'remove'", "_expired": "_op = 'expire'", "_batch": f"{batch}::BIGINT"}
+    return _merge(duck, lake, shape, files, values, name)
+
+
+def append_changes(
+    duck: Duck, lake: Lake, shape: TableShape, files: Sequence[LiveFile], batch: int, name: str
+) -> Written:
+    """Write the accepted changes in `accepted` to the history, together with its small files of the same days."""
+    duck.run(
+        "CREATE OR REPLACE TEMP TABLE arriving AS "
+        f"SELECT _rid, {shape.partition_sql()} AS _part, NULL::INTEGER AS _file, NULL::BIGINT AS _pos "
+        "FROM valid SEMI JOIN accepted USING (_rid)"
+    )
+    return _merge(duck, lake, shape, files, {"_batch": f"{batch}::BIGINT"}, name)
+
+
+def rewrite_files(
+    duck: Duck, lake: Lake, shape: TableShape, files: Sequence[LiveFile], name: str, where: str = "true"
+) -> Written:
+    """Write the live rows of files of one partition anew, sorted, in files of the target size; only those for which
+    the SQL condition `where` holds. Delete files that concern other data files, too, stay."""
+    partitions = {iceberg.partition_value(f) for f in files}
+    if len(partitions) != 1:
+        raise ValueError(f"{shape.name}: expected files of one partition, found {sorted(map(str, partitions))}")
+    partition = partitions.pop()
+    source = f"SELECT {shape.select()} FROM ({live_rows(shape, files)}) WHERE {where}"
+    try:
+        with _writer(duck, lake, shape, name) as writer:
+            writer.write_sorted(source, partition, planning.rows_per_file(_facts(shape, files)))
+    except duckdb.OutOfMemoryException as error:
+        if class_of(error) is Failure.ENVIRONMENT:
+            raise
+        if middle := len(files) // 2:
+            one = rewrite_files(duck, lake, shape, files[:middle], f"{name}-1", where)
+            other = rewrite_files(duck, lake, shape, files[middle:], f"{name}-2", where)
+            return Written((*one.added, *other.added), _distinct((*one.removed, *other.removed)))
+        with _writer(duck, lake, shape, f"{name}-alone") as writer:
+            writer.write(source, partition)  # as it stands, which needs no room for a sort
+    return Written(tuple(writer.done()), tuple(_removed(lake, files)))
+
+
+def _distinct(files: Sequence[DataFile]) -> tuple[DataFile, ...]:
+    return tuple({f.file_path: f for f in files}.values())
+
+
+def _merge(
+    duck: Duck,
+    lake: Lake,
+    shape: TableShape,
+    files: Sequence[LiveFile],
+    values: Mapping[str, str],
+    name: str,
+) -> Written:
+    """Merge the rows `arriving` (_rid, _part, _file, _pos of what each replaces); `values` are SQL for columns that the
+    rows in `valid` do not have.
+
+    A stored file tells its compressed bytes only, and those of a few very long lists say nothing of what they take in
+    memory. Where that is too much beside the new rows, these are written by themselves."""
+    try:
+        return _write_plan(duck, lake, shape, files, _plan(duck, shape, files), values, name)
+    except duckdb.OutOfMemoryException as error:
+        if class_of(error) is Failure.ENVIRONMENT:
+            raise
+        apart = _plan(duck, shape, files, joining=False)
+        return _write_plan(duck, lake, shape, files, apart, values, f"{name}-apart")
+
+
+def _write_plan(
+    duck: Duck,
+    lake: Lake,
+    shape: TableShape,
+    files: Sequence[LiveFile],
+    plan: Plan,
+    values: Mapping[str, str],
+    name: str,
+) -> Written:
+    _route(duck, shape, files, plan, values)
+    rewritten = [files[n] for group in plan.groups for n in group.files]
+    marked = [files[n] for n in plan.marked]
+    present: dict[int | None, list[LiveFile]] = {}
+    for file in files:
+        present.setdefault(iceberg.partition_value(file), []).append(file)
+    per_file = [
+        planning.rows_per_file(_facts(shape, [files[n] for n in group.files] or present.get(group.partition, [])))
+        for group in plan.groups
+    ]
+    rows = [group.rows + sum(files[n].rows for n in group.files) for group in plan.groups]
+    weight = _weight(duck, shape, "incoming")
+    with _writer(duck, lake, shape, name) as writer:
+        writer.row_group = planning.rows_per_group(weight)
+        start = 0
+        for first, end in planning.bundles(rows, per_file, weight):
+            if end - first == 1:
+                _write_group(writer, files, plan.groups[first], start, per_file[first])
+            else:
+                _write_bundle(writer, files, {n: plan.groups[n] for n in range(first, end)}, start)
+            start += sum(group.rows for group in plan.groups[first:end])
+        _mark(writer, files, plan)
+    return Written(tuple(writer.done()), (*_removed(lake, rewritten), *_replaced_deletes(lake, marked)))
+
+
+def _facts(
+    shape: TableShape, files: Sequence[LiveFile], hits: Mapping[int, tuple[int, int]] | None = None
+) -> list[FileFacts]:
+    top = {column.field_id for column in shape.columns}
+    found = []
+    for n, file in enumerate(files):
+        hit, staying = (hits or {}).get(n, (0, 0))
+        found.append(
+            FileFacts(
+                n,
+                iceberg.partition_value(file),
+                file.data.file_size_in_bytes,
+                file.rows,
+                file.deleted_rows,
+                hit,
+                staying,
+                VALUE_BYTES * sum(n for i, n in (file.data.value_counts or {}).items() if i not in top),
+            )
+        )
+    return found
+
+
+def _plan(duck: Duck, shape: TableShape, files: Sequence[LiveFile], *, joining: bool = True) -> Plan:
+    """The plan for `arriving`; adds to it the column `_stays`: whether a row remains in the partition of its file."""
+    hit = [row[0] for row in duck.rows("SELECT DISTINCT _file FROM arriving WHERE _file IS NOT NULL")]
+    listed = ", ".join(f"({n}, {_sql(iceberg.partition_value(files[n]))})" for n in hit) or "(NULL, NULL)"
+    duck.run(
+        "CREATE OR REPLACE TEMP TABLE placed AS SELECT a.*, f._file IS NOT NULL "
+        "AND a._part IS NOT DISTINCT FROM f._part AS _stays FROM arriving a "
+        f"LEFT JOIN (VALUES {listed}) AS f(_file, _part) ON a._file = f._file"
+    )
+    hits = {
+        n: (rows, staying)
+        for n, rows, staying in duck.rows(
+            "SELECT _file, count(*), count(*) FILTER (_stays) FROM placed WHERE _file IS NOT NULL GROUP BY _file"
+        )
+    }
+    new = dict(duck.rows("SELECT _part, count(*) FROM placed WHERE NOT _stays GROUP BY _part"))
+    return planning.plan_merge(
+        _facts(shape, files, hits), new, marking=iceberg.writes_position_deletes(), joining=joining
+    )
+
+
+def _route(duck: Duck, shape: TableShape, files: Sequence[LiveFile], plan: Plan, values: Mapping[str, str]) -> None:
+    """Make `incoming`: the batch's rows in the table's columns with the group that each goes to, in the order in which
+    they will be written, so that each group is one stretch of it."""
+    by_file = [(n, number) for number, group in enumerate(plan.groups) for n in group.files]
+    by_part = [(_sql(group.partition), number) for number, group in enumerate(plan.groups) if group.newcomers]
+    of_file = ", ".join(f"({n}, {number})" for n, number in by_file) or "(NULL, NULL)"
+    of_part = ", ".join(f"({part}, {number})" for part, number in by_part) or "(NULL, NULL)"
+    duck.run(
+        "CREATE OR REPLACE TEMP TABLE routed AS SELECT p._rid, coalesce(f._group, n._group)::INTEGER AS _group "
+        f"FROM placed p LEFT JOIN (VALUES {of_file}) AS f(_file, _group) ON p._stays AND p._file = f._file "
+        f"LEFT JOIN (VALUES {of_part}) AS n(_part, _group) ON p._part IS NOT DISTINCT FROM n._part"
+    )
+    columns = ", ".join(
+        f"{values[c.name]} AS {quoted(c.name)}" if c.name in values else quoted(c.name) for c in shape.columns
+    )
+    duck.run(
+        f"CREATE OR REPLACE TEMP TABLE incoming AS SELECT {columns}, _group FROM valid JOIN routed USING (_rid) "
+        f"ORDER BY _group, {_sort(shape)}"
+    )
+
+
+def _sql(partition: int | None) -> str:
+    return "NULL" if partition is None else str(partition)
+
+
+def _sort(shape: TableShape) -> str:
+    return ", ".join(quoted(c) for c in shape.sort)
+
+
+def _weight(duck: Duck, shape: TableShape, table: str) -> float:
+    """Bytes that a row of a table weighs in memory on average."""
+    texts = [
+        f"coalesce(strlen({quoted(c.name)}{'' if is_scalar(c.type) else '::VARCHAR'}), 0)"
+        for c in shape.columns
+        if not is_scalar(c.type) or isinstance(c.type, StringType)
+    ]
+    row = duck.row(f"SELECT avg({' + '.join(texts) or '0'}) FROM {table}")
+    return float(row[0] or 0) + VALUE_BYTES * len(shape.columns)
+
+
+def _write_group(writer: _Writer, files: Sequence[LiveFile], group: Group, start: int, per_file: int) -> None:
+    shape = writer.shape
+    if not group.files:
+        for first, end in planning.slices(group.rows, per_file):
+            writer.write(_stretch(shape, start + first, start + end), group.partition)
+        return
+    kept = f"SELECT {shape.select('d')} FROM {_kept(shape, files, group.files)}"
+    source = f"{kept} UNION ALL {_stretch(shape, start, start + group.rows)}"
+    if sum(files[n].rows for n in group.files) + group.rows <= 1.5 * per_file:
+        writer.write(f"{source} ORDER BY {_sort(shape)}", group.partition)
+    else:
+        writer.write_sorted(source, group.partition, per_file)
+
+
+def _write_bundle(writer: _Writer, files: Sequence[LiveFile], groups: Mapping[int, Group], start: int) -> None:
+    """Write groups of few rows, by their number, with one query for all: one for each would take longer than what it
+    writes, and a history may have thousands of days in one batch."""
+    shape = writer.shape
+    rows = sum(group.rows for group in groups.values())
+    source = f"SELECT {shape.select()}, _group FROM incoming WHERE rowid >= {start} AND rowid < {start + rows}"
+    if mine := [(n, number) for number, group in groups.items() for n in group.files]:
+        owners = "([" + ", ".join(str(number) for _, number in mine) + "]::INTEGER[])"
+        kept = _kept(shape, files, [n for n, _ in mine])
+        source += f" UNION ALL SELECT {shape.select('d')}, {owners}[d.file_index::BIGINT + 1] FROM {kept}"
+        source += f" ORDER BY _group, {_sort(shape)}"
+    writer.write_groups(source, {number: group.partition for number, group in groups.items()})
+
+
+def _kept(shape: TableShape, files: Sequence[LiveFile], chosen: Sequence[int]) -> str:
+    """What follows FROM, for the rows `d` of the chosen files that are neither deleted nor replaced."""
+    numbers = "[" + ", ".join(map(str, chosen)) + "]"
+    gone = f"SELECT _file, _pos FROM placed WHERE _file IN (SELECT unnest({numbers}))"
+    if partly := {n: files[n] for n in chosen if files[n].deletes}:
+        gone += f" UNION ALL SELECT _file, _pos FROM {deleted(partly)}"
+    return (
+        f"{stored_rows(shape, [files[n] for n in chosen])} AS d ANTI JOIN ({gone}) AS g "
+        f"ON g._file = {numbers}[d.file_index::BIGINT + 1] AND g._pos = d.file_row_number"
+    )
+
+
+def _stretch(shape: TableShape, start: int, end: int) -> str:
+    return f"SELECT {shape.select()} FROM incoming WHERE rowid >= {start} AND rowid < {end}"
+
+
+def _mark(writer: _Writer, files: Sequence[LiveFile], plan: Plan) -> None:
+    """Write the position deletes of the files that are not rewritten: those they had and the new ones in one file."""
+    import pyarrow.compute as pc
+
+    if not plan.marked:
+        return
+    listed = ", ".join(map(str, plan.marked))
+    hits = writer.duck.arrow(f"SELECT _file, _pos FROM placed WHERE _file IN ({listed}) ORDER BY _file, _pos")
+    counts = pc.value_counts(hits.column("_file"))
+    start = 0
+    for counted in counts.to_pylist():
+        number, rows = counted["values"], counted["counts"]
+        writer.mark(files[number], hits.column("_pos").slice(start, rows))
+        start += rows
+
+
+def _removed(lake: Lake, files: Sequence[LiveFile]) -> Iterator[DataFile]:
+    """Data files that are replaced, with the delete files that concern no other."""
+    for file in files:
+        yield file.data
+    yield from _replaced_deletes(lake, files)
+
+
+def _replaced_deletes(lake: Lake, files: Sequence[LiveFile]) -> Iterator[DataFile]:
+    for file in files:
+        yield from iceberg.own_deletes(lake, file).deletes
+
+
+@dataclass
+class _Writer:
+    """Writes files to scratch and uploads them behind the next one's back."""
+
+    duck: Duck
+    lake: Lake
+    shape: TableShape
+    name: str
+    pool: ThreadPoolExecutor
+    row_group: int = planning.MOST_ROWS_OF_A_GROUP
+    uploads: list[Future[DataFile | None]] = field(default_factory=list)
+
+    def write(self, query: str, partition: int | None) -> None:
+        """Write the rows of a query as one data file; none if there are no rows."""
+        path, location = self._next("parquet")
+        self.duck.run(
+            f"COPY ({query}) TO {literal(str(path))} (FORMAT parquet, COMPRESSION zstd, "
+            f"ROW_GROUP_SIZE {self.row_group}, FIELD_IDS {self.shape.field_ids()})"
+        )
+        self.uploads.append(self.pool.submit(self._store, path, location, partition))
+
+    def write_sorted(self, query: str, partition: int | None, per_file: int) -> None:
+        """Sort the rows of a query and write them in files of about `per_file` rows."""
+        self.duck.run(f"CREATE OR REPLACE TEMP TABLE sorted AS SELECT * FROM ({query}) ORDER BY {_sort(self.shape)}")
+        self.row_group = planning.rows_per_group(_weight(self.duck, self.shape, "sorted"))
+        for first, end in planning.slices(self.duck.count("SELECT count(*) FROM sorted"), per_file):
+            self.write(f"SELECT * FROM sorted WHERE rowid >= {first} AND rowid < {end}", partition)
+        self.duck.run("DROP TABLE sorted")
+
+    def write_groups(self, query: str, partitions: Mapping[int, int | None]) -> None:
+        """Write the rows of a query, which come in the order of their last column `_group`, as one data file for each
+        of its values; `partitions` are by that value."""
+        schema = file_cutting.arrow_schema(self.shape)
+        batches = self.duck.stream(query, file_cutting.ROWS_AT_ONCE)
+        for group, rows in file_cutting.groups(batches, schema):
+            path, location = self._next("parquet")
+            # Held until it is written: all groups of a query weigh no more than a row group.
+            cut = list(rows)
+            self.uploads.append(self.pool.submit(self._cut, path, location, partitions[group], schema, cut))
+
+    def mark(self, file: LiveFile, rows: object) -> None:
+        """Write the delete file of a data file: `rows` (positions, ascending) and those deleted before."""
+        _, location = self._next("deletes.parquet")
+        self.uploads.append(self.pool.submit(self._store_deletes, file, rows, location))
+
+    def done(self) -> list[DataFile]:
+        """The files written, all of them stored; raises what any upload raised."""
+        return [file for upload in self.uploads if (file := upload.result()) is not None]
+
+    def _next(self, suffix: str) -> tuple[Path, str]:
+        name = f"{self.name}-{len(self.uploads):04d}.{suffix}"
+        address = f"{self.lake.table_location(self.shape.name)}/data/{name}"
+        return self.duck.scratch / "written" / f"{self.shape.name}-{name}", address
+
+    def _store(self, path: Path, location: str, partition: int | None) -> DataFile | None:
+        described = iceberg.data_file(self.shape, path, location, partition)
+        if described.record_count:
+            self.lake.store.upload(path, self.lake.store.key(location))
+        path.unlink(missing_ok=True)
+        return described if described.record_count else None
+
+    def _cut(
+        self, path: Path, location: str, partition: int | None, schema: pa.Schema, rows: list[pa.Table]
+    ) -> DataFile | None:
+        file_cutting.write(path, schema, rows)
+        return self._store(path, location, partition)
+
+    def _store_deletes(self, file: LiveFile, rows: object, location: str) -> DataFile:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        assert isinstance(rows, pa.ChunkedArray)
+        earlier = iceberg.deleted_positions(self.lake, iceberg.own_deletes(self.lake, file))
+        positions = pc.unique(pa.chunked_array([*rows.chunks, earlier], pa.int64()))
+        described, content = iceberg.delete_file(
+            self.shape, file.data, positions.take(pc.sort_indices(positions)), location
+        )
+        self.lake.store.write(self.lake.store.key(location), content)
+        return described
+
+
+@contextmanager
+def _writer(duck: Duck, lake: Lake, shape: TableShape, name: str) -> Iterator[_Writer]:
+    """A writer whose uploads have all ended, well or not, when it is left."""
+    (duck.scratch / "written").mkdir(exist_ok=True)
+    with ThreadPoolExecutor(_UPLOADS) as pool:
+        yield _Writer(duck, lake, shape, name, pool)

@@ -1,0 +1,247 @@
+"""The invariants that a batch must hold before anyone may see it, and the verdict that publishing asks for.
+
+Correct code cannot break them: they are there for the day when it is not. The audit reads back what was committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import orjson
+
+from lakehouse.results import Check, Verdict, Work
+from lakehouse.storage.duck import connect
+from lakehouse.storage.lake import Lake
+from lakehouse.storage.store import ObjectMissing
+from lakehouse.table import recorded, schemas
+from lakehouse.table.iceberg import partition_value
+from lakehouse.table.scan import live_rows
+from lakehouse.table.schemas import ORDER
+from lakehouse.table.tables import TableState, published_entry
+
+if TYPE_CHECKING:
+    from contracts import Contract
+    from lakehouse.merge.reduction import Reduced
+    from lakehouse.results import Counts
+    from lakehouse.storage.duck import Duck
+    from lakehouse.table.iceberg import LiveFile
+    from lakehouse.table.tables import TableState
+
+
+@dataclass(frozen=True)
+class Audited:
+    """What an invariant may look at: the tables before and after, the counts, and the batch's DuckDB tables
+    (`fresh`, `accepted`, `stored`, `applied`, `rejected`, `late`) with `after`, the stored rows of the touched keys
+    read back, and `added`, all rows of the new files."""
+
+    lake: Lake
+    contract: Contract
+    duck: Duck
+    before: TableState
+    after: TableState
+    counts: Counts
+    reduced: Reduced
+
+
+Invariant: TypeAlias = Callable[[Audited], Check]
+
+
+def audit_batch(audited: Audited, more: Sequence[Invariant] = ()) -> Verdict:
+    """Audit one committed batch on its new files and touched keys, which the engine has read back."""
+    checks = tuple(invariant(audited) for invariant in (*INVARIANTS, *more))
+    return Verdict(audited.contract.name, audited.after.location, checks)
+
+
+def conserved(audited: Audited) -> Check:
+    """read = applied + superseded + duplicate + quarantined + too_late."""
+    c = audited.counts
+    detail = (
+        f"read {c.read} = applied {c.applied} + superseded {c.superseded} + duplicate {c.duplicate} "
+        f"+ quarantined {c.quarantined} + too late {c.too_late}"
+    )
+    return Check("every row is accounted for", c.conserved, detail)
+
+
+def keys_unique(audited: Audited) -> Check:
+    """No touched key, and no key in a new file, has two rows."""
+    keys = ", ".join(f'"{k}"' for k in audited.contract.primary_key)
+    twice = audited.duck.count(
+        f"SELECT count(*) FROM (SELECT {keys} FROM after GROUP BY ALL HAVING count(*) > 1 "
+        f"UNION SELECT {keys} FROM added GROUP BY ALL HAVING count(*) > 1)"
+    )
+    return Check("keys are unique", twice == 0, f"expected no key with two rows, found {twice}")
+
+
+def required_present(audited: Audited) -> Check:
+    """Required fields are there in each row of the new files."""
+    required = [f.name for f in audited.contract.fields if f.required]
+    counts = ", ".join(f'count(*) FILTER ("{name}" IS NULL)' for name in required)
+    row = audited.duck.row(f"SELECT {counts} FROM added")
+    missing = {name: n for name, n in zip(required, row, strict=True) if n}
+    found = ", ".join(f"{n} rows without {name}" for name, n in missing.items()) or "none"
+    return Check("required fields are present", not missing, f"expected no row without one, found {found}")
+
+
+def order_kept(audited: Audited) -> Check:
+    """The stored row of each touched key is the highest of what was stored and what arrived."""
+
+    keys = ", ".join(f'"{k}"' for k in audited.contract.primary_key)
+    order = "struct_pack(" + ", ".join(f"{c} := {c}" for c in ORDER) + ")"
+    # Of stored rows, all but the version is read only where it decides: elsewhere it is null, and not compared.
+    rest = "(o._seq, o._event_id) IS NOT DISTINCT FROM (found._seq, found._event_id)"
+    same = f"o._version IS NOT DISTINCT FROM found._version AND (o._seq IS NULL OR {rest})"
+    wrong = audited.duck.count(
+        f"SELECT count(*) FROM (SELECT {keys}, max(o) AS o FROM (SELECT {keys}, {order} AS o FROM accepted "
+        f"UNION ALL SELECT {keys}, {order} AS o FROM stored SEMI JOIN accepted USING ({keys})) GROUP BY ALL) AS e "
+        f"FULL JOIN (SELECT {keys}, {order} AS found FROM after) AS kept USING ({keys}) "
+        f"WHERE o IS NULL OR found IS NULL OR NOT ({same})"
+    )
+    return Check(
+        "order never goes backwards", wrong == 0, f"expected the newest change of each key, not so for {wrong}"
+    )
+
+
+def rows_add_up(audited: Audited) -> Check:
+    """The table grew by exactly the new keys."""
+    before, after = (sum(f.rows for f in s.files) for s in (audited.before, audited.after))
+    expected = before + audited.reduced.inserted
+    return Check("rows add up", after == expected, f"expected {expected} rows after the merge, found {after}")
+
+
+def changes_kept(audited: Audited) -> Check:
+    """`_changes` grew by exactly the accepted changes."""
+    before, after = (sum(f.rows for f in s.changes_files) for s in (audited.before, audited.after))
+    expected = before + audited.counts.applied + audited.counts.superseded
+    return Check("changes are kept", after == expected, f"expected {expected} changes, found {after}")
+
+
+def metadata_true(audited: Audited) -> Check:
+    """What the commit records of its new files holds for their values: the next merge leaves files out by it, and so do
+    readers. Of the files before, their own audits have said so, or maintenance."""
+
+    contract, before, after = audited.contract, audited.before, audited.after
+    wrong: list[str] = []
+    for shape, old, files in (
+        (schemas.compacted(contract).stored_as(after.metadata), before.files, after.files),
+        (schemas.changes(contract).stored_as(after.changes_metadata), before.changes_files, after.changes_files),
+    ):
+        known = {f.path for f in old}
+        wrong += recorded.contradicted(audited.duck, shape, [f for f in files if f.path not in known])
+    return recorded_check(wrong)
+
+
+def recorded_check(wrong: Sequence[str]) -> Check:
+    """The check that `recorded` found nothing wrong."""
+    told = "; ".join(wrong[:3]) or "none"
+    return Check(
+        "recorded metadata is true", not wrong, f"expected nothing that a file contradicts, found {len(wrong)}: {told}"
+    )
+
+
+INVARIANTS: tuple[Invariant, ...] = (
+    conserved,
+    keys_unique,
+    required_present,
+    order_kept,
+    rows_add_up,
+    changes_kept,
+    metadata_true,
+)
+
+
+def verdict_key(entity: str, metadata_location: str) -> str:
+    """Where the verdict on a metadata file is kept."""
+    return f"audit/{entity}/{metadata_location.rpartition('/')[2]}.json"
+
+
+def save(lake: Lake, verdict: Verdict) -> None:
+    """Keep a verdict, so that publishing can ask for it."""
+    key = verdict_key(verdict.entity, verdict.metadata_location)
+    lake.store.write(key, orjson.dumps(asdict(verdict), option=orjson.OPT_INDENT_2))
+
+
+def load(lake: Lake, entity: str, metadata_location: str) -> Verdict | None:
+    """The verdict on exactly this metadata file, or None."""
+
+    try:
+        document = orjson.loads(lake.store.read(verdict_key(entity, metadata_location)))
+    except ObjectMissing:
+        return None
+    checks = tuple(Check(**check) for check in document.pop("checks"))
+    work = document.pop("work", None)
+    verdict = Verdict(**document, checks=checks, work=Work.of_document(work) if work else None)
+    return verdict if verdict.metadata_location == metadata_location else None
+
+
+def audit_table(lake: Lake, contract: Contract) -> Verdict:
+    """Audit the whole published table (nightly): keys unique, required fields present, partitions right, the stored row
+    of each key the newest of its changes, and what is recorded of every file true."""
+
+    entry = published_entry(lake, contract)
+    if entry is None:
+        raise LookupError(f"{contract.name}: expected a published table, found none; run its first batch")
+    state = TableState(lake, entry.metadata_location)
+    wrong: list[str] = []
+    with connect(lake) as duck:
+        for table, shape, files in (
+            ("rows", schemas.compacted(contract).stored_as(state.metadata), state.files),
+            ("history", schemas.changes(contract).stored_as(state.changes_metadata), state.changes_files),
+        ):
+            duck.run(f"CREATE TEMP VIEW {table} AS {live_rows(shape, files)}")
+            wrong += recorded.contradicted(duck, shape, files)
+            wrong += recorded.contradicted_deletes(duck, files)
+            wrong += recorded.missized(lake, files)
+        checks = (
+            _whole_unique(duck, contract),
+            _whole_required(duck, contract),
+            _whole_partitions(duck, state, schemas.compacted(contract)),
+            _whole_history(duck, contract, state.floor),
+            recorded_check(wrong),
+        )
+    return Verdict(contract.name, state.location, checks)
+
+
+def _whole_unique(duck: Duck, contract: Contract) -> Check:
+    keys = ", ".join(f'"{k}"' for k in contract.primary_key)
+    rows, distinct = duck.row(f"SELECT count(*), (SELECT count(*) FROM (SELECT DISTINCT {keys} FROM rows)) FROM rows")
+    return Check("keys are unique", rows == distinct, f"{rows} rows, {distinct} keys")
+
+
+def _whole_required(duck: Duck, contract: Contract) -> Check:
+    missing = " OR ".join(f'"{f.name}" IS NULL' for f in contract.fields if f.required)
+    found = duck.count(f"SELECT count(*) FROM rows WHERE {missing}")
+    return Check("required fields are present", found == 0, f"expected no row without one, found {found}")
+
+
+def _whole_partitions(duck: Duck, state: TableState, shape: object) -> Check:
+
+    assert isinstance(shape, schemas.TableShape)
+    wrong = 0
+    if shape.partition is not None:
+        by_partition: dict[int | None, list[LiveFile]] = {}
+        for file in state.files:
+            by_partition.setdefault(partition_value(file), []).append(file)
+        for partition, files in by_partition.items():
+            expected = "NULL" if partition is None else str(partition)
+            wrong += duck.count(
+                f"SELECT count(*) FROM ({live_rows(shape, files)}) "
+                f"WHERE {shape.partition_sql()} IS DISTINCT FROM {expected}"
+            )
+    return Check("rows are in their partition", wrong == 0, f"expected no row elsewhere, found {wrong}")
+
+
+def _whole_history(duck: Duck, contract: Contract, floor: int) -> Check:
+    """Changes may be kept for a shorter time than rows, so that only keys with a change are compared. A purged
+    tombstone leaves changes without a row: the newest of them is a removal below the floor."""
+
+    keys = ", ".join(f'"{k}"' for k in contract.primary_key)
+    order = "struct_pack(" + ", ".join(f"{c} := {c}" for c in ORDER) + ")"
+    purged = f"kept IS NULL AND op = 'remove' AND newest._version < {floor}"
+    wrong = duck.count(
+        f"SELECT count(*) FROM (SELECT {keys}, max({order}) AS newest, arg_max(_op, {order}) AS op FROM history "
+        f"GROUP BY {keys}) LEFT JOIN (SELECT {keys}, {order} AS kept FROM rows) USING ({keys}) "
+        f"WHERE newest IS DISTINCT FROM kept AND NOT ({purged})"
+    )
+    return Check("each key has its newest change", wrong == 0, f"expected all keys to, found {wrong} that do not")

@@ -1,0 +1,168 @@
+"""Moving the published pointers: to what an audit passed, or back again. Nothing else moves them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lakehouse.publish import audit, catalog, publication_log, retained
+from lakehouse.publish.published import describe, describe_state
+from lakehouse.results import FilesMissing, NotAudited, Publication
+from lakehouse.storage.entries import EntryConflict
+from lakehouse.storage.lake import Lake
+from lakehouse.table import glue_tables, schemas
+from lakehouse.table.tables import HIGHEST_BATCH, TableState, published_entry
+
+if TYPE_CHECKING:
+    from contracts import Contract
+    from lakehouse.storage.entries import Entry
+    from lakehouse.table.tables import TableState
+
+
+def publish(lake: Lake, contract: Contract, *, run_id: str | None = None) -> Publication:
+    """Publish the work table, changes first, after verifying that exactly this metadata passed its audit.
+
+    Columns, comments, properties and statistics of the Glue entries are refreshed in the same step; drift is what was
+    changed there by hand since the last publication. The audit trail gets its row, with the caller's `run_id`. Raises
+    `NotAudited`, `EntryConflict` when another writer published since the work table was begun (compact again), and
+    `LookupError` before the entity's first batch.
+    """
+
+    # Before the work entry: whatever is published after this look makes the move fail, and is never taken back.
+    pointers = _Pointers.look_up(lake, contract)
+    work = lake.entries.get(lake.work_database, schemas.compacted(contract).name)
+    if pointers is None or work is None:
+        raise LookupError(f"{contract.name}: expected a work table and published entries, found none; compact it first")
+    state = TableState(lake, work.metadata_location)
+    if not _follows(state, pointers.compacted.metadata_location):
+        raise EntryConflict(
+            f"{contract.name}: expected a work table that was made from what is published, found {state.location}, "
+            f"which does not follow {pointers.compacted.metadata_location}; another writer was quicker: compact again"
+        )
+    return _move(lake, contract, pointers, state, audited=True, run_id=run_id)
+
+
+def _follows(state: TableState, published: str) -> bool:
+    """Whether a state was made from the published one. A writer that began before another one published would take
+    back what that one did. A log is cut at its beginning after many commits; then the state is taken to be newer."""
+    log = [entry.metadata_file for entry in state.metadata.metadata_log]
+    if published in (state.location, *log):
+        return True
+    return bool(log) and _number(published) < _number(log[0])
+
+
+def _number(location: str) -> int:
+    """How many commits came before a metadata file, by its name."""
+    return int(location.rpartition("/")[2].partition("-")[0])
+
+
+def rollback(
+    lake: Lake, contract: Contract, snapshot_id: int | None = None, *, run_id: str | None = None
+) -> Publication:
+    """Move the published pointers back to a snapshot (default: the one before the present), changes with it.
+
+    The ledger goes back with them: the next batch takes in again what came later. Raises `LookupError` if the snapshot
+    is not among the retained metadata, and `FilesMissing` if no state with it has all its files: nothing is moved then.
+    """
+
+    pointers = _Pointers.look_up(lake, contract)
+    if pointers is None:
+        raise LookupError(f"{contract.name}: expected a published table, found none; nothing to roll back")
+    present = TableState(lake, pointers.compacted.metadata_location)
+    wanted: list[int | None] = [] if snapshot_id is None else [snapshot_id]
+    seen: list[int | None] = []
+    missing: list[str] = []
+    for state in _earlier(lake, present):
+        seen.append(state.snapshot_id)
+        if not wanted and state.snapshot_id != present.snapshot_id:
+            wanted = [state.snapshot_id]
+        if state.snapshot_id in wanted:
+            missing = retained.missing_files(lake, contract, state.location)
+            if not missing:
+                return _move(lake, contract, pointers, state, audited=False, run_id=run_id)
+    listed = ", ".join(str(s) for s in dict.fromkeys(seen)) or "none"
+    if missing:
+        raise FilesMissing(
+            f"{contract.name}: expected the files of snapshot {wanted[0]}, found {len(missing)} missing, the first of "
+            f"them {missing[0]}; nothing was moved. Restore it from the bucket's earlier versions, or roll back to "
+            f"another snapshot of {listed}"
+        )
+    raise LookupError(
+        f"{contract.name}: expected snapshot {snapshot_id or 'before the present one'} among the retained metadata, "
+        f"found {listed}"
+    )
+
+
+def _earlier(lake: Lake, present: TableState) -> Iterator[TableState]:
+    """The states before the present one, newest first. Only what was published counts: metadata that an interrupted
+    or failed batch left in the log has no verdict. What maintenance has removed is passed over."""
+
+    for entry in reversed(present.metadata.metadata_log):
+        if lake.store.size(lake.store.key(entry.metadata_file)) is None:
+            continue
+        state = TableState(lake, entry.metadata_file)
+        name = present.location.rpartition("/metadata/")[0].rpartition("/")[2]
+        verdict = audit.load(lake, name, state.location)
+        if state.batch == 0 or (verdict is not None and verdict.passed):
+            yield state
+
+
+@dataclass(frozen=True)
+class _Pointers:
+    """Both published entries as they were at the beginning: they are moved only if nobody else has moved them since."""
+
+    changes: Entry
+    compacted: Entry
+
+    @classmethod
+    def look_up(cls, lake: Lake, contract: Contract) -> _Pointers | None:
+
+        # The compacted table first: it is the one that a roll back moves first, so that an old look moves nothing.
+        names = schemas.compacted(contract).name, schemas.changes(contract).name
+        compacted, changes = (lake.entries.get(lake.published_database, name) for name in names)
+        return None if changes is None or compacted is None else cls(changes, compacted)
+
+
+def _move(
+    lake: Lake, contract: Contract, pointers: _Pointers, state: TableState, *, audited: bool, run_id: str | None
+) -> Publication:
+    """Point both published entries at a state: forward the changes first, back the rows first, so that a reader in
+    between may see changes that its rows do not have yet, but never rows without their change."""
+
+    shapes = schemas.changes(contract), schemas.compacted(contract)
+    changes, compacted = pointers.changes, pointers.compacted
+    moving = compacted.metadata_location != state.location
+    begun = lake.now()
+    work = None
+    if moving and audited:
+        verdict = audit.load(lake, contract.name, state.location)
+        if verdict is None or not verdict.passed:
+            found = "no verdict" if verdict is None else f"a failed one: {verdict.failures}"
+            raise NotAudited(
+                f"{contract.name}: expected a passed audit of {state.location}, found {found}; compact it again"
+            )
+        work = verdict.work
+    highest = max(state.batch, int(compacted.parameters.get(HIGHEST_BATCH, "0")))
+    statistics = (
+        catalog.changes_statistics(state),
+        {**catalog.statistics_of(state), HIGHEST_BATCH: str(highest)},
+    )
+    drift = list(glue_tables.refresh_landing(lake, contract))
+    # Before anything moves: were it done afterwards, dying twice in a row would leave a publication without its row.
+    drift += publication_log.repair(lake, contract, compacted.metadata_location)
+    moves = list(zip(shapes, (changes, compacted), (state.changes_location, state.location), statistics, strict=True))
+    for shape, entry, location, numbers in moves if audited else reversed(moves):
+        parameters = {**entry.parameters, **numbers, "metadata_location": location}
+        if location != entry.metadata_location:
+            parameters["previous_metadata_location"] = entry.metadata_location
+        drift += glue_tables.bring(lake, contract, shape, entry, parameters)
+    now = published_entry(lake, contract)
+    assert now is not None
+    mine = describe_state(contract, state, now.version)
+    if not audited:
+        publication_log.record_roll_back(lake, mine, begun, run_id)
+    elif work is not None:
+        publication_log.record(lake, mine, work, lake.now(), run_id)
+    shown = mine if now.metadata_location == state.location else describe(lake, contract, now)
+    return Publication(contract.name, moving, shown, tuple(drift))

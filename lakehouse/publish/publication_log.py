@@ -1,0 +1,245 @@
+"""The audit trail: what each publication made visible, kept for good as one small object each.
+
+Here are the rows, how they are written, repaired and joined, and the Glue table over them; the columns are in
+`contracts.trail`. Rows lie beside the tables, not in them, so that nothing that happens to a table takes them along.
+
+A row is written right after the pointers have moved. Should the process die in between, the next publication of the
+entity finds that the row of the state it follows is missing, and writes it from that state's verdict. So a row says
+what readers saw, and no publication stays without one. The same row may be there twice after a crash while a day is
+joined, or when two writers meet: whoever counts takes each `publication_id` once.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from contracts import trail as described
+from contracts.glue import MAX_COMMENT, glue_type
+from contracts.types import DecimalType, TimestampType
+from lakehouse.publish import audit
+from lakehouse.publish.published import describe_state
+from lakehouse.results import Work
+from lakehouse.storage.lake import Lake
+from lakehouse.table.glue_tables import bring_external
+from lakehouse.table.iceberg import read_metadata
+from lakehouse.table.tables import TableState, published_entry
+
+if TYPE_CHECKING:
+    from contracts import Contract
+    from lakehouse.results import Drift, Published
+    from lakehouse.table.tables import TableState
+
+RETENTION_DAYS = 400
+"""A year to compare with, and a month to do it in."""
+JOINED_DAYS = 7
+"""How many days back rows are joined, and removed behind the retention: what a week without that left."""
+_READERS = 8
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Written:
+    """Data and delete files that commits added to an entity's tables, and their size in bytes."""
+
+    files: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: Written) -> Written:
+        return Written(self.files + other.files, self.bytes + other.bytes)
+
+
+def written_between(before: TableState, after: TableState) -> Written:
+    """What the commit from one state of the tables to the other added to both of them."""
+    added = Written()
+    for old, new in ((before.metadata, after.metadata), (before.changes_metadata, after.changes_metadata)):
+        snapshot = new.current_snapshot()
+        if snapshot is None or snapshot.summary is None or snapshot.snapshot_id == old.current_snapshot_id:
+            continue
+        said = snapshot.summary.additional_properties
+        files = int(said.get("added-data-files", 0)) + int(said.get("added-delete-files", 0))
+        added += Written(files, int(said.get("added-files-size", 0)))
+    return added
+
+
+def record(lake: Lake, published: Published, work: Work, published_at: datetime | None, run_id: str | None) -> None:
+    """Write the row of the publication that made `published` visible; again if it is there, which changes nothing."""
+    row = _row(published, work, published_at, run_id)
+    lake.store.write(key_of(lake, published.entity, published.metadata_location), _lines([row]))
+
+
+def record_roll_back(lake: Lake, published: Published, begun_at: datetime, run_id: str | None) -> None:
+    """Write the row of a roll back, which makes a state visible a second time."""
+    now = lake.now()
+    work = Work("roll_back", begun_at, now, (now - begun_at).total_seconds())
+    row = _row(published, work, now, run_id)
+    row["publication_id"] += f" again {now:%Y%m%dT%H%M%S.%fZ}"
+    key = f"{_prefix(published.entity, now)}{_stem(published.metadata_location)}-again-{now:%Y%m%dT%H%M%S%f}.json"
+    lake.store.write(key, _lines([row]))
+
+
+def repair(lake: Lake, contract: Contract, location: str) -> tuple[Drift, ...]:
+    """Write the row of the state that is, or was until now, published, if it is missing; one look where it is there.
+
+    A state without work in its verdict has none: an empty table, one from before there was a trail. There the table's
+    Glue entry is looked after, too, which so is there from the first publication of an environment on. Returns what
+    was changed in that entry by hand.
+    """
+
+    if lake.store.size(key_of(lake, contract.name, location)) is not None:
+        return ()
+    verdict = audit.load(lake, contract.name, location)
+    if verdict is not None and verdict.passed and verdict.work is not None:
+        record(lake, describe_state(contract, TableState(lake, location)), verdict.work, None, None)
+    return refresh(lake)
+
+
+def tidy(lake: Lake, contract: Contract) -> int:
+    """Join the entity's rows of each day into one object, remove those behind the retention; returns how many objects
+    are gone. The row of what is published stays where `repair` looks for it. Raises `ObjectMissing` when somebody else
+    does the same at this moment."""
+
+    entry = published_entry(lake, contract)
+    present = key_of(lake, contract.name, entry.metadata_location) if entry else ""
+    today = lake.now()
+    gone = 0
+    for back in range(JOINED_DAYS + 1):
+        gone += _join(lake, _prefix(contract.name, today - timedelta(days=back)), present)
+        expired = _prefix(contract.name, today - timedelta(days=RETENTION_DAYS + 1 + back))
+        old = [stored.key for stored in lake.store.list(expired)]
+        lake.store.delete(old)
+        gone += len(old)
+    return gone
+
+
+def _join(lake: Lake, prefix: str, present: str) -> int:
+    """Join a day: the joined object, which nobody else's has the name of, is whole before any other is removed. Joining
+    again finds the same rows."""
+    keys = [stored.key for stored in lake.store.list(prefix) if stored.key != present]
+    if len(keys) < 2:
+        return 0
+    content = gzip.compress(_lines(_distinct(_read_rows(lake, keys))), mtime=0)
+    joined = f"{prefix}joined-{hashlib.sha256(content).hexdigest()[:16]}.json.gz"
+    lake.store.write(joined, content)
+    lake.store.delete(key for key in keys if key != joined)
+    return len(keys)
+
+
+def read(lake: Lake, entity: str, day: datetime) -> list[Row]:
+    """An entity's rows of a day, each publication once, in the order in which they ended; times as text in UTC."""
+    return _distinct(_read_rows(lake, [stored.key for stored in lake.store.list(_prefix(entity, day))]))
+
+
+def _distinct(rows: Iterable[Row]) -> list[Row]:
+    """Each publication once, the last of its rows, in the order in which they ended."""
+    found = {row["publication_id"]: row for row in rows}
+    return sorted(found.values(), key=lambda row: (row["ended_at"], row["publication_id"]))
+
+
+def _read_rows(lake: Lake, keys: Sequence[str]) -> list[Row]:
+    """The rows in these objects, those that know when they were published last."""
+
+    def rows_of(key: str) -> list[Row]:
+        content = lake.store.read(key)
+        lines = (gzip.decompress(content) if key.endswith(".gz") else content).splitlines()
+        return [orjson.loads(line) for line in lines]
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        rows = [row for some in pool.map(rows_of, keys) for row in some]
+    return sorted(rows, key=lambda row: row["published_at"] is not None)
+
+
+def key_of(lake: Lake, entity: str, location: str) -> str:
+    """Where the row of a publication is: by the metadata file that it made visible, and the day this was written."""
+
+    written = datetime.fromtimestamp(read_metadata(lake, location).last_updated_ms / 1000, UTC)
+    return f"{_prefix(entity, written)}{_stem(location)}.json"
+
+
+def _prefix(entity: str, day: datetime) -> str:
+    """What the keys of an entity's day begin with. A partition has no folders: not every engine looks into them."""
+    return f"{described.TABLE}/{described.DAY}={day:%Y-%m-%d}/{entity}."
+
+
+def _stem(location: str) -> str:
+    return location.rpartition("/")[2].removesuffix(".metadata.json")
+
+
+def _row(published: Published, work: Work, published_at: datetime | None, run_id: str | None) -> Row:
+    """One row, as JSON has it: every column of the trail, times as text that Hive's readers take."""
+    known = {
+        **asdict(work),
+        "publication_id": published.metadata_location.rpartition("/")[2],
+        "entity": published.entity,
+        "run_id": run_id,
+        "batch": published.batch,
+        "published_at": published_at,
+        "rows_after": published.rows,
+        "changes_after": published.changes,
+        "files_after": published.files,
+        "bytes_after": published.bytes,
+        "watermark": published.watermark,
+    }
+    return {column.name: _value(known[column.name], column.type) for column in described.COLUMNS}
+
+
+def _value(value: Any, type_: object) -> Any:
+    match type_:
+        case TimestampType() if value is not None:
+            return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+        case DecimalType(_, scale):
+            return float(round(Decimal(value), scale))
+        case _:
+            return value
+
+
+def _lines(rows: Iterable[Row]) -> bytes:
+    return b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
+
+
+def refresh(lake: Lake) -> tuple[Drift, ...]:
+    """Bring the Glue table over the rows to what it must be; returns what was changed in it by hand."""
+
+    return bring_external(lake, lake.published_database, _table_input(lake))
+
+
+def _table_input(lake: Lake) -> dict[str, Any]:
+    """The Glue TableInput of the trail; Athena finds its days by projection, without a crawler."""
+    root = lake.store.uri(f"{described.TABLE}/")
+    return {
+        "Name": described.TABLE,
+        "Description": described.DESCRIPTION,
+        "TableType": "EXTERNAL_TABLE",
+        "PartitionKeys": [{"Name": described.DAY, "Type": "string", "Comment": described.DAY_DESCRIPTION}],
+        "StorageDescriptor": {
+            "Columns": [
+                {"Name": c.name, "Type": glue_type(c.type), "Comment": c.description[:MAX_COMMENT]}
+                for c in described.COLUMNS
+            ],
+            "Location": root,
+            "InputFormat": "org.apache.hadoop.mapred.TextInputFormat",
+            "OutputFormat": "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat",
+            "SerdeInfo": {
+                "SerializationLibrary": "org.openx.data.jsonserde.JsonSerDe",
+                "Parameters": {"serialization.format": "1"},
+            },
+        },
+        "Parameters": {
+            "EXTERNAL": "TRUE",
+            "classification": "json",
+            "projection.enabled": "true",
+            f"projection.{described.DAY}.type": "date",
+            f"projection.{described.DAY}.format": "yyyy-MM-dd",
+            f"projection.{described.DAY}.range": f"NOW-{RETENTION_DAYS + JOINED_DAYS}DAYS,NOW+1DAYS",
+            "storage.location.template": f"{root}{described.DAY}=${{{described.DAY}}}/",
+        },
+    }

@@ -1,0 +1,336 @@
+"""Which states of an entity are retained, what they need, and removing the rest.
+
+A state is a metadata file of the compacted table: it names its snapshot, its ledger and the metadata of `_changes`.
+What no retained state needs is found by set difference with what the store lists, so that orphans of crashed batches go
+the same way as files that a rewrite replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from lakehouse.intake.ledger import Ledger
+from lakehouse.publish.audit import verdict_key
+from lakehouse.results import Amount, FilesMissing, MaintenanceOvertaken, Removal, Retention
+from lakehouse.storage import iceberg_names
+from lakehouse.storage.iceberg_io import files_of
+from lakehouse.storage.iceberg_names import MetadataNames
+from lakehouse.storage.lake import Lake
+from lakehouse.storage.store import ObjectMissing
+from lakehouse.table import schemas, tables
+
+if TYPE_CHECKING:
+    from contracts import Contract
+    from lakehouse.results import Progress
+    from lakehouse.storage.store import StoredObject
+
+_METADATA = ".metadata.json"
+_FIRST = "00000-"
+_READERS = 16
+_KEYS_PER_DELETE = 1_000
+_ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class State:
+    """A published or publishable state: a metadata file of the compacted table, its snapshot, when it was written."""
+
+    location: str
+    snapshot: int | None
+    written: datetime
+
+
+@dataclass(frozen=True)
+class Pointers:
+    """Where the entity's four catalog entries point; None where there is no entry."""
+
+    published: str | None
+    work: str | None
+    published_changes: str | None
+    work_changes: str | None
+
+    @property
+    def compacted(self) -> set[str]:
+        """The metadata files of the compacted table that an entry points at."""
+        return {location for location in (self.published, self.work) if location}
+
+    @property
+    def changes(self) -> set[str]:
+        """The metadata files of `_changes` that an entry points at."""
+        return {location for location in (self.published_changes, self.work_changes) if location}
+
+
+def read_pointers(lake: Lake, contract: Contract) -> Pointers:
+    """Where the entity's entries point now."""
+    entries = [
+        lake.entries.get(database, shape.name)
+        for shape in (schemas.compacted(contract), schemas.changes(contract))
+        for database in (lake.published_database, lake.work_database)
+    ]
+    return Pointers(*(None if entry is None else entry.metadata_location for entry in entries))
+
+
+def listed(lake: Lake, contract: Contract) -> Iterator[StoredObject]:
+    """Every file that the entity's tables, ledger and audit have on the store. Landing and quarantine are not ours."""
+    for prefix in prefixes(contract):
+        yield from lake.store.list(prefix)
+
+
+def prefixes(contract: Contract) -> tuple[str, ...]:
+    """Where `listed` looks."""
+    names = schemas.compacted(contract).name, schemas.changes(contract).name
+    return (*(f"warehouse/{name}/" for name in names), f"ledger/{contract.name}/", f"audit/{contract.name}/")
+
+
+class Names:
+    """What metadata files name, read in parallel and remembered: they never change."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+        self._known: dict[str, MetadataNames] = {}
+
+    def of(self, locations: Iterable[str]) -> dict[str, MetadataNames]:
+        """The names in each of these metadata files; raises `FilesMissing`."""
+        wanted = set(locations)
+        for location, content in read_all(self._lake, sorted(wanted - self._known.keys())):
+            self._known[location] = iceberg_names.metadata_names(content)
+        return {location: self._known[location] for location in wanted}
+
+
+def read_all(lake: Lake, locations: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+    """The contents of immutable files, some at a time; raises `FilesMissing`."""
+    remaining = iter(locations)
+    with ThreadPoolExecutor(_READERS) as pool:
+        while some := list(islice(remaining, 4 * _READERS)):
+            try:
+                yield from zip(
+                    some, pool.map(lambda location: lake.store.read(lake.store.key(location)), some), strict=True
+                )
+            except ObjectMissing as error:
+                raise FilesMissing(
+                    f"expected the files of every retained state, found none at {error}; nothing was removed. Restore "
+                    "it from the bucket's earlier versions, or roll back to a state that is whole"
+                ) from error
+
+
+def find_states(lake: Lake, contract: Contract, names: Names) -> list[State]:
+    """The states that are still there, oldest first: those with a verdict, and the empty one that a table begins with.
+    Metadata that an interrupted or failed batch left behind is none."""
+    audited = {stored.key for stored in lake.store.list(f"audit/{contract.name}/")}
+    written = {}
+    for stored in lake.store.list(f"warehouse/{schemas.compacted(contract).name}/metadata/"):
+        location = lake.store.uri(stored.key)
+        if stored.key.endswith(_METADATA) and (
+            verdict_key(contract.name, location) in audited or stored.key.rpartition("/")[2].startswith(_FIRST)
+        ):
+            written[location] = stored.modified
+    found = [State(location, names_.current, written[location]) for location, names_ in names.of(written).items()]
+    return sorted(found, key=lambda s: (s.written, s.location))
+
+
+def select_states(states: Sequence[State], retention: Retention, now: datetime) -> set[str]:
+    """The locations of the states (oldest first) that the retention keeps."""
+    since = now - retention.recent
+    kept = {s.location for s in states if s.written >= since}
+    # A state is current until the next one is written: readers may have opened the newest of the older ones since.
+    kept |= {s.location for s in [s for s in states if s.written < since][-1:]}
+    first_day = (now - timedelta(days=retention.days)).date()
+    last_of_day = {s.written.date(): s.location for s in states if s.written.date() >= first_day}
+    return kept | set(last_of_day.values()) | newest(states, retention.states)
+
+
+def newest(states: Sequence[State], count: int) -> set[str]:
+    """The locations of the newest states, the newest one of each snapshot: a commit that only moves the watermark, or
+    expires snapshots, pushes no other out."""
+    found: dict[int | None, str] = {}
+    for state in reversed(states):
+        if len(found) >= count:
+            break
+        found.setdefault(state.snapshot, state.location)
+    return set(found.values())
+
+
+def retained(
+    lake: Lake, contract: Contract, names: Names, retention: Retention, pointers: Pointers, now: datetime
+) -> set[str]:
+    """The metadata files of the compacted table to retain: by the retention, the newest that the present one follows
+    (which a roll back goes to), and whatever an entry points at."""
+    states = find_states(lake, contract, names)
+    kept = select_states(states, retention, now)
+    by_location = {state.location: state for state in states}
+    for location, present in names.of(pointers.compacted).items():
+        followed = [by_location[earlier] for earlier in (*present.log, location) if earlier in by_location]
+        kept |= newest(followed, retention.states)
+    return kept | pointers.compacted
+
+
+def expired_snapshots(names: Names, current: str, kept: Iterable[str]) -> list[int]:
+    """The snapshots that a metadata file lists and that are current in none of the retained ones. What a snapshot needs
+    is kept for a retained state only, so that no other may stay listed, but for those that somebody has tagged."""
+    shown = {found.current for found in names.of([*kept, current]).values()}
+    present = names.of([current])[current]
+    return sorted(present.manifest_lists.keys() - shown - present.held)
+
+
+def changes_of(names: Names, compacted: Iterable[str], pointers: Pointers) -> set[str]:
+    """The metadata files of `_changes` that belong to these of the compacted table, or that an entry points at."""
+    return {found.properties[tables.CHANGES] for found in names.of(compacted).values()} | pointers.changes
+
+
+@dataclass(frozen=True)
+class Needed:
+    """The keys of files that must be there, and of the verdicts that stay with their states."""
+
+    files: frozenset[str]
+    verdicts: frozenset[str]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.files or key in self.verdicts
+
+
+def find_needed(lake: Lake, contract: Contract, names: Names, kept: set[str], pointers: Pointers) -> Needed:
+    """The keys of all files that the retained states need, each once.
+
+    Of a state only the current snapshot is needed. Of what an entry points at, every snapshot that it still lists.
+    Raises `ValueError` if something lies outside the bucket: what is needed could not be told from what is not.
+    """
+    changes = changes_of(names, kept, pointers)
+    locations = kept | changes
+    needed = {lake.store.key(location) for location in locations}
+    heads = {found.properties.get(tables.LEDGER, "") for found in names.of(kept).values()} - {""}
+    for head in heads:
+        needed |= Ledger.load(lake, head).keys()
+    lists = set()
+    for location, found in names.of(locations).items():
+        needed |= {lake.store.key(path) for path in found.statistics}
+        if location in pointers.compacted | pointers.changes:
+            lists |= set(found.manifest_lists.values())
+        elif found.current is not None:
+            lists.add(found.manifest_lists[found.current])
+    needed |= {lake.store.key(path) for path in lists}
+    manifests = {}
+    for location, content in read_all(lake, sorted(lists)):
+        manifests.update({m.manifest_path: m for m in iceberg_names.manifests(location, content)})
+    needed |= {lake.store.key(path) for path in manifests}
+    for location, content in read_all(lake, sorted(manifests)):
+        needed |= {lake.store.key(path) for path in iceberg_names.file_paths(manifests[location], content)}
+    verdicts = frozenset(verdict_key(contract.name, location) for location in kept)
+    return Needed(frozenset(needed), verdicts)
+
+
+def missing_files(lake: Lake, contract: Contract, location: str) -> list[str]:
+    """The keys of the files that a state of the compacted table needs and that are not on the store: it is whole if
+    there are none. Those that name others come alone, since what they name is then unknown."""
+    nothing = Pointers(None, None, None, None)
+    try:
+        needed = find_needed(lake, contract, Names(lake), {location}, nothing).files
+    except FilesMissing as missing:
+        return [lake.store.key(str(missing.__cause__))]
+    except ObjectMissing as missing:
+        return [lake.store.key(str(missing))]
+    with ThreadPoolExecutor(_READERS) as pool:
+        sizes = pool.map(lake.store.size, sorted(needed))
+        return [key for key, size in zip(sorted(needed), sizes, strict=True) if size is None]
+
+
+def remove_unneeded(lake: Lake, contract: Contract, retention: Retention, progress: Progress) -> Removal:
+    """Remove the entity's files that are older than the guard and that no retained state needs, and look again.
+
+    Before each request the entries are read again; if one has moved, what is needed is found anew. Metadata files go
+    first, so that a state that is still listed is whole, wherever this ends.
+    """
+    now = lake.now()  # once: a state that turns too old meanwhile keeps its metadata, and so all that it needs
+    cutoff = now - retention.guard
+    removed = Amount()
+    first: Amount | None = None
+    for _ in range(_ATTEMPTS):
+        pointers = read_pointers(lake, contract)
+        names = Names(lake)
+        try:
+            kept = retained(lake, contract, names, retention, pointers, now)
+            needed = find_needed(lake, contract, names, kept, pointers)
+            old = _check_complete(lake, contract, needed, cutoff)
+        except FilesMissing:
+            if read_pointers(lake, contract) != pointers:
+                continue
+            raise
+        first = first or old
+
+        def may_go(stored: StoredObject, needed: Needed = needed) -> bool:
+            return stored.modified < cutoff and stored.key not in needed
+
+        def unmoved(pointers: Pointers = pointers) -> bool:
+            return read_pointers(lake, contract) == pointers
+
+        gone, finished = _remove(lake, contract, may_go, unmoved)
+        removed += gone
+        if finished:
+            progress(f"{contract.name}: removed {removed.files} files, {removed.bytes:,} bytes")
+            return _look_again(lake, contract, first, removed, cutoff, may_go)
+        progress(f"{contract.name}: another writer was at work, finding anew what is needed")
+    raise MaintenanceOvertaken(
+        f"{contract.name}: expected its entries to stay while files are removed, found that they moved {_ATTEMPTS} "
+        "times; is something writing beside the entity's pool?"
+    )
+
+
+def _check_complete(lake: Lake, contract: Contract, needed: Needed, cutoff: datetime) -> Amount:
+    """That every needed file is there, under exactly the key by which it is needed: otherwise nothing may be removed.
+    Returns the files older than the guard."""
+    old = Amount()
+    missing = set(needed.files)
+    for stored in listed(lake, contract):
+        missing.discard(stored.key)
+        if stored.modified < cutoff:
+            old = old.plus(stored.size)
+    if missing:
+        raise FilesMissing(
+            f"{contract.name}: expected the {len(needed.files)} files of every retained state, found {len(missing)} "
+            f"missing, the first of them {min(missing)}; nothing was removed. Restore it from the bucket's earlier "
+            "versions, or roll back to a state that is whole"
+        )
+    return old
+
+
+def _remove(
+    lake: Lake, contract: Contract, may_go: Callable[[StoredObject], bool], unmoved: Callable[[], bool]
+) -> tuple[Amount, bool]:
+    """Remove in requests of up to 1,000 keys; returns what was removed, and whether that is all."""
+    removed = Amount()
+    root = f"warehouse/{schemas.compacted(contract).name}/metadata/"
+
+    def is_state(stored: StoredObject) -> bool:
+        return stored.key.startswith(root) and stored.key.endswith(_METADATA)
+
+    states = (s for s in lake.store.list(root) if is_state(s) and may_go(s))
+    others = (s for s in listed(lake, contract) if not is_state(s) and may_go(s))
+    for found in (states, others):
+        while some := list(islice(found, _KEYS_PER_DELETE)):
+            if not unmoved():
+                return removed, False
+            lake.store.delete([stored.key for stored in some])
+            files_of(lake).forget([lake.store.uri(stored.key) for stored in some])
+            removed += Amount(len(some), sum(stored.size for stored in some))
+    return removed, True
+
+
+def _look_again(
+    lake: Lake,
+    contract: Contract,
+    before: Amount,
+    removed: Amount,
+    cutoff: datetime,
+    may_go: Callable[[StoredObject], bool],
+) -> Removal:
+    """What the store lists now: a request to delete can be answered well and delete nothing."""
+    left, lingering = Amount(), 0
+    for stored in listed(lake, contract):
+        if stored.modified < cutoff:
+            left = left.plus(stored.size)
+            lingering += may_go(stored)
+    return Removal(listed=before, removed=removed, left=left, lingering=lingering)

@@ -1,0 +1,125 @@
+"""Where one environment's lake is, and the clients that reach it, made on first use.
+
+Holds addresses and connections only: what is done with them belongs to the other modules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lakehouse.storage.entries import GlueEntries, LocalEntries
+from lakehouse.storage.store import LocalStore, S3Store
+
+if TYPE_CHECKING:
+    from contracts import Contract
+    from lakehouse.storage.athena import AthenaSettings
+    from lakehouse.storage.entries import Entries
+    from lakehouse.storage.store import Store
+
+CHANGES = "_changes"
+"""What a table of changes adds to the entity's name."""
+
+
+def utc_now() -> datetime:
+    """The present moment; only for watermarks and bookkeeping, never to order changes."""
+    return datetime.now(UTC)
+
+
+def read_timestamp(value: Any) -> datetime:
+    """A timestamp in an answer of AWS. The form in which S3 lists objects is read here: boto3's way takes twice as long
+    as all the rest of a listing."""
+    from botocore.utils import parse_timestamp
+
+    if isinstance(value, str) and value.endswith("Z"):
+        return datetime.fromisoformat(value)
+    return parse_timestamp(value)
+
+
+@dataclass(frozen=True)
+class Lake:
+    """One environment's lake: the bucket, the Glue databases, and how to reach them.
+
+    `endpoint` is set for an emulator only. `local_root` swaps S3 and Glue for a folder (tests, experiments): the
+    same keys below `local_root/<bucket>`, the same entries as JSON files. `scratch` holds a batch's temporary files.
+    `athena` is None where there is none to merge on: entities that ask for it are merged embedded then. `kept` is for
+    what other modules make once for each lake.
+    """
+
+    bucket: str
+    landing_database: str
+    work_database: str
+    published_database: str
+    region: str = "eu-west-1"
+    endpoint: str | None = None
+    local_root: Path | None = None
+    memory_limit: str = "512MB"
+    threads: int = 2
+    scratch: Path | None = None
+    athena: AthenaSettings | None = None
+    now: Callable[[], datetime] = field(default=utc_now, repr=False, compare=False)
+    kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @classmethod
+    def of_environment(cls, environment: str, bucket: str, region: str, endpoint: str | None = None) -> Lake:
+        """The lake of `local`, `dev`, `test` or `prod`, by the naming rule of its Glue databases."""
+        return cls(
+            bucket=bucket,
+            landing_database=f"gavel_landing_{environment}",
+            work_database=f"gavel_work_{environment}",
+            published_database=f"gavel_{environment}",
+            region=region,
+            endpoint=endpoint,
+        )
+
+    @cached_property
+    def session(self) -> Any:
+        """The boto3 session: credentials by boto3's own chain, or placeholders for an emulator without any."""
+        import boto3
+        import botocore.session
+
+        core = botocore.session.get_session()
+        core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=read_timestamp)
+        session = boto3.Session(botocore_session=core, region_name=self.region)
+        if session.get_credentials() is None and self.endpoint:
+            core.set_credentials("test", "test")  # an emulator's placeholders
+        return session
+
+    def client(self, service: str) -> Any:
+        """A new boto3 client of the service."""
+        from botocore.config import Config
+
+        config = Config(
+            retries={"mode": "standard", "max_attempts": 5},
+            max_pool_connections=16,
+            s3={"addressing_style": "path"} if self.endpoint else {},
+        )
+        return self.session.client(service, endpoint_url=self.endpoint, config=config)
+
+    @cached_property
+    def store(self) -> Store:
+        """The data bucket."""
+
+        if self.local_root is not None:
+            return LocalStore(self.local_root / self.bucket)
+        return S3Store(self.client("s3"), self.bucket)
+
+    @cached_property
+    def entries(self) -> Entries:
+        """The catalog entries: AWS Glue, or JSON files below `local_root`."""
+
+        if self.local_root is not None:
+            return LocalEntries(self.local_root / "catalog")
+        return GlueEntries(self.client("glue"))
+
+    def landing_prefix(self, contract: Contract) -> str:
+        """Where the entity's objects arrive: `landing/<entity>/`, or `dropbox/<entity>/` for origin `files`."""
+        return f"{'dropbox' if contract.origin == 'files' else 'landing'}/{contract.name}/"
+
+    def table_location(self, table: str) -> str:
+        """The root of an Iceberg table's files."""
+        return self.store.uri(f"warehouse/{table}")

@@ -1,0 +1,13 @@
+"""Names and texts as SQL writes them: nothing else may put a value into a statement."""
+
+from __future__ import annotations
+
+
+def quoted(name: str) -> str:
+    """A name as a quoted SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Text as a SQL literal."""
+    return "'" + text.replace("'", "''") + "'"

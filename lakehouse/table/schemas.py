@@ -1,0 +1,268 @@
+"""The lake's two tables per entity, written from its contract: Iceberg and Arrow schemas, SQL types, field ids.
+
+The compacted table `<entity>` has one row per key; `<entity>_changes` has one row per change. Field ids are those of
+the contract; the system columns have fixed ids from 1001 on. Every column is optional in Iceberg, so that a contract
+can evolve without touching stored rows: that required fields are present is the audit's business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from pyiceberg import types as iceberg
+from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.transforms import DayTransform, MonthTransform
+
+from contracts.glue import glue_type
+from contracts.types import (
+    BooleanType,
+    DateType,
+    DecimalType,
+    FieldType,
+    IntegerType,
+    ListType,
+    MapType,
+    StringType,
+    StructType,
+    TimestampType,
+)
+from lakehouse.storage.lake import CHANGES
+from lakehouse.storage.sql import literal, quoted
+
+if TYPE_CHECKING:
+    from pyiceberg.table.metadata import TableMetadata
+
+    from contracts import Contract
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table of the lake."""
+
+    name: str
+    field_id: int
+    type: FieldType
+    description: str
+
+
+_STAMPS = (
+    Column("_event_id", 1001, StringType(), "Identity of the change."),
+    Column("_op", 1002, StringType(), "What happened: insert, modify, remove, expire (TTL) or snapshot (export)."),
+    Column("_version", 1003, IntegerType(), "Order of this change; _seq decides between equals."),
+    Column("_seq", 1004, StringType(), "Orders changes of one version: padded stream sequence number, or origin."),
+    Column("_changed_at", 1005, TimestampType(), "When the change was made, UTC."),
+    Column("_ttl", 1006, IntegerType(), "When the operational item may expire, seconds since 1970 UTC."),
+    Column("_contract", 1007, StringType(), "Version of the contract that the item was written under."),
+    Column("_extra", 1008, StringType(), "Attributes unknown to the contract or of another type, as JSON."),
+)
+_DELETED = Column("_deleted", 1009, BooleanType(), "Whether the item was removed: the row is a tombstone.")
+_EXPIRED = Column("_expired", 1010, BooleanType(), "Whether the item left the operational table by its time to live.")
+_BATCH = Column("_batch", 1011, IntegerType(), "Commit that wrote this row; increasing, so that readers can follow.")
+_OBJECT = Column("_object", 1012, StringType(), "Key of the landed object that the change came in.")
+_BY = Column("_by", 1013, StringType(), "Who made the change: user:<sub>, tenant:<id> or function:<name>, if known.")
+_LAST_COLUMN_ID = 1999
+
+ORDER = ("_version", "_seq", "_event_id")
+"""The total order of the changes of one key; the last only decides between copies that differ in nothing else."""
+
+COMPACTED_STAMPS = (*_STAMPS, _DELETED, _EXPIRED, _BATCH)
+CHANGES_STAMPS = (*_STAMPS, _BY, _BATCH, _OBJECT)
+
+
+@dataclass(frozen=True)
+class TableShape:
+    """The columns, partition and sort of one Iceberg table of an entity.
+
+    `partition` is (column, transform) or None; `keys` are the columns whose bounds are kept exact. `evolved` says that
+    stored files may lack a column or have a narrower type: they are then read by field id, which costs twice as much.
+    """
+
+    name: str
+    columns: tuple[Column, ...]
+    partition: tuple[str, str] | None
+    sort: tuple[str, ...]
+    keys: tuple[str, ...]
+    description: str
+    evolved: bool = True
+
+    def stored_as(self, metadata: TableMetadata) -> TableShape:
+        """The shape for reading the files of a table with this metadata."""
+        alike = len(metadata.schemas) == 1 and metadata.schema().as_struct() == self.schema().as_struct()
+        return replace(self, evolved=not alike)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The column names in order."""
+        return tuple(c.name for c in self.columns)
+
+    def schema(self) -> Schema:
+        """The Iceberg schema."""
+        return Schema(*(_nested_field(c.name, c.field_id, c.type, c.description) for c in self.columns))
+
+    def spec(self) -> PartitionSpec:
+        """The Iceberg partition spec."""
+        if self.partition is None:
+            return PartitionSpec()
+        column, transform = self.partition
+        source = next(c.field_id for c in self.columns if c.name == column)
+        monthly: Any = MonthTransform()
+        field = PartitionField(
+            source, 1000, monthly if transform == "month" else DayTransform(), f"{column}_{transform}"
+        )
+        return PartitionSpec(field)
+
+    def partition_sql(self) -> str:
+        """The partition value of a row as Iceberg counts it (months or days since 1970), in DuckDB's SQL."""
+        if self.partition is None:
+            return "0"
+        column, transform = self.partition
+        return f"date_diff('{transform}', date '1970-01-01', {quoted(column)}::date)"
+
+    def properties(self) -> dict[str, str]:
+        """Table properties: exact bounds for keys, short ones for other scalars, none for nested columns."""
+        modes = {
+            f"write.metadata.metrics.column.{c.name}": "full" if c.name in self.keys else "truncate(16)"
+            for c in self.columns
+            if with_bounds(c)
+        }
+        return {
+            "write.metadata.metrics.default": "none",
+            "write.parquet.compression-codec": "zstd",
+            "commit.retry.num-retries": "0",  # a lost race is planned again, never committed again
+            **modes,
+        }
+
+    def glue_columns(self) -> list[dict[str, str]]:
+        """The columns of a Glue TableInput."""
+        return [{"Name": c.name, "Type": glue_type(c.type), "Comment": c.description[:255]} for c in self.columns]
+
+    def select(self, alias: str = "") -> str:
+        """The columns as a select list."""
+        prefix = f"{alias}." if alias else ""
+        return ", ".join(prefix + quoted(c.name) for c in self.columns)
+
+    def field_ids(self) -> str:
+        """The value of DuckDB's `FIELD_IDS` option for COPY."""
+        return "{" + ", ".join(f"{quoted(c.name)}: {_ids(c.field_id, c.type)}" for c in self.columns) + "}"
+
+    def reading_schema(self) -> str:
+        """The value of DuckDB's `schema` option for read_parquet: columns by field id, absent ones null."""
+        columns = (
+            f"{c.field_id}: {{name: {literal(c.name)}, type: {literal(sql_type(c.type))}, default_value: NULL}}"
+            for c in self.columns
+        )
+        return "MAP {" + ", ".join(columns) + "}"
+
+
+def compacted(contract: Contract) -> TableShape:
+    """The shape of `<entity>`: one row per key, tombstones and expired items included."""
+    return TableShape(
+        name=contract.name,
+        columns=(*_fields(contract), *COMPACTED_STAMPS),
+        partition=(contract.partition.field, contract.partition.transform) if contract.partition else None,
+        sort=contract.sort or contract.primary_key,
+        keys=contract.primary_key,
+        description=contract.description,
+    )
+
+
+def changes(contract: Contract) -> TableShape:
+    """The shape of `<entity>_changes`: every accepted change, by day of `_changed_at`."""
+    return TableShape(
+        name=contract.name + CHANGES,
+        columns=(*_fields(contract), *CHANGES_STAMPS),
+        partition=("_changed_at", "day"),
+        sort=("_changed_at", *contract.primary_key, *ORDER),
+        keys=(*contract.primary_key, "_event_id"),
+        description=f"Every change of {contract.name}, as it was accepted. {contract.description}",
+    )
+
+
+def last_column_id() -> int:
+    """The id below which columns may be added without asking Iceberg for a new one."""
+    return _LAST_COLUMN_ID
+
+
+def _fields(contract: Contract) -> tuple[Column, ...]:
+    return tuple(Column(f.name, f.field_id, f.type, f.description) for f in contract.fields)
+
+
+def with_bounds(column: Column) -> bool:
+    """Whether Iceberg's metadata records counts and bounds of the column."""
+    return is_scalar(column.type) and column.name != "_extra"
+
+
+def is_scalar(type_: FieldType) -> bool:
+    """Whether the type holds one value."""
+    return not isinstance(type_, ListType | StructType | MapType)
+
+
+def sql_type(type_: FieldType) -> str:
+    """The type in DuckDB's SQL."""
+    match type_:
+        case StringType():
+            return "VARCHAR"
+        case IntegerType():
+            return "BIGINT"
+        case DecimalType(precision, scale):
+            return f"DECIMAL({precision},{scale})"
+        case BooleanType():
+            return "BOOLEAN"
+        case TimestampType():
+            return "TIMESTAMP"
+        case DateType():
+            return "DATE"
+        case ListType(element=element):
+            return f"{sql_type(element)}[]"
+        case MapType(value=value):
+            return f"MAP(VARCHAR, {sql_type(value)})"
+        case StructType(fields):
+            return "STRUCT(" + ", ".join(f"{quoted(f.name)} {sql_type(f.type)}" for f in fields) + ")"
+
+
+def iceberg_type(type_: FieldType) -> iceberg.IcebergType:
+    """The type in Iceberg. Timestamps are without zone and in UTC by convention, which every engine reads alike."""
+    match type_:
+        case StringType():
+            return iceberg.StringType()
+        case IntegerType():
+            return iceberg.LongType()
+        case DecimalType(precision, scale):
+            return iceberg.DecimalType(precision, scale)
+        case BooleanType():
+            return iceberg.BooleanType()
+        case TimestampType():
+            return iceberg.TimestampType()
+        case DateType():
+            return iceberg.DateType()
+        case ListType(element_id, element):
+            return iceberg.ListType(element_id=element_id, element_type=iceberg_type(element), element_required=False)
+        case MapType(key_id, value_id, value):
+            return iceberg.MapType(
+                key_id=key_id,
+                key_type=iceberg.StringType(),
+                value_id=value_id,
+                value_type=iceberg_type(value),
+                value_required=False,
+            )
+        case StructType(fields):
+            return iceberg.StructType(*(_nested_field(f.name, f.field_id, f.type, f.description) for f in fields))
+
+
+def _nested_field(name: str, field_id: int, type_: FieldType, description: str) -> iceberg.NestedField:
+    return iceberg.NestedField(field_id, name, iceberg_type(type_), required=False, doc=description or None)
+
+
+def _ids(field_id: int, type_: FieldType) -> str:
+    match type_:
+        case ListType(element_id, element):
+            inner = f"element: {_ids(element_id, element)}"
+        case MapType(key_id, value_id, value):
+            inner = f"key: {key_id}, value: {_ids(value_id, value)}"
+        case StructType(fields):
+            inner = ", ".join(f"{quoted(f.name)}: {_ids(f.field_id, f.type)}" for f in fields)
+        case _:
+            return str(field_id)
+    return f"{{__duckdb_field_id: {field_id}, {inner}}}"
