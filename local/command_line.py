@@ -146,17 +146,17 @@ def simulate(
 def replay(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="The CSV file.", exists=True, dir_okay=False)],
-    mapping: Annotated[str, typer.Option(help="The mapping file, or the name of one that comes with Gavel.")],
+    mapping: Annotated[str, typer.Option(help="The mapping folder, or the name of one that comes with Gavel.")],
     rejects: Annotated[
         Path | None, typer.Option(help="Where rejected rows are written. Default: NAME.rejects.csv in this folder")
     ] = None,
     dry_run: Annotated[bool, typer.Option(help="Only show what would be sent.")] = False,
     report: Carry = True,
 ) -> None:
-    """Send the rows of a CSV file through the HTTP API, by a mapping file that says how rows become items.
+    """Send the rows of a CSV file through the HTTP API, by a mapping: a folder of SQL queries, one for each entity.
 
     Options that the mapping defines are given by their name, for example `--start-date 2025-01-01`.
-    How to write a mapping file is explained in docs/replay.md. Sending a file again changes nothing.
+    How to write a mapping is explained in docs/replay.md. Sending a file again changes nothing.
 
     Example: `gavel replay ebay_auctions.csv --mapping ebay_auctions --start-date 2025-01-01`
     """

@@ -1,11 +1,12 @@
-"""Replay of a CSV file through the HTTP API, by a mapping file that says how its rows become items.
+"""Replay of a CSV file through the HTTP API, by a folder of queries that say how its rows become items.
 
-Reading the file (`table`), understanding the mapping (`mapping`, `expressions`) and turning rows into items (`items`)
-need no network; `run` stands at the edge: files, progress and the client. `docs/replay.md` explains mapping files.
+Reading the file (`lines`) and its cells (`cells`, `money`), the mapping (`mapping`), running its queries in DuckDB
+(`engine`, `helpers`) and turning rows into items (`items`) need no network; `run` stands at the edge: files, progress
+and the client. `docs/replay.md` explains mappings.
 """
 
-from local.replay.items import Item, Reject, Transformation, transform
-from local.replay.mapping import MappingError, load_mapping
+from local.replay.items import Item, Reject, Transformation
+from local.replay.mapping import MappingError
 from local.replay.run import Replay, ReplayError, prepare, replay
 
 __all__ = [
@@ -15,8 +16,6 @@ __all__ = [
     "Replay",
     "ReplayError",
     "Transformation",
-    "load_mapping",
     "prepare",
     "replay",
-    "transform",
 ]

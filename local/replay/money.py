@@ -10,6 +10,8 @@ import re
 import unicodedata
 from decimal import Decimal
 
+from local.replay.shapes import shape
+
 _CODES = frozenset(
     "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF "
     "CHF CLP  CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD "
@@ -77,7 +79,7 @@ def read_money(text: str, decimal_mark: str) -> Decimal:
     if len(after) == 1 and after in _MINUS:  # 12.50-, as ledgers print it
         after, signs = "", signs + "-"
     if len(signs) > 1 or (signs and negative):
-        raise NotMoney(f"expected one sign, found {text!r}")
+        raise NotMoney(f"expected one sign, found {shape(text)}")
     if parts["number"][0] in ".," and before[-1:].isalpha():
         raise _unknown(text)  # of `Rs.500`, the point belongs to the word
     if not all(side == "" or _is_currency(side) for side in (before, after)) or _contradict(before, after):
@@ -127,12 +129,12 @@ def _digits(number: str, mark: str, text: str) -> Decimal:
     groups = re.split(f"[{_GROUPS}]", whole)
     grouped_wrongly = len(groups) > 1 and (not 1 <= len(groups[0]) <= 3 or groups[0][0] == "0")
     if mark in whole or re.search(r"\D", fraction) or grouped_wrongly or any(len(g) != 3 for g in groups[1:]):
-        raise NotMoney(f"expected an amount with {mark!r} before the cents (decimal_mark), found {text!r}")
+        raise NotMoney(f"expected an amount with {mark!r} before the cents (decimal_mark), found {shape(text)}")
     return Decimal(f"{''.join(groups) or '0'}.{fraction or '0'}" if fraction else "".join(groups) or "0")
 
 
 def _unknown(text: str) -> NotMoney:
     return NotMoney(
-        f"expected an amount of money like $1,234.50 or -1 234.50 EUR, found {text!r}; "
+        f"expected an amount of money like $1,234.50 or -1 234.50 EUR, found {shape(text)}; "
         "other words and signs may change the value"
     )

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from contracts import Contracts, load_contracts
+from local.replay.engine import Engine, read_header
+from local.replay.helpers import used_columns
 from local.replay.items import Item, Transformation, transform
-from local.replay.lines import TableError
-from local.replay.mapping import MappingError, MappingFile, find_mapping, load_mapping, read_format, read_options
-from local.replay.table import read_table
+from local.replay.lines import Source, TableError
+from local.replay.mapping import Folder, MappingError, find_mapping, load_mapping, read_options
 from local.traffic import Client, Progress, Request, Sent, send
 
 
@@ -27,51 +28,47 @@ class Replay:
     """A file understood and turned into items, before anything is sent."""
 
     file: Path
-    mapping: MappingFile
+    mapping: Folder
     result: Transformation
     rejects_file: Path | None
     """Where the rejected rows were written, None if there are none."""
+    unused: tuple[str, ...]
+    """Columns of the file that no query looks at."""
+    scratch: TemporaryDirectory[str]
+    """Where the items are kept, as long as this object lives."""
 
     def summary(self) -> str:
         """Counts in a few lines for a person."""
-        lines = [f"{self.file.name}: {self.result.rows} rows, {len(self.result.items)} items"]
+        lines = [f"{self.file.name}: {self.result.rows} rows, {self.result.total} items"]
         for entity, count in self.result.counts().items():
             repeated = self.result.repeated.get(entity)
             again = f"  (and {repeated} times again with the same content)" if repeated else ""
             lines.append(f"  {entity:<20} {count:>8}{again}")
         if self.result.unused_rows:
-            lines.append(
-                f"  {self.result.unused_rows} rows were used by no part of `items` (see its `where` and `when`)"
-            )
-        if self.mapping.unused:
-            lines.append(f"  columns that the mapping does not use: {', '.join(self.mapping.unused)}")
+            lines.append(f"  {self.result.unused_rows} rows were used by no query (see WHERE and HAVING)")
+        if self.unused:
+            lines.append(f"  columns that the mapping does not use: {', '.join(self.unused)}")
         lines += [f"  warning: {w}" for w in self.result.warnings]
-        if self.result.rejects:
-            bad = len({r.line for r in self.result.rejects if not r.entity})
-            items = len({(r.line, r.entity) for r in self.result.rejects if r.entity})
+        bad, items = self.result.rejected()
+        if bad or items:
             lines.append(
                 f"  rejected: {bad} rows and {items} items; all of them with line and reason: {self.rejects_file}"
             )
-            if bad and any(rule.group_by for rule in self.mapping.items):
+            if bad and self.result.grouped:
                 lines.append("  note: items that are made from many rows were made without the rejected ones")
-            reasons = Counter((r.entity, r.field) for r in self.result.rejects)
-            for (entity, field), count in reasons.most_common(8):
-                first = next(r for r in self.result.rejects if (r.entity, r.field) == (entity, field))
+            for count, entity, field, line, reason in self.result.reasons(8):
                 what = ".".join(filter(None, (entity, field))) or "row"
-                lines.append(f"    {count} × {what}: first in line {first.line}: {first.reason}")
+                lines.append(f"    {count} × {what}: first in line {line}: {reason}")
         return "\n".join(lines)
 
     def preview(self, each: int = 2) -> str:
         """The first items of every entity as JSON lines, for `--dry-run`."""
         lines = []
-        for entity in self.result.counts():
-            of_entity = [i for i in self.result.items if i.entity == entity]
-            for item in of_entity[:each]:
-                path = "/".join(map(str, item.key))
-                body = json.dumps(item.payload, ensure_ascii=False, indent=2)
-                lines.append(
-                    f"PUT /{entity}/{path}   (line {item.line}, {item.rows} row{'s' if item.rows > 1 else ''})\n{body}"
-                )
+        for item in self.result.first_items(each):
+            path = "/".join(map(str, item.key))
+            body = json.dumps(item.payload, ensure_ascii=False, indent=2)
+            rows = f"{item.rows} row{'s' if item.rows > 1 else ''}"
+            lines.append(f"PUT /{item.entity}/{path}   (line {item.line}, {rows})\n{body}")
         return "\n".join(lines)
 
 
@@ -83,33 +80,39 @@ def prepare(
     rejects: Path | None = None,
     contracts: Contracts | None = None,
 ) -> Replay:
-    """Read `file`, understand `mapping` (a path, or the name of a shipped one) and make the items; sends nothing.
+    """Read `file`, understand `mapping` (a folder, or the name of a shipped one) and make the items; sends nothing.
 
     Rejected rows go to `rejects` (default: the file's name with `.rejects.csv` in the current folder), which is written
     only if there are any, and removed if it is left from an earlier run. Raises `ReplayError`.
     """
     contracts = contracts or load_contracts()
+    scratch = TemporaryDirectory(prefix="gavel-replay-", ignore_cleanup_errors=True)
     try:
-        path = find_mapping(str(mapping))
-        text = path.read_text(encoding="utf-8")
-        table = read_table(file.read_bytes(), read_format(text, path.name))
-        understood = load_mapping(text, path.name, table.header, contracts)
-        result = transform(table, understood, read_options(understood, options or {}), contracts)
+        folder = load_mapping(find_mapping(str(mapping)), contracts)
+        source = Source(file, folder.format, Path(scratch.name))
+        header, records = read_header(source, folder.format)
+        engine = Engine(Path(scratch.name), header)
+        values = engine.options(folder, read_options(folder, options or {}))
+        engine.check(folder, values, contracts)
+        engine.load(records, len(header), folder.format)
+        engine.run(folder, values)
+        result = transform(engine, source, folder, contracts)
     except MappingError as error:
         raise ReplayError(str(error)) from None
     except TableError as error:
         raise ReplayError(f"{file.name}: {error}") from None
-    except UnicodeDecodeError as error:
-        raise ReplayError(f"{mapping}: a mapping file must be UTF-8 text: {error}") from None
     except OSError as error:
         raise ReplayError(f"{error.filename or file}: {error.strerror}") from None
     target = rejects or Path(f"{file.stem}.rejects.csv")
-    _write_rejects(result, target)
-    return Replay(file, understood, result, target if result.rejects else None)
+    any_rejects = result.rejected() != (0, 0)
+    _write_rejects(result, target, any_rejects)
+    used = used_columns([query.sql for query in folder.queries], engine.header)
+    unused = tuple(name for name in engine.header if name not in used)
+    return Replay(file, folder, result, target if any_rejects else None, unused, scratch)
 
 
-def _write_rejects(result: Transformation, target: Path) -> None:
-    if not result.rejects:
+def _write_rejects(result: Transformation, target: Path, any_rejects: bool) -> None:
+    if not any_rejects:
         target.unlink(missing_ok=True)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -132,16 +135,17 @@ def replay(
     Ids and contents are decided by file, mapping and options alone, so that sending again, all of it or after any
     interruption, ends in the same items. Raises `local.traffic.TrafficError` at the first item that is not accepted.
     """
-    if not prepared.result.items:
+    items = prepared.result.items
+    if not items:
         raise ReplayError(
             f"{prepared.file.name}: no row could become an item, so nothing was sent\n{prepared.summary()}"
         )
     contracts = contracts or load_contracts()
-    items = prepared.result.items
-    return send(client, requests_of(items), contracts, concurrency=concurrency, total=len(items), progress=progress)
+    requests = requests_of(items)
+    return send(client, requests, contracts, concurrency=concurrency, total=len(items), progress=progress)
 
 
-def requests_of(items: Sequence[Item]) -> Iterator[Request]:
+def requests_of(items: Iterable[Item]) -> Iterator[Request]:
     """The changes that write these items; when they happened is in their payloads, so `at` says nothing."""
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
     return (Request("PUT", item.entity, item.key, item.payload, epoch) for item in items)

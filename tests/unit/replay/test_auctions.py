@@ -92,10 +92,10 @@ def test_real_auctions_equal_the_pandas_computation(tmp_path):
 
 def test_the_same_file_gives_the_same_items_and_another_date_only_other_times(auctions_csv, tmp_path):
     one, two = prepared(auctions_csv, tmp_path), prepared(auctions_csv, tmp_path)
-    assert one.result.items == two.result.items
+    assert list(one.result.items) == list(two.result.items)
     later = prepared(auctions_csv, tmp_path, start="2025-04-01")
     assert [i.key for i in later.result.items] == [i.key for i in one.result.items]
-    assert later.result.items != one.result.items
+    assert list(later.result.items) != list(one.result.items)
 
 
 def test_every_item_satisfies_its_contract_and_follows_what_it_refers_to(auctions_csv, tmp_path):

@@ -1,150 +1,175 @@
-"""Mapping files: every mistake is found before anything is read or sent, with its line and a suggestion."""
+"""Mappings: every mistake is found before anything is read or sent, with its file, line and a suggestion."""
 
 import re
-from textwrap import dedent
 
 import pytest
 
 from contracts import load_contracts
-from local.replay import MappingError, load_mapping
-from local.replay.mapping import SHIPPED, find_mapping, read_options
+from local.replay import MappingError, ReplayError
+from local.replay.mapping import SHIPPED, find_mapping, load_mapping
 
 CONTRACTS = load_contracts()
-HEADER = ("Lot No", "seller", "amount", "when")
-GOOD = """\
-    options:
-      start: {type: timestamp, timezone: UTC}
-      currency: {default: USD}
-    columns:
-      lot_no: {column: Lot No}
-      amount: money
-    values:
-      day: = start + days(1)
-    items:
-      - entity: lots
-        group_by: lot_no
-        fields:
-          lot_id: "lot-{id(lot_no)}"
-          seller_id: "{seller}"
-          title: "{lot_no}"
-          category: other
-          currency: "{currency}"
-          status: sold
-          listed_at: = day
+CONTENT = "Lot No,seller,amount,when\n1,s,$5,2025\n"
+FORM = """\
+options:
+  start: {type: time, timezone: UTC}
+  currency: {default: USD}
 """
-
-
-def load(text, header=HEADER):
-    return load_mapping(dedent(text), "m.yaml", header, CONTRACTS)
-
-
-def refused(text, header=HEADER):
-    with pytest.raises(MappingError) as caught:
-        load(text, header)
-    return str(caught.value)
+LOTS = """\
+SELECT
+    'lot-' || id("Lot No") AS lot_id,
+    seller AS seller_id, "Lot No" AS title,
+    'other' AS category, $currency AS currency,
+    'sold' AS status,
+    as_money(amount) AS starting_price,
+    $start + days(1) AS listed_at, -- ü
+    _line
+FROM rows
+"""
+START = {"start": "2025-01-01"}
 
 
 def changed(old, new):
-    assert old in GOOD
-    return GOOD.replace(old, new)
+    assert old in LOTS
+    return LOTS.replace(old, new)
 
 
-def test_a_good_mapping_is_understood():
-    mapping = load(GOOD)
-    assert [i.entity for i in mapping.items] == ["lots"]
-    assert mapping.columns["lot_no"].header == "Lot No"
-    assert mapping.columns["seller"].type == "text", "columns that are not declared are texts"
-    assert mapping.unused == ("amount", "when")
+def refused(run, lots=LOTS, form=FORM, content=CONTENT, options=None, **queries):
+    with pytest.raises(ReplayError) as caught:
+        run(content, form, options=START if options is None else options, lots=lots, **queries)
+    return str(caught.value)
 
 
-def test_a_column_that_is_written_in_several_ways():
-    formats = "[iso, '%d/%m/%Y %I:%M %p', '%j %Y', '%d %b %y']"
-    column = load(changed("amount: money", f"amount: {{type: timestamp, format: {formats}, ambiguous: later}}"))
-    assert column.columns["amount"].formats == ("iso", "%d/%m/%Y %I:%M %p", "%j %Y", "%d %b %y")
-    assert column.columns["amount"].ambiguous == "later"
+def test_a_good_mapping_is_understood(run):
+    made = run(CONTENT, FORM, options=START, lots=LOTS)
+    assert [(i.key, i.payload["listed_at"]) for i in made.result.items] == [(("lot-1",), "2025-01-02T00:00:00Z")]
+    assert made.unused == ("when",)
+    assert "columns that the mapping does not use: when" in made.summary()
 
 
-@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.yaml")), ids=lambda p: p.stem)
-def test_shipped_mappings_are_found_by_name(path):
-    assert find_mapping(path.stem) == path
+@pytest.mark.parametrize("name", sorted(p.name for p in SHIPPED.iterdir()))
+def test_shipped_mappings_are_found_by_name(name):
+    assert load_mapping(find_mapping(name), CONTRACTS).queries
 
 
 @pytest.mark.parametrize(
     ("old", "new", "line", "told"),
     [
-        ("entity: lots", "entity: lot", 10, "there is no entity 'lot'; did you mean 'lots'"),
-        ("entity: lots", "entity: countries", 10, "there is no entity 'countries'"),
-        ("status: sold", "stauts: sold", 18, r"\(lots\).stauts: lots has no field 'stauts'; did you mean 'status'"),
-        ("{column: Lot No}", "{column: Lot Nr}", 5, "lot_no: the file has no column 'Lot Nr'; did you mean 'Lot No'"),
-        ("amount: money", "amuont: money", 6, "the file has no column 'amuont'; did you mean 'amount'"),
-        ("amount: money", "amount: monney", 6, "there is no type 'monney'; did you mean 'money'"),
-        ("amount: money", "Lot No: money", 6, "cannot be used in expressions.*column: 'Lot No'"),
-        ("amount: money", "amount: {type: money, decimal_mark: ';'}", 6, "expected decimal_mark"),
-        ("amount: money", "amount: {type: timestamp, timezone: Mars/One}", 6, "there is no time zone 'Mars/One'"),
-        ("amount: money", "amount: {type: timestamp, format: ISO8601}", 6, "expected iso, epoch, epoch_ms"),
-        ("amount: money", "amount: {type: timestamp, format: [iso, '%d/%m']}", 6, "expected year, month and day"),
-        ("amount: money", "amount: {type: timestamp, format: '%d%m%y %d'}", 6, "%d is given twice; write several"),
-        ("amount: money", "amount: {type: timestamp, format: '%Y-%m-%d %H:%M %Z'}", 6, "there is no %Z"),
-        ("amount: money", "amount: {type: timestamp, format: '%Y-%m-%d %H:%M %p'}", 6, "%I .1 to 12. with %p"),
-        ("amount: money", "amount: {type: timestamp, format: '%Y-%m-%d %I:%M'}", 6, "%I .1 to 12. with %p"),
-        ("amount: money", "amount: {type: date, format: epoch}", 6, "expected iso or one like"),
-        ("amount: money", "amount: {type: date, format: []}", 6, "a format or a list of formats, found none"),
-        ("amount: money", "amount: {type: timestamp, ambiguous: yes}", 6, "expected ambiguous: earlier or later"),
-        ("amount: money", "amount: {typ: money}", 6, "there is no key 'typ'; did you mean 'type'"),
-        ("group_by: lot_no", "group_by: lotno", 11, "there is no column or value 'lotno'; did you mean 'lot_no'"),
-        ("group_by: lot_no", "when: = count() > 1", 11, "without group_by write `where`"),
-        ("group_by: lot_no", "groupby: lot_no", 11, "there is no key 'groupby'; did you mean 'group_by'"),
-        ("{id(lot_no)}", "{id(lotno)}", 13, "no column, value or option 'lotno'; did you mean 'lot_no'"),
-        ('"{seller}"', '"{seller"', 14, "single '{'"),
-        ('"{seller}"', "{seller}", 14, "put quotes around it"),
-        ("title: \"{lot_no}\"", "title: upper(lot_no)", 15, "is a constant text; write `= upper"),
-        ("status: sold", "title: sold", 18, "title: is given twice"),
-        ("          status: sold\n", "", 13, "status must be given"),
-        ("items:", "itms:", 10, "there is no key 'itms'; did you mean 'items'"),
-        ("listed_at: = day", "listed_at: = dayy", 19, "listed_at: there is no column, value or option 'dayy'"),
-        ("day: = start", "seller: = start", 8, "there is a column or option of that name"),
-        ("default: USD", "default: USD, typ: text", 3, "there is no key 'typ'"),
-        ("{type: timestamp, timezone: UTC}", "{type: timestamp, default: soon}", 2, "default: expected a timestamp"),
+        ("seller AS", "selller AS", 3, "there is no column 'selller'; did you mean 'seller'?"),
+        ('"Lot No" AS title', '"Lot Nr" AS title', 3, "there is no column 'Lot Nr'; did you mean 'Lot No'?"),
+        ("as_money(amount)", "as_mony(amount)", 6, "there is no function 'as_mony'; did you mean 'as_money'?"),
+        ("as_money(amount)", "roundd(1)", 6, "there is no function 'roundd'; did you mean 'round'?"),
+        ("$currency", "$curency", 4, r"there is no option \$curency; did you mean 'currency'?"),
+        ("AS status", "AS stauts", 5, "lots has no field 'stauts'; did you mean 'status'?"),
+        ("AS status", "AS stauts", 1, "status must be given: it is required in lots"),
+        ("FROM rows", "FROM row", 9, "there is no table 'row'; the rows of the file are in the table `rows`"),
+        ("FROM rows", "FRM rows", 9, "syntax error"),
+        ("'sold'", "'sold", 5, "syntax error|unterminated"),
+        ("as_money(amount)", "as_money(max(amount))", 2, "GROUP BY"),
+        ("FROM rows", "FROM (SELECT * EXCLUDE (_line), 1::BIGINT AS n FROM rows) AS x", 6, "needs the `_line`"),
+        ("FROM rows", "FROM rows AS a JOIN rows AS b USING (seller)", 2, "Ambiguous"),
+        ("as_money(amount)", "as_money(amount)/3", 6, "starting_price is a DOUBLE, which is not exact; .* divide"),
+        ("as_money(amount)", "divide(1, 2, digits := 99)", 6, r"divide\(\): expected 0 to 10 digits, found 99"),
+        ("as_money(amount)", "as_money(amount, decimal_mark := ';')", 6, r"as_money\(\): expected decimal_mark"),
+        ("as_money(amount)", "as_money(amount, mark := ';')", 6, r"as_money\(x, decimal_mark := NULL\)$"),
+        ("$start + days(1)", "as_time(seller, timezone := 'Mars/One')", 7, "there is no time zone 'Mars/One'"),
+        ("$start + days(1)", "as_time(seller, format := ['iso', '%d/%m'])", 7, "expected year, month and day"),
+        ("$start + days(1)", "now()", 7, "now gives another result at each run"),
+        ("$start + days(1)", "current_date", 7, "current_date gives another result at each run"),
+        ("'other'", "uuid()::VARCHAR", 4, "uuid gives another result at each run"),
+        ("FROM rows", "FROM rows USING SAMPLE 10%", 9, "SAMPLE gives another result"),
+        ("    _line\n", "    1 AS x\n", 1, "expected a column _line"),
+        ("    _line\n", "    'a' AS _line\n", 8, "expected _line to be a line"),
+        ("SELECT\n", "SELECT *,\n", 3, "lots has no field 'Lot No'"),
+        ("FROM rows", "FROM (SELECT *, 1 AS Seller FROM rows)", 9, "'Seller' is a column of the file, which"),
+        ("FROM rows", "FROM rows; SELECT 1", 1, "expected one SELECT"),
+        (LOTS, "DROP TABLE _cells", 1, "expected one SELECT"),
+        (LOTS, "", 1, "expected one SELECT"),
+        ("FROM rows", "FROM read_text('/etc/passwd')", 9, "Cannot access file"),
+        ("FROM rows", "FROM '/etc/passwd.csv'", 1, "Cannot access file"),
+        ("FROM rows", "FROM CONTRACTS", 9, "there is no table 'CONTRACTS'"),
     ],
 )  # fmt: skip
-def test_a_mistake_is_told_with_its_line(old, new, line, told):
-    message = refused(changed(old, new))
-    found = [m for m in message.splitlines() if m.startswith(f"m.yaml, line {line}:")]
+def test_a_mistake_in_a_query_is_told_with_its_line(run, old, new, line, told):
+    message = refused(run, changed(old, new) if old != LOTS else new)
+    found = [m for m in message.splitlines() if m.startswith(f"mapping/lots.sql, line {line}:")]
     assert found, message
     assert any(re.search(told, m) for m in found), message
 
 
-def test_all_mistakes_are_told_at_once_in_order_of_lines():
-    text = changed("amount: money", "amount: monney").replace("status: sold", "stauts: sold").replace("= day", "= dai")
-    lines = [int(m.split(":")[0].split()[-1]) for m in refused(text).splitlines()]
-    assert len(lines) >= 3
-    assert lines == sorted(lines)
+@pytest.mark.parametrize(
+    ("form", "line", "told"),
+    [
+        ("delimeter: ;", 1, "there is no key 'delimeter'; did you mean 'delimiter'"),
+        ("missing: [x]\ndelimiter: ab", 2, "delimiter: expected one character"),
+        ("encoding: utf-9", 1, "expected an encoding"),
+        ("skip_lines: some", 1, "expected a whole number, found 'some'"),
+        ("trim: no", 1, "expected true or false, found 'no'"),
+        ("missing: [x]\nmissing: [y]", 2, "missing is given twice"),
+        ("options:\n  start: {type: tim}", 2, "there is no type 'tim'; did you mean 'time'"),
+        ("options:\n  start: {typ: time}", 2, "there is no key 'typ'; did you mean 'type'"),
+        ("options:\n  start: {type: time, default: soon}", 2, "default: expected a timestamp"),
+        ("options:\n  start: {type: time, timezone: Mars/One}", 2, "there is no time zone"),
+        ("options:\n  Start: time", 2, "expected a name of small letters"),
+        ("a: [1", 1, "Put a value in quotes"),
+        ("- a", 1, "expected names with values"),
+        ("just text", 1, "expected names with values"),
+    ],
+)
+def test_a_mistake_in_the_form_of_the_file_is_told_with_its_line(run, form, line, told):
+    message = refused(run, form=form)
+    assert any(re.search(f"^mapping/file.yaml, line {line}: .*{told}", m) for m in message.splitlines()), message
+
+
+def test_all_mistakes_are_told_at_once_in_order_of_files_and_lines(run):
+    message = refused(
+        run,
+        changed("AS status", "AS stauts").replace("AS title", "AS titel"),
+        bids="SELECT nothing FROM rows",
+        customers="SELECT 1 +",
+    )
+    found = re.findall(r"^mapping/(\w+)\.sql, line (\d+)", message, re.MULTILINE)
+    assert found == [("bids", "1"), ("customers", "1"), ("lots", "1"), ("lots", "3"), ("lots", "5")]
+
+
+def test_a_query_is_for_an_entity_behind_the_api(run):
+    assert "mapping/lot.sql, line 1: there is no entity 'lot' behind the API; did you mean 'lots'" in refused(
+        run, lot=""
+    )
+    assert "there is no entity 'countries'" in refused(run, countries="")
+
+
+def test_words_that_yaml_takes_for_values_stay_texts(run):
+    lots = changed("$currency", "'USD'").replace("$start", "as_time('2025-01-01T00:00Z')")
+    made = run(CONTENT, "missing: [NULL, ~, NO, 'n/a', -, 1.0]", lots=lots)
+    assert made.mapping.format.missing == {"", "NULL", "~", "NO", "n/a", "-", "1.0"}
+
+
+def test_options_are_read_by_their_type(run):
+    made = run(CONTENT, FORM, options={**START, "currency": "EUR"}, lots=LOTS)
+    assert [i.payload["currency"] for i in made.result.items] == ["EUR"]
+    assert "option start is needed: give --start VALUE" in refused(run, options={})
+    assert "no option 'strat'; did you mean 'start'" in refused(run, options={"strat": "x"})
+    assert "option start: expected a timestamp" in refused(run, options={"start": "tomorrow"})
 
 
 @pytest.mark.parametrize(
-    "text", ["", "just text", "- a\n- b", "items: []", "a: [1", "items:\n  - entity: lots", "items: 3"]
+    ("type_", "text", "value"),
+    [("money", "$1,234.50", "1234.50"), ("number", "0.10", "0.10"), ("integer", "7", "7.00"), ("text", "9.99", "9.99")],
 )
-def test_what_is_no_mapping_is_refused(text):
-    assert "m.yaml, line" in refused(text)
+def test_options_of_every_type_keep_their_value(run, type_, text, value):
+    lots = (
+        changed("as_money(amount)", "$amount")
+        .replace("$currency", "'USD'")
+        .replace("$start", "as_time('2025-01-01T00:00Z')")
+    )
+    made = run(CONTENT, f"options: {{amount: {type_}}}", options={"amount": text}, lots=lots)
+    assert [str(i.payload["starting_price"]) for i in made.result.items] in ([value], ["7"])
 
 
-def test_words_that_yaml_takes_for_values_stay_texts_where_texts_are_meant():
-    mapping = load(changed("options:", "missing: [NULL, ~, NO, 'n/a', -]\n    options:"))
-    assert mapping.format.missing == {"", "NULL", "~", "NO", "n/a", "-"}
-    assert load(changed("status: sold", "status: NO")).items[0].fields["status"].rule == "NO"
-
-
-def test_options_are_read_by_their_type():
-    mapping = load(GOOD)
-    assert read_options(mapping, {"start": "2025-01-01"})["currency"] == "USD"
-    with pytest.raises(MappingError, match=r"option start is needed: give --start VALUE"):
-        read_options(mapping, {})
-    with pytest.raises(MappingError, match="no option 'strat'; did you mean 'start'"):
-        read_options(mapping, {"strat": "x"})
-    with pytest.raises(MappingError, match="option start: expected a timestamp"):
-        read_options(mapping, {"start": "tomorrow"})
-
-
-def test_a_mapping_that_does_not_exist_names_those_that_do():
-    with pytest.raises(MappingError, match="ebay_auctions"):
+def test_a_mapping_that_does_not_exist_names_those_that_do(tmp_path):
+    with pytest.raises(MappingError, match=r"ebay: no such mapping.*ebay_auctions"):
         find_mapping("ebay")
+    (tmp_path / "old.yaml").write_text("items: []")
+    with pytest.raises(MappingError, match=r"is a file. A mapping is a folder with a query ENTITY.sql"):
+        find_mapping(str(tmp_path / "old.yaml"))
