@@ -24,7 +24,7 @@ UV = export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/p
 	UV_PYTHON_DOWNLOADS=never VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev down status generate docs setup bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api bench-marts bench-shapes test soak conformance mutations unit lint types scan format lock clean
+.PHONY: help demo dev down status generate docs setup bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api bench-marts bench-shapes test test-deep test-stack coverage soak conformance mutations unit lint types scan format lock clean
 
 help:  ## List what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,17 +44,35 @@ status: $(LOCAL)  ## Show what runs and what the tables hold
 generate: $(LOCAL)  ## Write the files that follow from the contracts (dbt sources and staging models)
 	@$(BIN)/gavel generate
 
-docs: $(LOCAL)  ## Make the documentation of the dbt project as one page: models, columns, lineage, who reads them
+docs: $(DEV)  ## Make the documentation as a site: the pages of docs/, and the dbt project's models, columns, lineage
 	@mkdir -p build/docs/slice && echo '{}' > build/docs/slice/watermarks.json
 	@cd dbt_project && export GAVEL_SLICE=../build/docs/slice GAVEL_WAREHOUSE=../build/docs/warehouse.duckdb && \
 		set -- --target local --target-path ../build/docs --log-path ../build/docs && \
 		../$(BIN)/dbt --quiet run "$$@" && ../$(BIN)/dbt --quiet docs generate --static "$$@"
-	@echo "Open build/docs/static_index.html in a browser"
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "Open build/site/index.html in a browser"
 
 setup: $(DEV)  ## Make the environment in .venv, with what tests need
 
+PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
+FAST := tests/unit tests/property
+
 test: $(DEV)  ## Run all tests
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	@$(PYTEST)
+
+test-stack: $(DEV)  ## Run the tests that need the laptop stack, a browser or a daemon
+	@$(PYTEST) tests/integration tests/e2e
+
+test-deep: $(DEV)  ## Run all tests with the whole search, as continuous integration does each night
+	@GAVEL_DEPTH=deep $(PYTEST)
+
+coverage: $(DEV)  ## Run the tests of `make unit` and show which lines of the product they leave out
+	@$(PYTEST) $(FAST) --cov --cov-report=
+	@$(BIN)/coverage html -q && $(BIN)/coverage xml -q
+	@$(BIN)/coverage report --format=markdown > build/coverage/summary.md
+	@if [ -n "$$GITHUB_STEP_SUMMARY" ]; then cat build/coverage/summary.md >> "$$GITHUB_STEP_SUMMARY"; fi
+	@$(BIN)/coverage report --skip-covered --sort=cover
+	@echo "Lines: build/coverage/html/index.html"
 
 MINUTES ?= 30
 soak: $(LOCAL)  ## Watch the running stack under changing traffic for MINUTES=30: ticks, runs, lags, memory, disk
@@ -67,7 +85,7 @@ mutations: $(DEV)  ## Break rules of the dbt models, one at a time, and see that
 	@$(BIN)/python tests/mutations/run.py
 
 unit: $(DEV)  ## Run the tests that need no network and no stack
-	@$(BIN)/python -m pytest -q tests/unit tests/property
+	@$(PYTEST) $(FAST)
 
 bench-merge: $(BENCH)  ## Compare the merge with its peers, over an hour; goes on where it was stopped
 	@$(BENCH_VENV)/bin/python -m benchmarks.merge run

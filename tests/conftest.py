@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,15 @@ settings.load_profile("same")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# In continuous integration nothing is skipped but what is named here: the test's reason, and why it may be.
+MAY_BE_SKIPPED = {
+    "no Chromium on this machine": "`.ci/run` could not install it, and has said so",
+    "runs start warm on Linux only": "elsewhere a run has a process of its own, which other tests cover",
+    "needs /proc/net/tcp": "ports are looked up there on Linux only",
+    "reads the peak from Linux's /proc": "memory is measured on Linux only",
+}
+_skipped: set[str] = set()
+
 WITHOUT_NETWORK = tuple(Path(__file__).parent / kind for kind in ("unit", "property"))
 
 
@@ -32,6 +42,22 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest_socket.disable_socket(allow_unix_socket=True)
     else:
         pytest_socket.enable_socket()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Remember why a test was skipped."""
+    if report.skipped and isinstance(report.longrepr, tuple) and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if reason not in MAY_BE_SKIPPED:
+            _skipped.add(f"{report.nodeid}: {reason}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Fail a run of continuous integration that skipped what is not named in `MAY_BE_SKIPPED`."""
+    if os.environ.get("CI") and _skipped and exitstatus == pytest.ExitCode.OK:
+        print("\nSkipped without being named in tests/conftest.py:", *sorted(_skipped), sep="\n  ")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session")
