@@ -60,7 +60,7 @@ def _rendered(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource, kept: Collection[str] = ()
 ) -> dict[str, Any]:
     """Render the page; returns what the UI shows of it."""
-    from assets.report_page import render
+    from reporting import render
 
     rendered = render(warehouse.database, warehouse.reports / PAGE_FILE, kept=kept)
     context.log.info(f"Open {rendered.path}, true for {_when(rendered.data_time)}")

@@ -17,7 +17,6 @@ import duckdb
 import pandas as pd
 import pytest
 
-from assets.report_page import words
 from contracts import load_contracts
 from lakehouse.publish.published import published
 from lakehouse.storage.duck import connect
@@ -26,6 +25,7 @@ from lakehouse.table.scan import live_rows
 from lakehouse.table.schemas import compacted
 from lakehouse.table.tables import TableState
 from local.home import Home
+from reporting import words
 from tests.support import replayed_figures as figures
 from tests.support.auctions import write_auctions
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from assets.report_page import render
+from reporting import render
 from tests.support.report_warehouse import NOW, OF_ALL, warehouse
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -11,8 +11,8 @@ from typing import Any
 
 import duckdb
 
-from assets.report_page import render
 from contracts import Contracts
+from reporting import render
 from tests.support.extremes import extreme_rows, lake_of
 from tests.support.slices import Slice
 

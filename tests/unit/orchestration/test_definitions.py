@@ -170,7 +170,8 @@ LOADING = """
 import os, sys
 
 repository, home = sys.argv[1:3]
-ours = tuple(os.path.join(repository, package) for package in ("assets", "contracts", "lakehouse", "orchestration"))
+packages = ("assets", "contracts", "lakehouse", "orchestration", "reporting")
+ours = tuple(os.path.join(repository, package) for package in packages)
 importing = True
 
 

@@ -18,7 +18,8 @@ from contracts import Contracts
 from realtime import bundle
 from realtime.bundle import FUNCTIONS, Bundle, BundleError, Target, build_bundles, follow_imports, locked, required
 
-HEAVY = {"yaml", "pyarrow", "duckdb", "dagster", "pandas", "boto3", "botocore", "local", "lakehouse", "assets"}
+HEAVY = {"yaml", "pyarrow", "duckdb", "dagster", "pandas", "boto3", "botocore"}
+HEAVY |= {"local", "lakehouse", "assets", "reporting"}
 
 WITHOUT_CONTRACTS = {"authorizer", "tracking"}
 

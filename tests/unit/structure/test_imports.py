@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-PACKAGES = ("contracts", "lakehouse", "assets", "orchestration", "realtime", "local")
+PACKAGES = ("contracts", "lakehouse", "reporting", "assets", "orchestration", "realtime", "local")
 MAY_IMPORT = {
     "contracts": set(),
     "lakehouse": {"contracts"},
-    "assets": {"contracts", "lakehouse"},
-    "orchestration": {"contracts", "lakehouse", "assets"},
+    "reporting": {"contracts", "lakehouse"},
+    "assets": {"contracts", "lakehouse", "reporting"},
+    "orchestration": {"contracts", "lakehouse", "reporting", "assets"},
     "realtime": {"contracts"},
     "local": set(PACKAGES) - {"local"},
 }

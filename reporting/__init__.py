@@ -4,6 +4,6 @@
 has a section of its own, and in it themes with panels, each panel from one query that the page shows.
 """
 
-from assets.report_page.page import ReportPage, WarehouseNotBuilt, render
+from reporting.page import ReportPage, WarehouseNotBuilt, render
 
 __all__ = ["ReportPage", "WarehouseNotBuilt", "render"]

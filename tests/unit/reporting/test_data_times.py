@@ -11,9 +11,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from assets.report_page.page import REPORTS, _reader
-from assets.report_page.parts import Figure, Panel, Scope
-from assets.report_page.sections import general, section
+from reporting.page import REPORTS, _reader
+from reporting.parts import Figure, Panel, Scope
+from reporting.sections import general, section
 from tests.support.report_warehouse import OF_ALL, bidding, cash, category, delivered, group, quarter, warehouse
 
 at = datetime.fromisoformat

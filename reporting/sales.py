@@ -10,8 +10,8 @@ from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 
-from assets.report_page import growth, periods, plots, words
-from assets.report_page.parts import CATEGORY, Panel, Scope, Theme, theme
+from reporting import growth, periods, plots, words
+from reporting.parts import CATEGORY, Panel, Scope, Theme, theme
 
 SALES = "sales_by_category_country_and_month"
 SHOWN_CATEGORIES = 6

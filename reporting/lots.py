@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from assets.report_page import periods, plots, words
-from assets.report_page.parts import Panel, Row, Scope, Theme, theme
+from reporting import periods, plots, words
+from reporting.parts import Panel, Row, Scope, Theme, theme
 
 SELL_THROUGH = "sell_through_by_category_and_grade"
 BIDDING = "bidding_by_category_and_month"

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from assets.report_page import periods, plots, words
-from assets.report_page.parts import Panel, Scope, Theme, theme
+from reporting import periods, plots, words
+from reporting.parts import Panel, Scope, Theme, theme
 
 CASH = "order_to_cash_by_month"
 RECEIVABLES = "receivables_by_age"

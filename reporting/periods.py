@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from typing import Any, TypeVar, cast
 
-from assets.report_page import words
-from assets.report_page.parts import Change, Row
+from reporting import words
+from reporting.parts import Change, Row
 
 STEPS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(weeks=1)}
 MONTHS = {"month": 1, "quarter": 3}

@@ -9,8 +9,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from assets.report_page import periods, plots, words
-from assets.report_page.parts import Panel, Scope, Theme, theme
+from reporting import periods, plots, words
+from reporting.parts import Panel, Scope, Theme, theme
 
 PROFIT = "profit_by_party"
 TRENDS = "party_group_trends"

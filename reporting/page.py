@@ -16,9 +16,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from assets.report_page import words
-from assets.report_page.parts import Read, Scope, Section, Theme, data_time
-from assets.report_page.sections import general, section
+from reporting import words
+from reporting.parts import Read, Scope, Section, Theme, data_time
+from reporting.sections import general, section
 
 TEMPLATE = Path(__file__).with_name("page.html")
 REPORTS = (

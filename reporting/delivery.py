@@ -5,8 +5,8 @@ Here belong its queries on reports, the plots of their rows and the sentences th
 
 from __future__ import annotations
 
-from assets.report_page import periods, plots, words
-from assets.report_page.parts import Panel, Scope, Theme, theme
+from reporting import periods, plots, words
+from reporting.parts import Panel, Scope, Theme, theme
 
 DELIVERY = "order_to_delivery_by_month_and_carrier"
 SHOWN_CARRIERS = 5

@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from assets.report_page import periods, words
-from assets.report_page.delivery import delivery
-from assets.report_page.lots import BIDDING as BIDDING_REPORT
-from assets.report_page.lots import lots
-from assets.report_page.money import money
-from assets.report_page.parties import parties
-from assets.report_page.parts import Figure, Row, Scope, Section, Theme, unless_absent
-from assets.report_page.pipeline import data
-from assets.report_page.sales import SALES, sales
+from reporting import periods, words
+from reporting.delivery import delivery
+from reporting.lots import BIDDING as BIDDING_REPORT
+from reporting.lots import lots
+from reporting.money import money
+from reporting.parties import parties
+from reporting.parts import Figure, Row, Scope, Section, Theme, unless_absent
+from reporting.pipeline import data
+from reporting.sales import SALES, sales
 
 COMPARED_DAYS = 30
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.report_page import periods, render
-from assets.report_page.page import REPORTS, _reader
-from assets.report_page.parts import Panel, Scope
-from assets.report_page.sections import general, section
+from reporting import periods, render
+from reporting.page import REPORTS, _reader
+from reporting.parts import Panel, Scope
+from reporting.sections import general, section
 from tests.support.report_warehouse import (
     NOW,
     TWO_CURRENCIES,

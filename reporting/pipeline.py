@@ -8,8 +8,8 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 
-from assets.report_page import periods, plots, words
-from assets.report_page.parts import Panel, Scope, Theme, theme
+from reporting import periods, plots, words
+from reporting.parts import Panel, Scope, Theme, theme
 
 FRESHNESS = "data_freshness"
 RUNS = "pipeline_runs"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from assets.report_page.parts import Change
+from reporting.parts import Change
 
 Number = Decimal | float | int
 NONE = "–"

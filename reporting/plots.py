@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from assets.report_page.words import Number, amount_tick, prefix
+from reporting.words import Number, amount_tick, prefix
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from assets.report_page import periods, words
-from assets.report_page.parts import Panel, theme
+from reporting import periods, words
+from reporting.parts import Panel, theme
 
 at = datetime.fromisoformat
 

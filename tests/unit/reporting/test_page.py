@@ -14,8 +14,8 @@ import duckdb
 import pytest
 import yaml
 
-from assets.report_page import ReportPage, WarehouseNotBuilt, render
-from assets.report_page.page import REPORTS, TABLES
+from reporting import ReportPage, WarehouseNotBuilt, render
+from reporting.page import REPORTS, TABLES
 from tests.support.report_warehouse import (
     DATA_TIME,
     MODELS,

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from assets.report_page import periods, plots, words
-from assets.report_page.parts import Panel, Row, Scope
+from reporting import periods, plots, words
+from reporting.parts import Panel, Row, Scope
 
 GROWTH = "sales_growth_by_quarter"
 DRAWN_NAMES = 12
