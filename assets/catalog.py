@@ -32,7 +32,7 @@ def catalog_assets(contracts: Contracts, lake: Lake) -> list[dg.AssetsDefinition
 
 
 def trail_asset(lake: Lake) -> dg.AssetSpec:
-    """The audit trail, which publications write beside the tables and `pipeline_runs` reads."""
+    """The audit trail, which publications write beside the tables and `rpt_pipeline_runs` reads."""
     return dg.AssetSpec(
         keys.catalog(trail.TABLE),
         description=trail.DESCRIPTION,

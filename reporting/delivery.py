@@ -8,7 +8,7 @@ from __future__ import annotations
 from reporting import periods, plots, words
 from reporting.parts import Panel, Scope, Theme, theme
 
-DELIVERY = "order_to_delivery_by_month_and_carrier"
+DELIVERY = "rpt_order_to_delivery_by_month_and_carrier"
 SHOWN_CARRIERS = 5
 
 MONTHS = """
@@ -20,7 +20,7 @@ select
     median_days is not null as is_timed,
     median_days,
     percentile_90_days
-from reports.order_to_delivery_by_month_and_carrier
+from reports.rpt_order_to_delivery_by_month_and_carrier
 order by order_month, carrier
 """
 
@@ -34,7 +34,7 @@ select
     cast(sum(overdue) as bigint) as overdue,
     cast(sum(returned) as bigint) as returned,
     cast(sum(lost) as bigint) as lost
-from reports.order_to_delivery_by_month_and_carrier
+from reports.rpt_order_to_delivery_by_month_and_carrier
 group by carrier
 order by shipments desc, carrier
 """

@@ -10,7 +10,7 @@ from decimal import Decimal
 from reporting import periods, plots, words
 from reporting.parts import Panel, Row, Scope
 
-GROWTH = "sales_growth_by_quarter"
+GROWTH = "rpt_sales_growth_by_quarter"
 DRAWN_NAMES = 12
 DRAWN_QUARTERS = 8
 
@@ -20,7 +20,7 @@ select
     is_complete,
     sum(net_sales) as net_sales,
     sum(net_sales_year_before) as year_before
-from reports.sales_growth_by_quarter
+from reports.rpt_sales_growth_by_quarter
 where currency = {currency}
 group by sales_quarter, is_complete
 order by sales_quarter
@@ -32,12 +32,12 @@ select
     {name} as name,
     sum(net_sales) as net_sales,
     sum(net_sales_year_before) as year_before
-from reports.sales_growth_by_quarter
+from reports.rpt_sales_growth_by_quarter
 where
     currency = {currency}
     and sales_quarter = (
         select max(sales_quarter)
-        from reports.sales_growth_by_quarter
+        from reports.rpt_sales_growth_by_quarter
         where currency = {currency} and is_complete and net_sales > 0
     )
 group by sales_quarter, {name}

@@ -12,8 +12,8 @@ from typing import Any
 from reporting import periods, plots, words
 from reporting.parts import Panel, Row, Scope, Theme, theme
 
-SELL_THROUGH = "sell_through_by_category_and_grade"
-BIDDING = "bidding_by_category_and_month"
+SELL_THROUGH = "rpt_sell_through_by_category_and_grade"
+BIDDING = "rpt_bidding_by_category_and_month"
 
 SOLD = """
 select
@@ -22,7 +22,7 @@ select
     cast(sum(lots_offered) as bigint) as lots_offered,
     cast(sum(lots_sold) as bigint) as lots_sold,
     sum(hammer_price) as hammer_price
-from reports.sell_through_by_category_and_grade
+from reports.rpt_sell_through_by_category_and_grade
 where currency = {currency}
 group by all
 having sum(lots_offered) > 0
@@ -38,7 +38,7 @@ select
     cast(sum(lots_above_valuation) as bigint) as lots_above_valuation,
     sum(compared_hammer_price) as compared_hammer_price,
     sum(compared_valuation_low + compared_valuation_high) / 2 as compared_valuation
-from reports.sell_through_by_category_and_grade
+from reports.rpt_sell_through_by_category_and_grade
 where currency = {currency} and lots_compared > 0
 group by all
 order by category, grade
@@ -67,7 +67,7 @@ select
     cast(sum(bids) as double) / sum(lots) as bids_per_lot,
     cast(sum(snipes) as double) / nullif(sum(bids), 0) as sniping_share,
     cast(sum(lots_reserve_met) as double) / nullif(sum(lots_with_reserve), 0) as reserve_met_share
-from reports.bidding_by_category_and_month
+from reports.rpt_bidding_by_category_and_month
 where currency = {currency}
 group by closing_month
 order by closing_month
@@ -81,7 +81,7 @@ select
     cast(sum(bids) as double) / sum(lots) as bids_per_lot,
     cast(sum(snipes) as double) / nullif(sum(bids), 0) as sniping_share,
     cast(sum(lots_reserve_met) as double) / nullif(sum(lots_with_reserve), 0) as reserve_met_share
-from reports.bidding_by_category_and_month
+from reports.rpt_bidding_by_category_and_month
 where currency = {currency}
 group by all
 order by bids_per_lot desc, category

@@ -10,8 +10,8 @@ from decimal import Decimal
 from reporting import periods, plots, words
 from reporting.parts import Panel, Scope, Theme, theme
 
-CASH = "order_to_cash_by_month"
-RECEIVABLES = "receivables_by_age"
+CASH = "rpt_order_to_cash_by_month"
+RECEIVABLES = "rpt_receivables_by_age"
 ROLE_COLOURS = {"buyer": plots.NAVY, "seller": plots.BRASS}
 
 DAYS = """
@@ -24,7 +24,7 @@ select
     late_share,
     median_days,
     percentile_90_days
-from reports.order_to_cash_by_month
+from reports.rpt_order_to_cash_by_month
 where currency = {currency} and sales > 0
 order by sales_month
 """
@@ -36,7 +36,7 @@ select
     role,
     invoices,
     open_amount
-from reports.receivables_by_age
+from reports.rpt_receivables_by_age
 where currency = {currency}
 order by band_number, role
 """

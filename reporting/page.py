@@ -22,17 +22,17 @@ from reporting.sections import general, section
 
 TEMPLATE = Path(__file__).with_name("page.html")
 REPORTS = (
-    "bidding_by_category_and_month",
-    "data_freshness",
-    "order_to_cash_by_month",
-    "order_to_delivery_by_month_and_carrier",
-    "party_group_trends",
-    "pipeline_runs",
-    "profit_by_party",
-    "receivables_by_age",
-    "sales_by_category_country_and_month",
-    "sales_growth_by_quarter",
-    "sell_through_by_category_and_grade",
+    "rpt_bidding_by_category_and_month",
+    "rpt_data_freshness",
+    "rpt_order_to_cash_by_month",
+    "rpt_order_to_delivery_by_month_and_carrier",
+    "rpt_party_group_trends",
+    "rpt_pipeline_runs",
+    "rpt_profit_by_party",
+    "rpt_receivables_by_age",
+    "rpt_sales_by_category_country_and_month",
+    "rpt_sales_growth_by_quarter",
+    "rpt_sell_through_by_category_and_grade",
 )
 MARTS = ("marts.fct_orders", "marts.fct_bids")
 TABLES = (*MARTS, *(f"reports.{name}" for name in REPORTS))
@@ -99,7 +99,7 @@ def _as_they_were(kept: Collection[str], times: Mapping[str, datetime], absent: 
     return [*told, *(f"{name} (not built yet)" for name in sorted(absent))]
 
 
-KNOWN = ("bidding_by_category_and_month", "receivables_by_age", "sell_through_by_category_and_grade")
+KNOWN = ("rpt_bidding_by_category_and_month", "rpt_receivables_by_age", "rpt_sell_through_by_category_and_grade")
 """Reports that may know a currency in which nothing was ordered and no bid was placed."""
 
 CURRENCIES = """

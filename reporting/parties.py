@@ -12,8 +12,8 @@ from typing import Any
 from reporting import periods, plots, words
 from reporting.parts import Panel, Scope, Theme, theme
 
-PROFIT = "profit_by_party"
-TRENDS = "party_group_trends"
+PROFIT = "rpt_profit_by_party"
+TRENDS = "rpt_party_group_trends"
 SHOWN_PARTIES = 10
 SHOWN_EARNERS = 6
 NAMES = (
@@ -40,7 +40,7 @@ select
     bought_orders as orders,
     bought_amount as amount,
     profit_as_buyer as earned
-from reports.profit_by_party
+from reports.rpt_profit_by_party
 where currency = {currency} and bought_orders > 0
 order by rank_as_buyer, party_id
 limit {limit}
@@ -53,7 +53,7 @@ select
     sold_orders as orders,
     sold_amount as amount,
     profit_as_seller as earned
-from reports.profit_by_party
+from reports.rpt_profit_by_party
 where currency = {currency} and sold_orders > 0
 order by rank_as_seller, party_id
 limit {limit}
@@ -66,7 +66,7 @@ with parties as (
         sum(case when profit < 0 then profit else 0 end) over () as losses,
         row_number() over (order by profit desc, party_id) as from_top,
         row_number() over (order by profit, party_id) as from_bottom
-    from reports.profit_by_party
+    from reports.rpt_profit_by_party
     where currency = {currency}
 )
 
@@ -94,7 +94,7 @@ select
     parties,
     sales,
     net_sales
-from reports.party_group_trends
+from reports.rpt_party_group_trends
 where currency = {currency} and role = {role}
 order by report_month, party_group
 """

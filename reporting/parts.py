@@ -18,7 +18,7 @@ Read = Callable[[str], list[Row]]
 
 CATEGORY = "coalesce(nullif(upper(trim(category)[1]) || trim(category)[2:], ''), 'No name')"
 """A category as the page calls it. All panels put together what has one name on it, so each name is one category."""
-BEHIND = {"bidding_by_category_and_month": "bids", "sales_by_category_country_and_month": "orders"}
+BEHIND = {"rpt_bidding_by_category_and_month": "bids", "rpt_sales_by_category_country_and_month": "orders"}
 """The tables behind the marts that are drawn under these reports, also while the reports have no row."""
 
 

@@ -11,8 +11,8 @@ from decimal import Decimal
 from reporting import periods, plots, words
 from reporting.parts import Panel, Scope, Theme, theme
 
-FRESHNESS = "data_freshness"
-RUNS = "pipeline_runs"
+FRESHNESS = "rpt_data_freshness"
+RUNS = "rpt_pipeline_runs"
 
 TABLES = """
 select
@@ -23,7 +23,7 @@ select
     lag_minutes,
     promised_minutes,
     is_late
-from reports.data_freshness
+from reports.rpt_data_freshness
 order by is_late desc, lag_minutes desc, entity
 """
 
@@ -31,7 +31,7 @@ SPAN = """
 select
     min(ended_at) as first_end,
     max(ended_at) as last_end
-from reports.pipeline_runs
+from reports.rpt_pipeline_runs
 """
 
 PERIODS = """
@@ -40,7 +40,7 @@ select
     count(*) as runs,
     cast(sum(rows_read) as bigint) as rows_read,
     sum(cost_usd) as cost_usd
-from reports.pipeline_runs
+from reports.rpt_pipeline_runs
 group by period
 order by period
 """
@@ -54,7 +54,7 @@ select
     cast(sum(quarantined) as bigint) as quarantined,
     avg(seconds) as seconds,
     sum(cost_usd) as cost_usd
-from reports.pipeline_runs
+from reports.rpt_pipeline_runs
 group by entity
 order by rows_read desc, entity
 """

@@ -13,7 +13,7 @@ from decimal import Decimal
 from reporting import growth, periods, plots, words
 from reporting.parts import CATEGORY, Panel, Scope, Theme, theme
 
-SALES = "sales_by_category_country_and_month"
+SALES = "rpt_sales_by_category_country_and_month"
 SHOWN_CATEGORIES = 6
 DRAWN_NAMES = 12
 
@@ -40,7 +40,7 @@ select
     sum(sales_amount) as sales_amount,
     sum(net_sales) as net_sales,
     sum(house_earnings) as house_earnings
-from reports.sales_by_category_country_and_month
+from reports.rpt_sales_by_category_country_and_month
 where currency = {currency}
 group by all
 order by net_sales desc, category
@@ -51,7 +51,7 @@ select
     sales_month,
     {category} as category,
     sum(net_sales_so_far) as net_sales
-from reports.sales_by_category_country_and_month
+from reports.rpt_sales_by_category_country_and_month
 where currency = {currency}
 group by all
 order by sales_month, category
@@ -64,7 +64,7 @@ select
     cast(sum(sales) as bigint) as sales,
     sum(net_sales) as net_sales,
     sum(house_earnings) as house_earnings
-from reports.sales_by_category_country_and_month
+from reports.rpt_sales_by_category_country_and_month
 where currency = {currency}
 group by country_name, region
 order by net_sales desc, country_name, region

@@ -121,7 +121,7 @@ def check_reports(home: Home, path: Path, sent: int = 1) -> None:
             assert len(told) == len(expected), report
             assert figures.rounded(told) == figures.rounded(expected), report
         taken_in = warehouse.execute(
-            "select cast(sum(applied) as bigint), max(rows_after) from reports.pipeline_runs where entity = 'bids'"
+            "select cast(sum(applied) as bigint), max(rows_after) from reports.rpt_pipeline_runs where entity = 'bids'"
         ).fetchall()
     assert taken_in == [(sent * len(auctions.bids), len(auctions.bids))]
     check_page((home.reports / "report.html").read_text("utf-8"), auctions)

@@ -54,7 +54,7 @@ def bid(key: str, when: str, currency: str, bidder: str = "ann", is_accepted: bo
 
 def category(month: str, name: str, currency: str, amount: int, country: str = "Unknown") -> str:
     return row(
-        "reports.sales_by_category_country_and_month", sales_month=month, category=name, currency=currency, sales=1,
+        "reports.rpt_sales_by_category_country_and_month", sales_month=month, category=name, currency=currency, sales=1,
         country_name=country, region=country, sales_amount=amount, net_sales=amount, net_sales_so_far=amount,
         house_earnings=amount // 10, data_time=REPORTED,
     )  # fmt: skip
@@ -63,7 +63,7 @@ def category(month: str, name: str, currency: str, amount: int, country: str = "
 def party(name: str, currency: str, country: str | None, amount: int, profit: int, rank: int = 1) -> str:
     amounts = ("buyers_premium", "sellers_commission", "fees", "refunds", "payment_fees", "shipping_cost")
     return row(
-        "reports.profit_by_party", party_id=name, currency=currency, country_code=country, bought_orders=2,
+        "reports.rpt_profit_by_party", party_id=name, currency=currency, country_code=country, bought_orders=2,
         bought_amount=amount, sold_orders=0, sold_amount=0, profit_as_buyer=profit, profit_as_seller=0,
         handling_cost=0, profit=profit, rank_as_buyer=rank, rank_as_seller=rank, rank_by_profit=rank,
         data_time=REPORTED, **dict.fromkeys(amounts, 0),
@@ -72,7 +72,7 @@ def party(name: str, currency: str, country: str | None, amount: int, profit: in
 
 def quarter(beginning: str, net_sales: int, year_before: int, is_complete: bool, name: str = "Coins") -> str:
     return row(
-        "reports.sales_growth_by_quarter", category=name, country_name="Unknown", currency="EUR",
+        "reports.rpt_sales_growth_by_quarter", category=name, country_name="Unknown", currency="EUR",
         sales_quarter=beginning, is_complete=is_complete, net_sales=net_sales, net_sales_year_before=year_before,
         data_time=REPORTED,
     )  # fmt: skip
@@ -80,14 +80,14 @@ def quarter(beginning: str, net_sales: int, year_before: int, is_complete: bool,
 
 def group(month: str, name: str, parties: int, net_sales: int, window: int = 12) -> str:
     return row(
-        "reports.party_group_trends", report_month=month, role="buyer", party_group=name, currency="EUR",
+        "reports.rpt_party_group_trends", report_month=month, role="buyer", party_group=name, currency="EUR",
         window_months=window, parties=parties, sales=1, net_sales=net_sales, house_earnings=0, data_time=REPORTED,
     )  # fmt: skip
 
 
 def lot_group(name: str, grade: str, offered: int, sold: int, below: int, above: int, price: int) -> str:
     return row(
-        "reports.sell_through_by_category_and_grade", category=name, grade=grade, currency="EUR", lots_open=0,
+        "reports.rpt_sell_through_by_category_and_grade", category=name, grade=grade, currency="EUR", lots_open=0,
         lots_offered=offered, lots_sold=sold, lots_compared=sold, lots_below_valuation=below,
         lots_above_valuation=above, hammer_price=price, compared_hammer_price=price, compared_valuation_low=80,
         compared_valuation_high=120, data_time=REPORTED,
@@ -96,14 +96,14 @@ def lot_group(name: str, grade: str, offered: int, sold: int, below: int, above:
 
 def bidding(month: str, name: str, lots: int, bids: int, snipes: int, reserves: int, met: int) -> str:
     return row(
-        "reports.bidding_by_category_and_month", closing_month=month, category=name, currency="EUR", lots=lots,
+        "reports.rpt_bidding_by_category_and_month", closing_month=month, category=name, currency="EUR", lots=lots,
         bids=bids, snipes=snipes, lots_with_reserve=reserves, lots_reserve_met=met, data_time=REPORTED,
     )  # fmt: skip
 
 
 def cash(month: str, median: float, late: float | None) -> str:
     return row(
-        "reports.order_to_cash_by_month", sales_month=month, currency="EUR", sales=10, sales_paid=9, sales_open=1,
+        "reports.rpt_order_to_cash_by_month", sales_month=month, currency="EUR", sales=10, sales_paid=9, sales_open=1,
         sales_paid_undated=0,
         late_share=late, median_days=str(median), percentile_90_days="9.5", data_time=REPORTED,
     )  # fmt: skip
@@ -112,14 +112,14 @@ def cash(month: str, median: float, late: float | None) -> str:
 def owed(role: str, number: int, amount: int) -> str:
     bands = ("not due", "1-30 days", "31-60 days", "61-90 days", "over 90 days")
     return row(
-        "reports.receivables_by_age", role=role, currency="EUR", age_band=bands[number - 1], band_number=number,
+        "reports.rpt_receivables_by_age", role=role, currency="EUR", age_band=bands[number - 1], band_number=number,
         invoices=1, open_amount=amount, data_time=REPORTED,
     )  # fmt: skip
 
 
 def delivered(month: str, carrier: str, shipments: int, late: int, median: float) -> str:
     return row(
-        "reports.order_to_delivery_by_month_and_carrier", order_month=month, carrier=carrier, shipments=shipments,
+        "reports.rpt_order_to_delivery_by_month_and_carrier", order_month=month, carrier=carrier, shipments=shipments,
         delivered=shipments, delivered_with_promise=shipments, delivered_late=late, overdue=1, returned=0, lost=0,
         median_days=str(median), percentile_90_days="9.9", data_time=REPORTED,
     )  # fmt: skip
@@ -127,14 +127,14 @@ def delivered(month: str, carrier: str, shipments: int, late: int, median: float
 
 def freshness(entity: str, lag: int, is_late: bool, when: str | None = "2026-03-01 12:00:00") -> str:
     return row(
-        "reports.data_freshness", entity=entity, owner="trading", watermark=when, newest_change=when,
+        "reports.rpt_data_freshness", entity=entity, owner="trading", watermark=when, newest_change=when,
         lag_minutes=lag if when else None, promised_minutes=15, is_late=is_late, data_time=REPORTED,
     )  # fmt: skip
 
 
 def run(entity: str, ended_at: str, rows: int, quarantined: int) -> str:
     return row(
-        "reports.pipeline_runs", publication_id=entity + ended_at, entity=entity, ended_at=ended_at, seconds=2,
+        "reports.rpt_pipeline_runs", publication_id=entity + ended_at, entity=entity, ended_at=ended_at, seconds=2,
         rows_read=rows, applied=rows - quarantined, quarantined=quarantined, cost_usd="0.125", data_time=REPORTED,
     )  # fmt: skip
 

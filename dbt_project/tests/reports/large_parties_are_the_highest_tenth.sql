@@ -3,7 +3,7 @@ select
     currency,
     sum(case when party_group = 'large' then 1 else 0 end) as large,
     sum(case when party_group <> 'lapsed' then 1 else 0 end) as active
-from {{ ref('party_groups') }}
+from {{ ref('rpt_party_groups') }}
 group by role, currency
 having
     sum(case when party_group = 'large' then 1 else 0 end)

@@ -6,7 +6,7 @@ counts as (
         currency,
         party_group,
         1 as parties
-    from {{ ref('party_groups') }}
+    from {{ ref('rpt_party_groups') }}
 
     union all
 
@@ -15,7 +15,7 @@ counts as (
         currency,
         party_group,
         -parties as parties
-    from {{ ref('party_group_trends') }}
+    from {{ ref('rpt_party_group_trends') }}
     where report_month = cast(date_trunc('month', data_time) as date)
 )
 

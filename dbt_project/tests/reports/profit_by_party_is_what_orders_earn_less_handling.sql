@@ -4,7 +4,7 @@ sums as (
     select
         currency,
         profit
-    from {{ ref('profit_by_party') }}
+    from {{ ref('rpt_profit_by_party') }}
 
     union all
 

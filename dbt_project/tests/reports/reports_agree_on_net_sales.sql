@@ -2,10 +2,10 @@
     time, which is that of these tables while it has no row. -#}
 {%- set parties = ['orders', 'payments', 'shipments'] -%}
 {%- set reports = {
-    'sales_by_category_country_and_month': ('true', none),
-    'sales_growth_by_quarter': ('true', ['orders', 'lots', 'customers', 'countries', 'payments', 'shipments']),
-    'party_groups as buyers': ("role = 'buyer'", parties),
-    'party_groups as sellers': ("role = 'seller'", parties),
+    'rpt_sales_by_category_country_and_month': ('true', none),
+    'rpt_sales_growth_by_quarter': ('true', ['orders', 'lots', 'customers', 'countries', 'payments', 'shipments']),
+    'rpt_party_groups as buyers': ("role = 'buyer'", parties),
+    'rpt_party_groups as sellers': ("role = 'seller'", parties),
 } -%}
 
 with

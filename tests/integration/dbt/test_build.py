@@ -93,7 +93,7 @@ def test_an_empty_lake_builds(empty_build: EmptyBuild) -> None:
             "where table_schema in ('marts', 'reports')"
         ).fetchall()
         counts = {t: connection.execute(f"select count(*) from {t}").fetchall()[0][0] for (t,) in tables}
-    assert {table for table, count in counts.items() if count} == {"marts.dim_date", "reports.data_freshness"}
+    assert {table for table, count in counts.items() if count} == {"marts.dim_date", "reports.rpt_data_freshness"}
 
 
 def test_no_join_compares_every_row_with_every_other(empty_build: EmptyBuild) -> None:
@@ -142,7 +142,7 @@ def test_each_column_is_traced_to_the_published_tables(empty_build: EmptyBuild, 
             return {(column.asset_key.to_user_string(), column.column_name)}
         return {found for dep in origins[column.asset_key][column.column_name] for found in published(dep)}
 
-    profit = published(dg.TableColumnDep(dg.AssetKey(["reports", "profit_by_party"]), "profit_as_buyer"))
+    profit = published(dg.TableColumnDep(dg.AssetKey(["reports", "rpt_profit_by_party"]), "profit_as_buyer"))
     assert profit >= {
         ("catalog/orders", "buyers_premium"),
         ("catalog/payments", "amount"),
@@ -201,13 +201,14 @@ def test_everything_builds_and_passes_with_the_least_that_can_be_known(
     with duckdb.connect(str(warehouse), read_only=True) as connection:
         sales = connection.execute(
             "select category, currency, sales, sales_amount, net_sales, house_earnings, data_time "
-            "from reports.sales_by_category_country_and_month"
+            "from reports.rpt_sales_by_category_country_and_month"
         ).fetchall()
         assert [(*row[:3], *map(str, row[3:])) for row in sales] == [
             ("Coins", "EUR", 2, "150.50", "150.50", "0.00", "2026-03-01 12:00:00")
         ]
         parties = connection.execute(
-            "select party_id, bought_amount, sold_amount, country_code from reports.profit_by_party order by party_id"
+            "select party_id, bought_amount, sold_amount, country_code from reports.rpt_profit_by_party "
+            "order by party_id"
         ).fetchall()
         assert [(row[0], str(row[1]), str(row[2]), row[3]) for row in parties] == [
             ("buyer-1", "100.00", "0.00", None),

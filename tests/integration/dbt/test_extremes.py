@@ -47,7 +47,9 @@ def test_any_valid_rows_pass_the_whole_build(
             assert sorted(found, key=repr) == sorted(rows[entity], key=repr), fact
             lost = f"select count(*) from marts.{fact} where {day_key} not in (select date_day from marts.dim_date)"
             assert connection.execute(lost).fetchone() == (0,), fact
-        (months,) = connection.execute("select count(distinct report_month) from reports.party_group_trends").fetchall()
+        (months,) = connection.execute(
+            "select count(distinct report_month) from reports.rpt_party_group_trends"
+        ).fetchall()
         assert months[0] <= 120, "a sale of 1900 makes no thousand months"
         unknown = (
             "select orders.order_id, orders.placed_at from marts.fct_orders as orders where buyer_key is null "

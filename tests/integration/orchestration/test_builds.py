@@ -22,7 +22,7 @@ from orchestration.settings import Settings
 from tests.support.slices import Slice
 
 FACTS = dg.AssetKey(["marts", "fct_orders"])
-REPORT = dg.AssetKey(["reports", "profit_by_party"])
+REPORT = dg.AssetKey(["reports", "rpt_profit_by_party"])
 FREE = "{{ config(contract={'enforced': false}, materialized='%s') }} "
 
 
@@ -114,7 +114,7 @@ def test_a_part_is_built_with_what_it_reads_and_only_it_is_claimed(project: Path
     checks = {c.asset_key for c in first.get_asset_check_evaluations()}
     assert checks == {FACTS}
 
-    (project / "models" / "reports" / "profit_by_party.sql").write_text(
+    (project / "models" / "reports" / "rpt_profit_by_party.sql").write_text(
         "select no_such_column from {{ ref('fct_orders') }}"
     )
     (project / "tests" / "nobody_buys.sql").write_text(
@@ -124,7 +124,7 @@ def test_a_part_is_built_with_what_it_reads_and_only_it_is_claimed(project: Path
     failed = build(tmp_path, FACTS, REPORT)
     assert not failed.success
     assert built(failed) == {FACTS}
-    assert "profit_by_party" not in models(tmp_path / "warehouse.duckdb")
+    assert "rpt_profit_by_party" not in models(tmp_path / "warehouse.duckdb")
     checks = failed.get_asset_check_evaluations()
     assert {c.asset_key for c in checks} == {FACTS}
     (warning,) = (c for c in checks if not c.passed)
@@ -133,13 +133,13 @@ def test_a_part_is_built_with_what_it_reads_and_only_it_is_claimed(project: Path
     assert "ann@example.com" not in str(warning.metadata["rows"].value), "no personal field leaves the warehouse"
     (step,) = failed.get_step_failure_events()
     error = str(step.step_failure_data.error)
-    assert "profit_by_party: " in error
-    assert "As they were stay: profit_by_party. All else is published." in error
+    assert "rpt_profit_by_party: " in error
+    assert "As they were stay: rpt_profit_by_party. All else is published." in error
 
 
 def test_the_page_is_rendered_of_what_was_built_while_one_report_breaks(project: Path, tmp_path: Path) -> None:
     """Also where that report was never built. The run fails, and the page says what is as it was."""
-    broken = "profit_by_party"
+    broken = "rpt_profit_by_party"
     data, report = Slice(load_contracts()), project / "models" / "reports" / f"{broken}.sql"
     query, page = report.read_text(), tmp_path / "reports" / PAGE_FILE
 
@@ -161,7 +161,7 @@ def test_the_page_is_rendered_of_what_was_built_while_one_report_breaks(project:
     assert "failed in part" not in page.read_text()
     failed = built_with(3, "select no_such_column from {{ ref('fct_orders') }}")
     assert not failed.success
-    assert {PAGE, dg.AssetKey(["reports", "bidding_by_category_and_month"])} <= built(failed)
+    assert {PAGE, dg.AssetKey(["reports", "rpt_bidding_by_category_and_month"])} <= built(failed)
     assert dg.AssetKey(["reports", broken]) not in built(failed)
     text = page.read_text()
     assert f"As they were: {broken}" in text

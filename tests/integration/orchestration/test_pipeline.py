@@ -52,10 +52,11 @@ def of(result: PipelineResult, entity: str) -> tuple[int, int, int]:
 
 
 def recorded_runs(settings: Settings, run_id: str) -> dict[str, tuple[int, ...]]:
-    """What `pipeline_runs` says of a run: rows read, applied, quarantined and published, by entity."""
+    """What `rpt_pipeline_runs` says of a run: rows read, applied, quarantined and published, by entity."""
     with duckdb.connect(str(settings.home / "warehouse.duckdb"), read_only=True) as connection:
         rows = connection.execute(
-            "select entity, rows_read, applied, quarantined, rows_after from reports.pipeline_runs where run_id = ?",
+            "select entity, rows_read, applied, quarantined, rows_after from reports.rpt_pipeline_runs "
+            "where run_id = ?",
             [run_id],
         ).fetchall()
     return {row[0]: row[1:] for row in rows}

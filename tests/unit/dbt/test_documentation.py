@@ -45,6 +45,12 @@ def test_every_model_is_described_and_every_report_has_a_reader() -> None:
     assert [m for m, layer in models.items() if layer == "reports" and f"ref('{m}')" not in read] == []
 
 
+def test_a_models_name_says_its_layer() -> None:
+    prefixes = {"staging": ("stg_",), "personal": ("personal_",), "marts": ("dim_", "fct_"), "reports": ("rpt_",)}
+    models = {path.stem: path.parent.name for path in (PROJECT / "models").rglob("*.sql")}
+    assert [name for name, layer in models.items() if not name.startswith(prefixes[layer])] == []
+
+
 def test_every_consumer_has_an_owner_to_write_to_and_a_lag() -> None:
     exposures = [exposure for document in documents() for exposure in document.get("exposures", [])]
     assert len(exposures) > 3

@@ -17,7 +17,7 @@ from reporting.sections import general, section
 from tests.support.report_warehouse import OF_ALL, bidding, cash, category, delivered, group, quarter, warehouse
 
 at = datetime.fromisoformat
-SALES = "sales_by_category_country_and_month"
+SALES = "rpt_sales_by_category_country_and_month"
 BEGIN = at("2026-01-01")
 BASE = (OF_ALL[0], category("2026-01-01", "Coins", "EUR", 1))
 
@@ -153,8 +153,8 @@ def test_a_median_says_what_it_is_of(tmp_path: Path) -> None:
     few = (
         *(cash(month, 4.0, None) for month in ("2025-12-01", "2026-01-01")),
         *(delivered(month, "Northmail", 10, 1, 4.0) for month in ("2025-12-01", "2026-01-01")),
-        "update reports.order_to_cash_by_month set sales_paid = 1 where sales_month = '2026-01-01'",
-        "update reports.order_to_delivery_by_month_and_carrier set delivered = 1 where order_month = '2026-01-01'",
+        "update reports.rpt_order_to_cash_by_month set sales_paid = 1 where sales_month = '2026-01-01'",
+        "update reports.rpt_order_to_delivery_by_month_and_carrier set delivered = 1 where order_month = '2026-01-01'",
     )
     until = at("2026-02-10")
     panels, _ = told(warehouse(tmp_path, (*BASE, *every(6, until), *few, *true_until(until))), until)

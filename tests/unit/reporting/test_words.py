@@ -97,11 +97,11 @@ def of_few(size: int, rng: random.Random | None = None) -> list[str]:
     statements += [owed("buyer", band, 100) for band in range(1, 3 if rng is None else 2 + few())]
     return [
         *statements,
-        f"update reports.order_to_cash_by_month set sales = {few(1)}",
-        "update reports.order_to_cash_by_month set sales_paid = 1",
-        f"update reports.order_to_cash_by_month set sales_open = {few()}",
-        f"update reports.order_to_delivery_by_month_and_carrier set overdue = {few()}",
-        f"update reports.profit_by_party set bought_orders = {few(1)}",
+        f"update reports.rpt_order_to_cash_by_month set sales = {few(1)}",
+        "update reports.rpt_order_to_cash_by_month set sales_paid = 1",
+        f"update reports.rpt_order_to_cash_by_month set sales_open = {few()}",
+        f"update reports.rpt_order_to_delivery_by_month_and_carrier set overdue = {few()}",
+        f"update reports.rpt_profit_by_party set bought_orders = {few(1)}",
     ]
 
 
@@ -172,7 +172,7 @@ def test_a_reserve_is_said_to_be_missing_for_its_month_only(tmp_path: Path) -> N
 
 def test_sales_that_are_paid_on_an_unknown_day_are_said_to_be(tmp_path: Path) -> None:
     """They are in no median, and not among those that are open."""
-    statements = (cash("2026-02-01", 3.0, None), "update reports.order_to_cash_by_month set sales_paid_undated = 1")
+    statements = (cash("2026-02-01", 3.0, None), "update reports.rpt_order_to_cash_by_month set sales_paid_undated = 1")
     said = (
         "is the median of the sales in February 2026 that are paid so far, 9 of 10, and 1 more on days that are not "
         "known"
