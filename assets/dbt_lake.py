@@ -26,7 +26,7 @@ from contracts.types import Field, FieldType, StringType
 from lakehouse.storage.duck import connect_s3, extension
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.sql import literal, quoted
-from lakehouse.table.schemas import changes, compacted, sql_type
+from lakehouse.table.schemas import changes, compacted, duckdb_type
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -155,7 +155,7 @@ def trail_of_slice(folder: Path) -> str | None:
 
 
 def _trail_scan(files: str, *, hive_partitioning: bool) -> str:
-    columns = ", ".join(f"{literal(c.name)}: {literal(sql_type(c.type))}" for c in trail.COLUMNS)
+    columns = ", ".join(f"{literal(c.name)}: {literal(duckdb_type(c.type))}" for c in trail.COLUMNS)
     partition = f"hive_partitioning = true, hive_types = {{{literal(trail.DAY)}: 'VARCHAR'}}"
     return (
         f"read_json({literal(files)}, format = 'newline_delimited', columns = {{{columns}}}, "
@@ -199,11 +199,11 @@ def create_source_views(
 def _create_view(
     conn: DuckDBPyConnection, name: str, columns: Mapping[str, FieldType], relation: str | None, unreadable: str = ""
 ) -> None:
-    typed = ", ".join(f"cast(null as {sql_type(type_)}) as {quoted(column)}" for column, type_ in columns.items())
+    typed = ", ".join(f"cast(null as {duckdb_type(type_)}) as {quoted(column)}" for column, type_ in columns.items())
     query = f"select {typed} where false"
     if unreadable:
         # Of the row, so that no optimizer finds out that nothing could come of it.
-        told = ", ".join(f"cast(told as {sql_type(type_)}) as {quoted(column)}" for column, type_ in columns.items())
+        told = ", ".join(f"cast(told as {duckdb_type(type_)}) as {quoted(column)}" for column, type_ in columns.items())
         row = f"(select error({literal(unreadable)} || repeat('', range)) as told from range(1))"
         query = f"select {told} from {row} where told is null"
     elif relation is not None:

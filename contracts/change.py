@@ -6,7 +6,7 @@ rounded, coerced or dropped: what the contract does not know, or has with anothe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -20,6 +20,7 @@ from contracts.types import (
     BooleanType,
     DateType,
     DecimalType,
+    Field,
     FieldType,
     IntegerType,
     ListType,
@@ -27,6 +28,7 @@ from contracts.types import (
     StringType,
     StructType,
     TimestampType,
+    fold,
 )
 
 Row: TypeAlias = dict[str, str | None]
@@ -278,8 +280,22 @@ _KINDS = _SCALAR_KINDS | {ListType: "L", MapType: "M", StructType: "M"}
 
 def _reader(type_: FieldType) -> Reader:
     """A reader of attributes of that type; numbers stay text, because no JSON reader keeps 38 digits."""
-    kind = _KINDS[type(type_)]
-    inner = _inner_reader(type_)
+    return fold(
+        type_,
+        scalar=lambda scalar: _of_kind(_SCALAR_KINDS[type(scalar)]),
+        list_=lambda _, read: _of_kind("L", lambda content: [read(v) for v in content]),
+        map_=lambda _, read: _of_kind("M", lambda content: {k: read(v) for k, v in content.items()}),
+        struct=_struct_reader,
+    )
+
+
+def _struct_reader(members: Sequence[tuple[Field, Reader]]) -> Reader:
+    readers = {field.name: read for field, read in members}
+    return _of_kind("M", lambda content: {k: readers.get(k, _refuse)(v) for k, v in content.items()})
+
+
+def _of_kind(kind: str, inner: Callable[[Any], Any] | None = None) -> Reader:
+    """A reader of attributes of that DynamoDB type; `inner` reads the content, which else is the value itself."""
 
     def read(attribute: Mapping[str, Any]) -> Any:
         ((found, value),) = attribute.items()
@@ -290,21 +306,6 @@ def _reader(type_: FieldType) -> Reader:
         raise _Unfitting
 
     return read
-
-
-def _inner_reader(type_: FieldType) -> Callable[[Any], Any] | None:
-    """What reads the content of a list or map; None for a scalar, whose content is the value."""
-    match type_:
-        case ListType(element=element):
-            read = _reader(element)
-            return lambda content: [read(v) for v in content]
-        case MapType(value=value):
-            read = _reader(value)
-            return lambda content: {k: read(v) for k, v in content.items()}
-        case StructType(fields):
-            readers = {f.name: _reader(f.type) for f in fields}
-            return lambda content: {k: readers.get(k, _refuse)(v) for k, v in content.items()}
-    return None
 
 
 def _refuse(attribute: Mapping[str, Any]) -> Any:

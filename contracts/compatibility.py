@@ -17,6 +17,7 @@ from contracts.types import (
     ListType,
     MapType,
     StructType,
+    fold,
     type_name,
 )
 
@@ -28,7 +29,7 @@ class IncompatibleContract(ContractError):
 def check_compatible(old: Contract, new: Contract) -> None:
     """Raise `IncompatibleContract` unless `new` may follow `old` in place."""
     problems = _contract_problems(old, new) + _field_problems(old.fields, new.fields, "")
-    changed = _without_texts(old.fields) != _without_texts(new.fields)
+    changed = _without_texts(StructType(old.fields)) != _without_texts(StructType(new.fields))
     if changed and not problems and _number(new.version) <= _number(old.version):
         problems.append(f"version: expected one above {old.version}, found {new.version}")
     if problems:
@@ -47,21 +48,17 @@ def check_all_compatible(old: Contracts, new: Contracts) -> None:
         check_compatible(contract, new[name])
 
 
-def _without_texts(fields: tuple[Field, ...]) -> tuple[Field, ...]:
-    """The fields by what they demand of data: a better description needs no new version."""
-    return tuple(replace(f, description="", aliases=(), type=_type_without_texts(f.type)) for f in fields)
-
-
-def _type_without_texts(type_: FieldType) -> FieldType:
-    match type_:
-        case ListType(element_id, element):
-            return ListType(element_id, _type_without_texts(element))
-        case MapType(key_id, value_id, value):
-            return MapType(key_id, value_id, _type_without_texts(value))
-        case StructType(fields):
-            return StructType(_without_texts(fields))
-        case _:
-            return type_
+def _without_texts(type_: FieldType) -> FieldType:
+    """The type by what it demands of data: a better description needs no new version."""
+    return fold(
+        type_,
+        scalar=lambda scalar: scalar,
+        list_=lambda list_, element: replace(list_, element=element),
+        map_=lambda map_, value: replace(map_, value=value),
+        struct=lambda members: StructType(
+            tuple(replace(field, description="", aliases=(), type=inner) for field, inner in members)
+        ),
+    )
 
 
 def _number(version: str) -> tuple[int, ...]:

@@ -4,18 +4,7 @@ from __future__ import annotations
 
 from contracts.change import CHANGE_COLUMNS
 from contracts.model import Contract
-from contracts.types import (
-    BooleanType,
-    DateType,
-    DecimalType,
-    FieldType,
-    IntegerType,
-    ListType,
-    MapType,
-    StringType,
-    StructType,
-    TimestampType,
-)
+from contracts.types import FieldType, IntegerType, fold, scalar_name
 
 MAX_COMMENT = 255  # characters, a limit of Glue
 
@@ -40,22 +29,10 @@ def landing_columns(contract: Contract) -> list[dict[str, str]]:
 
 def glue_type(type_: FieldType) -> str:
     """The type as Glue and Athena write it, for example `array<struct<kind:string,amount:decimal(14,2)>>`."""
-    match type_:
-        case StringType():
-            return "string"
-        case IntegerType():
-            return "bigint"
-        case DecimalType(precision, scale):
-            return f"decimal({precision},{scale})"
-        case BooleanType():
-            return "boolean"
-        case TimestampType():
-            return "timestamp"
-        case DateType():
-            return "date"
-        case ListType(element=element):
-            return f"array<{glue_type(element)}>"
-        case MapType(value=value):
-            return f"map<string,{glue_type(value)}>"
-        case StructType(fields):
-            return "struct<" + ",".join(f"{f.name}:{glue_type(f.type)}" for f in fields) + ">"
+    return fold(
+        type_,
+        scalar=lambda scalar: "bigint" if isinstance(scalar, IntegerType) else scalar_name(scalar),
+        list_=lambda _, element: f"array<{element}>",
+        map_=lambda _, value: f"map<string,{value}>",
+        struct=lambda members: "struct<" + ",".join(f"{f.name}:{name}" for f, name in members) + ">",
+    )

@@ -12,11 +12,11 @@ from contracts.types import (
     Field,
     FieldType,
     IntegerType,
-    ListType,
-    MapType,
+    ScalarType,
     StringType,
-    StructType,
     TimestampType,
+    fold,
+    scalar_name,
 )
 from contracts.validation import DATE, MAX_INTEGER, MAX_MAP_KEY, TIMESTAMP
 
@@ -43,7 +43,10 @@ def json_schema(contract: Contract, *, partial: bool = False) -> dict[str, Any]:
 
 def field_schema(field: Field) -> dict[str, Any]:
     """The schema of one field's value; it may be null unless the field is required."""
-    schema = _type(field.type)
+    return _with_rules(field, _type(field.type))
+
+
+def _with_rules(field: Field, schema: dict[str, Any]) -> dict[str, Any]:
     rules: dict[str, Any] = {}
     if field.description:
         rules["description"] = field.description
@@ -71,9 +74,26 @@ def _number(bound: Any) -> int | float:
 
 
 def _type(type_: FieldType) -> dict[str, Any]:
+    return fold(
+        type_,
+        scalar=_scalar,
+        list_=lambda _, element: {"type": "array", "items": element},
+        map_=lambda _, value: {
+            "type": "object",
+            "propertyNames": {"minLength": 1, "maxLength": MAX_MAP_KEY},
+            "additionalProperties": value,
+        },
+        struct=lambda members: {
+            "type": "object",
+            "properties": {f.name: _with_rules(f, schema) for f, schema in members},
+            "required": [f.name for f, _ in members if f.required],
+            "additionalProperties": False,
+        },
+    )
+
+
+def _scalar(type_: ScalarType) -> dict[str, Any]:
     match type_:
-        case StringType():
-            return {"type": "string"}
         case IntegerType():
             return {"type": "integer", "minimum": -MAX_INTEGER, "maximum": MAX_INTEGER}
         case DecimalType(precision, scale):
@@ -85,25 +105,9 @@ def _type(type_: FieldType) -> dict[str, Any]:
                 "exclusiveMinimum": -(10**whole),
                 "exclusiveMaximum": 10**whole,
             }
-        case BooleanType():
-            return {"type": "boolean"}
         case TimestampType():
-            return {
-                "type": "string",
-                "format": "date-time",
-                "pattern": f"^{TIMESTAMP.pattern}$",
-            }
+            return {"type": "string", "format": "date-time", "pattern": f"^{TIMESTAMP.pattern}$"}
         case DateType():
             return {"type": "string", "format": "date", "pattern": f"^{DATE.pattern}$"}
-        case ListType(element=element):
-            return {"type": "array", "items": _type(element)}
-        case MapType(value=value):
-            names = {"minLength": 1, "maxLength": MAX_MAP_KEY}
-            return {"type": "object", "propertyNames": names, "additionalProperties": _type(value)}
-        case StructType(fields):
-            return {
-                "type": "object",
-                "properties": {f.name: field_schema(f) for f in fields},
-                "required": [f.name for f in fields if f.required],
-                "additionalProperties": False,
-            }
+        case StringType() | BooleanType():
+            return {"type": scalar_name(type_)}

@@ -40,6 +40,7 @@ from contracts.types import (
     StringType,
     StructType,
     TimestampType,
+    fold,
 )
 
 ENTITIES = Path(__file__).parent / "entities"
@@ -450,12 +451,11 @@ class _Checks:
     def fields(self) -> None:
         contract = self.contract
         self.expect(len(contract.field_names) == len(contract.fields), "two fields have the same name")
-        ids = _all_ids(contract.fields)
+        ids = _ids(StructType(contract.fields))
         repeated = sorted({i for i in ids if ids.count(i) > 1})
         self.expect(not repeated, f"fieldId {repeated} is used more than once; give each field its own")
         for field in contract.fields:
-            for struct in _structs(field.type):
-                members = [m.name for m in struct.fields]
+            for members in _record_members(field.type):
                 again = sorted({m for m in members if members.count(m) > 1})
                 self.expect(
                     not again, f"{field.name}: members {again} are there more than once; give each its own name"
@@ -543,35 +543,26 @@ def _check(contract: Contract, where: str) -> None:
         raise ContractError("\n".join(checks.problems))
 
 
-def _structs(type_: FieldType) -> Iterator[StructType]:
-    """The records in a type, at every depth."""
-    match type_:
-        case ListType(element=inner) | MapType(value=inner):
-            yield from _structs(inner)
-        case StructType(fields):
-            yield type_
-            for field in fields:
-                yield from _structs(field.type)
+def _ids(type_: FieldType) -> list[int]:
+    """The field ids in a type, at every depth."""
+    return fold(
+        type_,
+        scalar=lambda _: [],
+        list_=lambda list_, element: [list_.element_id, *element],
+        map_=lambda map_, value: [map_.key_id, map_.value_id, *value],
+        struct=lambda members: [i for field, inner in members for i in (field.field_id, *inner)],
+    )
 
 
-def _all_ids(fields: Sequence[Field]) -> list[int]:
-    ids: list[int] = []
-    for field in fields:
-        ids.append(field.field_id)
-        ids.extend(_type_ids(field.type))
-    return ids
-
-
-def _type_ids(type_: FieldType) -> list[int]:
-    match type_:
-        case ListType(element_id, element):
-            return [element_id, *_type_ids(element)]
-        case MapType(key_id, value_id, value):
-            return [key_id, value_id, *_type_ids(value)]
-        case StructType(fields):
-            return _all_ids(fields)
-        case _:
-            return []
+def _record_members(type_: FieldType) -> list[list[str]]:
+    """The names of the members of each record in a type, at every depth."""
+    return fold(
+        type_,
+        scalar=lambda _: [],
+        list_=lambda _, element: element,
+        map_=lambda _, value: value,
+        struct=lambda members: [[f.name for f, _ in members], *(names for _, inner in members for names in inner)],
+    )
 
 
 def _check_dimensions(contracts: Contracts) -> None:

@@ -6,9 +6,10 @@ module that writes there.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 Classification: TypeAlias = Literal["public", "internal", "personal"]
 
@@ -71,9 +72,12 @@ class MapType:
 
 
 ScalarType: TypeAlias = StringType | IntegerType | DecimalType | BooleanType | TimestampType | DateType
-FieldType: TypeAlias = ScalarType | ListType | StructType | MapType
+NestedType: TypeAlias = ListType | StructType | MapType
+FieldType: TypeAlias = ScalarType | NestedType
 
-SCALARS: dict[str, FieldType] = {
+T = TypeVar("T")
+
+SCALARS: dict[str, ScalarType] = {
     "string": StringType(),
     "integer": IntegerType(),
     "boolean": BooleanType(),
@@ -104,24 +108,58 @@ class Field:
     pattern: str | None = None
 
 
+def fold(
+    type_: FieldType,
+    *,
+    scalar: Callable[[ScalarType], T],
+    list_: Callable[[ListType, T], T],
+    map_: Callable[[MapType, T], T],
+    struct: Callable[[Sequence[tuple[Field, T]]], T],
+) -> T:
+    """What a type becomes, from the inside out: `scalar` gives the result of a type that holds one value, the others
+    that of a nested type from the results of its element, of its value, or of its fields in their order."""
+
+    def inner(type_: FieldType) -> T:
+        match type_:
+            case ListType(element=element):
+                return list_(type_, inner(element))
+            case MapType(value=value):
+                return map_(type_, inner(value))
+            case StructType(fields):
+                return struct([(field, inner(field.type)) for field in fields])
+            case _:
+                return scalar(type_)
+
+    return inner(type_)
+
+
+def scalar_name(type_: ScalarType) -> str:
+    """The name that ODCS gives the type; a decimal with its digits, for example `decimal(14,2)`."""
+    if isinstance(type_, DecimalType):
+        return f"decimal({type_.precision},{type_.scale})"
+    return _SCALAR_NAMES[type_]
+
+
+_SCALAR_NAMES = {type_: name for name, type_ in SCALARS.items()}
+
+
 def type_name(type_: FieldType) -> str:
     """How a person writes the type, for example `decimal(14,2)` or `list<struct<kind: string>>`."""
-    match type_:
-        case StringType():
-            return "string"
-        case IntegerType():
-            return "integer"
-        case DecimalType(precision, scale):
-            return f"decimal({precision},{scale})"
-        case BooleanType():
-            return "boolean"
-        case TimestampType():
-            return "timestamp"
-        case DateType():
-            return "date"
-        case ListType(element=element):
-            return f"list<{type_name(element)}>"
-        case MapType(value=value):
-            return f"map<string, {type_name(value)}>"
-        case StructType(fields):
-            return "struct<" + ", ".join(f"{f.name}: {type_name(f.type)}" for f in fields) + ">"
+    return fold(
+        type_,
+        scalar=scalar_name,
+        list_=lambda _, element: f"list<{element}>",
+        map_=lambda _, value: f"map<string, {value}>",
+        struct=lambda members: "struct<" + ", ".join(f"{f.name}: {name}" for f, name in members) + ">",
+    )
+
+
+def is_personal(field: Field) -> bool:
+    """Whether the field or a part of it holds personal data."""
+    return field.classification == "personal" or fold(
+        field.type,
+        scalar=lambda _: False,
+        list_=lambda _, element: element,
+        map_=lambda _, value: value,
+        struct=lambda members: any(f.classification == "personal" or inner for f, inner in members),
+    )

@@ -136,9 +136,9 @@ def compare(expected: Expected, source: str, setup: str = "") -> Verdict:
 
 
 def _row_hash() -> str:
-    from lakehouse.table.schemas import sql_type
+    from lakehouse.table.schemas import duckdb_type
 
-    values = (f"CAST({c.name} AS {sql_type(c.type)})" for c in shape().columns if c.name != "_batch")
+    values = (f"CAST({c.name} AS {duckdb_type(c.type)})" for c in shape().columns if c.name != "_batch")
     return f"hash({', '.join(values)})"
 
 

@@ -19,7 +19,7 @@ from contracts import Contract, load_contracts
 from contracts.change import CHANGE_COLUMNS
 from contracts.types import BooleanType, DecimalType, IntegerType, ListType, MapType, StructType
 from lakehouse.storage.sql import literal, quoted
-from lakehouse.table.schemas import sql_type
+from lakehouse.table.schemas import duckdb_type
 
 ENTITIES = ("bids", "customers", "lots", "orders")
 STREAM_FORMS = ("parquet-snappy", "parquet-zstd")
@@ -195,7 +195,7 @@ def _breaks(data: DataSet, name: str) -> bool:
     if data.form != "parquet-typed" or not isinstance(type_, DecimalType | IntegerType | BooleanType):
         return True
     with duckdb.connect() as connection:
-        fault = f"TRY_CAST({_FAULTS[data.contract.name][name]} AS {sql_type(type_)})"
+        fault = f"TRY_CAST({_FAULTS[data.contract.name][name]} AS {duckdb_type(type_)})"
         found = connection.execute(f"SELECT {fault} IS NULL, {fault} < 0").fetchone()
     assert found is not None
     return bool(found[1]) or (bool(found[0]) and data.contract.field(name).required)
@@ -272,7 +272,7 @@ def _typed(contract: Contract, name: str) -> str:
     """The column as a typed Parquet file has it; what does not fit a type cannot be in one, except in text."""
     type_ = contract.field(name).type
     if isinstance(type_, DecimalType | IntegerType | BooleanType):
-        return f"TRY_CAST({quoted(name)} AS {sql_type(type_)}) AS {quoted(name)}"
+        return f"TRY_CAST({quoted(name)} AS {duckdb_type(type_)}) AS {quoted(name)}"
     return quoted(name)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from contracts.dbt.columns import is_personal
 from contracts.dbt.dimensions import attributes_sql, dimension_name, dimension_properties
 from contracts.dbt.sources import SOURCE, source_properties
 from contracts.dbt.staging import (
@@ -28,6 +27,7 @@ from contracts.dbt.staging import (
 )
 from contracts.dbt.text import HEADER, yaml_text
 from contracts.model import Contracts
+from contracts.types import is_personal
 
 __all__ = ["PROJECT", "SOURCE", "dimension_name", "generate", "write"]
 

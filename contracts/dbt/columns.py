@@ -10,10 +10,9 @@ from contracts.glue import glue_type
 from contracts.types import (
     Field,
     FieldType,
-    ListType,
-    MapType,
+    NestedType,
     StringType,
-    StructType,
+    is_personal,
     type_name,
 )
 
@@ -79,23 +78,8 @@ def system_columns(columns: Mapping[str, str]) -> list[dict[str, Any]]:
     return [{"name": name, "description": description} for name, description in columns.items()]
 
 
-def sql_type(type_: FieldType) -> str | None:
+def column_type(type_: FieldType) -> str | None:
     """The type of a column in a model's contract, the same word on both engines; None for nested types."""
-    if isinstance(type_, ListType | MapType | StructType):
+    if isinstance(type_, NestedType):
         return None
     return "varchar" if isinstance(type_, StringType) else glue_type(type_)
-
-
-def is_personal(field: Field) -> bool:
-    """Whether the field or a part of it holds personal data."""
-    return field.classification == "personal" or any(map(is_personal, _parts(field.type)))
-
-
-def _parts(type_: FieldType) -> tuple[Field, ...]:
-    match type_:
-        case StructType(fields):
-            return fields
-        case ListType(element=inner) | MapType(value=inner):
-            return _parts(inner)
-        case _:
-            return ()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from contracts.dbt.columns import PUBLISHED_COLUMNS, column_properties, is_personal, sql_type
+from contracts.dbt.columns import PUBLISHED_COLUMNS, column_properties, column_type
 from contracts.dbt.text import HEADER, identifier
 from contracts.model import Contract
-from contracts.types import Field
+from contracts.types import Field, is_personal
 
 # What a dimension carries beside the entity's fields: data type, then what it says (see macros/history.sql).
 _HISTORY_COLUMNS: Mapping[str, tuple[str, str]] = {
@@ -42,7 +42,7 @@ def dimension_attributes(contract: Contract) -> tuple[Field, ...]:
     return tuple(
         field
         for field in contract.fields
-        if field.name not in contract.primary_key and not is_personal(field) and sql_type(field.type)
+        if field.name not in contract.primary_key and not is_personal(field) and column_type(field.type)
     )
 
 
@@ -77,7 +77,7 @@ def dimension_properties(contract: Contract) -> dict[str, Any]:
 
 def _dimension_column(field: Field) -> dict[str, Any]:
     described = column_properties(field)
-    return {"name": described.pop("name"), "data_type": sql_type(field.type), **described}
+    return {"name": described.pop("name"), "data_type": column_type(field.type), **described}
 
 
 def attributes_sql(contracts: Iterable[Contract]) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from contracts.dbt.columns import STAGED_COLUMNS, column_properties, is_personal, system_columns
+from contracts.dbt.columns import STAGED_COLUMNS, column_properties, system_columns
 from contracts.dbt.sources import SOURCE
 from contracts.dbt.text import HEADER, identifier, literal
 from contracts.model import Contract, Contracts, Relation
-from contracts.types import Field, IntegerType, StringType
+from contracts.types import Field, IntegerType, StringType, is_personal
 
 PERSONAL = "personal"
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import orjson
 
-from contracts.types import Field, FieldType, ListType, MapType, StructType
+from contracts.types import is_personal
 from lakehouse.batch import rebuilding
 from lakehouse.intake import quarantine, reading, validation, weights
 from lakehouse.intake.attempts import Attempts
@@ -552,7 +552,7 @@ def _preview(duck: Duck, contract: Contract) -> pa.Table:
     """A few of the winners, personal fields masked."""
     columns = [
         f"CASE WHEN {quoted(f.name)} IS NOT NULL THEN '***' END AS {quoted(f.name)}"
-        if _holds_personal(f)
+        if is_personal(f)
         else quoted(f.name)
         for f in contract.fields
     ]
@@ -561,21 +561,6 @@ def _preview(duck: Duck, contract: Contract) -> pa.Table:
         f"SELECT {', '.join(columns)}, {stamps} FROM valid SEMI JOIN applied USING (_rid) "
         f"ORDER BY _version DESC, _seq DESC LIMIT {_PREVIEW_ROWS}"
     )
-
-
-def _holds_personal(field: Field) -> bool:
-    """Whether the field or a member inside of it is personal."""
-    return field.classification == "personal" or any(map(_holds_personal, _members(field.type)))
-
-
-def _members(type_: FieldType) -> tuple[Field, ...]:
-    match type_:
-        case StructType(fields):
-            return fields
-        case ListType(element=inner) | MapType(value=inner):
-            return _members(inner)
-        case _:
-            return ()
 
 
 def _empty(work: _Run) -> None:

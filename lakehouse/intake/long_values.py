@@ -11,7 +11,7 @@ import json
 from decimal import Decimal
 from typing import TYPE_CHECKING, NoReturn
 
-from contracts.types import Field, ListType, MapType, StructType, type_name
+from contracts.types import Field, NestedType, type_name
 from contracts.validation import Value, parse
 from lakehouse.storage.sql import quoted
 
@@ -35,7 +35,7 @@ def rewrite(duck: Duck, contract: Contract) -> None:
     `_problem` what is wrong with their row."""
     duck.run("CREATE OR REPLACE TEMP TABLE rewritten (_at BIGINT, _compact VARCHAR, _wrong VARCHAR)")
     for field in contract.fields:
-        if not isinstance(field.type, ListType | StructType | MapType):
+        if not isinstance(field.type, NestedType):
             continue
         column = quoted(field.name)
         duck.run("DELETE FROM rewritten")

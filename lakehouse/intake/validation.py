@@ -27,9 +27,11 @@ from contracts.types import (
     IntegerType,
     ListType,
     MapType,
+    NestedType,
     StringType,
     StructType,
     TimestampType,
+    fold,
     type_name,
 )
 from contracts.validation import MAX_INTEGER, MAX_MAP_KEY
@@ -37,7 +39,7 @@ from lakehouse.intake import long_values
 from lakehouse.intake.long_values import LONG, MOST_BYTES
 from lakehouse.storage.duck import Duck
 from lakehouse.storage.sql import literal, quoted
-from lakehouse.table.schemas import changes, sql_type
+from lakehouse.table.schemas import changes, duckdb_type
 
 if TYPE_CHECKING:
     from contracts import Contract
@@ -102,7 +104,7 @@ def begin(duck: Duck, contract: Contract) -> None:
         numbers = "range(coalesce((SELECT max(_no) + 1 FROM taken), 0)) AS numbers (n)"
         listed = f"SELECT list({column} ORDER BY n) FROM {numbers} LEFT JOIN taken ON _no = n"
         duck.run(f"SET VARIABLE {name} = ({listed})")
-    types = {c.name: sql_type(c.type) for c in changes(contract).columns if c.name not in ("_batch", "_object")}
+    types = {c.name: duckdb_type(c.type) for c in changes(contract).columns if c.name not in ("_batch", "_object")}
     columns = ", ".join(f"{quoted(name)} {type_}" for name, type_ in types.items())
     duck.run(
         f"CREATE OR REPLACE TEMP TABLE checked (_rid BIGINT, _no INTEGER, _row BIGINT, {columns}, _text VARCHAR[])"
@@ -318,13 +320,13 @@ def _short_keys(v: str) -> str:
 
 def _json_structure(type_: FieldType) -> str:
     """The type as DuckDB's JSON reader is told it."""
-    match type_:
-        case ListType(element=element):
-            return f"[{_json_structure(element)}]"
-        case StructType(fields):
-            return "{" + ",".join(f"{json.dumps(f.name)}:{_json_structure(f.type)}" for f in fields) + "}"
-        case _:
-            return json.dumps(sql_type(type_))
+    return fold(
+        type_,
+        scalar=lambda scalar: json.dumps(duckdb_type(scalar)),
+        list_=lambda _, element: f"[{element}]",
+        map_=lambda map_, _: json.dumps(duckdb_type(map_)),
+        struct=lambda members: "{" + ",".join(f"{json.dumps(f.name)}:{inner}" for f, inner in members) + "}",
+    )
 
 
 # Text inside JSON without escapes, so that a character is a character.
@@ -426,7 +428,7 @@ def _file_stamps(contract: Contract, usual: bool) -> str:
 def problem(field: Field) -> str:
     """SQL for what is wrong with a field's landed text, null if nothing is."""
     column = quoted(field.name)
-    if isinstance(field.type, ListType | StructType | MapType):
+    if isinstance(field.type, NestedType):
         parsed = f"TRY_CAST({column} AS JSON)"
         absent = _required(field) if field.required else "NULL"
         cases = [
@@ -564,7 +566,7 @@ def _nested_field(field: Field, j: str, path: str, depth: int, hidden: bool) -> 
     value = _member(j, field.name)
     absent = f"coalesce(json_type({value}), 'NULL') = 'NULL'"
     missing = f"'{path}: ' || {_required(field)}" if field.required else "NULL"
-    if isinstance(field.type, ListType | StructType | MapType):
+    if isinstance(field.type, NestedType):
         inside = _nested(field.type, value, path, depth, hidden)
     else:
         inside = _nested_scalar(field, value, path, hidden)
@@ -596,7 +598,7 @@ def _quoteless(text: str) -> str:
 def typed_column(field: Field) -> str:
     """SQL for the typed value of a field's landed text; only for rows without a problem."""
     column = quoted(field.name)
-    if isinstance(field.type, ListType | StructType | MapType):
+    if isinstance(field.type, NestedType):
         member = _typed_member(field.type, f"CAST({column} AS JSON)", 0)
         read = f"json_transform({column}, {literal(_json_structure(field.type))})"
         return f"CASE WHEN strlen({column}) > {LONG} THEN {read} ELSE {member} END"
@@ -608,7 +610,7 @@ def typed(x: str, type_: FieldType, *, tried: bool = False) -> str:
     cast = "TRY_CAST" if tried else "CAST"
     match type_:
         case DecimalType():
-            return f"{cast}(plain({x}) AS {sql_type(type_)})"
+            return f"{cast}(plain({x}) AS {duckdb_type(type_)})"
         case IntegerType():
             return f"{cast}(split_part(plain({x}), '.', 1) AS BIGINT)"
         case BooleanType():
@@ -645,7 +647,7 @@ def _typed_json(type_: FieldType, j: str, depth: int) -> str:
 
 def _typed_member(type_: FieldType, j: str, depth: int) -> str:
     present = f"coalesce(json_type({j}), 'NULL') <> 'NULL'"
-    return f"CASE WHEN {present} THEN {_typed_json(type_, j, depth)} END::{sql_type(type_)}"
+    return f"CASE WHEN {present} THEN {_typed_json(type_, j, depth)} END::{duckdb_type(type_)}"
 
 
 def reasons(duck: Duck) -> dict[str, int]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from contracts.types import StringType
+from contracts.types import NestedType, StringType
 from lakehouse.merge import file_cutting, planning
 from lakehouse.merge.planning import FileFacts, Group, Plan
 from lakehouse.results import Failure
@@ -25,7 +25,7 @@ from lakehouse.storage.lake import Lake
 from lakehouse.storage.sql import literal, quoted
 from lakehouse.table import iceberg
 from lakehouse.table.scan import deleted, live_rows, stored_rows
-from lakehouse.table.schemas import TableShape, is_scalar
+from lakehouse.table.schemas import TableShape
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -237,9 +237,9 @@ def _sort(shape: TableShape) -> str:
 def _weight(duck: Duck, shape: TableShape, table: str) -> float:
     """Bytes that a row of a table weighs in memory on average."""
     texts = [
-        f"coalesce(strlen({quoted(c.name)}{'' if is_scalar(c.type) else '::VARCHAR'}), 0)"
+        f"coalesce(strlen({quoted(c.name)}{'::VARCHAR' if isinstance(c.type, NestedType) else ''}), 0)"
         for c in shape.columns
-        if not is_scalar(c.type) or isinstance(c.type, StringType)
+        if isinstance(c.type, NestedType | StringType)
     ]
     row = duck.row(f"SELECT avg({' + '.join(texts) or '0'}) FROM {table}")
     return float(row[0] or 0) + VALUE_BYTES * len(shape.columns)

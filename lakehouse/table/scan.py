@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from contracts.types import DecimalType
 from lakehouse.storage.sql import literal, quoted
 from lakehouse.table import iceberg
-from lakehouse.table.schemas import iceberg_type, sql_type
+from lakehouse.table.schemas import duckdb_type, iceberg_type
 
 if TYPE_CHECKING:
     from contracts import Contract
@@ -35,7 +35,7 @@ def live_rows(shape: TableShape, files: Sequence[LiveFile]) -> str:
 def no_rows(shape: TableShape) -> str:
     """A query with the table's columns and no row."""
 
-    nulls = ", ".join(f"NULL::{sql_type(c.type)} AS {quoted(c.name)}" for c in shape.columns)
+    nulls = ", ".join(f"NULL::{duckdb_type(c.type)} AS {quoted(c.name)}" for c in shape.columns)
     return f"SELECT {nulls} WHERE false"
 
 

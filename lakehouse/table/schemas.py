@@ -24,9 +24,13 @@ from contracts.types import (
     IntegerType,
     ListType,
     MapType,
+    NestedType,
+    ScalarType,
     StringType,
     StructType,
     TimestampType,
+    fold,
+    scalar_name,
 )
 from lakehouse.storage.lake import CHANGES
 from lakehouse.storage.sql import literal, quoted
@@ -99,7 +103,7 @@ class TableShape:
 
     def schema(self) -> Schema:
         """The Iceberg schema."""
-        return Schema(*(_nested_field(c.name, c.field_id, c.type, c.description) for c in self.columns))
+        return Schema(*(_nested_field(c.name, c.field_id, iceberg_type(c.type), c.description) for c in self.columns))
 
     def spec(self) -> PartitionSpec:
         """The Iceberg partition spec."""
@@ -150,7 +154,7 @@ class TableShape:
     def reading_schema(self) -> str:
         """The value of DuckDB's `schema` option for read_parquet: columns by field id, absent ones null."""
         columns = (
-            f"{c.field_id}: {{name: {literal(c.name)}, type: {literal(sql_type(c.type))}, default_value: NULL}}"
+            f"{c.field_id}: {{name: {literal(c.name)}, type: {literal(duckdb_type(c.type))}, default_value: NULL}}"
             for c in self.columns
         )
         return "MAP {" + ", ".join(columns) + "}"
@@ -191,71 +195,59 @@ def _fields(contract: Contract) -> tuple[Column, ...]:
 
 def with_bounds(column: Column) -> bool:
     """Whether Iceberg's metadata records counts and bounds of the column."""
-    return is_scalar(column.type) and column.name != "_extra"
+    return not isinstance(column.type, NestedType) and column.name != "_extra"
 
 
-def is_scalar(type_: FieldType) -> bool:
-    """Whether the type holds one value."""
-    return not isinstance(type_, ListType | StructType | MapType)
-
-
-def sql_type(type_: FieldType) -> str:
+def duckdb_type(type_: FieldType) -> str:
     """The type in DuckDB's SQL."""
-    match type_:
-        case StringType():
-            return "VARCHAR"
-        case IntegerType():
-            return "BIGINT"
-        case DecimalType(precision, scale):
-            return f"DECIMAL({precision},{scale})"
-        case BooleanType():
-            return "BOOLEAN"
-        case TimestampType():
-            return "TIMESTAMP"
-        case DateType():
-            return "DATE"
-        case ListType(element=element):
-            return f"{sql_type(element)}[]"
-        case MapType(value=value):
-            return f"MAP(VARCHAR, {sql_type(value)})"
-        case StructType(fields):
-            return "STRUCT(" + ", ".join(f"{quoted(f.name)} {sql_type(f.type)}" for f in fields) + ")"
+    return fold(
+        type_,
+        scalar=lambda scalar: _DUCKDB_NAMES.get(type(scalar)) or scalar_name(scalar).upper(),
+        list_=lambda _, element: f"{element}[]",
+        map_=lambda _, value: f"MAP(VARCHAR, {value})",
+        struct=lambda members: "STRUCT(" + ", ".join(f"{quoted(f.name)} {name}" for f, name in members) + ")",
+    )
+
+
+_DUCKDB_NAMES: dict[type, str] = {StringType: "VARCHAR", IntegerType: "BIGINT"}
 
 
 def iceberg_type(type_: FieldType) -> iceberg.IcebergType:
     """The type in Iceberg. Timestamps are without zone and in UTC by convention, which every engine reads alike."""
-    match type_:
-        case StringType():
-            return iceberg.StringType()
-        case IntegerType():
-            return iceberg.LongType()
-        case DecimalType(precision, scale):
-            return iceberg.DecimalType(precision, scale)
-        case BooleanType():
-            return iceberg.BooleanType()
-        case TimestampType():
-            return iceberg.TimestampType()
-        case DateType():
-            return iceberg.DateType()
-        case ListType(element_id, element):
-            return iceberg.ListType(element_id=element_id, element_type=iceberg_type(element), element_required=False)
-        case MapType(key_id, value_id, value):
-            return iceberg.MapType(
-                key_id=key_id,
-                key_type=iceberg.StringType(),
-                value_id=value_id,
-                value_type=iceberg_type(value),
-                value_required=False,
-            )
-        case StructType(fields):
-            return iceberg.StructType(*(_nested_field(f.name, f.field_id, f.type, f.description) for f in fields))
+    return fold(
+        type_,
+        scalar=_iceberg_scalar,
+        list_=lambda list_, element: iceberg.ListType(list_.element_id, element, element_required=False),
+        map_=lambda map_, value: iceberg.MapType(
+            map_.key_id, iceberg.StringType(), map_.value_id, value, value_required=False
+        ),
+        struct=lambda members: iceberg.StructType(
+            *(_nested_field(f.name, f.field_id, inner, f.description) for f, inner in members)
+        ),
+    )
 
 
-def _nested_field(name: str, field_id: int, type_: FieldType, description: str) -> iceberg.NestedField:
-    return iceberg.NestedField(field_id, name, iceberg_type(type_), required=False, doc=description or None)
+def _iceberg_scalar(type_: ScalarType) -> iceberg.IcebergType:
+    if isinstance(type_, DecimalType):
+        return iceberg.DecimalType(type_.precision, type_.scale)
+    return _ICEBERG_SCALARS[type(type_)]
+
+
+_ICEBERG_SCALARS: dict[type, iceberg.IcebergType] = {
+    StringType: iceberg.StringType(),
+    IntegerType: iceberg.LongType(),
+    BooleanType: iceberg.BooleanType(),
+    TimestampType: iceberg.TimestampType(),
+    DateType: iceberg.DateType(),
+}
+
+
+def _nested_field(name: str, field_id: int, type_: iceberg.IcebergType, description: str) -> iceberg.NestedField:
+    return iceberg.NestedField(field_id, name, type_, required=False, doc=description or None)
 
 
 def _ids(field_id: int, type_: FieldType) -> str:
+    """The ids of a column and of what is in it, as DuckDB writes them into a Parquet file."""
     match type_:
         case ListType(element_id, element):
             inner = f"element: {_ids(element_id, element)}"

@@ -7,7 +7,7 @@ listed one by one, never as `default`, so that an answer outside of the descript
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,11 +20,11 @@ from contracts.types import (
     Field,
     FieldType,
     IntegerType,
-    ListType,
-    MapType,
+    ScalarType,
     StringType,
-    StructType,
     TimestampType,
+    fold,
+    scalar_name,
 )
 from realtime.api.idempotency import HEADER, REPLAYED
 from realtime.api.routes import DATA_TIME, Content, Route, Schema, Shape
@@ -221,7 +221,7 @@ def _schemas(contract: Contract) -> dict[str, Any]:
     whole, partial = _payload(contract), _payload(contract, partial=True)
     key = contract.primary_key
     rest = {**whole, "required": [n for n in whole["required"] if n not in key]}
-    item = _record(contract.fields, nullable=False)
+    item = _record([(f, _answered(f.type)) for f in contract.fields], nullable=False)
     item["description"] = contract.description
     item["properties"]["_version"] = {
         "type": "integer", "minimum": 0, "description": "Grows with each write of the item.",
@@ -237,18 +237,19 @@ def _payload(contract: Contract, *, partial: bool = False) -> dict[str, Any]:
     return {k: v for k, v in json_schema(contract, partial=partial).items() if k not in ("$schema", "$id")}
 
 
-def _record(fields: tuple[Field, ...], *, nullable: bool) -> dict[str, Any]:
+def _record(members: Sequence[tuple[Field, dict[str, Any]]], *, nullable: bool) -> dict[str, Any]:
     """The answered form of an item (what has no value is left out) or of a record in it (it may be null)."""
     return {
         "type": "object",
-        "properties": {f.name: _answered_field(f, nullable=nullable and not f.required) for f in fields},
-        "required": [f.name for f in fields if f.required],
+        "properties": {
+            f.name: _answered_field(f, schema, nullable=nullable and not f.required) for f, schema in members
+        },
+        "required": [f.name for f, _ in members if f.required],
         "additionalProperties": False,
     }
 
 
-def _answered_field(field: Field, *, nullable: bool) -> dict[str, Any]:
-    schema = _answered(field.type)
+def _answered_field(field: Field, schema: dict[str, Any], *, nullable: bool) -> dict[str, Any]:
     if field.description:
         schema["description"] = field.description
     if field.enum:
@@ -260,25 +261,25 @@ def _answered_field(field: Field, *, nullable: bool) -> dict[str, Any]:
 
 def _answered(type_: FieldType) -> dict[str, Any]:
     """How a value looks in an answer (`realtime.api.answers`): decimals are text with all their places."""
+    return fold(
+        type_,
+        scalar=_answered_scalar,
+        list_=lambda _, element: {"type": "array", "items": element},
+        map_=lambda _, value: {"type": "object", "additionalProperties": value},
+        struct=lambda members: _record(members, nullable=True),
+    )
+
+
+def _answered_scalar(type_: ScalarType) -> dict[str, Any]:
     match type_:
         case DecimalType(scale=scale):
             return {"type": "string", "pattern": rf"^-?[0-9]+\.[0-9]{{{scale}}}$" if scale else "^-?[0-9]+$"}
-        case IntegerType():
-            return {"type": "integer"}
-        case BooleanType():
-            return {"type": "boolean"}
         case TimestampType():
             return {"type": "string", "format": "date-time"}
         case DateType():
             return {"type": "string", "format": "date"}
-        case StringType():
-            return {"type": "string"}
-        case ListType(element=element):
-            return {"type": "array", "items": _answered(element)}
-        case MapType(value=value):
-            return {"type": "object", "additionalProperties": _answered(value)}
-        case StructType(fields):
-            return _record(fields, nullable=True)
+        case IntegerType() | BooleanType() | StringType():
+            return {"type": scalar_name(type_)}
 
 
 def _tree(orders: Contract, kept: Iterable[Contract]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import duckdb
 
 from contracts import Contracts
 from lakehouse.storage.sql import literal
-from lakehouse.table.schemas import changes, compacted, sql_type
+from lakehouse.table.schemas import changes, compacted, duckdb_type
 
 NOON = "2026-03-01T12:00:00"
 
@@ -68,7 +68,7 @@ def _write_table(
 ) -> None:
     lines = path.with_suffix(".ndjson")
     lines.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    types = ", ".join(f"{literal(c.name)}: {literal(sql_type(c.type))}" for c in columns)
+    types = ", ".join(f"{literal(c.name)}: {literal(duckdb_type(c.type))}" for c in columns)
     rows_read = f"read_json({literal(str(lines))}, format = 'newline_delimited', columns = {{{types}}})"
     connection.execute(f"copy (select * from {rows_read}) to {literal(str(path))} (format parquet)")
     lines.unlink()

@@ -219,7 +219,7 @@ class AthenaMerge:
         tied = table == "tie"
         names = [*contract.primary_key, *(ORDER if tied else ("_version", "_part"))]
         columns = ", ".join(f"{literal(n)}: 'VARCHAR'" for n in names)
-        types = {n: schemas.sql_type(contract.field(n).type) for n in contract.primary_key}
+        types = {n: schemas.duckdb_type(contract.field(n).type) for n in contract.primary_key}
         types |= {"_version": "BIGINT", "_part": "INTEGER"}
         select = ", ".join(f"{quoted(n)}::{types.get(n, 'VARCHAR')} AS {quoted(n)}" for n in names)
         self.chunk.duck.run(

@@ -49,7 +49,7 @@ def load_table(lake: Lake) -> int:
     state, _ = tables.prepare(lake, PARCELS)
     shape = schemas.compacted(PARCELS)
     columns = ", ".join(
-        f"({VALUES.get(c.name, 'NULL')})::{schemas.sql_type(c.type)} AS {quoted(c.name)}" for c in shape.columns
+        f"({VALUES.get(c.name, 'NULL')})::{schemas.duckdb_type(c.type)} AS {quoted(c.name)}" for c in shape.columns
     )
     files, size = [], 0
     with duckdb.connect() as connection:

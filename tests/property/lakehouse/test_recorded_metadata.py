@@ -40,7 +40,7 @@ from lakehouse.publish.published import published
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.sql import quoted
 from lakehouse.table import iceberg, schemas
-from lakehouse.table.schemas import sql_type
+from lakehouse.table.schemas import duckdb_type
 from lakehouse.table.tables import TableState
 from tests.support.lakes import Landing, local_lake, published_rows
 from tests.support.readers import Row, by_duckdb, duckdb_filtered
@@ -77,7 +77,7 @@ def arrow_type(type_: Any) -> pa.DataType:
 
 def by_duckdb_writer(groups: Sequence[Row], path: Path) -> list[Row]:
     """Each group's values over and over until its row group is full, as the engine writes them."""
-    types = {f.name: sql_type(f.type) for f in SCALARS}
+    types = {f.name: duckdb_type(f.type) for f in SCALARS}
     rows = [{n: g[n][i % len(g[n])] for n in types} for g in groups for i in range(GROUP)]
     fields = [pa.field(f.name, arrow_type(f.type)) for f in SCALARS]
     table = pa.table({f.name: pa.array([r[f.name] for r in rows], f.type) for f in fields})
@@ -236,7 +236,7 @@ def assert_filters_agree(lake: Lake, groups: Sequence[Row], keys: Sequence[str])
             for value in list(keys)[:3] if field.name == "k" else list(values)[:4]:
                 for sign, holds in HOLDS.items():
                     expected = sum(r[field.name] is not None and holds(r[field.name], value) for r in rows)
-                    literal = f"{sql_literal(value)}::{sql_type(field.type)}"
+                    literal = f"{sql_literal(value)}::{duckdb_type(field.type)}"
                     found = duckdb_filtered(location, f"{quoted(field.name)} {sign} {literal}")
                     assert found == expected, f"DuckDB: {field.name} {sign} {value!r}"
                     condition = EXPRESSIONS[sign](field.name, iceberg_literal(value))
