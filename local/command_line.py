@@ -12,9 +12,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from ops.command_line import app as ops
+from ops.command_line import open_on_aws
+from ops.environment import Environment, OpsError
 
 if TYPE_CHECKING:
     from contracts import Contracts
@@ -43,10 +47,6 @@ Seed = Annotated[
     typer.Option(
         help="Decides what is invented; give one only once, or with the same number of changes. Default: new ones."
     ),
-]
-Where = Annotated[
-    Literal["local", "dev", "test", "prod"],
-    typer.Option("--environment", help="Which environment: local, or one on AWS, with your AWS credentials."),
 ]
 Carry = Annotated[bool, typer.Option("--report/--no-report", help="Carry the changes to the report afterwards.")]
 
@@ -229,20 +229,6 @@ def environment() -> None:
             typer.echo(f"export {name}={shlex.quote(value)}")
 
 
-@app.command()
-def redrive(environment: Where = "local") -> None:
-    """Put back what failed on the way from the stream (kept records, given up batches) and all dead letters."""
-    with _reported() as (home, screen):
-        from local.redrive import redrive as put_back
-
-        done = put_back(environment, home, screen.say)
-        screen.console.print(f"{done.delivered} records put back, {done.left.total()} left")
-        for reason, count in done.left.most_common():
-            screen.console.print(f"  {count} x {reason}", markup=False, highlight=False, soft_wrap=True)
-        if done.left:
-            raise typer.Exit(1)
-
-
 @app.command("slice")
 def cut_slice(
     folder: Annotated[Path, typer.Argument(help="A folder of its own; an earlier slice in it is replaced.")],
@@ -288,58 +274,25 @@ def generate() -> None:
         screen.console.print("Everything is current.")
 
 
-tenants = typer.Typer(
-    no_args_is_help=True,
-    help="""Tenants of the second door: who may call the API with tokens of another identity provider.
-
-    A tenant's name is what its tokens carry in the claim that the template's parameter TenantClaim names.
-    """,
-)
-app.add_typer(tenants, name="tenant")
+def _on_this_machine(context: typer.Context) -> None:
+    context.obj = _opened
 
 
-@tenants.command("add")
-def add_tenant(
-    name: Annotated[str, typer.Argument(help="The tenant's name.")],
-    party: Annotated[str | None, typer.Option(help="The party whose orders the tenant may read.")] = None,
-    staff: Annotated[bool, typer.Option("--staff", help="Let the tenant do everything.")] = False,
-    tier: Annotated[str, typer.Option(help="How many requests it may send: basic, standard or premium.")] = "basic",
-    environment: Where = "local",
-) -> None:
-    """Let a tenant in, or change its tier or what it may do. Again, it changes nothing."""
-    if staff == (party is not None):
-        raise typer.BadParameter("expected either --party ID or --staff")
-    with _reported() as (home, screen):
-        from local.tenants import registry
-
-        outcome = registry(environment, home).add(name, tier, party)
-        may = "do everything" if staff else f"read what belongs to {party}"
-        screen.console.print(f"{name}: {outcome}; may {may}, tier {tier}", markup=False, highlight=False)
+app.add_typer(ops, name="ops", callback=_on_this_machine)
 
 
-@tenants.command("remove")
-def remove_tenant(
-    name: Annotated[str, typer.Argument(help="The tenant's name.")], environment: Where = "local"
-) -> None:
-    """Send a tenant away; its tokens open nothing from now on."""
-    with _reported() as (home, screen):
-        from local.tenants import registry
+def _opened(name: str | None) -> Environment:
+    """The environment that a command of operators works on: the stack on this machine if none, or `local`, is named."""
+    from local.aws import Aws
+    from local.home import Home, HomeError
+    from local.stack import StackError, running
 
-        removed = registry(environment, home).remove(name)
-        screen.console.print(
-            f"{name}: {'removed' if removed else 'there was no such tenant'}", markup=False, highlight=False
-        )
-
-
-@tenants.command("list")
-def list_tenants(environment: Where = "local") -> None:
-    """Show the tenants with tier and what they may do."""
-    with _reported() as (home, screen):
-        from local.tenants import registry
-
-        for tenant in registry(environment, home).tenants():
-            may = "everything" if tenant.party_id is None else f"party {tenant.party_id}"
-            screen.console.print(f"{tenant.name}  {tenant.tier}  {may}", markup=False, highlight=False, soft_wrap=True)
+    if name not in (None, "local"):
+        return open_on_aws(name)
+    try:
+        return Environment("local", Aws(running(Home.from_environment(os.environ)).endpoint).client)
+    except (HomeError, StackError) as error:
+        raise OpsError(str(error)) from error
 
 
 def mapping_options(arguments: Sequence[str]) -> dict[str, str]:

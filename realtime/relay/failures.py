@@ -3,7 +3,7 @@
 In an invocation one object for what is no change, and one for each entity whose Firehose did not take all;
 newline-delimited JSON: `{"reason": ..., "class": ..., "record": ...}`, under
 `relay-failures/dt=<day>/[<entity>-]<hash of the records>.ndjson` of the data bucket. The same records again write the
-same object, whatever the reason is then, and no other ones replace it. `gavel redrive` puts the records back.
+same object, whatever the reason is then, and no other ones replace it. `gavel ops redrive` puts the records back.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Kept:
 
 _CLASS = {"transformed": "data", "delivered": "environment"}
 _TO_DO = {
-    "transformed": "find out who wrote these items, mend the contract or the writer, deploy, then `gavel redrive`",
-    "delivered": "find out why the Firehose takes nothing (it is missing, throttled, denied), then `gavel redrive`; "
+    "transformed": "find out who wrote these items, mend the contract or the writer, deploy, then `gavel ops redrive`",
+    "delivered": "find out why the Firehose takes nothing (missing, throttled, denied), then `gavel ops redrive`; "
     "until it takes records again, all of the entity are kept there, and no further notice is sent",
 }
 

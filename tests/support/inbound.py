@@ -12,7 +12,8 @@ from typing import Any
 
 import jsonschema_rs
 
-from local.letters import put_back
+from ops.dead_letters import put_back
+from ops.environment import Environment
 from realtime.api.handler import Api
 from realtime.inbound.service import Consumer
 
@@ -96,8 +97,8 @@ class Inbound:
         return datetime.fromtimestamp(int(message["Attributes"]["SentTimestamp"]) / 1000, UTC)
 
     def redrive(self) -> int:
-        """Move the dead letters back, as `gavel redrive` does."""
-        return put_back(self.sqs, self.environment)
+        """Move the dead letters back, as `gavel ops redrive` does."""
+        return put_back(Environment(self.environment, lambda service: self.sqs))
 
     def notices(self) -> list[dict[str, Any]]:
         """The notices that people got."""

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import pytest
 
 from local.client import ApiError
-from local.letters import put_back
+from ops.dead_letters import put_back
+from ops.environment import Environment
 from realtime.imports.messages import MAX_BYTES
 from tests.support.laptop import Laptop
 
@@ -89,7 +90,7 @@ def test_a_mismatch_in_the_queue_is_a_dead_letter_and_the_rest_is_written(laptop
     attributes = {name: a["StringValue"] for name, a in first["MessageAttributes"].items()}
     assert attributes["reason"] == "invalid-item"
     assert attributes["contract"] == laptop.contracts["customers"].version
-    assert put_back(sqs, "local") >= 1
+    assert put_back(Environment("local", laptop.aws.client)) >= 1
     again = until(letter)
     assert again["MessageId"] != first["MessageId"]
     assert again["MessageAttributes"]["received_at"] == first["MessageAttributes"]["received_at"]

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from local.redrive import redrive
+from ops.environment import Environment
+from ops.redrive import redrive
 from tests.support.laptop import Laptop
 
 pytestmark = pytest.mark.stack
@@ -79,7 +80,7 @@ def test_a_redrive_puts_back_what_was_kept_and_leaves_what_fails_again(laptop: L
     s3.put_object(Bucket=laptop.bucket, Key=given_up, Body=json.dumps(batch).encode())
     sqs.send_message(QueueUrl=letters, MessageBody=json.dumps({"reason": "as it was", "record": mended}))
 
-    done = redrive("local", laptop.home)
+    done = redrive(Environment("local", laptop.aws.client))
 
     assert done.delivered >= 3
     landed = [row["customer_id"] for row in laptop.landed("customers")]

@@ -86,7 +86,7 @@ def gavel(laptop: Laptop) -> Command:
     """The command line on this stack; answers what it printed."""
 
     def run(*arguments: str) -> str:
-        result = CliRunner().invoke(app, ["tenant", *arguments], env={"GAVEL_HOME": str(laptop.home.path)})
+        result = CliRunner().invoke(app, ["ops", "tenant", *arguments], env={"GAVEL_HOME": str(laptop.home.path)})
         assert result.exit_code == 0, result.output
         return result.output
 

@@ -24,8 +24,9 @@ from hypothesis import strategies as st
 from contracts import load_contracts
 from contracts.change import change_from_record
 from local.pump import Failed, Outcome, Page, Policy, Pump, Record, Shard, Succeeded, Throttled
-from local.redrive import Redrive
 from local.stream import S3FailureDestination
+from ops.environment import Environment
+from ops.redrive import Redrive
 from realtime.fanout.handler import Fanout
 from realtime.fanout.publishing import Bus
 from realtime.relay.delivery import Delivery
@@ -327,7 +328,7 @@ def test_a_broken_firehose_costs_the_other_entities_seconds_and_itself_nothing_f
     assert sent == [r["eventID"] for r in records if r["dynamodb"]["NewImage"]["entity"]["S"] == "bids"], "each once"
     firehose.until = 0
     world.functions["gavel-test-relay"] = lambda batch: new().redrive(batch, lambda: 50.0)
-    Redrive("test", BUCKET, lambda service: world).run()
+    Redrive(Environment("test", lambda service: world), BUCKET).run()
     assert {i for i, _ in arrivals(world, "relay")} == {r["eventID"] for r in records}
     assert world.kept() == []
 
@@ -397,7 +398,7 @@ def test_every_change_arrives_or_is_kept_whole_whatever_fails(
 
     chaos.calm = True
     world.functions[f"gavel-test-{function}"] = put_back
-    Redrive("test", BUCKET, lambda service: world).run()
+    Redrive(Environment("test", lambda service: world), BUCKET).run()
 
     poison = [r for r, kind in zip(records, kinds, strict=True) if kind == "no such entity"]
     expected = {r["eventID"]: change_from_record(r, CONTRACTS) for r in records if r not in poison}

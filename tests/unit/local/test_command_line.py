@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from local.command_line import app, mapping_options
 from local.status import age
 
-COMMANDS = ("up", "down", "demo", "dev", "simulate", "replay", "refresh", "status", "generate")
+COMMANDS = ("up", "down", "demo", "dev", "simulate", "replay", "refresh", "status", "generate", "ops")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -50,11 +50,14 @@ def test_an_option_that_is_none_is_named(arguments: list[str]) -> None:
         mapping_options(arguments)
 
 
-@pytest.mark.parametrize("command", ["up", "down", "demo", "dev", "status", "token", "refresh", "simulate", "redrive"])
+NEED_A_HOME = ["up", "down", "demo", "dev", "status", "token", "refresh", "simulate", "ops redrive"]
+
+
+@pytest.mark.parametrize("command", NEED_A_HOME)
 @pytest.mark.parametrize("place", ["file", "file/below", "/proc/nothing", "/dev/null"])
 def test_a_home_that_cannot_be_written_is_told_in_a_sentence(command: str, place: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    result = CliRunner().invoke(app, [command], env={"GAVEL_HOME": str(tmp_path / place)})
+    result = CliRunner().invoke(app, command.split(), env={"GAVEL_HOME": str(tmp_path / place)})
     told = result.output
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     assert "gavel up" in told or "GAVEL_HOME" in told or "not running" in told

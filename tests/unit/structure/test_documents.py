@@ -16,6 +16,7 @@ import typer
 
 from local.command_line import app
 from local.home import REPOSITORY
+from ops.command_line import app as ops
 from tests.support.documents import Block, blocks, commands, is_command
 
 TARGETS = set(re.findall(r"^([a-z-]+):.*## ", (REPOSITORY / "Makefile").read_text("utf-8"), re.MULTILINE))
@@ -35,8 +36,8 @@ def test_a_command_exists(where: str, command: str) -> None:
     program, arguments = words[0].removeprefix(".venv/bin/"), words[1:]
     if program == "make":
         assert {a for a in arguments if "=" not in a} <= TARGETS, f"{where}: {command}"
-    elif program == "gavel":
-        check_options(typer.main.get_command(app), arguments, f"{where}: {command}")
+    elif program in ("gavel", "gavel-ops"):
+        check_options(typer.main.get_command(ops if program == "gavel-ops" else app), arguments, f"{where}: {command}")
     elif program == "python" and arguments[0] == "-m":
         assert importlib.util.find_spec(arguments[1]) is not None, f"{where}: {command}"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-PACKAGES = ("contracts", "lakehouse", "reporting", "assets", "orchestration", "realtime", "local")
+PACKAGES = ("contracts", "lakehouse", "reporting", "assets", "orchestration", "realtime", "ops", "local")
 MAY_IMPORT = {
     "contracts": set(),
     "lakehouse": {"contracts"},
@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "assets": {"contracts", "lakehouse", "reporting"},
     "orchestration": {"contracts", "lakehouse", "reporting", "assets"},
     "realtime": {"contracts"},
+    "ops": {"contracts", "lakehouse", "realtime"},
     "local": set(PACKAGES) - {"local"},
 }
 HEAVY = ("pyarrow", "duckdb", "dagster", "pandas", "dbt", "pyiceberg", "plotly")

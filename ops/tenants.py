@@ -1,4 +1,4 @@
-"""Tenants of the second door: taken in, changed and sent away in one call each, on the laptop and on AWS.
+"""Tenants of the partner API: added, changed and removed in one call each.
 
 A tenant is an API key in the usage plan of its tier, and an item in the table of tenants. Names decide what belongs
 together, so a call that was interrupted is repeated, and finds what is there. The key's value goes from the gateway to
@@ -9,37 +9,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
-from local.aws import Aws
-from local.home import Home
-from local.stack import running
+from ops.environment import Environment, OpsError
 from realtime.authorizer.tenants import Group, Tenant, TenantStore, is_name
 
 Outcome = Literal["added", "changed", "unchanged"]
 
 
-class TenantError(RuntimeError):
-    """The tenant cannot be as it was asked for; says why and what to do."""
-
-
-def registry(environment: str, home: Home) -> Registry:
-    """The tenants of an environment: the laptop's running stack, or the AWS account of the person's credentials."""
-    if environment == "local":
-        aws = Aws(running(home).endpoint)
-        return Registry(environment, aws.client("dynamodb"), aws.client("apigateway"))
-    import boto3
-
-    return Registry(environment, boto3.client("dynamodb"), boto3.client("apigateway"))
+class TenantError(OpsError):
+    """The tenant cannot be as requested; says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Registry:
-    """The tenants of one environment, through boto3 clients of DynamoDB and API Gateway."""
+    """The tenants of one environment."""
 
-    environment: str
-    dynamodb: Any
-    apigateway: Any
+    environment: Environment
+
+    @cached_property
+    def dynamodb(self) -> Any:
+        """The boto3 client of DynamoDB."""
+        return self.environment.client("dynamodb")
+
+    @cached_property
+    def apigateway(self) -> Any:
+        """The boto3 client of API Gateway."""
+        return self.environment.client("apigateway")
 
     def add(self, name: str, tier: str, party_id: str | None) -> Outcome:
         """Let a tenant in, or change what it may do; `party_id` None makes it staff. Raises `TenantError`."""
@@ -60,7 +57,7 @@ class Registry:
         return "added" if before is None else "changed" if moved or tenant != before else "unchanged"
 
     def remove(self, name: str) -> bool:
-        """Send a tenant away, at once: the gateway may keep its pass for a minute, but not without the key.
+        """Remove a tenant, at once: the gateway may keep its answer for a minute, but not without the key.
 
         Answers whether there was anything of the tenant.
         """
@@ -77,11 +74,11 @@ class Registry:
 
     @property
     def _table(self) -> str:
-        return f"gavel-{self.environment}-tenants"
+        return self.environment.resource("tenants")
 
     def _plans(self) -> dict[str, str]:
         """The ids of the usage plans by tier."""
-        prefix = f"gavel-{self.environment}-"
+        prefix = self.environment.resource("")
         pages = self.apigateway.get_paginator("get_usage_plans").paginate()
         plans = [plan for page in pages for plan in page["items"] if plan["name"].startswith(prefix)]
         return {plan["name"].removeprefix(prefix): plan["id"] for plan in plans}
@@ -96,12 +93,12 @@ class Registry:
         answer = self.apigateway.create_api_key(
             name=self._key_name(name),
             enabled=True,
-            tags={"application": "gavel", "environment": self.environment},
+            tags={"application": "gavel", "environment": self.environment.name},
         )
         return dict(answer)
 
     def _key_name(self, name: str) -> str:
-        return f"gavel-{self.environment}-{name}"
+        return self.environment.resource(name)
 
     def _move(self, key: str, wanted: str, plans: Iterable[str]) -> bool:
         """Put a key into the wanted one of the plans; answers whether it was not there."""

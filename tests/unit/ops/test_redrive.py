@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local import redrive
-from local.redrive import Redrive, RedriveError
+from ops import redrive
+from ops.environment import Environment
+from ops.redrive import Redrive, RedriveError
 
 Answer = Callable[[str, list[dict[str, Any]]], dict[str, Any]]
 
@@ -63,7 +64,7 @@ def kept(*records: dict[str, Any]) -> bytes:
 
 
 def run(aws: Aws, said: list[str] | None = None) -> redrive.Redriven:
-    return Redrive("prod", "lake", lambda service: aws, (said if said is not None else []).append).run()
+    return Redrive(Environment("prod", lambda service: aws), "lake", (said if said is not None else []).append).run()
 
 
 def test_an_object_that_cannot_be_read_stays_is_told_and_stops_nothing() -> None:
@@ -153,7 +154,7 @@ def test_what_is_left_keeps_its_class() -> None:
 
 
 @pytest.mark.parametrize("body", ["no json", "[]", "{}", "7", "null", '{"record": {}}'])
-def test_a_letter_that_nobody_can_read_stays_and_stops_no_other(body: str) -> None:
+def test_a_dead_letter_that_nobody_can_read_stays_and_stops_no_other(body: str) -> None:
     letters = {"1": body, "2": json.dumps({"record": {"n": 1}, "reason": "x"})}
 
     class Letters(Aws):

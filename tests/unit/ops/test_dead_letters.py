@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from local.letters import put_back
+from ops.dead_letters import count, put_back
+from ops.environment import Environment
 
 
 class Refilled:
@@ -38,7 +39,13 @@ class Refilled:
         self.letters = [m for m in self.letters if m["ReceiptHandle"] != asked["ReceiptHandle"]]
 
 
-def test_no_more_letters_are_moved_than_there_were() -> None:
+def test_no_more_dead_letters_are_moved_than_there_were() -> None:
     sqs = Refilled(12)
-    assert put_back(sqs, "dev") == sqs.sent == 12
+    assert put_back(Environment("dev", lambda service: sqs)) == sqs.sent == 12
     assert len(sqs.letters) == 12
+
+
+def test_dead_letters_are_counted_by_queue() -> None:
+    assert count(Environment("dev", lambda service: Refilled(3))) == {
+        f"gavel-dev-{queue}-dead-letters": 3 for queue in ("inbound", "fanout", "events", "tracking")
+    }

@@ -1,4 +1,4 @@
-"""Puts back what failed on the way from the stream, on the laptop and on AWS: kept whole, handed over again.
+"""Puts back what failed on the way from the stream: it is kept whole, and here is handed over again.
 
 What failed is in three places, and each has the whole stream record: objects below `relay-failures/` (records that
 could not be transformed), objects below `aws/lambda/` (batches that a mapping gave up), and
@@ -17,21 +17,19 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from local.aws import Aws
-from local.home import Home
-from local.letters import put_back
-from local.stack import running
+from ops.dead_letters import put_back
+from ops.environment import Environment, OpsError
 
 TRANSFORM_FAILURES, GIVEN_UP = "relay-failures/", "aws/lambda/"
 MAX_EVENT_BYTES = 4_000_000  # Lambda takes 6 MB of JSON
 MAX_EVENT_RECORDS = 1000
-LETTER_SECONDS = 300  # a letter is hidden that long from other readers of its queue
+HIDDEN_SECONDS = 300  # a dead letter is hidden that long from other readers of its queue
 _CHANGED_MEANWHILE = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey")
 
 Record = dict[str, Any]
 
 
-class RedriveError(RuntimeError):
+class RedriveError(OpsError):
     """The redrive cannot go on; says what it asked for, what it got and what to do. What is left is still kept."""
 
 
@@ -52,40 +50,20 @@ class _Failure:
     kind: str | None = None  # the class of the failure, where it was kept with it
 
 
-def redrive(environment: str, home: Home, say: Callable[[str], None] = lambda text: None) -> Redriven:
-    """Put back everything of an environment: the laptop's stack, or the AWS account of the person's credentials.
-
-    Raises `RedriveError`.
-    """
-    bucket, client = _environment(environment, home)
-    done = Redrive(environment, bucket, client, say).run()
-    say(f"{put_back(client('sqs'), environment)} messages moved back to the inbound queue")
+def redrive(environment: Environment, say: Callable[[str], None] = lambda text: None) -> Redriven:
+    """Put back everything of an environment, the inbound queue's dead letters too. Raises `RedriveError`."""
+    done = Redrive(environment, environment.data_bucket, say).run()
+    say(f"{put_back(environment)} messages moved back to the inbound queue")
     return done
 
 
-def _environment(environment: str, home: Home) -> tuple[str, Callable[..., Any]]:
-    """The data bucket of an environment, and what makes its clients."""
-    if environment == "local":
-        stack = running(home)
-        return stack.outputs["DataBucketName"], Aws(stack.endpoint).client
-    import boto3
-
-    account = boto3.client("sts").get_caller_identity()["Account"]
-    return f"gavel-{environment}-data-{account}", boto3.client
-
-
 class Redrive:
-    """One redrive of one environment; `client` makes a boto3 client of a service."""
+    """One redrive of one environment."""
 
-    def __init__(
-        self,
-        environment: str,
-        bucket: str,
-        client: Callable[..., Any],
-        say: Callable[[str], None] = lambda text: None,
-    ) -> None:
+    def __init__(self, environment: Environment, bucket: str, say: Callable[[str], None] = lambda text: None) -> None:
         self._environment = environment
         self._bucket = bucket
+        client = environment.client
         self._s3, self._lambda, self._sqs = client("s3"), client("lambda"), client("sqs")
         self._say = say
         self._result = Redriven()
@@ -97,10 +75,10 @@ class Redrive:
             entity = key.rpartition("/")[2].rpartition("-")[0]
             if entity in waiting:
                 waiting[entity] += 1
-            elif entity and not self._object(key, "relay", _failures_of_lines, f"gavel-{self._environment}-{entity}:"):
-                waiting[entity] = 0
             elif not entity:
                 self._object(key, "relay", _failures_of_lines)
+            elif not self._object(key, "relay", _failures_of_lines, f"{self._environment.resource(entity)}:"):
+                waiting[entity] = 0
         for entity, count in sorted(waiting.items()):
             if count:
                 self._result.left[f"{entity}: its Firehose takes nothing now, so that more objects were not tried"] += (
@@ -108,7 +86,7 @@ class Redrive:
                 )
         for key in self._keys(GIVEN_UP):
             self._object(key, None, _failures_of_batch)
-        self._letters()
+        self._dead_letters()
         return self._result
 
     # ---- objects
@@ -142,28 +120,28 @@ class Redrive:
             self._say(f"{place}: was changed meanwhile, and stays for the next redrive")
         return len(left) < len(failures) or not all(f.reason.startswith(whose) for f in left)
 
-    # ---- letters
+    # ---- dead letters
 
-    def _letters(self) -> None:
+    def _dead_letters(self) -> None:
         """Put back the records of the fan-out's dead letters; those that fail again become visible again later."""
         try:
-            name = f"gavel-{self._environment}-fanout-dead-letters"
+            name = self._environment.resource("fanout-dead-letters")
             queue = self._sqs.get_queue_url(QueueName=name)["QueueUrl"]
         except ClientError as error:
             raise RedriveError(f"expected the queue {name}: {error}. Is the environment deployed?") from error
         seen: set[str] = set()
-        while letters := self._receive(queue, seen):
-            failures = [failure for _, failure in letters]
+        while found := self._receive(queue, seen):
+            failures = [failure for _, failure in found]
             left = {id(f.record) for f in self._hand_over("fanout", failures)}
-            for receipt, failure in letters:
+            for receipt, failure in found:
                 if id(failure.record) not in left:
                     self._sqs.delete_message(QueueUrl=queue, ReceiptHandle=receipt)
 
     def _receive(self, queue: str, seen: set[str]) -> list[tuple[str, _Failure]]:
-        """Receipt and failure of the next letters, without those that were seen before. Those that nobody can read
+        """Receipt and failure of the next dead letters, without those that were seen before. Those that nobody can read
         stay in the queue."""
         answer = self._sqs.receive_message(
-            QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=1, VisibilityTimeout=LETTER_SECONDS
+            QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=1, VisibilityTimeout=HIDDEN_SECONDS
         )
         found: list[tuple[str, _Failure]] = []
         while messages := [m for m in answer.get("Messages", ()) if m["MessageId"] not in seen]:
@@ -173,11 +151,11 @@ class Redrive:
                     body = json.loads(message["Body"])
                     found.append((message["ReceiptHandle"], _Failure(body["record"], str(body["reason"]))))
                 except (ValueError, LookupError, TypeError) as error:
-                    self._result.left[f"a letter: expected a record that failed, found something else ({error!r})"] += 1
+                    self._result.left[f"a dead letter: expected a failed record, found something else ({error!r})"] += 1
             if found:
                 break
             answer = self._sqs.receive_message(
-                QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=1, VisibilityTimeout=LETTER_SECONDS
+                QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=1, VisibilityTimeout=HIDDEN_SECONDS
             )
         return found
 
@@ -187,7 +165,7 @@ class Redrive:
         """Give records to a function; answers those that failed again, with the new reason."""
         left: list[_Failure] = []
         for part in _parts(failures):
-            again = self._invoke(f"gavel-{self._environment}-{function}", [f.record for f in part])
+            again = self._invoke(self._environment.resource(function), [f.record for f in part])
             left += [replace(part[position], reason=reason) for position, reason in again.items()]
             self._result.delivered += len(part) - len(again)
             self._result.left.update(again.values())

@@ -1,0 +1,169 @@
+"""The commands of operators: `gavel-ops`, which needs AWS credentials alone, and `gavel ops` beside the laptop stack.
+
+Modules that take long to import are imported by the commands that need them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ops.environment import Environment, OpsError
+
+app = typer.Typer(
+    name="gavel-ops",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="""Operate an environment of Gavel: put back what failed, read dead letters, manage tenants.
+
+It works on the AWS account of your credentials (`AWS_PROFILE`, SSO, a role), in the environment that `--environment` or
+`GAVEL_ENV` names. After `eval "$(gavel env)"` both lead to the laptop stack.
+""",
+)
+tenants = typer.Typer(
+    no_args_is_help=True,
+    help="""Tenants of the partner API: who may call it with tokens of another identity provider.
+
+    A tenant's name is what its tokens carry in the claim that the template's parameter TenantClaim names.
+    """,
+)
+app.add_typer(tenants, name="tenant")
+dead_letters = typer.Typer(no_args_is_help=True, help="Messages that could not be handled, and wait in a queue.")
+app.add_typer(dead_letters, name="dead-letters")
+
+Opener = Callable[[str | None], Environment]
+"""Gives the environment of a name, or the usual one for None; raises `OpsError`."""
+
+
+def _name(text: str | None) -> str | None:
+    if text is not None and text not in ENVIRONMENTS:
+        raise typer.BadParameter(f"expected one of {', '.join(ENVIRONMENTS)}, found {text!r}")
+    return text
+
+
+ENVIRONMENTS = ("local", "dev", "test", "prod")
+Where = Annotated[
+    str | None,
+    typer.Option(
+        "--environment",
+        envvar="GAVEL_ENV",
+        callback=_name,
+        metavar=f"[{'|'.join(ENVIRONMENTS)}]",
+        help="Which environment. `gavel ops` takes local if nothing is said.",
+    ),
+]
+
+
+def open_on_aws(name: str | None) -> Environment:
+    """The environment of a name in the account of the person's credentials."""
+    if name is None:
+        raise OpsError(f"expected --environment NAME ({', '.join(ENVIRONMENTS)}) or the variable GAVEL_ENV, found none")
+    return Environment.of_credentials(name)
+
+
+@app.command()
+def redrive(context: typer.Context, environment: Where = None) -> None:
+    """Put back what failed on the way from the stream (kept records, given up batches) and all dead letters.
+
+    What fails again is kept with its new reason. It may be repeated: a record that goes twice changes nothing.
+    """
+    with _opened(context, environment) as (where, console):
+        from ops.redrive import redrive as put_back
+
+        done = put_back(where, lambda text: console.print(f"  {text}", markup=False, highlight=False, soft_wrap=True))
+        console.print(f"{done.delivered} records put back, {done.left.total()} left")
+        for reason, count in done.left.most_common():
+            console.print(f"  {count} x {reason}", markup=False, highlight=False, soft_wrap=True)
+        if done.left:
+            raise typer.Exit(1)
+
+
+@dead_letters.command("list")
+def list_dead_letters(context: typer.Context, environment: Where = None) -> None:
+    """Show about how many messages wait in each queue of dead letters."""
+    with _opened(context, environment) as (where, console):
+        from ops.dead_letters import count
+
+        for queue, waiting in count(where).items():
+            console.print(f"{waiting:>7}  {queue}", highlight=False)
+
+
+@dead_letters.command("redrive")
+def redrive_dead_letters(context: typer.Context, environment: Where = None) -> None:
+    """Move the inbound queue's dead letters back, each with the time when it first came."""
+    with _opened(context, environment) as (where, console):
+        from ops.dead_letters import put_back
+
+        console.print(f"{put_back(where)} messages moved back to the inbound queue", highlight=False)
+
+
+@tenants.command("add")
+def add_tenant(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The tenant's name.")],
+    party: Annotated[str | None, typer.Option(help="The party whose orders the tenant may read.")] = None,
+    staff: Annotated[bool, typer.Option("--staff", help="Let the tenant do everything.")] = False,
+    tier: Annotated[str, typer.Option(help="How many requests it may send: basic, standard or premium.")] = "basic",
+    environment: Where = None,
+) -> None:
+    """Add a tenant, or change its tier or what it may do. A second call changes nothing."""
+    if staff == (party is not None):
+        raise typer.BadParameter("expected either --party ID or --staff")
+    with _opened(context, environment) as (where, console):
+        from ops.tenants import Registry
+
+        outcome = Registry(where).add(name, tier, party)
+        may = "do everything" if staff else f"read what belongs to {party}"
+        console.print(f"{name}: {outcome}; may {may}, tier {tier}", markup=False, highlight=False)
+
+
+@tenants.command("remove")
+def remove_tenant(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The tenant's name.")],
+    environment: Where = None,
+) -> None:
+    """Remove a tenant; its tokens open nothing from now on."""
+    with _opened(context, environment) as (where, console):
+        from ops.tenants import Registry
+
+        removed = Registry(where).remove(name)
+        console.print(f"{name}: {'removed' if removed else 'there was no such tenant'}", markup=False, highlight=False)
+
+
+@tenants.command("list")
+def list_tenants(context: typer.Context, environment: Where = None) -> None:
+    """Show the tenants with tier and what they may do."""
+    with _opened(context, environment) as (where, console):
+        from ops.tenants import Registry
+
+        for tenant in Registry(where).tenants():
+            may = "everything" if tenant.party_id is None else f"party {tenant.party_id}"
+            console.print(f"{tenant.name}  {tenant.tier}  {may}", markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _opened(context: typer.Context, name: str | None) -> Iterator[tuple[Environment, Console]]:
+    """The environment and the terminal. Errors that say what to do, and what AWS refuses, are shown without a
+    traceback. Whoever mounts the commands may hand over an `Opener` as the context's object."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    console = Console()
+    opener: Opener = context.obj or open_on_aws
+    try:
+        yield opener(name), console
+    except (OpsError, BotoCoreError, ClientError) as error:
+        console.print(f"\n[red]{type(error).__name__}[/red] ", end="")
+        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from error
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,82 @@
+"""Operators' commands need AWS credentials alone, and say in a sentence what is missing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from ops.command_line import app
+from ops.environment import Environment
+
+COMMANDS = ("redrive", "dead-letters list", "dead-letters redrive", "tenant add", "tenant remove", "tenant list")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_a_help_text(command: str) -> None:
+    result = CliRunner().invoke(app, [*command.split(), "--help"])
+    assert result.exit_code == 0
+    assert len(result.output.split("Options")[0].split()) > 8
+
+
+def test_the_commands_work_where_the_laptop_stack_is_not_installed() -> None:
+    code = (
+        "import sys\n"
+        "sys.modules.update(dict.fromkeys(('local', 'ministack', 'dagster', 'duckdb'), None))\n"
+        "from ops.command_line import app\n"
+        "import ops.redrive, ops.tenants, ops.dead_letters\n"
+        "app(['--help'])"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys, ops.command_line; assert not {'boto3', 'botocore', 'yaml'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("environment", [{}, {"GAVEL_ENV": ""}])
+def test_an_environment_must_be_named(environment: dict[str, str]) -> None:
+    result = CliRunner().invoke(app, ["redrive"], env={"GAVEL_ENV": None, **environment})
+    assert result.exit_code == 1
+    assert "--environment NAME (local, dev, test, prod)" in result.output
+
+
+def test_an_unknown_environment_is_refused() -> None:
+    result = CliRunner().invoke(app, ["tenant", "list", "--environment", "production"])
+    assert result.exit_code == 2
+    assert "production" in result.output
+
+
+def test_missing_credentials_are_reported_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    nowhere = {"AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null"}
+    result = CliRunner().invoke(
+        app,
+        ["tenant", "list", "--environment", "prod"],
+        env={**nowhere, "AWS_EC2_METADATA_DISABLED": "true", "AWS_DEFAULT_REGION": "eu-west-1"},
+    )
+    assert result.exit_code == 1
+    assert "NoCredentialsError" in result.output
+
+
+def test_whoever_mounts_the_commands_chooses_the_way_to_an_environment() -> None:
+    asked: list[str | None] = []
+
+    class Queues:
+        def get_queue_url(self, *, QueueName: str) -> dict[str, str]:
+            return {"QueueUrl": QueueName}
+
+        def get_queue_attributes(self, **_: object) -> dict[str, dict[str, str]]:
+            return {"Attributes": {"ApproximateNumberOfMessages": "4"}}
+
+    def opener(name: str | None) -> Environment:
+        asked.append(name)
+        return Environment("local", lambda service: Queues())
+
+    result = CliRunner().invoke(app, ["dead-letters", "list"], obj=opener, env={"GAVEL_ENV": None})
+    assert result.output.split()[:2] == ["4", "gavel-local-inbound-dead-letters"]
+    assert asked == [None]
