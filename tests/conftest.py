@@ -11,10 +11,13 @@ import pytest
 import pytest_socket
 from hypothesis import HealthCheck, settings
 
+from tests.support.depth import examples
 from tests.support.laptop import Laptop, running_laptop
 
 # The same examples in every run: a failure is found again, and never by chance. `--hypothesis-profile=search` looks on.
-settings.register_profile("same", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "same", max_examples=examples(100), derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.register_profile("search", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("same")
 

@@ -27,6 +27,7 @@ from lakehouse.storage.failures import ATTEMPTS, Damaged
 from lakehouse.storage.iceberg_io import files_of
 from lakehouse.storage.lake import Lake
 from lakehouse.table.tables import TableState, published_entry
+from tests.support.depth import seeds
 from tests.support.failing import Crash, Failpoints, Fault, failing_lake
 from tests.support.injected import ALL, BAD, FINE, SMALL, failing, holds_bad, keys, run, run_and_die, seen
 from tests.support.lakes import Clock, Landing, change, local_lake
@@ -174,7 +175,7 @@ def operations(folder: Path) -> int:
     return len(points.operations)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", seeds(6))
 def test_a_process_that_dies_once_anywhere_blames_nobody(tmp_path: Path, seed: int, reference: dict[str, Any]) -> None:
     count = operations(tmp_path / "counted")
     chosen = random.Random(seed)

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from lakehouse.intake import reading, text_files, validation
 from lakehouse.intake.landing import LandedObject
 from lakehouse.storage.duck import Duck, connect
+from tests.support.depth import examples
 from tests.support.lakes import PARCELS, local_lake
 
 DROPPED = dataclasses.replace(
@@ -33,7 +34,7 @@ DROPPED = dataclasses.replace(
 )
 COLUMNS = validation.text_columns(DROPPED)
 QUICK = settings(
-    max_examples=60,
+    max_examples=examples(60),
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=list(HealthCheck),

@@ -25,6 +25,7 @@ from lakehouse.storage.lake import Lake
 from lakehouse.table.tables import TableState
 from tests.support import model
 from tests.support.ageing import ageing
+from tests.support.depth import examples
 from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes, published_rows
 from tests.support.limits import LIMITS, limits
 from tests.support.operational import CONTRACTS, KEYS, LOADED, Change, OperationalTable
@@ -104,7 +105,7 @@ def test_every_kind_of_value_comes_through_every_way_of_merging(tmp_path: Path, 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=12)
 
 
-@settings(max_examples=4, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=examples(4), deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(
     st.lists(
         st.tuples(

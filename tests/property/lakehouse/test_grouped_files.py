@@ -28,6 +28,7 @@ from lakehouse.results import Failure
 from lakehouse.storage.duck import Duck, connect
 from lakehouse.storage.failures import Poison, class_of
 from lakehouse.storage.lake import Lake
+from tests.support.depth import examples, seeds
 from tests.support.lakes import PARCELS, local_lake
 
 DROPPED = dataclasses.replace(
@@ -163,7 +164,7 @@ def together(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 GROUPS = settings(
-    max_examples=12,
+    max_examples=examples(12),
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=list(HealthCheck),
@@ -189,7 +190,7 @@ def test_neighbours_change_nothing(contract: Contract, data: st.DataObject) -> N
         assert together([batch_of(lake, contract, group) for group in groups]) == alone
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(3))
 def test_a_broken_file_speaks_for_itself(seed: int) -> None:
     """Bytes that are changed or missing anywhere: never a failure of the environment, which would stop the entity."""
     random = Random(seed)

@@ -43,6 +43,7 @@ from lakehouse.storage.entries import EntryConflict
 from lakehouse.storage.lake import Lake
 from tests.support import model
 from tests.support.ageing import ageing
+from tests.support.depth import examples
 from tests.support.failing import Crash, Failpoints, Fault, Unanswered, failing_lake
 from tests.support.lakes import NOON, Clock, Landing, local_lake
 from tests.support.limits import LIMITS, limits
@@ -50,7 +51,7 @@ from tests.support.model import NO_FLOOR, Landed, Outcome, Tables, Terms
 from tests.support.operational import CONTRACTS, KEYS, LOADED, POISON, Change, Key, OperationalTable
 from tests.support.readers import by_both, by_duckdb, differences, plain
 
-EXAMPLES = int(os.environ.get("MACHINE_EXAMPLES", "16"))
+EXAMPLES = int(os.environ.get("MACHINE_EXAMPLES", examples(16, least=6)))
 STEPS = 14
 Row = dict[str, Any]
 Line = tuple[Tables, ...]

@@ -25,6 +25,7 @@ from lakehouse.results import Retention
 from lakehouse.storage.lake import Lake
 from lakehouse.table.tables import NO_FLOOR, TableState
 from tests.support.ageing import ageing
+from tests.support.depth import examples
 from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_rows
 from tests.support.readers import by_duckdb
 
@@ -180,7 +181,7 @@ def world() -> Iterator[World]:
         yield World(lake, Landing(lake, PARCELS), clock)
 
 
-@settings(max_examples=8, phases=[Phase.explicit, Phase.reuse, Phase.generate])  # shrinking takes too long
+@settings(max_examples=examples(8), phases=[Phase.explicit, Phase.reuse, Phase.generate])  # shrinking takes too long
 @given(st.lists(STEP, min_size=4, max_size=14))
 def test_maintenance_keeps_the_rows_and_what_is_retained_and_nothing_else(steps: list[tuple[str, Any]]) -> None:
     with world() as made:

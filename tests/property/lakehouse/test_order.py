@@ -17,6 +17,7 @@ from lakehouse.api import compact
 from lakehouse.intake.landing import Scope
 from lakehouse.publish.publication import publish
 from lakehouse.storage.lake import Lake
+from tests.support.depth import examples
 from tests.support.lakes import PARCELS, Landing, change, local_lake, published_changes, published_rows
 from tests.support.limits import LIMITS, limits
 from tests.support.operational import LOADED, OperationalTable
@@ -97,7 +98,7 @@ def fresh() -> Iterator[Lake]:
 
 
 @settings(
-    max_examples=4,
+    max_examples=examples(4),
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow],
@@ -154,7 +155,7 @@ def written(chance: random.Random) -> OperationalTable:
 
 
 @settings(
-    max_examples=3,
+    max_examples=examples(3),
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow],

@@ -38,6 +38,7 @@ from lakehouse.storage.failures import ATTEMPTS
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.store import LocalStore
 from lakehouse.table.tables import TableState, published_entry
+from tests.support.depth import examples
 from tests.support.lakes import PARCELS, Landing, change, local_lake, published_changes, published_rows
 
 THEN = datetime(2026, 11, 21, tzinfo=UTC)
@@ -133,7 +134,7 @@ def take(contract: Any, name: str, content: Any, limit: int | None, most_rows: i
         return seen(lake, contract, result)
 
 
-@settings(max_examples=2, deadline=None)
+@settings(max_examples=examples(2), deadline=None)
 @given(changes, st.integers(1_000, 4_000), st.integers(2, 4))
 def test_a_landed_object_in_any_parts_leaves_the_same(rows: list[Any], limit: int, most_rows: int) -> None:
     content = [change(f"p-{k}", version=v, seq=v, price=p, event=f"{k}/{v}/{p}") for k, v, p in rows]
@@ -142,7 +143,7 @@ def test_a_landed_object_in_any_parts_leaves_the_same(rows: list[Any], limit: in
     assert take(PARCELS, "a.parquet", content, None, most_rows) == whole
 
 
-@settings(max_examples=2, deadline=None)
+@settings(max_examples=examples(2), deadline=None)
 @given(
     changes,
     st.integers(2, 4),

@@ -28,6 +28,7 @@ from lakehouse.publish.publication import publish
 from lakehouse.storage.failures import told
 from lakehouse.storage.lake import Lake
 from lakehouse.table.tables import published_entry
+from tests.support.depth import examples
 from tests.support.lakes import PARCELS, local_lake
 
 MARK = "Zqx9Erika"
@@ -112,7 +113,7 @@ def everything_told(lake: Lake) -> list[str]:
 
 
 @settings(
-    max_examples=12,
+    max_examples=examples(12),
     deadline=None,
     derandomize=True,
     phases=[Phase.explicit, Phase.generate],

@@ -42,6 +42,7 @@ from lakehouse.storage.sql import quoted
 from lakehouse.table import iceberg, schemas
 from lakehouse.table.schemas import duckdb_type
 from lakehouse.table.tables import TableState
+from tests.support.depth import examples
 from tests.support.lakes import Landing, local_lake, published_rows
 from tests.support.readers import Row, by_duckdb, duckdb_filtered
 from tests.support.things import (
@@ -148,7 +149,7 @@ def shape() -> schemas.TableShape:
     return schemas.compacted(THINGS)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(groups=st.lists(POOLS, min_size=1, max_size=3))
 def test_what_is_recorded_of_a_written_file_holds_for_every_value(groups: list[Row]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -159,7 +160,7 @@ def test_what_is_recorded_of_a_written_file_holds_for_every_value(groups: list[R
         assert_told(described, groups)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     groups=st.lists(POOLS, min_size=1, max_size=4),
     without=st.lists(st.sampled_from([f.name for f in SCALARS]), max_size=4),
@@ -185,7 +186,9 @@ def tables() -> st.SearchStrategy[tuple[list[Row], list[str]]]:
     )
 
 
-@settings(max_examples=5, phases=[Phase.explicit, Phase.generate])  # an example takes seconds: none is made smaller
+@settings(
+    max_examples=examples(5), phases=[Phase.explicit, Phase.generate]
+)  # an example takes seconds: none is made smaller
 @given(given_=tables())
 def test_a_filter_finds_what_is_there_and_the_next_batch_finds_every_key(given_: tuple[list[Row], list[str]]) -> None:
     groups, odd = given_

@@ -25,6 +25,7 @@ from lakehouse.publish.publication import publish
 from lakehouse.publish.published import content_hash
 from lakehouse.results import RebuildFailed
 from lakehouse.storage.lake import Lake
+from tests.support.depth import examples
 from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes, published_rows
 
 STREAM: Contract = dataclasses.replace(
@@ -105,7 +106,7 @@ def is_nothing_gone(contract: Contract, said: dict[str, list[list[Change]]], the
 
 @pytest.mark.parametrize("contract", [STREAM, NUMBERED, TIMED], ids=["stream", "numbered", "timed"])
 @settings(
-    max_examples=8,
+    max_examples=examples(8),
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=list(HealthCheck),
@@ -168,7 +169,7 @@ def test_a_rebuild_under_a_later_version_of_the_contract_gives_the_same(contract
 
 
 @pytest.mark.parametrize("contract", [NUMBERED, TIMED], ids=["numbered", "timed"])
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(6), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.integers(0, 3), min_size=2, max_size=4))
 def test_a_corrected_file_wins_whatever_else_came_or_went_in_it(contract: Contract, others: list[int]) -> None:
     """Each writing corrects the row of `a`, which keeps its ordering value, after so many other rows."""

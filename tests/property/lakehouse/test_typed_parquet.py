@@ -28,6 +28,7 @@ from contracts.types import DateType, DecimalType, ListType, MapType, StringType
 from lakehouse.intake import reading, validation
 from lakehouse.intake.landing import LandedObject
 from lakehouse.storage.duck import connect
+from tests.support.depth import examples
 from tests.support.lakes import PARCELS, change, local_lake
 
 THEN = datetime(2026, 11, 21, tzinfo=UTC)
@@ -112,7 +113,7 @@ def nested(inner: st.SearchStrategy[Pair]) -> st.SearchStrategy[Pair]:
 
 VALUE = st.recursive(st.one_of(LEAVES), nested, max_leaves=4)
 QUICK = settings(
-    max_examples=60,
+    max_examples=examples(60),
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=list(HealthCheck),
@@ -335,7 +336,7 @@ WRAPPED = st.sampled_from(
 EDGES = (2**31 - 1, -(2**31), 2**62, 2**63 - 1, -(2**63), 1 - 2**63, 86_400_000, 86_400_000_000, LAST_SECOND * 10**6)
 
 
-@settings(QUICK, max_examples=25)
+@settings(QUICK, max_examples=examples(25))
 @given(ANY_TIME, st.integers(-(2**63), 2**63 - 1) | st.sampled_from(EDGES), WRAPPED, st.booleans())
 @example(pa.time64("us"), 2**62, (lambda a: a, lambda found: found), False)
 @example(pa.time32("ms"), -3, (lambda a: a, lambda found: found), True)
@@ -380,7 +381,7 @@ def test_a_time_that_the_engine_cannot_hold_costs_its_row_at_most(
         assert all("moments[0]: expected a timestamp with offset" in reason for reason in wrong)
 
 
-@settings(QUICK, max_examples=25)
+@settings(QUICK, max_examples=examples(25))
 @given(st.sampled_from(["us", "ns"]), st.integers(-60 * 10**15, 2**60), WRAPPED)
 @example("ns", 1, (lambda a: a, lambda found: found))
 @example("ns", 1767323045123456789, (lambda a: a, lambda found: found))
@@ -400,7 +401,7 @@ def test_an_old_time_is_kept_to_its_nanosecond(unit: str, count: int, wrapped: A
 KEYS = st.sampled_from([pa.string(), pa.int64(), pa.decimal128(38, 2), pa.date32()])
 
 
-@settings(QUICK, max_examples=25)
+@settings(QUICK, max_examples=examples(25))
 @given(KEYS, st.sampled_from([pa.string(), pa.timestamp("us", "UTC"), pa.time64("us")]), WRAPPED, st.booleans())
 @example(pa.string(), pa.timestamp("us", "UTC"), (lambda a: a, lambda found: found), False)
 @example(pa.string(), pa.string(), (lambda a: a, lambda found: found), True)
@@ -442,7 +443,7 @@ TYPES = st.recursive(
 )  # fmt: skip
 
 
-@settings(QUICK, max_examples=40)
+@settings(QUICK, max_examples=examples(40))
 @given(st.lists(st.tuples(NAMES, TYPES), min_size=1, max_size=4), st.sampled_from([DROPPED, TYPED, PARCELS]))
 @example([("a\0b", pa.int64())], DROPPED)
 @example([("a", pa.struct([("\0", pa.int64())]))], PARCELS)

@@ -31,6 +31,7 @@ from lakehouse.intake.landing import Scope, list_objects
 from lakehouse.intake.reading import read_objects
 from lakehouse.intake.validation import validate
 from lakehouse.storage.duck import connect
+from tests.support.depth import examples
 from tests.support.lakes import PARCELS, Landing, change, local_lake
 
 DIGITS = st.text("0123456789", min_size=1, max_size=30)
@@ -176,7 +177,7 @@ def _about(name: str, reason: str) -> bool:
 
 
 QUICK = settings(
-    max_examples=12,
+    max_examples=examples(12),
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

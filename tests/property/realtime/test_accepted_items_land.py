@@ -35,6 +35,7 @@ from realtime.api.service import Service
 from realtime.api.store import Store
 from realtime.imports.stamps import stamp
 from realtime.relay.batch import MAX_RECORD_BYTES, transform
+from tests.support.depth import examples
 from tests.support.dynamodb_model import TableModel
 
 
@@ -100,7 +101,7 @@ def histories(draw: st.DrawFn) -> tuple[Contract, list[tuple[str, dict[str, Any]
     return contract, steps
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(histories())
 def test_whatever_is_accepted_can_be_sent(history: tuple[Contract, list[tuple[str, dict[str, Any]]]]) -> None:
     contract, steps = history

@@ -34,6 +34,7 @@ from realtime.api.problems import Refusal
 from realtime.api.service import Service
 from realtime.api.store import Store
 from realtime.relay.batch import transform
+from tests.support.depth import seeds
 from tests.support.dynamodb_model import TableModel
 from tests.support.lakes import PARCELS, Clock, Landing, local_lake, published_changes, published_rows
 
@@ -218,7 +219,7 @@ def written(random: Random, count: int) -> TableModel:
     return table
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(3))
 def test_no_row_of_what_the_api_accepted_is_set_aside(tmp_path: Path, seed: int) -> None:
     table = written(Random(seed), 150)
     batch = transform(table.records, CONTRACTS)

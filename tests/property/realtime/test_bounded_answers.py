@@ -25,6 +25,7 @@ from realtime.imports.service import DETAILED, Imports
 from realtime.imports.status import Statuses
 from realtime.inbound.letters import DeadLetter
 from realtime.inbound.service import Consumer
+from tests.support.depth import examples
 from tests.support.dynamodb_model import TableModel
 
 CONTRACTS = load_contracts()
@@ -107,7 +108,7 @@ routes = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(hostile, routes)
 def test_an_answer_to_one_item_is_small(body: dict[str, Any], route: tuple[str, str, str | None]) -> None:
     method, resource, key = route
@@ -118,7 +119,7 @@ def test_an_answer_to_one_item_is_small(body: dict[str, Any], route: tuple[str, 
         assert len(errors) <= MAX_PROBLEMS + 1
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(hostile)
 def test_a_dead_letter_says_little(body: dict[str, Any]) -> None:
     dead: list[DeadLetter] = []

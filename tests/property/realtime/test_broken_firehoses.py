@@ -26,6 +26,7 @@ from realtime.relay.delivery import Delivery
 from realtime.relay.handler import Relay
 from realtime.relay.settings import Settings
 from realtime.resending import Outcome
+from tests.support.depth import examples
 
 CONTRACTS = load_contracts()
 BEGUN = datetime(2026, 11, 21, tzinfo=UTC)
@@ -178,7 +179,7 @@ def check(world: World, records: Sequence[dict[str, Any]], broken: set[str], bus
     batch_size=st.sampled_from([10, 100, 1000]),
     until=st.sampled_from([0.0, 5.0, 40.0, float("inf")]),
 )
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_no_entity_waits_for_another(share: float, kinds: dict[str, str], batch_size: int, until: float) -> None:
     count = 200 if batch_size == 10 else 1000
     every = round(1 / share)

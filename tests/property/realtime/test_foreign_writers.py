@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from contracts import load_contracts
 from contracts.change import Row, change_from_item, change_from_record
+from tests.support.depth import examples
 
 CONTRACTS = load_contracts()
 SECOND = 1_000_000
@@ -121,7 +122,7 @@ def steps(kinds: tuple[str, ...], skews: st.SearchStrategy[int]) -> st.SearchStr
 ANY_CLOCK = st.integers(-6 * HOUR, 6 * HOUR) | st.integers(-SECOND, SECOND)
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(steps((*API, "exported"), ANY_CLOCK))
 def test_the_api_alone_is_ordered_whatever_the_clocks_say(history: list[Step]) -> None:
     item = Item()
@@ -130,7 +131,7 @@ def test_the_api_alone_is_ordered_whatever_the_clocks_say(history: list[Step]) -
         assert item.lake_agrees(), item.rows
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(steps((*UNVERSIONED, "updated by hand", "expires", "exported"), ANY_CLOCK))
 def test_writers_without_versions_are_ordered_within_a_second(history: list[Step]) -> None:
     item = Item()
@@ -139,7 +140,7 @@ def test_writers_without_versions_are_ordered_within_a_second(history: list[Step
         assert item.lake_agrees(), item.rows
 
 
-@settings(max_examples=1000)
+@settings(max_examples=examples(1000))
 @given(steps((*API, *FOREIGN), ANY_CLOCK))
 def test_all_of_them_are_ordered_whatever_the_clocks_say(history: list[Step]) -> None:
     item = Item()

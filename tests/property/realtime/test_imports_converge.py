@@ -21,6 +21,7 @@ from realtime.api.service import Service
 from realtime.api.store import Store
 from realtime.imports.events import read_event
 from realtime.imports.stamps import sequence_text
+from tests.support.depth import examples
 from tests.support.dynamodb_model import TableModel
 
 CONTRACTS = load_contracts()
@@ -170,7 +171,7 @@ def test_sequences_sort_as_integers_do_or_as_text(found: list[str]) -> None:
     assert sorted(found, key=lambda s: (sequence_text(s), s)) == sorted(found, key=lambda s: (rank(s), s))
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.data(), st.lists(estimates, min_size=1, max_size=5))
 def test_an_order_ends_with_the_quote_of_the_latest_estimate(
     data: st.DataObject, patches: list[dict[str, Any]]

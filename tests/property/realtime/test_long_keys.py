@@ -20,6 +20,7 @@ from realtime.api.problems import Refusal
 from realtime.api.service import Service
 from realtime.api.store import Store
 from realtime.imports.stamps import stamp
+from tests.support.depth import examples
 from tests.support.dynamodb_model import TableModel
 
 CONTRACTS = Contracts(
@@ -50,7 +51,7 @@ def sample(contract: Any, long: dict[str, str]) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     st.sampled_from(ENTITIES),
     st.dictionaries(

@@ -33,6 +33,7 @@ from realtime.relay.delivery import Delivery
 from realtime.relay.handler import BUDGET_SECONDS, Relay
 from realtime.relay.settings import Settings
 from realtime.streams import RESERVE_SECONDS
+from tests.support.depth import examples
 
 CONTRACTS = load_contracts()
 BUCKET = "lake"
@@ -296,7 +297,7 @@ TIMEOUT_SECONDS = 60  # of the relay's function
     policy=st.builds(Policy, batch_size=st.integers(5, 40), bisect=st.booleans()),
     warm=st.booleans(),
 )
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 def test_a_broken_firehose_costs_the_other_entities_seconds_and_itself_nothing_for_good(
     broken: list[int], share: int, how: str, until: float, policy: Policy, warm: bool
 ) -> None:
@@ -364,7 +365,7 @@ def fanout_of(world: World, clock: Clock, chance: Callable[[], float]) -> Fanout
     often=st.sampled_from([5, 20, 50, 80]),
     policy=st.builds(Policy, batch_size=st.integers(1, 12), maximum_retries=st.integers(0, 3)),
 )
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_every_change_arrives_or_is_kept_whole_whatever_fails(
     function: str, make: Callable[..., Any], kinds: list[str], seed: int, often: int, policy: Policy
 ) -> None:

@@ -27,6 +27,7 @@ from realtime.api.problems import Refusal
 from realtime.api.service import Merged, Service
 from realtime.api.store import Store
 from realtime.imports.stamps import stamp
+from tests.support.depth import examples
 from tests.support.dynamodb_model import Key, TableModel
 
 CONTRACTS = load_contracts()
@@ -404,7 +405,7 @@ STOCK = [
 ]
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(
     skews=st.lists(SKEWS, min_size=WRITERS, max_size=WRITERS),
     focus=st.integers(0, len(PLACES) - 1),

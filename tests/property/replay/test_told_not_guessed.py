@@ -24,6 +24,7 @@ from local.replay.engine import Engine, read_header
 from local.replay.helpers import located
 from local.replay.lines import Format, Record, Source, TableError
 from local.replay.mapping import Folder, MappingError, Query, load_mapping
+from tests.support.depth import examples
 
 CONTRACTS = load_contracts()
 AMOUNTS = st.decimals(-(10**12), 10**12, places=6)
@@ -106,7 +107,7 @@ EXPRESSIONS = (
 )  # fmt: skip
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(st.lists(st.tuples(ANY_CELL, ANY_CELL), max_size=6), st.sampled_from(EXPRESSIONS))
 def test_whatever_cells_meet_an_expression_costs_their_row_only(
     engine: Engine, rows: list[tuple[str, str]], expression: str
@@ -132,7 +133,7 @@ FORMATS = st.permutations(DAYS).flatmap(lambda some: st.integers(2, 5).map(lambd
 A_DAY = st.dates(date(1970, 1, 1), date(2068, 12, 31))
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(form=FORMATS, day=A_DAY, others=st.lists(A_DAY, min_size=9, max_size=9))
 def test_a_date_is_read_as_all_of_what_is_written(form: str, day: date, others: list[date]) -> None:
     """Also where its parts contradict each other: parts of any days, put together."""
@@ -178,7 +179,7 @@ def test_a_word_is_true_or_false_as_the_mapping_says(
 CODECS = sorted({*encodings.aliases.aliases.values(), "undefined", "punycode", "idna", "utf_8_sig", "cp65001", "none"})
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(
     codec=st.sampled_from(CODECS),
     content=st.binary(max_size=60) | st.text(max_size=30).map(lambda t: t.encode("utf-16")),
@@ -237,7 +238,7 @@ def replayed(rows: list[tuple[str, ...]], folder: Path) -> Replay:
     return prepare(folder / "file.csv", folder / "m", rejects=folder / "rejects.csv", contracts=CONTRACTS)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(PEOPLE)
 def test_of_queries_that_make_one_item_nothing_is_lost_unseen(rows: list[tuple[str, ...]]) -> None:
     """Within a query another content is a reject; between queries the first wins, and the second fills gaps."""

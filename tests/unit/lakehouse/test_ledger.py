@@ -15,6 +15,7 @@ from lakehouse.publish.publication import publish
 from lakehouse.publish.published import published
 from lakehouse.results import Counts
 from lakehouse.storage.lake import Lake
+from tests.support.depth import examples
 from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes, published_rows
 
 EVERYTHING = Scope.everything()
@@ -148,7 +149,7 @@ def record(ledger: Ledger, name: str, *entries: tuple[LandedObject, Taken]) -> L
 OBJECTS = st.builds(landed_on, st.integers(0, 80), st.integers(0, 2), st.sampled_from("ab"))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.lists(st.lists(OBJECTS, max_size=6), max_size=5), st.lists(OBJECTS, max_size=20))
 def test_unknown_is_the_set_difference_by_key_and_etag(
     tmp_path_factory: object, batches: list[list[LandedObject]], listed: list[LandedObject]

@@ -50,6 +50,7 @@ from lakehouse.table import iceberg, schemas
 from lakehouse.table.iceberg import EntryCatalog, partition_value
 from lakehouse.table.tables import NO_FLOOR, TableState
 from tests.support.ageing import ageing
+from tests.support.depth import examples
 from tests.support.failing import Crash, Failpoints, Fault, Operation, failing_lake
 from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes, published_rows
 from tests.support.readers import by_duckdb as read
@@ -841,7 +842,7 @@ def test_a_retention_that_contradicts_itself_is_refused(contrary: dict[str, Any]
         Retention(**contrary)
 
 
-@settings(max_examples=8)
+@settings(max_examples=examples(8))
 @given(
     steps=st.lists(st.integers(0, 50), min_size=3, max_size=8),
     guard=st.integers(0, 48),

@@ -16,6 +16,7 @@ from lakehouse.publish.published import content_hash
 from lakehouse.results import ContentHash
 from lakehouse.storage.lake import Lake
 from lakehouse.table import schemas
+from tests.support.depth import seeds
 from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes, published_rows
 
 HOURS = 4
@@ -55,7 +56,7 @@ def history(seed: int) -> list[list[dict[str, str | None]]]:
     return [delivered[hour::HOURS] for hour in range(HOURS)]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(3))
 def test_replaying_any_range_and_rebuilding_give_identical_content(
     lake: Lake, landing: Landing, clock: Clock, seed: int
 ) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from lakehouse.storage.store import StoredObject
 from orchestration.failures import MOST, OVERLAP, Told, by_entity, from_text, to_text, untold
+from tests.support.depth import examples
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -57,7 +58,7 @@ def test_a_flood_is_told_once_and_leaves_a_short_memory():
         assert [o.key for o in new] == ["after"]
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.lists(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 3)), max_size=8), max_size=8), st.integers(1, 6))
 def test_whatever_comes_is_told_once(looks: list[list[tuple[int, int]]], most: int):
     """`most` is small here: what comes late in a flood may stay untold, but nothing is told twice."""

@@ -19,6 +19,7 @@ from orchestration.history import Keep, Ran, compact, prune, to_forget
 from orchestration.prepare import prepare_instance
 from orchestration.sensors import ASKED_TAG
 from orchestration.settings import Settings
+from tests.support.depth import examples
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 ASSETS = [dg.AssetKey(name) for name in ("one", "two", "three")]
@@ -43,7 +44,7 @@ runs_of_all_kinds = st.lists(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(runs=runs_of_all_kinds, keep=st.builds(Keep, runs=st.integers(0, 9), failed=st.integers(0, 3)), data=st.data())
 def test_only_runs_go_that_nobody_needs_and_those_all_go(runs: list[Ran], keep: Keep, data: st.DataObject):
     holders = set(data.draw(st.lists(st.sampled_from([r.run_id for r in runs]), max_size=5))) if runs else set()
@@ -195,7 +196,7 @@ HELD: list[tuple[Any, ...]] = [
 """The newest of two assets, and of their checks, lie in runs that are old; so do events that belong to no run."""
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(6), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @example(history=HELD)
 @given(history=steps)
 def test_whoever_asks_for_the_newest_gets_the_same_after_pruning(history: list[tuple[Any, ...]]):

@@ -27,6 +27,7 @@ from orchestration.arrivals import Memory
 from orchestration.asked import Asked
 from orchestration.definitions import build
 from orchestration.settings import Settings
+from tests.support.depth import examples
 
 LAKE = LakeResource(environment="local", bucket="bucket")
 
@@ -181,7 +182,7 @@ def test_entities_of_origin_files_are_seen_by_the_dropbox_sensor(
 
 
 @given(broken=st.sets(st.sampled_from(STREAMED), min_size=1, max_size=len(STREAMED) - 1), sns_works=st.booleans())
-@settings_of_search(max_examples=15, suppress_health_check=list(HealthCheck))
+@settings_of_search(max_examples=examples(15), suppress_health_check=list(HealthCheck))
 def test_entities_that_cannot_be_listed_hold_up_no_other_and_are_told_once(
     evaluate: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, broken: set[str], sns_works: bool
 ) -> None:

@@ -31,6 +31,7 @@ from orchestration.late import Late
 from orchestration.settings import Settings
 from orchestration.telling import MOST_OWED, PATIENCE_SECONDS, Kept, tell
 from orchestration.ticks import Trouble
+from tests.support.depth import examples
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 ENTITIES = ("orders", "bids", "lots", "payments")
@@ -39,7 +40,7 @@ REPORTS = {f"r{n}": dg.AssetKey(["reports", f"r{n}"]) for n in range(4)}
 READS = {"r0": ("orders",), "r1": ("bids", "lots"), "r2": ("payments",), "r3": ("orders", "payments")}
 STATES = ("fresh", "late", "unreadable")
 searching = settings_of_search(
-    max_examples=10, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+    max_examples=examples(10), deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
 )
 
 
@@ -304,7 +305,9 @@ def test_ticks_in_trouble_are_told_once_a_streak(
 
 
 @given(failing=st.lists(st.integers(0, 3), min_size=1, max_size=4), topic=answers)
-@settings_of_search(max_examples=5, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@settings_of_search(
+    max_examples=examples(5), deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+)
 def test_every_failed_run_is_told_once(tick: Callable[..., Any], failing: list[int], topic: list[bool]) -> None:
     """Those of other code locations are not ours to tell, and what failed before the first look is history."""
 

@@ -13,6 +13,8 @@ from botocore.retries.standard import ThrottledRetryableChecker, TransientRetrya
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.depth import examples
+
 throttled_codes = ThrottledRetryableChecker._THROTTLED_ERROR_CODES
 transient_codes = TransientRetryableChecker._TRANSIENT_ERROR_CODES
 
@@ -281,7 +283,7 @@ NAMES = st.sampled_from(["order_id", "buyer_id", "fees", "hammer_price", "placed
 
 
 @given(body=JSON | st.dictionaries(NAMES, JSON), key=st.text(max_size=30), method=st.sampled_from(["PUT", "PATCH"]))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_body_and_no_key_makes_a_server_error(api: Fixture, body: Any, key: str, method: str) -> None:
     assert api("POST", "/orders", body).status < 500
     assert api(method, f"/orders/{key}", body).status < 500

@@ -19,6 +19,7 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from realtime.authorizer.keys import KeyCache, parse
 from realtime.authorizer.settings import Settings
 from realtime.authorizer.tokens import Refused, Verifier
+from tests.support.depth import examples
 
 ISSUER, AUDIENCE = "https://login.partner.example/", "https://api.gavel.example"
 SETTINGS = Settings("test", "tenants", ISSUER, AUDIENCE, "https://login.partner.example/keys", "RS256", "sub")
@@ -206,7 +207,7 @@ def test_a_signature_without_a_key_behind_it_is_refused() -> None:
     assert refusal(raw({"alg": "ES256", "kid": "k-1"}, claims(), bytes(64)), door) == "signature"
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.one_of(st.text(max_size=80), st.lists(st.binary(max_size=40), max_size=5)))
 def test_no_text_at_all_does_more_than_be_refused(found: str | list[bytes]) -> None:
     text = found if isinstance(found, str) else ".".join(base64.urlsafe_b64encode(p).decode() for p in found)

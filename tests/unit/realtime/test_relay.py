@@ -25,6 +25,7 @@ from realtime.relay.delivery import Delivery
 from realtime.relay.handler import ALONE, BUDGET_SECONDS, Relay
 from realtime.relay.settings import Settings
 from realtime.streams import UnansweredBatch
+from tests.support.depth import examples
 
 Sample = Callable[[str], dict[str, Any]]
 SETTINGS = Settings(environment="test", bucket="lake", alert_topic="arn:aws:sns:eu-west-1:123456789012:alerts")
@@ -470,7 +471,7 @@ def test_many_small_records_are_split_into_requests_of_five_hundred() -> None:
 
 
 @given(failures=st.lists(st.booleans(), max_size=60), count=st.integers(1, 40))
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 def test_whatever_firehose_refuses_every_change_is_taken_or_told(
     contracts: Contracts, failures: list[bool], count: int
 ) -> None:

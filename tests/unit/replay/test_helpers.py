@@ -15,6 +15,7 @@ from local.replay.helpers import HELPERS, identity, located
 from local.replay.lines import Record
 from local.replay.mapping import Folder, Format, Query
 from local.replay.run import ReplayError
+from tests.support.depth import examples
 
 
 def at(*parts):
@@ -81,7 +82,7 @@ def test_values_are_exact(engine, expression, expected):
 
 
 @given(st.sampled_from(["money", "number", "integer"]), st.decimals(-(10**18) + 1, 10**18 - 1, places=6).filter(bool))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(50), deadline=None)
 def test_duckdb_takes_exactly_what_was_read(engine, kind, number):
     """Between Python's reading and DuckDB's type nothing is rounded."""
     engine.refusals.cells.clear()
@@ -227,7 +228,7 @@ CELL = st.sampled_from(["1", "2.5", "x", "", "1e3", "7 ", "٣", "1,5", "$3", "-4
 
 
 @given(st.lists(st.tuples(CELL, CELL, st.sampled_from(["p", "q"])), min_size=1, max_size=12))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(25), deadline=None)
 def test_exactly_the_rows_that_cannot_be_read_are_refused(tmp_path, rows):
     """Any cells, in queries of several forms: no item holds a row of which a cell that was looked at cannot be read,
     every other row is in one, and the sums are those of the rows that stay."""

@@ -18,6 +18,7 @@ from reporting import periods, render, words
 from reporting.page import REPORTS, _reader
 from reporting.parts import Panel, Scope
 from reporting.sections import section
+from tests.support.depth import seeds
 from tests.support.report_warehouse import (
     NOW,
     TWO_CURRENCIES,
@@ -55,7 +56,7 @@ def labels(panel: Panel) -> list[list[str]]:
     return [trace["y"] for trace in json.loads(panel.plot)["data"]]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", seeds(4))
 def test_what_has_one_name_is_one_category_everywhere(seed: int, tmp_path: Path) -> None:
     """Whatever the categories are called: no panel has a name twice, and all say the same of it."""
     rng = random.Random(seed)

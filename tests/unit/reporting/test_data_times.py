@@ -14,6 +14,7 @@ import pytest
 from reporting.page import REPORTS, _reader
 from reporting.parts import Figure, Panel, Scope
 from reporting.sections import general, section
+from tests.support.depth import seeds
 from tests.support.report_warehouse import OF_ALL, bidding, cash, category, delivered, group, quarter, warehouse
 
 at = datetime.fromisoformat
@@ -78,7 +79,7 @@ def every(hours: float, last: datetime, amount: int = 100) -> tuple[str, str]:
     )
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", seeds(6))
 def test_what_never_changes_is_told_as_unchanged(seed: int, tmp_path: Path) -> None:
     """Sales at a steady pace and a data time at any moment: a part of a day is not held against a whole one."""
     rng = random.Random(seed)

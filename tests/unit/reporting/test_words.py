@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from reporting import render
+from tests.support.depth import seeds
 from tests.support.report_warehouse import (
     NOW,
     bid,
@@ -111,7 +112,7 @@ COUNTED = (
 )
 
 
-@pytest.mark.parametrize("seed", [None, *range(8)])
+@pytest.mark.parametrize("seed", [None, *seeds(8)])
 def test_what_is_counted_agrees_with_its_number(seed: int | None, tmp_path: Path) -> None:
     """One of anything is one, and none or several are many: in sentences, labels and figures of pages of few rows."""
     blocks = texts(tmp_path, of_few(1) if seed is None else of_few(3, random.Random(seed)))
