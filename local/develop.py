@@ -213,7 +213,7 @@ def keep_history(home: Home, current: Stack, stopping: Event, say: Callable[[str
         seconds = HISTORY_EVERY
         housekeeping.bound_scratch(home.scratch, time.time())
         log = home.logs / "history.log"
-        with pipeline.child_of(home, current, [sys.executable, "-m", "orchestration.history"], log) as process:
+        with pipeline.child_of(home, current, [sys.executable, "-m", "local.dagster.history"], log) as process:
             while process.poll() is None and not stopping.wait(0.5):
                 pass
             if process.poll() is None:

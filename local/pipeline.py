@@ -77,7 +77,7 @@ def run(home: Home, stack: Stack, progress: Callable[[str], None]) -> Result:
 def prepare(home: Home, stack: Stack) -> Callable[[], None]:
     """Begin preparing what the pipeline needs on disk (dbt's manifest); returns what waits for it and checks it."""
     log = home.logs / "prepare.log"
-    children = child_of(home, stack, [sys.executable, "-m", "orchestration.prepare"], log)
+    children = child_of(home, stack, [sys.executable, "-m", "local.dagster.prepare"], log)
     child = children.__enter__()
 
     def wait() -> None:
@@ -147,7 +147,7 @@ def _result_from(content: Mapping[str, Any]) -> Result:
 
 def main(variables: Mapping[str, str], output: TextIO) -> None:
     """Run the pipeline with the settings of the environment, and tell of it on `output`."""
-    from orchestration.pipeline import run_once
+    from local.dagster.pipeline import run_once
     from orchestration.settings import Settings
 
     def tell(message: Mapping[str, Any]) -> None:

@@ -27,9 +27,9 @@ def cut(home: Home, contracts: Contracts, root: str, keys: int, folder: Path) ->
 
     An earlier slice in the folder is replaced. Raises `SliceError`.
     """
-    from assets.lake_slice import WATERMARKS
-    from assets.lake_slice import cut as cut_lake
     from lakehouse.storage.lake import Lake
+    from warehouse.slice import WATERMARKS
+    from warehouse.slice import cut as cut_lake
 
     if root not in contracts:
         raise SliceError(f"expected an entity ({', '.join(contracts)}), found {root!r}")
@@ -52,7 +52,7 @@ def build_state(folder: Path, variables: Mapping[str, str], project: Path = PROJ
 
     `variables` are what dbt finds in its environment. Returns the folder for dbt's `--state`. Raises `SliceError`.
     """
-    from assets.dbt_lake import STATE
+    from warehouse.plugin import STATE
 
     database = folder / STATE
     done = run_models(folder, database, database.parent, variables, project)

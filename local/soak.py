@@ -40,7 +40,7 @@ DISK_GB_AN_HOUR = 1.0
 MB_A_RUN = 4.0
 """What Dagster keeps of a run: its file, its part of the index, and its share of what all runs have in common."""
 RUNS_KEPT = 500
-"""More than Dagster keeps (`orchestration.history`), with the runs of ten minutes until it forgets again."""
+"""More than Dagster keeps (`local.dagster.history`), with the runs of ten minutes until it forgets again."""
 LOG_GB = 2.5 * LOG_BYTES / 1e9
 START_SECONDS = 300
 CHANGE_SECONDS = 20

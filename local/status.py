@@ -67,7 +67,7 @@ def troubles_of(home: Home) -> tuple[Trouble, ...]:
     remembers ticks and runs."""
     from dagster import DagsterInstance
 
-    from orchestration.failing_work import failing_work
+    from local.dagster.failing_work import failing_work
     from orchestration.ticks import troubles
 
     with DagsterInstance.from_config(str(home.dagster)) as instance:

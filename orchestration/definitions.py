@@ -26,7 +26,6 @@ from orchestration.alerts import AlertResource
 from orchestration.jobs import asset_jobs, entity_jobs
 from orchestration.pipeline_metrics import FigureResource, pipeline_metrics_sensor
 from orchestration.prepare import dbt_files
-from orchestration.progress import LOGGER_NAME, progress_logger
 from orchestration.schedules import schedules
 from orchestration.sensors import sensors
 from orchestration.settings import Settings
@@ -71,7 +70,6 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
         sensors=[*sensors(contracts, jobs, settings, marts, lags), pipeline_metrics_sensor(contracts)],
         schedules=schedules(contracts, jobs, settings.pace),
         resources=resources,
-        loggers={LOGGER_NAME: progress_logger},
         executor=dg.in_process_executor,
     )
 

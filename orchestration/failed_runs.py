@@ -1,4 +1,4 @@
-"""Which runs failed since the last look, from Dagster's index of events; plain functions over an instance."""
+"""Which runs failed since the last look, and why, from Dagster's index of events; plain functions over an instance."""
 
 from __future__ import annotations
 
@@ -57,3 +57,11 @@ def _last(memory: str | None) -> int | None:
 def _steps(instance: dg.DagsterInstance, run_id: str) -> list[dg.DagsterEvent]:
     entries = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
     return [entry.dagster_event for entry in entries if entry.dagster_event is not None]
+
+
+def reason(event: dg.DagsterEvent) -> str:
+    """Why a step failed: the message at the root of its error."""
+    error = event.step_failure_data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message.strip() if error and error.message.strip() else "no reason was recorded"

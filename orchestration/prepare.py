@@ -1,4 +1,4 @@
-"""What must exist on disk before Dagster loads the code location: the dbt manifest and the instance's configuration.
+"""What must exist on disk before Dagster loads the code location: the dbt manifest.
 
     python -m orchestration.prepare
 
@@ -8,14 +8,9 @@ Definitions only read what is prepared here, so that loading them stays quick an
 from __future__ import annotations
 
 import os
-from pathlib import Path
-
-import dagster as dg
 
 from assets import dbt
 from orchestration.settings import Settings
-
-INSTANCE_TEMPLATE = Path(__file__).with_name("dagster.yaml")
 
 
 def dbt_files(settings: Settings) -> dbt.DbtFiles:
@@ -31,30 +26,12 @@ def dbt_files(settings: Settings) -> dbt.DbtFiles:
     return dbt.DbtFiles(settings.environment, settings.home, variables)
 
 
-def prepare(settings: Settings) -> None:
-    """Make what is missing or out of date: the dbt manifest, and on a laptop Dagster's home."""
+def prepare_manifest(settings: Settings) -> None:
+    """Make the dbt manifest, if it is missing or older than the project."""
     files = dbt_files(settings)
     if not dbt.is_prepared(files):
         dbt.prepare(files)
-    if settings.environment == "local":
-        prepare_instance(settings)
-
-
-def prepare_instance(settings: Settings) -> Path:
-    """Dagster's home on a laptop, with its configuration; returns the folder for DAGSTER_HOME."""
-    home = settings.home / "dagster"
-    home.mkdir(parents=True, exist_ok=True)
-    text = INSTANCE_TEMPLATE.read_text("utf-8").replace("$DAGSTER_HOME", str(home))
-    configuration = home / "dagster.yaml"
-    if not configuration.exists() or configuration.read_text("utf-8") != text:
-        new = configuration.with_name("dagster.yaml.new")
-        new.write_text(text, "utf-8")
-        new.replace(configuration)
-    if not (home / "history" / "runs.db").exists():
-        with dg.DagsterInstance.from_config(str(home)):  # two processes that make its databases spoil them
-            pass
-    return home
 
 
 if __name__ == "__main__":
-    prepare(Settings.from_environment(os.environ))
+    prepare_manifest(Settings.from_environment(os.environ))

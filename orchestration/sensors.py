@@ -29,7 +29,6 @@ from orchestration.held import held_sensor
 from orchestration.jobs import AssetJobs
 from orchestration.late import Late
 from orchestration.lost_runs import end_lost_runs
-from orchestration.progress import reason
 from orchestration.settings import Settings
 from orchestration.telling import REASON_LIMIT, Kept, reason_of, tell
 from orchestration.ticks import Trouble, troubles, untold
@@ -519,9 +518,9 @@ class FailedRun(Protocol):
 def run_alert(failed: FailedRun, ui_url: str) -> Alert:
     """The alert about a failed run: the steps that failed and the first line of each reason."""
     run = failed.dagster_run
-    reasons = [f"{event.step_key}: {reason(event).splitlines()[0]}" for event in failed.get_step_failure_events()] or [
-        failed.failure_event.message or "no reason was recorded"
-    ]
+    reasons = [
+        f"{event.step_key}: {failed_runs.reason(event).splitlines()[0]}" for event in failed.get_step_failure_events()
+    ] or [failed.failure_event.message or "no reason was recorded"]
     return Alert(
         what=f"Run of {run.job_name} failed",
         why="; ".join(reasons)[:REASON_LIMIT],

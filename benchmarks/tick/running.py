@@ -17,9 +17,9 @@ import dagster as dg
 
 from assets import keys
 from local import stack as laptop_stack
+from local.dagster.prepare import prepare
 from local.home import REPOSITORY, Home, Stack
 from local.processes import MARK
-from orchestration.prepare import prepare
 from orchestration.private_dagster import InstigatorTick
 from orchestration.sensors import UNFINISHED
 from orchestration.settings import Settings

@@ -11,7 +11,7 @@
 
 {# Before the first model of a build on Athena: a view of batch and watermark of each published table, as their catalog
    entries say. Rows that are published later may be read by the models as well, so that a report holds what its data
-   time promises, and perhaps more. Locally, opening the warehouse pins the tables (`assets/dbt_lake.py`). #}
+   time promises, and perhaps more. Locally, opening the warehouse pins the tables (`warehouse/sources.py`). #}
 {% macro pin_watermarks() %}
     {%- if execute and target.type == 'athena' and flags.WHICH in ('run', 'build', 'freshness') -%}
         {%- set view = pinned_watermarks() -%}

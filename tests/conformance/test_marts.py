@@ -16,7 +16,6 @@ import duckdb
 import pytest
 import yaml
 
-from assets.dbt_lake import open_lake
 from contracts import load_contracts
 from contracts.dbt import PROJECT
 from lakehouse.storage.lake import Lake
@@ -27,6 +26,7 @@ from tests.conformance.support.auction_house import BATCHES, batches, drop_count
 from tests.conformance.support.glue_front import serving_glue
 from tests.conformance.support.trino_client import TrinoClient
 from tests.conformance.support.trino_server import Trino
+from warehouse.sources import open_lake
 
 ENVIRONMENT = "dev"
 BUCKET = "gavel-dev"

@@ -13,12 +13,12 @@ from typing import Any
 import duckdb
 import pytest
 
-from assets.dbt_lake import Pinned, create_source_views, pinned_slice
-from assets.lake_slice import dependants, write
 from contracts import Contracts, load_contracts
 from contracts.dbt import PROJECT, SOURCE
 from local.models import DBT
 from local.slice import build_state
+from warehouse.slice import dependants, write
+from warehouse.sources import Pinned, create_source_views, pinned_slice
 
 
 @pytest.fixture

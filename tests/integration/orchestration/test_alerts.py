@@ -11,9 +11,9 @@ import pytest
 from dagster import DagsterInstance
 
 from assets import keys
+from local.dagster.prepare import prepare
 from orchestration import failures
 from orchestration.definitions import build
-from orchestration.prepare import prepare
 
 from .conftest import Pipeline, customer
 

@@ -13,7 +13,7 @@ import pytest
 
 from assets.data_times import recorded_data_time
 from assets.reports import PAGE
-from orchestration.prepare import prepare
+from local.dagster.prepare import prepare
 from orchestration.settings import REPOSITORY
 
 from .conftest import Pipeline, customer, wait_for

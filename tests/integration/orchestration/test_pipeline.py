@@ -14,9 +14,9 @@ import pytest
 from assets import keys
 from assets.data_times import recorded_data_time
 from assets.reports import PAGE
+from local.dagster.pipeline import PipelineResult, run_once
+from local.dagster.prepare import prepare_instance
 from orchestration.lost_runs import PROCESS_TAG
-from orchestration.pipeline import PipelineResult, run_once
-from orchestration.prepare import prepare_instance
 from orchestration.settings import REPOSITORY, Settings
 
 from .conftest import Pipeline, customer
@@ -111,7 +111,7 @@ def test_an_unreadable_object_is_set_aside_and_the_rest_goes_on(pipeline: Pipeli
 def test_a_pipeline_killed_in_the_middle_is_healed_by_the_next(pipeline: Pipeline) -> None:
     pipeline.land("customers", customer("c-pipeline-4", 1))
     program = (
-        "import os; from orchestration.pipeline import run_once; from orchestration.settings import Settings; "
+        "import os; from local.dagster.pipeline import run_once; from orchestration.settings import Settings; "
         "run_once(Settings.from_environment(os.environ), lambda line: print(line, flush=True))"
     )
     with subprocess.Popen(

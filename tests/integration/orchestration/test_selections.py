@@ -25,8 +25,8 @@ from assets.resources import LakeResource
 from contracts import load_contracts
 from lakehouse import api
 from lakehouse.results import Published
+from local.dagster.prepare import prepare
 from orchestration.definitions import build
-from orchestration.prepare import prepare
 from orchestration.sensors import compaction_request
 from orchestration.settings import Settings
 

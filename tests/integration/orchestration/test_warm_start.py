@@ -15,11 +15,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from local.dagster.prepare import prepare_instance
+from local.dagster.warm_start import LIBRARIES
 from local.processes import MARK, marked
 from orchestration.lost_runs import RunProcess
-from orchestration.prepare import prepare_instance
 from orchestration.settings import REPOSITORY, Settings
-from orchestration.warm_start import LIBRARIES
 
 from .conftest import wait_for
 

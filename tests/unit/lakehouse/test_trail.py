@@ -10,7 +10,6 @@ import duckdb
 import orjson
 import pytest
 
-from assets.dbt_lake import create_source_views, trail_of_lake, trail_of_slice
 from contracts import Contracts
 from contracts import trail as described
 from lakehouse.api import compact, maintain, rebuild
@@ -22,6 +21,7 @@ from lakehouse.results import Published, Retention, Work
 from lakehouse.storage.lake import Lake
 from tests.support.failing import Crash, Failpoints, Fault, Operation, Unanswered, failing_lake
 from tests.support.lakes import PARCELS, Clock, Landing, change, local_lake
+from warehouse.sources import create_source_views, trail_of_lake, trail_of_slice
 
 EVERYTHING = Scope.everything()
 AT_ONCE = Retention(recent=timedelta(0), days=0, states=1, guard=timedelta(0))

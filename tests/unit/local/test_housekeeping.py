@@ -114,7 +114,7 @@ def test_what_keeps_the_history_says_what_fails_and_goes_on(tmp_path: Path, monk
     develop.keep_history(home, Stack.new(), stopping, say)
     assert len(said) == len(commands) == 2
     assert "history.log" in said[0]
-    assert commands[0][-2:] == ["-m", "orchestration.history"]
+    assert commands[0][-2:] == ["-m", "local.dagster.history"]
     assert time.monotonic() - begun < 60
 
 

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-PACKAGES = ("contracts", "lakehouse", "reporting", "assets", "orchestration", "realtime", "ops", "local")
+PACKAGES = ("contracts", "lakehouse", "warehouse", "reporting", "assets", "orchestration", "realtime", "ops", "local")
 MAY_IMPORT = {
     "contracts": set(),
     "lakehouse": {"contracts"},
-    "reporting": {"contracts", "lakehouse"},
-    "assets": {"contracts", "lakehouse", "reporting"},
-    "orchestration": {"contracts", "lakehouse", "reporting", "assets"},
+    "warehouse": {"contracts", "lakehouse"},
+    "reporting": {"contracts", "lakehouse", "warehouse"},
+    "assets": {"contracts", "lakehouse", "warehouse", "reporting"},
+    "orchestration": {"contracts", "lakehouse", "warehouse", "reporting", "assets"},
     "realtime": {"contracts"},
     "ops": {"contracts", "lakehouse", "realtime"},
     "local": set(PACKAGES) - {"local"},

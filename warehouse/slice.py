@@ -1,7 +1,7 @@
 """A slice of the published tables in a folder of Parquet files, on which the dbt project builds within seconds.
 
 A slice is whole in itself: it begins with some keys of one entity and takes in what belongs to them, by the relations
-that the contracts name. How a build reads the folder is in `dbt_lake`.
+that the contracts name. How a build reads the folder is in `sources`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assets.dbt_lake import Pinned, create_source_views, open_lake, pinned_lake, trail_of_lake
 from contracts import Contract, Contracts, trail
 from contracts.dbt import SOURCE
 from lakehouse.storage.sql import literal, quoted
 from lakehouse.table.schemas import changes, compacted
+from warehouse.sources import Pinned, create_source_views, open_lake, pinned_lake, trail_of_lake
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

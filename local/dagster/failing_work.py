@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from orchestration.history import Ran, ran
-from orchestration.progress import reason
+from local.dagster.history import Ran, ran
+from orchestration.failed_runs import reason
 from orchestration.ticks import Trouble
 
 LOOKED_AT = 200  # runs, back from now

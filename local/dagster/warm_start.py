@@ -20,9 +20,8 @@ from threading import Thread
 
 import dagster as dg
 
-from orchestration import private_dagster
-from orchestration.lost_runs import RunProcess, end_lost_run, is_lost, started_at
-from orchestration.private_dagster import (
+from local.dagster import private_dagster
+from local.dagster.private_dagster import (
     CheckRunHealthResult,
     ConfigurableClassData,
     DefaultRunLauncher,
@@ -32,6 +31,7 @@ from orchestration.private_dagster import (
     get_run_crash_explanation,
     serialize_value,
 )
+from orchestration.lost_runs import RunProcess, end_lost_run, is_lost, started_at
 
 LIBRARIES = (
     "dagster",

@@ -6,9 +6,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from orchestration import event_log
-from orchestration.event_log import Engines, LaptopEventLog, LaptopRuns
-from orchestration.prepare import prepare_instance
+from local.dagster import event_log
+from local.dagster.event_log import Engines, LaptopEventLog, LaptopRuns
+from local.dagster.prepare import prepare_instance
 from orchestration.settings import Settings
 
 

@@ -1,11 +1,8 @@
-"""The dbt-duckdb plugin through which a local build reads the lake.
+"""The sources of a local build: views of the published tables in the schema of the dbt source `catalog`.
 
-When dbt opens the warehouse file, this module lets DuckDB read the bucket and creates one view for each published table
-in the schema of the dbt source `catalog`, and one for the audit trail. The view of a table is pinned to one Iceberg
-metadata file, so that every model of a build sees the same state of every table, whatever is published meanwhile. Data
-stays where it is, read out of core.
-
-Which file a build writes belongs to the profile; what models make of the sources belongs to `dbt_project`.
+The view of a table is pinned to one Iceberg metadata file, so that every model of a build sees the same state of every
+table, whatever is published meanwhile. Data stays where it is and is read out of core. In place of the lake, the views
+can read a slice: a folder of Parquet files.
 """
 
 from __future__ import annotations
@@ -13,14 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from dbt.adapters.duckdb.plugins import BasePlugin
-
-from contracts import Contract, Contracts, load_contracts, trail
+from contracts import Contract, Contracts, trail
 from contracts.dbt import SOURCE
 from contracts.types import Field, FieldType, StringType
 from lakehouse.storage.duck import connect_s3, extension
@@ -30,9 +25,6 @@ from lakehouse.table.schemas import changes, compacted, duckdb_type
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
-
-STATE = Path("state", "state.duckdb")
-"""In the folder of a slice: what the project made of it when the slice was cut."""
 
 
 @dataclass(frozen=True)
@@ -48,45 +40,6 @@ class Pinned:
     batch: int
     watermark: datetime | None
     unreadable: str = ""
-
-
-class Plugin(BasePlugin):
-    """What dbt-duckdb calls: see `profiles.yml` for the settings."""
-
-    def initialize(self, plugin_config: dict[str, Any]) -> None:
-        """Keep the settings: `environment`, `region`, `endpoint`, `bucket`, `lake_root`, `contracts`, `slice`."""
-        self._settings = {name: str(value) for name, value in plugin_config.items()}
-
-    def update_connection_config(self, creds: Any, config: dict[str, Any]) -> None:
-        """Keep DuckDB from fetching extensions, and make the folder of the file that it will write."""
-        config.update({"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"})
-        Path(creds.path).parent.mkdir(parents=True, exist_ok=True)
-
-    def configure_connection(self, conn: DuckDBPyConnection) -> None:
-        """Create the source views, once for each time that dbt opens the file."""
-        settings = self._settings
-        contracts = load_contracts(Path(settings["contracts"]) if settings["contracts"] else None)
-        if settings["slice"]:
-            folder = Path(settings["slice"])
-            pinned, audit_trail = pinned_slice(folder, contracts), trail_of_slice(folder)
-        else:
-            lake = Lake.of_environment(
-                settings["environment"], settings["bucket"], settings["region"], settings["endpoint"] or None
-            )
-            if settings["lake_root"]:
-                lake = replace(lake, local_root=Path(settings["lake_root"]))
-            open_lake(conn, lake)
-            pinned, audit_trail = pinned_lake(lake, contracts), trail_of_lake(lake)
-        create_source_views(conn, contracts, pinned, audit_trail)
-        if settings["slice"]:
-            attach_state(conn, folder / STATE)
-
-
-def attach_state(conn: DuckDBPyConnection, file: Path) -> None:
-    """Let models read what the project made of this slice before it was changed (`dbt build --defer`), if it did."""
-    row = conn.execute("select current_database()").fetchone()
-    if file.exists() and row != (file.stem,):  # a build does not attach the file that it writes
-        conn.execute(f"attach if not exists {literal(str(file))} (read_only)")
 
 
 def open_lake(conn: DuckDBPyConnection, lake: Lake) -> None:

@@ -11,11 +11,11 @@ from dagster._core.code_pointer import CodePointer
 from dagster._core.launcher import DefaultRunLauncher, LaunchRunContext, WorkerStatus
 from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
 
-from orchestration import warm_start
+from local.dagster import warm_start
+from local.dagster.prepare import prepare_instance
+from local.dagster.warm_start import WarmRunLauncher
 from orchestration.lost_runs import RunProcess, started_at
-from orchestration.prepare import prepare_instance
 from orchestration.settings import Settings
-from orchestration.warm_start import WarmRunLauncher
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="runs start warm on Linux only")
 

@@ -1,6 +1,6 @@
 """How much of its history the Dagster of a laptop keeps: a run takes 2 MB, and runs come every twenty seconds.
 
-    python -m orchestration.history
+    python -m local.dagster.history
 
 Which runs go is decided by a plain function over plain facts; `prune` carries it out while Dagster runs. Whoever asks
 for the newest of an asset or a check, or for the last run of a sensor or schedule, gets the same before and after.
@@ -21,7 +21,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from orchestration.event_log import LaptopEventLog, LaptopRuns
+from local.dagster.event_log import LaptopEventLog, LaptopRuns
 
 PAGE = 500
 TICK_LOGS = "__repository__"
@@ -109,7 +109,7 @@ def prune(instance: dg.DagsterInstance, now: datetime, keep: Keep | None = None)
     events, storage = instance.event_log_storage, instance.run_storage
     if not isinstance(events, LaptopEventLog) or not isinstance(storage, LaptopRuns):
         raise TypeError(
-            f"expected the instance of a laptop (orchestration/dagster.yaml), found {type(events).__name__}"
+            f"expected the instance of a laptop (local/dagster/dagster.yaml), found {type(events).__name__}"
         )
     logs = Path(instance.storage_directory())
     candidates = {*events.get_all_run_ids(), *(f.name for f in logs.glob("*-*-*-*-*"))}  # before the runs are listed

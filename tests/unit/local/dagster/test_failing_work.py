@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration.failing_work import failing_work, streaks
-from orchestration.history import Ran
-from orchestration.prepare import prepare_instance
+from local.dagster.failing_work import failing_work, streaks
+from local.dagster.history import Ran
+from local.dagster.prepare import prepare_instance
 from orchestration.settings import Settings
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,12 +23,14 @@ from assets.dbt import is_prepared
 from assets.manifest import LAYERS
 from assets.reports import PAGE
 from contracts import Contracts, load_contracts
-from orchestration import prepare
+from local.dagster.prepare import prepare_instance
+from local.dagster.progress import Progress, listen
 from orchestration.arrivals import Memory, notice, window_start
 from orchestration.definitions import build, build_resources
+from orchestration.failed_runs import reason
 from orchestration.jobs import COMPACTION, REPORTS, compaction_config
 from orchestration.lost_runs import PROCESS_TAG, end_lost_runs
-from orchestration.progress import Progress, heard, reason
+from orchestration.prepare import dbt_files, prepare_manifest
 from orchestration.sensors import landed, list_arrivals
 from orchestration.settings import Settings
 
@@ -72,13 +75,13 @@ def run_once(settings: Settings, progress: Progress = lambda line: None, *, ever
     arrived since the watermarks and in the last two days. A step that fails is in the result; nothing is raised for it.
     """
     started = time.monotonic()
-    files = prepare.dbt_files(settings)
+    files = dbt_files(settings)
     if not is_prepared(files):
         progress("preparing dbt models")
-        prepare.prepare(settings)
+        prepare_manifest(settings)
     contracts = load_contracts(settings.contracts_folder)
     definitions = build(settings)
-    with dg.DagsterInstance.from_config(str(prepare.prepare_instance(settings))) as instance:
+    with dg.DagsterInstance.from_config(str(prepare_instance(settings))) as instance:
         end_lost_runs(instance)
         progress("looking for landed objects")
         observe_landing(instance, contracts, settings)
@@ -110,13 +113,15 @@ def _run(
     config: Mapping[str, Any],
 ) -> dg.ExecuteInProcessResult:
     job = definitions.resolve_job_def(job_name)
-    with heard(progress) as loggers:
-        return job.execute_in_process(
-            instance=instance,
-            run_config={**config, "loggers": loggers},
-            tags={PROCESS_TAG: str(os.getpid()), "dagster/max_retries": "0"},
-            raise_on_error=False,
-        )
+    run_id = str(uuid.uuid4())
+    listen(instance, run_id, progress)
+    return job.execute_in_process(
+        instance=instance,
+        run_id=run_id,
+        run_config=config,
+        tags={PROCESS_TAG: str(os.getpid()), "dagster/max_retries": "0"},
+        raise_on_error=False,
+    )
 
 
 def _result(

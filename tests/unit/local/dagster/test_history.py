@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from assets.data_times import TABLES_READ, TableRead, as_metadata, recorded_reads
-from orchestration.event_log import LaptopEventLog, LaptopRuns
-from orchestration.history import Keep, Ran, compact, prune, to_forget
-from orchestration.prepare import prepare_instance
+from local.dagster.event_log import LaptopEventLog, LaptopRuns
+from local.dagster.history import Keep, Ran, compact, prune, to_forget
+from local.dagster.prepare import prepare_instance
 from orchestration.sensors import ASKED_TAG
 from orchestration.settings import Settings
 from tests.support.depth import examples
@@ -290,5 +290,5 @@ def test_logs_of_ticks_and_gaps_in_databases_go(tmp_path: Path):
 
 
 def test_only_the_history_of_a_laptop_is_pruned():
-    with dg.DagsterInstance.ephemeral() as other, pytest.raises(TypeError, match=r"orchestration/dagster\.yaml"):
+    with dg.DagsterInstance.ephemeral() as other, pytest.raises(TypeError, match=r"local/dagster/dagster\.yaml"):
         prune(other, NOW)

@@ -17,7 +17,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, NullPool, and_, delete, event, func, or_, select
 
-from orchestration.private_dagster import (
+from local.dagster.private_dagster import (
     INDEX_SHARD_NAME,
     AssetCheckExecutionsTable,
     AssetEventTagsTable,

@@ -1,0 +1,61 @@
+"""What the laptop's storage and run launcher need of Dagster beyond its public interface, in one place.
+
+No other module of `local` imports a private name; a test holds that, and another says which name an upgrade removed.
+What each is for:
+
+- `SqliteEventLogStorage`, `SqliteRunStorage`, `INDEX_SHARD_NAME`, `create_engine`: the storages of the laptop extend
+  these two classes, because Dagster opens SQLite again for each event; it offers no other way to keep it open.
+- `SqlEventLogStorageTable`, `AssetEventTagsTable`, `AssetCheckExecutionsTable`, `SnapshotsTable`: deleting a run leaves
+  behind results of checks, events without a run and descriptions of jobs; nothing public removes those.
+- `DefaultRunLauncher`, `LaunchRunContext`, `CheckRunHealthResult`, `WorkerStatus`: the launcher of the laptop extends
+  this class and answers with these types.
+- `ConfigurableClassData`: what Dagster hands to a class that its configuration names.
+- `ExecuteRunArgs`, `serialize_value`, `execute_run`: a worker gets its run as Dagster's own command line does.
+- `get_run_crash_explanation`: says how a worker ended in Dagster's own words.
+"""
+
+from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, LaunchRunContext, WorkerStatus
+from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log.schema import (
+    AssetCheckExecutionsTable,
+    AssetEventTagsTable,
+    SqlEventLogStorageTable,
+)
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
+from dagster._core.storage.runs import SqliteRunStorage
+from dagster._core.storage.runs.schema import SnapshotsTable
+from dagster._core.storage.sql import create_engine
+from dagster._grpc.types import ExecuteRunArgs
+from dagster._serdes import ConfigurableClassData, serialize_value
+from dagster._utils import get_run_crash_explanation
+
+__all__ = [
+    "COMMAND_MODULE",
+    "INDEX_SHARD_NAME",
+    "AssetCheckExecutionsTable",
+    "AssetEventTagsTable",
+    "CheckRunHealthResult",
+    "ConfigurableClassData",
+    "DefaultRunLauncher",
+    "ExecuteRunArgs",
+    "LaunchRunContext",
+    "SnapshotsTable",
+    "SqlEventLogStorageTable",
+    "SqliteEventLogStorage",
+    "SqliteRunStorage",
+    "WorkerStatus",
+    "create_engine",
+    "execute_run",
+    "get_run_crash_explanation",
+    "serialize_value",
+]
+
+COMMAND_MODULE = "dagster._cli.api"
+"""The module of `dagster api`, by name: a warm process imports it before it has a run."""
+
+
+def execute_run(arguments: str) -> None:
+    """Do what `dagster api execute_run` does, in this process. `arguments`: serialised `ExecuteRunArgs`."""
+    from dagster._cli.api import api_cli
+
+    api_cli(["execute_run", arguments], standalone_mode=False)
