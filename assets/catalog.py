@@ -15,6 +15,7 @@ from assets import keys
 from assets.lineage import LINEAGE, published_columns
 from assets.presentation import bucket_link, markdown_table, size, table_link, table_schema
 from assets.resources import LakeResource
+from assets.run_configuration import PublicationConfig, RollBack
 from contracts import Contract, Contracts, trail
 from contracts.types import type_name
 from lakehouse import api
@@ -88,8 +89,10 @@ def _catalog_asset(contract: Contract, lake: Lake) -> dg.AssetsDefinition:
         ],
         pool=keys.pool(contract.name),
     )
-    def catalog(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
-        publication = api.publish(lake.lake, contract, run_id=context.run.run_id)
+    def catalog(
+        context: dg.AssetExecutionContext, config: PublicationConfig, lake: LakeResource
+    ) -> dg.MaterializeResult:  # type: ignore[type-arg]
+        publication = _done(lake.lake, contract, config, context.run.run_id)
         state = "moved to" if publication.changed else "already at"
         context.log.info(f"{contract.name}: {state} {publication.published.metadata_location}")
         return dg.MaterializeResult(
@@ -100,6 +103,13 @@ def _catalog_asset(contract: Contract, lake: Lake) -> dg.AssetsDefinition:
         )
 
     return catalog
+
+
+def _done(lake: Lake, contract: Contract, config: PublicationConfig, run_id: str) -> Publication:
+    if isinstance(config.work, RollBack):
+        snapshot = config.work.snapshot
+        return api.rollback(lake, contract, int(snapshot) if snapshot else None, run_id=run_id)
+    return api.publish(lake, contract, run_id=run_id)
 
 
 def published_states(lake: Lake, contracts: Contracts, unreadable: Callable[[str, Exception], None]) -> list[Published]:

@@ -1,27 +1,23 @@
 """Compaction: one asset per entity that takes in what landed, writes its work table and audits it, unpublished.
 
 One op does it all in one process; what it found is reported as checks of the asset. Which objects are new is decided by
-the ledger, so the asset has no partitions; a range to replay is given as run configuration.
+the ledger, so the asset has no partitions; a replay, a rebuild and a requeue are asked for by run configuration.
 """
 
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import dagster as dg
-from pydantic import Field
 
 from assets import keys
 from assets.lineage import LINEAGE, landed_columns
 from assets.presentation import bucket_link, preview, size, table_schema
 from assets.resources import LakeResource
+from assets.run_configuration import CompactionConfig, Ingest, Rebuild, Replay, Requeue
 from contracts import Contract, Contracts
 from lakehouse import api
-from lakehouse.intake.landing import Scope
 from lakehouse.results import BatchResult
 from lakehouse.storage.lake import Lake
-
-TICK_HOURS = 3
 
 INVARIANTS = {
     "every row is accounted for": "Each row read is one of applied, superseded, duplicate, quarantined and too late.",
@@ -39,46 +35,6 @@ UNCHANGED = "no row changed since the last audit"
 """The engine's check of a commit that only moved the watermark or noted held objects."""
 
 NOTHING_SET_ASIDE = "nothing_set_aside"
-
-
-class CompactionConfig(dg.Config):
-    """Which landed objects to look at. The default is what a tick needs: the last hours, back to the watermark."""
-
-    hours: int = Field(default=TICK_HOURS, description="Look at objects that arrived in the last hours.")
-    days: int | None = Field(default=None, description="Look at the last days instead of hours.")
-    everything: bool = Field(default=False, description="Look at everything that is retained.")
-    replay_from: str | None = Field(
-        default=None,
-        description="Merge again what arrived from this moment on, for example 2026-11-21T00:00:00Z.",
-    )
-    replay_until: str | None = Field(default=None, description="End of the range to replay (exclusive).")
-
-
-def scope_of(config: CompactionConfig) -> Scope:
-    """The scope that a run configuration asks for; raises `ValueError` that says what it must look like."""
-    if config.replay_from or config.replay_until:
-        if not (config.replay_from and config.replay_until):
-            raise ValueError("replay_from and replay_until: expected both ends of the range to replay, found one")
-        start, end = moment(config.replay_from), moment(config.replay_until)
-        if start >= end:
-            raise ValueError(f"replay_from: expected a moment before {end.isoformat()}, found {start.isoformat()}")
-        return Scope.replay(start, end)
-    if config.everything:
-        return Scope.everything()
-    if config.days is not None:
-        return Scope.last_days(config.days)
-    return Scope.last_hours(config.hours)
-
-
-def moment(text: str) -> datetime:
-    """The moment in ISO 8601 with an offset; raises `ValueError`."""
-    try:
-        value = datetime.fromisoformat(text)
-    except ValueError:
-        value = None
-    if value is None or value.tzinfo is None:
-        raise ValueError(f"expected a moment with offset like 2026-11-21T00:00:00Z, found {text!r}")
-    return value.astimezone(UTC)
 
 
 def compacted_assets(contracts: Contracts, lake: Lake) -> list[dg.AssetsDefinition]:
@@ -122,12 +78,27 @@ def _compacted_asset(contract: Contract, lake: Lake) -> dg.AssetsDefinition:
     def compacted(
         context: dg.AssetExecutionContext, config: CompactionConfig, lake: LakeResource
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]
-        result = api.compact(lake.lake, contract, scope_of(config), progress=context.log.info)
-        if config.days is not None or config.everything:  # a sweep, which is in no hurry
+        result = _done(lake.lake, contract, config.work, context.log.info)
+        if not isinstance(config.work, Ingest):
+            # A run that waits for the pool would begin from what is published, without what was done here.
+            api.publish(lake.lake, contract, run_id=context.run.run_id)
+        elif config.work.is_sweep:
             api.tidy(lake.lake, contract)
         return materialized(result, contract, lake.lake)
 
     return compacted
+
+
+def _done(
+    lake: Lake, contract: Contract, work: Ingest | Replay | Rebuild | Requeue, progress: Callable[[str], None]
+) -> BatchResult:
+    match work:
+        case Ingest() | Replay():
+            return api.compact(lake, contract, work.scope, progress=progress)
+        case Rebuild():
+            return api.rebuild(lake, contract, progress=progress)
+        case Requeue():
+            return api.requeue(lake, contract, frozenset(work.objects) or None, progress=progress)
 
 
 def materialized(result: BatchResult, contract: Contract, lake: Lake) -> dg.MaterializeResult:  # type: ignore[type-arg]
@@ -237,4 +208,4 @@ def _set_aside(result: BatchResult) -> str:
     told = [f"{number} {what}" for what, number in aside.items() if number]
     if not told:
         return "All that arrived was taken in."
-    return f"{', '.join(told)}. Correct the contract or the sender, then take them in again with the job `requeue`."
+    return f"{', '.join(told)}. Correct the contract or the sender, then requeue them (`work: requeue`)."

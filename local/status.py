@@ -178,7 +178,7 @@ def show(status: Status, home: Home, console: Console, now: datetime | None = No
         text = f"\n{failing.key} of {failing.entity} {state} ({failing.failure.value}): {failing.reason}"
         console.print(text, markup=False, highlight=False, soft_wrap=True)
     if status.failing:
-        console.print("Correct the cause, then launch the job requeue of the entity.")
+        console.print("Correct the cause, then requeue them (docs/operations.md, work on one entity).")
     report = newest_report(home)
     if report:
         console.print(f"\nNewest report: {report}", soft_wrap=True, highlight=False)

@@ -23,7 +23,7 @@ from assets.reports import EXPOSURE, page_in_part, report_assets
 from assets.resources import LakeResource, WarehouseResource
 from contracts import load_contracts
 from orchestration.alerts import AlertResource
-from orchestration.jobs import asset_jobs, entity_jobs
+from orchestration.jobs import asset_jobs
 from orchestration.pipeline_metrics import FigureResource, pipeline_metrics_sensor
 from orchestration.prepare import dbt_files
 from orchestration.schedules import schedules
@@ -66,7 +66,7 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
             *consumer_assets(readers.values()),
         ],
         asset_checks=[lag_checks(lags, contracts), *nightly],
-        jobs=[*jobs.all(), *entity_jobs(contracts)],
+        jobs=jobs.all(),
         sensors=[*sensors(contracts, jobs, settings, marts, lags), pipeline_metrics_sensor(contracts)],
         schedules=schedules(contracts, jobs, settings.pace),
         resources=resources,

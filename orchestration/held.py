@@ -16,6 +16,7 @@ import dagster as dg
 
 from assets import keys
 from assets.resources import LakeResource
+from assets.run_configuration import Requeue, compaction_config
 from contracts import Contract, Contracts
 from lakehouse.storage.lake import Lake
 from orchestration.alerts import Alert, AlertResource
@@ -111,10 +112,13 @@ def held_alert(entity: str, objects: Sequence[Failing], now: datetime, ui_url: s
     ]
     if left := len(objects) - len(named):
         told.append(f"and {left} more: `gavel status`, or the entity's compaction in the UI")
-    configuration = json.dumps({"entity": entity, "objects": [o.key for o in named] if not left else []})
+    work = Requeue(objects=[o.key for o in named] if not left else [])
+    asked = compaction_config([entity], work).to_config_dict()  # type: ignore[no-untyped-call]
+    configuration = json.dumps({"ops": asked["ops"]})
+    assets = " and ".join(f"`{key(entity).to_user_string()}`" for key in (keys.compacted, keys.catalog))
     return Alert(
         what=f"{len(objects)} landed object(s) of {entity} held or failing",
-        why=f"Correct the cause, then launch the job `requeue` with {configuration}. " + "; ".join(told),
+        why=f"Correct the cause, then materialize {assets} with {configuration}. " + "; ".join(told),
         when=now,
         link=f"{ui_url}/assets/{'/'.join(keys.compacted(entity).path)}",
     )

@@ -6,8 +6,9 @@ from typing import Any
 
 import dagster as dg
 
+from assets.run_configuration import Ingest, compaction_config
 from contracts import Contracts
-from orchestration.jobs import AssetJobs, compaction_config
+from orchestration.jobs import AssetJobs
 from orchestration.settings import Pace
 
 SWEEP_DAYS = 2
@@ -17,7 +18,7 @@ def schedules(contracts: Contracts, jobs: AssetJobs, pace: Pace) -> list[dg.Sche
     """All schedules, running from the start."""
 
     def schedule(
-        name: str, job: Any, cron: str, description: str, config: dict[str, Any] | None = None
+        name: str, job: Any, cron: str, description: str, config: dg.RunConfig | None = None
     ) -> dg.ScheduleDefinition:
         return dg.ScheduleDefinition(
             name=name,
@@ -35,7 +36,7 @@ def schedules(contracts: Contracts, jobs: AssetJobs, pace: Pace) -> list[dg.Sche
             jobs.compaction,
             pace.sweep_cron,
             f"Takes in what a failed run left behind, or other hands put into the last {SWEEP_DAYS} days.",
-            compaction_config(contracts, {"days": SWEEP_DAYS}),
+            compaction_config(contracts, Ingest(days=SWEEP_DAYS)),
         ),
         schedule(
             "hourly_reports",
@@ -48,7 +49,7 @@ def schedules(contracts: Contracts, jobs: AssetJobs, pace: Pace) -> list[dg.Sche
             jobs.nightly,
             pace.nightly_cron,
             "Looks at everything that is retained, then maintains every table and audits each of its rows.",
-            compaction_config(contracts, {"everything": True}),
+            compaction_config(contracts, Ingest(everything=True)),
         ),
         schedule(
             "nightly_full_check",

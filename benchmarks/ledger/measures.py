@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 
 import dagster as dg
 
-from assets.compacted import TICK_HOURS
 from assets.resources import LakeResource
+from assets.run_configuration import TICK_HOURS
 from benchmarks.ledger import year as data
 from contracts import Contract
 from lakehouse.api import pending

@@ -22,13 +22,14 @@ from assets.data_times import DATA_TIME
 from assets.dbt import is_prepared
 from assets.manifest import LAYERS
 from assets.reports import PAGE
+from assets.run_configuration import Ingest, compaction_config
 from contracts import Contracts, load_contracts
 from local.dagster.prepare import prepare_instance
 from local.dagster.progress import Progress, listen
 from orchestration.arrivals import Memory, notice, window_start
 from orchestration.definitions import build, build_resources
 from orchestration.failed_runs import reason
-from orchestration.jobs import COMPACTION, REPORTS, compaction_config
+from orchestration.jobs import COMPACTION, REPORTS
 from orchestration.lost_runs import PROCESS_TAG, end_lost_runs
 from orchestration.prepare import dbt_files, prepare_manifest
 from orchestration.sensors import landed, list_arrivals
@@ -85,9 +86,9 @@ def run_once(settings: Settings, progress: Progress = lambda line: None, *, ever
         end_lost_runs(instance)
         progress("looking for landed objects")
         observe_landing(instance, contracts, settings)
-        scope: dict[str, Any] = {"everything": True} if everything else {"days": 2}
-        tables = _run(definitions, COMPACTION, instance, progress, compaction_config(contracts, scope))
-        reports = _run(definitions, REPORTS, instance, progress, {})
+        work = Ingest(everything=True) if everything else Ingest(days=2)
+        tables = _run(definitions, COMPACTION, instance, progress, compaction_config(contracts, work))
+        reports = _run(definitions, REPORTS, instance, progress, dg.RunConfig())
     return _result(contracts, tables, reports, time.monotonic() - started)
 
 
@@ -110,7 +111,7 @@ def _run(
     job_name: str,
     instance: dg.DagsterInstance,
     progress: Progress,
-    config: Mapping[str, Any],
+    config: dg.RunConfig,
 ) -> dg.ExecuteInProcessResult:
     job = definitions.resolve_job_def(job_name)
     run_id = str(uuid.uuid4())

@@ -15,15 +15,14 @@ from assets.compacted import (
     INVARIANTS,
     NOTHING_SET_ASIDE,
     UNCHANGED,
-    CompactionConfig,
     audit_checks,
     batch_metadata,
     check_name,
     compacted_assets,
-    scope_of,
 )
 from assets.presentation import MASK, markdown_table, size
 from assets.resources import LakeResource
+from assets.run_configuration import Ingest, Replay
 from contracts import Contract, Contracts, load_contracts
 from lakehouse.batch import compaction as batches
 from lakehouse.intake.landing import Scope
@@ -66,26 +65,25 @@ def checks(**values: object) -> dict[str, dg.AssetCheckResult]:
 
 
 def test_a_range_to_replay_is_taken_from_both_ends():
-    config = CompactionConfig(replay_from="2026-11-21T00:00:00Z", replay_until="2026-11-21T03:00:00+01:00")
-    assert scope_of(config) == Scope.replay(datetime(2026, 11, 21, tzinfo=UTC), datetime(2026, 11, 21, 2, tzinfo=UTC))
+    work = Replay(start="2026-11-21T00:00:00Z", end="2026-11-21T03:00:00+01:00")
+    assert work.scope == Scope.replay(datetime(2026, 11, 21, tzinfo=UTC), datetime(2026, 11, 21, 2, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(
     ("start", "end", "message"),
     [
-        ("2026-11-21T00:00:00Z", None, "expected both ends"),
         ("2026-11-21T00:00:00", "2026-11-21T01:00:00Z", "expected a moment with offset"),
         ("yesterday", "2026-11-21T01:00:00Z", "found 'yesterday'"),
         ("2026-11-21T02:00:00Z", "2026-11-21T01:00:00Z", "expected a moment before"),
     ],
 )
-def test_a_range_that_cannot_be_meant_is_refused(start: str, end: str | None, message: str):
+def test_a_range_that_cannot_be_meant_is_refused(start: str, end: str, message: str):
     with pytest.raises(ValueError, match=re.escape(message)):
-        scope_of(CompactionConfig(replay_from=start, replay_until=end))
+        _ = Replay(start=start, end=end).scope
 
 
 def test_everything_means_no_bound():
-    assert scope_of(CompactionConfig(everything=True)) == Scope.everything()
+    assert Ingest(everything=True).scope == Scope.everything()
 
 
 def test_every_invariant_becomes_a_check() -> None:

@@ -49,7 +49,6 @@ def test_an_entity_that_is_one_new_contract_appears_in_graph_jobs_and_schedules(
     assert {"landing/carriers", "compacted/carriers", "catalog/carriers", "maintenance/carriers"} <= names(
         definitions.get_repository_def().asset_graph
     )
-    assert "replay_carriers" in {node.name for node in definitions.resolve_job_def("replay").nodes}
     nightly = definitions.get_repository_def().get_schedule_def("nightly_care")
     with dg.build_schedule_context() as context:
         tick = nightly.evaluate_tick(context)
@@ -109,9 +108,6 @@ def test_whatever_writes_an_entity_holds_its_pool(settings: Settings) -> None:
     asset_graph = definitions.get_repository_def().asset_graph
     for key in (keys.compacted("orders"), keys.catalog("orders"), keys.maintenance("orders")):
         assert asset_graph.get(key).pools == {"entity_orders"}
-    for job in ("replay", "rebuild", "requeue", "roll_back"):
-        ops = {node.name: node.definition for node in definitions.resolve_job_def(job).nodes}
-        assert ops[f"{job}_orders"].pool == "entity_orders"
 
 
 def test_the_current_hour_is_a_landing_partition(settings: Settings) -> None:

@@ -55,8 +55,11 @@ def test_an_object_is_told_once_until_it_is_taken_in(
     assert told == ([[], once, [], []] if poison else [once, [], [], []])
     (now,) = failing["parcels"]
     assert (now.held, now.failure) == (True, Failure.POISON if poison else Failure.DATA)
-    assert bad in (message := held_alert("parcels", [now], NOON, "http://ui")).why
-    assert '`requeue` with {"entity": "parcels"' in message.why
+    message = held_alert("parcels", [now], NOON, "http://ui")
+    assert bad in message.why
+    asked = message.why.partition("with ")[2].partition(". ")[0]
+    given = {"ops": {"compacted__parcels": {"config": {"work": {"requeue": {"objects": [bad]}}}}}}
+    assert json.loads(asked) == given
     assert now.failure.value in message.why
     broken = False
     requeue(lake, PARCELS)

@@ -16,6 +16,15 @@ from dagster import DagsterInstance
 
 from assets import keys
 from assets.resources import LakeResource
+from assets.run_configuration import (
+    Ingest,
+    Rebuild,
+    Replay,
+    Requeue,
+    RollBack,
+    compaction_config,
+    publication_config,
+)
 from contracts import load_contracts
 from contracts.change import CHANGE_COLUMNS
 from lakehouse import api
@@ -62,19 +71,15 @@ class Workshop:
         self.lake.lake.store.write(key, buffer.getvalue())
         return key
 
-    def compact(self, **config: Any) -> dg.ExecuteInProcessResult:
-        return self.definitions.resolve_job_def("compaction").execute_in_process(
-            instance=self.instance,
-            asset_selection=[keys.compacted("customers"), keys.catalog("customers")],
-            run_config={"ops": {"compacted__customers": {"config": config}}} if config else None,
-            raise_on_error=False,
-        )
+    def compact(self, config: dg.RunConfig | None = None) -> dg.ExecuteInProcessResult:
+        return self.materialize(keys.compacted("customers"), keys.catalog("customers"), config=config)
 
-    def run(self, job: str, **config: Any) -> dg.ExecuteInProcessResult:
-        return self.definitions.resolve_job_def(job).execute_in_process(
-            instance=self.instance,
-            run_config=config,
-            raise_on_error=False,
+    def ask(self, work: Ingest | Replay | Rebuild | Requeue) -> dg.ExecuteInProcessResult:
+        return self.compact(compaction_config(["customers"], work))
+
+    def materialize(self, *assets: dg.AssetKey, config: dg.RunConfig | None = None) -> dg.ExecuteInProcessResult:
+        return self.definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+            instance=self.instance, asset_selection=assets, run_config=config, raise_on_error=False
         )
 
     @property
@@ -106,29 +111,30 @@ def test_compaction_publishes_what_landed_and_shows_it(workshop: Workshop) -> No
     assert workshop.shown(keys.catalog("customers"))["dagster/row_count"] == 1
 
 
+def last_hours() -> Replay:
+    now = datetime.now(UTC)
+    return Replay(start=(now - timedelta(hours=2)).isoformat(), end=(now + timedelta(hours=1)).isoformat())
+
+
 def test_replaying_a_range_leaves_the_same_rows(workshop: Workshop) -> None:
     workshop.land("a", change(1))
     workshop.compact()
-    now = datetime.now(UTC)
-    result = workshop.run(
-        "replay",
-        entity="customers",
-        replay_from=(now - timedelta(hours=2)).isoformat(),
-        replay_until=(now + timedelta(hours=1)).isoformat(),
-    )
-    assert result.success
+    assert workshop.ask(last_hours()).success
     assert (workshop.published.rows, workshop.published.changes) == (1, 1)
     assert workshop.shown(keys.compacted("customers"))["duplicate"] == 1
 
 
-def test_a_range_to_replay_can_be_given_to_the_asset_itself(workshop: Workshop) -> None:
-    workshop.land("a", change(1))
+@pytest.mark.parametrize("work", [last_hours(), Rebuild(), Requeue()], ids=lambda work: work.kind)
+def test_what_a_person_asks_for_is_published_before_another_run_of_the_entity_can_begin(
+    workshop: Workshop, work: Replay | Rebuild | Requeue
+) -> None:
+    """A run that waits for the pool begins from what is published, and would undo what is not."""
+    workshop.land("a", change(1), change(2, customer_id="c-2", status="no such"))
     workshop.compact()
-    now = datetime.now(UTC)
-    workshop.compact(
-        replay_from=(now - timedelta(hours=2)).isoformat(), replay_until=(now + timedelta(hours=1)).isoformat()
-    )
-    assert workshop.shown(keys.compacted("customers"))["rows read"] == 1
+    workshop.land("b", change(3, customer_id="c-3"))
+    config = compaction_config(["customers"], work)
+    assert workshop.materialize(keys.compacted("customers"), config=config).success
+    assert workshop.published.metadata_location == workshop.shown(keys.compacted("customers"))["metadata file"]
 
 
 def test_a_rebuild_gives_the_same_rows(workshop: Workshop) -> None:
@@ -136,7 +142,7 @@ def test_a_rebuild_gives_the_same_rows(workshop: Workshop) -> None:
     workshop.compact()
     workshop.land("b", change(2))
     workshop.compact()
-    assert workshop.run("rebuild", entity="customers").success
+    assert workshop.ask(Rebuild()).success
     assert (workshop.published.rows, workshop.published.changes) == (1, 2)
 
 
@@ -147,7 +153,8 @@ def test_rolling_back_lets_readers_see_the_snapshot_before(workshop: Workshop) -
     workshop.land("b", change(3, customer_id="c-2"))
     workshop.compact()
     assert workshop.published.rows == 2
-    assert workshop.run("roll_back", entity="customers").success
+    config = publication_config("customers", RollBack())
+    assert workshop.materialize(keys.catalog("customers"), config=config).success
     assert (workshop.published.rows, workshop.published.snapshot_id) == (1, before)
 
 
@@ -158,16 +165,8 @@ def test_quarantined_rows_are_taken_in_again(workshop: Workshop) -> None:
     evaluations = {e.check_name: e.passed for e in result.get_asset_check_evaluations()}
     assert evaluations["nothing_set_aside"] is False
     assert evaluations["keys_are_unique"] is True
-    assert workshop.run("requeue", entity="customers", objects=[key]).success
+    assert workshop.ask(Requeue(objects=[key])).success
     assert workshop.shown(keys.compacted("customers"))["rows read"] == 2
-
-
-def test_other_entities_are_not_touched_by_a_job_for_one(workshop: Workshop) -> None:
-    result = workshop.run("rebuild", entity="customers")
-    assert {m.asset_key for m in result.get_asset_materialization_events() if m.asset_key} == {
-        keys.compacted("customers"),
-        keys.catalog("customers"),
-    }
 
 
 def test_the_nightly_care_maintains_and_audits_the_whole_table(workshop: Workshop) -> None:
@@ -185,10 +184,8 @@ def test_the_nightly_care_maintains_and_audits_the_whole_table(workshop: Worksho
 
 
 def test_a_failure_of_one_entity_leaves_the_others_running(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    from assets import compacted
-
     workshop.land("a", change(1))
-    whole = compacted.compact
+    whole = api.compact
 
     def breaks_for_lots(lake: Any, contract: Any, *rest: Any, **more: Any) -> Any:
         if contract.name == "lots":

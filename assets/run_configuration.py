@@ -1,0 +1,119 @@
+"""The typed run configuration of an entity's tables: what a person, a schedule or a command asks them to do.
+
+Without any, `compacted/<entity>` ingests what a tick needs and `catalog/<entity>` publishes it. The launchpad of both
+assets lists the choices; code makes the same with `dg.RunConfig`.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Literal
+
+import dagster as dg
+from pydantic import Field
+
+from assets import keys
+from lakehouse.intake.landing import Scope
+
+TICK_HOURS = 3
+
+
+class Ingest(dg.Config):
+    """Ingest what arrived and is not in yet; by default what a tick needs: the last hours, back to the watermark."""
+
+    kind: Literal["ingest"] = "ingest"
+    hours: int = Field(default=TICK_HOURS, description="Look at objects that arrived in the last hours.")
+    days: int | None = Field(default=None, description="Look at the last days instead of hours.")
+    everything: bool = Field(default=False, description="Look at everything that is retained.")
+
+    @property
+    def scope(self) -> Scope:
+        """The arrival hours to look at."""
+        if self.everything:
+            return Scope.everything()
+        return Scope.last_hours(self.hours) if self.days is None else Scope.last_days(self.days)
+
+    @property
+    def is_sweep(self) -> bool:
+        """Whether this is more than a tick needs, and in no hurry."""
+        return self.everything or self.days is not None
+
+
+class Replay(dg.Config):
+    """Merge again what arrived in a range of time; rows stay the same unless something was missed."""
+
+    kind: Literal["replay"] = "replay"
+    start: str = Field(description="Start of the range, for example 2026-11-21T00:00:00Z.")
+    end: str = Field(description="End of the range (exclusive).")
+
+    @property
+    def scope(self) -> Scope:
+        """The range; raises `ValueError` that says what it must look like."""
+        start, end = moment(self.start), moment(self.end)
+        if start >= end:
+            raise ValueError(f"start: expected a moment before {end.isoformat()}, found {start.isoformat()}")
+        return Scope.replay(start, end)
+
+
+class Rebuild(dg.Config):
+    """Make the tables again from everything that is retained."""
+
+    kind: Literal["rebuild"] = "rebuild"
+
+
+class Requeue(dg.Config):
+    """Merge quarantined and held objects again, after the contract or the cause was corrected."""
+
+    kind: Literal["requeue"] = "requeue"
+    objects: list[str] = Field(default=[], description="Landed objects to take; none means all of the entity.")
+
+
+class CompactionConfig(dg.Config):
+    """What `compacted/<entity>` does. Everything but `ingest` is published in the same step, so that no other run of
+    the entity comes between."""
+
+    work: Ingest | Replay | Rebuild | Requeue = Field(
+        default=Ingest(), discriminator="kind", description="One of ingest, replay, rebuild and requeue."
+    )
+
+
+class Publish(dg.Config):
+    """Let readers see what is audited."""
+
+    kind: Literal["publish"] = "publish"
+
+
+class RollBack(dg.Config):
+    """Let readers see an earlier snapshot again. What came later is taken in again by the next run."""
+
+    kind: Literal["roll_back"] = "roll_back"
+    snapshot: str | None = Field(default=None, description="Snapshot id; without it the one before the present.")
+
+
+class PublicationConfig(dg.Config):
+    """What `catalog/<entity>` does."""
+
+    work: Publish | RollBack = Field(
+        default=Publish(), discriminator="kind", description="One of publish and roll_back."
+    )
+
+
+def moment(text: str) -> datetime:
+    """The moment in ISO 8601 with an offset; raises `ValueError`."""
+    try:
+        value = datetime.fromisoformat(text)
+    except ValueError:
+        value = None
+    if value is None or value.tzinfo is None:
+        raise ValueError(f"expected a moment with offset like 2026-11-21T00:00:00Z, found {text!r}")
+    return value.astimezone(UTC)
+
+
+def compaction_config(entities: Iterable[str], work: Ingest | Replay | Rebuild | Requeue) -> dg.RunConfig:
+    """Run configuration that asks the compaction of each entity for the same work."""
+    config = CompactionConfig(work=work)
+    return dg.RunConfig(ops={keys.compacted(entity).to_python_identifier(): config for entity in entities})
+
+
+def publication_config(entity: str, work: Publish | RollBack) -> dg.RunConfig:
+    """Run configuration that asks the publication of an entity for some work."""
+    return dg.RunConfig(ops={keys.catalog(entity).to_python_identifier(): PublicationConfig(work=work)})
