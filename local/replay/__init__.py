@@ -5,7 +5,8 @@ Reading the file (`lines`) and its cells (`cells`, `money`), the mapping (`mappi
 and the client. `docs/replay.md` explains mappings.
 """
 
-from local.replay.items import Item, Reject, Transformation
+from local.replay.engine import Reject
+from local.replay.items import Item, Transformation
 from local.replay.mapping import MappingError
 from local.replay.run import Replay, ReplayError, prepare, replay
 

@@ -7,17 +7,14 @@ message tells what stands in the cell.
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation, Overflow
 from difflib import get_close_matches
-from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from local.replay.money import NotMoney, read_money
-from local.replay.shapes import shape
+from local.replay.money import NotMoney, read_money, shape
 
 
 class CellError(ValueError):
@@ -33,15 +30,13 @@ class Settings:
     """How a cell is read, as far as its kind looks at it."""
 
     decimal_mark: str = "."
-    formats: tuple[str, ...] = ("iso",)
+    format: str = "iso"
     timezone: str | None = None
     ambiguous: str | None = None
-    yes: frozenset[str] = frozenset({"true", "yes", "y", "t", "1"})
-    no: frozenset[str] = frozenset({"false", "no", "n", "f", "0"})
 
 
-def settings_of(kind: str, said: Mapping[str, Any]) -> Settings:
-    """The settings for a kind from texts and lists of texts, None where nothing is said. Raises `SettingsError`."""
+def settings_of(said: Mapping[str, str | None]) -> Settings:
+    """The settings from texts, None where nothing is said. Raises `SettingsError`."""
     mark = str(said.get("decimal_mark") or ".")
     if mark not in (".", ","):
         raise SettingsError(f"expected decimal_mark '.' or ',', found {mark!r}")
@@ -54,61 +49,29 @@ def settings_of(kind: str, said: Mapping[str, Any]) -> Settings:
     ambiguous = said.get("ambiguous")
     if ambiguous not in (None, "earlier", "later"):
         raise SettingsError(f"expected ambiguous 'earlier' or 'later', found {ambiguous!r}")
-    formats = _texts("iso" if said.get("format") is None else said["format"])
-    if not formats:
-        raise SettingsError("expected a format or a list of formats, found none")
-    for form in formats:
-        known = ("iso",) if kind == "date" else ("iso", "epoch", "epoch_ms")
-        if form not in known and (reason := _not_a_pattern(form, kind)):
-            raise SettingsError(f"format {form!r}: {reason}")
-    return Settings(mark, formats, zone, ambiguous, *_words(said))
+    form = said.get("format") or "iso"
+    if form != "iso" and (reason := _not_a_pattern(form)):
+        raise SettingsError(f"format {form!r}: {reason}")
+    return Settings(mark, form, zone, ambiguous)
 
 
-def _words(said: Mapping[str, Any]) -> tuple[frozenset[str], frozenset[str]]:
-    """What is read as true and as false; a word that is given for one of them does not stand for the other."""
-    yes, no = (
-        frozenset(t.lower() for t in _texts(said[w])) if said.get(w) is not None else None for w in ("yes", "no")
-    )
-    if yes and no and yes & no:
-        raise SettingsError(f"{min(yes & no)!r} is given for yes and for no")
-    return (
-        Settings.yes - (no or frozenset()) if yes is None else yes,
-        Settings.no - (yes or frozenset()) if no is None else no,
-    )
+_PARTS = {"b": "m", "B": "m", "y": "Y"}
+"""Directives that say the same part of a moment as another one."""
 
 
-def _texts(said: Any) -> tuple[str, ...]:
-    return tuple(map(str, said)) if isinstance(said, list) else (str(said),)
-
-
-_DIRECTIVES = frozenset("YymdbBjHIMSfpzaA%")
-"""Of a pattern, what reads the same everywhere and gives a moment. `%Z` would be read and forgotten."""
-
-_SAYS = {"b": "m", "B": "m", "y": "Y", "j": "md", "A": "a"}
-"""Which part of a moment a directive says, as the directive that usually does."""
-
-
-def _not_a_pattern(form: str, kind: str) -> str | None:
-    """Why a pattern cannot be used; None if it can."""
-    found = re.findall(r"%(.?)", form)
-    if not found:
-        return (
-            "expected iso or one like '%d.%m.%Y'"
-            if kind == "date"
-            else ("expected iso, epoch, epoch_ms or one like '%d/%m/%Y %H:%M'")
-        )
-    if unknown := sorted(set(found) - _DIRECTIVES):
-        return f"there is no %{unknown[0]}; known are {' '.join('%' + d for d in sorted(_DIRECTIVES))}"
-    given = [d for d in found if d != "%"]
-    if twice := sorted({d for d in given if given.count(d) > 1}):
-        return f"%{twice[0]} is given twice; write several formats as a list"
-    said = [part for d in given for part in _SAYS.get(d, d)]
-    if twice := sorted({f"%{part}" for part in said if said.count(part) > 1}):
-        return f"what {' and '.join(twice)} stands for is given in two ways, which may differ; leave one out"
-    day = {"m" if d in "bB" else "Y" if d == "y" else d for d in given}
-    if not ({"Y", "m", "d"} <= day or {"Y", "j"} <= day):
-        return "expected year, month and day (%Y %m %d, or %Y %j)"
-    if ("p" in day) != ("I" in day) or {"I", "H"} <= day:
+def _not_a_pattern(form: str) -> str | None:
+    """Why a pattern cannot be used; None if it can. `%Z`, weekdays and the like would be read and forgotten."""
+    given = [d for d in re.findall(r"%(.?)", form) if d != "%"]
+    if not given:
+        return "expected iso or one like '%d.%m.%Y %H:%M'; make_timestamp reads seconds since 1970"
+    if unknown := sorted(set(given) - set("YymbBdHIMSfpz")):
+        return f"there is no %{unknown[0]}; known are %Y %y %m %b %B %d %H %I %p %M %S %f %z"
+    parts = [_PARTS.get(d, d) for d in given]
+    if twice := sorted({part for part in parts if parts.count(part) > 1}):
+        return f"what %{twice[0]} stands for is given twice"
+    if not {"Y", "m", "d"} <= set(parts):
+        return "expected year, month and day (%Y %m %d)"
+    if ("p" in parts) != ("I" in parts) or {"I", "H"} <= set(parts):
         return "expected %H (0 to 23), or %I (1 to 12) with %p"
     return None
 
@@ -167,54 +130,17 @@ def _money(settings: Settings, text: str) -> str:
         raise CellError(f"{error}{'' if re.search('[0-9]', text) else _NO_VALUE}") from None
 
 
-def _boolean(settings: Settings, text: str) -> str:
-    word = text.lower()
-    if word in settings.yes or word in settings.no:
-        return "true" if word in settings.yes else "false"
-    words = ", ".join(sorted(settings.yes | settings.no))
-    raise CellError(f"expected one of {words}; found {shape(text)} (say yes := [...] and no := [...])")
-
-
 def _time(settings: Settings, text: str) -> str:
-    return _in_one_way(settings, text, _moment).replace(tzinfo=None).isoformat(" ")
+    return _moment(settings, text).replace(tzinfo=None).isoformat(" ")
 
 
-def _date(settings: Settings, text: str) -> str:
-    return _in_one_way(settings, text, _day).isoformat()
-
-
-_Day = TypeVar("_Day", datetime, date)
-
-
-def _in_one_way(settings: Settings, text: str, read: Callable[[Settings, str, str], _Day]) -> _Day:
-    """The value that the formats give a text; a text that two of them read differently has none."""
-    found: dict[_Day, str] = {}
-    problems = []
-    for form in settings.formats:
-        try:
-            found.setdefault(read(settings, text, form), form)
-        except CellError as error:
-            problems.append(str(error))
-    if len(found) > 1:
-        ways = " and ".join(repr(form) for form in found.values())
-        raise CellError(
-            f"{shape(text)} can be read in more than one way: {ways} give different values. "
-            "Keep one of the formats, or mend the cell"
-        )
-    if found:
-        return next(iter(found))
-    raise CellError(problems[0] if len(problems) == 1 else f"no format fits: {'; '.join(problems)}")
-
-
-def _moment(settings: Settings, text: str, form: str) -> datetime:
-    if form in ("epoch", "epoch_ms"):
-        return _since_1970(text, form)
+def _moment(settings: Settings, text: str) -> datetime:
+    form = settings.format
     try:
         moment = _iso(text) if form == "iso" else _by_pattern(text, form)
     except ValueError:
-        like = "a timestamp like 2026-11-21T13:45:00Z" if form == "iso" else f"a timestamp like {form!r}"
-        hint = "; say format := 'epoch', 'epoch_ms' or one like '%d/%m/%Y %H:%M'" if form == "iso" else ""
-        raise CellError(f"expected {like}, found {shape(text)}{hint}") from None
+        like = "2026-11-21T13:45:00Z; say format := '%d/%m/%Y %H:%M' or so" if form == "iso" else repr(form)
+        raise CellError(f"expected a timestamp like {like}, found {shape(text)}") from None
     if form == "iso" and re.search(r"[.,]\d{6}\d*[1-9]", text):
         raise CellError(f"expected at most microseconds, found {shape(text)}")
     try:
@@ -224,7 +150,6 @@ def _moment(settings: Settings, text: str, form: str) -> datetime:
 
 
 _ISO = re.compile(r"(\d{4}-\d\d-\d\d|\d{8}|\d{4}-?W\d\d(-?\d)?)([T ].+)?")
-_OF_THE_DAY = re.compile(r"%[aAj]")
 _ADJACENT = re.compile(r"%[A-Za-z]%[A-Za-z]")
 
 
@@ -236,11 +161,8 @@ def _iso(text: str) -> datetime:
 
 
 def _by_pattern(text: str, form: str) -> datetime:
-    """Where nothing stands between two numbers, each needs all its digits: of `1112026`, one is missing somewhere.
-    A weekday, or a number of a day within its year, must be that of the day: Python passes over a wrong one."""
+    """Where nothing stands between two numbers, each needs all its digits: of `1112026`, one is missing somewhere."""
     moment = datetime.strptime(text, form)  # noqa: DTZ007
-    if _OF_THE_DAY.search(form) and moment.timetuple()[6:8] != time.strptime(text, form)[6:8]:
-        raise ValueError(text)
     if _ADJACENT.search(form) and moment.strftime(form).lower() != text.lower():
         raise ValueError(text)
     return moment
@@ -269,21 +191,10 @@ def _with_zone(settings: Settings, text: str, moment: datetime) -> datetime:
     return first if settings.ambiguous == "earlier" else second
 
 
-def _since_1970(text: str, form: str) -> datetime:
-    if not _NUMBER.fullmatch(text):
-        raise CellError(f"expected {'seconds' if form == 'epoch' else 'milliseconds'} since 1970, found {shape(text)}")
-    micros = _times(text, Decimal(text), 1_000_000 if form == "epoch" else 1000)
-    if micros != micros.to_integral_value():
-        raise CellError(f"expected at most microseconds, found {shape(text)}")
+def _date(settings: Settings, text: str) -> str:
+    form = settings.format
     try:
-        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(micros))
-    except OverflowError:
-        raise CellError(f"expected a moment that exists, found {shape(text)}; is the format epoch_ms?") from None
-
-
-def _day(settings: Settings, text: str, form: str) -> date:
-    try:
-        return date.fromisoformat(text) if form == "iso" else _by_pattern(text, form).date()
+        return str(date.fromisoformat(text) if form == "iso" else _by_pattern(text, form).date())
     except ValueError:
         like = "2026-11-21" if form == "iso" else repr(form)
         raise CellError(f"expected a date like {like}, found {shape(text)}") from None
@@ -291,8 +202,6 @@ def _day(settings: Settings, text: str, form: str) -> date:
 
 _LONGEST = 3_652_059
 """Days from the year 1 to the year 9999: no two moments are further apart."""
-
-
 _EXACT = Context(prec=4_000, traps=[InvalidOperation, Overflow, Inexact])
 """Python's own default keeps 28 digits of a product, and says nothing."""
 
@@ -304,14 +213,14 @@ def _times(text: str, number: Decimal, factor: int) -> Decimal:
         raise CellError(f"expected at most {_EXACT.prec:,} digits, found {shape(text)}") from None
 
 
-def _duration(unit: timedelta) -> Callable[[Settings, str], str]:
-    """Microseconds; what is finer is rounded half to even."""
+def _duration(seconds: int) -> Callable[[Settings, str], str]:
+    """Microseconds of a number of units of so many seconds; what is finer is rounded half to even."""
 
     def read(settings: Settings, text: str) -> str:
         number = _decimal(settings, text)
-        if number.adjusted() > 15 or abs(number) > Decimal(_LONGEST) * (timedelta(days=1) // unit):
+        if number.adjusted() > 15 or abs(number) > Decimal(_LONGEST) * (86_400 // seconds):
             raise CellError(f"expected a duration of at most {_LONGEST:,} days, found {shape(text)}")
-        return str(int(_times(text, number, unit // timedelta(microseconds=1)).to_integral_value(ROUND_HALF_EVEN)))
+        return str(int(_times(text, number, seconds * 1_000_000).to_integral_value(ROUND_HALF_EVEN)))
 
     return read
 
@@ -321,13 +230,12 @@ _READERS: Mapping[str, Callable[[Settings, str], str]] = {
     "money": _money,
     "number": _number,
     "integer": _integer,
-    "boolean": _boolean,
     "time": _time,
     "date": _date,
-    "days": _duration(timedelta(days=1)),
-    "hours": _duration(timedelta(hours=1)),
-    "minutes": _duration(timedelta(minutes=1)),
-    "seconds": _duration(timedelta(seconds=1)),
+    "days": _duration(86_400),
+    "hours": _duration(3_600),
+    "minutes": _duration(60),
+    "seconds": _duration(1),
 }
 KINDS = tuple(_READERS)
 

@@ -1,81 +1,84 @@
-"""The DuckDB of one replay: the file's rows as texts, the helpers, and running a mapping's queries over them.
+"""The DuckDB of one replay: the file's rows as texts, and a mapping's queries over them.
 
-It lies in a scratch folder, so that no file is too large for memory. Queries can reach nothing but the rows: no file,
-no network, no variable of Python, no setting.
+Queries can reach nothing but the rows: no file, no network, no variable of Python, no setting.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
-from sqlglot import TokenType
 
 from contracts import Contract, Contracts
 from contracts.validation import shortened
 from local.replay.cells import nearest
-from local.replay.helpers import (
-    HELPERS,
-    LOCATED,
-    Refusals,
-    changing,
-    install,
-    line_of,
-    located,
-    shadowed,
-    tokens_of,
-    type_of,
-)
-from local.replay.lines import Format, Record, Source, TableError, Unreadable, read_records
-from local.replay.mapping import Folder, Problems, Query
-from local.replay.shapes import shape
+from local.replay.helpers import HELPERS, LOCATED, Refusals, changing, install, line_of, located, shadowed, type_of
+from local.replay.lines import Format, Record
+from local.replay.mapping import Folder, MappingError, Problems, Query
+from local.replay.money import shape
 
-MEMORY = "400MB"
 BATCH = 10_000
 """Rows that are held as Python objects at a time."""
 FAILING_ROWS = 20
-"""Rows on which a query may fail before it is the query that is wrong."""
+"""Rows on which DuckDB itself may fail before it is the query that is wrong."""
 _OF_A_ROW = (duckdb.ConversionException, duckdb.OutOfRangeException, duckdb.InvalidInputException)
 Value = Any
 """What DuckDB gives for a value: str, int, Decimal, bool, datetime, date, list, dict, None, ..."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A row or an item that cannot be used. `text` is the row as written, or the first row of the item."""
+
+    line: int
+    entity: str
+    field: str
+    reason: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a query made of some lines: values by field, in the order of the lines."""
+
+    lines: Sequence[int]
+    values: Mapping[str, Value]
+
+
 class Engine:
     """The rows of a file (`rows`, one for each record, with `_line`) and what queries make of them."""
 
-    def __init__(self, scratch: Path, header: Sequence[str]) -> None:
+    def __init__(self, header: Sequence[str]) -> None:
         self.header = tuple(name for name in header if name)
         self.refusals = Refusals()
-        self.groups: dict[int, dict[int, tuple[str, str]]] = {}
-        """By query what `single` refused, by the first line of the rows that differ."""
+        self.rejects: list[Reject] = []
+        self.records = 0
+        """How many records were read, the rejected ones included."""
+        self.failing_rows = 0
         self.connection = duckdb.connect(
-            str(scratch / "replay.duckdb"),
             config={
                 "threads": 1,  # one order of rows for all, and Python's helpers run one at a time anyway
-                "memory_limit": MEMORY,
-                "temp_directory": str(scratch / "spill"),
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
                 "python_enable_replacements": False,
                 "errors_as_json": True,
-            },
+            }
         )
         install(self.connection, self.refusals)
-        columns = [(f"c{n}", name) for n, name in enumerate(header) if name]
-        self._columns = [column for column, _ in columns]
-        shown = "".join(f", {column} AS {quoted(name)}" for column, name in columns)
+        self._places = [n for n, name in enumerate(header) if name]
+        shown = "".join(f", c{n} AS {_quoted(header[n])}" for n in self._places)
         self._view = f"CREATE OR REPLACE VIEW rows AS SELECT _line{shown} FROM _cells"
         self.connection.execute(
-            f"CREATE TABLE _cells (_line BIGINT{''.join(f', {column} VARCHAR' for column in self._columns)});"
-            f"{self._view};"
-            "CREATE TABLE _places (line BIGINT, place BIGINT, size BIGINT);"
-            "CREATE TABLE _rejects (line BIGINT, entity VARCHAR, field VARCHAR, reason VARCHAR)"
+            f"CREATE TABLE _cells (_line BIGINT, _text VARCHAR{''.join(f', c{n} VARCHAR' for n in self._places)});"
+            f"{self._view}"
         )
         unstable = self.connection.execute(
             "SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT' "
@@ -84,150 +87,120 @@ class Engine:
         self._changing = (*(name for (name,) in unstable), "current_time", "current_timestamp", "localtime")
         self.connection.execute("SET enable_external_access = false; SET lock_configuration = true")
 
-    def load(self, records: Iterable[Record | Unreadable], width: int, form: Format) -> None:
-        """Take in the file behind its header. What cannot be read is rejected."""
-        source = iter(records)
+    def load(self, records: Iterable[Record], form: Format) -> None:
+        """Add the records of the file. What cannot be read is rejected."""
+        source: Iterator[Record] = iter(records)
         while batch := list(islice(source, BATCH)):
-            good, places, rejects = [], [], []
-            for record in batch:
-                places.append((record.line, record.at, record.size))
-                if isinstance(record, Unreadable):
-                    rejects.append((record.line, "", "", record.reason))
-                elif len(record.cells) != width:
-                    reason = f"expected {width} cells as in the header, found {len(record.cells)}"
-                    if len(record.cells) == 1 and width > 1:
-                        reason += f"; is the delimiter {form.delimiter!r}?"
-                    rejects.append((record.line, "", "", reason))
-                else:
-                    good.append(record)
-            names = ["_line", *self._columns]
-            cells: list[list[Any]] = [[record.line for record in good]]
-            for column in self._columns:
-                n = int(column[1:])
-                cells.append([_text(record.cells[n], form) for record in good])
-            self._insert("_cells", names, cells)
-            self.add("_places", places)
-            self.add("_rejects", rejects)
+            self.records += len(batch)
+            self.rejects += [Reject(r.line, "", "", r.reason, r.text) for r in batch if r.reason]
+            good = [r for r in batch if not r.reason]
+            columns = [[r.line for r in good], [r.text for r in good]]
+            columns += [[_text(r.cells[n], form) for r in good] for n in self._places]
+            types = [pa.int64(), *[pa.string()] * (len(columns) - 1)]
+            arrays = [pa.array(column, type_) for column, type_ in zip(columns, types, strict=True)]
+            self.connection.register("_batch", pa.table(arrays, [str(n) for n in range(len(arrays))]))
+            self.connection.execute("INSERT INTO _cells SELECT * FROM _batch")
+            self.connection.unregister("_batch")
 
-    def add(self, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Append rows to a table."""
-        if rows:
-            names = [column[0] for column in self.connection.execute(f"SELECT * FROM {table} LIMIT 0").description]
-            self._insert(table, names, list(zip(*rows, strict=True)))
-
-    def _insert(self, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]) -> None:
-        self.connection.register("_batch", pa.table([pa.array(c) for c in columns], list(names)))
-        self.connection.execute(f"INSERT INTO {table} SELECT * FROM _batch")
-        self.connection.unregister("_batch")
-
-    def scan(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
-        """The rows of a query, however many there are, while others run."""
-        cursor = self.connection.cursor()
-        try:
-            cursor.execute(sql, parameters)
-            while batch := cursor.fetchmany(BATCH):
-                yield from batch
-        finally:
-            cursor.close()
-
-    def value(self, sql: str) -> Any:
-        """The only value of a query."""
-        found = self.connection.execute(sql).fetchone()
-        assert found is not None
-        return found[0]
+    def lines(self) -> dict[int, str]:
+        """The rows that are not rejected, as written, by line."""
+        return dict(self.connection.execute("SELECT _line, _text FROM _cells").fetchall())
 
     def options(self, mapping: Folder, texts: Mapping[str, str | None]) -> dict[str, Value]:
         """The values of options from the texts that `read_options` gives."""
-        return {
-            name: self.connection.execute(f"SELECT {type_of(mapping.options[name].kind, '$1')}", [text]).fetchall()[0][
-                0
-            ]
-            for name, text in texts.items()
-        }
 
-    # Queries
+        def value(name: str, text: str | None) -> Value:
+            sql = f"SELECT {type_of(mapping.options[name].kind, '$1')}"
+            return self.connection.execute(sql, [text]).fetchall()[0][0]
+
+        return {name: value(name, text) for name, text in texts.items()}
 
     def check(self, mapping: Folder, options: Mapping[str, Value], contracts: Contracts) -> None:
         """Run all queries over no rows. Raises `MappingError` with all that is wrong with them."""
         problems = Problems(mapping.name)
-        for number, query in enumerate(mapping.queries):
-            file = query.file
+        for query in mapping.queries:
             try:
                 found = self._wrong_with(query, options)
                 if found is None:
-                    self._create(number, query, options)
-                    self._check_columns(number, query, contracts[query.entity], file, problems)
+                    self._check_columns(query, self._execute(query, options), contracts[query.entity], problems)
                 else:
-                    problems.add(file, *found)
+                    problems.add(query.file, *found)
             except duckdb.Error as error:
-                problems.add(file, *self._told(error, number, query))
+                problems.add(query.file, *self._explained(error, query))
         problems.stop_if_any()
 
-    def run(self, mapping: Folder, options: Mapping[str, Value]) -> None:
-        """Run all queries, each into its table `_made_N`, until no helper refuses a row any more.
+    def run(self, mapping: Folder, options: Mapping[str, Value]) -> list[list[Made]]:
+        """What each query makes, in order of the lines.
 
-        A row that any helper of any query refused is rejected, and all queries run again without it. Raises
-        `MappingError` if a query fails on many rows, or on none in particular.
+        A row that a helper of any query refuses is rejected, and all queries run again without it, until none is
+        refused any more. Raises `MappingError` if a query fails.
         """
         while True:
-            self.refusals.groups.clear()
-            self.groups = {}
-            for number, query in enumerate(mapping.queries):
-                self._create_from_good_rows(number, query, options, mapping.name)
-                self.groups[number] = dict(self.refusals.groups)
-                self.refusals.groups.clear()
+            made = [self._made(query, options, mapping.name) for query in mapping.queries]
             refused = self.refusals.cells
             if not refused:
-                return
-            self._reject([(line, column, why) for line, of in refused.items() for column, why in of.items()])
+                return made
+            self._reject(refused)
             refused.clear()
 
-    def _reject(self, found: Sequence[tuple[int, str, str]]) -> None:
-        """Take rows out of `rows`, each with the column and the reason."""
-        self.add("_rejects", [(line, "", column, why) for line, column, why in found])
-        self.connection.execute("DELETE FROM _cells WHERE _line IN (SELECT line FROM _rejects WHERE entity = '')")
+    def _reject(self, refused: Mapping[int, Mapping[str, str]]) -> None:
+        """Take rows out of `rows`, each with columns and reasons."""
+        lines = ", ".join(map(str, refused))
+        gone = self.connection.execute(f"DELETE FROM _cells WHERE _line IN ({lines}) RETURNING _line, _text")
+        for line, text in gone.fetchall():
+            self.rejects += [Reject(line, "", column, why, text) for column, why in refused[line].items()]
 
-    def _create_from_good_rows(self, number: int, query: Query, options: Mapping[str, Value], mapping: str) -> None:
-        """Run a query; a row that makes DuckDB itself fail (a plain CAST, an overflow) costs that row only.
-
-        DuckDB does not say which row that was: it is the last of the shortest begin of the file that fails.
-        """
-        for _ in range(FAILING_ROWS + 1):
-            try:
-                self._create(number, query, options)
-                return
-            except duckdb.Error as error:
-                of_a_row = isinstance(error, _OF_A_ROW) and self.refusals.settings is None
-                line, reason = self._told(error, number, query)
-                culprit = self._first_that_fails(number, query, options) if of_a_row else None
-            if culprit is None:
-                break
-            self._reject([(culprit, "", f"{query.file}, line {line}: {reason}")])
-        problems = Problems(mapping)
-        problems.add(query.file, line, reason)
-        problems.stop()
-
-    def _first_that_fails(self, number: int, query: Query, options: Mapping[str, Value]) -> int | None:
-        """The line behind whose row a query begins to fail; None if it also fails without rows."""
-        known = {line: dict(columns) for line, columns in self.refusals.cells.items()}
-        low, high = 0, int(self.value("SELECT coalesce(max(_line), 0) FROM _cells"))
+    def _made(self, query: Query, options: Mapping[str, Value], mapping: str) -> list[Made]:
         try:
-            while low < high:
-                middle = (low + high) // 2
-                self.connection.execute(f"{self._view} WHERE _line <= {middle}")
-                try:
-                    self._create(number, query, options)
-                    low = middle + 1
-                except duckdb.Error:
-                    high = middle
-        finally:
-            self.connection.execute(self._view)
-            self.refusals.cells.clear()
-            self.refusals.cells.update(known)
-            self.refusals.groups.clear()
-            self.refusals.settings = None
-        is_row = f"SELECT count(*) FROM _cells WHERE _line = {high}"
-        return high if self.value(is_row) else None
+            result = self._execute(query, options)
+            names = [column[0] for column in result.description]
+            rows = result.fetchall()
+        except duckdb.Error as error:
+            return self._made_without_culprit(error, query, options, mapping)
+        found = []
+        for row in rows:
+            values = dict(zip(names, row, strict=True))
+            lines = values.pop("_line")
+            lines = lines if isinstance(lines, list) else [lines]
+            if not lines or None in lines:
+                raise MappingError(
+                    f"{mapping}/{query.file}, line 1: an item has no _line; take it from the rows that the item is of"
+                )
+            found.append(Made(sorted(lines), values))
+        return sorted(found, key=lambda made: (made.lines[0], repr(made.values)))
+
+    def _made_without_culprit(
+        self, error: duckdb.Error, query: Query, options: Mapping[str, Value], mapping: str
+    ) -> list[Made]:
+        """Reject the row on which DuckDB itself fails (a plain CAST, an overflow), and go on. DuckDB does not say which
+        it is: it is the last of the shortest begin of the file that fails."""
+        of_a_row = isinstance(error, _OF_A_ROW) and self.refusals.settings is None
+        line, reason = self._explained(error, query)
+        lines = sorted(self.lines())
+        known = copy.deepcopy(self.refusals.cells)
+        first = bisect_left(lines, True, key=lambda last: self._fails(last, query, options)) if of_a_row else None
+        self.connection.execute(self._view)
+        self.refusals.cells, self.refusals.settings = known, None
+        if first is None or first == len(lines) or self.failing_rows == FAILING_ROWS:
+            problems = Problems(mapping)
+            problems.add(query.file, line, reason)
+            problems.stop()
+        self.failing_rows += 1
+        self._reject({lines[first]: {"": f"{query.file}, line {line}: {reason}"}})
+        return self._made(query, options, mapping)
+
+    def _fails(self, last: int, query: Query, options: Mapping[str, Value]) -> bool:
+        self.connection.execute(f"{self._view} WHERE _line <= {last}")
+        try:
+            self._execute(query, options).fetchall()
+        except duckdb.Error:
+            return True
+        return False
+
+    def _execute(self, query: Query, options: Mapping[str, Value]) -> duckdb.DuckDBPyConnection:
+        (statement,) = self.connection.extract_statements(located(query.sql, self.header))
+        given = {name: options[name] for name in statement.named_parameters}
+        return self.connection.execute(statement, given)
 
     def _wrong_with(self, query: Query, options: Mapping[str, Value]) -> tuple[int, str] | None:
         """What keeps a text from being a query, with its line."""
@@ -243,33 +216,27 @@ class Engine:
                 return line_of(query.sql, name), f"there is no option ${name}{nearest(name, options)}"
         return None
 
-    def _create(self, number: int, query: Query, options: Mapping[str, Value]) -> None:
-        (statement,) = self.connection.extract_statements(query.sql)
-        body = _without_end(located(query.sql, self.header))
-        given = {name: options[name] for name in statement.named_parameters}
-        self.connection.execute(f"{_CREATE.format(number)}\n{body}\n", given)
-
-    def _check_columns(self, number: int, query: Query, contract: Contract, file: str, problems: Problems) -> None:
-        columns = {c[0]: str(c[1]) for c in self.connection.execute(f"FROM _made_{number} LIMIT 0").description}
+    def _check_columns(self, query: Query, found: Any, contract: Contract, problems: Problems) -> None:
+        columns = {c[0]: str(c[1]) for c in found.description}
         line = columns.pop("_line", None)
         if line is None:
-            problems.add(file, 1, "expected a column _line: `_line`, or `list(_line) AS _line` with GROUP BY")
+            problems.add(query.file, 1, "expected a column _line: `_line`, or `list(_line) AS _line` with GROUP BY")
         elif line not in ("BIGINT", "BIGINT[]"):
-            problems.add(
-                file, line_of(query.sql, "_line"), f"expected _line to be a line or a list of lines, found {line}"
-            )
+            at = line_of(query.sql, "_line")
+            problems.add(query.file, at, f"expected _line to be a line or a list of lines, found {line}")
         for name, type_ in columns.items():
             at = line_of(query.sql, name)
             if name not in contract.field_names:
-                problems.add(file, at, f"{contract.name} has no field {name!r}{nearest(name, contract.field_names)}")
+                hint = nearest(name, contract.field_names)
+                problems.add(query.file, at, f"{contract.name} has no field {name!r}{hint}")
             elif re.search(r"\b(DOUBLE|FLOAT)\b", type_):
                 hint = "`/` and avg() make one: use divide(x, y, 2), or CAST(... AS DECIMAL(18, 2))"
-                problems.add(file, at, f"{name} is a {type_}, which is not exact; {hint}")
+                problems.add(query.file, at, f"{name} is a {type_}, which is not exact; {hint}")
         if lacking := [f.name for f in contract.fields if f.required and f.name not in columns]:
             verb = "it is" if len(lacking) == 1 else "they are"
-            problems.add(file, 1, f"{', '.join(lacking)} must be given: {verb} required in {contract.name}")
+            problems.add(query.file, 1, f"{', '.join(lacking)} must be given: {verb} required in {contract.name}")
 
-    def _told(self, error: duckdb.Error, number: int, query: Query) -> tuple[int, str]:
+    def _explained(self, error: duckdb.Error, query: Query) -> tuple[int, str]:
         """What DuckDB says about a query: the line in its file, and what to do."""
         settings, self.refusals.settings = self.refusals.settings, None
         if settings is not None:
@@ -278,9 +245,8 @@ class Engine:
         message, name = str(said.get("exception_message", error)), str(said.get("name", ""))
         line = line_of(query.sql, name) if name else 1
         if "position" in said:
-            parsed = said.get("exception_type") == "Parser"  # before anything was put around it
-            text = f"\n{query.sql}" if parsed else f"{_CREATE.format(number)}\n{located(query.sql, self.header)}"
-            line = max(1, text.encode()[: int(said["position"]) + parsed].count(b"\n"))
+            text = query.sql if said.get("exception_type") == "Parser" else located(query.sql, self.header)
+            line = text.encode()[: int(said["position"])].count(b"\n") + 1
         missing = said.get("error_subtype") == "COLUMN_NOT_FOUND"
         if '"_line"' in message and (name == "_line" or not missing):
             return line, (
@@ -295,22 +261,9 @@ class Engine:
         if said.get("error_subtype") == "MISSING_ENTRY" and said.get("type") == "Table":
             return line, f"there is no table {name!r}; the rows of the file are in the table `rows`"
         if isinstance(error, _OF_A_ROW):
-            message = _without_values(message)
-        if isinstance(error, duckdb.ConversionException):
-            message += f"; {', '.join(LOCATED[:4])}, ... read cells, try_cast gives NULL"
+            hint = f"{', '.join(LOCATED[:4])}, ... reject a row that does not fit, try_cast gives NULL for it"
+            message = f"{_without_values(message)}; {hint}"
         return line, shortened(message.replace(", _at := NULL, _column := ''", "").replace("\n", " ").strip(), 400)
-
-
-_CREATE = "CREATE OR REPLACE TABLE _made_{} AS"
-
-
-def _without_end(sql: str) -> str:
-    """A query without the semicolon behind it."""
-    words = tokens_of(sql)
-    while words and words[-1].token_type == TokenType.SEMICOLON:
-        sql = sql[: words[-1].start] + sql[words[-1].end + 1 :]
-        words.pop()
-    return sql
 
 
 def _without_values(message: str) -> str:
@@ -338,34 +291,5 @@ def _text(cell: str, form: Format) -> str | None:
     return stripped if form.trim else cell
 
 
-def quoted(name: str) -> str:
-    """A name as an SQL identifier."""
+def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
-
-
-def read_header(source: Source, form: Format) -> tuple[tuple[str, ...], Iterator[Record | Unreadable]]:
-    """The headings of the file, empty ones too, and what follows. Raises `TableError` if it has no usable header."""
-    records = read_records(source, form)
-    first = next(records, None)
-    if first is None or isinstance(first, Unreadable):
-        reason = f": {first.reason}" if first else ""
-        raise TableError(f"the file has no header line{reason}")
-    names = tuple(c.strip().removeprefix("\ufeff") for c in first.cells)
-    if any("\0" in name for name in names):
-        raise TableError(f"line {first.line}: the header holds U+0000; say encoding in file.yaml (utf-16-le?)")
-    other = next((c for c in ("\t", ";", "|", ",") if c != form.delimiter and c in names[0]), None)
-    if len(names) == 1 and other is not None:
-        shown = "tab" if other == "\t" else other
-        raise TableError(
-            f"line {first.line}: with delimiter {form.delimiter!r} the header is the one column {names[0][:60]!r}; "
-            f'say  delimiter: "{shown}"  in file.yaml of the mapping'
-        )
-    lower = [n.lower() for n in names]
-    if twice := next((n for n in names if n and lower.count(n.lower()) > 1), None):
-        raise TableError(
-            f"line {first.line}: the header has {twice!r} more than once (small and capital letters are the same in "
-            "SQL); rename one of the columns in the file"
-        )
-    if "_line" in lower:
-        raise TableError(f"line {first.line}: the header has '_line', the name of the line number; rename the column")
-    return names, records

@@ -19,8 +19,6 @@ from itertools import pairwise
 from typing import Any
 
 import duckdb
-import pyarrow as pa
-import pyarrow.compute as pc
 from sqlglot import Token, TokenType
 from sqlglot.dialects.duckdb import DuckDB
 from sqlglot.errors import SqlglotError
@@ -30,6 +28,7 @@ from local.replay.cells import (
     NUMBER_SCALE,
     WHOLE_DIGITS,
     CellError,
+    Settings,
     SettingsError,
     read_cell,
     settings_of,
@@ -40,7 +39,6 @@ TYPES = {
     "money": f"DECIMAL({WHOLE_DIGITS + MONEY_SCALE}, {MONEY_SCALE})",
     "number": f"DECIMAL({WHOLE_DIGITS + NUMBER_SCALE}, {NUMBER_SCALE})",
     "integer": "BIGINT",
-    "boolean": "BOOLEAN",
     "time": "TIMESTAMP",
     "date": "DATE",
 }
@@ -48,7 +46,6 @@ TYPES = {
 _SETTINGS = {
     "money": ("decimal_mark",),
     "number": ("decimal_mark",),
-    "boolean": ("yes", "no"),
     "time": ("timezone", "format", "ambiguous"),
     "date": ("format",),
 }
@@ -56,7 +53,7 @@ _DURATIONS = ("days", "hours", "minutes", "seconds")
 READERS = {f"as_{kind}": kind for kind in TYPES if kind != "text"} | {unit: unit for unit in _DURATIONS}
 """The helpers that read a cell, with the kind that they read."""
 LOCATED = (*READERS, "reject", "single")
-HELPERS = (*LOCATED, "id", "slug", "divide")
+HELPERS = (*LOCATED, "id", "divide")
 
 
 def type_of(kind: str, text: str) -> str:
@@ -66,11 +63,9 @@ def type_of(kind: str, text: str) -> str:
 
 @dataclass
 class Refusals:
-    """What helpers refused: by line and column the reason; rows of an item that differ by their first line; and why a
-    query cannot be run at all."""
+    """What helpers refused: by line and column the reason; and why a query cannot be run at all."""
 
     cells: dict[int, dict[str, str]] = field(default_factory=dict)
-    groups: dict[int, tuple[str, str]] = field(default_factory=dict)
     settings: str | None = None
 
     def add(self, line: int | None, column: str, reason: str) -> None:
@@ -82,34 +77,29 @@ class Refusals:
 def install(connection: duckdb.DuckDBPyConnection, refusals: Refusals) -> None:
     """Create the helpers in a connection; what they refuse is noted in `refusals`."""
 
-    def read(kinds: Any, texts: Any, settings: Any, columns: Any, lines: Any) -> pa.Array:
-        """Each text as its kind, each different one once: settings are the same for all rows, mostly."""
-        given = pa.table([kinds, texts, settings, columns, lines], ["kind", "text", "said", "column", "line"])
-        if any(pc.count_distinct(given[name], "all").as_py() > 1 for name in ("kind", "said", "column")):
-            return pa.concat_arrays([read(*(row[n : n + 1] for row in given.columns)) for n in range(len(given))])
-        kind, said, column = (given[name][0].as_py() for name in ("kind", "said", "column"))
-        encoded = given["text"].combine_chunks().dictionary_encode()
+    def read(kind: str, text: str | None, said: str, column: str, line: int | None) -> str | None:
+        if text is None:
+            return None
         try:
-            found = [_read(kind, text, said) for text in encoded.dictionary.to_pylist()]
+            value, reason = (_read if len(text) <= 64 else _read.__wrapped__)(kind, text, said)
         except SettingsError as error:
             refusals.settings = f"{next(h for h, k in READERS.items() if k == kind)}(): {error}"
             raise
-        if any(reason is not None for _, reason in found):
-            for row, place in enumerate(encoded.indices.to_pylist()):
-                if place is not None and (reason := found[place][1]) is not None:
-                    refusals.add(given["line"][row].as_py(), column, reason)
-        return pa.array([value for value, _ in found], pa.string()).take(encoded.indices)
+        if reason is not None:
+            refusals.add(line, column, reason)
+        return value
 
     def reject(reason: str | None, column: str, line: int | None) -> str | None:
         refusals.add(line, column, reason or "rejected by the mapping")
         return None
 
-    def differs(values: int, rows: int, column: str, line: int) -> str | None:
+    def differs(values: int, lines: list[int], column: str) -> str | None:
         reason = (
-            f"{column} has {values} different values in the {rows} rows of this item; say which to take: "
+            f"{column} has {values} different values in the {len(lines)} rows of this item; say which to take: "
             f"min({column}), max({column}), first({column} ORDER BY ...), ..."
         )
-        refusals.groups.setdefault(line, (column, reason))
+        for line in lines:
+            refusals.add(line, column, reason)
         return None
 
     def divide(one: str | None, two: str | None, digits: int | None) -> str | None:
@@ -120,11 +110,10 @@ def install(connection: duckdb.DuckDBPyConnection, refusals: Refusals) -> None:
 
     text, number = duckdb.sqltypes.VARCHAR, duckdb.sqltypes.BIGINT
     define: Callable[..., Any] = connection.create_function
-    define("_read", read, [text] * 4 + [number], text, type="arrow", null_handling="special")
+    define("_read", read, [text] * 4 + [number], text, null_handling="special")
     define("_reject", reject, [text, text, number], text, null_handling="special")
-    define("_differs", differs, [number, number, text, number], text, null_handling="special")
+    define("_differs", differs, [number, connection.list_type(number), text], text, null_handling="special")
     define("_id", lambda x: None if x is None else identity(x), [text], text, null_handling="special")
-    define("_slug", lambda x: None if x is None else slug(x), [text], text, null_handling="special")
     define("_divide", divide, [text, text, number], text, null_handling="special")
     _create_macros(connection)
 
@@ -142,32 +131,26 @@ def _create_macros(connection: duckdb.DuckDBPyConnection) -> None:
         "CREATE MACRO reject(reason, _at := NULL, _column := '') AS "
         "_reject(reason::VARCHAR, _column, _at)::INTEGER::VARCHAR;"
         "CREATE MACRO single(x, _at := NULL, _column := '') AS CASE WHEN CASE WHEN count(DISTINCT x) > 1 "
-        "THEN _differs(count(DISTINCT x), count(*), _column, min(_at))::BOOLEAN ELSE true END THEN any_value(x) END;"
+        "THEN _differs(count(DISTINCT x), list(_at), _column)::BOOLEAN ELSE true END THEN any_value(x) END;"
         "CREATE MACRO id(x) AS CASE WHEN regexp_full_match(x::VARCHAR, '[A-Za-z0-9._@~+*!-]{1,48}') "
         "THEN x::VARCHAR ELSE _id(x::VARCHAR) END;"
-        "CREATE MACRO slug(x) AS _slug(x::VARCHAR);"
         "CREATE MACRO divide(x, y, digits := 2) AS "
         f"_divide(x::VARCHAR, y::VARCHAR, digits)::{TYPES['number']}"
     )
 
 
-def _read(kind: str, text: str, said: str) -> tuple[str | None, str | None]:
-    """The cell as `read_cell` writes it, or None with the reason; short ones are remembered."""
-    return (_read_once if len(text) <= 64 else _read_once.__wrapped__)(kind, text, said)
-
-
 @lru_cache(maxsize=1 << 16)
-def _read_once(kind: str, text: str, said: str) -> tuple[str | None, str | None]:
+def _read(kind: str, text: str, said: str) -> tuple[str | None, str | None]:
     """The cell as `read_cell` writes it, or None with the reason. Raises `SettingsError`."""
     try:
-        return read_cell(kind, text, _settings(kind, said)), None
+        return read_cell(kind, text, _settings(said)), None
     except CellError as error:
         return None, str(error)
 
 
 @lru_cache(maxsize=256)
-def _settings(kind: str, said: str) -> Any:
-    return settings_of(kind, json.loads(said))
+def _settings(said: str) -> Settings:
+    return settings_of(json.loads(said))
 
 
 def _quotient(one: Decimal, two: Decimal, digits: int) -> str | None:

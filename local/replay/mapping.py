@@ -15,11 +15,13 @@ from typing import NoReturn
 import yaml
 
 from contracts import Contracts
-from local.replay.cells import KINDS, CellError, Settings, SettingsError, nearest, read_cell, settings_of
+from local.replay.cells import KINDS, CellError, Settings, nearest, read_cell
 from local.replay.lines import Format
 
 SHIPPED = Path(__file__).parent / "mappings"
 FILE = "file.yaml"
+UTC = Settings(timezone="UTC")
+"""How options are read: as cells, with times in UTC if they have no offset."""
 
 
 class MappingError(ValueError):
@@ -32,7 +34,6 @@ class Option:
 
     name: str
     kind: str
-    settings: Settings
     default: str | None
     description: str
 
@@ -57,7 +58,7 @@ class Folder:
 
 
 class Problems:
-    """Collects what is wrong, so that all of it is told at once."""
+    """Collects what is wrong, so that all of it is reported at once."""
 
     def __init__(self, mapping: str) -> None:
         self.mapping = mapping
@@ -93,9 +94,7 @@ def find_mapping(name: str) -> Path:
 def load_mapping(folder: Path, contracts: Contracts) -> Folder:
     """Read a mapping folder. Raises `MappingError` with every problem found, `OSError` if a file cannot be read."""
     problems = Problems(folder.resolve().name)
-    said = _members(_node(folder / FILE, problems), FILE, ("description", *_FILE_KEYS, "options"), problems)
-    form = _format(said, problems)
-    options = _options(said.get("options"), problems)
+    form, options = _Form(folder / FILE, problems).read()
     entities = [name for name, contract in contracts.items() if contract.origin == "stream"]
     queries = []
     for path in sorted(folder.glob("*.sql")):
@@ -112,21 +111,17 @@ def load_mapping(folder: Path, contracts: Contracts) -> Folder:
 def read_options(mapping: Folder, given: Mapping[str, str]) -> dict[str, str | None]:
     """The options' values as texts that DuckDB casts to their kinds; raises `MappingError` for what is unknown or
     cannot be read."""
+    where = f"{mapping.name}/{FILE}"
     if unknown := [n for n in given if n not in mapping.options]:
-        raise MappingError(
-            f"{mapping.name}/{FILE}: there is no option {unknown[0]!r}{nearest(unknown[0], mapping.options)}"
-        )
+        raise MappingError(f"{where}: there is no option {unknown[0]!r}{nearest(unknown[0], mapping.options)}")
     read = {}
     for name, option in mapping.options.items():
         text = given.get(name, option.default)
         if text is None:
-            flag = f"--{name.replace('_', '-')}"
-            raise MappingError(
-                f"{mapping.name}/{FILE}: option {name} is needed: give {flag} VALUE "
-                f"({option.description or option.kind})"
-            )
+            what = f"--{name.replace('_', '-')} VALUE ({option.description or option.kind})"
+            raise MappingError(f"{where}: option {name} is needed: give {what}")
         try:
-            read[name] = read_cell(option.kind, text, option.settings)
+            read[name] = read_cell(option.kind, text, UTC)
         except CellError as error:
             raise MappingError(f"option {name}: {error}") from None
     return read
@@ -141,94 +136,87 @@ def _text(path: Path, problems: Problems) -> str:
         return ""
 
 
-# file.yaml, of which every value is a text, whatever YAML makes of NO, ~ and 2025-01-01
+class _Form:
+    """`file.yaml`, in which every value is a text, whatever YAML makes of NO, ~ and 2025-01-01."""
 
-_FILE_KEYS = ("delimiter", "quote", "encoding", "skip_lines", "missing", "trim")
-_OPTION_KEYS = ("type", "default", "description", "decimal_mark", "format", "timezone", "ambiguous", "yes", "no")
-_LISTS = ("format", "yes", "no")
+    def __init__(self, path: Path, problems: Problems) -> None:
+        self.problems = problems
+        self.root: yaml.Node | None = None
+        try:
+            self.root = yaml.compose(_text(path, problems), Loader=yaml.BaseLoader) if path.exists() else None
+        except yaml.YAMLError as error:
+            mark, what = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+            hint = "Put a value in quotes if it holds ': ' or ' #' or begins with a sign"
+            problems.add(FILE, mark.line + 1 if mark else 1, f"{what or error}. {hint}")
+            problems.stop()
 
+    def read(self) -> tuple[Format, dict[str, Option]]:
+        keys = ("description", "delimiter", "quote", "encoding", "skip_lines", "missing", "trim", "options")
+        said = self.members(self.root, keys)
+        options = self.members(said.get("options"))
+        return self.format(said), {name: self.option(name, node) for name, node in options.items()}
 
-def _node(path: Path, problems: Problems) -> yaml.Node | None:
-    if not path.exists():
-        return None
-    try:
-        return yaml.compose(_text(path, problems), Loader=yaml.BaseLoader)
-    except yaml.YAMLError as error:
-        mark, what = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-        line = mark.line + 1 if mark else 1
-        hint = "Put a value in quotes if it holds ': ' or ' #' or begins with a sign"
-        problems.add(path.name, line, f"{what or error}. {hint}")
-        problems.stop()
+    def bad(self, node: yaml.Node | None, message: str) -> None:
+        self.problems.add(FILE, node.start_mark.line + 1 if node else 1, message)
 
+    def members(self, node: yaml.Node | None, allowed: Sequence[str] | None = None) -> dict[str, yaml.Node]:
+        """The members of an object by name; names that are not allowed, or given twice, are problems."""
+        members: dict[str, yaml.Node] = {}
+        if node is None or node.value == "":
+            return members
+        if not isinstance(node, yaml.MappingNode):
+            self.bad(node, "expected names with values, found none")
+            return members
+        for key, value in node.value:
+            name = str(key.value)
+            if name in members:
+                self.bad(key, f"{name} is given twice")
+            if allowed is not None and name not in allowed:
+                self.bad(key, f"there is no key {name!r}{nearest(name, allowed)}")
+            members[name] = value
+        return members
 
-def _members(
-    node: yaml.Node | None, where: str, allowed: Sequence[str] | None, problems: Problems
-) -> dict[str, yaml.Node]:
-    """The members of a YAML object by name; names that are not allowed, or given twice, are problems."""
-    if node is None or (isinstance(node, yaml.ScalarNode) and node.value == ""):
-        return {}
-    if not isinstance(node, yaml.MappingNode):
-        problems.add(FILE, _line(node), f"{where}: expected names with values, found none")
-        return {}
-    members: dict[str, yaml.Node] = {}
-    for key, value in node.value:
-        name = str(key.value)
-        if name in members:
-            problems.add(FILE, _line(key), f"{name} is given twice")
-        if allowed is not None and name not in allowed:
-            problems.add(FILE, _line(key), f"{where}: there is no key {name!r}{nearest(name, allowed)}")
-        members[name] = value
-    return members
+    def one(self, node: yaml.Node | None, otherwise: str = "") -> str:
+        if node is not None and not isinstance(node, yaml.ScalarNode):
+            self.bad(node, "expected one value, found several")
+            return otherwise
+        return otherwise if node is None else str(node.value)
 
+    def format(self, said: Mapping[str, yaml.Node]) -> Format:
+        delimiter = self.one(said.get("delimiter"), ",")
+        delimiter = {"\\t": "\t", "tab": "\t"}.get(delimiter, delimiter)
+        quote, encoding = self.one(said.get("quote"), '"'), self.one(said.get("encoding"), "utf-8")
+        skip_lines, trim = self.one(said.get("skip_lines"), "0"), self.one(said.get("trim"), "true")
+        for name, value, fits, expected in (
+            ("delimiter", delimiter, _is_character(delimiter), "one character (or tab)"),
+            ("quote", quote, _is_character(quote) and quote != delimiter, "one other character than the delimiter"),
+            ("encoding", encoding, _is_encoding(encoding), "an encoding such as utf-8 or latin-1"),
+            ("skip_lines", skip_lines, skip_lines.isdecimal(), "a whole number"),
+            ("trim", trim, trim in ("true", "false"), "true or false"),
+        ):
+            if not fits:
+                self.bad(said.get(name), f"{name}: expected {expected}, found {value!r}")
+        node = said.get("missing")
+        several = node.value if isinstance(node, yaml.SequenceNode) else [] if node is None else [node]
+        missing = frozenset({"", *map(self.one, several)})
+        skipped = int(skip_lines) if skip_lines.isdecimal() else 0
+        return Format(delimiter, quote, encoding, skipped, missing, trim == "true")
 
-def _line(node: yaml.Node) -> int:
-    return int(node.start_mark.line) + 1
-
-
-def _one(node: yaml.Node | None, where: str, otherwise: str, problems: Problems) -> str:
-    if node is None:
-        return otherwise
-    if isinstance(node, yaml.ScalarNode):
-        return str(node.value)
-    problems.add(FILE, _line(node), f"{where}: expected one value, found several")
-    return otherwise
-
-
-def _several(node: yaml.Node | None, where: str, problems: Problems) -> list[str]:
-    members = node.value if isinstance(node, yaml.SequenceNode) else [] if node is None else [node]
-    return [_one(member, where, "", problems) for member in members]
-
-
-def _format(said: Mapping[str, yaml.Node], problems: Problems) -> Format:
-    texts = {
-        name: _one(said.get(name), name, otherwise, problems)
-        for name, otherwise in (
-            ("delimiter", ","), ("quote", '"'), ("encoding", "utf-8"), ("skip_lines", "0"), ("trim", "true")
-        )
-    }  # fmt: skip
-    texts["delimiter"] = {"\\t": "\t", "tab": "\t"}.get(texts["delimiter"], texts["delimiter"])
-    usable = {
-        "delimiter": (_is_character(texts["delimiter"]), "one character (or tab)"),
-        "quote": (_is_character(texts["quote"]) and texts["quote"] != texts["delimiter"], "one other character"),
-        "encoding": (_is_encoding(texts["encoding"]), "an encoding such as utf-8 or latin-1"),
-        "skip_lines": (texts["skip_lines"].isdecimal(), "a whole number"),
-        "trim": (texts["trim"] in ("true", "false"), "true or false"),
-    }
-    bad = [name for name, (fits, _) in usable.items() if not fits]
-    for name in bad:
-        at = said.get(name) or said["delimiter"]  # which can be the usual quote
-        problems.add(FILE, _line(at), f"{name}: expected {usable[name][1]}, found {texts[name]!r}")
-    missing = frozenset((*_several(said.get("missing"), "missing", problems), ""))
-    if bad:
-        return Format(missing=missing)
-    return Format(
-        texts["delimiter"],
-        texts["quote"],
-        texts["encoding"],
-        int(texts["skip_lines"]),
-        missing,
-        texts["trim"] == "true",
-    )
+    def option(self, name: str, node: yaml.Node) -> Option:
+        short = isinstance(node, yaml.ScalarNode)
+        said = {"type": node} if short else self.members(node, ("type", "default", "description"))
+        if not name.isidentifier() or not name.islower() or not name.isascii():
+            self.bad(node, f"option {name}: expected a name of small letters, digits and _")
+        kind = self.one(said.get("type"), "text")
+        if kind not in KINDS:
+            self.bad(said["type"], f"option {name}: there is no type {kind!r}{nearest(kind, KINDS)}")
+            kind = "text"
+        default = self.one(said["default"]) if "default" in said else None
+        try:
+            read_cell(kind, default or "", UTC)
+        except CellError as error:
+            self.bad(said["default"], f"option {name}: default: {error}")
+        return Option(name, kind, default, self.one(said.get("description")))
 
 
 def _is_character(text: str) -> bool:
@@ -243,38 +231,3 @@ def _is_encoding(name: str) -> bool:
         return b"a,\r\n".decode(name) == "a,\r\n"
     except (LookupError, ValueError):
         return False
-
-
-def _options(node: yaml.Node | None, problems: Problems) -> dict[str, Option]:
-    options = {}
-    for name, member in _members(node, "options", None, problems).items():
-        where = f"option {name}"
-        if not name.isidentifier() or not name.islower() or not name.isascii():
-            problems.add(FILE, _line(member), f"{where}: expected a name of small letters, digits and _")
-            continue
-        short = isinstance(member, yaml.ScalarNode)
-        said = {"type": member} if short else _members(member, where, _OPTION_KEYS, problems)
-        options[name] = _option(name, said, member, problems)
-    return options
-
-
-def _option(name: str, said: Mapping[str, yaml.Node], at: yaml.Node, problems: Problems) -> Option:
-    where = f"option {name}"
-    kind = _one(said.get("type"), where, "text", problems)
-    if kind not in KINDS:
-        problems.add(FILE, _line(said["type"]), f"{where}: there is no type {kind!r}{nearest(kind, KINDS)}")
-        kind = "text"
-    settings = Settings()
-    try:
-        single = {n: _one(said[n], where, "", problems) for n in _OPTION_KEYS[3:] if n in said and n not in _LISTS}
-        several = {n: _several(said[n], where, problems) for n in _LISTS if n in said}
-        settings = settings_of(kind, {**single, **several})
-    except SettingsError as error:
-        problems.add(FILE, _line(at), f"{where}: {error}")
-    default = _one(said["default"], where, "", problems) if "default" in said else None
-    if default is not None:
-        try:
-            read_cell(kind, default, settings)
-        except CellError as error:
-            problems.add(FILE, _line(said["default"]), f"{where}: default: {error}")
-    return Option(name, kind, settings, default, _one(said.get("description"), where, "", problems))

@@ -10,8 +10,6 @@ import re
 import unicodedata
 from decimal import Decimal
 
-from local.replay.shapes import shape
-
 _CODES = frozenset(
     "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF "
     "CHF CLP  CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD "
@@ -23,30 +21,13 @@ _CODES = frozenset(
 )
 """ISO 4217: what is used today, and what the euro replaced (old sales are in it)."""
 _LOWER_CODES = frozenset("usd eur gbp chf jpy cad aud sek nok dkk pln czk huf inr cny".split())
-_WORDS = {
-    word: frozenset(codes.split())
-    for words, codes in (
-        ("US$ U$", "USD"), ("A$ AU$", "AUD"), ("C$ CA$", "CAD"), ("NZ$", "NZD"), ("HK$", "HKD"), ("S$ SG$", "SGD"),
-        ("NT$", "TWD"), ("R$", "BRL"), ("MX$", "MXN"), ("CN¥", "CNY"), ("JP¥", "JPY"), ("E£", "EGP"), ("Kč", "CZK"),
-        ("kr kr. Kr Kr.", "SEK NOK DKK ISK"), ("zł", "PLN"), ("Ft", "HUF"), ("Fr Fr. SFr SFr.", "CHF FRF BEF"),
-        ("Rs Rs.", "INR PKR LKR NPR MUR SCR"), ("Rp", "IDR"), ("RM", "MYR"), ("lei", "RON MDL"), ("лв лв.", "BGN"),
-        ("руб руб.", "RUB BYN"), ("грн", "UAH"),
-    )
-    for word in words.split()
-}  # fmt: skip
+_WORDS = frozenset(
+    "US$ U$ A$ AU$ C$ CA$ NZ$ HK$ S$ SG$ NT$ R$ MX$ CN¥ JP¥ E£ Kč kr kr. Kr Kr. zł Ft Fr Fr. SFr SFr. Rs Rs. Rp RM "
+    "lei лв лв. руб руб. грн".split()
+)
 """Currencies that are written with letters. Other letters before a symbol can be a factor (`M$`, `T€`)."""
 _FRACTIONS = frozenset("¢￠₥₰")
 """Symbols of parts of a currency: they change the value."""
-_SYMBOLS = {
-    "$": frozenset(
-        "USD AUD BBD BMD BND BSD BZD CAD FJD GYD HKD JMD KYD LRD NAD NZD SBD SGD SRD TTD TWD XCD "
-        "ARS BRL CLP COP CUP CVE DOP MOP MXN NIO UYU".split()
-    ),
-    "€": frozenset({"EUR"}),
-    "£": frozenset({"GBP", "EGP", "GIP", "FKP", "SHP", "LBP", "SDG", "SSP", "SYP"}),
-    "¥": frozenset({"JPY", "CNY"}),
-}
-"""What may stand on both sides of an amount: `$5.00 CAD`, but not `$5.00 EUR`."""
 _MINUS = "-\N{MINUS SIGN}\N{SMALL HYPHEN-MINUS}\N{FULLWIDTH HYPHEN-MINUS}"
 _GROUPS = ",.' \u00a0\u202f\u2009\N{RIGHT SINGLE QUOTATION MARK}"
 _NUMBER = re.compile(
@@ -56,6 +37,16 @@ _NO_CENTS = re.compile(r"(?<=[0-9])[.,][-\u2013\u2014]{1,2}(?=\D*$)")  # 12.- an
 _PARTS = re.compile(
     r"(?P<before>(?:[^0-9.,]|[.](?=[^0-9]))*)(?P<number>[.,]?[0-9](?:.*[0-9])?)(?P<after>.*)", re.DOTALL
 )
+
+
+SHOWN = 40
+"""Characters of a text that a message shows."""
+
+
+def shape(text: str) -> str:
+    """How a message shows a text without what it says: in quotes, with 9 for every digit and x for every letter."""
+    digits = re.sub(r"\d", "9", text[:SHOWN])
+    return repr(re.sub(r"[^\W\d_]", "x", digits) + ("…" if len(text) > SHOWN else ""))
 
 
 class NotMoney(ValueError):
@@ -82,7 +73,7 @@ def read_money(text: str, decimal_mark: str) -> Decimal:
         raise NotMoney(f"expected one sign, found {shape(text)}")
     if parts["number"][0] in ".," and before[-1:].isalpha():
         raise _unknown(text)  # of `Rs.500`, the point belongs to the word
-    if not all(side == "" or _is_currency(side) for side in (before, after)) or _contradict(before, after):
+    if not all(side == "" or _is_currency(side) for side in (before, after)):
         raise _unknown(text)
     value = _digits(parts["number"], decimal_mark, text)
     return -value if negative or signs == "-" else value
@@ -106,20 +97,6 @@ def _is_currency(text: str) -> bool:
     code, symbol = written[:-1], written[-1:]
     known = unicodedata.category(symbol) == "Sc" and symbol not in _FRACTIONS
     return known and (not code or code in _CODES)
-
-
-def _contradict(before: str, after: str) -> bool:
-    return bool(before and after) and _currencies(before).isdisjoint(_currencies(after))
-
-
-def _currencies(side: str) -> frozenset[str]:
-    """Which currencies a symbol or code may stand for; of a symbol that few write, none is known."""
-    if side in _WORDS:
-        return _WORDS[side]
-    for code in (side.upper(), side[:-1].strip().upper()):
-        if code in _CODES:
-            return frozenset([code])
-    return _SYMBOLS.get(side[-1:], frozenset())
 
 
 def _digits(number: str, mark: str, text: str) -> Decimal:

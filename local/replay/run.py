@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from contracts import Contracts, load_contracts
-from local.replay.engine import Engine, read_header
+from local.replay.engine import Engine
 from local.replay.helpers import used_columns
 from local.replay.items import Item, Transformation, transform
-from local.replay.lines import Source, TableError
+from local.replay.lines import TableError, read_table
 from local.replay.mapping import Folder, MappingError, find_mapping, load_mapping, read_options
 from local.traffic import Client, Progress, Request, Sent, send
 
@@ -34,12 +34,10 @@ class Replay:
     """Where the rejected rows were written, None if there are none."""
     unused: tuple[str, ...]
     """Columns of the file that no query looks at."""
-    scratch: TemporaryDirectory[str]
-    """Where the items are kept, as long as this object lives."""
 
     def summary(self) -> str:
         """Counts in a few lines for a person."""
-        lines = [f"{self.file.name}: {self.result.rows} rows, {self.result.total} items"]
+        lines = [f"{self.file.name}: {self.result.rows} rows, {len(self.result.items)} items"]
         for entity, count in self.result.counts().items():
             repeated = self.result.repeated.get(entity)
             again = f"  (and {repeated} times again with the same content)" if repeated else ""
@@ -54,17 +52,23 @@ class Replay:
             lines.append(
                 f"  rejected: {bad} rows and {items} items; all of them with line and reason: {self.rejects_file}"
             )
-            if bad and self.result.grouped:
+            if bad and any(item.rows > 1 for item in self.result.items):
                 lines.append("  note: items that are made from many rows were made without the rejected ones")
-            for count, entity, field, line, reason in self.result.reasons(8):
-                what = ".".join(filter(None, (entity, field))) or "row"
-                lines.append(f"    {count} × {what}: first in line {line}: {reason}")
+            places = Counter((r.entity, r.field) for r in self.result.rejects)
+            for place, count in sorted(places.items(), key=lambda found: (-found[1], found[0]))[:8]:
+                first = next(r for r in self.result.rejects if (r.entity, r.field) == place)
+                what = ".".join(filter(None, place)) or "row"
+                lines.append(f"    {count} × {what}: first in line {first.line}: {first.reason}")
         return "\n".join(lines)
 
     def preview(self, each: int = 2) -> str:
         """The first items of every entity as JSON lines, for `--dry-run`."""
         lines = []
-        for item in self.result.first_items(each):
+        shown: Counter[str] = Counter()
+        for item in self.result.items:
+            shown[item.entity] += 1
+            if shown[item.entity] > each:
+                continue
             path = "/".join(map(str, item.key))
             body = json.dumps(item.payload, ensure_ascii=False, indent=2)
             rows = f"{item.rows} row{'s' if item.rows > 1 else ''}"
@@ -86,33 +90,33 @@ def prepare(
     only if there are any, and removed if it is left from an earlier run. Raises `ReplayError`.
     """
     contracts = contracts or load_contracts()
-    scratch = TemporaryDirectory(prefix="gavel-replay-", ignore_cleanup_errors=True)
     try:
         folder = load_mapping(find_mapping(str(mapping)), contracts)
-        source = Source(file, folder.format, Path(scratch.name))
-        header, records = read_header(source, folder.format)
-        engine = Engine(Path(scratch.name), header)
+        header, records = read_table(file, folder.format)
+        engine = Engine(header)
         values = engine.options(folder, read_options(folder, options or {}))
         engine.check(folder, values, contracts)
-        engine.load(records, len(header), folder.format)
-        engine.run(folder, values)
-        result = transform(engine, source, folder, contracts)
+        engine.load(records, folder.format)
+        made = engine.run(folder, values)
     except MappingError as error:
         raise ReplayError(str(error)) from None
     except TableError as error:
         raise ReplayError(f"{file.name}: {error}") from None
     except OSError as error:
         raise ReplayError(f"{error.filename or file}: {error.strerror}") from None
+    entities = [query.entity for query in folder.queries]
+    result = transform(list(zip(entities, made, strict=True)), engine.lines(), contracts)
+    result.rows = engine.records
+    result.rejects = sorted(engine.rejects + result.rejects, key=lambda r: (r.line, r.entity, r.field, r.reason))
     target = rejects or Path(f"{file.stem}.rejects.csv")
-    any_rejects = result.rejected() != (0, 0)
-    _write_rejects(result, target, any_rejects)
+    _write_rejects(result, target)
     used = used_columns([query.sql for query in folder.queries], engine.header)
     unused = tuple(name for name in engine.header if name not in used)
-    return Replay(file, folder, result, target if any_rejects else None, unused, scratch)
+    return Replay(file, folder, result, target if result.rejects else None, unused)
 
 
-def _write_rejects(result: Transformation, target: Path, any_rejects: bool) -> None:
-    if not any_rejects:
+def _write_rejects(result: Transformation, target: Path) -> None:
+    if not result.rejects:
         target.unlink(missing_ok=True)
         return
     target.parent.mkdir(parents=True, exist_ok=True)

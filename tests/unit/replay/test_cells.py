@@ -17,14 +17,14 @@ DURATIONS = ("days", "hours", "minutes", "seconds")
 
 def cell(text, kind, **said):
     """The cell's value, from the text that DuckDB casts (what DuckDB makes of it: `test_helpers`)."""
-    written = read_cell(kind, text, settings_of(kind, said))
+    written = read_cell(kind, text, settings_of(said))
     if written is None or kind == "text":
         return written
     if kind in DURATIONS:
         return timedelta(microseconds=int(written))
     if kind == "time":
         return datetime.fromisoformat(written).replace(tzinfo=UTC)
-    make = {"integer": int, "boolean": {"true": True, "false": False}.get, "date": date.fromisoformat}
+    make = {"integer": int, "date": date.fromisoformat}
     return make.get(kind, Decimal)(written)
 
 
@@ -49,18 +49,13 @@ def cell(text, kind, **said):
         ("99 USD", "money", {}, Decimal("99")),
         ("(5.00)", "money", {}, Decimal("-5.00")),
         ("-$5.00", "money", {}, Decimal("-5.00")),
-        ("Yes", "boolean", {}, True),
-        ("0", "boolean", {}, False),
-        ("ja", "boolean", {"yes": ["ja"]}, True),
         ("2025-01-02T03:04:05+02:00", "time", {}, datetime(2025, 1, 2, 1, 4, 5, tzinfo=UTC)),
         ("2025-01-02 03:04:05Z", "time", {}, datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC)),
         ("2025-07-02 03:04", "time", {"timezone": "Europe/Berlin"}, datetime(2025, 7, 2, 1, 4, tzinfo=UTC)),
-        ("2/7/25 3", "time", {"timezone": "UTC", "format": ["%d/%m/%y %H"]},
+        ("2/7/25 3", "time", {"timezone": "UTC", "format": "%d/%m/%y %H"},
          datetime(2025, 7, 2, 3, tzinfo=UTC)),
-        ("1735689600", "time", {"format": ["epoch"]}, datetime(2025, 1, 1, tzinfo=UTC)),
-        ("1735689600123", "time", {"format": ["epoch_ms"]}, datetime(2025, 1, 1, 0, 0, 0, 123000, tzinfo=UTC)),
         ("2025-01-02", "date", {}, date(2025, 1, 2)),
-        ("02.01.2025", "date", {"format": ["%d.%m.%Y"]}, date(2025, 1, 2)),
+        ("02.01.2025", "date", {"format": "%d.%m.%Y"}, date(2025, 1, 2)),
         ("2.230949", "days", {}, timedelta(microseconds=192753993600)),
         ("90", "minutes", {}, timedelta(hours=1, minutes=30)),
     ],
@@ -78,12 +73,9 @@ def test_cells_that_fit(text, type_, more, value):
         ("$1.234,50", "money", {}, "with '.' before the cents"),
         ("1,23", "money", {}, "before the cents"),
         ("12.5.3", "money", {}, "expected an amount"),
-        ("maybe", "boolean", {}, "say yes := "),
         ("2025-01-02 03:04", "time", {}, "no offset from UTC; say timezone := "),
         ("02/07/2025", "time", {}, "say format := "),
         ("2025-13-01", "date", {}, "expected a date like 2026"),
-        ("noon", "time", {"format": ["epoch"]}, "seconds since 1970"),
-        ("1735689600123000", "time", {"format": ["epoch"]}, "epoch_ms"),
     ],
 )
 def test_cells_that_do_not_fit_are_refused_with_what_to_do(text, type_, more, reason):
@@ -108,9 +100,8 @@ def test_amounts_with_all_their_signs(text, value):
     "text",
     [
         *"1.5 Mio|2 mln|1.2 Mrd|3 tsd|1½|50¢|¢50|5%|5‰|>500|<500|~500|≈5|ca 500|ab 5|bis 5|max 500|CR 5.00".split("|"),
-        *"5.00 CR|5 DR|1.5k|2 M$|T€ 5|M€5|–5|—5|‑5|5–10|5 - 10|--5|(-5)|-5-|Rs.500|EUR 5 USD|5 each|5/2".split("|"),
+        *"5.00 CR|5 DR|1.5k|2 M$|T€ 5|M€5|–5|—5|‑5|5–10|5 - 10|--5|(-5)|-5-|Rs.500|5 each|5/2".split("|"),
         *"0,500|0,500 €|00,500|-0,500|5.5.-|0,123,456|1234,500|12345,678".split("|"),
-        *"$5 EUR|€5 USD|£5 EUR|$5 €|A$ 5 USD|kr 5 EUR|₿5 EUR".split("|"),
         *"5x|#5|5p|№5|5 Eur²|٥|5e3|1 2|12 34|$|-|USD".split("|"),
     ],
 )  # fmt: skip
@@ -181,29 +172,9 @@ def test_a_time_that_clocks_skip_is_refused_whatever_the_column_says(text):
             cell(text, "time", timezone=zone, ambiguous=ambiguous)
 
 
-def test_several_formats_in_one_column():
-    formats = ("iso", "%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M")
-
-    def read(text):
-        return cell(text, "time", format=list(formats), timezone="UTC")
-
-    assert read("2025-01-31 10:00") == read("31/01/2025 10:00") == read("01/31/2025 10:00")
-    assert read("05/05/2025 10:00") == datetime(2025, 5, 5, 10, tzinfo=UTC)
-    with pytest.raises(CellError, match="more than one way: '%d/%m/%Y %H:%M' and '%m/%d/%Y %H:%M' give"):
-        read("03/04/2025 10:00")
-    with pytest.raises(CellError, match="no format fits"):
-        read("31.01.2025")
-
-
-@given(st.dates(date(1900, 1, 1)), st.lists(st.sampled_from(["iso", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y"]), min_size=1))
-def test_no_date_is_read_as_another_one(day, formats):
-    """Whatever formats a column allows, a text that one of them wrote is that day, or refused."""
-    for form in formats:
-        text = day.isoformat() if form == "iso" else f"{day:{form}}"
-        try:
-            assert cell(text, "date", format=formats) == day
-        except CellError as error:
-            assert "more than one way" in str(error)  # noqa: PT017
+@given(st.dates(date(1900, 1, 1)), st.sampled_from(["iso", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y"]))
+def test_a_date_is_the_day_that_was_written(day, form):
+    assert cell(day.isoformat() if form == "iso" else f"{day:{form}}", "date", format=form) == day
 
 
 @pytest.mark.parametrize("text", ["2025-01-01T00:00:00.1234567Z", "0001-01-01T00:00:00+05:00"])
@@ -224,12 +195,10 @@ def test_no_group_follows_a_lone_nought_and_no_cents_follow_cents(text, mark):
     ("text", "form"),
     [
         ("2026-01-01+02:00", "iso"), ("2026-01-01-10:00", "iso"), ("2026-01-01Z", "iso"), ("2026-01-01_10:00", "iso"),
-        ("1112026", "%d%m%Y"), ("20261111", "%Y%m%d%H%M"), ("1764201600.1234567", "epoch"), ("1.5", "epoch_ms+"),
+        ("1112026", "%d%m%Y"), ("20261111", "%Y%m%d%H%M"),
     ],
 )  # fmt: skip
 def test_a_moment_that_could_be_another_is_refused(text, form):
-    if form == "epoch_ms+":
-        text, form = "1764201600000.0001", "epoch_ms"
     with pytest.raises(CellError):
         cell(text, "time", format=form, timezone="UTC")
     assert cell("01112026", "date", format="%d%m%Y") == date(2026, 11, 1)
@@ -257,7 +226,7 @@ def test_numbers_are_exact(number):
     assert cell(f"{number:f}", "number") == number
 
 
-KINDS = ["money", "number", "integer", "boolean", "time", "date", *DURATIONS]
+KINDS = ["money", "number", "integer", "time", "date", *DURATIONS]
 
 
 @given(st.sampled_from(KINDS), st.text(st.characters(codec="utf-8"), min_size=1, max_size=60))
@@ -277,21 +246,20 @@ def test_no_reason_tells_what_stands_in_the_cell(kind, text):
 
 
 @pytest.mark.parametrize(
-    ("kind", "said", "told"),
+    ("said", "told"),
     [
-        ("money", {"decimal_mark": ";"}, "expected decimal_mark"),
-        ("time", {"timezone": "Mars/One"}, "there is no time zone 'Mars/One'"),
-        ("time", {"format": "ISO8601"}, "expected iso, epoch, epoch_ms"),
-        ("time", {"format": ["iso", "%d/%m"]}, "expected year, month and day"),
-        ("time", {"format": "%d%m%y %d"}, "%d is given twice; write several"),
-        ("time", {"format": "%Y-%m-%d %H:%M %Z"}, "there is no %Z"),
-        ("time", {"format": "%Y-%m-%d %H:%M %p"}, r"%I .1 to 12. with %p"),
-        ("time", {"format": "%Y-%m-%d %I:%M"}, r"%I .1 to 12. with %p"),
-        ("date", {"format": "epoch"}, "expected iso or one like"),
-        ("date", {"format": []}, "a format or a list of formats, found none"),
-        ("time", {"ambiguous": "yes"}, "expected ambiguous 'earlier' or 'later'"),
+        ({"decimal_mark": ";"}, "expected decimal_mark"),
+        ({"timezone": "Mars/One"}, "there is no time zone 'Mars/One'"),
+        ({"format": "ISO8601"}, "expected iso or one like"),
+        ({"format": "%d/%m"}, "expected year, month and day"),
+        ({"format": "%d%m%y %d"}, "what %d stands for is given twice"),
+        ({"format": "%Y-%m-%d %H:%M %Z"}, "there is no %Z"),
+        ({"format": "%Y-%m-%d %H:%M %p"}, r"%I .1 to 12. with %p"),
+        ({"format": "%Y-%m-%d %I:%M"}, r"%I .1 to 12. with %p"),
+        ({"format": "epoch"}, "expected iso or one like"),
+        ({"ambiguous": "yes"}, "expected ambiguous 'earlier' or 'later'"),
     ],
 )
-def test_settings_that_cannot_be_meant_are_told(kind, said, told):
+def test_settings_that_cannot_be_meant_are_told(said, told):
     with pytest.raises(SettingsError, match=told):
-        settings_of(kind, said)
+        settings_of(said)

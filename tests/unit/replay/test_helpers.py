@@ -24,11 +24,11 @@ def at(*parts):
 
 
 @pytest.fixture
-def engine(tmp_path):
+def engine():
     """A DuckDB with the rows (a, b, kind) of three lines."""
-    engine = Engine(tmp_path, ("a", "b", "kind"))
+    engine = Engine(("a", "b", "kind"))
     cells = [("7", "x", "bid"), ("", "y", "lot"), ("1.50", "x", "bid")]
-    engine.load([Record(n, c, 0, 0) for n, c in enumerate(cells, 2)], 3, Format())
+    engine.load([Record(n, c) for n, c in enumerate(cells, 2)], Format())
     return engine
 
 
@@ -50,13 +50,12 @@ def value(engine, expression, **options):
         ("round(as_money('1250') * 0.01, 2)", Decimal("12.50")),
         ("as_money('999999999') * as_number('1.1') * as_number('1.1')", Decimal("1209999998.79")),
         ("as_integer('999999999999999999')", 999999999999999999),
-        ("as_boolean('ja', yes := ['ja'])", True),
         ("as_time('2025-07-02 03:04', timezone := 'Europe/Berlin')", at(2025, 7, 2, 1, 4)),
         ("as_time('2025-10-26 02:30', timezone := 'Europe/Berlin', ambiguous := 'later')", at(2025, 10, 26, 1, 30)),
-        ("as_time('31.01.2025 1', timezone := 'UTC', format := ['iso', '%d.%m.%Y %H'])", at(2025, 1, 31, 1)),
+        ("as_time('31.01.2025 1', timezone := 'UTC', format := '%d.%m.%Y %H')", at(2025, 1, 31, 1)),
         ("as_time('9999-12-31T23:59:59.999999Z')", at(9999, 12, 31, 23, 59, 59, 999999)),
         ("as_time('0001-01-01T00:00:00Z')", at(1, 1, 1)),
-        ("as_time('1735689600.000001', format := 'epoch')", at(2025, 1, 1, 0, 0, 0, 1)),
+        ("make_timestamp(as_integer('1735689600') * 1000000)", at(2025, 1, 1)),
         ("as_date('0001-01-01')::VARCHAR", "0001-01-01"),
         ("TIMESTAMP '2025-01-01' + days('1.5') - minutes(30)", at(2025, 1, 2, 11, 30)),
         ("TIMESTAMP '2025-01-01' + days('2.230949')", at(2025, 1, 1) + timedelta(microseconds=192753993600)),
@@ -70,7 +69,6 @@ def value(engine, expression, **options):
         ("as_money('  ')", None),
         ("id('Mr. Ito')", identity("Mr. Ito")),
         ("id(7)", "7"),
-        ("slug('Größe & Co')", "gr-e-co"),
         ("as_money(coalesce(nullif(a, '7'), '8'))", Decimal("8")),
         ("typeof(as_money(a)) || typeof(as_number(a))", "DECIMAL(24,6)DECIMAL(28,10)"),
     ],
@@ -129,18 +127,18 @@ def test_a_query_decides_which_cells_are_looked_at(run, sql):
     assert {("c2",), ("c5",)} <= keys <= {("c2",), ("c3",), ("c5",), ("c6",)}
 
 
-def test_no_plan_of_duckdb_looks_at_cells_that_a_condition_leaves_out(tmp_path):
+def test_no_plan_of_duckdb_looks_at_cells_that_a_condition_leaves_out():
     """Left to itself, DuckDB changes the order of conditions while it runs, by how long they take."""
-    engine = Engine(tmp_path, ("kind", "value"))
-    rows = (Record(n, ("lot", "x") if n % 100 == 0 else ("bid", str(n % 7)), 0, 0) for n in range(2, 60_000))
-    engine.load(rows, 2, Format())
+    engine = Engine(("kind", "value"))
+    rows = (Record(n, ("lot", "x") if n % 100 == 0 else ("bid", str(n % 7))) for n in range(2, 60_000))
+    engine.load(rows, Format())
     slow, fast = "md5(kind || repeat(kind, 300)) <> '' AND kind = 'bid'", "as_integer(value) > 5"
     both = f"WITH t AS (SELECT *, as_integer(value) AS n FROM rows WHERE {slow}) SELECT _line FROM t WHERE n > 5"
     queries = (Query("x", "1.sql", f"SELECT _line FROM rows WHERE {slow} AND {fast}"), Query("x", "2.sql", both))
-    engine.run(Folder("m", Format(), {}, queries), {})
-    assert engine.value("SELECT count(*) FROM _rejects") == 0
+    made = engine.run(Folder("m", Format(), {}, queries), {})
+    assert not engine.rejects
     expected = sum(n % 7 > 5 for n in range(2, 60_000) if n % 100)
-    assert [engine.value(f"SELECT count(*) FROM _made_{n}") for n in (0, 1)] == [expected] * 2
+    assert [len(of_query) for of_query in made] == [expected] * 2
 
 
 def test_a_row_that_one_query_refuses_is_in_no_item_of_another(run):
@@ -201,7 +199,7 @@ def test_a_row_that_makes_duckdb_fail_costs_that_row_only(run, expression, told)
         return
     made = run(content, customers=items)
     assert [r.line for r in made.result.rejects] == [5, 6, 33]
-    assert made.result.total == 45
+    assert len(made.result.items) == 45
     reasons = {r.reason for r in made.result.rejects}
     assert all(re.search(rf"customers.sql, line 1: .*({told})", reason) for reason in reasons), reasons
     assert not any(told in reason for reason in reasons for told in ("Anna", "Smith", "9999"))
@@ -228,8 +226,8 @@ CELL = st.sampled_from(["1", "2.5", "x", "", "1e3", "7 ", "٣", "1,5", "$3", "-4
 
 
 @given(st.lists(st.tuples(CELL, CELL, st.sampled_from(["p", "q"])), min_size=1, max_size=12))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(25), deadline=None)
-def test_exactly_the_rows_that_cannot_be_read_are_refused(tmp_path, rows):
+@settings(max_examples=examples(25), deadline=None)
+def test_exactly_the_rows_that_cannot_be_read_are_refused(rows):
     """Any cells, in queries of several forms: no item holds a row of which a cell that was looked at cannot be read,
     every other row is in one, and the sums are those of the rows that stay."""
 
@@ -244,24 +242,22 @@ def test_exactly_the_rows_that_cannot_be_read_are_refused(tmp_path, rows):
     for n, (a, b, kind) in enumerate(rows, 2):
         if not readable(a, "number") or (kind == "p" and not readable(b, "money")):
             bad.add(n)
-    (tmp_path / "replay.duckdb").unlink(missing_ok=True)
-    engine = Engine(tmp_path, ("a", "b", "kind"))
-    engine.load([Record(n, row, 0, 0) for n, row in enumerate(rows, 2)], 3, Format())
+    engine = Engine(("a", "b", "kind"))
+    engine.load([Record(n, row) for n, row in enumerate(rows, 2)], Format())
     queries = (
         Query("x", "1.sql", "SELECT kind, sum(as_number(a)) AS s, list(_line) AS _line FROM rows GROUP BY kind"),
         Query("x", "2.sql", "SELECT _line, as_money(b) AS b FROM rows WHERE kind = 'p' ORDER BY as_money(b)"),
         Query("x", "3.sql", "WITH t AS (SELECT *, as_number(a) AS n FROM rows) SELECT _line, n + n AS m FROM t"),
     )
-    engine.run(Folder("m", Format(), {}, queries), {})
-    refused = {line for (line,) in engine.connection.execute("SELECT line FROM _rejects").fetchall()}
+    made = engine.run(Folder("m", Format(), {}, queries), {})
+    refused = {reject.line for reject in engine.rejects}
     stay = {n: row for n, row in enumerate(rows, 2) if n not in bad}
     assert refused == bad
-    assert {line for (line,) in engine.connection.execute("SELECT _line FROM _made_2").fetchall()} == stay.keys()
-    for kind, total, lines in engine.connection.execute("FROM _made_0").fetchall():
-        known = [Decimal(stay[n][0].strip()) for n in lines if stay[n][0].strip()]
-        assert total == (sum(known) if known else None)
-        assert lines == [n for n, row in stay.items() if row[2] == kind]
-    engine.connection.close()
+    assert {item.lines[0] for item in made[2]} == stay.keys()
+    for item in made[0]:
+        known = [Decimal(stay[n][0].strip()) for n in item.lines if stay[n][0].strip()]
+        assert item.values["s"] == (sum(known) if known else None)
+        assert item.lines == [n for n, row in stay.items() if row[2] == item.values["kind"]]
 
 
 def test_settings_may_differ_from_row_to_row(engine):
@@ -283,15 +279,10 @@ def test_rows_that_differ_are_no_value(run):
     )
     made = run("who,score\nann,1\nbob,3\nann,2\nbob,\nbob,3\n", customers=grouped)
     assert [(i.key[0], i.payload["feedback_score"], i.rows) for i in made.result.items] == [("bob", 3, 3)]
-    (reject,) = made.result.rejects
-    assert (reject.line, reject.entity, reject.field, reject.text) == (2, "customers", "score", "ann,1")
-    assert "score has 2 different values in the 2 rows of this item; say which to take: min(score)" in reject.reason
-    inside = (
-        f"WITH g AS ({grouped}) SELECT customer_id, status, registered_at, max(feedback_score) AS feedback_score, "
-        "[9::BIGINT] AS _line FROM g GROUP BY ALL"
-    )
-    with pytest.raises(ReplayError, match=r"single\(\) looked at a group of rows from line 2 \(score\)"):
-        run("who,score\nann,1\nann,2\n", customers=inside)
+    found = [(r.line, r.entity, r.field, r.text) for r in made.result.rejects]
+    assert found == [(2, "", "score", "ann,1"), (4, "", "score", "ann,2")]
+    reason = made.result.rejects[0].reason
+    assert "score has 2 different values in the 2 rows of this item; say which to take: min(score)" in reason
 
 
 def test_a_query_cannot_reach_anything_but_the_rows(engine, tmp_path):

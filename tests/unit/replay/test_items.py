@@ -137,7 +137,7 @@ def test_every_row_is_accounted_for(run, query):
     made = run(content, customers=query)
     rejected = {r.line for r in made.result.rejects}
     assert made.result.rows == 40
-    assert len(rejected) + made.result.unused_rows + made.result.total == 40
+    assert len(rejected) + made.result.unused_rows + len(made.result.items) == 40
     assert f"{made.result.unused_rows} rows were used by no query" in made.summary()
 
 
@@ -147,7 +147,7 @@ def test_an_item_that_breaks_its_contract_is_rejected_with_field_and_reason(run)
     reasons = {(r.line, r.field): r.reason for r in made.result.rejects}
     assert "at most 2 digits after the point" in reasons[2, "starting_price"]
     assert "matches ^[A-Z]{3}$, found 'usd'" in reasons[3, "currency"]
-    assert not made.result.total
+    assert not made.result.items
 
 
 def test_the_same_key_twice_is_sent_once_if_equal_and_rejected_if_not(run):
@@ -232,7 +232,7 @@ def test_nothing_is_sent_when_no_row_could_be_used(run):
     made = run("who,score,joined\nann,x,2025-01-01\n", customers=CUSTOMERS)
     with pytest.raises(ReplayError, match="nothing was sent"):
         replay(None, made)
-    assert not run("who,score,joined\n", customers=CUSTOMERS).result.total
+    assert not run("who,score,joined\n", customers=CUSTOMERS).result.items
 
 
 @pytest.mark.parametrize(
