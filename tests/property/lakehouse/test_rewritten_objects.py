@@ -119,6 +119,12 @@ def is_nothing_gone(contract: Contract, said: dict[str, list[list[Change]]], the
         ("o", [("a", 2, "E", 0, "1.00"), ("a", 1, "F", 2, "1.00")], True),
     ]
 )
+@example(
+    [
+        ("o", [("a", 2, "E", 0, "1.00"), ("a", 1, "F", 0, "1.00")], True),
+        ("o", [("a", 1, "F", 2, "1.00")], True),
+    ]
+)
 @example([("p", [("a", 1, "E", 0, "1.00")], True), ("o", [("a", 1, "E", 0, "2.00")], True)])
 @example([("o", [("a", 1, "E", 0, "1.00"), ("b", 1, "E", 0, "1.00")], True)])
 @example([("o", [("a", 1, "E", 0, "1.00")], True), ("o", 1, True), ("o", 2, False), ("o", 0, True)])

@@ -40,6 +40,12 @@ def test_empty_objects_and_folder_markers_are_no_landed_objects(lake: Lake, land
     assert [o.key for o in list_objects(lake, PARCELS, Scope.everything())] == [key]
 
 
+def test_a_named_object_comes_without_those_whose_names_begin_alike(lake: Lake, landing: Landing) -> None:
+    key = landing.land_bytes(b"x", name="object")
+    landing.land_bytes(b"x", name="object-2")
+    assert [o.key for o in list_objects(lake, PARCELS, Scope.requeue(frozenset({key})))] == [key]
+
+
 def test_an_object_outside_the_hourly_layout_arrives_when_it_was_written(lake: Lake) -> None:
     lake.store.write("landing/parcels/by-hand.parquet", b"x")
     (found,) = list_objects(lake, PARCELS, Scope.everything())

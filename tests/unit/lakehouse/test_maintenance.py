@@ -610,6 +610,23 @@ def test_a_tombstone_whose_arrival_is_unknown_stays(lake: Lake, landing: Landing
         assert tombstones.find_purgeable(duck, lake, PARCELS, state).rows == 0
 
 
+@pytest.mark.parametrize("name", ["a.parquet", "zz.parquet"])
+def test_tombstones_stay_while_an_object_of_no_hour_is_retained(lake: Lake, landing: Landing, name: str) -> None:
+    """What it says may be of any time, wherever its name stands in a listing."""
+    removed_long_ago(lake, landing)
+    expire_landing(lake, NOON)
+    lake.store.write(f"landing/parcels/{name}", b"of any time")
+    assert maintain(lake, PARCELS).purged == 0
+
+
+def test_the_floor_never_goes_back(lake: Lake) -> None:
+    with connect(lake) as duck:
+        duck.run("CREATE TEMP TABLE purging AS SELECT 5::BIGINT AS _version WHERE false")
+        assert tombstones.floor_after(duck, 3) == 3
+        duck.run("INSERT INTO purging VALUES (4), (5)")
+        assert [tombstones.floor_after(duck, floor) for floor in (3, 6, 10)] == [6, 6, 10]
+
+
 def test_a_file_is_not_rewritten_for_a_few_new_tombstones(
     lake: Lake, landing: Landing, clock: Clock, marking: None
 ) -> None:

@@ -47,6 +47,12 @@ def test_new_rows_take_along_files_up_to_four_times_as_big_as_what_is_together_a
     assert plan_merge(files, {0: some}).groups[0].files == (1, 2)  # 2 MB join 0.6 MB, and 7 MB join those
 
 
+def test_a_file_that_new_rows_take_along_is_not_marked_as_well() -> None:
+    touched = FileFacts(1, 0, 5 * MB, 25_000, hit=10, staying=10)
+    plan = plan_merge([big(0), touched], {0: 50_000})
+    assert plan == planning.Plan((Group(0, (1,), 50_010, newcomers=True),), ())
+
+
 def test_files_with_long_lists_are_joined_up_to_what_those_take_in_memory() -> None:
     half = planning.FULL_NESTED // 2
     files = [FileFacts(no, 0, 1_000 + no, 10, nested=nested) for no, nested in enumerate((half, half, 1, 0))]
@@ -85,7 +91,7 @@ def test_the_null_partition_is_a_partition() -> None:
     assert plan.groups == (Group(None, (), 3, newcomers=True), Group(0, (), 3, newcomers=True))
 
 
-@pytest.mark.parametrize(("rows", "count"), [(0, 0), (1, 1), (140, 1), (160, 2), (1_000, 10)])
+@pytest.mark.parametrize(("rows", "count"), [(0, 0), (1, 1), (140, 1), (160, 2), (251, 3), (1_000, 10)])
 def test_slices_share_rows_out_evenly(rows: int, count: int) -> None:
     ranges = slices(rows, 100)
     assert len(ranges) == count
