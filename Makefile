@@ -24,7 +24,7 @@ UV = export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/p
 	UV_PYTHON_DOWNLOADS=never VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev down status generate docs setup bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api bench-marts bench-shapes test test-deep test-stack coverage soak conformance mutations unit lint types scan format lock clean
+.PHONY: help demo dev down status generate docs setup bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api bench-marts bench-shapes test test-deep test-fast test-stack coverage soak conformance mutations unit lint types scan format lock clean
 
 help:  ## List what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,7 +66,7 @@ test-stack: $(DEV)  ## Run the tests that need the laptop stack, a browser or a 
 test-deep: $(DEV)  ## Run all tests with the whole search, as continuous integration does each night
 	@GAVEL_DEPTH=deep $(PYTEST)
 
-coverage: $(DEV)  ## Run the tests of `make unit` and show which lines of the product they leave out
+coverage: $(DEV)  ## Run the tests of `make test-fast` and show which lines of the product they leave out
 	@$(PYTEST) $(FAST) --cov --cov-report=
 	@$(BIN)/coverage html -q && $(BIN)/coverage xml -q
 	@$(BIN)/coverage report --format=markdown > build/coverage/summary.md
@@ -81,10 +81,13 @@ soak: $(LOCAL)  ## Watch the running stack under changing traffic for MINUTES=30
 conformance: $(DEV)  ## Run the merge of Athena and the dbt project on a real Trino (needs Java 24 and Maven, see tests/conformance)
 	@$(BIN)/python -m pytest -q --timeout 900 tests/conformance
 
-mutations: $(DEV)  ## Break rules of the dbt models, one at a time, and see that a test of the project notices each
-	@$(BIN)/python tests/mutations/run.py
+mutations: $(DEV)  ## Break rules of code and models, one at a time, and see that the tests named for each notice it
+	@$(BIN)/python -m tests.mutations
 
-unit: $(DEV)  ## Run the tests that need no network and no stack
+unit: $(DEV)  ## Run the tests that need no network and no stack and are quick: what to run after each change
+	@$(PYTEST) -m "not slow" $(FAST)
+
+test-fast: $(DEV)  ## Run all tests that need no network and no stack
 	@$(PYTEST) $(FAST)
 
 bench-merge: $(BENCH)  ## Compare the merge with its peers, over an hour; goes on where it was stopped

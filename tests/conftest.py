@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import pytest_socket
+import yaml
 from hypothesis import HealthCheck, settings
 
 from tests.support.depth import examples
@@ -35,6 +36,12 @@ MAY_BE_SKIPPED = {
 }
 _skipped: set[str] = set()
 
+SLOW = frozenset(
+    name
+    for names in yaml.safe_load((Path(__file__).parent / "slow.yaml").read_text("utf-8")).values()
+    for name in names
+)
+SLOW_FOLDERS = tuple(Path(__file__).parent / "property" / kind for kind in ("lakehouse", "realtime"))
 WITHOUT_NETWORK = tuple(Path(__file__).parent / kind for kind in ("unit", "property"))
 
 
@@ -45,6 +52,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest_socket.disable_socket(allow_unix_socket=True)
     else:
         pytest_socket.enable_socket()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make unit` leaves out."""
+    for item in items:
+        if item.name.partition("[")[0] in SLOW or any(item.path.is_relative_to(folder) for folder in SLOW_FOLDERS):
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

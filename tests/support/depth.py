@@ -4,6 +4,7 @@ notice every deliberate fault of `make mutations`."""
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 
 DEEP = os.environ.get("GAVEL_DEPTH") == "deep"
 _SHARE = 4
@@ -17,3 +18,12 @@ def examples(whole: int, least: int = 2) -> int:
 def seeds(whole: int) -> range:
     """The seeds that a test over random histories goes through: all of the `whole` number, or the first few."""
     return range(examples(whole, least=1))
+
+
+def sampled(numbers: Sequence[int], kind: Callable[[int], str], every: int = 4) -> list[int]:
+    """Where a test strikes, of all `numbers`: the first and the last of each kind, and every so many of the others."""
+    if DEEP:
+        return list(numbers)
+    first = {kind(n): n for n in reversed(numbers)}
+    last = {kind(n): n for n in numbers}
+    return sorted({*first.values(), *last.values(), *numbers[::every]})

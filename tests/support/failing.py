@@ -54,6 +54,11 @@ class Operation:
     name: str
     writes: bool
 
+    @property
+    def kind(self) -> str:
+        """What it does, and to which area, without the file's own name."""
+        return self.name.rpartition("/")[0] or self.name
+
 
 class Failpoints:
     """Numbers the operations of one process and strikes at one of them.

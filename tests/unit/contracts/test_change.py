@@ -1,11 +1,12 @@
 """From stream record to change: operation, version and order by the rules, values exactly as DynamoDB had them."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
 from contracts import load_contracts
-from contracts.change import CHANGE_COLUMNS, UnmappableRecord, change_from_record
+from contracts.change import CHANGE_COLUMNS, UnmappableRecord, change_from_item, change_from_record
 
 CONTRACTS = load_contracts()
 
@@ -181,3 +182,19 @@ def test_a_pointer_is_no_change():
 def test_what_cannot_be_mapped_says_why(rec, reason):
     with pytest.raises(UnmappableRecord, match=reason):
         change_from_record(rec, CONTRACTS)
+
+
+def test_an_item_of_an_export_that_is_marked_deleted_is_a_removal():
+    read_at = datetime.fromtimestamp(NOW / 1_000_000, UTC)
+    for more, operation in (({}, "snapshot"), (DELETED, "remove"), ({"_deleted": {"BOOL": False}}, "snapshot")):
+        mapped = change_from_item(image(**more), CONTRACTS, event_id="e1", read_at=read_at)
+        assert mapped is not None
+        assert mapped[1]["_op"] == operation
+
+
+@pytest.mark.parametrize(("value", "text"), [(True, "true"), (False, "false")])
+def test_a_boolean_is_written_out(value, text):
+    customer = {"entity": {"S": "customers"}, "customer_id": {"S": "c-1"}, "marketing_consent": {"BOOL": value}}
+    mapped = change_from_record(record("INSERT", new=customer), CONTRACTS)
+    assert mapped is not None
+    assert mapped[1]["marketing_consent"] == text

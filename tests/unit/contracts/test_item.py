@@ -54,3 +54,10 @@ def test_closed_bids_leave_the_table_after_ninety_days():
 def test_attributes_keep_every_digit():
     value = {"n": Decimal("0.00000000000000000000000000000000000001"), "l": [True, None, "x", {"k": Decimal("1E+5")}]}
     assert from_attribute(to_attribute(value)) == {**value, "l": [True, None, "x", {"k": Decimal(100000)}]}
+
+
+def test_moments_in_keys_are_of_one_zone():
+    values = {"order_id": "o", "seller_id": "s"}
+    here, there = "2026-01-01T01:30:00+01:00", "2026-01-01T00:30:00Z"
+    one, other = (index_keys(CONTRACTS["orders"], {**values, "placed_at": at}) for at in (here, there))
+    assert one == other

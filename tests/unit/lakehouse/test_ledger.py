@@ -212,3 +212,14 @@ def test_a_watermark_is_published_with_the_ledger_that_it_speaks_for(
     assert state is not None
     assert state.watermark == NOON.astimezone(UTC) + timedelta(minutes=5)
     assert pending(lake, PARCELS, EVERYTHING) == []
+
+
+def test_a_listing_that_leaves_something_out_moves_no_watermark(lake: Lake, landing: Landing, clock: Clock) -> None:
+    """One that ends in the past, or names its objects."""
+    landing.land([change(version=1)])
+    before = compact(lake, PARCELS, EVERYTHING).watermark
+    publish(lake, PARCELS)
+    clock.forward(hours=1)
+    for scope in (Scope(end=NOON), Scope(keys=frozenset({"landing/parcels/x"}))):
+        assert compact(lake, PARCELS, scope).watermark == before
+    assert compact(lake, PARCELS, EVERYTHING).watermark == clock()

@@ -50,7 +50,7 @@ from lakehouse.table import iceberg, schemas
 from lakehouse.table.iceberg import EntryCatalog, partition_value
 from lakehouse.table.tables import NO_FLOOR, TableState
 from tests.support.ageing import ageing
-from tests.support.depth import examples
+from tests.support.depth import DEEP, examples
 from tests.support.failing import Crash, Failpoints, Fault, Operation, failing_lake
 from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes, published_rows
 from tests.support.readers import by_duckdb as read
@@ -627,6 +627,20 @@ def test_the_floor_never_goes_back(lake: Lake) -> None:
         assert [tombstones.floor_after(duck, floor) for floor in (3, 6, 10)] == [6, 6, 10]
 
 
+def test_metadata_without_a_verdict_is_no_state(lake: Lake, landing: Landing, clock: Clock) -> None:
+    state = run_after(lake, landing)
+    before = find_states(lake, PARCELS, Names(lake))
+    assert [s.location for s in before][-1] == state.location
+    left = state.location.replace("/metadata/", "/metadata/9")
+    lake.store.write(lake.store.key(left), lake.store.read(lake.store.key(state.location)))
+    assert find_states(lake, PARCELS, Names(lake)) == before
+
+
+def run_after(lake: Lake, landing: Landing) -> TableState:
+    landing.land([change(version=1)])
+    return run(lake)
+
+
 def test_a_file_is_not_rewritten_for_a_few_new_tombstones(
     lake: Lake, landing: Landing, clock: Clock, marking: None
 ) -> None:
@@ -725,6 +739,7 @@ class Prepared:
         removals = [n for n in numbered if self.operations[n - 1].name.startswith("store.delete")]
         assert len(removals) > 10
         others = [n for n in numbered if n not in removals]
+        every *= 1 if DEEP else 3
         return sorted({*others[::every], others[-1], removals[0], removals[len(removals) // 2], removals[-1]})
 
     def maintained(self, points: Failpoints) -> MaintenanceResult:

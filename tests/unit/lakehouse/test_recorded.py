@@ -208,3 +208,20 @@ def test_bounds_read_as_they_are_written() -> None:
                 type_ = schemas.iceberg_type(column.type)
                 assert file_metrics.read_bound(column.type, written) == value
                 assert to_bytes(type_, from_bytes(type_, written)) == written
+
+
+def test_bounds_of_negative_decimals_are_true(lake: Lake, landing: Landing) -> None:
+    landing.land([change(f"p-{n}", version=1, price=price) for n, price in enumerate(("-7.50", "-0.01", "3.00"))])
+    run(lake)
+    assert whole_audit(lake) == ""
+
+
+def test_a_wrong_number_of_rows_is_found(lake: Lake, landing: Landing) -> None:
+    landing.land(parcels(1, "Ben", 1, 2, 3))
+    state = run(lake)
+    (file,) = state.files
+    with connect(lake) as duck:
+        shape = schemas.compacted(PARCELS).stored_as(state.metadata)
+        assert recorded.contradicted(duck, shape, [file]) == []
+        wrong = dataclasses.replace(file, data=iceberg.described_again(file.data, FileMetrics(4), 1))
+        assert any("4 rows recorded, 3 found" in told for told in recorded.contradicted(duck, shape, [wrong]))

@@ -121,3 +121,9 @@ def test_a_change_waits_until_a_run_was_asked_for():
     memory = asked_for(memory, ["orders"], NOW)
     assert memory.waiting == frozenset()
     assert due(memory, ["orders"], QUIET, NOW) == frozenset()
+
+
+def test_what_cannot_be_listed_is_remembered_as_it_was():
+    memory = notice(after(landed("a")), {}, NOW, unlisted=["orders"])[0]
+    assert memory.waiting == {"orders"}
+    assert notice(memory, {"orders": [landed("a")]}, NOW)[1] == []

@@ -1,8 +1,7 @@
-"""`make mutations`: would the tests of the dbt project notice, if somebody broke a rule of a model?
+"""Deliberate faults in the dbt models, and whether the test of the project that is named for each notices it.
 
-Each fault of `faults.yaml` is put into a copy of the project, and the test that is named for it is run there, on a lake
-of what the simulator tells. A fault that it does not notice survives, and is a test that is missing. The sound project
-has to pass first: only then does a failure mean something.
+Each fault is put into a copy of the project, and its test is run there, on a lake of what the simulator tells. The
+sound project has to pass first: only then does a failure mean something.
 """
 
 from __future__ import annotations
@@ -12,22 +11,19 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from rich.console import Console
-from rich.table import Table
+
+from contracts import load_contracts
+from contracts.dbt import PROJECT
+from tests.support.simulated import simulated
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
-
-from contracts import load_contracts  # noqa: E402
-from contracts.dbt import PROJECT  # noqa: E402
-from tests.support.simulated import simulated  # noqa: E402
-
-WORK = ROOT / "build" / "mutations"
+LIST = Path(__file__).with_name("models.yaml")
 NOTICED = ("fail", "warn")
 
 
@@ -50,34 +46,28 @@ class Fault:
         path.write_text(text.replace(self.find, self.replace), "utf-8")
 
 
-def main() -> int:
-    """Exit code 0 when every fault is noticed by the test that is named for it. Words as arguments select faults."""
-    console = Console(width=160)
-    faults = [Fault(**fault) for fault in yaml.safe_load(Path(__file__).with_name("faults.yaml").read_text("utf-8"))]
-    if wanted := sys.argv[1:]:
-        faults = [fault for fault in faults if any(word in f"{fault.file} {fault.what}" for word in wanted)]
-    shutil.rmtree(WORK, ignore_errors=True)
-    simulated(load_contracts()).write(WORK / "slice")
-    sound = copied("sound", PROJECT)
-    copies = [copied(f"fault-{number}", PROJECT) for number in range(len(faults))]
+def load() -> list[Fault]:
+    """All faults in the list."""
+    return [Fault(**fault) for fault in yaml.safe_load(LIST.read_text("utf-8"))]
+
+
+def run(faults: Sequence[Fault], work: Path) -> dict[Fault, str]:
+    """What becomes of each fault: `caught` or `SURVIVED`. Raises `ValueError` if the sound project fails."""
+    simulated(load_contracts()).write(work / "slice")
+    sound = copied(work / "sound")
+    copies = [copied(work / f"fault-{number}") for number in range(len(faults))]
     for fault, copy in zip(faults, copies, strict=True):
         fault.put_into(copy)
     if failed := [name for name, status in dbt(sound, "build").items() if status in (*NOTICED, "error")]:
-        console.print(f"The sound project fails: {', '.join(sorted(failed))}. Nothing can be said of faults.")
-        return 1
+        raise ValueError(f"the sound project fails: {', '.join(sorted(failed))}")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        caught = list(pool.map(lambda fault, copy: is_caught(fault, sound, copy), faults, copies))
-    table = Table("fault", "in", "test", "")
-    for fault, noticed in zip(faults, caught, strict=True):
-        table.add_row(fault.what, Path(fault.file).stem, fault.caught_by, "caught" if noticed else "SURVIVED")
-    console.print(table)
-    console.print(f"{sum(caught)} of {len(faults)} faults are caught.")
-    return 0 if all(caught) else 1
+        caught = pool.map(lambda fault, copy: is_caught(fault, sound, copy), faults, copies)
+        return {f: "caught" if noticed else "SURVIVED" for f, noticed in zip(faults, caught, strict=True)}
 
 
-def copied(name: str, project: Path) -> Path:
+def copied(target: Path) -> Path:
     """A copy of the project without what builds leave there."""
-    return Path(shutil.copytree(project, WORK / name, ignore=shutil.ignore_patterns("target", "logs")))
+    return Path(shutil.copytree(PROJECT, target, ignore=shutil.ignore_patterns("target", "logs")))
 
 
 def is_caught(fault: Fault, sound: Path, project: Path) -> bool:
@@ -101,7 +91,7 @@ def dbt(project: Path, *arguments: str) -> dict[str, str]:
     results.unlink(missing_ok=True)
     settings = {
         "GAVEL_DBT_TARGET": "local",
-        "GAVEL_SLICE": str(WORK / "slice"),
+        "GAVEL_SLICE": str(project.parent / "slice"),
         "GAVEL_WAREHOUSE": "target/warehouse.duckdb",
         "PYTHONPATH": str(ROOT),
     }
@@ -115,7 +105,3 @@ def dbt(project: Path, *arguments: str) -> dict[str, str]:
     return {
         name[-1 if name[0] == "unit_test" else 2]: result["status"] for name, result in zip(names, ran, strict=True)
     }
-
-
-if __name__ == "__main__":
-    sys.exit(main())
