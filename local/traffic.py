@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -29,8 +29,8 @@ Progress = Callable[[int, int | None], None]
 class Request:
     """One change as plain data. `payload` is ready for JSON (decimals and times as text), None for a DELETE.
 
-    `key` holds the primary key's values in the contract's order; `at` is when the change happens in the story that is
-    told, which may be years ago.
+    `key` holds the primary key's values in the contract's order; `at` is when the change happens in the scenario,
+    which may be years ago.
     """
 
     method: Literal["PUT", "PATCH", "DELETE"]
@@ -57,10 +57,10 @@ class TrafficError(RuntimeError):
     """A change was not accepted; says which, what the API answered and how far sending had come."""
 
     def __init__(self, request: Request, cause: BaseException, done: int) -> None:
-        told = str(cause) or repr(cause)
-        where = "" if told.startswith(f"{request.method} /") else f"{request}: "
+        reason = str(cause) or repr(cause)
+        where = "" if reason.startswith(f"{request.method} /") else f"{request}: "
         super().__init__(
-            f"{where}{told}\n{done} changes were accepted, then sending stopped at this one. "
+            f"{where}{reason}\n{done} changes were accepted, then sending stopped at this one. "
             "Once the cause is removed, send the same again: what is there already will not change."
         )
         self.request = request
@@ -164,7 +164,7 @@ def send(
     with (
         ThreadPoolExecutor(concurrency, thread_name_prefix="traffic") as pool,
         # closed before the pool is, so that an interruption here leaves unsent what waits in the pool
-        closing(_accepted(client, requests, contracts, pool, concurrency)) as changes,
+        closing(_Sending(client, contracts, pool, 64 * concurrency).accepted(requests)) as changes,
     ):
         for done, request in enumerate(changes, start=1):
             counts[request.entity, request.method] += 1
@@ -177,71 +177,76 @@ class _NotSent(Exception):
     """Sending had stopped before this change's turn came."""
 
 
-def _accepted(
-    client: Client,
-    requests: Iterable[Request],
-    contracts: Contracts,
-    pool: ThreadPoolExecutor,
-    concurrency: int,
-) -> Generator[Request, None, None]:
-    """The requests, each once it was accepted; looks at most a window of them ahead."""
-    dependencies = Dependencies(contracts)
-    source = enumerate(requests)
-    waits: dict[int, set[int]] = {}
-    followers: dict[int, list[int]] = defaultdict(list)
-    admitted: dict[int, Request] = {}
-    finished: SimpleQueue[tuple[int, BaseException | None]] = SimpleQueue()
-    stop = Event()
-    accepted = 0
-    failure: TrafficError | None = None
-    exhausted = False
+class _Sending:
+    """Changes under way: those that wait for others, those in the pool, and how far it has come."""
 
-    def attempt(request: Request) -> None:
-        if stop.is_set():
+    def __init__(self, client: Client, contracts: Contracts, pool: ThreadPoolExecutor, window: int) -> None:
+        self._client, self._pool, self._window = client, pool, window
+        self._dependencies = Dependencies(contracts)
+        self._admitted: dict[int, Request] = {}
+        self._waits: dict[int, set[int]] = {}
+        self._followers: dict[int, list[int]] = defaultdict(list)
+        self._finished: SimpleQueue[tuple[int, BaseException | None]] = SimpleQueue()
+        self._stop = Event()
+        self._accepted = 0
+        self._failure: TrafficError | None = None
+
+    def accepted(self, requests: Iterable[Request]) -> Generator[Request, None, None]:
+        """The requests, each once it was accepted; looks at most a window of them ahead. Raises `TrafficError`."""
+        source = enumerate(requests)
+        try:
+            self._admit(source)
+            while len(self._admitted) > len(self._waits):
+                request = self._next()
+                if request is not None:
+                    yield request
+                self._admit(source)
+        finally:
+            self._stop.set()
+        if self._failure is not None:
+            raise self._failure
+
+    def _admit(self, source: Iterator[tuple[int, Request]]) -> None:
+        """Fill the window, and start what waits for nothing."""
+        while not self._stop.is_set() and len(self._admitted) < self._window:
+            index, request = next(source, (None, None))
+            if index is None or request is None:
+                return
+            waits = {i for i in self._dependencies.add(index, request) if i in self._admitted}
+            self._admitted[index] = request
+            if waits:
+                self._waits[index] = waits
+                for i in waits:
+                    self._followers[i].append(index)
+            else:
+                self._start(index)
+
+    def _start(self, index: int) -> None:
+        future = self._pool.submit(self._attempt, self._admitted[index])
+        future.add_done_callback(lambda done: self._finished.put((index, done.exception())))
+
+    def _attempt(self, request: Request) -> None:
+        if self._stop.is_set():
             raise _NotSent
         try:
-            send_one(client, request)
+            send_one(self._client, request)
         except BaseException:
-            stop.set()  # here, where the others see it before they begin their next change
+            self._stop.set()  # here, where the others see it before they begin their next change
             raise
 
-    def start(index: int) -> None:
-        future = pool.submit(attempt, admitted[index])
-        future.add_done_callback(lambda f: finished.put((index, f.exception())))
-
-    try:
-        while True:
-            while not stop.is_set() and not exhausted and len(admitted) < 64 * concurrency:
-                try:
-                    index, request = next(source)
-                except StopIteration:
-                    exhausted = True
-                    break
-                open_waits = {i for i in dependencies.add(index, request) if i in admitted}
-                admitted[index] = request
-                if open_waits:
-                    waits[index] = open_waits
-                    for i in open_waits:
-                        followers[i].append(index)
-                else:
-                    start(index)
-            if len(admitted) == len(waits):
-                break
-            index, error = finished.get()
-            request = admitted.pop(index)
-            if error is not None:
-                if failure is None and not isinstance(error, _NotSent):
-                    failure = TrafficError(request, error, accepted)
-                    failure.__cause__ = error
-                continue
-            accepted += 1
-            for follower in followers.pop(index, ()):
-                waits[follower].discard(index)
-                if not waits[follower] and not stop.is_set():
-                    del waits[follower]
-                    start(follower)
-            yield request
-    finally:
-        stop.set()
-    if failure is not None:
-        raise failure
+    def _next(self) -> Request | None:
+        """Wait for the next change that is done; None if it was not accepted."""
+        index, error = self._finished.get()
+        request = self._admitted.pop(index)
+        if error is not None:
+            if self._failure is None and not isinstance(error, _NotSent):
+                self._failure = TrafficError(request, error, self._accepted)
+                self._failure.__cause__ = error
+            return None
+        self._accepted += 1
+        for follower in self._followers.pop(index, ()):
+            self._waits[follower].discard(index)
+            if not self._waits[follower] and not self._stop.is_set():
+                del self._waits[follower]
+                self._start(follower)
+        return request

@@ -116,7 +116,7 @@ CATEGORIES = (
 
 
 def choose_category(rng: Random, years: float) -> Category:
-    """A category by its share `years` after the story begins (about two years are told)."""
+    """A category by its share `years` after the scenario begins (it lasts about two years)."""
     weights = [c.share * c.growth**years for c in CATEGORIES]
     return rng.choices(CATEGORIES, weights)[0]
 

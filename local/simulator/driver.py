@@ -19,18 +19,17 @@ def simulate(
     seed: int = 1,
     changes: int = 4000,
     end: datetime | None = None,
-    concurrency: int = 4,
     progress: Progress | None = None,
     contracts: Contracts | None = None,
 ) -> Sent:
     """Send `changes` changes of the two years before `end` (the last midnight UTC unless given).
 
-    Again with the same arguments it ends in the same items. `progress` is called with the number done and in all.
+    The same arguments end in the same items. `progress` is called with the number done and in all.
     Raises `local.traffic.TrafficError` at the first change that is not accepted.
     """
     requests = generate(seed=seed, changes=changes, end=end or start_of_day(datetime.now(UTC)))
     contracts = contracts or load_contracts()
-    return send(client, requests, contracts, concurrency=concurrency, total=len(requests), progress=progress)
+    return send(client, requests, contracts, total=len(requests), progress=progress)
 
 
 def simulate_live(

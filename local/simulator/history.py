@@ -1,4 +1,4 @@
-"""Putting stories together: two years up to a given moment, or from now on without an end."""
+"""Putting scenarios together: two years up to a given moment, or from now on without an end."""
 
 from __future__ import annotations
 
@@ -12,19 +12,26 @@ from random import Random
 
 from local.simulator.catalogue import CATEGORIES
 from local.simulator.people import Party, introduce, population
-from local.simulator.story import Pace, condense, correction_story, leaver_story, lot_story, wrong_lot_story
+from local.simulator.scenarios import (
+    TimeScale,
+    condense,
+    correction_scenario,
+    leaver_scenario,
+    lot_scenario,
+    wrong_lot_scenario,
+)
 from local.traffic import Request
 
 HISTORY = timedelta(days=730)
 RECENT = timedelta(days=35)
-"""Sales that ended longer ago are taken over from an older system in their last state; newer ones are told in full."""
+"""Sales that ended longer ago come from an older system in their last state; newer ones have all their changes."""
 SMALLEST = 60
 """A history of fewer changes is the beginning of one of so many: people, lots, and bids."""
 _SEASON = (0.95, 0.9, 1.0, 1.0, 0.95, 0.85, 0.7, 0.75, 1.0, 1.15, 1.35, 1.3)
 _CATEGORIES = tuple(c.name for c in CATEGORIES)
 FIRST_LOTS, FIRST_GAP = 4, timedelta(seconds=3)
-WATCHED = Pace(timedelta(seconds=20))
-"""The pace of `live`: a day of the story lasts 20 seconds, an auction one to three minutes."""
+WATCHED = TimeScale(timedelta(seconds=20))
+"""The scale of `live`: a day of the scenario lasts 20 seconds, an auction one to three minutes."""
 
 
 def start_of_day(moment: datetime) -> datetime:
@@ -33,7 +40,7 @@ def start_of_day(moment: datetime) -> datetime:
 
 
 def tag_of(seed: int, moment: datetime) -> str:
-    """Four characters in the ids of a run, so that runs of another seed or day bring other items."""
+    """Four characters in the ids of a run, so that runs of another seed or day make other items."""
     return hashlib.sha256(f"{seed} {moment.isoformat()}".encode()).hexdigest()[:4]
 
 
@@ -50,13 +57,12 @@ def generate(*, seed: int, changes: int, end: datetime) -> list[Request]:
     world = Random(f"{seed} {end.isoformat()} people")
     parties = population(world, max(8, changes // 20), tag, begin, end - timedelta(days=1), _CATEGORIES)
     requests = [r for p in parties for r in introduce(world, p)]
-    registered = [p.registered_at for p in parties]
     refused = 0
     for number in range(changes):
         rng = Random(f"{seed} {end.isoformat()} {number}")
-        story = [r for r in _story(rng, number, f"{tag}-{number:05d}", parties, registered, begin, end) if r.at < end]
-        if len(requests) + len(story) <= changes:
-            requests += story
+        scenario = [r for r in _scenario(rng, number, f"{tag}-{number:05d}", parties, begin, end) if r.at < end]
+        if len(requests) + len(scenario) <= changes:
+            requests += scenario
         else:
             refused += 1
         if len(requests) == changes or refused > 40:
@@ -64,30 +70,29 @@ def generate(*, seed: int, changes: int, end: datetime) -> list[Request]:
     rest = Random(f"{seed} {end.isoformat()} rest")
     for number in range(changes - len(requests)):
         at = end - timedelta(days=rest.uniform(0.0, 0.9))
-        requests += correction_story(rest, f"{tag}-r{number}", rest.choice(parties), at, Pace())
+        requests += correction_scenario(rest, f"{tag}-r{number}", rest.choice(parties), at, TimeScale())
     return sorted(requests, key=lambda r: r.at)
 
 
-def _story(
+def _scenario(
     rng: Random,
     number: int,
     name: str,
     parties: Sequence[Party],
-    registered: Sequence[datetime],
     begin: datetime,
     end: datetime,
 ) -> list[Request]:
     if number % 12 == 5:
-        return _small_story(rng, name, parties, end - timedelta(days=rng.uniform(12, 34)))
+        return _small_scenario(rng, name, parties, end - timedelta(days=rng.uniform(12, 34)))
     listed_at = _moment(rng, begin, end)
-    known = parties[: bisect_left(registered, listed_at)]
+    known = parties[: bisect_left(parties, listed_at, key=lambda party: party.registered_at)]
     years = (listed_at - begin) / timedelta(days=365)
-    told = lot_story(rng, name, known, listed_at, years, Pace())
-    ended = max(r.at for r in told if r.entity in ("lots", "bids"))
-    return told if ended > end - RECENT else condense(told)
+    changes = lot_scenario(rng, name, known, listed_at, years, TimeScale())
+    ended = max(r.at for r in changes if r.entity in ("lots", "bids"))
+    return changes if ended > end - RECENT else condense(changes)
 
 
-def _small_story(rng: Random, name: str, parties: Sequence[Party], at: datetime) -> list[Request]:
+def _small_scenario(rng: Random, name: str, parties: Sequence[Party], at: datetime) -> list[Request]:
     kind = rng.random()
     if kind < 0.35:
         newcomer = replace(
@@ -98,11 +103,13 @@ def _small_story(rng: Random, name: str, parties: Sequence[Party], at: datetime)
             buys=1.0,
             sells=0.0,
         )
-        return leaver_story(rng, name, newcomer, Pace())
+        return leaver_scenario(rng, name, newcomer, TimeScale())
     if kind < 0.55:
-        return wrong_lot_story(rng, name, rng.choice([p for p in parties[:4] if p.sells] or parties[:1]), at, Pace())
+        return wrong_lot_scenario(
+            rng, name, rng.choice([p for p in parties[:4] if p.sells] or parties[:1]), at, TimeScale()
+        )
     early = parties[: max(1, len(parties) // 2)]
-    return correction_story(rng, name, rng.choice(early), at, Pace())
+    return correction_scenario(rng, name, rng.choice(early), at, TimeScale())
 
 
 def _moment(rng: Random, begin: datetime, end: datetime) -> datetime:
@@ -116,7 +123,7 @@ def _moment(rng: Random, begin: datetime, end: datetime) -> datetime:
 
 
 def live(*, seed: int, start: datetime, gap: timedelta = timedelta(seconds=40)) -> Iterator[Request]:
-    """Changes from `start` (UTC) on without an end, in order of time: a new lot every `gap`, told in full.
+    """Changes from `start` (UTC) on without an end, in order of time: a new lot every `gap`, with all of its changes.
 
     The first lots come quickly one after the other, so that a watcher need not wait for bids.
     At the default gap about one change a second, for as long as somebody reads.
@@ -133,10 +140,10 @@ def live(*, seed: int, start: datetime, gap: timedelta = timedelta(seconds=40)) 
     while True:
         rng = Random(f"{seed} {start.isoformat()} {number}")
         name = f"{tag}-{number:05d}"
-        told = lot_story(rng, name, parties, listed_at, 2.0, WATCHED)
+        changes = lot_scenario(rng, name, parties, listed_at, 2.0, WATCHED)
         if number % 5 == 4:
-            told += _small_live(rng, f"{name}-s", parties, listed_at)
-        for request in told:
+            changes += _small_live(rng, f"{name}-s", parties, listed_at)
+        for request in changes:
             heapq.heappush(pending, (request.at, count, request))
             count += 1
         listed_at += min(gap, FIRST_GAP) if number < FIRST_LOTS else gap
@@ -146,5 +153,5 @@ def live(*, seed: int, start: datetime, gap: timedelta = timedelta(seconds=40)) 
 
 
 def _small_live(rng: Random, name: str, parties: Sequence[Party], at: datetime) -> list[Request]:
-    story = _small_story(rng, name, parties, at)
-    return [replace(r, at=at + (r.at - at) * (WATCHED.day / timedelta(days=1))) for r in story]
+    scenario = _small_scenario(rng, name, parties, at)
+    return [replace(r, at=at + (r.at - at) * (WATCHED.day / timedelta(days=1))) for r in scenario]

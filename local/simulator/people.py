@@ -33,7 +33,7 @@ _STREETS = (
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """A customer with the habits that the stories follow; rates are shares of the hammer price."""
+    """A customer with the habits that the scenarios follow; rates are shares of the hammer price."""
 
     customer_id: str
     name: str

@@ -15,7 +15,7 @@ from contracts.validation import parse
 from local.simulator import country_files, generate, live, start_of_day
 from local.simulator.history import HISTORY
 from local.simulator.people import population
-from local.simulator.story import Pace, condense, lot_story
+from local.simulator.scenarios import TimeScale, condense, lot_scenario
 
 CONTRACTS = load_contracts()
 END = datetime(2026, 11, 21, tzinfo=UTC)
@@ -160,34 +160,36 @@ def test_invoices_add_up_and_payments_match_them(requests):
             assert Decimal(payment["amount"]) == invoices[payment["invoice_id"]]
 
 
-def story(number=3):
+def scenario(number=3):
     rng = random.Random("people")
     parties = population(
         rng, 30, "t", END - timedelta(days=90), END - timedelta(days=80), ("watches", "coins", "stamps")
     )
-    return lot_story(random.Random(f"story {number}"), "t-1", parties, END - timedelta(days=70), 2.0, Pace())
+    return lot_scenario(random.Random(f"scenario {number}"), "t-1", parties, END - timedelta(days=70), 2.0, TimeScale())
 
 
 def test_a_sale_is_told_through_its_whole_life():
     for number in range(40):
-        told = story(number)
+        told = scenario(number)
         statuses = [r.payload["status"] for r in told if r.entity == "orders" and "status" in r.payload]
         if statuses and statuses[-1] == "completed":
             assert statuses == ["placed", "invoiced", "paid", "shipped", "delivered", "completed"]
             return
-    pytest.fail("no story of forty ends with a completed order")
+    pytest.fail("no scenario of forty ends with a completed order")
 
 
 def test_bids_rise_by_increments_and_some_come_in_the_last_minute():
     snipes = 0
     for number in range(60):
         bids = [
-            r.payload for r in story(number) if r.entity == "bids" and r.method == "PUT" and not r.key[0].endswith("x")
+            r.payload
+            for r in scenario(number)
+            if r.entity == "bids" and r.method == "PUT" and not r.key[0].endswith("x")
         ]
         amounts = [Decimal(b["amount"]) for b in bids]
         assert all(b > a for a, b in pairwise(amounts))
         assert all(a["bidder_id"] != b["bidder_id"] for a, b in pairwise(bids))
-        lots = [r.payload for r in story(number) if r.entity == "lots" and r.method == "PUT"]
+        lots = [r.payload for r in scenario(number) if r.entity == "lots" and r.method == "PUT"]
         closes = datetime.fromisoformat(lots[0]["ends_at"])
         snipes += sum(
             timedelta(0) < closes - datetime.fromisoformat(b["placed_at"]) <= timedelta(minutes=1) for b in bids
@@ -196,7 +198,7 @@ def test_bids_rise_by_increments_and_some_come_in_the_last_minute():
 
 
 def test_condensed_history_ends_in_the_same_orders_and_lots():
-    told = story()
+    told = scenario()
     full, short = items_after_alone(told), items_after_alone(condense(told))
     for place in full:
         if place[0] in ("orders", "order_lines", "lots", "shipments"):
