@@ -54,7 +54,7 @@ docs: $(DEV)  ## Make the documentation as a site: the pages of docs/, and the d
 
 setup: $(DEV)  ## Make the environment in .venv, with what tests need
 
-PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
+PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadgroup
 FAST := tests/unit tests/property
 
 test: $(DEV)  ## Run all tests

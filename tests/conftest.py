@@ -12,13 +12,11 @@ import pytest_socket
 import yaml
 from hypothesis import HealthCheck, settings
 
-from tests.support.depth import examples
+from tests.support.depth import DEEP
 from tests.support.laptop import Laptop, running_laptop
 
 # The same examples in every run: a failure is found again, and never by chance. `--hypothesis-profile=search` looks on.
-settings.register_profile(
-    "same", max_examples=examples(100), derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+settings.register_profile("same", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("search", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("same")
 
@@ -36,13 +34,11 @@ MAY_BE_SKIPPED = {
 }
 _skipped: set[str] = set()
 
-SLOW = frozenset(
-    name
-    for names in yaml.safe_load((Path(__file__).parent / "slow.yaml").read_text("utf-8")).values()
-    for name in names
-)
-SLOW_FOLDERS = tuple(Path(__file__).parent / "property" / kind for kind in ("lakehouse", "realtime"))
-WITHOUT_NETWORK = tuple(Path(__file__).parent / kind for kind in ("unit", "property"))
+HERE = Path(__file__).parent
+SLOW = frozenset(n for names in yaml.safe_load((HERE / "slow.yaml").read_text("utf-8")).values() for n in names)
+DEEP_ONLY = frozenset(yaml.safe_load((HERE / "deep.yaml").read_text("utf-8")))
+SLOW_FOLDERS = tuple(HERE / "property" / kind for kind in ("lakehouse", "realtime"))
+WITHOUT_NETWORK = tuple(HERE / kind for kind in ("unit", "property"))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -54,11 +50,21 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest_socket.enable_socket()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what `make unit` leaves out."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what only a deep run does, mark what `make unit` leaves out, and let one worker have all tests of the
+    shared stack, so that it is started once; other files stay together."""
+    left_out = [] if DEEP else [item for item in items if _name(item) in DEEP_ONLY]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
     for item in items:
-        if item.name.partition("[")[0] in SLOW or any(item.path.is_relative_to(folder) for folder in SLOW_FOLDERS):
+        if _name(item) in SLOW or any(item.path.is_relative_to(folder) for folder in SLOW_FOLDERS):
             item.add_marker(pytest.mark.slow)
+        shared = "laptop" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("stack" if shared else str(item.path.relative_to(HERE))))
+
+
+def _name(item: pytest.Item) -> str:
+    return item.name.partition("[")[0]
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

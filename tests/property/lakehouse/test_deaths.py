@@ -27,7 +27,7 @@ from lakehouse.storage.failures import ATTEMPTS, Damaged
 from lakehouse.storage.iceberg_io import files_of
 from lakehouse.storage.lake import Lake
 from lakehouse.table.tables import TableState, published_entry
-from tests.support.depth import seeds
+from tests.support.depth import examples, seeds
 from tests.support.failing import Crash, Failpoints, Fault, failing_lake
 from tests.support.injected import ALL, BAD, FINE, SMALL, failing, holds_bad, keys, run, run_and_die, seen
 from tests.support.lakes import Clock, Landing, change, local_lake
@@ -270,7 +270,7 @@ def test_what_a_damaged_lake_file_breaks_is_not_the_objects_fault(root: Path) ->
     before = seen(lake)
     for key in damageable(lake):
         whole = lake.store.read(key)
-        for _ in range(3):
+        for _ in range(examples(3, least=1)):
             lake.store.write(key, damaged(whole, chosen))
             fresh = local_lake(root, Clock())  # a new process: nothing is kept in memory
             try:

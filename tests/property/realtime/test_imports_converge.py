@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from contracts import load_contracts
@@ -166,6 +166,7 @@ def test_events_of_several_sources_end_as_the_latest_says(data: st.DataObject, n
     assert {name: found.get(name) for name in expected} == expected
 
 
+@example(["-1", "-10", "-9", "0", "-007", "+7", "10", "9", "x"])
 @given(st.lists(sequences.filter(lambda s: s is not None), max_size=8))
 def test_sequences_sort_as_integers_do_or_as_text(found: list[str]) -> None:
     assert sorted(found, key=lambda s: (sequence_text(s), s)) == sorted(found, key=lambda s: (rank(s), s))

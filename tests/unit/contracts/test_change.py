@@ -198,3 +198,9 @@ def test_a_boolean_is_written_out(value, text):
     mapped = change_from_record(record("INSERT", new=customer), CONTRACTS)
     assert mapped is not None
     assert mapped[1]["marketing_consent"] == text
+
+
+def test_a_row_says_the_contract_that_its_item_was_written_by():
+    assert row(record("INSERT", new=image(_contract={"S": "0.9.0"})))["_contract"] == "0.9.0"
+    unsaid = {name: value for name, value in image().items() if name != "_contract"}
+    assert row(record("INSERT", new=unsaid))["_contract"] == CONTRACTS["orders"].version

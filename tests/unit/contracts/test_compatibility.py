@@ -72,3 +72,10 @@ def test_what_would_break_readers_or_rows_is_refused_with_the_reason(new, reason
 def test_a_contract_cannot_vanish():
     with pytest.raises(IncompatibleContract, match="orders: the contract is gone"):
         check_all_compatible(Contracts({"orders": OLD}), Contracts({}))
+
+
+def test_versions_are_numbers_and_no_text():
+    new = changed("lot_id", required=False, max_length=200)
+    check_compatible(replace(OLD, version="1.9.0"), replace(new, version="1.10.0"))
+    with pytest.raises(IncompatibleContract, match="expected one above"):
+        check_compatible(replace(OLD, version="1.10.0"), replace(new, version="1.9.0"))

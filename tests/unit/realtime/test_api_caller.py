@@ -122,3 +122,10 @@ def test_a_user_and_a_tenant_of_one_name_are_two_callers() -> None:
     user = Caller.of(event({"claims": {"sub": "acme", "cognito:groups": "staff"}}))
     tenant = Caller.of(event({"tenant": "acme", "group": "staff"}))
     assert user.name != tenant.name
+
+
+def test_of_several_tokens_none_is_believed() -> None:
+    """Who knows which of them the gateway has verified: a forged one can split the claim's text in another way."""
+    given = claims(**{"cognito:groups": "party,staff", "custom:party_id": "c-1"})
+    forged, verified = token(["party", "staff"]), token(["party,staff"])
+    assert not is_staff(given | {"multiValueHeaders": {"Authorization": [forged, verified]}})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -21,6 +21,7 @@ from contracts.types import (
 )
 from realtime.api.answers import version
 from realtime.imports.service import AT_ONCE, AT_ONCE_SECONDS, DETAILED, MAX_EVENTS
+from realtime.imports.stamps import is_later, stamp
 from tests.support.inbound import Inbound
 
 Fixture = Any
@@ -401,3 +402,10 @@ def test_a_queue_that_takes_nothing_is_unavailable_and_nothing_is_called_accepte
 
     monkeypatch.setattr(inbound.sqs, "send_message_batch", refuse)
     assert inbound.post("customers", customers(AT_ONCE + 1))[0] == 503
+
+
+def test_an_event_of_the_moment_of_a_write_is_not_later_than_it() -> None:
+    moment = datetime(2026, 11, 21, 1, 2, 3, 456789, tzinfo=UTC)
+    version = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    assert not is_later(stamp(moment), version)
+    assert is_later(stamp(moment + timedelta(microseconds=1)), version)
