@@ -1,6 +1,6 @@
 """Which landing partitions changed since the last look, and which entities are due: plain functions on plain data.
 
-The memory of a sensor is one short text. It holds a fingerprint of every (entity, arrival hour) inside the window that
+The cursor of a sensor is one short text. It holds a fingerprint of every (entity, arrival hour) inside the window that
 is listed again at each tick, so an object that arrives late in an earlier hour, or is written again, is noticed;
 nothing is compared with "the last key" or "the last timestamp". A lake that was reset, or a cursor that cannot be read,
 only means that everything in the window counts as changed once: compaction's ledger decides what is really new.
@@ -24,30 +24,30 @@ an object that comes later than this is taken in with the next that arrives, or 
 LONGEST_WINDOW = timedelta(days=2)
 """How far back a tick lists after a pause, and at first. The nightly pass covers everything."""
 
-_FORM = 1
+_FORM = 2
 
 
 @dataclass(frozen=True)
-class Memory:
+class Cursor:
     """What a tick remembers for the next one; its size is bounded by entities times hours in the window.
 
     `seen` maps entity to arrival hour to fingerprint. `waiting` are entities that changed while a run was under way.
-    `asked` is when a run was last asked for, by entity. `listed_at` is when the last tick listed.
+    `requested` is when a run was last requested, by entity. `listed_at` is when the last tick listed.
     """
 
     seen: Mapping[str, Mapping[datetime, str]] = field(default_factory=dict)
     waiting: frozenset[str] = frozenset()
-    asked: Mapping[str, datetime] = field(default_factory=dict)
+    requested: Mapping[str, datetime] = field(default_factory=dict)
     listed_at: datetime | None = None
 
     def to_text(self) -> str:
-        """The memory as a cursor."""
+        """The cursor as a cursor."""
         return json.dumps(
             {
                 "form": _FORM,
                 "listed_at": self.listed_at.isoformat() if self.listed_at else None,
                 "waiting": sorted(self.waiting),
-                "asked": {entity: int(at.timestamp()) for entity, at in sorted(self.asked.items())},
+                "requested": {entity: int(at.timestamp()) for entity, at in sorted(self.requested.items())},
                 "seen": {
                     entity: {f"{hour:%Y%m%d%H}": fingerprint for hour, fingerprint in sorted(hours.items())}
                     for entity, hours in sorted(self.seen.items())
@@ -58,8 +58,8 @@ class Memory:
         )
 
     @classmethod
-    def from_text(cls, text: str | None) -> Memory:
-        """The memory in a cursor; an empty one if the cursor is missing or of another form."""
+    def from_text(cls, text: str | None) -> Cursor:
+        """The cursor in a cursor; an empty one if the cursor is missing or of another form."""
         try:
             values = json.loads(text or "{}")
             if values.get("form") != _FORM:
@@ -73,7 +73,7 @@ class Memory:
                     for entity, hours in values["seen"].items()
                 },
                 waiting=frozenset(values["waiting"]),
-                asked={e: datetime.fromtimestamp(at, UTC) for e, at in values["asked"].items()},
+                requested={e: datetime.fromtimestamp(at, UTC) for e, at in values["requested"].items()},
                 listed_at=datetime.fromisoformat(values["listed_at"]) if values["listed_at"] else None,
             )
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -91,13 +91,13 @@ class Arrival:
     newest: datetime
 
 
-def window_start(memory: Memory, now: datetime) -> datetime:
+def window_start(cursor: Cursor, now: datetime) -> datetime:
     """The first arrival hour that this tick lists: the usual window, or further back after a pause, bounded."""
     start = now - WINDOW
-    if memory.listed_at is None:
+    if cursor.listed_at is None:
         start = now - LONGEST_WINDOW
-    elif memory.listed_at < now:
-        start = max(min(start, memory.listed_at - WINDOW), now - LONGEST_WINDOW)
+    elif cursor.listed_at < now:
+        start = max(min(start, cursor.listed_at - WINDOW), now - LONGEST_WINDOW)
     return start.replace(minute=0, second=0, microsecond=0)
 
 
@@ -110,18 +110,18 @@ def fingerprint(objects: Iterable[LandedObject]) -> str:
 
 
 def notice(
-    memory: Memory, listings: Mapping[str, Sequence[LandedObject]], now: datetime, unlisted: Collection[str] = ()
-) -> tuple[Memory, list[Arrival]]:
-    """Compare this tick's listings (by entity) with the memory.
+    cursor: Cursor, listings: Mapping[str, Sequence[LandedObject]], now: datetime, unlisted: Collection[str] = ()
+) -> tuple[Cursor, list[Arrival]]:
+    """Compare this tick's listings (by entity) with the cursor.
 
-    Returns the memory to keep and the partitions that changed, by entity and hour. Changed entities are `waiting`.
+    Returns the cursor to keep and the partitions that changed, by entity and hour. Changed entities are `waiting`.
     Of entities that could not be listed now, `unlisted`, everything is remembered as it was.
     """
     known = listings.keys() | set(unlisted)
-    seen = {entity: dict(memory.seen[entity]) for entity in unlisted if entity in memory.seen}
+    seen = {entity: dict(cursor.seen[entity]) for entity in unlisted if entity in cursor.seen}
     arrivals: list[Arrival] = []
     for entity, listed in listings.items():
-        before = memory.seen.get(entity, {})
+        before = cursor.seen.get(entity, {})
         seen[entity] = {}
         for hour, group in groupby(sorted(listed, key=lambda o: o.hour), key=lambda o: o.hour):
             objects = list(group)
@@ -129,25 +129,25 @@ def notice(
             if seen[entity][hour] != before.get(hour):
                 newest = max(o.modified for o in objects)
                 arrivals.append(Arrival(entity, hour, len(objects), sum(o.size for o in objects), newest))
-    waiting = memory.waiting & known | {a.entity for a in arrivals}
-    asked = {entity: at for entity, at in memory.asked.items() if entity in known}
-    return Memory(seen, waiting, asked, now), arrivals
+    waiting = cursor.waiting & known | {a.entity for a in arrivals}
+    requested = {entity: at for entity, at in cursor.requested.items() if entity in known}
+    return Cursor(seen, waiting, requested, now), arrivals
 
 
-def due(memory: Memory, entities: Collection[str], quiet: timedelta, now: datetime) -> frozenset[str]:
+def due(cursor: Cursor, entities: Collection[str], quiet: timedelta, now: datetime) -> frozenset[str]:
     """Entities to compact now: those that changed, and those that no run looked at for a `quiet` time.
 
     A look at a quiet entity moves its watermark: nothing having arrived is news to whoever reads the table.
     """
-    silent = {e for e in entities if e not in memory.asked or now - memory.asked[e] >= quiet}
-    return frozenset((memory.waiting | silent) & set(entities))
+    silent = {e for e in entities if e not in cursor.requested or now - cursor.requested[e] >= quiet}
+    return frozenset((cursor.waiting | silent) & set(entities))
 
 
-def asked_for(memory: Memory, entities: Collection[str], now: datetime) -> Memory:
-    """The memory after a run was asked for: these entities wait no longer."""
-    return Memory(
-        memory.seen,
-        memory.waiting - set(entities),
-        {**memory.asked, **dict.fromkeys(entities, now)},
-        memory.listed_at,
+def requested_for(cursor: Cursor, entities: Collection[str], now: datetime) -> Cursor:
+    """The cursor after a run was requested: these entities wait no longer."""
+    return Cursor(
+        cursor.seen,
+        cursor.waiting - set(entities),
+        {**cursor.requested, **dict.fromkeys(entities, now)},
+        cursor.listed_at,
     )

@@ -30,10 +30,10 @@ class Failed:
         return self.steps
 
 
-def since(instance: dg.DagsterInstance, memory: str | None) -> tuple[str, list[Failed]]:
-    """The memory after this look, and the runs that failed since the one before, oldest first. A first look finds none:
+def since(instance: dg.DagsterInstance, cursor: str | None) -> tuple[str, list[Failed]]:
+    """The cursor after this look, and the runs that failed since the one before, oldest first. A first look finds none:
     what failed before anybody looked is history."""
-    if (last := _last(memory)) is None:
+    if (last := _last(cursor)) is None:
         newest = instance.fetch_run_status_changes(dg.DagsterEventType.RUN_FAILURE, limit=1).records
         return json.dumps({"record_id": newest[0].storage_id if newest else -1}), []
     wanted = dg.RunStatusChangeRecordsFilter(dg.DagsterEventType.RUN_FAILURE, after_storage_id=last)
@@ -46,10 +46,10 @@ def since(instance: dg.DagsterInstance, memory: str | None) -> tuple[str, list[F
     return json.dumps({"record_id": max((r.storage_id for r in records), default=last)}), found
 
 
-def _last(memory: str | None) -> int | None:
-    """The id of the last event in a memory, which has the form of the cursor of Dagster's own sensors of runs."""
+def _last(cursor: str | None) -> int | None:
+    """The id of the last event in a cursor, which has the form of the cursor of Dagster's own sensors of runs."""
     try:
-        return int(json.loads(memory or "{}")["record_id"])
+        return int(json.loads(cursor or "{}")["record_id"])
     except (ValueError, KeyError, TypeError):
         return None
 

@@ -1,6 +1,6 @@
-"""The sensor that tells people by name of landed objects that are held, or that fail again and again: once for each.
+"""Which landed objects are held, or fail again and again, and what an alert says of them: each is reported once.
 
-What is set aside below a prefix is told by `set_aside_objects`; a held object is only in its table's ledger.
+What is set aside below a prefix belongs to `set_aside`; a held object is only in its table's ledger.
 """
 
 from __future__ import annotations
@@ -9,53 +9,21 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
-import dagster as dg
-
 from assets import keys
-from assets.resources import LakeResource
 from assets.run_configuration import Requeue, compaction_config
 from contracts import Contract, Contracts
 from lakehouse.storage.lake import Lake
-from orchestration.alerts import Alert, AlertResource
-from orchestration.settings import Settings
-from orchestration.telling import Kept, reason_of, tell
+from orchestration.alerts import Alert
 
 if TYPE_CHECKING:
     from lakehouse.results import Failing
 
 THREADS = 8  # that look at entities at once
 NAMED = 10
-"""Objects that an alert names; of more it tells the number."""
-
-
-def held_sensor(contracts: Contracts, settings: Settings) -> dg.SensorDefinition:
-    """Alerts once about every object that is held or keeps failing."""
-    known: dict[str, tuple[str, list[Failing]]] = {}  # by entity: a ledger's head never says anything else
-
-    @dg.sensor(
-        name="held_objects",
-        minimum_interval_seconds=settings.pace.failures_seconds,
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Alerts once about every landed object that is held or fails again and again, and how to go on.",
-    )
-    def sensor(context: dg.SensorEvaluationContext, lake: LakeResource, alerts: AlertResource) -> dg.SensorResult:
-        now = datetime.now(UTC)
-        kept = Kept.from_cursor(context.cursor)
-        unread: dict[str, Exception] = {}
-        failing = look(lake.lake, contracts, known, unread.__setitem__)
-        for entity, error in unread.items():  # which `freshness` tells
-            context.log.error(f"{entity} cannot be read, the others go on: {reason_of(error)}")
-        memory, untold = new(kept.memory, failing)
-        messages = [held_alert(entity, objects, now, settings.ui_url) for entity, objects in untold.items()]
-        kept = tell(context.log, alerts.send, kept, messages, now)
-        count = sum(map(len, failing.values()))
-        said = f"{count} objects are held or fail again and again." if count else "No object is held."
-        return dg.SensorResult(skip_reason=kept.said(said), cursor=kept.to_cursor(memory))
-
-    return sensor
+"""Objects that an alert names; of more it says the number."""
 
 
 def look(
@@ -64,7 +32,7 @@ def look(
     known: dict[str, tuple[str, list[Failing]]],
     unreadable: Callable[[str, Exception], None],
 ) -> dict[str, list[Failing]]:
-    """The objects that are held or fail, of each entity that can be read; the others are told to `unreadable`. What a
+    """The objects that are held or fail, of each entity that can be read; the others are given to `unreadable`. What a
     ledger says stays `known`, and is read again when the entity has another one."""
 
     from lakehouse import api
@@ -86,39 +54,39 @@ def look(
     return {entity: objects for entity, objects in found.items() if not isinstance(objects, Exception)}
 
 
-def new(memory: str | None, failing: Mapping[str, Sequence[Failing]]) -> tuple[str, dict[str, list[Failing]]]:
-    """The memory after a look, as long as there are such objects, and those that were not told before, by entity. An
-    object is told once, whether it fails or is held by then; of entities that were not read, nothing is forgotten."""
+def unreported(cursor: str | None, failing: Mapping[str, Sequence[Failing]]) -> tuple[str, dict[str, list[Failing]]]:
+    """The cursor after a look, as long as there are such objects, and those that were not reported before, by entity.
+    An object is reported once, whether it fails or is held then. Of entities not read nothing is forgotten."""
     try:
-        before = {str(entity): set(told) for entity, told in json.loads(memory or "{}").items()}
+        before = {str(entity): set(names) for entity, names in json.loads(cursor or "{}").items()}
     except (ValueError, AttributeError, TypeError):
         before = {}
-    untold = {
+    new = {
         entity: [o for o in objects if _name(o) not in before.get(entity, ())] for entity, objects in failing.items()
     }
     after = {entity: sorted({_name(o) for o in objects}) for entity, objects in failing.items() if objects}
     after |= {entity: sorted(before[entity]) for entity in before.keys() - failing.keys()}
-    return json.dumps(after, separators=(",", ":")), {entity: objects for entity, objects in untold.items() if objects}
+    return json.dumps(after, separators=(",", ":")), {entity: objects for entity, objects in new.items() if objects}
 
 
 def held_alert(entity: str, objects: Sequence[Failing], now: datetime, ui_url: str) -> Alert:
     """The alert about objects of an entity: key, class and reason of each, and how they are put back."""
     named = objects[:NAMED]
-    told = [
+    named_with = [
         f"{o.key} ({o.failure.value}; "
         + ("held" if o.held else f"failed in {o.attempts} runs, soon held, and readers wait for it")
         + f"): {o.reason[:200]}"
         for o in named
     ]
     if left := len(objects) - len(named):
-        told.append(f"and {left} more: `gavel status`, or the entity's compaction in the UI")
+        named_with.append(f"and {left} more: `gavel status`, or the entity's compaction in the UI")
     work = Requeue(objects=[o.key for o in named] if not left else [])
     asked = compaction_config([entity], work).to_config_dict()  # type: ignore[no-untyped-call]
     configuration = json.dumps({"ops": asked["ops"]})
     assets = " and ".join(f"`{key(entity).to_user_string()}`" for key in (keys.compacted, keys.catalog))
     return Alert(
         what=f"{len(objects)} landed object(s) of {entity} held or failing",
-        why=f"Correct the cause, then materialize {assets} with {configuration}. " + "; ".join(told),
+        why=f"Correct the cause, then materialize {assets} with {configuration}. " + "; ".join(named_with),
         when=now,
         link=f"{ui_url}/assets/{'/'.join(keys.compacted(entity).path)}",
     )

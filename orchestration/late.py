@@ -1,4 +1,4 @@
-"""What was told as late or as unreadable, of tables or models: plain data that a sensor remembers."""
+"""What was reported as late or as unreadable, of tables or models: plain data that a watch remembers."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Late:
     unread: frozenset[str] = frozenset()
 
     def after(self, late: Collection[str], judged: Collection[str], unread: Collection[str]) -> Late:
-        """The memory after a look that found what is `late` among all that could be `judged`. What is `unread` stays
-        what it was: nobody knows better."""
+        """What to remember after a look that found what is `late` among all that could be `judged`. What is `unread`
+        stays what it was: nobody knows better."""
         return Late(frozenset(late) & frozenset(judged) | (self.late & frozenset(unread)), frozenset(unread))
 
     def newly(self, before: Late) -> list[str]:
@@ -26,12 +26,12 @@ class Late:
         return sorted((self.late - before.late) | (self.unread - before.unread))
 
     def to_text(self) -> str:
-        """The memory as a cursor; as long as there are names."""
+        """This as a cursor; as long as there are names."""
         return json.dumps(sorted([*self.unread, *(name + _LATE for name in self.late)]))
 
     @classmethod
     def from_text(cls, text: str | None) -> Late:
-        """The memory in a cursor; an empty one if it is missing or of another form, so that all is told again."""
+        """What is in a cursor; nothing if it is missing or of another form, so that all is reported again."""
         try:
             names = [str(name) for name in json.loads(text or "[]")]
         except (ValueError, TypeError):

@@ -92,7 +92,8 @@ def watermarks(
     lake: Lake, contracts: Sequence[Contract], unreadable: Callable[[str, Exception], None]
 ) -> dict[str, datetime]:
     """The watermark of every table that is published and has one, by entity: a look at its metadata alone, where
-    `assets.catalog.published_states` reads its list of files, too. One that cannot be read is told and left out."""
+    `assets.catalog.published_states` reads its list of files, too. One that cannot be read is left out and given
+    to `unreadable`."""
 
     def of(contract: Contract) -> datetime | None:
         try:

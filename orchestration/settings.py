@@ -30,8 +30,7 @@ class Pace:
     landing_seconds: int = 30
     dropbox_seconds: int = 60
     quiet_seconds: int = 600
-    failures_seconds: int = 60
-    freshness_seconds: int = 60
+    alerts_seconds: int = 60
     marts_seconds: int = 300
     sweep_cron: str = "50 * * * *"
     reports_cron: str = "0 * * * *"

@@ -1,7 +1,7 @@
 """Whether sensors and schedules do what is promised to happen by itself: which of them fail, and which are silent.
 
-A failed tick is no run, so that nothing else tells of it. Plain functions over what the instance remembers of ticks;
-the sensor `failing_ticks` alerts, and `gavel status` on a laptop shows the same, also where that sensor itself fails.
+A failed tick is no run, so that nothing else reports it. Plain functions over what the instance remembers of ticks;
+the sensor `alerts` reports them, and `gavel status` on a laptop shows the same, also where that sensor itself fails.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import dagster as dg
 
+from orchestration.outbox import Outbox
 from orchestration.private_dagster import (
     InstigatorState,
     InstigatorStatus,
@@ -23,7 +24,6 @@ from orchestration.private_dagster import (
     TickStatus,
     reverse_cron_string_iterator,
 )
-from orchestration.telling import Kept
 
 GRACE = timedelta(minutes=5)
 """How late a tick may be before it counts as missed: a daemon that starts again takes a minute."""
@@ -33,7 +33,7 @@ LOOKED_AT = 50  # ticks, back from now: a longer streak has begun earlier than i
 @dataclass(frozen=True)
 class Trouble:
     """A sensor or schedule that does not do its work: since when (UTC), and why in one line. What is `noted` by a
-    sensor itself in its cursor, it tells itself: alerts that could not be sent, and what it could not look at."""
+    sensor itself in its cursor, it reports itself: alerts that could not be sent, and what it could not look at."""
 
     name: str
     kind: str
@@ -42,8 +42,8 @@ class Trouble:
     noted: bool = False
 
     @property
-    def told_as(self) -> str:
-        """What makes it one streak, to be told once."""
+    def streak(self) -> str:
+        """What makes it one streak, to be reported once."""
         return f"{self.name} {self.since:%Y-%m-%dT%H:%M:%S}"
 
 
@@ -74,7 +74,7 @@ def _trouble(instance: dg.DagsterInstance, state: InstigatorState, now: datetime
 def _noted(state: InstigatorState, kind: str) -> Trouble | None:
     """What the last tick of a sensor that ticks could not do, as it says in its cursor."""
     cursor = state.instigator_data.cursor if isinstance(state.instigator_data, SensorInstigatorData) else None
-    problems = Kept.from_cursor(cursor).problems
+    problems = Outbox.from_cursor(cursor).problems
     if not problems:
         return None
     reason = "; ".join(problem for _, problem in problems)
@@ -117,8 +117,8 @@ def _utc(timestamp: float) -> datetime:
     return datetime.fromtimestamp(timestamp, UTC)
 
 
-def untold(cursor: str | None, found: Iterable[Trouble]) -> tuple[str, list[Trouble]]:
-    """The cursor after this look, and the troubles that were not told yet. One that ended and began again is new."""
-    told: Mapping[str, str] = json.loads(cursor or "{}")
-    new = [trouble for trouble in found if told.get(trouble.name) != trouble.told_as]
-    return json.dumps({trouble.name: trouble.told_as for trouble in found}, separators=(",", ":")), new
+def unreported(cursor: str | None, found: Iterable[Trouble]) -> tuple[str, list[Trouble]]:
+    """The cursor after this look, and the troubles that were not reported. One that ended and began again is new."""
+    before: Mapping[str, str] = json.loads(cursor or "{}")
+    new = [trouble for trouble in found if before.get(trouble.name) != trouble.streak]
+    return json.dumps({trouble.name: trouble.streak for trouble in found}, separators=(",", ":")), new

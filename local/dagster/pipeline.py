@@ -26,7 +26,7 @@ from assets.run_configuration import Ingest, compaction_config
 from contracts import Contracts, load_contracts
 from local.dagster.prepare import prepare_instance
 from local.dagster.progress import Progress, listen
-from orchestration.arrivals import Memory, notice, window_start
+from orchestration.arrivals import Cursor, notice, window_start
 from orchestration.definitions import build, build_resources
 from orchestration.failed_runs import reason
 from orchestration.jobs import COMPACTION, REPORTS
@@ -96,7 +96,7 @@ def observe_landing(instance: dg.DagsterInstance, contracts: Contracts, settings
     """Record the landing partitions that have objects in the instance; returns how many partitions."""
     lake = build_resources(settings)["lake"].lake
     now = datetime.now(UTC)
-    nothing_seen = Memory()
+    nothing_seen = Cursor()
     # Why an entity could not be listed is what its compaction fails with.
     listings, _ = list_arrivals(lake, list(contracts.values()), window_start(nothing_seen, now))
     _, arrivals = notice(nothing_seen, listings, now)

@@ -22,7 +22,7 @@ def test_what_is_promised_to_happen_by_itself_happens(tmp_path: Path) -> None:
         down(home)
     assert seen.broken() == []
     assert unnamed(home.path) == [], "docs/operations.md says what bounds each place that grows"
-    assert {"landed_objects", "published_tables", "failing_ticks"} <= set(seen.ticks)
+    assert {"landed_objects", "published_tables", "alerts"} <= set(seen.ticks)
     assert seen.followed, "marts followed a change of a single entity"
 
 

@@ -12,7 +12,7 @@ from dagster import DagsterInstance
 
 from assets import keys
 from local.dagster.prepare import prepare
-from orchestration import failures
+from orchestration import set_aside
 from orchestration.definitions import build
 
 from .conftest import Pipeline, customer
@@ -39,7 +39,7 @@ def test_a_quarantined_row_is_told_with_what_why_when_and_link(pipeline: Pipelin
     prepare(pipeline.settings)
     definitions = build(pipeline.settings)
     repository = definitions.get_repository_def()
-    sensor = repository.get_sensor_def("set_aside_objects")
+    sensor = repository.get_sensor_def("alerts")
     resources = {name: definitions.resources[name] for name in ("lake", "alerts")}  # type: ignore[index]
     with DagsterInstance.ephemeral() as instance:
 
@@ -58,7 +58,7 @@ def test_a_quarantined_row_is_told_with_what_why_when_and_link(pipeline: Pipelin
         ).success
         tick(cursor)
     (message,) = (m for m in received() if "quarantine/" in m["Subject"])
-    assert failures.WATCHED["quarantine/"] in message["Message"]
+    assert set_aside.WATCHED["quarantine/"] in message["Message"]
     assert re.search(r"customers \([1-9]", message["Message"])  # other tests' rows may have waited in landing
     assert all(f"{word}:" in message["Message"] for word in ("What", "Why", "When", "Link"))
     assert "Ada Example" not in message["Message"]

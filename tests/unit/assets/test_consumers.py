@@ -21,9 +21,9 @@ from assets.resources import LakeResource
 from contracts import Contract, load_contracts
 from lakehouse import api
 from lakehouse.results import Published
+from orchestration.alert_sensor import alert_sensor
 from orchestration.alerts import AlertResource
-from orchestration.sensors import lag_sensor
-from orchestration.settings import Settings
+from orchestration.watches import watch_models
 
 TOP, FACTS = dg.AssetKey(["reports", "top"]), dg.AssetKey(["marts", "fct_orders"])
 HOUR = timedelta(hours=1)
@@ -132,9 +132,13 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def tick(instance: dg.DagsterInstance, cursor: str | None) -> Any:
-    sensor = lag_sensor({TOP: HOUR, FACTS: HOUR}, load_contracts(), Settings(), 60)
+    watch = watch_models({TOP: HOUR, FACTS: HOUR}, load_contracts(), "http://ui")
+    sensor = alert_sensor({"marts and reports": watch}, 60, "http://ui")
     resources = {"alerts": AlertResource(region="eu-west-1"), "lake": LAKE}
-    with dg.build_sensor_context(instance=instance, cursor=cursor, resources=resources) as context:
+    repository = dg.Definitions().get_repository_def()
+    with dg.build_sensor_context(
+        instance=instance, cursor=cursor, resources=resources, repository_def=repository
+    ) as context:
         return sensor.evaluate_tick(context)
 
 

@@ -7,7 +7,7 @@ from contracts import load_contracts
 from lakehouse.results import Published
 from lakehouse.storage.store import StoredObject
 from orchestration.alerts import SUBJECT_LIMIT, Alert, AlertResource
-from orchestration.sensors import failures_alert, late_alert
+from orchestration.watches import late_alert, set_aside_alert
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 ALERT = Alert(what="Run of compaction failed", why="no space", when=NOON, link="http://ui/runs/1")
@@ -47,7 +47,7 @@ def test_late_tables_are_named_with_their_watermark():
 
 
 def test_set_aside_objects_are_counted_by_entity():
-    alert = failures_alert("quarantine/", [StoredObject("quarantine/orders/a", "e", 1, NOON)], "http://bucket")
+    alert = set_aside_alert("quarantine/", [StoredObject("quarantine/orders/a", "e", 1, NOON)], "http://bucket")
     assert alert.what == "1 new object(s) below quarantine/"
     assert "orders (1)" in alert.why
     assert alert.when == NOON

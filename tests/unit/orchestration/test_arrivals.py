@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lakehouse.intake.landing import LandedObject
-from orchestration.arrivals import LONGEST_WINDOW, Memory, asked_for, due, fingerprint, notice, window_start
+from orchestration.arrivals import LONGEST_WINDOW, Cursor, due, fingerprint, notice, requested_for, window_start
 
 NOW = datetime(2026, 11, 21, 12, 34, tzinfo=UTC)
 HOUR = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -17,12 +17,12 @@ def landed(key: str, *, hour: datetime = HOUR, etag: str = "e1", size: int = 10)
     return LandedObject(key=key, etag=etag, size=size, modified=hour + timedelta(minutes=5), hour=hour)
 
 
-def after(*objects: LandedObject, memory: Memory = Memory()) -> Memory:  # noqa: B008 (immutable)
+def after(*objects: LandedObject, memory: Cursor = Cursor()) -> Cursor:  # noqa: B008 (immutable)
     return notice(memory, {"orders": list(objects)}, NOW)[0]
 
 
 def test_a_landed_object_changes_its_hour_and_its_entity_waits():
-    memory, arrivals = notice(Memory(), {"orders": [landed("a"), landed("b", size=5)], "bids": []}, NOW)
+    memory, arrivals = notice(Cursor(), {"orders": [landed("a"), landed("b", size=5)], "bids": []}, NOW)
     assert [(a.entity, a.hour, a.objects, a.bytes) for a in arrivals] == [("orders", HOUR, 2, 15)]
     assert memory.waiting == {"orders"}
 
@@ -55,7 +55,7 @@ def test_an_emptied_lake_is_no_arrival():
 
 def test_an_unreadable_cursor_means_that_everything_is_new():
     for text in (None, "", "{", "[]", '{"form": 99}', '{"form": 1}', "2026-11-21"):
-        assert Memory.from_text(text) == Memory()
+        assert Cursor.from_text(text) == Cursor()
 
 
 @given(
@@ -69,9 +69,9 @@ def test_the_memory_survives_as_text(landings: dict[str, list[tuple[str, int]]])
         entity: [landed(key, hour=HOUR - timedelta(hours=back)) for key, back in objects]
         for entity, objects in landings.items()
     }
-    memory = asked_for(notice(Memory(), listings, NOW.replace(microsecond=0))[0], list(listings)[:1], NOW)
-    assert Memory.from_text(memory.to_text()).to_text() == memory.to_text()
-    assert notice(Memory.from_text(memory.to_text()), listings, NOW)[1] == []
+    memory = requested_for(notice(Cursor(), listings, NOW.replace(microsecond=0))[0], list(listings)[:1], NOW)
+    assert Cursor.from_text(memory.to_text()).to_text() == memory.to_text()
+    assert notice(Cursor.from_text(memory.to_text()), listings, NOW)[1] == []
 
 
 def test_the_memory_forgets_hours_that_are_no_longer_listed():
@@ -84,33 +84,33 @@ def test_the_order_of_a_listing_does_not_matter():
 
 
 def test_a_tick_lists_the_last_hours_whole():
-    assert window_start(Memory(listed_at=NOW - timedelta(minutes=1)), NOW) == datetime(2026, 11, 21, 9, tzinfo=UTC)
+    assert window_start(Cursor(listed_at=NOW - timedelta(minutes=1)), NOW) == datetime(2026, 11, 21, 9, tzinfo=UTC)
 
 
 def test_after_a_pause_the_window_reaches_back_to_it():
-    memory = Memory(listed_at=NOW - timedelta(hours=20))
+    memory = Cursor(listed_at=NOW - timedelta(hours=20))
     assert window_start(memory, NOW) <= NOW - timedelta(hours=23)
 
 
 def test_the_window_is_bounded_at_first_and_after_a_long_pause():
-    for memory in (Memory(), Memory(listed_at=NOW - timedelta(days=90))):
+    for memory in (Cursor(), Cursor(listed_at=NOW - timedelta(days=90))):
         assert window_start(memory, NOW) == (NOW - LONGEST_WINDOW).replace(minute=0)
 
 
 def test_a_clock_that_went_back_does_not_shrink_the_window():
-    assert window_start(Memory(listed_at=NOW + timedelta(days=1)), NOW) == datetime(2026, 11, 21, 9, tzinfo=UTC)
+    assert window_start(Cursor(listed_at=NOW + timedelta(days=1)), NOW) == datetime(2026, 11, 21, 9, tzinfo=UTC)
 
 
 def test_changed_and_long_unseen_entities_are_due():
-    memory = Memory(
+    memory = Cursor(
         waiting=frozenset({"orders"}),
-        asked={"orders": NOW, "bids": NOW - timedelta(minutes=9), "lots": NOW - timedelta(minutes=10)},
+        requested={"orders": NOW, "bids": NOW - timedelta(minutes=9), "lots": NOW - timedelta(minutes=10)},
     )
     assert due(memory, ["orders", "bids", "lots", "payments"], QUIET, NOW) == {"orders", "lots", "payments"}
 
 
 def test_an_entity_that_left_the_contracts_is_never_due():
-    memory = Memory(waiting=frozenset({"gone"}))
+    memory = Cursor(waiting=frozenset({"gone"}))
     assert due(memory, [], QUIET, NOW) == frozenset()
 
 
@@ -118,7 +118,7 @@ def test_a_change_waits_until_a_run_was_asked_for():
     memory = after(landed("a"))
     memory = after(landed("a"), memory=memory)
     assert memory.waiting == {"orders"}
-    memory = asked_for(memory, ["orders"], NOW)
+    memory = requested_for(memory, ["orders"], NOW)
     assert memory.waiting == frozenset()
     assert due(memory, ["orders"], QUIET, NOW) == frozenset()
 

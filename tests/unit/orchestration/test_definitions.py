@@ -123,14 +123,11 @@ def test_the_current_hour_is_a_landing_partition(settings: Settings) -> None:
 
 def test_all_jobs_sensors_and_schedules_resolve_and_run_from_the_start(settings: Settings) -> None:
     repository = build(settings).get_repository_def()
-    assert {s.name for s in repository.sensor_defs} >= {
+    assert {s.name for s in repository.sensor_defs} == {
         "landed_objects",
         "dropped_files",
         "published_tables",
-        "freshness",
-        "lag_of_models",
-        "set_aside_objects",
-        "failed_runs",
+        "alerts",
         "pipeline_metrics",
     }
     assert {s.name for s in repository.schedule_defs} == {
@@ -150,9 +147,7 @@ RUNNING = {
     "landed_objects",
     "dropped_files",
     "published_tables",
-    "freshness",
-    "set_aside_objects",
-    "failed_runs",
+    "alerts",
     "pipeline_metrics",
 }
 

@@ -18,7 +18,7 @@ from lakehouse.intake.landing import Scope
 from lakehouse.intake.quarantine import list_files
 from lakehouse.publish.publication import publish
 from lakehouse.results import Failing, Failure
-from orchestration.held import held_alert, look, new
+from orchestration.held import held_alert, look, unreported
 from tests.support.lakes import NOON, PARCELS, Clock, Landing, local_lake
 
 OTHERS = dataclasses.replace(PARCELS, name="others")
@@ -49,7 +49,7 @@ def test_an_object_is_told_once_until_it_is_taken_in(
         clock.forward(minutes=1)
         unread: dict[str, Exception] = {}
         failing = look(lake, CONTRACTS, known, unread.__setitem__)
-        memory, untold = new(memory, failing)
+        memory, untold = unreported(memory, failing)
         told.append([(o.key, o.failure, o.held) for objects in untold.values() for o in objects])
     once = [(bad, Failure.POISON, False)] if poison else [(bad, Failure.DATA, True)]
     assert told == ([[], once, [], []] if poison else [once, [], [], []])
@@ -64,7 +64,7 @@ def test_an_object_is_told_once_until_it_is_taken_in(
     broken = False
     requeue(lake, PARCELS)
     publish(lake, PARCELS)
-    memory, untold = new(memory, look(lake, CONTRACTS, known, unread.__setitem__))
+    memory, untold = unreported(memory, look(lake, CONTRACTS, known, unread.__setitem__))
     assert (untold, json.loads(memory), unread) == ({}, {}, {})
     assert [(file.origin, file.whole) for file in list_files(lake, PARCELS)] == [(bad, True)], (
         "what it is in truth: no Parquet file"
@@ -73,13 +73,13 @@ def test_an_object_is_told_once_until_it_is_taken_in(
 
 def test_of_what_cannot_be_read_nothing_is_forgotten_and_others_are_told() -> None:
     one, other = (Failing(e, f"landing/{e}/x", "1", Failure.DATA, "r", held=True) for e in ("parcels", "others"))
-    memory, untold = new(None, {"parcels": [one], "others": []})
+    memory, untold = unreported(None, {"parcels": [one], "others": []})
     assert untold == {"parcels": [one]}
-    memory, untold = new(memory, {"others": [other]})
+    memory, untold = unreported(memory, {"others": [other]})
     assert untold == {"others": [other]}
-    memory, untold = new(memory, {"parcels": [one], "others": [other]})
+    memory, untold = unreported(memory, {"parcels": [one], "others": [other]})
     assert untold == {}
-    memory, _ = new(memory, {"parcels": [], "others": []})
+    memory, _ = unreported(memory, {"parcels": [], "others": []})
     assert json.loads(memory) == {}
 
 

@@ -21,12 +21,14 @@ from lakehouse.intake.landing import LandedObject
 from lakehouse.results import Published
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.store import StoredObject
-from orchestration import sensors
+from orchestration import failed_runs, sensors
+from orchestration.alert_sensor import alert_sensor
 from orchestration.alerts import Alert, AlertResource
-from orchestration.arrivals import Memory
-from orchestration.asked import Asked
+from orchestration.arrivals import Cursor
 from orchestration.definitions import build
+from orchestration.requested import Requested
 from orchestration.settings import Settings
+from orchestration.watches import run_alert, watches
 from tests.support.depth import examples
 
 LAKE = LakeResource(environment="local", bucket="bucket")
@@ -62,12 +64,14 @@ def instance() -> Iterator[DagsterInstance]:
 def evaluate(settings: Settings, instance: DagsterInstance) -> Callable[..., Any]:
     definitions = build(settings)
     repository = definitions.get_repository_def()
+    of_watch = {n: alert_sensor({n: watch}, 60, "http://ui") for n, watch in watches(load_contracts(), {}, "").items()}
 
     def evaluate(name: str, cursor: str | None = None, **resources: object) -> Any:
         context = dg.build_sensor_context(
             instance=instance, cursor=cursor, repository_def=repository, definitions=None, resources=resources
         )
-        return repository.get_sensor_def(name).evaluate_tick(context)
+        sensor = of_watch.get(name) or repository.get_sensor_def(name)
+        return sensor.evaluate_tick(context)
 
     return evaluate
 
@@ -289,7 +293,7 @@ def test_marts_are_not_asked_for_twice_while_they_are_built(
     publish["orders"] = state("orders")
     tick = evaluate("published_tables", lake=LAKE)
     assert not tick.run_requests
-    assert not Asked.from_text(tick.cursor).rows
+    assert not Requested.from_text(tick.cursor).rows
 
 
 def finish(instance: DagsterInstance, tick: Any, status: dg.DagsterRunStatus) -> None:
@@ -313,15 +317,21 @@ def test_marts_that_failed_for_a_passing_reason_are_asked_for_again(
     assert "marts/dim_lot" in asked(tick)
     assert "marts/fct_orders" not in asked(tick)
     finish(instance, tick, dg.DagsterRunStatus.SUCCESS)
-    memory = Asked.from_text(tick.cursor)
+    memory = Requested.from_text(tick.cursor)
     past = {e: (n, due - timedelta(hours=1), of) for e, (n, due, of) in memory.failed.items()}
     tick = evaluate("published_tables", dataclasses.replace(memory, failed=past).to_text(), lake=LAKE)
     assert asked(tick) == {"staging/stg_orders", "marts/fct_orders"}
     finish(instance, tick, dg.DagsterRunStatus.SUCCESS)
     tick = evaluate("published_tables", tick.cursor, lake=LAKE)
     assert not tick.run_requests
-    assert Asked.from_text(tick.cursor).failed == {}
-    assert set(Asked.from_text(tick.cursor).rows) == {"orders", "lots"}
+    assert Requested.from_text(tick.cursor).failed == {}
+    assert set(Requested.from_text(tick.cursor).rows) == {"orders", "lots"}
+
+
+def remembered(tick: Any) -> list[str]:
+    """The names that the watch of the tables keeps."""
+    names: list[str] = json.loads(json.loads(tick.cursor)["published tables"])
+    return names
 
 
 @pytest.mark.parametrize("broken", [{"orders"}, {"bids", "payments"}, {"orders", "lots", "bids", "payments"}, set()])
@@ -342,12 +352,12 @@ def test_a_table_that_cannot_be_read_stops_no_other(
     marts = {key for key in asked(tick) if key.startswith("marts/")}
     assert ("marts/fct_orders" in marts) == ("orders" not in broken)
     assert ("marts/dim_lot" in marts) == ("lots" not in broken)
-    late = evaluate("freshness", lake=LAKE, alerts=Alerts())
-    assert set(json.loads(late.cursor)) == broken
+    late = evaluate("published tables", lake=LAKE, alerts=Alerts())
+    assert set(remembered(late)) == broken
     assert len(SENT) == bool(broken)
     assert all(f"{entity} cannot be read: metadata.json" in SENT[0].why for entity in broken)
     monkeypatch.setattr(api, "published", lambda _, contract: publish.get(contract.name))
-    assert json.loads(evaluate("freshness", late.cursor, lake=LAKE, alerts=Alerts()).cursor) == []
+    assert remembered(evaluate("published tables", late.cursor, lake=LAKE, alerts=Alerts())) == []
 
 
 def test_a_run_that_never_began_is_asked_for_again(evaluate: Callable[..., Any], publish: dict[str, Published]) -> None:
@@ -355,7 +365,7 @@ def test_a_run_that_never_began_is_asked_for_again(evaluate: Callable[..., Any],
     tick = evaluate("published_tables", lake=LAKE)
     assert tick.run_requests
     tick = evaluate("published_tables", tick.cursor, lake=LAKE)
-    assert list(Asked.from_text(tick.cursor).failed) == ["orders"]
+    assert list(Requested.from_text(tick.cursor).failed) == ["orders"]
 
 
 def test_a_table_that_becomes_late_is_told_once_and_its_check_fails(
@@ -363,11 +373,11 @@ def test_a_table_that_becomes_late_is_told_once_and_its_check_fails(
 ) -> None:
     publish["orders"] = state("orders", age=timedelta(hours=2))
     publish["bids"] = state("bids")
-    tick = evaluate("freshness", lake=LAKE, alerts=Alerts())
+    tick = evaluate("published tables", lake=LAKE, alerts=Alerts())
     (evaluation,) = tick.asset_events
     assert (evaluation.asset_key.to_user_string(), evaluation.passed) == ("catalog/orders", False)
     assert [alert.what for alert in SENT] == ["Published data is late: orders"]
-    again = evaluate("freshness", tick.cursor, lake=LAKE, alerts=Alerts())
+    again = evaluate("published tables", tick.cursor, lake=LAKE, alerts=Alerts())
     assert not again.asset_events
     assert len(SENT) == 1
 
@@ -376,9 +386,9 @@ def test_a_table_that_is_fresh_again_passes_its_check(
     evaluate: Callable[..., Any], publish: dict[str, Published]
 ) -> None:
     publish["orders"] = state("orders", age=timedelta(hours=2))
-    cursor = evaluate("freshness", lake=LAKE, alerts=Alerts()).cursor
+    cursor = evaluate("published tables", lake=LAKE, alerts=Alerts()).cursor
     publish["orders"] = state("orders")
-    (evaluation,) = evaluate("freshness", cursor, lake=LAKE, alerts=Alerts()).asset_events
+    (evaluation,) = evaluate("published tables", cursor, lake=LAKE, alerts=Alerts()).asset_events
     assert evaluation.passed
 
 
@@ -397,12 +407,12 @@ def test_what_is_set_aside_is_told_once_by_prefix(evaluate: Callable[..., Any]) 
         StoredObject("relay-failures/x", "e", 1, now),
         StoredObject("landing/orders/1.parquet", "e", 1, now),
     )
-    tick = evaluate("set_aside_objects", lake=bucket, alerts=Alerts())
+    tick = evaluate("objects that are set aside", lake=bucket, alerts=Alerts())
     assert [alert.what for alert in SENT] == [
         "1 new object(s) below quarantine/",
         "1 new object(s) below relay-failures/",
     ]
-    evaluate("set_aside_objects", tick.cursor, lake=bucket, alerts=Alerts())
+    evaluate("objects that are set aside", tick.cursor, lake=bucket, alerts=Alerts())
     assert len(SENT) == 2
 
 
@@ -413,11 +423,10 @@ def test_a_failed_run_is_told_with_step_reason_and_link(settings: Settings, inst
 
     job = dg.GraphDefinition(name="compaction", node_defs=[breaks]).to_job("compaction")
     result = job.execute_in_process(instance=instance, raise_on_error=False)
-    event = next(e for e in result.all_events if e.event_type is dg.DagsterEventType.RUN_FAILURE)
-    context = dg.build_run_status_sensor_context(
-        sensor_name="failed_runs", dagster_instance=instance, dagster_run=result.dagster_run, dagster_event=event
-    ).for_run_failure()
-    alert = sensors.run_alert(context, settings.ui_url)
+    cursor, _ = failed_runs.since(instance, None)
+    assert json.loads(cursor)["record_id"] > 0
+    _, (failed,) = failed_runs.since(instance, '{"record_id": -1}')
+    alert = run_alert(failed, settings.ui_url)
     assert alert.what == "Run of compaction failed"
     assert alert.why == "breaks: ValueError: expected a table, found a stool"
     assert alert.link == f"{settings.ui_url}/runs/{result.run_id}"
@@ -428,4 +437,4 @@ def test_a_cursor_of_an_older_form_is_no_obstacle(
 ) -> None:
     landing["orders"] = [landed("orders")]
     tick = evaluate("landed_objects", '{"form": 0}', lake=LAKE, alerts=Alerts())
-    assert Memory.from_text(tick.cursor).seen["orders"]
+    assert Cursor.from_text(tick.cursor).seen["orders"]

@@ -21,8 +21,8 @@ from dagster._core.scheduler.instigation import (
 from dagster._utils.error import SerializableErrorInfo
 
 from orchestration.alerts import Alert
-from orchestration.telling import Kept
-from orchestration.ticks import GRACE, Trouble, troubles, untold
+from orchestration.outbox import Outbox
+from orchestration.ticks import GRACE, Trouble, troubles, unreported
 
 NOW = datetime(2026, 11, 21, 12, 30, tzinfo=UTC)
 
@@ -108,18 +108,18 @@ def test_a_tick_has_its_grace(instance: dg.DagsterInstance) -> None:
 
 def test_each_streak_is_told_once() -> None:
     one, again = Trouble("a", "sensor", at(8), "x"), Trouble("a", "sensor", at(2), "x")
-    cursor, new = untold(None, [one])
+    cursor, new = unreported(None, [one])
     assert new == [one]
-    cursor, new = untold(cursor, [one])
+    cursor, new = unreported(cursor, [one])
     assert new == []
-    cursor, _ = untold(cursor, [])
-    assert untold(cursor, [one])[1] == [one], "it failed, ended, and fails again"
-    assert untold(untold(None, [one])[0], [again])[1] == [again]
+    cursor, _ = unreported(cursor, [])
+    assert unreported(cursor, [one])[1] == [one], "it failed, ended, and fails again"
+    assert unreported(unreported(None, [one])[0], [again])[1] == [again]
 
 
 def test_a_sensor_that_works_in_part_is_told_from_its_cursor(instance: dg.DagsterInstance) -> None:
     """Alerts that it owes, and what it could not look at, in one trouble that the sensor tells itself."""
-    owing = Kept(
+    owing = Outbox(
         owed=(Alert("a", "b", NOW, ""),), since=at(7), reason="OSError: no", unseen={"orders": (at(9), "gone")}
     )
     for name, cursor in (("partly", owing.to_cursor("{}")), ("well", "{}"), ("new", None)):

@@ -17,7 +17,7 @@ from assets.data_times import TABLES_READ, TableRead, as_metadata, recorded_read
 from local.dagster.event_log import LaptopEventLog, LaptopRuns
 from local.dagster.history import Keep, Ran, compact, prune, to_forget
 from local.dagster.prepare import prepare_instance
-from orchestration.sensors import ASKED_TAG
+from orchestration.sensors import REQUEST_TAG
 from orchestration.settings import Settings
 from tests.support.depth import examples
 
@@ -123,7 +123,7 @@ def run(instance: dg.DagsterInstance, assets: set[dg.AssetKey], number: int, pas
     result = DEFINITIONS.resolve_implicit_global_asset_job_def().get_subset(asset_selection=assets).execute_in_process(
         instance=instance,
         raise_on_error=False,
-        tags={"dagster/sensor_name": "published_tables", ASKED_TAG: str(number)},
+        tags={"dagster/sensor_name": "published_tables", REQUEST_TAG: str(number)},
         run_config={"ops": {"made": {"config": {"fails": not succeeds, "passes": passes, "number": number}}}},
     )  # fmt: skip
     return result.run_id
@@ -157,7 +157,7 @@ def facts(instance: dg.DagsterInstance) -> dict[str, Any]:
         "reads": recorded_reads(instance, ASSETS),
         "checks": storage.get_asset_check_summary_records([*CHECKS, dg.AssetCheckKey(ASSETS[0], "fresh")]),
         "hours": storage.get_latest_storage_id_by_partition(HOUR, dg.DagsterEventType.ASSET_MATERIALIZATION),
-        "asked": [r.tags[ASKED_TAG] for r in instance.get_runs(dg.RunsFilter(job_name="__ASSET_JOB"), limit=1)],
+        "asked": [r.tags[REQUEST_TAG] for r in instance.get_runs(dg.RunsFilter(job_name="__ASSET_JOB"), limit=1)],
         "unfinished": {r.run_id for r in instance.get_runs() if not r.is_finished},
         "status": [
             [(r.storage_id, r.event_log_entry.run_id) for r in instance.fetch_run_status_changes(kind, 1).records]

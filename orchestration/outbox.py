@@ -1,8 +1,8 @@
-"""How every sensor tells its alerts: each of them is tried, and what could not be told stays owed to a later tick.
+"""How alerts are sent: each of them is tried, and what could not be sent stays owed to a later tick.
 
-What is owed is kept in the sensor's cursor, around what the sensor itself remembers (its memory): a tick that fails
-loses its cursor, and would tell everything again. So a sensor does not fail when the topic does; the tick says so, and
-`orchestration.ticks` reads it out of the cursor for `gavel status`. Plain functions on plain data.
+What is owed is kept in the sensor's cursor, around the inner cursor, which is what the sensor itself remembers: a tick
+that fails loses its cursor, and would send everything again. So a sensor does not fail when the topic does; the tick
+says so, and `orchestration.ticks` reads it out of the cursor for `gavel status`. Plain functions on plain data.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from orchestration.alerts import Alert
 
 MOST_OWED = 50
-"""Alerts that a cursor keeps; more are counted, and the number is told once the topic takes messages again."""
+"""Alerts that a cursor keeps; more are counted, and the number is sent once the topic takes messages again."""
 PATIENCE_SECONDS = 20.0
 """For all alerts of a tick, which may take 60: where the topic does not answer, each alert costs seconds."""
 REASON_LIMIT = 500  # characters
@@ -28,18 +28,18 @@ class Log(Protocol):
     """Where a tick says what it did; a logger is one."""
 
     def warning(self, msg: str, /) -> object:
-        """What was told."""
+        """What was sent."""
 
     def error(self, msg: str, /) -> object:
         """What could not be done."""
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What a cursor holds: the sensor's memory, the alerts that are owed (oldest first, `more` only as a number) with
+class Outbox:
+    """What a cursor holds: the inner cursor, the alerts that are owed (oldest first, `more` only as a number) with
     the last reason and since when (UTC), and what the sensor could not look at: of each thing since when, and why."""
 
-    memory: str | None = None
+    inner: str | None = None
     owed: tuple[Alert, ...] = ()
     more: int = 0
     since: datetime | None = None
@@ -47,14 +47,14 @@ class Kept:
     unseen: Mapping[str, tuple[datetime, str]] = field(default_factory=dict)
 
     @classmethod
-    def from_cursor(cls, cursor: str | None) -> Kept:
-        """What is in a cursor. A text of another form is the memory of a sensor that owes nothing."""
+    def from_cursor(cls, cursor: str | None) -> Outbox:
+        """What is in a cursor. A text of another form is the inner cursor of a sensor that owes nothing."""
         try:
             content = json.loads(cursor or "{}")
             if not isinstance(content, dict) or _FORM not in content:
                 return cls(cursor)
             return cls(
-                content["memory"],
+                content["inner"],
                 tuple(Alert(what, why, _utc(when), link) for what, why, when, link in content[_FORM]),
                 int(content["more"]),
                 _utc(content["since"]) if content["since"] else None,
@@ -64,13 +64,13 @@ class Kept:
         except (ValueError, KeyError, TypeError, AttributeError):
             return cls(cursor)
 
-    def to_cursor(self, memory: str) -> str:
-        """The cursor that keeps this and a new memory: the memory alone where nothing is owed and all was seen."""
+    def to_cursor(self, inner: str) -> str:
+        """The cursor with this and a new inner one; the inner one alone where nothing is owed and all was seen."""
         if not self.owed and not self.more and not self.unseen:
-            return memory
+            return inner
         return json.dumps(
             {
-                "memory": memory,
+                "inner": inner,
                 _FORM: [(a.what, a.why, a.when.isoformat(), a.link) for a in self.owed],
                 "more": self.more,
                 "since": self.since.isoformat() if self.since else None,
@@ -80,8 +80,8 @@ class Kept:
             separators=(",", ":"),
         )
 
-    def could_not_see(self, errors: Mapping[str, Exception], now: datetime) -> tuple[Kept, list[str]]:
-        """What is kept after a look in which these things failed, and those of them that did not fail before."""
+    def could_not_see(self, errors: Mapping[str, Exception], now: datetime) -> tuple[Outbox, list[str]]:
+        """The outbox after a look in which these things failed, and those of them that did not fail before."""
         unseen = {
             name: (self.unseen[name][0] if name in self.unseen else now, reason_of(error))
             for name, error in errors.items()
@@ -101,14 +101,14 @@ class Kept:
         return " ".join([text, *(f"{problem}." for _, problem in self.problems)])
 
 
-def tell(
+def deliver(
     log: Log,
     send: Callable[[Alert], bool],
-    kept: Kept,
+    outbox: Outbox,
     new: Sequence[Alert],
     now: datetime,
     clock: Callable[[], float] = time.monotonic,
-) -> Kept:
+) -> Outbox:
     """Try every alert that is owed or new, and keep those that could not be sent.
 
     An alert that was sent is never sent again, unless SNS took it and answered with an error. Those that there was no
@@ -116,20 +116,20 @@ def tell(
     """
     failed: list[Alert] = []
     untried: list[Alert] = []
-    reason, until = kept.reason, clock() + PATIENCE_SECONDS
-    for alert in (*kept.owed, *(a.bounded() for a in new)):
+    reason, until = outbox.reason, clock() + PATIENCE_SECONDS
+    for alert in (*outbox.owed, *(a.bounded() for a in new)):
         if clock() >= until:
             untried.append(alert)
         elif problem := _problem(log, send, alert):
             failed.append(alert)
             reason = problem
     left = (*untried, *failed)
-    more = kept.more + len(left[MOST_OWED:])
-    if more and not left and not _problem(log, send, _number(more, kept.since or now)):
+    more = outbox.more + len(left[MOST_OWED:])
+    if more and not left and not _problem(log, send, _number(more, outbox.since or now)):
         more = 0
     if not left and not more:
-        return replace(kept, owed=(), more=0, since=None, reason="")
-    return replace(kept, owed=left[:MOST_OWED], more=more, since=kept.since or now, reason=reason)
+        return replace(outbox, owed=(), more=0, since=None, reason="")
+    return replace(outbox, owed=left[:MOST_OWED], more=more, since=outbox.since or now, reason=reason)
 
 
 def _problem(log: Log, send: Callable[[Alert], bool], alert: Alert) -> str:

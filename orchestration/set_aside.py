@@ -1,7 +1,7 @@
 """Which objects below a watched prefix are new since the last look: plain functions on plain data.
 
 The prefixes hold what went wrong (quarantined rows, records that Firehose or the relay could not deliver), so every new
-object deserves to be told once. The cursor keeps the objects within an overlap before the newest modification time,
+object deserves an alert, once. The cursor keeps the objects within an overlap before the newest modification time,
 because objects with the same or an earlier time can become visible later.
 """
 
@@ -29,34 +29,34 @@ WATCHED: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class Told:
-    """What was told already, for one prefix: all objects before `since`, and of those from then on the `recent` ones,
-    `MOST` at most."""
+class Seen:
+    """What was reported already, for one prefix: all objects before `since`, and of those from then on the `recent`
+    ones, `MOST` at most."""
 
     since: datetime | None = None
     recent: frozenset[str] = field(default_factory=frozenset)
 
 
-def untold(told: Told, listed: Iterable[StoredObject]) -> tuple[Told, list[StoredObject]]:
-    """The objects that were not told before, oldest first, and what to remember after telling them."""
+def unseen(seen: Seen, listed: Iterable[StoredObject]) -> tuple[Seen, list[StoredObject]]:
+    """The objects that were not seen before, oldest first, and what to remember of this look."""
     objects = sorted(listed, key=lambda o: (o.modified, o.key))
-    horizon = told.since or datetime.min.replace(tzinfo=UTC)
-    new = [o for o in objects if o.modified >= horizon and _name(o) not in told.recent]
+    horizon = seen.since or datetime.min.replace(tzinfo=UTC)
+    new = [o for o in objects if o.modified >= horizon and _name(o) not in seen.recent]
     if not objects:
-        return told, []
-    return _told(objects, horizon), new
+        return seen, []
+    return _seen(objects, horizon), new
 
 
-def _told(objects: Sequence[StoredObject], horizon: datetime) -> Told:
-    """That all of these, oldest first, were told; it never goes back behind the horizon."""
+def _seen(objects: Sequence[StoredObject], horizon: datetime) -> Seen:
+    """That all of these, oldest first, were seen; it never goes back behind the horizon."""
     newest = objects[-1].modified
     since = max(horizon, newest - OVERLAP)
     recent = [o for o in objects if o.modified >= since]
     if len(recent) > MOST:
-        # No second is remembered in part: what is left out of it would be told again.
+        # No second is remembered in part: what is left out of it would be seen again.
         since = recent[-MOST - 1].modified + timedelta(microseconds=1)
         recent = [o for o in recent if o.modified >= since]
-    return Told(since, frozenset(_name(o) for o in recent))
+    return Seen(since, frozenset(_name(o) for o in recent))
 
 
 def by_entity(prefix: str, objects: Iterable[StoredObject]) -> dict[str, int]:
@@ -65,22 +65,22 @@ def by_entity(prefix: str, objects: Iterable[StoredObject]) -> dict[str, int]:
     return dict(counts.most_common())
 
 
-def to_text(told: Mapping[str, Told]) -> str:
-    """What was told, by prefix, as a cursor."""
+def to_text(seen: Mapping[str, Seen]) -> str:
+    """What was seen, by prefix, as a cursor."""
     return json.dumps(
         {
             prefix: {"since": t.since.isoformat() if t.since else None, "recent": sorted(t.recent)}
-            for prefix, t in sorted(told.items())
+            for prefix, t in sorted(seen.items())
         },
         separators=(",", ":"),
     )
 
 
-def from_text(text: str | None) -> dict[str, Told]:
-    """What was told, by prefix; empty if the cursor is missing or cannot be read."""
+def from_text(text: str | None) -> dict[str, Seen]:
+    """What was seen, by prefix; empty if the cursor is missing or cannot be read."""
     try:
         return {
-            prefix: Told(datetime.fromisoformat(value["since"]) if value["since"] else None, frozenset(value["recent"]))
+            prefix: Seen(datetime.fromisoformat(value["since"]) if value["since"] else None, frozenset(value["recent"]))
             for prefix, value in json.loads(text or "{}").items()
         }
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import chain, repeat
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,12 +25,13 @@ from lakehouse.intake.landing import LandedObject
 from lakehouse.results import Published
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.store import StoredObject
-from orchestration import failures, sensors
+from orchestration import sensors, set_aside, watches
+from orchestration.alert_sensor import Look, Seen, alert_sensor, look_at_all
 from orchestration.alerts import SUBJECT_LIMIT, Alert, AlertResource
 from orchestration.definitions import build
 from orchestration.late import Late
+from orchestration.outbox import MOST_OWED, PATIENCE_SECONDS, Outbox, deliver
 from orchestration.settings import Settings
-from orchestration.telling import MOST_OWED, PATIENCE_SECONDS, Kept, tell
 from orchestration.ticks import Trouble
 from tests.support.depth import examples
 
@@ -80,7 +82,7 @@ class Alerts(AlertResource):
 
 @pytest.fixture(scope="module")
 def tick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
-    """Evaluates one tick of a sensor of the code location."""
+    """Evaluates one tick of a sensor of the code location, or of one that has a single watch."""
     from tests.support.manifests import small_manifest
 
     home = tmp_path_factory.mktemp("home")
@@ -90,14 +92,21 @@ def tick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any
     repository = build(Settings(home=home, endpoint_url="http://127.0.0.1:1")).get_repository_def()
     lags = {key: timedelta(minutes=30) for key in REPORTS.values()}
     contracts = load_contracts()
-    of_models = sensors.lag_sensor(lags, contracts, Settings(home=home), 60)
+    of_watch = {
+        name: alert_sensor({name: watch}, 60, "http://ui")
+        for name, watch in watches.watches(contracts, lags, "http://ui").items()
+    }
+    lake = LakeResource(environment="local", bucket="bucket")
     with dg.DagsterInstance.ephemeral() as instance:
 
         def tick(name: str, cursor: str | None, of: dg.DagsterInstance = instance, **resources: object) -> Any:
             context = dg.build_sensor_context(
-                instance=of, cursor=cursor, repository_def=repository, resources={"alerts": Alerts(), **resources}
+                instance=of,
+                cursor=cursor,
+                repository_def=repository,
+                resources={"alerts": Alerts(), "lake": lake, **resources},
             )
-            sensor = of_models if name == of_models.name else repository.get_sensor_def(name)
+            sensor = of_watch.get(name) or repository.get_sensor_def(name)
             return sensor.evaluate_tick(context)
 
         yield tick
@@ -118,7 +127,7 @@ def through(
         ticks.append(evaluate(name, cursor, **arrange(step)))
         cursor = ticks[-1].cursor
         assert len(cursor) < 20_000
-    assert not Kept.from_cursor(cursor).owed
+    assert not Outbox.from_cursor(cursor).owed
     return TOPIC.told, ticks
 
 
@@ -152,8 +161,8 @@ def test_tables_are_told_once_for_each_time_that_they_turn(
         published_as(monkeypatch, step)
         return {"lake": lake}
 
-    told, ticks = through(topic, "freshness", steps, tick, arrange)
-    assert told == through([], "freshness", steps, tick, arrange)[0]
+    told, ticks = through(topic, "published tables", steps, tick, arrange)
+    assert told == through([], "published tables", steps, tick, arrange)[0]
     unreadable = sum(
         step[e] == "unreadable" and (not n or steps[n - 1][e] != "unreadable")
         for n, step in enumerate(steps)
@@ -162,7 +171,7 @@ def test_tables_are_told_once_for_each_time_that_they_turn(
     assert sum(count * text.count("cannot be read: ") for text, count in told.items()) == unreadable
     late = sum(text.count("is published up to") * count for text, count in told.items())
     assert late == sum(turned_late([step[entity] for step in steps]) for entity in ENTITIES)
-    assert all(("could not be sent" in t.skip_message) == bool(Kept.from_cursor(t.cursor).owed) for t in ticks)
+    assert all(("could not be sent" in t.skip_message) == bool(Outbox.from_cursor(t.cursor).owed) for t in ticks)
 
 
 def turned_late(history: list[str]) -> int:
@@ -179,14 +188,14 @@ def test_models_are_told_once_and_not_forgotten_while_a_table_is_unreadable(
     """A model is as late as its tables: while one of them is unreadable it stays what it was, and is not told."""
     lake = LakeResource(environment="local", bucket="bucket")
     built = {REPORTS[name]: {e: TableRead("1:1", NOON) for e in read} for name, read in READS.items()}
-    monkeypatch.setattr(sensors, "recorded_reads", lambda instance, models: built)
+    monkeypatch.setattr(watches, "recorded_reads", lambda instance, models: built)
 
     def arrange(step: dict[str, str]) -> dict[str, Any]:
         published_as(monkeypatch, step)
         return {"lake": lake}
 
-    told, ticks = through(topic, "lag_of_models", steps, tick, arrange)
-    assert told == through([], "lag_of_models", steps, tick, arrange)[0]
+    told, ticks = through(topic, "marts and reports", steps, tick, arrange)
+    assert told == through([], "marts and reports", steps, tick, arrange)[0]
     of_model = {
         name: ["unreadable" if "unreadable" in now else "late" if "late" in now else "fresh" for now in each]
         for name, read in READS.items()
@@ -196,7 +205,7 @@ def test_models_are_told_once_and_not_forgotten_while_a_table_is_unreadable(
         count = sum(n * text.count(f"reports/{name} is true for") for text, n in told.items())
         assert count == turned_late(history), (name, history)
         known = [state for state in history if state != "unreadable"]
-        last = Late.from_text(Kept.from_cursor(ticks[-1].cursor).memory).late
+        last = Late.from_text(json.loads(Outbox.from_cursor(ticks[-1].cursor).inner or "")["marts and reports"]).late
         assert (f"reports/{name}" in last) == (known[-1:] == ["late"])
 
 
@@ -204,8 +213,8 @@ def test_models_are_told_once_and_not_forgotten_while_a_table_is_unreadable(
     steps=st.lists(
         st.fixed_dictionaries(
             {
-                "broken": st.sets(st.sampled_from(sorted(failures.WATCHED))),
-                "new": st.sets(st.sampled_from(sorted(failures.WATCHED))),
+                "broken": st.sets(st.sampled_from(sorted(set_aside.WATCHED))),
+                "new": st.sets(st.sampled_from(sorted(set_aside.WATCHED))),
             }
         ),
         min_size=1,
@@ -241,13 +250,13 @@ def test_every_prefix_is_told_by_itself(
 
         return arrange
 
-    told, ticks = through(topic, "set_aside_objects", steps, tick, world())
-    assert told == through([], "set_aside_objects", steps, tick, world())[0]
-    for prefix in failures.WATCHED:
+    told, ticks = through(topic, "objects that are set aside", steps, tick, world())
+    assert told == through([], "objects that are set aside", steps, tick, world())[0]
+    for prefix in set_aside.WATCHED:
         streaks = sum(
             prefix in step["broken"] and (not n or prefix not in steps[n - 1]["broken"]) for n, step in enumerate(steps)
         )
-        said = [text for text in told.elements() if text.startswith(f"Objects below {prefix} cannot be listed")]
+        said = [text for text in told.elements() if text.startswith(f"Objects below {prefix} cannot be watched")]
         assert len(said) == streaks
         readable = any(prefix not in step["broken"] for step in steps)
         last = max((n for n, step in enumerate(steps) if prefix not in step["broken"]), default=-1)
@@ -277,7 +286,7 @@ def test_entities_that_cannot_be_listed_are_told_once_a_streak(
     for entity in STREAMED[:6]:
         streaks = sum(entity in step and (not n or entity not in steps[n - 1]) for n, step in enumerate(steps))
         assert sum(count * text.count(f"{entity}: OSError") for text, count in told.items()) == streaks
-    assert all(set(Kept.from_cursor(t.cursor).unseen) == step for t, step in zip(ticks, steps, strict=False))
+    assert all(set(Outbox.from_cursor(t.cursor).unseen) == step for t, step in zip(ticks, steps, strict=False))
 
 
 @given(steps=st.lists(st.sets(st.sampled_from("abcdef")), min_size=1, max_size=5), topic=answers)
@@ -294,10 +303,10 @@ def test_ticks_in_trouble_are_told_once_a_streak(
             begun[name] = NOON
         found = [Trouble(name, "sensor", since, "tick failed") for name, since in begun.items()]
         noted = [Trouble("freshness", "sensor", NOON, "2 alert(s) could not be sent", noted=True)]
-        monkeypatch.setattr(sensors, "troubles", lambda instance, now: found + noted)
+        monkeypatch.setattr(watches, "troubles", lambda instance, now: found + noted)
         return {}
 
-    told, _ = through(topic, "failing_ticks", steps, tick, arrange)
+    told, _ = through(topic, "ticks", steps, tick, arrange)
     for name in "abcdef":
         streaks = sum(name in step and (not n or name not in steps[n - 1]) for n, step in enumerate(steps))
         assert sum(n for text, n in told.items() if f"sensor {name} does not" in text) == streaks
@@ -319,8 +328,8 @@ def test_every_failed_run_is_told_once(tick: Callable[..., Any], failing: list[i
             for number in range(fail):
                 job = "compaction" if number % 2 == 0 else "somebody_elses"
                 instance.report_run_failed(instance.create_run_for_job(_trivial(job)))
-            cursor = tick("failed_runs", cursor, of=instance).cursor
-    assert not Kept.from_cursor(cursor).owed
+            cursor = tick("failed runs", cursor, of=instance).cursor
+    assert not Outbox.from_cursor(cursor).owed
     assert len(TOPIC.sent) == sum((fail + 1) // 2 for fail in failing)
     assert len({alert.link for alert in TOPIC.sent}) == len(TOPIC.sent)
 
@@ -330,6 +339,76 @@ def _trivial(name: str) -> dg.JobDefinition:
     def nothing() -> None: ...
 
     return dg.GraphDefinition(name=name, node_defs=[nothing]).to_job(name)
+
+
+CHECKS = [dg.AssetCheckKey(dg.AssetKey(["catalog", e]), "no_hand_made_change") for e in ("orders", "bids", "lots")]
+
+
+@given(
+    steps=st.lists(st.lists(st.sampled_from((None, False, True)), min_size=3, max_size=3), min_size=1, max_size=5),
+    topic=answers,
+)
+@searching
+def test_every_check_that_turns_red_is_told_once_a_streak(
+    tick: Callable[..., Any], steps: list[list[bool | None]], topic: list[bool]
+) -> None:
+    """Of whatever severity; a check that is not run again stays what it was."""
+
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def evaluate(name: str, cursor: str | None, **_: object) -> Any:
+            return tick(name, cursor, of=instance)
+
+        def arrange(step: list[bool | None]) -> dict[str, Any]:
+            for key, passed in zip(CHECKS, step, strict=True):
+                if passed is not None:
+                    result = dg.AssetCheckEvaluation(key.asset_key, key.name, passed, {}, description="who was it?")
+                    instance.report_runless_asset_event(result)
+            return {}
+
+        told, _ = through(topic, "checks", steps, evaluate, arrange)
+    for number, key in enumerate(CHECKS):
+        history = [step[number] for step in steps if step[number] is not None]
+        streaks = sum(not passed and (not n or history[n - 1] is True) for n, passed in enumerate(history))
+        said = f"{key.asset_key.to_user_string()} {key.name}: who was it?"
+        assert sum(count * text.count(said) for text, count in told.items()) == streaks
+
+
+def test_a_watch_that_fails_or_takes_long_hides_no_other() -> None:
+    going_on = Event()
+
+    def fails(look: Look, cursor: str | None) -> Seen:
+        raise PermissionError("the bucket")
+
+    def hangs(look: Look, cursor: str | None) -> Seen:
+        going_on.wait()
+        return Seen("later", "")
+
+    def works(look: Look, cursor: str | None) -> Seen:
+        return Seen("now", "All is well.")
+
+    look: Any = None
+    try:
+        found = look_at_all({"a": fails, "b": hangs, "c": works}, look, {}, seconds=0.2)
+    finally:
+        going_on.set()
+    assert isinstance(found["a"], PermissionError)
+    assert isinstance(found["b"], TimeoutError)
+    assert found["c"] == Seen("now", "All is well.")
+
+
+def test_what_cannot_be_watched_is_told_once_and_looked_at_again(tick: Callable[..., Any]) -> None:
+    global TOPIC
+    TOPIC = Topic([])
+    broken = SimpleNamespace(lake=SimpleNamespace())  # no store, no name: nothing can be looked at
+    cursor = None
+    for lake in (broken, broken, SimpleNamespace(lake=SimpleNamespace(store=SimpleNamespace(list=lambda _: ())))):
+        ticked = tick("objects that are set aside", cursor, lake=lake)
+        cursor = ticked.cursor
+    assert [alert.what for alert in TOPIC.sent] == [
+        f"Objects below {p} cannot be watched" for p in sorted(set_aside.WATCHED)
+    ]
+    assert ticked.skip_message == "Nothing new was set aside."
 
 
 alerts = st.builds(
@@ -343,8 +422,10 @@ alerts = st.builds(
 
 @given(st.lists(alerts, max_size=5), st.text())
 def test_a_cursor_keeps_what_it_is_given(owed: list[Alert], memory: str) -> None:
-    kept = Kept(memory, tuple(a.bounded() for a in owed), len(owed), NOON if owed else None, "r", {"x": (NOON, "y")})
-    assert Kept.from_cursor(kept.to_cursor(memory)) == kept
+    outbox = Outbox(
+        memory, tuple(a.bounded() for a in owed), len(owed), NOON if owed else None, "r", {"x": (NOON, "y")}
+    )
+    assert Outbox.from_cursor(outbox.to_cursor(memory)) == outbox
     assert all(len(a.subject) <= SUBJECT_LIMIT and a.subject.isprintable() for a in owed)
     assert all(len(a.bounded().message.encode()) < 256_000 for a in owed)
 
@@ -354,16 +435,16 @@ def test_what_a_cursor_cannot_keep_is_told_as_a_number(count: int) -> None:
     def refuse(alert: Alert) -> bool:
         raise OSError
 
-    kept = Kept()
+    outbox = Outbox()
     for number in range(count):
-        kept = tell(Log(), refuse, kept, [Alert(str(number), "y" * 10_000, NOON, "")], NOON)
-    assert len(kept.to_cursor("")) < MOST_OWED * 6_000
-    (problem,) = kept.problems
+        outbox = deliver(Log(), refuse, outbox, [Alert(str(number), "y" * 10_000, NOON, "")], NOON)
+    assert len(outbox.to_cursor("")) < MOST_OWED * 6_000
+    (problem,) = outbox.problems
     assert problem == (NOON, f"{count} alert(s) could not be sent: OSError:")
     topic = Topic([])
-    kept = tell(Log(), topic.send, kept, [], NOON)
-    kept = tell(Log(), topic.send, kept, [], NOON)
-    assert kept == Kept()
+    outbox = deliver(Log(), topic.send, outbox, [], NOON)
+    outbox = deliver(Log(), topic.send, outbox, [], NOON)
+    assert outbox == Outbox()
     more = [f"{count - MOST_OWED} more alert(s) could not be sent"] if count > MOST_OWED else []
     assert [alert.what for alert in topic.sent] == [*map(str, range(MOST_OWED)), *more]
 
@@ -380,13 +461,13 @@ def test_no_alert_waits_behind_those_that_take_long(count: int, which: int) -> N
         sent.append(alert.what)
         return True
 
-    kept = tell(Log(), send, Kept(), [Alert(str(n), "", NOON, "") for n in range(count)], NOON, lambda: now[0])
+    outbox = deliver(Log(), send, Outbox(), [Alert(str(n), "", NOON, "") for n in range(count)], NOON, lambda: now[0])
     for _ in range(count):
-        kept = tell(Log(), send, kept, [], NOON, lambda: now[0])
+        outbox = deliver(Log(), send, outbox, [], NOON, lambda: now[0])
     assert sorted(sent, key=int) == [str(n) for n in range(count) if n != which]
-    assert [a.what for a in kept.owed] == [str(which)] * (which < count)
+    assert [a.what for a in outbox.owed] == [str(which)] * (which < count)
 
 
 @pytest.mark.parametrize("cursor", [None, "", "[]", '["orders"]', '{"form":1}', "{", "null", '{"owed": 1}', "7"])
 def test_a_cursor_of_another_form_is_the_memory_of_one_that_owes_nothing(cursor: str | None) -> None:
-    assert Kept.from_cursor(cursor) == Kept(cursor)
+    assert Outbox.from_cursor(cursor) == Outbox(cursor)

@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration.asked import FIRST_WAIT, MOST_TRIES, Asked
+from orchestration.requested import FIRST_WAIT, MOST_TRIES, Requested
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 STEP = st.one_of(
@@ -22,7 +22,7 @@ STEP = st.one_of(
 def test_every_table_is_followed_or_waits_with_a_reason(steps: list[tuple[str, object]]) -> None:
     """What marts have is what successful runs were asked for; nothing is due that waits; nothing waits for ever while
     its rows change; and a run of everything that is due ends it."""
-    now, rows, built, memory = NOW, dict.fromkeys("abc", "0"), dict[str, str](), Asked()
+    now, rows, built, memory = NOW, dict.fromkeys("abc", "0"), dict[str, str](), Requested()
     for kind, what in steps:
         if kind == "publish":
             rows[str(what)] = str(int(rows[str(what)]) + 1)
@@ -32,7 +32,7 @@ def test_every_table_is_followed_or_waits_with_a_reason(steps: list[tuple[str, o
             if what:
                 built |= memory.of
             memory = memory.ended(bool(what), now)
-        memory = Asked.from_text(memory.to_text())
+        memory = Requested.from_text(memory.to_text())
         if not memory.id and (due := memory.due(rows, now)):
             memory = memory.again(due, rows)
         assert dict(memory.rows) == built
@@ -51,7 +51,7 @@ def test_every_table_is_followed_or_waits_with_a_reason(steps: list[tuple[str, o
 
 def test_tries_are_bounded_and_further_apart_each_time() -> None:
     now, rows, tries = NOW, {"a": "1"}, list[datetime]()
-    memory = Asked()
+    memory = Requested()
     while now < NOW + timedelta(hours=12):
         if memory.due(rows, now):
             tries.append(now)
@@ -64,4 +64,4 @@ def test_tries_are_bounded_and_further_apart_each_time() -> None:
 
 @given(st.one_of(st.text(max_size=20), st.sampled_from(["[]", "{}", '{"rows":1}', '{"orders":"x"}', "null"])))
 def test_a_cursor_of_another_form_is_an_empty_memory(text: str) -> None:
-    assert Asked.from_text(text) == Asked()
+    assert Requested.from_text(text) == Requested()
