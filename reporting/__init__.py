@@ -1,9 +1,10 @@
-"""The report page: one self-contained HTML file that the house's management reads first.
+"""The report: panels, each one file with its question, query, chart and headline, and what answers and shows them.
 
-`render` makes it from the marts of a warehouse file. Amounts of different currencies are never added up: each currency
-has a section of its own, and in it themes with panels, each panel from one query that the page shows.
+`render` makes the page that the house's management reads first, one self-contained HTML file, from the warehouse.
+Amounts of different currencies are never added up: each currency has a section of its own.
 """
 
-from reporting.page import ReportPage, WarehouseNotBuilt, render
+from reporting.page import ReportPage, render
+from reporting.source import WarehouseNotBuilt
 
 __all__ = ["ReportPage", "WarehouseNotBuilt", "render"]

@@ -1,6 +1,6 @@
-"""The report page as a file: reading the warehouse, data times, currencies, writing it.
+"""The report page as a file: from a warehouse to one HTML file that stands by itself.
 
-What the page says about a currency belongs to `sections`, how it looks to `page.html`.
+What panels say belongs to `panels/`, how the page looks to `page.html`.
 """
 
 from __future__ import annotations
@@ -8,38 +8,23 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from reporting import words
-from reporting.parts import Read, Scope, Section, Theme, data_time
-from reporting.sections import general, section
+from jinja2 import Environment
+
+from reporting import answers, formatting, templates
+from reporting.definitions import PANELS, Page, load
+from reporting.model import Row
+from reporting.source import Source, WarehouseNotBuilt, open_warehouse, records
 
 TEMPLATE = Path(__file__).with_name("page.html")
-REPORTS = (
-    "rpt_bidding_by_category_and_month",
-    "rpt_data_freshness",
-    "rpt_order_to_cash_by_month",
-    "rpt_order_to_delivery_by_month_and_carrier",
-    "rpt_party_group_trends",
-    "rpt_pipeline_runs",
-    "rpt_profit_by_party",
-    "rpt_receivables_by_age",
-    "rpt_sales_by_category_country_and_month",
-    "rpt_sales_growth_by_quarter",
-    "rpt_sell_through_by_category_and_grade",
-)
-MARTS = ("marts.fct_orders", "marts.fct_bids")
-TABLES = (*MARTS, *(f"reports.{name}" for name in REPORTS))
-
-
-class WarehouseNotBuilt(RuntimeError):
-    """The warehouse file is missing or has no marts yet."""
+MARTS = ("fct_bids", "fct_orders")
+WATERMARKS = "stg_watermarks"
 
 
 @dataclass(frozen=True)
@@ -66,142 +51,104 @@ def render(
     """Render the page from the marts of a warehouse file, which is opened for reading only.
 
     The page replaces `output_path` as a whole, so that nobody reads half of it. It names the models that were `kept` as
-    they were because their build failed, and the reports that were never built, whose themes are left out. Raises
-    `WarehouseNotBuilt` where the marts themselves are missing.
+    they were because their build failed, and the reports that were never built, whose panels are left out. Raises
+    `WarehouseNotBuilt` where the marts themselves are missing, `definitions.BadPanels` where panels are wrong.
     """
-    rendered_at = now or datetime.now(UTC)
-    with _reader(warehouse_path) as (read, absent):
-        times = _data_times(read, absent)
-        whole = min(times.values(), default=None) or _watermark(read)
+    page, rendered_at = load(), now or datetime.now(UTC)
+    with open_warehouse(warehouse_path) as source:
+        absent = _absent(page, source, warehouse_path)
+        times = data_times(page, source)
+        whole = min((times[name] for name in page.reports if name in times), default=None) or _watermark(source)
         until = whole or rendered_at.astimezone(UTC).replace(tzinfo=None)
-        currencies = _currencies(read, absent)
-        scope = Scope(read, until, absent=absent, kept=frozenset(kept))
-        sections = tuple(section(replace(scope, currency=row["currency"])) for row in currencies)
-        themes = general(scope)
-    html = _html(sections, themes, times, whole, rendered_at, _as_they_were(kept, times, absent))
-    _replace(output_path, html)
-    return ReportPage(
-        path=output_path,
-        data_time=whole.replace(tzinfo=UTC) if whole else None,
-        rendered_at=rendered_at,
-        currencies=tuple(s.currency for s in sections),
-        sales=sum(row["sales"] for row in currencies),
-        bids=sum(row["bids"] for row in currencies),
-        figures={f.label: f.value for f in sections[0].figures} if sections else {},
-        bytes=len(html.encode()),
-    )
-
-
-def _as_they_were(kept: Collection[str], times: Mapping[str, datetime], absent: Collection[str]) -> list[str]:
-    """What could not be built anew, each with what it is true for."""
-    old = sorted(set(kept) - set(absent))
-    told = [f"{name} (until {words.moment(times[name])})" if name in times else name for name in old]
-    return [*told, *(f"{name} (not built yet)" for name in sorted(absent))]
-
-
-KNOWN = ("rpt_bidding_by_category_and_month", "rpt_receivables_by_age", "rpt_sell_through_by_category_and_grade")
-"""Reports that may know a currency in which nothing was ordered and no bid was placed."""
-
-CURRENCIES = """
-select
-    currency,
-    cast(sum(sales) as bigint) as sales,
-    cast(sum(bids) as bigint) as bids
-from (
-    select currency, case when is_sale then 1 else 0 end as sales, 0 as bids
-    from marts.fct_orders
-    union all
-    select currency, 0 as sales, 1 as bids
-    from marts.fct_bids
-    where is_accepted
-{reports}
-) as known
-group by currency
-order by sales desc, bids desc, currency
-"""
-
-
-def _currencies(read: Read, absent: Collection[str]) -> list[dict[str, Any]]:
-    """Each currency that the page has something about, with its sales and bids, that with most sales first."""
-    reports = "\n".join(
-        f"    union all\n    select distinct currency, 0 as sales, 0 as bids\n    from reports.{name}"
-        for name in KNOWN
-        if name not in absent
-    )
-    return read(CURRENCIES.format(reports=reports))
-
-
-@contextmanager
-def _reader(path: Path) -> Iterator[tuple[Read, frozenset[str]]]:
-    """A function that runs queries on the warehouse, and the reports that it does not have; the file is open, for
-    reading only, as long as the context."""
-    import duckdb
-
-    if not path.exists():
-        raise WarehouseNotBuilt(f"expected the warehouse at {path}, found no file: build the marts first")
-    with duckdb.connect() as connection:
-        # Under the name that the views in the file know themselves by, whatever the file is called.
-        connection.execute("attach '{}' as warehouse (read_only)".format(str(path).replace("'", "''")))
-        connection.execute("use warehouse")
-
-        def read(query: str) -> list[dict[str, object]]:
-            result = connection.execute(query)
-            names = [column[0] for column in result.description]
-            return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
-
-        found = read("select table_schema || '.' || table_name as name from information_schema.tables")
-        present = {str(row["name"]) for row in found}
-        absent = frozenset(name for name in REPORTS if f"reports.{name}" not in present)
-        missing = sorted(set(TABLES) - present)
-        if len(absent) == len(REPORTS) or set(MARTS) - present:
-            raise WarehouseNotBuilt(f"{path}: expected the marts, found no {', '.join(missing)}: build the marts first")
-        yield read, absent
-
-
-def _data_times(read: Read, absent: Collection[str]) -> dict[str, datetime]:
-    """What each report is true for, where that is known."""
-    times = ((name, data_time(read, name)) for name in REPORTS if name not in absent)
-    return {name: time for name, time in times if time is not None}
-
-
-def _watermark(read: Read) -> datetime | None:
-    """How far the published tables are, which holds while all reports are empty."""
-    (row,) = read("select min(watermark) as watermark from staging.stg_watermarks")
-    watermark: datetime | None = row["watermark"]
-    return watermark
-
-
-def _html(
-    sections: Sequence[Section],
-    general: Sequence[Theme],
-    times: Mapping[str, datetime],
-    whole: datetime | None,
-    rendered_at: datetime,
-    as_they_were: Sequence[str],
-) -> str:
-    from jinja2 import Environment
-
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["moment"] = words.moment
+        currencies = _currencies(page, source)
+        scope = answers.Scope(source, until, times, kept=frozenset(kept))
+        sections = [answers.section(page, replace(scope, currency=row["currency"])) for row in currencies]
+        general = answers.themes(page, scope)
     themes = [*(theme for section in sections for theme in section.themes), *general]
     plots = {panel.key: json.loads(panel.plot) for theme in themes for panel in theme.panels if panel.plot}
-    return environment.from_string(TEMPLATE.read_text("utf-8")).render(
+    html = _template().render(
         sections=sections,
         general=general,
         times=times,
         data_time=whole,
         rendered_at=rendered_at,
-        as_they_were=as_they_were,
+        as_they_were=_as_they_were(kept, times, absent),
         # No text from the data may end the script element that it stands in.
         plots=json.dumps(plots).replace("<", "\\u003c"),
         library=_library() if plots else "",
     )
+    _replace(output_path, html)
+    return ReportPage(
+        path=output_path,
+        data_time=whole.replace(tzinfo=UTC) if whole else None,
+        rendered_at=rendered_at,
+        currencies=tuple(section.currency for section in sections),
+        sales=sum(row["sales"] for row in currencies),
+        bids=sum(row["bids"] for row in currencies),
+        figures={figure.label: figure.value for figure in sections[0].figures} if sections else {},
+        bytes=len(html.encode()),
+    )
+
+
+def _absent(page: Page, source: Source, path: Path) -> list[str]:
+    """The reports that are not built yet."""
+    absent = [name for name in page.reports if not source.has(name)]
+    missing = [name for name in (*MARTS, *page.reports) if not source.has(name)]
+    if len(absent) == len(page.reports) or {*MARTS, WATERMARKS} & {*missing}:
+        raise WarehouseNotBuilt(f"{path}: expected the marts, found no {', '.join(missing)}: build the marts first")
+    return absent
+
+
+def _as_they_were(kept: Collection[str], times: Mapping[str, datetime], absent: Collection[str]) -> list[str]:
+    """What could not be built again, each with what it is true for."""
+    old = sorted(set(kept) - set(absent))
+    named = [f"{name} (until {formatting.moment(times[name])})" if name in times else name for name in old]
+    return [*named, *(f"{name} (not built yet)" for name in sorted(absent))]
+
+
+def _currencies(page: Page, source: Source) -> list[Row]:
+    """Each currency that the page has something about, with its sales and bids, that with most sales first."""
+    reports = [source.ref(name) for name in page.spec.currencies if source.has(name)]
+    query = templates.query((PANELS / "currencies.sql").read_text("utf-8")).render(ref=source.ref, reports=reports)
+    return records(source.read(query))
+
+
+def data_times(page: Page, source: Source) -> dict[str, datetime]:
+    """What each report says that it is true for, where that is known. One without a row has nowhere to say it: it is as
+    its table is behind, if panels that state its time read marts."""
+    times = {}
+    for name in filter(source.has, page.reports):
+        time = _first(source, f"select min(data_time) from {source.ref(name)}")
+        if time is None and name in page.spec.tables:
+            time = _watermark(source, page.spec.tables[name])
+        if time is not None:
+            times[name] = time
+    return times
+
+
+def _watermark(source: Source, entity: str = "") -> datetime | None:
+    """How far the published tables are, or one of them is."""
+    query = "select min(watermark) from {{ ref('stg_watermarks') }}"
+    query += " where entity = {{ entity }}" if entity else ""
+    return _first(source, templates.query(query).render(ref=source.ref, entity=entity))
+
+
+def _first(source: Source, query: str) -> datetime | None:
+    found: Any = source.read(query).iloc[0, 0]
+    return found if isinstance(found, datetime) else None
+
+
+@cache
+def _template() -> Any:
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"moment": formatting.moment, "day": formatting.day}
+    return environment.from_string(TEMPLATE.read_text("utf-8"))
 
 
 @cache
 def _library() -> str:
     """The plotting library, packed to two fifths of its size; the browser unpacks it."""
-    from plotly.offline import get_plotlyjs
+    from plotly.offline import get_plotlyjs  # heavy, and needed only where something is drawn
 
     return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
 

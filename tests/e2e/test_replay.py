@@ -25,7 +25,7 @@ from lakehouse.table.scan import live_rows
 from lakehouse.table.schemas import compacted
 from lakehouse.table.tables import TableState
 from local.home import Home
-from reporting import words
+from reporting import formatting
 from tests.support import replayed_figures as figures
 from tests.support.auctions import write_auctions
 
@@ -133,7 +133,7 @@ def check_page(page: str, auctions: figures.Auctions) -> None:
     for figure in (f"${prices.sum():,.0f}", f"${prices.mean():,.0f}", f"{len(prices):,}", f"{bids:,}"):
         assert f'<dd class="value">{figure}</dd>' in page
     for category in auctions.sales.item.unique():
-        assert f'<th scope="row">{words.capital(category)}<' in page
+        assert f'<th scope="row">{formatting.capital(category)}<' in page
 
 
 def check_everything(home: Home, path: Path, sent: int = 1) -> None:

@@ -10,12 +10,17 @@ from typing import Any
 import duckdb
 import yaml
 
+from reporting.answers import Scope, section, themes
+from reporting.definitions import load
+from reporting.model import Panel, Section
+from reporting.page import data_times
+from reporting.source import open_warehouse
+
 NOW = datetime(2026, 3, 1, 13, tzinfo=UTC)
 DATA_TIME = datetime(2026, 3, 1, 12, tzinfo=UTC)
 REPORTED = "2026-03-01 12:00:00"
 
 PROJECT = Path(__file__).parents[2] / "dbt_project" / "models"
-MODELS = ("marts/_marts.yml", "reports/_reports.yml", "reports/_pipeline.yml")
 
 
 def schema() -> Iterator[str]:
@@ -24,11 +29,16 @@ def schema() -> Iterator[str]:
     yield "create table staging.stg_watermarks (entity varchar, batch bigint, watermark timestamp)"
     yield "create schema marts"
     yield "create schema reports"
-    for path in MODELS:
-        schema = Path(path).parent.name
-        for model in yaml.safe_load((PROJECT / path).read_text("utf-8"))["models"]:
-            columns = (f"{column['name']} {column['data_type']}" for column in model["columns"])
-            yield f"create table {schema}.{model['name']} ({', '.join(columns)})"
+    for schema, model, columns in models():
+        yield f"create table {schema}.{model} ({', '.join(f'{name} {kind}' for name, kind in columns.items())})"
+
+
+def models() -> Iterator[tuple[str, str, dict[str, str]]]:
+    """The marts and reports: schema, name, and the types of the columns by name."""
+    for schema in ("marts", "reports"):
+        for path in sorted((PROJECT / schema).rglob("*.yml")):
+            for model in yaml.safe_load(path.read_text("utf-8")).get("models", ()):
+                yield schema, model["name"], {column["name"]: column["data_type"] for column in model["columns"]}
 
 
 def row(table: str, **values: Any) -> str:
@@ -149,6 +159,22 @@ def warehouse(folder: Path, statements: Iterable[str] = ()) -> Path:
         for statement in (*schema(), *statements):
             connection.execute(statement)
     return path
+
+
+def true_until(until: datetime, reports: Iterable[str] = load().reports) -> Iterator[str]:
+    """The statements that move reports to a data time."""
+    return (f"update reports.{name} set data_time = '{until}'" for name in reports)
+
+
+def answered(path: Path, until: datetime, currency: str = "EUR") -> tuple[dict[str, Panel], Section]:
+    """The panels about a currency and about all of them by their titles, and all about the currency. A report that does
+    not say what it is true for is true until then."""
+    page = load()
+    with open_warehouse(path) as source:
+        scope = Scope(source, until, data_times(page, source), currency)
+        found = section(page, scope)
+        general = themes(page, Scope(source, until, scope.times))
+    return {panel.title: panel for theme in (*found.themes, *general) for panel in theme.panels}, found
 
 
 TWO_CURRENCIES = (

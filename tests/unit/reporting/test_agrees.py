@@ -14,14 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reporting import periods, render, words
-from reporting.page import REPORTS, _reader
-from reporting.parts import Panel, Scope
-from reporting.sections import section
+from reporting import formatting, periods, render
+from reporting.definitions import Periods
+from reporting.model import Panel
+from reporting.timeline import timeline
 from tests.support.depth import seeds
 from tests.support.report_warehouse import (
     NOW,
     TWO_CURRENCIES,
+    answered,
     bid,
     bidding,
     category,
@@ -29,6 +30,7 @@ from tests.support.report_warehouse import (
     owed,
     quarter,
     sale,
+    true_until,
     warehouse,
 )
 
@@ -41,14 +43,12 @@ MANY = (*NAMES, *(f"c{n}" for n in range(9)))
 
 def panels(folder: Path, statements: Iterable[str]) -> dict[str, Panel]:
     """The panels about euros by their titles, where all reports are true until then."""
-    said = [f"update reports.{name} set data_time = '{UNTIL}'" for name in REPORTS]
-    with _reader(warehouse(folder, (*statements, *said))) as (read, _):
-        return {panel.title: panel for theme in section(Scope(read, UNTIL, "EUR")).themes for panel in theme.panels}
+    return answered(warehouse(folder, (*statements, *true_until(UNTIL))), UNTIL)[0]
 
 
 def shown(name: str) -> str:
     """A category as the page calls it."""
-    return words.capital(name.strip()) or "No name"
+    return formatting.capital(name.strip()) or "No name"
 
 
 def labels(panel: Panel) -> list[list[str]]:
@@ -77,7 +77,7 @@ def test_what_has_one_name_is_one_category_everywhere(seed: int, tmp_path: Path)
         expected[shown(name)] += amount
         of_month[shown(name)] += amount if month == MONTHS[1] else 0
     sold = found["What sells"]
-    assert {row[0]: row[3] for row in sold.rows} == {n: words.money(a, "EUR") for n, a in expected.items()}
+    assert {row[0]: row[3] for row in sold.rows} == {n: formatting.money(a, "EUR") for n, a in expected.items()}
     for title in ("What sells", "Growth by category", "Sell-through by category", "Bidding by category"):
         assert sorted(row[0] for row in found[title].rows) == sorted(expected), title
     for title in ("What sells", "Growth by category", "Sell-through by category", "Price against valuation"):
@@ -89,7 +89,7 @@ def test_what_has_one_name_is_one_category_everywhere(seed: int, tmp_path: Path)
     drawn = sum(Decimal(str(trace["y"][1])) for trace in json.loads(by_month.plot)["data"])
     assert drawn == sum(of_month.values())
     leader = max(of_month.values())
-    assert by_month.number == words.money(leader, "EUR")
+    assert by_month.number == formatting.money(leader, "EUR")
     assert of_month[by_month.label.partition(", the most sold")[0]] == leader
 
 
@@ -104,10 +104,10 @@ def test_the_highest_period_is_one_that_is_over_and_none_is_higher(
     start = {"day": {"hour": 0}, "month": {"day": 1, "hour": 0}}[grain]
     begun = {moment.replace(minute=0, second=0, microsecond=0, **start): n for moment, n in found.items()}
     rows = [{"at": moment, "n": begun[moment]} for moment in sorted(begun)]
-    best, among = periods.highest(rows, "at", "n", grain, until)
+    best = timeline(Periods(column="at", grain="month"), rows, grain, until).highest("n")
     over = [row for row in rows if periods.following(row["at"], grain) <= until]
     assert best["n"] == max(row["n"] for row in over or [r for r in rows if r["at"] <= until] or rows)
-    assert bool(among) == (max(row["n"] for row in rows) > best["n"])
+    assert bool(best["among"]) == (max(row["n"] for row in rows) > best["n"])
 
 
 def test_what_is_not_drawn_may_be_the_highest(tmp_path: Path) -> None:
@@ -152,9 +152,7 @@ def test_a_currency_that_any_report_knows_is_on_the_page(statement: str, title: 
     path = warehouse(tmp_path, (*TWO_CURRENCIES, statement.replace("'EUR'", "'CHF'")))
     page = render(path, tmp_path / "page.html", NOW)
     assert page.currencies == ("EUR", "USD", "CHF")
-    with _reader(path) as (read, _):
-        found = section(Scope(read, UNTIL, "CHF"))
-    assert title in [panel.title for theme in found.themes for panel in theme.panels]
+    assert title in answered(path, UNTIL, "CHF")[0]
 
 
 def test_the_hammer_price_less_what_is_refunded_of_it_is_net_sales(tmp_path: Path) -> None:
@@ -163,6 +161,5 @@ def test_the_hammer_price_less_what_is_refunded_of_it_is_net_sales(tmp_path: Pat
         *TWO_CURRENCIES,
         "update marts.fct_orders set net_sales = 0, refunded_amount = 0 where order_id = 'o-1'",
     )
-    with _reader(warehouse(tmp_path, statements)) as (read, _):
-        figure = section(Scope(read, UNTIL, "EUR")).figures[0]
+    figure = answered(warehouse(tmp_path, statements), UNTIL)[1].figures[0]
     assert (figure.value, figure.note) == ("€500", "€1,500 hammer price, €1,000 of it refunded")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,11 +11,21 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from reporting.page import REPORTS, _reader
-from reporting.parts import Figure, Panel, Scope
-from reporting.sections import general, section
+from reporting.definitions import load
+from reporting.model import Figure, Panel
 from tests.support.depth import seeds
-from tests.support.report_warehouse import OF_ALL, bidding, cash, category, delivered, group, quarter, warehouse
+from tests.support.report_warehouse import (
+    OF_ALL,
+    answered,
+    bidding,
+    cash,
+    category,
+    delivered,
+    group,
+    quarter,
+    true_until,
+    warehouse,
+)
 
 at = datetime.fromisoformat
 SALES = "rpt_sales_by_category_country_and_month"
@@ -25,18 +35,10 @@ BASE = (OF_ALL[0], category("2026-01-01", "Coins", "EUR", 1))
 
 def told(path: Path, until: datetime) -> tuple[dict[str, Panel], Mapping[str, Figure]]:
     """The panels and figures in euros by name, where a report that says nothing is true until then."""
-    with _reader(path) as (read, _):
-        euros = section(Scope(read, until, "EUR"))
-        themes = (*euros.themes, *general(Scope(read, until)))
-        panels = (panel for theme in themes for panel in theme.panels)
-        # What is drawn and said counts: queries name the data time, and a panel is wider beside a gap.
-        said = (replace(panel, query="", wide=False) for panel in panels)
-        return {panel.title: panel for panel in said}, {figure.label: figure for figure in euros.figures}
-
-
-def true_until(until: datetime, reports: Iterable[str] = REPORTS) -> Iterator[str]:
-    """The statements that move reports to a data time."""
-    return (f"update reports.{name} set data_time = '{until}'" for name in reports)
+    panels, euros = answered(path, until)
+    # What is drawn and said counts: queries name the data time, and a panel is wider beside a gap.
+    said = {title: replace(panel, query="", wide=False) for title, panel in panels.items()}
+    return said, {figure.label: figure for figure in euros.figures}
 
 
 EVERY_MONTH = (
@@ -55,7 +57,7 @@ def test_a_report_that_is_behind_moves_no_other_panel(tmp_path: Path) -> None:
     path = warehouse(tmp_path, EVERY_MONTH)
     until, behind = at("2026-03-01T12:00:00"), at("2026-01-20T12:00:00")
     before, figures = told(path, until)
-    for report in REPORTS:
+    for report in load().reports:
         with duckdb.connect(str(path)) as connection:
             connection.execute(next(true_until(behind, (report,))))
         after, figures_after = told(path, behind)

@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reporting import periods, render
-from reporting.page import REPORTS, _reader
-from reporting.parts import Panel, Scope
-from reporting.sections import general, section
+from reporting.definitions import Periods
+from reporting.model import Panel
+from reporting.timeline import timeline
 from tests.support.report_warehouse import (
     NOW,
     TWO_CURRENCIES,
+    answered,
     bid,
     bidding,
     cash,
@@ -27,6 +28,7 @@ from tests.support.report_warehouse import (
     group,
     quarter,
     sale,
+    true_until,
     warehouse,
 )
 
@@ -37,10 +39,7 @@ GRAINS = ("hour", "day", "week", "month", "quarter")
 
 def panels(folder: Path, statements: Iterable[str], currency: str = "EUR", until: datetime = UNTIL) -> dict[str, Panel]:
     """The panels of the page by their titles, where all reports are true until then."""
-    said = [f"update reports.{name} set data_time = '{until}'" for name in REPORTS]
-    with _reader(warehouse(folder, (*statements, *said))) as (read, _):
-        themes = (*section(Scope(read, until, currency)).themes, *general(Scope(read, until)))
-        return {panel.title: panel for theme in themes for panel in theme.panels}
+    return answered(warehouse(folder, (*statements, *true_until(until))), until, currency)[0]
 
 
 def drawn(panel: Panel) -> list[dict[str, Any]]:
@@ -58,18 +57,18 @@ def test_any_times_give_a_trend_without_long_gaps(moments: list[datetime], until
     size = {"hour": {"minute": 0}, "day": {"hour": 0, "minute": 0}, "month": {"day": 1, "hour": 0, "minute": 0}}[grain]
     starts = sorted({moment.replace(second=0, microsecond=0, **size) for moment in moments})
     rows = [{"at": start, "n": 1} for start in starts]
-    newest = periods.newest(rows, "at", grain, until)
-    filled = periods.without_gaps(newest, "at", grain, {"n": 0})
-    assert [row for row in filled if row["n"]] == newest
-    assert len(filled) <= len(newest) * (periods.LONGEST_GAP + 1)
+    trend = timeline(Periods(column="at", grain="month", fill=["n"]), rows, grain, until)
+    newest = [row for row in trend.drawn if row["n"]]
+    assert [row["at"] for row in newest] == periods.newest(starts, grain, until)
+    assert len(trend.drawn) <= len(newest) * (periods.LONGEST_GAP + 1)
     assert newest == rows[rows.index(newest[0]) : rows.index(newest[-1]) + 1], "a stretch of the rows"
     assert all(row["at"] <= until for row in newest) or rows[0]["at"] > until
-    assert bool(periods.not_drawn(rows, newest, "at", grain)) == (len(newest) < len(rows))
+    assert bool(trend.not_drawn()) == (len(newest) < len(rows))
     first, last = periods.present(starts, until)
     assert first <= last
     chosen = periods.grain_of(starts, until)
     assert chosen in GRAINS
-    assert GRAINS.index(chosen) >= GRAINS.index(periods.grain(first, last))
+    assert GRAINS.index(chosen) >= GRAINS.index(periods.grain_of_span(first, last))
 
 
 @pytest.mark.parametrize("grain", GRAINS)

@@ -1,7 +1,4 @@
-"""How the report page writes amounts, counts, shares, times and changes.
-
-Here belongs the text of single values; sentences about them belong to the panels.
-"""
+"""How the report writes single values: amounts, counts, shares, times and changes. Sentences belong to the panels."""
 
 from __future__ import annotations
 
@@ -9,13 +6,10 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from reporting.parts import Change
+from reporting.model import Change
 
 Number = Decimal | float | int
 NONE = "–"
-UNKNOWN = "Unknown"
-"""What the reports call a country and a region that are not known."""
-
 SYMBOLS: Mapping[str, str] = {"EUR": "€", "USD": "$", "GBP": "£"}
 
 
@@ -44,22 +38,20 @@ def amount_tick(amount: float, currency: str) -> str:
 
 def number(value: Number | None, digits: int = 0) -> str:
     """A number with separators for thousands, a dash for none."""
-    if value is None:
-        return NONE
-    return f"{_sign(round(float(value), digits))}{abs(value):,.{digits}f}"
+    return NONE if value is None else f"{_sign(round(float(value), digits))}{abs(value):,.{digits}f}"
 
 
-def count(value: Number, word: str, words: str = "") -> str:
-    """`1 order`, `2 orders`; `words` is for other numbers than one where it is not `word` with an s."""
-    return f"{int(value):,} {agreeing(value, word, words)}"
-
-
-def agreeing(value: Number, word: str, words: str = "") -> str:
+def plural(value: Number, one: str, many: str = "") -> str:
     """The noun or verb that goes with a count that stands elsewhere: `order` or `orders`, `is` or `are`."""
-    return word if int(value) == 1 else words or word + "s"
+    return one if int(value) == 1 else many or one + "s"
 
 
-def agreeing_part(part: Number, whole: Number) -> str:
+def count(value: Number, one: str, many: str = "") -> str:
+    """`1 order`, `2 orders`; `many` is for other numbers than one where it is not `one` with an s."""
+    return f"{int(value):,} {plural(value, one, many)}"
+
+
+def is_or_are(part: Number, whole: Number) -> str:
     """The verb after so many of so many: `1 of 2 bids is`, `0 of 1 bid is`, `2 of 3 bids are`."""
     return "is" if 1 in (int(part), int(whole)) else "are"
 
@@ -117,6 +109,11 @@ def moment(when: datetime) -> str:
     """A time in words; one without zone is UTC."""
     utc = when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
     return f"{day(utc)}, {utc:%H:%M} UTC"
+
+
+def minute(when: datetime | None) -> str:
+    """A time in figures, which no line break divides."""
+    return f"{when:%Y-%m-%d %H:%M}".replace("-", "\u2011") if when else NONE
 
 
 def _sign(value: float) -> str:

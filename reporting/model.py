@@ -1,0 +1,104 @@
+"""The page model: figures, panels, themes and sections as plain data, whoever shows them.
+
+`answers` fills it from the warehouse; `page` writes it as one HTML file, and a dashboard may serve it as JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import takewhile
+from typing import Any
+
+Row = dict[str, Any]
+"""A row of a query: amounts as Decimal, times as datetime without zone (UTC), nulls as None."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """How a number moved: `text` says by how much and against what; `good` decides the colour, `rising` the arrow."""
+
+    text: str
+    rising: bool | None
+    good: bool
+
+    def __str__(self) -> str:
+        """The change within a sentence."""
+        return f"{ {True: 'up ', False: 'down ', None: ''}[self.rising] }{self.text}"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One headline number, and how it changed."""
+
+    label: str
+    value: str
+    note: str = ""
+    change: Change | None = None
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One question with its answer: a number, the sentence that says it, a plot or table, all rows and the query.
+
+    `source` is the report whose data time the panel states. `plot` is a Plotly figure as JSON, or empty where the rows
+    themselves are shown as a table; `shares` are the lengths of the bars in that table, 0 to 1. `number` is what
+    `label` names, and `change` how it moved, where the rows tell. `note` says how to go on from what is shown.
+    `spare` names the columns that a narrow screen leaves out. `height` is the plot's least height in pixels.
+    """
+
+    key: str
+    title: str
+    question: str = ""
+    number: str = ""
+    label: str = ""
+    summary: str = ""
+    source: str = ""
+    query: str = ""
+    columns: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+    change: Change | None = None
+    plot: str = ""
+    shares: tuple[float, ...] = ()
+    wide: bool = False
+    height: int = 280
+    note: str = ""
+    spare: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Panels that answer questions of one kind. `key` is its address within the page."""
+
+    key: str
+    title: str
+    panels: tuple[Panel, ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """All that the page says about one currency; `first` and `last` are the times of what its figures count."""
+
+    currency: str
+    first: datetime | None
+    last: datetime | None
+    figures: tuple[Figure, ...]
+    queries: tuple[str, ...]
+    themes: tuple[Theme, ...]
+
+
+def laid_out(panels: Iterable[Panel]) -> tuple[Panel, ...]:
+    """The panels of a theme as they stand on the page: two that are not wide share a row; one alone gets it whole."""
+    found: list[Panel] = []
+    for panel in panels:
+        if panel.wide:
+            _widen_if_alone(found)
+        found.append(panel)
+    _widen_if_alone(found)
+    return tuple(found)
+
+
+def _widen_if_alone(panels: list[Panel]) -> None:
+    if sum(1 for _ in takewhile(lambda panel: not panel.wide, reversed(panels))) % 2:
+        panels[-1] = replace(panels[-1], wide=True)
