@@ -33,9 +33,9 @@ class ApiError(RuntimeError):
 
     def __init__(self, method: str, path: str, status: int, problem: Mapping[str, Any]) -> None:
         self.method, self.path, self.status, self.problem = method, path, status, problem
-        told = problem.get("detail") or problem.get("title") or problem.get("message") or "no explanation"
+        reason = problem.get("detail") or problem.get("title") or problem.get("message") or "no explanation"
         fields = "; ".join(f"{e.get('field')}: {e.get('reason')}" for e in problem.get("errors") or ())
-        super().__init__(f"{method} {path} was answered with {status}: {told}{f' ({fields})' if fields else ''}")
+        super().__init__(f"{method} {path} was answered with {status}: {reason}{f' ({fields})' if fields else ''}")
 
 
 class ApiUnavailable(RuntimeError):

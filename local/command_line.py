@@ -22,7 +22,7 @@ from ops.environment import Environment, OpsError
 
 if TYPE_CHECKING:
     from contracts import Contracts
-    from local.demo import Refreshed
+    from local.commands import Refreshed
     from local.home import Home
     from local.screen import Screen
 
@@ -64,7 +64,7 @@ def up(
     """
     with _reported() as (home, screen):
         contracts = _written()
-        from local.demo import start
+        from local.commands import start
 
         stack = start(home, contracts, screen, port)
         screen.console.print(f"\nHTTP API      {stack.outputs['ApiUrl']}", highlight=False, soft_wrap=True)
@@ -82,7 +82,7 @@ def down() -> None:
             stopped = stop(home, screen.say)
             step.note = "state saved" if stopped.saved else "it was not running" if not stopped.was_running else ""
         if stopped.was_running and not stopped.saved:
-            screen.console.print("The state could not be saved, so the next start sets it aside and begins anew.")
+            screen.console.print("The state could not be saved; the next start sets it aside and begins from nothing.")
 
 
 @app.command()
@@ -92,11 +92,11 @@ def demo(
 ) -> None:
     """Show everything once: start, deploy, simulate auctions through the HTTP API, run the pipeline, make the report.
 
-    Takes about a minute. Again it adds another piece of simulated history. The stack stays up afterwards.
+    Takes about a minute. A second call adds another piece of simulated history. The stack stays up afterwards.
     """
     with _reported() as (home, screen):
         contracts = _written()
-        from local.demo import demonstrate
+        from local.commands import demonstrate
 
         _finish(demonstrate(home, contracts, screen, changes, seed), screen)
         screen.console.print(
@@ -134,12 +134,12 @@ def simulate(
     """
     with _reported() as (home, screen):
         contracts = _written()
-        from local import demo as parts
+        from local import commands
 
-        stack = parts.start(home, contracts, screen)
-        parts.simulate(home, stack, contracts, screen, changes, seed)
+        stack = commands.start(home, contracts, screen)
+        commands.simulate(home, stack, contracts, screen, changes, seed)
         if report:
-            _finish(parts.refresh(home, stack, screen), screen)
+            _finish(commands.refresh(home, stack, screen), screen)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -162,11 +162,16 @@ def replay(
     """
     with _reported() as (home, screen):
         contracts = _written()
-        from local.demo import replay as send_file
+        from local.commands import send_file
+        from local.replay import prepare
 
         options = mapping_options(context.args)
-        refreshed = send_file(home, contracts, screen, file, mapping, options, rejects, dry_run, report)
-        if refreshed is not None:
+        prepared = prepare(file, mapping, options=options, rejects=rejects, contracts=contracts)
+        screen.say_all(prepared.summary())
+        if dry_run:
+            screen.say_all(prepared.preview())
+            return
+        if refreshed := send_file(home, contracts, screen, prepared, report):
             _finish(refreshed, screen)
 
 
@@ -174,7 +179,7 @@ def replay(
 def refresh() -> None:
     """Carry every change that waits in the stream to the report: pump, compact, audit, publish, marts, report."""
     with _reported() as (home, screen):
-        from local.demo import refresh as carry
+        from local.commands import refresh as carry
         from local.stack import running
 
         _finish(carry(home, running(home), screen), screen)
@@ -268,9 +273,9 @@ def generate() -> None:
     see whether the other models still fit."""
     with _reported() as (_, screen):
         contracts = _written()
-        from local.demo import bring_models_up
+        from local.commands import generate_models
 
-        bring_models_up(contracts, screen)
+        generate_models(contracts, screen)
         screen.console.print("Everything is current.")
 
 
@@ -362,7 +367,7 @@ def _failure(screen: Screen, error: Exception) -> typer.Exit:
 
 def _finish(refreshed: Refreshed, screen: Screen) -> None:
     """The summary; a failed step of the pipeline is a failure of the command."""
-    from local.demo import summarize
+    from local.commands import summarize
 
     summarize(refreshed, screen)
     if refreshed.result.failures:

@@ -18,7 +18,8 @@ from pathlib import Path
 from threading import Event, Thread
 
 from contracts import Contracts
-from local import demo, emulator, housekeeping, pipeline, stack
+from local import commands, emulator, housekeeping, pipeline_process, stack
+from local.draining import drain
 from local.home import REPOSITORY, Home, Stack
 from local.processes import Process, spawn, this_process
 from local.pump import Counts
@@ -29,7 +30,7 @@ UI_SECONDS = 120
 FIRST_CHANGES = 1500
 HISTORY_AFTER, HISTORY_EVERY = 60.0, 600.0  # seconds
 # Quicker than the defaults of production, so that a person sees data flow.
-PACE = {"GAVEL_LANDING_SECONDS": "15", "GAVEL_MARTS_SECONDS": "60", "GAVEL_REPORTS_CRON": "*/5 * * * *"}
+QUICK = {"GAVEL_LANDING_SECONDS": "15", "GAVEL_MARTS_SECONDS": "60", "GAVEL_REPORTS_CRON": "*/5 * * * *"}
 # A laptop that does other work may need longer for a tick than Dagster's minute; late is better than cut off.
 PATIENCE = {"DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS": "300", "DAGSTER_SCHEDULE_GRPC_TIMEOUT_SECONDS": "300"}
 
@@ -80,15 +81,15 @@ def develop(
     session = Session()
     with _stopped_by_signals(session.stopping):
         try:
-            current = demo.start(home, contracts, screen)
+            current = commands.start(home, contracts, screen)
             stack.stop_pipeline(current, screen.say)  # what a killed `gavel dev` left behind
             housekeeping.bound_scratch(home.scratch, time.time(), 0)
             current = home.update(supervisor=this_process(), dagster=None)
             current = _start_dagster(home, current, screen, ui_port)
             if history and current.demos == 0 and not session.stopping.is_set():
-                demo.simulate(home, current, contracts, screen, FIRST_CHANGES, None)
+                commands.simulate(home, current, contracts, screen, FIRST_CHANGES, None)
             _start_flow(home, current, session, screen, gap)
-            _tell(screen, current, gap)
+            _show_addresses(screen, current, gap)
             _watch(home, current, session, screen)
         except KeyboardInterrupt:
             session.stopping.set()
@@ -103,7 +104,7 @@ def develop(
     if stopped.saved:
         screen.console.print("Stopped; everything is kept, and `gavel dev` goes on from here.")
     else:
-        screen.console.print("Stopped; the state could not be saved, so the next start begins anew.")
+        screen.console.print("Stopped; the state could not be saved, so the next start begins from nothing.")
 
 
 def _refuse_second(home: Home) -> None:
@@ -140,12 +141,12 @@ def _start_dagster(home: Home, current: Stack, screen: Screen, ui_port: int | No
         raise DevelopError(f"port {port} is taken by another program; choose another one with --ui-port")
     with screen.step("Start Dagster") as step:
         step.update(text="preparing the dbt models")
-        pipeline.prepare(home, current)()
+        pipeline_process.prepare(home, current)()
         current = home.update(ui_url=f"http://127.0.0.1:{port}")
         command = [sys.executable, "-m", "dagster", "dev", "--workspace", str(REPOSITORY / "workspace.yaml")]
         process = spawn(
             [*command, "--host", "127.0.0.1", "--port", str(port)],
-            {**stack.environment(home, current), **PACE, **PATIENCE},
+            {**stack.environment(home, current), **QUICK, **PATIENCE},
             home.logs / "dagster.log",
             f"{current.identity}.{stack.DAGSTER}",
             REPOSITORY,
@@ -186,7 +187,7 @@ def _start_flow(home: Home, current: Stack, session: Session, screen: Screen, ga
 
     def pump() -> None:
         while not session.stopping.is_set():
-            stack.drain(home, current, stopping=session.stopping, progress=pumped)
+            drain(home, current, stopping=session.stopping, progress=pumped)
             total["before"] += total["now"]
             total["now"] = 0
             session.stopping.wait(1.0)
@@ -206,14 +207,14 @@ def _start_flow(home: Home, current: Stack, session: Session, screen: Screen, ga
 
 
 def keep_history(home: Home, current: Stack, stopping: Event, say: Callable[[str], None]) -> None:
-    """Let Dagster forget old runs now and then, in a process beside it, until told to stop. What fails is said, and
-    tried again later."""
+    """Let Dagster forget old runs now and then, in a process beside it, until `stopping` is set. What fails is
+    reported, and tried again later."""
     seconds = HISTORY_AFTER
     while not stopping.wait(seconds):
         seconds = HISTORY_EVERY
         housekeeping.bound_scratch(home.scratch, time.time())
         log = home.logs / "history.log"
-        with pipeline.child_of(home, current, [sys.executable, "-m", "local.dagster.history"], log) as process:
+        with pipeline_process.child_of(home, current, [sys.executable, "-m", "local.dagster.history"], log) as process:
             while process.poll() is None and not stopping.wait(0.5):
                 pass
             if process.poll() is None:
@@ -222,7 +223,7 @@ def keep_history(home: Home, current: Stack, stopping: Event, say: Callable[[str
             say(f"Dagster's old runs could not be removed ({log}); it is tried again in {seconds / 60:.0f} minutes.")
 
 
-def _tell(screen: Screen, current: Stack, gap: timedelta | None) -> None:
+def _show_addresses(screen: Screen, current: Stack, gap: timedelta | None) -> None:
     screen.console.print(f"\nDagster UI   [bold]{current.ui_url}[/bold]", highlight=False)
     screen.console.print(f"HTTP API     {current.outputs['ApiUrl']}", highlight=False, soft_wrap=True)
     if gap is not None:
@@ -231,7 +232,7 @@ def _tell(screen: Screen, current: Stack, gap: timedelta | None) -> None:
 
 
 def _watch(home: Home, current: Stack, session: Session, screen: Screen) -> None:
-    """Show what flows until told to stop; raises if a process ends by itself."""
+    """Show what flows until the session stops; raises if a process ends by itself."""
     with screen.console.status("starting") as shown:
         while not session.stopping.wait(1.0):
             housekeeping.bound_logs(home.logs)

@@ -67,7 +67,7 @@ def _renew(home: Home, port: int | None, reason: str, say: Callable[[str], None]
     begun = home.begin()
     aside = home.newest_aside
     kept = f"; what it held (warehouse.duckdb, reports, landed objects) is in {aside}" if aside else ""
-    say(f"{reason}: it begins anew, on the same port{kept}")
+    say(f"{reason}: it begins from nothing, on the same port{kept}")
     return Started(_launch(home, begun, port), "renewed")
 
 
@@ -84,7 +84,7 @@ def halt(home: Home, clean: bool = True) -> bool:
     """Stop the emulator; the caller holds the home's lock and has drained the pump.
 
     Returns whether its state was saved. With `clean` false the state on disk is marked as unusable: the next start
-    begins anew.
+    begins from nothing.
     """
     stack = home.load()
     if stack is None or stack.emulator is None or not stack.emulator.alive:

@@ -21,7 +21,7 @@ _PROC = Path("/proc")
 
 @dataclass(frozen=True)
 class Process:
-    """A process of the stack. `started` tells it from a later process with the same number."""
+    """A process of the stack. `started` distinguishes it from a later process with the same number."""
 
     pid: int
     started: str

@@ -208,7 +208,7 @@ class Counts:
 
 @dataclass
 class Pump:
-    """Hands the records of a stream to a function, in order for each shard, until told to stop.
+    """Hands the records of a stream to a function, in order for each shard, until it must stop.
 
     `wait(attempt)` is called before sending again, with 1 for the first time; `progress` after each step.
     """

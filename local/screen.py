@@ -60,6 +60,10 @@ class Screen:
         note = f"  [dim]{step.note}[/dim]" if step.note else ""
         self.console.print(f"[green]✓[/green] {name} [dim]{seconds:.1f} s[/dim]{note}", highlight=False)
 
+    def say_all(self, text: str) -> None:
+        """A text of several lines, as it is."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
     def say(self, text: str) -> None:
         """A line between steps."""
         self.console.print(f"  {text}", highlight=False)

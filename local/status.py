@@ -14,6 +14,7 @@ from rich.table import Table
 from contracts import Contracts
 from local import emulator, stack
 from local.aws import CREDENTIALS, REGION
+from local.draining import lag
 from local.home import Home, Stack
 
 if TYPE_CHECKING:
@@ -57,9 +58,7 @@ def look(home: Home, contracts: Contracts) -> Status:
         return Status(current, True, dagster, None, ())
     tables = published_tables(current, contracts)
     troubles = troubles_of(home) if dagster else ()
-    return Status(
-        current, True, dagster, stack.lag(home, current), tables, troubles, failing_objects(current, contracts)
-    )
+    return Status(current, True, dagster, lag(home, current), tables, troubles, failing_objects(current, contracts))
 
 
 def troubles_of(home: Home) -> tuple[Trouble, ...]:

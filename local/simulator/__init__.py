@@ -1,6 +1,6 @@
 """The traffic simulator: an invented auction house whose every change goes through the HTTP API.
 
-`generate` tells two years of it as plain `Request` values, `live` goes on from now without an end; both are decided by
+`generate` makes two years of it as plain `Request` values, `live` goes on from now without an end; both are decided by
 their seed alone and need no network. `simulate` and `simulate_live` send them.
 """
 

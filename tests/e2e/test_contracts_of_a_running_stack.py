@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from local.stack import connect, down, drain, running
+from local.draining import drain
+from local.stack import connect, down, running
 from tests.support.checkouts import Checkout
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]

@@ -15,6 +15,7 @@ from contracts import Contracts, load_contracts
 from local import stack as laptop_stack
 from local.aws import Aws
 from local.client import ApiClient
+from local.draining import drain
 from local.home import Home, Stack
 from local.pump import Counts
 
@@ -49,7 +50,7 @@ class Laptop:
 
     def pump(self) -> Counts:
         """Hand everything that is in the stream to the relay."""
-        return laptop_stack.drain(self.home, self.stack)
+        return drain(self.home, self.stack)
 
     def keys(self, prefix: str) -> list[str]:
         """The keys below a prefix of the data bucket."""

@@ -11,7 +11,7 @@ import pytest
 
 from local import deploy
 from local.client import ApiError
-from local.stack import lag
+from local.draining import lag
 from tests.support.laptop import Laptop
 
 pytestmark = pytest.mark.stack

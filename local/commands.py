@@ -1,27 +1,32 @@
-"""The demonstration: from nothing to a fresh report, every step of it through the real components.
+"""What the commands do, step by step and visibly: starting, simulating, replaying a file, refreshing the report.
 
-Also its parts, which other commands use: sending reference data, simulating, and carrying changes to the report.
+`demonstrate` does everything once: from nothing to a fresh report, through the real components.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 from rich.table import Table
 
 from contracts import Contracts
 from contracts.dbt import write
-from local import pipeline, stack
+from local import pipeline_process, stack
 from local.aws import Aws
+from local.draining import drain
 from local.dry_run import check_models
 from local.home import Home, Stack
 from local.screen import Screen
 from local.traffic import Sent
+
+if TYPE_CHECKING:
+    from local.replay import Replay
 
 FIRST_SEED = 1
 
@@ -32,28 +37,28 @@ class Refreshed:
 
     pumped: int
     given_up: int
-    result: pipeline.Result
+    result: pipeline_process.Result
 
 
 def start(home: Home, contracts: Contracts, screen: Screen, port: int | None = None) -> Stack:
-    """Bring the stack up, visibly: what follows from changed contracts is in all its parts afterwards.
+    """Start the stack, or bring a running one up to date: all its parts follow changed contracts afterwards.
 
     Raises `local.dry_run.ModelsDoNotFit` before the stack is touched if a model cannot follow a changed contract.
     """
     changed = stack.contracts_in_force(home) != contracts
     if changed:
-        bring_models_up(contracts, screen)
+        generate_models(contracts, screen)
     current = _start(home, contracts, screen, port)
     if changed and current.dagster is not None and current.dagster.alive and current.ui_url:
         with screen.step("Let Dagster load the changed contracts") as step:
             step.update(text="preparing the dbt models")
-            pipeline.prepare(home, current)()
+            pipeline_process.prepare(home, current)()
             step.update(text="loading the code location again")
-            pipeline.reload(current.ui_url)
+            pipeline_process.reload(current.ui_url)
     return current
 
 
-def bring_models_up(contracts: Contracts, screen: Screen) -> None:
+def generate_models(contracts: Contracts, screen: Screen) -> None:
     """Write the files of the dbt project that follow from the contracts, and see whether the other models fit."""
     changed = write(contracts)
     if not changed:
@@ -73,8 +78,8 @@ def _start(home: Home, contracts: Contracts, screen: Screen, port: int | None) -
             say=screen.say,
             progress=lambda what, done, total: step.update(done, total, what),
         )
-        words = {"attached": "was running", "resumed": "resumed", "new": "new", "renewed": "begun anew"}
-        step.note = f"{words[started.how]}, {started.stack.endpoint}"
+        how = {"attached": "was running", "resumed": "resumed", "new": "new", "renewed": "begun from nothing"}
+        step.note = f"{how[started.how]}, {started.stack.endpoint}"
     return started.stack
 
 
@@ -94,12 +99,12 @@ def drop_reference_data(current: Stack) -> int:
 
 
 def simulate(home: Home, current: Stack, contracts: Contracts, screen: Screen, changes: int, seed: int | None) -> Sent:
-    """Send a simulated history through the HTTP API. Without a seed every call tells another one."""
+    """Send a simulated history through the HTTP API. Without a seed every call makes another one."""
     from local.simulator import simulate as send_history
 
     if seed is None:
         seed = FIRST_SEED + current.demos
-        home.update(demos=current.demos + 1)  # before it is sent: what was interrupted is not told again differently
+        home.update(demos=current.demos + 1)  # first: an interrupted history is not sent with other content
     with screen.step("Send simulated auctions through the HTTP API") as step:
         drop_reference_data(current)
         sent = send_history(
@@ -116,7 +121,7 @@ def simulate(home: Home, current: Stack, contracts: Contracts, screen: Screen, c
 def refresh(home: Home, current: Stack, screen: Screen, prepared: Callable[[], None] | None = None) -> Refreshed:
     """Carry every change from the stream to the report. `prepared` waits for a preparation that was begun before."""
     with screen.step("Pump the stream through the relay to S3") as step:
-        counts = stack.drain(home, current, progress=lambda c: step.update(None, None, f"{c.handled:,} stream records"))
+        counts = drain(home, current, progress=lambda c: step.update(None, None, f"{c.handled:,} stream records"))
         step.note = f"{counts.handled:,} stream records" + (f", {counts.given_up} given up" if counts.given_up else "")
     if prepared is not None:
         with screen.step("Prepare the dbt models") as step:
@@ -124,12 +129,12 @@ def refresh(home: Home, current: Stack, screen: Screen, prepared: Callable[[], N
     with screen.step("Run the Dagster pipeline: compact, audit, publish, build marts, render the report") as step:
         lines = 0
 
-        def told(line: str) -> None:
+        def show(line: str) -> None:
             nonlocal lines
             lines += 1
             step.update(lines, None, line.splitlines()[0][:70])
 
-        result = pipeline.run(home, current, told)
+        result = pipeline_process.run(home, current, show)
         step.note = f"{len(result.entities)} entities, {result.models} models"
     return Refreshed(counts.handled, counts.given_up, result)
 
@@ -137,7 +142,7 @@ def refresh(home: Home, current: Stack, screen: Screen, prepared: Callable[[], N
 def demonstrate(home: Home, contracts: Contracts, screen: Screen, changes: int, seed: int | None) -> Refreshed:
     """Everything once: start, deploy, sign in, simulate, pump, pipeline, report."""
     current = start(home, contracts, screen)
-    prepared = pipeline.prepare(home, current)  # beside the simulation: it takes seconds and needs nothing of it
+    prepared = pipeline_process.prepare(home, current)  # beside the simulation, of which it needs nothing
     simulate(home, current, contracts, screen, changes, seed)
     return refresh(home, current, screen, prepared)
 
@@ -172,34 +177,19 @@ def utc(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def replay(
-    home: Home,
-    contracts: Contracts,
-    screen: Screen,
-    file: Path,
-    mapping: str,
-    options: Mapping[str, str],
-    rejects: Path | None,
-    dry_run: bool,
-    carry: bool,
-) -> Refreshed | None:
-    """Send a CSV file's items through the HTTP API by a mapping, and carry them to the report."""
-    from local import replay as replaying
+def send_file(home: Home, contracts: Contracts, screen: Screen, prepared: Replay, report: bool) -> Refreshed | None:
+    """Send the items of a prepared CSV file through the HTTP API, and carry them to the report if that is wished."""
+    from local.replay import replay
 
-    prepared = replaying.prepare(file, mapping, options=options, rejects=rejects, contracts=contracts)
-    screen.console.print(prepared.summary(), markup=False, highlight=False, soft_wrap=True)
-    if dry_run:
-        screen.console.print(prepared.preview(), markup=False, highlight=False, soft_wrap=True)
-        return None
     current = start(home, contracts, screen)
-    ready = pipeline.prepare(home, current) if carry else None
-    with screen.step(f"Send {file.name} through the HTTP API") as step:
+    ready = pipeline_process.prepare(home, current) if report else None
+    with screen.step(f"Send {prepared.file.name} through the HTTP API") as step:
         drop_reference_data(current)
-        sent = replaying.replay(
+        sent = replay(
             stack.connect(current),
             prepared,
             progress=lambda done, total: step.update(done, total, f"{done} of {total} items"),
             contracts=contracts,
         )
         step.note = f"{sent.total:,} items, {sent.total / max(sent.seconds, 0.001):.0f} a second"
-    return refresh(home, current, screen, ready) if carry else None
+    return refresh(home, current, screen, ready) if report else None

@@ -1,6 +1,6 @@
-"""Runs the Dagster pipeline once against the laptop stack, in a process of its own, and passes on what it says.
+"""Runs the Dagster pipeline once against the laptop stack, in a process of its own, and passes on what it writes.
 
-    python -m local.pipeline
+    python -m local.pipeline_process
 
 A process of its own, because everything in it sees the stack's environment and nothing of the person's AWS settings,
 and because it can be stopped with the stack. It speaks JSON lines: `{"progress": "…"}` and at last `{"result": {…}}`.
@@ -58,7 +58,7 @@ class Result:
 def run(home: Home, stack: Stack, progress: Callable[[str], None]) -> Result:
     """One pass of the pipeline over what landed; `progress` gets a readable line at each step."""
     log = home.logs / "pipeline.log"
-    with child_of(home, stack, [sys.executable, "-m", "local.pipeline"], log) as child:
+    with child_of(home, stack, [sys.executable, "-m", "local.pipeline_process"], log) as child:
         assert child.stdout is not None
         result = None
         for line in child.stdout:
@@ -146,20 +146,20 @@ def _result_from(content: Mapping[str, Any]) -> Result:
 
 
 def main(variables: Mapping[str, str], output: TextIO) -> None:
-    """Run the pipeline with the settings of the environment, and tell of it on `output`."""
+    """Run the pipeline with the settings of the environment, and write what it does to `output`."""
     from local.dagster.pipeline import run_once
     from orchestration.settings import Settings
 
-    def tell(message: Mapping[str, Any]) -> None:
+    def write(message: Mapping[str, Any]) -> None:
         output.write(json.dumps(message) + "\n")
         output.flush()
 
-    result = run_once(Settings.from_environment(variables), lambda line: tell({"progress": line}))
+    result = run_once(Settings.from_environment(variables), lambda line: write({"progress": line}))
     entities = [
         {name: getattr(entity, name) for name in ("entity", "read", "applied", "quarantined", "rows")}
         for entity in result.entities
     ]
-    told = {
+    content = {
         "entities": entities,
         "models": result.models,
         "report": str(result.report) if result.report else None,
@@ -167,7 +167,7 @@ def main(variables: Mapping[str, str], output: TextIO) -> None:
         "failures": dict(result.failures),
         "seconds": result.seconds,
     }
-    tell({"result": told})
+    write({"result": content})
 
 
 if __name__ == "__main__":

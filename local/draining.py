@@ -1,0 +1,84 @@
+"""Hands over what is in the table's stream: to the relay and the fan-out, as the template's two mappings do on AWS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+from local.aws import REGION, Aws
+from local.home import Home, Stack
+from local.housekeeping import bound_logs
+from local.pump import Counts, Pump
+from local.stream import DynamoStream, FileCheckpoint, LambdaFunction, S3FailureDestination
+
+
+@dataclass
+class _Backoff:
+    """Waits before a batch is sent again: 0.1 s, doubling, at most 5 s, and less when it must stop."""
+
+    stopping: Event
+
+    def __call__(self, attempt: int) -> None:
+        self.stopping.wait(min(0.05 * 2**attempt, 5.0))
+
+
+def make_pumps(
+    home: Home, stack: Stack, stopping: Event, progress: Callable[[Counts], None] = lambda counts: None
+) -> tuple[Pump, Pump]:
+    """The pumps from the table's stream to the relay and to the fan-out, as the template's two mappings."""
+    aws = Aws(stack.endpoint)
+    arn, bucket = stack.outputs["TableStreamArn"], stack.outputs["DataBucketName"]
+
+    def pump(function: str, mapping: str, checkpoint: Path, progress: Callable[[Counts], None]) -> Pump:
+        return Pump(
+            DynamoStream(aws.client("dynamodbstreams"), arn, REGION),
+            LambdaFunction(aws.client("lambda"), function),
+            S3FailureDestination(aws.client("s3"), bucket, arn, function, mapping),
+            FileCheckpoint(checkpoint, arn),
+            wait=_Backoff(stopping),
+            progress=progress,
+        )
+
+    relay = pump(stack.outputs["RelayFunctionName"], "relay", home.checkpoint, progress)
+    fanout = pump(stack.outputs["FanoutFunctionName"], "fanout", home.fanout_checkpoint, lambda counts: None)
+    return relay, fanout
+
+
+def drain(
+    home: Home,
+    stack: Stack,
+    *,
+    stopping: Event | None = None,
+    progress: Callable[[Counts], None] = lambda counts: None,
+) -> Counts:
+    """Hand everything that is in the stream to the relay, and to the fan-out beside it; returns the relay's counts.
+
+    Pumps of several processes take turns, each from the common checkpoints.
+    """
+    stopping = stopping or Event()
+    bound_logs(home.logs)
+    with home.locked("pump.lock"), ThreadPoolExecutor(1) as beside:
+        relay, fanout = make_pumps(home, stack, stopping, progress)
+        published = beside.submit(fanout.drain, stopping.is_set)
+        counts = relay.drain(stopping.is_set)
+        published.result()
+    return counts
+
+
+def lag(home: Home, stack: Stack) -> int:
+    """How many stream records the pump has not handed over yet."""
+    aws = Aws(stack.endpoint)
+    arn = stack.outputs["TableStreamArn"]
+    stream = DynamoStream(aws.client("dynamodbstreams"), arn, REGION)
+    positions = FileCheckpoint(home.checkpoint, arn).load()
+    waiting = 0
+    for shard in stream.shards():
+        iterator: str | None = stream.iterator(shard.shard_id, positions.get(shard.shard_id))
+        while iterator is not None:
+            page = stream.read(iterator, 1000)
+            waiting += len(page.records)
+            iterator = page.next_iterator if page.records else None
+    return waiting
