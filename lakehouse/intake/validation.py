@@ -227,6 +227,8 @@ def _usual(field: Field) -> _Usual:
         case DecimalType(precision, scale):
             # The text is a beginning of how the value is written with all its digits, and does not end in the point.
             tests = (f"starts_with({w}, {x})", f"strlen({w}) - strlen({x}) <> {scale}") if scale else (f"{w} = {x}",)
+            if scale == precision:  # then the engine leaves out the zero before the point
+                tests = (*tests, f"NOT starts_with(ltrim({x}, '-'), '.')")
             return _Usual(_narrow_cast(x, precision, scale), f"CAST({v} AS VARCHAR)", (*tests, *rules))
         case IntegerType():
             tests = (f"{w} = {x}", f"{v} >= -{MAX_INTEGER}")

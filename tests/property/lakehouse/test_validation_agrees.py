@@ -259,7 +259,7 @@ RULES = dataclasses.replace(
     ),
 )
 HOLDS = {"code": "AB", "word": "one", "text": "abc", "yes": "true"}
-BOUNDS = st.sampled_from(
+BOUND_TEXTS = (
     ["0", "-0", "0.0000", "-3", "-4", "1000", "1001", "1.5", "1.5000", "1.50001", "-10.5", "-10", "-11", "99999", "1e4",
      "1e5", "99999.0", "0.1234", "0.12340", ".1234", "1.", "007", "-007", "1_0", " 1", "1 ", "+1", "1e0", "10e-1",
      "0e999", "0e-999", "1e-999", "1e999", "1e1000", "9223372036854775807", "9223372036854775808",
@@ -267,25 +267,22 @@ BOUNDS = st.sampled_from(
      "9" * 38, "9" * 39, "-" + "9" * 38, "0" * 50 + "1", "1" + "0" * 37, "1e37", "1e38", "0.5",
      "1,5", "١", "0x1", "NaN", "Infinity", "", "-", "1-", "--1", "1.5.5"]
 )  # fmt: skip
+BOUNDS = st.sampled_from(BOUND_TEXTS)
+ODD_TEXTS = ["AB", "ABC", "Ab", "AB\n", "\nAB", "ÄB", "one", "zwei", "it's", "One", "", "abc", "abcd", "äöü",
+                     "😀😀😀",                     "a\x00b", "\x00"]  # fmt: skip
 TEXT = st.one_of(
-    st.sampled_from(["AB", "ABC", "Ab", "AB\n", "\nAB", "ÄB", "one", "zwei", "it's", "One", "", "abc", "abcd", "äöü",
-                     "😀😀😀",                     "a\x00b", "\x00"]),
+    st.sampled_from(ODD_TEXTS),
     st.text(max_size=4).filter(lambda t: all(not 0xD800 <= ord(c) <= 0xDFFF for c in t)),
 )  # fmt: skip
-MOMENTS = st.one_of(
-    MOMENT,
-    st.sampled_from(
-        ["2024-02-29T00:00:00Z", "2023-02-29T00:00:00Z", "2026-11-21T24:00:00Z", "2026-11-21T23:59:60Z",
+ODD_MOMENTS = ["2024-02-29T00:00:00Z", "2023-02-29T00:00:00Z", "2026-11-21T24:00:00Z", "2026-11-21T23:59:60Z",
          "2026-11-21T 1:02:03Z", "2026-11-21T01:02:0.Z", "2026-11-21T1:02:03.1234567Z", "12026-1-1T01:02:03.123456Z",
          "0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01", "0999-01-01T00:00:00Z", "2026-11-21T01:02:03.1Z",
          "2026-11-21T01:02:03.123456Z", "2026-11-21T01:02:03.12345 Z", "2026-11-21t01:02:03Z", "2026-11-21 01:02:03Z",
          "2026-11-21T01:02Z", "2026-11-21T01:02:03", "infinity", "epoch", "2026-11-21T01:02:03Z ",
-         "２026-11-21T01:02:03Z"]
-    ),
-)  # fmt: skip
-DAYS = st.one_of(
-    DAY, st.sampled_from(["0001-01-01", "9999-12-31", "10000-01-01", "2026-1-1", "2024-02-29", "2023-02-29"])
-)
+         "２026-11-21T01:02:03Z"]  # fmt: skip
+MOMENTS = st.one_of(MOMENT, st.sampled_from(ODD_MOMENTS))
+ODD_DAYS = ["0001-01-01", "9999-12-31", "10000-01-01", "2026-1-1", "2024-02-29", "2023-02-29"]
+DAYS = st.one_of(DAY, st.sampled_from(ODD_DAYS))
 
 
 def optional(values: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[dict[str, Any]]:
@@ -321,10 +318,22 @@ CASES: dict[str, st.SearchStrategy[Any]] = {
     "pair": st.one_of(optional({"left": BOUNDS, "right": TEXT, "middle": TEXT}), st.lists(BOUNDS, max_size=1)),
 }
 NESTED_RULES = {"tags", "sums", "stops", "notes", "pair"}
-ODD_JSON = st.sampled_from(
-    ['{"a":"1","a":"2"}', '{"left":"1","left":"2"}', "{", "[", "nul", "null", '"x"', '["a",]', "[NaN]", '["\\u0000"]',
-     "1",     '{"a":"b"} ', ' ["a"]', '["\\ud800"]', '{"left":"1","right":null}', '{"a":null}', '{"a": "b"}']
-)  # fmt: skip
+JSON_TEXTS = [
+    '{"a":"1","a":"2"}', '{"left":"1","left":"2"}', "{", "[", "nul", "null", '"x"', '["a",]', "[NaN]", '["\\u0000"]',
+    "1", '{"a":"b"} ', ' ["a"]', '["\\ud800"]', '{"left":"1","right":null}', '{"a":null}', '{"a": "b"}',
+]  # fmt: skip
+ODD_JSON = st.sampled_from(JSON_TEXTS)
+WITH_MOMENTS = [json.dumps([{"place": "abc", "stay": text}]) for text in ODD_MOMENTS]
+NUMBERS = ("count", "any_count", "share", "whole", "small", "large")
+OF_EACH_KIND: list[tuple[str, str | None]] = [
+    *((name, text) for name in NUMBERS for text in BOUND_TEXTS),
+    *((name, text) for name in ("code", "word", "text") for text in ODD_TEXTS),
+    *(("moment", text) for text in ODD_MOMENTS),
+    *(("day", text) for text in ODD_DAYS),
+    *((name, text) for name in sorted(NESTED_RULES) for text in JSON_TEXTS),
+    *(("stops", text) for text in WITH_MOMENTS),
+]
+"""What is odd of each kind, in every field that it can stand in: this does not depend on what a search comes upon."""
 
 
 @st.composite
@@ -351,6 +360,7 @@ class Ready:
 
 @QUICK
 @given(st.lists(ruled(), min_size=60, max_size=150))
+@example(OF_EACH_KIND)
 @example(
     [("count", "-9223372036854775808"), ("any_count", "-9223372036854775808"), ("any_count", "-9223372036854775807")]
 )
