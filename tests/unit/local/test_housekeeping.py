@@ -109,7 +109,7 @@ def test_what_keeps_the_history_says_what_fails_and_goes_on(tmp_path: Path, monk
 
     monkeypatch.setattr(develop, "HISTORY_AFTER", 0.0)
     monkeypatch.setattr(develop, "HISTORY_EVERY", 0.0)
-    monkeypatch.setattr(develop.pipeline, "child_of", Child)
+    monkeypatch.setattr(develop.pipeline_process, "child_of", Child)
     begun = time.monotonic()
     develop.keep_history(home, Stack.new(), stopping, say)
     assert len(said) == len(commands) == 2
