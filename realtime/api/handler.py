@@ -20,15 +20,19 @@ import orjson
 
 from contracts.compact import load_compact
 from contracts.model import Contract
-from realtime.api import idempotency, problems, requests
+from realtime.api import idempotency, openapi, payloads, problems, requests, writes
 from realtime.api.caller import Caller
+from realtime.api.entities import Entities
 from realtime.api.idempotency import Receipts
 from realtime.api.items import Values
+from realtime.api.order_pages import MAX_BELONGINGS, MAX_PAGE, OrderPages
 from realtime.api.problems import Refusal
+from realtime.api.reads import Reads
 from realtime.api.routes import DATA_TIME, Answer, Event, Parameter, Route, Shape
-from realtime.api.service import MAX_BELONGINGS, MAX_PAGE, AlreadyDone, Service, Together, Written
 from realtime.api.settings import Settings
 from realtime.api.store import Contended, Store, Unavailable, with_quick_queries
+from realtime.api.writer import AlreadyDone, Together, Writer
+from realtime.api.writes import Written
 from realtime.clients import client
 from realtime.decisions.pressure import stream_of
 from realtime.decisions.routes import routes as status_routes
@@ -53,7 +57,7 @@ def _api() -> Api:
     settings = Settings.from_environment(os.environ)
     dynamodb = with_quick_queries(client("dynamodb", attempts=2, read_timeout=2))
     contracts = load_compact(CONTRACTS.read_bytes())
-    service = Service(contracts, Store(dynamodb, settings.table))
+    writer = Writer(Entities(contracts), Store(dynamodb, settings.table))
     requests_store = Store(dynamodb, settings.requests)
     outbox = Outbox(
         lambda: client("sqs", attempts=2, read_timeout=2),
@@ -61,7 +65,7 @@ def _api() -> Api:
         settings.inbound_queue,
         settings.bucket,
     )
-    imports = Imports(service, Statuses(requests_store), outbox)
+    imports = Imports(writer, Statuses(requests_store), outbox)
     status = Status(
         settings.environment,
         list(contracts),
@@ -70,27 +74,32 @@ def _api() -> Api:
     )
     more = (*import_routes(imports), *status_routes(status))
     is_laptop = settings.environment == "local"
-    return Api(service, Receipts(requests_store), more, data_time=status.data_time, decodes_paths=is_laptop)
+    return Api(writer, Receipts(requests_store), more, data_time=status.data_time, decodes_paths=is_laptop)
 
 
 Result = TypeVar("Result")
 
 
 class Api:
-    """The routes over a service, and those of other modules (`more`). `data_time` gives, as text and at once, what the
-    reports are true for: whoever shows a report beside an answer can tell how far apart they are. `decodes_paths` says
-    that the gateway decodes paths before it hands them over: the laptop's does, a REST API on AWS does not."""
+    """The routes to the items of `writer`'s table, and those of other modules (`more`).
+
+    `data_time` gives, as text and at once, what the reports are true for, so that whoever shows a report beside an
+    answer can tell how far apart they are. `decodes_paths` says that the gateway decodes paths before it hands them
+    over: the laptop's does, a REST API on AWS does not."""
 
     def __init__(
         self,
-        service: Service,
+        writer: Writer,
         receipts: Receipts,
         more: Iterable[Route] = (),
         *,
         data_time: Callable[[], str | None] = lambda: None,
         decodes_paths: bool = False,
     ) -> None:
-        self._service = service
+        self._writer = writer
+        self._entities = writer.entities
+        self._reads = Reads(writer.entities, writer.store)
+        self._pages = OrderPages(writer.entities, writer.store)
         self._decodes_paths = decodes_paths
         self._data_time = data_time
         self._receipts = receipts
@@ -114,7 +123,7 @@ class Api:
             ),
             Route(
                 "GET", one, "Read an item as last written", self._read,
-                answers={200: Shape.READ}, query=_belongings(self._service.orders), refusals=(404,),
+                answers={200: Shape.READ}, query=_belongings(self._entities.orders.name), refusals=(404,),
                 groups=("staff", "party"),
             ),
             Route(
@@ -131,7 +140,7 @@ class Api:
             ),
             Route(
                 "GET", "/parties/{party_id}/orders", "List a party's orders, newest first", self._party_orders,
-                answers={200: Shape.PAGE}, query=_page(self._service.roles), groups=("staff", "party"),
+                answers={200: Shape.PAGE}, query=_page(tuple(self._entities.roles)), groups=("staff", "party"),
             ),
         )  # fmt: skip
 
@@ -166,7 +175,7 @@ class Api:
         return result
 
     def _as_sent(self, event: Event) -> Event:
-        return requests.encoded_again(event, self._service.key_parts) if self._decodes_paths else event
+        return requests.encoded_again(event, self._entities.key_parts) if self._decodes_paths else event
 
     def _dispatch(self, event: Event) -> Answer:
         methods = self._by_resource.get(str(event.get("resource")))
@@ -188,12 +197,12 @@ class Api:
 
     @cached_property
     def _description(self) -> orjson.Fragment:
-        return orjson.Fragment(orjson.dumps(self._service.describe(self.routes)))
+        return orjson.Fragment(orjson.dumps(openapi.describe(self.routes, self._entities)))
 
     # ---- writes -----------------------------------------------------------------------------------------------------
 
     def _create(self, event: Event, caller: Caller) -> Answer:
-        contract = self._service.contract(requests.parameter(event, "entity"))
+        contract = self._entities.contract(requests.parameter(event, "entity"))
         requests.only_parameters(event)
         payload = requests.payload(event)
 
@@ -201,7 +210,9 @@ class Api:
             key = "/".join(quote(str(written.body[n]), safe="") for n in contract.primary_key)
             return _item_answer(201, written.body, {"Location": f"/{contract.name}/{key}"})
 
-        return self._once(event, caller, answer, lambda together: self._for(caller).create(contract, payload, together))
+        return self._once(
+            event, caller, answer, lambda together: writes.create(self._for(caller), contract, payload, together)
+        )
 
     def _replace(self, event: Event, caller: Caller) -> Answer:
         contract, key = self._named(event)
@@ -210,7 +221,7 @@ class Api:
             event,
             caller,
             lambda written: _item_answer(201 if written.created else 200, written.body),
-            lambda together: self._for(caller).replace(contract, key, payload, version, together),
+            lambda together: writes.replace(self._for(caller), contract, key, payload, version, together),
         )
 
     def _change(self, event: Event, caller: Caller) -> Answer:
@@ -220,7 +231,7 @@ class Api:
             event,
             caller,
             lambda body: _item_answer(200, body),
-            lambda together: self._for(caller).change(contract, key, payload, version, together),
+            lambda together: writes.change(self._for(caller), contract, key, payload, version, together),
         )
 
     def _delete(self, event: Event, caller: Caller) -> Answer:
@@ -230,7 +241,7 @@ class Api:
             event,
             caller,
             lambda _: Answer(204, None),
-            lambda together: self._for(caller).delete(contract, key, version, together),
+            lambda together: writes.delete(self._for(caller), contract, key, version, together),
         )
 
     def _once(
@@ -261,11 +272,13 @@ class Api:
 
     def _read(self, event: Event, caller: Caller) -> Answer:
         contract, key = self._named(event, ("limit", "cursor"))
-        query = requests.only_parameters(event, ("limit", "cursor") if contract.name == self._service.orders else ())
+        if contract is not self._entities.orders:
+            requests.only_parameters(event)
+            return _item_answer(200, self._reads.read(contract, key, caller.party_id), self._true_for())
+        query = requests.only_parameters(event, ("limit", "cursor"))
         limit = _limit(query.get("limit"), MAX_BELONGINGS, MAX_BELONGINGS)
-        body = self._service.read(contract, key, caller.party_id, limit=limit, cursor=query.get("cursor"))
-        headers = self._true_for()
-        return _item_answer(200, body, headers) if "_version" in body else Answer(200, body, headers)
+        body = self._pages.order(key, caller.party_id, limit=limit, cursor=query.get("cursor"))
+        return Answer(200, body, self._true_for())
 
     def _party_orders(self, event: Event, caller: Caller) -> Answer:
         query = requests.only_parameters(event, ("role", "limit", "cursor"))
@@ -273,13 +286,13 @@ class Api:
         party_id = requests.parameter(event, "party_id")
         if caller.party_id not in (None, party_id):
             raise problems.forbidden("expected the caller's own party, found another one")
-        page = self._service.party_orders(party_id, query.get("role"), limit, query.get("cursor"))
+        page = self._pages.of_party(party_id, query.get("role"), limit, query.get("cursor"))
         return Answer(200, page, self._true_for())
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 
-    def _for(self, caller: Caller) -> Service:
-        return self._service.acting_for(caller.by)
+    def _for(self, caller: Caller) -> Writer:
+        return self._writer.acting_for(caller.by)
 
     def _true_for(self) -> Mapping[str, str]:
         moment = self._data_time()
@@ -287,16 +300,16 @@ class Api:
 
     def _named(self, event: Event, query: tuple[str, ...] = ()) -> tuple[Contract, Values]:
         """Contract and key of a request for one item."""
-        contract = self._service.contract(requests.parameter(event, "entity"))
+        contract = self._entities.contract(requests.parameter(event, "entity"))
         requests.only_parameters(event, query)
         parts = requests.raw_parameter(event, "key").split("/")
-        return contract, self._service.key(contract, tuple(unquote(part) for part in parts))
+        return contract, payloads.path_key(contract, tuple(unquote(part) for part in parts))
 
     def _logged_entity(self, event: Event) -> str | None:
         """The entity's name if there is one of that name: what a client invented is not logged."""
         name = (event.get("pathParameters") or {}).get("entity")
         try:
-            return self._service.contract(str(name)).name
+            return self._entities.contract(str(name)).name
         except Refusal:
             return None
 

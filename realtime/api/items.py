@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TypeGuard
 
 from contracts.item import (
     BY,
@@ -40,6 +41,17 @@ MAX_PK_BYTES, MAX_SK_BYTES = 2048, 1024  # limits of DynamoDB
 # SMALL since the whole was last looked at.
 MAX_LINE = 900_000  # bytes, of an item that is known whole
 SMALL = 2_000  # bytes, of fields that are written to an item unseen
+
+
+def version(item: Item) -> int:
+    """The item's version; 0 when somebody wrote it without one."""
+    text = item.get("_version", {}).get("N", "0")
+    return int(text) if text.isdigit() else 0
+
+
+def is_alive(item: Item | None) -> TypeGuard[Item]:
+    """Whether there is an item, and it does not only say that it was deleted."""
+    return item is not None and item.get("_deleted", {}).get("BOOL") is not True
 
 
 def keys_of(contract: Contract, values: Values) -> dict[str, str]:
@@ -97,7 +109,7 @@ def new_item(contract: Contract, values: Values, keys: Mapping[str, str], at: in
     return landing(contract, item)
 
 
-def stamp(assign: dict[str, Attribute], remove: list[str], contract: Contract, at: int, by: str | None) -> None:
+def sign(assign: dict[str, Attribute], remove: list[str], contract: Contract, at: int, by: str | None) -> None:
     """Add to an update what every write says of itself: its version, the contract's, and who writes."""
     assign["_version"] = {"N": str(at)}
     assign["_contract"] = {"S": contract.version}
@@ -125,12 +137,34 @@ def ttl(end: int, at: int) -> Attribute:
     return {"N": str(max(end, at // 1_000_000 + KEPT_SECONDS))}
 
 
-def keep_stamps(item: Item, stored: Item | None) -> None:
-    """Carry on what events stamped: an old event that comes again must not undo what a client writes over the item."""
+def keep_field_timestamps(item: Item, stored: Item | None) -> None:
+    """Keep the field timestamps of the stored item: an old event that comes again must not undo what a client writes
+    over the item."""
     if stored is not None and STAMPS in stored:
         item[STAMPS] = stored[STAMPS]
-    else:
-        item.pop(STAMPS, None)
+
+
+def assignments(
+    contract: Contract, known: Values, patch: Values, at: int, by: str | None
+) -> tuple[dict[str, Attribute], list[str]]:
+    """The attributes that a patch sets and removes, written at version `at` by somebody; `known` has the values that
+    the index attributes are made of."""
+    assign = {f: to_attribute(v) for f, v in patch.items() if v is not None and f not in contract.primary_key}
+    remove = [f for f, v in patch.items() if v is None]
+    for name, text in changed_index_attributes(contract, known, patch).items():
+        if text is None:
+            remove.append(name)
+        else:
+            assign[name] = {"S": text}
+    rule = contract.keys.ttl if contract.keys else None
+    if rule is not None and rule.after in patch:
+        end = time_to_live(contract, patch)
+        if end is None:
+            remove.append("ttl")
+        else:
+            assign["ttl"] = ttl(end, at)
+    sign(assign, remove, contract, at, by)
+    return assign, remove
 
 
 def pointer(contract: Contract, values: Values, keys: Mapping[str, str]) -> Put:

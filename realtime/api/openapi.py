@@ -7,7 +7,7 @@ listed one by one, never as `default`, so that an answer outside of the descript
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from contracts.types import (
     fold,
     scalar_name,
 )
+from realtime.api.entities import Entities
 from realtime.api.idempotency import HEADER, REPLAYED
 from realtime.api.routes import DATA_TIME, Content, Route, Schema, Shape
 
@@ -48,10 +49,9 @@ _REASONS = {
 _DONE = {200: "Done", 201: "Created", 202: "Accepted, to be done", 204: "Done, with nothing to say"}
 
 
-def describe(
-    routes: Iterable[Route], contracts: Mapping[str, Contract], orders: Contract, kept_with_orders: Iterable[Contract]
-) -> dict[str, Any]:
+def describe(routes: Iterable[Route], entities: Entities) -> dict[str, Any]:
     """The description of these routes for these entities, of which orders come with what is kept with them."""
+    contracts, orders = entities.contracts, entities.orders
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         if not route.of_entities:
@@ -63,7 +63,10 @@ def describe(
     components: dict[str, Any] = {"problem": _PROBLEM}
     for contract in contracts.values():
         components |= _schemas(contract)
-    components |= {_name(orders, Shape.READ): _tree(orders, kept_with_orders), Shape.PAGE.value: _page(orders)}
+    components |= {
+        _name(orders, Shape.READ): _tree(orders, entities.kept_with_orders.values()),
+        Shape.PAGE.value: _page(orders),
+    }
     return {
         "openapi": "3.1.0",
         "info": {
@@ -260,7 +263,7 @@ def _answered_field(field: Field, schema: dict[str, Any], *, nullable: bool) -> 
 
 
 def _answered(type_: FieldType) -> dict[str, Any]:
-    """How a value looks in an answer (`realtime.api.answers`): decimals are text with all their places."""
+    """How a value looks in an answer (`realtime.api.representation`): decimals are text with all their places."""
     return fold(
         type_,
         scalar=_answered_scalar,

@@ -9,8 +9,8 @@ from urllib.parse import quote, unquote
 
 from contracts.validation import shortened
 from realtime.api import problems
-from realtime.api.payloads import decode
 from realtime.api.routes import Event
+from realtime.api.strict_json import decode
 
 MAX_VERSION = 2**63 - 1
 

@@ -22,10 +22,12 @@ import orjson
 from contracts.model import Contract
 from contracts.validation import MAX_SUGGESTIONS
 from realtime.api import problems
+from realtime.api.payloads import event_values
 from realtime.api.problems import Refusal
 from realtime.api.routes import Answer
-from realtime.api.service import Service, event_values
+from realtime.api.writer import Writer
 from realtime.imports.events import Event, read_event
+from realtime.imports.merge import merge
 from realtime.imports.messages import Record, chunks
 from realtime.imports.queue import Message, Outbox
 from realtime.imports.status import Accepted, Statuses
@@ -52,12 +54,12 @@ class Outcome:
 
 
 class Imports:
-    """Imports over the API's service. `now` gives the time (aware), `new_id` the name of an import, `new_key` what its
+    """Imports, written by `writer`. `now` gives the time (aware), `new_id` the name of an import, `new_key` what its
     chunks are signed with."""
 
     def __init__(
         self,
-        service: Service,
+        writer: Writer,
         statuses: Statuses,
         outbox: Outbox,
         *,
@@ -65,7 +67,7 @@ class Imports:
         new_id: Callable[[], str] = lambda: secrets.token_hex(16),
         new_key: Callable[[], bytes] = lambda: secrets.token_bytes(32),
     ) -> None:
-        self._service = service
+        self._writer = writer
         self._statuses = statuses
         self._outbox = outbox
         self._now = now
@@ -77,7 +79,7 @@ class Imports:
         """The same imports, whose writes say `by` as who wrote (`Caller.by`), those of the queue too."""
         imports = copy.copy(self)
         imports._by = by
-        imports._service = self._service.acting_for(by)
+        imports._writer = self._writer.acting_for(by)
         return imports
 
     def accept(self, entity: str, payload: object, request_id: str) -> Answer:
@@ -87,7 +89,7 @@ class Imports:
         when the table or the queue takes no more now. Then some events may have been written: sending them again is
         safe.
         """
-        contract = self._service.contract(entity)
+        contract = self._writer.entities.contract(entity)
         if not isinstance(payload, list):
             return self._accept_one(contract, payload, request_id)
         if not 1 <= len(payload) <= MAX_EVENTS:
@@ -137,7 +139,7 @@ class Imports:
 
     def _write(self, contract: Contract, event: Event, refused: int) -> Outcome:
         try:
-            merged = self._service.merge(contract, event.fields, event.stamp)
+            merged = merge(self._writer, contract, event.fields, event.stamp)
         except Refusal as refusal:
             return Outcome("waiting" if refusal.kind in EARLY else "refused", refusal=refusal)
         return Outcome(merged.status, merged.version)

@@ -14,8 +14,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from contracts.compact import load_compact
 from realtime.api import problems
-from realtime.api.service import Service
+from realtime.api.entities import Entities
 from realtime.api.store import Store, Unavailable
+from realtime.api.writer import Writer
 from realtime.clients import client
 from realtime.imports.messages import PREFIX
 from realtime.imports.queue import Outbox
@@ -51,7 +52,7 @@ def _consumer() -> Consumer:
         sns=lambda: client("sns", attempts=1, read_timeout=2),
     )
     return Consumer(
-        Service(load_compact(CONTRACTS.read_bytes()), Store(dynamodb, settings.table)),
+        Writer(Entities(load_compact(CONTRACTS.read_bytes())), Store(dynamodb, settings.table)),
         Statuses(Store(dynamodb, settings.requests)),
         claim=edge.claim,
         wait=edge.wait,

@@ -22,11 +22,12 @@ from typing import Any
 from contracts.model import Contract
 from contracts.validation import TIMESTAMP
 from realtime.api import problems
-from realtime.api.payloads import decode
 from realtime.api.problems import Refusal
-from realtime.api.service import Service
 from realtime.api.store import Unavailable
+from realtime.api.strict_json import decode
+from realtime.api.writer import Writer
 from realtime.imports.events import read_event
+from realtime.imports.merge import merge
 from realtime.imports.messages import Chunk, is_ours, read_chunk
 from realtime.imports.service import EARLY
 from realtime.imports.status import Refused, Report, Statuses
@@ -93,14 +94,14 @@ class Consumer:
 
     def __init__(
         self,
-        service: Service,
+        writer: Writer,
         statuses: Statuses,
         *,
         claim: Callable[[str], str],
         wait: Callable[[str, int], None],
         bury: Callable[[Sequence[DeadLetter]], None],
     ) -> None:
-        self._service = service
+        self._writer = writer
         self._statuses = statuses
         self._claim = claim
         self._wait = wait
@@ -150,9 +151,9 @@ class Consumer:
             if "records" in body:
                 chunk, key = self._chunk(body)
                 return self._take_chunk(incoming, received, chunk, key, seconds_left)
-            contract = self._service.contract(str(body.get("entity")))
+            contract = self._writer.entities.contract(str(body.get("entity")))
             event = read_event(body.get("event"), received, incoming.identity)
-            self._service.acting_for(WRITER).merge(contract, event.fields, event.stamp)
+            merge(self._writer.acting_for(WRITER), contract, event.fields, event.stamp)
         except Refusal as refusal:
             if refusal.kind in EARLY and incoming.count < PATIENCE:
                 raise Later(refusal.kind) from refusal
@@ -180,8 +181,8 @@ class Consumer:
     def _take_chunk(
         self, incoming: Incoming, received: datetime, chunk: Chunk, key: bytes, seconds_left: Callable[[], float]
     ) -> list[DeadLetter]:
-        contract = self._service.contract(chunk.entity)
-        service = self._service.acting_for(chunk.by)
+        contract = self._writer.entities.contract(chunk.entity)
+        writer = self._writer.acting_for(chunk.by)
         applied, waiting = 0, 0
         refusals: list[tuple[int, Refusal]] = []
         for position, record in enumerate(chunk.records):
@@ -189,7 +190,7 @@ class Consumer:
                 waiting += len(chunk.records) - position
                 break
             try:
-                service.merge(contract, record.values, record.stamp)
+                merge(writer, contract, record.values, record.stamp)
                 applied += 1
             except Refusal as refusal:
                 if refusal.kind in EARLY and incoming.count < PATIENCE:

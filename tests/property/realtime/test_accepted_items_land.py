@@ -29,10 +29,12 @@ from contracts.types import (
     StructType,
     TimestampType,
 )
-from realtime.api import items
+from realtime.api import items, writes
+from realtime.api.entities import Entities
 from realtime.api.problems import Refusal
-from realtime.api.service import Service
 from realtime.api.store import Store
+from realtime.api.writer import Writer
+from realtime.imports.merge import merge
 from realtime.imports.stamps import stamp
 from realtime.relay.batch import MAX_RECORD_BYTES, transform
 from tests.support.depth import examples
@@ -106,19 +108,19 @@ def histories(draw: st.DrawFn) -> tuple[Contract, list[tuple[str, dict[str, Any]
 def test_whatever_is_accepted_can_be_sent(history: tuple[Contract, list[tuple[str, dict[str, Any]]]]) -> None:
     contract, steps = history
     table = TableModel(lambda: 1_795_222_923_000_000)
-    service = Service(CONTRACTS, Store(table, "t"), now=table.now, pause=lambda _: None)  # type: ignore[arg-type]
+    writer = Writer(Entities(CONTRACTS), Store(table, "t"), now=table.now, pause=lambda _: None)  # type: ignore[arg-type]
     key = {n: 1 if isinstance(contract.field(n).type, IntegerType) else "x" for n in contract.primary_key}
     order = {f.name: accepted_plainly(f) for f in CONTRACTS["orders"].fields if f.required} | {"order_id": "x"}
-    service.create(CONTRACTS["orders"], order)
+    writes.create(writer, CONTRACTS["orders"], order)
     for number, (way, body) in enumerate(steps):
         with suppress(Refusal):
             if way == "put":
-                service.replace(contract, key, body, None)
+                writes.replace(writer, contract, key, body, None)
             elif way == "patch":
                 patch = {n: v for n, v in body.items() if n not in contract.immutable}
-                service.change(contract, key, patch, None)
+                writes.change(writer, contract, key, patch, None)
             else:
-                service.merge(contract, body, stamp(NOON, str(number)))
+                merge(writer, contract, body, stamp(NOON, str(number)))
     event(f"written: {len(table.records) > 1}")
     assert transform(table.records, CONTRACTS).rejected == []
     for record in table.records:
@@ -140,18 +142,18 @@ def grown_by_patches(character: str) -> tuple[TableModel, Contracts]:
     contract = replace(CONTRACTS["orders"], fields=(*CONTRACTS["orders"].fields, *notes))
     contracts = Contracts({**CONTRACTS, "orders": contract})
     table = TableModel(lambda: 1_795_222_923_000_000)
-    service = Service(contracts, Store(table, "t"), now=table.now, pause=lambda _: None)  # type: ignore[arg-type]
+    writer = Writer(Entities(contracts), Store(table, "t"), now=table.now, pause=lambda _: None)  # type: ignore[arg-type]
     texts = ["quote_number", *(f"note_{n}" for n in range(6))]
     whole = {f.name: accepted_plainly(f) for f in contract.fields if f.required} | {"order_id": "x"}
     size = 149_000
     with pytest.raises(Refusal, match="too-large"):
-        service.replace(contract, {"order_id": "x"}, whole | {texts[0]: character * 150_000}, None)
+        writes.replace(writer, contract, {"order_id": "x"}, whole | {texts[0]: character * 150_000}, None)
     while not table.records:
         size -= 500
         with suppress(Refusal):
-            service.replace(contract, {"order_id": "x"}, whole | {texts[0]: character * size}, None)
+            writes.replace(writer, contract, {"order_id": "x"}, whole | {texts[0]: character * size}, None)
     for name in texts[1:]:
-        service.change(contract, {"order_id": "x"}, {name: character * 300}, None)
+        writes.change(writer, contract, {"order_id": "x"}, {name: character * 300}, None)
     return table, contracts
 
 

@@ -29,10 +29,12 @@ from contracts.types import (
 from lakehouse.api import compact
 from lakehouse.intake.landing import Scope
 from lakehouse.publish.publication import publish
-from realtime.api.payloads import decode
+from realtime.api import writes
+from realtime.api.entities import Entities
 from realtime.api.problems import Refusal
-from realtime.api.service import Service
 from realtime.api.store import Store
+from realtime.api.strict_json import decode
+from realtime.api.writer import Writer
 from realtime.relay.batch import transform
 from tests.support.depth import seeds
 from tests.support.dynamodb_model import TableModel
@@ -201,16 +203,16 @@ def object_of(random: Random, fields: list[Field], depth: int = 0) -> str:
 def written(random: Random, count: int) -> TableModel:
     """The table after so many items of random bodies, each created with few fields and patched field by field."""
     table = TableModel(lambda: 1_795_222_923_000_000)
-    service = Service(CONTRACTS, Store(table, "t"), now=table.now, pause=lambda _: None)  # type: ignore[arg-type]
+    writer = Writer(Entities(CONTRACTS), Store(table, "t"), now=table.now, pause=lambda _: None)  # type: ignore[arg-type]
     optional = [f for f in CONTRACT.fields if not f.required]
     for number in range(count):
         moment = random.choice(MOMENTS)
         body = {"parcel_id": f"p-{number}", "part": number, "sent_at": moment}
-        calls: list[Callable[[], Any]] = [lambda body=body: service.create(CONTRACT, body)]  # type: ignore[misc]
+        calls: list[Callable[[], Any]] = [lambda body=body: writes.create(writer, CONTRACT, body)]  # type: ignore[misc]
         key = {"parcel_id": f"p-{number}", "part": number}
         for field in random.sample(optional, 8):
             text = object_of(random, [field])
-            calls.append(lambda text=text, key=key: service.change(CONTRACT, key, decode(text), None))  # type: ignore[misc]
+            calls.append(lambda text=text, key=key: writes.change(writer, CONTRACT, key, decode(text), None))  # type: ignore[misc]
         for call in calls:
             try:
                 call()

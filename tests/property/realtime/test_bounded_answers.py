@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 
 from contracts import load_contracts
 from contracts.validation import MAX_PROBLEMS, MAX_SUGGESTIONS
+from realtime.api.entities import Entities
 from realtime.api.handler import Api
 from realtime.api.idempotency import Receipts
-from realtime.api.service import Service
 from realtime.api.store import Store
+from realtime.api.writer import Writer
 from realtime.imports.routes import routes as import_routes
 from realtime.imports.service import DETAILED, Imports
 from realtime.imports.status import Statuses
@@ -41,9 +42,9 @@ class Nowhere:
         self.messages = messages
 
 
-def service() -> Service:
+def writer() -> Writer:
     table = TableModel(lambda: 1_795_222_923_000_000)
-    return Service(CONTRACTS, Store(table, "t"), now=table.now, pause=lambda _: None)  # type: ignore[arg-type]
+    return Writer(Entities(CONTRACTS), Store(table, "t"), now=table.now, pause=lambda _: None)  # type: ignore[arg-type]
 
 
 def statuses() -> Statuses:
@@ -52,8 +53,8 @@ def statuses() -> Statuses:
 
 def answer(method: str, resource: str, body: str, key: str | None = None) -> tuple[int, str]:
     """Status and text of an answer of a new, empty API."""
-    imports = Imports(service(), statuses(), Nowhere())  # type: ignore[arg-type]
-    api = Api(service(), Receipts(Store(TableModel(lambda: 0), "r")), import_routes(imports))  # type: ignore[arg-type]
+    imports = Imports(writer(), statuses(), Nowhere())  # type: ignore[arg-type]
+    api = Api(writer(), Receipts(Store(TableModel(lambda: 0), "r")), import_routes(imports))  # type: ignore[arg-type]
     found = api.answer(
         {
             "resource": resource,
@@ -123,7 +124,7 @@ def test_an_answer_to_one_item_is_small(body: dict[str, Any], route: tuple[str, 
 @given(hostile)
 def test_a_dead_letter_says_little(body: dict[str, Any]) -> None:
     dead: list[DeadLetter] = []
-    consumer = Consumer(service(), statuses(), claim=lambda _: "{}", wait=lambda *_: None, bury=dead.extend)
+    consumer = Consumer(writer(), statuses(), claim=lambda _: "{}", wait=lambda *_: None, bury=dead.extend)
     text = json.dumps({"entity": "orders", "event": body})
     attributes = {"ApproximateReceiveCount": "9", "SentTimestamp": "1795222923123"}
     consumer.run(

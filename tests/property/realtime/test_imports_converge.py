@@ -1,6 +1,6 @@
 """Imported events end in the same item, in whatever order and however often they come.
 
-The service and the store are the real ones; DynamoDB is a model. The expected item is computed from the events alone:
+The writer and the store are the real ones; DynamoDB is a model. The expected item is computed from the events alone:
 each field has the value of the latest event that carries it.
 """
 
@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 
 from contracts import load_contracts
 from contracts.item import STAMPS, item_keys
-from realtime.api.answers import answer
+from realtime.api.entities import Entities
 from realtime.api.problems import Refusal
-from realtime.api.service import Service
+from realtime.api.representation import represent
 from realtime.api.store import Store
+from realtime.api.writer import Writer
 from realtime.imports.events import read_event
+from realtime.imports.merge import merge
 from realtime.imports.stamps import sequence_text
 from tests.support.depth import examples
 from tests.support.dynamodb_model import TableModel
@@ -72,14 +74,14 @@ class Imported:
     def __init__(self, table: Callable[[Callable[[], int]], TableModel] = TableModel) -> None:
         self.clock = int(RECEIVED.timestamp() * 1_000_000)
         self.table = table(lambda: self.clock)
-        self.service = Service(CONTRACTS, Store(self.table, "t"), now=lambda: self.clock, pause=lambda _: None)  # type: ignore[arg-type]
+        self.writer = Writer(Entities(CONTRACTS), Store(self.table, "t"), now=lambda: self.clock, pause=lambda _: None)  # type: ignore[arg-type]
 
     def take(self, entity: str, raw: dict[str, Any]) -> bool:
         """Whether the event was taken; an event that came too early was not."""
         self.clock += 1
         found = read_event(raw, RECEIVED, "n")
         try:
-            self.service.merge(CONTRACTS[entity], found.fields, found.stamp)
+            merge(self.writer, CONTRACTS[entity], found.fields, found.stamp)
         except Refusal as refusal:
             if refusal.kind != "incomplete":
                 raise
@@ -90,7 +92,7 @@ class Imported:
         keys = item_keys(CONTRACTS[entity], key)  # type: ignore[arg-type]
         stored = self.table.items[keys["pk"], keys["sk"]]
         assert STAMPS in stored
-        body = answer(CONTRACTS[entity], stored)
+        body = represent(CONTRACTS[entity], stored)
         del body["_version"]
         return body
 

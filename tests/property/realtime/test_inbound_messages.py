@@ -10,8 +10,9 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from contracts import load_contracts
-from realtime.api.service import Service
+from realtime.api.entities import Entities
 from realtime.api.store import Store
+from realtime.api.writer import Writer
 from realtime.imports.messages import Record, chunks, is_ours, read_chunk
 from realtime.imports.status import Statuses
 from realtime.inbound.letters import DeadLetter, notice
@@ -56,11 +57,11 @@ texts = st.booleans().flatmap(
 @example('{"records": null, "import": "0"}', PATIENCE)
 def test_a_message_ends_somewhere(text: str, count: int) -> None:
     table = TableModel(lambda: 1_795_222_923_000_000)
-    service = Service(CONTRACTS, Store(table, "t"), now=table.now, pause=lambda _: None)  # type: ignore[arg-type]
+    writer = Writer(Entities(CONTRACTS), Store(table, "t"), now=table.now, pause=lambda _: None)  # type: ignore[arg-type]
     dead: list[DeadLetter] = []
     waits: list[int] = []
     consumer = Consumer(
-        service,
+        writer,
         Statuses(Store(table, "r")),  # type: ignore[arg-type]
         claim=lambda key: "{}",
         wait=lambda _, seconds: waits.append(seconds),
@@ -150,9 +151,9 @@ def forgeries(draw: st.DrawFn) -> tuple[str, str]:
 def test_a_chunk_that_was_changed_anywhere_is_dead_and_does_nothing(forged: tuple[str, str]) -> None:
     genuine, changed = forged
     table, statuses = TableModel(lambda: 1_795_222_923_000_000), Reports()
-    service = Service(CONTRACTS, Store(table, "t"), now=table.now, pause=lambda _: None)  # type: ignore[arg-type]
+    writer = Writer(Entities(CONTRACTS), Store(table, "t"), now=table.now, pause=lambda _: None)  # type: ignore[arg-type]
     dead: list[DeadLetter] = []
-    consumer = Consumer(service, statuses, claim=lambda _: "{}", wait=lambda *_: None, bury=dead.extend)  # type: ignore[arg-type]
+    consumer = Consumer(writer, statuses, claim=lambda _: "{}", wait=lambda *_: None, bury=dead.extend)  # type: ignore[arg-type]
     attributes = {"ApproximateReceiveCount": "1", "SentTimestamp": "1795222923123"}
 
     def take(text: str) -> Any:

@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 
 from contracts import Contracts, load_contracts
 from contracts.types import IntegerType
+from realtime.api.entities import Entities
 from realtime.api.handler import Api
 from realtime.api.idempotency import Receipts
 from realtime.api.problems import Refusal
-from realtime.api.service import Service
 from realtime.api.store import Store
+from realtime.api.writer import Writer
+from realtime.imports.merge import merge
 from realtime.imports.stamps import stamp
 from tests.support.depth import examples
 from tests.support.dynamodb_model import TableModel
@@ -67,8 +69,8 @@ def test_a_key_that_is_too_long_is_refused_before_the_table_is_asked(
 ) -> None:
     contract = CONTRACTS[entity]
     table = TableModel(lambda: 1_795_222_923_000_000)
-    service = Service(CONTRACTS, Store(table, "t"), now=table.now, pause=lambda _: None)  # type: ignore[arg-type]
-    api = Api(service, Receipts(Store(TableModel(lambda: 0), "r")))  # type: ignore[arg-type]
+    writer = Writer(Entities(CONTRACTS), Store(table, "t"), now=table.now, pause=lambda _: None)  # type: ignore[arg-type]
+    api = Api(writer, Receipts(Store(TableModel(lambda: 0), "r")))  # type: ignore[arg-type]
     short, body = sample(contract, {}), sample(contract, long)
     paths = ["/".join(quote(str(v[n]), safe="") for n in contract.primary_key) for v in (short, body)]
     patch = {n: v for n, v in body.items() if n in long and n not in contract.immutable}
@@ -94,4 +96,4 @@ def test_a_key_that_is_too_long_is_refused_before_the_table_is_asked(
     assert 500 not in found, found
     for values in (short, body, {**short, **patch}):
         with suppress(Refusal):
-            service.merge(contract, values, stamp(NOON, "1"))
+            merge(writer, contract, values, stamp(NOON, "1"))

@@ -1,6 +1,6 @@
 """Versions under writers whose clocks disagree by hours, whose steps interleave, and whose answers get lost.
 
-Each writer is the real service over the real store; only DynamoDB is a model (`dynamodb_model`), and each request waits
+Each writer is the real writer over the real store; only DynamoDB is a model (`dynamodb_model`), and each request waits
 until the test lets it through. What must hold: versions of a key only grow, no accepted write is lost, `If-Match`
 protects from lost updates, a writer that nobody disturbs is never refused, and the order of versions alone brings the
 lake to what the table holds, removals by TTL included.
@@ -22,10 +22,13 @@ from hypothesis import strategies as st
 from contracts import load_contracts
 from contracts.change import change_from_item, change_from_record
 from contracts.item import item_keys
-from realtime.api.answers import is_deleted, version
+from realtime.api import writes
+from realtime.api.entities import Entities
+from realtime.api.items import is_alive, version
 from realtime.api.problems import Refusal
-from realtime.api.service import Merged, Service
 from realtime.api.store import Store
+from realtime.api.writer import Writer
+from realtime.imports.merge import Merged, merge
 from realtime.imports.stamps import stamp
 from tests.support.depth import examples
 from tests.support.dynamodb_model import Key, TableModel
@@ -255,7 +258,7 @@ class Writers:
             return
         writes = [r["dynamodb"] for r in self.table.records[task.began :] if self._is_of(r["dynamodb"], task)]
         if task.kind == "delete":
-            write = next(w for w in writes if "NewImage" in w and is_deleted(w["NewImage"]))
+            write = next(w for w in writes if "NewImage" in w and not is_alive(w["NewImage"]))
         else:
             written = outcome.version if isinstance(outcome, Merged) else _version_of(task.kind, outcome)
             write = next(w for w in writes if "NewImage" in w and version(w["NewImage"]) == written)
@@ -263,7 +266,7 @@ class Writers:
         if task.if_match is not None:
             assert version(old) == task.if_match, "another write was lost"
         if task.kind == "create":
-            assert not old or is_deleted(old), "an existing item was replaced"
+            assert not old or not is_alive(old), "an existing item was replaced"
 
     def _lake_agrees(self) -> None:
         """The newest change of each key by `(_version, _seq)`, in whatever order they come, is what the table has."""
@@ -282,10 +285,10 @@ class Writers:
             keys = [k for k, item in self.table.items.items() if self._is_item(item, entity, row)]
             if not keys:
                 last = self._last_removal(entity, row)
-                assert row["_op"] == ("remove" if is_deleted(last) else "expire"), row
+                assert row["_op"] == ("remove" if not is_alive(last) else "expire"), row
                 continue
             item = self.table.items[keys[0]]
-            if is_deleted(item):
+            if not is_alive(item):
                 assert row["_op"] == "remove", row
                 continue
             assert row["_op"] in ("insert", "modify"), row
@@ -301,23 +304,23 @@ class Writers:
             return self.time + self.skews[writer]
 
         client: Any = Gate(task.inbox.put)
-        service = Service(CONTRACTS, Store(client, "table"), now=now, pause=lambda _: None)
+        writer = Writer(Entities(CONTRACTS), Store(client, "table"), now=now, pause=lambda _: None)
         contract = CONTRACTS[task.entity]
         try:
             match task.kind:
                 case "create":
-                    outcome: Any = service.create(contract, {**task.identity, **payload(task.entity, n)})
+                    outcome: Any = writes.create(writer, contract, {**task.identity, **payload(task.entity, n)})
                 case "replace":
-                    outcome = service.replace(contract, task.identity, payload(task.entity, n), task.if_match)
+                    outcome = writes.replace(writer, contract, task.identity, payload(task.entity, n), task.if_match)
                 case "change":
-                    outcome = service.change(contract, task.identity, patch(task.entity, n), task.if_match)
+                    outcome = writes.change(writer, contract, task.identity, patch(task.entity, n), task.if_match)
                 case "merge":
                     erp = self.time + self.skews[(writer + 1) % WRITERS]  # a clock of its own
                     happened = _EPOCH + timedelta(microseconds=erp)
                     event = {**task.identity, **payload(task.entity, n)}
-                    outcome = service.merge(contract, event, stamp(happened))
+                    outcome = merge(writer, contract, event, stamp(happened))
                 case _:
-                    outcome = service.delete(contract, task.identity, task.if_match)
+                    outcome = writes.delete(writer, contract, task.identity, task.if_match)
         except BaseException as error:  # noqa: BLE001 (the test's own thread judges it)
             outcome = error
         task.inbox.put(("end", outcome))
@@ -370,7 +373,7 @@ class Writers:
         return self.table.items.get((keys["pk"], keys["sk"]))
 
     def _expected(self, kind: str, entity: str, stored: dict[str, Any] | None, if_match: int | None) -> int | None:
-        alive = stored is not None and not is_deleted(stored)
+        alive = stored is not None and is_alive(stored)
         if kind == "create" and alive:
             return 409
         if kind in ("change", "delete") and not alive:
@@ -379,7 +382,7 @@ class Writers:
             return 409
         if entity == "estimates" and kind != "delete":
             order = self._stored("orders", {"order_id": "o-1"})
-            if order is None or is_deleted(order):
+            if order is None or not is_alive(order):
                 return None if kind == "merge" else 422
         return 200
 

@@ -16,10 +16,11 @@ import yaml
 from moto import mock_aws
 
 from contracts import Contracts, load_contracts
+from realtime.api.entities import Entities
 from realtime.api.handler import Api
 from realtime.api.idempotency import Receipts
-from realtime.api.service import Service
 from realtime.api.store import Store, with_quick_queries
+from realtime.api.writer import Writer
 from realtime.imports.queue import Outbox
 from realtime.imports.routes import routes as import_routes
 from realtime.imports.service import Imports
@@ -198,9 +199,9 @@ def api(
         **{k: definition[k] for k in ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")},
     )
     client = Recorded(dynamodb.plain)
-    service = Service(contracts, Store(client, table.name), now=clock, pause=lambda _: None)  # type: ignore[arg-type]
+    writer = Writer(Entities(contracts), Store(client, table.name), now=clock, pause=lambda _: None)  # type: ignore[arg-type]
     receipts = Receipts(Store(client, requests_table.name), now=lambda: clock.now / 1_000_000)  # type: ignore[arg-type]
-    yield ApiClient(Api(service, receipts), table, client, receipts)
+    yield ApiClient(Api(writer, receipts), table, client, receipts)
     table.delete()
 
 
@@ -215,10 +216,10 @@ def inbound(api: ApiClient, contracts: Contracts, clock: Clock, request: pytest.
     topic = sns.create_topic(Name=name)["TopicArn"]
     arn = sqs.get_queue_attributes(QueueUrl=alerts, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
-    service = Service(contracts, Store(api.client, api.table.name), now=clock, pause=lambda _: None)  # type: ignore[arg-type]
+    writer = Writer(Entities(contracts), Store(api.client, api.table.name), now=clock, pause=lambda _: None)  # type: ignore[arg-type]
     statuses = Statuses(Store(api.client, "gavel-requests"))  # type: ignore[arg-type]
     outbox = Outbox(lambda: sqs, lambda: s3, queue, name)
-    imports = Imports(service, statuses, outbox, now=lambda: datetime.fromtimestamp(clock() / 1_000_000, UTC))
+    imports = Imports(writer, statuses, outbox, now=lambda: datetime.fromtimestamp(clock() / 1_000_000, UTC))
     settings = inbound_settings.Settings(
         environment="test", table=api.table.name, requests="gavel-requests", bucket=name, queue=queue,
         dead_letters=dead, alert_topic=topic,
@@ -226,10 +227,10 @@ def inbound(api: ApiClient, contracts: Contracts, clock: Clock, request: pytest.
     edge = Edge(settings, function="gavel-test-inbound", s3=lambda: s3, sqs=lambda: sqs, sns=lambda: sns)
     waits: list[int] = []
     consumer = Consumer(
-        service, statuses, claim=edge.claim, wait=lambda _, seconds: waits.append(seconds), bury=edge.bury
+        writer, statuses, claim=edge.claim, wait=lambda _, seconds: waits.append(seconds), bury=edge.bury
     )
     return Inbound(
-        Api(service, api.receipts, import_routes(imports)), consumer, sqs, s3, queue, dead, alerts, name, name, waits
+        Api(writer, api.receipts, import_routes(imports)), consumer, sqs, s3, queue, dead, alerts, name, name, waits
     )
 
 

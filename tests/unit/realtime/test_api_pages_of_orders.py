@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from contracts.item import item_keys
-from realtime.api import service as rules
+from realtime.api import order_pages as rules
 from realtime.api.items import new_item
 
 Fixture = Any
@@ -149,4 +149,4 @@ def test_what_is_not_the_partys_takes_the_calls_of_what_is_not_there(
 
 def test_every_item_that_a_party_cannot_see_is_among_those_that_were_timed(api: Fixture) -> None:
     timed = {path.split("/")[1] for path, _, _ in READS}
-    assert timed == {c.name for c in api.api._service._kept_with_orders.values()}
+    assert timed == {c.name for c in api.api._writer.entities.kept_with_orders.values()}

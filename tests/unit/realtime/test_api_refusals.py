@@ -251,7 +251,7 @@ def test_a_conflict_is_a_client_s_to_repeat(
 )
 @pytest.mark.parametrize("entity", ["order_lines", "lots", "orders"])
 def test_no_number_is_a_fault_of_ours(api: Fixture, number: str, entity: str) -> None:
-    names = [f.name for f in api.api._service.contract(entity).fields]
+    names = [f.name for f in api.api._writer.entities.contract(entity).fields]
     reply = api("POST", f"/{entity}", raw="{" + ",".join(f'"{name}":{number}' for name in names) + "}")
     assert reply.status == 422
 

@@ -10,6 +10,7 @@ import pytest
 from jsonschema_rs import validator_for
 
 from contracts import figures
+from realtime.api import openapi
 from realtime.api.handler import Api
 from realtime.decisions.routes import routes
 from realtime.decisions.status import Status
@@ -71,7 +72,7 @@ def cloudwatch() -> CloudWatch:
 
 def test_staff_see_how_far_tables_and_reports_are(api: Any, cloudwatch: CloudWatch) -> None:
     known = status(cloudwatch)
-    answer = get(Api(api.api._service, api.receipts, routes(known)), STAFF)
+    answer = get(Api(api.api._writer, api.receipts, routes(known)), STAFF)
     assert answer["statusCode"] == 200
     document = known.document()
     assert document == {
@@ -88,14 +89,14 @@ def test_staff_see_how_far_tables_and_reports_are(api: Any, cloudwatch: CloudWat
 
 
 def test_a_party_does_not_see_it(api: Any, cloudwatch: CloudWatch) -> None:
-    answer = get(Api(api.api._service, api.receipts, routes(status(cloudwatch))), PARTY)
+    answer = get(Api(api.api._writer, api.receipts, routes(status(cloudwatch))), PARTY)
     assert answer["statusCode"] == 403
     assert cloudwatch.asked == 0
 
 
 def test_without_cloudwatch_there_is_an_answer_that_knows_nothing(api: Any) -> None:
     known = status(None)
-    answer = get(Api(api.api._service, api.receipts, routes(known)), STAFF)
+    answer = get(Api(api.api._writer, api.receipts, routes(known)), STAFF)
     assert answer["statusCode"] == 200
     document = known.document()
     assert document["reports"] == {"data_time": None}
@@ -106,7 +107,7 @@ def test_without_cloudwatch_there_is_an_answer_that_knows_nothing(api: Any) -> N
 
 
 def test_a_parameter_is_refused(api: Any, cloudwatch: CloudWatch) -> None:
-    answer = get(Api(api.api._service, api.receipts, routes(status(cloudwatch))), STAFF, {"x": ["1"]})
+    answer = get(Api(api.api._writer, api.receipts, routes(status(cloudwatch))), STAFF, {"x": ["1"]})
     assert answer["statusCode"] == 400
 
 
@@ -117,12 +118,12 @@ def test_what_is_read_says_what_the_reports_are_true_for(
     written = api("POST", "/orders", order)
     assert "Gavel-Data-Time" not in written.headers
     assert "Gavel-Data-Time" not in api("GET", "/orders/o-1").headers, "nothing is said while nothing is known"
-    api.api = Api(api.api._service, api.receipts, data_time=known.data_time)
+    api.api = Api(api.api._writer, api.receipts, data_time=known.data_time)
     assert api("GET", "/orders/o-1").headers["Gavel-Data-Time"] == "2026-11-21T11:30:00Z"
     page = api("GET", f"/parties/{order['buyer_id']}/orders", query={"role": "buyer"})
     assert page.headers["Gavel-Data-Time"] == "2026-11-21T11:30:00Z"
     assert "Gavel-Data-Time" not in api("GET", "/orders/o-9").headers, "a refusal rests on no report"
     assert cloudwatch.asked == 1, "the data time is read once a minute, however many ask"
-    described = api.api._service.describe(api.api.routes)
+    described = openapi.describe(api.api.routes, api.api._writer.entities)
     headers = described["paths"]["/parties/{party_id}/orders"]["get"]["responses"]["200"]["headers"]
     assert "Gavel-Data-Time" in headers

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from realtime.api.service import Service
+from realtime.api import writes
+from realtime.api.writer import Writer
 
 Fixture = Any
 
@@ -52,8 +53,8 @@ def test_a_write_says_it_of_the_item_that_it_copies_to(
 
 def test_a_write_of_nobody_leaves_no_earlier_name_behind(api: Fixture, contracts: Any, order: dict[str, Any]) -> None:
     api("POST", "/orders", order)
-    service: Service = api.api._service
-    service.change(contracts["orders"], {"order_id": "o-1"}, {"status": "paid"}, None)
+    writer: Writer = api.api._writer
+    writes.change(writer, contracts["orders"], {"order_id": "o-1"}, {"status": "paid"}, None)
     assert by(api) is None
 
 

@@ -9,9 +9,13 @@ import pytest
 from botocore.exceptions import ClientError
 
 from contracts import Contracts
+from realtime.api import writes
+from realtime.api.entities import Entities
+from realtime.api.order_pages import OrderPages
 from realtime.api.problems import Refusal
-from realtime.api.service import Service
+from realtime.api.reads import Reads
 from realtime.api.store import Store
+from realtime.api.writer import Writer
 from tests.support.dynamodb_model import TableModel
 
 BID = {
@@ -68,7 +72,7 @@ def test_the_model_answers_as_moto_does(contracts: Contracts, dynamodb: Any, tem
     clock = [now]
     model = TableModel(lambda: clock[0])
     both = Both(model, dynamodb.plain)
-    service = Service(contracts, Store(both, table.name), now=lambda: clock[0], pause=lambda _: None)  # type: ignore[arg-type]
+    writer = Writer(Entities(contracts), Store(both, table.name), now=lambda: clock[0], pause=lambda _: None)  # type: ignore[arg-type]
     statuses: set[int] = set()
     for n in range(120):
         clock[0] = now + chance.randrange(-5_000_000, 5_000_000)
@@ -89,16 +93,18 @@ def test_the_model_answers_as_moto_does(contracts: Contracts, dynamodb: Any, tem
         try:
             match chance.choice(["create", "replace", "change", "delete", "read"]):
                 case "create":
-                    service.create(contract, {**identity, **rest})
+                    writes.create(writer, contract, {**identity, **rest})
                 case "replace":
-                    service.replace(contract, identity, rest, if_match)
+                    writes.replace(writer, contract, identity, rest, if_match)
                 case "change":
                     field = next(f for f in rest if f not in contract.immutable)
-                    service.change(contract, identity, {field: rest[field]}, if_match)
+                    writes.change(writer, contract, identity, {field: rest[field]}, if_match)
                 case "delete":
-                    service.delete(contract, identity, if_match)
+                    writes.delete(writer, contract, identity, if_match)
+                case _ if entity == "orders":
+                    OrderPages(writer.entities, writer.store).order(identity)
                 case _:
-                    service.read(contract, identity)
+                    Reads(writer.entities, writer.store).read(contract, identity)
         except Refusal as refusal:
             statuses.add(refusal.status)
     assert statuses == {404, 409, 422}, "the comparison must reach refusals of every kind"

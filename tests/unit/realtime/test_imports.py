@@ -19,7 +19,7 @@ from contracts.types import (
     StructType,
     TimestampType,
 )
-from realtime.api.answers import version
+from realtime.api.items import version
 from realtime.imports.service import AT_ONCE, AT_ONCE_SECONDS, DETAILED, MAX_EVENTS
 from realtime.imports.stamps import is_later, stamp
 from tests.support.inbound import Inbound

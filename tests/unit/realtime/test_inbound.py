@@ -10,6 +10,7 @@ import pytest
 
 from contracts import Contracts
 from realtime.api.store import Unavailable
+from realtime.imports.merge import merge
 from realtime.imports.messages import MAX_BYTES, PREFIX
 from realtime.inbound.handler import Edge
 from realtime.inbound.service import PATIENCE
@@ -176,7 +177,7 @@ def test_a_table_that_takes_nothing_loses_nothing(
 
     inbound.send(message(CUSTOMER))
     with monkeypatch.context() as broken:
-        broken.setattr(inbound.consumer._service, "merge", unavailable)
+        broken.setattr("realtime.inbound.service.merge", unavailable)
         assert inbound.deliver() == (0, 1)
     assert inbound.deliver() == (1, 0)
     assert api("GET", "/customers/c-1").status == 200
@@ -185,15 +186,12 @@ def test_a_table_that_takes_nothing_loses_nothing(
 def test_a_fault_of_ours_holds_up_no_other_message(
     inbound: Inbound, api: Fixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service = inbound.consumer._service
-    merge = service.merge
-
-    def fails_for_one(contract: Any, fields: Any, at: str) -> Any:
+    def fails_for_one(writer: Any, contract: Any, fields: Any, at: str) -> Any:
         if fields["CUST_NO"] == "c-1":
             raise RuntimeError("secret")
-        return merge(contract, fields, at)
+        return merge(writer, contract, fields, at)
 
-    monkeypatch.setattr(service, "merge", fails_for_one)
+    monkeypatch.setattr("realtime.inbound.service.merge", fails_for_one)
     inbound.send(message(CUSTOMER))
     inbound.send(message(CUSTOMER | {"CUST_NO": "c-2"}))
     assert inbound.deliver() == (1, 1)

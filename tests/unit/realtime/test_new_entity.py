@@ -12,9 +12,10 @@ import pytest
 from contracts import Contracts, load_contracts
 from contracts.compact import load_compact
 from contracts.loader import ENTITIES
+from realtime.api.entities import Entities
 from realtime.api.handler import Api
-from realtime.api.service import Service
 from realtime.api.store import Store
+from realtime.api.writer import Writer
 from realtime.bundle import CONTRACTS_FILE, build_bundles
 from realtime.relay.batch import transform
 
@@ -37,8 +38,8 @@ def extended(tmp_path: Path) -> Contracts:
 
 
 def test_the_api_and_the_relay_serve_a_new_entity(api: Any, extended: Contracts) -> None:
-    service = Service(extended, Store(api.client, api.table.name))
-    api.api = Api(service, api.receipts)
+    writer = Writer(Entities(extended), Store(api.client, api.table.name))
+    api.api = Api(writer, api.receipts)
     required = [f.name for f in extended["auctioneers"].fields if f.required]
     refused = api("POST", "/auctioneers", {})
     assert (refused.status, [e["field"] for e in refused.body["errors"]]) == (422, required)

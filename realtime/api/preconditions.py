@@ -1,28 +1,34 @@
-"""What it means for the client that a condition did not hold: the refusal, from what is stored and what was asked."""
+"""What a stored item must be like for a write that a client asks for; the problem where it is not."""
 
 from __future__ import annotations
 
 from contracts.model import Contract
 from contracts.validation import Problem, Value, shortened
 from realtime.api import items, problems
-from realtime.api.answers import is_deleted, version
-from realtime.api.items import Values
+from realtime.api.items import Values, is_alive, version
 from realtime.api.problems import Refusal
 from realtime.api.store import Item
 
 
-def judge_version(stored: Item | None, if_match: int | None) -> None:
-    """Refuses when the stored item is not at the version of `If-Match`."""
+def existing(contract: Contract, stored: Item | None) -> Item:
+    """The item must be there, and not be deleted."""
+    if not is_alive(stored):
+        raise problems.not_found(contract.name)
+    return stored
+
+
+def at_version(stored: Item | None, if_match: int | None) -> None:
+    """The item must be at the version of `If-Match`, if there is one."""
     if if_match is None:
         return
-    if stored is None or is_deleted(stored):
+    if not is_alive(stored):
         raise problems.version_conflict(str(if_match), "no item")
     if version(stored) != if_match:
         raise problems.version_conflict(str(if_match), str(version(stored)))
 
 
-def judge_immutable(contract: Contract, stored: Item, values: Values) -> None:
-    """Refuses values that would change a field which never changes."""
+def immutable(contract: Contract, stored: Item, values: Values) -> None:
+    """The item's immutable fields must have the values that they are given."""
     found = items.values_of(contract, stored)
     changed = [
         Problem(n, f"expected {_shown(found.get(n))}, which never changes; found {_shown(values[n])}")
@@ -33,8 +39,8 @@ def judge_immutable(contract: Contract, stored: Item, values: Values) -> None:
         raise problems.immutable(contract.name, changed)
 
 
-def judge_key(contract: Contract, path_key: Values, values: Values) -> None:
-    """Refuses a payload that names another key than the path."""
+def same_key(contract: Contract, path_key: Values, values: Values) -> None:
+    """A payload that names a key must name that of the path."""
     changed = [
         Problem(n, f"expected {_shown(path_key[n])} as in the path, found {_shown(values[n])}")
         for n in contract.primary_key
@@ -44,8 +50,8 @@ def judge_key(contract: Contract, path_key: Values, values: Values) -> None:
         raise problems.immutable(contract.name, changed)
 
 
-def elsewhere(contract: Contract, values: Values) -> Refusal:
-    """The refusal of an item whose key another place holds already."""
+def other_place(contract: Contract, values: Values) -> Refusal:
+    """The problem with an item whose key another place holds already."""
     fields = [f for f in (contract.keys.fields if contract.keys else ()) if f not in contract.primary_key]
     key_text = ", ".join(f"{n} {_shown(values[n])}" for n in contract.primary_key)
     return problems.exists(
@@ -54,7 +60,7 @@ def elsewhere(contract: Contract, values: Values) -> Refusal:
 
 
 def no_target(contract: Contract, values: Values) -> Refusal:
-    """The refusal of values that should be copied to an item which is not there."""
+    """The problem with values that should be copied to an item which is not there."""
     assert contract.keys is not None
     assert contract.keys.copies is not None
     target = contract.keys.copies.to

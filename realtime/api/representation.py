@@ -10,10 +10,11 @@ from typing import Any
 
 from contracts.model import Contract
 from contracts.types import DecimalType, FieldType, IntegerType, ListType, MapType, StructType
+from realtime.api.items import version
 from realtime.api.store import Item
 
 
-def answer(contract: Contract, item: Item) -> dict[str, Any]:
+def represent(contract: Contract, item: Item) -> dict[str, Any]:
     """The fields of an item that have a value, in the contract's order, then `_version` (an integer)."""
     body: dict[str, Any] = {}
     for field in contract.fields:
@@ -22,17 +23,6 @@ def answer(contract: Contract, item: Item) -> dict[str, Any]:
             body[field.name] = _value(field.type, attribute)
     body["_version"] = version(item)
     return body
-
-
-def version(item: Item) -> int:
-    """The item's version; 0 when somebody wrote it without one."""
-    text = item.get("_version", {}).get("N", "0")
-    return int(text) if text.isdigit() else 0
-
-
-def is_deleted(item: Item) -> bool:
-    """Whether the item only says that it was deleted."""
-    return item.get("_deleted", {}).get("BOOL") is True
 
 
 def _value(type_: FieldType, attribute: dict[str, Any]) -> Any:
