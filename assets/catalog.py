@@ -16,7 +16,7 @@ from assets.lineage import LINEAGE, published_columns
 from assets.presentation import bucket_link, markdown_table, size, table_link, table_schema
 from assets.resources import LakeResource
 from assets.run_configuration import PublicationConfig, RollBack
-from contracts import Contract, Contracts, trail
+from contracts import Contract, Contracts, publication_log
 from contracts.types import type_name
 from lakehouse import api
 from lakehouse.results import Drift, Publication, Published
@@ -35,17 +35,17 @@ def catalog_assets(contracts: Contracts, lake: Lake) -> list[dg.AssetsDefinition
 def trail_asset(lake: Lake) -> dg.AssetSpec:
     """The audit trail, which publications write beside the tables and `rpt_pipeline_runs` reads."""
     return dg.AssetSpec(
-        keys.catalog(trail.TABLE),
-        description=trail.DESCRIPTION,
+        keys.catalog(publication_log.TABLE),
+        description=publication_log.DESCRIPTION,
         group_name="audit",
-        owners=keys.owners(trail.OWNER),
+        owners=keys.owners(publication_log.OWNER),
         kinds={"glue", "json"},
         metadata={
-            "files": bucket_link(lake, f"{trail.TABLE}/"),
-            "query": table_link(lake, trail.TABLE),
-            "dagster/table_name": f"{lake.published_database}.{trail.TABLE}",
+            "files": bucket_link(lake, f"{publication_log.TABLE}/"),
+            "query": table_link(lake, publication_log.TABLE),
+            "dagster/table_name": f"{lake.published_database}.{publication_log.TABLE}",
             "dagster/column_schema": dg.TableSchema(
-                [dg.TableColumn(c.name, type_name(c.type), c.description) for c in trail.COLUMNS]
+                [dg.TableColumn(c.name, type_name(c.type), c.description) for c in publication_log.COLUMNS]
             ),
         },
     )

@@ -4,8 +4,9 @@ Everything that the product knows about an entity comes from here; there is no s
 package imports nothing heavy, because the Lambda functions carry it.
 """
 
-from contracts.loader import load_contract, load_contracts, parse_contract
+from contracts.loader import load_contract, load_contracts
 from contracts.model import Contract, ContractError, Contracts, DynamoKeys, Partition, Relation
+from contracts.odcs import parse_contract
 from contracts.types import Field
 
 __all__ = [

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from contracts.item import BY, POINTER, STAMPS, system_attributes
+from contracts.item import BY, FIELD_TIMESTAMPS, POINTER, system_attributes
 from contracts.model import Contract, Contracts
 from contracts.types import (
     BooleanType,
@@ -171,7 +171,14 @@ class _Unfitting(Exception):
 
 
 _SYSTEM = ""
-_SYSTEM_KINDS = (("_version", "N"), ("_contract", "S"), ("_deleted", "BOOL"), (STAMPS, "M"), (BY, "S"), ("ttl", "N"))
+_SYSTEM_KINDS = (
+    ("_version", "N"),
+    ("_contract", "S"),
+    ("_deleted", "BOOL"),
+    (FIELD_TIMESTAMPS, "M"),
+    (BY, "S"),
+    ("ttl", "N"),
+)
 """The DynamoDB types of the attributes that the system sets beside keys; whatever has another one goes to `_extra`."""
 
 

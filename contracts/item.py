@@ -18,13 +18,13 @@ from contracts.validation import Value
 
 POINTER = "_pointer"  # the `entity` attribute of an item that only says where another item is
 
-STAMPS = "_stamps"  # the attribute that says which imported event wrote which field last
+FIELD_TIMESTAMPS = "_field_timestamps"  # the attribute that says which imported event wrote which field last
 
 BY = "_by"  # the attribute that says who wrote the item last: `user:<sub>`, `tenant:<id>` or `function:<name>`
 
 # Attributes that the system sets beside an entity's fields. Index attributes (`<prefix>_pk`, `<prefix>_sk`) are added
 # per contract by `system_attributes`.
-SYSTEM_ATTRIBUTES = frozenset({"pk", "sk", "entity", "_version", "_contract", "_deleted", STAMPS, BY, "ttl"})
+SYSTEM_ATTRIBUTES = frozenset({"pk", "sk", "entity", "_version", "_contract", "_deleted", FIELD_TIMESTAMPS, BY, "ttl"})
 
 _INTEGER_WIDTH = 19  # every 64-bit integer fits, so that numbers in sort keys sort as numbers
 

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from contracts.validation import format_timestamp
 from ops.environment import Environment, OpsError
-from realtime.inbound.letters import RECEIVED
+from realtime.inbound.dead_letters import RECEIVED
 
 QUEUES = ("inbound", "fanout", "events", "tracking")
 """What has a queue of dead letters in every environment."""

@@ -1,6 +1,6 @@
 """The pipeline's figures in CloudWatch: how far every published table and the reports are, once a minute.
 
-The API and the alarms read them (`contracts.figures` says what they are called and mean). Nothing here decides.
+The API and the alarms read them (`contracts.metrics` says what they are called and mean). Nothing here decides.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pydantic import PrivateAttr
 from assets.catalog import unreadable_to
 from assets.data_times import recorded_data_time
 from assets.resources import LakeResource
-from contracts import Contract, Contracts, figures
+from contracts import Contract, Contracts, metrics
 from lakehouse import api
 from lakehouse.storage.lake import Lake
 
@@ -42,7 +42,7 @@ class FigureResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             self._client = boto3.client("cloudwatch", region_name=self.region, endpoint_url=self.endpoint)
         data = metric_data(self.environment, watermarks, data_time, at)
         for start in range(0, len(data), MAX_DATA):
-            self._client.put_metric_data(Namespace=figures.NAMESPACE, MetricData=data[start : start + MAX_DATA])
+            self._client.put_metric_data(Namespace=metrics.NAMESPACE, MetricData=data[start : start + MAX_DATA])
 
 
 def metric_data(
@@ -51,7 +51,7 @@ def metric_data(
     """The figures as CloudWatch takes them. What is not known is left out: no figure is better than a wrong one."""
 
     def datum(name: str, seconds: float, entity: str | None = None) -> dict[str, Any]:
-        named = figures.dimensions(environment, entity)
+        named = metrics.dimensions(environment, entity)
         return {
             "MetricName": name,
             "Dimensions": [{"Name": n, "Value": v} for n, v in named.items()],
@@ -60,10 +60,10 @@ def metric_data(
             "Unit": "Seconds",
         }
 
-    data = [datum(figures.WATERMARK, moment.timestamp(), entity) for entity, moment in watermarks.items()]
+    data = [datum(metrics.WATERMARK, moment.timestamp(), entity) for entity, moment in watermarks.items()]
     if data_time is not None:
-        data.append(datum(figures.DATA_TIME, data_time.timestamp()))
-        data.append(datum(figures.DATA_AGE, (at - data_time).total_seconds()))
+        data.append(datum(metrics.DATA_TIME, data_time.timestamp()))
+        data.append(datum(metrics.DATA_AGE, (at - data_time).total_seconds()))
     return data
 
 

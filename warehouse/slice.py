@@ -12,7 +12,7 @@ from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from contracts import Contract, Contracts, trail
+from contracts import Contract, Contracts, publication_log
 from contracts.dbt import SOURCE
 from lakehouse.storage.sql import literal, quoted
 from lakehouse.table.schemas import changes, compacted
@@ -55,9 +55,9 @@ def write(
     watermarks = {name: p.watermark.astimezone(UTC).isoformat() for name, p in pinned.items() if p.watermark}
     for name in watermarks:
         _write(connection, contracts[name], folder)
-    columns = ", ".join(quoted(column.name) for column in trail.COLUMNS)
-    file = literal(str(folder / f"{trail.TABLE}.json"))
-    connection.execute(f"copy (select {columns} from {SOURCE}.{trail.TABLE}) to {file} (format json)")
+    columns = ", ".join(quoted(column.name) for column in publication_log.COLUMNS)
+    file = literal(str(folder / f"{publication_log.TABLE}.json"))
+    connection.execute(f"copy (select {columns} from {SOURCE}.{publication_log.TABLE}) to {file} (format json)")
     (folder / WATERMARKS).write_text(json.dumps(watermarks), "utf-8")
     return counts
 

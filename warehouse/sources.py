@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from contracts import Contract, Contracts, trail
+from contracts import Contract, Contracts, publication_log
 from contracts.dbt import SOURCE
 from contracts.types import Field, FieldType, StringType
 from lakehouse.storage.duck import connect_s3, extension
@@ -95,7 +95,7 @@ def pinned_slice(folder: Path, contracts: Contracts) -> dict[str, Pinned]:
 
 def trail_of_lake(lake: Lake) -> str | None:
     """SQL that scans the audit trail; None while it has no row."""
-    root = f"{trail.TABLE}/"
+    root = f"{publication_log.TABLE}/"
     if next(iter(lake.store.list(root)), None) is None:
         return None
     return _trail_scan(lake.store.uri(f"{root}*/*"), hive_partitioning=True)
@@ -103,13 +103,13 @@ def trail_of_lake(lake: Lake) -> str | None:
 
 def trail_of_slice(folder: Path) -> str | None:
     """SQL that scans the file `audit_trail.json` of a slice, one row in each line; None where there is none."""
-    file = folder / f"{trail.TABLE}.json"
+    file = folder / f"{publication_log.TABLE}.json"
     return _trail_scan(str(file), hive_partitioning=False) if file.exists() else None
 
 
 def _trail_scan(files: str, *, hive_partitioning: bool) -> str:
-    columns = ", ".join(f"{literal(c.name)}: {literal(duckdb_type(c.type))}" for c in trail.COLUMNS)
-    partition = f"hive_partitioning = true, hive_types = {{{literal(trail.DAY)}: 'VARCHAR'}}"
+    columns = ", ".join(f"{literal(c.name)}: {literal(duckdb_type(c.type))}" for c in publication_log.COLUMNS)
+    partition = f"hive_partitioning = true, hive_types = {{{literal(publication_log.DAY)}: 'VARCHAR'}}"
     return (
         f"read_json({literal(files)}, format = 'newline_delimited', columns = {{{columns}}}, "
         f"{partition if hive_partitioning else 'hive_partitioning = false'})"
@@ -136,8 +136,8 @@ def create_source_views(
         ):
             columns = {c.name: c.type for c in shape.columns}
             _create_view(conn, shape.name, columns, relation, state.unreadable if state else "")
-    described = (*trail.COLUMNS, Field(trail.DAY, 0, StringType()))
-    _create_view(conn, trail.TABLE, {c.name: c.type for c in described}, audit_trail)
+    described = (*publication_log.COLUMNS, Field(publication_log.DAY, 0, StringType()))
+    _create_view(conn, publication_log.TABLE, {c.name: c.type for c in described}, audit_trail)
     conn.execute(
         f"create or replace table {SOURCE}._pinned "
         "(entity varchar, batch bigint, watermark timestamp, relation varchar)"

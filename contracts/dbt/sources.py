@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from contracts import trail
+from contracts import publication_log
 from contracts.dbt.columns import CHANGE_COLUMNS, PUBLISHED_COLUMNS, column_properties, system_columns
 from contracts.model import Contract, Contracts
 
@@ -63,7 +63,10 @@ def _changes_table(contract: Contract) -> dict[str, Any]:
 
 def _trail_table() -> dict[str, Any]:
     return {
-        "name": trail.TABLE,
-        "description": trail.DESCRIPTION,
-        "columns": [*map(column_properties, trail.COLUMNS), {"name": trail.DAY, "description": trail.DAY_DESCRIPTION}],
+        "name": publication_log.TABLE,
+        "description": publication_log.DESCRIPTION,
+        "columns": [
+            *map(column_properties, publication_log.COLUMNS),
+            {"name": publication_log.DAY, "description": publication_log.DAY_DESCRIPTION},
+        ],
     }

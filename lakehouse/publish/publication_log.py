@@ -1,7 +1,8 @@
 """The audit trail: what each publication made visible, kept for good as one small object each.
 
 Here are the rows, how they are written, repaired and joined, and the Glue table over them; the columns are in
-`contracts.trail`. Rows lie beside the tables, not in them, so that nothing that happens to a table takes them along.
+`contracts.publication_log`. Rows lie beside the tables, not in them, so that nothing that happens to a table takes them
+along.
 
 A row is written right after the pointers have moved. Should the process die in between, the next publication of the
 entity finds that the row of the state it follows is missing, and writes it from that state's verdict. So a row says
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from contracts import trail as described
+from contracts import publication_log as described
 from contracts.glue import MAX_COMMENT, glue_type
 from contracts.types import DecimalType, TimestampType
 from lakehouse.publish import audit

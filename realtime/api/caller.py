@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import permutations
 from typing import Any, Literal, TypeAlias
 
-from realtime.api.problems import Refusal, forbidden
+from realtime.api.problems import ApiError, forbidden
 
 Group: TypeAlias = Literal["staff", "party"]
 
@@ -54,7 +54,7 @@ class Caller:
         return _caller(f"tenant {tenant}", [str(found.get("group"))], found.get("party_id"), tenant)
 
 
-def _unknown() -> Refusal:
+def _unknown() -> ApiError:
     return forbidden("expected a caller that the gateway has authenticated, found none")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from contracts.item import STAMPS, to_attribute
+from contracts.item import FIELD_TIMESTAMPS, to_attribute
 from contracts.model import Contract
 from realtime.api.items import Values
 from realtime.api.store import Attribute, Expression, Item
@@ -61,8 +61,10 @@ def changeable(
 
 def _same_field_timestamps(e: Expression, item: Item) -> str:
     """The stored field timestamps are those that the new item keeps."""
-    name = e.name(STAMPS)
-    return f"{name} = {e.value(item[STAMPS])}" if STAMPS in item else f"attribute_not_exists({name})"
+    name = e.name(FIELD_TIMESTAMPS)
+    return (
+        f"{name} = {e.value(item[FIELD_TIMESTAMPS])}" if FIELD_TIMESTAMPS in item else f"attribute_not_exists({name})"
+    )
 
 
 def exactly(e: Expression, stored: Item | None) -> str:

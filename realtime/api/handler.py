@@ -7,7 +7,6 @@ leaves one log line, without keys and values.
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -26,7 +25,7 @@ from realtime.api.entities import Entities
 from realtime.api.idempotency import Receipts
 from realtime.api.items import Values
 from realtime.api.order_pages import MAX_BELONGINGS, MAX_PAGE, OrderPages
-from realtime.api.problems import Refusal
+from realtime.api.problems import ApiError
 from realtime.api.reads import Reads
 from realtime.api.routes import DATA_TIME, Answer, Event, Parameter, Route, Shape
 from realtime.api.settings import Settings
@@ -34,14 +33,15 @@ from realtime.api.store import Contended, Store, Unavailable, with_quick_queries
 from realtime.api.writer import AlreadyDone, Together, Writer
 from realtime.api.writes import Written
 from realtime.clients import client
-from realtime.decisions.pressure import stream_of
-from realtime.decisions.routes import routes as status_routes
-from realtime.decisions.status import Status
+from realtime.environment import read_settings
 from realtime.imports.queue import Outbox
 from realtime.imports.routes import routes as import_routes
 from realtime.imports.service import Imports
 from realtime.imports.status import Statuses
 from realtime.logs import log, where
+from realtime.pipeline_status.pressure import stream_of
+from realtime.pipeline_status.routes import routes as status_routes
+from realtime.pipeline_status.status import Status
 
 CONTRACTS = Path(__file__).parents[1] / "contracts.json"  # the bundle puts it there
 DEFAULT_PAGE = 50
@@ -54,7 +54,7 @@ def handle(event: Event, context: object) -> dict[str, Any]:
 
 @cache
 def _api() -> Api:
-    settings = Settings.from_environment(os.environ)
+    settings = read_settings(Settings)
     dynamodb = with_quick_queries(client("dynamodb", attempts=2, read_timeout=2))
     contracts = load_compact(CONTRACTS.read_bytes())
     writer = Writer(Entities(contracts), Store(dynamodb, settings.table))
@@ -119,24 +119,24 @@ class Api:
             ),
             Route(
                 "POST", many, "Create an item", self._create,
-                answers={201: Shape.ITEM}, body=Shape.WHOLE, headers=key, refusals=(409, 413, 422),
+                answers={201: Shape.ITEM}, body=Shape.WHOLE, headers=key, errors=(409, 413, 422),
             ),
             Route(
                 "GET", one, "Read an item as last written", self._read,
-                answers={200: Shape.READ}, query=_belongings(self._entities.orders.name), refusals=(404,),
+                answers={200: Shape.READ}, query=_belongings(self._entities.orders.name), errors=(404,),
                 groups=("staff", "party"),
             ),
             Route(
                 "PUT", one, "Create an item, or replace it whole", self._replace,
-                answers={200: Shape.ITEM, 201: Shape.ITEM}, body=Shape.REST, headers=both, refusals=(409, 413, 422),
+                answers={200: Shape.ITEM, 201: Shape.ITEM}, body=Shape.REST, headers=both, errors=(409, 413, 422),
             ),
             Route(
                 "PATCH", one, "Change fields: absent ones keep their value, null clears", self._change,
-                answers={200: Shape.ITEM}, body=Shape.PARTIAL, headers=both, refusals=(404, 409, 413, 422),
+                answers={200: Shape.ITEM}, body=Shape.PARTIAL, headers=both, errors=(404, 409, 413, 422),
             ),
             Route(
                 "DELETE", one, "Delete an item", self._delete,
-                answers={204: None}, headers=both, refusals=(404, 409, 422),
+                answers={204: None}, headers=both, errors=(404, 409, 422),
             ),
             Route(
                 "GET", "/parties/{party_id}/orders", "List a party's orders, newest first", self._party_orders,
@@ -152,8 +152,8 @@ class Api:
             answer = self._dispatch(self._as_sent(event))
             body = b"" if answer.body is None else orjson.dumps(answer.body)
             result = _proxy(answer.status, body.decode(), "application/json", answer.headers)
-        except Refusal as refusal:
-            result = _problem(refusal, request_id)
+        except ApiError as problem:
+            result = _problem(problem, request_id)
         except (Unavailable, Contended) as error:
             log("WARN", "the table is unavailable", request_id=request_id, **where(error))
             result = _problem(problems.unavailable(), request_id)
@@ -254,17 +254,17 @@ class Api:
         """Do a write and answer it; with an idempotency key, once, and with the first answer whenever it is sent again.
 
         The receipt's condition finds out whether the request came before. It can also be refused because of itself (the
-        item exists now), so a refusal counts only when there is no receipt.
+        item exists now), so a problem counts only when there is no receipt.
         """
         request = idempotency.Request.of(event, caller)
         if request is None:
             return answer(write(None))
         try:
             return answer(write(lambda result: self._receipts.put(request, answer(result))))
-        except (AlreadyDone, Refusal) as error:
+        except (AlreadyDone, ApiError) as error:
             if (first := self._receipts.find(request)) is not None:
                 return first
-            if isinstance(error, Refusal):
+            if isinstance(error, ApiError):
                 raise
             raise Unavailable("the receipt of an earlier request was there, and is gone") from error
 
@@ -310,7 +310,7 @@ class Api:
         name = (event.get("pathParameters") or {}).get("entity")
         try:
             return self._entities.contract(str(name)).name
-        except Refusal:
+        except ApiError:
             return None
 
 
@@ -318,7 +318,7 @@ def _by(event: Event) -> str | None:
     """Who calls, for the log; None for whom the gateway names nobody, or nobody who may call."""
     try:
         return Caller.of(event).by
-    except Refusal:
+    except ApiError:
         return None
 
 
@@ -375,10 +375,10 @@ def _item_answer(status: int, body: Mapping[str, Any], headers: Mapping[str, str
     return Answer(status, body, {"ETag": f'"{body["_version"]}"', **(headers or {})})
 
 
-def _problem(refusal: Refusal, request_id: str) -> dict[str, Any]:
+def _problem(problem: ApiError, request_id: str) -> dict[str, Any]:
     # json escapes what is no Unicode text, such as half of a surrogate pair in a name that a client invented.
-    body = json.dumps(refusal.document(request_id))
-    return _proxy(refusal.status, body, "application/problem+json", refusal.headers)
+    body = json.dumps(problem.document(request_id))
+    return _proxy(problem.status, body, "application/problem+json", problem.headers)
 
 
 def _proxy(status: int, body: str, content_type: str, headers: Mapping[str, str]) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from typing import TypeGuard
 
 from contracts.item import (
     BY,
+    FIELD_TIMESTAMPS,
     POINTER,
-    STAMPS,
     from_attribute,
     index_keys,
     item_keys,
@@ -140,8 +140,8 @@ def ttl(end: int, at: int) -> Attribute:
 def keep_field_timestamps(item: Item, stored: Item | None) -> None:
     """Keep the field timestamps of the stored item: an old event that comes again must not undo what a client writes
     over the item."""
-    if stored is not None and STAMPS in stored:
-        item[STAMPS] = stored[STAMPS]
+    if stored is not None and FIELD_TIMESTAMPS in stored:
+        item[FIELD_TIMESTAMPS] = stored[FIELD_TIMESTAMPS]
 
 
 def assignments(

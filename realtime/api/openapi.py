@@ -144,7 +144,7 @@ def _others(route: Route, contract: Contract | None) -> Iterator[dict[str, Any]]
 def _responses(route: Route, contract: Contract | None) -> dict[int, Any]:
     responses: dict[int, Any] = {
         status: {"description": _REASONS[status], "content": {"application/problem+json": {"schema": _ref("problem")}}}
-        for status in {*_ALWAYS, *route.refusals}
+        for status in {*_ALWAYS, *route.errors}
     }
     for status, content in route.answers.items():
         answer: dict[str, Any] = {"description": _DONE[status]}

@@ -6,7 +6,7 @@ from contracts.model import Contract
 from contracts.validation import Problem, Value, shortened
 from realtime.api import items, problems
 from realtime.api.items import Values, is_alive, version
-from realtime.api.problems import Refusal
+from realtime.api.problems import ApiError
 from realtime.api.store import Item
 
 
@@ -50,7 +50,7 @@ def same_key(contract: Contract, path_key: Values, values: Values) -> None:
         raise problems.immutable(contract.name, changed)
 
 
-def other_place(contract: Contract, values: Values) -> Refusal:
+def other_place(contract: Contract, values: Values) -> ApiError:
     """The problem with an item whose key another place holds already."""
     fields = [f for f in (contract.keys.fields if contract.keys else ()) if f not in contract.primary_key]
     key_text = ", ".join(f"{n} {_shown(values[n])}" for n in contract.primary_key)
@@ -59,7 +59,7 @@ def other_place(contract: Contract, values: Values) -> Refusal:
     )
 
 
-def no_target(contract: Contract, values: Values) -> Refusal:
+def no_target(contract: Contract, values: Values) -> ApiError:
     """The problem with values that should be copied to an item which is not there."""
     assert contract.keys is not None
     assert contract.keys.copies is not None

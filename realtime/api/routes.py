@@ -61,7 +61,7 @@ class Parameter:
 class Route:
     """One method of one resource, as API Gateway names it.
 
-    `answers` has the content of each answer that is no refusal, `refusals` the other statuses beside those that every
+    `answers` has the content of each answer that is no problem, `errors` the other statuses beside those that every
     route can have. `groups` may call it.
     """
 
@@ -73,7 +73,7 @@ class Route:
     body: Content | None = None
     query: tuple[Parameter, ...] = ()
     headers: tuple[Parameter, ...] = ()
-    refusals: tuple[int, ...] = ()
+    errors: tuple[int, ...] = ()
     groups: tuple[Group, ...] = ("staff",)
 
     @property

@@ -1,9 +1,10 @@
-"""What the API function is told by its environment, read once."""
+"""What the API function reads of its environment."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+
+from realtime.environment import variable
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,19 +12,8 @@ class Settings:
     """`environment` is local, dev, test or prod; `table` and `requests` are the names of the tables of entities and of
     what is known of requests; `inbound_queue` is the URL of a queue, `bucket` keeps messages too long for it."""
 
-    environment: str
-    table: str
-    requests: str
-    bucket: str
-    inbound_queue: str
-
-    @classmethod
-    def from_environment(cls, variables: Mapping[str, str]) -> Settings:
-        """Raises `KeyError` that names the variable which the template should have set."""
-        return cls(
-            environment=variables["GAVEL_ENV"],
-            table=variables["GAVEL_TABLE"],
-            requests=variables["GAVEL_REQUESTS_TABLE"],
-            bucket=variables["GAVEL_BUCKET"],
-            inbound_queue=variables["GAVEL_INBOUND_QUEUE"],
-        )
+    environment: str = variable("GAVEL_ENV")
+    table: str = variable("GAVEL_TABLE")
+    requests: str = variable("GAVEL_REQUESTS_TABLE")
+    bucket: str = variable("GAVEL_BUCKET")
+    inbound_queue: str = variable("GAVEL_INBOUND_QUEUE")

@@ -12,7 +12,7 @@ from realtime.api import problems
 def decode(text: str) -> object:
     """The decoded JSON: numbers with a point become `Decimal`; floats, NaN and repeated names do not exist.
 
-    Raises a `Refusal` (400) that says what cannot be read.
+    Raises a `ApiError` (400) that says what cannot be read.
     """
     try:
         return json.loads(text, parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_object)

@@ -6,7 +6,6 @@ The function fails only if it cannot tell, and its caller gets a server's error:
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from functools import cache, partial
 from typing import Any, Literal
@@ -16,6 +15,7 @@ from realtime.authorizer.settings import Settings
 from realtime.authorizer.tenants import Tenant, TenantStore
 from realtime.authorizer.tokens import Refused, Verifier
 from realtime.clients import client
+from realtime.environment import read_settings
 from realtime.logs import log, where
 from realtime.metrics import emit
 
@@ -33,7 +33,7 @@ def handle(event: Event, context: object) -> dict[str, Any]:
 
 @cache
 def _authorizer() -> Authorizer:
-    settings = Settings.from_environment(os.environ)
+    settings = read_settings(Settings)
     keys = KeyCache(settings.environment, settings.algorithm, partial(read_document, settings.keys_url))
     store = TenantStore(client("dynamodb", attempts=2, read_timeout=2), settings.table)
     return Authorizer(settings, Verifier(settings, keys), store)

@@ -1,9 +1,10 @@
-"""What the authorizer function is told by its environment, read once and checked: half of it opens no door."""
+"""What the authorizer function reads of its environment; it is checked, so that half of it admits nobody."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+
+from realtime.environment import variable
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 """Signatures with a public key only: with a shared secret, whoever checks a token could make one."""
@@ -16,36 +17,23 @@ class Settings:
     `claim` names the claim whose value is the tenant. `table` is the name of the table of tenants.
     """
 
-    environment: str
-    table: str
-    issuer: str
-    audience: str
-    keys_url: str
-    algorithm: str
-    claim: str
+    environment: str = variable("GAVEL_ENV")
+    table: str = variable("GAVEL_TENANTS_TABLE")
+    issuer: str = variable("GAVEL_TENANT_ISSUER")
+    audience: str = variable("GAVEL_TENANT_AUDIENCE")
+    keys_url: str = variable("GAVEL_TENANT_KEYS_URL")
+    algorithm: str = variable("GAVEL_TENANT_ALGORITHM")
+    claim: str = variable("GAVEL_TENANT_CLAIM")
 
     @property
     def is_open(self) -> bool:
         """Whether there is another identity provider at all."""
         return bool(self.issuer)
 
-    @classmethod
-    def from_environment(cls, variables: Mapping[str, str]) -> Settings:
-        """Raises `KeyError` that names a variable which is missing, `ValueError` for a wrong value."""
-        settings = cls(
-            environment=variables["GAVEL_ENV"],
-            table=variables["GAVEL_TENANTS_TABLE"],
-            issuer=variables["GAVEL_TENANT_ISSUER"],
-            audience=variables["GAVEL_TENANT_AUDIENCE"],
-            keys_url=variables["GAVEL_TENANT_KEYS_URL"],
-            algorithm=variables["GAVEL_TENANT_ALGORITHM"],
-            claim=variables["GAVEL_TENANT_CLAIM"],
-        )
-        if settings.is_open:
-            settings._check()
-        return settings
-
-    def _check(self) -> None:
+    def __post_init__(self) -> None:
+        """Raises `ValueError` for a wrong value."""
+        if not self.is_open:
+            return
         if not self.audience or not self.claim:
             raise ValueError("expected TenantAudience and TenantClaim beside TenantIssuer, found an empty one")
         if self.algorithm not in ALGORITHMS:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import Any
 from contracts.compact import load_compact
 from contracts.model import Contracts
 from realtime.clients import client
+from realtime.environment import read_settings
 from realtime.fanout.events import events_of, requests
-from realtime.fanout.publishing import Bus, bury, fits
+from realtime.fanout.publishing import Bus, fits, send_to_dlq
 from realtime.fanout.settings import Settings
 from realtime.logs import Level, log, where
 from realtime.resending import NO_TIME
@@ -38,7 +38,7 @@ def handle(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 
 @cache
 def _fanout() -> Fanout:
-    settings = Settings.from_environment(os.environ)
+    settings = read_settings(Settings)
     return Fanout(
         load_compact(CONTRACTS.read_bytes()),
         Bus(client("events", attempts=1, read_timeout=5), settings.bus),
@@ -68,13 +68,13 @@ class Fanout:
         missing: list[int] = []
         for position, reason in sorted((dead | undelivered).items()):
             whole = position in dead or (reserved > 0 and fits(records[position], reason))
-            if not (whole and seconds_left() > 0 and self._bury(records[position], reason)):
+            if not (whole and seconds_left() > 0 and self._send_to_dlq(records[position], reason)):
                 missing.append(position)
         return partial_response(records, missing)
 
-    def _bury(self, record: Record, reason: str) -> bool:
+    def _send_to_dlq(self, record: Record, reason: str) -> bool:
         try:
-            bury(self._sqs(), self._dead_letters, record, reason)
+            send_to_dlq(self._sqs(), self._dead_letters, record, reason)
         except Exception as error:  # noqa: BLE001 (the others go on; the stream brings this one again)
             log("ERROR", "a letter could not be kept", **where(error))
             return False

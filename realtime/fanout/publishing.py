@@ -60,7 +60,7 @@ def fits(record: Mapping[str, Any], reason: str) -> bool:
     return len(_letter(record, reason).encode()) <= MAX_LETTER_BYTES
 
 
-def bury(client: SQSClient, queue: str, record: Mapping[str, Any], reason: str) -> None:
+def send_to_dlq(client: SQSClient, queue: str, record: Mapping[str, Any], reason: str) -> None:
     """Put a record with the reason in the dead-letter queue: whole, or without its images if they are too large for it
     (the relay has kept it whole then, or landed it). Errors of SQS are the caller's."""
     body = _letter(record, reason)

@@ -1,19 +1,15 @@
-"""What the fan-out function is told by its environment, read once."""
+"""What the fan-out function reads of its environment."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+
+from realtime.environment import variable
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """`bus` is the name of the event bus, `dead_letters` the URL of a queue."""
 
-    bus: str
-    dead_letters: str
-
-    @classmethod
-    def from_environment(cls, variables: Mapping[str, str]) -> Settings:
-        """Raises `KeyError` that names the variable which the template should have set."""
-        return cls(bus=variables["GAVEL_EVENT_BUS"], dead_letters=variables["GAVEL_FANOUT_DEAD_LETTERS"])
+    bus: str = variable("GAVEL_EVENT_BUS")
+    dead_letters: str = variable("GAVEL_FANOUT_DEAD_LETTERS")

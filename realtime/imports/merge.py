@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from contracts.item import STAMPS
+from contracts.item import FIELD_TIMESTAMPS
 from contracts.model import Contract
 from contracts.validation import parse
 from realtime.api import condition_expressions as conditions
@@ -15,7 +15,7 @@ from realtime.api import items, payloads, preconditions, problems
 from realtime.api.items import Values, is_alive, version
 from realtime.api.store import Expression, Put, Update, Write
 from realtime.api.writer import Seen, Writer
-from realtime.imports import stamps
+from realtime.imports.field_timestamps import attribute, field_timestamps, is_later
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Merged:
 
 def merge(writer: Writer, contract: Contract, payload: object, at: str) -> Merged:
     """Write an event's fields, named by the contract or by alias; `at` is the event's timestamp
-    (`realtime.imports.stamps`).
+    (`realtime.imports.field_timestamps`).
 
     Fields that it leaves out keep their value, null clears. An item that does not exist needs all its required fields,
     and an order to copy to must exist; a problem of kind `incomplete` says that the event may have come too early. What
@@ -42,7 +42,7 @@ def merge(writer: Writer, contract: Contract, payload: object, at: str) -> Merge
     def attempt(seen: Seen) -> Merged:
         if is_alive(seen.stored):
             return _merge_into(writer, contract, seen, patch, at)
-        if seen.stored is not None and not stamps.is_later(at, version(seen.stored)):
+        if seen.stored is not None and not is_later(at, version(seen.stored)):
             return Merged("unchanged")
         return _merge_as_new(writer, contract, seen, patch, at)
 
@@ -53,14 +53,14 @@ def _merge_into(writer: Writer, contract: Contract, seen: Seen, patch: Values, a
     """Write what is new of an event to an item that exists."""
     stored = seen.stored or {}
     preconditions.immutable(contract, stored, patch)
-    before = stamps.stamps_of(stored)
+    before = field_timestamps(stored)
     fresh = {f: v for f, v in patch.items() if f not in contract.immutable and before.get(f, "") < at}
     if not fresh:
         return Merged("unchanged")
-    stamped = {**before, **dict.fromkeys(fresh, at)}
-    update = _stamped(writer.updated(contract, seen, fresh), stamped)
+    timestamps = {**before, **dict.fromkeys(fresh, at)}
+    update = _with_timestamps(writer.updated(contract, seen, fresh), timestamps)
     whole = {**items.values_of(contract, stored), **fresh}
-    writer.write(contract, whole, [update, *_copies(writer, contract, whole, fresh, stamped, seen.floor)])
+    writer.write(contract, whole, [update, *_copies(writer, contract, whole, fresh, timestamps, seen.floor)])
     return Merged("changed", version(dict(update.assign)))
 
 
@@ -70,19 +70,19 @@ def _merge_as_new(writer: Writer, contract: Contract, seen: Seen, patch: Values,
     if missing:
         raise problems.incomplete(contract.name, missing)
     keys = items.keys_of(contract, patch)
-    stamped = {f: at for f in patch if f not in contract.immutable}
+    timestamps = {f: at for f in patch if f not in contract.immutable}
     item = items.new_item(contract, patch, keys, writer.version(seen.floor), writer.by)
-    item[STAMPS] = stamps.attribute(stamped)
+    item[FIELD_TIMESTAMPS] = attribute(timestamps)
     e = Expression()
     writes: list[Write] = [Put(item, conditions.exactly(e, seen.stored if seen.place == keys else None), e)]
     if contract.needs_pointer:
         writes.append(items.pointer(contract, patch, keys))
-    writer.write(contract, patch, [*writes, *_copies(writer, contract, patch, patch, stamped, seen.floor)])
+    writer.write(contract, patch, [*writes, *_copies(writer, contract, patch, patch, timestamps, seen.floor)])
     return Merged("created", version(item))
 
 
 def _copies(
-    writer: Writer, contract: Contract, whole: Values, fresh: Values, stamped: Mapping[str, str], floor: int
+    writer: Writer, contract: Contract, whole: Values, fresh: Values, timestamps: Mapping[str, str], floor: int
 ) -> list[Write]:
     """The fields that an event copies to another item (an estimate's to its order), unless a later event wrote one of
     them there: they belong together, so they are always those of one item."""
@@ -95,13 +95,13 @@ def _copies(
     seen = writer.look(target, whole, floor)
     if not is_alive(seen.stored):
         raise problems.incomplete(contract.name, preconditions.no_target(contract, whole).errors)
-    before = stamps.stamps_of(seen.stored)
-    at = max(stamped.get(f, "") for f in copies.fields)
+    before = field_timestamps(seen.stored)
+    at = max(timestamps.get(f, "") for f in copies.fields)
     if not at or at < max(before.get(f, "") for f in copies.fields):
         return []
     copied = {f: whole.get(f) for f in copies.fields}
-    return [_stamped(writer.updated(target, seen, copied), {**before, **dict.fromkeys(copies.fields, at)})]
+    return [_with_timestamps(writer.updated(target, seen, copied), {**before, **dict.fromkeys(copies.fields, at)})]
 
 
-def _stamped(update: Update, stamped: Mapping[str, str]) -> Update:
-    return replace(update, assign={**update.assign, STAMPS: stamps.attribute(stamped)})
+def _with_timestamps(update: Update, timestamps: Mapping[str, str]) -> Update:
+    return replace(update, assign={**update.assign, FIELD_TIMESTAMPS: attribute(timestamps)})

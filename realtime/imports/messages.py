@@ -2,10 +2,10 @@
 
 What other systems send: `{"entity": "orders", "event": {...}}`, one event as `POST /imports/{entity}` takes it.
 
-What Gavel sends itself, a chunk of an import: `{"entity", "import", "chunk", "by", "records": [{"record", "stamp",
-"values"}], "mac"}`, whose values were checked when they were accepted. `record` is the place in the batch, `by` who
-sent it. `chunk` is null for records that were dead letters. A chunk that is too long for a message is kept in S3, and
-the message is a claim check: `{"claim": "imports/<import>/<chunk>.json"}`.
+What Gavel sends itself, a chunk of an import: `{"entity", "import", "chunk", "by", "records": [{"record",
+"timestamp", "values"}], "mac"}`, whose values were checked when they were accepted. `record` is the place in the batch,
+`by` who sent it. `chunk` is null for records that were dead letters. A chunk that is too long for a message is kept in
+S3, and the message is a claim check: `{"claim": "imports/<import>/<chunk>.json"}`.
 
 Others may send to the queue as well, so a chunk is believed by its `mac` alone: the HMAC of the rest with the import's
 own key, which only the table of requests has.
@@ -29,10 +29,10 @@ PREFIX = "imports/"
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One accepted event: its place in the batch, its stamp, and its values by field name."""
+    """One accepted event: its place in the batch, its timestamp, and its values by field name."""
 
     record: int
-    stamp: str
+    timestamp: str
     values: Mapping[str, Value]
 
 
@@ -53,7 +53,7 @@ class Chunk:
             "import": self.import_id,
             "chunk": self.chunk,
             "by": self.by,
-            "records": [{"record": r.record, "stamp": r.stamp, "values": r.values} for r in self.records],
+            "records": [{"record": r.record, "timestamp": r.timestamp, "values": r.values} for r in self.records],
         }
         text = _dumps(body)
         return f'{text[:-1]},"mac":"{_mac(text, key)}"}}'
@@ -71,7 +71,7 @@ def is_ours(body: Mapping[str, Any], key: bytes) -> bool:
 
 def read_chunk(body: Mapping[str, Any]) -> Chunk:
     """The reverse of `Chunk.signed`, from decoded JSON that `is_ours`."""
-    records = tuple(Record(r["record"], r["stamp"], r["values"]) for r in body["records"])
+    records = tuple(Record(r["record"], r["timestamp"], r["values"]) for r in body["records"])
     return Chunk(body["entity"], records, body["import"], body["chunk"], body["by"])
 
 

@@ -27,11 +27,11 @@ def routes(imports: Imports) -> tuple[Route, ...]:
     return (
         Route(
             "POST", "/imports/{entity}", "Import an event of the ERP, or a batch of events", accept,
-            answers={200: accepted, 201: _ONE, 202: accepted}, body=_EVENTS, refusals=(404, 409, 413, 422),
+            answers={200: accepted, 201: _ONE, 202: accepted}, body=_EVENTS, errors=(404, 409, 413, 422),
         ),
         Route(
             "GET", "/imports/{entity}/{import_id}", "Read what became of an import that went through the queue", status,
-            answers={200: _STATUS}, refusals=(404,),
+            answers={200: _STATUS}, errors=(404,),
         ),
     )  # fmt: skip
 
@@ -77,7 +77,7 @@ _BATCH: dict[str, Any] = {
     "required": ["entity", "import", "counts", "records"],
     "additionalProperties": False,
 }
-_REFUSAL = {
+_REFUSED = {
     "type": "object",
     "properties": {"record": _COUNT, "kind": {"type": "string"}, "detail": {"type": "string"}},
     "required": ["record", "kind", "detail"],
@@ -91,7 +91,7 @@ _STATUS: dict[str, Any] = {
         "status": {"type": "string", "enum": ["running", "done"]},
         "accepted_at": {"type": "string", "format": "date-time"},
         **dict.fromkeys(("records", "applied", "waiting", "refused"), _COUNT),
-        "refusals": {"type": "array", "items": _REFUSAL, "description": "The first of them that the queue met."},
+        "refusals": {"type": "array", "items": _REFUSED, "description": "The first of them that the queue met."},
     },
     "required": ["id", "entity", "status", "accepted_at", "records", "applied", "waiting", "refused", "refusals"],
     "additionalProperties": False,

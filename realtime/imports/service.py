@@ -23,7 +23,7 @@ from contracts.model import Contract
 from contracts.validation import MAX_SUGGESTIONS
 from realtime.api import problems
 from realtime.api.payloads import event_values
-from realtime.api.problems import Refusal
+from realtime.api.problems import ApiError
 from realtime.api.routes import Answer
 from realtime.api.writer import Writer
 from realtime.imports.events import Event, read_event
@@ -35,22 +35,22 @@ from realtime.imports.status import Accepted, Statuses
 MAX_EVENTS = 10_000
 AT_ONCE = 50  # events that are written before the answer: well within the function's 10 seconds
 AT_ONCE_SECONDS = 4.0  # then the rest goes to the queue: somebody else writes the same items, or the table is slow
-DETAILED = 200  # refusals that are answered in full
+DETAILED = 200  # problems that are answered in full
 MAX_DETAIL = 1_000_000  # bytes that they take together; an answer has at most 6 MB
 
 EARLY = frozenset({"incomplete", "contended"})
-"""Kinds of refusals that another try, after other events, may not meet."""
+"""Kinds of problems that another try, after other events, may not meet."""
 
 Status: TypeAlias = Literal["created", "changed", "unchanged", "waiting", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one event. `refusal` says why it was refused, or what it waits for."""
+    """What became of one event. `problem` says why it was refused, or what it waits for."""
 
     status: Status
     version: int | None = None
-    refusal: Refusal | None = None
+    problem: ApiError | None = None
 
 
 class Imports:
@@ -85,7 +85,7 @@ class Imports:
     def accept(self, entity: str, payload: object, request_id: str) -> Answer:
         """Take one event (a JSON object) or a batch (an array); answers what became of each.
 
-        Raises `Refusal` for a single event that is refused, and for a batch that cannot be read as one; `Unavailable`
+        Raises `ApiError` for a single event that is refused, and for a batch that cannot be read as one; `Unavailable`
         when the table or the queue takes no more now. Then some events may have been written: sending them again is
         safe.
         """
@@ -103,7 +103,7 @@ class Imports:
             if monotonic() - begun > AT_ONCE_SECONDS:
                 take = _check
             outcome = (
-                Outcome("refused", refusal=event) if isinstance(event, Refusal) else take(contract, event, refused)
+                Outcome("refused", problem=event) if isinstance(event, ApiError) else take(contract, event, refused)
             )
             refused += outcome.status == "refused"
             outcomes.append(outcome)
@@ -117,7 +117,7 @@ class Imports:
         return Answer(200, body) if import_id is None else Answer(202, body, _location(contract, import_id))
 
     def status(self, entity: str, import_id: str) -> Answer:
-        """What became of an import that went through the queue. Raises `Refusal` when there is none of that name."""
+        """What became of an import that went through the queue. Raises `ApiError` when there is none of that name."""
         found = self._statuses.find(import_id)
         if found is None or found["entity"] != entity:
             raise problems.no_import()
@@ -128,8 +128,8 @@ class Imports:
         event = read_event(payload, received, request_id)
         outcome = self._write(contract, event, 0)
         if outcome.status == "refused":
-            assert outcome.refusal is not None
-            raise outcome.refusal
+            assert outcome.problem is not None
+            raise outcome.problem
         import_id = self._hand_over(contract, [event], [outcome], received)
         (answer,) = _answers([outcome], request_id)
         body = {"entity": contract.name, "import": import_id, **answer}
@@ -139,17 +139,17 @@ class Imports:
 
     def _write(self, contract: Contract, event: Event, refused: int) -> Outcome:
         try:
-            merged = merge(self._writer, contract, event.fields, event.stamp)
-        except Refusal as refusal:
-            return Outcome("waiting" if refusal.kind in EARLY else "refused", refusal=refusal)
+            merged = merge(self._writer, contract, event.fields, event.timestamp)
+        except ApiError as problem:
+            return Outcome("waiting" if problem.kind in EARLY else "refused", problem=problem)
         return Outcome(merged.status, merged.version)
 
     def _hand_over(
-        self, contract: Contract, events: Sequence[Event | Refusal], outcomes: Sequence[Outcome], received: datetime
+        self, contract: Contract, events: Sequence[Event | ApiError], outcomes: Sequence[Outcome], received: datetime
     ) -> str | None:
         """Hand the waiting events to the queue; answers the name of the import, None when none waits."""
         waiting = [
-            Record(number, event.stamp, event_values(contract, event.fields))
+            Record(number, event.timestamp, event_values(contract, event.fields))
             for number, (event, outcome) in enumerate(zip(events, outcomes, strict=True))
             if outcome.status == "waiting" and isinstance(event, Event)
         ]
@@ -165,35 +165,35 @@ class Imports:
         return import_id
 
 
-def _read(raw: object, received: datetime, name: str) -> Event | Refusal:
+def _read(raw: object, received: datetime, name: str) -> Event | ApiError:
     try:
         return read_event(raw, received, name)
-    except Refusal as refusal:
-        return refusal
+    except ApiError as problem:
+        return problem
 
 
 def _check(contract: Contract, event: Event, refused: int) -> Outcome:
-    """What can be said of an event without the table: it breaks its contract, or it waits. Nobody is told what a wrong
-    name was probably meant for when so many were `refused` before that the refusal is not answered in full."""
+    """What can be said of an event without the table: it breaks its contract, or it waits. It does not say what a wrong
+    name was probably meant for when so many were `refused` before that the problem is not answered in full."""
     try:
         event_values(contract, event.fields, MAX_SUGGESTIONS if refused < DETAILED else 0)
-    except Refusal as refusal:
-        return Outcome("refused", refusal=refusal)
+    except ApiError as problem:
+        return Outcome("refused", problem=problem)
     return Outcome("waiting")
 
 
 def _answers(outcomes: Sequence[Outcome], request_id: str) -> list[dict[str, Any]]:
     answers: list[dict[str, Any]] = []
-    told = size = 0
+    shown = size = 0
     for number, outcome in enumerate(outcomes):
         answer: dict[str, Any] = {"record": number, "status": outcome.status}
         if outcome.version is not None:
             answer["_version"] = outcome.version
-        if outcome.refusal is not None and told < DETAILED and size < MAX_DETAIL:
+        if outcome.problem is not None and shown < DETAILED and size < MAX_DETAIL:
             # json escapes what is no Unicode text, such as half of a surrogate pair in a name that a sender invented.
-            text = json.dumps(outcome.refusal.document(request_id))
+            text = json.dumps(outcome.problem.document(request_id))
             answer["problem"] = orjson.Fragment(text)
-            told, size = told + 1, size + len(text)
+            shown, size = shown + 1, size + len(text)
         answers.append(answer)
     return answers
 

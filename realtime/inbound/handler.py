@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,11 +17,12 @@ from realtime.api.entities import Entities
 from realtime.api.store import Store, Unavailable
 from realtime.api.writer import Writer
 from realtime.clients import client
+from realtime.environment import read_settings
 from realtime.imports.messages import PREFIX
 from realtime.imports.queue import Outbox
 from realtime.imports.status import Statuses
-from realtime.inbound import letters
-from realtime.inbound.letters import DeadLetter
+from realtime.inbound import dead_letters
+from realtime.inbound.dead_letters import DeadLetter
 from realtime.inbound.service import Consumer
 from realtime.inbound.settings import Settings
 from realtime.logs import error_code, log, where
@@ -42,7 +42,7 @@ def handle(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 
 @cache
 def _consumer() -> Consumer:
-    settings = Settings.from_environment(os.environ)
+    settings = read_settings(Settings)
     dynamodb = client("dynamodb", attempts=2, read_timeout=2)
     edge = Edge(
         settings,
@@ -56,7 +56,7 @@ def _consumer() -> Consumer:
         Statuses(Store(dynamodb, settings.requests)),
         claim=edge.claim,
         wait=edge.wait,
-        bury=edge.bury,
+        send_to_dlq=edge.send_to_dlq,
     )
 
 
@@ -80,7 +80,7 @@ class Edge:
         self._dead = Outbox(self._sqs, self._s3, settings.dead_letters, settings.bucket)
 
     def claim(self, key: str) -> str:
-        """The message that is kept under a key. Raises `Refusal` when there is none, `Unavailable` when S3 fails."""
+        """The message that is kept under a key. Raises `ApiError` when there is none, `Unavailable` when S3 fails."""
         if not _CLAIM.fullmatch(key):
             raise problems.malformed("claim", f"expected {PREFIX} and 1 to 256 letters, digits or ._/-")
         try:
@@ -101,14 +101,14 @@ class Edge:
             QueueUrl=self._settings.queue, ReceiptHandle=receipt, VisibilityTimeout=seconds
         )
 
-    def bury(self, dead: Sequence[DeadLetter]) -> None:
+    def send_to_dlq(self, dead: Sequence[DeadLetter]) -> None:
         """Keep dead letters, count them by entity and reason, and tell people. Raises `Unavailable` when they cannot be
         kept."""
         self._dead.send([letter.message() for letter in dead])
-        for (entity, version, reason), count in letters.counted(dead).items():
+        for (entity, version, reason), count in dead_letters.counted(dead).items():
             log("ERROR", "messages are dead", entity=entity, contract=version, reason=reason, count=count)
             emit(self._settings.environment, {"InboundMismatches": (count, "Count")}, entity=entity, reason=reason)
-        notice = letters.notice(self._function, dead, self._settings.dead_letters, datetime.now(UTC))
+        notice = dead_letters.notice(self._function, dead, self._settings.dead_letters, datetime.now(UTC))
         try:
             self._sns().publish(TopicArn=self._settings.alert_topic, **notice)
         except (ClientError, BotoCoreError) as error:

@@ -9,7 +9,8 @@ Anybody whom the queue lets in may send anything, so nothing that a message says
 by its signature, the time of first reception only as far back as it can be true, and who writes is the import's caller
 or this function, never a name in a message.
 
-A chunk of an import that comes again costs a read for each of its records: stamps say that they are there already.
+A chunk of an import that comes again costs a read for each of its records: field timestamps say that they are
+there already.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 from contracts.model import Contract
 from contracts.validation import TIMESTAMP
 from realtime.api import problems
-from realtime.api.problems import Refusal
+from realtime.api.problems import ApiError
 from realtime.api.store import Unavailable
 from realtime.api.strict_json import decode
 from realtime.api.writer import Writer
@@ -31,7 +32,7 @@ from realtime.imports.merge import merge
 from realtime.imports.messages import Chunk, is_ours, read_chunk
 from realtime.imports.service import EARLY
 from realtime.imports.status import Refused, Report, Statuses
-from realtime.inbound.letters import RECEIVED, DeadLetter
+from realtime.inbound.dead_letters import RECEIVED, DeadLetter
 from realtime.logs import log, where
 
 PATIENCE = 8  # receptions of what came too early
@@ -45,7 +46,7 @@ SqsRecord = Mapping[str, Any]
 @dataclass(frozen=True, slots=True)
 class Incoming:
     """A message as the queue hands it over: when it was `sent`, what its sender says of when it came first (`kept`,
-    None where it is no letter that was moved back), and how often it came."""
+    None where it is no dead letter that was moved back), and how often it came."""
 
     identity: str
     receipt: str
@@ -90,7 +91,7 @@ class Later(Exception):
 
 class Consumer:
     """Takes messages. `claim` reads a long message from where it is kept; `wait` lets a message come again in so many
-    seconds; `bury` keeps dead letters and tells of them, or raises `Unavailable`."""
+    seconds; `send_to_dlq` keeps dead letters and notifies people of them, or raises `Unavailable`."""
 
     def __init__(
         self,
@@ -99,13 +100,13 @@ class Consumer:
         *,
         claim: Callable[[str], str],
         wait: Callable[[str, int], None],
-        bury: Callable[[Sequence[DeadLetter]], None],
+        send_to_dlq: Callable[[Sequence[DeadLetter]], None],
     ) -> None:
         self._writer = writer
         self._statuses = statuses
         self._claim = claim
         self._wait = wait
-        self._bury = bury
+        self._send_to_dlq = send_to_dlq
 
     def run(self, records: Sequence[SqsRecord], seconds_left: Callable[[], float]) -> dict[str, Any]:
         """Take a batch; answers the partial batch response: which messages have to come again."""
@@ -115,14 +116,14 @@ class Consumer:
             try:
                 if seconds_left() <= 0:
                     raise Unavailable("no time left in this invocation")
-                if letters := self._take(Incoming.of(record), seconds_left):
-                    dead.append((record, letters))
+                if found := self._take(Incoming.of(record), seconds_left):
+                    dead.append((record, found))
             except Exception as error:  # noqa: BLE001 (the edge: one message must not stop the others)
                 again.append(record["messageId"])
                 self._leave(record, error)
         if dead:
             try:
-                self._bury([letter for _, of_message in dead for letter in of_message])
+                self._send_to_dlq([letter for _, of_message in dead for letter in of_message])
             except Unavailable as error:
                 for record, _ in dead:
                     again.append(record["messageId"])
@@ -153,11 +154,11 @@ class Consumer:
                 return self._take_chunk(incoming, received, chunk, key, seconds_left)
             contract = self._writer.entities.contract(str(body.get("entity")))
             event = read_event(body.get("event"), received, incoming.identity)
-            merge(self._writer.acting_for(WRITER), contract, event.fields, event.stamp)
-        except Refusal as refusal:
-            if refusal.kind in EARLY and incoming.count < PATIENCE:
-                raise Later(refusal.kind) from refusal
-            return [DeadLetter(incoming.text, incoming.identity, contract, refusal, received)]
+            merge(self._writer.acting_for(WRITER), contract, event.fields, event.timestamp)
+        except ApiError as problem:
+            if problem.kind in EARLY and incoming.count < PATIENCE:
+                raise Later(problem.kind) from problem
+            return [DeadLetter(incoming.text, incoming.identity, contract, problem, received)]
         return []
 
     def _chunk(self, body: Mapping[str, Any]) -> tuple[Chunk, bytes]:
@@ -184,35 +185,35 @@ class Consumer:
         contract = self._writer.entities.contract(chunk.entity)
         writer = self._writer.acting_for(chunk.by)
         applied, waiting = 0, 0
-        refusals: list[tuple[int, Refusal]] = []
+        dead: list[tuple[int, ApiError]] = []
         for position, record in enumerate(chunk.records):
             if seconds_left() <= 0:
                 waiting += len(chunk.records) - position
                 break
             try:
-                merge(writer, contract, record.values, record.stamp)
+                merge(writer, contract, record.values, record.timestamp)
                 applied += 1
-            except Refusal as refusal:
-                if refusal.kind in EARLY and incoming.count < PATIENCE:
+            except ApiError as problem:
+                if problem.kind in EARLY and incoming.count < PATIENCE:
                     waiting += 1
                 else:
-                    refusals.append((position, refusal))
+                    dead.append((position, problem))
         if chunk.chunk is not None:
-            refused = [Refused(chunk.records[p].record, r.kind, _detail(r)) for p, r in refusals]
+            refused = [Refused(chunk.records[p].record, problem.kind, _detail(problem)) for p, problem in dead]
             self._statuses.report(chunk.import_id, chunk.chunk, Report(applied, refused, done=not waiting))
-        if waiting:  # letters are for the last time: now they would be written each time that the chunk comes
+        if waiting:  # dead letters are for the last time: now they would be written each time that the chunk comes
             raise Later(f"{waiting} records wait")
         return [
             DeadLetter(
                 Chunk(chunk.entity, (chunk.records[position],), chunk.import_id, None, chunk.by).signed(key),
                 f"{chunk.import_id}/dead-{chunk.records[position].record}",
                 contract,
-                refusal,
+                problem,
                 received,
             )
-            for position, refusal in refusals
+            for position, problem in dead
         ]
 
 
-def _detail(refusal: Refusal) -> str:
-    return "; ".join(f"{p.field}: {p.reason}" for p in refusal.told) or refusal.detail
+def _detail(problem: ApiError) -> str:
+    return "; ".join(f"{p.field}: {p.reason}" for p in problem.shown) or problem.detail

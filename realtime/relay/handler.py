@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +15,10 @@ from typing import Any
 from contracts.compact import load_compact
 from contracts.model import Contracts
 from realtime.clients import client
-from realtime.decisions.pressure import Pressure, stream_of
+from realtime.environment import read_settings
 from realtime.logs import log, where
 from realtime.metrics import emit
+from realtime.pipeline_status.pressure import Pressure, stream_of
 from realtime.relay import failures
 from realtime.relay.batch import Packing, Rejected, Transformed, requests, transform
 from realtime.relay.delivery import Delivery
@@ -51,7 +51,7 @@ def handle(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 
 @cache
 def _relay() -> Relay:
-    settings = Settings.from_environment(os.environ)
+    settings = read_settings(Settings)
     contracts = load_compact(CONTRACTS.read_bytes())
     streams = {c.name: stream_of(settings.environment, c.name) for c in contracts.of_origin("stream")}
     # Resending is this function's own task, so the client does not repeat requests by itself.

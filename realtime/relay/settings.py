@@ -1,24 +1,16 @@
-"""What the relay function is told by its environment, read once."""
+"""What the relay function reads of its environment."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+
+from realtime.environment import variable
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """`environment` is local, dev, test or prod; `bucket` keeps failures; `alert_topic` is the ARN of a topic."""
 
-    environment: str
-    bucket: str
-    alert_topic: str
-
-    @classmethod
-    def from_environment(cls, variables: Mapping[str, str]) -> Settings:
-        """Raises `KeyError` that names the variable which the template should have set."""
-        return cls(
-            environment=variables["GAVEL_ENV"],
-            bucket=variables["GAVEL_BUCKET"],
-            alert_topic=variables["GAVEL_ALERT_TOPIC"],
-        )
+    environment: str = variable("GAVEL_ENV")
+    bucket: str = variable("GAVEL_BUCKET")
+    alert_topic: str = variable("GAVEL_ALERT_TOPIC")

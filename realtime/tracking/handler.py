@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -14,6 +13,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from realtime.clients import client
+from realtime.environment import read_settings
 from realtime.logs import error_code, log, where
 from realtime.tracking.notices import Notice, notice_of
 from realtime.tracking.settings import Settings
@@ -31,7 +31,7 @@ def handle(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 
 @cache
 def _tracking() -> Tracking:
-    settings = Settings.from_environment(os.environ)
+    settings = read_settings(Settings)
     return Tracking(
         settings,
         dynamodb=client("dynamodb", attempts=2, read_timeout=2),

@@ -61,7 +61,7 @@ class Inbound:
         if status < 300:
             jsonschema_rs.validate(route.answers[status], content)  # type: ignore[arg-type]
         else:
-            assert status in {*route.refusals, 400, 403, 500, 503}
+            assert status in {*route.errors, 400, 403, 500, 503}
         return status, content
 
     def send(self, body: Any, *, raw: str | None = None) -> None:

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from contracts import load_contracts
 from contracts.change import CHANGE_COLUMNS, change_from_record
-from contracts.item import STAMPS, system_attributes
+from contracts.item import FIELD_TIMESTAMPS, system_attributes
 from contracts.types import BooleanType, DecimalType, FieldType, IntegerType, ListType, MapType, StructType
 
 CONTRACTS = load_contracts()
-TYPED = {"_contract": "S", "_deleted": "BOOL", STAMPS: "M", "_by": "S", "ttl": "N"}
+TYPED = {"_contract": "S", "_deleted": "BOOL", FIELD_TIMESTAMPS: "M", "_by": "S", "ttl": "N"}
 SYSTEM = {name: system_attributes(CONTRACTS[name]) for name in ("bids", "orders", "lots", "customers")}
 
 scalars = st.one_of(

@@ -31,11 +31,11 @@ from contracts.types import (
 )
 from realtime.api import items, writes
 from realtime.api.entities import Entities
-from realtime.api.problems import Refusal
+from realtime.api.problems import ApiError
 from realtime.api.store import Store
 from realtime.api.writer import Writer
+from realtime.imports.field_timestamps import timestamp_of
 from realtime.imports.merge import merge
-from realtime.imports.stamps import stamp
 from realtime.relay.batch import MAX_RECORD_BYTES, transform
 from tests.support.depth import examples
 from tests.support.dynamodb_model import TableModel
@@ -113,14 +113,14 @@ def test_whatever_is_accepted_can_be_sent(history: tuple[Contract, list[tuple[st
     order = {f.name: accepted_plainly(f) for f in CONTRACTS["orders"].fields if f.required} | {"order_id": "x"}
     writes.create(writer, CONTRACTS["orders"], order)
     for number, (way, body) in enumerate(steps):
-        with suppress(Refusal):
+        with suppress(ApiError):
             if way == "put":
                 writes.replace(writer, contract, key, body, None)
             elif way == "patch":
                 patch = {n: v for n, v in body.items() if n not in contract.immutable}
                 writes.change(writer, contract, key, patch, None)
             else:
-                merge(writer, contract, body, stamp(NOON, str(number)))
+                merge(writer, contract, body, timestamp_of(NOON, str(number)))
     event(f"written: {len(table.records) > 1}")
     assert transform(table.records, CONTRACTS).rejected == []
     for record in table.records:
@@ -146,11 +146,11 @@ def grown_by_patches(character: str) -> tuple[TableModel, Contracts]:
     texts = ["quote_number", *(f"note_{n}" for n in range(6))]
     whole = {f.name: accepted_plainly(f) for f in contract.fields if f.required} | {"order_id": "x"}
     size = 149_000
-    with pytest.raises(Refusal, match="too-large"):
+    with pytest.raises(ApiError, match="too-large"):
         writes.replace(writer, contract, {"order_id": "x"}, whole | {texts[0]: character * 150_000}, None)
     while not table.records:
         size -= 500
-        with suppress(Refusal):
+        with suppress(ApiError):
             writes.replace(writer, contract, {"order_id": "x"}, whole | {texts[0]: character * size}, None)
     for name in texts[1:]:
         writes.change(writer, contract, {"order_id": "x"}, {name: character * 300}, None)

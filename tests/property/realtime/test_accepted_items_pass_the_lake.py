@@ -31,7 +31,7 @@ from lakehouse.intake.landing import Scope
 from lakehouse.publish.publication import publish
 from realtime.api import writes
 from realtime.api.entities import Entities
-from realtime.api.problems import Refusal
+from realtime.api.problems import ApiError
 from realtime.api.store import Store
 from realtime.api.strict_json import decode
 from realtime.api.writer import Writer
@@ -216,7 +216,7 @@ def written(random: Random, count: int) -> TableModel:
         for call in calls:
             try:
                 call()
-            except Refusal as refusal:
+            except ApiError as refusal:
                 assert refusal.status in (400, 404, 413, 422), refusal.kind  # noqa: PT017
     return table
 

@@ -93,6 +93,8 @@ def requests(draw: st.DrawFn, operation: Any) -> Case:
     if mode is GenerationMode.POSITIVE and draw(st.booleans()):
         case.query.pop("cursor", None)
         case.headers.pop("If-Match", None)
+        if operation.method.upper() in ("PUT", "PATCH", "DELETE") and draw(st.booleans()):
+            case.headers["If-Match"] = "1"  # no item has this version
         for name in case.path_parameters:
             if name == "entity":
                 continue

@@ -24,7 +24,7 @@ from realtime.api.writer import Writer
 from realtime.imports.routes import routes as import_routes
 from realtime.imports.service import DETAILED, Imports
 from realtime.imports.status import Statuses
-from realtime.inbound.letters import DeadLetter
+from realtime.inbound.dead_letters import DeadLetter
 from realtime.inbound.service import Consumer
 from tests.support.depth import examples
 from tests.support.dynamodb_model import TableModel
@@ -124,7 +124,7 @@ def test_an_answer_to_one_item_is_small(body: dict[str, Any], route: tuple[str, 
 @given(hostile)
 def test_a_dead_letter_says_little(body: dict[str, Any]) -> None:
     dead: list[DeadLetter] = []
-    consumer = Consumer(writer(), statuses(), claim=lambda _: "{}", wait=lambda *_: None, bury=dead.extend)
+    consumer = Consumer(writer(), statuses(), claim=lambda _: "{}", wait=lambda *_: None, send_to_dlq=dead.extend)
     text = json.dumps({"entity": "orders", "event": body})
     attributes = {"ApproximateReceiveCount": "9", "SentTimestamp": "1795222923123"}
     consumer.run(

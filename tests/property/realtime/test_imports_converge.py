@@ -14,15 +14,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from contracts import load_contracts
-from contracts.item import STAMPS, item_keys
+from contracts.item import FIELD_TIMESTAMPS, item_keys
 from realtime.api.entities import Entities
-from realtime.api.problems import Refusal
+from realtime.api.problems import ApiError
 from realtime.api.representation import represent
 from realtime.api.store import Store
 from realtime.api.writer import Writer
 from realtime.imports.events import read_event
+from realtime.imports.field_timestamps import sequence_text
 from realtime.imports.merge import merge
-from realtime.imports.stamps import sequence_text
 from tests.support.depth import examples
 from tests.support.dynamodb_model import TableModel
 
@@ -81,8 +81,8 @@ class Imported:
         self.clock += 1
         found = read_event(raw, RECEIVED, "n")
         try:
-            merge(self.writer, CONTRACTS[entity], found.fields, found.stamp)
-        except Refusal as refusal:
+            merge(self.writer, CONTRACTS[entity], found.fields, found.timestamp)
+        except ApiError as refusal:
             if refusal.kind != "incomplete":
                 raise
             return False
@@ -91,7 +91,7 @@ class Imported:
     def item(self, entity: str, **key: str) -> dict[str, Any]:
         keys = item_keys(CONTRACTS[entity], key)  # type: ignore[arg-type]
         stored = self.table.items[keys["pk"], keys["sk"]]
-        assert STAMPS in stored
+        assert FIELD_TIMESTAMPS in stored
         body = represent(CONTRACTS[entity], stored)
         del body["_version"]
         return body

@@ -15,7 +15,7 @@ from realtime.api.store import Store
 from realtime.api.writer import Writer
 from realtime.imports.messages import Record, chunks, is_ours, read_chunk
 from realtime.imports.status import Statuses
-from realtime.inbound.letters import DeadLetter, notice
+from realtime.inbound.dead_letters import DeadLetter, notice
 from realtime.inbound.service import PATIENCE, Consumer
 from tests.support.dynamodb_model import TableModel
 
@@ -65,7 +65,7 @@ def test_a_message_ends_somewhere(text: str, count: int) -> None:
         Statuses(Store(table, "r")),  # type: ignore[arg-type]
         claim=lambda key: "{}",
         wait=lambda _, seconds: waits.append(seconds),
-        bury=dead.extend,
+        send_to_dlq=dead.extend,
     )
     attributes = {"ApproximateReceiveCount": str(count), "SentTimestamp": "1795222923123"}
     record = {"messageId": "m-1", "receiptHandle": "h", "body": text, "attributes": attributes}
@@ -153,7 +153,7 @@ def test_a_chunk_that_was_changed_anywhere_is_dead_and_does_nothing(forged: tupl
     table, statuses = TableModel(lambda: 1_795_222_923_000_000), Reports()
     writer = Writer(Entities(CONTRACTS), Store(table, "t"), now=table.now, pause=lambda _: None)  # type: ignore[arg-type]
     dead: list[DeadLetter] = []
-    consumer = Consumer(writer, statuses, claim=lambda _: "{}", wait=lambda *_: None, bury=dead.extend)  # type: ignore[arg-type]
+    consumer = Consumer(writer, statuses, claim=lambda _: "{}", wait=lambda *_: None, send_to_dlq=dead.extend)  # type: ignore[arg-type]
     attributes = {"ApproximateReceiveCount": "1", "SentTimestamp": "1795222923123"}
 
     def take(text: str) -> Any:
@@ -162,7 +162,7 @@ def test_a_chunk_that_was_changed_anywhere_is_dead_and_does_nothing(forged: tupl
 
     assert take(changed) == {"batchItemFailures": []}
     (letter,) = dead
-    assert (letter.text, letter.refusal.told != []) == (changed, True)
+    assert (letter.text, letter.problem.told != []) == (changed, True)
     assert (table.items, statuses.told) == ({}, [])
     assert take(genuine) == {"batchItemFailures": []}
     assert (len(dead), len(table.items), statuses.told) == (1, 1, [("i-1", 0)])

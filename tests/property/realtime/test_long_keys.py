@@ -17,11 +17,11 @@ from contracts.types import IntegerType
 from realtime.api.entities import Entities
 from realtime.api.handler import Api
 from realtime.api.idempotency import Receipts
-from realtime.api.problems import Refusal
+from realtime.api.problems import ApiError
 from realtime.api.store import Store
 from realtime.api.writer import Writer
+from realtime.imports.field_timestamps import timestamp_of
 from realtime.imports.merge import merge
-from realtime.imports.stamps import stamp
 from tests.support.depth import examples
 from tests.support.dynamodb_model import TableModel
 
@@ -95,5 +95,5 @@ def test_a_key_that_is_too_long_is_refused_before_the_table_is_asked(
         found.append(ask("GET", "/parties/{party_id}/orders", {"party_id": quote("é" * 1100)}, role=["buyer"]))
     assert 500 not in found, found
     for values in (short, body, {**short, **patch}):
-        with suppress(Refusal):
-            merge(writer, contract, values, stamp(NOON, "1"))
+        with suppress(ApiError):
+            merge(writer, contract, values, timestamp_of(NOON, "1"))

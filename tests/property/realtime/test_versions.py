@@ -1,6 +1,6 @@
 """Versions under writers whose clocks disagree by hours, whose steps interleave, and whose answers get lost.
 
-Each writer is the real writer over the real store; only DynamoDB is a model (`dynamodb_model`), and each request waits
+Each writer is the real one over the real store; only DynamoDB is a model (`dynamodb_model`), and each request waits
 until the test lets it through. What must hold: versions of a key only grow, no accepted write is lost, `If-Match`
 protects from lost updates, a writer that nobody disturbs is never refused, and the order of versions alone brings the
 lake to what the table holds, removals by TTL included.
@@ -25,11 +25,11 @@ from contracts.item import item_keys
 from realtime.api import writes
 from realtime.api.entities import Entities
 from realtime.api.items import is_alive, version
-from realtime.api.problems import Refusal
+from realtime.api.problems import ApiError
 from realtime.api.store import Store
 from realtime.api.writer import Writer
+from realtime.imports.field_timestamps import timestamp_of
 from realtime.imports.merge import Merged, merge
-from realtime.imports.stamps import stamp
 from tests.support.depth import examples
 from tests.support.dynamodb_model import Key, TableModel
 
@@ -249,9 +249,9 @@ class Writers:
 
     def _finished(self, task: Task, outcome: Any) -> None:
         """An operation has ended: what it answered must be what the table did."""
-        if isinstance(outcome, BaseException) and not isinstance(outcome, Refusal):
+        if isinstance(outcome, BaseException) and not isinstance(outcome, ApiError):
             raise outcome
-        status = outcome.status if isinstance(outcome, Refusal) else 200
+        status = outcome.status if isinstance(outcome, ApiError) else 200
         if not task.disturbed and task.expected is not None:
             assert status == task.expected, f"{task}: {outcome}"
         if status != 200 or (isinstance(outcome, Merged) and outcome.status == "unchanged"):
@@ -304,23 +304,23 @@ class Writers:
             return self.time + self.skews[writer]
 
         client: Any = Gate(task.inbox.put)
-        writer = Writer(Entities(CONTRACTS), Store(client, "table"), now=now, pause=lambda _: None)
+        api = Writer(Entities(CONTRACTS), Store(client, "table"), now=now, pause=lambda _: None)
         contract = CONTRACTS[task.entity]
         try:
             match task.kind:
                 case "create":
-                    outcome: Any = writes.create(writer, contract, {**task.identity, **payload(task.entity, n)})
+                    outcome: Any = writes.create(api, contract, {**task.identity, **payload(task.entity, n)})
                 case "replace":
-                    outcome = writes.replace(writer, contract, task.identity, payload(task.entity, n), task.if_match)
+                    outcome = writes.replace(api, contract, task.identity, payload(task.entity, n), task.if_match)
                 case "change":
-                    outcome = writes.change(writer, contract, task.identity, patch(task.entity, n), task.if_match)
+                    outcome = writes.change(api, contract, task.identity, patch(task.entity, n), task.if_match)
                 case "merge":
                     erp = self.time + self.skews[(writer + 1) % WRITERS]  # a clock of its own
                     happened = _EPOCH + timedelta(microseconds=erp)
                     event = {**task.identity, **payload(task.entity, n)}
-                    outcome = merge(writer, contract, event, stamp(happened))
+                    outcome = merge(api, contract, event, timestamp_of(happened))
                 case _:
-                    outcome = writes.delete(writer, contract, task.identity, task.if_match)
+                    outcome = writes.delete(api, contract, task.identity, task.if_match)
         except BaseException as error:  # noqa: BLE001 (the test's own thread judges it)
             outcome = error
         task.inbox.put(("end", outcome))

@@ -128,7 +128,7 @@ def test_a_system_attribute_of_another_type_is_drift_as_well():
         "_version": {"S": "7"},
         "_deleted": {"S": "true"},
         "_contract": {"N": "1"},
-        "_stamps": {"S": "none"},
+        "_field_timestamps": {"S": "none"},
         "_by": {"NULL": True},
         "ttl": {"S": "soon"},
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from contracts import load_contracts, trail
+from contracts import load_contracts, publication_log
 from contracts.dbt import PROJECT, generate, write
 from contracts.loader import ENTITIES
 from lakehouse.table.schemas import changes, compacted
@@ -31,7 +31,7 @@ def test_sources_have_the_columns_of_the_published_tables() -> None:
     shapes = [shape for contract in contracts.values() for shape in (compacted(contract), changes(contract))]
     assert described == {
         **{shape.name: set(shape.names) for shape in shapes},
-        trail.TABLE: {*(column.name for column in trail.COLUMNS), trail.DAY},
+        publication_log.TABLE: {*(column.name for column in publication_log.COLUMNS), publication_log.DAY},
     }
 
 

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from contracts import Contracts
-from contracts import trail as described
+from contracts import publication_log as described
 from lakehouse.api import compact, maintain, rebuild
 from lakehouse.intake.landing import Scope
 from lakehouse.publish import audit, publication_log

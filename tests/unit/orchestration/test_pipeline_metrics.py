@@ -14,7 +14,7 @@ import pytest
 from moto import mock_aws
 
 from assets.data_times import DATA_TIME
-from contracts import Contracts, figures
+from contracts import Contracts, metrics
 from lakehouse.api import compact
 from lakehouse.intake.landing import Scope
 from lakehouse.publish.publication import publish
@@ -25,7 +25,7 @@ from orchestration.pipeline_metrics import (
     reports_data_time,
     watermarks,
 )
-from realtime.decisions.status import Status
+from realtime.pipeline_status.status import Status
 from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, local_lake
 
 NOW = datetime.now(UTC).replace(microsecond=0)  # of this minute: moto keeps no figures of a distant past
@@ -105,8 +105,8 @@ def test_the_alarm_watches_what_is_published() -> None:
     """The template cannot import the names, so they are compared."""
     text = (Path(__file__).parents[3] / "realtime" / "template.yaml").read_text(encoding="utf-8")
     alarm = text.partition("  ReportsAreLate:")[2].partition("AlarmActions")[0]
-    assert f"Namespace: {figures.NAMESPACE}\n      MetricName: {figures.DATA_AGE}\n" in alarm
-    assert [f"Name: {name}" in alarm for name in figures.dimensions("test")] == [True]
+    assert f"Namespace: {metrics.NAMESPACE}\n      MetricName: {metrics.DATA_AGE}\n" in alarm
+    assert [f"Name: {name}" in alarm for name in metrics.dimensions("test")] == [True]
 
 
 def test_the_api_reads_what_a_tick_published(

@@ -227,7 +227,7 @@ def inbound(api: ApiClient, contracts: Contracts, clock: Clock, request: pytest.
     edge = Edge(settings, function="gavel-test-inbound", s3=lambda: s3, sqs=lambda: sqs, sns=lambda: sns)
     waits: list[int] = []
     consumer = Consumer(
-        writer, statuses, claim=edge.claim, wait=lambda _, seconds: waits.append(seconds), bury=edge.bury
+        writer, statuses, claim=edge.claim, wait=lambda _, seconds: waits.append(seconds), send_to_dlq=edge.send_to_dlq
     )
     return Inbound(
         Api(writer, api.receipts, import_routes(imports)), consumer, sqs, s3, queue, dead, alerts, name, name, waits

@@ -12,7 +12,7 @@ from hypothesis import given as for_all
 from hypothesis import strategies as st
 
 from realtime.api.caller import Caller
-from realtime.api.problems import Refusal
+from realtime.api.problems import ApiError
 
 
 def event(authorizer: dict[str, Any] | None) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def test_a_caller_is_who_the_authorizer_says(given: dict[str, Any], expected: Ca
     ],
 )
 def test_whoever_is_in_no_group_is_refused(given: dict[str, Any]) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(ApiError) as refused:
         Caller.of(given)
     assert refused.value.status == 403
 
@@ -87,7 +87,7 @@ def token(groups: object) -> str:
 def is_staff(given: dict[str, Any]) -> bool:
     try:
         return Caller.of(given).group == "staff"
-    except Refusal:
+    except ApiError:
         return False
 
 

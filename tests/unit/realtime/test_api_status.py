@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from jsonschema_rs import validator_for
 
-from contracts import figures
+from contracts import metrics
 from realtime.api import openapi
 from realtime.api.handler import Api
-from realtime.decisions.routes import routes
-from realtime.decisions.status import Status
+from realtime.pipeline_status.routes import routes
+from realtime.pipeline_status.status import Status
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 STAFF = {"claims": {"sub": "u-1", "cognito:groups": "staff"}}
@@ -62,8 +62,8 @@ def cloudwatch() -> CloudWatch:
     data_time = NOW - timedelta(minutes=30)
     return CloudWatch(
         {
-            (figures.DATA_TIME, "test"): data_time.timestamp(),
-            (figures.WATERMARK, "orders"): NOW.timestamp() - 60.5,
+            (metrics.DATA_TIME, "test"): data_time.timestamp(),
+            (metrics.WATERMARK, "orders"): NOW.timestamp() - 60.5,
             ("ThrottledRecords", "gavel-test-bids"): 100.0,
             ("IncomingRecords", "gavel-test-bids"): 200.0,
         }

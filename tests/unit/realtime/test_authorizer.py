@@ -14,6 +14,7 @@ from realtime.authorizer.keys import KeysUnavailable
 from realtime.authorizer.settings import Settings
 from realtime.authorizer.tenants import Tenant, TenantStore
 from realtime.authorizer.tokens import Refused
+from realtime.environment import read_settings
 
 METHOD = "arn:aws:execute-api:eu-west-1:123456789012:abcdef1234/prod/GET/orders/o-1"
 EVERY_METHOD = "arn:aws:execute-api:eu-west-1:123456789012:abcdef1234/prod/*"
@@ -60,7 +61,7 @@ def store(dynamodb: Any, template: dict[str, Any]) -> Iterator[TenantStore]:
 
 
 def authorizer(store: TenantStore, verifier: Named, environment: dict[str, str] = OPEN) -> Authorizer:
-    return Authorizer(Settings.from_environment(environment), verifier, store)  # type: ignore[arg-type]
+    return Authorizer(read_settings(Settings, environment), verifier, store)  # type: ignore[arg-type]
 
 
 def ask(door: Authorizer, authorization: str) -> dict[str, Any]:
@@ -166,12 +167,12 @@ def test_a_tenant_is_kept_as_it_is_and_its_key_is_not_shown() -> None:
 )
 def test_half_a_configuration_opens_no_door(wrong: dict[str, str], told: str) -> None:
     with pytest.raises(ValueError, match=told):
-        Settings.from_environment({**OPEN, **wrong})
+        read_settings(Settings, {**OPEN, **wrong})
 
 
 def test_a_missing_variable_is_named() -> None:
     with pytest.raises(KeyError, match="GAVEL_TENANT_ISSUER"):
-        Settings.from_environment({"GAVEL_ENV": "prod", "GAVEL_TENANTS_TABLE": "t"})
+        read_settings(Settings, {"GAVEL_ENV": "prod", "GAVEL_TENANTS_TABLE": "t"})
 
 
 # ---- the template ---------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from contracts import Contracts
 from realtime.api import writes
 from realtime.api.entities import Entities
 from realtime.api.order_pages import OrderPages
-from realtime.api.problems import Refusal
+from realtime.api.problems import ApiError
 from realtime.api.reads import Reads
 from realtime.api.store import Store
 from realtime.api.writer import Writer
@@ -105,7 +105,7 @@ def test_the_model_answers_as_moto_does(contracts: Contracts, dynamodb: Any, tem
                     OrderPages(writer.entities, writer.store).order(identity)
                 case _:
                     Reads(writer.entities, writer.store).read(contract, identity)
-        except Refusal as refusal:
+        except ApiError as refusal:
             statuses.add(refusal.status)
     assert statuses == {404, 409, 422}, "the comparison must reach refusals of every kind"
     assert both.operations == {"get_item", "put_item", "update_item", "transact_write_items", "query"}

@@ -20,8 +20,8 @@ from contracts.types import (
     TimestampType,
 )
 from realtime.api.items import version
+from realtime.imports.field_timestamps import is_later, timestamp_of
 from realtime.imports.service import AT_ONCE, AT_ONCE_SECONDS, DETAILED, MAX_EVENTS
-from realtime.imports.stamps import is_later, stamp
 from tests.support.inbound import Inbound
 
 Fixture = Any
@@ -407,5 +407,5 @@ def test_a_queue_that_takes_nothing_is_unavailable_and_nothing_is_called_accepte
 def test_an_event_of_the_moment_of_a_write_is_not_later_than_it() -> None:
     moment = datetime(2026, 11, 21, 1, 2, 3, 456789, tzinfo=UTC)
     version = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-    assert not is_later(stamp(moment), version)
-    assert is_later(stamp(moment + timedelta(microseconds=1)), version)
+    assert not is_later(timestamp_of(moment), version)
+    assert is_later(timestamp_of(moment + timedelta(microseconds=1)), version)

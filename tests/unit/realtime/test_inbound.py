@@ -143,8 +143,8 @@ def test_a_message_that_sqs_gave_up_itself_keeps_its_time_too(inbound: Inbound, 
     assert inbound.redrive() == 1
     assert inbound.letters() == []
     assert inbound.deliver() == (1, 0)
-    (stamp,) = api.item("CUSTOMER#c-1", "CUSTOMER")["_stamps"]["M"]
-    assert datetime.fromisoformat(stamp.split(" ")[0]) == sent
+    (timestamp,) = api.item("CUSTOMER#c-1", "CUSTOMER")["_field_timestamps"]["M"]
+    assert datetime.fromisoformat(timestamp.split(" ")[0]) == sent
 
 
 def test_a_dead_record_of_an_import_can_be_moved_back_by_itself(inbound: Inbound, api: Fixture) -> None:
@@ -288,15 +288,15 @@ def forgeries(chunk: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "no records": chunk | {"records": []},
         "a record twice": chunk | {"records": [record, record]},
         "another place": chunk | {"records": [record | {"record": 1}]},
-        "a time that has not come": chunk | {"records": [record | {"stamp": "9999-12-31T23:59:59.999999Z"}]},
-        "no time": chunk | {"records": [record | {"stamp": "zzz"}]},
+        "a time that has not come": chunk | {"records": [record | {"timestamp": "9999-12-31T23:59:59.999999Z"}]},
+        "no time": chunk | {"records": [record | {"timestamp": "zzz"}]},
         "another value": chunk | {"records": [record | {"values": record["values"] | {"status": "active"}}]},
         "more": chunk | {"more": 1},
         "no signature": {name: value for name, value in chunk.items() if name != "mac"},
         "an empty signature": chunk | {"mac": ""},
         "a signature that is none": chunk | {"mac": ["ü"]},
         "another signature": chunk | {"mac": "0" * 64},
-        "a number where a text was": chunk | {"records": [record | {"stamp": 1.5}]},
+        "a number where a text was": chunk | {"records": [record | {"timestamp": 1.5}]},
     }
 
 

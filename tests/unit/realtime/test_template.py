@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from contracts import Contracts, figures
+from contracts import Contracts, metrics
 from realtime.bundle import FUNCTIONS
 
 ROOT = Path(__file__).parents[3]
@@ -80,7 +80,7 @@ def test_what_functions_and_pipeline_count_is_on_the_dashboard(template: dict[st
     sources = [p.read_text(encoding="utf-8") for p in (ROOT / "realtime").rglob("*.py")]
     counted = {name for source in sources for name in re.findall(r'\bemit\([^{)]*\{"(\w+)"', source)}
     assert "TokensRefused" in counted
-    assert {name for name in counted | {figures.DATA_AGE} if name not in shown} == set()
+    assert {name for name in counted | {metrics.DATA_AGE} if name not in shown} == set()
 
 
 def test_every_widget_says_what_it_shows_of_which_region_and_environment(template: dict[str, Any]) -> None:

@@ -1,8 +1,9 @@
-"""Stamps: for each field, which event wrote it last, so that repeated and reordered events end in the same item.
+"""Field timestamps: for each field, when the event happened that wrote it last, so that repeated and reordered events
+end in the same item.
 
-A stamp is text, and later events have greater texts: the time of the event in UTC (one width), its sequence, its id
-and its source. An item keeps the stamps of the fields that events wrote in its attribute `_stamps`, by stamp, because
-most fields come from few events: `{"M": {"<stamp>": {"S": "status hammer_price"}}}`.
+A timestamp is text, and later events have greater texts: the time of the event in UTC (one width), its sequence, its id
+and its source. An item keeps them in its attribute `_field_timestamps`, grouped by timestamp, because most fields come
+from few events: `{"M": {"<timestamp>": {"S": "status hammer_price"}}}`.
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from contracts.item import STAMPS
+from contracts.item import FIELD_TIMESTAMPS
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _NINES = str.maketrans("0123456789", "9876543210")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def stamp(moment: datetime, sequence: str = "", identity: str = "") -> str:
-    """The stamp of an event at an aware moment; sequence and identity decide between events of one moment."""
+def timestamp_of(moment: datetime, sequence: str = "", identity: str = "") -> str:
+    """The timestamp of an event at an aware moment; sequence and identity decide between events of one moment."""
     time = moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
     return f"{time}Z {sequence} {identity}".rstrip()
 
@@ -37,21 +38,21 @@ def sequence_text(sequence: str) -> str:
     return f"0{99 - len(digits):02d}{digits.translate(_NINES)}"
 
 
-def is_later(stamp: str, version: int) -> bool:
+def is_later(timestamp: str, version: int) -> bool:
     """Whether the event happened after the write of a version, which is a time in microseconds since 1970 UTC."""
-    moment = datetime.fromisoformat(stamp.partition(" ")[0])
+    moment = datetime.fromisoformat(timestamp.partition(" ")[0])
     return (moment - _EPOCH) // timedelta(microseconds=1) > version
 
 
-def stamps_of(item: Mapping[str, Any]) -> dict[str, str]:
-    """The stamp of each field that an event wrote, by field name."""
-    groups = item.get(STAMPS, {}).get("M", {})
+def field_timestamps(item: Mapping[str, Any]) -> dict[str, str]:
+    """The timestamp of each field that an event wrote, by field name."""
+    groups = item.get(FIELD_TIMESTAMPS, {}).get("M", {})
     return {field: text for text, names in groups.items() for field in names["S"].split(" ")}
 
 
-def attribute(stamps: Mapping[str, str]) -> dict[str, Any]:
-    """The stamps as the item's attribute."""
+def attribute(timestamps: Mapping[str, str]) -> dict[str, Any]:
+    """The field timestamps as the item's attribute."""
     groups: dict[str, list[str]] = {}
-    for field, text in sorted(stamps.items()):
+    for field, text in sorted(timestamps.items()):
         groups.setdefault(text, []).append(field)
     return {"M": {text: {"S": " ".join(fields)} for text, fields in sorted(groups.items())}}

@@ -1,4 +1,4 @@
-"""The figures by which the analytics path tells the real-time path how far it is: metrics in CloudWatch.
+"""Metrics in CloudWatch that say how far the analytics path is.
 
 The pipeline publishes them, the functions and the alarms read them. For functions they are moments, in seconds since
 1970 UTC: a moment stays true when it is read late, an age would not.
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-NAMESPACE = "Gavel"  # of every metric of ours, the functions' too
+NAMESPACE = "Gavel"  # of all metrics of the product, those of the functions included
 
 WATERMARK = "Watermark"
-"""Of a published table: up to which arrival time all that landed is taken in. Dimensions: environment, entity."""
+"""Of a published table: the arrival time up to which all objects are ingested. Dimensions: environment, entity."""
 
 DATA_TIME = "DataTime"
 """What the reports are true for: the oldest of their data times. Dimension: environment."""

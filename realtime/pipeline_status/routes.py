@@ -7,8 +7,8 @@ from typing import Any
 from realtime.api import requests
 from realtime.api.caller import Caller
 from realtime.api.routes import Answer, Event, Route
-from realtime.decisions.pressure import MAX_FACTOR
-from realtime.decisions.status import Status
+from realtime.pipeline_status.pressure import MAX_FACTOR
+from realtime.pipeline_status.status import Status
 
 
 def routes(status: Status) -> tuple[Route, ...]:

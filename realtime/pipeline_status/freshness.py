@@ -1,6 +1,6 @@
 """How far the pipeline is: what the reports are true for, and up to when each table is published.
 
-The pipeline publishes both as metrics (`contracts.figures`). What is read late is still true: data time and watermark
+The pipeline publishes both as metrics (`contracts.metrics`). What is read late is still true: data time and watermark
 only move on, but for a rollback, after which the lowest value of a minute counts.
 """
 
@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from contracts import figures as published
-from realtime.decisions.figures import Figure, values
+from contracts import metrics as published
+from realtime.pipeline_status.cloudwatch import Figure, values
 
 WINDOW = timedelta(hours=3)  # a pipeline that has been silent for longer has an alarm, and no data time
 

@@ -12,8 +12,8 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from realtime.decisions.pressure import MAX_FACTOR, Pressure, factor
-from realtime.decisions.recent import Recent
+from realtime.pipeline_status.pressure import MAX_FACTOR, Pressure, factor
+from realtime.pipeline_status.recent import Recent
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 

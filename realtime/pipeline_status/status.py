@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from realtime.decisions.freshness import WINDOW, read_data_time, read_watermarks
-from realtime.decisions.pressure import read_factors
-from realtime.decisions.recent import Recent
+from realtime.pipeline_status.freshness import WINDOW, read_data_time, read_watermarks
+from realtime.pipeline_status.pressure import read_factors
+from realtime.pipeline_status.recent import Recent
 
 REFRESH_SECONDS = 60.0  # the pipeline publishes once a minute
 LONGEST_WAIT = 1.0  # seconds that somebody who asks for the state, and nothing else, waits for fresh figures

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
-from realtime.decisions.figures import Figure, values
-from realtime.decisions.recent import Recent
+from realtime.pipeline_status.cloudwatch import Figure, values
+from realtime.pipeline_status.recent import Recent
 
 REFRESH_SECONDS = 60.0  # CloudWatch has a figure a minute
 KEEP_SECONDS = 300.0  # pressure that nobody has confirmed for so long is over

@@ -14,7 +14,7 @@ from datetime import datetime
 
 from contracts.model import Contract
 from contracts.validation import format_timestamp
-from realtime.api.problems import Refusal
+from realtime.api.problems import ApiError
 from realtime.imports.queue import Message
 
 RECEIVED = "received_at"
@@ -31,7 +31,7 @@ class DeadLetter:
     text: str
     name: str
     contract: Contract | None
-    refusal: Refusal
+    problem: ApiError
     received: datetime
 
     @property
@@ -45,10 +45,10 @@ class DeadLetter:
 
     def message(self) -> Message:
         """The letter as a message. Its detail quotes what was found, which may be personal: the queue is encrypted."""
-        fields = "; ".join(f"{p.field}: {p.reason}" if p.field else p.reason for p in self.refusal.told)
-        detail = fields or self.refusal.detail
+        fields = "; ".join(f"{p.field}: {p.reason}" if p.field else p.reason for p in self.problem.shown)
+        detail = fields or self.problem.detail
         attributes = {
-            "reason": self.refusal.kind,
+            "reason": self.problem.kind,
             "detail": "".join(c if c.isprintable() else "?" for c in detail)[:MAX_DETAIL],
             "entity": self.entity,
             "contract": self.version,
@@ -59,7 +59,7 @@ class DeadLetter:
 
 def counted(letters: Sequence[DeadLetter]) -> Mapping[tuple[str, str, str], int]:
     """How many letters there are by entity, version of its contract, and reason."""
-    return Counter((letter.entity, letter.version, letter.refusal.kind) for letter in letters)
+    return Counter((letter.entity, letter.version, letter.problem.kind) for letter in letters)
 
 
 def notice(function: str, letters: Sequence[DeadLetter], queue: str, now: datetime) -> dict[str, str]:
@@ -68,7 +68,7 @@ def notice(function: str, letters: Sequence[DeadLetter], queue: str, now: dateti
         p.field
         for letter in letters
         if letter.contract is not None
-        for p in letter.refusal.errors
+        for p in letter.problem.errors
         if p.field in letter.contract.field_names
     }
     message = {

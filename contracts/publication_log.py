@@ -1,6 +1,6 @@
-"""The audit trail's columns: what each batch took in and gave, when, and at what cost, one row for each publication.
+"""The publication log's columns: what each publication made visible, when, and at what cost.
 
-Its table has no contract, for nobody sends it changes: the lake writes the rows
+The table has no contract, because nobody sends it changes: the lake writes the rows
 (`lakehouse.publish.publication_log`), and the catalog, the local build and the dbt source take the columns from here.
 """
 
@@ -13,7 +13,7 @@ OWNER = "platform"
 DESCRIPTION = (
     "What each publication of a table made visible: the batch's input, output, watermark, duration and cost. Rows are "
     "never changed; they stay when snapshots expire and when a table is rolled back or rebuilt. The same publication "
-    "may be told twice for a while: count each `publication_id` once."
+    "may have two rows for a while: count each `publication_id` once."
 )
 DAY = "dt"
 DAY_DESCRIPTION = "Day (UTC) on which the state was written; the partition."
@@ -26,7 +26,7 @@ _COLUMNS: tuple[tuple[str, FieldType, str], ...] = (
     (
         "kind",
         _TEXT,
-        "What was published: batch, replay (objects taken in again), rebuild, maintenance or roll_back.",
+        "What was published: batch, replay (objects ingested again), rebuild, maintenance or roll_back.",
     ),
     ("engine", _TEXT, "Engine that merged: embedded or athena."),
     ("run_id", _TEXT, "Dagster run that published, where it is known."),
@@ -41,7 +41,7 @@ _COLUMNS: tuple[tuple[str, FieldType, str], ...] = (
         "When readers saw it (UTC); empty where the process died just after publishing.",
     ),
     ("seconds", DecimalType(12, 3), "How long the run took, in seconds."),
-    ("objects", _NUMBER, "Landed objects taken in."),
+    ("objects", _NUMBER, "Landed objects ingested."),
     ("bytes_read", _NUMBER, "Size of these objects in bytes."),
     (
         "rows_read",
@@ -52,7 +52,7 @@ _COLUMNS: tuple[tuple[str, FieldType, str], ...] = (
     ("superseded", _NUMBER, "Changes older than another one of their key: kept in the history only."),
     ("duplicate", _NUMBER, "Rows that deliver a change again."),
     ("quarantined", _NUMBER, "Rows that break the contract, set aside."),
-    ("too_late", _NUMBER, "Changes older than the table's floor whose key is absent, set aside."),
+    ("too_late", _NUMBER, "Changes older than the table's tombstone horizon whose key is absent, set aside."),
     ("objects_quarantined", _NUMBER, "Objects that could not be read at all, set aside."),
     ("objects_held", _NUMBER, "Objects that failed the audit, set aside."),
     ("files_written", _NUMBER, "Data and delete files that the run added to the table and its history."),
@@ -61,7 +61,7 @@ _COLUMNS: tuple[tuple[str, FieldType, str], ...] = (
     ("changes_after", _NUMBER, "Rows of the published history after it."),
     ("files_after", _NUMBER, "Data files of the published table after it."),
     ("bytes_after", _NUMBER, "Size of the published table after it, in bytes."),
-    ("watermark", _MOMENT, "Moment (UTC) up to which all that arrived is taken in."),
+    ("watermark", _MOMENT, "Moment (UTC) up to which all that arrived is ingested."),
     ("queries", _NUMBER, "Queries that Athena ran for it."),
     ("bytes_scanned", _NUMBER, "Bytes that these queries scanned."),
     ("billed_usd", DecimalType(18, 6), "What these queries cost, in US dollars; an estimate."),
@@ -71,4 +71,4 @@ COLUMNS = tuple(
     Field(name, number, type_, description=description)
     for number, (name, type_, description) in enumerate(_COLUMNS, start=1)
 )
-"""The columns of the trail in order, but for the partition `DAY`."""
+"""The columns in order, but for the partition `DAY`."""
