@@ -79,3 +79,11 @@ def test_versions_are_numbers_and_no_text():
     check_compatible(replace(OLD, version="1.9.0"), replace(new, version="1.10.0"))
     with pytest.raises(IncompatibleContract, match="expected one above"):
         check_compatible(replace(OLD, version="1.10.0"), replace(new, version="1.9.0"))
+
+
+def test_personal_data_stays_personal():
+    old = load_contracts()["customers"]
+    name = next(field.name for field in old.fields if field.classification == "personal")
+    fields = tuple(replace(f, classification="internal") if f.name == name else f for f in old.fields)
+    with pytest.raises(IncompatibleContract, match=f"{name}: personal data cannot be declared internal"):
+        check_compatible(old, replace(old, version="99.0.0", fields=fields))

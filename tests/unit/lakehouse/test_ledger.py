@@ -15,6 +15,7 @@ from lakehouse.publish.publication import publish
 from lakehouse.publish.published import published
 from lakehouse.results import Counts
 from lakehouse.storage.lake import Lake
+from lakehouse.table.tables import TableState
 from tests.support.depth import examples
 from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes, published_rows
 
@@ -223,3 +224,14 @@ def test_a_listing_that_leaves_something_out_moves_no_watermark(lake: Lake, land
     for scope in (Scope(end=NOON), Scope(keys=frozenset({"landing/parcels/x"}))):
         assert compact(lake, PARCELS, scope).watermark == before
     assert compact(lake, PARCELS, EVERYTHING).watermark == clock()
+
+
+def test_quarantined_rows_are_counted_by_object(lake: Lake, landing: Landing) -> None:
+    landing.land([change("p-1", version=1), change("p-2", version=1, price="1.5x")])
+    landing.land([change("p-3", version=1, price="1.5x")])
+    compact(lake, PARCELS, EVERYTHING)
+    publish(lake, PARCELS)
+    state = published(lake, PARCELS)
+    assert state is not None
+    ledger = Ledger.load(lake, TableState(lake, state.metadata_location).ledger)
+    assert [(taken.rows, taken.quarantined) for taken in ledger.attention()] == [(2, 1), (1, 1)]
