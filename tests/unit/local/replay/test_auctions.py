@@ -1,5 +1,7 @@
 """The replay of auction bids equals what pandas computes from the same file by other means."""
 
+import hashlib
+import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -12,7 +14,7 @@ from contracts.validation import parse
 from local.replay import prepare, replay
 
 CONTRACTS = load_contracts()
-REAL = Path(__file__).resolve().parents[4] / "shared" / "data" / "ebay_auctions.csv"
+REAL = Path(__file__).resolve().parents[5] / "shared" / "data" / "ebay_auctions.csv"
 START = datetime(2025, 3, 1, tzinfo=UTC)
 
 
@@ -88,6 +90,20 @@ def test_synthetic_auctions_equal_the_pandas_computation(auctions_csv, tmp_path)
 def test_real_auctions_equal_the_pandas_computation(tmp_path):
     data, _ = check_against_pandas(REAL, tmp_path)
     assert len(data) == 10681
+
+
+ITEMS_BEFORE = "e8e4745de78ada0b7debbba0e778597c52802a89a1aa937310ba3a6176ced4e9"
+"""SHA-256 of the items that the mapping language of earlier versions made of the synthetic auctions, in their order."""
+
+
+def test_the_items_are_those_of_the_mapping_language_of_earlier_versions(auctions_csv, tmp_path):
+    digest = hashlib.sha256()
+    for item in prepared(auctions_csv, tmp_path).result.items:
+        values = parse(CONTRACTS[item.entity], item.payload).values
+        plain = {name: str(v.normalize()) if isinstance(v, Decimal) else v for name, v in values.items()}
+        line = [item.entity, list(item.key), plain, item.line]
+        digest.update(json.dumps(line, sort_keys=True, default=str).encode())
+    assert digest.hexdigest() == ITEMS_BEFORE
 
 
 def test_the_same_file_gives_the_same_items_and_another_date_only_other_times(auctions_csv, tmp_path):
