@@ -65,6 +65,9 @@ def _catalog_asset(contract: Contract, lake: Lake) -> dg.AssetsDefinition:
         owners=keys.owners(contract.owner),
         kinds={"glue", "iceberg"},
         tags={"domain": contract.domain},
+        # By the time of the last publication, which is never older than a quiet entity's look; the check `fresh` judges
+        # the data's own time.
+        freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(minutes=contract.freshness_minutes)),
         metadata={
             "contract": f"{contract.name} {contract.version}",
             "freshness target": f"{contract.freshness_minutes} minutes",

@@ -17,6 +17,7 @@ from dagster_dbt import (
 )
 
 from assets import keys
+from contracts.dbt import PROJECT
 
 LAYERS = ("staging", "personal", "marts", "reports")
 """The layers of the models, each a group of assets: the folders below `models/`, and dbt's group of personal data."""
@@ -68,10 +69,16 @@ class Translator(DagsterDbtTranslator):
         return spec and spec._replace(description=promise(manifest, unique_id))
 
     def get_metadata(self, dbt_resource_props: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The usual metadata, with the columns' types and classification as the contracts state them."""
+        """The usual metadata, columns with their types and classification by contract, and the model's file."""
         columns = dbt_resource_props.get("columns", {}).values()
         schema = dg.TableSchema(columns=[_column(column) for column in columns])
-        return {**super().get_metadata(dbt_resource_props), "dagster/column_schema": schema}
+        path = str(PROJECT / dbt_resource_props["original_file_path"])
+        source = dg.LocalFileCodeReference(file_path=path, label="dbt model")
+        return {
+            **super().get_metadata(dbt_resource_props),
+            "dagster/column_schema": schema,
+            "dagster/code_references": dg.CodeReferencesMetadataValue(code_references=[source]),
+        }
 
 
 def is_nightly(test: Mapping[str, Any]) -> bool:

@@ -61,7 +61,7 @@ class AlertResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def send(self, alert: Alert) -> bool:
         """Publish the alert; False if this environment has no topic. Errors of SNS are raised, within seconds:
-        `orchestration.telling` keeps the alert."""
+        `orchestration.outbox` keeps the alert."""
         if not self.topic:
             return False
         if self._client is None:

@@ -1,11 +1,13 @@
 """What Dagster loads: assets, jobs, sensors, schedules and resources of one environment, put together.
 
-Loading reads contracts, the prepared dbt manifest and the settings, and nothing else: no AWS call, no file written.
+Loading reads contracts, the prepared dbt manifest and the settings, and nothing else: no AWS call, and no file written
+but the manifest, where a clone has none yet.
 """
 
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,16 +27,23 @@ from contracts import load_contracts
 from orchestration.alerts import AlertResource
 from orchestration.jobs import asset_jobs
 from orchestration.pipeline_metrics import FigureResource, pipeline_metrics_sensor
-from orchestration.prepare import dbt_files
+from orchestration.prepare import dbt_files, prepare_manifest
 from orchestration.schedules import schedules
 from orchestration.sensors import sensors
 from orchestration.settings import Settings
 
+# Links to the source are beta in this Dagster: every run would say so, once for each kind.
+warnings.filterwarnings("ignore", message=".*[Cc]ode_?[Rr]eference", category=dg.BetaWarning)
+
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """The code location, with the settings that the environment gives."""
-    return build(Settings.from_environment(os.environ))
+    """The code location, with the settings that the environment gives. On a clone that nobody has prepared, the dbt
+    manifest is made first; it is never made again here."""
+    settings = Settings.from_environment(os.environ)
+    if settings.environment == "local" and not dbt_files(settings).manifest.exists():
+        prepare_manifest(settings)
+    return build(settings)
 
 
 def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
@@ -53,18 +62,19 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
     readers = consumers(manifest)
     lags = accepted_lags(readers.values(), manifest)
     page = readers.pop(EXPOSURE) if settings.environment == "local" else None  # rendered here only
+    assets: list[dg.AssetsDefinition | dg.AssetSpec] = [
+        *landing_assets(contracts, lake),
+        *compacted_assets(contracts, lake),
+        *catalog_assets(contracts, lake),
+        trail_asset(lake),
+        *maintenance_assets(contracts),
+        warehouse_assets(files, manifest, contracts, page_in_part(page) if page else None),
+        *care,
+        *(report_assets(page) if page else []),
+        *consumer_assets(readers.values()),
+    ]
     return dg.Definitions(
-        assets=[
-            *landing_assets(contracts, lake),
-            *compacted_assets(contracts, lake),
-            *catalog_assets(contracts, lake),
-            trail_asset(lake),
-            *maintenance_assets(contracts),
-            warehouse_assets(files, manifest, contracts, page_in_part(page) if page else None),
-            *care,
-            *(report_assets(page) if page else []),
-            *consumer_assets(readers.values()),
-        ],
+        assets=dg.with_source_code_references(assets),
         asset_checks=[lag_checks(lags, contracts), *nightly],
         jobs=jobs.all(),
         sensors=[*sensors(contracts, jobs, settings, marts, lags), pipeline_metrics_sensor(contracts)],
