@@ -20,6 +20,8 @@ from reporting.timeline import Timeline, grain_of, span, timeline
 
 EACH_SERIES = "each series"
 """The key of a column that is one column for each series of the chart."""
+NO_VALUE = (UndefinedError, TypeError, ArithmeticError)
+"""What an expression raises that asks a row for something it does not have."""
 RECENT_DAYS = 30
 """Days that a headline figure's change is of; its query has them, too."""
 
@@ -87,12 +89,18 @@ class Answer:
         """The value of an expression in the head. Raises `BadPanels`."""
         try:
             return templates.expression(source)(**(context or self.context))
-        except UndefinedError as error:
-            raise BadPanels([self.definition.problem(where, f"expected what the rows have, found {error}")]) from error
+        except NO_VALUE as error:
+            raise self._bad(where, error) from error
 
-    def text(self, source: str) -> str:
-        """A text of the head with its values."""
-        return templates.said(source, self.context)
+    def text(self, where: Where, source: str) -> str:
+        """A text of the head with its values. Raises `BadPanels`."""
+        try:
+            return templates.said(source, self.context)
+        except NO_VALUE as error:
+            raise self._bad(where, error) from error
+
+    def _bad(self, where: Where, error: Exception) -> BadPanels:
+        return BadPanels([self.definition.problem(where, f"expected a value for each row, found: {error}")])
 
     def _so_far(self, measure: str, unit: str) -> str:
         return self.timeline.so_far(measure, partial(_shown, unit, self.scope.currency))
@@ -111,17 +119,16 @@ def panels(name: str, definition: Definition[PanelSpec], scope: Scope) -> Iterat
         except ModelNotBuilt:
             continue
         except BadPanels:
-            if scope.kept:
-                continue
-            raise
+            if definition.models.isdisjoint(scope.kept):
+                raise
+            continue
         if found is not None:
             key = "-".join(filter(None, (name.replace("/", "-"), *[*variant.values()][:1], scope.currency)))
             yield replace(found, key=key)
 
 
 def answer(definition: Definition[PanelSpec], scope: Scope, variant: Mapping[str, str]) -> Panel | None:
-    """The panel, without its key; None where there is nothing to show. Raises `BadPanels` and
-    `ModelNotBuilt`."""
+    """The panel, without its key; None where there is nothing to show. Raises `BadPanels`, `ModelNotBuilt`."""
     spec = definition.spec
     fitting = spec.periods if spec.periods and spec.periods.grain == "fitting" else None
     grain: str = "day" if fitting else spec.periods.grain if spec.periods else ""
@@ -138,7 +145,10 @@ def answer(definition: Definition[PanelSpec], scope: Scope, variant: Mapping[str
 
 def _panel(found: Answer, spec: PanelSpec, query: str) -> Panel:
     chart = spec.chart
-    titles = {mark: {found.text(t): c for t, c in getattr(chart, mark).items()} for mark in ("bars", "lines")}
+    titles = {
+        mark: {found.text(("chart", mark, t), t): c for t, c in getattr(chart, mark).items()}
+        for mark in ("bars", "lines")
+    }
     spec = spec.model_copy(update={"chart": chart.model_copy(update=titles)})
     series, rows = _chart_rows(found, spec)
     columns, cells = _table(found, spec, series, rows)
@@ -146,11 +156,11 @@ def _panel(found: Answer, spec: PanelSpec, query: str) -> Panel:
     most = max((row[spec.chart.share] for row in rows), default=0) if spec.chart.share else 0
     return Panel(
         key="",
-        title=found.text(spec.title),
-        question=found.text(spec.question),
+        title=found.text(("title",), spec.title),
+        question=found.text(("question",), spec.question),
         number=str(found.value(("number",), spec.number)),
-        label=found.text(spec.label),
-        summary=found.text(spec.summary) + (found.timeline.not_drawn() if spec.periods else ""),
+        label=found.text(("label",), spec.label),
+        summary=found.text(("summary",), spec.summary) + (found.timeline.not_drawn() if spec.periods else ""),
         source=spec.source,
         query=query,
         columns=columns,
@@ -160,7 +170,7 @@ def _panel(found: Answer, spec: PanelSpec, query: str) -> Panel:
         shares=tuple(float(row[spec.chart.share] / (most or 1)) for row in rows) if spec.chart.share else (),
         wide=spec.wide,
         height=max(charts.LEAST_HEIGHT, height),
-        note=found.text(spec.note),
+        note=found.text(("note",), spec.note),
         spare=tuple(spec.spare),
     )
 
@@ -214,7 +224,7 @@ def _table(
         for shown, values in (
             [(one.title, one.values) for one in series]
             if title == EACH_SERIES
-            else [(found.text(title), [None] * len(rows))]
+            else [(found.text(("columns", title), title), [None] * len(rows))]
         )
     ]
     table = [(title, column) for title, column in table if title not in spec.optional or {*column} - {formatting.NONE}]
@@ -283,5 +293,5 @@ def _figures(definition: Definition[FiguresSpec], scope: Scope) -> tuple[list[Fi
             now, before = (row[f"{spec.recent}_{which}"] for which in ("recent", "earlier"))
             change = formatting.recent(now, before, RECENT_DAYS, partial(_shown, spec.recent_as, scope.currency))
         value = found.value(("figures", index, "value"), spec.value)
-        figures.append(Figure(spec.label, str(value), found.text(spec.note), change))
+        figures.append(Figure(spec.label, str(value), found.text(("figures", index, "note"), spec.note), change))
     return figures, query, row

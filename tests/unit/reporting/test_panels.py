@@ -153,6 +153,18 @@ def test_every_query_is_one_that_athena_reads(name: str, source: Warehouse) -> N
         assert unknown == []
 
 
+def test_a_value_that_rows_do_not_have_is_said_with_its_place(panels: Path, source: Warehouse) -> None:
+    """Which only rows can show: nothing is left to divide by."""
+    file = panels / "money" / "cash.sql"
+    file.write_text(
+        file.read_text("utf-8").replace("number: now.median_days", "number: now.sales / 0 * now.sales"), "utf-8"
+    )
+    definition = load.__wrapped__(panels).panels["money/cash"]
+    line = next(n for n, each in enumerate(file.read_text("utf-8").splitlines(), 1) if each.startswith("number:"))
+    with pytest.raises(BadPanels, match=rf"cash\.sql:{line}: expected a value for each row, found: division by zero"):
+        answer(definition, Scope(source, UNTIL, {}, "EUR"), {})
+
+
 def test_every_figure_is_one_that_the_library_knows(full: Path) -> None:
     """Figures are plain data; what Plotly does not know it would leave out without a word."""
     drawn = [panel for panel in answered(full, UNTIL)[0].values() if panel.plot]
