@@ -7,8 +7,21 @@ they are not current.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from contracts.dbt.changes import (
+    has_history,
+    has_keys,
+    history_masking_test,
+    history_name,
+    history_properties,
+    history_sql,
+    keys_name,
+    keys_properties,
+    keys_sql,
+)
 from contracts.dbt.dimensions import attributes_sql, dimension_name, dimension_properties
 from contracts.dbt.sources import SOURCE, source_properties
 from contracts.dbt.staging import (
@@ -16,9 +29,13 @@ from contracts.dbt.staging import (
     entities_properties,
     entities_sql,
     masking_test,
-    personal_document,
+    personal_group,
     personal_name,
+    personal_properties,
     personal_sql,
+    publication_log_name,
+    publication_log_properties,
+    publication_log_sql,
     staging_name,
     staging_properties,
     staging_sql,
@@ -26,47 +43,65 @@ from contracts.dbt.staging import (
     watermarks_sql,
 )
 from contracts.dbt.text import HEADER, yaml_text
-from contracts.model import Contracts
+from contracts.model import Contract, Contracts
 from contracts.types import is_personal
 
 __all__ = ["PROJECT", "SOURCE", "dimension_name", "generate", "write"]
 
-FOLDER = Path("models/staging")
-DIMENSIONS = "models/marts/_dimensions.yml"
+STAGING = "models/staging"
+DIMENSIONS = "models/marts/core"
 ATTRIBUTES = "macros/dimension_attributes.sql"
 PROJECT = Path(__file__).parents[2] / "dbt_project"
 
 
 def generate(contracts: Contracts) -> dict[str, str]:
-    """The generated files of the dbt project: path relative to the project's folder -> text."""
-    personal = [c for c in contracts.values() if any(map(is_personal, c.fields))]
-    models = [
-        *(staging_properties(c, contracts) for c in contracts.values()),
-        entities_properties(),
-        watermarks_properties(),
-    ]
-    files = {
-        "_sources.yml": yaml_text({"version": 2, "sources": [source_properties(contracts)]}),
-        "_staging.yml": yaml_text({"version": 2, "models": models, "unit_tests": [*map(masking_test, personal)]}),
-        **{f"{staging_name(c)}.sql": staging_sql(c) for c in contracts.values()},
-        "stg_entities.sql": entities_sql(contracts),
-        "stg_watermarks.sql": watermarks_sql(contracts),
-        f"{PERSONAL}/_{PERSONAL}.yml": yaml_text(personal_document(personal)),
-        **{f"{PERSONAL}/{personal_name(c)}.sql": personal_sql(c) for c in personal},
-    }
+    """The generated files of the dbt project: path relative to the project's folder -> text. Each model has a file of
+    SQL and, beside it, one of YAML."""
     dimensions = [c for c in contracts.values() if c.dimension]
-    return {
-        **{(FOLDER / name).as_posix(): text for name, text in files.items()},
-        DIMENSIONS: yaml_text({"version": 2, "models": [*map(dimension_properties, dimensions)]}),
+    files = {
+        f"{STAGING}/_sources.yml": yaml_text({"version": 2, "sources": [source_properties(contracts)]}),
+        **_model("stg_entities", entities_sql(contracts), entities_properties()),
+        **_model("stg_watermarks", watermarks_sql(contracts), watermarks_properties()),
+        **_model(publication_log_name(), publication_log_sql(), publication_log_properties()),
+        f"{STAGING}/{PERSONAL}/_{PERSONAL}.yml": yaml_text({"version": 2, "groups": [personal_group()]}),
+        **{
+            f"{DIMENSIONS}/{dimension_name(c)}.yml": yaml_text({"version": 2, "models": [dimension_properties(c)]})
+            for c in dimensions
+        },
         ATTRIBUTES: attributes_sql(dimensions),
     }
+    for contract in contracts.values():
+        files |= _staging(contract, contracts)
+    return files
+
+
+def _staging(contract: Contract, contracts: Contracts) -> dict[str, str]:
+    """The files of an entity's staging models."""
+    masked = any(map(is_personal, contract.fields))
+    tests = [masking_test(contract)] if masked else []
+    files = _model(staging_name(contract), staging_sql(contract), staging_properties(contract, contracts), tests)
+    if has_keys(contract):
+        files |= _model(keys_name(contract), keys_sql(contract), keys_properties(contract))
+    if has_history(contract, contracts):
+        tests = [history_masking_test(contract)] if masked else []
+        files |= _model(history_name(contract), history_sql(contract), history_properties(contract), tests)
+    if masked:
+        files |= _model(f"{PERSONAL}/{personal_name(contract)}", personal_sql(contract), personal_properties(contract))
+    return files
+
+
+def _model(path: str, sql: str, properties: dict[str, Any], tests: Sequence[dict[str, Any]] = ()) -> dict[str, str]:
+    """The two files of a staging model."""
+    document = {"version": 2, "models": [properties], **({"unit_tests": [*tests]} if tests else {})}
+    return {f"{STAGING}/{path}.sql": sql, f"{STAGING}/{path}.yml": yaml_text(document)}
 
 
 def write(contracts: Contracts, project: Path = PROJECT) -> tuple[Path, ...]:
-    """Writes the generated files below the dbt project's folder, removes staging models of entities that are gone, and
-    returns the paths that changed."""
+    """Writes the generated files below the dbt project's folder, removes those of entities that are gone, and returns
+    the paths that changed."""
     files = {project / name: text for name, text in generate(contracts).items()}
-    stale = [path for path in (project / FOLDER).rglob("*.sql") if path not in files and _is_generated(path)]
+    present = [path for path in (project / "models").rglob("*") if path.suffix in (".sql", ".yml")]
+    stale = [path for path in present if path not in files and _is_generated(path)]
     changed = [path for path, text in files.items() if not path.exists() or path.read_text("utf-8") != text]
     for path in stale:
         path.unlink()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from contracts import publication_log
 from contracts.dbt.columns import STAGED_COLUMNS, column_properties, system_columns
 from contracts.dbt.sources import SOURCE
 from contracts.dbt.text import HEADER, identifier, literal
@@ -64,9 +65,14 @@ def _relationship(relation: Relation, target: Contract) -> dict[str, Any]:
     }
 
 
+def personal_texts(contract: Contract) -> list[str]:
+    """The names of the fields that a mask hides, other than by null."""
+    return [f.name for f in contract.fields if is_personal(f) and isinstance(f.type, StringType)]
+
+
 def masking_test(contract: Contract) -> dict[str, Any]:
     """A unit test of an entity with personal data: masked where there is a value, in rows that stay only."""
-    masked = [f.name for f in contract.fields if is_personal(f) and isinstance(f.type, StringType)]
+    masked = personal_texts(contract)
 
     def row(number: int, value: str | None, **stamps: Any) -> dict[str, Any]:
         key = {
@@ -84,17 +90,12 @@ def masking_test(contract: Contract) -> dict[str, Any]:
     }
 
 
-def personal_document(contracts: Iterable[Contract]) -> dict[str, Any]:
-    """The views of personal data: only models of their own group may read them, and there is none."""
-    owner = {"name": "privacy", "description": "Decides who may see personal data."}
-    return {
-        "version": 2,
-        "groups": [{"name": PERSONAL, "owner": owner}],
-        "models": [*map(_personal_properties, contracts)],
-    }
+def personal_group() -> dict[str, Any]:
+    """The group of the views of personal data: only models of their own group may read them, and there is none."""
+    return {"name": PERSONAL, "owner": {"name": "privacy", "description": "Decides who may see personal data."}}
 
 
-def _personal_properties(contract: Contract) -> dict[str, Any]:
+def personal_properties(contract: Contract) -> dict[str, Any]:
     return {
         "name": personal_name(contract),
         "description": (
@@ -117,7 +118,7 @@ def _personal_fields(contract: Contract) -> tuple[Field, ...]:
 
 def staging_sql(contract: Contract) -> str:
     """The staging model of an entity."""
-    return _view_sql(contract, [*map(_staged, contract.fields), *STAGED_COLUMNS])
+    return _view_sql(contract, [*map(masked_column, contract.fields), *STAGED_COLUMNS])
 
 
 def personal_sql(contract: Contract) -> str:
@@ -138,7 +139,8 @@ def _view_sql(contract: Contract, columns: Iterable[str]) -> str:
     )
 
 
-def _staged(field: Field) -> str:
+def masked_column(field: Field) -> str:
+    """A field as staging shows it: itself, or its mask where it is personal."""
     name = identifier(field.name)
     if not is_personal(field):
         return name
@@ -189,6 +191,26 @@ def watermarks_properties() -> dict[str, Any]:
         "data_tests": [{"primary_key": {"arguments": {"columns": ["entity"]}}}],
         "columns": system_columns(columns),
     }
+
+
+def publication_log_name() -> str:
+    """The name of the view of all publications."""
+    return f"stg_{publication_log.TABLE}"
+
+
+def publication_log_properties() -> dict[str, Any]:
+    """What dbt is told of the view of all publications."""
+    return {
+        "name": publication_log_name(),
+        "description": publication_log.DESCRIPTION,
+        "columns": [*map(column_properties, publication_log.COLUMNS)],
+    }
+
+
+def publication_log_sql() -> str:
+    """The view of all publications."""
+    listed = ",\n".join(f"    {identifier(column.name)}" for column in publication_log.COLUMNS)
+    return f"-- {HEADER}\nselect\n{listed}\nfrom {{{{ source('{SOURCE}', '{publication_log.TABLE}') }}}}\n"
 
 
 def watermarks_sql(contracts: Contracts) -> str:

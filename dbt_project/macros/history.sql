@@ -16,11 +16,12 @@
     `_batch`; rows that a late change made obsolete keep their old one, and `delete_outdated_history` takes them out.
 #}
 
-{% macro history_of(table, key, surrogate, attributes) -%}
+{# `changes` is the staging model of all changes of the entity. #}
+{% macro history_of(changes, key, surrogate, attributes) -%}
 {%- set same_content = ([key, "_op in ('remove', 'expire')"] + attributes) | join(', ') -%}
 with
 
-{{ changed_keys(key, {table: '_batch'}) }}
+{{ changed_keys(key, [(changes, '_batch')]) }}
 
 changes as (
     select
@@ -30,7 +31,7 @@ changes as (
         row_number() over (partition by {{ key }}, _version order by _changed_at, _seq, _event_id) as copy_of_version,
         max(case when _op = 'snapshot' then 0 else 1 end) over (partition by {{ key }}, _version) as told_by_stream,
         replace(_seq, '0', '') = '' as is_exported
-    from {{ source('catalog', table) }}
+    from {{ changes }}
     where {{ is_changed(key) }}
 ),
 

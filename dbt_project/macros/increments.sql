@@ -18,27 +18,15 @@
 {%- endmacro %}
 
 {# The CTE `changed`: keys to compute again; empty text in a full build.
-   `cursors` maps source tables that have the key to the column of this model with the highest batch seen of each.
-   `members` maps those of them whose rows may pass from one key to another to their own key: what such a row belonged
-   to before is computed again, too.
-   `also` lists further queries for keys, such as `keys_of_parent` and `stale_keys`. #}
-{% macro changed_keys(key, cursors, members={}, also=[]) -%}
+   `cursors` lists staging models that have the key, each with the column of this model that holds the highest batch
+   seen of it. `also` lists further queries for keys, such as `keys_before_a_move`, `keys_of_parent`, `stale_keys`. #}
+{% macro changed_keys(key, cursors, also=[]) -%}
     {%- if is_increment() -%}
     {%- set keys_with_news -%}
-    {%- for table, cursor in cursors.items() %}
+    {%- for rows, cursor in cursors %}
     select {{ key }}
-    from {{ source('catalog', table) }}
+    from {{ rows }}
     where _batch > {{ last_seen(cursor) }}
-    {%- if table in members %}
-    union distinct
-    select {{ key }}
-    from {{ source('catalog', table ~ '_changes') }}
-    where {{ members[table] }} in (
-        select {{ members[table] }}
-        from {{ source('catalog', table) }}
-        where _batch > {{ last_seen(cursor) }}
-    )
-    {%- endif %}
     {{- '\n    union distinct' if not loop.last }}
     {%- endfor %}
     {%- for keys in also %}
@@ -57,13 +45,25 @@ changed as (
     (select coalesce(max({{ cursor }}), -1) from {{ this }})
 {%- endmacro %}
 
-{# Keys of rows in `table` that belong to a row of `parent` with news. #}
-{% macro keys_of_parent(key, table, parent, parent_key, cursor) -%}
+{# Keys that rows with news belonged to before, where a row may pass from one key to another. `rows` and `changes` are
+   the staging models of the rows' keys and of their changes, `member` is the key of such a row. #}
+{% macro keys_before_a_move(key, rows, changes, member, cursor) -%}
     select {{ key }}
-    from {{ source('catalog', table) }}
+    from {{ changes }}
+    where {{ member }} in (
+        select {{ member }}
+        from {{ rows }}
+        where _batch > {{ last_seen(cursor) }}
+    )
+{%- endmacro %}
+
+{# Keys of `rows` that belong to a row of `parents` with news. #}
+{% macro keys_of_parent(key, rows, parents, parent_key, cursor) -%}
+    select {{ key }}
+    from {{ rows }}
     where {{ parent_key }} in (
         select {{ parent_key }}
-        from {{ source('catalog', parent) }}
+        from {{ parents }}
         where _batch > {{ last_seen(cursor) }}
     )
 {%- endmacro %}
@@ -102,32 +102,33 @@ changed as (
     {%- endif -%}
 {%- endmacro %}
 
-{# Statement that takes the rows of removed items out of an incremental model, which a merge never does. #}
-{% macro delete_removed(table, key) -%}
+{# Statement that takes the rows of removed items out of an incremental model, which a merge never does. `rows` is the
+   staging model of the items' keys. #}
+{% macro delete_removed(rows, key) -%}
     delete from {{ this }}
-    where {{ key }} in (select {{ key }} from {{ source('catalog', table) }} where _deleted)
+    where {{ key }} in (select {{ key }} from {{ rows }} where _deleted)
 {%- endmacro %}
 
 {# The same for a key of two columns, text and number. The first condition spares putting all keys together. #}
-{% macro delete_removed_members(table, key, number) -%}
+{% macro delete_removed_members(rows, key, number) -%}
     delete from {{ this }}
     where
-        {{ key }} in (select {{ key }} from {{ source('catalog', table) }} where _deleted)
+        {{ key }} in (select {{ key }} from {{ rows }} where _deleted)
         and {{ member_key(key, number) }} in (
-            select {{ member_key(key, number) }} from {{ source('catalog', table) }} where _deleted
+            select {{ member_key(key, number) }} from {{ rows }} where _deleted
         )
 {%- endmacro %}
 
 {# Statement that takes out members of a list that got shorter, or whose owner was removed: a list is always computed
    as a whole, so what is left from before has an older batch than its owner. #}
-{% macro delete_outdated_members(owner, key, number) -%}
+{% macro delete_outdated_members(owners, key, number) -%}
     {%- set seen = load_result('seen_before') -%}
     {%- if seen -%}
     delete from {{ this }}
     where {{ member_key(key, number) }} in (
         select {{ member_key('members.' ~ key, 'members.' ~ number) }}
         from {{ this }} as members
-        inner join {{ source('catalog', owner) }} as owners on members.{{ key }} = owners.{{ key }}
+        inner join {{ owners }} as owners on members.{{ key }} = owners.{{ key }}
         where members._batch < owners._batch and {{ is_new('owners._batch', seen) }}
     )
     {%- endif -%}

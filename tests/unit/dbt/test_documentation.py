@@ -31,6 +31,12 @@ def described() -> Iterator[tuple[str, dict[str, Any]]]:
                 yield f"{owner['name']}.{column['name']}", column
 
 
+def layers() -> dict[str, str]:
+    """The folder below `models/` that each model is in."""
+    models = PROJECT / "models"
+    return {path.stem: path.relative_to(models).parts[0] for path in models.rglob("*.sql")}
+
+
 def test_nothing_is_without_a_description() -> None:
     found = dict(described())
     assert {"catalog", "orders.hammer_price", "fct_orders.house_earnings", "report_page"} <= set(found)
@@ -38,7 +44,7 @@ def test_nothing_is_without_a_description() -> None:
 
 
 def test_every_model_is_described_and_every_report_has_a_reader() -> None:
-    models = {path.stem: path.parent.name for path in (PROJECT / "models").rglob("*.sql")}
+    models = layers()
     assert set(models) <= {name for name, _ in described()}
     exposures = [exposure for document in documents() for exposure in document.get("exposures", [])]
     read = {name for exposure in exposures for name in exposure["depends_on"]}
@@ -46,9 +52,23 @@ def test_every_model_is_described_and_every_report_has_a_reader() -> None:
 
 
 def test_a_models_name_says_its_layer() -> None:
-    prefixes = {"staging": ("stg_",), "personal": ("personal_",), "marts": ("dim_", "fct_"), "reports": ("rpt_",)}
-    models = {path.stem: path.parent.name for path in (PROJECT / "models").rglob("*.sql")}
-    assert [name for name, layer in models.items() if not name.startswith(prefixes[layer])] == []
+    prefixes = {
+        "staging": ("stg_", "personal_"),
+        "intermediate": ("int_",),
+        "marts": ("dim_", "fct_"),
+        "reports": ("rpt_",),
+    }
+    assert [name for name, layer in layers().items() if not name.startswith(prefixes[layer])] == []
+
+
+def test_each_model_has_its_yaml_beside_it_and_no_other_model_in_it() -> None:
+    models = list((PROJECT / "models").rglob("*.sql"))
+    assert len(models) > 40
+    for path in models:
+        document = yaml.safe_load(path.with_suffix(".yml").read_text("utf-8"))
+        assert [model["name"] for model in document["models"]] == [path.stem], path
+        tested = {test["model"] for test in document.get("unit_tests", ())}
+        assert tested <= {path.stem}, path
 
 
 def test_every_consumer_has_an_owner_to_write_to_and_a_lag() -> None:

@@ -43,13 +43,22 @@ def test_a_new_entity_is_one_file(tmp_path: Path) -> None:
     text = text.replace("value: address\n", "value: warehouse\n")
     (folder / "warehouses.yaml").write_text(text, "utf-8")
     changed = {path.name for path in write(load_contracts(folder), project)}
-    assert {"_sources.yml", "_staging.yml", "stg_warehouses.sql"} <= changed
+    views = ("stg_warehouses", "stg_warehouses__changes", "personal/personal_warehouses")
+    beside = {Path(f"{view}.{ending}").name for view in views for ending in ("sql", "yml")}
+    assert {"_sources.yml", "dim_warehouse.yml", *beside} <= changed
     assert "source('catalog', 'warehouses')" in (project / "models/staging/stg_warehouses.sql").read_text("utf-8")
     assert "dim_warehouse_attributes()" in (project / "macros/dimension_attributes.sql").read_text("utf-8")
     assert write(load_contracts(folder), project) == (), "written once, it is current"
     (folder / "warehouses.yaml").unlink()
     write(load_contracts(folder), project)
-    assert not (project / "models/staging/stg_warehouses.sql").exists()
+    assert [path for path in project.rglob("*") if "warehouse" in path.name] == []
+
+
+def test_what_reads_a_source_is_staging_or_compares_with_it() -> None:
+    """A text that only increments have is in no manifest, so the files themselves are read."""
+    files = [path for folder in ("models", "macros") for path in (PROJECT / folder).rglob("*.sql")]
+    reads = {path.relative_to(PROJECT).as_posix() for path in files if "source(" in path.read_text("utf-8")}
+    assert {path for path in reads if not path.startswith("models/staging/")} == {"macros/reconciliation.sql"}
 
 
 @pytest.mark.parametrize("target", ["local", "dev", "test", "prod"])
@@ -64,5 +73,8 @@ def test_every_target_parses_offline(target: str, tmp_path: Path, monkeypatch: p
     artifacts = ("--target-path", str(tmp_path), "--log-path", str(tmp_path))
     outcome = dbtRunner().invoke(["--quiet", "--warn-error", "parse", "--target", target, *folders, *artifacts])
     assert outcome.success, outcome.exception
+    beyond = [n for n in outcome.result.nodes.values() if n.resource_type == "model" and n.fqn[1] != "staging"]
+    assert len(beyond) > 20
+    assert [n.name for n in beyond if any(i.startswith("source.") for i in n.depends_on.nodes)] == []
     (source,) = {s.schema for s in outcome.result.sources.values()}
     assert source == ("catalog" if target == "local" else f"gavel_{target}")

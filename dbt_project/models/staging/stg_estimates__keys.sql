@@ -1,0 +1,7 @@
+-- Written by `python -m contracts.dbt` from contracts/entities: change the contract, not this file.
+select
+    estimate_id,
+    order_id,
+    coalesce(_deleted, false) as _deleted,
+    _batch
+from {{ source('catalog', 'estimates') }}

@@ -1,0 +1,25 @@
+-- Written by `python -m contracts.dbt` from contracts/entities: change the contract, not this file.
+select
+    lot_id,
+    seller_id,
+    title,
+    category,
+    grade,
+    currency,
+    starting_price,
+    reserve_price,
+    valuation_low,
+    valuation_high,
+    handling_cost,
+    status,
+    attributes,
+    listed_at,
+    starts_at,
+    ends_at,
+    _event_id,
+    _op,
+    _version,
+    _seq,
+    _changed_at,
+    _batch
+from {{ source('catalog', 'lots_changes') }}
