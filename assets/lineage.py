@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from assets.manifest import Manifest, Translator
+from assets.manifest import Manifest, Translator, reads_of
 from contracts import Contract
 from contracts.change import CURRENT_COLUMNS
 
@@ -123,7 +123,7 @@ def _parts(table: Table) -> tuple[str, ...]:
 def _tables(manifest: Manifest, model: str) -> dict[str, tuple[str, list[str]]]:
     """What a model may read: its parents, and itself in an increment."""
     properties = {**manifest["nodes"], **manifest["sources"]}
-    read = (properties[i] for i in (model, *properties[model]["depends_on"]["nodes"]))
+    read = (properties[i] for i in (model, *reads_of(manifest, model)))
     return {p["relation_name"]: (p["unique_id"], list(p["columns"])) for p in read}
 
 

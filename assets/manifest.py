@@ -127,13 +127,24 @@ def is_personal(column: Mapping[str, Any]) -> bool:
 
 
 def is_model(manifest: Manifest, unique_id: str) -> bool:
-    """Whether this is the id of a model that the manifest has, or of what else has rows: a seed or a snapshot."""
-    return manifest["nodes"].get(unique_id, {}).get("resource_type") in _WITH_ROWS
+    """Whether this is the id of a model that the manifest has, or of what else has rows: a seed or a snapshot. An
+    ephemeral model has none: it is part of the statements of those that read it."""
+    node = manifest["nodes"].get(unique_id, {})
+    return node.get("resource_type") in _WITH_ROWS and not _is_ephemeral(node)
+
+
+def _is_ephemeral(node: Mapping[str, Any]) -> bool:
+    return bool(node.get("config", {}).get("materialized") == "ephemeral")
 
 
 def reads_of(manifest: Manifest, unique_id: str) -> list[str]:
-    """The ids of what a node reads; a seed, and what the manifest does not have, reads nothing."""
-    return list(manifest["nodes"].get(unique_id, {}).get("depends_on", {}).get("nodes", ()))
+    """The ids of what a node reads, through ephemeral models; a seed, and what the manifest does not have, reads
+    nothing."""
+    found: dict[str, None] = {}
+    for parent in manifest["nodes"].get(unique_id, {}).get("depends_on", {}).get("nodes", ()):
+        through = _is_ephemeral(manifest["nodes"].get(parent, {}))
+        found |= dict.fromkeys(reads_of(manifest, parent) if through else [parent])
+    return list(found)
 
 
 def is_table(model: Mapping[str, Any]) -> bool:

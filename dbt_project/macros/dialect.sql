@@ -108,6 +108,19 @@
     {%- endif -%}
 {%- endmacro %}
 
-{% macro aside() -%}
-    {{ return(api.Relation.create(this.database, this.schema, this.identifier ~ '__changed', type='table')) }}
+{% macro aside(mart=this) -%}
+    {{ return(api.Relation.create(mart.database, mart.schema, (mart.identifier or mart.alias) ~ '__changed', type='table')) }}
+{%- endmacro %}
+
+{# What `kept_aside` makes for the mart of this name, as another model's text reads it. #}
+{% macro kept_aside_of(name) -%}
+    {{ adapter.dispatch('kept_aside_of', 'gavel')(aside(mart_named(name))) }}
+{%- endmacro %}
+
+{% macro duckdb__kept_aside_of(table) -%}
+    {{ table.identifier }}
+{%- endmacro %}
+
+{% macro athena__kept_aside_of(table) -%}
+    {{ table }}
 {%- endmacro %}

@@ -5,16 +5,27 @@
 #}
 
 {# Whether the model computes changed keys only. Where the table is from before the model gained a column, everything is
-   computed once more: the column is added, and every row gets its value. #}
-{% macro is_increment() -%}
-    {%- set knows = namespace(all=is_incremental()) -%}
-    {%- if execute and knows.all -%}
-        {%- set present = adapter.get_columns_in_relation(this) | map(attribute='name') | map('lower') | list -%}
-        {%- for column in model.columns if column not in present -%}
+   computed once more: the column is added, and every row gets its value.
+   An intermediate model asks this `of` the mart that it is part of. #}
+{% macro is_increment(of=none) -%}
+    {%- if not execute or (of and flags.FULL_REFRESH) -%}
+        {{ return(false) }}
+    {%- endif -%}
+    {%- set mart = mart_named(of) if of else model -%}
+    {%- set table = adapter.get_relation(mart.database, mart.schema, mart.alias) -%}
+    {%- set knows = namespace(all=(table is not none and table.type == 'table') if of else is_incremental()) -%}
+    {%- if knows.all -%}
+        {%- set present = adapter.get_columns_in_relation(table) | map(attribute='name') | map('lower') | list -%}
+        {%- for column in mart.columns if column not in present -%}
             {%- set knows.all = false -%}
         {%- endfor -%}
     {%- endif -%}
     {{ return(knows.all) }}
+{%- endmacro %}
+
+{# What dbt knows of a mart, by its name. #}
+{% macro mart_named(name) -%}
+    {{ return(graph.nodes['model.' ~ project_name ~ '.' ~ name]) }}
 {%- endmacro %}
 
 {# The CTE `changed`: keys to compute again; empty text in a full build.
@@ -93,10 +104,11 @@ changed as (
     {%- endif -%}
 {%- endmacro %}
 
-{# The condition that keeps the changed keys in an increment, and everything in a full build. #}
-{% macro is_changed(key) -%}
-    {%- if is_increment() -%}
-        {{ key }} in (select {{ key }} from changed)
+{# The condition that keeps the changed keys in an increment, and everything in a full build. An intermediate model,
+   which becomes part of a mart's statement, names the mart: its keys are `kept_aside` before the statement runs. #}
+{% macro is_changed(key, of=none) -%}
+    {%- if is_increment(of) -%}
+        {{ key }} in (select {{ key }} from {{ kept_aside_of(of) if of else 'changed' }})
     {%- else -%}
         true
     {%- endif -%}

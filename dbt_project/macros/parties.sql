@@ -38,6 +38,33 @@
     cast({{ dbt.dateadd('month', 1 - var('trend_months'), first_day_of('month', time)) }} as date)
 {%- endmacro %}
 
+{# Those of `sales` (as `sales_by_party` gives them) in sum, one row for each party, role, currency and month, with the
+   first month of the party. #}
+{% macro sales_by_party_and_month(sales) -%}
+    select
+        party_id,
+        role,
+        currency,
+        sales_month,
+        count(*) as sales,
+        sum(net_sales) as net_sales,
+        sum(house_earnings) as house_earnings,
+        min(sales_month) over (partition by party_id, role, currency) as first_month
+    from {{ sales }}
+    group by party_id, role, currency, sales_month
+{%- endmacro %}
+
+{# The months that trends show, each with the first one of its window. Reads `clock`, the data time. #}
+{% macro months_of_trends(sales) -%}
+    select distinct
+        dates.month_start as report_month,
+        {{ first_month_of_window('dates.month_start') }} as window_start
+    from {{ ref('dim_date') }} as dates
+    cross join clock
+    where dates.month_start between (select min(sales_month) from {{ sales }}) and {{ first_day_of('month', 'clock.data_time') }}
+        and dates.month_start >= {{ first_month_of_trends('clock.data_time') }}
+{%- endmacro %}
+
 {# Position of a row in its group by a value, from 0 for the lowest to 1 for the highest. Equal rows are equal, at the lower end. #}
 {% macro share_below(value, group) -%}
     percent_rank() over (partition by {{ group | join(', ') }} order by {{ value }})

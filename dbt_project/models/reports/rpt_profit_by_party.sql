@@ -1,17 +1,8 @@
 with
 
-orders as (
-    select * from {{ ref('fct_orders') }}
-),
-
 lots as (
     select * from {{ ref('dim_lot') }}
     where is_current and not is_removed
-),
-
-customers as (
-    select * from {{ ref('dim_customer') }}
-    where is_current
 ),
 
 roles as (
@@ -34,7 +25,7 @@ roles as (
         earned_from_buyer as profit_as_buyer,
         0 as profit_as_seller,
         placed_at as last_order_at
-    from orders
+    from {{ ref('fct_orders') }}
 
     union all
 
@@ -55,7 +46,7 @@ roles as (
         0 as profit_as_buyer,
         earned_from_seller as profit_as_seller,
         placed_at as last_order_at
-    from orders
+    from {{ ref('fct_orders') }}
 
     union all
 
@@ -124,4 +115,4 @@ select
     parties.last_order_at,
     {{ data_time(['orders', 'lots', 'customers', 'payments', 'shipments']) }} as data_time
 from parties
-left join customers on parties.party_id = customers.customer_id
+left join {{ ref('dim_customer') }} as customers on parties.party_id = customers.customer_id and customers.is_current

@@ -19,7 +19,7 @@ from sqlglot.optimizer.qualify import qualify
 from sqlglot.optimizer.scope import traverse_scope
 
 from assets.lineage import model_columns
-from assets.manifest import model_keys
+from assets.manifest import is_model, model_keys, reads_of
 from contracts import Contracts
 from tests.support.slices import Slice
 
@@ -108,7 +108,8 @@ def test_marts_and_reports_read_no_personal_data(empty_build: EmptyBuild) -> Non
     """No model beyond staging reads a personal column of a published table, attributes that no contract knows, or plain
     personal data: neither to show it, nor to filter, join or sort by it."""
     nodes = {**empty_build.manifest["nodes"], **empty_build.manifest["sources"]}
-    models = [n for n in nodes.values() if n["resource_type"] == "model" and "/staging/" not in n["original_file_path"]]
+    manifest = empty_build.manifest
+    models = [n for i, n in nodes.items() if is_model(manifest, i) and "/staging/" not in n["original_file_path"]]
     plain = {
         (node["schema"], node["name"], column["name"])
         for node in nodes.values()
@@ -119,7 +120,7 @@ def test_marts_and_reports_read_no_personal_data(empty_build: EmptyBuild) -> Non
     assert ("catalog", "customers_changes", "email") in plain
     assert len(models) > 10
     for model in models:
-        parents = [nodes[i] for i in model["depends_on"]["nodes"]]
+        parents = [nodes[i] for i in reads_of(manifest, model["unique_id"])]
         read = columns_read(empty_build.compiled[model["name"]], parents)
         assert read or model["name"] == "dim_date", model["name"]
         assert not read & plain, f"{model['name']} reads {read & plain}"
@@ -127,7 +128,7 @@ def test_marts_and_reports_read_no_personal_data(empty_build: EmptyBuild) -> Non
 
 def test_each_column_is_traced_to_the_published_tables(empty_build: EmptyBuild, tmp_path: Path) -> None:
     """The lineage that Dagster shows knows all columns of all models, and no amount comes from nowhere."""
-    nodes = {i: node for i, node in empty_build.manifest["nodes"].items() if node["resource_type"] == "model"}
+    nodes = {i: empty_build.manifest["nodes"][i] for i in model_keys(empty_build.manifest)}
     compiled = {i: empty_build.compiled[node["name"]] for i, node in nodes.items()}
     lineage = model_columns(empty_build.manifest, compiled, tmp_path / "lineage.json", pytest.fail)
     origins = {key: lineage[i].deps_by_column for i, key in model_keys(empty_build.manifest).items()}

@@ -61,6 +61,11 @@ def test_a_models_name_says_its_layer() -> None:
     assert [name for name, layer in layers().items() if not name.startswith(prefixes[layer])] == []
 
 
+def test_no_model_is_longer_than_a_person_reads_at_once() -> None:
+    lengths = {path.name: len(path.read_text("utf-8").splitlines()) for path in (PROJECT / "models").rglob("*.sql")}
+    assert {name: lines for name, lines in lengths.items() if lines > 120} == {}
+
+
 def test_each_model_has_its_yaml_beside_it_and_no_other_model_in_it() -> None:
     models = list((PROJECT / "models").rglob("*.sql"))
     assert len(models) > 40

@@ -48,43 +48,6 @@ lines as (
     group by invoice_id
 ),
 
--- Money counts once it is settled, and only in the currency of its invoice: sums of two currencies mean nothing.
-counted_payments as (
-    select
-        invoices.invoice_id,
-        invoices.total_amount,
-        payments.payment_id,
-        payments.created_at,
-        case
-            when payments.status = 'settled' and payments.currency = invoices.currency
-                then case when payments.kind = 'refund' then -payments.amount else payments.amount end
-        end as settled_amount,
-        payments._batch
-    from invoices
-    inner join {{ ref('stg_payments') }} as payments on invoices.invoice_id = payments.invoice_id
-),
-
-running_payments as (
-    select
-        *,
-        sum(settled_amount) over (
-            partition by invoice_id
-            order by created_at, payment_id
-            rows between unbounded preceding and current row
-        ) as settled_so_far
-    from counted_payments
-),
-
-payments as (
-    select
-        invoice_id,
-        max(_batch) as payments_batch,
-        sum(settled_amount) as settled_amount,
-        min(case when settled_so_far >= total_amount then created_at end) as settled_at
-    from running_payments
-    group by invoice_id
-),
-
 amounts as (
     select
         invoices.*,
@@ -102,7 +65,7 @@ amounts as (
         {{ newest_state(['parties']) }} as customers_batch
     from invoices
     left join lines on invoices.invoice_id = lines.invoice_id
-    left join payments on invoices.invoice_id = payments.invoice_id
+    left join {{ ref('int_invoices__payments') }} as payments on invoices.invoice_id = payments.invoice_id
     left join {{ states_of('dim_customer', 'customer_id', 'customer_key') }} as parties
         on invoices.party_id = parties.customer_id and {{ was_valid('parties', 'invoices.issued_at') }}
 ),
