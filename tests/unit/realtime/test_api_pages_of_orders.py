@@ -129,7 +129,7 @@ def test_what_is_not_the_partys_takes_the_calls_of_what_is_not_there(
     missing: str,
 ) -> None:  # fmt: skip
     api("POST", "/orders", order)
-    fill(api, contracts, "order_lines", lines(1500))
+    fill(api, contracts, "order_lines", lines(rules.PARTYS_BELONGINGS + 50))  # more than one page of a party's
     invoice = {"order_id": "o-1", "currency": "EUR", "total_amount": "9", "tax_amount": "1", "status": "issued"}
     api("PUT", "/invoices/i-s", invoice | {"party_id": SELLER, "role": "seller", "issued_at": PLACED})
     line = {"order_id": "o-1", "kind": "fee", "amount": "9", "issued_at": PLACED}

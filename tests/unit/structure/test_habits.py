@@ -64,3 +64,17 @@ def test_the_changelog_has_the_version_of_the_project() -> None:
     assert headings[0] == "Unreleased"
     assert re.fullmatch(rf"{re.escape(version)} \(\d{{4}}-\d\d-\d\d\)", headings[1])
     assert len(headings) == len(set(headings))
+
+
+def test_every_tool_looks_at_every_package() -> None:
+    """Installing, types (make and hook) and coverage."""
+    makefile = (REPOSITORY / "Makefile").read_text("utf-8")
+    hooks = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text("utf-8"))["repos"][0]["hooks"]
+    tools = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["tool"]
+    there = {init.parent.name for init in REPOSITORY.glob("*/__init__.py")} - {"tests", "benchmarks"}
+    named = re.search(r"^PACKAGES := (.*)$", makefile, re.MULTILINE)
+    assert named is not None
+    assert set(named[1].split()) == there
+    assert set(next(hook["args"] for hook in hooks if hook["id"] == "types")) == there
+    assert set(tools["coverage"]["run"]["source"]) == there
+    assert {name.rstrip("*") for name in tools["setuptools"]["packages"]["find"]["include"]} == there
