@@ -46,6 +46,7 @@ from lakehouse.storage.failures import ATTEMPTS, class_of, is_of_memory, told
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.sql import quoted
 from lakehouse.table import schemas, tables
+from lakehouse.table.relations import APPLIED, LATE, OBJECTS, REJECTED, VALID
 from lakehouse.table.tables import TableState, published_entry
 
 if TYPE_CHECKING:
@@ -416,7 +417,7 @@ def _commit_chunk(duck: Duck, work: _Run, objects: list[LandedObject], last: boo
         applied=reduced.applied,
         superseded=reduced.superseded,
         duplicate=reduced.duplicate,
-        quarantined=duck.count("SELECT count(*) FROM rejected"),
+        quarantined=duck.count(f"SELECT count(*) FROM {REJECTED}"),
         too_late=reduced.too_late,
     )
     changes_location = merging.append_changes()
@@ -523,9 +524,9 @@ def _account(
 ) -> None:
     """The chunk is committed and audited: it becomes the base of what follows."""
     if work.again or work.contract.origin == "files" or any(o.rewritten for o in objects):
-        bad = {row[0] for row in duck.rows("SELECT DISTINCT taken.key FROM rejected JOIN taken USING (_no)")}
+        bad = {row[0] for row in duck.rows(f"SELECT DISTINCT {OBJECTS}.key FROM {REJECTED} JOIN {OBJECTS} USING (_no)")}
         bad |= set(read.unreadable)
-        bad |= {row[0] for row in duck.rows("SELECT DISTINCT _object FROM valid SEMI JOIN late USING (_rid)")}
+        bad |= {row[0] for row in duck.rows(f"SELECT DISTINCT _object FROM {VALID} SEMI JOIN {LATE} USING (_rid)")}
         quarantine.clear(work.lake, work.contract, objects, bad)
     work.written += publication_log.written_between(work.state, after)
     work.commits += 1
@@ -558,7 +559,7 @@ def _preview(duck: Duck, contract: Contract) -> pa.Table:
     ]
     stamps = "_op, _version, _changed_at"
     return duck.arrow(
-        f"SELECT {', '.join(columns)}, {stamps} FROM valid SEMI JOIN applied USING (_rid) "
+        f"SELECT {', '.join(columns)}, {stamps} FROM {VALID} SEMI JOIN {APPLIED} USING (_rid) "
         f"ORDER BY _version DESC, _seq DESC LIMIT {_PREVIEW_ROWS}"
     )
 

@@ -14,6 +14,7 @@ from lakehouse.results import RebuildFailed
 from lakehouse.storage.duck import connect
 from lakehouse.storage.sql import literal, quoted
 from lakehouse.table import scan, schemas
+from lakehouse.table.relations import CHECKED
 
 if TYPE_CHECKING:
     from contracts import Contract
@@ -85,14 +86,14 @@ def stamp_as_before(duck: Duck, contract: Contract, before: Before, objects: Seq
         return
     rows = scan.live_rows(schemas.changes(contract), before.state.changes_files)
     duck.run(
-        f"CREATE OR REPLACE TEMP TABLE stamped AS SELECT {reduction.key_columns(contract)}, _event_id, _seq, "
+        f"CREATE OR REPLACE TEMP TABLE _stamped AS SELECT {reduction.key_columns(contract)}, _event_id, _seq, "
         f"_changed_at, _contract FROM ({rows}) WHERE _object IN ({_literals(keys)}) "
-        "AND _event_id IN (SELECT _event_id FROM checked)"
+        f"AND _event_id IN (SELECT _event_id FROM {CHECKED})"
     )
     duck.run(
-        "UPDATE checked SET _seq = stamped._seq, _changed_at = stamped._changed_at, _contract = stamped._contract "
-        "FROM stamped "
-        f"WHERE checked._event_id = stamped._event_id AND {reduction.same_key(contract, 'checked', 'stamped')}"
+        f"UPDATE {CHECKED} SET _seq = _stamped._seq, _changed_at = _stamped._changed_at, "
+        "_contract = _stamped._contract FROM _stamped "
+        f"WHERE {CHECKED}._event_id = _stamped._event_id AND {reduction.same_key(contract, CHECKED, '_stamped')}"
     )
 
 
@@ -105,13 +106,13 @@ def check_kept(lake: Lake, contract: Contract, before: Before, after: TableState
     said = ", ".join(quoted(name) for name in shape.names if name not in ("_batch", "_object"))
     with connect(lake) as duck:
         duck.run(
-            f"CREATE TEMP TABLE said AS SELECT {said}, _object FROM "
+            f"CREATE TEMP TABLE _said AS SELECT {said}, _object FROM "
             f"({scan.live_rows(shape, before.state.changes_files)}) WHERE _object IN ({_literals(before.rewritten)})"
         )
         lost, objects, first = duck.row(
-            f"SELECT count(*), count(DISTINCT _object), min(_object) FROM said SEMI JOIN (SELECT {said} FROM said "
+            f"SELECT count(*), count(DISTINCT _object), min(_object) FROM _said SEMI JOIN (SELECT {said} FROM _said "
             f"EXCEPT SELECT {said} FROM ({scan.live_rows(shape, after.changes_files)}) "
-            "WHERE _event_id IN (SELECT _event_id FROM said)) "
+            "WHERE _event_id IN (SELECT _event_id FROM _said)) "
             f"USING ({reduction.key_columns(contract)}, _event_id)"
         )
     if lost:

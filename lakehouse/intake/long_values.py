@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 from contracts.types import Field, NestedType, type_name
 from contracts.validation import Value, parse
 from lakehouse.storage.sql import quoted
+from lakehouse.table.relations import UNUSUAL
 
 if TYPE_CHECKING:
     from contracts import Contract
@@ -31,26 +32,30 @@ class _Wrong(Exception):
 
 
 def rewrite(duck: Duck, contract: Contract) -> None:
-    """Bring the long nested values in `odd` into the compact form that `validation` takes as checked, or say in
+    """Bring the long nested values in `UNUSUAL` into the compact form that `validation` takes as checked, or say in
     `_problem` what is wrong with their row."""
-    duck.run("CREATE OR REPLACE TEMP TABLE rewritten (_at BIGINT, _compact VARCHAR, _wrong VARCHAR)")
+    duck.run("CREATE OR REPLACE TEMP TABLE _rewritten (_at BIGINT, _compact VARCHAR, _wrong VARCHAR)")
     for field in contract.fields:
         if not isinstance(field.type, NestedType):
             continue
         column = quoted(field.name)
-        duck.run("DELETE FROM rewritten")
+        duck.run("DELETE FROM _rewritten")
         found = duck.rows(
-            f"SELECT rowid FROM odd WHERE strlen({column}) BETWEEN {LONG + 1} AND {MOST_BYTES} AND _problem IS NULL"
+            f"SELECT rowid FROM {UNUSUAL} "
+            f"WHERE strlen({column}) BETWEEN {LONG + 1} AND {MOST_BYTES} AND _problem IS NULL"
         )
         for (at,) in found:
             compact, wrong = None, None
             try:
-                compact = _compact(contract, field, duck.row(f"SELECT {column} FROM odd WHERE rowid = {at}")[0])
+                compact = _compact(contract, field, duck.row(f"SELECT {column} FROM {UNUSUAL} WHERE rowid = {at}")[0])
             except _Wrong as problem:
                 wrong = f"{field.name}: {problem}"
-            duck.run("INSERT INTO rewritten VALUES (?, ?, ?)", [at, compact, wrong])
+            duck.run("INSERT INTO _rewritten VALUES (?, ?, ?)", [at, compact, wrong])
         if found:
-            duck.run(f"UPDATE odd SET {column} = _compact, _problem = _wrong FROM rewritten WHERE odd.rowid = _at")
+            duck.run(
+                f"UPDATE {UNUSUAL} SET {column} = _compact, _problem = _wrong FROM _rewritten "
+                f"WHERE {UNUSUAL}.rowid = _at"
+            )
 
 
 def _compact(contract: Contract, field: Field, text: str) -> str:

@@ -20,10 +20,10 @@ import numpy as np
 
 from lakehouse.intake import exact_values
 from lakehouse.intake.text_files import NotReadable, removal_sql, resolve
-from lakehouse.intake.validation import text_columns
 from lakehouse.storage.duck import Duck, file_list
 from lakehouse.storage.failures import told
 from lakehouse.storage.sql import literal, quoted
+from lakehouse.table.relations import text_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -216,7 +216,7 @@ def as_text(duck: Duck, contract: Contract, folder: Path, shape: Shape) -> str:
         types = _types(duck, files, as_string)
     source = _source(files, shape, as_string)
     if finer := _find_finer(duck, folder, shape):
-        source += " LEFT JOIN finer USING (_no, _row)"
+        source += " LEFT JOIN _finer USING (_no, _row)"
     values = [
         _Value(f"c{n}", column.name, types[n], n in finer, n in shape.told) for n, column in enumerate(shape.columns)
     ]
@@ -326,14 +326,14 @@ def _find_finer(duck: Duck, folder: Path, shape: Shape) -> frozenset[int]:
     if not places:
         return frozenset()
     texts = ", ".join(f"t{n} VARCHAR" for n in places)
-    duck.run(f"CREATE OR REPLACE TEMP TABLE finer (_no INTEGER, _row BIGINT, {texts})")
+    duck.run(f"CREATE OR REPLACE TEMP TABLE _finer (_no INTEGER, _row BIGINT, {texts})")
     found = False
     for number in shape.numbers:
         try:
             for table in _finer_of(folder / str(number), number, shape, places):
                 found = True
                 duck.connection.register("exact_rows", table)
-                duck.run("INSERT INTO finer SELECT * FROM exact_rows")
+                duck.run("INSERT INTO _finer SELECT * FROM exact_rows")
                 duck.connection.unregister("exact_rows")
         except OSError as error:
             if error.errno is None:  # what pyarrow says of a file that is broken
@@ -381,7 +381,7 @@ class _Value:
         if self.told:
             return f"t{self.sql[1:]}"
         text = self._text()
-        return f"CASE WHEN finer._row IS NULL THEN {text} ELSE t{self.sql[1:]} END" if self.finer else text
+        return f"CASE WHEN _finer._row IS NULL THEN {text} ELSE t{self.sql[1:]} END" if self.finer else text
 
     def _text(self) -> str:
         if self.type_ == "BLOB":

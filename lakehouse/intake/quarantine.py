@@ -17,10 +17,10 @@ import numpy as np
 
 from lakehouse.intake.landing import LandedObject
 from lakehouse.intake.reading import read_again
-from lakehouse.intake.validation import text_columns
 from lakehouse.results import QuarantineFile
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.sql import literal, quoted
+from lakehouse.table.relations import LANDED, LATE, OBJECTS, REJECTED, UNUSUAL, VALID, WANTED, text_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,14 +51,14 @@ def write_rows(duck: Duck, lake: Lake, contract: Contract, objects: Sequence[Lan
     from concurrent.futures import ThreadPoolExecutor
 
     texts = ", ".join(quoted(c) for c in text_columns(contract))
-    aside = f"SELECT _no, _row, _reason, {texts} FROM rejected JOIN odd USING (_no, _row)"
-    duck.run("CREATE OR REPLACE TEMP TABLE wanted AS SELECT _no, _row FROM valid SEMI JOIN late USING (_rid)")
-    if duck.count("SELECT count(*) FROM wanted"):
+    aside = f"SELECT _no, _row, _reason, {texts} FROM {REJECTED} JOIN {UNUSUAL} USING (_no, _row)"
+    duck.run(f"CREATE OR REPLACE TEMP TABLE {WANTED} AS SELECT _no, _row FROM {VALID} SEMI JOIN {LATE} USING (_rid)")
+    if duck.count(f"SELECT count(*) FROM {WANTED}"):
         read_again(duck, contract)
-        aside += f" UNION ALL SELECT _no, _row, {literal(_TOO_LATE)}, {texts} FROM landed"
+        aside += f" UNION ALL SELECT _no, _row, {literal(_TOO_LATE)}, {texts} FROM {LANDED}"
     rows = duck.stream(
         f"SELECT _no, _reason, _origin, _etag, _row, {texts} FROM ({aside}) "
-        "JOIN (SELECT _no, key AS _origin, etag AS _etag FROM taken) USING (_no) ORDER BY _no, _row",
+        f"JOIN (SELECT _no, key AS _origin, etag AS _etag FROM {OBJECTS}) USING (_no) ORDER BY _no, _row",
         _ROWS_AT_ONCE,
     )
     folder = duck.scratch / "quarantine"

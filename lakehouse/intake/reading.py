@@ -39,6 +39,7 @@ from lakehouse.storage.failures import Poison, class_of, told
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.sql import literal, quoted
 from lakehouse.storage.store import ObjectArchived, ObjectChanged, ObjectMissing
+from lakehouse.table.relations import CHECKED, LANDED, OBJECTS, WANTED, text_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -80,7 +81,7 @@ def read_objects(
     folder = _folder(duck)
     folder.mkdir(exist_ok=True)
     paths = _download(lake, contract, objects, folder, reading, shelf)
-    duck.run("CREATE OR REPLACE TEMP TABLE taken (_no INTEGER, key VARCHAR, etag VARCHAR, modified TIMESTAMP)")
+    duck.run(f"CREATE OR REPLACE TEMP TABLE {OBJECTS} (_no INTEGER, key VARCHAR, etag VARCHAR, modified TIMESTAMP)")
     if paths:
         _insert_taken(duck, [(n, objects[n]) for n in paths])
     duck.run(f"SET VARIABLE rewritten = {any(objects[n].rewritten for n in paths)}")
@@ -95,7 +96,7 @@ def read_objects(
             del paths[number]
     _check_weight(contract, objects, paths, most)
     _load(duck, contract, objects, paths, reading)
-    counted = dict(duck.rows("SELECT _no, count(*) FROM checked GROUP BY _no"))
+    counted = dict(duck.rows(f"SELECT _no, count(*) FROM {CHECKED} GROUP BY _no"))
     for number in paths:
         if objects[number].key not in reading.unreadable:
             reading.rows[objects[number].key] = counted.get(number, 0)
@@ -166,7 +167,7 @@ def _insert_taken(duck: Duck, numbered: Sequence[tuple[int, LandedObject]]) -> N
             f"({n}, {literal(o.key)}, {literal(o.etag)}, TIMESTAMP '{o.modified.replace(tzinfo=None).isoformat()}')"
             for n, o in rows
         )
-        duck.run(f"INSERT INTO taken VALUES {values}")
+        duck.run(f"INSERT INTO {OBJECTS} VALUES {values}")
 
 
 def _download(
@@ -221,21 +222,21 @@ def _load_text(duck: Duck, contract: Contract, landed: LandedObject, number: int
     name = landed.key.rpartition("/")[2]
     if not is_ndjson(name):
         for rows in _text_rows(duck, contract, landed.key, number, landed.first, landed.end):
-            duck.run(f"INSERT INTO checked {validation.check(contract, _stretch(landed, rows))}")
+            duck.run(f"INSERT INTO {CHECKED} {validation.check(contract, _stretch(landed, rows))}")
         return
     path = _folder(duck) / str(number)
     for rows in _json_rows_at_once(duck, contract, landed, number):
-        duck.run(f"INSERT INTO checked {validation.check(contract, _stretch(landed, rows))}")
+        duck.run(f"INSERT INTO {CHECKED} {validation.check(contract, _stretch(landed, rows))}")
     # What is not plain or not in the usual form is read again, one by one and exactly.
-    again = {row for (row,) in duck.rows(f"SELECT _row FROM checked WHERE _no = {number} AND _text IS NOT NULL")}
+    again = {row for (row,) in duck.rows(f"SELECT _row FROM {CHECKED} WHERE _no = {number} AND _text IS NOT NULL")}
     if not again:
         return
-    duck.run(f"DELETE FROM checked WHERE _no = {number} AND _text IS NOT NULL")
+    duck.run(f"DELETE FROM {CHECKED} WHERE _no = {number} AND _text IS NOT NULL")
     with opened(path, is_packed(name)) as lines:
-        for table in in_tables(validation.text_columns(contract), json_rows(contract, lines, again)):
+        for table in in_tables(text_columns(contract), json_rows(contract, lines, again)):
             with _registered(duck, table):
                 rows = f"(SELECT {number}::INTEGER AS _no, * FROM rows_read)"
-                duck.run(f"INSERT INTO checked {validation.check(contract, rows)}")
+                duck.run(f"INSERT INTO {CHECKED} {validation.check(contract, rows)}")
 
 
 def _json_rows_at_once(duck: Duck, contract: Contract, landed: LandedObject, number: int) -> Iterator[str]:
@@ -272,7 +273,7 @@ def _members_as_text(contract: Contract, members: list[str], number: int) -> str
     names = sorted({name for each in members for name in json.loads(each)})
     columns = meaning(contract)
     texts = {}
-    for column in validation.text_columns(contract):
+    for column in text_columns(contract):
         found = [f"found[{n}]" for n, name in enumerate(names, start=1) if columns.get(name) == column]
         text = f"coalesce({', '.join(found)})" if found else _NOTHING
         texts[column] = removal_sql(text) if column == "_op" and found else text
@@ -304,7 +305,7 @@ def _text_rows(
 ) -> Iterator[str]:
     """The rows of a dropped text file as queries, one after the other; each holds until the next. Those that have no
     row behind the first `first`, up to and with `end`, are left out."""
-    columns = validation.text_columns(contract)
+    columns = text_columns(contract)
     for rows in _within(read_text(contract, columns, key.rpartition("/")[2], _folder(duck) / str(number)), first, end):
         with _registered(duck, rows):
             yield f"(SELECT {number}::INTEGER AS _no, * FROM rows_read)"
@@ -312,17 +313,17 @@ def _text_rows(
 
 def read_again(duck: Duck, contract: Contract) -> None:
     """Leave in `landed` the rows of text that `wanted` (_no, _row) names: those of `valid` are not kept as text."""
-    texts = ", ".join(f"{quoted(c)} VARCHAR" for c in validation.text_columns(contract))
-    duck.run(f"CREATE OR REPLACE TEMP TABLE landed (_no INTEGER, _row BIGINT, _problem VARCHAR, {texts})")
-    objects = duck.rows("SELECT _no, key FROM taken SEMI JOIN wanted USING (_no) ORDER BY _no")
+    texts = ", ".join(f"{quoted(c)} VARCHAR" for c in text_columns(contract))
+    duck.run(f"CREATE OR REPLACE TEMP TABLE {LANDED} (_no INTEGER, _row BIGINT, _problem VARCHAR, {texts})")
+    objects = duck.rows(f"SELECT _no, key FROM {OBJECTS} SEMI JOIN {WANTED} USING (_no) ORDER BY _no")
     if tables := [n for n, key in objects if is_table(contract, key)]:
         for shape in parquet_files.shapes(duck, _folder(duck), tables):
             source = parquet_files.as_text(duck, contract, _folder(duck), shape)
-            duck.run(f"INSERT INTO landed BY NAME SELECT * FROM {source} SEMI JOIN wanted USING (_no, _row)")
+            duck.run(f"INSERT INTO {LANDED} BY NAME SELECT * FROM {source} SEMI JOIN {WANTED} USING (_no, _row)")
     for number, key in objects:
         if not is_table(contract, key):
             for rows in _text_rows(duck, contract, key, number):
-                duck.run(f"INSERT INTO landed BY NAME SELECT * FROM {rows} SEMI JOIN wanted USING (_no, _row)")
+                duck.run(f"INSERT INTO {LANDED} BY NAME SELECT * FROM {rows} SEMI JOIN {WANTED} USING (_no, _row)")
 
 
 def is_table(contract: Contract, key: str) -> bool:
@@ -356,7 +357,7 @@ def _load_shape(
         if len(objects) == 1:  # an object that is cut has a chunk of its own
             source = _stretch(objects[0], source)
         with _sparing(duck, [_folder(duck) / str(number) for number in shape.numbers]):
-            duck.run(f"INSERT INTO checked {validation.check(contract, source)}")
+            duck.run(f"INSERT INTO {CHECKED} {validation.check(contract, source)}")
     except Exception as error:  # noqa: BLE001 - what an object raises has no end, see failures
         _raise_unless_data(error)
         if len(shape.numbers) == 1:
@@ -387,7 +388,7 @@ def _sparing(duck: Duck, paths: Sequence[Path]) -> Iterator[None]:
 
 def _give_up(duck: Duck, landed: LandedObject, number: int, error: Exception, reading: Reading) -> None:
     _raise_unless_data(error)
-    duck.run("DELETE FROM checked WHERE _no = ?", [number])
+    duck.run(f"DELETE FROM {CHECKED} WHERE _no = ?", [number])
     # What an engine or a decoder says may show a value, and it may be personal; what is said here never does.
     own = isinstance(error, NotReadable)
     reading.unreadable[landed.key] = f"NotReadable: {error}" if own else told(error)

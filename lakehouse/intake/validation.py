@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from contracts.change import CHANGE_COLUMNS, OPERATIONS, SEQUENCE_WIDTH
+from contracts.change import OPERATIONS, SEQUENCE_WIDTH
 from contracts.types import (
     BooleanType,
     DateType,
@@ -40,6 +40,7 @@ from lakehouse.intake.long_values import LONG, MOST_BYTES
 from lakehouse.storage.duck import Duck
 from lakehouse.storage.sql import literal, quoted
 from lakehouse.table.schemas import changes, duckdb_type
+from lakehouse.table.relations import CHECKED, OBJECTS, REJECTED, UNUSUAL, VALID, text_columns
 
 if TYPE_CHECKING:
     from contracts import Contract
@@ -101,13 +102,13 @@ def begin(duck: Duck, contract: Contract) -> None:
     """Make `checked`, the empty table for the rows that `check` gives. Needs `taken`."""
     duck.run(_MACROS)
     for name, column in (("object_keys", "key"), ("object_times", "modified")):
-        numbers = "range(coalesce((SELECT max(_no) + 1 FROM taken), 0)) AS numbers (n)"
-        listed = f"SELECT list({column} ORDER BY n) FROM {numbers} LEFT JOIN taken ON _no = n"
+        numbers = f"range(coalesce((SELECT max(_no) + 1 FROM {OBJECTS}), 0)) AS numbers (n)"
+        listed = f"SELECT list({column} ORDER BY n) FROM {numbers} LEFT JOIN {OBJECTS} ON _no = n"
         duck.run(f"SET VARIABLE {name} = ({listed})")
     types = {c.name: duckdb_type(c.type) for c in changes(contract).columns if c.name not in ("_batch", "_object")}
     columns = ", ".join(f"{quoted(name)} {type_}" for name, type_ in types.items())
     duck.run(
-        f"CREATE OR REPLACE TEMP TABLE checked (_rid BIGINT, _no INTEGER, _row BIGINT, {columns}, _text VARCHAR[])"
+        f"CREATE OR REPLACE TEMP TABLE {CHECKED} (_rid BIGINT, _no INTEGER, _row BIGINT, {columns}, _text VARCHAR[])"
     )
 
 
@@ -147,41 +148,40 @@ WRITTEN_AT = "%Y%m%dT%H%M%S%f"
 _KEY, _MODIFIED = "getvariable('object_keys')[_no + 1]", "getvariable('object_times')[_no + 1]"
 
 
-def text_columns(contract: Contract) -> tuple[str, ...]:
-    """The columns of a landed row, all of them text: the contract's fields, then the change columns."""
-    return (*contract.field_names, *CHANGE_COLUMNS)
-
-
 def validate(duck: Duck, contract: Contract) -> None:
     """Split the rows of `checked` into `rejected` (_no, _row, _reason) and `valid` (typed, with _rid).
 
     Needs `checked` and `taken` as `reading.read_objects` makes them. Leaves the text of the rows that did not pass the
-    cheap test in `odd`.
+    cheap test in `UNUSUAL`.
     """
     texts = ", ".join(
         f"_text[{n}] AS {quoted(c)}" for n, c in enumerate((*text_columns(contract), "_problem"), start=1)
     )
-    duck.run(f"CREATE OR REPLACE TEMP TABLE odd AS SELECT _no, _row, {texts} FROM checked WHERE _text IS NOT NULL")
-    duck.run("CREATE OR REPLACE TEMP TABLE rejected (_no INTEGER, _row BIGINT, _reason VARCHAR)")
-    if duck.count("SELECT count(*) FROM odd"):
+    duck.run(
+        f"CREATE OR REPLACE TEMP TABLE {UNUSUAL} AS SELECT _no, _row, {texts} FROM {CHECKED} WHERE _text IS NOT NULL"
+    )
+    duck.run(f"CREATE OR REPLACE TEMP TABLE {REJECTED} (_no INTEGER, _row BIGINT, _reason VARCHAR)")
+    if duck.count(f"SELECT count(*) FROM {UNUSUAL}"):
         _judge(duck, contract)
-    duck.run(f"CREATE OR REPLACE TEMP VIEW valid AS SELECT * EXCLUDE (_text), {_KEY}::VARCHAR AS _object FROM checked")
+    duck.run(
+        f"CREATE OR REPLACE TEMP VIEW {VALID} AS SELECT * EXCLUDE (_text), {_KEY}::VARCHAR AS _object FROM {CHECKED}"
+    )
 
 
 def _judge(duck: Duck, contract: Contract) -> None:
-    """The rows in `odd` under the full rules: `rejected` gets those with a problem, the others go back to `checked`."""
+    """Judge the rows in `UNUSUAL` by the full rules: `REJECTED` gets those with a problem, `CHECKED` the others."""
     long_values.rewrite(duck, contract)
     problems = ", ".join(f"({p})" for p in (*map(problem, _fields(contract)), *_problems_of_files(contract)))
     duck.run(
-        "CREATE OR REPLACE TEMP TABLE judged AS SELECT _no, _row, "
-        f"CASE WHEN _problem IS NULL THEN concat_ws('; ', {problems}) ELSE _problem END AS _reason FROM odd"
+        "CREATE OR REPLACE TEMP TABLE _judged AS SELECT _no, _row, "
+        f"CASE WHEN _problem IS NULL THEN concat_ws('; ', {problems}) ELSE _problem END AS _reason FROM {UNUSUAL}"
     )
-    duck.run("INSERT INTO rejected SELECT * FROM judged WHERE _reason <> ''")
-    duck.run("DELETE FROM checked WHERE _text IS NOT NULL")
+    duck.run(f"INSERT INTO {REJECTED} SELECT * FROM _judged WHERE _reason <> ''")
+    duck.run(f"DELETE FROM {CHECKED} WHERE _text IS NOT NULL")
     values = ", ".join(f"{typed_column(f)} AS {quoted(f.name)}" for f in contract.fields)
     duck.run(
-        f"INSERT INTO checked BY NAME SELECT {_RID}, _no, _row, {values}, {_stamps(contract, usual=False)} "
-        "FROM odd SEMI JOIN (SELECT * FROM judged WHERE _reason = '') USING (_no, _row)"
+        f"INSERT INTO {CHECKED} BY NAME SELECT {_RID}, _no, _row, {values}, {_stamps(contract, usual=False)} "
+        f"FROM {UNUSUAL} SEMI JOIN (SELECT * FROM _judged WHERE _reason = '') USING (_no, _row)"
     )
 
 
@@ -657,7 +657,7 @@ def reasons(duck: Duck) -> dict[str, int]:
     return dict(
         duck.rows(
             "SELECT r, count(*) FROM (SELECT unnest(list_distinct(list_transform(string_split(_reason, '; '), "
-            "lambda p: regexp_replace(split_part(p, ', found ', 1), '\\[[0-9]+\\]', '[]', 'g')))) AS r FROM rejected) "
-            "GROUP BY r ORDER BY count(*) DESC, r"
+            "lambda p: regexp_replace(split_part(p, ', found ', 1), '\\[[0-9]+\\]', '[]', 'g')))) AS r "
+            f"FROM {REJECTED}) GROUP BY r ORDER BY count(*) DESC, r"
         )
     )

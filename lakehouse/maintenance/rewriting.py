@@ -38,6 +38,7 @@ from lakehouse.storage.lake import Lake
 from lakehouse.storage.sql import quoted
 from lakehouse.storage.store import ObjectMissing
 from lakehouse.table import iceberg, recorded, schemas, tables
+from lakehouse.table.relations import PURGEABLE
 from lakehouse.table.scan import live_rows
 from lakehouse.table.schemas import TableShape, iceberg_type
 from lakehouse.table.tables import TableState
@@ -219,7 +220,7 @@ class _timed:
 
 
 def plan(duck: Duck, lake: Lake, contract: Contract, state: TableState) -> _Planned:
-    """Plan the rewriting of both tables, which tombstones go with it (left in the table `purging`), and which files are
+    """Plan the rewriting of both tables, which tombstones go with it (left in `PURGEABLE`), and which files are
     described anew."""
     compacted_shape, changes_shape = schemas.compacted(contract), schemas.changes(contract)
     try:
@@ -236,7 +237,7 @@ def plan(duck: Duck, lake: Lake, contract: Contract, state: TableState) -> _Plan
     purged, floor = 0, state.floor
     if purgeable.rows:
         tombstones.keep_only_in(duck, [f.path for group in compacted for f in group])
-        purged = duck.count("SELECT count(*) FROM purging")
+        purged = duck.count(f"SELECT count(*) FROM {PURGEABLE}")
         floor = tombstones.floor_after(duck, floor)
     corrected, corrected_changes = _staying(wrong, compacted), _staying(wrong_changes, changes)
     described = {f.file_path for f in corrected} | {f.path for group in compacted for f in group}

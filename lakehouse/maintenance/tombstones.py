@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from lakehouse.intake.landing import Scope, each_object, names_an_hour
 from lakehouse.storage.sql import literal, quoted
 from lakehouse.table import iceberg, schemas
+from lakehouse.table.relations import PURGEABLE
 from lakehouse.table.scan import deleted, live_rows, stored_rows
 from lakehouse.table.schemas import iceberg_type
 
@@ -35,7 +36,7 @@ more than once in this time for a few of them."""
 
 @dataclass(frozen=True)
 class Purgeable:
-    """Tombstones that may be purged, as the table `purging` lists them (key, _version, _file).
+    """Tombstones that may be purged, which `PURGEABLE` lists.
 
     `due` are the addresses of data files that are worth rewriting for them.
     """
@@ -48,8 +49,8 @@ NONE = Purgeable(0, frozenset())
 
 
 def find_purgeable(duck: Duck, lake: Lake, contract: Contract, state: TableState) -> Purgeable:
-    """Find the tombstones of which every change arrived before everything that is retained in landing; leaves them in
-    `purging`.
+    """Find the tombstones of which every change arrived before everything that is retained in landing; makes
+    `PURGEABLE`.
 
     Only for entities of origin `stream`: their versions come from one clock, so that a floor over all keys means
     something. A version from a clock that was ahead is left alone, or the floor would keep new items out; so is a
@@ -61,26 +62,26 @@ def find_purgeable(duck: Duck, lake: Lake, contract: Contract, state: TableState
     compacted, keys = schemas.compacted(contract), _keys(contract)
     files = [f for f in state.files if _may_hold_tombstones(f)]
     duck.run(
-        "CREATE OR REPLACE TEMP TABLE purging AS "
+        f"CREATE OR REPLACE TEMP TABLE {PURGEABLE} AS "
         f"SELECT {keys}, _version, _event_id, _changed_at, filename AS _file FROM ({_located(compacted, files)}) "
         f"WHERE _deleted AND _changed_at < {_timestamp(before)} AND _version < {int(before.timestamp() * 1_000_000)}"
     )
-    if not duck.count("SELECT count(*) FROM purging"):
+    if not duck.count(f"SELECT count(*) FROM {PURGEABLE}"):
         return NONE
     landing = lake.landing_prefix(contract)
     duck.run(
-        f"DELETE FROM purging WHERE ({keys}) NOT IN (SELECT ({keys}) FROM ("
+        f"DELETE FROM {PURGEABLE} WHERE ({keys}) NOT IN (SELECT ({keys}) FROM ("
         f"SELECT {keys}, _event_id, _object FROM ({live_rows(schemas.changes(contract), state.changes_files)})"
-        f") AS c JOIN (SELECT {keys}, _event_id AS _last FROM purging) AS p USING ({keys}) GROUP BY {keys} "
+        f") AS c JOIN (SELECT {keys}, _event_id AS _last FROM {PURGEABLE}) AS p USING ({keys}) GROUP BY {keys} "
         f"HAVING bool_or(c._event_id = p._last) "
         f"AND bool_and(c._object >= {literal(landing + 'dt=')} "
         f"AND c._object < {literal(f'{landing}dt={before:%Y-%m-%d}/hh={before:%H}/')}))"
     )
-    rows = dict(duck.rows("SELECT _file, count(*) FROM purging GROUP BY _file"))
+    rows = dict(duck.rows(f"SELECT _file, count(*) FROM {PURGEABLE} GROUP BY _file"))
     overdue = {
         row[0]
         for row in duck.rows(
-            f"SELECT DISTINCT _file FROM purging WHERE _changed_at < {_timestamp(before - PURGE_WITHIN)}"
+            f"SELECT DISTINCT _file FROM {PURGEABLE} WHERE _changed_at < {_timestamp(before - PURGE_WITHIN)}"
         )
     }
     due = {f.path for f in files if rows.get(f.path, 0) >= max(1, PURGE_SHARE * f.rows)}
@@ -88,19 +89,19 @@ def find_purgeable(duck: Duck, lake: Lake, contract: Contract, state: TableState
 
 
 def keep_only_in(duck: Duck, paths: Iterable[str]) -> None:
-    """Leave in `purging` only the tombstones of these data files: the others stay for another night."""
+    """Leave in `PURGEABLE` only the tombstones of these data files: the others stay for another night."""
     listed = ", ".join(literal(path) for path in paths) or "NULL"
-    duck.run(f"DELETE FROM purging WHERE coalesce(_file NOT IN ({listed}), true)")
+    duck.run(f"DELETE FROM {PURGEABLE} WHERE coalesce(_file NOT IN ({listed}), true)")
 
 
 def kept(contract: Contract) -> str:
-    """The condition on a row of the compacted table that it is not in `purging`."""
-    return f"({_keys(contract)}) NOT IN (SELECT ({_keys(contract)}) FROM purging)"
+    """The condition on a row of the compacted table that it is not in `PURGEABLE`."""
+    return f"({_keys(contract)}) NOT IN (SELECT ({_keys(contract)}) FROM {PURGEABLE})"
 
 
 def floor_after(duck: Duck, floor: int) -> int:
-    """The floor of the table once `purging` is purged; it never goes back."""
-    highest = duck.row("SELECT max(_version) FROM purging")[0]
+    """The floor of the table once `PURGEABLE` is purged; it never goes back."""
+    highest = duck.row(f"SELECT max(_version) FROM {PURGEABLE}")[0]
     return floor if highest is None else max(floor, int(highest) + 1)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from lakehouse.merge import writing
 from lakehouse.storage.failures import Environment
 from lakehouse.table import iceberg, schemas, tables
+from lakehouse.table.relations import ACCEPTED
 
 if TYPE_CHECKING:
     from contracts import Contract
@@ -83,7 +84,7 @@ def append_accepted(chunk: Chunk, name: str) -> str:
     """Commit the changes in `accepted` to `_changes`; returns its metadata location, the old one if there are none."""
     before = chunk.before
     shape = schemas.changes(chunk.contract).stored_as(before.changes_metadata)
-    if not chunk.duck.count("SELECT count(*) FROM accepted"):
+    if not chunk.duck.count(f"SELECT count(*) FROM {ACCEPTED}"):
         return before.changes_location
     written = writing.append_changes(chunk.duck, chunk.lake, shape, before.changes_files, chunk.batch, name)
     numbered = {tables.BATCH: str(chunk.batch)}

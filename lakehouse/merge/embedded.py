@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from lakehouse.merge import reduction, writing
 from lakehouse.merge.base import Chunk, Merging, append_accepted, commit_work
 from lakehouse.table import scan, schemas
+from lakehouse.table.relations import ACCEPTED, ADDED, AFTER, STORED
 
 if TYPE_CHECKING:
     from lakehouse.table.iceberg import LiveFile
@@ -67,14 +68,15 @@ def _read_back(chunk: Chunk, after: TableState) -> None:
     places = {f.path: n for n, f in enumerate(before.files)}
     remaining = {places[f.path]: f for f in after.files if f.path in places}
     new = [f for f in after.files if f.path not in places]
-    duck.run(f"CREATE OR REPLACE TEMP VIEW added AS {scan.live_rows(shape, new)}")
-    duck.run("CREATE OR REPLACE TEMP TABLE remaining (_file INTEGER)")
+    duck.run(f"CREATE OR REPLACE TEMP VIEW {ADDED} AS {scan.live_rows(shape, new)}")
+    duck.run("CREATE OR REPLACE TEMP TABLE _remaining (_file INTEGER)")
     if remaining:
         numbers = ", ".join(f"({n})" for n in remaining)
-        duck.run(f"INSERT INTO remaining VALUES {numbers}")
-    duck.run("CREATE OR REPLACE TEMP TABLE still AS SELECT * FROM stored SEMI JOIN remaining USING (_file)")
-    reduction.leave_out_deleted(duck, remaining, "still")
+        duck.run(f"INSERT INTO _remaining VALUES {numbers}")
+    duck.run(f"CREATE OR REPLACE TEMP TABLE _still AS SELECT * FROM {STORED} SEMI JOIN _remaining USING (_file)")
+    reduction.leave_out_deleted(duck, remaining, "_still")
     duck.run(
-        f"CREATE OR REPLACE TEMP TABLE after AS SELECT {keys}, {order} FROM added SEMI JOIN accepted USING ({keys}) "
-        f"UNION ALL SELECT {keys}, {order} FROM still SEMI JOIN accepted USING ({keys})"
+        f"CREATE OR REPLACE TEMP TABLE {AFTER} AS "
+        f"SELECT {keys}, {order} FROM {ADDED} SEMI JOIN {ACCEPTED} USING ({keys}) "
+        f"UNION ALL SELECT {keys}, {order} FROM _still SEMI JOIN {ACCEPTED} USING ({keys})"
     )

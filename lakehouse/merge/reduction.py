@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from contracts.types import DateType, TimestampType
 from lakehouse.storage.sql import literal, quoted
 from lakehouse.table import iceberg
+from lakehouse.table.relations import ACCEPTED, APPLIED, LATE, STORED, VALID, Relation
 from lakehouse.table.scan import deleted, live_rows, stored_keys, within_bounds
 from lakehouse.table.schemas import ORDER, TableShape
 
@@ -53,38 +54,30 @@ def reduce(
     floor: int,
     look_up: LookUp | None = None,
 ) -> Reduced:
-    """Reduce `valid` (as `validation.validate` leaves it) against the stored rows in `files` and the stored changes in
-    `changes_files`. `look_up` leaves `stored` behind, given the files that can hold a key; `find_stored` by default.
-
-    Leaves behind, for the merge and the audit:
-    - `accepted` (_rid, keys, order): the accepted changes, each event once; `fresh` is a view of their whole rows;
-    - `stored` (keys, order, _file, _pos): the live stored row of each of their keys. `_file` counts in `files`; _seq
-      and _event_id are read, and not null, only where the version equals that of a change;
-    - `applied` (_rid, keys, _file, _pos): the winners that are newer, with the place of what they replace;
-    - `late` (as `accepted`): changes set aside because they are older than the floor and their key is absent.
-    """
-    valid = duck.count("SELECT count(*) FROM valid")
+    """Reduce `VALID` against the stored rows in `files` and the stored changes in `changes_files`. `look_up` makes
+    `STORED`, given the files that can hold a key; `find_stored` by default. Makes `ACCEPTED`, `APPLIED` and `LATE`."""
+    valid = duck.count(f"SELECT count(*) FROM {VALID}")
     _find_fresh(duck, contract, changes, changes_files)
-    scanned = within_bounds(duck, contract, files, "accepted")
+    scanned = within_bounds(duck, contract, files, ACCEPTED)
     if look_up is None:
         find_stored(duck, contract, compacted, files, scanned)
     else:
         look_up(scanned)
     duck.run(
-        f"DELETE FROM accepted USING stored WHERE {same_key(contract, 'accepted', 'stored')} "
-        "AND accepted._event_id = stored._event_id"
+        f"DELETE FROM {ACCEPTED} USING {STORED} WHERE {same_key(contract, ACCEPTED, STORED)} "
+        f"AND {ACCEPTED}._event_id = {STORED}._event_id"
     )
-    duplicate = valid - duck.count("SELECT count(*) FROM accepted")
+    duplicate = valid - duck.count(f"SELECT count(*) FROM {ACCEPTED}")
     _find_winners(duck, contract)
     too_late = _set_aside_too_late(duck, contract, floor)
     newer = "(w._version, w._seq, w._event_id) > (s._version, s._seq, s._event_id)"
     duck.run(
-        f"CREATE OR REPLACE TEMP TABLE applied AS SELECT w._rid, {key_columns(contract, 'w')}, s._file, s._pos "
-        f"FROM winner w LEFT JOIN stored s ON {same_key(contract, 'w', 's')} "
+        f"CREATE OR REPLACE TEMP TABLE {APPLIED} AS SELECT w._rid, {key_columns(contract, 'w')}, s._file, s._pos "
+        f"FROM _winner w LEFT JOIN {STORED} s ON {same_key(contract, 'w', 's')} "
         f"WHERE s._file IS NULL OR w._version > s._version OR (w._version = s._version AND {newer})"
     )
-    applied, inserted = duck.row("SELECT count(*), count(*) FILTER (_file IS NULL) FROM applied")
-    superseded = duck.count("SELECT count(*) FROM accepted") - applied
+    applied, inserted = duck.row(f"SELECT count(*), count(*) FILTER (_file IS NULL) FROM {APPLIED}")
+    superseded = duck.count(f"SELECT count(*) FROM {ACCEPTED}") - applied
     return Reduced(applied, superseded, duplicate, too_late, inserted, tuple(scanned))
 
 
@@ -94,7 +87,7 @@ def key_columns(contract: Contract, alias: str = "") -> str:
     return ", ".join(prefix + quoted(k) for k in contract.primary_key)
 
 
-def same_key(contract: Contract, one: str, other: str) -> str:
+def same_key(contract: Contract, one: str | Relation, other: str | Relation) -> str:
     """The condition that two tables' rows have the same key."""
     return " AND ".join(f"{one}.{quoted(k)} = {other}.{quoted(k)}" for k in contract.primary_key)
 
@@ -102,31 +95,29 @@ def same_key(contract: Contract, one: str, other: str) -> str:
 def _find_fresh(duck: Duck, contract: Contract, changes: TableShape, files: Sequence[LiveFile]) -> None:
     """Each event of the batch once, without those whose change is stored already."""
     duck.run(
-        f"CREATE OR REPLACE TEMP TABLE accepted AS SELECT _rid, {key_columns(contract)}, {', '.join(ORDER)} FROM valid "
-        f"WHERE _rid IN (SELECT min(_rid) FROM valid GROUP BY {key_columns(contract)}, _event_id)"
-    )
-    duck.run(
-        "CREATE OR REPLACE TEMP VIEW fresh AS SELECT * EXCLUDE (_no, _row) FROM valid SEMI JOIN accepted USING (_rid)"
+        f"CREATE OR REPLACE TEMP TABLE {ACCEPTED} AS "
+        f"SELECT _rid, {key_columns(contract)}, {', '.join(ORDER)} FROM {VALID} "
+        f"WHERE _rid IN (SELECT min(_rid) FROM {VALID} GROUP BY {key_columns(contract)}, _event_id)"
     )
     candidates, stretch = list(files), "true"
     if not _anywhere(duck, contract):
-        days = {row[0] for row in duck.rows(f"SELECT DISTINCT {changes.partition_sql()} FROM valid")}
+        days = {row[0] for row in duck.rows(f"SELECT DISTINCT {changes.partition_sql()} FROM {VALID}")}
         candidates = [f for f in files if iceberg.partition_value(f) in days]
-        first, last = duck.row("SELECT min(_changed_at), max(_changed_at) FROM valid")
+        first, last = duck.row(f"SELECT min(_changed_at), max(_changed_at) FROM {VALID}")
         stretch = f"_changed_at BETWEEN TIMESTAMP {literal(str(first))} AND TIMESTAMP {literal(str(last))}"
     if not candidates:
         return
     event = f"{key_columns(contract)}, _event_id"
-    duck.run(f"CREATE OR REPLACE TEMP TABLE known AS SELECT {event} FROM accepted WHERE false")
+    duck.run(f"CREATE OR REPLACE TEMP TABLE _known AS SELECT {event} FROM {ACCEPTED} WHERE false")
     for start in range(0, len(candidates), _FILES_AT_ONCE):
         some = candidates[start : start + _FILES_AT_ONCE]
         duck.run(
-            f"INSERT INTO known SELECT DISTINCT {event} FROM ({live_rows(changes, some)}) "
-            f"WHERE {stretch} AND _event_id IN (SELECT _event_id FROM accepted)"
+            f"INSERT INTO _known SELECT DISTINCT {event} FROM ({live_rows(changes, some)}) "
+            f"WHERE {stretch} AND _event_id IN (SELECT _event_id FROM {ACCEPTED})"
         )
     duck.run(
-        f"DELETE FROM accepted USING known WHERE {same_key(contract, 'accepted', 'known')} "
-        "AND accepted._event_id = known._event_id"
+        f"DELETE FROM {ACCEPTED} USING _known WHERE {same_key(contract, ACCEPTED, '_known')} "
+        f"AND {ACCEPTED}._event_id = _known._event_id"
     )
 
 
@@ -157,22 +148,22 @@ def find_stored(
     keys = key_columns(contract)
     if not scanned:
         duck.run(
-            f"CREATE OR REPLACE TEMP TABLE stored AS SELECT {keys}, {', '.join(ORDER)}, NULL::INTEGER AS _file, "
-            "NULL::BIGINT AS _pos FROM accepted WHERE false"
+            f"CREATE OR REPLACE TEMP TABLE {STORED} AS SELECT {keys}, {', '.join(ORDER)}, NULL::INTEGER AS _file, "
+            f"NULL::BIGINT AS _pos FROM {ACCEPTED} WHERE false"
         )
         return
     place = {file.path: n for n, file in enumerate(files)}
     numbers = "[" + ", ".join(str(place[f.path]) for f in scanned) + "]"
     duck.run(
-        f"CREATE OR REPLACE TEMP TABLE hit AS SELECT {keys}, _version, "
+        f"CREATE OR REPLACE TEMP TABLE _hit AS SELECT {keys}, _version, "
         f"{numbers}[file_index::BIGINT + 1]::INTEGER AS _file, file_row_number AS _pos "
-        f"FROM {stored_keys(contract, shape, scanned)} SEMI JOIN accepted USING ({keys})"
+        f"FROM {stored_keys(contract, shape, scanned)} SEMI JOIN {ACCEPTED} USING ({keys})"
     )
-    leave_out_deleted(duck, dict(enumerate(files)), "hit")
+    leave_out_deleted(duck, dict(enumerate(files)), "_hit")
     _find_ties(duck, contract, shape, files)
     duck.run(
-        f"CREATE OR REPLACE TEMP TABLE stored AS SELECT {keys}, hit._version, tie._seq, tie._event_id, "
-        "hit._file, hit._pos FROM hit LEFT JOIN tie ON hit._file = tie._file AND hit._pos = tie._pos"
+        f"CREATE OR REPLACE TEMP TABLE {STORED} AS SELECT {keys}, _hit._version, _tie._seq, _tie._event_id, "
+        "_hit._file, _hit._pos FROM _hit LEFT JOIN _tie ON _hit._file = _tie._file AND _hit._pos = _tie._pos"
     )
 
 
@@ -183,28 +174,28 @@ def leave_out_deleted(duck: Duck, files: Mapping[int, LiveFile], table: str) -> 
     if not partly:
         return
     duck.run(
-        f"CREATE OR REPLACE TEMP TABLE dead AS SELECT * FROM {deleted(partly)} SEMI JOIN {table} USING (_file, _pos)"
+        f"CREATE OR REPLACE TEMP TABLE _dead AS SELECT * FROM {deleted(partly)} SEMI JOIN {table} USING (_file, _pos)"
     )
-    duck.run(f"DELETE FROM {table} USING dead WHERE {table}._file = dead._file AND {table}._pos = dead._pos")
+    duck.run(f"DELETE FROM {table} USING _dead WHERE {table}._file = _dead._file AND {table}._pos = _dead._pos")
 
 
 def _find_ties(duck: Duck, contract: Contract, shape: TableShape, files: Sequence[LiveFile]) -> None:
     """The rest of the order of stored rows whose version a change has, too (`tie`)."""
     duck.run(
-        "CREATE OR REPLACE TEMP TABLE tied AS SELECT DISTINCT hit._file, hit._pos FROM hit JOIN accepted "
-        f"ON {same_key(contract, 'hit', 'accepted')} AND hit._version = accepted._version"
+        f"CREATE OR REPLACE TEMP TABLE _tied AS SELECT DISTINCT _hit._file, _hit._pos FROM _hit JOIN {ACCEPTED} "
+        f"ON {same_key(contract, '_hit', ACCEPTED)} AND _hit._version = {ACCEPTED}._version"
     )
-    numbers = [row[0] for row in duck.rows("SELECT DISTINCT _file FROM tied ORDER BY _file")]
+    numbers = [row[0] for row in duck.rows("SELECT DISTINCT _file FROM _tied ORDER BY _file")]
     if not numbers:
         duck.run(
-            "CREATE OR REPLACE TEMP TABLE tie AS SELECT _file, _pos, NULL::VARCHAR AS _seq, NULL::VARCHAR AS _event_id "
-            "FROM tied"
+            "CREATE OR REPLACE TEMP TABLE _tie AS "
+            "SELECT _file, _pos, NULL::VARCHAR AS _seq, NULL::VARCHAR AS _event_id FROM _tied"
         )
         return
     source = stored_keys(contract, shape, [files[n] for n in numbers])
     duck.run(
-        f"CREATE OR REPLACE TEMP TABLE tie AS SELECT tied._file, tied._pos, s._seq, s._event_id FROM {source} AS s "
-        f"JOIN tied ON tied._file = {numbers}[s.file_index::BIGINT + 1] AND tied._pos = s.file_row_number"
+        f"CREATE OR REPLACE TEMP TABLE _tie AS SELECT _tied._file, _tied._pos, s._seq, s._event_id FROM {source} AS s "
+        f"JOIN _tied ON _tied._file = {numbers}[s.file_index::BIGINT + 1] AND _tied._pos = s.file_row_number"
     )
 
 
@@ -213,13 +204,13 @@ def _find_winners(duck: Duck, contract: Contract) -> None:
     order = ", ".join(f"{c} := {c}" for c in ORDER)
     keys = key_columns(contract)
     duck.run(
-        f"CREATE OR REPLACE TEMP TABLE keyed AS SELECT {keys}, count(*) AS changes, min(_rid) AS _rid "
-        f"FROM accepted GROUP BY {keys}"
+        f"CREATE OR REPLACE TEMP TABLE _keyed AS SELECT {keys}, count(*) AS changes, min(_rid) AS _rid "
+        f"FROM {ACCEPTED} GROUP BY {keys}"
     )
-    several = f"SELECT * FROM accepted SEMI JOIN (SELECT {keys} FROM keyed WHERE changes > 1) USING ({keys})"
+    several = f"SELECT * FROM {ACCEPTED} SEMI JOIN (SELECT {keys} FROM _keyed WHERE changes > 1) USING ({keys})"
     duck.run(
-        "CREATE OR REPLACE TEMP TABLE winner AS SELECT * FROM accepted WHERE _rid IN ("
-        "SELECT _rid FROM keyed WHERE changes = 1 UNION ALL "
+        f"CREATE OR REPLACE TEMP TABLE _winner AS SELECT * FROM {ACCEPTED} WHERE _rid IN ("
+        "SELECT _rid FROM _keyed WHERE changes = 1 UNION ALL "
         f"SELECT arg_max(_rid, struct_pack({order})) FROM ({several}) GROUP BY {keys})"
     )
 
@@ -229,11 +220,11 @@ def _set_aside_too_late(duck: Duck, contract: Contract, floor: int) -> int:
     bring a removed item back. Moves them from `accepted` to `late`."""
     keys = key_columns(contract)
     duck.run(
-        f"CREATE OR REPLACE TEMP TABLE late AS SELECT accepted.* FROM accepted SEMI JOIN "
-        f"(SELECT {keys} FROM winner ANTI JOIN stored USING ({keys}) WHERE _version < {floor}) USING ({keys})"
+        f"CREATE OR REPLACE TEMP TABLE {LATE} AS SELECT {ACCEPTED}.* FROM {ACCEPTED} SEMI JOIN "
+        f"(SELECT {keys} FROM _winner ANTI JOIN {STORED} USING ({keys}) WHERE _version < {floor}) USING ({keys})"
     )
-    if not (late := duck.count("SELECT count(*) FROM late")):
+    if not (late := duck.count(f"SELECT count(*) FROM {LATE}")):
         return 0
-    duck.run("DELETE FROM winner WHERE _rid IN (SELECT _rid FROM late)")
-    duck.run("DELETE FROM accepted WHERE _rid IN (SELECT _rid FROM late)")
+    duck.run(f"DELETE FROM _winner WHERE _rid IN (SELECT _rid FROM {LATE})")
+    duck.run(f"DELETE FROM {ACCEPTED} WHERE _rid IN (SELECT _rid FROM {LATE})")
     return late

@@ -24,6 +24,7 @@ from lakehouse.storage.failures import class_of
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.sql import literal, quoted
 from lakehouse.table import iceberg
+from lakehouse.table.relations import ACCEPTED, APPLIED, VALID
 from lakehouse.table.scan import deleted, live_rows, stored_rows
 from lakehouse.table.schemas import TableShape
 
@@ -57,9 +58,9 @@ def merge_compacted(
     """Write the winners in `applied` (see `reduction.reduce`) as rows of the commit `batch`. Names of new files begin
     with `name`, which no other batch may have."""
     duck.run(
-        "CREATE OR REPLACE TEMP TABLE arriving AS "
-        f"SELECT _rid, {shape.partition_sql()} AS _part, applied._file, applied._pos "
-        "FROM valid JOIN applied USING (_rid)"
+        "CREATE OR REPLACE TEMP TABLE _arriving AS "
+        f"SELECT _rid, {shape.partition_sql()} AS _part, {APPLIED}._file, {APPLIED}._pos "
+        f"FROM {VALID} JOIN {APPLIED} USING (_rid)"
     )
     values = {"_deleted": "_op = 'remove'", "_expired": "_op = 'expire'", "_batch": f"{batch}::BIGINT"}
     return _merge(duck, lake, shape, files, values, name)
@@ -70,9 +71,9 @@ def append_changes(
 ) -> Written:
     """Write the accepted changes in `accepted` to the history, together with its small files of the same days."""
     duck.run(
-        "CREATE OR REPLACE TEMP TABLE arriving AS "
+        "CREATE OR REPLACE TEMP TABLE _arriving AS "
         f"SELECT _rid, {shape.partition_sql()} AS _part, NULL::INTEGER AS _file, NULL::BIGINT AS _pos "
-        "FROM valid SEMI JOIN accepted USING (_rid)"
+        f"FROM {VALID} SEMI JOIN {ACCEPTED} USING (_rid)"
     )
     return _merge(duck, lake, shape, files, {"_batch": f"{batch}::BIGINT"}, name)
 
@@ -148,7 +149,7 @@ def _write_plan(
         for group in plan.groups
     ]
     rows = [group.rows + sum(files[n].rows for n in group.files) for group in plan.groups]
-    weight = _weight(duck, shape, "incoming")
+    weight = _weight(duck, shape, "_incoming")
     with _writer(duck, lake, shape, name) as writer:
         writer.row_group = planning.rows_per_group(weight)
         start = 0
@@ -186,20 +187,20 @@ def _facts(
 
 def _plan(duck: Duck, shape: TableShape, files: Sequence[LiveFile], *, joining: bool = True) -> Plan:
     """The plan for `arriving`; adds to it the column `_stays`: whether a row remains in the partition of its file."""
-    hit = [row[0] for row in duck.rows("SELECT DISTINCT _file FROM arriving WHERE _file IS NOT NULL")]
+    hit = [row[0] for row in duck.rows("SELECT DISTINCT _file FROM _arriving WHERE _file IS NOT NULL")]
     listed = ", ".join(f"({n}, {_sql(iceberg.partition_value(files[n]))})" for n in hit) or "(NULL, NULL)"
     duck.run(
-        "CREATE OR REPLACE TEMP TABLE placed AS SELECT a.*, f._file IS NOT NULL "
-        "AND a._part IS NOT DISTINCT FROM f._part AS _stays FROM arriving a "
+        "CREATE OR REPLACE TEMP TABLE _placed AS SELECT a.*, f._file IS NOT NULL "
+        "AND a._part IS NOT DISTINCT FROM f._part AS _stays FROM _arriving a "
         f"LEFT JOIN (VALUES {listed}) AS f(_file, _part) ON a._file = f._file"
     )
     hits = {
         n: (rows, staying)
         for n, rows, staying in duck.rows(
-            "SELECT _file, count(*), count(*) FILTER (_stays) FROM placed WHERE _file IS NOT NULL GROUP BY _file"
+            "SELECT _file, count(*), count(*) FILTER (_stays) FROM _placed WHERE _file IS NOT NULL GROUP BY _file"
         )
     }
-    new = dict(duck.rows("SELECT _part, count(*) FROM placed WHERE NOT _stays GROUP BY _part"))
+    new = dict(duck.rows("SELECT _part, count(*) FROM _placed WHERE NOT _stays GROUP BY _part"))
     return planning.plan_merge(
         _facts(shape, files, hits), new, marking=iceberg.writes_position_deletes(), joining=joining
     )
@@ -213,15 +214,15 @@ def _route(duck: Duck, shape: TableShape, files: Sequence[LiveFile], plan: Plan,
     of_file = ", ".join(f"({n}, {number})" for n, number in by_file) or "(NULL, NULL)"
     of_part = ", ".join(f"({part}, {number})" for part, number in by_part) or "(NULL, NULL)"
     duck.run(
-        "CREATE OR REPLACE TEMP TABLE routed AS SELECT p._rid, coalesce(f._group, n._group)::INTEGER AS _group "
-        f"FROM placed p LEFT JOIN (VALUES {of_file}) AS f(_file, _group) ON p._stays AND p._file = f._file "
+        "CREATE OR REPLACE TEMP TABLE _routed AS SELECT p._rid, coalesce(f._group, n._group)::INTEGER AS _group "
+        f"FROM _placed p LEFT JOIN (VALUES {of_file}) AS f(_file, _group) ON p._stays AND p._file = f._file "
         f"LEFT JOIN (VALUES {of_part}) AS n(_part, _group) ON p._part IS NOT DISTINCT FROM n._part"
     )
     columns = ", ".join(
         f"{values[c.name]} AS {quoted(c.name)}" if c.name in values else quoted(c.name) for c in shape.columns
     )
     duck.run(
-        f"CREATE OR REPLACE TEMP TABLE incoming AS SELECT {columns}, _group FROM valid JOIN routed USING (_rid) "
+        f"CREATE OR REPLACE TEMP TABLE _incoming AS SELECT {columns}, _group FROM {VALID} JOIN _routed USING (_rid) "
         f"ORDER BY _group, {_sort(shape)}"
     )
 
@@ -264,7 +265,7 @@ def _write_bundle(writer: _Writer, files: Sequence[LiveFile], groups: Mapping[in
     writes, and a history may have thousands of days in one batch."""
     shape = writer.shape
     rows = sum(group.rows for group in groups.values())
-    source = f"SELECT {shape.select()}, _group FROM incoming WHERE rowid >= {start} AND rowid < {start + rows}"
+    source = f"SELECT {shape.select()}, _group FROM _incoming WHERE rowid >= {start} AND rowid < {start + rows}"
     if mine := [(n, number) for number, group in groups.items() for n in group.files]:
         owners = "([" + ", ".join(str(number) for _, number in mine) + "]::INTEGER[])"
         kept = _kept(shape, files, [n for n, _ in mine])
@@ -276,7 +277,7 @@ def _write_bundle(writer: _Writer, files: Sequence[LiveFile], groups: Mapping[in
 def _kept(shape: TableShape, files: Sequence[LiveFile], chosen: Sequence[int]) -> str:
     """What follows FROM, for the rows `d` of the chosen files that are neither deleted nor replaced."""
     numbers = "[" + ", ".join(map(str, chosen)) + "]"
-    gone = f"SELECT _file, _pos FROM placed WHERE _file IN (SELECT unnest({numbers}))"
+    gone = f"SELECT _file, _pos FROM _placed WHERE _file IN (SELECT unnest({numbers}))"
     if partly := {n: files[n] for n in chosen if files[n].deletes}:
         gone += f" UNION ALL SELECT _file, _pos FROM {deleted(partly)}"
     return (
@@ -286,7 +287,7 @@ def _kept(shape: TableShape, files: Sequence[LiveFile], chosen: Sequence[int]) -
 
 
 def _stretch(shape: TableShape, start: int, end: int) -> str:
-    return f"SELECT {shape.select()} FROM incoming WHERE rowid >= {start} AND rowid < {end}"
+    return f"SELECT {shape.select()} FROM _incoming WHERE rowid >= {start} AND rowid < {end}"
 
 
 def _mark(writer: _Writer, files: Sequence[LiveFile], plan: Plan) -> None:
@@ -296,7 +297,7 @@ def _mark(writer: _Writer, files: Sequence[LiveFile], plan: Plan) -> None:
     if not plan.marked:
         return
     listed = ", ".join(map(str, plan.marked))
-    hits = writer.duck.arrow(f"SELECT _file, _pos FROM placed WHERE _file IN ({listed}) ORDER BY _file, _pos")
+    hits = writer.duck.arrow(f"SELECT _file, _pos FROM _placed WHERE _file IN ({listed}) ORDER BY _file, _pos")
     counts = pc.value_counts(hits.column("_file"))
     start = 0
     for counted in counts.to_pylist():
@@ -340,11 +341,11 @@ class _Writer:
 
     def write_sorted(self, query: str, partition: int | None, per_file: int) -> None:
         """Sort the rows of a query and write them in files of about `per_file` rows."""
-        self.duck.run(f"CREATE OR REPLACE TEMP TABLE sorted AS SELECT * FROM ({query}) ORDER BY {_sort(self.shape)}")
-        self.row_group = planning.rows_per_group(_weight(self.duck, self.shape, "sorted"))
-        for first, end in planning.slices(self.duck.count("SELECT count(*) FROM sorted"), per_file):
-            self.write(f"SELECT * FROM sorted WHERE rowid >= {first} AND rowid < {end}", partition)
-        self.duck.run("DROP TABLE sorted")
+        self.duck.run(f"CREATE OR REPLACE TEMP TABLE _sorted AS SELECT * FROM ({query}) ORDER BY {_sort(self.shape)}")
+        self.row_group = planning.rows_per_group(_weight(self.duck, self.shape, "_sorted"))
+        for first, end in planning.slices(self.duck.count("SELECT count(*) FROM _sorted"), per_file):
+            self.write(f"SELECT * FROM _sorted WHERE rowid >= {first} AND rowid < {end}", partition)
+        self.duck.run("DROP TABLE _sorted")
 
     def write_groups(self, query: str, partitions: Mapping[int, int | None]) -> None:
         """Write the rows of a query, which come in the order of their last column `_group`, as one data file for each

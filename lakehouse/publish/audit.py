@@ -17,6 +17,7 @@ from lakehouse.storage.lake import Lake
 from lakehouse.storage.store import ObjectMissing
 from lakehouse.table import recorded, schemas
 from lakehouse.table.iceberg import partition_value
+from lakehouse.table.relations import ACCEPTED, ADDED, AFTER, STORED
 from lakehouse.table.scan import live_rows
 from lakehouse.table.schemas import ORDER
 from lakehouse.table.tables import TableState, published_entry
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Audited:
     """What an invariant may look at: the tables before and after, the counts, and the batch's DuckDB tables
-    (`fresh`, `accepted`, `stored`, `applied`, `rejected`, `late`) with `after`, the stored rows of the touched keys
+    (`accepted`, `stored`, `applied`, `rejected`, `late`) with `after`, the stored rows of the touched keys
     read back, and `added`, all rows of the new files."""
 
     lake: Lake
@@ -68,8 +69,8 @@ def keys_unique(audited: Audited) -> Check:
     """No touched key, and no key in a new file, has two rows."""
     keys = ", ".join(f'"{k}"' for k in audited.contract.primary_key)
     twice = audited.duck.count(
-        f"SELECT count(*) FROM (SELECT {keys} FROM after GROUP BY ALL HAVING count(*) > 1 "
-        f"UNION SELECT {keys} FROM added GROUP BY ALL HAVING count(*) > 1)"
+        f"SELECT count(*) FROM (SELECT {keys} FROM {AFTER} GROUP BY ALL HAVING count(*) > 1 "
+        f"UNION SELECT {keys} FROM {ADDED} GROUP BY ALL HAVING count(*) > 1)"
     )
     return Check("keys are unique", twice == 0, f"expected no key with two rows, found {twice}")
 
@@ -78,7 +79,7 @@ def required_present(audited: Audited) -> Check:
     """Required fields are there in each row of the new files."""
     required = [f.name for f in audited.contract.fields if f.required]
     counts = ", ".join(f'count(*) FILTER ("{name}" IS NULL)' for name in required)
-    row = audited.duck.row(f"SELECT {counts} FROM added")
+    row = audited.duck.row(f"SELECT {counts} FROM {ADDED}")
     missing = {name: n for name, n in zip(required, row, strict=True) if n}
     found = ", ".join(f"{n} rows without {name}" for name, n in missing.items()) or "none"
     return Check("required fields are present", not missing, f"expected no row without one, found {found}")
@@ -93,9 +94,9 @@ def order_kept(audited: Audited) -> Check:
     rest = "(o._seq, o._event_id) IS NOT DISTINCT FROM (found._seq, found._event_id)"
     same = f"o._version IS NOT DISTINCT FROM found._version AND (o._seq IS NULL OR {rest})"
     wrong = audited.duck.count(
-        f"SELECT count(*) FROM (SELECT {keys}, max(o) AS o FROM (SELECT {keys}, {order} AS o FROM accepted "
-        f"UNION ALL SELECT {keys}, {order} AS o FROM stored SEMI JOIN accepted USING ({keys})) GROUP BY ALL) AS e "
-        f"FULL JOIN (SELECT {keys}, {order} AS found FROM after) AS kept USING ({keys}) "
+        f"SELECT count(*) FROM (SELECT {keys}, max(o) AS o FROM (SELECT {keys}, {order} AS o FROM {ACCEPTED} "
+        f"UNION ALL SELECT {keys}, {order} AS o FROM {STORED} SEMI JOIN {ACCEPTED} USING ({keys})) GROUP BY ALL) AS e "
+        f"FULL JOIN (SELECT {keys}, {order} AS found FROM {AFTER}) AS kept USING ({keys}) "
         f"WHERE o IS NULL OR found IS NULL OR NOT ({same})"
     )
     return Check(

@@ -69,7 +69,7 @@ def _listed(addresses: Sequence[str]) -> str:
     return "[" + ", ".join(literal(a) for a in addresses) + "]"
 
 
-def within_bounds(duck: Duck, contract: Contract, files: Sequence[LiveFile], table: str) -> list[LiveFile]:
+def within_bounds(duck: Duck, contract: Contract, files: Sequence[LiveFile], table: object) -> list[LiveFile]:
     """The files whose bounds of the first key column hold at least one key of `table`; those without bounds always."""
     import pyarrow as pa
 

@@ -96,7 +96,7 @@ def holds_bad(*arguments: Any) -> bool:
         if duck is not None:
             of = [n for a in arguments if isinstance(a, parquet_files.Shape) for n in a.numbers]
             named = f"contains(key, '{BAD}')" + (f" AND _no IN {of}" if of else "")
-            return bool(duck.count(f"SELECT count(*) FROM taken WHERE {named}"))
+            return bool(duck.count(f"SELECT count(*) FROM objects WHERE {named}"))
     return BAD in repr(arguments)
 
 

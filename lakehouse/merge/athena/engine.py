@@ -19,6 +19,7 @@ from lakehouse.merge.athena.client import AthenaClient, AthenaError
 from lakehouse.merge.base import Chunk, append_accepted, commit_work
 from lakehouse.storage.sql import literal, quoted
 from lakehouse.table import iceberg, scan, schemas
+from lakehouse.table.relations import ACCEPTED, ADDED, AFTER, APPLIED, STORED, VALID
 from lakehouse.table.schemas import ORDER, TableShape
 
 if TYPE_CHECKING:
@@ -81,22 +82,22 @@ class AthenaMerge:
         if not scanned:
             order = ", ".join(ORDER)
             duck.run(
-                f"CREATE OR REPLACE TEMP TABLE stored AS SELECT {keys}, {order}, NULL::INTEGER AS _file, "
-                "NULL::BIGINT AS _pos FROM accepted WHERE false"
+                f"CREATE OR REPLACE TEMP TABLE {STORED} AS SELECT {keys}, {order}, NULL::INTEGER AS _file, "
+                f"NULL::BIGINT AS _pos FROM {ACCEPTED} WHERE false"
             )
             return
         self.appended = (append_accepted(chunk, chunk.name), self._accepted())
-        self._ask("hit", sql.touched_rows(contract, self._source(), self._around(scanned)), "find the stored rows")
-        self.bound = self._exact_bound("hit")
-        same = f"{reduction.same_key(contract, 'hit', 'accepted')} AND hit._version = accepted._version"
-        self.ties = self.bound is not None and bool(duck.row(f"SELECT count(*) FROM hit JOIN accepted ON {same}")[0])
+        self._ask("_hit", sql.touched_rows(contract, self._source(), self._around(scanned)), "find the stored rows")
+        self.bound = self._exact_bound("_hit")
+        same = f"{reduction.same_key(contract, '_hit', ACCEPTED)} AND _hit._version = {ACCEPTED}._version"
+        self.ties = self.bound is not None and bool(duck.row(f"SELECT count(*) FROM _hit JOIN {ACCEPTED} ON {same}")[0])
         if self.bound is not None and self.ties:
-            self._ask("tie", sql.tied_rows(contract, self._source(), self.bound), "find stored rows of equal version")
+            self._ask("_tie", sql.tied_rows(contract, self._source(), self.bound), "find stored rows of equal version")
         else:
-            duck.run("CREATE OR REPLACE TEMP TABLE tie AS SELECT * FROM accepted WHERE false")
+            duck.run(f"CREATE OR REPLACE TEMP TABLE _tie AS SELECT * FROM {ACCEPTED} WHERE false")
         duck.run(
-            f"CREATE OR REPLACE TEMP TABLE stored AS SELECT {keys}, hit._version, tie._seq, tie._event_id, "
-            f"0 AS _file, NULL::BIGINT AS _pos FROM hit LEFT JOIN tie USING ({keys})"
+            f"CREATE OR REPLACE TEMP TABLE {STORED} AS SELECT {keys}, _hit._version, _tie._seq, _tie._event_id, "
+            f"0 AS _file, NULL::BIGINT AS _pos FROM _hit LEFT JOIN _tie USING ({keys})"
         )
 
     def append_changes(self) -> str:
@@ -134,21 +135,22 @@ class AthenaMerge:
         shape = schemas.compacted(contract).stored_as(after.metadata)
         old = {f.path for f in self.chunk.before.files}
         new = [f for f in after.files if f.path not in old]
-        duck.run(f"CREATE OR REPLACE TEMP VIEW added AS {scan.live_rows(shape, new)}")
-        touched = scan.within_bounds(duck, contract, after.files, "accepted")
+        duck.run(f"CREATE OR REPLACE TEMP VIEW {ADDED} AS {scan.live_rows(shape, new)}")
+        touched = scan.within_bounds(duck, contract, after.files, ACCEPTED)
         if not touched:
-            duck.run(f"CREATE OR REPLACE TEMP TABLE after AS SELECT {keys}, {', '.join(ORDER)} FROM stored WHERE false")
+            none = f"SELECT {keys}, {', '.join(ORDER)} FROM {STORED} WHERE false"
+            duck.run(f"CREATE OR REPLACE TEMP TABLE {AFTER} AS {none}")
             return
         bound = self._around(touched)
-        self._ask("found", sql.touched_rows(contract, self._source(), bound), "read the touched keys back")
+        self._ask("_found", sql.touched_rows(contract, self._source(), bound), "read the touched keys back")
         order = ", ".join(ORDER)
         known = (
-            f"SELECT {keys}, {order} FROM added "
-            f"UNION ALL SELECT {keys}, {order} FROM stored ANTI JOIN added USING ({keys})"
+            f"SELECT {keys}, {order} FROM {ADDED} "
+            f"UNION ALL SELECT {keys}, {order} FROM {STORED} ANTI JOIN {ADDED} USING ({keys})"
         )
         duck.run(
-            f"CREATE OR REPLACE TEMP TABLE after AS SELECT {keys}, _version, known._seq, known._event_id "
-            f"FROM found LEFT JOIN ({known}) AS known USING ({keys}, _version)"
+            f"CREATE OR REPLACE TEMP TABLE {AFTER} AS SELECT {keys}, _version, known._seq, known._event_id "
+            f"FROM _found LEFT JOIN ({known}) AS known USING ({keys}, _version)"
         )
 
     def _merges(self) -> list[str]:
@@ -156,9 +158,8 @@ class AthenaMerge:
         chunk = self.chunk
         contract, duck = chunk.contract, chunk.duck
         into = schemas.compacted(contract).partition_sql()
-        partitions = [
-            r[0] for r in duck.rows(f"SELECT DISTINCT {into} AS p FROM valid SEMI JOIN applied USING (_rid) ORDER BY p")
-        ]
+        applied = f"{VALID} SEMI JOIN {APPLIED} USING (_rid)"
+        partitions = [row[0] for row in duck.rows(f"SELECT DISTINCT {into} AS p FROM {applied} ORDER BY p")]
         if not partitions:
             return []
         if len(partitions) <= OPEN_PARTITIONS:
@@ -191,7 +192,7 @@ class AthenaMerge:
         """Where the keys in `accepted` can be, given the files that can hold one."""
         contract = self.chunk.contract
         first = quoted(contract.primary_key[0])
-        low, high = self.chunk.duck.row(f"SELECT min({first}), max({first}) FROM accepted")
+        low, high = self.chunk.duck.row(f"SELECT min({first}), max({first}) FROM {ACCEPTED}")
         partitions = frozenset(map(iceberg.partition_value, files)) if contract.partition else None
         return sql.Bound(low, high, partitions)
 
@@ -216,7 +217,7 @@ class AthenaMerge:
                 f"{contract.name}: expected Athena's result in the lake's bucket, found {location}; let the workgroup "
                 f"{self.client.settings.workgroup} not enforce another output location"
             ) from error
-        tied = table == "tie"
+        tied = table == "_tie"
         names = [*contract.primary_key, *(ORDER if tied else ("_version", "_part"))]
         columns = ", ".join(f"{literal(n)}: 'VARCHAR'" for n in names)
         types = {n: schemas.duckdb_type(contract.field(n).type) for n in contract.primary_key}
@@ -237,7 +238,7 @@ class AthenaMerge:
 
     def _source(self) -> sql.Source:
         changes = schemas.changes(self.chunk.contract)
-        days = f"SELECT DISTINCT {changes.partition_sql()} FROM valid SEMI JOIN accepted USING (_rid)"
+        days = f"SELECT DISTINCT {changes.partition_sql()} FROM {VALID} SEMI JOIN {ACCEPTED} USING (_rid)"
         return sql.Source(
             self.chunk.lake.work_database, self.chunk.batch, frozenset(row[0] for row in self.chunk.duck.rows(days))
         )
@@ -250,4 +251,4 @@ class AthenaMerge:
         return entry
 
     def _accepted(self) -> int:
-        return self.chunk.duck.count("SELECT count(*) FROM accepted")
+        return self.chunk.duck.count(f"SELECT count(*) FROM {ACCEPTED}")

@@ -20,7 +20,11 @@ from hypothesis import strategies as st
 from lakehouse.intake import reading, text_files, validation
 from lakehouse.intake.landing import LandedObject
 from lakehouse.storage.duck import Duck, connect
+<<<<<<< HEAD
 from tests.support.depth import examples
+=======
+from lakehouse.table.relations import text_columns
+>>>>>>> eee2029 (Declare what the steps of a batch hand to each other)
 from tests.support.lakes import PARCELS, local_lake
 
 DROPPED = dataclasses.replace(
@@ -32,7 +36,7 @@ DROPPED = dataclasses.replace(
         for f in PARCELS.fields
     ),
 )
-COLUMNS = validation.text_columns(DROPPED)
+COLUMNS = text_columns(DROPPED)
 QUICK = settings(
     max_examples=examples(60),
     deadline=None,
@@ -65,7 +69,7 @@ def rows(duck: Duck) -> Found:
     validation.validate(duck, DROPPED)
     valid = duck.rows("SELECT * FROM valid ORDER BY _row")
     texts = ", ".join(COLUMNS)
-    return valid, duck.rows(f"SELECT _row, _reason, {texts} FROM rejected JOIN odd USING (_no, _row) ORDER BY _row")
+    return valid, duck.rows(f"SELECT _row, _reason, {texts} FROM rejected JOIN unusual USING (_no, _row) ORDER BY _row")
 
 
 def rows_of(duck: Duck, tables: Iterator[Any]) -> Found:

@@ -142,8 +142,8 @@ def taken_in(duck: Duck, lake: Lake, contract: Contract, objects: Sequence[Lande
     validation.validate(duck, contract)
     valid = duck.rows("SELECT * EXCLUDE (_rid, _no) FROM valid")
     rejected = duck.rows(
-        "SELECT key, _row, _reason, odd.* EXCLUDE (_no, _row) FROM rejected JOIN odd USING (_no, _row) "
-        "JOIN taken USING (_no)"
+        "SELECT key, _row, _reason, unusual.* EXCLUDE (_no, _row) FROM rejected JOIN unusual USING (_no, _row) "
+        "JOIN objects USING (_no)"
     )
     assert sum(read.rows.values()) == len(valid) + len(rejected)
     return {

@@ -60,7 +60,9 @@ Line = tuple[Tables, ...]
 
 def no_poison(audited: Audited) -> Check:
     """An invariant that some data breaks: the object that brings it is held."""
-    found = audited.duck.count(f"SELECT count(*) FROM fresh WHERE recipient = '{POISON}'")
+    found = audited.duck.count(
+        f"SELECT count(*) FROM valid SEMI JOIN accepted USING (_rid) WHERE recipient = '{POISON}'"
+    )
     return Check("no poison", found == 0, f"found {found}")
 
 

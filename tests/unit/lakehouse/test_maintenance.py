@@ -272,7 +272,7 @@ def test_a_purge_that_hits_a_living_row_is_never_published(
 
     def too_much(duck: Any, paths: Any) -> None:
         whole(duck, paths)
-        duck.run("INSERT INTO purging (parcel_id, part, _version) VALUES ('here', 1, 1)")
+        duck.run("INSERT INTO purgeable (parcel_id, part, _version) VALUES ('here', 1, 1)")
 
     monkeypatch.setattr(tombstones, "keep_only_in", too_much)
     result = maintain(lake, PARCELS)
