@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lakehouse.intake.failing import held as held
     from lakehouse.intake.failing import ledger_head as ledger_head
     from lakehouse.intake.quarantine import list_files as list_files
-    from lakehouse.maintenance.rewriting import maintain as maintain
+    from lakehouse.maintenance.run import maintain as maintain
     from lakehouse.publish.audit import audit_table as audit_table
     from lakehouse.publish.publication import publish as publish
     from lakehouse.publish.publication import rollback as rollback
@@ -42,7 +42,7 @@ _ROOMS = {
         "ledger_head",
     ),
     "lakehouse.intake.quarantine": ("list_files",),
-    "lakehouse.maintenance.rewriting": ("maintain",),
+    "lakehouse.maintenance.run": ("maintain",),
     "lakehouse.publish.audit": ("audit_table",),
     "lakehouse.publish.publication": (
         "publish",

@@ -49,6 +49,12 @@ class Counts:
         rest = self.applied + self.superseded + self.duplicate + self.quarantined + self.too_late
         return self.read == rest
 
+    def __str__(self) -> str:
+        return (
+            f"{self.read} read = {self.applied} applied + {self.superseded} superseded + {self.duplicate} duplicate "
+            f"+ {self.quarantined} quarantined + {self.too_late} too late"
+        )
+
     def plus(self, other: Counts) -> Counts:
         """The counts of both together."""
         return Counts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))

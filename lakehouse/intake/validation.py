@@ -39,8 +39,8 @@ from lakehouse.intake import long_values
 from lakehouse.intake.long_values import LONG, MOST_BYTES
 from lakehouse.storage.duck import Duck
 from lakehouse.storage.sql import literal, quoted
-from lakehouse.table.schemas import changes, duckdb_type
 from lakehouse.table.relations import CHECKED, OBJECTS, REJECTED, UNUSUAL, VALID, text_columns
+from lakehouse.table.schemas import changes, duckdb_type
 
 if TYPE_CHECKING:
     from contracts import Contract

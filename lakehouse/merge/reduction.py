@@ -17,10 +17,11 @@ from lakehouse.storage.sql import literal, quoted
 from lakehouse.table import iceberg
 from lakehouse.table.relations import ACCEPTED, APPLIED, LATE, STORED, VALID, Relation
 from lakehouse.table.scan import deleted, live_rows, stored_keys, within_bounds
-from lakehouse.table.schemas import ORDER, TableShape
+from lakehouse.table.schemas import ORDER, TableShape, changes
 
 if TYPE_CHECKING:
     from contracts import Contract
+    from lakehouse.merge.base import Chunk
     from lakehouse.storage.duck import Duck
     from lakehouse.table.iceberg import LiveFile
 
@@ -44,32 +45,22 @@ class Reduced:
     scanned: tuple[LiveFile, ...]
 
 
-def reduce(
-    duck: Duck,
-    contract: Contract,
-    compacted: TableShape,
-    changes: TableShape,
-    files: Sequence[LiveFile],
-    changes_files: Sequence[LiveFile],
-    floor: int,
-    look_up: LookUp | None = None,
-) -> Reduced:
-    """Reduce `VALID` against the stored rows in `files` and the stored changes in `changes_files`. `look_up` makes
-    `STORED`, given the files that can hold a key; `find_stored` by default. Makes `ACCEPTED`, `APPLIED` and `LATE`."""
+def reduce(chunk: Chunk, horizon: int, look_up: LookUp) -> Reduced:
+    """Reduce the chunk's `VALID` against the tables before it. `look_up` makes `STORED`, given the files that can hold
+    a key. Changes below the tombstone `horizon` whose key is absent are too late. Makes `ACCEPTED`, `APPLIED`, `LATE`.
+    """
+    duck, contract, before = chunk.duck, chunk.contract, chunk.before
     valid = duck.count(f"SELECT count(*) FROM {VALID}")
-    _find_fresh(duck, contract, changes, changes_files)
-    scanned = within_bounds(duck, contract, files, ACCEPTED)
-    if look_up is None:
-        find_stored(duck, contract, compacted, files, scanned)
-    else:
-        look_up(scanned)
+    _find_accepted(duck, contract, changes(contract).stored_as(before.changes_metadata), before.changes_files)
+    scanned = within_bounds(duck, contract, before.files, ACCEPTED)
+    look_up(scanned)
     duck.run(
         f"DELETE FROM {ACCEPTED} USING {STORED} WHERE {same_key(contract, ACCEPTED, STORED)} "
         f"AND {ACCEPTED}._event_id = {STORED}._event_id"
     )
     duplicate = valid - duck.count(f"SELECT count(*) FROM {ACCEPTED}")
     _find_winners(duck, contract)
-    too_late = _set_aside_too_late(duck, contract, floor)
+    too_late = _set_aside_too_late(duck, contract, horizon)
     newer = "(w._version, w._seq, w._event_id) > (s._version, s._seq, s._event_id)"
     duck.run(
         f"CREATE OR REPLACE TEMP TABLE {APPLIED} AS SELECT w._rid, {key_columns(contract, 'w')}, s._file, s._pos "
@@ -92,7 +83,7 @@ def same_key(contract: Contract, one: str | Relation, other: str | Relation) -> 
     return " AND ".join(f"{one}.{quoted(k)} = {other}.{quoted(k)}" for k in contract.primary_key)
 
 
-def _find_fresh(duck: Duck, contract: Contract, changes: TableShape, files: Sequence[LiveFile]) -> None:
+def _find_accepted(duck: Duck, contract: Contract, shape: TableShape, files: Sequence[LiveFile]) -> None:
     """Each event of the batch once, without those whose change is stored already."""
     duck.run(
         f"CREATE OR REPLACE TEMP TABLE {ACCEPTED} AS "
@@ -101,7 +92,7 @@ def _find_fresh(duck: Duck, contract: Contract, changes: TableShape, files: Sequ
     )
     candidates, stretch = list(files), "true"
     if not _anywhere(duck, contract):
-        days = {row[0] for row in duck.rows(f"SELECT DISTINCT {changes.partition_sql()} FROM {VALID}")}
+        days = {row[0] for row in duck.rows(f"SELECT DISTINCT {shape.partition_sql()} FROM {VALID}")}
         candidates = [f for f in files if iceberg.partition_value(f) in days]
         first, last = duck.row(f"SELECT min(_changed_at), max(_changed_at) FROM {VALID}")
         stretch = f"_changed_at BETWEEN TIMESTAMP {literal(str(first))} AND TIMESTAMP {literal(str(last))}"
@@ -112,7 +103,7 @@ def _find_fresh(duck: Duck, contract: Contract, changes: TableShape, files: Sequ
     for start in range(0, len(candidates), _FILES_AT_ONCE):
         some = candidates[start : start + _FILES_AT_ONCE]
         duck.run(
-            f"INSERT INTO _known SELECT DISTINCT {event} FROM ({live_rows(changes, some)}) "
+            f"INSERT INTO _known SELECT DISTINCT {event} FROM ({live_rows(shape, some)}) "
             f"WHERE {stretch} AND _event_id IN (SELECT _event_id FROM {ACCEPTED})"
         )
     duck.run(
@@ -215,13 +206,13 @@ def _find_winners(duck: Duck, contract: Contract) -> None:
     )
 
 
-def _set_aside_too_late(duck: Duck, contract: Contract, floor: int) -> int:
-    """Changes below the floor whose key is absent: their tombstone may have been purged, so that merging them could
+def _set_aside_too_late(duck: Duck, contract: Contract, horizon: int) -> int:
+    """Changes below the horizon whose key is absent: their tombstone may have been purged, so that merging them could
     bring a removed item back. Moves them from `accepted` to `late`."""
     keys = key_columns(contract)
     duck.run(
         f"CREATE OR REPLACE TEMP TABLE {LATE} AS SELECT {ACCEPTED}.* FROM {ACCEPTED} SEMI JOIN "
-        f"(SELECT {keys} FROM _winner ANTI JOIN {STORED} USING ({keys}) WHERE _version < {floor}) USING ({keys})"
+        f"(SELECT {keys} FROM _winner ANTI JOIN {STORED} USING ({keys}) WHERE _version < {horizon}) USING ({keys})"
     )
     if not (late := duck.count(f"SELECT count(*) FROM {LATE}")):
         return 0

@@ -24,6 +24,7 @@ from lakehouse.table.tables import TableState, published_entry
 
 if TYPE_CHECKING:
     from contracts import Contract
+    from lakehouse.merge.base import Chunk
     from lakehouse.merge.reduction import Reduced
     from lakehouse.results import Counts
     from lakehouse.storage.duck import Duck
@@ -33,17 +34,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Audited:
-    """What an invariant may look at: the tables before and after, the counts, and the batch's DuckDB tables
-    (`accepted`, `stored`, `applied`, `rejected`, `late`) with `after`, the stored rows of the touched keys
-    read back, and `added`, all rows of the new files."""
+    """What an invariant may look at: the chunk that was committed, the tables after it, the counts, and the relations
+    of `lakehouse.table.relations` in the chunk's DuckDB."""
 
-    lake: Lake
-    contract: Contract
-    duck: Duck
-    before: TableState
+    chunk: Chunk
     after: TableState
     counts: Counts
     reduced: Reduced
+
+    @property
+    def lake(self) -> Lake:
+        """The lake."""
+        return self.chunk.lake
+
+    @property
+    def contract(self) -> Contract:
+        """The entity's contract."""
+        return self.chunk.contract
+
+    @property
+    def duck(self) -> Duck:
+        """The batch's DuckDB."""
+        return self.chunk.duck
+
+    @property
+    def before(self) -> TableState:
+        """The tables before the commit."""
+        return self.chunk.before
 
 
 Invariant: TypeAlias = Callable[[Audited], Check]
@@ -57,12 +74,7 @@ def audit_batch(audited: Audited, more: Sequence[Invariant] = ()) -> Verdict:
 
 def conserved(audited: Audited) -> Check:
     """read = applied + superseded + duplicate + quarantined + too_late."""
-    c = audited.counts
-    detail = (
-        f"read {c.read} = applied {c.applied} + superseded {c.superseded} + duplicate {c.duplicate} "
-        f"+ quarantined {c.quarantined} + too late {c.too_late}"
-    )
-    return Check("every row is accounted for", c.conserved, detail)
+    return Check("every row is accounted for", audited.counts.conserved, str(audited.counts))
 
 
 def keys_unique(audited: Audited) -> Check:

@@ -1,4 +1,4 @@
-"""Which states of an entity are retained, what they need, and removing the rest.
+"""Which states of an entity are retained, and which files they need.
 
 A state is a metadata file of the compacted table: it names its snapshot, its ledger and the metadata of `_changes`.
 What no retained state needs is found by set difference with what the store lists, so that orphans of crashed batches go
@@ -7,7 +7,7 @@ the same way as files that a rewrite replaced.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING
 
 from lakehouse.intake.ledger import Ledger
 from lakehouse.publish.audit import verdict_key
-from lakehouse.results import Amount, FilesMissing, MaintenanceOvertaken, Removal, Retention
+from lakehouse.results import FilesMissing, Retention
 from lakehouse.storage import iceberg_names
-from lakehouse.storage.iceberg_io import files_of
 from lakehouse.storage.iceberg_names import MetadataNames
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.store import ObjectMissing
@@ -26,14 +25,12 @@ from lakehouse.table import schemas, tables
 
 if TYPE_CHECKING:
     from contracts import Contract
-    from lakehouse.results import Progress
     from lakehouse.storage.store import StoredObject
 
-_METADATA = ".metadata.json"
+METADATA = ".metadata.json"
+"""How the key of a state ends."""
 _FIRST = "00000-"
 _READERS = 16
-_KEYS_PER_DELETE = 1_000
-_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -125,7 +122,7 @@ def find_states(lake: Lake, contract: Contract, names: Names) -> list[State]:
     written = {}
     for stored in lake.store.list(f"warehouse/{schemas.compacted(contract).name}/metadata/"):
         location = lake.store.uri(stored.key)
-        if stored.key.endswith(_METADATA) and (
+        if stored.key.endswith(METADATA) and (
             verdict_key(contract.name, location) in audited or stored.key.rpartition("/")[2].startswith(_FIRST)
         ):
             written[location] = stored.modified
@@ -236,101 +233,3 @@ def missing_files(lake: Lake, contract: Contract, location: str) -> list[str]:
     with ThreadPoolExecutor(_READERS) as pool:
         sizes = pool.map(lake.store.size, sorted(needed))
         return [key for key, size in zip(sorted(needed), sizes, strict=True) if size is None]
-
-
-def remove_unneeded(lake: Lake, contract: Contract, retention: Retention, progress: Progress) -> Removal:
-    """Remove the entity's files that are older than the guard and that no retained state needs, and look again.
-
-    Before each request the entries are read again; if one has moved, what is needed is found anew. Metadata files go
-    first, so that a state that is still listed is whole, wherever this ends.
-    """
-    now = lake.now()  # once: a state that turns too old meanwhile keeps its metadata, and so all that it needs
-    cutoff = now - retention.guard
-    removed = Amount()
-    first: Amount | None = None
-    for _ in range(_ATTEMPTS):
-        pointers = read_pointers(lake, contract)
-        names = Names(lake)
-        try:
-            kept = retained(lake, contract, names, retention, pointers, now)
-            needed = find_needed(lake, contract, names, kept, pointers)
-            old = _check_complete(lake, contract, needed, cutoff)
-        except FilesMissing:
-            if read_pointers(lake, contract) != pointers:
-                continue
-            raise
-        first = first or old
-
-        def may_go(stored: StoredObject, needed: Needed = needed) -> bool:
-            return stored.modified < cutoff and stored.key not in needed
-
-        def unmoved(pointers: Pointers = pointers) -> bool:
-            return read_pointers(lake, contract) == pointers
-
-        gone, finished = _remove(lake, contract, may_go, unmoved)
-        removed += gone
-        if finished:
-            progress(f"{contract.name}: removed {removed.files} files, {removed.bytes:,} bytes")
-            return _look_again(lake, contract, first, removed, cutoff, may_go)
-        progress(f"{contract.name}: another writer was at work, finding anew what is needed")
-    raise MaintenanceOvertaken(
-        f"{contract.name}: expected its entries to stay while files are removed, found that they moved {_ATTEMPTS} "
-        "times; is something writing beside the entity's pool?"
-    )
-
-
-def _check_complete(lake: Lake, contract: Contract, needed: Needed, cutoff: datetime) -> Amount:
-    """That every needed file is there, under exactly the key by which it is needed: otherwise nothing may be removed.
-    Returns the files older than the guard."""
-    old = Amount()
-    missing = set(needed.files)
-    for stored in listed(lake, contract):
-        missing.discard(stored.key)
-        if stored.modified < cutoff:
-            old = old.plus(stored.size)
-    if missing:
-        raise FilesMissing(
-            f"{contract.name}: expected the {len(needed.files)} files of every retained state, found {len(missing)} "
-            f"missing, the first of them {min(missing)}; nothing was removed. Restore it from the bucket's earlier "
-            "versions, or roll back to a state that is whole"
-        )
-    return old
-
-
-def _remove(
-    lake: Lake, contract: Contract, may_go: Callable[[StoredObject], bool], unmoved: Callable[[], bool]
-) -> tuple[Amount, bool]:
-    """Remove in requests of up to 1,000 keys; returns what was removed, and whether that is all."""
-    removed = Amount()
-    root = f"warehouse/{schemas.compacted(contract).name}/metadata/"
-
-    def is_state(stored: StoredObject) -> bool:
-        return stored.key.startswith(root) and stored.key.endswith(_METADATA)
-
-    states = (s for s in lake.store.list(root) if is_state(s) and may_go(s))
-    others = (s for s in listed(lake, contract) if not is_state(s) and may_go(s))
-    for found in (states, others):
-        while some := list(islice(found, _KEYS_PER_DELETE)):
-            if not unmoved():
-                return removed, False
-            lake.store.delete([stored.key for stored in some])
-            files_of(lake).forget([lake.store.uri(stored.key) for stored in some])
-            removed += Amount(len(some), sum(stored.size for stored in some))
-    return removed, True
-
-
-def _look_again(
-    lake: Lake,
-    contract: Contract,
-    before: Amount,
-    removed: Amount,
-    cutoff: datetime,
-    may_go: Callable[[StoredObject], bool],
-) -> Removal:
-    """What the store lists now: a request to delete can be answered well and delete nothing."""
-    left, lingering = Amount(), 0
-    for stored in listed(lake, contract):
-        if stored.modified < cutoff:
-            left = left.plus(stored.size)
-            lingering += may_go(stored)
-    return Removal(listed=before, removed=removed, left=left, lingering=lingering)

@@ -20,11 +20,8 @@ from hypothesis import strategies as st
 from lakehouse.intake import reading, text_files, validation
 from lakehouse.intake.landing import LandedObject
 from lakehouse.storage.duck import Duck, connect
-<<<<<<< HEAD
-from tests.support.depth import examples
-=======
 from lakehouse.table.relations import text_columns
->>>>>>> eee2029 (Declare what the steps of a batch hand to each other)
+from tests.support.depth import examples
 from tests.support.lakes import PARCELS, local_lake
 
 DROPPED = dataclasses.replace(

@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from lakehouse.api import pending
-from lakehouse.batch import compaction
+from lakehouse.batch import chunks
 from lakehouse.batch.compaction import requeue
 from lakehouse.publish.publication import publish
 from lakehouse.storage.failures import ATTEMPTS
@@ -167,12 +167,12 @@ def test_a_passing_fault_condemns_nothing(
 
 def test_what_fails_with_each_object_is_left_to_the_next_run(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     landing = Landing(lake, SMALL)
-    for n in range(compaction._MOST_FAILING + 12):
+    for n in range(chunks.MOST_FAILING + 12):
         landing.land([change(f"p-{n:02}", version=1)])
     with monkeypatch.context() as patch:
         failing("reduce", RuntimeError("passing"), patch, lambda *_: True)
-        assert len(run(lake).failing) == compaction._MOST_FAILING
-    assert run(lake).applied == compaction._MOST_FAILING + 12
+        assert len(run(lake).failing) == chunks.MOST_FAILING
+    assert run(lake).applied == chunks.MOST_FAILING + 12
 
 
 @pytest.mark.parametrize("step", OF_ONE_OBJECT)

@@ -297,7 +297,7 @@ class LakeMachine(RuleBasedStateMachine):
     @initialize(chunk=st.sampled_from([1, 2, 5_000]), sizes=st.sampled_from(list(LIMITS)), loaded=st.integers(0, 4))
     def begin(self, chunk: int, sizes: str, loaded: int) -> None:
         self.chunk = chunk
-        self.exit.enter_context(mock.patch("lakehouse.batch.compaction.CHUNK_OBJECTS", chunk))
+        self.exit.enter_context(mock.patch("lakehouse.batch.chunks.CHUNK_OBJECTS", chunk))
         self.exit.enter_context(limits(sizes))
         if loaded:
             self.act("load", 0, 7)

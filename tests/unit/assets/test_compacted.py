@@ -28,6 +28,7 @@ from lakehouse.batch import compaction as batches
 from lakehouse.intake.landing import Scope
 from lakehouse.publish import audit
 from lakehouse.results import BatchResult, Check, Counts, HeldObject, Verdict
+from lakehouse.storage.context import Context
 from lakehouse.storage.lake import Lake
 from lakehouse.table.tables import published_entry
 
@@ -167,10 +168,10 @@ def test_one_entity_that_cannot_be_compacted_stops_no_other(tmp_path: Path, monk
     resource = LakeResource(environment="local", bucket="data", local_root=str(tmp_path))
     batch_of = batches.run
 
-    def run(lake: Lake, contract: Contract, *arguments: Any, **named: Any) -> BatchResult:
-        if contract.name == "customers":
+    def run(context: Context, *arguments: Any) -> BatchResult:
+        if context.contract.name == "customers":
             raise OSError(errno.ENOSPC, "No space left on device")
-        return batch_of(lake, contract, *arguments, **named)
+        return batch_of(context, *arguments)
 
     monkeypatch.setattr(batches, "run", run)
     done = dg.materialize(

@@ -315,7 +315,7 @@ def test_a_change_below_the_floor_whose_key_is_absent_is_set_aside(
 def test_many_objects_are_taken_in_chunk_by_chunk(
     lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lakehouse.batch.compaction.CHUNK_OBJECTS", 2)
+    monkeypatch.setattr("lakehouse.batch.chunks.CHUNK_OBJECTS", 2)
     for number in range(5):
         landing.land([change(f"p-{number % 2}", version=number + 1, seq=number + 1)])
 
@@ -359,7 +359,7 @@ def test_a_version_below_zero_is_not_too_late_where_nothing_was_purged(lake: Lak
 def test_what_a_run_of_several_chunks_left_when_it_ended_early_is_never_published(
     lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lakehouse.batch.compaction.CHUNK_OBJECTS", 1)
+    monkeypatch.setattr("lakehouse.batch.chunks.CHUNK_OBJECTS", 1)
     for key in ("p-1", "p-2"):
         landing.land([change(key, version=1)])
     compact(lake, PARCELS, EVERYTHING)

@@ -24,7 +24,7 @@ from contracts import Contract
 from contracts.types import DecimalType
 from lakehouse.api import compact, maintain, rebuild
 from lakehouse.intake.landing import Scope
-from lakehouse.maintenance import rewriting, tombstones
+from lakehouse.maintenance import removal, rewriting, tombstones
 from lakehouse.merge import planning, writing
 from lakehouse.publish import audit, retained
 from lakehouse.publish.audit import audit_table
@@ -800,7 +800,7 @@ def test_a_roll_back_in_between_makes_it_look_anew(tmp_path: Path, clock: Clock,
 def test_a_crash_at_any_step_changes_nothing_for_readers_and_the_next_run_finishes(
     tmp_path: Path, clock: Clock, marking: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retained, "_KEYS_PER_DELETE", 2)
+    monkeypatch.setattr(removal, "_KEYS_PER_DELETE", 2)
     prepared = Prepared.make(tmp_path, clock)
     live = [r for r in prepared.rows if not r["_deleted"]]
     for number in prepared.numbers(writes=True):
@@ -824,14 +824,14 @@ def test_a_writer_that_is_always_quicker_ends_it_and_loses_nothing(
     lake: Lake, landing: Landing, clock: Clock, marking: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spread(lake, landing, 4)
-    whole = rewriting._commit
+    whole = rewriting.commit
 
     def overtaken(*arguments: Any) -> Any:
         landing.land([change(f"o-{landing.count}", version=1)])
         run(again(lake))
         return whole(*arguments)
 
-    monkeypatch.setattr(rewriting, "_commit", overtaken)
+    monkeypatch.setattr(rewriting, "commit", overtaken)
     with pytest.raises(MaintenanceOvertaken, match="found another one 3 times"):
         maintain(lake, PARCELS)
     assert len(published_rows(lake)) == 7

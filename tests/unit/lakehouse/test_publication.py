@@ -165,7 +165,7 @@ def test_a_work_table_that_was_not_made_from_what_is_published_is_refused(lake: 
 def test_a_long_run_of_commits_is_published_though_the_log_forgets_where_it_began(
     lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lakehouse.batch.compaction.CHUNK_OBJECTS", 1)
+    monkeypatch.setattr("lakehouse.batch.chunks.CHUNK_OBJECTS", 1)
     batch(lake, landing, version=1)
     publish(lake, PARCELS)
     catalog = EntryCatalog(lake, lake.work_database)

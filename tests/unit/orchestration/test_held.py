@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lakehouse.api import compact
-from lakehouse.batch import compaction
+from lakehouse.batch import commit
 from lakehouse.batch.compaction import requeue
 from lakehouse.intake.landing import Scope
 from lakehouse.intake.quarantine import list_files
@@ -25,7 +25,7 @@ OTHERS = dataclasses.replace(PARCELS, name="others")
 CONTRACTS: Any = {"parcels": PARCELS, "others": OTHERS}
 
 
-@pytest.mark.parametrize("error", [RuntimeError("poison"), compaction.ChunkFailed.__new__(compaction.ChunkFailed)])
+@pytest.mark.parametrize("error", [RuntimeError("poison"), commit.ChunkFailed.__new__(commit.ChunkFailed)])
 def test_an_object_is_told_once_until_it_is_taken_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
@@ -33,14 +33,14 @@ def test_an_object_is_told_once_until_it_is_taken_in(
     clock = Clock(NOON)
     lake = local_lake(tmp_path, clock)
     bad = Landing(lake, PARCELS).land_bytes(b"x", NOON - timedelta(hours=1), "bad.parquet")
-    commit, broken = compaction._commit_chunk, True
+    really_commit, broken = commit.commit_chunk, True
 
-    def commit_chunk(duck: Any, work: Any, objects: Sequence[Any], last: bool) -> None:
+    def commit_chunk(duck: Any, work: Any, objects: Sequence[Any], *, last: bool) -> None:
         if broken and any(o.key == bad for o in objects):
             raise error
-        commit(duck, work, objects, last)
+        really_commit(duck, work, objects, last=last)
 
-    monkeypatch.setattr(compaction, "_commit_chunk", commit_chunk)
+    monkeypatch.setattr(commit, "commit_chunk", commit_chunk)
     poison = isinstance(error, RuntimeError)
     memory, known, told = None, {}, []
     for _ in range(4):

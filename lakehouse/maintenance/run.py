@@ -1,0 +1,173 @@
+"""One run of maintenance, step by step: rewrite and purge, expire snapshots, audit, publish, remove files.
+
+What is written is committed to the work tables and proven to hold the same rows before readers see it. Files are
+removed last, when no entry needs them. Every step can be repeated; a lost race plans again from what is published then.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from pyiceberg.exceptions import CommitFailedException
+
+from lakehouse.maintenance import rewriting
+from lakehouse.maintenance.removal import remove_unneeded
+from lakehouse.maintenance.usage import measure
+from lakehouse.maintenance.verification import verify
+from lakehouse.publish import audit, catalog, publication, publication_log
+from lakehouse.results import MaintenanceOvertaken, MaintenanceResult, Progress, Retention, Usage, Work, silent
+from lakehouse.storage.context import Context
+from lakehouse.storage.duck import connect
+from lakehouse.storage.entries import EntryConflict
+from lakehouse.storage.lake import Lake
+from lakehouse.table import tables
+from lakehouse.table.tables import TableState
+
+if TYPE_CHECKING:
+    from contracts import Contract
+
+_ATTEMPTS = 3
+
+
+class _Overtaken(Exception):
+    """Another writer published or reset the work table in between."""
+
+
+def maintain(
+    lake: Lake,
+    contract: Contract,
+    *,
+    retention: Retention | None = None,
+    progress: Progress | None = None,
+    run_id: str | None = None,
+) -> MaintenanceResult:
+    """Rewrite small and delete-laden files, purge tombstones, expire snapshots, publish, and remove what nobody needs.
+
+    One more writer under the entity's pool: readers see the same rows before and after, and whoever holds a state keeps
+    it for the retention. The audit trail gets a row (with the caller's `run_id`), and its days are joined. Plans again
+    when another writer was quicker. Raises `LookupError` before the entity's first batch, `FilesMissing` when a
+    retained state is damaged, `MaintenanceOvertaken`, and errors of S3 and Glue.
+    """
+    return run(Context(lake, contract, progress or silent, run_id, retention or Retention()))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One call of `maintain`: its context, what the entity took up before, and the seconds by step."""
+
+    context: Context
+    before: Usage
+    begun_at: datetime
+    started: float = field(default_factory=time.perf_counter)
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        """Adds the time in its block to a step."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[step] += time.perf_counter() - started
+
+    def work(self, written: publication_log.Written) -> Work:
+        """What the publication log says of the run."""
+        return Work(
+            "maintenance",
+            self.begun_at,
+            self.context.lake.now(),
+            time.perf_counter() - self.started,
+            engine="embedded",
+            files_written=written.files,
+            bytes_written=written.bytes,
+        )
+
+
+def run(context: Context) -> MaintenanceResult:
+    """One run; plans again when another writer was quicker."""
+    lake, contract = context.lake, context.contract
+    published = tables.published_entry(lake, contract)
+    if published is None:
+        raise LookupError(f"{contract.name}: expected a published table, found none; run its first batch")
+    before = measure(lake, contract, TableState(lake, published.metadata_location))
+    work = _Run(context, before, lake.now())
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            result = _run_once(work, attempt)
+        except (CommitFailedException, EntryConflict, _Overtaken) as conflict:
+            context.report(f"another writer was quicker, planning again: {conflict}")
+            last = conflict
+            continue
+        with work.timed("log"):
+            joined = publication_log.tidy(lake, contract)
+        if joined:
+            context.report(f"{joined} objects of the publication log joined or beyond its retention")
+        with work.timed("versions"):
+            forgotten = catalog.forget_versions(lake, contract)
+        if forgotten:
+            context.report(f"{forgotten} old versions of its entries deleted")
+        work.seconds["total"] = time.perf_counter() - work.started
+        return result
+    raise MaintenanceOvertaken(
+        f"{contract.name}: expected to be the only writer, found another one {_ATTEMPTS} times; is something writing "
+        f"beside the entity's pool? {last}"
+    ) from last
+
+
+def _run_once(work: _Run, attempt: int) -> MaintenanceResult:
+    context = work.context
+    lake, contract = context.lake, context.contract
+    state, _ = tables.prepare(lake, contract)
+    with connect(lake) as duck:
+        with work.timed("plan"):
+            planned = rewriting.plan(duck, lake, contract, state)
+        with work.timed("rewrite"):
+            done = rewriting.commit(duck, context, state, planned)
+        verdict = None
+        if done.state.location != state.location:
+            context.report(
+                f"{done.rewritten} files rewritten as {done.written}, {planned.purged} tombstones purged, "
+                f"{done.expired} snapshots expired, {done.corrected} files described again"
+            )
+            with work.timed("audit"):
+                verdict = verify(duck, contract, state, done.state, planned.purged)
+    if verdict is not None and not verdict.passed:
+        context.report(f"the rows are not the same, nothing is published: {verdict.failures}")
+        tables.point_work(lake, contract, state)
+        removal, now = None, state
+    else:
+        if verdict is not None:
+            with work.timed("publish"):
+                audit.save(lake, replace(verdict, work=work.work(publication_log.written_between(state, done.state))))
+                _publish(context, done.state)
+        with work.timed("remove"):
+            removal = remove_unneeded(context)
+        now = done.state
+    return MaintenanceResult(
+        entity=contract.name,
+        metadata_location=now.location,
+        before=work.before,
+        after=measure(lake, contract, now),
+        rewritten=done.rewritten,
+        written=done.written,
+        purged=planned.purged,
+        floor=now.floor,
+        expired=done.expired,
+        verdict=verdict,
+        removal=removal,
+        attempts=attempt,
+        seconds=work.seconds,
+        corrected=done.corrected,
+    )
+
+
+def _publish(context: Context, state: TableState) -> None:
+    now = publication.publish(context.lake, context.contract, run_id=context.run_id).published.metadata_location
+    if now != state.location:
+        raise _Overtaken(f"expected to publish {state.location}, found {now} on the work entry")
