@@ -18,11 +18,13 @@ from benchmarks.merge.work import THREADS, Done, Result, Unmaintained, Work
 from lakehouse import api
 from lakehouse.intake.landing import Scope
 from lakehouse.merge import reduction, writing
+from lakehouse.merge.base import Chunk
+from lakehouse.merge.embedded import EmbeddedEngine
 from lakehouse.publish import audit, publication
 from lakehouse.results import Check, Retention, Verdict
 from lakehouse.storage.duck import connect, extension
 from lakehouse.storage.lake import Lake
-from lakehouse.table import iceberg, schemas, tables
+from lakehouse.table import iceberg, tables
 
 SHAPE = shape()
 _ARRIVAL = datetime(2026, 9, 22, tzinfo=UTC)
@@ -94,7 +96,8 @@ class OursMerge(Unmaintained):
                     f"{columns}, '' AS _object FROM read_parquet('{work.data.changes(changes)}')"
                 )
             with _timed(steps, "reduce"):
-                reduced = reduction.reduce(duck, CONTRACT, SHAPE, schemas.changes(CONTRACT), files, (), state.floor)
+                chunk = Chunk(lake, CONTRACT, duck, state, batch, "benchmark", f"{batch:08d}-merge")
+                reduced = reduction.reduce(chunk, state.floor, EmbeddedEngine().take(chunk).find_stored)
             with _timed(steps, "write"):
                 written = writing.merge_compacted(duck, lake, SHAPE, files, batch, f"{batch:08d}-merge")
             with _timed(steps, "commit"):

@@ -70,77 +70,121 @@ OBJECTS = Relation(
     "The objects of the batch that were there, by number.",
     lambda contract: {"_no": "INTEGER", "key": "VARCHAR", "etag": "VARCHAR", "modified": "TIMESTAMP"},
     made_by="intake.reading",
-    read_by=("batch.compaction", "intake.quarantine", "intake.validation"),
+    read_by=(
+        "batch.run",
+        "intake.quarantine",
+        "intake.validation",
+    ),
 )
 CHECKED = Relation(
     "checked",
     "Every row that was read, typed; `_text` holds the text of one that is not in the usual form, and its problem.",
     lambda contract: {"_rid": "BIGINT", **_ROW, **_change(contract), "_text": "VARCHAR[]"},
     made_by="intake.validation",
-    read_by=("batch.rebuilding", "intake.reading"),
+    read_by=(
+        "batch.rebuilding",
+        "intake.reading",
+    ),
 )
 UNUSUAL = Relation(
     "unusual",
     "The text of the rows that the cheap test did not pass.",
     lambda contract: {**_ROW, **_texts(contract)},
     made_by="intake.validation",
-    read_by=("intake.long_values", "intake.quarantine"),
+    read_by=(
+        "intake.long_values",
+        "intake.quarantine",
+    ),
 )
 REJECTED = Relation(
     "rejected",
     "The rows that break the contract, and why.",
     lambda contract: {**_ROW, "_reason": "VARCHAR"},
     made_by="intake.validation",
-    read_by=("batch.compaction", "intake.quarantine"),
+    read_by=(
+        "batch.commit",
+        "batch.run",
+        "intake.quarantine",
+    ),
 )
 VALID = Relation(
     "valid",
     "The rows that hold to the contract, typed, with the key of their object; `_rid` names a row.",
     lambda contract: {"_rid": "BIGINT", **_ROW, **_change(contract), "_object": "VARCHAR"},
     made_by="intake.validation",
-    read_by=("batch.compaction", "intake.quarantine", "merge.athena.engine", "merge.reduction", "merge.writing"),
+    read_by=(
+        "batch.preview",
+        "batch.run",
+        "intake.quarantine",
+        "merge.athena.engine",
+        "merge.reduction",
+        "merge.writing",
+    ),
 )
 ACCEPTED = Relation(
     "accepted",
     "The changes that are news: each event once, without those that are stored.",
     lambda contract: {"_rid": "BIGINT", **_keys(contract), **_order(contract)},
     made_by="merge.reduction",
-    read_by=("merge.athena.engine", "merge.base", "merge.embedded", "merge.writing", "publish.audit"),
+    read_by=(
+        "merge.athena.engine",
+        "merge.base",
+        "merge.embedded",
+        "merge.writing",
+        "publish.audit",
+    ),
 )
 STORED = Relation(
     "stored",
     "The stored row of each accepted key. `_seq` and `_event_id` are there only where the version is a change's, too.",
     lambda contract: {**_keys(contract), **_order(contract), **_PLACE},
     made_by="merge.reduction",
-    read_by=("merge.athena.engine", "merge.embedded", "publish.audit"),
+    read_by=(
+        "merge.athena.engine",
+        "merge.embedded",
+        "publish.audit",
+    ),
 )
 APPLIED = Relation(
     "applied",
     "The newest change of each key that is newer than the stored row, and the place of the row that it replaces.",
     lambda contract: {"_rid": "BIGINT", **_keys(contract), **_PLACE},
     made_by="merge.reduction",
-    read_by=("batch.compaction", "merge.athena.engine", "merge.writing"),
+    read_by=(
+        "batch.preview",
+        "merge.athena.engine",
+        "merge.writing",
+    ),
 )
 LATE = Relation(
     "late",
     "Changes below the tombstone horizon whose key is absent.",
     lambda contract: {"_rid": "BIGINT", **_keys(contract), **_order(contract)},
     made_by="merge.reduction",
-    read_by=("batch.compaction", "intake.quarantine"),
+    read_by=(
+        "batch.run",
+        "intake.quarantine",
+    ),
 )
 ADDED = Relation(
     "added",
     "All rows of the files that the commit added, read back.",
     _row_of,
     made_by="merge.embedded",
-    read_by=("merge.athena.engine", "publish.audit"),
+    read_by=(
+        "merge.athena.engine",
+        "publish.audit",
+    ),
 )
 AFTER = Relation(
     "after",
     "The stored rows of the accepted keys after the commit, read back.",
     lambda contract: {**_keys(contract), **_order(contract)},
     made_by="merge.embedded",
-    read_by=("merge.athena.engine", "publish.audit"),
+    read_by=(
+        "merge.athena.engine",
+        "publish.audit",
+    ),
 )
 WANTED = Relation(
     "wanted",
