@@ -83,7 +83,7 @@ def _compacted_asset(contract: Contract, lake: Lake) -> dg.AssetsDefinition:
             # A run that waits for the pool would begin from what is published, without what was done here.
             api.publish(lake.lake, contract, run_id=context.run.run_id)
         elif config.work.is_sweep:
-            api.tidy(lake.lake, contract)
+            api.join_days(lake.lake, contract)
         return materialized(result, contract, lake.lake)
 
     return compacted
@@ -169,13 +169,13 @@ def check_name(invariant: str) -> str:
 def audit_checks(result: BatchResult) -> Iterator[dg.AssetCheckResult]:
     """The batch's audit as one check result per invariant; an invariant that was not audited counts as broken."""
     key = keys.compacted(result.entity)
-    audited = {check.name: check for check in result.verdict.checks} if result.verdict else {}
+    audited = {check.name: check for check in result.audit_result.checks} if result.audit_result else {}
     for invariant in INVARIANTS:
         if invariant in audited:
             passed, detail = audited[invariant].passed, audited[invariant].detail
         elif UNCHANGED in audited:
             passed, detail = audited[UNCHANGED].passed, f"{UNCHANGED}: {audited[UNCHANGED].detail}"
-        elif result.verdict is None and result.read == 0:
+        elif result.audit_result is None and result.read == 0:
             passed, detail = True, "Nothing arrived, so there was nothing to audit."
         else:
             found = ", ".join(sorted(audited)) or "none"

@@ -14,7 +14,7 @@ from assets.presentation import bucket_link, markdown_table, size
 from assets.resources import LakeResource
 from contracts import Contract, Contracts
 from lakehouse import api
-from lakehouse.results import Amount, MaintenanceResult, Retention, Verdict
+from lakehouse.results import Amount, AuditResult, MaintenanceResult, Retention
 from lakehouse.storage.lake import Lake
 
 WHOLE_TABLE = "whole_table"
@@ -72,16 +72,16 @@ def _maintenance_asset(contract: Contract) -> dg.AssetsDefinition:
     return maintenance
 
 
-def maintained(result: MaintenanceResult, verdict: Verdict, lake: Lake) -> dg.MaterializeResult:  # type: ignore[type-arg]
+def maintained(result: MaintenanceResult, audit_result: AuditResult, lake: Lake) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """What one night did and the audit of the whole table, as a materialization with its checks."""
     return dg.MaterializeResult(
         asset_key=keys.maintenance(result.entity),
-        metadata=maintenance_metadata(result, verdict, lake),
-        check_results=list(maintenance_checks(result, verdict)),
+        metadata=maintenance_metadata(result, audit_result, lake),
+        check_results=list(maintenance_checks(result, audit_result)),
     )
 
 
-def maintenance_metadata(result: MaintenanceResult, verdict: Verdict, lake: Lake) -> dict[str, Any]:
+def maintenance_metadata(result: MaintenanceResult, audit_result: AuditResult, lake: Lake) -> dict[str, Any]:
     """Files and bytes before and after, what was done, and the audit, as metadata of the asset."""
     before, after = result.before.total, result.after.total
     removed = result.removal.removed if result.removal else Amount()
@@ -97,13 +97,13 @@ def maintenance_metadata(result: MaintenanceResult, verdict: Verdict, lake: Lake
         "data files rewritten": result.rewritten,
         "data files written": result.written,
         "tombstones purged": result.purged,
-        "floor": result.floor,
+        "horizon": result.horizon,
         "snapshots expired": result.expired,
         "seconds": dg.MetadataValue.float(float(result.seconds.get("total", 0.0))),
         "seconds by step": dg.MetadataValue.json({step: round(value, 3) for step, value in result.seconds.items()}),
-        "metadata file": verdict.metadata_location,
+        "metadata file": audit_result.metadata_location,
         "files": bucket_link(lake, f"warehouse/{result.entity}/"),
-        **{check.name: f"{'passed' if check.passed else 'FAILED'}: {check.detail}" for check in verdict.checks},
+        **{check.name: f"{'passed' if check.passed else 'FAILED'}: {check.detail}" for check in audit_result.checks},
     }
 
 
@@ -129,7 +129,7 @@ def _amount(amount: Amount) -> str:
     return f"{amount.files:,} files, {size(amount.bytes)}"
 
 
-def maintenance_checks(result: MaintenanceResult, verdict: Verdict) -> Iterator[dg.AssetCheckResult]:
+def maintenance_checks(result: MaintenanceResult, audit_result: AuditResult) -> Iterator[dg.AssetCheckResult]:
     """Same rows, a store that shrank by what was removed, and the audit of the whole table as check results."""
     key = keys.maintenance(result.entity)
     yield dg.AssetCheckResult(
@@ -142,21 +142,21 @@ def maintenance_checks(result: MaintenanceResult, verdict: Verdict) -> Iterator[
         passed=removal is not None and removal.exact,
         description=_shrank_text(result),
     )
-    failed = [check for check in verdict.checks if not check.passed]
+    failed = [check for check in audit_result.checks if not check.passed]
     yield dg.AssetCheckResult(
         asset_key=key,
         check_name=WHOLE_TABLE,
-        passed=verdict.passed,
+        passed=audit_result.passed,
         description="; ".join(f"{check.name}: {check.detail}" for check in failed)
-        or f"{len(verdict.checks)} invariants hold.",
+        or f"{len(audit_result.checks)} invariants hold.",
     )
 
 
 def _same_rows_text(result: MaintenanceResult) -> str:
-    if result.verdict is None:
+    if result.audit_result is None:
         return "Nothing was worth rewriting or expiring."
-    if not result.verdict.passed:
-        return f"Nothing was published or removed. {result.verdict.failures}"
+    if not result.audit_result.passed:
+        return f"Nothing was published or removed. {result.audit_result.failures}"
     purged = f", and {result.purged} tombstones are purged" if result.purged else ""
     return f"{result.after.compacted.rows} rows and {result.after.changes.rows} changes are as they were{purged}."
 

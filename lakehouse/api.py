@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lakehouse.publish.audit import audit_table as audit_table
     from lakehouse.publish.publication import publish as publish
     from lakehouse.publish.publication import rollback as rollback
-    from lakehouse.publish.publication_log import tidy as tidy
+    from lakehouse.publish.publication_log import join_days as join_days
     from lakehouse.publish.published import content_hash as content_hash
     from lakehouse.publish.published import published as published
     from lakehouse.publish.published import watermark as watermark
@@ -48,7 +48,7 @@ _ROOMS = {
         "publish",
         "rollback",
     ),
-    "lakehouse.publish.publication_log": ("tidy",),
+    "lakehouse.publish.publication_log": ("join_days",),
     "lakehouse.publish.published": (
         "content_hash",
         "published",

@@ -20,7 +20,7 @@ def silent(line: str) -> None:
 
 
 class RebuildFailed(Exception):
-    """The table cannot be made anew from what is retained; what is published stays as it is."""
+    """The table cannot be rebuilt from what is retained; what is published stays as it is."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,8 @@ Kind = Literal["batch", "replay", "rebuild", "maintenance", "roll_back"]
 
 @dataclass(frozen=True)
 class Work:
-    """What one run did before it was published. Names and units are those of the trail's columns; times are aware."""
+    """What one run did before it was published. Names and units are those of the publication log's columns; times are
+    aware."""
 
     kind: Kind
     begun_at: datetime
@@ -101,15 +102,15 @@ class Work:
 
     @classmethod
     def of_document(cls, document: Mapping[str, Any]) -> Work:
-        """The work as a verdict keeps it."""
+        """The work as an audit result keeps it."""
         work = cls(**document)
         begun, ended = (datetime.fromisoformat(str(moment)) for moment in (work.begun_at, work.ended_at))
         return replace(work, begun_at=begun, ended_at=ended)
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """The outcome of an audit of exactly one metadata file, with the work that made it, for the audit trail."""
+class AuditResult:
+    """The outcome of an audit of exactly one metadata file, with the work that made it, for the publication log."""
 
     entity: str
     metadata_location: str
@@ -118,7 +119,7 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Whether every check passed; a verdict without a check has not."""
+        """Whether every check passed; a result without a check has not."""
         return bool(self.checks) and all(check.passed for check in self.checks)
 
     @property
@@ -129,7 +130,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class BatchResult:
-    """What one call of `compact` did. Rows in `counts`, landed `objects` and `bytes` taken in.
+    """What one call of `compact` did. Rows in `counts`, landed `objects` and `bytes` ingested.
 
     `engine` merged; `queries`, `scanned_bytes` and `usd` (an estimate) are what it was billed for, chunks that were
     given up included. `metadata_location` and `changes_location` are those of the work table and of its `_changes`
@@ -152,7 +153,7 @@ class BatchResult:
     quarantined_objects: tuple[str, ...] = ()
     held: tuple[HeldObject, ...] = ()
     failing: tuple[HeldObject, ...] = ()
-    verdict: Verdict | None = None
+    audit_result: AuditResult | None = None
     preview: pa.Table | None = None
     reasons: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -189,7 +190,7 @@ class BatchResult:
 
     @property
     def too_late(self) -> int:
-        """Changes below the table's floor whose key is absent: set aside, never merged."""
+        """Changes below the table's horizon whose key is absent: set aside, never merged."""
         return self.counts.too_late
 
 
@@ -270,7 +271,7 @@ class ContentHash:
 
 
 class NotAudited(Exception):
-    """The work table's metadata has no passed audit verdict, so it may not be published."""
+    """The work table's metadata has not passed its audit, so it may not be published."""
 
 
 @dataclass(frozen=True)
@@ -388,9 +389,9 @@ class MaintenanceResult:
     """What one call of `maintain` did.
 
     `rewritten` counts the data files that were replaced, `written` those in their place, `corrected` those of which
-    more was recorded than they prove and that were described anew, over both tables. `purged` are
-    tombstones, `expired` snapshots. `verdict` says whether the rows stayed the same; it is None where nothing was
-    committed. `removal` is None where the verdict failed: then nothing was published and no file removed. `seconds` by
+    more was recorded than they prove and that were described again, over both tables. `purged` are
+    tombstones, `expired` snapshots. `audit_result` says whether the rows stayed the same; it is None where nothing was
+    committed. `removal` is None where the audit failed: then nothing was published and no file removed. `seconds` by
     step.
     """
 
@@ -401,9 +402,9 @@ class MaintenanceResult:
     rewritten: int
     written: int
     purged: int
-    floor: int
+    horizon: int
     expired: int
-    verdict: Verdict | None
+    audit_result: AuditResult | None
     removal: Removal | None
     attempts: int
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -412,4 +413,4 @@ class MaintenanceResult:
     @property
     def same_rows(self) -> bool:
         """Whether readers see the rows that they saw before (but for purged tombstones)."""
-        return self.verdict is None or self.verdict.passed
+        return self.audit_result is None or self.audit_result.passed

@@ -19,7 +19,7 @@ from benchmarks.ledger import year as data
 from contracts import Contract
 from lakehouse.api import pending
 from lakehouse.intake.landing import Scope
-from lakehouse.intake.ledger import Ledger, Taken
+from lakehouse.intake.ledger import Ledger, LedgerEntry
 from lakehouse.storage.lake import Lake
 from lakehouse.table.tables import TableState, published_entry
 from orchestration.sensors import arrival_sensor
@@ -133,7 +133,7 @@ def measure_record(config: dict[str, Any], year: data.Year) -> Iterator[Measured
         day = f"{year.end:%Y-%m-%d}"
         watch = Watch()
         for contract in contracts:
-            taken = Taken(
+            taken = LedgerEntry(
                 f"landing/{contract.name}/dt={day}/hh=00/new-{number}.parquet", "e", 1, "merged", 2, 10, 0, ""
             )
             ledgers[contract.name].record(contract, f"bench-{number}", {day: [taken]})

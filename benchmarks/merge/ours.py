@@ -21,7 +21,7 @@ from lakehouse.merge import reduction, writing
 from lakehouse.merge.base import Chunk
 from lakehouse.merge.embedded import EmbeddedEngine
 from lakehouse.publish import audit, publication
-from lakehouse.results import Check, Retention, Verdict
+from lakehouse.results import AuditResult, Check, Retention
 from lakehouse.storage.duck import connect, extension
 from lakehouse.storage.lake import Lake
 from lakehouse.table import iceberg, tables
@@ -62,7 +62,7 @@ def load_table(work: Work) -> None:
         summary={tables.BATCH: "1"},
     )
     loaded = Check("loaded by the benchmark", True, "rows are compared after the merge")
-    audit.save(lake, Verdict(CONTRACT.name, table.metadata_location, (loaded,)))
+    audit.save(lake, AuditResult(CONTRACT.name, table.metadata_location, (loaded,)))
     publication.publish(lake, CONTRACT)
 
 
@@ -139,7 +139,7 @@ class OursBatch:
     def merge(self, work: Work, changes: ChangeSet) -> Done:
         hour = _ARRIVAL + timedelta(hours=changes.number)
         done = api.compact(self._lake, CONTRACT, Scope(start=None, end=hour + timedelta(hours=1)))
-        if done.held or done.quarantined or done.verdict is None or not done.verdict.passed:
+        if done.held or done.quarantined or done.audit_result is None or not done.audit_result.passed:
             raise AssertionError(f"expected a batch without a fault, found {done}")
         steps = {name: seconds for name, seconds in done.seconds.items() if name != "total"}
         with _timed(steps, "publish"):

@@ -19,7 +19,7 @@ from lakehouse.intake.landing import LandedObject
 from lakehouse.merge.base import EngineError
 from lakehouse.results import Failure
 from lakehouse.storage.duck import Duck, connect
-from lakehouse.storage.failures import ATTEMPTS, class_of, is_of_memory, told
+from lakehouse.storage.failures import ATTEMPTS, class_of, is_of_memory, without_values
 from lakehouse.table import tables
 
 CHUNK_BYTES = 64 << 20
@@ -67,7 +67,7 @@ def _ingest(work: Run, objects: list[LandedObject], last: bool) -> None:
         work.left += len(objects)
         return
     if objects and objects[0].first and _is_given_up(work, objects[0].key):
-        return  # its parts before stay, and are duplicates when it is taken again
+        return  # its parts before stay, and are duplicates when it is ingested again
     smaller: Sequence[list[LandedObject]] = ()
     work.tries.begin(objects)
     try:
@@ -93,7 +93,7 @@ def _ingest(work: Run, objects: list[LandedObject], last: bool) -> None:
         if failure is Failure.ENVIRONMENT:
             raise
         # An audit says what it found, but never a value.
-        reason = str(error) if isinstance(error, ChunkFailed) else told(error)
+        reason = str(error) if isinstance(error, ChunkFailed) else without_values(error)
         tables.point_work(work.context.lake, work.context.contract, work.state)
         if len(objects) == 1 and not smaller:
             _blame(work, objects[0], failure, reason)
@@ -106,7 +106,7 @@ def _ingest(work: Run, objects: list[LandedObject], last: bool) -> None:
 
 
 def _keep_cut(duck: Duck, work: Run, objects: Sequence[LandedObject], smaller: Sequence[list[LandedObject]]) -> None:
-    """Keep the contents of those objects that are taken by parts from here on."""
+    """Keep the contents of those objects that are ingested by parts from here on."""
     cut = {part.key for chunk in smaller for part in chunk if not part.whole}
     for number, landed in enumerate(objects):
         if work.shelf is not None and landed.key in cut:
@@ -133,7 +133,7 @@ def _halves_of_one(duck: Duck, work: Run, objects: Sequence[LandedObject]) -> Se
 
 def _blame(work: Run, landed: LandedObject, failure: Failure, reason: str) -> None:
     """An object failed by itself. What may pass is tried again by the next runs before the object is held; until then
-    the ledger does not have it, and the watermark waits. An object that is taken again stays what it was."""
+    the ledger does not have it, and the watermark waits. An object that is ingested again stays what it was."""
     if failure is Failure.POISON:
         attempt = 0 if work.again else work.tries.fail(landed, reason)
         if attempt < ATTEMPTS:

@@ -11,7 +11,7 @@ from lakehouse.batch import rebuilding
 from lakehouse.batch.run import Clock, Committed, Run, account, ended, watermark_property
 from lakehouse.intake import quarantine, reading, validation, weights
 from lakehouse.intake.landing import LandedObject
-from lakehouse.intake.ledger import Ledger, Taken
+from lakehouse.intake.ledger import Ledger, LedgerEntry
 from lakehouse.merge import reduction
 from lakehouse.merge.base import Chunk
 from lakehouse.publish import audit
@@ -45,8 +45,8 @@ def commit_chunk(duck: Duck, work: Run, objects: list[LandedObject], *, last: bo
     if work.rebuilt is not None:
         rebuilding.stamp_as_before(duck, context.contract, work.rebuilt, objects)
     clock.lap("validate")
-    # What a rebuild takes in is all that is retained; a purged tombstone's key is not among it.
-    horizon = tables.NO_FLOOR if work.rebuilds else chunk.before.floor
+    # What a rebuild ingests is all that is retained; a purged tombstone's key is not among it.
+    horizon = tables.NO_HORIZON if work.rebuilds else chunk.before.horizon
     reduced = reduction.reduce(chunk, horizon, merging.find_stored)
     clock.lap("reduce")
     present = [o for o in objects if o.key not in read.gone]
@@ -66,11 +66,11 @@ def commit_chunk(duck: Duck, work: Run, objects: list[LandedObject], *, last: bo
     after = TableState(context.lake, merging.merge(properties, _summary(present, counts, properties)))
     clock.lap("merge")
     merging.read_back(after)
-    verdict = audit.audit_batch(audit.Audited(chunk, after, counts, reduced), work.invariants)
-    if not verdict.passed:
-        raise ChunkFailed(verdict.failures)
+    audit_result = audit.audit_batch(audit.Audited(chunk, after, counts, reduced), work.invariants)
+    if not audit_result.passed:
+        raise ChunkFailed(audit_result.failures)
     clock.lap("audit")
-    account(duck, work, Committed(after, present, read, set_aside, counts, verdict))
+    account(duck, work, Committed(after, present, read, set_aside, counts, audit_result))
 
 
 def _begin(duck: Duck, work: Run) -> Chunk:
@@ -126,12 +126,12 @@ def _record(
 ) -> Ledger:
     """The ledger with the objects that are in now. One that is cut is in with its last part: until then a run that
     ends takes nothing back, and the next one takes the object from its beginning."""
-    taken: dict[str, list[Taken]] = defaultdict(list)
+    entries: dict[str, list[LedgerEntry]] = defaultdict(list)
     for landed in ended(objects, read):
         reason = read.unreadable.get(landed.key, "")
         rows, quarantined = work.begun.get(landed.key, (0, 0))
-        taken[landed.day].append(
-            Taken(
+        entries[landed.day].append(
+            LedgerEntry(
                 key=landed.key,
                 etag=landed.etag,
                 size=landed.size,
@@ -142,4 +142,4 @@ def _record(
                 reason=reason,
             )
         )
-    return Ledger.load(work.context.lake, work.state.ledger).record(work.context.contract, chunk.name, taken)
+    return Ledger.load(work.context.lake, work.state.ledger).record(work.context.contract, chunk.name, entries)

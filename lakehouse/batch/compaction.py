@@ -53,16 +53,16 @@ def compact(
 def rebuild(
     lake: Lake, contract: Contract, *, progress: Progress | None = None, invariants: Sequence[Invariant] = ()
 ) -> BatchResult:
-    """Make the entity's tables anew from everything retained in landing, audited but not published.
+    """Rebuild the entity's tables from everything retained in landing, audited but not published.
 
     Rows are the same as before, whatever the history of batches was; `_batch` is new for all of them. Raises
-    `RebuildFailed` when landed objects that made the table are gone, or one of them cannot be taken in.
+    `RebuildFailed` when landed objects that made the table are gone, or one of them cannot be ingested.
     """
     return run(Context(lake, contract, progress or silent), Scope.everything(), "rebuild", invariants)
 
 
 def pending(lake: Lake, contract: Contract, scope: Scope) -> list[LandedObject]:
-    """The objects in `scope` that the published ledger does not know yet: what `compact` would take in."""
+    """The objects in `scope` that the published ledger does not know yet: what `compact` would ingest."""
     entry = published_entry(lake, contract)
     if entry is None:
         return list(each_object(lake, contract, scope.reaching(None)))
@@ -84,12 +84,12 @@ def requeue(
     if origins is None:
         entry = published_entry(lake, contract)
         head = TableState(lake, entry.metadata_location).ledger if entry else ""
-        origins = frozenset(taken.key for taken in Ledger.load(lake, head).attention())
+        origins = frozenset(entry.key for entry in Ledger.load(lake, head).attention())
     return compact(lake, contract, Scope.requeue(origins), progress=progress, invariants=invariants)
 
 
 def run(context: Context, scope: Scope, kind: Kind, invariants: Sequence[Invariant]) -> BatchResult:
-    """One run over a scope. A rebuild begins from empty tables and takes in everything that is retained."""
+    """One run over a scope. A rebuild begins from empty tables and ingests everything that is retained."""
     started = time.perf_counter()
     work, new = _begin(context, scope, kind, invariants)
     published = work.state
@@ -157,7 +157,7 @@ def _target(state: TableState, scope: Scope, listed_at: datetime) -> datetime | 
 
 
 def _in_turn(work: Run, objects: Sequence[LandedObject]) -> list[LandedObject]:
-    """The objects that this run takes in. What was given up is held. What was in hand at the last two deaths of a
+    """The objects that this run ingests. What was given up is held. What was in hand at the last two deaths of a
     process waits for the next run if there is anything else: a run that dies publishes nothing of what it did."""
     given_up = {o.key: tries for o in objects if (tries := work.tries.of(o)) and work.tries.is_given_up(o)}
     for landed in objects:

@@ -1,4 +1,4 @@
-"""What a rebuild must know of the table that it makes anew: which objects made it, in which order, what they said
+"""What a rebuild must know of the table that it rebuilds: which objects made it, in which order, what they said
 before they were written again, and what the rows of dropped files were stamped with when they came first."""
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ def retained(
     etags = {o.key: o.etag for o in listed}
     merged: dict[str, int] = {}
     missing, rewritten = set(), set()
-    for taken in Ledger.load(lake, state.ledger).every():
-        if taken.merged and taken.key not in etags:
-            missing.add(taken.key)
-        if taken.merged - {etags.get(taken.key, "")}:
-            rewritten.add(taken.key)
-        if taken.status == "merged" and etags.get(taken.key) == taken.etag:
-            merged[taken.key] = min(taken.batch, merged.get(taken.key, taken.batch))
+    for entry in Ledger.load(lake, state.ledger).every():
+        if entry.merged and entry.key not in etags:
+            missing.add(entry.key)
+        if entry.merged - {etags.get(entry.key, "")}:
+            rewritten.add(entry.key)
+        if entry.status == "merged" and etags.get(entry.key) == entry.etag:
+            merged[entry.key] = min(entry.batch, merged.get(entry.key, entry.batch))
     if missing:
         raise RebuildFailed(
             f"{contract.name}: expected every landed object that made the table, found that {len(missing)} are gone, "

@@ -14,11 +14,11 @@ from lakehouse.batch.preview import preview
 from lakehouse.intake import quarantine, validation, weights
 from lakehouse.intake.attempts import Attempts
 from lakehouse.intake.landing import LandedObject
-from lakehouse.intake.ledger import Ledger, Taken
+from lakehouse.intake.ledger import Ledger, LedgerEntry
 from lakehouse.merge import writing
 from lakehouse.merge.base import Engine, commit_work
 from lakehouse.publish import audit, publication_log
-from lakehouse.results import BatchResult, Check, Counts, HeldObject, Kind, Verdict, Work
+from lakehouse.results import AuditResult, BatchResult, Check, Counts, HeldObject, Kind, Work
 from lakehouse.storage.context import Context
 from lakehouse.storage.duck import Duck
 from lakehouse.table import schemas, tables
@@ -55,7 +55,7 @@ class Run:
     held: list[tuple[LandedObject, str]] = field(default_factory=list)
     failing: list[tuple[LandedObject, str]] = field(default_factory=list)
     left: int = 0
-    verdict: Verdict | None = None
+    audit_result: AuditResult | None = None
     preview: pa.Table | None = None
     reasons: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -69,7 +69,7 @@ class Run:
 
     @property
     def again(self) -> bool:
-        """Whether the run takes in objects that the ledger has."""
+        """Whether the run ingests objects that the ledger has."""
         return self.kind != "batch"
 
     @property
@@ -87,7 +87,7 @@ class Committed:
     read: Reading
     set_aside: dict[str, int]
     counts: Counts
-    verdict: Verdict
+    audit_result: AuditResult
 
 
 class Clock:
@@ -122,7 +122,7 @@ def account(duck: Duck, work: Run, done: Committed) -> None:
     work.written += publication_log.written_between(work.state, done.after)
     work.commits += 1
     work.state = done.after
-    work.verdict = done.verdict
+    work.audit_result = done.audit_result
     work.committed = True
     whole = ended(done.objects, done.read)
     work.tries.forget(whole)
@@ -175,25 +175,25 @@ def empty(work: Run) -> None:
 
 def finish(work: Run) -> None:
     """Commit what no chunk could: held objects in the ledger, and the watermark. No row changes, which is all that
-    this commit's verdict says; the rows were audited before.
+    this commit's audit result says; the rows were audited before.
 
-    Only now, when the run is whole, is its verdict kept: what a single chunk leaves may not be published, nor rolled
-    back to (a rebuild's first chunk is a table without most of its rows)."""
+    Only now, when the run is whole, is its audit result kept: what a single chunk leaves may not be published, nor
+    rolled back to (a rebuild's first chunk is a table without most of its rows)."""
     state = work.state
-    if not work.held and state.watermark == work.target and work.verdict is not None:
-        _save(work, work.verdict)
+    if not work.held and state.watermark == work.target and work.audit_result is not None:
+        _save(work, work.audit_result)
         return
     if not work.held and state.watermark == work.target and not work.committed:
         return
     properties = {tables.BATCH_ID: work.batch_id, **watermark_property(work.target)}
     if work.held:
-        taken: dict[str, list[Taken]] = defaultdict(list)
+        entries: dict[str, list[LedgerEntry]] = defaultdict(list)
         for landed, reason in work.held:
-            taken[landed.day].append(
-                Taken(landed.key, landed.etag, landed.size, "held", state.batch + 1, 0, 0, reason[:1000])
+            entries[landed.day].append(
+                LedgerEntry(landed.key, landed.etag, landed.size, "held", state.batch + 1, 0, 0, reason[:1000])
             )
         ledger = Ledger.load(work.context.lake, state.ledger).record(
-            work.context.contract, f"{state.batch:08d}-{work.batch_id[:12]}-held", taken
+            work.context.contract, f"{state.batch:08d}-{work.batch_id[:12]}-held", entries
         )
         properties[tables.LEDGER] = ledger.head
     location = commit_work(work.context.lake, schemas.compacted(work.context.contract), state.location, properties, {})
@@ -204,14 +204,14 @@ def finish(work: Run) -> None:
         unchanged,
         f"expected snapshot {state.snapshot_id}, found {after.snapshot_id}",
     )
-    work.verdict = Verdict(work.context.contract.name, after.location, (check,))
-    _save(work, work.verdict)
+    work.audit_result = AuditResult(work.context.contract.name, after.location, (check,))
+    _save(work, work.audit_result)
     work.state = after
     work.committed = True
 
 
-def _save(work: Run, verdict: Verdict) -> None:
-    """Keep the verdict, with what the audit trail will say of the run once it is published."""
+def _save(work: Run, audit_result: AuditResult) -> None:
+    """Keep the audit result, with what the publication log will say of the run once it is published."""
     done = Work(
         kind=work.kind,
         begun_at=work.begun_at,
@@ -236,7 +236,7 @@ def _save(work: Run, verdict: Verdict) -> None:
         bytes_scanned=work.engine.scanned_bytes,
         billed_usd=work.engine.usd,
     )
-    audit.save(work.context.lake, replace(verdict, work=done))
+    audit.save(work.context.lake, replace(audit_result, work=done))
 
 
 def watermark_property(target: datetime | None) -> dict[str, str]:
@@ -262,7 +262,7 @@ def result(work: Run) -> BatchResult:
         quarantined_objects=tuple(work.quarantined_objects),
         held=tuple(HeldObject(o.key, o.etag, reason) for o, reason in work.held),
         failing=tuple(HeldObject(o.key, o.etag, reason) for o, reason in work.failing),
-        verdict=work.verdict,
+        audit_result=work.audit_result,
         preview=work.preview,
         reasons=work.reasons,
         seconds={name: round(value, 4) for name, value in work.seconds.items()},

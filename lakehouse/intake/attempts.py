@@ -1,7 +1,7 @@
 """What is known of landed objects that broke a run, kept between runs: what fails again and again is held, a passing
 fault is not.
 
-One small file per entity below `attempts/`, which has one writer. Before a chunk is taken in, its objects are written
+One small file per entity below `attempts/`, which has one writer. Before a chunk is ingested, its objects are written
 down as in hand; when the run goes on or ends by itself, they are struck out. What the next run still finds there was
 in hand when a process died (or when the machine's memory ran out): a kill by a deployment, once, or the object itself,
 again and again. Nobody is blamed for a death in company: the next chunks are smaller, until one object is alone.
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from lakehouse.storage.lake import Lake
 
 _FORMAT = 2
-_FORGOTTEN = timedelta(days=90)  # an object that did not fail for so long is gone, or was taken in
-_SMALLER = 16  # in how many parts those are taken that were in hand together
-_DIED = "the process died, or the machine's memory ran out, while it was taken in"
+_FORGOTTEN = timedelta(days=90)  # an object that did not fail for so long is gone, or was ingested
+_SMALLER = 16  # in how many parts those are ingested that were in hand together
+_DIED = "the process died, or the machine's memory ran out, while it was ingested"
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Tries:
 
     @property
     def together(self) -> int | None:
-        """With how many objects of its kind it may be taken in; None: with any."""
+        """With how many objects of its kind it may be ingested; None: with any."""
         return max(1, self.company // _SMALLER) if self.deaths else None
 
 
@@ -57,12 +57,12 @@ class Attempts:
         document = self._read() if known else None
         self._stored = document is not None
         self._in_hand: list[tuple[str, str]] = []
-        told = document or {"format": _FORMAT}
-        found = told.get("objects", {}) if "format" in told else told  # the first form had nothing else
+        kept = document or {"format": _FORMAT}
+        found = kept.get("objects", {}) if "format" in kept else kept  # the first form had nothing else
         tries_of = {key: Tries(**tries) for key, tries in found.items()}
         forgotten = lake.now() - _FORGOTTEN
         self._known = {key: tries for key, tries in tries_of.items() if datetime.fromisoformat(tries.last) > forgotten}
-        died = [(key, etag) for key, etag in told.get("in_hand", ())] if "format" in told else []
+        died = [(key, etag) for key, etag in kept.get("in_hand", ())] if "format" in kept else []
         self.died = frozenset(died)
         for key, etag in died:
             self._count_death(key, etag, len(died))
@@ -91,7 +91,7 @@ class Attempts:
         return before.attempts + 1
 
     def forget(self, objects: Iterable[LandedObject]) -> None:
-        """These were taken in."""
+        """These were ingested."""
         for landed in objects:
             self._known.pop(landed.key, None)
 
@@ -137,11 +137,11 @@ class Attempts:
 
 
 def known_tries(lake: Lake, contract: Contract) -> dict[str, Tries]:
-    """What is known of the entity's objects that failed and were not taken in since, by landing key, as the last run
+    """What is known of the entity's objects that failed and were not ingested since, by landing key, as the last run
     wrote it down. For people who look; nothing is counted."""
     try:
-        told = orjson.loads(lake.store.read(f"attempts/{contract.name}.json"))
+        kept = orjson.loads(lake.store.read(f"attempts/{contract.name}.json"))
     except ObjectMissing:
         return {}
-    found = told.get("objects", {}) if "format" in told else told
+    found = kept.get("objects", {}) if "format" in kept else kept
     return {key: Tries(**tries) for key, tries in found.items()}

@@ -1,4 +1,4 @@
-"""Which landed objects of an entity are held, or fail again and again: what people are told by name.
+"""Which landed objects of an entity are held, or fail again and again: people see them by name.
 
 A held object is in the ledger; one that may still pass is only in what is kept between runs (`attempts`).
 """

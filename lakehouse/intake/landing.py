@@ -35,7 +35,7 @@ _ARRIVAL = re.compile(r"/dt=([0-9]{4}-[0-9]{2}-[0-9]{2})/hh=([0-9]{2})/")
 @dataclass(frozen=True, slots=True)
 class LandedObject:
     """One object below `landing/<entity>/` or `dropbox/<entity>/`. `hour` is its arrival hour (UTC); `rewritten` says
-    that it was taken in before under its key, with another ETag. `first` and `end` say which stretch of its rows is
+    that it was ingested before under its key, with another ETag. `first` and `end` say which stretch of its rows is
     meant: those after the first `first`, up to and with `end` (None: to its last)."""
 
     key: str

@@ -1,4 +1,4 @@
-"""Which landed objects a table has taken in: the set that discovery subtracts from what is listed.
+"""Which landed objects a table has ingested: the set that discovery subtracts from what is listed.
 
 A head names one segment (Parquet) per arrival day; a batch writes new segments for the days it touches and a new head,
 and never changes an old one. The table's own metadata names its head, so that table and ledger cannot disagree.
@@ -31,7 +31,7 @@ _DAYS_AT_HAND = 64  # segments that a comparison keeps; objects of the dropbox a
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class LedgerEntry:
     """One landed object in the ledger: what became of it, in which batch first, with how many rows.
 
     `earlier` are the ETags, with a comma between, of what was merged under its key before it was written again.
@@ -47,7 +47,7 @@ class Taken:
     reason: str
     earlier: str = ""
 
-    def after(self, before: Taken | None) -> Taken:
+    def after(self, before: LedgerEntry | None) -> LedgerEntry:
         """The same as it follows what the ledger has under the key."""
         if before is None:
             return self
@@ -83,7 +83,7 @@ class Ledger:
 
     @classmethod
     def load(cls, lake: Lake, head: str) -> Ledger:
-        """The ledger with that head (a key in the store; empty: nothing was taken in yet)."""
+        """The ledger with that head (a key in the store; empty: nothing was ingested yet)."""
         if not head:
             return cls(lake, "", {})
         content = files_of(lake).read(lake.store.uri(head))
@@ -93,11 +93,11 @@ class Ledger:
             raise ValueError(f"{head}: expected ledger format {_FORMAT}, found {document['format']}")
         return cls(lake, head, {day: Day(**value) for day, value in document["days"].items()})
 
-    def segment(self, day: str) -> dict[str, Taken]:
+    def segment(self, day: str) -> dict[str, LedgerEntry]:
         """The objects of an arrival day by key."""
         if day not in self.days:
             return {}
-        return {row["key"]: Taken(**row) for row in self._read(day).to_pylist()}
+        return {row["key"]: LedgerEntry(**row) for row in self._read(day).to_pylist()}
 
     def _read(self, day: str, columns: list[str] | None = None) -> pa.Table:
         import pyarrow.parquet as pq
@@ -122,24 +122,24 @@ class Ledger:
         ]
 
     def marked(self, objects: Iterable[LandedObject]) -> list[LandedObject]:
-        """The objects, in the order given, with those marked that were taken in before with another ETag."""
+        """The objects, in the order given, with those marked that were ingested before with another ETag."""
         listed = list(objects)
         unknown = {landed.key: landed for landed in self.unknown(listed)}
         return [unknown.get(landed.key, landed) for landed in listed]
 
-    def every(self) -> Iterator[Taken]:
+    def every(self) -> Iterator[LedgerEntry]:
         """Every object, day by day."""
         for day in sorted(self.days):
             yield from self.segment(day).values()
 
     def _without_elder(
-        self, contract: Contract, taken: Mapping[str, Sequence[Taken]]
-    ) -> tuple[dict[str, dict[str, Taken]], dict[str, Taken]]:
-        """The segments without what wanted attention in them of objects that are taken on another day, and that by key.
-        The day of a dropped file is that of its last modification; other objects have one day for good."""
-        segments: dict[str, dict[str, Taken]] = {}
-        moved: dict[str, Taken] = {}
-        today = {t.key: day for day, objects in taken.items() for t in objects}
+        self, contract: Contract, entries: Mapping[str, Sequence[LedgerEntry]]
+    ) -> tuple[dict[str, dict[str, LedgerEntry]], dict[str, LedgerEntry]]:
+        """The segments without what wanted attention in them of objects that are ingested on another day, and that by
+        key. The day of a dropped file is that of its last modification; other objects have one day for good."""
+        segments: dict[str, dict[str, LedgerEntry]] = {}
+        moved: dict[str, LedgerEntry] = {}
+        today = {t.key: day for day, objects in entries.items() for t in objects}
         for day, value in self.days.items() if contract.origin == "files" else ():
             if not value.attention:
                 continue
@@ -161,18 +161,18 @@ class Ledger:
         """The keys in the store of everything this ledger consists of: its head and its segments."""
         return frozenset({self.head} - {""} | {day.segment for day in self.days.values()})
 
-    def attention(self) -> list[Taken]:
+    def attention(self) -> list[LedgerEntry]:
         """The objects that are quarantined, held, or have quarantined rows."""
         wanted = [day for day, value in self.days.items() if value.attention]
-        return [taken for day in wanted for taken in self.segment(day).values() if _wants_attention(taken)]
+        return [entry for day in wanted for entry in self.segment(day).values() if _wants_attention(entry)]
 
-    def record(self, contract: Contract, batch_id: str, taken: Mapping[str, Sequence[Taken]]) -> Ledger:
-        """Write the segments of the days in `taken` anew with these objects, and a head that names them.
+    def record(self, contract: Contract, batch_id: str, entries: Mapping[str, Sequence[LedgerEntry]]) -> Ledger:
+        """Rewrite the segments of the days in `entries` with these objects, and a head that names them.
 
         What wanted attention under a key on another day is of the past by now: it goes on with the object of today."""
         days = dict(self.days)
-        segments, moved = self._without_elder(contract, taken)
-        for day, objects in sorted(taken.items()):
+        segments, moved = self._without_elder(contract, entries)
+        for day, objects in sorted(entries.items()):
             before = segments[day] if day in segments else self.segment(day)
             after = {t.key: t.after(before.get(t.key, moved.get(t.key))) for t in objects}
             segments[day] = before | after
@@ -186,11 +186,11 @@ class Ledger:
         return Ledger(self._lake, head, days)
 
 
-def _wants_attention(taken: Taken) -> bool:
-    return taken.status != "merged" or taken.quarantined > 0
+def _wants_attention(entry: LedgerEntry) -> bool:
+    return entry.status != "merged" or entry.quarantined > 0
 
 
-def _parquet(objects: Iterable[Taken]) -> bytes:
+def _parquet(objects: Iterable[LedgerEntry]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -198,7 +198,7 @@ def _parquet(objects: Iterable[Taken]) -> bytes:
     types = {"int": pa.int64()}
     columns = {
         f.name: pa.array([getattr(t, f.name) for t in ordered], types.get(str(f.type), pa.string()))
-        for f in fields(Taken)
+        for f in fields(LedgerEntry)
     }
     buffer = io.BytesIO()
     pq.write_table(pa.table(columns), buffer, compression="zstd")

@@ -59,18 +59,18 @@ def rewrite(duck: Duck, contract: Contract) -> None:
 
 
 def _compact(contract: Contract, field: Field, text: str) -> str:
-    told = f"expected {type_name(field.type)}"
+    expected = f"expected {type_name(field.type)}"
     try:
         given = json.loads(
             text, object_pairs_hook=_members, parse_int=_number, parse_float=_number, parse_constant=_number
         )
     except RecursionError:
-        raise _Wrong(f"{told} as JSON, found deeper nesting than any contract has") from None
+        raise _Wrong(f"{expected} as JSON, found deeper nesting than any contract has") from None
     except ValueError:
-        raise _Wrong(f"{told} as JSON, found other text") from None
+        raise _Wrong(f"{expected} as JSON, found other text") from None
     parsed = parse(contract, {field.name: given}, partial=True)
     if parsed.problems:
-        raise _Wrong(f"{told}, found another value at {parsed.problems[0].field}")
+        raise _Wrong(f"{expected}, found another value at {parsed.problems[0].field}")
     del given
     return json.dumps(_written(parsed.values[field.name]), ensure_ascii=False, separators=(",", ":"))
 

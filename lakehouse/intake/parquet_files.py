@@ -2,7 +2,7 @@
 
 Files are read together only if their schemas are exactly the same: beside others DuckDB would find a common type
 before anything is written as text, and match names without their case, so that a value would depend on the files
-beside it. What a writer typed is written as the contract's text would be. Columns are told apart by their place, since
+beside it. What a writer typed is written as the contract's text would be. Columns are known by their place, since
 their names may be any.
 """
 
@@ -21,7 +21,7 @@ import numpy as np
 from lakehouse.intake import exact_values
 from lakehouse.intake.text_files import NotReadable, removal_sql, resolve
 from lakehouse.storage.duck import Duck, file_list
-from lakehouse.storage.failures import told
+from lakehouse.storage.failures import without_values
 from lakehouse.storage.sql import literal, quoted
 from lakehouse.table.relations import text_columns
 
@@ -60,11 +60,12 @@ class Column:
 @dataclass(frozen=True)
 class Shape:
     """Files of one folder, named by the numbers of their objects, that have exactly these columns and types. The
-    columns at the places `told` have values that DuckDB cannot hold: it does not read them, Arrow writes their text."""
+    columns at the places `by_arrow` have values that DuckDB cannot hold: Arrow
+    reads them."""
 
     numbers: tuple[int, ...]
     columns: tuple[Column, ...]
-    told: frozenset[int] = frozenset()
+    by_arrow: frozenset[int] = frozenset()
 
     def halves(self) -> tuple[Shape, Shape]:
         """The same in two parts."""
@@ -89,22 +90,22 @@ def shapes(duck: Duck, folder: Path, numbers: Sequence[int]) -> list[Shape]:
             result.append(Shape(tuple(together), columns))
         else:
             result += [Shape((number,), columns) for number in together]
-    return [shape for given in result for shape in _by_what_is_told(folder, given)]
+    return [shape for given in result for shape in _by_what_arrow_reads(folder, given)]
 
 
-def _by_what_is_told(folder: Path, given: Shape) -> Iterator[Shape]:
+def _by_what_arrow_reads(folder: Path, given: Shape) -> Iterator[Shape]:
     """The same files: those that have values that DuckDB cannot hold each by itself."""
     plain = []
     for number in given.numbers:
-        if told := _told(folder / str(number), given.columns):
-            yield Shape((number,), given.columns, told)
+        if unfit := _unfit(folder / str(number), given.columns):
+            yield Shape((number,), given.columns, unfit)
         else:
             plain.append(number)
     if plain:
         yield replace(given, numbers=tuple(plain))
 
 
-def _told(path: Path, columns: Sequence[Column]) -> frozenset[int]:
+def _unfit(path: Path, columns: Sequence[Column]) -> frozenset[int]:
     """The places of the columns with a value that DuckDB cannot hold; none of a file that Arrow cannot read."""
     import pyarrow as pa
 
@@ -218,7 +219,8 @@ def as_text(duck: Duck, contract: Contract, folder: Path, shape: Shape) -> str:
     if finer := _find_finer(duck, folder, shape):
         source += " LEFT JOIN _finer USING (_no, _row)"
     values = [
-        _Value(f"c{n}", column.name, types[n], n in finer, n in shape.told) for n, column in enumerate(shape.columns)
+        _Value(f"c{n}", column.name, types[n], n in finer, n in shape.by_arrow)
+        for n, column in enumerate(shape.columns)
     ]
     problems, texts = _meant(contract, values)
     problem = f"coalesce({', '.join(problems)})" if problems else "NULL::VARCHAR"
@@ -227,11 +229,12 @@ def as_text(duck: Duck, contract: Contract, folder: Path, shape: Shape) -> str:
 
 
 def bare_text(duck: Duck, path: Path, error: Exception) -> bool:
-    """Write a file that has text which is no UTF-8 anew, its columns of text as bytes, and say whether that was done.
+    """Rewrite a file that has text which is not UTF-8, its columns of text as bytes, and say whether that was done.
 
-    DuckDB refuses a whole page for one such value (also one that no row uses); of bytes the row is told (`as_text`). A
-    file is left alone if its text is in order and the `error` speaks of none, if its text is broken within lists or
-    structs, or if another column would not have the same type afterwards.
+    DuckDB refuses a whole page for one such value (also one that no row uses); of bytes, only the row is
+    refused
+    (`as_text`). A file is left alone if its text is in order and the `error` speaks of none, if its text is broken
+    within lists or structs, or if another column would not have the same type afterwards.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -305,24 +308,24 @@ def _types(duck: Duck, files: str, as_string: bool) -> list[Any]:
 
 
 def _source(files: str, shape: Shape, as_string: bool) -> str:
-    """The rows of the files with their columns as c0, c1, …, but for those that are told, and _no and _row."""
+    """The rows of the files with their columns as c0, c1, …, but for those that Arrow reads, and _no and _row."""
     named = [f"c{n}" for n in range(len(shape.columns))]
     # To name one is enough for DuckDB to look at what the footer says of its smallest and largest value.
-    taken = [f"c{n}" for n in range(len(shape.columns)) if n not in shape.told]
+    given = [f"c{n}" for n in range(len(shape.columns)) if n not in shape.by_arrow]
     options = f"{files}, hive_partitioning = false, binary_as_string = {str(as_string).lower()}"
     if not {c.name.lower() for c in shape.columns}.isdisjoint(_OF_THE_READER):  # one file, see `shapes`
         rows = f"SELECT {shape.numbers[0]}::INTEGER AS _no, row_number() OVER () AS _row"
-        rows += "".join(f", {name}" for name in taken)
+        rows += "".join(f", {name}" for name in given)
         return f"({rows} FROM read_parquet({options}) AS landed_file ({', '.join(named)}))"
-    rows = "".join(("SELECT parse_filename(path)::INTEGER AS _no, number + 1 AS _row", *(f", {n}" for n in taken)))
+    rows = "".join(("SELECT parse_filename(path)::INTEGER AS _no, number + 1 AS _row", *(f", {n}" for n in given)))
     listed = ", ".join((*named, "number", "path"))
     return f"({rows} FROM read_parquet({options}, filename = true, file_row_number = true) AS landed_file ({listed}))"
 
 
 def _find_finer(duck: Duck, folder: Path, shape: Shape) -> frozenset[int]:
     """The places of the columns with values that DuckDB does not hold as they are. Table `finer` has the rows with any,
-    or all rows if some columns are told: _no, _row, and the text of each such column as t<place>."""
-    places = [n for n, column in enumerate(shape.columns) if column.finer or n in shape.told]
+    or all rows if Arrow reads some columns: _no, _row, and the text of each such column as t<place>."""
+    places = [n for n, column in enumerate(shape.columns) if column.finer or n in shape.by_arrow]
     if not places:
         return frozenset()
     texts = ", ".join(f"t{n} VARCHAR" for n in places)
@@ -337,7 +340,9 @@ def _find_finer(duck: Duck, folder: Path, shape: Shape) -> frozenset[int]:
                 duck.connection.unregister("exact_rows")
         except OSError as error:
             if error.errno is None:  # what pyarrow says of a file that is broken
-                raise NotReadable(f"expected a Parquet file that can be read, found: {told(error)}") from error
+                raise NotReadable(
+                    f"expected a Parquet file that can be read, found: {without_values(error)}"
+                ) from error
             raise
     return frozenset(places) if found else frozenset()
 
@@ -349,7 +354,7 @@ def _finer_of(path: Path, number: int, shape: Shape, places: Sequence[int]) -> I
     before = 1
     names = [shape.columns[n].name for n in places]
     for batch, fine in _batches(path, [shape.columns[n] for n in places]):
-        rows = np.arange(len(batch)) if shape.told else _finer_rows(batch, names)
+        rows = np.arange(len(batch)) if shape.by_arrow else _finer_rows(batch, names)
         if len(rows):
             table = {"no": pa.array(np.full(len(rows), number, np.int32)), "row": pa.array(rows + before)}
             kept, fine = (each.take(pa.array(rows)) for each in (batch, fine))
@@ -374,11 +379,11 @@ class _Value:
     given: str
     type_: Any
     finer: bool
-    told: bool
+    by_arrow: bool
 
     def text(self) -> str:
         """The value as the contract's text would be written."""
-        if self.told:
+        if self.by_arrow:
             return f"t{self.sql[1:]}"
         text = self._text()
         return f"CASE WHEN _finer._row IS NULL THEN {text} ELSE t{self.sql[1:]} END" if self.finer else text
@@ -432,7 +437,9 @@ def _as_texts(x: str, type_: Any, depth: int = 0) -> str:
             (_, key), (_, value) = type_.children
             pair = f"{{'key': {_as_texts(f'{item}.key', key, depth + 1)}, "
             pair += f"'value': {_as_texts(f'{item}.value', value, depth + 1)}}}"
-            once = f"CASE WHEN {_is_twice(x)} THEN map_entries({x})[:0] ELSE map_entries({x}) END"  # told as a problem
+            once = (
+                f"CASE WHEN {_is_twice(x)} THEN map_entries({x})[:0] ELSE map_entries({x}) END"  # reported as a problem
+            )
             return f"map_from_entries(list_transform({once}, lambda {item}: {pair}))"
         case "struct":
             members = (
@@ -469,8 +476,8 @@ def _any_twice(x: str, type_: Any, depth: int = 0) -> str | None:
             found = [_any_twice(f"struct_extract({x}, {literal(name)})", inner, depth) for name, inner in members]
         case _:
             return None
-    told = [f"coalesce({each}, false)" for each in found if each is not None]
-    return f"({' OR '.join(told)})" if told else None
+    twice = [f"coalesce({each}, false)" for each in found if each is not None]
+    return f"({' OR '.join(twice)})" if twice else None
 
 
 def _text_type(type_: Any) -> str:
@@ -497,19 +504,19 @@ def _meant(contract: Contract, values: Sequence[_Value]) -> tuple[list[str], dic
     problems, texts, unknown = [], {}, []
     for value in values:
         name = meant[value.given]
-        if not value.told and (twice := _any_twice(value.sql, value.type_)):
+        if not value.by_arrow and (twice := _any_twice(value.sql, value.type_)):
             said = literal(f"{(name or value.given)[:200]}: expected each key of a map once, found one twice")
             problems.append(f"CASE WHEN {twice} THEN {said} END")
         if name is None:
             unknown.append(value)
             continue
         removed = name == "_op" and not landed
-        bare = value.text() if value.told else f"CAST({value.sql} AS VARCHAR)"
+        bare = value.text() if value.by_arrow else f"CAST({value.sql} AS VARCHAR)"
         texts[name] = removal_sql(bare) if removed else value.text()
         if value.type_ == "BLOB":
             wrong = f"{value.sql} IS NOT NULL AND TRY(decode({value.sql})) IS NULL"
-            told = literal(f"{name}: expected text in UTF-8, found other bytes")
-            problems.append(f"CASE WHEN {wrong} THEN {told} END")
+            reason = literal(f"{name}: expected text in UTF-8, found other bytes")
+            problems.append(f"CASE WHEN {wrong} THEN {reason} END")
     if unknown:
         texts["_extra"] = _drifted(unknown, texts.get("_extra")) if landed else _others(unknown)
     return problems, texts
@@ -524,7 +531,7 @@ def _drifted(unknown: Sequence[_Value], extra: str | None) -> str:
     """DynamoDB JSON of the attributes that the relay did not know, and those that the contract does not: a relay may
     know a contract that the lake does not yet, and what it says is kept."""
     members = ", ".join(
-        f"CASE WHEN {v.text() if v.told else v.sql} IS NOT NULL THEN {literal(json.dumps(v.given) + ':')} || "
+        f"CASE WHEN {v.text() if v.by_arrow else v.sql} IS NOT NULL THEN {literal(json.dumps(v.given) + ':')} || "
         f'to_json(struct_pack("S" := {v.text()}))::VARCHAR END'
         for v in unknown
     )

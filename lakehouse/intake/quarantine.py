@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from contracts import Contract
     from lakehouse.storage.duck import Duck
 
-_TOO_LATE = "too late: older than the floor of the table, and the key is absent"
+_TOO_LATE = "too late: older than the tombstone horizon of the table, and the key is absent"
 _ROWS_AT_ONCE = 20_000
 _UPLOADS = 8
 
@@ -121,14 +121,14 @@ def write_object(lake: Lake, contract: Contract, landed: LandedObject, path: Pat
 
 
 def clear(lake: Lake, contract: Contract, objects: Sequence[LandedObject], bad: Set[str]) -> None:
-    """Remove what quarantine has of objects that were taken in again, or were written again and taken in: all of it,
+    """Remove what quarantine has of objects that were ingested again, or were written again and ingested: all of it,
     and of those whose key is among the `bad` ones what is not of this time. A dropped file that is written again on
     another day has another place. Of an object that is cut, the first part removes what all parts left, and each other
     part only its own."""
-    taken = {_name(o): o for o in objects}
+    known = {_name(o): o for o in objects}
 
     def is_outdated(key: str) -> bool:
-        landed = taken.get(key.rpartition("/")[2].removesuffix(".parquet").partition("-")[0])
+        landed = known.get(key.rpartition("/")[2].removesuffix(".parquet").partition("-")[0])
         if landed is None:
             return False
         mine = key == file_key(contract, landed)

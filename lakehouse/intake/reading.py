@@ -35,7 +35,7 @@ from lakehouse.intake.text_files import (
 )
 from lakehouse.results import Failure
 from lakehouse.storage.duck import Duck
-from lakehouse.storage.failures import Poison, class_of, told
+from lakehouse.storage.failures import Poison, class_of, without_values
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.sql import literal, quoted
 from lakehouse.storage.store import ObjectArchived, ObjectChanged, ObjectMissing
@@ -73,7 +73,7 @@ def read_objects(
     shelf: weights.Shelf | None = None,
 ) -> Reading:
     """Read the objects once, checking and typing as `validation.check` says, into `checked`; `validation.validate` goes
-    on from there. `taken` says which object a number stands for (_no, key, etag, modified).
+    on from there. `OBJECTS` says which object a number stands for (_no, key, etag, modified).
 
     What is kept in `shelf` is not downloaded. Raises `weights.TooHeavy` for rows of more than `most` bytes (by default
     `weights.CHUNK_WEIGHT`)."""
@@ -83,7 +83,7 @@ def read_objects(
     paths = _download(lake, contract, objects, folder, reading, shelf)
     duck.run(f"CREATE OR REPLACE TEMP TABLE {OBJECTS} (_no INTEGER, key VARCHAR, etag VARCHAR, modified TIMESTAMP)")
     if paths:
-        _insert_taken(duck, [(n, objects[n]) for n in paths])
+        _insert_objects(duck, [(n, objects[n]) for n in paths])
     duck.run(f"SET VARIABLE rewritten = {any(objects[n].rewritten for n in paths)}")
     validation.begin(duck, contract)
     if not paths:
@@ -137,7 +137,7 @@ def _stretch(landed: LandedObject, source: str) -> str:
 
 
 def as_landed(lake: Lake, contract: Contract, landed: LandedObject, path: Path) -> Path:
-    """The content of an object as it landed: the file that it was read from may have been written anew for that
+    """The content of an object as it landed: the file that it was read from may have been rewritten for that
     (`weights.recut`, `parquet_files.bare_text`). If it is gone from the lake meanwhile, that file is all there is."""
     if not is_table(contract, landed.key):
         return path
@@ -159,7 +159,7 @@ def _folder(duck: Duck) -> Path:
     return duck.scratch / "landed"
 
 
-def _insert_taken(duck: Duck, numbered: Sequence[tuple[int, LandedObject]]) -> None:
+def _insert_objects(duck: Duck, numbered: Sequence[tuple[int, LandedObject]]) -> None:
     # As literals: values handed over from Python make DuckDB import pandas, which takes longer than a small batch.
     for start in range(0, len(numbered), _ROWS_OF_LITERALS):
         rows = numbered[start : start + _ROWS_OF_LITERALS]
@@ -391,7 +391,7 @@ def _give_up(duck: Duck, landed: LandedObject, number: int, error: Exception, re
     duck.run(f"DELETE FROM {CHECKED} WHERE _no = ?", [number])
     # What an engine or a decoder says may show a value, and it may be personal; what is said here never does.
     own = isinstance(error, NotReadable)
-    reading.unreadable[landed.key] = f"NotReadable: {error}" if own else told(error)
+    reading.unreadable[landed.key] = f"NotReadable: {error}" if own else without_values(error)
     reading.kept[landed.key] = _folder(duck) / str(number)
 
 
@@ -399,6 +399,6 @@ def _raise_unless_data(error: Exception) -> None:
     """Raise again what says nothing about the content of an object."""
     failure = class_of(error, reading=True)
     if failure is not class_of(error) and failure is Failure.POISON:
-        raise Poison(told(error)) from error
+        raise Poison(without_values(error)) from error
     if failure is not Failure.DATA:
         raise error

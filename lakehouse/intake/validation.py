@@ -99,7 +99,7 @@ SYSTEM_FIELDS: tuple[Field, ...] = (
 
 
 def begin(duck: Duck, contract: Contract) -> None:
-    """Make `checked`, the empty table for the rows that `check` gives. Needs `taken`."""
+    """Make `checked`, the empty table for the rows that `check` gives. Needs `OBJECTS`."""
     duck.run(_MACROS)
     for name, column in (("object_keys", "key"), ("object_times", "modified")):
         numbers = f"range(coalesce((SELECT max(_no) + 1 FROM {OBJECTS}), 0)) AS numbers (n)"
@@ -144,15 +144,15 @@ _RID = "(_no::BIGINT << 40) + _row AS _rid"
 WRITTEN_AT = "%Y%m%dT%H%M%S%f"
 """How `_seq` of a dropped row says when its object was written; texts are in the order of the times."""
 
-# What `taken` says of a row's object. Lists and not a join: they cost nothing where a query does not ask for them.
+# What `OBJECTS` says of a row's object. Lists and not a join: they cost nothing where a query does not ask for them.
 _KEY, _MODIFIED = "getvariable('object_keys')[_no + 1]", "getvariable('object_times')[_no + 1]"
 
 
 def validate(duck: Duck, contract: Contract) -> None:
     """Split the rows of `checked` into `rejected` (_no, _row, _reason) and `valid` (typed, with _rid).
 
-    Needs `checked` and `taken` as `reading.read_objects` makes them. Leaves the text of the rows that did not pass the
-    cheap test in `UNUSUAL`.
+    Needs `CHECKED` and `OBJECTS` as `reading.read_objects` makes them. Leaves the text of the rows that did not pass
+    the cheap test in `UNUSUAL`.
     """
     texts = ", ".join(
         f"_text[{n}] AS {quoted(c)}" for n, c in enumerate((*text_columns(contract), "_problem"), start=1)
@@ -321,7 +321,7 @@ def _short_keys(v: str) -> str:
 
 
 def _json_structure(type_: FieldType) -> str:
-    """The type as DuckDB's JSON reader is told it."""
+    """The type as DuckDB's JSON reader needs it."""
     return fold(
         type_,
         scalar=lambda scalar: json.dumps(duckdb_type(scalar)),
@@ -441,8 +441,8 @@ def problem(field: Field) -> str:
             (f"NOT is_json({column})", literal(f"expected {type_name(field.type)} as JSON, found other text")),
         ]
         inside = _nested(field.type, parsed, field.name, 0, _hidden(field))
-        told = literal(f"{field.name}: ")
-        return f"CASE {' '.join(f'WHEN {c} THEN {told} || {r}' for c, r in cases)} ELSE {inside} END"
+        prefix = literal(f"{field.name}: ")
+        return f"CASE {' '.join(f'WHEN {c} THEN {prefix} || {r}' for c, r in cases)} ELSE {inside} END"
     cases = [*_scalar_cases(field, column, _hidden(field))]
     if field.required:
         cases.insert(0, (f"{column} IS NULL", _required(field)))
@@ -462,8 +462,8 @@ def _hidden(field: Field) -> bool:
     return field.classification == "personal"
 
 
-def _case(cases: Sequence[tuple[str, str]], told: str) -> str:
-    return "CASE " + " ".join(f"WHEN {c} THEN {told} || {r}" for c, r in cases) + " END" if cases else "NULL"
+def _case(cases: Sequence[tuple[str, str]], prefix: str) -> str:
+    return "CASE " + " ".join(f"WHEN {c} THEN {prefix} || {r}" for c, r in cases) + " END" if cases else "NULL"
 
 
 def _scalar_cases(field: Field, x: str, hidden: bool) -> Iterator[tuple[str, str]]:
@@ -528,12 +528,12 @@ def _nested(type_: FieldType, j: str, path: str, depth: int, hidden: bool) -> st
     """SQL for the first problem inside the JSON expression `j`; `path` is text or, inside a lambda, a SQL expression
     spliced in between quotes (`' || i || '`)."""
     item, place = f"e{depth}", f"i{depth}"
-    told = f"'{path}: expected {_quoteless(type_name(type_))}, found ' || kind({j})"
+    mismatch = f"'{path}: expected {_quoteless(type_name(type_))}, found ' || kind({j})"
     match type_:
         case ListType(element=element):
             inner = _nested(element, item, f"{path}[' || ({place} - 1) || ']", depth + 1, hidden)
             checked = _first(f"list_transform(CAST({j} AS JSON[]), lambda {item}, {place}: {inner})")
-            return f"CASE WHEN coalesce(json_type({j}), 'NULL') <> 'ARRAY' THEN {told} ELSE {checked} END"
+            return f"CASE WHEN coalesce(json_type({j}), 'NULL') <> 'ARRAY' THEN {mismatch} ELSE {checked} END"
         case MapType(value=value):
             # A key is a value, too.
             place = f"{path}.…" if hidden else f"{path}.' || {item}.key || '"
@@ -543,7 +543,7 @@ def _nested(type_: FieldType, j: str, path: str, depth: int, hidden: bool) -> st
             ended = f"len(list_filter(json_keys({j}), lambda k: contains(k, chr(0)))) > 0"
             sized = f"len(list_filter(json_keys({j}), lambda k: length(k) NOT BETWEEN 1 AND {MAX_MAP_KEY})) > 0"
             return (
-                f"CASE WHEN coalesce(json_type({j}), 'NULL') <> 'OBJECT' THEN {told} "
+                f"CASE WHEN coalesce(json_type({j}), 'NULL') <> 'OBJECT' THEN {mismatch} "
                 f"WHEN {repeated} THEN '{path}: a key is given twice' "
                 f"WHEN {ended} THEN '{path}: expected keys without the character U+0000' "
                 f"WHEN {sized} THEN '{path}: expected keys of 1 to {MAX_MAP_KEY} characters' ELSE {checked} END"
@@ -553,7 +553,7 @@ def _nested(type_: FieldType, j: str, path: str, depth: int, hidden: bool) -> st
             unknown = f"list_filter(json_keys({j}), lambda k: k NOT IN ({names}))"
             inner = ", ".join(_nested_field(f, j, f"{path}.{f.name}", depth, hidden or _hidden(f)) for f in fields)
             return (
-                f"CASE WHEN coalesce(json_type({j}), 'NULL') <> 'OBJECT' THEN {told} "
+                f"CASE WHEN coalesce(json_type({j}), 'NULL') <> 'OBJECT' THEN {mismatch} "
                 f"WHEN len(list_distinct(json_keys({j}))) < len(json_keys({j})) THEN '{path}: a member is given twice' "
                 f"WHEN len({unknown}) > 0 THEN '{path}.' || {literal('…') if hidden else f'{unknown}[1]'} || "
                 f"{literal(': no such field; expected ' + ', '.join(f.name for f in fields))} "
@@ -578,10 +578,10 @@ def _nested_field(field: Field, j: str, path: str, depth: int, hidden: bool) -> 
 def _nested_scalar(field: Field, j: str, path: str, hidden: bool) -> str:
     """Scalars in JSON are strings (numbers too: no JSON reader keeps 38 digits), booleans are booleans."""
     wanted = "BOOLEAN" if isinstance(field.type, BooleanType) else "VARCHAR"
-    told = f"'{path}: expected {_quoteless(type_name(field.type))}, found ' || kind({j})"
+    mismatch = f"'{path}: expected {_quoteless(type_name(field.type))}, found ' || kind({j})"
     text = f"json_extract_string({j}, '$')"
     cases = "".join(f" WHEN {c} THEN '{path}: ' || {r}" for c, r in _scalar_cases(field, text, hidden))
-    return f"CASE WHEN coalesce(json_type({j}), 'NULL') <> '{wanted}' THEN {told}{cases} END"
+    return f"CASE WHEN coalesce(json_type({j}), 'NULL') <> '{wanted}' THEN {mismatch}{cases} END"
 
 
 def _first(problems: str) -> str:

@@ -40,7 +40,7 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class Weight:
-    """Rows of an object (or of the stretch of it that is taken) and what they weigh in memory, bytes."""
+    """Rows of an object (or of the stretch of it that is meant) and what they weigh in memory, bytes."""
 
     rows: int
     bytes: int
@@ -88,7 +88,7 @@ def weight_of_table(path: Path, landed: LandedObject) -> Weight | None:
 
 def check_size(path: Path) -> None:
     """Raise `NotReadable` for a Parquet file whose footer says that its rows take more than any may, or less than
-    nothing: what is taken in by parts would have no end."""
+    nothing: what is ingested by parts would have no end."""
     footer = _footer(path)
     if footer is None:
         return
@@ -121,7 +121,7 @@ def largest_column(path: Path) -> int:
 
 
 def recut(path: Path) -> None:
-    """Write a Parquet file of text anew in small row groups if a column of one of them is large: an engine unpacks
+    """Rewrite a Parquet file of text in small row groups if a column of one of them is large: an engine unpacks
     whole pages, and a writer may have made one of a hundred megabytes. Values and rows stay as they are; a file with
     other types, or that cannot be read here, is left alone."""
     import pyarrow as pa

@@ -47,7 +47,7 @@ class Planned:
 
     compacted: list[list[LiveFile]]
     changes: list[list[LiveFile]]
-    floor: int
+    horizon: int
     purged: int
     corrected: tuple[DataFile, ...] = ()
     corrected_changes: tuple[DataFile, ...] = ()
@@ -56,7 +56,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Rewritten:
-    """The new state of the work tables with the numbers of files replaced, written and described anew."""
+    """The new state of the work tables with the numbers of files replaced, written and described again."""
 
     state: TableState
     rewritten: int
@@ -76,7 +76,7 @@ class _New:
 
 def plan(duck: Duck, lake: Lake, contract: Contract, state: TableState) -> Planned:
     """Plan the rewriting of both tables, which tombstones go with it (left in `PURGEABLE`), and which files are
-    described anew."""
+    described again."""
     compacted_shape, changes_shape = schemas.compacted(contract), schemas.changes(contract)
     try:
         wrong = recorded.unproven(lake, compacted_shape, state.files)
@@ -89,24 +89,24 @@ def plan(duck: Duck, lake: Lake, contract: Contract, state: TableState) -> Plann
     purgeable = tombstones.find_purgeable(duck, lake, contract, state)
     compacted = plan_rewrites(compacted_shape, state.files, purgeable.due | _to_rewrite(wrong))
     changes = plan_rewrites(changes_shape, state.changes_files, _to_rewrite(wrong_changes))
-    purged, floor = 0, state.floor
+    purged, horizon = 0, state.horizon
     if purgeable.rows:
         tombstones.keep_only_in(duck, [f.path for group in compacted for f in group])
         purged = duck.count(f"SELECT count(*) FROM {PURGEABLE}")
-        floor = tombstones.floor_after(duck, floor)
+        horizon = tombstones.horizon_after(duck, horizon)
     corrected, corrected_changes = _staying(wrong, compacted), _staying(wrong_changes, changes)
     described = {f.file_path for f in corrected} | {f.path for group in compacted for f in group}
     proven = described.issuperset(f.file_path for f in wrong)
-    return Planned(compacted, changes, floor, purged, corrected, corrected_changes, proven)
+    return Planned(compacted, changes, horizon, purged, corrected, corrected_changes, proven)
 
 
 def _to_rewrite(wrong: Sequence[DataFile]) -> set[str]:
-    """With a release of pyiceberg that was not tried, a file can only be described anew by writing it anew."""
+    """With a release of pyiceberg that was not tried, a file can only be described again by rewriting it."""
     return set() if iceberg.writes_position_deletes() else {f.file_path for f in wrong}
 
 
 def _staying(wrong: Sequence[DataFile], groups: Sequence[Sequence[LiveFile]]) -> tuple[DataFile, ...]:
-    """The files to describe anew: those that are not rewritten."""
+    """The files to describe again: those that are not rewritten."""
     rewritten = {f.path for group in groups for f in group}
     return tuple(f for f in wrong if f.file_path not in rewritten) if iceberg.writes_position_deletes() else ()
 
@@ -191,7 +191,7 @@ def commit(duck: Duck, context: Context, state: TableState, planned: Planned) ->
     if news or (planned.proven and tables.RECORDED not in state.metadata.properties):
         properties = {
             tables.CHANGES: changes,
-            tables.FLOOR: str(planned.floor),
+            tables.HORIZON: str(planned.horizon),
             tables.CONTRACT: tables.contract_document(contract),
             **({tables.RECORDED: "1"} if planned.proven else {}),
         }

@@ -50,7 +50,8 @@ def maintain(
     """Rewrite small and delete-laden files, purge tombstones, expire snapshots, publish, and remove what nobody needs.
 
     One more writer under the entity's pool: readers see the same rows before and after, and whoever holds a state keeps
-    it for the retention. The audit trail gets a row (with the caller's `run_id`), and its days are joined. Plans again
+    it for the retention. The publication log gets a row (with the caller's `run_id`), and its days are joined. Plans
+    again
     when another writer was quicker. Raises `LookupError` before the entity's first batch, `FilesMissing` when a
     retained state is damaged, `MaintenanceOvertaken`, and errors of S3 and Glue.
     """
@@ -105,7 +106,7 @@ def run(context: Context) -> MaintenanceResult:
             last = conflict
             continue
         with work.timed("log"):
-            joined = publication_log.tidy(lake, contract)
+            joined = publication_log.join_days(lake, contract)
         if joined:
             context.report(f"{joined} objects of the publication log joined or beyond its retention")
         with work.timed("versions"):
@@ -129,22 +130,24 @@ def _run_once(work: _Run, attempt: int) -> MaintenanceResult:
             planned = rewriting.plan(duck, lake, contract, state)
         with work.timed("rewrite"):
             done = rewriting.commit(duck, context, state, planned)
-        verdict = None
+        audit_result = None
         if done.state.location != state.location:
             context.report(
                 f"{done.rewritten} files rewritten as {done.written}, {planned.purged} tombstones purged, "
                 f"{done.expired} snapshots expired, {done.corrected} files described again"
             )
             with work.timed("audit"):
-                verdict = verify(duck, contract, state, done.state, planned.purged)
-    if verdict is not None and not verdict.passed:
-        context.report(f"the rows are not the same, nothing is published: {verdict.failures}")
+                audit_result = verify(duck, contract, state, done.state, planned.purged)
+    if audit_result is not None and not audit_result.passed:
+        context.report(f"the rows are not the same, nothing is published: {audit_result.failures}")
         tables.point_work(lake, contract, state)
         removal, now = None, state
     else:
-        if verdict is not None:
+        if audit_result is not None:
             with work.timed("publish"):
-                audit.save(lake, replace(verdict, work=work.work(publication_log.written_between(state, done.state))))
+                audit.save(
+                    lake, replace(audit_result, work=work.work(publication_log.written_between(state, done.state)))
+                )
                 _publish(context, done.state)
         with work.timed("remove"):
             removal = remove_unneeded(context)
@@ -157,9 +160,9 @@ def _run_once(work: _Run, attempt: int) -> MaintenanceResult:
         rewritten=done.rewritten,
         written=done.written,
         purged=planned.purged,
-        floor=now.floor,
+        horizon=now.horizon,
         expired=done.expired,
-        verdict=verdict,
+        audit_result=audit_result,
         removal=removal,
         attempts=attempt,
         seconds=work.seconds,

@@ -1,6 +1,6 @@
-"""Which tombstones may be purged, and the floor that goes with it.
+"""Which tombstones may be purged, and the tombstone horizon that goes with it.
 
-A tombstone lives as long as a landed object is retained that could contradict it: taken in again, an older change of
+A tombstone lives as long as a landed object is retained that could contradict it: ingested again, an older change of
 its key would bring the removed item back. What is retained is what a listing of landing shows, not what a setting says.
 """
 
@@ -52,8 +52,8 @@ def find_purgeable(duck: Duck, lake: Lake, contract: Contract, state: TableState
     """Find the tombstones of which every change arrived before everything that is retained in landing; makes
     `PURGEABLE`.
 
-    Only for entities of origin `stream`: their versions come from one clock, so that a floor over all keys means
-    something. A version from a clock that was ahead is left alone, or the floor would keep new items out; so is a
+    Only for entities of origin `stream`: their versions come from one clock, so that a horizon over all keys means
+    something. A version from a clock that was ahead is left alone, or the horizon would keep new items out; so is a
     tombstone whose own change is not in the history, since its arrival is unknown.
     """
     before = _settled_before(lake, contract)
@@ -99,15 +99,15 @@ def kept(contract: Contract) -> str:
     return f"({_keys(contract)}) NOT IN (SELECT ({_keys(contract)}) FROM {PURGEABLE})"
 
 
-def floor_after(duck: Duck, floor: int) -> int:
-    """The floor of the table once `PURGEABLE` is purged; it never goes back."""
+def horizon_after(duck: Duck, horizon: int) -> int:
+    """The tombstone horizon of the table once `PURGEABLE` is purged; it never goes back."""
     highest = duck.row(f"SELECT max(_version) FROM {PURGEABLE}")[0]
-    return floor if highest is None else max(floor, int(highest) + 1)
+    return horizon if highest is None else max(horizon, int(highest) + 1)
 
 
 def _settled_before(lake: Lake, contract: Contract) -> datetime | None:
     """The arrival hour before which a change's landed object, and any copy of it, is gone from landing; None if that
-    cannot be told."""
+    is not known."""
     if contract.origin != "stream":
         return None
     landing = lake.landing_prefix(contract)

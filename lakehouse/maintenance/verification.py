@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lakehouse.maintenance import tombstones
 from lakehouse.publish import audit
-from lakehouse.results import Check, Verdict
+from lakehouse.results import AuditResult, Check
 from lakehouse.storage.duck import Duck
 from lakehouse.storage.sql import quoted
 from lakehouse.table import iceberg, recorded, schemas
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lakehouse.table.iceberg import LiveFile
 
 
-def verify(duck: Duck, contract: Contract, before: TableState, after: TableState, purged: int) -> Verdict:
+def verify(duck: Duck, contract: Contract, before: TableState, after: TableState, purged: int) -> AuditResult:
     """Read back what was committed: the files that are new must hold the rows of those they replace, all others must be
     the same, and the state must say what it said."""
     compacted = schemas.compacted(contract).stored_as(after.metadata)
@@ -29,7 +29,7 @@ def verify(duck: Duck, contract: Contract, before: TableState, after: TableState
     gone, _ = _differing(before.files, after.files)
     not_kept = f"SELECT count(*), count(*) FILTER (_deleted), max(_version) FROM ({live_rows(compacted, gone)})"
     rows, deleted, highest = duck.row(f"{not_kept} WHERE NOT ({keep})")
-    only = rows == deleted == purged and (highest is None or highest < after.floor)
+    only = rows == deleted == purged and (highest is None or highest < after.horizon)
     kept = {name: (getattr(before, name), getattr(after, name)) for name in ("batch", "ledger", "watermark")}
     moved = {name: values for name, values in kept.items() if values[0] != values[1]}
     checks = (
@@ -38,18 +38,18 @@ def verify(duck: Duck, contract: Contract, before: TableState, after: TableState
         Check(
             "only tombstones are purged",
             only,
-            f"expected {purged} tombstones below the floor {after.floor}, found {rows} rows, {deleted} of them "
+            f"expected {purged} tombstones below the horizon {after.horizon}, found {rows} rows, {deleted} of them "
             f"tombstones, up to version {highest}",
         ),
         Check(
-            "the floor never goes back",
-            after.floor >= before.floor,
-            f"expected at least {before.floor}, found {after.floor}",
+            "the horizon never goes back",
+            after.horizon >= before.horizon,
+            f"expected at least {before.horizon}, found {after.horizon}",
         ),
         _described(duck, (compacted, before.files, after.files), (changes, before.changes_files, after.changes_files)),
         Check("batch, ledger and watermark are kept", not moved, f"expected no change, found {moved or 'none'}"),
     )
-    return Verdict(contract.name, after.location, checks)
+    return AuditResult(contract.name, after.location, checks)
 
 
 def _same(
@@ -73,7 +73,7 @@ def _differing(before: Sequence[LiveFile], after: Sequence[LiveFile]) -> tuple[l
 
 
 def _described(duck: Duck, *parts: tuple[TableShape, Sequence[LiveFile], Sequence[LiveFile]]) -> Check:
-    """What is recorded of the new files, and of those described anew, holds for their values."""
+    """What is recorded of the new files, and of those described again, holds for their values."""
     wrong: list[str] = []
     for shape, before, after in parts:
         known = {f.path: f.data for f in before}

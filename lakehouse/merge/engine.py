@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def engine_of(lake: Lake, contract: Contract, progress: Callable[[str], None]) -> Engine:
     """The engine that the contract asks for. Where the lake has no Athena (a laptop), changes are merged embedded,
-    which gives the same rows; `progress` is told."""
+    which gives the same rows; `progress` is notified."""
     if contract.engine == "athena" and lake.athena is None:
         progress(f"{contract.name}: its contract asks for Athena, which this lake does not have: merging embedded")
     elif contract.engine == "athena":

@@ -40,7 +40,7 @@ class FileFacts:
     """What planning knows of a live data file; `no` is its place in the table's list.
 
     `rows` are live, `deleted` are marked already, `hit` are live rows that the batch replaces, of which `staying` have
-    a new row in the same partition. `nested` is what its lists, structs and maps take in memory, bytes.
+    a new row in the same partition. `nested` is what its lists, structs and maps ingest memory, bytes.
     """
 
     no: int
@@ -55,7 +55,7 @@ class FileFacts:
 
 @dataclass(frozen=True)
 class Group:
-    """Files that are written anew as one place, with the `rows` that come to it (rows of the batch).
+    """Files that are rewritten as one place, with the `rows` that come to it (rows of the batch).
 
     `newcomers` says that the partition's rows without a place of their own belong here.
     """
@@ -118,7 +118,7 @@ def _worth_rewriting(file: FileFacts) -> bool:
 
 
 def _joined(present: Sequence[FileFacts], coming: int, rewritten: set[int]) -> list[FileFacts]:
-    """The files that are written anew together with new rows: small ones, in the order of their size."""
+    """The files that are rewritten together with new rows: small ones, in the order of their size."""
     small = sorted((f for f in present if f.bytes < FULL_FILE), key=lambda f: (f.bytes, f.no))
     size, nested = coming * row_bytes(present), 0
     joined: list[FileFacts] = []
@@ -133,7 +133,7 @@ def _joined(present: Sequence[FileFacts], coming: int, rewritten: set[int]) -> l
 
 
 def row_bytes(files: Sequence[FileFacts]) -> float:
-    """Bytes of a row on average, for want of files a guess."""
+    """Average bytes of a row; a guess where there are no files."""
     rows = sum(f.rows + f.deleted for f in files)
     return sum(f.bytes for f in files) / rows if rows else _ROW_BYTES
 

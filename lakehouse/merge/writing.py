@@ -81,7 +81,7 @@ def append_changes(
 def rewrite_files(
     duck: Duck, lake: Lake, shape: TableShape, files: Sequence[LiveFile], name: str, where: str = "true"
 ) -> Written:
-    """Write the live rows of files of one partition anew, sorted, in files of the target size; only those for which
+    """Rewrite the live rows of files of one partition, sorted, in files of the target size; only those for which
     the SQL condition `where` holds. Delete files that concern other data files, too, stay."""
     partitions = {iceberg.partition_value(f) for f in files}
     if len(partitions) != 1:

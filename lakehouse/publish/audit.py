@@ -1,4 +1,4 @@
-"""The invariants that a batch must hold before anyone may see it, and the verdict that publishing asks for.
+"""The invariants that a batch must hold before anyone may see it, and the audit result that publishing asks for.
 
 Correct code cannot break them: they are there for the day when it is not. The audit reads back what was committed.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import orjson
 
-from lakehouse.results import Check, Verdict, Work
+from lakehouse.results import AuditResult, Check, Work
 from lakehouse.storage.duck import connect
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.store import ObjectMissing
@@ -66,10 +66,10 @@ class Audited:
 Invariant: TypeAlias = Callable[[Audited], Check]
 
 
-def audit_batch(audited: Audited, more: Sequence[Invariant] = ()) -> Verdict:
+def audit_batch(audited: Audited, more: Sequence[Invariant] = ()) -> AuditResult:
     """Audit one committed batch on its new files and touched keys, which the engine has read back."""
     checks = tuple(invariant(audited) for invariant in (*INVARIANTS, *more))
-    return Verdict(audited.contract.name, audited.after.location, checks)
+    return AuditResult(audited.contract.name, audited.after.location, checks)
 
 
 def conserved(audited: Audited) -> Check:
@@ -147,9 +147,9 @@ def metadata_true(audited: Audited) -> Check:
 
 def recorded_check(wrong: Sequence[str]) -> Check:
     """The check that `recorded` found nothing wrong."""
-    told = "; ".join(wrong[:3]) or "none"
+    first = "; ".join(wrong[:3]) or "none"
     return Check(
-        "recorded metadata is true", not wrong, f"expected nothing that a file contradicts, found {len(wrong)}: {told}"
+        "recorded metadata is true", not wrong, f"expected nothing that a file contradicts, found {len(wrong)}: {first}"
     )
 
 
@@ -164,31 +164,31 @@ INVARIANTS: tuple[Invariant, ...] = (
 )
 
 
-def verdict_key(entity: str, metadata_location: str) -> str:
-    """Where the verdict on a metadata file is kept."""
+def audit_key(entity: str, metadata_location: str) -> str:
+    """Where the audit result of a metadata file is kept."""
     return f"audit/{entity}/{metadata_location.rpartition('/')[2]}.json"
 
 
-def save(lake: Lake, verdict: Verdict) -> None:
-    """Keep a verdict, so that publishing can ask for it."""
-    key = verdict_key(verdict.entity, verdict.metadata_location)
-    lake.store.write(key, orjson.dumps(asdict(verdict), option=orjson.OPT_INDENT_2))
+def save(lake: Lake, audit_result: AuditResult) -> None:
+    """Keep an audit result, so that publishing can ask for it."""
+    key = audit_key(audit_result.entity, audit_result.metadata_location)
+    lake.store.write(key, orjson.dumps(asdict(audit_result), option=orjson.OPT_INDENT_2))
 
 
-def load(lake: Lake, entity: str, metadata_location: str) -> Verdict | None:
-    """The verdict on exactly this metadata file, or None."""
+def load(lake: Lake, entity: str, metadata_location: str) -> AuditResult | None:
+    """The audit result of exactly this metadata file, or None."""
 
     try:
-        document = orjson.loads(lake.store.read(verdict_key(entity, metadata_location)))
+        document = orjson.loads(lake.store.read(audit_key(entity, metadata_location)))
     except ObjectMissing:
         return None
     checks = tuple(Check(**check) for check in document.pop("checks"))
     work = document.pop("work", None)
-    verdict = Verdict(**document, checks=checks, work=Work.of_document(work) if work else None)
-    return verdict if verdict.metadata_location == metadata_location else None
+    audit_result = AuditResult(**document, checks=checks, work=Work.of_document(work) if work else None)
+    return audit_result if audit_result.metadata_location == metadata_location else None
 
 
-def audit_table(lake: Lake, contract: Contract) -> Verdict:
+def audit_table(lake: Lake, contract: Contract) -> AuditResult:
     """Audit the whole published table (nightly): keys unique, required fields present, partitions right, the stored row
     of each key the newest of its changes, and what is recorded of every file true."""
 
@@ -210,10 +210,10 @@ def audit_table(lake: Lake, contract: Contract) -> Verdict:
             _whole_unique(duck, contract),
             _whole_required(duck, contract),
             _whole_partitions(duck, state, schemas.compacted(contract)),
-            _whole_history(duck, contract, state.floor),
+            _whole_history(duck, contract, state.horizon),
             recorded_check(wrong),
         )
-    return Verdict(contract.name, state.location, checks)
+    return AuditResult(contract.name, state.location, checks)
 
 
 def _whole_unique(duck: Duck, contract: Contract) -> Check:
@@ -245,13 +245,13 @@ def _whole_partitions(duck: Duck, state: TableState, shape: object) -> Check:
     return Check("rows are in their partition", wrong == 0, f"expected no row elsewhere, found {wrong}")
 
 
-def _whole_history(duck: Duck, contract: Contract, floor: int) -> Check:
+def _whole_history(duck: Duck, contract: Contract, horizon: int) -> Check:
     """Changes may be kept for a shorter time than rows, so that only keys with a change are compared. A purged
-    tombstone leaves changes without a row: the newest of them is a removal below the floor."""
+    tombstone leaves changes without a row: the newest of them is a removal below the tombstone horizon."""
 
     keys = ", ".join(f'"{k}"' for k in contract.primary_key)
     order = "struct_pack(" + ", ".join(f"{c} := {c}" for c in ORDER) + ")"
-    purged = f"kept IS NULL AND op = 'remove' AND newest._version < {floor}"
+    purged = f"kept IS NULL AND op = 'remove' AND newest._version < {horizon}"
     wrong = duck.count(
         f"SELECT count(*) FROM (SELECT {keys}, max({order}) AS newest, arg_max(_op, {order}) AS op FROM history "
         f"GROUP BY {keys}) LEFT JOIN (SELECT {keys}, {order} AS kept FROM rows) USING ({keys}) "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lakehouse.results import Drift
 from lakehouse.storage.lake import Lake
 from lakehouse.table import schemas
-from lakehouse.table.glue_tables import bring, refresh_landing
+from lakehouse.table.glue_tables import refresh_landing, sync_entry
 from lakehouse.table.tables import BATCH, WATERMARK, TableState, published_entry
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def refresh(lake: Lake, contract: Contract) -> tuple[Drift, ...]:
         (schemas.compacted(contract), published, statistics_of(state)),
     ):
         if entry is not None:
-            drift += bring(lake, contract, shape, entry, {**entry.parameters, **statistics})
+            drift += sync_entry(lake, contract, shape, entry, {**entry.parameters, **statistics})
     return tuple(drift)
 
 

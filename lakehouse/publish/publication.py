@@ -24,12 +24,12 @@ def publish(lake: Lake, contract: Contract, *, run_id: str | None = None) -> Pub
     """Publish the work table, changes first, after verifying that exactly this metadata passed its audit.
 
     Columns, comments, properties and statistics of the Glue entries are refreshed in the same step; drift is what was
-    changed there by hand since the last publication. The audit trail gets its row, with the caller's `run_id`. Raises
-    `NotAudited`, `EntryConflict` when another writer published since the work table was begun (compact again), and
-    `LookupError` before the entity's first batch.
+    changed there by hand since the last publication. The publication log gets its row, with the caller's `run_id`.
+    Raises `NotAudited`, `EntryConflict` when another writer published since the work table was begun (compact again),
+    and `LookupError` before the entity's first batch.
     """
 
-    # Before the work entry: whatever is published after this look makes the move fail, and is never taken back.
+    # Before the work entry: whatever is published after this look makes the move fail, and is never undone.
     pointers = _Pointers.look_up(lake, contract)
     work = lake.entries.get(lake.work_database, schemas.compacted(contract).name)
     if pointers is None or work is None:
@@ -45,7 +45,7 @@ def publish(lake: Lake, contract: Contract, *, run_id: str | None = None) -> Pub
 
 def _follows(state: TableState, published: str) -> bool:
     """Whether a state was made from the published one. A writer that began before another one published would take
-    back what that one did. A log is cut at its beginning after many commits; then the state is taken to be newer."""
+    back what that one did. A log is cut at its beginning after many commits; then the state counts as newer."""
     log = [entry.metadata_file for entry in state.metadata.metadata_log]
     if published in (state.location, *log):
         return True
@@ -62,7 +62,7 @@ def rollback(
 ) -> Publication:
     """Move the published pointers back to a snapshot (default: the one before the present), changes with it.
 
-    The ledger goes back with them: the next batch takes in again what came later. Raises `LookupError` if the snapshot
+    The ledger goes back with them: the next batch ingests again what came later. Raises `LookupError` if the snapshot
     is not among the retained metadata, and `FilesMissing` if no state with it has all its files: nothing is moved then.
     """
 
@@ -96,15 +96,15 @@ def rollback(
 
 def _earlier(lake: Lake, present: TableState) -> Iterator[TableState]:
     """The states before the present one, newest first. Only what was published counts: metadata that an interrupted
-    or failed batch left in the log has no verdict. What maintenance has removed is passed over."""
+    or failed batch left in the log has no audit result. What maintenance has removed is passed over."""
 
     for entry in reversed(present.metadata.metadata_log):
         if lake.store.size(lake.store.key(entry.metadata_file)) is None:
             continue
         state = TableState(lake, entry.metadata_file)
         name = present.location.rpartition("/metadata/")[0].rpartition("/")[2]
-        verdict = audit.load(lake, name, state.location)
-        if state.batch == 0 or (verdict is not None and verdict.passed):
+        audit_result = audit.load(lake, name, state.location)
+        if state.batch == 0 or (audit_result is not None and audit_result.passed):
             yield state
 
 
@@ -136,13 +136,13 @@ def _move(
     begun = lake.now()
     work = None
     if moving and audited:
-        verdict = audit.load(lake, contract.name, state.location)
-        if verdict is None or not verdict.passed:
-            found = "no verdict" if verdict is None else f"a failed one: {verdict.failures}"
+        audit_result = audit.load(lake, contract.name, state.location)
+        if audit_result is None or not audit_result.passed:
+            found = "no audit result" if audit_result is None else f"a failed one: {audit_result.failures}"
             raise NotAudited(
                 f"{contract.name}: expected a passed audit of {state.location}, found {found}; compact it again"
             )
-        work = verdict.work
+        work = audit_result.work
     highest = max(state.batch, int(compacted.parameters.get(HIGHEST_BATCH, "0")))
     statistics = (
         catalog.changes_statistics(state),
@@ -156,7 +156,7 @@ def _move(
         parameters = {**entry.parameters, **numbers, "metadata_location": location}
         if location != entry.metadata_location:
             parameters["previous_metadata_location"] = entry.metadata_location
-        drift += glue_tables.bring(lake, contract, shape, entry, parameters)
+        drift += glue_tables.sync_entry(lake, contract, shape, entry, parameters)
     now = published_entry(lake, contract)
     assert now is not None
     mine = describe_state(contract, state, now.version)

@@ -1,13 +1,13 @@
-"""The audit trail: what each publication made visible, kept for good as one small object each.
+"""The publication log: what each publication made visible, kept for good as one small object each.
 
 Here are the rows, how they are written, repaired and joined, and the Glue table over them; the columns are in
 `contracts.publication_log`. Rows lie beside the tables, not in them, so that nothing that happens to a table takes them
 along.
 
 A row is written right after the pointers have moved. Should the process die in between, the next publication of the
-entity finds that the row of the state it follows is missing, and writes it from that state's verdict. So a row says
-what readers saw, and no publication stays without one. The same row may be there twice after a crash while a day is
-joined, or when two writers meet: whoever counts takes each `publication_id` once.
+entity finds that the row of the state it follows is missing, and writes it from that state's audit result. So a row
+says what readers saw, and no publication stays without one. The same row may be there twice after a crash while a day
+is joined, or when two writers meet: whoever counts takes each `publication_id` once.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from lakehouse.publish import audit
 from lakehouse.publish.published import describe_state
 from lakehouse.results import Work
 from lakehouse.storage.lake import Lake
-from lakehouse.table.glue_tables import bring_external
+from lakehouse.table.glue_tables import sync_table
 from lakehouse.table.iceberg import read_metadata
 from lakehouse.table.tables import TableState, published_entry
 
@@ -91,20 +91,20 @@ def record_roll_back(lake: Lake, published: Published, begun_at: datetime, run_i
 def repair(lake: Lake, contract: Contract, location: str) -> tuple[Drift, ...]:
     """Write the row of the state that is, or was until now, published, if it is missing; one look where it is there.
 
-    A state without work in its verdict has none: an empty table, one from before there was a trail. There the table's
-    Glue entry is looked after, too, which so is there from the first publication of an environment on. Returns what
-    was changed in that entry by hand.
+    A state without work in its audit result has none: an empty table, or one from before there was a log. There the
+    table's Glue entry is looked after, too, which so is there from the first publication of an environment on. Returns
+    what was changed in that entry by hand.
     """
 
     if lake.store.size(key_of(lake, contract.name, location)) is not None:
         return ()
-    verdict = audit.load(lake, contract.name, location)
-    if verdict is not None and verdict.passed and verdict.work is not None:
-        record(lake, describe_state(contract, TableState(lake, location)), verdict.work, None, None)
+    audit_result = audit.load(lake, contract.name, location)
+    if audit_result is not None and audit_result.passed and audit_result.work is not None:
+        record(lake, describe_state(contract, TableState(lake, location)), audit_result.work, None, None)
     return refresh(lake)
 
 
-def tidy(lake: Lake, contract: Contract) -> int:
+def join_days(lake: Lake, contract: Contract) -> int:
     """Join the entity's rows of each day into one object, remove those behind the retention; returns how many objects
     are gone. The row of what is published stays where `repair` looks for it. Raises `ObjectMissing` when somebody else
     does the same at this moment."""
@@ -176,7 +176,7 @@ def _stem(location: str) -> str:
 
 
 def _row(published: Published, work: Work, published_at: datetime | None, run_id: str | None) -> Row:
-    """One row, as JSON has it: every column of the trail, times as text that Hive's readers take."""
+    """One row, as JSON has it: every column of the log, times as text that Hive's readers take."""
     known = {
         **asdict(work),
         "publication_id": published.metadata_location.rpartition("/")[2],
@@ -210,11 +210,11 @@ def _lines(rows: Iterable[Row]) -> bytes:
 def refresh(lake: Lake) -> tuple[Drift, ...]:
     """Bring the Glue table over the rows to what it must be; returns what was changed in it by hand."""
 
-    return bring_external(lake, lake.published_database, _table_input(lake))
+    return sync_table(lake, lake.published_database, _table_input(lake))
 
 
 def _table_input(lake: Lake) -> dict[str, Any]:
-    """The Glue TableInput of the trail; Athena finds its days by projection, without a crawler."""
+    """The Glue TableInput of the log; Athena finds its days by projection, without a crawler."""
     root = lake.store.uri(f"{described.TABLE}/")
     return {
         "Name": described.TABLE,

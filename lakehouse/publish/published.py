@@ -70,7 +70,7 @@ def content_hash(lake: Lake, contract: Contract) -> ContentHash | None:
     """What the entity's published tables say, in two short texts; None before the first batch.
 
     Equal whenever every column but `_batch` and `_object` is equal in every row, however the rows lie in files: the
-    same before and after a replay, a rebuild or maintenance, and on two lakes that took in the same objects. Rows go
+    same before and after a replay, a rebuild or maintenance, and on two lakes that ingested the same objects. Rows go
     in the order of key, version, sequence and event, one after the other, so that memory stays bounded.
     """
 

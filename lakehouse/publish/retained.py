@@ -15,7 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from lakehouse.intake.ledger import Ledger
-from lakehouse.publish.audit import verdict_key
+from lakehouse.publish.audit import audit_key
 from lakehouse.results import FilesMissing, Retention
 from lakehouse.storage import iceberg_names
 from lakehouse.storage.iceberg_names import MetadataNames
@@ -116,14 +116,14 @@ def read_all(lake: Lake, locations: Iterable[str]) -> Iterator[tuple[str, bytes]
 
 
 def find_states(lake: Lake, contract: Contract, names: Names) -> list[State]:
-    """The states that are still there, oldest first: those with a verdict, and the empty one that a table begins with.
-    Metadata that an interrupted or failed batch left behind is none."""
+    """The states that are still there, oldest first: those with an audit result, and the empty one that a table begins
+    with. Metadata that an interrupted or failed batch left behind is none."""
     audited = {stored.key for stored in lake.store.list(f"audit/{contract.name}/")}
     written = {}
     for stored in lake.store.list(f"warehouse/{schemas.compacted(contract).name}/metadata/"):
         location = lake.store.uri(stored.key)
         if stored.key.endswith(METADATA) and (
-            verdict_key(contract.name, location) in audited or stored.key.rpartition("/")[2].startswith(_FIRST)
+            audit_key(contract.name, location) in audited or stored.key.rpartition("/")[2].startswith(_FIRST)
         ):
             written[location] = stored.modified
     found = [State(location, names_.current, written[location]) for location, names_ in names.of(written).items()]
@@ -194,7 +194,7 @@ def find_needed(lake: Lake, contract: Contract, names: Names, kept: set[str], po
     """The keys of all files that the retained states need, each once.
 
     Of a state only the current snapshot is needed. Of what an entry points at, every snapshot that it still lists.
-    Raises `ValueError` if something lies outside the bucket: what is needed could not be told from what is not.
+    Raises `ValueError` if something lies outside the bucket: what is needed would be unknown.
     """
     changes = changes_of(names, kept, pointers)
     locations = kept | changes
@@ -216,7 +216,7 @@ def find_needed(lake: Lake, contract: Contract, names: Names, kept: set[str], po
     needed |= {lake.store.key(path) for path in manifests}
     for location, content in read_all(lake, sorted(manifests)):
         needed |= {lake.store.key(path) for path in iceberg_names.file_paths(manifests[location], content)}
-    verdicts = frozenset(verdict_key(contract.name, location) for location in kept)
+    verdicts = frozenset(audit_key(contract.name, location) for location in kept)
     return Needed(frozenset(needed), verdicts)
 
 

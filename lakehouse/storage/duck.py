@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 VALUE_BYTES = 16
-"""What a value takes in memory beside its text."""
+"""What a value ingests memory beside its text."""
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,9 @@ class Duck:
 
 def _of_engine(error: OSError) -> duckdb.Error:
     """What the engine said to Arrow, which knows its errors by their text only."""
-    told = str(error)
+    message = str(error)
     kinds = (duckdb.OutOfMemoryException, "Out of Memory Error"), (duckdb.IOException, "IO Error")
-    return next((kind(told) for kind, begins in kinds if told.startswith(begins)), duckdb.Error(told))
+    return next((kind(message) for kind, begins in kinds if message.startswith(begins)), duckdb.Error(message))
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """Which class a failure belongs to: what it says about the objects of a batch, and so who pays for it.
 
-The only place where exceptions are told apart; every step of a batch asks here. What follows from a class:
+The only place where exceptions are classified; every step of a batch asks here. What follows from a class:
 
-- **data**: a landed object is not what it should be. Its row is quarantined, or the object where no row can be told
+- **data**: a landed object is not what it should be. Its row is quarantined, or the object where no row can be singled
   apart; what breaks a later step is halved until the object is found, which is held.
 - **poison**: anything else that fails, whatever the exception. It is halved until the object is found; the rest goes
   on, and the object is held when it has failed in `ATTEMPTS` runs.
@@ -101,8 +101,8 @@ def of_the_lake(address: str) -> Iterator[None]:
 def damage_of(address: str, error: BaseException) -> str:
     """What is wrong with a file of the lake's own, and what to do."""
     return (
-        f"{address}: expected a file of the lake that can be read, found {told(error)}; bring back the version that "
-        "was written, or roll the table back, or rebuild it"
+        f"{address}: expected a file of the lake that can be read, found {without_values(error)}; bring back the "
+        "version that was written, or roll the table back, or rebuild it"
     )
 
 
@@ -124,7 +124,7 @@ def _is_environment(error: BaseException, reading: bool) -> bool:
             return not _is_gzip(error)
         case Environment() | MemoryError() | ImportError() | EntryConflict():
             return True
-        case ObjectMissing() | ObjectChanged() | ObjectArchived():  # a landed one is told apart where it is downloaded
+        case ObjectMissing() | ObjectChanged() | ObjectArchived():  # a landed one is handled where it is downloaded
             return True
         case RuntimeError() if "start new thread" in str(error):
             return True
@@ -135,34 +135,34 @@ def _is_environment(error: BaseException, reading: bool) -> bool:
 
 
 def _is_environment_of_duckdb(error: duckdb.Error, reading: bool) -> bool:
-    told = str(error)
+    message = str(error)
     if isinstance(error, _STOPPED):
         return True
     if isinstance(error, duckdb.OutOfMemoryException):
         # Its own limit says something of what it was given; a full disk and the machine's memory do not.
-        return "max_temp_directory_size" in told or not _is_own_limit(told)
+        return "max_temp_directory_size" in message or not _is_own_limit(message)
     if isinstance(error, duckdb.FatalException | duckdb.InternalException):
-        return _is_of_the_machine(told)
+        return _is_of_the_machine(message)
     if isinstance(error, duckdb.HTTPException):
         return True
     if isinstance(error, duckdb.IOException):
         # What is said of a file that is read may be said of its content, in words that nobody has listed.
-        return not reading or _is_of_the_machine(_unquoted(told)) or _DOING.search(told) is not None
-    return type(error) is duckdb.Error and _is_of_the_machine(_unquoted(told))
+        return not reading or _is_of_the_machine(_unquoted(message)) or _DOING.search(message) is not None
+    return type(error) is duckdb.Error and _is_of_the_machine(_unquoted(message))
 
 
-def _is_own_limit(told: str) -> bool:
+def _is_own_limit(message: str) -> bool:
     """Whether memory was refused by DuckDB's own limit, which it tells as `(61.0 MiB/61.0 MiB used)`."""
-    return re.search(r"\([^()]+/[^()]+ used\)", told) is not None
+    return re.search(r"\([^()]+/[^()]+ used\)", message) is not None
 
 
-def _is_of_the_machine(told: str) -> bool:
-    return any(words in told for words in _OF_THE_MACHINE)
+def _is_of_the_machine(message: str) -> bool:
+    return any(words in message for words in _OF_THE_MACHINE)
 
 
-def _unquoted(told: str) -> str:
+def _unquoted(message: str) -> str:
     """A message without what it quotes, which may be anything that was landed."""
-    return re.sub(r"\"[^\"]*\"|'[^']*'", "'…'", told)
+    return re.sub(r"\"[^\"]*\"|'[^']*'", "'…'", message)
 
 
 def _is_undecodable(error: BaseException) -> bool:
@@ -178,7 +178,7 @@ def _is_gzip(error: BaseException) -> bool:
     return type(error).__name__ == "BadGzipFile"
 
 
-def told(error: BaseException) -> str:
+def without_values(error: BaseException) -> str:
     """A failure in one line, without what it quotes: an engine shows the value it stumbled over, which may be personal.
 
     At most 300 characters."""

@@ -1,7 +1,7 @@
 """The Glue entries of an entity as its contract wants them: columns, comments, properties, statistics, projection.
 
 No crawler: what an entry holds follows from the contract and the Iceberg metadata. What we wrote last is remembered in
-the entry as a fingerprint, so that a change by hand can be told from a change of the contract.
+the entry as a fingerprint, so that a change by hand can be distinguished from a change of the contract.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ def refresh_landing(lake: Lake, contract: Contract) -> tuple[Drift, ...]:
     """The landing table of a stream's entity: all text, with partition projection by arrival hour."""
     if contract.origin != "stream":
         return ()
-    return bring_external(lake, lake.landing_database, landing_input(lake, contract))
+    return sync_table(lake, lake.landing_database, landing_input(lake, contract))
 
 
-def bring_external(lake: Lake, database: str, table: TableInput) -> tuple[Drift, ...]:
+def sync_table(lake: Lake, database: str, table: TableInput) -> tuple[Drift, ...]:
     """Create or update the entry of a table over plain files; returns what was changed in it by hand."""
     wanted = _signed(table)
     for _ in range(3):
@@ -57,7 +57,7 @@ def bring_external(lake: Lake, database: str, table: TableInput) -> tuple[Drift,
     raise EntryConflict(f"{database}.{wanted['Name']}: changed by someone else three times in a row")
 
 
-def bring(
+def sync_entry(
     lake: Lake, contract: Contract, shape: TableShape, entry: Entry, parameters: Mapping[str, str]
 ) -> tuple[Drift, ...]:
     """Update an Iceberg entry to the contract with these parameters (pointers included) where it differs."""

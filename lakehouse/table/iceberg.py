@@ -82,7 +82,7 @@ class LiveFile:
 
     This engine leaves at most one delete file, which holds all deleted positions of its data file and of no other.
     Another engine may have left several, also ones that several data files share. `deleted_rows` counts the positions.
-    What is recorded of a file that is not `proven` is taken for unknown: it can hold any value.
+    What is recorded of a file that is not `proven` counts as unknown: it can hold any value.
     """
 
     data: DataFile
@@ -183,7 +183,7 @@ def read_metadata(lake: Lake, location: str) -> TableMetadata:
 def write_empty_table(lake: Lake, shape: TableShape, properties: Mapping[str, str], last_column_id: int) -> str:
     """Write the metadata of a new, empty table with exactly the field ids of its shape; returns the location.
 
-    pyiceberg's own ways to create a table assign ids anew, which would tie the stored files to their order.
+    pyiceberg's own ways to create a table assign new ids, which would tie the stored files to their order.
     """
     schema, spec = shape.schema(), shape.spec()
     metadata = TableMetadataV2.model_validate(
@@ -298,10 +298,10 @@ def _recorded(metrics: FileMetrics) -> dict[str, Any]:
 def same_record(one: DataFile, other: DataFile) -> bool:
     """Whether the same rows, nulls and bounds are recorded of a file."""
 
-    def told(file: DataFile) -> tuple[object, ...]:
+    def recorded(file: DataFile) -> tuple[object, ...]:
         return file.record_count, file.null_value_counts, file.lower_bounds, file.upper_bounds
 
-    return told(one) == told(other)
+    return recorded(one) == recorded(other)
 
 
 _DELETES_SCHEMA = pa.schema(
@@ -453,8 +453,8 @@ class _Replace(_OverwriteFiles):
     """A snapshot that replaces data and delete files by others and keeps the manifest list short.
 
     pyiceberg's own overwrite knows no delete files, keeps each manifest that only records deletions of an earlier
-    snapshot, and merges none, so that planning would slow down with every batch. Manifests are written anew where a
-    file is removed or described anew (`corrected`, by path), and joined when there are many small ones; the others are
+    snapshot, and merges none, so that planning would slow down with every batch. Manifests are rewritten where a
+    file is removed or described again (`corrected`, by path), and joined when there are many small ones; the others are
     kept as they are.
     """
 
@@ -480,7 +480,7 @@ class _Replace(_OverwriteFiles):
     ) -> list[ManifestFile]:
         """The manifests of one content; takes what was removed out of `gone`."""
         kept: list[ManifestFile] = []
-        anew: list[ManifestEntry] = []
+        rewritten: list[ManifestEntry] = []
         small = [m for m in present if m.manifest_length < _MANIFEST_BYTES]
         joined = {m.manifest_path for m in small} if len(small) >= _MANIFESTS_TO_MERGE else set()
         for manifest in present:
@@ -489,16 +489,16 @@ class _Replace(_OverwriteFiles):
             paths = {e.data_file.file_path for e in entries}
             removed = paths & gone
             if removed or not paths.isdisjoint(self.corrected) or manifest.manifest_path in joined:
-                anew += (self._kept(e, removed) for e in entries)
+                rewritten += (self._kept(e, removed) for e in entries)
                 gone -= removed
             else:
                 kept.append(manifest)
-        anew += (
+        rewritten += (
             ManifestEntry.from_args(status=ManifestEntryStatus.ADDED, snapshot_id=self._snapshot_id, data_file=file)
             for file in added
         )
-        anew.sort(key=lambda e: (e.data_file.spec_id, _partition_order(e.data_file)))
-        return kept + [self._written(content, part) for part in _parts(anew)]
+        rewritten.sort(key=lambda e: (e.data_file.spec_id, _partition_order(e.data_file)))
+        return kept + [self._written(content, part) for part in _parts(rewritten)]
 
     def _kept(self, entry: ManifestEntry, removed: set[str]) -> ManifestEntry:
         gone = entry.data_file.file_path in removed

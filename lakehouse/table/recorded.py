@@ -1,8 +1,8 @@
-"""Whether what Iceberg records of files is what is in them: told by their values, or by their footers.
+"""Whether what Iceberg records of files is what is in them, by their values or by their footers.
 
 Nobody who reads can notice what a wrong bound hides from him, this engine no more than others: so that what is recorded
 is compared with the values themselves, by the audit of each batch for its new files and by the nightly one for all.
-Maintenance compares it with the footers, which is cheap, and corrects it without writing any data anew.
+Maintenance compares it with the footers, which is cheap, and corrects it without rewriting any data.
 """
 
 from __future__ import annotations
@@ -56,8 +56,10 @@ def contradicted(duck: Duck, shape: TableShape, files: Sequence[LiveFile]) -> li
                 wrong.append(f"{_name(file)}: {file.stored_rows} rows recorded, {count} found")
             for at, column in enumerate(columns):
                 present, low, high = values[3 * at : 3 * at + 3]
-                told = _told_wrong(file.data, column, count, count - present, _ends(column.type, present, low, high))
-                wrong += [f"{_name(file)}, {column.name}: {what}" for what in told]
+                found = _contradictions(
+                    file.data, column, count, count - present, _ends(column.type, present, low, high)
+                )
+                wrong += [f"{_name(file)}, {column.name}: {what}" for what in found]
     return wrong
 
 
@@ -83,18 +85,18 @@ def contradicted_deletes(duck: Duck, files: Sequence[LiveFile]) -> list[str]:
 
 def missized(lake: Lake, files: Sequence[LiveFile]) -> list[str]:
     """The data and delete files that do not have the size that is recorded: readers look for a footer at its end."""
-    told = {f.file_path: f.file_size_in_bytes for file in files for f in (file.data, *file.deletes)}
+    sizes = {f.file_path: f.file_size_in_bytes for file in files for f in (file.data, *file.deletes)}
     with ThreadPoolExecutor(_READERS) as pool:
-        found = pool.map(lambda address: lake.store.size(lake.store.key(address)), told)
+        found = pool.map(lambda address: lake.store.size(lake.store.key(address)), sizes)
         return [
             f"{_last(address)}: {size} bytes recorded, {stored if stored is not None else 'no file'} found"
-            for (address, size), stored in zip(told.items(), found, strict=True)
+            for (address, size), stored in zip(sizes.items(), found, strict=True)
             if size != stored
         ]
 
 
 def unproven(lake: Lake, shape: TableShape, files: Sequence[LiveFile]) -> list[DataFile]:
-    """The data files of which more is recorded than their size and footer prove, described anew as these have it.
+    """The data files of which more is recorded than their size and footer prove, described again as these have it.
 
     Reads the end of each file. Raises `lakehouse.storage.store.ObjectMissing` if one is gone.
     """
@@ -124,7 +126,7 @@ def _proven(shape: TableShape, file: DataFile, metrics: FileMetrics, ends: dict[
         nulls = metrics.null_value_counts.get(i)
         if nulls is None and i in (file.null_value_counts or {}):
             return False
-        if any(_told_wrong(file, column, metrics.record_count, nulls, ends.get(i))):
+        if any(_contradictions(file, column, metrics.record_count, nulls, ends.get(i))):
             return False
         if i not in ends and nulls != metrics.record_count and _has_bounds(file, i):
             return False
@@ -135,7 +137,7 @@ def _has_bounds(file: DataFile, field_id: int) -> bool:
     return field_id in (file.lower_bounds or {}) or field_id in (file.upper_bounds or {})
 
 
-def _told_wrong(
+def _contradictions(
     file: DataFile, column: Column, rows: int, nulls: int | None, ends: tuple[Scalar, Scalar] | None
 ) -> Iterator[str]:
     """What of a column is recorded and wrong, where it has these rows, nulls, and lowest and highest value."""

@@ -30,8 +30,8 @@ BATCH_ID = "gavel.batch-id"
 LEDGER = "gavel.ledger"
 CHANGES = "gavel.changes"
 WATERMARK = "gavel.watermark"
-FLOOR = "gavel.floor"
-NO_FLOOR = -(2**63)
+HORIZON = "gavel.floor"
+NO_HORIZON = -(2**63)
 """Below every version: nothing was purged yet. Versions of files may be dates before 1970."""
 CONTRACT = "gavel.contract-document"
 """The contract that the table was last written under, in its compact form: what the next one must be able to follow."""
@@ -83,9 +83,9 @@ class TableState:
         return self.metadata.properties.get(LEDGER, "")
 
     @property
-    def floor(self) -> int:
+    def horizon(self) -> int:
         """Changes older than this version whose key is absent come too late: their tombstone may be purged."""
-        return int(self.metadata.properties.get(FLOOR, NO_FLOOR))
+        return int(self.metadata.properties.get(HORIZON, NO_HORIZON))
 
     @property
     def watermark(self) -> datetime | None:
@@ -161,7 +161,7 @@ def contract_document(contract: Contract) -> str:
 
 def _create(lake: Lake, contract: Contract) -> Entry:
     """Empty tables, published at once, so that readers find every entity from the first day. The published entry of
-    the compacted table comes last: while it is missing, an interrupted creation is simply taken up again."""
+    the compacted table comes last: while it is missing, an interrupted creation is simply finished."""
     changes, compacted = schemas.changes(contract), schemas.compacted(contract)
     changes_location = _created(lake, contract, changes, lake.work_database, {})
     _created(lake, contract, changes, lake.published_database, {}, changes_location)

@@ -72,9 +72,9 @@ def test_batches_of_every_type_are_merged_audited_and_published(lake: Lake, quer
     publish(lake, ON_ATHENA)
 
     assert second.counts == Counts(read=5, applied=3, superseded=1, duplicate=1)
-    assert second.verdict is not None
-    assert second.verdict.passed, second.verdict.failures
-    assert {"every row is accounted for", "recorded metadata is true"} <= {c.name for c in second.verdict.checks}
+    assert second.audit_result is not None
+    assert second.audit_result.passed, second.audit_result.failures
+    assert {"every row is accounted for", "recorded metadata is true"} <= {c.name for c in second.audit_result.checks}
     assert versions(lake) == {"a": (3, False, 2), "it's#1": (2, True, 2), 'c\n"q"': (1, False, 2)}
     row = next(r for r in published_rows(lake, ON_ATHENA) if r["parcel_id"] == "a")
     assert (row["recipient"], str(row["exact"])) == (full["recipient"], full["exact"])

@@ -144,6 +144,6 @@ def test_both_engines_give_the_same_rows(
             event(f"engine {result.engine}, night {batch.night}")
             assert result.engine == batch.engine
             assert (result.counts, result.batch) == (expected.counts, expected.batch)
-            assert result.verdict is None or result.verdict.passed
+            assert result.audit_result is None or result.audit_result.passed
             assert mixed.rows(contract) == embedded.rows(contract)
         assert audit_table(on_s3, CONTRACTS[history[-1].generation]).passed

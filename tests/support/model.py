@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.support.operational import Change, Key
 
-NO_FLOOR = -(2**63)
+NO_HORIZON = -(2**63)
 """Below every version."""
 
 
@@ -28,7 +28,7 @@ class Landed:
 
 
 @dataclass(frozen=True)
-class Taken:
+class LedgerEntry:
     """What the ledger says of an object: which writing of it, `merged`, `quarantined` or `held`, rows set aside, and
     since which commit."""
 
@@ -56,24 +56,24 @@ class Counts:
 
 @dataclass(frozen=True)
 class Tables:
-    """An entity's tables: objects taken in, accepted changes by identity, the winner of each key, and the floor.
+    """An entity's tables: objects taken in, accepted changes by identity, the winner of each key, and the horizon.
 
     `snapshot` counts the commits that changed rows.
     """
 
-    taken: Mapping[str, Taken] = field(default_factory=dict)
+    taken: Mapping[str, LedgerEntry] = field(default_factory=dict)
     changes: Mapping[str, Change] = field(default_factory=dict)
     rows: Mapping[Key, Change] = field(default_factory=dict)
-    floor: int = NO_FLOOR
+    horizon: int = NO_HORIZON
     snapshot: int = 0
 
     def same(self, other: Tables) -> bool:
         """Whether readers and the ledger cannot tell the two apart."""
-        return (self.taken, self.changes, self.rows, self.floor) == (
+        return (self.taken, self.changes, self.rows, self.horizon) == (
             other.taken,
             other.changes,
             other.rows,
-            other.floor,
+            other.horizon,
         )
 
     def unknown(self, objects: Iterable[Landed]) -> list[Landed]:
@@ -142,7 +142,7 @@ def _compact(tables: Tables, ordered: Sequence[Landed], terms: Terms, held: Iter
     for chunk in terms.chunks(ordered):
         run.take(chunk)
     if run.held:
-        taken = {**run.states[-1].taken, **{o.key: Taken(o.writing, "held") for o in run.held}}
+        taken = {**run.states[-1].taken, **{o.key: LedgerEntry(o.writing, "held") for o in run.held}}
         run.states.append(replace(run.states[-1], taken=taken))
     return Outcome(tuple(run.states), run.counts, frozenset(o.key for o in run.held))
 
@@ -157,7 +157,7 @@ def rebuild(tables: Tables, objects: Sequence[Landed], terms: Terms) -> Outcome:
 
     empty = Tables(snapshot=tables.snapshot + bool(tables.rows))
     outcome = _compact(empty, sorted(objects, key=order), terms)
-    return replace(outcome, states=tuple(replace(state, floor=tables.floor) for state in outcome.states))
+    return replace(outcome, states=tuple(replace(state, horizon=tables.horizon) for state in outcome.states))
 
 
 @dataclass
@@ -179,7 +179,7 @@ class _Run:
         for row in fresh.values():
             if row.key not in winners or row.order > winners[row.key].order:
                 winners[row.key] = row
-        late = {key for key, row in winners.items() if key not in before.rows and row.version < before.floor}
+        late = {key for key, row in winners.items() if key not in before.rows and row.version < before.horizon}
         accepted = {event: row for event, row in fresh.items() if row.key not in late}
         if self.terms.strict and any(row.poisoned for row in accepted.values()):
             if len(objects) == 1:
@@ -215,26 +215,28 @@ class _Run:
             )
         )
 
-    def _taken(self, objects: Sequence[Landed], fresh: Mapping[str, Change], late: Collection[Key]) -> dict[str, Taken]:
+    def _taken(
+        self, objects: Sequence[Landed], fresh: Mapping[str, Change], late: Collection[Key]
+    ) -> dict[str, LedgerEntry]:
         """What the ledger says: a late change is set aside once, from the first object that brings it."""
         waiting = {event for event, row in fresh.items() if row.key in late}
         taken = {}
         for landed in objects:
             if landed.rows is None:
-                taken[landed.key] = Taken(landed.writing, "quarantined")
+                taken[landed.key] = LedgerEntry(landed.writing, "quarantined")
                 continue
             refused = sum(row.generation > self.terms.generation for row in landed.rows)
             first = waiting & {row.event for row in landed.rows}
             waiting -= first
-            taken[landed.key] = Taken(landed.writing, "merged", refused + len(first))
+            taken[landed.key] = LedgerEntry(landed.writing, "merged", refused + len(first))
         return taken
 
 
-def _since(before: Mapping[str, Taken], taken: Mapping[str, Taken]) -> dict[str, Taken]:
+def _since(before: Mapping[str, LedgerEntry], taken: Mapping[str, LedgerEntry]) -> dict[str, LedgerEntry]:
     """With the number of the commit that merged each first."""
     number = 1 + max((t.since for t in before.values()), default=0)
 
-    def first(key: str, now: Taken) -> int:
+    def first(key: str, now: LedgerEntry) -> int:
         then = before.get(key)
         same = then is not None and (then.writing, then.status, now.status) == (now.writing, "merged", "merged")
         return then.since if then is not None and same else number

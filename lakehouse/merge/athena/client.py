@@ -1,5 +1,5 @@
 """Runs one statement on Athena to its end: started once however often it is asked for, waited for, stopped when it
-costs too much or nobody waits any more, and its errors told in words that say what to do.
+costs too much or nobody waits any more, and its errors in words that say what to do.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ def _scanned(execution: Mapping[str, Any]) -> int:
 def _over_limit(what: str, query_id: str, expected: str, found: str) -> str:
     return (
         f"{what}: expected at most {expected} bytes scanned, found {found} in Athena's query {query_id}; nothing of "
-        "it is published. Raise the limit if the batch is meant to touch that much, or take in less at once"
+        "it is published. Raise the limit if the batch is meant to touch that much, or ingest less at once"
     )
 
 
@@ -185,11 +185,11 @@ def _refusal(what: str, settings: AthenaSettings, error: Any) -> AthenaError:
 
 
 _ADVICE = (
-    ("TOO_MANY_OPEN_PARTITIONS", "one statement may write to 100 partitions: take in less at once"),
-    ("EXCEEDED_MEMORY_LIMIT", "the query needs more memory than Athena gives: take in less at once"),
-    ("Query exhausted resources", "the query needs more than Athena gives: take in less at once"),
-    ("EXCEEDED_TIME_LIMIT", "the query took longer than the quota of DML statements: take in less at once"),
-    ("Query timeout", "the query took longer than the quota of DML statements: take in less at once"),
+    ("TOO_MANY_OPEN_PARTITIONS", "one statement may write to 100 partitions: ingest less at once"),
+    ("EXCEEDED_MEMORY_LIMIT", "the query needs more memory than Athena gives: ingest less at once"),
+    ("Query exhausted resources", "the query needs more than Athena gives: ingest less at once"),
+    ("EXCEEDED_TIME_LIMIT", "the query took longer than the quota of DML statements: ingest less at once"),
+    ("Query timeout", "the query took longer than the quota of DML statements: ingest less at once"),
     ("MERGE_TARGET_ROW_MULTIPLE_MATCHES", "a key has two winners in `_changes`: audit the table before the next batch"),
     ("Access Denied", "let the role read and write the table's files and the results"),
     ("PERMISSION_DENIED", "let the role read and write the table's files and entries"),

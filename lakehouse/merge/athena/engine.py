@@ -102,14 +102,14 @@ class AthenaMerge:
 
     def append_changes(self) -> str:
         """The metadata of `_changes` with exactly the changes in `accepted`: those that turned out to be stored
-        already, or too late, are left out by appending anew."""
+        already, or too late, are left out by appending again."""
         chunk = self.chunk
         if self.appended is None:
             self.appended = (append_accepted(chunk, chunk.name), self._accepted())
         elif self.appended[1] != self._accepted():
             shape = schemas.changes(chunk.contract)
             iceberg.move_pointer(chunk.lake, self._entry(shape), chunk.before.changes_location)
-            self.appended = (append_accepted(chunk, f"{chunk.name}-anew"), self._accepted())
+            self.appended = (append_accepted(chunk, f"{chunk.name}-again"), self._accepted())
         return self.appended[0]
 
     def merge(self, properties: Mapping[str, str], summary: Mapping[str, str]) -> str:

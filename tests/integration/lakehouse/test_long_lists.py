@@ -80,6 +80,6 @@ def test_where_files_say_nothing_new_rows_are_written_by_themselves(
     assert apart
     monkeypatch.setattr(rewriting, "SEVERAL", 2)
     result = maintain(lake, PARCELS)
-    assert result.verdict is not None
-    assert result.verdict.passed
+    assert result.audit_result is not None
+    assert result.audit_result.passed
     check(lake)

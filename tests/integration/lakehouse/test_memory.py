@@ -17,7 +17,7 @@ from contracts.types import IntegerType, StringType
 from lakehouse.api import compact
 from lakehouse.intake.landing import Scope
 from lakehouse.publish import audit, publication
-from lakehouse.results import Check, Verdict
+from lakehouse.results import AuditResult, Check
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.sql import quoted
 from lakehouse.table import iceberg, schemas, tables
@@ -70,7 +70,7 @@ def load_table(lake: Lake) -> int:
         properties={tables.BATCH: "1"},
         summary={},
     )
-    audit.save(lake, Verdict("parcels", table.metadata_location, (Check("loaded", True, ""),)))
+    audit.save(lake, AuditResult("parcels", table.metadata_location, (Check("loaded", True, ""),)))
     publication.publish(lake, PARCELS)
     return size
 

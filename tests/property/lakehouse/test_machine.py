@@ -47,7 +47,7 @@ from tests.support.depth import examples
 from tests.support.failing import Crash, Failpoints, Fault, Unanswered, failing_lake
 from tests.support.lakes import NOON, Clock, Landing, local_lake
 from tests.support.limits import LIMITS, limits
-from tests.support.model import NO_FLOOR, Landed, Outcome, Tables, Terms
+from tests.support.model import NO_HORIZON, Landed, Outcome, Tables, Terms
 from tests.support.operational import CONTRACTS, KEYS, LOADED, POISON, Change, Key, OperationalTable
 from tests.support.readers import by_both, by_duckdb, differences, plain
 
@@ -77,7 +77,7 @@ class Sight:
     rows: dict[Key, Row]
     changes: dict[str, Row]
     taken: dict[str, tuple[str, str, int]]  # key -> ETag, status, rows in quarantine
-    floor: int
+    horizon: int
     batches: dict[Key, int]
     objects: dict[str, str]
 
@@ -92,7 +92,7 @@ def look(location: str, lake: Lake) -> Sight:
         rows={key_of(r): plain(r) for r in rows},
         changes={r["_event_id"]: plain(r) for r in changes},
         taken={t.key: (t.etag, t.status, t.quarantined) for day in ledger.days for t in ledger.segment(day).values()},
-        floor=int(properties.get("gavel.floor", NO_FLOOR)),
+        horizon=int(properties.get("gavel.floor", NO_HORIZON)),
         batches={key_of(r): r["_batch"] for r in rows},
         objects={r["_event_id"]: r["_object"] for r in changes},
     )
@@ -623,8 +623,8 @@ class LakeMachine(RuleBasedStateMachine):
         if not gone:
             return line
         rows = {key: row for key, row in tables.rows.items() if key not in gone}
-        floor = max(tables.floor, *(row.version + 1 for row in gone.values()))
-        return (*line[:-1], replace(tables, rows=rows, floor=floor))
+        horizon = max(tables.horizon, *(row.version + 1 for row in gone.values()))
+        return (*line[:-1], replace(tables, rows=rows, horizon=horizon))
 
     def events(self, location: str) -> frozenset[str]:
         """The identities of the changes in a metadata file of `_changes`."""
@@ -639,7 +639,9 @@ class LakeMachine(RuleBasedStateMachine):
             **differences(sight.rows, {key: model.visible(row) for key, row in tables.rows.items()}),
             **differences(sight.changes, {event: row.typed for event, row in tables.changes.items()}),
             **(
-                {} if sight.floor == tables.floor else {"floor": f"floor: expected {tables.floor}, found {sight.floor}"}
+                {}
+                if sight.horizon == tables.horizon
+                else {"horizon": f"horizon: expected {tables.horizon}, found {sight.horizon}"}
             ),
         }
         assert not differing, f"{len(differing)} differences, such as\n  " + "\n  ".join(list(differing.values())[:3])

@@ -23,7 +23,7 @@ from lakehouse.publish.audit import audit_table
 from lakehouse.publish.publication import publish
 from lakehouse.results import Retention
 from lakehouse.storage.lake import Lake
-from lakehouse.table.tables import NO_FLOOR, TableState
+from lakehouse.table.tables import NO_HORIZON, TableState
 from tests.support.ageing import ageing
 from tests.support.depth import examples
 from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_rows
@@ -54,7 +54,7 @@ class World:
     clock: Clock
     accepted: dict[str, dict[str, Any]] = field(default_factory=dict)
     states: list[tuple[str, datetime, list[Any]]] = field(default_factory=list)
-    floor: int = NO_FLOOR
+    horizon: int = NO_HORIZON
     events: int = 0
 
     def batch(self, changes: list[tuple[str, int, str]]) -> None:
@@ -81,7 +81,7 @@ class World:
         for key in {r["parcel_id"] for r in rows}:
             mine = [r for r in rows if r["parcel_id"] == key]
             newest = max(mine, key=order)
-            if key not in known and int(newest["_version"] or 0) < self.floor:
+            if key not in known and int(newest["_version"] or 0) < self.horizon:
                 late += len(mine)  # absent, and older than what was purged
             elif key not in self.accepted or order(newest) > order(self.accepted[key]):
                 self.accepted[key] = newest
@@ -93,8 +93,8 @@ class World:
         assert result.same_rows
         assert result.removal is not None
         assert result.removal.exact
-        assert self.floor <= result.floor
-        self.floor = result.floor
+        assert self.horizon <= result.horizon
+        self.horizon = result.horizon
         gone = before.keys() - self.seen.keys()
         assert len(gone) == result.purged
         assert all(self.accepted[key]["_op"] == "remove" for key in gone)

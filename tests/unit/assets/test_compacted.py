@@ -27,7 +27,7 @@ from contracts import Contract, Contracts, load_contracts
 from lakehouse.batch import compaction as batches
 from lakehouse.intake.landing import Scope
 from lakehouse.publish import audit
-from lakehouse.results import BatchResult, Check, Counts, HeldObject, Verdict
+from lakehouse.results import AuditResult, BatchResult, Check, Counts, HeldObject
 from lakehouse.storage.context import Context
 from lakehouse.storage.lake import Lake
 from lakehouse.table.tables import published_entry
@@ -49,16 +49,16 @@ def batch(**values: object) -> BatchResult:
         "changes_location": "s3://bucket/warehouse/customers_changes/metadata/7.json",
         "committed": True,
         "rows": 600,
-        "verdict": verdict(),
+        "verdict": audit_result(),
     }
     return BatchResult(**{**defaults, **values})
 
 
-def verdict(**failed: str) -> Verdict:
+def audit_result(**failed: str) -> AuditResult:
     checks = tuple(
         Check(name, check_name(name) not in failed, failed.get(check_name(name), "held")) for name in INVARIANTS
     )
-    return Verdict("customers", "7.json", checks)
+    return AuditResult("customers", "7.json", checks)
 
 
 def checks(**values: object) -> dict[str, dg.AssetCheckResult]:
@@ -104,24 +104,26 @@ def test_every_invariant_of_the_engine_is_shown() -> None:
 
 
 def test_a_broken_invariant_fails_with_its_detail() -> None:
-    check = checks(verdict=verdict(keys_are_unique="expected no key with two rows, found 2"))["keys_are_unique"]
+    check = checks(audit_result=audit_result(keys_are_unique="expected no key with two rows, found 2"))[
+        "keys_are_unique"
+    ]
     assert (check.passed, check.description) == (False, "expected no key with two rows, found 2")
 
 
 def test_a_commit_without_rows_passes_by_its_own_check() -> None:
-    unchanged = Verdict("customers", "7.json", (Check(UNCHANGED, True, "same snapshot"),))
-    assert all(check.passed for check in checks(verdict=unchanged, counts=Counts()).values())
-    changed = Verdict("customers", "7.json", (Check(UNCHANGED, False, "another snapshot"),))
-    assert not checks(verdict=changed)["keys_are_unique"].passed
+    unchanged = AuditResult("customers", "7.json", (Check(UNCHANGED, True, "same snapshot"),))
+    assert all(check.passed for check in checks(audit_result=unchanged, counts=Counts()).values())
+    changed = AuditResult("customers", "7.json", (Check(UNCHANGED, False, "another snapshot"),))
+    assert not checks(audit_result=changed)["keys_are_unique"].passed
 
 
 def test_an_invariant_that_was_not_audited_counts_as_broken() -> None:
-    found = checks(verdict=None)
+    found = checks(audit_result=None)
     assert not any(found[check_name(invariant)].passed for invariant in INVARIANTS)
 
 
 def test_nothing_written_needs_no_audit() -> None:
-    assert all(check.passed for check in checks(verdict=None, committed=False, counts=Counts()).values())
+    assert all(check.passed for check in checks(audit_result=None, committed=False, counts=Counts()).values())
 
 
 def test_personal_fields_are_masked_in_previews():

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from assets.maintenance import SAME_ROWS, SHRANK, WHOLE_TABLE, maintenance_checks, maintenance_metadata
-from lakehouse.results import Amount, Check, MaintenanceResult, Removal, TableUsage, Usage, Verdict
+from lakehouse.results import Amount, AuditResult, Check, MaintenanceResult, Removal, TableUsage, Usage
 from lakehouse.storage.lake import Lake
 
 LAKE = Lake("bucket", "gavel_landing_dev", "gavel_work_dev", "gavel_dev")
-PASSED = Verdict("bids", "s3://bucket/1.json", (Check("keys are unique", True, "3 rows, 3 keys"),))
+PASSED = AuditResult("bids", "s3://bucket/1.json", (Check("keys are unique", True, "3 rows, 3 keys"),))
 
 
 def usage(files: int) -> Usage:
@@ -31,15 +31,17 @@ RESULT = MaintenanceResult(
     purged=2,
     floor=77,
     expired=3,
-    verdict=PASSED,
+    audit_result=PASSED,
     removal=Removal(Amount(20, 20_000), Amount(12, 12_000), Amount(8, 8_000), 0),
     attempts=1,
     seconds={"total": 1.5},
 )
 
 
-def outcomes(result: MaintenanceResult, verdict: Verdict = PASSED) -> dict[str, tuple[bool, str]]:
-    return {c.check_name: (c.passed, c.description or "") for c in maintenance_checks(result, verdict) if c.check_name}
+def outcomes(result: MaintenanceResult, audit_result: AuditResult = PASSED) -> dict[str, tuple[bool, str]]:
+    return {
+        c.check_name: (c.passed, c.description or "") for c in maintenance_checks(result, audit_result) if c.check_name
+    }
 
 
 def test_files_and_bytes_are_shown_before_and_after() -> None:
@@ -79,12 +81,12 @@ def test_a_store_that_did_not_shrink_as_it_should_is_told(removal: Removal) -> N
 
 
 def test_other_rows_are_told_and_nothing_counts_as_removed() -> None:
-    failed = Verdict("bids", "s3://bucket/2.json", (Check("the rows are the same", False, "expected 7, found 6"),))
-    told = outcomes(dataclasses.replace(RESULT, verdict=failed, removal=None))
+    failed = AuditResult("bids", "s3://bucket/2.json", (Check("the rows are the same", False, "expected 7, found 6"),))
+    told = outcomes(dataclasses.replace(RESULT, audit_result=failed, removal=None))
     assert told[SAME_ROWS] == (False, "Nothing was published or removed. the rows are the same: expected 7, found 6")
     assert told[SHRANK][0] is False
 
 
 def test_a_broken_invariant_of_the_whole_table_is_told() -> None:
-    broken = Verdict("bids", "s3://bucket/1.json", (Check("keys are unique", False, "3 rows, 2 keys"),))
+    broken = AuditResult("bids", "s3://bucket/1.json", (Check("keys are unique", False, "3 rows, 2 keys"),))
     assert outcomes(RESULT, broken)[WHOLE_TABLE] == (False, "keys are unique: 3 rows, 2 keys")

@@ -17,6 +17,7 @@ from lakehouse.intake import validation
 from lakehouse.intake.landing import Scope
 from lakehouse.intake.ledger import Ledger
 from lakehouse.intake.quarantine import list_files
+from lakehouse.merge.base import Chunk
 from lakehouse.merge import reduction
 from lakehouse.publish.audit import Audited, audit_table
 from lakehouse.publish.publication import publish, rollback
@@ -285,9 +286,9 @@ def test_an_error_that_data_causes_is_held_without_showing_the_data(
     landing.land([change("p-2", version=1, recipient="Ada Lovelace")])
     reduce = reduction.reduce
 
-    def stumble(duck: Duck, *rest: Any) -> reduction.Reduced:
-        duck.run("SELECT CAST(recipient AS BIGINT) FROM valid WHERE recipient IS NOT NULL")
-        return reduce(duck, *rest)
+    def stumble(chunk: Chunk, *rest: Any) -> reduction.Reduced:
+        chunk.duck.run("SELECT CAST(recipient AS BIGINT) FROM valid WHERE recipient IS NOT NULL")
+        return reduce(chunk, *rest)
 
     monkeypatch.setattr(reduction, "reduce", stumble)
     result = compact(lake, PARCELS, EVERYTHING)
@@ -302,7 +303,7 @@ def test_a_change_below_the_floor_whose_key_is_absent_is_set_aside(
     landing.land([change("known", version=50)])
     compact(lake, PARCELS, EVERYTHING)
     publish(lake, PARCELS)
-    monkeypatch.setattr(TableState, "floor", 40)
+    monkeypatch.setattr(TableState, "horizon", 40)
     landing.land([change("purged", version=39), change("known", version=38), change("new", version=41)])
 
     result = compact(lake, PARCELS, EVERYTHING)

@@ -19,7 +19,7 @@ from lakehouse.merge.athena.client import AthenaError
 from lakehouse.merge.base import EngineError
 from lakehouse.results import Failure
 from lakehouse.storage.entries import EntryConflict
-from lakehouse.storage.failures import Poison, class_of, told
+from lakehouse.storage.failures import Poison, class_of, without_values
 from lakehouse.storage.store import ObjectChanged, ObjectMissing
 
 
@@ -155,4 +155,4 @@ def test_engines_fail_as_they_are_told_apart(tmp_path: Path) -> None:
 
 def test_what_is_told_quotes_nothing() -> None:
     error = duckdb.ConversionException("Conversion Error: Could not convert string 'Erika' to \"x\"\nLINE 1")
-    assert told(error) == "ConversionException: Conversion Error: Could not convert string '…'"
+    assert without_values(error) == "ConversionException: Conversion Error: Could not convert string '…'"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lakehouse.api import compact, pending
 from lakehouse.intake.landing import LATEST_DELIVERY, LandedObject, Scope
-from lakehouse.intake.ledger import Ledger, Status, Taken
+from lakehouse.intake.ledger import Ledger, LedgerEntry, Status
 from lakehouse.publish.publication import publish
 from lakehouse.publish.published import published
 from lakehouse.results import Counts
@@ -136,12 +136,12 @@ def landed_on(day: int, number: int, etag: str) -> LandedObject:
     return LandedObject(f"landing/parcels/dt={hour:%Y-%m-%d}/hh=12/{number}", etag, 1, hour, hour)
 
 
-def taken(landed: LandedObject, status: Status = "merged", quarantined: int = 0) -> Taken:
-    return Taken(landed.key, landed.etag, landed.size, status, 1, 10, quarantined, "")
+def taken(landed: LandedObject, status: Status = "merged", quarantined: int = 0) -> LedgerEntry:
+    return LedgerEntry(landed.key, landed.etag, landed.size, status, 1, 10, quarantined, "")
 
 
-def record(ledger: Ledger, name: str, *entries: tuple[LandedObject, Taken]) -> Ledger:
-    by_day: dict[str, list[Taken]] = defaultdict(list)
+def record(ledger: Ledger, name: str, *entries: tuple[LandedObject, LedgerEntry]) -> Ledger:
+    by_day: dict[str, list[LedgerEntry]] = defaultdict(list)
     for landed, entry in entries:
         by_day[landed.day].append(entry)
     return ledger.record(PARCELS, name, by_day)

@@ -33,6 +33,7 @@ from lakehouse.publish.published import published
 from lakehouse.publish.retained import Names, State, find_states, read_pointers, select_states
 from lakehouse.results import (
     Amount,
+    AuditResult,
     Check,
     Counts,
     FilesMissing,
@@ -41,14 +42,13 @@ from lakehouse.results import (
     RebuildFailed,
     Removal,
     Retention,
-    Verdict,
 )
 from lakehouse.storage.duck import connect
 from lakehouse.storage.iceberg_io import files_of
 from lakehouse.storage.lake import Lake
 from lakehouse.table import iceberg, schemas
 from lakehouse.table.iceberg import EntryCatalog, partition_value
-from lakehouse.table.tables import NO_FLOOR, TableState
+from lakehouse.table.tables import NO_HORIZON, TableState
 from tests.support.ageing import ageing
 from tests.support.depth import DEEP, examples
 from tests.support.failing import Crash, Failpoints, Fault, Operation, failing_lake
@@ -115,19 +115,19 @@ def test_small_files_of_a_partition_are_joined_and_the_rows_stay(lake: Lake, lan
 
     result = maintain(lake, PARCELS)
 
-    assert (result.same_rows, result.verdict is not None) == (True, True)
+    assert (result.same_rows, result.audit_result is not None) == (True, True)
     assert (published_rows(lake), published_changes(lake)) == (rows, changes)
     assert result.before.compacted.data.files == rewriting.SEVERAL
     assert (result.after.compacted.data.files, result.after.changes.data.files) == (1, 1)
     assert (result.rewritten, result.written) == (2 * rewriting.SEVERAL, 2)
     assert audit_table(lake, PARCELS).passed
-    assert maintain(lake, PARCELS).verdict is None, "what is done is not done again"
+    assert maintain(lake, PARCELS).audit_result is None, "what is done is not done again"
 
 
 def test_fewer_small_files_than_several_stay_as_they_are(lake: Lake, landing: Landing, marking: None) -> None:
     spread(lake, landing, rewriting.SEVERAL - 1)
     result = maintain(lake, PARCELS)
-    assert (result.rewritten, result.verdict) == (0, None)
+    assert (result.rewritten, result.audit_result) == (0, None)
 
 
 def test_files_with_many_deleted_rows_are_rewritten_without_them(lake: Lake, landing: Landing, marking: None) -> None:
@@ -190,7 +190,7 @@ def test_delete_files_that_data_files_share_go_with_the_last_of_them(
     described.upper_bounds.clear()
     table = EntryCatalog(lake, lake.work_database).load_table("parcels")
     location = iceberg.commit(table, added=[described], properties={}, summary={}).metadata_location
-    audit.save(lake, Verdict("parcels", location, (Check("as another engine wrote it", True, ""),)))
+    audit.save(lake, AuditResult("parcels", location, (Check("as another engine wrote it", True, ""),)))
     publish(lake, PARCELS)
     rows = published_rows(lake)
     assert len(rows) == 2
@@ -254,8 +254,8 @@ def test_rows_that_did_not_come_through_are_never_published(
     clock.forward(days=30)
     result = maintain(lake, PARCELS, retention=Retention(states=0, days=0))
 
-    assert result.verdict is not None
-    assert [c.name for c in result.verdict.checks if not c.passed] == ["the rows are the same"]
+    assert result.audit_result is not None
+    assert [c.name for c in result.audit_result.checks if not c.passed] == ["the rows are the same"]
     assert (result.same_rows, result.removal) == (False, None)
     assert published_rows(lake) == rows
     assert result.metadata_location == before.location == read_pointers(lake, PARCELS).work
@@ -276,8 +276,8 @@ def test_a_purge_that_hits_a_living_row_is_never_published(
 
     monkeypatch.setattr(tombstones, "keep_only_in", too_much)
     result = maintain(lake, PARCELS)
-    assert result.verdict is not None
-    assert [c.name for c in result.verdict.checks if not c.passed] == ["only tombstones are purged"]
+    assert result.audit_result is not None
+    assert [c.name for c in result.audit_result.checks if not c.passed] == ["only tombstones are purged"]
     assert published_rows(lake) == rows
 
 
@@ -367,7 +367,7 @@ def test_a_snapshot_that_somebody_has_tagged_stays(lake: Lake, landing: Landing,
     tagged = TableState(lake, states[0]).snapshot_id
     assert tagged is not None
     table.manage_snapshots().create_tag(tagged, "audit-2026").commit()
-    audit.save(lake, Verdict("parcels", table.metadata_location, (Check("tagged by hand", True, ""),)))
+    audit.save(lake, AuditResult("parcels", table.metadata_location, (Check("tagged by hand", True, ""),)))
 
     result = maintain(lake, PARCELS, retention=Retention(days=0, states=1))
 
@@ -383,7 +383,7 @@ def test_quiet_nights_push_no_earlier_rows_out(lake: Lake, landing: Landing, clo
         result = maintain(lake, PARCELS, retention=retention)
         clock.forward(days=3)
         run(lake)  # nothing arrived: the watermark moves on
-    assert result.verdict is None
+    assert result.audit_result is None
     assert lake.store.size(lake.store.key(states[3])) is not None
     assert rollback(lake, PARCELS).published.metadata_location == states[3]
 
@@ -519,7 +519,7 @@ def test_a_tombstone_lives_as_long_as_its_landed_object(lake: Lake, landing: Lan
 
     result = maintain(lake, PARCELS)
 
-    assert (result.purged, result.floor, result.same_rows) == (1, version(OLD, 6), True)
+    assert (result.purged, result.horizon, result.same_rows) == (1, version(OLD, 6), True)
     assert published_rows(lake) == [r for r in rows if r["parcel_id"] != "gone"]
     assert published_changes(lake) == changes
     assert (result.before.compacted.rows, result.after.compacted.rows) == (3, 2)
@@ -536,7 +536,7 @@ def test_what_comes_below_the_floor_for_an_absent_key_is_set_aside(lake: Lake, l
     result = compact(lake, PARCELS, EVERYTHING)
     publish(lake, PARCELS)
 
-    assert result.counts == Counts(read=3, applied=2, superseded=1), "what is newer than the floor lives again"
+    assert result.counts == Counts(read=3, applied=2, superseded=1), "what is newer than the horizon lives again"
     landing.land([at(OLD, "never seen", event="x"), at(NOON, "later")])
     assert compact(lake, PARCELS, EVERYTHING).counts == Counts(read=2, applied=1, too_late=1)
 
@@ -583,7 +583,7 @@ def test_a_version_from_a_clock_that_was_ahead_is_not_made_the_floor(lake: Lake,
     assert [r["_deleted"] for r in published_rows(lake)] == [True]
     expire_landing(lake, NOON)
     result = maintain(lake, PARCELS)
-    assert (result.purged, result.floor) == (0, NO_FLOOR)
+    assert (result.purged, result.horizon) == (0, NO_HORIZON)
 
 
 def test_tombstones_of_files_from_other_systems_stay(lake: Lake) -> None:

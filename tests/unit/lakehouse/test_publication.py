@@ -15,7 +15,7 @@ from lakehouse.publish import audit
 from lakehouse.publish.publication import publish, rollback
 from lakehouse.publish.published import published
 from lakehouse.publish.retained import Names, Pointers, find_needed
-from lakehouse.results import Check, FilesMissing, NotAudited, Verdict
+from lakehouse.results import AuditResult, Check, FilesMissing, NotAudited
 from lakehouse.storage.entries import Entry, EntryConflict, TableInput
 from lakehouse.storage.lake import Lake
 from lakehouse.table.iceberg import EntryCatalog, commit
@@ -43,21 +43,23 @@ def test_an_entity_without_data_is_readable_from_its_first_batch(lake: Lake) -> 
     assert (state.rows, state.changes, state.batch) == (0, 0, 0)
 
 
-@pytest.mark.parametrize("verdict", ["absent", "failed", "of other metadata"])
-def test_metadata_without_a_passed_verdict_of_its_own_is_refused(lake: Lake, landing: Landing, verdict: str) -> None:
+@pytest.mark.parametrize("audit_result", ["absent", "failed", "of other metadata"])
+def test_metadata_without_a_passed_verdict_of_its_own_is_refused(
+    lake: Lake, landing: Landing, audit_result: str
+) -> None:
     batch(lake, landing, version=1)
     work = lake.entries.get(lake.work_database, "parcels")
     assert work is not None
     location = work.metadata_location
-    if verdict == "failed":
-        audit.save(lake, Verdict("parcels", location, (Check("keys are unique", False, "found 2"),)))
-    elif verdict == "of other metadata":
-        other = Verdict("parcels", location + "x", (Check("keys are unique", True, ""),))
-        key = audit.verdict_key("parcels", location)
+    if audit_result == "failed":
+        audit.save(lake, AuditResult("parcels", location, (Check("keys are unique", False, "found 2"),)))
+    elif audit_result == "of other metadata":
+        other = AuditResult("parcels", location + "x", (Check("keys are unique", True, ""),))
+        key = audit.audit_key("parcels", location)
         audit.save(lake, other)
-        lake.store.write(key, lake.store.read(audit.verdict_key("parcels", location + "x")))
+        lake.store.write(key, lake.store.read(audit.audit_key("parcels", location + "x")))
     else:
-        lake.store.delete([audit.verdict_key("parcels", location)])
+        lake.store.delete([audit.audit_key("parcels", location)])
 
     with pytest.raises(NotAudited, match="expected a passed audit"):
         publish(lake, PARCELS)
@@ -172,7 +174,7 @@ def test_a_long_run_of_commits_is_published_though_the_log_forgets_where_it_bega
     commit(catalog.load_table("parcels"), properties={"write.metadata.previous-versions-max": "2"}, summary={})
     work = lake.entries.get(lake.work_database, "parcels")
     assert work is not None
-    audit.save(lake, Verdict("parcels", work.metadata_location, (Check("by hand", True, ""),)))
+    audit.save(lake, AuditResult("parcels", work.metadata_location, (Check("by hand", True, ""),)))
     publish(lake, PARCELS)
     for version in range(2, 7):
         landing.land([change(version=version)])

@@ -90,11 +90,11 @@ def test_no_batch_is_published_that_records_what_is_not_so(lake: Lake, landing: 
     landing.land(parcels(1, "Ben", 1, 2, 3))
     with recording(WRONG[wrong]):
         result = merge(lake)
-        assert result.verdict is None or not result.verdict.passed or result.held
+        assert result.audit_result is None or not result.audit_result.passed or result.held
     assert published_rows(lake) == []
-    if result.verdict is not None and not result.verdict.passed:
-        assert "recorded metadata is true" in result.verdict.failures
-        assert "Ben" not in result.verdict.failures
+    if result.audit_result is not None and not result.audit_result.passed:
+        assert "recorded metadata is true" in result.audit_result.failures
+        assert "Ben" not in result.audit_result.failures
         with pytest.raises(NotAudited):
             publish(lake, PARCELS)
 
@@ -116,8 +116,8 @@ def test_what_an_earlier_release_recorded_wrongly_is_found_and_set_right(
     assert [(r["parcel_id"], r["_version"]) for r in rows] == [(f"p-{n}", 2 if n == 9 else 1) for n in range(1, 10)]
 
     result = maintain(lake, PARCELS)
-    assert result.verdict is not None
-    assert result.verdict.passed
+    assert result.audit_result is not None
+    assert result.audit_result.passed
     assert result.corrected + result.rewritten >= 1
     assert whole_audit(lake) == ""
     assert published_rows(lake) == rows
@@ -128,7 +128,7 @@ def test_what_an_earlier_release_recorded_wrongly_is_found_and_set_right(
     assert_filter_finds(state.location, "Ben", 8)
     assert_filter_finds(state.location, "Cy", 1)
     again = maintain(lake, PARCELS)
-    assert (again.corrected, again.verdict) == (0, None)
+    assert (again.corrected, again.audit_result) == (0, None)
 
 
 def assert_filter_finds(location: str, recipient: str, count: int) -> None:

@@ -265,15 +265,15 @@ def test_a_day_becomes_one_object(lake: Lake, landing: Landing, clock: Clock) ->
         batch(lake, landing, version)
         clock.forward(seconds=1)
     before = rows(lake)
-    assert publication_log.tidy(lake, PARCELS) == 2
+    assert publication_log.join_days(lake, PARCELS) == 2
     assert rows(lake) == before
     present = publication_log.key_of(lake, "parcels", location(lake)).rpartition("/")[2]
     assert len(objects(lake)) == 2
     assert present in objects(lake)
-    assert publication_log.tidy(lake, PARCELS) == 0
+    assert publication_log.join_days(lake, PARCELS) == 0
     batch(lake, landing, version=4)
     assert rows(lake)[:3] == before, "the row is not missing that the new one follows"
-    assert publication_log.tidy(lake, PARCELS) == 2
+    assert publication_log.join_days(lake, PARCELS) == 2
     assert [row["batch"] for row in rows(lake)] == [1, 2, 3, 4]
     assert len(objects(lake)) == 2
 
@@ -287,11 +287,11 @@ def test_two_that_join_the_same_day_lose_nothing(tmp_path: Path, clock: Clock) -
     def meanwhile() -> None:
         for version in (4, 5):
             batch(local_lake(tmp_path), landing, version)
-        publication_log.tidy(local_lake(tmp_path, clock), PARCELS)
+        publication_log.join_days(local_lake(tmp_path, clock), PARCELS)
 
-    publication_log.tidy(failing_lake(tmp_path, Failpoints(meanwhile=(2, meanwhile)), clock), PARCELS)
+    publication_log.join_days(failing_lake(tmp_path, Failpoints(meanwhile=(2, meanwhile)), clock), PARCELS)
     assert [row["batch"] for row in rows(local_lake(tmp_path))] == [1, 2, 3, 4, 5]
-    publication_log.tidy(local_lake(tmp_path, clock), PARCELS)
+    publication_log.join_days(local_lake(tmp_path, clock), PARCELS)
     assert [row["batch"] for row in rows(local_lake(tmp_path))] == [1, 2, 3, 4, 5]
     assert len(objects(local_lake(tmp_path))) == 2
 
@@ -306,9 +306,9 @@ def test_joining_a_day_may_be_interrupted(tmp_path: Path, clock: Clock) -> None:
     for at in (1, 2, 3):
         points = Failpoints(Fault(at))
         with pytest.raises(Crash):
-            publication_log.tidy(failing_lake(tmp_path, points, clock), PARCELS)
+            publication_log.join_days(failing_lake(tmp_path, points, clock), PARCELS)
         assert rows(local_lake(tmp_path)) == before
-    publication_log.tidy(local_lake(tmp_path, clock), PARCELS)
+    publication_log.join_days(local_lake(tmp_path, clock), PARCELS)
     assert rows(local_lake(tmp_path)) == before
     assert len(objects(local_lake(tmp_path))) == 2
 
@@ -321,7 +321,7 @@ def test_rows_are_removed_behind_their_retention_only(lake: Lake, landing: Landi
         lake.store.write(f"{described.TABLE}/{described.DAY}={day:%Y-%m-%d}/parcels.joined-1.json.gz", b"")
         lake.store.write(f"{described.TABLE}/{described.DAY}={day:%Y-%m-%d}/letters.joined-1.json.gz", b"")
     clock.moment = written
-    assert publication_log.tidy(lake, PARCELS) == 1
+    assert publication_log.join_days(lake, PARCELS) == 1
     assert sum(found.endswith(".joined-1.json.gz") for found in objects(lake)) == 3, (
         "those of another entity are not ours"
     )
@@ -332,7 +332,7 @@ def test_a_state_that_is_shown_again_is_told_once(lake: Lake, landing: Landing, 
     batch(lake, landing, version=1)
     batch(lake, landing, version=2)
     a_day_later(clock)
-    publication_log.tidy(lake, PARCELS)
+    publication_log.join_days(lake, PARCELS)
     rollback(lake, PARCELS)
     batch(lake, landing, version=3)
     found = [row for row in rows(lake) if row["kind"] == "batch"]
@@ -354,7 +354,7 @@ def test_of_two_tellings_the_one_that_knows_when_readers_saw_it_counts(
         lake.store.write(f"{folder}/parcels.{place}.json", untold)
     clock.moment = datetime.now(UTC)
     assert rows(lake) == [first, second]
-    publication_log.tidy(lake, PARCELS)
+    publication_log.join_days(lake, PARCELS)
     assert rows(lake) == [first, second]
 
 
@@ -382,7 +382,7 @@ def test_a_local_build_reads_every_row(lake: Lake, landing: Landing, clock: Cloc
         for version in (1, 2, 3):
             batch(lake, landing, version)
         a_day_later(clock)
-        publication_log.tidy(lake, PARCELS)
+        publication_log.join_days(lake, PARCELS)
         create_source_views(connection, contracts, {}, trail_of_lake(lake))
         told = connection.sql("from catalog.audit_trail order by batch")
         assert told.columns == [*(column.name for column in described.COLUMNS), described.DAY]
@@ -395,8 +395,8 @@ def test_a_local_build_reads_every_row(lake: Lake, landing: Landing, clock: Cloc
 def test_a_verdict_from_before_there_was_a_trail_publishes_without_a_row(lake: Lake, landing: Landing) -> None:
     landing.land([change(version=1)])
     result = compact(lake, PARCELS, EVERYTHING)
-    assert result.verdict is not None
-    key = audit.verdict_key("parcels", result.metadata_location)
+    assert result.audit_result is not None
+    key = audit.audit_key("parcels", result.metadata_location)
     document = orjson.loads(lake.store.read(key))
     del document["work"]
     lake.store.write(key, orjson.dumps(document))
