@@ -103,9 +103,9 @@ def measure(
         said, peak = _run("merge", request, limits)
         if "failed" in said:
             return Measured(peak_bytes=peak, failed=said["failed"])
-        audit_result = None
+        verdict = None
         if compare and said["source"]:
-            audit_result = expected.compare(expected.compute(data, sets), said["source"], said["setup"])
+            verdict = expected.compare(expected.compute(data, sets), said["source"], said["setup"])
         return Measured(
             merges=[Lap(**lap) for lap in said["merges"]],
             maintenance=Lap(**said["maintenance"]) if said["maintenance"] else None,
@@ -113,9 +113,9 @@ def measure(
             disk_bytes=said["disk_bytes"],
             files=said["files"],
             elsewhere=said["elsewhere"],
-            rows=audit_result.rows if audit_result else None,
-            wrong_rows=audit_result.wrong_rows if audit_result else None,
-            others_right=audit_result.others_right if audit_result else None,
+            rows=verdict.rows if verdict else None,
+            wrong_rows=verdict.wrong_rows if verdict else None,
+            others_right=verdict.others_right if verdict else None,
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)

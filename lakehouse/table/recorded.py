@@ -56,10 +56,10 @@ def contradicted(duck: Duck, shape: TableShape, files: Sequence[LiveFile]) -> li
                 wrong.append(f"{_name(file)}: {file.stored_rows} rows recorded, {count} found")
             for at, column in enumerate(columns):
                 present, low, high = values[3 * at : 3 * at + 3]
-                found = _contradictions(
+                against = _contradictions(
                     file.data, column, count, count - present, _ends(column.type, present, low, high)
                 )
-                wrong += [f"{_name(file)}, {column.name}: {what}" for what in found]
+                wrong += [f"{_name(file)}, {column.name}: {what}" for what in against]
     return wrong
 
 

@@ -23,7 +23,7 @@ from assets.compacted import (
 from assets.presentation import MASK, markdown_table, size
 from assets.resources import LakeResource
 from assets.run_configuration import Ingest, Replay
-from contracts import Contract, Contracts, load_contracts
+from contracts import Contracts, load_contracts
 from lakehouse.batch import compaction as batches
 from lakehouse.intake.landing import Scope
 from lakehouse.publish import audit
@@ -49,7 +49,7 @@ def batch(**values: object) -> BatchResult:
         "changes_location": "s3://bucket/warehouse/customers_changes/metadata/7.json",
         "committed": True,
         "rows": 600,
-        "verdict": audit_result(),
+        "audit_result": audit_result(),
     }
     return BatchResult(**{**defaults, **values})
 

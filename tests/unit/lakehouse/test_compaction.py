@@ -17,13 +17,12 @@ from lakehouse.intake import validation
 from lakehouse.intake.landing import Scope
 from lakehouse.intake.ledger import Ledger
 from lakehouse.intake.quarantine import list_files
-from lakehouse.merge.base import Chunk
 from lakehouse.merge import reduction
+from lakehouse.merge.base import Chunk
 from lakehouse.publish.audit import Audited, audit_table
 from lakehouse.publish.publication import publish, rollback
 from lakehouse.publish.published import content_hash, published
 from lakehouse.results import BatchResult, Check, Counts, NotAudited, RebuildFailed
-from lakehouse.storage.duck import Duck
 from lakehouse.storage.entries import Entry, TableInput
 from lakehouse.storage.lake import Lake
 from lakehouse.table.tables import TableState
