@@ -35,7 +35,7 @@ Row: TypeAlias = dict[str, str | None]
 
 CHANGE_COLUMNS = ("_event_id", "_op", "_version", "_seq", "_changed_at", "_ttl", "_contract", "_extra", "_by")
 CURRENT_COLUMNS = CHANGE_COLUMNS[:-1]
-"""Those that the latest row of a key keeps, too; who made which change is told by the history alone."""
+"""Those that the latest row of a key keeps, too; who made which change is in the history alone."""
 
 OPERATIONS = ("insert", "modify", "remove", "expire", "snapshot")
 SEQUENCE_WIDTH = 40  # stream sequence numbers have up to 40 digits

@@ -1,4 +1,8 @@
-"""Contracts as one compact JSON document: what a Lambda bundle carries instead of YAML files and their parser."""
+"""Contracts as one compact JSON document: what a Lambda bundle carries instead of YAML files and their parser.
+
+The codec is written out, because a library (msgspec, cattrs) adds a wheel that is larger than the document to every
+bundle, and reads the types' annotations at each cold start.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +29,13 @@ from contracts.types import (
     FieldType,
     ListType,
     MapType,
+    ScalarType,
     StructType,
+    fold,
+    scalar_name,
 )
 
 FORMAT = 1
-
-_SCALAR_NAMES = {type_: name for name, type_ in SCALARS.items()}
 
 
 def dump_compact(contracts: Contracts) -> bytes:
@@ -58,7 +63,7 @@ def _dump_contract(contract: Contract) -> dict[str, Any]:
         "owner": contract.owner,
         "domain": contract.domain,
         "origin": contract.origin,
-        "fields": [_dump_field(f) for f in contract.fields],
+        "fields": [_dump_field(f, _dump_type(f.type)) for f in contract.fields],
         "primary_key": contract.primary_key,
         "partition": contract.partition.field if contract.partition else None,
         "sort": contract.sort,
@@ -111,8 +116,8 @@ def _load_contract(value: dict[str, Any]) -> Contract:
     )
 
 
-def _dump_field(field: Field) -> dict[str, Any]:
-    value: dict[str, Any] = {"name": field.name, "id": field.field_id, "type": _dump_type(field.type)}
+def _dump_field(field: Field, type_: Any) -> dict[str, Any]:
+    value: dict[str, Any] = {"name": field.name, "id": field.field_id, "type": type_}
     optional: dict[str, Any] = {
         "required": field.required,
         "description": field.description,
@@ -145,17 +150,17 @@ def _load_field(value: dict[str, Any]) -> Field:
 
 
 def _dump_type(type_: FieldType) -> Any:
-    match type_:
-        case DecimalType(precision, scale):
-            return [precision, scale]
-        case ListType(element_id, element):
-            return {"list": [element_id, _dump_type(element)]}
-        case MapType(key_id, value_id, value):
-            return {"map": [key_id, value_id, _dump_type(value)]}
-        case StructType(fields):
-            return {"struct": [_dump_field(f) for f in fields]}
-        case _:
-            return _SCALAR_NAMES[type_]
+    return fold(
+        type_,
+        scalar=_dump_scalar,
+        list_=lambda list_, element: {"list": [list_.element_id, element]},
+        map_=lambda map_, value: {"map": [map_.key_id, map_.value_id, value]},
+        struct=lambda members: {"struct": [_dump_field(f, inner) for f, inner in members]},
+    )
+
+
+def _dump_scalar(type_: ScalarType) -> Any:
+    return [type_.precision, type_.scale] if isinstance(type_, DecimalType) else scalar_name(type_)
 
 
 def _load_type(value: Any) -> FieldType:

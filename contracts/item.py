@@ -53,7 +53,7 @@ def index_keys(contract: Contract, values: Mapping[str, Value]) -> dict[str, str
 
 
 def pointer_keys(contract: Contract, values: Mapping[str, Value]) -> dict[str, str]:
-    """Key of the pointer item of an entity whose place cannot be told from its primary key (`needs_pointer`)."""
+    """Key of the pointer item of an entity whose place does not follow from its primary key (`needs_pointer`)."""
     identity = "#".join(_escape(_text(contract, name, values)) for name in contract.primary_key)
     return {"pk": f"POINTER#{contract.name}#{identity}", "sk": "POINTER"}
 

@@ -145,7 +145,7 @@ class Contract:
 
     @property
     def needs_pointer(self) -> bool:
-        """Whether the place of an item cannot be told from its primary key alone."""
+        """Whether the place of an item does not follow from its primary key alone."""
         return self.keys is not None and not set(self.keys.fields) <= set(self.primary_key)
 
 

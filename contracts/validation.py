@@ -40,7 +40,7 @@ DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")
 MAX_INTEGER = 2**63 - 1
 _MAX_DIGITS = len(str(MAX_INTEGER))
-MAX_PROBLEMS = 50  # that are told of one payload
+MAX_PROBLEMS = 50  # that are reported of one payload
 MAX_SUGGESTIONS = 5  # of a name that was probably meant, and of all there are
 MAX_NAME = 64  # characters of a name that a sender invented, where it is shown
 MAX_NUMBER = 40  # characters of a number, likewise
@@ -66,16 +66,16 @@ class Parsed:
 
 
 class _Found:
-    """The problems of a payload while it is read: all are counted, the first are told."""
+    """The problems of a payload while it is read: all are counted, the first are reported."""
 
     def __init__(self, suggestions: int) -> None:
-        self.told: list[Problem] = []
+        self.reported: list[Problem] = []
         self.left_out = 0
         self._suggestions = suggestions
 
     def add(self, field: str, reason: str) -> None:
-        if len(self.told) < MAX_PROBLEMS:
-            self.told.append(Problem(shortened(field, MAX_NAME), reason))
+        if len(self.reported) < MAX_PROBLEMS:
+            self.reported.append(Problem(shortened(field, MAX_NAME), reason))
         else:
             self.left_out += 1
 
@@ -111,7 +111,7 @@ def parse(
     With `partial`, fields may be absent (they keep what is stored) and an explicit null clears a field that is not
     required. With `use_aliases`, the contract's aliases are accepted as field names. Timestamps come back as
     `2026-11-21T01:02:03.456789Z` (UTC), dates as `2026-11-21`, decimals as `Decimal`. At most `MAX_PROBLEMS` problems
-    are told, and for the first `suggestions` of unknown names what was probably meant.
+    are reported, and for the first `suggestions` of unknown names what was probably meant.
     """
     if not isinstance(payload, Mapping):
         return Parsed({}, (Problem("", f"expected a JSON object, found {_found(payload)}"),))
@@ -134,7 +134,7 @@ def parse(
     for field in () if partial else contract.fields:
         if field.required and field.name not in given:
             found.add(field.name, f"required ({type_name(field.type)}), found nothing")
-    return Parsed(values, tuple(found.told), found.left_out)
+    return Parsed(values, tuple(found.reported), found.left_out)
 
 
 def shortened(text: str, most: int) -> str:

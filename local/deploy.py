@@ -184,7 +184,7 @@ def _reasons(events: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _other_identity_provider(aws: Aws) -> dict[str, str]:
-    """A user pool that stands for the tenants' identity provider; returns the parameters that open the second door.
+    """A user pool that stands for the tenants' identity provider; returns the parameters that open the partner API.
 
     A tenant is a user of the pool by its name.
     """

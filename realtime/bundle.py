@@ -6,7 +6,8 @@ boto3 and botocore are the runtime's. The same sources and lock give the same by
 
 Two ways to get third-party packages: for the laptop they are copied from the running environment, which was installed
 from the same lock (no network, well under a second); for AWS, pip downloads the wheels of the target's Python and
-processor by their hashes.
+processor by their hashes. pip installs a given list and resolves nothing: which packages a function needs follows
+from its imports, and the laptop finds them without a network.
 """
 
 from __future__ import annotations

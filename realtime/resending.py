@@ -15,6 +15,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from botocore.exceptions import ClientError
 
+from realtime.deadline import Deadline
 from realtime.logs import error_code
 
 FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0  # seconds
@@ -54,7 +55,7 @@ class Resender:
         self._chance = chance
 
     def send(
-        self, put: Put[Entry], entries: Sequence[Entry], seconds_left: Callable[[], float], pressure: float = 1.0
+        self, put: Put[Entry], entries: Sequence[Entry], deadline: Deadline, pressure: float = 1.0
     ) -> Outcome[Entry]:
         """Send until all are taken, or refused for good, or the time is up. `pressure`: how many times slower."""
         waiting, refused = tuple(entries), list[tuple[Entry, str]]()
@@ -62,7 +63,7 @@ class Resender:
         resent = number = 0
         wait = FIRST_WAIT * (pressure - 1.0) * self._chance()
         while True:
-            if seconds_left() <= wait:
+            if deadline.seconds_left() <= wait:
                 return Outcome(waiting, tuple(refused), reason or NO_TIME, resent)
             if wait > 0:
                 self._pause(wait)

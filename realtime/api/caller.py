@@ -1,7 +1,7 @@
 """Who calls: read from what the gateway's authorizer found out, never from what the request itself says.
 
-Two doors lead here. Cognito puts the claims of the token into the request, and the user's groups say what he may do;
-the Lambda authorizer of the second door puts `tenant`, `group` and `party_id` there.
+Two APIs lead here. Cognito puts the claims of the token into the request, and the user's groups say what he may do;
+the Lambda authorizer of the partner API puts `tenant`, `group` and `party_id` there.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ _GROUPS: tuple[Group, ...] = ("staff", "party")  # whoever is in both may do wha
 class Caller:
     """`staff` may do everything, `party` reads what belongs to `party_id` (None for staff).
 
-    `name` is the same for every request of one user or tenant, and of nobody else. `tenant` is None at Cognito's door.
+    `name` is the same for every request of one user or tenant, and of nobody else. `tenant` is None for
+    Cognito's users.
     """
 
     name: str

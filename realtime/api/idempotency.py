@@ -1,8 +1,8 @@
 """Idempotency keys: a write with a key is done once, and answered the same whenever it is sent again.
 
 The receipt (what was asked, and the answer) is written in the same transaction as the write itself. So there is no
-moment between the two, nothing is ever "in progress", and a crash leaves either both or neither. A refused request has
-done nothing and leaves no receipt; sent again, it is judged anew.
+moment between the two, nothing is ever "in progress", and a crash leaves either both or neither. A request that
+is a problem has done nothing and leaves no receipt; sent again, it is checked again.
 """
 
 from __future__ import annotations

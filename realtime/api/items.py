@@ -1,6 +1,6 @@
 """How values are kept: the item, its keys, its index attributes and its pointer, in DynamoDB JSON.
 
-Plain functions; what may be written when belongs to `service` and `conditions`.
+Plain functions; what may be written when belongs to `writes` and `condition_expressions`.
 """
 
 from __future__ import annotations

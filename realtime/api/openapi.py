@@ -1,7 +1,8 @@
 """The API's own description (OpenAPI 3.1), written from the routes that the handler serves and the contracts.
 
 Routes that differ by entity are described once for each, with the entity's key as parts of the path. Statuses are
-listed one by one, never as `default`, so that an answer outside of the description can be found.
+listed one by one, never as `default`, so that an answer outside of the description can be found. It is written here
+and not by a framework, because routes are the same for every contract and the functions carry no framework.
 """
 
 from __future__ import annotations

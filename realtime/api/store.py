@@ -1,6 +1,6 @@
 """The single DynamoDB table: reads, conditional writes and transactions, in DynamoDB JSON.
 
-Only here is DynamoDB called. What an answer of DynamoDB means for a request is decided in `service`; this module turns
+Only here is DynamoDB called. What an answer of DynamoDB means for a request is decided in `writer`; this module turns
 it into values and three kinds of exceptions.
 """
 

@@ -1,1 +1,1 @@
-"""The second door: who holds a token of another identity provider, and as which tenant they may come in."""
+"""The authorizer of the partner API: which tenant a token of another identity provider stands for."""

@@ -74,7 +74,7 @@ class Authorizer:
 
 
 def _context(tenant: Tenant) -> dict[str, str]:
-    """What the API's function is told of the caller."""
+    """What the gateway hands to the API's function of the caller."""
     party = {"party_id": tenant.party_id} if tenant.party_id is not None else {}
     return {"tenant": tenant.name, "group": tenant.group, **party}
 

@@ -72,7 +72,7 @@ def _event(position: int, record: Mapping[str, Any], contracts: Contracts) -> Ev
     entity, row = change
     images = record["dynamodb"]
     if record["eventName"] == "REMOVE" and row["_op"] == "remove" and "_deleted" in images["OldImage"]:
-        return None  # the end of an item whose deletion was told when it was marked
+        return None  # the end of an item whose deletion was published when it was marked
     contract = contracts[entity]
     new, old = images.get("NewImage") or {}, images.get("OldImage") or {}
     detail: dict[str, Any] = {

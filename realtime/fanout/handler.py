@@ -9,16 +9,17 @@ from typing import Any
 
 from contracts.compact import load_compact
 from contracts.model import Contracts
+from realtime import streams
 from realtime.clients import client
+from realtime.deadline import Deadline
 from realtime.environment import read_settings
 from realtime.fanout.events import events_of, requests
 from realtime.fanout.publishing import Bus, fits, send_to_dlq
 from realtime.fanout.settings import Settings
 from realtime.logs import Level, log, where
 from realtime.resending import NO_TIME
-from realtime.streams import partial_response, time_to_send
 
-BUDGET_SECONDS = 15.0  # for the bus, in an invocation; the rest is for letters
+BUDGET_SECONDS = 15.0  # for the bus, in an invocation; the rest is for dead letters
 ONE_TRY = 0.001  # seconds: a request begins, and is not repeated
 CONTRACTS = Path(__file__).parents[1] / "contracts.json"  # the bundle puts it there
 
@@ -26,14 +27,8 @@ Record = Mapping[str, Any]
 
 
 def handle(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
-    """The Lambda handler: `batchItemFailures` names the first record from which the batch has to come again.
-
-    An event of `realtime.redrive` asks for an answer of another form: `left` are the records that failed again.
-    """
-    seconds_left = time_to_send(context)
-    if event.get("redrive"):
-        return _fanout().redrive(event["Records"], seconds_left)
-    return _fanout().run(event["Records"], seconds_left)
+    """The Lambda handler, see `realtime.streams.answer`."""
+    return streams.answer(_fanout(), event, context)
 
 
 @cache
@@ -48,7 +43,7 @@ def _fanout() -> Fanout:
 
 
 class Fanout:
-    """One fan-out with what it needs; the client of the dead-letter queue is made when the first letter comes."""
+    """One fan-out with what it needs; the client of the dead-letter queue is made when the first dead letter comes."""
 
     def __init__(self, contracts: Contracts, bus: Bus, dead_letters: str, *, sqs: Callable[[], Any]) -> None:
         self._contracts = contracts
@@ -57,45 +52,43 @@ class Fanout:
         self._sqs = cache(sqs)
         self._broken = False  # whether the bus took nothing the last time
 
-    def run(self, records: Sequence[Record], seconds_left: Callable[[], float]) -> dict[str, Any]:
+    def run(self, records: Sequence[Record], deadline: Deadline) -> dict[str, Any]:
         """Publish a batch; answers the partial batch response.
 
         What the bus does not take in `BUDGET_SECONDS` goes whole to the dead letters, so that no change waits until the
-        stream forgets it; what they do not take either, or not whole, or what had less time, is told as missing.
+        stream forgets it; what they do not take either, or not whole, or what had less time, comes back as missing.
         """
-        reserved = max(0.0, seconds_left() - (ONE_TRY if self._broken else BUDGET_SECONDS))
-        dead, undelivered = self._publish(records, lambda: seconds_left() - reserved)
+        reserved = max(0.0, deadline.seconds_left() - (ONE_TRY if self._broken else BUDGET_SECONDS))
+        dead, undelivered = self._publish(records, deadline.sooner(reserved))
         missing: list[int] = []
         for position, reason in sorted((dead | undelivered).items()):
             whole = position in dead or (reserved > 0 and fits(records[position], reason))
-            if not (whole and seconds_left() > 0 and self._send_to_dlq(records[position], reason)):
+            if not (whole and not deadline.has_passed and self._send_to_dlq(records[position], reason)):
                 missing.append(position)
-        return partial_response(records, missing)
+        return streams.partial_response(records, missing)
 
     def _send_to_dlq(self, record: Record, reason: str) -> bool:
         try:
             send_to_dlq(self._sqs(), self._dead_letters, record, reason)
         except Exception as error:  # noqa: BLE001 (the others go on; the stream brings this one again)
-            log("ERROR", "a letter could not be kept", **where(error))
+            log("ERROR", "a dead letter could not be kept", **where(error))
             return False
         return True
 
-    def redrive(self, records: Sequence[Record], seconds_left: Callable[[], float]) -> dict[str, Any]:
+    def redrive(self, records: Sequence[Record], deadline: Deadline) -> dict[str, Any]:
         """Publish records that failed before; answers which are left, with the reason. Nothing is kept: they are."""
-        dead, missing = self._publish(records, seconds_left)
-        return {"left": [{"position": p, "reason": reason} for p, reason in sorted((dead | missing).items())]}
+        dead, missing = self._publish(records, deadline)
+        return streams.left(dead | missing)
 
-    def _publish(
-        self, records: Sequence[Record], seconds_left: Callable[[], float]
-    ) -> tuple[dict[int, str], dict[int, str]]:
+    def _publish(self, records: Sequence[Record], deadline: Deadline) -> tuple[dict[int, str], dict[int, str]]:
         """By position, with the reason: the records that never give an event, and those that may yet."""
         batch = events_of(records, self._contracts)
         dead, missing, resent = dict(batch.rejected), dict[int, str](), 0
         for request in requests(batch.events):
-            if seconds_left() <= 0:
+            if deadline.has_passed:
                 missing |= {event.position: NO_TIME for event in request}
                 continue
-            outcome = self._bus.send(request, seconds_left)
+            outcome = self._bus.send(request, deadline)
             dead |= {event.position: code for event, code in outcome.refused}
             missing |= {event.position: str(outcome.reason) for event in outcome.undelivered}
             resent += outcome.resent

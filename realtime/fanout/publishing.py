@@ -1,4 +1,4 @@
-"""Puts events on the bus, and letters about records that give none in the dead-letter queue."""
+"""Puts events on the bus, and records that give none in the dead-letter queue."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from realtime.deadline import Deadline
 from realtime.fanout.events import SOURCE, Event
 from realtime.resending import Outcome, Resender
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-MAX_LETTER_BYTES = 250 * 1024
+MAX_DEAD_LETTER_BYTES = 250 * 1024
 
 # The event itself is wrong for the bus. Anything else (a denied role, a bus that is gone) the stream waits for.
 HOPELESS = frozenset({"InvalidArgument", "MalformedDetail", "InvalidTime", "NotAuthorizedForSourceException"})
@@ -35,7 +36,7 @@ class Bus:
         self._name = name
         self._resender = Resender(HOPELESS, pause=pause, chance=chance)
 
-    def send(self, events: Sequence[Event], seconds_left: Callable[[], float]) -> Outcome[Event]:
+    def send(self, events: Sequence[Event], deadline: Deadline) -> Outcome[Event]:
         """Send the events of one request."""
 
         def put(waiting: Sequence[Event]) -> Sequence[str | None]:
@@ -52,25 +53,25 @@ class Bus:
             )
             return [entry.get("ErrorCode") or None for entry in answer["Entries"]]
 
-        return self._resender.send(put, events, seconds_left)
+        return self._resender.send(put, events, deadline)
 
 
 def fits(record: Mapping[str, Any], reason: str) -> bool:
-    """Whether a letter holds the record whole."""
-    return len(_letter(record, reason).encode()) <= MAX_LETTER_BYTES
+    """Whether a dead letter holds the record whole."""
+    return len(_dead_letter(record, reason).encode()) <= MAX_DEAD_LETTER_BYTES
 
 
 def send_to_dlq(client: SQSClient, queue: str, record: Mapping[str, Any], reason: str) -> None:
     """Put a record with the reason in the dead-letter queue: whole, or without its images if they are too large for it
     (the relay has kept it whole then, or landed it). Errors of SQS are the caller's."""
-    body = _letter(record, reason)
-    if len(body.encode()) > MAX_LETTER_BYTES:
+    body = _dead_letter(record, reason)
+    if len(body.encode()) > MAX_DEAD_LETTER_BYTES:
         images = record.get("dynamodb") or {}
         kept = {k: v for k, v in images.items() if k not in ("NewImage", "OldImage")}
-        body = _letter({**record, "dynamodb": kept}, f"{reason} (too large for the queue: images are left out)")
+        body = _dead_letter({**record, "dynamodb": kept}, f"{reason} (too large for the queue: images are left out)")
     client.send_message(QueueUrl=queue, MessageBody=body)
 
 
-def _letter(record: Mapping[str, Any], reason: str) -> str:
+def _dead_letter(record: Mapping[str, Any], reason: str) -> str:
     # json rather than orjson: it writes whatever the function was given, numbers of any size included.
     return json.dumps({"reason": reason, "record": record}, default=str)

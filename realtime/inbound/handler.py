@@ -17,6 +17,7 @@ from realtime.api.entities import Entities
 from realtime.api.store import Store, Unavailable
 from realtime.api.writer import Writer
 from realtime.clients import client
+from realtime.deadline import Deadline
 from realtime.environment import read_settings
 from realtime.imports.messages import PREFIX
 from realtime.imports.queue import Outbox
@@ -35,9 +36,7 @@ RESERVE_SECONDS = 40.0  # of the function's time for one more write that begins,
 
 def handle(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """The Lambda handler: `batchItemFailures` names the messages that have to come again."""
-    return _consumer().run(
-        event["Records"], seconds_left=lambda: context.get_remaining_time_in_millis() / 1000 - RESERVE_SECONDS
-    )
+    return _consumer().run(event["Records"], Deadline.of(context, RESERVE_SECONDS))
 
 
 @cache

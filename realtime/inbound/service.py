@@ -27,6 +27,7 @@ from realtime.api.problems import ApiError
 from realtime.api.store import Unavailable
 from realtime.api.strict_json import decode
 from realtime.api.writer import Writer
+from realtime.deadline import Deadline
 from realtime.imports.events import read_event
 from realtime.imports.merge import merge
 from realtime.imports.messages import Chunk, is_ours, read_chunk
@@ -108,15 +109,15 @@ class Consumer:
         self._wait = wait
         self._send_to_dlq = send_to_dlq
 
-    def run(self, records: Sequence[SqsRecord], seconds_left: Callable[[], float]) -> dict[str, Any]:
+    def run(self, records: Sequence[SqsRecord], deadline: Deadline) -> dict[str, Any]:
         """Take a batch; answers the partial batch response: which messages have to come again."""
         again: list[str] = []
         dead: list[tuple[SqsRecord, list[DeadLetter]]] = []
         for record in records:
             try:
-                if seconds_left() <= 0:
+                if deadline.has_passed:
                     raise Unavailable("no time left in this invocation")
-                if found := self._take(Incoming.of(record), seconds_left):
+                if found := self._take(Incoming.of(record), deadline):
                     dead.append((record, found))
             except Exception as error:  # noqa: BLE001 (the edge: one message must not stop the others)
                 again.append(record["messageId"])
@@ -142,7 +143,7 @@ class Consumer:
         except Exception as other:  # noqa: BLE001 (the queue's own visibility timeout is the wait then)
             log("WARN", "the wait could not be set", message_id=name, **where(other))
 
-    def _take(self, incoming: Incoming, seconds_left: Callable[[], float]) -> list[DeadLetter]:
+    def _take(self, incoming: Incoming, deadline: Deadline) -> list[DeadLetter]:
         """Write what a message says; answers what of it is dead. Raises `Later` and `Unavailable`."""
         contract: Contract | None = None
         received = incoming.sent
@@ -151,7 +152,7 @@ class Consumer:
             body = self._body(incoming.text)
             if "records" in body:
                 chunk, key = self._chunk(body)
-                return self._take_chunk(incoming, received, chunk, key, seconds_left)
+                return self._take_chunk(incoming, received, chunk, key, deadline)
             contract = self._writer.entities.contract(str(body.get("entity")))
             event = read_event(body.get("event"), received, incoming.identity)
             merge(self._writer.acting_for(WRITER), contract, event.fields, event.timestamp)
@@ -180,14 +181,14 @@ class Consumer:
         return body
 
     def _take_chunk(
-        self, incoming: Incoming, received: datetime, chunk: Chunk, key: bytes, seconds_left: Callable[[], float]
+        self, incoming: Incoming, received: datetime, chunk: Chunk, key: bytes, deadline: Deadline
     ) -> list[DeadLetter]:
         contract = self._writer.entities.contract(chunk.entity)
         writer = self._writer.acting_for(chunk.by)
         applied, waiting = 0, 0
         dead: list[tuple[int, ApiError]] = []
         for position, record in enumerate(chunk.records):
-            if seconds_left() <= 0:
+            if deadline.has_passed:
                 waiting += len(chunk.records) - position
                 break
             try:

@@ -1,5 +1,5 @@
-"""Decisions at run time: what functions know of the state of the pipeline, from figures in CloudWatch.
+"""What functions know of the pipeline while they run: how far it is, and the pressure on each Firehose.
 
-Nobody waits for a decision: figures are read beside the requests, kept for a minute, and done without when CloudWatch
-does not answer.
+It comes from metrics in CloudWatch, which are read beside the requests and kept for a minute. No request waits for
+them, and functions do without them when CloudWatch does not answer.
 """

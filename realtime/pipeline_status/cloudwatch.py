@@ -1,4 +1,4 @@
-"""Reads metrics from CloudWatch. What the numbers mean belongs to the modules that decide by them."""
+"""Reads metrics from CloudWatch. What the numbers mean belongs to the modules that use them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 PERIOD_SECONDS = 60
-MAX_FIGURES = 500  # of one GetMetricData
+MAX_METRICS = 500  # of one GetMetricData
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class Metric:
     """One metric, and how its values of a minute become one."""
 
     namespace: str
@@ -21,8 +21,8 @@ class Figure:
     dimensions: Mapping[str, str] = field(default_factory=dict)
 
 
-def values(client: Any, figures: Sequence[Figure], window: timedelta, now: datetime) -> list[list[float]]:
-    """The values of each figure by minute, newest first, in the window before `now` (UTC); empty where there is none.
+def values(client: Any, metrics: Sequence[Metric], window: timedelta, now: datetime) -> list[list[float]]:
+    """The values of each metric by minute, newest first, in the window before `now` (UTC); empty where there is none.
 
     Errors of CloudWatch are the caller's.
     """
@@ -31,20 +31,20 @@ def values(client: Any, figures: Sequence[Figure], window: timedelta, now: datet
             "Id": f"q{number}",
             "MetricStat": {
                 "Metric": {
-                    "Namespace": figure.namespace,
-                    "MetricName": figure.name,
-                    "Dimensions": [{"Name": n, "Value": v} for n, v in figure.dimensions.items()],
+                    "Namespace": metric.namespace,
+                    "MetricName": metric.name,
+                    "Dimensions": [{"Name": n, "Value": v} for n, v in metric.dimensions.items()],
                 },
                 "Period": PERIOD_SECONDS,
-                "Stat": figure.statistic,
+                "Stat": metric.statistic,
             },
         }
-        for number, figure in enumerate(figures)
+        for number, metric in enumerate(metrics)
     ]
     found: dict[str, list[tuple[datetime, float]]] = {q["Id"]: [] for q in queries}
-    for start in range(0, len(queries), MAX_FIGURES):
+    for start in range(0, len(queries), MAX_METRICS):
         pages = client.get_paginator("get_metric_data").paginate(
-            MetricDataQueries=queries[start : start + MAX_FIGURES],
+            MetricDataQueries=queries[start : start + MAX_METRICS],
             StartTime=now.astimezone(UTC) - window,
             EndTime=now.astimezone(UTC) + timedelta(seconds=PERIOD_SECONDS),  # the end itself is left out
         )

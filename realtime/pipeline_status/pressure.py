@@ -11,10 +11,10 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
-from realtime.pipeline_status.cloudwatch import Figure, values
+from realtime.pipeline_status.cloudwatch import Metric, values
 from realtime.pipeline_status.recent import Recent
 
-REFRESH_SECONDS = 60.0  # CloudWatch has a figure a minute
+REFRESH_SECONDS = 60.0  # CloudWatch has a value a minute
 KEEP_SECONDS = 300.0  # pressure that nobody has confirmed for so long is over
 WINDOW = timedelta(minutes=5)
 MAX_FACTOR = 8.0
@@ -64,8 +64,8 @@ def read_factors(client: Any, streams: Mapping[str, str], now: datetime) -> Mapp
 def _sums(client: Any, metric: str, streams: Mapping[str, str], now: datetime) -> dict[str, float]:
     if not streams:
         return {}
-    figures = [Figure("AWS/Firehose", metric, "Sum", {"DeliveryStreamName": name}) for name in streams.values()]
-    found = values(client, figures, WINDOW, now)
+    wanted = [Metric("AWS/Firehose", metric, "Sum", {"DeliveryStreamName": name}) for name in streams.values()]
+    found = values(client, wanted, WINDOW, now)
     return {entity: sum(points) for entity, points in zip(streams, found, strict=True)}
 
 

@@ -73,7 +73,7 @@ class Recent(Generic[T]):
             at = self._clock()  # before reading: what is known is as old as the question
             self._value = (at, self._read())
         except Exception as error:  # noqa: BLE001 (whatever it is, the request goes on without the value)
-            log("WARN", "a decision has no fresh figures", figures=self._name, **where(error))
+            log("WARN", "metrics could not be read", metrics=self._name, **where(error))
         finally:
             self._idle.set()
 

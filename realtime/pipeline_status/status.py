@@ -12,7 +12,7 @@ from realtime.pipeline_status.pressure import read_factors
 from realtime.pipeline_status.recent import Recent
 
 REFRESH_SECONDS = 60.0  # the pipeline publishes once a minute
-LONGEST_WAIT = 1.0  # seconds that somebody who asks for the state, and nothing else, waits for fresh figures
+LONGEST_WAIT = 1.0  # seconds that somebody who asks for the state, and nothing else, waits for fresh metrics
 
 
 class Status:

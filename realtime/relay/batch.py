@@ -1,7 +1,7 @@
 """From a batch of stream records to packed Firehose records: plain functions on plain data, no AWS.
 
-A position is the place of a stream record in its batch; everything here remembers positions, so that what is not
-delivered can be told to the event source mapping.
+A position is the place of a stream record in its batch; everything here remembers positions, so that the
+event source mapping learns what is not delivered.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from realtime.deadline import Deadline
 from realtime.relay.batch import Packed
 from realtime.resending import UNREADABLE, Outcome, Resender
 
@@ -40,7 +41,7 @@ class Delivery:
         self._resender = Resender(HOPELESS, pause=pause, chance=chance)
 
     def send(
-        self, stream: str, records: Sequence[Packed], seconds_left: Callable[[], float], pressure: float = 1.0
+        self, stream: str, records: Sequence[Packed], deadline: Deadline, pressure: float = 1.0
     ) -> Outcome[Packed]:
         """Send the records of one request; `pressure` says how many times slower than usual."""
 
@@ -53,4 +54,4 @@ class Delivery:
             # A count without as many codes does not say which records it means; more codes than it counts do.
             return codes if answer["FailedPutCount"] <= refused else [UNREADABLE] * len(codes)
 
-        return self._resender.send(put, records, seconds_left, pressure)
+        return self._resender.send(put, records, deadline, pressure)

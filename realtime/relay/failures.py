@@ -1,4 +1,4 @@
-"""Keeps, whole, the stream records that could not be transformed or delivered, and tells people of them.
+"""Keeps, whole, the stream records that could not be transformed or delivered, and notifies people.
 
 In an invocation one object for what is no change, and one for each entity whose Firehose did not take all;
 newline-delimited JSON: `{"reason": ..., "class": ..., "record": ...}`, under
@@ -81,6 +81,6 @@ def notice(function: str, kept: Kept, place: str, now: datetime) -> dict[str, st
     return {"Subject": f"{function}: {count} could not be {kept.what}"[:100], "Message": json.dumps(message, indent=2)}
 
 
-def tell(client: SNSClient, topic: str, message: Mapping[str, str]) -> None:
+def notify(client: SNSClient, topic: str, message: Mapping[str, str]) -> None:
     """Publish a notice. Errors of SNS are the caller's."""
     client.publish(TopicArn=topic, Subject=message["Subject"], Message=message["Message"])

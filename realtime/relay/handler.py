@@ -14,7 +14,9 @@ from typing import Any
 
 from contracts.compact import load_compact
 from contracts.model import Contracts
+from realtime import streams
 from realtime.clients import client
+from realtime.deadline import Deadline
 from realtime.environment import read_settings
 from realtime.logs import log, where
 from realtime.metrics import emit
@@ -24,7 +26,6 @@ from realtime.relay.batch import Packing, Rejected, Transformed, requests, trans
 from realtime.relay.delivery import Delivery
 from realtime.relay.failures import Kept
 from realtime.relay.settings import Settings
-from realtime.streams import partial_response, time_to_send
 
 BUDGET_SECONDS = 4.0
 """For the requests of one entity in an invocation: what it does not take by then is kept, and the shard goes on.
@@ -39,14 +40,8 @@ Record = Mapping[str, Any]
 
 
 def handle(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
-    """The Lambda handler: `batchItemFailures` names the first record from which the batch has to come again.
-
-    An event of `realtime.redrive` asks for an answer of another form: `left` are the records that failed again.
-    """
-    seconds_left = time_to_send(context)
-    if event.get("redrive"):
-        return _relay().redrive(event["Records"], seconds_left)
-    return _relay().run(event["Records"], seconds_left, function=str(context.function_name))
+    """The Lambda handler, see `realtime.streams.answer`."""
+    return streams.answer(_relay(), event, context)
 
 
 @cache
@@ -87,12 +82,11 @@ class Relay:
         self._s3 = cache(s3)
         self._sns = cache(sns)
         self._now = now
+        self._function = f"gavel-{settings.environment}-relay"
         self._pressure = pressure
         self._closed: dict[str, datetime] = {}  # entities whose Firehose failed, and until when it is left alone
 
-    def run(
-        self, records: Sequence[Record], seconds_left: Callable[[], float], function: str = "relay"
-    ) -> dict[str, Any]:
+    def run(self, records: Sequence[Record], deadline: Deadline) -> dict[str, Any]:
         """Deliver a batch; answers the partial batch response.
 
         What cannot be delivered is kept whole, so that the shard goes on: only what could not even be kept comes again.
@@ -100,16 +94,16 @@ class Relay:
         started = time.perf_counter()
         batch = transform(records, self._contracts)
         kept = Kept("transformed", tuple(batch.rejected))
-        missing = self._keep(records, kept, function) if batch.rejected else {}
-        undelivered = self._deliver(batch.packings, seconds_left, self._patience)
+        missing = self._keep(records, kept) if batch.rejected else {}
+        undelivered = self._deliver(batch.packings, deadline, self._patience)
         aside = [Kept("delivered", left, entity) for entity, left in undelivered.items()]
         # Threads again: as many waits for a slow bucket, one after the other, would be longer than the invocation.
         with ThreadPoolExecutor(max(1, len(aside))) as pool:
-            for lost in pool.map(lambda k: self._keep(records, k, function, k.entity not in self._closed), aside):
+            for lost in pool.map(lambda k: self._keep(records, k, k.entity not in self._closed), aside):
                 missing |= lost
         self._remember(batch.packings, undelivered)
         self._log("relayed", records, batch, undelivered, started)
-        return partial_response(records, missing.keys())
+        return streams.partial_response(records, missing.keys())
 
     def _patience(self, entity: str) -> float:
         """How many seconds an entity may take: nothing while its Firehose is left alone, one try afterwards."""
@@ -125,37 +119,37 @@ class Relay:
             elif now >= self._closed.get(entity, now):
                 self._closed[entity] = now + ALONE
 
-    def redrive(self, records: Sequence[Record], seconds_left: Callable[[], float]) -> dict[str, Any]:
+    def redrive(self, records: Sequence[Record], deadline: Deadline) -> dict[str, Any]:
         """Deliver records that failed before; answers which are left, with the reason. Nothing is kept: they are."""
         started = time.perf_counter()
         batch = transform(records, self._contracts)
-        undelivered = self._deliver(batch.packings, seconds_left, lambda entity: REDRIVE_SECONDS)
+        undelivered = self._deliver(batch.packings, deadline, lambda entity: REDRIVE_SECONDS)
         left = {r.position: r.reason for r in (*batch.rejected, *chain.from_iterable(undelivered.values()))}
         self._log("redriven", records, batch, undelivered, started)
-        return {"left": [{"position": position, "reason": reason} for position, reason in sorted(left.items())]}
+        return streams.left(left)
 
     def _deliver(
-        self, packings: Mapping[str, Packing], seconds_left: Callable[[], float], patience: Callable[[str], float]
+        self, packings: Mapping[str, Packing], deadline: Deadline, patience: Callable[[str], float]
     ) -> dict[str, tuple[Rejected, ...]]:
         """Records that were not delivered, and why, by entity. `patience` bounds the seconds of an entity."""
-        begun = seconds_left()
+        begun = deadline.seconds_left()
 
         def send(entity: str) -> tuple[Rejected, ...]:
             if not patience(entity):
                 reason = f"{stream_of(self._settings.environment, entity)}: it failed before, and is left alone a while"
                 return tuple(Rejected(p, reason) for packed in packings[entity].records() for p in packed.positions)
-            return self._send(entity, packings[entity], _budget(seconds_left, max(0.0, begun - patience(entity))))
+            return self._send(entity, packings[entity], _budget(deadline, max(0.0, begun - patience(entity))))
 
         # A thread for each entity: one throttled stream uses up its own time only.
         with ThreadPoolExecutor(max(1, len(packings))) as pool:
             return {entity: left for entity, left in zip(packings, pool.map(send, packings), strict=True) if left}
 
-    def _send(self, entity: str, packing: Packing, seconds_left: Callable[[], float]) -> tuple[Rejected, ...]:
+    def _send(self, entity: str, packing: Packing, deadline: Deadline) -> tuple[Rejected, ...]:
         """The same for one entity, whose requests go one after the other."""
         missing: list[Rejected] = []
         stream, pressure = stream_of(self._settings.environment, entity), self._pressure(entity)
         for request in requests(packing.records()):
-            outcome = self._delivery.send(stream, request, seconds_left, pressure)
+            outcome = self._delivery.send(stream, request, deadline, pressure)
             left = [*outcome.undelivered, *(record for record, _ in outcome.refused)]
             missing += [Rejected(p, f"{stream}: {outcome.reason}") for record in left for p in record.positions]
             if left or outcome.resent:
@@ -180,9 +174,9 @@ class Relay:
             ms=round((time.perf_counter() - started) * 1000, 1),
         )
 
-    def _keep(self, records: Sequence[Record], kept: Kept, function: str, tell: bool = True) -> dict[int, str]:
-        """Keep failed records whole; answers the positions of those that could not be kept, and why. People are told
-        once of an entity that fails, not with each batch."""
+    def _keep(self, records: Sequence[Record], kept: Kept, notify: bool = True) -> dict[int, str]:
+        """Keep failed records whole; answers the positions of those that could not be kept, and why. People are
+        notified once of an entity that fails, not with each batch."""
         now = self._now()
         try:
             key = failures.keep(self._s3(), self._settings.bucket, records, kept, now)
@@ -192,16 +186,18 @@ class Relay:
         place = f"s3://{self._settings.bucket}/{key}"
         log("ERROR", f"records could not be {kept.what}", count=len(kept.failed), entity=kept.entity, kept_at=place)
         emit(self._settings.environment, {"RecordsKept": (len(kept.failed), "Count")}, function="relay")
-        if tell:
+        if notify:
             try:
-                failures.tell(self._sns(), self._settings.alert_topic, failures.notice(function, kept, place, now))
+                failures.notify(
+                    self._sns(), self._settings.alert_topic, failures.notice(self._function, kept, place, now)
+                )
             except Exception as error:  # noqa: BLE001 (they are safe)
                 log("ERROR", "the notice could not be published", kept_at=place, **where(error))
         return {}
 
 
-def _budget(seconds_left: Callable[[], float], reserved: float) -> Callable[[], float]:
-    """The seconds left, without those reserved, but the first look sees all: pressure, or a thread that begins late,
-    must not use up the one try of an entity."""
+def _budget(deadline: Deadline, reserved: float) -> Deadline:
+    """The deadline, sooner by the seconds reserved, but the first look sees all that is left: pressure, or a thread
+    that begins late, must not use up the one try of an entity."""
     looks = count()
-    return lambda: seconds_left() - (reserved if next(looks) else 0.0)
+    return Deadline(lambda: deadline.seconds_left() - (reserved if next(looks) else 0.0))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -13,20 +12,19 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from realtime.clients import client
+from realtime.deadline import Deadline
 from realtime.environment import read_settings
 from realtime.logs import error_code, log, where
 from realtime.tracking.notices import Notice, notice_of
 from realtime.tracking.settings import Settings
 
-MESSAGE_SECONDS = 22.0  # what one message takes at most: it is read, told and remembered in two tries each
+MESSAGE_SECONDS = 22.0  # what one message takes at most: it is read, published and remembered in two tries each
 MEMORY_SECONDS = 400 * 86_400  # no event of a parcel comes later than that
 
 
 def handle(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """The Lambda handler: `batchItemFailures` names the messages that have to come again."""
-    return _tracking().run(
-        event["Records"], lambda: float(context.get_remaining_time_in_millis()) / 1000 - MESSAGE_SECONDS
-    )
+    return _tracking().run(event["Records"], Deadline.of(context, MESSAGE_SECONDS))
 
 
 @cache
@@ -40,9 +38,9 @@ def _tracking() -> Tracking:
 
 
 class Tracking:
-    """Tells each state of a parcel once, and none that is older than what was told.
+    """Publishes each state of a parcel once, and none that is older than what was published.
 
-    The newest version and sequence that were told of each shipment are remembered after telling, so that a crash
+    The newest version and sequence of each shipment are remembered after publishing them, so that a crash
     between the two cannot lose a notice; the topic drops the repetition that follows (it knows a message for five
     minutes, and the queue brings it back within two). A notice carries its version, for readers of two that come at
     one time.
@@ -56,27 +54,25 @@ class Tracking:
         self._sns = sns
         self._seconds = seconds
 
-    def run(
-        self, messages: Sequence[Mapping[str, Any]], seconds_left: Callable[[], float] = lambda: math.inf
-    ) -> dict[str, Any]:
+    def run(self, messages: Sequence[Mapping[str, Any]], deadline: Deadline) -> dict[str, Any]:
         """Handle a batch of SQS messages; answers the partial batch response. What there is no time for comes again."""
         failed = []
-        told = 0
+        published = 0
         for message in messages:
-            if seconds_left() <= 0:
+            if deadline.has_passed:
                 failed.append({"itemIdentifier": message["messageId"]})
                 continue
             try:
                 notice = notice_of(json.loads(message["body"]))
-                told += notice is not None and self._tell(notice)
+                published += notice is not None and self._publish(notice)
             except Exception as error:  # noqa: BLE001 (one message must not stop the others)
                 log("ERROR", "a message could not be handled", id=message["messageId"], **where(error))
                 failed.append({"itemIdentifier": message["messageId"]})
-        log("WARN" if failed else "INFO", "tracked", messages=len(messages), told=told, failed=len(failed))
+        log("WARN" if failed else "INFO", "tracked", messages=len(messages), published=published, failed=len(failed))
         return {"batchItemFailures": failed}
 
-    def _tell(self, notice: Notice) -> bool:
-        """Tell a notice unless it, or a newer one, was told; answers whether it was told now."""
+    def _publish(self, notice: Notice) -> bool:
+        """Publish a notice unless it, or a newer one, was published; answers whether it was published now."""
         key = {"pk": {"S": notice.shipment}}
         known = self._dynamodb.get_item(TableName=self._settings.table, Key=key, ConsistentRead=True).get("Item")
         if known is not None and _order(known) >= (notice.version, notice.sequence):
@@ -92,20 +88,20 @@ class Tracking:
 
     def _remember(self, key: Mapping[str, Any], notice: Notice) -> None:
         end = int(self._seconds()) + MEMORY_SECONDS
-        told = {"version": {"N": str(notice.version)}, "sequence": {"S": notice.sequence}}
+        order = {"version": {"N": str(notice.version)}, "sequence": {"S": notice.sequence}}
         try:
             self._dynamodb.put_item(
                 TableName=self._settings.table,
-                Item={**key, **told, "ttl": {"N": str(end)}},
+                Item={**key, **order, "ttl": {"N": str(end)}},
                 ConditionExpression="attribute_not_exists(pk) OR #v < :v OR (#v = :v AND #s < :s)",
                 ExpressionAttributeNames={"#v": "version", "#s": "sequence"},
-                ExpressionAttributeValues={":v": told["version"], ":s": told["sequence"]},
+                ExpressionAttributeValues={":v": order["version"], ":s": order["sequence"]},
             )
         except ClientError as error:
-            if error_code(error) != "ConditionalCheckFailedException":  # a newer one was told meanwhile
+            if error_code(error) != "ConditionalCheckFailedException":  # a newer one was published meanwhile
                 raise
 
 
 def _order(known: Mapping[str, Any]) -> tuple[int, str]:
-    """Version and sequence of what was told; what was remembered without a sequence was the last of its version."""
+    """Version and sequence of what was published; without a sequence it was the last of its version."""
     return int(known["version"]["N"]), known["sequence"]["S"] if "sequence" in known else "~"

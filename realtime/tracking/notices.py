@@ -27,7 +27,7 @@ class UnusableEvent(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What is told of a shipment: the order, the version and its sequence, and the text of the message (JSON)."""
+    """What is published of a shipment: the order, the version and its sequence, and the text of the message (JSON)."""
 
     order: str
     shipment: str
@@ -45,8 +45,8 @@ def notice_of(event: Mapping[str, Any]) -> Notice | None:
         values = detail["values"]
         if values["status"] not in STATUSES:
             return None
-        told = {name: values[name] for name in FIELDS if name in values}
-        text = orjson.dumps({"notice": f"parcel {values['status']}", **told, "version": detail["version"]}).decode()
+        shown = {name: values[name] for name in FIELDS if name in values}
+        text = orjson.dumps({"notice": f"parcel {values['status']}", **shown, "version": detail["version"]}).decode()
         sequence = detail.get("sequence", "")  # events from before they had one may still be in the queue
         return Notice(values["order_id"], values["shipment_id"], int(detail["version"]), str(sequence), text)
     except (LookupError, TypeError, ValueError) as error:

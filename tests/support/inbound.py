@@ -15,6 +15,7 @@ import jsonschema_rs
 from ops.dead_letters import put_back
 from ops.environment import Environment
 from realtime.api.handler import Api
+from realtime.deadline import Deadline
 from realtime.inbound.service import Consumer
 
 
@@ -73,7 +74,7 @@ class Inbound:
         messages = self._receive(self.queue)
         output = io.StringIO()
         with redirect_stdout(output):
-            answer = self.consumer.run([_record(m) for m in messages], seconds_left=seconds_left)
+            answer = self.consumer.run([_record(m) for m in messages], Deadline(seconds_left))
         self.logged = [json.loads(line) for line in output.getvalue().splitlines()]
         again = {f["itemIdentifier"] for f in answer["batchItemFailures"]}
         for message in messages:

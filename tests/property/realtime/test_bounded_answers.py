@@ -21,6 +21,7 @@ from realtime.api.handler import Api
 from realtime.api.idempotency import Receipts
 from realtime.api.store import Store
 from realtime.api.writer import Writer
+from realtime.deadline import Deadline
 from realtime.imports.routes import routes as import_routes
 from realtime.imports.service import DETAILED, Imports
 from realtime.imports.status import Statuses
@@ -128,7 +129,7 @@ def test_a_dead_letter_says_little(body: dict[str, Any]) -> None:
     text = json.dumps({"entity": "orders", "event": body})
     attributes = {"ApproximateReceiveCount": "9", "SentTimestamp": "1795222923123"}
     consumer.run(
-        [{"messageId": "m", "receiptHandle": "h", "body": text, "attributes": attributes}], seconds_left=lambda: 60
+        [{"messageId": "m", "receiptHandle": "h", "body": text, "attributes": attributes}], Deadline(lambda: 60)
     )
     for letter in dead:
         attributes = dict(letter.message().attributes)

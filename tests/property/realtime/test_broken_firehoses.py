@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from contracts import load_contracts
 from local.pump import Batch, Policy, Succeeded, after
+from realtime.deadline import Deadline
 from realtime.relay.batch import Packed
 from realtime.relay.delivery import Delivery
 from realtime.relay.handler import Relay
@@ -151,7 +152,7 @@ def drain(world: World, records: Sequence[dict[str, Any]], batch_size: int, poli
     waiting = deque(Batch(tuple(records[n : n + batch_size])) for n in range(0, len(records), batch_size))
     while waiting:
         batch = waiting.popleft()
-        answer = relay.run(batch.records, lambda: TIMEOUT - world.spent - 10)
+        answer = relay.run(batch.records, Deadline(lambda: TIMEOUT - world.spent - 10))
         assert world.end() < TIMEOUT
         step = after(batch, Succeeded(answer), policy)
         assert step.given_up is None
@@ -206,7 +207,7 @@ def test_a_bucket_that_keeps_nothing_stops_no_other_entity(kind: str) -> None:
     world = World({"shipments": "missing"})
     world.put_object = lambda **_: an_answer(kind, 0)  # type: ignore[method-assign]
     relay = Relay(Settings("test", "b", "t"), CONTRACTS, Clocked(world), s3=lambda: world, sns=lambda: world)
-    answer = relay.run(records, lambda: TIMEOUT - world.spent - 10)
+    answer = relay.run(records, Deadline(lambda: TIMEOUT - world.spent - 10))
     assert answer == {"batchItemFailures": [{"itemIdentifier": records[7]["dynamodb"]["SequenceNumber"]}]}
     assert set(world.lines.values()) == {1}
     assert len(world.lines) == 9

@@ -13,6 +13,7 @@ from contracts import load_contracts
 from realtime.api.entities import Entities
 from realtime.api.store import Store
 from realtime.api.writer import Writer
+from realtime.deadline import Deadline
 from realtime.imports.messages import Record, chunks, is_ours, read_chunk
 from realtime.imports.status import Statuses
 from realtime.inbound.dead_letters import DeadLetter, notice
@@ -69,7 +70,7 @@ def test_a_message_ends_somewhere(text: str, count: int) -> None:
     )
     attributes = {"ApproximateReceiveCount": str(count), "SentTimestamp": "1795222923123"}
     record = {"messageId": "m-1", "receiptHandle": "h", "body": text, "attributes": attributes}
-    answer = consumer.run([record], seconds_left=lambda: 60)
+    answer = consumer.run([record], Deadline(lambda: 60))
     again = len(answer["batchItemFailures"])
     assert again == len(waits)
     if "records" not in text:
@@ -158,7 +159,7 @@ def test_a_chunk_that_was_changed_anywhere_is_dead_and_does_nothing(forged: tupl
 
     def take(text: str) -> Any:
         record = {"messageId": "m-1", "receiptHandle": "h", "body": text, "attributes": attributes}
-        return consumer.run([record], seconds_left=lambda: 60)
+        return consumer.run([record], Deadline(lambda: 60))
 
     assert take(changed) == {"batchItemFailures": []}
     (letter,) = dead

@@ -27,6 +27,7 @@ from local.pump import Failed, Outcome, Page, Policy, Pump, Record, Shard, Succe
 from local.stream import S3FailureDestination
 from ops.environment import Environment
 from ops.redrive import Redrive
+from realtime.deadline import Deadline
 from realtime.fanout.handler import Fanout
 from realtime.fanout.publishing import Bus
 from realtime.relay.delivery import Delivery
@@ -314,7 +315,7 @@ def test_a_broken_firehose_costs_the_other_entities_seconds_and_itself_nothing_f
 
     def run(batch: Sequence[Record]) -> dict[str, Any]:
         day.began = day.now
-        answer = (always if warm else new()).run(batch, day.left)
+        answer = (always if warm else new()).run(batch, Deadline(day.left))
         assert day.now - day.began <= BUDGET_SECONDS + 6, "no batch waits longer than one request begun at the end"
         return answer
 
@@ -328,7 +329,7 @@ def test_a_broken_firehose_costs_the_other_entities_seconds_and_itself_nothing_f
     sent = [row["_event_id"] for row in world.lines("gavel-test-bids")]
     assert sent == [r["eventID"] for r in records if r["dynamodb"]["NewImage"]["entity"]["S"] == "bids"], "each once"
     firehose.until = 0
-    world.functions["gavel-test-relay"] = lambda batch: new().redrive(batch, lambda: 50.0)
+    world.functions["gavel-test-relay"] = lambda batch: new().redrive(batch, Deadline(lambda: 50.0))
     Redrive(Environment("test", lambda service: world), BUCKET).run()
     assert {i for i, _ in arrivals(world, "relay")} == {r["eventID"] for r in records}
     assert world.kept() == []
@@ -380,12 +381,12 @@ def test_every_change_arrives_or_is_kept_whole_whatever_fails(
 
     def run(batch: Sequence[Record]) -> dict[str, Any]:
         at_work, clock = worker()
-        answer: dict[str, Any] = at_work.run(batch, clock.left)
+        answer: dict[str, Any] = at_work.run(batch, Deadline(clock.left))
         return answer
 
     def put_back(batch: Sequence[Record]) -> dict[str, Any]:
         at_work, _ = worker()
-        answer: dict[str, Any] = at_work.redrive(batch, lambda: 50.0)
+        answer: dict[str, Any] = at_work.redrive(batch, Deadline(lambda: 50.0))
         return answer
 
     given_up = S3FailureDestination(world, BUCKET, "stream", f"gavel-test-{function}", function)

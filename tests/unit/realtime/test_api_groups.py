@@ -166,7 +166,7 @@ def test_whoever_is_in_no_group_reads_nothing(api: Fixture, trades: dict[str, An
         assert (reply.status, reply.body["type"], api.calls) == (403, "urn:gavel:problem:forbidden", [])
 
 
-def test_a_tenant_of_the_second_door_is_a_party_like_any_other(api: Fixture, trades: dict[str, Any]) -> None:
+def test_a_tenant_of_the_partner_api_is_a_party_like_any_other(api: Fixture, trades: dict[str, Any]) -> None:
     tenant = {"tenant": "acme", "group": "party", "party_id": BUYER}
     assert api("GET", "/invoices/i-b", authorizer=tenant).status == 200
     assert api("GET", "/invoices/i-s", authorizer=tenant).status == 404

@@ -24,7 +24,7 @@ HEAVY |= {"local", "lakehouse", "assets", "reporting"}
 WITHOUT_CONTRACTS = {"authorizer", "tracking"}
 
 LARGEST = {"authorizer": 6_000_000}
-"""Bytes of a bundle that has to be larger than a megabyte: the second door checks signatures with OpenSSL."""
+"""Bytes of a bundle that has to be larger than a megabyte: the partner API checks signatures with OpenSSL."""
 
 # Runs in an interpreter without site packages. botocore is what Lambda's runtime brings; a stand-in for it is enough,
 # because nothing may use it while importing.
@@ -84,7 +84,7 @@ def test_a_bundle_is_small_and_holds_nothing_heavy(bundles: dict[str, Bundle], f
     assert path.stat().st_size < LARGEST.get(function, 1_000_000)
 
 
-def test_the_bundle_of_the_second_door_can_check_a_signature(bundles: dict[str, Bundle], tmp_path: Path) -> None:
+def test_the_bundle_of_the_partner_api_can_check_a_signature(bundles: dict[str, Bundle], tmp_path: Path) -> None:
     """PyJWT starts without what it needs for signatures, so starting proves nothing."""
     with zipfile.ZipFile(bundles["authorizer"].path) as archive:
         archive.extractall(tmp_path)

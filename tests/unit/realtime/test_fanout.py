@@ -11,6 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from contracts import Contracts
+from realtime.deadline import Deadline
 from realtime.fanout import events
 from realtime.fanout.events import Event, events_of, requests
 from realtime.fanout.handler import BUDGET_SECONDS, Fanout
@@ -60,7 +61,7 @@ def run(contracts: Contracts, aws: Aws, records: list[dict[str, Any]], seconds: 
         left[0] -= wait
 
     fanout = Fanout(contracts, Bus(aws, "gavel-test", pause=pause, chance=lambda: 0.5), "letters", sqs=lambda: aws)
-    response = fanout.run(records, lambda: left[0])
+    response = fanout.run(records, Deadline(lambda: left[0]))
     return [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
 
 
@@ -191,15 +192,15 @@ def test_a_bus_that_takes_nothing_holds_nothing_up(contracts: Contracts, code: s
 
     fanout = Fanout(contracts, Bus(aws, "b", pause=pause, chance=lambda: 0.5), "letters", sqs=lambda: aws)
     records = shipments(60)
-    assert fanout.run(records[:25], lambda: left[0]) == {"batchItemFailures": []}
+    assert fanout.run(records[:25], Deadline(lambda: left[0])) == {"batchItemFailures": []}
     assert 50 - left[0] <= BUDGET_SECONDS
     left[0], asked = 50.0, len(aws.sizes)
-    assert fanout.run(records[25:50], lambda: left[0]) == {"batchItemFailures": []}
+    assert fanout.run(records[25:50], Deadline(lambda: left[0])) == {"batchItemFailures": []}
     assert left[0] > 49, "a bus that took nothing is asked without waiting"
     assert len(aws.sizes) > asked
     assert [letter["record"] for letter in aws.letters] == records[:50], "whole"
     down = False
-    assert fanout.run(records[50:], lambda: left[0]) == {"batchItemFailures": []}
+    assert fanout.run(records[50:], Deadline(lambda: left[0])) == {"batchItemFailures": []}
     assert len(aws.taken) == 10
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from contracts import Contracts
 from realtime.api.store import Unavailable
+from realtime.deadline import Deadline
 from realtime.imports.merge import merge
 from realtime.imports.messages import MAX_BYTES, PREFIX
 from realtime.inbound.handler import Edge
@@ -249,7 +250,7 @@ def test_a_dead_letter_that_is_too_long_for_a_message_is_kept_whole(inbound: Inb
 
 def test_the_sample_event_of_lambda_is_read(inbound: Inbound, sample: Fixture, api: Fixture) -> None:
     records = sample("sqs_inbound")["Records"]
-    assert inbound.consumer.run(records, seconds_left=lambda: 60) == {"batchItemFailures": []}
+    assert inbound.consumer.run(records, Deadline(lambda: 60)) == {"batchItemFailures": []}
     assert api("GET", "/orders/o-1").body["order"]["hammer_price"] == "1250.00"
 
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from contracts import Contracts
 from contracts.change import CHANGE_COLUMNS
+from realtime.deadline import Deadline
 from realtime.relay import batch
 from realtime.relay.batch import Packed, Packing, requests, transform
 from realtime.relay.delivery import Delivery
@@ -127,7 +128,7 @@ def bids(sample: Sample, count: int, note: str = "") -> list[dict[str, Any]]:
 
 
 def run(worker: Relay, time: Time, records: list[dict[str, Any]]) -> list[str]:
-    response = worker.run(records, time.left, function="gavel-test-relay")
+    response = worker.run(records, Deadline(time.left))
     return [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
 
 
@@ -191,7 +192,7 @@ def test_nested_values_and_unknown_attributes_land_without_loss(contracts: Contr
 def test_a_redrive_answers_what_failed_again_and_keeps_nothing(contracts: Contracts, sample: Sample) -> None:
     firehose, time, bucket = Firehose(lambda stream, *_: stream == "gavel-test-orders"), Time(1), Bucket()
     records = sample("stream_mixed_batch")["Records"]
-    answer = relay(contracts, firehose, time, bucket).redrive(records, time.left)
+    answer = relay(contracts, firehose, time, bucket).redrive(records, Deadline(time.left))
     assert [left["position"] for left in answer["left"]] == [2, 3]
     assert "entity" in answer["left"][0]["reason"]
     assert "gavel-test-orders: ServiceUnavailableException" in answer["left"][1]["reason"]
@@ -481,7 +482,7 @@ def test_whatever_firehose_refuses_every_change_is_taken_or_told(
     time = Time(0.3)
     transformed = transform(records, contracts).packings["bids"]
     delivery = Delivery(firehose, pause=time.pause, chance=lambda: 0.9)  # type: ignore[arg-type]
-    outcome = delivery.send("gavel-test-bids", one_line_each(transformed), time.left)
+    outcome = delivery.send("gavel-test-bids", one_line_each(transformed), Deadline(time.left))
     taken = Counter(row["bid_id"] for row in firehose.rows("bids"))
     told = {p for record in outcome.undelivered for p in record.positions}
     assert all(n == 1 for n in taken.values())

@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from realtime.deadline import Deadline
 from realtime.tracking.handler import Tracking
 from realtime.tracking.notices import UnusableEvent, notice_of
 from realtime.tracking.settings import Settings
@@ -96,7 +97,7 @@ def test_a_message_that_is_no_event_comes_again_and_the_rest_goes_on() -> None:
     aws = Aws()
     without_values = {"detail": {"operation": "modify", "version": "1", "changed": ["status"]}}
     batch = [message(1, without_values), {"messageId": "2", "body": "{"}, message(3, event("s-1", 2, "shipped"))]
-    response = tracking(aws).run(batch)
+    response = tracking(aws).run(batch, Deadline(lambda: 60))
     assert [f["itemIdentifier"] for f in response["batchItemFailures"]] == ["1", "2"]
     assert len(aws.told) == 1
     with pytest.raises(UnusableEvent, match="values"):
@@ -110,7 +111,7 @@ def test_what_was_remembered_without_a_sequence_is_not_told_again() -> None:
 
     aws = Old()
     told = [message(n, event("s-1", 2 + n, "shipped", sequence="1".rjust(40, "0"))) for n in range(2)]
-    assert tracking(aws).run(told) == {"batchItemFailures": []}
+    assert tracking(aws).run(told, Deadline(lambda: 60)) == {"batchItemFailures": []}
     assert [notice["version"] for notice in aws.told] == ["3"]
 
 
@@ -127,7 +128,7 @@ def test_each_state_is_told_once_and_never_an_older_one_later(order: list[tuple[
         while True:
             aws.until = kills.pop() if kills else -1
             try:
-                assert tracking(aws).run(batch) == {"batchItemFailures": []}
+                assert tracking(aws).run(batch, Deadline(lambda: 60)) == {"batchItemFailures": []}
                 break
             except Killed:
                 continue

@@ -1,4 +1,4 @@
-"""The second door on a running stack: another identity provider's tokens, hidden keys, tiers, and tenants by command.
+"""The partner API on a running stack: another identity provider's tokens, hidden keys, tiers, and tenants by command.
 
 The emulator looks for API keys in the header `x-api-key` alone. So these tests do what AWS's gateway does by itself
 with `ApiKeySourceType: AUTHORIZER`: they take the key out of the authorizer's answer, and hand it to the gateway.
@@ -31,8 +31,8 @@ Command = Callable[..., str]
 
 
 @dataclass
-class Door:
-    """The second door of a laptop stack."""
+class PartnerApi:
+    """The partner API of a laptop stack."""
 
     laptop: Laptop
     parameters: dict[str, str]
@@ -64,7 +64,7 @@ class Door:
     def call(
         self, token: str | None, key: str | None = None, path: str = "/customers/nobody", method: str = "GET"
     ) -> tuple[int, dict[str, Any]]:
-        """Status and body of a request at the door."""
+        """Status and body of a request at the partner_api."""
         address = urlsplit(self.laptop.stack.outputs["TenantApiUrl"])
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
@@ -76,9 +76,9 @@ class Door:
 
 
 @pytest.fixture(scope="module")
-def door(laptop: Laptop) -> Door:
+def partner_api(laptop: Laptop) -> PartnerApi:
     (stack,) = laptop.aws.client("cloudformation").describe_stacks(StackName=STACK_NAME)["Stacks"]
-    return Door(laptop, {p["ParameterKey"]: p["ParameterValue"] for p in stack["Parameters"]})
+    return PartnerApi(laptop, {p["ParameterKey"]: p["ParameterValue"] for p in stack["Parameters"]})
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def order(key: str, buyer: str) -> dict[str, Any]:
     return {
         "order_id": key,
         "buyer_id": buyer,
-        "seller_id": "c-door-seller",
+        "seller_id": "c-partner-seller",
         "currency": "EUR",
         "hammer_price": "1250.00",
         "buyers_premium": "312.50",
@@ -115,44 +115,46 @@ def order(key: str, buyer: str) -> dict[str, Any]:
 
 
 def test_a_tenant_reads_its_partys_orders_through_a_key_that_it_never_sees(
-    door: Door, laptop: Laptop, gavel: Command, tenant: str
+    partner_api: PartnerApi, laptop: Laptop, gavel: Command, tenant: str
 ) -> None:
-    laptop.client.create("orders", order("o-door-1", "c-door-1"))
-    laptop.client.create("orders", order("o-door-2", "c-door-2"))
-    told = gavel("add", tenant, "--party", "c-door-1")
-    token = door.token(tenant)
-    key = door.asked(token)["usageIdentifierKey"]
-    status, body = door.call(token, key, "/orders/o-door-1")
-    assert (status, body["order"]["order_id"]) == (200, "o-door-1")
-    assert door.call(token, key, "/orders/o-door-2")[0] == 404
-    assert door.call(token, key, "/orders/o-door-1", "DELETE")[0] == 403
+    laptop.client.create("orders", order("o-partner-1", "c-partner-1"))
+    laptop.client.create("orders", order("o-partner-2", "c-partner-2"))
+    told = gavel("add", tenant, "--party", "c-partner-1")
+    token = partner_api.token(tenant)
+    key = partner_api.asked(token)["usageIdentifierKey"]
+    status, body = partner_api.call(token, key, "/orders/o-partner-1")
+    assert (status, body["order"]["order_id"]) == (200, "o-partner-1")
+    assert partner_api.call(token, key, "/orders/o-partner-2")[0] == 404
+    assert partner_api.call(token, key, "/orders/o-partner-1", "DELETE")[0] == 403
     assert key not in told + gavel("list") + json.dumps(body)
     assert tenant in gavel("list")
 
 
-def test_neither_a_token_nor_a_key_opens_the_door_alone(door: Door, gavel: Command, tenant: str) -> None:
+def test_neither_a_token_nor_a_key_is_enough_alone(partner_api: PartnerApi, gavel: Command, tenant: str) -> None:
     gavel("add", tenant, "--staff")
-    token = door.token(tenant)
-    key = door.asked(token)["usageIdentifierKey"]
-    assert door.call(token, key)[0] == 404, "inside: there is no such customer"
-    assert door.call(None, key)[0] == 401
-    assert door.call(token)[0] == 403
-    assert door.call(token, "another key")[0] == 403
-    assert door.call("not.a.token", key)[0] in (401, 403)
+    token = partner_api.token(tenant)
+    key = partner_api.asked(token)["usageIdentifierKey"]
+    assert partner_api.call(token, key)[0] == 404, "inside: there is no such customer"
+    assert partner_api.call(None, key)[0] == 401
+    assert partner_api.call(token)[0] == 403
+    assert partner_api.call(token, "another key")[0] == 403
+    assert partner_api.call("not.a.token", key)[0] in (401, 403)
 
 
-def test_a_token_that_the_provider_did_not_make_opens_nothing(door: Door, gavel: Command, tenant: str) -> None:
+def test_a_token_that_the_provider_did_not_make_opens_nothing(
+    partner_api: PartnerApi, gavel: Command, tenant: str
+) -> None:
     gavel("add", tenant, "--staff")
-    good = door.token(tenant)
-    key = door.asked(good)["usageIdentifierKey"]
+    good = partner_api.token(tenant)
+    key = partner_api.asked(good)["usageIdentifierKey"]
     claims, kid = jwt.decode(good, options={"verify_signature": False}), jwt.get_unverified_header(good)["kid"]
     forged = jwt.encode(claims, rsa.generate_private_key(65537, 2048), "RS256", headers={"kid": kid})
-    assert door.asked(forged)["context"] == {"reason": "signature"}
-    assert door.call(forged, key)[0] in (401, 403)
-    # A user of the first door is nobody at the second one, and the other way round.
-    staff = door.laptop.client._valid_token()
-    assert door.asked(staff)["context"]["reason"] in ("key", "issuer")
-    address = urlsplit(door.laptop.stack.outputs["ApiUrl"])
+    assert partner_api.asked(forged)["context"] == {"reason": "signature"}
+    assert partner_api.call(forged, key)[0] in (401, 403)
+    # A user of the staff's API is nobody at the partner API, and the other way round.
+    staff = partner_api.laptop.client._valid_token()
+    assert partner_api.asked(staff)["context"]["reason"] in ("key", "issuer")
+    address = urlsplit(partner_api.laptop.stack.outputs["ApiUrl"])
     connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
     connection.request("GET", f"{address.path}/customers/nobody", headers={"Authorization": f"Bearer {good}"})
     assert connection.getresponse().status == 401
@@ -160,50 +162,52 @@ def test_a_token_that_the_provider_did_not_make_opens_nothing(door: Door, gavel:
 
 
 def test_a_tenant_has_the_limits_of_its_tier_and_no_other_tenant_feels_it(
-    door: Door, gavel: Command, tenant: str
+    partner_api: PartnerApi, gavel: Command, tenant: str
 ) -> None:
     gavel("add", tenant, "--staff", "--tier", "basic")
-    token = door.token(tenant)
-    key = door.asked(token)["usageIdentifierKey"]
+    token = partner_api.token(tenant)
+    key = partner_api.asked(token)["usageIdentifierKey"]
     with ThreadPoolExecutor(8) as pool:
-        found = Counter(pool.map(lambda _: door.call(token, key)[0], range(60)))
+        found = Counter(pool.map(lambda _: partner_api.call(token, key)[0], range(60)))
     assert set(found) == {404, 429}
     assert found[404] >= 10, "a tier's burst is let through"
     assert gavel("add", tenant, "--staff", "--tier", "premium").startswith(f"{tenant}: changed")
-    assert door.asked(token)["usageIdentifierKey"] == key, "another tier is no other key"
+    assert partner_api.asked(token)["usageIdentifierKey"] == key, "another tier is no other key"
     with ThreadPoolExecutor(8) as pool:
-        assert set(pool.map(lambda _: door.call(token, key)[0], range(30))) == {404}
+        assert set(pool.map(lambda _: partner_api.call(token, key)[0], range(30))) == {404}
 
 
-def test_a_tenant_comes_goes_and_comes_again_each_in_one_call(door: Door, gavel: Command, tenant: str) -> None:
+def test_a_tenant_comes_goes_and_comes_again_each_in_one_call(
+    partner_api: PartnerApi, gavel: Command, tenant: str
+) -> None:
     assert gavel("add", tenant, "--party", "c-1").startswith(f"{tenant}: added")
     assert gavel("add", tenant, "--party", "c-1").startswith(f"{tenant}: unchanged")
     assert gavel("add", tenant, "--party", "c-2").startswith(f"{tenant}: changed")
-    token = door.token(tenant)
-    first = door.asked(token)
+    token = partner_api.token(tenant)
+    first = partner_api.asked(token)
     assert first["context"] == {"tenant": tenant, "group": "party", "party_id": "c-2"}
     key = first["usageIdentifierKey"]
     path = "/parties/c-2/orders?role=buyer"
-    assert door.call(token, key, path)[0] == 200
+    assert partner_api.call(token, key, path)[0] == 200
     assert gavel("remove", tenant).startswith(f"{tenant}: removed")
-    assert door.call(token, key, path)[0] == 403, "the gateway's pass is still good, but the key is gone"
-    assert door.asked(token)["context"] == {"reason": "tenant"}
+    assert partner_api.call(token, key, path)[0] == 403, "the gateway's pass is still good, but the key is gone"
+    assert partner_api.asked(token)["context"] == {"reason": "tenant"}
     assert tenant not in gavel("list")
     assert "no such tenant" in gavel("remove", tenant)
     assert gavel("add", tenant, "--party", "c-2").startswith(f"{tenant}: added")
-    again = door.asked(token)["usageIdentifierKey"]
+    again = partner_api.asked(token)["usageIdentifierKey"]
     assert again != key
-    assert door.call(token, again, path)[0] == 200
+    assert partner_api.call(token, again, path)[0] == 200
 
 
-def test_an_interrupted_addition_is_completed_by_the_next(door: Door, gavel: Command, tenant: str) -> None:
-    gateway = door.laptop.aws.client("apigateway")
+def test_an_interrupted_addition_is_completed_by_the_next(partner_api: PartnerApi, gavel: Command, tenant: str) -> None:
+    gateway = partner_api.laptop.aws.client("apigateway")
     left = gateway.create_api_key(name=f"gavel-local-{tenant}", enabled=True)
     gavel("add", tenant, "--staff")
     keys = list(gateway.get_api_keys(nameQuery=f"gavel-local-{tenant}")["items"])
     assert [k["id"] for k in keys] == [left["id"]]
-    token = door.token(tenant)
-    assert door.call(token, door.asked(token)["usageIdentifierKey"])[0] == 404
+    token = partner_api.token(tenant)
+    assert partner_api.call(token, partner_api.asked(token)["usageIdentifierKey"])[0] == 404
 
 
 @pytest.mark.parametrize(
