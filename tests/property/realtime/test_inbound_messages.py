@@ -107,13 +107,13 @@ class Reports:
     """What is known of one import."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, int]] = []
+        self.shown: list[tuple[str, int]] = []
 
     def key(self, import_id: str) -> bytes | None:
         return KEY if import_id == "i-1" else None
 
     def report(self, import_id: str, chunk: int, _: Any) -> bool:
-        self.told.append((import_id, chunk))
+        self.shown.append((import_id, chunk))
         return True
 
 
@@ -163,7 +163,7 @@ def test_a_chunk_that_was_changed_anywhere_is_dead_and_does_nothing(forged: tupl
 
     assert take(changed) == {"batchItemFailures": []}
     (letter,) = dead
-    assert (letter.text, letter.problem.told != []) == (changed, True)
-    assert (table.items, statuses.told) == ({}, [])
+    assert (letter.text, letter.problem.shown != []) == (changed, True)
+    assert (table.items, statuses.shown) == ({}, [])
     assert take(genuine) == {"batchItemFailures": []}
-    assert (len(dead), len(table.items), statuses.told) == (1, 1, [("i-1", 0)])
+    assert (len(dead), len(table.items), statuses.shown) == (1, 1, [("i-1", 0)])
