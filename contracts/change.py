@@ -16,6 +16,7 @@ import orjson
 
 from contracts.item import BY, FIELD_TIMESTAMPS, POINTER, system_attributes
 from contracts.model import Contract, Contracts
+from contracts.system_columns import COMPACTED, LANDED
 from contracts.types import (
     BooleanType,
     DateType,
@@ -33,11 +34,10 @@ from contracts.types import (
 
 Row: TypeAlias = dict[str, str | None]
 
-CHANGE_COLUMNS = ("_event_id", "_op", "_version", "_seq", "_changed_at", "_ttl", "_contract", "_extra", "_by")
-CURRENT_COLUMNS = CHANGE_COLUMNS[:-1]
+CHANGE_COLUMNS = tuple(field.name for field in LANDED)
+CURRENT_COLUMNS = tuple(field.name for field in LANDED if field in COMPACTED)
 """Those that the latest row of a key keeps, too; who made which change is in the history alone."""
 
-OPERATIONS = ("insert", "modify", "remove", "expire", "snapshot")
 SEQUENCE_WIDTH = 40  # stream sequence numbers have up to 40 digits
 _SECOND = 1_000_000  # versions are microseconds
 

@@ -6,7 +6,6 @@ Here belongs which entities have such views, and their text. How models use them
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from contracts.dbt.columns import column_properties, system_columns
@@ -14,21 +13,12 @@ from contracts.dbt.sources import SOURCE, changes_name
 from contracts.dbt.staging import masked_column, personal_texts, staging_name
 from contracts.dbt.text import HEADER, identifier
 from contracts.model import Contract, Contracts
+from contracts.system_columns import COMPACTED, HISTORY
 from contracts.types import Field, IntegerType
 
-_KEYS_COLUMNS: Mapping[str, str] = {
-    "_deleted": "Whether the item was removed: the row is a tombstone.",
-    "_batch": "Commit that last changed this row in the published table; increments select by it.",
-}
-
-_CHANGES_COLUMNS: Mapping[str, str] = {
-    "_event_id": "Identity of the stream record.",
-    "_op": "What the change was: insert, modify, remove, expire or snapshot.",
-    "_version": "Order of this change.",
-    "_seq": "Sequence number of the stream record, padded; orders changes of the same version.",
-    "_changed_at": "When the change was made, in UTC to the second.",
-    "_batch": "Commit that appended this change.",
-}
+_KEYS = tuple(field for field in COMPACTED if field.name in ("_deleted", "_batch"))
+_SHOWN = ("_event_id", "_op", "_version", "_seq", "_changed_at", "_batch")
+_CHANGES = tuple(field for field in HISTORY if field.name in _SHOWN)
 """Neither unknown attributes nor who made the change: both may be personal."""
 
 
@@ -72,7 +62,7 @@ def keys_properties(contract: Contract) -> dict[str, Any]:
             "changed it. Increments find their work here."
         ),
         "config": _meta(contract),
-        "columns": [*map(column_properties, _key_fields(contract)), *system_columns(_KEYS_COLUMNS)],
+        "columns": [*map(column_properties, _key_fields(contract)), *system_columns(_KEYS)],
     }
 
 
@@ -88,13 +78,13 @@ def history_properties(contract: Contract) -> dict[str, Any]:
         "name": history_name(contract),
         "description": f"Every change of {contract.name}, as it was accepted. Personal data is masked.",
         "config": _meta(contract),
-        "columns": [*map(column_properties, contract.fields), *system_columns(_CHANGES_COLUMNS)],
+        "columns": [*map(column_properties, contract.fields), *system_columns(_CHANGES)],
     }
 
 
 def history_sql(contract: Contract) -> str:
     """The view of an entity's changes."""
-    return _view(changes_name(contract), [*map(masked_column, contract.fields), *_CHANGES_COLUMNS])
+    return _view(changes_name(contract), [*map(masked_column, contract.fields), *(f.name for f in _CHANGES)])
 
 
 def history_masking_test(contract: Contract) -> dict[str, Any]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from contracts.dbt.columns import PUBLISHED_COLUMNS, column_properties, column_type
+from contracts.dbt.columns import column_properties, column_type
 from contracts.dbt.text import HEADER, identifier
 from contracts.model import Contract
+from contracts.system_columns import COMPACTED
 from contracts.types import Field, is_personal
 
 # What a dimension carries beside the entity's fields: data type, then what it says (see macros/history.sql).
@@ -26,7 +27,7 @@ _HISTORY_COLUMNS: Mapping[str, tuple[str, str]] = {
     "is_removed": ("boolean", "Whether the item was removed with this change."),
     "is_expired": ("boolean", "Whether the item left the operational table by its time to live with this change."),
     "_version": ("bigint", "Order of the change that began this state."),
-    "_seq": ("varchar", PUBLISHED_COLUMNS["_seq"]),
+    "_seq": ("varchar", next(field.description for field in COMPACTED if field.name == "_seq")),
     "_state_batch": ("bigint", "Commit that brought this state; facts that point to it remember it."),
     "_batch": ("bigint", "Highest commit among all changes of the key; increments select by it."),
 }

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from contracts import publication_log
-from contracts.dbt.columns import CHANGE_COLUMNS, PUBLISHED_COLUMNS, column_properties, system_columns
+from contracts.dbt.columns import column_properties, system_columns
 from contracts.model import Contract, Contracts
+from contracts.system_columns import COMPACTED, HISTORY
 
 SOURCE = "catalog"
 LATE = 4
@@ -48,7 +49,7 @@ def _published_table(contract: Contract) -> dict[str, Any]:
                 "error_after": {"count": LATE * contract.freshness_minutes, "period": "minute"},
             },
         },
-        "columns": [*map(column_properties, contract.fields), *system_columns(PUBLISHED_COLUMNS)],
+        "columns": [*map(column_properties, contract.fields), *system_columns(COMPACTED)],
     }
 
 
@@ -57,7 +58,7 @@ def _changes_table(contract: Contract) -> dict[str, Any]:
         "name": changes_name(contract),
         "description": f"Every change of {contract.name}, as it was accepted. {contract.description}",
         "config": {"meta": {"owner": contract.owner, "contract": contract.version}},
-        "columns": [*map(column_properties, contract.fields), *system_columns(CHANGE_COLUMNS)],
+        "columns": [*map(column_properties, contract.fields), *system_columns(HISTORY)],
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from contracts import publication_log
-from contracts.dbt.columns import STAGED_COLUMNS, column_properties, system_columns
+from contracts.dbt.columns import STAGED, column_properties, described, system_columns
 from contracts.dbt.sources import SOURCE
 from contracts.dbt.text import HEADER, identifier, literal
 from contracts.model import Contract, Contracts, Relation
@@ -41,7 +41,7 @@ def staging_properties(contract: Contract, contracts: Contracts) -> dict[str, An
                 column_properties(f) | ({"data_tests": [relations[f.name]]} if f.name in relations else {})
                 for f in contract.fields
             ),
-            *system_columns(STAGED_COLUMNS),
+            *system_columns(STAGED),
         ],
     }
 
@@ -118,7 +118,7 @@ def _personal_fields(contract: Contract) -> tuple[Field, ...]:
 
 def staging_sql(contract: Contract) -> str:
     """The staging model of an entity."""
-    return _view_sql(contract, [*map(masked_column, contract.fields), *STAGED_COLUMNS])
+    return _view_sql(contract, [*map(masked_column, contract.fields), *(f.name for f in STAGED)])
 
 
 def personal_sql(contract: Contract) -> str:
@@ -160,7 +160,7 @@ def entities_properties() -> dict[str, Any]:
         "name": "stg_entities",
         "description": "What the contracts promise of each entity, and the newest change that is published.",
         "data_tests": [{"primary_key": {"arguments": {"columns": ["entity"]}}}],
-        "columns": system_columns(columns),
+        "columns": described(columns),
     }
 
 
@@ -189,7 +189,7 @@ def watermarks_properties() -> dict[str, Any]:
         "name": "stg_watermarks",
         "description": "How far each published table is: one row for each entity that was ever published.",
         "data_tests": [{"primary_key": {"arguments": {"columns": ["entity"]}}}],
-        "columns": system_columns(columns),
+        "columns": described(columns),
     }
 
 

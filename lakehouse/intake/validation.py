@@ -17,7 +17,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from contracts.change import OPERATIONS, SEQUENCE_WIDTH
+from contracts.change import SEQUENCE_WIDTH
+from contracts.system_columns import LANDED
 from contracts.types import (
     BooleanType,
     DateType,
@@ -83,19 +84,6 @@ _DIGITS_OF_64_BITS = 18
 _USUAL_WHOLE_DIGITS = 6
 _LONG_SEQUENCE = 28  # digits; longer sequence numbers take one more look
 _LONGEST_COUNTED = 1000  # RE2 counts repetitions up to here
-
-SYSTEM_FIELDS: tuple[Field, ...] = (
-    Field("_event_id", 1001, StringType(), required=True),
-    Field("_op", 1002, StringType(), required=True, enum=OPERATIONS),
-    Field("_version", 1003, IntegerType(), required=True),
-    Field("_seq", 1004, StringType(), required=True),
-    Field("_changed_at", 1005, TimestampType(), required=True),
-    Field("_ttl", 1006, IntegerType()),
-    Field("_contract", 1007, StringType()),
-    Field("_extra", 1008, StringType()),
-    Field("_by", 1013, StringType()),
-)
-"""The change columns of a stream's row, under the same rules as an entity's fields."""
 
 
 def begin(duck: Duck, contract: Contract) -> None:
@@ -194,7 +182,7 @@ def _problems_of_files(contract: Contract) -> Iterator[str]:
 
 
 def _fields(contract: Contract) -> tuple[Field, ...]:
-    return (*contract.fields, *(SYSTEM_FIELDS if contract.origin == "stream" else ()))
+    return (*contract.fields, *(LANDED if contract.origin == "stream" else ()))
 
 
 def _value(field: Field) -> str:
@@ -397,7 +385,7 @@ def _stamps(contract: Contract, usual: bool) -> str:
 
 def typed_system(name: str, usual: bool) -> str:
     """SQL for the typed value of a change column."""
-    field = next(f for f in SYSTEM_FIELDS if f.name == name)
+    field = next(f for f in LANDED if f.name == name)
     return _value(field) if usual else typed(name, field.type)
 
 

@@ -7,6 +7,7 @@ can evolve without touching stored rows: that required fields are present is the
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,12 @@ from pyiceberg.schema import Schema
 from pyiceberg.transforms import DayTransform, MonthTransform
 
 from contracts.glue import glue_type
+from contracts.system_columns import COMPACTED, HISTORY
 from contracts.types import (
     BooleanType,
     DateType,
     DecimalType,
+    Field,
     FieldType,
     IntegerType,
     ListType,
@@ -51,28 +54,18 @@ class Column:
     description: str
 
 
-_STAMPS = (
-    Column("_event_id", 1001, StringType(), "Identity of the change."),
-    Column("_op", 1002, StringType(), "What happened: insert, modify, remove, expire (TTL) or snapshot (export)."),
-    Column("_version", 1003, IntegerType(), "Order of this change; _seq decides between equals."),
-    Column("_seq", 1004, StringType(), "Orders changes of one version: padded stream sequence number, or origin."),
-    Column("_changed_at", 1005, TimestampType(), "When the change was made, UTC."),
-    Column("_ttl", 1006, IntegerType(), "When the operational item may expire, seconds since 1970 UTC."),
-    Column("_contract", 1007, StringType(), "Version of the contract that the item was written under."),
-    Column("_extra", 1008, StringType(), "Attributes unknown to the contract or of another type, as JSON."),
-)
-_DELETED = Column("_deleted", 1009, BooleanType(), "Whether the item was removed: the row is a tombstone.")
-_EXPIRED = Column("_expired", 1010, BooleanType(), "Whether the item left the operational table by its time to live.")
-_BATCH = Column("_batch", 1011, IntegerType(), "Commit that wrote this row; increasing, so that readers can follow.")
-_OBJECT = Column("_object", 1012, StringType(), "Key of the landed object that the change came in.")
-_BY = Column("_by", 1013, StringType(), "Who made the change: user:<sub>, tenant:<id> or function:<name>, if known.")
 _LAST_COLUMN_ID = 1999
 
 ORDER = ("_version", "_seq", "_event_id")
 """The total order of the changes of one key; the last only decides between copies that differ in nothing else."""
 
-COMPACTED_STAMPS = (*_STAMPS, _DELETED, _EXPIRED, _BATCH)
-CHANGES_STAMPS = (*_STAMPS, _BY, _BATCH, _OBJECT)
+
+def _columns(fields: Iterable[Field]) -> tuple[Column, ...]:
+    return tuple(Column(f.name, f.field_id, f.type, f.description) for f in fields)
+
+
+COMPACTED_STAMPS = _columns(COMPACTED)
+CHANGES_STAMPS = _columns(HISTORY)
 
 
 @dataclass(frozen=True)
@@ -164,7 +157,7 @@ def compacted(contract: Contract) -> TableShape:
     """The shape of `<entity>`: one row per key, tombstones and expired items included."""
     return TableShape(
         name=contract.name,
-        columns=(*_fields(contract), *COMPACTED_STAMPS),
+        columns=(*_columns(contract.fields), *COMPACTED_STAMPS),
         partition=(contract.partition.field, contract.partition.transform) if contract.partition else None,
         sort=contract.sort or contract.primary_key,
         keys=contract.primary_key,
@@ -176,7 +169,7 @@ def changes(contract: Contract) -> TableShape:
     """The shape of `<entity>_changes`: every accepted change, by day of `_changed_at`."""
     return TableShape(
         name=contract.name + CHANGES,
-        columns=(*_fields(contract), *CHANGES_STAMPS),
+        columns=(*_columns(contract.fields), *CHANGES_STAMPS),
         partition=("_changed_at", "day"),
         sort=("_changed_at", *contract.primary_key, *ORDER),
         keys=(*contract.primary_key, "_event_id"),
@@ -187,10 +180,6 @@ def changes(contract: Contract) -> TableShape:
 def last_column_id() -> int:
     """The id below which columns may be added without asking Iceberg for a new one."""
     return _LAST_COLUMN_ID
-
-
-def _fields(contract: Contract) -> tuple[Column, ...]:
-    return tuple(Column(f.name, f.field_id, f.type, f.description) for f in contract.fields)
 
 
 def with_bounds(column: Column) -> bool:

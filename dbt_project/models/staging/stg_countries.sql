@@ -10,9 +10,9 @@ select
     currency,
     vat_rate,
     updated_at,
-    _expired,
     _version,
     _changed_at,
+    _expired,
     _batch
 from source
 where not coalesce(_deleted, false)

@@ -15,9 +15,9 @@ select
     marketing_consent,
     tags,
     registered_at,
-    _expired,
     _version,
     _changed_at,
+    _expired,
     _batch
 from source
 where not coalesce(_deleted, false)

@@ -13,9 +13,9 @@ select
     status,
     created_at,
     valid_until,
-    _expired,
     _version,
     _changed_at,
+    _expired,
     _batch
 from source
 where not coalesce(_deleted, false)

@@ -12,9 +12,9 @@ select
     amount,
     tax_rate,
     issued_at,
-    _expired,
     _version,
     _changed_at,
+    _expired,
     _batch
 from source
 where not coalesce(_deleted, false)

@@ -14,9 +14,9 @@ select
     status,
     issued_at,
     due_at,
-    _expired,
     _version,
     _changed_at,
+    _expired,
     _batch
 from source
 where not coalesce(_deleted, false)

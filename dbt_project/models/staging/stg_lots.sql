@@ -20,9 +20,9 @@ select
     listed_at,
     starts_at,
     ends_at,
-    _expired,
     _version,
     _changed_at,
+    _expired,
     _batch
 from source
 where not coalesce(_deleted, false)

@@ -11,9 +11,9 @@ select
     quantity,
     hammer_price,
     placed_at,
-    _expired,
     _version,
     _changed_at,
+    _expired,
     _batch
 from source
 where not coalesce(_deleted, false)

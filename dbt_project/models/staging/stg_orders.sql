@@ -18,9 +18,9 @@ select
     quote_number,
     quote_version,
     placed_at,
-    _expired,
     _version,
     _changed_at,
+    _expired,
     _batch
 from source
 where not coalesce(_deleted, false)

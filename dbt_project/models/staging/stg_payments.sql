@@ -14,9 +14,9 @@ select
     processing_fee,
     status,
     created_at,
-    _expired,
     _version,
     _changed_at,
+    _expired,
     _batch
 from source
 where not coalesce(_deleted, false)

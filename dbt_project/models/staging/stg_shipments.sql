@@ -16,9 +16,9 @@ select
     promised_at,
     shipped_at,
     delivered_at,
-    _expired,
     _version,
     _changed_at,
+    _expired,
     _batch
 from source
 where not coalesce(_deleted, false)

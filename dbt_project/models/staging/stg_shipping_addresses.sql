@@ -13,9 +13,9 @@ select
     region,
     country_code,
     status,
-    _expired,
     _version,
     _changed_at,
+    _expired,
     _batch
 from source
 where not coalesce(_deleted, false)

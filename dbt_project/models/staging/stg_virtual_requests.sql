@@ -11,9 +11,9 @@ select
     status,
     requested_at,
     delivered_at,
-    _expired,
     _version,
     _changed_at,
+    _expired,
     _batch
 from source
 where not coalesce(_deleted, false)

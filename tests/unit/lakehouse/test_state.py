@@ -15,7 +15,7 @@ from lakehouse.publish.publication import publish
 from lakehouse.publish.published import content_hash
 from lakehouse.results import ContentHash
 from lakehouse.storage.lake import Lake
-from lakehouse.table import schemas
+from lakehouse.table import relations, schemas
 from tests.support.depth import seeds
 from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes, published_rows
 
@@ -135,8 +135,8 @@ def test_a_lake_from_before_changes_had_a_writer_evolves_by_itself(
     with monkeypatch.context() as before:
         older = tuple(c for c in schemas.CHANGES_STAMPS if c.name != "_by")
         before.setattr(schemas, "CHANGES_STAMPS", older)
-        before.setattr(validation, "SYSTEM_FIELDS", validation.SYSTEM_FIELDS[:-1])
-        before.setattr(validation, "CHANGE_COLUMNS", CHANGE_COLUMNS[:-1])
+        before.setattr(validation, "LANDED", validation.LANDED[:-1])
+        before.setattr(relations, "CHANGE_COLUMNS", CHANGE_COLUMNS[:-1])
         stamps = validation._stamps
         before.setattr(validation, "_stamps", lambda *a, **k: stamps(*a, **k).removesuffix(", _by AS _by"))
         landing.land([change("p-1", version=1, event="old")])
