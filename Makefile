@@ -24,7 +24,7 @@ UV = export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/p
 	UV_PYTHON_DOWNLOADS=never VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev down status generate docs setup bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api bench-marts bench-shapes test test-deep test-fast test-stack coverage soak conformance mutations unit lint types scan format lock clean
+.PHONY: help demo dev down status generate docs setup bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api bench-marts bench-shapes test test-deep test-fast test-stack coverage soak conformance mutations unit lint lint-sql types scan format lock clean
 
 help:  ## List what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -118,10 +118,18 @@ bench-shapes: $(DEV)  ## Measure time, memory and scratch of batches of unusual 
 bench-relay: $(DEV)  ## Measure the relay's own work on one core, beside boto3's deserializer with json
 	@$(BIN)/python -m benchmarks.relay
 
-lint: $(DEV)  ## Check style and layout of the code, and the template
+lint: $(DEV) lint-sql  ## Check style and layout of code, models and template
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/cfn-lint --include-checks I -- realtime/template.yaml
+
+# Compiled on an empty slice, because sqlfluff cannot run dbt's Jinja by itself.
+lint-sql: $(DEV)
+	@mkdir -p build/lint/slice && echo '{}' > build/lint/slice/watermarks.json && rm -rf build/lint/compiled
+	@cd dbt_project && export GAVEL_SLICE=../build/lint/slice GAVEL_WAREHOUSE=../build/lint/warehouse.duckdb && \
+		../$(BIN)/dbt --quiet compile --target local --target-path ../build/lint --log-path ../build/lint && \
+		../$(BIN)/sqlfluff lint --disable-progress-bar --processes 0 --config .sqlfluff --dialect duckdb \
+			../build/lint/compiled/gavel/models
 
 types: $(DEV)  ## Check types
 	@$(BIN)/mypy $(PACKAGES)

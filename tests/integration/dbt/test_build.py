@@ -282,6 +282,9 @@ def test_every_column_of_every_model_is_described(empty_build: EmptyBuild) -> No
                 "where table_schema in ('staging', 'personal', 'marts', 'reports')"
             ).fetchall()
         }
+        for model in (name for name in empty_build.compiled if name.startswith("int_")):  # no relation to look at
+            made = connection.execute(f"describe {empty_build.compiled[model]}").fetchall()
+            built |= {(model, column) for column, *_ in made}
     described = described_columns(Path(__file__).parents[3] / "dbt_project" / "models")
     assert built == described
 

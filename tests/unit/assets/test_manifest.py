@@ -12,6 +12,8 @@ import pytest
 from assets.consumers import consumers
 from assets.dbt import build_arguments, failures, models_tested, warehouse_assets
 from assets.dbt import prepare as prepare_files
+from assets.manifest import model_keys, reads_of
+from assets.publication import read_by
 from assets.reports import report_assets
 from contracts import load_contracts
 from contracts.dbt import PROJECT
@@ -137,3 +139,20 @@ def test_failed_nodes_are_named_with_what_dbt_said_and_warnings_are_none() -> No
         "test.gavel.balance": result("skipped"),
     }
     assert failures(results) == {"top": "no such column"}
+
+
+def test_who_reads_an_ephemeral_model_reads_what_it_is_made_of(document: dict[str, Any]) -> None:
+    """It has no rows of its own: it is no asset, nothing waits for it, and lineage goes through it."""
+    orders = document["nodes"]["model.gavel.stg_orders"]
+    part = {**orders, "unique_id": "model.gavel.int_orders", "name": "int_orders"}
+    part |= {"config": orders["config"] | {"materialized": "ephemeral"}}
+    part |= {"depends_on": {"nodes": ["model.gavel.stg_orders", "model.gavel.dim_lot"]}}
+    document["nodes"][part["unique_id"]] = part
+    document["nodes"]["model.gavel.fct_orders"]["depends_on"]["nodes"] = ["model.gavel.dim_date", part["unique_id"]]
+    assert part["unique_id"] not in model_keys(document)
+    assert reads_of(document, "model.gavel.fct_orders") == [
+        "model.gavel.dim_date",
+        "model.gavel.stg_orders",
+        "model.gavel.dim_lot",
+    ]
+    assert part["unique_id"] not in read_by(document, ["model.gavel.fct_orders"])
