@@ -174,7 +174,7 @@ def test_equality_deletes_of_another_tool_stop_the_engine(
 ) -> None:
     landing.land([change(version=1)])
     state = run(lake)
-    lake.__dict__.pop("files")
+    lake.kept.pop("files")
     monkeypatch.setattr(DataFile, "content", property(lambda self: DataFileContent.EQUALITY_DELETES))
     with pytest.raises(ValueError, match="expected data files and position deletes, found the equality deletes"):
         TableState(lake, state.location).files  # noqa: B018
