@@ -4,7 +4,8 @@ One op does it all in one process; what it found is reported as checks of the as
 the ledger, so the asset has no partitions; a replay, a rebuild and a requeue are asked for by run configuration.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, fields
 from typing import Any
 
 import dagster as dg
@@ -16,7 +17,7 @@ from assets.resources import LakeResource
 from assets.run_configuration import CompactionConfig, Ingest, Rebuild, Replay, Requeue
 from contracts import Contract, Contracts
 from lakehouse import api
-from lakehouse.results import BatchResult
+from lakehouse.results import BatchResult, Counts
 from lakehouse.storage.lake import Lake
 
 INVARIANTS = {
@@ -122,12 +123,7 @@ def batch_metadata(result: BatchResult, contract: Contract, lake: Lake) -> dict[
         "objects": result.objects,
         "bytes read": result.bytes,
         "size read": size(result.bytes),
-        "rows read": result.read,
-        "applied": result.applied,
-        "superseded": result.superseded,
-        "duplicate": result.duplicate,
-        "quarantined": result.quarantined,
-        "too late": result.too_late,
+        **asdict(result.counts),
         "seconds": dg.MetadataValue.float(float(result.seconds.get("total", 0.0))),
         "engine": result.engine,
         "metadata file": result.metadata_location,
@@ -159,6 +155,12 @@ def batch_metadata(result: BatchResult, contract: Contract, lake: Lake) -> dict[
     if result.failing:
         metadata["failing objects"] = dg.MetadataValue.json({h.key: h.reason for h in result.failing})
     return metadata
+
+
+def recorded_counts(metadata: Mapping[str, dg.MetadataValue]) -> Counts:  # type: ignore[type-arg]
+    """The counts in the metadata of a batch, under the names of the record's fields."""
+    values = {count.name: metadata[count.name].value for count in fields(Counts)}
+    return Counts(**values)  # type: ignore[arg-type]
 
 
 def check_name(invariant: str) -> str:

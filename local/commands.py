@@ -19,6 +19,7 @@ from contracts import Contracts
 from contracts.dbt import write
 from local import pipeline_process, stack
 from local.aws import Aws
+from local.dagster.pipeline_result import PipelineResult
 from local.draining import drain
 from local.dry_run import check_models
 from local.home import Home, Stack
@@ -37,7 +38,7 @@ class Refreshed:
 
     pumped: int
     given_up: int
-    result: pipeline_process.Result
+    result: PipelineResult
 
 
 def start(home: Home, contracts: Contracts, screen: Screen, port: int | None = None) -> Stack:
@@ -154,7 +155,7 @@ def summarize(refreshed: Refreshed, screen: Screen) -> None:
     for heading in ("entity", "changes read", "applied", "quarantined", "rows"):
         table.add_column(heading, justify="left" if heading == "entity" else "right")
     for entity in result.entities:
-        counts = (entity.read, entity.applied, entity.quarantined, entity.rows)
+        counts = (entity.counts.read, entity.counts.applied, entity.counts.quarantined, entity.rows)
         table.add_row(entity.entity, *(f"{count:,}" for count in counts))
     screen.console.print()
     screen.console.print(table)

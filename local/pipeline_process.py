@@ -14,12 +14,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import urlsplit
 
+from local.dagster.pipeline_result import PipelineResult
 from local.emulator import tail
 from local.home import REPOSITORY, Home, Stack
 from local.processes import MARK
@@ -32,30 +31,7 @@ class PipelineError(RuntimeError):
     """The pipeline's process ended without a result; quotes the end of its log."""
 
 
-@dataclass(frozen=True)
-class Entity:
-    """What one pass did for one entity, in rows; `rows` is what readers see now."""
-
-    entity: str
-    read: int
-    applied: int
-    quarantined: int
-    rows: int
-
-
-@dataclass(frozen=True)
-class Result:
-    """What one pass of the pipeline did; `failures` names steps that failed, with the reason."""
-
-    entities: tuple[Entity, ...]
-    models: int
-    report: Path | None
-    data_time: datetime | None
-    failures: Mapping[str, str]
-    seconds: float
-
-
-def run(home: Home, stack: Stack, progress: Callable[[str], None]) -> Result:
+def run(home: Home, stack: Stack, progress: Callable[[str], None]) -> PipelineResult:
     """One pass of the pipeline over what landed; `progress` gets a readable line at each step."""
     log = home.logs / "pipeline.log"
     with child_of(home, stack, [sys.executable, "-m", "local.pipeline_process"], log) as child:
@@ -71,7 +47,7 @@ def run(home: Home, stack: Stack, progress: Callable[[str], None]) -> Result:
         raise PipelineError(
             f"the pipeline ended with {child.returncode} before its result; its log ({log}):\n{tail(log)}"
         )
-    return _result_from(result)
+    return PipelineResult.of_document(result)
 
 
 def prepare(home: Home, stack: Stack) -> Callable[[], None]:
@@ -134,17 +110,6 @@ def child_of(home: Home, stack: Stack, command: list[str], log: Path) -> Any:
                 child.stdout.close()
 
 
-def _result_from(content: Mapping[str, Any]) -> Result:
-    return Result(
-        entities=tuple(Entity(**entity) for entity in content["entities"]),
-        models=content["models"],
-        report=Path(content["report"]) if content["report"] else None,
-        data_time=datetime.fromisoformat(content["data_time"]) if content["data_time"] else None,
-        failures=content["failures"],
-        seconds=content["seconds"],
-    )
-
-
 def main(variables: Mapping[str, str], output: TextIO) -> None:
     """Run the pipeline with the settings of the environment, and write what it does to `output`."""
     from local.dagster.pipeline import run_once
@@ -155,19 +120,7 @@ def main(variables: Mapping[str, str], output: TextIO) -> None:
         output.flush()
 
     result = run_once(Settings.from_environment(variables), lambda line: write({"progress": line}))
-    entities = [
-        {name: getattr(entity, name) for name in ("entity", "read", "applied", "quarantined", "rows")}
-        for entity in result.entities
-    ]
-    content = {
-        "entities": entities,
-        "models": result.models,
-        "report": str(result.report) if result.report else None,
-        "data_time": result.data_time.isoformat() if result.data_time else None,
-        "failures": dict(result.failures),
-        "seconds": result.seconds,
-    }
-    write({"result": content})
+    write({"result": result.to_document()})
 
 
 if __name__ == "__main__":

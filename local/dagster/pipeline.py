@@ -10,7 +10,6 @@ import os
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,14 @@ from typing import Any
 import dagster as dg
 
 from assets import keys
+from assets.compacted import recorded_counts
 from assets.data_times import DATA_TIME
 from assets.dbt import is_prepared
 from assets.manifest import LAYERS
 from assets.reports import PAGE
 from assets.run_configuration import Ingest, compaction_config
 from contracts import Contracts, load_contracts
+from local.dagster.pipeline_result import EntityResult, PipelineResult
 from local.dagster.prepare import prepare_instance
 from local.dagster.progress import Progress, listen
 from orchestration.arrivals import Cursor, notice, window_start
@@ -34,39 +35,6 @@ from orchestration.lost_runs import PROCESS_TAG, end_lost_runs
 from orchestration.prepare import dbt_files, prepare_manifest
 from orchestration.sensors import landed, list_arrivals
 from orchestration.settings import Settings
-
-
-@dataclass(frozen=True)
-class EntityResult:
-    """What one run did for one entity: rows read, by what became of them, and rows that readers see now."""
-
-    entity: str
-    read: int
-    applied: int
-    superseded: int
-    duplicate: int
-    quarantined: int
-    too_late: int
-    rows: int
-
-
-@dataclass(frozen=True)
-class PipelineResult:
-    """What one pass of the pipeline did. `data_time` (UTC) is what the report is true for; `failures` are the steps
-    that failed, with the reason: other entities and the report go on without them."""
-
-    entities: tuple[EntityResult, ...]
-    models: int
-    report: Path | None
-    data_time: datetime | None
-    failures: Mapping[str, str]
-    run_ids: tuple[str, ...]
-    seconds: float
-
-    @property
-    def succeeded(self) -> bool:
-        """Whether no step failed."""
-        return not self.failures
 
 
 def run_once(settings: Settings, progress: Progress = lambda line: None, *, everything: bool = False) -> PipelineResult:
@@ -136,7 +104,7 @@ def _result(
     entities = [
         EntityResult(
             entity=entity,
-            **{name: int(_value(shown[keys.compacted(entity)], label) or 0) for name, label in _COUNTS.items()},
+            counts=recorded_counts(shown[keys.compacted(entity)]),
             rows=int(_value(shown.get(keys.catalog(entity), {}), "dagster/row_count") or 0),
         )
         for entity in contracts
@@ -154,16 +122,6 @@ def _result(
         run_ids=(tables.run_id, reports.run_id),
         seconds=seconds,
     )
-
-
-_COUNTS = {
-    "read": "rows read",
-    "applied": "applied",
-    "superseded": "superseded",
-    "duplicate": "duplicate",
-    "quarantined": "quarantined",
-    "too_late": "too late",
-}
 
 
 def _value(metadata: Mapping[str, Any], name: str) -> Any:

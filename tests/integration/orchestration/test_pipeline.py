@@ -14,7 +14,8 @@ import pytest
 from assets import keys
 from assets.data_times import recorded_data_time
 from assets.reports import PAGE
-from local.dagster.pipeline import PipelineResult, run_once
+from local.dagster.pipeline import run_once
+from local.dagster.pipeline_result import PipelineResult
 from local.dagster.prepare import prepare_instance
 from orchestration.lost_runs import PROCESS_TAG
 from orchestration.settings import REPOSITORY, Settings
@@ -48,7 +49,7 @@ def _passed(records: object) -> bool:
 
 def of(result: PipelineResult, entity: str) -> tuple[int, int, int]:
     (found,) = (e for e in result.entities if e.entity == entity)
-    return found.read, found.applied, found.quarantined
+    return found.counts.read, found.counts.applied, found.counts.quarantined
 
 
 def recorded_runs(settings: Settings, run_id: str) -> dict[str, tuple[int, ...]]:
@@ -83,7 +84,7 @@ def test_what_landed_is_published_and_in_the_report_and_running_again_changes_no
     assert any("catalog/customers" in line for line in said)
     assert failed_checks(pipeline.settings, keys.compacted("customers")) == {"nothing_set_aside"}
     told = recorded_runs(pipeline.settings, result.run_ids[0])
-    assert {e.entity: (e.read, e.applied, e.quarantined, e.rows) for e in result.entities} == told
+    assert {e.entity: (e.counts.read, e.counts.applied, e.counts.quarantined, e.rows) for e in result.entities} == told
     with instance(pipeline.settings) as shown:
         assert recorded_data_time(shown, PAGE) == result.data_time
         landed = shown.get_materialized_partitions(keys.landing("customers"))

@@ -106,7 +106,7 @@ def test_compaction_publishes_what_landed_and_shows_it(workshop: Workshop) -> No
     assert workshop.compact().success
     assert (workshop.published.rows, workshop.published.changes) == (1, 2)
     compacted = workshop.shown(keys.compacted("customers"))
-    assert (compacted["rows read"], compacted["applied"], compacted["superseded"]) == (2, 1, 1)
+    assert (compacted["read"], compacted["applied"], compacted["superseded"]) == (2, 1, 1)
     assert "ada@example.com" not in compacted["preview"]
     assert workshop.shown(keys.catalog("customers"))["dagster/row_count"] == 1
 
@@ -166,7 +166,7 @@ def test_quarantined_rows_are_taken_in_again(workshop: Workshop) -> None:
     assert evaluations["nothing_set_aside"] is False
     assert evaluations["keys_are_unique"] is True
     assert workshop.ask(Requeue(objects=[key])).success
-    assert workshop.shown(keys.compacted("customers"))["rows read"] == 2
+    assert workshop.shown(keys.compacted("customers"))["read"] == 2
 
 
 def test_the_nightly_care_maintains_and_audits_the_whole_table(workshop: Workshop) -> None:
