@@ -157,7 +157,7 @@ def batch_metadata(result: BatchResult, contract: Contract, lake: Lake) -> dict[
     return metadata
 
 
-def recorded_counts(metadata: Mapping[str, dg.MetadataValue]) -> Counts:  # type: ignore[type-arg]
+def recorded_counts(metadata: Mapping[str, dg.MetadataValue]) -> Counts:
     """The counts in the metadata of a batch, under the names of the record's fields."""
     values = {count.name: metadata[count.name].value for count in fields(Counts)}
     return Counts(**values)  # type: ignore[arg-type]
