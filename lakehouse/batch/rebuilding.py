@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lakehouse.intake.change_columns import WRITTEN_AT
 from lakehouse.intake.ledger import Ledger
-from lakehouse.intake.validation import WRITTEN_AT
 from lakehouse.merge import reduction
 from lakehouse.results import RebuildFailed
 from lakehouse.storage.duck import connect

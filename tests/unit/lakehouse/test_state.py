@@ -137,8 +137,8 @@ def test_a_lake_from_before_changes_had_a_writer_evolves_by_itself(
         before.setattr(schemas, "CHANGES_STAMPS", older)
         before.setattr(validation, "LANDED", validation.LANDED[:-1])
         before.setattr(relations, "CHANGE_COLUMNS", CHANGE_COLUMNS[:-1])
-        stamps = validation._stamps
-        before.setattr(validation, "_stamps", lambda *a, **k: stamps(*a, **k).removesuffix(", _by AS _by"))
+        stamps = validation.stamps
+        before.setattr(validation, "stamps", lambda *a, **k: stamps(*a, **k).removesuffix(", _by AS _by"))
         landing.land([change("p-1", version=1, event="old")])
         take_in(lake)
         assert "_by" not in published_changes(lake)[0]

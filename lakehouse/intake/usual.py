@@ -1,0 +1,197 @@
+"""The usual written form of a field, as SQL: what passes is typed at once, and the full rules need not be asked.
+
+Most rows pass, and the cheap tests take a fraction of the time of the full ones (docs/benchmarks.md)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from contracts.change import SEQUENCE_WIDTH
+from contracts.types import (
+    BooleanType,
+    DateType,
+    DecimalType,
+    Field,
+    IntegerType,
+    ListType,
+    MapType,
+    StringType,
+    StructType,
+    TimestampType,
+)
+from contracts.validation import MAX_INTEGER, MAX_MAP_KEY
+from lakehouse.intake.long_values import LONG, MOST_BYTES
+from lakehouse.intake.rules import problem
+from lakehouse.intake.typed_values import json_structure, typed_column
+from lakehouse.storage.sql import literal, quoted
+
+_DIGITS_OF_64_BITS = 18
+_USUAL_WHOLE_DIGITS = 6
+_LONG_SEQUENCE = 28  # digits; longer sequence numbers take one more look
+_LONGEST_COUNTED = 1000  # RE2 counts repetitions up to here
+# Text inside JSON without escapes, so that a character is a character.
+_JSON_CHARACTER = r'[^"\\\x00-\x1f]'
+
+
+def value_column(field: Field) -> str:
+    """The column that holds the field's typed value while its row is checked."""
+    return quoted(f"value of {field.name}")
+
+
+def written_column(field: Field) -> str:
+    """The column that holds how the typed value is written, to compare with the text."""
+    return quoted(f"written {field.name}")
+
+
+@dataclass(frozen=True)
+class Usual:
+    """How a field's text is known to be in the usual form, as SQL: the typed `value` (null if it has none), how the
+    value is `written`, and `tests` that are all true only for text that certainly keeps the field's rules. A test may
+    be null for text that does not."""
+
+    value: str = ""
+    written: str = ""
+    tests: tuple[str, ...] = ()
+
+
+def usual_form(field: Field) -> Usual:
+    """Functions of one column are preferred to casts and comparisons: DuckDB computes them once for each entry of a
+    Parquet dictionary instead of once for each row."""
+    x, v, w = quoted(field.name), value_column(field), written_column(field)
+    rules = tuple(_usual_rules(field, x, v))
+    match field.type:
+        case DecimalType(precision, scale):
+            # The text is a beginning of how the value is written with all its digits, and does not end in the point.
+            tests = (f"starts_with({w}, {x})", f"strlen({w}) - strlen({x}) <> {scale}") if scale else (f"{w} = {x}",)
+            if scale == precision:  # then the engine leaves out the zero before the point
+                tests = (*tests, f"NOT starts_with(ltrim({x}, '-'), '.')")
+            return Usual(_narrow_cast(x, precision, scale), f"CAST({v} AS VARCHAR)", (*tests, *rules))
+        case IntegerType():
+            tests = (f"{w} = {x}", f"{v} >= -{MAX_INTEGER}")
+            return Usual(f"TRY_CAST({x} AS BIGINT)", f"CAST({v} AS VARCHAR)", (*tests, *rules))
+        case BooleanType():
+            return Usual(f"({x} = 'true')", "", (f"list_contains(['true', 'false'], {x})",))
+        case TimestampType():
+            return Usual(_cast_moment(field.name, x), "", tuple(_usual_moment(x, v)))
+        case DateType():
+            bounds = f"{v} BETWEEN DATE '0001-01-01' AND DATE '9999-12-31'"
+            return Usual(f"TRY_CAST({x} AS DATE)", f"CAST({v} AS VARCHAR)", (f"{w} = {x}", bounds))
+        case StringType():
+            return Usual("", "", rules)
+        case _:
+            return _usual_nested(field, x, v)
+
+
+def _narrow_cast(x: str, precision: int, scale: int) -> str:
+    """A cast of text to a decimal that tries 64 bits first: casts to 128 bits take a hundred times as long."""
+    wide = f"TRY_CAST({x} AS DECIMAL({precision},{scale}))"
+    if precision <= _DIGITS_OF_64_BITS or scale > _DIGITS_OF_64_BITS - _USUAL_WHOLE_DIGITS:
+        return wide
+    return f"coalesce(TRY_CAST({x} AS DECIMAL({_DIGITS_OF_64_BITS},{scale}))::DECIMAL({precision},{scale}), {wide})"
+
+
+def _cast_moment(name: str, x: str) -> str:
+    cast = f"TRY_CAST({x} AS TIMESTAMP)"
+    # Many changes share a second: a function is computed once for each, a cast is not.
+    return f"coalesce(try_strptime({x}, '%Y-%m-%dT%H:%M:%SZ'), {cast})" if name == "_changed_at" else cast
+
+
+def _usual_moment(x: str, v: str) -> Iterator[str]:
+    """To the second or to the microsecond, in UTC. The cast itself takes more: other separators, hour 24, any zone."""
+    yield (
+        f"CASE strlen({x}) WHEN 27 THEN {x} GLOB '????-??-??T[0-2]?:??:??.??????Z' "
+        f"WHEN 20 THEN {x} GLOB '????-??-??T[0-2]?:??:?[0-9]Z' END"
+    )
+    yield f"NOT contains({x}, 'T24')"
+    yield f"{v} BETWEEN TIMESTAMP '1000-01-01' AND TIMESTAMP '9999-12-31 23:59:59.999999'"
+
+
+def _usual_rules(field: Field, x: str, v: str) -> Iterator[str]:
+    if isinstance(field.type, StringType):
+        if field.required and not field.enum and not field.pattern:
+            yield f"{x} <> ''"
+        if field.enum:
+            yield f"list_contains([{', '.join(literal(e) for e in field.enum)}], {x})"
+        if field.max_length is not None:
+            yield f"strlen({x}) <= {field.max_length}"  # bytes: never fewer than characters
+        elif not field.enum:
+            yield f"strlen({x}) <= {MOST_BYTES}"
+        if field.pattern is not None:
+            yield f"regexp_matches({x}, {literal(field.pattern)})"
+        if field.name == "_seq":
+            zeros = SEQUENCE_WIDTH - _LONG_SEQUENCE
+            yield f"({x} GLOB '{'0' * zeros}{'[0-9]' * _LONG_SEQUENCE}' OR {x} GLOB '{'[0-9]' * SEQUENCE_WIDTH}')"
+        elif not field.enum:
+            yield f"NOT contains({x}, chr(0))"
+    if field.minimum is not None:
+        yield f"{v} >= {field.minimum}"
+    if field.maximum is not None:
+        yield f"{v} <= {field.maximum}"
+
+
+def _usual_nested(field: Field, x: str, v: str) -> Usual:
+    """Nested values in the relay's form (compact JSON, numbers as text): read by one pass of the JSON reader, which
+    takes more than that. A map of text is known by being written again as it was; lists and records by a regular
+    expression. Others are looked at member by member."""
+    read = f"json_transform({x}, {literal(json_structure(field.type))})"
+    if isinstance(field.type, MapType) and isinstance(field.type.value, StringType):
+        # What is no JSON is an error of the reader, and null here; it takes a key that is given twice.
+        again = (f"{written_column(field)} = {x}", f"NOT contains({x}, '\\')", f"NOT contains({x}, ':null')")
+        once = f"list_unique(map_keys({v})) = cardinality({v})"
+        sized = (f"NOT contains({x}, '\"\":')", f"(strlen({x}) <= {MAX_MAP_KEY} OR {_short_keys(v)})")
+        return Usual(
+            f"CASE WHEN strlen({x}) <= {LONG} THEN TRY({read}) END",
+            f"CAST(to_json({v}) AS VARCHAR)",
+            (*again, once, *sized),
+        )
+    form = _usual_json(field)
+    if form is None:
+        value = f"CASE WHEN strlen({x}) <= {LONG} AND ({problem(field)}) IS NULL THEN {typed_column(field)} END"
+        return Usual(value, "", (f"{v} IS NOT NULL",))
+    usual = f"strlen({x}) <= {MOST_BYTES} AND regexp_full_match({x}, {literal(form)})"
+    return Usual(f"CASE WHEN {usual} THEN {read} END", "", (f"{v} IS NOT NULL",))
+
+
+def _short_keys(v: str) -> str:
+    return f"len(list_filter(map_keys({v}), lambda k: strlen(k) > {MAX_MAP_KEY})) = 0"
+
+
+def _usual_json(field: Field) -> str | None:
+    """A regular expression for nested values as the relay writes them (compact, members in the contract's order), or
+    None where such an expression cannot tell. What it does not match is looked at member by member."""
+    match field.type:
+        case ListType(element=element):
+            inner = _usual_json(Field("", 0, element, required=True))
+            return rf"\[(?:{inner}(?:,{inner})*)?\]" if inner else None
+        case StructType(fields):
+            members = [(f, form) for f in fields if (form := _usual_json(f))]
+            if len(members) < len(fields):
+                return None
+            return r"\{" + _members([(f.name, form, f.required) for f, form in members], first=True) + r"\}"
+        case DecimalType(precision, scale) if precision > scale and field.minimum is None and field.maximum is None:
+            point = rf"(?:\.[0-9]{{1,{scale}}})?" if scale else ""
+            form = rf'"-?[0-9]{{1,{precision - scale}}}{point}"'
+        case BooleanType():
+            form = "(?:true|false)"
+        case StringType() if field.enum:
+            form = '"(?:' + "|".join(re.escape(v) for v in field.enum) + ')"'
+        case StringType() if field.pattern is None and (field.max_length or 0) <= _LONGEST_COUNTED:
+            most = "" if field.max_length is None else str(field.max_length)
+            form = f'"{_JSON_CHARACTER}{{{int(field.required)},{most}}}"'
+        case _:
+            return None
+    return form if field.required else f"(?:null|{form})"
+
+
+def _members(members: Sequence[tuple[str, str, bool]], first: bool) -> str:
+    """The members of an object in this order, those that are not required left out or not."""
+    if not members:
+        return ""
+    (name, form, required), rest = members[0], members[1:]
+    member = f'"{name}":{form}'
+    if not first:
+        return (f",{member}" if required else f"(?:,{member})?") + _members(rest, first=False)
+    begun = member + _members(rest, first=False)
+    return begun if required else f"(?:{begun}|{_members(rest, first=True)})"
