@@ -122,7 +122,7 @@ class AthenaClient:
                 if self.clock() > deadline:
                     raise AthenaError(
                         f"{what}: expected Athena's query {query_id} to end within {self.settings.seconds} s, found it "
-                        f"{execution['Status']['State']}; it was stopped. Take in less at once, or ask AWS for a "
+                        f"{execution['Status']['State']}; it was stopped. Ingest less at once, or ask AWS for a "
                         "longer limit of DML statements"
                     )
                 self.sleep(pause)

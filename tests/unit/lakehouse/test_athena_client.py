@@ -181,8 +181,8 @@ def test_a_read_is_run_again_when_athena_says_that_it_may_be(athena: Recorded) -
     ("reason", "advice"),
     [
         ("ICEBERG_TOO_MANY_OPEN_PARTITIONS: Exceeded limit of 100 open writers", "may write to 100 partitions"),
-        ("Query exhausted resources at this scale factor", "take in less at once"),
-        ("Query timeout", "take in less at once"),
+        ("Query exhausted resources at this scale factor", "ingest less at once"),
+        ("Query timeout", "ingest less at once"),
         ("PERMISSION_DENIED: Access Denied", "let the role read and write"),
         ("", "found no reason"),
     ],

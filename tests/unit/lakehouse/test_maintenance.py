@@ -619,12 +619,12 @@ def test_tombstones_stay_while_an_object_of_no_hour_is_retained(lake: Lake, land
     assert maintain(lake, PARCELS).purged == 0
 
 
-def test_the_floor_never_goes_back(lake: Lake) -> None:
+def test_the_horizon_never_goes_back(lake: Lake) -> None:
     with connect(lake) as duck:
-        duck.run("CREATE TEMP TABLE purging AS SELECT 5::BIGINT AS _version WHERE false")
-        assert tombstones.floor_after(duck, 3) == 3
-        duck.run("INSERT INTO purging VALUES (4), (5)")
-        assert [tombstones.floor_after(duck, floor) for floor in (3, 6, 10)] == [6, 6, 10]
+        duck.run(f"CREATE TEMP TABLE {tombstones.PURGEABLE} AS SELECT 5::BIGINT AS _version WHERE false")
+        assert tombstones.horizon_after(duck, 3) == 3
+        duck.run(f"INSERT INTO {tombstones.PURGEABLE} VALUES (4), (5)")
+        assert [tombstones.horizon_after(duck, horizon) for horizon in (3, 6, 10)] == [6, 6, 10]
 
 
 def test_metadata_without_a_verdict_is_no_state(lake: Lake, landing: Landing, clock: Clock) -> None:
