@@ -296,7 +296,7 @@ def test_an_error_that_data_causes_is_held_without_showing_the_data(
     assert "Ada" not in result.held[0].reason
 
 
-def test_a_change_below_the_floor_whose_key_is_absent_is_set_aside(
+def test_a_change_below_the_horizon_whose_key_is_absent_is_set_aside(
     lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     landing.land([change("known", version=50)])

