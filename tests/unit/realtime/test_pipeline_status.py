@@ -70,7 +70,7 @@ class TestRecent:
         clock.now += 1
         assert recent.get() == 7
         lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-        assert [(line["level"], line["figures"], line["error"]) for line in lines] == [
+        assert [(line["level"], line["metrics"], line["error"]) for line in lines] == [
             ("WARN", "figures", "OSError")
         ] * 4
         assert "secret" not in json.dumps(lines)

@@ -78,3 +78,8 @@ def test_every_tool_looks_at_every_package() -> None:
     assert set(next(hook["args"] for hook in hooks if hook["id"] == "types")) == there
     assert set(tools["coverage"]["run"]["source"]) == there
     assert {name.rstrip("*") for name in tools["setuptools"]["packages"]["find"]["include"]} == there
+
+
+def test_decisions_are_numbered_without_a_gap() -> None:
+    numbers = sorted(int(path.name[:4]) for path in (REPOSITORY / "docs" / "decisions").glob("*.md"))
+    assert numbers == list(range(1, len(numbers) + 1))
