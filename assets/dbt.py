@@ -255,6 +255,18 @@ def prepared_manifest(files: DbtFiles) -> Manifest:
 InPart = Callable[[dg.AssetExecutionContext, WarehouseResource, Collection[str]], dg.AssetMaterialization | None]
 
 
+@dataclass(frozen=True)
+class _Built:
+    """What a run of dbt made, by node id: the assets that were selected, the models that readers get, what is shown of
+    a node, which columns it is made of, and which tables of the lake it read."""
+
+    models: Mapping[str, dg.AssetKey]
+    given: Collection[str]
+    details: Mapping[str, Mapping[str, Any]]
+    lineage: Mapping[str, dg.TableColumnLineage]
+    reads: Mapping[str, data_times.Reads | None]
+
+
 def warehouse_assets(
     files: DbtFiles, manifest: Manifest, contracts: Contracts, in_part: InPart | None = None
 ) -> dg.AssetsDefinition:
@@ -300,35 +312,49 @@ def warehouse_assets(
             publish()
         compiled = {i: str(results[i]["compiled_code"]) for i in models if results.get(i, {}).get("compiled_code")}
         lineage = model_columns(manifest, compiled, files.lineage, context.log.warning)
+        built = _Built(models, given, details, lineage, reads)
         for event in events:
-            if isinstance(event, dg.AssetCheckResult):
-                found = details.get(str(event.metadata["unique_id"].value), {})
-                yield event._replace(metadata={**event.metadata, **found})
-            elif isinstance(event, dg.Output):
-                model_id = str(event.metadata["unique_id"].value)
-                if model_id in given:  # a first build makes more than was asked for
-                    metadata = {**event.metadata, **details.get(model_id, {})}
-                    if columns := lineage.get(model_id):
-                        metadata |= {LINEAGE: columns, MADE_OF: made_of(columns)}
-                    if read := reads[model_id]:
-                        metadata[data_times.TABLES_READ] = data_times.as_metadata(read)
-                    if moment := data_times.data_time(reads[model_id], now):
-                        metadata[data_times.DATA_TIME] = dg.MetadataValue.timestamp(moment)
-                    yield dg.MaterializeResult(asset_key=models[model_id], metadata=metadata)
+            yield from _reported(event, built, now)
         if failed:
-            problems = "; ".join(f"{name}: {message}" for name, message in failed.items())
             kept = sorted(manifest["nodes"][i]["name"] for i in held)
-            told = f"{problems}. As they were stay: {', '.join(kept) or 'no model'}. All else is published."
-            try:
-                # Yielded: what a step only logs is lost when it fails.
-                if in_part and (made := in_part(context, warehouse, kept)):
-                    yield made
-            except Exception as error:  # noqa: BLE001 - the build has failed anyway, and says this, too
-                told += f" What reads it could not follow: {type(error).__name__}: {error}"
-            raise dg.Failure(told, metadata=failed)
+            yield from _failed_in_part(failed, kept, lambda: in_part and in_part(context, warehouse, kept))
 
     checks = {str((spec.metadata or {})[TEST_ID]): spec.key for spec in warehouse.check_specs}
     return warehouse
+
+
+def _reported(event: Any, built: _Built, now: data_times.Reads) -> Iterator[Any]:
+    """An event of dbt as Dagster gets it; none for a model that readers do not get."""
+    if isinstance(event, dg.AssetCheckResult):
+        found = built.details.get(str(event.metadata["unique_id"].value), {})
+        yield event._replace(metadata={**event.metadata, **found})
+    elif isinstance(event, dg.Output):
+        model_id = str(event.metadata["unique_id"].value)
+        if model_id not in built.given:  # a first build makes more than was selected
+            return
+        metadata = {**event.metadata, **built.details.get(model_id, {})}
+        if columns := built.lineage.get(model_id):
+            metadata |= {LINEAGE: columns, MADE_OF: made_of(columns)}
+        if read := built.reads[model_id]:
+            metadata[data_times.TABLES_READ] = data_times.as_metadata(read)
+        if moment := data_times.data_time(built.reads[model_id], now):
+            metadata[data_times.DATA_TIME] = dg.MetadataValue.timestamp(moment)
+        yield dg.MaterializeResult(asset_key=built.models[model_id], metadata=metadata)
+
+
+def _failed_in_part(
+    failed: Mapping[str, str], kept: Collection[str], follow: Callable[[], dg.AssetMaterialization | None]
+) -> Iterator[dg.AssetMaterialization]:
+    """What `follow` makes of what was published all the same; then raises `dagster.Failure` with what failed."""
+    problems = "; ".join(f"{name}: {message}" for name, message in failed.items())
+    message = f"{problems}. As they were stay: {', '.join(kept) or 'no model'}. All else is published."
+    try:
+        # Yielded: what a step only logs is lost when it fails.
+        if made := follow():
+            yield made
+    except Exception as error:  # noqa: BLE001 - the build has failed anyway, and says this, too
+        message += f" What reads it could not follow: {type(error).__name__}: {error}"
+    raise dg.Failure(message, metadata=dict(failed))
 
 
 def _earlier(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -115,42 +115,38 @@ def _merge(
     values: Mapping[str, str],
     name: str,
 ) -> Written:
-    """Merge the rows `arriving` (_rid, _part, _file, _pos of what each replaces); `values` are SQL for columns that the
-    rows in `valid` do not have.
+    """Merge the rows in `_arriving` (_rid, _part, _file, _pos of what each replaces); `values` are SQL for columns that
+    the rows in `VALID` do not have.
 
     A stored file tells its compressed bytes only, and those of a few very long lists say nothing of what they take in
     memory. Where that is too much beside the new rows, these are written by themselves."""
     try:
-        return _write_plan(duck, lake, shape, files, _plan(duck, shape, files), values, name)
+        plan = _plan(duck, shape, files)
+        _route(duck, shape, files, plan, values)
+        return _write_plan(_writer(duck, lake, shape, name), files, plan)
     except duckdb.OutOfMemoryException as error:
         if class_of(error) is Failure.ENVIRONMENT:
             raise
         apart = _plan(duck, shape, files, joining=False)
-        return _write_plan(duck, lake, shape, files, apart, values, f"{name}-apart")
+        _route(duck, shape, files, apart, values)
+        return _write_plan(_writer(duck, lake, shape, f"{name}-apart"), files, apart)
 
 
-def _write_plan(
-    duck: Duck,
-    lake: Lake,
-    shape: TableShape,
-    files: Sequence[LiveFile],
-    plan: Plan,
-    values: Mapping[str, str],
-    name: str,
-) -> Written:
-    _route(duck, shape, files, plan, values)
-    rewritten = [files[n] for group in plan.groups for n in group.files]
-    marked = [files[n] for n in plan.marked]
-    present: dict[int | None, list[LiveFile]] = {}
-    for file in files:
-        present.setdefault(iceberg.partition_value(file), []).append(file)
-    per_file = [
-        planning.rows_per_file(_facts(shape, [files[n] for n in group.files] or present.get(group.partition, [])))
-        for group in plan.groups
-    ]
-    rows = [group.rows + sum(files[n].rows for n in group.files) for group in plan.groups]
-    weight = _weight(duck, shape, "_incoming")
-    with _writer(duck, lake, shape, name) as writer:
+def _write_plan(making: AbstractContextManager[_Writer], files: Sequence[LiveFile], plan: Plan) -> Written:
+    """Write the rows in `_incoming`, which `_route` has put in the order of the plan's groups."""
+    with making as writer:
+        duck, lake, shape = writer.duck, writer.lake, writer.shape
+        rewritten = [files[n] for group in plan.groups for n in group.files]
+        marked = [files[n] for n in plan.marked]
+        present: dict[int | None, list[LiveFile]] = {}
+        for file in files:
+            present.setdefault(iceberg.partition_value(file), []).append(file)
+        per_file = [
+            planning.rows_per_file(_facts(shape, [files[n] for n in group.files] or present.get(group.partition, [])))
+            for group in plan.groups
+        ]
+        rows = [group.rows + sum(files[n].rows for n in group.files) for group in plan.groups]
+        weight = _weight(duck, shape, "_incoming")
         writer.row_group = planning.rows_per_group(weight)
         start = 0
         for first, end in planning.bundles(rows, per_file, weight):

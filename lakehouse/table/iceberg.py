@@ -371,6 +371,7 @@ def own_deletes(lake: Lake, file: LiveFile) -> LiveFile:
     return dataclasses.replace(file, deletes=mine, deleted_rows=sum(d.record_count for d in mine))
 
 
+# Seven parameters: a snapshot has that many parts, and each is given by its name.
 def commit(
     table: Table,
     *,

@@ -65,6 +65,7 @@ def _relay() -> Relay:
 class Relay:
     """One relay with what it needs; the clients for failures are made when the first failure comes."""
 
+    # Seven parameters: everything that a test replaces, each given by its name.
     def __init__(
         self,
         settings: Settings,
