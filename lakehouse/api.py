@@ -49,10 +49,7 @@ _ROOMS = {
         "rollback",
     ),
     "lakehouse.publish.publication_log": ("join_days",),
-    "lakehouse.publish.published": (
-        "content_hash",
-        "published",
-    ),
+    "lakehouse.publish.published": ("content_hash", "published", "watermark"),
     "lakehouse.table.glue_tables": ("refresh_landing",),
     "lakehouse.table.tables": ("check_follows",),
 }
