@@ -45,7 +45,7 @@ def schedules(contracts: Contracts, jobs: AssetJobs, pace: Pace) -> list[dg.Sche
             "Brings marts and reports to the published tables; each report says for which data time it is true.",
         ),
         schedule(
-            "nightly_care",
+            "nightly_maintenance",
             jobs.nightly,
             pace.nightly_cron,
             "Looks at everything that is retained, then maintains every table and audits each of its rows.",

@@ -49,7 +49,7 @@ def test_an_entity_that_is_one_new_contract_appears_in_graph_jobs_and_schedules(
     assert {"landing/carriers", "compacted/carriers", "catalog/carriers", "maintenance/carriers"} <= names(
         definitions.get_repository_def().asset_graph
     )
-    nightly = definitions.get_repository_def().get_schedule_def("nightly_care")
+    nightly = definitions.get_repository_def().get_schedule_def("nightly_maintenance")
     with dg.build_schedule_context() as context:
         tick = nightly.evaluate_tick(context)
     assert tick.run_requests
@@ -133,7 +133,7 @@ def test_all_jobs_sensors_and_schedules_resolve_and_run_from_the_start(settings:
     assert {s.name for s in repository.schedule_defs} == {
         "hourly_sweep",
         "hourly_reports",
-        "nightly_care",
+        "nightly_maintenance",
         "nightly_full_check",
     }
     assert all(s.default_status is dg.DefaultSensorStatus.RUNNING for s in repository.sensor_defs if s.name in RUNNING)

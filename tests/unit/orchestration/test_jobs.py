@@ -169,7 +169,7 @@ def test_quarantined_rows_are_taken_in_again(workshop: Workshop) -> None:
     assert workshop.shown(keys.compacted("customers"))["read"] == 2
 
 
-def test_the_nightly_care_maintains_and_audits_the_whole_table(workshop: Workshop) -> None:
+def test_the_nightly_maintenance_maintains_and_audits_the_whole_table(workshop: Workshop) -> None:
     workshop.land("a", change(1))
     workshop.compact()
     result = workshop.definitions.resolve_job_def("nightly").execute_in_process(
