@@ -29,7 +29,7 @@ def catalog(entity: str) -> dg.AssetKey:
 
 
 def maintenance(entity: str) -> dg.AssetKey:
-    """The nightly care of an entity's published table."""
+    """The nightly maintenance of an entity's published table."""
     return dg.AssetKey([MAINTENANCE, entity])
 
 

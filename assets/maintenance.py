@@ -1,4 +1,4 @@
-"""The nightly care of published tables: one asset per entity that rewrites, expires, removes, and audits every row.
+"""The nightly maintenance of published tables: one asset per entity that rewrites, expires, removes, and audits rows.
 
 What was done is shown as files and bytes before and after; that rows stayed the same and that the store really shrank
 are checks of the asset.

@@ -1,4 +1,4 @@
-"""The nightly care of the incremental tables on Athena: dbt's operation `maintain_tables` as an asset.
+"""The nightly maintenance of the incremental tables on Athena: dbt's operation `maintain_tables` as an asset.
 
 It holds the pool of the warehouse, so that it never writes beside a build. On a laptop there is nothing to maintain.
 """

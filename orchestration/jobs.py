@@ -26,7 +26,7 @@ def tables(contracts: Contracts) -> dg.AssetSelection:
 
 
 def audits(contracts: Contracts) -> dg.AssetSelection:
-    """The nightly care of every entity."""
+    """The nightly maintenance of every entity."""
     return dg.AssetSelection.assets(*(keys.maintenance(entity) for entity in contracts))
 
 

@@ -1,4 +1,4 @@
-"""The schedules: hourly sweep, hourly reports, nightly care and full check."""
+"""The schedules: hourly sweep, hourly reports, nightly maintenance and full check."""
 
 from __future__ import annotations
 
@@ -55,6 +55,6 @@ def schedules(contracts: Contracts, jobs: AssetJobs, pace: Pace) -> list[dg.Sche
             "nightly_full_check",
             jobs.full_check,
             pace.full_check_cron,
-            "Builds every model on what the nightly care left, and runs every test.",
+            "Builds every model on what the nightly maintenance left, and runs every test.",
         ),
     ]
