@@ -4,7 +4,7 @@
     {%- set parts = [] -%}
     {%- for column in columns -%}
         {%- do parts.append(
-            "coalesce(replace(replace(cast(" ~ column ~ " as " ~ dbt.type_string() ~ "), '~', '~~'), '|', '~|'), '')"
+            "coalesce(replace(replace(cast(" ~ column ~ " as " ~ (dbt.type_string() | lower) ~ "), '~', '~~'), '|', '~|'), '')"
         ) -%}
     {%- endfor -%}
     {{ dbt.hash(parts | join(" || '|' || ")) }}

@@ -122,10 +122,15 @@ class Ledger:
         ]
 
     def marked(self, objects: Iterable[LandedObject]) -> list[LandedObject]:
-        """The objects, in the order given, with those marked that were ingested before with another ETag."""
+        """The objects, in the order given, with those marked that were ever ingested with another ETag."""
         listed = list(objects)
         unknown = {landed.key: landed for landed in self.unknown(listed)}
-        return [unknown.get(landed.key, landed) for landed in listed]
+        return [
+            unknown.get(landed.key) or replace(landed, rewritten=landed.key in earlier)
+            for day, group in groupby(listed, key=lambda o: o.day)
+            for earlier in ({key for key, entry in self.segment(day).items() if entry.earlier},)
+            for landed in group
+        ]
 
     def every(self) -> Iterator[LedgerEntry]:
         """Every object, day by day."""

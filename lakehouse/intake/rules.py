@@ -21,7 +21,7 @@ from contracts.types import (
     type_name,
 )
 from contracts.validation import MAX_INTEGER, MAX_MAP_KEY
-from lakehouse.intake.long_values import LONG, MOST_BYTES
+from lakehouse.intake import long_values
 from lakehouse.intake.typed_values import member, typed
 from lakehouse.storage.sql import literal, quoted
 
@@ -37,7 +37,7 @@ def problem(field: Field) -> str:
         cases = [
             (f"{column} IS NULL", absent),
             too_long(column),
-            (f"strlen({column}) > {LONG}", "NULL"),  # `long_values` has checked it
+            (f"strlen({column}) > {long_values.LONG}", "NULL"),  # `long_values` has checked it
             (f"json_type({parsed}) = 'NULL'", absent),
             (f"NOT is_json({column})", literal(f"expected {type_name(field.type)} as JSON, found other text")),
         ]
@@ -52,7 +52,10 @@ def problem(field: Field) -> str:
 
 def too_long(column: str) -> tuple[str, str]:
     """The condition and the reason for a value that is longer than any may be."""
-    return f"strlen({column}) > {MOST_BYTES}", f"'expected at most {MOST_BYTES} bytes, found ' || strlen({column})"
+    return (
+        f"strlen({column}) > {long_values.MOST_BYTES}",
+        f"'expected at most {long_values.MOST_BYTES} bytes, found ' || strlen({column})",
+    )
 
 
 def _required(field: Field) -> str:

@@ -18,7 +18,7 @@ from contracts.types import (
     TimestampType,
     fold,
 )
-from lakehouse.intake.long_values import LONG
+from lakehouse.intake import long_values
 from lakehouse.storage.sql import literal, quoted
 from lakehouse.table.schemas import duckdb_type
 
@@ -45,7 +45,7 @@ def typed_column(field: Field) -> str:
     if isinstance(field.type, NestedType):
         member = _typed_member(field.type, f"CAST({column} AS JSON)", 0)
         read = f"json_transform({column}, {literal(json_structure(field.type))})"
-        return f"CASE WHEN strlen({column}) > {LONG} THEN {read} ELSE {member} END"
+        return f"CASE WHEN strlen({column}) > {long_values.LONG} THEN {read} ELSE {member} END"
     return typed(column, field.type)
 
 

@@ -22,7 +22,7 @@ from contracts.types import (
     TimestampType,
 )
 from contracts.validation import MAX_INTEGER, MAX_MAP_KEY
-from lakehouse.intake.long_values import LONG, MOST_BYTES
+from lakehouse.intake import long_values
 from lakehouse.intake.rules import problem
 from lakehouse.intake.typed_values import json_structure, typed_column
 from lakehouse.storage.sql import literal, quoted
@@ -117,7 +117,7 @@ def _usual_rules(field: Field, x: str, v: str) -> Iterator[str]:
         if field.max_length is not None:
             yield f"strlen({x}) <= {field.max_length}"  # bytes: never fewer than characters
         elif not field.enum:
-            yield f"strlen({x}) <= {MOST_BYTES}"
+            yield f"strlen({x}) <= {long_values.MOST_BYTES}"
         if field.pattern is not None:
             yield f"regexp_matches({x}, {literal(field.pattern)})"
         if field.name == "_seq":
@@ -142,15 +142,17 @@ def _usual_nested(field: Field, x: str, v: str) -> Usual:
         once = f"list_unique(map_keys({v})) = cardinality({v})"
         sized = (f"NOT contains({x}, '\"\":')", f"(strlen({x}) <= {MAX_MAP_KEY} OR {_short_keys(v)})")
         return Usual(
-            f"CASE WHEN strlen({x}) <= {LONG} THEN TRY({read}) END",
+            f"CASE WHEN strlen({x}) <= {long_values.LONG} THEN TRY({read}) END",
             f"CAST(to_json({v}) AS VARCHAR)",
             (*again, once, *sized),
         )
     form = _usual_json(field)
     if form is None:
-        value = f"CASE WHEN strlen({x}) <= {LONG} AND ({problem(field)}) IS NULL THEN {typed_column(field)} END"
+        value = (
+            f"CASE WHEN strlen({x}) <= {long_values.LONG} AND ({problem(field)}) IS NULL THEN {typed_column(field)} END"
+        )
         return Usual(value, "", (f"{v} IS NOT NULL",))
-    usual = f"strlen({x}) <= {MOST_BYTES} AND regexp_full_match({x}, {literal(form)})"
+    usual = f"strlen({x}) <= {long_values.MOST_BYTES} AND regexp_full_match({x}, {literal(form)})"
     return Usual(f"CASE WHEN {usual} THEN {read} END", "", (f"{v} IS NOT NULL",))
 
 

@@ -20,7 +20,6 @@ from contracts.types import (
 )
 from lakehouse.intake import long_values
 from lakehouse.intake.change_columns import OBJECT_KEY, stamps
-from lakehouse.intake.long_values import MOST_BYTES
 from lakehouse.intake.rules import case, problem, too_long
 from lakehouse.intake.typed_values import typed_column
 from lakehouse.intake.usual import usual_form, value_column, written_column
@@ -92,7 +91,7 @@ def check(contract: Contract, source: str) -> str:
     written = [f"{usual[f.name].written} AS {written_column(f)}" for f in fields if usual[f.name].written]
     tests = ["_problem IS NULL"]
     if contract.origin == "files":
-        tests += ["(_op IS NULL OR _op = 'remove')", f"(_extra IS NULL OR strlen(_extra) <= {MOST_BYTES})"]
+        tests += ["(_op IS NULL OR _op = 'remove')", f"(_extra IS NULL OR strlen(_extra) <= {long_values.MOST_BYTES})"]
     for field in fields:
         held = " AND ".join(usual[field.name].tests)
         if held:

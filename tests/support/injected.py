@@ -17,7 +17,7 @@ from lakehouse.intake import parquet_files, quarantine, validation
 from lakehouse.intake.landing import Scope
 from lakehouse.intake.ledger import Ledger
 from lakehouse.intake.quarantine import list_files
-from lakehouse.merge import engine, reduction, writing
+from lakehouse.merge import embedded, reduction, writing
 from lakehouse.publish import audit, publication
 from lakehouse.results import BatchResult
 from lakehouse.storage.duck import Duck
@@ -43,7 +43,7 @@ STEPS: dict[str, tuple[Any, str]] = {
     "append": (writing, "append_changes"),
     "ledger": (Ledger, "record"),
     "merge": (writing, "merge_compacted"),
-    "commit": (engine, "commit_work"),
+    "commit": (embedded, "commit_work"),
     "audit": (audit, "audit_batch"),
     "verdict": (audit, "save"),
     "upload": (LocalStore, "upload"),

@@ -223,10 +223,10 @@ def test_a_build_is_of_the_project_that_was_loaded_whatever_becomes_of_it(projec
     (project / "tests" / "new.sql").write_text("select lot_id from {{ ref('dim_lot') }} union all select 'wrong'")
     (marts / "gone_row.sql").unlink()
     (marts / "same_row.sql").write_text(FREE % "table" + "select number from {{ source('catalog', 'no_such_table') }}")
-    next(marts.glob("_marts.yml")).write_text("models: [")
+    next(marts.rglob("dim_date.yml")).write_text("models: [")
     for prepared_meanwhile in (False, True):
         if prepared_meanwhile:
-            next(marts.glob("_marts.yml")).write_text(next(PROJECT.rglob("_marts.yml")).read_text())
+            next(marts.rglob("dim_date.yml")).write_text(next(PROJECT.rglob("dim_date.yml")).read_text())
             with pytest.raises(Exception, match="no_such_table"):
                 load(tmp_path)
             (marts / "same_row.sql").unlink()
@@ -300,7 +300,7 @@ def test_a_project_that_dbt_cannot_read_says_so_and_leaves_what_was_loaded(proje
     files = dbt_files(Settings(home=tmp_path, endpoint_url="http://127.0.0.1:1"))
     dbt.prepare(files)
     before = files.manifest.read_bytes()
-    (project / "models" / "marts" / "dim_date.sql").write_text("select {{ ref('no_such_model') }}")
+    next((project / "models" / "marts").rglob("dim_date.sql")).write_text("select {{ ref('no_such_model') }}")
     with pytest.raises(Exception, match="no_such_model"):
         dbt.prepare(files)
     assert files.manifest.read_bytes() == before

@@ -219,6 +219,6 @@ def test_an_interrupted_addition_is_completed_by_the_next(partner_api: PartnerAp
 )
 def test_a_wrong_request_says_what_was_expected(laptop: Laptop, arguments: list[str], told: str) -> None:
     environment = {"GAVEL_HOME": str(laptop.home.path)}
-    result = CliRunner().invoke(app, ["tenant", "add", "wrong-tenant", *arguments], env=environment)
+    result = CliRunner().invoke(app, ["ops", "tenant", "add", "wrong-tenant", *arguments], env=environment)
     assert result.exit_code == 1
     assert told in " ".join(result.output.split())

@@ -20,9 +20,9 @@ from lakehouse.batch.compaction import requeue
 from lakehouse.intake.attempts import Attempts
 from lakehouse.intake.landing import Scope
 from lakehouse.intake.ledger import Ledger
+from lakehouse.merge.base import Chunk
 from lakehouse.publish.publication import publish
 from lakehouse.results import RebuildFailed
-from lakehouse.storage.duck import Duck
 from lakehouse.storage.failures import ATTEMPTS, Damaged
 from lakehouse.storage.iceberg_io import files_of
 from lakehouse.storage.lake import Lake
@@ -153,7 +153,7 @@ def test_no_run_over_everything_touches_what_processes_died_of(
             assert [one.key for one in replayed.failing] == [bad]
             assert held(lake) == [bad]
             assert keys(seen(lake)["rows"]) == fine()
-            with pytest.raises(RebuildFailed, match=r"cannot be taken in"):
+            with pytest.raises(RebuildFailed, match=r"cannot be ingested"):
                 rebuild(lake, SMALL)
             assert [one.key for one in requeue(lake, SMALL, fine_too).failing] == [bad]
             publish(lake, SMALL)
@@ -211,8 +211,8 @@ def test_many_objects_are_halved_quickly_and_the_rest_is_published_meanwhile(
     assert published == 39
 
 
-def holds_bad_row(duck: Duck, *rest: object) -> bool:
-    return duck.count(f"SELECT count(*) FROM checked WHERE parcel_id = '{BAD}'") > 0
+def holds_bad_row(chunk: Chunk, *rest: object) -> bool:
+    return chunk.duck.count(f"SELECT count(*) FROM checked WHERE parcel_id = '{BAD}'") > 0
 
 
 def test_a_death_is_counted_for_the_version_that_was_in_hand(root: Path) -> None:

@@ -305,7 +305,7 @@ def csv_expected(content: bytes) -> list[tuple[int, dict[str, str | None], str |
             row: dict[str, str | None] = {}
             for name, value in zip(header, record, strict=True):
                 if names[name] == "_op":
-                    row["_op"] = "remove" if value == "true" else None
+                    row["_op"] = text_files.removal(value)
                 elif names[name] is None:
                     row["_extra"] = json.dumps({name: value or None}, ensure_ascii=False)
                 else:

@@ -253,7 +253,7 @@ DAMAGED = """
 import io, os, sys
 from pathlib import Path
 import pyarrow as pa, pyarrow.parquet as pq
-from lakehouse import parts
+from lakehouse.intake import weights
 buffer, path = io.BytesIO(), Path(sys.argv[1])
 pq.write_table(pa.table({"parcel_id": ["a", None], "part": [1, 1]}), buffer)
 content = buffer.getvalue()

@@ -18,7 +18,7 @@ import pytest
 from contracts import Contract, Field, load_contracts
 from contracts.types import DecimalType, IntegerType, ListType, StringType, StructType
 from lakehouse.api import compact
-from lakehouse.intake import long_values, text_files, validation
+from lakehouse.intake import long_values, text_files
 from lakehouse.intake.landing import Scope
 from lakehouse.intake.quarantine import list_files
 from lakehouse.publish.publication import publish
@@ -519,8 +519,7 @@ def test_digits_are_kept_wherever_white_space_stands(lake: Lake, between: str, b
 def test_no_value_may_be_longer_than_any(
     lake: Lake, form: str, column: str, value: str, named: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (validation, long_values):
-        monkeypatch.setattr(module, "MOST_BYTES", 2_000)
+    monkeypatch.setattr(long_values, "MOST_BYTES", 2_000)
     texts = {n: value * n if value else '[{"zone":"' + "z" * (n - 13) + '"}]' for n in (1_900, 2_100)}
     rows = [{"tariff_id": str(n), "edition": "1"} | {column: text} for n, text in texts.items()]
     match form:
