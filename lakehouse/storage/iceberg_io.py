@@ -209,5 +209,7 @@ class _Upload(io.BytesIO):
 
 def files_of(lake: Lake) -> LakeFiles:
     """The file layer of a lake, one for all who read and write its metadata."""
-    files: LakeFiles = lake.kept.setdefault("files", LakeFiles(lake.store))
+    if "files" not in lake.kept:
+        lake.kept.setdefault("files", LakeFiles(lake.store))  # of two threads that begin at once, both get the first's
+    files: LakeFiles = lake.kept["files"]
     return files

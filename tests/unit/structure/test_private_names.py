@@ -1,6 +1,7 @@
 """What others do not promise is used in one module only, and an upgrade that takes it away is told by name."""
 
 import ast
+import atexit
 import importlib
 import inspect
 from collections.abc import Iterator
@@ -8,23 +9,15 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster_dbt import DbtCliResource
 
+from assets.dbt import InstalledDbt
 from local.dagster import event_log, warm_start
 from local.dagster import private_dagster as laptop
 from orchestration import private_dagster
 
 ROOT = Path(__file__).parents[3]
-PACKAGES = (
-    "contracts",
-    "lakehouse",
-    "warehouse",
-    "reporting",
-    "assets",
-    "orchestration",
-    "realtime",
-    "local",
-    "benchmarks",
-)
+PACKAGES = sorted(path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name != "tests")
 DOORS = {ROOT / "orchestration/private_dagster.py": private_dagster, ROOT / "local/dagster/private_dagster.py": laptop}
 """One for each house."""
 ALLOWED = {"lakehouse/table/iceberg.py": {"pyiceberg.table.update.snapshot._OverwriteFiles"}}
@@ -118,3 +111,16 @@ def test_a_method_that_is_replaced_is_still_called_so(ours: type, theirs: type, 
     assert hasattr(theirs, method), f"dagster {dg.__version__}: {theirs.__name__} has no {method} any more"
     before, after = (list(inspect.signature(getattr(c, method)).parameters) for c in (theirs, ours))
     assert len(before) == len(after), f"{theirs.__name__}.{method} takes {before} now, {ours.__name__} {after}"
+
+
+@pytest.mark.parametrize("name", ["_cli_version", "_initialize_dbt_core_adapter"])
+def test_what_is_left_out_of_a_start_of_dbt_is_still_called_so(name: str):
+    """A member that dagster-dbt renames would make each build seconds slower, and nothing else would say so."""
+    assert name in vars(InstalledDbt)
+    assert hasattr(DbtCliResource, name), f"dagster-dbt has no DbtCliResource.{name} any more; see assets/dbt.py"
+
+
+def test_a_forked_run_can_still_end_as_a_process_does():
+    assert callable(getattr(atexit, "_run_exitfuncs", None)), (
+        "Python has no atexit._run_exitfuncs any more: see warm_start"
+    )
