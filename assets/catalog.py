@@ -117,7 +117,7 @@ def _done(lake: Lake, contract: Contract, config: PublicationConfig, run_id: str
 
 def published_states(lake: Lake, contracts: Contracts, unreadable: Callable[[str, Exception], None]) -> list[Published]:
     """What readers see now, of every entity that has been published. An entity whose state cannot be read is left out
-    and told to `unreadable`: the others do not pay for it."""
+    and reported to `unreadable`: the others do not pay for it."""
 
     def state_of(contract: Contract) -> Published | Exception | None:
         try:
@@ -140,7 +140,7 @@ def unreadable_to(log: Callable[[str], None]) -> Callable[[str, Exception], None
 
 def rows_version(state: Published) -> str:
     """A text that changes whenever the published rows do. A watermark that moves alone does not change it, nor does
-    maintenance, which writes the same rows anew."""
+    maintenance, which writes the same rows again."""
     return f"{state.batch}:{state.changes}"
 
 

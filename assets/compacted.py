@@ -207,7 +207,7 @@ def _set_aside(result: BatchResult) -> str:
         "objects failing, to be tried again": len(result.failing),
         "changes too late": result.too_late,
     }
-    told = [f"{number} {what}" for what, number in aside.items() if number]
-    if not told:
+    found = [f"{number} {what}" for what, number in aside.items() if number]
+    if not found:
         return "All that arrived was taken in."
-    return f"{', '.join(told)}. Correct the contract or the sender, then requeue them (`work: requeue`)."
+    return f"{', '.join(found)}. Correct the contract or the sender, then requeue them (`work: requeue`)."

@@ -107,7 +107,7 @@ class DbtFiles:
 
     @property
     def artifacts(self) -> Path:
-        """dbt's own folder: partial parse, run results, and a manifest that every build writes anew, in place."""
+        """dbt's own folder: partial parse, run results, and a manifest that every build writes again, in place."""
         return (self.copy or self.folder) / "target"
 
     @property
@@ -159,7 +159,7 @@ class DbtFiles:
         raise_on_error: bool = True,
     ) -> DbtCliInvocation:
         """Start dbt for this target, in the environment given here. With a `context`, or if so asked, what dbt does not
-        achieve is told by the invocation and not raised."""
+        achieve is said by the invocation and not raised."""
         strict = raise_on_error and context is None
         dbt = InstalledDbt(
             project_dir=str(self.project), profiles_dir=str(self.project), target=self.target, dbt_executable=str(DBT)
@@ -195,7 +195,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def streamed(run: DbtCliInvocation, built: Callable[[str], None]) -> list[Any]:
-    """All events of a run; `built` is told the id of each model as it is built."""
+    """All events of a run; `built` is called with the id of each model as it is built."""
     events: list[Any] = []
     for event in run.stream():
         events.append(event)
@@ -205,7 +205,7 @@ def streamed(run: DbtCliInvocation, built: Callable[[str], None]) -> list[Any]:
 
 
 def read_ahead(files: DbtFiles, manifest: Manifest, model: str) -> None:
-    """Read the lineage of a model's columns while dbt builds others; what fails is told when all are read."""
+    """Read the lineage of a model's columns while dbt builds others; what fails is reported when all are read."""
     compiled = files.artifacts / "compiled" / model.split(".")[1] / manifest["nodes"][model]["original_file_path"]
     if compiled.exists():
         model_columns(manifest, {model: compiled.read_text("utf-8")}, files.lineage, lambda problem: None)
@@ -227,7 +227,7 @@ def prepare(files: DbtFiles) -> Path:
         shutil.rmtree(copied.project, ignore_errors=True)
         raise
     parsed = files.folder / f"manifest.{copied.project.name}"
-    shutil.copy(copied.artifacts / "manifest.json", parsed)  # builds write dbt's own anew, in place
+    shutil.copy(copied.artifacts / "manifest.json", parsed)  # builds write dbt's own again, in place
     parsed.replace(files.manifest)
     for old in sorted(files.copies.iterdir(), key=lambda copy: copy.stat().st_mtime)[:-COPIES]:
         shutil.rmtree(old)

@@ -55,7 +55,7 @@ def model_columns(
 ) -> dict[str, dg.TableColumnLineage]:
     """The lineage of models, by id, from the SQL that dbt `compiled` of each.
 
-    What was read is `kept` in a file, which is made anew if it cannot be read. A model that the parser fails at has no
+    What was read is `kept` in a file, which is made again if it cannot be read. A model that the parser fails at has no
     lineage, and a warning says so: the rows that were built are right without it.
     """
     known = _read(kept)
@@ -85,8 +85,8 @@ def made_of(lineage: dg.TableColumnLineage) -> dg.MarkdownMetadataValue:
         tables: dict[str, list[str]] = {}
         for origin in origins:
             tables.setdefault(origin.asset_key.to_user_string(), []).append(origin.column_name)
-        told = "; ".join(f"{table}: {', '.join(names)}" for table, names in tables.items())
-        lines.append(f"| {column} | {told or 'no column: a count, a constant or a clock of the lake'} |")
+        made_from = "; ".join(f"{table}: {', '.join(names)}" for table, names in tables.items())
+        lines.append(f"| {column} | {made_from or 'no column: a count, a constant or a clock of the lake'} |")
     return dg.MetadataValue.md("\n".join(["| column | made of |", "| --- | --- |", *lines]))
 
 

@@ -65,5 +65,5 @@ def nightly_tests(files: DbtFiles, manifest: Manifest, contracts: Contracts) -> 
 
 
 def selector(manifest: Manifest, tests: Collection[str]) -> str:
-    """How dbt is told which tests to run: by their paths in the project."""
+    """Which tests dbt runs: by their paths in the project."""
     return " ".join(sorted("fqn:" + ".".join(manifest["nodes"][unique_id]["fqn"]) for unique_id in tests))

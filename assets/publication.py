@@ -88,8 +88,8 @@ class _Relation:
 
 
 def put_back(build: Path, published: Path, manifest: Manifest, models: Collection[str]) -> None:
-    """Give the models in the file `build` what they are in `published`: tables their rows, and views that were defined
-    anew their definition, also where one became the other; what is not there is taken away.
+    """Give the models in the file `build` what they have in `published`: a table its rows, a view its definition, also
+    where one became the other. What is not there is dropped.
 
     Raises a `duckdb.Error` for an earlier view that cannot be made again, as when a column that it reads is gone.
     """

@@ -1,4 +1,4 @@
-"""The headline of a trend: which of its periods is told, what it is compared with, what runs, what is not drawn.
+"""The headline of a trend: which of its periods it names, what it is compared with, what runs, what is not drawn.
 
 One mechanism for all panels over time; a panel's head says only which columns hold what (`definitions.Periods`).
 """

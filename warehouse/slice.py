@@ -34,10 +34,10 @@ def cut(lake: Lake, contracts: Contracts, root: str, keys: int, folder: Path) ->
     """
     import duckdb
 
-    pinned, told = pinned_lake(lake, contracts), trail_of_lake(lake)
+    pinned, log = pinned_lake(lake, contracts), trail_of_lake(lake)
     with duckdb.connect() as connection:
         open_lake(connection, lake)
-        create_source_views(connection, contracts, pinned, told)
+        create_source_views(connection, contracts, pinned, log)
         return write(connection, contracts, pinned, root, keys, folder)
 
 

@@ -57,7 +57,7 @@ def pinned_lake(lake: Lake, contracts: Contracts) -> dict[str, Pinned]:
     def pin(contract: Contract) -> Pinned | None:
         try:
             state = api.published(lake, contract)
-        except Exception as error:  # noqa: BLE001 - told by each model that reads this table, and by no other
+        except Exception as error:  # noqa: BLE001 - raised by each model that reads this table, and by no other
             return Pinned(
                 "", "", 0, None, unreadable=f"{contract.name} cannot be read: {type(error).__name__}: {error}"
             )
@@ -156,9 +156,11 @@ def _create_view(
     query = f"select {typed} where false"
     if unreadable:
         # Of the row, so that no optimizer finds out that nothing could come of it.
-        told = ", ".join(f"cast(told as {duckdb_type(type_)}) as {quoted(column)}" for column, type_ in columns.items())
-        row = f"(select error({literal(unreadable)} || repeat('', range)) as told from range(1))"
-        query = f"select {told} from {row} where told is null"
+        columns_sql = ", ".join(
+            f"cast(reason as {duckdb_type(type_)}) as {quoted(column)}" for column, type_ in columns.items()
+        )
+        row = f"(select error({literal(unreadable)} || repeat('', range)) as reason from range(1))"
+        query = f"select {columns_sql} from {row} where reason is null"
     elif relation is not None:
         query = f"{query} union all by name select * from {relation}"
     conn.execute(f"create or replace view {SOURCE}.{quoted(name)} as {query}")

@@ -22,7 +22,7 @@ STAGED = tuple(field for field in COMPACTED if field.name in ("_expired", "_vers
 
 
 def column_properties(field: Field) -> dict[str, Any]:
-    """What dbt is told of a field's column."""
+    """What dbt knows of a field's column."""
     description = field.description
     if field.enum:
         description += f" One of: {', '.join(field.enum)}."

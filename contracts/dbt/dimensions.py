@@ -48,7 +48,7 @@ def dimension_attributes(contract: Contract) -> tuple[Field, ...]:
 
 
 def dimension_properties(contract: Contract) -> dict[str, Any]:
-    """What dbt is told of a dimension: its contract, which is enforced, and its tests."""
+    """What dbt knows of a dimension: its contract, which is enforced, and its tests."""
     key, surrogate = contract.primary_key[0], f"{contract.dimension}_key"
     return {
         "name": dimension_name(contract),

@@ -20,7 +20,7 @@ def changes_name(contract: Contract) -> str:
 
 
 def source_properties(contracts: Contracts) -> dict[str, Any]:
-    """What dbt is told of the source."""
+    """What dbt knows of the source."""
     tables = [t for c in contracts.values() for t in (_published_table(c), _changes_table(c))] + [_trail_table()]
     return {
         "name": SOURCE,

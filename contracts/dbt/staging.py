@@ -26,7 +26,7 @@ def personal_name(contract: Contract) -> str:
 
 
 def staging_properties(contract: Contract, contracts: Contracts) -> dict[str, Any]:
-    """What dbt is told of a staging model: columns, and tests of what the contract says."""
+    """What dbt knows of a staging model: columns, and tests of what the contract says."""
     relations = {r.field: _relationship(r, contracts[r.entity]) for r in contract.relations}
     return {
         "name": staging_name(contract),
@@ -149,7 +149,7 @@ def masked_column(field: Field) -> str:
 
 
 def entities_properties() -> dict[str, Any]:
-    """What dbt is told of the view of all entities."""
+    """What dbt knows of the view of all entities."""
     columns = {
         "entity": "Entity.",
         "owner": "Who answers for it.",
@@ -179,7 +179,7 @@ def entities_sql(contracts: Contracts) -> str:
 
 
 def watermarks_properties() -> dict[str, Any]:
-    """What dbt is told of the view of all watermarks."""
+    """What dbt knows of the view of all watermarks."""
     columns = {
         "entity": "Entity whose published table it is.",
         "batch": "Commit that the table is at.",
@@ -199,7 +199,7 @@ def publication_log_name() -> str:
 
 
 def publication_log_properties() -> dict[str, Any]:
-    """What dbt is told of the view of all publications."""
+    """What dbt knows of the view of all publications."""
     return {
         "name": publication_log_name(),
         "description": publication_log.DESCRIPTION,

@@ -174,8 +174,8 @@ def main() -> None:
     os.nice(10)
     with dg.DagsterInstance.get() as instance:
         done = prune(instance, datetime.now(UTC))
-    told = f"forgot {done.runs} runs, {done.leftovers} leftovers, {done.events} events, {done.logs} logs of ticks\n"
-    sys.stdout.write(told)
+    line = f"forgot {done.runs} runs, {done.leftovers} leftovers, {done.events} events, {done.logs} logs of ticks\n"
+    sys.stdout.write(line)
 
 
 if __name__ == "__main__":

@@ -121,6 +121,4 @@ def test_what_is_left_out_of_a_start_of_dbt_is_still_called_so(name: str):
 
 
 def test_a_forked_run_can_still_end_as_a_process_does():
-    assert callable(getattr(atexit, "_run_exitfuncs", None)), (
-        "Python has no atexit._run_exitfuncs any more: see warm_start"
-    )
+    assert callable(getattr(atexit, "_run_exitfuncs", None)), "atexit._run_exitfuncs is gone: see warm_start"
