@@ -97,7 +97,7 @@ class OursMerge(Unmaintained):
                 )
             with _timed(steps, "reduce"):
                 chunk = Chunk(lake, CONTRACT, duck, state, batch, "benchmark", f"{batch:08d}-merge")
-                reduced = reduction.reduce(chunk, state.floor, EmbeddedEngine().take(chunk).find_stored)
+                reduced = reduction.reduce(chunk, state.horizon, EmbeddedEngine().take(chunk).find_stored)
             with _timed(steps, "write"):
                 written = writing.merge_compacted(duck, lake, SHAPE, files, batch, f"{batch:08d}-merge")
             with _timed(steps, "commit"):
