@@ -32,12 +32,12 @@ def catalog_assets(contracts: Contracts, lake: Lake) -> list[dg.AssetsDefinition
     return [_catalog_asset(contract, lake) for contract in contracts.values()]
 
 
-def trail_asset(lake: Lake) -> dg.AssetSpec:
-    """The audit trail, which publications write beside the tables and `rpt_pipeline_runs` reads."""
+def publication_log_asset(lake: Lake) -> dg.AssetSpec:
+    """The publication log, which publications write beside the tables and `rpt_pipeline_runs` reads."""
     return dg.AssetSpec(
         keys.catalog(publication_log.TABLE),
         description=publication_log.DESCRIPTION,
-        group_name="audit",
+        group_name=keys.CATALOG,
         owners=keys.owners(publication_log.OWNER),
         kinds={"glue", "json"},
         metadata={

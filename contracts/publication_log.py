@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contracts.types import DecimalType, Field, FieldType, IntegerType, StringType, TimestampType
 
-TABLE = "audit_trail"
+TABLE = "publication_log"
 OWNER = "platform"
 DESCRIPTION = (
     "What each publication of a table made visible: the batch's input, output, watermark, duration and cost. Rows are "

@@ -13,7 +13,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.catalog import catalog_assets, trail_asset
+from assets.catalog import catalog_assets, publication_log_asset
 from assets.compacted import compacted_assets
 from assets.consumers import accepted_lags, consumer_assets, consumers, lag_checks
 from assets.dbt import prepared_manifest, warehouse_assets
@@ -66,7 +66,7 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
         *landing_assets(contracts, lake),
         *compacted_assets(contracts, lake),
         *catalog_assets(contracts, lake),
-        trail_asset(lake),
+        publication_log_asset(lake),
         *maintenance_assets(contracts),
         warehouse_assets(files, manifest, contracts, page_in_part(page) if page else None),
         *care,

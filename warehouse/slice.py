@@ -16,7 +16,7 @@ from contracts import Contract, Contracts, publication_log
 from contracts.dbt import SOURCE
 from lakehouse.storage.sql import literal, quoted
 from lakehouse.table.schemas import changes, compacted
-from warehouse.sources import Pinned, create_source_views, open_lake, pinned_lake, trail_of_lake
+from warehouse.sources import Pinned, create_source_views, log_of_lake, open_lake, pinned_lake
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -34,7 +34,7 @@ def cut(lake: Lake, contracts: Contracts, root: str, keys: int, folder: Path) ->
     """
     import duckdb
 
-    pinned, log = pinned_lake(lake, contracts), trail_of_lake(lake)
+    pinned, log = pinned_lake(lake, contracts), log_of_lake(lake)
     with duckdb.connect() as connection:
         open_lake(connection, lake)
         create_source_views(connection, contracts, pinned, log)

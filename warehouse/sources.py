@@ -93,21 +93,21 @@ def pinned_slice(folder: Path, contracts: Contracts) -> dict[str, Pinned]:
     }
 
 
-def trail_of_lake(lake: Lake) -> str | None:
-    """SQL that scans the audit trail; None while it has no row."""
+def log_of_lake(lake: Lake) -> str | None:
+    """SQL that scans the publication log; None while it has no row."""
     root = f"{publication_log.TABLE}/"
     if next(iter(lake.store.list(root)), None) is None:
         return None
-    return _trail_scan(lake.store.uri(f"{root}*/*"), hive_partitioning=True)
+    return _log_scan(lake.store.uri(f"{root}*/*"), hive_partitioning=True)
 
 
-def trail_of_slice(folder: Path) -> str | None:
-    """SQL that scans the file `audit_trail.json` of a slice, one row in each line; None where there is none."""
+def log_of_slice(folder: Path) -> str | None:
+    """SQL that scans the file `publication_log.json` of a slice, one row in each line; None where there is none."""
     file = folder / f"{publication_log.TABLE}.json"
-    return _trail_scan(str(file), hive_partitioning=False) if file.exists() else None
+    return _log_scan(str(file), hive_partitioning=False) if file.exists() else None
 
 
-def _trail_scan(files: str, *, hive_partitioning: bool) -> str:
+def _log_scan(files: str, *, hive_partitioning: bool) -> str:
     columns = ", ".join(f"{literal(c.name)}: {literal(duckdb_type(c.type))}" for c in publication_log.COLUMNS)
     partition = f"hive_partitioning = true, hive_types = {{{literal(publication_log.DAY)}: 'VARCHAR'}}"
     return (
@@ -117,15 +117,15 @@ def _trail_scan(files: str, *, hive_partitioning: bool) -> str:
 
 
 def create_source_views(
-    conn: DuckDBPyConnection, contracts: Contracts, pinned: Mapping[str, Pinned], audit_trail: str | None = None
+    conn: DuckDBPyConnection, contracts: Contracts, pinned: Mapping[str, Pinned], log: str | None = None
 ) -> None:
-    """Create one view for each published table, each `_changes` table and the audit trail in the schema of the dbt
-    source.
+    """Create one view for each published table, each `_changes` table and, from the SQL `log`, the publication
+    log, in the schema of the dbt source.
 
     Every view has all columns of the contract: a column that the pinned table does not have yet reads as null, and an
     entity that was never published reads as an empty table. One that cannot be read is not empty: whoever reads its
-    views fails with the reason. The table `_pinned` says what the build reads. The trail
-    is no table with states: a row that is written while the build reads it may be in it or not.
+    views fails with the reason. The table `_pinned` says what the build reads. The publication log has
+    no states: a row that is written while the build reads it may be in it or not.
     """
     conn.execute(f"create schema if not exists {SOURCE}")
     for name, contract in contracts.items():
@@ -137,7 +137,7 @@ def create_source_views(
             columns = {c.name: c.type for c in shape.columns}
             _create_view(conn, shape.name, columns, relation, state.unreadable if state else "")
     described = (*publication_log.COLUMNS, Field(publication_log.DAY, 0, StringType()))
-    _create_view(conn, publication_log.TABLE, {c.name: c.type for c in described}, audit_trail)
+    _create_view(conn, publication_log.TABLE, {c.name: c.type for c in described}, log)
     conn.execute(
         f"create or replace table {SOURCE}._pinned "
         "(entity varchar, batch bigint, watermark timestamp, relation varchar)"

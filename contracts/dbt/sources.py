@@ -1,4 +1,4 @@
-"""The dbt source: the published tables, their histories and the trail, as models find them in the catalog."""
+"""The dbt source: the published tables, their histories and the publication log, as models find them in the catalog."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def changes_name(contract: Contract) -> str:
 
 def source_properties(contracts: Contracts) -> dict[str, Any]:
     """What dbt knows of the source."""
-    tables = [t for c in contracts.values() for t in (_published_table(c), _changes_table(c))] + [_trail_table()]
+    tables = [t for c in contracts.values() for t in (_published_table(c), _changes_table(c))] + [_log_table()]
     return {
         "name": SOURCE,
         "description": (
-            "The published tables: audited, one row for each key, and the history of all changes; and the trail of how "
-            "they came about."
+            "The published tables: audited, one row for each key, and the history of all changes; and the "
+            "publication log: what each publication made visible."
         ),
         "database": "{{ target.database }}",
         "schema": "{{ 'gavel_' ~ target.name if target.type == 'athena' else 'catalog' }}",
@@ -62,7 +62,7 @@ def _changes_table(contract: Contract) -> dict[str, Any]:
     }
 
 
-def _trail_table() -> dict[str, Any]:
+def _log_table() -> dict[str, Any]:
     return {
         "name": publication_log.TABLE,
         "description": publication_log.DESCRIPTION,

@@ -8,7 +8,7 @@ tellings as (
             partition by publication_id
             order by case when published_at is null then 1 else 0 end, ended_at
         ) as telling
-    from {{ ref('stg_audit_trail') }}
+    from {{ ref('stg_publication_log') }}
 ),
 
 runs as (

@@ -89,7 +89,7 @@ def test_a_model_without_any_table_is_true_for_any_time(document: dict[str, Any]
 
 
 def test_a_source_that_is_no_entity_says_nothing_of_the_data_time(document: dict[str, Any]) -> None:
-    document["sources"]["source.gavel.catalog.orders"]["name"] = "audit_trail"
+    document["sources"]["source.gavel.catalog.orders"]["name"] = "publication_log"
     found = times(document, model_keys(document), tables(lots=ELEVEN, countries=TEN), {})
     assert found[TOP] == ELEVEN
     assert found[FACTS] is None

@@ -841,7 +841,7 @@ def test_what_batches_leave_behind_does_not_grow_from_night_to_night(
     lake: Lake, landing: Landing, clock: Clock
 ) -> None:
     """Objects by area, each night after the day's batches and quiet looks: as many as the night before. What landed is
-    kept; the audit trail goes by its own days (see test_trail.py)."""
+    kept; the publication log goes by its own days (see test_publication_log.py)."""
     nights = []
     for _ in range(5):
         for hours in (6, 18):
@@ -851,7 +851,9 @@ def test_what_batches_leave_behind_does_not_grow_from_night_to_night(
             run(lake)
         maintain(lake, PARCELS, retention=Retention(days=1, states=2))
         keys = [
-            stored_.key for stored_ in lake.store.list("") if not stored_.key.startswith(("landing/", "audit_trail/"))
+            stored_.key
+            for stored_ in lake.store.list("")
+            if not stored_.key.startswith(("landing/", "publication_log/"))
         ]
         nights.append(Counter("/".join(key.split("/")[: 3 if key.startswith("warehouse/") else 1]) for key in keys))
     assert nights[-1] == nights[-2]

@@ -32,4 +32,4 @@ select
     queries,
     bytes_scanned,
     billed_usd
-from {{ source('catalog', 'audit_trail') }}
+from {{ source('catalog', 'publication_log') }}

@@ -1,4 +1,4 @@
-"""The audit trail has one row for each state that readers were ever shown, whatever goes wrong, and keeps it."""
+"""The publication log has one row for each state that readers were ever shown, whatever goes wrong, and keeps it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lakehouse.results import Published, Retention, Work
 from lakehouse.storage.lake import Lake
 from tests.support.failing import Crash, Failpoints, Fault, Operation, Unanswered, failing_lake
 from tests.support.lakes import PARCELS, Clock, Landing, change, local_lake
-from warehouse.sources import create_source_views, trail_of_lake, trail_of_slice
+from warehouse.sources import create_source_views, log_of_lake, log_of_slice
 
 EVERYTHING = Scope.everything()
 AT_ONCE = Retention(recent=timedelta(0), days=0, states=1, guard=timedelta(0))
@@ -361,7 +361,7 @@ def test_of_two_tellings_the_one_that_knows_when_readers_saw_it_counts(
 def test_the_catalog_describes_the_rows(lake: Lake, landing: Landing) -> None:
     """The table is there from the first publication on; what somebody changes in it is found and set right."""
     batch(lake, landing, version=1)
-    entry = lake.entries.get(lake.published_database, "audit_trail")
+    entry = lake.entries.get(lake.published_database, "publication_log")
     assert entry is not None
     columns = {c["Name"]: c["Type"] for c in entry.table["StorageDescriptor"]["Columns"]}
     assert list(columns) == list(rows(lake)[0])
@@ -377,22 +377,22 @@ def test_a_local_build_reads_every_row(lake: Lake, landing: Landing, clock: Cloc
     """Single objects and joined days, with the types of the columns; a lake without any has an empty view."""
     contracts = Contracts({PARCELS.name: PARCELS})
     with duckdb.connect() as connection:
-        create_source_views(connection, contracts, {}, trail_of_lake(lake))
-        assert connection.sql("from catalog.audit_trail").fetchall() == []
+        create_source_views(connection, contracts, {}, log_of_lake(lake))
+        assert connection.sql("from catalog.publication_log").fetchall() == []
         for version in (1, 2, 3):
             batch(lake, landing, version)
         a_day_later(clock)
         publication_log.join_days(lake, PARCELS)
-        create_source_views(connection, contracts, {}, trail_of_lake(lake))
-        told = connection.sql("from catalog.audit_trail order by batch")
+        create_source_views(connection, contracts, {}, log_of_lake(lake))
+        told = connection.sql("from catalog.publication_log order by batch")
         assert told.columns == [*(column.name for column in described.COLUMNS), described.DAY]
         first = dict(zip(told.columns, told.fetchall()[0], strict=True))
     assert first["watermark"] == datetime(2026, 11, 21, 12)  # noqa: DTZ001
     assert (first["applied"], first["dt"]) == (1, f"{datetime.now(UTC):%Y-%m-%d}")
-    assert trail_of_slice(tmp_path) is None
+    assert log_of_slice(tmp_path) is None
 
 
-def test_a_verdict_from_before_there_was_a_trail_publishes_without_a_row(lake: Lake, landing: Landing) -> None:
+def test_a_result_from_before_there_was_a_log_publishes_without_a_row(lake: Lake, landing: Landing) -> None:
     landing.land([change(version=1)])
     result = compact(lake, PARCELS, EVERYTHING)
     assert result.audit_result is not None
