@@ -18,7 +18,7 @@ BENCH := $(BENCH_VENV)/.installed
 SCAN_VENV := build/scan-venv
 SCAN := $(SCAN_VENV)/.installed
 
-# uv takes the index that pip is told to use, unless it is told of one itself.
+# uv takes the index that pip is configured to use, unless it has one of its own.
 UV = export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/python -m pip config get global.index-url 2>/dev/null || true)}}"; \
 	[ -n "$$UV_DEFAULT_INDEX" ] || unset UV_DEFAULT_INDEX; \
 	UV_PYTHON_DOWNLOADS=never VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv

@@ -1,7 +1,7 @@
-"""Compaction: one asset per entity that takes in what landed, writes its work table and audits it, unpublished.
+"""Compaction: one asset per entity that ingests what landed, writes its work table and audits it, unpublished.
 
 One op does it all in one process; what it found is reported as checks of the asset. Which objects are new is decided by
-the ledger, so the asset has no partitions; a replay, a rebuild and a requeue are asked for by run configuration.
+the ledger, so the asset has no partitions; a replay, a rebuild and a requeue come by run configuration.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -209,5 +209,5 @@ def _set_aside(result: BatchResult) -> str:
     }
     found = [f"{number} {what}" for what, number in aside.items() if number]
     if not found:
-        return "All that arrived was taken in."
+        return "All that arrived was ingested."
     return f"{', '.join(found)}. Correct the contract or the sender, then requeue them (`work: requeue`)."

@@ -158,8 +158,8 @@ class DbtFiles:
         *,
         raise_on_error: bool = True,
     ) -> DbtCliInvocation:
-        """Start dbt for this target, in the environment given here. With a `context`, or if so asked, what dbt does not
-        achieve is said by the invocation and not raised."""
+        """Start dbt for this target, in the environment given here. With a `context`, or without `raise_on_error`, the
+        invocation says what dbt did not achieve, and nothing is raised."""
         strict = raise_on_error and context is None
         dbt = InstalledDbt(
             project_dir=str(self.project), profiles_dir=str(self.project), target=self.target, dbt_executable=str(DBT)
@@ -370,12 +370,12 @@ def models_tested(
     manifest: Manifest,
     checks: Mapping[str, dg.AssetCheckKey],
     assets: Collection[dg.AssetKey],
-    asked: Collection[dg.AssetCheckKey],
+    requested: Collection[dg.AssetCheckKey],
 ) -> set[str]:
-    """The ids of the models that tests read which run because their check is `asked` for, and not because their models
+    """The ids of the models that tests read which run because their check is `requested`, and not because their models
     are built: the checks of other assets, and all of them where a check of one of the `assets` is left out."""
-    some_left_out = any(key.asset_key in assets and key not in asked for key in checks.values())
-    named = [i for i, key in checks.items() if key in asked and (some_left_out or key.asset_key not in assets)]
+    some_left_out = any(key.asset_key in assets and key not in requested for key in checks.values())
+    named = [i for i, key in checks.items() if key in requested and (some_left_out or key.asset_key not in assets)]
     return {read for test in named for read in reads_of(manifest, test) if is_model(manifest, read)}
 
 

@@ -116,7 +116,7 @@ def usage_table(result: MaintenanceResult) -> str:
             label = {"data": "data files read", "deletes": "delete files read", "stored": "data stored"}.get(what, what)
             rows.append(_line(f"{now.table}: {label}", getattr(was, what), getattr(now, what)))
     rows.append(_line("ledger", result.before.ledger, result.after.ledger))
-    rows.append(_line("audit verdicts", result.before.audit, result.after.audit))
+    rows.append(_line("audit results", result.before.audit, result.after.audit))
     rows.append(_line("all on the store", result.before.total, result.after.total))
     return markdown_table(["what", "before", "after"], rows)
 

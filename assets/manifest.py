@@ -87,15 +87,15 @@ def is_nightly(test: Mapping[str, Any]) -> bool:
 
 
 def promise(manifest: Manifest, unique_id: str) -> str:
-    """What a test promises: its description or, of a generic one, that of all its kind and what this one is asked."""
+    """What a test promises: its description or, of a generic one, that of all its kind with its arguments."""
     test = manifest["nodes"][unique_id]
     if description := test.get("description"):
         return str(description)
     generic = test.get("test_metadata") or {}
     macro = manifest["macros"].get(f"macro.{test['package_name']}.test_{generic.get('name')}", {})
     said = str(macro.get("description") or generic.get("name") or test["name"])
-    asked = [f"{name}: {_words(value)}" for name, value in generic.get("kwargs", {}).items() if name != "model"]
-    return f"{said.removesuffix('.')} ({'; '.join(asked)})" if asked else said
+    arguments = [f"{name}: {_words(value)}" for name, value in generic.get("kwargs", {}).items() if name != "model"]
+    return f"{said.removesuffix('.')} ({'; '.join(arguments)})" if arguments else said
 
 
 def _words(value: Any) -> str:

@@ -1,6 +1,6 @@
 """The tests of the dbt project that run at night only, as checks of one op over the warehouse as it is published.
 
-The full check runs them all. Who materializes a model in the UI gets those of that model, so the op runs what is asked.
+The full check runs them all. Who materializes a model in the UI gets those of that model, so the op runs those only.
 They judge what a single build can do nothing about, such as whether tables that are published one by one agree.
 """
 
@@ -38,18 +38,18 @@ def nightly_tests(files: DbtFiles, manifest: Manifest, contracts: Contracts) -> 
     )
     def checked(context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource) -> Iterator[dg.AssetCheckResult]:
         local = files.target == "local"
-        asked = {i: key for i, key in tests.items() if key in context.selected_asset_check_keys}
+        requested = {i: key for i, key in tests.items() if key in context.selected_asset_check_keys}
         with build_copy(warehouse.database if local else None, files.build) as publish:
             files.results.unlink(missing_ok=True)
-            run = files.cli(["test", "--select", selector(manifest, asked)], raise_on_error=False).wait()
+            run = files.cli(["test", "--select", selector(manifest, requested)], raise_on_error=False).wait()
             results = read_results(files.results)
-            if missing := sorted(set(asked) - set(results)):
+            if missing := sorted(set(requested) - set(results)):
                 reason = run.get_error() or "dbt did not say why"
                 raise dg.Failure(f"Expected a result of every nightly test, found none of {missing}: {reason}")
-            wrong = [manifest["nodes"][unique_id] for unique_id in asked if results[unique_id]["failures"]]
+            wrong = [manifest["nodes"][unique_id] for unique_id in requested if results[unique_id]["failures"]]
             rows = wrong_rows(files.build if local else None, wrong, personal)
             publish()  # with the rows that were found wrong
-        for unique_id, key in asked.items():
+        for unique_id, key in requested.items():
             result = results[unique_id]
             warns = result["status"] == "warn"
             yield dg.AssetCheckResult(

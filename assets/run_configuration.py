@@ -83,7 +83,7 @@ class Publish(dg.Config):
 
 
 class RollBack(dg.Config):
-    """Let readers see an earlier snapshot again. What came later is taken in again by the next run."""
+    """Let readers see an earlier snapshot again. What came later is ingested again by the next run."""
 
     kind: Literal["roll_back"] = "roll_back"
     snapshot: str | None = Field(default=None, description="Snapshot id; without it the one before the present.")

@@ -52,8 +52,8 @@ ENVELOPE = "specversion"
 
 HISTORY = frozenset(
     {
-        *("key_batch", "delivery", "copy_of_version", "told_by_stream", "valid_from", "previous_op", "valid_to"),
-        *("is_exported", "previous_event", "previous_same", "told_again_at"),
+        *("key_batch", "delivery", "copy_of_version", "reported_by_stream", "valid_from", "previous_op", "valid_to"),
+        *("is_exported", "previous_event", "previous_same", "reported_again_at"),
         *("is_first", "is_current", "is_removed", "is_expired", "since", "until"),
     }
 )

@@ -350,7 +350,7 @@ class TableUsage:
 
 @dataclass(frozen=True)
 class Usage:
-    """What an entity's compacted table, its `_changes`, its ledger and its audit verdicts take up."""
+    """What an entity's compacted table, its `_changes`, its ledger and its audit results take up."""
 
     compacted: TableUsage
     changes: TableUsage
@@ -368,7 +368,7 @@ class Usage:
 class Removal:
     """What removing files did, as a listing afterwards shows it.
 
-    `listed` are the files older than the guard before, `removed` those the store was asked to delete, `left` those
+    `listed` are the files older than the guard before, `removed` those the store was to delete, `left` those
     older than the guard that a listing still shows. `lingering` counts files among them that no state needs.
     """
 

@@ -30,7 +30,7 @@ _IDENTITY_PARAMETER = "/gavel/local/identity"
 
 
 class EmulatorError(RuntimeError):
-    """The emulator did not do what was asked; says what was expected, what happened and where its log is."""
+    """The emulator did not do its work; says what was expected, what happened and where its log is."""
 
 
 @dataclass(frozen=True)

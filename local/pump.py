@@ -7,7 +7,7 @@ small interfaces (`local.stream` has those of AWS). Nothing here sleeps, reads a
 Semantics, after the AWS Lambda developer guide ("Process DynamoDB records with Lambda"):
 
 - The records of a shard are handed over in order, a batch at a time; a child shard starts after its parent is finished.
-- A function error bisects the batch where that is asked for; splitting does not count as a retry, the halves keep the
+- A function error bisects the batch where the mapping says so; splitting does not count as a retry, the halves keep the
   count. A batch that is not split is sent again until `maximum_retries`, then it goes whole to the failure destination.
 - A partial batch response acknowledges everything before the *first* failed sequence number; what follows is sent
   again, the already successful included. Failing at the batch's first record acknowledges nothing and is treated as a
@@ -28,7 +28,7 @@ Record = Mapping[str, Any]
 
 
 class PumpError(RuntimeError):
-    """The pump cannot go on; says what it asked for, what it got and what to do."""
+    """The pump cannot go on; says what it requested, what it got and what to do."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Throttled:
-    """The function was not invoked for want of capacity; trying again does not count."""
+    """The function was not invoked because there was no capacity; trying again does not count."""
 
 
 Outcome = Succeeded | Failed | Throttled

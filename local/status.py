@@ -62,7 +62,7 @@ def look(home: Home, contracts: Contracts) -> Status:
 
 
 def troubles_of(home: Home) -> tuple[Trouble, ...]:
-    """Sensors and schedules that fail or are silent, and what they asked for and failed, as the running Dagster
+    """Sensors and schedules that fail or are silent, and what they requested and what failed, as the running Dagster
     remembers ticks and runs."""
     from dagster import DagsterInstance
 

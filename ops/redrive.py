@@ -30,7 +30,7 @@ Record = dict[str, Any]
 
 
 class RedriveError(OpsError):
-    """The redrive cannot go on; says what it asked for, what it got and what to do. What is left is still kept."""
+    """The redrive cannot go on; says what it requested, what it got and what to do. What is left is still kept."""
 
 
 @dataclass

@@ -19,7 +19,7 @@ from lakehouse.intake.landing import LandedObject
 
 WINDOW = timedelta(hours=3)
 """How far back every tick lists, measured in arrival hours. It only wakes compaction, which lists further back itself:
-an object that comes later than this is taken in with the next that arrives, or when the entity was quiet for a time."""
+an object that comes later than this is ingested with the next that arrives, or when the entity was quiet for a time."""
 
 LONGEST_WINDOW = timedelta(days=2)
 """How far back a tick lists after a pause, and at first. The nightly pass covers everything."""

@@ -81,8 +81,8 @@ def held_alert(entity: str, objects: Sequence[Failing], now: datetime, ui_url: s
     if left := len(objects) - len(named):
         named_with.append(f"and {left} more: `gavel status`, or the entity's compaction in the UI")
     work = Requeue(objects=[o.key for o in named] if not left else [])
-    asked = compaction_config([entity], work).to_config_dict()  # type: ignore[no-untyped-call]
-    configuration = json.dumps({"ops": asked["ops"]})
+    requested = compaction_config([entity], work).to_config_dict()  # type: ignore[no-untyped-call]
+    configuration = json.dumps({"ops": requested["ops"]})
     assets = " and ".join(f"`{key(entity).to_user_string()}`" for key in (keys.compacted, keys.catalog))
     return Alert(
         what=f"{len(objects)} landed object(s) of {entity} held or failing",

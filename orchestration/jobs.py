@@ -56,7 +56,7 @@ def asset_jobs(
         return dg.define_asset_job(name, selection, description=description, tags=RESUME_TAGS)
 
     return AssetJobs(
-        compaction=job(COMPACTION, tables(contracts), "Take in what landed, audit it and publish it."),
+        compaction=job(COMPACTION, tables(contracts), "Ingest what landed, audit it and publish it."),
         marts=job(MARTS, marts, "Bring the marts to the published tables."),
         reports=job(REPORTS, marts | reports, "Bring marts, report tables and report pages to the published tables."),
         nightly=job(

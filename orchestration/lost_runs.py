@@ -85,8 +85,8 @@ def end_lost_runs(instance: dg.DagsterInstance) -> list[str]:
 
 
 def end_lost_run(instance: dg.DagsterInstance, run_id: str, reason: str) -> bool:
-    """Mark a run whose process is gone as failed, or as canceled if that was asked, so that it is not started again,
-    and free its pools; False if it was over already."""
+    """Mark a run whose process is gone as failed, or as canceled if that was requested: it is not started again. And
+    free its pools; False if it was over already."""
     run = instance.get_run_by_id(run_id)  # its last words may have come in meanwhile
     if run is None or run.is_finished:
         return False

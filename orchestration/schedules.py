@@ -35,7 +35,7 @@ def schedules(contracts: Contracts, jobs: AssetJobs, pace: Pace) -> list[dg.Sche
             "hourly_sweep",
             jobs.compaction,
             pace.sweep_cron,
-            f"Takes in what a failed run left behind, or other hands put into the last {SWEEP_DAYS} days.",
+            f"Ingests what a failed run left behind, or other hands put into the last {SWEEP_DAYS} days.",
             compaction_config(contracts, Ingest(days=SWEEP_DAYS)),
         ),
         schedule(

@@ -28,8 +28,9 @@ RECENT_DAYS = 30
 
 @dataclass(frozen=True)
 class Scope:
-    """What is asked: a warehouse, true for all that arrived `until` then, and one currency or none. A panel judges what
-    is over by the time of the report whose time it states. `kept` are models that an earlier build made."""
+    """What panels are answered from: a warehouse, true for all that arrived `until` then, and one currency or none.
+    A panel judges what is over by the time of the report whose time it states. `kept` are models that an earlier build
+    made."""
 
     source: Source
     until: datetime

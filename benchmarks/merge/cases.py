@@ -17,7 +17,7 @@ IN_A_ROW = 10
 OURS: tuple[str, ...] = ("ours", "ours, whole batch")
 QUICK: tuple[str, ...] = (*OURS, "copy", "delta-rs", "polars")
 SLOW: tuple[str, ...] = ("duckdb window", "spark", "pyiceberg upsert", "pandas")
-"""Those that write the whole table anew by slow means, or go row by row: up to 10M rows."""
+"""Those that rewrite the whole table by slow means, or go row by row: up to 10M rows."""
 SLOW_UP_TO = 10 * MILLION
 assert set(QUICK) | set(SLOW) == set(ENGINES)
 

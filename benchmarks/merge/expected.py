@@ -34,7 +34,7 @@ class Expected:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Comparison:
     """How a result compares: `wrong_rows` counts touched keys whose row is missing, doubled or another one.
 
     `others_right` says whether all rows that no change touches are still what they were.
@@ -114,7 +114,7 @@ def _base(data: Data) -> Path:
     return kept
 
 
-def compare(expected: Expected, source: str, setup: str = "") -> Verdict:
+def compare(expected: Expected, source: str, setup: str = "") -> Comparison:
     """Compare a result, given as a table expression in DuckDB's SQL, with what it must be. Columns of other types
     (a time with a zone, a shorter integer) are cast before they are compared."""
     with _connect() as connection:
@@ -132,7 +132,7 @@ def compare(expected: Expected, source: str, setup: str = "") -> Verdict:
     wrong = max(expected.keys, touched_rows) - equal
     if wrong == 0 and touched_found != touched_hash:
         wrong = 1  # as many rows as expected, but one twice in place of another
-    return Verdict(rows + touched_rows, wrong, others_right)
+    return Comparison(rows + touched_rows, wrong, others_right)
 
 
 def _row_hash() -> str:

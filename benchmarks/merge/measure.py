@@ -52,12 +52,12 @@ class Lap:
 
 @dataclass(frozen=True)
 class Measured:
-    """One run of one engine: its merges in a row, and maintenance after them where that was asked for.
+    """One run of one engine: its merges in a row, and maintenance after them where that was requested.
 
     `peak_bytes` is the resident memory of the process tree at its highest, interpreter and packages included;
     `disk_bytes` all that was written to disk, scratch included; `files` those that a reader of the result opens;
     `elsewhere` the cores that other processes of the machine took meanwhile (figures are good where it is near 0).
-    `wrong_rows` and `others_right` are those of `expected.Verdict`, None where nothing was compared. `failed` says why
+    `wrong_rows` and `others_right` are those of `expected.Comparison`, None if nothing was compared. `failed` says why
     there is no result.
     """
 
@@ -103,9 +103,9 @@ def measure(
         said, peak = _run("merge", request, limits)
         if "failed" in said:
             return Measured(peak_bytes=peak, failed=said["failed"])
-        verdict = None
+        comparison = None
         if compare and said["source"]:
-            verdict = expected.compare(expected.compute(data, sets), said["source"], said["setup"])
+            comparison = expected.compare(expected.compute(data, sets), said["source"], said["setup"])
         return Measured(
             merges=[Lap(**lap) for lap in said["merges"]],
             maintenance=Lap(**said["maintenance"]) if said["maintenance"] else None,
@@ -113,9 +113,9 @@ def measure(
             disk_bytes=said["disk_bytes"],
             files=said["files"],
             elsewhere=said["elsewhere"],
-            rows=verdict.rows if verdict else None,
-            wrong_rows=verdict.wrong_rows if verdict else None,
-            others_right=verdict.others_right if verdict else None,
+            rows=comparison.rows if comparison else None,
+            wrong_rows=comparison.wrong_rows if comparison else None,
+            others_right=comparison.others_right if comparison else None,
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -40,7 +40,7 @@ class Copy(Unmaintained):
 
 
 class DuckFull(Unmaintained):
-    """DuckDB, row_number over the table and the changes, the whole table written anew."""
+    """DuckDB, row_number over the table and the changes, the whole table rewritten."""
 
     def prepare(self, work: Work) -> None:
         work.out.mkdir()
@@ -125,7 +125,7 @@ class Pandas(Unmaintained):
 
 
 class Spark(Unmaintained):
-    """Spark on this machine: row_number over the table and the changes, the whole table written anew."""
+    """Spark on this machine: row_number over the table and the changes, the whole table rewritten."""
 
     def prepare(self, work: Work) -> None:
         if shutil.which("java") is None and not os.environ.get("JAVA_HOME"):

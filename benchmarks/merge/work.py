@@ -39,7 +39,7 @@ class Work:
 
     @property
     def out(self) -> Path:
-        """Where an engine that writes the whole table anew puts it."""
+        """Where an engine that rewrites the whole table puts it."""
         return self.folder / "out"
 
 

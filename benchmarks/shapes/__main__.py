@@ -52,10 +52,10 @@ def measure(shape: Shape, folder: Path, share: float) -> dict[str, Any]:
     batches = []
     for number in range(1, shape.batches + 1):
         size, unpacked = _land(shape, folder, share, number)
-        told = {"object MB": _mb(size), "unpacked MB": _mb(unpacked), **_watched(shape, folder)}
-        told["scratch, times the object"] = round(told["scratch MB"] / told["object MB"], 2)
-        told["scratch, times the unpacked"] = round(told["scratch MB"] / told["unpacked MB"], 2)
-        batches.append(told)
+        figures = {"object MB": _mb(size), "unpacked MB": _mb(unpacked), **_watched(shape, folder)}
+        figures["scratch, times the object"] = round(figures["scratch MB"] / figures["object MB"], 2)
+        figures["scratch, times the unpacked"] = round(figures["scratch MB"] / figures["unpacked MB"], 2)
+        batches.append(figures)
     shutil.rmtree(folder)
     return {"what": shape.what, "share": share, "most seconds": shape.most_seconds, "batches": batches}
 

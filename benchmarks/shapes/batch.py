@@ -26,20 +26,20 @@ def lake_in(folder: Path) -> Lake:
 
 
 def main(entity: str, folder: str, said: str) -> None:
-    """Take in what landed; say in the file `said` what became of it."""
+    """Ingest what landed; say in the file `said` what became of it."""
     contract = SHAPES[entity].contract
     lake = lake_in(Path(folder))
     result = compact(lake, contract, Scope.everything(), progress=_say)
     publish(lake, contract)
     counts = result.counts
-    told = {
+    figures = {
         "rows read": counts.read,
         "applied": counts.applied,
         "quarantined": counts.quarantined,
         "held": [h.reason for h in (*result.held, *result.failing)],
         "steps": {step: round(seconds, 1) for step, seconds in result.seconds.items()},
     }
-    Path(said).write_text(json.dumps(told))
+    Path(said).write_text(json.dumps(figures))
 
 
 def _say(line: str) -> None:

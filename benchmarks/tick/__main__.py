@@ -47,7 +47,7 @@ def micro_batch(entity: str, number: int, changes: int, rows: int) -> MicroBatch
 def measure(
     home: Home, contracts: Contracts, repeats: int, rows: int, progress: Any, repository: Path
 ) -> dict[str, Any]:
-    """Land and wait `repeats` times on a stack of its own; the first tick, which takes in the base, is left out."""
+    """Land and wait `repeats` times on a stack of its own; the first tick, which ingests the base, is left out."""
     stack = laptop_stack.up(home, contracts).stack
     try:
         with variables(stack, home), dagster_running(home, stack, repository):

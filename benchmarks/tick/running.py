@@ -76,7 +76,7 @@ def dagster_running(home: Home, stack: Stack, repository: Path = REPOSITORY) -> 
 
 @dataclass(frozen=True)
 class Tick:
-    """What the event log says of one tick that asked for a run. Moments in seconds since 1970.
+    """What the event log says of one tick that requested a run. Moments in seconds since 1970.
 
     `steps` holds the seconds of each step by its key, `published` the moment at which each entity's pointers had moved.
     """
@@ -117,7 +117,7 @@ def quiet(instance: dg.DagsterInstance) -> None:
 
 
 def ticks_after(instance: dg.DagsterInstance, moment: float) -> dict[str, Tick]:
-    """The first tick of each sensor after a moment that asked for a run, when that run is over; waits for all."""
+    """The first tick of each sensor after a moment that requested a run, when that run is over; waits for all."""
     deadline = time.monotonic() + PATIENCE
     found: dict[str, Tick] = {}
     while True:

@@ -1,4 +1,4 @@
-{# A full refresh deletes what production serves before it is built again, so it has to be asked for twice. #}
+{# A full refresh deletes what production serves before it is built again, so it has to be requested twice. #}
 {% macro refuse_full_refresh_in_production() %}
     {%- if execute and flags.FULL_REFRESH and target.name == 'prod' and not var('allow_full_refresh', false) -%}
         {{ exceptions.raise_compiler_error(

@@ -6,13 +6,13 @@
     and those that follow. States that last no measurable time (changes within one second) keep their row, with
     valid_from = valid_to.
 
-    What says nothing new is left out: the same change delivered again, an export's copy of what the stream told, and the
+    What says nothing new is left out: the same change delivered again, an export's copy of what the stream reported, and the
     physical removal of an item that was already removed. An export knows no order but the version of the item, which
-    may be behind that of the change: its row (`_seq` is zeros) is a copy, too, where the stream told the same before the
+    may be behind that of the change: its row (`_seq` is zeros) is a copy, too, where the stream reported the same before the
     export, and the row comes before that change or directly after it. A removed item keeps an open row with
     `is_removed`, so that every key that was ever seen has exactly one open row.
 
-    An increment computes every key that has new changes anew, from all its changes. All rows of a key carry the same
+    An increment recomputes every key that has new changes, from all its changes. All rows of a key carry the same
     `_batch`; rows that a late change made obsolete keep their old one, and `delete_outdated_history` takes them out.
 #}
 
@@ -29,7 +29,7 @@ changes as (
         max(_batch) over (partition by {{ key }}) as key_batch,
         row_number() over (partition by {{ key }}, _version, _seq order by _batch, _event_id) as delivery,
         row_number() over (partition by {{ key }}, _version order by _changed_at, _seq, _event_id) as copy_of_version,
-        max(case when _op = 'snapshot' then 0 else 1 end) over (partition by {{ key }}, _version) as told_by_stream,
+        max(case when _op = 'snapshot' then 0 else 1 end) over (partition by {{ key }}, _version) as reported_by_stream,
         replace(_seq, '0', '') = '' as is_exported
     from {{ changes }}
     where {{ is_changed(key) }}
@@ -42,7 +42,7 @@ compared_changes as (
             partition by {{ same_content }}
             order by _version, _seq
             rows between 1 following and unbounded following
-        ) as told_again_at,
+        ) as reported_again_at,
         lag(_event_id) over (partition by {{ key }} order by _version, _seq) as previous_event,
         lag(_event_id) over (partition by {{ same_content }} order by _version, _seq) as previous_same
     from changes
@@ -60,10 +60,10 @@ distinct_changes as (
         lag(_op) over (partition by {{ key }} order by _version, _seq) as previous_op
     from compared_changes
     where
-        (_op <> 'snapshot' or (told_by_stream = 0 and copy_of_version = 1))
+        (_op <> 'snapshot' or (reported_by_stream = 0 and copy_of_version = 1))
         and not (
             is_exported
-            and (coalesce(told_again_at <= _changed_at, false) or coalesce(previous_event = previous_same, false))
+            and (coalesce(reported_again_at <= _changed_at, false) or coalesce(previous_event = previous_same, false))
         )
 ),
 

@@ -74,7 +74,7 @@ class Day:
 
 
 class Ledger:
-    """A ledger as one head describes it; immutable, segments are read when asked for."""
+    """A ledger as one head describes it; immutable, segments are read when requested."""
 
     def __init__(self, lake: Lake, head: str, days: Mapping[str, Day]) -> None:
         self._lake = lake

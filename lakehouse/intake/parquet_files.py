@@ -207,8 +207,8 @@ def as_text(duck: Duck, contract: Contract, folder: Path, shape: Shape) -> str:
     if unnamed := [column.name.replace("\0", "\\0") for column in shape.columns if not column.named]:
         raise NotReadable(f"expected names without the character NUL, found one in {unnamed[0][:200]}")
     if alike := next((column for column in shape.columns if column.alike is not None), None):
-        told_name = f"{alike.name}: {alike.alike}"[:200]
-        raise NotReadable(f"expected members that differ by more than upper and lower case, found {told_name}")
+        shown_name = f"{alike.name}: {alike.alike}"[:200]
+        raise NotReadable(f"expected members that differ by more than upper and lower case, found {shown_name}")
     files = file_list([str(folder / str(n)) for n in shape.numbers])
     types = _types(duck, files, as_string=False)
     # Bytes within nested values can only be text for all of them, or for none.

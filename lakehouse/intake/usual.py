@@ -1,4 +1,4 @@
-"""The usual written form of a field, as SQL: what passes is typed at once, and the full rules need not be asked.
+"""The usual written form of a field, as SQL: what passes is typed at once, and the full rules need not run.
 
 Most rows pass, and the cheap tests take a fraction of the time of the full ones (docs/benchmarks.md)."""
 

@@ -104,7 +104,7 @@ def largest_column(path: Path) -> int:
     """Bytes of the largest column of a row group of a Parquet file, uncompressed: about what is unpacked at once where
     a writer made one page of it. At most `LARGE_COLUMN` where no group is larger; 0 if the footer cannot be read.
 
-    pyarrow is not asked for columns: of some that are damaged it ends the process (an exception of C++ that nobody
+    pyarrow reads no columns here: of some that are damaged it ends the process (an exception of C++ that nobody
     catches)."""
     import duckdb
 

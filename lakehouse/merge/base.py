@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class EngineError(Environment):
-    """An engine could not do what was asked, through no fault of the data: nothing is published, nothing held."""
+    """An engine could not do its work, through no fault of the data: nothing is published, nothing held."""
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ def arrow_schema(shape: TableShape) -> pa.Schema:
 
 def groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[tuple[int, Iterator[pa.Table]]]:
     """The rows of each value of the last column, without it and in the types of `schema`; those of a value have to come
-    one after the other, and be consumed before the next value is asked for."""
+    one after the other, and be consumed before the next value is requested."""
 
     def cut() -> Iterator[tuple[int, pa.Table]]:
         for batch in batches:

@@ -181,13 +181,13 @@ def changes_of(names: Names, compacted: Iterable[str], pointers: Pointers) -> se
 
 @dataclass(frozen=True)
 class Needed:
-    """The keys of files that must be there, and of the verdicts that stay with their states."""
+    """The keys of files that must be there, and of the audit results that stay with their states."""
 
     files: frozenset[str]
-    verdicts: frozenset[str]
+    audit_results: frozenset[str]
 
     def __contains__(self, key: str) -> bool:
-        return key in self.files or key in self.verdicts
+        return key in self.files or key in self.audit_results
 
 
 def find_needed(lake: Lake, contract: Contract, names: Names, kept: set[str], pointers: Pointers) -> Needed:
@@ -216,8 +216,8 @@ def find_needed(lake: Lake, contract: Contract, names: Names, kept: set[str], po
     needed |= {lake.store.key(path) for path in manifests}
     for location, content in read_all(lake, sorted(manifests)):
         needed |= {lake.store.key(path) for path in iceberg_names.file_paths(manifests[location], content)}
-    verdicts = frozenset(audit_key(contract.name, location) for location in kept)
-    return Needed(frozenset(needed), verdicts)
+    audit_results = frozenset(audit_key(contract.name, location) for location in kept)
+    return Needed(frozenset(needed), audit_results)
 
 
 def missing_files(lake: Lake, contract: Contract, location: str) -> list[str]:

@@ -129,7 +129,7 @@ class LakeFiles(FileIO):
         return self._entries.get(manifest.manifest_path, decode)
 
     def deleted_rows(self, file: DataFile) -> dict[str, int]:
-        """How many positions a delete file holds, by data file. Told by its bounds where it is about one data file."""
+        """How many positions a delete file holds, by data file. Its bounds say so where it is about one data file."""
 
         def decode() -> dict[str, int]:
             content = self._store.read(self._store.key(file.file_path))

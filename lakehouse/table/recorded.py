@@ -42,12 +42,12 @@ def contradicted(duck: Duck, shape: TableShape, files: Sequence[LiveFile]) -> li
     """What is recorded of data files (rows, nulls, bounds of top-level scalars) and does not hold for all their stored
     values, deleted rows included. Says file, column and what, and no value."""
     columns = [c for c in shape.columns if with_bounds(c)]
-    asked = ", ".join(f"count({quoted(c.name)}), {_ordered(c, 'min')}, {_ordered(c, 'max')}" for c in columns)
+    measures = ", ".join(f"count({quoted(c.name)}), {_ordered(c, 'min')}, {_ordered(c, 'max')}" for c in columns)
     wrong: list[str] = []
     for start in range(0, len(files), _FILES_AT_ONCE):
         some = files[start : start + _FILES_AT_ONCE]
         rows = duck.rows(
-            f"SELECT file_index::INTEGER, count(*), {asked} FROM {stored_rows(shape, some)} GROUP BY file_index"
+            f"SELECT file_index::INTEGER, count(*), {measures} FROM {stored_rows(shape, some)} GROUP BY file_index"
         )
         found = {number: values for number, *values in rows}
         for number, file in enumerate(some):

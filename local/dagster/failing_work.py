@@ -20,13 +20,13 @@ LOOKED_AT = 200  # runs, back from now
 def failing_work(instance: dg.DagsterInstance) -> list[Trouble]:
     """Jobs whose last finished run failed, since the first failure of the streak, those of people aside."""
     runs = [ran(record) for record in instance.get_run_records(limit=LOOKED_AT)]
-    found = [(run, since) for run, since in streaks(runs) if any(run.asked_by[1:])]
+    found = [(run, since) for run, since in streaks(runs) if any(run.requested_by[1:])]
     return [
         Trouble(
-            run.asked_by[0],
+            run.requested_by[0],
             "job",
             since,
-            f"its last run for {next(filter(None, run.asked_by[1:]))} ({run.run_id[:8]}) failed: "
+            f"its last run for {next(filter(None, run.requested_by[1:]))} ({run.run_id[:8]}) failed: "
             f"{_reason(instance, run.run_id)}",
         )
         for run, since in found
@@ -36,8 +36,8 @@ def failing_work(instance: dg.DagsterInstance) -> list[Trouble]:
 def streaks(runs: list[Ran]) -> list[tuple[Ran, datetime]]:
     """The last finished run of each job and asker, where it failed, and when the first of its streak did."""
     found = []
-    for asked_by in sorted({run.asked_by for run in runs}):
-        ended = sorted((r for r in runs if r.asked_by == asked_by and r.ended), key=_end, reverse=True)
+    for requested_by in sorted({run.requested_by for run in runs}):
+        ended = sorted((r for r in runs if r.requested_by == requested_by and r.ended), key=_end, reverse=True)
         if ended and ended[0].failed:
             streak = next((n for n, run in enumerate(ended) if not run.failed), len(ended))
             found.append((ended[0], _end(ended[streak - 1])))

@@ -45,13 +45,13 @@ class Keep:
 
 @dataclass(frozen=True)
 class Ran:
-    """A run, as far as it matters here. `ended` (UTC): None while it goes on. `asked_by`: its job, and the sensor or
-    schedule that asked for it. `before`: runs that it continues."""
+    """What matters of a run here. `ended` (UTC): None while it goes on. `requested_by`: its job, and the sensor or
+    schedule that requested it. `before`: runs that it continues."""
 
     run_id: str
     ended: datetime | None
     failed: bool = False
-    asked_by: tuple[str, ...] = ()
+    requested_by: tuple[str, ...] = ()
     before: tuple[str, ...] = ()
 
 
@@ -73,7 +73,7 @@ def to_forget(runs: Collection[Ran], holders: Collection[str], now: datetime, ke
     kept |= {run.run_id for run in newest[: keep.runs]}
     kept |= {run.run_id for run in [r for r in newest if r.failed][: keep.failed]}
     kept |= {run.run_id for run in newest if run.ended and run.ended > now - keep.time}
-    kept |= set({run.asked_by: run.run_id for run in reversed(newest)}.values())
+    kept |= set({run.requested_by: run.run_id for run in reversed(newest)}.values())
     return [run.run_id for run in reversed(newest) if run.run_id not in kept]
 
 
@@ -90,12 +90,12 @@ def ran(record: dg.RunRecord) -> Ran:
     run = record.dagster_run
     updated = record.update_timestamp.replace(tzinfo=record.update_timestamp.tzinfo or UTC)
     ended = datetime.fromtimestamp(record.end_time, UTC) if record.end_time else updated
-    asked_by = (run.tags.get("dagster/sensor_name", ""), run.tags.get("dagster/schedule_name", ""))
+    requested_by = (run.tags.get("dagster/sensor_name", ""), run.tags.get("dagster/schedule_name", ""))
     return Ran(
         run.run_id,
         ended if run.is_finished else None,
         run.status is dg.DagsterRunStatus.FAILURE,
-        (run.job_name, *asked_by),
+        (run.job_name, *requested_by),
         tuple(id for id in (run.parent_run_id, run.root_run_id) if id),
     )
 

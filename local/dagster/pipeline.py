@@ -38,7 +38,7 @@ from orchestration.settings import Settings
 
 
 def run_once(settings: Settings, progress: Progress = lambda line: None, *, everything: bool = False) -> PipelineResult:
-    """Take in all that landed, publish it, build the marts and render the report.
+    """Ingest all that landed, publish it, build the marts and render the report.
 
     `progress` gets one readable line at each step. With `everything` all that is retained is looked at, else what
     arrived since the watermarks and in the last two days. A step that fails is in the result; nothing is raised for it.

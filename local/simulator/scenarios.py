@@ -149,12 +149,12 @@ def _companion(scenario: Scenario, listing: _Listing, closing: datetime) -> tupl
 
 def _virtual_request(scenario: Scenario, lot: Key, seller: Party, listed_at: datetime) -> None:
     key: Key = (f"v-{scenario.name}",)
-    asked = scenario.after(listed_at, 0.01, 0.1)
+    requested = scenario.after(listed_at, 0.01, 0.1)
     scenario.put(
-        "virtual_requests", key, asked, request_id=key[0], lot_id=lot[0], seller_id=seller.customer_id,
-        image_count=scenario.rng.randint(1, 12), status="requested", requested_at=asked,
+        "virtual_requests", key, requested, request_id=key[0], lot_id=lot[0], seller_id=seller.customer_id,
+        image_count=scenario.rng.randint(1, 12), status="requested", requested_at=requested,
     )  # fmt: skip
-    answered = scenario.after(asked, 0.1, 0.4)
+    answered = scenario.after(requested, 0.1, 0.4)
     if scenario.rng.random() < 0.1:
         scenario.patch("virtual_requests", key, answered, status="rejected")
     else:

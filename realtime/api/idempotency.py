@@ -1,6 +1,6 @@
 """Idempotency keys: a write with a key is done once, and answered the same whenever it is sent again.
 
-The receipt (what was asked, and the answer) is written in the same transaction as the write itself. So there is no
+The receipt (what was requested, and the answer) is written in the same transaction as the write itself. So there is no
 moment between the two, nothing is ever "in progress", and a crash leaves either both or neither. A request that
 is a problem has done nothing and leaves no receipt; sent again, it is checked again.
 """
@@ -45,14 +45,14 @@ class Request:
         bare = text[1:-1] if len(text) > 2 and text[0] == text[-1] == '"' else text
         if not KEY.fullmatch(bare):
             raise problems.malformed(HEADER, f"expected 1 to 255 visible ASCII characters, found {text[:40]!r}")
-        asked = {
+        requested = {
             "method": event.get("httpMethod"),
             "resource": event.get("resource"),
             "path": event.get("pathParameters"),
             "if-match": header(event, "If-Match"),
             "body": event.get("body"),
         }
-        return cls(f"idempotency#{_digest([caller.name, bare])}", _digest(asked))
+        return cls(f"idempotency#{_digest([caller.name, bare])}", _digest(requested))
 
 
 class Receipts:

@@ -1,6 +1,6 @@
 """Pages of orders: an order with what belongs to it, and the orders of a party.
 
-A page has as many items as asked for, and no more bytes than Lambda can answer; its cursor says where the next begins.
+A page has as many items as requested, and no more bytes than Lambda can answer; its cursor says where the next begins.
 """
 
 from __future__ import annotations

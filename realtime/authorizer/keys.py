@@ -24,7 +24,7 @@ from realtime.metrics import emit
 
 FRESH = 600.0  # seconds that keys are used without a look whether the issuer has withdrawn one
 STALE = 3600.0  # seconds that they are used while the issuer does not answer
-PAUSE = 10.0  # seconds before an issuer that did not answer is asked again
+PAUSE = 10.0  # seconds before an issuer that did not answer is tried again
 LOOKS = 3  # readings for unknown keys that tokens may cause at once
 TIMEOUT = 3.0  # seconds
 MAX_BYTES = 256 * 1024

@@ -1,7 +1,7 @@
 """What becomes of the events of one request: written at once, or handed to the inbound queue, each with its answer.
 
 A small batch is written before it is answered. A large one is checked against the contract, handed to the queue and
-answered with an import whose status can be asked for. So is an event that came too early: the item that it changes, or
+answered with an import whose status can be requested. So is an event that came too early: the item that it changes, or
 the order of an estimate, is not there yet.
 """
 

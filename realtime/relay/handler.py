@@ -30,7 +30,7 @@ from realtime.relay.settings import Settings
 BUDGET_SECONDS = 4.0
 """For the requests of one entity in an invocation: what it does not take by then is kept, and the shard goes on.
 Less than the mapping's batching window, so that a shard with a broken entity does not fall behind."""
-REDRIVE_SECONDS = 20.0  # the same in a redrive, where nobody waits behind; well before who asked for it asks again
+REDRIVE_SECONDS = 20.0  # the same in a redrive, where nobody waits behind; well before who requested it asks again
 ONE_TRY = 0.001  # seconds: a request begins, and is not repeated
 ALONE = timedelta(seconds=30)
 """How long a Firehose that failed is left alone: its records are kept at once, then one request tries it again."""

@@ -74,7 +74,7 @@ def athena_service(trino: Trino, query: TrinoClient, credentials: None) -> Itera
 
 @pytest.fixture
 def athena(athena_service: AthenaService) -> Iterator[AthenaService]:
-    """The stand-in for Athena, as it is without anything that another test asked of it."""
+    """The stand-in for Athena, as it is without anything that another test configured."""
     athena_service.executions.clear()
     yield athena_service
     athena_service.scan_limit, athena_service.before = None, lambda sql: None

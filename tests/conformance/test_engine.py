@@ -43,7 +43,7 @@ def merged(lake: Lake, contract: Any = ON_ATHENA, **options: Any) -> BatchResult
 
 
 def kinds(athena: AthenaService) -> list[str]:
-    """The first words of the statements that Athena was asked to run."""
+    """The first words of the statements that Athena was to run."""
     return [s.split()[0] for s in athena.statements]
 
 
@@ -339,11 +339,11 @@ def test_a_merge_that_lost_rows_fails_its_audit(lake: Lake, athena: AthenaServic
     landing = Landing(lake, ON_ATHENA)
     landing.land([change("a", version=1), change("b", version=1)])
     merged(lake)
-    asked: list[str] = []
+    requested: list[str] = []
 
     def before(sql: str) -> None:
-        asked.append(sql.split()[0])
-        if asked == ["SELECT", "MERGE", "SELECT"]:
+        requested.append(sql.split()[0])
+        if requested == ["SELECT", "MERGE", "SELECT"]:
             query.run(f"""DELETE FROM "{lake.work_database}"."parcels" WHERE parcel_id = 'a'""")
 
     athena.before = before

@@ -1,5 +1,5 @@
 """The dbt project on Athena gives the rows that it gives locally: dbt-athena itself builds it on Trino, in increments
-and anew, from the same published tables that the local target reads.
+and in one full refresh, from the same published tables that the local target reads.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ def shown(value: Any) -> str | None:
 
 @pytest.mark.timeout(3600)
 def test_increments_and_a_full_build_give_the_same_rows_on_both_engines(sides: Sides) -> None:
-    """After each batch the increments are the same; anew, everything is, and every data test of the project passes."""
+    """After each batch the increments are the same; after a full refresh everything is, and every data test passes."""
     for _ in range(BATCHES):
         sides.publish_next()
         models = sides.athena.dbt("run")
@@ -211,7 +211,7 @@ def test_increments_and_a_full_build_give_the_same_rows_on_both_engines(sides: S
 
 @pytest.fixture
 def built(sides: Sides) -> list[Any]:
-    """The models, all of them built on Athena; nothing but their own statements is told of."""
+    """The models, all of them built on Athena; nothing but their own statements is shown."""
     if not sides.published:
         sides.publish_next()
     sides.service.executions.clear()

@@ -117,13 +117,13 @@ def check_reports(home: Home, path: Path, sent: int = 1) -> None:
             ((data_time,),) = warehouse.execute(f"select max(data_time) from {report}").fetchall()
             columns, expected = recomputed(auctions, data_time)
             found = warehouse.execute(f"select {', '.join(columns)} from {report}").fetchall()
-            told = [tuple(names.get(value, value) for value in row) for row in found]
-            assert len(told) == len(expected), report
-            assert figures.rounded(told) == figures.rounded(expected), report
-        taken_in = warehouse.execute(
+            reported = [tuple(names.get(value, value) for value in row) for row in found]
+            assert len(reported) == len(expected), report
+            assert figures.rounded(reported) == figures.rounded(expected), report
+        ingested = warehouse.execute(
             "select cast(sum(applied) as bigint), max(rows_after) from reports.rpt_pipeline_runs where entity = 'bids'"
         ).fetchall()
-    assert taken_in == [(sent * len(auctions.bids), len(auctions.bids))]
+    assert ingested == [(sent * len(auctions.bids), len(auctions.bids))]
     check_page((home.reports / "report.html").read_text("utf-8"), auctions)
 
 

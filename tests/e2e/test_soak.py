@@ -49,5 +49,5 @@ def test_each_bound_can_be_broken(change: dict[str, object], words: str) -> None
     assert seen.broken() == []
     for name, value in change.items():
         setattr(seen, name, value)
-    (told,) = seen.broken()
-    assert words in told
+    (reported,) = seen.broken()
+    assert words in reported

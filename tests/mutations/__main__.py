@@ -20,8 +20,8 @@ WORK = code.ROOT / "build" / "mutations"
 def main(words: list[str]) -> int:
     """Exit code 0 when every fault is noticed by the tests that are named for it."""
 
-    def wanted(*told: str) -> bool:
-        return not words or any(word in " ".join(told) for word in words)
+    def wanted(*reported: str) -> bool:
+        return not words or any(word in " ".join(reported) for word in words)
 
     in_code = [fault for fault in code.load() if wanted(fault.what, fault.within)]
     in_models = [fault for fault in models.load() if wanted(fault.what, fault.file)]

@@ -90,7 +90,7 @@ class Checkout:
         ]
 
     def wait_for(self, asset: str) -> None:
-        """Wait until an asset was materialized by a run that a sensor asked for."""
+        """Wait until an asset was materialized by a run that a sensor requested."""
         path = json.dumps(asset.split("/"))
         query = f"{{assetOrError(assetKey:{{path:{path}}}){{... on Asset{{assetMaterializations(limit:1){{runId}}}}}}}}"
         deadline = time.monotonic() + 180

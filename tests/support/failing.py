@@ -81,7 +81,7 @@ class Failpoints:
         meanwhile: tuple[int, Callable[[], None]] | None = None,
         watch: Callable[[], None] | None = None,
     ) -> None:
-        """Begin to count anew, with this fault."""
+        """Begin to count from zero, with this fault."""
         self.fault, self.meanwhile, self.watch = fault, meanwhile, watch
         self._lock = Lock()
         self._dead: Crash | None = None

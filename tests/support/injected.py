@@ -45,7 +45,7 @@ STEPS: dict[str, tuple[Any, str]] = {
     "merge": (writing, "merge_compacted"),
     "commit": (embedded, "commit_work"),
     "audit": (audit, "audit_batch"),
-    "verdict": (audit, "save"),
+    "audit result": (audit, "save"),
     "upload": (LocalStore, "upload"),
     "write": (LocalStore, "write"),
     "pointer": (publication, "publish"),

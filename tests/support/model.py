@@ -1,6 +1,6 @@
 """What the lake must hold after each step, in plain Python: dictionaries, and nothing of the engine.
 
-The state of an entity's tables follows from the landed objects that were taken in, in order, chunk by chunk. States are
+The state of an entity's tables follows from the landed objects that were ingested, in order, chunk by chunk. States are
 immutable, so that a test can ask for the states before, between and after at any time.
 """
 
@@ -56,7 +56,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Tables:
-    """An entity's tables: objects taken in, accepted changes by identity, the winner of each key, and the horizon.
+    """An entity's tables: objects ingested, accepted changes by identity, the winner of each key, and the horizon.
 
     `snapshot` counts the commits that changed rows.
     """
@@ -77,7 +77,7 @@ class Tables:
         )
 
     def unknown(self, objects: Iterable[Landed]) -> list[Landed]:
-        """The objects that were not taken in as they are now."""
+        """The objects that were not ingested as they are now."""
         return [o for o in objects if (t := self.taken.get(o.key)) is None or t.writing != o.writing]
 
     def attention(self) -> frozenset[str]:
@@ -89,7 +89,7 @@ class Tables:
 class Terms:
     """What a run goes by: the generation of the contract, whether the poison invariant holds, objects in a chunk.
 
-    After a death, by key: with how many others an object that was in hand may be taken in, which of them wait for the
+    After a death, by key: with how many others an object that was in hand may be ingested, which of them wait for the
     others, and which are held because a process died too often with them alone.
     """
 
@@ -101,7 +101,7 @@ class Terms:
     given_up: frozenset[str] = frozenset()
 
     def chunks(self, ordered: Sequence[Landed]) -> list[list[Landed]]:
-        """The objects as they are taken in together."""
+        """The objects as they are ingested together."""
         found: list[list[Landed]] = []
         most = 0
         for landed in ordered:
@@ -148,7 +148,7 @@ def _compact(tables: Tables, ordered: Sequence[Landed], terms: Terms, held: Iter
 
 
 def rebuild(tables: Tables, objects: Sequence[Landed], terms: Terms) -> Outcome:
-    """Make the tables anew from the objects, in the order in which they were merged first."""
+    """Make the tables again from the objects, in the order in which they were merged first."""
 
     def order(landed: Landed) -> tuple[bool, int, str]:
         taken = tables.taken.get(landed.key)

@@ -235,7 +235,7 @@ class OperationalTable:
                 self._put(key, item)
 
     def start_new_stream(self) -> None:
-        """Sequence numbers begin anew, in a later second."""
+        """Sequence numbers begin from one, in a later second."""
         self.now = self.second = max(self.second, self.now) + 2
         self.sequence = 0
 

@@ -1,4 +1,4 @@
-"""Runs one statement on Athena to its end: started once however often it is asked for, waited for, stopped when it
+"""Runs one statement on Athena to its end: started once however often it is requested, waited for, stopped when it
 costs too much or nobody waits any more, and its errors in words that say what to do.
 """
 
@@ -26,7 +26,7 @@ _FINAL = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})
 
 
 class AthenaError(EngineError):
-    """A query did not do what was asked: which, what was found, and what to do. Nothing of it is committed."""
+    """A query did not do its work: which, what was found, and what to do. Nothing of it is committed."""
 
 
 class ScanLimitExceeded(AthenaError):

@@ -143,7 +143,7 @@ class AthenaService:
                 state, reason = "FAILED", str(error)
         except Unsupported as error:
             state, reason = "FAILED", str(error)
-        except Exception as error:  # noqa: BLE001 (told to the client, as Athena does)
+        except Exception as error:  # noqa: BLE001 (reported to the client, as Athena does)
             state, reason = "FAILED", f"GENERIC_INTERNAL_ERROR: {error!r}"
         execution.completed, execution.reason = time.time(), reason
         execution.state = state
@@ -322,7 +322,7 @@ def serving(service: AthenaService) -> Iterator[str]:
             self.wfile.write(content)
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Nothing: the tests say what they asked for."""
+            """Nothing: the tests say what they requested."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

@@ -77,13 +77,13 @@ def _text(value: Any) -> str | None:
 def batches(contracts: Contracts, changes: int, seed: int) -> list[list[Change]]:
     """The changes of each batch."""
     rng, items = Random(seed), _Items()
-    told = [
+    reported = [
         items.change(contracts, r.method, r.entity, r.key, r.payload, r.at)
         for r in generate(seed=seed, changes=changes, end=_END)
     ]
     arriving: list[list[Change]] = [[] for _ in range(BATCHES)]
-    for position, change in enumerate(told):
-        batch = position * BATCHES // len(told)
+    for position, change in enumerate(reported):
+        batch = position * BATCHES // len(reported)
         late = rng.random() < 0.1
         arriving[min(BATCHES - 1, batch + late)].append(change)
         if rng.random() < 0.05:

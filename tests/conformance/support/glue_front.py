@@ -39,7 +39,7 @@ def serving_glue(glue: Any, endpoint: str) -> Iterator[str]:
             self.wfile.write(content)
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Nothing: the tests say what they asked for."""
+            """Nothing: the tests say what they requested."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

@@ -82,7 +82,7 @@ class TrinoClient:
             state = _fetch(urllib.request.Request(state["nextUri"], headers=headers))
 
     def cancel(self, address: str) -> None:
-        """Give up the statement behind an address that `progress` was told."""
+        """Give up the statement behind an address that `progress` was given."""
         with urllib.request.urlopen(urllib.request.Request(address, method="DELETE"), timeout=30):
             return
 

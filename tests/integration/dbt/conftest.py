@@ -29,7 +29,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def dbt(artifacts: Path) -> Dbt:
     """`dbt("build", …, slice=folder, warehouse=file)` in this process: node name -> status. Raises where a node failed.
 
-    dbt parses everything anew when a path in its profile changes, so it always gets the same links to what is meant.
+    dbt parses everything again when a path in its profile changes, so it always gets the same links to what is meant.
     """
     links = {name: artifacts / name for name in ("slice", "warehouse")}
 

@@ -32,16 +32,16 @@ def apart(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     found: list[bool] = []
     plan = planning.plan_merge
 
-    def watched(*given: Any, joining: bool = True, **told: Any) -> planning.Plan:
+    def watched(*given: Any, joining: bool = True, **reported: Any) -> planning.Plan:
         if not joining:
             found.append(True)
-        return plan(*given, joining=joining, **told)
+        return plan(*given, joining=joining, **reported)
 
     monkeypatch.setattr(planning, "plan_merge", watched)
     return found
 
 
-def take_in(lake: Lake) -> None:
+def ingest(lake: Lake) -> None:
     """A row with a long list in each batch, then each of them changed."""
     member = '{"name":"a","worth":"1.50","checked":true}'
     items = f"[{','.join([member] * MEMBERS)}]"
@@ -66,7 +66,7 @@ def test_what_files_say_of_their_members_keeps_merges_within_the_memory(
     lake: Lake, apart: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(planning, "FULL_NESTED", 4 << 20)  # as much less than in use as the limit is
-    take_in(lake)
+    ingest(lake)
     check(lake)
     assert not apart
 
@@ -75,7 +75,7 @@ def test_where_files_say_nothing_new_rows_are_written_by_themselves(
     lake: Lake, apart: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(planning, "FULL_NESTED", 1 << 60)
-    take_in(lake)
+    ingest(lake)
     check(lake)
     assert apart
     monkeypatch.setattr(rewriting, "SEVERAL", 2)

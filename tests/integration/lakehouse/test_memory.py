@@ -106,8 +106,8 @@ def wide() -> Contract:
     """A row of 80 columns."""
     texts = tuple(Field(f"text_{n:02d}", 10 + n, StringType()) for n in range(WIDE_COLUMNS - 2))
     keyed = (Field("id", 1, StringType(), required=True), Field("edition", 2, IntegerType(), required=True))
-    told = {"primary_key": ("id",), "partition": None, "sort": (), "ordering": "edition", "keys": None}
-    return dataclasses.replace(PARCELS, name="wide", origin="files", fields=(*keyed, *texts), **told)
+    reported = {"primary_key": ("id",), "partition": None, "sort": (), "ordering": "edition", "keys": None}
+    return dataclasses.replace(PARCELS, name="wide", origin="files", fields=(*keyed, *texts), **reported)
 
 
 def merge_wide_rows(folder: Path) -> None:
@@ -134,14 +134,14 @@ def test_wide_rows_are_merged_within_a_gigabyte_at_the_default_setting(tmp_path:
 
 def run_alone(what: str, folder: Path) -> dict[str, int]:
     """What a function of this file prints in a process of its own."""
-    told = subprocess.run(
+    reported = subprocess.run(
         [sys.executable, __file__, what, str(folder)],
         check=True,
         capture_output=True,
         text=True,
         env={"PYTHONPATH": ":".join(sys.path)},
     ).stdout
-    found: dict[str, int] = json.loads(told.splitlines()[-1])
+    found: dict[str, int] = json.loads(reported.splitlines()[-1])
     return found
 
 

@@ -113,7 +113,7 @@ def test_marked_rows_are_gone_for_independent_readers_on_s3(lake: Lake, monkeypa
         assert len(rows(lake, state.location)) == 20
 
 
-def test_of_two_writers_one_wins_and_the_other_is_told(lake: Lake) -> None:
+def test_of_two_writers_one_wins_and_the_other_is_reported(lake: Lake) -> None:
     landing = Landing(lake, PARCELS)
     landing.land([change(version=1)])
     compact(lake, PARCELS, EVERYTHING)

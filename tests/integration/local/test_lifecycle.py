@@ -63,13 +63,13 @@ def test_after_a_kill_every_part_is_set_aside_together(home: Home) -> None:
     assert second.emulator is not None
     assert second.port == first.port
     stop([second.emulator], timeout=10, sign=signal.SIGKILL)
-    told: list[str] = []
-    third = emulator.start(home, say=told.append)
+    reported: list[str] = []
+    third = emulator.start(home, say=reported.append)
     assert third.how == "renewed"
     assert third.stack.port == first.port
     aside = home.newest_aside
     assert aside is not None
-    assert str(aside) in told[0]
+    assert str(aside) in reported[0]
     assert {"dagster", "emulator"} <= {p.name for p in aside.iterdir()}
     assert third.stack.identity != first.identity
     assert remembered(third.stack.endpoint) is None

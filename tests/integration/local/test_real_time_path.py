@@ -84,7 +84,7 @@ def test_a_foreign_item_that_cannot_be_mapped_is_kept_whole_and_the_rest_lands(l
     assert any(b"no such entity" in body for body in kept)
 
 
-def test_a_template_that_cannot_be_deployed_is_told_with_the_reason(laptop: Laptop) -> None:
+def test_a_template_that_cannot_be_deployed_is_reported_with_the_reason(laptop: Laptop) -> None:
     template = json.dumps({"Resources": {"Broken": {"Type": "AWS::No::Such"}}})
     with pytest.raises(deploy.DeployError, match="Such"):
         deploy.deploy_stack(laptop.aws, template, {}, lambda *what: None, name="gavel-broken")

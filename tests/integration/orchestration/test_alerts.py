@@ -35,7 +35,7 @@ def received(pipeline: Pipeline) -> Any:
     return take
 
 
-def test_a_quarantined_row_is_told_with_what_why_when_and_link(pipeline: Pipeline, received: Any) -> None:
+def test_a_quarantined_row_is_reported_with_what_why_when_and_link(pipeline: Pipeline, received: Any) -> None:
     prepare(pipeline.settings)
     definitions = build(pipeline.settings)
     repository = definitions.get_repository_def()

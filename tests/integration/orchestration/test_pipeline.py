@@ -83,8 +83,10 @@ def test_what_landed_is_published_and_in_the_report_and_running_again_changes_no
     assert result.data_time > before
     assert any("catalog/customers" in line for line in said)
     assert failed_checks(pipeline.settings, keys.compacted("customers")) == {"nothing_set_aside"}
-    told = recorded_runs(pipeline.settings, result.run_ids[0])
-    assert {e.entity: (e.counts.read, e.counts.applied, e.counts.quarantined, e.rows) for e in result.entities} == told
+    reported = recorded_runs(pipeline.settings, result.run_ids[0])
+    assert {
+        e.entity: (e.counts.read, e.counts.applied, e.counts.quarantined, e.rows) for e in result.entities
+    } == reported
     with instance(pipeline.settings) as shown:
         assert recorded_data_time(shown, PAGE) == result.data_time
         landed = shown.get_materialized_partitions(keys.landing("customers"))

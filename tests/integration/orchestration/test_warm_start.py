@@ -54,11 +54,11 @@ def both():
     second(first())
 
 @dg.sensor(job=both, minimum_interval_seconds=1, default_status=dg.DefaultSensorStatus.RUNNING)
-def asked():
+def requested():
     for file in sorted(HERE.glob("ask-*")):
         yield dg.RunRequest(run_key=file.name)
 
-defs = dg.Definitions(jobs=[both], sensors=[asked], executor=dg.in_process_executor)
+defs = dg.Definitions(jobs=[both], sensors=[requested], executor=dg.in_process_executor)
 """
 
 
@@ -163,8 +163,8 @@ def test_a_run_is_what_the_files_say_when_it_starts(project: Project, instance: 
     (project.folder / "small_project.py").write_text("raise RuntimeError('no project any more')")
     broken = project.ask(instance)
     project.becomes(instance, broken, dg.DagsterRunStatus.FAILURE)
-    told = [entry.dagster_event.event_specific_data for entry in instance.all_logs(broken) if entry.dagster_event]
-    assert any("no project any more" in str(data) for data in told)
+    reported = [entry.dagster_event.event_specific_data for entry in instance.all_logs(broken) if entry.dagster_event]
+    assert any("no project any more" in str(data) for data in reported)
 
 
 def test_a_killed_worker_is_noticed_and_its_run_goes_on_from_the_lost_step(

@@ -41,9 +41,9 @@ def test_the_document_is_read(issuer: str) -> None:
     assert read_document(f"{issuer}/keys?tenant=1") == b"{}"
 
 
-@pytest.mark.parametrize(("path", "told"), [("/moved", "302"), ("/broken", "500"), ("/flood", "262144 bytes")])
-def test_anything_else_is_an_error(issuer: str, path: str, told: str) -> None:
-    with pytest.raises(HTTPException, match=told):
+@pytest.mark.parametrize(("path", "reported"), [("/moved", "302"), ("/broken", "500"), ("/flood", "262144 bytes")])
+def test_anything_else_is_an_error(issuer: str, path: str, reported: str) -> None:
+    with pytest.raises(HTTPException, match=reported):
         read_document(issuer + path)
 
 

@@ -51,7 +51,7 @@ class PartnerApi:
         )
         return str(answer["AuthenticationResult"]["IdToken"])
 
-    def asked(self, token: str) -> dict[str, Any]:
+    def authorized(self, token: str) -> dict[str, Any]:
         """What the deployed authorizer answers the gateway."""
         method = "arn:aws:execute-api:eu-west-1:000000000000:api/local/GET/orders/o-1"
         answer = self.laptop.aws.client("lambda").invoke(
@@ -119,21 +119,21 @@ def test_a_tenant_reads_its_partys_orders_through_a_key_that_it_never_sees(
 ) -> None:
     laptop.client.create("orders", order("o-partner-1", "c-partner-1"))
     laptop.client.create("orders", order("o-partner-2", "c-partner-2"))
-    told = gavel("add", tenant, "--party", "c-partner-1")
+    reported = gavel("add", tenant, "--party", "c-partner-1")
     token = partner_api.token(tenant)
-    key = partner_api.asked(token)["usageIdentifierKey"]
+    key = partner_api.authorized(token)["usageIdentifierKey"]
     status, body = partner_api.call(token, key, "/orders/o-partner-1")
     assert (status, body["order"]["order_id"]) == (200, "o-partner-1")
     assert partner_api.call(token, key, "/orders/o-partner-2")[0] == 404
     assert partner_api.call(token, key, "/orders/o-partner-1", "DELETE")[0] == 403
-    assert key not in told + gavel("list") + json.dumps(body)
+    assert key not in reported + gavel("list") + json.dumps(body)
     assert tenant in gavel("list")
 
 
 def test_neither_a_token_nor_a_key_is_enough_alone(partner_api: PartnerApi, gavel: Command, tenant: str) -> None:
     gavel("add", tenant, "--staff")
     token = partner_api.token(tenant)
-    key = partner_api.asked(token)["usageIdentifierKey"]
+    key = partner_api.authorized(token)["usageIdentifierKey"]
     assert partner_api.call(token, key)[0] == 404, "inside: there is no such customer"
     assert partner_api.call(None, key)[0] == 401
     assert partner_api.call(token)[0] == 403
@@ -146,14 +146,14 @@ def test_a_token_that_the_provider_did_not_make_opens_nothing(
 ) -> None:
     gavel("add", tenant, "--staff")
     good = partner_api.token(tenant)
-    key = partner_api.asked(good)["usageIdentifierKey"]
+    key = partner_api.authorized(good)["usageIdentifierKey"]
     claims, kid = jwt.decode(good, options={"verify_signature": False}), jwt.get_unverified_header(good)["kid"]
     forged = jwt.encode(claims, rsa.generate_private_key(65537, 2048), "RS256", headers={"kid": kid})
-    assert partner_api.asked(forged)["context"] == {"reason": "signature"}
+    assert partner_api.authorized(forged)["context"] == {"reason": "signature"}
     assert partner_api.call(forged, key)[0] in (401, 403)
     # A user of the staff's API is nobody at the partner API, and the other way round.
     staff = partner_api.laptop.client._valid_token()
-    assert partner_api.asked(staff)["context"]["reason"] in ("key", "issuer")
+    assert partner_api.authorized(staff)["context"]["reason"] in ("key", "issuer")
     address = urlsplit(partner_api.laptop.stack.outputs["ApiUrl"])
     connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
     connection.request("GET", f"{address.path}/customers/nobody", headers={"Authorization": f"Bearer {good}"})
@@ -166,13 +166,13 @@ def test_a_tenant_has_the_limits_of_its_tier_and_no_other_tenant_feels_it(
 ) -> None:
     gavel("add", tenant, "--staff", "--tier", "basic")
     token = partner_api.token(tenant)
-    key = partner_api.asked(token)["usageIdentifierKey"]
+    key = partner_api.authorized(token)["usageIdentifierKey"]
     with ThreadPoolExecutor(8) as pool:
         found = Counter(pool.map(lambda _: partner_api.call(token, key)[0], range(60)))
     assert set(found) == {404, 429}
     assert found[404] >= 10, "a tier's burst is let through"
     assert gavel("add", tenant, "--staff", "--tier", "premium").startswith(f"{tenant}: changed")
-    assert partner_api.asked(token)["usageIdentifierKey"] == key, "another tier is no other key"
+    assert partner_api.authorized(token)["usageIdentifierKey"] == key, "another tier is no other key"
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(lambda _: partner_api.call(token, key)[0], range(30))) == {404}
 
@@ -184,18 +184,18 @@ def test_a_tenant_comes_goes_and_comes_again_each_in_one_call(
     assert gavel("add", tenant, "--party", "c-1").startswith(f"{tenant}: unchanged")
     assert gavel("add", tenant, "--party", "c-2").startswith(f"{tenant}: changed")
     token = partner_api.token(tenant)
-    first = partner_api.asked(token)
+    first = partner_api.authorized(token)
     assert first["context"] == {"tenant": tenant, "group": "party", "party_id": "c-2"}
     key = first["usageIdentifierKey"]
     path = "/parties/c-2/orders?role=buyer"
     assert partner_api.call(token, key, path)[0] == 200
     assert gavel("remove", tenant).startswith(f"{tenant}: removed")
     assert partner_api.call(token, key, path)[0] == 403, "the gateway's pass is still good, but the key is gone"
-    assert partner_api.asked(token)["context"] == {"reason": "tenant"}
+    assert partner_api.authorized(token)["context"] == {"reason": "tenant"}
     assert tenant not in gavel("list")
     assert "no such tenant" in gavel("remove", tenant)
     assert gavel("add", tenant, "--party", "c-2").startswith(f"{tenant}: added")
-    again = partner_api.asked(token)["usageIdentifierKey"]
+    again = partner_api.authorized(token)["usageIdentifierKey"]
     assert again != key
     assert partner_api.call(token, again, path)[0] == 200
 
@@ -207,18 +207,18 @@ def test_an_interrupted_addition_is_completed_by_the_next(partner_api: PartnerAp
     keys = list(gateway.get_api_keys(nameQuery=f"gavel-local-{tenant}")["items"])
     assert [k["id"] for k in keys] == [left["id"]]
     token = partner_api.token(tenant)
-    assert partner_api.call(token, partner_api.asked(token)["usageIdentifierKey"])[0] == 404
+    assert partner_api.call(token, partner_api.authorized(token)["usageIdentifierKey"])[0] == 404
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reported"),
     [
         (["--staff", "--tier", "gold"], "expected a tier of basic, premium, standard, found 'gold'"),
         (["--party", ""], "expected the id of a party"),
     ],
 )
-def test_a_wrong_request_says_what_was_expected(laptop: Laptop, arguments: list[str], told: str) -> None:
+def test_a_wrong_request_says_what_was_expected(laptop: Laptop, arguments: list[str], reported: str) -> None:
     environment = {"GAVEL_HOME": str(laptop.home.path)}
     result = CliRunner().invoke(app, ["ops", "tenant", "add", "wrong-tenant", *arguments], env=environment)
     assert result.exit_code == 1
-    assert told in " ".join(result.output.split())
+    assert reported in " ".join(result.output.split())

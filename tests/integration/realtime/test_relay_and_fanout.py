@@ -40,7 +40,7 @@ def received(laptop: Laptop, url: str, count: int) -> list[dict[str, Any]]:
     return found
 
 
-def test_a_parcel_is_told_once_for_each_state(laptop: Laptop, inbox: str) -> None:
+def test_a_parcel_is_reported_once_for_each_state(laptop: Laptop, inbox: str) -> None:
     shipment = {
         "shipment_id": "s-way", "order_id": "o-way", "carrier": "Post", "currency": "EUR", "status": "packed",
         "created_at": "2026-11-21T01:02:03Z",

@@ -240,7 +240,7 @@ def test_two_crashes_in_a_row_heal(undisturbed: Undisturbed, tmp_path: Path) -> 
 
 
 def test_another_writer_at_any_moment_loses_nothing(undisturbed: Undisturbed, tmp_path: Path) -> None:
-    """A second process takes in everything, with one more object, right before each look at an entry and each change of
+    """A second process ingests everything, with one more object, right before each look at an entry and each change of
     one: writes of files do not meet, since no two have a name in common."""
     prepared = Prepared.make(tmp_path)
     lost = 0

@@ -66,7 +66,7 @@ def lake_ledger(lake: Lake) -> Ledger:
 
 
 def held(lake: Lake) -> list[str]:
-    return [taken.key for taken in lake_ledger(lake).every() if taken.status == "held"]
+    return [entry.key for entry in lake_ledger(lake).every() if entry.status == "held"]
 
 
 def runs_until_held(lake: Lake, once: Any) -> tuple[int, int]:
@@ -146,7 +146,7 @@ def test_no_run_over_everything_touches_what_processes_died_of(
 
         runs_until_held(lake, once)
         (bad,) = held(lake)
-        fine_too = frozenset(taken.key for taken in lake_ledger(lake).every())
+        fine_too = frozenset(entry.key for entry in lake_ledger(lake).every())
         for _ in range(3):
             replayed = compact(lake, SMALL, everything)
             publish(lake, SMALL)

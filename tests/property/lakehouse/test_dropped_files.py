@@ -46,7 +46,7 @@ Found = tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]
 
 @contextmanager
 def reader(content: bytes, name: str) -> Iterator[tuple[Duck, Path, Callable[[], str]]]:
-    """A connection where `content` is the only object taken in, its path, and a call that reads it as a batch does
+    """A connection where `content` is the only object ingested, its path, and a call that reads it as a batch does
     and says why it could not."""
     with tempfile.TemporaryDirectory() as folder:
         lake = local_lake(Path(folder))
@@ -229,8 +229,8 @@ def test_a_member_that_is_given_twice_costs_its_row(given: list[tuple[list[tuple
     with reader("\n".join(lines).encode(), "t.ndjson") as (duck, _, read):
         assert read() == ""
         _, rejected = rows(duck)
-        told = {row[0] for row in rejected if "given twice" in row[1]}
-        assert told == {number for number, line in enumerate(lines, start=1) if is_given_twice(line)}
+        reported = {row[0] for row in rejected if "given twice" in row[1]}
+        assert reported == {number for number, line in enumerate(lines, start=1) if is_given_twice(line)}
 
 
 def test_json_in_the_usual_form_is_not_read_line_by_line(monkeypatch: pytest.MonkeyPatch) -> None:

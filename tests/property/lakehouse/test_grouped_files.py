@@ -136,7 +136,7 @@ def packed(table: pa.Table, compression: str = "snappy") -> bytes:
     return buffer.getvalue()
 
 
-def taken_in(duck: Duck, lake: Lake, contract: Contract, objects: Sequence[LandedObject]) -> dict[str, Any]:
+def ingested(duck: Duck, lake: Lake, contract: Contract, objects: Sequence[LandedObject]) -> dict[str, Any]:
     """What a batch of these objects finds: its valid rows, its rejected ones with their text, what is unreadable."""
     read = reading.read_objects(duck, lake, contract, objects)
     validation.validate(duck, contract)
@@ -156,7 +156,7 @@ def taken_in(duck: Duck, lake: Lake, contract: Contract, objects: Sequence[Lande
 def batch_of(lake: Lake, contract: Contract, objects: Sequence[LandedObject]) -> dict[str, Any]:
     """A batch has a folder of its own: the engine remembers what it read under a path."""
     with connect(lake) as duck:
-        return taken_in(duck, lake, contract, objects)
+        return ingested(duck, lake, contract, objects)
 
 
 def together(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -211,7 +211,7 @@ def test_a_broken_file_speaks_for_itself(seed: int) -> None:
             try:
                 with connect(lake) as duck:
                     landed = LandedObject(stored.key, stored.etag, stored.size, THEN, THEN)
-                    taken_in(duck, lake, DROPPED, [landed])
+                    ingested(duck, lake, DROPPED, [landed])
             except (duckdb.Error, Poison) as error:
                 raised.add(class_of(error))
     assert raised <= {Failure.POISON}

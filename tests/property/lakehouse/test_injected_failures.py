@@ -1,5 +1,5 @@
 """Each class of failure at each step of a batch: who pays, what ledger, quarantine and tables say, and that the next
-run without the fault takes in what this one did not."""
+run without the fault ingests what this one did not."""
 
 from __future__ import annotations
 

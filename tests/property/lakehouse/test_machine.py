@@ -126,7 +126,7 @@ RETENTION = Retention(recent=timedelta(hours=2), days=0, states=2, guard=timedel
 class Trouble:
     """What goes wrong in a job, at which of its operations: `place` in 0 to 999, wherever that is among them.
 
-    `tick` and `maintain` are another process that takes in everything, with one more object, or maintains.
+    `tick` and `maintain` are another process that ingests everything, with one more object, or maintains.
     """
 
     what: str
@@ -239,7 +239,7 @@ class LakeMachine(RuleBasedStateMachine):
         self.chunk = 5_000
         self.published: Line = (Tables(),)
         self.work: tuple[Line, ...] = ((Tables(),),)
-        self.doubtful = True  # whether the work table may lack a verdict, or be older than what is published
+        self.doubtful = True  # whether the work table may lack an audit result, or be older than what is published
         self.batch = 0  # the highest that a reader has seen
         self.last: dict[Key, Row] = {}
         self.shown: set[str] = set()
@@ -271,7 +271,7 @@ class LakeMachine(RuleBasedStateMachine):
         return Terms(self.generation, self.strict, self.chunk)
 
     def terms_after_deaths(self, terms: Terms, again: bool) -> Terms:
-        """The terms with what was written down when processes died. What is taken in `again` is taken whole."""
+        """The terms with what was written down when processes died. What is ingested `again` is taken whole."""
         tried = Attempts(self.outside, self.contract)
         landed = {
             key: LandedObject(key, self.etags[key, o.writing], 0, o.hour, o.hour) for key, o in self.objects.items()
@@ -765,7 +765,7 @@ LakeMachine.TestCase.settings = settings(
     max_examples=EXAMPLES,
     stateful_step_count=STEPS,
     deadline=None,
-    # Shrinking takes minutes: a failure is told as it was found, unless someone is searching.
+    # Shrinking takes minutes: a failure is reported as it was found, unless someone is searching.
     phases=[phase for phase in Phase if phase is not Phase.shrink or "MACHINE_SHRINK" in os.environ],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )

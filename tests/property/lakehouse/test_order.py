@@ -79,12 +79,12 @@ def deliver(lake: Lake, changes: Sequence[Change], chance: random.Random) -> Non
         objects = chance.randint(1, 4)
         for number in range(objects):
             landing.land(batch[number::objects])
-        take_in(lake)
+        ingest(lake)
     landing.land(delivered)
-    take_in(lake)
+    ingest(lake)
 
 
-def take_in(lake: Lake) -> None:
+def ingest(lake: Lake) -> None:
     """One batch, published, so that the next one begins from it."""
     result = compact(lake, PARCELS, Scope.everything())
     assert result.held == ()

@@ -229,7 +229,7 @@ def test_a_run_that_ends_between_two_parts_is_healed_by_the_next(tmp_path: Path)
             with pytest.raises(OSError, match="No space"):
                 compact(lake, PARCELS, Scope.everything())
         found = seen(lake, PARCELS, compact(lake, PARCELS, Scope.everything()))
-    del whole["counts"], found["counts"]  # what the ended run took in is a duplicate
+    del whole["counts"], found["counts"]  # what the ended run ingested is a duplicate
     assert found == whole
 
 
@@ -320,7 +320,7 @@ NAMES = ["parcel_id", "state", "state"]
 
 
 @pytest.mark.parametrize("wrong", BROKEN)
-def test_an_unreadable_object_is_kept_byte_for_byte_also_if_it_was_written_anew_to_be_read(
+def test_an_unreadable_object_is_kept_byte_for_byte_also_if_it_was_rewritten_to_be_read(
     tmp_path: Path, wrong: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(weights, "LARGE_COLUMN", 0)  # any file is cut into small row groups

@@ -1,4 +1,4 @@
-"""Whatever is wrong with a dropped file, what is told of it shows no personal value, and no path of this machine."""
+"""Whatever is wrong with a dropped file, what is reported of it shows no personal value and no path here."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def parquet(rows: list[dict[str, Any]]) -> bytes:
     return buffer.getvalue()
 
 
-def everything_told(lake: Lake) -> list[str]:
+def everything_reported(lake: Lake) -> list[str]:
     """What a batch and its publication say of themselves."""
     lines: list[str] = []
     result = compact(lake, CONTRACT, Scope.everything(), progress=lines.append)
@@ -120,7 +120,7 @@ def everything_told(lake: Lake) -> list[str]:
     suppress_health_check=list(HealthCheck),
 )
 @given(st.lists(st.tuples(ROWS, BREAK, st.booleans()), min_size=4, max_size=4))
-def test_nothing_that_is_told_shows_a_personal_value(
+def test_nothing_that_is_reported_shows_a_personal_value(
     files: list[tuple[list[dict[str, Any]], Break, bool]],
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -131,7 +131,7 @@ def test_nothing_that_is_told_shows_a_personal_value(
                 packs = packed and name != "parquet"
                 key = f"dropbox/parcels/{number}.{name}" + (".gz" if packs else "")
                 lake.store.write(key, gzip.compress(content) if packs else content)
-        for line in everything_told(lake):
+        for line in everything_reported(lake):
             assert MARK not in line
             assert NUMBER not in line
             assert str(lake.scratch) not in line, "a path of this machine"

@@ -101,8 +101,8 @@ def by_arrow_writer(groups: Sequence[Row], path: Path, without: Sequence[str]) -
     schema = pa.schema(
         [pa.field(f.name, arrow_type(f.type), metadata={"PARQUET:field_id": str(f.field_id)}) for f in SCALARS]
     )
-    told = [f.name for f in SCALARS if f.name not in without]
-    with pq.ParquetWriter(path, schema, write_statistics=told, store_decimal_as_integer=True) as writer:
+    reported = [f.name for f in SCALARS if f.name not in without]
+    with pq.ParquetWriter(path, schema, write_statistics=reported, store_decimal_as_integer=True) as writer:
         for group in groups:
             some = [{f.name: group[f.name][i % len(group[f.name])] for f in SCALARS} for i in range(4)]
             writer.write_table(pa.Table.from_pylist(some, schema))
@@ -134,7 +134,7 @@ def read_bound(type_: Any, bound: bytes) -> Any:
     return value.encode() if isinstance(value, str) else value
 
 
-def assert_told(described: DataFile, groups: Sequence[Row], without: Sequence[str] = ()) -> None:
+def assert_reported(described: DataFile, groups: Sequence[Row], without: Sequence[str] = ()) -> None:
     """Absent is what cannot be known, not what can: but for text of more than 256 bytes, all bounds are there."""
     for field in SCALARS:
         present = [v for g in groups for v in g[field.name] if v is not None]
@@ -157,7 +157,7 @@ def test_what_is_recorded_of_a_written_file_holds_for_every_value(groups: list[R
         rows = by_duckdb_writer(groups, path)
         described = iceberg.data_file(shape(), path, "s3://data/file.parquet", None)
         assert_true(described, rows, path)
-        assert_told(described, groups)
+        assert_reported(described, groups)
 
 
 @settings(max_examples=examples(60))
@@ -173,7 +173,7 @@ def test_what_is_recorded_of_a_file_of_another_writer_holds_for_every_value(
         rows = by_arrow_writer(groups, path, without)
         described = iceberg.data_file(shape(), path, "s3://data/file.parquet", None)
         assert_true(described, rows, path)
-        assert_told(described, groups, without)
+        assert_reported(described, groups, without)
 
 
 # --- a whole table -------------------------------------------------------------------------------------------------

@@ -100,8 +100,8 @@ def is_nothing_gone(contract: Contract, said: dict[str, list[list[Change]]], the
     if contract.origin == "files":  # a row is known by its place and content
         return all(set(enumerate(rows)) <= set(enumerate(there[name])) for name in said for rows in said[name])
     changes = {change for contents in said.values() for rows in contents for change in rows}
-    told_once = len({(k, event) for k, _, event, *_ in changes}) == len(changes)
-    return told_once and all(set(rows) <= set(there[name]) for name in said for rows in said[name])
+    reported_once = len({(k, event) for k, _, event, *_ in changes}) == len(changes)
+    return reported_once and all(set(rows) <= set(there[name]) for name in said for rows in said[name])
 
 
 @pytest.mark.parametrize("contract", [STREAM, NUMBERED, TIMED], ids=["stream", "numbered", "timed"])

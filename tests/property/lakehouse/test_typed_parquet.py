@@ -126,7 +126,7 @@ def packed(columns: dict[str, pa.Array]) -> bytes:
     return buffer.getvalue()
 
 
-def taken_in(contract: Contract, content: bytes) -> tuple[list[dict[str, Any]], list[str]]:
+def ingested(contract: Contract, content: bytes) -> tuple[list[dict[str, Any]], list[str]]:
     """The valid rows in their order, and what is wrong with the others."""
     with TemporaryDirectory() as folder, connect(lake := local_lake(Path(folder))) as duck:
         lake.store.write("landed/0.parquet", content)
@@ -201,7 +201,7 @@ def check(kind: pa.DataType, value: Any, found: Any) -> None:
 def test_a_column_that_nobody_knows_is_kept_as_it_is(pair: Pair) -> None:
     kind, value = pair
     column = pa.array([value, None], kind)
-    rows, wrong = taken_in(
+    rows, wrong = ingested(
         DROPPED, packed({"parcel_id": pa.array(["a", "b"]), "part": pa.array([1, 2]), "colour": column})
     )
     assert wrong == []
@@ -222,13 +222,13 @@ def is_text(value: bytes | None) -> bool:
 
 @pytest.mark.parametrize("wrapped", [lambda t: t, pa.list_, lambda t: pa.struct([("x", t)])])
 def test_members_that_only_case_tells_apart_are_refused_and_others_are_not(wrapped: Any) -> None:
-    def told(names: list[str]) -> dict[str, str]:
+    def reported(names: list[str]) -> dict[str, str]:
         kind = wrapped(pa.struct([(name, pa.string()) for name in names]))
         content = packed({"parcel_id": pa.array(["a"]), "part": pa.array([1]), "colour": pa.nulls(1, kind)})
         return unreadable(DROPPED, content)
 
-    assert told(["size", "Sizes", "é", "É"]) == {}
-    (reason,) = told(["size", "depth", "SIZE"]).values()
+    assert reported(["size", "Sizes", "é", "É"]) == {}
+    (reason,) = reported(["size", "depth", "SIZE"]).values()
     assert reason == "NotReadable: expected members that differ by more than upper and lower case, found colour: SIZE"
 
 
@@ -261,14 +261,14 @@ def test_bad_text_beside_old_times_and_in_a_dictionary_that_no_row_uses_costs_no
     }
     buffer = io.BytesIO()
     pq.write_table(pa.table(columns), buffer, use_deprecated_int96_timestamps=True)
-    rows, wrong = taken_in(BARE, buffer.getvalue())
+    rows, wrong = ingested(BARE, buffer.getvalue())
     assert wrong == ["note: expected text in UTF-8, found other bytes"]
     assert [(row["parcel_id"], strict(row["_extra"])) for row in rows] == [
         ("b", {"beside": "2026-01-02 03:04:05.678901"})
     ]
 
     words = pa.DictionaryArray.from_arrays(pa.array([1, 1], pa.int32()), as_text([b"\xff", b"fine"], pa.string()))
-    rows, wrong = taken_in(BARE, packed({"parcel_id": pa.array(["a", "b"]), "part": pa.array([1, 1]), "note": words}))
+    rows, wrong = ingested(BARE, packed({"parcel_id": pa.array(["a", "b"]), "part": pa.array([1, 1]), "note": words}))
     assert (wrong, [row["note"] for row in rows]) == ([], ["fine", "fine"])
 
 
@@ -299,14 +299,14 @@ def test_a_text_that_is_no_utf8_costs_its_row_whatever_stands_beside(
         )
 
     bad = [n for n, (note, _) in enumerate(texts) if not is_text(note)]
-    rows, wrong = taken_in(BARE, content([*range(len(texts))]))
+    rows, wrong = ingested(BARE, content([*range(len(texts))]))
     assert wrong == ["note: expected text in UTF-8, found other bytes"] * len(bad)
     good = [n for n in range(len(texts)) if n not in bad]
     assert [(row["parcel_id"], row["note"]) for row in rows] == [
         (str(n), note.decode() if note is not None else None) for n in good for note in (texts[n][0],)
     ]
     plain = [n for n in good if is_text(texts[n][1])]
-    alone, _ = taken_in(BARE, content(plain)) if plain else ([], [])
+    alone, _ = ingested(BARE, content(plain)) if plain else ([], [])
     beside = {row["parcel_id"]: strict(row["_extra"]) for row in alone}
     for row in rows:
         extra = strict(row["_extra"])
@@ -358,10 +358,10 @@ def test_a_time_that_the_engine_cannot_hold_costs_its_row_at_most(
         pq.write_table(pa.table(known | columns), buffer, write_statistics=statistics)
         return buffer.getvalue()
 
-    rows, wrong = taken_in(DROPPED, written({"colour": wrap(stored)}))
+    rows, wrong = ingested(DROPPED, written({"colour": wrap(stored)}))
     assert wrong == []
     far, near = (unwrap(strict(row["_extra"])["colour"]) for row in rows)
-    alone, _ = taken_in(DROPPED, written({"colour": wrap(stored.take([1, 1]))}))
+    alone, _ = ingested(DROPPED, written({"colour": wrap(stored.take([1, 1]))}))
     assert near == unwrap(strict(alone[1]["_extra"])["colour"])
     if pa.types.is_date32(kind):
         assert np.datetime64(far, "D").astype(int) == count
@@ -372,7 +372,7 @@ def test_a_time_that_the_engine_cannot_hold_costs_its_row_at_most(
         assert far == f"{count} {kind.unit}" or ticks(far, kind.unit) == count
 
     if pa.types.is_timestamp(kind) and kind.tz:
-        rows, wrong = taken_in(TYPED, written({"moments": pa.array([[count], [0]], pa.list_(pa.int64())).cast(
+        rows, wrong = ingested(TYPED, written({"moments": pa.array([[count], [0]], pa.list_(pa.int64())).cast(
             pa.list_(kind))}))  # fmt: skip
         second, rest = divmod(count, TICKS[kind.unit])
         good = EPOCH <= second <= LAST_SECOND and rest * 10**6 % TICKS[kind.unit] == 0
@@ -393,7 +393,7 @@ def test_an_old_time_is_kept_to_its_nanosecond(unit: str, count: int, wrapped: A
     columns = {"parcel_id": pa.array(["a", "b"]), "part": pa.array([1, 2])}
     columns["colour"] = wrap(pa.array([count, 0], pa.int64()).view(pa.timestamp(unit)))
     pq.write_table(pa.table(columns), buffer, use_deprecated_int96_timestamps=True)
-    rows, wrong = taken_in(DROPPED, buffer.getvalue())
+    rows, wrong = ingested(DROPPED, buffer.getvalue())
     assert wrong == []
     assert [ticks(unwrap(strict(row["_extra"])["colour"]), unit) for row in rows] == [count, 0]
 
@@ -415,11 +415,11 @@ def test_a_map_that_has_a_key_twice_costs_its_row(
     if deeper:
         maps = pa.MapArray.from_arrays(np.array([0, 1, 2], np.int32), pa.array(["k", "k"]), maps)
     known = {"parcel_id": pa.array(["a", "b"]), "part": pa.array([1, 2])}
-    rows, wrong = taken_in(DROPPED, packed(known | {"colour": wrap(maps)}))
+    rows, wrong = ingested(DROPPED, packed(known | {"colour": wrap(maps)}))
     assert ([row["parcel_id"] for row in rows], len(wrong)) == (["b"], 1)
     assert "colour: expected each key of a map once" in wrong[0]
     if key == pa.string() and value == pa.timestamp("us", "UTC") and not deeper:
-        rows, wrong = taken_in(TYPED, packed(known | {"seen": maps}))
+        rows, wrong = ingested(TYPED, packed(known | {"seen": maps}))
         assert ([row["parcel_id"] for row in rows], len(wrong)) == (["b"], 1)
 
 
@@ -486,7 +486,7 @@ def test_typed_values_inside_of_others_are_those_of_the_contract(
             "rate": pa.array([fee], money) if fee is None or abs(fee) < 2 else pa.nulls(1, money),
         }
     )
-    rows, wrong = taken_in(TYPED, content)
+    rows, wrong = ingested(TYPED, content)
     if unit == "ns" and rest % 1000:
         assert rows == []
         assert "moments[0]: expected a timestamp with offset" in wrong[0]
@@ -512,7 +512,7 @@ def test_what_the_relay_kept_and_what_the_lake_does_not_know_is_one_object(
 ) -> None:
     row = change(version=1, _extra=extra)
     columns = {n: pa.array([row.get(n)], pa.string()) for n in (*PARCELS.field_names, *CHANGE_COLUMNS)}
-    rows, wrong = taken_in(PARCELS, packed(columns | {name: pa.array([value], pa.string())}))
+    rows, wrong = ingested(PARCELS, packed(columns | {name: pa.array([value], pa.string())}))
     assert wrong == []
     found = rows[0]["_extra"]
     if value is None:

@@ -1,6 +1,6 @@
 """Firehoses that are down, throttled, silent or missing, on a model of AWS's poller with a clock: the others go on.
 
-What is measured is what the report of a shard that stood still asked for: how often a line of another entity is sent,
+What is measured is what mattered when a shard stood still: how often a line of another entity is sent,
 and how long the shard is busy. Whichever way AWS repeats a batch after a partial response is tried (`Policy`).
 """
 

@@ -205,7 +205,7 @@ def test_common_foreign_writes_are_ordered_at_once(history: list[Step]) -> None:
 
 
 def test_a_second_that_steps_back_puts_a_change_behind_until_a_later_second() -> None:
-    """Known, and told as a difference by whoever compares the lake with the table."""
+    """Known, and reported as a difference by whoever compares the lake with the table."""
     item = Item()
     for step in (("api writes", 0), ("its second is behind", 1), ("api writes", 0)):
         item.happens(step)

@@ -109,7 +109,7 @@ def until_nothing_waits(imported: Imported, events: list[tuple[str, dict[str, An
 def test_each_field_of_an_order_ends_as_the_latest_event_says(
     data: st.DataObject, patches: list[dict[str, Any]]
 ) -> None:
-    """Events of one minute are told apart by their sequence."""
+    """Events of one minute are distinguished by their sequence."""
     events = [event(0, "0", WHOLE_ORDER)]
     events += [event(1 + n // 2, str(n), {"ORDER_NO": "o-1", **patch}) for n, patch in enumerate(patches)]
     came = data.draw(st.permutations(events + data.draw(st.lists(st.sampled_from(events), max_size=4))))
@@ -152,7 +152,7 @@ def rank(sequence: str | None) -> SequenceRank:
     ),
 )
 def test_events_of_several_sources_end_as_the_latest_says(data: st.DataObject, named: list[Any]) -> None:
-    """An event is told by source and id; time, then sequence, then id, then source say which is the later one."""
+    """An event is identified by source and id; time, then sequence, then id, then source say which is the later one."""
     events = [event(0, "0", WHOLE_ORDER)]
     for number, (minute, sequence, name, source) in enumerate(named):
         values = {"ORDER_NO": "o-1", "SHIP_ADDR": f"a-{number}", "PREMIUM": f"{number}.00" if number % 2 else None}

@@ -1,4 +1,4 @@
-"""Whatever is written or asked for, no key reaches the table that it would not take: that is the client's fault."""
+"""Whatever is written or requested, no key reaches the table that it would not take: that is the client's fault."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def sample(contract: Any, long: dict[str, str]) -> dict[str, Any]:
     ),
     texts,
 )
-def test_a_key_that_is_too_long_is_refused_before_the_table_is_asked(
+def test_a_key_that_is_too_long_is_refused_before_the_table_is_read(
     entity: str, long: dict[str, str], party: str
 ) -> None:
     contract = CONTRACTS[entity]

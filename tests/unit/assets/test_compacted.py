@@ -186,7 +186,7 @@ def test_one_entity_that_cannot_be_compacted_stops_no_other(tmp_path: Path, monk
     assert {n for n in contracts if published_entry(resource.lake, contracts[n])} == {"countries", "lots"}
 
 
-def test_a_failing_object_is_told_until_it_is_taken_in_or_held() -> None:
+def test_a_failing_object_is_reported_until_it_is_ingested_or_held() -> None:
     failing = (HeldObject("landing/customers/a.parquet", "e", "KeyError: 'x'"),)
     (check,) = [c for c in checks(failing=failing).values() if str(c.check_name) == NOTHING_SET_ASIDE]
     assert not check.passed

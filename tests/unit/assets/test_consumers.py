@@ -142,7 +142,7 @@ def tick(instance: dg.DagsterInstance, cursor: str | None) -> Any:
         return sensor.evaluate_tick(context)
 
 
-def test_a_model_that_becomes_late_is_told_once_and_its_check_follows(
+def test_a_model_that_becomes_late_is_reported_once_and_its_check_follows(
     instance: dg.DagsterInstance, sent: list[Any]
 ) -> None:
     assert tick(instance, None).asset_events == [], "what was never built is late for nobody"

@@ -74,7 +74,9 @@ def test_what_a_killed_build_left_behind_is_not_built_upon(tmp_path: Path) -> No
         assert list(build.parent.iterdir()) == []
 
 
-def _asked_of_dbt(files: dbt.DbtFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, dict[str, str]]:
+def _requested_of_dbt(
+    files: dbt.DbtFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[str, dict[str, str]]:
     """The arguments and the environment that dbt would have got."""
     program = tmp_path / "bin" / "dbt"
     program.parent.mkdir(exist_ok=True)
@@ -95,7 +97,7 @@ def test_dbt_gets_its_settings_whatever_the_environment_says(
     monkeypatch.setenv("GAVEL_BUCKET", "another")
     monkeypatch.setenv("HOME", "/home/me")
     before = dict(os.environ)
-    _, environment = _asked_of_dbt(dbt_files(settings), tmp_path, monkeypatch)
+    _, environment = _requested_of_dbt(dbt_files(settings), tmp_path, monkeypatch)
     assert environment["GAVEL_BUCKET"] == settings.bucket
     assert environment["AWS_ENDPOINT_URL"] == settings.endpoint_url
     assert environment["GAVEL_WAREHOUSE"] == str(settings.home / "build" / "warehouse.duckdb")
@@ -108,7 +110,7 @@ def test_each_target_has_a_folder_of_its_own(
 ) -> None:
     local, prod = (dbt.DbtFiles(target, settings.home, {}) for target in ("local", "prod"))
     assert local.artifacts != prod.artifacts
-    arguments, environment = _asked_of_dbt(prod, tmp_path, monkeypatch)
+    arguments, environment = _requested_of_dbt(prod, tmp_path, monkeypatch)
     assert arguments == "parse --target prod\n"
     assert environment["DBT_TARGET_PATH"] == environment["DBT_LOG_PATH"] == str(prod.artifacts)
 

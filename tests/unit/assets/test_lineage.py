@@ -92,14 +92,14 @@ def test_only_text_that_changed_is_read_again(
     assert model_columns(document, compiled, kept, pytest.fail) == first
 
 
-def test_sql_that_the_parser_fails_at_is_told_and_costs_nothing_else(
+def test_sql_that_the_parser_fails_at_is_reported_and_costs_nothing_else(
     document: dict[str, Any], compiled: dict[str, str], tmp_path: Path
 ) -> None:
-    told: list[str] = []
+    reported: list[str] = []
     broken = compiled | {"model.gavel.top": "select from where ("}
-    found = model_columns(document, broken, tmp_path / "lineage.json", told.append)
+    found = model_columns(document, broken, tmp_path / "lineage.json", reported.append)
     assert set(found) == {"model.gavel.fct_orders"}
-    assert [text.partition(":")[0] for text in told] == ["model.gavel.top"]
+    assert [text.partition(":")[0] for text in reported] == ["model.gavel.top"]
 
 
 def test_a_person_reads_what_a_column_is_made_of() -> None:

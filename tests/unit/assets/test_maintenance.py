@@ -74,19 +74,22 @@ def test_a_good_night_passes_every_check() -> None:
         Removal(Amount(20, 20_000), Amount(12, 12_000), Amount(8, 8_000), 1),
     ],
 )
-def test_a_store_that_did_not_shrink_as_it_should_is_told(removal: Removal) -> None:
+def test_a_store_that_did_not_shrink_as_it_should_is_reported(removal: Removal) -> None:
     passed, text = outcomes(dataclasses.replace(RESULT, removal=removal))[SHRANK]
     assert not passed
     assert "s3:DeleteObject" in text
 
 
-def test_other_rows_are_told_and_nothing_counts_as_removed() -> None:
+def test_other_rows_are_reported_and_nothing_counts_as_removed() -> None:
     failed = AuditResult("bids", "s3://bucket/2.json", (Check("the rows are the same", False, "expected 7, found 6"),))
-    told = outcomes(dataclasses.replace(RESULT, audit_result=failed, removal=None))
-    assert told[SAME_ROWS] == (False, "Nothing was published or removed. the rows are the same: expected 7, found 6")
-    assert told[SHRANK][0] is False
+    reported = outcomes(dataclasses.replace(RESULT, audit_result=failed, removal=None))
+    assert reported[SAME_ROWS] == (
+        False,
+        "Nothing was published or removed. the rows are the same: expected 7, found 6",
+    )
+    assert reported[SHRANK][0] is False
 
 
-def test_a_broken_invariant_of_the_whole_table_is_told() -> None:
+def test_a_broken_invariant_of_the_whole_table_is_reported() -> None:
     broken = AuditResult("bids", "s3://bucket/1.json", (Check("keys are unique", False, "3 rows, 2 keys"),))
     assert outcomes(RESULT, broken)[WHOLE_TABLE] == (False, "keys are unique: 3 rows, 2 keys")

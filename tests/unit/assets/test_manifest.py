@@ -108,7 +108,7 @@ def test_the_page_follows_what_its_exposure_says(document: dict[str, Any]) -> No
     assert spec.freshness_policy == dg.FreshnessPolicy.time_window(fail_window=timedelta(minutes=75))
 
 
-def test_a_new_warehouse_is_built_with_what_was_asked_for_reads_and_never_with_unit_tests() -> None:
+def test_a_new_warehouse_is_built_with_what_was_requested_reads_and_never_with_unit_tests() -> None:
     assert build_arguments(["top"], first=False) == [
         *("build", "--exclude-resource-type", "unit_test", "--exclude", "tag:nightly")
     ]

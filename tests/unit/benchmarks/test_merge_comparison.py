@@ -29,13 +29,13 @@ def merged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Data, Path]:
     return data, right
 
 
-def verdict(merged: tuple[Data, Path], rows: str) -> expected.Verdict:
+def comparison(merged: tuple[Data, Path], rows: str) -> expected.Comparison:
     data, right = merged
     return expected.compare(expected.compute(data, [CHANGES]), f"({rows.format(right=right, data=data)})")
 
 
 def test_the_right_rows_are_right_in_any_order(merged: tuple[Data, Path]):
-    found = verdict(merged, "FROM '{right}' ORDER BY hash(order_id)")
+    found = comparison(merged, "FROM '{right}' ORDER BY hash(order_id)")
     assert found.right
     assert found.rows > ROWS
 
@@ -54,7 +54,7 @@ def test_the_right_rows_are_right_in_any_order(merged: tuple[Data, Path]):
     ids=["first row lost", "one twice", "change lost", "change twice", "change damaged", "others damaged", "unmerged"],
 )
 def test_wrong_rows_are_found(merged: tuple[Data, Path], rows: str):
-    assert not verdict(merged, rows).right
+    assert not comparison(merged, rows).right
 
 
 def test_changes_that_are_older_than_the_stored_row_are_among_the_data(merged: tuple[Data, Path]):

@@ -232,7 +232,7 @@ def test_the_reserved_words_are_those_of_the_engine():
     assert {word for (word,) in words} <= RESERVED_WORDS
 
 
-def test_every_problem_of_every_contract_is_told_at_once(tmp_path: Path):
+def test_every_problem_of_every_contract_is_reported_at_once(tmp_path: Path):
     def spoil(document: dict) -> None:
         property_of(document, "status").update(classification="secret")
         property_of(document, "hammer_price").update(physicalType="float")
@@ -255,7 +255,7 @@ def test_every_problem_of_every_contract_is_told_at_once(tmp_path: Path):
         assert expected in lines
 
 
-def test_what_does_not_fit_together_is_told_at_once():
+def test_what_does_not_fit_together_is_reported_at_once():
     def spoil(document: dict) -> None:
         custom_of(property_of(document, "buyer_id"), "fieldId").update(value=1)
         property_of(document, "placed_at").update(required=False)

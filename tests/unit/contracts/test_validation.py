@@ -85,7 +85,7 @@ def test_a_partial_payload_keeps_what_it_does_not_carry_and_null_clears():
     assert "found null" in problems("orders", {"status": None}, partial=True)["status"]
 
 
-def test_aliases_are_names_too_but_only_when_asked_for():
+def test_aliases_are_names_too_but_only_when_requested():
     assert parse(CONTRACTS["orders"], {"QUOTE_NO": "7"}, partial=True, use_aliases=True).values == {"quote_number": "7"}
     assert "no such field" in problems("orders", {"QUOTE_NO": "7"}, partial=True)["QUOTE_NO"]
     twice = {"QUOTE_NO": "7", "quote_number": "8"}

@@ -226,7 +226,7 @@ def test_increments_select_by_the_batches_that_they_have_seen(compiled: Compiled
         assert own not in compiled.first[name], name
 
 
-def test_a_full_refresh_of_production_is_refused_unless_it_is_asked_for_twice(glue: Any, folder: Path) -> None:
+def test_a_full_refresh_of_production_is_refused_unless_it_is_requested_twice(glue: Any, folder: Path) -> None:
     """The refusal comes before anything is built."""
     refused = dbt(folder, "run", "--full-refresh", "--select", "dim_date")
     assert not refused.success

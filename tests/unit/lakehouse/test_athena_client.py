@@ -35,7 +35,7 @@ class Time:
 
 
 class Recorded:
-    """Athena as a list of answers that must be asked for in this order."""
+    """Athena as a list of answers that must be requested in this order."""
 
     def __init__(self, **settings: Any) -> None:
         api = boto3.client("athena", region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x")

@@ -130,7 +130,7 @@ def test_every_type_arrives_as_it_was_written(lake: Lake, landing: Landing) -> N
     assert (rich["_extra"], rich["_ttl"]) == ('{"odd": {"S": "kept"}}', 1795000000)
 
 
-def test_an_object_is_taken_in_once_and_again_when_it_was_written_again(lake: Lake, landing: Landing) -> None:
+def test_an_object_is_ingested_once_and_again_when_it_was_written_again(lake: Lake, landing: Landing) -> None:
     landing.land([change(version=1)], name="a.parquet")
     compact(lake, PARCELS, EVERYTHING)
     publish(lake, PARCELS)
@@ -312,7 +312,7 @@ def test_a_change_below_the_horizon_whose_key_is_absent_is_set_aside(
     assert [r["parcel_id"] for r in published_rows(lake)] == ["known", "new"]
 
 
-def test_many_objects_are_taken_in_chunk_by_chunk(
+def test_many_objects_are_ingested_chunk_by_chunk(
     lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lakehouse.batch.chunks.CHUNK_OBJECTS", 2)

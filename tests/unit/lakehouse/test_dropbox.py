@@ -239,7 +239,7 @@ DELETED = ["true", "false", "True", "TRUE", "1", "0", "yes", "t", "no", "remove"
 
 @pytest.mark.parametrize("form", ["csv", "ndjson", "ndjson of texts", "parquet"])
 @pytest.mark.parametrize("written", DELETED)
-def test_a_removal_is_read_right_or_its_row_is_told(lake: Lake, form: str, written: str) -> None:
+def test_a_removal_is_read_right_or_its_row_is_reported(lake: Lake, form: str, written: str) -> None:
     """In each form of file: what is neither true nor false is never taken for a row that lives."""
     if form == "csv":
         name, content = "t.csv", f"tariff_id,edition,_deleted\na,1,{written}\n".encode()
@@ -265,7 +265,7 @@ def test_a_removal_is_read_right_or_its_row_is_told(lake: Lake, form: str, writt
 
 
 @pytest.mark.parametrize("column", [pa.array([True]), pa.array([1]), pa.array([1.0]), pa.array([None], pa.bool_())])
-def test_a_typed_removal_is_a_boolean_or_told(lake: Lake, column: pa.Array) -> None:
+def test_a_typed_removal_is_a_boolean_or_reported(lake: Lake, column: pa.Array) -> None:
     buffer = io.BytesIO()
     pq.write_table(pa.table({"tariff_id": ["a"], "edition": [1], "_deleted": column}), buffer)
     drop(lake, "t.parquet", buffer.getvalue())
@@ -298,9 +298,9 @@ def test_a_reason_never_quotes_a_file_that_has_no_header(lake: Lake) -> None:
     for name, first in (("a.csv", "A-1,Erika Mustermann,erika@example.org"), ("b.csv", "Erika,x,Erika")):
         drop(lake, name, f"{first}\nB-2,Max Mustermann,max@example.org\n".encode())
     run(lake)
-    told = [reason for file in list_files(lake, TARIFFS) for reason in file.reasons]
-    assert len(told) == 2
-    assert all(word not in reason for reason in told for word in ("Erika", "Mustermann", "example"))
+    reported = [reason for file in list_files(lake, TARIFFS) for reason in file.reasons]
+    assert len(reported) == 2
+    assert all(word not in reason for reason in reported for word in ("Erika", "Mustermann", "example"))
 
 
 BROKEN = {

@@ -28,13 +28,13 @@ class Broken:
     nth: int
     spent: Spent = field(default_factory=Spent)
     settings: AthenaSettings = field(default_factory=AthenaSettings)
-    asked: list[tuple[str, str]] = field(default_factory=list)
+    requested: list[tuple[str, str]] = field(default_factory=list)
 
     def run(self, sql: str, database: str, what: str, token: str) -> Outcome:
-        self.asked.append((sql, token))
-        if len(self.asked) >= self.nth:
+        self.requested.append((sql, token))
+        if len(self.requested) >= self.nth:
             raise AthenaError(f"{what}: no")
-        key = f"athena-results/{len(self.asked)}.csv"
+        key = f"athena-results/{len(self.requested)}.csv"
         self.lake.store.write(key, b'"parcel_id","part","_version","_part"\n')
         return Outcome("id", self.lake.store.uri(key), 0, 0)
 
@@ -80,7 +80,7 @@ def test_when_athena_fails_the_work_tables_are_set_back_and_nothing_is_held(
     with pytest.raises(AthenaError, match="parcels: "):
         compact(lacking, ON_ATHENA, EVERYTHING)
 
-    assert len(broken.asked) == nth
+    assert len(broken.requested) == nth
     assert locations(lake, lake.work_database) == locations(lake, lake.published_database)
     assert list(lake.store.list("athena-results/")) == []
     assert compact(lake, PARCELS, EVERYTHING).counts == Counts(read=2, applied=2)
@@ -89,7 +89,7 @@ def test_when_athena_fails_the_work_tables_are_set_back_and_nothing_is_held(
 def test_each_step_of_a_merge_has_a_token_of_its_own(
     lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rows are asked for by the same statement before and after the merge, and Athena answers a token that it knows
+    """Rows are requested by the same statement before and after the merge, and Athena answers a token that it knows
     with the earlier query."""
     landing.land([change("a", version=1)])
     compact(lake, PARCELS, EVERYTHING)
@@ -99,4 +99,4 @@ def test_each_step_of_a_merge_has_a_token_of_its_own(
     # The MERGE of this Athena commits nothing, which is noticed.
     with pytest.raises(Exception, match="another writer was there"):
         compact(asking, ON_ATHENA, EVERYTHING)
-    assert len({token for _, token in broken.asked}) == len(broken.asked) == 2
+    assert len({token for _, token in broken.requested}) == len(broken.requested) == 2

@@ -136,7 +136,7 @@ def test_an_error_with_a_cause_is_of_its_class() -> None:
     assert class_of(error) is Failure.ENVIRONMENT
 
 
-def test_engines_fail_as_they_are_told_apart(tmp_path: Path) -> None:
+def test_failures_of_engines_have_the_class_that_is_recorded(tmp_path: Path) -> None:
     """The messages of this version of DuckDB, not of the tests above."""
     connection = duckdb.connect(config={"temp_directory": str(tmp_path / "spill")})
     connection.execute("SET memory_limit = '20MB'; SET threads = 1")
@@ -153,6 +153,6 @@ def test_engines_fail_as_they_are_told_apart(tmp_path: Path) -> None:
         assert class_of(broken.value, reading=True) is Failure.DATA
 
 
-def test_what_is_told_quotes_nothing() -> None:
+def test_what_is_reported_quotes_nothing() -> None:
     error = duckdb.ConversionException("Conversion Error: Could not convert string 'Erika' to \"x\"\nLINE 1")
     assert without_values(error) == "ConversionException: Conversion Error: Could not convert string '…'"

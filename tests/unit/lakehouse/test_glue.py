@@ -258,14 +258,14 @@ def test_maintenance_deletes_the_versions_that_others_left_in_bounded_steps(
     assert max(versioned.requests) == 100
 
 
-def test_a_version_that_glue_does_not_delete_is_told(
+def test_a_version_that_glue_does_not_delete_is_reported(
     glue_lake: Lake, versioned: Versioned, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compact(glue_lake, PARCELS, EVERYTHING)
     place = glue_lake.published_database, "parcels"
     versioned.versions[place] = [-1_000]
-    for code, told in (("EntityNotFoundException", False), ("AccessDeniedException", True)):
+    for code, reported in (("EntityNotFoundException", False), ("AccessDeniedException", True)):
         answer = {"Errors": [{"VersionId": "-1000", "ErrorDetail": {"ErrorCode": code}}]}
         monkeypatch.setattr(versioned, "batch_delete_table_version", lambda answer=answer, **_: answer)
-        with pytest.raises(RuntimeError, match=code) if told else contextlib.nullcontext():
+        with pytest.raises(RuntimeError, match=code) if reported else contextlib.nullcontext():
             glue_lake.entries.forget_versions(*place)

@@ -1,4 +1,4 @@
-"""What is new: the difference between what is listed and what was taken in, and when a watermark may move."""
+"""What is new: the difference between what is listed and what was ingested, and when a watermark may move."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EVERYTHING = Scope.everything()
 
 
 def tick(lake: Lake) -> Counts:
-    """What a sensor's tick does; returns the rows it took in."""
+    """What a sensor's tick does; returns the rows it ingested."""
     counts = compact(lake, PARCELS, Scope.last_hours(3, now=lake.now())).counts
     publish(lake, PARCELS)
     return counts
@@ -55,7 +55,7 @@ def test_what_is_older_than_any_delivery_waits_for_the_pass_over_everything(
     assert compact(lake, PARCELS, EVERYTHING).applied == 1
 
 
-def test_an_object_written_again_under_its_key_is_taken_in_again(lake: Lake, landing: Landing, clock: Clock) -> None:
+def test_an_object_written_again_under_its_key_is_ingested_again(lake: Lake, landing: Landing, clock: Clock) -> None:
     earlier = NOON - timedelta(hours=10)
     landing.land([change(version=1)], hour=earlier, name="a.parquet")
     tick(lake)
@@ -234,4 +234,4 @@ def test_quarantined_rows_are_counted_by_object(lake: Lake, landing: Landing) ->
     state = published(lake, PARCELS)
     assert state is not None
     ledger = Ledger.load(lake, TableState(lake, state.metadata_location).ledger)
-    assert [(taken.rows, taken.quarantined) for taken in ledger.attention()] == [(2, 1), (1, 1)]
+    assert [(entry.rows, entry.quarantined) for entry in ledger.attention()] == [(2, 1), (1, 1)]

@@ -156,7 +156,7 @@ def test_files_with_few_deleted_rows_stay_as_they_are(lake: Lake, landing: Landi
 def test_delete_files_that_mark_nothing_any_more_are_dropped(
     lake: Lake, landing: Landing, marking: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A plain rewrite, for want of position deletes, leaves those of the files that it replaces behind."""
+    """A plain rewrite, without position deletes, leaves those of the files that it replaces behind."""
     landing.land([change(f"p-{n}", version=1) for n in range(20)])
     run(lake)
     landing.land([change("p-3", version=2)])
@@ -388,11 +388,11 @@ def test_quiet_nights_push_no_earlier_rows_out(lake: Lake, landing: Landing, clo
     assert rollback(lake, PARCELS).published.metadata_location == states[3]
 
 
-def test_ledger_and_verdicts_go_with_their_states(lake: Lake, landing: Landing, clock: Clock) -> None:
+def test_ledger_and_audit_results_go_with_their_states(lake: Lake, landing: Landing, clock: Clock) -> None:
     batches(lake, landing, 5, clock, hours=30)
     result = maintain(lake, PARCELS, retention=Retention(days=0, states=1))
     assert (result.before.ledger.files, result.after.ledger.files) == (10, 2)
-    assert compact(lake, PARCELS, EVERYTHING).objects == 0, "what was taken in is still known"
+    assert compact(lake, PARCELS, EVERYTHING).objects == 0, "what was ingested is still known"
 
 
 def test_a_roll_back_reaches_what_is_retained_and_says_so_beyond(lake: Lake, landing: Landing, clock: Clock) -> None:
@@ -442,17 +442,17 @@ def test_leftovers_of_a_crash_go_when_they_are_older_than_any_commit_in_flight(
 
 
 @pytest.mark.parametrize(
-    ("damaged", "told"),
+    ("damaged", "reported"),
     [(-1, "found none at .*warehouse/parcels/data/"), (-2, "1 missing, the first of them warehouse/parcels/data/")],
 )
 def test_nothing_is_removed_where_a_retained_state_is_damaged(
-    lake: Lake, landing: Landing, clock: Clock, damaged: int, told: str
+    lake: Lake, landing: Landing, clock: Clock, damaged: int, reported: str
 ) -> None:
     states = batches(lake, landing, 3, clock, hours=30)
     (file, *_) = TableState(lake, states[damaged]).files
     lake.store.delete([lake.store.key(file.path)])
     kept = stored(lake)
-    with pytest.raises(FilesMissing, match=told):
+    with pytest.raises(FilesMissing, match=reported):
         maintain(lake, PARCELS, retention=Retention(days=0, states=2))
     assert kept <= stored(lake)
 
@@ -460,7 +460,7 @@ def test_nothing_is_removed_where_a_retained_state_is_damaged(
 def test_nothing_is_removed_where_files_lie_elsewhere(
     lake: Lake, landing: Landing, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another engine may write addresses in another form: what is needed could not be told from what is not."""
+    """Another engine may write addresses in another form: nobody could say what is needed."""
     batches(lake, landing, 3, clock, hours=30)
     from lakehouse.storage import iceberg_names
 
@@ -483,7 +483,7 @@ def test_a_store_that_deletes_nothing_is_found_out(
     assert not removal.exact
 
 
-def test_an_entity_without_a_table_is_told(lake: Lake) -> None:
+def test_an_entity_without_a_table_is_reported(lake: Lake) -> None:
     with pytest.raises(LookupError, match="run its first batch"):
         maintain(lake, PARCELS)
 
@@ -564,7 +564,7 @@ def test_copies_that_are_delivered_later_are_waited_for(
 
 
 def test_a_tombstone_that_was_replaced_is_none_any_more(lake: Lake, landing: Landing, marking: None) -> None:
-    """The item was made anew: its tombstone is a deleted row of a file in which another one is found."""
+    """The item was made again: its tombstone is a deleted row of a file in which another one is found."""
     removals = [at(OLD, key, 5, op="remove") for key in ("again", "gone")]
     landing.land([*(at(OLD, f"p-{n}") for n in range(8)), *removals], OLD)
     run(lake)
@@ -627,7 +627,7 @@ def test_the_horizon_never_goes_back(lake: Lake) -> None:
         assert [tombstones.horizon_after(duck, horizon) for horizon in (3, 6, 10)] == [6, 6, 10]
 
 
-def test_metadata_without_a_verdict_is_no_state(lake: Lake, landing: Landing, clock: Clock) -> None:
+def test_metadata_without_an_audit_result_is_no_state(lake: Lake, landing: Landing, clock: Clock) -> None:
     state = run_after(lake, landing)
     before = find_states(lake, PARCELS, Names(lake))
     assert [s.location for s in before][-1] == state.location
@@ -681,7 +681,7 @@ def test_a_rebuild_neither_loses_nor_brings_back_what_was_purged(lake: Lake, lan
 
 
 def prepare(root: Path, clock: Clock) -> tuple[list[Any], list[Any]]:
-    """A lake with something to rewrite, to purge, to expire and to remove, and one object that has not been taken in;
+    """A lake with something to rewrite, to purge, to expire and to remove, and one object that has not been ingested;
     returns the rows and changes that readers see."""
     lake = local_lake(root, clock)
     landing = Landing(lake, PARCELS)
@@ -751,7 +751,7 @@ def prices(rows: list[Any]) -> dict[str, str]:
 
 
 def test_of_a_merge_in_between_nothing_is_lost(tmp_path: Path, clock: Clock, marking: None) -> None:
-    """Another writer takes in an object and publishes, right before each operation of maintenance in turn."""
+    """Another writer ingests an object and publishes, right before each operation of maintenance in turn."""
     prepared = Prepared.make(tmp_path, clock)
     planned_again = 0
     for number in prepared.numbers(writes=False, every=4):
@@ -887,7 +887,7 @@ def test_a_retention_that_contradicts_itself_is_refused(contrary: dict[str, Any]
 def test_every_state_that_is_still_listed_is_whole(
     steps: list[int], guard: int, more: int, days: int, states: int
 ) -> None:
-    """Whatever the retention and the pace of batches: what a roll back can be asked for has all its files."""
+    """Whatever the retention and the pace of batches: whatever a roll back may go to has all its files."""
     retention = Retention(timedelta(hours=guard + more), days, states, timedelta(hours=guard))
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder, ageing(clock):

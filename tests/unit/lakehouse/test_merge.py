@@ -144,7 +144,7 @@ def test_delete_files_that_data_files_share_are_honoured_and_kept(
 
     with connect(lake) as duck:
         first = next(f for f in shared.files if f.path == paths[0])
-        written = writing.rewrite_files(duck, lake, schemas.compacted(PARCELS), [first], "anew")
+        written = writing.rewrite_files(duck, lake, schemas.compacted(PARCELS), [first], "again")
     assert [f.record_count for f in written.added] == [19]
     assert list(written.removed) == [first.data]
     table = iceberg.commit(table, added=written.added, removed=written.removed, properties={}, summary={})

@@ -44,7 +44,7 @@ def test_an_entity_without_data_is_readable_from_its_first_batch(lake: Lake) -> 
 
 
 @pytest.mark.parametrize("audit_result", ["absent", "failed", "of other metadata"])
-def test_metadata_without_a_passed_verdict_of_its_own_is_refused(
+def test_metadata_without_a_passed_audit_result_of_its_own_is_refused(
     lake: Lake, landing: Landing, audit_result: str
 ) -> None:
     batch(lake, landing, version=1)

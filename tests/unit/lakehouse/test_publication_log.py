@@ -122,7 +122,7 @@ def test_a_pass_that_finds_nothing_moves_the_watermark_and_has_a_row(
     assert (second["rows_after"], second["watermark"]) == (1, "2026-11-21 12:10:00.000")
     compact(lake, PARCELS, EVERYTHING)
     publish(lake, PARCELS)
-    assert len(rows(lake)) == 2, "nothing was published anew"
+    assert len(rows(lake)) == 2, "nothing was published again"
 
 
 def test_rows_stay_when_the_table_is_rebuilt_rolled_back_and_its_snapshots_expire(
@@ -160,7 +160,7 @@ def test_rows_stay_when_the_table_is_rebuilt_rolled_back_and_its_snapshots_expir
     back, again, night = found[2], found[3], found[-1]
     assert (back["publication_id"].split(" ")[0], back["run_id"]) == (found[0]["publication_id"], "by hand")
     assert (back["rows_read"], back["rows_after"]) == (0, 1)
-    assert (again["objects"], again["applied"]) == (2, 1), "what was rolled back is taken in again"
+    assert (again["objects"], again["applied"]) == (2, 1), "what was rolled back is ingested again"
     assert (found[5]["objects"], found[5]["rows_after"]) == (3, 1)
     assert (night["run_id"], night["rows_read"], night["rows_after"]) == ("at night", 0, 1)
     assert len({row["publication_id"] for row in found}) == 7
@@ -327,7 +327,7 @@ def test_rows_are_removed_behind_their_retention_only(lake: Lake, landing: Landi
     )
 
 
-def test_a_state_that_is_shown_again_is_told_once(lake: Lake, landing: Landing, clock: Clock) -> None:
+def test_a_state_that_is_shown_again_is_reported_once(lake: Lake, landing: Landing, clock: Clock) -> None:
     """Its row was joined with its day, so that the next publication takes it for missing."""
     batch(lake, landing, version=1)
     batch(lake, landing, version=2)
@@ -349,9 +349,9 @@ def test_of_two_tellings_the_one_that_knows_when_readers_saw_it_counts(
     first, second = rows(lake)
     assert first["published_at"]
     folder = publication_log.key_of(lake, "parcels", location(lake)).rpartition("/")[0]
-    untold = orjson.dumps({**first, "published_at": None}, option=orjson.OPT_APPEND_NEWLINE)
+    unreported = orjson.dumps({**first, "published_at": None}, option=orjson.OPT_APPEND_NEWLINE)
     for place in ("0", "z"):  # listed before and after the row that knows it
-        lake.store.write(f"{folder}/parcels.{place}.json", untold)
+        lake.store.write(f"{folder}/parcels.{place}.json", unreported)
     clock.moment = datetime.now(UTC)
     assert rows(lake) == [first, second]
     publication_log.join_days(lake, PARCELS)
@@ -384,9 +384,9 @@ def test_a_local_build_reads_every_row(lake: Lake, landing: Landing, clock: Cloc
         a_day_later(clock)
         publication_log.join_days(lake, PARCELS)
         create_source_views(connection, contracts, {}, log_of_lake(lake))
-        told = connection.sql("from catalog.publication_log order by batch")
-        assert told.columns == [*(column.name for column in described.COLUMNS), described.DAY]
-        first = dict(zip(told.columns, told.fetchall()[0], strict=True))
+        reported = connection.sql("from catalog.publication_log order by batch")
+        assert reported.columns == [*(column.name for column in described.COLUMNS), described.DAY]
+        first = dict(zip(reported.columns, reported.fetchall()[0], strict=True))
     assert first["watermark"] == datetime(2026, 11, 21, 12)  # noqa: DTZ001
     assert (first["applied"], first["dt"]) == (1, f"{datetime.now(UTC):%Y-%m-%d}")
     assert log_of_slice(tmp_path) is None

@@ -1,5 +1,5 @@
 """Metadata that says what is not so: no batch is published with it, and what an earlier release left is found and set
-right, without a row written anew or a deleted one coming back."""
+right, without a row rewritten or a deleted one coming back."""
 
 from __future__ import annotations
 
@@ -225,4 +225,4 @@ def test_a_wrong_number_of_rows_is_found(lake: Lake, landing: Landing) -> None:
         shape = schemas.compacted(PARCELS).stored_as(state.metadata)
         assert recorded.contradicted(duck, shape, [file]) == []
         wrong = dataclasses.replace(file, data=iceberg.described_again(file.data, FileMetrics(4), 1))
-        assert any("4 rows recorded, 3 found" in told for told in recorded.contradicted(duck, shape, [wrong]))
+        assert any("4 rows recorded, 3 found" in reported for reported in recorded.contradicted(duck, shape, [wrong]))

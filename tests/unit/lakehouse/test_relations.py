@@ -56,7 +56,7 @@ def uses(tree: ast.AST) -> set[str]:
     } & set(DECLARED)
 
 
-def asked(tree: ast.AST) -> set[str]:
+def requested(tree: ast.AST) -> set[str]:
     """Own tables that a module has made by a function of its own, to which it hands the name."""
     return {
         node.args[0].value
@@ -80,7 +80,7 @@ def test_every_table_of_a_batch_is_declared_or_its_module_s_own() -> None:
             assert fine, f"{where} makes {name}: declare it, or begin it with _"
     for where, tree in TREES.items():
         read = set(re.findall(r"(?:FROM|JOIN|INTO) (_[a-z]+)", ast.unparse(tree)))
-        assert read <= found[where] | asked(tree), f"{where} reads {read - found[where]} of another module"
+        assert read <= found[where] | requested(tree), f"{where} reads {read - found[where]} of another module"
 
 
 @pytest.mark.parametrize("constant", DECLARED)

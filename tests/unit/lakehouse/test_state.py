@@ -22,7 +22,7 @@ from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, local_lak
 HOURS = 4
 
 
-def take_in(lake: Lake, scope: Scope | None = None) -> ContentHash:
+def ingest(lake: Lake, scope: Scope | None = None) -> ContentHash:
     compact(lake, PARCELS, scope or Scope.everything())
     return published_hash(lake)
 
@@ -62,13 +62,13 @@ def test_replaying_any_range_and_rebuilding_give_identical_content(
 ) -> None:
     for hour, rows in enumerate(history(seed)):
         landing.land(rows, hour=NOON + timedelta(hours=hour))
-        before = take_in(lake)
+        before = ingest(lake)
         clock.forward(hours=1)
 
     for first in range(HOURS):
         for last in range(first + 1, HOURS + 1):
             replayed = Scope.replay(NOON + timedelta(hours=first), NOON + timedelta(hours=last))
-            assert take_in(lake, replayed) == before, f"hours {first} to {last}"
+            assert ingest(lake, replayed) == before, f"hours {first} to {last}"
     rebuild(lake, PARCELS)
     assert published_hash(lake) == before
 
@@ -77,12 +77,12 @@ def test_the_same_objects_in_one_batch_or_in_many_give_identical_content(lake: L
     objects = history(7)
     for rows in objects:
         landing.land(rows)
-        in_many = take_in(lake)
+        in_many = ingest(lake)
     other = local_lake(lake.local_root / "other")  # type: ignore[operator]
     one = Landing(other, PARCELS)
     for rows in reversed(objects):
         one.land(rows)
-    assert take_in(other) == in_many
+    assert ingest(other) == in_many
     assert len(published_rows(other)) == len(published_rows(lake))
 
 
@@ -111,7 +111,7 @@ def test_every_value_counts(lake: Lake, landing: Landing, values: dict[str, str]
     other = local_lake(lake.local_root / "other")  # type: ignore[operator]
     Landing(other, PARCELS).land([change(version=1)])
 
-    one, two = take_in(lake), take_in(other)
+    one, two = ingest(lake), ingest(other)
     assert one.rows != two.rows
     assert one.changes != two.changes
 
@@ -122,11 +122,11 @@ def test_there_is_no_content_before_the_first_batch(lake: Lake) -> None:
 
 def test_a_later_batch_that_only_repeats_rewrites_rows_and_changes_no_content(lake: Lake, landing: Landing) -> None:
     landing.land([change("p-1", version=1), change("p-2", version=1)])
-    before = take_in(lake)
+    before = ingest(lake)
     landing.land([change("p-1", version=1)])
-    assert take_in(lake) == before
+    assert ingest(lake) == before
     landing.land([change("p-3", version=1)])
-    assert take_in(lake) != before
+    assert ingest(lake) != before
 
 
 def test_a_lake_from_before_changes_had_a_writer_evolves_by_itself(
@@ -140,11 +140,11 @@ def test_a_lake_from_before_changes_had_a_writer_evolves_by_itself(
         stamps = validation.stamps
         before.setattr(validation, "stamps", lambda *a, **k: stamps(*a, **k).removesuffix(", _by AS _by"))
         landing.land([change("p-1", version=1, event="old")])
-        take_in(lake)
+        ingest(lake)
         assert "_by" not in published_changes(lake)[0]
 
     landing.land([change("p-1", version=2, event="new", _by="user:u-1")])
-    now = take_in(lake)
+    now = ingest(lake)
 
     assert {row["_event_id"]: row["_by"] for row in published_changes(lake)} == {"old": None, "new": "user:u-1"}
     assert "_by" not in published_rows(lake)[0], "the latest row of a key says nothing of it"

@@ -55,17 +55,17 @@ NEED_A_HOME = ["up", "down", "demo", "dev", "status", "token", "refresh", "simul
 
 @pytest.mark.parametrize("command", NEED_A_HOME)
 @pytest.mark.parametrize("place", ["file", "file/below", "/proc/nothing", "/dev/null"])
-def test_a_home_that_cannot_be_written_is_told_in_a_sentence(command: str, place: str, tmp_path: Path) -> None:
+def test_a_home_that_cannot_be_written_is_reported_in_a_sentence(command: str, place: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     result = CliRunner().invoke(app, command.split(), env={"GAVEL_HOME": str(tmp_path / place)})
-    told = result.output
+    reported = result.output
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    assert "gavel up" in told or "GAVEL_HOME" in told or "not running" in told
+    assert "gavel up" in reported or "GAVEL_HOME" in reported or "not running" in reported
     assert (tmp_path / "file").read_text() == "mine"
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EMFILE])
-def test_what_the_machine_refuses_is_told_without_a_traceback(
+def test_what_the_machine_refuses_is_reported_without_a_traceback(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
@@ -96,5 +96,5 @@ def test_what_needs_a_running_stack_says_how_to_start_it(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0, "0 s"), (-3, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (200_000, "2 days")]
 )
-def test_ages_are_told_in_the_unit_that_fits(seconds: int, text: str) -> None:
+def test_ages_are_reported_in_the_unit_that_fits(seconds: int, text: str) -> None:
     assert age(timedelta(seconds=seconds)) == text

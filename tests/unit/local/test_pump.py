@@ -207,7 +207,7 @@ def test_a_killed_pump_goes_on_behind_its_checkpoint() -> None:
     assert function.calls == [[2, 3, 4]]
 
 
-def test_a_pump_that_is_told_to_stop_repeats_only_what_was_not_acknowledged() -> None:
+def test_a_pump_that_is_stopped_repeats_only_what_was_not_acknowledged() -> None:
     stream, memory = FakeStream({"s": [record(n) for n in range(4)]}), Memory()
     function = FakeFunction(lambda records: partial(f"{2:030d}") if 0 in numbers(records) else Succeeded())
     first = pump(stream, function, checkpoint=memory)

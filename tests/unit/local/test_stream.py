@@ -18,13 +18,13 @@ ARN = "arn:aws:dynamodb:eu-west-1:000000000000:table/t/stream/2026-01-01T00:00:0
 
 
 def refusal(code: str) -> ClientError:
-    return ClientError({"Error": {"Code": code, "Message": "told"}}, "Operation")
+    return ClientError({"Error": {"Code": code, "Message": "reported"}}, "Operation")
 
 
 class FakeStreams:
     def __init__(self, trimmed: bool = False) -> None:
         self.trimmed = trimmed
-        self.asked: list[dict[str, Any]] = []
+        self.requested: list[dict[str, Any]] = []
 
     def describe_stream(self, StreamArn: str, ExclusiveStartShardId: str | None = None) -> dict[str, Any]:
         if ExclusiveStartShardId is None:
@@ -32,7 +32,7 @@ class FakeStreams:
         return {"StreamDescription": {"Shards": [{"ShardId": "b", "ParentShardId": "a"}]}}
 
     def get_shard_iterator(self, **arguments: Any) -> dict[str, Any]:
-        self.asked.append(arguments)
+        self.requested.append(arguments)
         if self.trimmed and arguments["ShardIteratorType"] == "AFTER_SEQUENCE_NUMBER":
             raise refusal("TrimmedDataAccessException")
         return {"ShardIterator": arguments["ShardIteratorType"]}
@@ -74,7 +74,7 @@ def test_every_page_of_shards_is_read() -> None:
 def test_a_checkpoint_older_than_the_stream_goes_on_with_the_oldest_record() -> None:
     streams = FakeStreams(trimmed=True)
     assert DynamoStream(streams, ARN, "eu-west-1").iterator("a", "12") == "TRIM_HORIZON"
-    assert [a["ShardIteratorType"] for a in streams.asked] == ["AFTER_SEQUENCE_NUMBER", "TRIM_HORIZON"]
+    assert [a["ShardIteratorType"] for a in streams.requested] == ["AFTER_SEQUENCE_NUMBER", "TRIM_HORIZON"]
 
 
 class FakeLambda:

@@ -64,7 +64,7 @@ def test_missing_credentials_are_reported_without_a_traceback(monkeypatch: pytes
 
 
 def test_whoever_mounts_the_commands_chooses_the_way_to_an_environment() -> None:
-    asked: list[str | None] = []
+    requested: list[str | None] = []
 
     class Queues:
         def get_queue_url(self, *, QueueName: str) -> dict[str, str]:
@@ -74,9 +74,9 @@ def test_whoever_mounts_the_commands_chooses_the_way_to_an_environment() -> None
             return {"Attributes": {"ApproximateNumberOfMessages": "4"}}
 
     def opener(name: str | None) -> Environment:
-        asked.append(name)
+        requested.append(name)
         return Environment("local", lambda service: Queues())
 
     result = CliRunner().invoke(app, ["dead-letters", "list"], obj=opener, env={"GAVEL_ENV": None})
     assert result.output.split()[:2] == ["4", "gavel-local-inbound-dead-letters"]
-    assert asked == [None]
+    assert requested == [None]

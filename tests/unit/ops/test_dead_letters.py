@@ -19,24 +19,24 @@ class Refilled:
         attributes = {"SentTimestamp": "1795222923123"}
         return {"MessageId": f"m-{number}", "ReceiptHandle": f"h-{number}", "Body": "{}", "Attributes": attributes}
 
-    def get_queue_url(self, **asked: str) -> dict[str, str]:
-        return {"QueueUrl": asked["QueueName"]}
+    def get_queue_url(self, **requested: str) -> dict[str, str]:
+        return {"QueueUrl": requested["QueueName"]}
 
     def get_queue_attributes(self, **_: Any) -> dict[str, Any]:
         return {"Attributes": {"ApproximateNumberOfMessages": str(len(self.letters))}}
 
-    def receive_message(self, **asked: Any) -> dict[str, Any]:
-        return {"Messages": self.letters[: asked["MaxNumberOfMessages"]]}
+    def receive_message(self, **requested: Any) -> dict[str, Any]:
+        return {"Messages": self.letters[: requested["MaxNumberOfMessages"]]}
 
-    def send_message(self, **asked: Any) -> None:
-        assert asked["QueueUrl"] == "gavel-dev-inbound"
-        assert asked["MessageAttributes"]["received_at"]["StringValue"] == "2026-11-21T01:02:03.123000Z"
+    def send_message(self, **requested: Any) -> None:
+        assert requested["QueueUrl"] == "gavel-dev-inbound"
+        assert requested["MessageAttributes"]["received_at"]["StringValue"] == "2026-11-21T01:02:03.123000Z"
         self.sent += 1
         self.letters = [*self.letters, self._letter(100 + self.sent)]
 
-    def delete_message(self, **asked: Any) -> None:
-        assert asked["QueueUrl"] == "gavel-dev-inbound-dead-letters"
-        self.letters = [m for m in self.letters if m["ReceiptHandle"] != asked["ReceiptHandle"]]
+    def delete_message(self, **requested: Any) -> None:
+        assert requested["QueueUrl"] == "gavel-dev-inbound-dead-letters"
+        self.letters = [m for m in self.letters if m["ReceiptHandle"] != requested["ReceiptHandle"]]
 
 
 def test_no_more_dead_letters_are_moved_than_there_were() -> None:

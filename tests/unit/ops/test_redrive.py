@@ -67,7 +67,7 @@ def run(aws: Aws, said: list[str] | None = None) -> redrive.Redriven:
     return Redrive(Environment("prod", lambda service: aws), "lake", (said if said is not None else []).append).run()
 
 
-def test_an_object_that_cannot_be_read_stays_is_told_and_stops_nothing() -> None:
+def test_an_object_that_cannot_be_read_stays_is_reported_and_stops_nothing() -> None:
     aws = Aws()
     aws.objects = {
         "relay-failures/a": b"not JSON",

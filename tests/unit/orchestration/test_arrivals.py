@@ -114,7 +114,7 @@ def test_an_entity_that_left_the_contracts_is_never_due():
     assert due(memory, [], QUIET, NOW) == frozenset()
 
 
-def test_a_change_waits_until_a_run_was_asked_for():
+def test_a_change_waits_until_a_run_was_requested():
     memory = after(landed("a"))
     memory = after(landed("a"), memory=memory)
     assert memory.waiting == {"orders"}

@@ -1,4 +1,4 @@
-"""Each object that is held, or fails again and again, is told once by name, whatever other entities do."""
+"""Each object that is held, or fails again and again, is reported once by name, whatever other entities do."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CONTRACTS: Any = {"parcels": PARCELS, "others": OTHERS}
 
 
 @pytest.mark.parametrize("error", [RuntimeError("poison"), commit.ChunkFailed.__new__(commit.ChunkFailed)])
-def test_an_object_is_told_once_until_it_is_taken_in(
+def test_an_object_is_reported_once_until_it_is_ingested(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     """Of class poison from its second failure, of class data at once."""
@@ -42,43 +42,43 @@ def test_an_object_is_told_once_until_it_is_taken_in(
 
     monkeypatch.setattr(commit, "commit_chunk", commit_chunk)
     poison = isinstance(error, RuntimeError)
-    memory, known, told = None, {}, []
+    memory, known, reported = None, {}, []
     for _ in range(4):
         compact(lake, PARCELS, Scope())
         publish(lake, PARCELS)
         clock.forward(minutes=1)
         unread: dict[str, Exception] = {}
         failing = look(lake, CONTRACTS, known, unread.__setitem__)
-        memory, untold = unreported(memory, failing)
-        told.append([(o.key, o.failure, o.held) for objects in untold.values() for o in objects])
+        memory, new = unreported(memory, failing)
+        reported.append([(o.key, o.failure, o.held) for objects in new.values() for o in objects])
     once = [(bad, Failure.POISON, False)] if poison else [(bad, Failure.DATA, True)]
-    assert told == ([[], once, [], []] if poison else [once, [], [], []])
+    assert reported == ([[], once, [], []] if poison else [once, [], [], []])
     (now,) = failing["parcels"]
     assert (now.held, now.failure) == (True, Failure.POISON if poison else Failure.DATA)
     message = held_alert("parcels", [now], NOON, "http://ui")
     assert bad in message.why
-    asked = message.why.partition("with ")[2].partition(". ")[0]
+    requested = message.why.partition("with ")[2].partition(". ")[0]
     given = {"ops": {"compacted__parcels": {"config": {"work": {"requeue": {"objects": [bad]}}}}}}
-    assert json.loads(asked) == given
+    assert json.loads(requested) == given
     assert now.failure.value in message.why
     broken = False
     requeue(lake, PARCELS)
     publish(lake, PARCELS)
-    memory, untold = unreported(memory, look(lake, CONTRACTS, known, unread.__setitem__))
-    assert (untold, json.loads(memory), unread) == ({}, {}, {})
+    memory, new = unreported(memory, look(lake, CONTRACTS, known, unread.__setitem__))
+    assert (new, json.loads(memory), unread) == ({}, {}, {})
     assert [(file.origin, file.whole) for file in list_files(lake, PARCELS)] == [(bad, True)], (
         "what it is in truth: no Parquet file"
     )
 
 
-def test_of_what_cannot_be_read_nothing_is_forgotten_and_others_are_told() -> None:
+def test_of_what_cannot_be_read_nothing_is_forgotten_and_others_are_reported() -> None:
     one, other = (Failing(e, f"landing/{e}/x", "1", Failure.DATA, "r", held=True) for e in ("parcels", "others"))
-    memory, untold = unreported(None, {"parcels": [one], "others": []})
-    assert untold == {"parcels": [one]}
-    memory, untold = unreported(memory, {"others": [other]})
-    assert untold == {"others": [other]}
-    memory, untold = unreported(memory, {"parcels": [one], "others": [other]})
-    assert untold == {}
+    memory, new = unreported(None, {"parcels": [one], "others": []})
+    assert new == {"parcels": [one]}
+    memory, new = unreported(memory, {"others": [other]})
+    assert new == {"others": [other]}
+    memory, new = unreported(memory, {"parcels": [one], "others": [other]})
+    assert new == {}
     memory, _ = unreported(memory, {"parcels": [], "others": []})
     assert json.loads(memory) == {}
 

@@ -158,7 +158,7 @@ def test_rolling_back_lets_readers_see_the_snapshot_before(workshop: Workshop) -
     assert (workshop.published.rows, workshop.published.snapshot_id) == (1, before)
 
 
-def test_quarantined_rows_are_taken_in_again(workshop: Workshop) -> None:
+def test_quarantined_rows_are_ingested_again(workshop: Workshop) -> None:
     key = workshop.land("a", change(1), change(3, customer_id="c-2", status="no such"))
     result = workshop.compact()
     assert result.success

@@ -1,4 +1,4 @@
-"""Whatever messages the topic refuses, and whatever cannot be read: each alert is told once, sooner or later."""
+"""Whatever messages the topic refuses, and whatever cannot be read: each alert is reported once, sooner or later."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Topic:
         return True
 
     @property
-    def told(self) -> Counter[str]:
+    def reported(self) -> Counter[str]:
         return Counter(f"{alert.what}: {alert.why}" for alert in self.sent)
 
 
@@ -119,7 +119,7 @@ def through(
     evaluate: Callable[..., Any],
     arrange: Callable[[Any], dict[str, Any]],
 ) -> tuple[Counter[str], list[Any]]:
-    """A tick for each step, then ticks in a world that stays: what was told, and the ticks."""
+    """A tick for each step, then ticks in a world that stays: what was reported, and the ticks."""
     global TOPIC
     TOPIC = Topic(topic)
     cursor, ticks = None, []
@@ -128,7 +128,7 @@ def through(
         cursor = ticks[-1].cursor
         assert len(cursor) < 20_000
     assert not Outbox.from_cursor(cursor).owed
-    return TOPIC.told, ticks
+    return TOPIC.reported, ticks
 
 
 answers = st.lists(st.booleans(), max_size=12)
@@ -152,7 +152,7 @@ def published_as(patch: pytest.MonkeyPatch, step: Mapping[str, str]) -> None:
 
 @given(steps=states, topic=answers)
 @searching
-def test_tables_are_told_once_for_each_time_that_they_turn(
+def test_tables_are_reported_once_for_each_time_that_they_turn(
     tick: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, steps: list[dict[str, str]], topic: list[bool]
 ) -> None:
     lake = LakeResource(environment="local", bucket="bucket")
@@ -161,15 +161,15 @@ def test_tables_are_told_once_for_each_time_that_they_turn(
         published_as(monkeypatch, step)
         return {"lake": lake}
 
-    told, ticks = through(topic, "published tables", steps, tick, arrange)
-    assert told == through([], "published tables", steps, tick, arrange)[0]
+    reported, ticks = through(topic, "published tables", steps, tick, arrange)
+    assert reported == through([], "published tables", steps, tick, arrange)[0]
     unreadable = sum(
         step[e] == "unreadable" and (not n or steps[n - 1][e] != "unreadable")
         for n, step in enumerate(steps)
         for e in ENTITIES
     )
-    assert sum(count * text.count("cannot be read: ") for text, count in told.items()) == unreadable
-    late = sum(text.count("is published up to") * count for text, count in told.items())
+    assert sum(count * text.count("cannot be read: ") for text, count in reported.items()) == unreadable
+    late = sum(text.count("is published up to") * count for text, count in reported.items())
     assert late == sum(turned_late([step[entity] for step in steps]) for entity in ENTITIES)
     assert all(("could not be sent" in t.skip_message) == bool(Outbox.from_cursor(t.cursor).owed) for t in ticks)
 
@@ -182,10 +182,10 @@ def turned_late(history: list[str]) -> int:
 
 @given(steps=states, topic=answers)
 @searching
-def test_models_are_told_once_and_not_forgotten_while_a_table_is_unreadable(
+def test_models_are_reported_once_and_not_forgotten_while_a_table_is_unreadable(
     tick: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, steps: list[dict[str, str]], topic: list[bool]
 ) -> None:
-    """A model is as late as its tables: while one of them is unreadable it stays what it was, and is not told."""
+    """A model is as late as its tables: while one of them is unreadable it stays what it was, and is not reported."""
     lake = LakeResource(environment="local", bucket="bucket")
     built = {REPORTS[name]: {e: TableRead("1:1", NOON) for e in read} for name, read in READS.items()}
     monkeypatch.setattr(watches, "recorded_reads", lambda instance, models: built)
@@ -194,15 +194,15 @@ def test_models_are_told_once_and_not_forgotten_while_a_table_is_unreadable(
         published_as(monkeypatch, step)
         return {"lake": lake}
 
-    told, ticks = through(topic, "marts and reports", steps, tick, arrange)
-    assert told == through([], "marts and reports", steps, tick, arrange)[0]
+    reported, ticks = through(topic, "marts and reports", steps, tick, arrange)
+    assert reported == through([], "marts and reports", steps, tick, arrange)[0]
     of_model = {
         name: ["unreadable" if "unreadable" in now else "late" if "late" in now else "fresh" for now in each]
         for name, read in READS.items()
         for each in [[[step[entity] for entity in read] for step in steps]]
     }
     for name, history in of_model.items():
-        count = sum(n * text.count(f"reports/{name} is true for") for text, n in told.items())
+        count = sum(n * text.count(f"reports/{name} is true for") for text, n in reported.items())
         assert count == turned_late(history), (name, history)
         known = [state for state in history if state != "unreadable"]
         last = Late.from_text(json.loads(Outbox.from_cursor(ticks[-1].cursor).inner or "")["marts and reports"]).late
@@ -223,7 +223,7 @@ def test_models_are_told_once_and_not_forgotten_while_a_table_is_unreadable(
     topic=answers,
 )
 @searching
-def test_every_prefix_is_told_by_itself(
+def test_every_prefix_is_reported_by_itself(
     tick: Callable[..., Any], steps: list[dict[str, set[str]]], topic: list[bool]
 ) -> None:
     """What is new where it can be listed, and once for each streak that it cannot: neither hides the other."""
@@ -250,18 +250,18 @@ def test_every_prefix_is_told_by_itself(
 
         return arrange
 
-    told, ticks = through(topic, "objects that are set aside", steps, tick, world())
-    assert told == through([], "objects that are set aside", steps, tick, world())[0]
+    reported, ticks = through(topic, "objects that are set aside", steps, tick, world())
+    assert reported == through([], "objects that are set aside", steps, tick, world())[0]
     for prefix in set_aside.WATCHED:
         streaks = sum(
             prefix in step["broken"] and (not n or prefix not in steps[n - 1]["broken"]) for n, step in enumerate(steps)
         )
-        said = [text for text in told.elements() if text.startswith(f"Objects below {prefix} cannot be watched")]
+        said = [text for text in reported.elements() if text.startswith(f"Objects below {prefix} cannot be watched")]
         assert len(said) == streaks
         readable = any(prefix not in step["broken"] for step in steps)
         last = max((n for n, step in enumerate(steps) if prefix not in step["broken"]), default=-1)
         new = sum(prefix in step["new"] for step in steps[: last + 1])
-        counts = [int(text.split()[0]) for text in told.elements() if f"new object(s) below {prefix}" in text]
+        counts = [int(text.split()[0]) for text in reported.elements() if f"new object(s) below {prefix}" in text]
         assert sum(counts) == (new if readable else 0)
     for step, ticked in zip(steps, ticks, strict=False):
         assert all(f"{prefix}: ConnectionError" in ticked.skip_message for prefix in step["broken"])
@@ -269,7 +269,7 @@ def test_every_prefix_is_told_by_itself(
 
 @given(steps=st.lists(st.sets(st.sampled_from(STREAMED[:6])), min_size=1, max_size=5), topic=answers)
 @searching
-def test_entities_that_cannot_be_listed_are_told_once_a_streak(
+def test_entities_that_cannot_be_listed_are_reported_once_a_streak(
     tick: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, steps: list[set[str]], topic: list[bool]
 ) -> None:
     def arrange(step: set[str]) -> dict[str, Any]:
@@ -281,17 +281,17 @@ def test_entities_that_cannot_be_listed_are_told_once_a_streak(
         monkeypatch.setattr(sensors, "list_objects", listing)
         return {"lake": LakeResource(environment="local", bucket="bucket")}
 
-    told, ticks = through(topic, "landed_objects", steps, tick, arrange)
-    assert told == through([], "landed_objects", steps, tick, arrange)[0]
+    reported, ticks = through(topic, "landed_objects", steps, tick, arrange)
+    assert reported == through([], "landed_objects", steps, tick, arrange)[0]
     for entity in STREAMED[:6]:
         streaks = sum(entity in step and (not n or entity not in steps[n - 1]) for n, step in enumerate(steps))
-        assert sum(count * text.count(f"{entity}: OSError") for text, count in told.items()) == streaks
+        assert sum(count * text.count(f"{entity}: OSError") for text, count in reported.items()) == streaks
     assert all(set(Outbox.from_cursor(t.cursor).unseen) == step for t, step in zip(ticks, steps, strict=False))
 
 
 @given(steps=st.lists(st.sets(st.sampled_from("abcdef")), min_size=1, max_size=5), topic=answers)
 @searching
-def test_ticks_in_trouble_are_told_once_a_streak(
+def test_ticks_in_trouble_are_reported_once_a_streak(
     tick: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, steps: list[set[str]], topic: list[bool]
 ) -> None:
     begun: dict[str, datetime] = {}
@@ -306,18 +306,18 @@ def test_ticks_in_trouble_are_told_once_a_streak(
         monkeypatch.setattr(watches, "troubles", lambda instance, now: found + noted)
         return {}
 
-    told, _ = through(topic, "ticks", steps, tick, arrange)
+    reported, _ = through(topic, "ticks", steps, tick, arrange)
     for name in "abcdef":
         streaks = sum(name in step and (not n or name not in steps[n - 1]) for n, step in enumerate(steps))
-        assert sum(n for text, n in told.items() if f"sensor {name} does not" in text) == streaks
-    assert not any("freshness" in text for text in told), "it tells them itself"
+        assert sum(n for text, n in reported.items() if f"sensor {name} does not" in text) == streaks
+    assert not any("freshness" in text for text in reported), "it tells them itself"
 
 
 @given(failing=st.lists(st.integers(0, 3), min_size=1, max_size=4), topic=answers)
 @settings_of_search(
     max_examples=examples(5), deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
 )
-def test_every_failed_run_is_told_once(tick: Callable[..., Any], failing: list[int], topic: list[bool]) -> None:
+def test_every_failed_run_is_reported_once(tick: Callable[..., Any], failing: list[int], topic: list[bool]) -> None:
     """Those of other code locations are not ours to tell, and what failed before the first look is history."""
 
     global TOPIC
@@ -349,7 +349,7 @@ CHECKS = [dg.AssetCheckKey(dg.AssetKey(["catalog", e]), "no_hand_made_change") f
     topic=answers,
 )
 @searching
-def test_every_check_that_turns_red_is_told_once_a_streak(
+def test_every_check_that_turns_red_is_reported_once_a_streak(
     tick: Callable[..., Any], steps: list[list[bool | None]], topic: list[bool]
 ) -> None:
     """Of whatever severity; a check that is not run again stays what it was."""
@@ -366,12 +366,12 @@ def test_every_check_that_turns_red_is_told_once_a_streak(
                     instance.report_runless_asset_event(result)
             return {}
 
-        told, _ = through(topic, "checks", steps, evaluate, arrange)
+        reported, _ = through(topic, "checks", steps, evaluate, arrange)
     for number, key in enumerate(CHECKS):
         history = [step[number] for step in steps if step[number] is not None]
         streaks = sum(not passed and (not n or history[n - 1] is True) for n, passed in enumerate(history))
         said = f"{key.asset_key.to_user_string()} {key.name}: who was it?"
-        assert sum(count * text.count(said) for text, count in told.items()) == streaks
+        assert sum(count * text.count(said) for text, count in reported.items()) == streaks
 
 
 def test_a_watch_that_fails_or_takes_long_hides_no_other() -> None:
@@ -397,7 +397,7 @@ def test_a_watch_that_fails_or_takes_long_hides_no_other() -> None:
     assert found["c"] == Seen("now", "All is well.")
 
 
-def test_what_cannot_be_watched_is_told_once_and_looked_at_again(tick: Callable[..., Any]) -> None:
+def test_what_cannot_be_watched_is_reported_once_and_looked_at_again(tick: Callable[..., Any]) -> None:
     global TOPIC
     TOPIC = Topic([])
     broken = SimpleNamespace(lake=SimpleNamespace())  # no store, no name: nothing can be looked at
@@ -431,7 +431,7 @@ def test_a_cursor_keeps_what_it_is_given(owed: list[Alert], memory: str) -> None
 
 
 @pytest.mark.parametrize("count", [MOST_OWED, MOST_OWED + 1, 20 * MOST_OWED])
-def test_what_a_cursor_cannot_keep_is_told_as_a_number(count: int) -> None:
+def test_what_a_cursor_cannot_keep_is_reported_as_a_number(count: int) -> None:
     def refuse(alert: Alert) -> bool:
         raise OSError
 

@@ -20,7 +20,7 @@ STEP = st.one_of(
 
 @given(st.lists(STEP, max_size=40))
 def test_every_table_is_followed_or_waits_with_a_reason(steps: list[tuple[str, object]]) -> None:
-    """What marts have is what successful runs were asked for; nothing is due that waits; nothing waits for ever while
+    """What marts have is what successful runs were to build; nothing is due that waits; nothing waits for ever while
     its rows change; and a run of everything that is due ends it."""
     now, rows, built, memory = NOW, dict.fromkeys("abc", "0"), dict[str, str](), Requested()
     for kind, what in steps:

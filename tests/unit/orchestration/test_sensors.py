@@ -90,14 +90,14 @@ def landed(entity: str, name: str = "a") -> LandedObject:
     return LandedObject(f"landing/{entity}/{name}.parquet", "etag", 1000, now, hour)
 
 
-def asked(tick: Any) -> set[str]:
+def wanted(tick: Any) -> set[str]:
     return {key.to_user_string() for request in tick.run_requests or () for key in request.asset_selection or ()}
 
 
 def first_look(evaluate: Callable[..., Any]) -> str:
     """The cursor after the first tick, in which every entity is looked at."""
     tick = evaluate("landed_objects", lake=LAKE, alerts=Alerts())
-    assert {"compacted/orders", "catalog/orders", "compacted/bids"} <= asked(tick)
+    assert {"compacted/orders", "catalog/orders", "compacted/bids"} <= wanted(tick)
     return str(tick.cursor)
 
 
@@ -109,7 +109,7 @@ def test_one_run_is_requested_for_all_entities_that_something_landed_for(
     landing["bids"] = [landed("bids", "a"), landed("bids", "b")]
     tick = evaluate("landed_objects", cursor, lake=LAKE, alerts=Alerts())
     assert len(tick.run_requests) == 1
-    assert asked(tick) == {"compacted/orders", "catalog/orders", "compacted/bids", "catalog/bids"}
+    assert wanted(tick) == {"compacted/orders", "catalog/orders", "compacted/bids", "catalog/bids"}
 
 
 def test_a_changed_landing_partition_is_shown(
@@ -141,27 +141,27 @@ def test_while_a_compaction_is_under_way_changes_wait_and_are_not_lost(
     assert not tick.run_requests
     assert "orders" in tick.skip_message
     instance.report_run_failed(run)
-    assert asked(evaluate("landed_objects", tick.cursor, lake=LAKE, alerts=Alerts())) == {
+    assert wanted(evaluate("landed_objects", tick.cursor, lake=LAKE, alerts=Alerts())) == {
         "compacted/orders",
         "catalog/orders",
     }
 
 
-def test_a_sensor_does_not_wait_for_runs_that_another_one_asked_for(
+def test_a_sensor_does_not_wait_for_runs_that_another_one_requested(
     evaluate: Callable[..., Any], landing: dict[str, list[LandedObject]], instance: DagsterInstance
 ) -> None:
     """Where stream entities are compacted all the time, entities of origin files must have their turn."""
     cursor = first_look(evaluate)
     started(instance, "compaction", by="dropped_files")
     landing["orders"] = [landed("orders")]
-    assert asked(evaluate("landed_objects", cursor, lake=LAKE, alerts=Alerts())) == {
+    assert wanted(evaluate("landed_objects", cursor, lake=LAKE, alerts=Alerts())) == {
         "compacted/orders",
         "catalog/orders",
     }
 
 
 def started(instance: DagsterInstance, job: str, by: str) -> dg.DagsterRun:
-    """A run under way that a sensor asked for."""
+    """A run under way that a sensor requested."""
     tags = {"dagster/sensor_name": by}
     return instance.create_run_for_job(_trivial(job), status=dg.DagsterRunStatus.STARTED, tags=tags)
 
@@ -178,16 +178,16 @@ def test_entities_of_origin_files_are_seen_by_the_dropbox_sensor(
 ) -> None:
     cursor = evaluate("dropped_files", lake=LAKE, alerts=Alerts()).cursor
     landing["countries"] = [landed("countries")]
-    assert asked(evaluate("dropped_files", cursor, lake=LAKE, alerts=Alerts())) == {
+    assert wanted(evaluate("dropped_files", cursor, lake=LAKE, alerts=Alerts())) == {
         "compacted/countries",
         "catalog/countries",
     }
-    assert "compacted/countries" not in asked(evaluate("landed_objects", lake=LAKE, alerts=Alerts()))
+    assert "compacted/countries" not in wanted(evaluate("landed_objects", lake=LAKE, alerts=Alerts()))
 
 
 @given(broken=st.sets(st.sampled_from(STREAMED), min_size=1, max_size=len(STREAMED) - 1), sns_works=st.booleans())
 @settings_of_search(max_examples=examples(15), suppress_health_check=list(HealthCheck))
-def test_entities_that_cannot_be_listed_hold_up_no_other_and_are_told_once(
+def test_entities_that_cannot_be_listed_hold_up_no_other_and_are_reported_once(
     evaluate: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, broken: set[str], sns_works: bool
 ) -> None:
     SENT.clear()
@@ -205,18 +205,18 @@ def test_entities_that_cannot_be_listed_hold_up_no_other_and_are_told_once(
     breaking |= broken
     objects |= {entity: [landed(entity, "second")] for entity in STREAMED}
     tick = evaluate("landed_objects", cursor, lake=LAKE, alerts=alerts)
-    assert asked(tick) == tables_of(set(STREAMED) - broken)
-    assert not asked(evaluate("landed_objects", tick.cursor, lake=LAKE, alerts=alerts))
+    assert wanted(tick) == tables_of(set(STREAMED) - broken)
+    assert not wanted(evaluate("landed_objects", tick.cursor, lake=LAKE, alerts=alerts))
     assert [alert.what for alert in SENT] == [f"What landed cannot be listed: {', '.join(sorted(broken))}"] * sns_works
     if not sns_works:
         tick = evaluate("landed_objects", tick.cursor, lake=LAKE, alerts=Alerts())
-        assert len(SENT) == 1, "what could not be told is told later"
+        assert len(SENT) == 1, "what could not be reported is reported later"
     breaking.clear()
     healed = evaluate("landed_objects", tick.cursor, lake=LAKE, alerts=alerts)
-    assert asked(healed) == tables_of(broken), "what landed meanwhile is not lost"
+    assert wanted(healed) == tables_of(broken), "what landed meanwhile is not lost"
     breaking |= broken
     evaluate("landed_objects", healed.cursor, lake=LAKE, alerts=Alerts())
-    assert len(SENT) == 2, "a new streak is told again"
+    assert len(SENT) == 2, "a new streak is reported again"
 
 
 def tables_of(entities: set[str]) -> set[str]:
@@ -262,10 +262,10 @@ def test_a_publication_asks_for_the_marts_that_read_it_and_no_report(
     evaluate: Callable[..., Any], publish: dict[str, Published]
 ) -> None:
     publish["orders"] = state("orders")
-    assert asked(evaluate("published_tables", lake=LAKE)) == {"staging/stg_orders", "marts/fct_orders"}
+    assert wanted(evaluate("published_tables", lake=LAKE)) == {"staging/stg_orders", "marts/fct_orders"}
 
 
-def test_only_marts_of_changed_tables_are_asked_for(
+def test_only_marts_of_changed_tables_are_requested(
     evaluate: Callable[..., Any], publish: dict[str, Published], instance: DagsterInstance
 ) -> None:
     publish["orders"] = state("orders")
@@ -273,7 +273,7 @@ def test_only_marts_of_changed_tables_are_asked_for(
     tick = evaluate("published_tables", lake=LAKE)
     finish(instance, tick, dg.DagsterRunStatus.SUCCESS)
     publish["lots"] = state("lots", snapshot=2)
-    assert asked(evaluate("published_tables", tick.cursor, lake=LAKE)) == {"marts/dim_lot"}
+    assert wanted(evaluate("published_tables", tick.cursor, lake=LAKE)) == {"marts/dim_lot"}
 
 
 def test_a_watermark_that_moves_alone_builds_nothing(
@@ -286,7 +286,7 @@ def test_a_watermark_that_moves_alone_builds_nothing(
     assert not evaluate("published_tables", tick.cursor, lake=LAKE).run_requests
 
 
-def test_marts_are_not_asked_for_twice_while_they_are_built(
+def test_marts_are_not_requested_twice_while_they_are_built(
     evaluate: Callable[..., Any], publish: dict[str, Published], instance: DagsterInstance
 ) -> None:
     started(instance, "marts", by="published_tables")
@@ -297,13 +297,13 @@ def test_marts_are_not_asked_for_twice_while_they_are_built(
 
 
 def finish(instance: DagsterInstance, tick: Any, status: dg.DagsterRunStatus) -> None:
-    """The run that a tick asked for ends like this."""
+    """The run that a tick requested ends like this."""
     (request,) = tick.run_requests
     tags = {**request.tags, "dagster/sensor_name": "published_tables"}
     instance.create_run_for_job(_trivial("marts"), status=status, tags=tags)
 
 
-def test_marts_that_failed_for_a_passing_reason_are_asked_for_again(
+def test_marts_that_failed_for_a_passing_reason_are_requested_again(
     evaluate: Callable[..., Any], publish: dict[str, Published], instance: DagsterInstance
 ) -> None:
     """Not at once and not for ever; other tables do not wait, and a success is the end of it."""
@@ -314,13 +314,13 @@ def test_marts_that_failed_for_a_passing_reason_are_asked_for_again(
     assert not tick.run_requests
     publish["lots"] = state("lots")
     tick = evaluate("published_tables", tick.cursor, lake=LAKE)
-    assert "marts/dim_lot" in asked(tick)
-    assert "marts/fct_orders" not in asked(tick)
+    assert "marts/dim_lot" in wanted(tick)
+    assert "marts/fct_orders" not in wanted(tick)
     finish(instance, tick, dg.DagsterRunStatus.SUCCESS)
     memory = Requested.from_text(tick.cursor)
     past = {e: (n, due - timedelta(hours=1), of) for e, (n, due, of) in memory.failed.items()}
     tick = evaluate("published_tables", dataclasses.replace(memory, failed=past).to_text(), lake=LAKE)
-    assert asked(tick) == {"staging/stg_orders", "marts/fct_orders"}
+    assert wanted(tick) == {"staging/stg_orders", "marts/fct_orders"}
     finish(instance, tick, dg.DagsterRunStatus.SUCCESS)
     tick = evaluate("published_tables", tick.cursor, lake=LAKE)
     assert not tick.run_requests
@@ -349,7 +349,7 @@ def test_a_table_that_cannot_be_read_stops_no_other(
 
     monkeypatch.setattr(api, "published", published)
     tick = evaluate("published_tables", lake=LAKE)
-    marts = {key for key in asked(tick) if key.startswith("marts/")}
+    marts = {key for key in wanted(tick) if key.startswith("marts/")}
     assert ("marts/fct_orders" in marts) == ("orders" not in broken)
     assert ("marts/dim_lot" in marts) == ("lots" not in broken)
     late = evaluate("published tables", lake=LAKE, alerts=Alerts())
@@ -360,7 +360,7 @@ def test_a_table_that_cannot_be_read_stops_no_other(
     assert remembered(evaluate("published tables", late.cursor, lake=LAKE, alerts=Alerts())) == []
 
 
-def test_a_run_that_never_began_is_asked_for_again(evaluate: Callable[..., Any], publish: dict[str, Published]) -> None:
+def test_a_run_that_never_began_is_requested_again(evaluate: Callable[..., Any], publish: dict[str, Published]) -> None:
     publish["orders"] = state("orders")
     tick = evaluate("published_tables", lake=LAKE)
     assert tick.run_requests
@@ -368,7 +368,7 @@ def test_a_run_that_never_began_is_asked_for_again(evaluate: Callable[..., Any],
     assert list(Requested.from_text(tick.cursor).failed) == ["orders"]
 
 
-def test_a_table_that_becomes_late_is_told_once_and_its_check_fails(
+def test_a_table_that_becomes_late_is_reported_once_and_its_check_fails(
     evaluate: Callable[..., Any], publish: dict[str, Published]
 ) -> None:
     publish["orders"] = state("orders", age=timedelta(hours=2))
@@ -400,7 +400,7 @@ class _Bucket:
         self.lake = SimpleNamespace(store=store, endpoint=None, bucket="b", region="eu-west-1")
 
 
-def test_what_is_set_aside_is_told_once_by_prefix(evaluate: Callable[..., Any]) -> None:
+def test_what_is_set_aside_is_reported_once_by_prefix(evaluate: Callable[..., Any]) -> None:
     now = datetime.now(UTC)
     bucket = _Bucket(
         StoredObject("quarantine/orders/1.json", "e", 1, now),
@@ -416,7 +416,7 @@ def test_what_is_set_aside_is_told_once_by_prefix(evaluate: Callable[..., Any]) 
     assert len(SENT) == 2
 
 
-def test_a_failed_run_is_told_with_step_reason_and_link(settings: Settings, instance: DagsterInstance) -> None:
+def test_a_failed_run_is_reported_with_step_reason_and_link(settings: Settings, instance: DagsterInstance) -> None:
     @dg.op
     def breaks() -> None:
         raise ValueError("expected a table, found a stool")

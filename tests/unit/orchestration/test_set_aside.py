@@ -17,27 +17,27 @@ def stored(key: str, minute: float = 0, etag: str = "e") -> StoredObject:
     return StoredObject(key=key, etag=etag, size=1, modified=NOON + timedelta(minutes=minute))
 
 
-def test_everything_is_untold_at_first_oldest_first():
+def test_everything_is_unreported_at_first_oldest_first():
     _, new = unseen(Seen(), [stored("b", 1), stored("a", 2), stored("c", 0)])
     assert [o.key for o in new] == ["c", "b", "a"]
 
 
-def test_nothing_is_told_twice():
+def test_nothing_is_reported_twice():
     seen_before, _ = unseen(Seen(), [stored("a")])
     assert unseen(seen_before, [stored("a")])[1] == []
 
 
-def test_objects_of_the_same_second_are_all_told():
+def test_objects_of_the_same_second_are_all_reported():
     seen_before, _ = unseen(Seen(), [stored("a")])
     assert [o.key for o in unseen(seen_before, [stored("a"), stored("b")])[1]] == ["b"]
 
 
-def test_an_object_that_became_visible_late_is_told():
+def test_an_object_that_became_visible_late_is_reported():
     seen_before, _ = unseen(Seen(), [stored("new", 9)])
     assert [o.key for o in unseen(seen_before, [stored("late", 1), stored("new", 9)])[1]] == ["late"]
 
 
-def test_an_object_written_again_is_told_again():
+def test_an_object_written_again_is_reported_again():
     seen_before, _ = unseen(Seen(), [stored("a", etag="1")])
     assert len(unseen(seen_before, [stored("a", 1, etag="2")])[1]) == 1
 
@@ -47,7 +47,7 @@ def test_the_memory_is_bounded_by_the_overlap():
     assert len(seen_before.recent) == OVERLAP / timedelta(minutes=1) + 1
 
 
-def test_a_flood_is_told_once_and_leaves_a_short_memory():
+def test_a_flood_is_reported_once_and_leaves_a_short_memory():
     """Also where all of it came in one second."""
     for minutes in (0, 5):
         flood = [stored(str(n), minute=n * minutes / (2 * MOST)) for n in range(2 * MOST)]
@@ -60,8 +60,8 @@ def test_a_flood_is_told_once_and_leaves_a_short_memory():
 
 @settings(max_examples=examples(200))
 @given(st.lists(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 3)), max_size=8), max_size=8), st.integers(1, 6))
-def test_whatever_comes_is_told_once(looks: list[list[tuple[int, int]]], most: int):
-    """`most` is small here: what comes late in a flood may stay untold, but nothing is seen_before twice."""
+def test_whatever_comes_is_reported_once(looks: list[list[tuple[int, int]]], most: int):
+    """`most` is small here: what comes late in a flood may stay unreported, but nothing is seen_before twice."""
     seen_before, listed, seen = Seen(), set[StoredObject](), list[StoredObject]()
     with mock.patch("orchestration.set_aside.MOST", most):
         for look in looks:

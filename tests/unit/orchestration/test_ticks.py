@@ -1,4 +1,4 @@
-"""A sensor or schedule that fails or is silent is told once, and again when it begins anew."""
+"""A sensor or schedule that fails or is silent is reported once, and again when it turns bad again."""
 
 from __future__ import annotations
 
@@ -81,14 +81,14 @@ def test_what_ticks_is_no_trouble(instance: dg.DagsterInstance) -> None:
     assert troubles(instance, NOW) == []
 
 
-def test_a_streak_of_failed_ticks_is_told_from_its_first(instance: dg.DagsterInstance) -> None:
+def test_a_streak_of_failed_ticks_is_distinguished_from_its_first(instance: dg.DagsterInstance) -> None:
     add(instance, "marts", SENSOR, [(at(9), GOOD), (at(8), BAD), (at(5), BAD), (at(1), BAD), (at(0.1), RUNNING)])
     (found,) = troubles(instance, NOW)
     assert found == Trouble("marts", "sensor", at(8), "tick failed: DagsterInvalidSubsetError: cannot")
 
 
 @pytest.mark.parametrize("last", [5, 60, 5000])
-def test_a_sensor_that_is_silent_is_told(instance: dg.DagsterInstance, last: int) -> None:
+def test_a_sensor_that_is_silent_is_reported(instance: dg.DagsterInstance, last: int) -> None:
     add(instance, "quiet", SENSOR, [(at(last), SKIPPED)])
     found = troubles(instance, NOW)
     silent = timedelta(minutes=last) > GRACE + timedelta(minutes=1)
@@ -96,7 +96,9 @@ def test_a_sensor_that_is_silent_is_told(instance: dg.DagsterInstance, last: int
 
 
 @pytest.mark.parametrize(("last", "missed"), [(30, False), (90, True), (150, True), (None, True)])
-def test_a_schedule_whose_hour_went_by_is_told(instance: dg.DagsterInstance, last: int | None, missed: bool) -> None:
+def test_a_schedule_whose_hour_went_by_is_reported(
+    instance: dg.DagsterInstance, last: int | None, missed: bool
+) -> None:
     add(instance, "hourly", SCHEDULE, [(at(last), GOOD)] if last is not None else [])
     assert [(t.name, t.since) for t in troubles(instance, NOW)] == ([("hourly", at(30))] if missed else [])
 
@@ -106,7 +108,7 @@ def test_a_tick_has_its_grace(instance: dg.DagsterInstance) -> None:
     assert troubles(instance, at(30) + GRACE - timedelta(seconds=1)) == []
 
 
-def test_each_streak_is_told_once() -> None:
+def test_each_streak_is_reported_once() -> None:
     one, again = Trouble("a", "sensor", at(8), "x"), Trouble("a", "sensor", at(2), "x")
     cursor, new = unreported(None, [one])
     assert new == [one]
@@ -117,7 +119,7 @@ def test_each_streak_is_told_once() -> None:
     assert unreported(unreported(None, [one])[0], [again])[1] == [again]
 
 
-def test_a_sensor_that_works_in_part_is_told_from_its_cursor(instance: dg.DagsterInstance) -> None:
+def test_a_sensor_that_works_in_part_is_distinguished_from_its_cursor(instance: dg.DagsterInstance) -> None:
     """Alerts that it owes, and what it could not look at, in one trouble that the sensor tells itself."""
     owing = Outbox(
         owed=(Alert("a", "b", NOW, ""),), since=at(7), reason="OSError: no", unseen={"orders": (at(9), "gone")}

@@ -250,8 +250,8 @@ def test_receipts_tell_no_key_and_no_caller(
 ) -> None:
     api("POST", "/orders", order, headers=key)
     (receipt,) = (i for i in dynamodb.Table("gavel-requests").scan()["Items"] if i["pk"] == pk_of(key))
-    told = [value for name, value in receipt.items() if name != "body"]
-    assert not [v for v in told if "u-1" in str(v) or key["Idempotency-Key"] in str(v)]
+    reported = [value for name, value in receipt.items() if name != "body"]
+    assert not [v for v in reported if "u-1" in str(v) or key["Idempotency-Key"] in str(v)]
 
 
 def pk_of(key: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""An order of any size is read page by page, and what is not the reader's cannot be told from what is not there."""
+"""An order of any size is read page by page, and what is not the reader's looks like what is not there."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ def test_an_item_that_dynamodb_finds_too_large_is_refused(api: Fixture) -> None:
     assert api("POST", "/lots", lot).status == 413
 
 
-def test_a_wrong_method_and_a_wrong_route_are_told(api: Fixture) -> None:
+def test_a_wrong_method_and_a_wrong_route_are_reported(api: Fixture) -> None:
     reply = api("DELETE", "/orders")
     assert (reply.status, reply.headers["Allow"]) == (405, "POST")
     assert api.send({"resource": "/", "httpMethod": "GET", "path": "/"}).status == 404

@@ -25,14 +25,14 @@ class CloudWatch:
 
     def __init__(self, values: Mapping[tuple[str, str], float]) -> None:
         self._values = values
-        self.asked = 0
+        self.requested = 0
 
     def get_paginator(self, operation: str) -> CloudWatch:
         assert operation == "get_metric_data"
         return self
 
     def paginate(self, **parameters: Any) -> list[dict[str, Any]]:
-        self.asked += len(parameters["MetricDataQueries"])
+        self.requested += len(parameters["MetricDataQueries"])
         results = []
         for query in parameters["MetricDataQueries"]:
             metric = query["MetricStat"]["Metric"]
@@ -91,7 +91,7 @@ def test_staff_see_how_far_tables_and_reports_are(api: Any, cloudwatch: CloudWat
 def test_a_party_does_not_see_it(api: Any, cloudwatch: CloudWatch) -> None:
     answer = get(Api(api.api._writer, api.receipts, routes(status(cloudwatch))), PARTY)
     assert answer["statusCode"] == 403
-    assert cloudwatch.asked == 0
+    assert cloudwatch.requested == 0
 
 
 def test_without_cloudwatch_there_is_an_answer_that_knows_nothing(api: Any) -> None:
@@ -123,7 +123,7 @@ def test_what_is_read_says_what_the_reports_are_true_for(
     page = api("GET", f"/parties/{order['buyer_id']}/orders", query={"role": "buyer"})
     assert page.headers["Gavel-Data-Time"] == "2026-11-21T11:30:00Z"
     assert "Gavel-Data-Time" not in api("GET", "/orders/o-9").headers, "a refusal rests on no report"
-    assert cloudwatch.asked == 1, "the data time is read once a minute, however many ask"
+    assert cloudwatch.requested == 1, "the data time is read once a minute, however many ask"
     described = openapi.describe(api.api.routes, api.api._writer.entities)
     headers = described["paths"]["/parties/{party_id}/orders"]["get"]["responses"]["200"]["headers"]
     assert "Gavel-Data-Time" in headers

@@ -1,4 +1,4 @@
-"""The authorizer function: what the gateway is told of a caller, and what nobody is told."""
+"""The authorizer function: what the gateway learns of a caller, and what nobody learns."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class Named:
 
     def __init__(self, **wrong: Exception) -> None:
         self.wrong = wrong
-        self.asked: list[str] = []
+        self.requested: list[str] = []
 
     def tenant_of(self, token: str) -> str:
-        self.asked.append(token)
+        self.requested.append(token)
         if token in self.wrong:
             raise self.wrong[token]
         return token
@@ -103,13 +103,13 @@ def test_only_a_bearer_token_is_looked_at(store: TenantStore, authorization: str
     verifier = Named()
     answer = ask(authorizer(store, verifier), authorization)
     assert effect(answer)[0] == "Deny"
-    assert verifier.asked == []
+    assert verifier.requested == []
 
 
 def test_a_shut_door_looks_at_no_token(store: TenantStore) -> None:
     verifier = Named()
     assert effect(ask(authorizer(store, verifier, SHUT), "Bearer erp"))[0] == "Deny"
-    assert verifier.asked == []
+    assert verifier.requested == []
 
 
 @pytest.mark.parametrize("wrong", [KeysUnavailable("keys"), RuntimeError("text that quotes a token")])
@@ -154,7 +154,7 @@ def test_a_tenant_is_kept_as_it_is_and_its_key_is_not_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "reported"),
     [
         ({"GAVEL_TENANT_KEYS_URL": "http://login.example/keys"}, "https"),
         ({"GAVEL_TENANT_KEYS_URL": "http://127.0.0.1:4566/keys"}, "https"),
@@ -165,8 +165,8 @@ def test_a_tenant_is_kept_as_it_is_and_its_key_is_not_shown() -> None:
         ({"GAVEL_TENANT_ALGORITHM": "none"}, "TenantAlgorithm"),
     ],
 )
-def test_half_a_configuration_opens_no_door(wrong: dict[str, str], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_half_a_configuration_opens_no_door(wrong: dict[str, str], reported: str) -> None:
+    with pytest.raises(ValueError, match=reported):
         read_settings(Settings, {**OPEN, **wrong})
 
 

@@ -106,6 +106,6 @@ def test_without_any_key_it_cannot_be_said_whether_a_token_is_good() -> None:
     for _ in range(5):
         with pytest.raises(KeysUnavailable):
             cache.find("a")
-    assert issuer.readings == 1, "an issuer that is down is not asked by every token"
+    assert issuer.readings == 1, "an issuer that is down is not tried for every token"
     issuer.down, issuer.time = None, issuer.time + PAUSE
     assert cache.find("a") is not None

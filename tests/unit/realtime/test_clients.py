@@ -9,7 +9,7 @@ import pytest
 from realtime.clients import client
 
 
-def test_threads_get_clients_of_their_services_with_the_limits_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_get_clients_of_their_services_with_the_limits_requested(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (
         ("AWS_DEFAULT_REGION", "eu-west-1"),
         ("AWS_ACCESS_KEY_ID", "x"),

@@ -145,7 +145,7 @@ def test_each_kind_of_change_is_one_event(
     assert [d["operation"] for d in aws.details] == operations
 
 
-def test_the_end_of_an_item_whose_deletion_was_told_says_nothing(contracts: Contracts, sample: Sample) -> None:
+def test_the_end_of_an_item_whose_deletion_was_reported_says_nothing(contracts: Contracts, sample: Sample) -> None:
     (record,) = sample("stream_remove")["Records"]
     record["dynamodb"]["OldImage"]["_deleted"] = {"BOOL": True}
     assert events_of([record], contracts) == events.Events()
@@ -194,10 +194,10 @@ def test_a_bus_that_takes_nothing_holds_nothing_up(contracts: Contracts, code: s
     records = shipments(60)
     assert fanout.run(records[:25], Deadline(lambda: left[0])) == {"batchItemFailures": []}
     assert 50 - left[0] <= BUDGET_SECONDS
-    left[0], asked = 50.0, len(aws.sizes)
+    left[0], requested = 50.0, len(aws.sizes)
     assert fanout.run(records[25:50], Deadline(lambda: left[0])) == {"batchItemFailures": []}
-    assert left[0] > 49, "a bus that took nothing is asked without waiting"
-    assert len(aws.sizes) > asked
+    assert left[0] > 49, "a bus that took nothing is tried without waiting"
+    assert len(aws.sizes) > requested
     assert [letter["record"] for letter in aws.letters] == records[:50], "whole"
     down = False
     assert fanout.run(records[50:], Deadline(lambda: left[0])) == {"batchItemFailures": []}

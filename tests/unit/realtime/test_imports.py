@@ -330,7 +330,7 @@ def test_an_estimate_waits_for_its_order(inbound: Inbound, api: Fixture) -> None
     assert api("GET", "/orders/o-1").body["order"]["quote_number"] == "Q-7"
 
 
-def test_a_large_batch_goes_through_the_queue_and_its_status_can_be_asked_for(inbound: Inbound, api: Fixture) -> None:
+def test_a_large_batch_goes_through_the_queue_and_its_status_can_be_requested(inbound: Inbound, api: Fixture) -> None:
     events = customers(105)
     events[3] = {"CUST_NO": "c-3", "STATUS": "nobody"}
     events[104] = {"CUST_NO": "c-new", "STATUS": "active"}  # not the whole customer, and there is none

@@ -52,7 +52,7 @@ def test_a_mismatch_is_a_dead_letter_with_reason_and_contract_and_the_rest_goes_
     assert attributes["detail"].startswith("STATUS: expected one of")
 
 
-def test_people_and_metrics_are_told_of_a_mismatch_without_its_values(inbound: Inbound, contracts: Contracts) -> None:
+def test_an_alert_and_metrics_report_a_mismatch_without_its_values(inbound: Inbound, contracts: Contracts) -> None:
     for number in range(3):
         inbound.send(message(CUSTOMER | {"CUST_NO": f"c-{number}", "status": "Ada"}))
     inbound.send(message({}, entity="no such entity"))
@@ -74,8 +74,8 @@ def test_people_and_metrics_are_told_of_a_mismatch_without_its_values(inbound: I
         ("customers", "invalid-item", 3),
         ("unknown", "unknown-entity", 1),
     }
-    told = json.dumps(notice) + json.dumps(inbound.logged)
-    assert not [value for value in ("Ada", "no such entity", "c-0") if value in told]
+    reported = json.dumps(notice) + json.dumps(inbound.logged)
+    assert not [value for value in ("Ada", "no such entity", "c-0") if value in reported]
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_the_sample_event_of_lambda_is_read(inbound: Inbound, sample: Fixture, a
     assert api("GET", "/orders/o-1").body["order"]["hammer_price"] == "1250.00"
 
 
-def test_a_wait_is_asked_of_the_queue(inbound: Inbound) -> None:
+def test_a_wait_is_requested_of_the_queue(inbound: Inbound) -> None:
     settings = Settings("test", "t", "r", inbound.bucket, inbound.queue, inbound.dead_letters, "topic")
     inbound.send(message(CUSTOMER))
     (found,) = inbound.sqs.receive_message(QueueUrl=inbound.queue, VisibilityTimeout=600)["Messages"]

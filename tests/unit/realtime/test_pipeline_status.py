@@ -66,7 +66,7 @@ class TestRecent:
             assert recent.get() == 1
         clock.now += 59
         assert recent.get() == 1
-        assert len(answers) == 1, "a source that fails is asked no more often than one that works"
+        assert len(answers) == 1, "a source that fails is read no more often than one that works"
         clock.now += 1
         assert recent.get() == 7
         lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -86,19 +86,19 @@ class TestRecent:
         clock.now -= 500  # nobody knows how old a value from the future is
         assert recent.get() is None
 
-    def test_nobody_waits_for_a_source_that_hangs_and_it_is_asked_once(self):
-        release, asked = threading.Event(), threading.Semaphore(0)
+    def test_nobody_waits_for_a_source_that_hangs_and_it_is_read_once(self):
+        release, requested = threading.Event(), threading.Semaphore(0)
         calls: list[int] = []
 
         def read() -> str:
             calls.append(1)
-            asked.release()
+            requested.release()
             assert release.wait(10)
             return "late"
 
         recent = Recent("figures", read, refresh=60, keep=300)
         assert recent.get() is None
-        assert asked.acquire(timeout=10)
+        assert requested.acquire(timeout=10)
         assert recent.get() is None
         assert recent.get(wait=0.001) is None
         release.set()
@@ -137,9 +137,9 @@ class TestPressure:
         return Pressure(STREAMS, lambda: client, now=lambda: NOW, start=at_once)
 
     def test_the_factor_is_what_was_offered_over_what_was_taken(self, cloudwatch: Any):
-        for minutes, refused, taken in ((1, 300, 100), (3, 100, 300), (20, 9999, 1)):
+        for minutes, refused, accepted in ((1, 300, 100), (3, 100, 300), (20, 9999, 1)):
             firehose_count(cloudwatch, "gavel-test-bids", "ThrottledRecords", refused, minutes)
-            firehose_count(cloudwatch, "gavel-test-bids", "IncomingRecords", taken, minutes)
+            firehose_count(cloudwatch, "gavel-test-bids", "IncomingRecords", accepted, minutes)
         firehose_count(cloudwatch, "gavel-test-orders", "ThrottledRecords", 0, 1)
         firehose_count(cloudwatch, "gavel-test-orders", "IncomingRecords", 50, 1)
         pressure = self.pressure(cloudwatch)

@@ -354,7 +354,7 @@ def test_throttling_of_the_table_and_of_each_index_rings(resources: Resources) -
 
 
 def test_what_failed_does_not_lie_in_the_bucket_for_ever(resources: Resources) -> None:
-    """Whole records, with personal data; people were told when they came."""
+    """Whole records, with personal data; an alert reported them when they came."""
     buckets = of_type(resources, "AWS::S3::Bucket").values()
     rules = [r for b in buckets for r in b["Properties"]["LifecycleConfiguration"]["Rules"]]
     days = {r["Prefix"]: r["ExpirationInDays"] for r in rules if "ExpirationInDays" in r}

@@ -1,4 +1,4 @@
-"""The relay loses nothing: what Firehose refuses is sent again or told, what cannot be transformed is kept whole."""
+"""The relay loses nothing: what Firehose refuses is sent again or reported; what it cannot transform is kept whole."""
 
 from __future__ import annotations
 
@@ -227,10 +227,10 @@ def test_a_record_that_cannot_be_transformed_is_kept_whole_and_the_rest_goes_on(
     assert [k["record"] for k in kept] == [records[2]]
     assert "entity" in kept[0]["reason"]
     (message,) = topic.messages
-    told = json.loads(message["Message"])
+    reported = json.loads(message["Message"])
     assert message["Subject"].startswith("gavel-test-relay")
-    assert (told["function"], told["time"]) == ("gavel-test-relay", NOW.isoformat())
-    assert told["kept_at"] == f"s3://lake/{key}"
+    assert (reported["function"], reported["time"]) == ("gavel-test-relay", NOW.isoformat())
+    assert reported["kept_at"] == f"s3://lake/{key}"
 
 
 @pytest.mark.parametrize(
@@ -390,7 +390,9 @@ def test_one_entity_that_fails_does_not_hold_up_the_others(contracts: Contracts,
     assert records[3]["eventID"] in kept(bucket)
 
 
-def test_a_firehose_that_failed_is_left_alone_tried_again_and_told_once(contracts: Contracts, sample: Sample) -> None:
+def test_a_firehose_that_failed_is_left_alone_tried_again_and_reported_once(
+    contracts: Contracts, sample: Sample
+) -> None:
     down = True
     firehose = Firehose(lambda *_: down)
     time, bucket, topic = Time(1000), Bucket(), Topic()
@@ -415,7 +417,7 @@ def test_a_firehose_that_failed_is_left_alone_tried_again_and_told_once(contract
     assert len(firehose.rows("bids")) == 2
     down = True
     assert requests_of_a_batch() > 3
-    assert len(topic.messages) == 2, "a new failure is told"
+    assert len(topic.messages) == 2, "a new failure is reported"
 
 
 def test_the_log_has_counts_and_no_values(
@@ -473,7 +475,7 @@ def test_many_small_records_are_split_into_requests_of_five_hundred() -> None:
 
 @given(failures=st.lists(st.booleans(), max_size=60), count=st.integers(1, 40))
 @settings(deadline=None, max_examples=examples(40))
-def test_whatever_firehose_refuses_every_change_is_taken_or_told(
+def test_whatever_firehose_refuses_every_change_is_taken_or_reported(
     contracts: Contracts, failures: list[bool], count: int
 ) -> None:
     records = bids(event, count)
@@ -484,9 +486,9 @@ def test_whatever_firehose_refuses_every_change_is_taken_or_told(
     delivery = Delivery(firehose, pause=time.pause, chance=lambda: 0.9)  # type: ignore[arg-type]
     outcome = delivery.send("gavel-test-bids", one_line_each(transformed), Deadline(time.left))
     taken = Counter(row["bid_id"] for row in firehose.rows("bids"))
-    told = {p for record in outcome.undelivered for p in record.positions}
+    reported = {p for record in outcome.undelivered for p in record.positions}
     assert all(n == 1 for n in taken.values())
-    assert {f"b-{n}" for n in range(count) if n not in told} == set(taken)
+    assert {f"b-{n}" for n in range(count) if n not in reported} == set(taken)
 
 
 def test_binary_attributes_of_the_stream_survive(contracts: Contracts, sample: Sample) -> None:

@@ -45,7 +45,7 @@ def test_the_subscribers_rule_passes_exactly_what_asks_for_a_notice(template: di
                     assert pattern.matches_event(event) is wanted, event
 
 
-def test_people_are_told_of_what_a_streams_mapping_gives_up(template: dict[str, Any]) -> None:
+def test_an_alert_reports_what_a_streams_mapping_gives_up(template: dict[str, Any]) -> None:
     resources = template["Resources"]
     plain = {name: r for name, r in resources.items() if not name.startswith("Fn::")}
     mappings = {n for n, r in plain.items() if r["Properties"].get("EventSourceArn") == {"GetAtt": "Table.StreamArn"}}

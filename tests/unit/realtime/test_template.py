@@ -69,10 +69,10 @@ def test_every_bundle_is_a_function_with_a_name_a_role_and_a_log_of_its_own(temp
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_function_is_told_what_it_asks_for_and_nothing_else(template: dict[str, Any], function: str) -> None:
+def test_a_function_gets_the_settings_that_it_reads_and_no_other(template: dict[str, Any], function: str) -> None:
     settings = (ROOT / "realtime" / function / "settings.py").read_text(encoding="utf-8")
-    told = template["Resources"][f"{function.capitalize()}Function"]["Properties"]["Environment"]["Variables"]
-    assert set(told) == set(re.findall(r'"(GAVEL_\w+)"', settings))
+    reported = template["Resources"][f"{function.capitalize()}Function"]["Properties"]["Environment"]["Variables"]
+    assert set(reported) == set(re.findall(r'"(GAVEL_\w+)"', settings))
 
 
 def test_what_functions_and_pipeline_count_is_on_the_dashboard(template: dict[str, Any]) -> None:

@@ -26,7 +26,7 @@ class Aws:
     def __init__(self) -> None:
         self.until = -1
         self.items: dict[str, tuple[int, str]] = {}
-        self.told: list[dict[str, Any]] = []
+        self.reported: list[dict[str, Any]] = []
         self.identities: set[str] = set()
 
     def _call(self) -> None:
@@ -48,14 +48,14 @@ class Aws:
         assert len(MessageDeduplicationId) <= 128
         if MessageDeduplicationId not in self.identities:
             self.identities.add(MessageDeduplicationId)
-            self.told.append(json.loads(Message))
+            self.reported.append(json.loads(Message))
 
     def put_item(self, *, Item: dict[str, Any], **condition: Any) -> None:
         self._call()
-        key, told = Item["pk"]["S"], (int(Item["version"]["N"]), Item["sequence"]["S"])
-        if told <= self.items.get(key, (0, "")):
+        key, reported = Item["pk"]["S"], (int(Item["version"]["N"]), Item["sequence"]["S"])
+        if reported <= self.items.get(key, (0, "")):
             raise ClientError({"Error": {"Code": "ConditionalCheckFailedException", "Message": ""}}, "PutItem")
-        self.items[key] = told
+        self.items[key] = reported
 
 
 def event(shipment: str, version: int, status: str, **more: Any) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def message(identity: int, content: Any) -> dict[str, Any]:
 
 
 def tracking(aws: Aws) -> Tracking:
-    return Tracking(Settings("told", "topic"), dynamodb=aws, sns=aws, seconds=lambda: 1_795_222_923)
+    return Tracking(Settings("reported", "topic"), dynamodb=aws, sns=aws, seconds=lambda: 1_795_222_923)
 
 
 def test_a_notice_says_where_the_parcel_is_and_no_more() -> None:
@@ -99,27 +99,29 @@ def test_a_message_that_is_no_event_comes_again_and_the_rest_goes_on() -> None:
     batch = [message(1, without_values), {"messageId": "2", "body": "{"}, message(3, event("s-1", 2, "shipped"))]
     response = tracking(aws).run(batch, Deadline(lambda: 60))
     assert [f["itemIdentifier"] for f in response["batchItemFailures"]] == ["1", "2"]
-    assert len(aws.told) == 1
+    assert len(aws.reported) == 1
     with pytest.raises(UnusableEvent, match="values"):
         notice_of(without_values)
 
 
-def test_what_was_remembered_without_a_sequence_is_not_told_again() -> None:
+def test_what_was_remembered_without_a_sequence_is_not_reported_again() -> None:
     class Old(Aws):
         def get_item(self, **parameters: Any) -> dict[str, Any]:
             return {"Item": {**parameters["Key"], "version": {"N": "2"}}}
 
     aws = Old()
-    told = [message(n, event("s-1", 2 + n, "shipped", sequence="1".rjust(40, "0"))) for n in range(2)]
-    assert tracking(aws).run(told, Deadline(lambda: 60)) == {"batchItemFailures": []}
-    assert [notice["version"] for notice in aws.told] == ["3"]
+    reported = [message(n, event("s-1", 2 + n, "shipped", sequence="1".rjust(40, "0"))) for n in range(2)]
+    assert tracking(aws).run(reported, Deadline(lambda: 60)) == {"batchItemFailures": []}
+    assert [notice["version"] for notice in aws.reported] == ["3"]
 
 
 @given(
     order=st.lists(st.tuples(st.sampled_from(["s-1", "s-2"]), st.integers(1, 4)), max_size=12),
     kills=st.lists(st.integers(0, 4), max_size=6),
 )
-def test_each_state_is_told_once_and_never_an_older_one_later(order: list[tuple[str, int]], kills: list[int]) -> None:
+def test_each_state_is_reported_once_and_never_an_older_one_later(
+    order: list[tuple[str, int]], kills: list[int]
+) -> None:
     aws = Aws()
     states = ["shipped", "lost", "returned", "delivered"]
     for number, (shipment, version) in enumerate(order):
@@ -134,7 +136,7 @@ def test_each_state_is_told_once_and_never_an_older_one_later(order: list[tuple[
                 continue
         aws.until = -1
     for shipment in ("s-1", "s-2"):
-        told = [states.index(n["status"]) + 1 for n in aws.told if n["shipment_id"] == shipment]
-        assert told == sorted(set(told))
+        reported = [states.index(n["status"]) + 1 for n in aws.reported if n["shipment_id"] == shipment]
+        assert reported == sorted(set(reported))
         sent = [version for s, version in order if s == shipment]
-        assert told[-1:] == ([max(sent)] if sent else [])
+        assert reported[-1:] == ([max(sent)] if sent else [])

@@ -134,8 +134,8 @@ def test_a_running_month_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
         bidding("2026-02-01", "Coins", 1, 1, 0, 0, 0),
         bidding("2026-03-01", "Coins", 1, 9, 0, 0, 0),
     )
-    told = panels(tmp_path, statements)["Bids per lot"].summary
-    assert told == "Most were 2.0 in January 2026, of the months that are over."
+    reported = panels(tmp_path, statements)["Bids per lot"].summary
+    assert reported == "Most were 2.0 in January 2026, of the months that are over."
 
 
 @pytest.mark.parametrize(

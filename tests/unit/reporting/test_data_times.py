@@ -33,7 +33,7 @@ BEGIN = at("2026-01-01")
 BASE = (OF_ALL[0], category("2026-01-01", "Coins", "EUR", 1))
 
 
-def told(path: Path, until: datetime) -> tuple[dict[str, Panel], Mapping[str, Figure]]:
+def reported(path: Path, until: datetime) -> tuple[dict[str, Panel], Mapping[str, Figure]]:
     """The panels and figures in euros by name, where a report that says nothing is true until then."""
     panels, euros = answered(path, until)
     # What is drawn and said counts: queries name the data time, and a panel is wider beside a gap.
@@ -56,11 +56,11 @@ def test_a_report_that_is_behind_moves_no_other_panel(tmp_path: Path) -> None:
     something else."""
     path = warehouse(tmp_path, EVERY_MONTH)
     until, behind = at("2026-03-01T12:00:00"), at("2026-01-20T12:00:00")
-    before, figures = told(path, until)
+    before, figures = reported(path, until)
     for report in load().reports:
         with duckdb.connect(str(path)) as connection:
             connection.execute(next(true_until(behind, (report,))))
-        after, figures_after = told(path, behind)
+        after, figures_after = reported(path, behind)
         with duckdb.connect(str(path)) as connection:
             connection.execute(next(true_until(until, (report,))))
         moved = {panel.source for panel in (before[t] for t in before if after.get(t) != before[t])}
@@ -82,13 +82,13 @@ def every(hours: float, last: datetime, amount: int = 100) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("seed", seeds(6))
-def test_what_never_changes_is_told_as_unchanged(seed: int, tmp_path: Path) -> None:
+def test_what_never_changes_is_reported_as_unchanged(seed: int, tmp_path: Path) -> None:
     """Sales at a steady pace and a data time at any moment: a part of a day is not held against a whole one."""
     rng = random.Random(seed)
     hours = rng.choice((2, 3, 4, 6, 12))
     until = BEGIN + timedelta(days=rng.randint(62, 74), minutes=rng.choice((0, 5, rng.randint(0, 1439))))
     statements = (*BASE, *every(hours, until), *true_until(until))
-    panels, figures = told(warehouse(tmp_path, statements), until)
+    panels, figures = reported(warehouse(tmp_path, statements), until)
     for label in ("Net sales", "House earnings", "Sales"):
         change = figures[label].change
         assert change is not None
@@ -109,8 +109,8 @@ def test_what_is_dated_later_is_not_so_far(days: int, tmp_path: Path) -> None:
     ]
     for folder in folders:
         folder.mkdir()
-    plain, _ = told(warehouse(folders[0], (*BASE, *steady, *true_until(until))), until)
-    more, _ = told(warehouse(folders[1], (*BASE, *steady, *later, *true_until(until))), until)
+    plain, _ = reported(warehouse(folders[0], (*BASE, *steady, *true_until(until))), until)
+    more, _ = reported(warehouse(folders[1], (*BASE, *steady, *later, *true_until(until))), until)
     trends = [t for t in plain if t.startswith(("Sales and earnings by", "Bids by "))]
     assert len(trends) == 2
     for title in trends:
@@ -130,7 +130,7 @@ def test_what_is_all_dated_later_is_shown(tmp_path: Path) -> None:
     """Where nothing is dated before, it is all there is."""
     until = at("2025-06-01")
     statements = (*BASE, *every(1, BEGIN + timedelta(hours=5)), *true_until(until))
-    panels, _ = told(warehouse(tmp_path, statements), until)
+    panels, _ = reported(warehouse(tmp_path, statements), until)
     (panel,) = (p for title, p in panels.items() if title.startswith("Sales and earnings by"))
     assert panel.number == "€100"
     assert panel.rows[-1][1] == "1"
@@ -146,7 +146,7 @@ def test_only_the_period_before_is_the_one_before(earlier: str, compared: bool, 
         *(delivered(month, "Northmail", 10, 1, 2.0 * n) for n, month in enumerate(months, 1)),
     )
     until = at("2026-02-10")
-    panels, _ = told(warehouse(tmp_path, (*BASE, *every(6, until), *rows, *true_until(until))), until)
+    panels, _ = reported(warehouse(tmp_path, (*BASE, *every(6, until), *rows, *true_until(until))), until)
     for title in ("Bids per lot", "From order to cash", "From order to delivery"):
         assert (panels[title].change is not None) == compared, title
 
@@ -160,7 +160,7 @@ def test_a_median_says_what_it_is_of(tmp_path: Path) -> None:
         "update reports.rpt_order_to_delivery_by_month_and_carrier set delivered = 1 where order_month = '2026-01-01'",
     )
     until = at("2026-02-10")
-    panels, _ = told(warehouse(tmp_path, (*BASE, *every(6, until), *few, *true_until(until))), until)
+    panels, _ = reported(warehouse(tmp_path, (*BASE, *every(6, until), *few, *true_until(until))), until)
     for title in ("From order to cash", "From order to delivery"):
         assert panels[title].label.endswith("so far, 1 of 10")
         assert panels[title].change is None

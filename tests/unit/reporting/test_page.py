@@ -104,7 +104,7 @@ def test_every_panel_states_its_data_time(document: Document) -> None:
 
 
 def test_the_exposure_names_what_the_page_reads() -> None:
-    """So that the page is rendered after all of it, and its readers are told when a part of it is late."""
+    """So that the page is rendered after all of it, and it says so when a part of it is late."""
     exposures = yaml.safe_load((PROJECT / "exposures.yml").read_text("utf-8"))["exposures"]
     (exposure,) = (e for e in exposures if e["name"] == "report_page")
     assert set(exposure["depends_on"]) == {f"ref('{name}')" for name in (*load().models, WATERMARKS)}

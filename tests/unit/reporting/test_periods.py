@@ -1,4 +1,4 @@
-"""Periods and words of the report page: what is whole, what lies between, how a change is told."""
+"""Periods and words of the report page: what is whole, what lies between, how a change is reported."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_what_still_runs_is_not_compared(until: datetime, whole: int) -> None:
         (3, None, True, None),
     ],
 )
-def test_a_change_is_told_against_something(now: Any, before: Any, good: bool, said: str | None) -> None:
+def test_a_change_is_reported_against_something(now: Any, before: Any, good: bool, said: str | None) -> None:
     """Where there was nothing before, nothing is said about a change."""
     change = formatting.change(now, before, "then", good)
     assert (str(change) if change else None) == said

@@ -53,7 +53,7 @@ beginnings = st.datetimes(at("0001-01-01"), at("9999-12-31T23:59:59"))
 
 @given(st.lists(beginnings, min_size=1, max_size=6), beginnings, st.sampled_from(("hour", "day", "month")))
 def test_any_times_give_a_trend_without_long_gaps(moments: list[datetime], until: datetime, grain: str) -> None:
-    """Whatever times there are: nothing fails, few periods are empty, and each row is drawn or told."""
+    """Whatever times there are: nothing fails, few periods are empty, and each row is drawn or reported."""
     size = {"hour": {"minute": 0}, "day": {"hour": 0, "minute": 0}, "month": {"day": 1, "hour": 0, "minute": 0}}[grain]
     starts = sorted({moment.replace(second=0, microsecond=0, **size) for moment in moments})
     rows = [{"at": start, "n": 1} for start in starts]
@@ -73,7 +73,7 @@ def test_any_times_give_a_trend_without_long_gaps(moments: list[datetime], until
 
 @pytest.mark.parametrize("grain", GRAINS)
 @pytest.mark.parametrize("beginning", [at("9999-12-31T23:00:00"), at("9999-12-01"), at("9999-10-01")])
-def test_time_ends_and_no_period_after_it_is_asked_for(grain: str, beginning: datetime) -> None:
+def test_time_ends_and_no_period_after_it_is_requested(grain: str, beginning: datetime) -> None:
     assert periods.following(beginning, grain) <= at("9999-12-31T23:59:59.999999")
     assert periods.following(beginning.date(), grain if grain != "hour" else "day") <= date.max
 
@@ -162,13 +162,13 @@ def test_the_headline_is_of_the_newest_period_with_news(tmp_path: Path) -> None:
         quarter("2026-01-01", 0, 300, False),
     )
     found = panels(tmp_path, (*TWO_CURRENCIES, *rows))
-    told = found["Quarters against the year before"]
-    assert (told.number, told.label) == ("€300", "net sales in Q3 2025")
+    reported = found["Quarters against the year before"]
+    assert (reported.number, reported.label) == ("€300", "net sales in Q3 2025")
     assert found["Growth by category"].label == "category sold more in Q3 2025 than a year before"
 
 
 @pytest.mark.parametrize("off", ["0001-01-01 00:00:00", "1989-06-01 10:00:00", "9999-12-31 23:59:59.999999"])
-def test_what_is_far_off_is_told_and_not_drawn(off: str, tmp_path: Path) -> None:
+def test_what_is_far_off_is_reported_and_not_drawn(off: str, tmp_path: Path) -> None:
     """One old order, or one of a day that never comes, leaves the trend of the present as it is."""
     plain, other = tmp_path / "plain", tmp_path / "other"
     for folder in (plain, other):

@@ -1,4 +1,4 @@
-"""What others do not promise is used in one module only, and an upgrade that takes it away is told by name."""
+"""What others do not promise is used in one module only, and an upgrade that takes it away is reported by name."""
 
 import ast
 import atexit

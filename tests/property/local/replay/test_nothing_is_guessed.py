@@ -52,8 +52,8 @@ def values_of(engine: Engine, expressions: Sequence[str], *rows: tuple[str, str]
 def test_sums_differences_and_products_keep_all_their_digits(engine: Engine, x: Decimal, y: Decimal) -> None:
     one, two = Fraction(x), Fraction(y)
     expected = {"+": one + two, "-": one - two, "*": one * two}
-    asked = [f"as_money(x) {sign} as_number(y)" for sign in expected]
-    found = values_of(engine, asked, (f"{x:f}", f"{y:f}"))
+    requested = [f"as_money(x) {sign} as_number(y)" for sign in expected]
+    found = values_of(engine, requested, (f"{x:f}", f"{y:f}"))
     assert list(map(Fraction, found)) == list(expected.values())
     (total,) = values_of(engine, ["sum(as_money(x))"], (f"{x:f}", ""), ("", ""), (f"{x:f}", "1"))
     assert Fraction(total) == 2 * one
@@ -149,7 +149,7 @@ CODECS = sorted({*encodings.aliases.aliases.values(), "undefined", "punycode", "
     content=st.binary(max_size=60) | st.text(max_size=30).map(lambda t: t.encode("utf-16")),
     head=st.sampled_from([b"k,name\n", b"", b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf"]),
 )
-def test_any_bytes_in_any_encoding_are_read_or_told(codec: str, content: bytes, head: bytes) -> None:
+def test_any_bytes_in_any_encoding_are_read_or_reported(codec: str, content: bytes, head: bytes) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder, "file.csv")
         path.write_bytes(head + content)

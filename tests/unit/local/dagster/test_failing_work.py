@@ -1,4 +1,4 @@
-"""Work that fails at its latest try is told, also where another build succeeds meanwhile."""
+"""Work that fails at its latest try is reported, also where another build succeeds meanwhile."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -52,7 +52,7 @@ def run(instance: dg.DagsterInstance, job: dg.JobDefinition, fails: bool, **tags
     )
 
 
-def test_marts_that_fail_are_told_though_reports_succeed_every_few_minutes(instance: dg.DagsterInstance):
+def test_marts_that_fail_are_reported_though_reports_succeed_every_few_minutes(instance: dg.DagsterInstance):
     run(instance, marts, True, sensor_name="published_tables")
     for _ in range(3):
         run(instance, reports, False, schedule_name="hourly_reports")
@@ -76,9 +76,9 @@ def test_a_streak_begins_after_the_last_success(history: list[tuple[str, str]]):
         Ran(str(n), None if how == "U" else NOW + timedelta(minutes=n), how == "F", (job, "sensor", ""))
         for n, (job, how) in enumerate(history)
     ]
-    found = {run.asked_by[0]: (run.run_id, since) for run, since in streaks(runs)}
+    found = {run.requested_by[0]: (run.run_id, since) for run, since in streaks(runs)}
     for job in "ab":
-        ended = [run for run in runs if run.asked_by[0] == job and run.ended]
+        ended = [run for run in runs if run.requested_by[0] == job and run.ended]
         if not ended or not ended[-1].failed:
             assert job not in found
             continue

@@ -36,7 +36,7 @@ runs_of_all_kinds = st.lists(
         run_id=st.integers(0, 10**6).map(str),
         ended=st.none() | st.integers(0, 400).map(lambda minutes: NOW - timedelta(minutes=minutes)),
         failed=st.booleans(),
-        asked_by=st.sampled_from([("marts", "a"), ("marts", ""), ("reports", "b")]),
+        requested_by=st.sampled_from([("marts", "a"), ("marts", ""), ("reports", "b")]),
         before=st.lists(st.integers(0, 10**6).map(str), max_size=2).map(tuple),
     ),
     max_size=60,
@@ -58,7 +58,9 @@ def test_only_runs_go_that_nobody_needs_and_those_all_go(runs: list[Ran], keep: 
         newer = [r for r in finished if r.ended and r.ended >= run.ended and r is not run]
         assert len(newer) >= keep.runs
         assert not run.failed or len([r for r in newer if r.failed]) >= keep.failed
-        assert any(r.asked_by == run.asked_by for r in newer), "the last run of each sensor and schedule is kept"
+        assert any(r.requested_by == run.requested_by for r in newer), (
+            "the last run of each sensor and schedule is kept"
+        )
         assert not any(run.run_id in r.before for r in runs if r.ended is None), "what is continued is kept"
     lately = [r for r in finished if r.ended and r.ended > NOW - keep.time]
     most = keep.runs + keep.failed + len(holders) + len(lately) + 3 + 2 * (len(runs) - len(finished))
@@ -88,7 +90,7 @@ def made(context: dg.AssetExecutionContext, config: Plan) -> Iterator[Any]:
         yield dg.MaterializeResult(key, metadata={TABLES_READ: as_metadata(reads)})
         yield dg.AssetCheckResult(asset_key=key, check_name="good", passed=config.passes)
     if config.fails:
-        raise dg.Failure("told to fail")
+        raise dg.Failure("fails on purpose")
 
 
 DEFINITIONS = dg.Definitions(assets=[made], jobs=[dg.define_asset_job("marts", dg.AssetSelection.all())])
@@ -157,7 +159,7 @@ def facts(instance: dg.DagsterInstance) -> dict[str, Any]:
         "reads": recorded_reads(instance, ASSETS),
         "checks": storage.get_asset_check_summary_records([*CHECKS, dg.AssetCheckKey(ASSETS[0], "fresh")]),
         "hours": storage.get_latest_storage_id_by_partition(HOUR, dg.DagsterEventType.ASSET_MATERIALIZATION),
-        "asked": [r.tags[REQUEST_TAG] for r in instance.get_runs(dg.RunsFilter(job_name="__ASSET_JOB"), limit=1)],
+        "requested": [r.tags[REQUEST_TAG] for r in instance.get_runs(dg.RunsFilter(job_name="__ASSET_JOB"), limit=1)],
         "unfinished": {r.run_id for r in instance.get_runs() if not r.is_finished},
         "status": [
             [(r.storage_id, r.event_log_entry.run_id) for r in instance.fetch_run_status_changes(kind, 1).records]

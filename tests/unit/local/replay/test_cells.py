@@ -233,7 +233,7 @@ KINDS = ["money", "number", "integer", "time", "date", *DURATIONS]
 def test_no_reason_tells_what_stands_in_the_cell(kind, text):
     """Whatever the cell: the message is the same with other letters and digits in the place of its own."""
 
-    def told(text):
+    def reported(text):
         try:
             cell(text, kind)
         except CellError as error:
@@ -241,12 +241,12 @@ def test_no_reason_tells_what_stands_in_the_cell(kind, text):
         return None
 
     other = re.sub(r"[^\W\d_]", "q", re.sub(r"\d", "7", text.strip()))
-    one, two = told(text), told(other)
+    one, two = reported(text), reported(other)
     assert None in (one, two) or one == two or "at most" in one + two or "[0-9]" in one
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("said", "reported"),
     [
         ({"decimal_mark": ";"}, "expected decimal_mark"),
         ({"timezone": "Mars/One"}, "there is no time zone 'Mars/One'"),
@@ -260,6 +260,6 @@ def test_no_reason_tells_what_stands_in_the_cell(kind, text):
         ({"ambiguous": "yes"}, "expected ambiguous 'earlier' or 'later'"),
     ],
 )
-def test_settings_that_cannot_be_meant_are_told(said, told):
-    with pytest.raises(SettingsError, match=told):
+def test_settings_that_cannot_be_meant_are_reported(said, reported):
+    with pytest.raises(SettingsError, match=reported):
         settings_of(said)

@@ -179,7 +179,7 @@ def test_reject_and_the_columns_that_are_named(run):
 
 
 @pytest.mark.parametrize(
-    ("expression", "told"),
+    ("expression", "reported"),
     [
         ("CAST(value AS BIGINT)", r"Could not convert string 'xxxx xxxxx' to INT64.*as_money"),
         (
@@ -190,19 +190,19 @@ def test_reject_and_the_columns_that_are_named(run):
         ("error('no ' || value)", "error gives another"),
     ],
 )
-def test_a_row_that_makes_duckdb_fail_costs_that_row_only(run, expression, told):
+def test_a_row_that_makes_duckdb_fail_costs_that_row_only(run, expression, reported):
     content = "kind,value\n" + "".join(f"bid,{'Anna Smith' if n in (5, 6, 33) else 2000 + n}\n" for n in range(2, 50))
     items = ITEMS.format(f"{expression} AS feedback_score")
-    if "another" in told:
-        with pytest.raises(ReplayError, match=told):
+    if "another" in reported:
+        with pytest.raises(ReplayError, match=reported):
             run(content, customers=items)
         return
     made = run(content, customers=items)
     assert [r.line for r in made.result.rejects] == [5, 6, 33]
     assert len(made.result.items) == 45
     reasons = {r.reason for r in made.result.rejects}
-    assert all(re.search(rf"customers.sql, line 1: .*({told})", reason) for reason in reasons), reasons
-    assert not any(told in reason for reason in reasons for told in ("Anna", "Smith", "9999"))
+    assert all(re.search(rf"customers.sql, line 1: .*({reported})", reason) for reason in reasons), reasons
+    assert not any(reported in reason for reason in reasons for reported in ("Anna", "Smith", "9999"))
 
 
 def test_a_query_that_fails_on_many_rows_is_wrong(run):

@@ -139,7 +139,7 @@ def test_what_a_writer_of_csv_wrote_is_read_back(rows, delimiter, end):
 
 @given(st.integers(0, 10))
 def test_a_stray_quote_spoils_its_own_record_only(at):
-    """A quote that was forgotten in one of many plain lines: every line is used as it stands or told, none twice."""
+    """A quote that was forgotten in one of many lines: every line is used as it stands or rejected, none twice."""
     lines = [f"{n},{'x' * n}" for n in range(1, 12)]
     broken = [*lines]
     broken[at] = f'{at + 1},"{"x" * at}'

@@ -53,7 +53,7 @@ def test_shipped_mappings_are_found_by_name(name):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "line", "told"),
+    ("old", "new", "line", "reported"),
     [
         ("seller AS", "selller AS", 3, "there is no column 'selller'; did you mean 'seller'?"),
         ('"Lot No" AS title', '"Lot Nr" AS title', 3, "there is no column 'Lot Nr'; did you mean 'Lot No'?"),
@@ -90,15 +90,15 @@ def test_shipped_mappings_are_found_by_name(name):
         ("FROM rows", "FROM CONTRACTS", 9, "there is no table 'CONTRACTS'"),
     ],
 )  # fmt: skip
-def test_a_mistake_in_a_query_is_told_with_its_line(run, old, new, line, told):
+def test_a_mistake_in_a_query_is_reported_with_its_line(run, old, new, line, reported):
     message = refused(run, changed(old, new) if old != LOTS else new)
     found = [m for m in message.splitlines() if m.startswith(f"mapping/lots.sql, line {line}:")]
     assert found, message
-    assert any(re.search(told, m) for m in found), message
+    assert any(re.search(reported, m) for m in found), message
 
 
 @pytest.mark.parametrize(
-    ("form", "line", "told"),
+    ("form", "line", "reported"),
     [
         ("delimeter: ;", 1, "there is no key 'delimeter'; did you mean 'delimiter'"),
         ("missing: [x]\ndelimiter: ab", 2, "delimiter: expected one character"),
@@ -115,12 +115,12 @@ def test_a_mistake_in_a_query_is_told_with_its_line(run, old, new, line, told):
         ("just text", 1, "expected names with values"),
     ],
 )
-def test_a_mistake_in_the_form_of_the_file_is_told_with_its_line(run, form, line, told):
+def test_a_mistake_in_the_form_of_the_file_is_reported_with_its_line(run, form, line, reported):
     message = refused(run, form=form)
-    assert any(re.search(f"^mapping/file.yaml, line {line}: .*{told}", m) for m in message.splitlines()), message
+    assert any(re.search(f"^mapping/file.yaml, line {line}: .*{reported}", m) for m in message.splitlines()), message
 
 
-def test_all_mistakes_are_told_at_once_in_order_of_files_and_lines(run):
+def test_all_mistakes_are_reported_at_once_in_order_of_files_and_lines(run):
     message = refused(
         run,
         changed("AS status", "AS stauts").replace("AS title", "AS titel"),

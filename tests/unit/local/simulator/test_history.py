@@ -66,7 +66,7 @@ def test_the_seed_decides_everything():
 
 
 @pytest.mark.parametrize("changes", [0, 1, 59, 60, 333, 4000])
-def test_exactly_as_many_changes_as_asked_for(changes):
+def test_exactly_as_many_changes_as_requested(changes):
     assert len(generate(seed=5, changes=changes, end=END)) == changes
 
 
@@ -168,10 +168,10 @@ def scenario(number=3):
     return lot_scenario(random.Random(f"scenario {number}"), "t-1", parties, END - timedelta(days=70), 2.0, TimeScale())
 
 
-def test_a_sale_is_told_through_its_whole_life():
+def test_a_sale_is_reported_through_its_whole_life():
     for number in range(40):
-        told = scenario(number)
-        statuses = [r.payload["status"] for r in told if r.entity == "orders" and "status" in r.payload]
+        reported = scenario(number)
+        statuses = [r.payload["status"] for r in reported if r.entity == "orders" and "status" in r.payload]
         if statuses and statuses[-1] == "completed":
             assert statuses == ["placed", "invoiced", "paid", "shipped", "delivered", "completed"]
             return
@@ -198,12 +198,12 @@ def test_bids_rise_by_increments_and_some_come_in_the_last_minute():
 
 
 def test_condensed_history_ends_in_the_same_orders_and_lots():
-    told = scenario()
-    full, short = items_after_alone(told), items_after_alone(condense(told))
+    reported = scenario()
+    full, short = items_after_alone(reported), items_after_alone(condense(reported))
     for place in full:
         if place[0] in ("orders", "order_lines", "lots", "shipments"):
             assert short[place] == full[place]
-    assert {r.method for r in condense(told)} == {"PUT"}
+    assert {r.method for r in condense(reported)} == {"PUT"}
     assert not any(b.get("closed_at") for b in of(short, "bids")), "it would leave the operational table at once"
 
 
@@ -243,5 +243,5 @@ def test_country_files_satisfy_the_contract_and_cover_all_customers(requests):
     assert max(keys.values()) == 2, "a rate that changed must be there in both forms"
 
 
-def test_history_ends_at_midnight_unless_told_otherwise():
+def test_history_ends_at_midnight_by_default():
     assert start_of_day(datetime(2026, 11, 21, 13, 5, 7, 12, tzinfo=UTC)) == END

@@ -16,7 +16,7 @@ AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Recorder:
-    """A client that remembers what began and ended in which order, and refuses one change if told so."""
+    """A client that remembers what began and ended in which order, and refuses one change if so configured."""
 
     def __init__(self, refuse=None, gate=None):
         self.lock, self.began, self.ended, self.at_once, self.most = threading.Lock(), [], [], 0, 0
@@ -165,7 +165,7 @@ def test_simulating_twice_sends_the_same():
     assert sorted(map(str, first.ended)) == sorted(map(str, second.ended))
 
 
-def test_live_auctions_wait_for_their_time_and_stop_when_told():
+def test_live_auctions_wait_for_their_time_and_stop_on_request():
     clock, stop = [END], threading.Event()
 
     class Watch:
