@@ -123,13 +123,14 @@ lint: $(DEV) lint-sql  ## Check style and layout of code, models and template
 	@$(BIN)/ruff format --check .
 	@$(BIN)/cfn-lint --include-checks I -- realtime/template.yaml
 
-# Compiled on an empty slice, because sqlfluff cannot run dbt's Jinja by itself.
+# The models and the queries of panels, compiled: sqlfluff can run neither dbt's Jinja nor that of the panels by itself.
 lint-sql: $(DEV)
 	@mkdir -p build/lint/slice && echo '{}' > build/lint/slice/watermarks.json && rm -rf build/lint/compiled
 	@cd dbt_project && export GAVEL_SLICE=../build/lint/slice GAVEL_WAREHOUSE=../build/lint/warehouse.duckdb && \
 		../$(BIN)/dbt --quiet compile --target local --target-path ../build/lint --log-path ../build/lint && \
-		../$(BIN)/sqlfluff lint --disable-progress-bar --processes 0 --config .sqlfluff --dialect duckdb \
-			../build/lint/compiled/gavel/models
+		cd .. && $(BIN)/python -m tests.support.panel_queries build/lint/compiled/panels && \
+		$(BIN)/sqlfluff lint --disable-progress-bar --processes 0 --config dbt_project/.sqlfluff --dialect duckdb \
+			build/lint/compiled/gavel/models build/lint/compiled/panels
 
 types: $(DEV)  ## Check types
 	@$(BIN)/mypy $(PACKAGES)

@@ -16,4 +16,4 @@ from (
     {% endfor %}
 ) as known
 group by currency
-order by sales desc, bids desc, currency
+order by sales desc, bids desc, currency asc

@@ -27,4 +27,4 @@ wide: true
 */
 select *
 from {{ ref('rpt_data_freshness') }}
-order by is_late desc, lag_minutes desc, entity
+order by is_late desc, lag_minutes desc, entity asc

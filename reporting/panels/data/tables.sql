@@ -29,4 +29,4 @@ select
     sum(cost_usd) as cost_usd
 from {{ ref('rpt_pipeline_runs') }}
 group by entity
-order by rows_read desc, entity
+order by rows_read desc, entity asc

@@ -32,4 +32,4 @@ select
     cast(sum(lost) as bigint) as lost
 from {{ ref('rpt_order_to_delivery_by_month_and_carrier') }}
 group by carrier
-order by shipments desc, carrier
+order by shipments desc, carrier asc

@@ -37,6 +37,6 @@ with months as (
     from {{ ref('rpt_order_to_delivery_by_month_and_carrier') }}
 )
 
-select *, dense_rank() over (order by of_carrier desc, carrier) as place
+select *, dense_rank() over (order by of_carrier desc, carrier asc) as place
 from months
 order by order_month, carrier

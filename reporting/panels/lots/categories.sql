@@ -31,5 +31,5 @@ select
     (select count(*) from {{ ref('fct_bids') }} where is_accepted and currency = {{ currency }}) as bids_of_all
 from {{ ref('rpt_bidding_by_category_and_month') }}
 where currency = {{ currency }}
-group by 1
-order by bids_per_lot desc, 1
+group by {{ category() }}
+order by bids_per_lot desc, category asc

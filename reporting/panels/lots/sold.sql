@@ -36,6 +36,6 @@ select
     sum(hammer_price) as hammer_price
 from {{ ref('rpt_sell_through_by_category_and_grade') }}
 where currency = {{ currency }}
-group by 1
+group by {{ category() }}
 having sum(lots_offered) > 0
-order by rate desc, lots_offered desc, 1
+order by rate desc, lots_offered desc, category asc

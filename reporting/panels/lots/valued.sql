@@ -37,7 +37,7 @@ with grades as (
         cast(sum(compared_valuation_low + compared_valuation_high) as double) / 2 as valuation
     from {{ ref('rpt_sell_through_by_category_and_grade') }}
     where currency = {{ currency }} and lots_compared > 0
-    group by 1, 2
+    group by {{ category() }}, grade
 )
 
 select
@@ -47,4 +47,4 @@ select
     cast(sum(lots_above) over of_category as double) / sum(lots_compared) over of_category as above
 from grades
 window of_category as (partition by category)
-order by above desc, category, grade
+order by above desc, category asc, grade asc

@@ -42,5 +42,5 @@ select
     sum(open_amount) as owed
 from {{ ref('rpt_receivables_by_age') }}
 where currency = {{ currency }}
-group by 1, 2
+group by band_number, {{ capital('age_band') }}
 order by band_number

@@ -32,7 +32,7 @@ with parties as (
     select
         *,
         sum(case when profit < 0 then profit else 0 end) over () as losses,
-        row_number() over (order by profit desc, party_id) as from_top,
+        row_number() over (order by profit desc, party_id asc) as from_top,
         row_number() over (order by profit, party_id) as from_bottom
     from {{ ref('rpt_profit_by_party') }}
     where currency = {{ currency }}
@@ -41,4 +41,4 @@ with parties as (
 select *
 from parties
 where (from_top <= 6 and profit > 0) or (from_bottom <= 6 and profit < 0)
-order by profit desc, party_id
+order by profit desc, party_id asc

@@ -30,5 +30,5 @@ select
     sum(house_earnings) as house_earnings
 from {{ ref('rpt_sales_by_category_country_and_month') }}
 where currency = {{ currency }}
-group by 1
-order by net_sales desc, 1
+group by {{ category() }}
+order by net_sales desc, category asc

@@ -34,4 +34,4 @@ select
 from {{ ref('rpt_sales_by_category_country_and_month') }}
 where currency = {{ currency }}
 group by country_name, region
-order by of_country desc, country_name, net_sales desc, region
+order by of_country desc, country_name asc, net_sales desc, region asc

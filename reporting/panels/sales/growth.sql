@@ -39,10 +39,10 @@ from {{ ref('rpt_sales_growth_by_quarter') }}
 where
     currency = {{ currency }}
     and sales_quarter = (
-        select max(sales_quarter)
-        from {{ ref('rpt_sales_growth_by_quarter') }}
-        where currency = {{ currency }} and is_complete and net_sales > 0
+        select max(every.sales_quarter)
+        from {{ ref('rpt_sales_growth_by_quarter') }} as every
+        where every.currency = {{ currency }} and every.is_complete and every.net_sales > 0
     )
 group by 1, 2
 having sum(net_sales) > 0 or sum(net_sales_year_before) > 0
-order by net_sales desc, name
+order by 3 desc, 2 asc

@@ -31,7 +31,7 @@ with months as (
         sum(net_sales_so_far) as net_sales
     from {{ ref('rpt_sales_by_category_country_and_month') }}
     where currency = {{ currency }}
-    group by 1, 2
+    group by sales_month, {{ category() }}
 )
 
 select
@@ -41,7 +41,7 @@ select
     earlier.net_sales as before,
     sum(months.net_sales) over (partition by months.sales_month) as of_month,
     row_number() over (
-        partition by months.sales_month order by months.net_sales desc, months.category
+        partition by months.sales_month order by months.net_sales desc, months.category asc
     ) as place
 from months
 left join months as earlier

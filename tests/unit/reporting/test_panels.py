@@ -20,6 +20,7 @@ from reporting import templates
 from reporting.answers import Scope, answer
 from reporting.definitions import PANELS, BadPanels, Definition, load
 from reporting.source import Warehouse, open_warehouse
+from tests.support import panel_queries
 from tests.support.report_warehouse import OF_ALL, answered, warehouse
 
 UNTIL = datetime.fromisoformat("2026-03-01T12:00:00")
@@ -197,3 +198,10 @@ def test_what_is_no_literal_is_no_part_of_a_query(value: Any) -> None:
 def test_a_column_is_a_name_and_nothing_else(name: str) -> None:
     with pytest.raises(ValueError, match="expected the name of a column"):
         templates.query("select {{ column(name) }}").render(name=name)
+
+
+def test_the_linter_reads_every_query() -> None:
+    page = load()
+    found = dict(panel_queries.queries())
+    assert {name.rpartition(".")[0] or name for name in found} == {*page.panels, *page.figures, "currencies"}
+    assert not [name for name, query in found.items() if "{{" in query or sqlglot.parse_one(query, "duckdb") is None]
