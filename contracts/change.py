@@ -115,6 +115,59 @@ def change_from_item(
     return mapping.contract.name, row
 
 
+def change_from_export(record: Mapping[str, Any], contracts: Contracts, *, old_images: bool) -> tuple[str, Row] | None:
+    """Entity and row of a record of an incremental export: the last of the changes of an item within its window.
+
+    The row is ordered by the second of the write that it tells of, and its `_seq` is zeros: a streamed change of the
+    same second wins. Its `_event_id` is that of the write, so that two exports that tell of it are one change.
+    `old_images` says whether the export has images from before (`NEW_AND_OLD_IMAGES`); without them nobody knows what a
+    new image changed (`_op` snapshot), nor what was deleted. Raises `UnmappableRecord`.
+    """
+    try:
+        written = record["Metadata"]["WriteTimestampMicros"]
+        micros = int(written["N"] if isinstance(written, Mapping) else written)
+        new, old = record.get("NewImage"), record.get("OldImage")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UnmappableRecord(f"expected a record of an incremental export with its write time: {error!r}") from error
+    image = old if new is None else new
+    if image is None:
+        raise UnmappableRecord(
+            "expected an image of the item, found its keys alone: only an export with NEW_AND_OLD_IMAGES says what was "
+            "deleted"
+        )
+    mapping = _mapping_of(image, contracts)
+    if mapping is None:
+        return None
+    second = micros // _SECOND
+    event = "REMOVE" if new is None else "INSERT" if old is None else "MODIFY"
+    row = _row(mapping, image)
+    row["_event_id"] = f"write:{micros}"
+    operation = _exported(image, event, second, old_images)
+    row["_op"] = operation
+    row["_version"] = str(_end_of(second))
+    row["_seq"] = "0" * SEQUENCE_WIDTH
+    row["_changed_at"] = _second(second)
+    row[BY] = _writer(event, operation, image, old)
+    return mapping.contract.name, row
+
+
+def _exported(image: Mapping[str, Any], event: str, second: int, old_images: bool) -> str:
+    """The operation of a record of an incremental export, which does not say who removed an item: a removal after its
+    time to live is taken to be that."""
+    if event == "REMOVE":
+        return "expire" if has_expired(image, second) and not _marked_deleted(image) else "remove"
+    changed = _OPERATION[event] if old_images else "snapshot"
+    return "remove" if _marked_deleted(image) else changed
+
+
+def has_expired(image: Mapping[str, Any], second: int) -> bool:
+    """Whether an item's time to live was over in that second (since 1970 UTC)."""
+    try:
+        return int(image["ttl"]["N"]) <= second
+    except (KeyError, TypeError, ValueError):
+        return False
+
+
 def _end_of(second: int) -> int:
     """The version of all that happens in a second: what orders them within it is the sequence number."""
     return second * _SECOND + _SECOND - 1
@@ -299,6 +352,24 @@ def _reader(type_: FieldType) -> Reader:
 def _struct_reader(members: Sequence[tuple[Field, Reader]]) -> Reader:
     readers = {field.name: read for field, read in members}
     return _of_kind("M", lambda content: {k: readers.get(k, _refuse)(v) for k, v in content.items()})
+
+
+def kind_of(type_: FieldType) -> str:
+    """The DynamoDB type that attributes of a field of that type have: S, N, BOOL, L or M."""
+    return _KINDS[type(type_)]
+
+
+def reader_of_nested(type_: FieldType) -> Callable[[str], str | None]:
+    """A reader of the JSON of attributes of a list, map or struct: their text in a row, None for what does not fit."""
+    read = _reader(type_)
+
+    def text(attribute: str) -> str | None:
+        try:
+            return orjson.dumps(read(orjson.loads(attribute))).decode()
+        except (_Unfitting, ValueError, AttributeError):
+            return None
+
+    return text
 
 
 def _of_kind(kind: str, inner: Callable[[Any], Any] | None = None) -> Reader:
