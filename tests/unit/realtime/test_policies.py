@@ -437,7 +437,15 @@ def test_no_route_is_open(resources: Resources) -> None:
 def test_what_aws_keeps_for_us_ends(resources: Resources) -> None:
     rules = resources["DataBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
     ends = {rule["Prefix"]: rule["ExpirationInDays"] for rule in rules if "Prefix" in rule}
-    assert {"relay-failures/", "aws/lambda/", "firehose-errors/", "imports/", "athena-results/"} <= set(ends)
+    kept_for_a_time = {
+        "relay-failures/",
+        "aws/lambda/",
+        "firehose-errors/",
+        "imports/",
+        "athena-results/",
+        "dagster-logs/",
+    }
+    assert kept_for_a_time <= set(ends)
     assert ends["relay-failures/"] == ends["aws/lambda/"] == ends["firehose-errors/"] == 90
     assert any(rule.get("NoncurrentVersionExpiration") == {"NoncurrentDays": 30} for rule in rules)
     assert any("AbortIncompleteMultipartUpload" in rule for rule in rules)
