@@ -1,4 +1,4 @@
-"""The results as people read them: a part of docs/benchmarks.md, and three pictures beside it.
+"""The results as people read them: a part of docs/benchmarks.md, pictures beside it, and all figures in one page.
 
 The part stands between two marks, so that what people write around it stays.
 """
@@ -16,13 +16,16 @@ from benchmarks.merge.work import ENGINES
 
 BEGIN, END = "<!-- merge: begin (written by `python -m benchmarks.merge report`) -->", "<!-- merge: end -->"
 PAGE = "benchmarks.md"
+EVERYTHING = "benchmarks/results/merge.md"
+SHOWN_ROWS = 10_000_000
+"""The size of table for which the documentation shows all engines."""
 
 _TITLES = {"recent": "most of them recent", "uniform": "spread over the whole table", "range": "in one key range"}
 
 
 def write(results: Results, docs: Path) -> list[Path]:
-    """Write page and pictures from the results; returns what was written."""
-    page = docs / PAGE
+    """Write the page, the page of all figures beside the results, and the pictures; returns what was written."""
+    page, everything = docs / PAGE, docs.parent / EVERYTHING
     text = page.read_text() if page.exists() else f"# Benchmarks\n\n{BEGIN}\n{END}\n"
     before, mark, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
@@ -31,10 +34,40 @@ def write(results: Results, docs: Path) -> list[Path]:
     drawn = pictures.draw(results, docs / "pictures")
     part = "\n".join(_part(results, [f"pictures/{path.name}" for path in drawn]))
     page.write_text(f"{before}{BEGIN}\n{part}\n{END}{after}")
-    return [page, *drawn]
+    everything.parent.mkdir(parents=True, exist_ok=True)
+    everything.write_text("\n".join(_everything(results)) + "\n")
+    return [page, everything, *drawn]
 
 
 def _part(results: Results, pictures_drawn: Sequence[str]) -> Iterator[str]:
+    """What stands in the documentation: goals, pictures, and the engines beside each other at one size."""
+    yield from _machine(results)
+    yield ""
+    yield from _goals(results)
+    for address in pictures_drawn:
+        yield f"\n![{pictures.TITLES[Path(address).stem]}]({address})"
+    for case in grid([SHOWN_ROWS]):
+        if case.count * 100 == case.rows:
+            yield from _grid_table(results, case)
+    yield ""
+    yield f"All sizes, merges in a row, and where the time goes: [{Path(EVERYTHING).name}](../{EVERYTHING})."
+
+
+def _everything(results: Results) -> Iterator[str]:
+    """All figures."""
+    yield "# The merge: all figures"
+    yield ""
+    yield "Written by `python -m benchmarks.merge report`; [what they say](../../docs/benchmarks.md#the-merge)."
+    yield ""
+    yield from _machine(results)
+    for case in grid():
+        yield from _grid_table(results, case)
+    yield from _slope_table(results)
+    yield from _row_table(results)
+    yield from _steps_table(results)
+
+
+def _machine(results: Results) -> Iterator[str]:
     machine = results.machine
     yield (
         f"Measured on {machine['cores']} cores ({machine['processor']}), {machine['memory_bytes'] / 2**30:.0f} GB of "
@@ -44,15 +77,6 @@ def _part(results: Results, pictures_drawn: Sequence[str]) -> Iterator[str]:
     )
     busiest = max((median.elsewhere for median in results.medians()), default=0.0)
     yield f"Other processes took at most {busiest:.1f} cores during a run."
-    yield ""
-    yield from _goals(results)
-    for address in pictures_drawn:
-        yield f"\n![{pictures.TITLES[Path(address).stem]}]({address})"
-    for case in grid():
-        yield from _grid_table(results, case)
-    yield from _slope_table(results)
-    yield from _row_table(results)
-    yield from _steps_table(results)
 
 
 def _goals(results: Results) -> Iterator[str]:
