@@ -19,13 +19,17 @@ from assets.consumers import accepted_lags, consumer_assets, consumers, lag_chec
 from assets.dbt import prepared_manifest, warehouse_assets
 from assets.landing import landing_assets
 from assets.maintenance import maintenance_assets
+from assets.manifest import Manifest
 from assets.marts_maintenance import marts_maintenance_assets
 from assets.nightly import nightly_tests
-from assets.reports import EXPOSURE, page_in_part, report_assets
+from assets.open_lineage import Places, jobs_of
+from assets.reports import EXPOSURE, PAGE_FILE, page_in_part, report_assets
 from assets.resources import LakeResource, WarehouseResource
-from contracts import load_contracts
+from contracts import Contracts, load_contracts
 from orchestration.alerts import AlertResource
 from orchestration.jobs import asset_jobs
+from orchestration.lineage_sending import Bucket, Endpoint, Files, Target
+from orchestration.lineage_sensor import lineage_sensor
 from orchestration.pipeline_metrics import FigureResource, pipeline_metrics_sensor
 from orchestration.prepare import dbt_files, prepare_manifest
 from orchestration.schedules import schedules
@@ -77,11 +81,35 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
         assets=dg.with_source_code_references(assets),
         asset_checks=[lag_checks(lags, contracts), *nightly],
         jobs=jobs.all(),
-        sensors=[*sensors(contracts, jobs, settings, marts, lags), pipeline_metrics_sensor(contracts)],
+        sensors=[
+            *sensors(contracts, jobs, settings, marts, lags),
+            pipeline_metrics_sensor(contracts),
+            *_lineage(settings, contracts, manifest, resources),
+        ],
         schedules=schedules(contracts, jobs, settings.pace),
         resources=resources,
         executor=dg.in_process_executor,
     )
+
+
+def _lineage(
+    settings: Settings, contracts: Contracts, manifest: Manifest, resources: Mapping[str, Any]
+) -> list[dg.SensorDefinition]:
+    """The sensor that tells OpenLineage what ran; none where it is switched off."""
+    wanted, warehouse = settings.lineage, resources["warehouse"]
+    if wanted.off:
+        return []
+    target: Target
+    if wanted.url:
+        target = Endpoint(wanted.url, wanted.api_key)
+    elif wanted.folder or settings.environment == "local":
+        target = Files(wanted.folder or settings.home / "lineage")
+    else:
+        target = Bucket(resources["lake"].lake)
+    database = str(warehouse.database) if settings.environment == "local" else None
+    places = Places(resources["lake"].lake, database, str(warehouse.reports / PAGE_FILE))
+    namespace = wanted.namespace or f"gavel-{settings.environment}"
+    return [lineage_sensor(target, lambda graph: jobs_of(graph, contracts, manifest, places, namespace))]
 
 
 def build_resources(settings: Settings) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, cast, get_args
 
+from orchestration.lineage_settings import LineageSettings, LineageSettingsError
+
 Environment = Literal["local", "dev", "test", "prod"]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -58,6 +60,7 @@ class Settings:
     alert_topic: str | None = None
     ui_url: str = "http://127.0.0.1:3000"
     pace: Pace = field(default_factory=Pace)
+    lineage: LineageSettings = field(default_factory=LineageSettings)
 
     @property
     def published_database(self) -> str:
@@ -92,6 +95,7 @@ class Settings:
             alert_topic=variables.get("GAVEL_ALERT_TOPIC") or None,
             ui_url=(variables.get("GAVEL_UI_URL") or cls.ui_url).rstrip("/"),
             pace=_pace(variables),
+            lineage=_lineage(variables),
         )
 
 
@@ -100,6 +104,13 @@ _PACE_VARIABLES = {
     "GAVEL_QUIET_SECONDS": "quiet_seconds",
     "GAVEL_MARTS_SECONDS": "marts_seconds",
 }
+
+
+def _lineage(variables: Mapping[str, str]) -> LineageSettings:
+    try:
+        return LineageSettings.from_environment(variables)
+    except LineageSettingsError as error:
+        raise SettingsError(str(error)) from error
 
 
 def _number(variables: Mapping[str, str], variable: str, unit: str) -> int | None:

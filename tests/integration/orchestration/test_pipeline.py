@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from local.dagster.pipeline_result import PipelineResult
 from local.dagster.prepare import prepare_instance
 from orchestration.lost_runs import PROCESS_TAG
 from orchestration.settings import REPOSITORY, Settings
+from tests.support.openlineage_schemas import problems
 
 from .conftest import Pipeline, customer
 
@@ -129,3 +131,49 @@ def test_a_pipeline_killed_in_the_middle_is_healed_by_the_next(pipeline: Pipelin
     with instance(pipeline.settings) as shown:
         (lost,) = shown.get_runs(dg.RunsFilter(tags={PROCESS_TAG: str(process.pid)}))
         assert lost.status is dg.DagsterRunStatus.FAILURE
+
+
+def test_a_run_is_reported_to_openlineage_from_landing_to_the_page(pipeline: Pipeline) -> None:
+    """By the sensor of the code location, after the run of a process that no daemon watched; each asset reads what the
+    one before it wrote."""
+    from orchestration.definitions import build
+
+    pipeline.land("customers", customer("c-lineage-1", 2), customer("c-lineage-1", 1))
+    result = run_once(pipeline.settings)
+    assert result.failures == {}
+    repository = build(pipeline.settings).get_repository_def()
+    cursor = None
+    with instance(pipeline.settings) as shown:
+        for _ in range(2):
+            context = dg.build_sensor_context(
+                instance=shown, cursor=cursor, repository_def=repository, definitions=None
+            )
+            cursor = repository.get_sensor_def("lineage").evaluate_tick(context).cursor
+    lines = [line for path in (pipeline.settings.home / "lineage").iterdir() for line in path.read_text().splitlines()]
+    assert len(lines) == len(set(lines))
+    events = [json.loads(line) for line in lines]
+    assert [found for event in events for found in problems(event)] == []
+    ended = {e["job"]["name"]: e for e in events if e["eventType"] == "COMPLETE"}
+    graph = repository.asset_graph
+    made = {key for key in graph.materializable_asset_keys if key.path[0] != keys.MAINTENANCE}
+    assert {".".join(key.path) for key in made} <= ended.keys()
+    assert {e["eventType"] for e in events if e["job"]["name"] == "catalog.customers"} == {"START", "COMPLETE"}
+
+    def names(side: str, job: str) -> set[str]:
+        return {f"{d['namespace']} {d['name']}" for d in ended[job][side]}
+
+    for key in made - {key for key in made if key.path[0] == keys.COMPACTED}:
+        parents = [".".join(p.path) for p in graph.get(key).parent_keys if p in made]
+        written = set().union(*(names("outputs", parent) for parent in parents)) if parents else set()
+        assert names("inputs", ".".join(key.path)) - written <= {
+            "awsathena://athena.eu-west-1.amazonaws.com AwsDataCatalog.gavel_local.publication_log"
+        }, key
+        assert all(names("outputs", parent) & names("inputs", ".".join(key.path)) for parent in parents), key
+    assert names("inputs", "compacted.customers") == {f"s3://{pipeline.settings.bucket} landing/customers"}
+    (landed,) = ended["compacted.customers"]["inputs"]
+    assert landed["inputFacets"]["inputStatistics"]["rowCount"] >= 2
+    staged = ended["staging.stg_customers"]["outputs"][0]
+    origin = staged["facets"]["columnLineage"]["fields"]["customer_id"]["inputFields"]
+    assert [(o["name"].rpartition(".")[2], o["field"]) for o in origin] == [("customers", "customer_id")]
+    (dimension,) = ended["marts.dim_customer"]["outputs"]
+    assert dimension["outputFacets"]["outputStatistics"]["rowCount"] >= 1

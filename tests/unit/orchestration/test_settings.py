@@ -6,6 +6,7 @@ import pytest
 
 from lakehouse.storage.athena import AthenaSettings
 from orchestration.definitions import build_resources
+from orchestration.lineage_settings import LineageSettings
 from orchestration.settings import Pace, Settings, SettingsError
 
 
@@ -76,3 +77,41 @@ def test_the_defaults_keep_the_promises_of_freshness():
     assert pace.landing_seconds <= 60
     assert pace.marts_seconds <= 5 * 60  # of ten minutes between publication and marts, half are left for the build
     assert pace.quiet_seconds <= 10 * 60
+
+
+def test_lineage_goes_where_the_standards_variables_say(tmp_path: Path) -> None:
+    def lineage(**variables: str) -> LineageSettings:
+        return Settings.from_environment(variables).lineage
+
+    assert lineage() == LineageSettings()
+    assert lineage(OPENLINEAGE_DISABLED="True").off
+    wanted = lineage(
+        OPENLINEAGE_URL="https://lineage.example/", OPENLINEAGE_API_KEY="secret", OPENLINEAGE_NAMESPACE="n"
+    )
+    assert (wanted.url, wanted.api_key, wanted.namespace) == ("https://lineage.example/api/v1/lineage", "secret", "n")
+    assert "secret" not in repr(wanted)
+    assert lineage(OPENLINEAGE_URL="http://a:1", OPENLINEAGE_ENDPOINT="/x?y=1").url == "http://a:1/x?y=1"
+    file = tmp_path / "openlineage.yml"
+    file.write_text("transport: {type: http, url: 'http://a', auth: {type: api_key, apiKey: secret}}")
+    assert lineage(OPENLINEAGE_CONFIG=str(file)) == LineageSettings(url="http://a/api/v1/lineage", api_key="secret")
+    file.write_text(f"transport: {{type: file, log_file_path: {tmp_path}/events}}")
+    assert lineage(OPENLINEAGE_CONFIG=str(file)).folder == tmp_path / "events"
+    file.write_text("transport: {type: noop}")
+    assert lineage(OPENLINEAGE_CONFIG=str(file)).off
+
+
+@pytest.mark.parametrize("url", ["lineage.example", "ftp://a", "http://", "https://user:pass@a"])
+def test_an_address_for_lineage_that_cannot_be_used_is_refused_without_its_text(url: str) -> None:
+    with pytest.raises(SettingsError, match="OPENLINEAGE_URL: expected") as refused:
+        Settings.from_environment({"OPENLINEAGE_URL": url})
+    assert "pass" not in str(refused.value).replace("a password", "")
+
+
+@pytest.mark.parametrize("text", ["", "transport: 7", "transport: {type: kafka}", "transport: {type: http}", "{"])
+def test_a_configuration_of_lineage_that_cannot_be_used_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "openlineage.yml"
+    file.write_text(text)
+    with pytest.raises(SettingsError, match="OPENLINEAGE_CONFIG: expected"):
+        Settings.from_environment({"OPENLINEAGE_CONFIG": str(file)})
+    with pytest.raises(SettingsError, match="OPENLINEAGE_CONFIG: expected"):
+        Settings.from_environment({"OPENLINEAGE_CONFIG": str(tmp_path / "none.yml")})
