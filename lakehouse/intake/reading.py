@@ -21,6 +21,7 @@ from contracts.types import StringType
 from lakehouse.intake import parquet_files, validation, weights
 from lakehouse.intake.landing import LandedObject
 from lakehouse.intake.text_files import (
+    PLAIN_LINES,
     NotReadable,
     in_tables,
     is_ndjson,
@@ -254,9 +255,8 @@ def _usual_members(duck: Duck, contract: Contract) -> list[str]:
     """The most frequent lists of members, as JSON, among the first plain lines in `rows_read`, if the contract has
     each of them."""
     frequent = duck.rows(
-        "SELECT keys FROM (SELECT to_json(json_keys(CASE WHEN plain AND json_valid(line) THEN line END))::VARCHAR AS "
-        f"keys FROM rows_read LIMIT {_SAMPLE}) WHERE keys IS NOT NULL GROUP BY keys ORDER BY count(*) DESC, keys "
-        f"LIMIT {_USUAL_MEMBERS}"
+        f"SELECT keys FROM (SELECT to_json(json_keys(plain))::VARCHAR AS keys FROM {PLAIN_LINES} LIMIT {_SAMPLE}) "
+        f"WHERE keys IS NOT NULL GROUP BY keys ORDER BY count(*) DESC, keys LIMIT {_USUAL_MEMBERS}"
     )
     return [keys for (keys,) in frequent if _known(contract, json.loads(keys))]
 
@@ -285,8 +285,7 @@ def _members_as_text(contract: Contract, members: list[str], number: int) -> str
         f"(SELECT {number}::INTEGER AS _no, _row, CASE WHEN usual IS NULL{nested} THEN 'not plain' END AS _problem, "
         f"{', '.join(f'{text} AS {quoted(c)}' for c, text in texts.items())} FROM (SELECT _row, usual, "
         f"json_extract_string(usual, {paths}) AS found FROM (SELECT _row, CASE WHEN list_contains({listed}, "
-        "to_json(json_keys(usual))::VARCHAR) THEN usual END AS usual FROM (SELECT _row, "
-        "CASE WHEN plain AND json_valid(line) THEN line END AS usual FROM rows_read))))"
+        f"to_json(json_keys(plain))::VARCHAR) THEN plain END AS usual FROM {PLAIN_LINES})))"
     )
 
 
@@ -306,7 +305,8 @@ def _text_rows(
     """The rows of a dropped text file as queries, one after the other; each holds until the next. Those that have no
     row behind the first `first`, up to and with `end`, are left out."""
     columns = text_columns(contract)
-    for rows in _within(read_text(contract, columns, key.rpartition("/")[2], _folder(duck) / str(number)), first, end):
+    tables = read_text(contract, columns, key.rpartition("/")[2], _folder(duck) / str(number), first)
+    for rows in _within(tables, first, end):
         with _registered(duck, rows):
             yield f"(SELECT {number}::INTEGER AS _no, * FROM rows_read)"
 

@@ -12,14 +12,18 @@ import gzip
 import io
 import json
 import re
+from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from functools import lru_cache
-from itertools import chain
+from contextlib import contextmanager
+from functools import lru_cache, partial
+from itertools import islice
+from operator import itemgetter
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
 import pyarrow as pa
+
+from lakehouse.storage.sql import literal
 
 if TYPE_CHECKING:
     from contracts import Contract
@@ -28,10 +32,10 @@ NDJSON = (".ndjson", ".jsonl", ".json")
 CSV = ".csv"
 
 Row = dict[str, str | None]
+T = TypeVar("T")
 
-_BLOCK = 4 << 20  # bytes
 _BUFFER = 256 << 10  # bytes that are unpacked at once
-_ROWS, _CHARACTERS = 20_000, 4 << 20  # what is read row by row is handed on in tables of as many
+_ROWS, _CHARACTERS = 20_000, 4 << 20  # of one table
 LONGEST_LINE = 16 << 20
 """Bytes of a line of JSON, and characters of a row of CSV, that are read: a file with a longer one is refused, so that
 memory has a bound whatever a few kilobytes of gzip unpack to. The engine holds some fifteen copies of a value while its
@@ -43,52 +47,39 @@ MOST_TIMES = 200
 """How often its packed size a larger file may unpack to. Rows that people and systems write pack to a twentieth, at
 best to some hundredth; only what repeats itself without end comes near the thousandth that gzip can do."""
 
-_MARK = "\ufeff".encode()
-_REPLACED = "\ufffd".encode()
 _KEPT = "surrogateescape"  # how bytes that are no UTF-8 are read, so that only their line pays
-_QUOTE, _NEWLINE = ord('"'), ord("\n")
-_COLON, _SPACE, _MINUS, _POINT, _OBJECT = b": -.{"
-_BACKSLASH, _TAB = b"\\", b"\t"
-_NUMBER = 2
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
-
-def _among(*groups: bytes) -> np.ndarray:
-    """For each byte the number of the first group that has it, from 1; 0 for the others."""
-    found = np.zeros(256, np.uint8)
-    for number, group in reversed(list(enumerate(groups, start=1))):
-        found[list(group)] = number
-    return found
-
-
-_VALUE_BEGINS = _among(b'"{[tfn', b"-0123456789")
-_IN_NUMBER = _among(b"0123456789.").astype(bool)
-_DIGIT = _among(b"0123456789").astype(bool)
-_AFTER_NUMBER = _among(b",}").astype(bool)
-_CLOSES = _among(b"}]").astype(bool)
-_COMMA_OR_SPACE = _among(b", ").astype(bool)
-_WHITE = _among(b" \t\r\n").astype(bool)
-_OTHER_SCRIPT, _TEXT = 1, 2
-_BLANK = np.full(256, _TEXT, np.uint8)
-"""Whether a byte is white space (0), may be a part of it, or is text."""
-_BLANK[list(b" \t\n\r\v\f\x1c\x1d\x1e\x1f")] = 0
-_BLANK[0x80:] = _OTHER_SCRIPT
-_AROUND_VALUES = np.frombuffer(b",\r\n", np.uint8)
+# A quote that begins a text and is followed by a colon and a number is taken for the end of a name: what is made of
+# that is no JSON, and its line is not plain.
+_NUMBER = r'":( ?)(-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?)([,}])'
+_QUOTED_NUMBER = r'":\1"\2"\3'
+_DOUBTFUL = r'[\\\t]|\s:|, ?[\]}]|  [\]}]|":(?:[^ "{\[tfn]| [^"{\[tfn]| ?n[^u])'
+PLAIN_LINES = (
+    f"(SELECT _row, CASE WHEN NOT regexp_matches(quoted, {literal(_DOUBTFUL)}) AND json_valid(quoted) THEN quoted END "
+    f"AS plain FROM (SELECT _row, regexp_replace(line, {literal(_NUMBER)}, {literal(_QUOTED_NUMBER)}, 'g') AS quoted "
+    "FROM rows_read))"
+)
+"""A query over `rows_read`, a table of `json_lines`: _row, and `plain`, the line if a JSON reader that knows only
+doubles loses nothing of it. Numbers that are members are put between quotes, as they were written. What DuckDB would
+take and JSON does not have (a comma at the end, NaN, 01) is not in a plain line, nor is any backslash."""
 
 
 class NotReadable(ValueError):
     """A file that is not what its name says; the message says what was expected and found."""
 
 
-def read_text(contract: Contract, columns: Sequence[str], name: str, path: Path) -> Iterator[pa.Table]:
-    """The rows of a dropped file named `name`: _row (from 1), _problem and `columns`, all text but the first.
+def read_text(contract: Contract, columns: Sequence[str], name: str, path: Path, first: int = 0) -> Iterator[pa.Table]:
+    """The rows of a dropped file named `name`: _row (from 1), _problem and `columns`, all text but the first. The first
+    `first` rows of CSV are left out.
 
     Raises `NotReadable`, or what gzip raises for a file that is not packed or cut off.
     """
     if is_ndjson(name):
-        yield from in_tables(columns, json_rows(contract, opened(path, is_packed(name))))
+        with opened(path, is_packed(name)) as lines:
+            yield from in_tables(columns, json_rows(contract, lines))
     elif name.removesuffix(".gz").endswith(CSV):
-        yield from read_csv(contract, columns, path, is_packed(name))
+        yield from read_csv(contract, columns, path, is_packed(name), first)
     else:
         raise NotReadable(
             f"expected an object named .parquet, .ndjson, .jsonl, .json or .csv (the last four also .gz), found {name}"
@@ -138,9 +129,26 @@ def removal_sql(text: str) -> str:
     return f"CASE WHEN {text} = 'true' THEN 'remove' WHEN {text} NOT IN ('', 'false') THEN '{NO_BOOLEAN}' || {text} END"
 
 
-def opened(path: Path, packed: bool) -> IO[str]:
-    """The file as text, line ends as they are; bytes that are no UTF-8 as lone surrogates, see `_not_text`."""
-    return io.TextIOWrapper(_binary(path, packed), encoding="utf-8-sig", newline="", errors=_KEPT)
+@contextmanager
+def opened(path: Path, packed: bool) -> Iterator[Iterator[str]]:
+    """The lines of the file, with their ends; bytes that are no UTF-8 are lone surrogates, see `_not_text`. One that is
+    too long comes in pieces, see `_bounded`. Reading raises what gzip raises, and `NotReadable` as `_Unpacked` does."""
+    binary = io.BufferedReader(_Unpacked(path), _BUFFER) if packed else path.open("rb")
+    with io.TextIOWrapper(binary, encoding="utf-8-sig", newline="", errors=_KEPT) as text:
+        yield iter(partial(text.readline, LONGEST_LINE + len("\r\n")), "")
+
+
+def _bounded(line: str) -> str:
+    """The line. Raises `NotReadable` if it has more than `LONGEST_LINE` bytes."""
+    size = len(line) if line.isascii() else len(line.encode(errors=_KEPT))
+    if size > LONGEST_LINE:
+        _check_length(size - len(line) + len(line.rstrip("\r\n")))
+    return line
+
+
+def _check_length(size: int) -> None:
+    if size > LONGEST_LINE:
+        raise NotReadable(f"expected lines of at most {LONGEST_LINE >> 20} MB, found one that is longer")
 
 
 def _not_text(text: str) -> str | None:
@@ -155,10 +163,6 @@ def _not_text(text: str) -> str | None:
 def _shown(text: str) -> str:
     """A text that was read with `_KEPT`, with U+FFFD for what is no UTF-8."""
     return text.encode(errors=_KEPT).decode(errors="replace")
-
-
-def _binary(path: Path, packed: bool) -> BinaryIO:
-    return io.BufferedReader(_Unpacked(path), _BUFFER) if packed else path.open("rb")
 
 
 class _Unpacked(io.RawIOBase):
@@ -189,16 +193,22 @@ class _Unpacked(io.RawIOBase):
 
 def in_tables(columns: Sequence[str], rows: Iterable[tuple[int, Row, str | None]]) -> Iterator[pa.Table]:
     """Rows (number, values, problem) as tables of some thousands, or of fewer that are long."""
-    batch: list[tuple[int, Row, str | None]] = []
-    size = 0
-    for row in rows:
-        batch.append(row)
-        size += sum(map(len, filter(None, row[1].values())))
-        if len(batch) >= _ROWS or size >= _CHARACTERS:
-            yield _table(columns, batch)
-            batch, size = [], 0
-    if batch:
+    for batch in _batches(rows, lambda row: sum(map(len, filter(None, row[1].values())))):
         yield _table(columns, batch)
+
+
+def _batches(items: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]]:
+    """The items in lists of at most `_ROWS`, or of fewer that have `_CHARACTERS` together."""
+    batch: list[T] = []
+    together = 0
+    for item in items:
+        batch.append(item)
+        together += size(item)
+        if len(batch) >= _ROWS or together >= _CHARACTERS:
+            yield batch
+            batch, together = [], 0
+    if batch:
+        yield batch
 
 
 def _table(columns: Sequence[str], batch: list[tuple[int, Row, str | None]]) -> pa.Table:
@@ -275,8 +285,12 @@ def _row(names: dict[str, str | None], item: dict[str, Any]) -> Row:
         else:
             row[column] = value if value is None or isinstance(value, str) else _compact(value)
     if extra:
-        row["_extra"] = json.dumps(extra, ensure_ascii=False, sort_keys=True)
+        row["_extra"] = _extra(extra)
     return row
+
+
+def _extra(members: dict[str, Any]) -> str:
+    return json.dumps(members, ensure_ascii=False, sort_keys=True)
 
 
 def _compact(value: Any) -> str:
@@ -284,233 +298,44 @@ def _compact(value: Any) -> str:
 
 
 def json_lines(path: Path, packed: bool, first: int = 0) -> Iterator[pa.Table]:
-    """The lines of a file of JSON in tables: _row, `line` and `plain`; tables of the first `first` only are left out.
-
-    In a plain line a JSON reader that knows only doubles loses nothing: numbers that are members are put between
-    quotes, as they were written. What such a reader would take and JSON does not have (a comma at the end, NaN, 01) is
-    not in a plain line, nor is any backslash, nor a byte that is no UTF-8. Raises `NotReadable`, or what gzip raises.
-    """
-    before = 0
-    with _binary(path, packed) as source:
-        for block in _line_blocks(source):
-            lines = _Lines(_as_text(block))
-            before += len(lines.starts)
-            if len(lines.starts) and before > first:
-                _check_length(int((lines.ends - lines.starts).max()))
-                rows = pa.array(np.arange(before + 1 - len(lines.starts), before + 1), pa.int64())
-                line, plain = lines.quoted()
-                yield pa.table({"_row": rows, "line": line, "plain": plain})
-
-
-def _line_blocks(source: BinaryIO) -> Iterator[bytes]:
-    """Pieces of a file that end where a line ends, each line with a newline at its end."""
-    parts, size, first = [b""], 0, True  # parts of a line whose end was not read: searched once
-    while read := source.read(_BLOCK):
-        if first and size + len(read) >= len(_MARK):
-            read, parts, size, first = (b"".join(parts) + read).removeprefix(_MARK), [], 0, False
-        cut = read.rfind(b"\n") + 1
-        if cut:
-            yield _with_newlines(b"".join([*parts, read[:cut]]))
-            parts, size = [], 0
-        parts.append(read[cut:])
-        size += len(parts[-1])
-        _check_length(size)
-    if size:
-        yield _with_newlines(b"".join(parts).removeprefix(_MARK if first else b"")) + b"\n"
-
-
-def _check_length(size: int) -> None:
-    if size > LONGEST_LINE:
-        raise NotReadable(f"expected lines of at most {LONGEST_LINE >> 20} MB, found one that is longer")
-
-
-def _as_text(block: bytes) -> bytes:
-    """The block with U+FFFD for what is no UTF-8; no line end is lost by it."""
-    try:
-        block.decode()
-    except UnicodeDecodeError:
-        return block.decode(errors="replace").encode()
-    return block
-
-
-def _with_newlines(block: bytes) -> bytes:
-    return block.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in block else block
-
-
-class _Lines:
-    """The lines of a block that are not blank, and what is in them, as places in the block."""
-
-    def __init__(self, block: bytes) -> None:
-        self.block = block
-        self.text = np.frombuffer(block, np.uint8)
-        ends = np.flatnonzero(self.text == _NEWLINE)
-        starts = np.concatenate(([0], ends[:-1] + 1))
-        kept = ends > starts
-        if (kept & (self.text[starts] != _OBJECT)).any():
-            kept &= self._are_written(starts, ends)
-        self.starts, self.ends = starts[kept], ends[kept]
-
-    def _are_written(self, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-        """Which lines hold more than white space, also that of other scripts."""
-        kinds = _BLANK[self.text]
-        written = np.bitwise_or.reduceat(kinds, starts)
-        for place in np.flatnonzero(written == _OTHER_SCRIPT):
-            written[place] = bool(self.block[starts[place] : ends[place]].decode().strip())
-        found: np.ndarray = written != 0
-        return found
-
-    def quoted(self) -> tuple[pa.Array, pa.Array]:
-        """The lines with quotes around the numbers that are members, and which lines are plain."""
-        plain = np.ones(len(self.starts), bool)
-        begins, ends, doubtful = _bare_numbers(self.text)
-        plain[self._line_of(doubtful)] = False
-        for byte in (_BACKSLASH, _TAB):
-            if byte in self.block:
-                plain[self._line_of(np.flatnonzero(self.text == byte[0]))] = False
-        around = np.empty(2 * len(begins), np.int64)
-        around[0::2], around[1::2] = begins, ends
-        if _REPLACED in self.block:
-            places = [found.start() for found in re.finditer(_REPLACED, self.block)]
-            plain[self._line_of(np.array(places, np.int64))] = False
-        text = _inserted(self.text, around, _QUOTE)
-        # A line goes on to the next one: what is between them is white space, or makes it a line that is not JSON.
-        starts = np.append(self.starts + np.searchsorted(around, self.starts), len(text))
-        return _strings(text, starts, self.block), pa.array(plain)
-
-    def _line_of(self, places: np.ndarray) -> np.ndarray:
-        return np.searchsorted(self.starts, places, side="right") - 1
-
-
-def _bare_numbers(text: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where the numbers that are members begin and end, and places of what is not surely a value of JSON.
-
-    A member's value follows a quote, a colon and at most one space: inside of a string a quote has a backslash, so that
-    these are not found there. A colon after white space is doubtful: the name of a member may end before it. `text`
-    ends in a newline.
-    """
-    after = np.flatnonzero((text[:-1] == _QUOTE) & (text[1:] == _COLON)) + 2
-    after = after[after < len(text) - 1]
-    after += text[after] == _SPACE
-    after = np.minimum(after, len(text) - 2)
-    kind = _VALUE_BEGINS[text[after]]
-    doubtful = [after[kind == 0], after[(text[after] == ord("n")) & (text[after + 1] != ord("u"))]]
-    doubtful.append(np.flatnonzero(_WHITE[text[:-1]] & (text[1:] == _COLON)) + 1)
-    begins = after[kind == _NUMBER]
-    first = begins + (text[begins] == _MINUS)
-    ends = first.copy()
-    points = np.zeros(len(begins), np.int64)
-    going = np.arange(len(begins))
-    while len(going):
-        there = text[ends[going]]
-        points[going] += there == _POINT
-        going = going[_IN_NUMBER[there]]
-        ends[going] += 1
-    wrong = (points > 1) | ~_DIGIT[text[first]] | ~_DIGIT[text[ends - 1]] | ~_AFTER_NUMBER[text[ends]]
-    wrong |= (text[first] == ord("0")) & _DIGIT[text[first + 1]]
-    doubtful.append(begins[wrong])
-    doubtful.append(_closed_after_comma(text))
-    return begins[~wrong], ends[~wrong], np.concatenate(doubtful)
-
-
-def _closed_after_comma(text: np.ndarray) -> np.ndarray:
-    """Where an object or a list ends after a comma, which some readers take, or after more than one space."""
-    closing = np.flatnonzero(_CLOSES[text])
-    closing = closing[closing > 1]
-    before = closing - 1
-    before -= text[before] == _SPACE
-    found: np.ndarray = closing[_COMMA_OR_SPACE[text[before]]]
-    return found
-
-
-def _inserted(text: np.ndarray, places: np.ndarray, byte: int) -> np.ndarray:
-    """The text with a byte put in before each of these places, which are in order."""
-    found = np.full(len(text) + len(places), byte, np.uint8)
-    old = np.ones(len(found), bool)
-    old[places + np.arange(len(places))] = False
-    found[old] = text
-    return found
-
-
-def _strings(text: np.ndarray, starts: np.ndarray, block: bytes) -> pa.Array:
-    """The parts of a text between these places, as an Arrow array of strings."""
-    places = pa.py_buffer(starts.astype(np.int32))
-    found = pa.StringArray.from_buffers(len(starts) - 1, places, pa.py_buffer(text))
-    try:
-        found.validate(full=True)
-    except pa.ArrowInvalid:
-        block.decode()  # says which byte is no text
-        raise
-    return found
+    """The lines of a file of JSON behind the first `first`, in tables: _row and `line`, null where that is no UTF-8;
+    blank lines are none. Raises as `opened` says, and `NotReadable` for a line of more than `LONGEST_LINE` bytes."""
+    with opened(path, packed) as source:
+        deque(islice(filter(str.strip, source), first), maxlen=0)
+        numbered = enumerate(filter(str.strip, map(_bounded, source)), start=first + 1)
+        for batch in _batches(numbered, lambda each: len(each[1])):
+            rows, lines = zip(*batch, strict=True)
+            try:
+                texts = pa.array(lines, pa.string())
+            except UnicodeEncodeError:
+                texts = pa.array([None if _not_text(line) else line for line in lines], pa.string())
+            yield pa.table({"_row": pa.array(rows, pa.int64()), "line": texts})
 
 
 # ---- CSV
 
 
-def read_csv(contract: Contract, columns: Sequence[str], path: Path, packed: bool) -> Iterator[pa.Table]:
-    """The rows of a CSV file with a header (RFC 4180; a lone carriage return ends a line, too).
+def read_csv(
+    contract: Contract, columns: Sequence[str], path: Path, packed: bool, first: int = 0
+) -> Iterator[pa.Table]:
+    """The rows behind the first `first` of a CSV file with a header (RFC 4180; a lone carriage return ends lines, too).
 
     Raises `NotReadable`, also for a row of more than `LONGEST_LINE` characters, or what gzip raises.
-
-    Blocks whose quotes are where RFC 4180 has them, with as many values in each row as in the header, are read at
-    once; others row by row. After a quote elsewhere nobody but that reader knows where rows end, so it goes on alone.
     """
-    with _binary(path, packed) as source:
-        blocks = _csv_blocks(source)
-        names, first = _header(next(blocks, b""))
-        form = _Form(contract, names, tuple(columns))
-        row = 0
-        for block in chain([first], blocks):
-            if not _quoted_regularly(block):
-                rest = io.TextIOWrapper(
-                    io.BufferedReader(_Chained(chain([block], blocks))), encoding="utf-8", newline="", errors=_KEPT
-                )
-                yield from in_tables(columns, form.one_by_one(rest, row))
-                return
-            table = form.at_once(block, row) if len(block) <= LONGEST_LINE else None
-            if table is None:
-                text = io.StringIO(block.decode(errors=_KEPT), newline="")
-                for table in in_tables(columns, form.one_by_one(text, row)):
-                    row += table.num_rows
-                    yield table
-            else:
-                row += table.num_rows
-                yield table
+    csv.field_size_limit(LONGEST_LINE)
+    with opened(path, packed) as lines:
+        record = _Record()
+        reader = csv.reader(record.lines(lines), strict=True)
+        form = _Form(contract, _header(reader), tuple(columns))
+        record.size = 0
+        rows = _numbered(reader, record)
+        deque(islice(rows, first), maxlen=0)
+        for batch in _batches(rows, itemgetter(0)):
+            yield form.table([(number, values) for _, number, values in batch])
 
 
-def _csv_blocks(source: BinaryIO) -> Iterator[bytes]:
-    """Pieces of a file that end where a line ends outside of quotes, as long as quotes are where they belong."""
-    parts: list[bytes] = []  # of a row whose end was not read: searched once
-    size, inside = 0, np.False_
-    while read := source.read(_BLOCK):
-        ends = np.frombuffer(read, np.uint8) == _NEWLINE
-        if inside or b'"' in read:
-            quoted = np.bitwise_xor.accumulate(np.frombuffer(read, np.uint8) == _QUOTE) ^ inside
-            ends &= ~quoted
-            inside = quoted[-1]
-        places = np.flatnonzero(ends)
-        cut = int(places[-1]) + 1 if len(places) else 0
-        if cut:
-            yield b"".join([*parts, read[:cut]])
-            parts, size = [], 0
-        parts.append(read[cut:])
-        size += len(parts[-1])
-        if size > LONGEST_LINE:
-            # A quote was opened and not closed: from here on the reader of single rows knows where values end.
-            kept = b"".join(parts)
-            cut = kept.rfind(b"\n") + 1
-            if cut:
-                yield kept[:cut]
-            parts, size = [kept[cut:]], len(kept) - cut
-            _check_length(size)
-    if size:
-        yield b"".join(parts)
-
-
-def _header(block: bytes) -> tuple[list[str], bytes]:
-    """The names in the first row, and what follows it."""
-    text = block.removeprefix(_MARK)
-    lines = io.StringIO(text.decode(errors=_KEPT), newline="")
-    reader = csv.reader(lines, strict=True)
+def _header(reader: Iterator[list[str]]) -> list[str]:
+    """The names in the first row."""
     try:
         header = next(reader, None)
     except csv.Error as error:
@@ -519,7 +344,20 @@ def _header(block: bytes) -> tuple[list[str], bytes]:
         raise NotReadable("expected a header line with the column names, found none")
     if any(map(_not_text, header)):
         raise NotReadable("expected a header in UTF-8, found bytes that are none")
-    return header, lines.read().encode(errors=_KEPT)
+    return header
+
+
+def _numbered(reader: Iterator[list[str]], record: _Record) -> Iterator[tuple[int, int, list[str]]]:
+    """Characters, number and values of each row."""
+    number = 0
+    try:
+        for values in reader:
+            size, record.size = record.size, 0
+            if values:
+                number += 1
+                yield size, number, values
+    except csv.Error as error:
+        raise NotReadable(f"expected CSV as RFC 4180 says, found in row {number + 1}: {error}") from error
 
 
 class _Form:
@@ -539,111 +377,55 @@ class _Form:
             # Not the names themselves: in a file without a header they are the values of its first row.
             raise NotReadable(f"expected a header with {wanted}, found one of {len(header)} columns with {known}")
 
-    def at_once(self, block: bytes, before: int) -> pa.Table | None:
-        """The rows of a block after as many others; None if one of them is unlike the header, or no text."""
-        import pyarrow.csv as arrow_csv
-
-        if block.startswith(_MARK):
-            return None  # Arrow leaves a mark out that only at the beginning of a file is none of the first value
-
+    def table(self, rows: list[tuple[int, list[str]]]) -> pa.Table:
+        """Rows (number, values) as a table: column by column, or row by row if one of them is unlike the header or no
+        text."""
         try:
-            found = arrow_csv.read_csv(
-                pa.BufferReader(block),
-                arrow_csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=self.header),
-                arrow_csv.ParseOptions(newlines_in_values=True),
-                arrow_csv.ConvertOptions(
-                    column_types=dict.fromkeys(self.header, pa.string()), null_values=[""], strings_can_be_null=True
-                ),
-            )
-        except pa.ArrowInvalid:
-            return None
-        unknown = [name for name in self.header if self.names[name] is None]
-        by_column = {column: name for name, column in self.names.items() if column is not None}
-        nothing = pa.nulls(found.num_rows, pa.string())
-        values = {c: found[by_column[c]] if c in by_column else nothing for c in self.columns}
-        if "_op" in by_column:
-            values["_op"] = pa.array(map(removal, found[by_column["_op"]].to_pylist()), pa.string())
-        if unknown:
-            extra = found.select(sorted(unknown)).to_pylist()
-            values["_extra"] = pa.array([json.dumps(e, ensure_ascii=False, sort_keys=True) for e in extra], pa.string())
-        rows = pa.array(np.arange(before + 1, before + 1 + found.num_rows), pa.int64())
-        return pa.table({"_row": rows, "_problem": nothing, **values})
+            by_name = dict(zip(self.header, zip(*(values for _, values in rows), strict=True), strict=True))
+            return self._by_column([number for number, _ in rows], by_name)
+        except ValueError:  # also UnicodeEncodeError
+            return _table(self.columns, [(number, *self._row(values)) for number, values in rows])
 
-    def one_by_one(self, text: IO[str], before: int) -> Iterator[tuple[int, Row, str | None]]:
-        """The same, of any text."""
-        csv.field_size_limit(LONGEST_LINE)
-        number = before
-        record = _Record(text)
-        try:
-            for line in csv.reader(record, strict=True):
-                record.ended()
-                if not line:
-                    continue
-                number += 1
-                if problem := next(filter(None, map(_not_text, line)), None):
-                    yield number, {"_extra": _shown(json.dumps(line, ensure_ascii=False))}, problem
-                elif len(line) != len(self.header):
-                    problem = f"not a row: expected {len(self.header)} values as in the header, found {len(line)}"
-                    yield number, {"_extra": json.dumps(line, ensure_ascii=False)}, problem
-                else:
-                    item = {h: v if v != "" else None for h, v in zip(self.header, line, strict=True)}
-                    yield number, _row(self.names, item), None
-        except csv.Error as error:
-            raise NotReadable(f"expected CSV as RFC 4180 says, found in row {number + 1}: {error}") from error
+    def _by_column(self, numbers: list[int], by_name: dict[str, tuple[str, ...]]) -> pa.Table:
+        found = {
+            c: _nothing_if_empty(pa.array(by_name[n], pa.string())) for n, c in self.names.items() if c is not None
+        }
+        if removed := next((name for name, column in self.names.items() if column == "_op"), None):
+            found["_op"] = pa.array([removal(text) for text in by_name[removed]], pa.string())
+        if unknown := [name for name, column in self.names.items() if column is None]:
+            rows = zip(*(by_name[name] for name in unknown), strict=True)
+            extra = [_extra({n: t or None for n, t in zip(unknown, row, strict=True)}) for row in rows]
+            found["_extra"] = pa.array(extra, pa.string())
+        nothing = pa.nulls(len(numbers), pa.string())
+        texts = {c: found.get(c, nothing) for c in self.columns}
+        return pa.table({"_row": pa.array(numbers, pa.int64()), "_problem": nothing, **texts})
+
+    def _row(self, values: list[str]) -> tuple[Row, str | None]:
+        if problem := next(filter(None, map(_not_text, values)), None):
+            return {"_extra": _shown(json.dumps(values, ensure_ascii=False))}, problem
+        if len(values) != len(self.header):
+            problem = f"not a row: expected {len(self.header)} values as in the header, found {len(values)}"
+            return {"_extra": json.dumps(values, ensure_ascii=False)}, problem
+        return _row(self.names, {h: v or None for h, v in zip(self.header, values, strict=True)}), None
+
+
+def _nothing_if_empty(texts: pa.Array) -> pa.Array:
+    import pyarrow.compute as pc
+
+    return pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
 
 
 class _Record:
-    """The lines of a text for a reader of records; more of them in one record than `LONGEST_LINE` raise."""
+    """The lines of a text for a reader of records. Whoever reads sets `size` to 0 when a record is whole; more than
+    `LONGEST_LINE` characters of one raise."""
 
-    def __init__(self, lines: Iterable[str]) -> None:
-        self._lines = iter(lines)
-        self._size = 0
+    def __init__(self) -> None:
+        self.size = 0
 
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        line = next(self._lines)
-        self._size += len(line)
-        _check_length(self._size)
-        return line
-
-    def ended(self) -> None:
-        """The record is whole: the next line begins another."""
-        self._size = 0
-
-
-def _quoted_regularly(block: bytes) -> bool:
-    """Whether each quote opens a value, closes it, or is one of two that stand for one inside it."""
-    if b'"' not in block:
-        return True
-    text = np.frombuffer(b"\n" + block + b"\n", np.uint8)
-    places = np.flatnonzero(text == _QUOTE)
-    if len(places) % 2:
-        return False
-    opening, closing = places[0::2], places[1::2]
-    doubled = closing[:-1] + 1 == opening[1:]
-    opens = np.isin(text[opening - 1], _AROUND_VALUES)
-    closes = np.isin(text[closing + 1], _AROUND_VALUES)
-    opens[1:] |= doubled
-    closes[:-1] |= doubled
-    return bool(opens.all() and closes.all())
-
-
-class _Chained(io.RawIOBase):
-    """Blocks as one file."""
-
-    def __init__(self, blocks: Iterable[bytes]) -> None:
-        self._blocks = iter(blocks)
-        self._rest = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if not self._rest:
-            self._rest = memoryview(next(self._blocks, b""))
-        part = self._rest[: len(buffer)]
-        buffer[: len(part)] = part
-        self._rest = self._rest[len(part) :]
-        return len(part)
+    def lines(self, lines: Iterator[str]) -> Iterator[str]:
+        """The lines, counted."""
+        for line in lines:
+            self.size += len(line)
+            if self.size > LONGEST_LINE:
+                _check_length(self.size)
+            yield line

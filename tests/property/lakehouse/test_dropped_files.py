@@ -166,7 +166,7 @@ def json_expected(path: Path) -> tuple[list[tuple[int, dict[str, str | None], st
 @example('{"parcel_id": "a", "part": 1}\n\u2028\n{"parcel_id": "b", "part": 1}'.encode(), 1 << 22)
 def test_json_is_read_at_once_as_it_is_line_by_line(content: bytes, block: int) -> None:
     with pytest.MonkeyPatch.context() as patch, reader(content, "t.ndjson") as (duck, path, read):
-        patch.setattr(text_files, "_BLOCK", block)
+        patch.setattr(text_files, "_CHARACTERS", block)
         broken = read()
         found = rows(duck)
         every, reason = json_expected(path)
@@ -175,6 +175,7 @@ def test_json_is_read_at_once_as_it_is_line_by_line(content: bytes, block: int) 
             assert found == ([], [])
             return
         assert rows_of(duck, text_files.in_tables(COLUMNS, every)) == found
+        assert rows_of(duck, text_files.read_text(DROPPED, COLUMNS, "t.ndjson", path)) == found
 
 
 INNER = st.recursive(
@@ -328,7 +329,7 @@ def csv_expected(content: bytes) -> list[tuple[int, dict[str, str | None], str |
 @example(b'parcel_id,part,recipient\nk,1,"a"b\n', 1 << 22)
 def test_csv_is_read_at_once_as_it_is_row_by_row(content: bytes, block: int) -> None:
     with pytest.MonkeyPatch.context() as patch, reader(content, "t.csv") as (duck, _, read):
-        patch.setattr(text_files, "_BLOCK", block)
+        patch.setattr(text_files, "_CHARACTERS", block)
         broken = read()
         found = rows(duck)
         try:

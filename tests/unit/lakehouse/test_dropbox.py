@@ -348,7 +348,6 @@ def test_a_line_without_end_is_refused_before_it_is_in_memory(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes
 ):
     monkeypatch.setattr(text_files, "LONGEST_LINE", 8_000)
-    monkeypatch.setattr(text_files, "_BLOCK", 1_000)
     drop(lake, name, gzip.compress(content))
     drop(lake, "good.ndjson", b'{"tariff_id": "a", "edition": 1}')
     result = compact(lake, TARIFFS, Scope.everything())
@@ -386,12 +385,7 @@ def test_rows_that_are_long_are_handed_on_a_few_at_a_time() -> None:
 
 
 @pytest.mark.parametrize("blank", [b" \n", b"\t \r\n", "\u2003\n".encode(), b"\n"])
-def test_a_flood_of_blank_lines_is_read_as_fast_as_it_comes(
-    lake: Lake, blank: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without a look at each line by itself, where white space is that of ASCII."""
-    if blank.isascii():
-        monkeypatch.setattr(text_files, "_OTHER_SCRIPT", None)
+def test_a_flood_of_blank_lines_is_no_row(lake: Lake, blank: bytes) -> None:
     drop(lake, "x.ndjson", b'{"tariff_id":"a","edition":1}\n' + blank * 50_000 + b'{"tariff_id":"b","edition":1}')
     assert run(lake).counts == Counts(read=2, applied=2)
 
@@ -417,7 +411,6 @@ def test_a_file_that_unpacks_without_end_is_refused_before_it_is_read(
 ) -> None:
     monkeypatch.setattr(text_files, "MOST_UNPACKED", 100_000)
     monkeypatch.setattr(text_files, "MOST_TIMES", 2)
-    monkeypatch.setattr(text_files, "_BLOCK", 1 << 14)
     bad = drop(lake, name, gzip.compress(head) + packed(pattern, 200_000))
     drop(lake, "z.ndjson", b'{"tariff_id": "z", "edition": 1}\n')
     run(lake)
