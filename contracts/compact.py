@@ -12,11 +12,13 @@ from typing import Any
 import orjson
 
 from contracts.model import (
+    Archive,
     Contract,
     ContractError,
     Contracts,
     Copies,
     DynamoKeys,
+    Erasure,
     IndexKeys,
     Partition,
     Relation,
@@ -81,8 +83,25 @@ def _dump_contract(contract: Contract) -> dict[str, Any]:
             "copies": [keys.copies.to, keys.copies.fields] if keys.copies else None,
         },
     }
-    engine = {} if contract.engine == "embedded" else {"engine": contract.engine}
-    return document | engine | ({"dimension": contract.dimension} if contract.dimension else {})
+    optional: dict[str, Any] = {
+        "engine": None if contract.engine == "embedded" else contract.engine,
+        "dimension": contract.dimension,
+        "erasure": _dump_erasure(contract.erasure),
+        "archive": [contract.archive.days, contract.archive.storage_class] if contract.archive else None,
+        "legal_hold": contract.legal_hold,
+    }
+    return document | {name: value for name, value in optional.items() if value}
+
+
+def _dump_erasure(erasure: Erasure | None) -> list[Any] | None:
+    return None if erasure is None else [erasure.persons, erasure.rows, erasure.fields, erasure.of]
+
+
+def _load_erasure(value: list[Any] | None) -> Erasure | None:
+    if value is None:
+        return None
+    persons, rows, fields, of = value
+    return Erasure(tuple(persons), rows, tuple((f, t) for f, t in fields), tuple((f, p) for f, p in of))
 
 
 def _load_contract(value: dict[str, Any]) -> Contract:
@@ -104,6 +123,9 @@ def _load_contract(value: dict[str, Any]) -> Contract:
         relations=tuple(Relation(*r) for r in value["relations"]),
         engine=value.get("engine", "embedded"),
         dimension=value.get("dimension"),
+        erasure=_load_erasure(value.get("erasure")),
+        archive=Archive(*value["archive"]) if "archive" in value else None,
+        legal_hold=value.get("legal_hold", False),
         keys=None
         if keys is None
         else DynamoKeys(

@@ -78,6 +78,9 @@ def _contract_problems(old: Contract, new: Contract) -> list[str]:
     ):
         if before != after:
             problems.append(f"{what}: expected {before!r} as before, found {after!r}")
+    persons = set(old.erasure.persons if old.erasure else ())
+    if forgotten := sorted(persons - set(new.erasure.persons if new.erasure else ())):
+        problems.append(f"erasure: expected persons to name {', '.join(forgotten)} as before; rows hold them")
     return problems
 
 

@@ -35,7 +35,8 @@ def load_contracts(folder: Path | None = None) -> Contracts:
     contracts = Contracts({c.name: c for c in loaded})
     checks = [partial(rules.check_references, contract, contracts) for contract in contracts.values()]
     gathered([*checks, partial(rules.check_dimensions, contracts), partial(rules.check_alike, contracts)])
-    return contracts
+    whole = gathered(partial(rules.with_persons, contract, contracts) for contract in contracts.values())
+    return Contracts({contract.name: contract for contract in whole})
 
 
 def load_contract(path: Path) -> Contract:

@@ -14,6 +14,10 @@ from typing import Literal, TypeAlias
 from contracts.types import Field
 
 Engine: TypeAlias = Literal["embedded", "athena"]
+Treatment: TypeAlias = Literal["null", "pseudonym", "keep"]
+TREATMENTS: tuple[Treatment, ...] = ("null", "pseudonym", "keep")
+PSEUDONYM_LENGTH = 31
+"""Characters of what an erasure writes in place of an identity: `erased-` and 24 hexadecimal digits."""
 
 _PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 
@@ -89,12 +93,36 @@ def template_fields(template: str) -> tuple[str, ...]:
     return tuple(_PLACEHOLDER.findall(template))
 
 
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """Whom an entity's rows are about, and what the erasure of a person does with them.
+
+    `persons` are the fields that hold a person's identity. `rows` says whether the person's rows are deleted or kept
+    without what is personal. `fields` are treatments other than the usual ones (see `Contract.treatment`), `of` says
+    of a personal field which of several `persons` it is about.
+    """
+
+    persons: tuple[str, ...]
+    rows: Literal["delete", "keep"] = "keep"
+    fields: tuple[tuple[str, Treatment], ...] = ()
+    of: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """After how many days landed objects go to the archive, and S3's storage class there."""
+
+    days: int
+    storage_class: str = "GLACIER_IR"
+
+
 @dataclass(frozen=True)
 class Contract:
     """One entity: its fields, keys, rules and promises. `origin` is `stream` (lives in DynamoDB) or `files`.
 
     `engine` says where its changes are merged: on the machine that runs the pipeline, or on Athena. `dimension` is what
     one row is called in the star schema (`customer` makes `dim_customer`), if the entity is a dimension there.
+    `retention_days` is the legal period: what landed is deleted after it, unless there is a `legal_hold`.
     """
 
     name: str
@@ -114,6 +142,9 @@ class Contract:
     relations: tuple[Relation, ...] = ()
     engine: Engine = "embedded"
     dimension: str | None = None
+    erasure: Erasure | None = None
+    archive: Archive | None = None
+    legal_hold: bool = False
 
     @cached_property
     def _by_name(self) -> dict[str, Field]:
@@ -142,6 +173,20 @@ class Contract:
     def personal(self) -> tuple[str, ...]:
         """Names of the fields that hold personal data."""
         return tuple(f.name for f in self.fields if f.classification == "personal")
+
+    def treatment(self, field: str, person: str) -> Treatment:
+        """What the erasure of the person whom the field `person` names does with another field of a row that is kept:
+        identities get a pseudonym, personal fields nothing (one that is required, a pseudonym), others stay."""
+        if self.erasure is None or person not in self.erasure.persons:
+            return "keep"
+        if field in self.erasure.persons:
+            return "pseudonym" if field == person else "keep"
+        if dict(self.erasure.of).get(field, person) != person:
+            return "keep"
+        usual: Treatment = "keep"
+        if field in self.personal:
+            usual = "pseudonym" if self.field(field).required else "null"
+        return dict(self.erasure.fields).get(field, usual)
 
     @property
     def needs_pointer(self) -> bool:

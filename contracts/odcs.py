@@ -15,10 +15,12 @@ from typing import Any, cast, get_args
 from contracts import rules
 from contracts.errors import gathered, refuse
 from contracts.model import (
+    Archive,
     Contract,
     ContractError,
     Copies,
     DynamoKeys,
+    Erasure,
     IndexKeys,
     Partition,
     Relation,
@@ -40,7 +42,10 @@ LAST_FIELD_ID = 999  # ids from 1001 on belong to the system columns of the lake
 
 _DECIMAL = re.compile(r"decimal\((\d+),\s*(\d+)\)")
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
-_CUSTOM = frozenset("origin partitionTransform sort ordering dynamodb engine dimension fieldId aliases".split())
+_CUSTOM = frozenset(
+    "origin partitionTransform sort ordering dynamodb engine dimension fieldId aliases erasure archiveClass "
+    "legalHold".split()
+)
 
 
 def parse_contract(document: Mapping[str, Any], where: str = "contract") -> Contract:
@@ -67,11 +72,13 @@ def parse_contract(document: Mapping[str, Any], where: str = "contract") -> Cont
         lambda: _relations(properties, where),
         *(partial(_field, p, f"{where}: {p['name']}") for p in properties),
         lambda: _texts(_own(table).get("sort"), f"{where}: customProperties sort"),
+        lambda: _erasure(_own(table).get("erasure"), where),
+        lambda: _archive(document, _own(table), where),
         partial(_check_version, document, where),
         partial(_check_names, name, table, where),
     ]
     own, keys, retention, freshness, partition, relations, *fields = gathered(parts)
-    sort = fields[len(properties)]
+    sort, erasure, archive, *_ = fields[len(properties) :]
     contract = Contract(
         name=name,
         version=str(document["version"]),
@@ -90,6 +97,9 @@ def parse_contract(document: Mapping[str, Any], where: str = "contract") -> Cont
         relations=tuple(relations),
         engine=own.get("engine", "embedded"),
         dimension=own.get("dimension"),
+        erasure=erasure,
+        archive=archive,
+        legal_hold=own.get("legalHold", False),
     )
     rules.check(contract, where)
     return contract
@@ -326,6 +336,34 @@ def _keys(value: Mapping[str, Any] | None, where: str) -> DynamoKeys | None:
             f"{where}: customProperties dynamodb: expected pk, sk and optionally indexes (name, pk, sk), "
             f"ttl (after, days), copies (to, fields); {error!r}"
         ) from error
+
+
+def _erasure(value: object, where: str) -> Erasure | None:
+    if value is None:
+        return None
+    try:
+        parts: dict[str, Any] = dict(cast(Mapping[str, Any], value))
+        found = Erasure(
+            persons=tuple(_texts(parts.pop("persons"), f"{where}: customProperties erasure persons")),
+            rows=parts.pop("rows", "keep"),
+            fields=tuple(sorted(dict(parts.pop("fields", {})).items())),
+            of=tuple(sorted(dict(parts.pop("of", {})).items())),
+        )
+        if parts or found.rows not in ("delete", "keep"):
+            raise ValueError(f"found {', '.join(parts) or repr(found.rows)}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ContractError(
+            f"{where}: customProperties erasure: expected persons (a list of fields) and optionally rows (delete or "
+            f"keep), fields (null, pseudonym or keep by field) and of (a field of persons by field); {error!r}"
+        ) from error
+    return found
+
+
+def _archive(document: Mapping[str, Any], own: Mapping[str, Any], where: str) -> Archive | None:
+    if not any(level["property"] == "archive" for level in document.get("slaProperties") or []):
+        return None
+    days = _service_level(document, "archive", "d", where)
+    return Archive(days, str(own["archiveClass"])) if "archiveClass" in own else Archive(days)
 
 
 def _service_level(document: Mapping[str, Any], name: str, unit: str, where: str) -> int:

@@ -7,13 +7,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, get_args
 
 from contracts.errors import refuse
-from contracts.model import Contract, ContractError, Contracts, DynamoKeys, Engine, template_fields
+from contracts.model import (
+    PSEUDONYM_LENGTH,
+    TREATMENTS,
+    Contract,
+    ContractError,
+    Contracts,
+    DynamoKeys,
+    Engine,
+    Erasure,
+    Treatment,
+    template_fields,
+)
 from contracts.types import FieldType, IntegerType, StringType, StructType, TimestampType, fold
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+STORAGE_CLASSES = ("STANDARD_IA", "ONEZONE_IA", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE")
+"""Of S3, for what is archived. From the last two nothing can be read until it is restored."""
 _INDEX = re.compile(r"by_[a-z][a-z0-9_]{0,59}")
 
 
@@ -26,6 +40,8 @@ def _problems(contract: Contract) -> Iterator[str]:
     yield from _field_problems(contract)
     yield from _key_problems(contract)
     yield from _table_problems(contract)
+    yield from _erasure_problems(contract, contract.erasure)
+    yield from _retention_problems(contract)
     if contract.origin == "files":
         yield from _file_problems(contract)
     elif contract.origin == "stream":
@@ -71,6 +87,61 @@ def _table_problems(contract: Contract) -> Iterator[str]:
             yield f"customProperties dimension: expected a lower-case identifier, found {contract.dimension!r}"
         if len(contract.primary_key) != 1:
             yield "a dimension needs a primary key of one field"
+
+
+def _erasure_problems(contract: Contract, erasure: Erasure | None) -> Iterator[str]:
+    """That it is known whose a personal field is, and that rows hold to their contract without what is personal."""
+    if erasure is None:
+        return
+    named = (*erasure.persons, *(f for f, _ in erasure.fields), *(name for pair in erasure.of for name in pair))
+    unknown = [*_unknown(contract, named, "customProperties erasure")]
+    yield from unknown
+    if unknown or not erasure.persons:
+        yield from () if unknown else ("customProperties erasure: expected at least one field in persons",)
+        return
+    if contract.origin == "files":
+        yield "customProperties erasure: rows of origin files are known by their place, which an erasure would move"
+    if wrong := [p for _, p in erasure.of if p not in erasure.persons]:
+        yield f"customProperties erasure of: expected fields of persons, found {', '.join(wrong)}"
+    if len(erasure.persons) > 1 and (lost := [f for f in contract.personal if f not in dict(erasure.of)]):
+        yield f"{lost[0]} is personal: customProperties erasure of must say which of several persons it is about"
+    if erasure.rows == "delete":
+        if not set(erasure.persons) <= set(contract.primary_key) or len(erasure.persons) > 1:
+            yield "customProperties erasure: rows can be deleted only where the one person is in the primary key"
+        return
+    fixed = {*contract.immutable, *contract.sort} & {*erasure.persons, *(f for f, _ in erasure.fields)}
+    if fixed:
+        yield f"{min(fixed)} says where a row is, so that an erasure cannot change it; use rows: delete"
+    for person in erasure.persons:
+        for field in contract.field_names:
+            yield from _treatment_problems(contract, field, contract.treatment(field, person))
+
+
+def _treatment_problems(contract: Contract, name: str, treatment: Treatment) -> Iterator[str]:
+    field = contract.field(name)
+    if treatment not in TREATMENTS:
+        yield f"{name}: expected an erasure by {', '.join(TREATMENTS)}; found {treatment!r}"
+    if treatment == "null" and field.required:
+        yield f"{name}: a required field cannot be erased to null; use pseudonym"
+    free = isinstance(field.type, StringType) and not field.enum and not field.pattern
+    if treatment == "pseudonym" and not (free and (field.max_length or PSEUDONYM_LENGTH) >= PSEUDONYM_LENGTH):
+        yield f"{name}: a pseudonym needs free text of {PSEUDONYM_LENGTH} characters; use null, or delete the rows"
+
+
+def _retention_problems(contract: Contract) -> Iterator[str]:
+    """Archive before the end, and a hold that is one or not."""
+    if contract.archive and contract.archive.days >= contract.retention_days:
+        yield (
+            f"slaProperties archive: expected fewer days than the retention of {contract.retention_days}, "
+            f"found {contract.archive.days}"
+        )
+    if contract.archive and contract.archive.storage_class not in STORAGE_CLASSES:
+        yield (
+            f"customProperties archiveClass: expected {', '.join(STORAGE_CLASSES)}, "
+            f"found {contract.archive.storage_class!r}"
+        )
+    if not isinstance(contract.legal_hold, bool):
+        yield f"customProperties legalHold: expected true or false, found {contract.legal_hold!r}"
 
 
 def _file_problems(contract: Contract) -> Iterator[str]:
@@ -172,6 +243,30 @@ def check_alike(contracts: Contracts) -> None:
                 f"{name}.yaml: expected a name that differs from {other} by more than _, which CloudFormation does not "
                 f"see; write another word"
             )
+
+
+def with_persons(contract: Contract, contracts: Contracts) -> Contract:
+    """The contract with an erasure for the fields that refer to a person, if it does not say any. Raises
+    `ContractError` where the rows could not be erased, or where its erasure leaves such a field out."""
+    referring = tuple(r.field for r in contract.relations if _is_person(contracts[r.entity], r.target_field))
+    if contract.erasure is not None:
+        if missing := [f for f in referring if f not in contract.erasure.persons]:
+            raise ContractError(
+                f"{contract.name}.yaml: {missing[0]} refers to a person: expected it in customProperties erasure "
+                "persons"
+            )
+        return contract
+    if not referring:
+        return contract
+    own = len(referring) == 1 and referring[0] in contract.primary_key
+    found = replace(contract, erasure=Erasure(referring, "delete" if own else "keep"))
+    refuse(_erasure_problems(found, found.erasure), f"{contract.name}.yaml")
+    return found
+
+
+def _is_person(target: Contract, field: str) -> bool:
+    erasure = target.erasure
+    return erasure is not None and field in erasure.persons and field in target.primary_key
 
 
 def check_references(contract: Contract, contracts: Contracts) -> None:
