@@ -26,7 +26,7 @@ _COLUMNS: tuple[tuple[str, FieldType, str], ...] = (
     (
         "kind",
         _TEXT,
-        "What was published: batch, replay (objects ingested again), rebuild, maintenance or roll_back.",
+        "What was published: batch, replay (objects ingested again), rebuild, maintenance, erasure or roll_back.",
     ),
     ("engine", _TEXT, "Engine that merged: embedded or athena."),
     ("run_id", _TEXT, "Dagster run that published, where it is known."),

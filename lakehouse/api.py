@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from lakehouse.batch.compaction import pending as pending
     from lakehouse.batch.compaction import rebuild as rebuild
     from lakehouse.batch.compaction import requeue as requeue
+    from lakehouse.erasure.requests import erasure_requests as erasure_requests
+    from lakehouse.erasure.requests import request_erasure as request_erasure
+    from lakehouse.erasure.run import erase_entity as erase_entity
+    from lakehouse.erasure.run import erase_rest as erase_rest
+    from lakehouse.erasure.run import finish_erasure as finish_erasure
+    from lakehouse.erasure.run import search_person as search_person
     from lakehouse.intake.failing import again_and_again as again_and_again
     from lakehouse.intake.failing import held as held
     from lakehouse.intake.failing import ledger_head as ledger_head
@@ -36,6 +42,8 @@ _ROOMS = {
         "rebuild",
         "requeue",
     ),
+    "lakehouse.erasure.requests": ("erasure_requests", "request_erasure"),
+    "lakehouse.erasure.run": ("erase_entity", "erase_rest", "finish_erasure", "search_person"),
     "lakehouse.intake.failing": (
         "again_and_again",
         "held",

@@ -69,7 +69,7 @@ class Check:
     detail: str
 
 
-Kind = Literal["batch", "replay", "rebuild", "maintenance", "roll_back"]
+Kind = Literal["batch", "replay", "rebuild", "maintenance", "erasure", "roll_back"]
 
 
 @dataclass(frozen=True)
@@ -135,6 +135,7 @@ class BatchResult:
     `engine` merged; `queries`, `scanned_bytes` and `usd` (an estimate) are what it was billed for, chunks that were
     given up included. `metadata_location` and `changes_location` are those of the work table and of its `_changes`
     after the batch;
+    `erased` rows were of erased persons, and are in none of the counts unless they were kept without what is personal.
     `preview` holds up to ten of the winners with personal fields masked. `committed` is false when there was nothing
     to record.
     """
@@ -161,6 +162,7 @@ class BatchResult:
     queries: int = 0
     scanned_bytes: int = 0
     usd: float = 0.0
+    erased: int = 0
 
     # The counts, also by name.
     @property

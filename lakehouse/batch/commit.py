@@ -9,7 +9,7 @@ import orjson
 
 from lakehouse.batch import rebuilding
 from lakehouse.batch.run import Clock, Committed, Run, account, ended, watermark_property
-from lakehouse.intake import quarantine, reading, validation, weights
+from lakehouse.intake import erased, quarantine, reading, validation, weights
 from lakehouse.intake.landing import LandedObject
 from lakehouse.intake.ledger import Ledger, LedgerEntry
 from lakehouse.merge import reduction
@@ -18,7 +18,7 @@ from lakehouse.publish import audit
 from lakehouse.results import Counts
 from lakehouse.storage.duck import Duck
 from lakehouse.table import tables
-from lakehouse.table.relations import REJECTED
+from lakehouse.table.relations import CHECKED, REJECTED
 from lakehouse.table.tables import TableState
 
 _LIGHTER = 4
@@ -41,6 +41,7 @@ def commit_chunk(duck: Duck, work: Run, objects: list[LandedObject], *, last: bo
     merging = work.engine.take(chunk)
     read = reading.read_objects(duck, context.lake, context.contract, objects, _most(work, objects), work.shelf)
     clock.lap("read")
+    _leave_erased_out(duck, work, objects, read)
     validation.validate(duck, context.contract)
     if work.rebuilt is not None:
         rebuilding.stamp_as_before(duck, context.contract, work.rebuilt, objects)
@@ -71,6 +72,17 @@ def commit_chunk(duck: Duck, work: Run, objects: list[LandedObject], *, last: bo
         raise ChunkFailed(audit_result.failures)
     clock.lap("audit")
     account(duck, work, Committed(after, present, read, set_aside, counts, audit_result))
+
+
+def _leave_erased_out(duck: Duck, work: Run, objects: Sequence[LandedObject], read: reading.Reading) -> None:
+    """Rows of erased persons are as if they were not there."""
+    listed = work.state.metadata.properties.get(erased.ERASED, "")
+    found = erased.leave_out(duck, work.context.lake, work.context.contract, listed, objects)
+    if found:
+        work.erased += found
+        work.context.report(f"{found} rows of erased persons came to nothing")
+        left = dict(duck.rows(f"SELECT _no, count(*) FROM {CHECKED} GROUP BY _no"))
+        read.rows |= {o.key: left.get(n, 0) for n, o in enumerate(objects) if o.key in read.rows}
 
 
 def _begin(duck: Duck, work: Run) -> Chunk:

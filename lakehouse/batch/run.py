@@ -61,6 +61,7 @@ class Run:
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     attempts: int = 0
     commits: int = 0
+    erased: int = 0
     written: publication_log.Written = field(default_factory=publication_log.Written)
     begun: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Of objects whose last part is still to come: rows read and rows set aside so far."""
@@ -270,4 +271,5 @@ def result(work: Run) -> BatchResult:
         queries=work.engine.queries,
         scanned_bytes=work.engine.scanned_bytes,
         usd=work.engine.usd,
+        erased=work.erased,
     )

@@ -171,15 +171,18 @@ class Ledger:
         wanted = [day for day, value in self.days.items() if value.attention]
         return [entry for day in wanted for entry in self.segment(day).values() if _wants_attention(entry)]
 
-    def record(self, contract: Contract, batch_id: str, entries: Mapping[str, Sequence[LedgerEntry]]) -> Ledger:
+    def record(
+        self, contract: Contract, batch_id: str, entries: Mapping[str, Sequence[LedgerEntry]], *, followed: bool = True
+    ) -> Ledger:
         """Rewrite the segments of the days in `entries` with these objects, and a head that names them.
 
-        What wanted attention under a key on another day is of the past by now: it goes on with the object of today."""
+        What wanted attention under a key on another day is of the past by now: it goes on with the object of today.
+        What is not `followed` is kept just as it is: objects that were written again and are no news."""
         days = dict(self.days)
         segments, moved = self._without_elder(contract, entries)
         for day, objects in sorted(entries.items()):
             before = segments[day] if day in segments else self.segment(day)
-            after = {t.key: t.after(before.get(t.key, moved.get(t.key))) for t in objects}
+            after = {t.key: t.after(before.get(t.key, moved.get(t.key))) if followed else t for t in objects}
             segments[day] = before | after
         for day, segment in sorted(segments.items()):
             key = f"ledger/{contract.name}/dt={day}/{batch_id}.parquet"

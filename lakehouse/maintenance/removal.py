@@ -39,14 +39,24 @@ def remove_unneeded(context: Context) -> Removal:
     """
     lake, contract, retention = context.lake, context.contract, context.retention
     now = lake.now()  # once: a state that turns too old meanwhile keeps its metadata, and so all that it needs
-    cutoff = now - retention.guard
+
+    def select(names: Names, pointers: Pointers) -> set[str]:
+        return retained(lake, contract, names, retention, pointers, now)
+
+    return remove_all_but(context, select, now - retention.guard)
+
+
+def remove_all_but(context: Context, select: Callable[[Names, Pointers], set[str]], cutoff: datetime) -> Removal:
+    """The same for files written before the cutoff and states (metadata files of the compacted table) that are not
+    among the selected ones. What an entry points at has to be among them."""
+    lake, contract = context.lake, context.contract
     removed = Amount()
     first: Amount | None = None
     for _ in range(_ATTEMPTS):
         pointers = read_pointers(lake, contract)
         names = Names(lake)
         try:
-            kept = retained(lake, contract, names, retention, pointers, now)
+            kept = select(names, pointers)
             needed = find_needed(lake, contract, names, kept, pointers)
             old = _check_complete(lake, contract, needed, cutoff)
         except FilesMissing:

@@ -52,6 +52,21 @@ class Written:
         return sum(f.file_size_in_bytes for f in self.added)
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Which rows a rewrite keeps (`where`, SQL), and which columns get another value (`values`, SQL by name)."""
+
+    where: str = "true"
+    values: Mapping[str, str] = field(default_factory=dict)
+
+    def select(self, shape: TableShape) -> str:
+        """The columns of the shape as a select list."""
+        return ", ".join(
+            f"{self.values[c.name]} AS {quoted(c.name)}" if c.name in self.values else quoted(c.name)
+            for c in shape.columns
+        )
+
+
 def merge_compacted(
     duck: Duck, lake: Lake, shape: TableShape, files: Sequence[LiveFile], batch: int, name: str
 ) -> Written:
@@ -83,11 +98,18 @@ def rewrite_files(
 ) -> Written:
     """Rewrite the live rows of files of one partition, sorted, in files of the target size; only those for which
     the SQL condition `where` holds. Delete files that concern other data files, too, stay."""
+    return rewrite_rows(duck, lake, shape, files, name, Rows(where))
+
+
+def rewrite_rows(
+    duck: Duck, lake: Lake, shape: TableShape, files: Sequence[LiveFile], name: str, rows: Rows
+) -> Written:
+    """The same with the values that `rows` says."""
     partitions = {iceberg.partition_value(f) for f in files}
     if len(partitions) != 1:
         raise ValueError(f"{shape.name}: expected files of one partition, found {sorted(map(str, partitions))}")
     partition = partitions.pop()
-    source = f"SELECT {shape.select()} FROM ({live_rows(shape, files)}) WHERE {where}"
+    source = f"SELECT {rows.select(shape)} FROM ({live_rows(shape, files)}) WHERE {rows.where}"
     try:
         with _writer(duck, lake, shape, name) as writer:
             writer.write_sorted(source, partition, planning.rows_per_file(_facts(shape, files)))
@@ -95,8 +117,8 @@ def rewrite_files(
         if class_of(error) is Failure.ENVIRONMENT:
             raise
         if middle := len(files) // 2:
-            one = rewrite_files(duck, lake, shape, files[:middle], f"{name}-1", where)
-            other = rewrite_files(duck, lake, shape, files[middle:], f"{name}-2", where)
+            one = rewrite_rows(duck, lake, shape, files[:middle], f"{name}-1", rows)
+            other = rewrite_rows(duck, lake, shape, files[middle:], f"{name}-2", rows)
             return Written((*one.added, *other.added), _distinct((*one.removed, *other.removed)))
         with _writer(duck, lake, shape, f"{name}-alone") as writer:
             writer.write(source, partition)  # as it stands, which needs no room for a sort

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lakehouse.intake.erased import ERASED, ErasedList
 from lakehouse.publish import audit, catalog, publication_log, retained
 from lakehouse.publish.published import describe, describe_state
 from lakehouse.results import FilesMissing, NotAudited, Publication
@@ -62,7 +63,8 @@ def rollback(
 ) -> Publication:
     """Move the published pointers back to a snapshot (default: the one before the present), changes with it.
 
-    The ledger goes back with them: the next batch ingests again what came later. Raises `LookupError` if the snapshot
+    The ledger goes back with them: the next batch ingests again what came later. States from before a person was erased
+    are none to go back to. Raises `LookupError` if the snapshot
     is not among the retained metadata, and `FilesMissing` if no state with it has all its files: nothing is moved then.
     """
 
@@ -102,10 +104,18 @@ def _earlier(lake: Lake, present: TableState) -> Iterator[TableState]:
         if lake.store.size(lake.store.key(entry.metadata_file)) is None:
             continue
         state = TableState(lake, entry.metadata_file)
+        if not _is_without(lake, state, present):
+            continue
         name = present.location.rpartition("/metadata/")[0].rpartition("/")[2]
         audit_result = audit.load(lake, name, state.location)
         if state.batch == 0 or (audit_result is not None and audit_result.passed):
             yield state
+
+
+def _is_without(lake: Lake, state: TableState, present: TableState) -> bool:
+    """Whether a state is without every person whom the present one is without."""
+    wanted, found = (ErasedList.load(lake, s.metadata.properties.get(ERASED, "")).requests for s in (present, state))
+    return wanted.keys() <= found.keys()
 
 
 @dataclass(frozen=True)

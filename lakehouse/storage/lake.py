@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lakehouse.storage import secrets
 from lakehouse.storage.entries import GlueEntries, LocalEntries
 from lakehouse.storage.store import LocalStore, S3Store
 
@@ -46,8 +47,9 @@ class Lake:
 
     `endpoint` is set for an emulator only. `local_root` swaps S3 and Glue for a folder (tests, experiments): the
     same keys below `local_root/<bucket>`, the same entries as JSON files. `scratch` holds a batch's temporary files.
-    `athena` is None where there is none to merge on: entities that ask for it are merged embedded then. `kept` is for
-    what other modules make once for each lake.
+    `athena` is None where there is none to merge on: entities that ask for it are merged embedded then.
+    `signing_key` is the KMS key (id or alias) that signs proofs of erasures, if there is one. `kept` is for what other
+    modules make once for each lake.
     """
 
     bucket: str
@@ -61,6 +63,7 @@ class Lake:
     threads: int = 2
     scratch: Path | None = None
     athena: AthenaSettings | None = None
+    signing_key: str | None = None
     now: Callable[[], datetime] = field(default=utc_now, repr=False, compare=False)
     kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -115,6 +118,13 @@ class Lake:
         if self.local_root is not None:
             return LocalEntries(self.local_root / "catalog")
         return GlueEntries(self.client("glue"))
+
+    @cached_property
+    def erasure_secret(self) -> bytes:
+        """The key of this environment for what is kept of erased persons (32 bytes), which is not in the bucket."""
+        if self.local_root is not None:
+            return secrets.in_folder(self.local_root)
+        return secrets.in_secrets_manager(self.client("secretsmanager"), f"{self.published_database}/erasure")
 
     def landing_prefix(self, contract: Contract) -> str:
         """Where the entity's objects arrive: `landing/<entity>/`, or `dropbox/<entity>/` for origin `files`."""

@@ -25,6 +25,20 @@ class StoredObject:
     modified: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class StoredVersion:
+    """One version of an object; `latest` is what a listing shows. A `marker` says that the object was deleted, and has
+    no content."""
+
+    key: str
+    version: str
+    etag: str
+    size: int
+    modified: datetime
+    latest: bool
+    marker: bool = False
+
+
 class ObjectMissing(Exception):
     """There is no object under the key; the message names its address."""
 
@@ -73,6 +87,15 @@ class Store(Protocol):
     def size(self, key: str) -> int | None:
         """An object's size in bytes, or None if there is none."""
 
+    def versions(self, prefix: str) -> Iterator[StoredVersion]:
+        """Every version of every object below the prefix, deleted ones and markers too, by key, newest first."""
+
+    def read_version(self, key: str, version: str) -> bytes:
+        """The bytes of a version; raises `ObjectMissing`."""
+
+    def delete_versions(self, versions: Iterable[StoredVersion]) -> None:
+        """Delete versions for good; those that are gone are fine."""
+
 
 class S3Store:
     """A bucket on S3 or an emulator of it."""
@@ -112,7 +135,7 @@ class S3Store:
             return self._client.get_object(Bucket=self._bucket, Key=key, **conditions)["Body"]
         except ClientError as error:
             code = error.response["Error"]["Code"]
-            if code in ("NoSuchKey", "404"):
+            if code in ("NoSuchKey", "NoSuchVersion", "404"):
                 raise ObjectMissing(self.uri(key)) from error
             if code in ("PreconditionFailed", "412"):
                 raise ObjectChanged(self.uri(key)) from error
@@ -163,6 +186,36 @@ class S3Store:
             if error.response["Error"]["Code"] in ("NoSuchKey", "404", "NotFound"):
                 return None
             raise
+
+    def versions(self, prefix: str) -> Iterator[StoredVersion]:
+        pages = self._client.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=prefix)
+        for page in pages:
+            found = [_version_of(item, marker=False) for item in page.get("Versions", ())]
+            found += [_version_of(item, marker=True) for item in page.get("DeleteMarkers", ())]
+            yield from sorted(found, key=lambda v: (v.key, -v.modified.timestamp()))
+
+    def read_version(self, key: str, version: str) -> bytes:
+        return self._get(key, VersionId=version).read()  # type: ignore[no-any-return]
+
+    def delete_versions(self, versions: Iterable[StoredVersion]) -> None:
+        waiting = sorted({(v.key, v.version) for v in versions})
+        for start in range(0, len(waiting), 1000):
+            batch = [{"Key": key, "VersionId": version} for key, version in waiting[start : start + 1000]]
+            answer = self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": batch, "Quiet": True})
+            if errors := answer.get("Errors"):
+                raise OSError(f"could not delete {len(errors)} versions in {self._root}, the first: {errors[0]}")
+
+
+def _version_of(item: dict[str, Any], *, marker: bool) -> StoredVersion:
+    return StoredVersion(
+        item["Key"],
+        str(item["VersionId"]),
+        str(item.get("ETag", "")).strip('"'),
+        int(item.get("Size", 0)),
+        item["LastModified"].astimezone(UTC),
+        bool(item["IsLatest"]),
+        marker,
+    )
 
 
 class LocalStore:
@@ -252,6 +305,16 @@ class LocalStore:
     def size(self, key: str) -> int | None:
         path = self._root / key
         return path.stat().st_size if path.is_file() else None
+
+    def versions(self, prefix: str) -> Iterator[StoredVersion]:
+        for found in self.list(prefix):
+            yield StoredVersion(found.key, "null", found.etag, found.size, found.modified, latest=True)
+
+    def read_version(self, key: str, version: str) -> bytes:
+        return self.read(key)
+
+    def delete_versions(self, versions: Iterable[StoredVersion]) -> None:
+        self.delete(v.key for v in versions)
 
 
 def _etag(path: Path) -> str:

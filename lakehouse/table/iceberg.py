@@ -58,9 +58,9 @@ from lakehouse.storage.failures import of_the_lake
 from lakehouse.storage.iceberg_io import PATH_ID, POSITION_ID, LakeFiles, files_of
 from lakehouse.storage.lake import Lake
 from lakehouse.table import file_metrics
+from lakehouse.table.file_metrics import FileMetrics
 
 if TYPE_CHECKING:
-    from lakehouse.table.file_metrics import FileMetrics
     from lakehouse.table.schemas import TableShape
 
 _MANIFESTS_TO_MERGE = 8
@@ -502,13 +502,17 @@ class _Replace(_OverwriteFiles):
         return kept + [self._written(content, part) for part in _parts(rewritten)]
 
     def _kept(self, entry: ManifestEntry, removed: set[str]) -> ManifestEntry:
+        """The entry as it goes on. Which values a removed file had nobody asks, and they may be erased ones."""
         gone = entry.data_file.file_path in removed
+        file = entry.data_file
         return ManifestEntry.from_args(
             status=ManifestEntryStatus.DELETED if gone else ManifestEntryStatus.EXISTING,
             snapshot_id=self._snapshot_id if gone else entry.snapshot_id,
             sequence_number=entry.sequence_number,
             file_sequence_number=entry.file_sequence_number,
-            data_file=entry.data_file if gone else self.corrected.get(entry.data_file.file_path, entry.data_file),
+            data_file=described_again(file, FileMetrics(file.record_count), file.file_size_in_bytes)
+            if gone
+            else self.corrected.get(file.file_path, file),
         )
 
     def _written(self, content: ManifestContent, entries: Sequence[ManifestEntry]) -> ManifestFile:

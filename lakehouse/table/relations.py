@@ -82,7 +82,9 @@ CHECKED = Relation(
     lambda contract: {"_rid": "BIGINT", **_ROW, **_change(contract), "_text": "VARCHAR[]"},
     made_by="intake.validation",
     read_by=(
+        "batch.commit",
         "batch.rebuilding",
+        "intake.erased",
         "intake.reading",
     ),
 )

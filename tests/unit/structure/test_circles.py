@@ -14,7 +14,19 @@ ROOT = Path(__file__).parents[3]
 PACKAGES = sorted(
     path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name not in ("tests", "benchmarks")
 )
-ROOMS = ("results", "storage", "table", "intake", "exports", "merge", "publish", "batch", "maintenance", "api")
+ROOMS = (
+    "results",
+    "storage",
+    "table",
+    "intake",
+    "exports",
+    "merge",
+    "publish",
+    "batch",
+    "maintenance",
+    "erasure",
+    "api",
+)
 """The way of the data through the lake: each imports from those before it."""
 DOOR = "lakehouse.api"
 

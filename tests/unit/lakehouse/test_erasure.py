@@ -1,0 +1,114 @@
+"""A person's data is erased everywhere, and nobody else's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+import pytest
+
+from lakehouse.api import rebuild
+from lakehouse.erasure import proof, requests
+from lakehouse.publish.publication import publish, rollback
+from lakehouse.publish.published import content_hash
+from lakehouse.storage.lake import Lake
+from tests.support.lakes import Clock, Landing, published_changes, published_rows, without
+from tests.support.persons import (
+    BOTH,
+    PERSONS,
+    SALES,
+    erase,
+    everything,
+    ingest,
+    lake_of_persons,
+    of_others,
+    person,
+    sale,
+)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def lake(tmp_path: Path, clock: Clock) -> Lake:
+    return lake_of_persons(tmp_path, clock)
+
+
+def land_usual(lake: Lake) -> None:
+    persons, sales = Landing(lake, PERSONS), Landing(lake, SALES)
+    persons.land([person("p-1", version=1, name="Ann Old"), person("p-2", version=1), person("p-11", version=1)])
+    persons.land([person("p-1", version=2, tags='["vip p one"]'), person("p-3", version=2)])
+    sales.land([sale("s-1", "p-1", "p-2", version=1), sale("s-2", "p-2", "p-3", version=1)])
+    sales.land([sale("s-1", "p-1", "p-2", version=2, amount="11.00"), sale("s-3", "p-3", "p-1", version=2)])
+
+
+def test_a_person_is_nowhere_and_others_are_as_they_were(lake: Lake, clock: Clock) -> None:
+    land_usual(lake)
+    ingest(lake)
+    before = {c.name: published_changes(lake, c) for c in BOTH.values()}
+    request, finished = erase(lake, "p-1", clock)
+    assert request.status == "done"
+    assert [r["person_id"] for r in published_rows(lake, PERSONS)] == ["p-11", "p-2", "p-3"]
+    sales = {r["sale_id"]: r for r in published_rows(lake, SALES)}
+    assert (sales["s-1"]["buyer_id"], sales["s-1"]["recipient"]) == (request.pseudonym, request.pseudonym)
+    assert (sales["s-1"]["seller_id"], sales["s-1"]["pickup"]) == ("p-2", "Yard 1 of p-2")
+    assert str(sales["s-1"]["amount"]) == "11.00"
+    assert (sales["s-3"]["buyer_id"], sales["s-3"]["seller_id"], sales["s-3"]["pickup"]) == (
+        "p-3",
+        request.pseudonym,
+        None,
+    )
+    for contract in BOTH.values():
+        now = published_changes(lake, contract)
+        assert of_others(now, request.pseudonym) == of_others(before[contract.name], "p-1")
+    for key, content in everything(lake).items():
+        for value in (b"p-1@", b"Ann Old", b"Name of p-1\x00", b"vip p one"):
+            assert value not in content, key
+    signed = orjson.loads(lake.store.read(finished.proof))
+    assert proof.verify(lake, signed)
+    assert not proof.verify(lake, {**signed, "done_at": "never"})
+    assert signed["scan"]["found"] == []
+
+
+def test_a_rebuild_gives_the_erased_tables(lake: Lake, clock: Clock) -> None:
+    land_usual(lake)
+    ingest(lake)
+    erase(lake, "p-1", clock)
+    for contract in BOTH.values():
+        erased = content_hash(lake, contract)
+        rebuild(lake, contract)
+        publish(lake, contract)
+        assert content_hash(lake, contract) == erased
+    assert [r.objects for r in ingest(lake)] == [0, 0]
+
+
+def test_no_state_from_before_can_be_gone_back_to(lake: Lake, clock: Clock) -> None:
+    land_usual(lake)
+    ingest(lake)
+    request = requests.request_erasure(lake, "p-1")
+    from tests.support.persons import first_phase
+
+    first_phase(lake, request)
+    with pytest.raises(LookupError):
+        rollback(lake, PERSONS)
+
+
+def test_what_still_arrives_of_the_person_comes_to_nothing(lake: Lake, clock: Clock) -> None:
+    land_usual(lake)
+    ingest(lake)
+    request, _ = erase(lake, "p-1", clock)
+    rows = published_rows(lake, PERSONS)
+    Landing(lake, PERSONS, 10).land([person("p-1", version=9), person("p-4", version=9)])
+    Landing(lake, SALES, 10).land(
+        [sale("s-1", "p-1", "p-2", version=9, amount="1e1"), sale("s-9", "p-2", "p-3", version=9)]
+    )
+    persons, sales = ingest(lake)
+    assert (persons.erased, sales.erased) == (1, 1)
+    assert persons.counts.conserved
+    assert without(of_others(published_rows(lake, PERSONS), "p-4"), "_batch") == without(rows, "_batch")
+    found = {r["sale_id"]: r for r in published_rows(lake, SALES)}
+    assert (found["s-1"]["buyer_id"], str(found["s-1"]["amount"])) == (request.pseudonym, "10.00")
+    assert len(list(lake.store.list("erasures/late/"))) == 2
