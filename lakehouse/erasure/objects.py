@@ -39,7 +39,7 @@ _OBJECTS_AT_ONCE = 500
 _READERS = 8
 _VERSIONS_AT_ONCE = 1_000
 RESULTS = "athena-results/"
-"""Results of queries, which were read by whoever asked: one that holds the person is deleted whole."""
+"""Results of queries, which were read by whoever sent it: one that holds the person is deleted whole."""
 OURS = "erasures/"
 
 

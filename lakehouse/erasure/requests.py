@@ -41,7 +41,7 @@ class Request:
 
     id: str
     person: str
-    asked_at: str
+    requested_at: str
     guard: float
     status: Status = "open"
     rewritten_at: str = ""

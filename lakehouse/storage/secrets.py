@@ -17,7 +17,7 @@ _FILE = "erasure.key"
 
 
 def in_folder(folder: Path) -> bytes:
-    """The key that lies in a folder, made when it is asked for first."""
+    """The key that lies in a folder, made when it is needed first."""
     path = folder / _FILE
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -31,7 +31,7 @@ def in_folder(folder: Path) -> bytes:
 
 
 def in_secrets_manager(client: Any, name: str) -> bytes:
-    """The key under this name in AWS Secrets Manager, made when it is asked for first. All of an environment's erasures
+    """The key under this name in AWS Secrets Manager, made when it is needed first. All of an environment's erasures
     need it: when it is lost, erased persons who come again are not recognised."""
     try:
         text = client.get_secret_value(SecretId=name)["SecretString"]
