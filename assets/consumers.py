@@ -14,9 +14,10 @@ import dagster as dg
 from assets import keys
 from assets.catalog import published_states, unreadable_to
 from assets.data_times import DATA_TIME, present, present_data_times, timeless
-from assets.manifest import Manifest, model_keys
+from assets.manifest import model_keys
 from assets.resources import LakeResource
 from contracts import Contracts
+from warehouse.manifest import Manifest
 
 GROUP = "consumers"
 RECENT = "recent_enough"

@@ -14,8 +14,9 @@ from typing import Any
 import dagster as dg
 
 from assets.catalog import rows_version
-from assets.manifest import WATERMARKS_MODEL, Manifest, is_table, model_keys, reads_of, source_entity
+from assets.manifest import model_keys
 from lakehouse.results import Published
+from warehouse.manifest import WATERMARKS_MODEL, Manifest, is_table, reads_of, source_entity
 
 DATA_TIME = "data time"
 """The metadata in which a build says what a model is true for."""

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from assets.manifest import Manifest, Translator, reads_of
+from assets.manifest import Translator
 from contracts import Contract
 from contracts.change import CURRENT_COLUMNS
+from warehouse.manifest import Manifest, reads_of
 
 if TYPE_CHECKING:
     from sqlglot.expressions import Table

@@ -6,8 +6,9 @@ It holds the pool of the warehouse, so that it never writes beside a build. On a
 import dagster as dg
 
 from assets import keys
-from assets.dbt import DbtFiles
-from assets.manifest import Manifest, model_keys
+from assets.manifest import model_keys
+from warehouse.manifest import Manifest
+from warehouse.project import DbtFiles
 
 KEY = dg.AssetKey([keys.MAINTENANCE, "marts"])
 _OPERATION = "maintain_tables"

@@ -10,10 +10,12 @@ import dagster as dg
 from dagster_dbt.asset_utils import get_asset_check_key_for_test
 
 from assets import keys
-from assets.dbt import DbtFiles, build_copy, read_results, wrong_rows
-from assets.manifest import Manifest, Translator, is_nightly, promise
+from assets.dbt import build_copy, read_results, wrong_rows
+from assets.manifest import Translator
 from assets.resources import WarehouseResource
 from contracts import Contracts
+from warehouse.manifest import Manifest, is_nightly, promise
+from warehouse.project import DbtFiles
 
 
 def nightly_tests(files: DbtFiles, manifest: Manifest, contracts: Contracts) -> list[dg.AssetChecksDefinition]:

@@ -19,7 +19,7 @@ import dagster as dg
 
 from assets import keys
 from assets.lineage import LINEAGE
-from assets.manifest import Manifest, model_keys, reads_of
+from assets.manifest import model_keys
 from assets.reports import PAGE
 from contracts import Contract, Contracts, publication_log
 from contracts.change import CHANGE_COLUMNS
@@ -27,6 +27,7 @@ from contracts.dbt.sources import changes_name
 from contracts.system_columns import COMPACTED, HISTORY
 from contracts.types import Field, type_name
 from lakehouse.storage.lake import Lake
+from warehouse.manifest import Manifest, reads_of
 
 Document = dict[str, Any]
 """A JSON object of the standard."""

@@ -16,10 +16,9 @@ import dagster as dg
 from assets.catalog import catalog_assets, publication_log_asset
 from assets.compacted import compacted_assets
 from assets.consumers import accepted_lags, consumer_assets, consumers, lag_checks
-from assets.dbt import prepared_manifest, warehouse_assets
+from assets.dbt import warehouse_assets
 from assets.landing import landing_assets
 from assets.maintenance import maintenance_assets
-from assets.manifest import Manifest
 from assets.marts_maintenance import marts_maintenance_assets
 from assets.nightly import nightly_tests
 from assets.open_lineage import Places, jobs_of
@@ -35,6 +34,8 @@ from orchestration.prepare import dbt_files, prepare_manifest
 from orchestration.schedules import schedules
 from orchestration.sensors import sensors
 from orchestration.settings import Settings
+from warehouse.manifest import Manifest
+from warehouse.project import prepared_manifest
 
 # Links to the source are beta in this Dagster: every run would say so, once for each kind.
 warnings.filterwarnings("ignore", message=".*[Cc]ode_?[Rr]eference", category=dg.BetaWarning)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 
-from assets import dbt
 from orchestration.settings import Settings
+from warehouse.project import DbtFiles, is_prepared, prepare
 
 
-def dbt_files(settings: Settings) -> dbt.DbtFiles:
+def dbt_files(settings: Settings) -> DbtFiles:
     """Where the dbt artifacts of this environment are, and what dbt reads from its environment."""
     variables = {
         "GAVEL_ENV": settings.environment,
@@ -23,14 +23,14 @@ def dbt_files(settings: Settings) -> dbt.DbtFiles:
         "AWS_ENDPOINT_URL": settings.endpoint_url or "",
         **({"GAVEL_WORKGROUP": settings.workgroup} if settings.workgroup else {}),
     }
-    return dbt.DbtFiles(settings.environment, settings.home, variables)
+    return DbtFiles(settings.environment, settings.home, variables)
 
 
 def prepare_manifest(settings: Settings) -> None:
     """Make the dbt manifest, if it is missing or older than the project."""
     files = dbt_files(settings)
-    if not dbt.is_prepared(files):
-        dbt.prepare(files)
+    if not is_prepared(files):
+        prepare(files)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ import dagster as dg
 from assets import keys
 from assets.compacted import recorded_counts
 from assets.data_times import DATA_TIME
-from assets.dbt import is_prepared
 from assets.manifest import LAYERS
 from assets.reports import PAGE
 from assets.run_configuration import Ingest, compaction_config
@@ -35,6 +34,7 @@ from orchestration.lost_runs import PROCESS_TAG, end_lost_runs
 from orchestration.prepare import dbt_files, prepare_manifest
 from orchestration.sensors import landed, list_arrivals
 from orchestration.settings import Settings
+from warehouse.project import is_prepared
 
 
 def run_once(settings: Settings, progress: Progress = lambda line: None, *, everything: bool = False) -> PipelineResult:

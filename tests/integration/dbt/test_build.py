@@ -19,9 +19,10 @@ from sqlglot.optimizer.qualify import qualify
 from sqlglot.optimizer.scope import traverse_scope
 
 from assets.lineage import model_columns
-from assets.manifest import is_model, model_keys, reads_of
+from assets.manifest import model_keys
 from contracts import Contracts
 from tests.support.slices import Slice
+from warehouse.manifest import is_model, reads_of
 
 
 def auction(data: Any, number: int = 1, batch: int = 1, **order: Any) -> None:

@@ -20,6 +20,7 @@ from contracts.dbt import PROJECT
 from orchestration.prepare import dbt_files
 from orchestration.settings import Settings
 from tests.support.slices import Slice
+from warehouse import project as on_disk
 
 FACTS = dg.AssetKey(["marts", "fct_orders"])
 REPORT = dg.AssetKey(["reports", "rpt_profit_by_party"])
@@ -33,7 +34,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(PROJECT, copy, ignore=shutil.ignore_patterns("target", "logs"))
     (tmp_path / "slice").mkdir()
     (tmp_path / "slice" / "watermarks.json").write_text(json.dumps({}))
-    monkeypatch.setattr(dbt, "PROJECT", copy)
+    monkeypatch.setattr(on_disk, "PROJECT", copy)
     monkeypatch.setenv("GAVEL_SLICE", str(tmp_path / "slice"))
     return copy
 
@@ -41,9 +42,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def load(home: Path) -> dbt.Manifest:
     """What Dagster loads now."""
     files = dbt_files(Settings(home=home, endpoint_url="http://127.0.0.1:1"))
-    if not dbt.is_prepared(files):
-        dbt.prepare(files)
-    return dbt.prepared_manifest(files)
+    if not on_disk.is_prepared(files):
+        on_disk.prepare(files)
+    return on_disk.prepared_manifest(files)
 
 
 def build(
@@ -77,7 +78,7 @@ def run_build(
     return result
 
 
-def held_open(files: dbt.DbtFiles) -> dict[Path, tuple[Path, bytes]]:
+def held_open(files: on_disk.DbtFiles) -> dict[Path, tuple[Path, bytes]]:
     """The files that starting processes read at any time, each with a link to it and what is in it: a build may put
     others in their place, but must not write into them."""
     held = files.home / "held"
@@ -241,15 +242,15 @@ def test_a_build_is_of_the_project_that_was_loaded_whatever_becomes_of_it(projec
 
 def test_copies_of_the_project_that_nobody_works_on_are_removed(project: Path, tmp_path: Path) -> None:
     files, loaded = dbt_files(Settings(home=tmp_path, endpoint_url="http://127.0.0.1:1")), []
-    for _ in range(dbt.COPIES + 1):
-        dbt.prepare(files)
-        loaded.append(dbt.prepared_manifest(files))
+    for _ in range(on_disk.COPIES + 1):
+        on_disk.prepare(files)
+        loaded.append(on_disk.prepared_manifest(files))
     assert {path.name for path in files.copies.iterdir()} == {files.loaded(m).project.name for m in loaded[1:]}
-    with pytest.raises(dbt.NotPrepared, match=r"expected the project that was parsed.*orchestration\.prepare"):
+    with pytest.raises(on_disk.NotPrepared, match=r"expected the project that was parsed.*orchestration\.prepare"):
         files.loaded(loaded[0])
-    assert dbt.is_prepared(files)
+    assert on_disk.is_prepared(files)
     shutil.rmtree(files.loaded(loaded[-1]).project)
-    assert not dbt.is_prepared(files)
+    assert not on_disk.is_prepared(files)
 
 
 def test_a_view_that_became_a_table_whose_query_fails_stays_what_it_was(project: Path, tmp_path: Path) -> None:
@@ -298,10 +299,10 @@ def test_a_whole_build_has_seeds_and_the_tests_that_read_no_model(project: Path,
 
 def test_a_project_that_dbt_cannot_read_says_so_and_leaves_what_was_loaded(project: Path, tmp_path: Path) -> None:
     files = dbt_files(Settings(home=tmp_path, endpoint_url="http://127.0.0.1:1"))
-    dbt.prepare(files)
+    on_disk.prepare(files)
     before = files.manifest.read_bytes()
     next((project / "models" / "marts").rglob("dim_date.sql")).write_text("select {{ ref('no_such_model') }}")
     with pytest.raises(Exception, match="no_such_model"):
-        dbt.prepare(files)
+        on_disk.prepare(files)
     assert files.manifest.read_bytes() == before
     assert [path.name for path in files.copies.iterdir()] == [files.loaded(json.loads(before)).project.name]

@@ -13,6 +13,7 @@ from assets import dbt
 from contracts.dbt import PROJECT
 from orchestration.prepare import dbt_files
 from orchestration.settings import Settings
+from warehouse import project as on_disk
 
 
 def test_readers_see_the_new_file_only_once_it_is_published(tmp_path: Path) -> None:
@@ -75,7 +76,7 @@ def test_what_a_killed_build_left_behind_is_not_built_upon(tmp_path: Path) -> No
 
 
 def _requested_of_dbt(
-    files: dbt.DbtFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    files: on_disk.DbtFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[str, dict[str, str]]:
     """The arguments and the environment that dbt would have got."""
     program = tmp_path / "bin" / "dbt"
@@ -85,7 +86,7 @@ def _requested_of_dbt(
         f'echo "$*" > {tmp_path}/arguments; env > {tmp_path}/environment\n'
     )
     program.chmod(0o755)
-    monkeypatch.setattr(dbt, "DBT", program)
+    monkeypatch.setattr(on_disk, "DBT", program)
     files.cli(["parse"]).wait()
     lines = (tmp_path / "environment").read_text().splitlines()
     return (tmp_path / "arguments").read_text(), dict(line.split("=", 1) for line in lines if "=" in line)
@@ -108,7 +109,7 @@ def test_dbt_gets_its_settings_whatever_the_environment_says(
 def test_each_target_has_a_folder_of_its_own(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    local, prod = (dbt.DbtFiles(target, settings.home, {}) for target in ("local", "prod"))
+    local, prod = (on_disk.DbtFiles(target, settings.home, {}) for target in ("local", "prod"))
     assert local.artifacts != prod.artifacts
     arguments, environment = _requested_of_dbt(prod, tmp_path, monkeypatch)
     assert arguments == "parse --target prod\n"
@@ -120,8 +121,8 @@ def test_a_manifest_older_than_a_model_is_prepared_again(settings: Settings) -> 
     newest = max(path.stat().st_mtime for path in PROJECT.rglob("*"))
     later = max(newest, time.time()) + 10
     os.utime(files.manifest, (later, later))
-    assert dbt.is_prepared(files)
+    assert on_disk.is_prepared(files)
     os.utime(files.manifest, (1, 1))
-    assert not dbt.is_prepared(files)
+    assert not on_disk.is_prepared(files)
     files.manifest.unlink()
-    assert not dbt.is_prepared(files)
+    assert not on_disk.is_prepared(files)

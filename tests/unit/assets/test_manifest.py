@@ -11,14 +11,15 @@ import pytest
 
 from assets.consumers import consumers
 from assets.dbt import build_arguments, failures, models_tested, warehouse_assets
-from assets.dbt import prepare as prepare_files
-from assets.manifest import model_keys, reads_of
-from assets.publication import read_by
+from assets.manifest import model_keys
 from assets.reports import report_assets
 from contracts import load_contracts
 from contracts.dbt import PROJECT
 from orchestration.prepare import dbt_files
 from orchestration.settings import Settings
+from warehouse.manifest import reads_of
+from warehouse.project import prepare as prepare_files
+from warehouse.publication import read_by
 
 
 @pytest.fixture
@@ -76,7 +77,9 @@ def test_a_model_says_whose_it_is_what_builds_it_and_which_columns_are_personal(
 
 
 @pytest.mark.parametrize("fault", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
-@pytest.mark.parametrize("step", ["assets.dbt.shutil.copytree", "assets.dbt.shutil.copy", "assets.dbt.DbtFiles.cli"])
+@pytest.mark.parametrize(
+    "step", ["warehouse.project.shutil.copytree", "warehouse.project.shutil.copy", "warehouse.project.DbtFiles.cli"]
+)
 def test_a_copy_that_is_not_whole_is_not_kept(
     step: str, fault: BaseException, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

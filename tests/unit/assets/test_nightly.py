@@ -8,13 +8,14 @@ import dagster as dg
 import duckdb
 import pytest
 
-from assets.dbt import DbtFiles, warehouse_assets
+from assets.dbt import warehouse_assets
 from assets.nightly import nightly_tests, selector
 from assets.resources import WarehouseResource
 from contracts import load_contracts
 from orchestration.definitions import build
 from orchestration.prepare import dbt_files
 from orchestration.settings import Settings
+from warehouse.project import DbtFiles
 
 BALANCE = dg.AssetCheckKey(dg.AssetKey(["marts", "fct_orders"]), "balance")
 TEST = "test.gavel.balance"

@@ -11,11 +11,11 @@ import dagster as dg
 import pytest
 
 from assets import keys
-from assets.dbt import NotPrepared
 from contracts import load_contracts
 from contracts.loader import ENTITIES
 from orchestration.definitions import build
 from orchestration.settings import REPOSITORY, Settings
+from warehouse.project import NotPrepared
 
 HEAVY = ("boto3", "botocore", "duckdb", "pyiceberg", "pyarrow", "pandas", "dbt.cli", "dbt.adapters.duckdb", "plotly")
 """What loading does not need; `dagster_dbt` brings the rest of dbt and sqlglot."""

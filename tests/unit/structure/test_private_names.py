@@ -11,10 +11,10 @@ import dagster as dg
 import pytest
 from dagster_dbt import DbtCliResource
 
-from assets.dbt import InstalledDbt
 from local.dagster import event_log, warm_start
 from local.dagster import private_dagster as laptop
 from orchestration import private_dagster
+from warehouse.project import InstalledDbt
 
 ROOT = Path(__file__).parents[3]
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name != "tests")
@@ -117,7 +117,7 @@ def test_a_method_that_is_replaced_is_still_called_so(ours: type, theirs: type, 
 def test_what_is_left_out_of_a_start_of_dbt_is_still_called_so(name: str):
     """A member that dagster-dbt renames would make each build seconds slower, and nothing else would say so."""
     assert name in vars(InstalledDbt)
-    assert hasattr(DbtCliResource, name), f"dagster-dbt has no DbtCliResource.{name} any more; see assets/dbt.py"
+    assert hasattr(DbtCliResource, name), f"dagster-dbt has no DbtCliResource.{name} any more; see warehouse/project.py"
 
 
 def test_a_forked_run_can_still_end_as_a_process_does():

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assets.manifest import Manifest, is_model, reads_of
+from warehouse.manifest import Manifest, is_model, reads_of
 
 FAILED = ("error", "fail", "runtime error", "partial success")
 

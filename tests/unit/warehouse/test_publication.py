@@ -9,7 +9,7 @@ import duckdb
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.publication import held_back, is_complete, put_back
+from warehouse.publication import held_back, is_complete, put_back
 
 
 def graph(parents: dict[str, list[str]]) -> dict[str, Any]:
