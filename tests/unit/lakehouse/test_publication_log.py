@@ -404,3 +404,17 @@ def test_a_result_from_before_there_was_a_log_publishes_without_a_row(lake: Lake
     assert rows(lake) == []
     batch(lake, landing, version=2)
     assert [row["batch"] for row in rows(lake)] == [2]
+
+
+def test_a_lake_whose_log_is_not_there_begins_one_with_the_state_it_is_at(lake: Lake, landing: Landing) -> None:
+    """As after the log was called something else: what readers see now is in it, and all that comes."""
+    batch(lake, landing, version=1)
+    batch(lake, landing, version=2)
+    lake.store.delete([stored.key for stored in lake.store.list(f"{described.TABLE}/")])
+    assert lake.local_root is not None
+    (entry,) = (lake.local_root / "catalog").rglob(f"*{described.TABLE}*")
+    entry.unlink()
+    assert lake.entries.get(lake.published_database, described.TABLE) is None
+    batch(lake, landing, version=3)
+    assert [row["batch"] for row in rows(lake)] == [2, 3]
+    assert lake.entries.get(lake.published_database, described.TABLE) is not None
