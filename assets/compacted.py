@@ -177,7 +177,7 @@ def audit_checks(result: BatchResult) -> Iterator[dg.AssetCheckResult]:
             passed, detail = audited[invariant].passed, audited[invariant].detail
         elif UNCHANGED in audited:
             passed, detail = audited[UNCHANGED].passed, f"{UNCHANGED}: {audited[UNCHANGED].detail}"
-        elif result.audit_result is None and result.read == 0:
+        elif result.audit_result is None and result.counts.read == 0:
             passed, detail = True, "Nothing arrived, so there was nothing to audit."
         else:
             found = ", ".join(sorted(audited)) or "none"
@@ -188,26 +188,26 @@ def audit_checks(result: BatchResult) -> Iterator[dg.AssetCheckResult]:
             passed=passed,
             description=detail,
         )
+    set_aside = _set_aside(result)
     yield dg.AssetCheckResult(
         asset_key=key,
         check_name=NOTHING_SET_ASIDE,
-        passed=not (
-            result.quarantined or result.quarantined_objects or result.held or result.failing or result.too_late
-        ),
+        passed=not set_aside,
         severity=dg.AssetCheckSeverity.WARN,
-        description=_set_aside(result),
+        description=set_aside or "All that arrived was ingested.",
     )
 
 
 def _set_aside(result: BatchResult) -> str:
+    """What was set aside, in words; empty if nothing was."""
     aside = {
-        "rows quarantined": result.quarantined,
+        "rows quarantined": result.counts.quarantined,
         "objects quarantined": len(result.quarantined_objects),
         "objects held": len(result.held),
         "objects failing, to be tried again": len(result.failing),
-        "changes too late": result.too_late,
+        "changes too late": result.counts.too_late,
     }
     found = [f"{number} {what}" for what, number in aside.items() if number]
     if not found:
-        return "All that arrived was ingested."
+        return ""
     return f"{', '.join(found)}. Correct the contract or the sender, then requeue them (`work: requeue`)."

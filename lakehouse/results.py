@@ -74,8 +74,8 @@ Kind = Literal["batch", "replay", "rebuild", "maintenance", "erasure", "roll_bac
 
 @dataclass(frozen=True)
 class Work:
-    """What one run did before it was published. Names and units are those of the publication log's columns; times are
-    aware."""
+    """What one run did before it was published. Names and units are those of the publication log's columns, the rows
+    in `counts` aside; times are aware."""
 
     kind: Kind
     begun_at: datetime
@@ -86,12 +86,7 @@ class Work:
     commits: int = 0
     objects: int = 0
     bytes_read: int = 0
-    rows_read: int = 0
-    applied: int = 0
-    superseded: int = 0
-    duplicate: int = 0
-    quarantined: int = 0
-    too_late: int = 0
+    counts: Counts = Counts()
     objects_quarantined: int = 0
     objects_held: int = 0
     files_written: int = 0
@@ -102,8 +97,11 @@ class Work:
 
     @classmethod
     def of_document(cls, document: Mapping[str, Any]) -> Work:
-        """The work as an audit result keeps it."""
-        work = cls(**document)
+        """The work as an audit result keeps it, the counts as a record or, in an older one, beside the rest."""
+        names = {f.name: "rows_read" if f.name == "read" else f.name for f in fields(Counts)}
+        counts = document.get("counts") or {name: document.get(old, 0) for name, old in names.items()}
+        rest = {name: value for name, value in document.items() if name not in ("counts", *names.values())}
+        work = cls(**rest, counts=Counts(**counts))
         begun, ended = (datetime.fromisoformat(str(moment)) for moment in (work.begun_at, work.ended_at))
         return replace(work, begun_at=begun, ended_at=ended)
 
@@ -163,37 +161,6 @@ class BatchResult:
     scanned_bytes: int = 0
     usd: float = 0.0
     erased: int = 0
-
-    # The counts, also by name.
-    @property
-    def read(self) -> int:
-        """Rows read from landed objects."""
-        return self.counts.read
-
-    @property
-    def applied(self) -> int:
-        """Changes that became the latest row of their key."""
-        return self.counts.applied
-
-    @property
-    def superseded(self) -> int:
-        """Changes older than another of the same key: kept in `_changes`, not in the table."""
-        return self.counts.superseded
-
-    @property
-    def duplicate(self) -> int:
-        """Rows that deliver a change again."""
-        return self.counts.duplicate
-
-    @property
-    def quarantined(self) -> int:
-        """Rows that break the contract."""
-        return self.counts.quarantined
-
-    @property
-    def too_late(self) -> int:
-        """Changes below the table's horizon whose key is absent: set aside, never merged."""
-        return self.counts.too_late
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,7 @@ def look_up_embedded(folder: Path, contract: Contract, keys: str, size: Size) ->
     with mock.patch.object(reduction, "find_stored", timed):
         result = merged(lake, contract)
     return {
-        "changes": result.read,
+        "changes": result.counts.read,
         "seconds of processor": round(sum(took), 3),
         "million rows a second and core": round(size.rows / sum(took) / 1e6, 1),
     }
@@ -142,7 +142,7 @@ def measure(lake: Lake, service: Any, folder: Path, contract: Contract, keys: st
         result = merged(lake, replace(contract, engine="athena"))
         scans = zip(QUERIES, service.executions.values(), strict=True)
         found[name] = {
-            "changes": result.read,
+            "changes": result.counts.read,
             "scanned MB": {query: round(e.scanned / 1e6, 2) for query, e in scans},
             "bytes per stored row": round(result.scanned_bytes / size.rows, 2),
             "share of the table": round(result.scanned_bytes / stored, 3),

@@ -139,12 +139,13 @@ class OursBatch:
     def merge(self, work: Work, changes: ChangeSet) -> Done:
         hour = _ARRIVAL + timedelta(hours=changes.number)
         done = api.compact(self._lake, CONTRACT, Scope(start=None, end=hour + timedelta(hours=1)))
-        if done.held or done.quarantined or done.audit_result is None or not done.audit_result.passed:
+        if done.held or done.counts.quarantined or done.audit_result is None or not done.audit_result.passed:
             raise AssertionError(f"expected a batch without a fault, found {done}")
         steps = {name: seconds for name, seconds in done.seconds.items() if name != "total"}
         with _timed(steps, "publish"):
             publication.publish(self._lake, CONTRACT)
-        return Done(steps, {"applied": done.applied, "superseded": done.superseded, "duplicate": done.duplicate})
+        counts = done.counts
+        return Done(steps, {"applied": counts.applied, "superseded": counts.superseded, "duplicate": counts.duplicate})
 
     def maintain(self, work: Work) -> Done:
         """Maintenance that keeps no earlier state and guards no young file: what a night does, a day later."""

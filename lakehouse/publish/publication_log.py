@@ -179,6 +179,8 @@ def _row(published: Published, work: Work, published_at: datetime | None, run_id
     """One row, as JSON has it: every column of the log, times as text that Hive's readers take."""
     known = {
         **asdict(work),
+        **asdict(work.counts),
+        "rows_read": work.counts.read,
         "publication_id": published.metadata_location.rpartition("/")[2],
         "entity": published.entity,
         "run_id": run_id,

@@ -125,5 +125,5 @@ def publish_batch(lake: Lake, contracts: Contracts, changes: Iterable[Change], n
         if name in rows:
             Landing(lake, contract).land(rows[name], name=f"batch-{number}.parquet")
         result = compact(lake, contract, Scope.everything())
-        assert not result.quarantined, f"{name}: {result.quarantined} rows quarantined in batch {number}"
+        assert not result.counts.quarantined, f"{name}: {result.counts.quarantined} rows quarantined in batch {number}"
         publish(lake, contract)

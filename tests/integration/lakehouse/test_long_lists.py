@@ -50,7 +50,7 @@ def ingest(lake: Lake) -> None:
         for number in range(BATCHES):
             landing.land([change(f"p-{number}", version=version, items=items)])
             result = compact(lake, PARCELS, Scope.everything())
-            assert (result.applied, result.failing, result.held) == (1, (), ())
+            assert (result.counts.applied, result.failing, result.held) == (1, (), ())
             publish(lake, PARCELS)
 
 

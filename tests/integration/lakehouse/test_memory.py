@@ -86,7 +86,7 @@ def merge_scattered_changes(folder: Path) -> None:
     lake = dataclasses.replace(local_lake(folder), memory_limit=f"{LIMIT >> 10}KiB", threads=2)
     before = peak()
     result = compact(lake, PARCELS, Scope.everything())
-    print(json.dumps({"grown": peak() - before, "applied": result.applied, "rows": result.rows}))
+    print(json.dumps({"grown": peak() - before, "applied": result.counts.applied, "rows": result.rows}))
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak from Linux's /proc")
@@ -113,7 +113,7 @@ def wide() -> Contract:
 def merge_wide_rows(folder: Path) -> None:
     """What the test runs in a process of its own: one batch with the memory and threads of the default setting."""
     result = compact(dataclasses.replace(local_lake(folder), threads=2), wide(), Scope.everything())
-    print(json.dumps({"peak": peak(), "applied": result.applied, "held": len(result.held)}))
+    print(json.dumps({"peak": peak(), "applied": result.counts.applied, "held": len(result.held)}))
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak from Linux's /proc")

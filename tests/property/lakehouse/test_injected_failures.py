@@ -172,7 +172,7 @@ def test_what_fails_with_each_object_is_left_to_the_next_run(lake: Lake, monkeyp
     with monkeypatch.context() as patch:
         failing("reduce", RuntimeError("passing"), patch, lambda *_: True)
         assert len(run(lake).failing) == chunks.MOST_FAILING
-    assert run(lake).applied == chunks.MOST_FAILING + 12
+    assert run(lake).counts.applied == chunks.MOST_FAILING + 12
 
 
 @pytest.mark.parametrize("step", OF_ONE_OBJECT)

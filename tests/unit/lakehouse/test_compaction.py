@@ -346,7 +346,7 @@ def test_a_contract_that_gained_a_field_goes_on(lake: Lake, landing: Landing) ->
     publish(lake, PARCELS)
     wider = replace(PARCELS, version="1.1.0", fields=(*PARCELS.fields, Field("colour", 90, StringType())))
     Landing(lake, wider, count=1).land([{**change("p-2", version=1), "colour": "red"}])
-    assert compact(lake, wider, EVERYTHING).applied == 1
+    assert compact(lake, wider, EVERYTHING).counts.applied == 1
     publish(lake, wider)
     assert {r["parcel_id"]: r["colour"] for r in published_rows(lake, wider)} == {"p-1": None, "p-2": "red"}
 
@@ -390,7 +390,7 @@ def test_one_event_id_on_two_keys_loses_nothing(lake: Lake, landing: Landing, ba
     rows = [change("p-1", version=1, event="E"), change("p-2", version=1, event="E")]
     for some in [rows] if batches == 1 else [[row] for row in rows]:
         landing.land(some)
-        assert run(lake).applied == len(some)
+        assert run(lake).counts.applied == len(some)
     assert [row["parcel_id"] for row in published_rows(lake)] == ["p-1", "p-2"]
     assert len(published_changes(lake)) == 2
 
@@ -402,7 +402,7 @@ def test_an_object_that_is_mended_under_its_key_leaves_quarantine(lake: Lake, la
     assert len(list_files(lake, PARCELS)) == 2
     landing.land([change("p-1", version=1, price="1.00")], name="a.parquet")
     landing.land([change("p-2", version=1)], name="b.parquet")
-    assert run(lake).applied == 2
+    assert run(lake).counts.applied == 2
     assert not list(lake.store.list("quarantine/"))
 
 

@@ -375,7 +375,7 @@ def test_the_longest_line_passes_with_the_default_memory(
     drop(lake, f"a.{form}", before + head + value + tail + b"\n" + head + b"b" + tail + b"\n")
     bad = drop(lake, f"b.{form}", before + head + b"c" + tail + b"\n" + head + value + b"y" + tail + b"\n")
     result = run(lake)
-    assert (result.held, result.failing, result.applied) == ((), (), 2)
+    assert (result.held, result.failing, result.counts.applied) == ((), (), 2)
     assert result.quarantined_objects == (bad,)
 
 
@@ -481,7 +481,7 @@ def test_one_long_value_costs_its_row_at_most(lake: Lake, form: str, value: str,
     drop(lake, f"x.{form}", content)
     result = run(lake)
     assert (result.held, result.failing) == ((), ())
-    assert result.applied == (3 if problem is None else 2)
+    assert result.counts.applied == (3 if problem is None else 2)
     if problem is None:
         found = {row["tariff_id"]: row["zones"] for row in published_rows(lake, TARIFFS)}
         assert len(found["b"]) == value.count("{")
@@ -530,5 +530,5 @@ def test_no_value_may_be_longer_than_any(
             content = text.getvalue().encode()
     drop(lake, f"x.{form}", content)
     result = run(lake)
-    assert (result.applied, result.quarantined, result.held) == (1, 1, ())
+    assert (result.counts.applied, result.counts.quarantined, result.held) == (1, 1, ())
     assert [reason.partition(",")[0] for reason in result.reasons] == [f"{named}: expected at most 2000 bytes"]

@@ -52,7 +52,7 @@ def test_what_is_older_than_any_delivery_waits_for_the_pass_over_everything(
     landing.land([change("by hand", version=1)], hour=NOON - timedelta(days=9))
 
     assert tick(lake) == Counts()
-    assert compact(lake, PARCELS, EVERYTHING).applied == 1
+    assert compact(lake, PARCELS, EVERYTHING).counts.applied == 1
 
 
 def test_an_object_written_again_under_its_key_is_ingested_again(lake: Lake, landing: Landing, clock: Clock) -> None:

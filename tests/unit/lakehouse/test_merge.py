@@ -95,7 +95,7 @@ def test_a_marked_row_is_not_found_again_and_its_successor_is(lake: Lake, landin
     landing.land([change("p-004", version=3), change("p-004", version=1), change("p-004", version=5)])
     result = compact(lake, PARCELS, Scope.everything())
     publish(lake, PARCELS)
-    assert (result.applied, result.superseded, result.duplicate) == (0, 1, 2)
+    assert (result.counts.applied, result.counts.superseded, result.counts.duplicate) == (0, 1, 2)
     assert versions(lake)["p-004"] == 5
 
 

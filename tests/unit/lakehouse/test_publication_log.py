@@ -418,3 +418,14 @@ def test_a_lake_whose_log_is_not_there_begins_one_with_the_state_it_is_at(lake: 
     batch(lake, landing, version=3)
     assert [row["batch"] for row in rows(lake)] == [2, 3]
     assert lake.entries.get(lake.published_database, described.TABLE) is not None
+
+
+def test_a_result_from_before_the_counts_were_a_record_is_published_with_them(lake: Lake, landing: Landing) -> None:
+    landing.land([change(version=1)])
+    key = audit.audit_key("parcels", compact(lake, PARCELS, EVERYTHING).metadata_location)
+    document = orjson.loads(lake.store.read(key))
+    counts = document["work"].pop("counts")
+    document["work"] |= {"rows_read": counts.pop("read"), **counts}
+    lake.store.write(key, orjson.dumps(document))
+    publish(lake, PARCELS)
+    assert [(row["rows_read"], row["applied"]) for row in rows(lake)] == [(1, 1)]

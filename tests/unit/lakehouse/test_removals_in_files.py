@@ -61,7 +61,7 @@ def test_a_member_that_nobody_knows_changes_no_removal(tmp_path: Path, form: str
             lake.store.write(f"dropbox/parcels/{place}-{part}.{form}", write(rows))
     result = compact(lake, DROPPED, Scope.everything())
     publish(lake, DROPPED)
-    assert (result.quarantined, result.quarantined_objects) == (0, ())
+    assert (result.counts.quarantined, result.quarantined_objects) == (0, ())
     kept = more.removeprefix("\ufeff")  # a mark at the beginning of a file is none of its first name
     rows_now = published_rows(lake, DROPPED)
     found = {row["parcel_id"]: (row["_deleted"], kept in (row["_extra"] or "")) for row in rows_now}
@@ -80,8 +80,8 @@ def test_the_first_and_the_last_moment_order_rows_and_are_kept(tmp_path: Path, f
     lake.store.write(f"dropbox/parcels/x.{form}", write(rows))
     result = compact(lake, contract, Scope.everything())
     publish(lake, contract)
-    assert (result.read, result.quarantined, result.held, result.failing) == (3, 0, (), ())
-    assert compact(lake, contract, Scope.everything()).read == 0
+    assert (result.counts.read, result.counts.quarantined, result.held, result.failing) == (3, 0, (), ())
+    assert compact(lake, contract, Scope.everything()).counts.read == 0
     (row,) = published_rows(lake, contract)
     newest = max(edge, middle)
     assert f"{row['sent_at']:%Y-%m-%dT%H:%M:%S}".zfill(19) == newest[:19]
