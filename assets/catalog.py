@@ -115,13 +115,19 @@ def _done(lake: Lake, contract: Contract, config: PublicationConfig, run_id: str
     return api.publish(lake, contract, run_id=run_id)
 
 
-def published_states(lake: Lake, contracts: Contracts, unreadable: Callable[[str, Exception], None]) -> list[Published]:
+def published_states(
+    lake: Lake,
+    contracts: Contracts,
+    unreadable: Callable[[str, Exception], None],
+    known: dict[str, Published] | None = None,
+) -> list[Published]:
     """What readers see now, of every entity that has been published. An entity whose state cannot be read is left out
-    and reported to `unreadable`: the others do not pay for it."""
+    and reported to `unreadable`: the others do not pay for it. Who looks often keeps what is `known` from look to
+    look: only a state that is another one is read then."""
 
     def state_of(contract: Contract) -> Published | Exception | None:
         try:
-            return api.published(lake, contract)
+            return api.published(lake, contract, *([known[contract.name]] if known and contract.name in known else ()))
         except Exception as error:  # noqa: BLE001 - handed to the caller
             return error
 
@@ -130,7 +136,10 @@ def published_states(lake: Lake, contracts: Contracts, unreadable: Callable[[str
     for entity, state in found:
         if isinstance(state, Exception):
             unreadable(entity, state)
-    return [state for _, state in found if isinstance(state, Published)]
+    states = [state for _, state in found if isinstance(state, Published)]
+    if known is not None:
+        known.update({state.entity: state for state in states})
+    return states
 
 
 def unreadable_to(log: Callable[[str], None]) -> Callable[[str, Exception], None]:

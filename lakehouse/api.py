@@ -23,11 +23,14 @@ if TYPE_CHECKING:
     from lakehouse.intake.failing import again_and_again as again_and_again
     from lakehouse.intake.failing import held as held
     from lakehouse.intake.failing import ledger_head as ledger_head
+    from lakehouse.intake.failing import ledger_head_at as ledger_head_at
+    from lakehouse.intake.hourly import hourly as hourly
     from lakehouse.intake.quarantine import list_files as list_files
     from lakehouse.maintenance.run import maintain as maintain
     from lakehouse.publish.audit import audit_table as audit_table
     from lakehouse.publish.publication import publish as publish
     from lakehouse.publish.publication import rollback as rollback
+    from lakehouse.publish.publication_log import billed as billed
     from lakehouse.publish.publication_log import join_days as join_days
     from lakehouse.publish.published import content_hash as content_hash
     from lakehouse.publish.published import published as published
@@ -48,7 +51,9 @@ _ROOMS = {
         "again_and_again",
         "held",
         "ledger_head",
+        "ledger_head_at",
     ),
+    "lakehouse.intake.hourly": ("hourly",),
     "lakehouse.intake.quarantine": ("list_files",),
     "lakehouse.maintenance.run": ("maintain",),
     "lakehouse.publish.audit": ("audit_table",),
@@ -56,7 +61,7 @@ _ROOMS = {
         "publish",
         "rollback",
     ),
-    "lakehouse.publish.publication_log": ("join_days",),
+    "lakehouse.publish.publication_log": ("billed", "join_days"),
     "lakehouse.publish.published": ("content_hash", "published", "watermark"),
     "lakehouse.table.glue_tables": ("refresh_landing",),
     "lakehouse.table.tables": ("check_follows",),

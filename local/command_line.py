@@ -286,6 +286,31 @@ def _on_this_machine(context: typer.Context) -> None:
 app.add_typer(ops, name="ops", callback=_on_this_machine)
 
 
+@ops.command()
+def drill(
+    send: Annotated[
+        bool, typer.Option("--send", help="Send the alerts to the stack's topic and webhook, too, marked as a drill.")
+    ] = False,
+) -> None:
+    """Fire and resolve every kind of alert, and check what arrives at a webhook of the drill's own.
+
+    Nothing of the stack is touched. Where Dagster runs elsewhere: python -m orchestration.drill.
+    """
+    from local.home import Home, HomeError
+    from local.stack import StackError, environment, running
+    from orchestration.drill import run
+    from orchestration.settings import Settings
+
+    variables = dict(os.environ)
+    if send:
+        try:
+            home = Home.from_environment(os.environ)
+            variables = environment(home, running(home))
+        except (HomeError, StackError) as error:
+            raise typer.BadParameter(str(error)) from error
+    raise typer.Exit(run(Settings.from_environment(variables), send))
+
+
 def _opened(name: str | None) -> Environment:
     """The environment that a command of operators works on: the stack on this machine if none, or `local`, is named."""
     from local.aws import Aws

@@ -141,10 +141,10 @@ def published_tables(current: Stack, contracts: Contracts) -> tuple[Published, .
 def failing_objects(current: Stack, contracts: Contracts) -> tuple[Failing, ...]:
     """The landed objects that are held or fail again and again, of the entities that can be read."""
     from lakehouse.storage.lake import Lake
-    from orchestration.held import look as look_at
+    from orchestration.view import LakeView, Memory
 
     lake = Lake.of_environment("local", current.outputs["DataBucketName"], REGION, current.endpoint)
-    found = look_at(lake, contracts, {}, lambda entity, error: None)  # its line in the tables says so
+    found, _ = LakeView(lake, "local", contracts, Memory(), datetime.now(UTC)).failing()  # its line says what is unread
     return tuple(failing for objects in found.values() for failing in objects)
 
 

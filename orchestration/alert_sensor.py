@@ -1,29 +1,36 @@
-"""The one sensor that alerts: at each tick it asks every watch what is new, and sends what they say.
+"""The one sensor that alerts: at each tick it asks every watch what is wrong, and sends what people do not know yet.
 
-A watch is a function that looks at something (checks, runs, ticks, tables, objects) and says what people must know that
-they do not know yet. Here belongs what all of them share: each looks for itself, so that one that fails or takes long
-hides no other, and what could not be sent is sent later.
+A watch is a function that looks at something (checks, runs, ticks, tables, objects) and says all that is wrong there.
+Here belongs what all of them share: each looks for itself, so that one that fails or takes long hides no other; what
+was said before is not said again (`open_alerts`); and what could not be sent is sent later (`outbox`).
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import dagster as dg
 
 from assets.resources import LakeResource
-from orchestration.alerts import Alert, AlertResource
+from contracts import Contracts
+from orchestration.alerts import Problem
+from orchestration.channels import AlertChannels
+from orchestration.kinds import ITSELF, KINDS
+from orchestration.open_alerts import OpenAlerts, follow
 from orchestration.outbox import Outbox, deliver, reason_of
+from orchestration.view import LakeView, Memory, View
 
 NAME = "alerts"
 LOOK_SECONDS = 30.0
 """For all watches of a tick, which may take 60; those that take longer are reported as failed, and look again later."""
+UNSENT = timedelta(minutes=5)
+"""How long a channel may take no alerts before the others, and it when it does again, are reported."""
 
 
 @dataclass(frozen=True)
@@ -34,17 +41,21 @@ class Look:
     instance: dg.DagsterInstance
     repository: dg.RepositoryDefinition
     lake: LakeResource
+    view: View
 
 
 @dataclass(frozen=True)
 class Seen:
     """What a watch found. `cursor` is what it is given at the next look; `text` says how things are, in a sentence.
-    `unseen`: what it could not look at, and why. `events` are results of checks that it makes itself."""
+    `problems` is all that is wrong, whether it was before or not. `unseen`: what it could not look at, and why;
+    `unknown`: ids of problems, or kinds, of which it therefore can say nothing. `events` are results of checks that it
+    makes itself."""
 
     cursor: str
     text: str
-    alerts: Sequence[Alert] = ()
+    problems: Sequence[Problem] = ()
     unseen: Mapping[str, Exception] = field(default_factory=dict)
+    unknown: Collection[str] = ()
     events: Sequence[dg.AssetCheckEvaluation] = ()
 
 
@@ -52,34 +63,50 @@ class Watch(Protocol):
     """One thing that is watched."""
 
     def __call__(self, look: Look, cursor: str | None, /) -> Seen:
-        """What is new since the cursor, which is None at first. Whatever it raises is reported."""
+        """What is wrong; the cursor is that of the look before, None at first. Whatever it raises is reported."""
 
 
-def alert_sensor(watches: Mapping[str, Watch], interval: int, ui_url: str) -> dg.SensorDefinition:
-    """The sensor over watches by name."""
+ViewOf = Callable[[LakeResource, Memory, datetime], View]
+"""Makes the view of a tick."""
+
+
+def lake_view(contracts: Contracts) -> ViewOf:
+    """The views of the environment's lake."""
+    return lambda lake, memory, now: LakeView(lake.lake, lake.environment, contracts, memory, now)
+
+
+def alert_sensor(
+    watches: Mapping[str, Watch], view_of: ViewOf, interval: int, ui_url: str, unsent: timedelta = UNSENT
+) -> dg.SensorDefinition:
+    """The sensor over watches by name; `unsent` is how long a channel may take no alerts before that is one."""
+    memory = Memory()
 
     @dg.sensor(
         name=NAME,
         minimum_interval_seconds=interval,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Alerts once about whatever goes wrong. It watches {', '.join(watches)}.",
+        description=f"Says once what goes wrong, and when it is over. It watches {', '.join(watches)}.",
     )
-    def sensor(context: dg.SensorEvaluationContext, lake: LakeResource, alerts: AlertResource) -> dg.SensorResult:
+    def sensor(
+        context: dg.SensorEvaluationContext, lake: LakeResource, alerts: dg.ResourceParam[AlertChannels]
+    ) -> dg.SensorResult:
         now = datetime.now(UTC)
         assert context.repository_def is not None  # a sensor of a code location always has one
         outbox = Outbox.from_cursor(context.cursor)
         cursors = _cursors(outbox.inner)
-        found = look_at_all(watches, Look(now, context.instance, context.repository_def, lake), cursors)
-        seen = {name: result for name, result in found.items() if isinstance(result, Seen)}
-        failed = {name: result for name, result in found.items() if isinstance(result, Exception)}
+        look = Look(now, context.instance, context.repository_def, lake, view_of(lake, memory, now))
+        seen, failed = _parted(look_at_all(watches, look, cursors))
         for name, error in failed.items():
             context.log.error(f"The watch of {name} failed: {reason_of(error)}")
         unseen = {name: error for one in seen.values() for name, error in one.unseen.items()} | failed
-        outbox, newly = outbox.could_not_see(unseen, now)
-        new = [alert for one in seen.values() for alert in one.alerts]
-        new += [unseen_alert(name, outbox, ui_url) for name in newly]
-        outbox = deliver(context.log, alerts.send, outbox, new, now)
-        cursors |= {name: one.cursor for name, one in seen.items()}
+        outbox, _ = outbox.could_not_see(unseen, now)
+        problems = [problem for one in seen.values() for problem in one.problems]
+        problems += own_problems(outbox, now - unsent, ui_url)
+        unknown = {i for one in seen.values() for i in one.unknown}
+        unknown |= {kind.name for kind in KINDS.values() if kind.watch in failed}
+        open_alerts, new = follow(OpenAlerts.from_text(cursors.get(ITSELF)), problems, unknown, now)
+        outbox = deliver(context.log, alerts.by_name, outbox, new, now)
+        cursors |= {name: one.cursor for name, one in seen.items()} | {ITSELF: open_alerts.to_text()}
         return dg.SensorResult(
             skip_reason=outbox.said(" ".join(one.text for one in seen.values())),
             cursor=outbox.to_cursor(json.dumps(cursors, separators=(",", ":"))),
@@ -87,6 +114,12 @@ def alert_sensor(watches: Mapping[str, Watch], interval: int, ui_url: str) -> dg
         )
 
     return sensor
+
+
+def _parted(found: Mapping[str, Seen | Exception]) -> tuple[dict[str, Seen], dict[str, Exception]]:
+    """What watches found, and why others found nothing."""
+    seen = {name: result for name, result in found.items() if isinstance(result, Seen)}
+    return seen, {name: result for name, result in found.items() if isinstance(result, Exception)}
 
 
 def look_at_all(
@@ -112,15 +145,20 @@ def _result(future: Future[Seen], seconds: float) -> Seen | Exception:
     return error if isinstance(error, Exception) else RuntimeError(repr(error))
 
 
-def unseen_alert(name: str, outbox: Outbox, ui_url: str) -> Alert:
-    """The alert that something cannot be watched."""
-    since, why = outbox.unseen[name]
-    return Alert(
-        what=f"{name} cannot be watched",
-        why=f"{why}. What goes wrong there is not reported meanwhile, and will be; all else is watched.",
-        when=since,
-        link=f"{ui_url}/automation",
-    )
+def own_problems(outbox: Outbox, unsent_since: datetime, ui_url: str) -> list[Problem]:
+    """What is said of things that cannot be watched, and of channels that took nothing since a moment or longer."""
+    link = f"{ui_url}/automation"
+    later = "What goes wrong there is not reported meanwhile, and will be; all else is watched"
+    problems = [
+        Problem("cannot-be-watched", name, f"{why}. {later}", since, link)
+        for name, (since, why) in outbox.unseen.items()
+    ]
+    for channel, owing in outbox.owing.items():
+        if owing.since <= unsent_since:
+            count = len(owing.alerts) + owing.more
+            why = f"{count} alert(s) wait for {channel}: {owing.reason}"
+            problems.append(Problem("alerts-not-sent", channel, why, owing.since, link))
+    return problems
 
 
 def _cursors(text: str | None) -> dict[str, str]:

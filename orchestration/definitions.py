@@ -25,7 +25,7 @@ from assets.open_lineage import Places, jobs_of
 from assets.reports import EXPOSURE, PAGE_FILE, page_in_part, report_assets
 from assets.resources import LakeResource, WarehouseResource
 from contracts import Contracts, load_contracts
-from orchestration.alerts import AlertResource
+from orchestration.channels import AlertChannels
 from orchestration.jobs import asset_jobs
 from orchestration.lineage_sending import Bucket, Endpoint, Files, Target
 from orchestration.lineage_sensor import lineage_sensor
@@ -126,7 +126,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
             scratch=str(settings.home / "scratch") if settings.environment == "local" else None,
         ),
         "warehouse": WarehouseResource(target=settings.environment, home=str(settings.home)),
-        "alerts": AlertResource(topic=settings.alert_topic, region=settings.region, endpoint=settings.endpoint_url),
+        "alerts": AlertChannels(settings.alert_topic, settings.alert_webhook, settings.region, settings.endpoint_url),
         "figures": FigureResource(
             environment=settings.environment, region=settings.region, endpoint=settings.endpoint_url
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import dagster as dg
 
@@ -14,36 +15,34 @@ AT_ONCE = 20
 
 @dataclass(frozen=True)
 class Failed:
-    """A failed run, with the event that ended it and those of the steps that failed."""
+    """A failed run, with the event that ended it (`at`, UTC) and those of the steps that failed."""
 
     dagster_run: dg.DagsterRun
     failure_event: dg.DagsterEvent
     steps: Sequence[dg.DagsterEvent]
+    at: datetime
 
     @property
     def job_name(self) -> str:
         """The job that it is a run of."""
         return self.dagster_run.job_name
 
-    def get_step_failure_events(self) -> Sequence[dg.DagsterEvent]:
-        """The event of each step that failed."""
-        return self.steps
 
-
-def since(instance: dg.DagsterInstance, cursor: str | None) -> tuple[str, list[Failed]]:
-    """The cursor after this look, and the runs that failed since the one before, oldest first. A first look finds none:
-    what failed before anybody looked is history."""
+def since(instance: dg.DagsterInstance, cursor: str | None) -> tuple[int, list[Failed]]:
+    """The id of the last event after this look, and the runs that failed since the one before, oldest first. A first
+    look finds none: what failed before anybody looked is history."""
     if (last := _last(cursor)) is None:
         newest = instance.fetch_run_status_changes(dg.DagsterEventType.RUN_FAILURE, limit=1).records
-        return json.dumps({"record_id": newest[0].storage_id if newest else -1}), []
+        return newest[0].storage_id if newest else -1, []
     wanted = dg.RunStatusChangeRecordsFilter(dg.DagsterEventType.RUN_FAILURE, after_storage_id=last)
     records = instance.fetch_run_status_changes(wanted, limit=AT_ONCE, ascending=True).records
     found = []
     for record in records:
         run, event = instance.get_run_by_id(record.run_id), record.event_log_entry.dagster_event
         if run is not None and event is not None:  # nobody can look at a run that was deleted
-            found.append(Failed(run, event, _steps(instance, record.run_id)))
-    return json.dumps({"record_id": max((r.storage_id for r in records), default=last)}), found
+            at = datetime.fromtimestamp(record.event_log_entry.timestamp, UTC)
+            found.append(Failed(run, event, _steps(instance, record.run_id), at))
+    return max((r.storage_id for r in records), default=last), found
 
 
 def _last(cursor: str | None) -> int | None:

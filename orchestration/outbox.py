@@ -1,8 +1,9 @@
-"""How alerts are sent: each of them is tried, and what could not be sent stays owed to a later tick.
+"""How alerts are sent: each of them is tried on each channel, and what a channel did not take stays owed to it.
 
 What is owed is kept in the sensor's cursor, around the inner cursor, which is what the sensor itself remembers: a tick
-that fails loses its cursor, and would send everything again. So a sensor does not fail when the topic does; the tick
-says so, and `orchestration.ticks` reads it out of the cursor for `gavel status`. Plain functions on plain data.
+that fails loses its cursor, and would send everything again. So a sensor does not fail when a channel does; the tick
+says so, and `orchestration.ticks` reads it out of the cursor for `gavel status`. Channels do not wait for each other.
+Plain functions on plain data.
 """
 
 from __future__ import annotations
@@ -10,18 +11,21 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from orchestration.alerts import Alert
+from orchestration.alerts import Alert, Part
+from orchestration.channels import Send
+from orchestration.kinds import KINDS
 
 MOST_OWED = 50
-"""Alerts that a cursor keeps; more are counted, and the number is sent once the topic takes messages again."""
-PATIENCE_SECONDS = 20.0
-"""For all alerts of a tick, which may take 60: where the topic does not answer, each alert costs seconds."""
+"""Alerts that a cursor keeps for a channel; more are counted, and the number is sent once it takes messages again."""
+PATIENCE_SECONDS = 15.0
+"""For all alerts of a tick, which may take 60: where a channel does not answer, each alert costs seconds."""
 REASON_LIMIT = 500  # characters
-_FORM = "owed"
+_FORM = "owing"
 
 
 class Log(Protocol):
@@ -35,15 +39,23 @@ class Log(Protocol):
 
 
 @dataclass(frozen=True)
+class Owing:
+    """What one channel did not take: alerts, oldest first, `more` only as a number, since when (UTC), and the last
+    reason."""
+
+    alerts: tuple[Alert, ...]
+    more: int
+    since: datetime
+    reason: str
+
+
+@dataclass(frozen=True)
 class Outbox:
-    """What a cursor holds: the inner cursor, the alerts that are owed (oldest first, `more` only as a number) with
-    the last reason and since when (UTC), and what the sensor could not look at: of each thing since when, and why."""
+    """What a cursor holds: the inner cursor, what is owed to each channel, and what the sensor could not look at: of
+    each thing since when (UTC), and why."""
 
     inner: str | None = None
-    owed: tuple[Alert, ...] = ()
-    more: int = 0
-    since: datetime | None = None
-    reason: str = ""
+    owing: Mapping[str, Owing] = field(default_factory=dict)
     unseen: Mapping[str, tuple[datetime, str]] = field(default_factory=dict)
 
     @classmethod
@@ -53,28 +65,32 @@ class Outbox:
             content = json.loads(cursor or "{}")
             if not isinstance(content, dict) or _FORM not in content:
                 return cls(cursor)
+            alerts = [Alert.of_document(document) for document in content["alerts"]]
             return cls(
                 content["inner"],
-                tuple(Alert(what, why, _utc(when), link) for what, why, when, link in content[_FORM]),
-                int(content["more"]),
-                _utc(content["since"]) if content["since"] else None,
-                str(content["reason"]),
+                {
+                    channel: Owing(tuple(alerts[n] for n in numbers), int(more), _utc(since), str(reason))
+                    for channel, (numbers, more, since, reason) in content[_FORM].items()
+                },
                 {name: (_utc(since), str(why)) for name, (since, why) in content["unseen"].items()},
             )
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
             return cls(cursor)
 
     def to_cursor(self, inner: str) -> str:
         """The cursor with this and a new inner one; the inner one alone where nothing is owed and all was seen."""
-        if not self.owed and not self.more and not self.unseen:
+        if not self.owing and not self.unseen:
             return inner
+        alerts = list(dict.fromkeys(alert for owing in self.owing.values() for alert in owing.alerts))
+        number = {alert: n for n, alert in enumerate(alerts)}
         return json.dumps(
             {
                 "inner": inner,
-                _FORM: [(a.what, a.why, a.when.isoformat(), a.link) for a in self.owed],
-                "more": self.more,
-                "since": self.since.isoformat() if self.since else None,
-                "reason": self.reason,
+                "alerts": [alert.to_document() for alert in alerts],
+                _FORM: {
+                    channel: [[number[a] for a in o.alerts], o.more, o.since.isoformat(), o.reason]
+                    for channel, o in sorted(self.owing.items())
+                },
                 "unseen": {name: (since.isoformat(), why) for name, (since, why) in sorted(self.unseen.items())},
             },
             separators=(",", ":"),
@@ -92,8 +108,9 @@ class Outbox:
     def problems(self) -> list[tuple[datetime, str]]:
         """What is not as it should be, for people: since when, and what, in one line each."""
         found = [(since, f"{name}: {why}") for name, (since, why) in sorted(self.unseen.items())]
-        if self.since and (count := len(self.owed) + self.more):
-            found.append((self.since, f"{count} alert(s) could not be sent: {self.reason}"))
+        for channel, owing in sorted(self.owing.items()):
+            count = len(owing.alerts) + owing.more
+            found.append((owing.since, f"{count} alert(s) could not be sent to {channel}: {owing.reason}"))
         return found
 
     def said(self, text: str) -> str:
@@ -103,59 +120,81 @@ class Outbox:
 
 def deliver(
     log: Log,
-    send: Callable[[Alert], bool],
+    channels: Mapping[str, Send],
     outbox: Outbox,
     new: Sequence[Alert],
     now: datetime,
     clock: Callable[[], float] = time.monotonic,
 ) -> Outbox:
-    """Try every alert that is owed or new, and keep those that could not be sent.
+    """Try every alert that is owed or new on each channel, and keep what it did not take.
 
-    An alert that was sent is never sent again, unless SNS took it and answered with an error. Those that there was no
-    time for (`PATIENCE_SECONDS`) come first the next time, so that no alert waits behind others for ever.
+    An alert that a channel took is never sent there again, unless it took it and answered with an error. Those that
+    there was no time for (`PATIENCE_SECONDS`) come first the next time, so that no alert waits behind others for ever.
+    What is owed to a channel that is set no more is dropped.
     """
+    alerts = [alert.bounded() for alert in new]
+    for alert in alerts:
+        log.warning(f"{alert.what}. {alert.parts[0].why}" + ("" if channels else " (no channel is set)"))
+    if not channels:
+        return replace(outbox, owing={})
+    with ThreadPoolExecutor(len(channels)) as pool:
+        found = {
+            name: pool.submit(_sent, log, name, send, (outbox.owing.get(name), alerts), now, clock)
+            for name, send in channels.items()
+        }
+        left = {name: future.result() for name, future in found.items()}
+    return replace(outbox, owing={name: owing for name, owing in left.items() if owing is not None})
+
+
+def _sent(
+    log: Log,
+    channel: str,
+    send: Send,
+    todo: tuple[Owing | None, Sequence[Alert]],
+    now: datetime,
+    clock: Callable[[], float],
+) -> Owing | None:
+    """What a channel is owed after it was offered what it was owed before and what is new; None if it took all."""
+    before, new = todo
     failed: list[Alert] = []
     untried: list[Alert] = []
-    reason, until = outbox.reason, clock() + PATIENCE_SECONDS
-    for alert in (*outbox.owed, *(a.bounded() for a in new)):
+    reason, until = before.reason if before else "", clock() + PATIENCE_SECONDS
+    for alert in (*(before.alerts if before else ()), *new):
         if clock() >= until:
             untried.append(alert)
-        elif problem := _problem(log, send, alert):
+        elif problem := _problem(log, channel, send, alert):
             failed.append(alert)
             reason = problem
     left = (*untried, *failed)
-    more = outbox.more + len(left[MOST_OWED:])
-    if more and not left and not _problem(log, send, _number(more, outbox.since or now)):
+    more = (before.more if before else 0) + len(left[MOST_OWED:])
+    since = before.since if before else now
+    if more and not left and not _problem(log, channel, send, _number(more, channel, since, now)):
         more = 0
-    if not left and not more:
-        return replace(outbox, owed=(), more=0, since=None, reason="")
-    return replace(outbox, owed=left[:MOST_OWED], more=more, since=outbox.since or now, reason=reason)
+    return Owing(left[:MOST_OWED], more, since, reason) if left or more else None
 
 
-def _problem(log: Log, send: Callable[[Alert], bool], alert: Alert) -> str:
-    """Why the alert could not be sent; empty where it was. Either is in the tick's log."""
+def _problem(log: Log, channel: str, send: Send, alert: Alert) -> str:
+    """Why the alert could not be sent; empty where it was. A failure is in the tick's log."""
     try:
-        sent = send(alert)
+        send(alert)
     except Exception as error:  # noqa: BLE001 - whatever it is, the other alerts are tried, and this one again
-        log.error(f"{alert.what}. {alert.why} (could not be sent, and will be tried again: {reason_of(error)})")
+        log.error(f"{alert.what}: not taken by {channel}, and tried again later: {reason_of(error)}")
         return reason_of(error)
-    log.warning(f"{alert.what}. {alert.why} ({'sent' if sent else 'no alert topic is set'})")
     return ""
 
 
-def _number(more: int, since: datetime) -> Alert:
-    return Alert(
-        what=f"{more} more alert(s) could not be sent",
-        why=f"The topic took no messages for a time since {since:%Y-%m-%d %H:%M:%S} UTC. What they were about is in "
-        "the logs of the ticks.",
-        when=since,
-        link="",
-    )
+def _number(more: int, channel: str, since: datetime, now: datetime) -> Alert:
+    kind = KINDS["alerts-not-sent"]
+    why = f"{channel} took no messages for a time. What they were about is in the logs of the ticks."
+    part = Part(kind.name, f"{more} more alert(s) could not be sent", why, since, kind.severity, "")
+    return Alert("raised", (part,), now)
 
 
 def reason_of(error: Exception) -> str:
-    """An error in one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:REASON_LIMIT]
+    """An error in one line, without values of rows."""
+    from orchestration.discretion import discreet
+
+    return discreet(" ".join(f"{type(error).__name__}: {error}".split()))[:REASON_LIMIT]
 
 
 def _utc(text: Any) -> datetime:

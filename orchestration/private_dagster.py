@@ -6,27 +6,37 @@ for:
 - `InstigatorState`, `InstigatorStatus`, `InstigatorTick`, `InstigatorType`, `ScheduleInstigatorData`,
   `SensorInstigatorData`, `TickStatus`: what the instance remembers of sensors and schedules. The methods that give it
   are public, their types are not.
+- `TickData`, `SerializableErrorInfo`, `RemoteInstigatorOrigin`, `RemoteRepositoryOrigin`,
+  `RegisteredCodeLocationOrigin`: how the drill lets an instance remember a failed tick.
 - `reverse_cron_string_iterator`: when a schedule was due last, by the same calendar as the scheduler.
 """
 
 from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin
 from dagster._core.scheduler.instigation import (
     InstigatorState,
     InstigatorStatus,
     InstigatorTick,
     ScheduleInstigatorData,
     SensorInstigatorData,
+    TickData,
     TickStatus,
 )
 from dagster._utils.schedules import reverse_cron_string_iterator
+from dagster_shared.error import SerializableErrorInfo
 
 __all__ = [
     "InstigatorState",
     "InstigatorStatus",
     "InstigatorTick",
     "InstigatorType",
+    "RegisteredCodeLocationOrigin",
+    "RemoteInstigatorOrigin",
+    "RemoteRepositoryOrigin",
     "ScheduleInstigatorData",
     "SensorInstigatorData",
+    "SerializableErrorInfo",
+    "TickData",
     "TickStatus",
     "reverse_cron_string_iterator",
 ]

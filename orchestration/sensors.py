@@ -18,12 +18,11 @@ from assets.resources import LakeResource
 from contracts import Contract, Contracts
 from lakehouse.intake.landing import LandedObject, Scope, list_objects
 from lakehouse.storage.lake import Lake
-from orchestration.alert_sensor import alert_sensor
-from orchestration.alerts import Alert, AlertResource
+from orchestration.alert_sensor import alert_sensor, lake_view
 from orchestration.arrivals import Arrival, Cursor, due, notice, requested_for, window_start
 from orchestration.jobs import AssetJobs
 from orchestration.lost_runs import end_lost_runs
-from orchestration.outbox import Outbox, deliver
+from orchestration.outbox import Outbox
 from orchestration.requested import Requested
 from orchestration.settings import Settings
 from orchestration.watches import watches
@@ -65,7 +64,12 @@ def sensors(
             "Sees files that other systems dropped for entities of origin files and asks for their compaction.",
         ),
         published_sensor(contracts, jobs.marts, marts, pace.marts_seconds),
-        alert_sensor(watches(contracts, lags, settings.ui_url), pace.alerts_seconds, settings.ui_url),
+        alert_sensor(
+            watches(contracts, lags, settings.ui_url, settings.daily_usd),
+            lake_view(contracts),
+            pace.alerts_seconds,
+            settings.ui_url,
+        ),
     ]
 
 
@@ -82,15 +86,15 @@ def arrival_sensor(
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=description,
     )
-    def sensor(context: dg.SensorEvaluationContext, lake: LakeResource, alerts: AlertResource) -> dg.SensorResult:
+    def sensor(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
         now = datetime.now(UTC)
         outbox = Outbox.from_cursor(context.cursor)
         remembered = Cursor.from_text(outbox.inner)
         listings, unlisted = list_arrivals(lake.lake, contracts, window_start(remembered, now))
         remembered, arrivals = notice(remembered, listings, now, unlisted)
-        outbox, newly = outbox.could_not_see(unlisted, now)
-        new = [unlisted_alert(newly, outbox, now, bucket_link(lake.lake, "landing/").value or "")] if newly else []
-        outbox = deliver(context.log, alerts.send, outbox, new, now)
+        outbox, newly = outbox.could_not_see(unlisted, now)  # the sensor of alerts reads it in the cursor
+        for entity in newly:
+            context.log.error(f"What landed of {entity} cannot be listed, others go on: {outbox.unseen[entity][1]}")
         events = landed(arrivals, by_name, lake.lake)
 
         def skip(text: str) -> dg.SensorResult:
@@ -136,16 +140,6 @@ def list_arrivals(
         found = dict(zip((c.name for c in contracts), pool.map(objects, contracts), strict=True))
     failed = {entity: result for entity, result in found.items() if isinstance(result, Exception)}
     return {entity: result for entity, result in found.items() if not isinstance(result, Exception)}, failed
-
-
-def unlisted_alert(newly: Sequence[str], outbox: Outbox, now: datetime, link: str) -> Alert:
-    """The alert that what landed for entities cannot be listed."""
-    return Alert(
-        what=f"What landed cannot be listed: {', '.join(newly)}",
-        why="; ".join(f"{entity}: {outbox.unseen[entity][1]}" for entity in newly) + ". Other entities go on.",
-        when=now,
-        link=link,
-    )
 
 
 def landed(arrivals: Iterable[Arrival], contracts: Mapping[str, Contract], lake: Lake) -> list[dg.AssetMaterialization]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, cast, get_args
+from urllib.parse import urlsplit
 
 from orchestration.lineage_settings import LineageSettings, LineageSettingsError
 
@@ -32,7 +33,7 @@ class Pace:
     landing_seconds: int = 30
     dropbox_seconds: int = 60
     quiet_seconds: int = 600
-    alerts_seconds: int = 60
+    alerts_seconds: int = 30
     marts_seconds: int = 300
     sweep_cron: str = "50 * * * *"
     reports_cron: str = "0 * * * *"
@@ -47,6 +48,8 @@ class Settings:
     `endpoint_url` is None on AWS. `workgroup` is the Athena that entities may be merged on, None where there is none (a
     laptop); `scan_limit_gb` (10**9 bytes) stops one of its queries. `home` holds what a deployment keeps on its own
     disk (on a laptop everything, elsewhere scratch space). `ui_url` is where people open Dagster: alerts link to it.
+    `alert_webhook` is a secret: whoever knows the address may write there. `daily_usd` is what the lake's queries of a
+    day may cost before it is reported; without it only what is unusual is.
     """
 
     environment: Environment = "local"
@@ -58,6 +61,8 @@ class Settings:
     home: Path = REPOSITORY / ".gavel"
     contracts_folder: Path | None = None
     alert_topic: str | None = None
+    alert_webhook: str | None = field(default=None, repr=False)
+    daily_usd: float | None = None
     ui_url: str = "http://127.0.0.1:3000"
     pace: Pace = field(default_factory=Pace)
     lineage: LineageSettings = field(default_factory=LineageSettings)
@@ -93,6 +98,8 @@ class Settings:
             home=Path(variables.get("GAVEL_HOME") or REPOSITORY / ".gavel").absolute(),
             contracts_folder=Path(folder).absolute() if folder else None,
             alert_topic=variables.get("GAVEL_ALERT_TOPIC") or None,
+            alert_webhook=_webhook(variables, local),
+            daily_usd=_number(variables, "GAVEL_DAILY_USD", "US dollars"),
             ui_url=(variables.get("GAVEL_UI_URL") or cls.ui_url).rstrip("/"),
             pace=_pace(variables),
             lineage=_lineage(variables),
@@ -111,6 +118,25 @@ def _lineage(variables: Mapping[str, str]) -> LineageSettings:
         return LineageSettings.from_environment(variables)
     except LineageSettingsError as error:
         raise SettingsError(str(error)) from error
+
+
+def _webhook(variables: Mapping[str, str], local: bool) -> str | None:
+    """The address of the webhook; an error never holds it, since it is a secret."""
+    url = variables.get("GAVEL_ALERT_WEBHOOK")
+    if not url:
+        return None
+    try:
+        address = urlsplit(url)
+        usable = bool(address.hostname) and (address.port is None or address.port > 0)
+    except ValueError:
+        usable = False
+    here = usable and local and address.scheme == "http" and address.hostname in ("127.0.0.1", "localhost", "::1")
+    if not usable or not (address.scheme == "https" or here):
+        raise SettingsError(
+            "GAVEL_ALERT_WEBHOOK: expected an address with https (on a laptop also http://127.0.0.1:PORT/…), found "
+            "another form, which is not shown because it is a secret; set it again"
+        )
+    return url
 
 
 def _number(variables: Mapping[str, str], variable: str, unit: str) -> int | None:

@@ -6,9 +6,8 @@ the sensor `alerts` reports them, and `gavel status` on a laptop shows the same,
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,24 +26,22 @@ from orchestration.private_dagster import (
 
 GRACE = timedelta(minutes=5)
 """How late a tick may be before it counts as missed: a daemon that starts again takes a minute."""
-LOOKED_AT = 50  # ticks, back from now: a longer streak has begun earlier than it says
+NEWEST, LOOKED_AT = 3, 50
+"""Ticks that are read of one that works, and of one that does not: a longer streak has begun earlier than it says."""
 
 
 @dataclass(frozen=True)
 class Trouble:
     """A sensor or schedule that does not do its work: since when (UTC), and why in one line. What is `noted` by a
-    sensor itself in its cursor, it reports itself: alerts that could not be sent, and what it could not look at."""
+    sensor in its cursor are alerts that could not be sent, and what it could not look at: the latter by its name in
+    `unseen`, since when and why."""
 
     name: str
     kind: str
     since: datetime
     reason: str
     noted: bool = False
-
-    @property
-    def streak(self) -> str:
-        """What makes it one streak, to be reported once."""
-        return f"{self.name} {self.since:%Y-%m-%dT%H:%M:%S}"
+    unseen: Mapping[str, tuple[datetime, str]] = field(default_factory=dict)
 
 
 def troubles(instance: dg.DagsterInstance, now: datetime) -> list[Trouble]:
@@ -60,8 +57,11 @@ def _runs(state: InstigatorState) -> bool:
 
 def _trouble(instance: dg.DagsterInstance, state: InstigatorState, now: datetime) -> Trouble | None:
     kind = "schedule" if state.instigator_type == InstigatorType.SCHEDULE else "sensor"
-    ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=LOOKED_AT)
+    ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=NEWEST)
     ended = [t for t in ticks if t.status is not TickStatus.STARTED]
+    if not ended or ended[0].status is TickStatus.FAILURE or _began(state) is None:
+        ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=LOOKED_AT)
+        ended = [t for t in ticks if t.status is not TickStatus.STARTED]
     if ended and ended[0].status is TickStatus.FAILURE:
         first = _first_of_streak(ended)
         reason = ended[0].error.message.strip().splitlines()[0] if ended[0].error else "no reason was recorded"
@@ -71,14 +71,20 @@ def _trouble(instance: dg.DagsterInstance, state: InstigatorState, now: datetime
     return _noted(state, kind)
 
 
+def _began(state: InstigatorState) -> float | None:
+    """When it was started, as far as its state says; only for schedules it matters."""
+    data = state.instigator_data
+    return data.start_timestamp if isinstance(data, ScheduleInstigatorData) else 0.0
+
+
 def _noted(state: InstigatorState, kind: str) -> Trouble | None:
     """What the last tick of a sensor that ticks could not do, as it says in its cursor."""
     cursor = state.instigator_data.cursor if isinstance(state.instigator_data, SensorInstigatorData) else None
-    problems = Outbox.from_cursor(cursor).problems
-    if not problems:
+    outbox = Outbox.from_cursor(cursor)
+    if not (problems := outbox.problems):
         return None
     reason = "; ".join(problem for _, problem in problems)
-    return Trouble(state.name, kind, min(since for since, _ in problems), reason, noted=True)
+    return Trouble(state.name, kind, min(since for since, _ in problems), reason, noted=True, unseen=outbox.unseen)
 
 
 def _first_of_streak(ticks: Sequence[Any]) -> Any:
@@ -115,10 +121,3 @@ def _last_due(data: ScheduleInstigatorData, before: datetime) -> datetime | None
 
 def _utc(timestamp: float) -> datetime:
     return datetime.fromtimestamp(timestamp, UTC)
-
-
-def unreported(cursor: str | None, found: Iterable[Trouble]) -> tuple[str, list[Trouble]]:
-    """The cursor after this look, and the troubles that were not reported. One that ended and began again is new."""
-    before: Mapping[str, str] = json.loads(cursor or "{}")
-    new = [trouble for trouble in found if before.get(trouble.name) != trouble.streak]
-    return json.dumps({trouble.name: trouble.streak for trouble in found}, separators=(",", ":")), new

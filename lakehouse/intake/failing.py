@@ -24,7 +24,12 @@ AGAIN = 2
 def ledger_head(lake: Lake, contract: Contract) -> str:
     """The head of the published ledger, another one whenever it says something else; empty where there is none."""
     entry = published_entry(lake, contract)
-    return "" if entry is None else TableState(lake, entry.metadata_location).ledger
+    return "" if entry is None else ledger_head_at(lake, entry.metadata_location)
+
+
+def ledger_head_at(lake: Lake, metadata_location: str) -> str:
+    """The head of the ledger that belongs to a state of the table."""
+    return TableState(lake, metadata_location).ledger
 
 
 def held(lake: Lake, contract: Contract, head: str) -> list[Failing]:

@@ -172,10 +172,15 @@ def _arrival_hour(day: str, hour: str) -> datetime | None:
     return named if _FIRST_YEAR <= named.year <= _LAST_YEAR else None
 
 
+def arrival_hour(key: str) -> datetime | None:
+    """The hour (UTC) in which a landed object arrived, as its key names it; None where it names none."""
+    match = _ARRIVAL.search(key)
+    return _arrival_hour(match[1], match[2]) if match else None
+
+
 def names_an_hour(key: str) -> bool:
     """Whether a landed object's key names the hour in which it arrived."""
-    match = _ARRIVAL.search(key)
-    return match is not None and _arrival_hour(match[1], match[2]) is not None
+    return arrival_hour(key) is not None
 
 
 def _hour(moment: datetime) -> datetime:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -138,6 +138,19 @@ def _join(lake: Lake, prefix: str, present: str) -> int:
 def read(lake: Lake, entity: str, day: datetime) -> list[Row]:
     """An entity's rows of a day, each publication once, in the order in which they ended; times as text in UTC."""
     return _distinct(_read_rows(lake, [stored.key for stored in lake.store.list(_prefix(entity, day))]))
+
+
+def billed(lake: Lake, day: datetime, known: dict[str, Mapping[str, float]]) -> float:
+    """What the queries of a day's publications cost, in US dollars. Whoever looks often keeps what each object said:
+    by its key the cost of each publication. What is joined since is forgotten."""
+    keys = [stored.key for stored in lake.store.list(f"{described.TABLE}/{described.DAY}={day:%Y-%m-%d}/")]
+    with ThreadPoolExecutor(_READERS) as pool:
+        new = [key for key in keys if key not in known]
+        for key, rows in zip(new, pool.map(lambda key: _read_rows(lake, [key]), new), strict=True):
+            known[key] = {row["publication_id"]: float(row["billed_usd"] or 0) for row in rows}
+    for key in known.keys() - set(keys):
+        del known[key]
+    return sum({i: usd for key in keys for i, usd in known[key].items()}.values())
 
 
 def _distinct(rows: Iterable[Row]) -> list[Row]:

@@ -25,11 +25,16 @@ if TYPE_CHECKING:
     from lakehouse.table.tables import TableState
 
 
-def published(lake: Lake, contract: Contract) -> Published | None:
-    """The entity's published state, or None before its first batch."""
+def published(lake: Lake, contract: Contract, known: Published | None = None) -> Published | None:
+    """The entity's published state, or None before its first batch. A `known` state that is still the published one is
+    returned as it is, without reading its files again: a metadata file never says anything else."""
 
     entry = published_entry(lake, contract)
-    return None if entry is None else describe(lake, contract, entry)
+    if entry is None:
+        return None
+    if known is not None and (known.metadata_location, known.glue_version) == (entry.metadata_location, entry.version):
+        return known
+    return describe(lake, contract, entry)
 
 
 def watermark(lake: Lake, contract: Contract) -> datetime | None:

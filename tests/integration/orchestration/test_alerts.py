@@ -12,8 +12,8 @@ from dagster import DagsterInstance
 
 from assets import keys
 from local.dagster.prepare import prepare
-from orchestration import set_aside
 from orchestration.definitions import build
+from orchestration.watches.objects import PREFIXES
 
 from .conftest import Pipeline, customer
 
@@ -57,8 +57,8 @@ def test_a_quarantined_row_is_reported_with_what_why_when_and_link(pipeline: Pip
             instance=instance, asset_selection=[keys.compacted("customers"), keys.catalog("customers")]
         ).success
         tick(cursor)
-    (message,) = (m for m in received() if "quarantine/" in m["Subject"])
-    assert set_aside.WATCHED["quarantine/"] in message["Message"]
+    (message,) = (m for m in received() if "object(s) below quarantine/" in m["Message"])
+    assert PREFIXES[0].meaning in message["Message"]
     assert re.search(r"customers \([1-9]", message["Message"])  # other tests' rows may have waited in landing
-    assert all(f"{word}:" in message["Message"] for word in ("What", "Why", "When", "Link"))
+    assert all(f"{word}:" in message["Message"] for word in ("What", "Why", "Since", "How bad", "What to do", "Link"))
     assert "Ada Example" not in message["Message"]

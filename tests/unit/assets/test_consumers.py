@@ -21,9 +21,9 @@ from assets.resources import LakeResource
 from contracts import Contract, load_contracts
 from lakehouse import api
 from lakehouse.results import Published
-from orchestration.alert_sensor import alert_sensor
-from orchestration.alerts import AlertResource
-from orchestration.watches import watch_models
+from orchestration.alert_sensor import alert_sensor, lake_view
+from orchestration.watches.freshness import watch_models
+from tests.support.alerting import Topic
 
 TOP, FACTS = dg.AssetKey(["reports", "top"]), dg.AssetKey(["marts", "fct_orders"])
 HOUR = timedelta(hours=1)
@@ -77,7 +77,7 @@ def publish(monkeypatch: pytest.MonkeyPatch) -> dict[str, datetime]:
     """The watermarks of the published tables, by entity; none has rows that change."""
     watermarks: dict[str, datetime] = {}
 
-    def published(_: Any, contract: Contract) -> Published | None:
+    def published(_: Any, contract: Contract, known: Published | None = None) -> Published | None:
         if contract.name not in watermarks:
             return None
         return Published(contract.name, "m", "c", 1, 1, watermarks[contract.name], 1, 1, 1, 1, "1")
@@ -124,17 +124,15 @@ def test_checks_judge_what_the_builds_recorded_by_what_is_published(
 
 
 @pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The alerts."""
-    alerts: list[Any] = []
-    monkeypatch.setattr(AlertResource, "send", lambda self, alert: alerts.append(alert) or True)
-    return alerts
+def topic() -> Topic:
+    """What takes the alerts."""
+    return Topic([])
 
 
-def tick(instance: dg.DagsterInstance, cursor: str | None) -> Any:
+def tick(instance: dg.DagsterInstance, cursor: str | None, topic: Topic) -> Any:
     watch = watch_models({TOP: HOUR, FACTS: HOUR}, load_contracts(), "http://ui")
-    sensor = alert_sensor({"marts and reports": watch}, 60, "http://ui")
-    resources = {"alerts": AlertResource(region="eu-west-1"), "lake": LAKE}
+    sensor = alert_sensor({"marts and reports": watch}, lake_view(load_contracts()), 60, "http://ui")
+    resources = {"alerts": topic, "lake": LAKE}
     repository = dg.Definitions().get_repository_def()
     with dg.build_sensor_context(
         instance=instance, cursor=cursor, resources=resources, repository_def=repository
@@ -143,27 +141,27 @@ def tick(instance: dg.DagsterInstance, cursor: str | None) -> Any:
 
 
 def test_a_model_that_becomes_late_is_reported_once_and_its_check_follows(
-    instance: dg.DagsterInstance, sent: list[Any]
+    instance: dg.DagsterInstance, topic: Topic
 ) -> None:
-    assert tick(instance, None).asset_events == [], "what was never built is late for nobody"
+    assert tick(instance, None, topic).asset_events == [], "what was never built is late for nobody"
     built(instance, {TOP: datetime.now(UTC) - 2 * HOUR, FACTS: datetime.now(UTC)})
-    late = tick(instance, None)
+    late = tick(instance, None, topic)
     assert [(e.asset_key, e.passed) for e in late.asset_events] == [(TOP, False)]
-    assert [alert.what for alert in sent] == ["Marts or reports are late: reports/top"]
-    again = tick(instance, late.cursor)
-    assert (again.asset_events, len(sent)) == ([], 1)
+    assert topic.whats == ["Marts or reports are late: reports/top"]
+    again = tick(instance, late.cursor, topic)
+    assert (again.asset_events, len(topic.sent)) == ([], 1)
     built(instance, {TOP: datetime.now(UTC)})
-    assert [(e.asset_key, e.passed) for e in tick(instance, again.cursor).asset_events] == [(TOP, True)]
-    assert len(sent) == 1
+    assert [(e.asset_key, e.passed) for e in tick(instance, again.cursor, topic).asset_events] == [(TOP, True)]
+    assert topic.whats[1:] == ["Resolved: Marts or reports are late: reports/top"]
 
 
 def test_a_model_whose_tables_have_no_news_is_not_late(
-    instance: dg.DagsterInstance, sent: list[Any], publish: dict[str, datetime]
+    instance: dg.DagsterInstance, topic: Topic, publish: dict[str, datetime]
 ) -> None:
     """A quiet night builds nothing, and what was built last is true for as long as it is quiet."""
     built(instance, {TOP: datetime.now(UTC) - 2 * HOUR}, SAME)
     publish["bids"] = datetime.now(UTC)
-    quiet = tick(instance, None)
-    assert (quiet.asset_events, sent) == ([], [])
+    quiet = tick(instance, None, topic)
+    assert (quiet.asset_events, topic.sent) == ([], [])
     publish["bids"] = datetime.now(UTC) - 2 * HOUR
-    assert [(e.asset_key, e.passed) for e in tick(instance, quiet.cursor).asset_events] == [(TOP, False)]
+    assert [(e.asset_key, e.passed) for e in tick(instance, quiet.cursor, topic).asset_events] == [(TOP, False)]

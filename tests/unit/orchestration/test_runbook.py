@@ -1,36 +1,37 @@
-"""Every alert that the pipeline can send has its line in the runbook."""
+"""Every kind of alert has its section in the runbook, and a scenario in the drill."""
 
-import ast
+from __future__ import annotations
+
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
-import orchestration
+import pytest
+
+from contracts import load_contracts
 from contracts.dbt import PROJECT
+from orchestration import kinds
+from orchestration.drill_scenarios import scenarios
+from orchestration.kinds import KINDS
+from orchestration.watches import watches
 
 RUNBOOK = PROJECT.parent / "docs" / "operations.md"
-SOURCES = Path(orchestration.__file__).parent
 
 
-def alerts(module: Path) -> Iterator[ast.expr]:
-    """What each `Alert` made in a module says has happened."""
-    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Alert":
-            what = [k.value for k in node.keywords if k.arg == "what"] or node.args[:1]
-            yield from (said for said in what if not isinstance(said, ast.Name))  # one that is kept and read back
+def sections() -> dict[str, str]:
+    """The text of each section by its anchor, as Markdown makes it of the heading."""
+    parts = re.split(r"^#+ (.+)$", RUNBOOK.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    anchors = [re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in parts[1::2]]
+    return dict(zip(anchors, parts[2::2], strict=True))
 
 
-def pattern(said: ast.expr) -> str:
-    """The text as a pattern, with anything in place of what is filled in."""
-    if isinstance(said, ast.Constant):
-        return re.escape(str(said.value))
-    assert isinstance(said, ast.JoinedStr), ast.unparse(said)
-    return "".join(pattern(part) if isinstance(part, ast.Constant) else ".+" for part in said.values)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_runbook_has_a_section_for_every_kind(kind: str) -> None:
+    assert len(sections()[kind].split()) > 20
 
 
-def test_the_runbook_has_every_alert() -> None:
-    lines = re.findall(r"^\| (.+?) \|", RUNBOOK.read_text(encoding="utf-8"), re.MULTILINE)
-    named = [name for line in lines for name in re.findall(r"`([^`]+)`", line)]
-    said = [pattern(what) for module in sorted(SOURCES.glob("*.py")) for what in alerts(module)]
-    assert len(said) > 8
-    assert [text for text in said if not any(re.fullmatch(text, name) for name in named)] == []
+def test_every_kind_belongs_to_a_watch_or_to_the_sensor() -> None:
+    there = {*watches(load_contracts(), {}, ""), kinds.ITSELF}
+    assert {kind.watch for kind in KINDS.values()} == there
+
+
+def test_the_drill_has_a_scenario_for_every_kind() -> None:
+    assert sorted(scenario.kind for scenario in scenarios()) == sorted(KINDS)

@@ -4,7 +4,6 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
@@ -20,42 +19,26 @@ from lakehouse import api
 from lakehouse.intake.landing import LandedObject
 from lakehouse.results import Published
 from lakehouse.storage.lake import Lake
-from lakehouse.storage.store import StoredObject
 from orchestration import failed_runs, sensors
-from orchestration.alert_sensor import alert_sensor
-from orchestration.alerts import Alert, AlertResource
+from orchestration.alert_sensor import alert_sensor, lake_view
 from orchestration.arrivals import Cursor
 from orchestration.definitions import build
+from orchestration.outbox import Outbox
 from orchestration.requested import Requested
 from orchestration.settings import Settings
-from orchestration.watches import run_alert, watches
+from orchestration.watches import watches
+from orchestration.watches.runs import failed_steps, step_problem
+from tests.support.alerting import Topic
 from tests.support.depth import examples
 
 LAKE = LakeResource(environment="local", bucket="bucket")
 
 
-class Alerts(AlertResource):
-    """Collects alerts instead of sending them."""
-
-    def send(self, alert: Alert) -> bool:
-        SENT.append(alert)
-        return True
-
-
-class NoAlerts(AlertResource):
-    """An SNS that is down."""
-
-    def send(self, alert: Alert) -> bool:
-        raise OSError("SNS does not answer")
-
-
-SENT: list[Alert] = []
 STREAMED = tuple(contract.name for contract in load_contracts().of_origin("stream"))
 
 
 @pytest.fixture
 def instance() -> Iterator[DagsterInstance]:
-    SENT.clear()
     with DagsterInstance.ephemeral() as instance:
         yield instance
 
@@ -64,7 +47,11 @@ def instance() -> Iterator[DagsterInstance]:
 def evaluate(settings: Settings, instance: DagsterInstance) -> Callable[..., Any]:
     definitions = build(settings)
     repository = definitions.get_repository_def()
-    of_watch = {n: alert_sensor({n: watch}, 60, "http://ui") for n, watch in watches(load_contracts(), {}, "").items()}
+    contracts = load_contracts()
+    of_watch = {
+        n: alert_sensor({n: watch}, lake_view(contracts), 60, "http://ui")
+        for n, watch in watches(contracts, {}, "").items()
+    }
 
     def evaluate(name: str, cursor: str | None = None, **resources: object) -> Any:
         context = dg.build_sensor_context(
@@ -96,7 +83,7 @@ def wanted(tick: Any) -> set[str]:
 
 def first_look(evaluate: Callable[..., Any]) -> str:
     """The cursor after the first tick, in which every entity is looked at."""
-    tick = evaluate("landed_objects", lake=LAKE, alerts=Alerts())
+    tick = evaluate("landed_objects", lake=LAKE)
     assert {"compacted/orders", "catalog/orders", "compacted/bids"} <= wanted(tick)
     return str(tick.cursor)
 
@@ -107,7 +94,7 @@ def test_one_run_is_requested_for_all_entities_that_something_landed_for(
     cursor = first_look(evaluate)
     landing["orders"] = [landed("orders")]
     landing["bids"] = [landed("bids", "a"), landed("bids", "b")]
-    tick = evaluate("landed_objects", cursor, lake=LAKE, alerts=Alerts())
+    tick = evaluate("landed_objects", cursor, lake=LAKE)
     assert len(tick.run_requests) == 1
     assert wanted(tick) == {"compacted/orders", "catalog/orders", "compacted/bids", "catalog/bids"}
 
@@ -117,7 +104,7 @@ def test_a_changed_landing_partition_is_shown(
 ) -> None:
     cursor = first_look(evaluate)
     landing["orders"] = [landed("orders")]
-    (event,) = evaluate("landed_objects", cursor, lake=LAKE, alerts=Alerts()).asset_events
+    (event,) = evaluate("landed_objects", cursor, lake=LAKE).asset_events
     assert event.asset_key == dg.AssetKey(["landing", "orders"])
     assert event.partition == landing["orders"][0].hour.strftime("%Y-%m-%d-%H:%M")
     assert event.metadata["objects"].value == 1
@@ -126,7 +113,7 @@ def test_a_changed_landing_partition_is_shown(
 def test_nothing_new_requests_nothing(evaluate: Callable[..., Any], landing: dict[str, list[LandedObject]]) -> None:
     landing["orders"] = [landed("orders")]
     cursor = first_look(evaluate)
-    tick = evaluate("landed_objects", cursor, lake=LAKE, alerts=Alerts())
+    tick = evaluate("landed_objects", cursor, lake=LAKE)
     assert not tick.run_requests
     assert not tick.asset_events
 
@@ -137,11 +124,11 @@ def test_while_a_compaction_is_under_way_changes_wait_and_are_not_lost(
     cursor = first_look(evaluate)
     run = started(instance, "compaction", by="landed_objects")
     landing["orders"] = [landed("orders")]
-    tick = evaluate("landed_objects", cursor, lake=LAKE, alerts=Alerts())
+    tick = evaluate("landed_objects", cursor, lake=LAKE)
     assert not tick.run_requests
     assert "orders" in tick.skip_message
     instance.report_run_failed(run)
-    assert wanted(evaluate("landed_objects", tick.cursor, lake=LAKE, alerts=Alerts())) == {
+    assert wanted(evaluate("landed_objects", tick.cursor, lake=LAKE)) == {
         "compacted/orders",
         "catalog/orders",
     }
@@ -154,7 +141,7 @@ def test_a_sensor_does_not_wait_for_runs_that_another_one_requested(
     cursor = first_look(evaluate)
     started(instance, "compaction", by="dropped_files")
     landing["orders"] = [landed("orders")]
-    assert wanted(evaluate("landed_objects", cursor, lake=LAKE, alerts=Alerts())) == {
+    assert wanted(evaluate("landed_objects", cursor, lake=LAKE)) == {
         "compacted/orders",
         "catalog/orders",
     }
@@ -176,21 +163,21 @@ def _trivial(name: str) -> dg.JobDefinition:
 def test_entities_of_origin_files_are_seen_by_the_dropbox_sensor(
     evaluate: Callable[..., Any], landing: dict[str, list[LandedObject]]
 ) -> None:
-    cursor = evaluate("dropped_files", lake=LAKE, alerts=Alerts()).cursor
+    cursor = evaluate("dropped_files", lake=LAKE).cursor
     landing["countries"] = [landed("countries")]
-    assert wanted(evaluate("dropped_files", cursor, lake=LAKE, alerts=Alerts())) == {
+    assert wanted(evaluate("dropped_files", cursor, lake=LAKE)) == {
         "compacted/countries",
         "catalog/countries",
     }
-    assert "compacted/countries" not in wanted(evaluate("landed_objects", lake=LAKE, alerts=Alerts()))
+    assert "compacted/countries" not in wanted(evaluate("landed_objects", lake=LAKE))
 
 
-@given(broken=st.sets(st.sampled_from(STREAMED), min_size=1, max_size=len(STREAMED) - 1), sns_works=st.booleans())
+@given(broken=st.sets(st.sampled_from(STREAMED), min_size=1, max_size=len(STREAMED) - 1))
 @settings_of_search(max_examples=examples(15), suppress_health_check=list(HealthCheck))
-def test_entities_that_cannot_be_listed_hold_up_no_other_and_are_reported_once(
-    evaluate: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, broken: set[str], sns_works: bool
+def test_entities_that_cannot_be_listed_hold_up_no_other_and_are_noted(
+    evaluate: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, broken: set[str]
 ) -> None:
-    SENT.clear()
+    """The sensor of alerts reads the note."""
     breaking: set[str] = set()
     objects = {entity: [landed(entity, "first")] for entity in STREAMED}
 
@@ -200,23 +187,20 @@ def test_entities_that_cannot_be_listed_hold_up_no_other_and_are_reported_once(
         return objects[contract.name]
 
     monkeypatch.setattr(sensors, "list_objects", listing)
-    alerts = Alerts() if sns_works else NoAlerts()
-    cursor = evaluate("landed_objects", lake=LAKE, alerts=alerts).cursor
+    cursor = evaluate("landed_objects", lake=LAKE).cursor
     breaking |= broken
     objects |= {entity: [landed(entity, "second")] for entity in STREAMED}
-    tick = evaluate("landed_objects", cursor, lake=LAKE, alerts=alerts)
+    tick = evaluate("landed_objects", cursor, lake=LAKE)
     assert wanted(tick) == tables_of(set(STREAMED) - broken)
-    assert not wanted(evaluate("landed_objects", tick.cursor, lake=LAKE, alerts=alerts))
-    assert [alert.what for alert in SENT] == [f"What landed cannot be listed: {', '.join(sorted(broken))}"] * sns_works
-    if not sns_works:
-        tick = evaluate("landed_objects", tick.cursor, lake=LAKE, alerts=Alerts())
-        assert len(SENT) == 1, "what could not be reported is reported later"
+    noted = Outbox.from_cursor(tick.cursor).unseen
+    assert {name: why for name, (_, why) in noted.items()} == dict.fromkeys(broken, "OSError: the connection ended")
+    again = evaluate("landed_objects", tick.cursor, lake=LAKE)
+    assert not wanted(again)
+    assert Outbox.from_cursor(again.cursor).unseen == noted, "since when stays"
     breaking.clear()
-    healed = evaluate("landed_objects", tick.cursor, lake=LAKE, alerts=alerts)
+    healed = evaluate("landed_objects", again.cursor, lake=LAKE)
     assert wanted(healed) == tables_of(broken), "what landed meanwhile is not lost"
-    breaking |= broken
-    evaluate("landed_objects", healed.cursor, lake=LAKE, alerts=Alerts())
-    assert len(SENT) == 2, "a new streak is reported again"
+    assert not Outbox.from_cursor(healed.cursor).unseen
 
 
 def tables_of(entities: set[str]) -> set[str]:
@@ -226,7 +210,7 @@ def tables_of(entities: set[str]) -> set[str]:
 def test_the_cursor_stays_small(evaluate: Callable[..., Any], landing: dict[str, list[LandedObject]]) -> None:
     for entity in ("orders", "bids", "lots"):
         landing[entity] = [landed(entity, str(n)) for n in range(500)]
-    assert len(evaluate("landed_objects", lake=LAKE, alerts=Alerts()).cursor) < 2000
+    assert len(evaluate("landed_objects", lake=LAKE).cursor) < 2000
 
 
 @pytest.fixture
@@ -234,7 +218,7 @@ def publish(monkeypatch: pytest.MonkeyPatch) -> dict[str, Published]:
     """What is published, by entity; tests put states in."""
     states: dict[str, Published] = {}
 
-    def published(_: Lake, contract: Contract) -> Published | None:
+    def published(_: Lake, contract: Contract, known: Published | None = None) -> Published | None:
         return states.get(contract.name)
 
     monkeypatch.setattr(api, "published", published)
@@ -342,7 +326,7 @@ def test_a_table_that_cannot_be_read_stops_no_other(
     for entity in ("orders", "lots", "bids", "payments"):
         publish[entity] = state(entity)
 
-    def published(_: Lake, contract: Contract) -> Published | None:
+    def published(_: Lake, contract: Contract, known: Published | None = None) -> Published | None:
         if contract.name in broken:
             raise FileNotFoundError("metadata.json")
         return publish.get(contract.name)
@@ -352,12 +336,14 @@ def test_a_table_that_cannot_be_read_stops_no_other(
     marts = {key for key in wanted(tick) if key.startswith("marts/")}
     assert ("marts/fct_orders" in marts) == ("orders" not in broken)
     assert ("marts/dim_lot" in marts) == ("lots" not in broken)
-    late = evaluate("published tables", lake=LAKE, alerts=Alerts())
+    topic = Topic([])
+    late = evaluate("published tables", lake=LAKE, alerts=topic)
     assert set(remembered(late)) == broken
-    assert len(SENT) == bool(broken)
-    assert all(f"{entity} cannot be read: metadata.json" in SENT[0].why for entity in broken)
-    monkeypatch.setattr(api, "published", lambda _, contract: publish.get(contract.name))
-    assert remembered(evaluate("published tables", late.cursor, lake=LAKE, alerts=Alerts())) == []
+    assert len(topic.sent) == bool(broken)
+    said = "".join(part.why for part in topic.parts())
+    assert all(f"{entity} cannot be read: FileNotFoundError: metadata.json" in said for entity in broken)
+    monkeypatch.setattr(api, "published", lambda _, contract, known=None: publish.get(contract.name))
+    assert remembered(evaluate("published tables", late.cursor, lake=LAKE, alerts=topic)) == []
 
 
 def test_a_run_that_never_began_is_requested_again(evaluate: Callable[..., Any], publish: dict[str, Published]) -> None:
@@ -371,70 +357,86 @@ def test_a_run_that_never_began_is_requested_again(evaluate: Callable[..., Any],
 def test_a_table_that_becomes_late_is_reported_once_and_its_check_fails(
     evaluate: Callable[..., Any], publish: dict[str, Published]
 ) -> None:
+    topic = Topic([])
     publish["orders"] = state("orders", age=timedelta(hours=2))
     publish["bids"] = state("bids")
-    tick = evaluate("published tables", lake=LAKE, alerts=Alerts())
+    tick = evaluate("published tables", lake=LAKE, alerts=topic)
     (evaluation,) = tick.asset_events
     assert (evaluation.asset_key.to_user_string(), evaluation.passed) == ("catalog/orders", False)
-    assert [alert.what for alert in SENT] == ["Published data is late: orders"]
-    again = evaluate("published tables", tick.cursor, lake=LAKE, alerts=Alerts())
+    assert topic.whats == ["Published data is late: orders"]
+    again = evaluate("published tables", tick.cursor, lake=LAKE, alerts=topic)
     assert not again.asset_events
-    assert len(SENT) == 1
+    assert len(topic.sent) == 1
 
 
-def test_a_table_that_is_fresh_again_passes_its_check(
+def test_a_table_that_is_fresh_again_passes_its_check_and_is_reported_to_be_over(
     evaluate: Callable[..., Any], publish: dict[str, Published]
 ) -> None:
+    topic = Topic([])
     publish["orders"] = state("orders", age=timedelta(hours=2))
-    cursor = evaluate("published tables", lake=LAKE, alerts=Alerts()).cursor
-    publish["orders"] = state("orders")
-    (evaluation,) = evaluate("published tables", cursor, lake=LAKE, alerts=Alerts()).asset_events
+    cursor = evaluate("published tables", lake=LAKE, alerts=topic).cursor
+    publish["orders"] = dataclasses.replace(state("orders"), metadata_location="m2")
+    (evaluation,) = evaluate("published tables", cursor, lake=LAKE, alerts=topic).asset_events
     assert evaluation.passed
+    assert topic.whats[1:] == ["Resolved: Published data is late: orders"]
 
 
-class _Bucket:
-    """A lake whose bucket holds given objects."""
+def failed_job(instance: DagsterInstance, reason: str) -> str:
+    """A run of the compaction that fails for a reason; returns its id."""
 
-    def __init__(self, *objects: StoredObject) -> None:
-        store = SimpleNamespace(list=lambda prefix: (o for o in objects if o.key.startswith(prefix)))
-        self.lake = SimpleNamespace(store=store, endpoint=None, bucket="b", region="eu-west-1")
+    @dg.op
+    def breaks() -> None:
+        raise ValueError(reason)
 
-
-def test_what_is_set_aside_is_reported_once_by_prefix(evaluate: Callable[..., Any]) -> None:
-    now = datetime.now(UTC)
-    bucket = _Bucket(
-        StoredObject("quarantine/orders/1.json", "e", 1, now),
-        StoredObject("relay-failures/x", "e", 1, now),
-        StoredObject("landing/orders/1.parquet", "e", 1, now),
-    )
-    tick = evaluate("objects that are set aside", lake=bucket, alerts=Alerts())
-    assert [alert.what for alert in SENT] == [
-        "1 new object(s) below quarantine/",
-        "1 new object(s) below relay-failures/",
-    ]
-    evaluate("objects that are set aside", tick.cursor, lake=bucket, alerts=Alerts())
-    assert len(SENT) == 2
+    job = dg.GraphDefinition(name="compaction", node_defs=[breaks]).to_job("compaction")
+    return job.execute_in_process(instance=instance, raise_on_error=False).run_id
 
 
 def test_a_failed_run_is_reported_with_step_reason_and_link(settings: Settings, instance: DagsterInstance) -> None:
-    @dg.op
-    def breaks() -> None:
-        raise ValueError("expected a table, found a stool")
-
-    job = dg.GraphDefinition(name="compaction", node_defs=[breaks]).to_job("compaction")
-    result = job.execute_in_process(instance=instance, raise_on_error=False)
-    cursor, _ = failed_runs.since(instance, None)
-    assert json.loads(cursor)["record_id"] > 0
+    run = failed_job(instance, "expected a table, found a stool")
+    last, _ = failed_runs.since(instance, None)
+    assert last > 0
     _, (failed,) = failed_runs.since(instance, '{"record_id": -1}')
-    alert = run_alert(failed, settings.ui_url)
-    assert alert.what == "Run of compaction failed"
-    assert alert.why == "breaks: ValueError: expected a table, found a stool"
-    assert alert.link == f"{settings.ui_url}/runs/{result.run_id}"
+    (step,) = failed_steps(failed, build(settings).get_repository_def())
+    problem = step_problem(step, settings.ui_url)
+    assert problem.name == "compaction (breaks)"
+    assert problem.why == "ValueError: expected a table, found a stool"
+    assert problem.link == f"{settings.ui_url}/runs/{run}"
+
+
+def test_a_failed_step_of_an_asset_is_over_once_the_asset_was_made(
+    evaluate: Callable[..., Any], instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not because its job succeeded with other entities."""
+    topic = Topic([])
+    cursor = evaluate("runs", lake=LAKE, alerts=topic).cursor
+
+    @dg.op(name="compacted__orders")
+    def compacted_orders() -> None:
+        raise OSError("disk full")
+
+    @dg.op(name="compacted__bids")
+    def compacted_bids() -> None: ...
+
+    def run(op: Any) -> None:
+        job = dg.GraphDefinition(name="compaction", node_defs=[op]).to_job("compaction")
+        job.execute_in_process(instance=instance, raise_on_error=False)
+
+    run(compacted_orders)
+    cursor = evaluate("runs", cursor, lake=LAKE, alerts=topic).cursor
+    assert topic.whats == ["Run of compaction (compacted__orders) failed"]
+    run(compacted_bids)
+    run(compacted_orders)
+    cursor = evaluate("runs", cursor, lake=LAKE, alerts=topic).cursor
+    assert len(topic.sent) == 1, "the same step failed again"
+    instance.report_runless_asset_event(dg.AssetMaterialization(dg.AssetKey(["compacted", "orders"])))
+    evaluate("runs", cursor, lake=LAKE, alerts=topic)
+    assert topic.whats[1:] == ["Resolved: Run of compaction (compacted__orders) failed"]
 
 
 def test_a_cursor_of_an_older_form_is_no_obstacle(
     evaluate: Callable[..., Any], landing: dict[str, list[LandedObject]]
 ) -> None:
     landing["orders"] = [landed("orders")]
-    tick = evaluate("landed_objects", '{"form": 0}', lake=LAKE, alerts=Alerts())
+    tick = evaluate("landed_objects", '{"form": 0}', lake=LAKE)
     assert Cursor.from_text(tick.cursor).seen["orders"]

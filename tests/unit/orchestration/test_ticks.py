@@ -1,4 +1,4 @@
-"""A sensor or schedule that fails or is silent is reported once, and again when it turns bad again."""
+"""A sensor or schedule that fails or is silent is reported from its first bad tick on."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ from dagster._core.scheduler.instigation import (
 )
 from dagster._utils.error import SerializableErrorInfo
 
-from orchestration.alerts import Alert
-from orchestration.outbox import Outbox
-from orchestration.ticks import GRACE, Trouble, troubles, unreported
+from orchestration.outbox import Outbox, Owing
+from orchestration.ticks import GRACE, Trouble, troubles
 
 NOW = datetime(2026, 11, 21, 12, 30, tzinfo=UTC)
 
@@ -81,7 +80,7 @@ def test_what_ticks_is_no_trouble(instance: dg.DagsterInstance) -> None:
     assert troubles(instance, NOW) == []
 
 
-def test_a_streak_of_failed_ticks_is_distinguished_from_its_first(instance: dg.DagsterInstance) -> None:
+def test_a_streak_of_failed_ticks_is_reported_from_its_first(instance: dg.DagsterInstance) -> None:
     add(instance, "marts", SENSOR, [(at(9), GOOD), (at(8), BAD), (at(5), BAD), (at(1), BAD), (at(0.1), RUNNING)])
     (found,) = troubles(instance, NOW)
     assert found == Trouble("marts", "sensor", at(8), "tick failed: DagsterInvalidSubsetError: cannot")
@@ -108,24 +107,12 @@ def test_a_tick_has_its_grace(instance: dg.DagsterInstance) -> None:
     assert troubles(instance, at(30) + GRACE - timedelta(seconds=1)) == []
 
 
-def test_each_streak_is_reported_once() -> None:
-    one, again = Trouble("a", "sensor", at(8), "x"), Trouble("a", "sensor", at(2), "x")
-    cursor, new = unreported(None, [one])
-    assert new == [one]
-    cursor, new = unreported(cursor, [one])
-    assert new == []
-    cursor, _ = unreported(cursor, [])
-    assert unreported(cursor, [one])[1] == [one], "it failed, ended, and fails again"
-    assert unreported(unreported(None, [one])[0], [again])[1] == [again]
-
-
-def test_a_sensor_that_works_in_part_is_distinguished_from_its_cursor(instance: dg.DagsterInstance) -> None:
+def test_a_sensor_that_works_in_part_is_reported_from_its_cursor(instance: dg.DagsterInstance) -> None:
     """Alerts that it owes, and what it could not look at, in one trouble that the sensor tells itself."""
-    owing = Outbox(
-        owed=(Alert("a", "b", NOW, ""),), since=at(7), reason="OSError: no", unseen={"orders": (at(9), "gone")}
-    )
+    unseen = {"orders": (at(9), "gone")}
+    owing = Outbox(owing={"SNS": Owing((), 1, at(7), "OSError: no")}, unseen=unseen)
     for name, cursor in (("partly", owing.to_cursor("{}")), ("well", "{}"), ("new", None)):
         data = SensorInstigatorData(min_interval=30, last_tick_timestamp=at(1).timestamp(), cursor=cursor)
         instance.add_instigator_state(InstigatorState(origin(name), SENSOR, InstigatorStatus.DECLARED_IN_CODE, data))
-    reason = "orders: gone; 1 alert(s) could not be sent: OSError: no"
-    assert troubles(instance, NOW) == [Trouble("partly", "sensor", at(9), reason, noted=True)]
+    reason = "orders: gone; 1 alert(s) could not be sent to SNS: OSError: no"
+    assert troubles(instance, NOW) == [Trouble("partly", "sensor", at(9), reason, noted=True, unseen=unseen)]

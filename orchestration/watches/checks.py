@@ -1,0 +1,58 @@
+"""Every check of the code location whose last result is red, whatever its severity."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from assets.catalog import FRESH
+from assets.compacted import NOTHING_SET_ASIDE
+from assets.consumers import RECENT
+from orchestration.alert_sensor import Look, Seen, Watch
+from orchestration.alerts import Problem, cut
+from orchestration.discretion import discreet
+
+WATCHED_OTHERWISE = frozenset({FRESH, RECENT, NOTHING_SET_ASIDE})
+"""Checks whose matter has a watch of its own, which also sees what no run has checked."""
+PARITY = "parity"
+"""Part of the name of each check that compares the lake with the table."""
+
+
+def watch_checks(ui_url: str) -> Watch:
+    """The last result of each check; one that is not run again stays what it was."""
+
+    def watch(look: Look, cursor: str | None) -> Seen:
+        red = [(at, result) for at, result in last_results(look) if not result.passed]
+        text = f"{len(red)} checks are red." if red else "No check is red."
+        return Seen("", text, [check_problem(result, at, ui_url) for at, result in red])
+
+    return watch
+
+
+def last_results(look: Look) -> list[tuple[datetime, dg.AssetCheckEvaluation]]:
+    """The last result of each check that has one, and when it came; while a check is run again, the one before."""
+    graph = look.repository.asset_graph
+    wanted = [key for key in graph.asset_check_keys if key.name not in WATCHED_OTHERWISE]
+    records = look.instance.event_log_storage.get_latest_asset_check_execution_by_key(wanted)
+    return [
+        (datetime.fromtimestamp(record.create_timestamp, UTC), record.evaluation)
+        for record in records.values()
+        if isinstance(record.evaluation, dg.AssetCheckEvaluation)
+    ]
+
+
+def check_problem(result: dg.AssetCheckEvaluation, at: datetime, ui_url: str) -> Problem:
+    """What is said of a red check."""
+    return Problem(
+        kind="lake-and-table-differ" if PARITY in result.check_name else "checks-failed",
+        name=f"{result.asset_key.to_user_string()} {result.check_name}",
+        why=discreet(cut(result.description or "see its metadata", 200)),
+        since=at,
+        link=f"{ui_url}/assets/{'/'.join(result.asset_key.path)}?view=checks",
+        severity=None if PARITY in result.check_name else "error" if _is_error(result) else "warning",
+    )
+
+
+def _is_error(result: dg.AssetCheckEvaluation) -> bool:
+    return result.severity is dg.AssetCheckSeverity.ERROR
