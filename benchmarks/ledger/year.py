@@ -23,7 +23,8 @@ from lakehouse.intake.ledger import Day
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.store import LocalStore, StoredObject
 from lakehouse.table import tables
-from lakehouse.table.iceberg import EntryCatalog, commit, move_pointer
+from lakehouse.table.iceberg import EntryCatalog, move_pointer
+from lakehouse.table.iceberg_commit import commit
 
 BUFFER = timedelta(seconds=60)
 _PUTS_AT_ONCE = 16

@@ -24,7 +24,7 @@ from lakehouse.publish import audit, publication
 from lakehouse.results import AuditResult, Check, Retention
 from lakehouse.storage.duck import connect, extension
 from lakehouse.storage.lake import Lake
-from lakehouse.table import iceberg, tables
+from lakehouse.table import iceberg, iceberg_commit, tables
 
 SHAPE = shape()
 _ARRIVAL = datetime(2026, 9, 22, tzinfo=UTC)
@@ -54,7 +54,7 @@ def load_table(work: Work) -> None:
         _link(path, Path(location))
         added.append(iceberg.data_file(SHAPE, path, location, None))
     catalog = iceberg.EntryCatalog(lake, lake.work_database)
-    table = iceberg.commit(
+    table = iceberg_commit.commit(
         catalog.table(SHAPE.name, state.location),
         added=added,
         shape=SHAPE,
@@ -101,7 +101,7 @@ class OursMerge(Unmaintained):
             with _timed(steps, "write"):
                 written = writing.merge_compacted(duck, lake, SHAPE, files, batch, f"{batch:08d}-merge")
             with _timed(steps, "commit"):
-                iceberg.commit(
+                iceberg_commit.commit(
                     iceberg.EntryCatalog(lake, lake.work_database).table(SHAPE.name, state.location),
                     added=written.added,
                     removed=written.removed,

@@ -20,7 +20,7 @@ from benchmarks.merge.entity import CONTRACT, shape
 from lakehouse.merge import planning, writing
 from lakehouse.storage.duck import Duck, connect
 from lakehouse.storage.lake import Lake
-from lakehouse.table import iceberg, tables
+from lakehouse.table import iceberg, iceberg_commit, tables
 from lakehouse.table.scan import live_rows
 
 ROOT = Path(__file__).parents[2]
@@ -76,7 +76,7 @@ def _table(folder: Path, file: Path) -> tuple[Lake, tables.TableState]:
 
 def _commit(lake: Lake, state: tables.TableState, written: writing.Written) -> str:
     table = iceberg.EntryCatalog(lake, lake.work_database).table(SHAPE.name, state.location)
-    committed = iceberg.commit(table, added=written.added, removed=written.removed, properties={}, summary={})
+    committed = iceberg_commit.commit(table, added=written.added, removed=written.removed, properties={}, summary={})
     return str(committed.metadata_location)
 
 

@@ -17,7 +17,7 @@ from lakehouse.merge import writing
 from lakehouse.publish import audit
 from lakehouse.results import AuditResult, Check
 from lakehouse.storage.sql import literal, quoted
-from lakehouse.table import iceberg, recorded, schemas, tables
+from lakehouse.table import iceberg, iceberg_commit, recorded, schemas, tables
 from lakehouse.table.iceberg import partition_value
 from lakehouse.table.scan import live_rows, stored_rows
 from lakehouse.table.tables import TableState
@@ -169,7 +169,7 @@ def _commit_files(
     staying = {d.file_path: d for f in files for d in (f.data, *f.deletes) if d.file_path not in removed}
     table = iceberg.EntryCatalog(lake, lake.work_database).table(shape.name, location)
     if staying or written.added or written.removed or properties:
-        table = iceberg.commit(
+        table = iceberg_commit.commit(
             table,
             added=written.added,
             removed=written.removed,

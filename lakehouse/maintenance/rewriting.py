@@ -16,7 +16,7 @@ from lakehouse.storage.context import Context
 from lakehouse.storage.duck import Duck
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.store import ObjectMissing
-from lakehouse.table import iceberg, recorded, schemas, tables
+from lakehouse.table import iceberg, iceberg_commit, recorded, schemas, tables
 from lakehouse.table.relations import PURGEABLE
 from lakehouse.table.schemas import TableShape, iceberg_type
 from lakehouse.table.tables import TableState
@@ -233,7 +233,7 @@ def _commit_files(
     """Commit if there is something to, under the present contract; returns the metadata's location after that."""
     if new == _New(writing.Written((), ())):
         return location
-    table = iceberg.commit(
+    table = iceberg_commit.commit(
         iceberg.EntryCatalog(lake, lake.work_database).table(shape.name, location),
         added=new.written.added,
         removed=new.written.removed,

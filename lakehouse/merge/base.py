@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from lakehouse.merge import writing
 from lakehouse.storage.failures import Environment
-from lakehouse.table import iceberg, schemas, tables
+from lakehouse.table import iceberg, iceberg_commit, schemas, tables
 from lakehouse.table.relations import ACCEPTED
 
 if TYPE_CHECKING:
@@ -104,5 +104,7 @@ def commit_work(
     written, if anything. Returns the new location; raises `CommitFailedException` if another writer was first."""
     table = iceberg.EntryCatalog(lake, lake.work_database).table(shape.name, location)
     added, removed = (written.added, written.removed) if written else ((), ())
-    committed = iceberg.commit(table, added=added, removed=removed, shape=shape, properties=properties, summary=summary)
+    committed = iceberg_commit.commit(
+        table, added=added, removed=removed, shape=shape, properties=properties, summary=summary
+    )
     return str(committed.metadata_location)

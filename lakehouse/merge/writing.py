@@ -41,7 +41,7 @@ _UPLOADS = 4
 
 @dataclass(frozen=True)
 class Written:
-    """New data and delete files in place of old ones, ready for `iceberg.commit`."""
+    """New data and delete files in place of old ones, ready for `iceberg_commit.commit`."""
 
     added: tuple[DataFile, ...]
     removed: tuple[DataFile, ...]

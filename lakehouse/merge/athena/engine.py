@@ -18,7 +18,7 @@ from lakehouse.merge.athena import sql
 from lakehouse.merge.athena.client import AthenaClient, AthenaError
 from lakehouse.merge.base import Chunk, append_accepted, commit_work
 from lakehouse.storage.sql import literal, quoted
-from lakehouse.table import iceberg, scan, schemas
+from lakehouse.table import iceberg, iceberg_commit, scan, schemas
 from lakehouse.table.relations import ACCEPTED, ADDED, AFTER, APPLIED, STORED, VALID
 from lakehouse.table.schemas import ORDER, TableShape
 
@@ -173,7 +173,7 @@ class AthenaMerge:
         table = iceberg.EntryCatalog(chunk.lake, chunk.lake.work_database).table(shape.name, chunk.before.location)
         if shape.schema().as_struct() == table.schema().as_struct():
             return table.metadata
-        return iceberg.commit(table, shape=shape, properties={}, summary={}).metadata
+        return iceberg_commit.commit(table, shape=shape, properties={}, summary={}).metadata
 
     def _check_history(self, base: TableMetadata, location: str, commits: int) -> None:
         """Only our own statements may have written since `base`."""

@@ -20,7 +20,7 @@ from lakehouse.publish import audit, publication
 from lakehouse.results import AuditResult, Check
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.sql import quoted
-from lakehouse.table import iceberg, schemas, tables
+from lakehouse.table import iceberg, iceberg_commit, schemas, tables
 from tests.support.lakes import PARCELS, Landing, change, local_lake
 
 LIMIT = 48 << 20
@@ -63,7 +63,7 @@ def load_table(lake: Lake) -> int:
             files.append(iceberg.data_file(shape, path, str(path), 682))
             footer = pq.read_metadata(path)
             size += sum(footer.row_group(n).total_byte_size for n in range(footer.num_row_groups))
-    table = iceberg.commit(
+    table = iceberg_commit.commit(
         iceberg.EntryCatalog(lake, lake.work_database).table("parcels", state.location),
         added=files,
         shape=shape,

@@ -20,7 +20,7 @@ from lakehouse.results import Counts, Retention
 from lakehouse.storage.duck import connect, extension
 from lakehouse.storage.entries import EntryConflict
 from lakehouse.storage.lake import Lake
-from lakehouse.table import iceberg
+from lakehouse.table import iceberg, iceberg_commit
 from lakehouse.table.tables import TableState
 from tests.support.lakes import PARCELS, Clock, Landing, change
 from tests.support.laptop import Laptop
@@ -124,7 +124,7 @@ def test_of_two_writers_one_wins_and_the_other_is_reported(lake: Lake) -> None:
 
     def commit(number: int) -> None:
         try:
-            iceberg.commit(tables[number], properties={"winner": str(number)}, summary={})
+            iceberg_commit.commit(tables[number], properties={"winner": str(number)}, summary={})
             outcomes.append("won")
         except CommitFailedException:
             outcomes.append("lost")

@@ -21,7 +21,7 @@ from lakehouse.publish.publication import publish
 from lakehouse.storage.duck import extension
 from lakehouse.storage.iceberg_io import files_of
 from lakehouse.storage.lake import Lake
-from lakehouse.table import iceberg, schemas
+from lakehouse.table import iceberg, iceberg_commit, schemas
 from lakehouse.table.tables import TableState
 from tests.support.lakes import PARCELS, Landing, change, published_rows
 
@@ -129,9 +129,9 @@ def test_a_commit_against_a_pointer_that_moved_is_refused_and_changes_nothing(la
     before = run(lake)
     catalog = iceberg.EntryCatalog(lake, lake.work_database)
     first, second = (catalog.load_table("parcels") for _ in range(2))
-    iceberg.commit(first, properties={"who": "first"}, summary={})
+    iceberg_commit.commit(first, properties={"who": "first"}, summary={})
     with pytest.raises(CommitFailedException, match=r"gavel_work_unit\.parcels"):
-        iceberg.commit(second, properties={"who": "second"}, summary={})
+        iceberg_commit.commit(second, properties={"who": "second"}, summary={})
     assert catalog.load_table("parcels").metadata.properties["who"] == "first"
     assert published_rows(lake) == by_duckdb(before.location)
 
@@ -139,7 +139,7 @@ def test_a_commit_against_a_pointer_that_moved_is_refused_and_changes_nothing(la
 def test_manifests_and_snapshots_stay_few_however_many_batches_came_before(
     lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(iceberg, "_SNAPSHOTS_KEPT", 5)
+    monkeypatch.setattr(iceberg_commit, "_SNAPSHOTS_KEPT", 5)
     for number in range(14):
         landing.land(
             [
@@ -155,9 +155,9 @@ def test_manifests_and_snapshots_stay_few_however_many_batches_came_before(
     assert len(by_duckdb(state.location)) == 14 == sum(f.rows for f in state.files)
 
     # Snapshots that another engine made are forgotten with the commit of properties that follows them.
-    monkeypatch.setattr(iceberg, "_SNAPSHOTS_KEPT", 3)
+    monkeypatch.setattr(iceberg_commit, "_SNAPSHOTS_KEPT", 3)
     table = iceberg.EntryCatalog(lake, lake.work_database).table("parcels", state.location)
-    committed = iceberg.commit(table, properties={"some": "property"}, summary={})
+    committed = iceberg_commit.commit(table, properties={"some": "property"}, summary={})
     assert len(committed.metadata.snapshots) == 3
     assert len(by_duckdb(committed.metadata_location)) == 14
 

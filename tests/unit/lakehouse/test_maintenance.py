@@ -46,7 +46,7 @@ from lakehouse.results import (
 from lakehouse.storage.duck import connect
 from lakehouse.storage.iceberg_io import files_of
 from lakehouse.storage.lake import Lake
-from lakehouse.table import iceberg, schemas
+from lakehouse.table import iceberg, iceberg_commit, schemas
 from lakehouse.table.iceberg import EntryCatalog, partition_value
 from lakehouse.table.tables import NO_HORIZON, TableState
 from tests.support.ageing import ageing
@@ -189,7 +189,7 @@ def test_delete_files_that_data_files_share_go_with_the_last_of_them(
     described.lower_bounds.clear()
     described.upper_bounds.clear()
     table = EntryCatalog(lake, lake.work_database).load_table("parcels")
-    location = iceberg.commit(table, added=[described], properties={}, summary={}).metadata_location
+    location = iceberg_commit.commit(table, added=[described], properties={}, summary={}).metadata_location
     audit.save(lake, AuditResult("parcels", location, (Check("as another engine wrote it", True, ""),)))
     publish(lake, PARCELS)
     rows = published_rows(lake)

@@ -15,7 +15,7 @@ from lakehouse.publish import audit
 from lakehouse.publish.publication import publish
 from lakehouse.storage.duck import Duck, connect
 from lakehouse.storage.lake import Lake
-from lakehouse.table import file_metrics, iceberg, schemas
+from lakehouse.table import file_metrics, iceberg, iceberg_commit, schemas
 from lakehouse.table.tables import TableState
 from tests.support.lakes import PARCELS, Landing, change, published_rows
 
@@ -138,7 +138,7 @@ def test_delete_files_that_data_files_share_are_honoured_and_kept(
     described.lower_bounds.clear()
     described.upper_bounds.clear()
     catalog = iceberg.EntryCatalog(lake, lake.work_database)
-    table = iceberg.commit(catalog.load_table("parcels"), added=[described], properties={}, summary={})
+    table = iceberg_commit.commit(catalog.load_table("parcels"), added=[described], properties={}, summary={})
     shared = TableState(lake, table.metadata_location)
     assert sorted(f.rows for f in shared.files) == [19, 19]
 
@@ -147,7 +147,7 @@ def test_delete_files_that_data_files_share_are_honoured_and_kept(
         written = writing.rewrite_files(duck, lake, schemas.compacted(PARCELS), [first], "again")
     assert [f.record_count for f in written.added] == [19]
     assert list(written.removed) == [first.data]
-    table = iceberg.commit(table, added=written.added, removed=written.removed, properties={}, summary={})
+    table = iceberg_commit.commit(table, added=written.added, removed=written.removed, properties={}, summary={})
     assert sorted(f.rows for f in TableState(lake, table.metadata_location).files) == [19, 19]
 
 
@@ -168,7 +168,7 @@ def test_a_file_of_another_table_cannot_be_removed(lake: Lake, landing: Landing)
     run(lake, landing, [change(f"p-{n:03d}", version=3) for n in range(20)])
     catalog = iceberg.EntryCatalog(lake, lake.work_database)
     with pytest.raises(ValidationException, match="expected the files to remove in the table"):
-        iceberg.commit(catalog.load_table("parcels"), removed=[old.files[0].data], properties={}, summary={})
+        iceberg_commit.commit(catalog.load_table("parcels"), removed=[old.files[0].data], properties={}, summary={})
 
 
 def of_days(days: int, version: int) -> list[dict[str, str | None]]:

@@ -18,7 +18,8 @@ from lakehouse.publish.retained import Names, Pointers, find_needed
 from lakehouse.results import AuditResult, Check, FilesMissing, NotAudited
 from lakehouse.storage.entries import Entry, EntryConflict, TableInput
 from lakehouse.storage.lake import Lake
-from lakehouse.table.iceberg import EntryCatalog, commit
+from lakehouse.table.iceberg import EntryCatalog
+from lakehouse.table.iceberg_commit import commit
 from lakehouse.table.tables import TableState, point_work, published_entry
 from tests.support.lakes import PARCELS, Clock, Landing, change, published_changes, published_rows
 
