@@ -1,8 +1,8 @@
 """What leans on pyiceberg's inner workings, with `iceberg_commit`: the catalog over entries, exact field ids, file
-statistics and position deletes. Its files go through `file_layer`.
+statistics and position deletes. Its files go through `storage.iceberg_io`.
 
-pyiceberg is pinned; the tests of both modules say what they expect of it. With a release that was not tried, no position
-deletes are written and snapshots are made by pyiceberg's public overwrite (`writes_position_deletes`).
+pyiceberg is pinned; the tests of both modules say what they expect of it. With a release that was not tried, no
+position deletes are written and snapshots are made by pyiceberg's public overwrite (`writes_position_deletes`).
 """
 
 from __future__ import annotations

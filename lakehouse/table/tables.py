@@ -94,12 +94,6 @@ class TableState:
         return datetime.fromisoformat(text) if text else None
 
     @property
-    def snapshot_summary(self) -> dict[str, str]:
-        """What the current snapshot says about itself; empty before the first."""
-        snapshot = self.metadata.current_snapshot()
-        return {} if snapshot is None or snapshot.summary is None else snapshot.summary.additional_properties
-
-    @property
     def snapshot_id(self) -> int | None:
         """Current snapshot of the compacted table."""
         return self.metadata.current_snapshot_id

@@ -35,12 +35,10 @@ class ScanLimitExceeded(AthenaError):
 
 @dataclass(frozen=True)
 class Outcome:
-    """A query that succeeded: where its result is, the bytes it scanned, and its time from start to end."""
+    """A query that succeeded: where its result is, and the bytes it scanned."""
 
-    query_id: str
     location: str
     scanned: int
-    milliseconds: int
 
 
 @dataclass
@@ -145,13 +143,7 @@ class AthenaClient:
         self.spent.queries += 1
         self.spent.scanned += scanned
         self.spent.usd += self.settings.usd(scanned)
-        statistics = execution.get("Statistics") or {}
-        return Outcome(
-            query_id,
-            str(execution["ResultConfiguration"]["OutputLocation"]),
-            scanned,
-            int(statistics.get("TotalExecutionTimeInMillis", 0)),
-        )
+        return Outcome(str(execution["ResultConfiguration"]["OutputLocation"]), scanned)
 
 
 def _api(lake: Lake, settings: AthenaSettings) -> Any:

@@ -96,7 +96,7 @@ def test_a_query_is_waited_for_with_growing_pauses_and_accounted_for(athena: Rec
         athena.is_(state)
     athena.is_("SUCCEEDED", scanned=3_000_000_000)
     outcome = athena.run()
-    assert (outcome.query_id, outcome.scanned, outcome.milliseconds) == (ID, 3_000_000_000, 1500)
+    assert outcome.scanned == 3_000_000_000
     assert outcome.location == f"s3://lake/athena-results/merge/{ID}.csv"
     assert athena.time.pauses == sorted(athena.time.pauses)
     assert len(athena.time.pauses) == 3
@@ -173,7 +173,7 @@ def test_a_read_is_run_again_when_athena_says_that_it_may_be(athena: Recorded) -
     athena.is_("FAILED", "GENERIC_INTERNAL_ERROR: lost a node", retryable=True)
     athena.starts()
     athena.is_("SUCCEEDED")
-    assert athena.run("SELECT 1").query_id == ID
+    assert athena.run("SELECT 1").location.endswith(f"{ID}.csv")
     assert athena.client.spent.queries == 1  # Athena bills no query that failed
 
 
