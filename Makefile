@@ -23,6 +23,9 @@ UV = export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/p
 	[ -n "$$UV_DEFAULT_INDEX" ] || unset UV_DEFAULT_INDEX; \
 	UV_PYTHON_DOWNLOADS=never VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv
 
+# What starts again and again, dbt above all, reads what Python has compiled before.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo dev down status generate docs setup bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api bench-marts bench-shapes test test-deep test-fast test-stack coverage soak conformance mutations unit lint lint-sql types scan format lock clean
 
@@ -54,7 +57,7 @@ docs: $(DEV)  ## Make the documentation as a site: the pages of docs/, and the d
 
 setup: $(DEV)  ## Make the environment in .venv, with what tests need
 
-PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadgroup
+PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadgroup --no-loadscope-reorder
 FAST := tests/unit tests/property
 
 test: $(DEV)  ## Run all tests

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.depth import DEEP
 from tests.support.laptop import Laptop, running_laptop
+from tests.support.warm_dbt import warm_dbt
 
 # The same examples in every run: a failure is found again, and never by chance. `--hypothesis-profile=search` looks on.
 settings.register_profile("same", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -41,6 +43,9 @@ HERE = Path(__file__).parent
 SLOW = frozenset(n for names in yaml.safe_load((HERE / "slow.yaml").read_text("utf-8")).values() for n in names)
 DEEP_ONLY = frozenset(yaml.safe_load((HERE / "deep.yaml").read_text("utf-8")))
 SLOW_FOLDERS = tuple(HERE / "property" / kind for kind in ("lakehouse", "realtime"))
+LONGEST_FIRST = ("integration", "e2e", "property", "unit")
+ALONE = frozenset({"integration/orchestration/test_builds.py"})
+"""Files whose tests have nothing in common that takes time to make: two workers share them."""
 WITHOUT_NETWORK = tuple(HERE / kind for kind in ("unit", "property"))
 
 
@@ -55,15 +60,32 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what only a deep run does, mark what `make unit` leaves out, and let one worker have all tests of the
-    shared stack, so that it is started once; other files stay together."""
+    shared stack, so that it is started once; other files stay together, but where each test starts everything itself.
+    What takes long begins first, so that no worker waits for the other at the end."""
     left_out = [] if DEEP else [item for item in items if _name(item) in DEEP_ONLY]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
     for item in items:
         if _name(item) in SLOW or any(item.path.is_relative_to(folder) for folder in SLOW_FOLDERS):
             item.add_marker(pytest.mark.slow)
-        shared = "laptop" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("stack" if shared else str(item.path.relative_to(HERE))))
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    items.sort(key=_begins)  # stable
+
+
+def _group(item: pytest.Item) -> str:
+    if _shares_the_stack(item):
+        return "stack"
+    file = str(item.path.relative_to(HERE))
+    return f"{file}::{item.name}" if file in ALONE else file
+
+
+def _begins(item: pytest.Item) -> tuple[bool, int]:
+    folder = item.path.relative_to(HERE).parts[0]
+    return (not _shares_the_stack(item), LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else 0)
+
+
+def _shares_the_stack(item: pytest.Item) -> bool:
+    return "laptop" in getattr(item, "fixturenames", ())
 
 
 def _name(item: pytest.Item) -> str:
@@ -91,3 +113,10 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
     """The laptop stack, started when the first test asks for it and shared by all (by all of one xdist worker)."""
     with running_laptop(tmp_path_factory.mktemp("laptop") / "home") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def dbt_program() -> Iterator[Path]:
+    """A program that runs dbt without the seconds that importing it takes."""
+    with tempfile.TemporaryDirectory() as folder, warm_dbt(Path(folder)) as program:
+        yield program

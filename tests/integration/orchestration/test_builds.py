@@ -1,4 +1,7 @@
-"""Builds of the warehouse by dbt itself, on tables that are still empty: what is claimed, and what a failure leaves."""
+"""Builds of a warehouse by dbt itself, on tables that are still empty: what is claimed, and what a failure leaves.
+
+Each test has the models of the project that it is about and what they read; `tests/integration/dbt` builds them all.
+"""
 
 import json
 import os
@@ -19,6 +22,7 @@ from contracts import load_contracts
 from contracts.dbt import PROJECT
 from orchestration.prepare import dbt_files
 from orchestration.settings import Settings
+from tests.support.projects import copy_of_project, read_by
 from tests.support.slices import Slice
 from warehouse import project as on_disk
 
@@ -27,14 +31,20 @@ REPORT = dg.AssetKey(["reports", "rpt_profit_by_party"])
 FREE = "{{ config(contract={'enforced': false}, materialized='%s') }} "
 
 
+def of_models(*models: str, tests: bool = True) -> pytest.MarkDecorator:
+    """The models that `project` has, with what they read."""
+    return pytest.mark.parametrize("project", [(models, tests)], ids=["-".join(models[:3])], indirect=True)
+
+
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the dbt project, to be broken; it reads tables without rows."""
-    copy = tmp_path / "dbt_project"
-    shutil.copytree(PROJECT, copy, ignore=shutil.ignore_patterns("target", "logs"))
+def project(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dbt_program: Path) -> Path:
+    """A copy of some of the dbt project, to be broken; it reads tables without rows."""
+    models, tests = getattr(request, "param", (("dim_date",), True))
+    copy = copy_of_project(tmp_path / "dbt_project", *models, tests=tests)
     (tmp_path / "slice").mkdir()
     (tmp_path / "slice" / "watermarks.json").write_text(json.dumps({}))
     monkeypatch.setattr(on_disk, "PROJECT", copy)
+    monkeypatch.setattr(on_disk, "DBT", dbt_program)
     monkeypatch.setenv("GAVEL_SLICE", str(tmp_path / "slice"))
     return copy
 
@@ -62,11 +72,11 @@ def run_build(
     selection: dg.AssetSelection | None = None,
 ) -> dg.ExecuteInProcessResult:
     files = dbt_files(Settings(home=home, endpoint_url="http://127.0.0.1:1"))
-    exposure = consumers(manifest)[EXPOSURE]
-    assets = dbt.warehouse_assets(files, manifest, load_contracts(), page_in_part(exposure) if page else None)
+    exposure = consumers(manifest)[EXPOSURE] if page else None
+    assets = dbt.warehouse_assets(files, manifest, load_contracts(), page_in_part(exposure) if exposure else None)
     before = held_open(files)
     result = dg.materialize(
-        [assets, *(report_assets(exposure) if page else [])],
+        [assets, *(report_assets(exposure) if exposure else [])],
         selection=selection or list(selected) or None,
         resources={
             "lake": LakeResource(environment="local", bucket="b", local_root=str(home / "lake")),
@@ -102,6 +112,7 @@ def models(database: Path) -> set[str]:
         return {str(name) for (name,) in reader.execute(query).fetchall()}
 
 
+@of_models("fct_orders", "rpt_profit_by_party")
 def test_a_part_is_built_with_what_it_reads_and_only_it_is_claimed(project: Path, tmp_path: Path) -> None:
     first = build(tmp_path, FACTS)
     assert first.success
@@ -138,31 +149,33 @@ def test_a_part_is_built_with_what_it_reads_and_only_it_is_claimed(project: Path
     assert "As they were stay: rpt_profit_by_party. All else is published." in error
 
 
+@of_models(*read_by(EXPOSURE), tests=False)
 def test_the_page_is_rendered_of_what_was_built_while_one_report_breaks(project: Path, tmp_path: Path) -> None:
     """Also where that report was never built. The run fails, and the page says what is as it was."""
     broken = "rpt_profit_by_party"
     data, report = Slice(load_contracts()), project / "models" / "reports" / f"{broken}.sql"
     query, page = report.read_text(), tmp_path / "reports" / PAGE_FILE
 
-    def built_with(number: int, sql: str) -> dg.ExecuteInProcessResult:
+    def built_with(number: int, sql: str, *selected: dg.AssetKey) -> dg.ExecuteInProcessResult:
         put(data, number)
         shutil.rmtree(tmp_path / "slice")
         data.write(tmp_path / "slice")
         report.write_text(sql)
         os.utime(report)
         page.unlink(missing_ok=True)
-        return build(tmp_path, page=True)
+        return build(tmp_path, *selected, page=True)
 
     never = built_with(1, "select 1 / no_such_column from {{ ref('fct_orders') }}")
     assert not never.success
     assert PAGE in built(never), never.get_step_failure_events()
     assert f"{broken} (not built yet)" in page.read_text()
-    whole = built_with(2, query)
+    whole = built_with(2, query, REPORT, PAGE)
     assert whole.success
     assert "failed in part" not in page.read_text()
-    failed = built_with(3, "select no_such_column from {{ ref('fct_orders') }}")
+    bidding = dg.AssetKey(["reports", "rpt_bidding_by_category_and_month"])
+    failed = built_with(3, "select no_such_column from {{ ref('fct_orders') }}", REPORT, bidding, PAGE)
     assert not failed.success
-    assert {PAGE, dg.AssetKey(["reports", "rpt_bidding_by_category_and_month"])} <= built(failed)
+    assert {PAGE, bidding} <= built(failed)
     assert dg.AssetKey(["reports", broken]) not in built(failed)
     text = page.read_text()
     assert f"As they were: {broken}" in text
@@ -184,6 +197,7 @@ def put(data: Slice, number: int) -> None:
     data.put("payments", number, amount="1.00", status="settled", created_at=when, **paid)
 
 
+@of_models("dim_lot", "fct_bids", "fct_payments")
 def test_a_failed_test_holds_back_its_model_and_what_reads_it_and_nothing_else(project: Path, tmp_path: Path) -> None:
     """The rest is published, claimed and consistent; once the test passes, the next build catches up."""
     lots, bids, payments = (dg.AssetKey(["marts", name]) for name in ("dim_lot", "fct_bids", "fct_payments"))
@@ -214,6 +228,7 @@ def test_a_failed_test_holds_back_its_model_and_what_reads_it_and_nothing_else(p
     assert (healed.success, built(healed), rows()) == (True, {lots, bids, payments}, (3, 3, 3))
 
 
+@of_models("dim_lot", "dim_date")
 def test_a_build_is_of_the_project_that_was_loaded_whatever_becomes_of_it(project: Path, tmp_path: Path) -> None:
     """Models and tests that came, went or changed since, also by contracts, are for the next build."""
     marts, lots = project / "models" / "marts", dg.AssetKey(["marts", "dim_lot"])
@@ -240,7 +255,10 @@ def test_a_build_is_of_the_project_that_was_loaded_whatever_becomes_of_it(projec
     assert not build(tmp_path, lots).success, "the next build has the new test"
 
 
-def test_copies_of_the_project_that_nobody_works_on_are_removed(project: Path, tmp_path: Path) -> None:
+def test_copies_of_the_project_that_nobody_works_on_are_removed(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(on_disk, "COPIES", 1)
     files, loaded = dbt_files(Settings(home=tmp_path, endpoint_url="http://127.0.0.1:1")), []
     for _ in range(on_disk.COPIES + 1):
         on_disk.prepare(files)
