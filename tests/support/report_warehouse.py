@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,15 @@ def schema() -> Iterator[str]:
         yield f"create table {schema}.{model} ({', '.join(f'{name} {kind}' for name, kind in columns.items())})"
 
 
-def models() -> Iterator[tuple[str, str, dict[str, str]]]:
+@cache
+def models() -> tuple[tuple[str, str, dict[str, str]], ...]:
     """The marts and reports: schema, name, and the types of the columns by name."""
-    for schema in ("marts", "reports"):
-        for path in sorted((PROJECT / schema).rglob("*.yml")):
-            for model in yaml.safe_load(path.read_text("utf-8")).get("models", ()):
-                yield schema, model["name"], {column["name"]: column["data_type"] for column in model["columns"]}
+    return tuple(
+        (schema, model["name"], {column["name"]: column["data_type"] for column in model["columns"]})
+        for schema in ("marts", "reports")
+        for path in sorted((PROJECT / schema).rglob("*.yml"))
+        for model in yaml.safe_load(path.read_text("utf-8")).get("models", ())
+    )
 
 
 def row(table: str, **values: Any) -> str:
