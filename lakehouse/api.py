@@ -14,11 +14,17 @@ if TYPE_CHECKING:
     from lakehouse.batch.compaction import pending as pending
     from lakehouse.batch.compaction import rebuild as rebuild
     from lakehouse.batch.compaction import requeue as requeue
+    from lakehouse.erasure.operational import erase_operational as erase_operational
     from lakehouse.erasure.requests import erasure_requests as erasure_requests
+    from lakehouse.erasure.requests import load_request as load_request
     from lakehouse.erasure.requests import request_erasure as request_erasure
+    from lakehouse.erasure.run import clean_late as clean_late
     from lakehouse.erasure.run import erase_entity as erase_entity
     from lakehouse.erasure.run import erase_rest as erase_rest
     from lakehouse.erasure.run import finish_erasure as finish_erasure
+    from lakehouse.erasure.run import needles_of as needles_of
+    from lakehouse.erasure.run import prove_erasure as prove_erasure
+    from lakehouse.erasure.run import remove_earlier as remove_earlier
     from lakehouse.erasure.run import search_person as search_person
     from lakehouse.intake.failing import again_and_again as again_and_again
     from lakehouse.intake.failing import held as held
@@ -45,8 +51,18 @@ _ROOMS = {
         "rebuild",
         "requeue",
     ),
-    "lakehouse.erasure.requests": ("erasure_requests", "request_erasure"),
-    "lakehouse.erasure.run": ("erase_entity", "erase_rest", "finish_erasure", "search_person"),
+    "lakehouse.erasure.operational": ("erase_operational",),
+    "lakehouse.erasure.requests": ("erasure_requests", "load_request", "request_erasure"),
+    "lakehouse.erasure.run": (
+        "clean_late",
+        "erase_entity",
+        "erase_rest",
+        "finish_erasure",
+        "needles_of",
+        "prove_erasure",
+        "remove_earlier",
+        "search_person",
+    ),
     "lakehouse.intake.failing": (
         "again_and_again",
         "held",

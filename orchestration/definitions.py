@@ -17,6 +17,7 @@ from assets.catalog import catalog_assets, publication_log_asset
 from assets.compacted import compacted_assets
 from assets.consumers import accepted_lags, consumer_assets, consumers, lag_checks
 from assets.dbt import warehouse_assets
+from assets.erasure import erasure_jobs
 from assets.landing import landing_assets
 from assets.maintenance import maintenance_assets
 from assets.marts_maintenance import marts_maintenance_assets
@@ -26,6 +27,7 @@ from assets.reports import EXPOSURE, PAGE_FILE, page_in_part, report_assets
 from assets.resources import LakeResource, WarehouseResource
 from contracts import Contracts, load_contracts
 from orchestration.channels import AlertChannels
+from orchestration.erasures import erasures_sensor
 from orchestration.jobs import asset_jobs
 from orchestration.lineage_sending import Bucket, Endpoint, Files, Target
 from orchestration.lineage_sensor import lineage_sensor
@@ -39,6 +41,8 @@ from warehouse.project import prepared_manifest
 
 # Links to the source are beta in this Dagster: every run would say so, once for each kind.
 warnings.filterwarnings("ignore", message=".*[Cc]ode_?[Rr]eference", category=dg.BetaWarning)
+
+ERASURES_SECONDS = 60
 
 
 @dg.definitions
@@ -64,6 +68,7 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
     marts = dg.AssetSelection.groups("staging", "personal", "marts") - tested
     reports = dg.AssetSelection.groups("reports") - tested
     jobs = asset_jobs(contracts, marts, reports, dg.AssetSelection.assets(*care) | tested)
+    erasing = erasure_jobs(contracts)
     readers = consumers(manifest)
     lags = accepted_lags(readers.values(), manifest)
     page = readers.pop(EXPOSURE) if settings.environment == "local" else None  # rendered here only
@@ -81,10 +86,11 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
     return dg.Definitions(
         assets=dg.with_source_code_references(assets),
         asset_checks=[lag_checks(lags, contracts), *nightly],
-        jobs=jobs.all(),
+        jobs=[*jobs.all(), *erasing],
         sensors=[
             *sensors(contracts, jobs, settings, marts, lags),
             pipeline_metrics_sensor(contracts),
+            erasures_sensor(contracts, erasing, ERASURES_SECONDS),
             *_lineage(settings, contracts, manifest, resources),
         ],
         schedules=schedules(contracts, jobs, settings.pace),

@@ -7,7 +7,7 @@ are written again, under their keys. Earlier versions of objects are read, and d
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,8 +18,9 @@ import pyarrow as pa
 
 from lakehouse.erasure.contents import holds, is_parquet
 from lakehouse.erasure.packing import unpacked
-from lakehouse.erasure.records import Cleaned, clean_rows, clean_text, drop_rows
-from lakehouse.intake.erased import is_one_of
+from lakehouse.erasure.records import Cleaned, clean_rows, clean_text, drop_rows, identities
+from lakehouse.erasure.tables import add_counts
+from lakehouse.intake.erased import is_one_of, token
 from lakehouse.intake.landing import LandedObject, Scope, each_object
 from lakehouse.intake.ledger import Ledger, LedgerEntry
 from lakehouse.publish.retained import prefixes
@@ -41,6 +42,8 @@ _VERSIONS_AT_ONCE = 1_000
 RESULTS = "athena-results/"
 """Results of queries, which were read by whoever sent it: one that holds the person is deleted whole."""
 OURS = "erasures/"
+TABLES = ("warehouse/", "marts/", "marts-increments/", "ledger/", "audit/")
+"""Where tables lie: their files change by commits alone. Marts follow what is published when they are built."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +78,7 @@ def _narrow(
     assert contract.erasure is not None
     by_address = {lake.store.uri(o.key): o for o in objects}
     hit = " OR ".join(is_one_of(f"{quoted(p)}::VARCHAR", [identity]) for p in contract.erasure.persons)
-    source = (
-        f"read_parquet({file_list(list(by_address))}, union_by_name = true, filename = true, hive_partitioning = false)"
-    )
+    source = _source(lake, objects)
     try:
         found = duck.rows(f"SELECT DISTINCT filename FROM {source} WHERE {hit}")
     except duckdb.Error:
@@ -88,6 +89,33 @@ def _narrow(
             yield from _narrow(duck, lake, contract, half, identity)
         return
     yield from (by_address[address] for (address,) in sorted(found))
+
+
+def others_landed(duck: Duck, lake: Lake, contract: Contract, values: Sequence[str]) -> dict[str, int]:
+    """In how many landed rows somebody has each of these personal values; also rows that were never accepted."""
+    counted: dict[str, int] = {}
+
+    def count(objects: Sequence[LandedObject]) -> None:
+        source = _source(lake, objects)
+        some: dict[str, int] = {}
+        try:
+            add_counts(some, duck, contract, source, values)
+        except duckdb.Error:
+            half = len(objects) // 2
+            for part in (objects[:half], objects[half:]) if half else ():
+                count(part)
+            return
+        for value, rows in some.items():
+            counted[value] = counted.get(value, 0) + rows
+
+    for listed in batched(each_object(lake, contract, Scope.everything()), _OBJECTS_AT_ONCE) if values else ():
+        count(listed)
+    return counted
+
+
+def _source(lake: Lake, objects: Sequence[LandedObject]) -> str:
+    addresses = file_list([lake.store.uri(o.key) for o in objects])
+    return f"read_parquet({addresses}, union_by_name = true, filename = true, hive_partitioning = false)"
 
 
 def clean_landed(
@@ -107,6 +135,23 @@ def clean_landed(
         return None
     learn(cleaned.values)
     return _write(lake, landed.key, content, cleaned, landed.etag)
+
+
+def clean_by_tokens(lake: Lake, contract: Contract, landed: LandedObject, known: Mapping[str, str]) -> Changed | None:
+    """Write a landed object again without those of its persons whose tokens are known; None if there are none."""
+    assert contract.erasure is not None
+    try:
+        content = before = lake.store.read(landed.key)
+    except ObjectMissing:
+        return None
+    rows = 0
+    for identity in identities(contract, content):
+        person = token(lake.erasure_secret, identity)
+        if person in known:
+            cleaned = clean_rows(contract, content, identity, person)
+            assert cleaned.content is not None
+            content, rows = cleaned.content, rows + cleaned.rows
+    return _write(lake, landed.key, before, Cleaned(content, rows), landed.etag) if rows else None
 
 
 def _write(lake: Lake, key: str, content: bytes, cleaned: Cleaned, etag: str) -> Changed:
@@ -159,14 +204,9 @@ def _rows_or_all(content: bytes, needles: Needles) -> Cleaned:
     return cleaned if cleaned.rows else Cleaned(None, 1)
 
 
-def of_tables(contracts: Contracts) -> tuple[str, ...]:
-    """Where the Iceberg tables of all entities lie, with their ledgers and audit results."""
-    return tuple(prefix for contract in contracts.values() for prefix in prefixes(contract))
-
-
 def rest(lake: Lake, contracts: Contracts) -> Iterator[StoredObject]:
     """Every object that is neither a table's, nor landed for an entity, nor an erasure's own."""
-    mine = (*of_tables(contracts), OURS)
+    mine = (*TABLES, OURS)
     landed = tuple(lake.landing_prefix(c) for c in contracts.values() if c.erasure is not None)
     hidden = ("/_", "/.")
     for stored in lake.store.list(""):
@@ -184,16 +224,20 @@ def each_clean(lake: Lake, objects: Iterator[StoredObject], needles: Needles) ->
             yield from filter(None, pool.map(lambda stored: clean_object(lake, stored, needles), some))
 
 
-def purge_versions(lake: Lake, contracts: Contracts, needles: Needles, cutoff: datetime) -> Iterator[StoredVersion]:
+def purge_versions(
+    lake: Lake, contracts: Contracts, needles: Needles, cutoffs: Mapping[str, datetime]
+) -> Iterator[StoredVersion]:
     """Delete for good the earlier versions that hold the person, and those of the tables of entities that name persons
-    from before the cutoff: what no state needs any more was deleted, and lives on as a version only. Yields them."""
-    tables = tuple(p for c in contracts.values() if c.erasure is not None for p in prefixes(c))
+    from before the entity's cutoff: what no state needs any more was deleted, and lives on as a version only. Yields
+    them."""
+    tables = {p: cutoffs[c.name] for c in contracts.values() if c.name in cutoffs for p in prefixes(c)}
 
     def wanted(version: StoredVersion) -> bool:
         if version.latest and not version.marker:
             return False
-        if version.key.startswith(tables):
-            return version.modified <= cutoff
+        for prefix, cutoff in tables.items():
+            if version.key.startswith(prefix):
+                return version.modified <= cutoff
         if version.marker:
             return False
         if version.key.startswith(OURS):

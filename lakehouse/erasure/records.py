@@ -54,6 +54,17 @@ def clean_rows(contract: Contract, content: bytes, identity: str, token: str) ->
     return cleaned
 
 
+def identities(contract: Contract, content: bytes) -> list[str]:
+    """Every identity that a landed Parquet object names."""
+    assert contract.erasure is not None
+    source = pq.ParquetFile(io.BytesIO(content))
+    named = [p for p in contract.erasure.persons if p in source.schema_arrow.names]
+    found: set[str] = set()
+    for column in source.read(columns=named).columns if named else ():
+        found |= {text for text in pc.unique(_as_text(column)).to_pylist() if text}
+    return sorted(found)
+
+
 def _writer(source: pq.ParquetFile, target: io.BytesIO) -> pq.ParquetWriter:
     """Writes as the source was written."""
     codec = "snappy"

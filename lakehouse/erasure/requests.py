@@ -103,19 +103,21 @@ def request_erasure(lake: Lake, identity: str, guard: timedelta = GUARD) -> Requ
 def erasure_requests(lake: Lake) -> list[Request]:
     """Every request, oldest first."""
     keys = [s.key for s in lake.store.list(ROOT) if s.key.count("/") == 1 and _is_record(s.key)]
-    return [load(lake, key.removeprefix(ROOT).removesuffix(".json")) for key in sorted(keys)]
+    return [load_request(lake, key.removeprefix(ROOT).removesuffix(".json")) for key in sorted(keys)]
 
 
 def _is_record(key: str) -> bool:
     return key.endswith(".json") and not key.endswith(".proof.json")
 
 
-def load(lake: Lake, request: str) -> Request:
+def load_request(lake: Lake, request: str) -> Request:
     """The request of that id; raises `LookupError`."""
     try:
         return Request(**orjson.loads(lake.store.read(f"{ROOT}{request}.json")))
     except ObjectMissing:
-        raise LookupError(f"expected a request {request} below {ROOT}, found none; list them with --list") from None
+        raise LookupError(
+            f"expected a request {request} below {ROOT}, found none; `gavel-ops erasure list` shows them"
+        ) from None
 
 
 def save(lake: Lake, request: Request) -> None:
@@ -199,5 +201,5 @@ def check_hold(lake: Lake, person: str) -> None:
     if person in held_tokens(lake):
         raise OnHold(
             f"expected a person whose data may be erased, found a legal hold at {HOLDS}{person[:12]}….json; whoever "
-            "set it lifts it (`gavel-ops hold --lift`)"
+            "set it lifts it (`gavel-ops erasure hold --lift`)"
         )

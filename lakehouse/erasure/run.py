@@ -7,7 +7,6 @@ may have had open, reads everything that is left, and signs the proof.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,8 @@ from pyiceberg.exceptions import CommitFailedException
 
 from lakehouse.erasure import objects, proof, requests, scan, tables
 from lakehouse.erasure.needles import Needles
-from lakehouse.intake.erased import ERASED, ErasedList
+from lakehouse.intake.erased import ERASED, LATE, ErasedList
+from lakehouse.intake.landing import Scope, each_object
 from lakehouse.intake.ledger import Ledger
 from lakehouse.maintenance.removal import remove_all_but
 from lakehouse.merge.base import commit_work
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from contracts import Contract, Contracts
     from lakehouse.erasure.requests import Request, Sealed
     from lakehouse.intake.landing import LandedObject
-    from lakehouse.results import Removal
 
 _ATTEMPTS = 3
 REST = "rest"
@@ -130,7 +129,8 @@ def erase_entity(
 
 def _rewrite_once(context: Context, request: Request) -> Rewritten:
     lake, contract = context.lake, context.contract
-    state, _ = entity_tables.prepare(lake, contract)
+    state, entry = entity_tables.prepare(lake, contract)
+    batch = 1 + max(state.batch, int(entry.parameters.get(entity_tables.HIGHEST_BATCH, "0")))
     sealed = requests.unseal(lake, request)
     done = tables.Rewritten(state, (), (), 0)
     with connect(lake) as duck:
@@ -142,7 +142,7 @@ def _rewrite_once(context: Context, request: Request) -> Rewritten:
             values = tables.personal_values(duck, contract, shape, files, sealed.identity)
             sealed = requests.learn(lake, request, values)
         if not tables.is_listed(state, request.id) or any(files.files for _, files in found):
-            done = _commit_tables(context, request, state, sealed)
+            done = _commit_tables(context, request, state, sealed, batch)
         landed = list(objects.landed_with(duck, lake, contract, sealed.identity))
     changed = _clean_landed(context, request, landed, sealed)
     noted: dict[str, Any] = {
@@ -157,14 +157,18 @@ def _rewrite_once(context: Context, request: Request) -> Rewritten:
     return Rewritten(contract.name, done.rows, len(done.removed), len(done.added), len(changed))
 
 
-def _commit_tables(context: Context, request: Request, state: TableState, sealed: Sealed) -> tables.Rewritten:
+def _commit_tables(
+    context: Context, request: Request, state: TableState, sealed: Sealed, batch: int
+) -> tables.Rewritten:
     """Commit, audit and publish both tables without the person, under a list that has her."""
     lake, contract = context.lake, context.contract
     begun_at = lake.now()
     known = ErasedList.load(lake, state.metadata.properties.get(ERASED, ""))
     listed = known.with_person(lake, request.person, request.id)
     with connect(lake) as duck:
-        done = tables.commit(duck, context, state, sealed.identity, {ERASED: listed.key})
+        done = tables.commit(
+            duck, context, state, sealed.identity, {ERASED: listed.key, entity_tables.BATCH: str(batch)}
+        )
         result = tables.verify(duck, contract, state, done.state, sealed.identity)
     if not result.passed:
         entity_tables.point_work(lake, contract, state)
@@ -231,6 +235,29 @@ def relist(context: Context, changed: list[tuple[LandedObject, objects.Changed]]
     _publish(context, state, after, AuditResult(contract.name, location, (check,)), begun_at)
 
 
+def clean_late(lake: Lake, contract: Contract, *, progress: Progress = silent) -> int:
+    """Write landed objects again that brought persons who were erased before; returns how many. Who they are is known
+    by their tokens alone. To be run under the entity's pool."""
+    context = Context(lake, contract, progress)
+    notes = [(s.key, orjson.loads(lake.store.read(s.key))) for s in lake.store.list(f"{LATE}{contract.name}/")]
+    if not notes:
+        return 0
+    state, _ = entity_tables.prepare(lake, contract)
+    known = ErasedList.load(lake, state.metadata.properties.get(ERASED, "")).requests
+    landed = each_object(lake, contract, Scope(keys=frozenset(note["key"] for _, note in notes)))
+    changed = []
+    for each in list(landed):
+        change = objects.clean_by_tokens(lake, contract, each, known)
+        if change is not None:
+            changed.append((each, change))
+    relist(context, changed)
+    for each, change in changed:
+        lake.store.delete_versions([v for v in lake.store.versions(each.key) if v.key == each.key and not v.latest])
+        context.report(f"{each.key}: {change.rows} rows of erased persons are gone")
+    lake.store.delete([key for key, _ in notes])
+    return len(changed)
+
+
 def needles_of(lake: Lake, contracts: Contracts, request: Request) -> Needles:
     """What to look for: the person's values, with how many rows of others hold each. Exact once every entity's tables
     are without the person."""
@@ -239,11 +266,15 @@ def needles_of(lake: Lake, contracts: Contracts, request: Request) -> Needles:
     with connect(lake) as duck:
         for contract in contracts.values():
             entry = entity_tables.published_entry(lake, contract)
-            if entry is None or not contract.personal:
+            if entry is None or not contract.personal or contract.erasure is None:
                 continue
             state = TableState(lake, entry.metadata_location)
-            for value, rows in tables.others_with(duck, contract, state, list(counted)).items():
-                counted[value] += rows
+            for found in (
+                tables.others_with(duck, contract, state, list(counted)),
+                objects.others_landed(duck, lake, contract, list(counted)),
+            ):
+                for value, rows in found.items():
+                    counted[value] += rows
     return Needles(sealed.identity, counted)
 
 
@@ -278,24 +309,45 @@ def _clean_rest(lake: Lake, contracts: Contracts, request: Request, progress: Pr
 def finish_erasure(
     lake: Lake, contracts: Contracts, request: Request, *, progress: Progress = silent
 ) -> Finished | None:
-    """The second phase; None while the guard lasts. Raises `ErasureIncomplete` if the scan finds the person: nothing
-    is signed then, and the next call goes on. To be run under every entity's pool, as nothing may be in flight."""
+    """The second phase; None while the guard lasts: `remove_earlier` for every entity, then `prove_erasure`."""
     if not request.due(lake.now()):
         return None
+    for contract in contracts.values():
+        if contract.erasure is not None:
+            remove_earlier(lake, contract, request, progress=progress)
+    return prove_erasure(lake, contracts, request, progress=progress)
+
+
+def remove_earlier(lake: Lake, contract: Contract, request: Request, *, progress: Progress = silent) -> None:
+    """Remove what only states from before the erasure need, once the guard is over; to be run under the entity's pool.
+    What came of the person since is rewritten first. Raises `OnHold`, `FilesMissing`, and `ErasureIncomplete` while the
+    guard lasts."""
+    if lake.store.size(request.proof) is not None:
+        return
+    if not request.due(lake.now()):
+        raise ErasureIncomplete(f"expected {request.id} to be due, found that earlier states may still be open")
+    context = Context(lake, contract, progress)
+    erase_entity(lake, contract, request, progress=progress)
+    cutoff = _erased_at(context, request)
+    removal = remove_all_but(context, _states_without(context, request), cutoff)
+    known = requests.noted(lake, request, contract.name).get("removed", {}).get("files", 0)
+    removed = {"files": known + removal.removed.files, "lingering": removal.lingering}
+    requests.note(lake, request, contract.name, {"removed": removed, "cutoff": cutoff.isoformat()})
+
+
+def prove_erasure(lake: Lake, contracts: Contracts, request: Request, *, progress: Progress = silent) -> Finished:
+    """Delete earlier versions, read everything that is left, and sign what was done. Raises `ErasureIncomplete` if the
+    person is found or a step is missing: nothing is signed then, and the next call goes on."""
     if lake.store.size(request.proof) is not None:  # signed by a run that died before it said so
         return _close(lake, request)
     requests.check_hold(lake, request.person)
-    removals, cutoffs = {}, []
-    for contract in contracts.values():
-        if contract.erasure is None:
-            continue
-        context = Context(lake, contract, progress)
-        erase_entity(lake, contract, request, progress=progress)  # what came since: nothing, as a rule
-        cutoff = _erased_at(context, request)
-        removals[contract.name] = remove_all_but(context, _states_without(context, request), cutoff)
-        cutoffs.append(cutoff)
+    named = [c for c in contracts.values() if c.erasure is not None]
+    cutoffs = {c.name: requests.noted(lake, request, c.name).get("cutoff") for c in named}
+    if missing := [name for name, cutoff in cutoffs.items() if not cutoff]:
+        raise ErasureIncomplete(f"expected earlier states to be removed, found {', '.join(missing)} still to be done")
     needles = _clean_rest(lake, contracts, request, progress)
-    versions = [f"{v.key}@{v.version}" for v in objects.purge_versions(lake, contracts, needles, min(cutoffs))]
+    before = {name: datetime.fromisoformat(str(cutoff)) for name, cutoff in cutoffs.items()}
+    versions = [f"{v.key}@{v.version}" for v in objects.purge_versions(lake, contracts, needles, before)]
     requests.note(lake, request, "removal", {"versions": versions})
     progress(f"{len(versions)} earlier versions deleted, reading everything that is left")
     scanned = scan.scan(lake, needles, request.sealed)
@@ -304,7 +356,7 @@ def finish_erasure(
             f"expected nothing of the person in {scanned.objects} objects and {scanned.versions} versions, found "
             f"{len(scanned.found)} that hold her, the first of them {scanned.found[0]}; nothing is signed"
         )
-    return _signed(lake, request, needles, scanned, removals)
+    return _signed(lake, request, needles, scanned)
 
 
 def _erased_at(context: Context, request: Request) -> datetime:
@@ -333,16 +385,13 @@ def _states_without(context: Context, request: Request) -> Any:
     return select
 
 
-def _signed(
-    lake: Lake, request: Request, needles: Needles, scanned: scan.Scanned, removals: Mapping[str, Removal]
-) -> Finished:
+def _signed(lake: Lake, request: Request, needles: Needles, scanned: scan.Scanned) -> Finished:
     done = replace(request, status="done", done_at=lake.now().isoformat())
     noted = dict(requests.parts(lake, request))
     document: dict[str, Any] = {
         **asdict(done),
         "pseudonym": request.pseudonym,
         "parts": noted,
-        "removed": {name: asdict(removal) for name, removal in removals.items()},
         "values": {
             "own": len(needles.own),
             "shared": len(needles.shared),
@@ -363,7 +412,7 @@ def _close(lake: Lake, request: Request) -> Finished:
     return Finished(
         request.id,
         request.proof,
-        sum(removal["removed"]["files"] for removal in signed["removed"].values()),
+        sum(part.get("removed", {}).get("files", 0) for part in signed["parts"].values()),
         len(signed["parts"].get("removal", {}).get("versions", ())),
         signed["scan"]["objects"] + signed["scan"]["versions"],
         signed["values"]["shared"],

