@@ -15,7 +15,7 @@ import pytest
 
 from contracts import Contracts, load_contracts
 from contracts.dbt import PROJECT, SOURCE
-from local.models import DBT
+from local import models as local_models
 from local.slice import build_state
 from warehouse.slice import dependants, write
 from warehouse.sources import Pinned, create_source_views, pinned_slice
@@ -122,14 +122,17 @@ sources:
     return copy
 
 
-def test_a_changed_model_is_built_alone_on_what_was_built_before(house: Path, project: Path, tmp_path: Path) -> None:
+def test_a_changed_model_is_built_alone_on_what_was_built_before(
+    house: Path, project: Path, dbt_program: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """State and deferral as the README tells: a new file gets what changed and what depends on it, and nothing else."""
+    monkeypatch.setattr(local_models, "DBT", dbt_program)
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "GAVEL_", "DBT_"))}
     state = build_state(house, variables, project)
 
     def dbt(*arguments: str) -> list[str]:
         done = subprocess.run(
-            [DBT, "--quiet", *arguments, "--state", str(state)],
+            [dbt_program, "--quiet", *arguments, "--state", str(state)],
             cwd=project,
             env={**variables, "GAVEL_SLICE": str(house)},
             capture_output=True,
