@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 from pydantic import PrivateAttr
@@ -49,6 +50,20 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             return None
         limit = None if self.scan_limit_gb is None else self.scan_limit_gb * 10**9
         return AthenaSettings(workgroup=self.workgroup, scan_limit=limit)
+
+
+class ExportsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The operational table, and where its exports are requested (a laptop has an endpoint of its own for them)."""
+
+    table: str
+    region: str = "eu-west-1"
+    endpoint: str | None = None
+
+    def client(self) -> Any:
+        """A new boto3 client of DynamoDB."""
+        import boto3
+
+        return boto3.client("dynamodb", region_name=self.region, endpoint_url=self.endpoint)
 
 
 class WarehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]

@@ -5,7 +5,8 @@ assets lists the choices; code makes the same with `dg.RunConfig`.
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import dagster as dg
@@ -13,6 +14,7 @@ from pydantic import Field
 
 from assets import keys
 from lakehouse.intake.landing import Scope
+from lakehouse.recovery.wanted import Wanted
 
 TICK_HOURS = 3
 
@@ -95,6 +97,49 @@ class PublicationConfig(dg.Config):
     work: Publish | RollBack = Field(
         default=Publish(), discriminator="kind", description="One of publish and roll_back."
     )
+
+
+class FullExport(dg.Config):
+    """Request an export of the whole table as it is now."""
+
+    kind: Literal["full"] = "full"
+
+
+class IncrementalExport(dg.Config):
+    """Request exports of what changed in a range of time, of at most a day each."""
+
+    kind: Literal["incremental"] = "incremental"
+    since: str = Field(description="Start of the range, for example 2026-11-21T00:00:00Z.")
+    until: str = Field(description="End of the range (exclusive), at least 15 minutes later.")
+
+
+class ExistingExport(dg.Config):
+    """Use an export that is there, or that runs."""
+
+    kind: Literal["existing"] = "existing"
+    export: str = Field(description="Its address (s3://bucket/prefix, or a folder above several), or its ARN.")
+    taken_at: str | None = Field(default=None, description="When it was taken, if it has no manifests.")
+
+
+class BackfillConfig(dg.Config):
+    """What the job `backfill` brings into the lake."""
+
+    source: FullExport | IncrementalExport | ExistingExport = Field(
+        default=FullExport(), discriminator="kind", description="One of full, incremental and existing."
+    )
+    entities: list[str] = Field(default=[], description="Entities to bring in; none means all that are streamed.")
+    dry_run: bool = Field(default=False, description="Say what would be done, and do nothing.")
+    wait_hours: float = Field(default=6, gt=0, description="How long to await each export.")
+
+    def wanted(self, name: str) -> Wanted:
+        """The same for the lake; `name` is that of the run, by which it finds its exports again."""
+        common = Wanted(entities=tuple(self.entities), name=name, limit=timedelta(hours=self.wait_hours))
+        match self.source:
+            case IncrementalExport(since=since, until=until):
+                return replace(common, since=moment(since), until=moment(until))
+            case ExistingExport(export=export, taken_at=taken_at):
+                return replace(common, address=export, taken_at=moment(taken_at) if taken_at else None)
+        return common
 
 
 def moment(text: str) -> datetime:

@@ -5,14 +5,16 @@ Modules that take long to import are imported by the commands that need them.
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,6 +24,7 @@ from ops.environment import Environment, OpsError
 
 if TYPE_CHECKING:
     from contracts import Contracts
+    from local.aws import Aws
     from local.commands import Refreshed
     from local.home import Home
     from local.screen import Screen
@@ -311,6 +314,15 @@ def drill(
     raise typer.Exit(run(Settings.from_environment(variables), send))
 
 
+def _exporting(aws: Aws) -> Any:
+    """A client for exports of the emulator's table, which this process answers as long as it lives."""
+    from local.exports import Exports, client_of, serving
+
+    answers = ExitStack()
+    atexit.register(answers.close)
+    return client_of(answers.enter_context(serving(Exports(aws))))
+
+
 def _opened(name: str | None) -> Environment:
     """The environment that a command of operators works on: the stack on this machine if none, or `local`, is named."""
     from local.aws import Aws
@@ -320,7 +332,10 @@ def _opened(name: str | None) -> Environment:
     if name not in (None, "local"):
         return open_on_aws(name)
     try:
-        return Environment("local", Aws(running(Home.from_environment(os.environ)).endpoint).client)
+        home = Home.from_environment(os.environ)
+        aws = Aws(running(home).endpoint)
+        contracts = home.contracts if home.contracts.exists() else None
+        return Environment("local", aws.client, aws.endpoint, partial(_exporting, aws), contracts)
     except (HomeError, StackError) as error:
         raise OpsError(str(error)) from error
 

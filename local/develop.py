@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +19,9 @@ from threading import Event, Thread
 
 from contracts import Contracts
 from local import commands, emulator, housekeeping, pipeline_process, stack
+from local.aws import Aws
 from local.draining import drain
+from local.exports import Exports, serving
 from local.home import REPOSITORY, Home, Stack
 from local.processes import Process, spawn, this_process
 from local.pump import Counts
@@ -79,13 +81,14 @@ def develop(
     """Run the stack until Ctrl-C or SIGTERM, then stop it cleanly. `gap` lies between new lots; None: none."""
     _refuse_second(home)
     session = Session()
-    with _stopped_by_signals(session.stopping):
+    with _stopped_by_signals(session.stopping), ExitStack() as serves:
         try:
             current = commands.start(home, contracts, screen)
+            exports = serves.enter_context(serving(Exports(Aws(current.endpoint))))
             stack.stop_pipeline(current, screen.say)  # what a killed `gavel dev` left behind
             housekeeping.bound_scratch(home.scratch, time.time(), 0)
             current = home.update(supervisor=this_process(), dagster=None)
-            current = _start_dagster(home, current, screen, ui_port)
+            current = _start_dagster(home, current, screen, ui_port, exports)
             if history and current.demos == 0 and not session.stopping.is_set():
                 commands.simulate(home, current, contracts, screen, FIRST_CHANGES, None)
             _start_flow(home, current, session, screen, gap)
@@ -134,8 +137,9 @@ def _stopped_by_signals(stopping: Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _start_dagster(home: Home, current: Stack, screen: Screen, ui_port: int | None) -> Stack:
-    """Start the webserver and the daemon on one code location, and wait until the UI answers."""
+def _start_dagster(home: Home, current: Stack, screen: Screen, ui_port: int | None, exports: str) -> Stack:
+    """Start the webserver and the daemon on one code location, and wait until the UI answers. `exports` is where the
+    job `backfill` requests them."""
     port = ui_port or (UI_PORT if emulator.is_free(UI_PORT) else emulator.free_port())
     if not emulator.is_free(port):
         raise DevelopError(f"port {port} is taken by another program; choose another one with --ui-port")
@@ -146,7 +150,7 @@ def _start_dagster(home: Home, current: Stack, screen: Screen, ui_port: int | No
         command = [sys.executable, "-m", "dagster", "dev", "--workspace", str(REPOSITORY / "workspace.yaml")]
         process = spawn(
             [*command, "--host", "127.0.0.1", "--port", str(port)],
-            {**stack.environment(home, current), **QUICK, **PATIENCE},
+            {**stack.environment(home, current), **QUICK, **PATIENCE, "GAVEL_EXPORTS_URL": exports},
             home.logs / "dagster.log",
             f"{current.identity}.{stack.DAGSTER}",
             REPOSITORY,

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from contracts import Contracts
+    from lakehouse.recovery.wanted import Source
+    from lakehouse.storage.lake import Lake
 
 
 class OpsError(RuntimeError):
@@ -13,10 +21,14 @@ class OpsError(RuntimeError):
 
 @dataclass(frozen=True)
 class Environment:
-    """`name` is `local`, `dev`, `test` or `prod`; `client` makes a boto3 client of a service."""
+    """`name` is `local`, `dev`, `test` or `prod`; `client` makes a boto3 client of a service. A laptop has the
+    `endpoint` of an emulator, a client of its own for `exporting`, and a file of the contracts that its stack uses."""
 
     name: str
     client: Callable[[str], Any]
+    endpoint: str | None = None
+    exporting: Callable[[], Any] | None = None
+    contracts_file: Path | None = None
 
     @classmethod
     def of_credentials(cls, name: str) -> Environment:
@@ -27,13 +39,33 @@ class Environment:
         import boto3
 
         make: Any = boto3.client
-        return cls(name, make)
+        return cls(name, make, endpoint=os.environ.get("AWS_ENDPOINT_URL") or None)
 
     @property
     def data_bucket(self) -> str:
         """The bucket of landed, failed and published objects."""
         account = self.client("sts").get_caller_identity()["Account"]
         return f"{self.resource('data')}-{account}"
+
+    @cached_property
+    def lake(self) -> Lake:
+        """The environment's lake."""
+        from lakehouse.storage.lake import Lake
+
+        region = self.client("s3").meta.region_name
+        return Lake.of_environment(self.name, self.data_bucket, region, self.endpoint)
+
+    def contracts(self) -> Contracts:
+        """The contracts: those of this installation, or those that the stack on this machine works by."""
+        from contracts import load_contracts
+
+        return load_contracts(self.contracts_file)
+
+    def exports(self) -> Source:
+        """The operational table, and what makes the client for its exports."""
+        from lakehouse.recovery.wanted import Source
+
+        return Source(f"gavel-{self.name}", self.exporting or partial(self.client, "dynamodb"))
 
     def resource(self, name: str) -> str:
         """The full name of a queue, table, function or usage plan of this environment."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import dagster as dg
 
+from assets.backfill import backfill_job
 from assets.catalog import catalog_assets, publication_log_asset
 from assets.compacted import compacted_assets
 from assets.consumers import accepted_lags, consumer_assets, consumers, lag_checks
@@ -24,11 +25,11 @@ from assets.marts_maintenance import marts_maintenance_assets
 from assets.nightly import nightly_tests
 from assets.open_lineage import Places, jobs_of
 from assets.reports import EXPOSURE, PAGE_FILE, page_in_part, report_assets
-from assets.resources import LakeResource, WarehouseResource
+from assets.resources import ExportsResource, LakeResource, WarehouseResource
 from contracts import Contracts, load_contracts
 from orchestration.channels import AlertChannels
 from orchestration.erasures import erasures_sensor
-from orchestration.jobs import asset_jobs
+from orchestration.jobs import RESUME_TAGS, asset_jobs
 from orchestration.lineage_sending import Bucket, Endpoint, Files, Target
 from orchestration.lineage_sensor import lineage_sensor
 from orchestration.pipeline_metrics import FigureResource, pipeline_metrics_sensor
@@ -86,7 +87,7 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
     return dg.Definitions(
         assets=dg.with_source_code_references(assets),
         asset_checks=[lag_checks(lags, contracts), *nightly],
-        jobs=[*jobs.all(), *erasing],
+        jobs=[*jobs.all(), *erasing, backfill_job(contracts, RESUME_TAGS)],
         sensors=[
             *sensors(contracts, jobs, settings, marts, lags),
             pipeline_metrics_sensor(contracts),
@@ -130,6 +131,11 @@ def build_resources(settings: Settings) -> dict[str, Any]:
             workgroup=settings.workgroup,
             scan_limit_gb=settings.scan_limit_gb,
             scratch=str(settings.home / "scratch") if settings.environment == "local" else None,
+        ),
+        "exports": ExportsResource(
+            table=f"gavel-{settings.environment}",
+            region=settings.region,
+            endpoint=settings.exports_url or settings.endpoint_url,
         ),
         "warehouse": WarehouseResource(target=settings.environment, home=str(settings.home)),
         "alerts": AlertChannels(settings.alert_topic, settings.alert_webhook, settings.region, settings.endpoint_url),

@@ -45,9 +45,10 @@ class Pace:
 class Settings:
     """Where one deployment of the analytics path reads and writes.
 
-    `endpoint_url` is None on AWS. `workgroup` is the Athena that entities may be merged on, None where there is none (a
-    laptop); `scan_limit_gb` (10**9 bytes) stops one of its queries. `home` holds what a deployment keeps on its own
-    disk (on a laptop everything, elsewhere scratch space). `ui_url` is where people open Dagster: alerts link to it.
+    `endpoint_url` is None on AWS, and so is `exports_url`, where a laptop requests exports of the operational table.
+    `workgroup` is the Athena that entities may be merged on, None where there is none (a laptop); `scan_limit_gb`
+    (10**9 bytes) stops one of its queries. `home` holds what a deployment keeps on its own disk (on a laptop
+    everything, elsewhere scratch space). `ui_url` is where people open Dagster: alerts link to it.
     `alert_webhook` is a secret: whoever knows the address may write there. `daily_usd` is what the lake's queries of a
     day may cost before it is reported; without it only what is unusual is.
     """
@@ -55,6 +56,7 @@ class Settings:
     environment: Environment = "local"
     region: str = "eu-west-1"
     endpoint_url: str | None = None
+    exports_url: str | None = None
     bucket: str = "gavel-local"
     workgroup: str | None = None
     scan_limit_gb: int = 1000
@@ -92,6 +94,7 @@ class Settings:
             environment=cast(Environment, environment),
             region=variables.get("AWS_REGION") or "eu-west-1",
             endpoint_url=endpoint,
+            exports_url=variables.get("GAVEL_EXPORTS_URL") or None if local else None,
             bucket=bucket,
             workgroup=None if local else variables.get("GAVEL_WORKGROUP") or f"gavel-{environment}",
             scan_limit_gb=_number(variables, "GAVEL_SCAN_LIMIT_GB", "gigabytes") or cls.scan_limit_gb,

@@ -11,8 +11,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ import duckdb
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from contracts.change import (
     SEQUENCE_WIDTH,
@@ -46,8 +47,9 @@ STRETCH = 32 << 20
 LONGEST_LINE = 64 << 20
 """An item has at most 400 KB; as JSON it takes up to seven times as much, and an incremental export has it twice."""
 
-_LINES, _SHARED = "exported_lines", "exported_shared"
+_LINES = "exported_lines"
 _SECOND = 1_000_000
+_NEWLINE = 10
 _KINDS = ("S", "N", "B", "BOOL", "NULL", "M", "L", "SS", "NS", "BS")
 _SECOND_MEMBER = rf',\s*"(Item|{"|".join(_KINDS)})"\s*:'
 """Follows where an attribute has two types, which JSON allows; also where somebody's map has such a key."""
@@ -65,87 +67,89 @@ class Unmapped:
 
 @dataclass(frozen=True)
 class Mapped:
-    """A stretch of a file. `relations` are temporary tables of landed text by entity, with `_line` (from 1) beside the
-    columns of `text_columns`; they hold until the next stretch is mapped. `items` counts lines, `pointers` those that
-    only say where another item is, `slow` those that were mapped one by one."""
+    """A stretch of a file: `tables` of landed text by entity, with `_line` (in the file, from 1) before the columns of
+    `text_columns`. `items` counts lines, `pointers` those that only say where another item is, `slow` those that were
+    mapped one by one, `unmapped` ones included."""
 
-    relations: dict[str, str]
+    tables: dict[str, pa.Table]
     unmapped: tuple[Unmapped, ...]
     items: int
     pointers: int
     slow: int
     bytes: int
 
+    def rows(self, entity: str) -> int:
+        """How many rows of an entity there are."""
+        return self.tables[entity].num_rows if entity in self.tables else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Whole lines of an export file, unpacked, and how many lines came before them."""
+
+    text: bytes
+    before: int
+
 
 class Mapper:
-    """Maps the files of one export; use it in one thread with its own connection."""
+    """Maps the files of one export; use it in one thread with its own connection. `wanted` names the entities whose
+    rows are made; whether an item can be mapped is looked at for all."""
 
-    def __init__(self, duck: Duck, contracts: Contracts, export: Export) -> None:
+    def __init__(self, duck: Duck, contracts: Contracts, export: Export, wanted: Collection[str] | None = None) -> None:
         self._duck, self._contracts, self._export = duck, contracts, export
         self._entities = {c.name: c for c in contracts.of_origin("stream")}
+        self._wanted = self._entities.keys() if wanted is None else self._entities.keys() & set(wanted)
         self._statements: dict[str, str] = {}
 
-    def stretches(self, file: ExportFile, path: Path) -> Iterator[Mapped]:
-        """The rows of a fetched file, stretch by stretch, in its order. Raises `UnusableExport` in the middle or at the
-        end if the file cannot be unpacked, or has not as many items as the manifest says."""
-        items = 0
-        for text in _blocks(path, file):
-            mapped = self._map(text, items)
-            items += mapped.items
-            yield mapped
-        if file.items is not None and items != file.items:
-            raise UnusableExport(
-                f"{file.key}: expected {file.items} items as the manifest says, found {items}; export again"
-            )
-
-    def _map(self, text: bytes, before: int) -> Mapped:
-        lines = _lines(text, before)
-        relations: dict[str, str] = {}
-        odd: list[tuple[int, str]] = []
+    def map(self, stretch: Stretch) -> Mapped:
+        """The rows of a stretch, usual ones first, then others, each in their order."""
+        lines = _lines(stretch)
         try:
             lines.validate(full=True)  # UTF-8, which the engine takes for granted
-            pointers = self._by_sql(lines, relations, odd)
+            tables, odd, pointers = self._by_sql(lines)
         except (pa.ArrowInvalid, duckdb.InvalidInputException) as error:
             if isinstance(error, duckdb.Error) and "Malformed JSON" not in str(error):
                 raise
-            relations, pointers = {}, 0  # a line is no JSON, or no text: all of the stretch pays for it
-            found = lines.column("line").cast(pa.binary()).to_pylist()
-            slow, aside = self._by_hand(zip(lines.column("_line").to_pylist(), found, strict=True))
-        else:
-            slow, aside = self._by_hand((number, line.encode()) for number, line in odd)
-        for entity, rows in slow.items():
-            self._add(entity, rows, relations)
-        mapped_slowly = sum(map(len, slow.values())) + len(aside)
-        return Mapped(relations, tuple(aside), lines.num_rows, pointers, mapped_slowly, len(text))
+            tables, odd, pointers = {}, lines, 0  # a line is no JSON, or no text: all of the stretch pays for it
+        numbers, texts = odd.column("_line").to_pylist(), odd.column("line").cast(pa.binary()).to_pylist()
+        rows, aside = self._by_hand(zip(numbers, texts, strict=True))
+        for entity in sorted(rows.keys() & self._wanted):
+            slow = self._table(entity, rows[entity])
+            tables[entity] = pa.concat_tables([tables[entity], slow]) if entity in tables else slow
+        return Mapped(tables, tuple(aside), lines.num_rows, pointers, odd.num_rows, len(stretch.text))
 
-    def _by_sql(self, lines: pa.Table, relations: dict[str, str], odd: list[tuple[int, str]]) -> int:
-        """Map the usual rows; adds what is not usual to `odd`, and answers how many pointers there are."""
-        connection, pointers = self._duck.connection, 0
-        entity = "NewImage" if self._export.kind == "incremental" else "Item"
-        connection.register(_LINES, lines)
+    def _by_sql(self, lines: pa.Table) -> tuple[dict[str, pa.Table], pa.Table, int]:
+        """Usual rows by entity, the lines that are not usual, and how many pointers there are."""
+        image = "NewImage" if self._export.kind == "incremental" else "Item"
+        query = f"SELECT json_extract_string(line, '$.{image}.entity.S') AS entity FROM {_LINES}"
+        with self._registered(lines):
+            entities = self._duck.arrow(query).column("entity")
+        tables, odd = {}, []
+        for entity in sorted(pc.unique(entities).to_pylist(), key=str):
+            if entity == POINTER or (entity in self._entities and entity not in self._wanted):
+                continue
+            of_entity = pc.is_null(entities) if entity is None else pc.fill_null(pc.equal(entities, entity), False)
+            own = lines if pc.all(of_entity).as_py() else lines.filter(of_entity)
+            if entity not in self._entities:
+                odd.append(own)
+                continue
+            with self._registered(own):
+                mapped = self._duck.arrow(self._statement(entity))
+            usual = mapped.column("usual")
+            tables[entity] = mapped = mapped.drop_columns(["usual"])
+            if not pc.all(usual).as_py():
+                tables[entity] = mapped.filter(usual)
+                odd.append(own.filter(pc.is_in(own.column("_line"), mapped.filter(pc.invert(usual)).column("_line"))))
+        pointers = pc.sum(pc.equal(entities, POINTER)).as_py() or 0
+        return tables, pa.concat_tables([lines.slice(0, 0), *odd]), pointers
+
+    @contextmanager
+    def _registered(self, lines: pa.Table) -> Iterator[None]:
+        self._duck.connection.register(_LINES, lines)
         try:
-            self._duck.run(
-                f"CREATE OR REPLACE TEMP TABLE {_SHARED} AS SELECT _line, line, "
-                f"json_extract_string(line, '$.{entity}.entity.S') AS entity FROM {_LINES}"
-            )
+            yield
         finally:
-            connection.unregister(_LINES)
-        for name, rows in self._duck.rows(f"SELECT entity, count(*) FROM {_SHARED} GROUP BY ALL ORDER BY ALL"):
-            if name == POINTER:
-                pointers = rows
-            elif name in self._entities:
-                relations[name] = relation = f"exported_{name}"
-                self._duck.run(f"CREATE OR REPLACE TEMP TABLE {relation} AS {self._statement(name)}")
-                if unusual := self._duck.rows(f"SELECT _line FROM {relation} WHERE NOT usual"):
-                    numbers = [number for (number,) in unusual]
-                    odd += self._duck.rows(f"SELECT _line, line FROM {_SHARED} WHERE _line IN $1", [numbers])
-                    self._duck.run(f"DELETE FROM {relation} WHERE NOT usual")
-            else:
-                odd += self._duck.rows(
-                    f"SELECT _line, line FROM {_SHARED} WHERE entity IS NOT DISTINCT FROM $1", [name]
-                )
-        self._duck.run(f"DROP TABLE {_SHARED}")
-        return pointers
+            self._duck.connection.unregister(_LINES)
 
     def _statement(self, entity: str) -> str:
         if entity not in self._statements:
@@ -172,23 +176,23 @@ class Mapper:
             rows.setdefault(entity, []).append({**row, "_line": str(number)})
         return rows, aside
 
-    def _add(self, entity: str, rows: list[Row], relations: dict[str, str]) -> None:
-        """Add rows that were mapped one by one to their entity's relation."""
-        columns = ("_line", *text_columns(self._entities[entity]))
-        table = pa.table({name: pa.array([row[name] for row in rows], pa.string()) for name in columns})
-        texts = ", ".join(map(quoted, columns[1:]))
-        selected = f"SELECT _line::BIGINT AS _line, {texts} FROM {_LINES}"
-        self._duck.connection.register(_LINES, table)
-        try:
-            if entity in relations:
-                self._duck.run(f"INSERT INTO {relations[entity]} SELECT *, true FROM ({selected})")
-            else:
-                relations[entity] = f"exported_{entity}"
-                self._duck.run(
-                    f"CREATE OR REPLACE TEMP TABLE {relations[entity]} AS SELECT *, true AS usual FROM ({selected})"
-                )
-        finally:
-            self._duck.connection.unregister(_LINES)
+    def _table(self, entity: str, rows: list[Row]) -> pa.Table:
+        columns = text_columns(self._entities[entity])
+        texts = {name: pa.array([row[name] for row in rows], pa.string()) for name in columns}
+        return pa.table({"_line": pa.array([int(row["_line"] or 0) for row in rows], pa.int64()), **texts})
+
+
+def stretches_of(file: ExportFile, path: Path) -> Iterator[Stretch]:
+    """A fetched file, unpacked, stretch by stretch. Raises `UnusableExport` in the middle or at the end if the file
+    cannot be unpacked, or has not as many items as the manifest says."""
+    items = 0
+    for text in _blocks(path, file):
+        yield Stretch(text, items)
+        items += _count(text)
+    if file.items is not None and items != file.items:
+        raise UnusableExport(
+            f"{file.key}: expected {file.items} items as the manifest says, found {items}; export again"
+        )
 
 
 def change_of_line(line: bytes, contracts: Contracts, export: Export) -> tuple[str, Row] | None:
@@ -206,7 +210,7 @@ def event_of(export: Export) -> str:
 
 
 def statement(contract: Contract, export: Export) -> str:
-    """The query that maps the usual rows of an entity among `exported_shared`: `_line` and the columns of
+    """The query that maps the usual rows of an entity, whose lines are `exported_lines`: `_line` and the columns of
     `text_columns`, and whether the row is `usual`: what it has in the others means nothing."""
     attributes = _attributes(contract)
     members = ", ".join(f'"{name}": {{"{kind}": "{type_}"}}' for name, (kind, type_) in attributes.items())
@@ -230,7 +234,7 @@ def statement(contract: Contract, export: Export) -> str:
     return (
         f"WITH parsed AS MATERIALIZED (SELECT _line, len(json_keys(line, '$.{image}')) AS members, "
         f"regexp_matches(line, {literal(_SECOND_MEMBER)}) AS doubled, "
-        f"json_transform(line, {literal(shape)}) AS t FROM {_SHARED} WHERE entity = {literal(contract.name)}) "
+        f"json_transform(line, {literal(shape)}) AS t FROM {_LINES}) "
         f"SELECT _line, {selected}, coalesce({usual}, false) AS usual FROM "
         f"(SELECT _line, members, doubled, t.{image} AS i{_AND_MORE if incremental else ''} FROM parsed)"
     )
@@ -357,13 +361,21 @@ def _unpacked(source: BinaryIO, file: ExportFile) -> Iterator[bytes]:
         ) from error
 
 
-def _lines(text: bytes, before: int) -> pa.Table:
-    """A table of the lines of a text (`line`, not copied) with their numbers in the file (`_line`); blank ones count
-    for nothing."""
-    ends = np.flatnonzero(np.frombuffer(text, np.uint8) == 10) + 1
-    offsets = np.concatenate(([0], ends, [len(text)] if not len(ends) or ends[-1] != len(text) else [])).astype(
-        np.int32
-    )
-    offsets = np.concatenate((offsets[:1], offsets[1:][np.diff(offsets) > 1]))
-    lines = pa.StringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(text))
-    return pa.table({"_line": pa.array(np.arange(before + 1, before + len(offsets))), "line": lines})
+def _count(text: bytes) -> int:
+    """How many lines of a text are not blank."""
+    return len(_offsets(text)) - 1
+
+
+def _lines(stretch: Stretch) -> pa.Table:
+    """A table of the lines of a stretch (`line`, not copied) with their numbers in the file (`_line`)."""
+    offsets = _offsets(stretch.text)
+    lines = pa.StringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(stretch.text))
+    numbers = np.arange(stretch.before + 1, stretch.before + len(offsets))
+    return pa.table({"_line": pa.array(numbers, pa.int64()), "line": lines})
+
+
+def _offsets(text: bytes) -> np.ndarray:
+    """Where lines begin, and where the last one ends; blank ones belong to the next."""
+    ends = np.flatnonzero(np.frombuffer(text, np.uint8) == _NEWLINE) + 1
+    offsets = np.concatenate(([0], ends, [len(text)] if not len(ends) or ends[-1] != len(text) else []))
+    return np.concatenate((offsets[:1], offsets[1:][np.diff(offsets) > 1])).astype(np.int32)

@@ -17,7 +17,7 @@ from contracts.item import POINTER, system_attributes
 from contracts.types import Field, FieldType, ListType, MapType, StructType
 from lakehouse.exports import mapping
 from lakehouse.exports.manifest import read
-from lakehouse.exports.mapping import Mapper, change_of_line
+from lakehouse.exports.mapping import Mapper, change_of_line, stretches_of
 from lakehouse.storage.duck import Duck, connect
 from tests.support.exports import AT, Layout, item_line, record_line, write_export
 from tests.support.lakes import local_lake
@@ -138,12 +138,12 @@ def check(where: tuple[Duck, Path], layout: Layout) -> int:
     found: dict[tuple[str, int], Any] = {}
     fast = 0
     path = folder / "data" / export.files[0].key
-    for stretch in Mapper(duck, CONTRACTS, export).stretches(export.files[0], path):
+    mapper = Mapper(duck, CONTRACTS, export)
+    for stretch in map(mapper.map, stretches_of(export.files[0], path)):
         fast += stretch.items - stretch.slow - stretch.pointers
         found |= {("", aside.line): aside.text for aside in stretch.unmapped}
-        for entity, relation in stretch.relations.items():
-            columns = ", ".join(f'"{c}"' for c in mapping.text_columns(CONTRACTS[entity]))
-            for row in duck.arrow(f"SELECT _line, {columns} FROM {relation}").to_pylist():
+        for entity, table in stretch.tables.items():
+            for row in table.to_pylist():
                 found[entity, row.pop("_line")] = row
     assert found == expected
     return fast

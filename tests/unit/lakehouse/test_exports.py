@@ -15,7 +15,7 @@ from moto import mock_aws
 
 from contracts import load_contracts
 from lakehouse.exports.manifest import Export, UnusableExport, fetch, folders, read, store_of
-from lakehouse.exports.mapping import Mapper
+from lakehouse.exports.mapping import Mapper, stretches_of
 from lakehouse.results import Failure
 from lakehouse.storage.duck import connect
 from lakehouse.storage.failures import class_of
@@ -46,9 +46,9 @@ def rows(lake: Lake, export: Export) -> list[dict[str, str]]:
         mapper = Mapper(duck, CONTRACTS, export)
         for file in export.files:
             fetch(lake.store, file, path := duck.scratch / "file")
-            for stretch in mapper.stretches(file, path):
-                for relation in stretch.relations.values():
-                    found += duck.arrow(f"SELECT * FROM {relation}").to_pylist()
+            for stretch in map(mapper.map, stretches_of(file, path)):
+                for table in stretch.tables.values():
+                    found += table.to_pylist()
     return found
 
 
@@ -264,7 +264,7 @@ def test_an_export_of_moto_is_read(lake: Lake, tmp_path: Path) -> None:
     fetch(store, export.files[0], path)
     assert gzip.decompress(path.read_bytes()).count(b"\n") == 1
     with connect(lake) as duck:
-        (stretch,) = Mapper(duck, CONTRACTS, export).stretches(export.files[0], path)
-        (row,) = duck.arrow(f"SELECT * FROM {stretch.relations['orders']}").to_pylist()
+        (stretch,) = stretches_of(export.files[0], path)
+        (row,) = Mapper(duck, CONTRACTS, export).map(stretch).tables["orders"].to_pylist()
     assert (row["order_id"], row["_op"]) == ("o-1", "snapshot")
     assert json.loads(row["_extra"])["more"] == {"NS": ["1", exact]}

@@ -94,9 +94,12 @@ def statements(role: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def allowed(resources: Resources) -> Iterator[tuple[str, dict[str, Any], set[str], list[Any]]]:
-    """Role, statement, actions and resources of everything that a role may do."""
+    """Role or policy, statement, actions and resources of everything that a role, or who gets the policy, may do."""
     for name, role in of_type(resources, "AWS::IAM::Role").items():
         for statement in statements(role):
+            yield name, statement, set(listed(statement["Action"])), listed(statement["Resource"])
+    for name, policy in of_type(resources, "AWS::IAM::ManagedPolicy").items():
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]:
             yield name, statement, set(listed(statement["Action"])), listed(statement["Resource"])
 
 
@@ -146,6 +149,24 @@ def actions_in_code(function: str) -> set[str]:
     if "dynamodb:TransactWriteItems" in found:
         found |= {f"dynamodb:{action}" for part, action in PARTS_OF_A_TRANSACTION.items() if part in constants}
     return {SAME_RIGHT.get(action, action) for action in found} - {"dynamodb:TransactWriteItems"}
+
+
+def test_who_requests_exports_may_do_that_and_nothing_else(resources: Resources) -> None:
+    """The table can neither be read nor written by it, and only what exports write can be put into the bucket."""
+    granted = {a for name, _, actions, _ in allowed(resources) for a in actions if name == "ExportPolicy"}
+    assert granted == {
+        "dynamodb:DescribeTable",
+        "dynamodb:DescribeExport",
+        "dynamodb:ExportTableToPointInTime",
+        "dynamodb:ListExports",
+        "s3:AbortMultipartUpload",
+        "s3:PutObject",
+        "s3:PutObjectAcl",
+        "kms:Decrypt",
+        "kms:GenerateDataKey",
+    }
+    puts = [on for name, _, actions, on in allowed(resources) if name == "ExportPolicy" and "s3:PutObject" in actions]
+    assert [one["Fn::Sub"] for on in puts for one in on] == ["${DataBucket.Arn}/exports/*"]
 
 
 def test_only_the_apis_functions_write_the_operational_table(resources: Resources) -> None:
@@ -358,9 +379,9 @@ def test_what_failed_does_not_lie_in_the_bucket_for_ever(resources: Resources) -
     buckets = of_type(resources, "AWS::S3::Bucket").values()
     rules = [r for b in buckets for r in b["Properties"]["LifecycleConfiguration"]["Rules"]]
     days = {r["Prefix"]: r["ExpirationInDays"] for r in rules if "ExpirationInDays" in r}
-    assert {p: days.get(p) for p in ("relay-failures/", "aws/lambda/", "firehose-errors/")} == dict.fromkeys(
-        ("relay-failures/", "aws/lambda/", "firehose-errors/"), 90
-    )
+    failures = ("relay-failures/", "aws/lambda/", "firehose-errors/", "export-failures/")
+    assert {p: days.get(p) for p in failures} == dict.fromkeys(failures, 90)
+    assert days["exports/"] == 35  # as long as the table itself can be restored
     assert any("NoncurrentVersionExpiration" in r for r in rules)
 
 

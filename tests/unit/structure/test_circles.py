@@ -23,6 +23,7 @@ ROOMS = (
     "merge",
     "publish",
     "batch",
+    "recovery",
     "maintenance",
     "erasure",
     "api",

@@ -1,0 +1,413 @@
+"""Backfill: an export seeds or repairs the lake while the stream flows.
+
+Its items are landed and ingested as any change, by the order rules. What a full export at a moment T *proves* besides
+is landed as corrections, ordered right before the second of T: a row that is alive in the lake, was made before T and
+is not in the export was removed (or expired); an item of the export that the lake has as removed, or not at all because
+its version is below the tombstone horizon, is there. Every step may be repeated, and by two at once.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from contracts.change import EXPIRY, SEQUENCE_WIDTH
+from contracts.item import BY, item_keys
+from lakehouse.batch.compaction import compact
+from lakehouse.exports.landing import FAILURES, LandedExport, land, noted_files, object_key
+from lakehouse.exports.manifest import SUMMARY, Export, folders, read, store_of
+from lakehouse.intake.landing import Scope
+from lakehouse.publish.publication import publish
+from lakehouse.results import BatchResult, Counts, Progress, silent
+from lakehouse.storage.context import Context
+from lakehouse.storage.duck import Duck, connect, file_list
+from lakehouse.storage.entries import EntryConflict
+from lakehouse.storage.sql import literal, quoted
+from lakehouse.table import schemas
+from lakehouse.table.relations import text_columns
+from lakehouse.table.scan import live_rows
+from lakehouse.table.schemas import duckdb_type
+from lakehouse.table.tables import TableState, published_entry
+
+if TYPE_CHECKING:
+    from contracts import Contracts, Field
+    from lakehouse.storage.lake import Lake
+    from lakehouse.storage.store import Store
+
+_SECOND = 1_000_000
+_RACES = 10
+"""How often another writer may be quicker: each time the work begins again from what that one published."""
+
+
+@dataclass(frozen=True)
+class EntityBackfill:
+    """What a backfill did to one entity: `landed` rows of the export, what became of them, and `corrections` by class
+    (`vanished`, `expired`, `present`). `note` says why there could be none."""
+
+    entity: str
+    landed: int
+    counts: Counts
+    corrections: dict[str, int] = field(default_factory=dict)
+    note: str | None = None
+    held: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class BackfillResult:
+    """What one export did to the lake. `unmapped` items are no change (kept below `export-failures/`), `refused` files
+    are not what the manifest says: both need a person. Seconds by step."""
+
+    export: str
+    kind: str
+    at: datetime
+    items: int
+    unmapped: int
+    refused: tuple[str, ...]
+    entities: tuple[EntityBackfill, ...]
+    seconds: dict[str, float]
+
+    @property
+    def rate(self) -> float:
+        """Items a second, from file to table."""
+        return self.items / max(sum(self.seconds.values()), 1e-3)
+
+    @property
+    def problems(self) -> list[str]:
+        """What a person has to look at, in words."""
+        found = [f"a file was refused: {reason}" for reason in self.refused]
+        if self.unmapped:
+            found.append(f"{self.unmapped} items are no change and kept whole below {FAILURES}")
+        for entity in self.entities:
+            if entity.note:
+                found.append(f"{entity.entity}: {entity.note}")
+            if entity.counts.quarantined:
+                found.append(f"{entity.entity}: {entity.counts.quarantined} rows break the contract (quarantine)")
+            found += [f"{entity.entity}: set aside: {held}" for held in entity.held]
+        return [f"export {self.export}: {problem}" for problem in found]
+
+    def document(self) -> dict[str, Any]:
+        """The result as JSON can say it."""
+        return {**asdict(self), "at": self.at.isoformat(), "items a second": round(self.rate)}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a backfill with an export would do: how many files and items are left to be landed, for which entities."""
+
+    export: str
+    kind: str
+    at: datetime
+    files: int
+    left: int
+    items: int | None
+    entities: tuple[str, ...]
+    doubts: tuple[str, ...]
+
+    def __str__(self) -> str:
+        doubts = f"; no corrections: {'; '.join(self.doubts)}" if self.doubts and self.kind == "full" else ""
+        items = "?" if self.items is None else f"{self.items:,}"
+        return (
+            f"export {self.export} ({self.kind}, {self.at.isoformat()}): {items} items in "
+            f"{self.files} files, of which {self.left} are to be landed, for {', '.join(self.entities)}{doubts}"
+        )
+
+
+@dataclass(frozen=True)
+class Found:
+    """An export and the bucket that it lies in."""
+
+    store: Store
+    export: Export
+
+
+def find(lake: Lake, address: str, *, taken_at: datetime | None = None) -> list[Found]:
+    """The exports at or below an address, the oldest first; below one that names several, those that are complete.
+    Raises `UnusableExport` for one that cannot be read, and `LookupError` where there is none. `taken_at` as for
+    `manifest.read`."""
+    store, prefix = store_of(lake, address)
+    there = folders(store, prefix)
+    if len(there) > 1:
+        there = [folder for folder in there if store.size(f"{folder}/{SUMMARY}.json") is not None] or there
+    found = [Found(store, read(store, folder, taken_at=taken_at)) for folder in there]
+    if not found:
+        raise LookupError(
+            f"{store.uri(prefix)}: expected an export (AWSDynamoDB/<id>/manifest-summary.json) here or below, found "
+            "none; look at the address, or request an export"
+        )
+    return sorted(found, key=lambda f: (f.export.at, f.export.id))
+
+
+def plan(lake: Lake, contracts: Contracts, found: Found, entities: Collection[str] | None = None) -> Plan:
+    """What `backfill` would do; nothing is written."""
+    export, wanted = found.export, _wanted(contracts, entities)
+    done = {n for n, f in noted_files(lake, export).items() if set(wanted) <= set(f.entities)}
+    return Plan(
+        export=export.id,
+        kind=export.kind,
+        at=export.at,
+        files=len(export.files),
+        left=len([f for f in export.files if f.number not in done]),
+        items=export.items,
+        entities=wanted,
+        doubts=export.doubts,
+    )
+
+
+def backfill(
+    lake: Lake,
+    contracts: Contracts,
+    found: Found,
+    entities: Collection[str] | None = None,
+    *,
+    progress: Progress = silent,
+    run_id: str | None = None,
+) -> BackfillResult:
+    """Land an export, ingest it, correct what it proves, and publish; `entities` of origin `stream`, or all of them.
+
+    Raises what landing and compaction raise. Whatever stops it, the next call goes on."""
+    wanted, seconds = _wanted(contracts, entities), {}
+    started = time.monotonic()
+    landed = land(lake, found.store, contracts, found.export, wanted, progress)
+    seconds["land"] = time.monotonic() - started
+    done = []
+    for entity in wanted:
+        work = _Entity(Context(lake, contracts[entity], progress, run_id), landed)
+        started = time.monotonic()
+        counts, held = work.ingest(landed.objects(entity))
+        seconds["ingest"] = seconds.get("ingest", 0.0) + time.monotonic() - started
+        started = time.monotonic()
+        corrections, note = work.correct()
+        seconds["correct"] = seconds.get("correct", 0.0) + time.monotonic() - started
+        done.append(EntityBackfill(entity, landed.rows.get(entity, 0), counts, corrections, note, held))
+    result = BackfillResult(
+        export=landed.export.id,
+        kind=landed.export.kind,
+        at=landed.export.at,
+        items=landed.items,
+        unmapped=landed.unmapped,
+        refused=landed.refused,
+        entities=tuple(done),
+        seconds={step: round(value, 3) for step, value in seconds.items()},
+    )
+    progress(f"export {result.export}: {result.items:,} items in the tables, {result.rate:,.0f} a second")
+    return result
+
+
+def _wanted(contracts: Contracts, entities: Collection[str] | None) -> tuple[str, ...]:
+    known = [c.name for c in contracts.of_origin("stream")]
+    if unknown := set(entities or ()) - set(known):
+        raise ValueError(f"expected entities of origin stream ({', '.join(known)}), found {', '.join(sorted(unknown))}")
+    return tuple(name for name in known if entities is None or not entities or name in entities)
+
+
+@dataclass(frozen=True)
+class _Entity:
+    """The work on one entity with one landed export."""
+
+    context: Context
+    landed: LandedExport
+
+    def ingest(self, keys: frozenset[str]) -> tuple[Counts, tuple[str, ...]]:
+        """Ingest landed objects and publish; then what any tick does, so that the watermark moves on."""
+        counts, held = Counts(), []
+        for scope in (*([Scope(keys=keys)] if keys else []), Scope.last_hours(1, self.context.lake.now())):
+            done = self._published(scope)
+            if scope.keys is not None:
+                counts = counts.plus(done.counts)
+                held += [f"{h.key}: {h.reason}" for h in (*done.held, *done.failing)]
+        return counts, tuple(held)
+
+    def _published(self, scope: Scope) -> BatchResult:
+        """One batch, published. Another writer of the table may be quicker, in which case the work begins again."""
+        from pyiceberg.exceptions import CommitFailedException
+
+        context = self.context
+        for race in range(1, _RACES + 1):
+            try:
+                done = compact(context.lake, context.contract, scope, progress=context.progress)
+                publish(context.lake, context.contract, run_id=context.run_id)
+                return done
+            except (EntryConflict, CommitFailedException) as error:
+                if race == _RACES:
+                    raise
+                context.report(f"another writer was quicker ({type(error).__name__}), beginning again")
+        raise AssertionError
+
+    def correct(self) -> tuple[dict[str, int], str | None]:
+        """Land and ingest what the export proves; answers how many rows by class, or why there can be none."""
+        export, context = self.landed.export, self.context
+        if export.kind != "full":
+            return {}, None
+        if not self.landed.is_whole:
+            found = "; ".join((*export.doubts, *self.landed.refused))
+            return {}, f"nothing is concluded from items that are not in the export, which is not proven whole: {found}"
+        entry = published_entry(context.lake, context.contract)
+        assert entry is not None
+        state = TableState(context.lake, entry.metadata_location)
+        if state.watermark is None or state.watermark < export.at:
+            return {}, (
+                f"nothing is concluded from items that are not in the export: expected a watermark after "
+                f"{export.at.isoformat()}, found {state.watermark}; run it again later"
+            )
+        unattributed = _unattributed(context.lake, self.landed)
+        if unattributed is None:
+            return {}, (
+                "nothing is concluded from items that are not in the export: some of its lines are no items; see "
+                "export-failures/"
+            )
+        with connect(context.lake) as duck:
+            proof = _Proof(duck, context, state, self.landed)
+            proof.read_landed()
+            proof.find()
+            proof.leave_alone(unattributed)
+            counted, keys = proof.counts(), proof.land()
+        if keys:
+            context.report(f"export {export.id} proves {counted}: landed as {', '.join(sorted(keys))}")
+            self._published(Scope(keys=keys))
+        return counted, None
+
+
+@dataclass(frozen=True)
+class _Proof:
+    """What a full export proves against the lake's state: rows of `removed` (as the lake has them, typed) and of
+    `present` (as the export has them, text), both with a `class`."""
+
+    duck: Duck
+    context: Context
+    state: TableState
+    landed: LandedExport
+
+    @property
+    def _second(self) -> int:
+        return int(self.landed.export.at.timestamp())
+
+    @property
+    def _keys(self) -> str:
+        return ", ".join(map(quoted, self.context.contract.primary_key))
+
+    def find(self) -> None:
+        """Make both relations."""
+        contract, duck, second = self.context.contract, self.duck, self._second
+        shape = schemas.compacted(contract).stored_as(self.state.metadata)
+        before = f"(_version, _seq) < ({second * _SECOND - 1}, {literal('9' * SEQUENCE_WIDTH)})"
+        duck.run(
+            f"CREATE OR REPLACE TEMP VIEW stored AS SELECT *, coalesce(_deleted, false) OR coalesce(_expired, false) "
+            f"AS gone, {before} AS earlier FROM ({live_rows(shape, self.state.files)})"
+        )
+        duck.run(
+            f"CREATE OR REPLACE TEMP TABLE exported AS SELECT {self._typed_keys()}, _op, _version FROM landed_rows"
+        )
+        fields = ", ".join(map(_as_written, contract.fields))
+        expired = f"coalesce(_ttl <= {second}, false)"
+        duck.run(
+            f"CREATE OR REPLACE TEMP TABLE removed AS SELECT if({expired}, 'expired', 'vanished') AS class, {fields}, "
+            f"if({expired}, 'expire', 'remove') AS _op, if({expired}, {literal(EXPIRY)}, NULL) AS {BY}, "
+            f"_ttl::VARCHAR AS _ttl, _contract, _extra "
+            f"FROM (SELECT * FROM stored WHERE earlier AND NOT gone) ANTI JOIN exported USING ({self._keys})"
+        )
+        duck.run(
+            f"CREATE OR REPLACE TEMP TABLE wanted AS SELECT {self._keys} FROM exported "
+            f"LEFT JOIN (SELECT {self._keys}, gone, earlier FROM stored) USING ({self._keys}) WHERE _op = 'snapshot' "
+            f"AND ((gone AND earlier) OR (gone IS NULL AND _version::BIGINT < {self.state.horizon}))"
+        )
+        texts = ", ".join(quoted(f.name) for f in contract.fields)
+        duck.run(
+            f"CREATE OR REPLACE TEMP TABLE present AS SELECT 'present' AS class, {texts}, _op, {BY}, _ttl, _contract, "
+            f"_extra FROM landed_rows WHERE ({self._typed_keys(named=False)}) IN (SELECT ({self._keys}) FROM wanted)"
+        )
+
+    def _typed_keys(self, *, named: bool = True) -> str:
+        """The key of a landed row with the types that stored rows have; null where it has none."""
+        contract = self.context.contract
+        casts = {k: f"TRY_CAST({quoted(k)} AS {duckdb_type(contract.field(k).type)})" for k in contract.primary_key}
+        return ", ".join(f"{cast} AS {quoted(k)}" if named else cast for k, cast in casts.items())
+
+    def read_landed(self) -> None:
+        """Make the view `landed_rows` of what the export landed for the entity."""
+        contract, store = self.context.contract, self.context.lake.store
+        files = [store.uri(key) for key in sorted(self.landed.objects(contract.name))]
+        names = ", ".join(f"NULL::VARCHAR AS {quoted(c)}" for c in text_columns(contract))
+        source = (
+            f"read_parquet({file_list(files)}, hive_partitioning = false)" if files else f"(SELECT {names} LIMIT 0)"
+        )
+        self.duck.run(f"CREATE OR REPLACE TEMP VIEW landed_rows AS SELECT * FROM {source}")
+
+    def leave_alone(self, unattributed: set[tuple[str, str]]) -> None:
+        """Take from `removed` the rows whose item is in the export, by its key, under an entity that nobody knows."""
+        contract = self.context.contract
+        if not unattributed or contract.keys is None:
+            return
+        names = contract.keys.fields
+        for row, *values in self.duck.rows(f"SELECT rowid, {', '.join(map(quoted, names))} FROM removed"):
+            made = item_keys(contract, dict(zip(names, map(_value, values), strict=True)))
+            if (made["pk"], made["sk"]) in unattributed:
+                self.duck.run("DELETE FROM removed WHERE rowid = $1", [row])
+
+    def counts(self) -> dict[str, int]:
+        """How many corrections there are, by class."""
+        return dict(
+            self.duck.rows(
+                "SELECT class, count(*) FROM (SELECT class FROM removed UNION ALL SELECT class FROM present) "
+                "GROUP BY class ORDER BY class"
+            )
+        )
+
+    def land(self) -> frozenset[str]:
+        """Land the corrections, one object of each relation that has any; answers the keys. An object is named by the
+        keys of its rows, so that it is only ever written again with the same ones."""
+        return frozenset(self._land(relation) for relation in ("removed", "present") if self._has(relation))
+
+    def _has(self, relation: str) -> bool:
+        return self.duck.count(f"SELECT count(*) FROM {relation}") > 0
+
+    def _land(self, relation: str) -> str:
+        contract, export, second = self.context.contract, self.landed.export, self._second
+        event = " || '#' || ".join(f"{quoted(k)}::VARCHAR" for k in contract.primary_key)
+        fields = ", ".join(quoted(f.name) for f in contract.fields)
+        columns = {
+            "_event_id": f"{literal(f'export:{export.id}:')} || class || ':' || {event}",
+            "_op": "_op",
+            "_version": literal(str(second * _SECOND - 1)),
+            "_seq": literal("9" * SEQUENCE_WIDTH),
+            "_changed_at": literal(f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}Z"),
+            "_ttl": "_ttl",
+            "_contract": "_contract",
+            "_extra": "_extra",
+            BY: BY,
+        }
+        selected = ", ".join(f"{sql} AS {quoted(name)}" for name, sql in columns.items())
+        rows = f"SELECT {fields}, {selected} FROM {relation} ORDER BY {self._keys}"
+        digest = self.duck.row(f"SELECT sha256(string_agg(sha256(_event_id), '' ORDER BY _event_id)) FROM ({rows})")[0]
+        path = self.duck.scratch / f"{relation}.parquet"
+        self.duck.run(f"COPY ({rows}) TO {literal(str(path))} (FORMAT parquet, COMPRESSION zstd)")
+        key = object_key(export, contract.name, f"{relation}-{digest[:16]}")
+        self.context.lake.store.upload(path, key)
+        return key
+
+
+def _unattributed(lake: Lake, landed: LandedExport) -> set[tuple[str, str]] | None:
+    """The keys (pk, sk) of items that are no change; None if a line is not even an item with a key."""
+    found = set()
+    for file in landed.files:
+        for line in lake.store.read(file.kept).splitlines() if file.kept else ():
+            try:
+                item = json.loads(json.loads(line)["item"])["Item"]
+                found.add((str(item["pk"]["S"]), str(item["sk"]["S"])))
+            except (ValueError, LookupError, TypeError):
+                return None
+    return found
+
+
+def _as_written(field: Field) -> str:
+    """A stored field as a landed file has it: its times say that they are UTC, inside of lists and structs, too."""
+    type_ = duckdb_type(field.type).replace("TIMESTAMP", "TIMESTAMP WITH TIME ZONE")
+    return f"CAST({quoted(field.name)} AS {type_}) AS {quoted(field.name)}"
+
+
+def _value(value: Any) -> Any:
+    """A stored value as `item_keys` reads it."""
+    return value.isoformat() if isinstance(value, datetime) else value
