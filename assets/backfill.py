@@ -23,12 +23,12 @@ def backfill_job(contracts: Contracts, tags: dict[str, str]) -> dg.JobDefinition
     """The job, for these contracts."""
 
     @dg.op(
-        name="backfill",
+        name="exports",
         description="Bring an export of DynamoDB into the lake: a full or incremental one that is requested here, or "
         "one that is there. Nothing is lost or doubled if it is killed, run twice, or run beside the stream.",
         out=dg.Out(list, description="What was done, export by export."),
     )
-    def backfill(
+    def bring_in(
         context: dg.OpExecutionContext, config: BackfillConfig, lake: LakeResource, exports: ExportsResource
     ) -> dg.Output[list[dict[str, Any]]]:
         source = Source(exports.table, exports.client)
@@ -61,7 +61,7 @@ def backfill_job(contracts: Contracts, tags: dict[str, str]) -> dg.JobDefinition
         tags=tags,
     )
     def job() -> None:
-        backfill()
+        bring_in()
 
     return job
 
