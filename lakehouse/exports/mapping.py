@@ -9,14 +9,12 @@ sets, other types, members that come twice, versions that are no plain numbers, 
 from __future__ import annotations
 
 import gzip
-import hashlib
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import duckdb
 import numpy as np
@@ -33,7 +31,7 @@ from contracts.change import (
     reader_of_nested,
 )
 from contracts.item import BY, FIELD_TIMESTAMPS, POINTER, system_attributes
-from contracts.types import BooleanType, FieldType, ListType, MapType, StructType
+from contracts.types import BooleanType, ListType, MapType, StructType
 from lakehouse.exports.manifest import Export, ExportFile, UnusableExport
 from lakehouse.storage.duck import Duck
 from lakehouse.storage.sql import literal, quoted
@@ -134,7 +132,7 @@ class Mapper:
                 odd.append(own)
                 continue
             with self._registered(own):
-                mapped = self._duck.arrow(self._statement(entity))
+                mapped = _read_nested(self._entities[entity], self._duck.arrow(self._statement(entity)))
             usual = mapped.column("usual")
             tables[entity] = mapped = mapped.drop_columns(["usual"])
             if not pc.all(usual).as_py():
@@ -153,9 +151,7 @@ class Mapper:
 
     def _statement(self, entity: str) -> str:
         if entity not in self._statements:
-            contract = self._entities[entity]
-            _define_readers(self._duck, contract)
-            self._statements[entity] = statement(contract, self._export)
+            self._statements[entity] = statement(self._entities[entity], self._export)
         return self._statements[entity]
 
     def _by_hand(self, lines: Iterable[tuple[int, bytes]]) -> tuple[dict[str, list[Row]], list[Unmapped]]:
@@ -220,13 +216,11 @@ def statement(contract: Contract, export: Export) -> str:
     known = " + ".join(f"(i.{quoted(name)}.{kind} IS NOT NULL)::INT" for name, (kind, _) in attributes.items())
     columns = {f.name: _column(contract, f.name) for f in contract.fields} | _system(contract, export)
     selected = ", ".join(f"{columns[name]} AS {quoted(name)}" for name in text_columns(contract))
-    nested = [f"(({columns[name]}) IS NULL) = (i.{quoted(name)}.{kind} IS NULL)" for name, kind in _nested(contract)]
     usual = " AND ".join(
         [
             f"members = {known}",
             "NOT doubled",
             "coalesce(regexp_full_match(i._version.N, '[0-9]{1,17}'), true)",
-            *nested,
             *(["written IS NOT NULL"] if incremental else []),
         ]
     )
@@ -269,7 +263,7 @@ def _column(contract: Contract, name: str) -> str:
     kind = kind_of(type_)
     value = f"i.{quoted(name)}.{kind}"
     if isinstance(type_, ListType | MapType | StructType):
-        return f"""{_reader_name(type_)}('{{"{kind}":' || {value} || '}}')"""
+        return f"""'{{"{kind}":' || {value} || '}}'"""  # an attribute, which `_read_nested` reads
     return f"{value}::VARCHAR" if isinstance(type_, BooleanType) else value
 
 
@@ -306,24 +300,19 @@ def _system(contract: Contract, export: Export) -> dict[str, str]:
     }
 
 
-def _reader_name(type_: FieldType) -> str:
-    """The name of the engine's function for nested fields of that type: the same type has the same function, since
-    connections of one engine share them."""
-    return f"exported_{hashlib.sha256(repr(type_).encode()).hexdigest()[:16]}"
-
-
-def _define_readers(duck: Duck, contract: Contract) -> None:
-    """Let the engine read the entity's nested fields by the function that reads them elsewhere, to the same bytes."""
+def _read_nested(contract: Contract, mapped: pa.Table) -> pa.Table:
+    """The mapped rows with the text of nested fields, by the function that reads them elsewhere, so that each byte is
+    the same; where one does not fit, the row is not `usual`."""
     for name, _ in _nested(contract):
-        type_ = contract.field(name).type
-        texts = partial(_read_texts, reader_of_nested(type_))
-        define: Any = duck.connection.create_function
-        with suppress(duckdb.NotImplementedException, duckdb.CatalogException):  # it is there already
-            define(_reader_name(type_), texts, ["VARCHAR"], "VARCHAR", type="arrow")
-
-
-def _read_texts(read: Callable[[str], str | None], values: pa.ChunkedArray) -> pa.Array:
-    return pa.array([None if value is None else read(value) for value in values.to_pylist()], pa.string())
+        values = mapped.column(name).to_pylist()
+        read = reader_of_nested(contract.field(name).type)
+        texts = [None if value is None else read(value) for value in values]
+        mapped = mapped.set_column(mapped.schema.get_field_index(name), name, pa.array(texts, pa.string()))
+        if any(text is None and value is not None for text, value in zip(texts, values, strict=True)):
+            fits = pa.array([text is not None or value is None for text, value in zip(texts, values, strict=True)])
+            usual = pc.and_(mapped.column("usual"), fits)
+            mapped = mapped.set_column(mapped.schema.get_field_index("usual"), "usual", usual)
+    return mapped
 
 
 def _blocks(path: Path, file: ExportFile) -> Iterator[bytes]:
