@@ -40,7 +40,10 @@ def warm_dbt(folder: Path) -> Iterator[Path]:
     program.write_text(_PROGRAM.format(python=sys.executable, address=str(address)), "utf-8")
     program.chmod(0o755)
     with subprocess.Popen(
-        [sys.executable, "-m", __name__, str(address)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-m", __name__, str(address)],
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     ) as server:
         assert server.stdin
         assert server.stdout
