@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from lakehouse.publish.published import content_hash as content_hash
     from lakehouse.publish.published import published as published
     from lakehouse.publish.published import watermark as watermark
+    from lakehouse.recovery.catalog import recover_catalog as recover_catalog
     from lakehouse.recovery.exporting import dry_run_backfill as dry_run_backfill
     from lakehouse.recovery.exporting import run_backfill as run_backfill
     from lakehouse.table.glue_tables import refresh_landing as refresh_landing
@@ -82,6 +83,7 @@ _ROOMS = {
     "lakehouse.publish.publication_log": ("billed", "join_days"),
     "lakehouse.publish.published": ("content_hash", "published", "watermark"),
     "lakehouse.recovery.exporting": ("dry_run_backfill", "run_backfill"),
+    "lakehouse.recovery.catalog": ("recover_catalog",),
     "lakehouse.table.glue_tables": ("refresh_landing",),
     "lakehouse.table.tables": ("check_follows",),
 }

@@ -383,3 +383,56 @@ class MaintenanceResult:
     def same_rows(self) -> bool:
         """Whether readers see the rows that they saw before (but for purged tombstones)."""
         return self.audit_result is None or self.audit_result.passed
+
+
+class NothingToRecover(Exception):
+    """None of the states that readers saw is whole: tables come back from landing and an export, as a lost lake."""
+
+
+class CatalogLost(Exception):
+    """An entity has audited states on the store, but no published entry: new tables would hide them."""
+
+
+@dataclass(frozen=True)
+class EntryRecovery:
+    """One catalog entry: what becomes of it, where it points afterwards, and where it pointed (None: it was gone)."""
+
+    entry: str
+    action: Literal["created", "moved", "kept"]
+    location: str
+    before: str | None = None
+
+
+@dataclass(frozen=True)
+class CatalogRecovery:
+    """What `recover_catalog` did for one entity; with `dry_run` what it would do, and nothing is changed.
+
+    `outcome` is `intact` (every entry was there and whole), `recovered`, or `empty` (the entity has no state on the
+    store; its first batch makes its tables). Numbers are those of the registered state; `given_up` are newer states
+    that are not whole, each with what is wrong, `unaudited` later metadata files that no audit passed, `notes` what a
+    person should know. `content` is there where it was requested.
+    """
+
+    entity: str
+    outcome: Literal["intact", "recovered", "empty"]
+    dry_run: bool
+    metadata_location: str | None = None
+    because: str = ""
+    snapshot_id: int | None = None
+    batch: int = 0
+    watermark: datetime | None = None
+    rows: int = 0
+    changes: int = 0
+    bytes: int = 0
+    files: int = 0
+    entries: tuple[EntryRecovery, ...] = ()
+    given_up: Mapping[str, str] = field(default_factory=dict)
+    unaudited: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    content: ContentHash | None = None
+    seconds: float = 0.0
+
+    @property
+    def changed(self) -> bool:
+        """Whether any entry is made or moved."""
+        return any(entry.action != "kept" for entry in self.entries)

@@ -153,6 +153,17 @@ def billed(lake: Lake, day: datetime, known: dict[str, Mapping[str, float]]) -> 
     return sum({i: usd for key in keys for i, usd in known[key].items()}.values())
 
 
+def days_of(lake: Lake, entity: str) -> list[datetime]:
+    """The days that have rows of an entity, oldest first."""
+    root = f"{described.TABLE}/{described.DAY}="
+    found = set()
+    for stored in lake.store.list(root):
+        day, _, name = stored.key.removeprefix(root).partition("/")
+        if name.startswith(f"{entity}."):
+            found.add(day)
+    return [datetime.fromisoformat(day).replace(tzinfo=UTC) for day in sorted(found)]
+
+
 def _distinct(rows: Iterable[Row]) -> list[Row]:
     """Each publication once, the last of its rows, in the order in which they ended."""
     found = {row["publication_id"]: row for row in rows}

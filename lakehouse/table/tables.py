@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from contracts.compact import dump_compact, load_compact
 from contracts.compatibility import check_compatible
 from contracts.model import Contracts
+from lakehouse.results import CatalogLost
 from lakehouse.storage.entries import Entry, EntryConflict
 from lakehouse.storage.lake import Lake
 from lakehouse.table import glue_tables, schemas
@@ -156,6 +157,11 @@ def contract_document(contract: Contract) -> str:
 def _create(lake: Lake, contract: Contract) -> Entry:
     """Empty tables, published at once, so that readers find every entity from the first day. The published entry of
     the compacted table comes last: while it is missing, an interrupted creation is simply finished."""
+    if next(lake.store.list(f"audit/{contract.name}/"), None) is not None:
+        raise CatalogLost(
+            f"{contract.name}: expected the published entry {lake.published_database}.{contract.name}, found none but "
+            "audited states on the store; recover the catalog (gavel-ops recover catalog), or an empty table hides them"
+        )
     changes, compacted = schemas.changes(contract), schemas.compacted(contract)
     changes_location = _created(lake, contract, changes, lake.work_database, {})
     _created(lake, contract, changes, lake.published_database, {}, changes_location)
