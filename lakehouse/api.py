@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lakehouse.erasure.requests import erasure_requests as erasure_requests
     from lakehouse.erasure.requests import load_request as load_request
     from lakehouse.erasure.requests import request_erasure as request_erasure
+    from lakehouse.erasure.retention import keep_to_contract as keep_to_contract
     from lakehouse.erasure.run import clean_late as clean_late
     from lakehouse.erasure.run import erase_entity as erase_entity
     from lakehouse.erasure.run import erase_rest as erase_rest
@@ -56,6 +57,7 @@ _ROOMS = {
     ),
     "lakehouse.erasure.operational": ("erase_operational",),
     "lakehouse.erasure.requests": ("erasure_requests", "load_request", "request_erasure"),
+    "lakehouse.erasure.retention": ("keep_to_contract",),
     "lakehouse.erasure.run": (
         "clean_late",
         "erase_entity",

@@ -26,6 +26,7 @@ from assets.nightly import nightly_tests
 from assets.open_lineage import Places, jobs_of
 from assets.reports import EXPOSURE, PAGE_FILE, page_in_part, report_assets
 from assets.resources import ExportsResource, LakeResource, WarehouseResource
+from assets.retention import retention_job
 from contracts import Contracts, load_contracts
 from orchestration.channels import AlertChannels
 from orchestration.erasures import erasures_sensor
@@ -34,7 +35,7 @@ from orchestration.lineage_sending import Bucket, Endpoint, Files, Target
 from orchestration.lineage_sensor import lineage_sensor
 from orchestration.pipeline_metrics import FigureResource, pipeline_metrics_sensor
 from orchestration.prepare import dbt_files, prepare_manifest
-from orchestration.schedules import schedules
+from orchestration.schedules import retention_schedule, schedules
 from orchestration.sensors import sensors
 from orchestration.settings import Settings
 from warehouse.manifest import Manifest
@@ -70,6 +71,7 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
     reports = dg.AssetSelection.groups("reports") - tested
     jobs = asset_jobs(contracts, marts, reports, dg.AssetSelection.assets(*care) | tested)
     erasing = erasure_jobs(contracts)
+    retention = retention_job(contracts)
     readers = consumers(manifest)
     lags = accepted_lags(readers.values(), manifest)
     page = readers.pop(EXPOSURE) if settings.environment == "local" else None  # rendered here only
@@ -87,14 +89,14 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
     return dg.Definitions(
         assets=dg.with_source_code_references(assets),
         asset_checks=[lag_checks(lags, contracts), *nightly],
-        jobs=[*jobs.all(), *erasing, backfill_job(contracts, RESUME_TAGS)],
+        jobs=[*jobs.all(), *erasing, retention, backfill_job(contracts, RESUME_TAGS)],
         sensors=[
             *sensors(contracts, jobs, settings, marts, lags),
             pipeline_metrics_sensor(contracts),
             erasures_sensor(contracts, erasing, ERASURES_SECONDS),
             *_lineage(settings, contracts, manifest, resources),
         ],
-        schedules=schedules(contracts, jobs, settings.pace),
+        schedules=[*schedules(contracts, jobs, settings.pace), retention_schedule(retention)],
         resources=resources,
         executor=dg.in_process_executor,
     )

@@ -58,3 +58,15 @@ def schedules(contracts: Contracts, jobs: AssetJobs, pace: Pace) -> list[dg.Sche
             "Builds every model on what the nightly maintenance left, and runs every test.",
         ),
     ]
+
+
+def retention_schedule(job: Any) -> dg.ScheduleDefinition:
+    """The first night of each month."""
+    return dg.ScheduleDefinition(
+        name="monthly_retention",
+        job=job,
+        cron_schedule="30 1 1 * *",
+        execution_timezone="UTC",
+        description="Archives landed objects and deletes what is older than the legal period, by contract.",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )

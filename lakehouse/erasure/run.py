@@ -173,11 +173,14 @@ def _commit_tables(
     if not result.passed:
         entity_tables.point_work(lake, contract, state)
         raise ErasureIncomplete(f"{contract.name}: the audit failed, nothing is published: {result.failures}")
-    _publish(context, state, done.state, result, begun_at)
+    publish_audited(context, state, done.state, result, begun_at)
     return done
 
 
-def _publish(context: Context, before: TableState, after: TableState, result: AuditResult, begun_at: datetime) -> None:
+def publish_audited(
+    context: Context, before: TableState, after: TableState, result: AuditResult, begun_at: datetime
+) -> None:
+    """Publish a commit that its audit passed, with its row in the publication log."""
     lake = context.lake
     written = publication_log.written_between(before, after)
     ended = lake.now()
@@ -232,7 +235,7 @@ def relist(context: Context, changed: list[tuple[LandedObject, objects.Changed]]
     after = TableState(lake, location)
     same = after.snapshot_id == state.snapshot_id and after.changes_location == state.changes_location
     check = Check("no row changed since the last audit", same, f"{state.snapshot_id}, {after.snapshot_id}")
-    _publish(context, state, after, AuditResult(contract.name, location, (check,)), begun_at)
+    publish_audited(context, state, after, AuditResult(contract.name, location, (check,)), begun_at)
 
 
 def clean_late(lake: Lake, contract: Contract, *, progress: Progress = silent) -> int:

@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lakehouse.intake.erased import ERASED, ErasedList, is_one_of, pseudonym, token, treated
-from lakehouse.maintenance import rewriting
 from lakehouse.merge import writing
 from lakehouse.publish import audit
 from lakehouse.results import AuditResult, Check
 from lakehouse.storage.sql import literal, quoted
 from lakehouse.table import iceberg, iceberg_commit, recorded, schemas, tables
-from lakehouse.table.iceberg import partition_value
 from lakehouse.table.scan import live_rows, stored_rows
 from lakehouse.table.tables import TableState
 
@@ -140,7 +138,7 @@ def commit(duck: Duck, context: Context, state: TableState, identity: str, prope
     for each, files in ((changes_shape, state.changes_files), (shape, state.files)):
         found = find(duck, contract, each, files, identity)
         rows = rows_without(contract, each, identity, lake.erasure_secret, batch)
-        parts.append((_rewrite(duck, lake, each, found, name, rows), found))
+        parts.append((writing.rewrite_each(duck, lake, each, found.files, name, rows), found))
     (changed, found_changes), (compacted, found) = parts
     changes = _commit_files(lake, changes_shape, state, state.changes_location, state.changes_files, changed, {})
     stated = {
@@ -157,14 +155,11 @@ def commit(duck: Duck, context: Context, state: TableState, identity: str, prope
     )
 
 
-def _rewrite(duck: Duck, lake: Lake, shape: TableShape, found: Found, name: str, rows: writing.Rows) -> writing.Written:
-    by_partition: dict[int | None, list[LiveFile]] = {}
-    for file in found.files:
-        by_partition.setdefault(partition_value(file), []).append(file)
-    groups = [group for files in by_partition.values() for group in rewriting.cut(files)]
-    parts = [writing.rewrite_rows(duck, lake, shape, g, f"{name}-{n:04d}", rows) for n, g in enumerate(groups)]
-    removed = {f.file_path: f for part in parts for f in part.removed}
-    return writing.Written(tuple(f for part in parts for f in part.added), tuple(removed.values()))
+def rewrite_found(
+    duck: Duck, lake: Lake, shape: TableShape, files: Sequence[LiveFile], name: str, where: str
+) -> writing.Written:
+    """Rewrite these files with the rows for which the condition holds."""
+    return writing.rewrite_each(duck, lake, shape, files, name, writing.Rows(where))
 
 
 # Seven parameters: those of a commit, and the files that it is about.

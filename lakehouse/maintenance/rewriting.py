@@ -133,7 +133,7 @@ def plan_rewrites(
             for f in present
             if f.path in joined or f.path in due or f.deleted_rows >= DELETED_SHARE * f.stored_rows > 0
         ]
-        for group in cut(sorted(wanted, key=lambda f: _first_key(shape, f))):
+        for group in _cut(sorted(wanted, key=lambda f: _first_key(shape, f))):
             if len(group) == 1 and group[0].path in joined - due and not group[0].deleted_rows:
                 continue  # a small one that ended up by itself
             size = sum(f.bytes for f in group)
@@ -153,8 +153,7 @@ def _first_key(shape: TableShape, file: LiveFile) -> tuple[bool, object, str]:
     return found is not None, found[0] if found else 0, file.path
 
 
-def cut(files: Sequence[LiveFile]) -> list[list[LiveFile]]:
-    """Files in their order, in groups of what is rewritten at once."""
+def _cut(files: Sequence[LiveFile]) -> list[list[LiveFile]]:
     groups: list[list[LiveFile]] = []
     size = 0
     for file in files:

@@ -98,18 +98,11 @@ def rewrite_files(
 ) -> Written:
     """Rewrite the live rows of files of one partition, sorted, in files of the target size; only those for which
     the SQL condition `where` holds. Delete files that concern other data files, too, stay."""
-    return rewrite_rows(duck, lake, shape, files, name, Rows(where))
-
-
-def rewrite_rows(
-    duck: Duck, lake: Lake, shape: TableShape, files: Sequence[LiveFile], name: str, rows: Rows
-) -> Written:
-    """The same with the values that `rows` says."""
     partitions = {iceberg.partition_value(f) for f in files}
     if len(partitions) != 1:
         raise ValueError(f"{shape.name}: expected files of one partition, found {sorted(map(str, partitions))}")
     partition = partitions.pop()
-    source = f"SELECT {rows.select(shape)} FROM ({live_rows(shape, files)}) WHERE {rows.where}"
+    source = f"SELECT {shape.select()} FROM ({live_rows(shape, files)}) WHERE {where}"
     try:
         with _writer(duck, lake, shape, name) as writer:
             writer.write_sorted(source, partition, planning.rows_per_file(_facts(shape, files)))
@@ -117,12 +110,25 @@ def rewrite_rows(
         if class_of(error) is Failure.ENVIRONMENT:
             raise
         if middle := len(files) // 2:
-            one = rewrite_rows(duck, lake, shape, files[:middle], f"{name}-1", rows)
-            other = rewrite_rows(duck, lake, shape, files[middle:], f"{name}-2", rows)
+            one = rewrite_files(duck, lake, shape, files[:middle], f"{name}-1", where)
+            other = rewrite_files(duck, lake, shape, files[middle:], f"{name}-2", where)
             return Written((*one.added, *other.added), _distinct((*one.removed, *other.removed)))
         with _writer(duck, lake, shape, f"{name}-alone") as writer:
             writer.write(source, partition)  # as it stands, which needs no room for a sort
     return Written(tuple(writer.done()), tuple(_removed(lake, files)))
+
+
+def rewrite_each(
+    duck: Duck, lake: Lake, shape: TableShape, files: Sequence[LiveFile], name: str, rows: Rows
+) -> Written:
+    """Write the rows of each file that `rows` says, with its values, as a file of its own in the order that they have:
+    for changes of columns that neither sort nor partition. Nothing is sorted or held, so that it goes as fast as
+    reading. Delete files that concern other data files, too, stay."""
+    with _writer(duck, lake, shape, name) as writer:
+        for file in files:
+            source = f"SELECT {rows.select(shape)} FROM ({live_rows(shape, [file])}) WHERE {rows.where}"
+            writer.write(source, iceberg.partition_value(file))
+    return Written(tuple(writer.done()), _distinct(tuple(_removed(lake, files))))
 
 
 def _distinct(files: Sequence[DataFile]) -> tuple[DataFile, ...]:

@@ -96,6 +96,9 @@ class Store(Protocol):
     def delete_versions(self, versions: Iterable[StoredVersion]) -> None:
         """Delete versions for good; those that are gone are fine."""
 
+    def archive(self, key: str, storage_class: str) -> str | None:
+        """Put an object into S3's storage class, under its key; returns its ETag there, None if it is there already."""
+
 
 class S3Store:
     """A bucket on S3 or an emulator of it."""
@@ -204,6 +207,19 @@ class S3Store:
             answer = self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": batch, "Quiet": True})
             if errors := answer.get("Errors"):
                 raise OSError(f"could not delete {len(errors)} versions in {self._root}, the first: {errors[0]}")
+
+    def archive(self, key: str, storage_class: str) -> str | None:
+        found = self._client.head_object(Bucket=self._bucket, Key=key)
+        if found.get("StorageClass", "STANDARD") == storage_class:
+            return None
+        answer = self._client.copy_object(
+            Bucket=self._bucket,
+            Key=key,
+            CopySource={"Bucket": self._bucket, "Key": key},
+            StorageClass=storage_class,
+            MetadataDirective="COPY",
+        )
+        return str(answer["CopyObjectResult"]["ETag"]).strip('"')
 
 
 def _version_of(item: dict[str, Any], *, marker: bool) -> StoredVersion:
@@ -315,6 +331,9 @@ class LocalStore:
 
     def delete_versions(self, versions: Iterable[StoredVersion]) -> None:
         self.delete(v.key for v in versions)
+
+    def archive(self, key: str, storage_class: str) -> str | None:
+        return None  # a folder has no storage classes
 
 
 def _etag(path: Path) -> str:

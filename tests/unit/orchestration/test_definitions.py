@@ -136,6 +136,7 @@ def test_all_jobs_sensors_and_schedules_resolve_and_run_from_the_start(settings:
         "hourly_reports",
         "nightly_maintenance",
         "nightly_full_check",
+        "monthly_retention",
     }
     assert all(s.default_status is dg.DefaultSensorStatus.RUNNING for s in repository.sensor_defs if s.name in RUNNING)
     assert all(s.default_status is dg.DefaultScheduleStatus.RUNNING for s in repository.schedule_defs)

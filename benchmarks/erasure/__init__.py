@@ -1,0 +1,1 @@
+"""How long it takes to erase a person, by phase and step."""
