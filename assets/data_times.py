@@ -116,6 +116,17 @@ def data_time(reads: Reads | None, now: Reads) -> datetime | None:
     return min(known) if known and len(known) == len(moments) else None
 
 
+def unread_since(reads: Reads | None, now: Reads) -> datetime | None:
+    """Since when a model that read this lacks something that is published: the oldest watermark that it read of a table
+    whose rows are others `now`. The oldest change that it lacks arrived after that. None where it lacks nothing."""
+    moments = [
+        read.until
+        for entity, read in (reads or {}).items()
+        if read.until is not None and entity in now and now[entity].rows != read.rows
+    ]
+    return min(moments, default=None)
+
+
 def as_metadata(reads: Reads) -> dg.JsonMetadataValue:
     """What was read, as a build records it."""
     return dg.MetadataValue.json(

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +21,15 @@ from dagster_dbt.asset_utils import DAGSTER_DBT_UNIQUE_ID_METADATA_KEY as TEST_I
 
 from assets import data_times, keys
 from assets.catalog import published_states, unreadable_to
+from assets.consumers import accepted_lags, consumers
 from assets.lineage import LINEAGE, MADE_OF, made_of, model_columns
 from assets.manifest import Translator, model_keys
 from assets.presentation import PREVIEW_ROWS, markdown_table
 from assets.resources import LakeResource, WarehouseResource
 from contracts import Contracts
+from lakehouse import api
+from lakehouse.results import Built
+from lakehouse.storage.athena import AthenaSettings
 from warehouse.manifest import NIGHTLY, Manifest, is_model, is_personal, is_table, reads_of
 from warehouse.project import DbtFiles
 from warehouse.publication import failed_nodes, held_back, is_complete, put_back
@@ -109,10 +114,13 @@ def warehouse_assets(
                 put_back(files.build, warehouse.database, manifest, held)
                 details = inspect(files.build, [manifest["nodes"][i] for i in given], personal)
             details |= rows
+            begun = datetime.now(UTC) - timedelta(seconds=sum(map(_seconds, results.values())))
             publish()
         compiled = {i: str(results[i]["compiled_code"]) for i in models if results.get(i, {}).get("compiled_code")}
         lineage = model_columns(manifest, compiled, files.lineage, context.log.warning)
         built = _Built(models, given, details, lineage, reads)
+        recorded = build_rows(context.instance, manifest, {i: results.get(i, {}) for i in given}, reads, now)
+        api.record_build(lake.lake, recorded, begun, context.run.run_id)
         for event in events:
             yield from _reported(event, built, now)
         if failed:
@@ -199,6 +207,34 @@ def failures(results: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
         for unique_id in failed_nodes(results)
         for result in (results[unique_id],)
     }
+
+
+def build_rows(
+    instance: dg.DagsterInstance,
+    manifest: Manifest,
+    results: Mapping[str, Mapping[str, Any]],
+    reads: Mapping[str, data_times.Reads | None],
+    now: data_times.Reads,
+) -> list[Built]:
+    """What the publication log says of a build, given dbt's `results` of the models that readers have from it: those,
+    and what else consumers read, each with its data time."""
+    keys_of = model_keys(manifest)
+    read = accepted_lags(consumers(manifest).values(), manifest)
+    others = data_times.present_data_times(instance, read.keys() - {keys_of[i] for i in results}, now)
+    rows = [_built_row(i, manifest, result, data_times.data_time(reads[i], now)) for i, result in results.items()]
+    names = {key: manifest["nodes"][i]["name"] for i, key in keys_of.items()}
+    return rows + [Built(names[key], False, moment) for key, moment in sorted(others.items())]
+
+
+def _built_row(unique_id: str, manifest: Manifest, result: Mapping[str, Any], moment: datetime | None) -> Built:
+    bytes_scanned = scanned(result).get("bytes scanned")
+    usd = 0.0 if bytes_scanned is None else AthenaSettings().usd(bytes_scanned)
+    name, queries = manifest["nodes"][unique_id]["name"], 0 if bytes_scanned is None else 1
+    return Built(name, True, moment, _seconds(result), queries, bytes_scanned or 0, usd)
+
+
+def _seconds(result: Mapping[str, Any]) -> float:
+    return float(result.get("execution_time") or 0.0)
 
 
 def scanned(result: Mapping[str, Any]) -> dict[str, int]:

@@ -22,11 +22,12 @@ _TEXT, _NUMBER, _MOMENT = StringType(), IntegerType(), TimestampType()
 
 _COLUMNS: tuple[tuple[str, FieldType, str], ...] = (
     ("publication_id", _TEXT, "Identity of the publication: the metadata file that readers were pointed at."),
-    ("entity", _TEXT, "Entity whose table was published."),
+    ("entity", _TEXT, "Entity whose table was published; empty for a model."),
     (
         "kind",
         _TEXT,
-        "What was published: batch, replay (objects ingested again), rebuild, maintenance, erasure or roll_back.",
+        "What was published: batch, replay (objects ingested again), rebuild, maintenance, erasure or roll_back; "
+        "build, of a model of marts and reports; or look, of a model that a build left as it was.",
     ),
     ("engine", _TEXT, "Engine that merged: embedded or athena."),
     ("run_id", _TEXT, "Dagster run that published, where it is known."),
@@ -65,6 +66,12 @@ _COLUMNS: tuple[tuple[str, FieldType, str], ...] = (
     ("queries", _NUMBER, "Queries that Athena ran for it."),
     ("bytes_scanned", _NUMBER, "Bytes that these queries scanned."),
     ("billed_usd", DecimalType(18, 6), "What these queries cost, in US dollars; an estimate."),
+    ("put_requests", _NUMBER, "Requests to S3 that are billed as PUT, COPY, POST or LIST; empty in rows of before."),
+    ("get_requests", _NUMBER, "Requests to S3 that are billed as GET and all other; empty in rows of before."),
+    ("glue_requests", _NUMBER, "Requests to Glue's Data Catalog; empty in rows of before."),
+    ("bytes_sent", _NUMBER, "Bytes sent to S3; empty in rows of before."),
+    ("bytes_fetched", _NUMBER, "Bytes fetched from S3; empty in rows of before."),
+    ("model", _TEXT, "Model of marts and reports, true for the row's watermark; empty for an entity's table."),
 )
 
 COLUMNS = tuple(

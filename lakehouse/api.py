@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from lakehouse.publish.publication import rollback as rollback
     from lakehouse.publish.publication_log import billed as billed
     from lakehouse.publish.publication_log import join_days as join_days
+    from lakehouse.publish.publication_log import record_build as record_build
     from lakehouse.publish.published import content_hash as content_hash
     from lakehouse.publish.published import published as published
     from lakehouse.publish.published import watermark as watermark
@@ -82,7 +83,7 @@ _ROOMS = {
         "publish",
         "rollback",
     ),
-    "lakehouse.publish.publication_log": ("billed", "join_days"),
+    "lakehouse.publish.publication_log": ("billed", "join_days", "record_build"),
     "lakehouse.publish.published": ("content_hash", "published", "watermark"),
     "lakehouse.recovery.exporting": ("dry_run_backfill", "run_backfill"),
     "lakehouse.recovery.catalog": ("recover_catalog",),

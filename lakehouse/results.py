@@ -69,7 +69,7 @@ class Check:
     detail: str
 
 
-Kind = Literal["batch", "replay", "rebuild", "maintenance", "erasure", "roll_back"]
+Kind = Literal["batch", "replay", "rebuild", "maintenance", "erasure", "roll_back", "build", "look"]
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,11 @@ class Work:
     queries: int = 0
     bytes_scanned: int = 0
     billed_usd: float = 0.0
+    put_requests: int = 0
+    get_requests: int = 0
+    glue_requests: int = 0
+    bytes_sent: int = 0
+    bytes_fetched: int = 0
 
     @classmethod
     def of_document(cls, document: Mapping[str, Any]) -> Work:
@@ -104,6 +109,20 @@ class Work:
         work = cls(**rest, counts=Counts(**counts))
         begun, ended = (datetime.fromisoformat(str(moment)) for moment in (work.begun_at, work.ended_at))
         return replace(work, begun_at=begun, ended_at=ended)
+
+
+@dataclass(frozen=True)
+class Built:
+    """A model of marts and reports after a build, which made it (`was_built`) or left it as it was. `data_time` is what
+    it is true for; `seconds`, queries, bytes and US dollars are what the build took for it."""
+
+    model: str
+    was_built: bool
+    data_time: datetime | None
+    seconds: float = 0.0
+    queries: int = 0
+    bytes_scanned: int = 0
+    billed_usd: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -25,13 +25,29 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Published:
     """A published table: rows and changes it holds, and its watermark (UTC); all None before its first publication.
-    `problem` is why it cannot be read."""
+    `problem` is why it cannot be read; `waiting` is when the oldest object arrived that is not published yet (UTC)."""
 
     entity: str
     rows: int | None = None
     changes: int | None = None
     watermark: datetime | None = None
     problem: str = ""
+    waiting: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that somebody reads: how old its data may be, what it is true for, and since when it lacks something that
+    is published (UTC); None for nothing."""
+
+    name: str
+    lag: timedelta
+    data_time: datetime | None
+    unread: datetime | None
+
+    def is_late(self, now: datetime) -> bool:
+        """Whether its data is older than its strictest reader accepts."""
+        return self.data_time is None or now - self.data_time > self.lag
 
 
 @dataclass(frozen=True)
@@ -45,6 +61,7 @@ class Status:
     tables: tuple[Published, ...]
     troubles: tuple[Trouble, ...] = ()
     failing: tuple[Failing, ...] = ()
+    models: tuple[Model, ...] = ()
 
 
 def look(home: Home, contracts: Contracts) -> Status:
@@ -58,7 +75,9 @@ def look(home: Home, contracts: Contracts) -> Status:
         return Status(current, True, dagster, None, ())
     tables = published_tables(current, contracts)
     troubles = troubles_of(home) if dagster else ()
-    return Status(current, True, dagster, lag(home, current), tables, troubles, failing_objects(current, contracts))
+    failing = failing_objects(current, contracts)
+    models = models_read(home, current, contracts) if dagster else ()
+    return Status(current, True, dagster, lag(home, current), tables, troubles, failing, models)
 
 
 def troubles_of(home: Home) -> tuple[Trouble, ...]:
@@ -71,6 +90,29 @@ def troubles_of(home: Home) -> tuple[Trouble, ...]:
 
     with DagsterInstance.from_config(str(home.dagster)) as instance:
         return (*troubles(instance, datetime.now(UTC)), *failing_work(instance))
+
+
+def models_read(home: Home, current: Stack, contracts: Contracts) -> tuple[Model, ...]:
+    """The models that somebody reads and that were built, with what they are true for and since when they lack news."""
+    from dagster import DagsterInstance
+
+    from assets.catalog import published_states
+    from assets.consumers import accepted_lags, consumers
+    from assets.data_times import data_time, present, recorded_reads, unread_since
+    from lakehouse.storage.lake import Lake
+    from orchestration.prepare import dbt_files
+    from orchestration.settings import Settings
+    from warehouse.project import prepared_manifest
+
+    manifest = prepared_manifest(dbt_files(Settings(home=home.path, endpoint_url=current.endpoint)))
+    lags = accepted_lags(consumers(manifest).values(), manifest)
+    lake = Lake.of_environment("local", current.outputs["DataBucketName"], REGION, current.endpoint)
+    now = present(contracts, published_states(lake, contracts, lambda entity, error: None))  # its line says so
+    with DagsterInstance.from_config(str(home.dagster)) as instance:
+        reads = recorded_reads(instance, lags)
+    return tuple(
+        Model(key.path[-1], lags[key], data_time(read, now), unread_since(read, now)) for key, read in reads.items()
+    )
 
 
 def addresses(home: Home) -> dict[str, str]:
@@ -121,6 +163,7 @@ def show_quarantined(files: Iterable[tuple[str, QuarantineFile]], console: Conso
 def published_tables(current: Stack, contracts: Contracts) -> tuple[Published, ...]:
     """The published table of every entity."""
     from lakehouse import api
+    from lakehouse.intake.landing import Scope
     from lakehouse.storage.lake import Lake
 
     lake = Lake.of_environment("local", current.outputs["DataBucketName"], REGION, current.endpoint)
@@ -128,13 +171,15 @@ def published_tables(current: Stack, contracts: Contracts) -> tuple[Published, .
     for contract in contracts.values():
         try:
             state = api.published(lake, contract)
+            waiting = min((o.modified for o in api.pending(lake, contract, Scope())), default=None)
         except Exception as error:  # noqa: BLE001 - shown in its line; the other tables do not pay for it
             tables.append(Published(contract.name, problem=f"{type(error).__name__}: {error}"))
             continue
         if state is None:
-            tables.append(Published(contract.name))
+            tables.append(Published(contract.name, waiting=waiting))
         else:
-            tables.append(Published(contract.name, state.rows, state.changes, state.watermark))
+            known = (state.rows, state.changes, state.watermark)
+            tables.append(Published(contract.name, *known, waiting=waiting))
     return tuple(tables)
 
 
@@ -181,23 +226,46 @@ def show(status: Status, home: Home, console: Console, now: datetime | None = No
     report = newest_report(home)
     if report:
         console.print(f"\nNewest report: {report}", soft_wrap=True, highlight=False)
+    now = now or datetime.now(UTC)
     if status.tables:
         console.print()
-        console.print(_tables(status, now or datetime.now(UTC)))
+        console.print(_tables(status, now))
+    if status.models:
+        console.print()
+        for line in model_lines(status.models, now):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
     if not status.emulator:
         console.print("\nStart the stack with `gavel up`, or see everything at once with `gavel demo`.")
 
 
+def model_lines(models: Sequence[Model], now: datetime) -> list[str]:
+    """How fresh marts and reports are, the ones that lack something longest first."""
+    late = [model for model in models if model.is_late(now)]
+    lines = [f"Marts and reports: {len(models) - len(late)} of {len(models)} are as fresh as their readers need them."]
+    unread = sorted((model.unread, model.name) for model in models if model.unread)
+    if unread:
+        since, name = unread[0]
+        lines.append(f"{len(unread)} lack published changes; the oldest arrived {age(now - since)} ago, for {name}.")
+    for model in late:
+        old = f"true for {age(now - model.data_time)} ago" if model.data_time else "true for no time"
+        lines.append(f"  late: {model.name} is {old}; accepted are {age(model.lag)}.")
+    return lines
+
+
 def _tables(status: Status, now: datetime) -> Table:
     table = Table(title="Published tables", title_justify="left", box=None, padding=(0, 2))
-    for heading in ("entity", "rows", "changes", "watermark (UTC)", "age"):
-        table.add_column(heading, justify="right" if heading in ("rows", "changes", "age") else "left")
+    for heading in ("entity", "rows", "changes", "watermark (UTC)", "age", "oldest waiting"):
+        table.add_column(
+            heading, justify="right" if heading in ("rows", "changes", "age", "oldest waiting") else "left"
+        )
     for entity in status.tables:
         if entity.problem:
-            table.add_row(entity.entity, "[red]cannot be read[/red]", "", escape(entity.problem), "")
+            table.add_row(entity.entity, "[red]cannot be read[/red]", "", escape(entity.problem), "", "")
             continue
         if entity.rows is None:
-            table.add_row(entity.entity, "[dim]none[/dim]", "", "[dim]not published yet[/dim]", "")
+            table.add_row(
+                entity.entity, "[dim]none[/dim]", "", "[dim]not published yet[/dim]", "", _waiting(entity, now)
+            )
             continue
         mark = entity.watermark
         table.add_row(
@@ -206,8 +274,13 @@ def _tables(status: Status, now: datetime) -> Table:
             f"{entity.changes:,}",
             f"{mark:%Y-%m-%d %H:%M:%S}" if mark else "[dim]none[/dim]",
             age(now - mark) if mark else "",
+            _waiting(entity, now),
         )
     return table
+
+
+def _waiting(entity: Published, now: datetime) -> str:
+    return age(now - entity.waiting) if entity.waiting else ""
 
 
 def age(span: timedelta) -> str:

@@ -33,6 +33,8 @@ from contracts.dbt.staging import (
     personal_name,
     personal_properties,
     personal_sql,
+    prices_properties,
+    prices_sql,
     publication_log_name,
     publication_log_properties,
     publication_log_sql,
@@ -44,6 +46,7 @@ from contracts.dbt.staging import (
 )
 from contracts.dbt.text import HEADER, yaml_text
 from contracts.model import Contract, Contracts
+from contracts.prices import load_prices
 from contracts.types import is_personal
 
 __all__ = ["PROJECT", "SOURCE", "dimension_name", "generate", "write"]
@@ -62,6 +65,7 @@ def generate(contracts: Contracts) -> dict[str, str]:
         f"{STAGING}/_sources.yml": yaml_text({"version": 2, "sources": [source_properties(contracts)]}),
         **_model("stg_entities", entities_sql(contracts), entities_properties()),
         **_model("stg_watermarks", watermarks_sql(contracts), watermarks_properties()),
+        **_model("stg_prices", prices_sql(load_prices()), prices_properties()),
         **_model(publication_log_name(), publication_log_sql(), publication_log_properties()),
         f"{STAGING}/{PERSONAL}/_{PERSONAL}.yml": yaml_text({"version": 2, "groups": [personal_group()]}),
         **{

@@ -10,6 +10,7 @@ from contracts.dbt.columns import STAGED, column_properties, described, system_c
 from contracts.dbt.sources import SOURCE
 from contracts.dbt.text import HEADER, identifier, literal
 from contracts.model import Contract, Contracts, Relation
+from contracts.prices import Prices
 from contracts.types import Field, IntegerType, StringType, is_personal
 
 PERSONAL = "personal"
@@ -211,6 +212,39 @@ def publication_log_sql() -> str:
     """The view of all publications."""
     listed = ",\n".join(f"    {identifier(column.name)}" for column in publication_log.COLUMNS)
     return f"-- {HEADER}\nselect\n{listed}\nfrom {{{{ source('{SOURCE}', '{publication_log.TABLE}') }}}}\n"
+
+
+def prices_properties() -> dict[str, Any]:
+    """What dbt knows of the view of list prices."""
+    columns = {
+        "item": "What is priced, by its name in contracts/prices.yaml.",
+        "what": "The same in words.",
+        "usd_each": "What one unit of it costs, in US dollars.",
+        "region": "The region whose list price it is.",
+        "source": "Who says so.",
+        "read_on": "The day on which it was read there.",
+    }
+    return {
+        "name": "stg_prices",
+        "description": "List prices of AWS that costs are computed with, each with its source.",
+        "data_tests": [{"primary_key": {"arguments": {"columns": ["item"]}}}],
+        "columns": described(columns),
+    }
+
+
+def prices_sql(prices: Prices) -> str:
+    """The view of list prices."""
+    selects = (
+        "select\n"
+        f"    {literal(name)} as item,\n"
+        f"    {literal(price.what)} as what,\n"
+        f"    cast({price.of_one:.15f} as double) as usd_each,\n"
+        f"    {literal(prices.region)} as region,\n"
+        f"    {literal(price.source)} as source,\n"
+        f"    cast('{prices.read_on}' as date) as read_on\n"
+        for name, price in prices.prices.items()
+    )
+    return f"-- {HEADER}\n" + "\nunion all\n\n".join(selects)
 
 
 def watermarks_sql(contracts: Contracts) -> str:

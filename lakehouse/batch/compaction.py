@@ -115,7 +115,7 @@ def _begin(
 ) -> tuple[Run, list[LandedObject]]:
     """Reset the work table to what is published, and discover the objects that the run is about."""
     lake, contract = context.lake, context.contract
-    begun_at, started = lake.now(), time.perf_counter()
+    begun_at, started, requested = lake.now(), time.perf_counter(), lake.meter.read()
     state, published = tables.prepare(lake, contract)
     listed_at = lake.now()
     listing = each_object(lake, contract, scope.reaching(state.watermark))  # not kept as a whole: it may be a year's
@@ -134,6 +134,7 @@ def _begin(
         tries=Attempts(lake, contract, known=bool(new)),
         begun_at=begun_at,
         started=started,
+        requested=requested,
     )
     return work, new
 

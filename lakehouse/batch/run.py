@@ -21,6 +21,7 @@ from lakehouse.publish import audit, publication_log
 from lakehouse.results import AuditResult, BatchResult, Check, Counts, HeldObject, Kind, Work
 from lakehouse.storage.context import Context
 from lakehouse.storage.duck import Duck
+from lakehouse.storage.requests import Requests, counted
 from lakehouse.table import schemas, tables
 from lakehouse.table.relations import LATE, OBJECTS, REJECTED, VALID
 from lakehouse.table.tables import TableState
@@ -67,6 +68,8 @@ class Run:
     """Of objects whose last part is still to come: rows read and rows set aside so far."""
     shelf: weights.Shelf | None = None
     rebuilt: rebuilding.Before | None = None
+    requested: Requests = field(default_factory=Requests)
+    """What the lake had requested of S3 and Glue when the run began."""
 
     @property
     def again(self) -> bool:
@@ -231,6 +234,7 @@ def _save(work: Run, audit_result: AuditResult) -> None:
         queries=work.engine.queries,
         bytes_scanned=work.engine.scanned_bytes,
         billed_usd=work.engine.usd,
+        **counted(work.context.lake.meter.read() - work.requested),
     )
     audit.save(work.context.lake, replace(audit_result, work=done))
 

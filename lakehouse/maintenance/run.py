@@ -26,6 +26,7 @@ from lakehouse.storage.context import Context
 from lakehouse.storage.duck import connect
 from lakehouse.storage.entries import EntryConflict
 from lakehouse.storage.lake import Lake
+from lakehouse.storage.requests import Requests, counted
 from lakehouse.table import tables
 from lakehouse.table.tables import TableState
 
@@ -65,6 +66,7 @@ class _Run:
     context: Context
     before: Usage
     begun_at: datetime
+    requested: Requests
     started: float = field(default_factory=time.perf_counter)
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
@@ -79,25 +81,27 @@ class _Run:
 
     def work(self, written: publication_log.Written) -> Work:
         """What the publication log says of the run."""
-        return Work(
-            "maintenance",
-            self.begun_at,
-            self.context.lake.now(),
-            time.perf_counter() - self.started,
+        done = Work(
+            kind="maintenance",
+            begun_at=self.begun_at,
+            ended_at=self.context.lake.now(),
+            seconds=time.perf_counter() - self.started,
             engine="embedded",
             files_written=written.files,
             bytes_written=written.bytes,
         )
+        return replace(done, **counted(self.context.lake.meter.read() - self.requested))
 
 
 def run(context: Context) -> MaintenanceResult:
     """One run; plans again when another writer was quicker."""
     lake, contract = context.lake, context.contract
+    requested = lake.meter.read()
     published = tables.published_entry(lake, contract)
     if published is None:
         raise LookupError(f"{contract.name}: expected a published table, found none; run its first batch")
     before = measure(lake, contract, TableState(lake, published.metadata_location))
-    work = _Run(context, before, lake.now())
+    work = _Run(context, before, lake.now(), requested)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             result = _run_once(work, attempt)

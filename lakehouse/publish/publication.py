@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lakehouse.intake.erased import ERASED, ErasedList
@@ -12,6 +12,7 @@ from lakehouse.publish.published import describe, describe_state
 from lakehouse.results import FilesMissing, NotAudited, Publication
 from lakehouse.storage.entries import EntryConflict
 from lakehouse.storage.lake import Lake
+from lakehouse.storage.requests import Requests, counted
 from lakehouse.table import glue_tables, schemas
 from lakehouse.table.tables import HIGHEST_BATCH, TableState, published_entry
 
@@ -120,18 +121,21 @@ def _is_without(lake: Lake, state: TableState, present: TableState) -> bool:
 
 @dataclass(frozen=True)
 class _Pointers:
-    """Both published entries as they were at the beginning: they are moved only if nobody else has moved them since."""
+    """Both published entries as they were at the beginning: they are moved only if nobody else has moved them since.
+    `requested` is what the lake had requested of S3 and Glue before."""
 
     changes: Entry
     compacted: Entry
+    requested: Requests
 
     @classmethod
     def look_up(cls, lake: Lake, contract: Contract) -> _Pointers | None:
 
+        requested = lake.meter.read()
         # The compacted table first: it is the one that a roll back moves first, so that an old look moves nothing.
         names = schemas.compacted(contract).name, schemas.changes(contract).name
         compacted, changes = (lake.entries.get(lake.published_database, name) for name in names)
-        return None if changes is None or compacted is None else cls(changes, compacted)
+        return None if changes is None or compacted is None else cls(changes, compacted, requested)
 
 
 def _move(
@@ -173,6 +177,8 @@ def _move(
     if not audited:
         publication_log.record_roll_back(lake, mine, begun, run_id)
     elif work is not None:
-        publication_log.record(lake, mine, work, lake.now(), run_id)
+        more = counted(lake.meter.read() - pointers.requested)
+        whole = replace(work, **{name: getattr(work, name) + count for name, count in more.items()})
+        publication_log.record(lake, mine, whole, lake.now(), run_id)
     shown = mine if now.metadata_location == state.location else describe(lake, contract, now)
     return Publication(contract.name, moving, shown, tuple(drift))

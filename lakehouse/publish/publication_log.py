@@ -28,7 +28,7 @@ from contracts.glue import MAX_COMMENT, glue_type
 from contracts.types import DecimalType, TimestampType
 from lakehouse.publish import audit
 from lakehouse.publish.published import describe_state
-from lakehouse.results import Work
+from lakehouse.results import Built, Kind, Work
 from lakehouse.storage.lake import Lake
 from lakehouse.table.glue_tables import sync_table
 from lakehouse.table.iceberg import read_metadata
@@ -44,6 +44,9 @@ RETENTION_DAYS = 400
 JOINED_DAYS = 7
 """How many days back rows are joined, and removed behind the retention: what a week without that left."""
 _READERS = 8
+_MODELS = "_models"
+"""What stands for an entity in the names of objects about marts and reports: no entity has this name."""
+_MANY = 50
 
 Row = dict[str, Any]
 
@@ -86,6 +89,34 @@ def record_roll_back(lake: Lake, published: Published, begun_at: datetime, run_i
     row["publication_id"] += f" again {now:%Y%m%dT%H%M%S.%fZ}"
     key = f"{_prefix(published.entity, now)}{_stem(published.metadata_location)}-again-{now:%Y%m%dT%H%M%S%f}.json"
     lake.store.write(key, _lines([row]))
+
+
+def record_build(lake: Lake, models: Iterable[Built], begun_at: datetime, run_id: str) -> None:
+    """Write the rows of a build of marts and reports that readers have: one for each model, together in one object. A
+    day's objects are joined whenever there are many."""
+    now = lake.now()
+    rows = []
+    for built in models:
+        kind: Kind = "build" if built.was_built else "look"
+        work = Work(kind, begun_at, now, built.seconds)
+        known = {
+            **asdict(work),
+            **asdict(work.counts),
+            "rows_read": work.counts.read,
+            "publication_id": f"{run_id}/{built.model}",
+            "run_id": run_id,
+            "published_at": now,
+            "watermark": built.data_time,
+            "queries": built.queries,
+            "bytes_scanned": built.bytes_scanned,
+            "billed_usd": built.billed_usd,
+            "model": built.model,
+        }
+        rows.append({column.name: _value(known.get(column.name), column.type) for column in described.COLUMNS})
+    prefix = _prefix(_MODELS, now)
+    lake.store.write(f"{prefix}{now:%H%M%S%f}-{run_id[:8]}.json", _lines(rows))
+    if sum(1 for _ in lake.store.list(prefix)) > _MANY:
+        _join(lake, prefix, "")
 
 
 def repair(lake: Lake, contract: Contract, location: str) -> tuple[Drift, ...]:
@@ -215,6 +246,7 @@ def _row(published: Published, work: Work, published_at: datetime | None, run_id
         "files_after": published.files,
         "bytes_after": published.bytes,
         "watermark": published.watermark,
+        "model": None,
     }
     return {column.name: _value(known[column.name], column.type) for column in described.COLUMNS}
 
@@ -223,7 +255,7 @@ def _value(value: Any, type_: object) -> Any:
     match type_:
         case TimestampType() if value is not None:
             return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-        case DecimalType(_, scale):
+        case DecimalType(_, scale) if value is not None:
             return float(round(Decimal(value), scale))
         case _:
             return value

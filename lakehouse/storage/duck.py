@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -22,6 +22,7 @@ import duckdb
 from lakehouse.results import Failure
 from lakehouse.storage.failures import Damaged, class_of, damage_of
 from lakehouse.storage.lake import Lake
+from lakehouse.storage.requests import LOG_REQUESTS
 from lakehouse.storage.sql import literal
 
 if TYPE_CHECKING:
@@ -109,11 +110,13 @@ def connect(lake: Lake) -> Iterator[Duck]:
         lake.scratch.mkdir(parents=True, exist_ok=True)  # an engine that is kept may outlive the folder
     scratch = Path(tempfile.mkdtemp(prefix="gavel-", dir=lake.scratch))
     connection = engine.connection.cursor()
+    counted = lake.meter.following(engine.connection) if on_s3 else nullcontext()
     try:
         connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
         if on_s3:
             _grant(connection, lake)
-        yield Duck(connection, scratch, partial(_check_stored, lake, options))
+        with counted:
+            yield Duck(connection, scratch, partial(_check_stored, lake, options))
     except (duckdb.FatalException, duckdb.InternalException):
         _kept_engine.cache_clear()  # it answers nothing any more
         raise
@@ -179,6 +182,7 @@ class _Engine:
         )
         if options.on_s3:
             self.connection.execute(f"LOAD {literal(str(extension('httpfs')))}")
+            self.connection.execute(LOG_REQUESTS)
 
 
 @lru_cache(maxsize=1)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lakehouse.storage import secrets
 from lakehouse.storage.entries import GlueEntries, LocalEntries
+from lakehouse.storage.requests import Meter
 from lakehouse.storage.store import LocalStore, S3Store
 
 if TYPE_CHECKING:
@@ -101,7 +102,14 @@ class Lake:
             max_pool_connections=16,
             s3={"addressing_style": "path"} if self.endpoint else {},
         )
-        return self.session.client(service, endpoint_url=self.endpoint, config=config)
+        client = self.session.client(service, endpoint_url=self.endpoint, config=config)
+        self.meter.watch(client)
+        return client
+
+    @cached_property
+    def meter(self) -> Meter:
+        """Counts what is requested of S3 and Glue by way of this lake."""
+        return Meter()
 
     @cached_property
     def store(self) -> Store:

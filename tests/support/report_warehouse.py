@@ -153,6 +153,22 @@ def run(entity: str, ended_at: str, rows: int, quarantined: int) -> str:
     )  # fmt: skip
 
 
+def cost(day: str, changes: int, usd: str) -> str:
+    return row(
+        "reports.rpt_cost_by_day", day=day, publications=3, changes=changes, cost_usd=usd,
+        usd_per_million=float(usd) * 1_000_000 / changes if changes else None, usd_per_million_of_7_days=2.5,
+        data_time=REPORTED,
+    )  # fmt: skip
+
+
+def budget(kind: str, name: str, late: int) -> str:
+    return row(
+        "reports.rpt_freshness_budget", kind=kind, name=name, owner="trading", target_minutes=15,
+        watermark="2026-03-01 12:00:00", observed_minutes=1000, late_minutes=late, share_in_time=1 - late / 1000,
+        objective="0.99", budget_burned=late / 10, data_time=REPORTED,
+    )  # fmt: skip
+
+
 def watermark(entity: str, when: str) -> str:
     return row("staging.stg_watermarks", entity=entity, batch=3, watermark=when)
 
@@ -225,4 +241,8 @@ OF_ALL = (
     freshness("estimates", 0, True, when=None),
     run("bids", "2026-02-28 10:00:00", 100, 3),
     run("orders", "2026-02-28 12:00:00", 50, 0),
+    cost("2026-02-28", 100, "0.0005"),
+    cost("2026-03-01", 0, "0.0001"),
+    budget("table", "orders", 5),
+    budget("model", "fct_bids", 20),
 )

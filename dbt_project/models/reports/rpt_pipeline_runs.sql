@@ -9,13 +9,29 @@ tellings as (
             order by case when published_at is null then 1 else 0 end, ended_at
         ) as telling
     from {{ ref('stg_publication_log') }}
+    where kind <> 'look'
+),
+
+prices as (
+    select
+        max(case when item = 's3_put' then usd_each end) as s3_put,
+        max(case when item = 's3_get' then usd_each end) as s3_get,
+        max(case when item = 'glue_request' then usd_each end) as glue_request
+    from {{ ref('stg_prices') }}
 ),
 
 runs as (
     select
-        *,
-        cast(cast(seconds as double) * {{ var('usd_per_compute_hour') }} / 3600 as decimal(18, 6)) as compute_usd
+        tellings.*,
+        cast(cast(seconds as double) * {{ var('usd_per_compute_hour') }} / 3600 as decimal(18, 6)) as compute_usd,
+        cast(
+            coalesce(put_requests, 0) * prices.s3_put
+            + coalesce(get_requests, 0) * prices.s3_get
+            + coalesce(glue_requests, 0) * prices.glue_request
+            as decimal(18, 6)
+        ) as requests_usd
     from tellings
+    cross join prices
     where telling = 1
 )
 
@@ -54,7 +70,14 @@ select
     runs.bytes_scanned,
     runs.billed_usd,
     runs.compute_usd,
-    cast(runs.billed_usd + runs.compute_usd as decimal(18, 6)) as cost_usd,
-    (select min(watermark) from {{ ref('stg_watermarks') }}) as data_time
+    cast(runs.billed_usd + runs.compute_usd + runs.requests_usd as decimal(18, 6)) as cost_usd,
+    (select min(watermark) from {{ ref('stg_watermarks') }}) as data_time,
+    runs.put_requests,
+    runs.get_requests,
+    runs.glue_requests,
+    runs.bytes_sent,
+    runs.bytes_fetched,
+    runs.requests_usd,
+    runs.model
 from runs
 left join {{ ref('stg_entities') }} as entities on runs.entity = entities.entity

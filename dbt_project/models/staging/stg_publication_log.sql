@@ -31,5 +31,11 @@ select
     watermark,
     queries,
     bytes_scanned,
-    billed_usd
+    billed_usd,
+    put_requests,
+    get_requests,
+    glue_requests,
+    bytes_sent,
+    bytes_fetched,
+    model
 from {{ source('catalog', 'publication_log') }}

@@ -28,5 +28,6 @@ select
     cast(sum(rows_read) as bigint) as rows_read,
     sum(cost_usd) as cost_usd
 from {{ ref('rpt_pipeline_runs') }}
+where entity is not null
 group by 1
 order by 1

@@ -28,5 +28,6 @@ select
     avg(seconds) as seconds,
     sum(cost_usd) as cost_usd
 from {{ ref('rpt_pipeline_runs') }}
+where entity is not null
 group by entity
 order by rows_read desc, entity asc

@@ -17,6 +17,7 @@ from assets.data_times import (
     recorded_reads,
     tables_read,
     timeless,
+    unread_since,
 )
 from assets.manifest import model_keys
 
@@ -107,3 +108,14 @@ def test_what_a_build_read_is_recorded_whole(instance: dg.DagsterInstance) -> No
     instance.report_runless_asset_event(dg.AssetMaterialization(key, metadata={TABLES_READ: as_metadata(reads)}))
     assert recorded_reads(instance, [key, other]) == {key: reads}
     assert present_data_times(instance, [key, other], {}) == {}, "bids have no watermark"
+
+
+def test_a_model_lacks_news_of_tables_whose_rows_are_others_now() -> None:
+    early, late = datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC)
+    read = {"a": TableRead("1", early), "b": TableRead("1", late), "c": TableRead(None, None)}
+    same = {"a": TableRead("1", late), "b": TableRead("1", late), "c": TableRead(None, None)}
+    assert unread_since(read, same) is None, "a watermark that moves alone is no news"
+    assert unread_since(read, {**same, "b": TableRead("2", late)}) == late
+    assert unread_since(read, {**same, "a": TableRead("2", late), "b": TableRead("2", late)}) == early
+    assert unread_since(None, same) is None
+    assert unread_since(read, {}) is None

@@ -17,10 +17,10 @@ from lakehouse.intake.landing import Scope
 from lakehouse.publish import audit, publication_log
 from lakehouse.publish.publication import publish, rollback
 from lakehouse.publish.published import published
-from lakehouse.results import Published, Retention, Work
+from lakehouse.results import Built, Published, Retention, Work
 from lakehouse.storage.lake import Lake
 from tests.support.failing import Crash, Failpoints, Fault, Operation, Unanswered, failing_lake
-from tests.support.lakes import PARCELS, Clock, Landing, change, local_lake
+from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, local_lake
 from warehouse.sources import create_source_views, log_of_lake, log_of_slice
 
 EVERYTHING = Scope.everything()
@@ -94,6 +94,12 @@ def test_a_row_says_what_the_batch_did(lake: Lake, landing: Landing) -> None:
         "queries": 0,
         "bytes_scanned": 0,
         "billed_usd": 0.0,
+        "put_requests": 0,  # a folder is no S3
+        "get_requests": 0,
+        "glue_requests": 0,
+        "bytes_sent": 0,
+        "bytes_fetched": 0,
+        "model": None,
     }
     assert 0 < second["seconds"] < 3600
     assert second["files_written"] >= 2, "one of the table, one of its history"
@@ -429,3 +435,35 @@ def test_a_result_from_before_the_counts_were_a_record_is_published_with_them(la
     lake.store.write(key, orjson.dumps(document))
     publish(lake, PARCELS)
     assert [(row["rows_read"], row["applied"]) for row in rows(lake)] == [(1, 1)]
+
+
+def test_a_build_has_a_row_for_each_model_and_its_day_is_joined(lake: Lake, clock: Clock) -> None:
+    models = [
+        Built("fct_orders", True, NOON, 1.5, 1, 10_000_000, 0.00005),
+        Built("dim_lot", False, NOON, 0.0),
+        Built("dim_date", True, None),
+    ]
+    runs = publication_log._MANY + 2
+    for number in range(runs):
+        clock.forward(seconds=1)
+        publication_log.record_build(lake, models, clock(), f"{number:08d}-run")
+    rows = publication_log.read(lake, publication_log._MODELS, clock())
+    assert len(rows) == 3 * runs, "joining loses none"
+    assert len(list(lake.store.list("publication_log/"))) < runs
+    first = {row["model"]: row for row in rows if row["run_id"] == "00000000-run"}
+    assert {name: row["kind"] for name, row in first.items()} == {
+        "fct_orders": "build",
+        "dim_lot": "look",
+        "dim_date": "build",
+    }
+    assert {(row["entity"], row["rows_read"]) for row in rows} == {(None, 0)}
+    assert first["dim_date"]["watermark"] is None
+    built = first["fct_orders"]
+    assert (built["seconds"], built["queries"], built["bytes_scanned"], built["billed_usd"]) == (
+        1.5,
+        1,
+        10_000_000,
+        5e-5,
+    )
+    assert built["publication_id"] == "00000000-run/fct_orders"
+    assert set(built) == {column.name for column in described.COLUMNS}

@@ -6,7 +6,7 @@ import errno
 import os
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 from local.command_line import app, mapping_options
-from local.status import age
+from local.status import Model, age, model_lines
 
 COMMANDS = ("up", "down", "demo", "dev", "simulate", "replay", "refresh", "status", "generate", "ops")
 
@@ -98,3 +98,21 @@ def test_what_needs_a_running_stack_says_how_to_start_it(tmp_path: Path) -> None
 )
 def test_ages_are_reported_in_the_unit_that_fits(seconds: int, text: str) -> None:
     assert age(timedelta(seconds=seconds)) == text
+
+
+def test_the_status_says_which_reports_are_late_and_which_change_waits_longest() -> None:
+    now = datetime(2026, 11, 28, 12, tzinfo=UTC)
+    hour = timedelta(hours=1)
+    models = [
+        Model("fct_bids", hour, now - timedelta(minutes=5), now - timedelta(minutes=30)),
+        Model("rpt_old", hour, now - 3 * hour, now - 3 * hour),
+        Model("rpt_none", hour, None, None),
+        Model("rpt_just", hour, now - hour, None),
+    ]
+    assert model_lines(models, now) == [
+        "Marts and reports: 2 of 4 are as fresh as their readers need them.",
+        "2 lack published changes; the oldest arrived 3 h ago, for rpt_old.",
+        "  late: rpt_old is true for 3 h ago; accepted are 60 min.",
+        "  late: rpt_none is true for no time; accepted are 60 min.",
+    ]
+    assert model_lines(models[3:], now) == ["Marts and reports: 1 of 1 are as fresh as their readers need them."]
