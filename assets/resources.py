@@ -20,7 +20,8 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Where the lake of this environment is. `local_root` swaps S3 and Glue for a folder (tests, experiments).
 
     `workgroup` is the Athena that entities may be merged on, none if empty; `scan_limit_gb` stops one of its queries.
-    `scratch` is the folder for a batch's temporary files, the system's if empty.
+    `scratch` is the folder for a batch's temporary files, the system's if empty. `signing_key` is the KMS key that
+    signs proofs of erasures, if there is one.
     """
 
     environment: str
@@ -31,6 +32,7 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     workgroup: str | None = None
     scan_limit_gb: int | None = None
     scratch: str | None = None
+    signing_key: str | None = None
     _lake: Lake | None = PrivateAttr(default=None)
 
     @property
@@ -42,7 +44,7 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
                 lake = replace(lake, local_root=Path(self.local_root))
             if self.scratch:
                 lake = replace(lake, scratch=Path(self.scratch))
-            self._lake = replace(lake, athena=self._athena())
+            self._lake = replace(lake, athena=self._athena(), signing_key=self.signing_key)
         return self._lake
 
     def _athena(self) -> AthenaSettings | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,8 @@ def lake_of(environment: Environment) -> Lake:
     client = environment.client("s3")
     endpoint = os.environ.get("AWS_ENDPOINT_URL") or _emulator(client.meta.endpoint_url)
     region = client.meta.region_name or "eu-west-1"
-    return Lake.of_environment(environment.name, environment.data_bucket, region, endpoint)
+    lake = Lake.of_environment(environment.name, environment.data_bucket, region, endpoint)
+    return replace(lake, signing_key=os.environ.get("GAVEL_SIGNING_KEY") or None)
 
 
 def _emulator(address: str) -> str | None:

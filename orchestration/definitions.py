@@ -132,6 +132,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
             endpoint=settings.endpoint_url,
             workgroup=settings.workgroup,
             scan_limit_gb=settings.scan_limit_gb,
+            signing_key=settings.signing_key,
             scratch=str(settings.home / "scratch") if settings.environment == "local" else None,
         ),
         "exports": ExportsResource(

@@ -1,7 +1,7 @@
 """The proof of an erasure: what was searched, rewritten and removed, what a scan of everything left found, signed.
 
-Signed is the document without its signature, as JSON with sorted keys. In AWS a key of KMS signs, if the lake names
-one; else a key that is derived from the environment's own (Ed25519). Anyone with the public key can verify it.
+Signed is the document without its signature, as JSON with sorted keys. In AWS a key of KMS signs its SHA-256, if the lake
+names one; else a key that is derived from the environment's own does (Ed25519). The public key in it verifies it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 if TYPE_CHECKING:
     from lakehouse.storage.lake import Lake
@@ -36,7 +35,7 @@ def sign(lake: Lake, document: dict[str, Any]) -> dict[str, Any]:
         answer = kms.sign(
             KeyId=lake.signing_key,
             Message=hashlib.sha256(content).digest(),
-            MessageType="DIGEST",
+            MessageType="RAW",
             SigningAlgorithm=KMS,
         )
         public = kms.get_public_key(KeyId=lake.signing_key)["PublicKey"]
@@ -57,7 +56,7 @@ def verify(lake: Lake, proof: dict[str, Any]) -> bool:
             return public == mine
         key = serialization.load_der_public_key(public)
         assert isinstance(key, ec.EllipticCurvePublicKey)
-        key.verify(value, hashlib.sha256(content).digest(), ec.ECDSA(Prehashed(hashes.SHA256())))
+        key.verify(value, hashlib.sha256(content).digest(), ec.ECDSA(hashes.SHA256()))
     except (InvalidSignature, KeyError, ValueError):
         return False
     return (
