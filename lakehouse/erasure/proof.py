@@ -1,7 +1,7 @@
 """The proof of an erasure: what was searched, rewritten and removed, what a scan of everything left found, signed.
 
-Signed is the document without its signature, as JSON with sorted keys. In AWS a key of KMS signs its SHA-256, if the lake
-names one; else a key that is derived from the environment's own does (Ed25519). The public key in it verifies it.
+Signed is the document without its signature, as JSON with sorted keys. In AWS a key of KMS signs its SHA-256, if the
+lake names one; else a key that is derived from the environment's own does (Ed25519). The public key in it verifies it.
 """
 
 from __future__ import annotations
