@@ -160,3 +160,20 @@ def test_a_tick_says_what_it_sent_and_what_waits(instance: dg.DagsterInstance) -
     assert Outbox.from_cursor(two.cursor).problems == []
     assert [json.loads(event)["eventType"] for event in moody.has].count("START") == 5
     assert tick(instance, moody, two.cursor).skip_message == "Sent 0 events; 0 runs are open."
+
+
+def test_a_run_that_goes_on_stays_open_and_ends_later() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = dg.materialize([first], instance=instance).run_id
+        run = instance.create_run_for_job(dg.Definitions(assets=[first]).resolve_implicit_global_asset_job_def())
+        for record in instance.all_logs(done, of_type=dg.DagsterEventType.RUN_START):
+            assert record.dagster_event is not None
+            instance.report_dagster_event(record.dagster_event, run.run_id)
+        target = Moody([])
+        progress, *_ = send_all(instance, JOBS, target, taken_up(instance, Progress()))
+        assert progress.sent == {run.run_id: 1}
+        instance.report_run_failed(run, "its process is gone")
+        progress, count, _ = send_all(instance, JOBS, target, taken_up(instance, progress))
+        assert (progress.sent, count) == ({}, 1)
+        assert json.loads(target.has[-1])["eventType"] == "FAIL"
+        assert taken_up(instance, progress).sent == {}, "its end does not make it known again"
