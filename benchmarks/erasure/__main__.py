@@ -10,6 +10,7 @@ import io
 import resource
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,9 @@ def main() -> None:
     rows = parser.parse_args().rows
     with tempfile.TemporaryDirectory() as folder:
         clock = Clock()
-        lake = lake_of_persons(Path(folder), clock)
+        kept = lake_of_persons(Path(folder), clock)
+        lake = replace(kept, threads=2)
+        vars(lake)["store"] = kept.store  # with its versions
         _timed("landed and ingested", lambda: _land(lake, rows))
         request = requests.request_erasure(lake, "c-77")
         for contract in BOTH.values():
