@@ -121,13 +121,11 @@ def _halves_of_one(duck: Duck, work: Run, objects: Sequence[LandedObject]) -> Se
     """The only object of a chunk in two parts, if it can be cut."""
     if len(objects) != 1:
         return ()
-    key = objects[0].key
-    halves = weights.halves(
-        objects[0],
-        reading.path_of(duck, 0),
-        table=reading.is_table(work.context.contract, key),
-        packed=key.endswith(".gz"),
-    )
+    (landed,), path = objects, reading.path_of(duck, 0)
+    if work.shelf is None or not path.exists():
+        return ()
+    content = path if reading.is_table(work.context.contract, landed.key) else work.shelf.text(landed, path)
+    halves = weights.halves(landed, reading.weight_of(work.context.contract, landed, content))
     return [[half] for half in halves] if halves else ()
 
 

@@ -125,7 +125,7 @@ def _summary(objects: Sequence[LandedObject], counts: Counts, properties: Mappin
 def _quarantine(duck: Duck, work: Run, objects: Sequence[LandedObject], read: reading.Reading) -> dict[str, int]:
     """Put bad rows and unreadable objects aside; returns the rows set aside by object."""
     lake, contract = work.context.lake, work.context.contract
-    counted = quarantine.write_rows(duck, lake, contract, objects)
+    counted = quarantine.write_rows(duck, lake, contract, objects, read.texts)
     for landed in objects:
         if reason := read.unreadable.get(landed.key):
             content = reading.as_landed(lake, contract, landed, read.kept[landed.key])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from contracts import Contract
+    from lakehouse.intake.text_files import Content
     from lakehouse.storage.duck import Duck
 
 _TOO_LATE = "too late: older than the tombstone horizon of the table, and the key is absent"
@@ -43,8 +44,11 @@ def _name(landed: LandedObject) -> str:
     return hashlib.sha256(landed.key.encode()).hexdigest()[:24]
 
 
-def write_rows(duck: Duck, lake: Lake, contract: Contract, objects: Sequence[LandedObject]) -> dict[str, int]:
+def write_rows(
+    duck: Duck, lake: Lake, contract: Contract, objects: Sequence[LandedObject], texts_read: Mapping[int, Content]
+) -> dict[str, int]:
     """Write the rows in `rejected` and `late`, all landed columns with _reason, _origin, _etag and _row (from 1).
+    `texts_read` are those of the objects that are text, by number.
 
     Returns how many rows of which landed object are in quarantine.
     """
@@ -54,7 +58,7 @@ def write_rows(duck: Duck, lake: Lake, contract: Contract, objects: Sequence[Lan
     aside = f"SELECT _no, _row, _reason, {texts} FROM {REJECTED} JOIN {UNUSUAL} USING (_no, _row)"
     duck.run(f"CREATE OR REPLACE TEMP TABLE {WANTED} AS SELECT _no, _row FROM {VALID} SEMI JOIN {LATE} USING (_rid)")
     if duck.count(f"SELECT count(*) FROM {WANTED}"):
-        read_again(duck, contract)
+        read_again(duck, contract, texts_read)
         aside += f" UNION ALL SELECT _no, _row, {literal(_TOO_LATE)}, {texts} FROM {LANDED}"
     rows = duck.stream(
         f"SELECT _no, _reason, _origin, _etag, _row, {texts} FROM ({aside}) "

@@ -8,7 +8,7 @@ reported whole; a line that cannot be read becomes a row with a problem. Whether
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +22,7 @@ from lakehouse.intake import parquet_files, validation, weights
 from lakehouse.intake.landing import LandedObject
 from lakehouse.intake.text_files import (
     PLAIN_LINES,
+    Content,
     NotReadable,
     in_tables,
     is_ndjson,
@@ -29,7 +30,6 @@ from lakehouse.intake.text_files import (
     json_lines,
     json_rows,
     meaning,
-    opened,
     read_text,
     removal_sql,
     resolve,
@@ -56,12 +56,13 @@ _NOTHING = "NULL::VARCHAR"
 @dataclass
 class Reading:
     """What became of the objects: `rows` read by key, whole objects that are `unreadable` with the reason and the file
-    with their content (`kept`), and those
-    `gone` (deleted or written again since they were listed: a later batch takes the new version)."""
+    with their content (`kept`), the `texts` by number, and those `gone` (deleted or written again since they were
+    listed: a later batch takes the new version)."""
 
     rows: dict[str, int] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
     kept: dict[str, Path] = field(default_factory=dict)
+    texts: dict[int, Content] = field(default_factory=dict)
     gone: list[str] = field(default_factory=list)
 
 
@@ -95,7 +96,13 @@ def read_objects(
         except NotReadable as error:
             _give_up(duck, objects[number], number, error, reading)
             del paths[number]
-    _check_weight(contract, objects, paths, most)
+    for number in [n for n in paths if not is_table(contract, objects[n].key)]:
+        landed, path = objects[number], paths[number]
+        reading.texts[number] = shelf.text(landed, path) if shelf else Content(path, is_packed(landed.key))
+    weighed = {n: weight_of(contract, objects[n], reading.texts.get(n, path)) for n, path in paths.items()}
+    chunks = weights.shared_out(objects, {n: weight for n, weight in weighed.items() if weight}, most)
+    if len(chunks) > 1:
+        raise weights.TooHeavy(chunks)
     _load(duck, contract, objects, paths, reading)
     counted = dict(duck.rows(f"SELECT _no, count(*) FROM {CHECKED} GROUP BY _no"))
     for number in paths:
@@ -104,19 +111,11 @@ def read_objects(
     return reading
 
 
-def _check_weight(
-    contract: Contract, objects: Sequence[LandedObject], paths: dict[int, Path], most: int | None
-) -> None:
-    weighed = {n: weight for n, path in paths.items() if (weight := _weight(contract, objects[n], path))}
-    chunks = weights.shared_out(objects, weighed, most)
-    if len(chunks) > 1:
-        raise weights.TooHeavy(chunks)
-
-
-def _weight(contract: Contract, landed: LandedObject, path: Path) -> weights.Weight | None:
-    if is_table(contract, landed.key):
-        return weights.weight_of_table(path, landed)
-    return weights.weight_of_text(path, landed, len(contract.fields), packed=is_packed(landed.key))
+def weight_of(contract: Contract, landed: LandedObject, content: Path | Content) -> weights.Weight | None:
+    """What the rows of an object weigh; None if nobody knows."""
+    if isinstance(content, Content):
+        return weights.weight_of_text(content, landed, len(contract.fields))
+    return weights.weight_of_table(content, landed)
 
 
 def _within(tables: Iterator[pa.Table], first: int, end: int | None) -> Iterator[pa.Table]:
@@ -214,41 +213,36 @@ def _load(
         _load_tables(duck, contract, objects, tables, reading)
     for number in sorted(set(paths) - set(tables)):
         try:
-            _load_text(duck, contract, objects[number], number)
+            _load_text(duck, contract, objects[number], number, reading.texts[number])
         except Exception as error:  # noqa: BLE001 - what an object raises has no end, see failures
             _give_up(duck, objects[number], number, error, reading)
 
 
-def _load_text(duck: Duck, contract: Contract, landed: LandedObject, number: int) -> None:
+def _load_text(duck: Duck, contract: Contract, landed: LandedObject, number: int, content: Content) -> None:
     name = landed.key.rpartition("/")[2]
-    if not is_ndjson(name):
-        for rows in _text_rows(duck, contract, landed.key, number, landed.first, landed.end):
-            duck.run(f"INSERT INTO {CHECKED} {validation.check(contract, _stretch(landed, rows))}")
+    if is_ndjson(name):
+        _load_json(duck, contract, landed, number, content)
         return
-    path = _folder(duck) / str(number)
-    for rows in _json_rows_at_once(duck, contract, landed, number):
+    tables = read_text(contract, text_columns(contract), name, content, landed.first)
+    for rows in _registered(duck, number, _within(tables, landed.first, landed.end)):
         duck.run(f"INSERT INTO {CHECKED} {validation.check(contract, _stretch(landed, rows))}")
-    # What is not plain or not in the usual form is read again, one by one and exactly.
-    again = {row for (row,) in duck.rows(f"SELECT _row FROM {CHECKED} WHERE _no = {number} AND _text IS NOT NULL")}
-    if not again:
-        return
-    duck.run(f"DELETE FROM {CHECKED} WHERE _no = {number} AND _text IS NOT NULL")
-    with opened(path, is_packed(name)) as lines:
-        for table in in_tables(text_columns(contract), json_rows(contract, lines, again)):
-            with _registered(duck, table):
-                rows = f"(SELECT {number}::INTEGER AS _no, * FROM rows_read)"
-                duck.run(f"INSERT INTO {CHECKED} {validation.check(contract, rows)}")
 
 
-def _json_rows_at_once(duck: Duck, contract: Contract, landed: LandedObject, number: int) -> Iterator[str]:
-    """The rows of a file of JSON as queries like `_text_rows`; one that may not be as it was written has a problem."""
+def _load_json(duck: Duck, contract: Contract, landed: LandedObject, number: int, content: Content) -> None:
+    """Lines at once; what is not plain or not in the usual form is read again, one by one and exactly."""
     members: list[str] = []
-    lines_of_file = json_lines(_folder(duck) / str(number), is_packed(landed.key), landed.first)
-    for lines in _within(lines_of_file, landed.first, landed.end):
-        with _registered(duck, lines):
-            if not members:
-                members = _usual_members(duck, contract)
-            yield _members_as_text(contract, members, number)
+    for lines in _within(json_lines(content, landed.first), landed.first, landed.end):
+        for _ in _registered(duck, number, [lines]):
+            members = members or _usual_members(duck, contract)
+            rows = _stretch(landed, _members_as_text(contract, members, number))
+            duck.run(f"INSERT INTO {CHECKED} {validation.check(contract, rows)}")
+        odd = f"_no = {number} AND _row >= {lines['_row'][0]} AND _text IS NOT NULL"
+        again = [row - lines["_row"][0].as_py() for (row,) in duck.rows(f"SELECT _row FROM {CHECKED} WHERE {odd}")]
+        if again:
+            duck.run(f"DELETE FROM {CHECKED} WHERE {odd}")
+            tables = in_tables(text_columns(contract), json_rows(contract, lines.take(sorted(again))))
+            for rows in _registered(duck, number, tables):
+                duck.run(f"INSERT INTO {CHECKED} {validation.check(contract, rows)}")
 
 
 def _usual_members(duck: Duck, contract: Contract) -> list[str]:
@@ -289,40 +283,31 @@ def _members_as_text(contract: Contract, members: list[str], number: int) -> str
     )
 
 
-@contextmanager
-def _registered(duck: Duck, table: pa.Table) -> Iterator[None]:
-    """The table under the name `rows_read`."""
-    duck.connection.register("rows_read", table)
-    try:
-        yield
-    finally:
-        duck.connection.unregister("rows_read")
-
-
-def _text_rows(
-    duck: Duck, contract: Contract, key: str, number: int, first: int = 0, end: int | None = None
-) -> Iterator[str]:
-    """The rows of a dropped text file as queries, one after the other; each holds until the next. Those that have no
-    row behind the first `first`, up to and with `end`, are left out."""
-    columns = text_columns(contract)
-    tables = read_text(contract, columns, key.rpartition("/")[2], _folder(duck) / str(number), first)
-    for rows in _within(tables, first, end):
-        with _registered(duck, rows):
+def _registered(duck: Duck, number: int, tables: Iterable[pa.Table]) -> Iterator[str]:
+    """Tables of rows of an object as queries, one after the other; each is `rows_read` until the next."""
+    for table in tables:
+        duck.connection.register("rows_read", table)
+        try:
             yield f"(SELECT {number}::INTEGER AS _no, * FROM rows_read)"
+        finally:
+            duck.connection.unregister("rows_read")
 
 
-def read_again(duck: Duck, contract: Contract) -> None:
+def read_again(duck: Duck, contract: Contract, contents: Mapping[int, Content]) -> None:
     """Leave in `landed` the rows of text that `wanted` (_no, _row) names: those of `valid` are not kept as text."""
     texts = ", ".join(f"{quoted(c)} VARCHAR" for c in text_columns(contract))
     duck.run(f"CREATE OR REPLACE TEMP TABLE {LANDED} (_no INTEGER, _row BIGINT, _problem VARCHAR, {texts})")
-    objects = duck.rows(f"SELECT _no, key FROM {OBJECTS} SEMI JOIN {WANTED} USING (_no) ORDER BY _no")
-    if tables := [n for n, key in objects if is_table(contract, key)]:
+    objects = duck.rows(
+        f"SELECT _no, key, min(_row) - 1, max(_row) FROM {OBJECTS} JOIN {WANTED} USING (_no) GROUP BY ALL ORDER BY _no"
+    )
+    if tables := [n for n, *_ in objects if n not in contents]:
         for shape in parquet_files.shapes(duck, _folder(duck), tables):
             source = parquet_files.as_text(duck, contract, _folder(duck), shape)
             duck.run(f"INSERT INTO {LANDED} BY NAME SELECT * FROM {source} SEMI JOIN {WANTED} USING (_no, _row)")
-    for number, key in objects:
-        if not is_table(contract, key):
-            for rows in _text_rows(duck, contract, key, number):
+    for number, key, first, end in objects:
+        if number in contents:
+            read = read_text(contract, text_columns(contract), key.rpartition("/")[2], contents[number], first)
+            for rows in _registered(duck, number, _within(read, first, end)):
                 duck.run(f"INSERT INTO {LANDED} BY NAME SELECT * FROM {rows} SEMI JOIN {WANTED} USING (_no, _row)")
 
 

@@ -1,8 +1,9 @@
 """Files that other systems drop, as Arrow tables of text: NDJSON and CSV, plain or packed with gzip.
 
 Numbers keep each digit that was written. A line that is no row, or no UTF-8, becomes a row with a problem; a
-file that cannot be read at all raises. Files are read in blocks, so that none has to fit into memory. What a row must
-hold belongs to `validation`; Parquet belongs to `reading`.
+file that cannot be read at all raises. Files are read in blocks, so that none has to fit into memory, and where blocks
+begin is kept, so that none is read from its start for each of its parts. What a row must hold belongs to `validation`;
+Parquet belongs to `reading`.
 """
 
 from __future__ import annotations
@@ -12,16 +13,17 @@ import gzip
 import io
 import json
 import re
-from collections import deque
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import lru_cache, partial
-from itertools import islice
+import shutil
+from bisect import bisect
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lakehouse.storage.sql import literal
 
@@ -35,6 +37,8 @@ Row = dict[str, str | None]
 T = TypeVar("T")
 
 _BUFFER = 256 << 10  # bytes that are unpacked at once
+_BLOCK = 4 << 20  # bytes
+_MARK = "\ufeff".encode()
 _ROWS, _CHARACTERS = 20_000, 4 << 20  # of one table
 LONGEST_LINE = 16 << 20
 """Bytes of a line of JSON, and characters of a row of CSV, that are read: a file with a longer one is refused, so that
@@ -47,6 +51,7 @@ MOST_TIMES = 200
 """How often its packed size a larger file may unpack to. Rows that people and systems write pack to a twentieth, at
 best to some hundredth; only what repeats itself without end comes near the thousandth that gzip can do."""
 
+_CHARACTER_BYTES = 4  # at most
 _KEPT = "surrogateescape"  # how bytes that are no UTF-8 are read, so that only their line pays
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -69,17 +74,49 @@ class NotReadable(ValueError):
     """A file that is not what its name says; the message says what was expected and found."""
 
 
-def read_text(contract: Contract, columns: Sequence[str], name: str, path: Path, first: int = 0) -> Iterator[pa.Table]:
-    """The rows of a dropped file named `name`: _row (from 1), _problem and `columns`, all text but the first. The first
-    `first` rows of CSV are left out.
+@dataclass
+class Content:
+    """A file of text, plain or packed with gzip, and what is known of it: `places` are rows behind which a row begins,
+    in order, with its byte in what is unpacked; `counted` see `weights`."""
+
+    path: Path
+    packed: bool
+    places: list[tuple[int, int]] = field(default_factory=lambda: [(0, 0)])
+    counted: tuple[int, int] | None = None
+
+    def open(self) -> IO[bytes]:
+        """What it unpacks to. Reading raises what gzip raises, and `NotReadable` as `_Unpacked` does."""
+        return io.BufferedReader(_Unpacked(self.path), _BUFFER) if self.packed else self.path.open("rb")
+
+    def place(self, first: int) -> tuple[int, int]:
+        """The last known place that has the rows behind the first `first` behind it."""
+        return self.places[bisect(self.places, first, key=itemgetter(0)) - 1]
+
+    def reached(self, row: int, byte: int) -> None:
+        """Remember a place."""
+        if row > self.places[-1][0]:
+            self.places.append((row, byte))
+
+    def unpack(self, path: Path) -> None:
+        """Be the file at that path from here on, unpacked."""
+        with self.open() as source, path.open("wb") as target:
+            shutil.copyfileobj(source, target, _BLOCK)
+        self.path, self.packed = path, False
+
+
+def read_text(
+    contract: Contract, columns: Sequence[str], name: str, content: Content, first: int = 0
+) -> Iterator[pa.Table]:
+    """The rows of a dropped file named `name`: _row (from 1), _problem and `columns`, all text but the first. Some of
+    the first `first` rows are left out.
 
     Raises `NotReadable`, or what gzip raises for a file that is not packed or cut off.
     """
     if is_ndjson(name):
-        with opened(path, is_packed(name)) as lines:
+        for lines in json_lines(content, first):
             yield from in_tables(columns, json_rows(contract, lines))
     elif name.removesuffix(".gz").endswith(CSV):
-        yield from read_csv(contract, columns, path, is_packed(name), first)
+        yield from read_csv(contract, columns, content, first)
     else:
         raise NotReadable(
             f"expected an object named .parquet, .ndjson, .jsonl, .json or .csv (the last four also .gz), found {name}"
@@ -129,21 +166,33 @@ def removal_sql(text: str) -> str:
     return f"CASE WHEN {text} = 'true' THEN 'remove' WHEN {text} NOT IN ('', 'false') THEN '{NO_BOOLEAN}' || {text} END"
 
 
-@contextmanager
-def opened(path: Path, packed: bool) -> Iterator[Iterator[str]]:
-    """The lines of the file, with their ends; bytes that are no UTF-8 are lone surrogates, see `_not_text`. One that is
-    too long comes in pieces, see `_bounded`. Reading raises what gzip raises, and `NotReadable` as `_Unpacked` does."""
-    binary = io.BufferedReader(_Unpacked(path), _BUFFER) if packed else path.open("rb")
-    with io.TextIOWrapper(binary, encoding="utf-8-sig", newline="", errors=_KEPT) as text:
-        yield iter(partial(text.readline, LONGEST_LINE + len("\r\n")), "")
+class _Blocks:
+    """A file in pieces, from a byte on: `text` is the one that begins at the byte `at`."""
 
+    def __init__(self, source: IO[bytes], at: int) -> None:
+        mark = len(_MARK) if source.read(len(_MARK)) == _MARK else 0
+        self.text, self.at, self.last = b"", max(mark, at), False
+        self._source = source
+        source.seek(self.at)
 
-def _bounded(line: str) -> str:
-    """The line. Raises `NotReadable` if it has more than `LONGEST_LINE` bytes."""
-    size = len(line) if line.isascii() else len(line.encode(errors=_KEPT))
-    if size > LONGEST_LINE:
-        _check_length(size - len(line) + len(line.rstrip("\r\n")))
-    return line
+    def more(self) -> bool:
+        """Read on behind what is there; whether there was more, or something is left."""
+        read = self._source.read(_BLOCK)
+        self.text, self.last = self.text + read, not read
+        return bool(self.text)
+
+    def take(self, size: int) -> bytes:
+        """The first bytes of the text, which begins behind them from here on."""
+        taken, self.text = self.text[:size], self.text[size:]
+        self.at += size
+        return taken
+
+    def lines(self) -> bytes:
+        """Take as many whole lines as there are; all at the end of the file."""
+        # A carriage return at the very end may have its newline in the next block.
+        return self.take(
+            len(self.text) if self.last else max(self.text.rfind(b"\n"), self.text.rfind(b"\r", 0, -1)) + 1
+        )
 
 
 def _check_length(size: int) -> None:
@@ -171,20 +220,24 @@ class _Unpacked(io.RawIOBase):
     def __init__(self, path: Path) -> None:
         self._source = gzip.open(path, "rb")  # noqa: SIM115 - closed by close
         self._most = max(MOST_UNPACKED, MOST_TIMES * path.stat().st_size)
-        self._read = 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         count = self._source.readinto(buffer)
-        self._read += count
-        if self._read > self._most:
+        if self._source.tell() > self._most:
             raise NotReadable(
                 f"expected a file that unpacks to at most {MOST_UNPACKED >> 20} MB or {MOST_TIMES} times its size, "
                 "found more"
             )
         return count
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._source.seek(offset, whence)
 
     def close(self) -> None:
         self._source.close()
@@ -224,23 +277,16 @@ def _table(columns: Sequence[str], batch: list[tuple[int, Row, str | None]]) -> 
 # ---- NDJSON
 
 
-def json_rows(
-    contract: Contract, lines: Iterable[str], wanted: Container[int] | None = None
-) -> Iterator[tuple[int, Row, str | None]]:
-    """The rows of lines of JSON (those with a `wanted` number, if given); blank lines are none."""
-    number = 0
+def json_rows(contract: Contract, lines: pa.Table) -> Iterator[tuple[int, Row, str | None]]:
+    """The rows (number, values, problem) of a table of `json_lines`, exactly."""
     names = lru_cache(maxsize=1000)(lambda given: resolve(contract, given))
-    for line in lines:
-        if not line.strip():
-            continue
-        number += 1
-        if wanted is None or number in wanted:
-            yield number, *_json_row(names, line)
+    for number, line in zip(lines["_row"].to_pylist(), lines["raw"].to_pylist(), strict=True):
+        yield number, *_json_row(names, line.decode(errors=_KEPT))
 
 
 def _json_row(names: Callable[[tuple[str, ...]], dict[str, str | None]], line: str) -> tuple[Row, str | None]:
     if problem := _not_text(line):
-        return {"_extra": _shown(line.rstrip("\r\n"))}, problem
+        return {"_extra": _shown(line)}, problem
     try:
         # Numbers stay as they were written: no digit is lost on the way to a decimal.
         item = json.loads(line, parse_float=str, parse_int=str, parse_constant=_refuse, object_pairs_hook=_once)
@@ -250,7 +296,7 @@ def _json_row(names: Callable[[tuple[str, ...]], dict[str, str | None]], line: s
             _refuse_surrogates(item)
         return _row(names(tuple(item)), item), None
     except (ValueError, RecursionError) as error:
-        return {"_extra": line.rstrip("\r\n")}, f"not a row: {error}"
+        return {"_extra": line}, f"not a row: {error}"
 
 
 def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -297,67 +343,92 @@ def _compact(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def json_lines(path: Path, packed: bool, first: int = 0) -> Iterator[pa.Table]:
-    """The lines of a file of JSON behind the first `first`, in tables: _row and `line`, null where that is no UTF-8;
-    blank lines are none. Raises as `opened` says, and `NotReadable` for a line of more than `LONGEST_LINE` bytes."""
-    with opened(path, packed) as source:
-        deque(islice(filter(str.strip, source), first), maxlen=0)
-        numbered = enumerate(filter(str.strip, map(_bounded, source)), start=first + 1)
-        for batch in _batches(numbered, lambda each: len(each[1])):
-            rows, lines = zip(*batch, strict=True)
-            try:
-                texts = pa.array(lines, pa.string())
-            except UnicodeEncodeError:
-                texts = pa.array([None if _not_text(line) else line for line in lines], pa.string())
-            yield pa.table({"_row": pa.array(rows, pa.int64()), "line": texts})
+def json_lines(content: Content, first: int = 0) -> Iterator[pa.Table]:
+    """The lines of a file of JSON in tables: _row, `line`, null where that is no UTF-8, and `raw`, its bytes; blank
+    lines are none. Some of the first `first` are left out. Raises what `Content.open` says, and `NotReadable` for a
+    line of more than `LONGEST_LINE` bytes."""
+    row, at = content.place(first)
+    with content.open() as source:
+        blocks = _Blocks(source, at)
+        while blocks.more():
+            lines = _split(blocks.lines())
+            _check_length(max(pc.max(pc.binary_length(lines)).as_py() or 0, len(blocks.text) - len("\r\n")))
+            texts = _as_text(lines)
+            written = pc.invert(pc.or_kleene(pc.equal(texts, ""), pc.utf8_is_space(texts))).fill_null(True)
+            lines, texts = lines.filter(written), texts.filter(written)
+            rows = pa.array(range(row + 1, row + len(lines) + 1), pa.int64())
+            yield pa.table({"_row": rows, "line": texts, "raw": lines})
+            row += len(lines)
+            content.reached(row, blocks.at)
+
+
+def _split(block: bytes) -> pa.Array:
+    if b"\r" in block:
+        block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return pc.split_pattern(pa.array([block], pa.binary()), b"\n").values
+
+
+def _as_text(lines: pa.Array) -> pa.Array:
+    """The lines as text; null where they are no UTF-8."""
+    try:
+        return lines.cast(pa.string())
+    except pa.ArrowInvalid:
+        texts = (line.decode(errors=_KEPT) for line in lines.to_pylist())
+        return pa.array([None if _not_text(text) else text for text in texts], pa.string())
 
 
 # ---- CSV
 
+# Whole rows whose quotes are where RFC 4180 has them: around a value, and twice for one in it. The last group that
+# took part ends where the last line outside of quotes does.
+_REGULAR = re.compile(rb'(?:([^"]*[\r\n])?[^"\r\n]*+(?<![^,\r\n])"[^"]*+(?:""[^"]*+)*+"(?=[,\r\n]))*+([^"]*[\r\n])?')
 
-def read_csv(
-    contract: Contract, columns: Sequence[str], path: Path, packed: bool, first: int = 0
-) -> Iterator[pa.Table]:
-    """The rows behind the first `first` of a CSV file with a header (RFC 4180; a lone carriage return ends lines, too).
+
+def read_csv(contract: Contract, columns: Sequence[str], content: Content, first: int = 0) -> Iterator[pa.Table]:
+    """The rows of a CSV file with a header (RFC 4180; a lone carriage return ends lines, too). Some of the first
+    `first` are left out. Stretches that are as RFC 4180 says, of rows like the header, are read at once, others by the
+    `csv` module, row by row.
 
     Raises `NotReadable`, also for a row of more than `LONGEST_LINE` characters, or what gzip raises.
     """
     csv.field_size_limit(LONGEST_LINE)
-    with opened(path, packed) as lines:
-        record = _Record()
-        reader = csv.reader(record.lines(lines), strict=True)
-        form = _Form(contract, _header(reader), tuple(columns))
-        record.size = 0
-        rows = _numbered(reader, record)
-        deque(islice(rows, first), maxlen=0)
-        for batch in _batches(rows, itemgetter(0)):
-            yield form.table([(number, values) for _, number, values in batch])
+    with content.open() as source:
+        form, begin = _header(contract, tuple(columns), source)
+        row, at = content.place(first)
+        blocks = _Blocks(source, max(at, begin))
+        while blocks.more():
+            regular = _regular(blocks.text + b"\n" if blocks.last else blocks.text)
+            found = form.at_once(blocks.text[:regular], row) if 0 < regular <= LONGEST_LINE else None
+            if found is not None:
+                blocks.take(regular)
+                tables = iter([found])
+            else:
+                tables = form.one_by_one(blocks, regular, row)
+            for table in tables:
+                yield table
+                row += table.num_rows
+            content.reached(row, blocks.at)
 
 
-def _header(reader: Iterator[list[str]]) -> list[str]:
-    """The names in the first row."""
+def _regular(text: bytes) -> int:
+    """How many bytes of the text are whole rows with quotes where they belong."""
+    found = _REGULAR.match(text)
+    return max(found.end(1), found.end(2), 0) if found else 0
+
+
+def _header(contract: Contract, columns: tuple[str, ...], source: IO[bytes]) -> tuple[_Form, int]:
+    """The form of the rows by the names in the first row, and the byte where the others begin."""
+    blocks = _Blocks(source, 0)
+    lines = _Lines(blocks, 0)
     try:
-        header = next(reader, None)
+        header = next(csv.reader(lines, strict=True), None)
     except csv.Error as error:
         raise NotReadable(f"expected a header line as RFC 4180 says, found: {error}") from error
     if not header:
         raise NotReadable("expected a header line with the column names, found none")
     if any(map(_not_text, header)):
         raise NotReadable("expected a header in UTF-8, found bytes that are none")
-    return header
-
-
-def _numbered(reader: Iterator[list[str]], record: _Record) -> Iterator[tuple[int, int, list[str]]]:
-    """Characters, number and values of each row."""
-    number = 0
-    try:
-        for values in reader:
-            size, record.size = record.size, 0
-            if values:
-                number += 1
-                yield size, number, values
-    except csv.Error as error:
-        raise NotReadable(f"expected CSV as RFC 4180 says, found in row {number + 1}: {error}") from error
+    return _Form(contract, header, columns), blocks.at - lines.left()
 
 
 class _Form:
@@ -377,28 +448,49 @@ class _Form:
             # Not the names themselves: in a file without a header they are the values of its first row.
             raise NotReadable(f"expected a header with {wanted}, found one of {len(header)} columns with {known}")
 
-    def table(self, rows: list[tuple[int, list[str]]]) -> pa.Table:
-        """Rows (number, values) as a table: column by column, or row by row if one of them is unlike the header or no
+    def at_once(self, block: bytes, before: int) -> pa.Table | None:
+        """The rows of a stretch that is regular, behind as many others; None if one of them is unlike the header, or no
         text."""
-        try:
-            by_name = dict(zip(self.header, zip(*(values for _, values in rows), strict=True), strict=True))
-            return self._by_column([number for number, _ in rows], by_name)
-        except ValueError:  # also UnicodeEncodeError
-            return _table(self.columns, [(number, *self._row(values)) for number, values in rows])
+        import pyarrow.csv as arrow_csv
 
-    def _by_column(self, numbers: list[int], by_name: dict[str, tuple[str, ...]]) -> pa.Table:
-        found = {
-            c: _nothing_if_empty(pa.array(by_name[n], pa.string())) for n, c in self.names.items() if c is not None
-        }
-        if removed := next((name for name, column in self.names.items() if column == "_op"), None):
-            found["_op"] = pa.array([removal(text) for text in by_name[removed]], pa.string())
+        if block.startswith(_MARK):
+            return None  # Arrow leaves out a mark that begins a text; only that of a file is none of a value
+        try:
+            found = arrow_csv.read_csv(
+                pa.BufferReader(block),
+                arrow_csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=self.header),
+                arrow_csv.ParseOptions(newlines_in_values=True),
+                arrow_csv.ConvertOptions(
+                    column_types=dict.fromkeys(self.header, pa.string()), null_values=[""], strings_can_be_null=True
+                ),
+            )
+        except pa.ArrowInvalid:
+            return None
+        nothing = pa.nulls(found.num_rows, pa.string())
+        texts = dict.fromkeys(self.columns, nothing) | {c: found[n] for n, c in self.names.items() if c is not None}
+        if "_op" in self.names.values():
+            texts["_op"] = pa.array(map(removal, texts["_op"].to_pylist()), pa.string())
         if unknown := [name for name, column in self.names.items() if column is None]:
-            rows = zip(*(by_name[name] for name in unknown), strict=True)
-            extra = [_extra({n: t or None for n, t in zip(unknown, row, strict=True)}) for row in rows]
-            found["_extra"] = pa.array(extra, pa.string())
-        nothing = pa.nulls(len(numbers), pa.string())
-        texts = {c: found.get(c, nothing) for c in self.columns}
-        return pa.table({"_row": pa.array(numbers, pa.int64()), "_problem": nothing, **texts})
+            texts["_extra"] = pa.array(map(_extra, found.select(unknown).to_pylist()), pa.string())
+        rows = pa.array(range(before + 1, before + 1 + found.num_rows), pa.int64())
+        return pa.table({"_row": rows, "_problem": nothing, **texts})
+
+    def one_by_one(self, blocks: _Blocks, size: int, before: int) -> Iterator[pa.Table]:
+        """The rows of the first `size` bytes, or of as many lines as there are and of those that their last row goes
+        on to, behind as many others."""
+        return in_tables(self.columns, self._rows(_Lines(blocks, size), before))
+
+    def _rows(self, lines: _Lines, number: int) -> Iterator[tuple[int, Row, str | None]]:
+        try:
+            for values in csv.reader(lines, strict=True):
+                lines.size = 0
+                if values:
+                    number += 1
+                    yield number, *self._row(values)
+                if lines.out:
+                    return
+        except csv.Error as error:
+            raise NotReadable(f"expected CSV as RFC 4180 says, found in row {number + 1}: {error}") from error
 
     def _row(self, values: list[str]) -> tuple[Row, str | None]:
         if problem := next(filter(None, map(_not_text, values)), None):
@@ -409,23 +501,38 @@ class _Form:
         return _row(self.names, {h: v or None for h, v in zip(self.header, values, strict=True)}), None
 
 
-def _nothing_if_empty(texts: pa.Array) -> pa.Array:
-    import pyarrow.compute as pc
+class _Lines:
+    """The lines of blocks for a reader of records: those of the first `first` bytes (0: as many as are whole), and of
+    what follows if it reads on. Whoever reads sets `size` to 0 when a record is whole; more than `LONGEST_LINE`
+    characters of one raise."""
 
-    return pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
-
-
-class _Record:
-    """The lines of a text for a reader of records. Whoever reads sets `size` to 0 when a record is whole; more than
-    `LONGEST_LINE` characters of one raise."""
-
-    def __init__(self) -> None:
+    def __init__(self, blocks: _Blocks, first: int) -> None:
         self.size = 0
+        self._blocks = blocks
+        self._put(blocks.take(first) if first else blocks.lines())
 
-    def lines(self, lines: Iterator[str]) -> Iterator[str]:
-        """The lines, counted."""
-        for line in lines:
-            self.size += len(line)
-            if self.size > LONGEST_LINE:
-                _check_length(self.size)
-            yield line
+    def _put(self, block: bytes) -> None:
+        self._text = io.StringIO(block.decode(errors=_KEPT), newline="")
+        self._end = self._text.seek(0, io.SEEK_END)
+        self._text.seek(0)
+
+    @property
+    def out(self) -> bool:
+        """Whether no line is left but for one who reads on."""
+        return self._text.tell() == self._end
+
+    def left(self) -> int:
+        """Leave the lines that are left; how many bytes they have."""
+        return len(self._text.read().encode(errors=_KEPT))
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        while self.out and self._blocks.more():
+            _check_length(len(self._blocks.text) // _CHARACTER_BYTES)
+            self._put(self._blocks.lines())
+        line = next(self._text)
+        self.size += len(line)
+        _check_length(self.size)
+        return line

@@ -7,15 +7,15 @@ what is too much all the same is halved when memory has run out (`batch`).
 
 from __future__ import annotations
 
-import gzip
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lakehouse.intake.text_files import MOST_TIMES, MOST_UNPACKED, NotReadable
+from lakehouse.intake.text_files import MOST_TIMES, Content, NotReadable, is_packed
 from lakehouse.results import Failure
 from lakehouse.storage.duck import VALUE_BYTES
 from lakehouse.storage.failures import class_of
@@ -149,18 +149,15 @@ def recut(path: Path) -> None:
     os.replace(new, path)
 
 
-def weight_of_text(path: Path, landed: LandedObject, columns: int, *, packed: bool) -> Weight | None:
+def weight_of_text(content: Content, landed: LandedObject, columns: int) -> Weight | None:
     """The weight of a file of text, a row a line, of at most so many columns; None if it cannot be read, or unpacks to
     more than any may."""
     try:
-        counted = _lines(path, packed)
+        lines, size = _lines(content)
     except Exception as error:
         if class_of(error, reading=True) is Failure.DATA:
             return None  # reading tells what is wrong with it
         raise
-    if counted is None:
-        return None
-    lines, size = counted
     rows = len(range(landed.first, lines if landed.end is None else min(landed.end, lines)))
     return Weight(rows, int(rows * (size / lines + VALUE_BYTES * columns)))
 
@@ -195,46 +192,37 @@ def _cut(landed: LandedObject, rows: int, count: int) -> Iterator[LandedObject]:
         yield replace(landed, first=first, end=landed.end if n == count - 1 else end)
 
 
-def halves(landed: LandedObject, path: Path, *, table: bool, packed: bool) -> tuple[LandedObject, LandedObject] | None:
-    """Two parts of an object, or of a part; None where it has one row. `path` has the whole object's content."""
-    if not path.exists():
+def halves(landed: LandedObject, weight: Weight | None) -> tuple[LandedObject, LandedObject] | None:
+    """Two parts of an object, or of a part; None where it has one row, or nobody knows."""
+    if weight is None or weight.rows < 2:
         return None
-    if table:
-        weight = weight_of_table(path, landed)
-        rows = weight.rows if weight else 0
-    elif landed.end is None:
-        counted = _lines(path, packed)
-        rows = len(range(landed.first, counted[0])) if counted else 0
-    else:
-        rows = landed.end - landed.first
-    if rows < 2:
-        return None
-    one, other = _cut(landed, rows, 2)
+    one, other = _cut(landed, weight.rows, 2)
     return one, other
 
 
-def _lines(path: Path, packed: bool) -> tuple[int, int] | None:
-    """About as many lines as a text has rows, at least one, and its bytes; None if it unpacks to more than any may."""
-    newlines = returns = size = 0
-    most = max(MOST_UNPACKED, MOST_TIMES * path.stat().st_size)
-    with gzip.open(path, "rb") if packed else path.open("rb") as source:
-        while block := source.read(_BLOCK):
-            newlines += block.count(b"\n")
-            returns += block.count(b"\r")
-            size += len(block)
-            if size > most:
-                return None
-    return max(newlines, returns) + 1, size
+def _lines(content: Content) -> tuple[int, int]:
+    """About as many lines as a text has rows, at least one, and its bytes. Raises what reading does."""
+    if content.counted is None:
+        newlines = returns = size = 0
+        with content.open() as source:
+            while block := source.read(_BLOCK):
+                newlines += block.count(b"\n")
+                returns += block.count(b"\r")
+                size += len(block)
+        content.counted = max(newlines, returns) + 1, size
+    return content.counted
 
 
 class Shelf:
-    """The contents of objects that are cut into parts, so that each is downloaded once. Ends with its `with`."""
+    """The contents of objects that are cut into parts, so that each is downloaded and unpacked once, and what is known
+    of texts. Ends with its `with`."""
 
     def __init__(self, scratch: Path | None) -> None:
         if scratch is not None:
             scratch.mkdir(parents=True, exist_ok=True)
         self._folder = tempfile.TemporaryDirectory(prefix="gavel-parts-", dir=scratch)
         self._kept: dict[tuple[str, str], Path] = {}
+        self._texts: dict[tuple[str, str], Content] = {}
 
     def __enter__(self) -> Shelf:
         return self
@@ -244,10 +232,15 @@ class Shelf:
 
     def keep(self, landed: LandedObject, path: Path) -> None:
         """Keep the content of this version of an object, which is in that file."""
-        if (landed.key, landed.etag) not in self._kept and path.exists():
-            kept = Path(self._folder.name) / str(len(self._kept))
-            os.link(path, kept)
-            self._kept[landed.key, landed.etag] = kept
+        version = landed.key, landed.etag
+        if version in self._kept or not path.exists():
+            return
+        kept = self._kept[version] = Path(self._folder.name) / str(len(self._kept))
+        os.link(path, kept)
+        if text := self._texts.get(version):
+            text.path = kept
+            if text.packed and _lines(text)[1] < shutil.disk_usage(kept).free // 2:
+                text.unpack(kept.with_suffix(".text"))
 
     def put(self, landed: LandedObject, path: Path) -> bool:
         """Put the content at that place, if it is kept."""
@@ -256,8 +249,16 @@ class Shelf:
             os.link(kept, path)
         return kept is not None
 
+    def text(self, landed: LandedObject, path: Path) -> Content:
+        """The content of this version of an object as text, which is also in that file."""
+        text = self._texts.setdefault((landed.key, landed.etag), Content(path, is_packed(landed.key)))
+        if (landed.key, landed.etag) not in self._kept:
+            text.path = path
+        return text
+
     def clear(self) -> None:
         """Keep nothing any more."""
-        for kept in self._kept.values():
+        for kept in Path(self._folder.name).iterdir():
             kept.unlink()
         self._kept.clear()
+        self._texts.clear()
