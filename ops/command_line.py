@@ -20,7 +20,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     add_completion=False,
-    help="""Operate an environment of Gavel: put back what failed, read dead letters, manage tenants.
+    help="""Operate an environment of Gavel: find what is misconfigured, put back what failed, read dead letters, manage
+tenants.
 
 It works on the AWS account of your credentials (`AWS_PROFILE`, SSO, a role), in the environment that `--environment` or
 `GAVEL_ENV` names. After `eval "$(gavel env)"` both lead to the laptop stack.
@@ -144,6 +145,37 @@ def backfill(
         for problem in problems:
             say(problem)
         if problems:
+            raise typer.Exit(1)
+
+
+@app.command()
+def doctor(
+    context: typer.Context,
+    environment: Where = None,
+    ui_url: Annotated[
+        str, typer.Option(envvar="GAVEL_UI_URL", help="Where Dagster's UI answers; without it Dagster is left out.")
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Find what is misconfigured: clock, key, rights, quotas, bucket, tables, topic, queues, functions, Firehoses,
+    Glue, Athena, versions and Dagster. Changes nothing. Ends with 1 if anything was found.
+    """
+    with _opened(context, environment) as (where, console):
+        import json
+        from dataclasses import asdict
+
+        from ops.doctor.findings import Patient
+        from ops.doctor.looking import LOOKS, examine
+
+        found = examine(Patient(where, where.contracts(), ui_url))
+        if as_json:
+            typer.echo(json.dumps([asdict(finding) for finding in found], indent=2))
+        else:
+            for finding in found:
+                console.print(f"- {finding}", markup=False, highlight=False, soft_wrap=True)
+            left_out = "" if ui_url else " Dagster was not looked at: name its UI with --ui-url."
+            console.print(f"{len(LOOKS)} looks, {len(found)} findings.{left_out}", markup=False, highlight=False)
+        if found:
             raise typer.Exit(1)
 
 

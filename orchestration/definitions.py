@@ -28,8 +28,10 @@ from assets.reports import EXPOSURE, PAGE_FILE, page_in_part, report_assets
 from assets.resources import ExportsResource, LakeResource, WarehouseResource
 from assets.retention import retention_job
 from contracts import Contracts, load_contracts
+from orchestration.alert_sensor import lake_view
 from orchestration.channels import AlertChannels
 from orchestration.erasures import erasures_sensor
+from orchestration.gap_sensor import gap_sensor
 from orchestration.jobs import RESUME_TAGS, asset_jobs
 from orchestration.lineage_sending import Bucket, Endpoint, Files, Target
 from orchestration.lineage_sensor import lineage_sensor
@@ -86,14 +88,16 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
         *(report_assets(page) if page else []),
         *consumer_assets(readers.values()),
     ]
+    backfill = backfill_job(contracts, RESUME_TAGS)
     return dg.Definitions(
         assets=dg.with_source_code_references(assets),
         asset_checks=[lag_checks(lags, contracts), *nightly],
-        jobs=[*jobs.all(), *erasing, retention, backfill_job(contracts, RESUME_TAGS)],
+        jobs=[*jobs.all(), *erasing, retention, backfill],
         sensors=[
             *sensors(contracts, jobs, settings, marts, lags),
             pipeline_metrics_sensor(contracts),
             erasures_sensor(contracts, erasing, ERASURES_SECONDS),
+            gap_sensor(backfill, lake_view(contracts)),
             *_lineage(settings, contracts, manifest, resources),
         ],
         schedules=[*schedules(contracts, jobs, settings.pace), retention_schedule(retention)],

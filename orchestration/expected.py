@@ -1,10 +1,11 @@
 """How many rows of an entity are usual in an hour of the week, and whether fewer arrived: plain functions on counts.
 
-Counts are compared after the transformation 2·asinh(sqrt(n)), under which counts of independent events have a spread of
-about 1 whatever their number (F. J. Anscombe, Biometrika 35, 1948, up to constants); so that small numbers, of which
-none may arrive by chance, and large ones are judged alike. What is usual is the median of the same hour in the weeks
-before, how much it varies the median absolute deviation (MAD) over all hours of these weeks: neither is moved by an
-outage among them.
+What is usual is the median of the same hours in the weeks before, which an outage among them does not move. Numbers
+vary from week to week in two ways: rows come in bursts of some size c, independently of each other, and the rate itself
+varies by a share r; so the variance is c·m + (r·m)² around m. c is estimated from the quieter hours of these weeks, r
+from the busier ones. Under g(x) = 2/r · asinh(r · sqrt(x / c)) such numbers have a spread of about 1 whatever m is (the
+variance stabilizing transformation of the negative binomial, F. J. Anscombe, Biometrika 35, 1948), so that small and
+large ones are judged alike.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ WEEKS, FEWEST_WEEKS = 8, 3
 """Weeks that are learned from, at most and at least."""
 WINDOW = 2
 """Hours that are counted together: one quiet hour may be chance."""
-SIGMAS = 4.5
+SIGMAS = 6.0
+"""How far from usual after the transformation: where no row comes by chance once in ten thousand times, it is 6."""
 FEW, MANY = 0.25, 10.0
 """Shares of the usual number below and above which a number is unusual, if it is no chance, either."""
-_MAD = 1.4826  # of a normal distribution's MAD its standard deviation is so many times as large
-_LEAST_SPREAD = 1.0
+_MAD = 1.4826  # of a normal distribution's median absolute deviation its standard deviation is so many times as large
+_LEAST_NOISE = 0.05
+_TRIMMED = 0.05
+"""The share of the largest deviations that is left out: outages in the weeks that are learned from."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +59,12 @@ def unusual(counts: Mapping[datetime, int], end: datetime) -> Unusual | None:
     found = _sum(counts, end)
     before = [_sum(counts, end - week * WEEK) for week in range(1, weeks + 1)]
     usual = median(before)
-    distance = (_even(found) - median(map(_even, before))) / _spread(counts, end, weeks)
-    few = distance < -SIGMAS and found < FEW * usual
-    many = distance > 2 * SIGMAS and found > MANY * max(max(before), 1)
+    few, many = found < FEW * usual, found > MANY * max(max(before), 1)
     if not few and not many:
+        return None
+    burst, noise = _variation(counts, end, weeks)
+    distance = _even(found, burst, noise) - _even(usual, burst, noise)
+    if abs(distance) < (SIGMAS if few else 2 * SIGMAS):
         return None
     start = end - window
     while few and start - HOUR > end - WEEK and not counts.get(start - HOUR, 0) and _usual_at(counts, start, weeks) > 0:
@@ -70,31 +76,33 @@ def _usual_at(counts: Mapping[datetime, int], end: datetime, weeks: int) -> floa
     return median(_sum(counts, end - week * WEEK) for week in range(1, weeks + 1))
 
 
-def _spread(counts: Mapping[datetime, int], end: datetime, weeks: int) -> float:
-    """How much the same hour differs from week to week, over all hours of the weeks before."""
-    residuals = [abs(residual) for residual in _residuals(counts, end, weeks)]
-    return max(_LEAST_SPREAD, _MAD * median(residuals)) if residuals else _LEAST_SPREAD
+def _variation(counts: Mapping[datetime, int], end: datetime, weeks: int) -> tuple[float, float]:
+    """The size of bursts (c), and by which share the rate itself varies (r), from all hours of the weeks before."""
+    pairs = sorted(_pairs(counts, end, weeks))
+    if not pairs:
+        return 1.0, _LEAST_NOISE
+    quiet, busy = pairs[: max(len(pairs) // 3, 1)], pairs[-max(len(pairs) // 3, 1) :]
+    noise = max(_LEAST_NOISE, _MAD * median(abs(x - m) / m for m, x in busy))
+    scatter = sorted((x - m) ** 2 / m for m, x in quiet)
+    scatter = scatter[: max(1, round(len(scatter) * (1 - _TRIMMED)))]
+    of_rate = noise**2 * sum(m for m, _ in quiet) / len(quiet)
+    return max(1.0, sum(scatter) / len(scatter) - of_rate), noise
 
 
-def _residuals(counts: Mapping[datetime, int], end: datetime, weeks: int) -> Iterator[float]:
-    """The distance of each number from the middle one of the other weeks; hours in which nothing is usual say
-    nothing."""
+def _pairs(counts: Mapping[datetime, int], end: datetime, weeks: int) -> Iterator[tuple[float, int]]:
+    """Each number with the middle one of the other weeks; hours in which nothing is usual say nothing."""
+    first = min(counts) + WINDOW * HOUR
     for hour in range(1, WEEK // HOUR + 1, WINDOW):
-        at = end - hour * HOUR
-        some = [
-            _even(_sum(counts, at - week * WEEK))
-            for week in range(weeks)
-            if at - week * WEEK - WINDOW * HOUR >= min(counts)
-        ]
-        if len(some) < FEWEST_WEEKS or not any(some):
-            continue
-        for number, value in enumerate(some):
-            yield value - median(some[:number] + some[number + 1 :])
+        some = [_sum(counts, at) for week in range(weeks) if (at := end - hour * HOUR - week * WEEK) >= first]
+        if len(some) >= FEWEST_WEEKS:
+            for number, value in enumerate(some):
+                if usual := median(some[:number] + some[number + 1 :]):
+                    yield usual, value
 
 
 def _sum(counts: Mapping[datetime, int], end: datetime) -> int:
     return sum(counts.get(end - back * HOUR, 0) for back in range(1, WINDOW + 1))
 
 
-def _even(count: float) -> float:
-    return 2 * math.asinh(math.sqrt(count))
+def _even(count: float, burst: float, noise: float) -> float:
+    return 2 / noise * math.asinh(noise * math.sqrt(count / burst))

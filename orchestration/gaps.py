@@ -40,6 +40,11 @@ class Repaired:
         return json.dumps({"until": self.until.isoformat() if self.until else None})
 
     @classmethod
+    def of_tag(cls, until: str) -> Repaired:
+        """What the tag of a run says; nothing if it is of another form."""
+        return cls.from_text(json.dumps({"until": until}))
+
+    @classmethod
     def from_text(cls, text: str | None) -> Repaired:
         """What is in a cursor; nothing if it is missing or of another form."""
         try:

@@ -37,7 +37,7 @@ def watch_stream(ui_url: str) -> Watch:
         if gap := find_gap(figures, look.now):
             why = (
                 f"changes since {moment(gap.since)} may have left the stream before the relay read them "
-                f"({gap.reason}); the table's export has them"
+                f"({gap.reason}). The sensor `gaps` requests their repair from an incremental export, once"
             )
             problems.append(Problem("changes-may-be-lost", "relay", why, gap.since, f"{ui_url}/jobs"))
         text = f"{len(problems)} problems of the stream." if problems else "The stream is read in time."

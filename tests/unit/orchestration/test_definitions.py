@@ -130,6 +130,7 @@ def test_all_jobs_sensors_and_schedules_resolve_and_run_from_the_start(settings:
         "alerts",
         "pipeline_metrics",
         "erasures",
+        "gaps",
     } | ({"lineage"} & {s.name for s in repository.sensor_defs})
     assert {s.name for s in repository.schedule_defs} == {
         "hourly_sweep",
