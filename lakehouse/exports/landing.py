@@ -226,7 +226,8 @@ class _Landing:
     def _writer(self, entity: str, scratch: Path) -> pq.ParquetWriter:
         names = text_columns(self._contracts[entity])
         schema = pa.schema([pa.field(name, pa.string()) for name in names])
-        return pq.ParquetWriter(scratch / f"{entity}.parquet", schema, compression="zstd", compression_level=1)
+        path = scratch / f"{entity}.parquet"
+        return pq.ParquetWriter(path, schema, compression="zstd", compression_level=1, use_dictionary=False)
 
     def _keep(self, file: ExportFile, aside: list[Unmapped]) -> str | None:
         """Keep items that are no change, whole, with their reasons."""

@@ -187,6 +187,16 @@ def test_usual_items_are_mapped_by_sql(duck: tuple[Duck, Path]) -> None:
     assert check(duck, Layout([lines], incremental=True)) == 3
 
 
+@pytest.mark.parametrize(
+    "twice", [b'{"S":"first","S":"last"}', b'{"S":"first" , "S" : "last"}', b'{"N":"1","S":"last"}']
+)
+def test_members_that_come_twice_are_read_as_everywhere(duck: tuple[Duck, Path], twice: bytes) -> None:
+    image = {"pk": {"S": "a"}, "sk": {"S": "b"}, "entity": {"S": "orders"}, "order_id": {"S": "o"}}
+    of_attribute = item_line(image).replace(b'{"S":"o"}', twice)
+    of_item = item_line(image).replace(b'{"pk":', b'{"order_id":{"S":"first"},"pk":', 1)
+    check(duck, Layout([[of_attribute, of_item, item_line(image)]]))
+
+
 def test_stretches_are_cut_between_lines(duck: tuple[Duck, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     image = {"pk": {"S": "a"}, "sk": {"S": "b"}, "entity": {"S": "orders"}, "order_id": {"S": "o" * 50}}
     monkeypatch.setattr(mapping, "STRETCH", 100)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ import pytest
 from contracts import Contracts, load_contracts
 from contracts.change import change_from_record
 from contracts.item import item_keys
+from contracts.model import DynamoKeys
 from lakehouse.api import compact, content_hash, publish
 from lakehouse.exports.manifest import UnusableExport
 from lakehouse.intake.landing import Scope
@@ -22,7 +24,16 @@ from lakehouse.storage.lake import Lake
 from lakehouse.table.tables import TableState
 from tests.support.exports import AT, Layout, item_line, record_line, write_export
 from tests.support.failing import Crash, Failpoints, Fault, Unanswered, failing_lake
-from tests.support.lakes import Clock, Landing, local_lake, published_changes, published_rows
+from tests.support.lakes import (
+    PARCELS,
+    Clock,
+    Landing,
+    change,
+    local_lake,
+    published_changes,
+    published_rows,
+    without,
+)
 
 CONTRACTS = Contracts({name: load_contracts()[name] for name in ("customers", "lots")})
 CUSTOMERS = CONTRACTS["customers"]
@@ -178,6 +189,39 @@ def test_what_vanished_is_marked_with_all_that_it_said(lake: Lake) -> None:
     }
     moments = {r["_changed_at"] for r in corrections if r["_op"] != "snapshot"}
     assert moments == {datetime.fromtimestamp(T, UTC).replace(tzinfo=None)}
+
+
+def test_a_correction_keeps_values_of_every_type(tmp_path: Path) -> None:
+    """It is made from the stored row: what its fields say is the same afterwards, and the contract still takes it."""
+    keys = DynamoKeys("PARCEL#{parcel_id}", "PART#{part}")
+    parcels = dataclasses.replace(PARCELS, keys=keys)
+    contracts = Contracts({"parcels": parcels})
+    lake = local_lake(tmp_path, Clock(LATER))
+    stored = change(
+        "p-1",
+        version=(T - 50) * 1_000_000,
+        sent_at="2026-11-01T10:00:00.123456Z",
+        exact="1234567890123456789012345678.0123456789",
+        fragile="false",
+        due="2026-12-01",
+        items='[{"name":"a","worth":"1.10","checked":true},{"name":"é","worth":null,"checked":null}]',
+        labels='{"a":"x","b":""}',
+        recipient="A",
+        _extra='{"drift":{"NS":["1"]}}',
+        _ttl=str(T + 5),
+    )
+    Landing(lake, parcels).land([stored, change("p-2", version=(T - 50) * 1_000_000, labels="{}", items="[]")], AT)
+    compact(lake, parcels, Scope.everything())
+    publish(lake, parcels)
+    before = published_rows(lake)
+    write_export(lake.store, Layout([[]]))
+    (found,) = find(lake, "exports")
+    done = backfill(lake, contracts, found)
+    assert done.entities[0].corrections == {"vanished": 2}
+    assert done.problems == []
+    changed = ("_event_id", "_op", "_version", "_seq", "_changed_at", "_deleted", "_batch")
+    assert without(published_rows(lake), *changed) == without(before, *changed)
+    assert {row["_deleted"] for row in published_rows(lake)} == {True}
 
 
 def test_an_item_that_the_lake_has_as_removed_is_there_again(lake: Lake) -> None:
