@@ -60,6 +60,13 @@ class ExportsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     table: str
     region: str = "eu-west-1"
     endpoint: str | None = None
+    table_endpoint: str | None = None
+
+    def table_client(self) -> Any:
+        """A new boto3 client that reads the table itself."""
+        import boto3
+
+        return boto3.client("dynamodb", region_name=self.region, endpoint_url=self.table_endpoint)
 
     def client(self) -> Any:
         """A new boto3 client of DynamoDB."""

@@ -13,7 +13,8 @@ import dagster as dg
 from pydantic import Field
 
 from assets import keys
-from lakehouse.intake.landing import Scope
+from lakehouse.intake.landing import LATEST_DELIVERY, Scope
+from lakehouse.parity.wanted import Request as ParityRequest
 from lakehouse.recovery.wanted import Wanted
 
 TICK_HOURS = 3
@@ -140,6 +141,50 @@ class BackfillConfig(dg.Config):
             case ExistingExport(export=export, taken_at=taken_at):
                 return replace(common, address=export, taken_at=moment(taken_at) if taken_at else None)
         return common
+
+
+class ParityConfig(dg.Config):
+    """What the check `parity` compares, and whether it repairs what differs."""
+
+    export: str | None = Field(
+        default=None,
+        description="A full export: s3://bucket/prefix, or a folder above several, of which the newest counts "
+        "for which all changes must have arrived. Without one, tables are compared with their history only.",
+    )
+    request_export: bool = Field(default=False, description="Request an export first, and await it.")
+    lateness_minutes: float | None = Field(
+        default=None, ge=0, description="How late a change may land; by default 25 hours, which is never too short."
+    )
+    repair: bool = Field(default=False, description="Land what the export proves, mend the table, and compare again.")
+    dry_run: bool = Field(default=False, description="Say what a repair would do, and do nothing.")
+
+    def request(self, entities: Iterable[str], run_id: str, export: str | None) -> ParityRequest:
+        """The same for the lake."""
+        return ParityRequest(
+            export,
+            tuple(entities),
+            lateness(self.lateness_minutes),
+            repair=self.repair or self.dry_run,
+            dry_run=self.dry_run,
+            run_id=run_id,
+        )
+
+
+class SampleConfig(dg.Config):
+    """What the check `parity_sample` reads of the operational table."""
+
+    keys: int = Field(default=50, ge=1, le=1000, description="Keys of each entity.")
+    lateness_minutes: float | None = Field(default=None, ge=0, description="As for the check `parity`.")
+
+    @property
+    def lateness(self) -> timedelta:
+        """How late a change may land."""
+        return lateness(self.lateness_minutes)
+
+
+def lateness(minutes: float | None) -> timedelta:
+    """How late a change may land: so many minutes, or as long as Firehose tries."""
+    return LATEST_DELIVERY if minutes is None else timedelta(minutes=minutes)
 
 
 def moment(text: str) -> datetime:

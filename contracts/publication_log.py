@@ -26,8 +26,8 @@ _COLUMNS: tuple[tuple[str, FieldType, str], ...] = (
     (
         "kind",
         _TEXT,
-        "What was published: batch, replay (objects ingested again), rebuild, maintenance, erasure or roll_back; "
-        "build, of a model of marts and reports; or look, of a model that a build left as it was.",
+        "What was published: batch, replay (objects ingested again), rebuild, repair, maintenance, erasure or "
+        "roll_back; build, of a model of marts and reports; or look, of a model that a build left as it was.",
     ),
     ("engine", _TEXT, "Engine that merged: embedded or athena."),
     ("run_id", _TEXT, "Dagster run that published, where it is known."),

@@ -34,6 +34,11 @@ if TYPE_CHECKING:
     from lakehouse.intake.hourly import hourly as hourly
     from lakehouse.intake.quarantine import list_files as list_files
     from lakehouse.maintenance.run import maintain as maintain
+    from lakehouse.parity.parity_log import recent_parity as recent_parity
+    from lakehouse.parity.run import check_parity as check_parity
+    from lakehouse.parity.run import request_export as request_export
+    from lakehouse.parity.sampling import judge_samples as judge_samples
+    from lakehouse.parity.sampling import take_sample as take_sample
     from lakehouse.publish.audit import audit_table as audit_table
     from lakehouse.publish.publication import publish as publish
     from lakehouse.publish.publication import rollback as rollback
@@ -78,6 +83,9 @@ _ROOMS = {
     "lakehouse.intake.hourly": ("hourly",),
     "lakehouse.intake.quarantine": ("list_files",),
     "lakehouse.maintenance.run": ("maintain",),
+    "lakehouse.parity.parity_log": ("recent_parity",),
+    "lakehouse.parity.run": ("check_parity", "request_export"),
+    "lakehouse.parity.sampling": ("judge_samples", "take_sample"),
     "lakehouse.publish.audit": ("audit_table",),
     "lakehouse.publish.publication": (
         "publish",

@@ -69,7 +69,7 @@ class Check:
     detail: str
 
 
-Kind = Literal["batch", "replay", "rebuild", "maintenance", "erasure", "roll_back", "build", "look"]
+Kind = Literal["batch", "replay", "rebuild", "repair", "maintenance", "erasure", "roll_back", "build", "look"]
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -25,12 +25,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Published:
     """A published table: rows and changes it holds, and its watermark (UTC); all None before its first publication.
-    `problem` is why it cannot be read; `waiting` is when the oldest object arrived that is not published yet (UTC)."""
+    `parity` is what its last comparison found, `problem` why it cannot be read; `waiting` is when the
+    oldest object arrived that is not published yet (UTC)."""
 
     entity: str
     rows: int | None = None
     changes: int | None = None
     watermark: datetime | None = None
+    parity: str = ""
     problem: str = ""
     waiting: datetime | None = None
 
@@ -179,8 +181,19 @@ def published_tables(current: Stack, contracts: Contracts) -> tuple[Published, .
             tables.append(Published(contract.name, waiting=waiting))
         else:
             known = (state.rows, state.changes, state.watermark)
-            tables.append(Published(contract.name, *known, waiting=waiting))
+            last = parity_text(api.recent_parity(lake, contract.name))
+            tables.append(Published(contract.name, *known, last, waiting=waiting))
     return tuple(tables)
+
+
+def parity_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What the last of an entity's comparisons found, with its time; empty if there was none lately."""
+    if not rows:
+        return ""
+    last = rows[-1]
+    left = last["differences"] if last["differences_after"] is None else last["differences_after"]
+    found = f"{left:,} differences" if left else last["outcome"]
+    return f"{found}, {last['ended_at'][5:16]}"
 
 
 def failing_objects(current: Stack, contracts: Contracts) -> tuple[Failing, ...]:
@@ -254,17 +267,17 @@ def model_lines(models: Sequence[Model], now: datetime) -> list[str]:
 
 def _tables(status: Status, now: datetime) -> Table:
     table = Table(title="Published tables", title_justify="left", box=None, padding=(0, 2))
-    for heading in ("entity", "rows", "changes", "watermark (UTC)", "age", "oldest waiting"):
+    for heading in ("entity", "rows", "changes", "watermark (UTC)", "age", "oldest waiting", "parity (UTC)"):
         table.add_column(
             heading, justify="right" if heading in ("rows", "changes", "age", "oldest waiting") else "left"
         )
     for entity in status.tables:
         if entity.problem:
-            table.add_row(entity.entity, "[red]cannot be read[/red]", "", escape(entity.problem), "", "")
+            table.add_row(entity.entity, "[red]cannot be read[/red]", "", escape(entity.problem), "", "", "")
             continue
         if entity.rows is None:
             table.add_row(
-                entity.entity, "[dim]none[/dim]", "", "[dim]not published yet[/dim]", "", _waiting(entity, now)
+                entity.entity, "[dim]none[/dim]", "", "[dim]not published yet[/dim]", "", _waiting(entity, now), ""
             )
             continue
         mark = entity.watermark
@@ -275,6 +288,7 @@ def _tables(status: Status, now: datetime) -> Table:
             f"{mark:%Y-%m-%d %H:%M:%S}" if mark else "[dim]none[/dim]",
             age(now - mark) if mark else "",
             _waiting(entity, now),
+            entity.parity,
         )
     return table
 

@@ -24,6 +24,7 @@ from assets.maintenance import maintenance_assets
 from assets.marts_maintenance import marts_maintenance_assets
 from assets.nightly import nightly_tests
 from assets.open_lineage import Places, jobs_of
+from assets.parity import parity_checks
 from assets.reports import EXPOSURE, PAGE_FILE, page_in_part, report_assets
 from assets.resources import ExportsResource, LakeResource, WarehouseResource
 from assets.retention import retention_job
@@ -35,6 +36,7 @@ from orchestration.gap_sensor import gap_sensor
 from orchestration.jobs import RESUME_TAGS, asset_jobs
 from orchestration.lineage_sending import Bucket, Endpoint, Files, Target
 from orchestration.lineage_sensor import lineage_sensor
+from orchestration.parity import parity_jobs, parity_schedules
 from orchestration.pipeline_metrics import FigureResource, pipeline_metrics_sensor
 from orchestration.prepare import dbt_files, prepare_manifest
 from orchestration.schedules import retention_schedule, schedules
@@ -74,6 +76,8 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
     jobs = asset_jobs(contracts, marts, reports, dg.AssetSelection.assets(*care) | tested)
     erasing = erasure_jobs(contracts)
     retention = retention_job(contracts)
+    compared = parity_checks(contracts)
+    comparing = parity_jobs(compared)
     readers = consumers(manifest)
     lags = accepted_lags(readers.values(), manifest)
     page = readers.pop(EXPOSURE) if settings.environment == "local" else None  # rendered here only
@@ -91,8 +95,8 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
     backfill = backfill_job(contracts, RESUME_TAGS)
     return dg.Definitions(
         assets=dg.with_source_code_references(assets),
-        asset_checks=[lag_checks(lags, contracts), *nightly],
-        jobs=[*jobs.all(), *erasing, retention, backfill],
+        asset_checks=[lag_checks(lags, contracts), *nightly, *compared],
+        jobs=[*jobs.all(), *erasing, *comparing, retention, backfill],
         sensors=[
             *sensors(contracts, jobs, settings, marts, lags),
             pipeline_metrics_sensor(contracts),
@@ -100,7 +104,11 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
             gap_sensor(backfill, lake_view(contracts)),
             *_lineage(settings, contracts, manifest, resources),
         ],
-        schedules=[*schedules(contracts, jobs, settings.pace), retention_schedule(retention)],
+        schedules=[
+            *schedules(contracts, jobs, settings.pace),
+            retention_schedule(retention),
+            *parity_schedules(comparing, settings),
+        ],
         resources=resources,
         executor=dg.in_process_executor,
     )
@@ -143,6 +151,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
             table=f"gavel-{settings.environment}",
             region=settings.region,
             endpoint=settings.exports_url or settings.endpoint_url,
+            table_endpoint=settings.endpoint_url,
         ),
         "warehouse": WarehouseResource(target=settings.environment, home=str(settings.home)),
         "alerts": AlertChannels(settings.alert_topic, settings.alert_webhook, settings.region, settings.endpoint_url),

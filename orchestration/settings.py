@@ -39,6 +39,8 @@ class Pace:
     reports_cron: str = "0 * * * *"
     nightly_cron: str = "15 2 * * *"
     full_check_cron: str = "15 4 * * *"
+    parity_cron: str = "15 3 * * *"
+    sample_cron: str = "35 * * * *"
 
 
 @dataclass(frozen=True)

@@ -131,6 +131,17 @@ def rewrite_each(
     return Written(tuple(writer.done()), _distinct(tuple(_removed(lake, files))))
 
 
+def write_rows(duck: Duck, lake: Lake, shape: TableShape, query: str, files: Sequence[LiveFile], name: str) -> Written:
+    """Write the rows of a query in the table's columns to new files, sorted, of about the size of those in `files`."""
+    source = f"SELECT {shape.select()}, {shape.partition_sql()} AS _part FROM ({query})"
+    per_file = planning.rows_per_file(_facts(shape, files))
+    with _writer(duck, lake, shape, name) as writer:
+        for (part,) in duck.rows(f"SELECT DISTINCT _part FROM ({source}) ORDER BY _part"):
+            of_part = f"SELECT {shape.select()} FROM ({source}) WHERE _part IS NOT DISTINCT FROM {_sql(part)}"
+            writer.write_sorted(of_part, part, per_file)
+    return Written(tuple(writer.done()), ())
+
+
 def _distinct(files: Sequence[DataFile]) -> tuple[DataFile, ...]:
     return tuple({f.file_path: f for f in files}.values())
 

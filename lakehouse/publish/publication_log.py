@@ -18,19 +18,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
 from contracts import publication_log as described
-from contracts.glue import MAX_COMMENT, glue_type
-from contracts.types import DecimalType, TimestampType
-from lakehouse.publish import audit
+from lakehouse.publish import audit, log_tables
+from lakehouse.publish.log_tables import LogTable
+from lakehouse.publish.log_tables import Row as Row
 from lakehouse.publish.published import describe_state
 from lakehouse.results import Built, Kind, Work
 from lakehouse.storage.lake import Lake
-from lakehouse.table.glue_tables import sync_table
 from lakehouse.table.iceberg import read_metadata
 from lakehouse.table.tables import TableState, published_entry
 
@@ -47,8 +45,14 @@ _READERS = 8
 _MODELS = "_models"
 """What stands for an entity in the names of objects about marts and reports: no entity has this name."""
 _MANY = 50
-
-Row = dict[str, Any]
+_LOG = LogTable(
+    described.TABLE,
+    described.DESCRIPTION,
+    described.COLUMNS,
+    described.DAY,
+    described.DAY_DESCRIPTION,
+    RETENTION_DAYS + JOINED_DAYS,
+)
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ def written_between(before: TableState, after: TableState) -> Written:
 def record(lake: Lake, published: Published, work: Work, published_at: datetime | None, run_id: str | None) -> None:
     """Write the row of the publication that made `published` visible; again if it is there, which changes nothing."""
     row = _row(published, work, published_at, run_id)
-    lake.store.write(key_of(lake, published.entity, published.metadata_location), _lines([row]))
+    lake.store.write(key_of(lake, published.entity, published.metadata_location), log_tables.lines([row]))
 
 
 def record_roll_back(lake: Lake, published: Published, begun_at: datetime, run_id: str | None) -> None:
@@ -87,8 +91,8 @@ def record_roll_back(lake: Lake, published: Published, begun_at: datetime, run_i
     work = Work("roll_back", begun_at, now, (now - begun_at).total_seconds())
     row = _row(published, work, now, run_id)
     row["publication_id"] += f" again {now:%Y%m%dT%H%M%S.%fZ}"
-    key = f"{_prefix(published.entity, now)}{_stem(published.metadata_location)}-again-{now:%Y%m%dT%H%M%S%f}.json"
-    lake.store.write(key, _lines([row]))
+    key = f"{_LOG.prefix(published.entity, now)}{_stem(published.metadata_location)}-again-{now:%Y%m%dT%H%M%S%f}.json"
+    lake.store.write(key, log_tables.lines([row]))
 
 
 def record_build(lake: Lake, models: Iterable[Built], begun_at: datetime, run_id: str) -> None:
@@ -112,9 +116,9 @@ def record_build(lake: Lake, models: Iterable[Built], begun_at: datetime, run_id
             "billed_usd": built.billed_usd,
             "model": built.model,
         }
-        rows.append({column.name: _value(known.get(column.name), column.type) for column in described.COLUMNS})
-    prefix = _prefix(_MODELS, now)
-    lake.store.write(f"{prefix}{now:%H%M%S%f}-{run_id[:8]}.json", _lines(rows))
+        rows.append(_LOG.row(known))
+    prefix = _LOG.prefix(_MODELS, now)
+    lake.store.write(f"{prefix}{now:%H%M%S%f}-{run_id[:8]}.json", log_tables.lines(rows))
     if sum(1 for _ in lake.store.list(prefix)) > _MANY:
         _join(lake, prefix, "")
 
@@ -145,8 +149,8 @@ def join_days(lake: Lake, contract: Contract) -> int:
     today = lake.now()
     gone = 0
     for back in range(JOINED_DAYS + 1):
-        gone += _join(lake, _prefix(contract.name, today - timedelta(days=back)), present)
-        expired = _prefix(contract.name, today - timedelta(days=RETENTION_DAYS + 1 + back))
+        gone += _join(lake, _LOG.prefix(contract.name, today - timedelta(days=back)), present)
+        expired = _LOG.prefix(contract.name, today - timedelta(days=RETENTION_DAYS + 1 + back))
         old = [stored.key for stored in lake.store.list(expired)]
         lake.store.delete(old)
         gone += len(old)
@@ -159,7 +163,7 @@ def _join(lake: Lake, prefix: str, present: str) -> int:
     keys = [stored.key for stored in lake.store.list(prefix) if stored.key != present]
     if len(keys) < 2:
         return 0
-    content = gzip.compress(_lines(_distinct(_read_rows(lake, keys))), mtime=0)
+    content = gzip.compress(log_tables.lines(_distinct(_read_rows(lake, keys))), mtime=0)
     joined = f"{prefix}joined-{hashlib.sha256(content).hexdigest()[:16]}.json.gz"
     lake.store.write(joined, content)
     lake.store.delete(key for key in keys if key != joined)
@@ -168,7 +172,7 @@ def _join(lake: Lake, prefix: str, present: str) -> int:
 
 def read(lake: Lake, entity: str, day: datetime) -> list[Row]:
     """An entity's rows of a day, each publication once, in the order in which they ended; times as text in UTC."""
-    return _distinct(_read_rows(lake, [stored.key for stored in lake.store.list(_prefix(entity, day))]))
+    return _distinct(_read_rows(lake, [stored.key for stored in lake.store.list(_LOG.prefix(entity, day))]))
 
 
 def billed(lake: Lake, day: datetime, known: dict[str, Mapping[str, float]]) -> float:
@@ -218,12 +222,7 @@ def key_of(lake: Lake, entity: str, location: str) -> str:
     """Where the row of a publication is: by the metadata file that it made visible, and the day this was written."""
 
     written = datetime.fromtimestamp(read_metadata(lake, location).last_updated_ms / 1000, UTC)
-    return f"{_prefix(entity, written)}{_stem(location)}.json"
-
-
-def _prefix(entity: str, day: datetime) -> str:
-    """What the keys of an entity's day begin with. A partition has no folders: not every engine looks into them."""
-    return f"{described.TABLE}/{described.DAY}={day:%Y-%m-%d}/{entity}."
+    return f"{_LOG.prefix(entity, written)}{_stem(location)}.json"
 
 
 def _stem(location: str) -> str:
@@ -248,57 +247,9 @@ def _row(published: Published, work: Work, published_at: datetime | None, run_id
         "watermark": published.watermark,
         "model": None,
     }
-    return {column.name: _value(known[column.name], column.type) for column in described.COLUMNS}
-
-
-def _value(value: Any, type_: object) -> Any:
-    match type_:
-        case TimestampType() if value is not None:
-            return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-        case DecimalType(_, scale) if value is not None:
-            return float(round(Decimal(value), scale))
-        case _:
-            return value
-
-
-def _lines(rows: Iterable[Row]) -> bytes:
-    return b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
+    return _LOG.row(known)
 
 
 def refresh(lake: Lake) -> tuple[Drift, ...]:
     """Bring the Glue table over the rows to what it must be; returns what was changed in it by hand."""
-
-    return sync_table(lake, lake.published_database, _table_input(lake))
-
-
-def _table_input(lake: Lake) -> dict[str, Any]:
-    """The Glue TableInput of the log; Athena finds its days by projection, without a crawler."""
-    root = lake.store.uri(f"{described.TABLE}/")
-    return {
-        "Name": described.TABLE,
-        "Description": described.DESCRIPTION,
-        "TableType": "EXTERNAL_TABLE",
-        "PartitionKeys": [{"Name": described.DAY, "Type": "string", "Comment": described.DAY_DESCRIPTION}],
-        "StorageDescriptor": {
-            "Columns": [
-                {"Name": c.name, "Type": glue_type(c.type), "Comment": c.description[:MAX_COMMENT]}
-                for c in described.COLUMNS
-            ],
-            "Location": root,
-            "InputFormat": "org.apache.hadoop.mapred.TextInputFormat",
-            "OutputFormat": "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat",
-            "SerdeInfo": {
-                "SerializationLibrary": "org.openx.data.jsonserde.JsonSerDe",
-                "Parameters": {"serialization.format": "1"},
-            },
-        },
-        "Parameters": {
-            "EXTERNAL": "TRUE",
-            "classification": "json",
-            "projection.enabled": "true",
-            f"projection.{described.DAY}.type": "date",
-            f"projection.{described.DAY}.format": "yyyy-MM-dd",
-            f"projection.{described.DAY}.range": f"NOW-{RETENTION_DAYS + JOINED_DAYS}DAYS,NOW+1DAYS",
-            "storage.location.template": f"{root}{described.DAY}=${{{described.DAY}}}/",
-        },
-    }
+    return log_tables.refresh(lake, _LOG)

@@ -86,6 +86,8 @@ CHECKED = Relation(
         "batch.rebuilding",
         "intake.erased",
         "intake.reading",
+        "parity.exported",
+        "parity.sampling",
     ),
 )
 UNUSUAL = Relation(
@@ -96,6 +98,8 @@ UNUSUAL = Relation(
     read_by=(
         "intake.long_values",
         "intake.quarantine",
+        "parity.exported",
+        "parity.traces",
     ),
 )
 REJECTED = Relation(
@@ -107,6 +111,8 @@ REJECTED = Relation(
         "batch.commit",
         "batch.run",
         "intake.quarantine",
+        "parity.exported",
+        "parity.traces",
     ),
 )
 VALID = Relation(
@@ -121,6 +127,9 @@ VALID = Relation(
         "merge.athena.engine",
         "merge.reduction",
         "merge.writing",
+        "parity.exported",
+        "parity.sampling",
+        "parity.traces",
     ),
 )
 ACCEPTED = Relation(

@@ -134,8 +134,10 @@ def test_all_jobs_sensors_and_schedules_resolve_and_run_from_the_start(settings:
     } | ({"lineage"} & {s.name for s in repository.sensor_defs})
     assert {s.name for s in repository.schedule_defs} == {
         "hourly_sweep",
+        "hourly_parity_sample",
         "hourly_reports",
         "nightly_maintenance",
+        "nightly_parity",
         "nightly_full_check",
         "monthly_retention",
     }

@@ -25,6 +25,7 @@ ROOMS = (
     "batch",
     "recovery",
     "maintenance",
+    "parity",
     "erasure",
     "api",
 )

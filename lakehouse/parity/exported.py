@@ -1,0 +1,170 @@
+"""The items of an export as the lake would type them: validated by the same code, numbered, or whole for a few keys.
+
+The export is read file by file and never landed for this: what is kept of an item is its key's number, its state's
+number, its order and its file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from lakehouse.exports.manifest import ExportFile, UnusableExport, fetch
+from lakehouse.exports.mapping import Mapped, Mapper, stretches_of
+from lakehouse.intake import reading, validation
+from lakehouse.parity import digests
+from lakehouse.parity.relations import broken, exported, items
+from lakehouse.storage.duck import connect
+from lakehouse.storage.sql import quoted
+from lakehouse.table.relations import CHECKED, REJECTED, UNUSUAL, VALID, text_columns
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from contracts import Contract, Contracts
+    from lakehouse.exports.manifest import Export
+    from lakehouse.results import Progress
+    from lakehouse.storage.duck import Duck
+    from lakehouse.storage.lake import Lake
+    from lakehouse.storage.store import Store
+
+_MAPPED = "parity_mapped"
+_AHEAD = 2
+"""Stretches that are mapped while others are numbered: what bounds memory."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """An export, where it lies, and the contracts of the entities that are compared."""
+
+    lake: Lake
+    store: Store
+    contracts: Contracts
+    export: Export
+    entities: Sequence[Contract]
+
+
+@dataclass
+class Loaded:
+    """What reading an export found: items, unmapped ones among them, and files that were refused, with the reason."""
+
+    items: int = 0
+    unmapped: int = 0
+    refused: list[str] = field(default_factory=list)
+
+
+def load(duck: Duck, source: Source, progress: Progress) -> Loaded:
+    """Number every item of the export."""
+    loaded = Loaded()
+    for contract in source.entities:
+        duck.run(
+            f"CREATE OR REPLACE TEMP TABLE {exported(contract.name)} (k UHUGEINT, st UBIGINT, v BIGINT, file INTEGER)"
+        )
+        duck.run(f"CREATE OR REPLACE TEMP TABLE {broken(contract.name)} (k UHUGEINT, why VARCHAR, file INTEGER)")
+    for file, mapped in _each(source, source.export.files, loaded, progress):
+        loaded.items += mapped.items
+        loaded.unmapped += len(mapped.unmapped)
+        for contract in source.entities:
+            if contract.name in mapped.tables:
+                _number(duck, source, contract, file.number, mapped.tables[contract.name])
+    return loaded
+
+
+def load_rows(duck: Duck, source: Source, contract: Contract, keys: str, progress: Progress) -> None:
+    """Make `items`: the whole items of an entity whose keys (k) are in a table, read again from their files."""
+    numbers = {
+        row[0]
+        for row in duck.rows(f"SELECT DISTINCT file FROM {exported(contract.name)} WHERE k IN (SELECT k FROM {keys})")
+    }
+    files = [file for file in source.export.files if file.number in numbers]
+    made = False
+    for _, mapped in _each(source, files, Loaded(), progress):
+        if contract.name not in mapped.tables:
+            continue
+        with _typed(duck, source, contract, mapped.tables[contract.name]):
+            texts = ", ".join(f"{quoted(c)} := m.{quoted(c)}" for c in text_columns(contract))
+            wanted = (
+                f"SELECT {digests.key(contract, 'x.')} AS k, x.* EXCLUDE (_rid, _no, _row, _object), "
+                f"struct_pack({texts}) AS text FROM {VALID} AS x JOIN {_MAPPED} AS m ON m._line = x._row "
+                f"WHERE {digests.key(contract, 'x.')} IN (SELECT k FROM {keys})"
+            )
+            create = (
+                f"INSERT INTO {items(contract.name)}"
+                if made
+                else f"CREATE OR REPLACE TEMP TABLE {items(contract.name)} AS"
+            )
+            duck.run(f"{create} {wanted}")
+            made = True
+    if not made:
+        _no_rows(duck, source, contract)
+
+
+def _no_rows(duck: Duck, source: Source, contract: Contract) -> None:
+    import pyarrow as pa
+
+    names = text_columns(contract)
+    empty = pa.table({"_line": pa.array([], pa.int64()), **{name: pa.array([], pa.string()) for name in names}})
+    with _typed(duck, source, contract, empty):
+        texts = ", ".join(f"{quoted(c)} := m.{quoted(c)}" for c in names)
+        duck.run(
+            f"CREATE OR REPLACE TEMP TABLE {items(contract.name)} AS SELECT {digests.key(contract, 'x.')} AS k, "
+            f"x.* EXCLUDE (_rid, _no, _row, _object), struct_pack({texts}) AS text FROM {VALID} AS x "
+            f"JOIN {_MAPPED} AS m ON m._line = x._row"
+        )
+
+
+def _each(
+    source: Source, files: Sequence[ExportFile], loaded: Loaded, progress: Progress
+) -> Iterator[tuple[ExportFile, Mapped]]:
+    """The files mapped, stretch by stretch, while others use what is mapped. A file that is not what the manifest says
+    is refused and named."""
+    wanted = [contract.name for contract in source.entities]
+    with connect(source.lake) as duck, ThreadPoolExecutor(1, "mapping") as pool:
+        mapper = Mapper(duck, source.contracts, source.export, wanted)
+        for file in files:
+            try:
+                path = duck.scratch / "exported"
+                fetch(source.store, file, path)
+                waiting = []
+                for stretch in stretches_of(file, path):
+                    waiting.append(pool.submit(mapper.map, stretch))
+                    if len(waiting) >= _AHEAD:
+                        yield file, waiting.pop(0).result()
+                while waiting:
+                    yield file, waiting.pop(0).result()
+            except UnusableExport as error:
+                loaded.refused.append(str(error))
+                progress(f"export {source.export.id}: refused a file: {error}")
+
+
+@contextmanager
+def _typed(duck: Duck, source: Source, contract: Contract, table: pa.Table) -> Iterator[None]:
+    """The rows of a table of text (`_line` and the columns of `text_columns`) as `VALID` and `REJECTED`, by the code
+    that types what landed."""
+    duck.connection.register(_MAPPED, table)
+    try:
+        reading.read_objects(duck, source.lake, contract, [])
+        rows_of_text = (
+            f"(SELECT 0::INTEGER AS _no, _line AS _row, NULL::VARCHAR AS _problem, * EXCLUDE (_line) FROM {_MAPPED})"
+        )
+        duck.run(f"INSERT INTO {CHECKED} {validation.check(contract, rows_of_text)}")
+        validation.validate(duck, contract)
+        yield
+    finally:
+        duck.connection.unregister(_MAPPED)
+
+
+def _number(duck: Duck, source: Source, contract: Contract, file: int, table: pa.Table) -> None:
+    with _typed(duck, source, contract, table):
+        duck.run(
+            f"INSERT INTO {exported(contract.name)} SELECT {digests.key(contract)}, {digests.of_change(contract)}, "
+            f"_version, {file} FROM {VALID}"
+        )
+        if duck.count(f"SELECT count(*) FROM {REJECTED}"):
+            duck.run(
+                f"INSERT INTO {broken(contract.name)} SELECT {digests.tried_key(contract, 'u')}, r._reason, {file} "
+                f"FROM {REJECTED} AS r JOIN {UNUSUAL} AS u USING (_no, _row)"
+            )

@@ -1,0 +1,96 @@
+"""Logs beside the tables: rows of JSON in small objects by day, how values are written, and the Glue table over them.
+
+Athena finds the days by projection, without a crawler. Which rows there are belongs to each log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from contracts.glue import MAX_COMMENT, glue_type
+from contracts.types import DecimalType, TimestampType
+from lakehouse.table.glue_tables import sync_table
+
+if TYPE_CHECKING:
+    from contracts.types import Field
+    from lakehouse.results import Drift
+    from lakehouse.storage.lake import Lake
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class LogTable:
+    """A log: its name, which is that of its prefix, its columns, and for how many days readers see rows."""
+
+    name: str
+    description: str
+    columns: Sequence[Field]
+    day: str
+    day_description: str
+    days: int
+
+    def prefix(self, entity: str, day: datetime) -> str:
+        """What the keys of an entity's day begin with. A partition has no folders: not every engine looks into them."""
+        return f"{self.name}/{self.day}={day:%Y-%m-%d}/{entity}."
+
+    def row(self, known: Row) -> Row:
+        """One row, as JSON has it: every column of the log, times as text that Hive's readers take."""
+        return {column.name: _value(known.get(column.name), column.type) for column in self.columns}
+
+
+def _value(value: Any, type_: object) -> Any:
+    match type_:
+        case TimestampType() if value is not None:
+            return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+        case DecimalType(_, scale) if value is not None:
+            return float(round(Decimal(value), scale))
+        case _:
+            return value
+
+
+def lines(rows: Iterable[Row]) -> bytes:
+    """Rows as lines of JSON."""
+    return b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
+
+
+def refresh(lake: Lake, log: LogTable) -> tuple[Drift, ...]:
+    """Bring the Glue table over the rows to what it must be; returns what was changed in it by hand."""
+    return sync_table(lake, lake.published_database, _table_input(lake, log))
+
+
+def _table_input(lake: Lake, log: LogTable) -> dict[str, Any]:
+    root = lake.store.uri(f"{log.name}/")
+    return {
+        "Name": log.name,
+        "Description": log.description,
+        "TableType": "EXTERNAL_TABLE",
+        "PartitionKeys": [{"Name": log.day, "Type": "string", "Comment": log.day_description}],
+        "StorageDescriptor": {
+            "Columns": [
+                {"Name": c.name, "Type": glue_type(c.type), "Comment": c.description[:MAX_COMMENT]} for c in log.columns
+            ],
+            "Location": root,
+            "InputFormat": "org.apache.hadoop.mapred.TextInputFormat",
+            "OutputFormat": "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat",
+            "SerdeInfo": {
+                "SerializationLibrary": "org.openx.data.jsonserde.JsonSerDe",
+                "Parameters": {"serialization.format": "1"},
+            },
+        },
+        "Parameters": {
+            "EXTERNAL": "TRUE",
+            "classification": "json",
+            "projection.enabled": "true",
+            f"projection.{log.day}.type": "date",
+            f"projection.{log.day}.format": "yyyy-MM-dd",
+            f"projection.{log.day}.range": f"NOW-{log.days}DAYS,NOW+1DAYS",
+            "storage.location.template": f"{root}{log.day}=${{{log.day}}}/",
+        },
+    }
