@@ -245,4 +245,5 @@ OF_ALL = (
     cost("2026-03-01", 0, "0.0001"),
     budget("table", "orders", 5),
     budget("model", "fct_bids", 20),
+    row("reports.rpt_freshness_budget", kind="model", name="dim_lot", target_minutes=15, observed_minutes=0),
 )

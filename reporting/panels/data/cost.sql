@@ -2,6 +2,7 @@
 question: What does a million changes cost, and is that rising?
 title: Cost of a million changes
 source: rpt_cost_by_day
+shown_if: rows.changes.sum()
 number: rows.cost_usd.sum() | money('USD', 4)
 label: estimated at list prices so far
 summary: >-
