@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Event
 
 from local.aws import REGION, Aws
+from local.figures import MeasuredFunction
 from local.home import Home, Stack
 from local.housekeeping import bound_logs
 from local.pump import Counts, Pump
@@ -35,7 +36,7 @@ def make_pumps(
     def pump(function: str, mapping: str, checkpoint: Path, progress: Callable[[Counts], None]) -> Pump:
         return Pump(
             DynamoStream(aws.client("dynamodbstreams"), arn, REGION),
-            LambdaFunction(aws.client("lambda"), function),
+            MeasuredFunction(LambdaFunction(aws.client("lambda"), function), function),
             S3FailureDestination(aws.client("s3"), bucket, arn, function, mapping),
             FileCheckpoint(checkpoint, arn),
             wait=_Backoff(stopping),
@@ -65,6 +66,9 @@ def drain(
         published = beside.submit(fanout.drain, stopping.is_set)
         counts = relay.drain(stopping.is_set)
         published.result()
+        for pump in (relay, fanout):
+            if isinstance(pump.function, MeasuredFunction):
+                pump.function.publish(Aws(stack.endpoint).client("cloudwatch"))
     return counts
 
 

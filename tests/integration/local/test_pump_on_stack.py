@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from local.aws import REGION
 from local.pump import Policy, Pump
 from local.stream import DynamoStream, FileCheckpoint, LambdaFunction, S3FailureDestination
+from orchestration.stream_figures import read_figures
 from tests.support.laptop import Laptop
 
 pytestmark = pytest.mark.stack
@@ -84,3 +86,14 @@ def test_poison_is_kept_whole_and_everything_else_is_handed_over(
     assert record["dynamodb"]["NewImage"] == {"pk": {"S": "poison"}, "v": {"N": "1.5"}}
     assert "poison" in kept[0]["responseContext"]["functionError"]
     assert (counts.handled, counts.given_up) == (len(keys), 1)
+
+
+def test_what_the_pump_measures_is_what_the_alerts_read(laptop: Laptop) -> None:
+    """The age of the relay's last batch, as Lambda would report it."""
+    laptop.client.import_events(
+        "customers", {"CUST_NO": "c-aged", "STATUS": "active", "REG_TS": "2026-01-02T03:04:05Z"}
+    )
+    laptop.pump()
+    figures = read_figures(laptop.aws.client("cloudwatch"), "local", ["customers"], datetime.now(UTC))
+    assert timedelta(0) <= figures.ages["relay"] < timedelta(minutes=5)
+    assert figures.unrelayed_since is None
