@@ -29,6 +29,8 @@ LIST = Path(__file__).with_name("code.yaml")
 SECONDS = 300  # that the tests of one fault may take
 _BIG = ("boto3", "dagster", "duckdb", "hypothesis", "moto", "pyarrow.parquet", "pyiceberg.table", "pytest", "yaml")
 _IGNORED = ("dbt_project", "benchmarks")
+_ELSEWHERE = 70
+"""The tests ran with modules that are not the copy's: they say nothing of the fault."""
 
 
 @dataclass(frozen=True)
@@ -166,9 +168,22 @@ def _pytest(copy: Path, nodes: list[str]) -> None:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
         sys.path[:] = [str(copy), *(p for p in sys.path if Path(p or ".").resolve() not in (ROOT, ROOT / "tests"))]
+        for name in _from(ROOT):  # what this process imported for itself is not what is tried
+            del sys.modules[name]
         import pytest
 
         arguments = ["-q", "-x", "-p", "no:cacheprovider", "--no-header", "--rootdir", str(copy), *nodes]
-        code = pytest.main(arguments)
+        code = int(pytest.main(arguments))
+        if strangers := _from(ROOT, but=copy):
+            print(f"expected modules of {copy} alone, found {', '.join(strangers)}")
+            code = _ELSEWHERE
         sys.stdout.flush()
-        os._exit(int(code))
+        os._exit(code)
+
+
+def _from(root: Path, but: Path | None = None) -> list[str]:
+    """The modules of a checkout that this process has imported; those below `but` left out."""
+    packages = {path.parent.name for path in root.glob("*/__init__.py")}
+    own = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in packages}
+    places = {name: Path(getattr(module, "__file__", None) or root) for name, module in own.items()}
+    return [name for name, place in places.items() if but is None or (place != root and but not in place.parents)]
