@@ -51,13 +51,7 @@ def lake_tables(patient: Patient) -> Iterator[Finding]:
                     continue
                 if not entry["Parameters"].get("metadata_location"):
                     yield Finding(name, "an address of Iceberg metadata", "none", do)
-                yield from _columns(name, _types(shape), entry, do)
-
-
-def _types(shape: Any) -> dict[str, str]:
-    from contracts.glue import glue_type
-
-    return {field.name: glue_type(field.type) for field in shape.fields}
+                yield from _columns(name, {c["Name"]: c["Type"] for c in shape.glue_columns()}, entry, do)
 
 
 def _columns(name: str, wanted: Mapping[str, str], entry: Mapping[str, Any], do: str) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from ops.doctor import access, catalog, dagster, functions, messaging, storage, versions
 from ops.doctor.findings import DEPLOY, Finding, Look, Patient
@@ -45,7 +45,7 @@ def examine(patient: Patient, looks: Iterable[Look] = LOOKS) -> list[Finding]:
     def at(look: Look) -> list[Finding]:
         try:
             return list(look(patient))
-        except (ClientError, BotoCoreError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding, and hides no other
             return [of_error(look.__name__.replace("_", " "), error)]
 
     for service in ("s3", "sts", "dynamodb", "sns", "sqs", "lambda", "logs", "firehose", "glue", "kms", "events"):

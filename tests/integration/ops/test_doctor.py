@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,7 +16,10 @@ import pytest
 from botocore.exceptions import ClientError
 from typer.testing import CliRunner
 
-from contracts import load_contracts
+from contracts import Contract, load_contracts
+from lakehouse.storage.lake import Lake
+from lakehouse.table.glue_tables import table_input
+from lakehouse.table.schemas import TableShape, changes, compacted
 from ops.command_line import app
 from ops.doctor import access, catalog, dagster, functions, messaging, storage, versions
 from ops.doctor.findings import Finding, Look, Patient
@@ -386,6 +389,40 @@ def test_a_look_that_is_refused_is_a_finding_and_hides_no_other(laptop: Laptop) 
     (finding,) = examine(patient(laptop, logs=broken))
     assert finding.what == "right to look at log groups"
     assert "DescribeLogGroups" in finding.found
+
+
+def test_a_published_table_that_was_changed_by_hand_is_found(laptop: Laptop) -> None:
+    """As an entry is in Glue once a first batch was published."""
+    glue, names = laptop.aws.client("glue"), ("gavel_local", "gavel_work_local")
+    contract = laptop.contracts["bids"]
+    inputs = {shape.name: table_input_of(laptop, contract, shape) for shape in (compacted(contract), changes(contract))}
+    with suppress(ClientError):
+        for database in names:
+            glue.create_database(DatabaseInput={"Name": database})
+    put = [(database, table) for database in names for table in inputs.values()]
+    there = []
+    for database, table in put:
+        with suppress(ClientError):  # another test may have published it
+            glue.create_table(DatabaseName=database, TableInput=table)
+            there.append((database, table["Name"]))
+    try:
+        assert examine(patient(laptop), [catalog.lake_tables]) == []
+        table = inputs["bids"]
+        columns = table["StorageDescriptor"]["Columns"]
+        by_hand = [{**columns[0], "Type": "int"}, *columns[2:]]
+        broken = {**table, "StorageDescriptor": {**table["StorageDescriptor"], "Columns": by_hand}}
+        glue.update_table(DatabaseName="gavel_local", TableInput=broken)
+        found = {finding.what for finding in examine(patient(laptop), [catalog.lake_tables])}
+        assert found == {f"column {columns[0]['Name']} of published table bids", "columns of published table bids"}
+        glue.update_table(DatabaseName="gavel_local", TableInput=table)
+    finally:
+        for database, name in there:
+            glue.delete_table(DatabaseName=database, Name=name)
+
+
+def table_input_of(laptop: Laptop, contract: Contract, shape: TableShape) -> dict[str, Any]:
+    lake = Lake.of_environment("local", laptop.bucket, "eu-west-1", laptop.stack.endpoint)
+    return table_input(lake, contract, shape, {"metadata_location": "s3://somewhere/metadata.json"})
 
 
 def test_older_contracts_in_a_function_are_found(laptop: Laptop) -> None:
