@@ -7,7 +7,7 @@ assets lists the choices; code makes the same with `dg.RunConfig`.
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import dagster as dg
 from pydantic import Field
@@ -185,6 +185,44 @@ class SampleConfig(dg.Config):
 def lateness(minutes: float | None) -> timedelta:
     """How late a change may land: so many minutes, or as long as Firehose tries."""
     return LATEST_DELIVERY if minutes is None else timedelta(minutes=minutes)
+
+
+class LostCatalog(dg.Config):
+    """Register tables again whose catalog entries are gone or lead to nothing."""
+
+    kind: Literal["catalog"] = "catalog"
+    state: str | None = Field(
+        default=None, description="Metadata file to register, of exactly one entity; none means what readers saw last."
+    )
+
+
+class LostLake(dg.Config):
+    """Build tables again whose files are gone, from what landed."""
+
+    kind: Literal["lake"] = "lake"
+    export: str | None = Field(
+        default=None, description="Address of a DynamoDB export (s3://...) that helps out where landing is gone, too."
+    )
+
+
+class RecoveryConfig(dg.Config):
+    """What the job `recover` does."""
+
+    lost: LostCatalog | LostLake = Field(
+        default=LostCatalog(), discriminator="kind", description="What is lost: catalog or lake."
+    )
+    entities: list[str] = Field(default=[], description="Entities to recover; none means all.")
+    dry_run: bool = Field(default=False, description="Say what would be done, and do nothing.")
+    with_content: bool = Field(default=False, description="Hash what readers see afterwards.")
+
+    def step(self) -> dict[str, Any]:
+        """The same for one step."""
+        common = {"entities": self.entities, "dry_run": self.dry_run, "with_content": self.with_content}
+        match self.lost:
+            case LostLake(export=export):
+                return {**common, "what": "lake", "export": export}
+            case LostCatalog(state=state):
+                return {**common, "what": "catalog", "state": state}
 
 
 def moment(text: str) -> datetime:

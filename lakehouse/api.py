@@ -51,6 +51,13 @@ if TYPE_CHECKING:
     from lakehouse.recovery.catalog import recover_catalog as recover_catalog
     from lakehouse.recovery.exporting import dry_run_backfill as dry_run_backfill
     from lakehouse.recovery.exporting import run_backfill as run_backfill
+    from lakehouse.recovery.lake import recover_lake as recover_lake
+    from lakehouse.recovery.recovering import bring_export as bring_export
+    from lakehouse.recovery.recovering import document as document
+    from lakehouse.recovery.recovering import prove_export as prove_export
+    from lakehouse.recovery.recovering import recover as recover
+    from lakehouse.recovery.recovering import recover_entity as recover_entity
+    from lakehouse.recovery.recovering import said as said
     from lakehouse.table.glue_tables import refresh_landing as refresh_landing
     from lakehouse.table.tables import check_follows as check_follows
 
@@ -93,8 +100,10 @@ _ROOMS = {
     ),
     "lakehouse.publish.publication_log": ("billed", "join_days", "record_build"),
     "lakehouse.publish.published": ("content_hash", "published", "watermark"),
-    "lakehouse.recovery.exporting": ("dry_run_backfill", "run_backfill"),
     "lakehouse.recovery.catalog": ("recover_catalog",),
+    "lakehouse.recovery.exporting": ("dry_run_backfill", "run_backfill"),
+    "lakehouse.recovery.lake": ("recover_lake",),
+    "lakehouse.recovery.recovering": ("bring_export", "document", "prove_export", "recover", "recover_entity", "said"),
     "lakehouse.table.glue_tables": ("refresh_landing",),
     "lakehouse.table.tables": ("check_follows",),
 }

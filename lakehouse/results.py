@@ -455,3 +455,67 @@ class CatalogRecovery:
     def changed(self) -> bool:
         """Whether any entry is made or moved."""
         return any(entry.action != "kept" for entry in self.entries)
+
+
+@dataclass(frozen=True)
+class LakeRecovery:
+    """What `recover_lake` did for one entity; with `dry_run` what it would do, and nothing is changed.
+
+    `outcome` is `intact`, `recovered` (its catalog entries were enough), `rebuilt` (from landed objects), or `empty`.
+    `objects` and `bytes` are those ingested, or to be ingested; `counts` their rows. `lost` says what was found of the
+    state that readers saw. `held` and `failing` objects are not in. `catalog` is what became of the entries.
+    """
+
+    entity: str
+    outcome: Literal["intact", "recovered", "rebuilt", "empty"]
+    dry_run: bool
+    lost: str = ""
+    objects: int = 0
+    bytes: int = 0
+    counts: Counts = Counts()
+    erased: int = 0
+    held: tuple[HeldObject, ...] = ()
+    failing: tuple[HeldObject, ...] = ()
+    catalog: CatalogRecovery | None = None
+    resumed: bool = False
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a replay, a rebuild, a requeue or a roll back would do with an entity; nothing was changed.
+
+    `objects` landed objects of `bytes` would be ingested, of which the ledger says that they had `rows` and `new` are
+    not in it. Readers are at `snapshot` with `rows_before`, and would be at `target` with `rows_after`: what a roll
+    back goes to, None where only the work itself shows it. `refused` says why it would be refused; empty if it is not.
+    """
+
+    entity: str
+    kind: Kind | Literal["requeue"]
+    objects: int = 0
+    bytes: int = 0
+    rows: int = 0
+    new: int = 0
+    snapshot: int | None = None
+    metadata_location: str = ""
+    rows_before: int = 0
+    target: int | None = None
+    target_location: str = ""
+    rows_after: int | None = None
+    watermark_after: datetime | None = None
+    refused: str = ""
+
+    def __str__(self) -> str:
+        at = f"{self.entity}: {self.kind.replace('_', ' ')} would"
+        if self.refused:
+            return f"{at} be refused: {self.refused}"
+        if self.kind == "roll_back":
+            return (
+                f"{at} take readers from snapshot {self.snapshot} ({self.rows_before:,} rows) to {self.target} "
+                f"({self.rows_after:,} rows, watermark {self.watermark_after}); {self.objects} landed objects "
+                f"({self.bytes:,} bytes, {self.rows:,} rows) would be ingested again by the next batch"
+            )
+        return (
+            f"{at} ingest {self.objects} landed objects ({self.bytes:,} bytes, {self.rows:,} rows by the ledger, "
+            f"{self.new} objects not in it yet) and publish over snapshot {self.snapshot} ({self.rows_before:,} rows)"
+        )

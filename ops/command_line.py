@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from ops.environment import Environment, OpsError
+
+if TYPE_CHECKING:
+    from lakehouse.recovery.wanted import Lost
 
 app = typer.Typer(
     name="gavel-ops",
@@ -53,6 +56,20 @@ Identity = Annotated[
         "--subject", prompt="Identity (customer_id)", help="The person's customer_id; without it, it is prompted for."
     ),
 ]
+
+recovery = typer.Typer(
+    no_args_is_help=True,
+    help="""Bring back a lost catalog or a lost lake, from what is left. What is whole stays as it is.
+
+    It may be run again, and by two at once. Where Dagster runs, its job `recover` does the same in the entities' pools.
+    """,
+)
+app.add_typer(recovery, name="recover")
+Entities = Annotated[
+    list[str] | None, typer.Option("--entity", help="Recover this entity alone; may be given several times.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")]
+WithHash = Annotated[bool, typer.Option("--hash", help="Read every row afterwards and show the hash of the content.")]
 
 Opener = Callable[[str | None], Environment]
 """Gives the environment of a name, or the usual one for None; raises `OpsError`."""
@@ -346,6 +363,53 @@ def hold_person(
         changed = erasures.hold(where, subject, reason)
         done = "set" if reason is not None else "lifted" if changed else "there was none"
         console.print(f"hold {done}", highlight=False)
+
+
+@recovery.command("catalog")
+def recover_catalog(
+    context: typer.Context,
+    entity: Entities = None,
+    state: Annotated[
+        str | None, typer.Option(help="Register this metadata file instead of the newest one that readers saw.")
+    ] = None,
+    dry_run: DryRun = False,
+    with_hash: WithHash = False,
+    environment: Where = None,
+) -> None:
+    """Register tables again whose catalog entries are gone or lead to nothing: what readers saw last, from S3 alone."""
+    from lakehouse.recovery.wanted import Lost
+
+    lost = Lost("catalog", entity or (), state=state, dry_run=dry_run, with_content=with_hash)
+    _recover(context, environment, lost)
+
+
+@recovery.command("lake")
+def recover_lake(
+    context: typer.Context,
+    entity: Entities = None,
+    export: Annotated[
+        str | None, typer.Option(help="Address of a DynamoDB export (s3://...), where landing is gone, too.")
+    ] = None,
+    dry_run: DryRun = False,
+    with_hash: WithHash = False,
+    environment: Where = None,
+) -> None:
+    """Build tables again whose files are gone, from what landed, and from an export if landing is gone, too."""
+    from lakehouse.recovery.wanted import Lost
+
+    lost = Lost("lake", entity or (), export=export, dry_run=dry_run, with_content=with_hash)
+    _recover(context, environment, lost)
+
+
+def _recover(context: typer.Context, environment: str | None, lost: Lost) -> None:
+    with _opened(context, environment) as (where, console):
+        from ops.recovery import recover
+
+        def say(line: str) -> None:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+        if not recover(where, lost, say):
+            raise typer.Exit(1)
 
 
 @contextmanager

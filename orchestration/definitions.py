@@ -25,6 +25,7 @@ from assets.marts_maintenance import marts_maintenance_assets
 from assets.nightly import nightly_tests
 from assets.open_lineage import Places, jobs_of
 from assets.parity import parity_checks
+from assets.recovery import recovery_job
 from assets.reports import EXPOSURE, PAGE_FILE, page_in_part, report_assets
 from assets.resources import ExportsResource, LakeResource, WarehouseResource
 from assets.retention import retention_job
@@ -96,7 +97,7 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
     return dg.Definitions(
         assets=dg.with_source_code_references(assets),
         asset_checks=[lag_checks(lags, contracts), *nightly, *compared],
-        jobs=[*jobs.all(), *erasing, *comparing, retention, backfill],
+        jobs=[*jobs.all(), *erasing, *comparing, retention, backfill, recovery_job(contracts, RESUME_TAGS)],
         sensors=[
             *sensors(contracts, jobs, settings, marts, lags),
             pipeline_metrics_sensor(contracts),

@@ -88,6 +88,37 @@ def requeue(
     return compact(lake, contract, Scope.requeue(origins), progress=progress, invariants=invariants)
 
 
+def build(context: Context, state: TableState, highest_batch: int) -> BatchResult:
+    """Ingest everything that is retained and that `state` does not have into work tables that are at it, in the order
+    in which it arrived; readers have nothing until somebody registers the result. For tables whose published state is
+    lost: what is bad goes to quarantine or is held, as in any batch. The caller has audited the rows of `state`."""
+    started = time.perf_counter()
+    lake, contract = context.lake, context.contract
+    begun_at = listed_at = lake.now()
+    listing = each_object(lake, contract, Scope.everything())
+    new = sorted(Ledger.load(lake, state.ledger).unknown(listing), key=lambda o: (o.modified, o.key))
+    work = Run(
+        context=context,
+        kind="batch",
+        invariants=(),
+        state=state,
+        highest_batch=max(state.batch, highest_batch),
+        target=_target(state, Scope.everything(), listed_at),
+        batch_id=uuid.uuid4().hex,
+        engine=engine_of(lake, contract, context.progress),
+        tries=Attempts(lake, contract, known=bool(new)),
+        begun_at=begun_at,
+        started=started,
+        committed=bool(state.ledger),  # what an earlier process committed, and could not record as audited
+    )
+    work.seconds["discover"] = time.perf_counter() - started
+    context.report(f"{len(new)} objects to ingest, {sum(o.size for o in new):,} bytes")
+    ingest(work, _in_turn(work, new))
+    finish(work)
+    work.seconds["total"] = time.perf_counter() - started
+    return result(work)
+
+
 def run(context: Context, scope: Scope, kind: Kind, invariants: Sequence[Invariant]) -> BatchResult:
     """One run over a scope. A rebuild begins from empty tables and ingests everything that is retained."""
     started = time.perf_counter()

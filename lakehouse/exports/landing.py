@@ -146,6 +146,18 @@ def noted_files(lake: Lake, export: Export) -> dict[int, LandedFile]:
     return found
 
 
+def forget_missing(lake: Lake, export: Export) -> int:
+    """Forget what was landed of an export and is not there any more, so that it is landed again; returns how many
+    files that is."""
+    gone = [
+        _note_key(export, number)
+        for number, note in noted_files(lake, export).items()
+        if any(lake.store.size(key) is None for key in note.objects.values())
+    ]
+    lake.store.delete(gone)
+    return len(gone)
+
+
 class _Landing:
     """The files that are left, in their order: unpacked here, mapped by two, written here again."""
 

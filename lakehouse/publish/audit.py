@@ -195,7 +195,11 @@ def audit_table(lake: Lake, contract: Contract) -> AuditResult:
     entry = published_entry(lake, contract)
     if entry is None:
         raise LookupError(f"{contract.name}: expected a published table, found none; run its first batch")
-    state = TableState(lake, entry.metadata_location)
+    return audit_state(lake, contract, TableState(lake, entry.metadata_location))
+
+
+def audit_state(lake: Lake, contract: Contract, state: TableState) -> AuditResult:
+    """The same of any state."""
     wrong: list[str] = []
     with connect(lake) as duck:
         for table, shape, files in (

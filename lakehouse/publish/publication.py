@@ -73,6 +73,21 @@ def rollback(
     if pointers is None:
         raise LookupError(f"{contract.name}: expected a published table, found none; nothing to roll back")
     present = TableState(lake, pointers.compacted.metadata_location)
+    state = _earlier_state(lake, contract, present, snapshot_id)
+    return _move(lake, contract, pointers, state, audited=False, run_id=run_id)
+
+
+def plan_rollback(lake: Lake, contract: Contract, snapshot_id: int | None = None) -> tuple[TableState, TableState]:
+    """The published state, and the one that `rollback` would make visible; raises what it raises, and moves nothing."""
+    entry = published_entry(lake, contract)
+    if entry is None:
+        raise LookupError(f"{contract.name}: expected a published table, found none; nothing to roll back")
+    present = TableState(lake, entry.metadata_location)
+    return present, _earlier_state(lake, contract, present, snapshot_id)
+
+
+def _earlier_state(lake: Lake, contract: Contract, present: TableState, snapshot_id: int | None) -> TableState:
+    """The newest whole state before the present one, of a snapshot if one is wanted."""
     wanted: list[int | None] = [] if snapshot_id is None else [snapshot_id]
     seen: list[int | None] = []
     missing: list[str] = []
@@ -83,7 +98,7 @@ def rollback(
         if state.snapshot_id in wanted:
             missing = retained.missing_files(lake, contract, state.location)
             if not missing:
-                return _move(lake, contract, pointers, state, audited=False, run_id=run_id)
+                return state
     listed = ", ".join(str(s) for s in dict.fromkeys(seen)) or "none"
     if missing:
         raise FilesMissing(

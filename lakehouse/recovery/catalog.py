@@ -99,6 +99,23 @@ def _recover(context: Context, wanted: str | None, dry_run: bool) -> CatalogReco
         if not dry_run:
             refresh_landing(lake, contract)
         return CatalogRecovery(contract.name, "empty", dry_run)
+    return _register(context, found, listing, published, dry_run)
+
+
+def register_built(context: Context, location: str) -> CatalogRecovery:
+    """Point readers at a state that was built in place of one that is lost. Raises `NotAudited` unless exactly this
+    metadata file passed its audit, and `EntryConflict` when somebody else moved the entries meanwhile."""
+    lake, contract = context.lake, context.contract
+    if not states.is_publishable(lake, contract, location):
+        raise NotAudited(f"{contract.name}: expected a passed audit of {location}, found none; recover the lake again")
+    found = _Found(Candidate(location, None, "it was built from what landed"), {})
+    return _register(context, found, Listing.of(lake, contract), published_entry(lake, contract), dry_run=False)
+
+
+def _register(
+    context: Context, found: _Found, listing: Listing, published: Entry | None, dry_run: bool
+) -> CatalogRecovery:
+    lake, contract = context.lake, context.contract
     state = TableState(lake, found.candidate.location)
     moves = list(_moves(lake, contract, state, published, found))
     changes = [move for move in moves if move.done.action != "kept"]
@@ -259,21 +276,22 @@ def _apply(context: Context, found: _Found, state: TableState, changes: list[_Mo
     if changes and found.given_up and not found.in_place:
         publication_log.record_roll_back(lake, describe_state(contract, state), lake.now(), context.run_id)
     for move in changes:
-        _write(lake, move)
+        put_entry(lake, move.database, move.entry, move.table)
         context.report(f"{move.done.entry} {move.done.action} at {move.location.rpartition('/')[2]}")
     refresh_landing(lake, contract)
     publication_log.repair(lake, contract, state.location)
     publication_log.refresh(lake)
 
 
-def _write(lake: Lake, move: _Move) -> None:
-    """Create or update an entry; raises `EntryConflict` unless it is where it should be."""
-    if move.entry is not None:
-        stored_entries.replace(lake.entries, move.entry, move.table)
+def put_entry(lake: Lake, database: str, entry: Entry | None, table: TableInput) -> None:
+    """Create an entry, or update the one that was read; raises `EntryConflict` unless it is where it should be. A
+    refusal may be of our own request, sent a second time."""
+    if entry is not None:
+        stored_entries.replace(lake.entries, entry, table)
         return
     try:
-        lake.entries.create(move.database, move.table)
-    except EntryConflict:  # also where our own request was sent a second time
-        now = lake.entries.get(move.database, move.table["Name"])
-        if now is None or now.parameters.get("metadata_location") != move.location:
+        lake.entries.create(database, table)
+    except EntryConflict:
+        now, wanted = lake.entries.get(database, table["Name"]), table["Parameters"]["metadata_location"]
+        if now is None or now.parameters.get("metadata_location") != wanted:
             raise

@@ -204,9 +204,12 @@ def _contradictions(state: TableState, row: Row | None) -> list[str]:
 
 
 def highest_batch(lake: Lake, contract: Contract) -> int:
-    """The highest number that a batch of the entity ever had, by the heads of its ledger: none may be used twice."""
+    """The highest number that a batch of the entity ever had, by the heads of its ledger and by the publication log:
+    none may be used twice."""
     names = (s.key.rpartition("/")[2] for s in lake.store.list(f"ledger/{contract.name}/heads/"))
-    return max((number(name) for name in names), default=0)
+    days = publication_log.days_of(lake, contract.name)[-_DAYS:]
+    logged = (int(row["batch"] or 0) for day in days for row in _rows(lake, contract, day))
+    return max([0, *map(number, names), *logged])
 
 
 def _name(row: Row) -> str:

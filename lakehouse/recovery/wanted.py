@@ -1,4 +1,4 @@
-"""What a backfill is to bring in, as plain values: who describes it imports nothing heavy."""
+"""What a backfill is to bring in and a recovery to bring back, as plain values: describing it imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from contracts import Contract, Contracts
 
 SHORTEST, LONGEST = timedelta(minutes=15), timedelta(hours=24)
 """What AWS allows as the window of an incremental export."""
@@ -52,6 +55,29 @@ class Source:
 
     table: str
     client: Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Lost:
+    """What is to be recovered. `entities` are all if empty. `state` names a metadata file to register (`catalog`, of
+    one entity); `export` is the address of DynamoDB exports that help out where landing is gone, too (`lake`)."""
+
+    what: Literal["catalog", "lake"]
+    entities: Collection[str] = ()
+    state: str | None = None
+    export: str | None = None
+    dry_run: bool = False
+    with_content: bool = False
+
+    def of(self, contracts: Contracts) -> list[Contract]:
+        """The contracts of its entities; raises `ValueError` for what does not fit together."""
+        if unknown := set(self.entities) - set(contracts):
+            raise ValueError(f"expected entities of {', '.join(contracts)}, found {', '.join(sorted(unknown))}")
+        if self.state is not None and (self.what != "catalog" or len(self.entities) != 1):
+            raise ValueError("expected a state for a lost catalog and exactly one entity; leave it out, or name one")
+        if self.export is not None and self.what != "lake":
+            raise ValueError("expected an export for a lost lake alone; leave it out")
+        return [c for c in contracts.values() if not self.entities or c.name in self.entities]
 
 
 def windows(since: datetime, until: datetime) -> list[Window]:

@@ -157,10 +157,12 @@ def contract_document(contract: Contract) -> str:
 def _create(lake: Lake, contract: Contract) -> Entry:
     """Empty tables, published at once, so that readers find every entity from the first day. The published entry of
     the compacted table comes last: while it is missing, an interrupted creation is simply finished."""
-    if next(lake.store.list(f"audit/{contract.name}/"), None) is not None:
+    work = lake.entries.get(lake.work_database, contract.name)
+    begun = work is not None and not work.metadata_location.rpartition("/")[2].startswith("00000-")
+    if begun or next(lake.store.list(f"audit/{contract.name}/"), None) is not None:
         raise CatalogLost(
-            f"{contract.name}: expected the published entry {lake.published_database}.{contract.name}, found none but "
-            "audited states on the store; recover the catalog (gavel-ops recover catalog), or an empty table hides them"
+            f"{contract.name}: expected the published entry {lake.published_database}.{contract.name}, found none "
+            "beside what batches made; recover the catalog (gavel-ops recover catalog): an empty table would hide it"
         )
     changes, compacted = schemas.changes(contract), schemas.compacted(contract)
     changes_location = _created(lake, contract, changes, lake.work_database, {})

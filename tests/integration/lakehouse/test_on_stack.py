@@ -12,11 +12,15 @@ import pytest
 from pyiceberg.catalog.glue import GlueCatalog
 from pyiceberg.exceptions import CommitFailedException
 
+from contracts import Contracts
 from lakehouse.api import compact, maintain
 from lakehouse.intake.landing import Scope
 from lakehouse.merge import planning
 from lakehouse.publish.publication import publish, rollback
-from lakehouse.results import Counts, Retention
+from lakehouse.publish.published import content_hash, published
+from lakehouse.recovery.recovering import recover
+from lakehouse.recovery.wanted import Lost
+from lakehouse.results import CatalogLost, Counts, Retention
 from lakehouse.storage.duck import connect, extension
 from lakehouse.storage.entries import EntryConflict
 from lakehouse.storage.lake import Lake
@@ -170,3 +174,50 @@ def test_maintenance_leaves_the_same_rows_in_fewer_objects(lake: Lake, monkeypat
     assert entry.metadata_location == result.metadata_location
     assert maintain(in_two_days, PARCELS).rewritten == 0
     assert compact(in_two_days, PARCELS, EVERYTHING).objects == 0
+
+
+def _lose_catalog(lake: Lake) -> None:
+    glue = lake.client("glue")
+    for database in (lake.landing_database, lake.work_database, lake.published_database):
+        try:
+            tables = glue.get_tables(DatabaseName=database)["TableList"]
+        except glue.exceptions.EntityNotFoundException:
+            continue
+        for table in tables:
+            glue.delete_table(DatabaseName=database, Name=table["Name"])
+        glue.delete_database(Name=database)
+
+
+def test_drill_the_catalog_is_deleted_then_the_lake_is_deleted_and_one_command_each_brings_it_back(lake: Lake) -> None:
+    landing = Landing(lake, PARCELS)
+    for version in (1, 2, 3):
+        landing.land([change("a", version=version), change(f"p-{version}", version=1)])
+        lake.now.forward(minutes=5)  # type: ignore[attr-defined]
+        compact(lake, PARCELS, EVERYTHING)
+        publish(lake, PARCELS)
+    before, state = content_hash(lake, PARCELS), published(lake, PARCELS)
+    contracts = Contracts({"parcels": PARCELS})
+
+    _lose_catalog(lake)
+    with pytest.raises(CatalogLost):
+        compact(lake, PARCELS, EVERYTHING)
+    done = recover(replace(lake), contracts, Lost("catalog", with_content=True))
+    assert not done.failed
+    now = published(lake, PARCELS)
+    assert state is not None
+    assert now is not None
+    assert (now.metadata_location, content_hash(lake, PARCELS)) == (state.metadata_location, before)
+
+    for prefix in ("warehouse/", "ledger/", "audit/"):
+        lake.store.delete([stored.key for stored in lake.store.list(prefix)])
+    done = recover(replace(lake), contracts, Lost("lake", with_content=True))
+    assert [result.outcome for result in done.results] == ["rebuilt"]
+    fresh = replace(lake)
+    assert content_hash(fresh, PARCELS) == before
+
+    landing.land([change("z", version=9)])
+    lake.now.forward(minutes=5)  # type: ignore[attr-defined]
+    result = compact(fresh, PARCELS, EVERYTHING)
+    publish(fresh, PARCELS)
+    assert (result.objects, result.rows) == (1, 5)
+    assert len(rows(fresh, result.metadata_location)) == 5

@@ -11,7 +11,16 @@ from typer.testing import CliRunner
 from ops.command_line import app
 from ops.environment import Environment
 
-COMMANDS = ("redrive", "dead-letters list", "dead-letters redrive", "tenant add", "tenant remove", "tenant list")
+COMMANDS = (
+    "redrive",
+    "dead-letters list",
+    "dead-letters redrive",
+    "tenant add",
+    "tenant remove",
+    "tenant list",
+    "recover catalog",
+    "recover lake",
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
