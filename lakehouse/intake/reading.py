@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 _USUAL_MEMBERS = 64  # different lists of members in one file that are read at once
 _SAMPLE = 2_000  # lines that show which these are
+_BYTES_AT_ONCE = 32 << 20
 _ROWS_OF_LITERALS = 500
 _NOTHING = "NULL::VARCHAR"
 
@@ -118,14 +119,24 @@ def weight_of(contract: Contract, landed: LandedObject, content: Path | Content)
     return weights.weight_of_table(content, landed)
 
 
-def _within(tables: Iterator[pa.Table], first: int, end: int | None) -> Iterator[pa.Table]:
-    """Of tables in the order of their rows those that have a row behind the first `first`, up to and with `end`."""
-    for table in tables:
-        rows = table.column("_row")
-        if len(rows) and end is not None and rows[0].as_py() > end:
-            return
-        if len(rows) and rows[-1].as_py() > first:
-            yield table
+def _within(tables: Iterable[pa.Table], first: int, end: int | None) -> Iterator[pa.Table]:
+    """Of tables in the order of their rows those behind the first `first`, up to and with `end`, some tables together:
+    a statement of the engine costs more than a thousand rows. Few rows are long ones, of which one table is enough."""
+    import pyarrow as pa
+
+    together: list[pa.Table] = []
+    for table in filter(len, tables):
+        before = table["_row"][0].as_py() - 1
+        begins, ends = max(first - before, 0), len(table) if end is None else end - before
+        if begins < min(ends, len(table)):
+            together.append(table.slice(begins, ends - begins))
+        if together and (len(table) < weights.FEWEST_ROWS or sum(t.nbytes for t in together) > _BYTES_AT_ONCE):
+            yield pa.concat_tables(together)
+            together = []
+        if end is not None and ends <= len(table):
+            break
+    if together:
+        yield pa.concat_tables(together)
 
 
 def _stretch(landed: LandedObject, source: str) -> str:
@@ -225,7 +236,7 @@ def _load_text(duck: Duck, contract: Contract, landed: LandedObject, number: int
         return
     tables = read_text(contract, text_columns(contract), name, content, landed.first)
     for rows in _registered(duck, number, _within(tables, landed.first, landed.end)):
-        duck.run(f"INSERT INTO {CHECKED} {validation.check(contract, _stretch(landed, rows))}")
+        duck.run(f"INSERT INTO {CHECKED} {validation.check(contract, rows)}")
 
 
 def _load_json(duck: Duck, contract: Contract, landed: LandedObject, number: int, content: Content) -> None:
@@ -234,7 +245,7 @@ def _load_json(duck: Duck, contract: Contract, landed: LandedObject, number: int
     for lines in _within(json_lines(content, landed.first), landed.first, landed.end):
         for _ in _registered(duck, number, [lines]):
             members = members or _usual_members(duck, contract)
-            rows = _stretch(landed, _members_as_text(contract, members, number))
+            rows = _members_as_text(contract, members, number)
             duck.run(f"INSERT INTO {CHECKED} {validation.check(contract, rows)}")
         odd = f"_no = {number} AND _row >= {lines['_row'][0]} AND _text IS NOT NULL"
         again = [row - lines["_row"][0].as_py() for (row,) in duck.rows(f"SELECT _row FROM {CHECKED} WHERE {odd}")]

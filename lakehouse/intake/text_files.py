@@ -379,9 +379,10 @@ def _as_text(lines: pa.Array) -> pa.Array:
 
 # ---- CSV
 
-# Whole rows whose quotes are where RFC 4180 has them: around a value, and twice for one in it. The last group that
-# took part ends where the last line outside of quotes does.
-_REGULAR = re.compile(rb'(?:([^"]*[\r\n])?[^"\r\n]*+(?<![^,\r\n])"[^"]*+(?:""[^"]*+)*+"(?=[,\r\n]))*+([^"]*[\r\n])?')
+# Whole rows whose quotes are where RFC 4180 has them: around a value, and twice for one in it.
+_REGULAR = re.compile(
+    rb'(?:[^"\r\n]*+(?:(?<![^,\r\n])"[^"]*+(?:""[^"]*+)*+"(?=[,\r\n])[^"\r\n]*+)*+[\r\n]++)*+',
+)
 
 
 def read_csv(contract: Contract, columns: Sequence[str], content: Content, first: int = 0) -> Iterator[pa.Table]:
@@ -397,7 +398,8 @@ def read_csv(contract: Contract, columns: Sequence[str], content: Content, first
         row, at = content.place(first)
         blocks = _Blocks(source, max(at, begin))
         while blocks.more():
-            regular = _regular(blocks.text + b"\n" if blocks.last else blocks.text)
+            whole = _REGULAR.match(blocks.text + b"\n" if blocks.last else blocks.text)
+            regular = whole.end() if whole else 0
             found = form.at_once(blocks.text[:regular], row) if 0 < regular <= LONGEST_LINE else None
             if found is not None:
                 blocks.take(regular)
@@ -408,12 +410,6 @@ def read_csv(contract: Contract, columns: Sequence[str], content: Content, first
                 yield table
                 row += table.num_rows
             content.reached(row, blocks.at)
-
-
-def _regular(text: bytes) -> int:
-    """How many bytes of the text are whole rows with quotes where they belong."""
-    found = _REGULAR.match(text)
-    return max(found.end(1), found.end(2), 0) if found else 0
 
 
 def _header(contract: Contract, columns: tuple[str, ...], source: IO[bytes]) -> tuple[_Form, int]:
