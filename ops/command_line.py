@@ -16,6 +16,7 @@ from ops.environment import Environment, OpsError
 
 if TYPE_CHECKING:
     from lakehouse.recovery.wanted import Lost
+    from ops.work import Work
 
 app = typer.Typer(
     name="gavel-ops",
@@ -68,6 +69,7 @@ app.add_typer(recovery, name="recover")
 Entities = Annotated[
     list[str] | None, typer.Option("--entity", help="Recover this entity alone; may be given several times.")
 ]
+Entity = Annotated[str, typer.Argument(help="The entity, for example orders.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")]
 WithHash = Annotated[bool, typer.Option("--hash", help="Read every row afterwards and show the hash of the content.")]
 
@@ -363,6 +365,73 @@ def hold_person(
         changed = erasures.hold(where, subject, reason)
         done = "set" if reason is not None else "lifted" if changed else "there was none"
         console.print(f"hold {done}", highlight=False)
+
+
+@app.command()
+def replay(
+    context: typer.Context,
+    entity: Entity,
+    start: Annotated[str, typer.Option(help="Start of the arrival times, for example 2026-11-21T00:00:00Z.")],
+    end: Annotated[str, typer.Option(help="Their end (exclusive).")],
+    dry_run: DryRun = False,
+    environment: Where = None,
+) -> None:
+    """Merge again what arrived in a range of time; rows stay the same unless something was missed."""
+    from ops.work import Work
+
+    _work(context, environment, Work("replay", entity, start=start, end=end), dry_run)
+
+
+@app.command()
+def rebuild(context: typer.Context, entity: Entity, dry_run: DryRun = False, environment: Where = None) -> None:
+    """Make an entity's tables again from everything that is retained; the rows are the same as before."""
+    from ops.work import Work
+
+    _work(context, environment, Work("rebuild", entity), dry_run)
+
+
+@app.command()
+def requeue(
+    context: typer.Context,
+    entity: Entity,
+    objects: Annotated[list[str] | None, typer.Option("--object", help="Landed object; none means all.")] = None,
+    dry_run: DryRun = False,
+    environment: Where = None,
+) -> None:
+    """Merge quarantined and held objects again, after the contract or the cause was corrected."""
+    from ops.work import Work
+
+    _work(context, environment, Work("requeue", entity, objects=tuple(objects or ())), dry_run)
+
+
+@app.command("roll-back")
+def roll_back(
+    context: typer.Context,
+    entity: Entity,
+    snapshot: Annotated[int | None, typer.Option(help="Snapshot to go to; without it the one before.")] = None,
+    dry_run: DryRun = False,
+    environment: Where = None,
+) -> None:
+    """Let readers see an earlier snapshot again; what came later is ingested again by the next batch."""
+    from ops.work import Work
+
+    _work(context, environment, Work("roll_back", entity, snapshot=snapshot), dry_run)
+
+
+def _work(context: typer.Context, environment: str | None, work: Work, dry_run: bool) -> None:
+    with _opened(context, environment) as (where, console):
+        from ops.work import do, plan
+
+        def say(line: str) -> None:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+        if not dry_run:
+            do(where, work, say)
+            return
+        would = plan(where, work)
+        say(str(would))
+        if would.refused:
+            raise typer.Exit(1)
 
 
 @recovery.command("catalog")

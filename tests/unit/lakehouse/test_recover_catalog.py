@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from lakehouse.publish import audit, publication_log
 from lakehouse.publish.publication import publish, rollback
 from lakehouse.publish.published import content_hash, published
 from lakehouse.recovery.catalog import recover_catalog
-from lakehouse.results import CatalogLost, CatalogRecovery, NotAudited, NothingToRecover
+from lakehouse.results import CatalogLost, CatalogRecovery, Check, NotAudited, NothingToRecover
 from lakehouse.storage.context import Context
 from lakehouse.storage.lake import Lake
 from lakehouse.table.tables import HIGHEST_BATCH, TableState, published_entry
@@ -151,6 +152,20 @@ def test_a_torn_audit_result_publishes_nothing(lake: Lake, landing: Landing, tor
     work = lake.entries.get(lake.work_database, "parcels")
     assert work is not None
     lake.store.write(audit.audit_key("parcels", work.metadata_location), torn)
+    lose_catalog(lake)
+    recovered(lake)
+    assert seen(lake) == before
+
+
+def test_a_failed_audit_publishes_nothing(lake: Lake, landing: Landing) -> None:
+    three_batches(lake, landing)
+    before = seen(lake)
+    batch(lake, landing, 4, visible=False)
+    work = lake.entries.get(lake.work_database, "parcels")
+    assert work is not None
+    passed = audit.load(lake, "parcels", work.metadata_location)
+    assert passed is not None
+    audit.save(lake, replace(passed, checks=(Check("keys are unique", False, "found 2"),)))
     lose_catalog(lake)
     recovered(lake)
     assert seen(lake) == before

@@ -20,6 +20,10 @@ COMMANDS = (
     "tenant list",
     "recover catalog",
     "recover lake",
+    "replay",
+    "rebuild",
+    "requeue",
+    "roll-back",
 )
 
 
