@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import gzip
 import io
 import json
 import tempfile
@@ -18,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from lakehouse.intake import reading, text_files, validation
+from lakehouse.intake import reading, text_files, validation, weights
 from lakehouse.intake.landing import LandedObject
 from lakehouse.storage.duck import Duck, connect
 from lakehouse.table.relations import text_columns
@@ -336,3 +337,72 @@ def test_csv_is_read_at_once_as_it_is_row_by_row(content: bytes, block: int) -> 
             return
         assert broken == ""
         assert rows_of(duck, text_files.in_tables(COLUMNS, every)) == found
+
+
+def test_csv_in_the_usual_form_is_not_read_row_by_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = "parcel_id,part,recipient\n" + "".join(f'p-{n},{n},"a ""{n}"",\nb"\n' for n in range(500))
+    monkeypatch.setattr(text_files, "_BLOCK", 1_000)
+    monkeypatch.setattr(text_files, "in_tables", None)  # calling it would fail
+    with reader(content.encode(), "t.csv") as (duck, _, read):
+        assert read() == ""
+        assert duck.rows("SELECT count(*), count(_text), max(recipient) FROM checked") == [(500, 0, 'a "99",\nb')]
+
+
+# ---- Parts
+
+
+@pytest.mark.parametrize("name", ["t.ndjson", "t.ndjson.gz", "t.csv", "t.csv.gz"])
+@pytest.mark.parametrize("odd", ["", 'a"b'], ids=["usual", "odd"])
+def test_each_part_is_read_from_where_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, odd: str
+) -> None:
+    count = 2_000
+    if "json" in name:
+        lines = [json.dumps({"parcel_id": f"p-{n}", "part": n, "recipient": odd}) for n in range(count)]
+    else:
+        lines = ["parcel_id,part,recipient", *(f"p-{n},{n},{odd}" for n in range(count))]
+    text = "\n".join(lines).encode()
+    lake = local_lake(tmp_path)
+    lake.store.write(f"dropbox/parcels/{name}", gzip.compress(text) if name.endswith(".gz") else text)
+    (stored,) = lake.store.list("dropbox/")
+    landed = LandedObject(stored.key, stored.etag, stored.size, datetime(2026, 11, 21, tzinfo=UTC), stored.modified)
+    monkeypatch.setattr(text_files, "_BLOCK", 1_000)
+    monkeypatch.setattr(weights, "FEWEST_ROWS", 1)
+    taken: list[int] = []
+    opened = text_files.Content.open
+
+    class Counted:
+        def __init__(self, content: text_files.Content) -> None:
+            self.source = opened(content)
+            self.seek = self.source.seek
+
+        def __enter__(self) -> Counted:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.source.close()
+
+        def read(self, size: int) -> bytes:
+            found = self.source.read(size)
+            taken.append(len(found))
+            return found
+
+    monkeypatch.setattr(text_files.Content, "open", lambda content: Counted(content))
+    found: list[tuple[Any, ...]] = []
+    parts, reads = [[landed]], 0
+    with weights.Shelf(lake.scratch) as shelf:
+        while parts:
+            with connect(lake) as duck:
+                try:
+                    read = reading.read_objects(duck, lake, DROPPED, parts[0], 60_000, shelf)
+                except weights.TooHeavy as heavy:
+                    shelf.keep(landed, reading.path_of(duck, 0))
+                    parts[:1] = heavy.chunks
+                    continue
+                assert read.unreadable == {}
+                reads += 1
+                found += duck.rows("SELECT _row, part FROM checked ORDER BY _row")
+                parts = parts[1:]
+    assert found == [(n + 1, n) for n in range(count)]
+    # Once to count, once to unpack, once in parts; a block for the header and one on either side of each.
+    assert sum(taken) < 3 * len(text) + 4 * 1_000 * reads
