@@ -49,10 +49,11 @@ spans as (
         followed.name,
         followed.watermark,
         followed.next_seen_at is null as is_last,
-        least(
-            {{ seconds_between('followed.seen_at', 'clock.observed_at') }},
-            cast({{ var('freshness_days') * 86400 }} as double)
-        ) as begins,
+        case
+            when {{ seconds_between('followed.seen_at', 'clock.observed_at') }} > {{ var('freshness_days') * 86400 }}
+                then cast({{ var('freshness_days') * 86400 }} as double)
+            else {{ seconds_between('followed.seen_at', 'clock.observed_at') }}
+        end as begins,
         coalesce({{ seconds_between('followed.next_seen_at', 'clock.observed_at') }}, 0) as ends,
         {{ seconds_between('followed.watermark', 'clock.observed_at') }} as behind,
         case
@@ -63,23 +64,26 @@ spans as (
     cross join clock
 ),
 
-lateness as (
+targeted as (
     select
-        spans.kind,
-        spans.name,
+        spans.*,
         targets.owner,
         targets.target_minutes,
-        spans.watermark,
-        spans.is_last,
-        greatest(spans.begins - spans.ends, 0) as seconds,
         -- What was never true for any time is late from the beginning.
-        greatest(
-            least(spans.begins, spans.news, coalesce(spans.behind - targets.target_minutes * 60, spans.begins))
-            - spans.ends,
-            0
-        ) as late_seconds
+        coalesce(spans.behind - targets.target_minutes * 60, spans.begins) as missed
     from spans
     inner join targets on spans.kind = targets.kind and spans.name = targets.name
+),
+
+late as (
+    select
+        *,
+        case
+            when begins <= news and begins <= missed then begins
+            when news <= missed then news
+            else missed
+        end as late_from
+    from targeted
 ),
 
 sums as (
@@ -89,9 +93,9 @@ sums as (
         owner,
         target_minutes,
         max(case when is_last then watermark end) as watermark,
-        sum(seconds) / 60 as observed_minutes,
-        sum(late_seconds) / 60 as late_minutes
-    from lateness
+        cast(sum(case when begins > ends then begins - ends else 0 end) as double) / 60 as observed_minutes,
+        cast(sum(case when late_from > ends then late_from - ends else 0 end) as double) / 60 as late_minutes
+    from late
     group by kind, name, owner, target_minutes
 )
 
@@ -103,8 +107,9 @@ select
     watermark,
     observed_minutes,
     late_minutes,
-    1 - late_minutes / nullif(observed_minutes, 0) as share_in_time,
+    1 - cast(late_minutes as double) / nullif(observed_minutes, 0) as share_in_time,
     cast({{ var('freshness_objective') }} as double) as objective,
-    late_minutes / nullif(observed_minutes * (1 - cast({{ var('freshness_objective') }} as double)), 0) as budget_burned,
+    cast(late_minutes as double)
+    / nullif(observed_minutes * (1 - cast({{ var('freshness_objective') }} as double)), 0) as budget_burned,
     (select min(watermark) from {{ ref('stg_watermarks') }}) as data_time
 from sums

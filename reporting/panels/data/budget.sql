@@ -26,4 +26,4 @@ wide: true
 */
 select *
 from {{ ref('rpt_freshness_budget') }}
-order by budget_burned desc, kind, name
+order by budget_burned desc, kind asc, name asc
