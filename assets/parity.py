@@ -102,7 +102,7 @@ def _selected(context: dg.AssetCheckExecutionContext, entity: str, name: str) ->
 def parity_result(done: Repaired) -> dg.AssetCheckResult:
     """A comparison as the result of a check: one that cannot be made yet fails nothing."""
     last: Parity = done.after or done.before
-    texts = [str(last)] if done.after is None else [str(done), str(last)]
+    texts = [str(done), str(last)] if done.after or done.dry_run else [str(last)]
     return dg.AssetCheckResult(
         asset_key=keys.catalog(last.entity),
         check_name=PARITY,
