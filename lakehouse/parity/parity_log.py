@@ -118,4 +118,7 @@ def _write(lake: Lake, known: Row) -> None:
     name = f"{begun:%Y%m%dT%H%M%S%f}-{digest}"
     row = _LOG.row({**known, "parity_id": name})
     lake.store.write(f"{_LOG.prefix(known['entity'], begun)}{name}.json", log_tables.lines([row]))
+    for back in range(_RECENT_DAYS):
+        expired = _LOG.prefix(known["entity"], ended - timedelta(days=RETENTION_DAYS + 1 + back))
+        lake.store.delete([stored.key for stored in lake.store.list(expired)])
     refresh(lake)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import random
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -45,12 +46,13 @@ def traffic(world: World, chance: random.Random, keys: list[Key], kept: dict[Key
             world.put(key, delay=delay, twice=chance.random() < 0.2, **some_fields(chance))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_no_difference_is_seen_in_a_day_of_traffic(tmp_path: Path, seed: int) -> None:
     chance, world = random.Random(seed), World.of(tmp_path)
     keys = [(f"p-{number}", number % 3) for number in range(60)]
     kept: dict[Key, dict] = {}
     waiting: list[str] = []
+    taken: dict[str, datetime] = {}
     end = world.clock().timestamp() + HOURS * 3600
     compared = 0
     while world.clock().timestamp() < end:
@@ -58,6 +60,7 @@ def test_no_difference_is_seen_in_a_day_of_traffic(tmp_path: Path, seed: int) ->
             traffic(world, chance, keys, kept)
             if chance.random() < 0.03:
                 waiting.append(world.export(chance.randrange(1, 4)))
+                taken[waiting[-1]] = world.clock()
             # Often within the same second.
             world.forward(seconds=chance.choice([0, 0, 0.2, 0.9, 1, 20, 90]))
         world.forward(minutes=chance.randrange(1, 40))
@@ -65,6 +68,8 @@ def test_no_difference_is_seen_in_a_day_of_traffic(tmp_path: Path, seed: int) ->
         if chance.random() < 0.5:
             world.run()
         for address in list(waiting):
+            if world.clock() < taken[address] + LATE and chance.random() < 0.8:
+                continue  # not yet
             done = world.check(address)
             assert done.before.outcome != "different", (seed, str(done.before), done.before.differences[:3])
             if done.before.outcome == "equal":

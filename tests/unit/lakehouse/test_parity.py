@@ -101,6 +101,7 @@ def test_what_the_stream_lost_is_named_and_repaired(
     lose(world, lambda: what(world))
     world.forward(seconds=5)
     address = world.export()
+    world.forward(seconds=3)
     world.put(("p-7", 1), price={"N": "99"})  # since then
     world.settle()
     assert named(world.check(address)) == [(HISTORY, key, kind, cause)]
@@ -247,11 +248,12 @@ def test_a_damaged_export_proves_nothing_of_what_is_not_there(world: World) -> N
     assert any("MD5" in note for note in done.before.notes)
 
 
-def test_sets_in_another_order_are_equal(world: World) -> None:
+def test_sets_and_maps_in_another_order_are_equal(world: World) -> None:
     world.put(("p-5", 1), odd={"SS": ["b", "a"]})
     world.forward(seconds=2)
     items = world.snapshot()
     items["p-5", 1]["odd"] = {"SS": ["a", "b"]}
+    items["p-6", 1]["labels"] = {"M": dict(reversed(items["p-6", 1]["labels"]["M"].items()))}
     address = world.export(items=items)
     world.settle()
     assert world.check(address).before.outcome == "equal"
@@ -429,3 +431,12 @@ def test_a_lost_object_is_named(world: World) -> None:
     causes = {(d.kind, d.cause) for d in done.before.differences if d.key == "p-5 / 1" and d.table == HISTORY}
     assert causes == {("stale", "landing object")}
     equal_after(world, address)
+
+
+def test_changes_in_the_second_of_an_export_are_set_aside_on_either_side(world: World) -> None:
+    world.put(("p-5", 1), price={"N": "7"})
+    address = world.export()
+    world.put(("p-6", 1), price={"N": "8"})
+    world.settle()
+    done = world.check(address)
+    assert (done.before.outcome, done.before.aside) == ("equal", 2)

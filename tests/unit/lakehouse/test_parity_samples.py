@@ -29,14 +29,14 @@ class Reading:
 
     def batch_get_item(self, RequestItems: Mapping[str, Any], **_: Any) -> dict[str, Any]:
         self.requests += 1
-        ((table, asked),) = RequestItems.items()
-        assert asked["ConsistentRead"]
-        assert len(asked["Keys"]) <= 100
-        keys = asked["Keys"]
+        ((table, wanted),) = RequestItems.items()
+        assert wanted["ConsistentRead"]
+        assert len(wanted["Keys"]) <= 100
+        keys = wanted["Keys"]
         late = keys[1:] if self.unprocessed > 0 else []
         self.unprocessed -= 1
         found = [item for key in keys if key not in late and (item := self._item(key)) is not None]
-        more = {table: {**asked, "Keys": late}} if late else {}
+        more = {table: {**wanted, "Keys": late}} if late else {}
         return {
             "Responses": {table: found},
             "UnprocessedKeys": more,
