@@ -50,6 +50,8 @@ def _compared(contracts: Contracts) -> dg.AssetChecksDefinition:
         context: dg.AssetCheckExecutionContext, config: ParityConfig, lake: LakeResource, exports: ExportsResource
     ) -> Iterator[dg.AssetCheckResult]:
         wanted = [entity for entity in contracts if _selected(context, entity, PARITY)]
+        if _beside_assets(context):
+            return
         address = config.export
         if config.request_export and not config.dry_run:
             run = context.run.tags.get("dagster/root_run_id") or context.run.run_id
@@ -82,6 +84,8 @@ def _sampled(contracts: Contracts) -> dg.AssetChecksDefinition:
     def parity_sample(
         context: dg.AssetCheckExecutionContext, config: SampleConfig, lake: LakeResource, exports: ExportsResource
     ) -> Iterator[dg.AssetCheckResult]:
+        if _beside_assets(context):
+            return
         sampling = Sampling(
             exports.table, exports.table_client(), config.keys, config.lateness, run_id=context.run.run_id
         )
@@ -93,6 +97,12 @@ def _sampled(contracts: Contracts) -> dg.AssetChecksDefinition:
             yield sample_result(entity, found.get(entity, []))
 
     return parity_sample
+
+
+def _beside_assets(context: dg.AssetCheckExecutionContext) -> bool:
+    """Whether the run materializes assets: Dagster then adds all checks of theirs, also those that nobody requested.
+    An export costs money, and these checks say nothing of a single batch."""
+    return bool(context.run.asset_selection)
 
 
 def _selected(context: dg.AssetCheckExecutionContext, entity: str, name: str) -> bool:

@@ -273,8 +273,8 @@ class _Entity:
 
 @dataclass(frozen=True)
 class _Proof:
-    """What a full export proves against the lake's state: rows of `removed` (as the lake has them, typed) and of
-    `present` (as the export has them, text), both with a `class`."""
+    """What a full export proves against the lake's state: rows of `_removed` (as the lake has them, typed) and of
+    `_present` (as the export has them, text), both with a `class`."""
 
     duck: Duck
     context: Context
@@ -295,29 +295,27 @@ class _Proof:
         shape = schemas.compacted(contract).stored_as(self.state.metadata)
         before = f"(_version, _seq) < ({second * _SECOND - 1}, {literal('9' * SEQUENCE_WIDTH)})"
         duck.run(
-            f"CREATE OR REPLACE TEMP VIEW stored AS SELECT *, coalesce(_deleted, false) OR coalesce(_expired, false) "
+            f"CREATE OR REPLACE TEMP VIEW _stored AS SELECT *, coalesce(_deleted, false) OR coalesce(_expired, false) "
             f"AS gone, {before} AS earlier FROM ({live_rows(shape, self.state.files)})"
         )
-        duck.run(
-            f"CREATE OR REPLACE TEMP TABLE exported AS SELECT {self._typed_keys()}, _op, _version FROM landed_rows"
-        )
+        duck.run(f"CREATE OR REPLACE TEMP TABLE _exported AS SELECT {self._typed_keys()}, _op, _version FROM _arrived")
         fields = ", ".join(map(_as_written, contract.fields))
         expired = f"coalesce(_ttl <= {second}, false)"
         duck.run(
-            f"CREATE OR REPLACE TEMP TABLE removed AS SELECT if({expired}, 'expired', 'vanished') AS class, {fields}, "
+            f"CREATE OR REPLACE TEMP TABLE _removed AS SELECT if({expired}, 'expired', 'vanished') AS class, {fields}, "
             f"if({expired}, 'expire', 'remove') AS _op, if({expired}, {literal(EXPIRY)}, NULL) AS {BY}, "
             f"_ttl::VARCHAR AS _ttl, _contract, _extra "
-            f"FROM (SELECT * FROM stored WHERE earlier AND NOT gone) ANTI JOIN exported USING ({self._keys})"
+            f"FROM (SELECT * FROM _stored WHERE earlier AND NOT gone) ANTI JOIN _exported USING ({self._keys})"
         )
         duck.run(
-            f"CREATE OR REPLACE TEMP TABLE wanted AS SELECT {self._keys} FROM exported "
-            f"LEFT JOIN (SELECT {self._keys}, gone, earlier FROM stored) USING ({self._keys}) WHERE _op = 'snapshot' "
+            f"CREATE OR REPLACE TEMP TABLE _wanted AS SELECT {self._keys} FROM _exported "
+            f"LEFT JOIN (SELECT {self._keys}, gone, earlier FROM _stored) USING ({self._keys}) WHERE _op = 'snapshot' "
             f"AND ((gone AND earlier) OR (gone IS NULL AND _version::BIGINT < {self.state.horizon}))"
         )
         texts = ", ".join(quoted(f.name) for f in contract.fields)
         duck.run(
-            f"CREATE OR REPLACE TEMP TABLE present AS SELECT 'present' AS class, {texts}, _op, {BY}, _ttl, _contract, "
-            f"_extra FROM landed_rows WHERE ({self._typed_keys(named=False)}) IN (SELECT ({self._keys}) FROM wanted)"
+            f"CREATE OR REPLACE TEMP TABLE _present AS SELECT 'present' AS class, {texts}, _op, {BY}, _ttl, _contract, "
+            f"_extra FROM _arrived WHERE ({self._typed_keys(named=False)}) IN (SELECT ({self._keys}) FROM _wanted)"
         )
 
     def _typed_keys(self, *, named: bool = True) -> str:
@@ -327,31 +325,31 @@ class _Proof:
         return ", ".join(f"{cast} AS {quoted(k)}" if named else cast for k, cast in casts.items())
 
     def read_landed(self) -> None:
-        """Make the view `landed_rows` of what the export landed for the entity."""
+        """Make the view `_arrived` of what the export landed for the entity."""
         contract, store = self.context.contract, self.context.lake.store
         files = [store.uri(key) for key in sorted(self.landed.objects(contract.name))]
         names = ", ".join(f"NULL::VARCHAR AS {quoted(c)}" for c in text_columns(contract))
         source = (
             f"read_parquet({file_list(files)}, hive_partitioning = false)" if files else f"(SELECT {names} LIMIT 0)"
         )
-        self.duck.run(f"CREATE OR REPLACE TEMP VIEW landed_rows AS SELECT * FROM {source}")
+        self.duck.run(f"CREATE OR REPLACE TEMP VIEW _arrived AS SELECT * FROM {source}")
 
     def leave_alone(self, unattributed: set[tuple[str, str]]) -> None:
-        """Take from `removed` the rows whose item is in the export, by its key, under an entity that nobody knows."""
+        """Take from `_removed` the rows whose item is in the export, by its key, under an entity that nobody knows."""
         contract = self.context.contract
         if not unattributed or contract.keys is None:
             return
         names = contract.keys.fields
-        for row, *values in self.duck.rows(f"SELECT rowid, {', '.join(map(quoted, names))} FROM removed"):
+        for row, *values in self.duck.rows(f"SELECT rowid, {', '.join(map(quoted, names))} FROM _removed"):
             made = item_keys(contract, dict(zip(names, map(_value, values), strict=True)))
             if (made["pk"], made["sk"]) in unattributed:
-                self.duck.run("DELETE FROM removed WHERE rowid = $1", [row])
+                self.duck.run("DELETE FROM _removed WHERE rowid = $1", [row])
 
     def counts(self) -> dict[str, int]:
         """How many corrections there are, by class."""
         return dict(
             self.duck.rows(
-                "SELECT class, count(*) FROM (SELECT class FROM removed UNION ALL SELECT class FROM present) "
+                "SELECT class, count(*) FROM (SELECT class FROM _removed UNION ALL SELECT class FROM _present) "
                 "GROUP BY class ORDER BY class"
             )
         )
@@ -359,7 +357,7 @@ class _Proof:
     def land(self) -> frozenset[str]:
         """Land the corrections, one object of each relation that has any; answers the keys. An object is named by the
         keys of its rows, so that it is only ever written again with the same ones."""
-        return frozenset(self._land(relation) for relation in ("removed", "present") if self._has(relation))
+        return frozenset(self._land(relation) for relation in ("_removed", "_present") if self._has(relation))
 
     def _has(self, relation: str) -> bool:
         return self.duck.count(f"SELECT count(*) FROM {relation}") > 0
@@ -382,9 +380,9 @@ class _Proof:
         selected = ", ".join(f"{sql} AS {quoted(name)}" for name, sql in columns.items())
         rows = f"SELECT {fields}, {selected} FROM {relation} ORDER BY {self._keys}"
         digest = self.duck.row(f"SELECT sha256(string_agg(sha256(_event_id), '' ORDER BY _event_id)) FROM ({rows})")[0]
-        path = self.duck.scratch / f"{relation}.parquet"
+        path = self.duck.scratch / f"{relation[1:]}.parquet"
         self.duck.run(f"COPY ({rows}) TO {literal(str(path))} (FORMAT parquet, COMPRESSION zstd)")
-        key = object_key(export, contract.name, f"{relation}-{digest[:16]}")
+        key = object_key(export, contract.name, f"{relation[1:]}-{digest[:16]}")
         self.context.lake.store.upload(path, key)
         return key
 
