@@ -36,7 +36,7 @@ class Broken:
             raise AthenaError(f"{what}: no")
         key = f"athena-results/{len(self.requested)}.csv"
         self.lake.store.write(key, b'"parcel_id","part","_version","_part"\n')
-        return Outcome("id", self.lake.store.uri(key), 0, 0)
+        return Outcome(self.lake.store.uri(key), 0)
 
 
 def with_athena(lake: Lake, monkeypatch: pytest.MonkeyPatch, nth: int) -> tuple[Lake, Broken]:
