@@ -87,7 +87,7 @@ def _sampled(contracts: Contracts) -> dg.AssetChecksDefinition:
         if _beside_assets(context):
             return
         sampling = Sampling(
-            exports.table, exports.table_client(), config.keys, config.lateness, run_id=context.run.run_id
+            exports.table, exports.table_client(), config.sample_size, config.lateness, run_id=context.run.run_id
         )
         found: dict[str, list[Sampled]] = {}
         for sampled in api.judge_samples(lake.lake, contracts, sampling, progress=context.log.info):

@@ -173,7 +173,7 @@ class ParityConfig(dg.Config):
 class SampleConfig(dg.Config):
     """What the check `parity_sample` reads of the operational table."""
 
-    keys: int = Field(default=50, ge=1, le=1000, description="Keys of each entity.")
+    sample_size: int = Field(default=50, ge=1, le=1000, description="Keys of each entity.")
     lateness_minutes: float | None = Field(default=None, ge=0, description="As for the check `parity`.")
 
     @property

@@ -317,7 +317,12 @@ def answered(laptop: Laptop) -> dict[str, tuple[Look, str, str, dict[str, Mappin
             "point-in-time recovery of gavel-local-requests",
             {"dynamodb": {"describe_continuous_backups": OFF}},
         ),
-        "no subscription": (messaging.topic, "dev", "subscriptions of gavel-local-alerts", {}),
+        "no subscription": (
+            messaging.topic,
+            "dev",
+            "subscriptions of gavel-local-alerts",
+            {"sns": {"list_subscriptions_by_topic": {"Subscriptions": []}}},
+        ),
         "rule off": (
             messaging.rules,
             "local",
