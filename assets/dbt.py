@@ -3,7 +3,8 @@
 `dagster-dbt` runs dbt in a process of its own (`warehouse.project`). On a laptop it works on a build copy of the DuckDB
 file, which replaces the file that readers open by an atomic rename: readers and builds never block each other. Of a
 build in which a model failed, readers get all but that model and what reads it (`warehouse.publication`); nothing is
-said to be materialized that they do not get. Elsewhere Athena is the warehouse, without a file.
+said to be materialized that they do not get. Elsewhere Athena is the warehouse: dbt builds in databases of its own, and
+readers get the whole build when all of it has passed its tests, or nothing of it (`warehouse.moving`).
 """
 
 import json
@@ -30,7 +31,9 @@ from contracts import Contracts
 from lakehouse import api
 from lakehouse.results import Built
 from lakehouse.storage.athena import AthenaSettings
+from lakehouse.storage.lake import Lake
 from warehouse.manifest import NIGHTLY, Manifest, is_model, is_personal, is_table, reads_of
+from warehouse.marts import marts_of, models_of
 from warehouse.project import DbtFiles
 from warehouse.publication import failed_nodes, held_back, is_complete, put_back
 
@@ -94,7 +97,7 @@ def warehouse_assets(
         tested = models_tested(manifest, checks, models.values(), context.selected_asset_check_keys)
         first = local and not is_complete(warehouse.database, manifest, models, tested)
         arguments = build_arguments([manifest["nodes"][i]["name"] for i in {*models, *tested}], first=first)
-        with build_copy(warehouse.database if local else None, files.build) as publish:
+        with build_apart(files, lake.lake, warehouse.database, manifest, context.run.run_id) as publish:
             files.results.unlink(missing_ok=True)
             run = files.cli(arguments, context)
             events = streamed(run, lambda model: read_ahead(files, manifest, model))
@@ -102,7 +105,7 @@ def warehouse_assets(
             failed = failures(results)
             if not run.is_successful() and not failed:
                 raise run.get_error() or RuntimeError("dbt ended without success and without a reason")
-            held = held_back(manifest, results)
+            held = held_back(manifest, results) if local or not failed else {*models}
             given = [i for i in models if i not in held]
             reads = data_times.tables_read(manifest, given, now, _earlier(context, manifest, given))
             details: dict[str, dict[str, Any]] = {i: scanned(result) for i, result in results.items()}
@@ -115,7 +118,7 @@ def warehouse_assets(
                 details = inspect(files.build, [manifest["nodes"][i] for i in given], personal)
             details |= rows
             begun = datetime.now(UTC) - timedelta(seconds=sum(map(_seconds, results.values())))
-            publish()
+            publish(given)
         compiled = {i: str(results[i]["compiled_code"]) for i in models if results.get(i, {}).get("compiled_code")}
         lineage = model_columns(manifest, compiled, files.lineage, context.log.warning)
         built = _Built(models, given, details, lineage, reads)
@@ -124,8 +127,8 @@ def warehouse_assets(
         for event in events:
             yield from _reported(event, built, now)
         if failed:
-            kept = sorted(manifest["nodes"][i]["name"] for i in held)
-            yield from _failed_in_part(failed, kept, lambda: in_part and in_part(context, warehouse, kept))
+            kept = sorted(manifest["nodes"][i]["name"] for i in held) if local else None
+            yield from _failed_in_part(failed, kept, lambda: in_part and in_part(context, warehouse, kept or []))
 
     checks = {str((spec.metadata or {})[TEST_ID]): spec.key for spec in warehouse.check_specs}
     return warehouse
@@ -151,11 +154,13 @@ def _reported(event: Any, built: _Built, now: data_times.Reads) -> Iterator[Any]
 
 
 def _failed_in_part(
-    failed: Mapping[str, str], kept: Collection[str], follow: Callable[[], dg.AssetMaterialization | None]
+    failed: Mapping[str, str], kept: Collection[str] | None, follow: Callable[[], dg.AssetMaterialization | None]
 ) -> Iterator[dg.AssetMaterialization]:
-    """What `follow` makes of what was published all the same; then raises `dagster.Failure` with what failed."""
+    """What `follow` makes of what was published all the same (nothing, if `kept` is None); then raises
+    `dagster.Failure` with what failed."""
     problems = "; ".join(f"{name}: {message}" for name, message in failed.items())
-    message = f"{problems}. As they were stay: {', '.join(kept) or 'no model'}. All else is published."
+    published = f"As they were stay: {', '.join(kept or ()) or 'no model'}. All else is published."
+    message = f"{problems}. {published if kept is not None else 'Nothing is published: all marts stay as they were.'}"
     try:
         # Yielded: what a step only logs is lost when it fails.
         if made := follow():
@@ -241,6 +246,31 @@ def scanned(result: Mapping[str, Any]) -> dict[str, int]:
     """What a query of Athena is billed for, as metadata."""
     count = (result.get("adapter_response") or {}).get("data_scanned_in_bytes")
     return {"bytes scanned": count} if isinstance(count, int) else {}
+
+
+@contextmanager
+def build_apart(
+    files: DbtFiles, lake: Lake, database: Path, manifest: Manifest, run_id: str
+) -> Iterator[Callable[[Collection[str]], None]]:
+    """Work where readers do not look; the function that it gives publishes these models (ids).
+
+    Locally that is a copy of the `database`, which is published whole. On Athena a build goes on from what is published
+    (`warehouse.moving.reset`), and all the models are published at once.
+    """
+    if files.target == "local":
+        with build_copy(database, files.build) as publish:
+            yield lambda given: publish()
+        return
+    from warehouse import moving
+
+    marts = marts_of(manifest, models_of(manifest))
+    moving.reset(lake, marts)
+
+    def publish_all(given: Collection[str]) -> None:
+        if given:
+            moving.publish(lake, marts, marts_of(manifest, given), run_id)
+
+    yield publish_all
 
 
 @contextmanager

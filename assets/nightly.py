@@ -12,9 +12,10 @@ from dagster_dbt.asset_utils import get_asset_check_key_for_test
 from assets import keys
 from assets.dbt import build_copy, read_results, wrong_rows
 from assets.manifest import Translator
-from assets.resources import WarehouseResource
+from assets.resources import LakeResource, WarehouseResource
 from contracts import Contracts
 from warehouse.manifest import Manifest, is_nightly, promise
+from warehouse.marts import marts_of, models_of
 from warehouse.project import DbtFiles
 
 
@@ -38,8 +39,14 @@ def nightly_tests(files: DbtFiles, manifest: Manifest, contracts: Contracts) -> 
         can_subset=True,
         pool=keys.WAREHOUSE_POOL,
     )
-    def checked(context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource) -> Iterator[dg.AssetCheckResult]:
+    def checked(
+        context: dg.AssetCheckExecutionContext, lake: LakeResource, warehouse: WarehouseResource
+    ) -> Iterator[dg.AssetCheckResult]:
         local = files.target == "local"
+        if not local:  # tests read what dbt builds, which may be a build that nobody got
+            from warehouse import moving
+
+            moving.reset(lake.lake, marts_of(manifest, models_of(manifest)))
         requested = {i: key for i, key in tests.items() if key in context.selected_asset_check_keys}
         with build_copy(warehouse.database if local else None, files.build) as publish:
             files.results.unlink(missing_ok=True)

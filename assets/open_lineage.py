@@ -28,6 +28,7 @@ from contracts.system_columns import COMPACTED, HISTORY
 from contracts.types import Field, type_name
 from lakehouse.storage.lake import Lake
 from warehouse.manifest import Manifest, reads_of
+from warehouse.marts import PUBLISHED, WORK
 
 Document = dict[str, Any]
 """A JSON object of the standard."""
@@ -242,7 +243,7 @@ def _of_model(node: Mapping[str, Any], places: Places) -> Dataset:
     if places.warehouse is not None:
         place = (f"duckdb://{places.warehouse}", f"{schema}.{table}")
     else:
-        place = places.table(schema, table)
+        place = places.table(schema.replace(WORK, PUBLISHED, 1), table)  # the one that readers have
     meta = node.get("config", {}).get("meta") or {}
     columns = tuple(_model_column(column) for column in node.get("columns", {}).values())
     return Dataset(*place, "", columns, str(meta.get("owner") or "analytics"), node.get("description") or "")

@@ -100,6 +100,27 @@ class PublicationConfig(dg.Config):
     )
 
 
+class MaintainMarts(dg.Config):
+    """Join small files and remove what nobody needs."""
+
+    kind: Literal["maintain"] = "maintain"
+
+
+class RollBackMarts(dg.Config):
+    """Let readers have the marts of an earlier build again; the next build goes on from there."""
+
+    kind: Literal["roll_back"] = "roll_back"
+    build: str | None = Field(default=None, description="Name of the build; without it the one before the present.")
+
+
+class MartsConfig(dg.Config):
+    """What `maintenance/marts` does."""
+
+    work: MaintainMarts | RollBackMarts = Field(
+        default=MaintainMarts(), discriminator="kind", description="One of maintain and roll_back."
+    )
+
+
 class FullExport(dg.Config):
     """Request an export of the whole table as it is now."""
 

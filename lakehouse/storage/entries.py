@@ -90,6 +90,12 @@ class Entries(Protocol):
     def update(self, entry: Entry, table: TableInput) -> None:
         """Replace the entry that was read; raises `EntryConflict` if it is no longer that version."""
 
+    def delete(self, entry: Entry) -> None:
+        """Take away an entry, if it is there. A catalog checks no version here."""
+
+    def names(self, database: str) -> list[str]:
+        """The names of a database's entries; none where there is no such database."""
+
     def forget_versions(self, database: str, name: str) -> int:
         """Delete what the catalog keeps of an entry as it was more than `VERSIONS_KEPT` updates ago, up to
         `VERSIONS_AT_ONCE` versions; returns how many. Whatever wrote them: a table with too many cannot be updated."""
@@ -136,6 +142,19 @@ class GlueEntries:
             raise EntryConflict(
                 f"{entry.database}.{entry.name}: expected version {entry.version}, which has been replaced"
             ) from error
+
+    def delete(self, entry: Entry) -> None:
+        try:
+            self._client.delete_table(DatabaseName=entry.database, Name=entry.name)
+        except self._client.exceptions.EntityNotFoundException:
+            return  # an answer that was lost, or someone else was quicker
+
+    def names(self, database: str) -> list[str]:
+        pages = self._client.get_paginator("get_tables").paginate(DatabaseName=database)
+        try:
+            return [str(table["Name"]) for page in pages for table in page["TableList"]]
+        except self._client.exceptions.EntityNotFoundException:
+            return []
 
     def forget_versions(self, database: str, name: str) -> int:
         entry = self.get(database, name)
@@ -207,6 +226,12 @@ class LocalEntries:
                 f"{entry.database}.{entry.name}: expected version {entry.version}, which has been replaced"
             )
         self._write(entry.database, table, int(entry.version) + 1)
+
+    def delete(self, entry: Entry) -> None:
+        self._path(entry.database, entry.name).unlink(missing_ok=True)
+
+    def names(self, database: str) -> list[str]:
+        return sorted(path.stem for path in (self._root / database).glob("*.json"))
 
     def forget_versions(self, database: str, name: str) -> int:
         return 0  # there is only the present one

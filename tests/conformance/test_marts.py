@@ -4,6 +4,7 @@ and in one full refresh, from the same published tables that the local target re
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,10 +13,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import duckdb
 import pytest
 import yaml
 
+from assets.dbt import warehouse_assets
+from assets.manifest import model_keys
+from assets.resources import LakeResource, WarehouseResource
 from contracts import load_contracts
 from contracts.dbt import PROJECT
 from lakehouse.storage.lake import Lake
@@ -26,6 +31,12 @@ from tests.conformance.support.auction_house import BATCHES, batches, drop_count
 from tests.conformance.support.glue_front import serving_glue
 from tests.conformance.support.trino_client import TrinoClient
 from tests.conformance.support.trino_server import Trino
+from warehouse import moving
+from warehouse.journal import read_head
+from warehouse.manifest import is_table
+from warehouse.marts import Mart, marts_of, models_of
+from warehouse.project import DbtFiles, prepare, prepared_manifest
+from warehouse.publication import read_by
 from warehouse.sources import open_lake
 
 ENVIRONMENT = "dev"
@@ -115,6 +126,17 @@ def sides(
     changes = batches(contracts, CHANGES, seed=5)
     drop_countries(lake)
 
+    def built(*arguments: str) -> list[Any]:
+        """A build as the assets make it: apart, and published when all of it has passed."""
+        manifest = json.loads((folder / ENVIRONMENT / "manifest.json").read_bytes())
+        marts = marts_of(manifest, models_of(manifest))
+        moving.reset(lake, marts)
+        models = dbt(ENVIRONMENT, *arguments)
+        made = [m.unique_id for m in models if m.config.materialized != "ephemeral"]
+        if made:
+            moving.publish(lake, marts, marts_of(manifest, made))
+        return models
+
     def dbt(target: str, *arguments: str) -> list[Any]:
         from dbt.cli.main import dbtRunner
 
@@ -127,7 +149,7 @@ def sides(
         )
         if outcome.exception is not None:
             raise outcome.exception
-        if arguments[0] == "run-operation":
+        if arguments[0] in ("run-operation", "parse"):
             assert outcome.success
             return []
         failed = [f"{r.node.name}: {r.message}" for r in outcome.result.results if r.status in ("error", "fail")]
@@ -146,9 +168,10 @@ def sides(
         }.items():
             patch.setenv(name, value)
         patch.chdir(PROJECT)
+        dbt(ENVIRONMENT, "parse")
         yield Sides(
             Warehouse(
-                lambda *arguments: dbt(ENVIRONMENT, *arguments),
+                built,
                 lambda model, columns: by_trino(query, model, columns),
             ),
             Warehouse(
@@ -232,8 +255,9 @@ def test_tables_lie_in_places_of_their_own_and_nothing_temporary_stays(
         assert location.startswith(f"s3://{BUCKET}/{folder}/gavel_"), sql
     glue = lake.client("glue")
     for layer in ("marts", "reports"):
-        tables = {t["Name"] for t in glue.get_tables(DatabaseName=f"gavel_{layer}_{ENVIRONMENT}")["TableList"]}
-        assert tables == {m.name for m in built if m.config.schema == layer}
+        for database in (f"gavel_{layer}_{ENVIRONMENT}", f"gavel_work_{layer}_{ENVIRONMENT}"):
+            tables = {t["Name"] for t in glue.get_tables(DatabaseName=database)["TableList"]}
+            assert tables == {m.name for m in built if m.config.schema == layer}
     assert not [*lake.store.list("marts-increments/")], "what was merged is removed"
 
 
@@ -243,8 +267,9 @@ def test_maintenance_changes_no_row(sides: Sides, built: list[Any]) -> None:
     incremental = [m for m in built if m.config.materialized == "incremental"]
     before = {m.name: sides.athena.rows(m, comparable(m)) for m in incremental}
     sides.service.executions.clear()
-    sides.athena.dbt("run-operation", "maintain_tables")
-    names = [f"gavel_marts_{ENVIRONMENT}.{m.name}" for m in incremental]
+    for step in ("optimize", "vacuum"):
+        sides.athena.dbt("run-operation", "maintain_tables", "--args", json.dumps({"step": step}))
+    names = [f"gavel_work_marts_{ENVIRONMENT}.{m.name}" for m in incremental]
     assert sorted(sides.service.statements) == sorted(
         [f"optimize {name} rewrite data using bin_pack" for name in names] + [f"vacuum {name}" for name in names]
     )
@@ -261,3 +286,77 @@ def test_a_column_that_a_model_gains_is_added_to_its_table(sides: Sides, built: 
     sides.athena.dbt("run", "--select", "fct_bids")
     assert sides.athena.rows(bids, comparable(bids)) == before
     assert (None,) not in sides.athena.rows(bids, ["kind"])
+
+
+@pytest.mark.timeout(3600)
+def test_readers_keep_their_marts_until_a_build_has_passed_its_tests(
+    sides: Sides, lake: Lake, query: TrinoClient, tmp_path: Path
+) -> None:
+    """By the assets themselves: of a build with a test that fails nothing moves, of the good one after it all does."""
+    if not sides.published:
+        sides.publish_next()
+    settings = {"GAVEL_ENV": ENVIRONMENT, "GAVEL_BUCKET": BUCKET}
+    files = DbtFiles(ENVIRONMENT, tmp_path, settings)
+    prepare(files)
+    manifest = prepared_manifest(files)
+    selected = sorted(read_by(manifest, ["model.gavel.fct_shipments", "model.gavel.dim_country"]))
+    marts = [
+        Mart(n["schema"].replace("gavel_work_", "gavel_"), n["alias"])
+        for i in selected
+        if (n := manifest["nodes"].get(i)) and is_table(n)
+    ]
+    assert {"fct_shipments", "dim_country"} <= {mart.name for mart in marts}
+
+    def build() -> bool:
+        keys = model_keys(manifest)
+        return dg.materialize(
+            [warehouse_assets(files, manifest, load_contracts())],
+            selection=[keys[i] for i in selected if i in keys],
+            resources={
+                "lake": LakeResource(
+                    environment=ENVIRONMENT, bucket=BUCKET, region=lake.region, endpoint=lake.endpoint
+                ),
+                "warehouse": WarehouseResource(target=ENVIRONMENT, home=str(tmp_path)),
+            },
+            raise_on_error=False,
+        ).success
+
+    def readers() -> dict[str, Any]:
+        found = {}
+        for mart in marts:
+            entry = lake.entries.get(mart.database, mart.name)
+            rows = query.run(f'select count(*) from "{mart.database}"."{mart.name}"').rows
+            found[mart.name] = (entry and entry.metadata_location, rows)
+        return found
+
+    def moved_by() -> set[str]:
+        return {e.parameters["gavel.build"] for m in marts if (e := lake.entries.get(m.database, m.name))}
+
+    assert build()
+    before, first = readers(), read_head(lake).published
+    assert moved_by() == {first}
+    sides.publish_next()
+
+    def spoil(sql: str) -> None:  # right before the test that finds it
+        if "gavel_quality" in sql and "primary_key_fct_shipments" in sql and not spoiled:
+            spoiled.append(sql)
+            table = f'"gavel_work_marts_{ENVIRONMENT}"."fct_shipments"'
+            query.run(f"insert into {table} select * from {table}")
+
+    spoiled: list[str] = []
+    sides.service.before = spoil
+    assert not build()
+    sides.service.before = lambda sql: None
+    assert spoiled
+    assert readers() == before
+    assert (
+        query.run(f'select count(*) from "gavel_work_marts_{ENVIRONMENT}"."fct_shipments"').rows
+        != (before["fct_shipments"][1])
+    ), "the build itself went on"
+
+    assert build()
+    after = readers()
+    assert after["fct_shipments"] != before["fct_shipments"]
+    assert moved_by() == {read_head(lake).published}, "also what had no news"
+    moving.roll_back(lake)
+    assert readers() == before

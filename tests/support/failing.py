@@ -18,7 +18,7 @@ from lakehouse.storage.lake import Lake
 from tests.support.lakes import Clock, local_lake
 
 _STORE_WRITES = frozenset({"write", "upload", "copy"})
-_ENTRY_WRITES = frozenset({"create", "update"})
+_ENTRY_WRITES = frozenset({"create", "update", "delete"})
 
 Kind = Literal["crash", "error", "refusal"]
 

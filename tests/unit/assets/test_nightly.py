@@ -10,7 +10,7 @@ import pytest
 
 from assets.dbt import warehouse_assets
 from assets.nightly import nightly_tests, selector
-from assets.resources import WarehouseResource
+from assets.resources import LakeResource, WarehouseResource
 from contracts import load_contracts
 from orchestration.definitions import build
 from orchestration.prepare import dbt_files
@@ -75,7 +75,10 @@ def judged(
         assets=[dg.AssetSpec(BALANCE.asset_key)],
         asset_checks=nightly_tests(files, tagged, load_contracts()),
         jobs=[dg.define_asset_job("checks", dg.AssetSelection.all_asset_checks())],
-        resources={"warehouse": WarehouseResource(target="local", home=str(settings.home))},
+        resources={
+            "lake": LakeResource(environment="local", bucket="b", local_root=str(settings.home)),
+            "warehouse": WarehouseResource(target="local", home=str(settings.home)),
+        },
     )
     return definitions.resolve_job_def("checks").execute_in_process(raise_on_error=False)
 

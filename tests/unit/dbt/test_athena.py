@@ -74,7 +74,7 @@ def glue() -> Iterator[Any]:
         patch.chdir(PROJECT)
         client = boto3.client("glue", region_name="eu-west-1")
         for layer in LAYERS:
-            client.create_database(DatabaseInput={"Name": f"gavel_{layer}_prod"})
+            client.create_database(DatabaseInput={"Name": f"gavel_work_{layer}_prod"})
         yield client
 
 
@@ -221,7 +221,7 @@ def test_increments_select_by_the_batches_that_they_have_seen(compiled: Compiled
     """Where its table exists, a model reads what is newer than its own highest batch."""
     assert compiled.incremental == set(compiled.later)
     for name, text in compiled.later.items():
-        own = f'from "awsdatacatalog"."gavel_marts_prod"."{name}"'
+        own = f'from "awsdatacatalog"."gavel_work_marts_prod"."{name}"'
         assert own in text, name
         assert own not in compiled.first[name], name
 
