@@ -193,9 +193,12 @@ class _Telling:
         }
 
     def _nominal(self) -> Document:
-        """When a schedule wanted the run, where one did."""
-        at = self.run.tags.get(_SCHEDULED_AT)
-        return {"nominalTime": facet("nominalTime", nominalStartTime=_moment(float(at)))} if at else {}
+        """When a schedule wanted the run, where one did. Anybody may give the tag: one that is no time says nothing."""
+        try:
+            at = datetime.fromisoformat(self.run.tags[_SCHEDULED_AT])
+        except (KeyError, ValueError):
+            return {}
+        return {"nominalTime": facet("nominalTime", nominalStartTime=at.astimezone(UTC).isoformat())}
 
 
 def _input(dataset: Dataset, statistics: Document | None) -> Document:

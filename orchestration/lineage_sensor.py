@@ -94,8 +94,10 @@ def send_all(
     clock: Callable[[], float] = time.monotonic,
 ) -> tuple[Progress, int, str]:
     """Send what open runs have to tell, those taken up first, first; returns the progress, how many events were sent,
-    and what went wrong. The first that does ends it: the others would meet the same."""
+    and what went wrong. The first that cannot be sent ends it: the others would meet the same. A run of whose records
+    no events can be made is left out, and holds up no other."""
     until, total = clock() + PATIENCE_SECONDS, 0
+    unmade = ""
     sent, refused, gone = dict(progress.sent), progress.refused, progress.gone
     problem = ""
     for run_id, count in progress.sent.items():
@@ -104,7 +106,13 @@ def send_all(
             del sent[run_id]
             gone += 1
             continue
-        story = story_of(run, instance.all_logs(run_id, of_type=READ), jobs)
+        try:
+            story = story_of(run, instance.all_logs(run_id, of_type=READ), jobs)
+        except Exception as error:  # noqa: BLE001 - whatever a run's records hold, the others' events go on
+            unmade = f"of run {run_id} no events can be made ({type(error).__name__}: {error}), it is left out"
+            del sent[run_id]
+            refused += 1
+            continue
         new = story.events[count:]
         if new:
             part = Part(run_id, count, str(new[0]["eventTime"])[:10], [line(event) for event in new])
@@ -115,7 +123,7 @@ def send_all(
             break
         if story.ended:
             del sent[run_id]
-    return replace(progress, sent=sent, refused=refused, gone=gone), total, problem
+    return replace(progress, sent=sent, refused=refused, gone=gone), total, problem or unmade
 
 
 def lineage_sensor(target: Target, jobs_of: Callable[[Any], Jobs]) -> dg.SensorDefinition:

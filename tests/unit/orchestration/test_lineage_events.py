@@ -63,12 +63,24 @@ def events_of(instance: dg.DagsterInstance, run_id: str) -> list[dict[str, Any]]
     return events
 
 
+def scheduled(text: str) -> dict[str, str]:
+    """The tag of a run that a schedule wanted: the daemon writes ISO 8601 (dagster/_scheduler/scheduler.py)."""
+    return {".dagster/scheduled_execution_time": text}
+
+
+@pytest.mark.parametrize("text", ["", "60", "soon", "2026-11-28T15:20:00+02:00", "2026-13-01"])
+def test_no_tag_of_a_run_keeps_its_events_back(instance: dg.DagsterInstance, text: str) -> None:
+    run = dg.materialize([compacted()], instance=instance, tags=scheduled(text))
+    said = [e["run"]["facets"].get("nominalTime") for e in events_of(instance, run.run_id)]
+    assert all((nominal is not None) == (text.endswith("+02:00")) for nominal in said)
+
+
 def short(events: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
     return [(event["job"]["name"], event["eventType"]) for event in events]
 
 
 def test_a_run_and_each_of_its_assets_begin_and_end_once(instance: dg.DagsterInstance) -> None:
-    run = dg.materialize([compacted(), published], instance=instance, tags={".dagster/scheduled_execution_time": "60"})
+    run = dg.materialize([compacted(), published], instance=instance, tags=scheduled("2026-11-28T15:20:00+00:00"))
     events = events_of(instance, run.run_id)
     name = run.dagster_run.job_name
     assert short(events) == [
@@ -84,7 +96,7 @@ def test_a_run_and_each_of_its_assets_begin_and_end_once(instance: dg.DagsterIns
     complete = events[2]
     assert complete["run"]["runId"] == asset_run(run.run_id, KEY) != run.run_id
     assert complete["run"]["facets"]["parent"]["run"] == {"runId": run.run_id}
-    assert complete["run"]["facets"]["nominalTime"]["nominalStartTime"] == "1970-01-01T00:01:00.000000+00:00"
+    assert complete["run"]["facets"]["nominalTime"]["nominalStartTime"] == "2026-11-28T15:20:00+00:00"
     assert complete["run"]["facets"]["processing_engine"]["name"] == "DuckDB"
     (landed,) = complete["inputs"]
     assert (landed["namespace"], landed["name"]) == ("s3://bucket", "landing/things")

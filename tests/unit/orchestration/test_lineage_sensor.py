@@ -99,6 +99,26 @@ def test_a_run_that_was_deleted_before_it_was_sent_is_counted() -> None:
     assert (progress.sent, progress.gone, count, problem) == ({}, 1, 0, "")
 
 
+def test_a_run_without_events_holds_up_no_other(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+    progress = taken_up(instance, Progress())
+    broken = next(iter(progress.sent))
+    everything = all_lines(instance)
+
+    def story(run: dg.DagsterRun, *rest: Any) -> Any:
+        if run.run_id == broken:
+            raise ValueError("could not convert string to float")
+        return story_of(run, *rest)
+
+    monkeypatch.setattr(of_sensor, "story_of", story)
+    target = Moody([])
+    progress, count, problem = send_all(instance, JOBS, target, progress)
+    assert (progress.sent, progress.refused) == ({}, 1)
+    assert broken in problem
+    assert "ValueError" in problem
+    assert target.has == [text for text in everything if broken.encode() not in text]
+    assert count == len(target.has) > 0
+
+
 def test_a_cursor_of_another_form_begins_again() -> None:
     assert Progress.from_text("7") == Progress.from_text('{"last": 1}') == Progress.from_text(None) == Progress()
     kept = Progress({"PIPELINE_START": 4}, {"a": 2}, 1, 2)
