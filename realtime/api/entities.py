@@ -51,10 +51,12 @@ class Entities:
     def referred(
         self, item: Mapping[str, Any] | None, field: str, target: str, target_field: str
     ) -> Mapping[str, str] | None:
-        """The key of the item that another one of the same order refers to; None if the two do not say it."""
+        """The key of the item that another one of the same order refers to; None if the two do not say it, or if no
+        item can have it."""
         contract = self._contracts[target]
         fields = contract.keys.fields if contract.keys else ()
         of_order = self.orders.primary_key
         if item is None or item.get(field) is None or not {*fields} <= {*of_order, target_field}:
             return None
-        return item_keys(contract, {**{n: item.get(n) for n in of_order}, target_field: item[field]})
+        keys = item_keys(contract, {**{n: item.get(n) for n in of_order}, target_field: item[field]})
+        return None if items.too_long(contract, keys) else keys

@@ -61,10 +61,15 @@ def keys_of(contract: Contract, values: Values) -> dict[str, str]:
         if isinstance(text, str) and not (text.isprintable() and _NAMED.fullmatch(text)):
             reason = "expected printable characters, not . or .. alone, and no slash at an end or beside another one"
             raise problems.invalid(contract.name, (Problem(name, reason),))
-    keys = item_keys(contract, values)
-    for made in (place_of(contract, values), keys, index_keys(contract, values)):
-        if found := too_long(contract, made):
-            raise problems.invalid(contract.name, (found,))
+    for made in (place_of(contract, values), index_keys(contract, values)):
+        within_limits(contract, made)
+    return within_limits(contract, item_keys(contract, values))
+
+
+def within_limits(contract: Contract, keys: dict[str, str]) -> dict[str, str]:
+    """The keys of an item of the contract; a problem (422) for keys that DynamoDB would not take."""
+    if found := too_long(contract, keys):
+        raise problems.invalid(contract.name, (found,))
     return keys
 
 
@@ -216,9 +221,7 @@ def changed_index_attributes(contract: Contract, known: Values, patch: Values) -
     """The index attributes that a patch changes, None for those that go; `known` has what they are made of. Refuses
     those that DynamoDB would not take."""
     touched = _touched_index_fields(contract, patch)
-    new = index_keys(contract, known) if touched else {}
-    if found := too_long(contract, new):
-        raise problems.invalid(contract.name, (found,))
+    new = within_limits(contract, index_keys(contract, known)) if touched else {}
     return {
         name: new.get(name)
         for i in indexes(contract)

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from contracts.item import item_keys, pointer_keys
 from contracts.model import Contract
-from realtime.api import problems
+from realtime.api import items, problems
 from realtime.api.items import Values, is_alive
 from realtime.api.representation import represent
 from realtime.api.store import Item, Store
 
 
 def place(store: Store, contract: Contract, path_key: Values) -> Mapping[str, str] | None:
-    """Keys of the item with that primary key, if it was ever written."""
+    """Keys of the item with that primary key, if it was ever written; a problem (422) if no item can have it."""
+    found = items.within_limits(contract, items.place_of(contract, path_key))
     if not contract.needs_pointer:
-        return item_keys(contract, path_key)
-    pointer = store.get(pointer_keys(contract, path_key))
+        return found
+    pointer = store.get(found)
     return None if pointer is None else {"pk": pointer["item_pk"]["S"], "sk": pointer["item_sk"]["S"]}
 
 

@@ -161,9 +161,10 @@ class Writer:
         target = self.entities[copies.to]
         if not items.is_small(target, {f: values.get(f) for f in copies.fields}):
             raise problems.too_large()
+        place = items.within_limits(target, item_keys(target, values))
         present = {f: values[f] for f in copies.fields if values.get(f) is not None}
         assign = {f: to_attribute(v) for f, v in present.items()}
         absent = [f for f in copies.fields if f not in present]
         items.sign(assign, absent, target, self.version(floor), self.by)
         e = Expression()
-        return Update(item_keys(target, values), assign, conditions.writable(e, assign, None), e, remove=absent)
+        return Update(place, assign, conditions.writable(e, assign, None), e, remove=absent)

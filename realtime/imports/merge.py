@@ -36,8 +36,6 @@ def merge(writer: Writer, contract: Contract, payload: object, at: str) -> Merge
     """
     patch = payloads.event_values(contract, payload)
     path_key = {n: patch[n] for n in contract.primary_key}
-    if found_long := items.too_long(contract, items.place_of(contract, path_key)):
-        raise problems.invalid(contract.name, (found_long,))
 
     def attempt(seen: Seen) -> Merged:
         if is_alive(seen.stored):
