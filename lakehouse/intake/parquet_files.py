@@ -229,10 +229,10 @@ def as_text(duck: Duck, contract: Contract, folder: Path, shape: Shape) -> str:
 def bare_text(duck: Duck, path: Path, error: Exception) -> bool:
     """Rewrite a file that has text which is not UTF-8, its columns of text as bytes, and say whether that was done.
 
-    DuckDB refuses a whole page for one such value (also one that no row uses); of bytes, only the row is
-    refused
-    (`as_text`). A file is left alone if its text is in order and the `error` speaks of none, if its text is broken
-    within lists or structs, or if another column would not have the same type afterwards.
+    DuckDB refuses a whole page for one such value (also one that no row uses); of bytes, only the row is refused
+    (`as_text`). Bytes within nested values are written as text, because DuckDB reads all bytes of a file as text or
+    none. A file is left alone if its text is in order and the `error` speaks of none, if its text is broken within
+    lists or structs, or if another column would not have the same type afterwards.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -257,10 +257,16 @@ def bare_text(duck: Duck, path: Path, error: Exception) -> bool:
         if broken.errno is None:  # what pyarrow says of a file that is broken
             return False
         raise
-    if any(was != now and (was, now) != ("VARCHAR", "BLOB") for was, now in zip(before, after, strict=True)):
+    if not all(map(_is_same, before, after)):
         return False
     os.replace(new, path)
     return True
+
+
+def _is_same(before: Any, after: Any) -> bool:
+    """Whether a type of DuckDB is as it was but for text, which became bytes, and bytes within others, now text."""
+    was, now = str(before), str(after)
+    return was == now or (was, now) == ("VARCHAR", "BLOB") or (was != "BLOB" and was.replace("BLOB", "VARCHAR") == now)
 
 
 def _as(column: pa.Array, type_: pa.DataType) -> pa.Array:
@@ -274,7 +280,24 @@ def _as(column: pa.Array, type_: pa.DataType) -> pa.Array:
 def _bare(schema: pa.Schema) -> pa.Schema:
     import pyarrow as pa
 
-    return pa.schema([field.with_type(pa.binary()) if _is_text(field.type) else field for field in schema])
+    return pa.schema([pa.field(f.name, pa.binary() if _is_text(f.type) else _with_text(f.type)) for f in schema])
+
+
+def _with_text(type_: pa.DataType, nested: bool = False) -> pa.DataType:
+    """The type with text in place of the bytes within it."""
+    import pyarrow as pa
+
+    if pa.types.is_map(type_):
+        return pa.map_(_with_text(type_.key_type, True), _with_text(type_.item_type, True))
+    if pa.types.is_struct(type_):
+        return pa.struct([f.with_type(_with_text(f.type, True)) for f in type_])
+    if pa.types.is_list(type_) or pa.types.is_large_list(type_) or pa.types.is_fixed_size_list(type_):
+        member = type_.value_field.with_type(_with_text(type_.value_type, True))
+        if pa.types.is_fixed_size_list(type_):
+            return pa.list_(member, type_.list_size)
+        return pa.large_list(member) if pa.types.is_large_list(type_) else pa.list_(member)
+    kinds = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
+    return pa.string() if nested and any(is_kind(type_) for is_kind in kinds) else type_
 
 
 def _is_text(type_: pa.DataType) -> bool:

@@ -281,6 +281,15 @@ def test_bad_text_beside_old_times_and_in_a_dictionary_that_no_row_uses_costs_no
 @example([(b"\xff", None), (b"ab", b"\xff")], (pa.int64(), 1), pa.dictionary(pa.int32(), pa.string()))
 @example([(b"\xff", b"\xff"), (b"ab", None)], (pa.timestamp("ns", "UTC"), 1767323045123456789), pa.string())
 @example([(b"\xff", None), (b"ab", b"\xff")], (pa.list_(pa.string()), ["a"]), pa.string())
+@example([(b"\xff", None), (b"ab", b"\xff")], (pa.list_(pa.list_(pa.binary()), 2), [["é".encode()], None]), pa.string())
+@example(
+    [(b"\xff", None), (b"ab", b"\xff")],
+    (pa.struct([("a", pa.binary()), ("b", pa.large_list(pa.binary(2)))]), {"a": b"x", "b": [b"ab"]}),
+    pa.string(),
+)
+@example(
+    [(b"\xff", None), (b"ab", b"\xff")], (pa.map_(pa.binary(), pa.large_binary()), [(b"x", b"y")]), pa.large_string()
+)
 def test_a_text_that_is_no_utf8_costs_its_row_whatever_stands_beside(
     texts: list[tuple[bytes | None, bytes | None]], pair: Pair, text: pa.DataType
 ) -> None:
