@@ -38,7 +38,7 @@ class Environment:
         """
         import boto3
 
-        make: Any = boto3.client
+        make: Any = boto3.Session().client  # boto3's shared session keeps the credentials that it found first
         return cls(name, make, endpoint=os.environ.get("AWS_ENDPOINT_URL") or None)
 
     @property
