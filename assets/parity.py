@@ -118,7 +118,7 @@ def parity_result(done: Repaired) -> dg.AssetCheckResult:
         check_name=PARITY,
         passed=last.outcome != "different",
         severity=dg.AssetCheckSeverity.ERROR,
-        description=". ".join([*texts, *last.notes]),
+        description=" ".join(f"{text.rstrip('.')}." for text in (*texts, *last.notes)),
         metadata={
             "outcome": last.outcome,
             "export": last.export or "none",

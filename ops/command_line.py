@@ -193,7 +193,7 @@ def doctor(
             for finding in found:
                 console.print(f"- {finding}", markup=False, highlight=False, soft_wrap=True)
             left_out = "" if ui_url else " Dagster was not looked at: name its UI with --ui-url."
-            console.print(f"{len(LOOKS)} looks, {len(found)} findings.{left_out}", markup=False, highlight=False)
+            console.print(f"Looks: {len(LOOKS)}. Findings: {len(found)}.{left_out}", markup=False, highlight=False)
         if found:
             raise typer.Exit(1)
 

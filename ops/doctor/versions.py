@@ -16,6 +16,8 @@ from ops.doctor.findings import DEPLOY, Finding, Patient
 LOCK = Path(__file__).resolve().parents[2] / "requirements" / "lock.txt"
 _PINNED = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==([^\s;\\]+)", re.MULTILINE)
 CONTRACTS_FILE = "realtime/contracts.json"
+_OF_EVERY_ENVIRONMENT = frozenset({"pip", "setuptools", "wheel"})
+"""What Python itself puts into a new environment, in a version of its own; nothing of the product imports them."""
 HAS_CONTRACTS = ("api", "relay", "inbound", "fanout")
 
 
@@ -27,7 +29,7 @@ def packages(patient: Patient) -> Iterator[Finding]:
     for name, version in _PINNED.findall(LOCK.read_text("utf-8")):
         locked.setdefault(name.lower().replace("_", "-"), set()).add(version)
     installed = {d.metadata["Name"].lower().replace("_", "-"): d.version for d in metadata.distributions()}
-    for name in sorted(locked.keys() & installed.keys()):
+    for name in sorted((locked.keys() & installed.keys()) - _OF_EVERY_ENVIRONMENT):
         if installed[name] not in locked[name]:
             do = "Install the locked versions (`make setup`): results were tested with them."
             yield Finding(f"package {name}", " or ".join(sorted(locked[name])), installed[name], do)
