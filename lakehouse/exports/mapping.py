@@ -133,8 +133,8 @@ class Mapper:
                 continue
             with self._registered(own):
                 mapped = _read_nested(self._entities[entity], self._duck.arrow(self._statement(entity)))
-            usual = mapped.column("usual")
-            tables[entity] = mapped = mapped.drop_columns(["usual"])
+            usual = mapped.column("_usual")
+            tables[entity] = mapped = mapped.drop_columns(["_usual"])
             if not pc.all(usual).as_py():
                 tables[entity] = mapped.filter(usual)
                 odd.append(own.filter(pc.is_in(own.column("_line"), mapped.filter(pc.invert(usual)).column("_line"))))
@@ -207,7 +207,7 @@ def event_of(export: Export) -> str:
 
 def statement(contract: Contract, export: Export) -> str:
     """The query that maps the usual rows of an entity, whose lines are `exported_lines`: `_line` and the columns of
-    `text_columns`, and whether the row is `usual`: what it has in the others means nothing."""
+    `text_columns`, and whether the row is `_usual`: what it has in the others means nothing."""
     attributes = _attributes(contract)
     members = ", ".join(f'"{name}": {{"{kind}": "{type_}"}}' for name, (kind, type_) in attributes.items())
     incremental = export.kind == "incremental"
@@ -229,7 +229,7 @@ def statement(contract: Contract, export: Export) -> str:
         f"WITH parsed AS MATERIALIZED (SELECT _line, len(json_keys(line, '$.{image}')) AS members, "
         f"regexp_matches(line, {literal(_SECOND_MEMBER)}) AS doubled, "
         f"json_transform(line, {literal(shape)}) AS t FROM {_LINES}) "
-        f"SELECT _line, {selected}, coalesce({usual}, false) AS usual FROM "
+        f"SELECT _line, {selected}, coalesce({usual}, false) AS _usual FROM "
         f"(SELECT _line, members, doubled, t.{image} AS i{_AND_MORE if incremental else ''} FROM parsed)"
     )
 
@@ -310,8 +310,8 @@ def _read_nested(contract: Contract, mapped: pa.Table) -> pa.Table:
         mapped = mapped.set_column(mapped.schema.get_field_index(name), name, pa.array(texts, pa.string()))
         if any(text is None and value is not None for text, value in zip(texts, values, strict=True)):
             fits = pa.array([text is not None or value is None for text, value in zip(texts, values, strict=True)])
-            usual = pc.and_(mapped.column("usual"), fits)
-            mapped = mapped.set_column(mapped.schema.get_field_index("usual"), "usual", usual)
+            usual = pc.and_(mapped.column("_usual"), fits)
+            mapped = mapped.set_column(mapped.schema.get_field_index("_usual"), "_usual", usual)
     return mapped
 
 

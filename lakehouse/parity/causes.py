@@ -119,19 +119,19 @@ def differences_of_history(
     `at` is the moment in seconds. Leaves in `CORRECTABLE` (k, kind) those that may be corrected."""
     query = (
         f"SELECT d.k::VARCHAR, coalesce(n.name, 'a key that cannot be read'), d.kind, "
-        "coalesce(i.text._by IS NOT NULL AND coalesce(d.e_v > d.v, true), false), b.why, "
+        "coalesce(i._text._by IS NOT NULL AND coalesce(d.e_v > d.v, true), false), b.why, "
         f"(SELECT any_value(object) FROM {SET_ASIDE} WHERE k = d.k), "
         f"(SELECT any_value(object) FROM {KEPT} WHERE k = d.k), l.object, "
         f"own.st IS NOT NULL AND own.st <> {digests.of_change(contract, 'w.')}, coalesce(w._ttl <= {at}, false) "
         f"FROM {OF_HISTORY} AS d LEFT JOIN {NAMES} AS n ON n.k = d.k LEFT JOIN {BREAKING} AS b ON b.k = d.k "
-        f"LEFT JOIN {WINNERS} AS w ON w.k = d.k "
-        f"LEFT JOIN {items(contract.name)} AS i ON i.k = d.k "
+        f"LEFT JOIN {WINNERS} AS w ON w._k = d.k "
+        f"LEFT JOIN {items(contract.name)} AS i ON i._k = d.k "
         f"LEFT JOIN (SELECT a.k, arg_max(a.object, struct_pack(v := a._version, s := a._seq)) AS object "
-        f"FROM {SEEN} AS a LEFT JOIN {WINNERS} AS x ON x.k = a.k WHERE a._version < {at * 1_000_000} "
-        "AND (x.k IS NULL OR (a._version, a._seq, a._event_id) > (x._version, x._seq, x._event_id)) GROUP BY a.k) "
+        f"FROM {SEEN} AS a LEFT JOIN {WINNERS} AS x ON x._k = a.k WHERE a._version < {at * 1_000_000} "
+        "AND (x._k IS NULL OR (a._version, a._seq, a._event_id) > (x._version, x._seq, x._event_id)) GROUP BY a.k) "
         "AS l ON l.k = d.k "
         f"LEFT JOIN (SELECT k, _event_id, max(st) AS st FROM {SEEN} GROUP BY k, _event_id) AS own "
-        "ON own.k = w.k AND own._event_id = w._event_id ORDER BY n.name, d.k"
+        "ON own.k = w._k AND own._event_id = w._event_id ORDER BY n.name, d.k"
     )
     table = contract.name + CHANGES
     counts: Counter[tuple[str, str, str]] = Counter()
@@ -187,15 +187,15 @@ _SAID = {
 
 
 def shown(contract: Contract) -> str:
-    """SQL for what a key is called, of rows with `k` and the key's columns; a personal one by its hash."""
+    """SQL for what a key is called, of rows with `_k` and the key's columns; a personal one by its hash."""
     if set(contract.primary_key) & set(contract.personal):
-        return "'key with the hash ' || left(md5(k::VARCHAR), 16)"
+        return "'key with the hash ' || left(md5(_k::VARCHAR), 16)"
     return " || ' / ' || ".join(f"{quoted(name)}::VARCHAR" for name in contract.primary_key)
 
 
 def name_keys(duck: Duck, contract: Contract, sources: list[str]) -> None:
-    """Make `NAMES` from relations with `k` and the key's columns."""
-    rows = " UNION ALL ".join(f"SELECT k, {shown(contract)} AS name FROM {source}" for source in sources)
+    """Make `NAMES` from relations with `_k` and the key's columns."""
+    rows = " UNION ALL ".join(f"SELECT _k AS k, {shown(contract)} AS name FROM {source}" for source in sources)
     duck.run(f"CREATE OR REPLACE TEMP TABLE {NAMES} AS SELECT k, any_value(name) AS name FROM ({rows}) GROUP BY k")
 
 

@@ -112,8 +112,8 @@ def look_closer(duck: Duck, contract: Contract) -> None:
         for f in contract.fields
     )
     duck.run(
-        f"UPDATE {OF_HISTORY} SET kind = 'unequal type' FROM {whole} AS i JOIN {WINNERS} AS w USING (k) "
-        f"WHERE {OF_HISTORY}.k = i.k AND kind IN ('unequal', 'stale') AND ({of_type})"
+        f"UPDATE {OF_HISTORY} SET kind = 'unequal type' FROM {whole} AS i JOIN {WINNERS} AS w ON w._k = i._k "
+        f"WHERE {OF_HISTORY}.k = i._k AND {OF_HISTORY}.kind IN ('unequal', 'stale') AND ({of_type})"
     )
     values = " AND ".join(
         f"{digests.canonical(f'i.{quoted(f.name)}', f.type)} IS NOT DISTINCT FROM "
@@ -121,8 +121,8 @@ def look_closer(duck: Duck, contract: Contract) -> None:
         for f in contract.fields
     )
     alike = duck.rows(
-        f"SELECT i.k::VARCHAR, i._extra, w._extra FROM {whole} AS i JOIN {WINNERS} AS w USING (k) "
-        f"JOIN {OF_HISTORY} AS d USING (k) WHERE d.kind IN ('unequal', 'stale') AND {values} "
+        f"SELECT i._k::VARCHAR, i._extra, w._extra FROM {whole} AS i JOIN {WINNERS} AS w ON w._k = i._k "
+        f"JOIN {OF_HISTORY} AS d ON d.k = i._k WHERE d.kind IN ('unequal', 'stale') AND {values} "
         "AND i._extra IS NOT NULL AND w._extra IS NOT NULL AND i._extra <> w._extra"
     )
     same = [number for number, one, other in alike if _sorted(one) == _sorted(other)]

@@ -45,7 +45,7 @@ def prepare(duck: Duck, contract: Contract, export: Export) -> int:
         "_seq": literal(LAST),
         "_changed_at": literal(f"{datetime.fromtimestamp(second, export.at.tzinfo):%Y-%m-%dT%H:%M:%SZ}"),
     }
-    of_item = {name: f"i.text.{quoted(name)}" for name in text_columns(contract)} | system
+    of_item = {name: f"i._text.{quoted(name)}" for name in text_columns(contract)} | system
     of_winner = {f.name: landed_text.of_column(f, "w.") for f in (*contract.fields, *LANDED)} | {
         **system,
         "_op": f"CASE WHEN w._ttl <= {second} THEN 'expire' ELSE 'remove' END",
@@ -58,8 +58,8 @@ def prepare(duck: Duck, contract: Contract, export: Export) -> int:
     named = f"{CORRECTABLE} AS c JOIN {NAMES} AS n ON n.k = c.k"
     duck.run(
         f"CREATE OR REPLACE TEMP TABLE {_CORRECTIONS} AS SELECT {row(of_item)} FROM {named} "
-        f"JOIN {whole} AS i ON i.k = c.k UNION ALL SELECT {row(of_winner)} FROM {named} "
-        f"JOIN {WINNERS} AS w ON w.k = c.k WHERE c.k NOT IN (SELECT k FROM {whole})"
+        f"JOIN {whole} AS i ON i._k = c.k UNION ALL SELECT {row(of_winner)} FROM {named} "
+        f"JOIN {WINNERS} AS w ON w._k = c.k WHERE c.k NOT IN (SELECT _k FROM {whole})"
     )
     return duck.count(f"SELECT count(*) FROM {_CORRECTIONS}")
 

@@ -87,8 +87,8 @@ def load_rows(duck: Duck, source: Source, contract: Contract, keys: str, progres
         with _typed(duck, source, contract, mapped.tables[contract.name]):
             texts = ", ".join(f"{quoted(c)} := m.{quoted(c)}" for c in text_columns(contract))
             wanted = (
-                f"SELECT {digests.key(contract, 'x.')} AS k, x.* EXCLUDE (_rid, _no, _row, _object), "
-                f"struct_pack({texts}) AS text FROM {VALID} AS x JOIN {_MAPPED} AS m ON m._line = x._row "
+                f"SELECT {digests.key(contract, 'x.')} AS _k, x.* EXCLUDE (_rid, _no, _row, _object), "
+                f"struct_pack({texts}) AS _text FROM {VALID} AS x JOIN {_MAPPED} AS m ON m._line = x._row "
                 f"WHERE {digests.key(contract, 'x.')} IN (SELECT k FROM {keys})"
             )
             create = (
@@ -110,8 +110,8 @@ def _no_rows(duck: Duck, source: Source, contract: Contract) -> None:
     with _typed(duck, source, contract, empty):
         texts = ", ".join(f"{quoted(c)} := m.{quoted(c)}" for c in names)
         duck.run(
-            f"CREATE OR REPLACE TEMP TABLE {items(contract.name)} AS SELECT {digests.key(contract, 'x.')} AS k, "
-            f"x.* EXCLUDE (_rid, _no, _row, _object), struct_pack({texts}) AS text FROM {VALID} AS x "
+            f"CREATE OR REPLACE TEMP TABLE {items(contract.name)} AS SELECT {digests.key(contract, 'x.')} AS _k, "
+            f"x.* EXCLUDE (_rid, _no, _row, _object), struct_pack({texts}) AS _text FROM {VALID} AS x "
             f"JOIN {_MAPPED} AS m ON m._line = x._row"
         )
 

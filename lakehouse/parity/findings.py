@@ -84,7 +84,7 @@ class Parity:
         when = f" at {self.at:%Y-%m-%d %H:%M:%S} UTC" if self.at else ""
         if self.outcome == "not yet":
             ready = f"; it can be compared from {self.ready_at:%Y-%m-%d %H:%M:%S} UTC on" if self.ready_at else ""
-            return f"{self.entity}: not yet{ready}. {' '.join(self.notes)}".rstrip()
+            return f"{self.entity}: not yet{ready}"
         compared = f"{self.items:,} items, {self.keys:,} keys, {self.rows:,} rows"
         if self.outcome == "equal":
             return f"{self.entity}: equal{when}: {compared}"
@@ -111,6 +111,8 @@ class Repaired:
 
     def __str__(self) -> str:
         """The repair in a sentence."""
+        if self.before.outcome == "not yet":
+            return f"{self.before.entity}: nothing is repaired before it is compared"
         would = "would be" if self.dry_run else "were"
         did = f"{self.corrections:,} corrections {would} landed, the rows of {self.mended:,} keys {would} written again"
         proof = f"; {self.before.total:,} differences before, {self.after.total:,} after" if self.after else ""

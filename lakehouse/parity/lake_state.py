@@ -77,11 +77,11 @@ def load_rows(duck: Duck, contract: Contract, state: TableState) -> int:
 
 
 def winners(contract: Contract, changes: str, keys: str, where: str = "true") -> str:
-    """A query for the whole newest change of each key among the keys (k) of a table, with its number `k`."""
+    """A query for the whole newest change of each key among the keys (k) of a table, with its number `_k`."""
     order = ", ".join(f"{c} DESC" for c in ORDER)
     return (
-        f"SELECT * FROM (SELECT {digests.key(contract)} AS k, * FROM ({changes}) WHERE {where}) "
-        f"WHERE k IN (SELECT k FROM {keys}) QUALIFY row_number() OVER (PARTITION BY k ORDER BY {order}) = 1"
+        f"SELECT * FROM (SELECT {digests.key(contract)} AS _k, * FROM ({changes}) WHERE {where}) "
+        f"WHERE _k IN (SELECT k FROM {keys}) QUALIFY row_number() OVER (PARTITION BY _k ORDER BY {order}) = 1"
     )
 
 

@@ -82,10 +82,10 @@ def _commit(duck: Duck, context: Context, state: TableState, batch: int, name: s
     compacted = schemas.compacted(contract).stored_as(state.metadata)
     changes = schemas.changes(contract).stored_as(state.changes_metadata)
     _find_newest(duck, context, state)
-    lost = f"SELECT * REPLACE ({batch}::BIGINT AS _batch) FROM {_MENDED} WHERE from_row"
+    lost = f"SELECT * REPLACE ({batch}::BIGINT AS _batch) FROM {_MENDED} WHERE _from_row"
     numbered = {tables.BATCH: str(batch)}
     location = state.changes_location
-    if duck.count(f"SELECT count(*) FROM {_MENDED} WHERE from_row"):
+    if duck.count(f"SELECT count(*) FROM {_MENDED} WHERE _from_row"):
         added = writing.write_rows(duck, lake, changes, lost, state.changes_files, name)
         location = commit_work(lake, changes, location, numbered, numbered, added)
     without = writing.Written((), ())
@@ -106,7 +106,7 @@ def _commit(duck: Duck, context: Context, state: TableState, batch: int, name: s
 
 def _find_newest(duck: Duck, context: Context, state: TableState) -> None:
     """Make the newest change of each key in `OF_TABLE`, in the columns of the history: its own, or the row's where that
-    is newer (`from_row`). A removal below the horizon may go without a row, as it would have."""
+    is newer (`_from_row`). A removal below the horizon may go without a row, as it would have."""
     contract = context.contract
     history = lake_state.winners(contract, lake_state.changes_of(contract, state), OF_TABLE)
     rows = lake_state.winners(contract, lake_state.rows_of(contract, state), OF_TABLE)
@@ -114,9 +114,9 @@ def _find_newest(duck: Duck, context: Context, state: TableState) -> None:
     order = ", ".join(f"{c} DESC" for c in ORDER)
     duck.run(
         f"CREATE OR REPLACE TEMP TABLE {_MENDED} AS SELECT * FROM ("
-        f"SELECT k, {columns}, _by, _object, false AS from_row FROM ({history}) UNION ALL "
-        f"SELECT k, {columns}, NULL AS _by, NULL AS _object, true AS from_row FROM ({rows})) "
-        f"QUALIFY row_number() OVER (PARTITION BY k ORDER BY {order}, from_row) = 1"
+        f"SELECT _k, {columns}, _by, _object, false AS _from_row FROM ({history}) UNION ALL "
+        f"SELECT _k, {columns}, NULL AS _by, NULL AS _object, true AS _from_row FROM ({rows})) "
+        f"QUALIFY row_number() OVER (PARTITION BY _k ORDER BY {order}, _from_row) = 1"
     )
 
 

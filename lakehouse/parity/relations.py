@@ -23,7 +23,7 @@ BREAKING = "parity_breaking"
 OF_TABLE = "parity_of_table"
 """k, kind, v: keys for which the compacted table does not say what the history says."""
 WINNERS = "parity_winners"
-"""k, and all columns of the history: the change that a differing key had at the moment."""
+"""_k, and all columns of the history: the change that a differing key had at the moment."""
 NAMES = "parity_names"
 """k, name: what the differing keys are called."""
 SEEN = "parity_seen"
@@ -47,5 +47,5 @@ def broken(entity: str) -> str:
 
 
 def items(entity: str) -> str:
-    """k, typed columns as in the history, `text` (the landed text by column): the whole items of differing keys."""
+    """_k, typed columns as in the history, `_text` (the landed text by column): the whole items of differing keys."""
     return quoted(f"parity_items_{entity}")

@@ -279,7 +279,7 @@ def _of_pointer(contract: Contract, said: str) -> Difference:
 
 def _named_rows(contract: Contract, rows: str, keys: str) -> str:
     number = digests.key(contract)
-    return f"(SELECT * FROM (SELECT {number} AS k, * FROM ({rows})) WHERE k IN (SELECT k FROM {keys}))"
+    return f"(SELECT * FROM (SELECT {number} AS _k, * FROM ({rows})) WHERE _k IN (SELECT k FROM {keys}))"
 
 
 def _window(work: _Work) -> tuple[datetime, datetime]:

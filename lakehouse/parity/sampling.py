@@ -224,8 +224,8 @@ def _keep(duck: Duck, lake: Lake, contract: Contract, items: Sequence[Mapping[st
     duck.run(f"INSERT INTO {CHECKED} {validation.check(contract, text)}")
     validation.validate(duck, contract)
     duck.run(
-        f"INSERT INTO _sample SELECT {literal(contract.name)}, k, {causes.shown(contract)}, "
-        f"{digests.of_change(contract)} FROM (SELECT {digests.key(contract)} AS k, * FROM {VALID})"
+        f"INSERT INTO _sample SELECT {literal(contract.name)}, _k, {causes.shown(contract)}, "
+        f"{digests.of_change(contract)} FROM (SELECT {digests.key(contract)} AS _k, * FROM {VALID})"
     )
     duck.connection.unregister("sampled_items")
 
@@ -238,8 +238,8 @@ def _keep_absent(duck: Duck, contract: Contract, rows: Sequence[Mapping[str, Val
             for n in contract.primary_key
         )
         duck.run(
-            f"INSERT INTO _sample SELECT {literal(contract.name)}, k, {causes.shown(contract)}, NULL "
-            f"FROM (SELECT {digests.key(contract)} AS k, * FROM (SELECT {columns}))"
+            f"INSERT INTO _sample SELECT {literal(contract.name)}, _k, {causes.shown(contract)}, NULL "
+            f"FROM (SELECT {digests.key(contract)} AS _k, * FROM (SELECT {columns}))"
         )
 
 

@@ -158,8 +158,8 @@ def _look_into(duck: Duck, context: Context, objects: Sequence[LandedObject], ke
     traces.unreadable |= read.unreadable
     wanted = f"IN (SELECT k FROM {keys})"
     duck.run(
-        f"INSERT INTO {SEEN} SELECT k, st, {', '.join(ORDER)}, _object FROM (SELECT {digests.key(contract)} AS k, "
-        f"{digests.of_change(contract)} AS st, * FROM {VALID}) WHERE k {wanted}"
+        f"INSERT INTO {SEEN} SELECT _k, _st, {', '.join(ORDER)}, _object FROM (SELECT {digests.key(contract)} AS _k, "
+        f"{digests.of_change(contract)} AS _st, * FROM {VALID}) WHERE _k {wanted}"
     )
     names = {o.key: n for n, o in enumerate(objects)}
     listed = ", ".join(f"({n}, {literal(key)})" for key, n in names.items())
@@ -194,10 +194,10 @@ def _look_into_kept(duck: Duck, lake: Lake, contract: Contract, keys: str, windo
     if not found:
         return
     columns = {n: pa.array([key[i] for _, key in found], pa.string()) for i, n in enumerate(contract.primary_key)}
-    duck.connection.register("kept_records", pa.table({"object": [o for o, _ in found], **columns}))
+    duck.connection.register("kept_records", pa.table({"_object": [o for o, _ in found], **columns}))
     duck.run(
-        f"INSERT INTO {KEPT} SELECT k, object FROM (SELECT {digests.tried_key(contract, 'kept_records')} AS k, object "
-        f"FROM kept_records) WHERE k IN (SELECT k FROM {keys})"
+        f"INSERT INTO {KEPT} SELECT _k, _object FROM (SELECT {digests.tried_key(contract, 'kept_records')} AS _k, "
+        f"_object FROM kept_records) WHERE _k IN (SELECT k FROM {keys})"
     )
     duck.connection.unregister("kept_records")
 

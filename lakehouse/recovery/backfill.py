@@ -274,7 +274,7 @@ class _Entity:
 @dataclass(frozen=True)
 class _Proof:
     """What a full export proves against the lake's state: rows of `_removed` (as the lake has them, typed) and of
-    `_present` (as the export has them, text), both with a `class`."""
+    `_present` (as the export has them, text), both with a `_class`."""
 
     duck: Duck
     context: Context
@@ -296,26 +296,28 @@ class _Proof:
         before = f"(_version, _seq) < ({second * _SECOND - 1}, {literal('9' * SEQUENCE_WIDTH)})"
         duck.run(
             f"CREATE OR REPLACE TEMP VIEW _stored AS SELECT *, coalesce(_deleted, false) OR coalesce(_expired, false) "
-            f"AS gone, {before} AS earlier FROM ({live_rows(shape, self.state.files)})"
+            f"AS _gone, {before} AS _earlier FROM ({live_rows(shape, self.state.files)})"
         )
         duck.run(f"CREATE OR REPLACE TEMP TABLE _exported AS SELECT {self._typed_keys()}, _op, _version FROM _arrived")
         fields = ", ".join(map(_as_written, contract.fields))
         expired = f"coalesce(_ttl <= {second}, false)"
         duck.run(
-            f"CREATE OR REPLACE TEMP TABLE _removed AS SELECT if({expired}, 'expired', 'vanished') AS class, {fields}, "
-            f"if({expired}, 'expire', 'remove') AS _op, if({expired}, {literal(EXPIRY)}, NULL) AS {BY}, "
+            f"CREATE OR REPLACE TEMP TABLE _removed AS SELECT if({expired}, 'expired', 'vanished') AS _class, "
+            f"{fields}, if({expired}, 'expire', 'remove') AS _op, if({expired}, {literal(EXPIRY)}, NULL) AS {BY}, "
             f"_ttl::VARCHAR AS _ttl, _contract, _extra "
-            f"FROM (SELECT * FROM _stored WHERE earlier AND NOT gone) ANTI JOIN _exported USING ({self._keys})"
+            f"FROM (SELECT * FROM _stored WHERE _earlier AND NOT _gone) ANTI JOIN _exported USING ({self._keys})"
         )
         duck.run(
             f"CREATE OR REPLACE TEMP TABLE _wanted AS SELECT {self._keys} FROM _exported "
-            f"LEFT JOIN (SELECT {self._keys}, gone, earlier FROM _stored) USING ({self._keys}) WHERE _op = 'snapshot' "
-            f"AND ((gone AND earlier) OR (gone IS NULL AND _version::BIGINT < {self.state.horizon}))"
+            f"LEFT JOIN (SELECT {self._keys}, _gone, _earlier FROM _stored) USING ({self._keys}) "
+            f"WHERE _op = 'snapshot' AND ((_gone AND _earlier) "
+            f"OR (_gone IS NULL AND _version::BIGINT < {self.state.horizon}))"
         )
         texts = ", ".join(quoted(f.name) for f in contract.fields)
         duck.run(
-            f"CREATE OR REPLACE TEMP TABLE _present AS SELECT 'present' AS class, {texts}, _op, {BY}, _ttl, _contract, "
-            f"_extra FROM _arrived WHERE ({self._typed_keys(named=False)}) IN (SELECT ({self._keys}) FROM _wanted)"
+            f"CREATE OR REPLACE TEMP TABLE _present AS SELECT 'present' AS _class, {texts}, _op, {BY}, _ttl, "
+            f"_contract, _extra FROM _arrived "
+            f"WHERE ({self._typed_keys(named=False)}) IN (SELECT ({self._keys}) FROM _wanted)"
         )
 
     def _typed_keys(self, *, named: bool = True) -> str:
@@ -349,8 +351,8 @@ class _Proof:
         """How many corrections there are, by class."""
         return dict(
             self.duck.rows(
-                "SELECT class, count(*) FROM (SELECT class FROM _removed UNION ALL SELECT class FROM _present) "
-                "GROUP BY class ORDER BY class"
+                "SELECT _class, count(*) FROM (SELECT _class FROM _removed UNION ALL SELECT _class FROM _present) "
+                "GROUP BY _class ORDER BY _class"
             )
         )
 
@@ -367,7 +369,7 @@ class _Proof:
         event = " || '#' || ".join(f"{quoted(k)}::VARCHAR" for k in contract.primary_key)
         fields = ", ".join(quoted(f.name) for f in contract.fields)
         columns = {
-            "_event_id": f"{literal(f'export:{export.id}:')} || class || ':' || {event}",
+            "_event_id": f"{literal(f'export:{export.id}:')} || _class || ':' || {event}",
             "_op": "_op",
             "_version": literal(str(second * _SECOND - 1)),
             "_seq": literal("9" * SEQUENCE_WIDTH),

@@ -11,6 +11,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -49,28 +50,44 @@ class World:
     lost: bool = False
     waiting: list[tuple[datetime, dict[str, str | None]]] = field(default_factory=list)
     exports: int = 0
+    contract: Contract = TABLE
 
     @classmethod
-    def of(cls, folder: Path) -> World:
+    def of(cls, folder: Path, contract: Contract = TABLE) -> World:
         """An empty table before an empty lake."""
         clock = Clock()
-        return cls(local_lake(folder / "lake", clock), clock)
+        return cls(local_lake(folder / "lake", clock), clock, contract=contract)
+
+    @cached_property
+    def contracts(self) -> Contracts:
+        """The contract alone."""
+        return Contracts({self.contract.name: self.contract})
 
     @property
     def landing(self) -> Landing:
-        return Landing(self.lake, TABLE)
+        return Landing(self.lake, self.contract)
 
     def forward(self, **parts: float) -> None:
         """Let time pass."""
         self.clock.forward(**parts)
 
-    def put(self, key: Key, *, delay: float = 0, around: bool = False, twice: bool = False, **attributes: Any) -> None:
-        """Write an item, by the API or around it (its version stays what it was); attributes in DynamoDB's JSON, None
-        takes one away."""
+    def put(
+        self,
+        key: Key,
+        values: Mapping[str, Any] | None = None,
+        /,
+        *,
+        delay: float = 0,
+        around: bool = False,
+        twice: bool = False,
+        **attributes: Any,
+    ) -> None:
+        """Write an item, by the API or around it (its version stays what it was); `values` and attributes in DynamoDB's
+        JSON, None takes one away."""
         old = self.items.get(key)
         item = dict(old) if old else self._fresh(key)
         item.pop("_deleted", None)
-        item |= attributes
+        item |= {**(values or {}), **attributes}
         item = {name: value for name, value in item.items() if value is not None}
         if not around:
             item["_version"] = {"N": str(self._version(old))}
@@ -97,8 +114,8 @@ class World:
     def _fresh(self, key: Key) -> Item:
         values: dict[str, Any] = {"parcel_id": key[0], "part": key[1]}
         return {
-            **{name: {"S": text} for name, text in item_keys(TABLE, values).items()},
-            "entity": {"S": TABLE.name},
+            **{name: {"S": text} for name, text in item_keys(self.contract, values).items()},
+            "entity": {"S": self.contract.name},
             "parcel_id": {"S": key[0]},
             "part": {"N": str(key[1])},
             "sent_at": {"S": "2026-11-01T10:00:00Z"},
@@ -128,7 +145,7 @@ class World:
             "dynamodb": body,
             **(_TTL if expired else {}),
         }
-        found = change_from_record(record, CONTRACTS)
+        found = change_from_record(record, self.contracts)
         assert found is not None
         if self.lost:
             return
@@ -149,8 +166,8 @@ class World:
 
     def run(self) -> None:
         """Ingest what landed, and publish."""
-        api.compact(self.lake, TABLE, Scope.last_hours(3, self.clock()))
-        api.publish(self.lake, TABLE)
+        api.compact(self.lake, self.contract, Scope.last_hours(3, self.clock()))
+        api.publish(self.lake, self.contract)
 
     def settle(self, **parts: float) -> None:
         """Let time pass until everything is delivered, and ingest it."""
@@ -170,7 +187,7 @@ class World:
     def check(self, export: str | None, **request: Any) -> Repaired:
         """Compare with an export, and repair if requested."""
         request = {"lateness": LATE, **request}
-        (done,) = check_parity(self.lake, CONTRACTS, Request(export, **request))
+        (done,) = check_parity(self.lake, self.contracts, Request(export, **request))
         return done
 
     def snapshot(self) -> dict[Key, Item]:

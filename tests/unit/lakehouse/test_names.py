@@ -5,18 +5,22 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import lakehouse
-from contracts import Field
+from contracts import Contract, Field
 from contracts.names import problem_of_member
 from contracts.types import StringType
 from lakehouse.api import compact
 from lakehouse.intake.landing import Scope
 from lakehouse.publish.publication import publish
+from lakehouse.recovery.backfill import backfill, find
 from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes, published_rows
+from tests.support.parity import TABLE, World
 
 
+@cache
 def words() -> list[str]:
     """The lower-case words within texts of the code, which its statements are made of."""
     found: set[str] = {"filename", "file_index", "file_row_number", "rowid"}
@@ -27,11 +31,53 @@ def words() -> list[str]:
     return sorted(w for w in found - set(PARCELS.field_names) if problem_of_member(w, "parcels") is None)
 
 
+def everything_named() -> Contract:
+    """A contract whose fields have all those words as names."""
+    fields = (Field(n, 200 + i, StringType()) for i, n in enumerate(words()))
+    return replace(PARCELS, fields=(*PARCELS.fields, *fields), keys=TABLE.keys)
+
+
+def attributes(said: str) -> dict[str, dict[str, str]]:
+    return {name: {"S": f"{name} {said}"} for name in words()}
+
+
+def test_an_export_is_compared_and_brought_in_whatever_fields_are_called(tmp_path: Path) -> None:
+    contract = everything_named()
+    world = World.of(tmp_path, contract)
+    for number in range(4):
+        world.put((f"p-{number}", 1), attributes("one"))
+        world.forward(seconds=1)
+    world.settle()
+    world.lost = True
+    world.put(("p-0", 1), attributes("later"))  # stale
+    world.remove(("p-1", 1))  # extra
+    world.put(("p-4", 1), attributes("new"))  # missed
+    world.put(("p-2", 1), around=True, price={"S": "7"})  # unequal type
+    world.lost = False
+    world.forward(seconds=5)
+    address = world.export()
+    world.settle()
+    done = world.check(address, repair=True)
+    assert {d.kind for d in done.before.differences} == {"stale", "extra", "missed", "unequal type"}
+    assert done.after is not None
+    assert done.after.outcome == "equal", done
+    said = {r["parcel_id"]: {r[n] for n in words()} for r in published_rows(world.lake, contract) if not r["_deleted"]}
+    assert said["p-0"] == {f"{n} later" for n in words()}
+    assert said["p-4"] == {f"{n} new" for n in words()}
+    world.lost = True
+    world.remove(("p-3", 1))
+    world.lost = False
+    world.forward(seconds=5)
+    address = world.export()
+    world.settle()
+    (found,) = find(world.lake, address)
+    (entity,) = backfill(world.lake, world.contracts, found).entities
+    assert entity.corrections == {"vanished": 1}, entity
+    assert world.check(address).before.outcome == "equal"
+
+
 def test_no_word_of_the_lakes_own_is_a_name_that_it_misreads(tmp_path: Path) -> None:
-    names = words()
-    contract = replace(
-        PARCELS, fields=(*PARCELS.fields, *(Field(n, 200 + i, StringType()) for i, n in enumerate(names)))
-    )
+    names, contract = words(), everything_named()
     lake = local_lake(tmp_path / "lake", Clock())
     landing = Landing(lake, contract)
 
