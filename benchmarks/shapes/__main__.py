@@ -5,28 +5,21 @@ it takes: seconds by the clock and of the processor, peak of resident memory, pe
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import os
-import platform
 import shutil
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow.parquet as pq
 
+from benchmarks.processes import machine, megabytes, watched
 from benchmarks.shapes.batch import lake_in
 from benchmarks.shapes.data import MEMORY_MB, SCRATCH_TIMES, SHAPES, Shape
 
 RESULTS = Path(__file__).parents[1] / "results" / "shapes.json"
-_LOOK_SECONDS = 0.05
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -43,7 +36,7 @@ def main(arguments: Sequence[str]) -> None:
         _say(f"{name}: {json.dumps(found[name])}")
     given.results.parent.mkdir(parents=True, exist_ok=True)
     bounds = {"peak MB": MEMORY_MB, "scratch, times the object (or, if that packs much, the unpacked)": SCRATCH_TIMES}
-    given.results.write_text(json.dumps({"machine": _machine(), "bounds": bounds, "shapes": found}, indent=1) + "\n")
+    given.results.write_text(json.dumps({"machine": machine(), "bounds": bounds, "shapes": found}, indent=1) + "\n")
 
 
 def measure(shape: Shape, folder: Path, share: float) -> dict[str, Any]:
@@ -52,7 +45,11 @@ def measure(shape: Shape, folder: Path, share: float) -> dict[str, Any]:
     batches = []
     for number in range(1, shape.batches + 1):
         size, unpacked = _land(shape, folder, share, number)
-        figures = {"object MB": _mb(size), "unpacked MB": _mb(unpacked), **_watched(shape, folder)}
+        figures = {
+            "object MB": megabytes(size),
+            "unpacked MB": megabytes(unpacked),
+            **watched(["benchmarks.shapes.batch", shape.contract.name], folder),
+        }
         figures["scratch, times the object"] = round(figures["scratch MB"] / figures["object MB"], 2)
         figures["scratch, times the unpacked"] = round(figures["scratch MB"] / figures["unpacked MB"], 2)
         batches.append(figures)
@@ -75,60 +72,6 @@ def _land(shape: Shape, folder: Path, share: float, number: int) -> tuple[int, i
         unpacked = sum(footer.row_group(n).total_byte_size for n in range(footer.num_row_groups))
     path.unlink()
     return size, unpacked
-
-
-def _watched(shape: Shape, folder: Path) -> dict[str, Any]:
-    scratch = folder / "scratch"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir()
-    said = folder / "said.json"
-    said.unlink(missing_ok=True)
-    started, memory, most = time.perf_counter(), 0, 0
-    process = subprocess.Popen([sys.executable, "-m", "benchmarks.shapes.batch", shape.contract.name, folder, said])
-    while True:
-        memory, most = max(memory, _peak(process.pid)), max(most, _size(scratch))
-        gone, _, usage = os.wait4(process.pid, os.WNOHANG)
-        if gone:
-            break
-        time.sleep(_LOOK_SECONDS)
-    result = json.loads(said.read_text()) if said.exists() else {"failed": "the process died"}
-    return {
-        "seconds": round(time.perf_counter() - started, 1),
-        "processor seconds": round(usage.ru_utime + usage.ru_stime, 1),
-        "peak MB": round(memory / 1024),
-        "scratch MB": _mb(most),
-        **result,
-    }
-
-
-def _peak(process: int) -> int:
-    """The largest resident set of a process so far, KB. What `wait4` tells counts what its parent had, too."""
-    lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)
-
-
-def _size(folder: Path) -> int:
-    total = 0
-    for where, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(FileNotFoundError):
-                total += os.stat(os.path.join(where, name)).st_blocks * 512
-    return total
-
-
-def _mb(size: float) -> float:
-    return round(size / (1 << 20), 1)
-
-
-def _machine() -> dict[str, Any]:
-    return {
-        "at": f"{datetime.now(UTC):%Y-%m-%d}",
-        "system": f"{platform.system()} {platform.release()}",
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "load": round(os.getloadavg()[0], 1),
-        **{name: version(name) for name in ("duckdb", "pyarrow", "pyiceberg")},
-    }
 
 
 def _say(line: str) -> None:
