@@ -1,9 +1,10 @@
 """An export becomes landed objects: one for each file and entity, below `landing/<entity>/dt=/hh=/` by the hour of the
-export, named by its id and the file's number. So it is ingested, quarantined, replayed and rebuilt like any other.
+export, named by its id and by the file's number and content. So it is ingested, quarantined, replayed and rebuilt like
+any other.
 
 Landing an export twice, or by two at once, writes the same objects again. After all objects of a file a note is written
-below `backfill/<id>/`, by which whoever goes on after a kill knows the file is done. Items that are no change are
-kept whole, with the reason, below `export-failures/`.
+below `backfill/<id>/`, by which whoever goes on after a kill knows the file is done, as long as all of that is there
+and the file is the same. Items that are no change are kept whole, with the reason, below `export-failures/`.
 """
 
 from __future__ import annotations
@@ -44,9 +45,11 @@ _AHEAD = 3
 @dataclass(frozen=True)
 class LandedFile:
     """What landing one file did: landed `rows` and `objects` by entity; `items` of it, `pointers` and `unmapped` ones
-    among them (the latter under `kept`). `entities` says for which it was done; `seconds` is 0 if it was before."""
+    among them (the latter under `kept`). `entities` says for which it was done; `seconds` is 0 if it was before.
+    `identity` is that of the file."""
 
     number: int
+    identity: str
     entities: tuple[str, ...]
     items: int = 0
     pointers: int = 0
@@ -129,33 +132,45 @@ def land(
 
 def object_key(export: Export, entity: str, name: str) -> str:
     """Where rows of an entity are landed that came from an export."""
-    return f"landing/{entity}/dt={export.at:%Y-%m-%d}/hh={export.at:%H}/export-{export.id}-{name}.parquet"
+    return f"{_prefix(export, entity)}{name}.parquet"
 
 
-def _note_key(export: Export, number: int) -> str:
-    return f"{NOTES}{export.id}/{number:06d}.json"
+def _prefix(export: Export, entity: str) -> str:
+    return f"landing/{entity}/dt={export.at:%Y-%m-%d}/hh={export.at:%H}/export-{export.id}-"
+
+
+def _name(file: ExportFile) -> str:
+    """What everything that comes from a file is named by: what comes from another content has another name."""
+    return f"{file.number:06d}-{file.identity[:12]}"
+
+
+def _note_key(export: Export, file: ExportFile) -> str:
+    return f"{NOTES}{export.id}/{_name(file)}.json"
 
 
 def noted_files(lake: Lake, export: Export) -> dict[int, LandedFile]:
-    """What was landed of an export before, by the numbers of its files."""
-    found = {}
-    for stored in lake.store.list(f"{NOTES}{export.id}/"):
-        document: dict[str, Any] = json.loads(lake.store.read(stored.key))
-        note = replace(LandedFile(**document), entities=tuple(document["entities"]), seconds=0.0)
-        found[note.number] = note
-    return found
+    """What was landed of an export before and is still there, by the numbers of its files. A note that nobody can read,
+    or about another content, says nothing: the file is landed again."""
+    store = lake.store
+    names = {_note_key(export, file): file for file in export.files}
+    notes = [note for o in store.list(f"{NOTES}{export.id}/") if o.key in names and (note := _note(store.read(o.key)))]
+    there = {o.key for entity in {e for n in notes for e in n.objects} for o in store.list(_prefix(export, entity))}
+    there |= {n.kept for n in notes if n.kept is not None and store.size(n.kept) is not None}
+    identities = {file.number: file.identity for file in export.files}
+    return {
+        note.number: note
+        for note in notes
+        if identities.get(note.number) == note.identity
+        and {*note.objects.values(), *([note.kept] if note.kept else [])} <= there
+    }
 
 
-def forget_missing(lake: Lake, export: Export) -> int:
-    """Forget what was landed of an export and is not there any more, so that it is landed again; returns how many
-    files that is."""
-    gone = [
-        _note_key(export, number)
-        for number, note in noted_files(lake, export).items()
-        if any(lake.store.size(key) is None for key in note.objects.values())
-    ]
-    lake.store.delete(gone)
-    return len(gone)
+def _note(content: bytes) -> LandedFile | None:
+    try:
+        document: dict[str, Any] = json.loads(content)
+        return replace(LandedFile(**document), entities=tuple(document["entities"]), seconds=0.0)
+    except (ValueError, TypeError, LookupError):
+        return None
 
 
 class _Landing:
@@ -206,7 +221,7 @@ class _Landing:
         started = time.monotonic()
         path = scratch / "export"
         fetch(self._store, file, path)
-        landed = LandedFile(file.number, self._wanted)
+        landed = LandedFile(file.number, file.identity, self._wanted)
         aside: list[Unmapped] = []
         with ExitStack() as stack:
             writers: dict[str, pq.ParquetWriter] = {}
@@ -228,11 +243,11 @@ class _Landing:
         kept = self._keep(file, aside)
         objects = {}
         for entity in sorted(writers):
-            objects[entity] = object_key(self._export, entity, f"{file.number:06d}")
+            objects[entity] = object_key(self._export, entity, _name(file))
             self._lake.store.upload(scratch / f"{entity}.parquet", objects[entity])
             (scratch / f"{entity}.parquet").unlink()
         landed = replace(landed, objects=objects, kept=kept, seconds=round(time.monotonic() - started, 3))
-        self._lake.store.write(_note_key(self._export, file.number), json.dumps(asdict(landed)).encode())
+        self._lake.store.write(_note_key(self._export, file), json.dumps(asdict(landed)).encode())
         return landed
 
     def _writer(self, entity: str, scratch: Path) -> pq.ParquetWriter:
@@ -245,7 +260,7 @@ class _Landing:
         """Keep items that are no change, whole, with their reasons."""
         if not aside:
             return None
-        key = f"{FAILURES}dt={self._export.at:%Y-%m-%d}/{self._export.id}-{file.number:06d}.ndjson"
+        key = f"{FAILURES}dt={self._export.at:%Y-%m-%d}/{self._export.id}-{_name(file)}.ndjson"
         lines = (
             json.dumps({"reason": a.reason, "class": "data", "file": file.key, "line": a.line, "item": _text(a.text)})
             for a in aside

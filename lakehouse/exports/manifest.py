@@ -16,7 +16,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -33,7 +33,11 @@ _FOLDER = re.compile(r"^(?P<folder>(?:.*/)?AWSDynamoDB/(?P<id>[^/]+))/")
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 _KINDS: Mapping[str, Kind] = {"FULL_EXPORT": "full", "INCREMENTAL_EXPORT": "incremental"}
 _OLD_IMAGES = {"NEW_AND_OLD_IMAGES": True, "NEW_IMAGE": False, "NEW_IMAGES": False}
-_BLOCK = 1 << 20
+_ARN = re.compile(r"^arn:[^:]+:dynamodb:[^:]*:(?P<account>\d{12}):table/(?P<table>[A-Za-z0-9_.-]{1,255})$")
+_ACCOUNT = re.compile(r"-(\d{12})$")
+"""The account that a data bucket's name ends with."""
+_AHEAD = timedelta(minutes=10)
+"""How far ahead of this machine's clock the moment of an export may be: clocks differ."""
 
 
 class UnusableExport(ValueError):
@@ -44,12 +48,18 @@ class UnusableExport(ValueError):
 @dataclass(frozen=True, slots=True)
 class ExportFile:
     """One file of items. `number` is its place in the manifest (from 1), `items` how many it says, `md5` the MD5 of the
-    packed file as hex; both are None where there is no manifest."""
+    packed file as hex; both are None where there is no manifest, and `etag` is what the bucket says then."""
 
     number: int
     key: str
     items: int | None
     md5: str | None
+    etag: str = ""
+
+    @property
+    def identity(self) -> str:
+        """What another content of the file would have another one of."""
+        return self.md5 or hashlib.sha256(self.etag.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -57,7 +67,8 @@ class Export:
     """An export and its files, by their numbers.
 
     `at` is the moment (UTC) whose state a full export has, or the end of an incremental one, which begins with `since`;
-    `old_images` says whether an incremental one has images from before. `items` is what the summary counts. `doubts`
+    `old_images` says whether an incremental one has images from before. `table` and `account` say whose export it is;
+    both are empty where there is no manifest. `items` is what the summary counts. `doubts`
     say what keeps the export from being proven whole: nothing may be concluded then from an item that is not there.
     """
 
@@ -69,6 +80,7 @@ class Export:
     since: datetime | None = None
     old_images: bool = True
     table: str = ""
+    account: str = ""
     items: int | None = None
     doubts: tuple[str, ...] = ()
 
@@ -118,6 +130,24 @@ def read(store: Store, folder: str, *, taken_at: datetime | None = None) -> Expo
             ) from None
         return _unlisted(store, folder, taken_at)
     return _listed(store, folder, _Summary(f"{store.uri(folder)}/{SUMMARY}.json", _json(text, folder)), proven)
+
+
+def check_origin(lake: Lake, export: Export) -> None:
+    """Raise `UnusableExport` for an export that says nothing of the lake's table: of another table or account, or of a
+    moment that is still to come. What is not in it would count as removed, and what is in it as newer than it is."""
+    expected = _ACCOUNT.search(lake.bucket)
+    whose = [("table", lake.operational_table, export.table), ("account", expected and expected[1], export.account)]
+    for what, wanted, found in whose:
+        if wanted and found and wanted != found:
+            raise UnusableExport(
+                f"export {export.id}: expected one of {what} {wanted}, which this lake follows, found one of {found}; "
+                "look at the address and at the environment"
+            )
+    if export.at > lake.now() + _AHEAD:
+        raise UnusableExport(
+            f"export {export.id}: expected a moment that is over, found {export.at.isoformat()}; it is now "
+            f"{lake.now().isoformat(timespec='seconds')} by the clock of this machine: look at both"
+        )
 
 
 def fetch(store: Store, file: ExportFile, path: Path) -> int:
@@ -171,6 +201,13 @@ class _Summary:
             raise self.wrong(name, "a time with its zone", value)
         return moment.astimezone(UTC)
 
+    def origin(self) -> tuple[str, str]:
+        """The name of the exported table, and its account."""
+        match = _ARN.match(self.text("tableArn"))
+        if match is None:
+            raise self.wrong("tableArn", "the ARN of a table", self.text("tableArn"))
+        return match["table"], match["account"]
+
     def one_of(self, name: str, known: Mapping[str, Any]) -> Any:
         """What one of the values that are known stands for."""
         value = str(self.document.get(name))
@@ -213,15 +250,21 @@ def _listed(store: Store, folder: str, summary: _Summary, proven: bool) -> Expor
         doubts.append(f"{store.uri(folder)}: expected a checksum of each manifest, found {proven + whole} of 2")
     if items is not None and items != counted:
         doubts.append(f"{summary.address}: expected {items} items (itemCount), found files of {counted} items")
+    at = summary.moment("exportTime" if full else "exportToTime")
+    since = None if full else summary.moment("exportFromTime")
+    if since is not None and since >= at:
+        raise summary.wrong("exportToTime", f"after {since.isoformat()} (exportFromTime)", at.isoformat())
+    table, account = summary.origin()
     return Export(
         id=identity,
         folder=folder,
         kind=kind,
-        at=summary.moment("exportTime" if full else "exportToTime"),
-        since=None if full else summary.moment("exportFromTime"),
+        at=at,
+        since=since,
         old_images=True if full else summary.one_of("outputView", _OLD_IMAGES),
         files=files,
-        table=summary.text("tableArn").partition(":table/")[2],
+        table=table,
+        account=account,
         items=items if isinstance(items, int) else None,
         doubts=tuple(doubts),
     )
@@ -235,15 +278,19 @@ def _files(store: Store, folder: str, text: bytes) -> Iterator[ExportFile]:
     for number, line in enumerate((line for line in text.splitlines() if line.strip()), start=1):
         entry = _json(line, folder, FILES)
         named, items = entry.get("dataFileS3Key"), entry.get("itemCount")
-        if not isinstance(named, str) or not isinstance(items, int) or items < 0 or named in seen:
+        key = _place(root, named) if isinstance(named, str) else ""
+        if not key or key in seen or type(items) is not int or items < 0:
             raise UnusableExport(
                 f"{address}: expected a dataFileS3Key that comes once and an itemCount in line {number}, found "
                 f"{named!r} and {items!r}; export again"
             )
-        seen.add(named)
-        start = named.rfind("AWSDynamoDB/")
-        key = named if start < 0 else root + named[start:]
+        seen.add(key)
         yield ExportFile(number, key, items, _hexadecimal(entry.get("md5Checksum"), address, number))
+
+
+def _place(root: str, named: str) -> str:
+    start = named.rfind("AWSDynamoDB/")
+    return named if start < 0 else root + named[start:]
 
 
 def _hexadecimal(checksum: object, address: str, number: int) -> str:
@@ -292,16 +339,16 @@ def _json(text: bytes, folder: str, name: str = SUMMARY) -> Mapping[str, Any]:
 
 def _unlisted(store: Store, folder: str, taken_at: datetime) -> Export:
     name = folder.rpartition("/")[2]
-    keys = [o.key for o in store.list(f"{folder}/data/") if o.key.endswith(".gz")]
-    if not keys or not _NAME.match(name):
+    found = {o.key: o.etag for o in store.list(f"{folder}/data/") if o.key.endswith(".gz")}
+    if not found or not _NAME.match(name):
         raise UnusableExport(
-            f"{store.uri(folder)}/data/: expected files of an export (.gz), found {len(keys)}; is this its folder?"
+            f"{store.uri(folder)}/data/: expected files of an export (.gz), found {len(found)}; is this its folder?"
         )
     return Export(
         id=name,
         folder=folder,
         kind="full",
         at=taken_at.astimezone(UTC),
-        files=tuple(ExportFile(number, key, None, None) for number, key in enumerate(sorted(keys), start=1)),
+        files=tuple(ExportFile(n, key, None, None, found[key]) for n, key in enumerate(sorted(found), start=1)),
         doubts=(f"{store.uri(folder)}: expected manifests that list and prove the files, found none",),
     )

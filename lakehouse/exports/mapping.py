@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 from contracts.change import (
     SEQUENCE_WIDTH,
     Row,
+    UnmappableRecord,
     change_from_export,
     change_from_item,
     kind_of,
@@ -196,8 +197,18 @@ def change_of_line(line: bytes, contracts: Contracts, export: Export) -> tuple[s
     whatever an unreadable line raises."""
     record = orjson.loads(line)
     if export.kind == "incremental":
-        return change_from_export(record, contracts, old_images=export.old_images)
+        mapped = change_from_export(record, contracts, old_images=export.old_images)
+        if mapped is not None and int(mapped[1]["_version"] or 0) > _last(export):
+            raise UnmappableRecord(
+                f"expected a write before the window's end, {export.at.isoformat()}, found a later one"
+            )
+        return mapped
     return change_from_item(record["Item"], contracts, event_id=event_of(export), read_at=export.at)
+
+
+def _last(export: Export) -> int:
+    """The last version that a write of an incremental export can have."""
+    return int(export.at.timestamp()) * _SECOND + _SECOND - 1
 
 
 def event_of(export: Export) -> str:
@@ -221,7 +232,7 @@ def statement(contract: Contract, export: Export) -> str:
             f"members = {known}",
             "NOT doubled",
             "coalesce(regexp_full_match(i._version.N, '[0-9]{1,17}'), true)",
-            *(["written IS NOT NULL"] if incremental else []),
+            *([f"written <= {_last(export)}"] if incremental else []),
         ]
     )
     # Materialized and without a filter, or the engine would parse the line again for each column.
@@ -284,7 +295,7 @@ def _system(contract: Contract, export: Export) -> dict[str, str]:
         }
     else:
         read = int(export.at.timestamp())
-        second = f"least(coalesce(i._version.N::BIGINT // {_SECOND}, {read}), {read})"
+        second = f"least(coalesce(TRY_CAST(i._version.N AS BIGINT) // {_SECOND}, {read}), {read})"
         changed = {
             "_event_id": literal(event_of(export)),
             "_op": f"CASE WHEN {deleted} THEN 'remove' ELSE 'snapshot' END",

@@ -132,6 +132,7 @@ def _source(lake: Lake, contracts: Contracts, request: Request) -> Source | None
     for folder in sorted(manifest.folders(store, prefix))[-_FOLDERS:]:
         try:
             export = manifest.read(store, folder)
+            manifest.check_origin(lake, export)
         except manifest.UnusableExport as error:
             reasons.append(str(error))
             continue

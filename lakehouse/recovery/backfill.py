@@ -19,7 +19,7 @@ from contracts.change import EXPIRY, SEQUENCE_WIDTH
 from contracts.item import BY, item_keys
 from lakehouse.batch.compaction import compact
 from lakehouse.exports.landing import FAILURES, LandedExport, land, noted_files, object_key
-from lakehouse.exports.manifest import SUMMARY, Export, folders, read, store_of
+from lakehouse.exports.manifest import SUMMARY, Export, check_origin, folders, read, store_of
 from lakehouse.intake.landing import Scope
 from lakehouse.publish.publication import publish
 from lakehouse.results import BatchResult, Counts, Progress, silent
@@ -133,6 +133,8 @@ def find(lake: Lake, address: str, *, taken_at: datetime | None = None) -> list[
     if len(there) > 1:
         there = [folder for folder in there if store.size(f"{folder}/{SUMMARY}.json") is not None] or there
     found = [Found(store, read(store, folder, taken_at=taken_at)) for folder in there]
+    for one in found:
+        check_origin(lake, one.export)
     if not found:
         raise LookupError(
             f"{store.uri(prefix)}: expected an export (AWSDynamoDB/<id>/manifest-summary.json) here or below, found "

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from lakehouse.exports.landing import forget_missing, land
+from lakehouse.exports.landing import land
 from lakehouse.recovery.backfill import backfill, find
 from lakehouse.recovery.catalog import recover_catalog
 from lakehouse.recovery.lake import recover_lake
@@ -72,7 +72,6 @@ def bring_export(lake: Lake, contracts: Contracts, lost: Lost, progress: Progres
     if lost.export is None or lost.dry_run:
         return
     for found in find(lake, lost.export):
-        forget_missing(lake, found.export)
         land(lake, found.store, contracts, found.export, _streamed(contracts, lost.of(contracts)), progress)
 
 

@@ -49,7 +49,8 @@ class Lake:
     `endpoint` is set for an emulator only. `local_root` swaps S3 and Glue for a folder (tests, experiments): the
     same keys below `local_root/<bucket>`, the same entries as JSON files. `scratch` holds a batch's temporary files.
     `athena` is None where there is none to merge on: entities that ask for it are merged embedded then.
-    `signing_key` is the KMS key (id or alias) that signs proofs of erasures, if there is one. `kept` is for what other
+    `signing_key` is the KMS key (id or alias) that signs proofs of erasures, if there is one. `operational_table` is
+    the table in DynamoDB that the lake follows; None where it is made for no environment. `kept` is for what other
     modules make once for each lake.
     """
 
@@ -65,6 +66,7 @@ class Lake:
     scratch: Path | None = None
     athena: AthenaSettings | None = None
     signing_key: str | None = None
+    operational_table: str | None = None
     now: Callable[[], datetime] = field(default=utc_now, repr=False, compare=False)
     kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -78,6 +80,7 @@ class Lake:
             published_database=f"gavel_{environment}",
             region=region,
             endpoint=endpoint,
+            operational_table=f"gavel-{environment}",
         )
 
     @cached_property

@@ -81,7 +81,9 @@ def images(draw: st.DrawFn) -> dict[str, Any]:
             image[field.name] = draw(fitting(field.type))
     version = st.sampled_from([0, SECOND - 5, SECOND, SECOND + 5]).map(lambda s: str(s * 1_000_000 + 17))
     system: dict[str, st.SearchStrategy[dict[str, Any]]] = {
-        "_version": (version | st.sampled_from(["-1", "1.5", "1E3", "9223372036854775807"])).map(lambda v: {"N": v}),
+        "_version": (version | number | st.sampled_from(["-1", "1.5", "1E3", "9223372036854775807", "9" * 38])).map(
+            lambda v: {"N": v}
+        ),
         "_contract": st.sampled_from(["", "1.0.0", "é"]).map(lambda v: {"S": v}),
         "_by": text.map(lambda v: {"S": v}),
         "_deleted": st.booleans().map(lambda v: {"BOOL": v}),
@@ -110,7 +112,10 @@ def doubled(line: bytes, which: int) -> bytes:
 
 lines = st.builds(doubled, images().map(item_line), st.sampled_from([0, 0, 0, 0, 0, 0, 1, 2]))
 broken = st.sampled_from([b"{", b"[]", b'{"Item":{"pk":{"S":"\xff"}}}', b'{"Item":[]}', b"null", b'{"Other":{}}'])
-micros = st.integers(0, 3_000_000).map(lambda more: SECOND * 1_000_000 + more)
+micros = st.one_of(
+    st.integers(-3_000_000, 3_000_000).map(lambda more: SECOND * 1_000_000 + more),
+    st.sampled_from([0, 10**16, 10**17, 10**19, 10**38]),
+)
 records = st.builds(record_line, micros, st.none() | images(), st.none() | images())
 
 

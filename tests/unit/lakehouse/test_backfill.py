@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -15,14 +16,14 @@ from contracts import Contracts, load_contracts
 from contracts.change import change_from_record
 from contracts.item import item_keys
 from contracts.model import DynamoKeys
-from lakehouse.api import compact, content_hash, publish
+from lakehouse.api import compact, content_hash, publish, rebuild
 from lakehouse.exports.manifest import UnusableExport
 from lakehouse.intake.landing import Scope
 from lakehouse.recovery import backfill as recovery
 from lakehouse.recovery.backfill import BackfillResult, backfill, find, plan
 from lakehouse.storage.lake import Lake
 from lakehouse.table.tables import TableState
-from tests.support.exports import AT, Layout, item_line, record_line, write_export
+from tests.support.exports import AT, TABLE, Layout, item_line, record_line, write_export
 from tests.support.failing import Crash, Failpoints, Fault, Unanswered, failing_lake
 from tests.support.lakes import (
     PARCELS,
@@ -337,6 +338,57 @@ def test_records_of_an_incremental_export_repair_a_gap(lake: Lake) -> None:
     before = content_hash(lake, CUSTOMERS)
     export(lake, files=[lines], incremental=True, id="inc-2", prefix="other/")
     assert run(lake, "other").entities[0].counts.duplicate == 4
+    assert content_hash(lake, CUSTOMERS) == before
+
+
+def test_an_export_of_another_table_changes_nothing(lake: Lake) -> None:
+    lake = dataclasses.replace(lake, operational_table=TABLE)
+    stream(lake, ("INSERT", T - 50, item("ours")))
+    other = {"tableArn": "arn:aws:dynamodb:eu-west-1:123456789012:table/gavel-unit-other"}
+    export(lake, item("theirs"), summary=other)
+    with pytest.raises(UnusableExport, match="expected one of table gavel-unit-table"):
+        run(lake)
+    export(lake, item("ours", T - 50), id="other-id", prefix="ours/")
+    run(lake, "ours")
+    assert state(lake) == {"ours": "Name of ours"}
+
+
+@pytest.mark.parametrize("lost", ["export-failures/", "landing/", "backfill/", "everything", "torn notes"])
+def test_what_is_lost_of_a_landed_export_is_landed_again(lake: Lake, lost: str) -> None:
+    """Retention and lifecycle rules remove each of it at a time of its own."""
+    stream(lake, ("INSERT", T - 50, item("gone")))
+    export(lake, item("c-1"), item("c-2"), {"entity": {"S": "other"}, "pk": {"S": "a"}, "sk": {"S": "b"}})
+    first, before = run(lake), content_hash(lake, CUSTOMERS)
+    made = [o.key for o in lake.store.list("") if "export-" in o.key or o.key.startswith("backfill/")]
+    for key in made:
+        if lost == "torn notes" and key.startswith("backfill/"):
+            lake.store.write(key, lake.store.read(key)[:-9])
+        elif lost == "everything" or key.startswith(lost):
+            lake.store.delete([key])
+    again = run(lake)
+    assert (again.items, again.unmapped, again.problems) == (first.items, first.unmapped, first.problems)
+    assert content_hash(lake, CUSTOMERS) == before
+    there = {o.key for o in lake.store.list("")}
+    assert {key for key in made if "vanished" not in key and "removed" not in key} <= there
+
+
+def test_a_file_is_known_by_its_content_not_by_its_number(lake: Lake) -> None:
+    """An export without manifests may gain files; a copy with the same id may have others."""
+    folder = export(lake, item("b"), item("d"))
+    lake.store.delete([o.key for o in lake.store.list(f"{folder}/manifest")])
+    (found,) = find(lake, "exports", taken_at=AT)
+    backfill(lake, CONTRACTS, found, ("customers",))
+    lake.store.write(f"{folder}/data/0000.json.gz", gzip.compress(item_line(item("a")) + b"\n"))
+    (found,) = find(lake, "exports", taken_at=AT)
+    assert plan(lake, CONTRACTS, found, ("customers",)).left == 3
+    assert backfill(lake, CONTRACTS, found, ("customers",)).items == 3
+    assert set(state(lake)) == {"a", "b", "d"}
+    export(lake, item("e"), prefix="copied/")
+    run(lake, "copied")
+    assert set(state(lake)) == {"a", "b", "d", "e"}
+    before = content_hash(lake, CUSTOMERS)
+    rebuild(lake, CUSTOMERS)
+    publish(lake, CUSTOMERS)
     assert content_hash(lake, CUSTOMERS) == before
 
 

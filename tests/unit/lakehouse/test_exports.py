@@ -6,7 +6,7 @@ import dataclasses
 import gzip
 import json
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import boto3
@@ -14,7 +14,7 @@ import pytest
 from moto import mock_aws
 
 from contracts import load_contracts
-from lakehouse.exports.manifest import Export, UnusableExport, fetch, folders, read, store_of
+from lakehouse.exports.manifest import Export, UnusableExport, check_origin, fetch, folders, read, store_of
 from lakehouse.exports.mapping import Mapper, stretches_of
 from lakehouse.results import Failure
 from lakehouse.storage.duck import connect
@@ -134,6 +134,15 @@ def test_an_address_leads_to_its_bucket(lake: Lake) -> None:
         ),
         ({"exportTime": "yesterday"}, "expected exportTime to be a time"),
         ({"exportTime": "2026-11-21T12:00:00"}, "expected exportTime to be a time with its zone"),
+        (
+            {
+                "exportType": "INCREMENTAL_EXPORT",
+                "exportFromTime": "2026-11-21T12:00:00Z",
+                "exportToTime": "2026-11-21T12:00:00Z",
+            },
+            "expected exportToTime to be after",
+        ),
+        ({"tableArn": "arn:aws:dynamodb:eu-west-1:123456789012:function/x"}, "expected tableArn to be the ARN of a t"),
         ({"exportArn": "a/../b c"}, "expected exportArn to be one that ends with the id"),
         ({"tableArn": 3}, "expected tableArn to be a text, found 3"),
     ],
@@ -149,6 +158,43 @@ def test_a_summary_that_does_not_fit_is_refused(store: Store, change: dict[str, 
 def test_a_view_that_nobody_knows_is_refused(store: Store) -> None:
     folder = write_export(store, Layout([LINES], incremental=True, view="OLD_IMAGE"))
     with pytest.raises(UnusableExport, match="expected outputView to be one of NEW_AND_OLD_IMAGES"):
+        read(store, folder)
+
+
+@pytest.mark.parametrize(
+    ("arn", "found"),
+    [
+        ("arn:aws:dynamodb:eu-west-1:123456789012:table/gavel-prod", "gavel-prod"),
+        ("arn:aws:dynamodb:eu-west-1:210987654321:table/gavel-unit-table", "210987654321"),
+        ("arn:aws-cn:dynamodb:cn-north-1:210987654321:table/Other.table_1", "Other.table_1"),
+    ],
+)
+def test_an_export_of_another_table_or_account_is_not_the_lake_s(lake: Lake, arn: str, found: str) -> None:
+    ours = dataclasses.replace(lake, operational_table=TABLE, bucket="gavel-unit-data-123456789012")
+    check_origin(ours, read(lake.store, write_export(lake.store, Layout([LINES]))))
+    other = read(lake.store, write_export(lake.store, Layout([LINES], summary={"tableArn": arn})))
+    with pytest.raises(UnusableExport, match=rf"expected one of (table|account) .*found one of {found}"):
+        check_origin(ours, other)
+
+
+def test_an_export_of_a_moment_that_is_to_come_is_not_the_lake_s(lake: Lake) -> None:
+    for ahead, refused in ((timedelta(minutes=9), False), (timedelta(minutes=11), True), (timedelta(days=400), True)):
+        for incremental in (False, True):
+            layout = Layout([LINES], at=lake.now() + ahead, incremental=incremental)
+            export = read(lake.store, write_export(lake.store, layout))
+            if refused:
+                with pytest.raises(UnusableExport, match="expected a moment that is over"):
+                    check_origin(lake, export)
+            else:
+                check_origin(lake, export)
+
+
+def test_a_file_that_is_named_twice_is_reported_however_it_is_spelled(store: Store) -> None:
+    folder = write_export(store, Layout([LINES]))
+    entry = json.loads(store.read(f"{folder}/manifest-files.json"))
+    other = {**entry, "dataFileS3Key": entry["dataFileS3Key"].removeprefix("exports/")}
+    write_manifest(store, Layout([]), "manifest-files", f"{json.dumps(entry)}\n{json.dumps(other)}\n".encode())
+    with pytest.raises(UnusableExport, match="that comes once"):
         read(store, folder)
 
 
