@@ -4,7 +4,7 @@ Names follow https://openlineage.io/docs/spec/naming: landed objects are of thei
 DuckDB file on a laptop), the page is a file. An asset may be two datasets: an entity's table and its history.
 
 These are plain documents, made without a package: the tests check every event by the standard's JSON schemas. Which
-events there are is decided in `orchestration.lineage_events`.
+events there are is decided in `orchestration.lineage.events`.
 """
 
 from __future__ import annotations

@@ -297,11 +297,11 @@ def drill(
 ) -> None:
     """Fire and resolve every kind of alert, and check what arrives at a webhook of the drill's own.
 
-    Nothing of the stack is touched. Where Dagster runs elsewhere: python -m orchestration.drill.
+    Nothing of the stack is touched. Where Dagster runs elsewhere: python -m orchestration.alerts.drill.
     """
     from local.home import Home, HomeError
     from local.stack import StackError, environment, running
-    from orchestration.drill import run
+    from orchestration.alerts.drill import run
     from orchestration.settings import Settings
 
     variables = dict(os.environ)

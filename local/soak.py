@@ -178,8 +178,8 @@ def look(home: Home, stack: Stack, instance: DagsterInstance, begun: datetime, s
     """Every tick and run since the beginning, what is in trouble, memory and disk."""
     from dagster import DagsterRunStatus, RunsFilter
 
+    from orchestration.alerts.ticks import troubles
     from orchestration.private_dagster import TickStatus
-    from orchestration.ticks import troubles
 
     seen.ticks.clear()
     seen.failed_ticks.clear()

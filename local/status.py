@@ -19,7 +19,7 @@ from local.home import Home, Stack
 
 if TYPE_CHECKING:
     from lakehouse.results import Failing, QuarantineFile
-    from orchestration.ticks import Trouble
+    from orchestration.alerts.ticks import Trouble
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def troubles_of(home: Home) -> tuple[Trouble, ...]:
     from dagster import DagsterInstance
 
     from local.dagster.failing_work import failing_work
-    from orchestration.ticks import troubles
+    from orchestration.alerts.ticks import troubles
 
     with DagsterInstance.from_config(str(home.dagster)) as instance:
         return (*troubles(instance, datetime.now(UTC)), *failing_work(instance))
@@ -199,7 +199,7 @@ def parity_text(rows: Sequence[Mapping[str, Any]]) -> str:
 def failing_objects(current: Stack, contracts: Contracts) -> tuple[Failing, ...]:
     """The landed objects that are held or fail again and again, of the entities that can be read."""
     from lakehouse.storage.lake import Lake
-    from orchestration.view import LakeView, Memory
+    from orchestration.alerts.view import LakeView, Memory
 
     lake = Lake.of_environment("local", current.outputs["DataBucketName"], REGION, current.endpoint)
     found, _ = LakeView(lake, "local", contracts, Memory(), datetime.now(UTC)).failing()  # its line says what is unread

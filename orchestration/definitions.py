@@ -30,13 +30,13 @@ from assets.reports import EXPOSURE, PAGE_FILE, page_in_part, report_assets
 from assets.resources import ExportsResource, LakeResource, WarehouseResource
 from assets.retention import retention_job
 from contracts import Contracts, load_contracts
-from orchestration.alert_sensor import lake_view
-from orchestration.channels import AlertChannels
+from orchestration.alerts.channels import AlertChannels
+from orchestration.alerts.sensor import lake_view
 from orchestration.erasures import erasures_sensor
 from orchestration.gap_sensor import gap_sensor
 from orchestration.jobs import RESUME_TAGS, asset_jobs
-from orchestration.lineage_sending import Bucket, Endpoint, Files, Target
-from orchestration.lineage_sensor import lineage_sensor
+from orchestration.lineage.sending import Bucket, Endpoint, Files, Target
+from orchestration.lineage.sensor import lineage_sensor
 from orchestration.parity import parity_jobs, parity_schedules
 from orchestration.pipeline_metrics import FigureResource, pipeline_metrics_sensor
 from orchestration.prepare import dbt_files, prepare_manifest

@@ -12,9 +12,9 @@ from typing import Any
 import dagster as dg
 
 from assets.resources import LakeResource
-from orchestration.alert_sensor import ViewOf
-from orchestration.gaps import Repaired, find_gap, to_repair
-from orchestration.view import Memory
+from orchestration.alerts.gaps import Repaired, find_gap, to_repair
+from orchestration.alerts.sensor import ViewOf
+from orchestration.alerts.view import Memory
 
 NAME = "gaps"
 OP = "exports"  # of the job `backfill`; a test holds that its configuration fits

@@ -18,14 +18,14 @@ from assets.resources import LakeResource
 from contracts import Contract, Contracts
 from lakehouse.intake.landing import LandedObject, Scope, list_objects
 from lakehouse.storage.lake import Lake
-from orchestration.alert_sensor import alert_sensor, lake_view
+from orchestration.alerts.outbox import Outbox
+from orchestration.alerts.sensor import alert_sensor, lake_view
+from orchestration.alerts.watches import watches
 from orchestration.arrivals import Arrival, Cursor, due, notice, requested_for, window_start
 from orchestration.jobs import AssetJobs
 from orchestration.lost_runs import end_lost_runs
-from orchestration.outbox import Outbox
 from orchestration.requested import Requested
 from orchestration.settings import Settings
-from orchestration.watches import watches
 
 LISTING_THREADS = 8
 REQUEST_TAG = "gavel/requested"

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from itertools import chain, repeat
 from typing import Any
 
-from orchestration.alerts import Alert, Part
+from orchestration.alerts.alert import Alert, Part
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 

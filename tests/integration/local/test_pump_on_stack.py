@@ -14,7 +14,7 @@ import pytest
 from local.aws import REGION
 from local.pump import Policy, Pump
 from local.stream import DynamoStream, FileCheckpoint, LambdaFunction, S3FailureDestination
-from orchestration.stream_figures import read_figures
+from orchestration.alerts.stream_figures import read_figures
 from tests.support.laptop import Laptop
 
 pytestmark = pytest.mark.stack

@@ -12,8 +12,8 @@ from dagster import DagsterInstance
 
 from assets import keys
 from local.dagster.prepare import prepare
+from orchestration.alerts.watches.objects import PREFIXES
 from orchestration.definitions import build
-from orchestration.watches.objects import PREFIXES
 
 from .conftest import Pipeline, customer
 

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from orchestration.alerts import Alert, Part
-from orchestration.channels import ChannelError, Webhook
-from orchestration.drill import Drilled, Receiver, drill
-from orchestration.kinds import KINDS
+from orchestration.alerts.alert import Alert, Part
+from orchestration.alerts.channels import ChannelError, Webhook
+from orchestration.alerts.drill import Drilled, Receiver, drill
+from orchestration.alerts.kinds import KINDS
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from orchestration.lineage_sending import Endpoint, Part, Taken
+from orchestration.lineage.sending import Endpoint, Part, Taken
 
 
 def part(*events: bytes, at: int = 0) -> Part:

@@ -21,8 +21,8 @@ from assets.resources import LakeResource
 from contracts import Contract, load_contracts
 from lakehouse import api
 from lakehouse.results import Published
-from orchestration.alert_sensor import alert_sensor, lake_view
-from orchestration.watches.freshness import watch_models
+from orchestration.alerts.sensor import alert_sensor, lake_view
+from orchestration.alerts.watches.freshness import watch_models
 from tests.support.alerting import Topic
 
 TOP, FACTS = dg.AssetKey(["reports", "top"]), dg.AssetKey(["marts", "fct_orders"])

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from lakehouse.results import Published
 from lakehouse.storage.store import StoredObject
-from orchestration.alerts import SUBJECT_LIMIT, Alert, Part, Problem, part_of, span
-from orchestration.channels import slack
-from orchestration.kinds import KINDS, SEVERITIES
-from orchestration.watches.freshness import late_problem
-from orchestration.watches.objects import PREFIXES, by_folder
+from orchestration.alerts.alert import SUBJECT_LIMIT, Alert, Part, Problem, part_of, span
+from orchestration.alerts.channels import slack
+from orchestration.alerts.kinds import KINDS, SEVERITIES
+from orchestration.alerts.watches.freshness import late_problem
+from orchestration.alerts.watches.objects import PREFIXES, by_folder
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 PART = Part("run-failed", "Run of compaction failed", "no space", NOON, "error", "http://ui/runs/1")

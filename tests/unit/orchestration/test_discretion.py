@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts import load_contracts
-from orchestration import channels
-from orchestration.channels import AlertChannels, ChannelError, Webhook
-from orchestration.discretion import discreet
-from orchestration.outbox import reason_of
+from orchestration.alerts import channels
+from orchestration.alerts.channels import AlertChannels, ChannelError, Webhook
+from orchestration.alerts.discretion import discreet
+from orchestration.alerts.outbox import reason_of
 from orchestration.settings import Settings, SettingsError
 from tests.support.alerting import NOON
 
@@ -122,7 +122,7 @@ OUTCOME: list[Any] = [200]
 def test_a_webhook_that_fails_says_so_without_its_address_and_is_tried_again_where_that_may_help(
     monkeypatch: pytest.MonkeyPatch, outcome: Any, said: str | None, tries: int
 ) -> None:
-    from orchestration.alerts import Alert, Part
+    from orchestration.alerts.alert import Alert, Part
 
     monkeypatch.setattr(channels, "HTTPSConnection", Refusing)
     OUTCOME[0], Refusing.tries = outcome, 0

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import settings as settings_of_search
 from hypothesis import strategies as st
 
-from orchestration.expected import FEWEST_WEEKS, HOUR, WEEK, unusual
+from orchestration.alerts.expected import FEWEST_WEEKS, HOUR, WEEK, unusual
 from tests.support.depth import examples
 
 MONDAY = datetime(2026, 8, 31, tzinfo=UTC)

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from assets.backfill import backfill_job
 from assets.resources import LakeResource
 from contracts import load_contracts
-from orchestration.drill_scenarios import SeededView
+from orchestration.alerts.drill_scenarios import SeededView
+from orchestration.alerts.gaps import KEEPS, MARGIN, Repaired, find_gap, to_repair
+from orchestration.alerts.stream_figures import StreamFigures, read_figures
 from orchestration.gap_sensor import REPAIRED, gap_sensor, repair_request
-from orchestration.gaps import KEEPS, MARGIN, Repaired, find_gap, to_repair
-from orchestration.stream_figures import StreamFigures, read_figures
 from tests.support.alerting import NOON
 from tests.support.depth import examples
 

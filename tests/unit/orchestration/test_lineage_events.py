@@ -13,7 +13,7 @@ from assets.open_lineage import Column, Dataset, Job, Jobs, Places, jobs_of
 from contracts import load_contracts
 from lakehouse.storage.lake import Lake
 from orchestration.definitions import build
-from orchestration.lineage_events import READ, asset_run, line, story_of
+from orchestration.lineage.events import READ, asset_run, line, story_of
 from orchestration.settings import Settings
 from tests.support.openlineage_schemas import problems
 

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from assets.open_lineage import Jobs
 from lakehouse.storage.lake import Lake
-from orchestration import lineage_sensor as of_sensor
-from orchestration.lineage_events import READ, line, story_of
-from orchestration.lineage_sending import Bucket, Files, Part, Taken, Target
-from orchestration.lineage_sensor import Progress, lineage_sensor, send_all, taken_up
-from orchestration.outbox import Outbox
+from orchestration.alerts.outbox import Outbox
+from orchestration.lineage import sensor as of_sensor
+from orchestration.lineage.events import READ, line, story_of
+from orchestration.lineage.sending import Bucket, Files, Part, Taken, Target
+from orchestration.lineage.sensor import Progress, lineage_sensor, send_all, taken_up
 from tests.support.depth import examples
 
 JOBS = Jobs("gavel-test")

@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration import open_alerts
-from orchestration.alerts import Alert, Problem, problem_id
-from orchestration.kinds import KINDS
-from orchestration.open_alerts import OUTLIVES, REMIND_AFTER, OpenAlerts, follow
+from orchestration.alerts import open_alerts
+from orchestration.alerts.alert import Alert, Problem, problem_id
+from orchestration.alerts.kinds import KINDS
+from orchestration.alerts.open_alerts import OUTLIVES, REMIND_AFTER, OpenAlerts, follow
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import settings as settings_of_search
 from hypothesis import strategies as st
 
-from orchestration.alerts import Alert, Part
-from orchestration.outbox import MOST_OWED, PATIENCE_SECONDS, Outbox, Owing, deliver
+from orchestration.alerts.alert import Alert, Part
+from orchestration.alerts.outbox import MOST_OWED, PATIENCE_SECONDS, Outbox, Owing, deliver
 from tests.support.alerting import NOON, Log, Topic
 from tests.support.depth import examples
 

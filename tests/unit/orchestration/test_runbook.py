@@ -8,10 +8,10 @@ import pytest
 
 from contracts import load_contracts
 from contracts.dbt import PROJECT
-from orchestration import kinds
-from orchestration.drill_scenarios import scenarios
-from orchestration.kinds import KINDS
-from orchestration.watches import watches
+from orchestration.alerts import kinds
+from orchestration.alerts.drill_scenarios import scenarios
+from orchestration.alerts.kinds import KINDS
+from orchestration.alerts.watches import watches
 
 RUNBOOK = PROJECT.parent / "docs" / "operations.md"
 

@@ -20,14 +20,14 @@ from lakehouse.intake.landing import LandedObject
 from lakehouse.results import Published
 from lakehouse.storage.lake import Lake
 from orchestration import failed_runs, sensors
-from orchestration.alert_sensor import alert_sensor, lake_view
+from orchestration.alerts.outbox import Outbox
+from orchestration.alerts.sensor import alert_sensor, lake_view
+from orchestration.alerts.watches import watches
+from orchestration.alerts.watches.runs import failed_steps, step_problem
 from orchestration.arrivals import Cursor
 from orchestration.definitions import build
-from orchestration.outbox import Outbox
 from orchestration.requested import Requested
 from orchestration.settings import Settings
-from orchestration.watches import watches
-from orchestration.watches.runs import failed_steps, step_problem
 from tests.support.alerting import Topic
 from tests.support.depth import examples
 

@@ -20,8 +20,8 @@ from dagster._core.scheduler.instigation import (
 )
 from dagster._utils.error import SerializableErrorInfo
 
-from orchestration.outbox import Outbox, Owing
-from orchestration.ticks import GRACE, Trouble, troubles
+from orchestration.alerts.outbox import Outbox, Owing
+from orchestration.alerts.ticks import GRACE, Trouble, troubles
 
 NOW = datetime(2026, 11, 21, 12, 30, tzinfo=UTC)
 

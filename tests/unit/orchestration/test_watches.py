@@ -21,17 +21,17 @@ from contracts import load_contracts
 from lakehouse.intake.hourly import Hour
 from lakehouse.results import Failing, Failure, Published
 from lakehouse.storage.store import StoredObject
-from orchestration.alert_sensor import Look, Seen, alert_sensor, look_at_all
+from orchestration.alerts.drill_scenarios import SeededView
+from orchestration.alerts.late import Late
+from orchestration.alerts.outbox import Outbox
+from orchestration.alerts.sensor import Look, Seen, alert_sensor, look_at_all
+from orchestration.alerts.stream_figures import StreamFigures
+from orchestration.alerts.ticks import Trouble
+from orchestration.alerts.watches import cost, freshness, ticks, watches
+from orchestration.alerts.watches.objects import PREFIXES
+from orchestration.alerts.watches.quarantine import rate_problem
 from orchestration.definitions import build
-from orchestration.drill_scenarios import SeededView
-from orchestration.late import Late
-from orchestration.outbox import Outbox
 from orchestration.settings import Settings
-from orchestration.stream_figures import StreamFigures
-from orchestration.ticks import Trouble
-from orchestration.watches import cost, freshness, ticks, watches
-from orchestration.watches.objects import PREFIXES
-from orchestration.watches.quarantine import rate_problem
 from tests.support.alerting import NOON, Topic
 from tests.support.depth import examples
 

@@ -56,7 +56,7 @@ def test_no_module_uses_what_is_private_elsewhere(package: str):
         "import dagster._core",
         "def late():\n    from dagster._utils import x",
         "from dagster import _check",
-        "from orchestration.ticks import _utc",
+        "from orchestration.alerts.ticks import _utc",
         "command = ['python', '-m', 'dagster._daemon']",
     ],
 )

@@ -9,9 +9,9 @@ import dagster as dg
 from assets.catalog import FRESH
 from assets.compacted import NOTHING_SET_ASIDE
 from assets.consumers import RECENT
-from orchestration.alert_sensor import Look, Seen, Watch
-from orchestration.alerts import Problem, cut
-from orchestration.discretion import discreet
+from orchestration.alerts.alert import Problem, cut
+from orchestration.alerts.discretion import discreet
+from orchestration.alerts.sensor import Look, Seen, Watch
 
 WATCHED_OTHERWISE = frozenset({FRESH, RECENT, NOTHING_SET_ASIDE})
 """Checks whose matter has a watch of its own, which also sees what no run has checked."""

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from assets import keys
-from orchestration.alert_sensor import Look, Seen, Watch
-from orchestration.alerts import Problem, problem_id
+from orchestration.alerts.alert import Problem, problem_id
+from orchestration.alerts.sensor import Look, Seen, Watch
 
 if TYPE_CHECKING:
     from lakehouse.intake.hourly import Hour

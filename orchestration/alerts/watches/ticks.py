@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from orchestration.alert_sensor import NAME, Look, Seen, Watch
-from orchestration.alerts import Problem, cut
-from orchestration.discretion import discreet
-from orchestration.outbox import REASON_LIMIT
-from orchestration.ticks import Trouble, troubles
+from orchestration.alerts.alert import Problem, cut
+from orchestration.alerts.discretion import discreet
+from orchestration.alerts.outbox import REASON_LIMIT
+from orchestration.alerts.sensor import NAME, Look, Seen, Watch
+from orchestration.alerts.ticks import Trouble, troubles
 
 
 def watch_ticks(ui_url: str) -> Watch:

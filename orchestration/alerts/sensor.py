@@ -19,12 +19,12 @@ import dagster as dg
 
 from assets.resources import LakeResource
 from contracts import Contracts
-from orchestration.alerts import Problem
-from orchestration.channels import AlertChannels
-from orchestration.kinds import ITSELF, KINDS
-from orchestration.open_alerts import OpenAlerts, follow
-from orchestration.outbox import Outbox, deliver, reason_of
-from orchestration.view import LakeView, Memory, View
+from orchestration.alerts.alert import Problem
+from orchestration.alerts.channels import AlertChannels
+from orchestration.alerts.kinds import ITSELF, KINDS
+from orchestration.alerts.open_alerts import OpenAlerts, follow
+from orchestration.alerts.outbox import Outbox, deliver, reason_of
+from orchestration.alerts.view import LakeView, Memory, View
 
 NAME = "alerts"
 LOOK_SECONDS = 30.0

@@ -13,7 +13,7 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.outbox import Outbox
+from orchestration.alerts.outbox import Outbox
 from orchestration.private_dagster import (
     InstigatorState,
     InstigatorStatus,

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
-from orchestration.alerts import Alert, Part, Problem, State, moment, part_of, span, title
-from orchestration.kinds import KINDS, SEVERITIES
+from orchestration.alerts.alert import Alert, Part, Problem, State, moment, part_of, span, title
+from orchestration.alerts.kinds import KINDS, SEVERITIES
 
 REMIND_AFTER = timedelta(hours=24)
 OUTLIVES = timedelta(minutes=30)

@@ -18,7 +18,7 @@ from contracts import Contract, Contracts
 from lakehouse.results import Published
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.store import StoredObject
-from orchestration.stream_figures import StreamFigures, read_figures
+from orchestration.alerts.stream_figures import StreamFigures, read_figures
 
 if TYPE_CHECKING:
     from lakehouse.intake.hourly import Hour

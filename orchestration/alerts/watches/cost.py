@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from statistics import median
 
-from orchestration.alert_sensor import Look, Seen, Watch
-from orchestration.alerts import Problem
+from orchestration.alerts.alert import Problem
+from orchestration.alerts.sensor import Look, Seen, Watch
 
 DAYS = 14
 """Days before, of which the middle one is usual."""

@@ -1,7 +1,7 @@
 """What people hear of: a problem as a watch finds it, and the message about problems, for SNS and for a webhook.
 
 A message says what, why, since when, how bad, what to do and where to look. Messages carry no row of data, because rows
-can be personal: what a library says about an error goes through `orchestration.discretion` first.
+can be personal: what a library says about an error goes through `orchestration.alerts.discretion` first.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from orchestration.kinds import KINDS, SEVERITIES, Severity
+from orchestration.alerts.kinds import KINDS, SEVERITIES, Severity
 
 SUBJECT_LIMIT = 100  # characters, ASCII only: a limit of SNS
 WHAT_LIMIT, WHY_LIMIT, LINK_LIMIT = 300, 2000, 300  # characters

@@ -17,9 +17,9 @@ from typing import Any
 import dagster as dg
 
 from assets.open_lineage import Jobs
-from orchestration.lineage_events import BEGUN, READ, Beginning, line, story_of
-from orchestration.lineage_sending import Part, Target
-from orchestration.outbox import Outbox
+from orchestration.alerts.outbox import Outbox
+from orchestration.lineage.events import BEGUN, READ, Beginning, line, story_of
+from orchestration.lineage.sending import Part, Target
 
 NAME = "lineage"
 INTERVAL_SECONDS = 30

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from orchestration.alert_sensor import Look, Seen, Watch
-from orchestration.alerts import Problem, moment, problem_id, span
-from orchestration.gaps import KEEPS, find_gap
+from orchestration.alerts.alert import Problem, moment, problem_id, span
+from orchestration.alerts.gaps import KEEPS, find_gap
+from orchestration.alerts.sensor import Look, Seen, Watch
 
 LATE = timedelta(minutes=15)
 UNRELAYED = timedelta(hours=2)

@@ -13,10 +13,10 @@ from assets.consumers import lag_check
 from assets.data_times import data_time, present, recorded_reads
 from contracts import Contract, Contracts
 from lakehouse.results import Published
-from orchestration.alert_sensor import Look, Seen, Watch
-from orchestration.alerts import Problem, moment, problem_id
-from orchestration.late import Late
-from orchestration.outbox import reason_of
+from orchestration.alerts.alert import Problem, moment, problem_id
+from orchestration.alerts.late import Late
+from orchestration.alerts.outbox import reason_of
+from orchestration.alerts.sensor import Look, Seen, Watch
 
 
 def watch_tables(contracts: Contracts, ui_url: str) -> Watch:

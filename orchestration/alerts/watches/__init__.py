@@ -11,17 +11,17 @@ from datetime import timedelta
 import dagster as dg
 
 from contracts import Contracts
-from orchestration import kinds
-from orchestration.alert_sensor import Watch
-from orchestration.watches.checks import watch_checks
-from orchestration.watches.cost import watch_cost
-from orchestration.watches.freshness import watch_models, watch_tables
-from orchestration.watches.objects import watch_held, watch_set_aside
-from orchestration.watches.quarantine import watch_quarantine
-from orchestration.watches.runs import watch_runs
-from orchestration.watches.stream import watch_delivery, watch_letters, watch_stream
-from orchestration.watches.ticks import watch_ticks
-from orchestration.watches.volume import watch_volume
+from orchestration.alerts import kinds
+from orchestration.alerts.sensor import Watch
+from orchestration.alerts.watches.checks import watch_checks
+from orchestration.alerts.watches.cost import watch_cost
+from orchestration.alerts.watches.freshness import watch_models, watch_tables
+from orchestration.alerts.watches.objects import watch_held, watch_set_aside
+from orchestration.alerts.watches.quarantine import watch_quarantine
+from orchestration.alerts.watches.runs import watch_runs
+from orchestration.alerts.watches.stream import watch_delivery, watch_letters, watch_stream
+from orchestration.alerts.watches.ticks import watch_ticks
+from orchestration.alerts.watches.volume import watch_volume
 
 
 def watches(

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from orchestration.stream_figures import StreamFigures
+from orchestration.alerts.stream_figures import StreamFigures
 
 KEEPS = timedelta(hours=24)
 """How long a stream keeps a change, and Firehose tries to deliver one."""

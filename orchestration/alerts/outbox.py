@@ -2,7 +2,7 @@
 
 What is owed is kept in the sensor's cursor, around the inner cursor, which is what the sensor itself remembers: a tick
 that fails loses its cursor, and would send everything again. So a sensor does not fail when a channel does; the tick
-says so, and `orchestration.ticks` reads it out of the cursor for `gavel status`. Channels do not wait for each other.
+says so, and `ticks` reads it out of the cursor for `gavel status`. Channels do not wait for each other.
 Plain functions on plain data.
 """
 
@@ -16,9 +16,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from orchestration.alerts import Alert, Part
-from orchestration.channels import Send
-from orchestration.kinds import KINDS
+from orchestration.alerts.alert import Alert, Part
+from orchestration.alerts.channels import Send
+from orchestration.alerts.kinds import KINDS
 
 MOST_OWED = 50
 """Alerts that a cursor keeps for a channel; more are counted, and the number is sent once it takes messages again."""
@@ -192,7 +192,7 @@ def _number(more: int, channel: str, since: datetime, now: datetime) -> Alert:
 
 def reason_of(error: Exception) -> str:
     """An error in one line, without values of rows."""
-    from orchestration.discretion import discreet
+    from orchestration.alerts.discretion import discreet
 
     return discreet(" ".join(f"{type(error).__name__}: {error}".split()))[:REASON_LIMIT]
 

@@ -19,7 +19,8 @@ from contracts import load_contracts
 from lakehouse.intake.hourly import Hour
 from lakehouse.results import Failing, Failure, Published
 from lakehouse.storage.store import StoredObject
-from orchestration.outbox import Outbox
+from orchestration.alerts.outbox import Outbox
+from orchestration.alerts.stream_figures import StreamFigures
 from orchestration.private_dagster import (
     InstigatorState,
     InstigatorStatus,
@@ -33,7 +34,6 @@ from orchestration.private_dagster import (
     TickData,
     TickStatus,
 )
-from orchestration.stream_figures import StreamFigures
 
 ENTITY = "orders"
 MART = dg.AssetKey(["marts", "drill"])

@@ -13,9 +13,9 @@ from assets.presentation import bucket_link
 from assets.run_configuration import Requeue, compaction_config
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.store import StoredObject
-from orchestration.alert_sensor import Look, Seen, Watch
-from orchestration.alerts import NAMED, Problem, problem_id
-from orchestration.discretion import discreet
+from orchestration.alerts.alert import NAMED, Problem, problem_id
+from orchestration.alerts.discretion import discreet
+from orchestration.alerts.sensor import Look, Seen, Watch
 
 if TYPE_CHECKING:
     from lakehouse.results import Failing

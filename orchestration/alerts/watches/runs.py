@@ -14,10 +14,10 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from orchestration import failed_runs
-from orchestration.alert_sensor import Look, Seen, Watch
-from orchestration.alerts import Problem, cut, span
-from orchestration.discretion import discreet
-from orchestration.outbox import REASON_LIMIT
+from orchestration.alerts.alert import Problem, cut, span
+from orchestration.alerts.discretion import discreet
+from orchestration.alerts.outbox import REASON_LIMIT
+from orchestration.alerts.sensor import Look, Seen, Watch
 
 MOST_REMEMBERED = 100
 """Failed steps that the watch follows; of more, the oldest are given up as if they were over."""

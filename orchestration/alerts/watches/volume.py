@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from contracts import Contracts
-from orchestration.alert_sensor import Look, Seen, Watch
-from orchestration.alerts import Problem, moment, problem_id
-from orchestration.expected import HOUR, Unusual, unusual
+from orchestration.alerts.alert import Problem, moment, problem_id
+from orchestration.alerts.expected import HOUR, Unusual, unusual
+from orchestration.alerts.sensor import Look, Seen, Watch
 
 if TYPE_CHECKING:
     from lakehouse.intake.hourly import Hour

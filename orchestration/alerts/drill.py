@@ -1,6 +1,6 @@
 """The drill: fires and resolves every kind of alert through the real sensor, and checks what arrives.
 
-    python -m orchestration.drill [--send]
+    python -m orchestration.alerts.drill [--send]
 
 Alerts go over HTTP to a receiver of the drill's own, which checks that each message says what, why, since when, how
 bad, what to do and where to look. With `--send` they go to the environment's own channels as well, marked as a drill.
@@ -26,14 +26,14 @@ import dagster as dg
 
 from assets.resources import LakeResource
 from contracts import load_contracts
-from orchestration import kinds
-from orchestration.alert_sensor import alert_sensor
-from orchestration.alerts import RUNBOOK, Alert
-from orchestration.channels import AlertChannels, Send, Webhook
-from orchestration.drill_scenarios import MART, Scenario, World, healthy, scenarios
+from orchestration.alerts import kinds
+from orchestration.alerts.alert import RUNBOOK, Alert
+from orchestration.alerts.channels import AlertChannels, Send, Webhook
+from orchestration.alerts.drill_scenarios import MART, Scenario, World, healthy, scenarios
+from orchestration.alerts.sensor import alert_sensor
+from orchestration.alerts.watches import watches
+from orchestration.alerts.watches.runs import watch_runs
 from orchestration.settings import Settings
-from orchestration.watches import watches
-from orchestration.watches.runs import watch_runs
 
 UI = "https://dagster.example"
 TICKS = 3

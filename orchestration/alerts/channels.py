@@ -11,7 +11,7 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
 from urllib.parse import urlsplit
 
-from orchestration.alerts import RUNBOOK, Alert, Part, moment
+from orchestration.alerts.alert import RUNBOOK, Alert, Part, moment
 
 SNS, WEBHOOK = "SNS", "webhook"
 WEBHOOK_SECONDS = 5.0

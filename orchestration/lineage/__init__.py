@@ -1,0 +1,1 @@
+"""Lineage: what ran and what it read and wrote, as OpenLineage events."""
