@@ -27,7 +27,7 @@ UV = export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/p
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev down status generate docs setup bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api bench-marts bench-shapes bench-exports test test-deep test-fast test-stack coverage soak conformance mutations unit lint lint-sql types scan format lock clean
+.PHONY: help demo dev down status generate docs setup bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api bench-marts bench-shapes bench-exports test test-deep test-fast test-stack coverage soak simulate conformance mutations unit lint lint-sql types scan format lock clean
 
 help:  ## List what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,7 +58,7 @@ docs: $(DEV)  ## Make the documentation as a site: the pages of docs/, and the d
 setup: $(DEV)  ## Make the environment in .venv, with what tests need
 
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadgroup --no-loadscope-reorder
-FAST := tests/unit tests/property
+FAST := tests/unit tests/property tests/simulation
 
 test: $(DEV)  ## Run all tests
 	@$(PYTEST)
@@ -80,6 +80,10 @@ coverage: $(DEV)  ## Run the tests of `make test-fast` and show which lines of t
 MINUTES ?= 30
 soak: $(LOCAL)  ## Watch the running stack under changing traffic for MINUTES=30: ticks, runs, lags, memory, disk
 	@$(BIN)/python -m local.soak --minutes $(MINUTES)
+
+SEEDS ?= 0..1000
+simulate: $(DEV)  ## Play histories of the whole way of a change in which everything goes wrong, by SEEDS=A..B
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
 conformance: $(DEV)  ## Run the merge of Athena and the dbt project on a real Trino (needs Java 24 and Maven, see tests/conformance)
 	@$(BIN)/python -m pytest -q --timeout 900 tests/conformance

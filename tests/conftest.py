@@ -42,16 +42,16 @@ _skipped: set[str] = set()
 HERE = Path(__file__).parent
 SLOW = frozenset(n for names in yaml.safe_load((HERE / "slow.yaml").read_text("utf-8")).values() for n in names)
 DEEP_ONLY = frozenset(yaml.safe_load((HERE / "deep.yaml").read_text("utf-8")))
-SLOW_FOLDERS = tuple(HERE / "property" / kind for kind in ("lakehouse", "realtime"))
-LONGEST_FIRST = ("integration", "e2e", "property", "unit")
+SLOW_FOLDERS = (HERE / "property" / "lakehouse", HERE / "property" / "realtime", HERE / "simulation")
+LONGEST_FIRST = ("integration", "e2e", "simulation", "property", "unit")
 ALONE = frozenset({"integration/orchestration/test_builds.py"})
 """Files whose tests have nothing in common that takes time to make: two workers share them."""
-WITHOUT_NETWORK = tuple(HERE / kind for kind in ("unit", "property"))
+WITHOUT_NETWORK = tuple(HERE / kind for kind in ("unit", "property", "simulation"))
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Unit and property tests may not open a connection."""
+    """Tests that need no network may not open a connection."""
     if any(item.path.is_relative_to(folder) for folder in WITHOUT_NETWORK):
         pytest_socket.disable_socket(allow_unix_socket=True)
     else:

@@ -18,6 +18,7 @@ from lakehouse.storage.lake import Lake
 from tests.support.lakes import Clock, local_lake
 
 _STORE_WRITES = frozenset({"write", "upload", "copy"})
+_STORE_READS = frozenset({"read", "read_part", "download", "list"})
 _ENTRY_WRITES = frozenset({"create", "update", "delete"})
 
 Kind = Literal["crash", "error", "refusal"]
@@ -131,17 +132,18 @@ def _failing(fault: Fault, name: str, writes: bool, call: Callable[[], Any]) -> 
 
 
 class _FailingStore:
-    def __init__(self, inner: Any, points: Failpoints) -> None:
-        self._inner, self._points = inner, points
+    def __init__(self, inner: Any, points: Failpoints, reads: bool) -> None:
+        self._inner, self._points, self._reads = inner, points, _STORE_READS if reads else frozenset()
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._inner, name)
-        if name not in _STORE_WRITES:
+        if name not in _STORE_WRITES | self._reads:
             return found
+        writes = name in _STORE_WRITES
 
         def call(*arguments: Any) -> Any:
-            key = next(a for a in reversed(arguments) if isinstance(a, str))
-            return self._points.pass_through(f"store.{name} {key}", True, lambda: found(*arguments))
+            key = next(a for a in (reversed(arguments) if writes else arguments) if isinstance(a, str))
+            return self._points.pass_through(f"store.{name} {key}", writes, lambda: found(*arguments))
 
         return call
 
@@ -168,9 +170,10 @@ class _FailingEntries:
         return call
 
 
-def failing_lake(root: Path, points: Failpoints, clock: Clock | None = None) -> Lake:
-    """A new process over the lake in a folder; its operations pass through the failpoints."""
+def failing_lake(root: Path, points: Failpoints, clock: Clock | None = None, reads: bool = False) -> Lake:
+    """A new process over the lake in a folder; its operations pass through the failpoints, with `reads` also those that
+    only read the bucket."""
     lake = local_lake(root, clock)
-    lake.__dict__["store"] = _FailingStore(lake.store, points)
+    lake.__dict__["store"] = _FailingStore(lake.store, points, reads)
     lake.__dict__["entries"] = _FailingEntries(lake.entries, points)
     return lake

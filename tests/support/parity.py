@@ -145,6 +145,10 @@ class World:
             "dynamodb": body,
             **(_TTL if expired else {}),
         }
+        self.send(record, delay, twice)
+
+    def send(self, record: dict[str, Any], delay: float, twice: bool) -> None:
+        """The record goes its way, unless it is lost behind the stream."""
         found = change_from_record(record, self.contracts)
         assert found is not None
         if self.lost:

@@ -1,0 +1,72 @@
+"""Histories by seed: right whatever goes wrong, the same each time, judged by an oracle that notices what is wrong."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from lakehouse import api
+from tests.simulation import oracle
+from tests.simulation.faults import KINDS, OTHERS
+from tests.simulation.history import SimulationFailed, plan, play, shortest
+from tests.support.depth import DEEP
+
+SEEDS = range(400 if DEEP else 8)
+FEWEST_KINDS = 25
+
+
+def test_nothing_is_lost_doubled_or_wrong_whatever_strikes() -> None:
+    fired: Counter[str] = Counter()
+    for seed in SEEDS:
+        fired += play(seed).fired
+    assert len(fired) >= FEWEST_KINDS, f"only {len(fired)} kinds of fault struck: {fired}"
+
+
+def test_a_seed_is_the_same_history_each_time() -> None:
+    seed = next(s for s in range(100) if sum(len(step.faults) for step in plan(s)) > 3)
+    first, second, other = play(seed), play(seed), play(seed + 1)
+    assert first.trace == second.trace
+    assert first.fired == second.fired
+    assert first.digest == second.digest != other.digest
+
+
+def test_every_kind_of_fault_is_planned() -> None:
+    planned = Counter(p.kind for seed in range(500) for step in plan(seed) for p in step.faults)
+    assert planned.keys() == {*KINDS, *OTHERS}
+
+
+def _without_some(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return rows[1:]
+
+
+def _with_one_twice(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [*rows, *rows[:1]]
+
+
+def _with_another_name(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{**row, "recipient": "somebody else"} for row in rows]
+
+
+@pytest.mark.parametrize("wrong", [_without_some, _with_one_twice, _with_another_name])
+def test_the_oracle_sees_what_is_wrong(wrong: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> None:
+    read = oracle.by_duckdb
+
+    def changed(location: str) -> list[dict[str, Any]]:
+        return wrong(read(location))
+
+    with mock.patch.object(oracle, "by_duckdb", changed), pytest.raises(SimulationFailed, match=r"Wrong: "):
+        play(0)
+
+
+def test_a_failure_says_how_to_play_it_again_with_fewer_steps() -> None:
+    with mock.patch.object(api, "publish"):
+        failure = shortest(0)
+    assert failure is not None
+    replayed = re.search(r"python -m tests\.simulation --seeds 0 --steps ?([\d,]*)", str(failure))
+    assert replayed, failure
+    assert len(replayed[1].split(",")) <= len(plan(0))
