@@ -33,7 +33,7 @@ def lake_of(environment: Environment) -> Lake:
     endpoint = os.environ.get("AWS_ENDPOINT_URL") or _emulator(client.meta.endpoint_url)
     region = client.meta.region_name or "eu-west-1"
     lake = Lake.of_environment(environment.name, environment.data_bucket, region, endpoint)
-    return replace(lake, signing_key=os.environ.get("GAVEL_SIGNING_KEY") or None)
+    return replace(lake, signing_key=proof.signing_key(environment.name, os.environ))
 
 
 def _emulator(address: str) -> str | None:

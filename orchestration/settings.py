@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, cast, get_args
 from urllib.parse import urlsplit
 
+from lakehouse.erasure import proof
 from orchestration.lineage_settings import LineageSettings, LineageSettingsError
 
 Environment = Literal["local", "dev", "test", "prod"]
@@ -51,7 +52,7 @@ class Settings:
     `workgroup` is the Athena that entities may be merged on, None where there is none (a laptop); `scan_limit_gb`
     (10**9 bytes) stops one of its queries. `home` holds what a deployment keeps on its own disk (on a laptop
     everything, elsewhere scratch space). `ui_url` is where people open Dagster: alerts link to it.
-    `signing_key` is the KMS key that signs proofs of erasures; without it the environment's own does.
+    `signing_key` is the KMS key that signs proofs of erasures; on a laptop a key of the environment's own does.
     `alert_webhook` is a secret: whoever knows the address may write there. `daily_usd` is what the lake's queries of a
     day may cost before it is reported; without it only what is unusual is.
     """
@@ -104,7 +105,7 @@ class Settings:
             scan_limit_gb=_number(variables, "GAVEL_SCAN_LIMIT_GB", "gigabytes") or cls.scan_limit_gb,
             home=Path(variables.get("GAVEL_HOME") or REPOSITORY / ".gavel").absolute(),
             contracts_folder=Path(folder).absolute() if folder else None,
-            signing_key=variables.get("GAVEL_SIGNING_KEY") or None,
+            signing_key=proof.signing_key(environment, variables),
             alert_topic=variables.get("GAVEL_ALERT_TOPIC") or None,
             alert_webhook=_webhook(variables, local),
             daily_usd=_number(variables, "GAVEL_DAILY_USD", "US dollars"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
     from lakehouse.storage.lake import Lake
 
 ED25519, KMS = "Ed25519", "ECDSA_SHA_256"
+
+
+def signing_key(environment: str, variables: Mapping[str, str]) -> str | None:
+    """The key of KMS that signs an environment's proofs: what `GAVEL_SIGNING_KEY` names, else the stack's own; none on
+    a laptop."""
+    given = variables.get("GAVEL_SIGNING_KEY")
+    return given or (None if environment == "local" else f"alias/gavel-{environment}-erasures")
 
 
 def sign(lake: Lake, document: dict[str, Any]) -> dict[str, Any]:

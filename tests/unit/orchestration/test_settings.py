@@ -19,6 +19,20 @@ def test_a_laptop_needs_no_variable():
     )
 
 
+@pytest.mark.parametrize(
+    "variables, key",
+    [
+        ({}, None),
+        ({"GAVEL_ENV": "prod", "GAVEL_BUCKET": "b"}, "alias/gavel-prod-erasures"),
+        ({"GAVEL_ENV": "prod", "GAVEL_BUCKET": "b", "GAVEL_SIGNING_KEY": "alias/other"}, "alias/other"),
+    ],
+)
+def test_proofs_are_signed_by_the_key_of_the_stack_unless_another_is_named(
+    variables: dict[str, str], key: str | None
+) -> None:
+    assert Settings.from_environment(variables).signing_key == key
+
+
 def test_variables_are_taken():
     settings = Settings.from_environment(
         {

@@ -13,15 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from botocore import xform_name
 from botocore.session import Session
 
 from contracts import Contracts
+from lakehouse.erasure import proof
 from realtime.bundle import FUNCTIONS, follow_imports
 from tests.support.expanded import expanded
 
 ALERTS = Path(__file__).parents[3] / "docs" / "operations.md"
-TEMPLATE = Path(__file__).parents[3] / "realtime" / "template.yaml"
+ROOT = Path(__file__).parents[3]
+TEMPLATE = ROOT / "realtime" / "template.yaml"
 WRITERS = {"ApiRole", "InboundRole"}
 """Roles that may write the operational table: only the API's functions."""
 
@@ -174,6 +177,113 @@ def test_who_takes_samples_may_read_the_table_alone(resources: Resources) -> Non
     assert granted == {"dynamodb:BatchGetItem", "dynamodb:Scan", "kms:Decrypt"}
 
 
+def glue_rights(resources: Resources, policy: str) -> dict[str, set[str]]:
+    """What a policy allows in Glue, by database: the catalog itself aside."""
+    rights: dict[str, set[str]] = {}
+    for name, _, actions, on in allowed(resources):
+        for resource in on if name == policy else ():
+            found = re.search(r":(?:database|table)/(\w+?\$\{Environment\})", json.dumps(resource))
+            if found:
+                rights.setdefault(found[1], set()).update(a for a in actions if a.startswith("glue:"))
+    return rights
+
+
+def databases_of_models() -> set[str]:
+    """The databases that dbt builds models in, published ones by their names without the environment."""
+    manifest = yaml.safe_load((ROOT / "dbt_project" / "dbt_project.yml").read_text(encoding="utf-8"))
+    ephemeral = {"intermediate"}
+    found = {m["+schema"] for m in manifest["models"]["gavel"].values() if isinstance(m, dict) and "+schema" in m}
+    for model in (ROOT / "dbt_project" / "models").rglob("*.sql"):
+        found |= set(re.findall(r"schema *= *'(\w+)'", model.read_text(encoding="utf-8")))
+    for properties in (ROOT / "dbt_project" / "models").rglob("*.yml"):
+        found |= set(re.findall(r"\bschema: (\w+)", properties.read_text(encoding="utf-8")))
+    return found - ephemeral
+
+
+ENTRIES = {f"glue:{name}" for name in ("CreateTable", "DeleteTable", "GetTable", "UpdateTable")}
+
+
+def test_who_builds_marts_has_the_work_databases_and_those_of_readers(resources: Resources) -> None:
+    rights = glue_rights(resources, "BuildsPolicy")
+    layers = databases_of_models()
+    assert "marts" in layers
+    work = {f"gavel_work_{layer}_${{Environment}}" for layer in layers}
+    published = {f"gavel_{layer}_${{Environment}}" for layer in layers}
+    others = {f"gavel_{name}${{Environment}}" for name in ("", "work_", "quality_")}
+    assert set(rights) == work | published | others
+    for database, granted in rights.items():
+        assert granted >= ENTRIES | {"glue:CreateDatabase"}, database
+        assert "glue:DeleteDatabase" not in granted
+
+
+def test_who_reads_marts_sees_nothing_that_is_not_published(resources: Resources) -> None:
+    rights = glue_rights(resources, "ReadersPolicy")
+    assert set(rights) == {"gavel_marts_${Environment}", "gavel_reports_${Environment}"}
+    for granted in rights.values():
+        assert granted == {"glue:GetDatabase", "glue:GetDatabases", "glue:GetTable", "glue:GetTables"}
+    everything = {a for name, _, actions, _ in allowed(resources) for a in actions if name == "ReadersPolicy"}
+    assert not everything & {"s3:ListBucket", "s3:DeleteObject", "glue:UpdateTable"}
+    for name, _, actions, on in allowed(resources):
+        if name == "ReadersPolicy" and "s3:PutObject" in actions:
+            assert [one["Fn::Sub"] for one in on] == ["${DataBucket.Arn}/athena-results/readers/*"]
+        if name == "ReadersPolicy" and actions == {"s3:GetObject"}:  # files lie where the build wrote them
+            assert {one["Fn::Sub"].split("/")[1] for one in on} == {"marts"}
+            assert not [one for one in on if "personal" in one["Fn::Sub"]]
+
+
+def test_iam_takes_every_managed_policy(resources: Resources) -> None:
+    """A managed policy has at most 6,144 characters, those between its parts aside."""
+    names = {"AWS::Partition": "aws", "AWS::Region": "eu-central-1", "AWS::AccountId": "1" * 12, "Environment": "local"}
+    arns = dict.fromkeys(
+        ("DataBucket", "Table", "Key", "SigningKey"), "arn:aws:kms:eu-central-1:111111111111:key/" + "1" * 36
+    )
+    for name, policy in of_type(resources, "AWS::IAM::ManagedPolicy").items():
+        text = json.dumps(policy["Properties"]["PolicyDocument"], separators=(",", ":"))
+        text = re.sub(r"\$\{([\w:]+)(?:\.Arn)?\}", lambda found: (names | arns)[found[1]], text)
+        assert len(text) <= 6_144, name
+
+
+def test_only_who_builds_may_use_a_work_database(resources: Resources) -> None:
+    for name, statement, _, on in allowed(resources):
+        if name != "BuildsPolicy":
+            glue = [one for one in on if ":glue:" in json.dumps(one)]
+            assert "gavel_work_" not in json.dumps(glue), (name, statement)
+
+
+def test_analysts_queries_leave_their_results_apart(resources: Resources) -> None:
+    configuration = resources["ReadersWorkgroup"]["Properties"]["WorkGroupConfiguration"]
+    assert configuration["EnforceWorkGroupConfiguration"] is True
+    location = configuration["ResultConfiguration"]["OutputLocation"]
+    assert location == {"Fn::Sub": "s3://${DataBucket}/athena-results/readers/"}
+    assert configuration["BytesScannedCutoffPerQuery"] == {"Ref": "QueryLimitBytes"}
+
+
+def test_one_policy_signs_proofs_and_auditors_only_verify_them(resources: Resources) -> None:
+    on_key = {name: actions for name, _, actions, on in allowed(resources) if "SigningKey" in refers_to(on)}
+    assert on_key == {
+        "SigningPolicy": {"kms:GetPublicKey", "kms:Sign"},
+        "AuditorsPolicy": {"kms:DescribeKey", "kms:GetPublicKey", "kms:Verify"},
+    }
+    signers = {name for name, _, actions, _ in allowed(resources) if "kms:Sign" in actions}
+    assert signers == {"SigningPolicy"}
+    reads = [
+        on for name, _, actions, on in allowed(resources) if name == "AuditorsPolicy" and "s3:GetObject" in actions
+    ]
+    assert [one["Fn::Sub"] for on in reads for one in on] == ["${DataBucket.Arn}/erasures/*.json"]
+
+
+def test_the_key_of_proofs_signs_only_and_for_one_role(resources: Resources) -> None:
+    key = resources["SigningKey"]["Properties"]
+    assert (key["KeySpec"], key["KeyUsage"]) == ("ECC_NIST_P256", "SIGN_VERIFY")
+    assert resources["SigningKeyAlias"]["Properties"]["AliasName"] == {
+        "Fn::Sub": proof.signing_key("${Environment}", {})
+    }
+    condition, denial, otherwise = key["KeyPolicy"]["Statement"][1]["Fn::If"]
+    assert (condition, otherwise) == ("HasPipelineRole", {"Ref": "AWS::NoValue"})
+    assert (denial["Effect"], denial["Principal"], denial["Action"]) == ("Deny", "*", "kms:Sign")
+    assert denial["Condition"] == {"ArnNotEquals": {"aws:PrincipalArn": {"Ref": "PipelineRole"}}}
+
+
 def test_only_the_apis_functions_write_the_operational_table(resources: Resources) -> None:
     writers = {
         name
@@ -196,8 +306,8 @@ def test_no_function_reads_or_empties_the_whole_table(resources: Resources) -> N
 
 
 def test_the_key_is_used_only_through_the_services_that_hold_the_data(resources: Resources) -> None:
-    for name, statement, actions, _ in allowed(resources):
-        if any(a.startswith("kms:") for a in actions):
+    for name, statement, actions, on in allowed(resources):
+        if any(a.startswith("kms:") for a in actions) and refers_to(on) != {"SigningKey"}:
             condition = statement.get("Condition", {}).get("StringEquals", {})
             assert "kms:ViaService" in condition, (name, statement["Sid"])
 
@@ -329,7 +439,7 @@ def test_a_rule_keeps_what_it_cannot_hand_over(resources: Resources) -> None:
 
 
 def statements_for(resources: Resources, service: str) -> list[dict[str, Any]]:
-    (key,) = of_type(resources, "AWS::KMS::Key").values()
+    key = resources["Key"]
     statements = key["Properties"]["KeyPolicy"]["Statement"]
     return [s for s in statements if s["Principal"].get("Service") == service]
 
