@@ -20,7 +20,7 @@ def test_a_laptop_needs_no_variable():
 
 
 @pytest.mark.parametrize(
-    "variables, key",
+    ("variables", "key"),
     [
         ({}, None),
         ({"GAVEL_ENV": "prod", "GAVEL_BUCKET": "b"}, "alias/gavel-prod-erasures"),

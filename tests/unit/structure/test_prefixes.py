@@ -28,7 +28,7 @@ REMOVED = {
     "parity-samples/": "removed when judged, after four days at the latest",
 }
 OF_SOMETHING_ELSE = {
-    "api/": "a path of an endpoint", "application/": "a media type",
+    "alias/": "a key of KMS", "api/": "a path of an endpoint", "application/": "a media type",
     "bundles/": "of a build", "contracts/": "of a bundle",
     "dagster/": "tags", "docs/": "links", "gavel/": "tags", "realtime/": "of a bundle",
     "holds/": "below erasures/", "late/": "below erasures/", "lists/": "below erasures/",
