@@ -463,7 +463,8 @@ class LakeRecovery:
 
     `outcome` is `intact`, `recovered` (its catalog entries were enough), `rebuilt` (from landed objects), or `empty`.
     `objects` and `bytes` are those ingested, or to be ingested; `counts` their rows. `lost` says what was found of the
-    state that readers saw. `held` and `failing` objects are not in. `catalog` is what became of the entries.
+    state that readers saw. `held`, `failing` and `quarantined` objects are not in. `catalog` is what became of the
+    entries, `notes` what a person should know.
     """
 
     entity: str
@@ -476,8 +477,10 @@ class LakeRecovery:
     erased: int = 0
     held: tuple[HeldObject, ...] = ()
     failing: tuple[HeldObject, ...] = ()
+    quarantined: tuple[str, ...] = ()
     catalog: CatalogRecovery | None = None
     resumed: bool = False
+    notes: tuple[str, ...] = ()
     seconds: float = 0.0
 
 

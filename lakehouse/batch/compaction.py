@@ -113,7 +113,9 @@ def build(context: Context, state: TableState, highest_batch: int) -> BatchResul
     )
     work.seconds["discover"] = time.perf_counter() - started
     context.report(f"{len(new)} objects to ingest, {sum(o.size for o in new):,} bytes")
-    ingest(work, _in_turn(work, new))
+    # Also what a process died with, and in its turn: whoever registers this takes it for whole, and a process that dies
+    # again leaves what was committed before.
+    ingest(work, _not_given_up(work, new))
     finish(work)
     work.seconds["total"] = time.perf_counter() - started
     return result(work)
@@ -189,13 +191,9 @@ def _target(state: TableState, scope: Scope, listed_at: datetime) -> datetime | 
 
 
 def _in_turn(work: Run, objects: Sequence[LandedObject]) -> list[LandedObject]:
-    """The objects that this run ingests. What was given up is held. What was in hand at the last two deaths of a
-    process waits for the next run if there is anything else: a run that dies publishes nothing of what it did."""
-    given_up = {o.key: tries for o in objects if (tries := work.tries.of(o)) and work.tries.is_given_up(o)}
-    for landed in objects:
-        if landed.key in given_up:
-            hold(work, landed, given_up[landed.key].reason)
-    left = [o for o in objects if o.key not in given_up]
+    """The objects that this run ingests. What was in hand at the last two deaths of a process waits for the next run if
+    there is anything else: a run that dies publishes nothing of what it did."""
+    left = _not_given_up(work, objects)
     waiting = {o.key for o in left if (o.key, o.etag) in work.tries.died and _deaths(work, o) > 1}
     others = [o for o in left if o.key not in waiting]
     if not waiting or not others:
@@ -204,6 +202,15 @@ def _in_turn(work: Run, objects: Sequence[LandedObject]) -> list[LandedObject]:
     work.target = work.state.watermark
     work.context.report(f"{len(waiting)} objects that a process died with again wait until the others are in")
     return others
+
+
+def _not_given_up(work: Run, objects: Sequence[LandedObject]) -> list[LandedObject]:
+    """The objects but for those that were given up, which are held."""
+    given_up = {o.key: tries for o in objects if (tries := work.tries.of(o)) and work.tries.is_given_up(o)}
+    for landed in objects:
+        if landed.key in given_up:
+            hold(work, landed, given_up[landed.key].reason)
+    return [o for o in objects if o.key not in given_up]
 
 
 def _again(work: Run, objects: Sequence[LandedObject], *, named: bool) -> list[LandedObject]:

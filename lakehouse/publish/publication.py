@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from lakehouse.intake.erased import ERASED, ErasedList
@@ -181,19 +183,33 @@ def _move(
     # Before anything moves: were it done afterwards, dying twice in a row would leave a publication without its row.
     drift += publication_log.repair(lake, contract, compacted.metadata_location)
     moves = list(zip(shapes, (changes, compacted), (state.changes_location, state.location), statistics, strict=True))
-    for shape, entry, location, numbers in moves if audited else reversed(moves):
-        parameters = {**entry.parameters, **numbers, "metadata_location": location}
-        if location != entry.metadata_location:
-            parameters["previous_metadata_location"] = entry.metadata_location
-        drift += glue_tables.sync_entry(lake, contract, shape, entry, parameters)
+    with contextlib.nullcontext() if audited else _noted(lake, contract, state, begun, run_id):
+        for shape, entry, location, numbers in moves if audited else reversed(moves):
+            parameters = {**entry.parameters, **numbers, "metadata_location": location}
+            if location != entry.metadata_location:
+                parameters["previous_metadata_location"] = entry.metadata_location
+            drift += glue_tables.sync_entry(lake, contract, shape, entry, parameters)
     now = published_entry(lake, contract)
     assert now is not None
     mine = describe_state(contract, state, now.version)
-    if not audited:
-        publication_log.record_roll_back(lake, mine, begun, run_id)
-    elif work is not None:
+    if work is not None:
         more = counted(lake.meter.read() - pointers.requested)
         whole = replace(work, **{name: getattr(work, name) + count for name, count in more.items()})
         publication_log.record(lake, mine, whole, lake.now(), run_id)
     shown = mine if now.metadata_location == state.location else describe(lake, contract, now)
     return Publication(contract.name, moving, shown, tuple(drift))
+
+
+@contextlib.contextmanager
+def _noted(lake: Lake, contract: Contract, state: TableState, begun: datetime, run_id: str | None) -> Iterator[None]:
+    """Around the moves of a roll back: its row is there before, so that it outlives the catalog, and says afterwards
+    that they are made. It is removed if another writer was quicker and nothing moved."""
+    note = publication_log.note_roll_back(lake, describe_state(contract, state), begun, run_id)
+    try:
+        yield
+    except EntryConflict:
+        now = published_entry(lake, contract)
+        if now is None or now.metadata_location != state.location:
+            publication_log.forget_roll_back(lake, note)
+        raise
+    publication_log.record_roll_back(lake, note)

@@ -4,17 +4,18 @@ Here are the rows, how they are written, repaired and joined, and the Glue table
 `contracts.publication_log`. Rows lie beside the tables, not in them, so that nothing that happens to a table takes them
 along.
 
-A row is written right after the pointers have moved. Should the process die in between, the next publication of the
-entity finds that the row of the state it follows is missing, and writes it from that state's audit result. So a row
-says what readers saw, and no publication stays without one. The same row may be there twice after a crash while a day
-is joined, or when two writers meet: whoever counts takes each `publication_id` once.
+A row is written right after the pointers have moved, that of a roll back already before. Should the process die in
+between, the next publication of the entity finds that the row of the state it follows is missing, and writes it from
+that state's audit result. So a row says what readers saw, and no publication stays without one. The same row may be
+there twice after a crash while a day is joined, or when two writers meet: whoever counts takes each `publication_id`
+once.
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -28,6 +29,7 @@ from lakehouse.publish.log_tables import LogTable
 from lakehouse.publish.log_tables import Row as Row
 from lakehouse.publish.published import describe_state
 from lakehouse.results import Built, Kind, Work
+from lakehouse.storage.failures import Damaged, of_the_lake
 from lakehouse.storage.lake import Lake
 from lakehouse.table.iceberg import read_metadata
 from lakehouse.table.tables import TableState, published_entry
@@ -41,6 +43,8 @@ RETENTION_DAYS = 400
 """A year to compare with, and a month to do it in."""
 JOINED_DAYS = 7
 """How many days back rows are joined, and removed behind the retention: what a week without that left."""
+NEEDED = frozenset({"publication_id", "kind", "ended_at", "published_at", "billed_usd"})
+"""Columns that each row has, whatever else came to the log later."""
 _READERS = 8
 _MODELS = "_models"
 """What stands for an entity in the names of objects about marts and reports: no entity has this name."""
@@ -85,14 +89,45 @@ def record(lake: Lake, published: Published, work: Work, published_at: datetime 
     lake.store.write(key_of(lake, published.entity, published.metadata_location), log_tables.lines([row]))
 
 
-def record_roll_back(lake: Lake, published: Published, begun_at: datetime, run_id: str | None) -> None:
-    """Write the row of a roll back, which makes a state visible a second time."""
+@dataclass(frozen=True)
+class RollBack:
+    """A roll back to a state that began at a moment and was noted at another one (both aware), in a run."""
+
+    published: Published
+    begun_at: datetime
+    noted_at: datetime
+    run_id: str | None
+
+
+def note_roll_back(lake: Lake, published: Published, begun_at: datetime, run_id: str | None) -> RollBack:
+    """Write the row of a roll back before its pointers move, without a time of publication: should the process die in
+    between, whoever finds no catalog any more knows where readers are, or were to be."""
+    note = RollBack(published, begun_at, lake.now(), run_id)
+    lake.store.write(_key_of_roll_back(note), log_tables.lines([_row_of_roll_back(note, note.noted_at, None)]))
+    return note
+
+
+def record_roll_back(lake: Lake, note: RollBack) -> None:
+    """Write into the row of a roll back, which makes a state visible a second time, that the pointers have moved."""
     now = lake.now()
-    work = Work("roll_back", begun_at, now, (now - begun_at).total_seconds())
-    row = _row(published, work, now, run_id)
-    row["publication_id"] += f" again {now:%Y%m%dT%H%M%S.%fZ}"
-    key = f"{_LOG.prefix(published.entity, now)}{_stem(published.metadata_location)}-again-{now:%Y%m%dT%H%M%S%f}.json"
-    lake.store.write(key, log_tables.lines([row]))
+    lake.store.write(_key_of_roll_back(note), log_tables.lines([_row_of_roll_back(note, now, now)]))
+
+
+def forget_roll_back(lake: Lake, note: RollBack) -> None:
+    """Remove the row of a roll back that moved nothing."""
+    lake.store.delete([_key_of_roll_back(note)])
+
+
+def _row_of_roll_back(note: RollBack, ended_at: datetime, published_at: datetime | None) -> Row:
+    work = Work("roll_back", note.begun_at, ended_at, (ended_at - note.begun_at).total_seconds())
+    row = _row(note.published, work, published_at, note.run_id)
+    row["publication_id"] += f" again {note.noted_at:%Y%m%dT%H%M%S.%fZ}"
+    return row
+
+
+def _key_of_roll_back(note: RollBack) -> str:
+    stem = f"{_stem(note.published.metadata_location)}-again-{note.noted_at:%Y%m%dT%H%M%S%f}"
+    return f"{_LOG.prefix(note.published.entity, note.noted_at)}{stem}.json"
 
 
 def record_build(lake: Lake, models: Iterable[Built], begun_at: datetime, run_id: str) -> None:
@@ -170,9 +205,11 @@ def _join(lake: Lake, prefix: str, present: str) -> int:
     return len(keys)
 
 
-def read(lake: Lake, entity: str, day: datetime) -> list[Row]:
-    """An entity's rows of a day, each publication once, in the order in which they ended; times as text in UTC."""
-    return _distinct(_read_rows(lake, [stored.key for stored in lake.store.list(_LOG.prefix(entity, day))]))
+def read(lake: Lake, entity: str, day: datetime, damaged: Callable[[Damaged], None] | None = None) -> list[Row]:
+    """An entity's rows of a day, each publication once, in the order in which they ended; times as text in UTC. Raises
+    `Damaged` for an object without rows, unless somebody wants to hear of it and go on without."""
+    keys = [stored.key for stored in lake.store.list(_LOG.prefix(entity, day))]
+    return _distinct(_read_rows(lake, keys, damaged))
 
 
 def billed(lake: Lake, day: datetime, known: dict[str, Mapping[str, float]]) -> float:
@@ -205,17 +242,30 @@ def _distinct(rows: Iterable[Row]) -> list[Row]:
     return sorted(found.values(), key=lambda row: (row["ended_at"], row["publication_id"]))
 
 
-def _read_rows(lake: Lake, keys: Sequence[str]) -> list[Row]:
+def _read_rows(lake: Lake, keys: Sequence[str], damaged: Callable[[Damaged], None] | None = None) -> list[Row]:
     """The rows in these objects, those that know when they were published last."""
 
     def rows_of(key: str) -> list[Row]:
         content = lake.store.read(key)
-        lines = (gzip.decompress(content) if key.endswith(".gz") else content).splitlines()
-        return [orjson.loads(line) for line in lines]
+        try:
+            with of_the_lake(key):
+                return _rows_in(gzip.decompress(content) if key.endswith(".gz") else content)
+        except Damaged as error:
+            if damaged is None:
+                raise
+            damaged(error)
+            return []
 
     with ThreadPoolExecutor(_READERS) as pool:
         rows = [row for some in pool.map(rows_of, keys) for row in some]
     return sorted(rows, key=lambda row: row["published_at"] is not None)
+
+
+def _rows_in(content: bytes) -> list[Row]:
+    rows: list[Row] = [orjson.loads(line) for line in content.splitlines()]
+    if not rows or not all(isinstance(row, dict) and row.keys() >= NEEDED for row in rows):
+        raise ValueError(f"expected rows with {', '.join(sorted(NEEDED))}, found none or others")
+    return rows
 
 
 def key_of(lake: Lake, entity: str, location: str) -> str:

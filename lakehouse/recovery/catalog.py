@@ -145,6 +145,7 @@ def _register(
 
 def _notes(context: Context, found: _Found, listing: Listing) -> Iterator[str]:
     """What a person should know beside the numbers."""
+    yield from (f"nothing was concluded from the publication log's {each}" for each in listing.damaged)
     if found.candidate.row is None and found.candidate.location not in listing.audited:
         yield "the state has no audit result: only the empty first state may be without one"
     if not found.in_place:
@@ -273,11 +274,14 @@ def _apply(context: Context, found: _Found, state: TableState, changes: list[_Mo
     """Write the entries. That readers go back is noted before it happens: an interruption in between leaves the note of
     what the next recovery does."""
     lake, contract = context.lake, context.contract
+    note = None
     if changes and found.given_up and not found.in_place:
-        publication_log.record_roll_back(lake, describe_state(contract, state), lake.now(), context.run_id)
+        note = publication_log.note_roll_back(lake, describe_state(contract, state), lake.now(), context.run_id)
     for move in changes:
         put_entry(lake, move.database, move.entry, move.table)
         context.report(f"{move.done.entry} {move.done.action} at {move.location.rpartition('/')[2]}")
+    if note is not None:
+        publication_log.record_roll_back(lake, note)
     refresh_landing(lake, contract)
     publication_log.repair(lake, contract, state.location)
     publication_log.refresh(lake)

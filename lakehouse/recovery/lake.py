@@ -3,16 +3,18 @@
 While a state that readers saw is whole, registering it again is all that is done. Otherwise new tables are built
 beside whatever is left, from every landed object, in the order in which they arrived, and readers are pointed at them
 when they are whole and audited: until then they have what they had. A build that was interrupted goes on with its last
-commit. Of two at once the first commit counts, and the other one ends without having changed anything.
+commit. Of two at once one commit counts each time, and the other process looks again and goes on from there.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import orjson
+from pyiceberg.exceptions import CommitFailedException
 
 from lakehouse.batch.compaction import build
 from lakehouse.intake.erased import ERASED
@@ -25,6 +27,7 @@ from lakehouse.recovery.catalog import put_entry, recover_catalog, register_buil
 from lakehouse.recovery.states import Candidate
 from lakehouse.results import CatalogRecovery, LakeRecovery, NothingToRecover
 from lakehouse.storage.context import Context
+from lakehouse.storage.entries import EntryConflict
 from lakehouse.storage.lake import Lake
 from lakehouse.table import glue_tables, schemas
 from lakehouse.table.iceberg import write_empty_table
@@ -42,31 +45,61 @@ from lakehouse.table.tables import (
 
 if TYPE_CHECKING:
     from contracts import Contract
+    from lakehouse.publish.publication_log import Row
     from lakehouse.table.schemas import TableShape
+
+_ATTEMPTS = 10
+"""How often another writer may be quicker; each time something of both is done."""
 
 BUILT = "gavel.built-from-landing"
 """The table property that marks tables which a recovery has begun: the next one goes on with them."""
 
 
-def recover_lake(context: Context, *, dry_run: bool = False, with_content: bool = False) -> LakeRecovery:
+def recover_lake(
+    context: Context, *, dry_run: bool = False, with_content: bool = False, helped: bool = False
+) -> LakeRecovery:
     """Make an entity's tables readable again: by its catalog if that is enough, else from what landed.
 
     Bad rows and objects go where they go in any batch. `dry_run` says what would be done and writes nothing;
-    `with_content` hashes what readers see afterwards. Raises `CommitFailedException` or `EntryConflict` when somebody
-    else does the same at this moment, and errors of S3 and Glue.
+    `with_content` hashes what readers see afterwards. `helped` says that exports are landed, too, so that nothing
+    landed means that there is nothing. Raises `NothingToRecover` where landing is gone, too, `CommitFailedException` or
+    `EntryConflict` when others were quicker again and again, and errors of S3 and Glue.
     """
     started = time.perf_counter()
-    registered, lost = _by_catalog(context, dry_run)
-    if registered is not None:
-        outcome = registered.outcome
-        done = LakeRecovery(context.contract.name, outcome, dry_run, lost, catalog=registered)
-    elif dry_run:
-        done = _would(context, lost)
-    else:
-        done = _rebuilt(context, lost)
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            done = _recovered(context, dry_run, helped)
+            break
+        except (CommitFailedException, EntryConflict) as conflict:
+            if attempt == _ATTEMPTS:
+                raise
+            context.report(f"another writer was quicker, looking again: {conflict}")
     if with_content and done.catalog is not None and done.outcome != "empty":
         done = replace(done, catalog=replace(done.catalog, content=content_hash(context.lake, context.contract)))
     return replace(done, seconds=round(time.perf_counter() - started, 3))
+
+
+def _recovered(context: Context, dry_run: bool, helped: bool) -> LakeRecovery:
+    registered, lost = _by_catalog(context, dry_run)
+    if registered is not None:
+        return LakeRecovery(context.contract.name, registered.outcome, dry_run, lost, catalog=registered)
+    begun = _begun(context)
+    if begun is None and not helped:
+        _expect_landed(context, lost)
+    return _would(context, begun, lost) if dry_run else _rebuilt(context, begun, lost)
+
+
+def _expect_landed(context: Context, lost: str) -> None:
+    """Raise `NothingToRecover` if tables had batches, and nothing is left of what they were made of: empty tables would
+    be no recovery, and hide that everything is gone."""
+    lake, contract = context.lake, context.contract
+    batches = _highest(lake, contract)
+    if batches and next(each_object(lake, contract, Scope.everything()), None) is None:
+        raise NothingToRecover(
+            f"{contract.name}: {lost}. Expected landed objects to build from, as there were {batches} batches, found "
+            f"none below landing/{contract.name}/; bring them, or the tables, back from the bucket's earlier versions, "
+            "or name an export"
+        )
 
 
 def _by_catalog(context: Context, dry_run: bool) -> tuple[CatalogRecovery | None, str]:
@@ -86,8 +119,7 @@ def _by_catalog(context: Context, dry_run: bool) -> tuple[CatalogRecovery | None
     return found, ""
 
 
-def _would(context: Context, lost: str) -> LakeRecovery:
-    begun = _begun(context)
+def _would(context: Context, begun: TableState | None, lost: str) -> LakeRecovery:
     listing = each_object(context.lake, context.contract, Scope.everything())
     new = list(listing) if begun is None else Ledger.load(context.lake, begun.ledger).unknown(listing)
     return LakeRecovery(
@@ -101,10 +133,10 @@ def _would(context: Context, lost: str) -> LakeRecovery:
     )
 
 
-def _rebuilt(context: Context, lost: str) -> LakeRecovery:
+def _rebuilt(context: Context, begun: TableState | None, lost: str) -> LakeRecovery:
     lake, contract = context.lake, context.contract
     context.report(f"building from what landed: {lost}")
-    begun = _begun(context)
+    before = states.last_publication(lake, contract)
     if begun is not None:
         point_work(lake, contract, begun)  # its history may be ahead by a commit that no table has
     state = begun or _empty(lake, contract)
@@ -123,7 +155,19 @@ def _rebuilt(context: Context, lost: str) -> LakeRecovery:
         failing=result.failing,
         catalog=registered,
         resumed=begun is not None,
+        quarantined=result.quarantined_objects,
+        notes=tuple(_differences(before, registered)),
     )
+
+
+def _differences(before: Row | None, built: CatalogRecovery) -> Iterator[str]:
+    """What readers saw last and do not see now, by the publication log."""
+    for name, was, now in (
+        ("rows", before and before.get("rows_after"), built.rows),
+        ("changes", before and before.get("changes_after"), built.changes),
+    ):
+        if was is not None and was != now:
+            yield f"readers saw {was:,} {name} last, and see {now:,} now: compare with an export (`parity`)"
 
 
 def _begun(context: Context) -> TableState | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from lakehouse.exports.landing import land
-from lakehouse.recovery.backfill import backfill, find
+from lakehouse.recovery.backfill import backfill, find, plan
 from lakehouse.recovery.catalog import recover_catalog
 from lakehouse.recovery.lake import recover_lake
 from lakehouse.recovery.wanted import Lost
@@ -64,15 +64,21 @@ def recover_entity(context: Context, lost: Lost) -> CatalogRecovery | LakeRecove
     """Recover one entity."""
     if lost.what == "catalog":
         return recover_catalog(context, state=lost.state, dry_run=lost.dry_run, with_content=lost.with_content)
-    return recover_lake(context, dry_run=lost.dry_run, with_content=lost.with_content)
+    helped = lost.export is not None and context.contract.origin == "stream"
+    return recover_lake(context, dry_run=lost.dry_run, with_content=lost.with_content, helped=helped)
 
 
 def bring_export(lake: Lake, contracts: Contracts, lost: Lost, progress: Progress = silent) -> None:
-    """Land the exports that help out, so that tables are built from them, too."""
-    if lost.export is None or lost.dry_run:
+    """Land the exports that help out, so that tables are built from them, too; in a dry run it is said what would be
+    landed. Raises what `find` raises."""
+    wanted = _streamed(contracts, lost.of(contracts))
+    if lost.export is None or not wanted:
         return
     for found in find(lake, lost.export):
-        land(lake, found.store, contracts, found.export, _streamed(contracts, lost.of(contracts)), progress)
+        if lost.dry_run:
+            progress(f"would land {plan(lake, contracts, found, wanted)}")
+            continue
+        land(lake, found.store, contracts, found.export, wanted, progress)
 
 
 def prove_export(
@@ -107,6 +113,8 @@ def said(result: CatalogRecovery | LakeRecovery) -> Iterator[str]:
             yield from _registered(result.catalog)
         for kind, objects in (("held", result.held), ("failing", result.failing)):
             yield from (f"  {kind}: {each.key}: {each.reason}" for each in objects)
+        yield from (f"  quarantined whole: {key}" for key in result.quarantined)
+        yield from (f"  {note}" for note in result.notes)
         return
     yield f"{head} ({result.seconds:.1f} s)"
     yield from _registered(result)

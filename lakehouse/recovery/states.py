@@ -9,7 +9,7 @@ the process died, or was about to be: readers lose nothing by it. Metadata that 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -49,11 +49,13 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Listing:
-    """The metadata files that an entity's compacted table has on the store, and which have an audit result."""
+    """The metadata files that an entity's compacted table has on the store, and which have an audit result. `damaged`
+    fills with what is wrong with objects of the publication log that `candidates` finds."""
 
     root: str
     files: frozenset[str]
     audited: frozenset[str]
+    damaged: dict[str, None] = field(default_factory=dict, compare=False)
 
     @classmethod
     def of(cls, lake: Lake, contract: Contract) -> Listing:
@@ -81,16 +83,23 @@ def number(location: str) -> int:
 
 
 def candidates(lake: Lake, contract: Contract, listing: Listing) -> Iterator[Candidate]:
-    """The states to register, newest first. None older than an erasure: it would bring the person back."""
+    """The states to register, newest first. None older than an erasure: it would bring the person back. Objects of the
+    publication log that are damaged say nothing; `listing` names them afterwards."""
     days = publication_log.days_of(lake, contract.name)
     seen: set[str] = set()
+    rows: list[Row] = []
+
+    def damaged(what: Damaged) -> None:
+        listing.damaged[str(what)] = None
+
     for some in dict.fromkeys((tuple(days[-_DAYS:]), tuple(days))):
-        rows = sorted((r for day in some for r in publication_log.read(lake, contract.name, day)), key=_moment)
+        rows = [r for day in some for r in publication_log.read(lake, contract.name, day, damaged)]
+        rows.sort(key=_moment)
         for found in _of_rows(lake, contract, listing, rows):
             if found.location not in seen:
                 seen.add(found.location)
                 yield found
-    if not days:
+    if not rows:
         yield from _without_log(lake, contract, listing)
 
 
@@ -138,6 +147,14 @@ def _without_log(lake: Lake, contract: Contract, listing: Listing) -> Iterator[C
             yield Candidate(file, None, "nothing was ever published but the empty table")
 
 
+def last_publication(lake: Lake, contract: Contract) -> Row | None:
+    """The row of what readers saw last; None if nothing says it."""
+    for day in reversed(publication_log.days_of(lake, contract.name)):
+        if line := published_line(sorted(_rows(lake, contract, day), key=_moment)):
+            return line[-1]
+    return None
+
+
 def is_publishable(lake: Lake, contract: Contract, location: str) -> bool:
     """Whether readers may be at this state: it passed its audit, was noted as published, or is the empty first one."""
     name = location.rpartition("/")[2]
@@ -147,7 +164,8 @@ def is_publishable(lake: Lake, contract: Contract, location: str) -> bool:
 
 
 def _rows(lake: Lake, contract: Contract, day: datetime) -> list[Row]:
-    return publication_log.read(lake, contract.name, day)
+    """The rows of a day that can be read; `candidates` names what cannot."""
+    return publication_log.read(lake, contract.name, day, lambda damaged: None)
 
 
 def _passed(lake: Lake, contract: Contract, location: str) -> AuditResult | None:

@@ -5,8 +5,10 @@ An entry is a Glue table: a name in a database, a version, and Glue's TableInput
 
 from __future__ import annotations
 
+import fcntl
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -199,7 +201,7 @@ class GlueEntries:
 
 
 class LocalEntries:
-    """Entries as JSON files: for tests and experiments in one process."""
+    """Entries as JSON files: for tests and experiments on one machine. One process at a time writes."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -215,17 +217,19 @@ class LocalEntries:
         return Entry(database, name, document["version"], document["table"])
 
     def create(self, database: str, table: TableInput) -> None:
-        if self.get(database, table["Name"]) is not None:
-            raise EntryConflict(f"{database}.{table['Name']} exists already")
-        self._write(database, table, 0)
+        with self._locked():
+            if self.get(database, table["Name"]) is not None:
+                raise EntryConflict(f"{database}.{table['Name']} exists already")
+            self._write(database, table, 0)
 
     def update(self, entry: Entry, table: TableInput) -> None:
-        current = self.get(entry.database, entry.name)
-        if current is None or current.version != entry.version:
-            raise EntryConflict(
-                f"{entry.database}.{entry.name}: expected version {entry.version}, which has been replaced"
-            )
-        self._write(entry.database, table, int(entry.version) + 1)
+        with self._locked():
+            current = self.get(entry.database, entry.name)
+            if current is None or current.version != entry.version:
+                raise EntryConflict(
+                    f"{entry.database}.{entry.name}: expected version {entry.version}, which has been replaced"
+                )
+            self._write(entry.database, table, int(entry.version) + 1)
 
     def delete(self, entry: Entry) -> None:
         self._path(entry.database, entry.name).unlink(missing_ok=True)
@@ -235,6 +239,13 @@ class LocalEntries:
 
     def forget_versions(self, database: str, name: str) -> int:
         return 0  # there is only the present one
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self._root.mkdir(parents=True, exist_ok=True)
+        with (self._root / ".lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def _write(self, database: str, table: TableInput, version: int) -> None:
         path = self._path(database, table["Name"])

@@ -8,11 +8,15 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
+
+_NEW = ".new-object"
+"""How a file's name ends before it gets its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +239,7 @@ def _version_of(item: dict[str, Any], *, marker: bool) -> StoredVersion:
 
 
 class LocalStore:
-    """The same in a folder: for tests and experiments in one process."""
+    """The same in a folder: for tests and experiments on one machine."""
 
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()
@@ -252,7 +256,11 @@ class LocalStore:
     def list(self, prefix: str, start_after: str = "") -> Iterator[StoredObject]:
         found = self._below(self._root / prefix.rpartition("/")[0], prefix, start_after)
         for key, path in sorted(found):
-            yield self._stored(key, path)
+            try:
+                stored = self._stored(key, path)
+            except FileNotFoundError:
+                continue  # removed meanwhile
+            yield stored
 
     def _below(self, folder: Path, prefix: str, start_after: str) -> Iterator[tuple[str, Path]]:
         """Keys with the prefix behind `start_after`; folders that can only hold others are not entered."""
@@ -264,7 +272,7 @@ class LocalStore:
                 below = f"{key}/"
                 if below.startswith(prefix) and (start_after < below or start_after.startswith(below)):
                     yield from self._below(path, prefix, start_after)
-            elif key.startswith(prefix) and key > start_after:
+            elif key.startswith(prefix) and key > start_after and not path.name.endswith(_NEW):
                 yield key, path
 
     def _stored(self, key: str, path: Path) -> StoredObject:
@@ -296,15 +304,14 @@ class LocalStore:
     def write(self, key: str, content: bytes) -> None:
         path = self._root / key
         path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_name(f".{path.name}.new")
+        new = _beside(path)
         new.write_bytes(content)
         new.rename(path)
 
     def upload(self, path: Path, key: str) -> None:
         target = self._root / key
         target.parent.mkdir(parents=True, exist_ok=True)
-        new = target.with_name(f".{target.name}.new")
-        new.unlink(missing_ok=True)
+        new = _beside(target)
         try:
             os.link(path, new)
         except OSError:  # another file system
@@ -334,6 +341,11 @@ class LocalStore:
 
     def archive(self, key: str, storage_class: str) -> str | None:
         return None  # a folder has no storage classes
+
+
+def _beside(path: Path) -> Path:
+    """Where a file is written before it gets its name: each writer has a place of its own."""
+    return path.with_name(f".{uuid.uuid4().hex}{_NEW}")
 
 
 def _etag(path: Path) -> str:

@@ -16,7 +16,7 @@ from lakehouse.storage.store import Store
 ID = "01693685827463-2d8752fd"
 AT = datetime(2026, 11, 21, 12, 0, 0, 500_000, tzinfo=UTC)
 TABLE = "gavel-unit-table"
-ARN = f"arn:aws:dynamodb:eu-west-1:123456789012:table/{TABLE}"
+ACCOUNT = "arn:aws:dynamodb:eu-west-1:123456789012:table/"
 
 
 @dataclass
@@ -34,6 +34,7 @@ class Layout:
     at: datetime = AT
     since: datetime = datetime(2026, 11, 21, 11, tzinfo=UTC)
     view: str = "NEW_AND_OLD_IMAGES"
+    table: str = TABLE
     summary: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -89,10 +90,10 @@ def summary_of(layout: Layout) -> dict[str, Any]:
     """The document `manifest-summary.json`."""
     document: dict[str, Any] = {
         "version": "2023-08-01",
-        "exportArn": f"{ARN}/export/{layout.id}",
+        "exportArn": f"{ACCOUNT}{layout.table}/export/{layout.id}",
         "startTime": "2026-11-21T12:00:01.028Z",
         "endTime": "2026-11-21T12:05:43.897Z",
-        "tableArn": ARN,
+        "tableArn": f"{ACCOUNT}{layout.table}",
         "tableId": "12345a12-abcd-123a-ab12-1234abc12345",
         "s3Bucket": "data",
         "s3Prefix": layout.prefix.rstrip("/"),

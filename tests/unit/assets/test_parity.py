@@ -30,7 +30,7 @@ def world(tmp_path: Path) -> World:
     world.put(("p-1", 1), price={"N": "77"})
     world.lost = False
     world.forward(seconds=2)
-    world.export()
+    world.export(table="gavel-unit")
     world.settle()
     return world
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,13 @@ import pytest
 
 from lakehouse.api import compact, maintain, rebuild
 from lakehouse.intake.landing import Scope
-from lakehouse.publish import audit, publication_log
+from lakehouse.publish import audit, publication, publication_log
 from lakehouse.publish.publication import publish, rollback
 from lakehouse.publish.published import content_hash, published
 from lakehouse.recovery.catalog import recover_catalog
 from lakehouse.results import CatalogLost, CatalogRecovery, Check, NotAudited, NothingToRecover
 from lakehouse.storage.context import Context
+from lakehouse.storage.entries import EntryConflict
 from lakehouse.storage.lake import Lake
 from lakehouse.table.tables import HIGHEST_BATCH, TableState, published_entry
 from tests.support.failing import Crash, Failpoints, Fault, Unanswered, failing_lake
@@ -195,6 +197,72 @@ def test_a_state_whose_row_was_never_written_is_what_readers_saw(lake: Lake, lan
     assert "after the last publication" in result.because
     assert seen(lake) == before
     assert lake.store.size(publication_log.key_of(lake, "parcels", state.metadata_location)) is not None
+
+
+@pytest.mark.parametrize("kind", ["crash", "error"])
+def test_a_roll_back_that_was_interrupted_is_not_taken_back(lake: Lake, landing: Landing, kind: Any) -> None:
+    """Wherever it stops, and though the catalog is lost then: whoever saw the earlier state goes on seeing it."""
+    at, struck, moved = 1, True, 0
+    while struck:
+        shutil.rmtree(root(lake), ignore_errors=True)
+        lake = local_lake(root(lake), lake.now)  # type: ignore[arg-type]
+        three_batches(lake, landing)
+        (before, *_), target = seen(lake), publication.plan_rollback(lake, PARCELS)[1].location
+        points = Failpoints(Fault(at, kind, after=at % 2 == 0))
+        with suppress(Crash, Unanswered, EntryConflict):
+            rollback(failing_lake(root(lake), points, lake.now), PARCELS)  # type: ignore[arg-type]
+        now, *_ = seen(lake)
+        lose_catalog(lake)
+        recovered(lake)
+        after, *_ = seen(lake)
+        assert now in (before, target)
+        assert after == target if now == target else after in (before, target), (at, points.operations[-1])
+        moved += now == target
+        batch(lake, landing, 4)
+        struck, at = points.struck, at + 1
+    assert at > 8
+    assert moved > 2
+
+
+def test_a_roll_back_that_loses_a_race_leaves_no_row(
+    lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three_batches(lake, landing)
+    rows = [o.key for o in lake.store.list("publication_log/")]
+    landing.land([change("z", version=9)])
+    compact(lake, PARCELS, ALL)
+    noted = publication_log.note_roll_back
+
+    def others_publish(*arguments: Any) -> Any:
+        note = noted(*arguments)
+        publish(lake, PARCELS)
+        return note
+
+    monkeypatch.setattr(publication_log, "note_roll_back", others_publish)
+    with pytest.raises(EntryConflict):
+        rollback(lake, PARCELS)
+    left = [o.key for o in lake.store.list("publication_log/") if o.key not in rows]
+    assert len(left) == 1
+    assert "again" not in left[0]
+    lose_catalog(lake)
+    assert recovered(lake).batch == 4
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"{}\n", b"[]\n", b"null\n", b"\x1f\x8b\x08", b"\xff", b'{"kind": 1}\n'])
+@pytest.mark.parametrize("number", [0, 1, 2, None])
+def test_a_damaged_row_of_the_log_hides_no_state(
+    lake: Lake, landing: Landing, number: int | None, damage: bytes
+) -> None:
+    three_batches(lake, landing)
+    before = seen(lake)
+    keys = [o.key for o in lake.store.list("publication_log/")]
+    for key in keys if number is None else [keys[number]]:
+        lake.store.write(key, damage)
+    lose_catalog(lake)
+    result = recovered(lake)
+    assert seen(lake) == before
+    named = [note for note in result.notes if "publication log" in note]
+    assert len(named) == (3 if number is None else 1)
 
 
 @pytest.mark.parametrize("joined", [False, True])

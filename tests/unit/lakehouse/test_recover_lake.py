@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
-from pyiceberg.exceptions import CommitFailedException
 
 from contracts.model import Erasure
 from lakehouse.api import compact
+from lakehouse.intake.attempts import known_tries
 from lakehouse.intake.erased import ERASED, ErasedList
 from lakehouse.intake.landing import Scope
 from lakehouse.publish.publication import publish
 from lakehouse.publish.published import content_hash, published
 from lakehouse.recovery.catalog import recover_catalog
 from lakehouse.recovery.lake import recover_lake
-from lakehouse.results import CatalogLost, LakeRecovery
+from lakehouse.recovery.recovering import said
+from lakehouse.results import CatalogLost, LakeRecovery, NothingToRecover
 from lakehouse.storage.context import Context
-from lakehouse.storage.entries import EntryConflict
 from lakehouse.storage.lake import Lake
 from lakehouse.table.tables import TableState, published_entry
 from tests.support.failing import Crash, Failpoints, Fault, Unanswered, failing_lake
@@ -133,6 +132,32 @@ def test_a_dry_run_says_what_is_ingested_and_writes_nothing(lake: Lake, landing:
     assert would.objects == did.objects + 0 == 4
 
 
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize("log", [(), ("publication_log/",)], ids=["log kept", "log lost"])
+def test_nothing_is_built_from_nothing(lake: Lake, landing: Landing, log: tuple[str, ...], dry_run: bool) -> None:
+    """Empty tables would hide that everything is gone, while the bucket's earlier versions still have it."""
+    fill(lake, landing)
+    lose(lake, *LAKE, "landing/", *log)
+    entry = published_entry(lake, PARCELS)
+    with pytest.raises(NothingToRecover, match="found none below landing/parcels/"):
+        recovered(again(lake), dry_run=dry_run)
+    assert published_entry(again(lake), PARCELS) == entry
+    assert recovered(again(lake), helped=True, dry_run=dry_run).outcome == "rebuilt"
+
+
+def test_what_readers_do_not_see_any_more_is_reported(lake: Lake, landing: Landing) -> None:
+    fill(lake, landing)
+    lose(lake, *LAKE)
+    assert recovered(again(lake)).notes == ()
+    lose(lake, *LAKE)
+    first, *_ = sorted((o for o in lake.store.list("landing/")), key=lambda o: o.modified)
+    lake.store.delete([first.key])
+    result = recovered(again(lake))
+    assert [note.partition(":")[0] for note in result.notes] == ["readers saw 7 changes last, and see 5 now"]
+    assert [key.rpartition("/")[2] for key in result.quarantined] == ["broken.parquet"]
+    assert any("quarantined whole: landing/" in line for line in said(result))
+
+
 def test_an_entity_that_never_had_anything_stays_without(lake: Lake) -> None:
     assert recovered(lake).outcome == "empty"
     assert published_entry(lake, PARCELS) is None
@@ -175,16 +200,37 @@ def test_an_interruption_anywhere_is_healed_by_the_next_one(lake: Lake, landing:
     assert at > 10
 
 
+@pytest.mark.parametrize("moment", ["store.upload warehouse", "store.write warehouse/parcels_changes/metadata/snap"])
+def test_whatever_it_was_killed_with_twice_is_in(
+    lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """A batch leaves out what two processes died with until the others are published; nobody waits for that here."""
+    monkeypatch.setattr("lakehouse.batch.chunks.CHUNK_OBJECTS", 2)
+    fill(lake, landing)
+    before = content_hash(lake, PARCELS)
+    lose(lake, *LAKE)
+    probe = Failpoints()
+    recovered(failing_lake(root(lake), probe, lake.now))  # type: ignore[arg-type]
+    at = next(n for n, o in enumerate(probe.operations, start=1) if o.name.startswith(moment))
+    lose(lake, *LAKE)
+    for _ in range(2):
+        with pytest.raises(Crash):
+            recovered(failing_lake(root(lake), Failpoints(Fault(at)), lake.now))  # type: ignore[arg-type]
+    assert [tries.deaths for tries in known_tries(lake, PARCELS).values()] == [1, 1]
+    result = recovered(again(lake))
+    assert content_hash(again(lake), PARCELS) == before
+    assert (result.held, result.failing, result.notes) == ((), (), ())
+
+
 @pytest.mark.parametrize("first", range(1, 30, 5))
 def test_two_at_once_end_with_one_lake(lake: Lake, landing: Landing, first: int) -> None:
     fill(lake, landing)
     before = content_hash(lake, PARCELS)
     lose(lake, *LAKE, catalog=first % 2 == 0)
     points = Failpoints(meanwhile=(first, lambda: recovered(again(lake)) and None))
-    with suppress(CommitFailedException, EntryConflict):
-        recovered(failing_lake(root(lake), points, lake.now))  # type: ignore[arg-type]
+    recovered(failing_lake(root(lake), points, lake.now))  # type: ignore[arg-type]
     assert points.struck
-    recovered(again(lake))
+    assert recovered(again(lake)).outcome == "intact"
     assert content_hash(again(lake), PARCELS) == before
 
 

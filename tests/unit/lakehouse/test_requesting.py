@@ -17,7 +17,7 @@ from lakehouse.recovery.exporting import dry_run_backfill, run_backfill
 from lakehouse.recovery.wanted import Source, Wanted, windows
 from lakehouse.results import Failure
 from lakehouse.storage.failures import class_of
-from tests.support.exports import ARN, AT, TABLE, Layout, item_line, write_export
+from tests.support.exports import ACCOUNT, AT, Layout, item_line, write_export
 from tests.support.lakes import Clock, local_lake, published_rows
 
 SINCE = datetime(2026, 11, 20, tzinfo=UTC)
@@ -34,7 +34,7 @@ class Aws:
         self.folders: dict[str, str] = {}
 
     def describe_table(self, TableName: str) -> dict[str, Any]:
-        return {"Table": {"TableArn": ARN.replace(TABLE, TableName)}}
+        return {"Table": {"TableArn": f"{ACCOUNT}{TableName}"}}
 
     def export_table_to_point_in_time(self, **wanted: Any) -> dict[str, Any]:
         for known in self.exports.values():
@@ -150,9 +150,7 @@ def test_a_whole_backfill_requests_awaits_and_brings_in(tmp_path: Path) -> None:
     )
     assert [(r.export, r.items) for r in done] == [("01", 1)]
     assert published_rows(lake, CONTRACTS["lots"]) == [] or done[0].problems == []
-    again = run_backfill(
-        lake, CONTRACTS, Source("t", lambda: aws), Wanted(address=f"{ARN.replace(TABLE, 't')}/export/01")
-    )
+    again = run_backfill(lake, CONTRACTS, Source("t", lambda: aws), Wanted(address=f"{ACCOUNT}t/export/01"))
     assert [(r.export, r.items) for r in again] == [("01", 1)]
     assert len(aws.requests) == 1
 

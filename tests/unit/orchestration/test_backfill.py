@@ -73,7 +73,8 @@ def test_a_moment_without_an_offset_is_refused() -> None:
 
 def test_an_export_comes_to_the_published_table_and_the_run_says_what_it_did(resource: LakeResource) -> None:
     write_export(
-        resource.lake.store, Layout([[item_line(CUSTOMER)], [item_line({"pk": {"S": "a"}, "sk": {"S": "b"}})]])
+        resource.lake.store,
+        Layout([[item_line(CUSTOMER)], [item_line({"pk": {"S": "a"}, "sk": {"S": "b"}})]], table="gavel-local"),
     )
     config = {"source": {"existing": {"export": "s3://data/exports"}}, "entities": ["customers"]}
     dry = run(resource, config | {"dry_run": True})

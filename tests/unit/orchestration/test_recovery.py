@@ -65,7 +65,7 @@ def outcome(result: dg.ExecuteInProcessResult, entity: str) -> dict[str, Any]:
 def filled(resource: LakeResource) -> str:
     """Two customers from an export that lies in the bucket, and one country that was dropped; returns the export."""
     store = resource.lake.store
-    write_export(store, Layout([[item_line(customer(1)), item_line(customer(2))]]))
+    write_export(store, Layout([[item_line(customer(1)), item_line(customer(2))]], table="gavel-local"))
     store.write("dropbox/countries/all.csv", COUNTRIES)
     backfill(resource.lake, CONTRACTS, find(resource.lake, "s3://data/exports")[0])
     compact(resource.lake, CONTRACTS["countries"], Scope.everything())
