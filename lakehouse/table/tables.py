@@ -160,6 +160,8 @@ def _create(lake: Lake, contract: Contract) -> Entry:
     work = lake.entries.get(lake.work_database, contract.name)
     begun = work is not None and not work.metadata_location.rpartition("/")[2].startswith("00000-")
     if begun or next(lake.store.list(f"audit/{contract.name}/"), None) is not None:
+        if quicker := published_entry(lake, contract):  # another writer's first batch, since the entry was looked up
+            return quicker
         raise CatalogLost(
             f"{contract.name}: expected the published entry {lake.published_database}.{contract.name}, found none "
             "beside what batches made; recover the catalog (gavel-ops recover catalog): an empty table would hide it"

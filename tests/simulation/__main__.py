@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 
+from tests.simulation import streaming
 from tests.simulation.history import SimulationFailed, play, shortest
 
 
@@ -14,6 +15,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seeds", default="0..100", help="one seed, or a range A..B without its end")
     parser.add_argument("--steps", help="only these steps of the history, by number, with commas between")
+    parser.add_argument("--part", choices=["lake", "stream"], default="lake", help="all the way, or as far as landing")
     parser.add_argument("--minutes", type=float, help="stop after so long")
     parser.add_argument("--trace", action="store_true", help="show what happened in each history")
     wanted = parser.parse_args()
@@ -26,10 +28,10 @@ def main() -> int:
         if wanted.minutes and time.perf_counter() - begun > wanted.minutes * 60:
             break
         try:
-            result = play(seed, only)
+            result = streaming.play(seed) if wanted.part == "stream" else play(seed, only)
         except SimulationFailed as failure:
             failed.append(seed)
-            print((only is None and shortest(seed)) or failure, file=sys.stderr, flush=True)
+            print((wanted.part == "lake" and only is None and shortest(seed)) or failure, file=sys.stderr, flush=True)
             continue
         finally:
             done += 1

@@ -116,6 +116,8 @@ class Firehose:
     contract: Callable[[], Contract]
     write: Callable[[Arrived], None]
     often: float
+    encode: bool = True
+    """Whether objects have their content: not where nobody reads it."""
     fired: Counter[str] = field(default_factory=Counter)
     waiting: list[Arrived] = field(default_factory=list)
     written: list[Arrived] = field(default_factory=list)
@@ -173,6 +175,8 @@ class Firehose:
         return f"landing/{self.contract().name}/dt={hour:%Y-%m-%d}/hh={hour:%H}/firehose-{self.count:04d}.parquet"
 
     def _parquet(self, rows: Sequence[Row]) -> bytes:
+        if not self.encode:
+            return b""
         columns = (*self.contract().field_names, *CHANGE_COLUMNS)
         buffer = io.BytesIO()
         pq.write_table(pa.table({c: pa.array([r.get(c) for r in rows], pa.string()) for c in columns}), buffer)

@@ -231,6 +231,7 @@ OTHERS: dict[str, tuple[str, ...]] = {
     "meanwhile another requeue": _ANYWHERE,
     "meanwhile another replay": _ANYWHERE,
     "meanwhile a roll back": _ANYWHERE,
+    "meanwhile another recovery": _ANYWHERE,
     "meanwhile a new contract": _ANYWHERE,
     "meanwhile the clock jumps": _ANYWHERE,
 }

@@ -28,21 +28,26 @@ from pyiceberg.exceptions import CommitFailedException
 from contracts import Contract
 from lakehouse import api
 from lakehouse.intake.landing import Scope
+from lakehouse.publish.audit import Audited
 from lakehouse.results import (
     BatchResult,
+    CatalogLost,
+    Check,
     FilesMissing,
     MaintenanceOvertaken,
     NotAudited,
     RebuildFailed,
     Retention,
+    silent,
 )
 from lakehouse.storage import duck
+from lakehouse.storage.context import Context
 from lakehouse.storage.entries import EntryConflict
 from lakehouse.storage.lake import Lake
 from tests.simulation.arrival import Arrived, Firehose, Stream
 from tests.simulation.faults import KINDS, OTHERS, Boundaries, Planned, StruckDuck
 from tests.simulation.oracle import Oracle, State, expect
-from tests.simulation.source import BAD, GENERATIONS, WIDE, Source
+from tests.simulation.source import BAD, GENERATIONS, POISON, WIDE, Source
 from tests.support.ageing import ageing
 from tests.support.failing import Crash, failing_lake
 from tests.support.lakes import Clock, local_lake
@@ -61,12 +66,21 @@ JOBS = {
     "requeue": 1.0,
     "replay": 1.0,
     "roll back": 0.7,
+    "lose the catalog": 0.7,
 }
 """The jobs of a step, and how often each is done."""
 _USUAL = {"write": 8, "delete": 3, "read": 12, "list": 2, "look": 10, "move": 6, "statement": 60}
 """Among how many operations of a class a fault is placed."""
 _OTHER_WRITERS = (EntryConflict, CommitFailedException, NotAudited, MaintenanceOvertaken)
 """How a job may end that another writer was quicker than, or that finds what a job left behind that died."""
+
+
+def no_poison(audited: Audited) -> Check:
+    """An invariant that some changes break."""
+    found = audited.duck.count(
+        f"SELECT count(*) FROM valid SEMI JOIN accepted USING (_rid) WHERE recipient = '{POISON}'"
+    )
+    return Check("no poison", found == 0, f"found {found}")
 
 
 class SimulationFailed(AssertionError):
@@ -170,7 +184,7 @@ def _world(seed: int) -> Iterator[History]:
         stack.enter_context(ageing(clock))
         stack.enter_context(limits(random.Random(f"limits {seed}").choice([*LIMITS])))
         for place in ("concurrent.futures", "realtime.relay.handler", "lakehouse.publish.publication_log"):
-            stack.enter_context(mock.patch(f"{place}.ThreadPoolExecutor", _OneAfterTheOther))
+            stack.enter_context(mock.patch(f"{place}.ThreadPoolExecutor", OneAfterTheOther))
         stack.enter_context(mock.patch("uuid.uuid4", partial(_identity, chance)))
         stack.enter_context(mock.patch.object(duck, "_Engine", _engine))
         stack.enter_context(mock.patch.object(duck, "Duck", StruckDuck))
@@ -197,13 +211,13 @@ def _engine(options: Any) -> Any:
     return _engines[known]
 
 
-class _OneAfterTheOther:
+class OneAfterTheOther:
     """Threads that are none, so that a history is the same each time."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
         pass
 
-    def __enter__(self) -> _OneAfterTheOther:
+    def __enter__(self) -> OneAfterTheOther:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -216,6 +230,10 @@ class _OneAfterTheOther:
         done: Future[Any] = Future()
         done.set_result(function(*arguments))
         return done
+
+
+def _databases(lake: Lake) -> tuple[str, str]:
+    return lake.work_database, lake.published_database
 
 
 @dataclass
@@ -236,8 +254,8 @@ class History:
     """Where readers found the table lately."""
     backwards: bool = False
     """Whether somebody rolled the table back since it was last looked at."""
-    suspect: bool = False
-    """Whether an object may be blamed: a process died, or memory was short, while it was in hand."""
+    lost: bool = False
+    """Whether entries of the catalog are gone, and nobody has recovered them for sure."""
     doubtful: bool = False
     """Whether a job may have left work tables behind."""
 
@@ -255,6 +273,7 @@ class History:
             "meanwhile another requeue": self._other(self._requeue),
             "meanwhile another replay": self._other(self._replay),
             "meanwhile a roll back": self._other(self._roll_back, LookupError),
+            "meanwhile another recovery": self._other(self._recover),
             "meanwhile a new contract": self._new_contract,
             "meanwhile the clock jumps": self._clock_jumps,
         }
@@ -308,33 +327,38 @@ class History:
         jobs = {
             "tick": lambda lake: self._tick(lake, Scope.last_hours(2, lake.now())),
             "nightly": lambda lake: self._tick(lake, Scope.everything()),
-            "compact": lambda lake: api.compact(lake, self.contract, Scope.last_hours(2, lake.now())),
+            "compact": lambda lake: self._tick(lake, Scope.last_hours(2, lake.now()), publishing=False),
             "publish": lambda lake: api.publish(lake, self.contract),
             "maintain": lambda lake: api.maintain(lake, self.contract, retention=RETENTION),
             "rebuild": self._rebuild,
             "requeue": self._requeue,
             "replay": self._replay,
             "roll back": self._roll_back,
+            "lose the catalog": self._recover,
         }
+        if step.job == "lose the catalog":
+            self._lose(rng)
         self.jobs[step.job] += 1
         self.boundaries.plan(list(step.faults), watch=self._watch)
-        self.suspect |= any(planned.kind == "DuckDB needs more than its limit" for planned in step.faults)
+        self.oracle.suspect |= any(planned.kind == "DuckDB needs more than its limit" for planned in step.faults)
         try:
             result = jobs[step.job](self.lake)
             ended = "done"
             if isinstance(result, BatchResult):
                 expect(result.counts.conserved, f"counts do not add up: {result.counts}")
-                failing = result.failing or result.held
-                expect(not failing or self.suspect, f"fails with nothing wrong: {failing}")
+                self._none_is_blamed(result)
                 ended = str(result.counts)
         except Crash:
-            ended, self.suspect = "died", True
+            ended, self.oracle.suspect = "died", True
             self._restart()
         except Exception as error:  # noqa: BLE001 (raised again unless there was a reason for it)
             ended = self._explained(step.job, error)
         self.doubtful |= ended != "done" or step.job == "compact"
         self.trace += [f"  {line}" for line in (*self.boundaries.here, ended)]
         self.boundaries.plan([])
+        if self.lost:
+            self._recover(self.outside)
+            self.lost = False
         self._compare()
         self.doubtful &= ended != "done" or step.job not in ("tick", "nightly", "rebuild", "replay", "requeue")
 
@@ -348,6 +372,7 @@ class History:
         nothing = isinstance(error, LookupError | RebuildFailed | FilesMissing) and job in (
             "publish", "maintain", "roll back", "rebuild",
         )  # fmt: skip
+        nothing |= isinstance(error, CatalogLost) and self.lost
         if not (quicker or nothing or any(c is m for c in causes for m in mine)):
             raise error
         return f"ended: {type(error).__name__}"
@@ -372,20 +397,28 @@ class History:
         if self._waits_for_requeue():
             self.generation = len(GENERATIONS) - 1
             self._finally(lambda: self._requeue(self.outside))
+            for key in self._held():  # what processes died of is taken only where it alone is named
+                self._finally(lambda key=key: self._requeue(self.outside, frozenset({key})))  # type: ignore[misc]
         self._all_is_there()
 
     def _waits_for_requeue(self) -> bool:
         """Whether something is aside that the newest contract takes, or that was held."""
-        held = any(t.status == "held" for t in (self.published.taken if self.published else {}).values())
         refused = any(e.state == WIDE for e in self.source.known.values())
-        return held or (refused and self.published is not None)
+        return bool(self._held()) or (refused and self.published is not None)
+
+    def _held(self) -> list[str]:
+        taken = self.published.taken if self.published else {}
+        return sorted(key for key, entry in taken.items() if entry.status == "held")
 
     def _finally(self, job: Callable[[], BatchResult]) -> None:
-        result = job()
-        failing = result.failing or result.held
-        expect(not failing or self.suspect, f"fails with nothing wrong: {failing}")
+        self._none_is_blamed(job())
         self.looks.add(self._location() or "")
         self._compare()
+
+    def _none_is_blamed(self, result: BatchResult) -> None:
+        """Only an object that was made so breaks an invariant; nothing fails that nothing struck."""
+        blamed = [o for o in (*result.failing, *result.held) if not self.oracle.is_poisoned(o.key)]
+        expect(not blamed or self.oracle.suspect, f"fails with nothing wrong: {blamed}")
 
     def _all_is_there(self) -> None:
         """The published table is the operational one: nothing lost, nothing doubled, nothing wrong."""
@@ -403,8 +436,7 @@ class History:
         taken = self.published.taken.values()
         landed = {o.key: o for o in self.firehose.written}
         expect({t.key for t in taken} == landed.keys(), "objects that landed are not in the ledger")
-        held = [t.key for t in taken if t.status == "held"]
-        expect(not held, f"held at the end: {held}")
+        expect(not self._held(), f"held at the end: {self._held()}")
         bad = {f.origin: f.rows for f in api.list_files(self.outside, self.contract)}
         rows_of = {key: sum(known[str(r["_event_id"])].state == BAD for r in o.rows or ()) for key, o in landed.items()}
         whole = {key: 1 for key, o in landed.items() if o.rows is None}
@@ -415,27 +447,39 @@ class History:
 
     # --- jobs ---
 
-    def _tick(self, lake: Lake, scope: Scope) -> BatchResult:
-        result = api.compact(lake, self.contract, scope)
-        if result.committed:
+    def _tick(self, lake: Lake, scope: Scope, publishing: bool = True) -> BatchResult:
+        result = api.compact(lake, self.contract, scope, invariants=[no_poison])
+        if result.committed and publishing:
             api.publish(lake, self.contract)
         return result
 
     def _rebuild(self, lake: Lake) -> BatchResult:
-        result = api.rebuild(lake, self.contract)
+        result = api.rebuild(lake, self.contract, invariants=[no_poison])
         api.publish(lake, self.contract)
         return result
 
-    def _requeue(self, lake: Lake) -> BatchResult:
-        result = api.requeue(lake, self.contract)
+    def _requeue(self, lake: Lake, origins: frozenset[str] | None = None) -> BatchResult:
+        result = api.requeue(lake, self.contract, origins)
         api.publish(lake, self.contract)
         return result
 
     def _replay(self, lake: Lake) -> BatchResult:
         now = self.clock()
-        result = api.compact(lake, self.contract, Scope.replay(now - timedelta(hours=30), now))
+        result = api.compact(lake, self.contract, Scope.replay(now - timedelta(hours=30), now), invariants=[no_poison])
         api.publish(lake, self.contract)
         return result
+
+    def _lose(self, rng: random.Random) -> None:
+        """Entries of the catalog are gone."""
+        names = [(d, self.contract.name + of) for d in _databases(self.outside) for of in ("", "_changes")]
+        for database, name in rng.sample(names, rng.randint(1, len(names))):
+            if entry := self.outside.entries.get(database, name):
+                self.outside.entries.delete(entry)
+                self.happened["entries of the catalog are gone"] += 1
+                self.lost = self.doubtful = True
+
+    def _recover(self, lake: Lake) -> object:
+        return api.recover_catalog(Context(lake, self.contract, silent))
 
     def _roll_back(self, lake: Lake) -> object:
         self.backwards = True
@@ -448,6 +492,9 @@ class History:
             self.doubtful = True
             try:
                 job(self.outside)
+            except CatalogLost:
+                if not self.lost:
+                    raise
             except (*refusals, *_OTHER_WRITERS) as error:
                 self.trace.append(f"  the other one: {type(error).__name__}")
             self._watch()

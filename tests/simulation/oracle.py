@@ -15,7 +15,7 @@ from contracts import Contract
 from lakehouse.intake.ledger import Ledger, LedgerEntry
 from lakehouse.publish import audit
 from lakehouse.storage.lake import Lake
-from tests.simulation.source import BAD, FINE, WIDE, Event, Row, said
+from tests.simulation.source import BAD, FINE, POISON, WIDE, Event, Row, said
 from tests.support.parity import Key
 from tests.support.readers import by_duckdb
 
@@ -53,6 +53,8 @@ class Oracle:
     contents: dict[tuple[str, str], Content] = field(default_factory=dict)
     states: dict[str, State] = field(default_factory=dict)
     checked: int = 0
+    suspect: bool = False
+    """Whether any object may be held: a process died, or memory was short, while it was in hand."""
 
     def land(self, key: str, etag: str, rows: Iterable[Row] | None, at: datetime) -> None:
         """An object was written."""
@@ -115,6 +117,8 @@ class Oracle:
                 earlier = self.contents[entry.key, etag].events or ()
                 least |= {i for i in earlier if self.known[i].state == FINE}
                 most |= {i for i in earlier if self.known[i].state != BAD}
+            if entry.status == "held":
+                expect(self.suspect or self.is_poisoned(entry.key), f"{entry.key}: held for nothing")
             if content.events is None:
                 expect(
                     entry.status in ("quarantined", "held"), f"{entry.key}: {entry.status}, though no one can read it"
@@ -127,6 +131,11 @@ class Oracle:
             least |= good
             most |= good
         return least, most
+
+    def is_poisoned(self, key: str) -> bool:
+        """Whether an object has a row that breaks the invariant."""
+        said = (content.events or () for (of, _), content in self.contents.items() if of == key)
+        return any(self.known[i].state == POISON for events in said for i in events)
 
     def _good(self, entry: LedgerEntry, events: tuple[str, ...]) -> set[str]:
         """The events of a merged object that its contract took: all of one state, or none."""

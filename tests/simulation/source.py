@@ -29,13 +29,13 @@ GENERATIONS: tuple[Contract, ...] = (_SMALL, _COLOURED, _WIDER)
 """The contract as it grows: a field is added, a decimal is made wider."""
 
 Row = dict[str, Any]
-FINE, WIDE, BAD = "fine", "wide", "bad"
+FINE, WIDE, BAD, POISON = "fine", "wide", "bad", "poison"
 
 
 @dataclass(frozen=True)
 class Event:
     """One change of the table: what a reader of the history must find for it. `state`: `wide` is bad for contracts
-    before the last, `bad` for all."""
+    before the last, `bad` for all, `poison` breaks an invariant, so that its object is held."""
 
     id: str
     key: Key
@@ -76,8 +76,8 @@ class Source(World):
         key = (f"p-{rng.randrange(6)}", rng.randrange(2))
         there = key in self.items and "_deleted" not in self.items[key]
         what = rng.choices(
-            ["put", "around", "delete", "remove", "expire", "again", "bad", "wide", "poison"],
-            [10, 2, 3, 1, 1, 2, 1, 0.5, 0.7],
+            ["put", "around", "delete", "remove", "expire", "again", "bad", "wide", "breaks", "poison"],
+            [10, 2, 3, 1, 1, 2, 1, 0.5, 0.3, 0.7],
         )[0]
         if what in ("delete", "remove", "expire") and not there:
             what = "put"
@@ -97,6 +97,8 @@ class Source(World):
                 self.put(key, **(_values(rng) | {"price": {"N": "1.005"}}))
             case "wide":
                 self.put(key, **(_values(rng) | {"price": {"N": f"{10**17 + rng.randrange(99)}.05"}}))
+            case "breaks":
+                self.put(key, **(_values(rng) | {"recipient": {"S": POISON}}))
             case "poison":
                 self.send_poison()
         return f"{what} {key}"
@@ -136,6 +138,8 @@ def event_of(record: Mapping[str, Any]) -> Event:
     }
     values |= {name: image[name]["S"] for name in ("recipient", "colour") if name in image}
     state = BAD if price != round(price, 2) else WIDE if price >= 10**12 else FINE
+    if state == FINE and values.get("recipient") == POISON:
+        state = POISON
     order = (values["_version"], int(body["SequenceNumber"]))
     return Event(record["eventID"], (values["parcel_id"], values["part"]), order, values, state)
 

@@ -11,13 +11,13 @@ from unittest import mock
 import pytest
 
 from lakehouse import api
-from tests.simulation import oracle
+from tests.simulation import oracle, streaming
 from tests.simulation.faults import KINDS, OTHERS
 from tests.simulation.history import SimulationFailed, plan, play, shortest
 from tests.support.depth import DEEP
 
 SEEDS = range(400 if DEEP else 8)
-FEWEST_KINDS = 25
+FEWEST_KINDS, FEWEST_KINDS_OF_THE_STREAM = 25, 18
 
 
 def test_nothing_is_lost_doubled_or_wrong_whatever_strikes() -> None:
@@ -27,12 +27,20 @@ def test_nothing_is_lost_doubled_or_wrong_whatever_strikes() -> None:
     assert len(fired) >= FEWEST_KINDS, f"only {len(fired)} kinds of fault struck: {fired}"
 
 
+def test_every_change_lands_as_it_was_or_is_kept_whole() -> None:
+    fired: Counter[str] = Counter()
+    for seed in range(20_000 if DEEP else 60):
+        fired += streaming.play(seed).fired
+    assert len(fired) >= FEWEST_KINDS_OF_THE_STREAM, f"only {len(fired)} kinds of fault struck: {fired}"
+
+
 def test_a_seed_is_the_same_history_each_time() -> None:
     seed = next(s for s in range(100) if sum(len(step.faults) for step in plan(s)) > 3)
     first, second, other = play(seed), play(seed), play(seed + 1)
     assert first.trace == second.trace
     assert first.fired == second.fired
     assert first.digest == second.digest != other.digest
+    assert streaming.play(seed).digest == streaming.play(seed).digest != streaming.play(seed + 1).digest
 
 
 def test_every_kind_of_fault_is_planned() -> None:

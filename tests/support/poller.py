@@ -50,7 +50,9 @@ class Chaos:
         return happened
 
     def roll(self, user: str) -> Random:
-        return self.dice.setdefault(user, Random(f"{self.seed} {user}"))
+        if user not in self.dice:
+            self.dice[user] = Random(f"{self.seed} {user}")
+        return self.dice[user]
 
 
 @dataclass

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pyiceberg.exceptions import CommitFailedException
 
 from contracts import Field
 from contracts.compatibility import IncompatibleContract
@@ -23,10 +27,11 @@ from lakehouse.publish.audit import Audited, audit_table
 from lakehouse.publish.publication import publish, rollback
 from lakehouse.publish.published import content_hash, published
 from lakehouse.results import BatchResult, Check, Counts, NotAudited, RebuildFailed
-from lakehouse.storage.entries import Entry, TableInput
+from lakehouse.storage.entries import Entry, EntryConflict, TableInput
 from lakehouse.storage.lake import Lake
 from lakehouse.table.tables import TableState
-from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, published_changes, published_rows
+from tests.support.failing import Failpoints, failing_lake
+from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes, published_rows
 
 EVERYTHING = Scope.everything()
 
@@ -165,6 +170,20 @@ def test_the_watermark_moves_with_an_empty_listing_and_never_back(lake: Lake, cl
     compact(lake, PARCELS, Scope.last_hours(1, now=clock()))
     state = publish(lake, PARCELS).published
     assert (state.watermark, state.batch) == (clock(), 0)
+
+
+def test_two_first_batches_at_once_are_no_lost_catalog(tmp_path: Path) -> None:
+    """Another writer's whole first batch before any look, listing or move with which ours begins."""
+    for number in range(1, 7):
+        points = Failpoints()
+        lake = failing_lake(tmp_path / str(number), points, reads=True)
+        other = local_lake(tmp_path / str(number))
+        Landing(other, PARCELS).land([change(version=1)])
+        points.arm(meanwhile=(number, partial(run, other)))
+        with suppress(EntryConflict, CommitFailedException):
+            run(lake)
+        assert points.struck
+        assert [row["_version"] for row in published_rows(other)] == [1]
 
 
 def test_a_batch_left_behind_unpublished_is_given_up_and_done_again(lake: Lake, landing: Landing) -> None:
