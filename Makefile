@@ -27,7 +27,7 @@ UV = export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/p
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev down status generate docs setup bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api bench-marts bench-shapes bench-exports test test-deep test-fast test-stack coverage soak simulate conformance mutations unit lint lint-sql types scan format lock clean
+.PHONY: help demo dev down status generate docs setup bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api bench-marts bench-shapes bench-exports test test-deep test-fast test-stack coverage soak chaos simulate conformance mutations unit lint lint-sql types scan format lock clean
 
 help:  ## List what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,6 +84,10 @@ soak: $(LOCAL)  ## Watch the running stack under changing traffic for MINUTES=30
 SEEDS ?= 0..1000
 simulate: $(DEV)  ## Play histories of the whole way of a change in which everything goes wrong, by SEEDS=A..B
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
+chaos: MINUTES = 5
+chaos: $(LOCAL)  ## Run the stack under faults for MINUTES=5, as SEED=n plans them, and compare with a model: 0 lost, doubled, wrong
+	@$(BIN)/python -m local.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 conformance: $(DEV)  ## Run the merge of Athena and the dbt project on a real Trino (needs Java 24 and Maven, see tests/conformance)
 	@$(BIN)/python -m pytest -q --timeout 900 tests/conformance

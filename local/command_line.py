@@ -333,9 +333,10 @@ def _opened(name: str | None) -> Environment:
         return open_on_aws(name)
     try:
         home = Home.from_environment(os.environ)
-        aws = Aws(running(home).endpoint)
+        current = running(home)
+        aws = Aws(current.entrance)
         contracts = home.contracts if home.contracts.exists() else None
-        return Environment("local", aws.client, aws.endpoint, partial(_exporting, aws), contracts)
+        return Environment("local", aws.client, aws.endpoint, partial(_exporting, Aws(current.endpoint)), contracts)
     except (HomeError, StackError) as error:
         raise OpsError(str(error)) from error
 

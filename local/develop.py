@@ -10,7 +10,7 @@ import http.client
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -147,22 +147,28 @@ def _start_dagster(home: Home, current: Stack, screen: Screen, ui_port: int | No
         step.update(text="preparing the dbt models")
         pipeline_process.prepare(home, current)()
         current = home.update(ui_url=f"http://127.0.0.1:{port}")
-        command = [sys.executable, "-m", "dagster", "dev", "--workspace", str(REPOSITORY / "workspace.yaml")]
-        process = spawn(
-            [*command, "--host", "127.0.0.1", "--port", str(port)],
-            {**stack.environment(home, current), **QUICK, **PATIENCE, "GAVEL_EXPORTS_URL": exports},
-            home.logs / "dagster.log",
-            f"{current.identity}.{stack.DAGSTER}",
-            REPOSITORY,
-        )
+        process = spawn_dagster(home, current, port, {"GAVEL_EXPORTS_URL": exports})
         current = home.update(dagster=process)
         step.update(text="waiting for the UI")
-        _wait_for_ui(port, process, home.logs / "dagster.log")
+        wait_for_ui(port, process, home.logs / "dagster.log")
         step.note = current.ui_url or ""
     return current
 
 
-def _wait_for_ui(port: int, process: Process, log: Path) -> None:
+def spawn_dagster(home: Home, current: Stack, port: int, more: Mapping[str, str]) -> Process:
+    """Start webserver, daemon and code location in the background, with these variables besides."""
+    command = [sys.executable, "-m", "dagster", "dev", "--workspace", str(REPOSITORY / "workspace.yaml")]
+    return spawn(
+        [*command, "--host", "127.0.0.1", "--port", str(port)],
+        {**stack.environment(home, current), **QUICK, **PATIENCE, **more},
+        home.logs / "dagster.log",
+        f"{current.identity}.{stack.DAGSTER}",
+        REPOSITORY,
+    )
+
+
+def wait_for_ui(port: int, process: Process, log: Path) -> None:
+    """Wait until the UI answers. Raises `DevelopError` if it ends or stays silent."""
     deadline = time.monotonic() + UI_SECONDS
     while process.alive:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)

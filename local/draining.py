@@ -72,12 +72,12 @@ def drain(
     return counts
 
 
-def lag(home: Home, stack: Stack) -> int:
-    """How many stream records the pump has not handed over yet."""
+def lag(home: Home, stack: Stack, checkpoint: Path | None = None) -> int:
+    """How many stream records the pump has not handed over yet: to the relay, or by another checkpoint."""
     aws = Aws(stack.endpoint)
     arn = stack.outputs["TableStreamArn"]
     stream = DynamoStream(aws.client("dynamodbstreams"), arn, REGION)
-    positions = FileCheckpoint(home.checkpoint, arn).load()
+    positions = FileCheckpoint(checkpoint or home.checkpoint, arn).load()
     waiting = 0
     for shard in stream.shards():
         iterator: str | None = stream.iterator(shard.shard_id, positions.get(shard.shard_id))

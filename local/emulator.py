@@ -100,6 +100,19 @@ def halt(home: Home, clean: bool = True) -> bool:
     return clean and saved
 
 
+def restart(home: Home) -> Stack:
+    """Stop the emulator so that it saves, and start it again from that, while the other parts go on; the caller holds
+    the home's lock, and has seen to it that nothing waits in the stream, which is forgotten. Raises `EmulatorError`."""
+    if not halt(home):
+        raise EmulatorError(f"the emulator did not save its state; its log:\n{tail(home.logs / 'emulator.log')}")
+    stopped = home.load()
+    assert stopped is not None
+    started = _launch(home, home.save(replace(stopped, phase="running")), stopped.port)
+    if identity_of(started) != stopped.identity or started.port != stopped.port:
+        raise EmulatorError(f"the emulator does not go on from what it saved on port {stopped.port}")
+    return started
+
+
 def _launch(home: Home, stack: Stack, port: int | None) -> Stack:
     """Start the emulator for this stack and wait until it answers. A port that is taken is replaced, unless given.
 
@@ -125,6 +138,10 @@ def _launch(home: Home, stack: Stack, port: int | None) -> Stack:
     raise failure
 
 
+_HANDED_ON = ("PATH", "HOME", "LANG", "LC_ALL")
+_OF_CLOCKS = ("LD_PRELOAD", "GAVEL_CLOCK")  # `local.chaos` moves the clocks of functions with them
+
+
 def _spawn(home: Home, stack: Stack, port: int) -> Process:
     temporary = home.emulator / "tmp"  # unpacked functions; leftovers of a killed emulator are of no use
     shutil.rmtree(temporary, ignore_errors=True)
@@ -134,7 +151,7 @@ def _spawn(home: Home, stack: Stack, port: int) -> Process:
     for old in (log, log.with_name(f"{log.name}.1")):
         old.unlink(missing_ok=True)
     environment = {
-        **{name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LC_ALL") if name in os.environ},
+        **{name: os.environ[name] for name in (*_HANDED_ON, *_OF_CLOCKS) if name in os.environ},
         **CREDENTIALS,
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
@@ -148,6 +165,7 @@ def _spawn(home: Home, stack: Stack, port: int) -> Process:
         "S3_DATA_DIR": str(home.emulator / "s3"),
         "TMPDIR": str(temporary),
         "PYTHONUNBUFFERED": "1",
+        **({"AWS_ENDPOINT_URL": stack.front} if stack.front else {}),  # what its functions get
     }
     command = [sys.executable, "-m", "ministack"]
     return spawn(command, environment, log, f"{stack.identity}.emulator", home.emulator)

@@ -42,7 +42,8 @@ class Stack:
     """What the stack remembers about itself.
 
     `phase` is `running` from before the emulator starts until after it has saved everything. `outputs` are those of the
-    CloudFormation stack, `demos` counts the simulated histories sent, so that another one gets another seed.
+    CloudFormation stack, `demos` counts the simulated histories sent, so that another one gets another seed. `front` is
+    the address of what stands before the emulator, if anything does.
     """
 
     identity: str
@@ -55,6 +56,7 @@ class Stack:
     password: str = ""
     outputs: Mapping[str, str] = field(default_factory=dict)
     demos: int = 0
+    front: str | None = None
 
     @classmethod
     def new(cls) -> Stack:
@@ -68,6 +70,11 @@ class Stack:
         if self.port is None:
             raise HomeError("the stack has never been started; run `gavel up`")
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def entrance(self) -> str:
+        """Where what runs in the stack reaches AWS: the emulator, or what stands before it."""
+        return self.front or self.endpoint
 
 
 @dataclass(frozen=True)
@@ -174,7 +181,7 @@ class Home:
         self.path.mkdir(parents=True, exist_ok=True)
         before = self.load()
         self._set_aside(before.identity if before else "unknown")
-        return self.save(replace(Stack.new(), port=before.port if before else None))
+        return self.save(replace(Stack.new(), port=before.port, front=before.front) if before else Stack.new())
 
     def _set_aside(self, identity: str) -> None:
         """Move what belongs to an identity into its folder below `aside/`, and remove the oldest of those."""

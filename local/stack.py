@@ -100,7 +100,7 @@ def environment(home: Home, stack: Stack, variables: Mapping[str, str] | None = 
     return {
         **{name: value for name, value in given.items() if not name.startswith(("AWS_", "DAGSTER_", "DBT_"))},
         **CREDENTIALS,
-        "AWS_ENDPOINT_URL": stack.endpoint,
+        "AWS_ENDPOINT_URL": stack.entrance,
         "GAVEL_ENV": "local",
         "GAVEL_HOME": str(home.path),
         "GAVEL_BUCKET": stack.outputs["DataBucketName"],

@@ -1,0 +1,119 @@
+"""What failed in Dagster during a run of chaos, and whether an injected fault explains it.
+
+A failure is explained by what its error says: each kind of fault leaves signs, and counts only if one of that kind was
+injected before the failure ended. A failure that no sign explains is a fault of the product.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+_ANSWERS = ("error500", "error503", "throttled", "full")
+_CONNECTIONS = ("dropped", "torn", "lost", "slow", "once emulator restarted", "kill emulator frozen")
+_KILLS = ("kill worker", "kill dbt", "kill daemon", "kill code server")
+_OPERATORS = ("once two rebuilds", "once two recoveries")
+SIGNS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (r"injected by chaos|InsufficientStorage|SlowDown|ServiceUnavailable|Internal(Server)?Error|InternalService"
+     r"|ThrottlingException|ProvisionedThroughput|HTTP 50[037]|code 50[037]", _ANSWERS),
+    (r"(Endpoint)?Connection(Closed|Reset)?Error|[Cc]onnection (was closed|reset|refused|error|broken)|IncompleteRead"
+     r"|Could not connect|Read timeout|ResponseStreaming|RemoteDisconnected|without response|HTTP HEAD|HTTP GET"
+     r"|Could not establish|ResponseParserError|Unable to parse response|[Tt]imed? ?out", _CONNECTIONS),
+    (r"unexpectedly (exited|terminated)|process of this run|worker (process )?(crash|ended)|SIGKILL|exit(ed)? code -9"
+     r"|return ?code -9|terminated by signal|UserCodeUnreachable|UserCodeProcess|StatusCode\.|Run monitoring"
+     r"|crashed|FAILURE_REQUEST|was killed|BrokenPipe|interrupted|INTERNAL|could not reach", _KILLS),
+    (r"EntryConflict|CommitFailed|CatalogLost|another writer|EntityNotFound|NoSuchTable|NotAudited"
+     r"|expected a work table|ObjectMissing|NoSuchKey|no catalog entry|is not there", _OPERATORS),
+)  # fmt: skip
+"""What errors say, and the names of faults (or how they begin) that they may come from."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run or tick that failed: when it ended, which, and what all its errors say."""
+
+    at: float
+    what: str
+    text: str
+
+    def __str__(self) -> str:
+        line = " | ".join(self.text.split("\n"))
+        return f"{datetime.fromtimestamp(self.at, UTC):%H:%M:%S} {self.what}: {line[:600]}"
+
+
+def explained(failure: Failure, injected: Collection[tuple[float, str]]) -> bool:
+    """Whether a fault that was injected before explains it."""
+    moved = any(name.startswith("clock") for _, name in injected)  # then the failure's time says little
+    before = {name for at, name in injected if moved or at <= failure.at + 1}
+    return any(
+        re.search(sign, failure.text) and any(name.startswith(kinds) for name in before) for sign, kinds in SIGNS
+    )
+
+
+def failures(instance: DagsterInstance, since: datetime) -> list[Failure]:
+    """Every run and tick that failed since then."""
+    return sorted([*_runs(instance, since), *_ticks(instance, since)], key=lambda failure: failure.at)
+
+
+def _runs(instance: DagsterInstance, since: datetime) -> Iterator[Failure]:
+    from dagster import DagsterEventType, DagsterRunStatus, RunsFilter
+
+    wanted = RunsFilter(created_after=since, statuses=[DagsterRunStatus.FAILURE])
+    for record in instance.get_run_records(wanted):
+        run = record.dagster_run
+        steps = instance.all_logs(run.run_id, of_type={DagsterEventType.STEP_FAILURE, DagsterEventType.RUN_FAILURE})
+        texts = []
+        for entry in steps:
+            event = entry.dagster_event
+            if event is None:
+                continue
+            if event.is_step_failure:
+                texts.append(f"{event.step_key}: {_chain(event.step_failure_data.error)}")
+            else:
+                texts.append(event.message or "")
+        yield Failure(record.end_time or 0.0, f"run {run.job_name} {run.run_id[:8]}", "\n".join(texts))
+
+
+def _ticks(instance: DagsterInstance, since: datetime) -> Iterator[Failure]:
+    from orchestration.private_dagster import TickStatus
+
+    for state in instance.all_instigator_state():
+        ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, after=since.timestamp())
+        for tick in ticks:
+            if tick.status is TickStatus.FAILURE:
+                yield Failure(tick.end_timestamp or tick.timestamp, f"tick {state.name}", _chain(tick.error))
+
+
+def _chain(error: Any) -> str:
+    """The message of an error and of all that caused it."""
+    parts = []
+    while error is not None:
+        parts.append(str(error.message).strip())
+        error = error.cause or error.context
+    return "\n".join(parts)
+
+
+def open_alerts(instance: DagsterInstance) -> list[str]:
+    """The ids of problems that the sensor `alerts` holds open, and what it cannot look at or send."""
+    import json
+
+    from orchestration.alerts.kinds import ITSELF
+    from orchestration.alerts.open_alerts import OpenAlerts
+    from orchestration.alerts.outbox import Outbox
+    from orchestration.alerts.sensor import NAME
+
+    found: list[str] = []
+    for state in instance.all_instigator_state():
+        if state.name == NAME and state.instigator_data is not None:
+            outbox = Outbox.from_cursor(getattr(state.instigator_data, "cursor", None))
+            inner = json.loads(outbox.inner or "{}")
+            found += OpenAlerts.from_text(inner.get(ITSELF)).by_id
+            found += [f"not seen: {name}" for name in outbox.unseen]
+            found += [f"not sent: {name}" for name in outbox.owing]
+    return sorted(found)

@@ -1,0 +1,86 @@
+"""Waits until a stack has come to rest after faults and traffic have stopped: by what its parts say, never by time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+from local import status
+from local.aws import Aws
+from local.chaos.failures import open_alerts
+from local.chaos.operators import redrive
+from local.chaos.parts import Parts
+from local.draining import lag
+from local.home import Home, Stack
+
+LOOK_SECONDS = 3.0
+
+
+def settle(parts: Parts, since: datetime, seconds: float, say: Callable[[str], None]) -> list[str]:
+    """Wait until nothing is under way; returns what still is after so many seconds, in words."""
+    deadline = time.monotonic() + seconds
+    said = ""
+    while True:
+        parts.look_after()
+        waiting = next(_unsettled(parts, since), None)
+        if waiting is None:
+            return []
+        if waiting != said:
+            say(f"settling: {waiting}")
+            said = waiting
+        if time.monotonic() > deadline:
+            return list(_unsettled(parts, since))
+        time.sleep(LOOK_SECONDS)
+
+
+def _unsettled(parts: Parts, since: datetime) -> Iterator[str]:
+    """What is not at rest yet, the cheapest to see first."""
+    home, current = parts.home, parts.stack
+    for name, checkpoint in (("relay", home.checkpoint), ("fan-out", home.fanout_checkpoint)):
+        if waiting := lag(home, current, checkpoint):
+            yield f"{waiting} stream records wait for the {name}"
+    if kept := _kept(current):
+        redrive(parts)
+        yield f"{kept} objects with what failed on its way wait to be put back"
+    for table in status.published_tables(current, parts.contracts):
+        contract = parts.contracts[table.entity]
+        if table.problem:
+            yield f"{table.entity} cannot be read: {table.problem}"
+        elif table.waiting:
+            yield f"{table.entity} has landed objects that are not published"
+        elif contract.origin == "stream" and table.watermark is not None and table.watermark < since:
+            yield f"{table.entity} is published up to {table.watermark:%H:%M:%S}"
+    yield from _of_dagster(home, current, parts)
+
+
+def _kept(current: Stack) -> int:
+    from ops.redrive import GIVEN_UP, TRANSFORM_FAILURES
+
+    pages = Aws(current.endpoint).client("s3").get_paginator("list_objects_v2")
+    bucket = current.outputs["DataBucketName"]
+    return sum(
+        page["KeyCount"]
+        for prefix in (GIVEN_UP, TRANSFORM_FAILURES)
+        for page in pages.paginate(Bucket=bucket, Prefix=prefix)
+    )
+
+
+def _of_dagster(home: Home, current: Stack, parts: Parts) -> Iterator[str]:
+    from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
+
+    from local.dagster.failing_work import failing_work
+    from orchestration.alerts.ticks import troubles
+
+    under_way = [s for s in DagsterRunStatus if s.value in
+                 ("QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING")]  # fmt: skip
+    for model in status.models_read(home, current, parts.contracts):
+        if model.unread:
+            yield f"{model.name} lacks what is published since {model.unread:%H:%M:%S}"
+    with DagsterInstance.from_config(str(home.dagster)) as instance:
+        for run in instance.get_runs(RunsFilter(statuses=under_way)):
+            yield f"the run {run.job_name} {run.run_id[:8]} is {run.status.value}"
+        for trouble in (*troubles(instance, datetime.now(UTC)), *failing_work(instance)):
+            yield f"{trouble.kind} {trouble.name}: {trouble.reason}"
+        for problem in open_alerts(instance):
+            yield f"the alert is open: {problem}"
