@@ -116,8 +116,8 @@ def parity_result(done: Repaired) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         asset_key=keys.catalog(last.entity),
         check_name=PARITY,
-        passed=last.outcome != "different",
-        severity=dg.AssetCheckSeverity.ERROR,
+        passed=last.outcome in ("equal", "not yet"),
+        severity=dg.AssetCheckSeverity.WARN if last.outcome == "unproven" else dg.AssetCheckSeverity.ERROR,
         description=" ".join(f"{text.rstrip('.')}." for text in (*texts, *last.notes)),
         metadata={
             "outcome": last.outcome,

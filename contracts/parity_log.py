@@ -22,7 +22,7 @@ _COLUMNS: tuple[tuple[str, FieldType, str], ...] = (
     ("parity_id", _TEXT, "Identity of the comparison."),
     ("entity", _TEXT, "Entity whose table was compared."),
     ("kind", _TEXT, "What it was compared with: export, history (no export) or sample (of the operational table)."),
-    ("outcome", _TEXT, "equal, different or not yet; of a repair what was left in the end."),
+    ("outcome", _TEXT, "equal, different, unproven (in part) or not yet; of a repair what was left in the end."),
     ("run_id", _TEXT, "Dagster run, where it is known."),
     ("begun_at", _MOMENT, "When it began (UTC)."),
     ("ended_at", _MOMENT, "When it ended (UTC)."),

@@ -233,7 +233,7 @@ def parity(
         for result in done:
             for line in lines(result):
                 say(line)
-        if any(result.left for result in done):
+        if any(result.left or (result.after or result.before).outcome == "unproven" for result in done):
             raise typer.Exit(1)
         if any((result.after or result.before).outcome == "not yet" for result in done):
             raise typer.Exit(3)

@@ -19,6 +19,7 @@ from assets.resources import LakeResource
 from contracts import Contract, Contracts, metrics
 from lakehouse import api
 from lakehouse.storage.lake import Lake
+from orchestration.alerts.outbox import reason_of
 
 INTERVAL_SECONDS = 60
 MAX_DATA = 1000  # of one PutMetricData
@@ -79,7 +80,13 @@ def pipeline_metrics_sensor(contracts: Contracts) -> dg.SensorDefinition:
     def sensor(context: dg.SensorEvaluationContext, lake: LakeResource, figures: FigureResource) -> dg.SkipReason:
         assert context.repository_def is not None  # a sensor of a code location always has one
         reports = dg.AssetSelection.groups("reports").resolve(context.repository_def.asset_graph)
-        moments = watermarks(lake.lake, list(contracts.values()), unreadable_to(context.log.error))
+        unread: dict[str, Exception] = {}
+        moments = watermarks(lake.lake, list(contracts.values()), unread.__setitem__)
+        if len(unread) == len(contracts):
+            # As on a clone without a stack; where one should be there, the sensor `alerts` reports it.
+            return dg.SkipReason(f"No table can be read: {reason_of(next(iter(unread.values())))}.")
+        for entity, error in unread.items():
+            unreadable_to(context.log.error)(entity, error)
         data_time = reports_data_time(context.instance, reports)
         figures.publish(moments, data_time, datetime.now(UTC))
         reports_say = f"{data_time:%Y-%m-%d %H:%M:%S} UTC" if data_time else "no data time yet"

@@ -9,6 +9,7 @@ sets, other types, members that come twice, versions that are no plain numbers, 
 from __future__ import annotations
 
 import gzip
+import json
 import zlib
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -62,6 +63,20 @@ class Unmapped:
     line: int
     reason: str
     text: bytes
+
+    @property
+    def keys(self) -> tuple[str, str] | None:
+        """The keys (pk, sk) of the item of a full export; None if the line is not even an item with a key."""
+        return keys_of(self.text)
+
+
+def keys_of(text: str | bytes) -> tuple[str, str] | None:
+    """The keys (pk, sk) of the item in a line of a full export; None where there are none."""
+    try:
+        item = json.loads(text)["Item"]
+        return str(item["pk"]["S"]), str(item["sk"]["S"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
 
 
 @dataclass(frozen=True)

@@ -49,11 +49,27 @@ class Source:
 
 @dataclass
 class Loaded:
-    """What reading an export found: items, unmapped ones among them, and files that were refused, with the reason."""
+    """What reading an export found: items, unmapped ones among them, and files that were refused, with the reason. Of
+    the unmapped ones it has the keys (pk, sk); `nameless` counts those that have none."""
 
     items: int = 0
-    unmapped: int = 0
+    unmapped: set[tuple[str, str]] = field(default_factory=set)
+    nameless: int = 0
     refused: list[str] = field(default_factory=list)
+
+    @property
+    def in_part(self) -> bool:
+        """Whether something of the export could not be read at all."""
+        return bool(self.refused or self.nameless)
+
+    @property
+    def notes(self) -> list[str]:
+        """What people must know of it."""
+        found = list(self.refused)
+        if self.unmapped or self.nameless:
+            number = len(self.unmapped) + self.nameless
+            found.append(f"{number:,} items of the export are no change (a backfill keeps them, with the reason).")
+        return found
 
 
 def load(duck: Duck, source: Source, progress: Progress) -> Loaded:
@@ -66,7 +82,9 @@ def load(duck: Duck, source: Source, progress: Progress) -> Loaded:
         duck.run(f"CREATE OR REPLACE TEMP TABLE {broken(contract.name)} (k UHUGEINT, why VARCHAR, file INTEGER)")
     for file, mapped in _each(source, source.export.files, loaded, progress):
         loaded.items += mapped.items
-        loaded.unmapped += len(mapped.unmapped)
+        keys = [aside.keys for aside in mapped.unmapped]
+        loaded.unmapped |= {one for one in keys if one is not None}
+        loaded.nameless += keys.count(None)
         for contract in source.entities:
             if contract.name in mapped.tables:
                 _number(duck, source, contract, file.number, mapped.tables[contract.name])

@@ -23,7 +23,8 @@ DifferenceClass = Literal[
 Cause = Literal[
     "write around the API", "stream or relay", "landing object", "lake merge", "catalog pointer", "broken contract"
 ]
-Outcome = Literal["equal", "different", "not yet"]
+Outcome = Literal["equal", "different", "unproven", "not yet"]
+"""`unproven`: nothing differs of what could be compared, and something could not be."""
 
 NAMED = 1_000
 """Differences that a result names; of more it has the numbers."""
@@ -88,6 +89,8 @@ class Parity:
         compared = f"{self.items:,} items, {self.keys:,} keys, {self.rows:,} rows"
         if self.outcome == "equal":
             return f"{self.entity}: equal{when}: {compared}"
+        if self.outcome == "unproven":
+            return f"{self.entity}: not all of it could be compared{when}: {compared}, {self.unproven:,} keys unproven"
         kinds = ", ".join(f"{n:,} {kind} ({table}; {cause})" for (table, kind, cause), n in sorted(self.counts.items()))
         return f"{self.entity}: {self.total:,} differences{when}: {kinds}; {compared}"
 

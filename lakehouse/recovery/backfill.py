@@ -20,6 +20,7 @@ from contracts.item import BY, item_keys
 from lakehouse.batch.compaction import compact
 from lakehouse.exports.landing import FAILURES, LandedExport, land, noted_files, object_key
 from lakehouse.exports.manifest import SUMMARY, Export, check_origin, folders, read, store_of
+from lakehouse.exports.mapping import keys_of
 from lakehouse.intake.landing import Scope
 from lakehouse.publish.publication import publish
 from lakehouse.results import BatchResult, Counts, Progress, silent
@@ -396,11 +397,10 @@ def _unattributed(lake: Lake, landed: LandedExport) -> set[tuple[str, str]] | No
     found = set()
     for file in landed.files:
         for line in lake.store.read(file.kept).splitlines() if file.kept else ():
-            try:
-                item = json.loads(json.loads(line)["item"])["Item"]
-                found.add((str(item["pk"]["S"]), str(item["sk"]["S"])))
-            except (ValueError, LookupError, TypeError):
+            keys = keys_of(json.loads(line)["item"])
+            if keys is None:
                 return None
+            found.add(keys)
     return found
 
 

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from socket import SHUT_RDWR
+from threading import Event, Timer
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +18,7 @@ from orchestration.alerts.alert import RUNBOOK, Alert, Part, moment
 
 SNS, WEBHOOK = "SNS", "webhook"
 WEBHOOK_SECONDS = 5.0
+"""For each step of a request, and for all of it."""
 TRIES = 2
 """In one tick; what fails then stays owed to the next."""
 _BLOCK_LIMIT, _HEADER_LIMIT = 2900, 150  # characters: limits of Slack are 3000 and 150
@@ -99,16 +103,31 @@ class Webhook:
         path = self._address.path or "/"
         if self._address.query:
             path += f"?{self._address.query}"
+        late = Event()
+        timer = Timer(WEBHOOK_SECONDS, _cut, (connection, late))
+        timer.daemon = True
+        timer.start()
         try:
             connection.request("POST", path, body, {"Content-Type": "application/json"})
             status = connection.getresponse().status
         except (OSError, HTTPException) as error:
-            return f"cannot be reached: {type(error).__name__}", True
+            return f"cannot be reached: {'TimeoutError' if late.is_set() else type(error).__name__}", True
         finally:
+            timer.cancel()
             connection.close()
+        if late.is_set():
+            return "cannot be reached: TimeoutError", True
         if 200 <= status < 300:
             return "", False
         return f"answered {status}", status >= 500
+
+
+def _cut(connection: HTTPConnection, late: Event) -> None:
+    """End a connection on which an answer comes too slowly: a time limit of a socket begins again with each byte."""
+    late.set()
+    if connection.sock is not None:
+        with suppress(OSError):
+            connection.sock.shutdown(SHUT_RDWR)
 
 
 def slack(alert: Alert) -> dict[str, Any]:

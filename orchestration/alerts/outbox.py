@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -24,6 +24,9 @@ MOST_OWED = 50
 """Alerts that a cursor keeps for a channel; more are counted, and the number is sent once it takes messages again."""
 PATIENCE_SECONDS = 15.0
 """For all alerts of a tick, which may take 60: where a channel does not answer, each alert costs seconds."""
+LOST_SECONDS = 10.0
+"""After that patience a channel that is still at one alert is left to itself: a tick that takes too long fails, and
+would send everything again."""
 REASON_LIMIT = 500  # characters
 _FORM = "owing"
 
@@ -130,19 +133,25 @@ def deliver(
 
     An alert that a channel took is never sent there again, unless it took it and answered with an error. Those that
     there was no time for (`PATIENCE_SECONDS`) come first the next time, so that no alert waits behind others for ever.
-    What is owed to a channel that is set no more is dropped.
+    What is owed to a channel that is set no more is dropped. One that stands still is owed all of it, also
+    what it may have taken.
     """
     alerts = [alert.bounded() for alert in new]
     for alert in alerts:
         log.warning(f"{alert.what}. {alert.parts[0].why}" + ("" if channels else " (no channel is set)"))
     if not channels:
         return replace(outbox, owing={})
-    with ThreadPoolExecutor(len(channels)) as pool:
-        found = {
-            name: pool.submit(_sent, log, name, send, (outbox.owing.get(name), alerts), now, clock)
-            for name, send in channels.items()
-        }
-        left = {name: future.result() for name, future in found.items()}
+    pool = ThreadPoolExecutor(len(channels))
+    found = {
+        name: pool.submit(_sent, log, name, send, (outbox.owing.get(name), alerts), now, clock)
+        for name, send in channels.items()
+    }
+    done, _ = wait(found.values(), timeout=PATIENCE_SECONDS + LOST_SECONDS)
+    pool.shutdown(wait=False, cancel_futures=True)
+    left = {
+        name: future.result() if future in done else _lost(log, name, outbox.owing.get(name), alerts, now)
+        for name, future in found.items()
+    }
     return replace(outbox, owing={name: owing for name, owing in left.items() if owing is not None})
 
 
@@ -171,6 +180,16 @@ def _sent(
     if more and not left and not _problem(log, channel, send, _number(more, channel, since, now)):
         more = 0
     return Owing(left[:MOST_OWED], more, since, reason) if left or more else None
+
+
+def _lost(log: Log, channel: str, before: Owing | None, new: Sequence[Alert], now: datetime) -> Owing:
+    """What a channel is owed that stands still; the alerts that it was offered first come last the next time."""
+    reason = "it neither takes an alert nor refuses it"
+    log.error(f"{channel}: {reason}; tried again later")
+    known = before.alerts if before else ()
+    left = (*known[1:], *new, *known[:1])
+    more = (before.more if before else 0) + len(left[MOST_OWED:])
+    return Owing(left[:MOST_OWED], more, before.since if before else now, reason)
 
 
 def _problem(log: Log, channel: str, send: Send, alert: Alert) -> str:

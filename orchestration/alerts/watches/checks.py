@@ -44,13 +44,14 @@ def last_results(look: Look) -> list[tuple[datetime, dg.AssetCheckEvaluation]]:
 
 def check_problem(result: dg.AssetCheckEvaluation, at: datetime, ui_url: str) -> Problem:
     """What is said of a red check."""
+    differs = PARITY in result.check_name and _is_error(result)  # else it could not be compared
     return Problem(
-        kind="lake-and-table-differ" if PARITY in result.check_name else "checks-failed",
+        kind="lake-and-table-differ" if differs else "checks-failed",
         name=f"{result.asset_key.to_user_string()} {result.check_name}",
         why=discreet(cut(result.description or "see its metadata", 200)),
         since=at,
         link=f"{ui_url}/assets/{'/'.join(result.asset_key.path)}?view=checks",
-        severity=None if PARITY in result.check_name else "error" if _is_error(result) else "warning",
+        severity=None if differs else "error" if _is_error(result) else "warning",
     )
 
 

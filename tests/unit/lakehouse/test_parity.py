@@ -28,6 +28,7 @@ from lakehouse.storage.duck import connect
 from lakehouse.table import iceberg, schemas, tables
 from lakehouse.table.scan import live_rows
 from lakehouse.table.tables import TableState, published_entry
+from tests.support.exports import Layout, item_line, write_export
 from tests.support.lakes import change, published_changes, published_rows, without
 from tests.support.parity import LATE, TABLE, World
 
@@ -246,6 +247,67 @@ def test_a_damaged_export_proves_nothing_of_what_is_not_there(world: World) -> N
     assert done.before.unproven > 5
     assert {d.kind for d in done.before.differences} <= {"stale"}
     assert any("MD5" in note for note in done.before.notes)
+
+
+@pytest.mark.parametrize("repair", [True, False])
+def test_an_item_under_an_entity_that_nobody_knows_is_there(tmp_path: Path, repair: bool) -> None:
+    """As in a backfill: its row is left alone, whatever else is missing."""
+    world = World.of(tmp_path)
+    for number in range(4):
+        world.put(("a", number))
+    world.settle()
+    world.forward(minutes=5)
+    items = world.snapshot()
+    items["a", 1] = items["a", 1] | {"entity": {"S": "Parcels"}}
+    del items["a", 3]
+    export = world.export(items=items)
+    world.settle()
+    done = world.check(export, repair=repair)
+    assert [(d.kind, d.key) for d in done.before.differences] == [("extra", "a / 3")]
+    assert (done.before.outcome, done.before.unproven) == ("different", 1)
+    assert any("1 items of the export are no change" in note for note in done.before.notes)
+    if repair:
+        assert (done.after and done.after.outcome) == "unproven"
+        assert sorted((r["part"], r["_deleted"]) for r in published_rows(world.lake, TABLE)) == [
+            (0, False),
+            (1, False),
+            (2, False),
+            (3, True),
+        ]
+
+
+@pytest.mark.parametrize("line", [b"no json", b'{"Item": 5}', b'{"Item": {"entity": {"S": "other"}}}'])
+def test_lines_that_are_no_items_prove_nothing_of_what_is_not_there(tmp_path: Path, line: bytes) -> None:
+    world = World.of(tmp_path)
+    world.put(("a", 1))
+    world.settle()
+    world.forward(minutes=5)
+    layout = Layout(
+        [[line, item_line({"pk": {"S": "x"}, "sk": {"S": "y"}, "entity": {"S": "other"}})]], at=world.clock()
+    )
+    export = write_export(world.lake.store, layout)
+    world.settle()
+    done = world.check(export, repair=True)
+    assert (done.before.outcome, done.before.total) == ("unproven", 0)
+    assert [r["_deleted"] for r in published_rows(world.lake, TABLE)] == [False]
+
+
+@pytest.mark.parametrize("damage", ["gone", "changed"])
+def test_what_was_not_compared_is_not_equal(tmp_path: Path, damage: str) -> None:
+    world = World.of(tmp_path)
+    world.put(("a", 1))
+    world.settle()
+    world.forward(minutes=5)
+    export = world.export(files=1)
+    (key,) = [o.key for o in world.lake.store.list(f"{export}/data/")]
+    if damage == "gone":
+        world.lake.store.delete([key])
+    else:
+        world.lake.store.write(key, b"other")
+    world.settle()
+    done = world.check(export)
+    assert (done.before.outcome, done.before.total) == ("unproven", 0)
+    assert "not all of it could be compared" in str(done.before)
 
 
 def test_sets_and_maps_in_another_order_are_equal(world: World) -> None:

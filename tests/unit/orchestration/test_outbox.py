@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import settings as settings_of_search
 from hypothesis import strategies as st
 
+from orchestration.alerts import outbox as outbox_module
 from orchestration.alerts.alert import Alert, Part
 from orchestration.alerts.outbox import MOST_OWED, PATIENCE_SECONDS, Outbox, Owing, deliver
 from tests.support.alerting import NOON, Log, Topic
@@ -51,6 +52,26 @@ def test_a_channel_that_hangs_holds_up_no_other() -> None:
 
     outbox = deliver(Log(), {"a": hangs, "b": takes}, Outbox(), [alert("x")], NOON)
     assert topic.whats == ["x"]
+    assert not outbox.owing
+
+
+def test_a_channel_that_stands_still_is_left_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tick that waited for it would fail, and send everything again."""
+    ends, topic = Event(), Topic([])
+
+    def stands_still(_: Alert) -> None:
+        ends.wait()
+
+    monkeypatch.setattr(outbox_module, "LOST_SECONDS", 0.2 - PATIENCE_SECONDS)
+    before = Outbox(owing={"a": Owing((alert("1"), alert("2")), 3, NOON, "refused")})
+    outbox = deliver(Log(), {"a": stands_still, "b": topic.send}, before, [alert("3")], NOON)
+    ends.set()
+    assert topic.whats == ["3"]
+    owing = outbox.owing["a"]
+    assert ([a.parts[0].what for a in owing.alerts], owing.more, list(outbox.owing)) == (["2", "3", "1"], 3, ["a"])
+    taken = Topic([])
+    outbox = deliver(Log(), {"a": taken.send}, Outbox.from_cursor(outbox.to_cursor("{}")), [], NOON)
+    assert sorted(taken.whats)[:3] == ["1", "2", "3"]
     assert not outbox.owing
 
 

@@ -92,6 +92,26 @@ def test_a_watermark_is_that_of_the_published_table(tmp_path: Path) -> None:
     assert watermarks(lake, [PARCELS], refuse)["parcels"] == watermark + timedelta(hours=1)
 
 
+def test_without_any_lake_a_tick_says_so_in_one_line(
+    cloudwatch: Any, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a clone without a stack: an error for each table, each minute, would hide others."""
+
+    def unreachable(*_: Any) -> datetime:
+        raise OSError("Could not connect to the endpoint")
+
+    monkeypatch.setattr("lakehouse.api.watermark", unreachable)
+    logged: list[str] = []
+    resources = {"lake": SimpleNamespace(lake=None), "figures": SimpleNamespace(publish=pytest.fail)}
+    monkeypatch.setattr("assets.catalog.unreadable_to", lambda log: lambda *what: logged.append(str(what)))
+    sensor = pipeline_metrics_sensor(Contracts({"parcels": PARCELS}))
+    definitions = dg.Definitions(sensors=[sensor], resources=resources)
+    with dg.build_sensor_context(instance=instance, definitions=definitions, resources=resources) as context:
+        tick = sensor.evaluate_tick(context)
+    assert tick.skip_message == "No table can be read: OSError: Could not connect to the endpoint."
+    assert logged == []
+
+
 def test_what_is_not_known_is_left_out() -> None:
     assert metric_data("test", {}, None, NOW) == []
     (only,) = metric_data("test", {"orders": NOON}, None, NOW)
