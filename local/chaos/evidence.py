@@ -7,7 +7,7 @@ from the file that readers open.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Event, Lock
 from typing import Any
@@ -20,15 +20,12 @@ from local.stream import DynamoStream
 
 SYSTEM = "_"
 """What the names of columns that no contract has begin with."""
-_MARTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    "marts.fct_bids": ("bids", "SELECT bid_id, amount FROM {mart}", ("bid_id", "amount")),
-    "marts.dim_customer": (
-        "customers",
-        "SELECT customer_id, name FROM {mart} WHERE is_current",
-        ("customer_id", "name"),
-    ),
-    "marts.dim_lot": ("lots", "SELECT lot_id, title FROM {mart} WHERE is_current", ("lot_id", "title")),
+_MARTS = {
+    "marts.fct_bids": ("bids", ("bid_id", "lot_id", "bidder_id", "amount"), "true"),
+    "marts.dim_customer": ("customers", ("customer_id", "kind", "feedback_score"), "is_current"),
+    "marts.dim_lot": ("lots", ("lot_id", "seller_id", "title", "starting_price"), "is_current"),
 }
+"""Of some marts the entity that they are made of, the fields that both have, and which rows tell how it is now."""
 
 
 @dataclass
@@ -139,12 +136,13 @@ def visible(current: Stack, contracts: Contracts, entity: str) -> Iterator[tuple
             yield (entity, _key(contracts, entity, fields)), fields_of(fields)
 
 
-def marts(home: Home) -> dict[str, tuple[str, tuple[str, ...], list[tuple[Any, ...]]]]:
+def marts(home: Home) -> Mapping[str, tuple[str, Sequence[str], list[tuple[Any, ...]]]]:
     """Of some marts the entity that they are made of, its fields, and the rows that readers find."""
     import duckdb
 
-    found = {}
+    found: dict[str, tuple[str, Sequence[str], list[tuple[Any, ...]]]] = {}
     with duckdb.connect(str(home.path / "warehouse.duckdb"), read_only=True) as warehouse:
-        for mart, (entity, query, fields) in _MARTS.items():
-            found[mart] = (entity, fields, warehouse.execute(query.format(mart=mart)).fetchall())
+        for mart, (entity, fields, present) in _MARTS.items():
+            query = f"SELECT {', '.join(fields)} FROM {mart} WHERE {present}"  # all of it written above
+            found[mart] = (entity, fields, warehouse.execute(query).fetchall())
     return found

@@ -25,7 +25,7 @@ SIGNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"(Endpoint)?Connection(Closed|Reset)?Error|[Cc]onnection (was closed|reset|refused|error|broken)|IncompleteRead"
      r"|Could not connect|Read timeout|ResponseStreaming|RemoteDisconnected|without response|HTTP HEAD|HTTP GET"
      r"|Could not establish|ResponseParserError|Unable to parse response|[Tt]imed? ?out", _CONNECTIONS),
-    (r"unexpectedly (exited|terminated)|process of this run|worker (process )?(crash|ended)|SIGKILL|exit(ed)? code -9"
+    (r"unexpectedly (exited|terminated)|process of this run|worker (process )?(crash|ended)|SIGKILL|exit code `?-9"
      r"|return ?code -9|terminated by signal|UserCodeUnreachable|UserCodeProcess|StatusCode\.|Run monitoring"
      r"|crashed|FAILURE_REQUEST|was killed|BrokenPipe|interrupted|INTERNAL|could not reach", _KILLS),
     (r"EntryConflict|CommitFailed|CatalogLost|another writer|EntityNotFound|NoSuchTable|NotAudited"

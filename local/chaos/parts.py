@@ -21,8 +21,6 @@ from local.home import REPOSITORY, Home, Stack
 from local.processes import Process, marked, spawn, stop
 
 PUMP = "pump"
-PACE = {"GAVEL_QUIET_SECONDS": "60"}
-"""Entities for which nothing comes are looked at each minute, so that an end can be waited for."""
 ATTEMPTS = 20
 """How often Dagster is requested to load changed contracts while its code server is killed."""
 FIND_SECONDS = 90.0
@@ -66,7 +64,7 @@ class Parts:
             current = self.stack
             clear_of_dagster(current)
             current = self.home.update(ui_url=f"http://127.0.0.1:{self.ui_port}")
-            process = spawn_dagster(self.home, current, self.ui_port, {**PACE, **self.more})
+            process = spawn_dagster(self.home, current, self.ui_port, self.more)
             self.home.update(dagster=process)
             self._count("Dagster")
             self._killed -= {"daemon", "code server"}

@@ -118,7 +118,8 @@ class Run:
                 if not self.result.trouble:
                     self._rest(parts)
                     reader.read()
-                    self._judge(parts, journal, reader, begun)
+                    self._failures(begun)
+                    self._judge(parts, journal, reader)
             finally:
                 self.stopping.set()
                 self.result.starts = dict(parts.starts)
@@ -309,10 +310,10 @@ class Run:
     def _rest(self, parts: Parts) -> None:
         self.say("faults and traffic have stopped")
         begun = time.monotonic()
-        self.result.unsettled = settle(parts, datetime.now(UTC), SETTLE_SECONDS, self.say)
+        self.result.unsettled = settle(parts, SETTLE_SECONDS, self.say)
         self.result.settled_seconds = time.monotonic() - begun
 
-    def _judge(self, parts: Parts, journal: Journal, reader: evidence.StreamReader, begun: datetime) -> None:
+    def _judge(self, parts: Parts, journal: Journal, reader: evidence.StreamReader) -> None:
         current, contracts = parts.stack, parts.contracts
         states, self.result.contradictions = fold(journal.changes)
         table = evidence.table(current, contracts)
@@ -328,7 +329,6 @@ class Run:
             found += judge.lake_and_mart(mart, wanted, [tuple(plain(v) for v in row) for row in rows])
         self.result.differences = [str(difference) for difference in found]
         self.result.set_aside = [*_set_aside(self.home, current, parts)]
-        self._failures(begun)
 
     def _failures(self, begun: datetime) -> None:
         from dagster import DagsterInstance

@@ -15,26 +15,28 @@ from local.draining import lag
 from local.home import Home, Stack
 
 LOOK_SECONDS = 3.0
+LOOKING = frozenset({"reports"})
+"""Jobs that begin again and again whether anything has changed or not: nobody waits for the last of them."""
 
 
-def settle(parts: Parts, since: datetime, seconds: float, say: Callable[[str], None]) -> list[str]:
+def settle(parts: Parts, seconds: float, say: Callable[[str], None]) -> list[str]:
     """Wait until nothing is under way; returns what still is after so many seconds, in words."""
     deadline = time.monotonic() + seconds
     said = ""
     while True:
         parts.look_after()
-        waiting = next(_unsettled(parts, since), None)
+        waiting = next(_unsettled(parts), None)
         if waiting is None:
             return []
         if waiting != said:
             say(f"settling: {waiting}")
             said = waiting
         if time.monotonic() > deadline:
-            return list(_unsettled(parts, since))
+            return list(_unsettled(parts))
         time.sleep(LOOK_SECONDS)
 
 
-def _unsettled(parts: Parts, since: datetime) -> Iterator[str]:
+def _unsettled(parts: Parts) -> Iterator[str]:
     """What is not at rest yet, the cheapest to see first."""
     home, current = parts.home, parts.stack
     for name, checkpoint in (("relay", home.checkpoint), ("fan-out", home.fanout_checkpoint)):
@@ -44,13 +46,10 @@ def _unsettled(parts: Parts, since: datetime) -> Iterator[str]:
         redrive(parts)
         yield f"{kept} objects with what failed on its way wait to be put back"
     for table in status.published_tables(current, parts.contracts):
-        contract = parts.contracts[table.entity]
         if table.problem:
             yield f"{table.entity} cannot be read: {table.problem}"
         elif table.waiting:
             yield f"{table.entity} has landed objects that are not published"
-        elif contract.origin == "stream" and table.watermark is not None and table.watermark < since:
-            yield f"{table.entity} is published up to {table.watermark:%H:%M:%S}"
     yield from _of_dagster(home, current, parts)
 
 
@@ -79,7 +78,8 @@ def _of_dagster(home: Home, current: Stack, parts: Parts) -> Iterator[str]:
             yield f"{model.name} lacks what is published since {model.unread:%H:%M:%S}"
     with DagsterInstance.from_config(str(home.dagster)) as instance:
         for run in instance.get_runs(RunsFilter(statuses=under_way)):
-            yield f"the run {run.job_name} {run.run_id[:8]} is {run.status.value}"
+            if run.job_name not in LOOKING:
+                yield f"the run {run.job_name} {run.run_id[:8]} is {run.status.value}"
         for trouble in (*troubles(instance, datetime.now(UTC)), *failing_work(instance)):
             yield f"{trouble.kind} {trouble.name}: {trouble.reason}"
         for problem in open_alerts(instance):

@@ -1,0 +1,39 @@
+"""A failure is excused only by a fault that was injected before it and leaves such a sign."""
+
+from __future__ import annotations
+
+import pytest
+
+from local.chaos.failures import Failure, explained
+
+REFUSED = "ThrottlingException when calling the CreateTable operation: injected by chaos: throttled"
+
+
+@pytest.mark.parametrize(
+    ("text", "injected"),
+    [
+        (REFUSED, "throttled glue write"),
+        ("An error occurred (InsufficientStorage) when calling PutObject: injected by chaos: full", "full s3 write"),
+        ("ConnectionClosedError: Connection was closed before we received a valid response", "lost glue write"),
+        ("Connection broken: IncompleteRead(438 bytes read, 438 more expected)", "torn s3 read"),
+        ("IO Error: Server returned nothing (no headers, no data) error for HTTP HEAD", "dropped s3 read"),
+        ("Could not connect to the endpoint URL", "once emulator restarted"),
+        ("The process of this run was terminated by signal 9 (SIGKILL).", "kill worker"),
+        ("The process of this run ended before the run did.", "kill daemon"),
+        ("failed with exit code `-9`. Check the stdout", "kill dbt"),
+        ("DagsterUserCodeUnreachableError: Could not reach user code server.", "kill code server"),
+        ("CatalogLost: lots: expected a published table", "once two recoveries"),
+        ("CommitFailedException: gavel_work_local.bids: expected s3://x, found s3://y", "once two rebuilds"),
+    ],
+)
+def test_a_sign_is_known_and_excuses_only_with_its_fault_before(text: str, injected: str) -> None:
+    failure = Failure(100.0, "run compaction", text)
+    assert explained(failure, [(50.0, injected)])
+    assert not explained(failure, [(150.0, injected)]), "the fault came later"
+    assert not explained(failure, []), "nothing was injected"
+
+
+@pytest.mark.parametrize("text", ["KeyError: 'customer_id'", "Binder Error: column x not found", "AssertionError", ""])
+def test_other_errors_are_excused_by_nothing(text: str) -> None:
+    everything = [(0.0, name) for name in ("error500 s3 read", "torn s3 read", "kill worker", "once two rebuilds")]
+    assert not explained(Failure(100.0, "run marts", text), everything)
