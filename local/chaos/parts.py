@@ -23,7 +23,7 @@ from local.processes import Process, marked, spawn, stop
 PUMP = "pump"
 ATTEMPTS = 20
 """How often Dagster is requested to load changed contracts while its code server is killed."""
-FIND_SECONDS = 90.0
+FIND_SECONDS = 900.0
 """How long a process that comes and goes is waited for."""
 
 

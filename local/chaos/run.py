@@ -96,6 +96,8 @@ class Run:
     injected: Injected = field(default_factory=Injected)
     stopping: Event = field(default_factory=Event)
     paused: Event = field(default_factory=Event)
+    over: Event = field(default_factory=Event)
+    """Set when nothing more is killed."""
     result: Result = field(default_factory=Result)
     _threads: list[Thread] = field(default_factory=list)
     _lock: Lock = field(default_factory=Lock)
@@ -122,6 +124,7 @@ class Run:
                     self._judge(parts, journal, reader)
             finally:
                 self.stopping.set()
+                self.over.set()
                 self.result.starts = dict(parts.starts)
                 self.result.fired = Counter(self.injected.fired)
                 self._stop(parts)
@@ -205,6 +208,7 @@ class Run:
         while (waits := self._waiting()) and time.monotonic() < deadline and not self.stopping.wait(1.0):
             self.say(f"waits for {', '.join(waits[:5])}")
             self.stopping.wait(4.0)
+        self.over.set()
         self.injected.disarm()
 
     def _waiting(self) -> list[str]:
@@ -229,7 +233,7 @@ class Run:
                 self._note(begun, fault.name)
                 operators.two_recover(parts, self.stopping)
             case _:
-                if not parts.kill(fault.target, fault.seconds, self.stopping):
+                if not parts.kill(fault.target, fault.seconds, self.over):
                     self.say(f"{fault.name}: there was none")
                     return
         self._note(begun, fault.name)
