@@ -135,9 +135,9 @@ def _step(number: int, rng: random.Random) -> Step:
     return Step(number, job, tuple(planned))
 
 
-def play(seed: int, only: Sequence[int] | None = None) -> Result:
-    """Play a history, with `only` some of its steps; raises `SimulationFailed`."""
-    steps = [s for s in plan(seed) if only is None or s.number in only]
+def play(seed: int, only: Sequence[int] | None = None, steps: Sequence[Step] = ()) -> Result:
+    """Play a history, with `only` some of its steps, or with other `steps`; raises `SimulationFailed`."""
+    steps = steps or [s for s in plan(seed) if only is None or s.number in only]
     with _world(seed) as history:
         try:
             for step in steps:
@@ -512,6 +512,7 @@ class History:
     def _clock_jumps(self) -> None:
         jump = self.others.choice([-90, -3, 0, 2, 45, 0])
         self.happened["worker's clock jumps back" if jump < 0 else "worker's clock jumps ahead"] += jump != 0
+        self.oracle.ahead |= jump > 0
         self.skew = timedelta(minutes=jump)
 
     def _write(self, arrived: Arrived) -> None:

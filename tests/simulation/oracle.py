@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from contracts import Contract
+from lakehouse.intake.landing import LATEST_DELIVERY, arrival_hour
 from lakehouse.intake.ledger import Ledger, LedgerEntry
 from lakehouse.publish import audit
 from lakehouse.storage.lake import Lake
@@ -56,6 +57,9 @@ class Oracle:
     suspect: bool = False
     """Whether any object may be held: a process died, or memory was short, while it was in hand."""
 
+    ahead: bool = False
+    """Whether the worker's clock was ever before AWS's: what a watermark says is not sure then."""
+
     def land(self, key: str, etag: str, rows: Iterable[Row] | None, at: datetime) -> None:
         """An object was written."""
         events = None if rows is None else tuple(str(row["_event_id"]) for row in rows)
@@ -78,6 +82,8 @@ class Oracle:
         changes = by_duckdb(properties["gavel.changes"])
         rows = by_duckdb(location)
         self._once(changes, rows)
+        if not self.ahead and (watermark := properties.get("gavel.watermark")):
+            self._reaches(taken, datetime.fromisoformat(watermark))
         events = frozenset(row["_event_id"] for row in changes)
         least, most = self._accepted(taken)
         expect(events >= least, f"lost: {sorted(least - events)} landed, were merged, and are not in the history")
@@ -94,6 +100,13 @@ class Oracle:
             ends = (last.row["_op"] == "remove", last.row["_op"] == "expire")
             expect((row["_deleted"], row["_expired"]) == ends, f"{key}: expected {ends} of {last.row['_op']}")
         return State(taken, events, shown)
+
+    def _reaches(self, taken: Mapping[str, LedgerEntry], watermark: datetime) -> None:
+        """Every object that was there before the watermark, and came in time, is in the ledger."""
+        for (key, _), content in self.contents.items():
+            hour = arrival_hour(key)
+            if hour is not None and content.at < watermark and content.at - hour <= LATEST_DELIVERY:
+                expect(key in taken, f"{key}: landed at {content.at}, before the watermark {watermark}, and is not in")
 
     def _once(self, changes: list[Row], rows: list[Row]) -> None:
         twice = [i for i, n in Counter(row["_event_id"] for row in changes).items() if n > 1]

@@ -12,8 +12,8 @@ import pytest
 
 from lakehouse import api
 from tests.simulation import oracle, streaming
-from tests.simulation.faults import KINDS, OTHERS
-from tests.simulation.history import SimulationFailed, plan, play, shortest
+from tests.simulation.faults import KINDS, OTHERS, Planned
+from tests.simulation.history import SimulationFailed, Step, plan, play, shortest
 from tests.support.depth import DEEP
 
 SEEDS = range(400 if DEEP else 8)
@@ -32,6 +32,29 @@ def test_every_change_lands_as_it_was_or_is_kept_whole() -> None:
     for seed in range(20_000 if DEEP else 60):
         fired += streaming.play(seed).fired
     assert len(fired) >= FEWEST_KINDS_OF_THE_STREAM, f"only {len(fired)} kinds of fault struck: {fired}"
+
+
+MEETINGS = [("meanwhile another tick", "look"), ("meanwhile another tick", "move"), ("meanwhile another tick", "list")]
+MORE_MEETINGS = [(kind, of) for kind in OTHERS for of in ("look", "move", "list", "write")]
+
+
+@pytest.mark.parametrize(("kind", "of"), MORE_MEETINGS if DEEP else MEETINGS)
+def test_what_another_writer_does_at_any_moment_stays(kind: str, of: str) -> None:
+    for nth in range(1, 13 if DEEP else 4):
+        begins = Step(0, "tick", (Planned(kind, of, nth),))
+        goes_on = Step(1, "tick", (Planned(kind, of, 1 + nth),))
+        play(1, steps=[begins, goes_on])
+
+
+@pytest.mark.parametrize("seed", [11, *(range(12, 40) if DEEP else [])])
+def test_a_watermark_is_true_however_late_objects_land(seed: int) -> None:
+    play(seed, steps=[Step(number, "tick", ()) for number in range(5)])
+
+
+@pytest.mark.parametrize("seed", range(40) if DEEP else (0, 2))
+def test_a_watermark_waits_for_what_processes_died_with(seed: int) -> None:
+    dies = (Planned("killed at a statement", "statement", 20),)
+    play(seed, steps=[Step(number, "tick", dies if number < 2 else ()) for number in range(4)])
 
 
 def test_a_seed_is_the_same_history_each_time() -> None:
