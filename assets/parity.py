@@ -5,6 +5,7 @@ requested; a race with another writer of a table is lost or won by Glue's versio
 """
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from functools import partial
 
 import dagster as dg
@@ -60,6 +61,9 @@ def _compared(contracts: Contracts) -> dg.AssetChecksDefinition:
             )
             address = address or requested
         request = config.request(wanted, context.run.run_id, address)
+        if config.wait_hours and request.export is not None:
+            limit = timedelta(hours=config.wait_hours)
+            api.await_arrival(lake.lake, contracts, request, limit, progress=context.log.info)
         for done in api.check_parity(lake.lake, contracts, request, progress=context.log.info):
             yield parity_result(done)
 

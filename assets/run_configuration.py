@@ -176,6 +176,7 @@ class ParityConfig(dg.Config):
     lateness_minutes: float | None = Field(
         default=None, ge=0, description="How late a change may land; by default 25 hours, which is never too short."
     )
+    wait_hours: float = Field(default=0, ge=0, description="Await for so many hours that it can be compared.")
     repair: bool = Field(default=False, description="Land what the export proves, mend the table, and compare again.")
     dry_run: bool = Field(default=False, description="Say what a repair would do, and do nothing.")
 

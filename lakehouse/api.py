@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from lakehouse.intake.quarantine import list_files as list_files
     from lakehouse.maintenance.run import maintain as maintain
     from lakehouse.parity.parity_log import recent_parity as recent_parity
+    from lakehouse.parity.run import await_arrival as await_arrival
     from lakehouse.parity.run import check_parity as check_parity
     from lakehouse.parity.run import request_export as request_export
     from lakehouse.parity.sampling import judge_samples as judge_samples
@@ -96,7 +97,7 @@ _ROOMS = {
     "lakehouse.intake.quarantine": ("list_files",),
     "lakehouse.maintenance.run": ("maintain",),
     "lakehouse.parity.parity_log": ("recent_parity",),
-    "lakehouse.parity.run": ("check_parity", "request_export"),
+    "lakehouse.parity.run": ("await_arrival", "check_parity", "request_export"),
     "lakehouse.parity.sampling": ("judge_samples", "take_sample"),
     "lakehouse.publish.audit": ("audit_table",),
     "lakehouse.publish.publication": (

@@ -104,14 +104,23 @@ def open_on_aws(name: str | None) -> Environment:
 
 
 @app.command()
-def redrive(context: typer.Context, environment: Where = None) -> None:
+def redrive(
+    context: typer.Context,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be put back, and do nothing.")] = False,
+    environment: Where = None,
+) -> None:
     """Put back what failed on the way from the stream (kept records, given up batches) and all dead letters.
 
     What fails again is kept with its new reason. It may be repeated: a record that goes twice changes nothing.
     """
     with _opened(context, environment) as (where, console):
         from ops.redrive import redrive as put_back
+        from ops.redrive import would_redrive
 
+        if dry_run:
+            for line in would_redrive(where).lines():
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
+            return
         done = put_back(where, lambda text: console.print(f"  {text}", markup=False, highlight=False, soft_wrap=True))
         console.print(f"{done.delivered} records put back, {done.left.total()} left")
         for reason, count in done.left.most_common():
@@ -208,6 +217,9 @@ def parity(
     lateness_minutes: Annotated[float | None, typer.Option(help="How late a change may land (default: 25 h).")] = None,
     repair: Annotated[bool, typer.Option("--repair", help="Repair what differs, and prove it.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what a repair would do, and do nothing.")] = False,
+    wait_hours: Annotated[
+        float | None, typer.Option("--wait", min=0, help="Await for so many hours that it can be compared.")
+    ] = None,
     environment: Where = None,
 ) -> None:
     """Compare the lake with the operational table at the moment of an export, by content.
@@ -216,6 +228,8 @@ def parity(
     differs, and with 3 if it cannot be compared yet.
     """
     with _opened(context, environment) as (where, console):
+        from datetime import timedelta
+
         from lakehouse.parity.wanted import Request
         from ops.parity import compare, lateness, lines
 
@@ -229,7 +243,8 @@ def parity(
             repair=repair or dry_run,
             dry_run=dry_run,
         )
-        done = compare(where, request, say, new=new)
+        wait = None if wait_hours is None else timedelta(hours=wait_hours)
+        done = compare(where, request, say, new=new, wait=wait)
         for result in done:
             for line in lines(result):
                 say(line)

@@ -19,9 +19,11 @@ SHOWN = 20
 """Differences of an entity that are listed; the parity log has all numbers."""
 
 
-def compare(where: Environment, request: Request, say: Callable[[str], None], *, new: bool) -> list[Repaired]:
-    """Compare, and repair if requested, with a `new` export or one that is there; raises `OpsError` for what a person
-    has to set right."""
+def compare(
+    where: Environment, request: Request, say: Callable[[str], None], *, new: bool, wait: timedelta | None = None
+) -> list[Repaired]:
+    """Compare, and repair if requested, with a `new` export or one that is there, after a `wait` of at most so long for
+    what may still arrive; raises `OpsError` for what a person has to set right."""
     from dataclasses import replace
 
     from lakehouse import api
@@ -30,6 +32,8 @@ def compare(where: Environment, request: Request, say: Callable[[str], None], *,
     try:
         if new:
             request = replace(request, export=api.request_export(where.lake, where.exports(), "", progress=say))
+        if wait is not None:
+            api.await_arrival(where.lake, where.contracts(), request, wait, say)
         return list(api.check_parity(where.lake, where.contracts(), request, progress=say))
     except (ValueError, LookupError, Hindered) as error:
         raise OpsError(str(error)) from error

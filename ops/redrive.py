@@ -17,6 +17,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from ops import dead_letters
 from ops.dead_letters import put_back
 from ops.environment import Environment, OpsError
 
@@ -24,6 +25,7 @@ TRANSFORM_FAILURES, GIVEN_UP = "relay-failures/", "aws/lambda/"
 MAX_EVENT_BYTES = 4_000_000  # Lambda takes 6 MB of JSON
 MAX_EVENT_RECORDS = 1000
 HIDDEN_SECONDS = 300  # a dead letter is hidden that long from other readers of its queue
+_NO_FAILURES = (ValueError, LookupError, TypeError, AttributeError)
 _CHANGED_MEANWHILE = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey")
 
 Record = dict[str, Any]
@@ -57,6 +59,46 @@ def redrive(environment: Environment, say: Callable[[str], None] = lambda text: 
     return done
 
 
+@dataclass
+class Waiting:
+    """What a redrive would put back: `objects` of `bytes` with `records`, by the reasons why they failed, and about how
+    many messages wait in each queue. `unreadable` objects would stay."""
+
+    objects: int = 0
+    bytes: int = 0
+    records: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    unreadable: list[str] = field(default_factory=list)
+    letters: dict[str, int] = field(default_factory=dict)
+
+    def lines(self) -> Iterator[str]:
+        """It in lines for people."""
+        yield f"would put back {self.records:,} records of {self.objects:,} objects, {self.bytes:,} bytes"
+        yield from (f"  {count:,} x {reason}" for reason, count in self.reasons.most_common())
+        yield from (f"would leave {key}: it holds no records that failed" for key in self.unreadable)
+        yield from (f"would put back about {count:,} messages of {queue}" for queue, count in self.letters.items())
+
+
+def would_redrive(environment: Environment) -> Waiting:
+    """What `redrive` would put back; no function is called, no message received, nothing changed."""
+    queues = [environment.resource(f"{queue}-dead-letters") for queue in ("fanout", "inbound")]
+    found = Waiting(letters={name: n for name, n in dead_letters.count(environment).items() if name in queues})
+    redriving = Redrive(environment, environment.data_bucket)
+    for prefix, read in ((TRANSFORM_FAILURES, _failures_of_lines), (GIVEN_UP, _failures_of_batch)):
+        for key in redriving.keys(prefix):
+            body = redriving.body(key)
+            try:
+                _, failures = read(body)
+            except _NO_FAILURES:
+                found.unreadable.append(key)
+                continue
+            found.objects += 1
+            found.bytes += len(body)
+            found.records += len(failures)
+            found.reasons.update(failure.reason for failure in failures)
+    return found
+
+
 class Redrive:
     """One redrive of one environment."""
 
@@ -71,7 +113,7 @@ class Redrive:
     def run(self) -> Redriven:
         """Put back everything that is there now."""
         waiting: Counter[str] = Counter()  # objects by entity of which nothing was taken before
-        for key in self._keys(TRANSFORM_FAILURES):
+        for key in self.keys(TRANSFORM_FAILURES):
             entity = key.rpartition("/")[2].rpartition("-")[0]
             if entity in waiting:
                 waiting[entity] += 1
@@ -84,16 +126,22 @@ class Redrive:
                 self._result.left[f"{entity}: its Firehose takes nothing now, so that more objects were not tried"] += (
                     count
                 )
-        for key in self._keys(GIVEN_UP):
+        for key in self.keys(GIVEN_UP):
             self._object(key, None, _failures_of_batch)
         self._dead_letters()
         return self._result
 
     # ---- objects
 
-    def _keys(self, prefix: str) -> list[str]:
+    def keys(self, prefix: str) -> list[str]:
+        """The keys of the objects below a prefix."""
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
         return [o["Key"] for page in pages for o in page.get("Contents", ())]
+
+    def body(self, key: str) -> bytes:
+        """What is in an object."""
+        content: bytes = self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+        return content
 
     def _object(
         self, key: str, function: str | None, read: Callable[[bytes], tuple[str, list[_Failure]]], whose: str = "-"
@@ -104,7 +152,7 @@ class Redrive:
         place, tag = f"s3://{self._bucket}/{key}", answer["ETag"]
         try:
             name, failures = read(answer["Body"].read())
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except _NO_FAILURES as error:
             self._result.left[f"{place}: expected records that failed, found something else ({error!r})"] += 1
             return True
         left = self._hand_over(function or name, failures)

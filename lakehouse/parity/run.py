@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -54,6 +54,8 @@ _ATTEMPTS = 5
 _FOLDERS = 30
 """Of the exports below an address, those that were requested last: ids begin with the time."""
 _DAY = timedelta(days=1)
+_LOOK_SECONDS = 20.0
+_SHOWN_EVERY = timedelta(minutes=10)
 
 
 @dataclass
@@ -109,6 +111,42 @@ def check_parity(lake: Lake, contracts: Contracts, request: Request, progress: P
                     progress(str(result))
             parity_log.record(lake, done, begun, request.run_id)
             yield done
+
+
+def await_arrival(
+    lake: Lake,
+    contracts: Contracts,
+    request: Request,
+    limit: timedelta,
+    progress: Progress = silent,
+    pause: Callable[[float], None] = time.sleep,
+) -> bool:
+    """Await, for at most so long by the lake's clock, that all entities which have a table can be compared; returns
+    whether they can. Raises what `check_parity` raises for the request."""
+    until, shown = lake.now() + limit, None
+    while True:
+        source = _source(lake, contracts, request)
+        waiting = {
+            c.name: ready
+            for c in _entities(contracts, request)
+            if source is not None
+            and c.origin == "stream"
+            and _state(lake, c) is not None
+            and (ready := _ready_at(lake, c, source, request)) is not None
+        }
+        if not waiting:
+            return True
+        now = lake.now()
+        if now >= until:
+            return False
+        if shown is None or now - shown >= _SHOWN_EVERY:
+            ready = max(waiting.values())
+            progress(
+                f"awaiting what may arrive until {ready:%Y-%m-%d %H:%M:%S} UTC of {', '.join(waiting)}, for at most "
+                f"{until - now} more"
+            )
+            shown = now
+        pause(min(_LOOK_SECONDS, (until - now).total_seconds()))
 
 
 def request_export(lake: Lake, table: Operational, name: str, progress: Progress = silent) -> str:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from contracts import publication_log as described
+from contracts.prices import load_prices
 from lakehouse.publish import audit, log_tables
 from lakehouse.publish.log_tables import LogTable
 from lakehouse.publish.log_tables import Row as Row
@@ -45,6 +46,8 @@ JOINED_DAYS = 7
 """How many days back rows are joined, and removed behind the retention: what a week without that left."""
 NEEDED = frozenset({"publication_id", "kind", "ended_at", "published_at", "billed_usd"})
 """Columns that each row has, whatever else came to the log later."""
+_REQUESTS = {"put_requests": "s3_put", "get_requests": "s3_get", "glue_requests": "glue_request"}
+"""The columns that count requests, with the price of one."""
 _READERS = 8
 _MODELS = "_models"
 """What stands for an entity in the names of objects about marts and reports: no entity has this name."""
@@ -213,16 +216,23 @@ def read(lake: Lake, entity: str, day: datetime, damaged: Callable[[Damaged], No
 
 
 def billed(lake: Lake, day: datetime, known: dict[str, Mapping[str, float]]) -> float:
-    """What the queries of a day's publications cost, in US dollars. Whoever looks often keeps what each object said:
+    """What the queries and the requests of a day's publications cost, in US dollars by list price, as
+    `rpt_pipeline_runs` has it but for the machine. Whoever looks often keeps what each object said:
     by its key the cost of each publication. What is joined since is forgotten."""
     keys = [stored.key for stored in lake.store.list(f"{described.TABLE}/{described.DAY}={day:%Y-%m-%d}/")]
     with ThreadPoolExecutor(_READERS) as pool:
         new = [key for key in keys if key not in known]
         for key, rows in zip(new, pool.map(lambda key: _read_rows(lake, [key]), new), strict=True):
-            known[key] = {row["publication_id"]: float(row["billed_usd"] or 0) for row in rows}
+            known[key] = {row["publication_id"]: _usd(row) for row in rows}
     for key in known.keys() - set(keys):
         del known[key]
     return sum({i: usd for key in keys for i, usd in known[key].items()}.values())
+
+
+def _usd(row: Row) -> float:
+    prices = load_prices()
+    requests = sum(prices.usd(price, row.get(column) or 0) for column, price in _REQUESTS.items())
+    return float(row["billed_usd"] or 0) + requests
 
 
 def days_of(lake: Lake, entity: str) -> list[datetime]:

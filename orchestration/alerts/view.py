@@ -61,7 +61,7 @@ class View(Protocol):
         """How far relay, fan-out and Firehose are."""
 
     def billed(self, day: datetime) -> float:
-        """What the lake's queries of a day cost, in US dollars."""
+        """What the lake's queries and requests of a day cost, in US dollars."""
 
 
 @dataclass

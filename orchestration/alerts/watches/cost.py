@@ -1,4 +1,4 @@
-"""What the lake's queries cost a day, against what they usually do and what they may."""
+"""What the lake's queries and requests cost a day, against what they usually do and what they may."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ def watch_cost(ui_url: str, daily_usd: float | None = None) -> Watch:
             cost_problem(today - timedelta(days=back), bills[back], bills[2:], daily_usd, ui_url) for back in (0, 1)
         ]
         problems = [problem for problem in found if problem]
-        return Seen("", f"The lake's queries cost {bills[0]:.2f} USD today, {bills[1]:.2f} yesterday.", problems)
+        return Seen(
+            "", f"The lake's queries and requests cost {bills[0]:.2f} USD today, {bills[1]:.2f} yesterday.", problems
+        )
 
     return watch
 
@@ -43,5 +45,6 @@ def cost_problem(
     if not too_much and not unusual:
         return None
     measure = f"allowed are {daily_usd:.2f}" if too_much else f"usual are {usual:.2f}"
-    why = f"queries of {day:%Y-%m-%d} cost {usd:.2f} USD so far; {measure}. `rpt_pipeline_runs` says of which entity"
+    cost = f"queries and requests of {day:%Y-%m-%d} cost {usd:.2f} USD so far"
+    why = f"{cost}; {measure}. `rpt_pipeline_runs` says of which entity"
     return Problem("cost-is-high", f"{day:%Y-%m-%d}", why, day, f"{ui_url}/assets/catalog/publication_log")

@@ -30,6 +30,7 @@ from lakehouse.table.scan import live_rows
 from lakehouse.table.tables import TableState, published_entry
 from tests.support.exports import Layout, item_line, write_export
 from tests.support.lakes import change, published_changes, published_rows, without
+from tests.support.parity import CONTRACTS as PARITY_CONTRACTS
 from tests.support.parity import LATE, TABLE, World
 
 
@@ -154,6 +155,29 @@ def test_a_comparison_waits_for_the_watermark(world: World) -> None:
     assert world.check(address).before.outcome == "not yet"
     world.settle(minutes=2)
     assert world.check(address).before.outcome == "equal"
+
+
+@pytest.mark.parametrize(("hours", "arrives"), [(2.0, True), (0.25, False), (0.0, False)])
+def test_it_is_awaited_until_it_can_be_compared(tmp_path: Path, hours: float, arrives: bool) -> None:
+    world = World.of(tmp_path)
+    world.put(("a", 1))
+    world.settle()
+    request = Request(world.export(), lateness=LATE)
+    said: list[str] = []
+    begun = world.clock()
+
+    def pause(seconds: float) -> None:
+        assert seconds <= 20
+        world.forward(minutes=1)
+        world.run()
+
+    limit = timedelta(hours=hours)
+    assert api.await_arrival(world.lake, PARITY_CONTRACTS, request, limit, said.append, pause) is arrives
+    assert timedelta(0) <= world.clock() - begun - min(limit, LATE) <= timedelta(minutes=1)
+    outcome = world.check(request.export).before.outcome
+    assert outcome == ("equal" if arrives else "not yet")
+    assert len(said) == (3 if arrives else 2 if hours else 0)
+    assert api.await_arrival(world.lake, PARITY_CONTRACTS, Request(), limit)
 
 
 def test_a_held_object_is_named_and_not_overwritten(world: World) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from contracts import Contracts
 from contracts import publication_log as described
+from contracts.prices import load_prices
 from lakehouse.api import compact, maintain, rebuild
 from lakehouse.intake.landing import Scope
 from lakehouse.publish import audit, publication_log
@@ -114,6 +115,24 @@ def test_what_is_billed_is_kept_to_the_millionth(lake: Lake, landing: Landing) -
     publication_log.record(lake, state, work, lake.now(), None)
     (row,) = rows(lake)
     assert (row["seconds"], row["billed_usd"], row["engine"]) == (1.235, 0.00005, "athena")
+
+
+def test_a_day_is_billed_for_queries_and_requests(lake: Lake, landing: Landing) -> None:
+    batch(lake, landing, version=1)
+    state, prices = published(lake, PARCELS), load_prices()
+    assert state is not None
+    requests = {"put_requests": 1_000_000, "get_requests": 2_000_000, "glue_requests": 3_000_000}
+    work = Work("batch", lake.now(), lake.now(), 1.0, billed_usd=0.25, **requests)  # type: ignore[arg-type]
+    publication_log.record(lake, state, work, lake.now(), None)
+    expected = 0.25 + prices.usd("s3_put", 1e6) + prices.usd("s3_get", 2e6) + prices.usd("glue_request", 3e6)
+    assert expected > 8
+    (day,) = publication_log.days_of(lake, PARCELS.name)
+    assert publication_log.billed(lake, day, {}) == pytest.approx(expected)
+    key = publication_log.key_of(lake, PARCELS.name, state.metadata_location)
+    lake.store.write(
+        key, orjson.dumps({**rows(lake)[0], **dict.fromkeys(requests)}) + b"\n"
+    )  # of before they were counted
+    assert publication_log.billed(lake, day, {}) == pytest.approx(0.25)
 
 
 def test_a_pass_that_finds_nothing_moves_the_watermark_and_has_a_row(

@@ -172,3 +172,35 @@ def test_a_dead_letter_that_nobody_can_read_stays_and_stops_no_other(body: str) 
     result = run(aws)
     assert set(letters) == {"1"}
     assert (result.delivered, sum(result.left.values())) == (1, 1)
+
+
+def test_a_dry_run_says_what_would_be_put_back_and_changes_nothing() -> None:
+    class Counting(Aws):
+        def get_caller_identity(self) -> dict[str, str]:
+            return {"Account": "123456789012"}
+
+        def get_queue_attributes(self, *, QueueUrl: str, AttributeNames: list[str]) -> dict[str, Any]:
+            return {"Attributes": {"ApproximateNumberOfMessages": "3" if "fanout" in QueueUrl else "0"}}
+
+        def receive_message(self, **_: Any) -> dict[str, Any]:
+            raise AssertionError("a received message is hidden from others")
+
+    aws = Counting()
+    given_up = {"functionArn": "arn:aws:lambda:r:1:function:gavel-prod-fanout", "condition": "RetryAttemptsExhausted"}
+    payload = json.dumps({"Records": [{"n": 3}, {"n": 4}]})
+    aws.objects = {
+        "relay-failures/a": kept({"n": 1}, {"n": 2}),
+        "relay-failures/b": b"not JSON",
+        "aws/lambda/x": json.dumps({"requestContext": given_up, "payload": payload}).encode(),
+    }
+    before = dict(aws.objects)
+    lines = list(redrive.would_redrive(Environment("prod", lambda service: aws)).lines())
+    assert (aws.objects, aws.invoked) == (before, [])
+    assert lines[0].startswith("would put back 4 records of 2 objects")
+    assert lines[1:] == [
+        "  2 x as it was",
+        "  2 x RetryAttemptsExhausted",
+        "would leave relay-failures/b: it holds no records that failed",
+        "would put back about 0 messages of gavel-prod-inbound-dead-letters",
+        "would put back about 3 messages of gavel-prod-fanout-dead-letters",
+    ]
