@@ -25,7 +25,7 @@ from assets.catalog import published_states, unreadable_to
 from assets.consumers import accepted_lags, consumers
 from assets.lineage import LINEAGE, MADE_OF, made_of, model_columns
 from assets.manifest import Translator, model_keys
-from assets.presentation import PREVIEW_ROWS, markdown_table
+from assets.presentation import PREVIEW_ROWS, about_persons, markdown_table
 from assets.resources import LakeResource, WarehouseResource
 from contracts import Contracts
 from lakehouse import api
@@ -93,7 +93,7 @@ def warehouse_assets(
     def warehouse(context: dg.AssetExecutionContext, lake: LakeResource, warehouse: WarehouseResource) -> Iterator[Any]:
         models = {i: key for i, key in model_keys(manifest).items() if key in context.selected_asset_keys}
         now = data_times.present(contracts, published_states(lake.lake, contracts, unreadable_to(context.log.warning)))
-        personal = {field for contract in contracts.values() for field in contract.personal}
+        personal = {field for contract in contracts.values() for field in about_persons(contract)}
         tested = models_tested(manifest, checks, models.values(), context.selected_asset_check_keys)
         first = local and not is_complete(warehouse.database, manifest, models, tested)
         arguments = build_arguments([manifest["nodes"][i]["name"] for i in {*models, *tested}], first=first)

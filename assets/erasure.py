@@ -1,21 +1,24 @@
-"""The erasure of a person as jobs: one step for each entity, in its pool, and those around them.
+"""The erasure of a person as jobs: one step for each entity, in its pool, one for the marts, and those around them.
 
 Whom to erase is never in a run's configuration: it names a request below `erasures/`, which says it sealed.
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
 from assets import keys
-from assets.resources import LakeResource
+from assets.resources import LakeResource, WarehouseResource
 from contracts import Contract, Contracts
 from lakehouse import api
+from warehouse.project import DbtFiles
 
 ERASE = "erase"
 FINISH = "finish_erasure"
+MARTS_STEP = "forget_in_marts"
 
 
 class ErasureConfig(dg.Config):
@@ -33,7 +36,7 @@ def erasure_jobs(contracts: Contracts) -> list[dg.JobDefinition]:
 def erasure_config(contracts: Contracts, job: str, request: str | None) -> dg.RunConfig:
     """Run configuration for every step of a job."""
     named = [c.name for c in contracts.values() if c.erasure is not None]
-    around = ["erase_items", "erase_rest"] if job == ERASE else ["prove_erasure"]
+    around = ["erase_items", "erase_rest"] if job == ERASE else [MARTS_STEP, "prove_erasure"]
     steps = [*around, *(f"{'erase' if job == ERASE else 'remove_earlier'}_{name}" for name in named)]
     return dg.RunConfig(ops={step: ErasureConfig(request=request) for step in steps})
 
@@ -52,12 +55,13 @@ def _erase_job(contracts: Contracts, named: Sequence[Contract]) -> dg.JobDefinit
 
 def _finish_job(contracts: Contracts, named: Sequence[Contract]) -> dg.JobDefinition:
     removals, prove = [_removal(contract) for contract in named], _prove(contracts)
+    marts = _marts(contracts)
 
     @dg.job(
         name=FINISH, description="Remove what only earlier states need, read everything that is left, sign the proof."
     )
     def finish_erasure() -> None:
-        prove([removal() for removal in removals])
+        prove([*(removal() for removal in removals), marts()])
 
     return finish_erasure
 
@@ -124,6 +128,42 @@ def _removal(contract: Contract) -> Any:
             api.remove_earlier(lake.lake, contract, request, progress=context.log.info)
 
     return remove
+
+
+def _marts(contracts: Contracts) -> Any:
+    @dg.op(
+        name=MARTS_STEP,
+        out=dg.Out(dg.Nothing),
+        pool=keys.WAREHOUSE_POOL,
+        retry_policy=dg.RetryPolicy(max_retries=3, delay=120),  # the job that builds them was requested, too
+        description="The warehouse's file and rendered reports of a laptop; elsewhere whether marts hold the person.",
+    )
+    def forget(
+        context: dg.OpExecutionContext, config: ErasureConfig, lake: LakeResource, warehouse: WarehouseResource
+    ) -> None:
+        if config.request is not None:
+            request = api.load_request(lake.lake, config.request)
+            if request.status != "done":
+                document = forget_in_marts(lake, warehouse, contracts, request)
+                api.note_marts(lake.lake, request, document)
+                context.log.info(f"no mart holds the person: {document}")
+
+    return forget
+
+
+def forget_in_marts(
+    lake: LakeResource, warehouse: WarehouseResource, contracts: Contracts, request: Any
+) -> dict[str, Any]:
+    """Take the person out of what marts leave behind; returns what the proof says of it. Raises `StillInMarts`."""
+    from warehouse import forgetting
+
+    needles = api.needles_of(lake.lake, contracts, request)
+    if warehouse.target != "local":
+        looked = forgetting.look_below_marts(lake.lake, needles)
+        return {"objects_looked_at": looked}
+    build = DbtFiles(warehouse.target, warehouse.folder, {}).build
+    done = forgetting.forget(warehouse.database, build, warehouse.reports, needles)
+    return {"file": warehouse.database.name, **asdict(done)}
 
 
 def _prove(contracts: Contracts) -> Any:

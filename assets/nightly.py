@@ -12,6 +12,7 @@ from dagster_dbt.asset_utils import get_asset_check_key_for_test
 from assets import keys
 from assets.dbt import build_copy, read_results, wrong_rows
 from assets.manifest import Translator
+from assets.presentation import about_persons
 from assets.resources import LakeResource, WarehouseResource
 from contracts import Contracts
 from warehouse.manifest import Manifest, is_nightly, promise
@@ -28,7 +29,7 @@ def nightly_tests(files: DbtFiles, manifest: Manifest, contracts: Contracts) -> 
     tests = {unique_id: key for unique_id, key in keys_of_tests.items() if key is not None}
     if not tests:
         return []
-    personal = {field for contract in contracts.values() for field in contract.personal}
+    personal = {field for contract in contracts.values() for field in about_persons(contract)}
 
     @dg.multi_asset_check(
         name="nightly_tests",

@@ -56,12 +56,18 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Mapping[str, object]],
 
 
 def preview(table: pa.Table | None, contract: Contract) -> dg.MarkdownMetadataValue:
-    """The first rows of a table, fields classified as personal masked, and whatever holds undeclared attributes."""
+    """The first rows of a table, masked what names a person or is personal, and whatever holds undeclared attributes:
+    no erasure reaches what Dagster keeps of its runs."""
     if table is None or table.num_rows == 0:
         return dg.MetadataValue.md("_no rows_")
-    masked = {*contract.personal, "_extra"}
+    masked = {*about_persons(contract), "_extra"}
     rows = table.slice(0, PREVIEW_ROWS).to_pylist()
     return dg.MetadataValue.md(markdown_table(table.column_names, rows, masked))
+
+
+def about_persons(contract: Contract) -> set[str]:
+    """The fields of an entity that name persons, or say something personal."""
+    return {*contract.personal, *(contract.erasure.persons if contract.erasure else ())}
 
 
 def _cell(value: object, *, hidden: bool) -> str:

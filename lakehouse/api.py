@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lakehouse.erasure.run import erase_rest as erase_rest
     from lakehouse.erasure.run import finish_erasure as finish_erasure
     from lakehouse.erasure.run import needles_of as needles_of
+    from lakehouse.erasure.run import note_marts as note_marts
     from lakehouse.erasure.run import prove_erasure as prove_erasure
     from lakehouse.erasure.run import remove_earlier as remove_earlier
     from lakehouse.erasure.run import search_person as search_person
@@ -83,6 +84,7 @@ _ROOMS = {
         "erase_rest",
         "finish_erasure",
         "needles_of",
+        "note_marts",
         "prove_erasure",
         "remove_earlier",
         "search_person",

@@ -101,7 +101,7 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
         sensors=[
             *sensors(contracts, jobs, settings, marts, lags),
             pipeline_metrics_sensor(contracts),
-            erasures_sensor(contracts, erasing, ERASURES_SECONDS),
+            erasures_sensor(contracts, [*erasing, jobs.reports], ERASURES_SECONDS),
             gap_sensor(backfill, lake_view(contracts)),
             *_lineage(settings, contracts, manifest, resources),
         ],

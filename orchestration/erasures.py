@@ -1,5 +1,5 @@
-"""The sensor that finishes erasures by itself: it requests the first phase of each open request, the second one when
-the guard is over, and a run for what came late of persons erased before."""
+"""The sensor that finishes erasures by itself: it requests the first phase of each open request, then a build of marts
+and reports, the second phase when the guard is over, and a run for what came late of persons erased before."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
@@ -11,6 +11,7 @@ from assets.erasure import ERASE, FINISH, erasure_config
 from assets.resources import LakeResource
 from contracts import Contracts
 from lakehouse import api
+from orchestration.jobs import REPORTS
 
 NAME = "erasures"
 LATE = "erasures/late/"
@@ -19,7 +20,8 @@ AGAIN = timedelta(hours=1)
 
 
 def erasures_sensor(contracts: Contracts, jobs: Sequence[Any], interval: int) -> dg.SensorDefinition:
-    """One run for each request and phase at a time."""
+    """One run for each request and phase at a time. `jobs` are those of the erasure, and the one that builds marts and
+    reports."""
 
     @dg.sensor(
         name=NAME,
@@ -34,6 +36,9 @@ def erasures_sensor(contracts: Contracts, jobs: Sequence[Any], interval: int) ->
         if next(iter(lake.lake.store.list(LATE)), None) is not None:
             found.append((ERASE, None, f"late-{now:%Y%m%dT%H}"))
         for job, request, key in found:
+            if job == REPORTS:
+                yield dg.RunRequest(run_key=key, job_name=job)
+                continue
             yield dg.RunRequest(run_key=key, job_name=job, run_config=erasure_config(contracts, job, request))
         if not found:
             yield dg.SkipReason("no erasure is open or due")
@@ -48,6 +53,8 @@ def due(requests: Sequence[Any], now: datetime) -> list[tuple[str, str | None, s
     for request in requests:
         if request.status == "open":
             found.append((ERASE, request.id, f"{request.id}-{ERASE}-{turn}"))
-        elif request.due(now):
+        elif request.status == "rewritten":
+            found.append((REPORTS, request.id, f"{request.id}-{REPORTS}"))
+        if request.due(now):
             found.append((FINISH, request.id, f"{request.id}-{FINISH}-{turn}"))
     return found

@@ -113,6 +113,24 @@ from states
     {%- endif -%}
 {%- endmacro %}
 
+{# Statement that takes out the items of whom neither a row nor a change is left: an erasure deletes both, and leaves no
+   tombstone. `items` and `changes` are the staging models of the entity. Which items are not in `items` is looked up
+   first, as that is the smaller table; few are left then to look for in all changes. #}
+{% macro delete_erased(key, items, changes) -%}
+    delete from {{ this }}
+    where {{ key }} in (
+        select absent.{{ key }}
+        from (
+            select distinct known.{{ key }}
+            from {{ this }} as known
+            left join {{ items }} as items on known.{{ key }} = items.{{ key }}
+            where items.{{ key }} is null
+        ) as absent
+        left join {{ changes }} as changes on absent.{{ key }} = changes.{{ key }}
+        where changes.{{ key }} is null
+    )
+{%- endmacro %}
+
 {#
     A fact points to the state that a dimension was in when the fact happened: join `states_of` the dimension on its key
     and on `was_valid` at the time of the fact. Exactly one state of a known key is valid at any time: the first one

@@ -44,10 +44,9 @@ def _parquet_holds(content: bytes, needles: Needles) -> bool:
         return True
     try:
         file = pq.ParquetFile(io.BytesIO(content))
-        names = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
-        file = pq.ParquetFile(io.BytesIO(content), read_dictionary=names)
-        groups = range(file.num_row_groups)
-        return any(_matches(c, needles) for n in groups for c in file.read_row_group(n).columns)
+        # One column at a time, for the memory; not as dictionaries, which take three times as long to make.
+        parts = ((n, name) for n in range(file.num_row_groups) for name in file.schema_arrow.names)
+        return any(_matches(c, needles) for n, name in parts for c in file.read_row_group(n, columns=[name]).columns)
     except (pa.ArrowException, OSError):
         return needles.in_raw(content)
 
@@ -57,7 +56,10 @@ def _matches(column: pa.ChunkedArray, needles: Needles) -> bool:
 
 
 def _any(texts: pa.Array, needles: Needles) -> bool:
-    """Whether a needle is in an array of texts. A plain search first: the exact one takes ten times as long."""
+    """Whether a needle is in an array of texts. The bytes of all texts at once are searched first, then row by row,
+    then exactly what that found: each takes ten times as long as the one before."""
+    if not _in_buffer(texts, needles):
+        return False
     whole = pa.array(sorted(needles.whole), texts.type)
     if pc.any(pc.is_in(texts, value_set=whole)).as_py():
         return True
@@ -66,6 +68,15 @@ def _any(texts: pa.Array, needles: Needles) -> bool:
         if len(found) and any(needles.in_text(text) for text in pc.unique(found).to_pylist() if text):
             return True
     return False
+
+
+def _in_buffer(texts: pa.Array, needles: Needles) -> bool:
+    """Whether the bytes of all texts, one after the other, hold what a needle is made of; also across two texts."""
+    data = texts.buffers()[2]
+    if data is None:
+        return False
+    content = data.to_pybytes()
+    return any(needle.encode() in content for needle in {*needles.within, *needles.whole})
 
 
 def text_leaves(array: pa.Array, depth: int = 0) -> Iterator[pa.Array]:

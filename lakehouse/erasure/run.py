@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from lakehouse.intake.landing import LandedObject
 
 _ATTEMPTS = 3
-REST = "rest"
+REST, MARTS = "rest", "marts"
 
 
 class ErasureIncomplete(Exception):
@@ -307,6 +307,11 @@ def _clean_rest(lake: Lake, contracts: Contracts, request: Request, progress: Pr
     if changed:
         requests.note(lake, request, REST, {"objects": changed})
     return needles
+
+
+def note_marts(lake: Lake, request: Request, done: dict[str, Any]) -> None:
+    """Keep what was done to the marts that were built of the tables, for the proof."""
+    requests.note(lake, request, MARTS, done)
 
 
 def finish_erasure(

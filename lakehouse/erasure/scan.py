@@ -38,6 +38,25 @@ class Scanned:
         return asdict(self)
 
 
+def holding_below(lake: Lake, needles: Needles, prefix: str) -> tuple[int, list[str]]:
+    """How many objects there are below a prefix, and the keys of those that hold the person now; earlier versions
+    aside."""
+
+    def look(key: str) -> str | None:
+        try:
+            return key if holds(lake.store.read(key), needles) else None
+        except ObjectMissing:
+            return None
+
+    count, found = 0, list[str]()
+    with ThreadPoolExecutor(_READERS) as pool:
+        for some in batched(lake.store.list(prefix), _AT_ONCE):
+            keys = [stored.key for stored in some]
+            count += len(keys)
+            found += filter(None, pool.map(look, keys))
+    return count, found
+
+
 def scan(lake: Lake, needles: Needles, ours: str) -> Scanned:
     """Read everything in the bucket but the sealed part of the request itself (`ours`)."""
     scanned, prefixes = Scanned(), Counter[str]()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,10 +14,11 @@ import pytest
 from moto import mock_aws
 
 from assets.erasure import ERASE, FINISH, erasure_jobs
-from assets.resources import LakeResource
+from assets.resources import LakeResource, WarehouseResource
 from lakehouse.erasure import proof, requests
 from lakehouse.storage.lake import Lake
 from orchestration.erasures import due, erasures_sensor
+from orchestration.jobs import REPORTS
 from tests.support.lakes import Landing, published_rows
 from tests.support.persons import BOTH, PERSONS, SALES, ingest, person, sale
 
@@ -47,14 +49,25 @@ def lake(resource: LakeResource) -> Lake:
 
 
 def executed(lake: LakeResource, request: dg.RunRequest) -> bool:
-    definitions = dg.Definitions(jobs=erasure_jobs(BOTH), resources={"lake": lake})
+    warehouse = WarehouseResource(target="local", home=str(lake.local_root))
+    definitions = dg.Definitions(jobs=erasure_jobs(BOTH), resources={"lake": lake, "warehouse": warehouse})
     assert request.job_name is not None
     job = definitions.resolve_job_def(request.job_name)
     return job.execute_in_process(run_config=request.run_config).success
 
 
+def building() -> dg.JobDefinition:
+    """In place of the job that builds marts and reports."""
+
+    @dg.job(name=REPORTS)
+    def reports() -> None:
+        pass
+
+    return reports
+
+
 def requested(resource: LakeResource) -> list[dg.RunRequest]:
-    sensor = erasures_sensor(BOTH, erasure_jobs(BOTH), 60)
+    sensor = erasures_sensor(BOTH, [*erasure_jobs(BOTH), building()], 60)
     with dg.build_sensor_context(resources={"lake": resource}) as context:
         found = sensor.evaluate_tick(context)
     return list(found.run_requests or ())
@@ -67,8 +80,8 @@ def test_a_request_is_done_by_the_runs_that_the_sensor_requests(lake: Lake, reso
     assert first.job_name == ERASE
     assert "p-1" not in orjson.dumps(first.run_config, default=str).decode()
     assert executed(resource, first)
-    (second,) = requested(resource)
-    assert second.job_name == FINISH
+    built, second = requested(resource)
+    assert (built.job_name, second.job_name) == (REPORTS, FINISH)
     assert executed(resource, second)
     assert requested(resource) == []
     done = requests.load_request(lake, made.id)
@@ -90,9 +103,16 @@ def test_a_phase_is_requested_once_in_a_while_until_it_is_done(lake: Lake) -> No
     assert due([request], now + timedelta(hours=1))[0][2] != key
 
 
-def test_items_receipts_and_dead_letters_are_without_the_person(lake: Lake, resource: LakeResource) -> None:
-    from dataclasses import replace
+def test_marts_are_built_once_the_tables_are_rewritten_and_before_the_end(lake: Lake) -> None:
+    request = replace(requests.request_erasure(lake, "p-1"), status="rewritten", rewritten_at=lake.now().isoformat())
+    ((job, _, key),) = due([request], lake.now())
+    assert job == REPORTS
+    later = due([request], lake.now() + timedelta(hours=25))
+    assert [(job, key) for job, _, key in later if job == REPORTS] == [(REPORTS, key)], "requested once"
+    assert FINISH in [job for job, _, _ in later]
 
+
+def test_items_receipts_and_dead_letters_are_without_the_person(lake: Lake, resource: LakeResource) -> None:
     from contracts import Contracts
     from contracts.model import DynamoKeys, IndexKeys
     from lakehouse.erasure.needles import Needles
