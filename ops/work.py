@@ -51,8 +51,11 @@ def plan(where: Environment, work: Work) -> Planned:
 
 def do(where: Environment, work: Work, say: Say) -> None:
     """Do it, publish it, and say what was done; raises `OpsError` where nothing was."""
+    from pyiceberg.exceptions import CommitFailedException
+
     from lakehouse import api
     from lakehouse.results import FilesMissing, RebuildFailed
+    from lakehouse.storage.entries import EntryConflict
 
     lake, contract = where.lake, _contract(where, work)
     try:
@@ -63,6 +66,11 @@ def do(where: Environment, work: Work, say: Say) -> None:
         _ingest(lake, contract, work, say)
     except (LookupError, FilesMissing, RebuildFailed) as error:
         raise OpsError(str(error)) from error
+    except (CommitFailedException, EntryConflict) as error:
+        raise OpsError(
+            f"{work.entity}: another writer (a batch, or another operator) was quicker, and readers have its work. "
+            f"Repeat the {work.kind.replace('_', ' ')} when nothing else writes the entity: {error}"
+        ) from error
 
 
 def _ingest(lake: Lake, contract: Contract, work: Work, say: Say) -> None:

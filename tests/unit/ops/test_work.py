@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from pyiceberg.exceptions import CommitFailedException
 from typer.testing import CliRunner
 
 from contracts import Contracts
+from lakehouse import api
 from lakehouse.api import compact, publish
 from lakehouse.intake.landing import Scope
 from lakehouse.publish.published import content_hash, published
+from lakehouse.storage.entries import EntryConflict
 from lakehouse.storage.lake import Lake
 from ops.command_line import app
 from ops.environment import Environment
@@ -63,3 +66,21 @@ def test_what_cannot_be_done_ends_with_1_and_says_why(lake: Lake, more: tuple[st
     assert "expected a start before its end" in run("replay", "parcels", *backwards, *more, code=1)
     lake.store.delete([s.key for s in lake.store.list("landing/")])
     assert "expected every landed object" in run("rebuild", "parcels", *more, code=1)
+
+
+@pytest.mark.parametrize("conflict", [CommitFailedException("another metadata file"), EntryConflict("another version")])
+@pytest.mark.parametrize("command", [("replay", "parcels", *RANGE), ("rebuild", "parcels"), ("roll-back", "parcels")])
+def test_a_quicker_writer_ends_it_with_1_and_a_word_of_what_to_do(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], conflict: Exception
+) -> None:
+    before = content_hash(lake, PARCELS)
+
+    def overtaken(*arguments: object, **named: object) -> None:
+        raise conflict
+
+    for name in ("compact", "rebuild", "rollback"):
+        monkeypatch.setattr(api, name, overtaken, raising=False)
+    said = run(*command, code=1)
+    assert "was quicker" in said
+    assert f"Repeat the {command[0].replace('-', ' ')}" in said
+    assert content_hash(lake, PARCELS) == before
