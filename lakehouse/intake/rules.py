@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from contracts.change import SEQUENCE_WIDTH
 from contracts.types import (
@@ -24,6 +25,9 @@ from contracts.validation import MAX_INTEGER, MAX_MAP_KEY
 from lakehouse.intake import long_values
 from lakehouse.intake.typed_values import member, typed
 from lakehouse.storage.sql import literal, quoted
+
+if TYPE_CHECKING:
+    from contracts import Contract
 
 _SEQUENCE = f"[0-9]{{1,{SEQUENCE_WIDTH}}}"
 
@@ -48,6 +52,15 @@ def problem(field: Field) -> str:
     if field.required:
         cases.insert(0, (f"{column} IS NULL", _required(field)))
     return case(cases, literal(f"{field.name}: "))
+
+
+def key_values(contract: Contract) -> dict[str, str]:
+    """SQL for each field of the primary key of a row of text: its value, null if it is none that the contract takes.
+    Needs what `validation.define` defines."""
+    fields = [contract.field(name) for name in contract.primary_key]
+    return {
+        f.name: f"CASE WHEN {problem(f)} IS NULL THEN {typed(quoted(f.name), f.type, tried=True)} END" for f in fields
+    }
 
 
 def too_long(column: str) -> tuple[str, str]:

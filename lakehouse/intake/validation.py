@@ -67,9 +67,14 @@ CREATE OR REPLACE TEMP MACRO kind(j) AS CASE coalesce(json_type(j), 'NULL')
 _RID = "(_no::BIGINT << 40) + _row AS _rid"
 
 
+def define(duck: Duck) -> None:
+    """Define the functions that the rules use."""
+    duck.run(_MACROS)
+
+
 def begin(duck: Duck, contract: Contract) -> None:
     """Make `checked`, the empty table for the rows that `check` gives. Needs `OBJECTS`."""
-    duck.run(_MACROS)
+    define(duck)
     for name, column in (("object_keys", "key"), ("object_times", "modified")):
         numbers = f"range(coalesce((SELECT max(_no) + 1 FROM {OBJECTS}), 0)) AS numbers (n)"
         listed = f"SELECT list({column} ORDER BY n) FROM {numbers} LEFT JOIN {OBJECTS} ON _no = n"

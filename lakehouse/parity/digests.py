@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from contracts.types import FieldType, ListType, MapType, NestedType, StructType
-from lakehouse.intake.typed_values import typed
+from lakehouse.intake.rules import key_values
 from lakehouse.storage.sql import quoted
 
 if TYPE_CHECKING:
@@ -32,11 +32,9 @@ def key(contract: Contract, alias: str = "") -> str:
 
 def tried_key(contract: Contract, table: str) -> str:
     """SQL for the number of the key that the text of a row says; null if it says none."""
-    columns = ", ".join(
-        f"{typed(f'{table}.{quoted(n)}', contract.field(n).type, tried=True)} AS {quoted(n)}"
-        for n in contract.primary_key
-    )
-    return f"(SELECT {key(contract)} FROM (SELECT {columns}))"
+    texts = ", ".join(f"{table}.{quoted(n)} AS {quoted(n)}" for n in contract.primary_key)
+    values = ", ".join(f"{value} AS {quoted(n)}" for n, value in key_values(contract).items())
+    return f"(SELECT {key(contract)} FROM (SELECT {values} FROM (SELECT {texts})))"
 
 
 def bucket(number: str = "k") -> str:

@@ -245,7 +245,8 @@ def _compared(work: _Work) -> tuple[Parity, TableState | None]:
     duck.run(f"CREATE OR REPLACE TEMP TABLE {OF_HISTORY} (k UHUGEINT, kind VARCHAR, v BIGINT, e_v BIGINT)")
     if work.source is not None:
         export, loaded = work.source.export, work.loaded
-        whole = not (export.doubts or loaded.in_part)
+        nameless = duck.count(f"SELECT count(*) FROM {relations.broken(contract.name)} WHERE k IS NULL")
+        whole = not (export.doubts or loaded.in_part or nameless)
         with work.timed("export"):
             lake_state.load_at(duck, contract, state, export.at)
             found, unproven = comparison.compare_export(duck, contract.name, whole=whole)
@@ -256,6 +257,8 @@ def _compared(work: _Work) -> tuple[Parity, TableState | None]:
             items += duck.count(f"SELECT count(*) FROM {relations.broken(contract.name)}")
             aside = duck.count(f"SELECT count(*) FROM {ASIDE}")
         work.notes += [*export.doubts, *loaded.notes]
+        if nameless:
+            work.notes.append(f"{nameless:,} items have no key that can be read: rows without an item may be theirs.")
     with work.timed("causes"):
         counts, differences = _explained(work, state, differing)
     in_part = unproven or work.loaded.in_part

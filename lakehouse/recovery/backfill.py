@@ -21,7 +21,9 @@ from lakehouse.batch.compaction import compact
 from lakehouse.exports.landing import FAILURES, LandedExport, land, noted_files, object_key
 from lakehouse.exports.manifest import SUMMARY, Export, check_origin, folders, read, store_of
 from lakehouse.exports.mapping import keys_of
+from lakehouse.intake import validation
 from lakehouse.intake.landing import Scope
+from lakehouse.intake.rules import key_values
 from lakehouse.publish.publication import publish
 from lakehouse.results import BatchResult, Counts, Progress, silent
 from lakehouse.storage.context import Context
@@ -264,14 +266,16 @@ class _Entity:
             )
         with connect(context.lake) as duck:
             proof = _Proof(duck, context, state, self.landed)
+            validation.define(duck)
             proof.read_landed()
             proof.find()
             proof.leave_alone(unattributed)
+            note = proof.leave_nameless()
             counted, keys = proof.counts(), proof.land()
         if keys:
             context.report(f"export {export.id} proves {counted}: landed as {', '.join(sorted(keys))}")
             self._published(Scope(keys=keys))
-        return counted, None
+        return counted, note
 
 
 @dataclass(frozen=True)
@@ -301,7 +305,9 @@ class _Proof:
             f"CREATE OR REPLACE TEMP VIEW _stored AS SELECT *, coalesce(_deleted, false) OR coalesce(_expired, false) "
             f"AS _gone, {before} AS _earlier FROM ({live_rows(shape, self.state.files)})"
         )
-        duck.run(f"CREATE OR REPLACE TEMP TABLE _exported AS SELECT {self._typed_keys()}, _op, _version FROM _arrived")
+        values = key_values(contract)
+        typed = ", ".join(f"{value} AS {quoted(name)}" for name, value in values.items())
+        duck.run(f"CREATE OR REPLACE TEMP TABLE _exported AS SELECT {typed}, _op, _version FROM _arrived")
         fields = ", ".join(map(_as_written, contract.fields))
         expired = f"coalesce(_ttl <= {second}, false)"
         duck.run(
@@ -320,14 +326,8 @@ class _Proof:
         duck.run(
             f"CREATE OR REPLACE TEMP TABLE _present AS SELECT 'present' AS _class, {texts}, _op, {BY}, _ttl, "
             f"_contract, _extra FROM _arrived "
-            f"WHERE ({self._typed_keys(named=False)}) IN (SELECT ({self._keys}) FROM _wanted)"
+            f"WHERE ({', '.join(values.values())}) IN (SELECT ({self._keys}) FROM _wanted)"
         )
-
-    def _typed_keys(self, *, named: bool = True) -> str:
-        """The key of a landed row with the types that stored rows have; null where it has none."""
-        contract = self.context.contract
-        casts = {k: f"TRY_CAST({quoted(k)} AS {duckdb_type(contract.field(k).type)})" for k in contract.primary_key}
-        return ", ".join(f"{cast} AS {quoted(k)}" if named else cast for k, cast in casts.items())
 
     def read_landed(self) -> None:
         """Make the view `_arrived` of what the export landed for the entity."""
@@ -349,6 +349,19 @@ class _Proof:
             made = item_keys(contract, dict(zip(names, map(_value, values), strict=True)))
             if (made["pk"], made["sk"]) in unattributed:
                 self.duck.run("DELETE FROM _removed WHERE rowid = $1", [row])
+
+    def leave_nameless(self) -> str | None:
+        """Take all from `_removed` where items of the export have no key that can be read, which may be those of any
+        row; answers what to say of it."""
+        missing = " OR ".join(f"{quoted(k)} IS NULL" for k in self.context.contract.primary_key)
+        nameless = self.duck.count(f"SELECT count(*) FROM _exported WHERE {missing}")
+        if not nameless or not self._has("_removed"):
+            return None
+        self.duck.run("DELETE FROM _removed")
+        return (
+            f"nothing is concluded from items that are not in the export: {nameless} of its items have no key that can "
+            "be read; see the quarantine, correct them in the table and export again"
+        )
 
     def counts(self) -> dict[str, int]:
         """How many corrections there are, by class."""

@@ -23,6 +23,7 @@ from lakehouse.parity.wanted import Request
 from lakehouse.publish import audit
 from lakehouse.publish.audit import Audited
 from lakehouse.publish.published import published
+from lakehouse.recovery.backfill import backfill, find
 from lakehouse.results import AuditResult, Check
 from lakehouse.storage.duck import connect
 from lakehouse.table import iceberg, schemas, tables
@@ -298,6 +299,29 @@ def test_an_item_under_an_entity_that_nobody_knows_is_there(tmp_path: Path, repa
             (2, False),
             (3, True),
         ]
+
+
+@pytest.mark.parametrize("part", [None, {"S": "one"}, {"N": "1.5"}, {"NULL": True}])
+def test_an_item_without_a_key_that_can_be_read_is_there(tmp_path: Path, part: dict[str, Any] | None) -> None:
+    """Its row cannot be known, so that no row without an item is concluded to be one too many."""
+    world = World.of(tmp_path)
+    for number in range(3):
+        world.put(("a", number))
+    world.settle()
+    world.forward(minutes=5)
+    items = world.snapshot()
+    items["a", 1] = {n: v for n, v in (items["a", 1] | {"part": part}).items() if v is not None}
+    del items["a", 2]
+    export = world.export(items=items)
+    world.settle()
+    done = world.check(export, repair=True)
+    assert {d.kind for d in done.before.differences} == {"missed"}, "and is in the quarantine"
+    assert done.before.unproven == 2
+    assert any("no key that can be read" in note for note in done.before.notes)
+    (entity,) = backfill(world.lake, world.contracts, find(world.lake, export)[0]).entities
+    assert entity.corrections == {}
+    assert "no key that can be read" in (entity.note or "")
+    assert [r["_deleted"] for r in published_rows(world.lake, TABLE)] == [False] * 3
 
 
 @pytest.mark.parametrize("line", [b"no json", b'{"Item": 5}', b'{"Item": {"entity": {"S": "other"}}}'])
