@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from lakehouse.erasure.needles import Needles
 
 _PARQUET, _AVRO = b"PAR1", b"Obj\x01"
-_NESTED = 8  # how deep values are looked for
 
 
 def is_parquet(content: bytes) -> bool:
@@ -56,48 +55,55 @@ def _matches(column: pa.ChunkedArray, needles: Needles) -> bool:
 
 
 def _any(texts: pa.Array, needles: Needles) -> bool:
-    """Whether a needle is in an array of texts. The bytes of all texts at once are searched first, then row by row,
-    then exactly what that found: each takes ten times as long as the one before."""
-    if not _in_buffer(texts, needles):
+    """Whether a needle is in an array of texts, also behind a coding. The bytes of all texts at once are searched
+    first, then row by row, then exactly what that found: each takes ten times as long as the one before."""
+    marks = _marks_in(texts, needles.marks)
+    if not marks:
         return False
     whole = pa.array(sorted(needles.whole), texts.type)
     if pc.any(pc.is_in(texts, value_set=whole)).as_py():
         return True
-    for needle in needles.within:
-        found = texts.filter(pc.match_substring(texts, needle))
+    for mark in marks:
+        found = texts.filter(pc.match_substring(texts, mark))
         if len(found) and any(needles.in_text(text) for text in pc.unique(found).to_pylist() if text):
             return True
     return False
 
 
-def _in_buffer(texts: pa.Array, needles: Needles) -> bool:
-    """Whether the bytes of all texts, one after the other, hold what a needle is made of; also across two texts."""
+def _marks_in(texts: pa.Array, marks: Iterable[str]) -> list[str]:
+    """The marks that stand in the bytes of all texts, one after the other; also across two texts."""
     data = texts.buffers()[2]
-    if data is None:
-        return False
-    content = data.to_pybytes()
-    return any(needle.encode() in content for needle in {*needles.within, *needles.whole})
+    content = b"" if data is None else data.to_pybytes()
+    return [mark for mark in marks if mark.encode() in content]
 
 
-def text_leaves(array: pa.Array, depth: int = 0) -> Iterator[pa.Array]:
-    """The texts in an array, at every depth; of a dictionary its values."""
-    kind = array.type
-    if depth > _NESTED:
-        return
-    if pa.types.is_dictionary(kind):
-        yield from text_leaves(array.dictionary, depth + 1)
-    elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+def text_leaves(array: pa.Array) -> Iterator[pa.Array]:
+    """The texts in an array, at every depth, as arrays of text; of a dictionary its values, of bytes what they say,
+    unpacked. Raises `TypeError` for a type that nobody knows: what cannot be searched is not free of a person."""
+    kind, types = array.type, pa.types
+    if types.is_dictionary(kind):
+        yield from text_leaves(array.dictionary)
+    elif types.is_string(kind) or types.is_large_string(kind):
         yield array
-    elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        yield pa.array([v.decode(errors="replace") for v in array.to_pylist() if v is not None], pa.string())
-    elif pa.types.is_map(kind):
-        yield from text_leaves(array.keys, depth + 1)
-        yield from text_leaves(array.items, depth + 1)
-    elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        yield from text_leaves(array.flatten(), depth + 1)
-    elif pa.types.is_struct(kind):
-        for inner in array.flatten():
-            yield from text_leaves(inner, depth + 1)
+    elif types.is_string_view(kind):
+        yield array.cast(pa.large_string())
+    elif types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind) or _is_fixed(kind):
+        yield pa.array([unpacked(v).decode(errors="replace") for v in array.to_pylist() if v is not None], pa.string())
+    elif types.is_map(kind):
+        yield from text_leaves(array.keys)
+        yield from text_leaves(array.items)
+    elif types.is_nested(kind):
+        inner = array.flatten()
+        for each in inner if types.is_struct(kind) else [inner]:
+            yield from text_leaves(each)
+    elif isinstance(array, pa.ExtensionArray):
+        yield from text_leaves(array.storage)
+    elif not (types.is_primitive(kind) or types.is_decimal(kind) or types.is_null(kind)):
+        raise TypeError(f"expected a type of Arrow that can be searched, found {kind}")
+
+
+def _is_fixed(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_fixed_size_binary(kind))
 
 
 def _avro_blocks(content: bytes) -> Iterator[bytes]:

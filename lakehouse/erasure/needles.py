@@ -20,6 +20,8 @@ from lakehouse.erasure.packing import unpacked
 
 _WORD = "0-9A-Za-z_-"
 _SHORTEST = 5  # characters of a value that is looked for within others
+_CODED = ("\\", "H4sI", "KLUv")
+"""How JSON escapes, and how gzip and zstd begin in base64."""
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{8,}={0,2}")
 
 
@@ -50,6 +52,13 @@ class Needles:
     def whole(self) -> frozenset[str]:
         """What counts where it is all of a text."""
         return frozenset((self.identity, *self.own))
+
+    @cached_property
+    def marks(self) -> tuple[str, ...]:
+        """What stands, one of it, in every text that `in_text` finds something in, but in one that is coded twice."""
+        plain = {*self.within, *self.whole}
+        coded = {core for needle in plain for core in _base64_cores(needle.encode(errors="surrogatepass"))}
+        return (*sorted(plain), *sorted(coded), *_CODED)
 
     @cached_property
     def _pattern(self) -> re.Pattern[bytes]:
@@ -84,6 +93,17 @@ class Needles:
     def in_document(self, value: Any) -> bool:
         """Whether one of them is in a decoded JSON value, its keys included."""
         return any(self.in_text(text) for text in texts(value))
+
+
+def _base64_cores(content: bytes) -> Iterator[str]:
+    """What base64 writes of some bytes whatever stands before and behind them, in both alphabets."""
+    for before in range(3):
+        coded = base64.b64encode(bytes(before) + content).rstrip(b"=")
+        # The digits that bytes before or behind have no share in: a digit has six bits.
+        first, last = -(-before * 8 // 6), (before + len(content)) * 8 // 6
+        core = coded[first:last].decode()
+        yield core
+        yield core.replace("+", "-").replace("/", "_")
 
 
 def texts(value: Any) -> Iterator[str]:
