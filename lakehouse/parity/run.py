@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -122,21 +122,17 @@ def await_arrival(
     pause: Callable[[float], None] = time.sleep,
 ) -> bool:
     """Await, for at most so long by the lake's clock, that all entities which have a table can be compared; returns
-    whether they can. Raises what `check_parity` raises for the request."""
+    whether they can. When nothing can arrive any more, a batch moves the watermark of an entity that is quiet. Raises
+    what `check_parity` and a batch raise."""
     until, shown = lake.now() + limit, None
     while True:
-        source = _source(lake, contracts, request)
-        waiting = {
-            c.name: ready
-            for c in _entities(contracts, request)
-            if source is not None
-            and c.origin == "stream"
-            and _state(lake, c) is not None
-            and (ready := _ready_at(lake, c, source, request)) is not None
-        }
+        waiting, now = _awaited(lake, contracts, request), lake.now()
+        if quiet := [name for name, ready in waiting.items() if ready <= now]:
+            for name in quiet:
+                _move_watermark(Context(lake, contracts[name], progress, request.run_id))
+            waiting = _awaited(lake, contracts, request)
         if not waiting:
             return True
-        now = lake.now()
         if now >= until:
             return False
         if shown is None or now - shown >= _SHOWN_EVERY:
@@ -147,6 +143,26 @@ def await_arrival(
             )
             shown = now
         pause(min(_LOOK_SECONDS, (until - now).total_seconds()))
+
+
+def _awaited(lake: Lake, contracts: Contracts, request: Request) -> dict[str, datetime]:
+    """The entities that have a table and cannot be compared yet, with when they can."""
+    source = _source(lake, contracts, request)
+    if source is None:
+        return {}
+    found = {
+        c.name: _ready_at(lake, c, source, request)
+        for c in _entities(contracts, request)
+        if c.origin == "stream" and _state(lake, c) is not None
+    }
+    return {name: ready for name, ready in found.items() if ready is not None}
+
+
+def _move_watermark(context: Context) -> None:
+    """What any tick does, also for an entity of which nothing came; another writer that is quicker does the same."""
+    with suppress(EntryConflict, CommitFailedException):
+        compact(context.lake, context.contract, Scope.last_hours(1, context.lake.now()), progress=context.progress)
+        publish(context.lake, context.contract, run_id=context.run_id)
 
 
 def request_export(lake: Lake, table: Operational, name: str, progress: Progress = silent) -> str:

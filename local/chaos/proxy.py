@@ -11,6 +11,7 @@ import json
 import re
 import socket
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -266,13 +267,14 @@ class _Server(ThreadingHTTPServer):
         """Nothing: clients are killed."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(BaseHTTPRequestHandler, ABC):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1  # one packet an answer
 
+    @abstractmethod
     def answer(self, request: Request) -> tuple[Answer, bool]:
-        raise NotImplementedError
+        """The answer, and whether only half of it is sent; raises `NoAnswer`."""
 
     def handle_one_request(self) -> None:
         self.raw_requestline = self.rfile.readline(65537)

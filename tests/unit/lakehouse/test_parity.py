@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyiceberg.exceptions import CommitFailedException
 
 from contracts import Contracts
 from lakehouse import api
@@ -179,6 +180,32 @@ def test_it_is_awaited_until_it_can_be_compared(tmp_path: Path, hours: float, ar
     assert outcome == ("equal" if arrives else "not yet")
     assert len(said) == (3 if arrives else 2 if hours else 0)
     assert api.await_arrival(world.lake, PARITY_CONTRACTS, Request(), limit)
+
+
+def test_awaiting_moves_the_watermark_of_an_entity_that_is_quiet(tmp_path: Path) -> None:
+    world = World.of(tmp_path)
+    world.put(("a", 1))
+    world.settle()
+    request = Request(world.export(), lateness=LATE)
+
+    def pause(seconds: float) -> None:
+        world.forward(minutes=1)
+
+    assert api.await_arrival(world.lake, PARITY_CONTRACTS, request, timedelta(hours=2), pause=pause)
+    assert world.check(request.export).before.outcome == "equal"
+
+
+def test_awaiting_ends_where_no_batch_can_move_the_watermark(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = Request(world.export(), lateness=LATE)
+    world.forward(hours=1)
+
+    def loses(*_: Any, **__: Any) -> None:
+        raise CommitFailedException
+
+    monkeypatch.setattr("lakehouse.parity.run.compact", loses)
+    limit = timedelta(minutes=5)
+    pause = lambda _: world.forward(minutes=1)  # noqa: E731
+    assert not api.await_arrival(world.lake, PARITY_CONTRACTS, request, limit, pause=pause)
 
 
 def test_a_held_object_is_named_and_not_overwritten(world: World) -> None:
