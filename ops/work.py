@@ -1,6 +1,6 @@
 """Work on one entity by hand: replay, rebuild, requeue, roll back. The same as by run configuration of its assets.
 
-Whoever else writes the entity at this moment makes it end without a change: the catalog's versions decide.
+Of two who write an entity at the same moment one is quicker: the catalog's versions decide, and the other begins again.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from lakehouse.storage.lake import Lake
 
 Say = Callable[[str], None]
+_RACES = 5
+"""How often another writer may be quicker."""
 
 
 @dataclass(frozen=True)
@@ -50,27 +52,37 @@ def plan(where: Environment, work: Work) -> Planned:
 
 
 def do(where: Environment, work: Work, say: Say) -> None:
-    """Do it, publish it, and say what was done; raises `OpsError` where nothing was."""
+    """Do it, publish it, and say what was done; raises `OpsError` where nothing was.
+
+    Where another writer is quicker it begins again, on what that one published. A roll back does not: which state is
+    the one before is another question then."""
     from pyiceberg.exceptions import CommitFailedException
 
-    from lakehouse import api
     from lakehouse.results import FilesMissing, RebuildFailed
     from lakehouse.storage.entries import EntryConflict
 
     lake, contract = where.lake, _contract(where, work)
-    try:
-        if work.kind == "roll_back":
-            now = api.rollback(lake, contract, work.snapshot).published
-            say(f"{work.entity}: readers are at snapshot {now.snapshot_id}, {now.rows:,} rows, up to {now.watermark}")
+    for left in reversed(range(1 if work.kind == "roll_back" else _RACES)):
+        try:
+            (_roll_back if work.kind == "roll_back" else _ingest)(lake, contract, work, say)
             return
-        _ingest(lake, contract, work, say)
-    except (LookupError, FilesMissing, RebuildFailed) as error:
-        raise OpsError(str(error)) from error
-    except (CommitFailedException, EntryConflict) as error:
-        raise OpsError(
-            f"{work.entity}: another writer (a batch, or another operator) was quicker, and readers have its work. "
-            f"Repeat the {work.kind.replace('_', ' ')} when nothing else writes the entity: {error}"
-        ) from error
+        except (LookupError, FilesMissing, RebuildFailed) as error:
+            raise OpsError(str(error)) from error
+        except (CommitFailedException, EntryConflict) as error:
+            quicker = f"{work.entity}: another writer (a batch, or another operator) was quicker"
+            if not left:
+                raise OpsError(
+                    f"{quicker}, and readers have its work. Repeat the {work.kind.replace('_', ' ')} when nothing else "
+                    f"writes the entity: {error}"
+                ) from error
+            say(f"{quicker}; beginning again")
+
+
+def _roll_back(lake: Lake, contract: Contract, work: Work, say: Say) -> None:
+    from lakehouse import api
+
+    now = api.rollback(lake, contract, work.snapshot).published
+    say(f"{work.entity}: readers are at snapshot {now.snapshot_id}, {now.rows:,} rows, up to {now.watermark}")
 
 
 def _ingest(lake: Lake, contract: Contract, work: Work, say: Say) -> None:

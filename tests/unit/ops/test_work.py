@@ -84,3 +84,21 @@ def test_a_quicker_writer_ends_it_with_1_and_a_word_of_what_to_do(
     assert "was quicker" in said
     assert f"Repeat the {command[0].replace('-', ' ')}" in said
     assert content_hash(lake, PARCELS) == before
+
+
+@pytest.mark.parametrize("command", [("replay", "parcels", *RANGE), ("rebuild", "parcels")])
+def test_it_begins_again_where_another_writer_was_quicker(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    before, races = content_hash(lake, PARCELS), iter([CommitFailedException("one"), EntryConflict("two")])
+    publish = api.publish
+
+    def overtaken(*arguments: object, **named: object) -> object:
+        for conflict in races:
+            raise conflict
+        return publish(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(api, "publish", overtaken, raising=False)
+    said = run(*command)
+    assert said.count("another writer (a batch, or another operator) was quicker; beginning again") == 2
+    assert content_hash(lake, PARCELS) == before
