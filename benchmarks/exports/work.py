@@ -6,13 +6,14 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from benchmarks.exports.data import AT, PREFIX
+from benchmarks.lakes import lake_in
 from contracts import Contracts, load_contracts
 from lakehouse import api
 from lakehouse.intake.landing import Scope
@@ -24,17 +25,9 @@ from lakehouse.storage.lake import Lake
 _LATENESS = timedelta(hours=1)
 
 
-def lake_in(folder: Path, now: datetime = AT + timedelta(hours=2)) -> Lake:
-    """A lake in a folder, with the default memory and threads; the day is that of the export."""
-    return Lake(
-        bucket="data",
-        landing_database="gavel_landing_bench",
-        work_database="gavel_work_bench",
-        published_database="gavel_bench",
-        local_root=folder / "lake",
-        scratch=folder / "scratch",
-        now=lambda: now,
-    )
+def lake_at(folder: Path, hours: int = 2) -> Lake:
+    """The lake, so many hours after the export."""
+    return lake_in(folder, "bench", lambda: AT + timedelta(hours=hours))
 
 
 def contracts() -> Contracts:
@@ -52,7 +45,7 @@ def duckdb_alone(folder: Path) -> dict[str, Any]:
         f'coalesce(Item."{name}".S, Item."{name}".N, Item."{name}".BOOL) AS "{name}"'
         for name in ("entity", "_version", *names)
     )
-    lake = lake_in(folder)
+    lake = lake_at(folder)
     with duckdb.connect() as duck:
         duck.execute(f"SET threads = {lake.threads}; SET memory_limit = '{lake.memory_limit}'")
         duck.execute(
@@ -65,7 +58,7 @@ def duckdb_alone(folder: Path) -> dict[str, Any]:
 
 def backfilled(folder: Path) -> dict[str, Any]:
     """From files to published tables."""
-    lake = lake_in(folder)
+    lake = lake_at(folder)
     (found,) = find(lake, PREFIX)
     done = backfill(lake, contracts(), found, progress=_say)
     if done.problems:
@@ -75,7 +68,7 @@ def backfilled(folder: Path) -> dict[str, Any]:
 
 def compared(folder: Path) -> dict[str, Any]:
     """The export against the lake, which are equal."""
-    lake = lake_in(folder, AT + timedelta(hours=8))
+    lake = lake_at(folder, 8)
     for contract in contracts().values():
         api.compact(lake, contract, Scope.last_hours(1, lake.now()))
         api.publish(lake, contract)
@@ -87,7 +80,7 @@ def compared(folder: Path) -> dict[str, Any]:
 
 def built_again(folder: Path) -> dict[str, Any]:
     """All tables are lost, and built from what landed, to the same content."""
-    lake = lake_in(folder, AT + timedelta(hours=9))
+    lake = lake_at(folder, 9)
     before = {c.name: api.content_hash(lake, c) for c in contracts().values()}
     for lost in ("data/warehouse", "data/ledger", "data/audit", "catalog"):
         shutil.rmtree(folder / "lake" / lost, ignore_errors=True)

@@ -15,8 +15,9 @@ from typing import Any
 import duckdb
 import pyarrow.parquet as pq
 
+from benchmarks.lakes import lake_in
 from benchmarks.processes import machine, megabytes, watched
-from benchmarks.shapes.batch import lake_in
+from benchmarks.shapes.batch import NAME
 from benchmarks.shapes.data import MEMORY_MB, SCRATCH_TIMES, SHAPES, Shape
 
 RESULTS = Path(__file__).parents[1] / "results" / "shapes.json"
@@ -63,7 +64,7 @@ def _land(shape: Shape, folder: Path, share: float, number: int) -> tuple[int, i
     path.parent.mkdir(parents=True, exist_ok=True)
     with duckdb.connect(config={"memory_limit": "4GB", "temp_directory": str(folder / "made")}) as duck:
         shape.make(duck, path, share, number)
-    lake = lake_in(folder)
+    lake = lake_in(folder, NAME)
     below = f"dt=2026-11-21/hh=10/{path.name}" if shape.contract.origin == "stream" else path.name
     lake.store.upload(path, lake.landing_prefix(shape.contract) + below)
     size = unpacked = path.stat().st_size

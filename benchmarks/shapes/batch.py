@@ -6,29 +6,19 @@ import json
 import sys
 from pathlib import Path
 
+from benchmarks.lakes import lake_in
 from benchmarks.shapes.data import SHAPES
 from lakehouse.api import compact
 from lakehouse.intake.landing import Scope
 from lakehouse.publish.publication import publish
-from lakehouse.storage.lake import Lake
 
-
-def lake_in(folder: Path) -> Lake:
-    """A lake in a folder, with the default memory and threads."""
-    return Lake(
-        bucket="data",
-        landing_database="gavel_landing_shapes",
-        work_database="gavel_work_shapes",
-        published_database="gavel_shapes",
-        local_root=folder / "lake",
-        scratch=folder / "scratch",
-    )
+NAME = "shapes"
 
 
 def main(entity: str, folder: str, said: str) -> None:
     """Ingest what landed; say in the file `said` what became of it."""
     contract = SHAPES[entity].contract
-    lake = lake_in(Path(folder))
+    lake = lake_in(Path(folder), NAME)
     result = compact(lake, contract, Scope.everything(), progress=_say)
     publish(lake, contract)
     counts = result.counts
