@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
@@ -24,7 +25,11 @@ an object that comes later than this is ingested with the next that arrives, or 
 LONGEST_WINDOW = timedelta(days=2)
 """How far back a tick lists after a pause, and at first. The nightly pass covers everything."""
 
-_FORM = 2
+FIRST_WAIT = timedelta(minutes=1)
+"""How long an entity waits for its next run after one that failed; twice as long each time, up to the time after which
+a quiet entity is looked at anyway."""
+
+_FORM = 3
 
 
 @dataclass(frozen=True)
@@ -32,13 +37,18 @@ class Cursor:
     """What a tick remembers for the next one; its size is bounded by entities times hours in the window.
 
     `seen` maps entity to arrival hour to fingerprint. `waiting` are entities that changed while a run was under way.
-    `requested` is when a run was last requested, by entity. `listed_at` is when the last tick listed.
+    `requested` is when a run was last requested, by entity. `listed_at` is when the last tick listed. `run` is the id
+    of the request whose run is not known to have ended, and `of` the entities that it is for. `failed` are entities
+    whose last run failed: how often in a row, and when.
     """
 
     seen: Mapping[str, Mapping[datetime, str]] = field(default_factory=dict)
     waiting: frozenset[str] = frozenset()
     requested: Mapping[str, datetime] = field(default_factory=dict)
     listed_at: datetime | None = None
+    run: str = ""
+    of: frozenset[str] = frozenset()
+    failed: Mapping[str, tuple[int, datetime]] = field(default_factory=dict)
 
     def to_text(self) -> str:
         """The cursor as a cursor."""
@@ -48,6 +58,9 @@ class Cursor:
                 "listed_at": self.listed_at.isoformat() if self.listed_at else None,
                 "waiting": sorted(self.waiting),
                 "requested": {entity: int(at.timestamp()) for entity, at in sorted(self.requested.items())},
+                "run": self.run,
+                "of": sorted(self.of),
+                "failed": {entity: [n, int(at.timestamp())] for entity, (n, at) in sorted(self.failed.items())},
                 "seen": {
                     entity: {f"{hour:%Y%m%d%H}": fingerprint for hour, fingerprint in sorted(hours.items())}
                     for entity, hours in sorted(self.seen.items())
@@ -75,6 +88,9 @@ class Cursor:
                 waiting=frozenset(values["waiting"]),
                 requested={e: datetime.fromtimestamp(at, UTC) for e, at in values["requested"].items()},
                 listed_at=datetime.fromisoformat(values["listed_at"]) if values["listed_at"] else None,
+                run=str(values["run"]),
+                of=frozenset(values["of"]),
+                failed={e: (int(n), datetime.fromtimestamp(at, UTC)) for e, (n, at) in values["failed"].items()},
             )
         except (ValueError, KeyError, TypeError, AttributeError):
             return cls()
@@ -131,23 +147,40 @@ def notice(
                 arrivals.append(Arrival(entity, hour, len(objects), sum(o.size for o in objects), newest))
     waiting = cursor.waiting & known | {a.entity for a in arrivals}
     requested = {entity: at for entity, at in cursor.requested.items() if entity in known}
-    return Cursor(seen, waiting, requested, now), arrivals
+    failed = {entity: found for entity, found in cursor.failed.items() if entity in known}
+    return replace(cursor, seen=seen, waiting=waiting, requested=requested, listed_at=now, failed=failed), arrivals
+
+
+def ended(cursor: Cursor, success: bool, now: datetime) -> Cursor:
+    """The cursor after the run that was requested last ended. What landed for a run that failed is no news to the next
+    tick, so its entities are remembered: a passing reason passes."""
+    failed = {entity: found for entity, found in cursor.failed.items() if entity not in cursor.of}
+    if not success:
+        failed |= {entity: (cursor.failed.get(entity, (0, now))[0] + 1, now) for entity in cursor.of}
+    return replace(cursor, run="", of=frozenset(), failed=failed)
 
 
 def due(cursor: Cursor, entities: Collection[str], quiet: timedelta, now: datetime) -> frozenset[str]:
-    """Entities to compact now: those that changed, and those that no run looked at for a `quiet` time.
+    """Entities to compact now: those that changed, those whose last run failed some time ago, and those that no run
+    looked at for a `quiet` time.
 
     A look at a quiet entity moves its watermark: nothing having arrived is news to whoever reads the table.
     """
     silent = {e for e in entities if e not in cursor.requested or now - cursor.requested[e] >= quiet}
-    return frozenset((cursor.waiting | silent) & set(entities))
+    again = {e for e, (tries, at) in cursor.failed.items() if e not in cursor.of and now - at >= _wait(tries, quiet)}
+    return frozenset((cursor.waiting | silent | again) & set(entities))
+
+
+def _wait(tries: int, quiet: timedelta) -> timedelta:
+    return min(FIRST_WAIT * (1 << min(tries - 1, 10)), quiet)
 
 
 def requested_for(cursor: Cursor, entities: Collection[str], now: datetime) -> Cursor:
-    """The cursor after a run was requested: these entities wait no longer."""
-    return Cursor(
-        cursor.seen,
-        cursor.waiting - set(entities),
-        {**cursor.requested, **dict.fromkeys(entities, now)},
-        cursor.listed_at,
+    """The cursor after a run was requested, by a new id: these entities wait no longer."""
+    return replace(
+        cursor,
+        waiting=cursor.waiting - set(entities),
+        requested={**cursor.requested, **dict.fromkeys(entities, now)},
+        run=uuid.uuid4().hex,
+        of=frozenset(entities),
     )

@@ -3,7 +3,7 @@
 What counts as new or due is decided in `arrivals` and `requested`, what is alerted in `watches`; here it meets Dagster.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,7 +21,7 @@ from lakehouse.storage.lake import Lake
 from orchestration.alerts.outbox import Outbox
 from orchestration.alerts.sensor import alert_sensor, lake_view
 from orchestration.alerts.watches import watches
-from orchestration.arrivals import Arrival, Cursor, due, notice, requested_for, window_start
+from orchestration.arrivals import Arrival, Cursor, due, ended, notice, requested_for, window_start
 from orchestration.jobs import AssetJobs
 from orchestration.lost_runs import end_lost_runs
 from orchestration.requested import Requested
@@ -90,6 +90,8 @@ def arrival_sensor(
         now = datetime.now(UTC)
         outbox = Outbox.from_cursor(context.cursor)
         remembered = Cursor.from_text(outbox.inner)
+        if remembered.run and (success := _outcome(context.instance, remembered.run)) is not None:
+            remembered = ended(remembered, success, now)
         listings, unlisted = list_arrivals(lake.lake, contracts, window_start(remembered, now))
         remembered, arrivals = notice(remembered, listings, now, unlisted)
         outbox, newly = outbox.could_not_see(unlisted, now)  # the sensor of alerts reads it in the cursor
@@ -104,23 +106,24 @@ def arrival_sensor(
 
         entities = sorted(due(remembered, by_name, timedelta(seconds=quiet), now))
         if not entities:
-            return skip(f"Nothing new for {len(by_name)} entities.")
+            return skip(f"Nothing new for {len(by_name)} entities.{_tried_again(remembered.failed)}")
         if _unfinished(context.instance, job.name, name):
             return skip(f"A compaction is under way; {', '.join(entities)} will follow.")
+        remembered = requested_for(remembered, entities, now)
         return dg.SensorResult(
-            run_requests=[compaction_request(entities)],
-            cursor=outbox.to_cursor(requested_for(remembered, entities, now).to_text()),
+            run_requests=[compaction_request(entities, {REQUEST_TAG: remembered.run})],
+            cursor=outbox.to_cursor(remembered.to_text()),
             asset_events=events,
         )
 
     return sensor
 
 
-def compaction_request(entities: Sequence[str]) -> dg.RunRequest:
+def compaction_request(entities: Sequence[str], tags: Mapping[str, str]) -> dg.RunRequest:
     """One run for the entities: compaction and publication of each."""
     return dg.RunRequest(
         asset_selection=[key(entity) for entity in entities for key in (keys.compacted, keys.catalog)],
-        tags={"gavel/entities": str(len(entities))},
+        tags={"gavel/entities": str(len(entities)), **tags},
     )
 
 
@@ -195,8 +198,7 @@ def published_sensor(contracts: Contracts, job: Any, marts: dg.AssetSelection, i
             requested = requested.ended(ended, now)
         changed = requested.due(rows, now)
         if not changed:
-            waits = f" {', '.join(sorted(requested.failed))} will be tried again." if requested.failed else ""
-            return _waiting(f"No published table changed.{waits}", requested)
+            return _waiting(f"No published table changed.{_tried_again(requested.failed)}", requested)
         if _unfinished(context.instance, job.name, "published_tables"):
             return _waiting(f"Marts are being built; they follow {', '.join(changed)} at the next tick.", requested)
         assert context.repository_def is not None  # a sensor of a code location always has one
@@ -208,6 +210,10 @@ def published_sensor(contracts: Contracts, job: Any, marts: dg.AssetSelection, i
         return dg.SensorResult(run_requests=[request], cursor=requested.to_text())
 
     return sensor
+
+
+def _tried_again(failed: Collection[str]) -> str:
+    return f" {', '.join(sorted(failed))} will be tried again." if failed else ""
 
 
 def _waiting(reason: str, requested: Requested) -> dg.SensorResult:

@@ -135,7 +135,7 @@ def test_compactions_of_every_entity_and_of_sets_of_them_can_be_launched(reposit
     chance = random.Random(2)
     some = [sorted(chance.sample(ENTITIES, chance.randint(2, len(ENTITIES)))) for _ in range(RANDOM_SETS)]
     for entities in [*([entity] for entity in ENTITIES), *some]:
-        request = compaction_request(entities)
+        request = compaction_request(entities, {})
         plan(repository, "compaction", request.asset_selection, request.asset_check_keys)
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lakehouse.intake.landing import LandedObject
-from orchestration.arrivals import LONGEST_WINDOW, Cursor, due, fingerprint, notice, requested_for, window_start
+from orchestration.arrivals import LONGEST_WINDOW, Cursor, due, ended, fingerprint, notice, requested_for, window_start
 
 NOW = datetime(2026, 11, 21, 12, 34, tzinfo=UTC)
 HOUR = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -69,7 +69,8 @@ def test_the_memory_survives_as_text(landings: dict[str, list[tuple[str, int]]])
         entity: [landed(key, hour=HOUR - timedelta(hours=back)) for key, back in objects]
         for entity, objects in landings.items()
     }
-    memory = requested_for(notice(Cursor(), listings, NOW.replace(microsecond=0))[0], list(listings)[:1], NOW)
+    memory = ended(requested_for(Cursor(), ["bids"], NOW), False, NOW)
+    memory = requested_for(notice(memory, listings, NOW.replace(microsecond=0))[0], list(listings)[:1], NOW)
     assert Cursor.from_text(memory.to_text()).to_text() == memory.to_text()
     assert notice(Cursor.from_text(memory.to_text()), listings, NOW)[1] == []
 
@@ -121,6 +122,28 @@ def test_a_change_waits_until_a_run_was_requested():
     memory = requested_for(memory, ["orders"], NOW)
     assert memory.waiting == frozenset()
     assert due(memory, ["orders"], QUIET, NOW) == frozenset()
+
+
+def test_entities_of_a_failed_run_are_due_again_later_each_time_and_no_later_than_quiet_ones():
+    memory = Cursor()
+    at = NOW
+    waits = []
+    for _ in range(12):
+        memory = ended(requested_for(memory, ["orders"], at), False, at)
+        last, at = at, next(t for m in range(1, 60) if due(memory, ["orders"], QUIET, t := at + timedelta(minutes=m)))
+        waits.append((at - last) // timedelta(minutes=1))
+    assert waits == [1, 2, 4, 8, 10, 10, 10, 10, 10, 10, 10, 10]
+
+
+def test_a_run_that_succeeded_ends_the_trouble_of_its_entities_alone():
+    memory = ended(requested_for(Cursor(), ["orders", "bids"], NOW), False, NOW)
+    memory = ended(requested_for(memory, ["orders"], NOW), True, NOW)
+    assert due(memory, ["orders", "bids"], QUIET, NOW + timedelta(minutes=1)) == {"bids"}
+
+
+def test_while_a_run_is_under_way_its_entities_are_not_due_again():
+    memory = requested_for(ended(requested_for(Cursor(), ["orders"], NOW), False, NOW), ["orders"], NOW)
+    assert due(memory, ["orders"], QUIET, NOW + timedelta(minutes=9)) == frozenset()
 
 
 def test_what_cannot_be_listed_is_remembered_as_it_was():

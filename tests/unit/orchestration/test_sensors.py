@@ -134,6 +134,30 @@ def test_while_a_compaction_is_under_way_changes_wait_and_are_not_lost(
     }
 
 
+def test_what_landed_for_a_run_that_failed_is_requested_again(
+    evaluate: Callable[..., Any], landing: dict[str, list[LandedObject]], instance: DagsterInstance
+) -> None:
+    """Not at once, and not only when something new lands or the entity was quiet for ten minutes; a success ends it."""
+    tick = evaluate("landed_objects", lake=LAKE)
+    finish(instance, tick, dg.DagsterRunStatus.SUCCESS)
+    landing["orders"] = [landed("orders")]
+    tick = evaluate("landed_objects", tick.cursor, lake=LAKE)
+    finish(instance, tick, dg.DagsterRunStatus.FAILURE)
+    tick = evaluate("landed_objects", tick.cursor, lake=LAKE)
+    assert not tick.run_requests
+    assert "orders will be tried again" in tick.skip_message
+    outbox = Outbox.from_cursor(tick.cursor)
+    memory = Cursor.from_text(outbox.inner)
+    past = {entity: (tries, at - timedelta(minutes=1)) for entity, (tries, at) in memory.failed.items()}
+    cursor = outbox.to_cursor(dataclasses.replace(memory, failed=past).to_text())
+    tick = evaluate("landed_objects", cursor, lake=LAKE)
+    assert wanted(tick) == {"compacted/orders", "catalog/orders"}
+    finish(instance, tick, dg.DagsterRunStatus.SUCCESS)
+    tick = evaluate("landed_objects", tick.cursor, lake=LAKE)
+    assert not tick.run_requests
+    assert "again" not in tick.skip_message
+
+
 def test_a_sensor_does_not_wait_for_runs_that_another_one_requested(
     evaluate: Callable[..., Any], landing: dict[str, list[LandedObject]], instance: DagsterInstance
 ) -> None:
@@ -283,8 +307,7 @@ def test_marts_are_not_requested_twice_while_they_are_built(
 def finish(instance: DagsterInstance, tick: Any, status: dg.DagsterRunStatus) -> None:
     """The run that a tick requested ends like this."""
     (request,) = tick.run_requests
-    tags = {**request.tags, "dagster/sensor_name": "published_tables"}
-    instance.create_run_for_job(_trivial("marts"), status=status, tags=tags)
+    instance.create_run_for_job(_trivial("any"), status=status, tags=dict(request.tags))
 
 
 def test_marts_that_failed_for_a_passing_reason_are_requested_again(
