@@ -16,11 +16,16 @@ from threading import Event, RLock
 
 from contracts import Contracts
 from local import emulator, pipeline_process, stack
-from local.develop import spawn_dagster, wait_for_ui
+from local.develop import DevelopError, spawn_dagster, wait_for_ui
 from local.home import REPOSITORY, Home, Stack
 from local.processes import Process, marked, spawn, stop
 
 PUMP = "pump"
+STARTS = 3
+"""How often Dagster is started before it counts as one that cannot start: what keeps it running elsewhere (a service
+manager, ECS) tries again, too, and a clock that jumps meanwhile ends a start."""
+OF_DAGSTER = frozenset({"daemon", "code server", "pipeline"})
+"""What is killed, or whose clock is moved, before Dagster as a whole may end."""
 ATTEMPTS = 20
 """How often Dagster is requested to load changed contracts while its code server is killed."""
 FIND_SECONDS = 900.0
@@ -59,16 +64,28 @@ class Parts:
     # ---- starting
 
     def start_dagster(self) -> None:
-        """Start Dagster; run workers that outlive a daemon go on, as on any machine."""
-        with self.changing:
-            current = self.stack
-            clear_of_dagster(current)
-            current = self.home.update(ui_url=f"http://127.0.0.1:{self.ui_port}")
-            process = spawn_dagster(self.home, current, self.ui_port, self.more)
-            self.home.update(dagster=process)
-            self._count("Dagster")
-            self._killed -= {"daemon", "code server"}
-        wait_for_ui(self.ui_port, process, self.home.logs / "dagster.log")
+        """Start Dagster; run workers that outlive a daemon go on, as on any machine. Raises `DevelopError` if it does
+        not start `STARTS` times in a row."""
+        for attempt in range(1, STARTS + 1):
+            with self.changing:
+                current = self.stack
+                clear_of_dagster(current)
+                current = self.home.update(ui_url=f"http://127.0.0.1:{self.ui_port}")
+                process = spawn_dagster(self.home, current, self.ui_port, self.more)
+                self.home.update(dagster=process)
+                self._count("Dagster")
+                self._killed -= OF_DAGSTER
+            try:
+                wait_for_ui(self.ui_port, process, self.home.logs / "dagster.log")
+                return
+            except DevelopError as error:
+                if attempt == STARTS:
+                    raise
+                self.say(f"Dagster is started again: {str(error).splitlines()[0]}")
+
+    def disturb(self, target: str) -> None:
+        """Say that a part (`pipeline`: all of Dagster) may end of what is done to it now, and then starts again."""
+        self._killed.add(target)
 
     def start_pump(self) -> None:
         """Start the pump."""
@@ -94,7 +111,7 @@ class Parts:
                 self.start_pump()
             dagster = self.stack.dagster
             if dagster is not None and not dagster.alive:
-                if not self._killed & {"daemon", "code server"}:
+                if not self._killed & OF_DAGSTER:
                     raise PartsError(f"Dagster ended by itself:\n{emulator.tail(self.home.logs / 'dagster.log')}")
                 self.start_dagster()
             running = self.stack.emulator

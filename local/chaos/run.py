@@ -72,9 +72,10 @@ class Result:
 
     @property
     def wrong(self) -> list[str]:
-        """All that is not as it must be, in words."""
+        """All that is not as it must be, in words; of a run that could not go on, only why."""
+        if self.trouble:
+            return [f"trouble: {text}" for text in self.trouble]
         return [
-            *(f"trouble: {text}" for text in self.trouble),
             *(f"planned, but never fired: {name}" for name in self.never_fired),
             *(f"failed without an injected cause: {text}" for text in self.unexplained),
             *(f"not at rest: {text}" for text in self.unsettled),
@@ -221,7 +222,7 @@ class Run:
         begun = time.time()
         match fault.target if fault.kind == "once" else fault.kind:
             case "clock":
-                self._move_clock(fault)
+                self._move_clock(fault, parts)
             case "emulator restarted":
                 self._restart_emulator(parts, writers, reader)
             case "contract changed":
@@ -238,9 +239,10 @@ class Run:
                     return
         self._note(begun, fault.name)
 
-    def _move_clock(self, fault: Fault) -> None:
+    def _move_clock(self, fault: Fault, parts: Parts) -> None:
         """Let clocks jump, and after a while jump back."""
         if self.clocks is not None:
+            parts.disturb(fault.target)
             self.clocks.move(fault.target, int(fault.seconds))
             try:
                 self.stopping.wait(CLOCK_LASTS)
