@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from lakehouse.parity.sampling import judge_samples as judge_samples
     from lakehouse.parity.sampling import take_sample as take_sample
     from lakehouse.publish.audit import audit_table as audit_table
+    from lakehouse.publish.lateness import follow as follow
     from lakehouse.publish.publication import publish as publish
     from lakehouse.publish.publication import rollback as rollback
     from lakehouse.publish.publication_log import billed as billed
@@ -102,6 +103,7 @@ _ROOMS = {
     "lakehouse.parity.run": ("await_arrival", "check_parity", "request_export"),
     "lakehouse.parity.sampling": ("judge_samples", "take_sample"),
     "lakehouse.publish.audit": ("audit_table",),
+    "lakehouse.publish.lateness": ("follow",),
     "lakehouse.publish.publication": (
         "publish",
         "rollback",

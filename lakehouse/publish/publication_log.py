@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import orjson
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from lakehouse.results import Drift, Published
     from lakehouse.table.tables import TableState
 
+T = TypeVar("T")
 RETENTION_DAYS = 400
 """A year to compare with, and a month to do it in."""
 JOINED_DAYS = 7
@@ -219,14 +220,20 @@ def billed(lake: Lake, day: datetime, known: dict[str, Mapping[str, float]]) -> 
     """What the queries and the requests of a day's publications cost, in US dollars by list price, as
     `rpt_pipeline_runs` has it but for the machine. Whoever looks often keeps what each object said:
     by its key the cost of each publication. What is joined since is forgotten."""
-    keys = [stored.key for stored in lake.store.list(f"{described.TABLE}/{described.DAY}={day:%Y-%m-%d}/")]
+    of_objects(lake, f"{day:%Y-%m-%d}", known, lambda rows: {row["publication_id"]: _usd(row) for row in rows})
+    return sum({i: usd for key in sorted(known) for i, usd in known[key].items()}.values())
+
+
+def of_objects(lake: Lake, day: str, known: dict[str, T], of: Callable[[list[Row]], T]) -> None:
+    """Bring what is `known` of each object of a day (`YYYY-MM-DD`), by its key, to what is there now: what the rows of
+    new ones say is added, what is joined since is forgotten. Raises `Damaged` for an object without rows."""
+    keys = [stored.key for stored in lake.store.list(f"{described.TABLE}/{described.DAY}={day}/")]
     with ThreadPoolExecutor(_READERS) as pool:
         new = [key for key in keys if key not in known]
         for key, rows in zip(new, pool.map(lambda key: _read_rows(lake, [key]), new), strict=True):
-            known[key] = {row["publication_id"]: _usd(row) for row in rows}
+            known[key] = of(rows)
     for key in known.keys() - set(keys):
         del known[key]
-    return sum({i: usd for key in keys for i, usd in known[key].items()}.values())
 
 
 def _usd(row: Row) -> float:

@@ -100,10 +100,11 @@ def _chain(error: Any) -> str:
 
 
 def open_alerts(instance: DagsterInstance) -> list[str]:
-    """The ids of problems that the sensor `alerts` holds open, and what it cannot look at or send."""
+    """The ids of problems that the sensor `alerts` holds open, and what it cannot look at or send. What a budget of
+    weeks has lost by what was injected stays lost, and is no problem of now."""
     import json
 
-    from orchestration.alerts.kinds import ITSELF
+    from orchestration.alerts.kinds import BUDGETS, ITSELF, KINDS
     from orchestration.alerts.open_alerts import OpenAlerts
     from orchestration.alerts.outbox import Outbox
     from orchestration.alerts.sensor import NAME
@@ -113,7 +114,8 @@ def open_alerts(instance: DagsterInstance) -> list[str]:
         if state.name == NAME and state.instigator_data is not None:
             outbox = Outbox.from_cursor(getattr(state.instigator_data, "cursor", None))
             inner = json.loads(outbox.inner or "{}")
-            found += OpenAlerts.from_text(inner.get(ITSELF)).by_id
+            known = OpenAlerts.from_text(inner.get(ITSELF)).by_id
+            found += [problem for problem in known if KINDS[problem.partition(" ")[0]].watch != BUDGETS]
             found += [f"not seen: {name}" for name in outbox.unseen]
             found += [f"not sent: {name}" for name in outbox.owing]
     return sorted(found)

@@ -17,6 +17,7 @@ import dagster as dg
 from assets.data_times import TABLES_READ
 from contracts import load_contracts
 from lakehouse.intake.hourly import Hour
+from lakehouse.publish.lateness import Followed, in_order
 from lakehouse.results import Failing, Failure, Published
 from lakehouse.storage.store import StoredObject
 from orchestration.alerts.outbox import Outbox
@@ -38,7 +39,7 @@ from orchestration.private_dagster import (
 ENTITY = "orders"
 MART = dg.AssetKey(["marts", "drill"])
 CHECK, PARITY_CHECK = "drill", "parity_drill"
-HOUR = timedelta(hours=1)
+HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 JOB, LASTING_JOB = "drill", "drill_that_lasts"
 
 
@@ -54,6 +55,7 @@ class SeededView:
     queues: dict[str, int] = field(default_factory=dict)
     figures: StreamFigures = field(default_factory=StreamFigures)
     bills: dict[str, float] = field(default_factory=dict)
+    publications: Followed = field(default_factory=lambda: Followed(datetime.now(UTC), {}))
 
     def published(self) -> tuple[list[Published], dict[str, Exception]]:
         good, errors = _parted(self.states)
@@ -78,6 +80,9 @@ class SeededView:
 
     def billed(self, day: datetime) -> float:
         return self.bills.get(f"{day:%Y-%m-%d}", 0.0)
+
+    def followed(self) -> Followed:
+        return self.publications
 
 
 def _parted(found: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Exception]]:
@@ -252,6 +257,19 @@ def _bills(today: float) -> Callable[[], dict[str, float]]:
     return bills
 
 
+def _followed(late: timedelta) -> Callable[[], Followed]:
+    """Three weeks in which the table was published each minute, but for one gap, which ended a minute ago."""
+
+    def followed() -> Followed:
+        now = datetime.now(UTC)
+        ages = [timedelta(minutes=back) for back in range(3 * 7 * 24 * 60)]
+        target = timedelta(minutes=load_contracts()[ENTITY].freshness_minutes)
+        kept = [now - age for age in ages if age <= MINUTE or age > late + target]
+        return Followed(now, in_order({("table", ENTITY): [(at, at, True) for at in kept]}))
+
+    return followed
+
+
 def _lost() -> StreamFigures:
     return StreamFigures(unrelayed_since=datetime.now(UTC) - timedelta(hours=30))
 
@@ -262,6 +280,36 @@ def _refuse(refuse: bool) -> Callable[[World], None]:
         world.view.queues = {"inbound-dead-letters": 1} if refuse else {}
 
     return act
+
+
+def _of_freshness() -> list[Scenario]:
+    return [
+        Scenario(
+            "published-data-is-late",
+            _view(states=lambda: {ENTITY: state(timedelta(days=1))}),
+            _view(states=lambda: {ENTITY: state()}),
+        ),
+        Scenario(
+            "tables-cannot-be-read",
+            _view(states=lambda: {ENTITY: FileNotFoundError("metadata.json")}),
+            _view(states=lambda: {ENTITY: state()}),
+        ),
+        Scenario(
+            "marts-are-late",
+            lambda world: materialize(world, timedelta(days=1)),
+            lambda world: materialize(world, timedelta(0)),
+        ),
+        Scenario(
+            "freshness-budget-is-used-up",
+            _view(publications=_followed(9 * HOUR)),
+            _view(publications=_followed(MINUTE)),
+        ),
+        Scenario(
+            "freshness-budget-burns-fast",
+            _view(publications=_followed(HOUR)),
+            _view(publications=_followed(MINUTE)),
+        ),
+    ]
 
 
 def scenarios() -> list[Scenario]:
@@ -279,21 +327,7 @@ def scenarios() -> list[Scenario]:
         Scenario("landing-cannot-be-listed", _note({ENTITY: "OSError: timed out"}), _note({})),
         Scenario("checks-failed", _check(CHECK, passed=False), _check(CHECK, passed=True)),
         Scenario("lake-and-table-differ", _check(PARITY_CHECK, passed=False), _check(PARITY_CHECK, passed=True)),
-        Scenario(
-            "published-data-is-late",
-            _view(states=lambda: {ENTITY: state(timedelta(days=1))}),
-            _view(states=lambda: {ENTITY: state()}),
-        ),
-        Scenario(
-            "tables-cannot-be-read",
-            _view(states=lambda: {ENTITY: FileNotFoundError("metadata.json")}),
-            _view(states=lambda: {ENTITY: state()}),
-        ),
-        Scenario(
-            "marts-are-late",
-            lambda world: materialize(world, timedelta(days=1)),
-            lambda world: materialize(world, timedelta(0)),
-        ),
+        *_of_freshness(),
         Scenario("rows-in-quarantine", _view(objects=_object("quarantine/")), nothing),
         Scenario("firehose-errors", _view(objects=_object("firehose-errors/")), nothing),
         Scenario("relay-failures", _view(objects=_object("relay-failures/")), nothing),

@@ -19,6 +19,7 @@ TABLES, MODELS = "published tables", "marts and reports"
 SET_ASIDE, HELD = "objects that are set aside", "held objects"
 QUARANTINE, LETTERS = "quarantine rate", "dead letters"
 STREAM, DELIVERY, VOLUME, COST = "stream", "delivery", "volume", "cost"
+BUDGETS = "freshness budgets"
 ITSELF = "alerts"
 """Names of the watches; the last one is the sensor's own."""
 
@@ -44,6 +45,8 @@ _ALL = (
     Kind("published-data-is-late", "Published data is late: {names}", "error", TABLES),
     Kind("tables-cannot-be-read", "Published tables cannot be read: {names}", "error", TABLES),
     Kind("marts-are-late", "Marts or reports are late: {names}", "error", MODELS),
+    Kind("freshness-budget-is-used-up", "The freshness budget is used up: {names}", "error", BUDGETS),
+    Kind("freshness-budget-burns-fast", "The freshness budget burns fast: {names}", "warning", BUDGETS),
     Kind("rows-in-quarantine", "{count} object(s) below quarantine/", "warning", SET_ASIDE),
     Kind("firehose-errors", "{count} object(s) below firehose-errors/", "error", SET_ASIDE),
     Kind("relay-failures", "{count} object(s) below relay-failures/", "error", SET_ASIDE),

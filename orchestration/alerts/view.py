@@ -22,6 +22,7 @@ from orchestration.alerts.stream_figures import StreamFigures, read_figures
 
 if TYPE_CHECKING:
     from lakehouse.intake.hourly import Hour
+    from lakehouse.publish.lateness import Followed
     from lakehouse.results import Failing
 
 T = TypeVar("T")
@@ -33,6 +34,8 @@ FIGURES_EVERY = timedelta(minutes=5)
 
 HISTORY = timedelta(weeks=9)
 """How far back the arrival of rows is looked at."""
+PUBLISHED = timedelta(days=32)
+"""How far back publications are followed: a budget's window, and what readers saw when it began."""
 
 Errors = Mapping[str, Exception]
 
@@ -63,6 +66,9 @@ class View(Protocol):
     def billed(self, day: datetime) -> float:
         """What the lake's queries and requests of a day cost, in US dollars."""
 
+    def followed(self) -> Followed:
+        """What readers were shown in the last weeks, as the publication log says."""
+
 
 @dataclass
 class Memory:
@@ -77,6 +83,8 @@ class Memory:
     bills: dict[str, tuple[datetime, float]] = field(default_factory=dict)
     log: dict[str, dict[str, Any]] = field(default_factory=dict)
     figures: tuple[datetime, StreamFigures] | None = None
+    publications: dict[str, dict[str, Any]] = field(default_factory=dict)
+    followed: Followed | None = None
     queues: dict[str, str] = field(default_factory=dict)
     clients: dict[str, Any] = field(default_factory=dict)
 
@@ -158,6 +166,15 @@ class LakeView:
             if self._now.date() > day.date() + timedelta(days=1):
                 self._memory.log.pop(name, None)  # nothing is added to it any more
         return usd
+
+    def followed(self) -> Followed:
+        from lakehouse import api
+
+        kept = self._memory.followed
+        if kept is None or self._now - kept.until >= FIGURES_EVERY or self._now < kept.until:
+            days = [self._now - timedelta(days=back) for back in range(PUBLISHED.days)]
+            self._memory.followed = kept = api.follow(self._lake, days, self._now, self._memory.publications)
+        return kept
 
     def _head(self, contract: Contract) -> str:
         """The head of the published ledger; read once for each published state."""

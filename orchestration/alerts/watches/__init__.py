@@ -13,6 +13,7 @@ import dagster as dg
 from contracts import Contracts
 from orchestration.alerts import kinds
 from orchestration.alerts.sensor import Watch
+from orchestration.alerts.watches.budgets import watch_budgets
 from orchestration.alerts.watches.checks import watch_checks
 from orchestration.alerts.watches.cost import watch_cost
 from orchestration.alerts.watches.freshness import watch_models, watch_tables
@@ -34,6 +35,7 @@ def watches(
         kinds.CHECKS: watch_checks(ui_url),
         kinds.TABLES: watch_tables(contracts, ui_url),
         kinds.MODELS: watch_models(lags, contracts, ui_url),
+        kinds.BUDGETS: watch_budgets(contracts, lags, ui_url),
         kinds.SET_ASIDE: watch_set_aside(),
         kinds.HELD: watch_held(ui_url),
         kinds.QUARANTINE: watch_quarantine(ui_url),

@@ -15,7 +15,7 @@ from contracts import publication_log as described
 from contracts.prices import load_prices
 from lakehouse.api import compact, maintain, rebuild
 from lakehouse.intake.landing import Scope
-from lakehouse.publish import audit, publication_log
+from lakehouse.publish import audit, lateness, publication_log
 from lakehouse.publish.publication import publish, rollback
 from lakehouse.publish.published import published
 from lakehouse.results import Built, Published, Retention, Work
@@ -133,6 +133,37 @@ def test_a_day_is_billed_for_queries_and_requests(lake: Lake, landing: Landing) 
         key, orjson.dumps({**rows(lake)[0], **dict.fromkeys(requests)}) + b"\n"
     )  # of before they were counted
     assert publication_log.billed(lake, day, {}) == pytest.approx(0.25)
+
+
+def test_publications_are_followed_also_when_their_day_is_joined(lake: Lake, landing: Landing, clock: Clock) -> None:
+    clock.moment = begun = datetime.now(UTC).replace(microsecond=0)
+    known: dict[str, dict[str, Any]] = {}
+
+    def followed() -> lateness.Followed:
+        return lateness.follow(lake, [lake.now() - timedelta(days=back) for back in range(9)], lake.now(), known)
+
+    for version in (1, 2, 3):
+        batch(lake, landing, version)
+        clock.forward(minutes=1)
+    publication_log.record_build(lake, [Built("fct_parcels", True, begun)], begun, "a run")
+    publication_log.record_build(lake, [Built("dim_date", True, None)], begun, "another")
+    for _ in range(2):  # as single objects, then joined
+        zero = [begun.timestamp(), begun.timestamp(), 0]
+        found = {what: (seen - zero).tolist() for what, seen in followed().publications.items()}
+        assert found["table", "parcels"] == [[0, 0, 1], [60, 60, 1], [120, 120, 1]]
+        assert found["model", "fct_parcels"] == [[180, 0, 0]]
+        assert found["model", "dim_date"][0][0] == 180
+        publication_log.join_days(lake, PARCELS)
+    clock.forward(minutes=57)
+    late = followed().lateness(("model", "fct_parcels"), timedelta(minutes=15))
+    assert late is None or not len(late.spans), "there is no news that it may lack"
+    late = followed().lateness(("table", "parcels"), timedelta(minutes=15))
+    assert late is not None
+    assert late.late(timedelta(days=1)) == timedelta(minutes=43)
+    assert late.late_since(timedelta(days=1)) == begun + timedelta(minutes=17)
+    clock.forward(days=20)
+    assert followed().publications == {}
+    assert len(known) == 9, "nothing is kept of days that nobody asks for"
 
 
 def test_a_pass_that_finds_nothing_moves_the_watermark_and_has_a_row(
