@@ -77,17 +77,15 @@ coverage: $(DEV)  ## Run the tests of `make test-fast` and show which lines of t
 	@$(BIN)/coverage report --skip-covered --sort=cover
 	@echo "Lines: build/coverage/html/index.html"
 
-MINUTES ?= 30
 soak: $(LOCAL)  ## Watch the running stack under changing traffic for MINUTES=30: ticks, runs, lags, memory, disk
-	@$(BIN)/python -m local.soak --minutes $(MINUTES)
+	@$(BIN)/python -m local.soak --minutes $(or $(MINUTES),30)
 
 SEEDS ?= 0..1000
 simulate: $(DEV)  ## Play histories of the whole way of a change in which everything goes wrong, by SEEDS=A..B
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
-chaos: MINUTES = 5
 chaos: $(LOCAL)  ## Run the stack under faults for MINUTES=5, as SEED=n plans them, and compare with a model: 0 lost, doubled, wrong
-	@$(BIN)/python -m local.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m local.chaos --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED))
 
 conformance: $(DEV)  ## Run the merge of Athena and the dbt project on a real Trino (needs Java 24 and Maven, see tests/conformance)
 	@$(BIN)/python -m pytest -q --timeout 900 tests/conformance

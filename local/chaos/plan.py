@@ -37,7 +37,8 @@ KILLS = ("pump", "relay", "api", "fanout", "worker", "dbt", "daemon", "code serv
 """What is killed without a word (the emulator is only frozen for a while)."""
 
 CLOCKS = {"functions": (60, 3000), "pipeline": (30, 1200)}
-"""Whose clock jumps, and by how many seconds, ahead or back."""
+"""Whose clock jumps, and by how many seconds, ahead or back; Dagster's by no more than the run is long: what Dagster
+wrote down while it was ahead it waits for afterwards, a sensor's next look and the end of a place in a pool."""
 CLOCK_LASTS = 20.0  # seconds until it is right again
 
 ONCE = ("emulator restarted", "contract changed", "two rebuilds", "two recoveries")
@@ -94,7 +95,9 @@ def make_plan(seed: int, minutes: float) -> list[Fault]:
             break
         seconds = round(chance.uniform(2, 8), 1) if "frozen" in target else 0.0
         if kind == "clock":
-            seconds = float(chance.randint(*CLOCKS[target]) * chance.choice((1, -1)))
+            least, most = CLOCKS[target]
+            most = max(least, min(most, int(end))) if target == "pipeline" else most
+            seconds = float(chance.randint(least, most) * chance.choice((1, -1)))
         planned.append((at, kind, target, 1, seconds))
         at += chance.uniform(*KILL_GAP)
     for target in ONCE:
