@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cache
 from threading import Lock
 from typing import Any
 
@@ -21,34 +22,39 @@ CREDENTIALS: Mapping[str, str] = {
 """Environment variables with which any AWS client talks to the emulator and to nothing else."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Aws:
-    """Clients of the emulator at `endpoint`."""
+    """Clients of the emulator at `endpoint`; those of one process are the same, and threads may share them."""
 
     endpoint: str
-    _clients: dict[str, Any] = field(default_factory=dict)
-    _lock: Lock = field(default_factory=Lock)
 
     def client(self, service: str) -> Any:
         """The client of a service. It does not retry: on one machine a failure is no accident of the network."""
-        import boto3
-        from botocore.config import Config
+        with _making:
+            return _client(self.endpoint, service)
 
-        with self._lock:
-            if service not in self._clients:
-                session: Any = boto3.session.Session(
-                    aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
-                    aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-                    region_name=REGION,
-                )
-                self._clients[service] = session.client(
-                    service,
-                    endpoint_url=self.endpoint,
-                    config=Config(
-                        retries={"total_max_attempts": 1},
-                        read_timeout=120,
-                        connect_timeout=5,
-                        s3={"addressing_style": "path"},
-                    ),
-                )
-            return self._clients[service]
+
+_making = Lock()
+
+
+@cache
+def _client(endpoint: str, service: str) -> Any:
+    """Kept, because what looks at the stack every second would spend a quarter of a core on making it."""
+    import boto3
+    from botocore.config import Config
+
+    session: Any = boto3.session.Session(
+        aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+        region_name=REGION,
+    )
+    return session.client(
+        service,
+        endpoint_url=endpoint,
+        config=Config(
+            retries={"total_max_attempts": 1},
+            read_timeout=120,
+            connect_timeout=5,
+            s3={"addressing_style": "path"},
+        ),
+    )
