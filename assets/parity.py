@@ -135,6 +135,7 @@ def parity_result(done: Repaired) -> dg.AssetCheckResult:
             "corrections": done.corrections,
             "rows written again": done.mended,
             "found": dg.MetadataValue.md(differences_table(done.before.differences)),
+            "details": done.before.details or "none",
             "seconds by step": dg.MetadataValue.json(dict(last.seconds)),
         },
     )

@@ -174,6 +174,12 @@ class Contract:
         """Names of the fields that hold personal data."""
         return tuple(f.name for f in self.fields if f.classification == "personal")
 
+    @cached_property
+    def key_names_a_person(self) -> bool:
+        """Whether the key of a row, or of its item, is made of what names a person."""
+        named = {*self.personal, *(self.erasure.persons if self.erasure else ())}
+        return not named.isdisjoint({*self.primary_key, *(self.keys.fields if self.keys else ())})
+
     def treatment(self, field: str, person: str) -> Treatment:
         """What the erasure of the person whom the field `person` names does with another field of a row that is kept:
         identities get a pseudonym, personal fields nothing (one that is required, a pseudonym), others stay."""

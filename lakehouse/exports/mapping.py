@@ -117,7 +117,7 @@ class Mapper:
 
     def map(self, stretch: Stretch) -> Mapped:
         """The rows of a stretch, usual ones first, then others, each in their order."""
-        lines = _lines(stretch)
+        lines = lines_of(stretch)
         try:
             lines.validate(full=True)  # UTF-8, which the engine takes for granted
             tables, odd, pointers = self._by_sql(lines)
@@ -381,7 +381,7 @@ def _count(text: bytes) -> int:
     return len(_offsets(text)) - 1
 
 
-def _lines(stretch: Stretch) -> pa.Table:
+def lines_of(stretch: Stretch) -> pa.Table:
     """A table of the lines of a stretch (`line`, not copied) with their numbers in the file (`_line`)."""
     offsets = _offsets(stretch.text)
     lines = pa.StringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(stretch.text))

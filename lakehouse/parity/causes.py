@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lakehouse.parity import digests
+from lakehouse.parity import digests, naming
 from lakehouse.parity.comparison import LOST
-from lakehouse.parity.findings import NAMED, Cause, Difference
+from lakehouse.parity.findings import NAMED, SOURCE, Cause, Difference, DifferenceClass
 from lakehouse.parity.relations import (
     BREAKING,
     CORRECTABLE,
+    DOUBLED,
     KEPT,
     NAMES,
     OF_HISTORY,
@@ -28,7 +29,6 @@ from lakehouse.parity.relations import (
     items,
 )
 from lakehouse.storage.lake import CHANGES
-from lakehouse.storage.sql import quoted
 
 if TYPE_CHECKING:
     from contracts import Contract
@@ -186,17 +186,37 @@ _SAID = {
 }
 
 
-def shown(contract: Contract) -> str:
-    """SQL for what a key is called, of rows with `_k` and the key's columns; a personal one by its hash."""
-    if set(contract.primary_key) & set(contract.personal):
-        return "'key with the hash ' || left(md5(_k::VARCHAR), 16)"
-    return " || ' / ' || ".join(f"{quoted(name)}::VARCHAR" for name in contract.primary_key)
+def differences_of_source(duck: Duck, contract: Contract) -> tuple[Counter[tuple[str, str, str]], list[Difference]]:
+    """The same for keys that two items of the export have, which nothing but a person can put right."""
+    kind: DifferenceClass = "doubled by the source"
+    cause: Cause = "two items of one key"
+    counts: Counter[tuple[str, str, str]] = Counter()
+    if found := duck.count(f"SELECT count(*) FROM {DOUBLED}"):
+        counts[SOURCE, kind, cause] = found
+    query = (
+        "SELECT coalesce(n.name, 'a key of items that break the contract'), d.places "
+        f"FROM {DOUBLED} AS d LEFT JOIN {NAMES} AS n ON n.k = d.k ORDER BY n.name, d.k LIMIT {NAMED}"
+    )
+    named = []
+    for name, places in duck.rows(query):
+        known = [naming.place(contract, pk, sk) for pk, sk in places]
+        which = " and ".join(one or "one whose place only the details have" for one in known)
+        evidence = f"{len(places)} items have the key: {which}; remove or correct the wrong one in the table"
+        named.append(Difference(contract.name, SOURCE, name, kind, cause, evidence, False))
+    return counts, named
 
 
 def name_keys(duck: Duck, contract: Contract, sources: list[str]) -> None:
-    """Make `NAMES` from relations with `_k` and the key's columns."""
-    rows = " UNION ALL ".join(f"SELECT _k AS k, {shown(contract)} AS name FROM {source}" for source in sources)
-    duck.run(f"CREATE OR REPLACE TEMP TABLE {NAMES} AS SELECT k, any_value(name) AS name FROM ({rows}) GROUP BY k")
+    """Make `NAMES` from relations with `_k` and the key's columns, and of `DOUBLED`; `naming` must be prepared."""
+    named = [
+        f"SELECT _k AS k, {naming.shown(contract)} AS name, {naming.said(contract)} AS said FROM {source}"
+        for source in sources
+    ]
+    rows = " UNION ALL ".join([*named, f"SELECT k, name, said FROM {DOUBLED}"])
+    duck.run(
+        f"CREATE OR REPLACE TEMP TABLE {NAMES} AS SELECT k, any_value(name) AS name, any_value(said) AS said "
+        f"FROM ({rows}) GROUP BY k"
+    )
 
 
 def _each(duck: Duck, query: str) -> Iterator[list[tuple[Any, ...]]]:

@@ -15,10 +15,12 @@ from lakehouse.parity.relations import (
     ASIDE,
     AT,
     BREAKING,
+    DOUBLED,
     NEWEST,
     OF_HISTORY,
     OF_TABLE,
     ROWS,
+    TWICE,
     WINNERS,
     broken,
     exported,
@@ -60,8 +62,8 @@ def compare_table(duck: Duck, horizon: int) -> int:
 
 
 def compare_export(duck: Duck, entity: str, *, whole: bool) -> tuple[int, int]:
-    """Make `OF_HISTORY`; returns how many keys differ, and of how many nothing can be said because the export is not
-    proven whole: it has no item of theirs."""
+    """Make `OF_HISTORY` and `TWICE`; returns how many keys differ, and of how many nothing can be said because the
+    export is not proven whole: it has no item of theirs."""
     present, breaking = exported(entity), broken(entity)
     aside = f"k NOT IN (SELECT k FROM {ASIDE})"
 
@@ -70,6 +72,13 @@ def compare_export(duck: Duck, entity: str, *, whole: bool) -> tuple[int, int]:
 
     duck.run(f"CREATE OR REPLACE TEMP TABLE _differing AS {digests.differing(side(present), side(AT))}")
     of_buckets = f"{digests.bucket()} IN (SELECT bucket FROM _differing) AND {aside}"
+    # Of two items of one key, the lake has one state: their bucket differs, or one of them breaks its contract. One
+    # that is marked deleted is none any more.
+    duck.run(
+        f"CREATE OR REPLACE TEMP TABLE {TWICE} AS SELECT k FROM (SELECT k FROM {present} WHERE st >= {LIVE} "
+        f"AND {aside} AND ({digests.bucket()} IN (SELECT bucket FROM _differing) OR k IN (SELECT k FROM {breaking})) "
+        f"UNION ALL SELECT k FROM {breaking} WHERE k IS NOT NULL AND {aside}) GROUP BY k HAVING count(*) > 1"
+    )
     duck.run(
         f"CREATE OR REPLACE TEMP TABLE {OF_HISTORY} AS SELECT k, CASE "
         "WHEN h.st IS NULL THEN 'missed' "
@@ -100,6 +109,15 @@ def compare_export(duck: Duck, entity: str, *, whole: bool) -> tuple[int, int]:
         unproven = duck.count(f"SELECT count(*) FROM {OF_HISTORY} WHERE {gone}")
         duck.run(f"DELETE FROM {OF_HISTORY} WHERE {gone}")
     return duck.count(f"SELECT count(*) FROM {OF_HISTORY}"), unproven
+
+
+def leave_doubled(duck: Duck) -> int:
+    """Take from `OF_HISTORY` the keys that the export says two things of: no state of the lake is equal to both.
+    Returns how many there were."""
+    theirs = f"k IN (SELECT k FROM {DOUBLED})"
+    found = duck.count(f"SELECT count(*) FROM {OF_HISTORY} WHERE {theirs}")
+    duck.run(f"DELETE FROM {OF_HISTORY} WHERE {theirs}")
+    return found
 
 
 def look_closer(duck: Duck, contract: Contract) -> None:

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lakehouse.exports.manifest import ExportFile, UnusableExport, fetch
-from lakehouse.exports.mapping import Mapped, Mapper, stretches_of
+from lakehouse.exports.mapping import Mapped, Mapper, Stretch, keys_of, lines_of, stretches_of
 from lakehouse.intake import reading, validation
-from lakehouse.parity import digests
-from lakehouse.parity.relations import broken, exported, items
+from lakehouse.parity import digests, naming
+from lakehouse.parity.relations import DOUBLED, TWICE, broken, exported, items
 from lakehouse.storage.duck import connect
 from lakehouse.storage.sql import quoted
 from lakehouse.table.relations import CHECKED, REJECTED, UNUSUAL, VALID, text_columns
@@ -80,7 +80,7 @@ def load(duck: Duck, source: Source, progress: Progress) -> Loaded:
             f"CREATE OR REPLACE TEMP TABLE {exported(contract.name)} (k UHUGEINT, st UBIGINT, v BIGINT, file INTEGER)"
         )
         duck.run(f"CREATE OR REPLACE TEMP TABLE {broken(contract.name)} (k UHUGEINT, why VARCHAR, file INTEGER)")
-    for file, mapped in _each(source, source.export.files, loaded, progress):
+    for file, _, mapped in _each(source, source.export.files, loaded, progress):
         loaded.items += mapped.items
         keys = [aside.keys for aside in mapped.unmapped]
         loaded.unmapped |= {one for one in keys if one is not None}
@@ -99,7 +99,7 @@ def load_rows(duck: Duck, source: Source, contract: Contract, keys: str, progres
     }
     files = [file for file in source.export.files if file.number in numbers]
     made = False
-    for _, mapped in _each(source, files, Loaded(), progress):
+    for _, _, mapped in _each(source, files, Loaded(), progress):
         if contract.name not in mapped.tables:
             continue
         with _typed(duck, source, contract, mapped.tables[contract.name]):
@@ -120,6 +120,44 @@ def load_rows(duck: Duck, source: Source, contract: Contract, keys: str, progres
         _no_rows(duck, source, contract)
 
 
+def load_doubled(duck: Duck, source: Source, contract: Contract, progress: Progress) -> int:
+    """Make `DOUBLED` of the keys in `TWICE` whose items are in more than one place; returns how many they are."""
+    duck.run("CREATE OR REPLACE TEMP TABLE _places (k UHUGEINT, name VARCHAR, said VARCHAR, pk VARCHAR, sk VARCHAR)")
+    of_entity = f"SELECT k, file FROM {exported(contract.name)} UNION ALL SELECT k, file FROM {broken(contract.name)}"
+    numbers = {
+        row[0] for row in duck.rows(f"SELECT DISTINCT file FROM ({of_entity}) WHERE k IN (SELECT k FROM {TWICE})")
+    }
+    files = [file for file in source.export.files if file.number in numbers]
+    for _, stretch, mapped in _each(source, files, Loaded(), progress) if files else ():
+        if contract.name in mapped.tables:
+            with _typed(duck, source, contract, mapped.tables[contract.name]):
+                _places(duck, contract, stretch)
+    duck.run(
+        f"CREATE OR REPLACE TEMP TABLE {DOUBLED} AS SELECT k, any_value(name) AS name, any_value(said) AS said, "
+        "list_sort(list(DISTINCT [pk, sk])) AS places FROM _places GROUP BY k HAVING count(DISTINCT [pk, sk]) > 1"
+    )
+    return duck.count(f"SELECT count(*) FROM {DOUBLED}")
+
+
+def _places(duck: Duck, contract: Contract, stretch: Stretch) -> None:
+    """Note where the items of a stretch are that have a key in `TWICE`, of those whose rows are typed now."""
+    removed = f"{digests.of_change(contract)} = {digests.REMOVED}"
+    found = duck.rows(
+        f"SELECT _row, _k::VARCHAR, {naming.shown(contract)}, {naming.said(contract)} FROM "
+        f"(SELECT {digests.key(contract)} AS _k, * FROM {VALID} WHERE NOT ({removed})) "
+        f"WHERE _k IN (SELECT k FROM {TWICE}) "
+        f"UNION ALL SELECT _row, k::VARCHAR, NULL, NULL FROM (SELECT _row, {digests.tried_key(contract, 'u')} AS k "
+        f"FROM {REJECTED} JOIN {UNUSUAL} AS u USING (_no, _row)) WHERE k IN (SELECT k FROM {TWICE})"
+    )
+    if not found:
+        return
+    lines = lines_of(stretch)
+    for row, *named in found:
+        text = lines.column("line")[row - stretch.before - 1].as_py()
+        if keys := keys_of(text):
+            duck.run("INSERT INTO _places VALUES ($1::UHUGEINT, $2, $3, $4, $5)", [*named, *keys])
+
+
 def _no_rows(duck: Duck, source: Source, contract: Contract) -> None:
     import pyarrow as pa
 
@@ -136,7 +174,7 @@ def _no_rows(duck: Duck, source: Source, contract: Contract) -> None:
 
 def _each(
     source: Source, files: Sequence[ExportFile], loaded: Loaded, progress: Progress
-) -> Iterator[tuple[ExportFile, Mapped]]:
+) -> Iterator[tuple[ExportFile, Stretch, Mapped]]:
     """The files mapped, stretch by stretch, while others use what is mapped. A file that is not what the manifest says
     is refused and named."""
     wanted = [contract.name for contract in source.entities]
@@ -148,11 +186,12 @@ def _each(
                 fetch(source.store, file, path)
                 waiting = []
                 for stretch in stretches_of(file, path):
-                    waiting.append(pool.submit(mapper.map, stretch))
+                    waiting.append((stretch, pool.submit(mapper.map, stretch)))
                     if len(waiting) >= _AHEAD:
-                        yield file, waiting.pop(0).result()
-                while waiting:
-                    yield file, waiting.pop(0).result()
+                        done, mapped = waiting.pop(0)
+                        yield file, done, mapped.result()
+                for done, mapped in waiting:
+                    yield file, done, mapped.result()
             except UnusableExport as error:
                 loaded.refused.append(str(error))
                 progress(f"export {source.export.id}: refused a file: {error}")

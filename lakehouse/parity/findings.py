@@ -1,6 +1,6 @@
 """What parity finds and says: plain values that everyone may hold.
 
-A key of an entity whose key is personal is named by a hash of it; what a row says is never named.
+A key that names a person is named by a keyed pseudonym (`naming`); what a row says is never named.
 """
 
 from __future__ import annotations
@@ -17,15 +17,23 @@ DifferenceClass = Literal[
     "unequal",
     "unequal type",
     "doubled",
+    "doubled by the source",
     "wrongly expired",
     "wrongly deleted",
 ]
 Cause = Literal[
-    "write around the API", "stream or relay", "landing object", "lake merge", "catalog pointer", "broken contract"
+    "write around the API",
+    "stream or relay",
+    "landing object",
+    "lake merge",
+    "catalog pointer",
+    "broken contract",
+    "two items of one key",
 ]
 Outcome = Literal["equal", "different", "unproven", "not yet"]
 """`unproven`: nothing differs of what could be compared, and something could not be."""
 
+SOURCE = "the operational table"
 NAMED = 1_000
 """Differences that a result names; of more it has the numbers."""
 
@@ -34,9 +42,9 @@ NAMED = 1_000
 class Difference:
     """One key whose two sides do not say the same.
 
-    `table` is the one that is wrong: `<entity>_changes`, which is compared with the export, or `<entity>`, which is
-    compared with its history. `evidence` says in words what the cause is concluded from, `repairable` whether a
-    correction can be made of what is known."""
+    `table` is the one that is wrong: `<entity>_changes`, which is compared with the export, `<entity>`, which is
+    compared with its history, or `SOURCE`, which says two things of one key. `evidence` says in words what the cause is
+    concluded from, `repairable` whether a correction can be made of what is known."""
 
     entity: str
     table: str
@@ -55,7 +63,8 @@ class Parity:
     `items` its items of the entity and `keys` those of the history. `aside` counts keys that changed in the second of
     the moment, `unproven` keys that the lake has and an export that is not proven whole has not. `counts` are numbers
     of differences by (table, class, cause); `differences` names the first of them. `ready_at` says when a comparison
-    that cannot be made yet can be. `notes` are what else people must know. `seconds` by step.
+    that cannot be made yet can be. `notes` are what else people must know. `details` is the address of a file that has
+    keys and places as they are. `seconds` by step.
     """
 
     entity: str
@@ -73,6 +82,7 @@ class Parity:
     counts: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
     differences: tuple[Difference, ...] = ()
     notes: tuple[str, ...] = ()
+    details: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property

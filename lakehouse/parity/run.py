@@ -24,17 +24,19 @@ from lakehouse.parity import (
     causes,
     comparison,
     corrections,
+    details,
     digests,
     exported,
     lake_state,
     mending,
+    naming,
     parity_log,
     relations,
     traces,
 )
 from lakehouse.parity.exported import Loaded, Source
 from lakehouse.parity.findings import NAMED, Difference, Outcome, Parity, Repaired
-from lakehouse.parity.relations import ASIDE, OF_HISTORY, OF_TABLE, WINNERS
+from lakehouse.parity.relations import ASIDE, DOUBLED, OF_HISTORY, OF_TABLE, WINNERS
 from lakehouse.parity.wanted import Request
 from lakehouse.publish.publication import publish
 from lakehouse.results import Progress, silent
@@ -259,6 +261,8 @@ def _compared(work: _Work) -> tuple[Parity, TableState | None]:
         differing = comparison.compare_table(duck, state.horizon)
     items = aside = unproven = 0
     duck.run(f"CREATE OR REPLACE TEMP TABLE {OF_HISTORY} (k UHUGEINT, kind VARCHAR, v BIGINT, e_v BIGINT)")
+    duck.run(f"CREATE OR REPLACE TEMP TABLE {DOUBLED} (k UHUGEINT, name VARCHAR, said VARCHAR, places VARCHAR[][])")
+    naming.prepare(duck, lake, contract)
     if work.source is not None:
         export, loaded = work.source.export, work.loaded
         nameless = duck.count(f"SELECT count(*) FROM {relations.broken(contract.name)} WHERE k IS NULL")
@@ -268,7 +272,8 @@ def _compared(work: _Work) -> tuple[Parity, TableState | None]:
             found, unproven = comparison.compare_export(duck, contract.name, whole=whole)
             alone = _leave_alone(work, state)
             found, unproven = found - alone, unproven + alone
-            differing += found
+            doubled = exported.load_doubled(duck, work.source, contract, work.context.progress)
+            differing += found + doubled - comparison.leave_doubled(duck)
             items = duck.count(f"SELECT count(*) FROM {relations.exported(contract.name)}")
             items += duck.count(f"SELECT count(*) FROM {relations.broken(contract.name)}")
             aside = duck.count(f"SELECT count(*) FROM {ASIDE}")
@@ -277,6 +282,7 @@ def _compared(work: _Work) -> tuple[Parity, TableState | None]:
             work.notes.append(f"{nameless:,} items have no key that can be read: rows without an item may be theirs.")
     with work.timed("causes"):
         counts, differences = _explained(work, state, differing)
+        address = details.write(duck, lake, differences[:NAMED]) if differing and differences else ""
     in_part = unproven or work.loaded.in_part
     outcome: Outcome = "different" if counts else "unproven" if in_part else "equal"
     return Parity(
@@ -294,6 +300,7 @@ def _compared(work: _Work) -> tuple[Parity, TableState | None]:
         counts=counts,
         differences=tuple(differences[:NAMED]),
         notes=tuple(work.notes),
+        details=address,
         seconds=dict(work.seconds),
     ), state
 
@@ -358,8 +365,13 @@ def _explained(
         found, named = causes.differences_of_history(duck, contract, seen, at)
         counts += found
         differences += named
-    found, named = causes.differences_of_table(duck, contract, seen)
-    return counts + found, differences + named
+    for found, named in (
+        causes.differences_of_table(duck, contract, seen),
+        causes.differences_of_source(duck, contract),
+    ):
+        counts += found
+        differences += named
+    return counts, differences
 
 
 def _of_pointer(contract: Contract, said: str) -> Difference:

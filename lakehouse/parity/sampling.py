@@ -19,9 +19,9 @@ from contracts.change import UnmappableRecord, change_from_item
 from contracts.item import item_keys
 from contracts.model import Contracts
 from lakehouse.intake import reading, validation
-from lakehouse.parity import causes, digests, lake_state, parity_log
+from lakehouse.parity import digests, lake_state, naming, parity_log
 from lakehouse.parity.digests import EXPIRED, LIVE, REMOVED
-from lakehouse.parity.findings import Cause, Difference, DifferenceClass, Sampled
+from lakehouse.parity.findings import SOURCE, Cause, Difference, DifferenceClass, Sampled
 from lakehouse.parity.wanted import Sampling
 from lakehouse.results import Progress, silent
 from lakehouse.storage.duck import connect
@@ -70,6 +70,7 @@ def take_sample(lake: Lake, contracts: Contracts, sampling: Sampling, progress: 
             if entry is None:
                 continue
             published += 1
+            naming.prepare(duck, lake, contract)
             state = TableState(lake, entry.metadata_location)
             wanted = _draw(duck, contract, state, chance, sampling.size)
             places = {_place(contract, row): row for row in wanted}
@@ -224,7 +225,7 @@ def _keep(duck: Duck, lake: Lake, contract: Contract, items: Sequence[Mapping[st
     duck.run(f"INSERT INTO {CHECKED} {validation.check(contract, text)}")
     validation.validate(duck, contract)
     duck.run(
-        f"INSERT INTO _sample SELECT {literal(contract.name)}, _k, {causes.shown(contract)}, "
+        f"INSERT INTO _sample SELECT {literal(contract.name)}, _k, {naming.shown(contract)}, "
         f"{digests.of_change(contract)} FROM (SELECT {digests.key(contract)} AS _k, * FROM {VALID})"
     )
     duck.connection.unregister("sampled_items")
@@ -238,7 +239,7 @@ def _keep_absent(duck: Duck, contract: Contract, rows: Sequence[Mapping[str, Val
             for n in contract.primary_key
         )
         duck.run(
-            f"INSERT INTO _sample SELECT {literal(contract.name)}, _k, {causes.shown(contract)}, NULL "
+            f"INSERT INTO _sample SELECT {literal(contract.name)}, _k, {naming.shown(contract)}, NULL "
             f"FROM (SELECT {digests.key(contract)} AS _k, * FROM (SELECT {columns}))"
         )
 
@@ -254,7 +255,13 @@ def _judge(duck: Duck, lake: Lake, contract: Contract, sampling: Sampling) -> Sa
     if state is None or state.watermark is None or state.watermark < ripe:
         return None
     changes = lake_state.changes_of(contract, state)
-    duck.run(f"CREATE OR REPLACE TEMP TABLE _wanted AS SELECT DISTINCT k, name, st FROM _sample WHERE {of_entity}")
+    naming.prepare(duck, lake, contract)
+    name = naming.shown(contract, "k") if contract.key_names_a_person else "name"
+    live = f"count(*) FILTER (WHERE st >= {LIVE}) OVER (PARTITION BY k)"
+    duck.run(
+        f"CREATE OR REPLACE TEMP TABLE _wanted AS SELECT DISTINCT k, {name} AS name, st, {live} AS items "
+        f"FROM _sample WHERE {of_entity}"
+    )
     first, last = (begun - _SKEW) * 1_000_000, (ended + _SKEW + 1) * 1_000_000
     wanted = f"{digests.key(contract)} IN (SELECT k FROM _wanted)"
     duck.run(
@@ -268,10 +275,14 @@ def _judge(duck: Duck, lake: Lake, contract: Contract, sampling: Sampling) -> Sa
         f"WHERE {wanted} AND _version < {first} GROUP BY ALL"
     )
     compared = duck.rows(
-        "SELECT w.name, w.st, h.st FROM _wanted AS w LEFT JOIN _was AS h USING (k) "
+        "SELECT w.name, w.st, h.st, w.items FROM _wanted AS w LEFT JOIN _was AS h USING (k) "
         "WHERE w.k NOT IN (SELECT k FROM _moved) ORDER BY w.name"
     )
-    found = [_difference(contract, name, kind) for name, e, h in compared if (kind := _kind(e, h))]
+    doubled = sorted({name for name, *_, items in compared if items > 1})
+    found = [_doubled(contract, name) for name in doubled]
+    found += [
+        _difference(contract, name, kind) for name, e, h, items in compared if items < 2 and (kind := _kind(e, h))
+    ]
     return Sampled(
         contract.name,
         at,
@@ -295,6 +306,11 @@ def _kind(item: int | None, history: int | None) -> DifferenceClass | None:
     if history == EXPIRED:
         return "wrongly expired"
     return None if item == history else "unequal"
+
+
+def _doubled(contract: Contract, name: str) -> Difference:
+    evidence = "two items of a sample have the key; compare with an export, which says where they are"
+    return Difference(contract.name, SOURCE, name, "doubled by the source", "two items of one key", evidence, False)
 
 
 def _difference(contract: Contract, name: str, kind: DifferenceClass) -> Difference:

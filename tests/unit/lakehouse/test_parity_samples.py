@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
-from lakehouse.parity.findings import Sampled
+from contracts import Contracts
+from contracts.model import Erasure
+from lakehouse.parity.findings import SOURCE, Sampled
 from lakehouse.parity.sampling import PREFIX, judge_samples, take_sample
 from lakehouse.parity.wanted import Sampling
-from tests.support.parity import CONTRACTS, LATE, World, some_fields
+from tests.support.parity import CONTRACTS, LATE, TABLE, World, some_fields
 
 
 @dataclass
@@ -103,6 +107,35 @@ def test_what_is_wrong_in_a_sample_is_named(world: World, what: Any, name: str, 
     world.settle()
     (sampled,) = judged(world)
     assert [(d.key, d.kind) for d in sampled.differences] == [(name, kind)]
+
+
+def test_two_items_of_one_key_are_named_once(world: World) -> None:
+    world.items["twin", 1] = {**world.items["p-5", 1], "sk": {"S": "0000000000000000009"}, "price": {"N": "7"}}
+    take_sample(world.lake, CONTRACTS, sampling(world))
+    world.settle()
+    (sampled,) = judged(world)
+    assert [(d.key, d.kind, d.table) for d in sampled.differences] == [("p-5 / 1", "doubled by the source", SOURCE)]
+
+
+def test_a_key_that_names_a_person_is_in_no_sample_and_in_no_result(world: World) -> None:
+    """Also where a sample was taken before the contract said so."""
+    personal = replace(TABLE, erasure=Erasure(("parcel_id",)))
+    contracts = Contracts({personal.name: personal})
+    world.lost = True
+    world.put(("p-5", 1), price={"N": "7"})
+    world.lost = False
+    world.forward(seconds=10)
+    for known in (contracts, CONTRACTS):
+        world.forward(seconds=10)
+        key = take_sample(world.lake, known, sampling(world))
+        assert key is not None
+        kept = pq.read_table(io.BytesIO(world.lake.store.read(key))).to_pylist()
+        assert any("p-5" in row["name"] for row in kept) == (known is CONTRACTS)
+    world.settle()
+    found = list(judge_samples(world.lake, contracts, sampling(world)))
+    assert [len(sampled.differences) for sampled in found] == [1, 1]
+    assert "p-5" not in repr(found)
+    assert found[0].differences[0].key == found[1].differences[0].key
 
 
 def test_keys_that_are_not_processed_at_once_are_read_again(world: World) -> None:

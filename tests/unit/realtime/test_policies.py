@@ -496,7 +496,7 @@ def test_what_failed_does_not_lie_in_the_bucket_for_ever(resources: Resources) -
     buckets = of_type(resources, "AWS::S3::Bucket").values()
     rules = [r for b in buckets for r in b["Properties"]["LifecycleConfiguration"]["Rules"]]
     days = {r["Prefix"]: r["ExpirationInDays"] for r in rules if "ExpirationInDays" in r}
-    failures = ("relay-failures/", "aws/lambda/", "firehose-errors/", "export-failures/")
+    failures = ("relay-failures/", "aws/lambda/", "firehose-errors/", "export-failures/", "parity-details/")
     assert {p: days.get(p) for p in failures} == dict.fromkeys(failures, 90)
     assert days["exports/"] == 35  # as long as the table itself can be restored
     assert any("NoncurrentVersionExpiration" in r for r in rules)
