@@ -150,7 +150,7 @@ def _begin(
     lake, contract = context.lake, context.contract
     begun_at, started, requested = lake.now(), time.perf_counter(), lake.meter.read()
     state, published = tables.prepare(lake, contract)
-    listed_at = lake.now()
+    listed_at = _surely(lake)
     listing = each_object(lake, contract, scope.reaching(state.watermark))  # not kept as a whole: it may be a year's
     ledger = Ledger.load(lake, state.ledger)
     discover = list if kind == "rebuild" else ledger.marked if scope.again else ledger.unknown
@@ -181,6 +181,13 @@ def _check_rebuilt(work: Run) -> None:
         )
     if work.rebuilt is not None:
         rebuilding.check_kept(work.context.lake, work.context.contract, work.rebuilt, work.state)
+
+
+def _surely(lake: Lake) -> datetime:
+    """A moment that is over for the bucket, too, whichever clock is ahead: what is put there from now on comes after.
+    A watermark by a clock that is ahead would promise what may still arrive."""
+    own, said = lake.now(), lake.store.clock()
+    return own if said is None else min(own, said)
 
 
 def _target(state: TableState, scope: Scope, listed_at: datetime) -> datetime | None:

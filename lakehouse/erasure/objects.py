@@ -6,6 +6,7 @@ are written again, under their keys. Earlier versions of objects are read, and d
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from lakehouse.erasure.contents import holds, is_parquet
 from lakehouse.erasure.packing import unpacked
 from lakehouse.erasure.records import Cleaned, clean_rows, clean_text, drop_rows, identities
 from lakehouse.erasure.tables import add_counts
+from lakehouse.exports import manifest
 from lakehouse.intake.erased import is_one_of, token
 from lakehouse.intake.landing import LandedObject, Scope, each_object
 from lakehouse.intake.ledger import Ledger, LedgerEntry
@@ -187,6 +189,8 @@ def clean_object(lake: Lake, stored: StoredObject, needles: Needles) -> Changed 
         return None
     if stored.key.startswith(RESULTS):
         cleaned = Cleaned(None, 1)
+    elif manifest.is_data(stored.key):
+        cleaned = _items_or_all(lake, stored.key, content, needles)
     elif is_parquet(unpacked(content)):
         cleaned = _rows_or_all(content, needles)
     else:
@@ -194,6 +198,20 @@ def clean_object(lake: Lake, stored: StoredObject, needles: Needles) -> Changed 
         if cleaned.rows == 0:
             cleaned = Cleaned(None, 1)  # it holds the person in a way that takes nothing apart
     return _write(lake, stored.key, content, cleaned, stored.etag)
+
+
+def _items_or_all(lake: Lake, key: str, content: bytes, needles: Needles) -> Cleaned:
+    """A file of an export without the person's items, noted for who reads the export; also where none is left, so that
+    the export stays whole."""
+    cleaned, plain = clean_text(content, needles), unpacked(content)
+    if cleaned.rows == 0:
+        return Cleaned(None, 1)
+    if cleaned.content is None and b"\x00" not in plain:
+        cleaned.content = gzip.compress(b"", mtime=0)
+    if cleaned.content is not None:
+        left = sum(1 for line in unpacked(cleaned.content).splitlines() if line.strip())
+        manifest.note_erased(lake.store, key, cleaned.content, left)
+    return cleaned
 
 
 def _rows_or_all(content: bytes, needles: Needles) -> Cleaned:

@@ -220,7 +220,7 @@ class _Landing:
     def _file(self, file: ExportFile, work: _Work, scratch: Path) -> LandedFile:
         started = time.monotonic()
         path = scratch / "export"
-        fetch(self._store, file, path)
+        file = fetch(self._store, file, path)
         landed = LandedFile(file.number, file.identity, self._wanted)
         aside: list[Unmapped] = []
         with ExitStack() as stack:

@@ -15,7 +15,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Kind = Literal["full", "incremental"]
 
 SUMMARY, FILES = "manifest-summary", "manifest-files"
+_DATA = re.compile(r"(?:^|/)AWSDynamoDB/(?:[^/]+/)?data/[^/]+\.gz$")
 _FOLDER = re.compile(r"^(?P<folder>(?:.*/)?AWSDynamoDB/(?P<id>[^/]+))/")
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 _KINDS: Mapping[str, Kind] = {"FULL_EXPORT": "full", "INCREMENTAL_EXPORT": "incremental"}
@@ -48,13 +49,15 @@ class UnusableExport(ValueError):
 @dataclass(frozen=True, slots=True)
 class ExportFile:
     """One file of items. `number` is its place in the manifest (from 1), `items` how many it says, `md5` the MD5 of the
-    packed file as hex; both are None where there is no manifest, and `etag` is what the bucket says then."""
+    packed file as hex; both are None where there is no manifest, and `etag` is what the bucket says then. `erased` says
+    that an erasure has taken items out since: `items` counts what is left."""
 
     number: int
     key: str
     items: int | None
     md5: str | None
     etag: str = ""
+    erased: bool = False
 
     @property
     def identity(self) -> str:
@@ -150,9 +153,34 @@ def check_origin(lake: Lake, export: Export) -> None:
         )
 
 
-def fetch(store: Store, file: ExportFile, path: Path) -> int:
-    """Copy a file of the export to a path; answers its bytes. Raises `UnusableExport` where it is not there, or not
-    the one that the manifest means."""
+def is_data(key: str) -> bool:
+    """Whether an object is a file of items of an export, by its key."""
+    return _DATA.search(key) is not None
+
+
+def note_erased(store: Store, key: str, content: bytes, items: int) -> None:
+    """Note, before an erasure writes a file of so many items that are left: from then on the file is what its manifest
+    says, or this content. Whoever dies in between, or does it again, leaves nothing that contradicts that."""
+    note = {"items": items, "why": "an erasure took out the items of a person"}
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    store.write(_note_key(key, md5), json.dumps(note).encode())
+
+
+def _note_key(key: str, md5: str) -> str:
+    return f"{key}.erased-{md5}.json"
+
+
+def _items_left(store: Store, key: str, md5: str) -> int | None:
+    """How many items an erasure has left in a file with this MD5; None if none has written it."""
+    try:
+        return int(json.loads(store.read(_note_key(key, md5)))["items"])
+    except ObjectMissing:
+        return None
+
+
+def fetch(store: Store, file: ExportFile, path: Path) -> ExportFile:
+    """Copy a file of the export to a path; answers the file as it is now. Raises `UnusableExport` where it is not
+    there, or neither the one that the manifest means nor what an erasure has left of it."""
     stored = next((o for o in store.list(file.key) if o.key == file.key), None)
     if stored is None:
         raise UnusableExport(
@@ -160,11 +188,13 @@ def fetch(store: Store, file: ExportFile, path: Path) -> int:
         )
     store.download(file.key, path, stored.etag)
     if file.md5 is not None and (found := _md5_of(path)) != file.md5:
+        if (left := _items_left(store, file.key, found)) is not None:
+            return replace(file, items=left, erased=True)
         raise UnusableExport(
             f"{store.uri(file.key)}: expected the MD5 {file.md5} of the manifest, found {found} ({stored.size:,} "
             "bytes); the file was changed or cut since; bring it back, or export again"
         )
-    return stored.size
+    return file
 
 
 def _md5_of(path: Path) -> str:

@@ -96,6 +96,16 @@ def leave_out(duck: Duck, lake: Lake, contract: Contract, erased: str, objects: 
     return found
 
 
+def about_erased(lake: Lake, contract: Contract, erased: str) -> str | None:
+    """A condition, over the columns of the entity's tables, for rows that are about somebody whom a table's list
+    (`erased`) has; None where there are none."""
+    known = ErasedList.load(lake, erased).requests if contract.erasure is not None else {}
+    if not known or contract.erasure is None:
+        return None
+    names = [pseudonym(person) for person in known]
+    return "(" + " OR ".join(is_one_of(f"{quoted(p)}::VARCHAR", names) for p in contract.erasure.persons) + ")"
+
+
 def is_one_of(value: str, names: Iterable[str]) -> str:
     """A condition that holds for a value among the names, and is false for null."""
     return f"coalesce({value} IN ({', '.join(literal(n) for n in names)}), false)"

@@ -50,11 +50,13 @@ class Source:
 @dataclass
 class Loaded:
     """What reading an export found: items, unmapped ones among them, and files that were refused, with the reason. Of
-    the unmapped ones it has the keys (pk, sk); `nameless` counts those that have none."""
+    the unmapped ones it has the keys (pk, sk); `nameless` counts those that have none, `erased` files that an erasure
+    has taken items out of."""
 
     items: int = 0
     unmapped: set[tuple[str, str]] = field(default_factory=set)
     nameless: int = 0
+    erased: int = 0
     refused: list[str] = field(default_factory=list)
 
     @property
@@ -66,6 +68,11 @@ class Loaded:
     def notes(self) -> list[str]:
         """What people must know of it."""
         found = list(self.refused)
+        if self.erased:
+            found.append(
+                f"an erasure took items out of {self.erased:,} files of the export; keys of erased persons that it has "
+                "no item of are set aside."
+            )
         if self.unmapped or self.nameless:
             number = len(self.unmapped) + self.nameless
             found.append(f"{number:,} items of the export are no change (a backfill keeps them, with the reason).")
@@ -183,7 +190,8 @@ def _each(
         for file in files:
             try:
                 path = duck.scratch / "exported"
-                fetch(source.store, file, path)
+                file = fetch(source.store, file, path)
+                loaded.erased += file.erased
                 waiting = []
                 for stretch in stretches_of(file, path):
                     waiting.append((stretch, pool.submit(mapper.map, stretch)))

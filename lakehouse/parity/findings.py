@@ -61,10 +61,11 @@ class Parity:
 
     `at` is the moment that is compared (None: the compacted table with its history only), `export` the export's id,
     `items` its items of the entity and `keys` those of the history. `aside` counts keys that changed in the second of
-    the moment, `unproven` keys that the lake has and an export that is not proven whole has not. `counts` are numbers
-    of differences by (table, class, cause); `differences` names the first of them. `ready_at` says when a comparison
-    that cannot be made yet can be. `notes` are what else people must know. `details` is the address of a file that has
-    keys and places as they are. `seconds` by step.
+    the moment, and those of erased persons whose items an erasure took out of the export, `unproven` keys that the lake
+    has and an export that is not proven whole has not. `counts` are numbers of differences by (table, class, cause);
+    `differences` names the first of them. `ready_at` says when a comparison that cannot be made yet can be. `notes` are
+    what else people must know. `details` is the address of a file that has keys and places as they are. `seconds` by
+    step.
     """
 
     entity: str

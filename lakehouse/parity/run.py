@@ -19,6 +19,7 @@ from pyiceberg.exceptions import CommitFailedException
 from contracts.item import item_keys
 from lakehouse.batch.compaction import compact
 from lakehouse.exports import manifest, requesting
+from lakehouse.intake.erased import ERASED, about_erased
 from lakehouse.intake.landing import Scope
 from lakehouse.parity import (
     causes,
@@ -273,10 +274,11 @@ def _compared(work: _Work) -> tuple[Parity, TableState | None]:
             alone = _leave_alone(work, state)
             found, unproven = found - alone, unproven + alone
             doubled = exported.load_doubled(duck, work.source, contract, work.context.progress)
-            differing += found + doubled - comparison.leave_doubled(duck)
+            erased = _leave_erased(work, state)
+            differing += found + doubled - erased - comparison.leave_doubled(duck)
             items = duck.count(f"SELECT count(*) FROM {relations.exported(contract.name)}")
             items += duck.count(f"SELECT count(*) FROM {relations.broken(contract.name)}")
-            aside = duck.count(f"SELECT count(*) FROM {ASIDE}")
+            aside = duck.count(f"SELECT count(*) FROM {ASIDE}") + erased
         work.notes += [*export.doubts, *loaded.notes]
         if nameless:
             work.notes.append(f"{nameless:,} items have no key that can be read: rows without an item may be theirs.")
@@ -323,6 +325,24 @@ def _leave_alone(work: _Work, state: TableState) -> int:
     for key in found:
         duck.run(f"DELETE FROM {OF_HISTORY} WHERE k = {key}::UHUGEINT")
     return len(found)
+
+
+def _leave_erased(work: _Work, state: TableState) -> int:
+    """Take from `OF_HISTORY` the keys of erased persons that the export has no item of, if an erasure has taken items
+    out of it; returns how many there are."""
+    contract, duck = work.contract, work.duck
+    assert work.source is not None
+    if not work.loaded.erased:
+        return 0
+    hit = about_erased(work.context.lake, contract, state.metadata.properties.get(ERASED, ""))
+    if hit is None:
+        return 0
+    extra = f"(SELECT k FROM {OF_HISTORY} WHERE kind = 'extra')"
+    before = f"_version < {lake_state.floor(work.source.export.at)}"
+    rows = lake_state.winners(contract, lake_state.changes_of(contract, state), extra, before)
+    duck.run(f"CREATE OR REPLACE TEMP TABLE _erased AS SELECT _k AS k FROM ({rows}) WHERE {hit}")
+    duck.run(f"DELETE FROM {OF_HISTORY} WHERE k IN (SELECT k FROM _erased)")
+    return duck.count("SELECT count(*) FROM _erased")
 
 
 def _keys_of(contract: Contract, values: dict[str, Any]) -> tuple[str, str]:

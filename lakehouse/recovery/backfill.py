@@ -22,6 +22,7 @@ from lakehouse.exports.landing import FAILURES, LandedExport, land, noted_files,
 from lakehouse.exports.manifest import SUMMARY, Export, check_origin, folders, read, store_of
 from lakehouse.exports.mapping import keys_of
 from lakehouse.intake import validation
+from lakehouse.intake.erased import ERASED, about_erased
 from lakehouse.intake.landing import Scope
 from lakehouse.intake.rules import key_values
 from lakehouse.publish.publication import publish
@@ -270,6 +271,7 @@ class _Entity:
             proof.read_landed()
             proof.find()
             proof.leave_alone(unattributed)
+            proof.leave_erased()
             note = proof.leave_nameless()
             counted, keys = proof.counts(), proof.land()
         if keys:
@@ -349,6 +351,12 @@ class _Proof:
             made = item_keys(contract, dict(zip(names, map(_value, values), strict=True)))
             if (made["pk"], made["sk"]) in unattributed:
                 self.duck.run("DELETE FROM _removed WHERE rowid = $1", [row])
+
+    def leave_erased(self) -> None:
+        """Take from `_removed` the rows of erased persons: an erasure takes their items out of exports."""
+        listed = self.state.metadata.properties.get(ERASED, "")
+        if hit := about_erased(self.context.lake, self.context.contract, listed):
+            self.duck.run(f"DELETE FROM _removed WHERE {hit}")
 
     def leave_nameless(self) -> str | None:
         """Take all from `_removed` where items of the export have no key that can be read, which may be those of any

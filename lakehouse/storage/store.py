@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -63,6 +64,9 @@ class Store(Protocol):
 
     def key(self, uri: str) -> str:
         """The key of an address of this bucket; raises `ValueError` for any other address."""
+
+    def clock(self) -> datetime | None:
+        """What time it is (UTC, whole seconds) by the store's own clock; None where it has none but this machine's."""
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[StoredObject]:
         """The objects below the prefix, by key, from just behind `start_after`."""
@@ -119,6 +123,10 @@ class S3Store:
         if not uri.startswith(self._root):
             raise ValueError(f"expected an address below {self._root}, found {uri}")
         return uri[len(self._root) :]
+
+    def clock(self) -> datetime | None:
+        said = self._client.head_bucket(Bucket=self._bucket)["ResponseMetadata"]["HTTPHeaders"].get("date")
+        return parsedate_to_datetime(said).astimezone(UTC) if said else None
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[StoredObject]:
         pages = self._client.get_paginator("list_objects_v2").paginate(
@@ -252,6 +260,9 @@ class LocalStore:
         if not uri.startswith(f"{self._root}/"):
             raise ValueError(f"expected an address below {self._root}, found {uri}")
         return uri[len(str(self._root)) + 1 :]
+
+    def clock(self) -> datetime | None:
+        return None
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[StoredObject]:
         found = self._below(self._root / prefix.rpartition("/")[0], prefix, start_after)

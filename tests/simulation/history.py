@@ -512,7 +512,6 @@ class History:
     def _clock_jumps(self) -> None:
         jump = self.others.choice([-90, -3, 0, 2, 45, 0])
         self.happened["worker's clock jumps back" if jump < 0 else "worker's clock jumps ahead"] += jump != 0
-        self.oracle.ahead |= jump > 0
         self.skew = timedelta(minutes=jump)
 
     def _write(self, arrived: Arrived) -> None:
@@ -527,6 +526,7 @@ class History:
         self.boundaries.suspended = False
         clock: Any = lambda: self.clock() + self.skew  # noqa: E731
         self.lake = failing_lake(self.folder / "lake", self.boundaries, clock, reads=True)
+        self.lake.store.clock = self.clock  # type: ignore[method-assign]
 
     def _location(self) -> str | None:
         entry = self.outside.entries.get(self.outside.published_database, self.contract.name)

@@ -57,9 +57,6 @@ class Oracle:
     suspect: bool = False
     """Whether any object may be held: a process died, or memory was short, while it was in hand."""
 
-    ahead: bool = False
-    """Whether the worker's clock was ever before AWS's: what a watermark says is not sure then."""
-
     def land(self, key: str, etag: str, rows: Iterable[Row] | None, at: datetime) -> None:
         """An object was written."""
         events = None if rows is None else tuple(str(row["_event_id"]) for row in rows)
@@ -82,7 +79,7 @@ class Oracle:
         changes = by_duckdb(properties["gavel.changes"])
         rows = by_duckdb(location)
         self._once(changes, rows)
-        if not self.ahead and (watermark := properties.get("gavel.watermark")):
+        if watermark := properties.get("gavel.watermark"):
             self._reaches(taken, datetime.fromisoformat(watermark))
         events = frozenset(row["_event_id"] for row in changes)
         least, most = self._accepted(taken)

@@ -8,6 +8,7 @@ from datetime import timedelta
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from lakehouse.publish.published import content_hash, published
 from lakehouse.results import BatchResult, Check, Counts, NotAudited, RebuildFailed
 from lakehouse.storage.entries import Entry, EntryConflict, TableInput
 from lakehouse.storage.lake import Lake
+from lakehouse.storage.store import S3Store
 from lakehouse.table.tables import TableState
 from tests.support.failing import Failpoints, failing_lake
 from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes, published_rows
@@ -457,3 +459,26 @@ def test_a_rebuild_refuses_what_an_object_does_not_say_any_more(lake: Lake, land
     rebuild(lake, PARCELS)
     publish(lake, PARCELS)
     assert content_hash(lake, PARCELS) == before
+
+
+def test_a_clock_that_is_ahead_moves_no_watermark_ahead_of_the_bucket(
+    lake: Lake, landing: Landing, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watermark promises that everything from before is in: what is put there later comes after it."""
+    bucket = Clock()
+    monkeypatch.setattr(type(lake.store), "clock", lambda store: bucket())
+    landing.land([change("p-1", version=1)])
+    for hours, watermark in ((5, NOON), (-1, NOON), (0, NOON + timedelta(minutes=1))):
+        clock.moment = bucket() + timedelta(hours=hours)
+        compact(lake, PARCELS, Scope.last_hours(1, clock()))
+        state = publish(lake, PARCELS).published
+        assert state.watermark == watermark, "and it never goes back"
+        bucket.forward(minutes=1 if hours < 0 else 0)
+
+
+def test_a_bucket_says_what_time_it_is() -> None:
+    def client(**headers: str) -> Any:
+        return SimpleNamespace(head_bucket=lambda Bucket: {"ResponseMetadata": {"HTTPHeaders": headers}})
+
+    assert S3Store(client(date="Sat, 21 Nov 2026 12:00:00 GMT"), "data").clock() == NOON
+    assert S3Store(client(), "data").clock() is None
