@@ -55,7 +55,8 @@ class Needles:
 
     @cached_property
     def marks(self) -> tuple[str, ...]:
-        """What stands, one of it, in every text that `in_text` finds something in, but in one that is coded twice."""
+        """What stands, one of it, in every text that `in_text` finds something in, but in one that is coded twice
+        as base64: each further spelling is one more pass over all bytes (docs/operations.md says why one is enough)."""
         plain = {*self.within, *self.whole}
         coded = {core for needle in plain for core in _base64_cores(needle.encode(errors="surrogatepass"))}
         return (*sorted(plain), *sorted(coded), *_CODED)
