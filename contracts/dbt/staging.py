@@ -11,7 +11,7 @@ from contracts.dbt.sources import SOURCE
 from contracts.dbt.text import HEADER, identifier, literal
 from contracts.model import Contract, Contracts, Relation
 from contracts.prices import Prices
-from contracts.types import Field, IntegerType, StringType, is_personal
+from contracts.types import Field, IntegerType, StringType, TimestampType, is_personal
 
 PERSONAL = "personal"
 
@@ -210,8 +210,15 @@ def publication_log_properties() -> dict[str, Any]:
 
 def publication_log_sql() -> str:
     """The view of all publications."""
-    listed = ",\n".join(f"    {identifier(column.name)}" for column in publication_log.COLUMNS)
+    listed = ",\n".join(f"    {_logged(column)}" for column in publication_log.COLUMNS)
     return f"-- {HEADER}\nselect\n{listed}\nfrom {{{{ source('{SOURCE}', '{publication_log.TABLE}') }}}}\n"
+
+
+def _logged(column: Field) -> str:
+    """A column of a log. Athena reads moments of a table that is not Iceberg's to the millisecond, and refuses to write
+    such a type into one that is."""
+    name = identifier(column.name)
+    return f"cast({name} as timestamp(6)) as {name}" if isinstance(column.type, TimestampType) else name
 
 
 def prices_properties() -> dict[str, Any]:

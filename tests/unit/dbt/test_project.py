@@ -11,6 +11,7 @@ import yaml
 from contracts import load_contracts, publication_log
 from contracts.dbt import PROJECT, generate, write
 from contracts.loader import ENTITIES
+from contracts.types import TimestampType
 from lakehouse.table.schemas import changes, compacted
 
 
@@ -33,6 +34,14 @@ def test_sources_have_the_columns_of_the_published_tables() -> None:
         **{shape.name: set(shape.names) for shape in shapes},
         publication_log.TABLE: {*(column.name for column in publication_log.COLUMNS), publication_log.DAY},
     }
+
+
+def test_moments_of_a_log_have_the_precision_that_tables_take() -> None:
+    """Athena reads them to the millisecond, and refuses to make an Iceberg table of what it read."""
+    text = generate(load_contracts())[f"models/staging/stg_{publication_log.TABLE}.sql"]
+    moments = [column.name for column in publication_log.COLUMNS if isinstance(column.type, TimestampType)]
+    assert moments
+    assert [name for name in moments if f"cast({name} as timestamp(6)) as {name}" not in text] == []
 
 
 def test_a_new_entity_is_one_file(tmp_path: Path) -> None:
