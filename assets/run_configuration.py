@@ -100,6 +100,15 @@ class PublicationConfig(dg.Config):
     )
 
 
+class DryRunConfig(dg.Config):
+    """What the job `dry_run` looks at: work on an entity, configured as for the entity's assets."""
+
+    entity: str = Field(description="Entity that the work would be about.")
+    work: Replay | Rebuild | Requeue | RollBack = Field(
+        discriminator="kind", description="One of replay, rebuild, requeue and roll_back."
+    )
+
+
 class MaintainMarts(dg.Config):
     """Join small files and remove what nobody needs."""
 

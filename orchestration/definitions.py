@@ -18,6 +18,7 @@ from assets.catalog import catalog_assets, publication_log_asset
 from assets.compacted import compacted_assets
 from assets.consumers import accepted_lags, consumer_assets, consumers, lag_checks
 from assets.dbt import warehouse_assets
+from assets.dry_runs import dry_run_job
 from assets.erasure import erasure_jobs
 from assets.landing import landing_assets
 from assets.maintenance import maintenance_assets
@@ -97,7 +98,15 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
     return dg.Definitions(
         assets=dg.with_source_code_references(assets),
         asset_checks=[lag_checks(lags, contracts), *nightly, *compared],
-        jobs=[*jobs.all(), *erasing, *comparing, retention, backfill, recovery_job(contracts, RESUME_TAGS)],
+        jobs=[
+            *jobs.all(),
+            *erasing,
+            *comparing,
+            retention,
+            backfill,
+            recovery_job(contracts, RESUME_TAGS),
+            dry_run_job(contracts),
+        ],
         sensors=[
             *sensors(contracts, jobs, settings, marts, lags),
             pipeline_metrics_sensor(contracts),
