@@ -16,7 +16,8 @@ from assets.lineage import LINEAGE, published_columns
 from assets.presentation import bucket_link, markdown_table, size, table_link, table_schema
 from assets.resources import LakeResource
 from assets.run_configuration import PublicationConfig, RollBack
-from contracts import Contract, Contracts, publication_log
+from contracts import Contract, Contracts
+from contracts.logs import LOGS, Log
 from contracts.types import type_name
 from lakehouse import api
 from lakehouse.results import Drift, Publication, Published
@@ -32,20 +33,24 @@ def catalog_assets(contracts: Contracts, lake: Lake) -> list[dg.AssetsDefinition
     return [_catalog_asset(contract, lake) for contract in contracts.values()]
 
 
-def publication_log_asset(lake: Lake) -> dg.AssetSpec:
-    """The publication log, which publications write beside the tables and `rpt_pipeline_runs` reads."""
+def log_assets(lake: Lake) -> list[dg.AssetSpec]:
+    """The logs that publications and comparisons write beside the tables, and dbt reads."""
+    return [_log_asset(log, lake) for log in LOGS]
+
+
+def _log_asset(log: Log, lake: Lake) -> dg.AssetSpec:
     return dg.AssetSpec(
-        keys.catalog(publication_log.TABLE),
-        description=publication_log.DESCRIPTION,
+        keys.catalog(log.name),
+        description=log.description,
         group_name=keys.CATALOG,
-        owners=keys.owners(publication_log.OWNER),
+        owners=keys.owners(log.owner),
         kinds={"glue", "json"},
         metadata={
-            "files": bucket_link(lake, f"{publication_log.TABLE}/"),
-            "query": table_link(lake, publication_log.TABLE),
-            "dagster/table_name": f"{lake.published_database}.{publication_log.TABLE}",
+            "files": bucket_link(lake, f"{log.name}/"),
+            "query": table_link(lake, log.name),
+            "dagster/table_name": f"{lake.published_database}.{log.name}",
             "dagster/column_schema": dg.TableSchema(
-                [dg.TableColumn(c.name, type_name(c.type), c.description) for c in publication_log.COLUMNS]
+                [dg.TableColumn(c.name, type_name(c.type), c.description) for c in log.columns]
             ),
         },
     )

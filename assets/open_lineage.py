@@ -21,9 +21,10 @@ from assets import keys
 from assets.lineage import LINEAGE
 from assets.manifest import model_keys
 from assets.reports import PAGE
-from contracts import Contract, Contracts, publication_log
+from contracts import Contract, Contracts
 from contracts.change import CHANGE_COLUMNS
 from contracts.dbt.sources import changes_name
+from contracts.logs import LOGS, Log
 from contracts.system_columns import COMPACTED, HISTORY
 from contracts.types import Field, type_name
 from lakehouse.storage.lake import Lake
@@ -171,7 +172,7 @@ def jobs_of(graph: Any, contracts: Contracts, manifest: Manifest, places: Places
     datasets: dict[dg.AssetKey, tuple[Dataset, ...]] = {}
     for contract in contracts.values():
         datasets |= _of_entity(contract, places)
-    datasets[keys.catalog(publication_log.TABLE)] = (_log(places),)
+    datasets |= {keys.catalog(log.name): (_log(log, places),) for log in LOGS}
     datasets[PAGE] = (Dataset("file", places.page, f"file://{places.page}"),)
     models, sources = model_keys(manifest), manifest["sources"]
     relations = {i: _of_model(node, places) for i, node in manifest["nodes"].items() if i in models}
@@ -230,11 +231,9 @@ def _columns(fields: Iterable[Field]) -> tuple[Column, ...]:
     return tuple(Column(f.name, type_name(f.type), f.description) for f in fields)
 
 
-def _log(places: Places) -> Dataset:
-    columns = _columns(publication_log.COLUMNS)
-    name = places.table(places.lake.published_database, publication_log.TABLE)
-    uri = f"{places.bucket()}/{publication_log.TABLE}/"
-    return Dataset(*name, uri, columns, publication_log.OWNER, publication_log.DESCRIPTION)
+def _log(log: Log, places: Places) -> Dataset:
+    name = places.table(places.lake.published_database, log.name)
+    return Dataset(*name, f"{places.bucket()}/{log.name}/", _columns(log.columns), log.owner, log.description)
 
 
 def _of_model(node: Mapping[str, Any], places: Places) -> Dataset:

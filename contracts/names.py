@@ -12,7 +12,9 @@ _READERS = frozenset(
     {"filename", "file_index", "file_row_number", "rowid"}
 )  # columns that DuckDB adds to files and tables
 _PATHS = frozenset({"imports", "parties", "status"})  # of the API, beside those of entities
-_MADE = frozenset({"entities", "watermarks", "publication_log", "marts", "unknown"})  # of all entities, or of none
+_MADE = frozenset(
+    {"entities", "watermarks", "publication_log", "parity_log", "marts", "unknown"}
+)  # of all entities, or of none
 _PREFIXES = ("stg_", "int_", "dim_", "fct_", "rpt_", "dbt_")  # of models of the dbt project, and dbt's own columns
 _SUFFIXES = ("_changes",)  # the history of an entity
 

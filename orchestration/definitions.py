@@ -14,7 +14,7 @@ from typing import Any
 import dagster as dg
 
 from assets.backfill import backfill_job
-from assets.catalog import catalog_assets, publication_log_asset
+from assets.catalog import catalog_assets, log_assets
 from assets.compacted import compacted_assets
 from assets.consumers import accepted_lags, consumer_assets, consumers, lag_checks
 from assets.dbt import warehouse_assets
@@ -87,7 +87,7 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
         *landing_assets(contracts, lake),
         *compacted_assets(contracts, lake),
         *catalog_assets(contracts, lake),
-        publication_log_asset(lake),
+        *log_assets(lake),
         *maintenance_assets(contracts),
         warehouse_assets(files, manifest, contracts, page_in_part(page) if page else None),
         *care,

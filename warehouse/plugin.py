@@ -15,7 +15,7 @@ from dbt.adapters.duckdb.plugins import BasePlugin
 from contracts import load_contracts
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.sql import literal
-from warehouse.sources import create_source_views, log_of_lake, log_of_slice, open_lake, pinned_lake, pinned_slice
+from warehouse.sources import create_source_views, logs_of_lake, logs_of_slice, open_lake, pinned_lake, pinned_slice
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -42,7 +42,7 @@ class Plugin(BasePlugin):
         contracts = load_contracts(Path(settings["contracts"]) if settings["contracts"] else None)
         if settings["slice"]:
             folder = Path(settings["slice"])
-            pinned, log = pinned_slice(folder, contracts), log_of_slice(folder)
+            pinned, logs = pinned_slice(folder, contracts), logs_of_slice(folder)
         else:
             lake = Lake.of_environment(
                 settings["environment"], settings["bucket"], settings["region"], settings["endpoint"] or None
@@ -50,8 +50,8 @@ class Plugin(BasePlugin):
             if settings["lake_root"]:
                 lake = replace(lake, local_root=Path(settings["lake_root"]))
             open_lake(conn, lake)
-            pinned, log = pinned_lake(lake, contracts), log_of_lake(lake)
-        create_source_views(conn, contracts, pinned, log)
+            pinned, logs = pinned_lake(lake, contracts), logs_of_lake(lake)
+        create_source_views(conn, contracts, pinned, logs)
         if settings["slice"]:
             attach_state(conn, folder / STATE)
 

@@ -12,11 +12,12 @@ from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from contracts import Contract, Contracts, publication_log
+from contracts import Contract, Contracts
 from contracts.dbt import SOURCE
+from contracts.logs import LOGS
 from lakehouse.storage.sql import literal, quoted
 from lakehouse.table.schemas import changes, compacted
-from warehouse.sources import Pinned, create_source_views, log_of_lake, open_lake, pinned_lake
+from warehouse.sources import Pinned, create_source_views, logs_of_lake, open_lake, pinned_lake
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -34,10 +35,10 @@ def cut(lake: Lake, contracts: Contracts, root: str, keys: int, folder: Path) ->
     """
     import duckdb
 
-    pinned, log = pinned_lake(lake, contracts), log_of_lake(lake)
+    pinned, logs = pinned_lake(lake, contracts), logs_of_lake(lake)
     with duckdb.connect() as connection:
         open_lake(connection, lake)
-        create_source_views(connection, contracts, pinned, log)
+        create_source_views(connection, contracts, pinned, logs)
         return write(connection, contracts, pinned, root, keys, folder)
 
 
@@ -55,9 +56,10 @@ def write(
     watermarks = {name: p.watermark.astimezone(UTC).isoformat() for name, p in pinned.items() if p.watermark}
     for name in watermarks:
         _write(connection, contracts[name], folder)
-    columns = ", ".join(quoted(column.name) for column in publication_log.COLUMNS)
-    file = literal(str(folder / f"{publication_log.TABLE}.json"))
-    connection.execute(f"copy (select {columns} from {SOURCE}.{publication_log.TABLE}) to {file} (format json)")
+    for log in LOGS:
+        columns = ", ".join(quoted(column.name) for column in log.columns)
+        file = literal(str(folder / f"{log.name}.json"))
+        connection.execute(f"copy (select {columns} from {SOURCE}.{log.name}) to {file} (format json)")
     (folder / WATERMARKS).write_text(json.dumps(watermarks), "utf-8")
     return counts
 

@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from contracts import Contract, Contracts, publication_log
+from contracts import Contract, Contracts
 from contracts.dbt import SOURCE
+from contracts.logs import LOGS, Log
 from contracts.types import Field, FieldType, StringType
 from lakehouse.storage.duck import connect_s3, extension
 from lakehouse.storage.lake import Lake
@@ -93,23 +94,21 @@ def pinned_slice(folder: Path, contracts: Contracts) -> dict[str, Pinned]:
     }
 
 
-def log_of_lake(lake: Lake) -> str | None:
-    """SQL that scans the publication log; None while it has no row."""
-    root = f"{publication_log.TABLE}/"
-    if next(iter(lake.store.list(root)), None) is None:
-        return None
-    return _log_scan(lake.store.uri(f"{root}*/*"), hive_partitioning=True)
+def logs_of_lake(lake: Lake) -> dict[str, str]:
+    """SQL that scans each log, by its name; of those that have a row."""
+    written = [log for log in LOGS if next(iter(lake.store.list(f"{log.name}/")), None) is not None]
+    return {log.name: _log_scan(log, lake.store.uri(f"{log.name}/*/*"), hive_partitioning=True) for log in written}
 
 
-def log_of_slice(folder: Path) -> str | None:
-    """SQL that scans the file `publication_log.json` of a slice, one row in each line; None where there is none."""
-    file = folder / f"{publication_log.TABLE}.json"
-    return _log_scan(str(file), hive_partitioning=False) if file.exists() else None
+def logs_of_slice(folder: Path) -> dict[str, str]:
+    """SQL that scans the files of a slice's logs (`publication_log.json`, …; one row in each line), by name."""
+    files = {log: folder / f"{log.name}.json" for log in LOGS}
+    return {log.name: _log_scan(log, str(f), hive_partitioning=False) for log, f in files.items() if f.exists()}
 
 
-def _log_scan(files: str, *, hive_partitioning: bool) -> str:
-    columns = ", ".join(f"{literal(c.name)}: {literal(duckdb_type(c.type))}" for c in publication_log.COLUMNS)
-    partition = f"hive_partitioning = true, hive_types = {{{literal(publication_log.DAY)}: 'VARCHAR'}}"
+def _log_scan(log: Log, files: str, *, hive_partitioning: bool) -> str:
+    columns = ", ".join(f"{literal(c.name)}: {literal(duckdb_type(c.type))}" for c in log.columns)
+    partition = f"hive_partitioning = true, hive_types = {{{literal(log.day)}: 'VARCHAR'}}"
     return (
         f"read_json({literal(files)}, format = 'newline_delimited', columns = {{{columns}}}, "
         f"{partition if hive_partitioning else 'hive_partitioning = false'})"
@@ -117,15 +116,18 @@ def _log_scan(files: str, *, hive_partitioning: bool) -> str:
 
 
 def create_source_views(
-    conn: DuckDBPyConnection, contracts: Contracts, pinned: Mapping[str, Pinned], log: str | None = None
+    conn: DuckDBPyConnection,
+    contracts: Contracts,
+    pinned: Mapping[str, Pinned],
+    logs: Mapping[str, str] | None = None,
 ) -> None:
-    """Create one view for each published table, each `_changes` table and, from the SQL `log`, the publication
-    log, in the schema of the dbt source.
+    """Create one view for each published table, each `_changes` table and, from the SQL in `logs`, each log, in the
+    schema of the dbt source.
 
     Every view has all columns of the contract: a column that the pinned table does not have yet reads as null, and an
     entity that was never published reads as an empty table. One that cannot be read is not empty: whoever reads its
-    views fails with the reason. The table `_pinned` says what the build reads. The publication log has
-    no states: a row that is written while the build reads it may be in it or not.
+    views fails with the reason. The table `_pinned` says what the build reads. Logs have no
+    states: a row that is written while the build reads them may be in them or not.
     """
     conn.execute(f"create schema if not exists {SOURCE}")
     for name, contract in contracts.items():
@@ -136,8 +138,9 @@ def create_source_views(
         ):
             columns = {c.name: c.type for c in shape.columns}
             _create_view(conn, shape.name, columns, relation, state.unreadable if state else "")
-    described = (*publication_log.COLUMNS, Field(publication_log.DAY, 0, StringType()))
-    _create_view(conn, publication_log.TABLE, {c.name: c.type for c in described}, log)
+    for log in LOGS:
+        described = (*log.columns, Field(log.day, 0, StringType()))
+        _create_view(conn, log.name, {c.name: c.type for c in described}, (logs or {}).get(log.name))
     conn.execute(
         f"create or replace table {SOURCE}._pinned "
         "(entity varchar, batch bigint, watermark timestamp, relation varchar)"

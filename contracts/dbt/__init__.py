@@ -28,6 +28,9 @@ from contracts.dbt.staging import (
     PERSONAL,
     entities_properties,
     entities_sql,
+    log_name,
+    log_properties,
+    log_sql,
     masking_test,
     personal_group,
     personal_name,
@@ -35,9 +38,6 @@ from contracts.dbt.staging import (
     personal_sql,
     prices_properties,
     prices_sql,
-    publication_log_name,
-    publication_log_properties,
-    publication_log_sql,
     staging_name,
     staging_properties,
     staging_sql,
@@ -45,6 +45,7 @@ from contracts.dbt.staging import (
     watermarks_sql,
 )
 from contracts.dbt.text import HEADER, yaml_text
+from contracts.logs import LOGS
 from contracts.model import Contract, Contracts
 from contracts.prices import load_prices
 from contracts.types import is_personal
@@ -66,7 +67,6 @@ def generate(contracts: Contracts) -> dict[str, str]:
         **_model("stg_entities", entities_sql(contracts), entities_properties()),
         **_model("stg_watermarks", watermarks_sql(contracts), watermarks_properties()),
         **_model("stg_prices", prices_sql(load_prices()), prices_properties()),
-        **_model(publication_log_name(), publication_log_sql(), publication_log_properties()),
         f"{STAGING}/{PERSONAL}/_{PERSONAL}.yml": yaml_text({"version": 2, "groups": [personal_group()]}),
         **{
             f"{DIMENSIONS}/{dimension_name(c)}.yml": yaml_text({"version": 2, "models": [dimension_properties(c)]})
@@ -74,6 +74,8 @@ def generate(contracts: Contracts) -> dict[str, str]:
         },
         ATTRIBUTES: attributes_sql(dimensions),
     }
+    for log in LOGS:
+        files |= _model(log_name(log), log_sql(log), log_properties(log))
     for contract in contracts.values():
         files |= _staging(contract, contracts)
     return files

@@ -1,11 +1,11 @@
-"""The dbt source: the published tables, their histories and the publication log, as models find them in the catalog."""
+"""The dbt source: the published tables, their histories and the logs, as models find them in the catalog."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from contracts import publication_log
 from contracts.dbt.columns import column_properties, system_columns
+from contracts.logs import LOGS, Log
 from contracts.model import Contract, Contracts
 from contracts.system_columns import COMPACTED, HISTORY
 
@@ -21,12 +21,14 @@ def changes_name(contract: Contract) -> str:
 
 def source_properties(contracts: Contracts) -> dict[str, Any]:
     """What dbt knows of the source."""
-    tables = [t for c in contracts.values() for t in (_published_table(c), _changes_table(c))] + [_log_table()]
+    tables = [t for c in contracts.values() for t in (_published_table(c), _changes_table(c))] + [
+        *map(_log_table, LOGS)
+    ]
     return {
         "name": SOURCE,
         "description": (
-            "The published tables: audited, one row for each key, and the history of all changes; and the "
-            "publication log: what each publication made visible."
+            "The published tables: audited, one row for each key, and the history of all changes; and the logs: what "
+            "each publication made visible, and what each comparison with the operational table found."
         ),
         "database": "{{ target.database }}",
         "schema": "{{ 'gavel_' ~ target.name if target.type == 'athena' else 'catalog' }}",
@@ -62,12 +64,12 @@ def _changes_table(contract: Contract) -> dict[str, Any]:
     }
 
 
-def _log_table() -> dict[str, Any]:
+def _log_table(log: Log) -> dict[str, Any]:
     return {
-        "name": publication_log.TABLE,
-        "description": publication_log.DESCRIPTION,
+        "name": log.name,
+        "description": log.description,
         "columns": [
-            *map(column_properties, publication_log.COLUMNS),
-            {"name": publication_log.DAY, "description": publication_log.DAY_DESCRIPTION},
+            *map(column_properties, log.columns),
+            {"name": log.day, "description": log.day_description},
         ],
     }

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from contracts import publication_log
 from contracts.dbt.columns import STAGED, column_properties, described, system_columns
 from contracts.dbt.sources import SOURCE
 from contracts.dbt.text import HEADER, identifier, literal
+from contracts.logs import Log
 from contracts.model import Contract, Contracts, Relation
 from contracts.prices import Prices
 from contracts.types import Field, IntegerType, StringType, TimestampType, is_personal
@@ -194,24 +194,24 @@ def watermarks_properties() -> dict[str, Any]:
     }
 
 
-def publication_log_name() -> str:
-    """The name of the view of all publications."""
-    return f"stg_{publication_log.TABLE}"
+def log_name(log: Log) -> str:
+    """The name of the view of a log."""
+    return f"stg_{log.name}"
 
 
-def publication_log_properties() -> dict[str, Any]:
-    """What dbt knows of the view of all publications."""
+def log_properties(log: Log) -> dict[str, Any]:
+    """What dbt knows of the view of a log."""
     return {
-        "name": publication_log_name(),
-        "description": publication_log.DESCRIPTION,
-        "columns": [*map(column_properties, publication_log.COLUMNS)],
+        "name": log_name(log),
+        "description": log.description,
+        "columns": [*map(column_properties, log.columns)],
     }
 
 
-def publication_log_sql() -> str:
-    """The view of all publications."""
-    listed = ",\n".join(f"    {_logged(column)}" for column in publication_log.COLUMNS)
-    return f"-- {HEADER}\nselect\n{listed}\nfrom {{{{ source('{SOURCE}', '{publication_log.TABLE}') }}}}\n"
+def log_sql(log: Log) -> str:
+    """The view of a log."""
+    listed = ",\n".join(f"    {_logged(column)}" for column in log.columns)
+    return f"-- {HEADER}\nselect\n{listed}\nfrom {{{{ source('{SOURCE}', '{log.name}') }}}}\n"
 
 
 def _logged(column: Field) -> str:

@@ -206,7 +206,7 @@ def test_a_member_of_a_nested_field_is_looked_at_too(name):
     "name",
     [
         *("table", "stg_bids", "dim_customer", "bids_changes", "imports", "parties", "status", "entities"),
-        *("watermarks", "publication_log", "marts", "unknown", "a" * 53),
+        *("watermarks", "publication_log", "parity_log", "marts", "unknown", "a" * 53),
     ],
 )
 def test_an_entity_cannot_have_the_name_of_what_is_made_of_entities(name):

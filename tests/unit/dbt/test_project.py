@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from contracts import load_contracts, publication_log
+from contracts import load_contracts
 from contracts.dbt import PROJECT, generate, write
 from contracts.loader import ENTITIES
+from contracts.logs import LOGS, Log
 from contracts.types import TimestampType
 from lakehouse.table.schemas import changes, compacted
 
@@ -32,14 +33,15 @@ def test_sources_have_the_columns_of_the_published_tables() -> None:
     shapes = [shape for contract in contracts.values() for shape in (compacted(contract), changes(contract))]
     assert described == {
         **{shape.name: set(shape.names) for shape in shapes},
-        publication_log.TABLE: {*(column.name for column in publication_log.COLUMNS), publication_log.DAY},
+        **{log.name: {*(column.name for column in log.columns), log.day} for log in LOGS},
     }
 
 
-def test_moments_of_a_log_have_the_precision_that_tables_take() -> None:
+@pytest.mark.parametrize("log", LOGS, ids=lambda log: log.name)
+def test_moments_of_a_log_have_the_precision_that_tables_take(log: Log) -> None:
     """Athena reads them to the millisecond, and refuses to make an Iceberg table of what it read."""
-    text = generate(load_contracts())[f"models/staging/stg_{publication_log.TABLE}.sql"]
-    moments = [column.name for column in publication_log.COLUMNS if isinstance(column.type, TimestampType)]
+    text = generate(load_contracts())[f"models/staging/stg_{log.name}.sql"]
+    moments = [column.name for column in log.columns if isinstance(column.type, TimestampType)]
     assert moments
     assert [name for name in moments if f"cast({name} as timestamp(6)) as {name}" not in text] == []
 

@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import orjson
 import pytest
 
 from assets.parity import parity_result
+from contracts.logs import PARITY
 from lakehouse.parity import details, parity_log
 from lakehouse.parity.findings import SOURCE, Repaired
 from tests.support.exports import Layout, item_line, write_export
 from tests.support.lakes import published_rows
 from tests.support.parity import TABLE, Item, World
+from warehouse.sources import create_source_views, logs_of_lake
 
 CLASS, CAUSE = "doubled by the source", "two items of one key"
 
@@ -61,6 +64,20 @@ def test_two_items_of_a_key_are_named_with_their_places_and_nothing_is_repaired(
     (row,) = [row for row in parity_log.recent_parity(world.lake, TABLE.name) if row["outcome"] == "different"]
     assert orjson.loads(row["details"]) == [{"table": SOURCE, "class": CLASS, "cause": CAUSE, "differences": 1}]
     assert not parity_result(done).passed
+
+
+def test_a_local_build_reads_the_log_of_comparisons(world: World) -> None:
+    """As BI does on Athena: with the types of its columns, also where nothing was compared yet."""
+    with duckdb.connect() as connection:
+        create_source_views(connection, world.contracts, {}, logs_of_lake(world.lake))
+        assert connection.sql("from catalog.parity_log").fetchall() == []
+        exported(world, [beside(world, "p-5")])
+        create_source_views(connection, world.contracts, {}, logs_of_lake(world.lake))
+        found = connection.sql("select entity, outcome, differences, dt, typeof(compared_at) from catalog.parity_log")
+        day = f"{parity_log.recent_parity(world.lake, TABLE.name)[-1]['begun_at']:.10}"
+        assert found.fetchall() == [(TABLE.name, "different", 1, day, "TIMESTAMP")]
+        columns = connection.sql("from catalog.parity_log").columns
+    assert columns == [*(column.name for column in PARITY.columns), PARITY.day]
 
 
 def test_others_are_distinguished_and_repaired(world: World) -> None:

@@ -22,7 +22,7 @@ from lakehouse.results import Built, Published, Retention, Work
 from lakehouse.storage.lake import Lake
 from tests.support.failing import Crash, Failpoints, Fault, Operation, Unanswered, failing_lake
 from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, local_lake
-from warehouse.sources import create_source_views, log_of_lake, log_of_slice
+from warehouse.sources import create_source_views, logs_of_lake, logs_of_slice
 
 EVERYTHING = Scope.everything()
 AT_ONCE = Retention(recent=timedelta(0), days=0, states=1, guard=timedelta(0))
@@ -433,19 +433,19 @@ def test_a_local_build_reads_every_row(lake: Lake, landing: Landing, clock: Cloc
     """Single objects and joined days, with the types of the columns; a lake without any has an empty view."""
     contracts = Contracts({PARCELS.name: PARCELS})
     with duckdb.connect() as connection:
-        create_source_views(connection, contracts, {}, log_of_lake(lake))
+        create_source_views(connection, contracts, {}, logs_of_lake(lake))
         assert connection.sql("from catalog.publication_log").fetchall() == []
         for version in (1, 2, 3):
             batch(lake, landing, version)
         a_day_later(clock)
         publication_log.join_days(lake, PARCELS)
-        create_source_views(connection, contracts, {}, log_of_lake(lake))
+        create_source_views(connection, contracts, {}, logs_of_lake(lake))
         reported = connection.sql("from catalog.publication_log order by batch")
         assert reported.columns == [*(column.name for column in described.COLUMNS), described.DAY]
         first = dict(zip(reported.columns, reported.fetchall()[0], strict=True))
     assert first["watermark"] == datetime(2026, 11, 21, 12)  # noqa: DTZ001
     assert (first["applied"], first["dt"]) == (1, f"{datetime.now(UTC):%Y-%m-%d}")
-    assert log_of_slice(tmp_path) is None
+    assert logs_of_slice(tmp_path) == {}
 
 
 def test_a_result_from_before_there_was_a_log_publishes_without_a_row(lake: Lake, landing: Landing) -> None:
