@@ -6,7 +6,6 @@ It needs rights on the data bucket, the catalog and the table's exports (docs/op
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ops.environment import Environment, OpsError
@@ -35,16 +34,3 @@ def would_do(where: Environment, wanted: Wanted) -> list[str]:
         return api.dry_run_backfill(where.lake, where.contracts(), where.exports(), wanted)
     except (ValueError, LookupError) as error:
         raise OpsError(str(error)) from error
-
-
-def moment(text: str | None) -> datetime | None:
-    """The moment in ISO 8601 with an offset; raises `OpsError`."""
-    if text is None:
-        return None
-    try:
-        value = datetime.fromisoformat(text)
-    except ValueError:
-        value = None
-    if value is None or value.tzinfo is None:
-        raise OpsError(f"expected a moment with offset like 2026-11-21T00:00:00Z, found {text!r}")
-    return value.astimezone(UTC)

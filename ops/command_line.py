@@ -70,6 +70,10 @@ Entities = Annotated[
     list[str] | None, typer.Option("--entity", help="Recover this entity alone; may be given several times.")
 ]
 Entity = Annotated[str, typer.Argument(help="The entity, for example orders.")]
+FailedSince = Annotated[
+    str | None, typer.Option("--since", help="Only what failed since this moment, for example 2026-11-21T00:00:00Z.")
+]
+FailedUntil = Annotated[str | None, typer.Option("--until", help="… and before this one.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")]
 WithHash = Annotated[bool, typer.Option("--hash", help="Read every row afterwards and show the hash of the content.")]
 
@@ -106,22 +110,30 @@ def open_on_aws(name: str | None) -> Environment:
 @app.command()
 def redrive(
     context: typer.Context,
+    since: FailedSince = None,
+    until: FailedUntil = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be put back, and do nothing.")] = False,
     environment: Where = None,
 ) -> None:
-    """Put back what failed on the way from the stream (kept records, given up batches) and all dead letters.
+    """Put back what failed on the way from the stream (kept records, given up batches) and dead letters.
 
-    What fails again is kept with its new reason. It may be repeated: a record that goes twice changes nothing.
+    Without --since and --until all that is kept. What fails again is kept with its new reason. It may be repeated: a
+    record that goes twice changes nothing.
     """
     with _opened(context, environment) as (where, console):
+        from ops.moments import range_of
         from ops.redrive import redrive as put_back
         from ops.redrive import would_redrive
 
+        def say(text: str) -> None:
+            console.print(f"  {text}", markup=False, highlight=False, soft_wrap=True)
+
+        failed = range_of(since, until)
         if dry_run:
-            for line in would_redrive(where).lines():
+            for line in would_redrive(where, failed).lines():
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
             return
-        done = put_back(where, lambda text: console.print(f"  {text}", markup=False, highlight=False, soft_wrap=True))
+        done = put_back(where, say, failed)
         console.print(f"{done.delivered} records put back, {done.left.total()} left")
         for reason, count in done.left.most_common():
             console.print(f"  {count} x {reason}", markup=False, highlight=False, soft_wrap=True)
@@ -148,7 +160,8 @@ def backfill(
     """
     with _opened(context, environment) as (where, console):
         from lakehouse.recovery.wanted import Wanted
-        from ops.backfill import bring_in, moment, would_do
+        from ops.backfill import bring_in, would_do
+        from ops.moments import moment
 
         def say(text: str) -> None:
             console.print(f"  {text}", markup=False, highlight=False, soft_wrap=True)
@@ -265,12 +278,16 @@ def list_dead_letters(context: typer.Context, environment: Where = None) -> None
 
 
 @dead_letters.command("redrive")
-def redrive_dead_letters(context: typer.Context, environment: Where = None) -> None:
+def redrive_dead_letters(
+    context: typer.Context, since: FailedSince = None, until: FailedUntil = None, environment: Where = None
+) -> None:
     """Move the inbound queue's dead letters back, each with the time when it first came."""
     with _opened(context, environment) as (where, console):
         from ops.dead_letters import put_back
+        from ops.moments import range_of
 
-        console.print(f"{put_back(where)} messages moved back to the inbound queue", highlight=False)
+        moved = put_back(where, range_of(since, until))
+        console.print(f"{moved} messages moved back to the inbound queue", highlight=False)
 
 
 @tenants.command("add")

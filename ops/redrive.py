@@ -20,6 +20,7 @@ from botocore.exceptions import ClientError
 from ops import dead_letters
 from ops.dead_letters import put_back
 from ops.environment import Environment, OpsError
+from ops.moments import Range
 
 TRANSFORM_FAILURES, GIVEN_UP = "relay-failures/", "aws/lambda/"
 MAX_EVENT_BYTES = 4_000_000  # Lambda takes 6 MB of JSON
@@ -52,17 +53,20 @@ class _Failure:
     kind: str | None = None  # the class of the failure, where it was kept with it
 
 
-def redrive(environment: Environment, say: Callable[[str], None] = lambda text: None) -> Redriven:
-    """Put back everything of an environment, the inbound queue's dead letters too. Raises `RedriveError`."""
-    done = Redrive(environment, environment.data_bucket, say).run()
-    say(f"{put_back(environment)} messages moved back to the inbound queue")
+def redrive(
+    environment: Environment, say: Callable[[str], None] = lambda text: None, failed: Range | None = None
+) -> Redriven:
+    """Put back everything of an environment, the inbound queue's dead letters too, or what of it `failed` in a range.
+    Raises `RedriveError`."""
+    done = Redrive(environment, environment.data_bucket, say, failed).run()
+    say(f"{put_back(environment, failed)} messages moved back to the inbound queue")
     return done
 
 
 @dataclass
 class Waiting:
     """What a redrive would put back: `objects` of `bytes` with `records`, by the reasons why they failed, and about how
-    many messages wait in each queue. `unreadable` objects would stay."""
+    many messages wait in each queue, whenever they failed. `unreadable` objects would stay."""
 
     objects: int = 0
     bytes: int = 0
@@ -79,11 +83,12 @@ class Waiting:
         yield from (f"would put back about {count:,} messages of {queue}" for queue, count in self.letters.items())
 
 
-def would_redrive(environment: Environment) -> Waiting:
-    """What `redrive` would put back; no function is called, no message received, nothing changed."""
+def would_redrive(environment: Environment, failed: Range | None = None) -> Waiting:
+    """What `redrive` would put back; no function is called, no message received, nothing changed. So nobody knows when
+    messages failed, and all of them count."""
     queues = [environment.resource(f"{queue}-dead-letters") for queue in ("fanout", "inbound")]
     found = Waiting(letters={name: n for name, n in dead_letters.count(environment).items() if name in queues})
-    redriving = Redrive(environment, environment.data_bucket)
+    redriving = Redrive(environment, environment.data_bucket, failed=failed)
     for prefix, read in ((TRANSFORM_FAILURES, _failures_of_lines), (GIVEN_UP, _failures_of_batch)):
         for key in redriving.keys(prefix):
             body = redriving.body(key)
@@ -100,14 +105,21 @@ def would_redrive(environment: Environment) -> Waiting:
 
 
 class Redrive:
-    """One redrive of one environment."""
+    """One redrive of one environment: of everything, or of what `failed` in a range, by when S3 and SQS got it."""
 
-    def __init__(self, environment: Environment, bucket: str, say: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(
+        self,
+        environment: Environment,
+        bucket: str,
+        say: Callable[[str], None] = lambda text: None,
+        failed: Range | None = None,
+    ) -> None:
         self._environment = environment
         self._bucket = bucket
         client = environment.client
         self._s3, self._lambda, self._sqs = client("s3"), client("lambda"), client("sqs")
         self._say = say
+        self._failed = failed
         self._result = Redriven()
 
     def run(self) -> Redriven:
@@ -134,9 +146,10 @@ class Redrive:
     # ---- objects
 
     def keys(self, prefix: str) -> list[str]:
-        """The keys of the objects below a prefix."""
+        """The keys of the objects below a prefix that are to be put back."""
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
-        return [o["Key"] for page in pages for o in page.get("Contents", ())]
+        objects = (o for page in pages for o in page.get("Contents", ()))
+        return [o["Key"] for o in objects if self._failed is None or o["LastModified"] in self._failed]
 
     def body(self, key: str) -> bytes:
         """What is in an object."""
@@ -178,33 +191,39 @@ class Redrive:
         except ClientError as error:
             raise RedriveError(f"expected the queue {name}: {error}. Is the environment deployed?") from error
         seen: set[str] = set()
-        while found := self._receive(queue, seen):
-            failures = [failure for _, failure in found]
-            left = {id(f.record) for f in self._hand_over("fanout", failures)}
-            for receipt, failure in found:
-                if id(failure.record) not in left:
-                    self._sqs.delete_message(QueueUrl=queue, ReceiptHandle=receipt)
+        with dead_letters.shown_again(self._sqs, queue) as others:
+            while found := self._receive(queue, seen, others):
+                failures = [failure for _, failure in found]
+                left = {id(f.record) for f in self._hand_over("fanout", failures)}
+                for receipt, failure in found:
+                    if id(failure.record) not in left:
+                        self._sqs.delete_message(QueueUrl=queue, ReceiptHandle=receipt)
 
-    def _receive(self, queue: str, seen: set[str]) -> list[tuple[str, _Failure]]:
+    def _receive(self, queue: str, seen: set[str], others: list[str]) -> list[tuple[str, _Failure]]:
         """Receipt and failure of the next dead letters, without those that were seen before. Those that nobody can read
-        stay in the queue."""
-        answer = self._sqs.receive_message(
-            QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=1, VisibilityTimeout=HIDDEN_SECONDS
-        )
+        stay in the queue, and those of another time; receipts of these go to `others`."""
         found: list[tuple[str, _Failure]] = []
-        while messages := [m for m in answer.get("Messages", ()) if m["MessageId"] not in seen]:
+        while not found:
+            answer = self._sqs.receive_message(
+                QueueUrl=queue,
+                MaxNumberOfMessages=10,
+                WaitTimeSeconds=1,
+                VisibilityTimeout=HIDDEN_SECONDS,
+                MessageSystemAttributeNames=["SentTimestamp"],
+            )
+            messages = [m for m in answer.get("Messages", ()) if m["MessageId"] not in seen]
+            if not messages:
+                break
             seen.update(m["MessageId"] for m in messages)
             for message in messages:
+                if self._failed is not None and dead_letters.sent_at(message) not in self._failed:
+                    others.append(message["ReceiptHandle"])
+                    continue
                 try:
                     body = json.loads(message["Body"])
                     found.append((message["ReceiptHandle"], _Failure(body["record"], str(body["reason"]))))
                 except (ValueError, LookupError, TypeError) as error:
                     self._result.left[f"a dead letter: expected a failed record, found something else ({error!r})"] += 1
-            if found:
-                break
-            answer = self._sqs.receive_message(
-                QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=1, VisibilityTimeout=HIDDEN_SECONDS
-            )
         return found
 
     # ---- the functions

@@ -112,7 +112,7 @@ def _contract(where: Environment, work: Work) -> Contract:
 
 def _scope(work: Work) -> Scope:
     from lakehouse.intake.landing import Scope
-    from ops.backfill import moment
+    from ops.moments import moment
 
     start, end = moment(work.start), moment(work.end)
     if start is None or end is None or start >= end:

@@ -93,3 +93,15 @@ def test_whoever_mounts_the_commands_chooses_the_way_to_an_environment() -> None
     result = CliRunner().invoke(app, ["dead-letters", "list"], obj=opener, env={"GAVEL_ENV": None})
     assert result.output.split()[:2] == ["4", "gavel-local-inbound-dead-letters"]
     assert requested == [None]
+
+
+@pytest.mark.parametrize("command", ["redrive", "dead-letters redrive"])
+def test_a_range_without_offset_is_refused_before_anything_is_put_back(command: str) -> None:
+    def no_client(service: str) -> object:
+        raise AssertionError(f"expected no request to {service}")
+
+    result = CliRunner().invoke(
+        app, [*command.split(), "--since", "2026-11-21T00:00:00"], obj=lambda name: Environment("prod", no_client)
+    )
+    assert result.exit_code == 1
+    assert "expected a moment with offset like 2026-11-21T00:00:00Z" in " ".join(result.output.split())

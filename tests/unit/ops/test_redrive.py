@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from ops import redrive
-from ops.environment import Environment
+from ops.environment import Environment, OpsError
+from ops.moments import Range
 from ops.redrive import Redrive, RedriveError
 
 Answer = Callable[[str, list[dict[str, Any]]], dict[str, Any]]
@@ -204,3 +206,81 @@ def test_a_dry_run_says_what_would_be_put_back_and_changes_nothing() -> None:
         "would put back about 0 messages of gavel-prod-inbound-dead-letters",
         "would put back about 3 messages of gavel-prod-fanout-dead-letters",
     ]
+
+
+class Timed(Aws):
+    """An object of each kind, and a letter in each queue, for every hour of a day; what is received is hidden."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        fanout = {"functionArn": "arn:aws:lambda:r:1:function:gavel-prod-fanout"}
+        payload = json.dumps({"Records": [{"n": 0}]})
+        given_up = json.dumps({"requestContext": fanout, "payload": payload}).encode()
+        self.letters: dict[str, dict[str, Any]] = {}
+        for hour in range(24):
+            self.objects |= {f"relay-failures/{hour:02}": kept({"n": hour}), f"aws/lambda/{hour:02}": given_up}
+            sent = str(int(self.at(hour).timestamp() * 1000))
+            for queue, body in (("fanout", json.dumps({"record": {"n": hour}, "reason": "x"})), ("inbound", "{}")):
+                name = f"gavel-prod-{queue}-dead-letters {hour:02}"
+                letter = {"MessageId": name, "ReceiptHandle": name, "Body": body}
+                self.letters[name] = {**letter, "Attributes": {"SentTimestamp": sent}}
+        self.hidden: set[str] = set()
+        self.sent: list[str] = []
+
+    @staticmethod
+    def at(hour: int) -> datetime:
+        return datetime(2026, 11, 21, hour, tzinfo=UTC)
+
+    def paginate(self, *, Bucket: str, Prefix: str) -> list[dict[str, Any]]:
+        (page, last) = super().paginate(Bucket=Bucket, Prefix=Prefix)
+        return [{"Contents": [o | {"LastModified": self.at(int(o["Key"][-2:]))} for o in page["Contents"]]}, last]
+
+    def get_caller_identity(self) -> dict[str, str]:
+        return {"Account": "123456789012"}
+
+    def get_queue_attributes(self, *, QueueUrl: str, AttributeNames: list[str]) -> dict[str, Any]:
+        shown = [name for name in self.letters if name.startswith(QueueUrl) and name not in self.hidden]
+        return {"Attributes": {"ApproximateNumberOfMessages": str(len(shown))}}
+
+    def receive_message(self, **requested: Any) -> dict[str, Any]:
+        assert "SentTimestamp" in requested["MessageSystemAttributeNames"]
+        shown = [name for name in self.letters if name.startswith(requested["QueueUrl"]) and name not in self.hidden]
+        taken = shown[: requested["MaxNumberOfMessages"]]
+        self.hidden.update(taken)
+        return {"Messages": [self.letters[name] for name in taken]}
+
+    def change_message_visibility_batch(self, *, QueueUrl: str, Entries: list[dict[str, Any]]) -> dict[str, Any]:
+        assert len({entry["Id"] for entry in Entries}) == len(Entries) <= 10
+        assert {entry["VisibilityTimeout"] for entry in Entries} == {0}
+        self.hidden.difference_update(entry["ReceiptHandle"] for entry in Entries)
+        return {"Successful": Entries}
+
+    def send_message(self, *, QueueUrl: str, MessageBody: str, MessageAttributes: dict[str, Any]) -> None:
+        self.sent.append(MessageAttributes["received_at"]["StringValue"][11:13])
+
+    def delete_message(self, *, QueueUrl: str, ReceiptHandle: str) -> None:
+        del self.letters[ReceiptHandle]
+
+
+@pytest.mark.parametrize(("since", "until"), [(9, 12), (20, None), (None, 3)])
+def test_a_range_puts_back_what_failed_in_it_and_leaves_the_rest_to_the_next(
+    since: int | None, until: int | None
+) -> None:
+    aws = Timed()
+    environment = Environment("prod", lambda service: aws)
+    failed = Range(None if since is None else aws.at(since), None if until is None else aws.at(until))
+    expected = {f"{hour:02}" for hour in range(24)[since:until]}
+    waiting = redrive.would_redrive(environment, failed)
+    assert (waiting.objects, len(aws.objects)) == (2 * len(expected), 48)
+    done = redrive.redrive(environment, failed=failed)
+    assert done.delivered == 3 * len(expected), "records of both kinds of objects, and letters of the fan-out"
+    left = [*aws.objects, *aws.letters]
+    assert {key[-2:] for key in left} == {f"{hour:02}" for hour in range(24)} - expected
+    assert len(left) == 4 * (24 - len(expected))
+    assert set(aws.sent) == expected
+    assert aws.hidden & aws.letters.keys() == set(), "the next command gets them at once"
+
+
+def test_a_range_in_which_nothing_can_fail_is_refused() -> None:
+    with pytest.raises(OpsError, match="expected a beginning before 2026-11-21T09:00:00"):
+        Range(Timed.at(9), Timed.at(9))

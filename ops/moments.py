@@ -1,0 +1,42 @@
+"""Moments and ranges of time as operators write them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ops.environment import OpsError
+
+
+@dataclass(frozen=True)
+class Range:
+    """From `since` up to `until` (exclusive), both with offset; None leaves that side open. Raises `OpsError` if it
+    cannot hold a moment."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if self.since and self.until and self.since >= self.until:
+            raise OpsError(f"expected a beginning before {self.until.isoformat()}, found {self.since.isoformat()}")
+
+    def __contains__(self, at: datetime) -> bool:
+        return (self.since is None or self.since <= at) and (self.until is None or at < self.until)
+
+
+def range_of(since: str | None, until: str | None) -> Range | None:
+    """The range that two texts say, None if neither is given; raises `OpsError`."""
+    return Range(moment(since), moment(until)) if since or until else None
+
+
+def moment(text: str | None) -> datetime | None:
+    """The moment in ISO 8601 with an offset; raises `OpsError`."""
+    if text is None:
+        return None
+    try:
+        value = datetime.fromisoformat(text)
+    except ValueError:
+        value = None
+    if value is None or value.tzinfo is None:
+        raise OpsError(f"expected a moment with offset like 2026-11-21T00:00:00Z, found {text!r}")
+    return value.astimezone(UTC)
