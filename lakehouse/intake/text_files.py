@@ -3,7 +3,7 @@
 Numbers keep each digit that was written. A line that is no row, or no UTF-8, becomes a row with a problem; a
 file that cannot be read at all raises. Files are read in blocks, so that none has to fit into memory, and where blocks
 begin is kept, so that none is read from its start for each of its parts. What a row must hold belongs to `validation`;
-Parquet belongs to `reading`.
+Parquet belongs to `parquet_files`.
 """
 
 from __future__ import annotations
