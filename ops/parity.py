@@ -48,6 +48,8 @@ def lines(done: Repaired) -> list[str]:
     found += [f"  {d.table}: {d.key}: {d.kind} ({d.cause}): {d.evidence}" for d in shown]
     if last.total > len(shown):
         found.append(f"  and {last.total - len(shown):,} more")
+    if last.details:
+        found.append(f"  keys and places as they are: {last.details}")
     return found
 
 

@@ -14,6 +14,7 @@ from assets.parity import parity_result
 from contracts.logs import PARITY
 from lakehouse.parity import details, parity_log
 from lakehouse.parity.findings import SOURCE, Repaired
+from ops.parity import lines
 from tests.support.exports import Layout, item_line, write_export
 from tests.support.lakes import published_rows
 from tests.support.parity import TABLE, Item, World
@@ -114,3 +115,11 @@ def test_what_may_name_a_person_is_in_the_details_alone(world: World) -> None:
     (line,) = [orjson.loads(line) for line in world.lake.store.read(stored.key).splitlines()]
     assert ["ada@example.com", "0000000000000000009"] in line["items"]
     assert (line["name"], line["key"]) == ("p-5 / 1", "p-5 / 1")
+
+
+def test_an_operator_hears_where_the_details_are(world: World) -> None:
+    done = exported(world, [beside(world, "p-5")])
+    said = "\n".join(lines(done))
+    assert done.after is not None
+    assert done.after.details
+    assert done.after.details in said
