@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from pyiceberg import types as iceberg
@@ -96,7 +97,7 @@ class TableShape:
 
     def schema(self) -> Schema:
         """The Iceberg schema."""
-        return Schema(*(_nested_field(c.name, c.field_id, iceberg_type(c.type), c.description) for c in self.columns))
+        return _schema(self.columns)
 
     def spec(self) -> PartitionSpec:
         """The Iceberg partition spec."""
@@ -151,6 +152,11 @@ class TableShape:
             for c in self.columns
         )
         return "MAP {" + ", ".join(columns) + "}"
+
+
+@lru_cache(maxsize=256)
+def _schema(columns: tuple[Column, ...]) -> Schema:
+    return Schema(*(_nested_field(c.name, c.field_id, iceberg_type(c.type), c.description) for c in columns))
 
 
 def compacted(contract: Contract) -> TableShape:
