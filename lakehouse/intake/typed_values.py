@@ -56,7 +56,7 @@ def typed(x: str, type_: FieldType, *, tried: bool = False) -> str:
         case DecimalType():
             return f"{cast}(plain({x}) AS {duckdb_type(type_)})"
         case IntegerType():
-            return f"{cast}(split_part(plain({x}), '.', 1) AS BIGINT)"
+            return f"{cast}(string_split(plain({x}), '.')[1] AS BIGINT)"
         case BooleanType():
             return f"({x} = 'true')"
         case TimestampType():

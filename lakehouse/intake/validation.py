@@ -15,9 +15,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from contracts.system_columns import LANDED
-from contracts.types import (
-    Field,
-)
+from contracts.types import Field, NestedType
 from lakehouse.intake import long_values
 from lakehouse.intake.change_columns import OBJECT_KEY, stamps
 from lakehouse.intake.rules import case, problem, too_long
@@ -32,24 +30,25 @@ if TYPE_CHECKING:
     from contracts import Contract
 
 # Which text is which number; `plain` writes an exponent out. DuckDB's JSON reader takes a comma at the end of a list,
-# and JSON does not. Its regular expressions are RE2.
+# and JSON does not. Its regular expressions are RE2. A macro stands for a copy of what it is given at each place, and
+# to plan all the copies takes longer than to judge a few rows: so what is used more than once is an element of a list,
+# and there is no `split_part`, which is such a macro itself.
 _MACROS = r"""
 CREATE OR REPLACE TEMP MACRO is_number(x) AS
     regexp_full_match(x, '-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?');
-CREATE OR REPLACE TEMP MACRO written_out(sign, digits, point) AS
-    sign || CASE
-        WHEN point <= 0 THEN '0.' || repeat('0', -point) || digits
-        WHEN point >= length(digits) THEN digits || repeat('0', point - length(digits))
-        ELSE left(digits, point) || '.' || substr(digits, point + 1)
-    END;
-CREATE OR REPLACE TEMP MACRO plain(x) AS CASE WHEN NOT regexp_matches(x, '[eE]') THEN x ELSE written_out(
-    CASE WHEN starts_with(x, '-') THEN '-' ELSE '' END,
-    regexp_replace(regexp_extract(x, '^-?([0-9.]+)[eE]', 1), '\.', ''),
-    length(regexp_extract(x, '^-?([0-9]+)', 1)) + CAST(regexp_extract(x, '[eE]\+?(-?[0-9]+)$', 1) AS INTEGER)
-) END;
-CREATE OR REPLACE TEMP MACRO digits_before(x) AS
-    length(ltrim(split_part(ltrim(plain(x), '-'), '.', 1), '0'));
-CREATE OR REPLACE TEMP MACRO digits_after(x) AS length(rtrim(split_part(plain(x), '.', 2), '0'));
+CREATE OR REPLACE TEMP MACRO plain(x) AS CASE WHEN NOT regexp_matches(x, '[eE]') THEN x ELSE list_transform(
+    list_transform(
+        [regexp_extract(x, '^(-?)([0-9]+)\.?([0-9]*)[eE]\+?(-?[0-9]+)$', ['sign', 'whole', 'rest', 'exponent'])],
+        lambda n: {'sign': n.sign, 'digits': n.whole || n.rest, 'point': length(n.whole) + CAST(n.exponent AS INTEGER)}
+    ),
+    lambda n: n.sign || CASE
+        WHEN n.point <= 0 THEN '0.' || repeat('0', -n.point) || n.digits
+        WHEN n.point >= length(n.digits) THEN n.digits || repeat('0', n.point - length(n.digits))
+        ELSE left(n.digits, n.point) || '.' || substr(n.digits, n.point + 1)
+    END
+)[1] END;
+CREATE OR REPLACE TEMP MACRO digits_before(x) AS length(ltrim(string_split(ltrim(plain(x), '-'), '.')[1], '0'));
+CREATE OR REPLACE TEMP MACRO digits_after(x) AS length(rtrim(string_split(plain(x), '.')[2], '0'));
 CREATE OR REPLACE TEMP MACRO moment(x) AS
     CASE WHEN ends_with(x, 'Z') THEN TRY_CAST(x AS TIMESTAMP) ELSE timezone('UTC', TRY_CAST(x AS TIMESTAMPTZ)) END;
 CREATE OR REPLACE TEMP MACRO is_moment(x) AS
@@ -74,11 +73,13 @@ def define(duck: Duck) -> None:
 
 def begin(duck: Duck, contract: Contract) -> None:
     """Make `checked`, the empty table for the rows that `check` gives. Needs `OBJECTS`."""
-    define(duck)
-    for name, column in (("object_keys", "key"), ("object_times", "modified")):
-        numbers = f"range(coalesce((SELECT max(_no) + 1 FROM {OBJECTS}), 0)) AS numbers (n)"
-        listed = f"SELECT list({column} ORDER BY n) FROM {numbers} LEFT JOIN {OBJECTS} ON _no = n"
-        duck.run(f"SET VARIABLE {name} = ({listed})")
+    if any(isinstance(field.type, NestedType) for field in contract.fields):
+        define(duck)  # the usual form of some needs the rules
+    found = {row[0]: row for row in duck.rows(f"SELECT _no, key, modified FROM {OBJECTS}")}
+    known = [found.get(number) for number in range(max(found, default=-1) + 1)]
+    keys = ", ".join(literal(row[1]) if row else "NULL" for row in known)
+    times = ", ".join(literal(row[2].isoformat()) if row else "NULL" for row in known)
+    duck.run(f"SET VARIABLE object_keys = [{keys}]::VARCHAR[]; SET VARIABLE object_times = [{times}]::TIMESTAMP[]")
     types = {c.name: duckdb_type(c.type) for c in changes(contract).columns if c.name not in ("_batch", "_object")}
     columns = ", ".join(f"{quoted(name)} {type_}" for name, type_ in types.items())
     duck.run(
@@ -133,6 +134,7 @@ def validate(duck: Duck, contract: Contract) -> None:
 
 def _judge(duck: Duck, contract: Contract) -> None:
     """Judge the rows in `UNUSUAL` by the full rules: `REJECTED` gets those with a problem, `CHECKED` the others."""
+    define(duck)
     long_values.rewrite(duck, contract)
     problems = ", ".join(f"({p})" for p in (*map(problem, _fields(contract)), *_problems_of_files(contract)))
     duck.run(
@@ -165,7 +167,7 @@ def reasons(duck: Duck) -> dict[str, int]:
     return dict(
         duck.rows(
             "SELECT r, count(*) FROM (SELECT unnest(list_distinct(list_transform(string_split(_reason, '; '), "
-            "lambda p: regexp_replace(split_part(p, ', found ', 1), '\\[[0-9]+\\]', '[]', 'g')))) AS r "
+            "lambda p: regexp_replace(string_split(p, ', found ')[1], '\\[[0-9]+\\]', '[]', 'g')))) AS r "
             f"FROM {REJECTED}) GROUP BY r ORDER BY count(*) DESC, r"
         )
     )

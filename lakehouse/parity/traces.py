@@ -155,6 +155,7 @@ def _look_into(duck: Duck, context: Context, objects: Sequence[LandedObject], ke
             _look_into(duck, context, some, keys, traces)
         return
     validation.validate(duck, contract)
+    validation.define(duck)
     traces.unreadable |= read.unreadable
     wanted = f"IN (SELECT k FROM {keys})"
     duck.run(
@@ -194,6 +195,7 @@ def _look_into_kept(duck: Duck, lake: Lake, contract: Contract, keys: str, windo
     if not found:
         return
     columns = {n: pa.array([key[i] for _, key in found], pa.string()) for i, n in enumerate(contract.primary_key)}
+    validation.define(duck)
     duck.connection.register("kept_records", pa.table({"_object": [o for o, _ in found], **columns}))
     duck.run(
         f"INSERT INTO {KEPT} SELECT _k, _object FROM (SELECT {digests.tried_key(contract, 'kept_records')} AS _k, "
