@@ -105,7 +105,7 @@ def connect(lake: Lake) -> Iterator[Duck]:
     """A connection with the lake's memory limit and threads, spilling to its scratch folder."""
     on_s3 = lake.local_root is None
     options = _Options(lake.threads, lake.memory_limit, lake.scratch, on_s3)
-    engine = _kept_engine(options) if on_s3 else _Engine(options)
+    engine = _kept_engine(options)
     if lake.scratch is not None:
         lake.scratch.mkdir(parents=True, exist_ok=True)  # an engine that is kept may outlive the folder
     scratch = Path(tempfile.mkdtemp(prefix="gavel-", dir=lake.scratch))
@@ -187,8 +187,8 @@ class _Engine:
 
 @lru_cache(maxsize=1)
 def _kept_engine(options: _Options) -> _Engine:
-    """The engine that a process keeps from batch to batch: loading httpfs, whose signature is checked over all of its
-    20 MB, takes longer than a small batch's queries."""
+    """The engine that a process keeps from batch to batch: making one takes a tenth of a small batch, and loading
+    httpfs, whose signature is checked over all of its 20 MB, longer than its queries."""
     return _Engine(options)
 
 

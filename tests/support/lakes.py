@@ -5,10 +5,14 @@ For tests of the lakehouse; nothing here knows how the engine works inside.
 
 from __future__ import annotations
 
+import atexit
 import io
+import shutil
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +119,14 @@ class Landing:
         return key
 
 
+@cache
+def scratch_folder() -> Path:
+    """Where the batches of all lakes of this process work, so that they share the engine that is kept."""
+    folder = tempfile.mkdtemp(prefix="gavel-scratch-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
 def local_lake(folder: Path, clock: Clock | None = None) -> Lake:
     """An empty lake in a folder."""
     return Lake(
@@ -123,7 +135,7 @@ def local_lake(folder: Path, clock: Clock | None = None) -> Lake:
         work_database="gavel_work_unit",
         published_database="gavel_unit",
         local_root=folder,
-        scratch=folder / "scratch",
+        scratch=scratch_folder(),
         threads=1,
         now=clock or Clock(),
     )

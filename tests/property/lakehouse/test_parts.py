@@ -184,7 +184,8 @@ def test_an_object_in_parts_is_downloaded_once(
         result = compact(lake, contract, Scope.everything())
     assert (result.counts.applied, len(downloads)) == (9, 1)
     assert result.batch > 2  # in parts
-    assert not list((tmp_path / "scratch").glob("gavel-parts-*"))
+    assert lake.scratch is not None
+    assert not list(lake.scratch.glob("gavel-parts-*"))
 
 
 def test_what_runs_out_of_memory_with_one_row_is_held_and_the_rest_goes_on(tmp_path: Path) -> None:
