@@ -15,6 +15,7 @@ import pytest
 from assets import keys
 from assets.data_times import recorded_data_time
 from assets.reports import PAGE
+from contracts.logs import LOGS
 from local.dagster.pipeline import run_once
 from local.dagster.pipeline_result import PipelineResult
 from local.dagster.prepare import prepare_instance
@@ -162,12 +163,11 @@ def test_a_run_is_reported_to_openlineage_from_landing_to_the_page(pipeline: Pip
     def names(side: str, job: str) -> set[str]:
         return {f"{d['namespace']} {d['name']}" for d in ended[job][side]}
 
+    logs = {f"awsathena://athena.eu-west-1.amazonaws.com AwsDataCatalog.gavel_local.{log.name}" for log in LOGS}
     for key in made - {key for key in made if key.path[0] == keys.COMPACTED}:
         parents = [".".join(p.path) for p in graph.get(key).parent_keys if p in made]
         written = set().union(*(names("outputs", parent) for parent in parents)) if parents else set()
-        assert names("inputs", ".".join(key.path)) - written <= {
-            "awsathena://athena.eu-west-1.amazonaws.com AwsDataCatalog.gavel_local.publication_log"
-        }, key
+        assert names("inputs", ".".join(key.path)) - written <= logs, key
         assert all(names("outputs", parent) & names("inputs", ".".join(key.path)) for parent in parents), key
     assert names("inputs", "compacted.customers") == {f"s3://{pipeline.settings.bucket} landing/customers"}
     (landed,) = ended["compacted.customers"]["inputs"]
