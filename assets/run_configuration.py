@@ -6,13 +6,14 @@ assets lists the choices; code makes the same with `dg.RunConfig`.
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Literal
 
 import dagster as dg
 from pydantic import Field
 
 from assets import keys
+from contracts.moments import moment
 from lakehouse.intake.landing import LATEST_DELIVERY, Scope
 from lakehouse.parity.wanted import Request as ParityRequest
 from lakehouse.recovery.wanted import Wanted
@@ -254,17 +255,6 @@ class RecoveryConfig(dg.Config):
                 return {**common, "what": "lake", "export": export}
             case LostCatalog(state=state):
                 return {**common, "what": "catalog", "state": state}
-
-
-def moment(text: str) -> datetime:
-    """The moment in ISO 8601 with an offset; raises `ValueError`."""
-    try:
-        value = datetime.fromisoformat(text)
-    except ValueError:
-        value = None
-    if value is None or value.tzinfo is None:
-        raise ValueError(f"expected a moment with offset like 2026-11-21T00:00:00Z, found {text!r}")
-    return value.astimezone(UTC)
 
 
 def compaction_config(entities: Iterable[str], work: Ingest | Replay | Rebuild | Requeue) -> dg.RunConfig:

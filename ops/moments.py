@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
+from contracts import moments
 from ops.environment import OpsError
 
 
@@ -31,12 +32,7 @@ def range_of(since: str | None, until: str | None) -> Range | None:
 
 def moment(text: str | None) -> datetime | None:
     """The moment in ISO 8601 with an offset; raises `OpsError`."""
-    if text is None:
-        return None
     try:
-        value = datetime.fromisoformat(text)
-    except ValueError:
-        value = None
-    if value is None or value.tzinfo is None:
-        raise OpsError(f"expected a moment with offset like 2026-11-21T00:00:00Z, found {text!r}")
-    return value.astimezone(UTC)
+        return None if text is None else moments.moment(text)
+    except ValueError as error:
+        raise OpsError(str(error)) from error
