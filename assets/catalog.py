@@ -15,12 +15,13 @@ from assets import keys
 from assets.lineage import LINEAGE, published_columns
 from assets.presentation import bucket_link, markdown_table, size, table_link, table_schema
 from assets.resources import LakeResource
-from assets.run_configuration import PublicationConfig, RollBack
+from assets.run_configuration import Ingest, PublicationConfig, RollBack
 from contracts import Contract, Contracts
 from contracts.logs import LOGS, Log
 from contracts.types import type_name
 from lakehouse import api
 from lakehouse.results import Drift, Publication, Published
+from lakehouse.storage.entries import EntryConflict
 from lakehouse.storage.lake import Lake
 
 FRESH = "fresh"
@@ -100,7 +101,7 @@ def _catalog_asset(contract: Contract, lake: Lake) -> dg.AssetsDefinition:
     def catalog(
         context: dg.AssetExecutionContext, config: PublicationConfig, lake: LakeResource
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]
-        publication = _done(lake.lake, contract, config, context.run.run_id)
+        publication = _done(lake.lake, contract, config, context)
         state = "moved to" if publication.changed else "already at"
         context.log.info(f"{contract.name}: {state} {publication.published.metadata_location}")
         return dg.MaterializeResult(
@@ -113,11 +114,21 @@ def _catalog_asset(contract: Contract, lake: Lake) -> dg.AssetsDefinition:
     return catalog
 
 
-def _done(lake: Lake, contract: Contract, config: PublicationConfig, run_id: str) -> Publication:
+def _done(lake: Lake, contract: Contract, config: PublicationConfig, context: dg.AssetExecutionContext) -> Publication:
+    run_id, report = context.run.run_id, context.log.info
     if isinstance(config.work, RollBack):
         snapshot = config.work.snapshot
         return api.rollback(lake, contract, int(snapshot) if snapshot else None, run_id=run_id)
-    return api.publish(lake, contract, run_id=run_id)
+
+    def again() -> Publication:
+        api.compact(lake, contract, Ingest().scope, progress=report)
+        return api.publish(lake, contract, run_id=run_id)
+
+    try:
+        return api.publish(lake, contract, run_id=run_id)
+    except EntryConflict as conflict:
+        report(f"another writer published since the batch, which is made again: {conflict}")
+        return api.win(again, report)
 
 
 def published_states(

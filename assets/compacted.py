@@ -79,11 +79,15 @@ def _compacted_asset(contract: Contract, lake: Lake) -> dg.AssetsDefinition:
     def compacted(
         context: dg.AssetExecutionContext, config: CompactionConfig, lake: LakeResource
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]
-        result = _done(lake.lake, contract, config.work, context.log.info)
-        if not isinstance(config.work, Ingest):
-            # A run that waits for the pool would begin from what is published, without what was done here.
-            api.publish(lake.lake, contract, run_id=context.run.run_id)
-        elif config.work.is_sweep:
+        def work() -> BatchResult:
+            result = _done(lake.lake, contract, config.work, context.log.info)
+            if not isinstance(config.work, Ingest):
+                # A run that waits for the pool would begin from what is published, without what was done here.
+                api.publish(lake.lake, contract, run_id=context.run.run_id)
+            return result
+
+        result = api.win(work, context.log.info)
+        if isinstance(config.work, Ingest) and config.work.is_sweep:
             api.join_days(lake.lake, contract)
         return materialized(result, contract, lake.lake)
 

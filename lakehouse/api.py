@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lakehouse.batch.planned import plan_replay as plan_replay
     from lakehouse.batch.planned import plan_requeue as plan_requeue
     from lakehouse.batch.planned import plan_roll_back as plan_roll_back
+    from lakehouse.batch.races import win as win
     from lakehouse.erasure.operational import erase_operational as erase_operational
     from lakehouse.erasure.requests import erasure_requests as erasure_requests
     from lakehouse.erasure.requests import load_request as load_request
@@ -76,6 +77,7 @@ _ROOMS = {
         "requeue",
     ),
     "lakehouse.batch.planned": ("plan_rebuild", "plan_replay", "plan_requeue", "plan_roll_back"),
+    "lakehouse.batch.races": ("win",),
     "lakehouse.erasure.operational": ("erase_operational",),
     "lakehouse.erasure.requests": ("erasure_requests", "load_request", "request_erasure"),
     "lakehouse.erasure.retention": ("keep_to_contract",),

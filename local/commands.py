@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from contracts.dbt import write
 from local import pipeline_process, stack
 from local.aws import Aws
 from local.dagster.pipeline_result import PipelineResult
-from local.draining import drain
+from local.draining import drain, put_back
 from local.dry_run import check_models
 from local.home import Home, Stack
 from local.screen import Screen
@@ -34,10 +34,10 @@ FIRST_SEED = 1
 
 @dataclass(frozen=True)
 class Refreshed:
-    """How changes came to the report: how many were pumped, how many given up, and what the pipeline did."""
+    """How changes came to the report: how many were pumped, what failed on its way and why, what the pipeline did."""
 
     pumped: int
-    given_up: int
+    left: Mapping[str, int]
     result: PipelineResult
 
 
@@ -123,7 +123,10 @@ def refresh(home: Home, current: Stack, screen: Screen, prepared: Callable[[], N
     """Carry every change from the stream to the report. `prepared` waits for a preparation that was begun before."""
     with screen.step("Pump the stream through the relay to S3") as step:
         counts = drain(home, current, progress=lambda c: step.update(None, None, f"{c.handled:,} stream records"))
-        step.note = f"{counts.handled:,} stream records" + (f", {counts.given_up} given up" if counts.given_up else "")
+        again = put_back(current, lambda line: step.update(None, None, line))
+        step.note = f"{counts.handled:,} stream records"
+        if again.delivered:
+            step.note += f"; {again.delivered:,} that failed on their way were put back"
     if prepared is not None:
         with screen.step("Prepare the dbt models") as step:
             prepared()
@@ -137,7 +140,7 @@ def refresh(home: Home, current: Stack, screen: Screen, prepared: Callable[[], N
 
         result = pipeline_process.run(home, current, show)
         step.note = f"{len(result.entities)} entities, {result.models} models"
-    return Refreshed(counts.handled, counts.given_up, result)
+    return Refreshed(counts.handled, again.left, result)
 
 
 def demonstrate(home: Home, contracts: Contracts, screen: Screen, changes: int, seed: int | None) -> Refreshed:
@@ -160,10 +163,11 @@ def summarize(refreshed: Refreshed, screen: Screen) -> None:
     screen.console.print()
     screen.console.print(table)
     screen.console.print()
-    if refreshed.given_up:
+    for reason, count in refreshed.left.items():
         screen.console.print(
-            f"[yellow]{refreshed.given_up} stream records were given up; they are kept whole below aws/lambda/ in the "
-            "data bucket[/yellow]"
+            f"[yellow]missing[/yellow] {count:,} changes that failed on their way and are kept: {reason}. "
+            "See docs/operations.md#relay-failures",
+            highlight=False,
         )
     for step, reason in result.failures.items():
         screen.console.print(f"[red]failed[/red] {step}: {reason.strip()}", highlight=False)

@@ -47,7 +47,6 @@ class Flow:
 
     sent: int = 0
     pumped: int = 0
-    given_up: int = 0
 
 
 @dataclass

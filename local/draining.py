@@ -1,4 +1,7 @@
-"""Hands over what is in the table's stream: to the relay and the fan-out, as the template's two mappings do on AWS."""
+"""Hands over what is in the table's stream: to the relay and the fan-out, as the template's two mappings do on AWS.
+
+What failed on its way and was kept is put back as an operator does on AWS, by the same redrive.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,8 @@ from local.home import Home, Stack
 from local.housekeeping import bound_logs
 from local.pump import Counts, Pump
 from local.stream import DynamoStream, FileCheckpoint, LambdaFunction, S3FailureDestination
+from ops.environment import Environment
+from ops.redrive import GIVEN_UP, TRANSFORM_FAILURES, Redriven, redrive
 
 
 @dataclass
@@ -70,6 +75,22 @@ def drain(
             if isinstance(pump.function, MeasuredFunction):
                 pump.function.publish(Aws(stack.endpoint).client("cloudwatch"))
     return counts
+
+
+def kept(stack: Stack) -> int:
+    """How many objects hold stream records that failed on their way."""
+    pages = Aws(stack.endpoint).client("s3").get_paginator("list_objects_v2")
+    bucket = stack.outputs["DataBucketName"]
+    prefixes = (GIVEN_UP, TRANSFORM_FAILURES)
+    return sum(p["KeyCount"] for prefix in prefixes for p in pages.paginate(Bucket=bucket, Prefix=prefix))
+
+
+def put_back(stack: Stack, say: Callable[[str], None] = lambda text: None) -> Redriven:
+    """Put back the stream records that failed on their way; answers how many, and why the others failed again."""
+    if not kept(stack):
+        return Redriven()
+    aws = Aws(stack.endpoint)
+    return redrive(Environment("local", aws.client, aws.endpoint), say)
 
 
 def lag(home: Home, stack: Stack, checkpoint: Path | None = None) -> int:

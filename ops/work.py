@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from lakehouse.storage.lake import Lake
 
 Say = Callable[[str], None]
-_RACES = 5
-"""How often another writer may be quicker."""
 
 
 @dataclass(frozen=True)
@@ -58,24 +56,23 @@ def do(where: Environment, work: Work, say: Say) -> None:
     the one before is another question then."""
     from pyiceberg.exceptions import CommitFailedException
 
+    from lakehouse import api
     from lakehouse.results import FilesMissing, RebuildFailed
     from lakehouse.storage.entries import EntryConflict
 
     lake, contract = where.lake, _contract(where, work)
-    for left in reversed(range(1 if work.kind == "roll_back" else _RACES)):
-        try:
-            (_roll_back if work.kind == "roll_back" else _ingest)(lake, contract, work, say)
-            return
-        except (LookupError, FilesMissing, RebuildFailed) as error:
-            raise OpsError(str(error)) from error
-        except (CommitFailedException, EntryConflict) as error:
-            quicker = f"{work.entity}: another writer (a batch, or another operator) was quicker"
-            if not left:
-                raise OpsError(
-                    f"{quicker}, and readers have its work. Repeat the {work.kind.replace('_', ' ')} when nothing else "
-                    f"writes the entity: {error}"
-                ) from error
-            say(f"{quicker}; beginning again")
+    try:
+        if work.kind == "roll_back":
+            _roll_back(lake, contract, work, say)
+        else:
+            api.win(lambda: _ingest(lake, contract, work, say), lambda text: say(f"{work.entity}: {text}"))
+    except (LookupError, FilesMissing, RebuildFailed) as error:
+        raise OpsError(str(error)) from error
+    except (CommitFailedException, EntryConflict) as error:
+        raise OpsError(
+            f"{work.entity}: another writer (a batch, or another operator) was quicker, and readers have its work. "
+            f"Repeat the {work.kind.replace('_', ' ')} when nothing else writes the entity: {error}"
+        ) from error
 
 
 def _roll_back(lake: Lake, contract: Contract, work: Work, say: Say) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from contracts.change import EXPIRY, SEQUENCE_WIDTH
 from contracts.item import BY, item_keys
 from lakehouse.batch.compaction import compact
+from lakehouse.batch.races import win
 from lakehouse.exports.landing import FAILURES, LandedExport, land, noted_files, object_key
 from lakehouse.exports.manifest import SUMMARY, Export, check_origin, folders, read, store_of
 from lakehouse.exports.mapping import keys_of
@@ -29,7 +30,6 @@ from lakehouse.publish.publication import publish
 from lakehouse.results import BatchResult, Counts, Progress, silent
 from lakehouse.storage.context import Context
 from lakehouse.storage.duck import Duck, connect, file_list
-from lakehouse.storage.entries import EntryConflict
 from lakehouse.storage.sql import literal, quoted
 from lakehouse.table import schemas
 from lakehouse.table.relations import text_columns
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from lakehouse.storage.store import Store
 
 _SECOND = 1_000_000
-_RACES = 10
-"""How often another writer may be quicker: each time the work begins again from what that one published."""
 
 
 @dataclass(frozen=True)
@@ -228,20 +226,15 @@ class _Entity:
         return counts, tuple(held)
 
     def _published(self, scope: Scope) -> BatchResult:
-        """One batch, published. Another writer of the table may be quicker, in which case the work begins again."""
-        from pyiceberg.exceptions import CommitFailedException
-
+        """One batch, published."""
         context = self.context
-        for race in range(1, _RACES + 1):
-            try:
-                done = compact(context.lake, context.contract, scope, progress=context.progress)
-                publish(context.lake, context.contract, run_id=context.run_id)
-                return done
-            except (EntryConflict, CommitFailedException) as error:
-                if race == _RACES:
-                    raise
-                context.report(f"another writer was quicker ({type(error).__name__}), beginning again")
-        raise AssertionError
+
+        def batch() -> BatchResult:
+            done = compact(context.lake, context.contract, scope, progress=context.progress)
+            publish(context.lake, context.contract, run_id=context.run_id)
+            return done
+
+        return win(batch, context.report)
 
     def correct(self) -> tuple[dict[str, int], str | None]:
         """Land and ingest what the export proves; answers how many rows by class, or why there can be none."""

@@ -14,9 +14,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import orjson
-from pyiceberg.exceptions import CommitFailedException
 
 from lakehouse.batch.compaction import build
+from lakehouse.batch.races import win
 from lakehouse.intake.erased import ERASED
 from lakehouse.intake.landing import Scope, each_object
 from lakehouse.intake.ledger import Ledger
@@ -27,7 +27,6 @@ from lakehouse.recovery.catalog import put_entry, recover_catalog, register_buil
 from lakehouse.recovery.states import Candidate
 from lakehouse.results import CatalogRecovery, LakeRecovery, NothingToRecover
 from lakehouse.storage.context import Context
-from lakehouse.storage.entries import EntryConflict
 from lakehouse.storage.lake import Lake
 from lakehouse.table import glue_tables, schemas
 from lakehouse.table.iceberg import write_empty_table
@@ -48,9 +47,6 @@ if TYPE_CHECKING:
     from lakehouse.publish.publication_log import Row
     from lakehouse.table.schemas import TableShape
 
-_ATTEMPTS = 10
-"""How often another writer may be quicker; each time something of both is done."""
-
 BUILT = "gavel.built-from-landing"
 """The table property that marks tables which a recovery has begun: the next one goes on with them."""
 
@@ -66,14 +62,7 @@ def recover_lake(
     `EntryConflict` when others were quicker again and again, and errors of S3 and Glue.
     """
     started = time.perf_counter()
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            done = _recovered(context, dry_run, helped)
-            break
-        except (CommitFailedException, EntryConflict) as conflict:
-            if attempt == _ATTEMPTS:
-                raise
-            context.report(f"another writer was quicker, looking again: {conflict}")
+    done = win(lambda: _recovered(context, dry_run, helped), context.report)
     if with_content and done.catalog is not None and done.outcome != "empty":
         done = replace(done, catalog=replace(done.catalog, content=content_hash(context.lake, context.contract)))
     return replace(done, seconds=round(time.perf_counter() - started, 3))

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from local import status
-from local.aws import Aws
 from local.chaos.failures import open_alerts
 from local.chaos.operators import redrive
 from local.chaos.parts import Parts
-from local.draining import lag
+from local.draining import kept, lag
 from local.home import Home, Stack
 
 LOOK_SECONDS = 3.0
@@ -44,27 +43,15 @@ def _unsettled(parts: Parts) -> Iterator[str]:
     for name, checkpoint in (("relay", home.checkpoint), ("fan-out", home.fanout_checkpoint)):
         if waiting := lag(home, current, checkpoint):
             yield f"{waiting} stream records wait for the {name}"
-    if kept := _kept(current):
+    if failed := kept(current):
         redrive(parts)
-        yield f"{kept} objects with what failed on its way wait to be put back"
+        yield f"{failed} objects with what failed on its way wait to be put back"
     for table in status.published_tables(current, parts.contracts):
         if table.problem:
             yield f"{table.entity} cannot be read: {table.problem}"
         elif table.waiting:
             yield f"{table.entity} has landed objects that are not published"
     yield from _of_dagster(home, current, parts)
-
-
-def _kept(current: Stack) -> int:
-    from ops.redrive import GIVEN_UP, TRANSFORM_FAILURES
-
-    pages = Aws(current.endpoint).client("s3").get_paginator("list_objects_v2")
-    bucket = current.outputs["DataBucketName"]
-    return sum(
-        page["KeyCount"]
-        for prefix in (GIVEN_UP, TRANSFORM_FAILURES)
-        for page in pages.paginate(Bucket=bucket, Prefix=prefix)
-    )
 
 
 def _of_dagster(home: Home, current: Stack, parts: Parts) -> Iterator[str]:

@@ -15,7 +15,7 @@ from local.draining import drain
 from local.stack import connect, down, running
 from tests.support.checkouts import Checkout
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(1800)]
 
 CONTRACT = """apiVersion: v3.2.0
 kind: DataContract
@@ -105,4 +105,4 @@ def test_a_contract_comes_into_force_everywhere_by_one_command_and_a_broken_one_
     assert checkout.failed_runs() == [], "also of builds that were under way when the project changed"
 
     child.send_signal(signal.SIGINT)
-    assert child.wait(120) == 0
+    assert child.wait(600) == 0

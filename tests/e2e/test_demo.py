@@ -16,7 +16,7 @@ from local.aws import CREDENTIALS, REGION, Aws
 from local.home import Home, Stack
 from local.stack import down
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(1800)]
 
 Versions = dict[tuple[Any, ...], int]
 

@@ -17,7 +17,7 @@ from local.home import Home
 from local.processes import marked
 from local.stack import down
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture

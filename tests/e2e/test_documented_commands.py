@@ -15,7 +15,7 @@ from local.stack import down
 from tests.support.checkouts import Checkout
 from tests.support.documents import Block, blocks
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture

@@ -150,6 +150,6 @@ def test_published_tables_and_report_equal_what_the_file_says(home: Home, tmp_pa
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="the real file is not part of the project")
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_real_auctions_come_out_as_they_went_in(home: Home) -> None:
     check_everything(home, REAL)

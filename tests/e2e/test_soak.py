@@ -11,7 +11,7 @@ from local.soak import Seen, soak
 from local.stack import down
 from tests.support.growth import unnamed
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(1800)]
 
 
 def test_what_is_promised_to_happen_by_itself_happens(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ class Checkout:
         """Wait until an asset was materialized by a run that a sensor requested."""
         path = json.dumps(asset.split("/"))
         query = f"{{assetOrError(assetKey:{{path:{path}}}){{... on Asset{{assetMaterializations(limit:1){{runId}}}}}}}}"
-        deadline = time.monotonic() + 180
+        deadline = time.monotonic() + 600
         while not self.ask(query)["assetOrError"].get("assetMaterializations"):
             assert time.monotonic() < deadline, f"{asset} was not materialized; failed runs: {self.failed_runs()}"
             time.sleep(1)

@@ -18,7 +18,7 @@ from orchestration.settings import REPOSITORY
 
 from .conftest import Pipeline, customer, wait_for
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(1800)]
 
 QUICK = {
     "GAVEL_LANDING_SECONDS": "2",
@@ -55,14 +55,14 @@ def test_landing_an_object_moves_the_watermark_and_then_the_reports_data_time(
                 state = pipeline.published("customers")
                 return state.watermark if state and state.watermark and state.watermark > landed_at else None
 
-            wait_for("a published watermark after the landing", watermark, 180, alive)
+            wait_for("a published watermark after the landing", watermark, 600, alive)
             assert "c-daemon" in {row["customer_id"] for row in pipeline.rows("customers")}
 
             def data_time() -> datetime | None:
                 moment = recorded_data_time(instance, PAGE)
                 return moment if moment and moment > landed_at else None
 
-            wait_for("a report that is true for the landing", data_time, 300, alive)
+            wait_for("a report that is true for the landing", data_time, 600, alive)
         finally:
             daemon.terminate()
             try:

@@ -118,7 +118,7 @@ def first_phase(lake: Lake, contracts: Contracts) -> requests.Request:
     return run.erase_rest(lake, contracts, request)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_marts_page_and_records_of_runs_forget_who_was_erased_and_nobody_else(home: Path) -> None:
     contracts, lakes = load_contracts(), resource(home)
     warehouse = WarehouseResource(target="local", home=str(home))

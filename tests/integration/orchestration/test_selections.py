@@ -30,7 +30,7 @@ from orchestration.definitions import build
 from orchestration.sensors import compaction_request
 from orchestration.settings import Settings
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 ENTITIES = tuple(load_contracts())
 RANDOM_SETS = 25

@@ -24,7 +24,7 @@ from orchestration.settings import REPOSITORY, Settings
 from .conftest import wait_for
 
 pytestmark = [
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(sys.platform != "linux", reason="runs start warm on Linux only"),
 ]
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from ops.environment import Environment
-from ops.redrive import redrive
+from local.draining import put_back
 from tests.support.laptop import Laptop
 
 pytestmark = pytest.mark.stack
@@ -80,7 +79,7 @@ def test_a_redrive_puts_back_what_was_kept_and_leaves_what_fails_again(laptop: L
     s3.put_object(Bucket=laptop.bucket, Key=given_up, Body=json.dumps(batch).encode())
     sqs.send_message(QueueUrl=letters, MessageBody=json.dumps({"reason": "as it was", "record": mended}))
 
-    done = redrive(Environment("local", laptop.aws.client))
+    done = put_back(laptop.stack)
 
     assert done.delivered >= 3
     landed = [row["customer_id"] for row in laptop.landed("customers")]

@@ -21,6 +21,7 @@ from lakehouse.exports.manifest import UnusableExport
 from lakehouse.intake.landing import Scope
 from lakehouse.recovery import backfill as recovery
 from lakehouse.recovery.backfill import BackfillResult, backfill, find, plan
+from lakehouse.storage.entries import EntryConflict
 from lakehouse.storage.lake import Lake
 from lakehouse.table.tables import TableState
 from tests.support.exports import AT, TABLE, Layout, item_line, record_line, write_export
@@ -457,8 +458,8 @@ def test_another_writer_may_not_be_quicker_for_ever(lake: Lake, monkeypatch: pyt
     export(lake, item("c-1"))
 
     def quicker(*arguments: object, **more: object) -> None:
-        raise recovery.EntryConflict("quicker")
+        raise EntryConflict("quicker")
 
     monkeypatch.setattr(recovery, "publish", quicker)
-    with pytest.raises(recovery.EntryConflict):
+    with pytest.raises(EntryConflict):
         run(lake)
