@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 
@@ -17,6 +18,7 @@ WATCHED_OTHERWISE = frozenset({FRESH, RECENT, NOTHING_SET_ASIDE})
 """Checks whose matter has a watch of its own, which also sees what no run has checked."""
 PARITY = "parity"
 """Part of the name of each check that compares the lake with the table."""
+_PAGE = 25
 
 
 def watch_checks(ui_url: str) -> Watch:
@@ -34,12 +36,28 @@ def last_results(look: Look) -> list[tuple[datetime, dg.AssetCheckEvaluation]]:
     """The last result of each check that has one, and when it came; while a check is run again, the one before."""
     graph = look.repository.asset_graph
     wanted = [key for key in graph.asset_check_keys if key.name not in WATCHED_OTHERWISE]
-    records = look.instance.event_log_storage.get_latest_asset_check_execution_by_key(wanted)
-    return [
-        (datetime.fromtimestamp(record.create_timestamp, UTC), record.evaluation)
-        for record in records.values()
-        if isinstance(record.evaluation, dg.AssetCheckEvaluation)
-    ]
+    storage = look.instance.event_log_storage
+    records = storage.get_latest_asset_check_execution_by_key(wanted)
+    results = [result for key, record in records.items() if (result := _result(record) or _last(storage, key))]
+    return sorted(results, key=lambda result: (result[0], result[1].asset_check_key.to_user_string()))
+
+
+def _result(record: Any) -> tuple[datetime, dg.AssetCheckEvaluation] | None:
+    """The result of an execution, and when it came; None where it is only planned, or ended without one."""
+    if not isinstance(record.evaluation, dg.AssetCheckEvaluation):
+        return None
+    return datetime.fromtimestamp(record.create_timestamp, UTC), record.evaluation
+
+
+def _last(storage: Any, key: dg.AssetCheckKey) -> tuple[datetime, dg.AssetCheckEvaluation] | None:
+    """The newest result in the check's history, of which the newest executions have none."""
+    cursor = None
+    while records := storage.get_asset_check_execution_history(key, limit=_PAGE, cursor=cursor):
+        for record in records:
+            if result := _result(record):
+                return result
+        cursor = records[-1].id
+    return None
 
 
 def check_problem(result: dg.AssetCheckEvaluation, at: datetime, ui_url: str) -> Problem:

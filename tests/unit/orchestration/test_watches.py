@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationPlanned
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as settings_of_search
 from hypothesis import strategies as st
@@ -241,22 +242,50 @@ def _trivial(name: str) -> dg.JobDefinition:
 CHECKS = [dg.AssetCheckKey(dg.AssetKey(["catalog", e]), "no_hand_made_change") for e in ("orders", "bids", "lots")]
 
 
-@given(steps=st.lists(st.lists(st.sampled_from((None, False, True)), min_size=3, max_size=3), min_size=1, max_size=5))
+def plan_check(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> None:
+    """A run that will execute the check begins."""
+    run = instance.create_run_for_job(_trivial("checked"))
+    planned = AssetCheckEvaluationPlanned(asset_key=key.asset_key, check_name=key.name)
+    kind = dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED.value
+    event = dg.DagsterEvent(kind, run.job_name, event_specific_data=planned)
+    instance.report_dagster_event(event, run.run_id)
+
+
+@given(
+    steps=st.lists(
+        st.lists(st.sampled_from((None, "under way", False, True)), min_size=3, max_size=3), min_size=1, max_size=5
+    )
+)
 @searching
-def test_every_check_that_turns_red_is_reported_once_a_streak(tick: Tick, steps: list[list[bool | None]]) -> None:
-    """Of whatever severity; a check that is not run again stays what it was."""
+def test_every_check_that_turns_red_is_reported_once_a_streak(tick: Tick, steps: list[list[bool | str | None]]) -> None:
+    """Of whatever severity; a check that is not run again, or is being run, stays what it was."""
     topic, cursor = Topic([]), None
     with dg.DagsterInstance.ephemeral() as instance:
         for step in steps:
             for key, passed in zip(CHECKS, step, strict=True):
-                if passed is not None:
+                if passed == "under way":
+                    plan_check(instance, key)
+                elif isinstance(passed, bool):
                     result = dg.AssetCheckEvaluation(key.asset_key, key.name, passed, {}, description="who was it?")
                     instance.report_runless_asset_event(result)
             cursor = tick("checks", cursor, SeededView(), topic, of=instance).cursor
     for number, key in enumerate(CHECKS):
-        history = [step[number] for step in steps if step[number] is not None]
+        history = [step[number] for step in steps if isinstance(step[number], bool)]
         said = f"{key.asset_key.to_user_string()} {key.name}"
         assert reported(topic, said) == streaks([passed is False for passed in history])
+
+
+def test_a_red_check_is_not_over_while_it_is_run_again(tick: Tick) -> None:
+    topic, cursor, key = Topic([]), None, CHECKS[0]
+    with dg.DagsterInstance.ephemeral() as instance:
+        for passed in (False, None, None, False, None, True):
+            if passed is None:
+                plan_check(instance, key)
+            else:
+                instance.report_runless_asset_event(dg.AssetCheckEvaluation(key.asset_key, key.name, passed, {}))
+            cursor = tick("checks", cursor, SeededView(), topic, of=instance).cursor
+    name = "Checks failed: catalog/orders no_hand_made_change"
+    assert topic.whats == [name, f"Resolved: {name}"]
 
 
 def test_a_watch_that_fails_or_takes_long_hides_no_other() -> None:
