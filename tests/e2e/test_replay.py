@@ -28,6 +28,7 @@ from local.home import Home
 from reporting import formatting
 from tests.support import replayed_figures as figures
 from tests.support.auctions import write_auctions
+from tests.support.depth import DEEP
 
 pytestmark = pytest.mark.stack
 
@@ -150,6 +151,12 @@ def test_published_tables_and_report_equal_what_the_file_says(home: Home, tmp_pa
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="the real file is not part of the project")
-@pytest.mark.timeout(1800)
-def test_real_auctions_come_out_as_they_went_in(home: Home) -> None:
-    check_everything(home, REAL)
+def test_real_auctions_come_out_as_they_went_in(home: Home, tmp_path: Path) -> None:
+    check_everything(home, REAL if DEEP else tenth_of_auctions(REAL, tmp_path / "auctions.csv"))
+
+
+def tenth_of_auctions(file: Path, to: Path) -> Path:
+    """Every tenth auction of a file, whole."""
+    data = pd.read_csv(file, dtype=str, keep_default_na=False)
+    data[data.auctionid.isin(data.auctionid.unique()[::10])].to_csv(to, index=False)
+    return to
