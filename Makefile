@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := contracts lakehouse warehouse realtime reporting assets orchestration ops local
+PACKAGES := contracts lakehouse warehouse realtime reporting retrieval assets orchestration ops local
 SUPPORTED := import sys; raise SystemExit(not (3, 11) <= sys.version_info[:2] < (3, 14))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	if command -v $$p >/dev/null 2>&1 && $$p -c '$(SUPPORTED)'; then echo $$p; break; fi; done)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -57,6 +59,12 @@ Identity = Annotated[
         "--subject", prompt="Identity (customer_id)", help="The person's customer_id; without it, it is prompted for."
     ),
 ]
+
+questions = typer.Typer(
+    no_args_is_help=True,
+    help="""Ask the archive: an order as it was, a party's whole history, who changed what. Who asks is kept.""",
+)
+app.add_typer(questions, name="archive")
 
 recovery = typer.Typer(
     no_args_is_help=True,
@@ -464,6 +472,51 @@ def _work(context: typer.Context, environment: str | None, work: Work, dry_run: 
         say(str(would))
         if would.refused:
             raise typer.Exit(1)
+
+
+@questions.command("list")
+def list_questions(context: typer.Context, environment: Where = None) -> None:
+    """Show the questions that there are, and what each needs."""
+    with _opened(context, environment) as (_, console):
+        from ops.archive import questions as all_questions
+
+        for line in all_questions():
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@questions.command("ask")
+def ask_question(
+    context: typer.Context,
+    question: Annotated[str, typer.Argument(help="Which question, for example order_as_of.")],
+    to: Annotated[Path, typer.Option(help="The file of the page, or with the suffix .json of the rows.")],
+    parameter: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter; may be given several times.")
+    ] = None,
+    personal: Annotated[bool, typer.Option("--personal", help="Show personal values, which is kept, too.")] = False,
+    environment: Where = None,
+) -> None:
+    """Answer a question from all that the lake keeps, as a page without script."""
+    with _opened(context, environment) as (where, console):
+        from ops.archive import answer
+
+        texts = dict(text.partition("=")[::2] for text in parameter or ())
+        for line in answer(where, question, texts, to, personal=personal):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@questions.command("log")
+def log_of_questions(
+    context: typer.Context,
+    day: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The day (UTC).")],
+    party: Annotated[str | None, typer.Option(help="Only questions about this party.")] = None,
+    environment: Where = None,
+) -> None:
+    """Show who put which question on a day, and how many rows each got."""
+    with _opened(context, environment) as (where, console):
+        from ops.archive import put
+
+        for line in put(where, day, party):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @recovery.command("catalog")

@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-PACKAGES = ("contracts", "lakehouse", "warehouse", "reporting", "assets", "orchestration", "realtime", "ops", "local")
+PACKAGES = (
+    "contracts",
+    "lakehouse",
+    "warehouse",
+    "reporting",
+    "assets",
+    "orchestration",
+    "realtime",
+    "retrieval",
+    "ops",
+    "local",
+)
 MAY_IMPORT = {
     "contracts": set(),
     "lakehouse": {"contracts"},
@@ -17,7 +28,8 @@ MAY_IMPORT = {
     "assets": {"contracts", "lakehouse", "warehouse", "reporting"},
     "orchestration": {"contracts", "lakehouse", "warehouse", "reporting", "assets"},
     "realtime": {"contracts"},
-    "ops": {"contracts", "lakehouse", "realtime"},
+    "retrieval": {"contracts", "lakehouse"},
+    "ops": {"contracts", "lakehouse", "realtime", "retrieval"},
     "local": set(PACKAGES) - {"local"},
 }
 HEAVY = ("pyarrow", "duckdb", "dagster", "pandas", "dbt", "pyiceberg", "plotly")
