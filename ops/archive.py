@@ -19,7 +19,7 @@ def questions() -> Iterator[str]:
     """All questions in lines for people."""
     for name in templates.names():
         template = templates.load(name)
-        yield f"{name}: {template.title}"
+        yield f"{name}: {template.title} (for {', '.join(template.roles)})"
         for parameter, meaning in template.parameters.items():
             yield f"  --set {parameter}=…  {meaning.description}"
 

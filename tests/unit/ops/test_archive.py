@@ -34,7 +34,7 @@ def run(*arguments: str, code: int = 0) -> str:
 
 def test_the_questions_and_their_parameters_are_listed() -> None:
     said = run("list")
-    assert "order_as_of: An order as it was" in said
+    assert "order_as_of: An order as it was (for auditor, staff)" in said
     assert "--set order_id=…  the order" in said
 
 
