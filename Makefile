@@ -27,7 +27,7 @@ UV = export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/p
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev down status generate docs setup bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api bench-marts bench-shapes bench-exports test test-deep test-fast test-stack coverage soak chaos simulate conformance mutations unit lint lint-sql types scan format lock clean
+.PHONY: help demo dev dashboard test-dashboard down status generate docs setup bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api bench-marts bench-shapes bench-exports test test-deep test-fast test-stack coverage soak chaos simulate conformance mutations unit lint lint-sql types scan format lock clean
 
 help:  ## List what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,12 @@ demo: $(LOCAL)  ## Show everything once: from a call of the API to a report, on 
 
 dev: $(LOCAL)  ## Keep the stack running with the Dagster UI and live auctions, until Ctrl-C
 	@$(BIN)/gavel dev
+
+dashboard: $(LOCAL)  ## Build the staff dashboard (Node comes from the package index where there is none)
+	@$(BIN)/gavel dashboard
+
+test-dashboard: $(LOCAL)  ## Run the tests of the dashboard's own logic
+	@$(BIN)/python -m local.dashboard.testing
 
 down: $(LOCAL)  ## Stop everything that was started
 	@$(BIN)/gavel down
@@ -160,6 +166,8 @@ lock: $(DEV)  ## Write the locks in requirements/ from pyproject.toml and scan.i
 		--generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements/lock.txt
 	@$(UV) pip compile requirements/scan.in --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements/scan.txt
+	@$(UV) pip compile requirements/node.in --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements/node.txt
 
 clean: ## Stop the stack and remove what it and the environment keep
 	@if [ -x $(BIN)/gavel ]; then $(BIN)/gavel down; fi

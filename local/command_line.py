@@ -51,6 +51,7 @@ Seed = Annotated[
         help="Decides what is invented; give one only once, or with the same number of changes. Default: new ones."
     ),
 ]
+Dashboard = Annotated[bool, typer.Option("--dashboard/--no-dashboard", help="Build and serve the staff dashboard.")]
 Carry = Annotated[bool, typer.Option("--report/--no-report", help="Carry the changes to the report afterwards.")]
 
 
@@ -92,6 +93,7 @@ def down() -> None:
 def demo(
     changes: Annotated[int, typer.Option(min=1, help="How many changes the simulated auction house makes.")] = 1500,
     seed: Seed = None,
+    dashboard: Dashboard = True,
 ) -> None:
     """Show everything once: start, deploy, simulate auctions through the HTTP API, run the pipeline, make the report.
 
@@ -100,8 +102,11 @@ def demo(
     with _reported() as (home, screen):
         contracts = _written()
         from local.commands import demonstrate
+        from local.dashboard.serving import how_to_open
 
-        _finish(demonstrate(home, contracts, screen, changes, seed), screen)
+        _finish(demonstrate(home, contracts, screen, changes, seed, dashboard), screen)
+        if dashboard and (current := home.load()):
+            screen.say_all("\n".join(how_to_open(current)))
         screen.console.print(
             "The stack stays up: `gavel status` shows it, `gavel dev` opens Dagster, `gavel down` stops it."
         )
@@ -112,6 +117,7 @@ def dev(
     ui_port: Annotated[int | None, typer.Option(help="Port of the Dagster UI. Default: 3000, or a free one.")] = None,
     gap: Annotated[int, typer.Option(min=1, help="Seconds between new lots of the live auctions.")] = 40,
     traffic: Annotated[bool, typer.Option("--traffic/--no-traffic", help="Run live auctions.")] = True,
+    dashboard: Dashboard = True,
 ) -> None:
     """Keep the stack running with the Dagster UI, its sensors and schedules, and gentle live auctions, until Ctrl-C."""
     with _reported() as (home, screen):
@@ -121,7 +127,7 @@ def dev(
         from local.develop import develop
 
         lots = timedelta(seconds=gap) if traffic else None
-        develop(home, contracts, screen, ui_port=ui_port, gap=lots, history=traffic)
+        develop(home, contracts, screen, ui_port=ui_port, gap=lots, dashboard=dashboard)
 
 
 @app.command()
@@ -235,6 +241,22 @@ def environment() -> None:
 
         for name, value in addresses(home).items():
             typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+@app.command("dashboard")
+def build_dashboard() -> None:
+    """Build the staff dashboard, where it is not built as it is written now; and serve it if the stack runs."""
+    with _reported() as (home, screen):
+        contracts = _written()
+        from local.dashboard.build import build
+        from local.dashboard.serving import how_to_open, start
+        from local.stack import is_up
+
+        with screen.step("Build the staff dashboard") as step:
+            step.note = str(build(contracts, lambda text: step.update(text=text)))
+        current = home.load()
+        if current is not None and is_up(current):
+            screen.say_all("\n".join(how_to_open(start(home, current, contracts, screen))))
 
 
 @app.command("slice")

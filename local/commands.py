@@ -20,6 +20,7 @@ from contracts.dbt import write
 from local import pipeline_process, stack
 from local.aws import Aws
 from local.dagster.pipeline_result import PipelineResult
+from local.dashboard import serving
 from local.draining import drain, put_back
 from local.dry_run import check_models
 from local.home import Home, Stack
@@ -143,12 +144,17 @@ def refresh(home: Home, current: Stack, screen: Screen, prepared: Callable[[], N
     return Refreshed(counts.handled, again.left, result)
 
 
-def demonstrate(home: Home, contracts: Contracts, screen: Screen, changes: int, seed: int | None) -> Refreshed:
-    """Everything once: start, deploy, sign in, simulate, pump, pipeline, report."""
+def demonstrate(
+    home: Home, contracts: Contracts, screen: Screen, changes: int, seed: int | None, dashboard: bool = True
+) -> Refreshed:
+    """Everything once: start, deploy, sign in, simulate, pump, pipeline, report, and the staff's dashboard."""
     current = start(home, contracts, screen)
     prepared = pipeline_process.prepare(home, current)  # beside the simulation, of which it needs nothing
     simulate(home, current, contracts, screen, changes, seed)
-    return refresh(home, current, screen, prepared)
+    refreshed = refresh(home, current, screen, prepared)
+    if dashboard:
+        serving.start(home, home.load() or current, contracts, screen)
+    return refreshed
 
 
 def summarize(refreshed: Refreshed, screen: Screen) -> None:

@@ -20,6 +20,7 @@ from threading import Event, Thread
 from contracts import Contracts
 from local import commands, emulator, housekeeping, pipeline_process, stack
 from local.aws import Aws
+from local.dashboard import serving as dashboard_serving
 from local.draining import drain
 from local.exports import Exports, serving
 from local.home import REPOSITORY, Home, Stack
@@ -75,9 +76,9 @@ class Session:
 
 
 def develop(
-    home: Home, contracts: Contracts, screen: Screen, *, ui_port: int | None, gap: timedelta | None, history: bool
+    home: Home, contracts: Contracts, screen: Screen, *, ui_port: int | None, gap: timedelta | None, dashboard: bool
 ) -> None:
-    """Run the stack until Ctrl-C or SIGTERM, then stop it cleanly. `gap` lies between new lots; None: none."""
+    """Run the stack until Ctrl-C or SIGTERM, then stop it cleanly. `gap` lies between new lots; None: no traffic."""
     _refuse_second(home)
     session = Session()
     with _stopped_by_signals(session.stopping), ExitStack() as serves:
@@ -88,8 +89,10 @@ def develop(
             housekeeping.bound_scratch(home.scratch, time.time(), 0)
             current = home.update(supervisor=this_process(), dagster=None)
             current = _start_dagster(home, current, screen, ui_port, exports)
-            if history and current.demos == 0 and not session.stopping.is_set():
+            if gap is not None and current.demos == 0 and not session.stopping.is_set():
                 commands.simulate(home, current, contracts, screen, FIRST_CHANGES, None)
+            if dashboard:
+                current = dashboard_serving.start(home, current, contracts, screen)
             _start_flow(home, current, session, screen, gap)
             _show_addresses(screen, current, gap)
             _watch(home, current, session, screen)
@@ -235,6 +238,7 @@ def keep_history(home: Home, current: Stack, stopping: Event, say: Callable[[str
 def _show_addresses(screen: Screen, current: Stack, gap: timedelta | None) -> None:
     screen.console.print(f"\nDagster UI   [bold]{current.ui_url}[/bold]", highlight=False)
     screen.console.print(f"HTTP API     {current.outputs['ApiUrl']}", highlight=False, soft_wrap=True)
+    screen.say_all("\n".join(dashboard_serving.how_to_open(current)))
     if gap is not None:
         screen.console.print("Live auctions run; what they change reaches the published tables within a minute.")
     screen.console.print("Press Ctrl-C to stop everything.\n")

@@ -57,6 +57,7 @@ class Stack:
     outputs: Mapping[str, str] = field(default_factory=dict)
     demos: int = 0
     front: str | None = None
+    dashboard_url: str | None = None
 
     @classmethod
     def new(cls) -> Stack:

@@ -25,7 +25,7 @@ from local.pump import Counts, PumpError
 Say = Callable[[str], None]
 SHUT_DOWN_SECONDS = 90
 DAGSTER_SECONDS = 12  # its daemon can take half a minute; killed runs are resumed by the next daemon
-DAGSTER, PIPELINE = "dagster", "pipeline"
+DAGSTER, PIPELINE, DASHBOARD = "dagster", "pipeline", "dashboard"
 """Parts of the stack, as the marks of their processes name them."""
 
 
@@ -78,10 +78,15 @@ def _check_changed(home: Home, stack: Stack, contracts: Contracts) -> None:
         api.check_follows(lake, contract)
 
 
+def is_up(stack: Stack) -> bool:
+    """Whether its emulator runs."""
+    return stack.emulator is not None and stack.emulator.alive
+
+
 def running(home: Home) -> Stack:
     """The stack, if it runs and is deployed; raises `StackError` otherwise."""
     stack = home.load()
-    if stack is None or stack.emulator is None or not stack.emulator.alive:
+    if stack is None or not is_up(stack):
         raise StackError("the stack is not running; start it with `gavel up`")
     if not stack.outputs:
         raise StackError("the stack runs, but its deployment did not finish; repeat it with `gavel up`")
@@ -136,6 +141,7 @@ def down(home: Home, say: Say = lambda text: None) -> Stopped:
     with home.locked():
         stack = home.load() or stack
         others = stop_pipeline(stack, say)
+        stop(marked(f"{stack.identity}.{DASHBOARD}"), timeout=5)
         alive = stack.emulator is not None and stack.emulator.alive
         pumped, whole = _last_changes(home, stack, say) if alive else (0, False)
         if alive:

@@ -17,7 +17,7 @@ import pytest
 from local.home import REPOSITORY, Home
 
 LEFT_OUT = shutil.ignore_patterns(
-    ".git", ".venv", ".gavel", "build", "target", "logs", ".*_cache", ".hypothesis", "*.pyc"
+    ".git", ".venv", ".gavel", "build", "node_modules", "target", "logs", ".*_cache", ".hypothesis", "*.pyc"
 )
 
 
@@ -55,7 +55,7 @@ class Checkout:
 
     def develop(self) -> subprocess.Popen[str]:
         child = subprocess.Popen(
-            self.command("dev", "--no-traffic"),
+            self.command("dev", "--no-traffic", "--no-dashboard"),
             cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         assert child.stdout is not None

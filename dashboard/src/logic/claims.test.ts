@@ -1,0 +1,23 @@
+import { expect, test } from "vitest";
+import { claimsOf, roleOf } from "./claims";
+
+const token = (claims: object) => {
+  const bytes = String.fromCharCode(...new TextEncoder().encode(JSON.stringify(claims)));
+  return `h.${btoa(bytes).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "")}.s`;
+};
+
+test("claims are read as UTF-8, whatever the letters", () => {
+  expect(claimsOf(token({ exp: 5, email: "ليلى@example.com?>" })).email).toBe("ليلى@example.com?>");
+});
+
+test("a token without an end is refused", () => {
+  expect(() => claimsOf(token({}))).toThrow("expires");
+  expect(() => claimsOf("nothing")).toThrow();
+});
+
+test("staff goes before party, and others have no role", () => {
+  expect(roleOf({ exp: 1, "cognito:groups": ["party", "staff"] })).toBe("staff");
+  expect(roleOf({ exp: 1, "cognito:groups": ["party"] })).toBe("party");
+  expect(roleOf({ exp: 1, "cognito:groups": ["staffing"] })).toBeNull();
+  expect(roleOf({ exp: 1 })).toBeNull();
+});

@@ -1,0 +1,25 @@
+/** What an identity token says of a person. For showing only: what a person may do, the API decides. */
+
+export type Role = "staff" | "party";
+
+export interface Claims {
+  exp: number;
+  email?: string;
+  "cognito:groups"?: string[];
+  "custom:party_id"?: string;
+}
+
+/** The claims of a token. Throws where it is none. */
+export function claimsOf(token: string): Claims {
+  const payload = token.split(".")[1] ?? "";
+  const bytes = Uint8Array.from(atob(payload.replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
+  const claims = JSON.parse(new TextDecoder().decode(bytes)) as Claims;
+  if (typeof claims.exp !== "number") throw new Error("expected a token that says when it expires");
+  return claims;
+}
+
+/** As the API decides: staff goes before party; null for a person in neither group. */
+export function roleOf(claims: Claims): Role | null {
+  const groups = claims["cognito:groups"] ?? [];
+  return groups.includes("staff") ? "staff" : groups.includes("party") ? "party" : null;
+}

@@ -1,0 +1,18 @@
+import { expect, test } from "vitest";
+import { moment, short, writtenAt } from "./time";
+
+test("a moment is shown in the person's zone, and says which", () => {
+  expect(moment("2025-06-21T22:38:37.744000Z", "en-GB", "Europe/Berlin")).toBe("22 Jun 2025, 00:38 CEST");
+  expect(short("2025-12-31T23:59:00Z", "en-GB", "UTC")).toBe("31 Dec 2025, 23:59");
+});
+
+test("what is no moment is shown as it is", () => {
+  expect(moment("soon")).toBe("soon");
+});
+
+test("a version says when it was written only if it can", () => {
+  const now = new Date("2026-11-29T00:00:00Z");
+  expect(writtenAt(1795919946112370, now)).toBe(new Date(1795919946112.37).toISOString());
+  expect(writtenAt(7, now)).toBeNull();
+  expect(writtenAt(9_000_000_000_000_000, now)).toBeNull();
+});

@@ -1,0 +1,61 @@
+/** Which page is at which address. */
+
+import { createRootRoute, createRoute, createRouter } from "@tanstack/react-router";
+import { FindPage } from "./pages/find";
+import { LotPage } from "./pages/lot";
+import { OrderPage } from "./pages/order";
+import { PartyPage } from "./pages/party";
+import { Frame, NotFound } from "./parts/frame";
+import { SignedIn } from "./parts/sign-in";
+
+const root = createRootRoute({ component: Frame, notFoundComponent: NotFound });
+
+const text = (value: unknown): string | undefined => (typeof value === "string" && value !== "" ? value : undefined);
+
+const find = createRoute({
+  getParentRoute: () => root,
+  path: "/",
+  // An id of digits only is a number to the router.
+  validateSearch: (search: Record<string, unknown>): { id?: string } => {
+    const id = text(typeof search.id === "number" ? String(search.id) : search.id);
+    return id === undefined ? {} : { id };
+  },
+  component: function Page() {
+    return <FindPage id={find.useSearch().id ?? null} />;
+  },
+});
+
+const order = createRoute({
+  getParentRoute: () => root,
+  path: "/orders/$id",
+  component: function Page() {
+    return <OrderPage id={order.useParams().id} />;
+  },
+});
+
+const party = createRoute({
+  getParentRoute: () => root,
+  path: "/parties/$id",
+  validateSearch: (search: Record<string, unknown>): { role?: "seller" } => (search.role === "seller" ? { role: "seller" } : {}),
+  component: function Page() {
+    return <PartyPage id={party.useParams().id} role={party.useSearch().role ?? "buyer"} />;
+  },
+});
+
+const lot = createRoute({
+  getParentRoute: () => root,
+  path: "/lots/$id",
+  component: function Page() {
+    return <LotPage id={lot.useParams().id} />;
+  },
+});
+
+const signedIn = createRoute({ getParentRoute: () => root, path: "/signed-in", component: SignedIn });
+
+export const router = createRouter({ routeTree: root.addChildren([find, order, party, lot, signedIn]) });
+
+declare module "@tanstack/react-router" {
+  interface Register {
+    router: typeof router;
+  }
+}

@@ -1,0 +1,228 @@
+"""The staff dashboard in a real browser, against a running stack: signing in, finding, and what a party may not see."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from rich.console import Console
+
+from local.dashboard import serving
+from local.deploy import USER
+from local.screen import Screen
+from tests.support import browsers
+from tests.support.laptop import Laptop
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+
+AT = "2026-03-01T10:00:00Z"
+PASSWORD = "Only-a-Test-1"
+TITLE = "مزهرية زجاجية نادرة " * 9
+
+
+@dataclass(frozen=True)
+class Front:
+    """The dashboard of a running stack, and a browser."""
+
+    address: str
+    browser: Browser
+    password: str
+
+    def page(self, width: int = 1280) -> tuple[Page, list[str]]:
+        """A page of a new person's browser, and what goes wrong in it."""
+        page = self.browser.new_context(
+            viewport={"width": width, "height": 900}, locale="en-GB", timezone_id="Europe/Berlin"
+        ).new_page()
+        trouble: list[str] = []
+        page.on("pageerror", lambda error: trouble.append(str(error)))
+        page.on("console", lambda said: trouble.append(said.text) if "Content Security Policy" in said.text else None)
+        return page, trouble
+
+    def open(self, path: str, user: str = USER, width: int = 1280) -> tuple[Page, list[str]]:
+        """A page at this path, signed in."""
+        page, trouble = self.page(width)
+        page.goto(self.address + path)
+        browsers.sign_in(page, user, self.password if user == USER else PASSWORD)
+        return page, trouble
+
+
+@pytest.fixture(scope="module")
+def front(laptop: Laptop) -> Iterator[Front]:
+    with browsers.browser() as browser:
+        said = io.StringIO()
+        stack = serving.start(laptop.home, laptop.stack, laptop.contracts, Screen(Console(file=said)))
+        assert stack.dashboard_url, said.getvalue()
+        fill(laptop)
+        yield Front(stack.dashboard_url, browser, stack.password)
+
+
+def fill(laptop: Laptop) -> None:
+    """Two orders, of which the party d-ann is the buyer of the first, and a user who is that party."""
+    api, cognito = laptop.client, laptop.aws.client("cognito-idp")
+    for party, name in (("d-ann", "Ann"), ("d-bob", "Bob"), ("d-cem", "Cem")):
+        api.replace("customers", party, {"name": name, "status": "active", "registered_at": AT})
+    lot: dict[str, Any] = {"seller_id": "d-bob", "title": TITLE, "category": "glass", "currency": "EUR"}
+    api.replace("lots", "d-lot", {**lot, "status": "sold", "listed_at": AT})
+    order: dict[str, Any] = {"seller_id": "d-bob", "currency": "EUR", "status": "paid", "placed_at": AT}
+    amounts = {"hammer_price": "1234567.10", "buyers_premium": "0.20", "sellers_commission": "61728.36"}
+    api.replace("orders", "d-1", {**order, "buyer_id": "d-ann", "lot_id": "d-lot", **amounts})
+    api.replace("orders", "d-2", {**order, "buyer_id": "d-cem", **amounts})
+    invoice: dict[str, Any] = {"currency": "EUR", "status": "issued", "issued_at": AT}
+    for invoice_id, order_id, party, role, total in (
+        ("d-i1", "d-1", "d-ann", "buyer", "1234600.00"),
+        ("d-i2", "d-1", "d-bob", "seller", "61728.36"),
+        ("d-i3", "d-2", "d-cem", "buyer", "5.00"),
+    ):
+        body = {"order_id": order_id, "party_id": party, "role": role, "total_amount": total}
+        api.replace("invoices", invoice_id, {**invoice, **body})
+    paid: dict[str, Any] = {
+        "kind": "capture",
+        "method": "card",
+        "currency": "EUR",
+        "status": "settled",
+        "created_at": AT,
+    }
+    api.replace("payments", "d-p1", {**paid, "order_id": "d-1", "invoice_id": "d-i1", "amount": "1234000.10"})
+    pool = laptop.stack.outputs["UserPoolId"]
+    for user, attributes, group in (
+        ("ann@example.com", [{"Name": "custom:party_id", "Value": "d-ann"}], "party"),
+        ("nobody@example.com", [], None),
+    ):
+        cognito.admin_create_user(
+            UserPoolId=pool, Username=user, MessageAction="SUPPRESS",
+            UserAttributes=[{"Name": "email", "Value": user}, *attributes],
+        )  # fmt: skip
+        cognito.admin_set_user_password(UserPoolId=pool, Username=user, Password=PASSWORD, Permanent=True)
+        if group:
+            cognito.admin_add_user_to_group(UserPoolId=pool, Username=user, GroupName=group)
+
+
+def test_staff_finds_an_order_by_an_invoice_and_its_amounts_add_up(front: Front) -> None:
+    page, trouble = front.open("/")
+    field = page.get_by_role("searchbox")
+    assert field.evaluate("field => field === document.activeElement")
+    page.keyboard.type("d-i1")
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name="d-i1").press("Enter")
+    page.get_by_role("heading", name="d-1", exact=True).wait_for()
+    page.get_by_text("Billed to the buyer").wait_for()
+    amounts = (
+        page.get_by_role("region").or_(page.locator("section")).filter(has_text="The buyer owes").first.inner_text()
+    )
+    # 1,234,567.10 + 0.20; billed less paid.
+    for amount in ("€1,234,567.30", "€1,172,838.74", "€1,234,600.00", "€599.90"):
+        assert amount in amounts
+    assert "1 Mar 2026, 11:00 CET" in page.locator("main").inner_text(), "the person's zone, named"
+    page.get_by_role("link", name="d-ann").first.click()
+    page.get_by_role("link", name="d-1").wait_for()
+    assert trouble == []
+
+
+def test_a_token_is_nowhere_but_in_memory(front: Front) -> None:
+    page, _ = front.page()
+    addresses: list[str] = []
+    page.on("framenavigated", lambda frame: addresses.append(frame.url))
+    page.goto(front.address + "/orders/d-1?kept=1")
+    browsers.sign_in(page, USER, front.password)
+    page.get_by_text("Billed to the buyer").wait_for()
+    kept = page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])")
+    assert kept == '[{},{},""]'
+    assert not any("eyJ" in address for address in addresses)
+    assert page.url == front.address + "/orders/d-1?kept=1", "back where it began, without the code"
+    page.reload()
+    page.get_by_role("button", name="Sign in").wait_for()
+
+
+def test_a_party_sees_its_own_and_nothing_of_others_also_by_address(front: Front) -> None:
+    page, _ = front.open("/orders/d-1", "ann@example.com")
+    page.get_by_text("Billed to the buyer").wait_for()
+    assert "d-i2" not in page.content(), "the other side's invoice"
+    assert page.get_by_role("link", name="Find", exact=True).count() == 0
+    page.get_by_role("link", name="My orders").click()
+    page.get_by_role("link", name="d-1").wait_for()
+    for path, says in (
+        ("/orders/d-2", "There is no such thing"),
+        ("/parties/d-cem", "You may not see this"),
+        ("/lots/d-lot", "You may not see this"),
+        ("/?id=d-i3", "Nothing has the id d-i3"),
+        ("/?id=d-cem", "Nothing has the id d-cem"),
+    ):
+        other, _ = front.open(path, "ann@example.com")
+        other.get_by_text(says).wait_for()
+        assert not re.search("Cem|€", other.locator("main").inner_text())
+
+
+def test_whoever_is_in_no_group_sees_nothing(front: Front) -> None:
+    page, _ = front.open("/orders/d-1", "nobody@example.com")
+    page.get_by_text("You may not see this").wait_for()
+    assert "€" not in page.locator("main").inner_text()
+
+
+def test_a_token_that_expires_ends_the_session_and_takes_what_was_shown(front: Front) -> None:
+    page, _ = front.page()
+    page.clock.install()
+    page.goto(front.address + "/orders/d-1")
+    browsers.sign_in(page, USER, front.password)
+    page.get_by_text("Billed to the buyer").wait_for()
+    page.clock.fast_forward("01:00:01")
+    page.get_by_role("heading", name="Your session has ended").wait_for()
+    assert "€" not in page.content(), "nothing that was shown is left"
+
+
+def test_a_token_that_the_api_refuses_ends_the_session_and_signing_in_goes_on_there(front: Front) -> None:
+    page, _ = front.open("/")
+    page.route("**/api/**", lambda route: route.fulfill(status=401, json={"message": "Unauthorized"}))
+    page.get_by_role("searchbox").fill("d-1")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Your session has ended").wait_for()
+    page.unroute("**/api/**")
+    browsers.sign_in(page, USER, front.password)
+    page.get_by_role("link", name="d-1").first.wait_for()
+    assert page.url.endswith("/?id=d-1")
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (lambda route: route.abort(), "The service cannot be reached"),
+        (lambda route: route.fulfill(status=500, json={"detail": "no", "instance": "urn:x"}), "Something went wrong"),
+    ],
+)
+def test_what_fails_says_so_and_can_be_tried_again(front: Front, answer: Callable[[Any], None], says: str) -> None:
+    page, _ = front.page()
+    page.route("**/api/**", answer)
+    page.goto(front.address + "/orders/d-1")
+    browsers.sign_in(page, USER, front.password)
+    page.get_by_text(says).wait_for()
+    page.unroute("**/api/**")
+    page.get_by_role("button", name="Try again").click()
+    page.get_by_text("Billed to the buyer").wait_for()
+
+
+def test_a_slow_answer_is_announced_while_it_is_awaited(front: Front) -> None:
+    page, _ = front.page()
+    waiting: list[Any] = []
+    page.route("**/api/**", lambda route: waiting.append(route))
+    page.goto(front.address + "/orders/d-1")
+    browsers.sign_in(page, USER, front.password)
+    page.get_by_role("status").filter(has_text="Loading order d-1").wait_for()
+    for route in waiting:
+        route.continue_()
+    page.get_by_text("Billed to the buyer").wait_for()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("path", ["/", "/?id=d-1", "/orders/d-1", "/parties/d-bob?role=seller", "/lots/d-lot"])
+def test_pages_fit_and_no_script_fails(front: Front, width: int, path: str) -> None:
+    page, trouble = front.open(path, width=width)
+    page.wait_for_load_state("networkidle")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.locator("h1").count() == 1
+    assert trouble == []
