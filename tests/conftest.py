@@ -7,6 +7,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import pytest_socket
@@ -16,6 +17,9 @@ from hypothesis import HealthCheck, settings
 from tests.support.depth import DEEP
 from tests.support.laptop import Laptop, running_laptop
 from tests.support.warm_dbt import warm_dbt
+
+if TYPE_CHECKING:
+    from tests.support.postgres import Server
 
 # The same examples in every run: a failure is found again, and never by chance. `--hypothesis-profile=search` looks on.
 settings.register_profile("same", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -121,3 +125,12 @@ def dbt_program() -> Iterator[Path]:
     """A program that runs dbt without the seconds that importing it takes."""
     with tempfile.TemporaryDirectory() as folder, warm_dbt(Path(folder)) as program:
         yield program
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Server]:
+    """A PostgreSQL server, started when the first test asks for it; each test makes a database of its own."""
+    from tests.support.postgres import running_server
+
+    with running_server() as server:
+        yield server

@@ -26,6 +26,7 @@ ROOMS = (
     "recovery",
     "maintenance",
     "parity",
+    "serving",
     "erasure",
     "api",
 )
