@@ -124,11 +124,12 @@ def _struct(members: Sequence[tuple[Field, _Json]]) -> _Json:
     return written
 
 
-def digest(target: Target, fields: Sequence[Field], *, here: bool) -> str:
+def digest(fields: Sequence[Field], *, here: bool, alias: str = "") -> str:
     """SQL for the MD5 (hexadecimal) of what some columns of a row say, in DuckDB over the lake's rows (`here`), or in
     PostgreSQL over the served ones. Rows that are equal have the same; whether rows with other digests differ is for
     PostgreSQL to say, which knows more ways to write a nested value."""
-    values = [_compared_here(f) if here else _compared_there(f) for f in fields]
+    prefix = f"{alias}." if alias else ""
+    values = [_compared_here(f) if here else _compared_there(f, prefix + quoted(f.name)) for f in fields]
     # With its length before each value, no two rows can be written alike; a null has none.
     return "md5(" + " || ".join(f"coalesce(length({v})::VARCHAR || ':' || {v}, '-')" for v in values) + ")"
 
@@ -139,7 +140,7 @@ def _compared_here(field: Field) -> str:
     return text(field)
 
 
-def _compared_there(field: Field) -> str:
+def _compared_there(field: Field, value: str) -> str:
     if isinstance(field.type, TimestampType):
-        return f"(extract(epoch FROM {quoted(field.name)}) * 1000000)::bigint::text"
-    return f"{quoted(field.name)}::text"
+        return f"(extract(epoch FROM {value}) * 1000000)::bigint::text"
+    return f"{value}::text"

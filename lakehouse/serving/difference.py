@@ -38,6 +38,7 @@ class Difference:
     shape: TableShape
     files: Sequence[LiveFile]
     whole: bool
+    where: str = "true"
 
     def rows(self) -> Iterator[Path]:
         """Files of CSV with the rows to write, each gone when the next is asked for."""
@@ -45,7 +46,9 @@ class Difference:
         if not self.whole:
             yield from self._parts([f"SELECT {names} FROM _after ANTI JOIN _before USING ({self._keys}, _hash)"])
             return
-        yield from self._parts(_served(self.target, live_rows(self.shape, some)) for some in parts(self.files))
+        yield from self._parts(
+            _served(self.target, live_rows(self.shape, some), self.where) for some in parts(self.files)
+        )
 
     def gone(self) -> Iterator[Path]:
         """The same for the keys to remove; there are none if the rows are all of the state."""
@@ -79,10 +82,10 @@ def parts(files: Sequence[LiveFile]) -> Iterator[list[LiveFile]]:
         yield some
 
 
-def whole(duck: Duck, target: Target, state: TableState) -> Difference:
-    """All rows of a state."""
+def whole(duck: Duck, target: Target, state: TableState, where: str = "true") -> Difference:
+    """All rows of a state, or those for which a condition in DuckDB's SQL holds."""
     shape = schemas.compacted(target.contract).stored_as(state.metadata)
-    return Difference(duck, target, shape, state.files, True)
+    return Difference(duck, target, shape, state.files, True, where)
 
 
 def between(duck: Duck, target: Target, before: TableState, after: TableState) -> Difference:
@@ -133,7 +136,7 @@ def _at(shape: TableShape, files: Sequence[LiveFile], places: str) -> str:
     )
 
 
-def _served(target: Target, rows: str) -> str:
+def _served(target: Target, rows: str, where: str = "true") -> str:
     """A query for visible rows as the text that COPY reads."""
     texts = ", ".join(f"{text(f)} AS {quoted(f.name)}" for f in target.fields)
-    return f"SELECT {texts} FROM ({rows}) AS r WHERE {visible(target)}"
+    return f"SELECT {texts} FROM ({rows}) AS r WHERE {visible(target)} AND {where}"

@@ -100,15 +100,17 @@ def _exists(connection: Connection, schema: str, table: str) -> bool:
     return connection.execute(query, (table, schema)).fetchone() is not None
 
 
-def lock(connection: Connection, target: Target) -> None:
-    """Wait, to the end of the transaction, for whoever else syncs this entity into this schema."""
+def lock(connection: Connection, target: Target, *, whole_session: bool = False) -> None:
+    """Wait for whoever else writes this entity's served table, and make others wait to the end of the transaction, or
+    of the session."""
     if not _exists(connection, target.schema, SYNC_TABLE):
         _wait(connection, target.schema)  # only to make it do two entities have to wait for each other
-    _wait(connection, f"{target.schema}.{target.contract.name}")
+    _wait(connection, f"{target.schema}.{target.contract.name}", "" if whole_session else "_xact")
 
 
-def _wait(connection: Connection, name: str) -> None:
-    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"gavel:{name}",))
+def _wait(connection: Connection, name: str, until: LiteralString = "_xact") -> None:
+    function = sql.Identifier(f"pg_advisory{until}_lock")
+    connection.execute(sql.SQL("SELECT {}(hashtextextended(%s, 0))").format(function), (f"gavel:{name}",))
 
 
 def prepare(connection: Connection, target: Target, before: Shown | None) -> bool:
@@ -136,20 +138,20 @@ def _prepare_sync_table(connection: Connection, schema: str) -> None:
     if connection.execute("SELECT to_regnamespace(quote_ident(%s))", (schema,)).fetchone() == (None,):
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
     columns = [sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(type_)) for name, type_ in _SYNC_COLUMNS.items()]
-    table = sql.Identifier(schema, SYNC_TABLE)
-    connection.execute(sql.SQL("CREATE TABLE {} ({})").format(table, sql.SQL(", ").join(columns)))
+    name = sql.Identifier(schema, SYNC_TABLE)
+    connection.execute(sql.SQL("CREATE TABLE {} ({})").format(name, sql.SQL(", ").join(columns)))
     said = "Which state of the lake each served table shows: all that had arrived up to the watermark is in it."
-    connection.execute(sql.SQL("COMMENT ON TABLE {} IS {}").format(table, sql.Literal(said)))
+    connection.execute(sql.SQL("COMMENT ON TABLE {} IS {}").format(name, sql.Literal(said)))
 
 
 def _create(connection: Connection, target: Target) -> None:
     columns = sql.SQL(", ").join(_declared(f) for f in target.fields)
     connection.execute(
-        sql.SQL("CREATE TABLE {} ({}, PRIMARY KEY ({}))").format(_table(target), columns, _names(target.keys))
+        sql.SQL("CREATE TABLE {} ({}, PRIMARY KEY ({}))").format(table(target), columns, _names(target.keys))
     )
     _comment(connection, target, target.fields)
     text = sql.Literal(target.contract.description)
-    connection.execute(sql.SQL("COMMENT ON TABLE {} IS {}").format(_table(target), text))
+    connection.execute(sql.SQL("COMMENT ON TABLE {} IS {}").format(table(target), text))
 
 
 def _comment(connection: Connection, target: Target, fields: Sequence[Field]) -> None:
@@ -175,7 +177,7 @@ def _alter(connection: Connection, target: Target, before: Shown) -> None:
     if not changes:
         return
     try:
-        connection.execute(sql.SQL("ALTER TABLE {} {}").format(_table(target), sql.SQL(", ").join(changes)))
+        connection.execute(sql.SQL("ALTER TABLE {} {}").format(table(target), sql.SQL(", ").join(changes)))
     except (psycopg.errors.DependentObjectsStillExist, psycopg.errors.FeatureNotSupported) as error:
         detail = f" ({error.diag.message_detail})" if error.diag.message_detail else ""
         raise ServingError(
@@ -207,21 +209,26 @@ class Written:
 
 def fill(connection: Connection, target: Target, parts: Iterable[Path]) -> Written:
     """Copy rows into a new table."""
-    return Written(_copy(connection, _table(target), target.fields, parts), 0, 0)
+    return Written(_copy(connection, table(target), target.fields, parts), 0, 0)
 
 
 def merge(connection: Connection, target: Target, rows: Iterable[Path], gone: Iterable[Path] | None) -> Written:
-    """Write rows where they are not what is there, and remove keys; without `gone`, all that have no row. Rows that are
-    right already are left alone, so that what was applied once changes nothing."""
+    """Write rows where they are not what is there, and remove keys; without `gone`, all that have no row."""
     incoming = stage(connection, target, INCOMING, target.fields, rows)
     if gone is None:
-        unwanted = sql.SQL("NOT EXISTS (SELECT FROM {} AS i WHERE {})").format(incoming, _same_key(target, "i"))
+        unwanted = sql.SQL("NOT EXISTS (SELECT FROM {} AS i WHERE {})").format(incoming, same_key(target, "i"))
     else:
         removed = stage(connection, target, GONE, target.keys, gone)
-        unwanted = sql.SQL("EXISTS (SELECT FROM {} AS i WHERE {})").format(removed, _same_key(target, "i"))
-    deleted = connection.execute(sql.SQL("DELETE FROM {} AS t WHERE {}").format(_table(target), unwanted)).rowcount
+        unwanted = sql.SQL("EXISTS (SELECT FROM {} AS i WHERE {})").format(removed, same_key(target, "i"))
+    return apply(connection, target, incoming, unwanted)
+
+
+def apply(connection: Connection, target: Target, incoming: sql.Identifier, unwanted: sql.Composable) -> Written:
+    """Remove the rows `t` for which a condition holds, then write staged rows. Those that are right already are left
+    alone, so that what was applied once changes nothing."""
+    deleted = connection.execute(sql.SQL("DELETE FROM {} AS t WHERE {}").format(table(target), unwanted)).rowcount
     updated = _update(connection, target, incoming)
-    values = {"t": _table(target), "c": _names(target.fields), "i": incoming, "k": _same_key(target, "i")}
+    values = {"t": table(target), "c": _names(target.fields), "i": incoming, "k": same_key(target, "i")}
     inserted = connection.execute(
         sql.SQL(
             "INSERT INTO {t} ({c}) SELECT {c} FROM {i} AS i WHERE NOT EXISTS (SELECT FROM {t} AS t WHERE {k})"
@@ -230,14 +237,19 @@ def merge(connection: Connection, target: Target, rows: Iterable[Path], gone: It
     return Written(inserted, updated, deleted)
 
 
+def differ(fields: Sequence[Field]) -> sql.Composed:
+    """That rows `t` and `i` differ in one of these columns."""
+    return sql.SQL("ROW({}) IS DISTINCT FROM ROW({})").format(_names(fields, "t"), _names(fields, "i"))
+
+
 def _update(connection: Connection, target: Target, incoming: sql.Identifier) -> int:
     others = [f for f in target.fields if f not in target.keys]
     if not others:
         return 0
     sets = sql.SQL(", ").join(sql.SQL("{0} = i.{0}").format(sql.Identifier(f.name)) for f in others)
     done = connection.execute(
-        sql.SQL("UPDATE {} AS t SET {} FROM {} AS i WHERE {} AND ROW({}) IS DISTINCT FROM ROW({})").format(
-            _table(target), sets, incoming, _same_key(target, "i"), _names(others, "t"), _names(others, "i")
+        sql.SQL("UPDATE {} AS t SET {} FROM {} AS i WHERE {} AND {}").format(
+            table(target), sets, incoming, same_key(target, "i"), differ(others)
         )
     )
     return int(done.rowcount)
@@ -247,17 +259,18 @@ def stage(
     connection: Connection, target: Target, name: str, fields: Sequence[Field], parts: Iterable[Path]
 ) -> sql.Identifier:
     """Make a temporary table of some columns with these rows; it goes with the transaction."""
-    table = sql.Identifier("pg_temp", name)
+    staged = sql.Identifier("pg_temp", name)
     columns = sql.SQL(", ").join(_declared(f) for f in fields)
+    connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(staged))
     connection.execute(sql.SQL("CREATE TEMP TABLE {} ({}) ON COMMIT DROP").format(sql.Identifier(name), columns))
-    _copy(connection, table, fields, parts)
-    connection.execute(sql.SQL("ANALYZE {}").format(table))
-    return table
+    _copy(connection, staged, fields, parts)
+    connection.execute(sql.SQL("ANALYZE {}").format(staged))
+    return staged
 
 
-def _copy(connection: Connection, table: sql.Identifier, fields: Sequence[Field], parts: Iterable[Path]) -> int:
+def _copy(connection: Connection, into: sql.Identifier, fields: Sequence[Field], parts: Iterable[Path]) -> int:
     with connection.cursor() as cursor:
-        statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(table, _names(fields))
+        statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(into, _names(fields))
         with cursor.copy(statement) as copy:
             for part in parts:
                 with part.open("rb") as source:
@@ -268,7 +281,7 @@ def _copy(connection: Connection, table: sql.Identifier, fields: Sequence[Field]
 
 def count(connection: Connection, target: Target) -> int:
     """How many rows the served table has."""
-    row = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(_table(target))).fetchone()
+    row = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(table(target))).fetchone()
     assert row is not None
     return int(row[0])
 
@@ -294,7 +307,8 @@ def record(connection: Connection, target: Target, now: Shown) -> None:
     )
 
 
-def _table(target: Target) -> sql.Identifier:
+def table(target: Target) -> sql.Identifier:
+    """The served table."""
     return sql.Identifier(target.schema, target.table)
 
 
@@ -302,7 +316,8 @@ def _names(fields: Sequence[Field], of: str = "") -> sql.Composed:
     return sql.SQL(", ").join(sql.Identifier(of, f.name) if of else sql.Identifier(f.name) for f in fields)
 
 
-def _same_key(target: Target, other: str) -> sql.Composed:
+def same_key(target: Target, other: str) -> sql.Composed:
+    """That a row `t` of the served table has the key of another one."""
     pairs = (sql.SQL("{} = {}").format(sql.Identifier("t", k.name), sql.Identifier(other, k.name)) for k in target.keys)
     return sql.SQL(" AND ").join(pairs)
 

@@ -13,11 +13,13 @@ import psycopg
 import pytest
 
 from contracts import Contract, Contracts, Field
+from contracts.model import Erasure
 from contracts.types import DecimalType, IntegerType, StringType
 from lakehouse.batch.compaction import compact
 from lakehouse.intake.landing import Scope
 from lakehouse.publish.publication import publish, rollback
 from lakehouse.publish.published import published
+from lakehouse.serving.drift import check
 from lakehouse.serving.sync import Synced, sync
 from lakehouse.serving.wanted import Serving, ServingError, Target, Wish
 from lakehouse.storage.lake import Lake
@@ -249,6 +251,120 @@ def test_a_field_that_is_left_out_from_now_on_is_dropped(lake: Lake, landing: La
     bring(lake, url)
     assert bring(lake, url, personal=()).whole == "its columns changed"
     assert "recipient" not in served(url)[0]
+
+
+# --- what somebody wrote into a served table ---
+
+
+def full(key: str, **fields: str | None) -> dict[str, str | None]:
+    more = {
+        "items": json.dumps([{"name": HOSTILE.rstrip("\x1f"), "worth": "1.50", "checked": True}]),
+        "labels": json.dumps({"bb": "1", "a": '\\"/', "ä": "3"}),
+        "due": "2026-02-28",
+        "fragile": "false",
+        "exact": "-0.0000000001",
+        "sent_at": "2026-01-01T01:02:03.000004Z",
+    }
+    return change(key, **{"version": 1, **more, **fields})  # type: ignore[arg-type]
+
+
+def test_a_served_table_is_found_equal_by_its_buckets_alone(lake: Lake, landing: Landing, url: str) -> None:
+    land(lake, landing, *(full(f"p-{n}") for n in range(20)), change("p-x", version=1, price=None))
+    bring(lake, url)
+    told: list[str] = []
+    drift = check(lake, target(), url, progress=told.append)
+    assert drift.equal
+    assert (drift.rows, drift.counts) == (21, {})  # no bucket was looked into
+    assert "21 rows of shop.parcels are those of the lake" in str(drift)
+
+
+def test_what_somebody_wrote_is_named_and_put_right_and_nothing_else(lake: Lake, landing: Landing, url: str) -> None:
+    land(lake, landing, *(full(f"p-{n}") for n in range(20)))
+    bring(lake, url)
+    right = served(url)
+    run(
+        url,
+        "UPDATE shop.parcels SET price = 0, state = 'gone' WHERE parcel_id = 'p-3'",
+        "UPDATE shop.parcels SET items = items - 0 WHERE parcel_id = 'p-4'",
+        "DELETE FROM shop.parcels WHERE parcel_id = 'p-5'",
+        "INSERT INTO shop.parcels (parcel_id, part, sent_at) VALUES ('mine', 7, now())",
+    )
+    place = "SELECT parcel_id, xmin::text, ctid::text FROM shop.parcels WHERE parcel_id IN ('p-1', 'p-2') ORDER BY 1"
+    untouched = rows(url, place)
+    found = check(lake, target(), url)
+    assert found.counts == {"missing": 1, "extra": 1, "unequal": 2}
+    assert sorted(map(str, found.found)) == [
+        "mine / 7: extra", "p-3 / 1: unequal (price, state)", "p-4 / 1: unequal (items)", "p-5 / 1: missing",
+    ]  # fmt: skip
+    done = check(lake, target(), url, repair=True)
+    assert done.written is not None
+    assert (done.written.inserted, done.written.updated, done.written.deleted) == (1, 2, 1)
+    assert served(url) == right
+    assert check(lake, target(), url).equal
+    assert rows(url, place) == untouched
+
+
+def test_a_value_that_is_written_in_another_way_is_no_difference(lake: Lake, landing: Landing, url: str) -> None:
+    land(lake, landing, full("p-1"))
+    bring(lake, url)
+    run(url, "UPDATE shop.parcels SET items = jsonb_set(items, '{0,worth}', '1.5')")
+    drift = check(lake, target(), url)
+    assert drift.equal
+    assert drift.counts == {"missing": 0, "extra": 0, "unequal": 0}  # a bucket was looked into
+
+
+def test_a_table_is_compared_with_what_it_shows_and_not_with_what_came_since(
+    lake: Lake, landing: Landing, url: str
+) -> None:
+    land(lake, landing, full("p-1"))
+    bring(lake, url)
+    land(lake, landing, full("p-1", version="2", price="3.00"), full("p-2"))
+    assert check(lake, target(), url).equal
+
+
+def test_a_repair_that_does_not_hold_changes_nothing(lake: Lake, landing: Landing, url: str) -> None:
+    land(lake, landing, full("p-1"), full("p-2"))
+    bring(lake, url)
+    run(
+        url,
+        "CREATE FUNCTION shop.keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.price = 1; RETURN NEW; END'",
+        "CREATE TRIGGER keep BEFORE UPDATE ON shop.parcels FOR EACH ROW EXECUTE FUNCTION shop.keep()",
+        "UPDATE shop.parcels SET state = 'gone' WHERE parcel_id = 'p-1'",
+    )
+    before = served(url)
+    with pytest.raises(ServingError, match="look for triggers"):
+        check(lake, target(), url, repair=True)
+    assert served(url) == before
+
+
+def test_an_altered_column_is_told(lake: Lake, landing: Landing, url: str) -> None:
+    land(lake, landing, full("p-1"))
+    bring(lake, url)
+    run(url, "ALTER TABLE shop.parcels ALTER COLUMN state TYPE varchar(9), DROP COLUMN due")
+    drift = check(lake, target(), url)
+    assert drift.columns == ("column state is character varying(9) and not text", "column due is gone")
+    with pytest.raises(ServingError, match="alter them back first"):
+        check(lake, target(), url, repair=True)
+
+
+def test_there_must_be_something_to_compare(lake: Lake, landing: Landing, url: str) -> None:
+    with pytest.raises(ServingError, match="sync it"):
+        check(lake, target(), url)
+    land(lake, landing, full("p-1"))
+    bring(lake, url)
+    run(url, "UPDATE shop.gavel_sync SET metadata_location = replace(metadata_location, 'metadata/', 'metadata/gone-')")
+    with pytest.raises(ServingError, match="sync it, and check again"):
+        check(lake, target(), url)
+
+
+def test_a_key_that_names_a_person_is_not_told(lake: Lake, landing: Landing, url: str) -> None:
+    named = replace(PARCELS, erasure=Erasure(("parcel_id",)))
+    land(lake, landing, full("Ada Lovelace"))
+    bring(lake, url, named)
+    run(url, "DELETE FROM shop.parcels")
+    (found,) = check(lake, target(named), url).found
+    assert "Ada" not in str(found)
+    assert str(found).startswith("pseudonym ")
 
 
 # --- what is wanted ---
