@@ -8,6 +8,7 @@ LANDING = "landing"
 COMPACTED = "compacted"
 CATALOG = "catalog"
 MAINTENANCE = "maintenance"
+SERVED = "serving"
 
 WAREHOUSE_POOL = "warehouse"
 """Held by whatever builds the warehouse with dbt: one build at a time."""
@@ -31,6 +32,16 @@ def catalog(entity: str) -> dg.AssetKey:
 def maintenance(entity: str) -> dg.AssetKey:
     """The nightly maintenance of an entity's published table."""
     return dg.AssetKey([MAINTENANCE, entity])
+
+
+def served(entity: str) -> dg.AssetKey:
+    """The table of the website's PostgreSQL that follows an entity's published table."""
+    return dg.AssetKey([SERVED, entity])
+
+
+def serving_pool(entity: str) -> str:
+    """The pool of what writes an entity's served table; others may write the lake's meanwhile."""
+    return f"served_{entity}"
 
 
 def pool(entity: str) -> str:

@@ -66,6 +66,8 @@ if TYPE_CHECKING:
     from lakehouse.recovery.recovering import recover as recover
     from lakehouse.recovery.recovering import recover_entity as recover_entity
     from lakehouse.recovery.recovering import said as said
+    from lakehouse.serving.drift import check_served as check_served
+    from lakehouse.serving.sync import sync_served as sync_served
     from lakehouse.table.glue_tables import refresh_landing as refresh_landing
     from lakehouse.table.tables import check_follows as check_follows
 
@@ -116,6 +118,8 @@ _ROOMS = {
     "lakehouse.recovery.exporting": ("dry_run_backfill", "run_backfill"),
     "lakehouse.recovery.lake": ("recover_lake",),
     "lakehouse.recovery.recovering": ("bring_export", "document", "prove_export", "recover", "recover_entity", "said"),
+    "lakehouse.serving.drift": ("check_served",),
+    "lakehouse.serving.sync": ("sync_served",),
     "lakehouse.table.glue_tables": ("refresh_landing",),
     "lakehouse.table.tables": ("check_follows",),
 }

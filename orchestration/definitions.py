@@ -43,6 +43,7 @@ from orchestration.pipeline_metrics import FigureResource, pipeline_metrics_sens
 from orchestration.prepare import dbt_files, prepare_manifest
 from orchestration.schedules import retention_schedule, schedules
 from orchestration.sensors import sensors
+from orchestration.serving import serving_definitions
 from orchestration.settings import Settings
 from warehouse.manifest import Manifest
 from warehouse.project import prepared_manifest
@@ -95,7 +96,7 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
         *consumer_assets(readers.values()),
     ]
     backfill = backfill_job(contracts, RESUME_TAGS)
-    return dg.Definitions(
+    always = dg.Definitions(
         assets=dg.with_source_code_references(assets),
         asset_checks=[lag_checks(lags, contracts), *nightly, *compared],
         jobs=[
@@ -122,6 +123,7 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
         resources=resources,
         executor=dg.in_process_executor,
     )
+    return dg.Definitions.merge(always, serving_definitions(settings, contracts))
 
 
 def _lineage(

@@ -90,7 +90,7 @@ def arrival_sensor(
         now = datetime.now(UTC)
         outbox = Outbox.from_cursor(context.cursor)
         remembered = Cursor.from_text(outbox.inner)
-        if remembered.run and (success := _outcome(context.instance, remembered.run)) is not None:
+        if remembered.run and (success := outcome(context.instance, remembered.run)) is not None:
             remembered = ended(remembered, success, now)
         listings, unlisted = list_arrivals(lake.lake, contracts, window_start(remembered, now))
         remembered, arrivals = notice(remembered, listings, now, unlisted)
@@ -107,7 +107,7 @@ def arrival_sensor(
         entities = sorted(due(remembered, by_name, timedelta(seconds=quiet), now))
         if not entities:
             return skip(f"Nothing new for {len(by_name)} entities.{_tried_again(remembered.failed)}")
-        if _unfinished(context.instance, job.name, name):
+        if unfinished(context.instance, job.name, name):
             return skip(f"A compaction is under way; {', '.join(entities)} will follow.")
         remembered = requested_for(remembered, entities, now)
         return dg.SensorResult(
@@ -171,7 +171,7 @@ def landed(arrivals: Iterable[Arrival], contracts: Mapping[str, Contract], lake:
     return events
 
 
-def _unfinished(instance: dg.DagsterInstance, job_name: str, sensor: str) -> bool:
+def unfinished(instance: dg.DagsterInstance, job_name: str, sensor: str) -> bool:
     """Whether a run that this sensor requested is under way. Runs of others do not count: a sensor that waited for them
     could wait for ever, and two runs of one entity wait for each other in its pool."""
     end_lost_runs(instance)
@@ -194,12 +194,12 @@ def published_sensor(contracts: Contracts, job: Any, marts: dg.AssetSelection, i
         states = published_states(lake.lake, contracts, unreadable_to(context.log.error))
         rows = {state.entity: rows_version(state) for state in states}
         requested = Requested.from_text(context.cursor)
-        if requested.id and (ended := _outcome(context.instance, requested.id)) is not None:
+        if requested.id and (ended := outcome(context.instance, requested.id)) is not None:
             requested = requested.ended(ended, now)
         changed = requested.due(rows, now)
         if not changed:
             return _waiting(f"No published table changed.{_tried_again(requested.failed)}", requested)
-        if _unfinished(context.instance, job.name, "published_tables"):
+        if unfinished(context.instance, job.name, "published_tables"):
             return _waiting(f"Marts are being built; they follow {', '.join(changed)} at the next tick.", requested)
         assert context.repository_def is not None  # a sensor of a code location always has one
         request = marts_request(changed, marts, context.repository_def.asset_graph)
@@ -220,7 +220,7 @@ def _waiting(reason: str, requested: Requested) -> dg.SensorResult:
     return dg.SensorResult(skip_reason=reason, cursor=requested.to_text())
 
 
-def _outcome(instance: dg.DagsterInstance, requested: str) -> bool | None:
+def outcome(instance: dg.DagsterInstance, requested: str) -> bool | None:
     """Whether the run that was requested for under this id succeeded; None while it goes on. One that never began to be
     a run did not."""
     runs = instance.get_runs(dg.RunsFilter(tags={REQUEST_TAG: requested}), limit=1)

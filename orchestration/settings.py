@@ -36,12 +36,22 @@ class Pace:
     quiet_seconds: int = 600
     alerts_seconds: int = 30
     marts_seconds: int = 300
+    serving_seconds: int = 60
     sweep_cron: str = "50 * * * *"
     reports_cron: str = "0 * * * *"
     nightly_cron: str = "15 2 * * *"
     full_check_cron: str = "15 4 * * *"
     parity_cron: str = "15 3 * * *"
     sample_cron: str = "35 * * * *"
+    serving_check_cron: str = "45 4 * * *"
+
+
+@dataclass(frozen=True)
+class ServingSettings:
+    """The file of what is served, and the address of the website's PostgreSQL, which is a secret."""
+
+    file: Path
+    url: str = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -53,6 +63,7 @@ class Settings:
     (10**9 bytes) stops one of its queries. `home` holds what a deployment keeps on its own disk (on a laptop
     everything, elsewhere scratch space). `ui_url` is where people open Dagster: alerts link to it.
     `signing_key` is the KMS key that signs proofs of erasures; on a laptop a key of the environment's own does.
+    `serving` is None where no PostgreSQL follows published tables.
     `alert_webhook` is a secret: whoever knows the address may write there. `daily_usd` is what the lake's queries of a
     day may cost before it is reported; without it only what is unusual is.
     """
@@ -73,6 +84,7 @@ class Settings:
     ui_url: str = "http://127.0.0.1:3000"
     pace: Pace = field(default_factory=Pace)
     lineage: LineageSettings = field(default_factory=LineageSettings)
+    serving: ServingSettings | None = None
 
     @property
     def published_database(self) -> str:
@@ -112,6 +124,7 @@ class Settings:
             ui_url=(variables.get("GAVEL_UI_URL") or cls.ui_url).rstrip("/"),
             pace=_pace(variables),
             lineage=_lineage(variables),
+            serving=_serving(variables),
         )
 
 
@@ -119,7 +132,18 @@ _PACE_VARIABLES = {
     "GAVEL_LANDING_SECONDS": "landing_seconds",
     "GAVEL_QUIET_SECONDS": "quiet_seconds",
     "GAVEL_MARTS_SECONDS": "marts_seconds",
+    "GAVEL_SERVING_SECONDS": "serving_seconds",
 }
+
+
+def _serving(variables: Mapping[str, str]) -> ServingSettings | None:
+    file, url = variables.get("GAVEL_SERVING"), variables.get("GAVEL_SERVING_URL")
+    if file and url:
+        return ServingSettings(Path(file).absolute(), url)
+    if file or url:
+        missing = "GAVEL_SERVING_URL" if file else "GAVEL_SERVING"
+        raise SettingsError(f"{missing}: expected it beside the other of the two variables of serving, found nothing")
+    return None
 
 
 def _lineage(variables: Mapping[str, str]) -> LineageSettings:

@@ -80,7 +80,7 @@ class Drift:
         return f"{self.entity}: {self.table} is not the lake as of {of}: {', '.join(told)}{put_right}"
 
 
-def check(
+def check_served(
     lake: Lake, target: Target, url: str, *, repair: bool = False, progress: Callable[[str], None] = lambda _: None
 ) -> Drift:
     """Compare the served table with the state that it shows; with `repair`, write exactly what differs, and prove it in

@@ -63,7 +63,7 @@ class _DryRun(Exception):
     """Rolls the transaction back."""
 
 
-def sync(
+def sync_served(
     lake: Lake, target: Target, url: str, *, dry_run: bool = False, progress: Callable[[str], None] = lambda _: None
 ) -> Synced | None:
     """Bring the served table to what is published; None before the entity's first batch. A dry run does the same and

@@ -19,8 +19,9 @@ from lakehouse.batch.compaction import compact
 from lakehouse.intake.landing import Scope
 from lakehouse.publish.publication import publish, rollback
 from lakehouse.publish.published import published
-from lakehouse.serving.drift import check
-from lakehouse.serving.sync import Synced, sync
+from lakehouse.serving.drift import check_served as check
+from lakehouse.serving.sync import Synced
+from lakehouse.serving.sync import sync_served as sync
 from lakehouse.serving.wanted import Serving, ServingError, Target, Wish
 from lakehouse.storage.lake import Lake
 from tests.support.lakes import PARCELS, Landing, change
