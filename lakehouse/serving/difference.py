@@ -2,7 +2,7 @@
 
 A state is the rows of its files without the deleted ones. What two states share needs no look, so that the difference
 is found for batches, late changes, maintenance, purges, erasures, rebuilds and rolled back tables alike, and costs what
-was written since. Whatever is told is rows as they are in the later state, never changes in an order.
+was written since. What comes out is rows as they are in the later state, never changes in an order.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Difference:
     where: str = "true"
 
     def rows(self) -> Iterator[Path]:
-        """Files of CSV with the rows to write, each gone when the next is asked for."""
+        """Files of CSV with the rows to write, each gone when the next one is requested."""
         names = ", ".join(map(quoted, self.target.names))
         if not self.whole:
             yield from self._parts([f"SELECT {names} FROM _after ANTI JOIN _before USING ({self._keys}, _hash)"])

@@ -1,4 +1,4 @@
-"""Whether a served table says what the state says that it shows: found by buckets, told by key, put right exactly.
+"""Whether a served table says what the state says that it shows: found by buckets, named by key, put right exactly.
 
 Sums of digests are compared bucket by bucket, as parity does it. Only the rows of buckets that differ are brought to
 PostgreSQL, which compares them value by value and has the last word: it knows that two ways to write a value are one.
@@ -75,9 +75,9 @@ class Drift:
         of = f"{self.watermark:%Y-%m-%d %H:%M:%S} UTC" if self.watermark else "no watermark"
         if self.equal:
             return f"{self.entity}: {self.rows:,} rows of {self.table} are those of the lake as of {of}"
-        told = [f"{count:,} {kind}" for kind, count in self.counts.items() if count] + list(self.columns)
+        named = [f"{count:,} {kind}" for kind, count in self.counts.items() if count] + list(self.columns)
         put_right = ", put right" if self.written else ""
-        return f"{self.entity}: {self.table} is not the lake as of {of}: {', '.join(told)}{put_right}"
+        return f"{self.entity}: {self.table} is not the lake as of {of}: {', '.join(named)}{put_right}"
 
 
 def check_served(

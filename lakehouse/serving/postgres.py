@@ -28,7 +28,7 @@ Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
 
 LOCK_SECONDS = 30
 """How long a sync waits for another one, or for readers where a column is altered."""
-_SESSION = {"timezone": "UTC", "datestyle": "ISO", "lock_timeout": f"{LOCK_SECONDS}s"}
+SESSION = {"timezone": "UTC", "datestyle": "ISO", "lock_timeout": f"{LOCK_SECONDS}s"}
 _BLOCK = 2**18
 INCOMING, GONE = "_gavel_incoming", "_gavel_gone"
 
@@ -61,7 +61,7 @@ def connected(url: str) -> Iterator[Connection]:
         url, autocommit=True, application_name="gavel", connect_timeout=10, keepalives_idle=30, client_encoding="utf8"
     ) as connection:
         connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED  # what a lock waited for is seen
-        for name, value in _SESSION.items():
+        for name, value in SESSION.items():
             connection.execute("SELECT set_config(%s, %s, false)", (name, value))
         yield connection
 

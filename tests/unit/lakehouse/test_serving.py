@@ -272,8 +272,8 @@ def full(key: str, **fields: str | None) -> dict[str, str | None]:
 def test_a_served_table_is_found_equal_by_its_buckets_alone(lake: Lake, landing: Landing, url: str) -> None:
     land(lake, landing, *(full(f"p-{n}") for n in range(20)), change("p-x", version=1, price=None))
     bring(lake, url)
-    told: list[str] = []
-    drift = check(lake, target(), url, progress=told.append)
+    lines: list[str] = []
+    drift = check(lake, target(), url, progress=lines.append)
     assert drift.equal
     assert (drift.rows, drift.counts) == (21, {})  # no bucket was looked into
     assert "21 rows of shop.parcels are those of the lake" in str(drift)

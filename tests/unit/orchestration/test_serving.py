@@ -96,12 +96,12 @@ def test_a_state_is_requested_once_and_again_after_a_failure(served: dg.Definiti
         first = tick(served, instance, None)
         assert not first.run_requests
         land(lake, change("p-1", version=1))
-        asked = tick(served, instance, first.cursor)
-        (request,) = asked.run_requests
+        first_request = tick(served, instance, first.cursor)
+        (request,) = first_request.run_requests
         assert request.asset_selection == [keys.served("parcels")]
         run(url, "CREATE SCHEMA shop", "CREATE TABLE shop.parcels (mine text)")  # it cannot be written
         assert not execute(served, SERVING, instance, tags=request.tags).success
-        failed = tick(served, instance, asked.cursor)
+        failed = tick(served, instance, first_request.cursor)
         assert not failed.run_requests  # it waits, then it is requested again
         land(lake, change("p-2", version=1))
         run(url, "DROP TABLE shop.parcels")

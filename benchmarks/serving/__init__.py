@@ -1,0 +1,1 @@
+"""How many rows a second a PostgreSQL on the same machine is given."""
