@@ -39,7 +39,7 @@ def bring(where: Environment, entities: Sequence[str], say: Callable[[str], None
 
     url, targets = wanted(where, entities)
     for target in targets:
-        with _told():
+        with _as_problems():
             done = api.sync_served(where.lake, target, url, dry_run=dry_run)
         say(str(done) if done else f"{target.contract.name}: nothing is published yet")
 
@@ -52,7 +52,7 @@ def compare(where: Environment, entities: Sequence[str], say: Callable[[str], No
     url, targets = wanted(where, entities)
     right = True
     for target in targets:
-        with _told():
+        with _as_problems():
             drift = api.check_served(where.lake, target, url, repair=repair)
         say(str(drift))
         for one in drift.found[:SHOWN]:
@@ -62,8 +62,8 @@ def compare(where: Environment, entities: Sequence[str], say: Callable[[str], No
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Tells a person what is theirs to set right, without a traceback."""
+def _as_problems() -> Iterator[None]:
+    """Says to a person what is theirs to set right, without a traceback."""
     import psycopg
 
     from lakehouse.serving.sync import ServingOvertaken

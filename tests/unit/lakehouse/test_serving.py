@@ -231,7 +231,7 @@ def test_added_and_wider_fields_are_added_and_widened_in_place(lake: Lake, landi
     run(url, "REVOKE ALL ON shop.parcels FROM reader", "DROP ROLE reader")
 
 
-def test_a_view_on_a_column_that_must_be_altered_is_told_and_nothing_changes(
+def test_a_view_on_a_column_that_must_be_altered_is_named_and_nothing_changes(
     lake: Lake, landing: Landing, url: str
 ) -> None:
     land(lake, landing, change(version=1))
