@@ -24,6 +24,7 @@ from lakehouse.recovery.backfill import BackfillResult, backfill, find, plan
 from lakehouse.storage.entries import EntryConflict
 from lakehouse.storage.lake import Lake
 from lakehouse.table.tables import TableState
+from tests.support.depth import DEEP
 from tests.support.exports import AT, TABLE, Layout, item_line, record_line, write_export
 from tests.support.failing import Crash, Failpoints, Fault, Unanswered, failing_lake
 from tests.support.lakes import (
@@ -421,7 +422,8 @@ def moments(root: Path) -> list[int]:
     run(failing_lake(root, points, Clock(LATER)))
     own = [n for n, o in enumerate(points.operations, 1) if "export" in o.name or "backfill/" in o.name]
     assert len(own) >= 7  # two files of one entity, their notes, what is kept, two objects of corrections
-    return sorted({*own, *range(3, len(points.operations) + 1, 11)})
+    others = range(3, len(points.operations) + 1, 11 if DEEP else 33)
+    return sorted({*own, *others})
 
 
 @pytest.mark.parametrize("kind", ["crash", "error"])
