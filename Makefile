@@ -27,7 +27,7 @@ UV = export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/p
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev dashboard test-dashboard down status generate docs setup bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api bench-marts bench-shapes bench-exports test test-deep test-fast test-stack coverage soak chaos simulate conformance mutations unit lint lint-sql types scan format lock clean
+.PHONY: help demo dev dashboard test-dashboard down status generate docs setup bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api bench-marts bench-shapes bench-exports bench-serving test test-deep test-fast test-stack coverage soak chaos simulate conformance mutations unit lint lint-sql types scan format lock clean
 
 help:  ## List what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -132,6 +132,9 @@ bench-shapes: $(DEV)  ## Measure time, memory and scratch of batches of unusual 
 
 bench-exports: $(DEV)  ## Measure a backfill, its comparison and the recovery of a lost lake, beside DuckDB alone
 	@$(BIN)/python -m benchmarks.exports
+
+bench-serving: $(DEV)  ## Measure how fast a PostgreSQL on this machine follows two tables of a million rows, a quarter of an hour
+	@$(BIN)/python -m benchmarks.serving
 
 bench-relay: $(DEV)  ## Measure the relay's own work on one core, beside boto3's deserializer with json
 	@$(BIN)/python -m benchmarks.relay

@@ -37,10 +37,10 @@ FEES = (
 MADE = {
     "orders": {
         "order_id": "'o-' || n",
-        "buyer_id": "'c-' || n % 5000",
-        "seller_id": "'c-' || n % 700",
+        "buyer_id": "'c-' || (n % 5000)",
+        "seller_id": "'c-' || (n % 700)",
         "lot_id": "'l-' || n",
-        "address_id": "'a-' || n % 9000",
+        "address_id": "'a-' || (n % 9000)",
         "currency": "'EUR'",
         "hammer_price": "(n % 90000 + version)::VARCHAR || '.50'",
         "buyers_premium": "(n % 900)::VARCHAR || '.25'",
@@ -52,8 +52,8 @@ MADE = {
     },
     "bids": {
         "bid_id": "'b-' || n",
-        "lot_id": "'l-' || n % 90000",
-        "bidder_id": "'c-' || n % 5000",
+        "lot_id": "'l-' || (n % 90000)",
+        "bidder_id": "'c-' || (n % 5000)",
         "status": "'accepted'",
         "amount": "(n % 90000 + version)::VARCHAR || '.50'",
         "currency": "'EUR'",

@@ -18,6 +18,7 @@ from lakehouse.table import schemas
 from lakehouse.table.scan import deleted, live_rows, stored_rows
 
 if TYPE_CHECKING:
+    from contracts.types import Field
     from lakehouse.serving.wanted import Target
     from lakehouse.storage.duck import Duck
     from lakehouse.table.iceberg import LiveFile
@@ -42,9 +43,8 @@ class Difference:
 
     def rows(self) -> Iterator[Path]:
         """Files of CSV with the rows to write, each gone when the next one is requested."""
-        names = ", ".join(map(quoted, self.target.names))
         if not self.whole:
-            yield from self._parts([f"SELECT {names} FROM _after ANTI JOIN _before USING ({self._keys}, _hash)"])
+            yield from self._parts([_texts(self.target, f"_after ANTI JOIN _before USING ({self._keys}, _hash)")])
             return
         yield from self._parts(
             _served(self.target, live_rows(self.shape, some), self.where) for some in parts(self.files)
@@ -53,7 +53,8 @@ class Difference:
     def gone(self) -> Iterator[Path]:
         """The same for the keys to remove; there are none if the rows are all of the state."""
         keys = self._keys
-        yield from self._parts([] if self.whole else [f"SELECT {keys} FROM _before ANTI JOIN _after USING ({keys})"])
+        gone = f"_before ANTI JOIN _after USING ({keys})"
+        yield from self._parts([] if self.whole else [_texts(self.target, gone, self.target.keys)])
 
     @property
     def _keys(self) -> str:
@@ -105,10 +106,9 @@ def between(duck: Duck, target: Target, before: TableState, after: TableState) -
         rows = _at(shape, [new[p] for p in marked], moved)
         source = f"{live_rows(shape, files)} UNION ALL {rows}" if marked else live_rows(shape, files)
         names = ", ".join(map(quoted, target.names))
-        kept = keys if table == "_before" else "*"
-        duck.run(
-            f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT {kept}, hash({names}) AS _hash "
-            f"FROM ({_served(target, source)})"
+        duck.run(  # the values as they are: text is made of those alone that changed
+            f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT {keys if table == '_before' else names}, "
+            f"hash({names}) AS _hash FROM ({source}) WHERE {visible(target)}"
         )
     return Difference(duck, target, shapes[1], (), False)
 
@@ -138,5 +138,10 @@ def _at(shape: TableShape, files: Sequence[LiveFile], places: str) -> str:
 
 def _served(target: Target, rows: str, where: str = "true") -> str:
     """A query for visible rows as the text that COPY reads."""
-    texts = ", ".join(f"{text(f)} AS {quoted(f.name)}" for f in target.fields)
-    return f"SELECT {texts} FROM ({rows}) AS r WHERE {visible(target)} AND {where}"
+    return _texts(target, f"({rows}) AS r WHERE {visible(target)} AND {where}")
+
+
+def _texts(target: Target, rows: str, fields: Sequence[Field] | None = None) -> str:
+    """A query for columns (all, if none are named) of rows as the text that COPY reads."""
+    texts = ", ".join(f"{text(f)} AS {quoted(f.name)}" for f in fields or target.fields)
+    return f"SELECT {texts} FROM {rows}"

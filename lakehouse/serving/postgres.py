@@ -264,7 +264,7 @@ def stage(
     connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(staged))
     connection.execute(sql.SQL("CREATE TEMP TABLE {} ({}) ON COMMIT DROP").format(sql.Identifier(name), columns))
     _copy(connection, staged, fields, parts)
-    connection.execute(sql.SQL("ANALYZE {}").format(staged))
+    connection.execute(sql.SQL("ANALYZE {} ({})").format(staged, _names(target.keys)))  # what it is joined by
     return staged
 
 

@@ -338,7 +338,7 @@ def test_a_repair_that_does_not_hold_changes_nothing(lake: Lake, landing: Landin
     assert served(url) == before
 
 
-def test_an_altered_column_is_told(lake: Lake, landing: Landing, url: str) -> None:
+def test_an_altered_column_is_named(lake: Lake, landing: Landing, url: str) -> None:
     land(lake, landing, full("p-1"))
     bring(lake, url)
     run(url, "ALTER TABLE shop.parcels ALTER COLUMN state TYPE varchar(9), DROP COLUMN due")
@@ -358,7 +358,7 @@ def test_there_must_be_something_to_compare(lake: Lake, landing: Landing, url: s
         check(lake, target(), url)
 
 
-def test_a_key_that_names_a_person_is_not_told(lake: Lake, landing: Landing, url: str) -> None:
+def test_a_key_that_names_a_person_is_hidden(lake: Lake, landing: Landing, url: str) -> None:
     named = replace(PARCELS, erasure=Erasure(("parcel_id",)))
     land(lake, landing, full("Ada Lovelace"))
     bring(lake, url, named)
