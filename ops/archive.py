@@ -34,6 +34,7 @@ def answer(where: Environment, name: str, texts: Mapping[str, str], to: Path, *,
         found = ask(where.lake, where.contracts(), name, texts, who=who, personal=personal)
     except RetrievalError as error:
         raise OpsError(str(error)) from error
+    to.parent.mkdir(parents=True, exist_ok=True)
     if to.suffix == ".json":
         document = {section.heading: [dict(row) for row in section.rows] for section in found.sections}
         to.write_bytes(orjson.dumps(document, default=text, option=orjson.OPT_INDENT_2))
