@@ -38,6 +38,7 @@ from lakehouse.storage.lake import Lake
 from tests.support.depth import examples
 from tests.support.failing import Crash
 from tests.support.lakes import PARCELS, Clock, Landing, change, local_lake
+from tests.support.limits import LIMITS, limits
 from tests.support.postgres import Server, rows
 from tests.support.readers import by_duckdb
 
@@ -213,7 +214,7 @@ def _key(row: Row) -> tuple[str, int]:
 
 @pytest.mark.parametrize("seed", range(examples(24, least=6)))
 def test_a_served_table_is_the_state_that_it_names(seed: int, postgres_server: Server) -> None:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, limits(list(LIMITS)[seed % len(LIMITS)]):
         world = World(seed, postgres_server, Path(folder))
         world.land()
         for _ in range(STEPS):

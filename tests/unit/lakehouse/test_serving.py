@@ -25,6 +25,7 @@ from lakehouse.serving.sync import sync_served as sync
 from lakehouse.serving.wanted import Serving, ServingError, Target, Wish
 from lakehouse.storage.lake import Lake
 from tests.support.lakes import PARCELS, Landing, change
+from tests.support.limits import LIMITS, limits
 from tests.support.postgres import Server, rows, run
 
 
@@ -131,15 +132,22 @@ def test_changes_deletions_and_expiry_follow_and_nothing_else_is_written(
     assert (kept.whole, kept.written.inserted, kept.rows) == ("its columns changed", 1, 8)
 
 
-def test_a_table_that_was_rolled_back_is_followed_back(lake: Lake, landing: Landing, url: str) -> None:
-    land(lake, landing, change("p-1", version=1), change("p-2", version=1))
-    bring(lake, url)
-    before = served(url)
-    land(lake, landing, change("p-1", version=2, op="remove"), change("p-3", version=1))
-    bring(lake, url)
-    assert [r["parcel_id"] for r in served(url)] == ["p-2", "p-3"]
-    rollback(lake, PARCELS)
-    assert bring(lake, url).whole == ""
+@pytest.mark.parametrize("how", LIMITS)
+def test_a_table_that_was_rolled_back_is_followed_back(how: str, lake: Lake, landing: Landing, url: str) -> None:
+    with limits(how):  # with "marking", rows are removed from files that stay
+        land(lake, landing, *(change(f"p-{n}", version=1) for n in range(9)))
+        bring(lake, url)
+        before = served(url)
+        land(lake, landing, change("p-1", version=2, op="remove"), change("p-x", version=1))
+        bring(lake, url)
+        land(lake, landing, change("p-2", version=2, op="remove"), change("p-3", version=2, price="7.00"))
+        done = bring(lake, url)
+        assert (done.written.inserted, done.written.updated, done.written.deleted) == (0, 1, 1)
+        assert [r["parcel_id"] for r in served(url)] == ["p-0", *(f"p-{n}" for n in range(3, 9)), "p-x"]
+        rollback(lake, PARCELS)
+        rollback(lake, PARCELS)
+        done = bring(lake, url)
+    assert (done.whole, done.written.inserted, done.written.updated, done.written.deleted) == ("", 2, 1, 1)
     assert served(url) == before
 
 
@@ -165,6 +173,25 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(lake: Lake, landing: L
     assert done is not None
     assert "would be 1 inserted" in str(done)
     assert rows(url, "SELECT FROM pg_class WHERE relname IN ('parcels', 'gavel_sync')") == []
+
+
+def test_a_sync_that_another_one_overtakes_begins_again(lake: Lake, landing: Landing, url: str) -> None:
+    land(lake, landing, change("p-1", version=1), change("p-2", version=1))
+    bring(lake, url)
+    land(lake, landing, change("p-3", version=1))
+    lines: list[str] = []
+
+    def overtake(line: str) -> None:  # when the difference is known, and nothing is written yet
+        lines.append(line)
+        if len(lines) == 1:
+            land(lake, landing, change("p-1", version=2, op="remove"))
+            bring(lake, url)
+
+    done = sync(lake, target(), url, progress=overtake)
+    assert done is not None
+    assert "another sync was quicker" in lines[1]
+    assert [r["parcel_id"] for r in served(url)] == ["p-2", "p-3"]
+    assert (done.rows, done.written.inserted, done.written.deleted) == (2, 0, 0)
 
 
 def test_nothing_is_published_yet(lake: Lake, url: str) -> None:
