@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property, partial
 from typing import Any
 
@@ -13,8 +13,8 @@ import pandas as pd
 from jinja2 import UndefinedError
 
 from reporting import charts, formatting, templates
-from reporting.definitions import BadPanels, Definition, FiguresSpec, Page, PanelSpec, Series, Where
-from reporting.model import Change, Figure, Panel, Row, Section, Theme, laid_out
+from reporting.definitions import BadPanels, Chart, Definition, FiguresSpec, Page, PanelSpec, Series, Where
+from reporting.model import Change, ChartData, Drawn, Figure, Panel, Row, Section, Theme, laid_out
 from reporting.source import ColumnsMissing, ModelNotBuilt, Source, records
 from reporting.timeline import Timeline, grain_of, span, timeline
 
@@ -168,6 +168,7 @@ def _panel(found: Answer, spec: PanelSpec, query: str) -> Panel:
         rows=cells,
         change=_change(found, spec),
         plot=json.dumps(figure) if figure else "",
+        chart=_chart_data(found, spec, series, rows),
         shares=tuple(float(row[spec.chart.share] / (most or 1)) for row in rows) if spec.chart.share else (),
         wide=spec.wide,
         height=max(charts.LEAST_HEIGHT, height),
@@ -232,6 +233,26 @@ def _table(
     return tuple(title for title, _ in table), tuple(zip(*(column for _, column in table), strict=True))
 
 
+def _beginnings(trend: Timeline, chart: Chart, rows: Sequence[Row]) -> Sequence[date]:
+    return trend.shown if chart.series else [row[trend.spec.column] for row in rows]
+
+
+def _chart_data(
+    found: Answer, spec: PanelSpec, series: Sequence[charts.Values], rows: Sequence[Row]
+) -> ChartData | None:
+    """What the chart draws, if it is not the table itself."""
+    chart = spec.chart
+    if chart.kind == "table":
+        return None
+    if chart.kind == "timeline":
+        beginnings = _beginnings(found.timeline, chart, found.timeline.drawn)
+        names, drawn, running = [each.isoformat() for each in beginnings], series, found.timeline.is_running
+    else:
+        (names, drawn), running = charts.ranked(chart, rows), False
+    values = tuple(Drawn(each.title, each.mark, tuple(each.values)) for each in drawn)
+    return ChartData(chart.kind, chart.axis, chart.stacked, found.grain, running, tuple(names), values)
+
+
 def _figure(
     found: Answer, spec: PanelSpec, series: Sequence[charts.Values], rows: Sequence[Row]
 ) -> tuple[dict[str, Any] | None, int]:
@@ -239,8 +260,7 @@ def _figure(
     match spec.chart.kind:
         case "timeline":
             trend = found.timeline
-            column = trend.spec.column
-            beginnings = trend.shown if spec.chart.series else [row[column] for row in trend.drawn]
+            beginnings = _beginnings(trend, spec.chart, trend.drawn)
             return charts.timeline_figure(spec.chart, trend, beginnings, series, found.scope.currency), 0
         case "ranking":
             return charts.ranking_figure(spec.chart, rows, found.scope.currency)

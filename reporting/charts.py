@@ -68,11 +68,16 @@ def timeline_figure(
     return _figure(traces, axis, _value_axis(chart, found, currency), chart.stacked)
 
 
-def ranking_figure(chart: Chart, rows: Sequence[Row], currency: str) -> tuple[dict[str, Any], int]:
-    """Bars across, the first of the rows on top, one for each name; and how many pixels they need."""
+def ranked(chart: Chart, rows: Sequence[Row]) -> tuple[list[str], list[Values]]:
+    """The names that a ranking draws, in order, and its series over them."""
     by_name = {str(row[chart.name]): row for row in reversed(rows)}
     names = list(dict.fromkeys(str(row[chart.name]) for row in rows))[: chart.top]
-    found = series_of(chart, [by_name[name] for name in names])
+    return names, series_of(chart, [by_name[name] for name in names])
+
+
+def ranking_figure(chart: Chart, rows: Sequence[Row], currency: str) -> tuple[dict[str, Any], int]:
+    """Bars across, the first of the rows on top, one for each name; and how many pixels they need."""
+    names, found = ranked(chart, rows)
     traces = [
         {**_bars(each, names, _colour(colour, each.values)), "orientation": "h"}
         for each, colour in zip(found, chart.colours, strict=False)

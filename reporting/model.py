@@ -1,15 +1,17 @@
 """The page model: figures, panels, themes and sections as plain data, whoever shows them.
 
-`answers` fills it from the warehouse; `page` writes it as one HTML file, and a dashboard may serve it as JSON.
+`answers` fills it from the warehouse; `page` writes it as one HTML file, and `document` as JSON for the dashboard.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import takewhile
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 Row = dict[str, Any]
 """A row of a query: amounts as Decimal, times as datetime without zone (UTC), nulls as None."""
@@ -39,13 +41,37 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """One series of a chart: a number or nothing for each of its names."""
+
+    title: str
+    mark: str
+    values: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class ChartData:
+    """What a chart draws, whoever draws it: over the beginnings of periods (ISO dates and times) of one `grain`, the
+    last of which may be `running`, or across names. Values are for drawing; the panel's rows have the amounts."""
+
+    kind: Literal["timeline", "ranking"]
+    axis: Literal["money", "count", "share", "days", "number"]
+    stacked: bool
+    grain: str
+    running: bool
+    names: tuple[str, ...]
+    series: tuple[Drawn, ...]
+
+
+@dataclass(frozen=True)
 class Panel:
     """One question with its answer: a number, the sentence that says it, a plot or table, all rows and the query.
 
     `source` is the report whose data time the panel states. `plot` is a Plotly figure as JSON, or empty where the rows
-    themselves are shown as a table; `shares` are the lengths of the bars in that table, 0 to 1. `number` is what
-    `label` names, and `change` how it moved, where the rows tell. `note` says how to go on from what is shown.
-    `spare` names the columns that a narrow screen leaves out. `height` is the plot's least height in pixels.
+    themselves are shown as a table, and `chart` has the same data without a look; `shares` are the lengths of the bars
+    in that table, 0 to 1. `number` is what `label` names, and `change` how it moved, where the rows tell. `note` says
+    how to go on from what is shown. `spare` names the columns that a narrow screen leaves out. `height` is the plot's
+    least height in pixels.
     """
 
     key: str
@@ -59,12 +85,13 @@ class Panel:
     columns: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
     change: Change | None = None
-    plot: str = ""
+    plot: Annotated[str, Field(exclude=True)] = ""
     shares: tuple[float, ...] = ()
     wide: bool = False
     height: int = 280
     note: str = ""
     spare: tuple[str, ...] = ()
+    chart: ChartData | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +113,23 @@ class Section:
     figures: tuple[Figure, ...]
     queries: tuple[str, ...]
     themes: tuple[Theme, ...]
+
+
+@dataclass(frozen=True)
+class Document:
+    """All that the page says, for another renderer. A change that a reader must know of is another `version`.
+
+    `data_time` is what all of it is true for, `times` what each report is, in UTC; null and missing: not known.
+    `general` is the same for all currencies. `as_they_were` names what could not be built again.
+    """
+
+    version: Literal[1]
+    data_time: datetime | None
+    rendered_at: datetime
+    times: Mapping[str, datetime]
+    sections: tuple[Section, ...]
+    general: tuple[Theme, ...]
+    as_they_were: tuple[str, ...]
 
 
 def laid_out(panels: Iterable[Panel]) -> tuple[Panel, ...]:

@@ -17,9 +17,9 @@ from typing import Any
 
 from jinja2 import Environment
 
-from reporting import answers, formatting, templates
+from reporting import answers, document, formatting, templates
 from reporting.definitions import PANELS, Page, load
-from reporting.model import Row
+from reporting.model import Document, Row
 from reporting.source import Source, WarehouseNotBuilt, open_warehouse, records
 
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -50,7 +50,8 @@ def render(
 ) -> ReportPage:
     """Render the page from the marts of a warehouse file, which is opened for reading only.
 
-    The page replaces `output_path` as a whole, so that nobody reads half of it. It names the models that were `kept` as
+    The page replaces `output_path` as a whole, so that nobody reads half of it, and before it the same content as JSON
+    (`model.Document`) replaces the file of that name with `.json`. It names the models that were `kept` as
     they were because their build failed, and the reports that were never built, whose panels are left out. Raises
     `WarehouseNotBuilt` where the marts themselves are missing, `definitions.BadPanels` where panels are wrong.
     """
@@ -66,21 +67,27 @@ def render(
         general = answers.themes(page, scope)
     themes = [*(theme for section in sections for theme in section.themes), *general]
     plots = {panel.key: json.loads(panel.plot) for theme in themes for panel in theme.panels if panel.plot}
+    as_they_were = _as_they_were(kept, times, absent)
     html = _template().render(
         sections=sections,
         general=general,
         times=times,
         data_time=whole,
         rendered_at=rendered_at,
-        as_they_were=_as_they_were(kept, times, absent),
+        as_they_were=as_they_were,
         # No text from the data may end the script element that it stands in.
         plots=json.dumps(plots).replace("<", "\\u003c"),
         library=_library() if plots else "",
     )
+    known = Document(
+        1, _utc(whole), rendered_at, {name: time.replace(tzinfo=UTC) for name, time in times.items()},
+        tuple(replace(s, first=_utc(s.first), last=_utc(s.last)) for s in sections), general, tuple(as_they_were),
+    )  # fmt: skip
+    _replace(output_path.with_suffix(".json"), document.written(known))
     _replace(output_path, html)
     return ReportPage(
         path=output_path,
-        data_time=whole.replace(tzinfo=UTC) if whole else None,
+        data_time=_utc(whole),
         rendered_at=rendered_at,
         currencies=tuple(section.currency for section in sections),
         sales=sum(row["sales"] for row in currencies),
@@ -151,6 +158,10 @@ def _library() -> str:
     from plotly.offline import get_plotlyjs  # heavy, and needed only where something is drawn
 
     return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    return moment.replace(tzinfo=UTC) if moment else None
 
 
 def _replace(path: Path, text: str) -> None:

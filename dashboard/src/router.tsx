@@ -1,6 +1,7 @@
 /** Which page is at which address. */
 
 import { createRootRoute, createRoute, createRouter } from "@tanstack/react-router";
+import { FiguresPage } from "./pages/figures";
 import { FindPage } from "./pages/find";
 import { LotPage } from "./pages/lot";
 import { OrderPage } from "./pages/order";
@@ -50,9 +51,21 @@ const lot = createRoute({
   },
 });
 
+const figures = createRoute({
+  getParentRoute: () => root,
+  path: "/figures",
+  validateSearch: (search: Record<string, unknown>): { currency?: string } => {
+    const currency = text(search.currency);
+    return currency === undefined ? {} : { currency };
+  },
+  component: function Page() {
+    return <FiguresPage currency={figures.useSearch().currency ?? null} />;
+  },
+});
+
 const signedIn = createRoute({ getParentRoute: () => root, path: "/signed-in", component: SignedIn });
 
-export const router = createRouter({ routeTree: root.addChildren([find, order, party, lot, signedIn]) });
+export const router = createRouter({ routeTree: root.addChildren([find, order, party, lot, figures, signedIn]) });
 
 declare module "@tanstack/react-router" {
   interface Register {

@@ -25,7 +25,7 @@ BUILT = REPOSITORY / "build" / "dashboard"
 NODE_WHEEL = REPOSITORY / "build" / "node"
 NODE_LOCK = REPOSITORY / "requirements" / "node.txt"
 LEAST_NODE = (22, 12)
-MADE = frozenset({"node_modules", "schema.d.ts"})
+MADE = frozenset({"node_modules", "schema.d.ts", "figures.schema.d.ts"})
 """What a build puts into the source."""
 
 Say = Callable[[str], None]
@@ -43,13 +43,17 @@ def build(contracts: Contracts, say: Say = lambda text: None) -> Path:
     with Home(BUILT).locked():
         site, stamp = BUILT / "site", BUILT / "stamp"
         description = json.dumps(describe(contracts), sort_keys=True)
-        digest = _digest(description)
+        digest = _digest(description, (REPOSITORY / "reporting" / "model.py").read_text())
         if site.is_dir() and stamp.exists() and stamp.read_text() == digest:
             return site
         (BUILT / "openapi.json").write_text(description)
         run = prepared(say)
         say("generating the types of the API")
         run("openapi-typescript", str(BUILT / "openapi.json"), "-o", str(SOURCE / "src" / "api" / "schema.d.ts"))
+        (BUILT / "figures.json").write_text(json.dumps(_figures()))
+        run(
+            "openapi-typescript", str(BUILT / "figures.json"), "-o", str(SOURCE / "src" / "api" / "figures.schema.d.ts")
+        )
         say("checking types")
         run("typescript", "--noEmit")
         say("bundling")
@@ -79,6 +83,14 @@ def describe(contracts: Contracts) -> dict[str, Any]:
     return describe_routes(Api(Writer(entities, nowhere), Receipts(nowhere), status_routes(status)).routes, entities)
 
 
+def _figures() -> dict[str, Any]:
+    """The report's schema in the form that types are generated from."""
+    from reporting.document import schema
+
+    info = {"title": "The report", "version": "1"}
+    return {"openapi": "3.1.0", "info": info, "paths": {}, "components": {"schemas": schema()}}
+
+
 def prepared(say: Say = lambda text: None) -> Callable[..., None]:
     """A function that runs a package's program in the dashboard's folder, once Node and the locked packages are there.
 
@@ -96,9 +108,9 @@ def prepared(say: Say = lambda text: None) -> Callable[..., None]:
     return run
 
 
-def _digest(description: str) -> str:
+def _digest(*described: str) -> str:
     """What the built files follow from, as one text."""
-    digest = hashlib.sha256(description.encode())
+    digest = hashlib.sha256("\0".join(described).encode())
     for path in sorted(SOURCE.rglob("*")):
         inside = path.relative_to(SOURCE)
         if path.is_file() and MADE.isdisjoint(inside.parts):

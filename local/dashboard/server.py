@@ -41,15 +41,27 @@ SIGN_IN_POLICY = f"default-src 'none'; style-src 'unsafe-inline'; {_FRAME}"
 """For the emulator's page, which has its style, and no script, within it."""
 
 
+_SILENT = (OSError, http.client.HTTPException, UnicodeError)
+_JSON = {"Content-Type": "application/json"}
+
+
+@dataclass(frozen=True)
+class _Answered:
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+
+
 @dataclass(frozen=True)
 class Front:
     """What is served: the folder of built files, the API's address, and the emulator's, where sign-in is. `settings`
-    are what the pages must know of the environment, none of it secret."""
+    are what the pages must know of the environment, none of it secret. `figures` is the report as JSON, for staff."""
 
     folder: Path
     api: str
     emulator: str
     settings: Mapping[str, Any]
+    figures: Path
 
     def file(self, path: str) -> Path | None:
         """The file at a path of the address, `index.html` for the path of a page; None if there is no such file."""
@@ -101,6 +113,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._pass_on(target + (f"?{query}" if query else ""), "/api/" if path.startswith("/api/") else path)
         elif self.command not in ("GET", "HEAD"):
             self._say(405, "only what is below /api/ can be written")
+        elif path == "/figures.json":
+            self._figures()
         elif path == "/config.json":
             self._answer(200, json.dumps(self.front.settings).encode(), {"Content-Type": "application/json"})
         else:
@@ -119,27 +133,45 @@ class _Handler(BaseHTTPRequestHandler):
         keep = {"Cache-Control": "public, max-age=31536000, immutable" if named_by_content else "no-cache"}
         self._answer(200, file.read_bytes(), {"Content-Type": kind, **keep})
 
+    def _figures(self) -> None:
+        """The report, for whom the API lets read the pipeline's status: the rule is the API's, and only there."""
+        try:
+            answer = self._ask("GET", self.front.api + "/status", b"")
+        except _SILENT as error:
+            self._problem(error)
+            return
+        if answer.status != 200:
+            self._answer(answer.status, answer.body, answer.headers)
+        elif not self.front.figures.is_file():
+            self._answer(404, json.dumps({"detail": "no report has been rendered yet"}).encode(), _JSON)
+        else:
+            self._answer(200, self.front.figures.read_bytes(), _JSON)
+
+    def _ask(self, method: str, target: str, body: bytes) -> _Answered:
+        """What stands behind answers to the request with this request's headers. Raises one of `_SILENT`."""
+        address = urlsplit(target)
+        headers = {name: self.headers[name] for name in _PASSED if name in self.headers}
+        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=SECONDS)
+        try:
+            connection.request(method, target[target.index(address.path) :], body or None, headers)
+            answer = connection.getresponse()
+            kept = {name.title(): answer.headers[name] for name in _ANSWERED if name in answer.headers}
+            return _Answered(answer.status, answer.read(), kept)
+        finally:
+            connection.close()
+
     def _pass_on(self, target: str, path: str) -> None:
         size = self.headers.get("Content-Length", "0")
         if not size.isdigit() or int(size) > MOST_BODY or "Transfer-Encoding" in self.headers:
             self.close_connection = True
             self._say(413, f"expected a body of at most {MOST_BODY} bytes, with its length")
             return
-        body = self.rfile.read(int(size))
-        address = urlsplit(target)
-        headers = {name: self.headers[name] for name in _PASSED if name in self.headers}
-        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=SECONDS)
         try:
-            connection.request(self.command, target[target.index(address.path) :], body or None, headers)
-            answer = connection.getresponse()
-            content = answer.read()
-        except (OSError, http.client.HTTPException, UnicodeError) as error:
+            answer = self._ask(self.command, target, self.rfile.read(int(size)))
+        except _SILENT as error:
             self._problem(error)
             return
-        finally:
-            connection.close()
-        kept = {name.title(): answer.headers[name] for name in _ANSWERED if name in answer.headers}
-        self._answer(answer.status, content, kept, POLICY if path == "/api/" else SIGN_IN_POLICY)
+        self._answer(answer.status, answer.body, answer.headers, POLICY if path == "/api/" else SIGN_IN_POLICY)
 
     def _problem(self, error: Exception) -> None:
         """The API's form of an error, for what stands behind and does not answer."""
@@ -173,11 +205,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--figures", type=Path, required=True, help="the report as JSON; it may come later")
     parser.add_argument("--api", required=True)
     parser.add_argument("--emulator", required=True)
     parser.add_argument("--settings", type=json.loads, required=True, help="what pages may know, as JSON")
     given = parser.parse_args()
-    serve(Front(given.folder, given.api, given.emulator, given.settings), given.port).serve_forever(0.2)
+    serve(Front(given.folder, given.api, given.emulator, given.settings, given.figures), given.port).serve_forever(0.2)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,10 @@ from rich.console import Console
 from local.dashboard import serving
 from local.deploy import USER
 from local.screen import Screen
+from reporting import render
 from tests.support import browsers
 from tests.support.laptop import Laptop
+from tests.support.report_warehouse import NOW, OF_ALL, warehouse
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -54,12 +56,13 @@ class Front:
 
 
 @pytest.fixture(scope="module")
-def front(laptop: Laptop) -> Iterator[Front]:
+def front(laptop: Laptop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     with browsers.browser() as browser:
         said = io.StringIO()
         stack = serving.start(laptop.home, laptop.stack, laptop.contracts, Screen(Console(file=said)))
         assert stack.dashboard_url, said.getvalue()
         fill(laptop)
+        render(warehouse(tmp_path_factory.mktemp("figures"), OF_ALL), laptop.home.reports / "report.html", NOW)
         yield Front(stack.dashboard_url, browser, stack.password)
 
 
@@ -151,6 +154,7 @@ def test_a_party_sees_its_own_and_nothing_of_others_also_by_address(front: Front
         ("/orders/d-2", "There is no such thing"),
         ("/parties/d-cem", "You may not see this"),
         ("/lots/d-lot", "You may not see this"),
+        ("/figures", "You may not see this"),
         ("/?id=d-i3", "Nothing has the id d-i3"),
         ("/?id=d-cem", "Nothing has the id d-cem"),
     ):
@@ -219,10 +223,24 @@ def test_a_slow_answer_is_announced_while_it_is_awaited(front: Front) -> None:
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("path", ["/", "/?id=d-1", "/orders/d-1", "/parties/d-bob?role=seller", "/lots/d-lot"])
+@pytest.mark.parametrize(
+    "path", ["/", "/?id=d-1", "/orders/d-1", "/parties/d-bob?role=seller", "/lots/d-lot", "/figures"]
+)
 def test_pages_fit_and_no_script_fails(front: Front, width: int, path: str) -> None:
     page, trouble = front.open(path, width=width)
     page.wait_for_load_state("networkidle")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.locator("h1").count() == 1
+    assert trouble == []
+
+
+def test_figures_are_those_of_the_report_with_charts_and_all_values(front: Front) -> None:
+    page, trouble = front.open("/figures")
+    page.get_by_role("heading", name="What sells").first.wait_for()
+    assert page.get_by_role("img").count() > 10
+    panel = page.get_by_role("article", name="What sells").first
+    assert "75%" in panel.inner_text()
+    assert panel.locator("svg rect").count() > 1
+    panel.get_by_text("All values").press("Enter")
+    panel.get_by_role("columnheader").first.wait_for()
     assert trouble == []

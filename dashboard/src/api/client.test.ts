@@ -24,7 +24,7 @@ test("nothing is sent without a token", async () => {
   expect(sent).toBe(0);
 });
 
-test("each way to fail is told apart", async () => {
+test("each way to fail is distinguished", async () => {
   for (const [status, kind] of [[401, "expired"], [403, "forbidden"], [404, "absent"], [409, "conflict"], [422, "refused"], [429, "busy"], [500, "failed"], [502, "offline"], [503, "busy"]] as const) {
     await expect(order(async () => json(status, { message: "no" }))).rejects.toMatchObject({ kind, status, message: "no" });
   }

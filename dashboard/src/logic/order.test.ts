@@ -51,7 +51,7 @@ test("other currencies are never added, but counted", () => {
   expect([found.paid, found.billed, found.others]).toEqual(["0.00", null, 2]);
 });
 
-test("the story is told in the order of moments, not of texts", () => {
+test("the story follows the order of moments, not of texts", () => {
   const found = story(tree({ payments: [payment({ created_at: "2026-01-01T01:00:00+02:00" })], invoices: [invoice({})] }));
   expect(found.map((e) => e.what)).toEqual(["Payment begun, now settled", "Order placed", "Invoice to the buyer issued"]);
 });

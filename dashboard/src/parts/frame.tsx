@@ -37,6 +37,7 @@ export function Frame() {
         {person !== null && (
           <nav aria-label="Pages">
             {person.role === "staff" && <Link to="/" activeOptions={{ exact: true, includeSearch: false }}>Find</Link>}
+            {person.role === "staff" && <Link to="/figures" activeOptions={{ includeSearch: false }}>Figures</Link>}
             {person.role === "party" && person.partyId && (
               <Link to="/parties/$id" params={{ id: person.partyId }}>My orders</Link>
             )}

@@ -23,7 +23,7 @@ export function SignIn({ ended }: { ended: boolean }) {
       <p>
         {ended
           ? "Sign in again to go on where you were. Nothing that you saw is kept on this machine."
-          : "Orders, parties and lots of the auction house, as last written."}
+          : "Orders, parties, lots and figures of the auction house."}
       </p>
       <button type="button" className="primary" onClick={begin}>
         {ended ? "Sign in again" : "Sign in"}

@@ -48,13 +48,13 @@ def test_it_is_built_again_when_source_or_contracts_changed_and_only_then(
     monkeypatch.setattr(building, "prepared", lambda say: run)
     contracts = load_contracts()
     site = build(contracts)
-    assert (site / "index.html").read_text() == "build 3"
+    assert (site / "index.html").read_text() == "build 4"
     (source / "node_modules").mkdir()
     (source / "node_modules" / "any.js").write_text("installed")
     build(contracts)
-    assert len(ran) == 3, "nothing has changed"
+    assert len(ran) == 4, "nothing has changed"
     (source / "page.tsx").write_text("two")
-    assert (build(contracts) / "index.html").read_text() == "build 6"
+    assert (build(contracts) / "index.html").read_text() == "build 8"
 
 
 def test_a_build_that_fails_leaves_the_earlier_one_and_says_why(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
