@@ -21,7 +21,7 @@ from contracts import Contracts
 from local import commands, emulator, housekeeping, pipeline_process, stack
 from local.aws import Aws
 from local.dashboard import serving as dashboard_serving
-from local.draining import drain
+from local.draining import Mending, drain
 from local.exports import Exports, serving
 from local.home import REPOSITORY, Home, Stack
 from local.processes import Process, spawn, this_process
@@ -198,8 +198,10 @@ def _start_flow(home: Home, current: Stack, session: Session, screen: Screen, ga
     total = {"before": 0, "now": 0}
 
     def pump() -> None:
+        mending = Mending(current, screen.say)
         while not session.stopping.is_set():
             drain(home, current, stopping=session.stopping, progress=pumped)
+            mending.look(time.monotonic())
             total["before"] += total["now"]
             total["now"] = 0
             session.stopping.wait(1.0)

@@ -5,6 +5,7 @@ What failed on its way and was kept is put back as an operator does on AWS, by t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,8 +18,10 @@ from local.home import Home, Stack
 from local.housekeeping import bound_logs
 from local.pump import Counts, Pump
 from local.stream import DynamoStream, FileCheckpoint, LambdaFunction, S3FailureDestination
-from ops.environment import Environment
+from ops.environment import Environment, OpsError
 from ops.redrive import GIVEN_UP, TRANSFORM_FAILURES, Redriven, redrive
+
+EVERY_SECONDS = 20.0
 
 
 @dataclass
@@ -78,11 +81,15 @@ def drain(
 
 
 def kept(stack: Stack) -> int:
-    """How many objects hold stream records that failed on their way."""
-    pages = Aws(stack.endpoint).client("s3").get_paginator("list_objects_v2")
-    bucket = stack.outputs["DataBucketName"]
+    """How many objects and dead letters hold stream records that failed on their way."""
+    aws, bucket = Aws(stack.endpoint), stack.outputs["DataBucketName"]
+    pages = aws.client("s3").get_paginator("list_objects_v2")
     prefixes = (GIVEN_UP, TRANSFORM_FAILURES)
-    return sum(p["KeyCount"] for prefix in prefixes for p in pages.paginate(Bucket=bucket, Prefix=prefix))
+    objects = sum(p["KeyCount"] for prefix in prefixes for p in pages.paginate(Bucket=bucket, Prefix=prefix))
+    wanted = ["ApproximateNumberOfMessages"]
+    queue = stack.outputs["FanoutDeadLettersUrl"]
+    letters = aws.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=wanted)["Attributes"]
+    return objects + int(letters[wanted[0]])
 
 
 def put_back(stack: Stack, say: Callable[[str], None] = lambda text: None) -> Redriven:
@@ -91,6 +98,30 @@ def put_back(stack: Stack, say: Callable[[str], None] = lambda text: None) -> Re
         return Redriven()
     aws = Aws(stack.endpoint)
     return redrive(Environment("local", aws.client, aws.endpoint), say)
+
+
+@dataclass
+class Mending:
+    """Puts back what failed, from time to time beside a running pump. What fails again waits until more fails."""
+
+    stack: Stack
+    say: Callable[[str], None]
+    left: int = 0
+    looked: float = -math.inf
+
+    def look(self, now: float) -> None:
+        """Look whether anything failed, at most every `EVERY_SECONDS`; `now` is in seconds."""
+        if now - self.looked < EVERY_SECONDS:
+            return
+        self.looked = now
+        if (found := kept(self.stack)) == self.left:
+            return
+        if found > self.left:
+            try:
+                put_back(self.stack)
+            except OpsError as error:
+                self.say(str(error))
+        self.left = kept(self.stack)
 
 
 def lag(home: Home, stack: Stack, checkpoint: Path | None = None) -> int:

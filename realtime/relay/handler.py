@@ -30,9 +30,6 @@ from realtime.relay.settings import Settings
 BUDGET_SECONDS = 4.0
 """For the requests of one entity in an invocation: what it does not take by then is kept, and the shard goes on.
 Less than the mapping's batching window, so that a shard with a broken entity does not fall behind."""
-SILENCE_SECONDS = 5.0
-LOCAL_SILENCE_SECONDS = 30.0
-"""How long a request waits for Firehose's answer: an emulator shares its cores with all that it emulates."""
 REDRIVE_SECONDS = 20.0  # the same in a redrive, where nobody waits behind; well before who requested it asks again
 ONE_TRY = 0.001  # seconds: a request begins, and is not repeated
 ALONE = timedelta(seconds=30)
@@ -52,12 +49,11 @@ def _relay() -> Relay:
     settings = read_settings(Settings)
     contracts = load_compact(CONTRACTS.read_bytes())
     streams = {c.name: stream_of(settings.environment, c.name) for c in contracts.of_origin("stream")}
-    silence = LOCAL_SILENCE_SECONDS if settings.environment == "local" else SILENCE_SECONDS
     # Resending is this function's own task, so the client does not repeat requests by itself.
     relay = Relay(
         settings,
         contracts,
-        Delivery(client("firehose", attempts=1, read_timeout=silence, connections=len(streams))),
+        Delivery(client("firehose", attempts=1, read_timeout=5, connections=len(streams))),
         s3=lambda: client("s3", attempts=2, read_timeout=2, connections=len(streams)),
         sns=lambda: client("sns", attempts=1, read_timeout=2),
         pressure=Pressure(streams, lambda: client("cloudwatch", attempts=1, read_timeout=2)).factor,

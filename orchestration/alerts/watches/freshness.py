@@ -24,7 +24,8 @@ def watch_tables(contracts: Contracts, ui_url: str) -> Watch:
 
     def watch(look: Look, cursor: str | None) -> Seen:
         before = Late.from_text(cursor)
-        states, unread = look.view.published()
+        found, unread = look.view.published()
+        states = [s for s in found if s.watermark or s.snapshot_id]  # others are the empty tables of a first batch
         known = {s.entity for s in states}
         late = {s.entity for s in states if is_late(contracts[s.entity], s.watermark, look.now)}
         after = before.after(late, known, unread)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import Event
 from types import SimpleNamespace
@@ -126,6 +127,14 @@ def reported(topic: Topic, text: str) -> tuple[int, int]:
 states = st.lists(
     st.fixed_dictionaries({entity: st.sampled_from(STATES) for entity in ENTITIES}), min_size=1, max_size=5
 )
+
+
+def test_the_empty_table_of_a_first_batch_is_not_late(tick: Tick) -> None:
+    """It is there before the batch is published."""
+    empty = replace(state("orders", late=True), watermark=None, snapshot_id=None)
+    never = replace(state("bids", late=True), watermark=None)
+    topic, _ = through(tick, "published tables", [SeededView({"orders": empty, "bids": never})])
+    assert topic.whats == ["Published data is late: bids"]
 
 
 @given(steps=states)

@@ -25,3 +25,12 @@ def test_threads_get_clients_of_their_services_with_the_limits_requested(monkeyp
         assert made.meta.config.max_pool_connections == 12
         assert made.meta.config.retries["total_max_attempts"] == 2
         assert made.meta.region_name == "eu-west-1"
+
+
+def test_an_emulator_may_be_silent_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    waits = {}
+    for environment in ("local", "prod"):
+        monkeypatch.setenv("GAVEL_ENV", environment)
+        waits[environment] = client("sqs", attempts=1, read_timeout=2).meta.config.read_timeout
+    assert waits == {"local": 8, "prod": 2}
