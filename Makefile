@@ -133,7 +133,7 @@ bench-shapes: $(DEV)  ## Measure time, memory and scratch of batches of unusual 
 bench-exports: $(DEV)  ## Measure a backfill, its comparison and the recovery of a lost lake, beside DuckDB alone
 	@$(BIN)/python -m benchmarks.exports
 
-bench-serving: $(DEV)  ## Measure how fast a PostgreSQL on this machine follows two tables of a million rows, a quarter of an hour
+bench-serving: $(DEV)  ## Measure how fast a PostgreSQL on this machine follows two tables of 200,000 rows
 	@$(BIN)/python -m benchmarks.serving
 
 bench-relay: $(DEV)  ## Measure the relay's own work on one core, beside boto3's deserializer with json
