@@ -85,7 +85,7 @@ def kept(stack: Stack) -> int:
     aws, bucket = Aws(stack.endpoint), stack.outputs["DataBucketName"]
     pages = aws.client("s3").get_paginator("list_objects_v2")
     prefixes = (GIVEN_UP, TRANSFORM_FAILURES)
-    objects = sum(p["KeyCount"] for prefix in prefixes for p in pages.paginate(Bucket=bucket, Prefix=prefix))
+    objects: int = sum(p["KeyCount"] for prefix in prefixes for p in pages.paginate(Bucket=bucket, Prefix=prefix))
     wanted = ["ApproximateNumberOfMessages"]
     queue = stack.outputs["FanoutDeadLettersUrl"]
     letters = aws.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=wanted)["Attributes"]
