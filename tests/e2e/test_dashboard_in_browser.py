@@ -244,3 +244,20 @@ def test_figures_are_those_of_the_report_with_charts_and_all_values(front: Front
     panel.get_by_text("All values").press("Enter")
     panel.get_by_role("columnheader").first.wait_for()
     assert trouble == []
+
+
+def test_a_correction_shows_what_another_person_changed_and_overwrites_nothing(front: Front, laptop: Laptop) -> None:
+    page, _ = front.open("/orders/d-2")
+    page.get_by_role("button", name="Correct the order").click()
+    page.get_by_label("Status").select_option("shipped")
+    laptop.client.patch("orders", "d-2", {"status": "cancelled", "hammer_price": "7.00"})
+    page.get_by_role("button", name="Write the correction").click()
+    conflict = page.get_by_role("alert").filter(has_text="Somebody else has changed this order")
+    conflict.wait_for()
+    assert "cancelled" in conflict.inner_text()
+    assert laptop.client.get("orders", "d-2")["order"]["status"] == "cancelled"
+    page.get_by_role("button", name="Go on over what is there now").click()
+    page.get_by_role("button", name="Write the correction").click()
+    page.get_by_text("The correction is written.").wait_for()
+    order = laptop.client.get("orders", "d-2")["order"]
+    assert (order["status"], order["hammer_price"]) == ("shipped", "7.00"), "mine, and all else as the other wrote it"

@@ -4,6 +4,7 @@ import type { OrderTree } from "../api/client";
 import { readOrder } from "../api/reads";
 import { sign } from "../logic/money";
 import { type Part, story, sums } from "../logic/order";
+import { CorrectOrder } from "../parts/correct";
 import { useParts, usePerson } from "../parts/context";
 import { useTitle } from "../parts/frame";
 import { Facts, LotLink, Money, PartyLink, Status, Table, Version, When, WhenHeading } from "../parts/show";
@@ -40,6 +41,7 @@ function Whole({ tree }: { tree: OrderTree }) {
           ["Version", <Version key="v" of={order._version} />],
         ]}
       />
+      {isStaff && <CorrectOrder order={order} />}
       {tree.cursor && (
         <p className="notice" role="alert">
           This order has more items than can be shown; the sums are those of what is shown.
