@@ -297,6 +297,29 @@ def test_a_red_check_is_not_over_while_it_is_run_again(tick: Tick) -> None:
     assert topic.whats == [name, f"Resolved: {name}"]
 
 
+def test_a_warning_of_models_counts_when_two_builds_found_it_or_none_came_after(
+    tick: Tick, repository: dg.RepositoryDefinition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = next(k for k in repository.asset_graph.asset_check_keys if k.asset_key.path[0] == "marts")
+    name = f"Checks failed: {key.asset_key.to_user_string()} {key.name}"
+
+    def said(results: list[tuple[bool, dg.AssetCheckSeverity]]) -> list[str]:
+        topic, cursor = Topic([]), None
+        with dg.DagsterInstance.ephemeral() as instance:
+            for passed, severity in results:
+                result = dg.AssetCheckEvaluation(key.asset_key, key.name, passed, {}, severity=severity)
+                instance.report_runless_asset_event(result)
+                cursor = tick("checks", cursor, SeededView(), topic, of=instance).cursor
+        return topic.whats
+
+    warned, passed = (False, dg.AssetCheckSeverity.WARN), (True, dg.AssetCheckSeverity.WARN)
+    assert said([warned, passed, warned, passed]) == []
+    assert said([passed, warned, warned, warned, passed]) == [name, f"Resolved: {name}"]
+    assert said([(False, dg.AssetCheckSeverity.ERROR)]) == [name]
+    monkeypatch.setattr("orchestration.alerts.watches.checks.PATIENCE", timedelta(0))
+    assert said([warned]) == [name]
+
+
 def test_a_watch_that_fails_or_takes_long_hides_no_other() -> None:
     going_on = Event()
 
