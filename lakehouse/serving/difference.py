@@ -96,21 +96,27 @@ def between(duck: Duck, target: Target, before: TableState, after: TableState) -
     old, new = ({f.path: f for f in state.files} for state in (before, after))
     marked = [path for path in old.keys() & new.keys() if _deletes(old[path]) != _deletes(new[path])]
     _moved(duck, [old[p] for p in marked], [new[p] for p in marked])
-    queries = [
-        ("_before", shapes[0], [old[p] for p in old.keys() - new.keys()]),
-        ("_after", shapes[1], [new[p] for p in new.keys() - old.keys()]),
-    ]
-    keys = ", ".join(quoted(k.name) for k in target.keys)
-    for table, shape, files in queries:
-        moved = f"SELECT * FROM _moved WHERE {'vanished' if table == '_before' else 'NOT vanished'}"
-        rows = _at(shape, [new[p] for p in marked], moved)
-        source = f"{live_rows(shape, files)} UNION ALL {rows}" if marked else live_rows(shape, files)
-        names = ", ".join(map(quoted, target.names))
-        duck.run(  # the values as they are: text is made of those alone that changed
-            f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT {keys if table == '_before' else names}, "
-            f"hash({names}) AS _hash FROM ({source}) WHERE {visible(target)}"
-        )
+
+    def rows(shape: TableShape, own: Sequence[LiveFile], moved: str) -> str:
+        common = _at(shape, [new[p] for p in marked], f"SELECT * FROM _moved WHERE {moved}")
+        return f"{live_rows(shape, own)} UNION ALL {common}" if marked else live_rows(shape, own)
+
+    keys = [k.name for k in target.keys]
+    _side("_before", duck, target, keys, rows(shapes[0], [old[p] for p in old.keys() - new.keys()], "vanished"))
+    _side(
+        "_after", duck, target, target.names, rows(shapes[1], [new[p] for p in new.keys() - old.keys()], "NOT vanished")
+    )
     return Difference(duck, target, shapes[1], (), False)
+
+
+def _side(table: str, duck: Duck, target: Target, columns: Sequence[str], rows: str) -> None:
+    """Make a table of the visible ones of rows: columns, as they are (text is made of those alone that changed), and
+    `_hash` of all that is served of a row."""
+    hashed, kept = (", ".join(map(quoted, names)) for names in (target.names, columns))
+    duck.run(
+        f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT {kept}, hash({hashed}) AS _hash "
+        f"FROM ({rows}) WHERE {visible(target)}"
+    )
 
 
 def _deletes(file: LiveFile) -> frozenset[str]:
