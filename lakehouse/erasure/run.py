@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from pyiceberg.exceptions import CommitFailedException
 
+from lakehouse.batch.races import RACES, win
 from lakehouse.erasure import objects, proof, requests, scan, tables
 from lakehouse.erasure.needles import Needles
 from lakehouse.intake.erased import ERASED, LATE, ErasedList
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from lakehouse.erasure.requests import Request, Sealed
     from lakehouse.intake.landing import LandedObject
 
-_ATTEMPTS = 3
 REST, MARTS = "rest", "marts"
 
 
@@ -115,16 +115,13 @@ def erase_entity(
     requests.check_hold(lake, request.person)
     if contract.legal_hold:
         raise requests.OnHold(f"{contract.name}: expected an entity that may be erased from, found legalHold: true")
-    for _ in range(_ATTEMPTS):
-        try:
-            return _rewrite_once(context, request)
-        except (CommitFailedException, EntryConflict) as conflict:
-            context.report(f"another writer was quicker, planning again: {conflict}")
-            last = conflict
-    raise MaintenanceOvertaken(
-        f"{contract.name}: expected to be the only writer, found another one {_ATTEMPTS} times; is something writing "
-        f"beside the entity's pool? {last}"
-    ) from last
+    try:
+        return win(lambda: _rewrite_once(context, request), context.report)
+    except (CommitFailedException, EntryConflict) as last:
+        raise MaintenanceOvertaken(
+            f"{contract.name}: expected to be the only writer, found another one {RACES} times; is something writing "
+            f"beside the entity's pool? {last}"
+        ) from last
 
 
 def _rewrite_once(context: Context, request: Request) -> Rewritten:

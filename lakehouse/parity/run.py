@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pyiceberg.exceptions import CommitFailedException
 
 from contracts.item import item_keys
 from lakehouse.batch.compaction import compact
+from lakehouse.batch.races import win
 from lakehouse.exports import manifest, requesting
 from lakehouse.intake.erased import ERASED, about_erased
 from lakehouse.intake.landing import Scope
@@ -53,7 +55,6 @@ if TYPE_CHECKING:
     from lakehouse.recovery.wanted import Source as Operational
     from lakehouse.storage.duck import Duck
 
-_ATTEMPTS = 5
 _FOLDERS = 30
 """Of the exports below an address, those that were requested last: ids begin with the time."""
 _DAY = timedelta(days=1)
@@ -108,7 +109,7 @@ def check_parity(lake: Lake, contracts: Contracts, request: Request, progress: P
             context = Context(lake, contract, progress, request.run_id)
             against = source if contract.origin == "stream" else None
             work = _Work(duck, context, against, loaded, request.lateness)
-            done = _repaired(work, request) if request.repair else Repaired(_compared(work)[0])
+            done = win(partial(_looked, work, request), context.report)
             for result in (done.before, done.after):
                 if result is not None:
                     progress(str(result))
@@ -415,19 +416,12 @@ def _window(work: _Work) -> tuple[datetime, datetime]:
     return start, min(at + max(work.lateness, _DAY), max(work.context.lake.now(), at))
 
 
+def _looked(work: _Work, request: Request) -> Repaired:
+    """Compare; and repair and compare again, if that is requested."""
+    return _repaired(work, request) if request.repair else Repaired(_compared(work)[0])
+
+
 def _repaired(work: _Work, request: Request) -> Repaired:
-    """Compare, repair, compare. A race that another writer won begins again with what that one published."""
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            return _repaired_once(work, request)
-        except (CommitFailedException, EntryConflict) as conflict:
-            if attempt == _ATTEMPTS:
-                raise
-            work.context.report(f"another writer was quicker, comparing again: {conflict}")
-    raise AssertionError
-
-
-def _repaired_once(work: _Work, request: Request) -> Repaired:
     context, duck = work.context, work.duck
     before, state = _compared(work)
     if before.outcome != "different" or state is None:

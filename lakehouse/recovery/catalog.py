@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from contracts import publication_log as described
+from lakehouse.batch.races import win
 from lakehouse.publish import catalog, publication_log
 from lakehouse.publish.published import content_hash, describe_state
 from lakehouse.recovery import states
@@ -29,8 +30,6 @@ from lakehouse.table.tables import HIGHEST_BATCH, TableState, published_entry
 if TYPE_CHECKING:
     from contracts import Contract
     from lakehouse.table.schemas import TableShape
-
-_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -77,15 +76,7 @@ def recover_catalog(
     and errors of S3 and Glue.
     """
     started = time.perf_counter()
-    for _ in range(_ATTEMPTS):
-        try:
-            done = _recover(context, state, dry_run)
-            break
-        except EntryConflict as conflict:
-            context.report(f"another writer was quicker, looking again: {conflict}")
-            last = conflict
-    else:
-        raise last
+    done = win(lambda: _recover(context, state, dry_run), context.report)
     content = content_hash(context.lake, context.contract) if with_content and done.outcome != "empty" else None
     return replace(done, content=content, seconds=round(time.perf_counter() - started, 3))
 
