@@ -9,8 +9,8 @@ def moment(text: str) -> datetime:
     """The moment (UTC) that ISO 8601 with an offset says; raises `ValueError`."""
     try:
         value = datetime.fromisoformat(text)
-    except ValueError:
-        value = None
-    if value is None or value.tzinfo is None:
-        raise ValueError(f"expected a moment with offset like 2026-11-21T00:00:00Z, found {text!r}")
-    return value.astimezone(UTC)
+        if value.tzinfo is not None:
+            return value.astimezone(UTC)
+    except (ValueError, OverflowError):  # no moment, or one of no year in UTC
+        pass
+    raise ValueError(f"expected a moment with offset like 2026-11-21T00:00:00Z, found {text!r}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import orjson
 from ops.environment import Environment, OpsError
 from retrieval import log, templates
 from retrieval.asking import ask
-from retrieval.model import RetrievalError
+from retrieval.model import Answer, RetrievalError
 from retrieval.page import page, text
 
 
@@ -24,27 +24,43 @@ def questions() -> Iterator[str]:
             yield f"  --set {parameter}=…  {meaning.description}"
 
 
-def answer(where: Environment, name: str, texts: Mapping[str, str], to: Path, *, personal: bool) -> Iterator[str]:
+def answer(where: Environment, name: str, parameters: Sequence[str], to: Path, *, personal: bool) -> Iterator[str]:
     """Write the answer to a file: rows as JSON where its name ends so, else the page. Answers lines for people.
 
-    Raises `OpsError` for a question that cannot be put so.
+    `parameters` are texts like `order_id=o-1`. Raises `OpsError` for a question that cannot be put so, and for a file
+    that cannot be written.
     """
+    texts = _texts(parameters)
     who = str(where.client("sts").get_caller_identity()["Arn"])
     try:
         found = ask(where.lake, where.contracts(), name, texts, who=who, personal=personal)
     except RetrievalError as error:
         raise OpsError(str(error)) from error
-    to.parent.mkdir(parents=True, exist_ok=True)
-    if to.suffix == ".json":
-        document = {section.heading: [dict(row) for row in section.rows] for section in found.sections}
-        to.write_bytes(orjson.dumps(document, default=text, option=orjson.OPT_INDENT_2))
-    else:
-        to.write_text(page(found), "utf-8")
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.write_bytes(_rows(found) if to.suffix == ".json" else page(found).encode())
+    except OSError as error:
+        raise OpsError(f"expected a file that can be written, found {to}: {error.strerror}") from error
     for section in found.sections:
         yield f"{section.heading}: {len(section.rows):,} rows" + (
             ", and more that are not shown" if section.more else ""
         )
-    yield f"true for {text(found.true_for)}; {to}"
+    yield f"true for {text(found.true_for)}; {to}" if found.true_for else f"nothing was published yet; {to}"
+
+
+def _texts(parameters: Sequence[str]) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for parameter in parameters:
+        name, equals, value = parameter.partition("=")
+        if not equals or name in texts:
+            raise OpsError(f"expected each parameter once, as --set NAME=VALUE, found {name!r} otherwise")
+        texts[name] = value
+    return texts
+
+
+def _rows(found: Answer) -> bytes:
+    document = {section.heading: [dict(row) for row in section.rows] for section in found.sections}
+    return orjson.dumps(document, default=text, option=orjson.OPT_INDENT_2)
 
 
 def put(where: Environment, day: datetime, party: str | None) -> Iterator[str]:

@@ -527,8 +527,7 @@ def ask_question(
     with _opened(context, environment) as (where, console):
         from ops.archive import answer
 
-        texts = dict(text.partition("=")[::2] for text in parameter or ())
-        for line in answer(where, question, texts, to, personal=personal):
+        for line in answer(where, question, parameter or (), to, personal=personal):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
+from urllib.parse import unquote
 
 from contracts import Contract, Contracts
 from contracts.moments import moment
@@ -78,10 +79,13 @@ def _value(parameter: Parameter, contracts: Contracts, text: str) -> Any:
 
 
 def _key(contract: Contract, text: str) -> dict[str, Any]:
-    parts = text.split("/")
+    parts = [unquote(part) for part in text.split("/")]  # as in an address of the API
     if len(parts) != len(contract.primary_key):
         wanted = "/".join(contract.primary_key)
-        raise RetrievalError(f"expected a key of {contract.name} ({wanted}), found {len(parts)} part(s)")
+        raise RetrievalError(
+            f"expected a key of {contract.name} ({wanted}), found {len(parts)} part(s); a slash in a part is %2F, a "
+            "percent sign %25"
+        )
     named = zip(contract.primary_key, parts, strict=True)
     return {f"{KEY_PART}{n}": _of_field(contract, name, part) for n, (name, part) in enumerate(named, 1)}
 

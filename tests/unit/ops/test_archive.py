@@ -56,3 +56,8 @@ def test_an_answer_is_a_page_or_rows_and_the_log_finds_the_party(lake: Lake, tmp
 def test_a_question_that_cannot_be_put_is_refused_in_a_sentence(lake: Lake, tmp_path: Path) -> None:
     said = run("ask", "order_as_of", "--set", "order_id=o-1", "--to", str(tmp_path / "x.html"), code=1)
     assert "at: missing" in said
+    page, right = str(tmp_path / "x.html"), ("--set", "order_id=o-1", "--set", "at=2026-01-01T00:00:00Z")
+    for wrong in (("--set", "order_id"), ("--set", "order_id=a", "--set", "order_id=b")):
+        assert "expected each parameter once" in run("ask", "order_as_of", *wrong, "--to", page, code=1)
+    assert "expected a file that can be written" in run("ask", "order_as_of", *right, "--to", str(tmp_path), code=1)
+    assert "nothing was published yet" in run("ask", "order_as_of", *right, "--to", page)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
@@ -130,6 +131,19 @@ def test_the_story_of_an_item_says_who_made_what_different(lake: Lake) -> None:
     assert [len(steps) for _, steps in stories(lines)] == [2]
 
 
+@pytest.mark.parametrize("identity", ["a/b", "x%2Fy", "%", " sp ", "ü🎩", "{order_id}", "a=b"])
+def test_any_identity_has_its_answer(tmp_path: Path, identity: str) -> None:
+    lake = local_lake(tmp_path)
+    Landing(lake, ALL["orders"]).land([order(identity, 1, "c-1")], NOON)
+    compact(lake, ALL["orders"], Scope.everything())
+    publish(lake, ALL["orders"])
+    for name, texts in (
+        ("order_as_of", {"order_id": identity, "at": AT.format(1)}),
+        ("changes_of_an_item", {"entity": "orders", "key": quote(identity, safe="")}),
+    ):
+        assert [row["order_id"] for row in answer(lake, name, texts).sections[0].rows] == [identity]
+
+
 def test_a_partys_history_has_also_what_named_it_once(lake: Lake) -> None:
     found = answer(lake, "party_history", {"party": "c-1"})
     shown = {s.heading: [key for key, _ in stories(s)] for s in found.sections}
@@ -220,6 +234,7 @@ def wrong() -> Iterator[tuple[str, dict[str, str], str]]:
         {"entity": "order_lines", "key": "o-1"},
         "key: expected a key of order_lines (order_id/line",
     )
+    yield "order_as_of", {"order_id": "o-1", "at": "9999-12-31T23:59:59-14:00"}, "at: expected a moment"
     yield "changes_of_an_item", {"entity": "order_lines", "key": "o-1/one"}, "key: expected an integer"
     yield "everything", {}, "expected a question (changes_of_an_item, order_as_of, party_history)"
 
