@@ -1,7 +1,8 @@
 """What failed in Dagster during a run of chaos, and whether an injected fault explains it.
 
-A failure is explained by what its error says: each kind of fault leaves signs, and counts only if one of that kind was
-injected before the failure ended. A failure that no sign explains is a fault of the product.
+A failure is explained by what its error says and by when it came: each kind of fault leaves signs, and counts only if
+one of that kind was injected while the run or tick went on, or so shortly before that it still lasted. A failure that
+no sign explains is a fault of the product.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from local.chaos.plan import CLOCK_LASTS, CLOCKS
+
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
@@ -19,25 +22,27 @@ _ANSWERS = ("error500", "error503", "throttled", "full")
 _CONNECTIONS = ("dropped", "torn", "lost", "slow", "once emulator restarted", "kill emulator frozen")
 _KILLS = ("kill worker", "kill dbt", "kill daemon", "kill code server")
 _OPERATORS = ("once two rebuilds", "once two recoveries")
-SIGNS: tuple[tuple[str, tuple[str, ...]], ...] = (
+SIGNS: tuple[tuple[str, tuple[str, ...], float], ...] = (
     (r"injected by chaos|InsufficientStorage|SlowDown|ServiceUnavailable|Internal(Server)?Error|InternalService"
-     r"|ThrottlingException|ProvisionedThroughput|HTTP 50[037]|code 50[037]", _ANSWERS),
+     r"|ThrottlingException|ProvisionedThroughput|HTTP 50[037]|code 50[037]", _ANSWERS, 60.0),
     (r"(Endpoint)?Connection(Closed|Reset)?Error|[Cc]onnection (was closed|reset|refused|error|broken)|IncompleteRead"
      r"|Could not connect|Read timeout|ResponseStreaming|RemoteDisconnected|without response|HTTP HEAD|HTTP GET"
-     r"|Could not establish|ResponseParserError|Unable to parse response|[Tt]imed? ?out", _CONNECTIONS),
+     r"|Could not establish|ResponseParserError|Unable to parse response|[Tt]imed? ?out", _CONNECTIONS, 120.0),
     (r"unexpectedly (exited|terminated)|process of this run|worker (process )?(crash|ended)|SIGKILL|exit code `?-9"
      r"|return ?code -9|terminated by signal|UserCodeUnreachable|UserCodeProcess|StatusCode\.|Run monitoring"
-     r"|crashed|FAILURE_REQUEST|was killed|BrokenPipe|interrupted|INTERNAL|could not reach", _KILLS),
+     r"|crashed|FAILURE_REQUEST|was killed|BrokenPipe|interrupted|INTERNAL|could not reach", _KILLS, 120.0),
     (r"EntryConflict|CommitFailed|CatalogLost|another writer|EntityNotFound|NoSuchTable|NotAudited"
-     r"|expected a work table|ObjectMissing|NoSuchKey|no catalog entry|is not there", _OPERATORS),
+     r"|expected a work table|ObjectMissing|NoSuchKey|no catalog entry|is not there", _OPERATORS, 900.0),
 )  # fmt: skip
-"""What errors say, and the names of faults (or how they begin) that they may come from."""
+"""What errors say, the names of faults (or how they begin) that they may come from, and for how many seconds one of
+them lasts at most: a killed server is started again, two operators are at work."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A run or tick that failed: when it ended, which, and what all its errors say."""
+    """A run or tick that failed: when it began and ended (seconds since 1970), which, and what all its errors say."""
 
+    begun: float
     at: float
     what: str
     text: str
@@ -48,11 +53,17 @@ class Failure:
 
 
 def explained(failure: Failure, injected: Collection[tuple[float, str]]) -> bool:
-    """Whether a fault that was injected before explains it."""
-    moved = any(name.startswith("clock") for _, name in injected)  # then the failure's time says little
-    before = {name for at, name in injected if moved or at <= failure.at + 1}
+    """Whether a fault explains it that was injected meanwhile or lasted until then.
+
+    Where Dagster's clock was moved, its times are wrong by as much as a clock jumps."""
+    moved = any(name == "clock pipeline" for _, name in injected)
+    wrong = CLOCKS["pipeline"][1] + CLOCK_LASTS if moved else 1.0
     return any(
-        re.search(sign, failure.text) and any(name.startswith(kinds) for name in before) for sign, kinds in SIGNS
+        re.search(sign, failure.text)
+        and any(
+            name.startswith(kinds) for at, name in injected if failure.begun - lasts - wrong <= at <= failure.at + wrong
+        )
+        for sign, kinds, lasts in SIGNS
     )
 
 
@@ -77,7 +88,12 @@ def _runs(instance: DagsterInstance, since: datetime) -> Iterator[Failure]:
                 texts.append(f"{event.step_key}: {_chain(event.step_failure_data.error)}")
             else:
                 texts.append(event.message or "")
-        yield Failure(record.end_time or 0.0, f"run {run.job_name} {run.run_id[:8]}", "\n".join(texts))
+        yield Failure(
+            record.create_timestamp.timestamp(),
+            record.end_time or 0.0,
+            f"run {run.job_name} {run.run_id[:8]}",
+            "\n".join(texts),
+        )
 
 
 def _ticks(instance: DagsterInstance, since: datetime) -> Iterator[Failure]:
@@ -87,7 +103,9 @@ def _ticks(instance: DagsterInstance, since: datetime) -> Iterator[Failure]:
         ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, after=since.timestamp())
         for tick in ticks:
             if tick.status is TickStatus.FAILURE:
-                yield Failure(tick.end_timestamp or tick.timestamp, f"tick {state.name}", _chain(tick.error))
+                yield Failure(
+                    tick.timestamp, tick.end_timestamp or tick.timestamp, f"tick {state.name}", _chain(tick.error)
+                )
 
 
 def _chain(error: Any) -> str:

@@ -1,4 +1,4 @@
-"""A failure is excused only by a fault that was injected before it and leaves such a sign."""
+"""A failure is excused only by a fault that was injected while it came about and leaves such a sign."""
 
 from __future__ import annotations
 
@@ -26,14 +26,19 @@ REFUSED = "ThrottlingException when calling the CreateTable operation: injected 
         ("CommitFailedException: gavel_work_local.bids: expected s3://x, found s3://y", "once two rebuilds"),
     ],
 )
-def test_a_sign_is_known_and_excuses_only_with_its_fault_before(text: str, injected: str) -> None:
-    failure = Failure(100.0, "run compaction", text)
-    assert explained(failure, [(50.0, injected)])
-    assert not explained(failure, [(150.0, injected)]), "the fault came later"
+def test_a_sign_is_known_and_excuses_only_with_its_fault_meanwhile(text: str, injected: str) -> None:
+    failure = Failure(10_000.0, 10_100.0, "run compaction", text)
+    assert explained(failure, [(10_050.0, injected)])
+    assert explained(failure, [(9_990.0, injected)]), "it lasts a while"
+    assert not explained(failure, [(10_150.0, injected)]), "the fault came later"
+    assert not explained(failure, [(5_000.0, injected)]), "the fault was long over"
     assert not explained(failure, []), "nothing was injected"
+    jumped = [(10.0, "clock pipeline")]
+    assert explained(failure, [(11_000.0, injected), *jumped]), "Dagster's times are wrong where its clock jumped"
+    assert not explained(failure, [(10_150.0, injected), (10.0, "clock functions")]), "Dagster has no function's clock"
 
 
 @pytest.mark.parametrize("text", ["KeyError: 'customer_id'", "Binder Error: column x not found", "AssertionError", ""])
 def test_other_errors_are_excused_by_nothing(text: str) -> None:
     everything = [(0.0, name) for name in ("error500 s3 read", "torn s3 read", "kill worker", "once two rebuilds")]
-    assert not explained(Failure(100.0, "run marts", text), everything)
+    assert not explained(Failure(0.0, 100.0, "run marts", text), everything)
