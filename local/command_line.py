@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ops.command_line import app as ops
-from ops.command_line import open_on_aws
+from ops.commands.opening import open_on_aws
 from ops.environment import Environment, OpsError
 
 if TYPE_CHECKING:

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from ops.command_line import app
 from ops.environment import Environment
 
-COMMANDS = (
-    "redrive",
-    "dead-letters list",
-    "dead-letters redrive",
-    "tenant add",
-    "tenant remove",
-    "tenant list",
-    "recover catalog",
-    "recover lake",
-    "replay",
-    "rebuild",
-    "requeue",
-    "roll-back",
-)
+
+def commands(group: Any, *path: str) -> Iterator[str]:
+    """Every command below a group, as it is typed."""
+    for name, command in group.commands.items():
+        yield from commands(command, *path, name) if hasattr(command, "commands") else [" ".join((*path, name))]
+
+
+COMMANDS = list(commands(typer.main.get_command(app)))
+
+
+def test_every_command_is_found() -> None:
+    assert {"redrive", "dead-letters redrive", "recover lake"} < set(COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
