@@ -5,6 +5,7 @@ Only the mapping belongs here; reading and writing the table belongs to `realtim
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -26,13 +27,14 @@ BY = "_by"  # the attribute that says who wrote the item last: `user:<sub>`, `te
 # per contract by `system_attributes`.
 SYSTEM_ATTRIBUTES = frozenset({"pk", "sk", "entity", "_version", "_contract", "_deleted", FIELD_TIMESTAMPS, BY, "ttl"})
 
+_FOLDED = 60  # characters of a folded text: at most 1,024 bytes of a sort key are to hold more than it
 _INTEGER_WIDTH = 19  # every 64-bit integer fits, so that numbers in sort keys sort as numbers
 
 
 def system_attributes(contract: Contract) -> frozenset[str]:
     """The attributes of an item of this entity that are not its fields."""
     keys = _keys(contract)
-    return SYSTEM_ATTRIBUTES | {f"{i.prefix}_{part}" for i in keys.indexes for part in ("pk", "sk")}
+    return SYSTEM_ATTRIBUTES.union(*(i.attributes for i in keys.indexes))
 
 
 def item_keys(contract: Contract, values: Mapping[str, Value]) -> dict[str, str]:
@@ -47,9 +49,22 @@ def index_keys(contract: Contract, values: Mapping[str, Value]) -> dict[str, str
     for index in _keys(contract).indexes:
         if any(values.get(f) is None for f in template_fields(index.pk) + template_fields(index.sk)):
             continue
-        attributes[f"{index.prefix}_pk"] = _render(contract, index.pk, values)
-        attributes[f"{index.prefix}_sk"] = _render(contract, index.sk, values)
+        # By version, the second is not there: the version is an attribute of its own.
+        texts = (_render(contract, template, values) for template in (index.pk, index.sk))
+        attributes |= dict(zip(index.attributes, texts, strict=False))
     return attributes
+
+
+def folded(text: str) -> str:
+    """A text as searches compare it: without regard to case, accents and repeated spaces; 60 characters of it. What a
+    text begins with folds to what the text's fold begins with, but for a last space."""
+    letters = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    return " ".join("".join(c for c in letters if not unicodedata.combining(c)).split())[:_FOLDED].strip()
+
+
+def beginning(text: str) -> str:
+    """What the sort key of an index begins with whose folded field begins with this text."""
+    return _escape(folded(text))
 
 
 def pointer_keys(contract: Contract, values: Mapping[str, Value]) -> dict[str, str]:
@@ -140,7 +155,8 @@ def _keys(contract: Contract) -> DynamoKeys:
 
 def _render(contract: Contract, template: str, values: Mapping[str, Value]) -> str:
     for name in dict.fromkeys(template_fields(template)):
-        template = template.replace("{" + name + "}", _escape(_text(contract, name, values)))
+        text = _text(contract, name, values)
+        template = template.replace("{" + name + "}", _escape(text)).replace("{~" + name + "}", _escape(folded(text)))
     return template
 
 

@@ -19,7 +19,10 @@ TREATMENTS: tuple[Treatment, ...] = ("null", "pseudonym", "keep")
 PSEUDONYM_LENGTH = 31
 """Characters of what an erasure writes in place of an identity: `erased-` and 24 hexadecimal digits."""
 
-_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+_PLACEHOLDER = re.compile(r"\{~?([a-z][a-z0-9_]*)\}")
+
+VERSION = "_version"
+"""The attribute of each item that says its version; as the sort key of an index, what was written last comes last."""
 
 
 class ContractError(ValueError):
@@ -45,7 +48,11 @@ class Relation:
 
 @dataclass(frozen=True, slots=True)
 class IndexKeys:
-    """A sparse index of the operational table: attributes `<prefix>_pk` and `<prefix>_sk` for index `by_<prefix>`."""
+    """A sparse index of the operational table: attributes `<prefix>_pk` and `<prefix>_sk` for index `by_<prefix>`.
+
+    With `_version` as `sk`, the item's version is the sort key itself. `{~field}` stands for a field's text folded for
+    searching (`contracts.item.folded`).
+    """
 
     name: str
     pk: str
@@ -54,6 +61,11 @@ class IndexKeys:
     @property
     def prefix(self) -> str:
         return self.name.removeprefix("by_")
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The attributes that an item is in the index by, apart from its version."""
+        return (f"{self.prefix}_pk",) if self.sk == VERSION else (f"{self.prefix}_pk", f"{self.prefix}_sk")
 
 
 @dataclass(frozen=True, slots=True)

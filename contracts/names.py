@@ -11,7 +11,7 @@ _PARTITIONS = frozenset({"dt", "hh"})  # of the landing tables
 _READERS = frozenset(
     {"filename", "file_index", "file_row_number", "rowid"}
 )  # columns that DuckDB adds to files and tables
-_PATHS = frozenset({"imports", "parties", "status"})  # of the API, beside those of entities
+_PATHS = frozenset({"activity", "imports", "lists", "parties", "status"})  # of the API, beside those of entities
 _MADE = frozenset(
     {"entities", "watermarks", "publication_log", "parity_log", "marts", "unknown"}
 )  # of all entities, or of none

@@ -164,6 +164,8 @@ def _stream_problems(contract: Contract, keys: DynamoKeys | None) -> Iterator[st
     for name in () if unknown else keys.fields:
         if not contract.field(name).required:
             yield f"{name}: a field of the DynamoDB key must have required: true"
+    if "{~" in keys.pk + keys.sk:
+        yield "customProperties dynamodb: {~field} is for indexes: two items would have the same key"
     for index in keys.indexes:
         if not _INDEX.fullmatch(index.name):
             yield f"index {index.name}: expected a name like by_buyer"

@@ -74,13 +74,16 @@ def describe(contracts: Contracts) -> dict[str, Any]:
     from realtime.api.openapi import describe as describe_routes
     from realtime.api.store import Store
     from realtime.api.writer import Writer
+    from realtime.listing.lists import Lists
+    from realtime.listing.routes import routes as list_routes
     from realtime.pipeline_status.routes import routes as status_routes
     from realtime.pipeline_status.status import Status
 
     nowhere = Store(cast(Any, None), "")
     entities = Entities(contracts)
     status = Status("local", list(contracts), {}, lambda: None)
-    return describe_routes(Api(Writer(entities, nowhere), Receipts(nowhere), status_routes(status)).routes, entities)
+    more = (*status_routes(status), *list_routes(Lists(entities, nowhere), entities))
+    return describe_routes(Api(Writer(entities, nowhere), Receipts(nowhere), more).routes, entities)
 
 
 def _figures() -> dict[str, Any]:

@@ -12,7 +12,7 @@ from ops.doctor.findings import DEPLOY, Finding, Patient
 KEPT_VERSIONS = "replaced-versions"
 NEVER_EXPIRES = ("landing/", "dropbox/", "warehouse/", "ledger/", "quarantine/", "audit/", "publication_log/")
 """Prefixes that no rule of the bucket may empty: the lake would lose what it is rebuilt from."""
-INDEXES = ("by_buyer", "by_seller")
+INDEXES = ("by_buyer", "by_seller", "by_status", "by_name")
 PUBLIC = ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets")
 
 

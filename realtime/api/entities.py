@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from contracts.item import item_keys
-from contracts.model import Contract, Contracts, IndexKeys
+from contracts.model import Contract, Contracts, IndexKeys, template_fields
 from realtime.api import items, problems
 from realtime.api.ownership import Ownership
 
@@ -24,7 +24,10 @@ class Entities:
             if c.keys is not None and self.orders.keys is not None and c.keys.pk == self.orders.keys.pk
         }
         """Entities whose items have an order's partition key, orders among them."""
-        self.roles: Mapping[str, IndexKeys] = {i.prefix: i for i in items.indexes(self.orders)}
+        relations = {r.field for r in self.orders.relations}
+        self.roles: Mapping[str, IndexKeys] = {
+            i.prefix: i for i in items.indexes(self.orders) if relations.intersection(template_fields(i.pk))
+        }
         """What a party can be in an order; each has a sparse index of orders."""
         self.ownership = Ownership(self.orders, self.kept_with_orders)
 

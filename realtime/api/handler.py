@@ -38,6 +38,8 @@ from realtime.imports.queue import Outbox
 from realtime.imports.routes import routes as import_routes
 from realtime.imports.service import Imports
 from realtime.imports.status import Statuses
+from realtime.listing.lists import Lists
+from realtime.listing.routes import routes as list_routes
 from realtime.logs import log, where
 from realtime.pipeline_status.pressure import stream_of
 from realtime.pipeline_status.routes import routes as status_routes
@@ -72,7 +74,8 @@ def _api() -> Api:
         {c.name: stream_of(settings.environment, c.name) for c in contracts.of_origin("stream")},
         lambda: client("cloudwatch", attempts=1, read_timeout=2),
     )
-    more = (*import_routes(imports), *status_routes(status))
+    lists = list_routes(Lists(writer.entities, writer.store), writer.entities)
+    more = (*import_routes(imports), *status_routes(status), *lists)
     is_laptop = settings.environment == "local"
     return Api(writer, Receipts(requests_store), more, data_time=status.data_time, decodes_paths=is_laptop)
 

@@ -202,7 +202,7 @@ def list_of(contract: Contract, index: IndexKeys) -> Contract:
 
 def index_attributes(contract: Contract) -> list[str]:
     """Names of the attributes by which the indexes find an item."""
-    return [f"{i.prefix}_{part}" for i in indexes(contract) for part in ("pk", "sk")]
+    return [name for i in indexes(contract) for name in i.attributes]
 
 
 def _touched_index_fields(contract: Contract, patch: Values) -> set[str]:
@@ -226,5 +226,5 @@ def changed_index_attributes(contract: Contract, known: Values, patch: Values) -
         name: new.get(name)
         for i in indexes(contract)
         if touched.intersection(template_fields(i.pk) + template_fields(i.sk))
-        for name in (f"{i.prefix}_pk", f"{i.prefix}_sk")
+        for name in i.attributes
     }

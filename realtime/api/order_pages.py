@@ -18,7 +18,7 @@ from realtime.api.entities import Entities
 from realtime.api.items import MAX_PK_BYTES, MAX_SK_BYTES, Values, is_alive
 from realtime.api.ownership import Tree
 from realtime.api.representation import represent
-from realtime.api.store import Item, Store, key
+from realtime.api.store import IndexQuery, Item, Store, key
 
 MAX_PAGE = 100  # orders of a party
 MAX_BELONGINGS = 1000  # items of a page of one order
@@ -58,7 +58,7 @@ class OrderPages:
             if order is None or (party_id is not None and not self._entities.ownership.is_of(order, party_id)):
                 raise problems.not_found(orders.name)
         page = self._store.query_page(pk, limit if party_id is None else min(limit, PARTYS_BELONGINGS), start)
-        found, last_key = _fitting([(self._represented(item), item) for item in page.items], page.last_key)
+        found, last_key = fitting([(self._represented(item), item) for item in page.items], page.last_key)
         tree: dict[str, list[dict[str, Any]]] = {entity: [] for entity in self._entities.kept_with_orders}
         for entity, body in found:
             if entity in tree:
@@ -88,8 +88,8 @@ class OrderPages:
         if found := items.too_long(orders, {"pk": pk}):
             raise problems.malformed("party_id", found.reason)
         start = None if cursor is None else _start(role, pk, cursor)
-        page = self._store.query_index(index.name, f"{role}_pk", pk, limit, start)
-        answers, last_key = _fitting([(represent(orders, item), item) for item in page.items], page.last_key)
+        page = self._store.query_index(IndexQuery(index.name, f"{role}_pk", pk), limit, start)
+        answers, last_key = fitting([(represent(orders, item), item) for item in page.items], page.last_key)
         names = (f"{role}_sk", "pk", "sk")
         return {"orders": answers, "cursor": None if last_key is None else _cursor(f"{role} {pk}", names, last_key)}
 
@@ -128,7 +128,7 @@ def _cursor(of: str, names: Sequence[str], last_key: Item) -> str:
     return cursors.encode([last_key[n]["S"] for n in names], of=of)
 
 
-def _fitting(answered: Sequence[tuple[T, Item]], last_key: Item | None) -> tuple[list[T], Item | None]:
+def fitting(answered: Sequence[tuple[T, Item]], last_key: Item | None) -> tuple[list[T], Item | None]:
     """As many answers as fit into one of Lambda's, at least one, and after which item the next page begins; all, and
     `last_key`, nearly always: a megabyte of the table is much more only as JSON of odd characters."""
     size = 0

@@ -24,10 +24,11 @@ class Ownership:
     def __init__(self, orders: Contract, kept_with_orders: Mapping[str, Contract]) -> None:
         indexes = orders.keys.indexes if orders.keys else ()
         fields = {f for index in indexes for f in template_fields(index.pk)}
-        parties = {r.entity for r in orders.relations if r.field in fields}
+        of_parties = [r for r in orders.relations if r.field in fields]
+        parties = {r.entity for r in of_parties}
         self._orders = orders.name
         self._named = {
-            name: tuple(sorted(fields)) if name == orders.name else _relations(contract, parties)
+            name: tuple(sorted(r.field for r in of_parties)) if name == orders.name else _relations(contract, parties)
             for name, contract in kept_with_orders.items()
         }
         self.references = [

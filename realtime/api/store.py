@@ -102,6 +102,29 @@ class Expression:
         return parameters
 
 
+@dataclass(frozen=True, slots=True)
+class IndexQuery:
+    """What a query reads of a sparse index: its name, the attribute that is its partition key, and that key's value.
+
+    `sk` narrows its sort key: the attribute, `>` or `begins_with`, and a value. It is read from its end (newest first),
+    or `forward`."""
+
+    index: str
+    attribute: str
+    pk: str
+    sk: tuple[str, str, Attribute] | None = None
+    forward: bool = False
+
+    def parameters(self) -> dict[str, Any]:
+        e = Expression()
+        condition = f"{e.name(self.attribute)} = {e.value({'S': self.pk})}"
+        if self.sk is not None:
+            attribute, relation, value = self.sk
+            name, text = e.name(attribute), e.value(value)
+            condition += f" AND begins_with({name}, {text})" if relation == "begins_with" else f" AND {name} > {text}"
+        return {"KeyConditionExpression": condition, "ScanIndexForward": self.forward, **e.parameters()}
+
+
 @dataclass(frozen=True)
 class Put:
     """Write a whole item, if the condition (an expression over `expression`'s placeholders) holds.
@@ -239,15 +262,12 @@ class Store:
         )
         return Page(answer["Items"], answer.get("LastEvaluatedKey") or None)
 
-    def query_index(self, index: str, attribute: str, pk: str, limit: int, start: Item | None) -> Page:
-        """A page of a sparse index from its end (newest first); `attribute` is the index's partition key."""
+    def query_index(self, query: IndexQuery, limit: int, start: Item | None) -> Page:
+        """A page of a sparse index: up to `limit` items and a megabyte."""
         answer = self._call(
             "query",
-            IndexName=index,
-            KeyConditionExpression="#pk = :pk",
-            ExpressionAttributeNames={"#pk": attribute},
-            ExpressionAttributeValues={":pk": {"S": pk}},
-            ScanIndexForward=False,
+            IndexName=query.index,
+            **query.parameters(),
             Limit=limit,
             **({"ExclusiveStartKey": start} if start else {}),
         )

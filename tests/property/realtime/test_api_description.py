@@ -19,6 +19,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from contracts import load_contracts
 from contracts.compact import dump_compact
+from contracts.model import VERSION, IndexKeys
 from realtime.api import handler
 from tests.support.gateway import STAFF, Gateway
 
@@ -41,7 +42,8 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[handler.Api]:
             patch.setenv(name, "test")
         patch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
         patch.delenv("AWS_ENDPOINT_URL", raising=False)
-        create_table("entities", [i.prefix for i in contracts["orders"].keys.indexes])  # type: ignore[union-attr]
+        indexes = {i.name: i for c in contracts.of_origin("stream") if c.keys for i in c.keys.indexes}
+        create_table("entities", [*indexes.values()])
         create_table("requests")
         boto3.client("s3").create_bucket(Bucket="data", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
         queue = boto3.client("sqs").create_queue(QueueName="inbound")["QueueUrl"]
@@ -56,24 +58,23 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[handler.Api]:
         handler._api.cache_clear()
 
 
-def create_table(name: str, roles: list[str] | None = None) -> None:
-    """A table of the operational kind with an index by each role, or (without roles) of the kind of requests."""
-    pairs = [("pk", "sk"), *((f"{role}_pk", f"{role}_sk") for role in roles or ())]
+def create_table(name: str, indexes: list[IndexKeys] | None = None) -> None:
+    """A table of the operational kind with these indexes, or (without) of the kind of requests."""
     keys: list[Any] = [
         [{"AttributeName": n, "KeyType": kind} for n, kind in zip(pair, ("HASH", "RANGE"), strict=True)]
-        for pair in pairs
+        for pair in (("pk", "sk"), *((f"{i.prefix}_pk", (*i.attributes, VERSION)[1]) for i in indexes or ()))
     ]
-    indexes = [
-        {"IndexName": f"by_{role}", "KeySchema": key, "Projection": {"ProjectionType": "ALL"}}
-        for role, key in zip(roles or (), keys[1:], strict=True)
+    defined = [
+        {"IndexName": index.name, "KeySchema": key, "Projection": {"ProjectionType": "ALL"}}
+        for index, key in zip(indexes or (), keys[1:], strict=True)
     ]
-    names = [n for pair in pairs for n in pair] if roles else ["pk"]
+    names = [n["AttributeName"] for key in keys for n in key] if indexes else ["pk"]
     boto3.client("dynamodb").create_table(
         TableName=name,
         BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in names],
-        KeySchema=keys[0] if roles else keys[0][:1],
-        **({"GlobalSecondaryIndexes": indexes} if indexes else {}),
+        AttributeDefinitions=[{"AttributeName": n, "AttributeType": "N" if n == VERSION else "S"} for n in names],
+        KeySchema=keys[0] if indexes else keys[0][:1],
+        **({"GlobalSecondaryIndexes": defined} if defined else {}),
     )
 
 
