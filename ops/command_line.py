@@ -10,6 +10,7 @@ import typer
 from ops.commands import (
     archive,
     backfill,
+    bi,
     dead_letters,
     doctor,
     erasure,
@@ -54,6 +55,7 @@ for name, group in {
     "dead-letters": dead_letters.dead_letters,
     "erasure": erasure.erasure,
     "archive": archive.questions,
+    "bi": bi.bi,
     "recover": recovery.recovery,
 }.items():
     app.add_typer(group, name=name)

@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "orchestration": {"contracts", "lakehouse", "warehouse", "reporting", "assets"},
     "realtime": {"contracts"},
     "retrieval": {"contracts", "lakehouse"},
-    "ops": {"contracts", "lakehouse", "realtime", "retrieval"},
+    "ops": {"contracts", "lakehouse", "warehouse", "reporting", "realtime", "retrieval"},
     "local": set(PACKAGES) - {"local"},
 }
 HEAVY = ("pyarrow", "duckdb", "dagster", "pandas", "dbt", "pyiceberg", "plotly")
