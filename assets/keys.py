@@ -9,6 +9,7 @@ COMPACTED = "compacted"
 CATALOG = "catalog"
 MAINTENANCE = "maintenance"
 SERVED = "serving"
+SPICE = "spice"
 
 WAREHOUSE_POOL = "warehouse"
 """Held by whatever builds the warehouse with dbt: one build at a time."""
@@ -42,6 +43,16 @@ def served(entity: str) -> dg.AssetKey:
 def serving_pool(entity: str) -> str:
     """The pool of what writes an entity's served table; others may write the lake's meanwhile."""
     return f"served_{entity}"
+
+
+def spice(model: dg.AssetKey) -> dg.AssetKey:
+    """QuickSight's copy of a model."""
+    return dg.AssetKey([SPICE, model.path[-1]])
+
+
+def spice_pool(model: str) -> str:
+    """The pool of what refreshes a model's copy: one at a time."""
+    return f"spice_{model}"
 
 
 def pool(entity: str) -> str:

@@ -45,6 +45,7 @@ from orchestration.schedules import retention_schedule, schedules
 from orchestration.sensors import sensors
 from orchestration.serving import serving_definitions
 from orchestration.settings import Settings
+from orchestration.spice import spice_definitions
 from warehouse.manifest import Manifest
 from warehouse.project import prepared_manifest
 
@@ -123,7 +124,7 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
         resources=resources,
         executor=dg.in_process_executor,
     )
-    return dg.Definitions.merge(always, serving_definitions(settings, contracts))
+    return dg.Definitions.merge(always, serving_definitions(settings, contracts), spice_definitions(settings, manifest))
 
 
 def _lineage(

@@ -6,6 +6,7 @@ test must be quicker than a day.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -37,6 +38,7 @@ class Pace:
     alerts_seconds: int = 30
     marts_seconds: int = 300
     serving_seconds: int = 60
+    spice_seconds: int = 300
     sweep_cron: str = "50 * * * *"
     reports_cron: str = "0 * * * *"
     nightly_cron: str = "15 2 * * *"
@@ -63,7 +65,8 @@ class Settings:
     (10**9 bytes) stops one of its queries. `home` holds what a deployment keeps on its own disk (on a laptop
     everything, elsewhere scratch space). `ui_url` is where people open Dagster: alerts link to it.
     `signing_key` is the KMS key that signs proofs of erasures; on a laptop a key of the environment's own does.
-    `serving` is None where no PostgreSQL follows published tables.
+    `serving` is None where no PostgreSQL follows published tables, `quicksight` (an account of 12 digits) where nobody
+    has copies of marts in QuickSight.
     `alert_webhook` is a secret: whoever knows the address may write there. `daily_usd` is what the lake's queries of a
     day may cost before it is reported; without it only what is unusual is.
     """
@@ -85,6 +88,7 @@ class Settings:
     pace: Pace = field(default_factory=Pace)
     lineage: LineageSettings = field(default_factory=LineageSettings)
     serving: ServingSettings | None = None
+    quicksight: str | None = None
 
     @property
     def published_database(self) -> str:
@@ -125,6 +129,7 @@ class Settings:
             pace=_pace(variables),
             lineage=_lineage(variables),
             serving=_serving(variables),
+            quicksight=_quicksight(variables, local),
         )
 
 
@@ -144,6 +149,19 @@ def _serving(variables: Mapping[str, str]) -> ServingSettings | None:
         missing = "GAVEL_SERVING_URL" if file else "GAVEL_SERVING"
         raise SettingsError(f"{missing}: expected it beside the other of the two variables of serving, found nothing")
     return None
+
+
+def _quicksight(variables: Mapping[str, str], local: bool) -> str | None:
+    account = variables.get("GAVEL_QUICKSIGHT_ACCOUNT")
+    if not account:
+        return None
+    if local:
+        raise SettingsError(
+            "GAVEL_QUICKSIGHT_ACCOUNT: expected it where GAVEL_ENV is not local (no emulator has QuickSight); unset it"
+        )
+    if not re.fullmatch(r"[0-9]{12}", account):
+        raise SettingsError(f"GAVEL_QUICKSIGHT_ACCOUNT: expected an AWS account of 12 digits, found {account!r}")
+    return account
 
 
 def _lineage(variables: Mapping[str, str]) -> LineageSettings:
