@@ -67,7 +67,7 @@ def _finish_job(contracts: Contracts, named: Sequence[Contract]) -> dg.JobDefini
 
 
 def _items(contracts: Contracts) -> Any:
-    @dg.op(name="erase_items", out=dg.Out(dg.Nothing), description="Items, receipts and dead letters.")
+    @dg.op(name="erase_items", out=dg.Out(dg.Nothing), description="Items, receipts, summaries and dead letters.")
     def erase_items(context: dg.OpExecutionContext, config: ErasureConfig, lake: LakeResource) -> None:
         if config.request is None:
             return
@@ -75,8 +75,8 @@ def _items(contracts: Contracts) -> Any:
         needles = api.needles_of(lake.lake, contracts, request)
         done = api.erase_operational(lake.lake, lake.environment, contracts, needles, request.pseudonym)
         context.log.info(
-            f"{done.deleted} items deleted, {done.rewritten} written again, {done.receipts} receipts and "
-            f"{done.dead_letters} dead letters deleted"
+            f"{done.deleted} items deleted, {done.rewritten} written again, {done.receipts} receipts, "
+            f"{done.summaries} summaries and {done.dead_letters} dead letters deleted"
         )
 
     return erase_items
@@ -136,7 +136,8 @@ def _marts(contracts: Contracts) -> Any:
         out=dg.Out(dg.Nothing),
         pool=keys.WAREHOUSE_POOL,
         retry_policy=dg.RetryPolicy(max_retries=3, delay=120),  # the job that builds them was requested, too
-        description="The warehouse's file and rendered reports of a laptop; elsewhere whether marts hold the person.",
+        description="The warehouse's file and rendered reports of a laptop, elsewhere whether marts hold the person; "
+        "then the summary that was written from them.",
     )
     def forget(
         context: dg.OpExecutionContext, config: ErasureConfig, lake: LakeResource, warehouse: WarehouseResource
@@ -154,10 +155,17 @@ def _marts(contracts: Contracts) -> Any:
 def forget_in_marts(
     lake: LakeResource, warehouse: WarehouseResource, contracts: Contracts, request: Any
 ) -> dict[str, Any]:
-    """Take the person out of what marts leave behind; returns what the proof says of it. Raises `StillInMarts`."""
+    """Take the person out of what marts leave behind, and of summaries that were written from them; returns what the
+    proof says of it. Raises `StillInMarts`."""
+    needles = api.needles_of(lake.lake, contracts, request)
+    done = _forgotten(lake, warehouse, needles)
+    # Last: from here on, whoever writes summaries reads marts without the person.
+    return {**done, "summaries_deleted": api.erase_summaries(lake.lake, lake.environment, needles)}
+
+
+def _forgotten(lake: LakeResource, warehouse: WarehouseResource, needles: Any) -> dict[str, Any]:
     from warehouse import forgetting
 
-    needles = api.needles_of(lake.lake, contracts, request)
     if warehouse.target != "local":
         looked = forgetting.look_below_marts(lake.lake, needles)
         return {"objects_looked_at": looked}

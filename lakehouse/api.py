@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lakehouse.batch.planned import plan_roll_back as plan_roll_back
     from lakehouse.batch.races import win as win
     from lakehouse.erasure.operational import erase_operational as erase_operational
+    from lakehouse.erasure.operational import erase_summaries as erase_summaries
     from lakehouse.erasure.requests import erasure_requests as erasure_requests
     from lakehouse.erasure.requests import load_request as load_request
     from lakehouse.erasure.requests import request_erasure as request_erasure
@@ -80,7 +81,7 @@ _ROOMS = {
     ),
     "lakehouse.batch.planned": ("plan_rebuild", "plan_replay", "plan_requeue", "plan_roll_back"),
     "lakehouse.batch.races": ("win",),
-    "lakehouse.erasure.operational": ("erase_operational",),
+    "lakehouse.erasure.operational": ("erase_operational", "erase_summaries"),
     "lakehouse.erasure.requests": ("erasure_requests", "load_request", "request_erasure"),
     "lakehouse.erasure.retention": ("keep_to_contract",),
     "lakehouse.erasure.run": (

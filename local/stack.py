@@ -111,6 +111,7 @@ def environment(home: Home, stack: Stack, variables: Mapping[str, str] | None = 
         "GAVEL_BUCKET": stack.outputs["DataBucketName"],
         **({"GAVEL_CONTRACTS": str(home.contracts)} if home.contracts.exists() else {}),
         "GAVEL_ALERT_TOPIC": stack.outputs["AlertTopicArn"],
+        "GAVEL_SUMMARIES": "on",
         "DAGSTER_HOME": str(home.dagster),
         "DO_NOT_TRACK": "1",
         **({"GAVEL_UI_URL": stack.ui_url} if stack.ui_url else {}),

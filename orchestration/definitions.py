@@ -16,7 +16,7 @@ import dagster as dg
 from assets.backfill import backfill_job
 from assets.catalog import catalog_assets, log_assets
 from assets.compacted import compacted_assets
-from assets.consumers import accepted_lags, consumer_assets, consumers, lag_checks
+from assets.consumers import Consumer, accepted_lags, consumer_assets, consumers, lag_checks
 from assets.dbt import warehouse_assets
 from assets.dry_runs import dry_run_job
 from assets.erasure import erasure_jobs
@@ -30,6 +30,8 @@ from assets.recovery import recovery_job
 from assets.reports import EXPOSURE, PAGE_FILE, page_in_part, report_assets
 from assets.resources import ExportsResource, LakeResource, WarehouseResource
 from assets.retention import retention_job
+from assets.summaries import EXPOSURE as SUMMARIES
+from assets.summaries import summary_assets
 from contracts import Contracts, load_contracts
 from orchestration.alerts.channels import AlertChannels
 from orchestration.alerts.sensor import lake_view
@@ -76,15 +78,15 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
     nightly = nightly_tests(files, manifest, contracts)
     tested = dg.AssetSelection.checks(*nightly)
     marts = dg.AssetSelection.groups("staging", "personal", "marts") - tested
-    reports = dg.AssetSelection.groups("reports") - tested
+    readers = consumers(manifest)
+    lags = accepted_lags(readers.values(), manifest)
+    page, ours = _ours(settings, manifest, readers)
+    reports = (dg.AssetSelection.groups("reports") - tested) | dg.AssetSelection.assets(*ours)
     jobs = asset_jobs(contracts, marts, reports, dg.AssetSelection.assets(*care) | tested)
     erasing = erasure_jobs(contracts)
     retention = retention_job(contracts)
     compared = parity_checks(contracts)
     comparing = parity_jobs(compared)
-    readers = consumers(manifest)
-    lags = accepted_lags(readers.values(), manifest)
-    page = readers.pop(EXPOSURE) if settings.environment == "local" else None  # rendered here only
     assets: list[dg.AssetsDefinition | dg.AssetSpec] = [
         *landing_assets(contracts, lake),
         *compacted_assets(contracts, lake),
@@ -93,7 +95,7 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
         *maintenance_assets(contracts),
         warehouse_assets(files, manifest, contracts, page_in_part(page) if page else None),
         *care,
-        *(report_assets(page) if page else []),
+        *ours,
         *consumer_assets(readers.values()),
     ]
     backfill = backfill_job(contracts, RESUME_TAGS)
@@ -125,6 +127,18 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
         executor=dg.in_process_executor,
     )
     return dg.Definitions.merge(always, serving_definitions(settings, contracts), spice_definitions(settings, manifest))
+
+
+def _ours(
+    settings: Settings, manifest: Manifest, readers: dict[str, Consumer]
+) -> tuple[Consumer | None, list[dg.AssetsDefinition]]:
+    """The page, if it is rendered here, and the assets of the consumers that this platform writes itself: they are
+    taken out of `readers`."""
+    page = readers.pop(EXPOSURE) if settings.environment == "local" else None
+    assets = report_assets(page) if page else []
+    if settings.summaries:
+        assets += summary_assets(readers.pop(SUMMARIES), manifest, settings.environment)
+    return page, assets
 
 
 def _lineage(

@@ -66,7 +66,7 @@ class Settings:
     everything, elsewhere scratch space). `ui_url` is where people open Dagster: alerts link to it.
     `signing_key` is the KMS key that signs proofs of erasures; on a laptop a key of the environment's own does.
     `serving` is None where no PostgreSQL follows published tables, `quicksight` (an account of 12 digits) where nobody
-    has copies of marts in QuickSight.
+    has copies of marts in QuickSight. `summaries` says whether the API's are written.
     `alert_webhook` is a secret: whoever knows the address may write there. `daily_usd` is what the lake's queries of a
     day may cost before it is reported; without it only what is unusual is.
     """
@@ -89,6 +89,7 @@ class Settings:
     lineage: LineageSettings = field(default_factory=LineageSettings)
     serving: ServingSettings | None = None
     quicksight: str | None = None
+    summaries: bool = False
 
     @property
     def published_database(self) -> str:
@@ -130,6 +131,7 @@ class Settings:
             lineage=_lineage(variables),
             serving=_serving(variables),
             quicksight=_quicksight(variables, local),
+            summaries=_is_on(variables, "GAVEL_SUMMARIES"),
         )
 
 
@@ -162,6 +164,13 @@ def _quicksight(variables: Mapping[str, str], local: bool) -> str | None:
     if not re.fullmatch(r"[0-9]{12}", account):
         raise SettingsError(f"GAVEL_QUICKSIGHT_ACCOUNT: expected an AWS account of 12 digits, found {account!r}")
     return account
+
+
+def _is_on(variables: Mapping[str, str], variable: str) -> bool:
+    text = variables.get(variable) or "off"
+    if text not in ("on", "off"):
+        raise SettingsError(f"{variable}: expected on or off, found {text!r}")
+    return text == "on"
 
 
 def _lineage(variables: Mapping[str, str]) -> LineageSettings:

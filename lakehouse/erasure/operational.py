@@ -1,4 +1,4 @@
-"""A person outside of the lake: items of the operational table, receipts of requests, and dead letters in queues.
+"""A person outside of the lake: items of the operational table, receipts, summaries, and dead letters in queues.
 
 Items change by writes that the stream carries: an item of a kept entity gets a new version without what is personal,
 one of a deleted entity is removed. Tables are read whole, as no index leads from a person to all that names her.
@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from contracts import summaries
 from contracts.item import BY, from_attribute, index_keys, pointer_keys, system_attributes, to_attribute
+from lakehouse.serving.summaries import stop_writers
 
 if TYPE_CHECKING:
     from contracts import Contract, Contracts
@@ -29,11 +31,12 @@ QUEUES = ("inbound", "fanout", "events", "tracking")
 
 @dataclass
 class Operational:
-    """Items deleted and written again, receipts and dead letters deleted."""
+    """Items deleted and written again; receipts, summaries and dead letters deleted."""
 
     deleted: int = 0
     rewritten: int = 0
     receipts: int = 0
+    summaries: int = 0
     dead_letters: int = 0
 
 
@@ -54,8 +57,16 @@ def erase_operational(
             _rewrite_item(dynamo, table, contract, item, (needles.identity, instead, _now(lake)))
             done.rewritten += 1
     done.receipts = _delete_holding(dynamo, f"{table}-requests", needles)
+    done.summaries = erase_summaries(lake, environment, needles)
     done.dead_letters = sum(_drop_letters(lake.client("sqs"), f"{table}-{q}-dead-letters", needles) for q in QUEUES)
     return done
+
+
+def erase_summaries(lake: Lake, environment: str, needles: Needles) -> int:
+    """Delete the person's summary, and let no run write it that began before; returns how many items. Until marts are
+    without the person, a later run brings it back: the second phase does this again, and last."""
+    stop_writers(lake, environment)
+    return _delete_holding(lake.client("dynamodb"), summaries.table(environment), needles)
 
 
 def _now(lake: Lake) -> int:

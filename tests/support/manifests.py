@@ -46,6 +46,28 @@ def small_manifest() -> dict[str, Any]:
     }
 
 
+def with_summaries(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The manifest with the report that summaries of parties follow, and their exposure."""
+    report = _model("rpt_party_summaries", "reports", "model.gavel.fct_orders")
+    exposure = {
+        "name": "party_summaries",
+        "resource_type": "exposure",
+        "fqn": ["gavel", "reports", "party_summaries"],
+        "owner": {"email": "platform@gavel.example"},
+        "description": "What the API tells of a party.",
+        "depends_on": {"nodes": [report["unique_id"]]},
+        "type": "application",
+        "config": {"enabled": True, "meta": {"maximum_lag_minutes": 120, "kinds": ["dynamodb"]}},
+    }
+    return {
+        **manifest,
+        "nodes": {**manifest["nodes"], report["unique_id"]: report},
+        "parent_map": {**manifest["parent_map"], report["unique_id"]: report["depends_on"]["nodes"]},
+        "child_map": {**manifest["child_map"], report["unique_id"]: []},
+        "exposures": {**manifest["exposures"], "exposure.gavel.party_summaries": exposure},
+    }
+
+
 def _model(name: str, layer: str, *reads: str, kind: str = "table") -> dict[str, Any]:
     return {
         "unique_id": f"model.gavel.{name}",

@@ -1,14 +1,15 @@
-"""A person is erased: marts, the report page and what Dagster keeps of builds follow. dbt itself builds them."""
+"""A person is erased: marts, the report page, summaries and what Dagster keeps of builds follow. dbt builds them."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import boto3
 import dagster as dg
 import duckdb
 import pytest
@@ -17,7 +18,7 @@ from assets.dbt import warehouse_assets
 from assets.erasure import FINISH, erasure_config, erasure_jobs, forget_in_marts
 from assets.reports import PAGE_FILE
 from assets.resources import LakeResource, WarehouseResource
-from contracts import Contract, Contracts, load_contracts
+from contracts import Contract, Contracts, load_contracts, summaries
 from contracts.change import CHANGE_COLUMNS
 from lakehouse.api import compact, publish
 from lakehouse.erasure import proof, requests, run
@@ -28,10 +29,12 @@ from orchestration.settings import Settings
 from reporting import render
 from tests.support.lakes import Landing
 from tests.support.projects import copy_of_project
+from tests.support.summaries import create, emulated, items
 from warehouse import project as on_disk
 from warehouse.forgetting import StillInMarts
+from warehouse.summaries import bring_summaries
 
-MODELS = ("dim_customer", "dim_address", "fct_bids", "fct_orders", "rpt_profit_by_party")
+MODELS = ("dim_customer", "dim_address", "fct_bids", "fct_orders", "rpt_party_summaries", "rpt_profit_by_party")
 WHO, NAMESAKE, BUYER = "c-erased-77", "c-erased-778", "c-other-5"
 ROWS: Mapping[str, list[dict[str, str]]] = {
     "customers": [
@@ -58,8 +61,8 @@ ROWS: Mapping[str, list[dict[str, str]]] = {
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dbt_program: Path) -> Path:
-    """A laptop's folder, with a lake in which all is published."""
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dbt_program: Path) -> Iterator[Path]:
+    """A laptop's folder, with a lake in which all is published, and a table of summaries."""
     project = copy_of_project(tmp_path / "dbt_project", *MODELS, tests=False)
     monkeypatch.setattr(on_disk, "PROJECT", project)
     monkeypatch.setattr(on_disk, "DBT", dbt_program)
@@ -67,7 +70,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dbt_program: Path) -> 
     lake, contracts = resource(tmp_path).lake, load_contracts()
     for entity, rows in ROWS.items():
         land(lake, contracts[entity], rows)
-    return tmp_path
+    with emulated(tmp_path / "unused"):
+        create(summaries.table("local"))
+        yield tmp_path
 
 
 def resource(home: Path) -> LakeResource:
@@ -102,6 +107,7 @@ def built(home: Path, instance: dg.DagsterInstance) -> None:
         instance=instance,
     )
     assert result.success
+    bring_summaries(resource(home).lake, "local", manifest, home / "warehouse.duckdb", print)
     render(home / "warehouse.duckdb", home / "reports" / PAGE_FILE)
 
 
@@ -126,12 +132,15 @@ def test_marts_page_and_records_of_runs_forget_who_was_erased_and_nobody_else(ho
     with dg.DagsterInstance.local_temp(str(home / "dagster")) as instance:
         built(home, instance)
         assert (WHO,) in rows(home, "select customer_id from marts.dim_customer")
+        assert {WHO, NAMESAKE, BUYER} == items(summaries.table("local")).keys()
         others = rows(home, f"select * from marts.dim_customer where customer_id <> '{WHO}' order by all")
         request = first_phase(lakes.lake, contracts)
         with pytest.raises(StillInMarts, match=r"marts\.dim_customer"):
             forget_in_marts(lakes, warehouse, contracts, request)
 
         built(home, instance)
+        left = {"pk": {"S": summaries.item_key(WHO)}, summaries.SUMMARY: {"S": "{}"}}  # by a run of before
+        boto3.client("dynamodb").put_item(TableName=summaries.table("local"), Item=left)
 
         definitions = dg.Definitions(jobs=erasure_jobs(contracts), resources={"lake": lakes, "warehouse": warehouse})
         job = definitions.resolve_job_def(FINISH)
@@ -148,6 +157,8 @@ def test_marts_page_and_records_of_runs_forget_who_was_erased_and_nobody_else(ho
     signed = json.loads(lakes.lake.store.read(request.proof))
     assert proof.verify(lakes.lake, signed)
     part = signed["parts"]["marts"]
+    assert {request.pseudonym, NAMESAKE, BUYER} == items(summaries.table("local")).keys()
+    assert part["summaries_deleted"] == 1
     assert part["file"] == "warehouse.duckdb"
     assert part["before"] != part["after"]
     assert (home / "reports" / PAGE_FILE).exists()

@@ -113,7 +113,7 @@ def test_marts_are_built_once_the_tables_are_rewritten_and_before_the_end(lake: 
 
 
 def test_items_receipts_and_dead_letters_are_without_the_person(lake: Lake, resource: LakeResource) -> None:
-    from contracts import Contracts
+    from contracts import Contracts, summaries
     from contracts.model import DynamoKeys, IndexKeys
     from lakehouse.erasure.needles import Needles
     from lakehouse.erasure.operational import erase_operational
@@ -126,7 +126,8 @@ def test_items_receipts_and_dead_letters_are_without_the_person(lake: Lake, reso
         }
     )
     dynamo, sqs = boto3.client("dynamodb"), boto3.client("sqs")
-    for name, parts in (("gavel-unit", ("pk", "sk")), ("gavel-unit-requests", ("id",))):
+    tables = {"gavel-unit": ("pk", "sk"), "gavel-unit-requests": ("id",), summaries.table("unit"): ("pk",)}
+    for name, parts in tables.items():
         dynamo.create_table(
             TableName=name,
             BillingMode="PAY_PER_REQUEST",
@@ -155,13 +156,16 @@ def test_items_receipts_and_dead_letters_are_without_the_person(lake: Lake, reso
         dynamo.put_item(TableName="gavel-unit", Item=item)
         answer = {"id": {"S": f"r-{who}"}, "body": {"S": orjson.dumps({"person_id": who}).decode()}}
         dynamo.put_item(TableName="gavel-unit-requests", Item=answer)
+        shown = {"pk": {"S": summaries.item_key(who)}, summaries.SUMMARY: {"S": "{}"}}
+        dynamo.put_item(TableName=summaries.table("unit"), Item=shown)
     url = sqs.create_queue(QueueName="gavel-unit-inbound-dead-letters")["QueueUrl"]
     for who in ("p-1", "p-12"):
         sqs.send_message(QueueUrl=url, MessageBody=orjson.dumps({"who": who}).decode())
 
     done = erase_operational(lake, "unit", contracts, Needles("p-1", {}), "erased-0")
 
-    assert (done.deleted, done.rewritten, done.receipts, done.dead_letters) == (1, 1, 1, 1)
+    assert (done.deleted, done.rewritten, done.receipts, done.summaries, done.dead_letters) == (1, 1, 1, 1, 1)
+    assert dynamo.scan(TableName=summaries.table("unit"))["Items"][0]["pk"] == {"S": summaries.item_key("p-2")}
     left = {i["pk"]["S"]: i for i in dynamo.scan(TableName="gavel-unit")["Items"]}
     assert set(left) == {"PERSON#p-2", "SALE#s-1"}
     assert left["SALE#s-1"]["buyer_id"] == left["SALE#s-1"]["recipient"] == {"S": "erased-0"}
@@ -171,4 +175,4 @@ def test_items_receipts_and_dead_letters_are_without_the_person(lake: Lake, reso
     assert int(left["SALE#s-1"]["_version"]["N"]) > 7
     assert left["SALE#s-1"]["_by"] == {"S": "function:erasure"}
     again = erase_operational(lake, "unit", contracts, Needles("p-1", {}), "erased-0")
-    assert (again.deleted, again.rewritten, again.receipts) == (0, 0, 0)
+    assert (again.deleted, again.rewritten, again.receipts, again.summaries) == (0, 0, 0, 0)
