@@ -126,6 +126,10 @@ class ApiClient:
         query = {"role": role, "limit": str(limit)} | ({"cursor": cursor} if cursor else {})
         return self._call("GET", f"/parties/{quote(party_id, safe='')}/orders?{urlencode(query)}")
 
+    def party_summary(self, party_id: str) -> dict[str, Any]:
+        """What the reports say of a party: `{"party_id", "data_time", "as_buyer": [...], "as_seller": [...]}`."""
+        return self._call("GET", f"/parties/{quote(party_id, safe='')}/summary")
+
     def status(self) -> dict[str, Any]:
         """GET: up to when reports and tables are true, and which Firehose is under pressure."""
         return self._call("GET", "/status")

@@ -38,6 +38,11 @@ class Caller:
         """What an item says of who wrote it: `user:<sub>` (a pseudonym that Cognito gave) or `tenant:<name>`."""
         return self.name.replace(" ", ":", 1)
 
+    def check_party(self, party_id: str) -> None:
+        """Refuse (403) a party that asks for what is another one's."""
+        if self.party_id not in (None, party_id):
+            raise forbidden("expected the caller's own party, found another one")
+
     @classmethod
     def of(cls, event: Mapping[str, Any]) -> Caller:
         """The caller of a proxy event; refuses (403) one that is in no group, or in `party` without a party."""

@@ -30,6 +30,8 @@ from realtime.api.reads import Reads
 from realtime.api.routes import DATA_TIME, Answer, Event, Parameter, Route, Shape
 from realtime.api.settings import Settings
 from realtime.api.store import Contended, Store, Unavailable, with_quick_queries
+from realtime.api.summaries import Summaries
+from realtime.api.summaries import routes as summary_routes
 from realtime.api.writer import AlreadyDone, Together, Writer
 from realtime.api.writes import Written
 from realtime.clients import client
@@ -75,7 +77,8 @@ def _api() -> Api:
         lambda: client("cloudwatch", attempts=1, read_timeout=2),
     )
     lists = list_routes(Lists(writer.entities, writer.store), writer.entities)
-    more = (*import_routes(imports), *status_routes(status), *lists)
+    summaries = summary_routes(Summaries(Store(dynamodb, settings.summaries)))
+    more = (*import_routes(imports), *status_routes(status), *lists, *summaries)
     is_laptop = settings.environment == "local"
     return Api(writer, Receipts(requests_store), more, data_time=status.data_time, decodes_paths=is_laptop)
 
@@ -287,8 +290,7 @@ class Api:
         query = requests.only_parameters(event, ("role", "limit", "cursor"))
         limit = _limit(query.get("limit"), DEFAULT_PAGE, MAX_PAGE)
         party_id = requests.parameter(event, "party_id")
-        if caller.party_id not in (None, party_id):
-            raise problems.forbidden("expected the caller's own party, found another one")
+        caller.check_party(party_id)
         page = self._pages.of_party(party_id, query.get("role"), limit, query.get("cursor"))
         return Answer(200, page, self._true_for())
 

@@ -225,7 +225,7 @@ def _schemas(contract: Contract) -> dict[str, Any]:
     whole, partial = _payload(contract), _payload(contract, partial=True)
     key = contract.primary_key
     rest = {**whole, "required": [n for n in whole["required"] if n not in key]}
-    item = _record([(f, _answered(f.type)) for f in contract.fields], nullable=False)
+    item = answered(contract.fields)
     item["description"] = contract.description
     item["properties"]["_version"] = {
         "type": "integer", "minimum": 0, "description": "Grows with each write of the item.",
@@ -239,6 +239,11 @@ def _schemas(contract: Contract) -> dict[str, Any]:
 
 def _payload(contract: Contract, *, partial: bool = False) -> dict[str, Any]:
     return {k: v for k, v in json_schema(contract, partial=partial).items() if k not in ("$schema", "$id")}
+
+
+def answered(fields: Iterable[Field]) -> dict[str, Any]:
+    """The schema of an answer with these fields, in which what has no value is left out."""
+    return _record([(f, _answered(f.type)) for f in fields], nullable=False)
 
 
 def _record(members: Sequence[tuple[Field, dict[str, Any]]], *, nullable: bool) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from contracts import Contract, Contracts, load_contracts
 from local.aws import CREDENTIALS, REGION, Aws
 from local.home import Home, Stack
-from local.stack import down
+from local.stack import connect, down
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(1800)]
 
@@ -96,6 +97,29 @@ def assert_whole(home: Home, contracts: Contracts) -> int:
     return int(orders)
 
 
+def assert_summarized(home: Home) -> None:
+    """The API tells each party's sales as the operational table has them, by role and currency."""
+    stack = home.load()
+    assert stack is not None
+    sales: Counter[tuple[str, str, str]] = Counter()
+    orders = Aws(stack.endpoint).client("dynamodb").get_paginator("scan").paginate(
+        TableName=stack.outputs["TableName"],
+        FilterExpression="entity = :orders AND attribute_not_exists(#deleted) AND #status <> :cancelled",
+        ExpressionAttributeNames={"#deleted": "_deleted", "#status": "status"},
+        ExpressionAttributeValues={":orders": {"S": "orders"}, ":cancelled": {"S": "cancelled"}},
+    )  # fmt: skip
+    for order in (item for page in orders for item in page["Items"]):
+        for role in ("buyer", "seller"):
+            sales[order[f"{role}_id"]["S"], role, order["currency"]["S"]] += 1
+    client, shown = connect(stack), Counter[tuple[str, str, str]]()
+    parties = sorted({party for party, _, _ in sales})
+    for party in parties:
+        summary = client.party_summary(party)
+        for role in ("buyer", "seller"):
+            shown.update({(party, role, known["currency"]): known["sales"] for known in summary[f"as_{role}"]})
+    assert +shown == sales
+
+
 def test_the_demo_works_twice_and_published_tables_hold_exactly_what_the_api_accepted(home: Home) -> None:
     contracts = load_contracts()
     output = gavel(home, "demo", "--changes", "500")
@@ -105,5 +129,6 @@ def test_the_demo_works_twice_and_published_tables_hold_exactly_what_the_api_acc
     first = assert_whole(home, contracts)
     gavel(home, "demo", "--changes", "300")
     assert assert_whole(home, contracts) > first
+    assert_summarized(home)
     assert "nothing waits" in gavel(home, "status")
     assert "state saved" in gavel(home, "down")

@@ -17,7 +17,7 @@ from moto import mock_aws
 from schemathesis import Case, GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from contracts import load_contracts
+from contracts import load_contracts, summaries
 from contracts.compact import dump_compact
 from contracts.model import VERSION, IndexKeys
 from realtime.api import handler
@@ -45,11 +45,15 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[handler.Api]:
         indexes = {i.name: i for c in contracts.of_origin("stream") if c.keys for i in c.keys.indexes}
         create_table("entities", [*indexes.values()])
         create_table("requests")
+        create_table("summaries")
+        complete = {"pk": {"S": summaries.STATE}, "complete": {"S": "2026-11-21T12:00:00.000000Z"}}
+        boto3.client("dynamodb").put_item(TableName="summaries", Item=complete)
         boto3.client("s3").create_bucket(Bucket="data", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
         queue = boto3.client("sqs").create_queue(QueueName="inbound")["QueueUrl"]
         patch.setenv("GAVEL_ENV", "test")
         patch.setenv("GAVEL_TABLE", "entities")
         patch.setenv("GAVEL_REQUESTS_TABLE", "requests")
+        patch.setenv("GAVEL_SUMMARIES_TABLE", "summaries")
         patch.setenv("GAVEL_BUCKET", "data")
         patch.setenv("GAVEL_INBOUND_QUEUE", queue)
         patch.setattr(handler, "CONTRACTS", document)

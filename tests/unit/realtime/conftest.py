@@ -140,7 +140,7 @@ class ApiClient:
         self.calls.clear()
         parts = path.strip("/").split("/")
         if parts[0] == "parties":
-            resource, parameters = "/parties/{party_id}/orders", {"party_id": parts[1]}
+            resource, parameters = f"/parties/{{party_id}}/{parts[2]}", {"party_id": parts[1]}
         elif len(parts) == 1:
             resource, parameters = "/{entity}", {"entity": parts[0]}
         else:

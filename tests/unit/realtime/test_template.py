@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from contracts import Contracts, metrics
+from contracts import Contracts, metrics, summaries
 from contracts.model import VERSION
 from realtime.bundle import FUNCTIONS
 
@@ -31,6 +31,12 @@ def test_every_index_of_the_contracts_is_an_index_of_the_table(template: dict[st
         for i in c.keys.indexes
     }
     assert defined == wanted
+
+
+def test_summaries_have_the_table_that_the_pipeline_writes_and_echo_nowhere(template: dict[str, Any]) -> None:
+    table = template["Resources"]["SummariesTable"]["Properties"]
+    assert table["TableName"] == {"Sub": summaries.table("${Environment}")}
+    assert "StreamSpecification" not in table
 
 
 def test_the_table_keeps_both_images_and_can_be_restored(template: dict[str, Any]) -> None:
