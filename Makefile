@@ -17,6 +17,8 @@ BENCH_VENV := build/bench-venv
 BENCH := $(BENCH_VENV)/.installed
 SCAN_VENV := build/scan-venv
 SCAN := $(SCAN_VENV)/.installed
+SUPERSET_VENV := build/superset-venv
+SUPERSET := $(SUPERSET_VENV)/.installed
 
 # uv takes the index that pip is configured to use, unless it has one of its own.
 UV = export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/python -m pip config get global.index-url 2>/dev/null || true)}}"; \
@@ -27,7 +29,7 @@ UV = export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/p
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev dashboard test-dashboard down status generate docs setup bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api bench-marts bench-shapes bench-exports bench-serving test test-deep test-fast test-stack coverage soak chaos simulate conformance mutations unit lint lint-sql types scan format lock clean
+.PHONY: help demo dev dashboard test-dashboard down status generate docs setup bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api bench-marts bench-shapes bench-exports bench-serving test test-deep test-fast test-stack coverage soak chaos simulate conformance superset mutations unit lint lint-sql types scan format lock clean
 
 help:  ## List what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -95,6 +97,9 @@ chaos: $(LOCAL)  ## Run the stack under faults for MINUTES=5, as SEED=n plans th
 
 conformance: $(DEV)  ## Run the merge of Athena and the dbt project on a real Trino (needs Java 24 and Maven, see tests/conformance)
 	@$(BIN)/python -m pytest -q --timeout 900 tests/conformance
+
+superset: $(DEV) $(SUPERSET)  ## Import the bundle for Superset into a real one, and compare its charts with the report's panels
+	@$(BIN)/python -m tests.superset $(SUPERSET_VENV)
 
 mutations: $(DEV)  ## Break rules of code and models, one at a time, and see that the tests named for each notice it
 	@$(BIN)/python -m tests.mutations
@@ -200,6 +205,13 @@ $(SCAN): requirements/scan.txt | $(BIN)/uv
 	@echo "Installing the policy scanner in $(SCAN_VENV)"
 	@$(BIN)/uv venv -q --allow-existing --python $(BIN)/python $(SCAN_VENV)
 	@$(UV) pip install -q --python $(SCAN_VENV)/bin/python --require-hashes -r requirements/scan.txt
+	@touch $@
+
+# A trial in a Superset of its own, which asks for older packages than the product.
+$(SUPERSET): tests/superset/requirements.txt | $(BIN)/uv
+	@echo "Installing Superset in $(SUPERSET_VENV)"
+	@$(BIN)/uv venv -q --allow-existing --python $(BIN)/python $(SUPERSET_VENV)
+	@$(UV) pip install -q --python $(SUPERSET_VENV)/bin/python -r tests/superset/requirements.txt
 	@touch $@
 
 $(BENCH): $(DECLARED) benchmarks/requirements.txt | $(BIN)/uv

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -14,6 +15,7 @@ from ops.environment import Environment, OpsError
 
 if TYPE_CHECKING:
     from reporting.bi.quicksight import Asset, Deployment
+    from reporting.bi.superset import Source
 
 NOBODY = "0" * 12
 """The account of a bundle that is exported for no environment; an import puts its own in that place."""
@@ -59,13 +61,30 @@ class Import:
     role: str | None = None
 
 
-def export(name: str, to: Path, region: str = "eu-west-1") -> int:
-    """Write the bundle of an environment (by its name) to a file; returns how many assets it has. Asks no service."""
-    from reporting.bi.quicksight import Deployment, assets, bundle
+def export(where: Environment, tool: str, to: Path, address: str | None = None) -> int:
+    """Write what a `tool` (quicksight, superset) imports for an environment to a file; returns its bytes. Asks no
+    service. `address` is where Superset reads, as SQLAlchemy has it; without it, Athena, or a laptop's warehouse."""
+    from reporting.bi import quicksight, superset
 
-    found = assets(Deployment(name, NOBODY, region, f"gavel-{name}-readers"))
-    to.write_bytes(bundle(found))
-    return len(found)
+    region = os.environ.get("AWS_REGION") or "eu-west-1"
+    if tool == "superset":
+        made = superset.bundle(_source(where, region, address))
+    else:
+        to_nobody = quicksight.Deployment(where.name, NOBODY, region, where.resource("readers"))
+        made = quicksight.bundle(quicksight.assets(to_nobody))
+    to.write_bytes(made)
+    return len(made)
+
+
+def _source(where: Environment, region: str, address: str | None) -> Source:
+    from reporting.bi.superset import Source
+
+    if address is None and where.name == "local":
+        home = Path(os.environ.get("GAVEL_HOME") or ".gavel").absolute()
+        address = f"duckdb:///{home / 'warehouse.duckdb'}?access_mode=read_only"
+    if address is None:
+        return Source.athena(where.name, region)
+    return Source(where.name, address, "duckdb" if address.startswith("duckdb") else "athena")
 
 
 def bring_in(

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ops.commands.opening import DryRun, Where, opened, plainly
+
+
+class Tool(StrEnum):
+    """The tools that there are bundles for."""
+
+    quicksight = "quicksight"
+    superset = "superset"
+
 
 bi = typer.Typer(
     no_args_is_help=True,
@@ -19,17 +28,21 @@ bi = typer.Typer(
 def export_bi(
     context: typer.Context,
     out: Annotated[Path, typer.Option(help="The file to write.")],
+    tool: Annotated[Tool, typer.Option("--for", help="Which tool imports it.")] = Tool.quicksight,
+    address: Annotated[
+        str | None, typer.Option(help="Where Superset reads, as SQLAlchemy has it, if not Athena or the laptop's file.")
+    ] = None,
     environment: Where = None,
 ) -> None:
-    """Write what QuickSight imports: an asset bundle of data source, data sets, analysis and dashboard.
+    """Write what a tool imports: data sets of the marts, and a dashboard. The same project gives the same bytes.
 
-    The same project gives the same bytes. An import needs no file: it makes the bundle for its account.
+    QuickSight's import needs no file: it makes the bundle for its account.
     """
     with opened(context, environment) as (where, console):
         from ops.bi import export
 
-        count = export(where.name, out)
-        plainly(console)(f"{out}: {count} assets")
+        count = export(where, tool.value, out, address)
+        plainly(console)(f"{out}: {count:,} bytes for {tool.value}")
 
 
 @bi.command("import")

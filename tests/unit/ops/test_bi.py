@@ -155,11 +155,15 @@ def test_a_dry_run_says_what_is_new_what_differs_and_what_is_not(where: Environm
 
 def test_an_export_needs_no_account_and_is_the_same_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Environment, "of_credentials", lambda name: Environment(name, lambda service: None))
-    one, other = tmp_path / "one.qs", tmp_path / "other.qs"
-    for file in (one, other):
-        result = CliRunner().invoke(app, ["bi", "export", "--out", str(file), "--environment", "prod"])
+    one, other, third = tmp_path / "one.qs", tmp_path / "other.qs", tmp_path / "superset.zip"
+    for file, tool in ((one, "quicksight"), (other, "quicksight"), (third, "superset")):
+        arguments = ["bi", "export", "--for", tool, "--out", str(file), "--environment", "prod"]
+        result = CliRunner().invoke(app, arguments)
         assert result.exit_code == 0, result.output
     assert one.read_bytes() == other.read_bytes()
     with zipfile.ZipFile(io.BytesIO(one.read_bytes())) as archive:
         assert "datasource/gavel-prod-athena.json" in archive.namelist()
         assert b":000000000000:" in archive.read("dataset/gavel-prod-dim_date.json")
+    with zipfile.ZipFile(third) as archive:
+        assert b"work_group=gavel-prod-readers" in archive.read("gavel/databases/gavel.yaml")
+        assert b"schema: gavel_reports_prod" in archive.read("gavel/datasets/gavel/rpt_sales_growth_by_quarter.yaml")

@@ -6,7 +6,7 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,11 @@ import yaml
 from botocore.validate import ParamValidator
 
 from local.home import REPOSITORY
+from reporting.bi import superset
 from reporting.bi.quicksight import ID, Asset, Deployment, assets, bundle
 from reporting.bi.visuals import Inexpressible, Summed, visuals
 from reporting.definitions import load
-from tests.support.panel_queries import queries
+from tests.support.bi import as_text, fill, numbers, said
 from warehouse.readers import BadExposure, readers
 
 DEPLOYMENT = Deployment("prod", "123456789012", "eu-west-1", "gavel-prod")
@@ -188,59 +189,20 @@ def project(folder: Path, column: str, reads: str = "dim_customer") -> None:
     )
 
 
-ROWS = {
-    "rpt_sales_by_category_country_and_month": """
-        select * from (values ('coins', 'DE', 'Germany', 'Europe', 2, 10.00, 9.00, 3.00),
-          (' Coins', 'DE', 'Germany', 'Europe', 1, 5.00, 4.00, 1.00),
-          ('stamps', 'FR', 'France', 'Europe', 4, 8.0, 8.00, 2.00),
-          ('', 'US', 'Unknown', 'Unknown', 1, 1.0, 1.00, null)) as t
-          (category, country_code, country_name, region, sales, sales_amount, net_sales, house_earnings)""",
-    "rpt_sales_growth_by_quarter": """
-        select * from (values (date '2026-01-01', true, 7.0, 2.0), (date '2026-01-01', true, 1.0, 0.0),
-          (date '2026-04-01', false, 3.0, 8.0)) as t (sales_quarter, is_complete, net_sales, net_sales_year_before)""",
-    "rpt_sell_through_by_category_and_grade": """
-        select * from (values ('coins', 1, 4, 2, 10.0), ('Coins', 0, 1, 1, 10.0), ('stamps', 2, 0, 0, 0.0)) as t
-          (category, lots_open, lots_offered, lots_sold, hammer_price)""",
-    "rpt_bidding_by_category_and_month": """
-        select * from (values ('coins', date '2026-01-01', 2, 8, 2, 1, 1), ('stamps', date '2026-01-01', 2, 0, 0, 0, 0),
-          ('coins', date '2026-02-01', 1, 5, 5, 2, 1)) as t
-          (category, closing_month, lots, bids, snipes, lots_with_reserve, lots_reserve_met)""",
-    "fct_bids": "select true as is_accepted",
-}
-
-
 def test_formulas_give_what_the_panels_say() -> None:
     """A tool sums up by the dimension whatever the panel's own query groups by."""
     (reader,) = readers("quicksight")
     found, _ = visuals(load(), reader.data_sets)
-    written = dict(queries())
     with duckdb.connect() as database:
-        for name, rows in ROWS.items():
-            database.execute(f"create table {name} as select *, 'EUR' as currency from ({rows})")
+        fill(database, "main")
         for visual in found:
-            spec = load().panels[visual.key].spec
-            page = database.sql(written[f"{visual.key}.1"]).df().to_dict("records")
             having = " and ".join(f"sum({c}) > 0" for c in visual.least)
             measures = ", ".join(m.formula.sql(dialect="duckdb") for m in visual.measures)
             ours = database.sql(
                 f"select {visual.dimension.sql(dialect='duckdb')}, {measures} from {visual.model} group by 1"
                 + (f" having {having}" if having else "")
             ).fetchall()
-            columns = [*spec.chart.bars.values(), *spec.chart.lines.values()]
-            if spec.chart.kind == "table":
-                columns = ["lots", "bids_per_lot", "sniping_share", "reserve_met_share"]
-            name = spec.periods.column if spec.periods else spec.chart.name or "category"
-            theirs = {as_text(row[name]): numbers(row[c] for c in columns) for row in reversed(page)}
-            assert theirs == {as_text(row[0]): numbers(row[1:]) for row in ours}, visual.key
-
-
-def as_text(value: Any) -> str:
-    return str(value)[:10]  # of a moment the day
-
-
-def numbers(values: Iterable[Any]) -> list[float | None]:
-    """Numbers of any type, to nine digits; what is not known is None."""
-    return [None if value is None or value != value else round(float(value), 9) for value in values]
+            assert {as_text(row[0]): numbers(row[1:]) for row in ours} == said(database, visual), visual.key
 
 
 @pytest.mark.parametrize(
@@ -282,3 +244,32 @@ def test_exposures_of_tools_are_those_of_the_project() -> None:
     (reader,) = readers("quicksight")
     assert reader.name in {e["name"] for e in exposures}
     assert len(of_kind("dataset")) == len(reader.data_sets)
+
+
+def test_the_bundle_for_superset_refers_to_itself_and_asks_athena() -> None:
+    """That a Superset takes it, and that its charts give the panels' numbers, `make superset` shows."""
+    source = superset.Source.athena("prod", "eu-west-1")
+    content = superset.bundle(source)
+    assert content == superset.bundle(source)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        found = {name.removeprefix("gavel/"): yaml.safe_load(archive.read(name)) for name in archive.namelist()}
+    assert {file["version"] for file in found.values()} == {"1.0.0"}
+    kinds = {name.partition("/")[0] for name in found}
+    assert kinds == {"metadata.yaml", "databases", "datasets", "charts", "dashboards"}
+    there = {file["uuid"] for file in found.values() if "uuid" in file}
+    assert len(there) == len(found) - 1, "no two are the same"
+    assert set(re.findall(r"(?<=uuid: )[0-9a-f-]{36}", yaml.safe_dump(found))) <= there
+    assert {f["schema"] for n, f in found.items() if n.startswith("datasets")} == {
+        "gavel_reports_prod",
+        "gavel_marts_prod",
+    }
+    (reader,) = readers("quicksight")
+    drawn, _ = visuals(load(), reader.data_sets)
+    charts = {f["slice_name"]: f for n, f in found.items() if n.startswith("charts")}
+    assert {v.title for v in drawn} <= set(charts)
+    (dashboard,) = (f for n, f in found.items() if n.startswith("dashboards"))
+    elements = [each for each in dashboard["position"].values() if isinstance(each, dict) and each["type"] == "CHART"]
+    placed = {element["meta"]["uuid"] for element in elements}
+    assert placed == {f["uuid"] for f in charts.values()}
+    (currency,) = dashboard["metadata"]["native_filter_configuration"]
+    assert currency["controlValues"]["enableEmptyFilter"], "amounts of several currencies are never added up"
