@@ -94,13 +94,13 @@ def test_an_item_is_in_the_list_of_its_status_and_in_no_other(listed: Listed) ->
     assert listed.get("/lists/{entity}", other, entity="orders")[0] == 400, "a cursor is good for its own list"
 
 
-@pytest.mark.parametrize("asked", ["müller", "MULLER an", "Mu\u0308ller  Ann"])
-def test_a_party_is_found_by_how_its_name_begins_whatever_the_case_and_accents(listed: Listed, asked: str) -> None:
+@pytest.mark.parametrize("typed", ["müller", "MULLER an", "Mu\u0308ller  Ann"])
+def test_a_party_is_found_by_how_its_name_begins_whatever_the_case_and_accents(listed: Listed, typed: str) -> None:
     listed.write("PUT", "/customers/c-1", customer("Müller Anna"))
     listed.write("PUT", "/customers/c-2", customer("Anna Müller"))
-    assert listed.keys("/lists/{entity}", {"name": asked}, entity="customers") == ["customers c-1"]
+    assert listed.keys("/lists/{entity}", {"name": typed}, entity="customers") == ["customers c-1"]
     listed.write("PATCH", "/customers/c-1", {"name": "Maier"})
-    assert listed.keys("/lists/{entity}", {"name": asked}, entity="customers") == [], "the name that it had is gone"
+    assert listed.keys("/lists/{entity}", {"name": typed}, entity="customers") == [], "the name that it had is gone"
 
 
 def test_names_of_every_script_and_length_are_found(listed: Listed) -> None:
