@@ -130,6 +130,14 @@ class ApiClient:
         """What the reports say of a party: `{"party_id", "data_time", "as_buyer": [...], "as_seller": [...]}`."""
         return self._call("GET", f"/parties/{quote(party_id, safe='')}/summary")
 
+    def put_question(self, name: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+        """POST: a question to the archive; its `id`."""
+        return self._call("POST", f"/archive/questions/{quote(name, safe='')}", parameters)
+
+    def archive_answer(self, question_id: str, page: int = 1) -> dict[str, Any]:
+        """GET: how far the answer to a question is, with a page of its rows."""
+        return self._call("GET", f"/archive/answers/{quote(question_id, safe='')}?page={page}")
+
     def status(self) -> dict[str, Any]:
         """GET: up to when reports and tables are true, and which Firehose is under pressure."""
         return self._call("GET", "/status")

@@ -35,6 +35,7 @@ from assets.summaries import summary_assets
 from contracts import Contracts, load_contracts
 from orchestration.alerts.channels import AlertChannels
 from orchestration.alerts.sensor import lake_view
+from orchestration.archive import archive_definitions
 from orchestration.erasures import erasures_sensor
 from orchestration.gap_sensor import gap_sensor
 from orchestration.jobs import RESUME_TAGS, asset_jobs
@@ -126,7 +127,16 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
         resources=resources,
         executor=dg.in_process_executor,
     )
-    return dg.Definitions.merge(always, serving_definitions(settings, contracts), spice_definitions(settings, manifest))
+    return dg.Definitions.merge(always, *_apart(settings, contracts, manifest))
+
+
+def _apart(settings: Settings, contracts: Contracts, manifest: Manifest) -> list[dg.Definitions]:
+    """What stands by itself: copies of tables elsewhere, where they are configured, and the archive."""
+    return [
+        serving_definitions(settings, contracts),
+        spice_definitions(settings, manifest),
+        archive_definitions(contracts),
+    ]
 
 
 def _ours(

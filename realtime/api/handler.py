@@ -34,6 +34,8 @@ from realtime.api.summaries import Summaries
 from realtime.api.summaries import routes as summary_routes
 from realtime.api.writer import AlreadyDone, Together, Writer
 from realtime.api.writes import Written
+from realtime.archive.routes import routes as archive_routes
+from realtime.archive.service import Archive
 from realtime.clients import client
 from realtime.environment import read_settings
 from realtime.imports.queue import Outbox
@@ -78,7 +80,8 @@ def _api() -> Api:
     )
     lists = list_routes(Lists(writer.entities, writer.store), writer.entities)
     summaries = summary_routes(Summaries(Store(dynamodb, settings.summaries)))
-    more = (*import_routes(imports), *status_routes(status), *lists, *summaries)
+    archive = Archive(lambda: client("s3", attempts=2, read_timeout=3), settings.bucket, requests_store)
+    more = (*import_routes(imports), *status_routes(status), *lists, *summaries, *archive_routes(archive))
     is_laptop = settings.environment == "local"
     return Api(writer, Receipts(requests_store), more, data_time=status.data_time, decodes_paths=is_laptop)
 

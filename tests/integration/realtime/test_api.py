@@ -9,10 +9,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import pytest
 
+from lakehouse.storage.lake import Lake
+from local.aws import REGION
 from local.client import ApiClient, ApiError
+from retrieval.answering import answer_waiting
 from tests.support.laptop import Laptop
 
 pytestmark = pytest.mark.stack
@@ -130,3 +134,19 @@ def test_an_item_of_any_name_is_found_again(laptop: Laptop, name: str) -> None:
     line = {"lot_id": "l-1", "quantity": 1, "hammer_price": "5", "placed_at": "2026-11-21T01:02:03Z"}
     client.replace("order_lines", (name, 7), line)
     assert client.get("order_lines", (name, 7))["order_id"] == name
+
+
+def test_a_question_to_the_archive_is_answered_by_the_pipeline(laptop: Laptop, user: Callable[..., ApiClient]) -> None:
+    lake = Lake.of_environment("local", laptop.bucket, REGION, laptop.stack.endpoint)
+    answer_waiting(lake, laptop.contracts, print)
+    staff = user("staff")
+    put = staff.put_question("changes_of_an_item", {"entity": "orders", "key": "o-api-'; --"})
+    assert staff.archive_answer(put["id"])["status"] == "waiting"
+    assert answer_waiting(lake, laptop.contracts, print).answered >= 1
+    found = staff.archive_answer(put["id"])
+    assert (found["status"], found["rows"]) == ("answered", [])
+    with urlopen(found["page"], timeout=30) as page:
+        assert "No change of such a key is known" in page.read().decode()
+    with pytest.raises(ApiError) as refused:
+        user("party", party_id="c-1").put_question("order_as_of", {})
+    assert refused.value.status == 403

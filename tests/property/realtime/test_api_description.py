@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import boto3
+import orjson
 import pytest
 import schemathesis
 from hypothesis import given, settings
@@ -17,7 +18,7 @@ from moto import mock_aws
 from schemathesis import Case, GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from contracts import load_contracts, summaries
+from contracts import archive, load_contracts, summaries
 from contracts.compact import dump_compact
 from contracts.model import VERSION, IndexKeys
 from realtime.api import handler
@@ -49,6 +50,8 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[handler.Api]:
         complete = {"pk": {"S": summaries.STATE}, "complete": {"S": "2026-11-21T12:00:00.000000Z"}}
         boto3.client("dynamodb").put_item(TableName="summaries", Item=complete)
         boto3.client("s3").create_bucket(Bucket="data", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+        known = {"k": {"title": "t", "text": "q", "roles": ["staff"], "parameters": {}}}
+        boto3.client("s3").put_object(Bucket="data", Key=archive.QUESTIONS, Body=orjson.dumps(known))
         queue = boto3.client("sqs").create_queue(QueueName="inbound")["QueueUrl"]
         patch.setenv("GAVEL_ENV", "test")
         patch.setenv("GAVEL_TABLE", "entities")

@@ -3,19 +3,22 @@ nothing personal is shown by itself, and who put which question is kept."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
+from unittest import mock
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contracts import Contracts, load_contracts
 from lakehouse.api import compact, publish
 from lakehouse.intake.landing import Scope
+from lakehouse.storage.duck import Duck
 from lakehouse.storage.lake import Lake
 from retrieval import log, templates
 from retrieval.asking import HIDDEN, ask
@@ -280,3 +283,47 @@ def test_every_question_is_whole(name: str) -> None:
     known = {n for n, p in template.parameters.items() if not p.type or p.type == "moment"}
     assert bound - {"key_1", "key_2"} == known
     assert (templates.FOLDER / name / "page.html").exists()
+
+
+HOSTILE = st.one_of(
+    st.sampled_from([EVIL, "' OR 1=1 --", "$order_id", "{{ history('orders') }}", "\\'", "?", "%27"]),
+    st.text(min_size=1, max_size=30),
+)
+USUAL = {
+    "order_as_of": {"order_id": "o-1", "at": AT.format(1)},
+    "changes_of_an_item": {"entity": "orders", "key": "o-1"},
+    "party_history": {"party": "c-1"},
+}
+
+
+@pytest.mark.parametrize("name", templates.names())
+@settings(max_examples=examples(40, least=4), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_is_typed_the_statements_stay_the_same(lake: Lake, name: str, data: st.DataObject) -> None:
+    """Of every parameter of every question: a value is refused, or bound; no character of it is in a statement."""
+    assert templates.load(name).parameters.keys() == USUAL[name].keys()
+    usual = statements(lake, name, USUAL[name])
+    for parameter in USUAL[name]:
+        typed = USUAL[name] | {parameter: data.draw(HOSTILE)}
+        try:
+            found = statements(lake, name, typed)
+        except RetrievalError:
+            continue
+        assert found == usual
+
+
+def statements(lake: Lake, name: str, texts: Mapping[str, str]) -> list[str]:
+    """What the engine is given to execute."""
+    given_to_engine: list[str] = []
+    run, arrow = Duck.run, Duck.arrow
+
+    def noting(real: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(duck: Duck, sql: str, parameters: object = None) -> Any:
+            given_to_engine.append(sql)
+            return real(duck, sql, parameters)
+
+        return noted
+
+    with mock.patch.multiple(Duck, run=noting(run), arrow=noting(arrow)):
+        answer(lake, name, texts)
+    return given_to_engine

@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "lakehouse": {"contracts"},
     "warehouse": {"contracts", "lakehouse"},
     "reporting": {"contracts", "lakehouse", "warehouse"},
-    "assets": {"contracts", "lakehouse", "warehouse", "reporting"},
+    "assets": {"contracts", "lakehouse", "warehouse", "reporting", "retrieval"},
     "orchestration": {"contracts", "lakehouse", "warehouse", "reporting", "assets"},
     "realtime": {"contracts"},
     "retrieval": {"contracts", "lakehouse"},

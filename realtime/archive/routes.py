@@ -1,0 +1,123 @@
+"""The routes by which staff put questions to the archive and read the answers."""
+
+from __future__ import annotations
+
+import re
+
+from contracts import archive
+from realtime.api import problems, requests
+from realtime.api.caller import Caller
+from realtime.api.routes import Answer, Event, Parameter, Route, Schema
+from realtime.archive.service import Archive
+
+_NUMBER = re.compile(r"[1-9][0-9]{0,4}")
+
+
+def routes(found: Archive) -> tuple[Route, ...]:
+    """`GET /archive/questions`, `POST /archive/questions/{name}`, `GET /archive/answers/{answer_id}`, for staff."""
+
+    def listed(event: Event, caller: Caller) -> Answer:
+        requests.only_parameters(event)
+        return Answer(200, {"questions": found.questions(caller.group)})
+
+    def put(event: Event, caller: Caller) -> Answer:
+        requests.only_parameters(event)
+        identity = found.put(caller, requests.parameter(event, "name"), _texts(requests.payload(event)))
+        return Answer(202, {"id": identity, "status": "waiting"}, {"Location": f"/archive/answers/{identity}"})
+
+    def answered(event: Event, caller: Caller) -> Answer:
+        query = requests.only_parameters(event, ("page",))
+        number = query.get("page", "1")
+        if not _NUMBER.fullmatch(number):
+            raise problems.malformed("page", f"expected a number from 1, found {number[:20]!r}")
+        return Answer(200, found.answer(caller, requests.parameter(event, "answer_id"), int(number)))
+
+    number = Parameter("page", "Which page of the rows, from 1.", {"type": "integer", "minimum": 1, "maximum": 99999})
+    return (
+        Route(
+            "GET", "/archive/questions", "List the questions to the archive", listed, answers={200: _QUESTIONS},
+        ),
+        Route(
+            "POST", "/archive/questions/{name}", "Put a question to the archive", put,
+            answers={202: _ACCEPTED}, body=_PARAMETERS,
+        ),
+        Route(
+            "GET", "/archive/answers/{answer_id}", "Read an answer, page by page", answered,
+            answers={200: _ANSWER}, query=(number,),
+        ),
+    )  # fmt: skip
+
+
+def _texts(payload: object) -> dict[str, str]:
+    """The parameters of a question: texts by name."""
+    if not isinstance(payload, dict):
+        raise problems.malformed("", "expected an object with a text for each parameter")
+    texts: dict[str, str] = {}
+    for name, value in payload.items():
+        if not isinstance(value, str) or len(value) > archive.MAX_TEXT:
+            raise problems.malformed(str(name), f"expected a text of at most {archive.MAX_TEXT} characters")
+        texts[str(name)] = value
+    return texts
+
+
+_PARAMETERS: Schema = {
+    "type": "object",
+    "description": "A text for each parameter of the question.",
+    "additionalProperties": {"type": "string", "maxLength": archive.MAX_TEXT},
+}
+_QUESTION: Schema = {
+    "type": "object",
+    "properties": {
+        "title": {"type": "string"},
+        "text": {"type": "string", "description": "The question, with parameters in braces."},
+        "roles": {"type": "array", "items": {"type": "string"}},
+        "parameters": {"type": "object", "additionalProperties": {"type": "string"}, "description": "What they mean."},
+    },
+    "required": ["title", "text", "roles", "parameters"],
+}
+_QUESTIONS: Schema = {
+    "type": "object",
+    "properties": {"questions": {"type": "object", "additionalProperties": _QUESTION, "description": "By name."}},
+    "required": ["questions"],
+    "additionalProperties": False,
+}
+_ACCEPTED: Schema = {
+    "type": "object",
+    "properties": {"id": {"type": "string"}, "status": {"const": "waiting"}},
+    "required": ["id", "status"],
+    "additionalProperties": False,
+}
+_SECTION: Schema = {
+    "type": "object",
+    "properties": {
+        "heading": {"type": "string"},
+        "rows": {"type": "integer", "minimum": 0},
+        "more": {"type": "boolean", "description": "Whether rows were left out."},
+    },
+    "required": ["heading", "rows", "more"],
+    "additionalProperties": False,
+}
+_ROW: Schema = {
+    "type": "object",
+    "properties": {"section": {"type": "integer", "minimum": 0}, "row": {"type": "object"}},
+    "required": ["section", "row"],
+    "additionalProperties": False,
+}
+_ANSWER: Schema = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string"},
+        "status": {"type": "string", "enum": ["waiting", "answered", "refused"]},
+        "problem": {"type": "string", "description": "Why it was refused."},
+        "question": {"type": "string"},
+        "put_at": {"type": "string", "format": "date-time"},
+        "true_for": {"type": ["string", "null"], "format": "date-time", "description": "All that had arrived by then."},
+        "sections": {"type": "array", "items": _SECTION},
+        "pages": {"type": "integer", "minimum": 0, "description": "How many pages the rows have."},
+        "page_number": {"type": "integer", "minimum": 1},
+        "rows": {"type": "array", "items": _ROW},
+        "page": {"type": "string", "description": "Where the page for people is, for five minutes."},
+    },
+    "required": ["id", "status"],
+    "additionalProperties": False,
+}
