@@ -11,6 +11,7 @@ _PARTITIONS = frozenset({"dt", "hh"})  # of the landing tables
 _READERS = frozenset(
     {"filename", "file_index", "file_row_number", "rowid"}
 )  # columns that DuckDB adds to files and tables
+_POSTGRES = frozenset({"tableoid", "ctid", "xmin", "xmax", "cmin", "cmax"})  # columns of each of its tables
 _PATHS = frozenset({"activity", "imports", "lists", "parties", "status"})  # of the API, beside those of entities
 _MADE = frozenset(
     {"entities", "watermarks", "publication_log", "parity_log", "marts", "unknown"}
@@ -79,6 +80,8 @@ def problem_of_member(name: str, example: str) -> str | None:
         return f"{name} is a partition of the landing tables; write {example}_{name}"
     if name in _READERS:
         return f"{name} is a column that DuckDB adds to what it reads; write {example}_{name}"
+    if name in _POSTGRES:
+        return f"{name} is a column that PostgreSQL gives each table that is served; write {example}_{name}"
     if name == ENVELOPE:
         return f"{name} says of an imported object that it is a CloudEvent; write {example}_{name}"
     if name in RESERVED_WORDS:
