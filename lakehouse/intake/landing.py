@@ -141,15 +141,16 @@ def is_hidden(path: str) -> bool:
 
 
 def _listed(lake: Lake, contract: Contract, scope: Scope) -> Iterator[StoredObject]:
-    """Keys below `landing/` sort by arrival hour, so that a listing can begin at the scope's first hour. Objects in
-    the dropbox have no hour in their key: all are listed, and their hour is that of their last modification."""
+    """Keys below `landing/` sort by arrival hour, so that a listing can begin at the scope's first hour. Objects whose
+    key names no hour, all of the dropbox among them, have that of their last modification, and may sort before it: the
+    nightly pass finds them. After a replay nothing else does, so that it lists all there are."""
     prefix = lake.landing_prefix(contract)
     if scope.keys is not None and len(scope.keys) < _LISTED_ONE_BY_ONE:
         for key in sorted(k for k in scope.keys if k.startswith(prefix)):
             yield from (stored for stored in lake.store.list(key) if stored.key == key)
         return
     after = ""
-    if contract.origin == "stream" and scope.start is not None:
+    if contract.origin == "stream" and scope.start is not None and not scope.again:
         after = f"{prefix}dt={scope.start:%Y-%m-%d}/hh={scope.start:%H}/"
     for stored in lake.store.list(prefix, after):
         if not stored.key.endswith("/"):

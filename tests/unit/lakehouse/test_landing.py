@@ -52,6 +52,17 @@ def test_an_object_outside_the_hourly_layout_arrives_when_it_was_written(lake: L
     assert found.hour <= datetime.now(UTC)
 
 
+@pytest.mark.parametrize(
+    "place", ["0-by-hand", "DT=2026-11-21/HH=12", "dt=2025-02-29/hh=12", "dt=2000-01-01/hh=24", "z"]
+)
+def test_a_replay_finds_what_was_written_in_its_range_wherever_it_sorts(lake: Lake, place: str) -> None:
+    lake.store.write(f"landing/parcels/{place}/a.parquet", b"x")
+    (found,) = list_objects(lake, PARCELS, Scope.everything())
+    during = Scope.replay(found.hour, found.hour + timedelta(hours=1))
+    assert list_objects(lake, PARCELS, during) == [found]
+    assert list_objects(lake, PARCELS, Scope.replay(found.hour - timedelta(hours=1), found.hour)) == []
+
+
 SEGMENT = st.text(st.sampled_from("abz019=-_.%é ٣"), min_size=1, max_size=8)
 NEARLY_AN_HOUR = st.tuples(
     st.sampled_from(["2026-11-21", "2026-02-30", "2026-13-01", "0000-00-00", "9999-12-31", "٢٠٢٦-11-21", "2026-1-1"]),
