@@ -26,7 +26,7 @@ _WORDS = frozenset(
     "lei лв лв. руб руб. грн".split()
 )
 """Currencies that are written with letters. Other letters before a symbol can be a factor (`M$`, `T€`)."""
-_FRACTIONS = frozenset("¢￠₥₰")
+_FRACTIONS = frozenset("¢￠₥₰\N{BENGALI GANDA MARK}")
 """Symbols of parts of a currency: they change the value."""
 _MINUS = "-\N{MINUS SIGN}\N{SMALL HYPHEN-MINUS}\N{FULLWIDTH HYPHEN-MINUS}"
 _GROUPS = ",.' \u00a0\u202f\u2009\N{RIGHT SINGLE QUOTATION MARK}"
@@ -67,7 +67,7 @@ def read_money(text: str, decimal_mark: str) -> Decimal:
     if before.endswith("(") and after.startswith(")") and not negative:  # $(5.00), as spreadsheets show it
         negative, before, after = True, before[:-1], after[1:].strip()
     before, signs = _without_sign(before)
-    if len(after) == 1 and after in _MINUS:  # 12.50-, as ledgers print it
+    if len(after) == 1 and after in _MINUS and whole == inner:  # 12.50-, as ledgers print it; 12.--- says what?
         after, signs = "", signs + "-"
     if len(signs) > 1 or (signs and negative):
         raise NotMoney(f"expected one sign, found {shape(text)}")
