@@ -104,7 +104,7 @@ def _data_set(source: Source, data_set: DataSet, drawn: Iterable[Visual]) -> Yam
                 "metric_name": title,
                 "verbose_name": title,
                 "expression": measure.formula.sql(dialect=source.dialect),
-                "d3format": FORMATS[measure.shown],
+                "d3format": FORMATS["count" if measure.shown == "number" and measure.column else measure.shown],
             }
             for title, measure in measures.items()
         ],
@@ -122,7 +122,6 @@ def _chart(source: Source, visual: Visual) -> Yaml:
         more = {
             "x_axis": _dimension(source, visual),
             "orientation": "horizontal" if visual.kind == "ranking" else "vertical",
-            "x_axis_sort_asc": bool(visual.grain),
             "stack": "Stack" if visual.stacked else None,
             "y_axis_format": FORMATS[visual.axis],
             "show_legend": len(visual.measures) > 1,
@@ -131,6 +130,8 @@ def _chart(source: Source, visual: Visual) -> Yaml:
         more["time_grain_sqla"] = GRAINS[visual.grain]
     else:
         more |= {"row_limit": visual.top, "order_desc": True}
+        if visual.kind == "ranking":  # which Superset draws from the bottom up
+            more |= {"x_axis_sort": visual.measures[0].title, "x_axis_sort_asc": True}
     form = {
         "viz_type": kind,
         "metrics": [_metric(source, measure) for measure in visual.measures],
@@ -146,7 +147,7 @@ def _chart(source: Source, visual: Visual) -> Yaml:
 def _true_until(source: Source, model: str) -> Yaml:
     """What a report is true for, as every panel of the page says it."""
     earliest = {"expressionType": "SQL", "sqlExpression": f"MIN({DATA_TIME})", "label": "Data time"}
-    form = {"viz_type": "table", "query_mode": "aggregate", "groupby": [], "metrics": [earliest], "row_limit": 1}
+    form = {"viz_type": "table", "query_mode": "aggregate", "groupby": [], "metrics": [earliest], "row_limit": 100}
     return _slice(source, _titled(model), "Up to when is it true?", model, form)
 
 
@@ -226,8 +227,8 @@ def _position(source: Source, drawn: list[Visual], models: list[str]) -> Yaml:
             rows.append([])
         rows[-1].append((visual.title, WIDTH if visual.wide else WIDTH // 2))
     heights = [HEIGHT] * len(rows)
-    for start in range(0, len(models), 4):
-        rows.append([(_titled(model), 3) for model in models[start : start + 4]])
+    for start in range(0, len(models), 2):
+        rows.append([(_titled(model), WIDTH // 2) for model in models[start : start + 2]])
         heights.append(LOW)
     names = [f"ROW-{number}" for number in range(1, len(rows) + 1)]
     found: Yaml = {
