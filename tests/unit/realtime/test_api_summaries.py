@@ -80,7 +80,7 @@ def test_a_party_reads_its_own_summary_and_no_other(served: Fixture) -> None:
     assert (refused.status, served.calls) == (403, [])
 
 
-def test_who_has_nothing_is_told_so_and_since_when(served: Fixture) -> None:
+def test_who_has_nothing_gets_two_empty_lists(served: Fixture) -> None:
     put(served, summaries.STATE, complete="2026-11-21T12:07:00.000000Z")
     for party in ("c-2", "c" * 5000, "state"):
         body = served("GET", f"/parties/{party}/summary").body
