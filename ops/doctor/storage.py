@@ -80,7 +80,7 @@ def table(patient: Patient) -> Iterator[Finding]:
 def other_tables(patient: Patient) -> Iterator[Finding]:
     """The tables beside it: rows that end by themselves, and backups."""
     dynamodb = patient.client("dynamodb")
-    for table, ends in (("requests", True), ("tracking", True), ("tenants", False)):
+    for table, ends in (("requests", True), ("tracking", True), ("summaries", False), ("tenants", False)):
         name = patient.name(table)
         dynamodb.describe_table(TableName=name)
         if patient.on_aws:
