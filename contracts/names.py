@@ -12,7 +12,9 @@ _READERS = frozenset(
     {"filename", "file_index", "file_row_number", "rowid"}
 )  # columns that DuckDB adds to files and tables
 _POSTGRES = frozenset({"tableoid", "ctid", "xmin", "xmax", "cmin", "cmax"})  # columns of each of its tables
-_PATHS = frozenset({"activity", "imports", "lists", "parties", "status"})  # of the API, beside those of entities
+_PATHS = frozenset(
+    {"activity", "archive", "imports", "lists", "parties", "status"}
+)  # of the API, beside those of entities
 _MADE = frozenset(
     {"entities", "watermarks", "publication_log", "parity_log", "marts", "unknown"}
 )  # of all entities, or of none
