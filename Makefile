@@ -147,7 +147,8 @@ bench-relay: $(DEV)  ## Measure the relay's own work on one core, beside boto3's
 lint: $(DEV) lint-sql  ## Check style and layout of code, models and template
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/cfn-lint --include-checks I -- realtime/template.yaml
+	@mkdir -p build && $(BIN)/python -m ops.deployment.templates lake > build/lake.json
+	@$(BIN)/cfn-lint --include-checks I -- realtime/template.yaml deploy/foundation.yaml deploy/lake.yaml deploy/pipeline.yaml build/lake.json
 
 # The models and the queries of panels, compiled: sqlfluff can run neither dbt's Jinja nor that of the panels by itself.
 lint-sql: $(DEV)
@@ -163,7 +164,9 @@ types: $(DEV)  ## Check types
 
 scan: $(DEV) $(SCAN)  ## Check the template as production gets it for what is open, unencrypted or not watched
 	@$(BIN)/python -m tests.support.expanded --environment prod > build/template.json
-	@$(SCAN_VENV)/bin/checkov --config-file .checkov.yaml --file build/template.json
+	@for stack in foundation lake pipeline; do \
+		$(BIN)/python -m tests.support.expanded --environment prod --stack $$stack > build/$$stack.json || exit 1; done
+	@$(SCAN_VENV)/bin/checkov --config-file .checkov.yaml --file build/template.json build/foundation.json build/lake.json build/pipeline.json
 
 format: $(DEV)  ## Format the code
 	@$(BIN)/ruff format .

@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from lakehouse.recovery.recovering import said as said
     from lakehouse.serving.drift import check_served as check_served
     from lakehouse.serving.sync import sync_served as sync_served
+    from lakehouse.table.glue_tables import landing_table as landing_table
     from lakehouse.table.glue_tables import refresh_landing as refresh_landing
     from lakehouse.table.tables import check_follows as check_follows
 
@@ -121,7 +122,7 @@ _ROOMS = {
     "lakehouse.recovery.recovering": ("bring_export", "document", "prove_export", "recover", "recover_entity", "said"),
     "lakehouse.serving.drift": ("check_served",),
     "lakehouse.serving.sync": ("sync_served",),
-    "lakehouse.table.glue_tables": ("refresh_landing",),
+    "lakehouse.table.glue_tables": ("landing_table", "refresh_landing"),
     "lakehouse.table.tables": ("check_follows",),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}

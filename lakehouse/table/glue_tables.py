@@ -36,7 +36,14 @@ def refresh_landing(lake: Lake, contract: Contract) -> tuple[Drift, ...]:
     """The landing table of a stream's entity: all text, with partition projection by arrival hour."""
     if contract.origin != "stream":
         return ()
-    return sync_table(lake, lake.landing_database, landing_input(lake, contract))
+    return sync_table(
+        lake, lake.landing_database, landing_input(contract, lake.store.uri(lake.landing_prefix(contract)))
+    )
+
+
+def landing_table(contract: Contract, root: str) -> TableInput:
+    """The landing table over `root` as `refresh_landing` leaves it: others who make it so change nothing by hand."""
+    return _signed(landing_input(contract, root))
 
 
 def sync_table(lake: Lake, database: str, table: TableInput) -> tuple[Drift, ...]:
@@ -92,9 +99,9 @@ def table_input(lake: Lake, contract: Contract, shape: TableShape, parameters: M
     )
 
 
-def landing_input(lake: Lake, contract: Contract) -> TableInput:
-    """The Glue TableInput of the landing table; Athena finds its partitions by projection, without a crawler."""
-    root = lake.store.uri(f"landing/{contract.name}/")
+def landing_input(contract: Contract, root: str) -> TableInput:
+    """The Glue TableInput of the landing table; Athena finds its partitions by projection, without a crawler.
+    `root` is the address below which the entity's objects land, with a slash at its end."""
     return {
         "Name": contract.name,
         "Description": f"Raw changes of {contract.name} as they landed, all text. {contract.description}"[:2048],

@@ -47,6 +47,25 @@ def expanded(environment: str) -> dict[str, Any]:
     return result
 
 
+@cache
+def expanded_stack(stack: str, environment: str) -> dict[str, Any]:
+    """A template of `deploy/` with its loops unrolled. References stay what they are."""
+    from cfnlint.decode import cfn_yaml
+    from cfnlint.template import Template
+
+    from contracts import load_contracts
+    from ops.deployment.templates import FILES, LAYERS, template
+
+    document = cfn_yaml.loads(template(stack, load_contracts(), environment, "111122223333"))
+    for name, parameter in document["Parameters"].items():
+        parameter["Default"] = {"Environment": environment, "Layers": ",".join(LAYERS)}.get(name, f"a-{name.lower()}")
+    unrolled = Template(str(FILES[stack]), document, ["eu-west-1"])
+    if problems := unrolled.transform():
+        raise ExpansionError("; ".join(str(p) for p in problems))
+    plain: dict[str, Any] = json.loads(json.dumps(unrolled.template))
+    return plain
+
+
 class _NoManagedPolicies:
     """SAM may look up managed policies by name; the template names none."""
 
@@ -58,7 +77,10 @@ def main() -> None:
     """Print the expanded template."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--environment", default="prod", choices=["local", "dev", "test", "prod"])
-    json.dump(expanded(parser.parse_args().environment), sys.stdout, indent=2)
+    parser.add_argument("--stack", default="realtime", choices=["foundation", "lake", "realtime", "pipeline"])
+    given = parser.parse_args()
+    whole = expanded(given.environment) if given.stack == "realtime" else expanded_stack(given.stack, given.environment)
+    json.dump(whole, sys.stdout, indent=2)
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def test_its_changes_land(contracts: Contracts):
     entity, row = mapped
     assert (entity, row["worth"]) == ("appraisals", "9.50")
     lake: Any = SimpleNamespace(store=SimpleNamespace(uri=lambda key: f"s3://bucket/{key}"))
-    table = glue_tables.landing_input(lake, contracts["appraisals"])
+    table = glue_tables.landing_input(contracts["appraisals"], lake.store.uri("landing/appraisals/"))
     assert {c["Name"] for c in table["StorageDescriptor"]["Columns"]} == set(row)
     assert "worth" in {c.name for c in schemas.compacted(contracts["appraisals"]).columns}
 

@@ -1,27 +1,42 @@
-"""The Dagster instance of production: it loads, its logs go to the data bucket, and it locks as a laptop's does."""
+"""The Dagster instance of production: it loads on a real PostgreSQL, its logs go to the data bucket, it locks as a
+laptop's does, and its runs are tasks of ECS."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import boto3
 import dagster as dg
 import pytest
 import yaml
+from dagster._core.code_pointer import ModuleCodePointer
+from dagster._core.launcher.base import LaunchRunContext, WorkerStatus
+from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
+from dagster_aws.ecs import launcher
+from dagster_aws.ecs.tasks import CurrentEcsTaskMetadata
 from dagster_aws.s3 import S3ComputeLogManager
+from dagster_postgres.utils import pg_url_from_config
 from moto import mock_aws
 
 from local.dagster.prepare import INSTANCE_TEMPLATE
 from local.home import REPOSITORY
+from tests.support.postgres import Server
 
-PRODUCTION = REPOSITORY / "orchestration" / "dagster.yaml"
-STORED_ELSEWHERE = {"compute_logs"}
-LAPTOP_ONLY = {"event_log_storage", "run_storage", "run_launcher", "nux", "run_queue"}
+PRODUCTION = REPOSITORY / "deploy" / "dagster.yaml"
+FAMILY = "gavel-prod-run"
+STORED_ELSEWHERE = {"compute_logs", "storage"}
+LAPTOP_ONLY = {"event_log_storage", "run_storage", "nux", "run_queue"}
+OF_ITS_OWN = {"run_launcher", "run_monitoring"}
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], dg.DagsterInstance]]:
-    """Gives the instance of a machine with this name; all of them share the bucket and no disk."""
+def machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres_server: Server
+) -> Iterator[Callable[[str], dg.DagsterInstance]]:
+    """Gives the instance of a machine with this name; all of them share bucket and database, and no disk."""
+    url = postgres_server.new_database()
+    monkeypatch.setenv("DAGSTER_RUN_TASK", FAMILY)
     monkeypatch.setenv("GAVEL_BUCKET", "gavel-prod-data")
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
@@ -33,7 +48,9 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         def started(name: str) -> dg.DagsterInstance:
             home = tmp_path / name
             home.mkdir()
-            (home / "dagster.yaml").write_text(PRODUCTION.read_text("utf-8"), "utf-8")
+            configured = yaml.safe_load(PRODUCTION.read_text("utf-8"))
+            configured["storage"]["postgres"] = {"postgres_url": url}  # a socket, in place of TLS to RDS
+            (home / "dagster.yaml").write_text(yaml.safe_dump(configured), "utf-8")
             monkeypatch.setenv("DAGSTER_HOME", str(home))
             return stack.enter_context(dg.DagsterInstance.from_config(str(home)))
 
@@ -56,8 +73,74 @@ def test_pools_and_retries_are_those_of_a_laptop(machine: Callable[[str], dg.Dag
     laptop, production = (yaml.safe_load(file.read_text("utf-8")) for file in (INSTANCE_TEMPLATE, PRODUCTION))
     assert set(laptop) - set(production) == LAPTOP_ONLY
     assert set(production) - set(laptop) == STORED_ELSEWHERE
-    assert {name: production[name] for name in set(production) & set(laptop)} == {
-        name: laptop[name] for name in set(production) & set(laptop)
+    assert {name: production[name] for name in (set(production) & set(laptop)) - OF_ITS_OWN} == {
+        name: laptop[name] for name in (set(production) & set(laptop)) - OF_ITS_OWN
     }
+    assert production["run_monitoring"] == {**laptop["run_monitoring"], "start_timeout_seconds": 300}
     pools = machine("one").get_concurrency_config().pool_config
     assert (pools.default_pool_limit, pools.pool_granularity and pools.pool_granularity.value) == (1, "op")
+
+
+def test_the_address_of_the_database_comes_from_the_task_and_is_encrypted() -> None:
+    storage = yaml.safe_load(PRODUCTION.read_text("utf-8"))["storage"]["postgres"]["postgres_db"]
+    variables = {"DAGSTER_DB_USER": "dagster", "DAGSTER_DB_PASSWORD": "a/b c", "DAGSTER_DB_HOST": "db.internal"}
+    given = {k: variables[v["env"]] if isinstance(v, dict) and "env" in v else v for k, v in storage.items()}
+    url = pg_url_from_config({"postgres_db": given})
+    assert url == "postgresql://dagster:a/b%20c@db.internal:5432/dagster?sslmode=require"
+
+
+@pytest.fixture
+def daemon(machine: Callable[[str], dg.DagsterInstance], monkeypatch: pytest.MonkeyPatch) -> dg.DagsterInstance:
+    """The instance as the daemon has it: in a task of its own, beside the definition that runs are started from."""
+    ecs, ec2 = boto3.client("ecs"), boto3.client("ec2")
+    ecs.create_cluster(clusterName="gavel-prod")
+    for family, container in ((FAMILY, "run"), ("gavel-prod-daemon", "daemon")):
+        ecs.register_task_definition(
+            family=family,
+            networkMode="awsvpc",
+            requiresCompatibilities=["FARGATE"],
+            cpu="512",
+            memory="1024",
+            containerDefinitions=[{"name": container, "image": "gavel", "memory": 512}],
+        )
+    network = ec2.create_vpc(CidrBlock="10.40.0.0/16")["Vpc"]["VpcId"]
+    ec2.modify_vpc_attribute(VpcId=network, EnableDnsHostnames={"Value": True})
+    subnet = ec2.create_subnet(VpcId=network, CidrBlock="10.40.10.0/24")["Subnet"]["SubnetId"]
+    group = ec2.create_security_group(GroupName="tasks", Description="tasks", VpcId=network)["GroupId"]
+    placed = {"awsvpcConfiguration": {"subnets": [subnet], "securityGroups": [group], "assignPublicIp": "DISABLED"}}
+    task = ecs.run_task(
+        cluster="gavel-prod", taskDefinition="gavel-prod-daemon", launchType="FARGATE", networkConfiguration=placed
+    )["tasks"][0]
+    here = CurrentEcsTaskMetadata(cluster="gavel-prod", task_arn=task["taskArn"])
+    monkeypatch.setattr(launcher, "get_current_ecs_task_metadata", lambda: here)  # the machine would say it
+    return machine("daemon")
+
+
+def test_a_run_is_a_task_of_the_stacks_family_in_the_daemons_network(daemon: dg.DagsterInstance) -> None:
+    @dg.job
+    def compaction() -> None: ...
+
+    pointer = ModuleCodePointer("orchestration.definitions", "defs", None)
+    repository = RepositoryPythonOrigin("python", pointer, None, ("dagster",), {})
+    run = daemon.create_run_for_job(compaction, job_code_origin=JobPythonOrigin("compaction", repository))
+    daemon.run_launcher.launch_run(LaunchRunContext(run, None))
+
+    ecs = boto3.client("ecs")
+    started = daemon.get_run_by_id(run.run_id)
+    assert started is not None
+    (task,) = ecs.describe_tasks(cluster="gavel-prod", tasks=[started.tags["ecs/task_arn"]])["tasks"]
+    assert f"task-definition/{FAMILY}:1" in task["taskDefinitionArn"]
+    (override,) = task["overrides"]["containerOverrides"]
+    assert (override["name"], override["command"][:3]) == ("run", ["dagster", "api", "execute_run"])
+    assert run.run_id in override["command"][3]
+    (own,) = (t for t in ecs.list_tasks(cluster="gavel-prod")["taskArns"] if t != task["taskArn"])
+    (before,) = ecs.describe_tasks(cluster="gavel-prod", tasks=[own])["tasks"]
+
+    def subnets(one: Any) -> set[str]:
+        return {d["value"] for a in one["attachments"] for d in a["details"] if d["name"] == "subnetId"}
+
+    assert subnets(task) == subnets(before) != set()
+    assert daemon.run_launcher.check_run_worker_health(started).status == WorkerStatus.RUNNING
+    assert daemon.run_launcher.terminate(run.run_id)
+    (task,) = ecs.describe_tasks(cluster="gavel-prod", tasks=[task["taskArn"]])["tasks"]
+    assert task["lastStatus"] == "STOPPED"

@@ -1,0 +1,98 @@
+"""The templates of an environment as CloudFormation gets them.
+
+What follows from the contracts is added here: the landing tables of the lake, which Firehose reads its columns from.
+They are the same that the pipeline keeps (`lakehouse.table.glue_tables`), so that neither undoes what the other wrote.
+
+    python -m ops.deployment.templates lake --environment prod
+
+prints a template, for linters and for who wants to read it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from contracts import Contracts, load_contracts
+from lakehouse.api import landing_table
+
+ROOT = Path(__file__).resolve().parents[2]
+LAYERS = ("staging", "marts", "reports", "personal")
+"""The layers of the dbt project that have databases; a test compares them with the project."""
+FILES = {
+    "foundation": ROOT / "deploy" / "foundation.yaml",
+    "lake": ROOT / "deploy" / "lake.yaml",
+    "realtime": ROOT / "realtime" / "template.yaml",
+    "pipeline": ROOT / "deploy" / "pipeline.yaml",
+}
+"""The stacks of an environment, in the order in which they are deployed."""
+
+
+def template(stack: str, contracts: Contracts, environment: str, account: str) -> str:
+    """The template of a stack, as text: JSON for the lake, else the file as it is."""
+    text = FILES[stack].read_text("utf-8")
+    if stack != "lake":
+        return text
+    document = _plain(yaml.compose(text))
+    document["Resources"] |= landing_tables(contracts, environment, account)
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False)
+
+
+def data_bucket(environment: str, account: str) -> str:
+    """The data bucket's name, as realtime/template.yaml has it."""
+    return f"gavel-{environment}-data-{account}"
+
+
+def landing_tables(contracts: Contracts, environment: str, account: str) -> dict[str, Any]:
+    """A Glue table for each entity that lands by Firehose, by its name as a resource."""
+    bucket = data_bucket(environment, account)
+    return {
+        f"Landing{''.join(word.capitalize() for word in contract.name.split('_'))}": {
+            "Type": "AWS::Glue::Table",
+            "DeletionPolicy": "RetainExceptOnCreate",
+            "UpdateReplacePolicy": "Retain",
+            "Properties": {
+                "CatalogId": {"Ref": "AWS::AccountId"},
+                "DatabaseName": {"Ref": "Landing"},
+                "TableInput": landing_table(contract, f"s3://{bucket}/landing/{contract.name}/"),
+            },
+        }
+        for contract in contracts.of_origin("stream")
+    }
+
+
+def _plain(node: Any) -> Any:
+    """A YAML node as JSON has it: the short forms of CloudFormation's functions written out."""
+    if isinstance(node, yaml.MappingNode):
+        plain: Any = {_plain(name): _plain(value) for name, value in node.value}
+    elif isinstance(node, yaml.SequenceNode):
+        plain = [_plain(value) for value in node.value]
+    elif node.tag.startswith("!") or node.style is not None:
+        plain = str(node.value)
+    else:
+        plain = yaml.safe_load(node.value) if node.value else ""
+    if not node.tag.startswith("!"):
+        return plain
+    name = node.tag[1:]
+    if name == "GetAtt" and isinstance(plain, str):
+        plain = plain.split(".", 1)
+    return {name if name in ("Ref", "Condition") else f"Fn::{name}": plain}
+
+
+def main() -> None:
+    """Print a template."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("stack", choices=[*FILES])
+    parser.add_argument("--environment", default="prod", choices=["dev", "test", "prod"])
+    parser.add_argument("--account", default="111122223333")
+    given = parser.parse_args()
+    sys.stdout.write(template(given.stack, load_contracts(), given.environment, given.account))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""What the roles of the pipeline may do, decided by moto's evaluator of IAM policies over the expanded templates.
+
+Resources are written as in `tests.support.recorded_calls`: `glue:table/gavel_prod/orders` for an ARN without partition,
+region and account. moto knows no conditions of identity policies, so a statement counts if its conditions hold for what
+is known of the call.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from functools import cache
+from typing import Any
+
+from moto.iam.access_control import IAMPolicy, PermissionResult
+
+from tests.support.expanded import expanded, expanded_stack
+
+ACCOUNT = "000000000000"
+ROLES = {"start": "StartRole", "web": "WebRole", "daemon": "DaemonRole", "code": "CodeRole", "runs": "RunRole"}
+MANAGED = {"builds": "BuildsPolicy", "exports": "ExportPolicy", "samples": "SamplePolicy", "signing": "SigningPolicy"}
+"""The real-time path's policies, by the last part of their names."""
+_OPERATORS = {"StringEquals": str.__eq__, "ArnEquals": fnmatchcase, "StringLike": fnmatchcase}
+
+
+def may(role: str, environment: str, action: str, resource: str, **context: str) -> bool:
+    """Whether a role may do something. `context` has condition keys, `:` and `-` written as `__` and `_`."""
+    known = {name.replace("__", ":"): value for name, value in context.items()}
+    applying = [s for s in statements(role, environment) if _holds(s.get("Condition", {}), known)]
+    document = {"Statement": [{k: v for k, v in s.items() if k != "Condition"} for s in applying]}
+    answer = IAMPolicy(json.dumps(document)).is_action_permitted(action, resource)
+    return bool(answer == PermissionResult.PERMITTED)
+
+
+def _holds(conditions: Mapping[str, Any], known: Mapping[str, str]) -> bool:
+    for operator, keys in conditions.items():
+        for key, wanted in keys.items():
+            given = known.get(key)
+            if given is None or not any(_OPERATORS[operator](given, one) for one in _listed(wanted)):
+                return False
+    return True
+
+
+@cache
+def statements(role: str, environment: str) -> tuple[dict[str, Any], ...]:
+    """All that a role's policies say, with their references resolved to names."""
+    own = expanded_stack("pipeline", "prod")["Resources"][ROLES[role]]["Properties"]
+    documents = [p["PolicyDocument"] for p in own["Policies"]]
+    for arn in own.get("ManagedPolicyArns", ()):
+        name = json.dumps(arn).rpartition("-")[2].rstrip('"}')
+        documents.append(expanded("prod")["Resources"][MANAGED[name]]["Properties"]["PolicyDocument"])
+    found = [_resolved(s, environment) for d in documents for s in d["Statement"]]
+    return tuple({**s, "Action": _listed(s["Action"]), "Resource": _listed(s["Resource"])} for s in found)
+
+
+def _resolved(value: Any, environment: str) -> Any:
+    names = {
+        "AWS::Partition": "aws", "AWS::Region": "eu-west-1", "AWS::AccountId": ACCOUNT, "Environment": environment,
+        "DataBucket": f"arn:aws:s3:::gavel-{environment}-data-{ACCOUNT}",
+        "Table": f"arn:aws:dynamodb:::table/gavel-{environment}",
+        "Key": "arn:aws:kms:::key/data", "DataKey": "arn:aws:kms:::key/data",
+        "SigningKey": "arn:aws:kms:::key/signing",
+        "Cluster": f"arn:aws:ecs:::cluster/gavel-{environment}",
+        "RunRole": f"arn:aws:iam:::role/gavel-{environment}-runs",
+        "StartRole": f"arn:aws:iam:::role/gavel-{environment}-start",
+        "Database": "arn:aws:secretsmanager:::secret:rds!db-1",
+    }  # fmt: skip
+    if isinstance(value, list):
+        return [_resolved(part, environment) for part in value]
+    if not isinstance(value, dict):
+        return value
+    if "Ref" in value:
+        return _short(names[value["Ref"]])
+    if "Fn::GetAtt" in value:
+        return _short(names[".".join(_listed(value["Fn::GetAtt"])).partition(".")[0]])
+    if "Fn::Sub" in value:
+        return _short(re.sub(r"\$\{([\w:]+)(?:\.Arn)?\}", lambda found: names[found[1]], value["Fn::Sub"]))
+    return {name: _resolved(part, environment) for name, part in value.items()}
+
+
+def _short(arn: str) -> str:
+    found = re.fullmatch(r"arn:aws:(\w+):[^:]*:[^:]*:(.*)", arn)
+    if found is None:
+        return arn
+    return f"s3:::{found[2]}" if found[1] == "s3" else f"{found[1]}:{found[2]}"
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def denied(role: str, environment: str, calls: set[tuple[str, str]]) -> Iterator[str]:
+    """The calls that a role may not make, as `action on resource`."""
+    for action, resource in sorted(calls):
+        if not may(role, environment, action, resource, cloudwatch__namespace="Gavel"):
+            yield f"{action} on {resource}"

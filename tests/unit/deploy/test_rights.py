@@ -1,0 +1,185 @@
+"""Each role of the pipeline may do what its code does, and no role what another one is for."""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from botocore import xform_name
+from botocore.session import Session
+from cfnlint.data import AdditionalSpecs
+from cfnlint.helpers import load_resource
+
+from lakehouse.erasure.operational import QUEUES
+from tests.support.expanded import expanded_stack
+from tests.support.rights import ACCOUNT, MANAGED, ROLES, denied, may, statements
+
+ROOT = Path(__file__).parents[3]
+BUCKET = f"s3:::gavel-prod-data-{ACCOUNT}"
+SERVICES = ("athena", "cloudwatch", "dynamodb", "glue", "kms", "s3", "secretsmanager", "sns", "sqs")
+AWS: dict[str, Any] = load_resource(AdditionalSpecs, "Policies.json")
+"""Which actions there are, and which resources AWS checks for each: the Service Authorization Reference."""
+
+NAMED_BUT_NOT_CALLED = {
+    # Words of the code that are operations of another service as well.
+    *("athena:GetSession", "dynamodb:CreateTable", "dynamodb:DeleteTable", "dynamodb:UpdateTable", "dynamodb:Query"),
+    *("glue:CreateConnection", "glue:GetSession", "kms:Decrypt", "kms:Encrypt"),
+    "kms:Verify",  # proofs are verified with the public key, by whoever reads them
+}
+IAM_CALLS_IT = {
+    "s3:DeleteObjects": "s3:DeleteObject",
+    "s3:CopyObject": "s3:PutObject",
+    "s3:HeadBucket": "s3:ListBucket",
+    "s3:HeadObject": "s3:GetObject",
+    "s3:ListObjectVersions": "s3:ListBucketVersions",
+    "s3:ListObjectsV2": "s3:ListBucket",
+    "glue:BatchDeleteTableVersion": "glue:BatchDeleteTableVersion",
+}
+
+
+HAS_NONE_OF_OURS = {"cloudwatch:GetMetricData", "cloudwatch:PutMetricData", "ecs:DescribeTaskDefinition"}
+"""Actions that AWS has come to know resources for, of which none is what is read here: see deploy/wildcards.yaml."""
+
+
+def actions_in_code() -> set[str]:
+    """The rights that the analytics path needs: operations of AWS that its code names."""
+    names: set[str] = set()
+    for package in ("lakehouse", "assets", "orchestration", "warehouse"):
+        for module in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+                if isinstance(node, ast.Attribute):
+                    names.add(node.attr)
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    names.add(node.value)
+    found = {
+        f"{service}:{operation}"
+        for service in SERVICES
+        for operation in Session().get_service_model(service).operation_names
+        if xform_name(operation) in names
+    }
+    return {IAM_CALLS_IT.get(action, action) for action in found - NAMED_BUT_NOT_CALLED}
+
+
+def granted(role: str) -> set[str]:
+    return {action for statement in statements(role, "prod") for action in statement["Action"]}
+
+
+def test_what_the_code_calls_is_granted_to_runs_or_sensors() -> None:
+    assert "glue:UpdateTable" in actions_in_code()
+    assert actions_in_code() - granted("runs") - granted("code") == set()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_action_exists_and_names_what_it_is_on(role: str) -> None:
+    reasons = yaml.safe_load((ROOT / "deploy" / "wildcards.yaml").read_text("utf-8"))
+    for statement in statements(role, "prod"):
+        for action in statement["Action"]:
+            service, _, name = action.partition(":")
+            known = AWS[service]["Actions"][name.lower()]
+            if "*" in statement["Resource"]:
+                assert action in reasons, f"{role}: {action} on everything"
+                assert not known.get("Resources") or action in HAS_NONE_OF_OURS, action
+        for resource in statement["Resource"]:
+            assert resource == "*" or "gavel" in resource or resource in ("glue:catalog", "kms:key/data",
+                "kms:key/signing", "secretsmanager:secret:rds!db-1"), (role, resource)  # fmt: skip
+
+
+def test_every_exception_is_used() -> None:
+    reasons = yaml.safe_load((ROOT / "deploy" / "wildcards.yaml").read_text("utf-8"))
+    everywhere = {a for role in ROLES for s in statements(role, "prod") if "*" in s["Resource"] for a in s["Action"]}
+    assert set(reasons) == everywhere
+
+
+def test_a_role_is_handed_over_by_the_daemon_alone_and_only_to_runs() -> None:
+    (passing,) = (s for role in ROLES for s in statements(role, "prod") if "iam:PassRole" in s["Action"])
+    assert sorted(passing["Resource"]) == ["iam:role/gavel-prod-runs", "iam:role/gavel-prod-start"]
+    assert passing["Condition"] == {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
+
+
+def test_every_role_is_taken_on_by_tasks_of_this_account_alone() -> None:
+    roles = expanded_stack("pipeline", "prod")["Resources"]
+    for name in ROLES.values():
+        (trusted,) = roles[name]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+        assert trusted["Principal"] == {"Service": "ecs-tasks.amazonaws.com"}
+        assert trusted["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+
+
+def test_iam_takes_every_role() -> None:
+    """Inline policies of a role have at most 10,240 characters, and ten managed ones may be attached."""
+    roles = expanded_stack("pipeline", "prod")["Resources"]
+    for role, name in ROLES.items():
+        text = json.dumps([s for s in statements(role, "prod") if "Action" in s], separators=(",", ":"))
+        managed = roles[name]["Properties"].get("ManagedPolicyArns", ())
+        assert len(managed) <= 10
+        assert managed or len(text) < 9_000, role
+    assert {
+        json.dumps(a).rpartition("-")[2].rstrip('"}') for a in roles["RunRole"]["Properties"]["ManagedPolicyArns"]
+    } == (set(MANAGED))
+
+
+@pytest.mark.parametrize(
+    ("role", "action", "resource"),
+    [
+        ("web", "s3:GetObject", f"{BUCKET}/warehouse/customers/data/a.parquet"),
+        ("web", "s3:PutObject", f"{BUCKET}/dagster-logs/a"),
+        ("web", "ecs:RunTask", "ecs:task-definition/gavel-prod-run:7"),
+        ("web", "iam:PassRole", "iam:role/gavel-prod-runs"),
+        ("daemon", "s3:GetObject", f"{BUCKET}/landing/customers/a.parquet"),
+        ("daemon", "ecs:RunTask", "ecs:task-definition/another:1"),
+        ("daemon", "iam:PassRole", "iam:role/gavel-prod-code"),
+        ("daemon", "iam:PassRole", "iam:role/administrator"),
+        ("daemon", "ecs:StopTask", "ecs:task/another/1"),
+        ("code", "s3:GetObject", f"{BUCKET}/landing/customers/a.parquet"),
+        ("code", "s3:GetObject", f"{BUCKET}/warehouse/customers/data/a.parquet"),
+        ("code", "s3:GetObject", f"{BUCKET}/erasures/1.sealed"),
+        ("code", "s3:PutObject", f"{BUCKET}/warehouse/customers/metadata/a.json"),
+        ("code", "glue:UpdateTable", "glue:table/gavel_prod/customers"),
+        ("code", "dynamodb:Scan", "dynamodb:table/gavel-prod"),
+        ("code", "kms:Sign", "kms:key/signing"),
+        ("code", "sqs:DeleteMessage", "sqs:gavel-prod-inbound-dead-letters"),
+        ("runs", "s3:GetObject", f"s3:::gavel-test-data-{ACCOUNT}/warehouse/a"),
+        ("runs", "s3:PutObject", f"{BUCKET}/another/a"),
+        ("runs", "dynamodb:DeleteTable", "dynamodb:table/gavel-prod"),
+        ("runs", "dynamodb:PutItem", "dynamodb:table/gavel-test"),
+        ("runs", "glue:DeleteDatabase", "glue:database/gavel_prod"),
+        ("runs", "glue:UpdateTable", "glue:table/gavel_test/customers"),
+        ("runs", "ecs:RunTask", "ecs:task-definition/gavel-prod-run:7"),
+        ("runs", "iam:PassRole", "iam:role/gavel-prod-runs"),
+        ("runs", "secretsmanager:GetSecretValue", "secretsmanager:secret:rds!db-1"),
+        ("start", "s3:GetObject", f"{BUCKET}/warehouse/a"),
+        ("start", "secretsmanager:GetSecretValue", "secretsmanager:secret:gavel_prod/erasure-a1b2c3"),
+    ],
+)  # fmt: skip
+def test_a_role_may_not_do_what_another_is_for(role: str, action: str, resource: str) -> None:
+    holds = {"ecs__cluster": "ecs:cluster/gavel-prod", "iam__PassedToService": "ecs-tasks.amazonaws.com"}
+    assert not may(role, "prod", action, resource, **holds)
+
+
+LAUNCHED = {"ecs__cluster": "ecs:cluster/gavel-prod", "iam__PassedToService": "ecs-tasks.amazonaws.com"}
+
+
+def test_the_daemon_starts_watches_and_stops_runs() -> None:
+    family = "ecs:task-definition/gavel-prod-run:7"
+    assert may("daemon", "prod", "ecs:RunTask", family, **LAUNCHED)
+    assert not may("daemon", "prod", "ecs:RunTask", family, ecs__cluster="ecs:cluster/another")
+    assert may("daemon", "prod", "iam:PassRole", "iam:role/gavel-prod-runs", **LAUNCHED)
+    assert not may(
+        "daemon", "prod", "iam:PassRole", "iam:role/gavel-prod-runs", iam__PassedToService="ec2.amazonaws.com"
+    )
+    assert not [
+        *denied(
+            "daemon",
+            "prod",
+            {("ecs:StopTask", "ecs:task/gavel-prod/1"), ("ecs:DescribeTasks", "ecs:task/gavel-prod/1")},
+        )
+    ]
+
+
+def test_an_erasure_reaches_every_queue_of_dead_letters() -> None:
+    for queue in QUEUES:
+        assert may("runs", "prod", "sqs:DeleteMessage", f"sqs:gavel-prod-{queue}-dead-letters")
+        assert may("code", "prod", "sqs:GetQueueAttributes", f"sqs:gavel-prod-{queue}-dead-letters")
