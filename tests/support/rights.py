@@ -20,7 +20,8 @@ from tests.support.expanded import expanded, expanded_stack
 
 ACCOUNT = "000000000000"
 ROLES = {"start": "StartRole", "web": "WebRole", "daemon": "DaemonRole", "code": "CodeRole", "runs": "RunRole"}
-MANAGED = {"builds": "BuildsPolicy", "exports": "ExportPolicy", "samples": "SamplePolicy", "signing": "SigningPolicy"}
+MANAGED = {"builds": "BuildsPolicy", "exports": "ExportPolicy", "samples": "SamplePolicy", "signing": "SigningPolicy",
+    "summaries": "SummariesPolicy"}  # fmt: skip
 """The real-time path's policies, by the last part of their names."""
 _OPERATORS = {"StringEquals": str.__eq__, "ArnEquals": fnmatchcase, "StringLike": fnmatchcase}
 
@@ -59,6 +60,7 @@ def _resolved(value: Any, environment: str) -> Any:
     names = {
         "AWS::Partition": "aws", "AWS::Region": "eu-west-1", "AWS::AccountId": ACCOUNT, "Environment": environment,
         "DataBucket": f"arn:aws:s3:::gavel-{environment}-data-{ACCOUNT}",
+        "SummariesTable": f"arn:aws:dynamodb:::table/gavel-{environment}-summaries",
         "Table": f"arn:aws:dynamodb:::table/gavel-{environment}",
         "Key": "arn:aws:kms:::key/data", "DataKey": "arn:aws:kms:::key/data",
         "SigningKey": "arn:aws:kms:::key/signing",

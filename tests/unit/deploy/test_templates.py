@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 import yaml
 
-from contracts import load_contracts
+from contracts import archive, load_contracts
 from lakehouse.api import landing_table
 from lakehouse.erasure.operational import QUEUES
 from lakehouse.storage.lake import Lake
 from ops.deployment.templates import FILES, LAYERS, landing_tables, template
 from orchestration.alive import COMMANDS
 from orchestration.settings import Settings
+from retrieval.log import PREFIX
 from tests.support.expanded import expanded, expanded_stack
 from tests.support.rights import statements
 
@@ -90,7 +91,8 @@ def test_a_task_gets_the_variables_that_code_and_instance_read(pipeline: dict[st
         given = {v["Name"]: v.get("Value") for v in (*container["Environment"], *container["Secrets"])}
         assert wanted <= set(given), name
         assert not {v["Name"] for v in container["Environment"]} & {"DAGSTER_DB_USER", "DAGSTER_DB_PASSWORD"}
-        plain = {k: json.dumps(v).replace("${Environment}", "prod") for k, v in given.items() if k.startswith("GAVEL_")}
+        written = {k: v if isinstance(v, str) else json.dumps(v) for k, v in given.items() if k.startswith("GAVEL_")}
+        plain = {k: v.replace("${Environment}", "prod") for k, v in written.items()}
         settings = Settings.from_environment({**plain, "GAVEL_ENV": "prod"})
         assert (settings.endpoint_url, settings.workgroup) == (None, "gavel-prod")
         source = (ROOT / "orchestration" / "settings.py").read_text("utf-8")
@@ -113,6 +115,7 @@ def test_runs_write_the_prefixes_that_the_code_names_and_no_other() -> None:
     scope: dict[str, Any] = {"__file__": str(ROOT / "tests" / "unit" / "structure" / "test_prefixes.py")}
     exec(compile(source, "prefixes", "exec"), scope)
     named = {p.rstrip("/") for p in scope["named"]().keys() - scope["OF_SOMETHING_ELSE"].keys()} - {"aws"}
+    named |= {archive.ANSWERS.partition("/")[0], PREFIX.rstrip("/")}
     tables = {"exports", "marts-builds", "parity_log", "publication_log", "dagster-logs", "aws/lambda"}
     (kept,) = (s for s in statements("runs", "prod") if s.get("Sid") == "KeepTheLake")
     assert {r.split("/", 1)[1].removesuffix("/*") for r in kept["Resource"]} == named | tables
