@@ -76,10 +76,13 @@ def _secrets(operation: str, given: Mapping[str, Any]) -> Iterator[Call]:
 
 
 def _dynamodb(operation: str, given: Mapping[str, Any]) -> Iterator[Call]:
-    tables = (
-        list(given["RequestItems"]) if operation == "BatchGetItem" else [given.get("TableName") or given["TableArn"]]
-    )
-    for table in tables:
+    if operation == "TransactWriteItems":
+        for part in given["TransactItems"]:
+            ((name, what),) = part.items()
+            yield from _dynamodb(f"{name}Item", what)
+        return
+    many = list(given["RequestItems"]) if operation == "BatchGetItem" else [given.get("TableName") or given["TableArn"]]
+    for table in many:
         yield f"dynamodb:{operation}", f"dynamodb:table/{str(table).rpartition('/')[2]}"
 
 

@@ -13,6 +13,8 @@ import yaml
 from dagster._core.code_pointer import ModuleCodePointer
 from dagster._core.launcher.base import LaunchRunContext, WorkerStatus
 from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
+from dagster._core.remote_origin import GrpcServerCodeLocationOrigin
+from dagster._core.workspace.load import location_origins_from_yaml_paths
 from dagster_aws.ecs import launcher
 from dagster_aws.ecs.tasks import CurrentEcsTaskMetadata
 from dagster_aws.s3 import S3ComputeLogManager
@@ -144,3 +146,10 @@ def test_a_run_is_a_task_of_the_stacks_family_in_the_daemons_network(daemon: dg.
     assert daemon.run_launcher.terminate(run.run_id)
     (task,) = ecs.describe_tasks(cluster="gavel-prod", tasks=[task["taskArn"]])["tasks"]
     assert task["lastStatus"] == "STOPPED"
+
+
+def test_web_server_and_daemon_find_the_code_server_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_CODE_HOST", "code.gavel-prod.internal")
+    (origin,) = location_origins_from_yaml_paths([str(PRODUCTION.with_name("workspace.yaml"))])
+    assert isinstance(origin, GrpcServerCodeLocationOrigin)
+    assert (origin.host, origin.port, origin.location_name) == ("code.gavel-prod.internal", 4000, "gavel")
