@@ -114,7 +114,7 @@ def _keep_cut(duck: Duck, work: Run, objects: Sequence[LandedObject], smaller: S
 
 
 def _is_given_up(work: Run, key: str) -> bool:
-    return any(landed.key == key for landed, _ in (*work.held, *work.failing))
+    return key in work.quarantined_objects or any(landed.key == key for landed, _ in (*work.held, *work.failing))
 
 
 def _halves_of_one(duck: Duck, work: Run, objects: Sequence[LandedObject]) -> Sequence[list[LandedObject]]:

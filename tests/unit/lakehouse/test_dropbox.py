@@ -532,3 +532,13 @@ def test_no_value_may_be_longer_than_any(
     result = run(lake)
     assert (result.counts.applied, result.counts.quarantined, result.held) == (1, 1, ())
     assert [reason.partition(",")[0] for reason in result.reasons] == [f"{named}: expected at most 2000 bytes"]
+
+
+def test_an_object_that_cannot_be_read_is_set_aside_once_however_many_parts_it_has(lake: Lake) -> None:
+    """A quote that never ends, over so many lines that the object would be ingested in parts."""
+    key = "dropbox/tariffs/x.csv"
+    lake.store.write(key, b'tariff_id,edition,rate\na,1,"' + b"xxxxxxxxxxxxxxx\n" * (1100 << 10))
+    assert compact(lake, TARIFFS, Scope.everything()).quarantined_objects == (key,)
+    publish(lake, TARIFFS)
+    assert len(list_files(lake, TARIFFS)) == 1
+    assert compact(lake, TARIFFS, Scope.everything()).objects == 0
