@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Retained:
+class RetentionResult:
     """What keeping to the contract did: landed objects that went to the archive and that were deleted, rows and changes
     that were deleted; `held` says that a legal hold kept something."""
 
@@ -50,13 +50,13 @@ class Retained:
 
 def keep_to_contract(
     lake: Lake, contract: Contract, *, progress: Progress = silent, run_id: str | None = None
-) -> Retained:
+) -> RetentionResult:
     """Archive and delete what the contract says, as one more writer under the entity's pool. May be repeated. Earlier
     states go with the next nights' maintenance. Raises `LookupError` before the entity's first batch."""
     context = Context(lake, contract, progress, run_id)
     if contract.legal_hold:
         context.report("on legal hold: nothing is archived or deleted")
-        return Retained(contract.name, held=True)
+        return RetentionResult(contract.name, held=True)
     if tables.published_entry(lake, contract) is None:
         raise LookupError(f"{contract.name}: expected a published table, found none; run its first batch")
     end = lake.now() - timedelta(days=contract.retention_days)
@@ -64,7 +64,7 @@ def keep_to_contract(
     rows, changes, kept = _delete_rows(context, end, held)
     archived, deleted = _move_landed(context, end, may_delete=not held)
     context.report(f"{archived} landed objects archived, {deleted} deleted, {rows} rows and {changes} changes deleted")
-    return Retained(contract.name, archived, deleted, rows, changes, kept or bool(held))
+    return RetentionResult(contract.name, archived, deleted, rows, changes, kept or bool(held))
 
 
 def _move_landed(context: Context, end: datetime, *, may_delete: bool) -> tuple[int, int]:

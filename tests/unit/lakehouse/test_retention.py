@@ -11,7 +11,7 @@ import pytest
 from contracts.model import Archive
 from lakehouse.api import ledger_head, rebuild
 from lakehouse.erasure import requests
-from lakehouse.erasure.retention import Retained, keep_to_contract
+from lakehouse.erasure.retention import RetentionResult, keep_to_contract
 from lakehouse.intake.ledger import Ledger
 from lakehouse.publish.audit import audit_table
 from lakehouse.results import RebuildFailed
@@ -41,12 +41,12 @@ def landed(lake: Lake) -> list[str]:
 
 
 def test_after_the_legal_period_objects_changes_and_dead_rows_go(lake: Lake) -> None:
-    assert keep_to_contract(lake, PERSONS) == Retained("persons", deleted=1, rows=1, changes=4)
+    assert keep_to_contract(lake, PERSONS) == RetentionResult("persons", deleted=1, rows=1, changes=4)
     assert [r["person_id"] for r in published_rows(lake, PERSONS)] == ["p-1", "p-3", "p-4"]
     assert [r["person_id"] for r in published_changes(lake, PERSONS)] == ["p-3", "p-4"]
     assert len(landed(lake)) == 2
     assert audit_table(lake, PERSONS).passed
-    assert keep_to_contract(lake, PERSONS) == Retained("persons")
+    assert keep_to_contract(lake, PERSONS) == RetentionResult("persons")
     with pytest.raises(RebuildFailed, match="are gone"):
         rebuild(lake, PERSONS)
     Landing(lake, PERSONS, 9).land([person("p-1", version=9)])
@@ -55,17 +55,17 @@ def test_after_the_legal_period_objects_changes_and_dead_rows_go(lake: Lake) -> 
 
 def test_a_hold_of_an_entity_stops_everything(lake: Lake) -> None:
     before = landed(lake)
-    assert keep_to_contract(lake, replace(PERSONS, legal_hold=True)) == Retained("persons", held=True)
+    assert keep_to_contract(lake, replace(PERSONS, legal_hold=True)) == RetentionResult("persons", held=True)
     assert landed(lake) == before
 
 
 def test_a_hold_of_a_person_keeps_rows_and_objects(lake: Lake) -> None:
     requests.hold(lake, "p-2", "a case before the court")
-    assert keep_to_contract(lake, PERSONS) == Retained("persons", changes=2, held=True)
+    assert keep_to_contract(lake, PERSONS) == RetentionResult("persons", changes=2, held=True)
     assert {r["person_id"] for r in published_changes(lake, PERSONS)} == {"p-2", "p-3", "p-4"}
     assert len(landed(lake)) == 3
     assert requests.lift(lake, "p-2")
-    assert keep_to_contract(lake, PERSONS) == Retained("persons", deleted=1, rows=1, changes=2)
+    assert keep_to_contract(lake, PERSONS) == RetentionResult("persons", deleted=1, rows=1, changes=2)
 
 
 def test_what_is_archived_keeps_its_key_and_is_no_news(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +77,7 @@ def test_what_is_archived_keeps_its_key_and_is_no_news(lake: Lake, monkeypatch: 
 
     monkeypatch.setattr(LocalStore, "archive", archive)
     kept = replace(PERSONS, retention_days=3650, archive=Archive(30, "GLACIER_IR"))
-    assert keep_to_contract(lake, kept) == Retained("persons", archived=1)
+    assert keep_to_contract(lake, kept) == RetentionResult("persons", archived=1)
     assert moved == ["GLACIER_IR"]
     etags = [e.etag for e in Ledger.load(lake, ledger_head(lake, PERSONS)).every()]
     assert etags.count("an-etag-of-the-archive") == 1

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from contracts.change import CHANGE_COLUMNS
 from lakehouse.api import compact, rebuild
-from lakehouse.intake import validation
 from lakehouse.intake.landing import Scope
+from lakehouse.merge.base import commit_work
+from lakehouse.merge.writing import write_rows
+from lakehouse.publish import audit
 from lakehouse.publish.publication import publish
 from lakehouse.publish.published import content_hash
-from lakehouse.results import ContentHash
+from lakehouse.results import AuditResult, Check, ContentHash
+from lakehouse.storage.duck import connect
 from lakehouse.storage.lake import Lake
-from lakehouse.table import relations, schemas
+from lakehouse.table import schemas
+from lakehouse.table.iceberg import move_pointer, write_empty_table
+from lakehouse.table.scan import live_rows
+from lakehouse.table.tables import CHANGES, TableState, published_entry
 from tests.support.depth import seeds
 from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, local_lake, published_changes, published_rows
 
@@ -129,19 +135,30 @@ def test_a_later_batch_that_only_repeats_rewrites_rows_and_changes_no_content(la
     assert ingest(lake) != before
 
 
-def test_a_lake_from_before_changes_had_a_writer_evolves_by_itself(
-    lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as before:
-        older = tuple(c for c in schemas.CHANGES_STAMPS if c.name != "_by")
-        before.setattr(schemas, "CHANGES_STAMPS", older)
-        before.setattr(validation, "LANDED", validation.LANDED[:-1])
-        before.setattr(relations, "CHANGE_COLUMNS", CHANGE_COLUMNS[:-1])
-        stamps = validation.stamps
-        before.setattr(validation, "stamps", lambda *a, **k: stamps(*a, **k).removesuffix(", _by AS _by"))
-        landing.land([change("p-1", version=1, event="old")])
-        ingest(lake)
-        assert "_by" not in published_changes(lake)[0]
+def store_history_without(lake: Lake, column: str) -> None:
+    """Leave the published history as a table that never had the column, with the rows that are there."""
+    entry = published_entry(lake, PARCELS)
+    work = lake.entries.get(lake.work_database, schemas.changes(PARCELS).name)
+    assert entry is not None
+    assert work is not None
+    before, shape = TableState(lake, entry.metadata_location), schemas.changes(PARCELS)
+    older = replace(shape, columns=tuple(c for c in shape.columns if c.name != column))
+    empty = write_empty_table(lake, older, {}, schemas.last_column_id())
+    move_pointer(lake, work, empty)
+    with connect(lake) as duck:
+        rows = f"SELECT {older.select()} FROM ({live_rows(shape, before.changes_files)})"
+        written = write_rows(duck, lake, older, rows, (), "older")
+    changes = commit_work(lake, older, empty, {}, {}, written)
+    location = commit_work(lake, schemas.compacted(PARCELS), before.location, {CHANGES: changes}, {})
+    audit.save(lake, AuditResult(PARCELS.name, location, (Check("as it was", True, ""),)))
+    publish(lake, PARCELS)
+
+
+def test_a_lake_from_before_changes_had_a_writer_evolves_by_itself(lake: Lake, landing: Landing) -> None:
+    landing.land([change("p-1", version=1, event="old")])
+    ingest(lake)
+    store_history_without(lake, "_by")
+    assert "_by" not in published_changes(lake)[0]
 
     landing.land([change("p-1", version=2, event="new", _by="user:u-1")])
     now = ingest(lake)
