@@ -2,7 +2,10 @@
 
 import { createRootRoute, createRoute, createRouter } from "@tanstack/react-router";
 import { FiguresPage } from "./pages/figures";
+import { isEntity } from "./api/lists";
 import { FindPage } from "./pages/find";
+import { HealthPage } from "./pages/health";
+import type { Wanted } from "./pages/lists";
 import { LotPage } from "./pages/lot";
 import { OrderPage } from "./pages/order";
 import { PartyPage } from "./pages/party";
@@ -17,12 +20,17 @@ const find = createRoute({
   getParentRoute: () => root,
   path: "/",
   // An id of digits only is a number to the router.
-  validateSearch: (search: Record<string, unknown>): { id?: string } => {
+  validateSearch: (search: Record<string, unknown>): { id?: string } & Partial<Wanted> => {
     const id = text(typeof search.id === "number" ? String(search.id) : search.id);
-    return id === undefined ? {} : { id };
+    if (id !== undefined) return { id };
+    const [status, name] = [text(search.status), text(typeof search.name === "number" ? String(search.name) : search.name)];
+    if (!isEntity(search.list)) return {};
+    if (name !== undefined) return { list: search.list, name };
+    return status === undefined ? {} : { list: search.list, status };
   },
   component: function Page() {
-    return <FindPage id={find.useSearch().id ?? null} />;
+    const { id, list, ...by } = find.useSearch();
+    return <FindPage id={id ?? null} wanted={list === undefined ? null : { list, ...by }} />;
   },
 });
 
@@ -63,9 +71,11 @@ const figures = createRoute({
   },
 });
 
+const health = createRoute({ getParentRoute: () => root, path: "/health", component: HealthPage });
+
 const signedIn = createRoute({ getParentRoute: () => root, path: "/signed-in", component: SignedIn });
 
-export const router = createRouter({ routeTree: root.addChildren([find, order, party, lot, figures, signedIn]) });
+export const router = createRouter({ routeTree: root.addChildren([find, order, party, lot, figures, health, signedIn]) });
 
 declare module "@tanstack/react-router" {
   interface Register {

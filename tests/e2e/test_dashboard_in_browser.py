@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import re
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from local.dashboard import serving
+from local.dashboard.build import BUILT, SOURCE
 from local.deploy import USER
 from local.screen import Screen
 from reporting import render
@@ -155,6 +157,7 @@ def test_a_party_sees_its_own_and_nothing_of_others_also_by_address(front: Front
         ("/parties/d-cem", "You may not see this"),
         ("/lots/d-lot", "You may not see this"),
         ("/figures", "You may not see this"),
+        ("/health", "You may not see this"),
         ("/?id=d-i3", "Nothing has the id d-i3"),
         ("/?id=d-cem", "Nothing has the id d-cem"),
     ):
@@ -222,9 +225,20 @@ def test_a_slow_answer_is_announced_while_it_is_awaited(front: Front) -> None:
     page.get_by_text("Billed to the buyer").wait_for()
 
 
+def violations(page: Page) -> list[str]:
+    """What axe finds wrong with a page. It runs beside the page's own scripts, which the policy still binds."""
+    page.evaluate((SOURCE / "node_modules" / "axe-core" / "axe.min.js").read_text())
+    found = page.evaluate("axe.run().then(done => done.violations)")
+    return [f"{v['id']}: {node['html'][:160]}" for v in found for node in v["nodes"]]
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize(
-    "path", ["/", "/?id=d-1", "/orders/d-1", "/parties/d-bob?role=seller", "/lots/d-lot", "/figures"]
+    "path",
+    [
+        *("/", "/?id=d-1", "/?list=lots&status=sold", "/orders/d-1", "/parties/d-bob?role=seller", "/lots/d-lot"),
+        *("/figures", "/health"),
+    ],
 )
 def test_pages_fit_and_no_script_fails(front: Front, width: int, path: str) -> None:
     page, trouble = front.open(path, width=width)
@@ -232,6 +246,7 @@ def test_pages_fit_and_no_script_fails(front: Front, width: int, path: str) -> N
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.locator("h1").count() == 1
     assert trouble == []
+    assert violations(page) == []
 
 
 def test_figures_are_those_of_the_report_with_charts_and_all_values(front: Front) -> None:
@@ -261,3 +276,68 @@ def test_a_correction_shows_what_another_person_changed_and_overwrites_nothing(f
     page.get_by_text("The correction is written.").wait_for()
     order = laptop.client.get("orders", "d-2")["order"]
     assert (order["status"], order["hammer_price"]) == ("shipped", "7.00"), "mine, and all else as the other wrote it"
+
+
+def test_a_change_by_anybody_is_seen_within_five_seconds_and_nothing_is_read_out_of_sight(
+    front: Front, laptop: Laptop
+) -> None:
+    page, trouble = front.open("/")
+    page.get_by_role("region", name="Written last").get_by_role("link", name="d-1", exact=True).wait_for()
+    order = {**laptop.client.get("orders", "d-1")["order"], "status": "placed"}
+    keep = ("buyer_id", "seller_id", "currency", "status", "placed_at", "hammer_price")
+    laptop.client.replace("orders", "d-new", {name: order[name] for name in keep})
+    page.get_by_role("link", name="d-new").wait_for(timeout=5_000)
+    page.get_by_role("button", name="Pause").click()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    laptop.client.patch("orders", "d-new", {"status": "paid"})
+    page.wait_for_timeout(4_000)  # nothing happens that could be waited for
+    assert asked == []
+    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("row").filter(has_text="d-new").get_by_text("paid").wait_for(timeout=5_000)
+    assert trouble == []
+
+
+def test_lists_by_status_and_by_name_lead_to_what_they_list(front: Front) -> None:
+    page, _ = front.open("/")
+    page.get_by_label("List", exact=True).select_option("lots")
+    page.get_by_label("Or title begins with").fill("مزهرية")
+    page.get_by_role("button", name="List").click()
+    page.get_by_role("link", name="d-lot").wait_for()
+    page.get_by_label("Or title begins with").fill("")
+    page.get_by_label("Status", exact=True).select_option("sold")
+    page.get_by_role("button", name="List").click()
+    page.get_by_role("heading", name="Lots that are sold").wait_for()
+    page.get_by_role("link", name="d-lot").click()
+    page.get_by_role("heading", name="d-lot", exact=True).wait_for()
+
+
+def test_an_order_says_who_wrote_what_last(front: Front) -> None:
+    page, _ = front.open("/orders/d-1")
+    page.get_by_role("region", name="Who wrote order d-1").get_by_text("user:").first.wait_for()
+
+
+def test_ten_thousand_rows_scroll_and_are_all_in_the_file(front: Front) -> None:
+    page, _ = front.page()
+    item = {"status": "paid", "currency": "EUR", "hammer_price": "-5.00", "buyer_id": "=1+1", "seller_id": "ب"}
+    row = {"entity": "orders", "version": 1_795_222_923_456_789, "by": None, "deleted": False, "item": item}
+    rows = [{**row, "key": f"o-{number:05}"} for number in range(10_000)]
+    page.route("**/api/lists/**", lambda route: route.fulfill(json={"rows": rows, "cursor": None}))
+    page.goto(front.address + "/?list=orders&status=paid")
+    browsers.sign_in(page, USER, front.password)
+    page.get_by_role("link", name="o-00000").wait_for()
+    table = page.get_by_role("region", name="Orders that are paid").last
+    assert table.get_by_role("row").count() < 100
+    table.evaluate("box => { box.scrollTop = box.scrollHeight }")
+    page.get_by_role("link", name="o-09999").wait_for()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as CSV").click()
+    lines = download.value.path().read_text("utf-8-sig").splitlines()
+    assert len(lines) == 10_001
+    assert '"\'=1+1 · ب"' in lines[1]
+    assert '"-5.00"' in lines[1]
+
+
+def test_the_first_page_is_small(front: Front) -> None:
+    sent = (file for file in (BUILT / "site").rglob("*") if file.suffix in (".js", ".css", ".html"))
+    assert sum(len(gzip.compress(file.read_bytes())) for file in sent) <= 180_000

@@ -57,8 +57,7 @@ export async function readList(
   return (await answered(api.GET("/lists/{entity}", { params: { path: { entity }, query } }))).data;
 }
 
-/** Who wrote an order and what belongs to it last, by the entity and key of each. */
-export async function readWriters(api: Api, id: string): Promise<Map<string, Written>> {
-  const { data } = await answered(api.GET("/activity/{order_id}", { params: { path: { order_id: id } } }));
-  return new Map(data.rows.map((row) => [identity(row), row]));
+/** Who wrote an order and what belongs to it last, the newest first. */
+export async function readWriters(api: Api, id: string): Promise<Written[]> {
+  return (await answered(api.GET("/activity/{order_id}", { params: { path: { order_id: id } } }))).data.rows;
 }

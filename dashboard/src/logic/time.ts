@@ -33,3 +33,12 @@ export function writtenAt(version: number, now: Date = new Date()): string | nul
   const plausible = when.getTime() > Date.UTC(2015, 0) && when.getTime() < now.getTime() + 86_400_000;
   return plausible ? when.toISOString() : null;
 }
+
+/** How long ago a moment was, as people say it: `35 s`, `12 min`, `3 h`, `2 days`. */
+export function age(text: string, now: Date = new Date()): string {
+  const seconds = Math.max(0, Math.floor((now.getTime() - Date.parse(text)) / 1000));
+  for (const [size, unit] of [[86_400, "days"], [3_600, "h"], [60, "min"]] as const) {
+    if (seconds >= 2 * size) return `${Math.floor(seconds / size)} ${unit}`;
+  }
+  return `${seconds} s`;
+}

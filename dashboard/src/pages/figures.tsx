@@ -4,8 +4,9 @@ import { type Change, type Figures, type Panel, readFigures, type Theme } from "
 import { Picture } from "../parts/chart";
 import { useParts, usePerson } from "../parts/context";
 import { useTitle } from "../parts/frame";
-import { When } from "../parts/show";
+import { PartyLink, When } from "../parts/show";
 import { Answer, Empty, Stop } from "../parts/states";
+import { saveCsv } from "../parts/table";
 
 export function FiguresPage({ currency }: { currency: string | null }) {
   useTitle("Figures");
@@ -133,9 +134,14 @@ function One({ panel, currency, at }: { panel: Panel; currency: string; at: stri
   );
 }
 
+/** Columns of whom the rows are about: the bars that the API can lead on from. */
+const PARTIES = ["Buyer", "Seller", "Party"];
+
 function Rows({ panel }: { panel: Panel }) {
+  const isParty = (column: number) => PARTIES.includes(panel.columns[column] ?? "");
   const spare = (column: string) => (panel.spare.includes(column) ? "spare" : undefined);
   return (
+    <>
     <div className="scroll" role="region" aria-label={`${panel.title}, all values`} tabIndex={0}>
       <table>
         <thead>
@@ -146,11 +152,17 @@ function Rows({ panel }: { panel: Panel }) {
         <tbody>
           {panel.rows.map((row, place) => (
             <tr key={place}>
-              {row.map((cell, column) => <td key={column} className={spare(panel.columns[column] ?? "")}>{cell}</td>)}
+              {row.map((cell, column) => <td key={column} className={spare(panel.columns[column] ?? "")}>{isParty(column) && cell ? <PartyLink id={cell} /> : cell}</td>)}
             </tr>
           ))}
         </tbody>
       </table>
     </div>
+      <p className="save">
+        <button type="button" className="link" onClick={() => saveCsv(panel.title, panel.columns, panel.rows)}>
+          Save as CSV<span className="visually-hidden">: {panel.title}</span>
+        </button>
+      </p>
+    </>
   );
 }

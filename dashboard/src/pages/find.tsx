@@ -4,11 +4,13 @@ import { type FormEvent, useEffect, useRef } from "react";
 import { findById, type Found } from "../api/reads";
 import { useParts, usePerson } from "../parts/context";
 import { useTitle } from "../parts/frame";
-import { LotLink, OrderLink, PartyLink, Status, Table } from "../parts/show";
+import { LotLink, OrderLink, PartyLink, Status } from "../parts/show";
 import { Answer, Empty } from "../parts/states";
+import { Table } from "../parts/table";
+import { Listed, ListForm, Recently, type Wanted } from "./lists";
 
 /** One field for every kind of id. The id is in the address, so that a search can be kept and sent. */
-export function FindPage({ id }: { id: string | null }) {
+export function FindPage({ id, wanted }: { id: string | null; wanted: Wanted | null }) {
   useTitle("Find");
   const { api } = useParts();
   const person = usePerson();
@@ -55,6 +57,8 @@ export function FindPage({ id }: { id: string | null }) {
         </div>
         <p className="quiet">Press / to come back to this field.</p>
       </form>
+      {isStaff && <ListForm key={JSON.stringify(wanted)} wanted={wanted} />}
+      {isStaff && id === null && (wanted === null ? <Recently /> : <Listed wanted={wanted} />)}
       {id !== null && (
         <section aria-labelledby="found" aria-live="polite">
           <h2 id="found">Found</h2>
@@ -69,11 +73,11 @@ export function FindPage({ id }: { id: string | null }) {
                   id={(each) => each.entity}
                   empty=""
                   columns={[
-                    { title: "What", cell: (each) => each.entity },
-                    { title: "Id", cell: (each) => <Open found={each} isStaff={isStaff} /> },
-                    { title: "Status", cell: (each) => <Status of={each.status} /> },
-                    { title: "About", cell: (each) => each.note },
-                    { title: "Order", spare: true, cell: (each) => (each.order === null ? "–" : <OrderLink id={each.order} />) },
+                    { title: "What", value: (each) => each.entity },
+                    { title: "Id", value: (each) => each.id, cell: (each) => <Open found={each} isStaff={isStaff} /> },
+                    { title: "Status", value: (each) => each.status, cell: (each) => <Status of={each.status} /> },
+                    { title: "About", value: (each) => each.note, cell: (each) => <bdi className="about">{each.note}</bdi> },
+                    { title: "Order", spare: true, value: (each) => each.order, cell: (each) => (each.order === null ? "–" : <OrderLink id={each.order} />) },
                   ]}
                 />
               )

@@ -1,14 +1,17 @@
 import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import type { OrderTree } from "../api/client";
+import { readWriters } from "../api/lists";
 import { readOrder } from "../api/reads";
 import { sign } from "../logic/money";
 import { type Part, story, sums } from "../logic/order";
+import { writtenAt } from "../logic/time";
 import { CorrectOrder } from "../parts/correct";
 import { useParts, usePerson } from "../parts/context";
 import { useTitle } from "../parts/frame";
-import { Facts, LotLink, Money, PartyLink, Status, Table, Version, When, WhenHeading } from "../parts/show";
+import { Facts, LotLink, Money, PartyLink, Status, Version, When } from "../parts/show";
 import { Answer } from "../parts/states";
+import { Table } from "../parts/table";
 
 export function OrderPage({ id }: { id: string }) {
   useTitle(`Order ${id}`);
@@ -49,6 +52,7 @@ function Whole({ tree }: { tree: OrderTree }) {
       )}
       <Amounts tree={tree} isStaff={isStaff} />
       <Story tree={tree} />
+      {isStaff && <Writers id={order.order_id} version={order._version} />}
       <Parts tree={tree} isStaff={isStaff} />
     </>
   );
@@ -147,6 +151,35 @@ function Story({ tree }: { tree: OrderTree }) {
   );
 }
 
+/** Who wrote what last. Read again when the order changed. */
+function Writers({ id, version }: { id: string; version: number }) {
+  const { api } = useParts();
+  const writers = useQuery({ queryKey: ["writers", id, version], queryFn: () => readWriters(api, id) });
+  return (
+    <section aria-labelledby="writers">
+      <h2 id="writers">Who wrote last</h2>
+      <Answer of={writers} what="who wrote what">
+        {(rows) => (
+          <Table
+            title={`Who wrote order ${id} and what belongs to it last`}
+            rows={rows}
+            id={(row) => `by-${row.entity}-${row.key}`}
+            empty="Nothing is known of who wrote it."
+            columns={[
+              { title: "What", value: (row) => row.entity.replaceAll("_", " ").replace(/s$/, "") + (row.deleted ? ", deleted" : "") },
+              { title: "Id", value: (row) => row.key, cell: (row) => <span className="id">{row.key}</span> },
+              { title: "By", value: (row) => row.by, cell: (row) => <span className="id">{row.by ?? "not known"}</span> },
+              { title: "Written", moment: true, value: (row) => writtenAt(row.version), cell: (row) => <When at={writtenAt(row.version) ?? undefined} inTable /> },
+              { title: "Version", value: (row) => row.version, cell: (row) => <span className="id quiet">{row.version}</span>, spare: true },
+            ]}
+          />
+        )}
+      </Answer>
+      <p className="quiet">The last version of each. Earlier ones, with what changed, are in the archive: “Who changed an item?”.</p>
+    </section>
+  );
+}
+
 function Parts({ tree, isStaff }: { tree: OrderTree; isStaff: boolean }) {
   const { currency } = tree.order;
   return (
@@ -158,12 +191,12 @@ function Parts({ tree, isStaff }: { tree: OrderTree; isStaff: boolean }) {
         id={(line) => `line-${line.line_number}`}
         empty="The order has no lines."
         columns={[
-          { title: "No.", cell: (line) => line.line_number, numeric: true },
-          { title: "Lot", cell: (line) => (line.lot_id ? <LotLink id={line.lot_id} isStaff={isStaff} /> : "–") },
-          { title: "Description", cell: (line) => line.description ?? "–" },
-          { title: "Quantity", cell: (line) => line.quantity, numeric: true },
-          { title: "Hammer price", cell: (line) => <Money amount={line.hammer_price} currency={currency} />, numeric: true },
-          { title: "Version", cell: (line) => <span className="id quiet">{line._version}</span>, spare: true },
+          { title: "No.", value: (line) => line.line_number, numeric: true },
+          { title: "Lot", value: (line) => line.lot_id, cell: (line) => (line.lot_id ? <LotLink id={line.lot_id} isStaff={isStaff} /> : "–") },
+          { title: "Description", value: (line) => line.description },
+          { title: "Quantity", value: (line) => line.quantity, numeric: true },
+          { title: "Hammer price", value: (line) => line.hammer_price, cell: (line) => <Money amount={line.hammer_price} currency={currency} />, numeric: true },
+          { title: "Version", value: (line) => line._version, cell: (line) => <span className="id quiet">{line._version}</span>, spare: true },
         ]}
       />
       <h2>Invoices</h2>
@@ -173,14 +206,15 @@ function Parts({ tree, isStaff }: { tree: OrderTree; isStaff: boolean }) {
         id={(invoice) => invoice.invoice_id}
         empty="Nothing was invoiced."
         columns={[
-          { title: "Invoice", cell: (i) => <span className="id">{i.invoice_id}</span> },
-          { title: "To", cell: (i) => <>{i.role} <PartyLink id={i.party_id} /></> },
-          { title: "Status", cell: (i) => <Status of={i.status} /> },
-          { title: <WhenHeading>Issued</WhenHeading>, cell: (i) => <When at={i.issued_at} inTable /> },
-          { title: <WhenHeading>Due</WhenHeading>, cell: (i) => <When at={i.due_at} inTable />, spare: true },
-          { title: "Tax in it", cell: (i) => <Money amount={i.tax_amount} currency={i.currency} />, numeric: true },
-          { title: "Total", cell: (i) => <Money amount={i.total_amount} currency={i.currency} />, numeric: true },
-          { title: "Version", cell: (i) => <span className="id quiet">{i._version}</span>, spare: true },
+          { title: "Invoice", value: (i) => i.invoice_id, cell: (i) => <span className="id">{i.invoice_id}</span> },
+          { title: "To", value: (i) => `${i.role} ${i.party_id}`, cell: (i) => <>{i.role} <PartyLink id={i.party_id} /></> },
+          { title: "Status", value: (i) => i.status, cell: (i) => <Status of={i.status} /> },
+          { title: "Issued", moment: true, value: (i) => i.issued_at, cell: (i) => <When at={i.issued_at} inTable /> },
+          { title: "Due", moment: true, value: (i) => i.due_at, cell: (i) => <When at={i.due_at} inTable />, spare: true },
+          { title: "Tax in it", value: (i) => i.tax_amount, cell: (i) => <Money amount={i.tax_amount} currency={i.currency} />, numeric: true },
+          { title: "Currency", value: (i) => i.currency, spare: true },
+          { title: "Total", value: (i) => i.total_amount, cell: (i) => <Money amount={i.total_amount} currency={i.currency} />, numeric: true },
+          { title: "Version", value: (i) => i._version, cell: (i) => <span className="id quiet">{i._version}</span>, spare: true },
         ]}
       />
       {tree.invoice_lines.length > 0 && (
@@ -192,11 +226,11 @@ function Parts({ tree, isStaff }: { tree: OrderTree; isStaff: boolean }) {
             id={(line) => `${line.invoice_id}-${line.line_number}`}
             empty=""
             columns={[
-              { title: "Invoice", cell: (line) => <span className="id">{line.invoice_id}</span> },
-              { title: "No.", cell: (line) => line.line_number, numeric: true },
-              { title: "For", cell: (line) => line.description ?? line.kind.replaceAll("_", " ") },
+              { title: "Invoice", value: (line) => line.invoice_id, cell: (line) => <span className="id">{line.invoice_id}</span> },
+              { title: "No.", value: (line) => line.line_number, numeric: true },
+              { title: "For", value: (line) => line.description ?? line.kind.replaceAll("_", " ") },
               {
-                title: "Amount", numeric: true,
+                title: "Amount", numeric: true, value: (line) => line.amount,
                 cell: (line) => (
                   <Money amount={line.amount} currency={tree.invoices.find((i) => i.invoice_id === line.invoice_id)?.currency ?? currency} />
                 ),
@@ -212,15 +246,16 @@ function Parts({ tree, isStaff }: { tree: OrderTree; isStaff: boolean }) {
         id={(payment) => payment.payment_id}
         empty="Nothing was paid."
         columns={[
-          { title: "Payment", cell: (p) => <span className="id">{p.payment_id}</span> },
-          { title: "Kind", cell: (p) => p.kind },
-          { title: "Method", cell: (p) => p.method.replaceAll("_", " ") },
-          { title: "Status", cell: (p) => <Status of={p.status} /> },
-          { title: <WhenHeading>Begun</WhenHeading>, cell: (p) => <When at={p.created_at} inTable /> },
-          { title: "Invoice", cell: (p) => (p.invoice_id ? <span className="id">{p.invoice_id}</span> : "–"), spare: true },
-          { title: "Processing fee", cell: (p) => <Money amount={p.processing_fee} currency={p.currency} />, numeric: true, spare: true },
-          { title: "Amount", cell: (p) => <Money amount={p.kind === "refund" ? negate(p.amount) : p.amount} currency={p.currency} />, numeric: true },
-          { title: "Version", cell: (p) => <span className="id quiet">{p._version}</span>, spare: true },
+          { title: "Payment", value: (p) => p.payment_id, cell: (p) => <span className="id">{p.payment_id}</span> },
+          { title: "Kind", value: (p) => p.kind },
+          { title: "Method", value: (p) => p.method.replaceAll("_", " ") },
+          { title: "Status", value: (p) => p.status, cell: (p) => <Status of={p.status} /> },
+          { title: "Begun", moment: true, value: (p) => p.created_at, cell: (p) => <When at={p.created_at} inTable /> },
+          { title: "Invoice", value: (p) => p.invoice_id, cell: (p) => (p.invoice_id ? <span className="id">{p.invoice_id}</span> : "–"), spare: true },
+          { title: "Currency", value: (p) => p.currency, spare: true },
+          { title: "Processing fee", value: (p) => p.processing_fee, cell: (p) => <Money amount={p.processing_fee} currency={p.currency} />, numeric: true, spare: true },
+          { title: "Amount", value: (p) => (p.kind === "refund" ? negate(p.amount) : p.amount), cell: (p) => <Money amount={p.kind === "refund" ? negate(p.amount) : p.amount} currency={p.currency} />, numeric: true },
+          { title: "Version", value: (p) => p._version, cell: (p) => <span className="id quiet">{p._version}</span>, spare: true },
         ]}
       />
       <h2>Shipments</h2>
@@ -230,14 +265,15 @@ function Parts({ tree, isStaff }: { tree: OrderTree; isStaff: boolean }) {
         id={(shipment) => shipment.shipment_id}
         empty="Nothing was shipped."
         columns={[
-          { title: "Shipment", cell: (s) => <span className="id">{s.shipment_id}</span> },
-          { title: "Carrier", cell: (s) => s.carrier },
-          { title: "Tracking", cell: (s) => (s.tracking_number ? <span className="id">{s.tracking_number}</span> : "–") },
-          { title: "Status", cell: (s) => <Status of={s.status} /> },
-          { title: <WhenHeading>Promised</WhenHeading>, cell: (s) => <When at={s.promised_at} inTable /> },
-          { title: <WhenHeading>Delivered</WhenHeading>, cell: (s) => <When at={s.delivered_at} inTable /> },
-          { title: "Cost", cell: (s) => <Money amount={s.cost} currency={s.currency} />, numeric: true },
-          { title: "Version", cell: (s) => <span className="id quiet">{s._version}</span>, spare: true },
+          { title: "Shipment", value: (s) => s.shipment_id, cell: (s) => <span className="id">{s.shipment_id}</span> },
+          { title: "Carrier", value: (s) => s.carrier },
+          { title: "Tracking", value: (s) => s.tracking_number, cell: (s) => (s.tracking_number ? <span className="id">{s.tracking_number}</span> : "–") },
+          { title: "Status", value: (s) => s.status, cell: (s) => <Status of={s.status} /> },
+          { title: "Promised", moment: true, value: (s) => s.promised_at, cell: (s) => <When at={s.promised_at} inTable /> },
+          { title: "Delivered", moment: true, value: (s) => s.delivered_at, cell: (s) => <When at={s.delivered_at} inTable /> },
+          { title: "Currency", value: (s) => s.currency, spare: true },
+          { title: "Cost", value: (s) => s.cost, cell: (s) => <Money amount={s.cost} currency={s.currency} />, numeric: true },
+          { title: "Version", value: (s) => s._version, cell: (s) => <span className="id quiet">{s._version}</span>, spare: true },
         ]}
       />
     </>

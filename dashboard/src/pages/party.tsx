@@ -3,8 +3,9 @@ import { Link } from "@tanstack/react-router";
 import { answered } from "../api/client";
 import { useParts, usePerson } from "../parts/context";
 import { useTitle } from "../parts/frame";
-import { Facts, Money, OrderLink, PartyLink, Status, Table, Version, When, WhenHeading } from "../parts/show";
-import { Answer, Failure, Loading } from "../parts/states";
+import { Facts, Money, OrderLink, PartyLink, Status, Version, When } from "../parts/show";
+import { Answer, Failure, Loading, More } from "../parts/states";
+import { Table } from "../parts/table";
 
 type Role = "buyer" | "seller";
 
@@ -87,29 +88,17 @@ function Orders({ id, role }: { id: string; role: Role }) {
         id={(order) => order.order_id}
         empty={`No orders as ${role}.`}
         columns={[
-          { title: "Order", cell: (order) => <OrderLink id={order.order_id} /> },
-          { title: "Status", cell: (order) => <Status of={order.status} /> },
-          { title: <WhenHeading>Placed</WhenHeading>, cell: (order) => <When at={order.placed_at} inTable /> },
-          { title: other === "seller" ? "Seller" : "Buyer", cell: (order) => <PartyLink id={order[`${other}_id`]} /> },
-          { title: "Hammer price", numeric: true, cell: (order) => <Money amount={order.hammer_price} currency={order.currency} /> },
-          { title: "Premium", numeric: true, spare: true, cell: (order) => <Money amount={order.buyers_premium} currency={order.currency} /> },
-          { title: "Commission", numeric: true, spare: true, cell: (order) => <Money amount={order.sellers_commission} currency={order.currency} /> },
+          { title: "Order", value: (order) => order.order_id, cell: (order) => <OrderLink id={order.order_id} /> },
+          { title: "Status", value: (order) => order.status, cell: (order) => <Status of={order.status} /> },
+          { title: "Placed", moment: true, value: (order) => order.placed_at, cell: (order) => <When at={order.placed_at} inTable /> },
+          { title: other === "seller" ? "Seller" : "Buyer", value: (order) => order[`${other}_id`], cell: (order) => <PartyLink id={order[`${other}_id`]} /> },
+          { title: "Currency", value: (order) => order.currency, spare: true },
+          { title: "Hammer price", numeric: true, value: (order) => order.hammer_price, cell: (order) => <Money amount={order.hammer_price} currency={order.currency} /> },
+          { title: "Premium", numeric: true, spare: true, value: (order) => order.buyers_premium, cell: (order) => <Money amount={order.buyers_premium} currency={order.currency} /> },
+          { title: "Commission", numeric: true, spare: true, value: (order) => order.sellers_commission, cell: (order) => <Money amount={order.sellers_commission} currency={order.currency} /> },
         ]}
       />
-      {orders.length > 0 && (
-        <p className="more">
-          <span aria-live="polite">
-            {orders.length} {orders.length === 1 ? "order" : "orders"}
-            {pages.hasNextPage ? ", and more" : ""}.
-          </span>{" "}
-          {pages.hasNextPage && (
-            <button type="button" disabled={pages.isFetchingNextPage} onClick={() => void pages.fetchNextPage()}>
-              {pages.isFetchingNextPage ? "Loading…" : "Show more"}
-            </button>
-          )}
-        </p>
-      )}
-      {pages.isFetchNextPageError && <Failure error={pages.error} retry={() => void pages.fetchNextPage()} />}
+      <More of={pages} count={orders.length} one="order" many="orders" />
     </>
   );
 }

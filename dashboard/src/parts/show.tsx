@@ -3,7 +3,7 @@
 import { Link } from "@tanstack/react-router";
 import type { ReactNode } from "react";
 import { shown, sign } from "../logic/money";
-import { moment, short, writtenAt, ZONE } from "../logic/time";
+import { moment, short, writtenAt } from "../logic/time";
 
 export function Money({ amount, currency }: { amount: string | undefined; currency: string }) {
   if (amount === undefined) return <span className="quiet">–</span>;
@@ -17,15 +17,6 @@ export function When({ at, inTable = false }: { at: string | undefined; inTable?
     <time dateTime={at} title={at}>
       {inTable ? short(at) : moment(at)}
     </time>
-  );
-}
-
-/** The heading of a column of moments. A zone has two short names a year, and rows of both: its long one is true. */
-export function WhenHeading({ children }: { children: string }) {
-  return (
-    <>
-      {children} <span className="zone">({ZONE})</span>
-    </>
   );
 }
 
@@ -92,48 +83,5 @@ export function Facts({ of }: { of: readonly (readonly [string, ReactNode])[] })
         </div>
       ))}
     </dl>
-  );
-}
-
-export interface Column<T> {
-  title: ReactNode;
-  cell: (row: T) => ReactNode;
-  numeric?: boolean;
-  /** Left out on narrow screens. */
-  spare?: boolean;
-}
-
-/** A table that scrolls sideways by itself, and can be scrolled with the keyboard. */
-export function Table<T>({
-  title, columns, rows, id, empty,
-}: { title: string; columns: readonly Column<T>[]; rows: readonly T[]; id: (row: T) => string; empty: string }) {
-  if (rows.length === 0) return <p className="empty">{empty}</p>;
-  const kind = (column: Column<T>) => [column.numeric ? "numeric" : "", column.spare ? "spare" : ""].join(" ").trim() || undefined;
-  return (
-    <div className="scroll" role="region" aria-label={title} tabIndex={0}>
-      <table>
-        <caption className="visually-hidden">{title}</caption>
-        <thead>
-          <tr>
-            {columns.map((column, place) => (
-              <th key={place} scope="col" className={kind(column)}>
-                {column.title}
-              </th>
-            ))}
-          </tr>
-        </thead>
-        <tbody>
-          {rows.map((row) => (
-            <tr key={id(row)} id={id(row)}>
-              {columns.map((column, place) => (
-                <td key={place} className={kind(column)}>
-                  {column.cell(row)}
-                </td>
-              ))}
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
   );
 }

@@ -1,6 +1,6 @@
 /** What pages show when they have nothing to show: loading, empty, and each way to fail, with what to do. */
 
-import type { UseQueryResult } from "@tanstack/react-query";
+import type { UseInfiniteQueryResult, UseQueryResult } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { type Kind, Problem } from "../api/client";
 
@@ -79,6 +79,27 @@ export function Answer<T>({ of, what, children }: { of: UseQueryResult<T>; what:
         </p>
       )}
       {children(of.data)}
+    </>
+  );
+}
+
+/** Under a table that comes page by page: how many rows it has, and the way to more. */
+export function More({ of, count, one, many }: { of: UseInfiniteQueryResult; count: number; one: string; many: string }) {
+  return (
+    <>
+      {count > 0 && (
+        <p className="more">
+          <span aria-live="polite">
+            {count.toLocaleString()} {count === 1 ? one : many}{of.hasNextPage ? ", and more" : ""}.
+          </span>{" "}
+          {of.hasNextPage && (
+            <button type="button" disabled={of.isFetchingNextPage} onClick={() => void of.fetchNextPage()}>
+              {of.isFetchingNextPage ? "Loading…" : "Show more"}
+            </button>
+          )}
+        </p>
+      )}
+      {of.isFetchNextPageError && <Failure error={of.error} retry={() => void of.fetchNextPage()} />}
     </>
   );
 }
