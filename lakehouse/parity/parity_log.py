@@ -9,24 +9,14 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from contracts import parity_log as described
+from contracts.logs import PARITY
 from lakehouse.publish import log_tables
-from lakehouse.publish.log_tables import LogTable, Row
+from lakehouse.publish.log_tables import RETENTION_DAYS, Row, prefix_of, refresh, row_of
 
 if TYPE_CHECKING:
     from lakehouse.parity.findings import Repaired, Sampled
-    from lakehouse.results import Drift
     from lakehouse.storage.lake import Lake
 
-RETENTION_DAYS = 400
-_LOG = LogTable(
-    described.TABLE,
-    described.DESCRIPTION,
-    described.COLUMNS,
-    described.DAY,
-    described.DAY_DESCRIPTION,
-    RETENTION_DAYS,
-)
 _RECENT_DAYS = 3
 
 
@@ -91,15 +81,10 @@ def recent_parity(lake: Lake, entity: str) -> list[Row]:
     keys = [
         stored.key
         for back in range(_RECENT_DAYS)
-        for stored in lake.store.list(_LOG.prefix(entity, lake.now() - timedelta(days=back)))
+        for stored in lake.store.list(prefix_of(PARITY, entity, lake.now() - timedelta(days=back)))
     ]
     rows = [orjson.loads(line) for key in keys for line in lake.store.read(key).splitlines()]
     return sorted(rows, key=lambda row: (row["ended_at"], row["parity_id"]))
-
-
-def refresh(lake: Lake) -> tuple[Drift, ...]:
-    """Bring the Glue table over the rows to what it must be; returns what was changed in it by hand."""
-    return log_tables.refresh(lake, _LOG)
 
 
 def _details(counts: Mapping[tuple[str, str, str], int]) -> str:
@@ -116,9 +101,9 @@ def _write(lake: Lake, known: Row) -> None:
     known |= {"ended_at": ended, "seconds": (ended - begun).total_seconds()}
     digest = hashlib.sha256(orjson.dumps(known, default=str, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
     name = f"{begun:%Y%m%dT%H%M%S%f}-{digest}"
-    row = _LOG.row({**known, "parity_id": name})
-    lake.store.write(f"{_LOG.prefix(known['entity'], begun)}{name}.json", log_tables.lines([row]))
+    row = row_of(PARITY, {**known, "parity_id": name})
+    lake.store.write(f"{prefix_of(PARITY, known['entity'], begun)}{name}.json", log_tables.lines([row]))
     for back in range(_RECENT_DAYS):
-        expired = _LOG.prefix(known["entity"], ended - timedelta(days=RETENTION_DAYS + 1 + back))
+        expired = prefix_of(PARITY, known["entity"], ended - timedelta(days=RETENTION_DAYS + 1 + back))
         lake.store.delete([stored.key for stored in lake.store.list(expired)])
     refresh(lake)

@@ -1,12 +1,12 @@
-"""Logs beside the tables: rows of JSON in small objects by day, how values are written, and the Glue table over them.
+"""Logs beside the tables: rows of JSON in small objects by day, how values are written, and the Glue tables over them.
 
-Athena finds the days by projection, without a crawler. Which rows there are belongs to each log.
+Athena finds the days by projection, without a crawler. Which rows there are belongs to each log. Marts read all of
+them, so their tables are there together, from an environment's first publication on, whether they have rows or not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -14,35 +14,30 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from contracts.glue import MAX_COMMENT, glue_type
+from contracts.logs import LOGS, Log
 from contracts.types import DecimalType, TimestampType
 from lakehouse.table.glue_tables import sync_table
 
 if TYPE_CHECKING:
-    from contracts.types import Field
     from lakehouse.results import Drift
     from lakehouse.storage.lake import Lake
 
 Row = dict[str, Any]
+RETENTION_DAYS = 400
+"""A year to compare with, and a month to do it in."""
+JOINED_DAYS = 7
+"""How many days back rows are joined, and removed behind the retention: what a week without that left."""
 
 
-@dataclass(frozen=True)
-class LogTable:
-    """A log: its name, which is that of its prefix, its columns, and for how many days readers see rows."""
+def prefix_of(log: Log, entity: str, day: datetime) -> str:
+    """What the keys of an entity's day in a log begin with. A partition has no folders: not every engine looks into
+    them."""
+    return f"{log.name}/{log.day}={day:%Y-%m-%d}/{entity}."
 
-    name: str
-    description: str
-    columns: Sequence[Field]
-    day: str
-    day_description: str
-    days: int
 
-    def prefix(self, entity: str, day: datetime) -> str:
-        """What the keys of an entity's day begin with. A partition has no folders: not every engine looks into them."""
-        return f"{self.name}/{self.day}={day:%Y-%m-%d}/{entity}."
-
-    def row(self, known: Row) -> Row:
-        """One row, as JSON has it: every column of the log, times as text that Hive's readers take."""
-        return {column.name: _value(known.get(column.name), column.type) for column in self.columns}
+def row_of(log: Log, known: Row) -> Row:
+    """One row, as JSON has it: every column of the log, times as text that Hive's readers take."""
+    return {column.name: _value(known.get(column.name), column.type) for column in log.columns}
 
 
 def _value(value: Any, type_: object) -> Any:
@@ -60,12 +55,12 @@ def lines(rows: Iterable[Row]) -> bytes:
     return b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
 
 
-def refresh(lake: Lake, log: LogTable) -> tuple[Drift, ...]:
-    """Bring the Glue table over the rows to what it must be; returns what was changed in it by hand."""
-    return sync_table(lake, lake.published_database, _table_input(lake, log))
+def refresh(lake: Lake) -> tuple[Drift, ...]:
+    """Bring the Glue tables over all logs to what they must be; returns what was changed in them by hand."""
+    return tuple(drift for log in LOGS for drift in sync_table(lake, lake.published_database, _table_input(lake, log)))
 
 
-def _table_input(lake: Lake, log: LogTable) -> dict[str, Any]:
+def _table_input(lake: Lake, log: Log) -> dict[str, Any]:
     root = lake.store.uri(f"{log.name}/")
     return {
         "Name": log.name,
@@ -90,7 +85,7 @@ def _table_input(lake: Lake, log: LogTable) -> dict[str, Any]:
             "projection.enabled": "true",
             f"projection.{log.day}.type": "date",
             f"projection.{log.day}.format": "yyyy-MM-dd",
-            f"projection.{log.day}.range": f"NOW-{log.days}DAYS,NOW+1DAYS",
+            f"projection.{log.day}.range": f"NOW-{RETENTION_DAYS + JOINED_DAYS}DAYS,NOW+1DAYS",
             "storage.location.template": f"{root}{log.day}=${{{log.day}}}/",
         },
     }

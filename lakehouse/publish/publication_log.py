@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 import orjson
 
-from contracts import publication_log as described
+from contracts.logs import PUBLICATIONS
 from contracts.prices import load_prices
 from lakehouse.publish import audit, log_tables
-from lakehouse.publish.log_tables import LogTable
+from lakehouse.publish.log_tables import JOINED_DAYS, RETENTION_DAYS, prefix_of, refresh, row_of
 from lakehouse.publish.log_tables import Row as Row
 from lakehouse.publish.published import describe_state
 from lakehouse.results import Built, Kind, Work
@@ -41,10 +41,6 @@ if TYPE_CHECKING:
     from lakehouse.table.tables import TableState
 
 T = TypeVar("T")
-RETENTION_DAYS = 400
-"""A year to compare with, and a month to do it in."""
-JOINED_DAYS = 7
-"""How many days back rows are joined, and removed behind the retention: what a week without that left."""
 NEEDED = frozenset({"publication_id", "kind", "ended_at", "published_at", "billed_usd"})
 """Columns that each row has, whatever else came to the log later."""
 _REQUESTS = {"put_requests": "s3_put", "get_requests": "s3_get", "glue_requests": "glue_request"}
@@ -53,14 +49,6 @@ _READERS = 8
 _MODELS = "_models"
 """What stands for an entity in the names of objects about marts and reports: no entity has this name."""
 _MANY = 50
-_LOG = LogTable(
-    described.TABLE,
-    described.DESCRIPTION,
-    described.COLUMNS,
-    described.DAY,
-    described.DAY_DESCRIPTION,
-    RETENTION_DAYS + JOINED_DAYS,
-)
 
 
 @dataclass(frozen=True)
@@ -131,7 +119,7 @@ def _row_of_roll_back(note: RollBack, ended_at: datetime, published_at: datetime
 
 def _key_of_roll_back(note: RollBack) -> str:
     stem = f"{_stem(note.published.metadata_location)}-again-{note.noted_at:%Y%m%dT%H%M%S%f}"
-    return f"{_LOG.prefix(note.published.entity, note.noted_at)}{stem}.json"
+    return f"{prefix_of(PUBLICATIONS, note.published.entity, note.noted_at)}{stem}.json"
 
 
 def record_build(lake: Lake, models: Iterable[Built], begun_at: datetime, run_id: str) -> None:
@@ -155,8 +143,8 @@ def record_build(lake: Lake, models: Iterable[Built], begun_at: datetime, run_id
             "billed_usd": built.billed_usd,
             "model": built.model,
         }
-        rows.append(_LOG.row(known))
-    prefix = _LOG.prefix(_MODELS, now)
+        rows.append(row_of(PUBLICATIONS, known))
+    prefix = prefix_of(PUBLICATIONS, _MODELS, now)
     lake.store.write(f"{prefix}{now:%H%M%S%f}-{run_id[:8]}.json", log_tables.lines(rows))
     if sum(1 for _ in lake.store.list(prefix)) > _MANY:
         _join(lake, prefix, "")
@@ -166,8 +154,8 @@ def repair(lake: Lake, contract: Contract, location: str) -> tuple[Drift, ...]:
     """Write the row of the state that is, or was until now, published, if it is missing; one look where it is there.
 
     A state without work in its audit result has none: an empty table, or one from before there was a log. There the
-    table's Glue entry is looked after, too, which so is there from the first publication of an environment on. Returns
-    what was changed in that entry by hand.
+    Glue entries of the logs are looked after, too, which so are there from the first publication of an environment on.
+    Returns what was changed in those entries by hand.
     """
 
     if lake.store.size(key_of(lake, contract.name, location)) is not None:
@@ -188,8 +176,8 @@ def join_days(lake: Lake, contract: Contract) -> int:
     today = lake.now()
     gone = 0
     for back in range(JOINED_DAYS + 1):
-        gone += _join(lake, _LOG.prefix(contract.name, today - timedelta(days=back)), present)
-        expired = _LOG.prefix(contract.name, today - timedelta(days=RETENTION_DAYS + 1 + back))
+        gone += _join(lake, prefix_of(PUBLICATIONS, contract.name, today - timedelta(days=back)), present)
+        expired = prefix_of(PUBLICATIONS, contract.name, today - timedelta(days=RETENTION_DAYS + 1 + back))
         old = [stored.key for stored in lake.store.list(expired)]
         lake.store.delete(old)
         gone += len(old)
@@ -212,7 +200,7 @@ def _join(lake: Lake, prefix: str, present: str) -> int:
 def read(lake: Lake, entity: str, day: datetime, damaged: Callable[[Damaged], None] | None = None) -> list[Row]:
     """An entity's rows of a day, each publication once, in the order in which they ended; times as text in UTC. Raises
     `Damaged` for an object without rows, unless somebody wants to hear of it and go on without."""
-    keys = [stored.key for stored in lake.store.list(_LOG.prefix(entity, day))]
+    keys = [stored.key for stored in lake.store.list(prefix_of(PUBLICATIONS, entity, day))]
     return _distinct(_read_rows(lake, keys, damaged))
 
 
@@ -227,7 +215,7 @@ def billed(lake: Lake, day: datetime, known: dict[str, Mapping[str, float]]) -> 
 def of_objects(lake: Lake, day: str, known: dict[str, T], of: Callable[[list[Row]], T]) -> None:
     """Bring what is `known` of each object of a day (`YYYY-MM-DD`), by its key, to what is there now: what the rows of
     new ones say is added, what is joined since is forgotten. Raises `Damaged` for an object without rows."""
-    keys = [stored.key for stored in lake.store.list(f"{described.TABLE}/{described.DAY}={day}/")]
+    keys = [stored.key for stored in lake.store.list(f"{PUBLICATIONS.name}/{PUBLICATIONS.day}={day}/")]
     with ThreadPoolExecutor(_READERS) as pool:
         new = [key for key in keys if key not in known]
         for key, rows in zip(new, pool.map(lambda key: _read_rows(lake, [key]), new), strict=True):
@@ -244,7 +232,7 @@ def _usd(row: Row) -> float:
 
 def days_of(lake: Lake, entity: str) -> list[datetime]:
     """The days that have rows of an entity, oldest first."""
-    root = f"{described.TABLE}/{described.DAY}="
+    root = f"{PUBLICATIONS.name}/{PUBLICATIONS.day}="
     found = set()
     for stored in lake.store.list(root):
         day, _, name = stored.key.removeprefix(root).partition("/")
@@ -289,7 +277,7 @@ def key_of(lake: Lake, entity: str, location: str) -> str:
     """Where the row of a publication is: by the metadata file that it made visible, and the day this was written."""
 
     written = datetime.fromtimestamp(read_metadata(lake, location).last_updated_ms / 1000, UTC)
-    return f"{_LOG.prefix(entity, written)}{_stem(location)}.json"
+    return f"{prefix_of(PUBLICATIONS, entity, written)}{_stem(location)}.json"
 
 
 def _stem(location: str) -> str:
@@ -314,9 +302,4 @@ def _row(published: Published, work: Work, published_at: datetime | None, run_id
         "watermark": published.watermark,
         "model": None,
     }
-    return _LOG.row(known)
-
-
-def refresh(lake: Lake) -> tuple[Drift, ...]:
-    """Bring the Glue table over the rows to what it must be; returns what was changed in it by hand."""
-    return log_tables.refresh(lake, _LOG)
+    return row_of(PUBLICATIONS, known)

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from contracts import publication_log as described
+from contracts.logs import LOGS
 from lakehouse.batch.races import win
-from lakehouse.publish import catalog, publication_log
+from lakehouse.publish import catalog, log_tables, publication_log
 from lakehouse.publish.published import content_hash, describe_state
 from lakehouse.recovery import states
 from lakehouse.recovery.states import Candidate, Listing
@@ -150,8 +150,8 @@ def _notes(context: Context, found: _Found, listing: Listing) -> Iterator[str]:
 
 
 def _plain(lake: Lake, contract: Contract) -> Iterator[EntryRecovery]:
-    """The entries over plain files: the landing table of a stream's entity, and the publication log."""
-    tables = [(lake.published_database, described.TABLE, f"{described.TABLE}/")]
+    """The entries over plain files: the landing table of a stream's entity, and the logs."""
+    tables = [(lake.published_database, log.name, f"{log.name}/") for log in LOGS]
     if contract.origin == "stream":
         tables.append((lake.landing_database, contract.name, f"landing/{contract.name}/"))
     for database, name, folder in tables:
@@ -275,7 +275,7 @@ def _apply(context: Context, found: _Found, state: TableState, changes: list[_Mo
         publication_log.record_roll_back(lake, note)
     refresh_landing(lake, contract)
     publication_log.repair(lake, contract, state.location)
-    publication_log.refresh(lake)
+    log_tables.refresh(lake)
 
 
 def put_entry(lake: Lake, database: str, entry: Entry | None, table: TableInput) -> None:

@@ -288,11 +288,11 @@ def test_a_change_by_anybody_is_seen_within_five_seconds_and_nothing_is_read_out
     laptop.client.replace("orders", "d-new", {name: order[name] for name in keep})
     page.get_by_role("link", name="d-new").wait_for(timeout=5_000)
     page.get_by_role("button", name="Pause").click()
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
     laptop.client.patch("orders", "d-new", {"status": "paid"})
     page.wait_for_timeout(4_000)  # nothing happens that could be waited for
-    assert asked == []
+    assert requested == []
     page.get_by_role("button", name="Go on").click()
     page.get_by_role("row").filter(has_text="d-new").get_by_text("paid").wait_for(timeout=5_000)
     assert trouble == []

@@ -15,7 +15,7 @@ from assets.run_configuration import ParityConfig
 from contracts import parity_log as described
 from lakehouse import api
 from lakehouse.exports import requesting
-from lakehouse.publish.publication_log import RETENTION_DAYS
+from lakehouse.publish.log_tables import RETENTION_DAYS
 from orchestration.parity import EXPORTS, parity_jobs
 from tests.support.parity import CONTRACTS, TABLE, World
 

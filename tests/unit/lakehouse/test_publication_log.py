@@ -12,10 +12,11 @@ import pytest
 
 from contracts import Contracts
 from contracts import publication_log as described
+from contracts.logs import LOGS
 from contracts.prices import load_prices
 from lakehouse.api import compact, maintain, rebuild
 from lakehouse.intake.landing import Scope
-from lakehouse.publish import audit, lateness, publication_log
+from lakehouse.publish import audit, lateness, log_tables, publication_log
 from lakehouse.publish.publication import publish, rollback
 from lakehouse.publish.published import published
 from lakehouse.results import Built, Published, Retention, Work
@@ -372,7 +373,7 @@ def test_joining_a_day_may_be_interrupted(tmp_path: Path, clock: Clock) -> None:
 def test_rows_are_removed_behind_their_retention_only(lake: Lake, landing: Landing, clock: Clock) -> None:
     batch(lake, landing, version=1)
     written = datetime.now(UTC)
-    for back in (publication_log.RETENTION_DAYS - 1, publication_log.RETENTION_DAYS + 2):
+    for back in (log_tables.RETENTION_DAYS - 1, log_tables.RETENTION_DAYS + 2):
         day = written - timedelta(days=back)
         lake.store.write(f"{described.TABLE}/{described.DAY}={day:%Y-%m-%d}/parcels.joined-1.json.gz", b"")
         lake.store.write(f"{described.TABLE}/{described.DAY}={day:%Y-%m-%d}/letters.joined-1.json.gz", b"")
@@ -414,6 +415,17 @@ def test_of_two_tellings_the_one_that_knows_when_readers_saw_it_counts(
     assert rows(lake) == [first, second]
 
 
+def test_all_logs_have_tables_from_the_first_publication_on(lake: Lake, landing: Landing) -> None:
+    """Marts read them all: Athena refuses a view over a table that is not there."""
+    published = {log.name: lake.entries.get(lake.published_database, log.name) for log in LOGS}
+    assert set(published.values()) == {None}
+    batch(lake, landing, version=1)
+    for log in LOGS:
+        entry = lake.entries.get(lake.published_database, log.name)
+        assert entry is not None, log.name
+        assert [c["Name"] for c in entry.table["StorageDescriptor"]["Columns"]] == [c.name for c in log.columns]
+
+
 def test_the_catalog_describes_the_rows(lake: Lake, landing: Landing) -> None:
     """The table is there from the first publication on; what somebody changes in it is found and set right."""
     batch(lake, landing, version=1)
@@ -423,9 +435,9 @@ def test_the_catalog_describes_the_rows(lake: Lake, landing: Landing) -> None:
     assert list(columns) == list(rows(lake)[0])
     assert (columns["watermark"], columns["seconds"], columns["objects"]) == ("timestamp", "decimal(12,3)", "bigint")
     assert entry.parameters["projection.dt.range"].startswith("NOW-407DAYS")
-    assert publication_log.refresh(lake) == ()
+    assert log_tables.refresh(lake) == ()
     lake.entries.update(entry, {**entry.table, "Description": "mine"})
-    (drift,) = publication_log.refresh(lake)
+    (drift,) = log_tables.refresh(lake)
     assert (drift.what, drift.found) == ("description", "mine")
 
 

@@ -110,7 +110,7 @@ def test_readers_see_what_they_saw_and_the_next_batch_goes_on(lake: Lake, landin
 
 
 @pytest.mark.parametrize("damage", ["gone", "points to nothing", "no pointer"])
-@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("number", range(7))
 def test_each_entry_alone_comes_back_as_it_was(lake: Lake, landing: Landing, number: int, damage: str) -> None:
     three_batches(lake, landing)
     before, path = seen(lake), entry_files(lake)[number]
