@@ -14,13 +14,13 @@ from assets.presentation import bucket_link, markdown_table, size
 from assets.resources import LakeResource
 from contracts import Contract, Contracts
 from lakehouse import api
-from lakehouse.results import Amount, AuditResult, MaintenanceResult, Retention
+from lakehouse.results import Amount, AuditResult, MaintenanceResult, StateRetention
 from lakehouse.storage.lake import Lake
 
 WHOLE_TABLE = "whole_table"
 SAME_ROWS = "same_rows"
 SHRANK = "shrank"
-RETENTION = Retention()
+STATE_RETENTION = StateRetention()
 
 
 def maintenance_assets(contracts: Contracts) -> list[dg.AssetsDefinition]:
@@ -36,8 +36,9 @@ def _maintenance_asset(contract: Contract) -> dg.AssetsDefinition:
         deps=[keys.catalog(contract.name)],
         description=(
             f"Care of the tables of {contract.name}: small and delete-laden files are rewritten, tombstones purged, "
-            f"snapshots expired, and files removed that no state of the last {RETENTION.recent.days * 24} hours, no "
-            f"last state of one of {RETENTION.days} days and none of the newest {RETENTION.states} states needs. "
+            f"snapshots expired, and files removed that no state of the last {STATE_RETENTION.recent.days * 24} hours, "
+            f"no last state of one of {STATE_RETENTION.days} days and none of the newest {STATE_RETENTION.states} "
+            "states needs. "
             "Then every row is audited."
         ),
         group_name=keys.MAINTENANCE,
@@ -65,7 +66,7 @@ def _maintenance_asset(contract: Contract) -> dg.AssetsDefinition:
     )
     def maintenance(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
         result = api.maintain(
-            lake.lake, contract, retention=RETENTION, progress=context.log.info, run_id=context.run.run_id
+            lake.lake, contract, state_retention=STATE_RETENTION, progress=context.log.info, run_id=context.run.run_id
         )
         return maintained(result, api.audit_table(lake.lake, contract), lake.lake)
 

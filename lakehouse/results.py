@@ -281,7 +281,7 @@ class MaintenanceOvertaken(Exception):
 
 
 @dataclass(frozen=True)
-class Retention:
+class StateRetention:
     """How long published states stay readable, as targets of a roll back and for readers that hold them.
 
     Every state that was current within `recent`, the last one of each of the `days` before today (UTC), and the newest

@@ -21,7 +21,7 @@ from lakehouse.merge import reduction, writing
 from lakehouse.merge.base import Chunk
 from lakehouse.merge.embedded import EmbeddedEngine
 from lakehouse.publish import audit, publication
-from lakehouse.results import AuditResult, Check, Retention
+from lakehouse.results import AuditResult, Check, StateRetention
 from lakehouse.storage.duck import connect, extension
 from lakehouse.storage.lake import Lake
 from lakehouse.table import iceberg, iceberg_commit, tables
@@ -149,8 +149,8 @@ class OursBatch:
 
     def maintain(self, work: Work) -> Done:
         """Maintenance that keeps no earlier state and guards no young file: what a night does, a day later."""
-        at_once = Retention(recent=timedelta(0), days=0, states=1, guard=timedelta(0))
-        done = api.maintain(self._lake, CONTRACT, retention=at_once)
+        at_once = StateRetention(recent=timedelta(0), days=0, states=1, guard=timedelta(0))
+        done = api.maintain(self._lake, CONTRACT, state_retention=at_once)
         notes = {
             "rewritten": done.rewritten,
             "written": done.written,

@@ -37,13 +37,13 @@ def remove_unneeded(context: Context) -> Removal:
     Before each request the entries are read again; if one has moved, what is needed is found again. Metadata files go
     first, so that a state that is still listed is whole, wherever this ends.
     """
-    lake, contract, retention = context.lake, context.contract, context.retention
+    lake, contract, state_retention = context.lake, context.contract, context.state_retention
     now = lake.now()  # once: a state that turns too old meanwhile keeps its metadata, and so all that it needs
 
     def select(names: Names, pointers: Pointers) -> set[str]:
-        return retained(lake, contract, names, retention, pointers, now)
+        return retained(lake, contract, names, state_retention, pointers, now)
 
-    return remove_all_but(context, select, now - retention.guard)
+    return remove_all_but(context, select, now - state_retention.guard)
 
 
 def remove_all_but(context: Context, select: Callable[[Names, Pointers], set[str]], cutoff: datetime) -> Removal:

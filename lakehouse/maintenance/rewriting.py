@@ -171,7 +171,7 @@ def commit(duck: Duck, context: Context, state: TableState, planned: Planned) ->
     name = f"{state.batch:08d}-maintained-{uuid.uuid4().hex[:12]}"
     names = retained.Names(lake)
     pointers = retained.read_pointers(lake, contract)
-    kept = retained.retained(lake, contract, names, context.retention, pointers, lake.now())
+    kept = retained.retained(lake, contract, names, context.state_retention, pointers, lake.now())
     kept_changes = retained.changes_of(names, kept, pointers)
 
     shape = schemas.changes(contract).stored_as(state.changes_metadata)

@@ -21,7 +21,7 @@ from lakehouse.maintenance.removal import remove_unneeded
 from lakehouse.maintenance.usage import measure
 from lakehouse.maintenance.verification import verify
 from lakehouse.publish import audit, catalog, publication, publication_log
-from lakehouse.results import MaintenanceOvertaken, MaintenanceResult, Progress, Retention, Usage, Work, silent
+from lakehouse.results import MaintenanceOvertaken, MaintenanceResult, Progress, StateRetention, Usage, Work, silent
 from lakehouse.storage.context import Context
 from lakehouse.storage.duck import connect
 from lakehouse.storage.entries import EntryConflict
@@ -44,19 +44,18 @@ def maintain(
     lake: Lake,
     contract: Contract,
     *,
-    retention: Retention | None = None,
+    state_retention: StateRetention | None = None,
     progress: Progress | None = None,
     run_id: str | None = None,
 ) -> MaintenanceResult:
     """Rewrite small and delete-laden files, purge tombstones, expire snapshots, publish, and remove what nobody needs.
 
     One more writer under the entity's pool: readers see the same rows before and after, and whoever holds a state keeps
-    it for the retention. The publication log gets a row (with the caller's `run_id`), and its days are joined. Plans
-    again
-    when another writer was quicker. Raises `LookupError` before the entity's first batch, `FilesMissing` when a
-    retained state is damaged, `MaintenanceOvertaken`, and errors of S3 and Glue.
+    it for the state retention. The publication log gets a row (with the caller's `run_id`), and its days are joined.
+    Plans again when another writer was quicker. Raises `LookupError` before the entity's first batch, `FilesMissing`
+    when a retained state is damaged, `MaintenanceOvertaken`, and errors of S3 and Glue.
     """
-    return run(Context(lake, contract, progress or silent, run_id, retention or Retention()))
+    return run(Context(lake, contract, progress or silent, run_id, state_retention or StateRetention()))
 
 
 @dataclass(frozen=True)

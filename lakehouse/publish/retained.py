@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from lakehouse.intake.ledger import Ledger
 from lakehouse.publish.audit import audit_key
-from lakehouse.results import FilesMissing, Retention
+from lakehouse.results import FilesMissing, StateRetention
 from lakehouse.storage import iceberg_names
 from lakehouse.storage.iceberg_names import MetadataNames
 from lakehouse.storage.lake import Lake
@@ -130,15 +130,15 @@ def find_states(lake: Lake, contract: Contract, names: Names) -> list[State]:
     return sorted(found, key=lambda s: (s.written, s.location))
 
 
-def select_states(states: Sequence[State], retention: Retention, now: datetime) -> set[str]:
-    """The locations of the states (oldest first) that the retention keeps."""
-    since = now - retention.recent
+def select_states(states: Sequence[State], state_retention: StateRetention, now: datetime) -> set[str]:
+    """The locations of the states (oldest first) that the state retention keeps."""
+    since = now - state_retention.recent
     kept = {s.location for s in states if s.written >= since}
     # A state is current until the next one is written: readers may have opened the newest of the older ones since.
     kept |= {s.location for s in [s for s in states if s.written < since][-1:]}
-    first_day = (now - timedelta(days=retention.days)).date()
+    first_day = (now - timedelta(days=state_retention.days)).date()
     last_of_day = {s.written.date(): s.location for s in states if s.written.date() >= first_day}
-    return kept | set(last_of_day.values()) | newest(states, retention.states)
+    return kept | set(last_of_day.values()) | newest(states, state_retention.states)
 
 
 def newest(states: Sequence[State], count: int) -> set[str]:
@@ -153,16 +153,16 @@ def newest(states: Sequence[State], count: int) -> set[str]:
 
 
 def retained(
-    lake: Lake, contract: Contract, names: Names, retention: Retention, pointers: Pointers, now: datetime
+    lake: Lake, contract: Contract, names: Names, state_retention: StateRetention, pointers: Pointers, now: datetime
 ) -> set[str]:
-    """The metadata files of the compacted table to retain: by the retention, the newest that the present one follows
-    (which a roll back goes to), and whatever an entry points at."""
+    """The metadata files of the compacted table to retain: by the state retention, the newest that the present one
+    follows (which a roll back goes to), and whatever an entry points at."""
     states = find_states(lake, contract, names)
-    kept = select_states(states, retention, now)
+    kept = select_states(states, state_retention, now)
     by_location = {state.location: state for state in states}
     for location, present in names.of(pointers.compacted).items():
         followed = [by_location[earlier] for earlier in (*present.log, location) if earlier in by_location]
-        kept |= newest(followed, retention.states)
+        kept |= newest(followed, state_retention.states)
     return kept | pointers.compacted
 
 

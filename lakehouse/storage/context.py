@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lakehouse.results import Progress, Retention, silent
+from lakehouse.results import Progress, StateRetention, silent
 from lakehouse.storage.lake import Lake
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ class Context:
     contract: Contract
     progress: Progress = silent
     run_id: str | None = None
-    retention: Retention = field(default_factory=Retention)
+    state_retention: StateRetention = field(default_factory=StateRetention)
 
     def report(self, line: str) -> None:
         """Report a line of progress, under the entity's name."""

@@ -37,7 +37,7 @@ from lakehouse.results import (
     MaintenanceOvertaken,
     NotAudited,
     RebuildFailed,
-    Retention,
+    StateRetention,
     silent,
 )
 from lakehouse.storage import duck
@@ -54,7 +54,7 @@ from tests.support.lakes import Clock, local_lake
 from tests.support.limits import LIMITS, limits
 from tests.support.poller import Chaos
 
-RETENTION = Retention(recent=timedelta(hours=2), days=0, states=2, guard=timedelta(hours=2))
+STATE_RETENTION = StateRetention(recent=timedelta(hours=2), days=0, states=2, guard=timedelta(hours=2))
 MOST_STEPS = 4
 JOBS = {
     "tick": 10.0,
@@ -267,7 +267,7 @@ class History:
             "meanwhile an object lands": self._lands,
             "meanwhile another tick": self._other(lambda lake: self._tick(lake, Scope.last_hours(2, lake.now()))),
             "meanwhile maintenance": self._other(
-                lambda lake: api.maintain(lake, self.contract, retention=RETENTION), LookupError
+                lambda lake: api.maintain(lake, self.contract, state_retention=STATE_RETENTION), LookupError
             ),
             "meanwhile another rebuild": self._other(lambda lake: self._rebuild(lake), RebuildFailed),
             "meanwhile another requeue": self._other(self._requeue),
@@ -329,7 +329,7 @@ class History:
             "nightly": lambda lake: self._tick(lake, Scope.everything()),
             "compact": lambda lake: self._tick(lake, Scope.last_hours(2, lake.now()), publishing=False),
             "publish": lambda lake: api.publish(lake, self.contract),
-            "maintain": lambda lake: api.maintain(lake, self.contract, retention=RETENTION),
+            "maintain": lambda lake: api.maintain(lake, self.contract, state_retention=STATE_RETENTION),
             "rebuild": self._rebuild,
             "requeue": self._requeue,
             "replay": self._replay,

@@ -20,7 +20,7 @@ from lakehouse.publish.publication import publish, rollback
 from lakehouse.publish.published import content_hash, published
 from lakehouse.recovery.recovering import recover
 from lakehouse.recovery.wanted import Lost
-from lakehouse.results import CatalogLost, Counts, Retention
+from lakehouse.results import CatalogLost, Counts, StateRetention
 from lakehouse.storage.duck import connect, extension
 from lakehouse.storage.entries import EntryConflict
 from lakehouse.storage.lake import Lake
@@ -161,7 +161,7 @@ def test_maintenance_leaves_the_same_rows_in_fewer_objects(lake: Lake, monkeypat
     before = rows(lake, published.metadata_location)
     in_two_days = replace(lake, now=lambda: datetime.now(UTC) + timedelta(days=2))
 
-    result = maintain(in_two_days, PARCELS, retention=Retention(days=0, states=1))
+    result = maintain(in_two_days, PARCELS, state_retention=StateRetention(days=0, states=1))
 
     assert result.same_rows
     assert result.removal is not None

@@ -38,7 +38,7 @@ from lakehouse.intake.ledger import Ledger
 from lakehouse.publish.audit import Audited, audit_table
 from lakehouse.publish.publication import publish, rollback
 from lakehouse.publish.published import published
-from lakehouse.results import BatchResult, Check, NotAudited, RebuildFailed, Retention
+from lakehouse.results import BatchResult, Check, NotAudited, RebuildFailed, StateRetention
 from lakehouse.storage.entries import EntryConflict
 from lakehouse.storage.lake import Lake
 from tests.support import model
@@ -119,7 +119,7 @@ ACTION = st.tuples(
     st.integers(0, len(KEYS) - 1),
     st.integers(0, 59),
 )
-RETENTION = Retention(recent=timedelta(hours=2), days=0, states=2, guard=timedelta(hours=2))
+STATE_RETENTION = StateRetention(recent=timedelta(hours=2), days=0, states=2, guard=timedelta(hours=2))
 
 
 @dataclass(frozen=True)
@@ -527,9 +527,9 @@ class LakeMachine(RuleBasedStateMachine):
 
         def run(lake: Lake, contract: Contract) -> object:
             self.lenient = True
-            since = self.clock() - RETENTION.recent
+            since = self.clock() - STATE_RETENTION.recent
             self.readers = [reader for reader in self.readers if reader[0] > since]
-            result = maintain(lake, contract, retention=RETENTION)
+            result = maintain(lake, contract, state_retention=STATE_RETENTION)
             assert result.same_rows
             assert result.removal is not None
             assert result.removal.exact

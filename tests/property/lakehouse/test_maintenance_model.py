@@ -21,7 +21,7 @@ from lakehouse.maintenance import rewriting
 from lakehouse.merge import planning
 from lakehouse.publish.audit import audit_table
 from lakehouse.publish.publication import publish
-from lakehouse.results import Retention
+from lakehouse.results import StateRetention
 from lakehouse.storage.lake import Lake
 from lakehouse.table.tables import NO_HORIZON, TableState
 from tests.support.ageing import ageing
@@ -31,7 +31,7 @@ from tests.support.readers import by_duckdb
 
 KEYS = ("a", "b", "c", "d", "e")
 MONTHS = ("2026-09-05T00:00:00Z", "2026-10-05T00:00:00Z")
-RETENTION = Retention(recent=timedelta(hours=24), days=0, states=1, guard=timedelta(hours=24))
+STATE_RETENTION = StateRetention(recent=timedelta(hours=24), days=0, states=1, guard=timedelta(hours=24))
 
 CHANGE = st.tuples(
     st.sampled_from(KEYS), st.integers(0, 600), st.sampled_from(["modify", "modify", "remove", "expire"])
@@ -89,7 +89,7 @@ class World:
 
     def maintain(self) -> None:
         before = self.seen
-        result = maintain(self.lake, PARCELS, retention=RETENTION)
+        result = maintain(self.lake, PARCELS, state_retention=STATE_RETENTION)
         assert result.same_rows
         assert result.removal is not None
         assert result.removal.exact
@@ -137,7 +137,7 @@ class World:
     def check_files(self) -> None:
         """Every retained state is whole; and each file that is older than the guard belongs to one, or to a snapshot
         that readers still see listed."""
-        since = self.clock() - RETENTION.recent
+        since = self.clock() - STATE_RETENTION.recent
         older = [n for n, (_, written, _) in enumerate(self.states) if written <= since]
         retained = self.states[older[-1] if older else 0 :]
         needed = set()
@@ -147,7 +147,7 @@ class World:
             needed |= files_of(location) | files_of(TableState(fresh, location).changes_location)
         needed |= files_of(location, listed=True)
         needed |= files_of(TableState(fresh, location).changes_location, listed=True)
-        old = {s.key for s in self.lake.store.list("warehouse/") if s.modified < self.clock() - RETENTION.guard}
+        old = {s.key for s in self.lake.store.list("warehouse/") if s.modified < self.clock() - STATE_RETENTION.guard}
         assert old - {self.lake.store.key(path) for path in needed} == set()
 
 

@@ -30,7 +30,7 @@ from lakehouse.intake.landing import Scope
 from lakehouse.maintenance.run import maintain
 from lakehouse.publish.publication import publish, rollback
 from lakehouse.publish.published import published
-from lakehouse.results import Retention
+from lakehouse.results import StateRetention
 from lakehouse.serving import postgres
 from lakehouse.serving.sync import sync_served
 from lakehouse.serving.wanted import Serving, Target, Wish
@@ -106,8 +106,8 @@ class World:
     def maintain(self) -> None:
         """Rewrites, purges, and removes the files of earlier states, so that what was shown may be gone."""
         self.clock.forward(days=self.random.choice([0, 1]))
-        keep = Retention(recent=timedelta(hours=2), days=0, states=2, guard=timedelta(hours=2))
-        maintain(self.lake, self.contract, retention=keep)
+        keep = StateRetention(recent=timedelta(hours=2), days=0, states=2, guard=timedelta(hours=2))
+        maintain(self.lake, self.contract, state_retention=keep)
         publish(self.lake, self.contract)
 
     def evolve(self) -> None:

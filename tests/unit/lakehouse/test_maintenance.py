@@ -41,7 +41,7 @@ from lakehouse.results import (
     MaintenanceResult,
     RebuildFailed,
     Removal,
-    Retention,
+    StateRetention,
 )
 from lakehouse.storage.duck import connect
 from lakehouse.storage.iceberg_io import files_of
@@ -252,7 +252,7 @@ def test_rows_that_did_not_come_through_are_never_published(
 
     monkeypatch.setattr(writing, "rewrite_files", losing)
     clock.forward(days=30)
-    result = maintain(lake, PARCELS, retention=Retention(states=0, days=0))
+    result = maintain(lake, PARCELS, state_retention=StateRetention(states=0, days=0))
 
     assert result.audit_result is not None
     assert [c.name for c in result.audit_result.checks if not c.passed] == ["the rows are the same"]
@@ -301,23 +301,23 @@ def days_ago(days: float, snapshot: int | None = None) -> State:
 )
 def test_states_are_kept_by_age_and_one_a_day(ages: tuple[float, ...], kept: set[str]) -> None:
     states = [days_ago(age) for age in ages]
-    assert select_states(states, Retention(states=1), NOON) == kept
+    assert select_states(states, StateRetention(states=1), NOON) == kept
 
 
 def test_the_state_that_was_current_when_the_last_hours_began_is_kept() -> None:
     states = [days_ago(age) for age in (5, 3, 0.5, 0.1)]
-    assert select_states(states, Retention(days=0, states=1), NOON) == {"3", "0.5", "0.1"}
+    assert select_states(states, StateRetention(days=0, states=1), NOON) == {"3", "0.5", "0.1"}
 
 
 def test_the_newest_states_are_kept_however_old() -> None:
     states = [days_ago(age) for age in (60, 50, 40, 30)]
-    assert select_states(states, Retention(states=3), NOON) == {"50", "40", "30"}
+    assert select_states(states, StateRetention(states=3), NOON) == {"50", "40", "30"}
 
 
 def test_states_that_only_move_the_watermark_push_no_other_out() -> None:
     states = [days_ago(60, 1), days_ago(50, 2), days_ago(40, 3), days_ago(39, 3), days_ago(38, 3), days_ago(37, 3)]
-    assert select_states(states, Retention(states=2), NOON) == {"50", "37"}
-    assert select_states(states, Retention(states=4), NOON) == {"60", "50", "37"}
+    assert select_states(states, StateRetention(states=2), NOON) == {"50", "37"}
+    assert select_states(states, StateRetention(states=4), NOON) == {"60", "50", "37"}
 
 
 def both(lake: Lake, location: str) -> tuple[list[Any], list[Any]]:
@@ -329,7 +329,7 @@ def test_states_of_the_retention_stay_whole_and_others_go(lake: Lake, landing: L
     states = batches(lake, landing, 6, clock, hours=10)  # 60, 50, 40, 30, 20, 10 hours ago
     seen = {location: both(lake, location) for location in states}
 
-    result = maintain(lake, PARCELS, retention=Retention(days=0, states=1))
+    result = maintain(lake, PARCELS, state_retention=StateRetention(days=0, states=1))
 
     assert result.removal is not None
     assert result.removal.exact
@@ -350,7 +350,7 @@ def again(lake: Lake) -> Lake:
 
 def test_every_snapshot_that_is_listed_can_be_read(lake: Lake, landing: Landing, clock: Clock) -> None:
     batches(lake, landing, 6, clock, hours=10)
-    result = maintain(lake, PARCELS, retention=Retention(days=0, states=1))
+    result = maintain(lake, PARCELS, state_retention=StateRetention(days=0, states=1))
     state = TableState(lake, result.metadata_location)
     assert result.expired > 0
     for metadata in (state.metadata, state.changes_metadata):
@@ -369,7 +369,7 @@ def test_a_snapshot_that_somebody_has_tagged_stays(lake: Lake, landing: Landing,
     table.manage_snapshots().create_tag(tagged, "audit-2026").commit()
     audit.save(lake, AuditResult("parcels", table.metadata_location, (Check("tagged by hand", True, ""),)))
 
-    result = maintain(lake, PARCELS, retention=Retention(days=0, states=1))
+    result = maintain(lake, PARCELS, state_retention=StateRetention(days=0, states=1))
 
     assert result.expired > 0
     tagged_rows = StaticTable.from_metadata(result.metadata_location).scan(snapshot_id=tagged).to_arrow()
@@ -378,9 +378,9 @@ def test_a_snapshot_that_somebody_has_tagged_stays(lake: Lake, landing: Landing,
 
 def test_quiet_nights_push_no_earlier_rows_out(lake: Lake, landing: Landing, clock: Clock) -> None:
     states = batches(lake, landing, 5, clock, hours=30)
-    retention = Retention(days=0, states=2)
+    retention = StateRetention(days=0, states=2)
     for _ in range(4):
-        result = maintain(lake, PARCELS, retention=retention)
+        result = maintain(lake, PARCELS, state_retention=retention)
         clock.forward(days=3)
         run(lake)  # nothing arrived: the watermark moves on
     assert result.audit_result is None
@@ -390,7 +390,7 @@ def test_quiet_nights_push_no_earlier_rows_out(lake: Lake, landing: Landing, clo
 
 def test_ledger_and_audit_results_go_with_their_states(lake: Lake, landing: Landing, clock: Clock) -> None:
     batches(lake, landing, 5, clock, hours=30)
-    result = maintain(lake, PARCELS, retention=Retention(days=0, states=1))
+    result = maintain(lake, PARCELS, state_retention=StateRetention(days=0, states=1))
     assert (result.before.ledger.files, result.after.ledger.files) == (10, 2)
     assert compact(lake, PARCELS, EVERYTHING).objects == 0, "what was ingested is still known"
 
@@ -398,12 +398,12 @@ def test_ledger_and_audit_results_go_with_their_states(lake: Lake, landing: Land
 def test_a_roll_back_reaches_what_is_retained_and_says_so_beyond(lake: Lake, landing: Landing, clock: Clock) -> None:
     states = batches(lake, landing, 4, clock, hours=30)
     rows = read(states[2])
-    maintain(lake, PARCELS, retention=Retention(days=0, states=2))
+    maintain(lake, PARCELS, state_retention=StateRetention(days=0, states=2))
     assert rollback(lake, PARCELS).published.metadata_location == states[2]
     assert published_rows(lake) == rows
     with pytest.raises(LookupError, match="expected snapshot"):
         rollback(lake, PARCELS, 42)
-    maintain(lake, PARCELS, retention=Retention(days=0, states=1))
+    maintain(lake, PARCELS, state_retention=StateRetention(days=0, states=1))
     run(lake)
     assert len(published_rows(lake)) == 4
     assert audit_table(lake, PARCELS).passed
@@ -413,7 +413,7 @@ def test_after_a_roll_back_what_came_before_is_kept_as_well(lake: Lake, landing:
     """The abandoned states are the newest; one may still want to go further back."""
     states = batches(lake, landing, 4, clock, hours=30)
     rollback(lake, PARCELS, TableState(lake, states[1]).snapshot_id)
-    maintain(lake, PARCELS, retention=Retention(days=0, states=2))
+    maintain(lake, PARCELS, state_retention=StateRetention(days=0, states=2))
     assert rollback(lake, PARCELS).published.metadata_location == states[0]
     assert len(published_rows(lake)) == 1
 
@@ -453,7 +453,7 @@ def test_nothing_is_removed_where_a_retained_state_is_damaged(
     lake.store.delete([lake.store.key(file.path)])
     kept = stored(lake)
     with pytest.raises(FilesMissing, match=reported):
-        maintain(lake, PARCELS, retention=Retention(days=0, states=2))
+        maintain(lake, PARCELS, state_retention=StateRetention(days=0, states=2))
     assert kept <= stored(lake)
 
 
@@ -468,7 +468,7 @@ def test_nothing_is_removed_where_files_lie_elsewhere(
     monkeypatch.setattr(iceberg_names, "file_paths", lambda *a: [f"s3a://{path}" for path in whole(*a)])
     kept = stored(lake)
     with pytest.raises(ValueError, match="expected an address below"):
-        maintain(lake, PARCELS, retention=Retention(days=0, states=1))
+        maintain(lake, PARCELS, state_retention=StateRetention(days=0, states=1))
     assert kept <= stored(lake)
 
 
@@ -477,7 +477,7 @@ def test_a_store_that_deletes_nothing_is_found_out(
 ) -> None:
     batches(lake, landing, 3, clock, hours=30)
     monkeypatch.setattr(lake.store, "delete", lambda keys: list(keys))
-    removal = maintain(lake, PARCELS, retention=Retention(days=0, states=1)).removal
+    removal = maintain(lake, PARCELS, state_retention=StateRetention(days=0, states=1)).removal
     assert removal is not None
     assert removal.removed.files == removal.lingering > 0
     assert not removal.exact
@@ -698,7 +698,7 @@ def prepare(root: Path, clock: Clock) -> tuple[list[Any], list[Any]]:
     return published_rows(lake), published_changes(lake)
 
 
-SHORT = Retention(days=0, states=2)
+SHORT = StateRetention(days=0, states=2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -717,7 +717,7 @@ class Prepared:
         rows, changes = prepare(folder / "lake", clock)
         shutil.copytree(folder / "lake", folder / "pristine")
         points = Failpoints()
-        result = maintain(failing_lake(folder / "lake", points, clock), PARCELS, retention=SHORT)
+        result = maintain(failing_lake(folder / "lake", points, clock), PARCELS, state_retention=SHORT)
         assert (result.purged, result.same_rows, result.removal and result.removal.exact) == (1, True, True)
         assert result.rewritten > 0
         assert result.expired > 0
@@ -743,7 +743,7 @@ class Prepared:
         return sorted({*others[::every], others[-1], removals[0], removals[len(removals) // 2], removals[-1]})
 
     def maintained(self, points: Failpoints) -> MaintenanceResult:
-        return maintain(failing_lake(self.root, points, self.clock), PARCELS, retention=SHORT)
+        return maintain(failing_lake(self.root, points, self.clock), PARCELS, state_retention=SHORT)
 
 
 def prices(rows: list[Any]) -> dict[str, str]:
@@ -812,7 +812,7 @@ def test_a_crash_at_any_step_changes_nothing_for_readers_and_the_next_run_finish
         for state in find_states(prepared.lake, PARCELS, Names(prepared.lake)):
             assert all(isinstance(rows, list) for rows in both(prepared.lake, state.location)), "what is left is whole"
         clock.forward(hours=25)
-        result = maintain(prepared.lake, PARCELS, retention=SHORT)
+        result = maintain(prepared.lake, PARCELS, state_retention=SHORT)
         assert (published_rows(lake), published_changes(lake)) == (live, prepared.changes)
         assert result.same_rows
         assert result.removal is not None
@@ -849,7 +849,7 @@ def test_what_batches_leave_behind_does_not_grow_from_night_to_night(
             run(lake)
             clock.forward(hours=hours)
             run(lake)
-        maintain(lake, PARCELS, retention=Retention(days=1, states=2))
+        maintain(lake, PARCELS, state_retention=StateRetention(days=1, states=2))
         keys = [
             stored_.key
             for stored_ in lake.store.list("")
@@ -873,7 +873,7 @@ def test_what_batches_leave_behind_does_not_grow_from_night_to_night(
 )
 def test_a_retention_that_contradicts_itself_is_refused(contrary: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="expected"):
-        Retention(**contrary)
+        StateRetention(**contrary)
 
 
 @settings(max_examples=examples(8))
@@ -888,7 +888,7 @@ def test_every_state_that_is_still_listed_is_whole(
     steps: list[int], guard: int, more: int, days: int, states: int
 ) -> None:
     """Whatever the retention and the pace of batches: whatever a roll back may go to has all its files."""
-    retention = Retention(timedelta(hours=guard + more), days, states, timedelta(hours=guard))
+    retention = StateRetention(timedelta(hours=guard + more), days, states, timedelta(hours=guard))
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder, ageing(clock):
         lake = local_lake(Path(folder) / "lake", clock)
@@ -896,10 +896,10 @@ def test_every_state_that_is_still_listed_is_whole(
         for hours in steps:
             batches(lake, landing, 1)
             clock.forward(hours=hours)
-        maintain(lake, PARCELS, retention=retention)
+        maintain(lake, PARCELS, state_retention=retention)
         for state in find_states(lake, PARCELS, Names(lake)):
             assert retained.missing_files(lake, PARCELS, state.location) == []
         with contextlib.suppress(LookupError):  # no state is left before the present one
             rollback(lake, PARCELS)
         assert audit_table(lake, PARCELS).passed
-        maintain(lake, PARCELS, retention=retention)
+        maintain(lake, PARCELS, state_retention=retention)

@@ -19,14 +19,14 @@ from lakehouse.intake.landing import Scope
 from lakehouse.publish import audit, lateness, log_tables, publication_log
 from lakehouse.publish.publication import publish, rollback
 from lakehouse.publish.published import published
-from lakehouse.results import Built, Published, Retention, Work
+from lakehouse.results import Built, Published, StateRetention, Work
 from lakehouse.storage.lake import Lake
 from tests.support.failing import Crash, Failpoints, Fault, Operation, Unanswered, failing_lake
 from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, local_lake
 from warehouse.sources import create_source_views, logs_of_lake, logs_of_slice
 
 EVERYTHING = Scope.everything()
-AT_ONCE = Retention(recent=timedelta(0), days=0, states=1, guard=timedelta(0))
+AT_ONCE = StateRetention(recent=timedelta(0), days=0, states=1, guard=timedelta(0))
 
 
 def rows(lake: Lake) -> list[publication_log.Row]:
@@ -201,7 +201,7 @@ def test_rows_stay_when_the_table_is_rebuilt_rolled_back_and_its_snapshots_expir
     rebuild(lake, PARCELS)
     publish(lake, PARCELS)
     clock.forward(minutes=10)  # all files are older than that
-    maintain(lake, PARCELS, retention=AT_ONCE, run_id="at night")
+    maintain(lake, PARCELS, state_retention=AT_ONCE, run_id="at night")
 
     found = rows(lake)
     assert all(row in found for row in kept), "no row changes"
