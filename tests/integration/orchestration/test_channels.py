@@ -28,7 +28,7 @@ def answering() -> Iterator[Callable[[Iterator[bytes]], str]]:
             with suppress(OSError):
                 connection, _ = server.accept()
                 with connection:
-                    connection.recv(1 << 16)
+                    take(connection)
                     for some in make():
                         connection.sendall(some)
                 continue
@@ -46,6 +46,16 @@ def answering() -> Iterator[Callable[[Iterator[bytes]], str]]:
         with suppress(OSError):
             server.shutdown(socket.SHUT_RDWR)
         server.close()
+
+
+def take(connection: socket.socket) -> None:
+    """Read a request whole: who closes with something unread resets the connection, and the answer may be lost."""
+    with connection.makefile("rb") as request:
+        length = 0
+        while (line := request.readline().strip()) != b"":
+            name, _, value = line.partition(b":")
+            length = int(value) if name.lower() == b"content-length" else length
+        request.read(length)
 
 
 def drip(start: bytes) -> Iterator[bytes]:
