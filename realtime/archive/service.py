@@ -61,9 +61,11 @@ class Archive:
         """How far the answer is, with a page of its rows (from 1). A problem (404) for what is not the caller's."""
         if not _ID.fullmatch(identity) or not identity.startswith(_digest(caller)):
             raise _no_answer()
+        # In this order: a question stops waiting after its answer is there, so one of the two is always found.
+        waits = self._read(archive.waiting(identity)) is not None
         found = self._read(archive.answer(identity))
         if found is None:
-            if self._read(archive.waiting(identity)) is None:
+            if not waits:
                 raise _no_answer()
             return {"id": identity, "status": "waiting"}
         body = {"id": identity, **found}

@@ -100,6 +100,25 @@ def validated(staff: Client, path: str, method: str, status: str, body: Any) -> 
     validator_for({**content["application/json"]["schema"], "components": described["components"]}).validate(body)
 
 
+@pytest.mark.parametrize("before", range(3))
+def test_a_question_is_never_lost_while_it_is_being_answered(
+    staff: Client, lake: Lake, contracts: Contracts, before: int
+) -> None:
+    """The pipeline answers it before each of the reads that the API makes."""
+    _, body = staff.put("changes_of_an_item", COUNTRY)
+    read, names = Archive._read, []
+
+    def reading(service: Archive, name: str) -> Any:
+        if len(names) == before:
+            answered(lake, contracts)
+        names.append(name)
+        return read(service, name)
+
+    with mock.patch.object(Archive, "_read", reading):
+        status, found = staff.answer(body["id"])
+    assert (status, found["status"] in ("waiting", "answered")) == (200, True)
+
+
 def test_a_question_waits_and_is_answered_with_rows_a_page_and_who_put_it(
     staff: Client, lake: Lake, contracts: Contracts
 ) -> None:
