@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -9,11 +11,14 @@ import dagster as dg
 from assets.archive import archive_job
 from assets.resources import LakeResource
 from contracts import Contracts, archive
+from lakehouse.storage.store import StoredObject
 from orchestration.jobs import RESUME_TAGS
 from orchestration.sensors import unfinished
 
 NAME = "questions"
 INTERVAL_SECONDS = 30
+AGAIN = timedelta(minutes=5)
+"""How long what a failed run could not answer waits for the next run, unless another question comes."""
 
 
 def archive_definitions(contracts: Contracts) -> dg.Definitions:
@@ -34,11 +39,23 @@ def questions_sensor(job: Any) -> dg.SensorDefinition:
     )
     def sensor(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult | dg.SkipReason:
         store = lake.lake.store
-        waits = next(iter(store.list(archive.WAITING)), None) is not None
-        if not waits and store.size(archive.QUESTIONS) is not None:
+        waiting = list(store.list(archive.WAITING))
+        if not waiting and store.size(archive.QUESTIONS) is not None:
             return dg.SkipReason("No question waits.")
         if unfinished(context.instance, job.name, NAME):
             return dg.SkipReason("Questions are being answered; others follow.")
+        if _failed_lately(context.instance, job.name, waiting):
+            return dg.SkipReason("The last run failed, and no question came since; it is tried again later.")
         return dg.SensorResult(run_requests=[dg.RunRequest()])
 
     return sensor
+
+
+def _failed_lately(instance: dg.DagsterInstance, job_name: str, waiting: Collection[StoredObject]) -> bool:
+    """Whether the last run had all of these before it, failed, and ended a short while ago."""
+    last = instance.get_run_records(dg.RunsFilter(job_name=job_name, tags={"dagster/sensor_name": NAME}), limit=1)
+    if not last or last[0].dagster_run.status is not dg.DagsterRunStatus.FAILURE:
+        return False
+    newest = max((stored.modified for stored in waiting), default=datetime.min.replace(tzinfo=UTC))
+    ended = datetime.fromtimestamp(last[0].end_time or 0.0, UTC)
+    return newest < last[0].create_timestamp and datetime.now(UTC) - ended < AGAIN

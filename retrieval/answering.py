@@ -61,7 +61,7 @@ def answer_waiting(lake: Lake, contracts: Contracts, progress: Callable[[str], N
     for stored in list(lake.store.list(archive.WAITING)):
         identity = stored.key.removeprefix(archive.WAITING).removesuffix(".json")
         try:
-            _answer(lake, contracts, identity, orjson.loads(lake.store.read(stored.key)))
+            _answer(lake, contracts, identity, _question(lake.store.read(stored.key)))
             answered += 1
         except RetrievalError as error:
             _write(lake, archive.answer(identity), {"status": "refused", "problem": str(error)})
@@ -77,6 +77,18 @@ def answer_waiting(lake: Lake, contracts: Contracts, progress: Callable[[str], N
             "they are tried again, for an hour"
         )
     return Answered(answered, refused)
+
+
+def _question(content: bytes) -> Mapping[str, Any]:
+    """A question as the API writes it; raises `RetrievalError` for anything else, which never becomes one."""
+    try:
+        found = orjson.loads(content)
+        kinds = {"name": str, "parameters": dict, "who": str, "role": str, "put_at": float | int}
+        if all(isinstance(found[name], kind) for name, kind in kinds.items()):
+            return dict(found)
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise RetrievalError("expected a question as the API writes it, found another object; put the question again")
 
 
 def _answer(lake: Lake, contracts: Contracts, identity: str, question: Mapping[str, Any]) -> None:
