@@ -65,8 +65,7 @@ def _resolved(value: Any, environment: str) -> Any:
         "Key": "arn:aws:kms:::key/data", "DataKey": "arn:aws:kms:::key/data",
         "SigningKey": "arn:aws:kms:::key/signing",
         "Cluster": f"arn:aws:ecs:::cluster/gavel-{environment}",
-        "RunRole": f"arn:aws:iam:::role/gavel-{environment}-runs",
-        "StartRole": f"arn:aws:iam:::role/gavel-{environment}-start",
+        **{name: f"arn:aws:iam:::role/gavel-{environment}-{role}" for role, name in ROLES.items()},
         "Database": "arn:aws:secretsmanager:::secret:rds!db-1",
     }  # fmt: skip
     if isinstance(value, list):

@@ -122,62 +122,76 @@ def test_iam_takes_every_role() -> None:
     } == (set(MANAGED))
 
 
+LAUNCHED = {"ecs__cluster": "ecs:cluster/gavel-prod", "iam__PassedToService": "ecs-tasks.amazonaws.com"}
+RUN = "ecs:task-definition/gavel-prod-run:7"
+
+
 @pytest.mark.parametrize(
-    ("role", "action", "resource"),
+    ("role", "holder", "action", "resource"),
     [
-        ("web", "s3:GetObject", f"{BUCKET}/warehouse/customers/data/a.parquet"),
-        ("web", "s3:PutObject", f"{BUCKET}/dagster-logs/a"),
-        ("web", "ecs:RunTask", "ecs:task-definition/gavel-prod-run:7"),
-        ("web", "iam:PassRole", "iam:role/gavel-prod-runs"),
-        ("daemon", "s3:GetObject", f"{BUCKET}/landing/customers/a.parquet"),
-        ("daemon", "ecs:RunTask", "ecs:task-definition/another:1"),
-        ("daemon", "iam:PassRole", "iam:role/gavel-prod-code"),
-        ("daemon", "iam:PassRole", "iam:role/administrator"),
-        ("daemon", "ecs:StopTask", "ecs:task/another/1"),
-        ("code", "s3:GetObject", f"{BUCKET}/landing/customers/a.parquet"),
-        ("code", "s3:GetObject", f"{BUCKET}/warehouse/customers/data/a.parquet"),
-        ("code", "s3:GetObject", f"{BUCKET}/erasures/1.sealed"),
-        ("code", "s3:PutObject", f"{BUCKET}/warehouse/customers/metadata/a.json"),
-        ("code", "glue:UpdateTable", "glue:table/gavel_prod/customers"),
-        ("code", "dynamodb:Scan", "dynamodb:table/gavel-prod"),
-        ("code", "kms:Sign", "kms:key/signing"),
-        ("code", "sqs:DeleteMessage", "sqs:gavel-prod-inbound-dead-letters"),
-        ("runs", "s3:GetObject", f"s3:::gavel-test-data-{ACCOUNT}/warehouse/a"),
-        ("runs", "s3:PutObject", f"{BUCKET}/another/a"),
-        ("runs", "dynamodb:DeleteTable", "dynamodb:table/gavel-prod"),
-        ("runs", "dynamodb:PutItem", "dynamodb:table/gavel-test"),
-        ("runs", "glue:DeleteDatabase", "glue:database/gavel_prod"),
-        ("runs", "glue:UpdateTable", "glue:table/gavel_test/customers"),
-        ("runs", "ecs:RunTask", "ecs:task-definition/gavel-prod-run:7"),
-        ("runs", "iam:PassRole", "iam:role/gavel-prod-runs"),
-        ("runs", "secretsmanager:GetSecretValue", "secretsmanager:secret:rds!db-1"),
-        ("start", "s3:GetObject", f"{BUCKET}/warehouse/a"),
-        ("start", "secretsmanager:GetSecretValue", "secretsmanager:secret:gavel_prod/erasure-a1b2c3"),
+        ("web", "runs", "s3:GetObject", f"{BUCKET}/warehouse/customers/data/a.parquet"),
+        ("web", "runs", "s3:PutObject", f"{BUCKET}/dagster-logs/a"),
+        ("web", "daemon", "ecs:RunTask", RUN),
+        ("web", "daemon", "iam:PassRole", "iam:role/gavel-prod-runs"),
+        ("daemon", "runs", "s3:GetObject", f"{BUCKET}/landing/customers/a.parquet"),
+        ("code", "runs", "s3:GetObject", f"{BUCKET}/landing/customers/a.parquet"),
+        ("code", "runs", "s3:GetObject", f"{BUCKET}/warehouse/customers/data/a.parquet"),
+        ("code", "runs", "s3:GetObject", f"{BUCKET}/erasures/1.sealed"),
+        ("code", "runs", "s3:PutObject", f"{BUCKET}/warehouse/customers/metadata/a.json"),
+        ("code", "runs", "glue:UpdateTable", "glue:table/gavel_prod/customers"),
+        ("code", "runs", "dynamodb:Scan", "dynamodb:table/gavel-prod"),
+        ("code", "runs", "kms:Sign", "kms:key/signing"),
+        ("code", "runs", "sqs:DeleteMessage", "sqs:gavel-prod-inbound-dead-letters"),
+        ("runs", "daemon", "ecs:RunTask", RUN),
+        ("runs", "daemon", "iam:PassRole", "iam:role/gavel-prod-runs"),
+        ("runs", "start", "secretsmanager:GetSecretValue", "secretsmanager:secret:rds!db-1"),
+        ("start", "runs", "s3:GetObject", f"{BUCKET}/warehouse/a"),
+        ("start", "runs", "secretsmanager:GetSecretValue", "secretsmanager:secret:gavel_prod/erasure-a1b2c3"),
     ],
 )  # fmt: skip
-def test_a_role_may_not_do_what_another_is_for(role: str, action: str, resource: str) -> None:
-    holds = {"ecs__cluster": "ecs:cluster/gavel-prod", "iam__PassedToService": "ecs-tasks.amazonaws.com"}
-    assert not may(role, "prod", action, resource, **holds)
+def test_a_role_may_not_do_what_another_is_for(role: str, holder: str, action: str, resource: str) -> None:
+    assert may(holder, "prod", action, resource, **LAUNCHED), "a call that nobody may make would prove nothing"
+    assert not may(role, "prod", action, resource, **LAUNCHED)
 
 
-LAUNCHED = {"ecs__cluster": "ecs:cluster/gavel-prod", "iam__PassedToService": "ecs-tasks.amazonaws.com"}
+@pytest.mark.parametrize(
+    ("role", "action", "own", "other"),
+    [
+        ("daemon", "ecs:RunTask", RUN, "ecs:task-definition/another:1"),
+        ("daemon", "iam:PassRole", "iam:role/gavel-prod-runs", "iam:role/gavel-prod-code"),
+        ("daemon", "iam:PassRole", "iam:role/gavel-prod-start", "iam:role/administrator"),
+        ("daemon", "ecs:StopTask", "ecs:task/gavel-prod/1", "ecs:task/another/1"),
+        ("runs", "s3:GetObject", f"{BUCKET}/warehouse/a", f"s3:::gavel-test-data-{ACCOUNT}/warehouse/a"),
+        ("runs", "s3:PutObject", f"{BUCKET}/warehouse/a", f"{BUCKET}/another/a"),
+        ("runs", "dynamodb:PutItem", "dynamodb:table/gavel-prod", "dynamodb:table/gavel-test"),
+        ("runs", "glue:UpdateTable", "glue:table/gavel_prod/customers", "glue:table/gavel_test/customers"),
+    ],
+)
+def test_a_role_may_do_to_its_own_what_it_may_not_do_to_others(role: str, action: str, own: str, other: str) -> None:
+    assert may(role, "prod", action, own, **LAUNCHED)
+    assert not may(role, "prod", action, other, **LAUNCHED)
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize(
+    ("action", "resource"),
+    [("dynamodb:DeleteTable", "dynamodb:table/gavel-prod"), ("glue:DeleteDatabase", "glue:database/gavel_prod")],
+)
+def test_nobody_removes_what_a_stack_has_made(role: str, action: str, resource: str) -> None:
+    service, _, name = action.partition(":")
+    assert name.lower() in AWS[service]["Actions"]
+    assert not may(role, "prod", action, resource)
 
 
 def test_the_daemon_starts_watches_and_stops_runs() -> None:
-    family = "ecs:task-definition/gavel-prod-run:7"
-    assert may("daemon", "prod", "ecs:RunTask", family, **LAUNCHED)
-    assert not may("daemon", "prod", "ecs:RunTask", family, ecs__cluster="ecs:cluster/another")
+    assert may("daemon", "prod", "ecs:RunTask", RUN, **LAUNCHED)
+    assert not may("daemon", "prod", "ecs:RunTask", RUN, ecs__cluster="ecs:cluster/another")
     assert may("daemon", "prod", "iam:PassRole", "iam:role/gavel-prod-runs", **LAUNCHED)
     assert not may(
         "daemon", "prod", "iam:PassRole", "iam:role/gavel-prod-runs", iam__PassedToService="ec2.amazonaws.com"
     )
-    assert not [
-        *denied(
-            "daemon",
-            "prod",
-            {("ecs:StopTask", "ecs:task/gavel-prod/1"), ("ecs:DescribeTasks", "ecs:task/gavel-prod/1")},
-        )
-    ]
+    watched = {(f"ecs:{action}", "ecs:task/gavel-prod/1") for action in ("StopTask", "DescribeTasks")}
+    assert [*denied("daemon", "prod", watched)] == []
 
 
 def test_an_erasure_reaches_every_queue_of_dead_letters() -> None:
