@@ -13,11 +13,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from pydantic import FiniteFloat, ValidationError
 
 from contracts import archive
+from lakehouse.storage.store import ObjectMissing
 from retrieval import templates
 from retrieval.asking import ask
-from retrieval.model import Answer, RetrievalError
+from retrieval.model import Answer, RetrievalError, Spec
 from retrieval.page import page, text
 
 if TYPE_CHECKING:
@@ -25,6 +27,16 @@ if TYPE_CHECKING:
 
     from contracts import Contracts
     from lakehouse.storage.lake import Lake
+
+
+class Waiting(Spec):
+    """A question as the API writes it; `put_at` in seconds since 1970 UTC."""
+
+    name: str
+    parameters: dict[str, str]
+    who: str
+    role: str
+    put_at: FiniteFloat
 
 
 class QuestionsUnanswered(Exception):
@@ -52,7 +64,8 @@ def publish_questions(lake: Lake) -> None:
 
 
 def answer_waiting(lake: Lake, contracts: Contracts, progress: Callable[[str], None]) -> Answered:
-    """Answer every question that waits. What the engine cannot answer waits for the next time, and holds up no other.
+    """Answer every question that waits. What the engine cannot answer waits for the next time, and holds up no other;
+    what is no question is refused, for it never becomes one.
 
     Raises `QuestionsUnanswered` for those.
     """
@@ -61,7 +74,10 @@ def answer_waiting(lake: Lake, contracts: Contracts, progress: Callable[[str], N
     for stored in list(lake.store.list(archive.WAITING)):
         identity = stored.key.removeprefix(archive.WAITING).removesuffix(".json")
         try:
-            _answer(lake, contracts, identity, _question(lake.store.read(stored.key)))
+            question = _question(lake, stored.key)
+            if question is None:
+                continue
+            _answer(lake, contracts, identity, question)
             answered += 1
         except RetrievalError as error:
             _write(lake, archive.answer(identity), {"status": "refused", "problem": str(error)})
@@ -79,25 +95,23 @@ def answer_waiting(lake: Lake, contracts: Contracts, progress: Callable[[str], N
     return Answered(answered, refused)
 
 
-def _question(content: bytes) -> Mapping[str, Any]:
-    """A question as the API writes it; raises `RetrievalError` for anything else, which never becomes one."""
+def _question(lake: Lake, key: str) -> Waiting | None:
+    """A question that waits; None where another run answered it since, or an erasure deleted it."""
     try:
-        found = orjson.loads(content)
-        kinds = {"name": str, "parameters": dict, "who": str, "role": str, "put_at": float | int}
-        if all(isinstance(found[name], kind) for name, kind in kinds.items()):
-            return dict(found)
-    except (ValueError, KeyError, TypeError):
-        pass
-    raise RetrievalError("expected a question as the API writes it, found another object; put the question again")
+        return Waiting.model_validate_json(lake.store.read(key))
+    except ObjectMissing:
+        return None
+    except ValidationError:  # whose message quotes what was found, which may be of a person
+        raise RetrievalError("expected a question as the API writes it, found something else") from None
 
 
-def _answer(lake: Lake, contracts: Contracts, identity: str, question: Mapping[str, Any]) -> None:
-    if lake.now().timestamp() - float(question["put_at"]) > archive.WAITING_SECONDS:
+def _answer(lake: Lake, contracts: Contracts, identity: str, question: Waiting) -> None:
+    if lake.now().timestamp() - question.put_at > archive.WAITING_SECONDS:
         raise RetrievalError("expected to be answered within an hour, found no time; put the question again")
-    name, role = str(question["name"]), str(question["role"])
+    name, role = question.name, question.role
     if role not in templates.load(name).roles:
         raise RetrievalError(f"{name}: expected a caller of {' or '.join(templates.load(name).roles)}, found {role}")
-    found = ask(lake, contracts, name, question["parameters"], who=str(question["who"]))
+    found = ask(lake, contracts, name, question.parameters, who=question.who)
     pages = 0
     for pages, rows in enumerate(_pages(found), start=1):
         lake.store.write(archive.rows(identity, pages), b"[" + b",".join(rows) + b"]")

@@ -54,10 +54,19 @@ def _texts(payload: object) -> dict[str, str]:
         raise problems.malformed("", "expected an object with a text for each parameter")
     texts: dict[str, str] = {}
     for name, value in payload.items():
-        if not isinstance(value, str) or len(value) > archive.MAX_TEXT:
-            raise problems.malformed(str(name), f"expected a text of at most {archive.MAX_TEXT} characters")
+        if not isinstance(value, str) or len(value) > archive.MAX_TEXT or not _is_unicode(value):
+            raise problems.malformed(str(name), f"expected Unicode text of at most {archive.MAX_TEXT} characters")
         texts[str(name)] = value
     return texts
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it has no half of a surrogate pair, which JSON can say and nobody else can read."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 _PARAMETERS: Schema = {

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 LINK_SECONDS = 300
+_ON_ITS_WAY = 60  # seconds: more than a request may take
 _ID = re.compile(r"[0-9a-f]{16}-[0-9a-f]{32}")
 
 
@@ -84,7 +85,8 @@ class Archive:
         return body | {"rows": rows, "page_number": number, "page": link}
 
     def _take_place(self, caller: Caller, identity: str) -> None:
-        """Take one of the caller's places: free are those whose question is answered, or waited for too long."""
+        """Take one of the caller's places: free are those whose question is answered, or waited for too long, or never
+        came to be, as S3 did not take it, or an erasure deleted it."""
         for number in range(archive.RUNNING):
             pk = {"pk": f"archive {_digest(caller)} {number}"}
             held = self._requests.get(pk)
@@ -107,8 +109,11 @@ class Archive:
         )  # fmt: skip
 
     def _is_free(self, held: Mapping[str, Any]) -> bool:
-        over = int(held["ttl"]["N"]) < self._now()
-        return over or self._read(archive.answer(str(held["question"]["S"]))) is not None
+        question, left = str(held["question"]["S"]), int(held["ttl"]["N"]) - self._now()
+        if left < 0 or self._read(archive.answer(question)) is not None:
+            return True
+        # What has only just taken its place may be on its way.
+        return left < archive.WAITING_SECONDS - _ON_ITS_WAY and self._read(archive.waiting(question)) is None
 
     def _read(self, name: str) -> Any:
         try:

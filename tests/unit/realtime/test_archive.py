@@ -23,7 +23,7 @@ from lakehouse.storage.lake import Lake
 from lakehouse.storage.store import S3Store
 from realtime.api import openapi
 from realtime.api.handler import Api
-from realtime.api.store import Store
+from realtime.api.store import Store, Unavailable
 from realtime.archive.routes import routes
 from realtime.archive.service import Archive
 from retrieval import answering, log
@@ -35,6 +35,7 @@ STAFF = {"claims": {"sub": "u-1", "cognito:groups": "staff"}}
 OTHER = {"claims": {"sub": "u-2", "cognito:groups": "staff"}}
 PARTY = {"claims": {"sub": "u-3", "cognito:groups": "party", "custom:party_id": "c-1"}}
 COUNTRY = {"entity": "countries", "key": "DE"}
+FORGED = b'{"name": "order_as_of", "parameters": {"at": 1}, "who": "u", "role": "staff", "put_at": 9e9}'
 
 
 class Client:
@@ -46,6 +47,7 @@ class Client:
     def __call__(
         self, method: str, resource: str, body: Any = None, query: Mapping[str, str] | None = None, **path: str
     ) -> tuple[int, Any]:
+        """The answer; a body of `str` is sent as it is."""
         answer = self.api.answer(
             {
                 "resource": resource,
@@ -54,7 +56,7 @@ class Client:
                 "headers": {},
                 "multiValueQueryStringParameters": {k: [v] for k, v in (query or {}).items()} or None,
                 "requestContext": {"requestId": "r-1", "authorizer": self.caller},
-                "body": None if body is None else orjson.dumps(body).decode(),
+                "body": body if body is None or isinstance(body, str) else orjson.dumps(body).decode(),
             }
         )
         return answer["statusCode"], orjson.loads(answer["body"])
@@ -81,13 +83,17 @@ def lake(dynamodb: Any, tmp_path: Path) -> Iterator[Lake]:
 
 
 @pytest.fixture
-def staff(api: Fixture, requests_table: Any, lake: Lake) -> Client:
+def archives(api: Fixture, requests_table: Any) -> Archive:
     s3 = boto3.client("s3", region_name="eu-west-1")
     for item in requests_table.scan()["Items"]:
         requests_table.delete_item(Key={"pk": item["pk"]})
-    found = Archive(lambda: s3, BUCKET, Store(api.client, requests_table.name))
+    return Archive(lambda: s3, BUCKET, Store(api.client, requests_table.name))
+
+
+@pytest.fixture
+def staff(api: Fixture, archives: Archive, lake: Lake) -> Client:
     answering.publish_questions(lake)
-    return Client(Api(api.api._writer, api.receipts, routes(found)))
+    return Client(Api(api.api._writer, api.receipts, routes(archives)))
 
 
 def answered(lake: Lake, contracts: Contracts) -> answering.Answered:
@@ -226,6 +232,41 @@ def test_a_caller_has_two_questions_that_wait(staff: Client, lake: Lake, contrac
 @pytest.mark.parametrize("body", [{}, {"entity": "orders"}, COUNTRY | {"more": "x"}, COUNTRY | {"key": 1}, []])
 def test_other_parameters_are_refused(staff: Client, body: Any) -> None:
     assert staff.put("changes_of_an_item", body)[0] == 400
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", rb'{"name": "\ud800"}', FORGED])
+def test_what_is_no_question_is_refused_once(lake: Lake, contracts: Contracts, body: bytes) -> None:
+    lake.store.write(archive.waiting("foreign"), body)
+    assert answered(lake, contracts) == answering.Answered(0, 1)
+    assert answered(lake, contracts) == answering.Answered(0, 0)
+
+
+def test_a_question_that_is_gone_once_it_was_listed_is_nobodys_failure(
+    staff: Client, lake: Lake, contracts: Contracts
+) -> None:
+    _, body = staff.put("changes_of_an_item", COUNTRY)
+    listed = list(lake.store.list(archive.WAITING))
+    lake.store.delete([archive.waiting(body["id"])])
+    with mock.patch.object(S3Store, "list", return_value=iter(listed)):
+        assert answered(lake, contracts) == answering.Answered(0, 0)
+
+
+def test_text_that_is_no_unicode_is_refused_by_the_api(staff: Client) -> None:
+    assert staff.put("changes_of_an_item", r'{"entity": "countries", "key": "\ud800"}')[0] == 400
+
+
+def test_a_question_that_s3_did_not_take_keeps_no_place(
+    staff: Client, archives: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise Unavailable("SlowDown")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Archive, "_write", full)
+        assert [staff.put("changes_of_an_item", COUNTRY)[0] for _ in range(3)] == [503, 503, 429]
+    later = archives._now() + 120
+    monkeypatch.setattr(archives, "_now", lambda: later)
+    assert [staff.put("changes_of_an_item", COUNTRY)[0] for _ in range(3)] == [202, 202, 429]
 
 
 def test_what_the_contracts_refuse_is_said_in_the_answer(staff: Client, lake: Lake, contracts: Contracts) -> None:
