@@ -6,16 +6,15 @@ Personal values are hidden. What an answer holds is gone after a day; an erasure
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from pydantic import FiniteFloat, ValidationError
 
 from contracts import archive
+from contracts.validation import format_timestamp
 from lakehouse.storage.store import ObjectMissing
 from retrieval import templates
 from retrieval.asking import ask
@@ -124,8 +123,8 @@ def _summary(found: Answer) -> dict[str, Any]:
     return {
         "status": "answered",
         "question": found.question,
-        "put_at": _moment(found.put_at),
-        "true_for": _moment(found.true_for) if found.true_for else None,
+        "put_at": format_timestamp(found.put_at),
+        "true_for": format_timestamp(found.true_for) if found.true_for else None,
         "sections": [{"heading": s.heading, "rows": len(s.rows), "more": s.more} for s in found.sections],
     }
 
@@ -147,9 +146,5 @@ def _pages(found: Answer) -> Iterator[list[bytes]]:
         yield rows
 
 
-def _moment(value: datetime) -> str:
-    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
 def _write(lake: Lake, key: str, document: Mapping[str, Any]) -> None:
-    lake.store.write(key, json.dumps(document).encode())
+    lake.store.write(key, orjson.dumps(document))

@@ -7,7 +7,6 @@ leaves one log line, without keys and values.
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, cached_property
@@ -285,13 +284,13 @@ class Api:
             requests.only_parameters(event)
             return _item_answer(200, self._reads.read(contract, key, caller.party_id), self._true_for())
         query = requests.only_parameters(event, ("limit", "cursor"))
-        limit = _limit(query.get("limit"), MAX_BELONGINGS, MAX_BELONGINGS)
+        limit = requests.count(query, "limit", MAX_BELONGINGS, MAX_BELONGINGS)
         body = self._pages.order(key, caller.party_id, limit=limit, cursor=query.get("cursor"))
         return Answer(200, body, self._true_for())
 
     def _party_orders(self, event: Event, caller: Caller) -> Answer:
         query = requests.only_parameters(event, ("role", "limit", "cursor"))
-        limit = _limit(query.get("limit"), DEFAULT_PAGE, MAX_PAGE)
+        limit = requests.count(query, "limit", DEFAULT_PAGE, MAX_PAGE)
         party_id = requests.parameter(event, "party_id")
         caller.check_party(party_id)
         page = self._pages.of_party(party_id, query.get("role"), limit, query.get("cursor"))
@@ -344,9 +343,6 @@ _IDEMPOTENCY_KEY = Parameter(
 )
 
 
-_LIMIT = re.compile(r"[1-9][0-9]{0,3}")
-
-
 def _page(roles: tuple[str, ...]) -> tuple[Parameter, ...]:
     size = {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": DEFAULT_PAGE}
     return (
@@ -366,14 +362,6 @@ def _belongings(orders: str) -> tuple[Parameter, ...]:
             "cursor", "Where the page begins: the cursor of the one before it.", {"type": "string"}, entity=orders
         ),
     )
-
-
-def _limit(text: str | None, default: int, most: int) -> int:
-    if text is None:
-        return default
-    if not (_LIMIT.fullmatch(text) and int(text) <= most):
-        raise problems.malformed("limit", f"expected an integer from 1 to {most}, found {text[:20]!r}")
-    return int(text)
 
 
 # ---- writing an answer ----------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from urllib.parse import quote, unquote
 
@@ -13,6 +14,7 @@ from realtime.api.routes import Event
 from realtime.api.strict_json import decode
 
 MAX_VERSION = 2**63 - 1
+_COUNT = re.compile(r"[1-9][0-9]{0,8}")
 
 
 def parameter(event: Event, name: str) -> str:
@@ -47,6 +49,16 @@ def only_parameters(event: Event, known: tuple[str, ...] = ()) -> Mapping[str, s
         if len(values) != 1:
             raise problems.malformed(name, f"expected one value, found {len(values)}")
     return {name: values[0] for name, values in query.items()}
+
+
+def count(query: Mapping[str, str], name: str, default: int, most: int) -> int:
+    """A whole number of the query from 1 to `most`, or the default where it is not there."""
+    text = query.get(name)
+    if text is None:
+        return default
+    if not (_COUNT.fullmatch(text) and int(text) <= most):
+        raise problems.malformed(name, f"expected an integer from 1 to {most}, found {text[:20]!r}")
+    return int(text)
 
 
 def header(event: Event, name: str) -> str | None:

@@ -6,7 +6,7 @@ the other does not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeAlias
@@ -21,6 +21,12 @@ Event: TypeAlias = Mapping[str, Any]
 
 Schema: TypeAlias = Mapping[str, Any]
 """JSON Schema 2020-12."""
+
+
+def closed(properties: Mapping[str, Schema], *, required: Collection[str] | None = None) -> Schema:
+    """The schema of an object with these members and no others; all are there, or those that are `required`."""
+    needed = properties if required is None else required
+    return {"type": "object", "properties": properties, "required": [*needed], "additionalProperties": False}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 from contracts import summaries
 from realtime.api import openapi, problems, requests
 from realtime.api.caller import Caller
-from realtime.api.routes import Answer, Event, Route, Schema
+from realtime.api.routes import Answer, Event, Route, Schema, closed
 from realtime.api.store import Store
 
 
@@ -54,15 +54,14 @@ def _of_role(role: str) -> Schema:
     return {"type": "array", "items": openapi.answered(summaries.FIELDS), "description": description}
 
 
-_SUMMARY: Schema = {
-    "type": "object",
-    "properties": {
+_SUMMARY: Schema = closed(
+    {
         "party_id": {"type": "string"},
         "data_time": {
-            "type": "string", "format": "date-time", "description": "All that had arrived by then is in it.",
+            "type": "string",
+            "format": "date-time",
+            "description": "All that had arrived by then is in it.",
         },
         **{f"as_{role}": _of_role(role) for role in summaries.ROLES},
-    },
-    "required": ["party_id", "data_time", *(f"as_{role}" for role in summaries.ROLES)],
-    "additionalProperties": False,
-}  # fmt: skip
+    }
+)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
-
 from contracts import archive
 from realtime.api import problems, requests
 from realtime.api.caller import Caller
-from realtime.api.routes import Answer, Event, Parameter, Route, Schema
+from realtime.api.routes import Answer, Event, Parameter, Route, Schema, closed
 from realtime.archive.service import Archive
 
-_NUMBER = re.compile(r"[1-9][0-9]{0,4}")
+MAX_PAGES = 99_999
+"""As many as their keys have digits for."""
 
 
 def routes(found: Archive) -> tuple[Route, ...]:
@@ -27,12 +26,12 @@ def routes(found: Archive) -> tuple[Route, ...]:
 
     def answered(event: Event, caller: Caller) -> Answer:
         query = requests.only_parameters(event, ("page",))
-        number = query.get("page", "1")
-        if not _NUMBER.fullmatch(number):
-            raise problems.malformed("page", f"expected a number from 1, found {number[:20]!r}")
-        return Answer(200, found.answer(caller, requests.parameter(event, "answer_id"), int(number)))
+        number = requests.count(query, "page", 1, MAX_PAGES)
+        return Answer(200, found.answer(caller, requests.parameter(event, "answer_id"), number))
 
-    number = Parameter("page", "Which page of the rows, from 1.", {"type": "integer", "minimum": 1, "maximum": 99999})
+    number = Parameter(
+        "page", "Which page of the rows, from 1.", {"type": "integer", "minimum": 1, "maximum": MAX_PAGES}
+    )
     return (
         Route(
             "GET", "/archive/questions", "List the questions to the archive", listed, answers={200: _QUESTIONS},
@@ -84,37 +83,20 @@ _QUESTION: Schema = {
     },
     "required": ["title", "text", "roles", "parameters"],
 }
-_QUESTIONS: Schema = {
-    "type": "object",
-    "properties": {"questions": {"type": "object", "additionalProperties": _QUESTION, "description": "By name."}},
-    "required": ["questions"],
-    "additionalProperties": False,
-}
-_ACCEPTED: Schema = {
-    "type": "object",
-    "properties": {"id": {"type": "string"}, "status": {"const": "waiting"}},
-    "required": ["id", "status"],
-    "additionalProperties": False,
-}
-_SECTION: Schema = {
-    "type": "object",
-    "properties": {
+_QUESTIONS: Schema = closed(
+    {"questions": {"type": "object", "additionalProperties": _QUESTION, "description": "By name."}}
+)
+_ACCEPTED: Schema = closed({"id": {"type": "string"}, "status": {"const": "waiting"}})
+_SECTION: Schema = closed(
+    {
         "heading": {"type": "string"},
         "rows": {"type": "integer", "minimum": 0},
         "more": {"type": "boolean", "description": "Whether rows were left out."},
-    },
-    "required": ["heading", "rows", "more"],
-    "additionalProperties": False,
-}
-_ROW: Schema = {
-    "type": "object",
-    "properties": {"section": {"type": "integer", "minimum": 0}, "row": {"type": "object"}},
-    "required": ["section", "row"],
-    "additionalProperties": False,
-}
-_ANSWER: Schema = {
-    "type": "object",
-    "properties": {
+    }
+)
+_ROW: Schema = closed({"section": {"type": "integer", "minimum": 0}, "row": {"type": "object"}})
+_ANSWER: Schema = closed(
+    {
         "id": {"type": "string"},
         "status": {"type": "string", "enum": ["waiting", "answered", "refused"]},
         "problem": {"type": "string", "description": "Why it was refused."},
@@ -127,6 +109,5 @@ _ANSWER: Schema = {
         "rows": {"type": "array", "items": _ROW},
         "page": {"type": "string", "description": "Where the page for people is, for five minutes."},
     },
-    "required": ["id", "status"],
-    "additionalProperties": False,
-}
+    required=("id", "status"),
+)

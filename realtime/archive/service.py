@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from contracts import archive
+from realtime.api import problems
 from realtime.api.caller import Caller
 from realtime.api.problems import ApiError
 from realtime.api.store import ConditionFailed, Expression, Put, Store, Unavailable, key
+from realtime.logs import error_code
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -51,7 +53,7 @@ class Archive:
             raise _no_question()
         if parameters.keys() != question["parameters"].keys():
             wanted = ", ".join(question["parameters"])
-            raise ApiError(400, "malformed-request", "The request cannot be read", f"expected the parameters {wanted}")
+            raise problems.malformed("", f"expected the parameters {wanted}")
         identity = f"{_digest(caller)}-{uuid.uuid4().hex}"
         self._take_place(caller, identity)
         document = {"name": name, "parameters": dict(parameters), "who": caller.by, "role": caller.group}
@@ -119,9 +121,9 @@ class Archive:
         try:
             return json.loads(self._s3().get_object(Bucket=self._bucket, Key=name)["Body"].read())
         except ClientError as error:
-            if error.response.get("Error", {}).get("Code") in ("NoSuchKey", "404"):
+            if error_code(error) == "NoSuchKey":
                 return None
-            raise Unavailable(type(error).__name__) from error
+            raise Unavailable(error_code(error)) from error
         except BotoCoreError as error:
             raise Unavailable(type(error).__name__) from error
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from realtime.api import requests
 from realtime.api.caller import Caller
-from realtime.api.routes import Answer, Event, Route
+from realtime.api.routes import Answer, Event, Route, Schema, closed
 from realtime.imports.service import MAX_EVENTS, Imports
 
 
@@ -52,47 +52,28 @@ _IMPORT = {
     "type": ["string", "null"],
     "description": "Name of the import whose status can be read; null when no event waits.",
 }
-_ONE: dict[str, Any] = {
-    "type": "object",
-    "properties": {"entity": {"type": "string"}, "import": _IMPORT, **_OUTCOME},
-    "required": ["entity", "import", "record", "status"],
-    "additionalProperties": False,
-}
-_BATCH: dict[str, Any] = {
-    "type": "object",
-    "properties": {
+_ONE: Schema = closed(
+    {"entity": {"type": "string"}, "import": _IMPORT, **_OUTCOME}, required=("entity", "import", "record", "status")
+)
+_BATCH: Schema = closed(
+    {
         "entity": {"type": "string"},
         "import": _IMPORT,
         "counts": {"type": "object", "additionalProperties": _COUNT, "description": "How many events, by status."},
         "records": {
             "type": "array",
-            "items": {
-                "type": "object",
-                "properties": _OUTCOME,
-                "required": ["record", "status"],
-                "additionalProperties": False,
-            },
+            "items": closed(_OUTCOME, required=("record", "status")),
         },
-    },
-    "required": ["entity", "import", "counts", "records"],
-    "additionalProperties": False,
-}
-_REFUSED = {
-    "type": "object",
-    "properties": {"record": _COUNT, "kind": {"type": "string"}, "detail": {"type": "string"}},
-    "required": ["record", "kind", "detail"],
-    "additionalProperties": False,
-}
-_STATUS: dict[str, Any] = {
-    "type": "object",
-    "properties": {
+    }
+)
+_REFUSED: Schema = closed({"record": _COUNT, "kind": {"type": "string"}, "detail": {"type": "string"}})
+_STATUS: Schema = closed(
+    {
         "id": {"type": "string"},
         "entity": {"type": "string"},
         "status": {"type": "string", "enum": ["running", "done"]},
         "accepted_at": {"type": "string", "format": "date-time"},
         **dict.fromkeys(("records", "applied", "waiting", "refused"), _COUNT),
         "refusals": {"type": "array", "items": _REFUSED, "description": "The first of them that the queue met."},
-    },
-    "required": ["id", "entity", "status", "accepted_at", "records", "applied", "waiting", "refused", "refusals"],
-    "additionalProperties": False,
-}
+    }
+)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Mapping
 
 from realtime.api import problems, requests
 from realtime.api.caller import Caller
 from realtime.api.entities import Entities
-from realtime.api.routes import Answer, Event, Parameter, Route
+from realtime.api.routes import Answer, Event, Parameter, Route, Schema, closed
 from realtime.listing.lists import Lists
 
 MAX_ROWS = 100
 DEFAULT_ROWS = 50
 _VERSION = re.compile(r"0|[1-9][0-9]{0,17}")
-_LIMIT = re.compile(r"[1-9][0-9]?|100")
 
 
 def routes(lists: Lists, entities: Entities) -> tuple[Route, ...]:
@@ -25,7 +24,7 @@ def routes(lists: Lists, entities: Entities) -> tuple[Route, ...]:
         since = query.get("since", "0")
         if not _VERSION.fullmatch(since):
             raise problems.malformed("since", "expected a version, a whole number")
-        return Answer(200, lists.recent(int(since), _limit(query.get("limit"))))
+        return Answer(200, lists.recent(int(since), requests.count(query, "limit", DEFAULT_ROWS, MAX_ROWS)))
 
     def writers(event: Event, caller: Caller) -> Answer:
         requests.only_parameters(event)
@@ -34,7 +33,7 @@ def routes(lists: Lists, entities: Entities) -> tuple[Route, ...]:
     def some(event: Event, caller: Caller) -> Answer:
         contract = entities.contract(requests.parameter(event, "entity"))
         query = requests.only_parameters(event, ("status", "name", "limit", "cursor"))
-        limit, cursor = _limit(query.get("limit")), query.get("cursor")
+        limit, cursor = requests.count(query, "limit", DEFAULT_ROWS, MAX_ROWS), query.get("cursor")
         match query.get("status"), query.get("name"):
             case str(status), None:
                 return Answer(200, lists.of_status(contract, status, limit, cursor))
@@ -58,16 +57,10 @@ def routes(lists: Lists, entities: Entities) -> tuple[Route, ...]:
     )  # fmt: skip
 
 
-def _limit(text: str | None) -> int:
-    if text is None:
-        return DEFAULT_ROWS
-    if not _LIMIT.fullmatch(text):
-        raise problems.malformed("limit", f"expected an integer from 1 to {MAX_ROWS}, found {text[:20]!r}")
-    return int(text)
-
-
 _TEXT = {"type": "string"}
-_SINCE = Parameter("since", "Only what has a version above this one.", {"type": "string", "pattern": "^[0-9]{1,18}$"})
+_SINCE = Parameter(
+    "since", "Only what has a version above this one.", {"type": "string", "pattern": f"^({_VERSION.pattern})$"}
+)
 _SIZE = Parameter(
     "limit",
     "How many rows there are at most.",
@@ -77,7 +70,7 @@ _STATUS = Parameter("status", "The status that items of the list have.", _TEXT)
 _NAME = Parameter("name", "What the name or title of items of the list begins with, two letters at least.", _TEXT)
 _CURSOR = Parameter("cursor", "Where the page begins: the cursor of the page before it.", _TEXT)
 
-_WRITTEN: dict[str, Any] = {
+_WRITTEN: Mapping[str, Schema] = {
     "entity": _TEXT,
     "key": {"type": "string", "description": "The primary key; its parts are separated by slashes."},
     "version": {"type": "integer", "minimum": 0},
@@ -87,18 +80,8 @@ _WRITTEN: dict[str, Any] = {
 _ITEM = {"type": "object", "description": "The item's fields, as it is answered, without personal ones."}
 
 
-def _answer(more: dict[str, Any], **members: Any) -> dict[str, Any]:
-    row = {**_WRITTEN, **members}
-    rows = {
-        "type": "array",
-        "items": {"type": "object", "properties": row, "required": [*row], "additionalProperties": False},
-    }
-    return {
-        "type": "object",
-        "properties": {"rows": rows, **more},
-        "required": ["rows", *more],
-        "additionalProperties": False,
-    }
+def _answer(more: Mapping[str, Schema], **members: Schema) -> Schema:
+    return closed({"rows": {"type": "array", "items": closed({**_WRITTEN, **members})}, **more})
 
 
 _MORE = {"more": {"type": "boolean", "description": "Whether there is more that is not listed."}}

@@ -6,7 +6,7 @@ from typing import Any
 
 from realtime.api import requests
 from realtime.api.caller import Caller
-from realtime.api.routes import Answer, Event, Route
+from realtime.api.routes import Answer, Event, Route, Schema, closed
 from realtime.pipeline_status.pressure import MAX_FACTOR
 from realtime.pipeline_status.status import Status
 
@@ -36,25 +36,12 @@ _PRESSURE = {
     "maximum": MAX_FACTOR,
     "description": "How many times more its Firehose was offered than it took, in the last five minutes.",
 }
-_TABLE = {
-    "type": "object",
-    "properties": {"watermark": _moment("Up to when all that arrived is published."), "pressure": _PRESSURE},
-    "required": ["watermark", "pressure"],
-    "additionalProperties": False,
-}
-_REPORTS = {
-    "type": "object",
-    "properties": {"data_time": _moment("What every report is true for.")},
-    "required": ["data_time"],
-    "additionalProperties": False,
-}
-_STATUS: dict[str, Any] = {
-    "type": "object",
-    "properties": {
+_TABLE: Schema = closed({"watermark": _moment("Up to when all that arrived is published."), "pressure": _PRESSURE})
+_REPORTS: Schema = closed({"data_time": _moment("What every report is true for.")})
+_STATUS: Schema = closed(
+    {
         "reports": _REPORTS,
         "tables": {"type": "object", "additionalProperties": _TABLE, "description": "By entity."},
         "read_at": _moment("When this was read from CloudWatch."),
-    },
-    "required": ["reports", "tables", "read_at"],
-    "additionalProperties": False,
-}
+    }
+)
