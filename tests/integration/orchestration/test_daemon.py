@@ -15,6 +15,7 @@ from assets.data_times import recorded_data_time
 from assets.reports import PAGE
 from local.dagster.prepare import prepare
 from orchestration.settings import REPOSITORY
+from tests.support.private_dagster import DAEMON_MODULE
 
 from .conftest import Pipeline, customer, wait_for
 
@@ -35,7 +36,7 @@ def test_landing_an_object_moves_the_watermark_and_then_the_reports_data_time(
     with (
         (tmp_path / "daemon.log").open("w") as log,
         subprocess.Popen(
-            [sys.executable, "-m", "dagster._daemon", "run", "--workspace", str(REPOSITORY / "workspace.yaml")],
+            [sys.executable, "-m", DAEMON_MODULE, "run", "--workspace", str(REPOSITORY / "workspace.yaml")],
             cwd=REPOSITORY,
             env={**os.environ, **QUICK},
             stdout=log,

@@ -16,9 +16,6 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
-from dagster._core.execution.api import create_execution_plan
-from dagster._core.execution.plan.plan import ExecutionPlan
 
 from assets.consumers import RECENT
 from assets.resources import LakeResource
@@ -29,6 +26,7 @@ from local.dagster.prepare import prepare
 from orchestration.definitions import build
 from orchestration.sensors import compaction_request
 from orchestration.settings import Settings
+from tests.support.private_dagster import IMPLICIT_ASSET_JOB_NAME, ExecutionPlan, create_execution_plan
 
 pytestmark = pytest.mark.timeout(900)
 

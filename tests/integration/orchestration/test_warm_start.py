@@ -20,6 +20,7 @@ from local.dagster.warm_start import LIBRARIES
 from local.processes import MARK, marked
 from orchestration.lost_runs import RunProcess
 from orchestration.settings import REPOSITORY, Settings
+from tests.support.private_dagster import DAEMON_MODULE
 
 from .conftest import wait_for
 
@@ -85,7 +86,7 @@ class Project:
     def start(self) -> None:
         with (self.folder / "daemon.log").open("ab") as log:
             self.daemon = subprocess.Popen(
-                [sys.executable, "-m", "dagster._daemon", "run", "--workspace", "workspace.yaml"],
+                [sys.executable, "-m", DAEMON_MODULE, "run", "--workspace", "workspace.yaml"],
                 cwd=self.folder,
                 env={**os.environ, "DAGSTER_HOME": self.home, "PYTHONPATH": str(REPOSITORY), MARK: self.mark},
                 stdout=log,

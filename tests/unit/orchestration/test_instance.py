@@ -10,11 +10,6 @@ import boto3
 import dagster as dg
 import pytest
 import yaml
-from dagster._core.code_pointer import ModuleCodePointer
-from dagster._core.launcher.base import LaunchRunContext, WorkerStatus
-from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
-from dagster._core.remote_origin import GrpcServerCodeLocationOrigin
-from dagster._core.workspace.load import location_origins_from_yaml_paths
 from dagster_aws.ecs import launcher
 from dagster_aws.ecs.tasks import CurrentEcsTaskMetadata
 from dagster_aws.s3 import S3ComputeLogManager
@@ -24,6 +19,15 @@ from moto import mock_aws
 from local.dagster.prepare import INSTANCE_TEMPLATE
 from local.home import REPOSITORY
 from tests.support.postgres import Server
+from tests.support.private_dagster import (
+    GrpcServerCodeLocationOrigin,
+    JobPythonOrigin,
+    LaunchRunContext,
+    ModuleCodePointer,
+    RepositoryPythonOrigin,
+    WorkerStatus,
+    location_origins_from_yaml_paths,
+)
 
 PRODUCTION = REPOSITORY / "deploy" / "dagster.yaml"
 FAMILY = "gavel-prod-run"

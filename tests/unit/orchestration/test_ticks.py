@@ -8,20 +8,22 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster._core.definitions.run_request import InstigatorType
-from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin
-from dagster._core.scheduler.instigation import (
-    InstigatorState,
-    InstigatorStatus,
-    ScheduleInstigatorData,
-    SensorInstigatorData,
-    TickData,
-    TickStatus,
-)
-from dagster._utils.error import SerializableErrorInfo
 
 from orchestration.alerts.outbox import Outbox, Owing
 from orchestration.alerts.ticks import GRACE, Trouble, troubles
+from orchestration.private_dagster import (
+    InstigatorState,
+    InstigatorStatus,
+    InstigatorType,
+    RegisteredCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteRepositoryOrigin,
+    ScheduleInstigatorData,
+    SensorInstigatorData,
+    SerializableErrorInfo,
+    TickData,
+    TickStatus,
+)
 
 NOW = datetime(2026, 11, 21, 12, 30, tzinfo=UTC)
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationPlanned
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as settings_of_search
 from hypothesis import strategies as st
@@ -36,6 +35,7 @@ from orchestration.definitions import build
 from orchestration.settings import Settings
 from tests.support.alerting import NOON, Topic
 from tests.support.depth import examples
+from tests.support.private_dagster import AssetCheckEvaluationPlanned
 
 ENTITIES = ("orders", "bids", "lots", "payments")
 REPORTS = {f"r{n}": dg.AssetKey(["reports", f"r{n}"]) for n in range(4)}

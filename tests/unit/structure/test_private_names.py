@@ -4,6 +4,7 @@ import ast
 import atexit
 import importlib
 import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,11 +15,16 @@ from dagster_dbt import DbtCliResource
 from local.dagster import event_log, warm_start
 from local.dagster import private_dagster as laptop
 from orchestration import private_dagster
+from tests.support import private_dagster as tests_door
 from warehouse.project import InstalledDbt
 
 ROOT = Path(__file__).parents[3]
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name != "tests")
-DOORS = {ROOT / "orchestration/private_dagster.py": private_dagster, ROOT / "local/dagster/private_dagster.py": laptop}
+DOORS = {
+    ROOT / "orchestration/private_dagster.py": private_dagster,
+    ROOT / "local/dagster/private_dagster.py": laptop,
+    ROOT / "tests/support/private_dagster.py": tests_door,
+}
 """One for each house."""
 ALLOWED = {"lakehouse/table/iceberg_commit.py": {"pyiceberg.table.update.snapshot._OverwriteFiles"}}
 """pyiceberg's only door to a snapshot that removes delete files; the module refuses versions that were not tried."""
@@ -48,6 +54,13 @@ def test_no_module_uses_what_is_private_elsewhere(package: str):
             place = str(module.relative_to(ROOT))
             found = set(private_imports(module)) - ALLOWED.get(place, set())
             assert not found, f"{place} uses {', '.join(sorted(found))}: put it into private_dagster.py, or avoid it"
+
+
+def test_no_test_uses_what_is_private_in_dagster():
+    modules = {*(ROOT / "tests").rglob("*.py")} - DOORS.keys() - {Path(__file__)}
+    suspects = [m for m in modules if re.search(r"dagster(\w*\._| import .*\b_)", m.read_text())]
+    found = {str(m.relative_to(ROOT)): [n for n in private_imports(m) if n.startswith("dagster")] for m in suspects}
+    assert {place: names for place, names in found.items() if names} == {}
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,14 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from dagster._core.code_pointer import CodePointer
-from dagster._core.launcher import DefaultRunLauncher, LaunchRunContext, WorkerStatus
-from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
 
 from local.dagster import warm_start
 from local.dagster.prepare import prepare_instance
+from local.dagster.private_dagster import DefaultRunLauncher, LaunchRunContext, WorkerStatus
 from local.dagster.warm_start import WarmRunLauncher
 from orchestration.lost_runs import RunProcess, started_at
 from orchestration.settings import Settings
+from tests.support.private_dagster import CodePointer, JobPythonOrigin, RepositoryPythonOrigin
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="runs start warm on Linux only")
 
