@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, TypeAlias
 
-from contracts.types import Field
+from contracts.types import Field, is_personal
 
 Engine: TypeAlias = Literal["embedded", "athena"]
 Treatment: TypeAlias = Literal["null", "pseudonym", "keep"]
@@ -183,8 +183,8 @@ class Contract:
 
     @cached_property
     def personal(self) -> tuple[str, ...]:
-        """Names of the fields that hold personal data."""
-        return tuple(f.name for f in self.fields if f.classification == "personal")
+        """Names of the fields that hold personal data, themselves or in a part of them."""
+        return tuple(f.name for f in self.fields if is_personal(f))
 
     @cached_property
     def key_names_a_person(self) -> bool:

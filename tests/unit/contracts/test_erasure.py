@@ -52,6 +52,20 @@ def test_of_two_persons_in_a_row_only_the_one_is_touched():
     assert orders.treatment("hammer_price", "seller_id") == "keep"
 
 
+def test_what_is_personal_in_a_part_is_personal_as_a_whole():
+    document = yaml.safe_load((ENTITIES / "orders.yaml").read_text())
+    (schema,) = document["schema"]
+    (fees,) = (p for p in schema["properties"] if p["name"] == "fees")
+    fees["items"]["properties"][0]["classification"] = "personal"
+    with pytest.raises(ContractError, match="fees is personal"):
+        parse_contract(document)
+    (erasure,) = (p["value"] for p in schema["customProperties"] if p["property"] == "erasure")
+    erasure["of"] = {"fees": "buyer_id"}
+    orders = parse_contract(document)
+    assert orders.personal == ("fees",)
+    assert (orders.treatment("fees", "buyer_id"), orders.treatment("fees", "seller_id")) == ("null", "keep")
+
+
 def test_treatments_can_be_chosen():
     contract = addresses({"persons": ["customer_id"], "fields": {"street": "keep", "city": "null"}})
     assert contract.treatment("street", "customer_id") == "keep"
