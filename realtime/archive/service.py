@@ -81,7 +81,11 @@ class Archive:
             raise _no_answer()
         link = self._s3().generate_presigned_url(
             "get_object",
-            Params={"Bucket": self._bucket, "Key": archive.page(identity)},
+            Params={
+                "Bucket": self._bucket,
+                "Key": archive.page(identity),
+                "ResponseContentType": "text/html; charset=utf-8",  # so that browsers show it
+            },
             ExpiresIn=LINK_SECONDS,
         )
         return body | {"rows": rows, "page_number": number, "page": link}

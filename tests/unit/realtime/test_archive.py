@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from unittest import mock
+from urllib.parse import parse_qs, urlsplit
 
 import boto3
 import orjson
@@ -137,6 +138,8 @@ def test_a_question_waits_and_is_answered_with_rows_a_page_and_who_put_it(
     assert (status, body["status"], body["rows"], body["pages"]) == (200, "answered", [], 0)
     assert "<h1>" in lake.store.read(archive.page(identity)).decode()
     assert archive.page(identity) in body["page"]
+    shown = parse_qs(urlsplit(body["page"]).query)
+    assert shown["response-content-type"] == ["text/html; charset=utf-8"], "a browser shows it, and saves nothing"
     validated(staff, "/archive/answers/{answer_id}", "get", "200", body)
     (kept,) = log.kept(lake, datetime.now(UTC))
     assert (kept.who, kept.name) == ("user:u-1", "changes_of_an_item")
