@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import boto3
 import pytest
-from botocore.stub import ANY, Stubber
+from botocore.stub import ANY
 from typer.testing import CliRunner
 
 from ops import bi
@@ -18,6 +18,7 @@ from ops.bi import LOOK_EVERY, Import, bring_in
 from ops.command_line import app
 from ops.environment import Environment, OpsError
 from reporting.bi.quicksight import Deployment, assets
+from tests.support.stubbed import stubbed
 
 ACCOUNT = "123456789012"
 OWNER = f"arn:aws:quicksight:eu-west-1:{ACCOUNT}:group/default/analysts"
@@ -25,21 +26,15 @@ MADE = assets(Deployment("test", ACCOUNT, "eu-west-1", "gavel-test-readers"))
 
 
 @pytest.fixture
-def quicksight() -> Any:
-    return boto3.client("quicksight", region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x")
-
-
-@pytest.fixture
-def stub(quicksight: Any) -> Any:
-    with Stubber(quicksight) as stub:
+def stub() -> Iterator[Any]:
+    with stubbed("quicksight") as stub:
         yield stub
-        stub.assert_no_pending_responses()
 
 
 @pytest.fixture
-def where(quicksight: Any) -> Environment:
+def where(stub: Any) -> Environment:
     caller = SimpleNamespace(get_caller_identity=lambda: {"Account": ACCOUNT})
-    clients: dict[str, Any] = {"quicksight": quicksight, "sts": caller}
+    clients: dict[str, Any] = {"quicksight": stub.client, "sts": caller}
     return Environment("test", clients.__getitem__)
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
-from botocore.stub import Stubber
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakehouse.results import Failure
 from tests.support.depth import examples
+from tests.support.stubbed import stubbed
 from warehouse.spice import DAY, MOST_A_DAY, MOST_LOOKS, WAITS, Copy, Ingestion, RefreshFailed
 
 ACCOUNT, SET = "123456789012", "gavel-prod-rpt"
@@ -23,16 +23,10 @@ WHERE = {"AwsAccountId": ACCOUNT, "DataSetId": SET}
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
-@pytest.fixture(scope="module")
-def client() -> Any:
-    return boto3.client("quicksight", region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x")
-
-
 @pytest.fixture
-def stub(client: Any) -> Any:
-    with Stubber(client) as stub:
+def stub() -> Iterator[Any]:
+    with stubbed("quicksight") as stub:
         yield stub
-        stub.assert_no_pending_responses()
 
 
 @pytest.fixture
@@ -41,8 +35,8 @@ def slept() -> list[float]:
 
 
 @pytest.fixture
-def copy(client: Any, slept: list[float]) -> Copy:
-    return Copy(client, ACCOUNT, SET, slept.append, lambda: NOW)
+def copy(stub: Any, slept: list[float]) -> Copy:
+    return Copy(stub.client, ACCOUNT, SET, slept.append, lambda: NOW)
 
 
 def seen(name: str, status: str = "COMPLETED", created: datetime = NOW, **more: Any) -> dict[str, Any]:
