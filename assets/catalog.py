@@ -127,7 +127,7 @@ def _done(lake: Lake, contract: Contract, config: PublicationConfig, context: dg
     try:
         return api.publish(lake, contract, run_id=run_id)
     except EntryConflict as conflict:
-        report(f"another writer published since the batch, which is made again: {conflict}")
+        report(f"another writer was at work since the batch, which is made again: {conflict}")
         return api.win(again, report)
 
 

@@ -24,13 +24,17 @@ if TYPE_CHECKING:
     from lakehouse.table.tables import TableState
 
 
+class BatchUnfinished(NotAudited, EntryConflict):
+    """The work table was committed and not audited yet: its writer is at work, or ended early. To begin again helps."""
+
+
 def publish(lake: Lake, contract: Contract, *, run_id: str | None = None) -> Publication:
     """Publish the work table, changes first, after verifying that exactly this metadata passed its audit.
 
     Columns, comments, properties and statistics of the Glue entries are refreshed in the same step; drift is what was
     changed there by hand since the last publication. The publication log gets its row, with the caller's `run_id`.
-    Raises `NotAudited`, `EntryConflict` when another writer published since the work table was begun (compact again),
-    and `LookupError` before the entity's first batch.
+    Raises `NotAudited` after a failed audit, `EntryConflict` when another writer published since the work table was
+    begun, or is in the middle of a batch (`BatchUnfinished`): compact again; `LookupError` before the first batch.
     """
 
     # Before the work entry: whatever is published after this look makes the move fail, and is never undone.
@@ -168,10 +172,15 @@ def _move(
     work = None
     if moving and audited:
         audit_result = audit.load(lake, contract.name, state.location)
-        if audit_result is None or not audit_result.passed:
-            found = "no audit result" if audit_result is None else f"a failed one: {audit_result.failures}"
+        if audit_result is None:
+            raise BatchUnfinished(
+                f"{contract.name}: expected a passed audit of {state.location}, found no audit result: another writer "
+                "is at work, or ended early; compact it again"
+            )
+        if not audit_result.passed:
             raise NotAudited(
-                f"{contract.name}: expected a passed audit of {state.location}, found {found}; compact it again"
+                f"{contract.name}: expected a passed audit of {state.location}, found a failed one: "
+                f"{audit_result.failures}; compact it again"
             )
         work = audit_result.work
     highest = max(state.batch, int(compacted.parameters.get(HIGHEST_BATCH, "0")))

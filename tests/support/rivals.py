@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from lakehouse.storage.entries import Entry, LocalEntries, TableInput
+from lakehouse.storage.store import LocalStore
 
 
 @dataclass
@@ -34,3 +36,22 @@ def rival(strikes: int, work: Callable[[], None]) -> Iterator[Strike]:
     with pytest.MonkeyPatch.context() as here:
         here.setattr(LocalEntries, "update", beside)
         yield seen
+
+
+class Halted(BaseException):
+    """What ends a rival in the middle of its work: no handler of errors sees it."""
+
+
+@contextmanager
+def halted_at(what: str) -> Iterator[None]:
+    """Inside, the first object whose key begins so is not written, nor what would come after it."""
+    write = LocalStore.write
+
+    def written(store: LocalStore, key: str, *content: Any, **more: Any) -> Any:
+        if key.startswith(what):
+            raise Halted
+        return write(store, key, *content, **more)
+
+    with pytest.MonkeyPatch.context() as here:
+        here.setattr(LocalStore, "write", written)
+        yield
