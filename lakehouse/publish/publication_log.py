@@ -49,6 +49,8 @@ _READERS = 8
 _MODELS = "_models"
 """What stands for an entity in the names of objects about marts and reports: no entity has this name."""
 _MANY = 50
+READERS_TAKE = timedelta(hours=1)
+"""For how long at most a reader works through a day that it has listed."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ def record_build(lake: Lake, models: Iterable[Built], begun_at: datetime, run_id
     prefix = prefix_of(PUBLICATIONS, _MODELS, now)
     lake.store.write(f"{prefix}{now:%H%M%S%f}-{run_id[:8]}.json", log_tables.lines(rows))
     if sum(1 for _ in lake.store.list(prefix)) > _MANY:
-        _join(lake, prefix, "")
+        _join(lake, prefix, "", _MANY)
 
 
 def repair(lake: Lake, contract: Contract, location: str) -> tuple[Drift, ...]:
@@ -167,9 +169,9 @@ def repair(lake: Lake, contract: Contract, location: str) -> tuple[Drift, ...]:
 
 
 def join_days(lake: Lake, contract: Contract) -> int:
-    """Join the entity's rows of each day into one object, remove those behind the retention; returns how many objects
-    are gone. The row of what is published stays where `repair` looks for it. Raises `ObjectMissing` when somebody else
-    does the same at this moment."""
+    """Join the entity's rows of each day into one object, remove what was joined some time ago and what is behind the
+    retention; returns how many objects are gone. The row of what is published stays where `repair` looks for it. Raises
+    `ObjectMissing` when somebody else does the same at this moment."""
 
     entry = published_entry(lake, contract)
     present = key_of(lake, contract.name, entry.metadata_location) if entry else ""
@@ -184,17 +186,31 @@ def join_days(lake: Lake, contract: Contract) -> int:
     return gone
 
 
-def _join(lake: Lake, prefix: str, present: str) -> int:
-    """Join a day: the joined object, which nobody else's has the name of, is whole before any other is removed. Joining
-    again finds the same rows."""
-    keys = [stored.key for stored in lake.store.list(prefix) if stored.key != present]
-    if len(keys) < 2:
+def _join(lake: Lake, prefix: str, present: str, least: int = 2) -> int:
+    """Join a day, if at least so many objects are in no joined one; returns how many objects are gone.
+
+    A reader that has listed the day reads what it listed: an object goes only after a joined one that has all its rows
+    has been there for `READERS_TAKE`. Until then rows are there twice, and whoever counts takes each once.
+    """
+    listed = [stored for stored in lake.store.list(prefix) if stored.key != present]
+    if len(listed) < 2:
         return 0
-    content = gzip.compress(log_tables.lines(_distinct(_read_rows(lake, keys))), mtime=0)
-    joined = f"{prefix}joined-{hashlib.sha256(content).hexdigest()[:16]}.json.gz"
-    lake.store.write(joined, content)
-    lake.store.delete(key for key in keys if key != joined)
-    return len(keys)
+    rows = dict(zip((s.key for s in listed), _rows_of_each(lake, [s.key for s in listed]), strict=True))
+    newest = {row["publication_id"]: row for row in _best_last(row for some in rows.values() for row in some)}
+    true = {key: {r["publication_id"] for r in some if r == newest[r["publication_id"]]} for key, some in rows.items()}
+    joined = [stored for stored in listed if f"{prefix}joined-" in stored.key]
+
+    def stands_in(key: str, of: Iterable[str]) -> bool:
+        mine = {row["publication_id"] for row in rows[key]}
+        return any(mine <= true[other] and (mine != true[other] or key > other) for other in of if other != key)
+
+    lasting = [stored.key for stored in joined if lake.now() - stored.modified >= READERS_TAKE]
+    gone = [key for key in rows if stands_in(key, lasting)]
+    if sum(not stands_in(key, [stored.key for stored in joined]) for key in rows) >= least:
+        content = gzip.compress(log_tables.lines(_distinct(newest.values())), mtime=0)
+        lake.store.write(f"{prefix}joined-{hashlib.sha256(content).hexdigest()[:16]}.json.gz", content)
+    lake.store.delete(gone)
+    return len(gone)
 
 
 def read(lake: Lake, entity: str, day: datetime, damaged: Callable[[Damaged], None] | None = None) -> list[Row]:
@@ -247,8 +263,18 @@ def _distinct(rows: Iterable[Row]) -> list[Row]:
     return sorted(found.values(), key=lambda row: (row["ended_at"], row["publication_id"]))
 
 
+def _best_last(rows: Iterable[Row]) -> list[Row]:
+    """Rows in an order in which those that know when they were published come last."""
+    return sorted(rows, key=lambda row: row["published_at"] is not None)
+
+
 def _read_rows(lake: Lake, keys: Sequence[str], damaged: Callable[[Damaged], None] | None = None) -> list[Row]:
     """The rows in these objects, those that know when they were published last."""
+    return _best_last(row for some in _rows_of_each(lake, keys, damaged) for row in some)
+
+
+def _rows_of_each(lake: Lake, keys: Sequence[str], damaged: Callable[[Damaged], None] | None = None) -> list[list[Row]]:
+    """The rows in each of these objects."""
 
     def rows_of(key: str) -> list[Row]:
         content = lake.store.read(key)
@@ -262,8 +288,7 @@ def _read_rows(lake: Lake, keys: Sequence[str], damaged: Callable[[Damaged], Non
             return []
 
     with ThreadPoolExecutor(_READERS) as pool:
-        rows = [row for some in pool.map(rows_of, keys) for row in some]
-    return sorted(rows, key=lambda row: row["published_at"] is not None)
+        return list(pool.map(rows_of, keys))
 
 
 def _rows_in(content: bytes) -> list[Row]:

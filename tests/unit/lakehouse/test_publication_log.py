@@ -311,6 +311,13 @@ def a_day_later(clock: Clock) -> None:
     clock.moment = datetime.now(UTC) + timedelta(days=1)
 
 
+def join_for_good(lake: Lake, clock: Clock) -> int:
+    """Join days, and again once no reader reads any more what was joined; returns how many objects are gone."""
+    assert publication_log.join_days(lake, PARCELS) == 0
+    clock.moment = max(datetime.now(UTC), clock.moment) + publication_log.READERS_TAKE
+    return publication_log.join_days(lake, PARCELS)
+
+
 def objects(lake: Lake) -> list[str]:
     return [stored.key.rpartition("/")[2] for stored in lake.store.list(f"{described.TABLE}/")]
 
@@ -322,7 +329,7 @@ def test_a_day_becomes_one_object(lake: Lake, landing: Landing, clock: Clock) ->
         batch(lake, landing, version)
         clock.forward(seconds=1)
     before = rows(lake)
-    assert publication_log.join_days(lake, PARCELS) == 2
+    assert join_for_good(lake, clock) == 2
     assert rows(lake) == before
     present = publication_log.key_of(lake, "parcels", location(lake)).rpartition("/")[2]
     assert len(objects(lake)) == 2
@@ -330,7 +337,7 @@ def test_a_day_becomes_one_object(lake: Lake, landing: Landing, clock: Clock) ->
     assert publication_log.join_days(lake, PARCELS) == 0
     batch(lake, landing, version=4)
     assert rows(lake)[:3] == before, "the row is not missing that the new one follows"
-    assert publication_log.join_days(lake, PARCELS) == 2
+    assert join_for_good(lake, clock) == 2
     assert [row["batch"] for row in rows(lake)] == [1, 2, 3, 4]
     assert len(objects(lake)) == 2
 
@@ -348,9 +355,26 @@ def test_two_that_join_the_same_day_lose_nothing(tmp_path: Path, clock: Clock) -
 
     publication_log.join_days(failing_lake(tmp_path, Failpoints(meanwhile=(2, meanwhile)), clock), PARCELS)
     assert [row["batch"] for row in rows(local_lake(tmp_path))] == [1, 2, 3, 4, 5]
-    publication_log.join_days(local_lake(tmp_path, clock), PARCELS)
+    join_for_good(local_lake(tmp_path, clock), clock)
     assert [row["batch"] for row in rows(local_lake(tmp_path))] == [1, 2, 3, 4, 5]
     assert len(objects(local_lake(tmp_path))) == 2
+
+
+def test_what_a_reader_listed_before_a_day_was_joined_stays_until_it_has_read_it(
+    lake: Lake, landing: Landing, clock: Clock
+) -> None:
+    """Joined as often as may be, at any moment of an hour: nothing that was there at its beginning is gone."""
+    clock.moment = begun = datetime.now(UTC)
+    listed: list[str] = []
+    for version in range(1, 6):
+        batch(lake, landing, version)
+        publication_log.join_days(lake, PARCELS)
+        listed = listed or objects(lake)
+        assert set(listed) <= set(objects(lake))
+        clock.forward(minutes=10)
+    clock.moment = begun + timedelta(hours=3)
+    assert publication_log.join_days(lake, PARCELS) > 0
+    assert [row["batch"] for row in rows(lake)] == [1, 2, 3, 4, 5]
 
 
 def test_joining_a_day_may_be_interrupted(tmp_path: Path, clock: Clock) -> None:
@@ -499,7 +523,9 @@ def test_a_result_from_before_the_counts_were_a_record_is_published_with_them(la
     assert [(row["rows_read"], row["applied"]) for row in rows(lake)] == [(1, 1)]
 
 
-def test_a_build_has_a_row_for_each_model_and_its_day_is_joined(lake: Lake, clock: Clock) -> None:
+def test_a_build_has_a_row_for_each_model_and_its_day_is_joined(
+    lake: Lake, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     models = [
         Built("fct_orders", True, NOON, 1.5, 1, 10_000_000, 0.00005),
         Built("dim_lot", False, NOON, 0.0),
@@ -508,6 +534,8 @@ def test_a_build_has_a_row_for_each_model_and_its_day_is_joined(lake: Lake, cloc
     runs = publication_log._MANY + 2
     for number in range(runs):
         clock.forward(seconds=1)
+        if number == runs - 1:  # long after the day was joined
+            monkeypatch.setattr(publication_log, "READERS_TAKE", timedelta.min)
         publication_log.record_build(lake, models, clock(), f"{number:08d}-run")
     rows = publication_log.read(lake, publication_log._MODELS, clock())
     assert len(rows) == 3 * runs, "joining loses none"
