@@ -122,7 +122,12 @@ class Archive:
         return left < archive.WAITING_SECONDS - _ON_ITS_WAY and self._read(archive.waiting(question)) is None
 
     def _read(self, name: str) -> Any:
+        """What an object holds; None if it is not there. It is listed first: of an object that is not there S3 says so
+        only to whom may list the whole bucket, and a list that names its prefix needs no such right."""
         try:
+            listed = self._s3().list_objects_v2(Bucket=self._bucket, Prefix=name, MaxKeys=1).get("Contents", [])
+            if not any(found["Key"] == name for found in listed):
+                return None
             return json.loads(self._s3().get_object(Bucket=self._bucket, Key=name)["Body"].read())
         except ClientError as error:
             if error_code(error) == "NoSuchKey":

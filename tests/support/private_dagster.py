@@ -1,7 +1,7 @@
 """What tests need of Dagster beyond its public interface and the doors of `orchestration` and `local`, in one place.
 
 - `CodePointer`, `ModuleCodePointer`, `JobPythonOrigin`, `RepositoryPythonOrigin`: where the code of a run is, which a
-  launcher is reported of and no public class says.
+  launcher gets and no public class says.
 - `LaunchRunContext`, `WorkerStatus`: what a launcher is called with, and what it answers.
 - `GrpcServerCodeLocationOrigin`, `location_origins_from_yaml_paths`: what Dagster reads in a workspace file.
 - `IMPLICIT_ASSET_JOB_NAME`, `create_execution_plan`, `ExecutionPlan`: how the UI's buttons take a job apart.

@@ -12,7 +12,7 @@ from botocore.stub import Stubber
 
 @contextmanager
 def stubbed(service: Any) -> Iterator[Stubber]:
-    """The stub of a service, with the client as its `client`; every answer must have been requested for."""
+    """The stub of a service, with the client as its `client`; every answer belongs to a call, and none is left."""
     client = boto3.client(service, region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x")
     with Stubber(client) as stub:
         yield stub

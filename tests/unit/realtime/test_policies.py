@@ -44,7 +44,7 @@ BEHIND_THE_CODE = {
     # What the services and the runtime do in its name.
     *("kms:Decrypt", "kms:GenerateDataKey", "logs:CreateLogStream", "logs:PutLogEvents"),
     *("xray:PutTelemetryRecords", "xray:PutTraceSegments"),
-    "s3:ListBucket",  # without it a missing object is answered with 403; the relay's mapping looks for the bucket
+    "s3:ListBucket",  # the relay's mapping looks for the bucket
 }
 NOT_CALLED = {
     "authorizer": {"dynamodb:Query"},  # the query of an address
@@ -52,7 +52,7 @@ NOT_CALLED = {
 }
 """What a function's code names, but never calls."""
 
-SAME_RIGHT = {"sqs:SendMessageBatch": "sqs:SendMessage"}
+SAME_RIGHT = {"sqs:SendMessageBatch": "sqs:SendMessage", "s3:ListObjectsV2": "s3:ListBucket"}
 PARTS_OF_A_TRANSACTION = {
     "ConditionCheck": "ConditionCheckItem",
     "Delete": "DeleteItem",
