@@ -87,3 +87,21 @@ def test_a_question_that_no_run_can_answer_is_not_tried_at_every_tick(
         assert requested() == 0
         monkeypatch.setattr("orchestration.archive.AGAIN", timedelta(0))
         assert requested() == 1
+
+
+def test_no_second_run_is_requested_while_one_answers(tmp_path: Path) -> None:
+    resource = LakeResource(environment="unit", bucket="data", local_root=str(tmp_path))
+    resource.lake.store.write(archive.waiting("q"), b"{}")
+    given = dg.Definitions(resources={"lake": resource})
+    sensor = dg.Definitions.merge(archive_definitions(CONTRACTS), given).get_repository_def().get_sensor_def(NAME)
+
+    def requested(instance: dg.DagsterInstance) -> int:
+        with dg.build_sensor_context(instance=instance, resources={"lake": resource}) as context:
+            return len(sensor.evaluate_tick(context).run_requests or ())
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert requested(instance) == 1
+        job = archive_job(CONTRACTS, {})
+        tags = {"dagster/sensor_name": NAME}
+        instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=tags)
+        assert requested(instance) == 0
