@@ -112,7 +112,8 @@ def _in_order(seen: Publications, until: datetime | None = None) -> Publications
     ordered = seen[np.lexsort((seen[:, 2], seen[:, 1], seen[:, 0]))]
     as_before = (ordered[1:] == ordered[:-1]) | (np.isnan(ordered[1:]) & np.isnan(ordered[:-1]))
     ordered = ordered[np.append(True, ~as_before.all(axis=1))[: len(ordered)]]
-    return ordered if until is None else ordered[ordered[:, 0] <= until.timestamp()]
+    ended_by_then: Publications = ordered if until is None else ordered[ordered[:, 0] <= until.timestamp()]
+    return ended_by_then
 
 
 def _publications(rows: list[Row]) -> PublicationsOf:
