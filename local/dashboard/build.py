@@ -73,6 +73,8 @@ def describe(contracts: Contracts) -> dict[str, Any]:
     from realtime.api.idempotency import Receipts
     from realtime.api.openapi import describe as describe_routes
     from realtime.api.store import Store
+    from realtime.api.summaries import Summaries
+    from realtime.api.summaries import routes as summary_routes
     from realtime.api.writer import Writer
     from realtime.listing.lists import Lists
     from realtime.listing.routes import routes as list_routes
@@ -81,8 +83,9 @@ def describe(contracts: Contracts) -> dict[str, Any]:
 
     nowhere = Store(cast(Any, None), "")
     entities = Entities(contracts)
-    status = Status("local", list(contracts), {}, lambda: None)
-    more = (*status_routes(status), *list_routes(Lists(entities, nowhere), entities))
+    status = Status("local", list(contracts), {}, lambda: None, lambda: None)
+    lists = list_routes(Lists(entities, nowhere), entities)
+    more = (*status_routes(status), *lists, *summary_routes(Summaries(nowhere)))
     return describe_routes(Api(Writer(entities, nowhere), Receipts(nowhere), more).routes, entities)
 
 

@@ -16,6 +16,7 @@ import dagster as dg
 
 from assets.data_times import TABLES_READ
 from contracts import load_contracts
+from contracts.health import Health
 from lakehouse.intake.hourly import Hour
 from lakehouse.publish.lateness import Followed, in_order
 from lakehouse.results import Failing, Failure, Published
@@ -56,6 +57,7 @@ class SeededView:
     figures: StreamFigures = field(default_factory=StreamFigures)
     bills: dict[str, float] = field(default_factory=dict)
     publications: Followed = field(default_factory=lambda: Followed(datetime.now(UTC), {}))
+    shown: list[Health] = field(default_factory=list)
 
     def published(self) -> tuple[list[Published], dict[str, Exception]]:
         good, errors = _parted(self.states)
@@ -83,6 +85,9 @@ class SeededView:
 
     def followed(self) -> Followed:
         return self.publications
+
+    def show(self, found: Health) -> None:
+        self.shown.append(found)
 
 
 def _parted(found: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Exception]]:

@@ -9,23 +9,26 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import dagster as dg
 
 from assets.resources import LakeResource
 from contracts import Contracts
+from contracts.health import Budget, Comparison
 from orchestration.alerts.alert import Problem
 from orchestration.alerts.channels import AlertChannels
+from orchestration.alerts.health import Found, health_of
 from orchestration.alerts.kinds import ITSELF, KINDS
 from orchestration.alerts.open_alerts import OpenAlerts, follow
 from orchestration.alerts.outbox import Outbox, deliver, reason_of
 from orchestration.alerts.view import LakeView, Memory, View
 
+T = TypeVar("T")
 NAME = "alerts"
 LOOK_SECONDS = 30.0
 """For all watches of a tick, which may take 60; those that take longer are reported as failed, and look again later."""
@@ -49,7 +52,7 @@ class Seen:
     """What a watch found. `cursor` is what it is given at the next look; `text` says how things are, in a sentence.
     `problems` is all that is wrong, whether it was before or not. `unseen`: what it could not look at, and why;
     `unknown`: ids of problems, or kinds, of which it therefore can say nothing. `events` are results of checks that it
-    makes itself."""
+    makes itself; `budgets` and `comparisons` are what staff see of all that is judged, well or not."""
 
     cursor: str
     text: str
@@ -57,6 +60,8 @@ class Seen:
     unseen: Mapping[str, Exception] = field(default_factory=dict)
     unknown: Collection[str] = ()
     events: Sequence[dg.AssetCheckEvaluation] = ()
+    budgets: Sequence[Budget] | None = None
+    comparisons: Sequence[Comparison] | None = None
 
 
 class Watch(Protocol):
@@ -106,6 +111,13 @@ def alert_sensor(
         unknown |= {kind.name for kind in KINDS.values() if kind.watch in failed}
         open_alerts, new = follow(OpenAlerts.from_text(cursors.get(ITSELF)), problems, unknown, now)
         outbox = deliver(context.log, alerts.by_name, outbox, new, now)
+        found = Found(
+            problems, unknown, _first(s.budgets for s in seen.values()), _first(s.comparisons for s in seen.values())
+        )
+        try:
+            look.view.show(health_of(open_alerts, found, now))
+        except Exception as error:  # noqa: BLE001 - it says itself how old it is; alerts do not wait for it
+            context.log.error(f"The health of the pipeline could not be shown: {reason_of(error)}")
         cursors |= {name: one.cursor for name, one in seen.items()} | {ITSELF: open_alerts.to_text()}
         return dg.SensorResult(
             skip_reason=outbox.said(" ".join(one.text for one in seen.values())),
@@ -114,6 +126,10 @@ def alert_sensor(
         )
 
     return sensor
+
+
+def _first(some: Iterable[T | None]) -> T | None:
+    return next((one for one in some if one is not None), None)
 
 
 def _parted(found: Mapping[str, Seen | Exception]) -> tuple[dict[str, Seen], dict[str, Exception]]:

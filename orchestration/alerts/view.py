@@ -1,7 +1,7 @@
 """What the watches look at beside Dagster's instance: the lake, the stream, the queues and the bill, once a tick.
 
 Watches of one tick share what is looked at, and what cannot change is kept from tick to tick: a published state, a
-segment of the ledger, the log of a day. Nothing here decides what is wrong.
+segment of the ledger, the log of a day. What they found is shown here, too. Nothing here decides what is wrong.
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ from datetime import datetime, timedelta
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+import orjson
+
 from assets.catalog import published_states
-from contracts import Contract, Contracts
+from contracts import Contract, Contracts, health
+from contracts.health import Health
 from lakehouse.results import Published
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.store import StoredObject
@@ -68,6 +71,9 @@ class View(Protocol):
 
     def followed(self) -> Followed:
         """What readers were shown in the last weeks, as the publication log says."""
+
+    def show(self, found: Health) -> None:
+        """Let staff see what the tick found."""
 
 
 @dataclass
@@ -175,6 +181,9 @@ class LakeView:
             days = [self._now - timedelta(days=back) for back in range(PUBLISHED.days)]
             self._memory.followed = kept = api.follow(self._lake, days, self._now, self._memory.publications)
         return kept
+
+    def show(self, found: Health) -> None:
+        self._lake.store.write(health.KEY, orjson.dumps(found))
 
     def _head(self, contract: Contract) -> str:
         """The head of the published ledger; read once for each published state."""

@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote
 
 import orjson
 
+from contracts import health
 from contracts.compact import load_compact
 from contracts.model import Contract
 from realtime.api import idempotency, openapi, payloads, problems, requests, writes
@@ -36,6 +37,7 @@ from realtime.api.writes import Written
 from realtime.archive.routes import routes as archive_routes
 from realtime.archive.service import Archive
 from realtime.clients import client
+from realtime.documents import Documents
 from realtime.environment import read_settings
 from realtime.imports.queue import Outbox
 from realtime.imports.routes import routes as import_routes
@@ -71,15 +73,17 @@ def _api() -> Api:
         settings.bucket,
     )
     imports = Imports(writer, Statuses(requests_store), outbox)
+    documents = Documents(lambda: client("s3", attempts=2, read_timeout=3), settings.bucket)
     status = Status(
         settings.environment,
         list(contracts),
         {c.name: stream_of(settings.environment, c.name) for c in contracts.of_origin("stream")},
         lambda: client("cloudwatch", attempts=1, read_timeout=2),
+        lambda: documents.read(health.KEY),
     )
     lists = list_routes(Lists(writer.entities, writer.store), writer.entities)
     summaries = summary_routes(Summaries(Store(dynamodb, settings.summaries)))
-    archive = Archive(lambda: client("s3", attempts=2, read_timeout=3), settings.bucket, requests_store)
+    archive = Archive(documents, requests_store)
     more = (*import_routes(imports), *status_routes(status), *lists, *summaries, *archive_routes(archive))
     is_laptop = settings.environment == "local"
     return Api(writer, Receipts(requests_store), more, data_time=status.data_time, decodes_paths=is_laptop)

@@ -16,6 +16,7 @@ import dagster as dg
 
 from assets import keys
 from contracts import Contracts
+from contracts.health import Budget
 from orchestration.alerts.alert import Problem, problem_id, span
 from orchestration.alerts.sensor import Look, Seen, Watch
 
@@ -42,27 +43,27 @@ def watch_budgets(contracts: Contracts, lags: Mapping[dg.AssetKey, timedelta], u
 
     def watch(look: Look, cursor: str | None) -> Seen:
         followed = look.view.followed()
-        problems, judged = list[Problem](), 0
+        problems, budgets = list[Problem](), list[Budget]()
         for entity, target in tables.items():
             if lateness := followed.lateness(("table", entity), target):
-                judged += 1
+                budgets.append(budget(entity, lateness))
                 link = f"{ui_url}/assets/{keys.CATALOG}/{entity}"
                 problems += budget_problems(entity, lateness, problem_id("published-data-is-late", entity), link)
         for key, target in lags.items():
             if lateness := followed.lateness(("model", key.path[-1]), target):
-                judged += 1
                 name, link = key.to_user_string(), f"{ui_url}/assets/{'/'.join(key.path)}"
+                budgets.append(budget(name, lateness))
                 problems += budget_problems(name, lateness, problem_id("marts-are-late", name), link)
         concerned = len({problem.name for problem in problems})
-        return Seen("", f"{judged - concerned} of {judged} freshness budgets are well.", problems)
+        text = f"{len(budgets) - concerned} of {len(budgets)} freshness budgets are well."
+        return Seen("", text, problems, budgets=budgets)
 
     return watch
 
 
 def budget_problems(name: str, lateness: Lateness, late: str, link: str) -> Iterator[Problem]:
     """What is said of a budget that is used up or burns fast; `late` is the id of the problem that it is late now."""
-    observed = lateness.observed(WINDOW)
-    allowed, used = observed * (1 - OBJECTIVE), lateness.late(WINDOW)
+    observed, allowed, used = lateness.observed(WINDOW), allowance(lateness), lateness.late(WINDOW)
     if observed >= OBSERVED and used >= allowed:
         why = (
             f"{name} was late for {span(used)} of the last {span(observed)}; {1 - OBJECTIVE:.0%}, which is "
@@ -80,6 +81,21 @@ def budget_problems(name: str, lateness: Lateness, late: str, link: str) -> Iter
         )
         causes = (late, problem_id("freshness-budget-is-used-up", name))
         yield Problem("freshness-budget-burns-fast", name, why, lateness.late_since(long), link, causes=causes)
+
+
+def allowance(lateness: Lateness) -> timedelta:
+    """For how long the objective allows to be late in the time that readers saw it, of `WINDOW` at most."""
+    return lateness.observed(WINDOW) * (1 - OBJECTIVE)
+
+
+def budget(name: str, lateness: Lateness) -> Budget:
+    """What staff see of a budget."""
+    late, allowed = lateness.late(WINDOW), allowance(lateness)
+    return {
+        "name": name,
+        "late_seconds": round(late.total_seconds()),
+        "allowed_seconds": round(allowed.total_seconds()),
+    }
 
 
 def burns(lateness: Lateness, window: timedelta, rate: float) -> bool:

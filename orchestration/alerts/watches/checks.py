@@ -12,6 +12,8 @@ import dagster as dg
 from assets.catalog import FRESH
 from assets.compacted import NOTHING_SET_ASIDE
 from assets.consumers import RECENT
+from contracts.health import Comparison
+from contracts.validation import format_timestamp
 from orchestration.alerts.alert import Problem, cut
 from orchestration.alerts.discretion import discreet
 from orchestration.alerts.sensor import Look, Seen, Watch
@@ -33,7 +35,8 @@ def watch_checks(ui_url: str) -> Watch:
         last = last_results(look)
         red = [(at, result) for at, result in last if not result.passed and not _may_pass(look, at, result)]
         text = f"{len(red)} checks are red." if red else "No check is red."
-        return Seen("", text, [check_problem(result, at, ui_url) for at, result in red])
+        problems = [check_problem(result, at, ui_url) for at, result in red]
+        return Seen("", text, problems, comparisons=[_comparison(*one) for one in last if PARITY in one[1].check_name])
 
     return watch
 
@@ -89,6 +92,15 @@ def check_problem(result: dg.AssetCheckEvaluation, at: datetime, ui_url: str) ->
         link=f"{ui_url}/assets/{'/'.join(result.asset_key.path)}?view=checks",
         severity=None if differs else "error" if _is_error(result) else "warning",
     )
+
+
+def _comparison(at: datetime, result: dg.AssetCheckEvaluation) -> Comparison:
+    return {
+        "name": f"{result.asset_key.path[-1]}: {result.check_name.replace('_', ' ')}",
+        "equal": result.passed,
+        "text": discreet(cut(result.description or "", 200)),
+        "at": format_timestamp(at.replace(microsecond=0)),
+    }
 
 
 def _is_error(result: dg.AssetCheckEvaluation) -> bool:

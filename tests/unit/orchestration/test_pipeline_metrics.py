@@ -153,7 +153,7 @@ def test_the_api_reads_what_a_tick_published(
     tick = repository.get_sensor_def("pipeline_metrics").evaluate_tick(context)
     assert tick.skip_message == f"Published 1 watermarks; reports: {data_time:%Y-%m-%d %H:%M:%S} UTC."
 
-    status = Status("test", ["parcels", "lots"], {}, lambda: cloudwatch, start=at_once)
+    status = Status("test", ["parcels", "lots"], {}, lambda: cloudwatch, lambda: None, start=at_once)
     assert status.data_time() == f"{data_time:%Y-%m-%dT%H:%M:%SZ}"
     document = status.document()
     watermark = watermarks(lake, [PARCELS], refuse)["parcels"]
@@ -162,5 +162,5 @@ def test_the_api_reads_what_a_tick_published(
         "parcels": {"watermark": f"{watermark:%Y-%m-%dT%H:%M:%SZ}", "pressure": 1.0},
         "lots": {"watermark": None, "pressure": 1.0},
     }
-    other = Status("prod", ["parcels"], {}, lambda: cloudwatch, start=at_once)
+    other = Status("prod", ["parcels"], {}, lambda: cloudwatch, lambda: None, start=at_once)
     assert other.data_time() is None, "environments do not know of each other"

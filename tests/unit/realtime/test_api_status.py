@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from jsonschema_rs import validator_for
 
-from contracts import metrics
+from contracts import health, metrics
 from realtime.api import openapi
 from realtime.api.handler import Api
 from realtime.pipeline_status.routes import routes
@@ -46,9 +46,30 @@ def at_once(work: Any) -> None:
     work()
 
 
-def status(cloudwatch: Any) -> Status:
+HEALTH: health.Health = {
+    "version": 1,
+    "looked_at": "2026-11-21T11:59:30Z",
+    "alerts": [
+        {
+            "kind": "dead-letters",
+            "what": "3 dead letter(s) wait: inbound-dead-letters",
+            "why": "they wait",
+            "severity": "error",
+            "since": "2026-11-21T11:00:00Z",
+            "reported": True,
+        }
+    ],
+    "more": 0,
+    "waiting": {"dead-letters": 3, "firehose-errors": None},
+    "budgets": [{"name": "orders", "late_seconds": 60, "allowed_seconds": 25_920}],
+    "comparisons": None,
+}
+
+
+def status(cloudwatch: Any, found: Any = None) -> Status:
     streams = {"orders": "gavel-test-orders", "bids": "gavel-test-bids"}
-    return Status("test", ["bids", "countries", "orders"], streams, lambda: cloudwatch, now=lambda: NOW, start=at_once)
+    entities = ["bids", "countries", "orders"]
+    return Status("test", entities, streams, lambda: cloudwatch, lambda: found, now=lambda: NOW, start=at_once)
 
 
 def get(api: Api, authorizer: Mapping[str, Any], query: Mapping[str, list[str]] | None = None) -> dict[str, Any]:
@@ -71,7 +92,7 @@ def cloudwatch() -> CloudWatch:
 
 
 def test_staff_see_how_far_tables_and_reports_are(api: Any, cloudwatch: CloudWatch) -> None:
-    known = status(cloudwatch)
+    known = status(cloudwatch, HEALTH)
     answer = get(Api(api.api._writer, api.receipts, routes(known)), STAFF)
     assert answer["statusCode"] == 200
     document = known.document()
@@ -83,6 +104,7 @@ def test_staff_see_how_far_tables_and_reports_are(api: Any, cloudwatch: CloudWat
             "orders": {"watermark": "2026-11-21T11:58:59Z", "pressure": 1.0},
         },
         "read_at": "2026-11-21T12:00:00Z",
+        "health": {name: value for name, value in HEALTH.items() if name != "version"},
     }
     (route,) = routes(known)
     assert validator_for(route.answers[200]).is_valid(document)
@@ -102,8 +124,14 @@ def test_without_cloudwatch_there_is_an_answer_that_knows_nothing(api: Any) -> N
     assert document["reports"] == {"data_time": None}
     assert document["tables"]["orders"] == {"watermark": None, "pressure": 1.0}
     assert document["read_at"] is None
+    assert document["health"] is None
     (route,) = routes(known)
     assert validator_for(route.answers[200]).is_valid(document)
+
+
+@pytest.mark.parametrize("found", [{**HEALTH, "version": 2}, [], "well", {}])
+def test_a_health_of_another_form_is_not_known(api: Any, cloudwatch: CloudWatch, found: Any) -> None:
+    assert status(cloudwatch, found).document()["health"] is None
 
 
 def test_a_parameter_is_refused(api: Any, cloudwatch: CloudWatch) -> None:

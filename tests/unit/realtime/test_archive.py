@@ -27,6 +27,7 @@ from realtime.api.handler import Api
 from realtime.api.store import Store, Unavailable
 from realtime.archive.routes import routes
 from realtime.archive.service import Archive
+from realtime.documents import Documents
 from retrieval import answering, log
 from tests.support.lakes import Landing, local_lake
 
@@ -88,7 +89,7 @@ def archives(api: Fixture, requests_table: Any) -> Archive:
     s3 = boto3.client("s3", region_name="eu-west-1")
     for item in requests_table.scan()["Items"]:
         requests_table.delete_item(Key={"pk": item["pk"]})
-    return Archive(lambda: s3, BUCKET, Store(api.client, requests_table.name))
+    return Archive(Documents(lambda: s3, BUCKET), Store(api.client, requests_table.name))
 
 
 @pytest.fixture
@@ -113,15 +114,15 @@ def test_a_question_is_never_lost_while_it_is_being_answered(
 ) -> None:
     """The pipeline answers it before each of the reads that the API makes."""
     _, body = staff.put("changes_of_an_item", COUNTRY)
-    read, names = Archive._read, []
+    read, names = Documents.read, []
 
-    def reading(service: Archive, name: str) -> Any:
+    def reading(service: Documents, name: str) -> Any:
         if len(names) == before:
             answered(lake, contracts)
         names.append(name)
         return read(service, name)
 
-    with mock.patch.object(Archive, "_read", reading):
+    with mock.patch.object(Documents, "read", reading):
         status, found = staff.answer(body["id"])
     assert (status, found["status"] in ("waiting", "answered")) == (200, True)
 
@@ -180,7 +181,7 @@ def test_rows_come_in_pages_with_all_their_digits(
     publish(lake, orders)
     answering.publish_questions(lake)
     store = Store(api.client, requests_table.name)
-    staff = Client(Api(api.api._writer, api.receipts, routes(Archive(lambda: Folder(lake), BUCKET, store))))  # type: ignore[arg-type, return-value]
+    staff = Client(Api(api.api._writer, api.receipts, routes(Archive(Documents(lambda: Folder(lake), BUCKET), store))))  # type: ignore[arg-type, return-value]
     staff.caller = {"claims": {"sub": "u-9", "cognito:groups": "staff"}}
     _, body = staff.put("changes_of_an_item", {"entity": "orders", "key": "o-1"})
     assert staff.answer(body["id"]) == (200, {"id": body["id"], "status": "waiting"})
@@ -269,7 +270,7 @@ def test_a_question_that_s3_did_not_take_keeps_no_place(
         raise Unavailable("SlowDown")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Archive, "_write", full)
+        patched.setattr(Documents, "write", full)
         assert [staff.put("changes_of_an_item", COUNTRY)[0] for _ in range(3)] == [503, 503, 429]
     later = archives._now() + 120
     monkeypatch.setattr(archives, "_now", lambda: later)
