@@ -2,19 +2,29 @@
  * Who is signed in. Cognito's authorization code with PKCE; tokens are kept in memory only, so a reloaded page signs in
  * again. What outlives the way to the sign-in page and back (state and code verifier, which open nothing without the
  * code) is in the session's storage, and removed when it is used.
+ *
+ * The session of who works goes on: shortly before its token expires another one is fetched. That of who has not touched
+ * the page since the last one ends.
  */
 
-import { InMemoryWebStorage, UserManager, WebStorageStateStore } from "oidc-client-ts";
-import { claimsOf, type Role, roleOf } from "./logic/claims";
+import { InMemoryWebStorage, type User, UserManager, WebStorageStateStore } from "oidc-client-ts";
+import { claimsOf, lifetime, type Role, roleOf } from "./logic/claims";
 import type { Settings } from "./settings";
 
 export interface Person {
-  token: string;
   email: string;
   role: Role | null;
   partyId: string | null;
+}
+
+interface Token {
+  value: string;
+  /** By the clock of this machine. */
   expiresAt: number;
 }
+
+/** The share of a token's life after which it is renewed. */
+const RENEWED = 0.9;
 
 type Listener = () => void;
 
@@ -22,7 +32,11 @@ export class Session {
   private readonly manager: UserManager;
   private readonly listeners = new Set<Listener>();
   private person: Person | null = null;
-  private timer: ReturnType<typeof setTimeout> | undefined;
+  private held: Token | null = null;
+  private timers: ReturnType<typeof setTimeout>[] = [];
+  private used = false;
+  /** It is time to renew the token, and nobody has touched the page yet. */
+  private due = false;
 
   constructor(private readonly settings: Settings) {
     const { authority, clientId, authorize, token } = settings.signIn;
@@ -38,6 +52,9 @@ export class Session {
       automaticSilentRenew: false,
       loadUserInfo: false,
     });
+    for (const sign of ["keydown", "pointerdown", "wheel"]) {
+      addEventListener(sign, () => this.use(), { capture: true, passive: true });
+    }
   }
 
   /** Who is signed in now; the same object until that changes. */
@@ -50,7 +67,7 @@ export class Session {
 
   /** The token, null where there is none or it has expired. */
   readonly token = (): string | null =>
-    this.person !== null && this.person.expiresAt > Date.now() ? this.person.token : null;
+    this.held !== null && this.held.expiresAt > Date.now() ? this.held.value : null;
 
   /** Leave for the sign-in page, which leads back to `path`. */
   async begin(path: string): Promise<void> {
@@ -61,35 +78,68 @@ export class Session {
   /** Take the code that the address carries; returns the path to go on with. */
   async finish(address: string): Promise<string> {
     const user = await this.manager.signinRedirectCallback(address);
-    if (!user.id_token) throw new Error("the sign-in gave no token");
-    const claims = claimsOf(user.id_token);
-    this.become({
-      token: user.id_token,
-      email: claims.email ?? "",
-      role: roleOf(claims),
-      partyId: claims["custom:party_id"] ?? null,
-      expiresAt: claims.exp * 1000,
-    });
-    await this.manager.removeUser(); // nothing but this object holds the token
+    this.take(user);
     return typeof user.state === "string" && /^\/(?!\/)/.test(user.state) ? user.state : "/";
   }
 
-  /** Forget the token: it has expired, or the API says so. */
+  /** Forget the tokens: they have expired, or the API says so. */
   expire(): void {
+    void this.manager.removeUser();
+    this.hold(null);
     this.become(null);
   }
 
-  /** Forget the token, and let the sign-in forget the person. */
+  /** Forget the tokens, and let the sign-in forget the person. */
   leave(): void {
-    this.become(null);
+    this.expire();
     const query = new URLSearchParams({ client_id: this.settings.signIn.clientId, logout_uri: `${location.origin}/` });
     location.assign(`${this.settings.signIn.signOut}?${query}`);
   }
 
+  private take(user: User): void {
+    if (!user.id_token) throw new Error("the sign-in gave no token");
+    const claims = claimsOf(user.id_token);
+    const person = { email: claims.email ?? "", role: roleOf(claims), partyId: claims["custom:party_id"] ?? null };
+    // Counted from now: the machine's clock need not be that of who made the token.
+    this.hold({ value: user.id_token, expiresAt: Date.now() + lifetime(claims) });
+    const same = this.person?.email === person.email && this.person.role === person.role && this.person.partyId === person.partyId;
+    if (!same) this.become(person);
+  }
+
+  private hold(token: Token | null): void {
+    this.timers.forEach(clearTimeout);
+    this.held = token;
+    this.used = this.due = false;
+    if (token === null) return;
+    const left = token.expiresAt - Date.now();
+    this.timers = [
+      setTimeout(() => (this.used ? void this.renew() : (this.due = true)), left * RENEWED),
+      setTimeout(() => this.expire(), left),
+    ];
+  }
+
+  private use(): void {
+    this.used = true;
+    if (!this.due) return;
+    this.due = false;
+    void this.renew();
+  }
+
+  /** Fetch the next token; where that fails, the present one lasts as long as it does. */
+  private async renew(): Promise<void> {
+    const token = this.held;
+    try {
+      const before = await this.manager.getUser();
+      if (!before?.refresh_token) return; // without one the library would open a frame
+      const user = await this.manager.signinSilent();
+      if (user !== null && token !== null && this.held === token) this.take(user);
+    } catch (error) {
+      console.warn("the session was not renewed", error instanceof Error ? error.name : "");
+    }
+  }
+
   private become(person: Person | null): void {
-    clearTimeout(this.timer);
     this.person = person;
-    if (person !== null) this.timer = setTimeout(() => this.expire(), Math.max(0, person.expiresAt - Date.now()));
     for (const listener of this.listeners) listener();
   }
 }

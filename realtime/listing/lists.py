@@ -7,6 +7,7 @@ items.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from contracts.item import BY, beginning, index_keys, item_keys
@@ -17,13 +18,15 @@ from realtime.api.entities import Entities
 from realtime.api.items import MAX_PK_BYTES, MAX_SK_BYTES
 from realtime.api.order_pages import MAX_BELONGINGS, fitting
 from realtime.api.representation import represent
-from realtime.api.store import IndexQuery, Item, Store, key
+from realtime.api.store import IndexQuery, Item, Page, Store, key
 
 Row = Mapping[str, Any]
 
 BY_STATUS, BY_NAME = "by_status", "by_name"
 STATUS = "status"
 LEAST_NAME = 2  # letters that a search by name needs
+THREADS = 10
+"""Lists that are read at once: a client keeps so many connections."""
 
 
 class Lists:
@@ -36,14 +39,20 @@ class Lists:
     def recent(self, since: int, limit: int) -> dict[str, Any]:
         """The `limit` items that were written last and have a version above `since`, newest first, of all entities that
         have lists by status. `more` says whether there are others above `since`."""
-        found: list[tuple[Row, Item]] = []
-        more = False
-        for contract in self._entities.contracts.values():
-            for pk in _statuses(contract):
-                above = (VERSION, ">", {"N": str(since)})
-                page = self._store.query_index(IndexQuery(BY_STATUS, "status_pk", pk, above), limit, None)
-                found += [(_row(contract, item), item) for item in page.items]
-                more = more or page.last_key is not None
+        lists = [(contract, pk) for contract in self._entities.contracts.values() for pk in _statuses(contract)]
+
+        def read(of: tuple[Contract, str]) -> Page:
+            above = (VERSION, ">", {"N": str(since)})
+            return self._store.query_index(IndexQuery(BY_STATUS, "status_pk", of[1], above), limit, None)
+
+        with ThreadPoolExecutor(THREADS, "list") as pool:
+            pages = list(pool.map(read, lists))
+        found = [
+            (_row(contract, item), item)
+            for (contract, _), page in zip(lists, pages, strict=True)
+            for item in page.items
+        ]
+        more = any(page.last_key is not None for page in pages)
         found.sort(key=lambda row: (row[0]["version"], row[0]["entity"], row[0]["key"]), reverse=True)
         rows, left = fitting(found[:limit], None)
         return {"rows": rows, "more": more or left is not None or len(found) > limit}

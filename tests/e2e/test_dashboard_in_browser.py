@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rich.console import Console
 
+from contracts import health
 from local.dashboard import serving
 from local.dashboard.build import BUILT, SOURCE
 from local.deploy import USER
@@ -183,6 +185,28 @@ def test_a_token_that_expires_ends_the_session_and_takes_what_was_shown(front: F
     assert "€" not in page.content(), "nothing that was shown is left"
 
 
+def test_the_session_of_who_works_goes_on_and_nothing_that_is_shown_is_lost(front: Front) -> None:
+    page, trouble = front.page()
+    page.clock.install()
+    page.goto(front.address + "/orders/d-1")
+    browsers.sign_in(page, USER, front.password)
+    page.get_by_text("Billed to the buyer").wait_for()
+    page.keyboard.press("Shift")
+    with page.expect_response(lambda answer: answer.url.endswith("/oauth2/token")) as renewed:
+        page.clock.fast_forward("00:55:00")
+    assert renewed.value.status == 200
+    assert "refresh_token" in (renewed.value.request.post_data or "")
+    page.clock.fast_forward("00:30:00")  # more than the first token had
+    page.get_by_text("Billed to the buyer").wait_for()
+    with page.expect_response("**/api/orders/d-2*") as answer:
+        page.get_by_role("link", name="Find", exact=True).click()
+        page.get_by_role("searchbox").fill("d-2")
+        page.keyboard.press("Enter")
+    assert answer.value.status == 200
+    assert page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])") == '[{},{},""]'
+    assert trouble == []
+
+
 def test_a_token_that_the_api_refuses_ends_the_session_and_signing_in_goes_on_there(front: Front) -> None:
     page, _ = front.open("/")
     page.route("**/api/**", lambda route: route.fulfill(status=401, json={"message": "Unauthorized"}))
@@ -225,6 +249,50 @@ def test_a_slow_answer_is_announced_while_it_is_awaited(front: Front) -> None:
     page.get_by_text("Billed to the buyer").wait_for()
 
 
+def test_health_says_what_waits_what_is_late_and_what_could_not_be_seen(front: Front, laptop: Laptop) -> None:
+    alert = {"kind": "dead-letters", "what": "3 dead letter(s) wait: inbound", "why": "nobody took them",
+        "severity": "critical", "since": AT, "reported": True}  # fmt: skip
+    found: health.Health = {
+        "version": health.VERSION,
+        "looked_at": "2026-03-01T10:00:00Z",
+        "alerts": [alert, {**alert, "kind": "marts-are-late", "what": "Marts are late", "reported": False}],  # type: ignore[list-item]
+        "more": 2,
+        "waiting": {"dead-letters": 3, "firehose-errors": None, "relay-failures": 0},
+        "budgets": [{"name": "orders", "late_seconds": 7200, "allowed_seconds": 3600}],
+        "comparisons": [{"name": "orders: parity", "equal": False, "text": "2 keys differ.", "at": AT}],
+    }
+    laptop.aws.client("s3").put_object(
+        Bucket=laptop.stack.outputs["DataBucketName"], Key=health.KEY, Body=json.dumps(found).encode()
+    )
+    page, trouble = front.open("/health")
+    page.get_by_role("cell", name="3 dead letter(s) wait: inbound").wait_for(timeout=60_000)
+    text = " ".join(page.locator("main").inner_text().split())
+    for said in (
+        "last looked at", "(follows from another)", "And 2 more.", "Dead letters 3", "deliver not known",
+        "hand over none", "2 keys differ.", "200%",
+    ):  # fmt: skip
+        assert said in text, said
+    assert violations(page) == []
+    assert trouble == []
+
+
+def test_a_party_has_what_the_reports_say_beside_its_orders(front: Front) -> None:
+    page, _ = front.page()
+    row = {"currency": "EUR", "party_group": "large", "first_sale_at": AT, "last_sale_at": AT, "sales": 7,
+        "net_sales": "1200.50", "recent_net_sales": "100.00", "open_invoices": 1, "open_amount": "9.00",
+        "overdue_amount": "0.00"}  # fmt: skip
+    summary = {"party_id": "d-ann", "data_time": AT, "as_buyer": [row], "as_seller": []}
+    page.route("**/api/parties/d-ann/summary", lambda route: route.fulfill(json=summary))
+    page.goto(front.address + "/parties/d-ann")
+    browsers.sign_in(page, "ann@example.com", PASSWORD)
+    page.get_by_role("cell", name="€1,200.50").wait_for()
+    assert "No sale and no open invoice as seller." in page.locator("main").inner_text()
+    page.get_by_role("link", name="d-1").wait_for()
+    other, _ = front.open("/parties/d-cem")
+    other.get_by_text("No summaries of parties have been written yet.").wait_for()
+    other.get_by_role("link", name="d-2").wait_for()
+
+
 def violations(page: Page) -> list[str]:
     """What axe finds wrong with a page. It runs beside the page's own scripts, which the policy still binds."""
     page.evaluate((SOURCE / "node_modules" / "axe-core" / "axe.min.js").read_text())
@@ -246,7 +314,9 @@ def test_pages_fit_and_no_script_fails(front: Front, width: int, path: str) -> N
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.locator("h1").count() == 1
     assert trouble == []
-    assert violations(page) == []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        assert violations(page) == [], scheme
 
 
 def test_figures_are_those_of_the_report_with_charts_and_all_values(front: Front) -> None:

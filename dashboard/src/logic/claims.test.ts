@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { claimsOf, roleOf } from "./claims";
+import { claimsOf, lifetime, roleOf } from "./claims";
 
 const token = (claims: object) => {
   const bytes = String.fromCharCode(...new TextEncoder().encode(JSON.stringify(claims)));
@@ -20,4 +20,10 @@ test("staff goes before party, and others have no role", () => {
   expect(roleOf({ exp: 1, "cognito:groups": ["party"] })).toBe("party");
   expect(roleOf({ exp: 1, "cognito:groups": ["staffing"] })).toBeNull();
   expect(roleOf({ exp: 1 })).toBeNull();
+});
+
+test("a token's life does not depend on the machine's clock", () => {
+  expect(lifetime({ iat: 1_000, exp: 4_600 }, 9_999_999)).toBe(3_600_000);
+  expect(lifetime({ exp: 4_600 }, 1_000_000)).toBe(3_600_000);
+  expect(lifetime({ iat: 10, exp: 5 })).toBe(0);
 });

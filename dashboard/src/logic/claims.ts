@@ -4,6 +4,7 @@ export type Role = "staff" | "party";
 
 export interface Claims {
   exp: number;
+  iat?: number;
   email?: string;
   "cognito:groups"?: string[];
   "custom:party_id"?: string;
@@ -22,4 +23,10 @@ export function claimsOf(token: string): Claims {
 export function roleOf(claims: Claims): Role | null {
   const groups = claims["cognito:groups"] ?? [];
   return groups.includes("staff") ? "staff" : groups.includes("party") ? "party" : null;
+}
+
+/** For how many milliseconds a token is good from when it was made. */
+export function lifetime(claims: Claims, now: number = Date.now()): number {
+  const begun = claims.iat === undefined ? now : claims.iat * 1000;
+  return Math.max(0, claims.exp * 1000 - begun);
 }

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { moment, short, writtenAt } from "./time";
+import { length, moment, short, writtenAt } from "./time";
 
 test("a moment is shown in the person's zone, and says which", () => {
   expect(moment("2025-06-21T22:38:37.744000Z", "en-GB", "Europe/Berlin")).toBe("22 Jun 2025, 00:38 CEST");
@@ -15,4 +15,8 @@ test("a version says when it was written only if it can", () => {
   expect(writtenAt(1795919946112370, now)).toBe(new Date(1795919946112.37).toISOString());
   expect(writtenAt(7, now)).toBeNull();
   expect(writtenAt(9_000_000_000_000_000, now)).toBeNull();
+});
+
+test("a length is said in its largest whole unit", () => {
+  expect([-1, 0, 119, 120, 7_199, 7_200, 172_800].map(length)).toEqual(["0 s", "0 s", "119 s", "2 min", "119 min", "2 h", "2 days"]);
 });

@@ -36,7 +36,12 @@ export function writtenAt(version: number, now: Date = new Date()): string | nul
 
 /** How long ago a moment was, as people say it: `35 s`, `12 min`, `3 h`, `2 days`. */
 export function age(text: string, now: Date = new Date()): string {
-  const seconds = Math.max(0, Math.floor((now.getTime() - Date.parse(text)) / 1000));
+  return length(Math.floor((now.getTime() - Date.parse(text)) / 1000));
+}
+
+/** A number of seconds in the same words; less than none is none. */
+export function length(of: number): string {
+  const seconds = Math.max(0, of);
   for (const [size, unit] of [[86_400, "days"], [3_600, "h"], [60, "min"]] as const) {
     if (seconds >= 2 * size) return `${Math.floor(seconds / size)} ${unit}`;
   }

@@ -1,6 +1,6 @@
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
-import { answered } from "../api/client";
+import { answered, Problem } from "../api/client";
 import { useParts, usePerson } from "../parts/context";
 import { useTitle } from "../parts/frame";
 import { Facts, Money, OrderLink, PartyLink, Status, Version, When } from "../parts/show";
@@ -17,6 +17,7 @@ export function PartyPage({ id, role }: { id: string; role: Role }) {
       <p className="kind">Party</p>
       <h1 className="id">{id}</h1>
       {isStaff && <About id={id} />}
+      <Summary id={id} />
       <h2>Orders</h2>
       <nav className="tabs" aria-label="The party's orders">
         {(["buyer", "seller"] as const).map((each) => (
@@ -53,6 +54,58 @@ function About({ id }: { id: string }) {
         />
       )}
     </Answer>
+  );
+}
+
+/** What the reports say of the party: older than the orders below, and true for its own moment. */
+function Summary({ id }: { id: string }) {
+  const { api } = useParts();
+  const summary = useQuery({
+    queryKey: ["summary", id],
+    queryFn: async () => {
+      try {
+        return (await answered(api.GET("/parties/{party_id}/summary", { params: { path: { party_id: id } } }))).data;
+      } catch (error) {
+        if (error instanceof Problem && error.kind === "absent") return null;
+        throw error;
+      }
+    },
+  });
+  return (
+    <>
+      <h2>What the reports say</h2>
+      <Answer of={summary} what="what the reports say">
+        {(found) =>
+          found === null ? (
+            <p className="empty">No summaries of parties have been written yet. They come with the first reports.</p>
+          ) : (
+            <>
+              <p className="quiet">True for <When at={found.data_time} />. Orders that came later are below, and not in it yet.</p>
+              {(["buyer", "seller"] as const).map((role) => (
+                <Table
+                  key={role}
+                  title={`What it did as ${role}`}
+                  rows={found[`as_${role}`]}
+                  id={(row) => `${role} ${row.currency}`}
+                  empty={`No sale and no open invoice as ${role}.`}
+                  columns={[
+                    { title: `As ${role}, in`, value: (row) => row.currency },
+                    { title: "Group", value: (row) => row.party_group ?? "", cell: (row) => (row.party_group ? <Status of={row.party_group} /> : "–") },
+                    { title: "Sales", numeric: true, value: (row) => row.sales },
+                    { title: "Turnover", numeric: true, value: (row) => row.net_sales, cell: (row) => <Money amount={row.net_sales} currency={row.currency} /> },
+                    { title: "Recent turnover", numeric: true, spare: true, value: (row) => row.recent_net_sales, cell: (row) => <Money amount={row.recent_net_sales} currency={row.currency} /> },
+                    { title: "First sale", moment: true, spare: true, value: (row) => row.first_sale_at, cell: (row) => <When at={row.first_sale_at} inTable /> },
+                    { title: "Last sale", moment: true, spare: true, value: (row) => row.last_sale_at, cell: (row) => <When at={row.last_sale_at} inTable /> },
+                    { title: "Open", numeric: true, value: (row) => row.open_amount, cell: (row) => <Money amount={row.open_amount} currency={row.currency} /> },
+                    { title: "Overdue", numeric: true, value: (row) => row.overdue_amount, cell: (row) => <Money amount={row.overdue_amount} currency={row.currency} /> },
+                  ]}
+                />
+              ))}
+            </>
+          )
+        }
+      </Answer>
+    </>
   );
 }
 
