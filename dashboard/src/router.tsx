@@ -1,8 +1,10 @@
 /** Which page is at which address. */
 
 import { createRootRoute, createRoute, createRouter } from "@tanstack/react-router";
+import { ArchivePage } from "./pages/archive";
 import { FiguresPage } from "./pages/figures";
 import { isEntity } from "./api/lists";
+import { asked, type Search, texts } from "./logic/archive";
 import { FindPage } from "./pages/find";
 import { HealthPage } from "./pages/health";
 import type { Wanted } from "./pages/lists";
@@ -71,11 +73,20 @@ const figures = createRoute({
   },
 });
 
+const archive = createRoute({
+  getParentRoute: () => root,
+  path: "/archive",
+  validateSearch: (search: Record<string, unknown>): Search => texts(search),
+  component: function Page() {
+    return <ArchivePage asked={asked(archive.useSearch())} />;
+  },
+});
+
 const health = createRoute({ getParentRoute: () => root, path: "/health", component: HealthPage });
 
 const signedIn = createRoute({ getParentRoute: () => root, path: "/signed-in", component: SignedIn });
 
-export const router = createRouter({ routeTree: root.addChildren([find, order, party, lot, figures, health, signedIn]) });
+export const router = createRouter({ routeTree: root.addChildren([find, order, party, lot, figures, archive, health, signedIn]) });
 
 declare module "@tanstack/react-router" {
   interface Register {

@@ -76,6 +76,8 @@ def describe(contracts: Contracts) -> dict[str, Any]:
     from realtime.api.summaries import Summaries
     from realtime.api.summaries import routes as summary_routes
     from realtime.api.writer import Writer
+    from realtime.archive.routes import routes as archive_routes
+    from realtime.archive.service import Archive
     from realtime.listing.lists import Lists
     from realtime.listing.routes import routes as list_routes
     from realtime.pipeline_status.routes import routes as status_routes
@@ -85,7 +87,8 @@ def describe(contracts: Contracts) -> dict[str, Any]:
     entities = Entities(contracts)
     status = Status("local", list(contracts), {}, lambda: None, lambda: None)
     lists = list_routes(Lists(entities, nowhere), entities)
-    more = (*status_routes(status), *lists, *summary_routes(Summaries(nowhere)))
+    archive = Archive(cast(Any, None), nowhere)
+    more = (*status_routes(status), *lists, *summary_routes(Summaries(nowhere)), *archive_routes(archive))
     return describe_routes(Api(Writer(entities, nowhere), Receipts(nowhere), more).routes, entities)
 
 

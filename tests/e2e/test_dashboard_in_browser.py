@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 from rich.console import Console
@@ -160,6 +161,7 @@ def test_a_party_sees_its_own_and_nothing_of_others_also_by_address(front: Front
         ("/lots/d-lot", "You may not see this"),
         ("/figures", "You may not see this"),
         ("/health", "You may not see this"),
+        ("/archive", "You may not see this"),
         ("/?id=d-i3", "Nothing has the id d-i3"),
         ("/?id=d-cem", "Nothing has the id d-cem"),
     ):
@@ -305,7 +307,7 @@ def violations(page: Page) -> list[str]:
     "path",
     [
         *("/", "/?id=d-1", "/?list=lots&status=sold", "/orders/d-1", "/parties/d-bob?role=seller", "/lots/d-lot"),
-        *("/figures", "/health"),
+        *("/figures", "/health", "/archive"),
     ],
 )
 def test_pages_fit_and_no_script_fails(front: Front, width: int, path: str) -> None:
@@ -388,6 +390,96 @@ def test_lists_by_status_and_by_name_lead_to_what_they_list(front: Front) -> Non
 def test_an_order_says_who_wrote_what_last(front: Front) -> None:
     page, _ = front.open("/orders/d-1")
     page.get_by_role("region", name="Who wrote order d-1").get_by_text("user:").first.wait_for()
+
+
+class Archived:
+    """The archive in the API's place: what was put, and an answer of two pages that is there at the second look."""
+
+    def __init__(self) -> None:
+        self.put: list[Any] = []
+        self.looks = 0
+
+    def __call__(self, route: Any) -> None:
+        address, query = urlsplit(route.request.url).path, urlsplit(route.request.url).query
+        if route.request.method == "POST":
+            self.put.append((address.rpartition("/")[2], route.request.post_data_json))
+            route.fulfill(status=202, json={"id": "a-1", "status": "waiting"})
+        elif address.endswith("/questions"):
+            route.fulfill(json={"questions": {"order_as_of": AS_OF, "placed": {**AS_OF, "title": "Another"}}})
+        else:
+            self.looks += 1
+            number = int(query.removeprefix("page="))
+            route.fulfill(json=answer(number) if self.looks > 1 else {"id": "a-1", "status": "waiting"})
+
+
+AS_OF: dict[str, Any] = {
+    "title": "An order as it was",
+    "text": "What did {order_id} say at {at}?",
+    "roles": ["staff"],
+    "parameters": {"order_id": "the order", "at": "the moment"},
+}
+
+
+def answer(number: int) -> dict[str, Any]:
+    """One page of it."""
+    order = {"order_id": "d-1", "buyer_id": "d-ann", "note": "•••", "hammer_price": "10.00"}
+    return {
+        "id": "a-1", "status": "answered", "question": "What did 007 say at noon?", "put_at": AT, "true_for": AT,
+        "pages": 2, "page_number": number, "page": "https://bucket.example.com/page.html?signed",
+        "sections": [{"heading": "Order", "rows": 1, "more": False}, {"heading": "Lines", "rows": 2, "more": True}],
+        "rows": [{"section": 0, "row": order}] if number == 1 else 2 * [{"section": 1, "row": {"lot_id": "d-lot"}}],
+    }  # fmt: skip
+
+
+def test_a_question_to_the_archive_is_awaited_and_its_answer_can_be_come_back_to(front: Front) -> None:
+    page, trouble = front.page()
+    archived = Archived()
+    page.route("**/api/archive/**", archived)
+    page.clock.install()
+    page.goto(front.address + "/archive?question=order_as_of&order_id=007")
+    browsers.sign_in(page, USER, front.password)
+    assert page.get_by_label("Order id").input_value() == "007"
+    page.get_by_label("At", exact=True).fill("noon")
+    assert archived.put == [], "an address alone puts nothing"
+    page.get_by_label("At", exact=True).press("Enter")
+    page.get_by_role("status").filter(has_text="Waiting for the pipeline").wait_for()
+    assert archived.put == [("order_as_of", {"order_id": "007", "at": "noon"})]
+    page.clock.run_for(3_000)
+    page.get_by_role("status").filter(has_text="The answer is there: 3 rows").wait_for()
+    page.get_by_role("region", name="Order", exact=True).get_by_role("link", name="d-ann").wait_for()
+    page.get_by_text("Rows are left out").wait_for()
+    page.get_by_role("button", name="Show more").click()
+    lots = page.get_by_role("region", name="Lines").get_by_role("link", name="d-lot")
+    lots.first.wait_for()
+    assert lots.count() == 2
+    printed = page.get_by_role("link", name="Page to print or keep")
+    assert (printed.get_attribute("target"), printed.get_attribute("rel")) == ("_blank", "noopener noreferrer")
+    assert violations(page) == []
+    page.get_by_role("link", name="d-ann").click()
+    page.get_by_role("heading", name="d-ann", exact=True).wait_for()
+    page.go_back()
+    page.get_by_text("What did 007 say at noon?").wait_for()
+    assert (len(archived.put), trouble) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "body", "says"),
+    [
+        ("answers/a-1", 200, {"id": "a-1", "status": "refused", "problem": "at: no moment"}, "at: no moment"),
+        ("answers/a-1", 404, {"detail": "no"}, "It is older than a day"),
+        ("questions/order_as_of", 429, {"type": "urn:gavel:problem:too-many-questions"}, "Too many of your questions"),
+    ],
+)
+def test_a_question_without_an_answer_says_what_to_do(
+    front: Front, path: str, status: int, body: dict[str, Any], says: str
+) -> None:
+    page, _ = front.page()
+    page.route("**/api/archive/**", Archived())
+    page.route(f"**/api/archive/{path}*", lambda route: route.fulfill(status=status, json=body))
+    page.goto(front.address + "/archive?question=order_as_of&order_id=007&at=noon")
+    browsers.sign_in(page, USER, front.password)
+    page.get_by_role("button", name="Put the question").click()
+    page.get_by_role("alert").filter(has_text=says).wait_for()
 
 
 def test_ten_thousand_rows_scroll_and_are_all_in_the_file(front: Front) -> None:

@@ -17,7 +17,8 @@ export type Page = Schemas["page"];
 
 export type Kind = "expired" | "forbidden" | "absent" | "conflict" | "refused" | "busy" | "offline" | "failed";
 
-/** Why a request has no answer. `fields` name what is wrong with what was sent, `instance` finds it in the log. */
+/** Why a request has no answer. `fields` name what is wrong with what was sent, `instance` finds it in the log; `type`
+ * is the API's name for it. */
 export class Problem extends Error {
   constructor(
     readonly kind: Kind,
@@ -25,6 +26,7 @@ export class Problem extends Error {
     readonly status: number | null = null,
     readonly fields: readonly { field: string; reason: string }[] = [],
     readonly instance: string | null = null,
+    readonly type: string | null = null,
   ) {
     super(message);
     this.name = "Problem";
@@ -48,6 +50,7 @@ export function problemOf(status: number, body: unknown): Problem {
     status,
     fields.map((each) => ({ field: String(each?.field ?? ""), reason: String(each?.reason ?? "") })),
     typeof found.instance === "string" ? found.instance : null,
+    typeof found.type === "string" ? found.type : null,
   );
 }
 

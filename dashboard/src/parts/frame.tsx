@@ -38,6 +38,7 @@ export function Frame() {
           <nav aria-label="Pages">
             {person.role === "staff" && <Link to="/" activeOptions={{ exact: true, includeSearch: false }}>Find</Link>}
             {person.role === "staff" && <Link to="/figures" activeOptions={{ includeSearch: false }}>Figures</Link>}
+            {person.role === "staff" && <Link to="/archive" activeOptions={{ includeSearch: false }}>Archive</Link>}
             {person.role === "staff" && <Link to="/health">Health</Link>}
             {person.role === "party" && person.partyId && (
               <Link to="/parties/$id" params={{ id: person.partyId }}>My orders</Link>
