@@ -78,13 +78,6 @@ class Sent:
     def total(self) -> int:
         return sum(self.counts.values())
 
-    def by_entity(self) -> dict[str, int]:
-        """Accepted changes by entity, in order of the name."""
-        totals: Counter[str] = Counter()
-        for (entity, _), count in self.counts.items():
-            totals[entity] += count
-        return dict(sorted(totals.items()))
-
 
 @dataclass
 class Dependencies:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -159,11 +159,3 @@ def _varint(content: bytes, at: int) -> tuple[int, int]:
         at, shift = at + 1, shift + 7
         if not byte & 0x80:
             return number, at
-
-
-def parquet_names(content: bytes) -> Sequence[str]:
-    """The columns of a Parquet file; none if it cannot be read."""
-    try:
-        return tuple(pq.read_schema(io.BytesIO(content)).names)
-    except (pa.ArrowException, OSError):
-        return ()

@@ -16,8 +16,6 @@ SKEW_SECONDS = 60.0
 """AWS refuses requests from clocks that differ by five minutes; a minute already makes wrong ages."""
 CONCURRENCY = 100
 """Concurrent calls of functions that an account must have left: AWS lets new ones begin with 10."""
-FIREHOSES_LEFT = 5
-DELIVERY_STREAMS = 5000  # the quota of a region; older accounts have less, which Service Quotas says
 
 
 def clock(patient: Patient, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Iterator[Finding]:
