@@ -101,6 +101,7 @@ class _Writing:
             "by_key": ", ".join(map(quoted, self._about.primary_key)),
             "history": self._history,
             "as_of": self._as_of,
+            "published": self._published,
         }
 
     def _referring(self, condition: str) -> str:
@@ -111,6 +112,12 @@ class _Writing:
         shape = schemas.changes(self._contracts[entity])
         self.read.add(shape.name)
         return quoted(shape.name)
+
+    def _published(self, entity: str) -> str:
+        """The rows of an entity as readers of its published table have them, expired ones too."""
+        shape = schemas.compacted(self._contracts[entity])
+        self.read.add(shape.name)
+        return f"(SELECT {shape.select()} FROM {quoted(shape.name)} WHERE NOT coalesce(_deleted, false))"
 
     def _as_of(self, entity: str) -> str:
         """The rows of an entity at `$at`: of each key the newest change until then, if it is no removal."""

@@ -198,7 +198,7 @@ def test_rows_come_in_pages_with_all_their_digits(
 
 def test_a_caller_puts_what_its_role_may_put(staff: Client, lake: Lake, contracts: Contracts) -> None:
     status, body = staff("GET", "/archive/questions")
-    assert (status, set(body["questions"])) == (200, {"changes_of_an_item", "order_as_of"})
+    assert (status, set(body["questions"])) == (200, {"changes_of_an_item", "order_as_of", "orders_placed"})
     validated(staff, "/archive/questions", "get", "200", body)
     for name in ("party_history", "no_such", "../x"):
         assert staff.put(name, {"party": "c-1"})[0] == 404

@@ -160,6 +160,29 @@ def test_a_partys_history_has_also_what_named_it_once(lake: Lake) -> None:
     assert [len(steps) for _, steps in stories(orders)] == [3, 1]
 
 
+def test_orders_of_a_period_are_the_published_ones_newest_first(tmp_path: Path) -> None:
+    lake, day = local_lake(tmp_path), "2026-11-0{}T00:00:00Z"
+    placed = [
+        order("first", 1, "c-1", placed_at=day.format(2)),
+        order("last", 1, "c-1", placed_at="2026-11-03T23:59:59.999Z", status="placed"),
+        order("last", 2, "c-2", placed_at="2026-11-03T23:59:59.999Z", status="cancelled"),
+        order("also-first", 1, "c-1", placed_at=day.format(2)),
+        order("before", 1, "c-1", placed_at="2026-11-01T23:59:59.999Z"),
+        order("after", 1, "c-1", placed_at=day.format(4)),
+        order("dollars", 1, "c-1", placed_at=day.format(3), currency="USD"),
+        order("gone", 1, "c-1", placed_at=day.format(3)),
+        order("gone", 2, "c-1", "remove", placed_at=day.format(3)),
+    ]
+    Landing(lake, ALL["orders"]).land(placed, NOON)
+    compact(lake, ALL["orders"], Scope.everything())
+    publish(lake, ALL["orders"])
+    # The same moments in another offset.
+    asked = {"currency": "EUR", "from": "2026-11-02T01:00:00+01:00", "until": day.format(4)}
+    (shown,) = answer(lake, "orders_placed", asked).sections
+    rows = [(row["order_id"], row["buyer_id"], row["status"]) for row in shown.rows]
+    assert rows == [("last", "c-2", "cancelled"), ("also-first", "c-1", "placed"), ("first", "c-1", "placed")]
+
+
 def test_what_is_personal_is_shown_to_who_asks_for_it(lake: Lake) -> None:
     names = {}
     for personal in (False, True):
@@ -239,7 +262,7 @@ def wrong() -> Iterator[tuple[str, dict[str, str], str]]:
     )
     yield "order_as_of", {"order_id": "o-1", "at": "9999-12-31T23:59:59-14:00"}, "at: expected a moment"
     yield "changes_of_an_item", {"entity": "order_lines", "key": "o-1/one"}, "key: expected an integer"
-    yield "everything", {}, "expected a question (changes_of_an_item, order_as_of, party_history)"
+    yield "everything", {}, "expected a question (changes_of_an_item, order_as_of, orders_placed, party_history)"
 
 
 @pytest.mark.parametrize(("name", "texts", "said"), wrong())
@@ -282,6 +305,7 @@ def test_every_question_is_whole(name: str) -> None:
     bound = frozenset().union(*(q.parameters for q in queries))
     known = {n for n, p in template.parameters.items() if not p.type or p.type == "moment"}
     assert bound - {"key_1", "key_2"} == known
+    assert template.parameters.keys().isdisjoint({"question", "answer"}), "the dashboard's address has these of its own"
     assert (templates.FOLDER / name / "page.html").exists()
 
 
@@ -292,6 +316,7 @@ HOSTILE = st.one_of(
 USUAL = {
     "order_as_of": {"order_id": "o-1", "at": AT.format(1)},
     "changes_of_an_item": {"entity": "orders", "key": "o-1"},
+    "orders_placed": {"currency": "EUR", "from": AT.format(0), "until": AT.format(1)},
     "party_history": {"party": "c-1"},
 }
 
