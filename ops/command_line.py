@@ -11,6 +11,7 @@ from ops.commands import (
     archive,
     backfill,
     bi,
+    dashboard,
     dead_letters,
     doctor,
     erasure,
@@ -56,6 +57,7 @@ for name, group in {
     "erasure": erasure.erasure,
     "archive": archive.questions,
     "bi": bi.bi,
+    "dashboard": dashboard.dashboard,
     "recover": recovery.recovery,
 }.items():
     app.add_typer(group, name=name)

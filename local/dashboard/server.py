@@ -9,13 +9,14 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
-import mimetypes
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from ops import dashboard as built
 
 MOST_BODY = 6_000_000  # bytes; API Gateway takes 10 MB, a function 6 MB
 SECONDS = 35.0  # a request of API Gateway has 29
@@ -68,13 +69,14 @@ class Front:
         path = unquote(path)
         if "\0" in path:
             return None
-        wanted = (self.folder / path.lstrip("/")).resolve()
-        if not wanted.is_relative_to(self.folder.resolve()):
+        root = self.folder.resolve()
+        wanted = (root / path.lstrip("/")).resolve()
+        if not wanted.is_relative_to(root):
             return None
         if wanted.is_file():
             return wanted
         # What a page names: ids may have dots, built files are all below /assets/.
-        return None if path.startswith("/assets/") else self.folder / "index.html"
+        return None if path.startswith("/assets/") else root / "index.html"
 
     def behind(self, method: str, path: str) -> str | None:
         """The address that answers a request in the dashboard's place; None if it answers itself."""
@@ -127,11 +129,8 @@ class _Handler(BaseHTTPRequestHandler):
         if file is None or not file.is_file():
             self._say(404, "there is no such file")
             return
-        kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-        kind += "; charset=utf-8" if kind.startswith("text/") else ""
-        named_by_content = path.startswith("/assets/")
-        keep = {"Cache-Control": "public, max-age=31536000, immutable" if named_by_content else "no-cache"}
-        self._answer(200, file.read_bytes(), {"Content-Type": kind, **keep})
+        name = file.relative_to(self.front.folder.resolve()).as_posix()
+        self._answer(200, file.read_bytes(), built.headers(name))
 
     def _figures(self) -> None:
         """The report, for whom the API lets read the pipeline's status: the rule is the API's, and only there."""

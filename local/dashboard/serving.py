@@ -56,9 +56,18 @@ def sign_in_client(current: Stack, address: str) -> str:
     from its own address. Returns its id."""
     cognito = Aws(current.endpoint).client("cognito-idp")
     pool = current.outputs["UserPoolId"]
-    wanted: dict[str, Any] = {
-        "ClientName": CLIENT,
-        "UserPoolId": pool,
+    wanted = {"ClientName": CLIENT, "UserPoolId": pool, **allowed(address)}
+    pages = cognito.get_paginator("list_user_pool_clients").paginate(UserPoolId=pool)
+    found = [c["ClientId"] for page in pages for c in page["UserPoolClients"] if c["ClientName"] == CLIENT]
+    if found:
+        cognito.update_user_pool_client(ClientId=found[0], **wanted)
+        return str(found[0])
+    return str(cognito.create_user_pool_client(GenerateSecret=False, **wanted)["UserPoolClient"]["ClientId"])
+
+
+def allowed(address: str) -> dict[str, Any]:
+    """What the client at an address may do, as Cognito takes it; deploy/dashboard.yaml says the same."""
+    return {
         "CallbackURLs": [f"{address}/signed-in"],
         "LogoutURLs": [f"{address}/"],
         "AllowedOAuthFlows": ["code"],
@@ -71,12 +80,6 @@ def sign_in_client(current: Stack, address: str) -> str:
         "PreventUserExistenceErrors": "ENABLED",
         "EnableTokenRevocation": True,
     }
-    pages = cognito.get_paginator("list_user_pool_clients").paginate(UserPoolId=pool)
-    found = [c["ClientId"] for page in pages for c in page["UserPoolClients"] if c["ClientName"] == CLIENT]
-    if found:
-        cognito.update_user_pool_client(ClientId=found[0], **wanted)
-        return str(found[0])
-    return str(cognito.create_user_pool_client(GenerateSecret=False, **wanted)["UserPoolClient"]["ClientId"])
 
 
 def _settings(current: Stack, client: str) -> dict[str, Any]:

@@ -29,8 +29,12 @@ FILES = {
     "lake": ROOT / "deploy" / "lake.yaml",
     "realtime": ROOT / "realtime" / "template.yaml",
     "pipeline": ROOT / "deploy" / "pipeline.yaml",
+    "firewall": ROOT / "deploy" / "firewall.yaml",
+    "dashboard": ROOT / "deploy" / "dashboard.yaml",
 }
 """The stacks of an environment, in the order in which they are deployed."""
+REGIONS = {"firewall": "us-east-1"}
+"""The stacks that AWS takes in one region alone; the others are where the environment is."""
 
 
 def template(stack: str, contracts: Contracts, environment: str, account: str) -> str:

@@ -75,9 +75,11 @@ class _NoManagedPolicies:
 
 def main() -> None:
     """Print the expanded template."""
+    from ops.deployment.templates import FILES
+
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--environment", default="prod", choices=["local", "dev", "test", "prod"])
-    parser.add_argument("--stack", default="realtime", choices=["foundation", "lake", "realtime", "pipeline"])
+    parser.add_argument("--stack", default="realtime", choices=[*FILES])
     given = parser.parse_args()
     whole = expanded(given.environment) if given.stack == "realtime" else expanded_stack(given.stack, given.environment)
     json.dump(whole, sys.stdout, indent=2)
