@@ -112,7 +112,7 @@ def _in_order(folder: Path, known: Mapping[str, Any]) -> Iterator[_File]:
     if not (folder / PAGE).is_file():
         raise OpsError(f"expected built files with {PAGE} in {folder}, found none: `make dashboard` builds them")
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    for name in sorted(set(names) - {PAGE, SETTINGS}, key=lambda name: (not name.startswith(ASSETS), name)):
+    for name in sorted(set(names) - {PAGE, SETTINGS}):
         yield _File(name, (folder / name).read_bytes())
     yield _File(SETTINGS, json.dumps(known, indent=2).encode())
     yield _File(PAGE, (folder / PAGE).read_bytes())
