@@ -39,8 +39,8 @@ def front(tmp_path: Path) -> Front:
 def answers(program: Path, function: str, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What a function of the template makes of requests."""
     code = expanded_stack("dashboard", "prod")["Resources"][function]["Properties"]["FunctionCode"]
-    asked = f"{code}\nconsole.log(JSON.stringify({json.dumps(requests)}.map((request) => handler({{ request }}))));"
-    done = subprocess.run([str(program)], input=asked, capture_output=True, text=True, check=True)
+    script = f"{code}\nconsole.log(JSON.stringify({json.dumps(requests)}.map((request) => handler({{ request }}))));"
+    done = subprocess.run([str(program)], input=script, capture_output=True, text=True, check=True)
     return list(json.loads(done.stdout))
 
 

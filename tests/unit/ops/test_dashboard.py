@@ -32,15 +32,15 @@ OUTPUTS = {
 
 
 class Distributions:
-    """CloudFront, as far as it is asked: which paths were to be fetched again, each request once."""
+    """CloudFront, as far as it is called: which paths were to be fetched again, each request once."""
 
     def __init__(self) -> None:
-        self.asked: dict[str, tuple[str, list[str]]] = {}
+        self.requested: dict[str, tuple[str, list[str]]] = {}
 
     def create_invalidation(self, *, DistributionId: str, InvalidationBatch: dict[str, Any]) -> None:
         paths = InvalidationBatch["Paths"]
         assert paths["Quantity"] == len(paths["Items"])
-        self.asked.setdefault(InvalidationBatch["CallerReference"], (DistributionId, paths["Items"]))
+        self.requested.setdefault(InvalidationBatch["CallerReference"], (DistributionId, paths["Items"]))
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_what_others_name_is_there_before_them(environment: Environment, folder:
     assert sent == ["assets/index-1.css", "assets/index-1.js", "favicon.svg", "config.json", "index.html"]
 
 
-def test_a_browser_is_told_what_a_file_is_and_how_long_to_keep_it(environment: Environment, folder: Path) -> None:
+def test_a_file_says_what_it_is_and_how_long_a_browser_keeps_it(environment: Environment, folder: Path) -> None:
     published(environment, folder)
     heads = {
         name: environment.client("s3").head_object(Bucket=BUCKET, Key=name) for name in published_names(environment)
@@ -114,7 +114,7 @@ def test_a_second_run_sends_nothing_and_a_new_build_what_is_new_and_removes_noth
     assert published(environment, folder) == ["assets/index-2.js", "index.html"]
     assert {"assets/index-1.js", "assets/index-2.js"} <= set(published_names(environment))
     pages = ("E1", ["/favicon.svg", "/config.json", "/index.html"])
-    assert [*distributions.asked.values()] == [pages] * 3, "each run, since an earlier one may have ended before"
+    assert [*distributions.requested.values()] == [pages] * 3, "each run, since an earlier one may have ended before"
 
 
 def test_a_file_with_other_headers_is_sent_again(environment: Environment, folder: Path) -> None:
@@ -129,7 +129,7 @@ def test_a_file_with_other_headers_is_sent_again(environment: Environment, folde
 def test_a_dry_run_changes_nothing(environment: Environment, folder: Path, distributions: Distributions) -> None:
     assert len(published(environment, folder, dry_run=True)) == 5
     assert "Contents" not in environment.client("s3").list_objects_v2(Bucket=BUCKET)
-    assert distributions.asked == {}
+    assert distributions.requested == {}
 
 
 def test_pages_get_the_settings_that_they_get_on_the_laptop(
