@@ -249,7 +249,11 @@ def _chart_data(
         names, drawn, running = [each.isoformat() for each in beginnings], series, found.timeline.is_running
     else:
         (names, drawn), running = charts.ranked(chart, rows), False
-    values = tuple(Drawn(each.title, each.mark, tuple(each.values)) for each in drawn)
+    leads = chart.leads_to
+    values = tuple(
+        Drawn(s.title, s.mark, tuple(s.values), leads.question if leads and s.title not in leads.without else "")
+        for s in drawn
+    )
     return ChartData(chart.kind, chart.axis, chart.stacked, found.grain, running, tuple(names), values)
 
 

@@ -82,12 +82,20 @@ class Series(Spec):
     mark: Literal["bars", "lines"] = "bars"
 
 
+class Leads(Spec):
+    """The question to the archive that lists the orders of a period. All marks are of them but those titled in
+    `without`."""
+
+    question: str
+    without: list[str] = []
+
+
 class Chart(Spec):
     """How rows are drawn: over time, as bars across by name in the order of the rows, or as the table itself.
 
     `bars` and `lines` are columns by title; those that are `optional` are left out where they hold nothing. `name` is
     the column that a ranking is of, which draws the first `top` names, each so many pixels high. `share` is the column
-    whose values a table shows as bars.
+    whose values a table shows as bars. `leads_to`: what is behind a period of a timeline.
     """
 
     kind: Literal["timeline", "ranking", "table"]
@@ -102,6 +110,7 @@ class Chart(Spec):
     top: int = 12
     row_height: int = 0
     share: Column = ""
+    leads_to: Leads | None = None
 
 
 class PanelSpec(Spec):
@@ -273,6 +282,8 @@ def _definition(path: Path, kind: type[S], problems: list[str]) -> Definition[S]
         return None
     definition = Definition(path, spec, parts["query"].strip(), lines)
     problems += _bad_templates(definition, content[: parts.start("query")].count("\n"))
+    if isinstance(spec, PanelSpec):
+        problems += _bad_leads(definition, spec)
     return definition
 
 
@@ -366,6 +377,19 @@ def _bad_templates(definition: Definition[Any], start: int) -> Iterator[str]:
             yield f"{definition.path}:{start + line + 1}: {_unknown('a name', name, known)}"
     except TemplateSyntaxError as error:
         yield f"{definition.path}:{start + error.lineno}: {_syntax(error)}"
+
+
+def _bad_leads(definition: Definition[Any], spec: PanelSpec) -> Iterator[str]:
+    """What leads on without a row for each drawn period, or leaves out a mark that there is not."""
+    chart, where = spec.chart, ("chart", "leads_to")
+    if chart.leads_to is None:
+        return
+    if chart.kind != "timeline" or not (spec.periods and spec.periods.fill):
+        yield definition.problem(where, "expected a timeline whose periods have `fill`, found one without")
+    titles = {*chart.bars, *chart.lines}
+    for title in chart.leads_to.without:
+        if title not in titles:
+            yield definition.problem(where, _unknown("a mark", title, titles))
 
 
 def _syntax(error: TemplateSyntaxError) -> str:

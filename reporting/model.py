@@ -42,11 +42,14 @@ class Figure:
 
 @dataclass(frozen=True)
 class Drawn:
-    """One series of a chart: a number or nothing for each of its names."""
+    """One series of a chart: a number or nothing for each of its names. `leads_to` is the question to the archive that
+    lists the orders of a period which a mark is of; where one leads, the panel has a row for each period, in their
+    order, whose first cell is the period."""
 
     title: str
     mark: str
     values: tuple[float | None, ...]
+    leads_to: str = ""
 
 
 @dataclass(frozen=True)

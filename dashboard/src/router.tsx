@@ -4,7 +4,7 @@ import { createRootRoute, createRoute, createRouter } from "@tanstack/react-rout
 import { ArchivePage } from "./pages/archive";
 import { FiguresPage } from "./pages/figures";
 import { isEntity } from "./api/lists";
-import { asked, type Search, texts } from "./logic/archive";
+import { wanted, type Search, texts } from "./logic/archive";
 import { FindPage } from "./pages/find";
 import { HealthPage } from "./pages/health";
 import type { Wanted } from "./pages/lists";
@@ -78,7 +78,7 @@ const archive = createRoute({
   path: "/archive",
   validateSearch: (search: Record<string, unknown>): Search => texts(search),
   component: function Page() {
-    return <ArchivePage asked={asked(archive.useSearch())} />;
+    return <ArchivePage wanted={wanted(archive.useSearch())} />;
   },
 });
 

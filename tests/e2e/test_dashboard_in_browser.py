@@ -410,7 +410,7 @@ class Archived:
             self.put.append((address.rpartition("/")[2], route.request.post_data_json))
             route.fulfill(status=202, json={"id": "a-1", "status": "waiting"})
         elif address.endswith("/questions"):
-            route.fulfill(json={"questions": {"order_as_of": AS_OF, "placed": {**AS_OF, "title": "Another"}}})
+            route.fulfill(json={"questions": {"order_as_of": AS_OF, "orders_placed": PLACED}})
         else:
             self.looks += 1
             number = int(query.removeprefix("page="))
@@ -423,6 +423,7 @@ AS_OF: dict[str, Any] = {
     "roles": ["staff"],
     "parameters": {"order_id": "the order", "at": "the moment"},
 }
+PLACED = {**AS_OF, "title": "Orders placed", "parameters": dict.fromkeys(("currency", "from", "until"), "what it is")}
 
 
 def answer(number: int) -> dict[str, Any]:
@@ -485,6 +486,30 @@ def test_a_question_without_an_answer_says_what_to_do(
     browsers.sign_in(page, USER, front.password)
     page.get_by_role("button", name="Put the question").click()
     page.get_by_role("alert").filter(has_text=says).wait_for()
+
+
+def test_a_bar_and_its_period_lead_to_the_orders_that_were_placed_in_it(front: Front) -> None:
+    page, trouble = front.page()
+    archived = Archived()
+    page.route("**/api/archive/**", archived)
+    page.goto(front.address + "/figures?currency=EUR")
+    browsers.sign_in(page, USER, front.password)
+    panel = page.get_by_role("article", name="Quarters against the year before")
+    panel.get_by_text("All values").press("Enter")
+    link = panel.get_by_role("link").last
+    quarter = link.inner_text().partition(":")[0].strip()
+    year, month = int(quarter[-4:]), 3 * int(quarter[1]) - 2
+    until = (year + 1, 1) if month == 10 else (year, month + 3)
+    bars = panel.locator("rect.leads")
+    assert 0 < bars.count() < panel.locator("rect.fill").count(), "none of the year before"
+    for follow in (lambda: bars.last.click(), lambda: link.press("Enter")):
+        follow()
+        page.get_by_role("heading", name="Orders placed").wait_for()
+        fields = [page.get_by_label(name, exact=True).input_value() for name in ("Currency", "From", "Until")]
+        assert fields == ["EUR", f"{year}-{month:02}-01T00:00:00Z", f"{until[0]}-{until[1]:02}-01T00:00:00Z"]
+        page.go_back()
+        panel.get_by_text("All values").press("Enter")
+    assert (archived.put, trouble) == ([], [])
 
 
 def test_ten_thousand_rows_scroll_and_are_all_in_the_file(front: Front) -> None:

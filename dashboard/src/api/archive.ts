@@ -5,11 +5,11 @@ import { type Api, answered } from "./client";
 import type { operations } from "./schema";
 
 type Body<T> = T extends { content: { "application/json": infer B } } ? B : never;
-type Told = Body<operations["get_archive_answers_answer_id"]["responses"][200]>;
+type Page = Body<operations["get_archive_answers_answer_id"]["responses"][200]>;
 export type Questions = Body<operations["get_archive_questions"]["responses"][200]>["questions"];
 export type Question = Questions[string];
 /** A page of an answer, or how far it is. */
-export type Answer = Omit<Told, "rows"> & { rows?: readonly { section: number; row: Row }[] };
+export type Answer = Omit<Page, "rows"> & { rows?: readonly { section: number; row: Row }[] };
 
 export async function readQuestions(api: Api): Promise<Questions> {
   return (await answered(api.GET("/archive/questions"))).data.questions;

@@ -1,10 +1,10 @@
 import { expect, test } from "vitest";
-import { asked, columns, isNumeric, leads, phrases, said, search, texts, words } from "./archive";
+import { wanted, columns, isNumeric, leads, phrases, said, search, texts, words } from "./archive";
 
 test("an address carries a question whole, also what looks like a number", () => {
   const put = { question: "order_as_of", parameters: { order_id: "0017", at: "2026-11-21T10:00:00Z" }, answer: "ab-cd" };
-  expect(asked(search(put))).toEqual(put);
-  expect(asked(texts({ question: "q", order_id: 17, odd: { a: 1 }, none: "" }))).toEqual({ question: "q", parameters: { order_id: "17" }, answer: null });
+  expect(wanted(search(put))).toEqual(put);
+  expect(wanted(texts({ question: "q", order_id: 17, odd: { a: 1 }, none: "" }))).toEqual({ question: "q", parameters: { order_id: "17" }, answer: null });
   expect(search({ question: "q", parameters: { at: "" }, answer: null })).toEqual({ question: "q" });
 });
 

@@ -3,7 +3,7 @@
 import type { Cell } from "./csv";
 
 /** A question with its parameters, and the answer that was given to it: all that an address carries. */
-export interface Asked {
+export interface Wanted {
   question: string | null;
   parameters: Readonly<Record<string, string>>;
   answer: string | null;
@@ -17,12 +17,12 @@ export function texts(search: Record<string, unknown>): Search {
   return Object.fromEntries(plain.map(([name, value]) => [name, String(value)]).filter(([, value]) => value !== ""));
 }
 
-export function asked({ question, answer, ...parameters }: Search): Asked {
+export function wanted({ question, answer, ...parameters }: Search): Wanted {
   return { question: question ?? null, parameters, answer: answer ?? null };
 }
 
-/** The address's part for a question, which `asked` reads. */
-export function search({ question, parameters, answer }: Asked): Search {
+/** The address's part for a question, which `wanted` reads. */
+export function search({ question, parameters, answer }: Wanted): Search {
   return texts({ question: question ?? "", ...parameters, answer: answer ?? "" });
 }
 

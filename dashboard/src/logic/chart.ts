@@ -75,9 +75,38 @@ export function labelled(count: number, room: number): Set<number> {
   return new Set(Array.from({ length: count }, (_, place) => place).filter((place) => (count - 1 - place) % step === 0));
 }
 
+/** The moment at which a period begins: a day or a moment of UTC, without its zone. */
+function beginning(name: string): Date {
+  return new Date(/T/.test(name) ? (/(Z|[+-]\d\d:?\d\d)$/.test(name) ? name : `${name}Z`) : `${name}T00:00:00Z`);
+}
+
+const HOUR = 3_600_000;
+const STEPS: Readonly<Record<string, number>> = { hour: HOUR, day: 24 * HOUR, week: 7 * 24 * HOUR };
+const MONTHS: Readonly<Record<string, number>> = { month: 1, quarter: 3 };
+
+/** The moments from which and up to which a period of UTC is; null for what is none. */
+export function period(name: string, grain: string): { from: string; until: string } | null {
+  const from = beginning(name);
+  const until = new Date(from.getTime() + (STEPS[grain] ?? 0));
+  until.setUTCMonth(until.getUTCMonth() + (MONTHS[grain] ?? 0));
+  if (!(until > from)) return null;
+  const [first, last] = [from, until].map((each) => each.toISOString().replace(".000Z", "Z"));
+  return { from: first as string, until: last as string };
+}
+
+/** What the address of the archive says to list the orders of a period that a series counts; null where it counts none. */
+export function orders(chart: Chart, series: number, name: number, currency: string): Record<string, string> | null {
+  const question = chart.series[series]?.leads_to;
+  const found = period(chart.names[name] ?? "", chart.grain);
+  return question && currency !== "" && found !== null ? { question, currency, ...found } : null;
+}
+
+/** The series that leads to the orders of its periods; -1 for none. */
+export const leading = (chart: Chart | null): number => chart?.series.findIndex((series) => series.leads_to) ?? -1;
+
 /** The beginning of a period as an axis names it. Periods are days and months of UTC. */
 export function periodName(name: string, grain: string, locale?: string): string {
-  const when = new Date(/T/.test(name) ? (/(Z|[+-]\d\d:?\d\d)$/.test(name) ? name : `${name}Z`) : `${name}T00:00:00Z`);
+  const when = beginning(name);
   if (Number.isNaN(when.getTime())) return name;
   if (grain === "quarter") return `Q${Math.floor(when.getUTCMonth() / 3) + 1} ${when.getUTCFullYear()}`;
   const how: Intl.DateTimeFormatOptions =

@@ -3,9 +3,9 @@
 import { useInfiniteQuery, useMutation, useQuery } from "@tanstack/react-query";
 import { Link, useNavigate } from "@tanstack/react-router";
 import { type FormEvent, type ReactNode, useEffect, useState } from "react";
-import { type Answer as Told, put, type Question, type Questions, readAnswer, readQuestions } from "../api/archive";
+import { type Answer as Given, put, type Question, type Questions, readAnswer, readQuestions } from "../api/archive";
 import { Problem } from "../api/client";
-import { type Asked, columns, isNumeric, leads, phrases, type Row, said, search, words } from "../logic/archive";
+import { type Wanted, columns, isNumeric, leads, phrases, type Row, said, search, words } from "../logic/archive";
 import { useParts, usePerson } from "../parts/context";
 import { useTitle } from "../parts/frame";
 import { LotLink, OrderLink, PartyLink, Status, When } from "../parts/show";
@@ -17,7 +17,7 @@ const EVERY = 3_000; // milliseconds
 const LINK = 240_000;
 const MOST_TEXT = 2_048;
 
-export function ArchivePage({ asked }: { asked: Asked }) {
+export function ArchivePage({ wanted }: { wanted: Wanted }) {
   useTitle("Archive");
   const { api } = useParts();
   const isStaff = usePerson()?.role === "staff";
@@ -35,16 +35,16 @@ export function ArchivePage({ asked }: { asked: Asked }) {
       <h1>Archive</h1>
       <p className="quiet">Every change that was ever made is kept. The pipeline answers what can only be answered from there.</p>
       <Answer of={questions} what="the questions">
-        {(all) => <Choice all={all} asked={asked} />}
+        {(all) => <Choice all={all} wanted={wanted} />}
       </Answer>
-      {asked.answer !== null && <AnswerOf key={asked.answer} id={asked.answer} />}
+      {wanted.answer !== null && <AnswerOf key={wanted.answer} id={wanted.answer} />}
     </>
   );
 }
 
-function Choice({ all, asked }: { all: Questions; asked: Asked }) {
+function Choice({ all, wanted }: { all: Questions; wanted: Wanted }) {
   const names = Object.keys(all).sort();
-  const name = asked.question;
+  const name = wanted.question;
   const chosen = name === null ? undefined : all[name];
   if (names.length === 0) return <Empty>No question is known yet. They come with the pipeline's first look for questions.</Empty>;
   return (
@@ -60,17 +60,17 @@ function Choice({ all, asked }: { all: Questions; asked: Asked }) {
       </nav>
       {name !== null && (chosen === undefined
         ? <Stop title="There is no such question" urgent={false}><p>None has the name {name}, or you may not put it. Choose one of those above.</p></Stop>
-        : <QuestionForm key={name} name={name} question={chosen} asked={asked} />)}
+        : <QuestionForm key={name} name={name} question={chosen} wanted={wanted} />)}
     </>
   );
 }
 
-function QuestionForm({ name, question, asked }: { name: string; question: Question; asked: Asked }) {
+function QuestionForm({ name, question, wanted }: { name: string; question: Question; wanted: Wanted }) {
   const { api } = useParts();
   const navigate = useNavigate();
-  const [values, setValues] = useState(asked.parameters);
-  const address = JSON.stringify(asked.parameters);
-  useEffect(() => setValues(JSON.parse(address) as Asked["parameters"]), [address]);
+  const [values, setValues] = useState(wanted.parameters);
+  const address = JSON.stringify(wanted.parameters);
+  useEffect(() => setValues(JSON.parse(address) as Wanted["parameters"]), [address]);
   const parameters = Object.fromEntries(Object.keys(question.parameters).map((each) => [each, (values[each] ?? "").trim()]));
   const asking = useMutation({
     mutationFn: () => put(api, name, parameters),
@@ -124,8 +124,8 @@ function AnswerOf({ id }: { id: string }) {
     refetchInterval: ({ state }) => (state.data?.pages[0]?.status === "waiting" && !isGone(state.error) ? EVERY : false),
     staleTime: Infinity,
   });
-  const told = pages.data?.pages ?? [];
-  const first = told[0];
+  const read = pages.data?.pages ?? [];
+  const first = read[0];
   const gone = isGone(pages.error) && first?.status !== "answered";
   const rows = first?.sections?.reduce((sum, section) => sum + section.rows, 0) ?? 0;
   return (
@@ -157,8 +157,8 @@ function AnswerOf({ id }: { id: string }) {
         <Stop title="The question cannot be answered"><p className="lines">{first.problem}</p></Stop>
       ) : first.status === "answered" && (
         <>
-          <Shown id={id} first={first} rows={told.flatMap((page) => page.rows ?? [])} readAt={pages.dataUpdatedAt} />
-          <More of={pages} count={told.reduce((sum, page) => sum + (page.rows?.length ?? 0), 0)} one="row" many="rows" />
+          <Shown id={id} first={first} rows={read.flatMap((page) => page.rows ?? [])} readAt={pages.dataUpdatedAt} />
+          <More of={pages} count={read.reduce((sum, page) => sum + (page.rows?.length ?? 0), 0)} one="row" many="rows" />
         </>
       )}
     </section>
@@ -167,7 +167,7 @@ function AnswerOf({ id }: { id: string }) {
 
 const isGone = (error: unknown): boolean => error instanceof Problem && error.kind === "absent";
 
-function Shown({ id, first, rows, readAt }: { id: string; first: Told; rows: NonNullable<Told["rows"]>; readAt: number }) {
+function Shown({ id, first, rows, readAt }: { id: string; first: Given; rows: NonNullable<Given["rows"]>; readAt: number }) {
   const { api } = useParts();
   const link = useQuery({
     queryKey: ["archive page", id],
@@ -194,7 +194,7 @@ function Shown({ id, first, rows, readAt }: { id: string; first: Told; rows: Non
   );
 }
 
-function Part({ place, of, rows }: { place: number; of: NonNullable<Told["sections"]>[number]; rows: readonly Row[] }) {
+function Part({ place, of, rows }: { place: number; of: NonNullable<Given["sections"]>[number]; rows: readonly Row[] }) {
   const numbered = rows.map((row, number) => ({ row, number }));
   const names = columns(rows);
   const title = (name: string) => (names.filter((each) => words(each) === words(name)).length > 1 ? name : words(name));

@@ -1,6 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { type Change, type Figures, type Panel, readFigures, type Theme } from "../api/figures";
+import { leading, orders } from "../logic/chart";
 import { Picture } from "../parts/chart";
 import { useParts, usePerson } from "../parts/context";
 import { useTitle } from "../parts/frame";
@@ -107,7 +108,7 @@ function Panels({ theme, currency, times }: { theme: Theme; currency: string; ti
 }
 
 function One({ panel, currency, at }: { panel: Panel; currency: string; at: string | undefined }) {
-  const table = <Rows panel={panel} />;
+  const table = <Rows panel={panel} currency={currency} />;
   return (
     <article className={panel.wide ? "card panel wide" : "card panel"} aria-labelledby={panel.key}>
       <h3 id={panel.key}>{panel.title}</h3>
@@ -120,6 +121,7 @@ function One({ panel, currency, at }: { panel: Panel; currency: string; at: stri
       {panel.chart && panel.chart.series.length > 0 ? (
         <>
           <Picture chart={panel.chart} title={panel.title} currency={currency} wide={panel.wide} />
+          {leading(panel.chart) >= 0 && <p className="quiet">A bar leads to the orders that were placed in its period, and so does the period's name in the table.</p>}
           <details>
             <summary>All values</summary>
             {table}
@@ -137,8 +139,15 @@ function One({ panel, currency, at }: { panel: Panel; currency: string; at: stri
 /** Columns of whom the rows are about: the bars that the API can lead on from. */
 const PARTIES = ["Buyer", "Seller", "Party"];
 
-function Rows({ panel }: { panel: Panel }) {
+function Rows({ panel, currency }: { panel: Panel; currency: string }) {
+  const { chart } = panel;
   const isParty = (column: number) => PARTIES.includes(panel.columns[column] ?? "");
+  const led = leading(chart);
+  const shown = (cell: string, column: number, place: number) => {
+    if (isParty(column) && cell) return <PartyLink id={cell} />;
+    const search = column === 0 && chart ? orders(chart, led, place, currency) : null;
+    return search === null ? cell : <Link to="/archive" search={search}>{cell}<span className="visually-hidden">: orders placed</span></Link>;
+  };
   const spare = (column: string) => (panel.spare.includes(column) ? "spare" : undefined);
   return (
     <>
@@ -152,7 +161,7 @@ function Rows({ panel }: { panel: Panel }) {
         <tbody>
           {panel.rows.map((row, place) => (
             <tr key={place}>
-              {row.map((cell, column) => <td key={column} className={spare(panel.columns[column] ?? "")}>{isParty(column) && cell ? <PartyLink id={cell} /> : cell}</td>)}
+              {row.map((cell, column) => <td key={column} className={spare(panel.columns[column] ?? "")}>{shown(cell, column, place)}</td>)}
             </tr>
           ))}
         </tbody>

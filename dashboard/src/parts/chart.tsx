@@ -1,8 +1,9 @@
 /** Charts as SVG. What they draw is in the panel's table as well, which is what a screen reader is led to. */
 
+import { useNavigate } from "@tanstack/react-router";
 import { useSyncExternalStore } from "react";
 import type { Chart } from "../api/figures";
-import { bars, extent, labelled, periodName, pieces, scale } from "../logic/chart";
+import { bars, extent, labelled, orders, periodName, pieces, scale } from "../logic/chart";
 
 const NARROW = 560;
 const WIDE = 1000;
@@ -83,6 +84,12 @@ function Timeline({ chart, title, currency, across }: Drawing) {
   const last = chart.names.length - 1;
   const named = labelled(chart.names.length, across / 80);
   const unfinished = (name: number) => (chart.running && name === last ? "running" : "");
+  const navigate = useNavigate();
+  /** A mark that counts orders leads to them, for the pointer; the table below has the same as links. */
+  const leading = (series: number, name: number, look: string) => {
+    const search = orders(chart, series, name, currency);
+    return search === null ? { className: look } : { className: `${look} leads`, onClick: () => void navigate({ to: "/archive", search }) };
+  };
   return (
     <svg viewBox={`0 0 ${across} ${HEIGHT}`} role="img" aria-label={`${title}. The table below has all values.`}>
       {axis.ticks.map((tick) => (
@@ -98,7 +105,7 @@ function Timeline({ chart, title, currency, across }: Drawing) {
         </text>
       ))}
       {bars(chart).map((bar) => (
-        <rect key={`${bar.series}-${bar.name}`} className={`fill series-${bar.series % 7} ${unfinished(bar.name)}`}
+        <rect key={`${bar.series}-${bar.name}`} {...leading(bar.series, bar.name, `fill series-${bar.series % 7} ${unfinished(bar.name)}`)}
           x={middle(bar.name) - (slot * 0.76) / 2 + (chart.stacked ? 0 : width * beside.indexOf(chart.series[bar.series] as never))}
           width={width} y={Math.min(y(bar.from), y(bar.to))} height={Math.abs(y(bar.from) - y(bar.to))}>
           <title>{`${periodName(chart.names[bar.name] ?? "", chart.grain)}: ${chart.series[bar.series]?.title} ${label(bar.value)}`}</title>
@@ -108,7 +115,7 @@ function Timeline({ chart, title, currency, across }: Drawing) {
         <g key={`${series.title}-${piece[0]?.[0]}`}>
           <polyline className={`stroke series-${place % 7}`} points={piece.map(([name, value]) => `${middle(name)},${y(value)}`).join(" ")} />
           {piece.map(([name, value]) => (
-            <circle key={name} cx={middle(name)} cy={y(value)} r={piece.length > 1 ? 2.6 : 4.5} className={`fill stroke series-${place % 7} ${unfinished(name)}`}>
+            <circle key={name} cx={middle(name)} cy={y(value)} r={piece.length > 1 ? 2.6 : 4.5} {...leading(place, name, `fill stroke series-${place % 7} ${unfinished(name)}`)}>
               <title>{`${periodName(chart.names[name] ?? "", chart.grain)}: ${series.title} ${label(value)}`}</title>
             </circle>
           ))}

@@ -23,6 +23,7 @@ chart:
   series: {by: category, value: net_sales, top: 6, rest: All others}
   axis: money
   stacked: true
+  leads_to: {question: orders_placed}
 */
 with months as (
     select

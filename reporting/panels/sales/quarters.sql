@@ -31,6 +31,7 @@ chart:
   bars: {Year before: year_before, Net sales: net_sales}
   colours: [pale, navy]
   axis: money
+  leads_to: {question: orders_placed, without: [Year before]}
 wide: true
 */
 select

@@ -27,6 +27,7 @@ chart:
   lines: {House earnings: house_earnings}
   optional: [House earnings]
   axis: money
+  leads_to: {question: orders_placed}
 wide: true
 */
 select

@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from reporting import render
+from reporting import periods, render
 from reporting.document import schema
 from tests.support.report_warehouse import NOW, OF_ALL, warehouse
 
@@ -42,6 +42,19 @@ def test_every_panel_of_the_page_is_there_with_what_its_plot_draws(rendered: tup
             drawn = [trace["name"] for trace in plots[panel["key"]]["data"]]
             assert [series["title"] for series in panel["chart"]["series"]] == drawn
             assert all(len(s["values"]) == len(panel["chart"]["names"]) for s in panel["chart"]["series"])
+
+
+def test_what_leads_on_has_a_row_for_each_period_that_is_drawn(rendered: tuple[dict[str, Any], str]) -> None:
+    document, _ = rendered
+    panels = [p for section in document["sections"] for theme in section["themes"] for p in theme["panels"]]
+    led = {p["title"]: p for p in panels if p["chart"] and any(s["leads_to"] for s in p["chart"]["series"])}
+    assert {"Quarters against the year before", "Categories by month"} < led.keys()
+    quarters = {s["title"]: s["leads_to"] for s in led["Quarters against the year before"]["chart"]["series"]}
+    assert quarters == {"Year before": "", "Net sales": "orders_placed"}
+    for panel in led.values():
+        grain, names = panel["chart"]["grain"], panel["chart"]["names"]
+        shown = [periods.name(datetime.fromisoformat(name), grain) for name in names]
+        assert [cells[0] for cells in panel["rows"]] == shown, panel["title"]
 
 
 def test_every_moment_names_its_zone(rendered: tuple[dict[str, Any], str]) -> None:

@@ -20,6 +20,7 @@ from reporting import templates
 from reporting.answers import Scope, answer
 from reporting.definitions import PANELS, BadPanels, Definition, load
 from reporting.source import Warehouse, open_warehouse
+from retrieval import templates as questions
 from tests.support import panel_queries
 from tests.support.report_warehouse import OF_ALL, answered, warehouse
 
@@ -52,7 +53,7 @@ def problems(folder: Path) -> list[str]:
     return [problem.removeprefix(f"{folder}/") for problem in raised.value.problems]
 
 
-TREND, ON_PAGE = "sales/trend.sql", "page.yml"
+TREND, QUARTERS, CASH, ON_PAGE = "sales/trend.sql", "sales/quarters.sql", "money/cash.sql", "page.yml"
 BREAKS = (
     (TREND, "number:", "numbr:", "found 'numbr'; did you mean number?"),
     (TREND, "kind: timeline", "kind: timline", "found 'timline'; did you mean timeline?"),
@@ -64,6 +65,8 @@ BREAKS = (
     (TREND, "{{ currency }}", "{{ curency }}", "found 'curency'; did you mean currency?"),
     (TREND, "label: net", "label: {{ net", "expected YAML, found"),
     (TREND, "\nwide: true", "\nwide: true\nwide: false", "expected wide once, found it again"),
+    (CASH, "axis: days", "axis: days\n  leads_to: {question: q}", "expected a timeline whose periods have `fill`"),
+    (QUARTERS, "without: [Year before]", "without: [Year befor]", "found 'Year befor'; did you mean Year before?"),
     (ON_PAGE, "trend, quarters", "trends, quarters", "found 'sales/trends'; did you mean sales/trend?"),
     (ON_PAGE, "by_currency: false", "by_curency: false", "found 'by_curency'; did you mean by_currency?"),
 )
@@ -152,6 +155,16 @@ def test_every_query_is_one_that_athena_reads(name: str, source: Warehouse) -> N
         parsed = sqlglot.parse_one(query, read="athena")
         unknown = [node.name for node in parsed.find_all(sqlglot.exp.Anonymous)]
         assert unknown == []
+
+
+def test_what_leads_on_leads_to_a_question_that_takes_a_period_of_a_currency() -> None:
+    led = {name: panel.spec.chart.leads_to for name, panel in PAGE.panels.items() if panel.spec.chart.leads_to}
+    assert set(led) == {"sales/trend", "sales/quarters", "sales/months"}
+    for leads in led.values():
+        assert leads is not None
+        question = questions.load(leads.question)
+        assert question.parameters.keys() == {"currency", "from", "until"}
+        assert "staff" in question.roles
 
 
 def test_a_value_that_rows_do_not_have_is_said_with_its_place(panels: Path, source: Warehouse) -> None:

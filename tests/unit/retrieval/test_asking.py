@@ -177,8 +177,8 @@ def test_orders_of_a_period_are_the_published_ones_newest_first(tmp_path: Path) 
     compact(lake, ALL["orders"], Scope.everything())
     publish(lake, ALL["orders"])
     # The same moments in another offset.
-    asked = {"currency": "EUR", "from": "2026-11-02T01:00:00+01:00", "until": day.format(4)}
-    (shown,) = answer(lake, "orders_placed", asked).sections
+    wanted = {"currency": "EUR", "from": "2026-11-02T01:00:00+01:00", "until": day.format(4)}
+    (shown,) = answer(lake, "orders_placed", wanted).sections
     rows = [(row["order_id"], row["buyer_id"], row["status"]) for row in shown.rows]
     assert rows == [("last", "c-2", "cancelled"), ("also-first", "c-1", "placed"), ("first", "c-1", "placed")]
 
