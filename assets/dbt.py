@@ -60,7 +60,9 @@ def read_ahead(files: DbtFiles, manifest: Manifest, model: str) -> None:
         model_columns(manifest, {model: compiled.read_text("utf-8")}, files.lineage, lambda problem: None)
 
 
-InPart = Callable[[dg.AssetExecutionContext, WarehouseResource, Collection[str]], dg.AssetMaterialization | None]
+InPart = Callable[
+    [dg.AssetExecutionContext, LakeResource, WarehouseResource, Collection[str]], dg.AssetMaterialization | None
+]
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def warehouse_assets(
             yield from _reported(event, built, now)
         if failed:
             kept = sorted(manifest["nodes"][i]["name"] for i in held) if local else None
-            yield from _failed_in_part(failed, kept, lambda: in_part and in_part(context, warehouse, kept or []))
+            yield from _failed_in_part(failed, kept, lambda: in_part and in_part(context, lake, warehouse, kept or []))
 
     checks = {str((spec.metadata or {})[TEST_ID]): spec.key for spec in warehouse.check_specs}
     return warehouse

@@ -94,7 +94,7 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
         *catalog_assets(contracts, lake),
         *log_assets(lake),
         *maintenance_assets(contracts),
-        warehouse_assets(files, manifest, contracts, page_in_part(page) if page else None),
+        warehouse_assets(files, manifest, contracts, page_in_part(page)),
         *care,
         *ours,
         *consumer_assets(readers.values()),
@@ -141,11 +141,11 @@ def _apart(settings: Settings, contracts: Contracts, manifest: Manifest) -> list
 
 def _ours(
     settings: Settings, manifest: Manifest, readers: dict[str, Consumer]
-) -> tuple[Consumer | None, list[dg.AssetsDefinition]]:
-    """The page, if it is rendered here, and the assets of the consumers that this platform writes itself: they are
-    taken out of `readers`."""
-    page = readers.pop(EXPOSURE) if settings.environment == "local" else None
-    assets = report_assets(page) if page else []
+) -> tuple[Consumer, list[dg.AssetsDefinition]]:
+    """The report's consumer, and the assets of the consumers that this platform writes itself: they are taken out of
+    `readers`."""
+    page = readers.pop(EXPOSURE)
+    assets = report_assets(page, manifest)
     if settings.summaries:
         assets += summary_assets(readers.pop(SUMMARIES), manifest, settings.environment)
     return page, assets

@@ -4,7 +4,8 @@
 Amounts of different currencies are never added up: each currency has a section of its own.
 """
 
-from reporting.page import ReportPage, render
-from reporting.source import WarehouseNotBuilt
+from reporting.document import written
+from reporting.page import ReportPage, figures, render
+from reporting.source import WarehouseNotBuilt, open_published
 
-__all__ = ["ReportPage", "WarehouseNotBuilt", "render"]
+__all__ = ["ReportPage", "WarehouseNotBuilt", "figures", "open_published", "render", "written"]

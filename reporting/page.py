@@ -19,7 +19,7 @@ from jinja2 import Environment
 
 from reporting import answers, document, formatting, templates
 from reporting.definitions import PANELS, Page, load
-from reporting.model import Document, Row
+from reporting.model import Document, Row, Section, Theme
 from reporting.source import Source, WarehouseNotBuilt, open_warehouse, records
 
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -55,54 +55,78 @@ def render(
     they were because their build failed, and the reports that were never built, whose panels are left out. Raises
     `WarehouseNotBuilt` where the marts themselves are missing, `definitions.BadPanels` where panels are wrong.
     """
-    page, rendered_at = load(), now or datetime.now(UTC)
     with open_warehouse(warehouse_path) as source:
-        absent = _absent(page, source, warehouse_path)
-        times = data_times(page, source)
-        whole = min((times[name] for name in page.reports if name in times), default=None) or _watermark(source)
-        until = whole or rendered_at.astimezone(UTC).replace(tzinfo=None)
-        currencies = _currencies(page, source)
-        scope = answers.Scope(source, until, times, kept=frozenset(kept))
-        sections = [answers.section(page, replace(scope, currency=row["currency"])) for row in currencies]
-        general = answers.themes(page, scope)
-    themes = [*(theme for section in sections for theme in section.themes), *general]
+        found = _answered(source, str(warehouse_path), now, kept)
+    themes = [*(theme for section in found.sections for theme in section.themes), *found.general]
     plots = {panel.key: json.loads(panel.plot) for theme in themes for panel in theme.panels if panel.plot}
-    as_they_were = _as_they_were(kept, times, absent)
     html = _template().render(
-        sections=sections,
-        general=general,
-        times=times,
-        data_time=whole,
-        rendered_at=rendered_at,
-        as_they_were=as_they_were,
+        sections=found.sections,
+        general=found.general,
+        times=found.times,
+        data_time=found.whole,
+        rendered_at=found.rendered_at,
+        as_they_were=found.as_they_were,
         # No text from the data may end the script element that it stands in.
         plots=json.dumps(plots).replace("<", "\\u003c"),
         library=_library() if plots else "",
     )
-    known = Document(
-        1, _utc(whole), rendered_at, {name: time.replace(tzinfo=UTC) for name, time in times.items()},
-        tuple(replace(s, first=_utc(s.first), last=_utc(s.last)) for s in sections), general, tuple(as_they_were),
-    )  # fmt: skip
-    _replace(output_path.with_suffix(".json"), document.written(known))
+    _replace(output_path.with_suffix(".json"), document.written(found.document))
     _replace(output_path, html)
     return ReportPage(
         path=output_path,
-        data_time=_utc(whole),
-        rendered_at=rendered_at,
-        currencies=tuple(section.currency for section in sections),
-        sales=sum(row["sales"] for row in currencies),
-        bids=sum(row["bids"] for row in currencies),
-        figures={figure.label: figure.value for figure in sections[0].figures} if sections else {},
+        data_time=_utc(found.whole),
+        rendered_at=found.rendered_at,
+        currencies=tuple(section.currency for section in found.sections),
+        sales=sum(row["sales"] for row in found.currencies),
+        bids=sum(row["bids"] for row in found.currencies),
+        figures={figure.label: figure.value for figure in found.sections[0].figures} if found.sections else {},
         bytes=len(html.encode()),
     )
 
 
-def _absent(page: Page, source: Source, path: Path) -> list[str]:
+def figures(source: Source, where: str, now: datetime | None = None) -> Document:
+    """The content of the page alone, from a warehouse that a message calls `where`. Raises as `render` does."""
+    return _answered(source, where, now).document
+
+
+@dataclass(frozen=True)
+class _Answered:
+    """What panels say. Times are UTC without a zone; `whole` is what all of it is true for."""
+
+    sections: list[Section]
+    general: tuple[Theme, ...]
+    times: Mapping[str, datetime]
+    whole: datetime | None
+    rendered_at: datetime
+    as_they_were: list[str]
+    currencies: list[Row]
+
+    @property
+    def document(self) -> Document:
+        times = {name: time.replace(tzinfo=UTC) for name, time in self.times.items()}
+        sections = tuple(replace(s, first=_utc(s.first), last=_utc(s.last)) for s in self.sections)
+        return Document(1, _utc(self.whole), self.rendered_at, times, sections, self.general, tuple(self.as_they_were))
+
+
+def _answered(source: Source, where: str, now: datetime | None, kept: Collection[str] = ()) -> _Answered:
+    page, rendered_at = load(), now or datetime.now(UTC)
+    absent = _absent(page, source, where)
+    times = data_times(page, source)
+    whole = min((times[name] for name in page.reports if name in times), default=None) or _watermark(source)
+    until = whole or rendered_at.astimezone(UTC).replace(tzinfo=None)
+    currencies = _currencies(page, source)
+    scope = answers.Scope(source, until, times, kept=frozenset(kept))
+    sections = [answers.section(page, replace(scope, currency=row["currency"])) for row in currencies]
+    general = answers.themes(page, scope)
+    return _Answered(sections, general, times, whole, rendered_at, _as_they_were(kept, times, absent), currencies)
+
+
+def _absent(page: Page, source: Source, where: str) -> list[str]:
     """The reports that are not built yet."""
     absent = [name for name in page.reports if not source.has(name)]
     missing = [name for name in (*MARTS, *page.reports) if not source.has(name)]
     if len(absent) == len(page.reports) or {*MARTS, WATERMARKS} & {*missing}:
-        raise WarehouseNotBuilt(f"{path}: expected the marts, found no {', '.join(missing)}: build the marts first")
+        raise WarehouseNotBuilt(f"{where}: expected the marts, found no {', '.join(missing)}: build the marts first")
     return absent
 
 

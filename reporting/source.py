@@ -1,8 +1,9 @@
-"""Where rows come from: what answers need of a warehouse, and the DuckDB file that a build has published."""
+"""Where rows come from: what answers need of a warehouse, which is the DuckDB file of a build, or what readers see of
+the marts in the lake."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,16 @@ from typing import Protocol
 import duckdb
 import pandas as pd
 
+from lakehouse.storage.lake import Lake
+from lakehouse.storage.sql import literal, quoted
 from reporting.model import Row
 from reporting.templates import Sql
+from warehouse.manifest import WATERMARKS_MODEL
+from warehouse.marts import Mart
+from warehouse.sources import open_lake
+
+FRESHNESS = "rpt_data_freshness"
+"""The report that holds the watermarks of its build, by entity."""
 
 
 class WarehouseNotBuilt(RuntimeError):
@@ -81,3 +90,24 @@ def open_warehouse(path: Path) -> Iterator[Warehouse]:
         connection.execute("use warehouse")
         found = connection.execute("select table_name, table_schema from information_schema.tables").fetchall()
         yield Warehouse(connection, {name: f"{schema}.{name}" for name, schema in found})
+
+
+@contextmanager
+def open_published(lake: Lake, marts: Iterable[Mart]) -> Iterator[Warehouse]:
+    """Those of the `marts` that are built, as readers of the lake see them: one state of each, as long as the context.
+
+    They are tables of Iceberg, but for the watermarks, a view of Athena: the freshness report has those of its build.
+    """
+    with duckdb.connect() as connection:
+        open_lake(connection, lake)
+        relations = {}
+        for mart in marts:
+            entry = lake.entries.get(mart.database, mart.name) if mart.name != WATERMARKS_MODEL else None
+            if entry is not None:
+                scan = f"iceberg_scan({literal(entry.metadata_location)})"
+                connection.execute(f"create view {quoted(mart.name)} as select * from {scan}")
+                relations[mart.name] = mart.name
+        if FRESHNESS in relations:
+            connection.execute(f"create view {WATERMARKS_MODEL} as select entity, watermark from {FRESHNESS}")
+            relations[WATERMARKS_MODEL] = WATERMARKS_MODEL
+        yield Warehouse(connection, relations)

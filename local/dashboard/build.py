@@ -80,6 +80,7 @@ def describe(contracts: Contracts) -> dict[str, Any]:
     from realtime.archive.service import Archive
     from realtime.listing.lists import Lists
     from realtime.listing.routes import routes as list_routes
+    from realtime.pipeline_status.figures import routes as figure_routes
     from realtime.pipeline_status.routes import routes as status_routes
     from realtime.pipeline_status.status import Status
 
@@ -88,7 +89,13 @@ def describe(contracts: Contracts) -> dict[str, Any]:
     status = Status("local", list(contracts), {}, lambda: None, lambda: None)
     lists = list_routes(Lists(entities, nowhere), entities)
     archive = Archive(cast(Any, None), nowhere)
-    more = (*status_routes(status), *lists, *summary_routes(Summaries(nowhere)), *archive_routes(archive))
+    more = (
+        *status_routes(status),
+        *figure_routes(lambda: None),
+        *lists,
+        *summary_routes(Summaries(nowhere)),
+        *archive_routes(archive),
+    )
     return describe_routes(Api(Writer(entities, nowhere), Receipts(nowhere), more).routes, entities)
 
 

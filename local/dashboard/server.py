@@ -43,7 +43,6 @@ SIGN_IN_POLICY = f"default-src 'none'; style-src 'unsafe-inline'; {_FRAME}"
 
 
 _SILENT = (OSError, http.client.HTTPException, UnicodeError)
-_JSON = {"Content-Type": "application/json"}
 
 
 @dataclass(frozen=True)
@@ -56,13 +55,12 @@ class _Answered:
 @dataclass(frozen=True)
 class Front:
     """What is served: the folder of built files, the API's address, and the emulator's, where sign-in is. `settings`
-    are what the pages must know of the environment, none of it secret. `figures` is the report as JSON, for staff."""
+    are what the pages must know of the environment, none of it secret."""
 
     folder: Path
     api: str
     emulator: str
     settings: Mapping[str, Any]
-    figures: Path
 
     def file(self, path: str) -> Path | None:
         """The file at a path of the address, `index.html` for the path of a page; None if there is no such file."""
@@ -115,8 +113,6 @@ class _Handler(BaseHTTPRequestHandler):
             self._pass_on(target + (f"?{query}" if query else ""), "/api/" if path.startswith("/api/") else path)
         elif self.command not in ("GET", "HEAD"):
             self._say(405, "only what is below /api/ can be written")
-        elif path == "/figures.json":
-            self._figures()
         elif path == "/config.json":
             self._answer(200, json.dumps(self.front.settings).encode(), {"Content-Type": "application/json"})
         else:
@@ -131,20 +127,6 @@ class _Handler(BaseHTTPRequestHandler):
             return
         name = file.relative_to(self.front.folder.resolve()).as_posix()
         self._answer(200, file.read_bytes(), built.headers(name))
-
-    def _figures(self) -> None:
-        """The report, for whom the API lets read the pipeline's status: the rule is the API's, and only there."""
-        try:
-            answer = self._ask("GET", self.front.api + "/status", b"")
-        except _SILENT as error:
-            self._problem(error)
-            return
-        if answer.status != 200:
-            self._answer(answer.status, answer.body, answer.headers)
-        elif not self.front.figures.is_file():
-            self._answer(404, json.dumps({"detail": "no report has been rendered yet"}).encode(), _JSON)
-        else:
-            self._answer(200, self.front.figures.read_bytes(), _JSON)
 
     def _ask(self, method: str, target: str, body: bytes) -> _Answered:
         """What stands behind answers to the request with this request's headers. Raises one of `_SILENT`."""
@@ -204,12 +186,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--figures", type=Path, required=True, help="the report as JSON; it may come later")
     parser.add_argument("--api", required=True)
     parser.add_argument("--emulator", required=True)
     parser.add_argument("--settings", type=json.loads, required=True, help="what pages may know, as JSON")
     given = parser.parse_args()
-    serve(Front(given.folder, given.api, given.emulator, given.settings, given.figures), given.port).serve_forever(0.2)
+    serve(Front(given.folder, given.api, given.emulator, given.settings), given.port).serve_forever(0.2)
 
 
 if __name__ == "__main__":

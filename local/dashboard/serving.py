@@ -103,7 +103,6 @@ def _spawn(home: Home, current: Stack, folder: str, settings: dict[str, Any]) ->
     log = home.logs / "dashboard.log"
     process = spawn(
         [sys.executable, "-m", "local.dashboard.server", "--port", str(port), "--folder", folder,
-         "--figures", str(home.reports / "report.json"),
          "--api", current.outputs["ApiUrl"], "--emulator", current.endpoint, "--settings", json.dumps(settings)],
         stack.environment(home, current), log, f"{current.identity}.{stack.DASHBOARD}", REPOSITORY,
     )  # fmt: skip

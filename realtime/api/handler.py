@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote
 
 import orjson
 
-from contracts import health
+from contracts import figures, health
 from contracts.compact import load_compact
 from contracts.model import Contract
 from realtime.api import idempotency, openapi, payloads, problems, requests, writes
@@ -46,6 +46,7 @@ from realtime.imports.status import Statuses
 from realtime.listing.lists import Lists
 from realtime.listing.routes import routes as list_routes
 from realtime.logs import log, where
+from realtime.pipeline_status.figures import routes as figure_routes
 from realtime.pipeline_status.pressure import stream_of
 from realtime.pipeline_status.routes import routes as status_routes
 from realtime.pipeline_status.status import Status
@@ -84,7 +85,8 @@ def _api() -> Api:
     lists = list_routes(Lists(writer.entities, writer.store), writer.entities)
     summaries = summary_routes(Summaries(Store(dynamodb, settings.summaries)))
     archive = Archive(documents, requests_store)
-    more = (*import_routes(imports), *status_routes(status), *lists, *summaries, *archive_routes(archive))
+    reports = (*status_routes(status), *figure_routes(lambda: documents.read(figures.KEY)), *summaries)
+    more = (*import_routes(imports), *reports, *lists, *archive_routes(archive))
     is_laptop = settings.environment == "local"
     return Api(writer, Receipts(requests_store), more, data_time=status.data_time, decodes_paths=is_laptop)
 

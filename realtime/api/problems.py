@@ -82,6 +82,10 @@ def no_summaries() -> ApiError:
     return ApiError(404, "not-found", "Not found", "no summaries have been written yet: they follow the reports")
 
 
+def no_figures() -> ApiError:
+    return ApiError(404, "not-found", "Not found", "no figures have been written yet: they come with the reports")
+
+
 def wrong_method(method: str, allowed: Sequence[str]) -> ApiError:
     detail = f"expected {' or '.join(allowed)}, found {method}"
     return ApiError(405, "method-not-allowed", "Method not allowed", detail, headers={"Allow": ", ".join(allowed)})

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from rich.console import Console
 
-from contracts import health
+from contracts import figures, health
 from local.dashboard import serving
 from local.dashboard.build import BUILT, SOURCE
 from local.deploy import USER
@@ -67,7 +67,10 @@ def front(laptop: Laptop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         stack = serving.start(laptop.home, laptop.stack, laptop.contracts, Screen(Console(file=said)))
         assert stack.dashboard_url, said.getvalue()
         fill(laptop)
-        render(warehouse(tmp_path_factory.mktemp("figures"), OF_ALL), laptop.home.reports / "report.html", NOW)
+        folder = tmp_path_factory.mktemp("figures")
+        rendered = render(warehouse(folder, OF_ALL), folder / "report.html", NOW)
+        content = rendered.path.with_suffix(".json").read_bytes()
+        laptop.aws.client("s3").put_object(Bucket=laptop.stack.outputs["DataBucketName"], Key=figures.KEY, Body=content)
         yield Front(stack.dashboard_url, browser, stack.password)
 
 

@@ -1,7 +1,7 @@
 /** The report's panels as the pipeline wrote them, for staff. */
 
 import type { components } from "./figures.schema";
-import { Problem, problemOf } from "./client";
+import { type Api, answered, Problem } from "./client";
 
 type Schemas = components["schemas"];
 export type Figures = Schemas["Document"];
@@ -13,19 +13,16 @@ export type Change = Schemas["Change"];
 
 const VERSION = 1;
 
-/** The figures; null while the pipeline has not rendered any. Throws a `Problem`. */
-export async function readFigures(token: string | null, send: typeof fetch = fetch): Promise<Figures | null> {
-  if (token === null) throw new Problem("expired", "You are not signed in.");
-  let response: Response;
+/** The figures; null while the pipeline has not written any. Throws a `Problem`. */
+export async function readFigures(api: Api): Promise<Figures | null> {
+  let found: Figures;
   try {
-    response = await send("/figures.json", { headers: { Authorization: `Bearer ${token}` } });
-  } catch {
-    throw new Problem("offline", "The figures could not be reached.");
+    // The API hands the document on as it is: its form is the pipeline's.
+    found = (await answered(api.GET("/figures"))).data as unknown as Figures;
+  } catch (error) {
+    if (error instanceof Problem && error.kind === "absent") return null;
+    throw error;
   }
-  const body: unknown = await response.json().catch(() => null);
-  if (response.status === 404) return null;
-  if (!response.ok) throw problemOf(response.status, body);
-  const found = body as Figures;
-  if (found?.version !== VERSION) throw new Problem("failed", "The figures were written by another version. Reload the page.");
+  if (found.version !== VERSION) throw new Problem("failed", "The figures were written by another version. Reload the page.");
   return found;
 }

@@ -11,11 +11,11 @@ import { saveCsv } from "../parts/table";
 
 export function FiguresPage({ currency }: { currency: string | null }) {
   useTitle("Figures");
-  const { session } = useParts();
+  const { api } = useParts();
   const isStaff = usePerson()?.role === "staff";
   const figures = useQuery({
     queryKey: ["figures"],
-    queryFn: () => readFigures(session.token()),
+    queryFn: () => readFigures(api),
     refetchInterval: 60_000,
     enabled: isStaff,
   });

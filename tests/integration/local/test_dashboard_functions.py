@@ -33,7 +33,7 @@ def front(tmp_path: Path) -> Front:
     for name in ("index.html", "favicon.svg", "assets/index-1.js"):
         (folder / name).touch()
     (tmp_path / "secret.txt").touch()
-    return Front(folder, "https://api/prod", "", {}, tmp_path / "report.json")
+    return Front(folder, "https://api/prod", "", {})
 
 
 def answers(program: Path, function: str, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:

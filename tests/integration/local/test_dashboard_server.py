@@ -79,11 +79,10 @@ def site(tmp_path: Path) -> Iterator[Site]:
     (folder / "index.html").write_text("<!doctype html>the dashboard")
     (folder / "assets" / "index-1.js").write_text("script")
     (tmp_path / "secret.txt").write_text("secret")
-    (tmp_path / "report.json").write_text('{"version": 1}')
     behind = Behind()
     with running(answering(behind)) as port:
         there = f"http://127.0.0.1:{port}"
-        front = Front(folder, f"{there}/restapis/a/local", there, {"environment": "local"}, tmp_path / "report.json")
+        front = Front(folder, f"{there}/restapis/a/local", there, {"environment": "local"})
         with running(serve(front, 0)) as mine:
             yield Site(mine, behind)
 
@@ -158,23 +157,7 @@ def test_a_stack_that_does_not_answer_is_a_problem_document(tmp_path: Path) -> N
     (tmp_path / "index.html").write_text("page")
     with running(answering(Behind())) as port:
         pass  # nobody listens there any more
-    with running(
-        serve(Front(tmp_path, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{port}", {}, tmp_path / "r"), 0)
-    ) as mine:
+    with running(serve(Front(tmp_path, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{port}", {}), 0)) as mine:
         status, headers, body = Site(mine, Behind()).ask("GET", "/api/orders/o-1")
     assert (status, headers["Content-Type"]) == (502, "application/problem+json")
     assert "is it up" in json.loads(body)["detail"]
-
-
-def test_figures_are_for_whom_the_api_lets_read_the_status(site: Site) -> None:
-    status, headers, body = site.ask("GET", "/figures.json", {"Authorization": "Bearer of staff"})
-    assert (status, body, headers["Cache-Control"]) == (200, b'{"version": 1}', "no-store")
-    status, _, body = site.ask("GET", "/figures.json", {"Authorization": "Bearer of a party"})
-    assert (status, body) == (403, b"{}")
-    assert [path for _, path, _, _ in site.behind.seen] == ["/restapis/a/local/status"] * 2
-    assert [seen["authorization"] for _, _, seen, _ in site.behind.seen] == ["Bearer of staff", "Bearer of a party"]
-
-
-def test_figures_that_are_not_there_yet_are_not_found(site: Site, tmp_path: Path) -> None:
-    (tmp_path / "report.json").unlink()
-    assert site.ask("GET", "/figures.json", {"Authorization": "Bearer of staff"})[0] == 404

@@ -18,7 +18,7 @@ from assets.lineage import LINEAGE
 from assets.manifest import LAYERS
 from assets.reports import EXPOSURE, PAGE, PAGE_FILE, page_in_part, report_assets
 from assets.resources import LakeResource, WarehouseResource
-from contracts import load_contracts
+from contracts import figures, load_contracts
 from contracts.dbt import PROJECT
 from orchestration.prepare import dbt_files
 from orchestration.settings import Settings
@@ -76,7 +76,7 @@ def run_build(
     assets = dbt.warehouse_assets(files, manifest, load_contracts(), page_in_part(exposure) if exposure else None)
     before = held_open(files)
     result = dg.materialize(
-        [assets, *(report_assets(exposure) if exposure else [])],
+        [assets, *(report_assets(exposure, manifest) if exposure else [])],
         selection=selection or list(selected) or None,
         resources={
             "lake": LakeResource(environment="local", bucket="b", local_root=str(home / "lake")),
@@ -179,6 +179,8 @@ def test_the_page_is_rendered_of_what_was_built_while_one_report_breaks(project:
     assert dg.AssetKey(["reports", broken]) not in built(failed)
     text = page.read_text()
     assert f"As they were: {broken}" in text
+    shown = json.loads((tmp_path / "lake" / "b" / figures.KEY).read_text())
+    assert [named.partition(" ")[0] for named in shown["as_they_were"]] == [broken]
     assert "not built yet" not in text
     (step,) = failed.get_step_failure_events()
     assert f"{broken}: " in str(step.step_failure_data.error)

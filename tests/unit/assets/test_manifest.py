@@ -105,7 +105,7 @@ def test_one_build_at_a_time(warehouse: dg.AssetsDefinition) -> None:
 
 
 def test_the_page_follows_what_its_exposure_says(document: dict[str, Any]) -> None:
-    (page,) = report_assets(consumers(document)["report_page"])
+    (page,) = report_assets(consumers(document)["report_page"], document)
     (spec,) = page.specs
     assert [d.asset_key.to_user_string() for d in spec.deps] == ["reports/top"]
     assert spec.freshness_policy == dg.FreshnessPolicy.time_window(fail_window=timedelta(minutes=75))

@@ -111,6 +111,6 @@ def test_the_files_that_are_no_pages_are_listed(resources: dict[str, Any]) -> No
     """What lies beside the assets, and is not below them: the function answers all else with the page."""
     code = resources["Pages"]["Properties"]["FunctionCode"]
     beside = {f"/{path.relative_to(SOURCE / 'public')}" for path in (SOURCE / "public").rglob("*") if path.is_file()}
-    wanted = beside | {"/index.html", "/config.json", "/figures.json"}
+    wanted = beside | {"/index.html", "/config.json"}
     (line,) = (line for line in code.splitlines() if line.startswith("const FILES"))
     assert line == f"const FILES = [{', '.join(repr(name) for name in sorted(wanted))}];"
