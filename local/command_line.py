@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ops.command_line import app as ops
+from ops.commands.deploy import deploy
 from ops.commands.opening import open_on_aws
 from ops.environment import Environment, OpsError
 
@@ -309,6 +310,7 @@ def _on_this_machine(context: typer.Context) -> None:
 
 
 app.add_typer(ops, name="ops", callback=_on_this_machine)
+app.command()(deploy)
 
 
 @ops.command()

@@ -13,6 +13,7 @@ from ops.commands import (
     bi,
     dashboard,
     dead_letters,
+    deploy,
     doctor,
     erasure,
     parity,
@@ -38,6 +39,7 @@ It works on the AWS account of your credentials (`AWS_PROFILE`, SSO, a role), in
 )
 
 for command in (
+    deploy.deploy,
     redrive.redrive,
     backfill.backfill,
     doctor.doctor,

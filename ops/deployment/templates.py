@@ -13,27 +13,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from contracts import Contracts, load_contracts
 from lakehouse.api import landing_table
+from ops.deployment.stacks import STACKS
 
-ROOT = Path(__file__).resolve().parents[2]
-LAYERS = ("staging", "marts", "reports", "personal")
-"""The layers of the dbt project that have databases; a test compares them with the project."""
-FILES = {
-    "foundation": ROOT / "deploy" / "foundation.yaml",
-    "lake": ROOT / "deploy" / "lake.yaml",
-    "realtime": ROOT / "realtime" / "template.yaml",
-    "pipeline": ROOT / "deploy" / "pipeline.yaml",
-    "firewall": ROOT / "deploy" / "firewall.yaml",
-    "dashboard": ROOT / "deploy" / "dashboard.yaml",
-}
-"""The stacks of an environment, in the order in which they are deployed."""
-REGIONS = {"firewall": "us-east-1"}
+FILES = {stack.key: stack.template for stack in STACKS}
+"""The templates of an environment's stacks, in the order in which they are deployed."""
+REGIONS = {stack.key: stack.region for stack in STACKS if stack.region}
 """The stacks that AWS takes in one region alone; the others are where the environment is."""
 
 
@@ -45,6 +35,12 @@ def template(stack: str, contracts: Contracts, environment: str, account: str) -
     document = _plain(yaml.compose(text))
     document["Resources"] |= landing_tables(contracts, environment, account)
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False)
+
+
+def declared(stack: str) -> dict[str, dict[str, Any]]:
+    """The parameters that a stack's template declares, as CloudFormation's `Parameters` has them."""
+    root = yaml.compose(FILES[stack].read_text("utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return next((dict(_plain(value)) for name, value in root.value if name.value == "Parameters"), {})
 
 
 def data_bucket(environment: str, account: str) -> str:

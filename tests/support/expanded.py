@@ -54,7 +54,8 @@ def expanded_stack(stack: str, environment: str) -> dict[str, Any]:
     from cfnlint.template import Template
 
     from contracts import load_contracts
-    from ops.deployment.templates import FILES, LAYERS, template
+    from ops.deployment.stacks import LAYERS
+    from ops.deployment.templates import FILES, template
 
     document = cfn_yaml.loads(template(stack, load_contracts(), environment, "111122223333"))
     for name, parameter in document["Parameters"].items():

@@ -14,7 +14,8 @@ from contracts import archive, load_contracts
 from lakehouse.api import landing_table
 from lakehouse.erasure.operational import QUEUES
 from lakehouse.storage.lake import Lake
-from ops.deployment.templates import FILES, LAYERS, landing_tables, template
+from ops.deployment.stacks import LAYERS
+from ops.deployment.templates import FILES, landing_tables, template
 from orchestration.alive import COMMANDS
 from orchestration.settings import Settings
 from retrieval.log import PREFIX

@@ -1,0 +1,118 @@
+"""Following what CloudFormation does to a stack: its events as they come, its end, and why it failed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+Found = TypeVar("Found")
+REPEATED = ("Resource creation Initiated",)
+"""Reasons of events that say a second time that something is under way."""
+BEGINNINGS = ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS")
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How an operation ended: the stack's status, and the reasons of what failed, a line each."""
+
+    status: str
+    reasons: str
+
+
+def in_progress(status: str) -> bool:
+    """Whether CloudFormation works on a stack of this status; a change set that waits for a person is no work."""
+    return status.endswith("_IN_PROGRESS") and status != "REVIEW_IN_PROGRESS"
+
+
+def newest_event(cloudformation: Any, stack: str) -> str | None:
+    """The id of the last event of a stack."""
+    events = cloudformation.describe_stack_events(StackName=stack)["StackEvents"]
+    return str(events[0]["EventId"]) if events else None
+
+
+def until(look: Callable[[], Found | None]) -> Found:
+    """What `look` finds, asked again after pauses that grow from 0.1 to 5 seconds."""
+    pause = 0.1
+    while (found := look()) is None:
+        time.sleep(pause)
+        pause = min(pause * 1.5, 5.0)
+    return found
+
+
+def follow(cloudformation: Any, stack: str, say: Callable[[str], None], after: str | None = None) -> Ended:
+    """Say the events of a stack (its ARN, so that one that is deleted is found) behind the event `after`, until
+    CloudFormation has ended."""
+    seen = after
+
+    def look() -> str | None:
+        nonlocal seen
+        status = str(cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"])
+        for event in _events_after(cloudformation, stack, seen):
+            if event.get("ResourceStatusReason") not in REPEATED:
+                say(_line(event))
+            seen = event["EventId"]
+        return None if in_progress(status) else status
+
+    status = until(look)
+    reasons = _reasons(list(_last_operation(cloudformation, stack)))
+    return Ended(status, reasons + refused_beforehand(cloudformation, reasons, StackName=stack))
+
+
+def refused_beforehand(cloudformation: Any, reasons: str, **which: str) -> str:
+    """What CloudFormation found wrong before it began, each on a line: its reasons say only that there is something.
+    `which` is `StackName` or `ChangeSetName`."""
+    if "DescribeEvents" not in reasons and "EarlyValidation" not in reasons:
+        return ""
+    pages = cloudformation.get_paginator("describe_events").paginate(Filters={"FailedEvents": True}, **which)
+    found = [event for page in pages for event in page["OperationEvents"]]
+    return "".join(
+        f"\n  {event.get('LogicalResourceId')} ({event.get('ResourceType')}): {event['ValidationStatusReason']}"
+        for event in found
+        if event["OperationId"] == found[0]["OperationId"] and "ValidationStatusReason" in event
+    )
+
+
+def _events(cloudformation: Any, stack: str) -> Iterator[dict[str, Any]]:
+    """The newest first, a page at a time as they are asked for."""
+    for page in cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack):
+        yield from page["StackEvents"]
+
+
+def _events_after(cloudformation: Any, stack: str, seen: str | None) -> list[dict[str, Any]]:
+    """Those that are newer than the one that was seen, the oldest first."""
+    new: list[dict[str, Any]] = []
+    for event in _events(cloudformation, stack):
+        if event["EventId"] == seen:
+            break
+        new.insert(0, event)
+    return new
+
+
+def _last_operation(cloudformation: Any, stack: str) -> Iterator[dict[str, Any]]:
+    """The events of what was done to the stack last, the newest first."""
+    for event in _events(cloudformation, stack):
+        yield event
+        if event.get("PhysicalResourceId") == event["StackId"] and event["ResourceStatus"] in BEGINNINGS:
+            return
+
+
+def _line(event: Mapping[str, Any]) -> str:
+    status, reason = event["ResourceStatus"], event.get("ResourceStatusReason", "")
+    line = f"{status:<28}{event['LogicalResourceId']:<34}{event['ResourceType']}"
+    return f"{line}: {reason}" if reason and _failed(status) else line
+
+
+def _failed(status: str) -> bool:
+    return status.endswith("_FAILED") or "ROLLBACK_IN_PROGRESS" in status
+
+
+def _reasons(events: Sequence[Mapping[str, Any]]) -> str:
+    """Why an operation failed: what failed first is first, and what was only cancelled because of it is left out."""
+    failed = [e for e in reversed(events) if e["ResourceStatus"].endswith("_FAILED")]
+    own = [e for e in failed if "cancelled" not in e.get("ResourceStatusReason", "")] or failed
+    return "\n".join(
+        f"  {e['LogicalResourceId']} ({e['ResourceType']}): {e.get('ResourceStatusReason', e['ResourceStatus'])}"
+        for e in own
+    )

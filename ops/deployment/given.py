@@ -1,0 +1,219 @@
+"""What a person gives for an environment: its parameters file and an image. All that is wrong with it is said at once,
+before anything is deployed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ops.deployment.change_sets import described
+from ops.deployment.parts import FUNCTION_PARAMETERS
+from ops.deployment.stacks import ROOT, STACKS, Certificate, Stack
+from ops.deployment.templates import declared
+from ops.environment import Environment, OpsError
+
+PARAMETERS = ROOT / "deploy" / "parameters"
+PLACE = ("account", "region")
+IMAGE = re.compile(
+    r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.[^/]+/(?P<name>[^@:]+)@(?P<digest>sha256:\w{64})"
+)
+
+
+class NotReadyError(OpsError):
+    """The deployment cannot begin; the message has everything that is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an environment is deployed to."""
+
+    environment: str
+    account: str
+    region: str
+    partition: str
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A stack with the values of its parameters that are known beforehand; None keeps the value that the stack has."""
+
+    stack: Stack
+    values: Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The stacks to deploy, in order; `later` says which is left out, and what it still needs."""
+
+    place: Place
+    stacks: tuple[Planned, ...]
+    later: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a person typed: the pipeline's image by its digest, or that the pipeline is left as it is."""
+
+    image: str | None = None
+    without_pipeline: bool = False
+
+
+def plan(where: Environment, wanted: Wanted) -> Plan:
+    """Read the parameters file of an environment and look at the account. Raises `NotReadyError` with all problems."""
+    file = PARAMETERS / f"{where.name}.json"
+    try:
+        given: dict[str, dict[str, str]] = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise NotReadyError(f"{file}: expected a JSON object of the stacks' parameters, found {error}") from error
+    place, problems = _look(where, given.pop("aws", {}))
+    known = [stack.key for stack in STACKS]
+    problems += [
+        f"{key}: there is no such stack; expected aws, {', '.join(known)}" for key in given if key not in known
+    ]
+    stacks: list[Planned] = []
+    later: dict[str, tuple[str, ...]] = {}
+    for stack in STACKS:
+        if stack.image and wanted.without_pipeline:
+            continue
+        image = _image(where, stack, wanted, place) if stack.image and place else {}
+        values = {**given.get(stack.key, {}), **_fixed(stack, place), **image}
+        found = [f"{stack.key}.{problem}" for problem in _problems(where, stack, values, place)]
+        if stack.image and not image:
+            later[stack.key] = tuple(p for p in found if not p.startswith(f"{stack.key}.{stack.image} "))
+            continue
+        problems += found
+        stacks.append(Planned(stack, values))
+    if problems or place is None:
+        raise NotReadyError(f"correct {file.relative_to(ROOT)} or the credentials:\n  " + "\n  ".join(problems))
+    return Plan(place, tuple(stacks), later)
+
+
+def _look(where: Environment, named: Mapping[str, str]) -> tuple[Place | None, list[str]]:
+    """The account and region of the credentials, and what is wrong with them."""
+    try:
+        sts = where.client("sts")
+        caller = sts.get_caller_identity()
+    except (BotoCoreError, ClientError) as error:
+        return None, [f"credentials of the account and a region are needed (AWS_PROFILE, AWS_REGION), found: {error}"]
+    place = Place(where.name, caller["Account"], sts.meta.region_name, caller["Arn"].split(":")[1])
+    problems = []
+    for name in PLACE:
+        here, expected = getattr(place, name), named.get(name, "")
+        if not expected:
+            problems.append(
+                f"aws.{name}: expected the {name} that {where.name} is in, found nothing; here it is {here}"
+            )
+        elif here != expected:
+            problems.append(f"aws.{name}: {where.name} is in {expected}, but the credentials lead to {here}")
+    return place, problems
+
+
+def _fixed(stack: Stack, place: Place | None) -> dict[str, str]:
+    if place is None:
+        return dict.fromkeys(stack.fixed, "")
+    facts = {"environment": place.environment, "account": place.account, "partition": place.partition}
+    return {name: value.format(**facts) for name, value in stack.fixed.items()}
+
+
+def _image(where: Environment, stack: Stack, wanted: Wanted, place: Place) -> dict[str, str | None]:
+    """The parameter of the image: what was given, or None for what the stack has; empty if there is neither."""
+    if wanted.image is not None:
+        return {stack.image: wanted.image}
+    there = described(where.client("cloudformation"), stack.name(place.environment))
+    names = {p["ParameterKey"] for p in (there or {}).get("Parameters", ())}
+    return {stack.image: None} if stack.image in names else {}
+
+
+def _problems(where: Environment, stack: Stack, values: Mapping[str, str | None], place: Place | None) -> Iterator[str]:
+    """What is wrong with the parameters of a stack, each as "Parameter ...: ..."."""
+    parameters = declared(stack.key)
+    provided = {*stack.outputs, *(FUNCTION_PARAMETERS if stack.functions else ())}
+    for name, value in values.items():
+        if name not in parameters:
+            yield f"{name}: the template has no such parameter"
+        elif not isinstance(value, str | None):
+            yield f"{name}: expected text in quotes, found {value!r}"
+    wrong = set()
+    for name, parameter in parameters.items():
+        value = values.get(name, parameter.get("Default"))
+        if name in provided or name in stack.fixed or (value is None and name in values):
+            continue
+        if why := complaint(parameter, value):
+            wrong.add(name)
+            yield f"{name} ({parameter.get('Description', '').rstrip('.')}): {why}"
+    if place is None:
+        return
+    for name, certificate in stack.certificates.items():
+        if not wrong & {name, certificate.domain} and (
+            why := _certificate(where, str(values[name]), certificate, values, place)
+        ):
+            yield f"{name}: {why}"
+    if (
+        values.get(stack.image)
+        and stack.image not in wrong
+        and (why := _of_image(where, str(values[stack.image]), place))
+    ):
+        yield f"{stack.image}: {why}"
+
+
+def complaint(parameter: Mapping[str, Any], value: Any) -> str | None:
+    """Why a template's parameter cannot have a value; None if it can. None is no value."""
+    if value is None:
+        return "expected a value, found none"
+    text = str(value)
+    allowed = [str(one) for one in parameter.get("AllowedValues", ())]
+    if allowed and text not in allowed:
+        return f"expected one of {', '.join(allowed)}, found {text!r}"
+    pattern = parameter.get("AllowedPattern")
+    if pattern and not re.fullmatch(pattern, text):
+        return f"expected {pattern}, found {text!r}" if text else "expected a value, found the empty placeholder"
+    if parameter["Type"] == "Number":
+        try:
+            number = float(text)
+        except ValueError:
+            return f"expected a number, found {text!r}"
+        least = parameter.get("MinValue")
+        if least is not None and number < float(least):
+            return f"expected at least {least}, found {text}"
+    return None
+
+
+def _certificate(
+    where: Environment, arn: str, wanted: Certificate, values: Mapping[str, str | None], place: Place
+) -> str | None:
+    region, account = arn.split(":")[3:5]
+    expected = wanted.region or place.region
+    if (region, account) != (expected, place.account):
+        return f"expected a certificate of {expected} in the account {place.account}, found {region} and {account}"
+    if expected != place.region:
+        return None  # clients are those of the stacks' region
+    try:
+        found = where.client("acm").describe_certificate(CertificateArn=arn)["Certificate"]
+    except ClientError as error:
+        return str(error)
+    if found["Status"] != "ISSUED":
+        return f"expected an issued certificate, found one that is {found['Status']}"
+    domain = str(values.get(wanted.domain))
+    names = {found["DomainName"], *found.get("SubjectAlternativeNames", ())}
+    if not names & {domain, f"*.{domain.partition('.')[2]}"}:
+        return f"expected a certificate for {domain} ({wanted.domain}), found {', '.join(sorted(names))}"
+    return None
+
+
+def _of_image(where: Environment, image: str, place: Place) -> str | None:
+    found = IMAGE.fullmatch(image)
+    if not found or (found["account"], found["region"]) != (place.account, place.region):
+        return (
+            f"expected an image in ECR of {place.region} in the account {place.account} (tasks have no way to another "
+            f"registry), found {image}"
+        )
+    try:
+        where.client("ecr").describe_images(repositoryName=found["name"], imageIds=[{"imageDigest": found["digest"]}])
+    except ClientError as error:
+        return f"{error}; push the image first"
+    return None

@@ -1,0 +1,67 @@
+"""What a stack needs in the bucket of templates and bundles: each thing under its content's hash, so that what did not
+change has the same name, and is no change."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from contracts import Contracts
+from ops.deployment.change_sets import DeploymentError
+from ops.deployment.stacks import ROOT
+from realtime.bundle import FUNCTIONS, BundleError, Target, build_bundles
+
+TARGET = Target("3.13", "arm64")
+"""What functions run on; the template's parameters say the same to Lambda."""
+OUTPUT = ROOT / "build" / "bundles"
+IN_A_REQUEST = 51_200
+"""Bytes of a template that CloudFormation takes without a bucket."""
+
+FUNCTION_PARAMETERS = frozenset(
+    {"Entities", "PythonRuntime", "Architecture", *(f"{name.capitalize()}Bundle" for name in FUNCTIONS)}
+)
+
+
+def function_bundles(s3: Any, bucket: str, contracts: Contracts, upload: bool = True) -> dict[str, str]:
+    """Build the functions' bundles, upload those that are not there; returns the parameters that name them.
+
+    Raises `DeploymentError`.
+    """
+    try:
+        bundles = build_bundles(OUTPUT, target=TARGET, contracts=contracts)
+    except BundleError as error:
+        raise DeploymentError(str(error)) from error
+    for bundle in bundles.values():
+        if upload and not _there(s3, bucket, bundle.key):
+            s3.put_object(Bucket=bucket, Key=bundle.key, Body=Path(bundle.path).read_bytes())
+    return {
+        "Entities": ",".join(c.name for c in contracts.of_origin("stream")),
+        "PythonRuntime": f"python{TARGET.python}",
+        "Architecture": TARGET.architecture,
+        **{bundle.parameter: bundle.key for bundle in bundles.values()},
+    }
+
+
+def template_argument(s3: Any, bucket: str | None, text: str) -> dict[str, str] | None:
+    """A template as CloudFormation's requests take it; None for a large one as long as there is no bucket."""
+    body = text.encode("utf-8")
+    if len(body) <= IN_A_REQUEST:
+        return {"TemplateBody": text}
+    if bucket is None:
+        return None
+    key = f"templates/{hashlib.sha256(body).hexdigest()[:32]}"
+    s3.put_object(Bucket=bucket, Key=key, Body=body)  # each time: templates expire
+    return {"TemplateURL": f"{s3.meta.endpoint_url}/{bucket}/{key}"}
+
+
+def _there(s3: Any, bucket: str, key: str) -> bool:
+    try:
+        s3.head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NotFound"):
+            return False
+        raise
+    return True

@@ -1,0 +1,192 @@
+"""A deployment says everything that is wrong with what it was given before it begins."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, NoRegionError
+
+from ops.deployment import given
+from ops.deployment.given import NotReadyError, Wanted, complaint, plan
+from ops.environment import Environment
+
+ACCOUNT, REGION = "111122223333", "eu-west-1"
+CERTIFICATE = f"arn:aws:acm:{REGION}:{ACCOUNT}:certificate/1"
+IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/gavel-dev@sha256:{'a' * 64}"
+GOOD: dict[str, dict[str, Any]] = {
+    "aws": {"account": ACCOUNT, "region": REGION},
+    "foundation": {"AlertEmail": "", "MonthlyUsd": "400"},
+    "realtime": {"AlertEmail": "", "Mfa": "OPTIONAL"},
+    "pipeline": {
+        "CertificateArn": CERTIFICATE,
+        "UiDomain": "dagster.gavel.example",
+        "SignInPrefix": "gavel-dev-operators",
+        "AllowedCidr": "192.0.2.0/24",
+    },
+}
+
+
+class Account:
+    """Answers of the services that are looked at before a deployment."""
+
+    def __init__(self) -> None:
+        self.certificate: dict[str, Any] = {"Status": "ISSUED", "DomainName": "*.gavel.example"}
+        self.image: str | None = None
+        self.images = {"sha256:" + "a" * 64}
+        self.meta = self
+        self.region_name = REGION
+
+    def __call__(self, service: str) -> Any:
+        return self
+
+    def get_caller_identity(self) -> dict[str, str]:
+        return {"Account": ACCOUNT, "Arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/admin/me"}
+
+    def describe_certificate(self, *, CertificateArn: str) -> dict[str, Any]:
+        assert CertificateArn == CERTIFICATE
+        return {"Certificate": self.certificate}
+
+    def describe_images(self, *, repositoryName: str, imageIds: list[dict[str, str]]) -> None:
+        if repositoryName != "gavel-dev" or imageIds[0]["imageDigest"] not in self.images:
+            raise ClientError({"Error": {"Code": "ImageNotFoundException", "Message": "no image"}}, "DescribeImages")
+
+    def describe_stacks(self, *, StackName: str) -> dict[str, Any]:
+        if self.image is None or StackName != "gavel-dev-pipeline":
+            raise ClientError({"Error": {"Code": "ValidationError", "Message": "does not exist"}}, "DescribeStacks")
+        parameters = [{"ParameterKey": "Image", "ParameterValue": self.image}]
+        return {"Stacks": [{"StackStatus": "UPDATE_COMPLETE", "Parameters": parameters}]}
+
+
+@pytest.fixture
+def account() -> Account:
+    return Account()
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(given, "PARAMETERS", tmp_path)
+    monkeypatch.setattr(given, "ROOT", tmp_path)
+
+    def written(document: dict[str, dict[str, Any]]) -> None:
+        (tmp_path / "dev.json").write_text(json.dumps(document), "utf-8")
+
+    written(GOOD)
+    return written
+
+
+def problems(account: Account, wanted: Wanted) -> str:
+    with pytest.raises(NotReadyError) as raised:
+        plan(Environment("dev", account), wanted)
+    return str(raised.value)
+
+
+def changed(**values: Any) -> dict[str, dict[str, Any]]:
+    """`stack__Parameter=value` in what is good."""
+    document = json.loads(json.dumps(GOOD))
+    for name, value in values.items():
+        stack, _, parameter = name.partition("__")
+        document[stack][parameter] = value
+    return dict(document)
+
+
+def test_values_come_from_file_environment_and_image(account: Account, write: Any) -> None:
+    made = plan(Environment("dev", account), Wanted(image=IMAGE))
+    values = {one.stack.key: one.values for one in made.stacks}
+    assert list(values) == ["foundation", "lake", "realtime", "pipeline"]
+    assert values["realtime"]["PipelineRole"] == f"arn:aws:iam::{ACCOUNT}:role/gavel-dev-runs"
+    assert values["pipeline"] == {**GOOD["pipeline"], "Environment": "dev", "Image": IMAGE}
+    assert (made.place.region, made.place.partition) == (REGION, "aws")
+
+
+def test_the_files_as_they_are_in_the_repository_have_to_be_filled_in(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = problems(account, Wanted(image=IMAGE))
+    for name in ("aws.account", "aws.region", "CertificateArn", "UiDomain", "AllowedCidr"):
+        assert name in found
+    assert "empty placeholder" in found
+    assert "deploy/parameters/dev.json" in found
+
+
+def test_all_that_is_wrong_is_said_at_once(account: Account, write: Any) -> None:
+    document = changed(
+        aws__account="999999999999",
+        aws__region="us-east-1",
+        realtime__Mfa="SOMETIMES",
+        foundation__MonthlyUsd="0",
+        foundation__Owner="me",
+        pipeline__UiDomain="nowhere",
+        pipeline__SignInPrefix=7,
+    )
+    del document["pipeline"]["AllowedCidr"]
+    write(document | {"storage": {}})
+    found = problems(account, Wanted(image="gavel:latest")).splitlines()[1:]
+    assert [line.split()[0].rstrip(":") for line in found] == [
+        "aws.account", "aws.region", "storage", "foundation.Owner", "foundation.MonthlyUsd", "realtime.Mfa",
+        "pipeline.SignInPrefix", "pipeline.Image", "pipeline.UiDomain", "pipeline.SignInPrefix", "pipeline.AllowedCidr",
+    ]  # fmt: skip
+
+
+def test_credentials_that_lead_nowhere_are_one_problem_among_others(write: Any) -> None:
+    def no_client(service: str) -> Any:
+        raise NoRegionError()
+
+    write(changed(realtime__Mfa="SOMETIMES"))
+    with pytest.raises(NotReadyError, match=r"(?s)AWS_REGION.*realtime\.Mfa"):
+        plan(Environment("dev", no_client), Wanted(without_pipeline=True))
+
+
+@pytest.mark.parametrize(
+    ("certificate", "arn", "expected"),
+    [
+        ({"Status": "PENDING_VALIDATION"}, CERTIFICATE, "PENDING_VALIDATION"),
+        ({"DomainName": "gavel.example"}, CERTIFICATE, "expected a certificate for dagster.gavel.example"),
+        ({}, CERTIFICATE.replace(REGION, "us-east-1"), "expected a certificate of eu-west-1"),
+        ({}, CERTIFICATE.replace(ACCOUNT, "999999999999"), "found eu-west-1 and 999999999999"),
+    ],
+)
+def test_a_certificate_that_the_load_balancer_cannot_take(
+    account: Account, write: Any, certificate: dict[str, Any], arn: str, expected: str
+) -> None:
+    account.certificate |= certificate
+    write(changed(pipeline__CertificateArn=arn))
+    assert expected in problems(account, Wanted(image=IMAGE))
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        (IMAGE.replace("a" * 64, "b" * 64), "push the image first"),
+        (IMAGE.replace(ACCOUNT, "999999999999"), "expected an image in ECR of eu-west-1 in the account 111122223333"),
+        (f"docker.io/gavel@sha256:{'a' * 64}", "no way to another registry"),
+        (IMAGE.partition("@")[0] + ":latest", "expected ^.+@sha256"),
+    ],
+)
+def test_an_image_that_tasks_cannot_pull(account: Account, write: Any, image: str, expected: str) -> None:
+    assert expected in problems(account, Wanted(image=image))
+
+
+def test_without_an_image_the_pipeline_keeps_its_own_or_waits(account: Account, write: Any) -> None:
+    write(changed(pipeline__AllowedCidr=""))
+    made = plan(Environment("dev", account), Wanted())
+    assert [one.stack.key for one in made.stacks] == ["foundation", "lake", "realtime"]
+    (missing,) = made.later["pipeline"]
+    assert missing.startswith("pipeline.AllowedCidr")
+
+    write(GOOD)
+    account.image = IMAGE
+    made = plan(Environment("dev", account), Wanted())
+    assert made.stacks[-1].values["Image"] is None
+    assert made.later == {}
+    left = plan(Environment("dev", account), Wanted(without_pipeline=True))
+    assert [one.stack.key for one in left.stacks] == ["foundation", "lake", "realtime"]
+    assert left.later == {}
+
+
+def test_no_value_of_a_parameter_is_no_value() -> None:
+    assert complaint({"Type": "String"}, None) == "expected a value, found none"
+    assert complaint({"Type": "String"}, "") is None
+    assert complaint({"Type": "Number", "MinValue": 1}, "many") == "expected a number, found 'many'"
