@@ -21,14 +21,16 @@ class OpsError(RuntimeError):
 
 @dataclass(frozen=True)
 class Environment:
-    """`name` is `local`, `dev`, `test` or `prod`; `client` makes a boto3 client of a service. A laptop has the
-    `endpoint` of an emulator, a client of its own for `exporting`, and a file of the contracts that its stack uses."""
+    """`name` is `local`, `dev`, `test` or `prod`; `client` makes a boto3 client of a service, `regional` one for a
+    region. A laptop has the `endpoint` of an emulator, a client of its own for `exporting`, and a file of the contracts
+    that its stack uses."""
 
     name: str
     client: Callable[[str], Any]
     endpoint: str | None = None
     exporting: Callable[[], Any] | None = None
     contracts_file: Path | None = None
+    regional: Callable[[str, str], Any] | None = None
 
     @classmethod
     def of_credentials(cls, name: str) -> Environment:
@@ -39,7 +41,11 @@ class Environment:
         import boto3
 
         make: Any = boto3.Session().client  # boto3's shared session keeps the credentials that it found first
-        return cls(name, make, endpoint=os.environ.get("AWS_ENDPOINT_URL") or None)
+        return cls(name, make, endpoint=os.environ.get("AWS_ENDPOINT_URL") or None, regional=make)
+
+    def client_in(self, service: str, region: str) -> Any:
+        """A client of a service in a region; where the region is empty, or there is only one, `client`'s."""
+        return self.regional(service, region) if self.regional and region else self.client(service)
 
     @property
     def data_bucket(self) -> str:

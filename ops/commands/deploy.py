@@ -77,6 +77,8 @@ def _ask(yes: bool) -> Callable[[str], bool]:
 def closing(planned: Plan, outcome: Outcome) -> Iterator[str]:
     """What a person needs in the end: addresses, and what is left to do."""
     yield f"\nChanged: {', '.join(outcome.changed) or 'nothing'}"
+    from ops.deployment.stacks import STACKS
+
     for one in planned.stacks:
         there = outcome.outputs[one.stack.key]
         yield from (f"  {name:<20}{there[name]}" for name in one.stack.shown if name in there)
@@ -84,6 +86,5 @@ def closing(planned: Plan, outcome: Outcome) -> Iterator[str]:
         facts = {**one.values, **outcome.outputs[one.stack.key]}
         yield from (f"Next: {line.format(**facts)}" for line in one.stack.then)
     for key, missing in planned.later.items():
-        images = outcome.outputs.get("foundation", {}).get("ImagesUri", "IMAGES")
-        yield f"Next: build the image and push it, then add --image {images}@sha256:… for the stack {key}."
-        yield from (f"      it still needs {problem}" for problem in missing)
+        yield f"Left for later: {key}, until {next(s.waits_for for s in STACKS if s.key == key)} is given"
+        yield from (f"  it needs {problem}" for problem in missing)

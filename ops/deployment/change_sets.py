@@ -67,8 +67,9 @@ class Change:
         if self.properties and self.action == "Modify":
             line += f" ({', '.join(self.properties)})"
         if self.loses_data:
-            stays = "Retain" in self.policy or "Snapshot" in self.policy
-            line += f"  <-- HOLDS DATA: what is there {'stays behind, outside of the stack' if stays else 'is gone'}"
+            line += "  <-- HOLDS DATA"
+            if "Retain" in self.policy or "Snapshot" in self.policy:
+                line += ": what is there stays behind, outside of the stack"
         return line
 
 
@@ -94,14 +95,14 @@ def described(cloudformation: Any, stack: str) -> dict[str, Any] | None:
 
 
 def propose(cloudformation: Any, request: Request) -> ChangeSet | None:
-    """A change set that brings the stack to what is asked for; None if it is that already, and nothing is left behind.
+    """A change set that brings the stack to what is requested; None if it is that already, and nothing is left behind.
 
     Raises `DeploymentError` with CloudFormation's reason.
     """
     there = described(cloudformation, request.stack)
     creates = there is None or there["StackStatus"] == "REVIEW_IN_PROGRESS"
     with refusals(request.stack):
-        if there is not None:  # what a run left that was killed before it asked
+        if there is not None:  # what a run left that was killed before an answer
             cloudformation.delete_change_set(StackName=request.stack, ChangeSetName=NAME)
         arn = cloudformation.create_change_set(
             StackName=request.stack,

@@ -1,7 +1,7 @@
 """Brings the stacks of a plan to what is here, one after the other, and stops at the first that fails.
 
 May be stopped at any point and run again: what CloudFormation has begun it ends by itself and is waited for, and what
-is done already is no change. Nothing is written here but what CloudFormation is asked for.
+is done already is no change.
 """
 
 from __future__ import annotations
@@ -57,10 +57,6 @@ class Deployment:
     say: Callable[[str], None]
 
     @cached_property
-    def cloudformation(self) -> Any:
-        return self.where.client("cloudformation")
-
-    @cached_property
     def _contracts(self) -> Contracts:
         return self.where.contracts()
 
@@ -69,39 +65,43 @@ class Deployment:
         outcome = Outcome()
         for planned in self.plan.stacks:
             name = planned.stack.name(self.plan.place.environment)
-            self._come_to_rest(name)
+            cloudformation = self.where.client_in("cloudformation", planned.stack.region)
+            self._come_to_rest(cloudformation, name)
             request = self._request(planned, name, outcome.outputs)
             if request is None:
                 self.say(f"{name}: would be made; what it consists of is known when the stacks before it are there")
                 outcome.changed.append(name)
                 continue
-            made = change_sets.propose(self.cloudformation, request)
+            made = change_sets.propose(cloudformation, request)
             if made is None:
                 self.say(f"{name}: no changes")
-            elif not self._carry_out(made, outcome):
+            elif not self._carry_out(cloudformation, made, outcome):
                 return outcome
-            self._protect(planned, name, outcome)
-            outcome.outputs[planned.stack.key] = self._outputs(name)
+            there = described(cloudformation, name)
+            if planned.stack.protected and there is not None and not there.get("EnableTerminationProtection"):
+                self._protect(cloudformation, name, outcome)
+            given = there.get("Outputs", ()) if there else ()
+            outcome.outputs[planned.stack.key] = {o["OutputKey"]: o["OutputValue"] for o in given}
         return outcome
 
-    def _come_to_rest(self, name: str) -> None:
+    def _come_to_rest(self, cloudformation: Any, name: str) -> None:
         """Wait for what another run began, remove what a failed creation left, and refuse what a person has to end."""
-        there = described(self.cloudformation, name)
+        there = described(cloudformation, name)
         if there is not None and following.in_progress(there["StackStatus"]):
             if self.manner.dry:
                 raise DeploymentError(f"{name} is {there['StackStatus']}: another run deploys it; wait for its end")
             self.say(f"{name}: another run began {there['StackStatus']}; waiting for its end")
-            self._follow(there["StackId"])
-            there = described(self.cloudformation, name)
+            self._follow(cloudformation, there["StackId"])
+            there = described(cloudformation, name)
         status = there["StackStatus"] if there else ""
         if there is not None and status in BROKEN:
             raise DeploymentError(f"{name} is {status}: {BROKEN[status]}, then run this again")
         if there is not None and status == "ROLLBACK_COMPLETE":
-            self._remove_remains(name, there["StackId"])
+            self._remove_remains(cloudformation, name, there["StackId"])
 
-    def _remove_remains(self, name: str, arn: str) -> None:
+    def _remove_remains(self, cloudformation: Any, name: str, arn: str) -> None:
         """A stack whose first creation failed takes no change; there is nothing in it."""
-        pages = self.cloudformation.get_paginator("list_stack_resources").paginate(StackName=arn)
+        pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=arn)
         summaries = [resource for page in pages for resource in page["StackResourceSummaries"]]
         left = [s["LogicalResourceId"] for s in summaries if s["ResourceStatus"] != "DELETE_COMPLETE"]
         if left:
@@ -114,10 +114,10 @@ class Deployment:
             raise DeploymentError(f"{name}: its first creation failed; a deployment removes the empty stack first")
         if not self.manner.ask(question):
             raise DeploymentError(f"{name}: the stack of the failed creation has to be removed first")
-        change_sets.remove(self.cloudformation, arn)
+        change_sets.remove(cloudformation, arn)
 
     def _request(self, planned: Planned, name: str, outputs: Mapping[str, Mapping[str, str]]) -> Request | None:
-        """What CloudFormation is asked for; None if it depends on stacks that are not there yet (a dry run)."""
+        """What CloudFormation is to make; None if it depends on stacks that are not there yet (a dry run)."""
         stack, place = planned.stack, self.plan.place
         bucket = outputs.get("foundation", {}).get("CodeBucketName")
         values = dict(planned.values)
@@ -138,7 +138,7 @@ class Deployment:
             values |= parts.function_bundles(s3, values["CodeBucket"] or "", contracts, upload=not self.manner.dry)
         return Request(name, argument, values, stack.capabilities)
 
-    def _carry_out(self, made: ChangeSet, outcome: Outcome) -> bool:
+    def _carry_out(self, cloudformation: Any, made: ChangeSet, outcome: Outcome) -> bool:
         """Show a change set and carry it out; False if it was refused, and is deleted."""
         self.say(f"{made.stack}: {'a new stack' if made.creates else 'an update'}, resources: {len(made.changes)}")
         for change in made.changes:
@@ -152,23 +152,23 @@ class Deployment:
         if self.manner.dry:
             outcome.changed.append(made.stack)
         if lost or self.manner.dry:
-            change_sets.discard(self.cloudformation, made)
+            change_sets.discard(cloudformation, made)
             return self.manner.dry
         if not self.manner.ask(f"Carry this out on {made.stack}?"):
-            change_sets.discard(self.cloudformation, made)
+            change_sets.discard(cloudformation, made)
             outcome.refused.append(f"{made.stack}: left as it is; the stacks after it were not looked at")
             return False
-        self._execute(made)
+        self._execute(cloudformation, made)
         outcome.changed.append(made.stack)
         return True
 
-    def _execute(self, made: ChangeSet) -> None:
-        there = described(self.cloudformation, made.stack)
+    def _execute(self, cloudformation: Any, made: ChangeSet) -> None:
+        there = described(cloudformation, made.stack)
         assert there is not None, made.stack
-        after = following.newest_event(self.cloudformation, there["StackId"])
+        after = following.newest_event(cloudformation, there["StackId"])
         with change_sets.refusals(made.stack):
-            self.cloudformation.execute_change_set(ChangeSetName=made.arn)
-        ended = self._follow(there["StackId"], after)
+            cloudformation.execute_change_set(ChangeSetName=made.arn)
+        ended = self._follow(cloudformation, there["StackId"], after)
         if ended.status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
             raise DeploymentError(
                 f"{made.stack} ended with {ended.status}. What failed first:\n{ended.reasons}\n"
@@ -176,21 +176,14 @@ class Deployment:
                 "cause and run this again"
             )
 
-    def _follow(self, arn: str, after: str | None = None) -> following.Ended:
-        after = after or following.newest_event(self.cloudformation, arn)
-        return following.follow(self.cloudformation, arn, lambda line: self.say(f"  {line}"), after)
+    def _follow(self, cloudformation: Any, arn: str, after: str | None = None) -> following.Ended:
+        after = after or following.newest_event(cloudformation, arn)
+        return following.follow(cloudformation, arn, lambda line: self.say(f"  {line}"), after)
 
-    def _protect(self, planned: Planned, name: str, outcome: Outcome) -> None:
+    def _protect(self, cloudformation: Any, name: str, outcome: Outcome) -> None:
         """Let a stack that holds data refuse to be deleted."""
-        there = described(self.cloudformation, name)
-        if not planned.stack.protected or there is None or there.get("EnableTerminationProtection"):
-            return
         if not self.manner.dry:
-            self.cloudformation.update_termination_protection(StackName=name, EnableTerminationProtection=True)
+            cloudformation.update_termination_protection(StackName=name, EnableTerminationProtection=True)
         self.say(f"{name}: {'would be' if self.manner.dry else 'is now'} protected from deletion")
         if name not in outcome.changed:
             outcome.changed.append(name)
-
-    def _outputs(self, name: str) -> dict[str, str]:
-        there = described(self.cloudformation, name) or {}
-        return {o["OutputKey"]: o["OutputValue"] for o in there.get("Outputs", ())}

@@ -33,7 +33,7 @@ def newest_event(cloudformation: Any, stack: str) -> str | None:
 
 
 def until(look: Callable[[], Found | None]) -> Found:
-    """What `look` finds, asked again after pauses that grow from 0.1 to 5 seconds."""
+    """What `look` finds, tried again after pauses that grow from 0.1 to 5 seconds."""
     pause = 0.1
     while (found := look()) is None:
         time.sleep(pause)
@@ -75,7 +75,7 @@ def refused_beforehand(cloudformation: Any, reasons: str, **which: str) -> str:
 
 
 def _events(cloudformation: Any, stack: str) -> Iterator[dict[str, Any]]:
-    """The newest first, a page at a time as they are asked for."""
+    """The newest first, a page at a time as they are needed."""
     for page in cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack):
         yield from page["StackEvents"]
 

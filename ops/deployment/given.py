@@ -80,11 +80,11 @@ def plan(where: Environment, wanted: Wanted) -> Plan:
     for stack in STACKS:
         if stack.image and wanted.without_pipeline:
             continue
-        image = _image(where, stack, wanted, place) if stack.image and place else {}
+        image = {stack.image: wanted.image} if stack.image else {}  # None keeps what the stack has
         values = {**given.get(stack.key, {}), **_fixed(stack, place), **image}
         found = [f"{stack.key}.{problem}" for problem in _problems(where, stack, values, place)]
-        if stack.image and not image:
-            later[stack.key] = tuple(p for p in found if not p.startswith(f"{stack.key}.{stack.image} "))
+        if place and stack.waits_for and _waits(where, stack, wanted, given):
+            later[stack.key] = tuple(found)
             continue
         problems += found
         stacks.append(Planned(stack, values))
@@ -120,13 +120,13 @@ def _fixed(stack: Stack, place: Place | None) -> dict[str, str]:
     return {name: value.format(**facts) for name, value in stack.fixed.items()}
 
 
-def _image(where: Environment, stack: Stack, wanted: Wanted, place: Place) -> dict[str, str | None]:
-    """The parameter of the image: what was given, or None for what the stack has; empty if there is neither."""
-    if wanted.image is not None:
-        return {stack.image: wanted.image}
-    there = described(where.client("cloudformation"), stack.name(place.environment))
-    names = {p["ParameterKey"] for p in (there or {}).get("Parameters", ())}
-    return {stack.image: None} if stack.image in names else {}
+def _waits(where: Environment, stack: Stack, wanted: Wanted, given: Mapping[str, Mapping[str, str]]) -> bool:
+    """Whether a stack is left for later: nobody has given yet what it waits for, and it was never made."""
+    key, _, name = stack.waits_for.partition(".")
+    if wanted.image if stack.image else given.get(key, {}).get(name):
+        return False
+    there = described(where.client_in("cloudformation", stack.region), stack.name(where.name))
+    return there is None or there["StackStatus"] in ("REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE")
 
 
 def _problems(where: Environment, stack: Stack, values: Mapping[str, str | None], place: Place | None) -> Iterator[str]:
@@ -190,10 +190,8 @@ def _certificate(
     expected = wanted.region or place.region
     if (region, account) != (expected, place.account):
         return f"expected a certificate of {expected} in the account {place.account}, found {region} and {account}"
-    if expected != place.region:
-        return None  # clients are those of the stacks' region
     try:
-        found = where.client("acm").describe_certificate(CertificateArn=arn)["Certificate"]
+        found = where.client_in("acm", wanted.region).describe_certificate(CertificateArn=arn)["Certificate"]
     except ClientError as error:
         return str(error)
     if found["Status"] != "ISSUED":

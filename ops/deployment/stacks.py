@@ -31,9 +31,9 @@ class Stack:
     `fixed` are parameters whose values follow from the environment, with {environment}, {account} and {partition} in
     them; `outputs` are those that an earlier stack gives, as "stack.Output". With `functions` it gets the bundles of
     the functions; `image` is the parameter that takes the pipeline's image. A stack that is not there is left for later
-    as long as the parameter `waits_for` ("stack.Parameter") is empty. `region` is where AWS takes it alone, empty for the
-    environment's. `protected`: it refuses to be deleted. `shown` are the outputs that a person needs, `then` what is
-    left to do by hand, with {Output} and {Parameter} in it.
+    as long as the parameter `waits_for` ("stack.Parameter") is empty. `region` is where AWS takes it alone, empty for
+    the environment's. `protected`: it refuses to be deleted. `shown` are the outputs that a person needs, `then` what
+    is left to do by hand, with {Output} and {Parameter} in it.
     """
 
     key: str

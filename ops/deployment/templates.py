@@ -23,8 +23,6 @@ from ops.deployment.stacks import STACKS
 
 FILES = {stack.key: stack.template for stack in STACKS}
 """The templates of an environment's stacks, in the order in which they are deployed."""
-REGIONS = {stack.key: stack.region for stack in STACKS if stack.region}
-"""The stacks that AWS takes in one region alone; the others are where the environment is."""
 
 
 def template(stack: str, contracts: Contracts, environment: str, account: str) -> str:
@@ -39,7 +37,7 @@ def template(stack: str, contracts: Contracts, environment: str, account: str) -
 
 def declared(stack: str) -> dict[str, dict[str, Any]]:
     """The parameters that a stack's template declares, as CloudFormation's `Parameters` has them."""
-    root = yaml.compose(FILES[stack].read_text("utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    root: Any = yaml.compose(FILES[stack].read_text("utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     return next((dict(_plain(value)) for name, value in root.value if name.value == "Parameters"), {})
 
 

@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from local import emulator
 from local.aws import REGION, Aws
 from local.home import Home
 from ops.command_line import app
-from ops.deployment import change_sets, given, templates
+from ops.deployment import change_sets, following, given, templates
 from ops.deployment.change_sets import DeploymentError
 from ops.deployment.deploying import Deployment, Manner, Outcome
 from ops.deployment.given import Wanted, plan
@@ -32,27 +31,28 @@ from realtime import bundle
 
 pytestmark = pytest.mark.stack
 
-FIRST = {
+FIRST: dict[str, Any] = {
     "Parameters": {"Title": {"Type": "String", "Default": "a title"}},
     "Resources": {"Topic": {"Type": "AWS::SNS::Topic", "Properties": {"DisplayName": {"Ref": "Title"}}}},
     "Outputs": {"TopicArn": {"Value": {"Ref": "Topic"}}},
 }
-TABLE = {
+TABLE: dict[str, Any] = {
     "Type": "AWS::DynamoDB::Table",
     "DeletionPolicy": "Retain",
     "UpdateReplacePolicy": "Retain",
     "Properties": {
+        "TableName": {"Fn::Sub": "${AWS::StackName}-a"},
         "BillingMode": "PAY_PER_REQUEST",
         "AttributeDefinitions": [{"AttributeName": {"Ref": "KeyName"}, "AttributeType": "S"}],
         "KeySchema": [{"AttributeName": {"Ref": "KeyName"}, "KeyType": "HASH"}],
     },
 }
-SECOND = {
+SECOND: dict[str, Any] = {
     "Parameters": {"KeyName": {"Type": "String"}, "Alerts": {"Type": "String"}},
     "Resources": {"Table": TABLE},
     "Outputs": {"TableName": {"Value": {"Ref": "Table"}}},
 }
-THIRD = {"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}}
+THIRD: dict[str, Any] = {"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}}
 IN_NO_DATABASE = {"CatalogId": "000000000000", "DatabaseName": "nowhere", "TableInput": {"Name": "t"}}
 numbers = count()
 
@@ -134,7 +134,7 @@ class Small:
 
 @pytest.fixture
 def small(aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Small:
-    documents = {"first": FIRST, "second": SECOND, "third": THIRD}
+    documents: dict[str, dict[str, Any]] = {"first": FIRST, "second": SECOND, "third": THIRD}
     made = Small(aws, tmp_path, f"n{next(numbers)}", documents, {"second": {"KeyName": "id"}})
     monkeypatch.setattr(given, "PARAMETERS", tmp_path)
     monkeypatch.setattr(given, "ROOT", tmp_path)
@@ -211,21 +211,23 @@ def test_what_cloudformation_finds_before_it_begins_is_said(small: Small) -> Non
 
 
 def test_a_replaced_table_is_refused_unless_it_is_named(small: Small) -> None:
-    small.run()
     table = small.run().outputs["second"]["TableName"]
     small.parameters["second"] = {"KeyName": "another"}
+    assert "MAY REPLACE Table" in small.command("--dry-run").output
+    small.parameters["second"] = {"KeyName": "id"}
+    small.templates["second"] = json.loads(json.dumps(SECOND).replace("StackName}-a", "StackName}-b"))
     for options in (("--yes",), ("--dry-run",), ("--yes", "--replace-data", "Queue")):
         refused = small.command(*options)
         assert refused.exit_code == 1
         assert "REPLACE     Table" in refused.output
         assert "HOLDS DATA: what is there stays behind" in refused.output
         assert "--replace-data Table" in refused.output
-    assert small.run(say=lambda line: None).outputs["second"]["TableName"] == table
+    assert small.aws.client("dynamodb").describe_table(TableName=table)["Table"]["TableStatus"] == "ACTIVE"
     done = small.command("--yes", "--replace-data", "Table")
     assert done.exit_code == 0, done.output
 
-    small.templates["second"] = {**SECOND, "Resources": {"Topic": FIRST["Resources"]["Topic"]}, "Outputs": {}}
-    small.templates["second"] = json.loads(json.dumps(small.templates["second"]).replace("Title", "KeyName"))
+    topic = {"Type": "AWS::SNS::Topic"}
+    small.templates["second"] = {"Parameters": SECOND["Parameters"], "Resources": {"Topic": topic}}
     removed = small.command("--yes")
     assert removed.exit_code == 1
     assert "REMOVE      Table" in removed.output
@@ -309,9 +311,7 @@ def test_what_another_run_began_is_waited_for(small: Small) -> None:
         said.append(line)
         if "another run began CREATE_IN_PROGRESS" in line:
             where = {"StackName": small.names[2], "LogicalResourceId": "Handle"}
-            found = change_sets.until(
-                lambda: cloudformation.describe_stack_resources(**where)["StackResources"] or None
-            )
+            found = following.until(lambda: cloudformation.describe_stack_resources(**where)["StackResources"] or None)
             done = json.dumps({"Status": "SUCCESS", "UniqueId": "1", "Data": "", "Reason": ""}).encode()
             request = urllib.request.Request(found[0]["PhysicalResourceId"], done, {"Content-Type": ""}, method="PUT")
             urllib.request.urlopen(request, timeout=10).close()
@@ -321,7 +321,7 @@ def test_what_another_run_began_is_waited_for(small: Small) -> None:
     assert small.states()[small.names[2]] == "CREATE_COMPLETE"
 
 
-def test_of_two_at_once_one_is_told_so(small: Small) -> None:
+def test_of_two_at_once_one_says_so(small: Small) -> None:
     def meanwhile(question: str) -> bool:
         small.run()
         return True
@@ -342,7 +342,7 @@ def test_the_stacks_of_the_product_are_brought_up_and_left_alone(
         bundle, "_downloaded", lambda names, target: {k: v for name in names for k, v in bundle._installed(name)}
     )
     monkeypatch.setattr("ops.deployment.parts.OUTPUT", tmp_path / "bundles")
-    wanted, names = Wanted(without_pipeline=True), [s.name("dev") for s in STACKS if not s.image]
+    wanted, names = Wanted(without_pipeline=True), [s.name("dev") for s in STACKS if not s.waits_for]
 
     def run(dry: bool = False) -> Outcome:
         (tmp_path / "dev.json").write_text(json.dumps(given_now), "utf-8")

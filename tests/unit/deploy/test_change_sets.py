@@ -36,7 +36,7 @@ def there(aws: Stubber, status: str | None) -> None:
         aws.add_response("describe_stacks", {"Stacks": [stack]}, {"StackName": STACK})
 
 
-def asked(aws: Stubber, kind: str) -> None:
+def requested(aws: Stubber, kind: str) -> None:
     if kind == "UPDATE":
         aws.add_response("delete_change_set", {}, {"StackName": STACK, "ChangeSetName": "gavel-deploy"})
     expected = {
@@ -66,7 +66,7 @@ def answered(aws: Stubber, **answer: Any) -> None:
 )
 def test_nothing_to_do_leaves_nothing_behind(aws: Stubber, reason: str) -> None:
     there(aws, "UPDATE_COMPLETE")
-    asked(aws, "UPDATE")
+    requested(aws, "UPDATE")
     answered(aws, Status="FAILED", StatusReason=reason, ExecutionStatus="UNAVAILABLE")
     aws.add_response("delete_change_set", {}, {"ChangeSetName": ARN})
     there(aws, "UPDATE_COMPLETE")
@@ -75,7 +75,7 @@ def test_nothing_to_do_leaves_nothing_behind(aws: Stubber, reason: str) -> None:
 
 def test_a_change_set_that_cannot_be_made_says_why_and_takes_its_empty_stack_with_it(aws: Stubber) -> None:
     there(aws, None)
-    asked(aws, "CREATE")
+    requested(aws, "CREATE")
     answered(aws, Status="FAILED", StatusReason="Transform AWS::LanguageExtensions failed with: no list")
     aws.add_response("delete_change_set", {}, {"ChangeSetName": ARN})
     there(aws, "REVIEW_IN_PROGRESS")

@@ -26,6 +26,8 @@ GOOD: dict[str, dict[str, Any]] = {
         "SignInPrefix": "gavel-dev-operators",
         "AllowedCidr": "192.0.2.0/24",
     },
+    "firewall": {"RequestsPerAddress": "10000"},
+    "dashboard": {"Domain": "", "CertificateArn": "", "SignInPrefix": "gavel-dev-staff"},
 }
 
 
@@ -34,7 +36,7 @@ class Account:
 
     def __init__(self) -> None:
         self.certificate: dict[str, Any] = {"Status": "ISSUED", "DomainName": "*.gavel.example"}
-        self.image: str | None = None
+        self.stacks: dict[str, str] = {}
         self.images = {"sha256:" + "a" * 64}
         self.meta = self
         self.region_name = REGION
@@ -46,7 +48,7 @@ class Account:
         return {"Account": ACCOUNT, "Arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/admin/me"}
 
     def describe_certificate(self, *, CertificateArn: str) -> dict[str, Any]:
-        assert CertificateArn == CERTIFICATE
+        assert CertificateArn.endswith(":certificate/1")
         return {"Certificate": self.certificate}
 
     def describe_images(self, *, repositoryName: str, imageIds: list[dict[str, str]]) -> None:
@@ -54,10 +56,9 @@ class Account:
             raise ClientError({"Error": {"Code": "ImageNotFoundException", "Message": "no image"}}, "DescribeImages")
 
     def describe_stacks(self, *, StackName: str) -> dict[str, Any]:
-        if self.image is None or StackName != "gavel-dev-pipeline":
+        if StackName not in self.stacks:
             raise ClientError({"Error": {"Code": "ValidationError", "Message": "does not exist"}}, "DescribeStacks")
-        parameters = [{"ParameterKey": "Image", "ParameterValue": self.image}]
-        return {"Stacks": [{"StackStatus": "UPDATE_COMPLETE", "Parameters": parameters}]}
+        return {"Stacks": [{"StackStatus": self.stacks[StackName]}]}
 
 
 @pytest.fixture
@@ -169,21 +170,46 @@ def test_an_image_that_tasks_cannot_pull(account: Account, write: Any, image: st
     assert expected in problems(account, Wanted(image=image))
 
 
+def keys(plan: given.Plan) -> list[str]:
+    return [one.stack.key for one in plan.stacks]
+
+
 def test_without_an_image_the_pipeline_keeps_its_own_or_waits(account: Account, write: Any) -> None:
     write(changed(pipeline__AllowedCidr=""))
-    made = plan(Environment("dev", account), Wanted())
-    assert [one.stack.key for one in made.stacks] == ["foundation", "lake", "realtime"]
-    (missing,) = made.later["pipeline"]
-    assert missing.startswith("pipeline.AllowedCidr")
+    for status in ("", "REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE"):
+        account.stacks = {"gavel-dev-pipeline": status} if status else {}
+        made = plan(Environment("dev", account), Wanted())
+        assert keys(made) == ["foundation", "lake", "realtime"]
+        (missing,) = made.later["pipeline"]
+        assert missing.startswith("pipeline.AllowedCidr")
 
     write(GOOD)
-    account.image = IMAGE
+    account.stacks = {"gavel-dev-pipeline": "UPDATE_COMPLETE"}
     made = plan(Environment("dev", account), Wanted())
     assert made.stacks[-1].values["Image"] is None
-    assert made.later == {}
+    assert "pipeline" not in made.later
     left = plan(Environment("dev", account), Wanted(without_pipeline=True))
-    assert [one.stack.key for one in left.stacks] == ["foundation", "lake", "realtime"]
-    assert left.later == {}
+    assert keys(left) == ["foundation", "lake", "realtime"]
+    assert "pipeline" not in left.later
+
+
+def test_the_dashboard_waits_until_it_has_an_address(account: Account, write: Any) -> None:
+    assert set(plan(Environment("dev", account), Wanted()).later) == {"pipeline", "firewall", "dashboard"}
+    address = {"dashboard__Domain": "staff.gavel.example"}
+    write(changed(**address))
+    assert "dashboard.CertificateArn" in problems(account, Wanted())
+    write(changed(**address, dashboard__CertificateArn=CERTIFICATE))
+    assert "dashboard.CertificateArn" in problems(account, Wanted())
+    requested: list[tuple[str, str]] = []
+
+    def regional(service: str, region: str) -> Any:
+        requested.append((service, region))
+        return account
+
+    write(changed(**address, dashboard__CertificateArn=CERTIFICATE.replace(REGION, "us-east-1")))
+    made = plan(Environment("dev", account, regional=regional), Wanted(without_pipeline=True))
+    assert keys(made)[-2:] == ["firewall", "dashboard"]
+    assert ("acm", "us-east-1") in requested
 
 
 def test_no_value_of_a_parameter_is_no_value() -> None:

@@ -46,6 +46,7 @@ def test_a_parameter_without_default_comes_from_somewhere(stack: Stack) -> None:
     """From the row, the command, or the parameters file, where it stands to be filled in."""
     functions = FUNCTION_PARAMETERS if stack.functions else set()
     written = yaml.safe_load((PARAMETERS / "prod.json").read_text("utf-8")).get(stack.key, {})
+    assert set(re.findall(r"^\w+", stack.waits_for)) <= {one.key for one in STACKS}
     got = {*stack.fixed, *stack.outputs, *functions, stack.image, *written}
     assert {name for name, parameter in declared(stack.key).items() if "Default" not in parameter} <= got
     assert not set(written) & ({*stack.fixed, *stack.outputs, *functions, stack.image})
@@ -58,7 +59,7 @@ def test_functions_run_on_what_the_template_allows() -> None:
 
 
 def test_what_stays_when_a_stack_goes_holds_data() -> None:
-    """What a template keeps, or takes a snapshot of, may not be replaced or removed without being asked for."""
+    """What a template keeps, or takes a snapshot of, may not be replaced or removed without a word."""
     kept = {r["Type"] for stack in STACKS for r in resources(document(stack)["Resources"]) if "DeletionPolicy" in r}
     assert kept - HOLDS_DATA == {"AWS::ApiGateway::Account", "AWS::IAM::Role"}  # of the whole account, not of the stack
 

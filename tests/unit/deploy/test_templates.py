@@ -163,6 +163,7 @@ def test_every_alarm_of_the_pipeline_is_in_the_runbook() -> None:
 @pytest.mark.parametrize("environment", ["dev", "test", "prod"])
 def test_parameters_of_an_environment_are_those_of_its_templates(environment: str) -> None:
     given = json.loads((ROOT / "deploy" / "parameters" / f"{environment}.json").read_text("utf-8"))
+    assert set(given.pop("aws")) == {"account", "region"}
     assert set(given) <= set(FILES)
     for stack, values in given.items():
         text = re.sub(r"!\w+", "", FILES[stack].read_text("utf-8"))
