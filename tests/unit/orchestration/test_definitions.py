@@ -86,6 +86,8 @@ def test_tables_on_athena_are_maintained_each_night_and_never_beside_a_build(
     assert {k.to_user_string() for k in care.parent_keys} == {"marts/fct_orders"}
     assert care.pools == {keys.WAREHOUSE_POOL}
     assert care.key in definitions.resolve_job_def("full_check").asset_layer.selected_asset_keys
+    figures = dg.AssetKey(["reports", "page"])
+    assert figures in definitions.resolve_job_def("reports").asset_layer.selected_asset_keys, "figures are everywhere"
 
 
 def test_everything_says_what_it_is_and_whose(settings: Settings) -> None:
@@ -131,6 +133,7 @@ def test_all_jobs_sensors_and_schedules_resolve_and_run_from_the_start(settings:
         "pipeline_metrics",
         "erasures",
         "gaps",
+        "questions",
     } | ({"lineage"} & {s.name for s in repository.sensor_defs})
     assert {s.name for s in repository.schedule_defs} == {
         "hourly_sweep",
@@ -155,6 +158,7 @@ RUNNING = {
     "alerts",
     "pipeline_metrics",
     "erasures",
+    "questions",
 }
 
 
