@@ -97,6 +97,7 @@ def test_what_landed_is_published_and_in_the_report_and_running_again_changes_no
 
     again = run_once(pipeline.settings)
     assert of(again, "customers") == (0, 0, 0)
+    assert again.failures == {}
     assert again.data_time is not None
     assert again.data_time > result.data_time
 
