@@ -13,7 +13,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from ops.deployment.following import follow, refused_beforehand, until
+from ops.deployment.following import gone, refused_beforehand, until
 from ops.deployment.stacks import HOLDS_DATA
 from ops.environment import OpsError
 
@@ -165,9 +165,8 @@ def discard(cloudformation: Any, made: ChangeSet) -> None:
 def remove(cloudformation: Any, arn: str) -> None:
     """Delete a stack and wait until it is gone. Raises `DeploymentError` if it is not."""
     cloudformation.delete_stack(StackName=arn)
-    ended = follow(cloudformation, arn, lambda line: None)
-    if ended.status != "DELETE_COMPLETE":
-        raise DeploymentError(f"{arn} could not be removed: {ended.status}\n{ended.reasons}")
+    if not gone(cloudformation, arn):
+        raise DeploymentError(f"{arn} could not be removed; its events say why")
 
 
 @contextmanager

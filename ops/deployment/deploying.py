@@ -91,7 +91,8 @@ class Deployment:
             if self.manner.dry:
                 raise DeploymentError(f"{name} is {there['StackStatus']}: another run deploys it; wait for its end")
             self.say(f"{name}: another run began {there['StackStatus']}; waiting for its end")
-            self._follow(cloudformation, there["StackId"])
+            after = following.newest_event(cloudformation, there["StackId"])
+            following.follow(cloudformation, there["StackId"], self._indented, after)
             there = described(cloudformation, name)
         status = there["StackStatus"] if there else ""
         if there is not None and status in BROKEN:
@@ -122,6 +123,8 @@ class Deployment:
         bucket = outputs.get("foundation", {}).get("CodeBucketName")
         values = dict(planned.values)
         for parameter, source in stack.outputs.items():
+            if parameter in values:  # a house has its own, a firewall for example
+                continue
             key, _, output = source.partition(".")
             if output not in outputs.get(key, {}):
                 if self.manner.dry:
@@ -168,7 +171,7 @@ class Deployment:
         after = following.newest_event(cloudformation, there["StackId"])
         with change_sets.refusals(made.stack):
             cloudformation.execute_change_set(ChangeSetName=made.arn)
-        ended = self._follow(cloudformation, there["StackId"], after)
+        ended = following.follow(cloudformation, there["StackId"], self._indented, after, requested=True)
         if ended.status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
             raise DeploymentError(
                 f"{made.stack} ended with {ended.status}. What failed first:\n{ended.reasons}\n"
@@ -176,9 +179,8 @@ class Deployment:
                 "cause and run this again"
             )
 
-    def _follow(self, cloudformation: Any, arn: str, after: str | None = None) -> following.Ended:
-        after = after or following.newest_event(cloudformation, arn)
-        return following.follow(cloudformation, arn, lambda line: self.say(f"  {line}"), after)
+    def _indented(self, line: str) -> None:
+        self.say(f"  {line}")
 
     def _protect(self, cloudformation: Any, name: str, outcome: Outcome) -> None:
         """Let a stack that holds data refuse to be deleted."""

@@ -41,23 +41,39 @@ def until(look: Callable[[], Found | None]) -> Found:
     return found
 
 
-def follow(cloudformation: Any, stack: str, say: Callable[[str], None], after: str | None = None) -> Ended:
-    """Say the events of a stack (its ARN, so that one that is deleted is found) behind the event `after`, until
-    CloudFormation has ended."""
-    seen = after
+def follow(
+    cloudformation: Any, stack: str, say: Callable[[str], None], after: str | None, requested: bool = False
+) -> Ended:
+    """Say the events of a stack (its ARN) behind the event `after`, until CloudFormation has ended.
+
+    What was just `requested` has not ended before an event of the stack itself says so: for a moment `DescribeStacks`
+    may still have the status from before it.
+    """
+    seen, ended = after, not requested
 
     def look() -> str | None:
-        nonlocal seen
+        nonlocal seen, ended
         status = str(cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"])
         for event in _events_after(cloudformation, stack, seen):
             if event.get("ResourceStatusReason") not in REPEATED:
                 say(_line(event))
             seen = event["EventId"]
-        return None if in_progress(status) else status
+            ended = ended or (_of_itself(event) and event["ResourceStatus"] == status)
+        return None if in_progress(status) or not ended else status
 
     status = until(look)
     reasons = _reasons(list(_last_operation(cloudformation, stack)))
     return Ended(status, reasons + refused_beforehand(cloudformation, reasons, StackName=stack))
+
+
+def gone(cloudformation: Any, stack: str) -> bool:
+    """Whether a stack (its ARN) whose deletion was requested is deleted in the end, and did not fail to be."""
+
+    def look() -> str | None:
+        status = str(cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"])
+        return status if status in ("DELETE_COMPLETE", "DELETE_FAILED") else None
+
+    return until(look) == "DELETE_COMPLETE"
 
 
 def refused_beforehand(cloudformation: Any, reasons: str, **which: str) -> str:
@@ -94,8 +110,13 @@ def _last_operation(cloudformation: Any, stack: str) -> Iterator[dict[str, Any]]
     """The events of what was done to the stack last, the newest first."""
     for event in _events(cloudformation, stack):
         yield event
-        if event.get("PhysicalResourceId") == event["StackId"] and event["ResourceStatus"] in BEGINNINGS:
+        if _of_itself(event) and event["ResourceStatus"] in BEGINNINGS:
             return
+
+
+def _of_itself(event: Mapping[str, Any]) -> bool:
+    """Whether an event is one of the stack, and not of a resource in it."""
+    return bool(event.get("PhysicalResourceId") == event["StackId"])
 
 
 def _line(event: Mapping[str, Any]) -> str:

@@ -132,7 +132,7 @@ def _waits(where: Environment, stack: Stack, wanted: Wanted, given: Mapping[str,
 def _problems(where: Environment, stack: Stack, values: Mapping[str, str | None], place: Place | None) -> Iterator[str]:
     """What is wrong with the parameters of a stack, each as "Parameter ...: ..."."""
     parameters = declared(stack.key)
-    provided = {*stack.outputs, *(FUNCTION_PARAMETERS if stack.functions else ())}
+    provided = {*stack.outputs, *(FUNCTION_PARAMETERS if stack.functions else ())} - values.keys()
     for name, value in values.items():
         if name not in parameters:
             yield f"{name}: the template has no such parameter"

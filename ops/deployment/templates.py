@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from functools import cache
 from typing import Any
 
 import yaml
@@ -37,7 +38,12 @@ def template(stack: str, contracts: Contracts, environment: str, account: str) -
 
 def declared(stack: str) -> dict[str, dict[str, Any]]:
     """The parameters that a stack's template declares, as CloudFormation's `Parameters` has them."""
-    root: Any = yaml.compose(FILES[stack].read_text("utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return _parameters(FILES[stack].read_text("utf-8"))
+
+
+@cache
+def _parameters(text: str) -> dict[str, dict[str, Any]]:
+    root: Any = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     return next((dict(_plain(value)) for name, value in root.value if name.value == "Parameters"), {})
 
 
