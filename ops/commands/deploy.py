@@ -71,20 +71,24 @@ def deploy(
 
 
 def _ask(yes: bool) -> Callable[[str], bool]:
-    return (lambda question: True) if yes else typer.confirm
+    def ask(question: str) -> bool:
+        try:
+            return yes or typer.confirm(question)
+        except typer.Abort:  # Ctrl-C, or nobody is there to answer
+            return False
+
+    return ask
 
 
 def closing(planned: Plan, outcome: Outcome) -> Iterator[str]:
     """What a person needs in the end: addresses, and what is left to do."""
     yield f"\nChanged: {', '.join(outcome.changed) or 'nothing'}"
-    from ops.deployment.stacks import STACKS
-
     for one in planned.stacks:
         there = outcome.outputs[one.stack.key]
         yield from (f"  {name:<20}{there[name]}" for name in one.stack.shown if name in there)
     for one in planned.stacks:
         facts = {**one.values, **outcome.outputs[one.stack.key]}
         yield from (f"Next: {line.format(**facts)}" for line in one.stack.then)
-    for key, missing in planned.later.items():
-        yield f"Left for later: {key}, until {next(s.waits_for for s in STACKS if s.key == key)} is given"
-        yield from (f"  it needs {problem}" for problem in missing)
+    for key, waiting in planned.later.items():
+        yield f"Left for later: {key}, until {waiting.parameter} is given"
+        yield from (f"  it needs {problem}" for problem in waiting.problems)

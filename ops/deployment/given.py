@@ -47,12 +47,20 @@ class Planned:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """A stack that is left for later: the parameter that it waits for, and what else it needs, a line each."""
+
+    parameter: str
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """The stacks to deploy, in order; `later` says which is left out, and what it still needs."""
+    """The stacks to deploy, in order, and those that are left for `later`, by their keys."""
 
     place: Place
     stacks: tuple[Planned, ...]
-    later: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    later: Mapping[str, Waiting] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +84,7 @@ def plan(where: Environment, wanted: Wanted) -> Plan:
         f"{key}: there is no such stack; expected aws, {', '.join(known)}" for key in given if key not in known
     ]
     stacks: list[Planned] = []
-    later: dict[str, tuple[str, ...]] = {}
+    later: dict[str, Waiting] = {}
     for stack in STACKS:
         if stack.image and wanted.without_pipeline:
             continue
@@ -84,7 +92,7 @@ def plan(where: Environment, wanted: Wanted) -> Plan:
         values = {**given.get(stack.key, {}), **_fixed(stack, place), **image}
         found = [f"{stack.key}.{problem}" for problem in _problems(where, stack, values, place)]
         if place and stack.waits_for and _waits(where, stack, wanted, given):
-            later[stack.key] = tuple(found)
+            later[stack.key] = Waiting(stack.waits_for, tuple(found))
             continue
         problems += found
         stacks.append(Planned(stack, values))
@@ -210,8 +218,9 @@ def _of_image(where: Environment, image: str, place: Place) -> str | None:
             f"expected an image in ECR of {place.region} in the account {place.account} (tasks have no way to another "
             f"registry), found {image}"
         )
+    wanted = [{"imageDigest": found["digest"]}]
     try:
-        where.client("ecr").describe_images(repositoryName=found["name"], imageIds=[{"imageDigest": found["digest"]}])
-    except ClientError as error:
-        return f"{error}; push the image first"
+        where.client("ecr").describe_images(repositoryName=found["name"], imageIds=wanted)["imageDetails"][0]
+    except (ClientError, IndexError) as error:
+        return f"expected an image that was pushed, found none: {error}"
     return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -233,7 +233,36 @@ def test_a_replaced_table_is_refused_unless_it_is_named(small: Small) -> None:
     assert "REMOVE      Table" in removed.output
 
 
+def test_the_stack_of_the_image_waits_for_it_and_keeps_it(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = small.rows()
+    monkeypatch.setattr(given, "STACKS", (*rows[:2], replace(rows[2], image="Image", waits_for="third.Image")))
+    topic = {"Type": "AWS::SNS::Topic", "Properties": {"DisplayName": {"Ref": "Image"}}}
+    small.templates["third"] = {"Parameters": {"Image": {"Type": "String"}}, "Resources": {"Topic": topic}}
+    ecr = small.aws.client("ecr")
+    ecr.create_repository(repositoryName=small.name)
+
+    def pushed(manifest: str) -> str:
+        image = ecr.put_image(repositoryName=small.name, imageManifest=manifest)["image"]["imageId"]
+        return f"000000000000.dkr.ecr.{REGION}.amazonaws.com/{small.name}@{image['imageDigest']}"
+
+    first = small.command("--yes")
+    assert first.exit_code == 0, first.output
+    assert "Left for later: third, until third.Image is given" in first.output
+    assert list(small.states()) == small.names[:2]
+    not_there = small.command("--yes", "--image", pushed("{}")[:-64] + "a" * 64)
+    assert "expected an image that was pushed" in not_there.output
+    made = small.command("--yes", "--image", pushed("{}"))
+    assert f"Changed: {small.names[2]}\n" in made.output
+    assert "Changed: nothing" in small.command("--yes").output
+    assert "Changed: nothing" in small.command("--yes", "--without-pipeline").output
+    next_one = small.command("--yes", "--image", pushed('{"layers": []}'))
+    assert f"Changed: {small.names[2]}\n" in next_one.output
+
+
 def test_a_no_leaves_everything_as_it_was(small: Small) -> None:
+    for answer in ("n\n", ""):  # no, and nobody there
+        assert small.command(answers=answer).exit_code == 1
+        assert small.states() == {}
     said = small.command(answers="y\nn\n")
     assert said.exit_code == 1
     assert small.states() == {small.names[0]: "CREATE_COMPLETE"}

@@ -51,9 +51,10 @@ class Account:
         assert CertificateArn.endswith(":certificate/1")
         return {"Certificate": self.certificate}
 
-    def describe_images(self, *, repositoryName: str, imageIds: list[dict[str, str]]) -> None:
+    def describe_images(self, *, repositoryName: str, imageIds: list[dict[str, str]]) -> dict[str, Any]:
         if repositoryName != "gavel-dev" or imageIds[0]["imageDigest"] not in self.images:
             raise ClientError({"Error": {"Code": "ImageNotFoundException", "Message": "no image"}}, "DescribeImages")
+        return {"imageDetails": imageIds}
 
     def describe_stacks(self, *, StackName: str) -> dict[str, Any]:
         if StackName not in self.stacks:
@@ -160,7 +161,7 @@ def test_a_certificate_that_the_load_balancer_cannot_take(
 @pytest.mark.parametrize(
     ("image", "expected"),
     [
-        (IMAGE.replace("a" * 64, "b" * 64), "push the image first"),
+        (IMAGE.replace("a" * 64, "b" * 64), "expected an image that was pushed"),
         (IMAGE.replace(ACCOUNT, "999999999999"), "expected an image in ECR of eu-west-1 in the account 111122223333"),
         (f"docker.io/gavel@sha256:{'a' * 64}", "no way to another registry"),
         (IMAGE.partition("@")[0] + ":latest", "expected ^.+@sha256"),
@@ -180,7 +181,7 @@ def test_without_an_image_the_pipeline_keeps_its_own_or_waits(account: Account, 
         account.stacks = {"gavel-dev-pipeline": status} if status else {}
         made = plan(Environment("dev", account), Wanted())
         assert keys(made) == ["foundation", "lake", "realtime"]
-        (missing,) = made.later["pipeline"]
+        (missing,) = made.later["pipeline"].problems
         assert missing.startswith("pipeline.AllowedCidr")
 
     write(GOOD)
