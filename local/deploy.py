@@ -16,6 +16,7 @@ from contracts import Contracts
 from local.aws import REGION, Aws
 from local.home import REPOSITORY, Home, Stack
 from local.housekeeping import bound_bundles
+from ops.deployment.following import reasons
 
 STACK_NAME = "gavel-local"
 CODE_BUCKET = "gavel-local-code"
@@ -108,7 +109,6 @@ def deploy_stack(
         cloudformation.delete_stack(StackName=name)
         _wait(cloudformation, name, progress)
         status = None
-    known = {e["EventId"] for e in _events(cloudformation, name)} if status else set()
     arguments = {
         "StackName": name,
         "TemplateURL": _upload_template(aws, template, name),
@@ -125,8 +125,7 @@ def deploy_stack(
             raise DeployError(f"CloudFormation refused the template of {name}: {error}") from error
     status = _wait(cloudformation, name, progress)
     if status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
-        events = [e for e in _events(cloudformation, name) if e["EventId"] not in known]
-        raise DeployError(f"CloudFormation ended with {status}:\n{_reasons(events)}")
+        raise DeployError(f"CloudFormation ended with {status}:\n{reasons(cloudformation, name)}")
     description = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
     return {o["OutputKey"]: o["OutputValue"] for o in description.get("Outputs", ())}
 
@@ -172,12 +171,6 @@ def _count(events: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
     begun = {e["LogicalResourceId"] for e in events}
     complete = {e["LogicalResourceId"] for e in events if e["ResourceStatus"].endswith("_COMPLETE")}
     return len(complete), len(begun)
-
-
-def _reasons(events: Sequence[Mapping[str, Any]]) -> str:
-    failed = [e for e in events if e["ResourceStatus"].endswith("_FAILED") or "ROLLBACK_IN" in e["ResourceStatus"]]
-    lines = [f"  {e['LogicalResourceId']}: {e.get('ResourceStatusReason', e['ResourceStatus'])}" for e in failed]
-    return "\n".join(reversed(lines)) or "  no resource says why"
 
 
 # ---- what belongs to others on AWS ---------------------------------------------------------------------------------

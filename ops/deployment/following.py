@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -58,12 +58,25 @@ def follow(
             if event.get("ResourceStatusReason") not in REPEATED:
                 say(_line(event))
             seen = event["EventId"]
-            ended = ended or (_of_itself(event) and event["ResourceStatus"] == status)
+            ended = ended or (_of_itself(event) and not in_progress(event["ResourceStatus"]))
         return None if in_progress(status) or not ended else status
 
     status = until(look)
-    reasons = _reasons(list(_last_operation(cloudformation, stack)))
-    return Ended(status, reasons + refused_beforehand(cloudformation, reasons, StackName=stack))
+    return Ended(status, reasons(cloudformation, stack))
+
+
+def reasons(cloudformation: Any, stack: str) -> str:
+    """Why the last operation on a stack failed, a line for each resource; empty if it did not.
+
+    What failed first is first, and what was only cancelled because of it is left out.
+    """
+    failed = [e for e in _last_operation(cloudformation, stack) if e["ResourceStatus"].endswith("_FAILED")][::-1]
+    own = [e for e in failed if "cancelled" not in e.get("ResourceStatusReason", "")] or failed
+    found = "\n".join(
+        f"  {e['LogicalResourceId']} ({e['ResourceType']}): {e.get('ResourceStatusReason', e['ResourceStatus'])}"
+        for e in own
+    )
+    return found + refused_beforehand(cloudformation, found, StackName=stack)
 
 
 def gone(cloudformation: Any, stack: str) -> bool:
@@ -76,17 +89,17 @@ def gone(cloudformation: Any, stack: str) -> bool:
     return until(look) == "DELETE_COMPLETE"
 
 
-def refused_beforehand(cloudformation: Any, reasons: str, **which: str) -> str:
+def refused_beforehand(cloudformation: Any, found: str, **which: str) -> str:
     """What CloudFormation found wrong before it began, each on a line: its reasons say only that there is something.
     `which` is `StackName` or `ChangeSetName`."""
-    if "DescribeEvents" not in reasons and "EarlyValidation" not in reasons:
+    if "DescribeEvents" not in found and "EarlyValidation" not in found:
         return ""
     pages = cloudformation.get_paginator("describe_events").paginate(Filters={"FailedEvents": True}, **which)
-    found = [event for page in pages for event in page["OperationEvents"]]
+    events = [event for page in pages for event in page["OperationEvents"]]
     return "".join(
         f"\n  {event.get('LogicalResourceId')} ({event.get('ResourceType')}): {event['ValidationStatusReason']}"
-        for event in found
-        if event["OperationId"] == found[0]["OperationId"] and "ValidationStatusReason" in event
+        for event in events
+        if event["OperationId"] == events[0]["OperationId"] and "ValidationStatusReason" in event
     )
 
 
@@ -127,13 +140,3 @@ def _line(event: Mapping[str, Any]) -> str:
 
 def _failed(status: str) -> bool:
     return status.endswith("_FAILED") or "ROLLBACK_IN_PROGRESS" in status
-
-
-def _reasons(events: Sequence[Mapping[str, Any]]) -> str:
-    """Why an operation failed: what failed first is first, and what was only cancelled because of it is left out."""
-    failed = [e for e in reversed(events) if e["ResourceStatus"].endswith("_FAILED")]
-    own = [e for e in failed if "cancelled" not in e.get("ResourceStatusReason", "")] or failed
-    return "\n".join(
-        f"  {e['LogicalResourceId']} ({e['ResourceType']}): {e.get('ResourceStatusReason', e['ResourceStatus'])}"
-        for e in own
-    )

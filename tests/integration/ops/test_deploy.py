@@ -14,11 +14,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from typer.testing import CliRunner, Result
 
 from local import emulator
-from local.aws import REGION, Aws
+from local.aws import CREDENTIALS, REGION, Aws
 from local.home import Home
 from ops.command_line import app
 from ops.deployment import change_sets, following, given, templates
@@ -364,18 +365,26 @@ def test_the_stacks_of_the_product_are_brought_up_and_left_alone(
     aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without the pipeline. pip downloads nothing: the bundles get what is installed here."""
+
+    def regional(service: str, region: str) -> Any:
+        keys = {name: CREDENTIALS[name.upper()] for name in ("aws_access_key_id", "aws_secret_access_key")}
+        session: Any = boto3.session.Session
+        return session(region_name=region, **keys).client(service, endpoint_url=aws.endpoint)
+
+    certificate = regional("acm", "us-east-1").request_certificate(DomainName="*.gavel.example")["CertificateArn"]
     given_now: dict[str, Any] = json.loads((given.PARAMETERS / "dev.json").read_text("utf-8"))
     given_now["aws"] = {"account": "000000000000", "region": REGION}
+    given_now["dashboard"] |= {"Domain": "staff.gavel.example", "CertificateArn": certificate}
     monkeypatch.setattr(given, "PARAMETERS", tmp_path)
     monkeypatch.setattr(
         bundle, "_downloaded", lambda names, target: {k: v for name in names for k, v in bundle._installed(name)}
     )
     monkeypatch.setattr("ops.deployment.parts.OUTPUT", tmp_path / "bundles")
-    wanted, names = Wanted(without_pipeline=True), [s.name("dev") for s in STACKS if not s.waits_for]
+    wanted, names = Wanted(without_pipeline=True), [s.name("dev") for s in STACKS if s.key != "pipeline"]
 
     def run(dry: bool = False) -> Outcome:
         (tmp_path / "dev.json").write_text(json.dumps(given_now), "utf-8")
-        where = Environment("dev", aws.client, aws.endpoint)
+        where = Environment("dev", aws.client, aws.endpoint, regional=regional)
         return Deployment(where, plan(where, wanted), Manner(lambda question: True, dry), lambda line: None).run()
 
     first = run()
@@ -385,6 +394,8 @@ def test_the_stacks_of_the_product_are_brought_up_and_left_alone(
     code = aws.client("lambda").get_function_configuration(FunctionName="gavel-dev-api")
     assert len(keys) == len(bundle.FUNCTIONS)
     assert (code["Runtime"], code["Architectures"]) == ("python3.13", ["arm64"])
+    rules = regional("cloudformation", "us-east-1").describe_stacks(StackName="gavel-dev-firewall")["Stacks"][0]
+    assert rules["StackId"].split(":")[3] == "us-east-1"
     assert run().changed == []
     given_now["realtime"]["Mfa"] = "ON"
     assert run(dry=True).changed == ["gavel-dev"]

@@ -69,6 +69,25 @@ def test_an_update_has_not_ended_while_the_status_is_the_one_from_before_it(aws:
     ]
 
 
+def test_an_end_that_comes_between_two_answers_is_an_end(aws: Stubber) -> None:
+    events = [event(1, "gavel-dev", "UPDATE_IN_PROGRESS"), event(2, "gavel-dev", "UPDATE_COMPLETE")]
+    look(aws, "UPDATE_IN_PROGRESS", events)
+    look(aws, "UPDATE_COMPLETE", events)
+    listed(aws, events)
+    assert following.follow(aws.client, ARN, print, None, requested=True).status == "UPDATE_COMPLETE"
+
+
+def test_a_failure_before_the_roll_back_is_no_end(aws: Stubber) -> None:
+    """What CloudFormation refuses before it begins fails first, and is rolled back then."""
+    events = [event(1, "gavel-dev", "CREATE_IN_PROGRESS"), event(2, "gavel-dev", "CREATE_FAILED", "Validation failed")]
+    look(aws, "ROLLBACK_IN_PROGRESS", events)
+    events.append(event(3, "gavel-dev", "ROLLBACK_COMPLETE"))
+    look(aws, "ROLLBACK_COMPLETE", events)
+    listed(aws, events)
+    ended = following.follow(aws.client, ARN, print, None, requested=True)
+    assert ended == following.Ended("ROLLBACK_COMPLETE", "  gavel-dev (AWS::CloudFormation::Stack): Validation failed")
+
+
 def test_the_first_failure_of_the_last_operation_is_the_reason(aws: Stubber) -> None:
     events = [
         event(1, "gavel-dev", "UPDATE_IN_PROGRESS", "User Initiated"),
