@@ -7,8 +7,10 @@ security groups and no secret of RDS, so not the pipeline), show that they are b
 from __future__ import annotations
 
 import json
+import re
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -26,7 +28,7 @@ from ops.deployment import change_sets, following, given, templates
 from ops.deployment.change_sets import DeploymentError
 from ops.deployment.deploying import Deployment, Manner, Outcome
 from ops.deployment.given import Wanted, plan
-from ops.deployment.stacks import STACKS, Stack
+from ops.deployment.stacks import ROOT, STACKS, Stack
 from ops.environment import Environment
 from realtime import bundle
 
@@ -270,6 +272,23 @@ def test_a_no_leaves_everything_as_it_was(small: Small) -> None:
     assert "the stacks after it were not looked at" in said.output
 
 
+@contextmanager
+def recorded(aws: Aws, services: Sequence[str]) -> Iterator[set[str]]:
+    """The calls of the shared clients meanwhile, as rights name them."""
+    calls: set[str] = set()
+
+    def record(model: Any, **_: Any) -> None:
+        calls.add(f"{model.service_model.service_name}:{model.name}")
+
+    for service in services:
+        aws.client(service).meta.events.register("before-call", record, unique_id="recorded")
+    try:
+        yield calls
+    finally:
+        for service in services:
+            aws.client(service).meta.events.unregister("before-call", unique_id="recorded")
+
+
 class KilledError(BaseException):
     """The process ended."""
 
@@ -398,5 +417,9 @@ def test_the_stacks_of_the_product_are_brought_up_and_left_alone(
     assert rules["StackId"].split(":")[3] == "us-east-1"
     assert run().changed == []
     given_now["realtime"]["Mfa"] = "ON"
-    assert run(dry=True).changed == ["gavel-dev"]
+    with recorded(aws, ("sts", "cloudformation", "s3", "ecr")) as calls:
+        assert run(dry=True).changed == ["gavel-dev"]
+    page = (ROOT / "docs" / "deploy.md").read_text("utf-8")
+    listed = set(re.findall(r"`(\w+:\w+)`", page[page.index("**Rights of who runs it.**") :].split("\n\n", 1)[0]))
+    assert {"s3:PutObject", "cloudformation:CreateChangeSet"} <= calls <= listed
     assert {o["Key"] for o in aws.client("s3").list_objects_v2(Bucket=bucket, Prefix="bundles/")["Contents"]} == keys
