@@ -27,9 +27,10 @@ class OpenAlert(TypedDict):
 
 class Budget(TypedDict):
     """The freshness budget of a published table or a model: for how many seconds it was late of those that are allowed,
-    in the days that readers saw it."""
+    in the days that readers saw it. `judged` is false while those are too few to say much."""
 
     name: str
+    judged: bool
     late_seconds: int
     allowed_seconds: int
 

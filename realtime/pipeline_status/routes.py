@@ -54,6 +54,7 @@ _ALERT: Schema = closed(
 _BUDGET: Schema = closed(
     {
         "name": {"type": "string", "description": "A published table, a mart or a report."},
+        "judged": {"type": "boolean", "description": "False: readers saw it for too short a time."},
         "late_seconds": {**_COUNT, "description": "For how long it was late in the last 30 days."},
         "allowed_seconds": {**_COUNT, "description": "For how long it may be, of the time that readers saw it."},
     }

@@ -164,8 +164,9 @@ function Judged({ of: health }: { of: Health }) {
           { title: "Late", numeric: true, value: (budget) => length(budget.late_seconds) },
           { title: "Allowed", numeric: true, value: (budget) => length(budget.allowed_seconds) },
           {
-            title: "Used", numeric: true, value: (budget) => `${Math.round(100 * used(budget))}%`,
-            cell: (budget) => (used(budget) >= 1 ? <strong>{Math.round(100 * used(budget))}%</strong> : `${Math.round(100 * used(budget))}%`),
+            title: "Used", numeric: true,
+            value: (budget) => (budget.judged ? `${Math.round(100 * used(budget))}%` : "too new"),
+            cell: (budget) => (!budget.judged ? <span className="quiet">too new</span> : used(budget) >= 1 ? <strong>{Math.round(100 * used(budget))}%</strong> : `${Math.round(100 * used(budget))}%`),
           },
         ]}
       />

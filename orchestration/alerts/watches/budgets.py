@@ -93,6 +93,7 @@ def budget(name: str, lateness: Lateness) -> Budget:
     late, allowed = lateness.late(WINDOW), allowance(lateness)
     return {
         "name": name,
+        "judged": lateness.observed(WINDOW) >= OBSERVED,
         "late_seconds": round(late.total_seconds()),
         "allowed_seconds": round(allowed.total_seconds()),
     }

@@ -119,7 +119,7 @@ def test_a_tick_shows_comparisons_budgets_and_letters(tick: Callable[[SeededView
         ("orders: parity", False, "2 keys differ.")
     ]
     (budget,) = found["budgets"] or ()
-    assert budget["name"] == "orders"
+    assert (budget["name"], budget["judged"]) == ("orders", False)
     assert abs(budget["late_seconds"] - 86_400) < 5
     assert abs(budget["allowed_seconds"] - 864) < 2
     assert {alert["kind"] for alert in found["alerts"]} >= {"dead-letters", "lake-and-table-differ"}

@@ -61,7 +61,7 @@ HEALTH: health.Health = {
     ],
     "more": 0,
     "waiting": {"dead-letters": 3, "firehose-errors": None},
-    "budgets": [{"name": "orders", "late_seconds": 60, "allowed_seconds": 25_920}],
+    "budgets": [{"name": "orders", "judged": True, "late_seconds": 60, "allowed_seconds": 25_920}],
     "comparisons": None,
 }
 
