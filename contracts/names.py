@@ -13,7 +13,7 @@ _READERS = frozenset(
 )  # columns that DuckDB adds to files and tables
 _POSTGRES = frozenset({"tableoid", "ctid", "xmin", "xmax", "cmin", "cmax"})  # columns of each of its tables
 _PATHS = frozenset(
-    {"activity", "archive", "imports", "lists", "parties", "status"}
+    {"activity", "archive", "figures", "imports", "lists", "parties", "status"}
 )  # of the API, beside those of entities
 _MADE = frozenset(
     {"entities", "watermarks", "publication_log", "parity_log", "marts", "unknown"}
