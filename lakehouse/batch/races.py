@@ -3,8 +3,8 @@ on what that one published.
 
 A batch commits to several tables, one after the other. Two writers that begin again at once undo each other's work for
 ever, each before the other's last commit. So who has lost more than once waits before it begins again, for a time that
-is drawn each time, and grows: "full jitter" of Marc Brooker's "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015),
-with the time that an attempt takes as its base, which a loaded machine makes long.
+is drawn each time, and grows: "full jitter" of Marc Brooker's "Exponential Backoff And Jitter" (AWS Architecture Blog,
+2015), with the time that an attempt takes as its base, which a loaded machine makes long.
 """
 
 from __future__ import annotations
