@@ -16,8 +16,8 @@ from realtime.pipeline_status.pressure import read_factors
 from realtime.pipeline_status.recent import Recent
 
 REFRESH_SECONDS = 60.0  # the pipeline publishes once a minute
-HEALTH_SECONDS = 20.0  # the pipeline looks twice as rarely, at most
-HEALTH_KEPT = 3_600.0
+HEALTH_SECONDS = 20.0  # the alerts look each 30 seconds
+HEALTH_KEPT = 3_600.0  # the document says itself when it was written
 LONGEST_WAIT = 1.0  # seconds that somebody who asks for the state, and nothing else, waits for fresh metrics
 
 

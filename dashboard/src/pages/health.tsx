@@ -20,7 +20,7 @@ const WAITING: Readonly<Record<string, string>> = {
   "objects-held": "Landed objects that are held, or fail again and again",
   "dead-letters": "Dead letters",
 };
-/** The pipeline looks once a minute. */
+/** The alerts look each 30 seconds, or as soon as the look before has ended. */
 const OLD_SECONDS = 300;
 
 /** How far the pipeline is, and what is wrong with it. */
@@ -54,7 +54,7 @@ export function HealthPage() {
               <span className="quiet">{found.read_at ? <>Read <When at={found.read_at} />.</> : "Metrics have not been read yet."}</span>
             </p>
             {found.health ? <Alerts of={found.health} /> : (
-              <p className="notice">What is wrong is not known: the sensor <code>alerts</code> has left nothing in the last hour.</p>
+              <p className="notice">What is wrong is not known: the sensor <code>alerts</code> has left nothing yet, or it cannot be read.</p>
             )}
             <Tables of={found.tables} />
             {found.health && <Judged of={found.health} />}
