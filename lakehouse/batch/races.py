@@ -25,12 +25,16 @@ RACES = 10
 LONGEST_PAUSE = 120.0  # seconds
 
 
+def _sleep(seconds: float) -> None:
+    time.sleep(seconds)  # looked up when it is needed: a test lets no time pass
+
+
 @dataclass(frozen=True)
 class Waiting:
     """How time passes for who waits: a clock and a pause, both in seconds, and a number from 0 to 1, which is drawn."""
 
     clock: Callable[[], float] = time.monotonic
-    pause: Callable[[float], None] = time.sleep
+    pause: Callable[[float], None] = _sleep
     draw: Callable[[], float] = random.random
 
 

@@ -1,7 +1,7 @@
 """One run of maintenance, step by step: rewrite and purge, expire snapshots, audit, publish, remove files.
 
 What is written is committed to the work tables and proven to hold the same rows before readers see it. Files are
-removed last, when no entry needs them. Every step can be repeated; a lost race plans again from what is published then.
+removed last, when no entry needs them. Every step can be repeated; who lost a race begins again from what is published.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import count
 from typing import TYPE_CHECKING
 
 from pyiceberg.exceptions import CommitFailedException
 
+from lakehouse.batch.races import RACES, win
 from lakehouse.maintenance import rewriting
 from lakehouse.maintenance.removal import remove_unneeded
 from lakehouse.maintenance.usage import measure
@@ -33,10 +35,8 @@ from lakehouse.table.tables import TableState
 if TYPE_CHECKING:
     from contracts import Contract
 
-_ATTEMPTS = 3
 
-
-class _Overtaken(Exception):
+class _Overtaken(EntryConflict):
     """Another writer published or reset the work table in between."""
 
 
@@ -93,35 +93,31 @@ class _Run:
 
 
 def run(context: Context) -> MaintenanceResult:
-    """One run; plans again when another writer was quicker."""
+    """One run; begins again when another writer was quicker."""
     lake, contract = context.lake, context.contract
     requested = lake.meter.read()
     published = tables.published_entry(lake, contract)
     if published is None:
         raise LookupError(f"{contract.name}: expected a published table, found none; run its first batch")
     before = measure(lake, contract, TableState(lake, published.metadata_location))
-    work = _Run(context, before, lake.now(), requested)
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            result = _run_once(work, attempt)
-        except (CommitFailedException, EntryConflict, _Overtaken) as conflict:
-            context.report(f"another writer was quicker, planning again: {conflict}")
-            last = conflict
-            continue
-        with work.timed("log"):
-            joined = publication_log.join_days(lake, contract)
-        if joined:
-            context.report(f"{joined} objects of the publication log joined or beyond its retention")
-        with work.timed("versions"):
-            forgotten = catalog.forget_versions(lake, contract)
-        if forgotten:
-            context.report(f"{forgotten} old versions of its entries deleted")
-        work.seconds["total"] = time.perf_counter() - work.started
-        return result
-    raise MaintenanceOvertaken(
-        f"{contract.name}: expected to be the only writer, found another one {_ATTEMPTS} times; is something writing "
-        f"beside the entity's pool? {last}"
-    ) from last
+    work, attempts = _Run(context, before, lake.now(), requested), count(1)
+    try:
+        result = win(lambda: _run_once(work, next(attempts)), context.report)
+    except (CommitFailedException, EntryConflict) as last:
+        raise MaintenanceOvertaken(
+            f"{contract.name}: expected to be the only writer, found another one {RACES} times; is something writing "
+            f"beside the entity's pool? {last}"
+        ) from last
+    with work.timed("log"):
+        joined = publication_log.join_days(lake, contract)
+    if joined:
+        context.report(f"{joined} objects of the publication log joined or beyond its retention")
+    with work.timed("versions"):
+        forgotten = catalog.forget_versions(lake, contract)
+    if forgotten:
+        context.report(f"{forgotten} old versions of its entries deleted")
+    work.seconds["total"] = time.perf_counter() - work.started
+    return result
 
 
 def _run_once(work: _Run, attempt: int) -> MaintenanceResult:
