@@ -24,6 +24,8 @@ PARITY = "parity"
 SAMPLE = "parity_sample"
 COMPARE, COMPARE_SAMPLES = "compare_with_export", "compare_samples"
 """The ops, which have other names than the jobs."""
+KEYS_COMPARED = "keys compared"
+"""Metadata of a sample's check; none means that there was nothing to judge."""
 SHOWN = 50
 """Differences in the metadata of a check; the parity log has all numbers."""
 
@@ -152,7 +154,7 @@ def sample_result(entity: str, samples: Sequence[Sampled]) -> dg.AssetCheckResul
         severity=dg.AssetCheckSeverity.ERROR,
         description=" ".join(texts),
         metadata={
-            "keys compared": sum(s.compared for s in samples),
+            KEYS_COMPARED: sum(s.compared for s in samples),
             "set aside": sum(s.aside for s in samples),
             "read capacity units": dg.MetadataValue.float(float(sum(s.capacity_units for s in samples))),
             "found": dg.MetadataValue.md(differences_table(differences)),

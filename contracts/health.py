@@ -36,10 +36,11 @@ class Budget(TypedDict):
 
 
 class Comparison(TypedDict):
-    """What the last comparison of the lake with the operational table found, by its check."""
+    """What the last comparison of the lake with the operational table found, by its check. `not yet`: there was nothing
+    that could be compared; `unproven`: what was compared does not decide it."""
 
     name: str
-    equal: bool
+    outcome: Literal["equal", "different", "not yet", "unproven"]
     text: str
     at: str
 

@@ -59,7 +59,8 @@ _BUDGET: Schema = closed(
         "allowed_seconds": {**_COUNT, "description": "For how long it may be, of the time that readers saw it."},
     }
 )
-_COMPARISON: Schema = closed({"name": _TEXT, "equal": {"type": "boolean"}, "text": _TEXT, "at": _AT})
+_OUTCOME: Schema = {"type": "string", "enum": ["equal", "different", "not yet", "unproven"]}
+_COMPARISON: Schema = closed({"name": _TEXT, "outcome": _OUTCOME, "text": _TEXT, "at": _AT})
 
 
 def _known(rows: Schema) -> Schema:

@@ -269,7 +269,7 @@ def test_health_says_what_waits_what_is_late_and_what_could_not_be_seen(front: F
         "more": 2,
         "waiting": {"dead-letters": 3, "firehose-errors": None, "relay-failures": 0},
         "budgets": [{"name": "orders", "judged": True, "late_seconds": 7200, "allowed_seconds": 3600}],
-        "comparisons": [{"name": "orders: parity", "equal": False, "text": "2 keys differ.", "at": AT}],
+        "comparisons": [{"name": "orders: parity", "outcome": "different", "text": "2 keys differ.", "at": AT}],
     }
     laptop.aws.client("s3").put_object(
         Bucket=laptop.stack.outputs["DataBucketName"], Key=health.KEY, Body=json.dumps(found).encode()

@@ -107,6 +107,7 @@ function Alerts({ of: health }: { of: Health }) {
   );
 }
 
+const OUTCOMES = { equal: "good", different: "bad", "not yet": "off", unproven: "going" } as const;
 const TONES = { warning: "going", error: "bad", critical: "bad" } as const;
 
 function Tables({ of: tables }: { of: Status["tables"] }) {
@@ -148,7 +149,7 @@ function Judged({ of: health }: { of: Health }) {
         empty={health.comparisons ? "Nothing was compared yet." : "Not known: the checks could not be read."}
         columns={[
           { title: "Comparison", value: (compared) => compared.name },
-          { title: "Result", value: (compared) => (compared.equal ? "equal" : "different"), cell: (compared) => <span className={`status ${compared.equal ? "good" : "bad"}`}>{compared.equal ? "no difference" : "see what it found"}</span> },
+          { title: "Result", value: (compared) => compared.outcome, cell: (compared) => <span className={`status ${OUTCOMES[compared.outcome]}`}>{compared.outcome}</span> },
           { title: "When", moment: true, value: (compared) => compared.at, cell: (compared) => <When at={compared.at} inTable /> },
           { title: "What it found", spare: true, value: (compared) => compared.text },
         ]}

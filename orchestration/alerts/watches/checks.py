@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 import dagster as dg
 
 from assets.catalog import FRESH
 from assets.compacted import NOTHING_SET_ASIDE
 from assets.consumers import RECENT
+from assets.parity import KEYS_COMPARED
 from contracts.health import Comparison
 from contracts.validation import format_timestamp
 from orchestration.alerts.alert import Problem, cut
@@ -97,10 +98,17 @@ def check_problem(result: dg.AssetCheckEvaluation, at: datetime, ui_url: str) ->
 def _comparison(at: datetime, result: dg.AssetCheckEvaluation) -> Comparison:
     return {
         "name": f"{result.asset_key.path[-1]}: {result.check_name.replace('_', ' ')}",
-        "equal": result.passed,
+        "outcome": _outcome(result),
         "text": discreet(cut(result.description or "", 200)),
         "at": format_timestamp(at.replace(microsecond=0)),
     }
+
+
+def _outcome(result: dg.AssetCheckEvaluation) -> Literal["equal", "different", "not yet", "unproven"]:
+    if not result.passed:
+        return "different" if _is_error(result) else "unproven"
+    said = {name: value.value for name, value in result.metadata.items()}
+    return "not yet" if said.get("outcome") == "not yet" or said.get(KEYS_COMPARED) == 0 else "equal"
 
 
 def _is_error(result: dg.AssetCheckEvaluation) -> bool:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
+from assets.parity import sample_result
 from assets.resources import LakeResource
 from contracts import load_contracts
 from contracts.health import Health
@@ -24,6 +25,7 @@ from orchestration.alerts.watches.stream import watch_letters
 from tests.support.alerting import NOON, Topic
 
 KEY = dg.AssetKey(["catalog", "orders"])
+DIFFERENT = dg.AssetCheckResult(check_name="parity", passed=False, description="2 keys differ.")
 
 
 def seen(*problems: Problem, unknown: tuple[str, ...] = ()) -> Health:
@@ -81,12 +83,13 @@ class Unwritable(SeededView):
 def tick() -> Callable[[SeededView], tuple[dg.SensorResult, Topic]]:
     """Evaluates a tick of the alerts in a view, with three of their watches."""
 
-    @dg.asset(key=KEY, check_specs=[dg.AssetCheckSpec("parity", asset=KEY)])
-    def orders() -> dg.MaterializeResult:  # type: ignore[type-arg]
-        equal = dg.AssetCheckResult(check_name="parity", passed=False, description="2 keys differ.")
-        return dg.MaterializeResult(check_results=[equal])
+    def evaluated(view: SeededView, result: dg.AssetCheckResult = DIFFERENT) -> tuple[dg.SensorResult, Topic]:
+        name = str(result.check_name)
 
-    def evaluated(view: SeededView) -> tuple[dg.SensorResult, Topic]:
+        @dg.asset(key=KEY, check_specs=[dg.AssetCheckSpec(name, asset=KEY)])
+        def orders() -> dg.MaterializeResult:  # type: ignore[type-arg]
+            return dg.MaterializeResult(check_results=[result])
+
         watches = {
             "checks": watch_checks("http://ui"),
             "dead letters": watch_letters("http://ui"),
@@ -115,14 +118,32 @@ def test_a_tick_shows_comparisons_budgets_and_letters(tick: Callable[[SeededView
     tick(view)
     (found,) = view.shown
     assert found["waiting"]["dead-letters"] == 2
-    assert [(c["name"], c["equal"], c["text"]) for c in found["comparisons"] or ()] == [
-        ("orders: parity", False, "2 keys differ.")
+    assert [(c["name"], c["outcome"], c["text"]) for c in found["comparisons"] or ()] == [
+        ("orders: parity", "different", "2 keys differ.")
     ]
     (budget,) = found["budgets"] or ()
     assert (budget["name"], budget["judged"]) == ("orders", False)
     assert abs(budget["late_seconds"] - 86_400) < 5
     assert abs(budget["allowed_seconds"] - 864) < 2
     assert {alert["kind"] for alert in found["alerts"]} >= {"dead-letters", "lake-and-table-differ"}
+
+
+@pytest.mark.parametrize(
+    ("result", "outcome"),
+    [
+        (DIFFERENT, "different"),
+        (sample_result("orders", []), "not yet"),
+        (dg.AssetCheckResult(check_name="parity", passed=True, metadata={"outcome": "not yet"}), "not yet"),
+        (dg.AssetCheckResult(check_name="parity", passed=True, metadata={"outcome": "equal"}), "equal"),
+        (dg.AssetCheckResult(check_name="parity", passed=False, severity=dg.AssetCheckSeverity.WARN), "unproven"),
+    ],
+)
+def test_what_could_not_be_compared_is_not_called_equal(
+    tick: Callable[..., object], result: dg.AssetCheckResult, outcome: str
+) -> None:
+    view = SeededView()
+    tick(view, result)
+    assert [compared["outcome"] for compared in view.shown[0]["comparisons"] or ()] == [outcome]
 
 
 def test_alerts_are_sent_though_their_document_cannot_be_written(
