@@ -7,6 +7,7 @@ Cognito's sign-in. One origin, so the API answers no other one; pages may run no
 from __future__ import annotations
 
 import argparse
+import gzip
 import http.client
 import json
 from collections.abc import Mapping
@@ -126,7 +127,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._say(404, "there is no such file")
             return
         name = file.relative_to(self.front.folder.resolve()).as_posix()
-        self._answer(200, file.read_bytes(), built.headers(name))
+        body, headers = file.read_bytes(), built.headers(name)
+        if "gzip" in self.headers.get("Accept-Encoding", ""):  # as CloudFront does
+            body, headers = gzip.compress(body, mtime=0), {**headers, "Content-Encoding": "gzip"}
+        self._answer(200, body, {**headers, "Vary": "Accept-Encoding"})
 
     def _ask(self, method: str, target: str, body: bytes) -> _Answered:
         """What stands behind answers to the request with this request's headers. Raises one of `_SILENT`."""
