@@ -1,7 +1,8 @@
 """Keeps values of rows out of messages: what a library says about an error may quote one.
 
 Quoted text is kept where it is a name that the product itself uses (an entity, a field, a path); everything else in
-quotes, every e-mail address and every long number is masked. Plain functions on texts.
+quotes, every e-mail address and every long number is masked. So is all behind a quote that is not closed, as in a text
+that was cut off. Plain functions on texts.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from contracts import load_contracts
 from contracts.change import CHANGE_COLUMNS
 
 MASK = "…"
-_QUOTED = re.compile(r"\"([^\"\n]{0,400})\"|'([^'\n]{0,400})'|`([^`\n]{0,400})`")
-_MAIL = re.compile(r"[^\s<>\"'`,;:()\[\]{}=]+@[^\s<>\"'`,;:()\[\]{}]+")
+_QUOTED = re.compile(
+    r"\"([^\"\n]{0,400})\"|'([^'\n]{0,400})'|`([^`\n]{0,400})`|(?P<open>[\"`]|(?<!\w)'(?=\S)).*", re.DOTALL
+)
+_MAIL = re.compile(r"(?<![^\s<>\"'`,;:()\[\]{}=])[^\s<>\"'`,;:()\[\]{}=]+@[^\s<>\"'`,;:()\[\]{}]+")
 _MOMENT = r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?"
 _LONG = r"\+\d(?:[\s()/-]?\d){6,}|\d{2,5}(?:[\s()-]\d{2,}){2,}|\d{9,}"
 _NUMBER = re.compile(rf"(?<![\w/.=-])(?:(?P<moment>{_MOMENT})|(?:{_LONG})(?![\w/-]))")
@@ -30,6 +33,8 @@ def discreet(text: str, names: Iterable[str] = ()) -> str:
     known = _known() | frozenset(names)
 
     def quoted(match: re.Match[str]) -> str:
+        if match["open"]:
+            return match["open"] + MASK
         inner = next(group for group in match.groups() if group is not None)
         mark = match[0][0]
         return match[0] if _may_say(inner, known) else f"{mark}{MASK}{mark}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from contracts import health
 from contracts.validation import format_timestamp
-from orchestration.alerts.alert import Problem, cut, title
+from orchestration.alerts.alert import WHAT_LIMIT, Problem, cut, title
 from orchestration.alerts.kinds import HELD, KINDS, LETTERS, SET_ASIDE, SEVERITIES
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def health_of(open_alerts: OpenAlerts, look: Found, now: datetime) -> health.Hea
         alerts.append(
             {
                 "kind": kind,
-                "what": title(kind, [name], opened.size if problem is None else problem.size),
+                "what": cut(title(kind, [name], opened.size if problem is None else problem.size), WHAT_LIMIT),
                 "why": "" if problem is None else cut(problem.why, WHY_LIMIT),
                 "severity": SEVERITIES[opened.badness if problem is None else problem.badness],
                 "since": format_timestamp(opened.since),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from http.client import HTTPException
 from typing import Any
 
@@ -43,9 +44,27 @@ def test_what_a_library_quotes_is_masked(value: str, saying: str) -> None:
     assert said.startswith(saying[:8])
 
 
+@pytest.mark.parametrize("value", ["Ada O Brien", "+49 151 23456789", "(Zoë)"])
+@pytest.mark.parametrize("more", ["", "\n", "x" * 500])
+@pytest.mark.parametrize("saying", SAYINGS)
+def test_what_is_quoted_is_masked_where_the_quote_is_cut_off_or_very_long(value: str, saying: str, more: str) -> None:
+    before, _, after = saying.partition("{}")
+    assert value not in discreet(f"{before}{value}{more}...")
+    assert value not in discreet(f"{before}{value}{more}{after}")
+
+
+def test_a_long_text_takes_no_longer_than_it_is_long() -> None:
+    texts = ["a" * 500_000, '"' + "a" * 500_000, "a@" * 100_000]
+    began = time.process_time()
+    for text in texts:
+        discreet(text)
+    assert time.process_time() - began < 10, "seconds; each would take minutes if time grew with the square"
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        "the lake didn't answer, and says nothing",
         "BinderException: column \"lot_id\" of 'orders' is not there",
         "landing/orders/dt=2026-11-21/hh=12/0000000123456.parquet (data; held)",
         "OSError: no space left on device",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
+import orjson
 import pytest
 
 from assets.parity import sample_result
@@ -66,6 +67,12 @@ def test_an_alert_of_which_nothing_can_be_said_now_stays() -> None:
 def test_many_alerts_are_cut_and_counted() -> None:
     found = seen(*(Problem("run-failed", f"run {n}", "why") for n in range(MOST_ALERTS + 5)))
     assert (len(found["alerts"]), found["more"]) == (MOST_ALERTS, 5)
+
+
+def test_a_name_of_any_length_and_letters_can_be_shown() -> None:
+    (alert,) = seen(Problem("cannot-be-watched", "\udce9{}%s/" + "n" * 5_000, "why \udce9"))["alerts"]
+    assert alert["what"].startswith("?{}%s/nnn")
+    assert len(orjson.dumps(alert)) < 1_000
 
 
 @dataclass
