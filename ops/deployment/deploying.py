@@ -24,6 +24,7 @@ BROKEN = {
     "DELETE_FAILED": "see which resource is in the way, and delete it again",
     "UPDATE_FAILED": "roll it back (`aws cloudformation rollback-stack`)",
     "UPDATE_ROLLBACK_FAILED": "go on with its roll back (`aws cloudformation continue-update-rollback`)",
+    "IMPORT_ROLLBACK_FAILED": "a person imported resources; see in its events which of them it could not put back",
 }
 """States that a person has to end, and how."""
 

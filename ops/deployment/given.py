@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -74,12 +75,10 @@ class Wanted:
 def plan(where: Environment, wanted: Wanted) -> Plan:
     """Read the parameters file of an environment and look at the account. Raises `NotReadyError` with all problems."""
     file = PARAMETERS / f"{where.name}.json"
-    try:
-        given: dict[str, dict[str, str]] = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise NotReadyError(f"{file}: expected a JSON object of the stacks' parameters, found {error}") from error
-    place, problems = _look(where, given.pop("aws", {}))
+    given, problems = _read(file)
+    place, wrong = _look(where, given.pop("aws", {}))
     known = [stack.key for stack in STACKS]
+    problems += wrong
     problems += [
         f"{key}: there is no such stack; expected aws, {', '.join(known)}" for key in given if key not in known
     ]
@@ -99,6 +98,28 @@ def plan(where: Environment, wanted: Wanted) -> Plan:
     if problems or place is None:
         raise NotReadyError(f"correct {file.relative_to(ROOT)} or the credentials:\n  " + "\n  ".join(problems))
     return Plan(place, tuple(stacks), later)
+
+
+def _read(file: Path) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """The texts of a parameters file, and what is in it that is none. Raises `NotReadyError` if it is no JSON object of
+    objects."""
+    try:
+        found = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise NotReadyError(f"{file}: expected a JSON object of the stacks' parameters, found {error}") from error
+    stacks = found.items() if isinstance(found, dict) else [("", found)]
+    bad = [
+        f"{key}: expected a JSON object, found {json.dumps(of)[:40]}" for key, of in stacks if not isinstance(of, dict)
+    ]
+    if bad:
+        raise NotReadyError(f"correct {file}:\n  " + "\n  ".join(line.removeprefix(": ") for line in bad))
+    problems = [
+        f"{key}.{name}: expected text in quotes, found {json.dumps(value)[:40]}"
+        for key, of in stacks
+        for name, value in of.items()
+        if not isinstance(value, str)
+    ]
+    return {key: {n: v for n, v in of.items() if isinstance(v, str)} for key, of in stacks}, problems
 
 
 def _look(where: Environment, named: Mapping[str, str]) -> tuple[Place | None, list[str]]:
@@ -141,11 +162,7 @@ def _problems(where: Environment, stack: Stack, values: Mapping[str, str | None]
     """What is wrong with the parameters of a stack, each as "Parameter ...: ..."."""
     parameters = declared(stack.key)
     provided = {*stack.outputs, *(FUNCTION_PARAMETERS if stack.functions else ())} - values.keys()
-    for name, value in values.items():
-        if name not in parameters:
-            yield f"{name}: the template has no such parameter"
-        elif not isinstance(value, str | None):
-            yield f"{name}: expected text in quotes, found {value!r}"
+    yield from (f"{name}: the template has no such parameter" for name in values if name not in parameters)
     wrong = set()
     for name, parameter in parameters.items():
         value = values.get(name, parameter.get("Default"))

@@ -9,6 +9,7 @@ import pytest
 from botocore.stub import Stubber
 
 from ops.deployment import following
+from ops.deployment.deploying import BROKEN
 from tests.support.stubbed import stubbed
 
 ARN = "arn:aws:cloudformation:eu-west-1:111122223333:stack/gavel-dev/1"
@@ -126,3 +127,13 @@ def test_pauses_grow_to_five_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     assert following.until(lambda: "found" if len(slept) == 15 else None) == "found"
     assert slept == sorted(slept)
     assert (slept[0], slept[-1]) == (0.1, 5.0)
+
+
+def test_every_status_that_cloudformation_has_is_waited_for_refused_or_deployed_on() -> None:
+    with stubbed("cloudformation") as stub:
+        service = stub.client.meta.service_model
+    statuses = set(service.shape_for("StackStatus").enum)
+    waited = {status for status in statuses if following.in_progress(status)}
+    ended = {"DELETE_COMPLETE", "REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE"}  # as if there were none
+    updated = {s for s in statuses - ended if s.endswith("_COMPLETE")}
+    assert statuses - waited - ended - updated == BROKEN.keys()

@@ -72,7 +72,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(given, "PARAMETERS", tmp_path)
     monkeypatch.setattr(given, "ROOT", tmp_path)
 
-    def written(document: dict[str, dict[str, Any]]) -> None:
+    def written(document: Any) -> None:
         (tmp_path / "dev.json").write_text(json.dumps(document), "utf-8")
 
     written(GOOD)
@@ -127,9 +127,21 @@ def test_all_that_is_wrong_is_said_at_once(account: Account, write: Any) -> None
     write(document | {"storage": {}})
     found = problems(account, Wanted(image="gavel:latest")).splitlines()[1:]
     assert [line.split()[0].rstrip(":") for line in found] == [
-        "aws.account", "aws.region", "storage", "foundation.Owner", "foundation.MonthlyUsd", "realtime.Mfa",
-        "pipeline.SignInPrefix", "pipeline.Image", "pipeline.UiDomain", "pipeline.SignInPrefix", "pipeline.AllowedCidr",
+        "pipeline.SignInPrefix", "aws.account", "aws.region", "storage", "foundation.Owner", "foundation.MonthlyUsd",
+        "realtime.Mfa", "pipeline.Image", "pipeline.UiDomain", "pipeline.SignInPrefix", "pipeline.AllowedCidr",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [None, 7, 1.5, True, [], {}, ["a"]])
+def test_what_is_no_text_is_refused_wherever_it_stands(account: Account, write: Any, value: Any) -> None:
+    """Null too: it would keep a value that a new stack does not have."""
+    for name in ("aws__account", "realtime__Mfa", "pipeline__UiDomain", "dashboard__Domain"):
+        write(changed(**{name: value}))
+        assert f"{name.replace('__', '.')}: expected text in quotes" in problems(account, Wanted(image=IMAGE))
+    for document in (value, {**GOOD, "lake": value}, {**GOOD, "aws": value}):
+        if not isinstance(value, dict):
+            write(document)
+            assert "expected a JSON object, found" in problems(account, Wanted(image=IMAGE))
 
 
 def test_credentials_that_lead_nowhere_are_one_problem_among_others(write: Any) -> None:
