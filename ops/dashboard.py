@@ -14,12 +14,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from ops.environment import Environment, OpsError
 
 ASSETS = "assets/"
 SETTINGS = "config.json"
 PAGE = "index.html"
+OUTPUTS = frozenset({"SiteBucketName", "DistributionId", "DashboardUrl", "Issuer", "ClientId", "SignInUrl"})
+"""Of the dashboard's stack, all of which are needed."""
 _TYPES = mimetypes.MimeTypes()
 """Those that Python knows, whatever this machine adds."""
 
@@ -76,7 +79,8 @@ def publish(where: Environment, folder: Path, say: Callable[[str], None], *, dry
         if not dry_run:
             file.put(s3, bucket)
     if not dry_run:
-        _fetched_again(where, outputs["DistributionId"], [f"/{f.name}" for f in files if not f.name.startswith(ASSETS)])
+        paths = [f"/{quote(file.name)}" for file in files if not file.name.startswith(ASSETS)]
+        _fetched_again(where, outputs["DistributionId"], paths)
     say(f"{outputs['DashboardUrl']}: {len(new)} of {len(files)} files {'would be' if dry_run else 'were'} sent")
 
 
@@ -104,13 +108,21 @@ def _outputs(where: Environment) -> dict[str, str]:
         if error.response["Error"]["Code"] != "ValidationError":
             raise
         raise OpsError(f"expected the stack {name}, found none: deploy it first, see docs/deploy.md") from error
-    return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", ())}
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", ())}
+    if missing := OUTPUTS - outputs.keys():
+        raise OpsError(
+            f"expected {', '.join(sorted(missing))} of the stack {name}, which is {stack['StackStatus']}, found none: "
+            "deploy it first, see docs/deploy.md"
+        )
+    return outputs
 
 
 def _in_order(folder: Path, known: Mapping[str, Any]) -> Iterator[_File]:
     """The files in the order in which they are sent: what others name comes before them."""
     if not (folder / PAGE).is_file():
         raise OpsError(f"expected built files with {PAGE} in {folder}, found none: `make dashboard` builds them")
+    if links := [str(path) for path in folder.rglob("*") if path.is_symlink()]:
+        raise OpsError(f"expected files that were built, found links, which may lead anywhere: {', '.join(links)}")
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     for name in sorted(set(names) - {PAGE, SETTINGS}):
         yield _File(name, (folder / name).read_bytes())

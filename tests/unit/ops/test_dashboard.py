@@ -155,6 +155,43 @@ def test_what_is_missing_is_said(environment: Environment, folder: Path) -> None
             published(Environment("prod", {"cloudformation": stub.client}.__getitem__), folder)
 
 
+def test_a_stack_that_is_not_complete_is_said(folder: Path) -> None:
+    stack = {
+        "StackName": "gavel-prod-dashboard",
+        "StackStatus": "REVIEW_IN_PROGRESS",
+        "CreationTime": "2026-11-29T10:00Z",
+    }
+    with stubbed("cloudformation") as stub:
+        stub.add_response("describe_stacks", {"Stacks": [stack]})
+        with pytest.raises(
+            OpsError, match=r"ClientId, .* of the stack gavel-prod-dashboard, which is REVIEW_IN_PROGRESS"
+        ):
+            published(Environment("prod", {"cloudformation": stub.client}.__getitem__), folder)
+
+
+def test_a_link_is_never_followed(
+    environment: Environment, folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    outside = tmp_path_factory.mktemp("outside") / "secret"
+    outside.write_text("a key")
+    (folder / "assets" / "logo.svg").symlink_to(outside)
+    with pytest.raises(OpsError, match=r"found links, .*assets/logo\.svg"):
+        published(environment, folder)
+    assert "Contents" not in environment.client("s3").list_objects_v2(Bucket=BUCKET)
+
+
+def test_paths_that_are_fetched_again_are_written_as_in_an_address(
+    environment: Environment, folder: Path, distributions: Distributions
+) -> None:
+    """CloudFront refuses other letters, and takes a star for any name."""
+    for name in ("a b.svg", "ü?.svg", "all*"):
+        (folder / name).write_text("x")
+    published(environment, folder)
+    ((_, paths),) = distributions.requested.values()
+    assert paths[:2] == ["/a%20b.svg", "/all%2A"]
+    assert "/%C3%BC%3F.svg" in paths
+
+
 def test_the_command_publishes(environment: Environment, folder: Path) -> None:
     done = CliRunner().invoke(
         app, ["dashboard", "publish", "--environment", "dev", "--folder", str(folder)], obj=lambda _: environment
