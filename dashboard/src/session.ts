@@ -7,7 +7,7 @@
  * the page since the last one ends.
  */
 
-import { InMemoryWebStorage, type User, UserManager, WebStorageStateStore } from "oidc-client-ts";
+import { ErrorTimeout, InMemoryWebStorage, type User, UserManager, WebStorageStateStore } from "oidc-client-ts";
 import { claimsOf, lifetime, type Role, roleOf } from "./logic/claims";
 import type { Settings } from "./settings";
 
@@ -125,7 +125,10 @@ export class Session {
     void this.renew();
   }
 
-  /** Fetch the next token; where that fails, the present one lasts as long as it does. */
+  /**
+   * Fetch the next token; where that fails, the present one lasts as long as it does. If the network failed, the
+   * next touch tries again.
+   */
   private async renew(): Promise<void> {
     const token = this.held;
     try {
@@ -134,6 +137,7 @@ export class Session {
       const user = await this.manager.signinSilent();
       if (user !== null && token !== null && this.held === token) this.take(user);
     } catch (error) {
+      if (this.held === token && (error instanceof TypeError || error instanceof ErrorTimeout)) this.due = true;
       console.warn("the session was not renewed", error instanceof Error ? error.name : "");
     }
   }
