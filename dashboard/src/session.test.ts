@@ -2,17 +2,19 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { Session } from "./session";
 import type { Settings } from "./settings";
 
-const oidc = vi.hoisted(() => ({ answers: [] as (() => Promise<unknown>)[], asked: 0 }));
+const oidc = vi.hoisted(() => ({ answers: [] as (() => Promise<unknown>)[], tried: 0, kept: false }));
 
 vi.mock("oidc-client-ts", async (original) => ({
   ...(await original<typeof import("oidc-client-ts")>()),
   UserManager: class {
     signinRedirectCallback = async () => user("first");
     getUser = async () => user("first");
-    removeUser = async () => undefined;
-    signinSilent = () => {
-      oidc.asked += 1;
-      return oidc.answers.shift()?.();
+    removeUser = async () => { oidc.kept = false; };
+    signinSilent = async () => {
+      oidc.tried += 1;
+      const found = await oidc.answers.shift()?.();
+      oidc.kept = true;
+      return found;
     };
   },
 }));
@@ -39,7 +41,7 @@ beforeEach(() => {
     for (const listener of listeners) listener();
     return vi.advanceTimersByTimeAsync(0);
   };
-  Object.assign(oidc, { answers: [], asked: 0 });
+  Object.assign(oidc, { answers: [], tried: 0, kept: false });
 });
 afterEach(() => {
   vi.useRealTimers();
@@ -61,15 +63,15 @@ test("a renewal that got no answer is tried again at the next touch, and one tha
   oidc.answers = [fails, fails, async () => user("second"), () => Promise.reject(new ErrorResponse({ error: "invalid_grant" }))];
   await touch();
   await vi.advanceTimersByTimeAsync(0.91 * HOUR);
-  expect([oidc.asked, holds(session)]).toEqual([1, "first"]);
+  expect([oidc.tried, holds(session)]).toEqual([1, "first"]);
   await touch();
   await touch();
-  expect([oidc.asked, holds(session)]).toEqual([3, "second"]);
+  expect([oidc.tried, holds(session)]).toEqual([3, "second"]);
   await touch();
   await vi.advanceTimersByTimeAsync(0.91 * HOUR);
   await touch();
   await touch();
-  expect([oidc.asked, holds(session)]).toEqual([4, "second"]);
+  expect([oidc.tried, holds(session)]).toEqual([4, "second"]);
   await vi.advanceTimersByTimeAsync(0.1 * HOUR);
   expect([holds(session), session.current()]).toEqual([null, null]);
 });
@@ -84,6 +86,6 @@ test("a renewal that is answered after signing out, or after the token has expir
     await end(session);
     answer(user("late"));
     await touch();
-    expect([holds(session), session.current()]).toEqual([null, null]);
+    expect([holds(session), session.current(), oidc.kept]).toEqual([null, null, false]);
   }
 });

@@ -135,7 +135,8 @@ export class Session {
       const before = await this.manager.getUser();
       if (!before?.refresh_token) return; // without one the library would open a frame
       const user = await this.manager.signinSilent();
-      if (user !== null && token !== null && this.held === token) this.take(user);
+      if (this.held !== token) await this.manager.removeUser(); // the session ended meanwhile: keep nothing of it
+      else if (user !== null) this.take(user);
     } catch (error) {
       if (this.held === token && (error instanceof TypeError || error instanceof ErrorTimeout)) this.due = true;
       console.warn("the session was not renewed", error instanceof Error ? error.name : "");
