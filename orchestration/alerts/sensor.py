@@ -8,18 +8,18 @@ was said before is not said again (`open_alerts`); and what could not be sent is
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Protocol, TypeVar
 
 import dagster as dg
 
 from assets.resources import LakeResource
 from contracts import Contracts
-from contracts.health import Budget, Comparison
+from contracts.health import Budget, Comparison, Health
 from orchestration.alerts.alert import Problem
 from orchestration.alerts.channels import AlertChannels
 from orchestration.alerts.health import Found, health_of
@@ -32,6 +32,8 @@ T = TypeVar("T")
 NAME = "alerts"
 LOOK_SECONDS = 30.0
 """For all watches of a tick, which may take 60; those that take longer are reported as failed, and look again later."""
+SHOW_SECONDS = 4.0
+"""For writing what staff see: with what alerts may take to be sent, a tick stays within its time."""
 UNSENT = timedelta(minutes=5)
 """How long a channel may take no alerts before the others, and it when it does again, are reported."""
 
@@ -114,10 +116,9 @@ def alert_sensor(
         found = Found(
             problems, unknown, _first(s.budgets for s in seen.values()), _first(s.comparisons for s in seen.values())
         )
-        try:
-            look.view.show(health_of(open_alerts, found, now))
-        except Exception as error:  # noqa: BLE001 - it says itself how old it is; alerts do not wait for it
-            context.log.error(f"The health of the pipeline could not be shown: {reason_of(error)}")
+        unshown = show(look.view, lambda: health_of(open_alerts, found, now))
+        if unshown is not None:
+            context.log.error(f"The health of the pipeline could not be shown: {reason_of(unshown)}")
         cursors |= {name: one.cursor for name, one in seen.items()} | {ITSELF: open_alerts.to_text()}
         return dg.SensorResult(
             skip_reason=outbox.said(" ".join(one.text for one in seen.values())),
@@ -142,19 +143,28 @@ def look_at_all(
     watches: Mapping[str, Watch], look: Look, cursors: Mapping[str, str], seconds: float = LOOK_SECONDS
 ) -> dict[str, Seen | Exception]:
     """What each watch found, or why it found nothing. One that is not ready in time goes on in a thread of its own."""
-    pool = ThreadPoolExecutor(max(len(watches), 1), thread_name_prefix="watch")
-    until = time.monotonic() + seconds
-    looking: dict[str, Future[Seen]] = {
-        name: pool.submit(watch, look, cursors.get(name)) for name, watch in watches.items()
-    }
-    wait(looking.values(), timeout=max(0.0, until - time.monotonic()))
+    return _within(seconds, {name: partial(watch, look, cursors.get(name)) for name, watch in watches.items()})
+
+
+def show(view: View, found: Callable[[], Health], seconds: float = SHOW_SECONDS) -> Exception | None:
+    """Let staff see what was found; why they do not, if it fails or takes long. The document says how old it is; what
+    was sent is remembered all the same, or it would be sent at each tick again."""
+    (error,) = _within(seconds, {"show": lambda: view.show(found())}).values()
+    return error
+
+
+def _within(seconds: float, work: Mapping[str, Callable[[], T]]) -> dict[str, T | Exception]:
+    """What each work answers, or why it does not within so long; all are done at once."""
+    pool = ThreadPoolExecutor(max(len(work), 1), thread_name_prefix="watch")
+    doing: dict[str, Future[T | Exception]] = {name: pool.submit(each) for name, each in work.items()}
+    wait(doing.values(), timeout=seconds)
     pool.shutdown(wait=False, cancel_futures=True)
-    return {name: _result(future, seconds) for name, future in looking.items()}
+    return {name: _result(future, seconds) for name, future in doing.items()}
 
 
-def _result(future: Future[Seen], seconds: float) -> Seen | Exception:
+def _result(future: Future[T], seconds: float) -> T | Exception:
     if not future.done() or future.cancelled():
-        return TimeoutError(f"it looked for more than {seconds:.0f} s")
+        return TimeoutError(f"it took more than {seconds:.0f} s")
     error = future.exception()
     if error is None:
         return future.result()

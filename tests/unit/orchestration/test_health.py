@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from threading import Event
+from types import SimpleNamespace
 
 import dagster as dg
 import orjson
@@ -19,7 +21,8 @@ from orchestration.alerts.alert import Problem
 from orchestration.alerts.drill_scenarios import SeededView
 from orchestration.alerts.health import MOST_ALERTS, WAITING, Found, health_of
 from orchestration.alerts.open_alerts import OpenAlerts, follow
-from orchestration.alerts.sensor import alert_sensor
+from orchestration.alerts.outbox import LOST_SECONDS, PATIENCE_SECONDS
+from orchestration.alerts.sensor import LOOK_SECONDS, SHOW_SECONDS, alert_sensor, show
 from orchestration.alerts.watches.budgets import watch_budgets
 from orchestration.alerts.watches.checks import watch_checks
 from orchestration.alerts.watches.stream import watch_letters
@@ -160,3 +163,20 @@ def test_alerts_are_sent_though_their_document_cannot_be_written(
     _, topic = tick(view)
     assert len(view.tried) == 1
     assert "2 dead letter(s) wait: inbound-dead-letters" in [part.what for part in topic.parts()]
+
+
+def test_a_bucket_that_does_not_answer_keeps_no_tick() -> None:
+    """Else the tick is given up, and what it sent is sent again by the next."""
+    answered = Event()
+    try:
+        view = SimpleNamespace(show=lambda found: answered.wait())
+        assert isinstance(show(view, seen, seconds=0.1), TimeoutError)
+    finally:
+        answered.set()
+    assert isinstance(show(Unwritable(), seen), ConnectionError)
+    assert show(SeededView(), seen) is None
+    assert isinstance(show(SeededView(), lambda: seen(Problem("no-such-kind", "x", "y"))), KeyError)
+
+
+def test_a_tick_is_over_before_dagster_gives_it_up() -> None:
+    assert LOOK_SECONDS + PATIENCE_SECONDS + LOST_SECONDS + SHOW_SECONDS < 60
