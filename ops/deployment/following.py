@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, TypeVar
 
 Found = TypeVar("Found")
@@ -49,15 +50,15 @@ def follow(
     What was just `requested` has not ended before an event of the stack itself says so: for a moment `DescribeStacks`
     may still have the status from before it.
     """
-    seen, ended = after, not requested
+    known, ended = set[str](), not requested
 
     def look() -> str | None:
-        nonlocal seen, ended
+        nonlocal ended
         status = str(cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"])
-        for event in _events_after(cloudformation, stack, seen):
+        for event in _events_after(cloudformation, stack, after, known):
             if event.get("ResourceStatusReason") not in REPEATED:
                 say(_line(event))
-            seen = event["EventId"]
+            known.add(event["EventId"])
             ended = ended or (_of_itself(event) and not in_progress(event["ResourceStatus"]))
         return None if in_progress(status) or not ended else status
 
@@ -109,14 +110,17 @@ def _events(cloudformation: Any, stack: str) -> Iterator[dict[str, Any]]:
         yield from page["StackEvents"]
 
 
-def _events_after(cloudformation: Any, stack: str, seen: str | None) -> list[dict[str, Any]]:
-    """Those that are newer than the one that was seen, the oldest first."""
+def _events_after(cloudformation: Any, stack: str, after: str | None, known: Collection[str]) -> list[dict[str, Any]]:
+    """Those that are newer than the event `after` and not known yet, the oldest first. Events of one moment may change
+    places from answer to answer, so a page is looked through to its end."""
     new: list[dict[str, Any]] = []
-    for event in _events(cloudformation, stack):
-        if event["EventId"] == seen:
+    for page in cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack):
+        newer = [*takewhile(lambda event: event["EventId"] != after, page["StackEvents"])]
+        fresh = [event for event in newer if event["EventId"] not in known]
+        new += fresh
+        if not fresh or len(newer) < len(page["StackEvents"]):
             break
-        new.insert(0, event)
-    return new
+    return new[::-1]
 
 
 def _last_operation(cloudformation: Any, stack: str) -> Iterator[dict[str, Any]]:

@@ -137,3 +137,17 @@ def test_every_status_that_cloudformation_has_is_waited_for_refused_or_deployed_
     ended = {"DELETE_COMPLETE", "REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE"}  # as if there were none
     updated = {s for s in statuses - ended if s.endswith("_COMPLETE")}
     assert statuses - waited - ended - updated == BROKEN.keys()
+
+
+def test_an_end_that_is_listed_behind_what_is_known_is_seen(aws: Stubber) -> None:
+    """Events of one moment have no order of their own."""
+    begun, last = event(1, "gavel-dev", "UPDATE_IN_PROGRESS"), event(2, "Table", "UPDATE_COMPLETE")
+    look(aws, "UPDATE_IN_PROGRESS", [begun, last])
+    events = [begun, event(3, "gavel-dev", "UPDATE_COMPLETE"), last]
+    look(aws, "UPDATE_COMPLETE", events)
+    listed(aws, events)
+    said: list[str] = []
+    following.follow(aws.client, ARN, said.append, None, requested=True)
+    assert [line.split()[:2] for line in said] == [
+        ["UPDATE_IN_PROGRESS", "gavel-dev"], ["UPDATE_COMPLETE", "Table"], ["UPDATE_COMPLETE", "gavel-dev"],
+    ]  # fmt: skip
