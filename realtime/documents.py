@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from realtime.api.store import Unavailable
 from realtime.logs import error_code
@@ -29,25 +31,23 @@ class Documents:
 
         Raises `Unavailable`.
         """
-        try:
+        with _answers():
             listed = self._s3().list_objects_v2(Bucket=self._bucket, Prefix=name, MaxKeys=1).get("Contents", [])
             if not any(found["Key"] == name for found in listed):
                 return None
-            return json.loads(self._s3().get_object(Bucket=self._bucket, Key=name)["Body"].read())
-        except ClientError as error:
-            if error_code(error) == "NoSuchKey":
-                return None
-            raise Unavailable(error_code(error)) from error
-        except BotoCoreError as error:
-            raise Unavailable(type(error).__name__) from error
+            try:
+                content = self._s3().get_object(Bucket=self._bucket, Key=name)["Body"].read()
+            except ClientError as error:
+                if error_code(error) == "NoSuchKey":
+                    return None
+                raise
+            return json.loads(content)
 
     def write(self, name: str, document: Mapping[str, Any]) -> None:
         """Write a document, whole. Raises `Unavailable`."""
-        try:
-            body = json.dumps(document).encode()
+        body = json.dumps(document).encode()
+        with _answers():
             self._s3().put_object(Bucket=self._bucket, Key=name, Body=body, ContentType="application/json")
-        except (ClientError, BotoCoreError) as error:
-            raise Unavailable(type(error).__name__) from error
 
     def link(self, name: str, kind: str, seconds: int) -> str:
         """An address at which a browser shows an object as `kind` (a content type), for so many seconds."""
@@ -56,3 +56,14 @@ class Documents:
             Params={"Bucket": self._bucket, "Key": name, "ResponseContentType": kind},
             ExpiresIn=seconds,
         )
+
+
+@contextmanager
+def _answers() -> Iterator[None]:
+    """What S3 does not answer, or garbles, is `Unavailable`."""
+    try:
+        yield
+    except ClientError as error:
+        raise Unavailable(error_code(error)) from error
+    except (BotoCoreError, ResponseParserError, json.JSONDecodeError) as error:
+        raise Unavailable(type(error).__name__) from error

@@ -14,7 +14,8 @@ from urllib.parse import parse_qs, urlsplit
 import boto3
 import orjson
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ReadTimeoutError
+from botocore.parsers import ResponseParserError
 from jsonschema_rs import validator_for
 
 from contracts import Contracts, archive
@@ -304,3 +305,38 @@ def test_what_the_engine_cannot_answer_waits_and_holds_up_no_other(
     assert [staff.answer(b["id"])[1]["status"] for b in (broken, fine)] == ["waiting", "answered"]
     monkeypatch.setattr(answering, "ask", ask)
     assert answered(lake, contracts).answered == 1
+
+
+class Failing:
+    """An S3 that answers with an error, or with what is no document."""
+
+    def __init__(self, answer: Exception | bytes) -> None:
+        self.answer = answer
+
+    def list_objects_v2(self, Prefix: str, **_: Any) -> dict[str, Any]:
+        return {"Contents": [{"Key": Prefix}]}
+
+    def get_object(self, **_: Any) -> dict[str, Any]:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return {"Body": io.BytesIO(self.answer)}
+
+    put_object = get_object
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ClientError({"Error": {"Code": "SlowDown"}}, "GetObject"), ResponseParserError("no XML"),
+        ReadTimeoutError(endpoint_url="s3"), b'{"torn',
+    ],
+)  # fmt: skip
+def test_a_document_that_s3_does_not_give_whole_is_unavailable(answer: Exception | bytes) -> None:
+    documents = Documents(lambda: Failing(answer), BUCKET)  # type: ignore[arg-type, return-value]
+    with pytest.raises(Unavailable) as read:
+        documents.read("a")
+    if isinstance(answer, ClientError):
+        assert str(read.value) == "SlowDown"
+    if isinstance(answer, Exception):
+        with pytest.raises(Unavailable):
+            documents.write("a", {})
