@@ -16,6 +16,7 @@ from contracts import Contracts
 from local.aws import REGION, Aws
 from local.home import REPOSITORY, Home, Stack
 from local.housekeeping import bound_bundles
+from local.processes import HANG_SECONDS
 from ops.deployment.following import reasons
 
 STACK_NAME = "gavel-local"
@@ -23,7 +24,6 @@ CODE_BUCKET = "gavel-local-code"
 USER = "laptop@gavel.example"
 PROVIDER = "gavel-local-tenants"
 TEMPLATE = REPOSITORY / "realtime" / "template.yaml"
-DEPLOY_SECONDS = 180
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many parts of it are done, and how many there are."""
@@ -146,13 +146,13 @@ def _status(cloudformation: Any, name: str) -> str | None:
 
 def _wait(cloudformation: Any, name: str, progress: Progress) -> str | None:
     """Wait until the stack is no longer in progress; returns its status, None if it is gone."""
-    deadline = time.monotonic() + DEPLOY_SECONDS
+    deadline = time.monotonic() + HANG_SECONDS
     pause = 0.05
     while (status := _status(cloudformation, name)) is not None and status.endswith("_IN_PROGRESS"):
         done, total = _count(_events(cloudformation, name))
         progress("CloudFormation resources", done, total)
         if time.monotonic() > deadline:
-            raise DeployError(f"CloudFormation still says {status} after {DEPLOY_SECONDS} s")
+            raise DeployError(f"CloudFormation still says {status} after {HANG_SECONDS} s")
         time.sleep(pause)
         pause = min(pause * 1.5, 0.5)
     if status is not None:

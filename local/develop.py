@@ -24,18 +24,19 @@ from local.dashboard import serving as dashboard_serving
 from local.draining import Mending, drain
 from local.exports import Exports, serving
 from local.home import REPOSITORY, Home, Stack
-from local.processes import Process, spawn, this_process
+from local.processes import HANG_SECONDS, Process, spawn, this_process
 from local.pump import Counts
 from local.screen import Screen
 
 UI_PORT = 3000
-UI_SECONDS = 120
 FIRST_CHANGES = 1500
 HISTORY_AFTER, HISTORY_EVERY = 60.0, 600.0  # seconds
 # Quicker than the defaults of production, so that a person sees data flow.
 QUICK = {"GAVEL_LANDING_SECONDS": "15", "GAVEL_MARTS_SECONDS": "60", "GAVEL_REPORTS_CRON": "*/5 * * * *"}
-# A laptop that does other work may need longer for a tick than Dagster's minute; late is better than cut off.
-PATIENCE = {"DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS": "300", "DAGSTER_SCHEDULE_GRPC_TIMEOUT_SECONDS": "300"}
+# A laptop that does other work may need longer for a tick or a load than Dagster's minute; late is better than cut off.
+PATIENCE = {
+    f"DAGSTER_{call}GRPC_TIMEOUT_SECONDS": str(HANG_SECONDS) for call in ("", "REPOSITORY_", "SENSOR_", "SCHEDULE_")
+}
 
 
 class DevelopError(RuntimeError):
@@ -171,7 +172,7 @@ def spawn_dagster(home: Home, current: Stack, port: int, more: Mapping[str, str]
 
 def wait_for_ui(port: int, process: Process, log: Path) -> None:
     """Wait until the UI answers. Raises `DevelopError` if it ends or stays silent."""
-    deadline = time.monotonic() + UI_SECONDS
+    deadline = time.monotonic() + HANG_SECONDS
     while process.alive:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
         try:
@@ -183,7 +184,7 @@ def wait_for_ui(port: int, process: Process, log: Path) -> None:
         finally:
             connection.close()
         if time.monotonic() > deadline:
-            raise DevelopError(f"Dagster's UI did not answer within {UI_SECONDS} s; its log:\n{emulator.tail(log)}")
+            raise DevelopError(f"Dagster's UI did not answer within {HANG_SECONDS} s; its log:\n{emulator.tail(log)}")
         time.sleep(0.25)
     raise DevelopError(f"Dagster ended while starting; its log ({log}):\n{emulator.tail(log)}")
 

@@ -21,10 +21,9 @@ from pathlib import Path
 
 from local.aws import CREDENTIALS, Aws
 from local.home import Home, Stack
-from local.processes import Process, marked, spawn, stop
+from local.processes import HANG_SECONDS, Process, marked, spawn, stop
 
 FREE_SECONDS = 3
-START_SECONDS = 60
 STOP_SECONDS = 60
 _IDENTITY_PARAMETER = "/gavel/local/identity"
 
@@ -173,14 +172,14 @@ def _spawn(home: Home, stack: Stack, port: int) -> Process:
 
 def _wait_until_healthy(stack: Stack, process: Process, log: Path) -> None:
     """Return as soon as the emulator answers; raise if it ends or stays silent."""
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + HANG_SECONDS
     pause = 0.02
     while process.alive:
         if is_healthy(stack):
             return
         if time.monotonic() > deadline:
             stop([process], 5)
-            raise EmulatorError(f"the emulator did not answer within {START_SECONDS} s; its log:\n{tail(log)}")
+            raise EmulatorError(f"the emulator did not answer within {HANG_SECONDS} s; its log:\n{tail(log)}")
         time.sleep(pause)
         pause = min(pause * 1.3, 0.25)
     raise EmulatorError(f"the emulator ended while starting; its log ({log}):\n{tail(log)}")

@@ -21,10 +21,8 @@ from urllib.parse import urlsplit
 from local.dagster.pipeline_result import PipelineResult
 from local.emulator import tail
 from local.home import REPOSITORY, Home, Stack
-from local.processes import MARK
+from local.processes import HANG_SECONDS, MARK
 from local.stack import PIPELINE, environment
-
-RELOAD_SECONDS = 120
 
 
 class PipelineError(RuntimeError):
@@ -76,10 +74,11 @@ def reload(ui_url: str, location: str = "gavel") -> None:
 
     address = urlsplit(ui_url)
     try:
-        client = DagsterGraphQLClient(address.hostname or "", port_number=address.port, timeout=RELOAD_SECONDS)
+        client = DagsterGraphQLClient(address.hostname or "", port_number=address.port, timeout=HANG_SECONDS)
         done = client.reload_repository_location(location)
     except DagsterGraphQLClientError as error:
-        raise PipelineError(f"expected Dagster at {ui_url} to load the code location again, found: {error}") from error
+        reason = error.__cause__ or error  # the client's own words repeat the query and leave the cause out
+        raise PipelineError(f"expected Dagster at {ui_url} to load the code location again, found: {reason}") from error
     if done.status is not ReloadRepositoryLocationStatus.SUCCESS:
         raise PipelineError(f"expected Dagster to load the code location again, found: {done.message}")
 

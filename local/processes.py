@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MARK = "GAVEL_STACK"
+# A part that is silent for that long hangs. A laptop that does other work is only slow, and is waited for.
+HANG_SECONDS = 600
 _PROC = Path("/proc")
 
 
