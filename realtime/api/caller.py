@@ -10,19 +10,21 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import permutations
-from typing import Any, Literal, TypeAlias
+from itertools import chain, permutations
+from typing import Any, Literal, TypeAlias, get_args
 
 from realtime.api.problems import ApiError, forbidden
 
-Group: TypeAlias = Literal["staff", "party"]
+Group: TypeAlias = Literal["staff", "auditor", "party"]
 
-_GROUPS: tuple[Group, ...] = ("staff", "party")  # whoever is in both may do what the first may
+_GROUPS: tuple[Group, ...] = get_args(Group)  # whoever is in several may do what the first may
+_SEVERAL = tuple(chain.from_iterable(permutations(_GROUPS, count) for count in range(2, len(_GROUPS) + 1)))
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """`staff` may do everything, `party` reads what belongs to `party_id` (None for staff).
+    """`staff` may do everything, `auditor` puts questions to the archive and does nothing else, `party` reads what
+    belongs to `party_id` (None for the others).
 
     `name` is the same for every request of one user or tenant, and of nobody else. `tenant` is None for
     Cognito's users.
@@ -68,7 +70,7 @@ def _caller(name: str, groups: list[str], party_id: object, tenant: str | None) 
     group = next((g for g in _GROUPS if g in groups), None)
     if group is None:
         raise forbidden(f"expected a caller in one of the groups {', '.join(_GROUPS)}, found none of them")
-    if group == "staff":
+    if group != "party":
         return Caller(name, group, None, tenant)
     if not isinstance(party_id, str) or not party_id:
         raise forbidden("expected a caller of the group party to say which party it is, found nothing")
@@ -83,8 +85,8 @@ def _groups(event: Mapping[str, Any], claim: object) -> list[str]:
     if claim in _GROUPS:
         return [claim]
     tokens = _authorization(event)
-    if not tokens:  # a gateway that keeps it: only both names that we know, in exactly one of the two forms
-        return next(([*g] for g in permutations(_GROUPS) if claim in _written(g)), [])
+    if not tokens:  # a gateway that keeps it: only names that we know, in exactly one of the two forms
+        return next(([*g] for g in _SEVERAL if claim in _written(g)), [])
     listed = _listed(tokens[0]) if len(tokens) == 1 else []  # of several, who knows which one was verified
     return listed if claim in _written(listed) else []
 

@@ -129,7 +129,8 @@ class Api:
         return (
             Route(
                 "GET", "/openapi.json", "Read this description", self._describe,
-                answers={200: {"type": "object", "required": ["openapi", "paths"]}}, groups=("staff", "party"),
+                answers={200: {"type": "object", "required": ["openapi", "paths"]}},
+                groups=("staff", "auditor", "party"),
             ),
             Route(
                 "POST", many, "Create an item", self._create,

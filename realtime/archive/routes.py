@@ -1,19 +1,21 @@
-"""The routes by which staff put questions to the archive and read the answers."""
+"""The routes by which staff and auditors put questions to the archive and read the answers."""
 
 from __future__ import annotations
 
 from contracts import archive
 from realtime.api import problems, requests
-from realtime.api.caller import Caller
+from realtime.api.caller import Caller, Group
 from realtime.api.routes import Answer, Event, Parameter, Route, Schema, closed
 from realtime.archive.service import Archive
 
+_GROUPS: tuple[Group, ...] = ("staff", "auditor")
 MAX_PAGES = 99_999
 """As many as their keys have digits for."""
 
 
 def routes(found: Archive) -> tuple[Route, ...]:
-    """`GET /archive/questions`, `POST /archive/questions/{name}`, `GET /archive/answers/{answer_id}`, for staff."""
+    """`GET /archive/questions`, `POST /archive/questions/{name}`, `GET /archive/answers/{answer_id}`, for staff and
+    auditors."""
 
     def listed(event: Event, caller: Caller) -> Answer:
         requests.only_parameters(event)
@@ -34,15 +36,16 @@ def routes(found: Archive) -> tuple[Route, ...]:
     )
     return (
         Route(
-            "GET", "/archive/questions", "List the questions to the archive", listed, answers={200: _QUESTIONS},
+            "GET", "/archive/questions", "List the questions to the archive", listed,
+            answers={200: _QUESTIONS}, groups=_GROUPS,
         ),
         Route(
             "POST", "/archive/questions/{name}", "Put a question to the archive", put,
-            answers={202: _ACCEPTED}, body=_PARAMETERS,
+            answers={202: _ACCEPTED}, body=_PARAMETERS, groups=_GROUPS,
         ),
         Route(
             "GET", "/archive/answers/{answer_id}", "Read an answer, page by page", answered,
-            answers={200: _ANSWER}, query=(number,),
+            answers={200: _ANSWER}, query=(number,), groups=_GROUPS,
         ),
     )  # fmt: skip
 

@@ -104,6 +104,7 @@ def fill(laptop: Laptop) -> None:
     pool = laptop.stack.outputs["UserPoolId"]
     for user, attributes, group in (
         ("ann@example.com", [{"Name": "custom:party_id", "Value": "d-ann"}], "party"),
+        ("eve@example.com", [], "auditor"),
         ("nobody@example.com", [], None),
     ):
         cognito.admin_create_user(
@@ -170,6 +171,24 @@ def test_a_party_sees_its_own_and_nothing_of_others_also_by_address(front: Front
     ):
         other, _ = front.open(path, "ann@example.com")
         other.get_by_text(says).wait_for()
+        assert not re.search("Cem|€", other.locator("main").inner_text())
+
+
+def test_an_auditor_finds_the_archive_and_nothing_else(front: Front) -> None:
+    page, trouble = front.page()
+    page.route("**/api/archive/**", Archived())
+    page.goto(front.address + "/")
+    browsers.sign_in(page, "eve@example.com", PASSWORD)
+    page.get_by_role("link", name="An order as it was").click()
+    page.get_by_label("Order id").fill("007")
+    assert page.get_by_role("navigation", name="Pages").get_by_role("link").all_inner_texts() == ["Archive"]
+    page.goto(front.address + "/archive?answer=a-1")
+    page.get_by_role("region", name="Order", exact=True).get_by_text("d-ann").wait_for()
+    assert page.get_by_role("region", name="Order", exact=True).get_by_role("link").count() == 0
+    assert trouble == []
+    for path in ("/orders/d-2", "/parties/d-cem", "/lots/d-lot", "/figures", "/health"):
+        other, _ = front.open(path, "eve@example.com")
+        other.get_by_text("You may not see this").wait_for()
         assert not re.search("Cem|€", other.locator("main").inner_text())
 
 

@@ -1,4 +1,4 @@
-/** Questions to the archive, and their answers, for staff. */
+/** Questions to the archive, and their answers, for staff and auditors. */
 
 import type { Row } from "../logic/archive";
 import { type Api, answered } from "./client";

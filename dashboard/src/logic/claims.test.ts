@@ -15,9 +15,10 @@ test("a token without an end is refused", () => {
   expect(() => claimsOf("nothing")).toThrow();
 });
 
-test("staff goes before party, and others have no role", () => {
+test("of several groups the one that may do most counts, and others have no role", () => {
   expect(roleOf({ exp: 1, "cognito:groups": ["party", "staff"] })).toBe("staff");
   expect(roleOf({ exp: 1, "cognito:groups": ["party"] })).toBe("party");
+  expect(roleOf({ exp: 1, "cognito:groups": ["party", "auditor"] })).toBe("auditor");
   expect(roleOf({ exp: 1, "cognito:groups": ["staffing"] })).toBeNull();
   expect(roleOf({ exp: 1 })).toBeNull();
 });

@@ -1,6 +1,8 @@
 /** What an identity token says of a person. For showing only: what a person may do, the API decides. */
 
-export type Role = "staff" | "party";
+/** From the one that may do most on. */
+const ROLES = ["staff", "auditor", "party"] as const;
+export type Role = (typeof ROLES)[number];
 
 export interface Claims {
   exp: number;
@@ -19,10 +21,10 @@ export function claimsOf(token: string): Claims {
   return claims;
 }
 
-/** As the API decides: staff goes before party; null for a person in neither group. */
+/** As the API decides: of several, the one that may do most; null for a person in none of the groups. */
 export function roleOf(claims: Claims): Role | null {
   const groups = claims["cognito:groups"] ?? [];
-  return groups.includes("staff") ? "staff" : groups.includes("party") ? "party" : null;
+  return ROLES.find((role) => groups.includes(role)) ?? null;
 }
 
 /** For how many milliseconds a token is good from when it was made. */

@@ -1,4 +1,4 @@
-/** Questions to the archive, for staff: put here, answered by the pipeline, shown when the answer is there. */
+/** Questions to the archive, for staff and auditors: put here, answered by the pipeline, shown when the answer is there. */
 
 import { useInfiniteQuery, useMutation, useQuery } from "@tanstack/react-query";
 import { Link, useNavigate } from "@tanstack/react-router";
@@ -20,13 +20,14 @@ const MOST_TEXT = 2_048;
 export function ArchivePage({ wanted }: { wanted: Wanted }) {
   useTitle("Archive");
   const { api } = useParts();
-  const isStaff = usePerson()?.role === "staff";
-  const questions = useQuery({ queryKey: ["archive questions"], queryFn: () => readQuestions(api), enabled: isStaff });
-  if (!isStaff) {
+  const role = usePerson()?.role;
+  const mayAsk = role === "staff" || role === "auditor";
+  const questions = useQuery({ queryKey: ["archive questions"], queryFn: () => readQuestions(api), enabled: mayAsk });
+  if (!mayAsk) {
     return (
       <>
         <h1>Archive</h1>
-        <Stop title="You may not see this"><p>Questions over all that was ever written are for staff only.</p></Stop>
+        <Stop title="You may not see this"><p>Questions over all that was ever written are for staff and auditors only.</p></Stop>
       </>
     );
   }
@@ -224,10 +225,11 @@ function Part({ place, of, rows }: { place: number; of: NonNullable<Given["secti
 const MOMENT = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$/;
 
 function One({ name, row }: { name: string; row: Row }): ReactNode {
+  const isStaff = usePerson()?.role === "staff";
   const value = said(row[name]);
   if (value === null || value === undefined) return "–";
   const text = String(value);
-  switch (leads(name, value)) {
+  switch (isStaff ? leads(name, value) : null) {
     case "order":
       return <OrderLink id={text} />;
     case "lot":

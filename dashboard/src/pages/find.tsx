@@ -1,5 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
-import { Link, useNavigate } from "@tanstack/react-router";
+import { Link, Navigate, useNavigate } from "@tanstack/react-router";
 import { type FormEvent, useEffect, useRef } from "react";
 import { findById, type Found } from "../api/reads";
 import { useParts, usePerson } from "../parts/context";
@@ -41,6 +41,7 @@ export function FindPage({ id, wanted }: { id: string | null; wanted: Wanted | n
     const wanted = field.current?.value.trim() ?? "";
     void navigate({ to: "/", search: wanted === "" ? {} : { id: wanted } });
   };
+  if (person?.role === "auditor") return <Navigate to="/archive" replace />;
   return (
     <>
       <h1>Find</h1>

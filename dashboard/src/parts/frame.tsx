@@ -38,7 +38,9 @@ export function Frame() {
           <nav aria-label="Pages">
             {person.role === "staff" && <Link to="/" activeOptions={{ exact: true, includeSearch: false }}>Find</Link>}
             {person.role === "staff" && <Link to="/figures" activeOptions={{ includeSearch: false }}>Figures</Link>}
-            {person.role === "staff" && <Link to="/archive" activeOptions={{ includeSearch: false }}>Archive</Link>}
+            {(person.role === "staff" || person.role === "auditor") && (
+              <Link to="/archive" activeOptions={{ includeSearch: false }}>Archive</Link>
+            )}
             {person.role === "staff" && <Link to="/health">Health</Link>}
             {person.role === "party" && person.partyId && (
               <Link to="/parties/$id" params={{ id: person.partyId }}>My orders</Link>
@@ -70,7 +72,7 @@ export function Frame() {
 function NoRole() {
   return (
     <Stop title="You may not see this">
-      <p>Your account is in neither of the groups staff and party. Ask an administrator to put it into one.</p>
+      <p>Your account is in none of the groups staff, auditor and party. Ask an administrator to put it into one.</p>
     </Stop>
   );
 }

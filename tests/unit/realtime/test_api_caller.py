@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -32,6 +33,9 @@ def claims(**more: Any) -> dict[str, Any]:
             claims(**{"cognito:groups": "party,staff", "custom:party_id": "c-1"}),
             Caller("user s-1", "staff", None, None),
         ),
+        (claims(**{"cognito:groups": "auditor", "custom:party_id": "c-1"}), Caller("user s-1", "auditor", None, None)),
+        (claims(**{"cognito:groups": "[party auditor]"}), Caller("user s-1", "auditor", None, None)),
+        (claims(**{"cognito:groups": "auditor,party,staff"}), Caller("user s-1", "staff", None, None)),
         (claims(**{"cognito:groups": "party", "custom:party_id": "c-1"}), Caller("user s-1", "party", "c-1", None)),
         (event({"tenant": "acme", "group": "staff"}), Caller("tenant acme", "staff", None, "acme")),
         (
@@ -73,7 +77,9 @@ def test_whoever_is_in_no_group_is_refused(given: dict[str, Any]) -> None:
 
 
 names = st.one_of(
-    st.sampled_from(["staff", "party", "x,staff", "party,staff", "[staff]", "staff ", "[party", "staff]", "x"]),
+    st.sampled_from(
+        ["staff", "party", "auditor", "x,staff", "party,staff", "[staff]", "staff ", "[party", "staff]", "x"]
+    ),
     st.text(st.sampled_from("staffpry,[] "), min_size=1, max_size=12),
 )
 joins = st.sampled_from([",".join, lambda found: f"[{' '.join(found)}]"])
@@ -112,9 +118,12 @@ def test_a_name_that_may_be_part_of_another_makes_no_staff(text: str, authorizat
 
 
 @for_all(st.lists(names, min_size=1, max_size=3), joins)
-def test_without_a_token_only_both_names_in_one_of_two_forms_count(groups: list[str], join: Callable[..., str]) -> None:
+def test_without_a_token_only_known_names_in_one_of_two_forms_count(
+    groups: list[str], join: Callable[..., str]
+) -> None:
     text = join(groups)
-    exact = {"staff", "staff,party", "party,staff", "[staff party]", "[party staff]"}
+    several = [g for count in (2, 3) for g in permutations(("staff", "auditor", "party"), count) if "staff" in g]
+    exact = {"staff"} | {form for g in several for form in (",".join(g), f"[{' '.join(g)}]")}
     assert is_staff(claims(**{"cognito:groups": text})) == (text in exact)
 
 

@@ -29,13 +29,14 @@ from realtime.api.store import Store, Unavailable
 from realtime.archive.routes import routes
 from realtime.archive.service import Archive
 from realtime.documents import Documents
-from retrieval import answering, log
+from retrieval import answering, log, templates
 from tests.support.lakes import Landing, local_lake
 
 Fixture = Any
 BUCKET = "gavel-archive"
 STAFF = {"claims": {"sub": "u-1", "cognito:groups": "staff"}}
 OTHER = {"claims": {"sub": "u-2", "cognito:groups": "staff"}}
+AUDITOR = {"claims": {"sub": "u-4", "cognito:groups": "auditor"}}
 PARTY = {"claims": {"sub": "u-3", "cognito:groups": "party", "custom:party_id": "c-1"}}
 COUNTRY = {"entity": "countries", "key": "DE"}
 FORGED = b'{"name": "order_as_of", "parameters": {"at": 1}, "who": "u", "role": "staff", "put_at": 9e9}'
@@ -211,6 +212,22 @@ def test_a_caller_puts_what_its_role_may_put(staff: Client, lake: Lake, contract
     assert answered(lake, contracts) == answering.Answered(0, 1)
     problem = orjson.loads(lake.store.read(archive.answer("f")))["problem"]
     assert "expected a caller of auditor" in problem
+
+
+def test_an_auditor_puts_questions_to_the_archive_and_does_nothing_else(
+    staff: Client, lake: Lake, contracts: Contracts
+) -> None:
+    staff.caller = AUDITOR
+    status, body = staff("GET", "/archive/questions")
+    assert (status, set(body["questions"])) == (200, set(templates.names()))
+    status, body = staff.put("party_history", {"party": "c-1"})
+    assert status == 202
+    answered(lake, contracts)
+    assert staff.answer(body["id"])[1]["status"] == "answered"
+    for route in staff.api.routes:
+        if not route.resource.startswith(("/archive/", "/openapi.json")):
+            path = {"entity": "orders", "key": "o-1", "party_id": "c-1"}
+            assert staff(route.method, route.resource, "{}", **path)[0] == 403, route
 
 
 def test_a_question_that_waited_for_too_long_is_given_up(staff: Client, lake: Lake, contracts: Contracts) -> None:
