@@ -1,18 +1,20 @@
 /** Which page is at which address. */
 
 import { createRootRoute, createRoute, createRouter } from "@tanstack/react-router";
-import { ArchivePage } from "./pages/archive";
-import { FiguresPage } from "./pages/figures";
 import { isEntity } from "./api/lists";
 import { wanted, type Search, texts } from "./logic/archive";
-import { FindPage } from "./pages/find";
-import { HealthPage } from "./pages/health";
 import type { Wanted } from "./pages/lists";
-import { LotPage } from "./pages/lot";
-import { OrderPage } from "./pages/order";
-import { PartyPage } from "./pages/party";
 import { Frame, NotFound } from "./parts/frame";
+import { later } from "./parts/later";
 import { SignedIn } from "./parts/sign-in";
+
+const FindPage = later(async () => (await import("./pages/find")).FindPage);
+const OrderPage = later(async () => (await import("./pages/order")).OrderPage);
+const PartyPage = later(async () => (await import("./pages/party")).PartyPage);
+const LotPage = later(async () => (await import("./pages/lot")).LotPage);
+const FiguresPage = later(async () => (await import("./pages/figures")).FiguresPage);
+const ArchivePage = later(async () => (await import("./pages/archive")).ArchivePage);
+const HealthPage = later(async () => (await import("./pages/health")).HealthPage);
 
 const root = createRootRoute({ component: Frame, notFoundComponent: NotFound });
 

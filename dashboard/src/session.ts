@@ -7,7 +7,7 @@
  * the page since the last one ends.
  */
 
-import { ErrorTimeout, InMemoryWebStorage, type User, UserManager, WebStorageStateStore } from "oidc-client-ts";
+import type { User, UserManager } from "oidc-client-ts";
 import { claimsOf, lifetime, type Role, roleOf } from "./logic/claims";
 import type { Settings } from "./settings";
 
@@ -29,7 +29,7 @@ const RENEWED = 0.9;
 type Listener = () => void;
 
 export class Session {
-  private readonly manager: UserManager;
+  private loading: Promise<UserManager> | null = null;
   private readonly listeners = new Set<Listener>();
   private person: Person | null = null;
   private held: Token | null = null;
@@ -39,19 +39,6 @@ export class Session {
   private due = false;
 
   constructor(private readonly settings: Settings) {
-    const { authority, clientId, authorize, token } = settings.signIn;
-    this.manager = new UserManager({
-      authority,
-      client_id: clientId,
-      redirect_uri: `${location.origin}/signed-in`,
-      response_type: "code",
-      scope: "openid",
-      metadata: { issuer: authority, authorization_endpoint: authorize, token_endpoint: token },
-      userStore: new WebStorageStateStore({ store: new InMemoryWebStorage() }),
-      stateStore: new WebStorageStateStore({ store: sessionStorage }),
-      automaticSilentRenew: false,
-      loadUserInfo: false,
-    });
     for (const sign of ["keydown", "pointerdown", "wheel"]) {
       addEventListener(sign, () => this.use(), { capture: true, passive: true });
     }
@@ -71,20 +58,21 @@ export class Session {
 
   /** Leave for the sign-in page, which leads back to `path`. */
   async begin(path: string): Promise<void> {
-    await this.manager.clearStaleState();
-    await this.manager.signinRedirect({ state: path });
+    const manager = await this.manager();
+    await manager.clearStaleState();
+    await manager.signinRedirect({ state: path });
   }
 
   /** Take the code that the address carries; returns the path to go on with. */
   async finish(address: string): Promise<string> {
-    const user = await this.manager.signinRedirectCallback(address);
+    const user = await (await this.manager()).signinRedirectCallback(address);
     this.take(user);
     return typeof user.state === "string" && /^\/(?!\/)/.test(user.state) ? user.state : "/";
   }
 
   /** Forget the tokens: they have expired, or the API says so. */
   expire(): void {
-    void this.manager.removeUser();
+    void this.forget();
     this.hold(null);
     this.become(null);
   }
@@ -94,6 +82,19 @@ export class Session {
     this.expire();
     const query = new URLSearchParams({ client_id: this.settings.signIn.clientId, logout_uri: `${location.origin}/` });
     location.assign(`${this.settings.signIn.signOut}?${query}`);
+  }
+
+  /** The library that speaks with the sign-in; loaded when it is needed first, as the page is there sooner without it. */
+  private manager(): Promise<UserManager> {
+    this.loading ??= managerOf(this.settings.signIn).catch((error: unknown) => {
+      this.loading = null; // the next time tries again
+      throw error;
+    });
+    return this.loading;
+  }
+
+  private async forget(): Promise<void> {
+    if (this.loading !== null) await (await this.loading).removeUser();
   }
 
   private take(user: User): void {
@@ -132,13 +133,14 @@ export class Session {
   private async renew(): Promise<void> {
     const token = this.held;
     try {
-      const before = await this.manager.getUser();
+      const manager = await this.manager();
+      const before = await manager.getUser();
       if (!before?.refresh_token) return; // without one the library would open a frame
-      const user = await this.manager.signinSilent();
-      if (this.held !== token) await this.manager.removeUser(); // the session ended meanwhile: keep nothing of it
+      const user = await manager.signinSilent();
+      if (this.held !== token) await manager.removeUser(); // the session ended meanwhile: keep nothing of it
       else if (user !== null) this.take(user);
     } catch (error) {
-      if (this.held === token && (error instanceof TypeError || error instanceof ErrorTimeout)) this.due = true;
+      if (this.held === token && error instanceof Error && ["TypeError", "ErrorTimeout"].includes(error.name)) this.due = true;
       console.warn("the session was not renewed", error instanceof Error ? error.name : "");
     }
   }
@@ -147,4 +149,20 @@ export class Session {
     this.person = person;
     for (const listener of this.listeners) listener();
   }
+}
+
+async function managerOf({ authority, clientId, authorize, token }: Settings["signIn"]): Promise<UserManager> {
+  const { InMemoryWebStorage, UserManager, WebStorageStateStore } = await import("oidc-client-ts");
+  return new UserManager({
+    authority,
+    client_id: clientId,
+    redirect_uri: `${location.origin}/signed-in`,
+    response_type: "code",
+    scope: "openid",
+    metadata: { issuer: authority, authorization_endpoint: authorize, token_endpoint: token },
+    userStore: new WebStorageStateStore({ store: new InMemoryWebStorage() }),
+    stateStore: new WebStorageStateStore({ store: sessionStorage }),
+    automaticSilentRenew: false,
+    loadUserInfo: false,
+  });
 }

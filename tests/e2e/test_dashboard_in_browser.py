@@ -266,6 +266,27 @@ def test_what_fails_says_so_and_can_be_tried_again(front: Front, answer: Callabl
     page.get_by_text("Billed to the buyer").wait_for()
 
 
+def test_a_page_whose_code_did_not_come_says_so_and_can_be_tried_again(front: Front) -> None:
+    page, _ = front.page()
+    page.route("**/assets/order-*.js", lambda route: route.abort())
+    page.goto(front.address + "/orders/d-1")
+    browsers.sign_in(page, USER, front.password)
+    page.get_by_text("The service cannot be reached").wait_for()
+    page.unroute("**/assets/order-*.js")
+    page.get_by_role("button", name="Try again").click()
+    page.get_by_text("Billed to the buyer").wait_for()
+
+
+def test_what_was_not_opened_yet_opens_without_a_connection_to_its_code(front: Front) -> None:
+    page, trouble = front.open("/")
+    page.get_by_role("heading", name="Recently written").wait_for()
+    page.wait_for_load_state("networkidle")
+    page.route("**/assets/*", lambda route: route.abort())
+    page.get_by_role("link", name="Health").click()
+    page.get_by_role("heading", name="Health", exact=True).wait_for()
+    assert trouble == []
+
+
 def test_a_slow_answer_is_announced_while_it_is_awaited(front: Front) -> None:
     page, _ = front.page()
     waiting: list[Any] = []
@@ -556,5 +577,9 @@ def test_ten_thousand_rows_scroll_and_are_all_in_the_file(front: Front) -> None:
 
 
 def test_the_first_page_is_small(front: Front) -> None:
-    sent = (file for file in (BUILT / "site").rglob("*") if file.suffix in (".js", ".css", ".html"))
-    assert sum(len(gzip.compress(file.read_bytes())) for file in sent) <= 180_000
+    files = [file for file in (BUILT / "site").rglob("*") if file.suffix in (".js", ".css", ".html")]
+    sizes = {file.name: len(gzip.compress(file.read_bytes())) for file in files}
+    assert sum(sizes.values()) <= 180_000
+    assert sum(size for name, size in sizes.items() if name.startswith("index")) <= 120_000, (
+        "what the sign-in page needs"
+    )

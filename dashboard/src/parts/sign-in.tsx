@@ -3,6 +3,7 @@
 import { useRouter } from "@tanstack/react-router";
 import { useEffect, useRef, useState } from "react";
 import { useParts } from "./context";
+import { loadAll } from "./later";
 import { Loading, Stop } from "./states";
 
 /** Shown in a page's place while nobody is signed in; `ended` says that a session was there. */
@@ -42,6 +43,7 @@ export function SignedIn() {
   useEffect(() => {
     if (begun.current) return;
     begun.current = true;
+    loadAll();
     const address = location.href;
     history.replaceState(history.state, "", "/signed-in"); // the code is good once, and nobody else's
     session
