@@ -118,13 +118,15 @@ def _outputs(where: Environment) -> dict[str, str]:
 
 
 def _in_order(folder: Path, known: Mapping[str, Any]) -> Iterator[_File]:
-    """The files in the order in which they are sent: what others name comes before them."""
+    """The files in the order in which they are sent: what others name comes before them. Hidden ones are nobody's: file
+    managers leave them."""
     if not (folder / PAGE).is_file():
         raise OpsError(f"expected built files with {PAGE} in {folder}, found none: `make dashboard` builds them")
     if links := [str(path) for path in folder.rglob("*") if path.is_symlink()]:
         raise OpsError(f"expected files that were built, found links, which may lead anywhere: {', '.join(links)}")
-    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    for name in sorted(set(names) - {PAGE, SETTINGS}):
+    inside = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    names = {path.as_posix() for path in inside if not any(part.startswith(".") for part in path.parts)}
+    for name in sorted(names - {PAGE, SETTINGS}):
         yield _File(name, (folder / name).read_bytes())
     yield _File(SETTINGS, json.dumps(known, indent=2).encode())
     yield _File(PAGE, (folder / PAGE).read_bytes())

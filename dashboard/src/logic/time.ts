@@ -39,6 +39,13 @@ export function age(text: string, now: Date = new Date()): string {
   return length(Math.floor((now.getTime() - Date.parse(text)) / 1000));
 }
 
+/** Whether what is of that moment is older than some seconds, or of a moment to come, so that nobody knows how old it is. */
+export function standing(text: string, limit: number, now: Date = new Date()): "fresh" | "old" | "to come" {
+  const seconds = (now.getTime() - Date.parse(text)) / 1000;
+  if (!(seconds >= -limit)) return "to come";
+  return seconds > limit ? "old" : "fresh";
+}
+
 /** A number of seconds in the same words; less than none is none. */
 export function length(of: number): string {
   const seconds = Math.max(0, of);

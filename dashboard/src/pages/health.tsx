@@ -6,7 +6,7 @@ import { useTitle } from "../parts/frame";
 import { When } from "../parts/show";
 import { Answer, Stop } from "../parts/states";
 import { Table } from "../parts/table";
-import { age, length } from "../logic/time";
+import { age, length, standing } from "../logic/time";
 
 type Status = operations["get_status"]["responses"][200]["content"]["application/json"];
 type Health = NonNullable<Status["health"]>;
@@ -66,12 +66,17 @@ export function HealthPage() {
 }
 
 function Alerts({ of: health }: { of: Health }) {
-  const seconds = (Date.now() - Date.parse(health.looked_at)) / 1000;
+  const state = standing(health.looked_at, OLD_SECONDS);
   return (
     <>
-      {seconds > OLD_SECONDS && (
+      {state === "old" && (
         <p className="notice" role="alert">
           The pipeline was last looked at {age(health.looked_at)} ago: what went wrong since is not here.
+        </p>
+      )}
+      {state === "to come" && (
+        <p className="notice" role="alert">
+          It cannot be said how old this is: by the clock of this machine it is of a moment to come ({health.looked_at}).
         </p>
       )}
       <h2>Open alerts</h2>

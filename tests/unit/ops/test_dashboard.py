@@ -169,6 +169,13 @@ def test_a_stack_that_is_not_complete_is_said(folder: Path) -> None:
             published(Environment("prod", {"cloudformation": stub.client}.__getitem__), folder)
 
 
+def test_what_a_file_manager_leaves_stays_here(environment: Environment, folder: Path) -> None:
+    (folder / ".DS_Store").write_text("names of a person's files")
+    (folder / "assets" / ".index.js.swp").write_text("what was typed")
+    published(environment, folder)
+    assert not [name for name in published_names(environment) if "/." in f"/{name}"]
+
+
 def test_a_link_is_never_followed(
     environment: Environment, folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
