@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from ops.commands.opening import FailedSince, FailedUntil, Where, opened
@@ -10,12 +12,22 @@ dead_letters = typer.Typer(no_args_is_help=True, help="Messages that could not b
 
 
 @dead_letters.command("list")
-def list_dead_letters(context: typer.Context, environment: Where = None) -> None:
+def list_dead_letters(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the queues as JSON.")] = False,
+    environment: Where = None,
+) -> None:
     """Show about how many messages wait in each queue of dead letters."""
     with opened(context, environment) as (where, console):
+        import json
+
         from ops.dead_letters import count
 
-        for queue, waiting in count(where).items():
+        found = count(where)
+        if as_json:
+            typer.echo(json.dumps([{"queue": queue, "waiting": waiting} for queue, waiting in found.items()], indent=2))
+            return
+        for queue, waiting in found.items():
             console.print(f"{waiting:>7}  {queue}", highlight=False)
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from typer.testing import CliRunner
+
+from ops.command_line import app
 from ops.dead_letters import count, put_back
 from ops.environment import Environment
 
@@ -49,3 +53,14 @@ def test_dead_letters_are_counted_by_queue() -> None:
     assert count(Environment("dev", lambda service: Refilled(3))) == {
         f"gavel-dev-{queue}-dead-letters": 3 for queue in ("inbound", "fanout", "events", "tracking")
     }
+
+
+def test_dead_letters_are_listed_as_json_for_a_script() -> None:
+    result = CliRunner().invoke(
+        app, ["dead-letters", "list", "--json"], obj=lambda name: Environment("dev", lambda service: Refilled(3))
+    )
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == [
+        {"queue": f"gavel-dev-{queue}-dead-letters", "waiting": 3}
+        for queue in ("inbound", "fanout", "events", "tracking")
+    ]
