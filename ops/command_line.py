@@ -30,8 +30,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     add_completion=False,
-    help="""Operate an environment of Gavel: find what is misconfigured, put back what failed, read dead letters, manage
-tenants.
+    help="""Operate an environment of Gavel: find what is misconfigured, put back what failed, count dead letters,
+manage tenants.
 
 It works on the AWS account of your credentials (`AWS_PROFILE`, SSO, a role), in the environment that `--environment` or
 `GAVEL_ENV` names. After `eval "$(gavel env)"` both lead to the laptop stack.

@@ -51,7 +51,7 @@ class Cursor:
     failed: Mapping[str, tuple[int, datetime]] = field(default_factory=dict)
 
     def to_text(self) -> str:
-        """The cursor as a cursor."""
+        """The cursor as Dagster keeps it."""
         return json.dumps(
             {
                 "form": _FORM,

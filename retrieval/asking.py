@@ -16,7 +16,7 @@ from lakehouse.table import schemas
 from lakehouse.table.scan import live_rows, no_rows
 from lakehouse.table.tables import TableState, published_entry
 from retrieval import log, templates
-from retrieval.model import Answer, Shown
+from retrieval.model import Answer, RetrievalError, Shown
 from retrieval.parameters import Given, given
 from retrieval.templates import Query
 
@@ -80,6 +80,11 @@ def _shown(duck: Duck, query: Query, values: Given, personal: bool) -> Shown:
     bound = {name: values.values[name] for name in query.parameters}
     table = duck.arrow(f"SELECT * FROM ({query.sql}) AS answer LIMIT {MOST_ROWS + 1}", bound)
     fields = {field.name: field for field in (*query.about.fields, *HISTORY)}
+    if others := sorted(set(table.column_names) - fields.keys()):
+        raise RetrievalError(
+            f"{query.section.sql}: expected columns of {query.about.name} and of its history alone, since the contract "
+            f"says which are personal, found {', '.join(others)}"
+        )
     columns = tuple(fields[name] for name in table.column_names)
     hidden = set() if personal else {c.name for c in columns if is_personal(c) or c.name in _FREE_TEXT}
     rows = [{n: HIDDEN if n in hidden and v is not None else v for n, v in row.items()} for row in table.to_pylist()]

@@ -70,7 +70,10 @@ def queries(name: str, template: Template, contracts: Contracts, entity: str) ->
 def _about(section: Section, contracts: Contracts, entity: str) -> Iterator[tuple[Contract, tuple[str, ...]]]:
     """The contracts that a section is about, each with its fields that refer to what `each` names."""
     if not section.each:
-        yield contracts[entity or section.sql.removesuffix(".sql")], ()
+        about = entity or section.sql.removesuffix(".sql")
+        if about not in contracts:
+            raise RetrievalError(f"{section.sql}: expected the name of an entity, of which its rows are, found {about}")
+        yield contracts[about], ()
         return
     target, _, key = section.each.partition(".")
     for contract in contracts.values():

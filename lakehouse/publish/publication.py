@@ -1,4 +1,4 @@
-"""Moving the published pointers: to what an audit passed, or back again. Nothing else moves them."""
+"""Moving the published pointers: to what an audit passed, or back again. Besides it, only recovery writes them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from lakehouse.table.tables import HIGHEST_BATCH, TableState, published_entry
 if TYPE_CHECKING:
     from contracts import Contract
     from lakehouse.storage.entries import Entry
-    from lakehouse.table.tables import TableState
 
 
 class BatchUnfinished(NotAudited, EntryConflict):

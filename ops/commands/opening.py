@@ -50,7 +50,7 @@ def open_on_aws(name: str | None) -> Environment:
 @contextmanager
 def opened(context: typer.Context, name: str | None) -> Iterator[tuple[Environment, Console]]:
     """The environment and the terminal. Errors that say what to do, and what AWS refuses, are shown without a
-    traceback. Whoever mounts the commands may hand over an `Opener` as the context's object."""
+    traceback, on the error output. Whoever mounts the commands may hand over an `Opener` as the context's object."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     console = Console()
@@ -58,8 +58,9 @@ def opened(context: typer.Context, name: str | None) -> Iterator[tuple[Environme
     try:
         yield opener(name), console
     except (OpsError, BotoCoreError, ClientError) as error:
-        console.print(f"\n[red]{type(error).__name__}[/red] ", end="")
-        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        errors = Console(stderr=True)
+        errors.print(f"\n[red]{type(error).__name__}[/red] ", end="")
+        errors.print(str(error), markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
 
 

@@ -1,7 +1,7 @@
 """Every kind of alert that the pipeline sends: its title, how bad it is, and who watches for it.
 
 The name of a kind is the anchor of its section in docs/operations.md; a test holds that each has one, and the drill
-(`drill`) fires and resolves each. What makes one arise is decided in `watches`.
+(`drill_scenarios`) fires and resolves each. What makes one arise is decided in `watches`.
 """
 
 from __future__ import annotations

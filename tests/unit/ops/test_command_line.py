@@ -55,7 +55,8 @@ def test_help_imports_nothing_heavy() -> None:
 def test_an_environment_must_be_named(environment: dict[str, str]) -> None:
     result = CliRunner().invoke(app, ["redrive"], env={"GAVEL_ENV": None, **environment})
     assert result.exit_code == 1
-    assert "--environment NAME (local, dev, test, prod)" in result.output
+    assert "--environment NAME (local, dev, test, prod)" in result.stderr
+    assert result.stdout == "", "which a program may read"
 
 
 def test_an_unknown_environment_is_refused() -> None:

@@ -235,7 +235,7 @@ def test_the_page_lists_what_is_drawn_and_why_the_rest_is_not() -> None:
     drawn, left = visuals(load(), reader.data_sets)
     rows = {v.key: "drawn" for v in drawn} | left
     text = (REPOSITORY / "docs" / "bi.md").read_text("utf-8")
-    listed = dict(re.findall(r"^\| `([a-z]+/[a-z]+(?:\.\d)?)` \| (.*) \|$", text, re.MULTILINE))
+    listed = dict(re.findall(r"^\| `([a-z_]+/[a-z_]+(?:\.\d)?)` \| (.*) \|$", text, re.MULTILINE))
     assert listed == rows, "\n".join(f"| `{key}` | {why} |" for key, why in rows.items())
 
 

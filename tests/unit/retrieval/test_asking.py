@@ -309,6 +309,37 @@ def test_every_question_is_whole(name: str) -> None:
     assert (templates.FOLDER / name / "page.html").exists()
 
 
+@pytest.mark.parametrize(
+    ("file", "sql", "says"),
+    [
+        (
+            "parcels.sql",
+            "SELECT 1",
+            "parcels.sql: expected the name of an entity, of which its rows are, found parcels",
+        ),
+        (
+            "orders.sql",
+            "SELECT order_id, 1 AS one FROM {{ published('orders') }}",
+            "orders.sql: expected columns of orders and of its history alone, .* found one",
+        ),
+    ],
+)
+def test_a_question_that_cannot_be_answered_says_which_file_and_why(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, sql: str, says: str
+) -> None:
+    monkeypatch.setattr(templates, "FOLDER", tmp_path)
+    folder = tmp_path / "odd_one"
+    folder.mkdir()
+    section = f"{{heading: Rows, sql: {file}, layout: table}}"
+    (folder / "template.yml").write_text(
+        f"title: t\ntext: t\nroles: [staff]\nparameters: {{}}\nsections: [{section}]\n"
+    )
+    (folder / file).write_text(sql)
+    templates.load.cache_clear()
+    with pytest.raises(RetrievalError, match=says):
+        answer(lake, "odd_one", {})
+
+
 HOSTILE = st.one_of(
     st.sampled_from([EVIL, "' OR 1=1 --", "$order_id", "{{ history('orders') }}", "\\'", "?", "%27"]),
     st.text(min_size=1, max_size=30),

@@ -17,6 +17,7 @@ import typer
 from local.command_line import app
 from local.home import REPOSITORY
 from ops.command_line import app as ops
+from retrieval import templates
 from tests.support.documents import Block, blocks, commands, is_command
 
 TARGETS = set(re.findall(r"^([a-z-]+):.*## ", (REPOSITORY / "Makefile").read_text("utf-8"), re.MULTILINE))
@@ -52,3 +53,45 @@ def check_options(command: Any, arguments: list[str], where: str) -> None:
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     unknown = {a.partition("=")[0] for a in rest if a.startswith("--")} - known - {"--help"}
     assert not unknown or command.name == "replay", f"{where}: there is no option {unknown}"
+
+
+def test_the_operators_page_has_each_command() -> None:
+    """The table of `docs/operations.md` has each command of `gavel-ops`, and the laptop's `drill`."""
+    text = (REPOSITORY / "docs" / "operations.md").read_text("utf-8")
+    rows = re.findall(r"^\| (`gavel ops .*?) \|", text, re.MULTILINE)
+    listed = {f"{first} {name}".strip() for row in rows for first, name in named(re.findall(r"`([^`]+)`", row))}
+    group = typer.main.get_command(ops)
+    there = set(paths(group)) | {"drill"}
+    assert listed == there
+
+
+def named(texts: list[str]) -> list[tuple[str, str]]:
+    """The commands of a row: what follows the first shares its group, as its group has it."""
+    commands: Any = typer.main.get_command(ops)
+    words = texts[0].removeprefix("gavel ops ").split()
+    others = [text.removeprefix("gavel ops ") for text in texts[1:]]
+    if hasattr(commands.commands.get(words[0]), "commands"):
+        return [(words[0], each.removeprefix(words[0]).strip()) for each in (" ".join(words), *others)]
+    return [("", each) for each in (words[0], *others)]
+
+
+def paths(group: Any) -> list[str]:
+    """Each command with the group that it is in."""
+    found = []
+    for name, command in group.commands.items():
+        found += [f"{name} {inner}" for inner in command.commands] if hasattr(command, "commands") else [name]
+    return found
+
+
+def test_the_page_of_marts_has_each_report() -> None:
+    text = (REPOSITORY / "docs" / "marts.md").read_text("utf-8")
+    listed = re.findall(r"^\| `(rpt_[a-z_]+)` \|", text, re.MULTILINE)
+    assert sorted(listed) == sorted(
+        p.stem for p in (REPOSITORY / "dbt_project" / "models" / "reports").glob("rpt_*.sql")
+    )
+
+
+def test_the_page_of_the_archive_has_each_question_and_its_roles() -> None:
+    text = (REPOSITORY / "docs" / "archive.md").read_text("utf-8")
+    listed = dict(re.findall(r"^\| `([a-z_]+)` \| .* \| ([a-z, ]+) \|$", text, re.MULTILINE))
+    assert listed == {name: ", ".join(sorted(templates.load(name).roles)) for name in templates.names()}
