@@ -265,7 +265,7 @@ def wrong() -> Iterator[tuple[str, dict[str, str], str]]:
     yield "everything", {}, "expected a question (changes_of_an_item, order_as_of, orders_placed, party_history)"
 
 
-@pytest.mark.parametrize(("name", "texts", "said"), wrong())
+@pytest.mark.parametrize(("name", "texts", "said"), [*wrong()])
 def test_what_cannot_be_put_is_refused_before_anything_is_read(
     lake: Lake, name: str, texts: dict[str, str], said: str
 ) -> None:
