@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -17,6 +18,7 @@ from contracts.change import change_from_record
 from contracts.item import item_keys
 from contracts.model import DynamoKeys
 from lakehouse.api import compact, content_hash, publish, rebuild
+from lakehouse.batch import races
 from lakehouse.exports.manifest import UnusableExport
 from lakehouse.intake.landing import Scope
 from lakehouse.recovery import backfill as recovery
@@ -463,5 +465,6 @@ def test_another_writer_may_not_be_quicker_for_ever(lake: Lake, monkeypatch: pyt
         raise EntryConflict("quicker")
 
     monkeypatch.setattr(recovery, "publish", quicker)
+    monkeypatch.setattr(races, "time", mock.Mock())  # no time passes between attempts
     with pytest.raises(EntryConflict):
         run(lake)

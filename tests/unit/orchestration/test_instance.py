@@ -32,7 +32,7 @@ from tests.support.private_dagster import (
 PRODUCTION = REPOSITORY / "deploy" / "dagster.yaml"
 FAMILY = "gavel-prod-run"
 STORED_ELSEWHERE = {"compute_logs", "storage"}
-LAPTOP_ONLY = {"event_log_storage", "run_storage", "nux", "run_queue"}
+LAPTOP_ONLY = {"code_servers", "event_log_storage", "run_storage", "nux", "run_queue"}
 OF_ITS_OWN = {"run_launcher", "run_monitoring"}
 
 
