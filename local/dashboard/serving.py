@@ -15,12 +15,11 @@ from local.aws import Aws
 from local.dashboard.build import NotBuilt, build
 from local.deploy import USER
 from local.home import REPOSITORY, Home, Stack
-from local.processes import marked, spawn, stop
+from local.processes import HANG_SECONDS, marked, spawn, stop
 from local.screen import Screen
 
 PORT = 8400
 CLIENT = "gavel-local-dashboard"
-ANSWER_SECONDS = 20
 
 
 class NotServed(RuntimeError):
@@ -106,7 +105,7 @@ def _spawn(home: Home, current: Stack, folder: str, settings: dict[str, Any]) ->
          "--api", current.outputs["ApiUrl"], "--emulator", current.endpoint, "--settings", json.dumps(settings)],
         stack.environment(home, current), log, f"{current.identity}.{stack.DASHBOARD}", REPOSITORY,
     )  # fmt: skip
-    deadline = time.monotonic() + ANSWER_SECONDS
+    deadline = time.monotonic() + HANG_SECONDS
     while not _answers(port):
         if not process.alive or time.monotonic() > deadline:
             raise NotServed(f"its server does not answer; its log ({log}):\n{emulator.tail(log)}")
