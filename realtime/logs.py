@@ -6,6 +6,8 @@ they can be personal data; neither do the texts of exceptions, which may quote t
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 import traceback
 from datetime import UTC, datetime
@@ -15,12 +17,23 @@ import orjson
 
 Level: TypeAlias = Literal["INFO", "WARN", "ERROR"]
 
+_TRACE = re.compile(r"Root=([0-9a-f-]{35})(?![0-9a-f-])")
+
 
 def log(level: Level, message: str, **fields: object) -> None:
-    """Write one line; `fields` are what to filter and count by."""
+    """Write one line; `fields` are what to filter and count by. It names the trace that X-Ray has of it, if any."""
     line = {"timestamp": datetime.now(UTC), "level": level, "message": message, **fields}
+    if (trace := trace_id()) is not None:
+        line["trace"] = trace
     sys.stdout.write(orjson.dumps(line, default=str, option=orjson.OPT_UTC_Z).decode() + "\n")
     sys.stdout.flush()
+
+
+def trace_id() -> str | None:
+    """The trace of the present invocation, by which X-Ray and the gateway's log know it; Lambda's runtime says it in a
+    variable that changes with each invocation. None where there is none, as on a laptop."""
+    found = _TRACE.search(os.environ.get("_X_AMZN_TRACE_ID", ""))
+    return None if found is None else found[1]
 
 
 def where(error: BaseException) -> dict[str, object]:

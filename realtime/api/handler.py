@@ -32,8 +32,10 @@ from realtime.api.settings import Settings
 from realtime.api.store import Contended, Store, Unavailable, with_quick_queries
 from realtime.api.summaries import Summaries
 from realtime.api.summaries import routes as summary_routes
+from realtime.api.trail import Trail
 from realtime.api.writer import AlreadyDone, Together, Writer
 from realtime.api.writes import Written
+from realtime.api.written import noting
 from realtime.archive.routes import routes as archive_routes
 from realtime.archive.service import Archive
 from realtime.clients import client
@@ -88,7 +90,14 @@ def _api() -> Api:
     reports = (*status_routes(status), *figure_routes(lambda: documents.read(figures.KEY)), *summaries)
     more = (*import_routes(imports), *reports, *lists, *archive_routes(archive))
     is_laptop = settings.environment == "local"
-    return Api(writer, Receipts(requests_store), more, data_time=status.data_time, decodes_paths=is_laptop)
+    return Api(
+        writer,
+        Receipts(requests_store),
+        more,
+        data_time=status.data_time,
+        decodes_paths=is_laptop,
+        trail=Trail(requests_store),
+    )
 
 
 Result = TypeVar("Result")
@@ -99,7 +108,7 @@ class Api:
 
     `data_time` gives, as text and at once, what the reports are true for, so that whoever shows a report beside an
     answer can tell how far apart they are. `decodes_paths` says that the gateway decodes paths before it hands them
-    over: the laptop's does, a REST API on AWS does not."""
+    over: the laptop's does, a REST API on AWS does not. `trail` says in the log what was written."""
 
     def __init__(
         self,
@@ -109,6 +118,7 @@ class Api:
         *,
         data_time: Callable[[], str | None] = lambda: None,
         decodes_paths: bool = False,
+        trail: Trail | None = None,
     ) -> None:
         self._writer = writer
         self._entities = writer.entities
@@ -117,6 +127,7 @@ class Api:
         self._decodes_paths = decodes_paths
         self._data_time = data_time
         self._receipts = receipts
+        self._trail = trail
         self.routes: tuple[Route, ...] = (*self._own_routes(), *more)
         self._by_resource: dict[str, dict[str, Route]] = {}
         for route in self.routes:
@@ -163,18 +174,10 @@ class Api:
         """The proxy answer to a proxy event; never raises for what a client sent."""
         started, cpu = time.perf_counter(), time.thread_time()
         request_id = str((event.get("requestContext") or {}).get("requestId", ""))
-        try:
-            answer = self._dispatch(self._as_sent(event))
-            body = b"" if answer.body is None else orjson.dumps(answer.body)
-            result = _proxy(answer.status, body.decode(), "application/json", answer.headers)
-        except ApiError as problem:
-            result = _problem(problem, request_id)
-        except (Unavailable, Contended) as error:
-            log("WARN", "the table is unavailable", request_id=request_id, **where(error))
-            result = _problem(problems.unavailable(), request_id)
-        except Exception as error:  # noqa: BLE001 (the edge: a client gets 500, the log gets the place)
-            log("ERROR", "request failed", request_id=request_id, **where(error))
-            result = _problem(problems.failed(), request_id)
+        with noting() as wrote:  # a request that fails in the middle may have written as well
+            result, said = self._answered(event, request_id)
+        if self._trail is not None:
+            said |= self._trail.said(wrote)
         log(
             "INFO",
             "request",
@@ -186,8 +189,24 @@ class Api:
             status=result["statusCode"],
             ms=round((time.perf_counter() - started) * 1000, 2),
             cpu_ms=round((time.thread_time() - cpu) * 1000, 2),
+            **said,
         )
         return result
+
+    def _answered(self, event: Event, request_id: str) -> tuple[dict[str, Any], dict[str, object]]:
+        """The proxy answer, and what the log says of it."""
+        try:
+            answer = self._dispatch(self._as_sent(event))
+            body = b"" if answer.body is None else orjson.dumps(answer.body)
+            return _proxy(answer.status, body.decode(), "application/json", answer.headers), _said(answer)
+        except ApiError as problem:
+            return _problem(problem, request_id), {}
+        except (Unavailable, Contended) as error:
+            log("WARN", "the table is unavailable", request_id=request_id, **where(error))
+            return _problem(problems.unavailable(), request_id), {}
+        except Exception as error:  # noqa: BLE001 (the edge: a client gets 500, the log gets the place)
+            log("ERROR", "request failed", request_id=request_id, **where(error))
+            return _problem(problems.failed(), request_id), {}
 
     def _as_sent(self, event: Event) -> Event:
         return requests.encoded_again(event, self._entities.key_parts) if self._decodes_paths else event
@@ -334,6 +353,13 @@ def _by(event: Event) -> str | None:
         return Caller.of(event).by
     except ApiError:
         return None
+
+
+def _said(answer: Answer) -> dict[str, object]:
+    """What the log says of an answer: the import that it names, and the request that got it first."""
+    import_id = answer.body.get("import") if isinstance(answer.body, Mapping) else None
+    known = {"import_id": import_id, "repeats": answer.repeats}
+    return {name: value for name, value in known.items() if value}
 
 
 # ---- what requests carry --------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from realtime.api.caller import Caller
 from realtime.api.requests import header
 from realtime.api.routes import Answer, Event
 from realtime.api.store import Expression, Item, Put, Store, key
+from realtime.logs import trace_id
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
@@ -31,10 +32,11 @@ KEY = re.compile(r"[!-~]{1,255}")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A write with a key: where its receipt is kept, and the fingerprint of everything that it asks for."""
+    """A write with a key: where its receipt is kept, the fingerprint of everything that it asks for, and its id."""
 
     pk: str
     fingerprint: str
+    request_id: str
 
     @classmethod
     def of(cls, event: Event, caller: Caller) -> Request | None:
@@ -52,7 +54,8 @@ class Request:
             "if-match": header(event, "If-Match"),
             "body": event.get("body"),
         }
-        return cls(f"idempotency#{_digest([caller.name, bare])}", _digest(requested))
+        request_id = str((event.get("requestContext") or {}).get("requestId", ""))
+        return cls(f"idempotency#{_digest([caller.name, bare])}", _digest(requested), request_id)
 
 
 class Receipts:
@@ -80,7 +83,10 @@ class Receipts:
             "status": {"N": str(answer.status)},
             "body": {"B": zlib.compress(body, 1)},  # so that an item of nearly 400 KiB still has room
             "ttl": {"N": str(now + RECEIPT_SECONDS)},
+            "request_id": {"S": request.request_id},
         }
+        if (trace := trace_id()) is not None:
+            item["trace"] = {"S": trace}
         e = Expression()
         free = f"attribute_not_exists(pk) OR {e.name('ttl')} <= {e.value({'N': str(now)})}"
         return Put(item, free, e, table=self._store.table)
@@ -88,8 +94,9 @@ class Receipts:
 
 def _answer(item: Item) -> Answer:
     body = zlib.decompress(item["body"]["B"])
-    headers: Mapping[str, str] = json.loads(item["headers"]["S"])
-    return Answer(int(item["status"]["N"]), orjson.Fragment(body) if body else None, {**headers, REPLAYED: "true"})
+    headers: Mapping[str, str] = {**json.loads(item["headers"]["S"]), REPLAYED: "true"}
+    first = item.get("request_id", {}).get("S")  # older receipts have none
+    return Answer(int(item["status"]["N"]), orjson.Fragment(body) if body else None, headers, first)
 
 
 def _digest(value: object) -> str:

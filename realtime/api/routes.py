@@ -31,11 +31,13 @@ def closed(properties: Mapping[str, Schema], *, required: Collection[str] | None
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status, body (None: no content) and headers of an HTTP answer."""
+    """Status, body (None: no content) and headers of an HTTP answer. `repeats` is the id of the request that got it
+    first, for the log."""
 
     status: int
     body: object
     headers: Mapping[str, str] = field(default_factory=dict)
+    repeats: str | None = None
 
 
 class Shape(Enum):

@@ -15,6 +15,8 @@ import orjson
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 from botocore.parsers import ResponseParserError
 
+from realtime.api import written
+
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -220,7 +222,9 @@ class Store:
         except ConditionFailed as failed:
             if failed.item is None or not _has(failed.item, write.item):
                 raise
+            self._note(write)
             return None  # our own write: the client sent it again because its answer was lost
+        self._note(write)
         old: Item | None = answer.get("Attributes")
         return old or None
 
@@ -231,7 +235,9 @@ class Store:
         except ConditionFailed as failed:
             if failed.item is None or not _has(failed.item, write.assign) or failed.item.keys() & set(write.remove):
                 raise
+            self._note(write)
             return failed.item  # our own write: the client sent it again because its answer was lost
+        self._note(write)
         item: Item = answer["Attributes"]
         return item
 
@@ -249,6 +255,16 @@ class Store:
             raise _transaction_failure(error) from error
         except _NO_ANSWER as error:
             raise Unavailable(type(error).__name__) from error
+        for write in writes:
+            self._note(write)
+
+    @staticmethod
+    def _note(write: Write) -> None:
+        """Note an item that was written, for the log; what has no version is no item of an entity."""
+        if isinstance(write, Update):
+            written.note(write.keys, write.assign)
+        elif "_version" in write.item:
+            written.note({name: write.item[name]["S"] for name in ("pk", "sk")}, write.item)
 
     def query_page(self, pk: str, limit: int, start: Item | None) -> Page:
         """A page of a partition in order of the sort key, as last written: up to `limit` items and a megabyte."""

@@ -15,6 +15,7 @@ from contracts.compact import load_compact
 from realtime.api import problems
 from realtime.api.entities import Entities
 from realtime.api.store import Store, Unavailable
+from realtime.api.trail import Trail
 from realtime.api.writer import Writer
 from realtime.clients import client
 from realtime.deadline import Deadline
@@ -50,12 +51,14 @@ def _consumer() -> Consumer:
         sqs=lambda: client("sqs", attempts=2, read_timeout=2),
         sns=lambda: client("sns", attempts=1, read_timeout=2),
     )
+    requests = Store(dynamodb, settings.requests)
     return Consumer(
         Writer(Entities(load_compact(CONTRACTS.read_bytes())), Store(dynamodb, settings.table)),
-        Statuses(Store(dynamodb, settings.requests)),
+        Statuses(requests),
         claim=edge.claim,
         wait=edge.wait,
         send_to_dlq=edge.send_to_dlq,
+        trail=Trail(requests, new_key=None),
     )
 
 

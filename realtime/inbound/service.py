@@ -15,7 +15,8 @@ there already.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -26,7 +27,9 @@ from realtime.api import problems
 from realtime.api.problems import ApiError
 from realtime.api.store import Unavailable
 from realtime.api.strict_json import decode
+from realtime.api.trail import Trail
 from realtime.api.writer import Writer
+from realtime.api.written import noting
 from realtime.deadline import Deadline
 from realtime.imports.events import read_event
 from realtime.imports.merge import merge
@@ -92,7 +95,8 @@ class Later(Exception):
 
 class Consumer:
     """Takes messages. `claim` reads a long message from where it is kept; `wait` lets a message come again in so many
-    seconds; `send_to_dlq` keeps dead letters and notifies people of them, or raises `Unavailable`."""
+    seconds; `send_to_dlq` keeps dead letters and notifies people of them, or raises `Unavailable`; `trail` says in the
+    log what was written."""
 
     def __init__(
         self,
@@ -102,12 +106,14 @@ class Consumer:
         claim: Callable[[str], str],
         wait: Callable[[str, int], None],
         send_to_dlq: Callable[[Sequence[DeadLetter]], None],
+        trail: Trail | None = None,
     ) -> None:
         self._writer = writer
         self._statuses = statuses
         self._claim = claim
         self._wait = wait
         self._send_to_dlq = send_to_dlq
+        self._trail = trail
 
     def run(self, records: Sequence[SqsRecord], deadline: Deadline) -> dict[str, Any]:
         """Take a batch; answers the partial batch response: which messages have to come again."""
@@ -155,12 +161,27 @@ class Consumer:
                 return self._take_chunk(incoming, received, chunk, key, deadline)
             contract = self._writer.entities.contract(str(body.get("entity")))
             event = read_event(body.get("event"), received, incoming.identity)
-            merge(self._writer.acting_for(WRITER), contract, event.fields, event.timestamp)
+            with self._logged(contract, WRITER, incoming.identity):
+                merge(self._writer.acting_for(WRITER), contract, event.fields, event.timestamp)
         except ApiError as problem:
             if problem.kind in EARLY and incoming.count < PATIENCE:
                 raise Later(problem.kind) from problem
             return [DeadLetter(incoming.text, incoming.identity, contract, problem, received)]
         return []
+
+    @contextmanager
+    def _logged(
+        self, contract: Contract, by: str | None, message_id: str, import_id: str | None = None
+    ) -> Iterator[None]:
+        """Say in the log what is written within the block, also where it fails in the middle."""
+        with noting() as wrote:
+            try:
+                yield
+            finally:
+                if wrote and self._trail is not None:
+                    known = {"import_id": import_id} if import_id else {}
+                    said = {"entity": contract.name, "by": by, "message_id": message_id, **known}
+                    log("INFO", "written", **said, **self._trail.said(wrote))
 
     def _chunk(self, body: Mapping[str, Any]) -> tuple[Chunk, bytes]:
         """The chunk, and the key that it is signed with. Refuses what this import's API function did not sign."""
@@ -187,18 +208,19 @@ class Consumer:
         writer = self._writer.acting_for(chunk.by)
         applied, waiting = 0, 0
         dead: list[tuple[int, ApiError]] = []
-        for position, record in enumerate(chunk.records):
-            if deadline.has_passed:
-                waiting += len(chunk.records) - position
-                break
-            try:
-                merge(writer, contract, record.values, record.timestamp)
-                applied += 1
-            except ApiError as problem:
-                if problem.kind in EARLY and incoming.count < PATIENCE:
-                    waiting += 1
-                else:
-                    dead.append((position, problem))
+        with self._logged(contract, chunk.by, incoming.identity, chunk.import_id):
+            for position, record in enumerate(chunk.records):
+                if deadline.has_passed:
+                    waiting += len(chunk.records) - position
+                    break
+                try:
+                    merge(writer, contract, record.values, record.timestamp)
+                    applied += 1
+                except ApiError as problem:
+                    if problem.kind in EARLY and incoming.count < PATIENCE:
+                        waiting += 1
+                    else:
+                        dead.append((position, problem))
         if chunk.chunk is not None:
             refused = [Refused(chunk.records[p].record, problem.kind, _detail(problem)) for p, problem in dead]
             self._statuses.report(chunk.import_id, chunk.chunk, Report(applied, refused, done=not waiting))

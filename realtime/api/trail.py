@@ -1,0 +1,49 @@
+"""The field of a log line that says what was written: the items' pseudonyms and versions."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from realtime.api.store import ConditionFailed, Contended, Expression, Put, Store, Unavailable
+from realtime.api.written import KEY_PLACE, Wrote, pseudonym
+from realtime.logs import log
+
+
+class Trail:
+    """Says what was written, with the key in the table of requests. `new_key` makes one where there is none; without
+    it nothing is said until somebody else has made it."""
+
+    def __init__(self, store: Store, new_key: Callable[[], bytes] | None = lambda: secrets.token_bytes(32)) -> None:
+        self._store = store
+        self._new_key = new_key
+        self._key: bytes | None = None
+
+    def said(self, wrote: Sequence[Wrote]) -> dict[str, list[str]]:
+        """The field `wrote` of a line: `<pseudonym>@<version>` of each item; no field where nothing was written, or no
+        key is to be had now, which is logged and fails no request."""
+        if not wrote:
+            return {}
+        try:
+            key = self._known_key()
+        except (Unavailable, Contended) as error:
+            log("WARN", "what was written cannot be said", error=type(error).__name__, items=len(wrote))
+            return {}
+        return {} if key is None else {"wrote": [f"{pseudonym(key, w.pk, w.sk)}@{w.version}" for w in wrote]}
+
+    def _known_key(self) -> bytes | None:
+        if self._key is None:
+            self._key = self._stored()
+        if self._key is None and self._new_key is not None:
+            e = Expression()
+            item = {"pk": {"S": KEY_PLACE}, "key": {"B": self._new_key()}}
+            with suppress(ConditionFailed):  # another copy of the function was quicker: its key is the key
+                self._store.put(Put(item, f"attribute_not_exists({e.name('pk')})", e))
+            self._key = self._stored()
+        return self._key
+
+    def _stored(self) -> bytes | None:
+        item = self._store.get({"pk": KEY_PLACE})
+        found: bytes | None = None if item is None else item["key"]["B"]
+        return found
