@@ -62,10 +62,10 @@ def planned_work(lake: Lake, contract: Contract, config: DryRunConfig) -> Planne
 
 
 def plan_metadata(planned: Planned) -> dict[str, Any]:
-    """A plan in a sentence and by its figures; snapshots are text, as JavaScript knows no numbers of 64 bits."""
-    figures = {
+    """A plan in a sentence and by its numbers; snapshots are text, as JavaScript knows no numbers of 64 bits."""
+    numbers = {
         name.replace("_", " "): value if isinstance(value, int) and name not in ("snapshot", "target") else str(value)
         for name, value in asdict(planned).items()
         if value not in (None, "")
     }
-    return {"dry run": str(planned), **figures}
+    return {"dry run": str(planned), **numbers}

@@ -21,7 +21,7 @@ _LOOK_SECONDS = 0.05
 
 
 def watched(command: Sequence[str], folder: Path) -> dict[str, Any]:
-    """Run a module with arguments, then `folder` and a file that it says its own figures in, as JSON; its scratch is
+    """Run a module with arguments, then `folder` and a file that it says what it measured in, as JSON; its scratch is
     `folder/scratch`."""
     scratch = folder / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)

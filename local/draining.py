@@ -13,9 +13,9 @@ from pathlib import Path
 from threading import Event
 
 from local.aws import REGION, Aws
-from local.figures import MeasuredFunction
 from local.home import Home, Stack
 from local.housekeeping import bound_logs
+from local.metrics import MeasuredFunction
 from local.pump import Counts, Pump
 from local.stream import DynamoStream, FileCheckpoint, LambdaFunction, S3FailureDestination
 from ops.environment import Environment, OpsError

@@ -42,7 +42,7 @@ from orchestration.jobs import RESUME_TAGS, asset_jobs
 from orchestration.lineage.sending import Bucket, Endpoint, Files, Target
 from orchestration.lineage.sensor import lineage_sensor
 from orchestration.parity import parity_jobs, parity_schedules
-from orchestration.pipeline_metrics import FigureResource, pipeline_metrics_sensor
+from orchestration.pipeline_metrics import MetricResource, pipeline_metrics_sensor
 from orchestration.prepare import dbt_files, prepare_manifest
 from orchestration.schedules import retention_schedule, schedules
 from orchestration.sensors import sensors
@@ -192,7 +192,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         ),
         "warehouse": WarehouseResource(target=settings.environment, home=str(settings.home)),
         "alerts": AlertChannels(settings.alert_topic, settings.alert_webhook, settings.region, settings.endpoint_url),
-        "figures": FigureResource(
+        "metrics": MetricResource(
             environment=settings.environment, region=settings.region, endpoint=settings.endpoint_url
         ),
     }

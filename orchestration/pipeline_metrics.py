@@ -1,4 +1,4 @@
-"""The pipeline's figures in CloudWatch: how far every published table and the reports are, once a minute.
+"""The pipeline's metrics in CloudWatch: how far every published table and the reports are, once a minute.
 
 The API and the alarms read them (`contracts.metrics` says what they are called and mean). Nothing here decides.
 """
@@ -26,8 +26,8 @@ MAX_DATA = 1000  # of one PutMetricData
 THREADS = 8
 
 
-class FigureResource(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """Publishes figures of this environment."""
+class MetricResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Publishes metrics of this environment."""
 
     environment: str
     region: str = "eu-west-1"
@@ -49,7 +49,7 @@ class FigureResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 def metric_data(
     environment: str, watermarks: Mapping[str, datetime], data_time: datetime | None, at: datetime
 ) -> list[dict[str, Any]]:
-    """The figures as CloudWatch takes them. What is not known is left out: no figure is better than a wrong one."""
+    """The metrics as CloudWatch takes them. What is not known is left out: no metric is better than a wrong one."""
 
     def datum(name: str, seconds: float, entity: str | None = None) -> dict[str, Any]:
         named = metrics.dimensions(environment, entity)
@@ -77,7 +77,7 @@ def pipeline_metrics_sensor(contracts: Contracts) -> dg.SensorDefinition:
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Tells CloudWatch, and so the API, up to when every table and the reports are true.",
     )
-    def sensor(context: dg.SensorEvaluationContext, lake: LakeResource, figures: FigureResource) -> dg.SkipReason:
+    def sensor(context: dg.SensorEvaluationContext, lake: LakeResource, metrics: MetricResource) -> dg.SkipReason:
         assert context.repository_def is not None  # a sensor of a code location always has one
         reports = dg.AssetSelection.groups("reports").resolve(context.repository_def.asset_graph)
         unread: dict[str, Exception] = {}
@@ -88,7 +88,7 @@ def pipeline_metrics_sensor(contracts: Contracts) -> dg.SensorDefinition:
         for entity, error in unread.items():
             unreadable_to(context.log.error)(entity, error)
         data_time = reports_data_time(context.instance, reports)
-        figures.publish(moments, data_time, datetime.now(UTC))
+        metrics.publish(moments, data_time, datetime.now(UTC))
         reports_say = f"{data_time:%Y-%m-%d %H:%M:%S} UTC" if data_time else "no data time yet"
         return dg.SkipReason(f"Published {len(moments)} watermarks; reports: {reports_say}.")
 

@@ -67,7 +67,7 @@ class Answer:
         return records(self.frame)
 
     @cached_property
-    def timeline(self) -> Timeline:
+    def timeline_plot(self) -> Timeline:
         """The trend, for a panel over time."""
         spec = self.definition.spec.periods
         until = max(self.scope.until, span(spec, self.rows)[1]) if spec.span else self.scope.until
@@ -153,7 +153,7 @@ def _panel(found: Answer, spec: PanelSpec, query: str) -> Panel:
     spec = spec.model_copy(update={"chart": chart.model_copy(update=titles)})
     series, rows = _chart_rows(found, spec)
     columns, cells = _table(found, spec, series, rows)
-    figure, height = _figure(found, spec, series, rows)
+    plot, height = _plot(found, spec, series, rows)
     most = max((row[spec.chart.share] for row in rows), default=0) if spec.chart.share else 0
     return Panel(
         key="",
@@ -167,7 +167,7 @@ def _panel(found: Answer, spec: PanelSpec, query: str) -> Panel:
         columns=columns,
         rows=cells,
         change=_change(found, spec),
-        plot=json.dumps(figure) if figure else "",
+        plot=json.dumps(plot) if plot else "",
         chart=_chart_data(found, spec, series, rows),
         shares=tuple(float(row[spec.chart.share] / (most or 1)) for row in rows) if spec.chart.share else (),
         wide=spec.wide,
@@ -257,7 +257,7 @@ def _chart_data(
     return ChartData(chart.kind, chart.axis, chart.stacked, found.grain, running, tuple(names), values)
 
 
-def _figure(
+def _plot(
     found: Answer, spec: PanelSpec, series: Sequence[charts.Values], rows: Sequence[Row]
 ) -> tuple[dict[str, Any] | None, int]:
     """The chart, if it is not the table itself, and how many pixels it needs."""
@@ -265,9 +265,9 @@ def _figure(
         case "timeline":
             trend = found.timeline
             beginnings = _beginnings(trend, spec.chart, trend.drawn)
-            return charts.timeline_figure(spec.chart, trend, beginnings, series, found.scope.currency), 0
+            return charts.timeline_plot(spec.chart, trend, beginnings, series, found.scope.currency), 0
         case "ranking":
-            return charts.ranking_figure(spec.chart, rows, found.scope.currency)
+            return charts.ranking_plot(spec.chart, rows, found.scope.currency)
     return None, 0
 
 

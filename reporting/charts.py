@@ -1,4 +1,4 @@
-"""How charts look: one function for each kind, which gives a Plotly figure as plain data for the browser."""
+"""How charts look: one function for each kind, which gives what Plotly draws as plain data for the browser."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def series_of(chart: Chart, rows: Sequence[Row]) -> list[Values]:
     ]
 
 
-def timeline_figure(
+def timeline_plot(
     chart: Chart, timeline: Timeline, beginnings: Sequence[date], found: Sequence[Values], currency: str
 ) -> dict[str, Any]:
     """Bars and lines over time, with a last period that is seen to be running where it is."""
@@ -65,7 +65,7 @@ def timeline_figure(
     traces = [make[each.mark](each, x, COLOURS[c]) for each, c in zip(found, chart.colours, strict=False)]
     if timeline.is_running:
         traces = [_unfinished(trace) for trace in traces]
-    return _figure(traces, axis, _value_axis(chart, found, currency), chart.stacked)
+    return _plot(traces, axis, _value_axis(chart, found, currency), chart.stacked)
 
 
 def ranked(chart: Chart, rows: Sequence[Row]) -> tuple[list[str], list[Values]]:
@@ -75,7 +75,7 @@ def ranked(chart: Chart, rows: Sequence[Row]) -> tuple[list[str], list[Values]]:
     return names, series_of(chart, [by_name[name] for name in names])
 
 
-def ranking_figure(chart: Chart, rows: Sequence[Row], currency: str) -> tuple[dict[str, Any], int]:
+def ranking_plot(chart: Chart, rows: Sequence[Row], currency: str) -> tuple[dict[str, Any], int]:
     """Bars across, the first of the rows on top, one for each name; and how many pixels they need."""
     names, found = ranked(chart, rows)
     traces = [
@@ -83,8 +83,8 @@ def ranking_figure(chart: Chart, rows: Sequence[Row], currency: str) -> tuple[di
         for each, colour in zip(found, chart.colours, strict=False)
     ]
     across = [{**trace, "x": trace["y"], "y": trace["x"]} for trace in traces]
-    figure = _figure(across, _value_axis(chart, found, currency), _name_axis(downwards=True), chart.stacked)
-    return figure, 60 + chart.row_height * len(names)
+    plot = _plot(across, _value_axis(chart, found, currency), _name_axis(downwards=True), chart.stacked)
+    return plot, 60 + chart.row_height * len(names)
 
 
 def _colour(colour: str, values: Sequence[float | None]) -> str | list[str]:
@@ -120,7 +120,7 @@ def _unfinished(trace: Trace) -> Trace:
     return {**trace, "marker": {**trace["marker"], **how}}
 
 
-def _figure(traces: Sequence[Trace], x: Trace, y: Trace, stacked: bool) -> dict[str, Any]:
+def _plot(traces: Sequence[Trace], x: Trace, y: Trace, stacked: bool) -> dict[str, Any]:
     """The traces in the page's style. A legend is shown where there is more than one."""
     legend = len(traces) > 1
     axis = {"automargin": True, "gridcolor": "#e9e6df", "zerolinecolor": "#c9c4b8", "fixedrange": True}

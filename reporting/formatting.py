@@ -112,7 +112,7 @@ def moment(when: datetime) -> str:
 
 
 def minute(when: datetime | None) -> str:
-    """A time in figures, which no line break divides."""
+    """A time in digits, which no line break divides."""
     return f"{when:%Y-%m-%d %H:%M}".replace("-", "\u2011") if when else NONE
 
 

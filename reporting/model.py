@@ -70,7 +70,7 @@ class ChartData:
 class Panel:
     """One question with its answer: a number, the sentence that says it, a plot or table, all rows and the query.
 
-    `source` is the report whose data time the panel states. `plot` is a Plotly figure as JSON, or empty where the rows
+    `source` is the report whose data time the panel states. `plot` is Plotly's JSON, or empty where the rows
     themselves are shown as a table, and `chart` has the same data without a look; `shares` are the lengths of the bars
     in that table, 0 to 1. `number` is what `label` names, and `change` how it moved, where the rows tell. `note` says
     how to go on from what is shown. `spare` names the columns that a narrow screen leaves out. `height` is the plot's

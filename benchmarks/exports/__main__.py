@@ -33,11 +33,11 @@ def main(arguments: Sequence[str]) -> None:
     unpacked = write_export(given.folder / "lake" / "data", given.items)
     steps: dict[str, Any] = {}
     for step in given.only or STEPS:
-        figures = watched(["benchmarks.exports.work", step], given.folder)
-        figures["items a second"] = round(given.items / figures["seconds"])
-        figures["items a processor second"] = round(given.items / figures["processor seconds"])
-        steps[step] = figures
-        sys.stdout.write(f"{step}: {json.dumps(figures)}\n")
+        measured = watched(["benchmarks.exports.work", step], given.folder)
+        measured["items a second"] = round(given.items / measured["seconds"])
+        measured["items a processor second"] = round(given.items / measured["processor seconds"])
+        steps[step] = measured
+        sys.stdout.write(f"{step}: {json.dumps(measured)}\n")
     shutil.rmtree(given.folder)
     found = {"machine": machine(), "items": given.items, "MB of JSON": round(unpacked / 1e6), "steps": steps}
     given.results.write_text(json.dumps(found, indent=1) + "\n")

@@ -1,6 +1,6 @@
 """Show how the writes of the simulator's busiest lot spread over the operational table.
 
-`python -m benchmarks.keys` prints a table and writes `benchmarks/results/keys.json`. Nothing is timed: the figures
+`python -m benchmarks.keys` prints a table and writes `benchmarks/results/keys.json`. Nothing is timed: the numbers
 follow from the simulator's seed and the contracts' keys, and are the same on every machine. What would happen if bids
 were kept under their lot, as a single table's textbook has it, is shown beside.
 """
@@ -41,12 +41,12 @@ def main() -> int:
     RESULTS.write_text(json.dumps(result, indent=1) + "\n")
     for name in ("history", "busiest_lot_times", "bids_under_their_lot"):
         sys.stdout.write(f"{name}\n")
-        for where, figures in result[name].items():
-            if isinstance(figures, dict) and figures["writes"] > figures["keys"] + 1:  # not of a few orders
+        for where, counted in result[name].items():
+            if isinstance(counted, dict) and counted["writes"] > counted["keys"] + 1:  # not of a few orders
                 sys.stdout.write(
-                    f"  {where:10} {figures['writes']:9,} writes to {figures['keys']:8,} keys; the hottest, a "
-                    f"{figures['hottest']}, takes {figures['hottest_writes']:,} ({figures['hottest_share']:.3%}), "
-                    f"full at {figures['limit']:,} writes a second\n"
+                    f"  {where:10} {counted['writes']:9,} writes to {counted['keys']:8,} keys; the hottest, a "
+                    f"{counted['hottest']}, takes {counted['hottest_writes']:,} ({counted['hottest_share']:.3%}), "
+                    f"full at {counted['limit']:,} writes a second\n"
                 )
     return 0
 
@@ -54,8 +54,8 @@ def main() -> int:
 def _where(made: list[Write]) -> dict[str, Any]:
     """The summary, at how many writes a second the hottest key is full, and how even the table's partitions are."""
     result: dict[str, Any] = {
-        where: {**figures, "limit": round(KEY_LIMIT * figures["writes"] / figures["hottest_writes"])}
-        for where, figures in summary(made).items()
+        where: {**counted, "limit": round(KEY_LIMIT * counted["writes"] / counted["hottest_writes"])}
+        for where, counted in summary(made).items()
     }
     result[TABLE]["busiest_partition_to_mean"] = round(spread((w.pk for w in made if w.where == TABLE), PARTITIONS), 2)
     return result

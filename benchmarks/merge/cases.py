@@ -72,7 +72,7 @@ def rows() -> list[Case]:
 
 
 def measurements(repeats: int) -> list[Measurement]:
-    """Everything to measure, what matters most first: the figures that goals are set for, once and then again, the
+    """Everything to measure, what matters most first: the measurements that goals are set for, once and then again, the
     other peers and sizes behind them, and what only completes the picture last. Each stands here once."""
     found: dict[Measurement, None] = {}
 

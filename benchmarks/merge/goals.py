@@ -1,4 +1,4 @@
-"""The goals that the figures are held against. Nothing fails when one is missed: the report says so."""
+"""The goals that the results are held against. Nothing fails when one is missed: the report says so."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.merge.cases import SLOPE_SIZES, Case, grid, rows, slope
 from benchmarks.merge.results import Results
 
 _M = 1_000_000
-Figure = Callable[[Results, str], float | None]
+Measurement = Callable[[Results, str], float | None]
 
 
 def seconds(value: float) -> str:
@@ -28,10 +28,10 @@ def _gigabytes(value: float) -> str:
 
 @dataclass(frozen=True)
 class Goal:
-    """What is wanted of a figure: at most `most`, or at least `least`, or (neither) only to be known."""
+    """What is wanted of a measurement: at most `most`, or at least `least`, or (neither) only to be known."""
 
     what: str
-    found: Figure
+    found: Measurement
     shown: Callable[[float], str]
     most: float | None = None
     least: float | None = None
@@ -44,7 +44,7 @@ class Goal:
         return f"≥ {self.shown(self.least)}" if self.least is not None else "to be known"
 
     def met(self, value: float) -> bool | None:
-        """Whether a value meets the goal; None for a figure that is only to be known."""
+        """Whether a value meets the goal; None for a measurement that is only to be known."""
         if self.most is not None:
             return value <= self.most
         return value >= self.least if self.least is not None else None
@@ -59,7 +59,7 @@ def _seconds(results: Results, case: Case, engine: str) -> float | None:
     return None if median is None or median.failed else median.seconds
 
 
-def _of_copy(case: Case) -> Figure:
+def _of_copy(case: Case) -> Measurement:
     def found(results: Results, engine: str) -> float | None:
         ours, copy = _seconds(results, case, engine), _seconds(results, case, "copy")
         return None if ours is None or copy is None else ours / copy
@@ -67,7 +67,7 @@ def _of_copy(case: Case) -> Figure:
     return found
 
 
-def _faster_than(peer: str, case: Case) -> Figure:
+def _faster_than(peer: str, case: Case) -> Measurement:
     def found(results: Results, engine: str) -> float | None:
         ours, other = _seconds(results, case, engine), _seconds(results, case, peer)
         return None if ours is None or other is None else other / ours
@@ -75,7 +75,7 @@ def _faster_than(peer: str, case: Case) -> Figure:
     return found
 
 
-def _peak(case: Case) -> Figure:
+def _peak(case: Case) -> Measurement:
     def found(results: Results, engine: str) -> float | None:
         median = results.median(case, engine)
         return None if median is None or median.failed else median.peak_bytes / 1e9
@@ -83,7 +83,7 @@ def _peak(case: Case) -> Figure:
     return found
 
 
-def _slope(spread: str) -> Figure:
+def _slope(spread: str) -> Measurement:
     """Time at the largest table over time at the smallest."""
     smallest, largest = (
         next(c for c in slope() if (c.rows, c.spread) == (size, spread)) for size in (SLOPE_SIZES[0], SLOPE_SIZES[-1])
@@ -102,7 +102,7 @@ def laps_in_a_row(results: Results, case: Case, engine: str) -> list[float]:
     return [statistics.median(lap.seconds for lap in laps) for laps in zip(*runs, strict=True)]
 
 
-def _last_of_first(spread: str) -> Figure:
+def _last_of_first(spread: str) -> Measurement:
     case = next(c for c in rows() if c.spread == spread)
 
     def found(results: Results, engine: str) -> float | None:

@@ -56,7 +56,7 @@ class Measured:
 
     `peak_bytes` is the resident memory of the process tree at its highest, interpreter and packages included;
     `disk_bytes` all that was written to disk, scratch included; `files` those that a reader of the result opens;
-    `elsewhere` the cores that other processes of the machine took meanwhile (figures are good where it is near 0).
+    `elsewhere` the cores that other processes of the machine took meanwhile (numbers are good where it is near 0).
     `wrong_rows` and `others_right` are those of `expected.Comparison`, None if nothing was compared. `failed` says why
     there is no result.
     """

@@ -39,26 +39,26 @@ def draw(results: Results, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
     for name, drawing in (("engines", _engines), ("slope", _slope), ("in-a-row", _in_a_row)):
-        figure = drawing(results)
-        if figure is not None:
+        canvas = drawing(results)
+        if canvas is not None:
             path = folder / f"merge-{name}.svg"
-            figure.savefig(path, metadata={"Date": None}, bbox_inches="tight", facecolor="white")
+            canvas.savefig(path, metadata={"Date": None}, bbox_inches="tight", facecolor="white")
             drawn.append(path)
     return drawn
 
 
-def _figure(columns: int, width: float, height: float) -> tuple[Any, Sequence[Any]]:
+def _canvas(columns: int, width: float, height: float) -> tuple[Any, Sequence[Any]]:
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, columns, figsize=(width, height), squeeze=False, layout="constrained")
-    return figure, axes[0]
+    canvas, axes = pyplot.subplots(1, columns, figsize=(width, height), squeeze=False, layout="constrained")
+    return canvas, axes[0]
 
 
 def _engines(results: Results) -> Any:
     cases = [case for case in grid() if case.rows == 10 * _MILLION and results.median(case, "ours")]
     if not cases:
         return None
-    figure, axes = _figure(len(cases), 3.1 * len(cases), 2.9)
+    canvas, axes = _canvas(len(cases), 3.1 * len(cases), 2.9)
     for axis, case in zip(axes, cases, strict=True):
         found = [m for m in (results.median(case, e) for e in ENGINES) if m and not m.failed]
         found.sort(key=lambda m: -m.seconds)
@@ -69,7 +69,7 @@ def _engines(results: Results) -> Any:
         axis.set_title(_title(case), loc="left")
         axis.set_xlabel("seconds (less is better)")
         axis.margins(x=0.3)
-    return figure
+    return canvas
 
 
 def _title(case: Case) -> str:
@@ -80,7 +80,7 @@ def _slope(results: Results) -> Any:
     spreads = [s for s in ("range", "uniform") if any(c.spread == s and results.median(c, "ours") for c in slope())]
     if not spreads:
         return None
-    figure, axes = _figure(len(spreads), 4.2 * len(spreads), 3.0)
+    canvas, axes = _canvas(len(spreads), 4.2 * len(spreads), 3.0)
     for axis, spread in zip(axes, spreads, strict=True):
         for engine in (e for e in ENGINES if e in _COLOURS):
             medians = [(c, results.median(c, engine)) for c in slope() if c.spread == spread]
@@ -95,14 +95,14 @@ def _slope(results: Results) -> Any:
         axis.set_ylabel("seconds")
         axis.set_ylim(bottom=0)
     axes[-1].legend(frameon=False)
-    return figure
+    return canvas
 
 
 def _in_a_row(results: Results) -> Any:
     cases = [case for case in rows() if goals.laps_in_a_row(results, case, "ours")]
     if not cases:
         return None
-    figure, axes = _figure(len(cases), 4.2 * len(cases), 3.0)
+    canvas, axes = _canvas(len(cases), 4.2 * len(cases), 3.0)
     for axis, case in zip(axes, cases, strict=True):
         for engine in (e for e in ENGINES if e in _COLOURS):
             if laps := goals.laps_in_a_row(results, case, engine):
@@ -114,4 +114,4 @@ def _in_a_row(results: Results) -> Any:
         axis.set_ylim(bottom=0)
         axis.set_xticks(range(1, IN_A_ROW + 1))
         axis.legend(frameon=False)
-    return figure
+    return canvas

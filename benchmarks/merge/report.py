@@ -1,4 +1,4 @@
-"""The results as people read them: a part of docs/benchmarks.md, pictures beside it, and all figures in one page.
+"""The results as people read them: a part of docs/benchmarks.md, pictures beside it, and all results in one page.
 
 The part stands between two marks, so that what people write around it stays.
 """
@@ -24,7 +24,7 @@ _TITLES = {"recent": "most of them recent", "uniform": "spread over the whole ta
 
 
 def write(results: Results, docs: Path) -> list[Path]:
-    """Write the page, the page of all figures beside the results, and the pictures; returns what was written."""
+    """Write the page, the page of all results beside them, and the pictures; returns what was written."""
     page, everything = docs / PAGE, docs.parent / EVERYTHING
     text = page.read_text() if page.exists() else f"# Benchmarks\n\n{BEGIN}\n{END}\n"
     before, mark, rest = text.partition(BEGIN)
@@ -54,8 +54,8 @@ def _part(results: Results, pictures_drawn: Sequence[str]) -> Iterator[str]:
 
 
 def _everything(results: Results) -> Iterator[str]:
-    """All figures."""
-    yield "# The merge: all figures"
+    """All results."""
+    yield "# The merge: all results"
     yield ""
     yield "Written by `python -m benchmarks.merge report`; [what they say](../../docs/benchmarks.md#the-merge)."
     yield ""
@@ -88,16 +88,16 @@ def _goals(results: Results) -> Iterator[str]:
             (
                 goal.what,
                 goal.wanted,
-                _figure(goal.found(results, "ours"), goal),
+                _number(goal.found(results, "ours"), goal),
                 _met(goal.found(results, "ours"), goal),
-                _figure(goal.found(results, "ours, whole batch"), goal),
+                _number(goal.found(results, "ours, whole batch"), goal),
             )
             for goal in goals.GOALS
         ),
     )
 
 
-def _figure(value: float | None, goal: goals.Goal) -> str:
+def _number(value: float | None, goal: goals.Goal) -> str:
     return "not measured" if value is None else goal.shown(value)
 
 
@@ -227,7 +227,7 @@ def _steps_table(results: Results) -> Iterator[str]:
 
 
 def table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> Iterator[str]:
-    """A table in Markdown; all columns but the first align to the right when they hold figures."""
+    """A table in Markdown; all columns but the first align to the right when they hold numbers."""
     yield "| " + " | ".join(head) + " |"
     yield "|---" * len(head) + "|"
     for line in lines:

@@ -85,7 +85,7 @@ def land(lake: Lake, contract: Contract, keys: str, version: int) -> None:
 
 
 def measured(contract: Contract, rows: int, folder: Path, server: Server) -> dict[str, Any]:
-    """The figures of one table of so many rows."""
+    """What was measured of one table of so many rows."""
     url = server.new_database()
     lake = lake_in(folder / contract.name, "serving")
     target = Serving("shop", {contract.name: Wish()}, "").target(contract)

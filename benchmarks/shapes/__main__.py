@@ -46,14 +46,14 @@ def measure(shape: Shape, folder: Path, share: float) -> dict[str, Any]:
     batches = []
     for number in range(1, shape.batches + 1):
         size, unpacked = _land(shape, folder, share, number)
-        figures = {
+        measured = {
             "object MB": megabytes(size),
             "unpacked MB": megabytes(unpacked),
             **watched(["benchmarks.shapes.batch", shape.contract.name], folder),
         }
-        figures["scratch, times the object"] = round(figures["scratch MB"] / figures["object MB"], 2)
-        figures["scratch, times the unpacked"] = round(figures["scratch MB"] / figures["unpacked MB"], 2)
-        batches.append(figures)
+        measured["scratch, times the object"] = round(measured["scratch MB"] / measured["object MB"], 2)
+        measured["scratch, times the unpacked"] = round(measured["scratch MB"] / measured["unpacked MB"], 2)
+        batches.append(measured)
     shutil.rmtree(folder)
     return {"what": shape.what, "share": share, "most seconds": shape.most_seconds, "batches": batches}
 

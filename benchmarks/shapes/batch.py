@@ -22,14 +22,14 @@ def main(entity: str, folder: str, said: str) -> None:
     result = compact(lake, contract, Scope.everything(), progress=_say)
     publish(lake, contract)
     counts = result.counts
-    figures = {
+    measured = {
         "rows read": counts.read,
         "applied": counts.applied,
         "quarantined": counts.quarantined,
         "held": [h.reason for h in (*result.held, *result.failing)],
         "steps": {step: round(seconds, 1) for step, seconds in result.seconds.items()},
     }
-    Path(said).write_text(json.dumps(figures))
+    Path(said).write_text(json.dumps(measured))
 
 
 def _say(line: str) -> None:

@@ -121,11 +121,11 @@ def _child(request: dict[str, Any]) -> None:
 
 
 def _say(run: dict[str, Any]) -> None:
-    figures = run.get("failed") or (
+    result = run.get("failed") or (
         f"{run['rows_per_cpu_second'] / 1e6:.3f}M rows a CPU second, {run['rows']} rows, refused {run['refused']} "
         f"(expected {run['expected_refused']}), peak {run['peak_bytes'] / 1e6:.0f} MB, steps {run['steps']}"
     )
-    sys.stdout.write(f"{run['entity']:10} {run['form']:15} {run['way']:27} {figures}\n")
+    sys.stdout.write(f"{run['entity']:10} {run['form']:15} {run['way']:27} {result}\n")
     sys.stdout.flush()
 
 

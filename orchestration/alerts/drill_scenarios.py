@@ -22,7 +22,7 @@ from lakehouse.publish.lateness import Followed, in_order
 from lakehouse.results import Failing, Failure, Published
 from lakehouse.storage.store import StoredObject
 from orchestration.alerts.outbox import Outbox
-from orchestration.alerts.stream_figures import StreamFigures
+from orchestration.alerts.stream_metrics import StreamMetrics
 from orchestration.private_dagster import (
     InstigatorState,
     InstigatorStatus,
@@ -54,7 +54,7 @@ class SeededView:
     failing_objects: dict[str, list[Failing] | Exception] = field(default_factory=dict)
     hours: dict[str, dict[datetime, Hour] | Exception] = field(default_factory=dict)
     queues: dict[str, int] = field(default_factory=dict)
-    figures: StreamFigures = field(default_factory=StreamFigures)
+    metrics: StreamMetrics = field(default_factory=StreamMetrics)
     bills: dict[str, float] = field(default_factory=dict)
     publications: Followed = field(default_factory=lambda: Followed(datetime.now(UTC), {}))
     shown: list[Health] = field(default_factory=list)
@@ -77,8 +77,8 @@ class SeededView:
     def letters(self) -> Mapping[str, int]:
         return self.queues
 
-    def stream(self) -> StreamFigures:
-        return self.figures
+    def stream(self) -> StreamMetrics:
+        return self.metrics
 
     def billed(self, day: datetime) -> float:
         return self.bills.get(f"{day:%Y-%m-%d}", 0.0)
@@ -275,8 +275,8 @@ def _followed(late: timedelta) -> Callable[[], Followed]:
     return followed
 
 
-def _lost() -> StreamFigures:
-    return StreamFigures(unrelayed_since=datetime.now(UTC) - timedelta(hours=30))
+def _lost() -> StreamMetrics:
+    return StreamMetrics(unrelayed_since=datetime.now(UTC) - timedelta(hours=30))
 
 
 def _refuse(refuse: bool) -> Callable[[World], None]:
@@ -322,7 +322,7 @@ def scenarios() -> list[Scenario]:
     assert ENTITY in load_contracts()
     sensor, schedule = InstigatorType.SENSOR, InstigatorType.SCHEDULE
     late = {"relay": timedelta(minutes=40)}
-    well = _view(figures=StreamFigures())
+    well = _view(metrics=StreamMetrics())
     nothing = _view(objects=list)
     return [
         Scenario("run-failed", _run(fail=True), _run(fail=False)),
@@ -340,11 +340,11 @@ def scenarios() -> list[Scenario]:
         Scenario("objects-held", _view(failing_objects=_held), _view(failing_objects=dict)),
         Scenario("many-rows-break-their-contract", _view(hours=_bad_rows), _view(hours=dict)),
         Scenario("dead-letters", _view(queues=lambda: {"inbound-dead-letters": 3}), _view(queues=dict)),
-        Scenario("stream-is-late", _view(figures=lambda: StreamFigures(ages=late)), well),
-        Scenario("changes-may-be-lost", _view(figures=_lost), well),
+        Scenario("stream-is-late", _view(metrics=lambda: StreamMetrics(ages=late)), well),
+        Scenario("changes-may-be-lost", _view(metrics=_lost), well),
         Scenario(
             "firehose-is-late",
-            _view(figures=lambda: StreamFigures(undelivered={ENTITY: timedelta(hours=1)})),
+            _view(metrics=lambda: StreamMetrics(undelivered={ENTITY: timedelta(hours=1)})),
             well,
         ),
         Scenario(

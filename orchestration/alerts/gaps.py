@@ -10,12 +10,12 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from orchestration.alerts.stream_figures import StreamFigures
+from orchestration.alerts.stream_metrics import StreamMetrics
 
 KEEPS = timedelta(hours=24)
 """How long a stream keeps a change, and Firehose tries to deliver one."""
 MARGIN = timedelta(hours=1)
-"""By how much a repair begins earlier than what is known to be lost: figures are by the hour, deliveries take
+"""By how much a repair begins earlier than what is known to be lost: metrics are by the hour, deliveries take
 minutes."""
 NEARLY = timedelta(minutes=5)
 """An age this close to 24 hours is one: older changes are not there to be measured."""
@@ -54,13 +54,13 @@ class Repaired:
             return cls()
 
 
-def find_gap(figures: StreamFigures, now: datetime) -> Gap | None:
-    """The gap that these figures show: the relay reads changes as old as the stream keeps any, or writes of more than a
+def find_gap(metrics: StreamMetrics, now: datetime) -> Gap | None:
+    """The gap that these metrics show: the relay reads changes as old as the stream keeps any, or writes of more than a
     day ago were never relayed."""
-    age = figures.ages.get("relay", timedelta(0))
+    age = metrics.ages.get("relay", timedelta(0))
     if age >= KEEPS - NEARLY:
         return Gap(now - age - MARGIN, "the relay reads changes at the end of the stream's 24 h")
-    since = figures.unrelayed_since
+    since = metrics.unrelayed_since
     if since is not None and now - since > KEEPS:
         return Gap(since - MARGIN, "the relay was not called for more than 24 h, while the table was written to")
     return None

@@ -21,7 +21,7 @@ from contracts.health import Health
 from lakehouse.results import Published
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.store import StoredObject
-from orchestration.alerts.stream_figures import StreamFigures, read_figures
+from orchestration.alerts.stream_metrics import StreamMetrics, read_metrics
 
 if TYPE_CHECKING:
     from lakehouse.intake.hourly import Hour
@@ -32,7 +32,7 @@ T = TypeVar("T")
 THREADS = 8
 QUEUES = ("inbound", "fanout", "events", "tracking")
 """What has a queue of dead letters in every environment."""
-FIGURES_EVERY = timedelta(minutes=5)
+METRICS_EVERY = timedelta(minutes=5)
 """How often CloudWatch and the bill are read: each metric that is read costs money."""
 
 HISTORY = timedelta(weeks=9)
@@ -63,7 +63,7 @@ class View(Protocol):
     def letters(self) -> Mapping[str, int]:
         """How many dead letters wait, by queue."""
 
-    def stream(self) -> StreamFigures:
+    def stream(self) -> StreamMetrics:
         """How far relay, fan-out and Firehose are."""
 
     def billed(self, day: datetime) -> float:
@@ -88,7 +88,7 @@ class Memory:
     arrived: dict[str, tuple[str, Mapping[datetime, Hour]]] = field(default_factory=dict)
     bills: dict[str, tuple[datetime, float]] = field(default_factory=dict)
     log: dict[str, dict[str, Any]] = field(default_factory=dict)
-    figures: tuple[datetime, StreamFigures] | None = None
+    metrics: tuple[datetime, StreamMetrics] | None = None
     publications: dict[str, dict[str, Any]] = field(default_factory=dict)
     followed: Followed | None = None
     queues: dict[str, str] = field(default_factory=dict)
@@ -152,12 +152,12 @@ class LakeView:
         sqs = self._client("sqs")
         return {f"{queue}-dead-letters": self._waiting(sqs, queue) for queue in QUEUES}
 
-    def stream(self) -> StreamFigures:
-        kept = self._memory.figures
-        if kept is None or self._now - kept[0] >= FIGURES_EVERY or self._now < kept[0]:
+    def stream(self) -> StreamMetrics:
+        kept = self._memory.metrics
+        if kept is None or self._now - kept[0] >= METRICS_EVERY or self._now < kept[0]:
             entities = [contract.name for contract in self._contracts.of_origin("stream")]
-            figures = read_figures(self._client("cloudwatch"), self._environment, entities, self._now)
-            self._memory.figures = kept = (self._now, figures)
+            metrics = read_metrics(self._client("cloudwatch"), self._environment, entities, self._now)
+            self._memory.metrics = kept = (self._now, metrics)
         return kept[1]
 
     def billed(self, day: datetime) -> float:
@@ -166,7 +166,7 @@ class LakeView:
         name = f"{day:%Y-%m-%d}"
         read_at, usd = self._memory.bills.get(name, (None, 0.0))
         over = read_at is not None and read_at.date() > day.date() + timedelta(days=1)
-        if read_at is None or (not over and self._now - read_at >= FIGURES_EVERY):
+        if read_at is None or (not over and self._now - read_at >= METRICS_EVERY):
             usd = api.billed(self._lake, day, self._memory.log.setdefault(name, {}))
             self._memory.bills[name] = (self._now, usd)
             if self._now.date() > day.date() + timedelta(days=1):
@@ -177,7 +177,7 @@ class LakeView:
         from lakehouse import api
 
         kept = self._memory.followed
-        if kept is None or self._now - kept.until >= FIGURES_EVERY or self._now < kept.until:
+        if kept is None or self._now - kept.until >= METRICS_EVERY or self._now < kept.until:
             days = [self._now - timedelta(days=back) for back in range(PUBLISHED.days)]
             self._memory.followed = kept = api.follow(self._lake, days, self._now, self._memory.publications)
         return kept

@@ -1,4 +1,4 @@
-"""One auction house, end to end, as a user sees it: a CSV file through `gavel replay`, and every figure checked.
+"""One auction house, end to end, as a user sees it: a CSV file through `gavel replay`, and every report checked.
 
 The published tables and the report must equal what pandas computes from the file by other means.
 """
@@ -26,7 +26,7 @@ from lakehouse.table.schemas import compacted
 from lakehouse.table.tables import TableState
 from local.home import Home
 from reporting import formatting
-from tests.support import replayed_figures as figures
+from tests.support import replayed_reports
 from tests.support.auctions import write_auctions
 from tests.support.depth import DEEP
 
@@ -110,17 +110,17 @@ def check_reports(home: Home, path: Path, sent: int = 1) -> None:
 
     Each time that the file is `sent`, every bid is a change again, and its row stays one.
     """
-    auctions = figures.Auctions.of(path, START)
+    auctions = replayed_reports.Auctions.of(path, START)
     names = rows(home, "customers").set_index("customer_id").name.to_dict()
     with duckdb.connect(str(home.path / "warehouse.duckdb"), read_only=True) as warehouse:
-        for recomputed in figures.REPORTS:
+        for recomputed in replayed_reports.REPORTS:
             report = f"reports.{recomputed.__name__}"
             ((data_time,),) = warehouse.execute(f"select max(data_time) from {report}").fetchall()
             columns, expected = recomputed(auctions, data_time)
             found = warehouse.execute(f"select {', '.join(columns)} from {report}").fetchall()
             reported = [tuple(names.get(value, value) for value in row) for row in found]
             assert len(reported) == len(expected), report
-            assert figures.rounded(reported) == figures.rounded(expected), report
+            assert replayed_reports.rounded(reported) == replayed_reports.rounded(expected), report
         ingested = warehouse.execute(
             "select cast(sum(applied) as bigint), max(rows_after) from reports.rpt_pipeline_runs where entity = 'bids'"
         ).fetchall()
@@ -128,7 +128,7 @@ def check_reports(home: Home, path: Path, sent: int = 1) -> None:
     check_page((home.reports / "report.html").read_text("utf-8"), auctions)
 
 
-def check_page(page: str, auctions: figures.Auctions) -> None:
+def check_page(page: str, auctions: replayed_reports.Auctions) -> None:
     """The page's headline figures, and a name for each category."""
     prices, bids = auctions.sales.price, len(auctions.bids)
     for figure in (f"${prices.sum():,.0f}", f"${prices.mean():,.0f}", f"{len(prices):,}", f"{bids:,}"):

@@ -24,17 +24,17 @@ def watch_stream(ui_url: str) -> Watch:
     """How old the oldest change in the stream is, of relay and fan-out."""
 
     def watch(look: Look, cursor: str | None) -> Seen:
-        figures = look.view.stream()
+        metrics = look.view.stream()
         problems = []
-        for reader, age in sorted(figures.ages.items()):
+        for reader, age in sorted(metrics.ages.items()):
             if age > LATE:
                 why = f"the oldest change that the {reader} handed over had waited for {span(age)}"
                 problems.append(_late(reader, f"{why}; the stream keeps it for 24 h", age, look))
-        since = figures.unrelayed_since
+        since = metrics.unrelayed_since
         if since is not None and look.now - since > UNRELAYED and "relay" not in {p.name for p in problems}:
             why = f"the table was written to since {moment(since)}, and the relay was not called since"
             problems.append(_late("relay", f"{why}; the stream keeps changes for 24 h", look.now - since, look))
-        if gap := find_gap(figures, look.now):
+        if gap := find_gap(metrics, look.now):
             why = (
                 f"changes since {moment(gap.since)} may have left the stream before the relay read them "
                 f"({gap.reason}). The sensor `gaps` requests their repair from an incremental export, once"

@@ -14,7 +14,7 @@ import pytest
 from local.aws import REGION
 from local.pump import Policy, Pump
 from local.stream import DynamoStream, FileCheckpoint, LambdaFunction, S3FailureDestination
-from orchestration.alerts.stream_figures import read_figures
+from orchestration.alerts.stream_metrics import read_metrics
 from tests.support.laptop import Laptop
 
 pytestmark = pytest.mark.stack
@@ -94,6 +94,6 @@ def test_what_the_pump_measures_is_what_the_alerts_read(laptop: Laptop) -> None:
         "customers", {"CUST_NO": "c-aged", "STATUS": "active", "REG_TS": "2026-01-02T03:04:05Z"}
     )
     laptop.pump()
-    figures = read_figures(laptop.aws.client("cloudwatch"), "local", ["customers"], datetime.now(UTC))
-    assert timedelta(0) <= figures.ages["relay"] < timedelta(minutes=5)
-    assert figures.unrelayed_since is None
+    metrics = read_metrics(laptop.aws.client("cloudwatch"), "local", ["customers"], datetime.now(UTC))
+    assert timedelta(0) <= metrics.ages["relay"] < timedelta(minutes=5)
+    assert metrics.unrelayed_since is None

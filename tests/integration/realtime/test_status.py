@@ -8,25 +8,25 @@ from datetime import UTC, datetime
 import pytest
 
 from local.aws import CREDENTIALS, REGION
-from orchestration.pipeline_metrics import FigureResource
+from orchestration.pipeline_metrics import MetricResource
 from tests.support.laptop import Laptop
 
 pytestmark = pytest.mark.stack
 
-LONG_AGO = datetime(2001, 2, 3, 4, 5, 6, tzinfo=UTC)  # the lowest of a minute counts, so no other test's figure does
+LONG_AGO = datetime(2001, 2, 3, 4, 5, 6, tzinfo=UTC)  # the lowest of a minute counts, so no other test's metric does
 SECONDS = 90  # the function keeps what it has read for a minute
 
 
 def test_the_api_says_what_the_pipeline_published(laptop: Laptop, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
-    figures = FigureResource(environment="local", region=REGION, endpoint=laptop.stack.endpoint)
-    figures.publish({"orders": LONG_AGO, "countries": LONG_AGO}, LONG_AGO, datetime.now(UTC))
+    metrics = MetricResource(environment="local", region=REGION, endpoint=laptop.stack.endpoint)
+    metrics.publish({"orders": LONG_AGO, "countries": LONG_AGO}, LONG_AGO, datetime.now(UTC))
 
     until = time.monotonic() + SECONDS
     status = laptop.client.status()
     while status["reports"]["data_time"] != "2001-02-03T04:05:06Z":  # who asks first may hear that nothing is known yet
-        assert time.monotonic() < until, f"expected the API to have read the figures within {SECONDS} s, found {status}"
+        assert time.monotonic() < until, f"expected the API to have read the metrics within {SECONDS} s, found {status}"
         status = laptop.client.status()
     for entity in ("orders", "countries"):
         assert status["tables"][entity] == {"watermark": "2001-02-03T04:05:06Z", "pressure": 1.0}

@@ -1,4 +1,4 @@
-"""The job `dry_run` says what work on an entity would do, by figures, and changes nothing."""
+"""The job `dry_run` says what work on an entity would do, by numbers, and changes nothing."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run(resource: LakeResource, **config: Any) -> dg.ExecuteInProcessResult:
 
 
 @pytest.mark.parametrize(
-    ("work", "asset", "figures"),
+    ("work", "asset", "numbers"),
     [
         ({"rebuild": {}}, "compacted", {"objects": 3, "new": 1, "rows before": 2}),
         ({"requeue": {}}, "compacted", {"objects": 0, "rows before": 2}),
@@ -53,7 +53,7 @@ def run(resource: LakeResource, **config: Any) -> dg.ExecuteInProcessResult:
     ],
 )
 def test_a_dry_run_says_what_would_happen_and_changes_nothing(
-    resource: LakeResource, work: dict[str, Any], asset: str, figures: dict[str, int]
+    resource: LakeResource, work: dict[str, Any], asset: str, numbers: dict[str, int]
 ) -> None:
     before = {o.key: o.etag for o in resource.lake.store.list("")}
     done = run(resource, entity="countries", work=work)
@@ -63,7 +63,7 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(
     (seen,) = [e.asset_observation_data.asset_observation for e in done.get_asset_observation_events()]
     for found in (output.step_output_data.metadata, seen.metadata):
         assert str(found["dry run"].value).startswith(f"countries: {kind.replace('_', ' ')} would ")
-        assert {name: found[name].value for name in figures} == figures
+        assert {name: found[name].value for name in numbers} == numbers
         assert found["snapshot"].value.isdigit()
     assert seen.asset_key.path == [asset, "countries"]
     assert done.get_asset_materialization_events() == []

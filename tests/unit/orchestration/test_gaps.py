@@ -18,7 +18,7 @@ from assets.resources import LakeResource
 from contracts import load_contracts
 from orchestration.alerts.drill_scenarios import SeededView
 from orchestration.alerts.gaps import KEEPS, MARGIN, Repaired, find_gap, to_repair
-from orchestration.alerts.stream_figures import StreamFigures, read_figures
+from orchestration.alerts.stream_metrics import StreamMetrics, read_metrics
 from orchestration.gap_sensor import REPAIRED, gap_sensor, repair_request
 from tests.support.alerting import NOON
 from tests.support.depth import examples
@@ -27,17 +27,17 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.mark.parametrize(
-    ("figures", "since"),
+    ("metrics", "since"),
     [
-        (StreamFigures(), None),
-        (StreamFigures(ages={"relay": 23 * HOUR, "fanout": 24 * HOUR}), None),
-        (StreamFigures(ages={"relay": 24 * HOUR}), NOON - 25 * HOUR),
-        (StreamFigures(unrelayed_since=NOON - 24 * HOUR), None),
-        (StreamFigures(unrelayed_since=NOON - 26 * HOUR), NOON - 27 * HOUR),
+        (StreamMetrics(), None),
+        (StreamMetrics(ages={"relay": 23 * HOUR, "fanout": 24 * HOUR}), None),
+        (StreamMetrics(ages={"relay": 24 * HOUR}), NOON - 25 * HOUR),
+        (StreamMetrics(unrelayed_since=NOON - 24 * HOUR), None),
+        (StreamMetrics(unrelayed_since=NOON - 26 * HOUR), NOON - 27 * HOUR),
     ],
 )
-def test_a_gap_begins_an_hour_before_what_is_known_to_be_lost(figures: StreamFigures, since: datetime | None) -> None:
-    gap = find_gap(figures, NOON)
+def test_a_gap_begins_an_hour_before_what_is_known_to_be_lost(metrics: StreamMetrics, since: datetime | None) -> None:
+    gap = find_gap(metrics, NOON)
     assert (gap and gap.since) == since
 
 
@@ -48,7 +48,7 @@ def test_however_long_the_relay_stands_all_that_is_lost_is_repaired_and_little_t
     stream has the last 24 hours, and the repairs have what was before."""
     repaired, repairs, now, until = Repaired(), [], NOON, NOON + outage * HOUR
     while now < until:
-        gap = find_gap(StreamFigures(unrelayed_since=NOON), now)
+        gap = find_gap(StreamMetrics(unrelayed_since=NOON), now)
         if gap and (between := to_repair(gap, repaired, now)):
             repairs.append(between)
             repaired = Repaired(between[1])
@@ -78,12 +78,12 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield made
 
 
-def ticking(instance: dg.DagsterInstance, of: dg.JobDefinition) -> Callable[[str | None, StreamFigures], Any]:
+def ticking(instance: dg.DagsterInstance, of: dg.JobDefinition) -> Callable[[str | None, StreamMetrics], Any]:
     view = SeededView()
     sensor = gap_sensor(of, lambda lake, memory, now: view)
 
-    def tick(cursor: str | None, figures: StreamFigures) -> Any:
-        view.figures = figures
+    def tick(cursor: str | None, metrics: StreamMetrics) -> Any:
+        view.metrics = metrics
         lake = LakeResource(environment="local", bucket="b")
         return sensor.evaluate_tick(dg.build_sensor_context(instance=instance, cursor=cursor, resources={"lake": lake}))
 
@@ -95,8 +95,8 @@ def test_a_gap_is_repaired_once_by_a_run_that_starts(instance: dg.DagsterInstanc
     of = job(started)
     tick = ticking(instance, of)
     now = datetime.now(UTC)
-    lost = StreamFigures(unrelayed_since=now - 30 * HOUR)
-    assert not tick(None, StreamFigures()).run_requests
+    lost = StreamMetrics(unrelayed_since=now - 30 * HOUR)
+    assert not tick(None, StreamMetrics()).run_requests
     first = tick(None, lost)
     (request,) = first.run_requests
     again = tick(first.cursor, lost)
@@ -115,7 +115,7 @@ def test_a_gap_is_repaired_once_by_a_run_that_starts(instance: dg.DagsterInstanc
 def test_while_an_export_is_brought_in_the_repair_waits_and_is_not_forgotten(instance: dg.DagsterInstance) -> None:
     of = job([])
     tick = ticking(instance, of)
-    lost = StreamFigures(ages={"relay": 24 * HOUR})
+    lost = StreamMetrics(ages={"relay": 24 * HOUR})
     config = repair_request(NOON - HOUR, NOON).run_config
     other = instance.create_run_for_job(of, run_config=config, status=dg.DagsterRunStatus.STARTED)
     waiting = tick(None, lost)
@@ -130,7 +130,7 @@ def test_a_run_that_could_not_start_is_not_requested(instance: dg.DagsterInstanc
 
     tick = ticking(instance, dg.GraphDefinition(name="backfill", node_defs=[op]).to_job("backfill"))
     with pytest.raises(dg.DagsterInvalidConfigError):
-        tick(None, StreamFigures(ages={"relay": 24 * HOUR}))
+        tick(None, StreamMetrics(ages={"relay": 24 * HOUR}))
 
 
 def test_the_backfill_of_the_product_takes_the_request() -> None:
@@ -166,7 +166,7 @@ class CloudWatch:
         return [{"MetricDataResults": results}]
 
 
-def test_figures_are_read_from_cloudwatch() -> None:
+def test_metrics_are_read_from_cloudwatch() -> None:
     hours = {n: NOON - n * HOUR for n in range(40)}
     client = CloudWatch(
         IteratorAge_relay=[(NOON - timedelta(minutes=2), 60_000.0), (NOON - HOUR, 9e9)],
@@ -174,7 +174,7 @@ def test_figures_are_read_from_cloudwatch() -> None:
         ConsumedWriteCapacityUnits_local=[(hours[n], 5.0) for n in (39, 35, 30, 29, 2)],
         Invocations_relay=[(hours[35], 3.0), (hours[31], 1.0), (hours[30], 0.0)],
     )
-    assert read_figures(client, "local", ["orders", "bids"], NOON) == StreamFigures(
+    assert read_metrics(client, "local", ["orders", "bids"], NOON) == StreamMetrics(
         ages={"relay": timedelta(minutes=1)},
         undelivered={"bids": timedelta(minutes=2)},
         unrelayed_since=hours[30],

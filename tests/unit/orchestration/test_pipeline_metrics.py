@@ -19,7 +19,7 @@ from lakehouse.api import compact
 from lakehouse.intake.landing import Scope
 from lakehouse.publish.publication import publish
 from orchestration.pipeline_metrics import (
-    FigureResource,
+    MetricResource,
     metric_data,
     pipeline_metrics_sensor,
     reports_data_time,
@@ -28,7 +28,7 @@ from orchestration.pipeline_metrics import (
 from realtime.pipeline_status.status import Status
 from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, local_lake
 
-NOW = datetime.now(UTC).replace(microsecond=0)  # of this minute: moto keeps no figures of a distant past
+NOW = datetime.now(UTC).replace(microsecond=0)  # of this minute: moto keeps no metrics of a distant past
 FIRST, SECOND = dg.AssetKey(["reports", "first"]), dg.AssetKey(["reports", "second"])
 
 
@@ -102,7 +102,7 @@ def test_without_any_lake_a_tick_says_so_in_one_line(
 
     monkeypatch.setattr("lakehouse.api.watermark", unreachable)
     logged: list[str] = []
-    resources = {"lake": SimpleNamespace(lake=None), "figures": SimpleNamespace(publish=pytest.fail)}
+    resources = {"lake": SimpleNamespace(lake=None), "metrics": SimpleNamespace(publish=pytest.fail)}
     monkeypatch.setattr("assets.catalog.unreadable_to", lambda log: lambda *what: logged.append(str(what)))
     sensor = pipeline_metrics_sensor(Contracts({"parcels": PARCELS}))
     definitions = dg.Definitions(sensors=[sensor], resources=resources)
@@ -142,7 +142,7 @@ def test_the_api_reads_what_a_tick_published(
 
     contracts = Contracts({"parcels": PARCELS})
     sensor = pipeline_metrics_sensor(contracts)
-    resources = {"lake": SimpleNamespace(lake=lake), "figures": FigureResource(environment="test")}
+    resources = {"lake": SimpleNamespace(lake=lake), "metrics": MetricResource(environment="test")}
     repository = dg.Definitions(assets=[first], sensors=[sensor], resources=resources).get_repository_def()
     data_time = NOW - timedelta(minutes=20)
     made(instance, FIRST, data_time)

@@ -26,7 +26,7 @@ from orchestration.alerts.drill_scenarios import SeededView
 from orchestration.alerts.late import Late
 from orchestration.alerts.outbox import Outbox
 from orchestration.alerts.sensor import Look, Seen, alert_sensor, look_at_all
-from orchestration.alerts.stream_figures import StreamFigures
+from orchestration.alerts.stream_metrics import StreamMetrics
 from orchestration.alerts.ticks import Trouble
 from orchestration.alerts.watches import cost, freshness, ticks, watches
 from orchestration.alerts.watches.objects import PREFIXES
@@ -381,25 +381,25 @@ def test_many_bad_rows_are_reported_by_their_share(rows: int, aside: int, severi
 
 
 @pytest.mark.parametrize(
-    ("figures", "whats"),
+    ("metrics", "whats"),
     [
-        (StreamFigures(ages={"relay": timedelta(minutes=14)}), []),
-        (StreamFigures(ages={"fanout": timedelta(hours=13)}), [("stream-is-late", "critical")]),
-        (StreamFigures(ages={"relay": timedelta(minutes=16)}), [("stream-is-late", "error")]),
-        (StreamFigures(unrelayed_since=NOON - timedelta(hours=1)), []),
-        (StreamFigures(unrelayed_since=NOON - timedelta(hours=3)), [("stream-is-late", "error")]),
+        (StreamMetrics(ages={"relay": timedelta(minutes=14)}), []),
+        (StreamMetrics(ages={"fanout": timedelta(hours=13)}), [("stream-is-late", "critical")]),
+        (StreamMetrics(ages={"relay": timedelta(minutes=16)}), [("stream-is-late", "error")]),
+        (StreamMetrics(unrelayed_since=NOON - timedelta(hours=1)), []),
+        (StreamMetrics(unrelayed_since=NOON - timedelta(hours=3)), [("stream-is-late", "error")]),
         (
-            StreamFigures(unrelayed_since=NOON - timedelta(hours=25)),
+            StreamMetrics(unrelayed_since=NOON - timedelta(hours=25)),
             [("stream-is-late", "critical"), ("changes-may-be-lost", "critical")],
         ),
         (
-            StreamFigures(ages={"relay": timedelta(hours=24)}),
+            StreamMetrics(ages={"relay": timedelta(hours=24)}),
             [("stream-is-late", "critical"), ("changes-may-be-lost", "critical")],
         ),
     ],
 )
-def test_the_stream_is_reported_long_before_it_forgets(figures: StreamFigures, whats: list[tuple[str, str]]) -> None:
-    look: Any = SimpleNamespace(view=SeededView(figures=figures), now=NOON)
+def test_the_stream_is_reported_long_before_it_forgets(metrics: StreamMetrics, whats: list[tuple[str, str]]) -> None:
+    look: Any = SimpleNamespace(view=SeededView(metrics=metrics), now=NOON)
     seen = watches(load_contracts(), {}, "")["stream"](look, None)
     assert [(p.kind, p.severity or "critical") for p in seen.problems] == whats
 

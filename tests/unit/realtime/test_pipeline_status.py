@@ -1,4 +1,4 @@
-"""What functions decide by figures of CloudWatch: read beside the requests, and done without when nothing answers."""
+"""What functions decide by metrics of CloudWatch: read beside the requests, and done without when nothing answers."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class TestRecent:
     def test_a_value_serves_until_it_is_due_again(self):
         clock = Moment()
         answers, read = self.source()
-        recent = Recent("figures", read, refresh=60, keep=300, clock=clock, start=at_once)
+        recent = Recent("metrics", read, refresh=60, keep=300, clock=clock, start=at_once)
         answers += [1, 2]
         assert recent.get() == 1
         clock.now += 59
@@ -58,7 +58,7 @@ class TestRecent:
     def test_a_failure_leaves_the_last_value_until_it_is_too_old_and_is_logged_without_its_text(self, capsys):
         clock = Moment()
         answers, read = self.source()
-        recent = Recent("figures", read, refresh=60, keep=300, clock=clock, start=at_once)
+        recent = Recent("metrics", read, refresh=60, keep=300, clock=clock, start=at_once)
         answers += [1, *[OSError("secret")] * 4, 7]
         assert recent.get() == 1
         for _ in range(4):
@@ -71,14 +71,14 @@ class TestRecent:
         assert recent.get() == 7
         lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         assert [(line["level"], line["metrics"], line["error"]) for line in lines] == [
-            ("WARN", "figures", "OSError")
+            ("WARN", "metrics", "OSError")
         ] * 4
         assert "secret" not in json.dumps(lines)
 
     def test_what_is_too_old_is_not_used(self):
         clock = Moment()
         answers, read = self.source()
-        recent = Recent("figures", read, refresh=60, keep=300, clock=clock, start=at_once)
+        recent = Recent("metrics", read, refresh=60, keep=300, clock=clock, start=at_once)
         answers += [1, OSError(), OSError()]
         assert recent.get() == 1
         clock.now += 300
@@ -96,7 +96,7 @@ class TestRecent:
             assert release.wait(10)
             return "late"
 
-        recent = Recent("figures", read, refresh=60, keep=300)
+        recent = Recent("metrics", read, refresh=60, keep=300)
         assert recent.get() is None
         assert requested.acquire(timeout=10)
         assert recent.get() is None
@@ -147,7 +147,7 @@ class TestPressure:
         assert pressure.factor("orders") == 1.0
         assert pressure.factor("lots") == 1.0
 
-    def test_without_figures_there_is_no_pressure(self, cloudwatch: Any):
+    def test_without_metrics_there_is_no_pressure(self, cloudwatch: Any):
         assert self.pressure(cloudwatch).factor("bids") == 1.0
 
     def test_without_cloudwatch_there_is_no_pressure(self):

@@ -1,4 +1,4 @@
-"""Figures of one thing agree wherever the report page names it: categories, what is highest, parts and their whole."""
+"""Numbers of one thing agree wherever the report page names it: categories, what is highest, parts and their whole."""
 
 from __future__ import annotations
 

@@ -179,8 +179,8 @@ def test_a_value_that_rows_do_not_have_is_said_with_its_place(panels: Path, sour
         answer(definition, Scope(source, UNTIL, {}, "EUR"), {})
 
 
-def test_every_figure_is_one_that_the_library_knows(full: Path) -> None:
-    """Figures are plain data; what Plotly does not know it would leave out without a word."""
+def test_every_plot_is_one_that_the_library_knows(full: Path) -> None:
+    """Plots are plain data; what Plotly does not know it would leave out without a word."""
     drawn = [panel for panel in answered(full, UNTIL)[0].values() if panel.plot]
     assert len(drawn) > 12
     for panel in drawn:

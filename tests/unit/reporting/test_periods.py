@@ -73,7 +73,7 @@ def test_a_change_is_reported_against_something(now: Any, before: Any, good: boo
     ],
 )
 def test_a_change_of_the_last_days_says_both_amounts(now: int, before: int, said: str | None) -> None:
-    """Beside a figure of all time, a share alone would be taken for that figure's."""
+    """Beside a number of all time, a share alone would be taken for that number's."""
     change = formatting.recent(now, before, 30, lambda amount: formatting.money(amount, "EUR"))
     assert (str(change) if change else None) == said
 

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 Rows = set[tuple[Any, ...]]
-Figures = tuple[tuple[str, ...], Rows]
+Report = tuple[tuple[str, ...], Rows]
 """Columns and rows of a report, as of its data time (UTC, without zone)."""
 
 SNIPE = Decimal(300)
@@ -56,7 +56,7 @@ class Auctions:
         return pd.concat(roles).replace({"role": {"bidder": "buyer"}})
 
 
-def rpt_sales_by_category_country_and_month(auctions: Auctions, data_time: datetime) -> Figures:
+def rpt_sales_by_category_country_and_month(auctions: Auctions, data_time: datetime) -> Report:
     columns = (
         "sales_month", "category", "country_code", "orders_placed", "sales", "sales_amount", "net_sales",
         "house_earnings",
@@ -68,7 +68,7 @@ def rpt_sales_by_category_country_and_month(auctions: Auctions, data_time: datet
     }
 
 
-def rpt_sales_growth_by_quarter(auctions: Auctions, data_time: datetime) -> Figures:
+def rpt_sales_growth_by_quarter(auctions: Auctions, data_time: datetime) -> Report:
     columns = ("category", "sales_quarter", "is_complete", "net_sales", "net_sales_year_before", "growth")
     sales, running = auctions.sales, pd.Period(data_time, "Q")
     quarter = sales.placed_at.dt.to_period("Q")
@@ -84,7 +84,7 @@ def rpt_sales_growth_by_quarter(auctions: Auctions, data_time: datetime) -> Figu
     }
 
 
-def rpt_party_groups(auctions: Auctions, data_time: datetime) -> Figures:
+def rpt_party_groups(auctions: Auctions, data_time: datetime) -> Report:
     columns = (
         "party_id", "role", "party_group", "recency_days", "frequency", "net_sales", "recent_net_sales",
         "recency_score", "frequency_score", "value_score",
@@ -100,7 +100,7 @@ def rpt_party_groups(auctions: Auctions, data_time: datetime) -> Figures:
     }
 
 
-def rpt_party_group_trends(auctions: Auctions, data_time: datetime) -> Figures:
+def rpt_party_group_trends(auctions: Auctions, data_time: datetime) -> Report:
     columns = ("report_month", "role", "party_group", "parties", "sales", "net_sales")
     sales, found = auctions.by_party(), set()
     for month in pd.period_range(sales.month.min(), pd.Period(data_time, "M"), freq="M"):
@@ -112,7 +112,7 @@ def rpt_party_group_trends(auctions: Auctions, data_time: datetime) -> Figures:
     return columns, found
 
 
-def rpt_profit_by_party(auctions: Auctions, data_time: datetime) -> Figures:
+def rpt_profit_by_party(auctions: Auctions, data_time: datetime) -> Report:
     columns = (
         "party_id", "bought_orders", "bought_amount", "sold_orders", "sold_amount", "profit", "rank_as_buyer",
         "rank_as_seller",
@@ -129,7 +129,7 @@ def rpt_profit_by_party(auctions: Auctions, data_time: datetime) -> Figures:
     }
 
 
-def rpt_sell_through_by_category_and_grade(auctions: Auctions, data_time: datetime) -> Figures:
+def rpt_sell_through_by_category_and_grade(auctions: Auctions, data_time: datetime) -> Report:
     columns = (
         "category", "grade", "lots_open", "lots_offered", "lots_sold", "lots_compared", "sell_through_rate",
         "hammer_price",
@@ -138,7 +138,7 @@ def rpt_sell_through_by_category_and_grade(auctions: Auctions, data_time: dateti
     return columns, {(item, "Not graded", 0, sold, sold, 0, 1.0, _money(cents)) for item, sold, cents in groups}
 
 
-def rpt_bidding_by_category_and_month(auctions: Auctions, data_time: datetime) -> Figures:
+def rpt_bidding_by_category_and_month(auctions: Auctions, data_time: datetime) -> Report:
     columns = (
         "closing_month", "category", "lots", "bids", "bidders", "snipes", "lots_sniped", "bids_per_lot",
         "bidders_per_lot", "sniping_share", "reserve_met_share",
@@ -154,17 +154,17 @@ def rpt_bidding_by_category_and_month(auctions: Auctions, data_time: datetime) -
     return columns, found
 
 
-def rpt_order_to_cash_by_month(auctions: Auctions, data_time: datetime) -> Figures:
+def rpt_order_to_cash_by_month(auctions: Auctions, data_time: datetime) -> Report:
     columns = ("sales_month", "sales", "sales_paid", "sales_open", "sales_with_due_date", "median_days")
     sold = auctions.sales.groupby("month").size()
     return columns, {(_day(month), count, 0, count, 0, None) for month, count in sold.items()}
 
 
-def rpt_order_to_delivery_by_month_and_carrier(auctions: Auctions, data_time: datetime) -> Figures:
+def rpt_order_to_delivery_by_month_and_carrier(auctions: Auctions, data_time: datetime) -> Report:
     return ("order_month", "carrier"), set()
 
 
-def rpt_receivables_by_age(auctions: Auctions, data_time: datetime) -> Figures:
+def rpt_receivables_by_age(auctions: Auctions, data_time: datetime) -> Report:
     return ("role", "age_band"), set()
 
 

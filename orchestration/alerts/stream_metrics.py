@@ -1,4 +1,4 @@
-"""How far relay, fan-out and Firehose are, as CloudWatch says; on a laptop the pump puts the same figures there."""
+"""How far relay, fan-out and Firehose are, as CloudWatch says; on a laptop the pump puts the same metrics there."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ READERS = ("relay", "fanout")
 WINDOW = timedelta(minutes=15)
 LOOKS_BACK = timedelta(days=3)
 """How far back writes and calls are looked for: longer than an outage may go unnoticed."""
-_HOUR, _MINUTE = 3600, 60  # seconds of a figure
+_HOUR, _MINUTE = 3600, 60  # seconds of a metric
 _MOST = 500  # metrics of one GetMetricData
 
 
 @dataclass(frozen=True)
-class StreamFigures:
+class StreamMetrics:
     """`ages`: how old the oldest change was that a reader of the stream handed over, the largest of the last 15
     minutes; a reader that did nothing has none. `undelivered`: how long the oldest record has waited in the Firehose of
     each entity. `unrelayed_since`: the hour (UTC, its start) in which the table was first written to after the relay
@@ -36,8 +36,8 @@ class _Query:
     period: int = _MINUTE
 
 
-def read_figures(client: Any, environment: str, entities: Sequence[str], now: datetime) -> StreamFigures:
-    """The figures at a moment; `client` is that of CloudWatch, whose errors are the caller's."""
+def read_metrics(client: Any, environment: str, entities: Sequence[str], now: datetime) -> StreamMetrics:
+    """The metrics at a moment; `client` is that of CloudWatch, whose errors are the caller's."""
     functions = {name: {"FunctionName": f"gavel-{environment}-{name}"} for name in READERS}
     recent = [
         *(_Query("AWS/Lambda", "IteratorAge", "Maximum", functions[name]) for name in READERS),
@@ -61,7 +61,7 @@ def read_figures(client: Any, environment: str, entities: Sequence[str], now: da
     ages = [max(values.values(), default=None) for values in newest]
     of_reader = dict(zip(READERS, ages, strict=False))
     of_entity = dict(zip(entities, ages[len(READERS) :], strict=True))
-    return StreamFigures(
+    return StreamMetrics(
         ages={name: timedelta(milliseconds=age) for name, age in of_reader.items() if age is not None},
         undelivered={entity: timedelta(seconds=age) for entity, age in of_entity.items() if age is not None},
         unrelayed_since=_first_after(written, relayed),
