@@ -35,7 +35,7 @@ from lakehouse.storage.lake import Lake
 from warehouse.manifest import NIGHTLY, Manifest, is_model, is_personal, is_table, reads_of
 from warehouse.marts import marts_of, models_of
 from warehouse.project import DbtFiles
-from warehouse.publication import failed_nodes, held_back, is_complete, put_back
+from warehouse.publication import failed_nodes, is_complete, put_back, withheld_models
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -107,8 +107,8 @@ def warehouse_assets(
             failed = failures(results)
             if not run.is_successful() and not failed:
                 raise run.get_error() or RuntimeError("dbt ended without success and without a reason")
-            held = held_back(manifest, results) if local or not failed else {*models}
-            given = [i for i in models if i not in held]
+            withheld = withheld_models(manifest, results) if local or not failed else {*models}
+            given = [i for i in models if i not in withheld]
             reads = data_times.tables_read(manifest, given, now, _earlier(context, manifest, given))
             details: dict[str, dict[str, Any]] = {i: scanned(result) for i, result in results.items()}
             tests = [
@@ -116,7 +116,7 @@ def warehouse_assets(
             ]
             rows = wrong_rows(files.build if local else None, tests, personal)
             if local:
-                put_back(files.build, warehouse.database, manifest, held)
+                put_back(files.build, warehouse.database, manifest, withheld)
                 details = inspect(files.build, [manifest["nodes"][i] for i in given], personal)
             details |= rows
             begun = datetime.now(UTC) - timedelta(seconds=sum(map(_seconds, results.values())))
@@ -129,7 +129,7 @@ def warehouse_assets(
         for event in events:
             yield from _reported(event, built, now)
         if failed:
-            kept = sorted(manifest["nodes"][i]["name"] for i in held) if local else None
+            kept = sorted(manifest["nodes"][i]["name"] for i in withheld) if local else None
             yield from _failed_in_part(failed, kept, lambda: in_part and in_part(context, lake, warehouse, kept or []))
 
     checks = {str((spec.metadata or {})[TEST_ID]): spec.key for spec in warehouse.check_specs}

@@ -75,7 +75,7 @@ def _items(contracts: Contracts) -> Any:
         needles = api.needles_of(lake.lake, contracts, request)
         done = api.erase_operational(lake.lake, lake.environment, contracts, needles, request.pseudonym)
         context.log.info(
-            f"{done.deleted} items deleted, {done.rewritten} written again, {done.receipts} receipts, "
+            f"{done.deleted} items deleted, {done.updated} updated, {done.receipts} receipts, "
             f"{done.summaries} summaries and {done.dead_letters} dead letters deleted"
         )
 

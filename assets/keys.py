@@ -12,7 +12,7 @@ SERVED = "serving"
 SPICE = "spice"
 
 WAREHOUSE_POOL = "warehouse"
-"""Held by whatever builds the warehouse with dbt: one build at a time."""
+"""Taken by whatever builds the warehouse with dbt: one build at a time."""
 
 
 def landing(entity: str) -> dg.AssetKey:

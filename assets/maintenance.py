@@ -169,10 +169,10 @@ def _shrank_text(result: MaintenanceResult) -> str:
     if removal.exact:
         if not removal.removed.files:
             return "No file was old enough and needed by nobody."
-        return f"{_amount(removal.removed)} were removed; {_amount(removal.left)} older than the guard are left."
+        return f"{_amount(removal.removed)} were removed; {_amount(removal.left)} older than the grace period are left."
     expected = removal.listed.bytes - removal.removed.bytes
     return (
-        f"Expected {expected:,} bytes older than the guard after removing {_amount(removal.removed)}, found "
+        f"Expected {expected:,} bytes older than the grace period after removing {_amount(removal.removed)}, found "
         f"{removal.left.bytes:,}; {removal.lingering} files that nobody needs are still there. Look at the rights to "
         "delete (s3:DeleteObject) and at the bucket's object lock."
     )

@@ -285,23 +285,23 @@ class StateRetention:
     """How long published states stay readable, as targets of a roll back and for readers that hold them.
 
     Every state that was current within `recent`, the last one of each of the `days` before today (UTC), and the newest
-    `states` with rows of their own, however old they are. Files younger than `guard` are never removed, whoever wrote
-    them: they may belong to a commit in flight. Raises `ValueError` where `recent` is shorter than `guard`: a state
+    `states` with rows of their own, however old they are. Files younger than `grace` are never removed, whoever wrote
+    them: they may belong to a commit in flight. Raises `ValueError` where `recent` is shorter than `grace`: a state
     whose own files stay for their age would be listed without the older ones that it needs.
     """
 
     recent: timedelta = timedelta(hours=24)
     days: int = 7
     states: int = 10
-    guard: timedelta = timedelta(hours=24)
+    grace: timedelta = timedelta(hours=24)
 
     def __post_init__(self) -> None:
-        if min(self.recent, self.guard) < timedelta(0) or min(self.days, self.states) < 0:
+        if min(self.recent, self.grace) < timedelta(0) or min(self.days, self.states) < 0:
             raise ValueError(f"expected a retention of nothing negative, found {self}; set its times and numbers to 0")
-        if self.recent < self.guard:
+        if self.recent < self.grace:
             raise ValueError(
-                f"expected recent states to be kept for at least as long as files are guarded, found {self.recent} and "
-                f"{self.guard}; keep recent for longer, or guard for less"
+                f"expected recent states to be kept for at least as long as the grace period, found {self.recent} and "
+                f"{self.grace}; keep recent for longer, or grace for less"
             )
 
 
@@ -356,8 +356,8 @@ class Usage:
 class Removal:
     """What removing files did, as a listing afterwards shows it.
 
-    `listed` are the files older than the guard before, `removed` those the store was to delete, `left` those
-    older than the guard that a listing still shows. `lingering` counts files among them that no state needs.
+    `listed` are the files older than the grace period before, `removed` those the store was to delete, `left` those
+    older than the grace period that a listing still shows. `lingering` counts files among them that no state needs.
     """
 
     listed: Amount = Amount()

@@ -63,7 +63,7 @@ class Session:
     def run(self, name: str, work: Callable[[], object]) -> None:
         """Do `work` in a thread of its own; if it fails, everything stops."""
 
-        def guarded() -> None:
+        def reported() -> None:
             try:
                 work()
             except Exception as error:  # noqa: BLE001 - passed on to the supervisor, which raises it
@@ -71,7 +71,7 @@ class Session:
                     self.trouble.append(error)
                     self.stopping.set()
 
-        thread = Thread(target=guarded, name=name, daemon=True)
+        thread = Thread(target=reported, name=name, daemon=True)
         self.threads.append(thread)
         thread.start()
 

@@ -65,7 +65,7 @@ def start(home: Home, port: int | None = None, say: Callable[[str], None] = lamb
 def _renew(home: Home, port: int | None, reason: str, say: Callable[[str], None]) -> Started:
     begun = home.begin()
     aside = home.newest_aside
-    kept = f"; what it held (warehouse.duckdb, reports, landed objects) is in {aside}" if aside else ""
+    kept = f"; what was in it (warehouse.duckdb, reports, landed objects) is in {aside}" if aside else ""
     say(f"{reason}: it begins from nothing, on the same port{kept}")
     return Started(_launch(home, begun, port), "renewed")
 
@@ -142,7 +142,7 @@ _OF_CLOCKS = ("LD_PRELOAD", "GAVEL_CLOCK")  # `local.chaos` moves the clocks of 
 
 
 def _spawn(home: Home, stack: Stack, port: int) -> Process:
-    temporary = home.emulator / "tmp"  # unpacked functions; leftovers of a killed emulator are of no use
+    temporary = home.emulator / "tmp"  # extracted functions; leftovers of a killed emulator are of no use
     shutil.rmtree(temporary, ignore_errors=True)
     for folder in (temporary, home.emulator / "state", home.emulator / "s3"):
         folder.mkdir(parents=True, exist_ok=True)

@@ -167,7 +167,7 @@ class Home:
         return self.save(replace(stack, **changes))
 
     def begin(self) -> Stack:
-        """Begin a new identity in the folder, on the port of the one before; what that one held is set aside.
+        """Begin a new identity in the folder, on the port of the one before; what that one had is set aside.
 
         Nothing is deleted but what was set aside earlier (`MOST_ASIDE`). Refuses a folder with content that no stack
         made. A kill while this runs leads here again: the rest then follows to the same place.
@@ -209,7 +209,7 @@ class Home:
     def locked(self, name: str = "lock", busy: str | None = None) -> Iterator[None]:
         """Hold one of the folder's locks; the system frees it however the holder ends.
 
-        Waits for it, or raises `HomeError` with the text `busy` if it is held, and where the folder cannot be written.
+        Waits for it, or raises `HomeError` with the text `busy` if it is taken, and where the folder cannot be written.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)

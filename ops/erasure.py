@@ -48,8 +48,8 @@ def search(environment: Environment, identity: str) -> list[Searched]:
 def request(environment: Environment, identity: str, *, at_once: bool) -> Request:
     """Request an erasure; `at_once` leaves readers of earlier states no time. Raises `OpsError` for a legal hold."""
     try:
-        guard = NOW if at_once else requests.GUARD
-        return api.request_erasure(lake_of(environment), identity, guard)
+        grace = NOW if at_once else requests.GRACE
+        return api.request_erasure(lake_of(environment), identity, grace)
     except (requests.OnHold, ValueError) as error:
         raise OpsError(str(error)) from error
 

@@ -1,5 +1,5 @@
 """The sensor that finishes erasures by itself: it requests the first phase of each open request, then a build of marts
-and reports, the second phase when the guard is over, and a run for what came late of persons erased before."""
+and reports, the second phase when the grace period is over, and a run for what came late of persons erased before."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta

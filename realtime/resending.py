@@ -84,17 +84,17 @@ def requests_of(
     entries: Iterable[Entry], size: Callable[[Entry], int], *, max_entries: int, max_bytes: int
 ) -> Iterator[list[Entry]]:
     """The entries in as few requests as both limits allow, order kept. One that is too big by itself goes alone."""
-    held: list[Entry] = []
-    held_bytes = 0
+    request: list[Entry] = []
+    request_bytes = 0
     for entry in entries:
         entry_bytes = size(entry)
-        if held and (len(held) == max_entries or held_bytes + entry_bytes > max_bytes):
-            yield held
-            held, held_bytes = [], 0
-        held.append(entry)
-        held_bytes += entry_bytes
-    if held:
-        yield held
+        if request and (len(request) == max_entries or request_bytes + entry_bytes > max_bytes):
+            yield request
+            request, request_bytes = [], 0
+        request.append(entry)
+        request_bytes += entry_bytes
+    if request:
+        yield request
 
 
 def _offer(put: Put[Entry], entries: Sequence[Entry]) -> Sequence[str | None]:

@@ -67,7 +67,7 @@ class Answer:
         return records(self.frame)
 
     @cached_property
-    def timeline_plot(self) -> Timeline:
+    def timeline(self) -> Timeline:
         """The trend, for a panel over time."""
         spec = self.definition.spec.periods
         until = max(self.scope.until, span(spec, self.rows)[1]) if spec.span else self.scope.until

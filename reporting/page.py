@@ -178,7 +178,7 @@ def _template() -> Any:
 
 @cache
 def _library() -> str:
-    """The plotting library, packed to two fifths of its size; the browser unpacks it."""
+    """The plotting library, compressed to two fifths of its size; the browser decompresses it."""
     from plotly.offline import get_plotlyjs  # heavy, and needed only where something is drawn
 
     return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()

@@ -1,7 +1,7 @@
 """What of a build readers get: everything but the models that failed and what was made of them.
 
 A model fails when its query does, or a test of severity error that is about it. dbt then skips what reads it; all else
-is built and holds. Here belongs which models are held back, and how a DuckDB file gets their last good rows again.
+is built and holds. Here belongs which models are withheld, and how a DuckDB file gets their last good rows again.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ def failed_nodes(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [unique_id for unique_id, result in results.items() if result["status"] in FAILED]
 
 
-def held_back(manifest: Manifest, results: Mapping[str, Mapping[str, Any]]) -> set[str]:
+def withheld_models(manifest: Manifest, results: Mapping[str, Mapping[str, Any]]) -> set[str]:
     """The ids of the models that readers do not get from a build with these results.
 
     They are those that failed, those that a failed test is about, and all that read one of them, built or skipped.
     """
-    held = {model for unique_id in failed_nodes(results) for model in _models_of(manifest, unique_id)}
-    return held | _reading(manifest, held)
+    failed = {model for unique_id in failed_nodes(results) for model in _models_of(manifest, unique_id)}
+    return failed | _reading(manifest, failed)
 
 
 def _models_of(manifest: Manifest, unique_id: str) -> list[str]:

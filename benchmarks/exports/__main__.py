@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     given = parser.parse_args(arguments)
     shutil.rmtree(given.folder, ignore_errors=True)
-    unpacked = write_export(given.folder / "lake" / "data", given.items)
+    decompressed = write_export(given.folder / "lake" / "data", given.items)
     steps: dict[str, Any] = {}
     for step in given.only or STEPS:
         measured = watched(["benchmarks.exports.work", step], given.folder)
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> None:
         steps[step] = measured
         sys.stdout.write(f"{step}: {json.dumps(measured)}\n")
     shutil.rmtree(given.folder)
-    found = {"machine": machine(), "items": given.items, "MB of JSON": round(unpacked / 1e6), "steps": steps}
+    found = {"machine": machine(), "items": given.items, "MB of JSON": round(decompressed / 1e6), "steps": steps}
     given.results.write_text(json.dumps(found, indent=1) + "\n")
 
 

@@ -32,18 +32,18 @@ def write_export(bucket: Path, items: int) -> int:
     """Write an export of about so many items below a bucket's folder; returns how many bytes of JSON they are."""
     folder = bucket / PREFIX / "AWSDynamoDB" / ID
     (folder / "data").mkdir(parents=True)
-    made, unpacked, entries = _items(items), 0, []
+    made, decompressed, entries = _items(items), 0, []
     for number in range(-(-items // _ITEMS_OF_A_FILE)):
         lines = [orjson.dumps({"Item": item}) + b"\n" for item in islice(made, _ITEMS_OF_A_FILE)]
         content = gzip.compress(b"".join(lines), 6, mtime=0)
         path = folder / "data" / f"{number:04d}.json.gz"
         path.write_bytes(content)
-        unpacked += sum(map(len, lines))
+        decompressed += sum(map(len, lines))
         key = str(path.relative_to(bucket))
         entries.append({"itemCount": len(lines), "md5Checksum": _md5(content), "etag": "x-1", "dataFileS3Key": key})
     _write(folder, "manifest-files", "".join(json.dumps(entry) + "\n" for entry in entries))
     _write(folder, "manifest-summary", json.dumps(_summary(folder.relative_to(bucket), entries)))
-    return unpacked
+    return decompressed
 
 
 def _summary(folder: Path, entries: list[dict[str, Any]]) -> dict[str, Any]:

@@ -36,8 +36,8 @@ def contracts() -> Contracts:
 
 
 def duckdb_alone(folder: Path) -> dict[str, Any]:
-    """The floor: DuckDB unpacks and parses the same files and writes their attributes as text to one Parquet file, with
-    the same threads and memory. No key, type, order, duplicate or history is looked at."""
+    """The floor: DuckDB decompresses and parses the same files and writes their attributes as text to one Parquet file,
+    with the same threads and memory. No key, type, order, duplicate or history is looked at."""
     names = sorted({f.name for c in contracts().values() for f in c.fields})
     attribute = "STRUCT(S VARCHAR, N VARCHAR, BOOL VARCHAR)"
     members = ", ".join(f'"{name}" {attribute}' for name in ("entity", "pk", "sk", "_version", *names))

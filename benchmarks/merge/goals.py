@@ -1,4 +1,4 @@
-"""The goals that the results are held against. Nothing fails when one is missed: the report says so."""
+"""The goals that the results are compared with. Nothing fails when one is missed: the report says so."""
 
 from __future__ import annotations
 

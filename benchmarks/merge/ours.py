@@ -148,8 +148,8 @@ class OursBatch:
         return Done(steps, {"applied": counts.applied, "superseded": counts.superseded, "duplicate": counts.duplicate})
 
     def maintain(self, work: Work) -> Done:
-        """Maintenance that keeps no earlier state and guards no young file: what a night does, a day later."""
-        at_once = StateRetention(recent=timedelta(0), days=0, states=1, guard=timedelta(0))
+        """Maintenance that keeps no earlier state and no young file: what a night does, a day later."""
+        at_once = StateRetention(recent=timedelta(0), days=0, states=1, grace=timedelta(0))
         done = api.maintain(self._lake, CONTRACT, state_retention=at_once)
         notes = {
             "rewritten": done.rewritten,

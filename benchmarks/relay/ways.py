@@ -22,12 +22,12 @@ _OPERATIONS = {"INSERT": "insert", "MODIFY": "modify", "REMOVE": "remove"}
 
 
 def ours(contracts: Contracts) -> Way:
-    """The relay's own functions: change records by contract, lossless, packed into Firehose records."""
+    """The relay's own functions: change records by contract, lossless, aggregated into Firehose records."""
 
     def run(batch: Batch) -> list[bytes]:
         transformed = transform(batch, contracts)
         assert not transformed.rejected, transformed.rejected[0]
-        return [record.data for packing in transformed.packings.values() for record in packing.records()]
+        return [record.data for aggregation in transformed.aggregations.values() for record in aggregation.records()]
 
     return run
 

@@ -36,7 +36,10 @@ def main(arguments: Sequence[str]) -> None:
         found[name] = measure(SHAPES[name], given.folder / name, given.share)
         _say(f"{name}: {json.dumps(found[name])}")
     given.results.parent.mkdir(parents=True, exist_ok=True)
-    bounds = {"peak MB": MEMORY_MB, "scratch, times the object (or, if that packs much, the unpacked)": SCRATCH_TIMES}
+    bounds = {
+        "peak MB": MEMORY_MB,
+        "scratch, times the object (or, if that compresses much, the decompressed)": SCRATCH_TIMES,
+    }
     given.results.write_text(json.dumps({"machine": machine(), "bounds": bounds, "shapes": found}, indent=1) + "\n")
 
 
@@ -45,14 +48,14 @@ def measure(shape: Shape, folder: Path, share: float) -> dict[str, Any]:
     shutil.rmtree(folder, ignore_errors=True)
     batches = []
     for number in range(1, shape.batches + 1):
-        size, unpacked = _land(shape, folder, share, number)
+        size, decompressed = _land(shape, folder, share, number)
         measured = {
             "object MB": megabytes(size),
-            "unpacked MB": megabytes(unpacked),
+            "decompressed MB": megabytes(decompressed),
             **watched(["benchmarks.shapes.batch", shape.contract.name], folder),
         }
         measured["scratch, times the object"] = round(measured["scratch MB"] / measured["object MB"], 2)
-        measured["scratch, times the unpacked"] = round(measured["scratch MB"] / measured["unpacked MB"], 2)
+        measured["scratch, times the decompressed"] = round(measured["scratch MB"] / measured["decompressed MB"], 2)
         batches.append(measured)
     shutil.rmtree(folder)
     return {"what": shape.what, "share": share, "most seconds": shape.most_seconds, "batches": batches}
@@ -67,12 +70,12 @@ def _land(shape: Shape, folder: Path, share: float, number: int) -> tuple[int, i
     lake = lake_in(folder, NAME)
     below = f"dt=2026-11-21/hh=10/{path.name}" if shape.contract.origin == "stream" else path.name
     lake.store.upload(path, lake.landing_prefix(shape.contract) + below)
-    size = unpacked = path.stat().st_size
+    size = decompressed = path.stat().st_size
     if path.suffix == ".parquet":
         footer = pq.read_metadata(path)
-        unpacked = sum(footer.row_group(n).total_byte_size for n in range(footer.num_row_groups))
+        decompressed = sum(footer.row_group(n).total_byte_size for n in range(footer.num_row_groups))
     path.unlink()
-    return size, unpacked
+    return size, decompressed
 
 
 def _say(line: str) -> None:

@@ -32,7 +32,7 @@ export class Session {
   private loading: Promise<UserManager> | null = null;
   private readonly listeners = new Set<Listener>();
   private person: Person | null = null;
-  private held: Token | null = null;
+  private kept: Token | null = null;
   private timers: ReturnType<typeof setTimeout>[] = [];
   private used = false;
   /** It is time to renew the token, and nobody has touched the page yet. */
@@ -54,7 +54,7 @@ export class Session {
 
   /** The token, null where there is none or it has expired. */
   readonly token = (): string | null =>
-    this.held !== null && this.held.expiresAt > Date.now() ? this.held.value : null;
+    this.kept !== null && this.kept.expiresAt > Date.now() ? this.kept.value : null;
 
   /** Leave for the sign-in page, which leads back to `path`. */
   async begin(path: string): Promise<void> {
@@ -109,7 +109,7 @@ export class Session {
 
   private hold(token: Token | null): void {
     this.timers.forEach(clearTimeout);
-    this.held = token;
+    this.kept = token;
     this.used = this.due = false;
     if (token === null) return;
     const left = token.expiresAt - Date.now();
@@ -131,16 +131,16 @@ export class Session {
    * next touch tries again.
    */
   private async renew(): Promise<void> {
-    const token = this.held;
+    const token = this.kept;
     try {
       const manager = await this.manager();
       const before = await manager.getUser();
       if (!before?.refresh_token) return; // without one the library would open a frame
       const user = await manager.signinSilent();
-      if (this.held !== token) await manager.removeUser(); // the session ended meanwhile: keep nothing of it
+      if (this.kept !== token) await manager.removeUser(); // the session ended meanwhile: keep nothing of it
       else if (user !== null) this.take(user);
     } catch (error) {
-      if (this.held === token && error instanceof Error && ["TypeError", "ErrorTimeout"].includes(error.name)) this.due = true;
+      if (this.kept === token && error instanceof Error && ["TypeError", "ErrorTimeout"].includes(error.name)) this.due = true;
       console.warn("the session was not renewed", error instanceof Error ? error.name : "");
     }
   }

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Before:
-    """The table before a rebuild. `rewritten` are the keys that were merged with other content than they have now,
+    """The table before a rebuild. `overwritten` are the keys that were merged with other content than they have now,
     `restamped` those whose rows would be stamped otherwise today."""
 
     state: TableState
-    rewritten: frozenset[str]
+    overwritten: frozenset[str]
     restamped: frozenset[str]
 
 
@@ -42,12 +42,12 @@ def retained(
     Raises `RebuildFailed` unless every object that made the table is still there: a rebuild would lose rows."""
     etags = {o.key: o.etag for o in listed}
     merged: dict[str, int] = {}
-    missing, rewritten = set(), set()
+    missing, overwritten = set(), set()
     for entry in Ledger.load(lake, state.ledger).every():
         if entry.merged and entry.key not in etags:
             missing.add(entry.key)
         if entry.merged - {etags.get(entry.key, "")}:
-            rewritten.add(entry.key)
+            overwritten.add(entry.key)
         if entry.status == "merged" and etags.get(entry.key) == entry.etag:
             merged[entry.key] = min(entry.batch, merged.get(entry.key, entry.batch))
     if missing:
@@ -56,7 +56,7 @@ def retained(
             f"the first of them {min(missing)}; replay the range that is retained instead"
         )
     ordered = sorted(listed, key=lambda o: (o.key not in merged, merged.get(o.key, 0), o.key))
-    return ordered, Before(state, frozenset(rewritten), _restamped(lake, contract, state, listed))
+    return ordered, Before(state, frozenset(overwritten), _restamped(lake, contract, state, listed))
 
 
 def _restamped(lake: Lake, contract: Contract, state: TableState, listed: Sequence[LandedObject]) -> frozenset[str]:
@@ -100,14 +100,14 @@ def stamp_as_before(duck: Duck, contract: Contract, before: Before, objects: Seq
 def check_kept(lake: Lake, contract: Contract, before: Before, after: TableState) -> None:
     """What objects said before they were written again is gone, unless what is there says it, too. Raises
     `RebuildFailed` for a change of theirs that the history does not have any more as it was."""
-    if not before.rewritten:
+    if not before.overwritten:
         return
     shape = schemas.changes(contract)
     said = ", ".join(quoted(name) for name in shape.names if name not in ("_batch", "_object"))
     with connect(lake) as duck:
         duck.run(
             f"CREATE TEMP TABLE _said AS SELECT {said}, _object FROM "
-            f"({scan.live_rows(shape, before.state.changes_files)}) WHERE _object IN ({_literals(before.rewritten)})"
+            f"({scan.live_rows(shape, before.state.changes_files)}) WHERE _object IN ({_literals(before.overwritten)})"
         )
         lost, objects, first = duck.row(
             f"SELECT count(*), count(DISTINCT _object), min(_object) FROM _said SEMI JOIN (SELECT {said} FROM _said "

@@ -121,7 +121,7 @@ def ended(objects: Sequence[LandedObject], read: Reading) -> list[LandedObject]:
 
 def account(duck: Duck, work: Run, done: Committed) -> None:
     """The chunk becomes the base of what follows."""
-    if work.again or work.context.contract.origin == "files" or any(o.rewritten for o in done.objects):
+    if work.again or work.context.contract.origin == "files" or any(o.overwritten for o in done.objects):
         _clear_quarantine(duck, work, done)
     work.written += publication_log.written_between(work.state, done.after)
     work.commits += 1

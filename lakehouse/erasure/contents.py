@@ -1,4 +1,4 @@
-"""What an object says, whatever its form: unpacked bytes, and the values of Parquet and Avro files.
+"""What an object says, whatever its form: decompressed bytes, and the values of Parquet and Avro files.
 
 Only reading: what becomes of an object that holds a person belongs to `records`.
 """
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lakehouse.erasure.packing import unpacked
+from lakehouse.erasure.compression import decompressed
 
 if TYPE_CHECKING:
     from lakehouse.erasure.needles import Needles
@@ -28,8 +28,8 @@ def is_parquet(content: bytes) -> bool:
 
 
 def holds(content: bytes, needles: Needles) -> bool:
-    """Whether an object holds one of the needles: in its bytes, unpacked, or in its values."""
-    content = unpacked(content)
+    """Whether an object holds one of the needles: in its bytes, decompressed, or in its values."""
+    content = decompressed(content)
     if is_parquet(content):
         return _parquet_holds(content, needles)
     if content.startswith(_AVRO):
@@ -79,7 +79,7 @@ def _marks_in(texts: pa.Array, marks: Iterable[str]) -> list[str]:
 
 def text_leaves(array: pa.Array) -> Iterator[pa.Array]:
     """The texts in an array, at every depth, as arrays of text; of a dictionary its values, of bytes what they say,
-    unpacked. Raises `TypeError` for a type that nobody knows: what cannot be searched is not free of a person."""
+    decompressed. Raises `TypeError` for a type that nobody knows: what cannot be searched is not free of a person."""
     kind, types = array.type, pa.types
     if types.is_dictionary(kind):
         yield from text_leaves(array.dictionary)
@@ -88,7 +88,9 @@ def text_leaves(array: pa.Array) -> Iterator[pa.Array]:
     elif types.is_string_view(kind):
         yield array.cast(pa.large_string())
     elif types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind) or _is_fixed(kind):
-        yield pa.array([unpacked(v).decode(errors="replace") for v in array.to_pylist() if v is not None], pa.string())
+        yield pa.array(
+            [decompressed(v).decode(errors="replace") for v in array.to_pylist() if v is not None], pa.string()
+        )
     elif types.is_map(kind):
         yield from text_leaves(array.keys)
         yield from text_leaves(array.items)
@@ -107,7 +109,7 @@ def _is_fixed(kind: pa.DataType) -> bool:
 
 
 def _avro_blocks(content: bytes) -> Iterator[bytes]:
-    """The header and the unpacked blocks of an Avro object container file (Avro specification 1.11)."""
+    """The header and the decompressed blocks of an Avro object container file (Avro specification 1.11)."""
     at = 4
     codec = b""
     while count := _long(content, at):
@@ -131,14 +133,14 @@ def _avro_blocks(content: bytes) -> Iterator[bytes]:
         size, at = _long(content, at)
         block = content[at : at + size]
         at += size + 16
-        yield _unpacked_block(codec, block)
+        yield _decompressed_block(codec, block)
 
 
-def _unpacked_block(codec: bytes, block: bytes) -> bytes:
+def _decompressed_block(codec: bytes, block: bytes) -> bytes:
     if codec == b"deflate":
         return zlib.decompress(block, wbits=-15)
     if codec in (b"zstandard", b"gzip"):
-        return unpacked(block)
+        return decompressed(block)
     if codec == b"snappy":
         size, _ = _varint(block, 0)
         return pa.decompress(block[:-4], decompressed_size=size, codec="snappy", asbytes=True)  # type: ignore[no-any-return]

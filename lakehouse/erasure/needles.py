@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from lakehouse.erasure.packing import unpacked
+from lakehouse.erasure.compression import decompressed
 
 _WORD = "0-9A-Za-z_-"
 _SHORTEST = 5  # characters of a value that is looked for within others
@@ -138,4 +138,4 @@ def _decoded(content: bytes) -> Iterator[bytes]:
             found = base64.b64decode(coded + b"=" * (-len(coded) % 4), validate=True)
         except binascii.Error:
             continue
-        yield unpacked(found)
+        yield decompressed(found)

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 
+from lakehouse.erasure.compression import decompressed
 from lakehouse.erasure.contents import holds, is_parquet
-from lakehouse.erasure.packing import unpacked
 from lakehouse.erasure.records import Cleaned, clean_rows, clean_text, drop_rows, identities
 from lakehouse.erasure.tables import add_counts
 from lakehouse.exports import manifest
@@ -191,7 +191,7 @@ def clean_object(lake: Lake, stored: StoredObject, needles: Needles) -> Changed 
         cleaned = Cleaned(None, 1)
     elif manifest.is_data(stored.key):
         cleaned = _items_or_all(lake, stored.key, content, needles)
-    elif is_parquet(unpacked(content)):
+    elif is_parquet(decompressed(content)):
         cleaned = _rows_or_all(content, needles)
     else:
         cleaned = clean_text(content, needles)
@@ -203,13 +203,13 @@ def clean_object(lake: Lake, stored: StoredObject, needles: Needles) -> Changed 
 def _items_or_all(lake: Lake, key: str, content: bytes, needles: Needles) -> Cleaned:
     """A file of an export without the person's items, noted for who reads the export; also where none is left, so that
     the export stays whole."""
-    cleaned, plain = clean_text(content, needles), unpacked(content)
+    cleaned, plain = clean_text(content, needles), decompressed(content)
     if cleaned.rows == 0:
         return Cleaned(None, 1)
     if cleaned.content is None and b"\x00" not in plain:
         cleaned.content = gzip.compress(b"", mtime=0)
     if cleaned.content is not None:
-        left = sum(1 for line in unpacked(cleaned.content).splitlines() if line.strip())
+        left = sum(1 for line in decompressed(cleaned.content).splitlines() if line.strip())
         manifest.note_erased(lake.store, key, cleaned.content, left)
     return cleaned
 

@@ -31,10 +31,10 @@ QUEUES = ("inbound", "fanout", "events", "tracking")
 
 @dataclass
 class Operational:
-    """Items deleted and written again; receipts, summaries and dead letters deleted."""
+    """Items deleted and updated; receipts, summaries and dead letters deleted."""
 
     deleted: int = 0
-    rewritten: int = 0
+    updated: int = 0
     receipts: int = 0
     summaries: int = 0
     dead_letters: int = 0
@@ -54,8 +54,8 @@ def erase_operational(
             _delete_item(dynamo, table, contract, item)
             done.deleted += 1
         else:
-            _rewrite_item(dynamo, table, contract, item, (needles.identity, instead, _now(lake)))
-            done.rewritten += 1
+            _update_item(dynamo, table, contract, item, (needles.identity, instead, _now(lake)))
+            done.updated += 1
     done.receipts = _delete_holding(dynamo, f"{table}-requests", needles)
     done.summaries = erase_summaries(lake, environment, needles)
     done.dead_letters = sum(_drop_letters(lake.client("sqs"), f"{table}-{q}-dead-letters", needles) for q in QUEUES)
@@ -111,9 +111,7 @@ def _delete_item(dynamo: Any, table: str, contract: Contract, item: Mapping[str,
         dynamo.delete_item(TableName=table, Key=key)
 
 
-def _rewrite_item(
-    dynamo: Any, table: str, contract: Contract, item: dict[str, Any], what: tuple[str, str, int]
-) -> None:
+def _update_item(dynamo: Any, table: str, contract: Contract, item: dict[str, Any], what: tuple[str, str, int]) -> None:
     """Write the item without the person, under the condition that nobody else wrote it meanwhile, as the API does."""
     identity, instead, now = what
     key = {name: item[name] for name in ("pk", "sk")}

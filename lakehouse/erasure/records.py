@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from contracts.change import CHANGE_COLUMNS
+from lakehouse.erasure.compression import decompressed
 from lakehouse.erasure.contents import text_leaves
-from lakehouse.erasure.packing import unpacked
 from lakehouse.intake.erased import ALWAYS_NULL, pseudonym
 
 if TYPE_CHECKING:
@@ -133,14 +133,14 @@ def drop_rows(content: bytes, needles: Needles) -> Cleaned:
 def clean_text(content: bytes, needles: Needles) -> Cleaned:
     """Any other object without the records that hold a needle: elements of lists in a JSON document, lines of a text;
     if it is neither, or nothing is left, all of it."""
-    plain = unpacked(content)
-    packed = plain is not content
+    plain = decompressed(content)
+    compressed = plain is not content
     found = _clean_document(plain, needles)
     if found is None:
         found = _clean_lines(plain, needles)
     if found.rows == 0:
         return Cleaned(content, 0)
-    if found.content is not None and packed:
+    if found.content is not None and compressed:
         found.content = gzip.compress(found.content, mtime=0)
     return found
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Status = Literal["open", "rewritten", "done"]
 ROOT = "erasures/"
 LISTS, LATE, HOLDS = f"{ROOT}lists/", f"{ROOT}late/", f"{ROOT}holds/"
-GUARD = timedelta(hours=24)
+GRACE = timedelta(hours=24)
 """How long readers may go on with a state that they opened, unless a request says otherwise."""
 
 
@@ -36,13 +36,13 @@ class OnHold(Exception):
 
 @dataclass(frozen=True)
 class Request:
-    """One request. `person` is the token of the identity; `guard` (seconds) is how long earlier states stay after the
+    """One request. `person` is the token of the identity; `grace` (seconds) is how long earlier states stay after the
     first phase; times are ISO texts in UTC."""
 
     id: str
     person: str
     requested_at: str
-    guard: float
+    grace: float
     status: Status = "open"
     rewritten_at: str = ""
     done_at: str = ""
@@ -68,9 +68,9 @@ class Request:
         return f"{ROOT}{self.id}.sealed"
 
     def due(self, now: datetime) -> bool:
-        """Whether earlier states may go: the first phase is over, and the guard, too."""
+        """Whether earlier states may go: the first phase is over, and the grace period, too."""
         return self.status == "rewritten" and now >= datetime.fromisoformat(self.rewritten_at) + timedelta(
-            seconds=self.guard
+            seconds=self.grace
         )
 
 
@@ -82,7 +82,7 @@ class Sealed:
     values: frozenset[str] = field(default_factory=frozenset)
 
 
-def request_erasure(lake: Lake, identity: str, guard: timedelta = GUARD) -> Request:
+def request_erasure(lake: Lake, identity: str, grace: timedelta = GRACE) -> Request:
     """Ask to erase the person with this identity; the same open request if there is one. Raises `OnHold`."""
     if not identity:
         raise ValueError("expected the identity of a person (a customer_id), found an empty text")
@@ -90,11 +90,11 @@ def request_erasure(lake: Lake, identity: str, guard: timedelta = GUARD) -> Requ
     check_hold(lake, person)
     for known in erasure_requests(lake):
         if known.person == person and known.status != "done":
-            changed = replace(known, guard=min(known.guard, guard.total_seconds()))
+            changed = replace(known, grace=min(known.grace, grace.total_seconds()))
             save(lake, changed)
             return changed
     now = lake.now()
-    request = Request(f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}", person, now.isoformat(), guard.total_seconds())
+    request = Request(f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}", person, now.isoformat(), grace.total_seconds())
     seal(lake, request, Sealed(identity))  # first: a record without it could not be done
     save(lake, request)
     return request
@@ -191,14 +191,14 @@ def lift(lake: Lake, identity: str) -> bool:
     return there
 
 
-def held_tokens(lake: Lake) -> frozenset[str]:
+def tokens_on_hold(lake: Lake) -> frozenset[str]:
     """The tokens of the persons on hold."""
     return frozenset(s.key.removeprefix(HOLDS).removesuffix(".json") for s in lake.store.list(HOLDS))
 
 
 def check_hold(lake: Lake, person: str) -> None:
     """Raise `OnHold` if the person may not be erased."""
-    if person in held_tokens(lake):
+    if person in tokens_on_hold(lake):
         raise OnHold(
             f"expected a person whose data may be erased, found a legal hold at {HOLDS}{person[:12]}….json; whoever "
             "set it lifts it (`gavel-ops erasure hold --lift`)"

@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class RetentionResult:
     """What keeping to the contract did: landed objects that went to the archive and that were deleted, rows and changes
-    that were deleted; `held` says that a legal hold kept something."""
+    that were deleted; `on_hold` says that a legal hold kept something."""
 
     entity: str
     archived: int = 0
     deleted: int = 0
     rows: int = 0
     changes: int = 0
-    held: bool = False
+    on_hold: bool = False
 
 
 def keep_to_contract(
@@ -56,15 +56,15 @@ def keep_to_contract(
     context = Context(lake, contract, progress, run_id)
     if contract.legal_hold:
         context.report("on legal hold: nothing is archived or deleted")
-        return RetentionResult(contract.name, held=True)
+        return RetentionResult(contract.name, on_hold=True)
     if tables.published_entry(lake, contract) is None:
         raise LookupError(f"{contract.name}: expected a published table, found none; run its first batch")
     end = lake.now() - timedelta(days=contract.retention_days)
-    held = requests.held_tokens(lake) if contract.erasure is not None else frozenset()
-    rows, changes, kept = _delete_rows(context, end, held)
-    archived, deleted = _move_landed(context, end, may_delete=not held)
+    on_hold = requests.tokens_on_hold(lake) if contract.erasure is not None else frozenset()
+    rows, changes, kept = _delete_rows(context, end, on_hold)
+    archived, deleted = _move_landed(context, end, may_delete=not on_hold)
     context.report(f"{archived} landed objects archived, {deleted} deleted, {rows} rows and {changes} changes deleted")
-    return RetentionResult(contract.name, archived, deleted, rows, changes, kept or bool(held))
+    return RetentionResult(contract.name, archived, deleted, rows, changes, kept or bool(on_hold))
 
 
 def _move_landed(context: Context, end: datetime, *, may_delete: bool) -> tuple[int, int]:
@@ -84,7 +84,7 @@ def _move_landed(context: Context, end: datetime, *, may_delete: bool) -> tuple[
     return len(archived), len(old)
 
 
-def _delete_rows(context: Context, end: datetime, held: frozenset[str]) -> tuple[int, int, bool]:
+def _delete_rows(context: Context, end: datetime, on_hold: frozenset[str]) -> tuple[int, int, bool]:
     """Delete rows and changes from before the end; returns how many of both, and whether a hold kept any."""
     lake, contract = context.lake, context.contract
     begun_at = lake.now()
@@ -103,7 +103,7 @@ def _delete_rows(context: Context, end: datetime, held: frozenset[str]) -> tuple
                 state.location,
             ),
         ):
-            names = _held_names(duck, contract, shape, files, (condition, held, lake.erasure_secret))
+            names = _names_on_hold(duck, contract, shape, files, (condition, on_hold, lake.erasure_secret))
             kept = kept or bool(names)
             goes = f"coalesce({condition}, false)" + "".join(
                 f" AND coalesce({quoted(p)} NOT IN ({', '.join(map(literal, names))}), true)"
@@ -142,7 +142,7 @@ def _fewer(before: TableState, after: TableState, gone: list[int]) -> list[Check
     return found
 
 
-def _held_names(
+def _names_on_hold(
     duck: Duck,
     contract: Contract,
     shape: TableShape,
@@ -150,8 +150,8 @@ def _held_names(
     which: tuple[str, frozenset[str], bytes],
 ) -> list[str]:
     """The identities on hold among the rows that would go."""
-    condition, held, secret = which
-    if not held or contract.erasure is None or not files:
+    condition, on_hold, secret = which
+    if not on_hold or contract.erasure is None or not files:
         return []
     found: set[str] = set()
     for person in contract.erasure.persons:
@@ -159,7 +159,7 @@ def _held_names(
             f"SELECT DISTINCT {quoted(person)} FROM ({live_rows(shape, files)}) "
             f"WHERE {condition} AND {quoted(person)} IS NOT NULL"
         )
-        found |= {name for (name,) in named if token(secret, name) in held}
+        found |= {name for (name,) in named if token(secret, name) in on_hold}
     return sorted(found)
 
 

@@ -1,8 +1,8 @@
 """The two phases of an erasure, step by step. Every step can be repeated, and goes on where it was left.
 
 `erase_entity` does one entity: from its commit on, readers see the tables without the person, and what still arrives
-of her comes to nothing. `erase_rest` does all other objects. `finish_erasure` waits for the guard, removes what readers
-may have had open, reads everything that is left, and signs the proof.
+of her comes to nothing. `erase_rest` does all other objects. `finish_erasure` waits for the grace period, removes what
+readers may have had open, reads everything that is left, and signs the proof.
 """
 
 from __future__ import annotations
@@ -314,7 +314,7 @@ def note_marts(lake: Lake, request: Request, done: dict[str, Any]) -> None:
 def finish_erasure(
     lake: Lake, contracts: Contracts, request: Request, *, progress: Progress = silent
 ) -> Finished | None:
-    """The second phase; None while the guard lasts: `remove_earlier` for every entity, then `prove_erasure`."""
+    """The second phase; None while the grace period lasts: `remove_earlier` for every entity, then `prove_erasure`."""
     if not request.due(lake.now()):
         return None
     for contract in contracts.values():
@@ -324,9 +324,9 @@ def finish_erasure(
 
 
 def remove_earlier(lake: Lake, contract: Contract, request: Request, *, progress: Progress = silent) -> None:
-    """Remove what only states from before the erasure need, once the guard is over; to be run under the entity's pool.
-    What came of the person since is rewritten first. Raises `OnHold`, `FilesMissing`, and `ErasureIncomplete` while the
-    guard lasts."""
+    """Remove what only states from before the erasure need, once the grace period is over; to be run under the entity's
+    pool. What came of the person since is rewritten first. Raises `OnHold`, `FilesMissing`, and `ErasureIncomplete`
+    while the grace period lasts."""
     if lake.store.size(request.proof) is not None:
         return
     if not request.due(lake.now()):

@@ -1,4 +1,4 @@
-"""The scan of everything that is left: every object and every version, unpacked, by bytes and by values.
+"""The scan of everything that is left: every object and every version, decompressed, by bytes and by values.
 
 It finds what an erasure missed, whatever wrote it. Values that others have, too, are counted apart: they are theirs.
 """

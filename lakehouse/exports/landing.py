@@ -174,7 +174,7 @@ def _note(content: bytes) -> LandedFile | None:
 
 
 class _Landing:
-    """The files that are left, in their order: unpacked here, mapped by two, written here again."""
+    """The files that are left, in their order: decompressed here, mapped by two, written here again."""
 
     def __init__(
         self,

@@ -49,8 +49,8 @@ class UnusableExport(ValueError):
 @dataclass(frozen=True, slots=True)
 class ExportFile:
     """One file of items. `number` is its place in the manifest (from 1), `items` how many it says, `md5` the MD5 of the
-    packed file as hex; both are None where there is no manifest, and `etag` is what the bucket says then. `erased` says
-    that an erasure has taken items out since: `items` counts what is left."""
+    compressed file as hex; both are None where there is no manifest, and `etag` is what the bucket says then. `erased`
+    says that an erasure has taken items out since: `items` counts what is left."""
 
     number: int
     key: str

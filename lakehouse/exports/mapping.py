@@ -99,7 +99,7 @@ class Mapped:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Whole lines of an export file, unpacked, and how many lines came before them."""
+    """Whole lines of an export file, decompressed, and how many lines came before them."""
 
     text: bytes
     before: int
@@ -195,8 +195,8 @@ class Mapper:
 
 
 def stretches_of(file: ExportFile, path: Path) -> Iterator[Stretch]:
-    """A fetched file, unpacked, stretch by stretch. Raises `UnusableExport` in the middle or at the end if the file
-    cannot be unpacked, or has not as many items as the manifest says."""
+    """A fetched file, decompressed, stretch by stretch. Raises `UnusableExport` in the middle or at the end if the file
+    cannot be decompressed, or has not as many items as the manifest says."""
     items = 0
     for text in _blocks(path, file):
         yield Stretch(text, items)
@@ -342,10 +342,10 @@ def _read_nested(contract: Contract, mapped: pa.Table) -> pa.Table:
 
 
 def _blocks(path: Path, file: ExportFile) -> Iterator[bytes]:
-    """The unpacked text of a file in stretches of whole lines; nothing of an empty file."""
+    """The decompressed text of a file in stretches of whole lines; nothing of an empty file."""
     rest = b""
     with path.open("rb") as source:
-        for block in _unpacked(source, file):
+        for block in _decompressed(source, file):
             cut = block.rfind(b"\n") + 1
             if cut:
                 yield rest + block[:cut]
@@ -360,12 +360,12 @@ def _blocks(path: Path, file: ExportFile) -> Iterator[bytes]:
         yield rest
 
 
-def _unpacked(source: BinaryIO, file: ExportFile) -> Iterator[bytes]:
+def _decompressed(source: BinaryIO, file: ExportFile) -> Iterator[bytes]:
     if not source.peek(1):  # type: ignore[attr-defined]
         return
-    packed = gzip.GzipFile(fileobj=source)
+    compressed = gzip.GzipFile(fileobj=source)
     try:
-        while block := packed.read(STRETCH):
+        while block := compressed.read(STRETCH):
             yield block
     except (EOFError, OSError, zlib.error) as error:
         if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile):

@@ -34,7 +34,7 @@ _ARRIVAL = re.compile(r"/dt=([0-9]{4}-[0-9]{2}-[0-9]{2})/hh=([0-9]{2})/")
 
 @dataclass(frozen=True, slots=True)
 class LandedObject:
-    """One object below `landing/<entity>/` or `dropbox/<entity>/`. `hour` is its arrival hour (UTC); `rewritten` says
+    """One object below `landing/<entity>/` or `dropbox/<entity>/`. `hour` is its arrival hour (UTC); `overwritten` says
     that it was ingested before under its key, with another ETag. `first` and `end` say which stretch of its rows is
     meant: those after the first `first`, up to and with `end` (None: to its last)."""
 
@@ -43,7 +43,7 @@ class LandedObject:
     size: int
     modified: datetime
     hour: datetime
-    rewritten: bool = False
+    overwritten: bool = False
     first: int = 0
     end: int | None = None
 

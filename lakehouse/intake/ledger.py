@@ -114,7 +114,7 @@ class Ledger:
         """
         etags = lru_cache(maxsize=_DAYS_AT_HAND)(self._etags)
         return [
-            replace(landed, rewritten=True) if landed.key in known else landed
+            replace(landed, overwritten=True) if landed.key in known else landed
             for day, group in groupby(objects, key=lambda o: o.day)
             for known in (etags(day),)
             for landed in group
@@ -126,7 +126,7 @@ class Ledger:
         listed = list(objects)
         unknown = {landed.key: landed for landed in self.unknown(listed)}
         return [
-            unknown.get(landed.key) or replace(landed, rewritten=landed.key in earlier)
+            unknown.get(landed.key) or replace(landed, overwritten=landed.key in earlier)
             for day, group in groupby(listed, key=lambda o: o.day)
             for earlier in ({key for key, entry in self.segment(day).items() if entry.earlier},)
             for landed in group

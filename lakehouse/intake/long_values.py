@@ -31,15 +31,15 @@ class _Wrong(Exception):
     """What is wrong with a value."""
 
 
-def rewrite(duck: Duck, contract: Contract) -> None:
+def compact(duck: Duck, contract: Contract) -> None:
     """Bring the long nested values in `UNUSUAL` into the compact form that `validation` takes as checked, or say in
     `_problem` what is wrong with their row."""
-    duck.run("CREATE OR REPLACE TEMP TABLE _rewritten (_at BIGINT, _compact VARCHAR, _wrong VARCHAR)")
+    duck.run("CREATE OR REPLACE TEMP TABLE _compacted (_at BIGINT, _compact VARCHAR, _wrong VARCHAR)")
     for field in contract.fields:
         if not isinstance(field.type, NestedType):
             continue
         column = quoted(field.name)
-        duck.run("DELETE FROM _rewritten")
+        duck.run("DELETE FROM _compacted")
         found = duck.rows(
             f"SELECT rowid FROM {UNUSUAL} "
             f"WHERE strlen({column}) BETWEEN {LONG + 1} AND {MOST_BYTES} AND _problem IS NULL"
@@ -50,10 +50,10 @@ def rewrite(duck: Duck, contract: Contract) -> None:
                 compact = _compact(contract, field, duck.row(f"SELECT {column} FROM {UNUSUAL} WHERE rowid = {at}")[0])
             except _Wrong as problem:
                 wrong = f"{field.name}: {problem}"
-            duck.run("INSERT INTO _rewritten VALUES (?, ?, ?)", [at, compact, wrong])
+            duck.run("INSERT INTO _compacted VALUES (?, ?, ?)", [at, compact, wrong])
         if found:
             duck.run(
-                f"UPDATE {UNUSUAL} SET {column} = _compact, _problem = _wrong FROM _rewritten "
+                f"UPDATE {UNUSUAL} SET {column} = _compact, _problem = _wrong FROM _compacted "
                 f"WHERE {UNUSUAL}.rowid = _at"
             )
 

@@ -25,8 +25,8 @@ from lakehouse.intake.text_files import (
     Content,
     NotReadable,
     in_tables,
+    is_compressed,
     is_ndjson,
-    is_packed,
     json_lines,
     json_rows,
     meaning,
@@ -87,7 +87,7 @@ def read_objects(
     duck.run(f"CREATE OR REPLACE TEMP TABLE {OBJECTS} (_no INTEGER, key VARCHAR, etag VARCHAR, modified TIMESTAMP)")
     if paths:
         _insert_objects(duck, [(n, objects[n]) for n in paths])
-    duck.run(f"SET VARIABLE rewritten = {any(objects[n].rewritten for n in paths)}")
+    duck.run(f"SET VARIABLE overwritten = {any(objects[n].overwritten for n in paths)}")
     validation.begin(duck, contract)
     if not paths:
         return reading
@@ -99,7 +99,7 @@ def read_objects(
             del paths[number]
     for number in [n for n in paths if not is_table(contract, objects[n].key)]:
         landed, path = objects[number], paths[number]
-        reading.texts[number] = shelf.text(landed, path) if shelf else Content(path, is_packed(landed.key))
+        reading.texts[number] = shelf.text(landed, path) if shelf else Content(path, is_compressed(landed.key))
     weighed = {n: weight_of(contract, objects[n], reading.texts.get(n, path)) for n, path in paths.items()}
     chunks = weights.shared_out(objects, {n: weight for n, weight in weighed.items() if weight}, most)
     if len(chunks) > 1:
@@ -148,7 +148,7 @@ def _stretch(landed: LandedObject, source: str) -> str:
 
 
 def as_landed(lake: Lake, contract: Contract, landed: LandedObject, path: Path) -> Path:
-    """The content of an object as it landed: the file that it was read from may have been rewritten for that
+    """The content of an object as it landed: the file that it was read from may have been recut for that
     (`weights.recut`, `parquet_files.bare_text`). If it is gone from the lake meanwhile, that file is all there is."""
     if not is_table(contract, landed.key):
         return path
@@ -370,7 +370,7 @@ def _load_shape(
 @contextmanager
 def _sparing(duck: Duck, paths: Sequence[Path]) -> Iterator[None]:
     """Within it, files with row groups whose columns fill much of the memory are read one row group at a time: each
-    thread unpacks the pages of one, and reads the next one's before."""
+    thread decompresses the pages of one, and reads the next one's before."""
     if not any(weights.largest_column(path) > weights.LARGE_COLUMN for path in paths):
         yield
         return

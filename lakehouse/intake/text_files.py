@@ -1,4 +1,4 @@
-"""Files that other systems drop, as Arrow tables of text: NDJSON and CSV, plain or packed with gzip.
+"""Files that other systems drop, as Arrow tables of text: NDJSON and CSV, plain or compressed with gzip.
 
 Numbers keep each digit that was written. A line that is no row, or no UTF-8, becomes a row with a problem; a
 file that cannot be read at all raises. Files are read in blocks, so that none has to fit into memory, and where blocks
@@ -36,20 +36,21 @@ CSV = ".csv"
 Row = dict[str, str | None]
 T = TypeVar("T")
 
-_BUFFER = 256 << 10  # bytes that are unpacked at once
+_BUFFER = 256 << 10  # bytes that are decompressed at once
 _BLOCK = 4 << 20  # bytes
 _MARK = "\ufeff".encode()
 _ROWS, _CHARACTERS = 20_000, 4 << 20  # of one table
 LONGEST_LINE = 16 << 20
 """Bytes of a line of JSON, and characters of a row of CSV, that are read: a file with a longer one is refused, so that
-memory has a bound whatever a few kilobytes of gzip unpack to. The engine holds some fifteen copies of a value while its
-row is checked, matched with stored keys and written: at the default memory of 512 MB a key of 16 MB passes in every
+memory has a bound whatever a few kilobytes of gzip decompress to. The engine holds some fifteen copies of a value while
+its row is checked, matched with stored keys and written: at the default memory of 512 MB a key of 16 MB passes in every
 form, one of 32 MB in none."""
-MOST_UNPACKED = 256 << 20
-"""Bytes that any file may unpack to: what is smaller costs too little to ask where it comes from."""
+MOST_DECOMPRESSED = 256 << 20
+"""Bytes that any file may decompress to: what is smaller costs too little to ask where it comes from."""
 MOST_TIMES = 200
-"""How often its packed size a larger file may unpack to. Rows that people and systems write pack to a twentieth, at
-best to some hundredth; only what repeats itself without end comes near the thousandth that gzip can do."""
+"""How often its compressed size a larger file may decompress to. Rows that people and systems write compress to a
+twentieth, at best to some hundredth; only what repeats itself without end comes near the thousandth that gzip can
+do."""
 
 _CHARACTER_BYTES = 4  # at most
 _KEPT = "surrogateescape"  # how bytes that are no UTF-8 are read, so that only their line pays
@@ -76,17 +77,17 @@ class NotReadable(ValueError):
 
 @dataclass
 class Content:
-    """A file of text, plain or packed with gzip, and what is known of it: `places` are rows behind which a row begins,
-    in order, with its byte in what is unpacked; `counted` see `weights`."""
+    """A file of text, plain or compressed with gzip, and what is known of it: `places` are rows behind which a row
+    begins, in order, with its byte in what is decompressed; `counted` see `weights`."""
 
     path: Path
-    packed: bool
+    compressed: bool
     places: list[tuple[int, int]] = field(default_factory=lambda: [(0, 0)])
     counted: tuple[int, int] | None = None
 
     def open(self) -> IO[bytes]:
-        """What it unpacks to. Reading raises what gzip raises, and `NotReadable` as `_Unpacked` does."""
-        return io.BufferedReader(_Unpacked(self.path), _BUFFER) if self.packed else self.path.open("rb")
+        """What it decompresses to. Reading raises what gzip raises, and `NotReadable` as `_Decompressed` does."""
+        return io.BufferedReader(_Decompressed(self.path), _BUFFER) if self.compressed else self.path.open("rb")
 
     def place(self, first: int) -> tuple[int, int]:
         """The last known place that has the rows behind the first `first` behind it."""
@@ -97,11 +98,11 @@ class Content:
         if row > self.places[-1][0]:
             self.places.append((row, byte))
 
-    def unpack(self, path: Path) -> None:
-        """Be the file at that path from here on, unpacked."""
+    def decompress(self, path: Path) -> None:
+        """Be the file at that path from here on, decompressed."""
         with self.open() as source, path.open("wb") as target:
             shutil.copyfileobj(source, target, _BLOCK)
-        self.path, self.packed = path, False
+        self.path, self.compressed = path, False
 
 
 def read_text(
@@ -110,7 +111,7 @@ def read_text(
     """The rows of a dropped file named `name`: _row (from 1), _problem and `columns`, all text but the first. Some of
     the first `first` rows are left out.
 
-    Raises `NotReadable`, or what gzip raises for a file that is not packed or cut off.
+    Raises `NotReadable`, or what gzip raises for a file that is not compressed or cut off.
     """
     if is_ndjson(name):
         for lines in json_lines(content, first):
@@ -128,8 +129,8 @@ def is_ndjson(name: str) -> bool:
     return name.removesuffix(".gz").endswith(NDJSON)
 
 
-def is_packed(name: str) -> bool:
-    """Whether a file of that name is packed with gzip."""
+def is_compressed(name: str) -> bool:
+    """Whether a file of that name is compressed with gzip."""
     return name.endswith(".gz")
 
 
@@ -214,12 +215,13 @@ def _shown(text: str) -> str:
     return text.encode(errors=_KEPT).decode(errors="replace")
 
 
-class _Unpacked(io.RawIOBase):
-    """What a file of gzip unpacks to, up to a bound. Reading raises `NotReadable` beyond it, or what gzip raises."""
+class _Decompressed(io.RawIOBase):
+    """What a file of gzip decompresses to, up to a bound. Reading raises `NotReadable` beyond it, or what gzip
+    raises."""
 
     def __init__(self, path: Path) -> None:
         self._source = gzip.open(path, "rb")  # noqa: SIM115 - closed by close
-        self._most = max(MOST_UNPACKED, MOST_TIMES * path.stat().st_size)
+        self._most = max(MOST_DECOMPRESSED, MOST_TIMES * path.stat().st_size)
 
     def readable(self) -> bool:
         return True
@@ -228,8 +230,8 @@ class _Unpacked(io.RawIOBase):
         count = self._source.readinto(buffer)
         if self._source.tell() > self._most:
             raise NotReadable(
-                f"expected a file that unpacks to at most {MOST_UNPACKED >> 20} MB or {MOST_TIMES} times its size, "
-                "found more"
+                f"expected a file that decompresses to at most {MOST_DECOMPRESSED >> 20} MB or {MOST_TIMES} times its "
+                "size, found more"
             )
         return count
 

@@ -99,9 +99,9 @@ def check(contract: Contract, source: str) -> str:
     if contract.origin == "files":
         tests += ["(_op IS NULL OR _op = 'remove')", f"(_extra IS NULL OR strlen(_extra) <= {long_values.MOST_BYTES})"]
     for field in fields:
-        held = " AND ".join(usual[field.name].tests)
-        if held:
-            tests.append(held if field.required else f"({quoted(field.name)} IS NULL OR ({held}))")
+        passed = " AND ".join(usual[field.name].tests)
+        if passed:
+            tests.append(passed if field.required else f"({quoted(field.name)} IS NULL OR ({passed}))")
     text = ", ".join(quoted(c) for c in (*text_columns(contract), "_problem"))
     odd = f"CASE WHEN {' AND '.join(tests)} THEN NULL ELSE [{text}] END AS _text"
     columns = (value_column(f) if usual[f.name].value else quoted(f.name) for f in contract.fields)
@@ -135,7 +135,7 @@ def validate(duck: Duck, contract: Contract) -> None:
 def _judge(duck: Duck, contract: Contract) -> None:
     """Judge the rows in `UNUSUAL` by the full rules: `REJECTED` gets those with a problem, `CHECKED` the others."""
     define(duck)
-    long_values.rewrite(duck, contract)
+    long_values.compact(duck, contract)
     problems = ", ".join(f"({p})" for p in (*map(problem, _fields(contract)), *_problems_of_files(contract)))
     duck.run(
         "CREATE OR REPLACE TEMP TABLE _judged AS SELECT _no, _row, "

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lakehouse.intake.text_files import MOST_TIMES, Content, NotReadable, is_packed
+from lakehouse.intake.text_files import MOST_TIMES, Content, NotReadable, is_compressed
 from lakehouse.results import Failure
 from lakehouse.storage.duck import VALUE_BYTES
 from lakehouse.storage.failures import class_of
@@ -32,7 +32,7 @@ FEWEST_ROWS = 2_048
 """An object of no more rows is not cut by its weight: the engine moves as many at once."""
 LARGE_COLUMN = 64 << 20
 """Bytes of one column of a row group from which on it takes care to read it."""
-MOST_UNPACKED_TABLE = 16 << 30
+MOST_DECOMPRESSED_TABLE = 16 << 30
 """Bytes that the rows of a Parquet file may always take; beyond them as many times its size as those of a text."""
 _RECUT = 16 << 20  # bytes
 _BLOCK = 1 << 20
@@ -93,16 +93,17 @@ def check_size(path: Path) -> None:
     if footer is None:
         return
     size = sum(_group_sizes(footer)) + VALUE_BYTES * footer.num_columns * footer.num_rows
-    most = max(MOST_UNPACKED_TABLE, MOST_TIMES * path.stat().st_size)
+    most = max(MOST_DECOMPRESSED_TABLE, MOST_TIMES * path.stat().st_size)
     if footer.num_rows < 0 or not 0 <= size <= most:
         raise NotReadable(
-            f"expected rows of at most {most} bytes unpacked, found a footer that says {footer.num_rows} rows of {size}"
+            f"expected rows of at most {most} bytes decompressed, found a footer that says {footer.num_rows} rows of "
+            f"{size}"
         )
 
 
 def largest_column(path: Path) -> int:
-    """Bytes of the largest column of a row group of a Parquet file, uncompressed: about what is unpacked at once where
-    a writer made one page of it. At most `LARGE_COLUMN` where no group is larger; 0 if the footer cannot be read.
+    """Bytes of the largest column of a row group of a Parquet file, uncompressed: about what is decompressed at once
+    where a writer made one page of it. At most `LARGE_COLUMN` where no group is larger; 0 if the footer cannot be read.
 
     pyarrow reads no columns here: of some that are damaged it ends the process (an exception of C++ that nobody
     catches)."""
@@ -121,7 +122,7 @@ def largest_column(path: Path) -> int:
 
 
 def recut(path: Path) -> None:
-    """Rewrite a Parquet file of text in small row groups if a column of one of them is large: an engine unpacks
+    """Recut a Parquet file of text into small row groups if a column of one of them is large: an engine decompresses
     whole pages, and a writer may have made one of a hundred megabytes. Values and rows stay as they are; a file with
     other types, or that cannot be read here, is left alone."""
     import pyarrow as pa
@@ -150,8 +151,8 @@ def recut(path: Path) -> None:
 
 
 def weight_of_text(content: Content, landed: LandedObject, columns: int) -> Weight | None:
-    """The weight of a file of text, a row a line, of at most so many columns; None if it cannot be read, or unpacks to
-    more than any may."""
+    """The weight of a file of text, a row a line, of at most so many columns; None if it cannot be read, or
+    decompresses to more than any may."""
     try:
         lines, size = _lines(content)
     except Exception as error:
@@ -214,8 +215,8 @@ def _lines(content: Content) -> tuple[int, int]:
 
 
 class Shelf:
-    """The contents of objects that are cut into parts, so that each is downloaded and unpacked once, and what is known
-    of texts. Ends with its `with`."""
+    """The contents of objects that are cut into parts, so that each is downloaded and decompressed once, and what is
+    known of texts. Ends with its `with`."""
 
     def __init__(self, scratch: Path | None) -> None:
         if scratch is not None:
@@ -239,8 +240,8 @@ class Shelf:
         os.link(path, kept)
         if text := self._texts.get(version):
             text.path = kept
-            if text.packed and _lines(text)[1] < shutil.disk_usage(kept).free // 2:
-                text.unpack(kept.with_suffix(".text"))
+            if text.compressed and _lines(text)[1] < shutil.disk_usage(kept).free // 2:
+                text.decompress(kept.with_suffix(".text"))
 
     def put(self, landed: LandedObject, path: Path) -> bool:
         """Put the content at that place, if it is kept."""
@@ -251,7 +252,7 @@ class Shelf:
 
     def text(self, landed: LandedObject, path: Path) -> Content:
         """The content of this version of an object as text, which is also in that file."""
-        text = self._texts.setdefault((landed.key, landed.etag), Content(path, is_packed(landed.key)))
+        text = self._texts.setdefault((landed.key, landed.etag), Content(path, is_compressed(landed.key)))
         if (landed.key, landed.etag) not in self._kept:
             text.path = path
         return text

@@ -32,7 +32,7 @@ _ATTEMPTS = 5
 
 
 def remove_unneeded(context: Context) -> Removal:
-    """Remove the entity's files that are older than the guard and that no retained state needs, and look again.
+    """Remove the entity's files that are older than the grace period and that no retained state needs, and look again.
 
     Before each request the entries are read again; if one has moved, what is needed is found again. Metadata files go
     first, so that a state that is still listed is whole, wherever this ends.
@@ -43,7 +43,7 @@ def remove_unneeded(context: Context) -> Removal:
     def select(names: Names, pointers: Pointers) -> set[str]:
         return retained(lake, contract, names, state_retention, pointers, now)
 
-    return remove_all_but(context, select, now - state_retention.guard)
+    return remove_all_but(context, select, now - state_retention.grace)
 
 
 def remove_all_but(context: Context, select: Callable[[Names, Pointers], set[str]], cutoff: datetime) -> Removal:
@@ -85,7 +85,7 @@ def remove_all_but(context: Context, select: Callable[[Names, Pointers], set[str
 
 def _check_complete(lake: Lake, contract: Contract, needed: Needed, cutoff: datetime) -> Amount:
     """That every needed file is there, under exactly the key by which it is needed: otherwise nothing may be removed.
-    Returns the files older than the guard."""
+    Returns the files older than the grace period."""
     old = Amount()
     missing = set(needed.files)
     for stored in listed(lake, contract):

@@ -55,11 +55,11 @@ def write(path: Path, schema: pa.Schema, pieces: Iterable[pa.Table]) -> None:
     """Write rows as one Parquet file, in row groups of about `planning.ROW_GROUP_BYTES`."""
     options = {"compression": "zstd", "store_schema": False, "store_decimal_as_integer": True}
     with pa.OSFile(str(path), "wb") as sink, pq.ParquetWriter(sink, schema, **options) as file:
-        held: list[pa.Table] = []
+        group: list[pa.Table] = []
         for piece in pieces:
-            held.append(piece)
-            if sum(each.nbytes for each in held) >= planning.ROW_GROUP_BYTES:
-                file.write_table(pa.concat_tables(held))
-                held = []
-        if held:
-            file.write_table(pa.concat_tables(held))
+            group.append(piece)
+            if sum(each.nbytes for each in group) >= planning.ROW_GROUP_BYTES:
+                file.write_table(pa.concat_tables(group))
+                group = []
+        if group:
+            file.write_table(pa.concat_tables(group))

@@ -116,7 +116,7 @@ def _anywhere(duck: Duck, contract: Contract) -> bool:
     """Whether an event of the batch may be anywhere in the history. It has the same `_changed_at` whenever it is
     delivered, so that only that stretch can hold it, but for objects that were written again, which may say another,
     and files without a time in their rows, whose `_changed_at` is when they were written."""
-    return is_dated_by_object(contract) or bool(duck.row("SELECT coalesce(getvariable('rewritten'), false)")[0])
+    return is_dated_by_object(contract) or bool(duck.row("SELECT coalesce(getvariable('overwritten'), false)")[0])
 
 
 def is_dated_by_object(contract: Contract) -> bool:

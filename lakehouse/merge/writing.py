@@ -122,7 +122,7 @@ def rewrite_each(
     duck: Duck, lake: Lake, shape: TableShape, files: Sequence[LiveFile], name: str, rows: Rows
 ) -> Written:
     """Write the rows of each file that `rows` says, with its values, as a file of its own in the order that they have:
-    for changes of columns that neither sort nor partition. Nothing is sorted or held, so that it goes as fast as
+    for changes of columns that neither sort nor partition. Nothing is sorted or kept, so that it goes as fast as
     reading. Delete files that concern other data files, too, stay."""
     with _writer(duck, lake, shape, name) as writer:
         for file in files:
@@ -389,7 +389,7 @@ class _Writer:
         batches = self.duck.stream(query, file_cutting.ROWS_AT_ONCE)
         for group, rows in file_cutting.groups(batches, schema):
             path, location = self._next("parquet")
-            # Held until it is written: all groups of a query weigh no more than a row group.
+            # Kept until it is written: all groups of a query weigh no more than a row group.
             cut = list(rows)
             self.uploads.append(self.pool.submit(self._cut, path, location, partitions[group], schema, cut))
 

@@ -171,7 +171,7 @@ def expired_snapshots(names: Names, current: str, kept: Iterable[str]) -> list[i
     is kept for a retained state only, so that no other may stay listed, but for those that somebody has tagged."""
     shown = {found.current for found in names.of([*kept, current]).values()}
     present = names.of([current])[current]
-    return sorted(present.manifest_lists.keys() - shown - present.held)
+    return sorted(present.manifest_lists.keys() - shown - present.referenced)
 
 
 def changes_of(names: Names, compacted: Iterable[str], pointers: Pointers) -> set[str]:

@@ -19,7 +19,7 @@ class MetadataNames:
     statistics files, the table's properties, and the metadata files before it (oldest first)."""
 
     current: int | None
-    held: frozenset[int]
+    referenced: frozenset[int]
     manifest_lists: dict[int, str]
     statistics: tuple[str, ...]
     properties: dict[str, str]
@@ -33,7 +33,7 @@ def metadata_names(content: bytes) -> MetadataNames:
     statistics = (*document.get("statistics", ()), *document.get("partition-statistics", ()))
     return MetadataNames(
         current=None if current in (None, -1) else current,
-        held=frozenset(ref["snapshot-id"] for ref in document.get("refs", {}).values()),
+        referenced=frozenset(ref["snapshot-id"] for ref in document.get("refs", {}).values()),
         manifest_lists={s["snapshot-id"]: s["manifest-list"] for s in document.get("snapshots", ())},
         statistics=tuple(s["statistics-path"] for s in statistics),
         properties=document.get("properties", {}),
@@ -43,7 +43,7 @@ def metadata_names(content: bytes) -> MetadataNames:
 
 def manifests(location: str, content: bytes) -> list[ManifestFile]:
     """The manifests that a manifest list names, of data files and of delete files."""
-    return list(read_manifest_list(_Held(location, content)))
+    return list(read_manifest_list(_InMemory(location, content)))
 
 
 def file_paths(manifest: ManifestFile, content: bytes) -> list[str]:
@@ -52,7 +52,7 @@ def file_paths(manifest: ManifestFile, content: bytes) -> list[str]:
     return [entry.data_file.file_path for entry in entries]
 
 
-class _Held(InputFile):
+class _InMemory(InputFile):
     """A file whose content is in memory."""
 
     def __init__(self, location: str, content: bytes) -> None:
@@ -77,7 +77,7 @@ class _OneFile(FileIO):
         self._content = content
 
     def new_input(self, location: str) -> InputFile:
-        return _Held(location, self._content)
+        return _InMemory(location, self._content)
 
     def new_output(self, location: str) -> OutputFile:
         raise io.UnsupportedOperation(f"expected only to read {location}")

@@ -50,7 +50,7 @@ class Parts:
     down: Event = field(default_factory=Event)
     """Set while the emulator is stopped on purpose."""
     changing: RLock = field(default_factory=RLock)
-    """Held by whoever starts or stops a part."""
+    """Taken by whoever starts or stops a part."""
     _killed: set[str] = field(default_factory=set)
 
     @property

@@ -297,7 +297,7 @@ class Run:
             parts.look_after()
 
     def _in_thread(self, name: str, work: Callable[[], object]) -> None:
-        def guarded() -> None:
+        def reported() -> None:
             try:
                 work()
             except Exception as error:  # noqa: BLE001 - it ends the run, and is reported
@@ -307,7 +307,7 @@ class Run:
                     self.say(f"trouble: {self.result.trouble[-1]}")
                     self.stopping.set()
 
-        thread = Thread(target=guarded, name=name, daemon=True)
+        thread = Thread(target=reported, name=name, daemon=True)
         self._threads.append(thread)
         thread.start()
 

@@ -90,7 +90,7 @@ class Writer:
     chance: random.Random
     extra: Callable[[], str | None] = lambda: None
     turn: Lock = field(default_factory=Lock)
-    """Held while a change is under way."""
+    """Taken while a change is under way."""
     _there: set[tuple[str, str]] = field(default_factory=set)
     _count: int = 0
     _refused: str = ""

@@ -26,7 +26,7 @@ from local.replay.mapping import Folder, MappingError, Problems, Query
 from local.replay.money import shape
 
 BATCH = 10_000
-"""Rows that are held as Python objects at a time."""
+"""Rows that are kept as Python objects at a time."""
 FAILING_ROWS = 20
 """Rows on which DuckDB itself may fail before it is the query that is wrong."""
 _OF_A_ROW = (duckdb.ConversionException, duckdb.OutOfRangeException, duckdb.InvalidInputException)

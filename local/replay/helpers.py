@@ -124,8 +124,8 @@ def _create_macros(connection: duckdb.DuckDBPyConnection) -> None:
         settings = ("decimal_mark",) if kind in _DURATIONS else _SETTINGS.get(kind, ())
         parameters = "".join(f"{name} := NULL, " for name in settings)
         said = ", ".join(f"'{name}': {name}" for name in settings)
-        packed = f"to_json({{{said}}})::VARCHAR" if said else "'{}'"
-        call = f"_read('{kind}', x::VARCHAR, {packed}, _column, _at)"
+        values = f"to_json({{{said}}})::VARCHAR" if said else "'{}'"
+        call = f"_read('{kind}', x::VARCHAR, {values}, _column, _at)"
         connection.execute(f"CREATE MACRO {helper}(x, {parameters}_at := NULL, _column := '') AS {type_of(kind, call)}")
     connection.execute(
         "CREATE MACRO reject(reason, _at := NULL, _column := '') AS "

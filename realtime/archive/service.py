@@ -77,13 +77,13 @@ class Archive:
         came to be, as S3 did not take it, or an erasure deleted it."""
         for number in range(archive.RUNNING):
             pk = {"pk": f"archive {_digest(caller)} {number}"}
-            held = self._requests.get(pk)
-            if held is not None and not self._is_free(held):
+            place = self._requests.get(pk)
+            if place is not None and not self._is_free(place):
                 continue
             expression = Expression()
             condition = f"attribute_not_exists({expression.name('pk')})"
-            if held is not None:
-                condition += f" OR {expression.name('question')} = {expression.value(held['question'])}"
+            if place is not None:
+                condition += f" OR {expression.name('question')} = {expression.value(place['question'])}"
             ttl = {"ttl": {"N": str(int(self._now()) + archive.WAITING_SECONDS)}}
             try:
                 self._requests.put(Put(key({**pk, "question": identity}) | ttl, condition, expression))
@@ -96,8 +96,8 @@ class Archive:
             "put it again once one is answered", headers={"Retry-After": "30"},
         )  # fmt: skip
 
-    def _is_free(self, held: Mapping[str, Any]) -> bool:
-        question, left = str(held["question"]["S"]), int(held["ttl"]["N"]) - self._now()
+    def _is_free(self, place: Mapping[str, Any]) -> bool:
+        question, left = str(place["question"]["S"]), int(place["ttl"]["N"]) - self._now()
         if left < 0 or self._documents.read(archive.answer(question)) is not None:
             return True
         # What has only just taken its place may be on its way.

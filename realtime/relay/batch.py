@@ -1,4 +1,4 @@
-"""From a batch of stream records to packed Firehose records: plain functions on plain data, no AWS.
+"""From a batch of stream records to aggregated Firehose records: plain functions on plain data, no AWS.
 
 A position is the place of a stream record in its batch; everything here remembers positions, so that the
 event source mapping learns what is not delivered.
@@ -36,14 +36,14 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
+class AggregatedRecord:
     """One Firehose record: lines of one entity, each ended by a newline."""
 
     data: bytes
     positions: tuple[int, ...]
 
 
-class Packing:
+class Aggregation:
     """The Firehose records of one entity while they are filled: each up to the limit, order kept.
 
     Lines are joined as they come, so that a batch is in memory once.
@@ -53,39 +53,39 @@ class Packing:
 
     def __init__(self) -> None:
         self.count = 0  # of lines
-        self._full: list[Packed] = []
+        self._full: list[AggregatedRecord] = []
         self._data = bytearray()
         self._positions: list[int] = []
 
     def add(self, position: int, text: bytes) -> None:
         """Add a line, newline included, of at most `MAX_RECORD_BYTES`."""
         if len(self._data) + len(text) > MAX_RECORD_BYTES and self._positions:
-            self._full.append(self._packed())
+            self._full.append(self._record())
             self._data, self._positions = bytearray(), []
         self._data += text
         self._positions.append(position)
         self.count += 1
 
-    def records(self) -> list[Packed]:
+    def records(self) -> list[AggregatedRecord]:
         """The records so far; the last one may not be full."""
-        return [*self._full, self._packed()] if self._positions else []
+        return [*self._full, self._record()] if self._positions else []
 
-    def _packed(self) -> Packed:
-        return Packed(bytes(self._data), tuple(self._positions))
+    def _record(self) -> AggregatedRecord:
+        return AggregatedRecord(bytes(self._data), tuple(self._positions))
 
 
 @dataclass
 class Transformed:
     """The changes of a batch by entity, and the records that gave none."""
 
-    packings: dict[str, Packing] = field(default_factory=dict)
+    aggregations: dict[str, Aggregation] = field(default_factory=dict)
     rejected: list[Rejected] = field(default_factory=list)
 
 
 def transform(records: Sequence[Mapping[str, Any]], contracts: Contracts) -> Transformed:
     """Every record as a line of its entity; what cannot be one is rejected, and the rest goes on."""
     result = Transformed()
-    packings = result.packings
+    aggregations = result.aggregations
     for position, record in enumerate(records):
         try:
             change = change_from_record(record, contracts)
@@ -100,16 +100,16 @@ def transform(records: Sequence[Mapping[str, Any]], contracts: Contracts) -> Tra
             reason = f"expected a change of at most {MAX_RECORD_BYTES} bytes as JSON, found {len(text)}"
             result.rejected.append(Rejected(position, reason))
             continue
-        if entity not in packings:
-            packings[entity] = Packing()
-        packings[entity].add(position, text)
+        if entity not in aggregations:
+            aggregations[entity] = Aggregation()
+        aggregations[entity].add(position, text)
     return result
 
 
-def requests(records: Iterable[Packed]) -> Iterator[list[Packed]]:
+def requests(records: Iterable[AggregatedRecord]) -> Iterator[list[AggregatedRecord]]:
     """Firehose records as few requests within both limits of PutRecordBatch."""
     return requests_of(records, _size, max_entries=MAX_REQUEST_RECORDS, max_bytes=MAX_REQUEST_BYTES)
 
 
-def _size(record: Packed) -> int:
+def _size(record: AggregatedRecord) -> int:
     return len(record.data)

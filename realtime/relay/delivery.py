@@ -1,4 +1,4 @@
-"""Hands packed records to the Firehose of their entity, and resends only those that it did not take."""
+"""Hands aggregated records to the Firehose of their entity, and resends only those that it did not take."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from realtime.deadline import Deadline
-from realtime.relay.batch import Packed
+from realtime.relay.batch import AggregatedRecord
 from realtime.resending import UNREADABLE, Outcome, Resender
 
 if TYPE_CHECKING:
@@ -41,11 +41,11 @@ class Delivery:
         self._resender = Resender(HOPELESS, pause=pause, chance=chance)
 
     def send(
-        self, stream: str, records: Sequence[Packed], deadline: Deadline, pressure: float = 1.0
-    ) -> Outcome[Packed]:
+        self, stream: str, records: Sequence[AggregatedRecord], deadline: Deadline, pressure: float = 1.0
+    ) -> Outcome[AggregatedRecord]:
         """Send the records of one request; `pressure` says how many times slower than usual."""
 
-        def put(waiting: Sequence[Packed]) -> Sequence[str | None]:
+        def put(waiting: Sequence[AggregatedRecord]) -> Sequence[str | None]:
             answer = self._client.put_record_batch(
                 DeliveryStreamName=stream, Records=[{"Data": r.data} for r in waiting]
             )

@@ -22,7 +22,7 @@ from realtime.logs import log, where
 from realtime.metrics import emit
 from realtime.pipeline_status.pressure import Pressure, stream_of
 from realtime.relay import failures
-from realtime.relay.batch import Packing, Rejected, Transformed, requests, transform
+from realtime.relay.batch import Aggregation, Rejected, Transformed, requests, transform
 from realtime.relay.delivery import Delivery
 from realtime.relay.failures import Kept
 from realtime.relay.settings import Settings
@@ -96,13 +96,13 @@ class Relay:
         batch = transform(records, self._contracts)
         kept = Kept("transformed", tuple(batch.rejected))
         missing = self._keep(records, kept) if batch.rejected else {}
-        undelivered = self._deliver(batch.packings, deadline, self._patience)
+        undelivered = self._deliver(batch.aggregations, deadline, self._patience)
         aside = [Kept("delivered", left, entity) for entity, left in undelivered.items()]
         # Threads again: as many waits for a slow bucket, one after the other, would be longer than the invocation.
         with ThreadPoolExecutor(max(1, len(aside))) as pool:
             for lost in pool.map(lambda k: self._keep(records, k, k.entity not in self._closed), aside):
                 missing |= lost
-        self._remember(batch.packings, undelivered)
+        self._remember(batch.aggregations, undelivered)
         self._log("relayed", records, batch, undelivered, started)
         return streams.partial_response(records, missing.keys())
 
@@ -124,13 +124,13 @@ class Relay:
         """Deliver records that failed before; answers which are left, with the reason. Nothing is kept: they are."""
         started = time.perf_counter()
         batch = transform(records, self._contracts)
-        undelivered = self._deliver(batch.packings, deadline, lambda entity: REDRIVE_SECONDS)
+        undelivered = self._deliver(batch.aggregations, deadline, lambda entity: REDRIVE_SECONDS)
         left = {r.position: r.reason for r in (*batch.rejected, *chain.from_iterable(undelivered.values()))}
         self._log("redriven", records, batch, undelivered, started)
         return streams.left(left)
 
     def _deliver(
-        self, packings: Mapping[str, Packing], deadline: Deadline, patience: Callable[[str], float]
+        self, aggregations: Mapping[str, Aggregation], deadline: Deadline, patience: Callable[[str], float]
     ) -> dict[str, tuple[Rejected, ...]]:
         """Records that were not delivered, and why, by entity. `patience` bounds the seconds of an entity."""
         begun = deadline.seconds_left()
@@ -138,18 +138,20 @@ class Relay:
         def send(entity: str) -> tuple[Rejected, ...]:
             if not patience(entity):
                 reason = f"{stream_of(self._settings.environment, entity)}: it failed before, and is left alone a while"
-                return tuple(Rejected(p, reason) for packed in packings[entity].records() for p in packed.positions)
-            return self._send(entity, packings[entity], _budget(deadline, max(0.0, begun - patience(entity))))
+                return tuple(Rejected(p, reason) for record in aggregations[entity].records() for p in record.positions)
+            return self._send(entity, aggregations[entity], _budget(deadline, max(0.0, begun - patience(entity))))
 
         # A thread for each entity: one throttled stream uses up its own time only.
-        with ThreadPoolExecutor(max(1, len(packings))) as pool:
-            return {entity: left for entity, left in zip(packings, pool.map(send, packings), strict=True) if left}
+        with ThreadPoolExecutor(max(1, len(aggregations))) as pool:
+            return {
+                entity: left for entity, left in zip(aggregations, pool.map(send, aggregations), strict=True) if left
+            }
 
-    def _send(self, entity: str, packing: Packing, deadline: Deadline) -> tuple[Rejected, ...]:
+    def _send(self, entity: str, aggregation: Aggregation, deadline: Deadline) -> tuple[Rejected, ...]:
         """The same for one entity, whose requests go one after the other."""
         missing: list[Rejected] = []
         stream, pressure = stream_of(self._settings.environment, entity), self._pressure(entity)
-        for request in requests(packing.records()):
+        for request in requests(aggregation.records()):
             outcome = self._delivery.send(stream, request, deadline, pressure)
             left = [*outcome.undelivered, *(record for record, _ in outcome.refused)]
             missing += [Rejected(p, f"{stream}: {outcome.reason}") for record in left for p in record.positions]
@@ -169,7 +171,7 @@ class Relay:
             "WARN" if undelivered else "INFO",
             message,
             records=len(records),
-            changes={entity: packing.count for entity, packing in sorted(batch.packings.items())},
+            changes={entity: aggregation.count for entity, aggregation in sorted(batch.aggregations.items())},
             rejected=len(batch.rejected),
             undelivered={entity: len(left) for entity, left in sorted(undelivered.items())},
             ms=round((time.perf_counter() - started) * 1000, 1),

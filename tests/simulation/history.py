@@ -54,7 +54,7 @@ from tests.support.lakes import Clock, local_lake
 from tests.support.limits import LIMITS, limits
 from tests.support.poller import Chaos
 
-STATE_RETENTION = StateRetention(recent=timedelta(hours=2), days=0, states=2, guard=timedelta(hours=2))
+STATE_RETENTION = StateRetention(recent=timedelta(hours=2), days=0, states=2, grace=timedelta(hours=2))
 MOST_STEPS = 4
 JOBS = {
     "tick": 10.0,

@@ -110,7 +110,7 @@ def ingest(lake: Lake, scope: Scope | None = None) -> list[BatchResult]:
 
 
 def erase(lake: Lake, identity: str, clock: Clock) -> tuple[Request, Finished]:
-    """Erase a person at once: both phases, the guard passed by the clock."""
+    """Erase a person at once: both phases, the grace period passed by the clock."""
     request = requests.request_erasure(lake, identity)
     first_phase(lake, request)
     clock.forward(hours=25)

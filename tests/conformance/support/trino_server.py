@@ -1,7 +1,7 @@
 """A Trino server for the conformance tests: a Java is found, Trino fetched from Maven, started, and ended.
 
 Trino is what Athena's engine is built on. Maven fetches it, so that mirrors and credentials are those of the user's
-Maven settings. It is unpacked once per version, below `GAVEL_CACHE` or `~/.cache/gavel`.
+Maven settings. It is extracted once per version, below `GAVEL_CACHE` or `~/.cache/gavel`.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def _java_version(java: Path) -> int:
 
 
 def installed() -> tuple[Path, Path]:
-    """The folders of the unpacked server and of its plugins; fetched by Maven if they are not there yet."""
+    """The folders of the extracted server and of its plugins; fetched by Maven if they are not there yet."""
     root = Path(os.environ.get("GAVEL_CACHE") or Path.home() / ".cache" / "gavel") / f"trino-{VERSION}"
     for name, artifact in ARTIFACTS.items():
         if not (root / name).exists():
@@ -138,19 +138,19 @@ def _unpack(artifact: str, root: Path, name: str) -> None:
         )
     fresh = root / f"{name}.new"
     shutil.rmtree(fresh, ignore_errors=True)
-    empty, output = fresh / "maven", fresh / "unpacked"
+    empty, output = fresh / "maven", fresh / "extracted"
     for folder in (empty, output):
         folder.mkdir(parents=True)
     # Maven runs in an empty folder: no project, only the user's settings.
     command = [maven, "-q", "-B", _UNPACK, f"-Dartifact={artifact}", f"-DoutputDirectory={output}"]
     done = subprocess.run(command, cwd=empty, capture_output=True, text=True, check=False)
-    unpacked = list(output.iterdir())
-    if done.returncode != 0 or len(unpacked) != 1:
+    extracted = list(output.iterdir())
+    if done.returncode != 0 or len(extracted) != 1:
         raise TrinoUnavailable(
-            f"{artifact}: expected Maven to fetch and unpack it, found:\n{(done.stdout + done.stderr)[-2000:]}\n"
+            f"{artifact}: expected Maven to fetch and extract it, found:\n{(done.stdout + done.stderr)[-2000:]}\n"
             "Check the repositories in Maven's settings.xml, or name a running Trino by GAVEL_TRINO_URL"
         )
-    unpacked[0].rename(root / name)
+    extracted[0].rename(root / name)
     shutil.rmtree(fresh, ignore_errors=True)
 
 

@@ -96,8 +96,8 @@ def test_the_path_of_a_page_is_answered_with_the_dashboard_and_a_file_with_itsel
     status, headers, body = site.ask("GET", "/assets/index-1.js")
     assert (status, body) == (200, b"script")
     assert "immutable" in headers["Cache-Control"]
-    status, headers, packed = site.ask("GET", "/assets/index-1.js", {"Accept-Encoding": "br, gzip"})
-    assert (status, headers["Content-Encoding"], gzip.decompress(packed)) == (200, "gzip", body)
+    status, headers, compressed = site.ask("GET", "/assets/index-1.js", {"Accept-Encoding": "br, gzip"})
+    assert (status, headers["Content-Encoding"], gzip.decompress(compressed)) == (200, "gzip", body)
     assert site.ask("GET", "/assets/gone.js")[0] == 404, "not the page: a script that is none would not say why"
     assert json.loads(site.ask("GET", "/config.json")[2]) == {"environment": "local"}
     assert site.ask("HEAD", "/")[2] == b""

@@ -203,8 +203,8 @@ def put(data: Slice, number: int) -> None:
 def test_a_failed_test_holds_back_its_model_and_what_reads_it_and_nothing_else(project: Path, tmp_path: Path) -> None:
     """The rest is published, claimed and consistent; once the test passes, the next build catches up."""
     lots, bids, payments = (dg.AssetKey(["marts", name]) for name in ("dim_lot", "fct_bids", "fct_payments"))
-    data, guard = Slice(load_contracts()), project / "tests" / "few_lots.sql"
-    guard.write_text("select count(*) as lots from {{ ref('dim_lot') }} having count(*) > 1")
+    data, check = Slice(load_contracts()), project / "tests" / "few_lots.sql"
+    check.write_text("select count(*) as lots from {{ ref('dim_lot') }} having count(*) > 1")
 
     def rows() -> tuple[int, ...]:
         with duckdb.connect(str(tmp_path / "warehouse.duckdb"), read_only=True) as reader:
@@ -225,7 +225,7 @@ def test_a_failed_test_holds_back_its_model_and_what_reads_it_and_nothing_else(p
     assert wrong.check_name == "few_lots"
     (step,) = failed.get_step_failure_events()
     assert "As they were stay: " in str(step.step_failure_data.error)
-    guard.write_text("select count(*) as lots from {{ ref('dim_lot') }} having count(*) > 9")
+    check.write_text("select count(*) as lots from {{ ref('dim_lot') }} having count(*) > 9")
     healed = built_after(3)
     assert (healed.success, built(healed), rows()) == (True, {lots, bids, payments}, (3, 3, 3))
 
@@ -303,13 +303,13 @@ def test_a_check_alone_in_a_new_warehouse_builds_what_it_reads(project: Path, tm
 def test_a_whole_build_has_seeds_and_the_tests_that_read_no_model(project: Path, tmp_path: Path) -> None:
     (project / "seeds").mkdir()
     (project / "seeds" / "rates.csv").write_text("code,rate\nEUR,1\n")
-    guard = project / "tests" / "never.sql"
-    guard.write_text("select 1 as wrong from {{ source('catalog', 'bids') }} where false")
+    check = project / "tests" / "never.sql"
+    check.write_text("select 1 as wrong from {{ source('catalog', 'bids') }} where false")
     whole = build(tmp_path)
     assert whole.success
     rates = {key for key in built(whole) if key.path[-1] == "rates"}
     assert len(rates) == 1
-    guard.write_text("select 1 as wrong")
+    check.write_text("select 1 as wrong")
     failed = build(tmp_path)
     assert not failed.success
     assert rates <= built(failed)

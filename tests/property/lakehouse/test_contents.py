@@ -65,7 +65,7 @@ STORED: dict[str, Callable[[str], pa.Array]] = {
     "large_binary": lambda t: pa.array([t.encode()], pa.large_binary()),
     "binary_view": lambda t: pa.array([t.encode()], pa.binary_view()),
     "fixed_size_binary": _fixed,
-    "packed": lambda t: pa.array([gzip.compress(t.encode())], pa.binary()),
+    "compressed": lambda t: pa.array([gzip.compress(t.encode())], pa.binary()),
     "dictionary": lambda t: pa.array([t, "other", t]).dictionary_encode(),
     "large_list": lambda t: pa.array([[t]], pa.large_list(pa.string())),
     "fixed_size_list": lambda t: pa.array([[t, "x"]], pa.list_(pa.string(), 2)),
@@ -90,7 +90,7 @@ CODED: dict[str, Callable[[str], str]] = {
     "base64": lambda t: base64.b64encode(t.encode()).decode(),
     "base64 of a URL": lambda t: base64.urlsafe_b64encode(f"?{t}".encode()).decode(),
     "base64 behind others": lambda t: base64.b64encode(f"??{t} and more".encode()).decode(),
-    "packed": lambda t: base64.b64encode(gzip.compress(t.encode())).decode(),
+    "compressed": lambda t: base64.b64encode(gzip.compress(t.encode())).decode(),
 }
 
 

@@ -171,7 +171,7 @@ def test_json_is_read_at_once_as_it_is_line_by_line(content: bytes, block: int) 
         assert read() == ""
         found = rows(duck)
         assert rows_of(duck, text_files.in_tables(COLUMNS, json_expected(content))) == found
-        content_read = text_files.Content(path, packed=False)
+        content_read = text_files.Content(path, compressed=False)
         assert rows_of(duck, text_files.read_text(DROPPED, COLUMNS, "t.ndjson", content_read)) == found
 
 
@@ -404,5 +404,5 @@ def test_each_part_is_read_from_where_it_begins(
                 found += duck.rows("SELECT _row, part FROM checked ORDER BY _row")
                 parts = parts[1:]
     assert found == [(n + 1, n) for n in range(count)]
-    # Once to count, once to unpack, once in parts; a block for the header and one on either side of each.
+    # Once to count, once to decompress, once in parts; a block for the header and one on either side of each.
     assert sum(taken) < 3 * len(text) + 4 * 1_000 * reads

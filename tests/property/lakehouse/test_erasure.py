@@ -44,7 +44,7 @@ def texts(content: bytes) -> Iterator[str]:
     yield content.decode(errors="replace")
     if content[:4] == b"PAR1":
         yield repr(pq.read_table(io.BytesIO(content)).to_pylist())
-    if content[:4] == b"Obj\x01":  # any stretch of it that unpacks is a block
+    if content[:4] == b"Obj\x01":  # any stretch of it that decompresses is a block
         for start in range(len(content) - 2):
             try:
                 yield zlib.decompressobj(wbits=-15).decompress(content[start:]).decode(errors="replace")

@@ -130,7 +130,7 @@ def landed_tables(draw: st.DrawFn) -> pa.Table:
     return pa.table([pa.array(values[n], pa.string()) for n in names], names)
 
 
-def packed(table: pa.Table, compression: str = "snappy") -> bytes:
+def parquet(table: pa.Table, compression: str = "snappy") -> bytes:
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression=compression)
     return buffer.getvalue()
@@ -176,7 +176,7 @@ BROKEN = st.sampled_from([b"PAR1", b"no Parquet", b"PAR1" + b"x" * 40 + b"PAR1"]
 @GROUPS
 @given(st.data())
 def test_neighbours_change_nothing(contract: Contract, data: st.DataObject) -> None:
-    content = (tables() if contract.origin == "files" else landed_tables()).map(packed)
+    content = (tables() if contract.origin == "files" else landed_tables()).map(parquet)
     files = data.draw(st.lists(st.one_of(content, content, content, content, BROKEN), min_size=2, max_size=4))
     with TemporaryDirectory() as folder:
         lake = local_lake(Path(folder))
@@ -200,7 +200,7 @@ def test_a_broken_file_speaks_for_itself(seed: int) -> None:
     with TemporaryDirectory() as folder:
         lake = local_lake(Path(folder))
         for _ in range(60):
-            content = bytearray(packed(table, random.choice(["snappy", "zstd", "gzip", "none"])))
+            content = bytearray(parquet(table, random.choice(["snappy", "zstd", "gzip", "none"])))
             if random.random() < 0.2:
                 content = content[: random.randrange(1, len(content))]
             for _ in range(random.choice([1, 3, 20])):

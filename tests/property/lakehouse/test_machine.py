@@ -119,7 +119,7 @@ ACTION = st.tuples(
     st.integers(0, len(KEYS) - 1),
     st.integers(0, 59),
 )
-STATE_RETENTION = StateRetention(recent=timedelta(hours=2), days=0, states=2, guard=timedelta(hours=2))
+STATE_RETENTION = StateRetention(recent=timedelta(hours=2), days=0, states=2, grace=timedelta(hours=2))
 
 
 @dataclass(frozen=True)

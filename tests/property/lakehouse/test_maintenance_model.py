@@ -31,7 +31,7 @@ from tests.support.readers import by_duckdb
 
 KEYS = ("a", "b", "c", "d", "e")
 MONTHS = ("2026-09-05T00:00:00Z", "2026-10-05T00:00:00Z")
-STATE_RETENTION = StateRetention(recent=timedelta(hours=24), days=0, states=1, guard=timedelta(hours=24))
+STATE_RETENTION = StateRetention(recent=timedelta(hours=24), days=0, states=1, grace=timedelta(hours=24))
 
 CHANGE = st.tuples(
     st.sampled_from(KEYS), st.integers(0, 600), st.sampled_from(["modify", "modify", "remove", "expire"])
@@ -135,8 +135,8 @@ class World:
         assert all(expected[k][3] for k in expected.keys() - seen.keys())
 
     def check_files(self) -> None:
-        """Every retained state is whole; and each file that is older than the guard belongs to one, or to a snapshot
-        that readers still see listed."""
+        """Every retained state is whole; and each file that is older than the grace period belongs to one, or to a
+        snapshot that readers still see listed."""
         since = self.clock() - STATE_RETENTION.recent
         older = [n for n, (_, written, _) in enumerate(self.states) if written <= since]
         retained = self.states[older[-1] if older else 0 :]
@@ -147,7 +147,7 @@ class World:
             needed |= files_of(location) | files_of(TableState(fresh, location).changes_location)
         needed |= files_of(location, listed=True)
         needed |= files_of(TableState(fresh, location).changes_location, listed=True)
-        old = {s.key for s in self.lake.store.list("warehouse/") if s.modified < self.clock() - STATE_RETENTION.guard}
+        old = {s.key for s in self.lake.store.list("warehouse/") if s.modified < self.clock() - STATE_RETENTION.grace}
         assert old - {self.lake.store.key(path) for path in needed} == set()
 
 

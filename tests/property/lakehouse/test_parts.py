@@ -321,7 +321,7 @@ NAMES = ["parcel_id", "state", "state"]
 
 
 @pytest.mark.parametrize("wrong", BROKEN)
-def test_an_unreadable_object_is_kept_byte_for_byte_also_if_it_was_rewritten_to_be_read(
+def test_an_unreadable_object_is_kept_byte_for_byte_also_if_it_was_recut_to_be_read(
     tmp_path: Path, wrong: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(weights, "LARGE_COLUMN", 0)  # any file is cut into small row groups

@@ -125,12 +125,12 @@ def test_nothing_that_is_reported_shows_a_personal_value(
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         lake = local_lake(Path(folder))
-        for number, (rows, damage, packed) in enumerate(files):
+        for number, (rows, damage, compressed) in enumerate(files):
             for name, write in (("ndjson", ndjson), ("csv", csv_text), ("parquet", parquet)):
                 content = damage(write(rows))
-                packs = packed and name != "parquet"
-                key = f"dropbox/parcels/{number}.{name}" + (".gz" if packs else "")
-                lake.store.write(key, gzip.compress(content) if packs else content)
+                compresses = compressed and name != "parquet"
+                key = f"dropbox/parcels/{number}.{name}" + (".gz" if compresses else "")
+                lake.store.write(key, gzip.compress(content) if compresses else content)
         for line in everything_reported(lake):
             assert MARK not in line
             assert NUMBER not in line

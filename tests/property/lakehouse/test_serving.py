@@ -106,7 +106,7 @@ class World:
     def maintain(self) -> None:
         """Rewrites, purges, and removes the files of earlier states, so that what was shown may be gone."""
         self.clock.forward(days=self.random.choice([0, 1]))
-        keep = StateRetention(recent=timedelta(hours=2), days=0, states=2, guard=timedelta(hours=2))
+        keep = StateRetention(recent=timedelta(hours=2), days=0, states=2, grace=timedelta(hours=2))
         maintain(self.lake, self.contract, state_retention=keep)
         publish(self.lake, self.contract)
 

@@ -120,7 +120,7 @@ QUICK = settings(
 )
 
 
-def packed(columns: dict[str, pa.Array]) -> bytes:
+def parquet(columns: dict[str, pa.Array]) -> bytes:
     buffer = io.BytesIO()
     pq.write_table(pa.table(columns), buffer)
     return buffer.getvalue()
@@ -202,7 +202,7 @@ def test_a_column_that_nobody_knows_is_kept_as_it_is(pair: Pair) -> None:
     kind, value = pair
     column = pa.array([value, None], kind)
     rows, wrong = ingested(
-        DROPPED, packed({"parcel_id": pa.array(["a", "b"]), "part": pa.array([1, 2]), "colour": column})
+        DROPPED, parquet({"parcel_id": pa.array(["a", "b"]), "part": pa.array([1, 2]), "colour": column})
     )
     assert wrong == []
     for row, written in zip(rows, (value, None), strict=True):
@@ -224,7 +224,7 @@ def is_text(value: bytes | None) -> bool:
 def test_members_that_only_case_tells_apart_are_refused_and_others_are_not(wrapped: Any) -> None:
     def reported(names: list[str]) -> dict[str, str]:
         kind = wrapped(pa.struct([(name, pa.string()) for name in names]))
-        content = packed({"parcel_id": pa.array(["a"]), "part": pa.array([1]), "colour": pa.nulls(1, kind)})
+        content = parquet({"parcel_id": pa.array(["a"]), "part": pa.array([1]), "colour": pa.nulls(1, kind)})
         return unreadable(DROPPED, content)
 
     assert reported(["size", "Sizes", "é", "É"]) == {}
@@ -246,9 +246,9 @@ def as_text(values: list[bytes | None], type_: pa.DataType) -> pa.Array:
     """Text that may be none, as some writer makes it."""
     if not pa.types.is_dictionary(type_):
         return pc.cast(pa.array(values, pa.binary()), type_, safe=False)
-    packed = pa.array(values, pa.binary()).dictionary_encode()
-    words = pc.cast(packed.dictionary, pa.string(), safe=False)
-    return pa.DictionaryArray.from_arrays(packed.indices, words)
+    encoded = pa.array(values, pa.binary()).dictionary_encode()
+    words = pc.cast(encoded.dictionary, pa.string(), safe=False)
+    return pa.DictionaryArray.from_arrays(encoded.indices, words)
 
 
 def test_bad_text_beside_old_times_and_in_a_dictionary_that_no_row_uses_costs_no_good_row() -> None:
@@ -268,7 +268,7 @@ def test_bad_text_beside_old_times_and_in_a_dictionary_that_no_row_uses_costs_no
     ]
 
     words = pa.DictionaryArray.from_arrays(pa.array([1, 1], pa.int32()), as_text([b"\xff", b"fine"], pa.string()))
-    rows, wrong = ingested(BARE, packed({"parcel_id": pa.array(["a", "b"]), "part": pa.array([1, 1]), "note": words}))
+    rows, wrong = ingested(BARE, parquet({"parcel_id": pa.array(["a", "b"]), "part": pa.array([1, 1]), "note": words}))
     assert (wrong, [row["note"] for row in rows]) == ([], ["fine", "fine"])
 
 
@@ -297,7 +297,7 @@ def test_a_text_that_is_no_utf8_costs_its_row_whatever_stands_beside(
 
     def content(numbers: list[int]) -> bytes:
         notes, colours = ([texts[n][column] for n in numbers] for column in (0, 1))
-        return packed(
+        return parquet(
             {
                 "parcel_id": pa.array([str(n) for n in numbers], pa.string()),
                 "part": pa.array([1] * len(numbers)),
@@ -424,11 +424,11 @@ def test_a_map_that_has_a_key_twice_costs_its_row(
     if deeper:
         maps = pa.MapArray.from_arrays(np.array([0, 1, 2], np.int32), pa.array(["k", "k"]), maps)
     known = {"parcel_id": pa.array(["a", "b"]), "part": pa.array([1, 2])}
-    rows, wrong = ingested(DROPPED, packed(known | {"colour": wrap(maps)}))
+    rows, wrong = ingested(DROPPED, parquet(known | {"colour": wrap(maps)}))
     assert ([row["parcel_id"] for row in rows], len(wrong)) == (["b"], 1)
     assert "colour: expected each key of a map once" in wrong[0]
     if key == pa.string() and value == pa.timestamp("us", "UTC") and not deeper:
-        rows, wrong = ingested(TYPED, packed(known | {"seen": maps}))
+        rows, wrong = ingested(TYPED, parquet(known | {"seen": maps}))
         assert ([row["parcel_id"] for row in rows], len(wrong)) == (["b"], 1)
 
 
@@ -485,7 +485,7 @@ def test_typed_values_inside_of_others_are_those_of_the_contract(
     counts = [s * TICKS[unit] + rest * TICKS[unit] // 10**9 for s in seconds]
     moment = pa.timestamp(unit, zone)
     stop = pa.struct([("at", moment), ("day", pa.date32()), ("fee", money)])
-    content = packed(
+    content = parquet(
         {
             "parcel_id": pa.array(["a"]),
             "part": pa.array([1]),
@@ -521,7 +521,7 @@ def test_what_the_relay_kept_and_what_the_lake_does_not_know_is_one_object(
 ) -> None:
     row = change(version=1, _extra=extra)
     columns = {n: pa.array([row.get(n)], pa.string()) for n in (*PARCELS.field_names, *CHANGE_COLUMNS)}
-    rows, wrong = ingested(PARCELS, packed(columns | {name: pa.array([value], pa.string())}))
+    rows, wrong = ingested(PARCELS, parquet(columns | {name: pa.array([value], pa.string())}))
     assert wrong == []
     found = rows[0]["_extra"]
     if value is None:

@@ -226,7 +226,9 @@ def test_no_row_of_what_the_api_accepted_is_set_aside(tmp_path: Path, seed: int)
     table = written(Random(seed), 150)
     batch = transform(table.records, CONTRACTS)
     assert batch.rejected == []
-    lines = [orjson.loads(line) for packed in batch.packings["parcels"].records() for line in packed.data.splitlines()]
+    lines = [
+        orjson.loads(line) for record in batch.aggregations["parcels"].records() for line in record.data.splitlines()
+    ]
     lake = local_lake(tmp_path / "lake", Clock())
     Landing(lake, CONTRACT).land(lines)
     result = compact(lake, CONTRACT, Scope.everything())

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from contracts import load_contracts
 from local.pump import Batch, Policy, Succeeded, after
 from realtime.deadline import Deadline
-from realtime.relay.batch import Packed
+from realtime.relay.batch import AggregatedRecord
 from realtime.relay.delivery import Delivery
 from realtime.relay.handler import Relay
 from realtime.relay.settings import Settings
@@ -130,7 +130,7 @@ class Clocked(Delivery):
         super().__init__(world, pause=world.pause, chance=lambda: 0.5)  # type: ignore[arg-type]
         self._world = world
 
-    def send(self, stream: str, *arguments: Any) -> Outcome[Packed]:
+    def send(self, stream: str, *arguments: Any) -> Outcome[AggregatedRecord]:
         self._world.at_work[get_ident()] = stream
         try:
             return super().send(stream, *arguments)

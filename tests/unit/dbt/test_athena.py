@@ -199,7 +199,7 @@ def is_double(node: exp.Expression) -> bool:
         "select * exclude (a) from orders",
     ],
 )
-def test_the_guard_finds_what_differs(sql: str) -> None:
+def test_a_construct_that_differs_is_found(sql: str) -> None:
     assert differences(sql)
 
 

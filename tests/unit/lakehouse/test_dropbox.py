@@ -178,7 +178,7 @@ def test_a_bad_line_is_a_quarantined_row_and_a_bad_object_is_quarantined_whole(l
     drop(lake, "cells.csv", b"tariff_id,edition,rate\nd,1,1\ne,1\n")
     drop(lake, "header.csv", b"colour,size\nred,1\n")
     drop(lake, "latin.csv", "tariff_id,edition\né,1\n".encode("latin-1"))
-    drop(lake, "packed.ndjson.gz", b"not packed")
+    drop(lake, "compressed.ndjson.gz", b"not compressed")
     drop(lake, "broken.parquet", b"PAR1")
     drop(lake, "what.xlsx", b"PK")
 
@@ -187,7 +187,7 @@ def test_a_bad_line_is_a_quarantined_row_and_a_bad_object_is_quarantined_whole(l
     assert result.counts == Counts(read=7, applied=2, quarantined=5)
     assert [r["tariff_id"] for r in published_rows(lake, TARIFFS)] == ["a", "d"]
     whole = {f.origin.rpartition("/")[2]: next(iter(f.reasons)) for f in list_files(lake, TARIFFS) if f.whole}
-    assert sorted(whole) == ["broken.parquet", "header.csv", "packed.ndjson.gz", "what.xlsx"]
+    assert sorted(whole) == ["broken.parquet", "compressed.ndjson.gz", "header.csv", "what.xlsx"]
     assert "expected a header with tariff_id" in whole["header.csv"]
     assert "expected an object named .parquet" in whole["what.xlsx"]
     assert sorted(k.rpartition("/")[2] for k in result.quarantined_objects) == sorted(whole)
@@ -390,8 +390,8 @@ def test_a_flood_of_blank_lines_is_no_row(lake: Lake, blank: bytes) -> None:
     assert run(lake).counts == Counts(read=2, applied=2)
 
 
-def packed(pattern: bytes, times: int) -> bytes:
-    """A file of gzip that unpacks to `pattern` as often, written member by member."""
+def compressed(pattern: bytes, times: int) -> bytes:
+    """A file of gzip that decompresses to `pattern` as often, written member by member."""
     member = gzip.compress(pattern * (times // 100))
     return member * 100
 
@@ -406,17 +406,17 @@ def packed(pattern: bytes, times: int) -> bytes:
     ],
     ids=["rows", "blank lines", "csv", "csv row by row"],
 )
-def test_a_file_that_unpacks_without_end_is_refused_before_it_is_read(
+def test_a_file_that_decompresses_without_end_is_refused_before_it_is_read(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, name: str, head: bytes, pattern: bytes
 ) -> None:
-    monkeypatch.setattr(text_files, "MOST_UNPACKED", 100_000)
+    monkeypatch.setattr(text_files, "MOST_DECOMPRESSED", 100_000)
     monkeypatch.setattr(text_files, "MOST_TIMES", 2)
-    bad = drop(lake, name, gzip.compress(head) + packed(pattern, 200_000))
+    bad = drop(lake, name, gzip.compress(head) + compressed(pattern, 200_000))
     drop(lake, "z.ndjson", b'{"tariff_id": "z", "edition": 1}\n')
     run(lake)
     (kept,) = list_files(lake, TARIFFS)
     assert (kept.origin, kept.whole) == (bad, True)
-    assert "unpacks to at most" in next(iter(kept.reasons))
+    assert "decompresses to at most" in next(iter(kept.reasons))
     assert [row["tariff_id"] for row in published_rows(lake, TARIFFS)] == ["z"]
 
 
@@ -424,7 +424,7 @@ def test_a_file_that_unpacks_without_end_is_refused_before_it_is_read(
     ("name", "pattern"), [("a.ndjson.gz", b"\0"), ("a.ndjson.gz", b" "), ("a.csv.gz", b"\0"), ("a.csv.gz", b"\n")]
 )
 def test_hundreds_of_megabytes_out_of_kilobytes_are_refused(lake: Lake, name: str, pattern: bytes) -> None:
-    bad = drop(lake, name, packed(pattern * 1000, 300_000))
+    bad = drop(lake, name, compressed(pattern * 1000, 300_000))
     run(lake)
     (kept,) = list_files(lake, TARIFFS)
     assert (kept.origin, kept.whole) == (bad, True)

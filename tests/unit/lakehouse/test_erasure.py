@@ -140,7 +140,7 @@ def test_a_hold_stops_an_erasure_until_it_is_lifted(lake: Lake, clock: Clock) ->
     assert not [r for r in published_rows(lake, PERSONS) if r["person_id"] == "p-1"]
 
 
-def test_earlier_states_stay_until_the_guard_is_over(lake: Lake, clock: Clock) -> None:
+def test_earlier_states_stay_until_the_grace_period_is_over(lake: Lake, clock: Clock) -> None:
     land_usual(lake)
     ingest(lake)
     state = published(lake, PERSONS)

@@ -869,8 +869,8 @@ def test_what_batches_leave_behind_does_not_grow_from_night_to_night(
     "contrary",
     [
         {"recent": timedelta(0)},
-        {"guard": timedelta(hours=24, seconds=1)},
-        {"recent": timedelta(seconds=-1), "guard": timedelta(seconds=-1)},
+        {"grace": timedelta(hours=24, seconds=1)},
+        {"recent": timedelta(seconds=-1), "grace": timedelta(seconds=-1)},
         {"days": -1},
         {"states": -1},
     ],
@@ -883,16 +883,16 @@ def test_a_retention_that_contradicts_itself_is_refused(contrary: dict[str, Any]
 @settings(max_examples=examples(8))
 @given(
     steps=st.lists(st.integers(0, 50), min_size=3, max_size=8),
-    guard=st.integers(0, 48),
+    grace=st.integers(0, 48),
     more=st.integers(0, 24),
     days=st.integers(0, 2),
     states=st.integers(0, 2),
 )
 def test_every_state_that_is_still_listed_is_whole(
-    steps: list[int], guard: int, more: int, days: int, states: int
+    steps: list[int], grace: int, more: int, days: int, states: int
 ) -> None:
     """Whatever the retention and the pace of batches: whatever a roll back may go to has all its files."""
-    retention = StateRetention(timedelta(hours=guard + more), days, states, timedelta(hours=guard))
+    retention = StateRetention(timedelta(hours=grace + more), days, states, timedelta(hours=grace))
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder, ageing(clock):
         lake = local_lake(Path(folder) / "lake", clock)

@@ -26,7 +26,7 @@ from tests.support.lakes import NOON, PARCELS, Clock, Landing, change, local_lak
 from warehouse.sources import create_source_views, logs_of_lake, logs_of_slice
 
 EVERYTHING = Scope.everything()
-AT_ONCE = StateRetention(recent=timedelta(0), days=0, states=1, guard=timedelta(0))
+AT_ONCE = StateRetention(recent=timedelta(0), days=0, states=1, grace=timedelta(0))
 
 
 def rows(lake: Lake) -> list[publication_log.Row]:

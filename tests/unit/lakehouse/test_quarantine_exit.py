@@ -74,12 +74,12 @@ def test_a_corrected_file_leaves_the_quarantine(
 ) -> None:
     assert callable(write)
     lake = local_lake(tmp_path, Clock())
-    packs = name.endswith(".gz")
+    compresses = name.endswith(".gz")
 
     def content(price: str) -> bytes:
         import gzip
 
-        return gzip.compress(write(rows(price)), mtime=0) if packs else write(rows(price))
+        return gzip.compress(write(rows(price)), mtime=0) if compresses else write(rows(price))
 
     unreadable = {"x.csv": b"other,columns\n1,2\n"}.get(name, content("2.00")[: -len(content("2.00")) // 3])
     if name == "x.ndjson" and whole:

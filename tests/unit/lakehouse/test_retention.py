@@ -55,13 +55,13 @@ def test_after_the_legal_period_objects_changes_and_dead_rows_go(lake: Lake) -> 
 
 def test_a_hold_of_an_entity_stops_everything(lake: Lake) -> None:
     before = landed(lake)
-    assert keep_to_contract(lake, replace(PERSONS, legal_hold=True)) == RetentionResult("persons", held=True)
+    assert keep_to_contract(lake, replace(PERSONS, legal_hold=True)) == RetentionResult("persons", on_hold=True)
     assert landed(lake) == before
 
 
 def test_a_hold_of_a_person_keeps_rows_and_objects(lake: Lake) -> None:
     requests.hold(lake, "p-2", "a case before the court")
-    assert keep_to_contract(lake, PERSONS) == RetentionResult("persons", changes=2, held=True)
+    assert keep_to_contract(lake, PERSONS) == RetentionResult("persons", changes=2, on_hold=True)
     assert {r["person_id"] for r in published_changes(lake, PERSONS)} == {"p-2", "p-3", "p-4"}
     assert len(landed(lake)) == 3
     assert requests.lift(lake, "p-2")

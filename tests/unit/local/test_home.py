@@ -113,7 +113,7 @@ def test_the_password_is_for_the_owner_only(home: Home) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_a_lock_that_is_held_is_reported_with_the_given_text(home: Home) -> None:
+def test_a_lock_that_is_taken_is_reported_with_the_given_text(home: Home) -> None:
     with home.locked(), pytest.raises(HomeError, match="try later"), home.locked(busy="try later"):
         pass
     with home.locked(busy="free again"):

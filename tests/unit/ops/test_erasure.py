@@ -46,7 +46,7 @@ def test_a_hold_is_set_and_lifted(environment: Environment) -> None:
         erasure.request(environment, "c-1", at_once=False)
     assert erasure.hold(environment, "c-1", None)
     assert not erasure.hold(environment, "c-1", None)
-    assert erasure.request(environment, "c-1", at_once=True).guard == 0
+    assert erasure.request(environment, "c-1", at_once=True).grace == 0
 
 
 def test_the_command_prompts_for_the_person(environment: Environment) -> None:

@@ -164,7 +164,7 @@ def test_items_receipts_and_dead_letters_are_without_the_person(lake: Lake, reso
 
     done = erase_operational(lake, "unit", contracts, Needles("p-1", {}), "erased-0")
 
-    assert (done.deleted, done.rewritten, done.receipts, done.summaries, done.dead_letters) == (1, 1, 1, 1, 1)
+    assert (done.deleted, done.updated, done.receipts, done.summaries, done.dead_letters) == (1, 1, 1, 1, 1)
     assert dynamo.scan(TableName=summaries.table("unit"))["Items"][0]["pk"] == {"S": summaries.item_key("p-2")}
     left = {i["pk"]["S"]: i for i in dynamo.scan(TableName="gavel-unit")["Items"]}
     assert set(left) == {"PERSON#p-2", "SALE#s-1"}
@@ -175,4 +175,4 @@ def test_items_receipts_and_dead_letters_are_without_the_person(lake: Lake, reso
     assert int(left["SALE#s-1"]["_version"]["N"]) > 7
     assert left["SALE#s-1"]["_by"] == {"S": "function:erasure"}
     again = erase_operational(lake, "unit", contracts, Needles("p-1", {}), "erased-0")
-    assert (again.deleted, again.rewritten, again.receipts, again.summaries) == (0, 0, 0, 0)
+    assert (again.deleted, again.updated, again.receipts, again.summaries) == (0, 0, 0, 0)

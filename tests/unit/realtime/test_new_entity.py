@@ -55,7 +55,7 @@ def test_the_api_and_the_relay_serve_a_new_entity(api: Any, extended: Contracts)
         "eventName": "INSERT",
         "dynamodb": {"NewImage": item, "SequenceNumber": "1", "ApproximateCreationDateTime": 1_795_222_923},
     }
-    assert list(transform([record], extended).packings) == ["auctioneers"]
+    assert list(transform([record], extended).aggregations) == ["auctioneers"]
 
 
 def test_a_bundle_carries_the_new_contract(extended: Contracts, tmp_path: Path) -> None:

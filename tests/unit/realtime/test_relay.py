@@ -21,7 +21,7 @@ from contracts import Contracts
 from contracts.change import CHANGE_COLUMNS
 from realtime.deadline import Deadline
 from realtime.relay import batch
-from realtime.relay.batch import Packed, Packing, requests, transform
+from realtime.relay.batch import AggregatedRecord, Aggregation, requests, transform
 from realtime.relay.delivery import Delivery
 from realtime.relay.handler import ALONE, BUDGET_SECONDS, Relay
 from realtime.relay.settings import Settings
@@ -309,10 +309,10 @@ def test_what_is_still_undelivered_is_kept_whole_and_the_stream_goes_on(
     assert {row["bid_id"] for row in firehose.rows("bids")} == {f"b-{n}" for n in range(10)} - {"b-5", "b-8"}
 
 
-def one_line_each(packing: Packing) -> list[Packed]:
-    (record,) = packing.records()
+def one_line_each(aggregation: Aggregation) -> list[AggregatedRecord]:
+    (record,) = aggregation.records()
     lines = record.data.splitlines(keepends=True)
-    return [Packed(line, (position,)) for line, position in zip(lines, record.positions, strict=True)]
+    return [AggregatedRecord(line, (position,)) for line, position in zip(lines, record.positions, strict=True)]
 
 
 @pytest.mark.parametrize(
@@ -453,13 +453,13 @@ def test_a_change_larger_than_a_firehose_record_is_kept_whole(
 
 @given(sizes=st.lists(st.integers(1, 1_100_000), max_size=30))
 @settings(deadline=None)
-def test_packing_keeps_every_line_in_order_within_the_limits_of_firehose(sizes: list[int]) -> None:
+def test_aggregation_keeps_every_line_in_order_within_the_limits_of_firehose(sizes: list[int]) -> None:
     limit = batch.MAX_RECORD_BYTES
     lines = [b"x" * (min(size, limit) - 1) + b"\n" for size in sizes]
-    packing = Packing()
+    aggregation = Aggregation()
     for position, line in enumerate(lines):
-        packing.add(position, line)
-    sent = list(requests(packing.records()))
+        aggregation.add(position, line)
+    sent = list(requests(aggregation.records()))
     assert [p for request in sent for record in request for p in record.positions] == list(range(len(lines)))
     assert b"".join(r.data for request in sent for r in request) == b"".join(lines)
     for request in sent:
@@ -469,7 +469,7 @@ def test_packing_keeps_every_line_in_order_within_the_limits_of_firehose(sizes: 
 
 
 def test_many_small_records_are_split_into_requests_of_five_hundred() -> None:
-    sent = list(requests(Packed(b"x", (n,)) for n in range(1201)))
+    sent = list(requests(AggregatedRecord(b"x", (n,)) for n in range(1201)))
     assert [len(request) for request in sent] == [500, 500, 201]
 
 
@@ -482,7 +482,7 @@ def test_whatever_firehose_refuses_every_change_is_taken_or_reported(
     rolls = iter(failures)
     firehose = Firehose(lambda *_: next(rolls, False))
     time = Time(0.3)
-    transformed = transform(records, contracts).packings["bids"]
+    transformed = transform(records, contracts).aggregations["bids"]
     delivery = Delivery(firehose, pause=time.pause, chance=lambda: 0.9)  # type: ignore[arg-type]
     outcome = delivery.send("gavel-test-bids", one_line_each(transformed), Deadline(time.left))
     taken = Counter(row["bid_id"] for row in firehose.rows("bids"))

@@ -83,7 +83,7 @@ def every(hours: float, last: datetime, amount: int = 100) -> tuple[str, str]:
 
 @pytest.mark.parametrize("seed", seeds(6))
 def test_what_never_changes_is_reported_as_unchanged(seed: int, tmp_path: Path) -> None:
-    """Sales at a steady pace and a data time at any moment: a part of a day is not held against a whole one."""
+    """Sales at a steady pace and a data time at any moment: a part of a day is not compared with a whole one."""
     rng = random.Random(seed)
     hours = rng.choice((2, 3, 4, 6, 12))
     until = BEGIN + timedelta(days=rng.randint(62, 74), minutes=rng.choice((0, 5, rng.randint(0, 1439))))

@@ -140,11 +140,11 @@ def test_the_data_time_is_the_reports_own(tmp_path: Path) -> None:
 
 
 def test_the_file_stands_by_itself(full: ReportPage, document: Document) -> None:
-    """No address is loaded from anywhere, the plotting library is in the file once, and packed."""
+    """No address is loaded from anywhere, the plotting library is in the file once, and compressed."""
     assert not [a for tag, a in document.tags if tag in ("link", "iframe", "img") or "src" in a]
-    packed = re.findall(r'<script type="text/plain" id="library">(.*?)</script>', full.path.read_text("utf-8"))
-    assert len(packed) == 1
-    assert "plotly.js v" in gzip.decompress(base64.b64decode(packed[0])).decode()
+    compressed = re.findall(r'<script type="text/plain" id="library">(.*?)</script>', full.path.read_text("utf-8"))
+    assert len(compressed) == 1
+    assert "plotly.js v" in gzip.decompress(base64.b64decode(compressed[0])).decode()
     assert full.bytes < 2_500_000
 
 

@@ -9,7 +9,7 @@ import duckdb
 from hypothesis import given
 from hypothesis import strategies as st
 
-from warehouse.publication import held_back, is_complete, put_back
+from warehouse.publication import is_complete, put_back, withheld_models
 
 
 def graph(parents: dict[str, list[str]]) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def graphs(draw: st.DrawFn) -> dict[str, list[str]]:
 def test_what_reads_nothing_that_failed_is_published_and_nothing_else(
     parents: dict[str, list[str]], data: st.DataObject
 ) -> None:
-    """By the definition itself: a model is held back if it failed, its test did, or one that it reads is held back."""
+    """By the definition itself: a model is withheld if it failed, its test did, or one that it reads is withheld."""
     statuses = st.sampled_from(["success", "pass", "warn", "skipped", "fail", "error"])
     results = {node: {"status": data.draw(statuses)} for node in graph(parents)["nodes"]}
     expected: set[str] = set()
@@ -50,7 +50,7 @@ def test_what_reads_nothing_that_failed_is_published_and_nothing_else(
         bad = any(results[f"{kind}.gavel.{name}"]["status"] in ("fail", "error") for kind in ("model", "test"))
         if bad or any(f"model.gavel.{parent}" in expected for parent in read):
             expected.add(f"model.gavel.{name}")
-    assert held_back(graph(parents), results) == expected
+    assert withheld_models(graph(parents), results) == expected
 
 
 def test_a_failed_test_of_no_model_holds_back_what_it_reads_and_a_failed_hook_nothing() -> None:
@@ -61,7 +61,7 @@ def test_a_failed_test_of_no_model_holds_back_what_it_reads_and_a_failed_hook_no
         "depends_on": {"nodes": ["model.gavel.a", "model.gavel.b"]},
     }
     results = {"test.gavel.both": {"status": "fail"}, "operation.gavel.hook": {"status": "error"}}
-    assert held_back(manifest, results) == {"model.gavel.a", "model.gavel.b"}
+    assert withheld_models(manifest, results) == {"model.gavel.a", "model.gavel.b"}
 
 
 def contents(file: Path) -> dict[str, list[tuple[Any, ...]]]:
@@ -93,7 +93,7 @@ def test_tables_get_their_last_good_rows_again_with_their_columns_and_constraint
     assert "id INTEGER NOT NULL" in sql[0]
 
 
-def test_what_is_held_back_is_what_it_was_also_where_a_view_became_a_table_or_a_table_a_view(tmp_path: Path) -> None:
+def test_what_is_withheld_is_what_it_was_also_where_a_view_became_a_table_or_a_table_a_view(tmp_path: Path) -> None:
     """With comments, and with the views that read one another; what nobody changed is not touched."""
     build, published = tmp_path / "build" / "warehouse.duckdb", tmp_path / "warehouse.duckdb"
     build.parent.mkdir()

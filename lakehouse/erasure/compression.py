@@ -1,4 +1,4 @@
-"""Bytes without the packing around them."""
+"""Bytes without the compression around them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pyarrow as pa
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
-def unpacked(content: bytes) -> bytes:
+def decompressed(content: bytes) -> bytes:
     """The content without gzip or zstd around it; as it is if it is broken."""
     try:
         if content.startswith(_GZIP):
