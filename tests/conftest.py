@@ -79,7 +79,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """What is loaded by now stays: a search of all of it for garbage takes half a second, hundreds of times in a run."""
+    """What is loaded by now stays: a search of all of it for garbage takes half a second, and a run has hundreds."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 10, 20)
