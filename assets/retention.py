@@ -13,10 +13,13 @@ RETENTION = "retention"
 
 
 def retention_job(contracts: Contracts) -> dg.JobDefinition:
-    """Archive and delete what each contract says."""
+    """Move and delete what each contract says."""
     steps = [_step(contract) for contract in contracts.values()]
 
-    @dg.job(name=RETENTION, description="Archive landed objects, and delete what is older than the legal period.")
+    @dg.job(
+        name=RETENTION,
+        description="Move landed objects to cheaper storage, and delete what is older than the legal period.",
+    )
     def retention() -> None:
         for step in steps:
             step()

@@ -12,7 +12,6 @@ from typing import Any
 import orjson
 
 from contracts.model import (
-    Archive,
     Contract,
     ContractError,
     Contracts,
@@ -22,6 +21,7 @@ from contracts.model import (
     IndexKeys,
     Partition,
     Relation,
+    Transition,
     Ttl,
 )
 from contracts.types import (
@@ -87,7 +87,7 @@ def _dump_contract(contract: Contract) -> dict[str, Any]:
         "engine": None if contract.engine == "embedded" else contract.engine,
         "dimension": contract.dimension,
         "erasure": _dump_erasure(contract.erasure),
-        "archive": [contract.archive.days, contract.archive.storage_class] if contract.archive else None,
+        "transition": [contract.transition.days, contract.transition.storage_class] if contract.transition else None,
         "legal_hold": contract.legal_hold,
     }
     return document | {name: value for name, value in optional.items() if value}
@@ -124,7 +124,7 @@ def _load_contract(value: dict[str, Any]) -> Contract:
         engine=value.get("engine", "embedded"),
         dimension=value.get("dimension"),
         erasure=_load_erasure(value.get("erasure")),
-        archive=Archive(*value["archive"]) if "archive" in value else None,
+        transition=Transition(*value["transition"]) if "transition" in value else None,
         legal_hold=value.get("legal_hold", False),
         keys=None
         if keys is None

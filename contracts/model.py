@@ -121,8 +121,8 @@ class Erasure:
 
 
 @dataclass(frozen=True, slots=True)
-class Archive:
-    """After how many days landed objects go to the archive, and S3's storage class there."""
+class Transition:
+    """After how many days landed objects go to another storage class of S3, and to which."""
 
     days: int
     storage_class: str = "GLACIER_IR"
@@ -155,7 +155,7 @@ class Contract:
     engine: Engine = "embedded"
     dimension: str | None = None
     erasure: Erasure | None = None
-    archive: Archive | None = None
+    transition: Transition | None = None
     legal_hold: bool = False
 
     @cached_property

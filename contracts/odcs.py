@@ -15,7 +15,6 @@ from typing import Any, cast, get_args
 from contracts import rules
 from contracts.errors import gathered, refuse
 from contracts.model import (
-    Archive,
     Contract,
     ContractError,
     Copies,
@@ -24,6 +23,7 @@ from contracts.model import (
     IndexKeys,
     Partition,
     Relation,
+    Transition,
     Ttl,
 )
 from contracts.names import ENVELOPE, problem_of_attribute, problem_of_entity, problem_of_member
@@ -43,7 +43,7 @@ LAST_FIELD_ID = 999  # ids from 1001 on belong to the system columns of the lake
 _DECIMAL = re.compile(r"decimal\((\d+),\s*(\d+)\)")
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 _CUSTOM = frozenset(
-    "origin partitionTransform sort ordering dynamodb engine dimension fieldId aliases erasure archiveClass "
+    "origin partitionTransform sort ordering dynamodb engine dimension fieldId aliases erasure storageClass "
     "legalHold".split()
 )
 
@@ -73,12 +73,12 @@ def parse_contract(document: Mapping[str, Any], where: str = "contract") -> Cont
         *(partial(_field, p, f"{where}: {p['name']}") for p in properties),
         lambda: _texts(_own(table).get("sort"), f"{where}: customProperties sort"),
         lambda: _erasure(_own(table).get("erasure"), where),
-        lambda: _archive(document, _own(table), where),
+        lambda: _transition(document, _own(table), where),
         partial(_check_version, document, where),
         partial(_check_names, name, table, where),
     ]
     own, keys, retention, freshness, partition, relations, *fields = gathered(parts)
-    sort, erasure, archive, *_ = fields[len(properties) :]
+    sort, erasure, transition, *_ = fields[len(properties) :]
     contract = Contract(
         name=name,
         version=str(document["version"]),
@@ -98,7 +98,7 @@ def parse_contract(document: Mapping[str, Any], where: str = "contract") -> Cont
         engine=own.get("engine", "embedded"),
         dimension=own.get("dimension"),
         erasure=erasure,
-        archive=archive,
+        transition=transition,
         legal_hold=own.get("legalHold", False),
     )
     rules.check(contract, where)
@@ -359,11 +359,11 @@ def _erasure(value: object, where: str) -> Erasure | None:
     return found
 
 
-def _archive(document: Mapping[str, Any], own: Mapping[str, Any], where: str) -> Archive | None:
-    if not any(level["property"] == "archive" for level in document.get("slaProperties") or []):
+def _transition(document: Mapping[str, Any], own: Mapping[str, Any], where: str) -> Transition | None:
+    if not any(level["property"] == "transition" for level in document.get("slaProperties") or []):
         return None
-    days = _service_level(document, "archive", "d", where)
-    return Archive(days, str(own["archiveClass"])) if "archiveClass" in own else Archive(days)
+    days = _service_level(document, "transition", "d", where)
+    return Transition(days, str(own["storageClass"])) if "storageClass" in own else Transition(days)
 
 
 def _service_level(document: Mapping[str, Any], name: str, unit: str, where: str) -> int:

@@ -27,7 +27,7 @@ from contracts.types import FieldType, IntegerType, StringType, StructType, Time
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 STORAGE_CLASSES = ("STANDARD_IA", "ONEZONE_IA", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE")
-"""Of S3, for what is archived. From the last two nothing can be read until it is restored."""
+"""Of S3, for landed objects. From the last two nothing can be read until it is restored."""
 _INDEX = re.compile(r"by_[a-z][a-z0-9_]{0,59}")
 
 
@@ -129,16 +129,16 @@ def _treatment_problems(contract: Contract, name: str, treatment: Treatment) -> 
 
 
 def _retention_problems(contract: Contract) -> Iterator[str]:
-    """Archive before the end, and a hold that is one or not."""
-    if contract.archive and contract.archive.days >= contract.retention_days:
+    """A transition before the end, and a hold that is one or not."""
+    if contract.transition and contract.transition.days >= contract.retention_days:
         yield (
-            f"slaProperties archive: expected fewer days than the retention of {contract.retention_days}, "
-            f"found {contract.archive.days}"
+            f"slaProperties transition: expected fewer days than the retention of {contract.retention_days}, "
+            f"found {contract.transition.days}"
         )
-    if contract.archive and contract.archive.storage_class not in STORAGE_CLASSES:
+    if contract.transition and contract.transition.storage_class not in STORAGE_CLASSES:
         yield (
-            f"customProperties archiveClass: expected {', '.join(STORAGE_CLASSES)}, "
-            f"found {contract.archive.storage_class!r}"
+            f"customProperties storageClass: expected {', '.join(STORAGE_CLASSES)}, "
+            f"found {contract.transition.storage_class!r}"
         )
     if not isinstance(contract.legal_hold, bool):
         yield f"customProperties legalHold: expected true or false, found {contract.legal_hold!r}"

@@ -53,7 +53,7 @@ def do(where: Environment, work: Work, say: Say) -> None:
     """Do it, publish it, and say what was done; raises `OpsError` where nothing was.
 
     Where another writer is quicker it begins again, on what that one published. A roll back does not: which state is
-    the one before is another question then."""
+    the one before is something else then."""
     from pyiceberg.exceptions import CommitFailedException
 
     from lakehouse import api

@@ -67,6 +67,6 @@ def retention_schedule(job: Any) -> dg.ScheduleDefinition:
         job=job,
         cron_schedule="30 1 1 * *",
         execution_timezone="UTC",
-        description="Archives landed objects and deletes what is older than the legal period, by contract.",
+        description="By contract: landed objects to cheaper storage, and the end of what is past the legal period.",
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )

@@ -284,12 +284,12 @@ def _belongs(name: str) -> bool:
 
 def _write_zip(path: Path, files: Mapping[str, bytes]) -> None:
     unfinished = path.with_suffix(".part")
-    with zipfile.ZipFile(unfinished, "w") as archive:
+    with zipfile.ZipFile(unfinished, "w") as file:
         for name, content in sorted(files.items()):
             entry = zipfile.ZipInfo(name, _EPOCH)
             entry.external_attr = 0o644 << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, content)
+            file.writestr(entry, content)
     unfinished.replace(path)
 
 

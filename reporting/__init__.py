@@ -1,4 +1,4 @@
-"""The report: panels, each one file with its question, query, chart and headline, and what answers and shows them.
+"""The report: panels, each one file with its subtitle, query, chart and headline, and what answers and shows them.
 
 `render` makes the page that the house's management reads first, one self-contained HTML file, from the warehouse.
 Amounts of different currencies are never added up: each currency has a section of its own.

@@ -158,7 +158,7 @@ def _panel(found: Answer, spec: PanelSpec, query: str) -> Panel:
     return Panel(
         key="",
         title=found.text(("title",), spec.title),
-        question=found.text(("question",), spec.question),
+        subtitle=found.text(("subtitle",), spec.subtitle),
         number=str(found.value(("number",), spec.number)),
         label=found.text(("label",), spec.label),
         summary=found.text(("summary",), spec.summary) + (found.timeline.not_drawn() if spec.periods else ""),

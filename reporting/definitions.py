@@ -1,4 +1,4 @@
-"""What a panel is: an SQL file whose head says question, number, sentence, table and chart. Files are checked here.
+"""What a panel is: an SQL file whose head says subtitle, number, sentence, table and chart. Files are checked here.
 
 The head is YAML in the comment that opens the file. `load` refuses bad files with all that is wrong in any of them.
 """
@@ -117,7 +117,7 @@ class PanelSpec(Spec):
     """The head of a panel. `source` is the report whose data time it states; `define` names values for what follows;
     the panel is `shown_if` that holds and there is a row. A head with `variants` makes a panel for each of them."""
 
-    question: Text
+    subtitle: Text
     title: Text
     source: str
     chart: Chart
@@ -149,7 +149,6 @@ class FigureSpec(Spec):
 class FiguresSpec(Spec):
     """The head of a file with headline numbers, which has one row. How they changed is said if `recent_if` holds."""
 
-    question: str
     source: str
     figures: list[FigureSpec]
     recent_if: Expression = "true"

@@ -68,7 +68,7 @@ class ChartData:
 
 @dataclass(frozen=True)
 class Panel:
-    """One question with its answer: a number, the sentence that says it, a plot or table, all rows and the query.
+    """A number, the sentence that says it, a plot or table, all rows and the query.
 
     `source` is the report whose data time the panel states. `plot` is Plotly's JSON, or empty where the rows
     themselves are shown as a table, and `chart` has the same data without a look; `shares` are the lengths of the bars
@@ -79,7 +79,7 @@ class Panel:
 
     key: str
     title: str
-    question: str = ""
+    subtitle: str = ""
     number: str = ""
     label: str = ""
     summary: str = ""
@@ -99,7 +99,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Theme:
-    """Panels that answer questions of one kind. `key` is its address within the page."""
+    """Panels of one kind. `key` is its address within the page."""
 
     key: str
     title: str

@@ -32,8 +32,8 @@ def measure(repeats: int) -> dict[str, Any]:
         results: dict[str, Any] = {}
         for name, module in FUNCTIONS.items():
             code = Path(folder) / name
-            with zipfile.ZipFile(bundles[name].path) as archive:
-                archive.extractall(code)
+            with zipfile.ZipFile(bundles[name].path) as file:
+                file.extractall(code)
             runs = [_import(code, module) for _ in range(repeats)]
             results[name] = {
                 "import ms": round(statistics.median(r[0] for r in runs) * 1000),

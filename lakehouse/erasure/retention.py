@@ -1,7 +1,8 @@
-"""The end of what is kept by contract: landed objects go to the archive; after the legal period, objects and rows go.
+"""The end of what is kept by contract: landed objects go to a cheaper storage class; after the legal period, objects
+and rows go.
 
 A row goes when its last change is older than the legal period and it is removed or expired; a change goes when it is
-older. A landed object keeps its key in the archive, so that a rebuild still reads it. A legal hold of an entity stops
+older. A landed object keeps its key there, so that a rebuild still reads it. A legal hold of an entity stops
 all of it, one of a person keeps all that is about the person, and landed objects while any hold lasts.
 """
 
@@ -37,11 +38,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RetentionResult:
-    """What keeping to the contract did: landed objects that went to the archive and that were deleted, rows and changes
-    that were deleted; `on_hold` says that a legal hold kept something."""
+    """What keeping to the contract did: landed objects that changed their storage class and that were deleted, rows and
+    changes that were deleted; `on_hold` says that a legal hold kept something."""
 
     entity: str
-    archived: int = 0
+    transitioned: int = 0
     deleted: int = 0
     rows: int = 0
     changes: int = 0
@@ -51,37 +52,40 @@ class RetentionResult:
 def keep_to_contract(
     lake: Lake, contract: Contract, *, progress: Progress = silent, run_id: str | None = None
 ) -> RetentionResult:
-    """Archive and delete what the contract says, as one more writer under the entity's pool. May be repeated. Earlier
+    """Move and delete what the contract says, as one more writer under the entity's pool. May be repeated. Earlier
     states go with the next nights' maintenance. Raises `LookupError` before the entity's first batch."""
     context = Context(lake, contract, progress, run_id)
     if contract.legal_hold:
-        context.report("on legal hold: nothing is archived or deleted")
+        context.report("on legal hold: nothing changes its storage class, nothing is deleted")
         return RetentionResult(contract.name, on_hold=True)
     if tables.published_entry(lake, contract) is None:
         raise LookupError(f"{contract.name}: expected a published table, found none; run its first batch")
     end = lake.now() - timedelta(days=contract.retention_days)
     on_hold = requests.tokens_on_hold(lake) if contract.erasure is not None else frozenset()
     rows, changes, kept = _delete_rows(context, end, on_hold)
-    archived, deleted = _move_landed(context, end, may_delete=not on_hold)
-    context.report(f"{archived} landed objects archived, {deleted} deleted, {rows} rows and {changes} changes deleted")
-    return RetentionResult(contract.name, archived, deleted, rows, changes, kept or bool(on_hold))
+    transitioned, deleted = _move_landed(context, end, may_delete=not on_hold)
+    context.report(
+        f"{transitioned} landed objects in another storage class, {deleted} deleted, {rows} rows and {changes} changes "
+        "deleted"
+    )
+    return RetentionResult(contract.name, transitioned, deleted, rows, changes, kept or bool(on_hold))
 
 
 def _move_landed(context: Context, end: datetime, *, may_delete: bool) -> tuple[int, int]:
-    """Archive and delete landed objects by their arrival hour."""
+    """Move and delete landed objects by their arrival hour."""
     lake, contract = context.lake, context.contract
     old = [landed for landed in each_object(lake, contract, Scope(end=end)) if may_delete]
     lake.store.delete([landed.key for landed in old])
-    archived: list[tuple[LandedObject, Changed]] = []
-    if contract.archive is not None:
-        since = lake.now() - timedelta(days=contract.archive.days)
+    transitioned: list[tuple[LandedObject, Changed]] = []
+    if contract.transition is not None:
+        since = lake.now() - timedelta(days=contract.transition.days)
         for landed in each_object(lake, contract, Scope(end=since)):
-            moved = lake.store.archive(landed.key, contract.archive.storage_class)
+            moved = lake.store.transition(landed.key, contract.transition.storage_class)
             if moved is not None:
                 same = objects.digest(landed.key.encode())
-                archived.append((landed, Changed(landed.key, same, same, 0, landed.etag, moved, landed.size)))
-    relist(context, [pair for pair in archived if pair[1].etag_after != pair[0].etag])
-    return len(archived), len(old)
+                transitioned.append((landed, Changed(landed.key, same, same, 0, landed.etag, moved, landed.size)))
+    relist(context, [pair for pair in transitioned if pair[1].etag_after != pair[0].etag])
+    return len(transitioned), len(old)
 
 
 def _delete_rows(context: Context, end: datetime, on_hold: frozenset[str]) -> tuple[int, int, bool]:

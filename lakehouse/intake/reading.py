@@ -39,7 +39,7 @@ from lakehouse.storage.duck import Duck
 from lakehouse.storage.failures import Poison, class_of, without_values
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.sql import literal, quoted
-from lakehouse.storage.store import ObjectArchived, ObjectChanged, ObjectMissing
+from lakehouse.storage.store import ObjectChanged, ObjectMissing, ObjectNotRestored
 from lakehouse.table.relations import CHECKED, LANDED, OBJECTS, WANTED, text_columns
 
 if TYPE_CHECKING:
@@ -197,8 +197,8 @@ def _download(
             lake.store.download(objects[number].key, path, objects[number].etag)
         except (ObjectMissing, ObjectChanged):
             return number, None
-        except ObjectArchived as error:
-            raise Poison(f"expected an object that can be read, found one that is archived: {error}") from error
+        except ObjectNotRestored as error:
+            raise Poison(f"expected an object that can be read, found one to be restored first: {error}") from error
         if is_table(contract, objects[number].key):
             weights.recut(path)
         return number, path

@@ -135,7 +135,7 @@ class GlueEntries:
 
     def update(self, entry: Entry, table: TableInput) -> None:
         try:
-            # Not archived: Glue keeps 100,000 versions of a table, and then refuses every update. Earlier states are
+            # No version: Glue keeps 100,000 versions of a table, and then refuses every update. Earlier states are
             # the business of Iceberg's metadata and of the publication log.
             self._client.update_table(
                 DatabaseName=entry.database, TableInput=table, VersionId=entry.version, SkipArchive=True

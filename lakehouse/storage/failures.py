@@ -25,7 +25,7 @@ import duckdb
 
 from lakehouse.results import Failure
 from lakehouse.storage.entries import EntryConflict
-from lakehouse.storage.store import ObjectArchived, ObjectChanged, ObjectMissing
+from lakehouse.storage.store import ObjectChanged, ObjectMissing, ObjectNotRestored
 
 ATTEMPTS = 3
 """In how many runs an object must fail by itself with a failure of the class `poison` before it is held."""
@@ -124,7 +124,7 @@ def _is_environment(error: BaseException, reading: bool) -> bool:
             return not _is_gzip(error)
         case Environment() | MemoryError() | ImportError() | EntryConflict():
             return True
-        case ObjectMissing() | ObjectChanged() | ObjectArchived():  # a landed one is handled where it is downloaded
+        case ObjectMissing() | ObjectChanged() | ObjectNotRestored():  # a landed one is handled where it is downloaded
             return True
         case RuntimeError() if "start new thread" in str(error):
             return True

@@ -52,8 +52,9 @@ class ObjectChanged(Exception):
     """The object was written again since it was listed; list again and take it in with its new ETag."""
 
 
-class ObjectArchived(Exception):
-    """The object lies in an archive, from which S3 gives nothing until it is restored; the message has its address."""
+class ObjectNotRestored(Exception):
+    """The object is in a storage class from which S3 gives nothing until it is restored; the message has its
+    address."""
 
 
 class Store(Protocol):
@@ -78,7 +79,7 @@ class Store(Protocol):
         """So many (at least one) of an object's bytes from `start`, fewer at its end; raises `ObjectMissing`."""
 
     def download(self, key: str, path: Path, etag: str) -> None:
-        """Copy exactly the listed version to a file; raises `ObjectMissing`, `ObjectChanged` or `ObjectArchived`."""
+        """Copy exactly the listed version to a file; raises `ObjectMissing`, `ObjectChanged` or `ObjectNotRestored`."""
 
     def write(self, key: str, content: bytes) -> None:
         """Put an object."""
@@ -104,7 +105,7 @@ class Store(Protocol):
     def delete_versions(self, versions: Iterable[StoredVersion]) -> None:
         """Delete versions for good; those that are gone are fine."""
 
-    def archive(self, key: str, storage_class: str) -> str | None:
+    def transition(self, key: str, storage_class: str) -> str | None:
         """Put an object into S3's storage class, under its key; returns its ETag there, None if it is there already."""
 
 
@@ -155,7 +156,7 @@ class S3Store:
             if code in ("PreconditionFailed", "412"):
                 raise ObjectChanged(self.uri(key)) from error
             if code == "InvalidObjectState":
-                raise ObjectArchived(self.uri(key)) from error
+                raise ObjectNotRestored(self.uri(key)) from error
             raise
 
     def download(self, key: str, path: Path, etag: str) -> None:
@@ -220,7 +221,7 @@ class S3Store:
             if errors := answer.get("Errors"):
                 raise OSError(f"could not delete {len(errors)} versions in {self._root}, the first: {errors[0]}")
 
-    def archive(self, key: str, storage_class: str) -> str | None:
+    def transition(self, key: str, storage_class: str) -> str | None:
         found = self._client.head_object(Bucket=self._bucket, Key=key)
         if found.get("StorageClass", "STANDARD") == storage_class:
             return None
@@ -350,7 +351,7 @@ class LocalStore:
     def delete_versions(self, versions: Iterable[StoredVersion]) -> None:
         self.delete(v.key for v in versions)
 
-    def archive(self, key: str, storage_class: str) -> str | None:
+    def transition(self, key: str, storage_class: str) -> str | None:
         return None  # a folder has no storage classes
 
 

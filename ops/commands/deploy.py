@@ -71,9 +71,9 @@ def deploy(
 
 
 def _ask(yes: bool) -> Callable[[str], bool]:
-    def ask(question: str) -> bool:
+    def ask(prompt: str) -> bool:
         try:
-            return yes or typer.confirm(question)
+            return yes or typer.confirm(prompt)
         except typer.Abort:  # Ctrl-C, or nobody is there to answer
             return False
 

@@ -31,7 +31,7 @@ BROKEN = {
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How to deploy: `dry` changes nothing; `ask` gets a question and says yes or no; what is in `replaced` may be
+    """How to deploy: `dry` changes nothing; `ask` gets a prompt and says yes or no; what is in `replaced` may be
     replaced or removed although it holds data."""
 
     ask: Callable[[str], bool]
@@ -111,10 +111,10 @@ class Deployment:
                 f"{name}: its first creation failed and left {', '.join(left)}; look at them, delete the stack "
                 "(`aws cloudformation delete-stack`), then run this again"
             )
-        question = f"{name}: its first creation failed, and nothing is left in it. Remove it and make it again?"
+        prompt = f"{name}: its first creation failed, and nothing is left in it. Remove it and make it again?"
         if self.manner.dry:
             raise DeploymentError(f"{name}: its first creation failed; a deployment removes the empty stack first")
-        if not self.manner.ask(question):
+        if not self.manner.ask(prompt):
             raise DeploymentError(f"{name}: the stack of the failed creation has to be removed first")
         change_sets.remove(cloudformation, arn)
 

@@ -70,7 +70,7 @@ class Recent(Generic[T]):
 
     def _read_once(self) -> None:
         try:
-            at = self._clock()  # before reading: what is known is as old as the question
+            at = self._clock()  # before reading: what is known is as old as the request
             self._value = (at, self._read())
         except Exception as error:  # noqa: BLE001 (whatever it is, the request goes on without the value)
             log("WARN", "metrics could not be read", metrics=self._name, **where(error))

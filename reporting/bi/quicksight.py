@@ -83,11 +83,11 @@ def bundle(found: Iterable[Asset]) -> bytes:
 def zipped(files: Mapping[str, str]) -> bytes:
     """A zip file that is the same for the same texts, on every machine and with every version of zlib."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as file:
         for name, text in sorted(files.items()):
             member = zipfile.ZipInfo(name, _MADE)
             member.external_attr, member.create_system = 0o644 << 16, 3
-            archive.writestr(member, text)
+            file.writestr(member, text)
     return buffer.getvalue()
 
 
@@ -278,7 +278,7 @@ class Definition:
             kind: {
                 "VisualId": _id(visual),
                 "Title": {"Visibility": "VISIBLE", "FormatText": {"PlainText": visual.title}},
-                "Subtitle": {"Visibility": "VISIBLE", "FormatText": {"PlainText": visual.question}},
+                "Subtitle": {"Visibility": "VISIBLE", "FormatText": {"PlainText": visual.subtitle}},
                 "ChartConfiguration": configuration,
             }
         }

@@ -141,7 +141,7 @@ def _chart(source: Source, visual: Visual) -> Yaml:
         ],
         **more,
     }
-    return _slice(source, visual.title, visual.question, visual.model, form)
+    return _slice(source, visual.title, visual.subtitle, visual.model, form)
 
 
 def _true_until(source: Source, model: str) -> Yaml:
@@ -155,7 +155,7 @@ def _titled(model: str) -> str:
     return f"{model} is true until (UTC)"
 
 
-def _slice(source: Source, title: str, question: str, model: str, form: Yaml) -> Yaml:
+def _slice(source: Source, title: str, subtitle: str, model: str, form: Yaml) -> Yaml:
     """A chart, with the query that a report by e-mail makes; a page makes its own."""
     axis = [{**form["x_axis"], "columnType": "BASE_AXIS"}] if "x_axis" in form else form["groupby"]
     if "time_grain_sqla" in form:
@@ -171,7 +171,7 @@ def _slice(source: Source, title: str, question: str, model: str, form: Yaml) ->
     }
     return {
         "slice_name": title,
-        "description": question,
+        "description": subtitle,
         "viz_type": form["viz_type"],
         "params": form,
         "query_context": json.dumps({"queries": [query], "form_data": form, "force": False}),

@@ -61,7 +61,7 @@ class Visual:
     key: str
     theme: str
     title: str
-    question: str
+    subtitle: str
     model: str
     kind: str
     dimension_title: str
@@ -105,7 +105,7 @@ def _visual(key: str, definition: Definition[PanelSpec], variant: Mapping[str, s
         key=key,
         theme=key.partition("/")[0],
         title=_words(spec.title, variant),
-        question=_words(spec.question, variant),
+        subtitle=_words(spec.subtitle, variant),
         model=summed.model,
         kind=spec.chart.kind,
         dimension_title=dimension[0],

@@ -176,7 +176,7 @@ def test_a_party_sees_its_own_and_nothing_of_others_also_by_address(front: Front
 
 def test_an_auditor_finds_the_archive_and_nothing_else(front: Front) -> None:
     page, trouble = front.page()
-    page.route("**/api/archive/**", Archived())
+    page.route("**/api/archive/**", Archive())
     page.goto(front.address + "/")
     browsers.sign_in(page, "eve@example.com", PASSWORD)
     page.get_by_role("link", name="An order as it was").click()
@@ -441,7 +441,7 @@ def test_an_order_says_who_wrote_what_last(front: Front) -> None:
     page.get_by_role("region", name="Who wrote order d-1").get_by_text("user:").first.wait_for()
 
 
-class Archived:
+class Archive:
     """The archive in the API's place: what was put, and an answer of two pages that is there at the second look."""
 
     def __init__(self) -> None:
@@ -483,17 +483,17 @@ def answer(number: int) -> dict[str, Any]:
 
 def test_a_question_to_the_archive_is_awaited_and_its_answer_can_be_come_back_to(front: Front) -> None:
     page, trouble = front.page()
-    archived = Archived()
-    page.route("**/api/archive/**", archived)
+    archive = Archive()
+    page.route("**/api/archive/**", archive)
     page.clock.install()
     page.goto(front.address + "/archive?question=order_as_of&order_id=007")
     browsers.sign_in(page, USER, front.password)
     assert page.get_by_label("Order id").input_value() == "007"
     page.get_by_label("At", exact=True).fill("noon")
-    assert archived.put == [], "an address alone puts nothing"
+    assert archive.put == [], "an address alone puts nothing"
     page.get_by_label("At", exact=True).press("Enter")
     page.get_by_role("status").filter(has_text="Waiting for the pipeline").wait_for()
-    assert archived.put == [("order_as_of", {"order_id": "007", "at": "noon"})]
+    assert archive.put == [("order_as_of", {"order_id": "007", "at": "noon"})]
     page.clock.run_for(3_000)
     page.get_by_role("status").filter(has_text="The answer is there: 3 rows").wait_for()
     page.get_by_role("region", name="Order", exact=True).get_by_role("link", name="d-ann").wait_for()
@@ -509,7 +509,7 @@ def test_a_question_to_the_archive_is_awaited_and_its_answer_can_be_come_back_to
     page.get_by_role("heading", name="d-ann", exact=True).wait_for()
     page.go_back()
     page.get_by_text("What did 007 say at noon?").wait_for()
-    assert (len(archived.put), trouble) == (1, [])
+    assert (len(archive.put), trouble) == (1, [])
 
 
 @pytest.mark.parametrize(
@@ -524,7 +524,7 @@ def test_a_question_without_an_answer_says_what_to_do(
     front: Front, path: str, status: int, body: dict[str, Any], says: str
 ) -> None:
     page, _ = front.page()
-    page.route("**/api/archive/**", Archived())
+    page.route("**/api/archive/**", Archive())
     page.route(f"**/api/archive/{path}*", lambda route: route.fulfill(status=status, json=body))
     page.goto(front.address + "/archive?question=order_as_of&order_id=007&at=noon")
     browsers.sign_in(page, USER, front.password)
@@ -534,8 +534,8 @@ def test_a_question_without_an_answer_says_what_to_do(
 
 def test_a_bar_and_its_period_lead_to_the_orders_that_were_placed_in_it(front: Front) -> None:
     page, trouble = front.page()
-    archived = Archived()
-    page.route("**/api/archive/**", archived)
+    archive = Archive()
+    page.route("**/api/archive/**", archive)
     page.goto(front.address + "/figures?currency=EUR")
     browsers.sign_in(page, USER, front.password)
     panel = page.get_by_role("article", name="Quarters against the year before")
@@ -553,7 +553,7 @@ def test_a_bar_and_its_period_lead_to_the_orders_that_were_placed_in_it(front: F
         assert fields == ["EUR", f"{year}-{month:02}-01T00:00:00Z", f"{until[0]}-{until[1]:02}-01T00:00:00Z"]
         page.go_back()
         panel.get_by_text("All values").press("Enter")
-    assert (archived.put, trouble) == ([], [])
+    assert (archive.put, trouble) == ([], [])
 
 
 def test_ten_thousand_rows_scroll_and_are_all_in_the_file(front: Front) -> None:

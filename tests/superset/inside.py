@@ -101,8 +101,8 @@ def import_again(user):
     from superset.commands.importers.v1.utils import get_contents_from_bundle
 
     g.user = user
-    with ZipFile(BUNDLE) as archive:
-        ImportAssetsCommand(get_contents_from_bundle(archive)).run()
+    with ZipFile(BUNDLE) as file:
+        ImportAssetsCommand(get_contents_from_bundle(file)).run()
 
 
 main()

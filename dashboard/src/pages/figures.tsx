@@ -112,7 +112,7 @@ function One({ panel, currency, at }: { panel: Panel; currency: string; at: stri
   return (
     <article className={panel.wide ? "card panel wide" : "card panel"} aria-labelledby={panel.key}>
       <h3 id={panel.key}>{panel.title}</h3>
-      <p className="quiet">{panel.question}</p>
+      <p className="quiet">{panel.subtitle}</p>
       <p>
         <span className="number">{panel.number}</span> {panel.label}
         {panel.change && <> <Moved change={panel.change} /></>}

@@ -1,5 +1,5 @@
 /*
-question: Was everything as fresh as promised over the last 30 days?
+subtitle: Was everything as fresh as promised over the last 30 days?
 title: Freshness over 30 days
 source: rpt_freshness_budget
 define:

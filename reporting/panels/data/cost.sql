@@ -1,5 +1,5 @@
 /*
-question: What does a million changes cost, and is that rising?
+subtitle: What does a million changes cost, and is that rising?
 title: Cost of a million changes
 source: rpt_cost_by_day
 shown_if: rows.changes.sum()

@@ -1,5 +1,5 @@
 /*
-question: How far behind is each table?
+subtitle: How far behind is each table?
 title: Freshness of the tables
 source: rpt_data_freshness
 define:

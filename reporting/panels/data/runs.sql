@@ -1,5 +1,5 @@
 /*
-question: How much does the pipeline ingest?
+subtitle: How much does the pipeline ingest?
 title: Rows ingested by {{ grain }}
 source: rpt_pipeline_runs
 periods:

@@ -1,5 +1,5 @@
 /*
-question: What do the runs of the pipeline do for each table?
+subtitle: What do the runs of the pipeline do for each table?
 title: Pipeline by table
 source: rpt_pipeline_runs
 define:

@@ -1,5 +1,5 @@
 /*
-question: Which carriers are late?
+subtitle: Which carriers are late?
 title: Late deliveries by carrier
 source: rpt_order_to_delivery_by_month_and_carrier
 define:

@@ -1,5 +1,5 @@
 /*
-question: How long until the lot is there?
+subtitle: How long until the lot is there?
 title: From order to delivery
 source: rpt_order_to_delivery_by_month_and_carrier
 periods: {column: order_month, grain: month, news: median_days, headline: place}

@@ -1,5 +1,4 @@
 /*
-question: How much is bid in all?
 source: rpt_bidding_by_category_and_month
 figures:
   - label: Bids

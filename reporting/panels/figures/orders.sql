@@ -1,5 +1,4 @@
 /*
-question: How much is sold and earned in all?
 source: rpt_sales_by_category_country_and_month
 define:
   cancelled: now.orders_placed - now.sales

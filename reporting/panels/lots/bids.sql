@@ -1,5 +1,5 @@
 /*
-question: How lively is bidding, and is it more than before?
+subtitle: How lively is bidding, and is it more than before?
 title: Bids by {{ grain }}
 source: rpt_bidding_by_category_and_month
 periods:

@@ -1,5 +1,5 @@
 /*
-question: In which categories is bidding liveliest?
+subtitle: In which categories is bidding liveliest?
 title: Bidding by category
 source: rpt_bidding_by_category_and_month
 define:

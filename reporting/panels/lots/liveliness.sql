@@ -1,5 +1,5 @@
 /*
-question: How many bids does a lot get?
+subtitle: How many bids does a lot get?
 title: Bids per lot
 source: rpt_bidding_by_category_and_month
 periods: {column: closing_month, grain: month, news: bids}

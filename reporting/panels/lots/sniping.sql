@@ -1,5 +1,5 @@
 /*
-question: How many bids come in the last minutes, and are reserves met?
+subtitle: How many bids come in the last minutes, and are reserves met?
 title: Sniping, and reserves met
 source: rpt_bidding_by_category_and_month
 periods: {column: closing_month, grain: month, news: bids}

@@ -1,5 +1,5 @@
 /*
-question: Which share of the offered lots is sold?
+subtitle: Which share of the offered lots is sold?
 title: Sell-through by category
 source: rpt_sell_through_by_category_and_grade
 define:

@@ -1,5 +1,5 @@
 /*
-question: Do lots sell below, within or above their valuation?
+subtitle: Do lots sell below, within or above their valuation?
 title: Price against valuation
 source: rpt_sell_through_by_category_and_grade
 define:

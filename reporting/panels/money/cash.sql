@@ -1,5 +1,5 @@
 /*
-question: How long until the money is there?
+subtitle: How long until the money is there?
 title: From order to cash
 source: rpt_order_to_cash_by_month
 periods: {column: sales_month, grain: month, news: sales_paid}

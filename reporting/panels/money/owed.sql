@@ -1,5 +1,5 @@
 /*
-question: What is owed to the house, and for how long?
+subtitle: What is owed to the house, and for how long?
 title: What is owed, by age
 source: rpt_receivables_by_age
 define:

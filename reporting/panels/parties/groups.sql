@@ -1,5 +1,5 @@
 /*
-question: How many {{ role }}s are large, returning, new or lapsed, month by month?
+subtitle: How many {{ role }}s are large, returning, new or lapsed, month by month?
 title: "{{ role | capital }}s by group"
 source: rpt_party_group_trends
 variants:

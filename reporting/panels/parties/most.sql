@@ -1,5 +1,5 @@
 /*
-question: Which {{ role }}s {{ verb }} most?
+subtitle: Which {{ role }}s {{ verb }} most?
 title: Top {{ role }}s
 source: rpt_profit_by_party
 variants:

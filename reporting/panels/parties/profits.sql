@@ -1,5 +1,5 @@
 /*
-question: Which customers bring the house profit, and which bring losses?
+subtitle: Which customers bring the house profit, and which bring losses?
 title: Who brings profit, who brings losses
 source: rpt_profit_by_party
 number: first.losses | money

@@ -1,5 +1,5 @@
 /*
-question: What sells?
+subtitle: What sells?
 title: What sells
 source: rpt_sales_by_category_country_and_month
 define:

@@ -1,5 +1,5 @@
 /*
-question: Where do buyers live?
+subtitle: Where do buyers live?
 title: Where buyers live
 source: rpt_sales_by_category_country_and_month
 define:

@@ -1,5 +1,5 @@
 /*
-question: What grew in the last whole quarter against the year before, and what fell?
+subtitle: What grew in the last whole quarter against the year before, and what fell?
 title: Growth by {{ one }}
 source: rpt_sales_growth_by_quarter
 variants:

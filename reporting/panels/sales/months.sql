@@ -1,5 +1,5 @@
 /*
-question: Which categories carry the sales, month by month?
+subtitle: Which categories carry the sales, month by month?
 title: Categories by month
 source: rpt_sales_by_category_country_and_month
 periods:

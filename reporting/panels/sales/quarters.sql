@@ -1,5 +1,5 @@
 /*
-question: Does each quarter sell more than the same quarter a year before?
+subtitle: Does each quarter sell more than the same quarter a year before?
 title: Quarters against the year before
 source: rpt_sales_growth_by_quarter
 periods:

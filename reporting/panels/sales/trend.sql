@@ -1,5 +1,5 @@
 /*
-question: How much is sold and earned, and is it more than before?
+subtitle: How much is sold and earned, and is it more than before?
 title: Sales and earnings by {{ grain }}
 source: rpt_sales_by_category_country_and_month
 periods:

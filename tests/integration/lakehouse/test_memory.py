@@ -98,7 +98,7 @@ def test_a_table_many_times_larger_than_the_limit_is_merged_within_it(tmp_path: 
 
     found = run_alone("scattered", tmp_path)
     assert (found["applied"], found["rows"]) == (CHANGED, ROWS)
-    # Libraries and row groups that are cut come on top of DuckDB's limit; a table held in memory would show.
+    # Libraries and row groups that are cut come on top of DuckDB's limit; a table kept in memory would show.
     assert found["grown"] < 4 * LIMIT
 
 

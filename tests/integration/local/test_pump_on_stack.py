@@ -52,8 +52,8 @@ def stream_arn(laptop: Laptop) -> Iterator[str]:
 
 @pytest.fixture
 def function(laptop: Laptop) -> Iterator[str]:
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as bundle:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as bundle:
         bundle.writestr("handler.py", FUNCTION)
     client = laptop.aws.client("lambda")
     client.create_function(
@@ -61,7 +61,7 @@ def function(laptop: Laptop) -> Iterator[str]:
         Runtime="python3.13",
         Role="arn:aws:iam::000000000000:role/any",
         Handler="handler.handle",
-        Code={"ZipFile": archive.getvalue()},
+        Code={"ZipFile": content.getvalue()},
     )
     yield TABLE
     client.delete_function(FunctionName=TABLE)

@@ -120,7 +120,7 @@ class Small:
         """What a person types, with what they answer."""
         return CliRunner().invoke(app, ["deploy", "dev", *options], input=answers, obj=lambda name: self.where)
 
-    def run(self, ask: Callable[[str], bool] = lambda question: True, say: Callable[[str], None] = print) -> Outcome:
+    def run(self, ask: Callable[[str], bool] = lambda prompt: True, say: Callable[[str], None] = print) -> Outcome:
         where = self.where
         return Deployment(where, plan(where, Wanted()), Manner(ask), say).run()
 
@@ -371,7 +371,7 @@ def test_what_another_run_began_is_waited_for(small: Small) -> None:
 
 
 def test_of_two_at_once_one_says_so(small: Small) -> None:
-    def meanwhile(question: str) -> bool:
+    def meanwhile(prompt: str) -> bool:
         small.run()
         return True
 
@@ -404,7 +404,7 @@ def test_the_stacks_of_the_product_are_brought_up_and_left_alone(
     def run(dry: bool = False) -> Outcome:
         (tmp_path / "dev.json").write_text(json.dumps(given_now), "utf-8")
         where = Environment("dev", aws.client, aws.endpoint, regional=regional)
-        return Deployment(where, plan(where, wanted), Manner(lambda question: True, dry), lambda line: None).run()
+        return Deployment(where, plan(where, wanted), Manner(lambda prompt: True, dry), lambda line: None).run()
 
     first = run()
     assert first.changed == names

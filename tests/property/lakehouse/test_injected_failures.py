@@ -18,7 +18,7 @@ from lakehouse.batch.compaction import requeue
 from lakehouse.publish.publication import publish
 from lakehouse.storage.failures import ATTEMPTS
 from lakehouse.storage.lake import Lake
-from lakehouse.storage.store import ObjectArchived, S3Store
+from lakehouse.storage.store import ObjectNotRestored, S3Store
 from tests.support.injected import (
     ALL,
     BAD,
@@ -50,8 +50,9 @@ POISON: list[Exception] = [
     duckdb.InternalException("INTERNAL Error: x"),
     duckdb.OutOfMemoryException("Out of Memory Error: could not allocate block of size 256.0 KiB (61 MiB/61 MiB used)"),
 ]
-ARCHIVED = ObjectArchived("s3://data/landing/x")
-"""The environment's words for what is the matter with one object: who landed it, or a rule, put it into an archive."""
+NOT_RESTORED = ObjectNotRestored("s3://data/landing/x")
+"""The environment's words for what is the matter with one object: who landed it, or a rule, gave it a storage class
+that needs a restore."""
 
 
 @pytest.fixture
@@ -118,7 +119,7 @@ def test_poison_costs_its_own_object_and_only_when_it_fails_again_and_again(
     lake: Lake, step: str, reference: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     land(lake)
-    error = ARCHIVED if step == "download" else POISON[OF_ONE_OBJECT.index(step) % len(POISON)]
+    error = NOT_RESTORED if step == "download" else POISON[OF_ONE_OBJECT.index(step) % len(POISON)]
     with monkeypatch.context() as patch:
         failing(step, error, patch, holds_bad)
         for attempt in range(1, ATTEMPTS + 1):
@@ -137,11 +138,11 @@ def test_poison_costs_its_own_object_and_only_when_it_fails_again_and_again(
     assert seen(lake) == reference
 
 
-def test_what_s3_says_of_an_archived_object(tmp_path: Path) -> None:
+def test_what_s3_says_of_an_object_that_is_not_restored(tmp_path: Path) -> None:
     def get_object(**_: str) -> None:
         raise ClientError({"Error": {"Code": "InvalidObjectState", "Message": ""}}, "GetObject")
 
-    with pytest.raises(ObjectArchived, match="s3://data/landing/x"):
+    with pytest.raises(ObjectNotRestored, match="s3://data/landing/x"):
         S3Store(SimpleNamespace(get_object=get_object), "data").download("landing/x", tmp_path / "x", "etag")
 
 

@@ -11,7 +11,7 @@ from contracts import ContractError, Contracts, load_contracts, parse_contract
 from contracts.compact import dump_compact, load_compact
 from contracts.compatibility import IncompatibleContract, check_compatible
 from contracts.loader import ENTITIES
-from contracts.model import Archive, Erasure
+from contracts.model import Erasure, Transition
 
 ADDRESSES = yaml.safe_load((ENTITIES / "shipping_addresses.yaml").read_text())
 
@@ -22,9 +22,9 @@ def addresses(erasure: object = None, **custom: object):
     if erasure is not None:
         properties[:] = [p for p in properties if p["property"] != "erasure"]
         properties.append({"property": "erasure", "value": erasure})
-    properties += [{"property": name, "value": value} for name, value in custom.items() if name != "archive"]
-    if "archive" in custom:
-        document["slaProperties"].append({"property": "archive", "value": custom["archive"], "unit": "d"})
+    properties += [{"property": name, "value": value} for name, value in custom.items() if name != "transition"]
+    if "transition" in custom:
+        document["slaProperties"].append({"property": "transition", "value": custom["transition"], "unit": "d"})
     return parse_contract(document)
 
 
@@ -101,8 +101,8 @@ def test_what_could_not_be_erased_is_refused(erasure, message):
 @pytest.mark.parametrize(
     ("custom", "message"),
     [
-        ({"archive": 9000}, "archive: expected fewer days than the retention"),
-        ({"archive": 400, "archiveClass": "TAPE"}, "archiveClass: expected STANDARD_IA"),
+        ({"transition": 9000}, "transition: expected fewer days than the retention"),
+        ({"transition": 400, "storageClass": "TAPE"}, "storageClass: expected STANDARD_IA"),
         ({"legalHold": "yes"}, "legalHold: expected true or false"),
     ],
 )
@@ -111,14 +111,14 @@ def test_a_retention_that_cannot_be_kept_is_refused(custom, message):
         addresses(**custom)
 
 
-def test_the_compact_form_holds_erasure_archive_and_hold():
+def test_the_compact_form_has_erasure_transition_and_hold():
     contract = addresses(
         {"persons": ["customer_id"], "fields": {"city": "null"}, "of": {"street": "customer_id"}},
-        archive=400,
-        archiveClass="GLACIER",
+        transition=400,
+        storageClass="GLACIER",
         legalHold=True,
     )
-    assert contract.archive == Archive(400, "GLACIER")
+    assert contract.transition == Transition(400, "GLACIER")
     assert contract.legal_hold
     assert load_compact(dump_compact(Contracts({contract.name: contract})))[contract.name] == contract
 

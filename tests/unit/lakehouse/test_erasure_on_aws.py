@@ -43,10 +43,10 @@ def test_every_version_is_listed_read_and_deleted_for_good(lake: Lake) -> None:
         store.read_version("a/one", earlier[0].version)
 
 
-def test_an_archived_object_keeps_its_key_and_is_moved_once(lake: Lake) -> None:
+def test_an_object_keeps_its_key_in_another_storage_class_and_is_moved_once(lake: Lake) -> None:
     lake.store.write("landing/x", b"content")
-    assert lake.store.archive("landing/x", "GLACIER_IR") is not None
-    assert lake.store.archive("landing/x", "GLACIER_IR") is None
+    assert lake.store.transition("landing/x", "GLACIER_IR") is not None
+    assert lake.store.transition("landing/x", "GLACIER_IR") is None
     assert lake.store.read("landing/x") == b"content"
 
 

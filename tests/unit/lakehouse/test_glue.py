@@ -180,7 +180,7 @@ def test_listing_goes_on_behind_a_key_and_over_pages(bucket: S3Store) -> None:
 
 
 class Versioned:
-    """moto's Glue, which archives as Glue does: not where an update says so, and whole batches of versions go at
+    """moto's Glue, which keeps versions as Glue does: not where an update says so, and whole batches of versions go at
     once."""
 
     def __init__(self, client: Any) -> None:

@@ -1,4 +1,4 @@
-"""What is kept by contract, and when it goes: archive, legal period, legal holds."""
+"""What is kept by contract, and when it goes: transition, legal period, legal holds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.model import Archive
+from contracts.model import Transition
 from lakehouse.api import ledger_head, rebuild
 from lakehouse.erasure import requests
 from lakehouse.erasure.retention import RetentionResult, keep_to_contract
@@ -68,19 +68,19 @@ def test_a_hold_of_a_person_keeps_rows_and_objects(lake: Lake) -> None:
     assert keep_to_contract(lake, PERSONS) == RetentionResult("persons", deleted=1, rows=1, changes=2)
 
 
-def test_what_is_archived_keeps_its_key_and_is_no_news(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_changes_its_storage_class_is_no_news(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     moved: list[str] = []
 
-    def archive(store: LocalStore, key: str, storage_class: str) -> str:
+    def transition(store: LocalStore, key: str, storage_class: str) -> str:
         moved.append(storage_class)
-        return "an-etag-of-the-archive"
+        return "an-etag-of-the-copy"
 
-    monkeypatch.setattr(LocalStore, "archive", archive)
-    kept = replace(PERSONS, retention_days=3650, archive=Archive(30, "GLACIER_IR"))
-    assert keep_to_contract(lake, kept) == RetentionResult("persons", archived=1)
+    monkeypatch.setattr(LocalStore, "transition", transition)
+    kept = replace(PERSONS, retention_days=3650, transition=Transition(30, "GLACIER_IR"))
+    assert keep_to_contract(lake, kept) == RetentionResult("persons", transitioned=1)
     assert moved == ["GLACIER_IR"]
     etags = [e.etag for e in Ledger.load(lake, ledger_head(lake, PERSONS)).every()]
-    assert etags.count("an-etag-of-the-archive") == 1
+    assert etags.count("an-etag-of-the-copy") == 1
 
 
 def test_an_entity_without_a_batch_has_nothing_to_keep(tmp_path: Path) -> None:

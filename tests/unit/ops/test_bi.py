@@ -156,9 +156,9 @@ def test_an_export_needs_no_account_and_is_the_same_each_time(tmp_path: Path, mo
         result = CliRunner().invoke(app, arguments)
         assert result.exit_code == 0, result.output
     assert one.read_bytes() == other.read_bytes()
-    with zipfile.ZipFile(io.BytesIO(one.read_bytes())) as archive:
-        assert "datasource/gavel-prod-athena.json" in archive.namelist()
-        assert b":000000000000:" in archive.read("dataset/gavel-prod-dim_date.json")
-    with zipfile.ZipFile(third) as archive:
-        assert b"work_group=gavel-prod-readers" in archive.read("gavel/databases/gavel.yaml")
-        assert b"schema: gavel_reports_prod" in archive.read("gavel/datasets/gavel/rpt_sales_growth_by_quarter.yaml")
+    with zipfile.ZipFile(io.BytesIO(one.read_bytes())) as file:
+        assert "datasource/gavel-prod-athena.json" in file.namelist()
+        assert b":000000000000:" in file.read("dataset/gavel-prod-dim_date.json")
+    with zipfile.ZipFile(third) as file:
+        assert b"work_group=gavel-prod-readers" in file.read("gavel/databases/gavel.yaml")
+        assert b"schema: gavel_reports_prod" in file.read("gavel/datasets/gavel/rpt_sales_growth_by_quarter.yaml")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from inspect import signature
 from typing import Any
 
 import pytest
 
+from local.home import REPOSITORY
+from ops.commands.tenants import add_tenant
 from realtime.api.caller import Caller
 from realtime.authorizer.handler import Authorizer, CannotTell
 from realtime.authorizer.keys import KeysUnavailable
@@ -201,6 +204,16 @@ def test_every_tier_has_a_plan_with_limits(template: dict[str, Any]) -> None:
     assert set(tiers) == set(template["Mappings"]["Tiers"])
     (plan,) = plans.values()
     assert {"Throttle", "Quota"} <= set(plan["Properties"])
+
+
+def test_pages_and_the_command_name_the_tiers_of_the_template(template: dict[str, Any]) -> None:
+    tiers = template["Mappings"]["Tiers"]
+    rows = [f"| `{n}` | {t['Rate']} | {t['Burst']} | {t['PerDay']:,} |" for n, t in tiers.items()]
+    assert "|---|---|---|---|\n" + "\n".join(rows) + "\n\n" in (REPOSITORY / "docs" / "realtime.md").read_text("utf-8")
+    *others, last = tiers
+    tier = signature(add_tenant).parameters["tier"]
+    assert f": {', '.join(others)} or {last}." in str(tier.annotation)
+    assert tier.default in tiers
 
 
 def test_the_door_is_shut_unless_an_issuer_is_named(template: dict[str, Any]) -> None:

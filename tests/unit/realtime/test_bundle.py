@@ -64,8 +64,8 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
 def test_a_bundle_starts_by_itself(
     bundles: dict[str, Bundle], function: str, tmp_path: Path, contracts: Contracts
 ) -> None:
-    with zipfile.ZipFile(bundles[function].path) as archive:
-        archive.extractall(tmp_path)
+    with zipfile.ZipFile(bundles[function].path) as file:
+        file.extractall(tmp_path)
     command = [sys.executable, "-I", "-S", "-B", "-c", START, str(tmp_path), FUNCTIONS[function]]
     done = subprocess.run(command, capture_output=True, text=True, env={"PATH": os.environ["PATH"]}, check=False)
     assert done.returncode == 0, done.stderr
@@ -77,8 +77,8 @@ def test_a_bundle_starts_by_itself(
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_bundle_is_small_and_holds_nothing_heavy(bundles: dict[str, Bundle], function: str) -> None:
     path = bundles[function].path
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
+    with zipfile.ZipFile(path) as file:
+        names = file.namelist()
     assert not {name.split("/")[0].removesuffix(".py") for name in names} & HEAVY
     assert not [name for name in names if name.endswith((".yaml", ".pyc"))]
     assert path.stat().st_size < LARGEST.get(function, 1_000_000)
@@ -86,8 +86,8 @@ def test_a_bundle_is_small_and_holds_nothing_heavy(bundles: dict[str, Bundle], f
 
 def test_the_bundle_of_the_partner_api_can_check_a_signature(bundles: dict[str, Bundle], tmp_path: Path) -> None:
     """PyJWT starts without what it needs for signatures, so starting proves nothing."""
-    with zipfile.ZipFile(bundles["authorizer"].path) as archive:
-        archive.extractall(tmp_path)
+    with zipfile.ZipFile(bundles["authorizer"].path) as file:
+        file.extractall(tmp_path)
     key = RSAAlgorithm.to_jwk(rsa.generate_private_key(65537, 2048).public_key(), as_dict=True)
     keys = json.dumps({"keys": [{**key, "kid": "k-1"}]})
     command = [sys.executable, "-I", "-S", "-B", "-c", READ_KEYS, str(tmp_path), keys]

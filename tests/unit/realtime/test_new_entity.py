@@ -61,5 +61,5 @@ def test_the_api_and_the_relay_serve_a_new_entity(api: Any, extended: Contracts)
 def test_a_bundle_carries_the_new_contract(extended: Contracts, tmp_path: Path) -> None:
     bundles = build_bundles(tmp_path / "bundles", contracts=extended)
     for function in ("api", "inbound", "relay", "fanout"):
-        with zipfile.ZipFile(bundles[function].path) as archive:
-            assert list(load_compact(archive.read(CONTRACTS_FILE))) == list(extended)
+        with zipfile.ZipFile(bundles[function].path) as file:
+            assert list(load_compact(file.read(CONTRACTS_FILE))) == list(extended)

@@ -77,9 +77,9 @@ def test_every_asset_has_the_shape_that_aws_publishes(asset: Asset) -> None:
 def test_a_bundle_is_a_folder_for_each_kind_with_members_in_small_letters() -> None:
     content = bundle(made())
     assert content == bundle(assets(DEPLOYMENT)), "the same project gives the same bytes"
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        assert archive.testzip() is None
-        found = {name: json.loads(archive.read(name)) for name in archive.namelist()}
+    with zipfile.ZipFile(io.BytesIO(content)) as file:
+        assert file.testzip() is None
+        found = {name: json.loads(file.read(name)) for name in file.namelist()}
     assert set(found) == {f"{a.kind}/{a.id}.json" for a in made()}
     maps = {"physicalTableMap", "logicalTableMap"}
 
@@ -251,8 +251,8 @@ def test_the_bundle_for_superset_refers_to_itself_and_asks_athena() -> None:
     source = superset.Source.athena("prod", "eu-west-1")
     content = superset.bundle(source)
     assert content == superset.bundle(source)
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        found = {name.removeprefix("gavel/"): yaml.safe_load(archive.read(name)) for name in archive.namelist()}
+    with zipfile.ZipFile(io.BytesIO(content)) as file:
+        found = {name.removeprefix("gavel/"): yaml.safe_load(file.read(name)) for name in file.namelist()}
     assert {file["version"] for file in found.values()} == {"1.0.0"}
     kinds = {name.partition("/")[0] for name in found}
     assert kinds == {"metadata.yaml", "databases", "datasets", "charts", "dashboards"}

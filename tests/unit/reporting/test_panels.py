@@ -187,9 +187,9 @@ def test_every_plot_is_one_that_the_library_knows(full: Path) -> None:
         go.Figure(json.loads(panel.plot))
 
 
-def test_every_panel_says_which_question_it_answers(full: Path) -> None:
+def test_every_panel_asks_in_its_subtitle_what_it_answers(full: Path) -> None:
     for panel in answered(full, UNTIL)[0].values():
-        assert re.fullmatch(r"[A-Z].+\?", panel.question), panel.title
+        assert re.fullmatch(r"[A-Z].+\?", panel.subtitle), panel.title
 
 
 @given(st.text())

@@ -16,7 +16,7 @@ _PREFIX = re.compile(r"([a-z][a-z_-]+/)(?=$|[a-z{]|dt=)")
 KEPT = {
     "audit/": "what readers saw is proven by it; goes with the state",
     "dropbox/": "what people hand in; the table is built from it",
-    "landing/": "the table is built from it; ends by the contract (archive, retention)",
+    "landing/": "the table is built from it; ends by the contract (transition, retention)",
     "ledger/": "which objects are ingested; goes with the state",
     "marts/": "tables; cleaned with what they point to",
     "quarantine/": "rows that broke the contract, until a person clears them; an alert counts them",

@@ -19,8 +19,28 @@ REPLACED = {
     "for want of": "without, because there is no",
     "audit trail": "publication log",
     "audit_trail": "publication_log",
+    "archived": "in another storage class, in the archive",
+    "guarded": "kept for the grace period",
+    "the guard": "the grace period",
+    "held back": "withheld",
+    "held_back": "withheld",
+    "held in memory": "kept in memory",
+    "unpacked": "decompressed, extracted",
+    "unpacks": "decompresses, extracts",
 }
 """Each word, and what to write instead."""
+OF_REPORTS = (
+    "reporting/",
+    "dashboard/",
+    "contracts/",
+    "assets/reports.py",
+    "realtime/",
+    "local/dashboard/",
+    "docs/",
+    "README",
+)
+"""Where figures are, which are numbers that the report states: CloudWatch has metrics, Plotly plots, a benchmark
+results."""
 HISTORY = ("CHANGELOG.md", "tests/unit/structure/test_words.py")
 FOUND = re.compile(rf"(?<![a-z])({'|'.join(REPLACED)})(?![a-z])", re.IGNORECASE)
 
@@ -45,6 +65,15 @@ def test_words_that_were_replaced_do_not_come_back() -> None:
     found = {name: replaced((REPOSITORY / name).read_text("utf-8")) for name in texts()}
     assert len(found) > 500
     assert {name: lines for name, lines in found.items() if lines} == {}
+
+
+def test_figures_are_those_of_reports() -> None:
+    product = [name for name in texts() if not name.startswith((*OF_REPORTS, "tests/", "deploy/"))]
+    found = [
+        name for name in product if re.search(r"(?<![a-z])figures?(?![a-z])", (REPOSITORY / name).read_text("utf-8"))
+    ]
+    assert len(product) > 300
+    assert found == []
 
 
 @pytest.mark.parametrize("text", ["Told once", "def test_it_is_asked_for():", "the audit_trail", "for want of it"])
