@@ -5,6 +5,7 @@ Nothing here computes a result; and no personal field leaves here unmasked.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 MASK = "•••"
 CELL_WIDTH = 40
+_MARKUP = re.compile(r"[\\`\[\]<>|]")
 PREVIEW_ROWS = 5
 
 
@@ -75,8 +77,13 @@ def _cell(value: object, *, hidden: bool) -> str:
         return ""
     if hidden:
         return MASK
-    text = str(value).replace("|", "\\|").replace("\n", " ")
-    return text if len(text) <= CELL_WIDTH else text[: CELL_WIDTH - 1] + "…"
+    text = " ".join(str(value).splitlines())
+    return _plain(text if len(text) <= CELL_WIDTH else text[: CELL_WIDTH - 1] + "…")
+
+
+def _plain(text: str) -> str:
+    """The text as Markdown that shows it: what a row holds makes no link, column, or picture that a browser fetches."""
+    return _MARKUP.sub(r"\\\g<0>", text)
 
 
 def size(number_of_bytes: int) -> str:

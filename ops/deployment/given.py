@@ -20,6 +20,8 @@ from ops.environment import Environment, OpsError
 
 PARAMETERS = ROOT / "deploy" / "parameters"
 PLACE = ("account", "region")
+STRICT = ("test", "prod")
+"""The environments in which `Stack.strict` holds: what is tested there is what production has."""
 IMAGE = re.compile(
     r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.[^/]+/(?P<name>[^@:]+)@(?P<digest>sha256:\w{64})"
 )
@@ -171,6 +173,9 @@ def _problems(where: Environment, stack: Stack, values: Mapping[str, str | None]
         if why := complaint(parameter, value):
             wrong.add(name)
             yield f"{name} ({parameter.get('Description', '').rstrip('.')}): {why}"
+        elif where.name in STRICT and str(value) != stack.strict.get(name, str(value)):
+            wrong.add(name)
+            yield f"{name}: expected {stack.strict[name]} in {where.name}, found {str(value)!r}"
     if place is None:
         return
     for name, certificate in stack.certificates.items():

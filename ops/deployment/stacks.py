@@ -32,8 +32,9 @@ class Stack:
     them; `outputs` are those that an earlier stack gives, as "stack.Output". With `functions` it gets the bundles of
     the functions; `image` is the parameter that takes the pipeline's image. A stack that is not there is left for later
     as long as the parameter `waits_for` ("stack.Parameter") is empty. `region` is where AWS takes it alone, empty for
-    the environment's. `protected`: it refuses to be deleted. `shown` are the outputs that a person needs, `then` what
-    is left to do by hand, with {Output} and {Parameter} in it.
+    the environment's. `protected`: it refuses to be deleted. `strict` are values
+    that parameters have in test and prod, whatever else the template allows. `shown` are the outputs that a person
+    needs, `then` what is left to do by hand, with {Output} and {Parameter} in it.
     """
 
     key: str
@@ -49,6 +50,7 @@ class Stack:
     waits_for: str = ""
     region: str = ""
     protected: bool = False
+    strict: Mapping[str, str] = field(default_factory=dict)
     shown: tuple[str, ...] = ()
     then: tuple[str, ...] = ()
 
@@ -84,6 +86,7 @@ STACKS = (
         outputs={"CodeBucket": "foundation.CodeBucketName"},
         functions=True,
         protected=True,
+        strict={"Mfa": "ON", "Firewall": "ON"},
         shown=("ApiUrl", "TenantApiUrl", "UserPoolId", "UserPoolClientId", "DataBucketName"),
     ),
     Stack(

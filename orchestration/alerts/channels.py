@@ -136,7 +136,7 @@ def slack(alert: Alert) -> dict[str, Any]:
     blocks: list[dict[str, Any]] = [header]
     for part in alert.parts:
         blocks += _blocks(alert, part)
-    return {"text": f"{alert.what}\n{alert.message}", "blocks": blocks}
+    return {"text": _escaped(f"{alert.what}\n{alert.message}"), "blocks": blocks}
 
 
 def _blocks(alert: Alert, part: Part) -> list[dict[str, Any]]:

@@ -24,6 +24,8 @@ from contracts.validation import Value
 
 MAX_BYTES = 240_000  # of a message's text; ten of them fit into one invocation (6 MB), whatever the queue allows
 MAX_RECORDS = 100  # of a chunk: about a second of work
+MAX_CLAIM_BYTES = 20_000_000
+"""Of a long message. The API sends none as long: a request has 6 MB at most, of which JSON in ASCII makes 18."""
 PREFIX = "imports/"
 
 

@@ -20,7 +20,7 @@ from realtime.api.writer import Writer
 from realtime.clients import client
 from realtime.deadline import Deadline
 from realtime.environment import read_settings
-from realtime.imports.messages import PREFIX
+from realtime.imports.messages import MAX_CLAIM_BYTES, PREFIX
 from realtime.imports.queue import Outbox
 from realtime.imports.status import Statuses
 from realtime.inbound import dead_letters
@@ -31,7 +31,7 @@ from realtime.logs import error_code, log, where
 from realtime.metrics import emit
 
 CONTRACTS = Path(__file__).parents[1] / "contracts.json"  # the bundle puts it there
-_CLAIM = re.compile(rf"{PREFIX}[0-9A-Za-z._/-]{{1,256}}")  # S3 takes them all, so that no other claim comes again
+_CLAIM = re.compile(rf"{PREFIX}(?!.*\.\.)[0-9A-Za-z._/-]{{1,256}}")  # S3 takes them all: no other comes again
 RESERVE_SECONDS = 40.0  # of the function's time for one more write that begins, for dead letters and for answering
 
 
@@ -84,9 +84,13 @@ class Edge:
     def claim(self, key: str) -> str:
         """The message that is kept under a key. Raises `ApiError` when there is none, `Unavailable` when S3 fails."""
         if not _CLAIM.fullmatch(key):
-            raise problems.malformed("claim", f"expected {PREFIX} and 1 to 256 letters, digits or ._/-")
+            raise problems.malformed("claim", f"expected {PREFIX} and 1 to 256 letters, digits or ._/-, without ..")
         try:
-            body: bytes = self._s3().get_object(Bucket=self._settings.bucket, Key=key)["Body"].read()
+            body: bytes = self._s3().get_object(Bucket=self._settings.bucket, Key=key)["Body"].read(MAX_CLAIM_BYTES + 1)
+            if len(body) > MAX_CLAIM_BYTES:  # it would end the function, and with it the other messages of the batch
+                raise problems.malformed(
+                    "claim", f"expected at most {MAX_CLAIM_BYTES} bytes under this key, found more"
+                )
             return body.decode()
         except ClientError as error:
             if error_code(error) == "NoSuchKey":

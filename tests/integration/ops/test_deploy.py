@@ -393,6 +393,7 @@ def test_the_stacks_of_the_product_are_brought_up_and_left_alone(
     certificate = regional("acm", "us-east-1").request_certificate(DomainName="*.gavel.example")["CertificateArn"]
     given_now: dict[str, Any] = json.loads((given.PARAMETERS / "dev.json").read_text("utf-8"))
     given_now["aws"] = {"account": "000000000000", "region": REGION}
+    given_now["realtime"]["Firewall"] = "OFF"  # the emulator has nothing that stands before an API
     given_now["dashboard"] |= {"Domain": "staff.gavel.example", "CertificateArn": certificate}
     monkeypatch.setattr(given, "PARAMETERS", tmp_path)
     monkeypatch.setattr(

@@ -20,7 +20,7 @@ def test_what_production_gets_can_be_deployed(laptop: Laptop) -> None:
     cloudformation = laptop.aws.client("cloudformation")
     (local,) = cloudformation.describe_stacks(StackName=deploy.STACK_NAME)["Stacks"]
     parameters = {p["ParameterKey"]: p["ParameterValue"] for p in local["Parameters"]}
-    parameters |= {"Environment": "prod", "AlertEmail": "on-call@gavel.example"}
+    parameters |= {"Environment": "prod", "AlertEmail": "on-call@gavel.example", "Mfa": "ON", "Firewall": "OFF"}
     template = deploy.TEMPLATE.read_text(encoding="utf-8")
     try:
         outputs = deploy.deploy_stack(laptop.aws, template, parameters, lambda *what: None, name=NAME)

@@ -147,6 +147,17 @@ def test_what_was_set_aside_is_shown_with_its_reason():
 
 def test_a_cell_cannot_break_its_table():
     assert markdown_table(["a"], [{"a": "x|y\nz"}]).splitlines()[2] == "| x\\|y z |"
+    assert markdown_table(["a"], [{"a": "x\\|y\r"}]).splitlines()[2] == "| x\\\\\\|y |"
+
+
+@pytest.mark.parametrize(
+    "value", ["![](https://a.b/c)", "[x](https://a.b/c)", "<img src=//a.b>", "<https://a.b>", "`x"]
+)
+def test_what_a_row_holds_makes_no_link_and_no_picture(value: str):
+    """A browser that shows a preview would fetch a picture of somebody else's address."""
+    (cell,) = markdown_table(["a"], [{"a": value}]).splitlines()[2:]
+    assert not re.search(r"(?<!\\)[\[\]<>`]", cell)
+    assert cell.replace("\\", "") == f"| {value} |"
 
 
 @pytest.mark.parametrize(("number", "text"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (2_500_000, "2.5 MB")])

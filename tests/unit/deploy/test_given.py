@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError, NoRegionError
 
 from ops.deployment import given
-from ops.deployment.given import NotReadyError, Wanted, complaint, plan
+from ops.deployment.given import PARAMETERS, NotReadyError, Wanted, complaint, plan
 from ops.environment import Environment
 
 ACCOUNT, REGION = "111122223333", "eu-west-1"
@@ -130,6 +130,23 @@ def test_all_that_is_wrong_is_said_at_once(account: Account, write: Any) -> None
         "pipeline.SignInPrefix", "aws.account", "aws.region", "storage", "foundation.Owner", "foundation.MonthlyUsd",
         "realtime.Mfa", "pipeline.Image", "pipeline.UiDomain", "pipeline.SignInPrefix", "pipeline.AllowedCidr",
     ]  # fmt: skip
+
+
+def test_what_protects_test_and_prod_cannot_be_left_out(account: Account, write: Any, tmp_path: Path) -> None:
+    for environment in ("test", "prod"):
+        file = tmp_path / f"{environment}.json"
+        for name, value in (("Mfa", "OPTIONAL"), ("Mfa", "OFF"), ("Firewall", "OFF")):
+            document = changed(**{"realtime__Mfa": "ON", f"realtime__{name}": value})
+            file.write_text(json.dumps(document), "utf-8")
+            with pytest.raises(
+                NotReadyError, match=rf"realtime\.{name}: expected ON in {environment}, found '{value}'"
+            ):
+                plan(Environment(environment, account), Wanted(without_pipeline=True))
+        file.write_text(json.dumps(changed(realtime__Mfa="ON")), "utf-8")
+        assert plan(Environment(environment, account), Wanted(without_pipeline=True)).stacks
+    for environment, mfa in (("dev", "OPTIONAL"), ("test", "ON"), ("prod", "ON")):
+        written = json.loads((PARAMETERS / f"{environment}.json").read_text("utf-8"))
+        assert written["realtime"]["Mfa"] == mfa
 
 
 @pytest.mark.parametrize("value", [None, 7, 1.5, True, [], {}, ["a"]])

@@ -152,6 +152,45 @@ def test_nothing_of_the_network_is_open_but_the_way_to_the_sign_in(pipeline: dic
     }
 
 
+def refused(pipeline: dict[str, Any], method: str, site: str, mode: str) -> bool:
+    """Whether the load balancer refuses a request: what a browser says of where it comes from, and of its kind."""
+    request = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode}
+
+    def holds(condition: dict[str, Any]) -> bool:
+        if condition["Field"] == "http-request-method":
+            return method in condition["HttpRequestMethodConfig"]["Values"]
+        config = condition["HttpHeaderConfig"]
+        return request[config["HttpHeaderName"]] in config["Values"]
+
+    rules = of_type(pipeline, "AWS::ElasticLoadBalancingV2::ListenerRule").values()
+    assert {rule["Properties"]["Actions"][0]["FixedResponseConfig"]["StatusCode"] for rule in rules} == {"403"}
+    assert all(sum(len(c.get("HttpHeaderConfig", c.get("HttpRequestMethodConfig"))["Values"])
+                   for c in rule["Properties"]["Conditions"]) <= 5 for rule in rules), "ALB takes no more"  # fmt: skip
+    return any(all(holds(c) for c in rule["Properties"]["Conditions"]) for rule in rules)
+
+
+@pytest.mark.parametrize(
+    ("method", "site", "mode", "expected"),
+    [
+        ("POST", "same-origin", "cors", False),  # what the UI does
+        ("GET", "same-origin", "websocket", False),
+        ("GET", "none", "navigate", False),  # an address that was typed
+        ("GET", "cross-site", "navigate", False),  # a link of an alert, and back from Cognito
+        ("POST", "cross-site", "navigate", True),  # a form
+        ("POST", "cross-site", "no-cors", True),  # fetch with text/plain
+        ("POST", "same-site", "cors", True),
+        ("GET", "cross-site", "no-cors", True),  # an image, a script
+        ("GET", "cross-site", "cors", True),
+        ("GET", "cross-site", "websocket", True),
+    ],
+)
+def test_a_page_of_another_site_starts_nothing_in_dagsters_ui(
+    pipeline: dict[str, Any], method: str, site: str, mode: str, expected: bool
+) -> None:
+    """Dagster executes the mutation of any POST, and of any GET that does not want HTML, if the cookie is there."""
+    assert refused(pipeline, method, site, mode) is expected
+
+
 def test_every_alarm_of_the_pipeline_is_in_the_runbook() -> None:
     runbook = (ROOT / "docs" / "deploy.md").read_text("utf-8").lower()
     names = re.findall(r"AlarmName: !Sub \"?gavel-\$\{Environment\}-([^\"\s]+)", FILES["pipeline"].read_text("utf-8"))

@@ -13,6 +13,7 @@ from realtime.api.store import Unavailable
 from realtime.deadline import Deadline
 from realtime.imports.merge import merge
 from realtime.imports.messages import MAX_BYTES, PREFIX
+from realtime.inbound import handler
 from realtime.inbound.handler import Edge
 from realtime.inbound.service import PATIENCE
 from realtime.inbound.settings import Settings
@@ -246,6 +247,20 @@ def test_a_dead_letter_that_is_too_long_for_a_message_is_kept_whole(inbound: Inb
     assert len(set(claims)) == 2
     kept = [inbound.s3.get_object(Bucket=inbound.bucket, Key=c)["Body"].read().decode() for c in claims]
     assert kept == [raw, raw]
+
+
+def test_a_message_that_memory_could_not_hold_is_dead_and_holds_up_no_other(
+    inbound: Inbound, api: Fixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handler, "MAX_CLAIM_BYTES", 1_000)
+    for name, content in (("long", b"x" * 1_001), ("other", json.dumps(message(CUSTOMER)).encode())):
+        inbound.s3.put_object(Bucket=inbound.bucket, Key=f"{PREFIX}{name}.json", Body=content)
+        inbound.send({"claim": f"{PREFIX}{name}.json"})
+    assert inbound.deliver() == (2, 0)
+    assert api("GET", "/customers/c-1").status == 200
+    ((_, attributes),) = inbound.letters()
+    assert attributes["reason"] == "malformed-request"
+    assert "at most 1000 bytes" in attributes["detail"]
 
 
 def test_the_sample_event_of_lambda_is_read(inbound: Inbound, sample: Fixture, api: Fixture) -> None:

@@ -569,6 +569,38 @@ def test_no_route_is_open(resources: Resources) -> None:
                 assert operation.get("security"), (name, path, method)
 
 
+def test_a_firewall_stands_before_both_apis_and_limits_each_caller() -> None:
+    """A limit that is counted by token, because CloudFront brings all users of the dashboard from its own addresses."""
+    found: Resources = expanded("prod")["Resources"]
+    apis = {next(iter(refers_to(a["Properties"]["ResourceArn"]) & {"Api", "TenantApi"}), None) for a in of_type(
+        found, "AWS::WAFv2::WebACLAssociation").values()}  # fmt: skip
+    assert apis == set(of_type(found, "AWS::ApiGateway::RestApi"))
+    (acl,) = of_type(found, "AWS::WAFv2::WebACL").values()
+    rules = {rule["Name"]: rule for rule in acl["Properties"]["Rules"]}
+    limits = {name: s for name, rule in rules.items() if (s := rule["Statement"].get("RateBasedStatement"))}
+    assert [name for name, rule in rules.items() if name not in limits and rule["OverrideAction"] != {"None": {}}] == []
+    assert {rules[name]["Action"]["Block"]["CustomResponse"]["ResponseCode"] for name in limits} == {429}
+    caller = limits["requests-of-a-caller"]
+    assert [key["Header"]["Name"] for key in caller["CustomKeys"]] == ["authorization"]
+    assert caller["ScopeDownStatement"]["ByteMatchStatement"]["SearchString"] == {"Fn::Sub": "${Api}."}
+    assert limits["requests-of-an-address"]["AggregateKeyType"] == "IP"
+    (hidden,) = acl["Properties"]["DataProtectionConfig"]["DataProtections"]
+    assert hidden["Field"]["FieldKeys"] == ["authorization"], "no token in samples of requests"
+    default = {name: p["Default"] for name, p in expanded("prod")["Parameters"].items()}
+    stages = of_type(found, "AWS::ApiGateway::Stage").values()
+    assert default["Firewall"] == "ON"
+    per_second = {name: default[name] / 300 for name in ("RequestsPerCaller", "RequestsPerAddress")}
+    assert per_second["RequestsPerCaller"] < per_second["RequestsPerAddress"] < min(map(rate, stages)), (
+        "one takes no other's share"
+    )
+
+
+def rate(stage: dict[str, Any]) -> float:
+    """Requests a second that a stage takes, on AWS."""
+    (settings,) = stage["Properties"]["MethodSettings"]
+    return float(settings["ThrottlingRateLimit"]["Fn::If"][2])
+
+
 # ---- what grows -----------------------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ import yaml
 from contracts import Contracts, metrics, summaries
 from contracts.model import VERSION
 from realtime.bundle import FUNCTIONS
+from tests.support.expanded import expanded
 
 ROOT = Path(__file__).parents[3]
 TEMPLATE = ROOT / "realtime" / "template.yaml"
@@ -103,6 +104,18 @@ def test_cloudformation_can_read_the_template() -> None:
     # It refuses YAML aliases; AWS says so below "template formats".
     aliases = [e for e in yaml.parse(TEMPLATE.read_text(encoding="utf-8")) if isinstance(e, yaml.AliasEvent)]
     assert aliases == []
+
+
+def test_users_of_test_and_prod_sign_in_with_two_factors() -> None:
+    """Whoever deploys it, and by whatever command: CloudFormation refuses the stack otherwise."""
+    (rule,) = expanded("prod")["Rules"].values()
+    assert rule["RuleCondition"] == {
+        "Fn::Or": [{"Fn::Equals": [{"Ref": "Environment"}, name]} for name in ("test", "prod")]
+    }
+    assert [one["Assert"] for one in rule["Assertions"]] == [{"Fn::Equals": [{"Ref": "Mfa"}, "ON"]}]
+    pool = expanded("prod")["Resources"]["UserPool"]["Properties"]
+    assert pool["MfaConfiguration"] == {"Ref": "Mfa"}
+    assert pool["EnabledMfas"]["Fn::If"][:2] == ["HasMfa", ["SOFTWARE_TOKEN_MFA"]]
 
 
 @pytest.mark.parametrize("target", ["dev", "test", "prod"])
