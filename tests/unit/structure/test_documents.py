@@ -17,8 +17,11 @@ import typer
 from local.command_line import app
 from local.home import REPOSITORY
 from ops.command_line import app as ops
+from ops.deployment.stacks import LAYERS
+from ops.deployment.templates import FILES
 from retrieval import templates
 from tests.support.documents import Block, blocks, commands, is_command
+from tests.support.expanded import expanded, expanded_stack
 
 TARGETS = set(re.findall(r"^([a-z-]+):.*## ", (REPOSITORY / "Makefile").read_text("utf-8"), re.MULTILINE))
 SHELL = ("sh", "sh aws", "sh example", "console")
@@ -95,3 +98,25 @@ def test_the_page_of_the_archive_has_each_question_and_its_roles() -> None:
     text = (REPOSITORY / "docs" / "archive.md").read_text("utf-8")
     listed = dict(re.findall(r"^\| `([a-z_]+)` \| .* \| ([a-z, ]+) \|$", text, re.MULTILINE))
     assert listed == {name: ", ".join(sorted(templates.load(name).roles)) for name in templates.names()}
+
+
+def test_the_page_of_deployments_has_all_that_stays_when_an_environment_goes() -> None:
+    """Each is named by stack and resource, so that nobody pays for what no list has."""
+    text = (REPOSITORY / "docs" / "deploy.md").read_text("utf-8").partition("## Back to an empty account")[2]
+    listed: set[tuple[str, str]] = set()
+    for row in re.findall(r"^\| [^|]+ \| ([^|]+) \|", text, re.MULTILINE):
+        stack = ""
+        for name, word in re.findall(r"`(\w+)`|\b(foundation|lake|realtime|pipeline|dashboard)\b", row):
+            stack = word or stack
+            if name and stack:
+                listed.add((stack, name))
+    kept = set()
+    for stack in FILES:
+        made = expanded("prod") if stack == "realtime" else expanded_stack(stack, "prod")
+        kept |= {
+            (stack, name)
+            for name, resource in made["Resources"].items()
+            if resource.get("DeletionPolicy", "Delete") != "Delete" and resource["Type"] != "AWS::Glue::Table"
+        }
+    layers = {("lake", f"{what}{layer}") for what in ("Work", "Published") for layer in LAYERS}
+    assert kept - layers == listed
