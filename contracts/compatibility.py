@@ -11,6 +11,8 @@ from dataclasses import replace
 
 from contracts.model import Contract, ContractError, Contracts
 from contracts.types import (
+    CLASSIFICATIONS,
+    PERSONAL,
     DecimalType,
     Field,
     FieldType,
@@ -145,6 +147,8 @@ def _rule_problems(old: Field, new: Field, where: str) -> list[str]:
         problems.append(f"{where}: minimum narrowed from {old.minimum} to {new.minimum}")
     if new.pattern is not None and new.pattern != old.pattern:
         problems.append(f"{where}: pattern changed from {old.pattern} to {new.pattern}")
-    if old.classification == "personal" and new.classification != "personal":
-        problems.append(f"{where}: personal data cannot be declared {new.classification}")
+    if old.classification in PERSONAL and CLASSIFICATIONS.index(new.classification) < CLASSIFICATIONS.index(
+        old.classification
+    ):
+        problems.append(f"{where}: {old.classification} data cannot be declared {new.classification}")
     return problems

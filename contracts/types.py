@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal, TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeVar, get_args
 
-Classification: TypeAlias = Literal["public", "internal", "personal"]
+Classification: TypeAlias = Literal["public", "internal", "personal", "special"]
+"""How closed a field is, from open to closed. `special` are the special categories of personal data (article 9 of the
+GDPR: health, belief, origin …): whatever is said of personal data holds for them, and fewer people read them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,11 @@ NestedType: TypeAlias = ListType | StructType | MapType
 FieldType: TypeAlias = ScalarType | NestedType
 
 T = TypeVar("T")
+
+CLASSIFICATIONS: tuple[Classification, ...] = get_args(Classification)
+PERSONAL: frozenset[Classification] = frozenset(("personal", "special"))
+"""The classifications of what a person's data is."""
+_CLOSED = {name: place for place, name in enumerate(CLASSIFICATIONS)}
 
 SCALARS: dict[str, ScalarType] = {
     "string": StringType(),
@@ -154,12 +161,18 @@ def type_name(type_: FieldType) -> str:
     )
 
 
-def is_personal(field: Field) -> bool:
-    """Whether the field or a part of it holds personal data."""
-    return field.classification == "personal" or fold(
+def classification_of(field: Field) -> Classification:
+    """How closed the field is as a whole: as its most closed part."""
+    inner = fold(
         field.type,
-        scalar=lambda _: False,
+        scalar=lambda _: 0,
         list_=lambda _, element: element,
         map_=lambda _, value: value,
-        struct=lambda members: any(f.classification == "personal" or inner for f, inner in members),
+        struct=lambda members: max((max(_CLOSED[f.classification], part) for f, part in members), default=0),
     )
+    return CLASSIFICATIONS[max(_CLOSED[field.classification], inner)]
+
+
+def is_personal(field: Field) -> bool:
+    """Whether the field or a part of it holds personal data."""
+    return classification_of(field) in PERSONAL

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from contracts.types import PERSONAL
+
 NIGHTLY = "nightly"
 """The tag of tests that say little about a single build, such as whether tables that are published one by one agree."""
 
@@ -51,7 +53,7 @@ def meta(properties: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def is_personal(column: Mapping[str, Any]) -> bool:
     """Whether a model's column holds personal data."""
-    return bool(meta(column).get("classification") == "personal")
+    return meta(column).get("classification") in PERSONAL
 
 
 def is_model(manifest: Manifest, unique_id: str) -> bool:

@@ -13,7 +13,7 @@ from contracts.types import (
     FieldType,
     NestedType,
     StringType,
-    is_personal,
+    classification_of,
     type_name,
 )
 
@@ -33,7 +33,7 @@ def column_properties(field: Field) -> dict[str, Any]:
         "config": {
             "meta": {
                 "type": type_name(field.type),
-                "classification": "personal" if is_personal(field) else field.classification,
+                "classification": classification_of(field),
             }
         },
     }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from contracts.change import SEQUENCE_WIDTH
 from contracts.types import (
+    PERSONAL,
     BooleanType,
     DateType,
     DecimalType,
@@ -76,7 +77,7 @@ def _required(field: Field) -> str:
 
 
 def _hidden(field: Field) -> bool:
-    return field.classification == "personal"
+    return field.classification in PERSONAL
 
 
 def case(cases: Sequence[tuple[str, str]], prefix: str) -> str:
