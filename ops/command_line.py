@@ -16,6 +16,7 @@ from ops.commands import (
     deploy,
     doctor,
     erasure,
+    governance,
     parity,
     recovery,
     redrive,
@@ -60,6 +61,7 @@ for name, group in {
     "archive": archive.questions,
     "bi": bi.bi,
     "dashboard": dashboard.dashboard,
+    "governance": governance.governance,
     "recover": recovery.recovery,
 }.items():
     app.add_typer(group, name=name)

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from contracts.dbt import PROJECT
+from contracts.types import PERSONAL, Classification
 
 DATA_TIME = "data_time"
 """The column in which a report says what it is true for."""
@@ -87,19 +88,46 @@ def _reader(exposure: Mapping[str, Any], project: Path) -> Reader:
     )
 
 
+@dataclass(frozen=True)
+class Classified:
+    """A mart or report with what each of its columns is classified as; what is not personal is `internal` or less."""
+
+    layer: str
+    name: str
+    columns: Mapping[str, Classification]
+
+
+def classified(project: Path = PROJECT) -> Iterator[Classified]:
+    """Every mart and report, with all its columns."""
+    for layer, model in _described(project):
+        columns = {column["name"]: _classification(column) for column in model["columns"]}
+        yield Classified(layer, model["name"], columns)
+
+
 @cache
 def _models(project: Path) -> dict[str, DataSet]:
     """Every mart and report by its name. Staging is not for readers, and what is personal is in no data set."""
-    found = {}
-    for layer in ("marts", "reports"):
-        for path in sorted((project / "models" / layer).rglob("*.yml")):
-            for model in yaml.safe_load(path.read_text("utf-8")).get("models", ()):
-                columns = tuple(_columns(model))
-                found[model["name"]] = DataSet(model["name"], layer, " ".join(model["description"].split()), columns)
-    return found
+    return {
+        model["name"]: DataSet(model["name"], layer, " ".join(model["description"].split()), tuple(_columns(model)))
+        for layer, model in _described(project)
+    }
+
+
+@cache
+def _described(project: Path) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+    """Each model with its layer, as its file describes it."""
+    paths = [(layer, p) for layer in ("marts", "reports") for p in sorted((project / "models" / layer).rglob("*.yml"))]
+    return tuple(
+        (layer, model) for layer, p in paths for model in yaml.safe_load(p.read_text("utf-8")).get("models", ())
+    )
+
+
+def _classification(column: Mapping[str, Any]) -> Classification:
+    said: Classification = column.get("config", {}).get("meta", {}).get("classification", "internal")
+    return said
 
 
 def _columns(model: Mapping[str, Any]) -> Iterator[Column]:
     for column in model["columns"]:
-        if column.get("config", {}).get("meta", {}).get("classification") != "personal":
+        if _classification(column) not in PERSONAL:
             yield Column(column["name"], column["data_type"].lower(), " ".join(column["description"].split()))

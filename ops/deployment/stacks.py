@@ -106,6 +106,20 @@ STACKS = (
         ),
     ),
     Stack(
+        key="governance",
+        template=ROOT / "deploy" / "governance.yaml",
+        ending="-governance",
+        capabilities=("CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"),
+        fixed={
+            "Environment": "{environment}",
+            "PipelineRole": "arn:{partition}:iam::{account}:role/gavel-{environment}-runs",
+        },
+        outputs={"DataKey": "realtime.KeyArn"},
+        waits_for="governance.IdentityProvider",
+        shown=("ResultsBucketName", "TrailBucketName"),
+        then=("Tag the tables that are there: gavel-ops governance apply --environment {Environment}",),
+    ),
+    Stack(
         key="firewall",
         template=ROOT / "deploy" / "firewall.yaml",
         ending="-firewall",

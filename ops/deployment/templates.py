@@ -1,7 +1,8 @@
 """The templates of an environment as CloudFormation gets them.
 
-What follows from the contracts is added here: the landing tables of the lake, which Firehose reads its columns from.
-They are the same that the pipeline keeps (`lakehouse.table.glue_tables`), so that neither undoes what the other wrote.
+What follows from the contracts is added here: the landing tables of the lake, which Firehose reads its columns from,
+and tags and grants of the governance. The tables are the same that the pipeline keeps (`lakehouse.table.glue_tables`),
+so that neither undoes what the other wrote.
 
     python -m ops.deployment.templates lake --environment prod
 
@@ -21,18 +22,24 @@ import yaml
 from contracts import Contracts, load_contracts
 from lakehouse.api import landing_table
 from ops.deployment.stacks import STACKS
+from ops.governance import granting
 
 FILES = {stack.key: stack.template for stack in STACKS}
 """The templates of an environment's stacks, in the order in which they are deployed."""
 
 
 def template(stack: str, contracts: Contracts, environment: str, account: str) -> str:
-    """The template of a stack, as text: JSON for the lake, else the file as it is."""
+    """The template of a stack, as text: JSON where contracts add to it, else the file as it is."""
     text = FILES[stack].read_text("utf-8")
-    if stack != "lake":
-        return text
+    match stack:
+        case "lake":
+            added = landing_tables(contracts, environment, account)
+        case "governance":
+            added = granting.resources(contracts, environment)
+        case _:
+            return text
     document = _plain(yaml.compose(text))
-    document["Resources"] |= landing_tables(contracts, environment, account)
+    document["Resources"] |= added
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False)
 
 

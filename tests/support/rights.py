@@ -1,4 +1,4 @@
-"""What the roles of the pipeline may do, decided by moto's evaluator of IAM policies over the expanded templates.
+"""What the roles of pipeline and people may do, decided by moto's evaluator of IAM policies over expanded templates.
 
 Resources are written as in `tests.support.recorded_calls`: `glue:table/gavel_prod/orders` for an ARN without partition,
 region and account. moto knows no conditions of identity policies, so a statement counts if its conditions hold for what
@@ -20,6 +20,7 @@ from tests.support.expanded import expanded, expanded_stack
 
 ACCOUNT = "000000000000"
 ROLES = {"start": "StartRole", "web": "WebRole", "daemon": "DaemonRole", "code": "CodeRole", "runs": "RunRole"}
+PEOPLE = {"analyst": "AnalystRole", "staff": "StaffRole", "engineer": "EngineerRole", "auditor": "AuditorRole"}
 MANAGED = {"builds": "BuildsPolicy", "exports": "ExportPolicy", "samples": "SamplePolicy", "signing": "SigningPolicy",
     "summaries": "SummariesPolicy"}  # fmt: skip
 """The real-time path's policies, by the last part of their names."""
@@ -47,8 +48,15 @@ def _holds(conditions: Mapping[str, Any], known: Mapping[str, str]) -> bool:
 @cache
 def statements(role: str, environment: str) -> tuple[dict[str, Any], ...]:
     """All that a role's policies say, with their references resolved to names."""
-    own = expanded_stack("pipeline", "prod")["Resources"][ROLES[role]]["Properties"]
+    stack, name = ("governance", PEOPLE[role]) if role in PEOPLE else ("pipeline", ROLES[role])
+    resources = expanded_stack(stack, "prod")["Resources"]
+    own = resources[name]["Properties"]
     documents = [p["PolicyDocument"] for p in own["Policies"]]
+    documents += [
+        r["Properties"]["PolicyDocument"]
+        for r in resources.values()
+        if r["Type"] == "AWS::IAM::ManagedPolicy" and {"Ref": name} in r["Properties"].get("Roles", ())
+    ]
     for arn in own.get("ManagedPolicyArns", ()):
         name = json.dumps(arn).rpartition("-")[2].rstrip('"}')
         documents.append(expanded("prod")["Resources"][MANAGED[name]]["Properties"]["PolicyDocument"])
@@ -67,6 +75,8 @@ def _resolved(value: Any, environment: str) -> Any:
         "Cluster": f"arn:aws:ecs:::cluster/gavel-{environment}",
         **{name: f"arn:aws:iam:::role/gavel-{environment}-{role}" for role, name in ROLES.items()},
         "Database": "arn:aws:secretsmanager:::secret:rds!db-1",
+        "Results": f"arn:aws:s3:::gavel-{environment}-results-{ACCOUNT}",
+        "TrailBucket": f"arn:aws:s3:::gavel-{environment}-trail-{ACCOUNT}",
     }  # fmt: skip
     if isinstance(value, list):
         return [_resolved(part, environment) for part in value]
@@ -77,7 +87,12 @@ def _resolved(value: Any, environment: str) -> Any:
     if "Fn::GetAtt" in value:
         return _short(names[".".join(_listed(value["Fn::GetAtt"])).partition(".")[0]])
     if "Fn::Sub" in value:
-        return _short(re.sub(r"\$\{([\w:]+)(?:\.Arn)?\}", lambda found: names[found[1]], value["Fn::Sub"]))
+        text, own = value["Fn::Sub"] if isinstance(value["Fn::Sub"], list) else (value["Fn::Sub"], {})
+        known = {**names, **_resolved(own, environment)}
+        return _short(re.sub(r"\$\{([\w:]+)(?:\.Arn)?\}", lambda found: known[found[1]], text))
+    if "Fn::FindInMap" in value:
+        mapping, first, second = value["Fn::FindInMap"]
+        return expanded_stack("governance", "prod")["Mappings"][mapping][first][second]
     return {name: _resolved(part, environment) for name, part in value.items()}
 
 

@@ -224,7 +224,7 @@ def test_without_an_image_the_pipeline_keeps_its_own_or_waits(account: Account, 
 
 
 def test_the_dashboard_waits_until_it_has_an_address(account: Account, write: Any) -> None:
-    assert set(plan(Environment("dev", account), Wanted()).later) == {"pipeline", "firewall", "dashboard"}
+    assert set(plan(Environment("dev", account), Wanted()).later) == {"pipeline", "governance", "firewall", "dashboard"}
     address = {"dashboard__Domain": "staff.gavel.example"}
     write(changed(**address))
     assert "dashboard.CertificateArn" in problems(account, Wanted())

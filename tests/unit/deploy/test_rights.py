@@ -16,7 +16,7 @@ from cfnlint.helpers import load_resource
 
 from lakehouse.erasure.operational import QUEUES
 from tests.support.expanded import expanded_stack
-from tests.support.rights import ACCOUNT, MANAGED, ROLES, denied, may, statements
+from tests.support.rights import ACCOUNT, MANAGED, PEOPLE, ROLES, denied, may, statements
 
 ROOT = Path(__file__).parents[3]
 BUCKET = f"s3:::gavel-prod-data-{ACCOUNT}"
@@ -74,7 +74,7 @@ def test_what_the_code_calls_is_granted_to_runs_or_sensors() -> None:
     assert actions_in_code() - granted("runs") - granted("code") == set()
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", [*ROLES, *PEOPLE])
 def test_every_action_exists_and_names_what_it_is_on(role: str) -> None:
     reasons = yaml.safe_load((ROOT / "deploy" / "wildcards.yaml").read_text("utf-8"))
     for statement in statements(role, "prod"):
@@ -91,7 +91,8 @@ def test_every_action_exists_and_names_what_it_is_on(role: str) -> None:
 
 def test_every_exception_is_used() -> None:
     reasons = yaml.safe_load((ROOT / "deploy" / "wildcards.yaml").read_text("utf-8"))
-    everywhere = {a for role in ROLES for s in statements(role, "prod") if "*" in s["Resource"] for a in s["Action"]}
+    people = (*ROLES, *PEOPLE)
+    everywhere = {a for role in people for s in statements(role, "prod") if "*" in s["Resource"] for a in s["Action"]}
     assert set(reasons) == everywhere
 
 

@@ -1,0 +1,77 @@
+"""What CloudFormation makes of the roles: the tags, those of databases, and grants by expression.
+
+Tags of columns, filters, and what opts a role in are put on what is there by `applying`: CloudFormation fails on a
+table that a pipeline has yet to make.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from contracts import Contracts
+from contracts.types import CLASSIFICATIONS
+from ops.governance.roles import REPORTING, ROLES, Role
+from ops.governance.wanted import CLASSIFICATION, DOMAIN, database, defaults, domains, tag
+
+ACCOUNT = {"Ref": "AWS::AccountId"}
+ADMINISTRATION = "LakeSettings"
+"""The resource that makes who deploys an administrator of the lake, without whom nothing here can be made."""
+
+
+def resources(contracts: Contracts, environment: str) -> dict[str, Any]:
+    """Resources by their names, for the template of the governance stack."""
+    values: dict[str, list[str]] = {CLASSIFICATION: [*CLASSIFICATIONS], DOMAIN: [*domains(contracts), REPORTING]}
+    tags = {f"Tag{key.capitalize()}": _tag(tag(key, environment), of) for key, of in values.items()}
+    databases = {
+        f"Tagged{name.capitalize() or 'Entities'}": _tagged(database(name, environment), of, environment)
+        for name, of in defaults(contracts).items()
+    }
+    grants = {
+        f"{role.name.capitalize()}{kind}": grant
+        for role in ROLES
+        for kind, grant in _grants(role, contracts, environment)
+    }
+    return {**tags, **databases, **grants}
+
+
+def _tag(key: str, values: list[str]) -> dict[str, Any]:
+    properties = {"CatalogId": ACCOUNT, "TagKey": key, "TagValues": values}
+    return {"Type": "AWS::LakeFormation::Tag", "DependsOn": [ADMINISTRATION], "Properties": properties}
+
+
+def _tagged(name: str, tags: Mapping[str, str], environment: str) -> dict[str, Any]:
+    pairs = [
+        {"CatalogId": ACCOUNT, "TagKey": tag(key, environment), "TagValues": [value]} for key, value in tags.items()
+    ]
+    return {
+        "Type": "AWS::LakeFormation::TagAssociation",
+        "DependsOn": ["TagClassification", "TagDomain"],
+        "Properties": {"Resource": {"Database": {"CatalogId": ACCOUNT, "Name": name}}, "LFTags": pairs},
+    }
+
+
+def _grants(role: Role, contracts: Contracts, environment: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """A role reads columns by classification and domain, and finds the databases that they, or its filters, are in."""
+    read = [*(domains(contracts) if role.entities else ()), REPORTING]
+    found = [*(domains(contracts) if role.entities or role.persons else ()), REPORTING]
+    of_tables = {CLASSIFICATION: [*role.classifications], DOMAIN: read}
+    yield "Reads", _grant(role, "TABLE", of_tables, ["SELECT", "DESCRIBE"], environment)
+    yield "Finds", _grant(role, "DATABASE", {DOMAIN: found}, ["DESCRIBE"], environment)
+
+
+def _grant(
+    role: Role, kind: str, expression: Mapping[str, list[str]], rights: list[str], environment: str
+) -> dict[str, Any]:
+    name = f"{role.name.capitalize()}Role"
+    pairs = [{"TagKey": tag(key, environment), "TagValues": values} for key, values in expression.items()]
+    return {
+        "Type": "AWS::LakeFormation::PrincipalPermissions",
+        "DependsOn": ["TagClassification", "TagDomain"],
+        "Properties": {
+            "Principal": {"DataLakePrincipalIdentifier": {"Fn::GetAtt": [name, "Arn"]}},
+            "Resource": {"LFTagPolicy": {"CatalogId": ACCOUNT, "ResourceType": kind, "Expression": pairs}},
+            "Permissions": rights,
+            "PermissionsWithGrantOption": [],
+        },
+    }
