@@ -31,6 +31,12 @@ def deploy(
     environment: Annotated[str, typer.Argument(callback=_deployed, metavar=f"[{'|'.join(DEPLOYED)}]")],
     image: Annotated[str | None, typer.Option(help="The pipeline's image by digest. Default: the one it has.")] = None,
     without_pipeline: Annotated[bool, typer.Option("--without-pipeline", help="Leave the pipeline as it is.")] = False,
+    without_governance: Annotated[
+        bool, typer.Option("--without-governance", help="Leave who may read the lake as it is.")
+    ] = False,
+    delivery: Annotated[
+        bool, typer.Option("--delivery", help="Only what gives rights to workflows that deploy; for an administrator.")
+    ] = False,
     dry_run: DryRun = False,
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing.")] = False,
     replace_data: Annotated[
@@ -48,9 +54,9 @@ def deploy(
         from ops.deployment.given import Wanted, plan
 
         say = plainly(console)
-        if image and without_pipeline:
-            raise typer.BadParameter("expected --image or --without-pipeline, found both")
-        planned = plan(where, Wanted(image, without_pipeline))
+        if sum(map(bool, (image, without_pipeline, delivery))) > 1:
+            raise typer.BadParameter("expected one of --image, --without-pipeline and --delivery, found several")
+        planned = plan(where, Wanted(image, without_pipeline, delivery, without_governance))
         place = planned.place
         say(f"{place.environment} in account {place.account}, region {place.region}")
         manner = Manner(_ask(yes), dry_run, frozenset(replace_data or ()))

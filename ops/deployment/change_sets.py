@@ -29,12 +29,13 @@ class DeploymentError(OpsError):
 @dataclass(frozen=True, slots=True)
 class Request:
     """What a stack is to be: `template` is its `TemplateBody` or `TemplateURL`; None as a value keeps the value that
-    the stack has."""
+    the stack has. `role` is the ARN of the role that makes it; empty: the one that the stack has, or the caller's."""
 
     stack: str
     template: Mapping[str, str]
     parameters: Mapping[str, str | None]
     capabilities: Sequence[str]
+    role: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,7 @@ def propose(cloudformation: Any, request: Request) -> ChangeSet | None:
                 for name, value in request.parameters.items()
             ],
             Capabilities=list(request.capabilities),
+            **({"RoleARN": request.role} if request.role else {}),
             **request.template,
         )["Id"]
         pages = _made(cloudformation, arn)
@@ -151,15 +153,19 @@ def _change(change: Mapping[str, Any]) -> Change:
 
 
 def discard(cloudformation: Any, made: ChangeSet) -> None:
-    """Delete a change set, and with it the empty stack that CloudFormation made for it. An empty stack for which
-    somebody else has a change set stays."""
+    """Delete a change set, and with it the empty stack that CloudFormation made for it. An empty stack stays if
+    somebody else has a change set for it, or who deploys may delete no stack: the next deployment fills it."""
     with refusals(made.stack):
         cloudformation.delete_change_set(ChangeSetName=made.arn)
         there = described(cloudformation, made.stack)
         if there is None or there["StackStatus"] != "REVIEW_IN_PROGRESS":
             return
         if not cloudformation.list_change_sets(StackName=made.stack)["Summaries"]:
-            remove(cloudformation, there["StackId"])
+            try:
+                remove(cloudformation, there["StackId"])
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "AccessDenied":
+                    raise
 
 
 def remove(cloudformation: Any, arn: str) -> None:

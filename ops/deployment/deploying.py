@@ -140,7 +140,8 @@ class Deployment:
         if stack.functions:
             self.say(f"{name}: building the bundles of the functions")
             values |= parts.function_bundles(s3, values["CodeBucket"] or "", contracts, upload=not self.manner.dry)
-        return Request(name, argument, values, stack.capabilities)
+        role = "" if self.manner.dry or stack.own_rights else self.plan.role  # who only looks need not hand it over
+        return Request(name, argument, values, stack.capabilities, role)
 
     def _carry_out(self, cloudformation: Any, made: ChangeSet, outcome: Outcome) -> bool:
         """Show a change set and carry it out; False if it was refused, and is deleted."""

@@ -59,19 +59,24 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The stacks to deploy, in order, and those that are left for `later`, by their keys."""
+    """The stacks to deploy, in order, and those that are left for `later`, by their keys. `role` is the ARN of the role
+    that CloudFormation makes them with; empty: with the rights of who deploys."""
 
     place: Place
     stacks: tuple[Planned, ...]
     later: Mapping[str, Waiting] = field(default_factory=dict)
+    role: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a person typed: the pipeline's image by its digest, or that the pipeline is left as it is."""
+    """What a person typed: the pipeline's image by its digest, that the pipeline or who may read what is left as it is,
+    or that the stack of administrators is meant, and no other."""
 
     image: str | None = None
     without_pipeline: bool = False
+    delivery: bool = False
+    without_governance: bool = False
 
 
 def plan(where: Environment, wanted: Wanted) -> Plan:
@@ -86,11 +91,15 @@ def plan(where: Environment, wanted: Wanted) -> Plan:
     ]
     stacks: list[Planned] = []
     later: dict[str, Waiting] = {}
+    rights = _rights(where) if place and not wanted.delivery else {}
     for stack in STACKS:
-        if stack.image and wanted.without_pipeline:
+        if stack.administrators != wanted.delivery or (stack.image and wanted.without_pipeline):
+            continue
+        if stack.own_rights and wanted.without_governance:
             continue
         image = {stack.image: wanted.image} if stack.image else {}  # None keeps what the stack has
-        values = {**given.get(stack.key, {}), **_fixed(stack, place), **image}
+        bound = {"Boundary": rights.get("BoundaryArn", "")} if stack.bounded else {}
+        values = {**given.get(stack.key, {}), **_fixed(stack, place), **bound, **image}
         found = [f"{stack.key}.{problem}" for problem in _problems(where, stack, values, place)]
         if place and stack.waits_for and _waits(where, stack, wanted, given):
             later[stack.key] = Waiting(stack.waits_for, tuple(found))
@@ -99,7 +108,7 @@ def plan(where: Environment, wanted: Wanted) -> Plan:
         stacks.append(Planned(stack, values))
     if problems or place is None:
         raise NotReadyError(f"correct {file.relative_to(ROOT)} or the credentials:\n  " + "\n  ".join(problems))
-    return Plan(place, tuple(stacks), later)
+    return Plan(place, tuple(stacks), later, rights.get("ExecutionRoleArn", ""))
 
 
 def _read(file: Path) -> tuple[dict[str, dict[str, str]], list[str]]:
@@ -142,6 +151,15 @@ def _look(where: Environment, named: Mapping[str, str]) -> tuple[Place | None, l
         elif here != expected:
             problems.append(f"aws.{name}: {where.name} is in {expected}, but the credentials lead to {here}")
     return place, problems
+
+
+def _rights(where: Environment) -> dict[str, str]:
+    """The outputs of the stack that gives rights to deployments; nothing where there is none."""
+    found: dict[str, str] = {}
+    for stack in (one for one in STACKS if one.administrators):
+        there = described(where.client_in("cloudformation", stack.region), stack.name(where.name))
+        found |= {o["OutputKey"]: o["OutputValue"] for o in (there or {}).get("Outputs", ())}
+    return found
 
 
 def _fixed(stack: Stack, place: Place | None) -> dict[str, str]:

@@ -33,8 +33,10 @@ class Stack:
     the functions; `image` is the parameter that takes the pipeline's image. A stack that is not there is left for later
     as long as the parameter `waits_for` ("stack.Parameter") is empty. `region` is where AWS takes it alone, empty for
     the environment's. `protected`: it refuses to be deleted. `strict` are values
-    that parameters have in test and prod, whatever else the template allows. `shown` are the outputs that a person
-    needs, `then` what is left to do by hand, with {Output} and {Parameter} in it.
+    that parameters have in test and prod, whatever else the template allows. `bounded`: its parameter `Boundary` takes
+    the policy that bounds its roles. `administrators`: it is deployed by itself, and never by what it gives rights to.
+    `own_rights`: CloudFormation makes it with the rights of who deploys, never by the role of deployments.
+    `shown` are the outputs that a person needs, `then` what is left to do by hand, with {Output} and {Parameter} in it.
     """
 
     key: str
@@ -51,6 +53,9 @@ class Stack:
     region: str = ""
     protected: bool = False
     strict: Mapping[str, str] = field(default_factory=dict)
+    bounded: bool = False
+    administrators: bool = False
+    own_rights: bool = False
     shown: tuple[str, ...] = ()
     then: tuple[str, ...] = ()
 
@@ -87,6 +92,7 @@ STACKS = (
         functions=True,
         protected=True,
         strict={"Mfa": "ON", "Firewall": "ON"},
+        bounded=True,
         shown=("ApiUrl", "TenantApiUrl", "UserPoolId", "UserPoolClientId", "DataBucketName"),
     ),
     Stack(
@@ -99,6 +105,7 @@ STACKS = (
         certificates={"CertificateArn": Certificate(domain="UiDomain")},
         image="Image",
         waits_for="pipeline.Image",
+        bounded=True,
         shown=("UiAddress", "OperatorsPoolId"),
         then=(
             "Let {UiDomain} be a CNAME of {UiAddress}.",
@@ -116,6 +123,7 @@ STACKS = (
         },
         outputs={"DataKey": "realtime.KeyArn"},
         waits_for="governance.IdentityProvider",
+        own_rights=True,  # who may read what, an administrator of the lake says
         shown=("ResultsBucketName", "TrailBucketName"),
         then=("Tag the tables that are there: gavel-ops governance apply --environment {Environment}",),
     ),
@@ -144,6 +152,16 @@ STACKS = (
             "Let {Domain} be a CNAME of {DistributionDomain}.",
             "Bring the files: make dashboard, then gavel-ops dashboard publish --environment {Environment}",
         ),
+    ),
+    Stack(
+        key="delivery",
+        template=ROOT / "deploy" / "delivery.yaml",
+        ending="-delivery",
+        capabilities=("CAPABILITY_NAMED_IAM",),
+        fixed={"Environment": "{environment}"},
+        administrators=True,
+        shown=("PlanRoleArn", "DeployRoleArn", "ExecutionRoleArn", "BoundaryArn"),
+        then=("Deploy the other stacks once: their roles get the boundary.",),
     ),
 )
 

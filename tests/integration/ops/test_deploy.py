@@ -24,7 +24,7 @@ from local import emulator
 from local.aws import CREDENTIALS, REGION, Aws
 from local.home import Home
 from ops.command_line import app
-from ops.deployment import change_sets, following, given, templates
+from ops.deployment import change_sets, deploying, following, given, templates
 from ops.deployment.change_sets import DeploymentError
 from ops.deployment.deploying import Deployment, Manner, Outcome
 from ops.deployment.given import Wanted, plan
@@ -57,6 +57,7 @@ SECOND: dict[str, Any] = {
 }
 THIRD: dict[str, Any] = {"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}}
 IN_NO_DATABASE = {"CatalogId": "000000000000", "DatabaseName": "nowhere", "TableInput": {"Name": "t"}}
+WITHOUT_PIPELINE = Wanted(without_pipeline=True)
 numbers = count()
 
 
@@ -400,18 +401,31 @@ def test_the_stacks_of_the_product_are_brought_up_and_left_alone(
         bundle, "_downloaded", lambda names, target: {k: v for name in names for k, v in bundle._installed(name)}
     )
     monkeypatch.setattr("ops.deployment.parts.OUTPUT", tmp_path / "bundles")
-    wanted, names = (
-        Wanted(without_pipeline=True),
-        [s.name("dev") for s in STACKS if s.key not in ("pipeline", "governance")],
-    )
+    provider = "arn:aws:iam::000000000000:oidc-provider/token.actions.githubusercontent.com"
+    given_now["delivery"] |= {"Repository": "house/gavel", "ProviderArn": provider}
+    unknown = ("AWS::IAM::OIDCProvider", "AWS::CloudFormation::WaitConditionHandle")  # to the emulator, unmade, too
+    as_it_is = deploying.template
+    monkeypatch.setattr(deploying, "template", lambda *of: as_it_is(*of).replace(*unknown))
+    names = [s.name("dev") for s in STACKS if s.key not in ("pipeline", "governance", "delivery")]
 
-    def run(dry: bool = False) -> Outcome:
+    def run(dry: bool = False, wanted: Wanted = WITHOUT_PIPELINE) -> Outcome:
         (tmp_path / "dev.json").write_text(json.dumps(given_now), "utf-8")
         where = Environment("dev", aws.client, aws.endpoint, regional=regional)
         return Deployment(where, plan(where, wanted), Manner(lambda prompt: True, dry), lambda line: None).run()
 
+    rights = run(wanted=Wanted(delivery=True))
+    assert rights.changed == ["gavel-dev-delivery"]
+    given_out = rights.outputs["delivery"]
+    assert given_out["DeployRoleArn"].endswith(":role/gavel-dev-deploy")
+    assert run(wanted=Wanted(delivery=True)).changed == []
     first = run()
     assert first.changed == names
+    boundary = next(
+        p["ParameterValue"]
+        for p in aws.client("cloudformation").describe_stacks(StackName="gavel-dev")["Stacks"][0]["Parameters"]
+        if p["ParameterKey"] == "Boundary"
+    )
+    assert boundary == given_out["BoundaryArn"]
     bucket = first.outputs["foundation"]["CodeBucketName"]
     keys = {o["Key"] for o in aws.client("s3").list_objects_v2(Bucket=bucket, Prefix="bundles/")["Contents"]}
     code = aws.client("lambda").get_function_configuration(FunctionName="gavel-dev-api")

@@ -6,6 +6,7 @@ Answers are in the form of the API's documentation; the emulator's own are tried
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -36,7 +37,7 @@ def there(aws: Stubber, status: str | None) -> None:
         aws.add_response("describe_stacks", {"Stacks": [stack]}, {"StackName": STACK})
 
 
-def requested(aws: Stubber, kind: str) -> None:
+def requested(aws: Stubber, kind: str, **more: str) -> None:
     if kind == "UPDATE":
         aws.add_response("delete_change_set", {}, {"StackName": STACK, "ChangeSetName": "gavel-deploy"})
     expected = {
@@ -49,6 +50,7 @@ def requested(aws: Stubber, kind: str) -> None:
         ],
         "Capabilities": ["CAPABILITY_AUTO_EXPAND"],
         "TemplateBody": "{}",
+        **more,
     }
     aws.add_response("create_change_set", {"Id": ARN, "StackId": STACK_ARN}, expected)
 
@@ -92,6 +94,22 @@ def test_an_empty_stack_that_another_person_looks_at_stays(aws: Stubber) -> None
     there(aws, "REVIEW_IN_PROGRESS")
     aws.add_response("list_change_sets", {"Summaries": [{"ChangeSetName": "by-hand"}]}, {"StackName": STACK})
     change_sets.discard(aws.client, change_sets.ChangeSet(ARN, STACK, True, ()))
+
+
+def test_an_empty_stack_that_may_not_be_deleted_stays_for_the_next_deployment(aws: Stubber) -> None:
+    aws.add_response("delete_change_set", {}, {"ChangeSetName": ARN})
+    there(aws, "REVIEW_IN_PROGRESS")
+    aws.add_response("list_change_sets", {"Summaries": []}, {"StackName": STACK})
+    aws.add_client_error("delete_stack", "AccessDenied", "not authorized to perform cloudformation:DeleteStack", 403)
+    change_sets.discard(aws.client, change_sets.ChangeSet(ARN, STACK, True, ()))
+
+
+def test_cloudformation_is_handed_the_role_that_makes_the_stack(aws: Stubber) -> None:
+    there(aws, None)
+    role = "arn:aws:iam::111122223333:role/gavel-dev-cloudformation"
+    requested(aws, "CREATE", RoleARN=role)
+    answered(aws, Status="CREATE_COMPLETE", Changes=[])
+    assert propose(aws.client, replace(REQUEST, role=role)) is not None
 
 
 def test_changes_are_read_from_every_page(aws: Stubber, monkeypatch: pytest.MonkeyPatch) -> None:

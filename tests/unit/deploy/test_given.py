@@ -37,6 +37,7 @@ class Account:
     def __init__(self) -> None:
         self.certificate: dict[str, Any] = {"Status": "ISSUED", "DomainName": "*.gavel.example"}
         self.stacks: dict[str, str] = {}
+        self.outputs: dict[str, str] = {}
         self.images = {"sha256:" + "a" * 64}
         self.meta = self
         self.region_name = REGION
@@ -59,7 +60,8 @@ class Account:
     def describe_stacks(self, *, StackName: str) -> dict[str, Any]:
         if StackName not in self.stacks:
             raise ClientError({"Error": {"Code": "ValidationError", "Message": "does not exist"}}, "DescribeStacks")
-        return {"Stacks": [{"StackStatus": self.stacks[StackName]}]}
+        outputs = [{"OutputKey": name, "OutputValue": value} for name, value in self.outputs.items()]
+        return {"Stacks": [{"StackStatus": self.stacks[StackName], "Outputs": outputs}]}
 
 
 @pytest.fixture
@@ -99,8 +101,30 @@ def test_values_come_from_file_environment_and_image(account: Account, write: An
     values = {one.stack.key: one.values for one in made.stacks}
     assert list(values) == ["foundation", "lake", "realtime", "pipeline"]
     assert values["realtime"]["PipelineRole"] == f"arn:aws:iam::{ACCOUNT}:role/gavel-dev-runs"
-    assert values["pipeline"] == {**GOOD["pipeline"], "Environment": "dev", "Image": IMAGE}
+    assert values["pipeline"] == {**GOOD["pipeline"], "Environment": "dev", "Boundary": "", "Image": IMAGE}
     assert (made.place.region, made.place.partition) == (REGION, "aws")
+
+
+def test_where_there_are_rights_for_deployments_cloudformation_gets_them_and_roles_their_boundary(
+    account: Account, write: Any
+) -> None:
+    account.stacks["gavel-dev-delivery"] = "CREATE_COMPLETE"
+    account.outputs = {
+        "ExecutionRoleArn": "the-role",
+        "BoundaryArn": f"arn:aws:iam::{ACCOUNT}:policy/gavel-dev-boundary",
+    }
+    made = plan(Environment("dev", account), Wanted(image=IMAGE))
+    assert made.role == "the-role"
+    bounded = {one.stack.key: one.values["Boundary"] for one in made.stacks if "Boundary" in one.values}
+    assert bounded == dict.fromkeys(("realtime", "pipeline"), account.outputs["BoundaryArn"])
+
+
+def test_the_stack_of_administrators_is_deployed_by_itself_with_their_own_rights(account: Account, write: Any) -> None:
+    account.stacks["gavel-dev-delivery"] = "CREATE_COMPLETE"
+    account.outputs = {"ExecutionRoleArn": "the-role"}
+    made = plan(Environment("dev", account), Wanted(delivery=True))
+    assert [one.stack.key for one in made.stacks] == ["delivery"]
+    assert made.role == ""
 
 
 def test_the_files_as_they_are_in_the_repository_have_to_be_filled_in(

@@ -48,6 +48,7 @@ def test_a_parameter_without_default_comes_from_somewhere(stack: Stack) -> None:
     written = yaml.safe_load((PARAMETERS / "prod.json").read_text("utf-8")).get(stack.key, {})
     assert set(re.findall(r"^\w+", stack.waits_for)) <= {one.key for one in STACKS}
     got = {*stack.fixed, *stack.outputs, *functions, stack.image, *written}
+    assert stack.bounded == ("Boundary" in declared(stack.key))
     assert {name for name, parameter in declared(stack.key).items() if "Default" not in parameter} <= got
     assert not set(written) & ({*stack.fixed, *stack.outputs, *functions, stack.image})
 
@@ -63,6 +64,7 @@ def test_what_stays_when_a_stack_goes_holds_data() -> None:
     kept = {r["Type"] for stack in STACKS for r in resources(document(stack)["Resources"]) if "DeletionPolicy" in r}
     assert kept - HOLDS_DATA == {
         "AWS::ApiGateway::Account",
+        "AWS::IAM::OIDCProvider",
         "AWS::IAM::Role",
         "AWS::LakeFormation::DataLakeSettings",
     }  # of the whole account, not of the stack

@@ -1,0 +1,232 @@
+"""Who may deploy without a person's credentials: jobs of one repository, branch and GitHub environment, and what they
+may is no more than a deployment needs."""
+
+from __future__ import annotations
+
+import json
+import re
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cfnlint.data import AdditionalSpecs
+from cfnlint.helpers import load_resource
+
+from ops.deployment.templates import FILES
+from tests.support.expanded import expanded, expanded_stack
+from tests.support.policies import ACCOUNT, REGION, Statement, allowed, documents, listed, resolved
+
+ROOT = Path(__file__).parents[3]
+AWS: dict[str, Any] = load_resource(AdditionalSpecs, "Policies.json")
+GITHUB = "token.actions.githubusercontent.com"
+IAM = f"arn:aws:iam::{ACCOUNT}"
+STACKS = f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack"
+EXECUTION = f"{IAM}:role/gavel-prod-cloudformation"
+BOUNDARY = f"{IAM}:policy/gavel-prod-boundary"
+NAMES = {
+    "Environment": "prod",
+    "Repository": "house/gavel",
+    "Branch": "main",
+    "Provider": f"{IAM}:oidc-provider/{GITHUB}",
+    "ProviderArn": "",
+    "ExecutionRole": EXECUTION,
+    "Boundary": BOUNDARY,
+}
+RESOURCES = dict(expanded_stack("delivery", "prod")["Resources"])
+
+
+def rights(role: str) -> list[Statement]:
+    return [s for d in documents(RESOURCES[role], RESOURCES) for s in resolved(d["Statement"], NAMES)]
+
+
+PLAN, DEPLOY, EXECUTE = rights("PlanRole"), rights("DeployRole"), rights("ExecutionRole")
+BOUNDED = list(resolved(RESOURCES["Boundary"]["Properties"]["PolicyDocument"]["Statement"], NAMES))
+
+
+@pytest.mark.parametrize(("role", "environment"), [("PlanRole", "prod-plan"), ("DeployRole", "prod")])
+def test_a_job_is_known_by_repository_branch_and_environment(role: str, environment: str) -> None:
+    (trusted,) = RESOURCES[role]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+    assert trusted["Action"] == "sts:AssumeRoleWithWebIdentity"
+    assert list(trusted["Principal"]) == ["Federated"]
+    assert resolved(trusted["Condition"], NAMES) == {
+        "StringEquals": {
+            f"{GITHUB}:aud": "sts.amazonaws.com",
+            f"{GITHUB}:sub": f"repo:house/gavel:environment:{environment}",
+            f"{GITHUB}:repository": "house/gavel",
+            f"{GITHUB}:ref": "refs/heads/main",
+        }
+    }
+    assert RESOURCES["Provider"]["Properties"] == {"Url": f"https://{GITHUB}", "ClientIdList": ["sts.amazonaws.com"]}
+
+
+def test_there_is_no_key_and_cloudformation_alone_takes_on_its_role() -> None:
+    kinds = {r["Type"] for r in RESOURCES.values()}
+    assert kinds == {"AWS::IAM::OIDCProvider", "AWS::IAM::Role", "AWS::IAM::ManagedPolicy"}
+    (trusted,) = RESOURCES["ExecutionRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+    assert trusted["Principal"] == {"Service": "cloudformation.amazonaws.com"}
+    assert set(trusted["Condition"]) == {"StringEquals", "ArnLike"}
+
+
+def test_a_plan_has_the_rights_that_the_page_lists() -> None:
+    page = (ROOT / "docs" / "deploy.md").read_text("utf-8")
+    text = page[page.index("**Rights of who runs it.**") :].split("\n\n", 1)[0]
+    written = set(re.findall(r"`(\w+:\w+)`", text)) - {"sts:GetCallerIdentity", "cloudformation:DeleteStack"}
+    granted = {a for s in PLAN if s["Effect"] == "Allow" for a in listed(s["Action"])}
+    assert granted - written == {"glue:GetTable", "s3:ListBucket"}  # of the plan of schemas, and of the models' state
+    assert written <= granted
+
+
+UNDER, TO_LAMBDA = {"iam__PermissionsBoundary": BOUNDARY}, {"iam__PassedToService": "lambda.amazonaws.com"}
+CHANGE_SET, NEW = "cloudformation:CreateChangeSet", f"{STACKS}/gavel-prod/1"
+DATA = f"arn:aws:s3:::gavel-prod-data-{ACCOUNT}"
+CODE = f"arn:aws:s3:::gavel-prod-code-{ACCOUNT}"
+
+
+@pytest.mark.parametrize(
+    ("who", "action", "resource", "context", "may"),
+    [
+        (PLAN, CHANGE_SET, NEW, {}, True),
+        (PLAN, "cloudformation:ExecuteChangeSet", NEW, {}, False),
+        (PLAN, CHANGE_SET, f"{STACKS}/gavel-test/1", {}, False),
+        (PLAN, "iam:PassRole", EXECUTION, {"iam__PassedToService": "cloudformation.amazonaws.com"}, False),
+        (PLAN, "s3:GetObject", f"{DATA}/warehouse/orders/metadata/1.json", {}, True),
+        (PLAN, "s3:GetObject", f"{DATA}/warehouse/orders/data/1.parquet", {}, False),
+        (PLAN, "s3:PutObject", f"{CODE}/bundles/api.zip", {}, False),
+        (DEPLOY, CHANGE_SET, NEW, {"cloudformation__RoleArn": EXECUTION}, True),
+        (DEPLOY, CHANGE_SET, NEW, {}, False),
+        (DEPLOY, CHANGE_SET, NEW, {"cloudformation__RoleArn": f"{IAM}:role/admin"}, False),
+        (DEPLOY, "cloudformation:ExecuteChangeSet", NEW, {}, True),
+        (DEPLOY, "cloudformation:ExecuteChangeSet", f"{STACKS}/gavel-prod-delivery/1", {}, False),
+        (DEPLOY, "cloudformation:DeleteStack", NEW, {}, False),
+        (DEPLOY, "iam:PassRole", EXECUTION, {"iam__PassedToService": "cloudformation.amazonaws.com"}, True),
+        (DEPLOY, "iam:PassRole", EXECUTION, TO_LAMBDA, False),
+        (DEPLOY, "s3:PutObject", f"{CODE}/bundles/api.zip", {}, True),
+        (DEPLOY, "s3:GetObject", f"{DATA}/warehouse/orders/data/1.parquet", {}, False),
+        (EXECUTE, "iam:CreateRole", f"{IAM}:role/gavel-prod-runs", UNDER, True),
+        (EXECUTE, "iam:CreateRole", f"{IAM}:role/gavel-prod-runs", {}, False),
+        (EXECUTE, "iam:CreateRole", f"{IAM}:role/admin", UNDER, False),
+        (EXECUTE, "iam:PutRolePolicy", f"{IAM}:role/gavel-prod-runs", {}, False),
+        (EXECUTE, "iam:AttachRolePolicy", f"{IAM}:role/gavel-prod-deploy", UNDER, False),
+        (EXECUTE, "iam:UpdateAssumeRolePolicy", f"{IAM}:role/gavel-prod-runs", {}, True),
+        (EXECUTE, "iam:UpdateAssumeRolePolicy", EXECUTION, {}, False),
+        (EXECUTE, "iam:CreatePolicyVersion", f"{IAM}:policy/gavel-prod-builds", {}, True),
+        (EXECUTE, "iam:CreatePolicyVersion", BOUNDARY, {}, False),
+        (EXECUTE, "iam:CreatePolicyVersion", f"{IAM}:policy/gavel-prod-cloudformation-roles", {}, False),
+        (EXECUTE, "iam:DeleteRolePermissionsBoundary", f"{IAM}:role/gavel-prod-runs", {}, False),
+        (EXECUTE, "iam:PassRole", f"{IAM}:role/gavel-prod-runs", TO_LAMBDA, True),
+        (EXECUTE, "iam:PassRole", f"{IAM}:role/gavel-prod-deploy", TO_LAMBDA, False),
+        (EXECUTE, "iam:CreateUser", f"{IAM}:user/gavel-prod-x", {}, False),
+        (EXECUTE, "s3:GetObject", f"{CODE}/bundles/api.zip", {}, True),
+        (EXECUTE, "s3:GetObject", f"{DATA}/landing/orders/1.parquet", {}, False),
+        (EXECUTE, "s3:PutBucketPolicy", DATA, {}, True),
+        (EXECUTE, "s3:PutBucketPolicy", "arn:aws:s3:::another", {}, False),
+        (EXECUTE, "dynamodb:UpdateTable", f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/gavel-prod", {}, True),
+        (EXECUTE, "dynamodb:GetItem", f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/gavel-prod", {}, False),
+        (EXECUTE, "cognito-idp:AdminCreateUser", f"arn:aws:cognito-idp:{REGION}:{ACCOUNT}:userpool/a", {}, False),
+        (EXECUTE, "kms:ScheduleKeyDeletion", f"arn:aws:kms:{REGION}:{ACCOUNT}:key/another", {}, False),
+    ],
+)  # fmt: skip
+def test_each_may_do_its_part(who: Any, action: str, resource: str, context: dict[str, str], may: bool) -> None:
+    assert allowed(who, action, resource, **context) == may
+
+
+@pytest.mark.parametrize("policy", [n for n, r in RESOURCES.items() if r["Type"] == "AWS::IAM::ManagedPolicy"])
+def test_iam_takes_the_policy_and_knows_its_actions(policy: str) -> None:
+    document = resolved(RESOURCES[policy]["Properties"]["PolicyDocument"], NAMES)
+    assert len(json.dumps(document, separators=(",", ":"))) <= 6_144
+    for statement in document["Statement"]:
+        for action in listed(statement.get("Action", statement.get("NotAction"))):
+            service, _, name = action.partition(":")
+            assert any(fnmatchcase(known, name.lower()) for known in AWS[service]["Actions"]), action
+
+
+SERVICES = {"ElasticLoadBalancingV2": "elasticloadbalancing", "KinesisFirehose": "firehose", "Cognito": "cognito-idp",
+    "ServiceDiscovery": "servicediscovery", "WAFv2": "wafv2", "Serverless": "lambda"}  # fmt: skip
+
+
+def test_cloudformations_role_has_rights_for_each_kind_of_resource() -> None:
+    """A service of a template's resources that the role knows nothing of would end the first deployment."""
+    kinds = {r["Type"] for r in expanded("prod")["Resources"].values()}
+    for stack in FILES.keys() - {"realtime", "delivery"}:
+        kinds |= {r["Type"] for r in expanded_stack(stack, "prod")["Resources"].values()}
+    needed = {SERVICES.get(k.split("::")[1], k.split("::")[1].lower()) for k in kinds}
+    granted = {a.partition(":")[0] for s in EXECUTE if s["Effect"] == "Allow" for a in listed(s["Action"])}
+    assert {"lambda", "kms", "iam", "ec2"} <= needed <= granted
+
+
+KINDS = {
+    "AWS::DynamoDB::Table": ("TableName", f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/"),
+    "AWS::Events::EventBus": ("Name", f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/"),
+    "AWS::IAM::Role": ("RoleName", f"{IAM}:role/"),
+    "AWS::KMS::Key": ("Key", f"arn:aws:kms:{REGION}:{ACCOUNT}:key/"),
+    "AWS::Logs::LogGroup": ("LogGroupName", f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:"),
+    "AWS::S3::Bucket": ("BucketName", "arn:aws:s3:::"),
+    "AWS::SNS::Topic": ("TopicName", f"arn:aws:sns:{REGION}:{ACCOUNT}:"),
+    "AWS::SQS::Queue": ("QueueName", f"arn:aws:sqs:{REGION}:{ACCOUNT}:"),
+}
+"""How the ARN of a resource begins, and which property goes on."""
+
+
+def arns(resources: dict[str, Any]) -> dict[str, str]:
+    data = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1"
+    found = {**NAMES, "DataKey": data, "Database": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:rds!db-1",
+        "Cluster": f"arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/gavel-prod"}  # fmt: skip
+    for name, resource in resources.items():
+        if resource["Type"] in KINDS:
+            called, start = KINDS[resource["Type"]]
+            found[name] = start + str(resolved(resource["Properties"].get(called, name), NAMES))
+    return found
+
+
+def of_roles() -> list[tuple[str, Statement]]:
+    """Each statement of each role and policy of the stacks."""
+    found = []
+    for stack in (expanded("prod"), expanded_stack("pipeline", "prod")):
+        resources = stack["Resources"]
+        names = arns(resources)
+        for name, resource in resources.items():
+            properties = (
+                resource["Properties"] if resource["Type"] in ("AWS::IAM::Role", "AWS::IAM::ManagedPolicy") else {}
+            )
+            own = [p["PolicyDocument"] for p in properties.get("Policies", ())]
+            own += [properties["PolicyDocument"]] if "PolicyDocument" in properties else []
+            found += [(name, s) for d in own for s in resolved(d["Statement"], names)]
+    return found
+
+
+def test_the_boundary_takes_nothing_away_from_the_roles_of_the_stacks() -> None:
+    beyond = set()
+    for name, statement in of_roles():
+        for action in listed(statement["Action"]):
+            for resource in listed(statement["Resource"]):
+                given = {"iam__PassedToService": "ecs-tasks.amazonaws.com"} if action == "iam:PassRole" else {}
+                if statement["Effect"] == "Allow" and not allowed(BOUNDED, action, resource, **given):
+                    beyond.add((name, action, resource))
+    assert beyond == set()
+
+
+@pytest.mark.parametrize(
+    ("action", "resource"),
+    [
+        ("iam:CreateRole", f"{IAM}:role/gavel-prod-x"),
+        ("sts:AssumeRole", f"{IAM}:role/admin"),
+        ("iam:PassRole", f"{IAM}:role/gavel-prod-deploy"),
+        ("s3:GetObject", "arn:aws:s3:::another/a"),
+        ("s3:PutObject", f"{CODE}/bundles/api.zip"),
+        ("dynamodb:GetItem", f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/another"),
+        ("cloudformation:CreateChangeSet", NEW),
+        ("lambda:UpdateFunctionCode", f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:gavel-prod-api"),
+    ],
+)
+def test_no_role_of_the_stacks_gets_beyond_the_environment(action: str, resource: str) -> None:
+    assert not allowed(BOUNDED, action, resource, iam__PassedToService="ecs-tasks.amazonaws.com")
+
+
+def test_every_role_of_the_stacks_is_under_the_boundary() -> None:
+    for stack in (expanded("prod"), expanded_stack("pipeline", "prod")):
+        roles = {n: r["Properties"] for n, r in stack["Resources"].items() if r["Type"] == "AWS::IAM::Role"}
+        assert roles
+        for name, properties in roles.items():
+            bound = properties.get("PermissionsBoundary")
+            assert bound == {"Fn::If": ["HasBoundary", {"Ref": "Boundary"}, {"Ref": "AWS::NoValue"}]}, name
