@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from lakehouse.serving.sync import sync_served as sync_served
     from lakehouse.table.glue_tables import landing_table as landing_table
     from lakehouse.table.glue_tables import refresh_landing as refresh_landing
+    from lakehouse.table.schema_plan import plan_schema as plan_schema
     from lakehouse.table.tables import check_follows as check_follows
 
 _ROOMS = {
@@ -123,6 +124,7 @@ _ROOMS = {
     "lakehouse.serving.drift": ("check_served",),
     "lakehouse.serving.sync": ("sync_served",),
     "lakehouse.table.glue_tables": ("landing_table", "refresh_landing"),
+    "lakehouse.table.schema_plan": ("plan_schema",),
     "lakehouse.table.tables": ("check_follows",),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}

@@ -18,6 +18,7 @@ from ops.commands import (
     erasure,
     governance,
     parity,
+    planning,
     recovery,
     redrive,
     serving,
@@ -62,6 +63,7 @@ for name, group in {
     "bi": bi.bi,
     "dashboard": dashboard.dashboard,
     "governance": governance.governance,
+    "plan": planning.planning,
     "recover": recovery.recovery,
 }.items():
     app.add_typer(group, name=name)
