@@ -29,7 +29,7 @@ UV = export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/p
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev dashboard test-dashboard down status generate docs setup bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api bench-marts bench-shapes bench-exports bench-serving test test-deep test-fast test-stack coverage soak chaos simulate conformance superset mutations unit lint lint-sql types scan format lock clean
+.PHONY: help demo dev dashboard test-dashboard down status generate contracts docs setup bundles image push-image plan bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api bench-marts bench-shapes bench-exports bench-serving test test-deep test-fast test-stack coverage soak chaos simulate conformance superset mutations unit lint lint-sql types scan format lock clean
 
 help:  ## List what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,10 @@ status: $(LOCAL)  ## Show what runs and what the tables hold
 
 generate: $(LOCAL)  ## Write the files that follow from the contracts (dbt sources and staging models)
 	@$(BIN)/gavel generate
+
+AGAINST ?= HEAD^1
+contracts: $(LOCAL)  ## Check the contracts, and that they may follow those of the revision AGAINST=HEAD^1
+	@$(BIN)/python -m contracts check --against "$(AGAINST)"
 
 docs: $(DEV)  ## Make the documentation as a site: the pages of docs/, and the dbt project's models, columns, lineage
 	@mkdir -p build/docs/slice && echo '{}' > build/docs/slice/watermarks.json
@@ -169,6 +173,32 @@ scan: $(DEV) $(SCAN)  ## Check the template as production gets it for what is op
 	@for stack in foundation lake pipeline governance firewall dashboard delivery; do \
 		$(BIN)/python -m tests.support.expanded --environment prod --stack $$stack > build/$$stack.json || exit 1; done
 	@$(SCAN_VENV)/bin/checkov --config-file .checkov.yaml --file build/template.json build/foundation.json build/lake.json build/pipeline.json build/governance.json build/firewall.json build/dashboard.json build/delivery.json
+
+# ---- what is deployed: built once, named by content
+
+bundles: $(LOCAL)  ## Build the functions' bundles for AWS, named by their content, in build/bundles
+	@$(BIN)/python -m realtime.bundle --python 3.13 --architecture arm64 --output build/bundles
+
+image:  ## Build the pipeline's image as build/image.tar, with its digest in build/image.json (needs Docker with buildx)
+	@mkdir -p build
+	@docker buildx inspect gavel >/dev/null 2>&1 || docker buildx create --name gavel --driver docker-container
+	@docker buildx build --builder gavel --platform linux/arm64 --file deploy/Dockerfile \
+		--output type=oci,dest=build/image.tar --metadata-file build/image.json .
+	@if [ -n "$$GITHUB_OUTPUT" ]; then jq -r '"digest=" + .["containerimage.digest"]' build/image.json >> "$$GITHUB_OUTPUT"; fi
+
+push-image:  ## Push build/image.tar to IMAGES= under its DIGEST=, unchanged (needs skopeo, the AWS CLI, credentials)
+	@[ -n "$(IMAGES)" ] && [ -n "$(DIGEST)" ] || { echo "expected IMAGES=<repository> and DIGEST=sha256:..." >&2; exit 1; }
+	@aws ecr get-login-password | skopeo login --username AWS --password-stdin "$(firstword $(subst /, ,$(IMAGES)))"
+	@skopeo inspect "docker://$(IMAGES)@$(DIGEST)" >/dev/null 2>&1 || \
+		skopeo copy --all --preserve-digests oci-archive:build/image.tar "docker://$(IMAGES):$(subst sha256:,,$(DIGEST))"
+
+plan: $(LOCAL)  ## Show what a deployment of ENVIRONMENT=dev would change: change sets, then schemas of the tables
+	@[ -n "$(ENVIRONMENT)" ] || { echo "expected ENVIRONMENT=dev, test or prod" >&2; exit 1; }
+	@mkdir -p build && $(BIN)/gavel deploy "$(ENVIRONMENT)" --dry-run > build/plan.txt 2>&1; code=$$?; \
+		$(BIN)/gavel ops plan schemas --environment "$(ENVIRONMENT)" >> build/plan.txt 2>&1; schemas=$$?; \
+		cat build/plan.txt; \
+		if [ -n "$$GITHUB_STEP_SUMMARY" ]; then { echo '```'; cat build/plan.txt; echo '```'; } >> "$$GITHUB_STEP_SUMMARY"; fi; \
+		for ended in $$code $$schemas; do [ $$ended = 0 ] || [ $$ended = 3 ] || exit 1; done
 
 format: $(DEV)  ## Format the code
 	@$(BIN)/ruff format .

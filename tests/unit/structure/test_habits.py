@@ -23,8 +23,8 @@ def parts(workflow: Path) -> set[str]:
     found: set[str] = set()
     jobs: dict[str, Any] = yaml.safe_load(workflow.read_text("utf-8"))["jobs"]
     for job in jobs.values():
-        matrix = job["strategy"]["matrix"]
-        found |= {*matrix["part"], *(one["part"] for one in matrix.get("include", []))}
+        matrix: dict[str, Any] = job.get("strategy", {}).get("matrix", {})
+        found |= {*matrix.get("part", []), *(one["part"] for one in matrix.get("include", []))}
     return found
 
 
@@ -32,7 +32,8 @@ def parts(workflow: Path) -> set[str]:
 def test_actions_are_pinned_by_commit_and_say_their_version(workflow: Path) -> None:
     used = [line.strip() for line in workflow.read_text("utf-8").splitlines() if "uses:" in line]
     assert used
-    assert [line for line in used if not PINNED.search(line)] == []
+    others = [line for line in used if "uses: ./.github/workflows/" not in line]  # those are of the same commit
+    assert [line for line in others if not PINNED.search(line)] == []
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda w: w.stem)

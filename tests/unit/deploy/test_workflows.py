@@ -1,0 +1,212 @@
+"""What workflows run exists, is pinned, and has the rights that it needs; the steps of a deployment run as written.
+
+In the last tests the programs that are not here (Docker, skopeo, the AWS CLI) and `gavel` itself are stand-ins that
+write down how they were called; shell, make and the Makefile are the real ones.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import pytest
+import typer
+
+from local.command_line import app
+from local.home import REPOSITORY
+from tests.support.expanded import expanded_stack
+from tests.support.workflows import FILES, FOLDER, Step, choices, filled, jobs, steps, workflow
+
+TARGETS = set(re.findall(r"^([a-z-]+):.*## ", (REPOSITORY / "Makefile").read_text("utf-8"), re.MULTILINE))
+PARTS = set(re.findall(r"^        ([a-z| -]+)\)", (REPOSITORY / ".ci" / "run").read_text("utf-8"), re.MULTILINE))
+PARTS = {word for part in PARTS for word in part.split(" | ")} | TARGETS
+DEPLOYING = ("deploy.yaml", "deploy-environment.yaml")
+RUNS = [s for s in steps() if s.run]
+
+
+@pytest.mark.parametrize("step", RUNS, ids=lambda step: step.name)
+def test_a_step_is_one_command_that_exists(step: Step) -> None:
+    assert "\n" not in step.run.strip()
+    job = workflow(step.file)["jobs"][step.job]
+    env = {**job.get("env", {}), **step.written.get("env", {})}
+    for chosen in choices(job):
+        known = {name: filled(str(v), chosen) if "matrix" in str(v) else "x" for name, v in env.items()}
+        words = shlex.split(Template(filled(step.run, chosen)).substitute(known))
+        program, arguments = words[0], words[1:]
+        if program == "make":
+            assert {a for a in arguments if "=" not in a} <= TARGETS
+        elif program == ".ci/run":
+            assert set(arguments) <= PARTS
+        elif program == ".venv/bin/gavel":
+            typed([word if word != "x" else "dev" for word in arguments])
+        else:
+            assert words[:4] == [".venv/bin/python", "-m", "contracts", "check"]
+
+
+def typed(arguments: list[str]) -> None:
+    """Parse a command line of gavel by its own parser; it ends with an error for what it does not know."""
+    command: Any = typer.main.get_command(app)
+    rest = list(arguments)
+    while hasattr(command, "commands"):
+        command = command.commands[rest.pop(0)]
+    with command.make_context(command.name, rest):
+        pass
+
+
+def test_what_a_text_from_outside_holds_is_never_part_of_a_command() -> None:
+    """Expressions are put into a script before a shell reads it; variables are not."""
+    inside = {e for s in RUNS for e in re.findall(r"\$\{\{(.*?)\}\}", s.run)}
+    assert {e.strip() for e in inside} <= {"matrix.part"}
+
+
+def test_every_action_is_pinned_by_commit_with_its_version_beside() -> None:
+    pins: dict[str, set[str]] = {}
+    for file in FILES:
+        for line in re.findall(r"uses: (.*)", file.read_text("utf-8")):
+            if line.startswith("./"):
+                assert (REPOSITORY / line).is_file()
+                continue
+            found = re.fullmatch(r"([\w.-]+/[\w.-]+)@([0-9a-f]{40}) # v\d+\.\d+\.\d+", line)
+            assert found, f"{file.name}: {line}"
+            pins.setdefault(found[1], set()).add(found[2])
+    assert {name: len(commits) for name, commits in pins.items()} == dict.fromkeys(pins, 1)
+
+
+def test_a_job_may_read_the_code_and_what_it_needs_besides() -> None:
+    given = {}
+    for file, name, job in jobs():
+        assert workflow(file)["permissions"] == {"contents": "read"}, file.name
+        own = dict(job.get("permissions", {"contents": "read"}))
+        assert own.pop("contents") == "read"
+        if own:
+            given[f"{file.name}: {name}"] = own
+    token = {"id-token": "write"}
+    assert given == {
+        "deploy.yaml: build": token | {"attestations": "write"},
+        **{f"deploy.yaml: {name}": token for name in ("dev", "test", "prod")},
+        **{f"deploy-environment.yaml: {name}": token for name in ("plan", "deploy")},
+    }
+    assert not [f.name for f in FILES if "secrets." in f.read_text("utf-8")]
+
+
+@pytest.mark.parametrize("environment", ["dev", "test", "prod"])
+def test_aws_knows_each_job_by_the_environment_that_it_names(environment: str) -> None:
+    roles = expanded_stack("delivery", environment)["Resources"]
+    for job, role, variable in (("plan", "PlanRole", "PLAN_ROLE"), ("deploy", "DeployRole", "DEPLOY_ROLE")):
+        written = workflow(FOLDER / "deploy-environment.yaml")["jobs"][job]
+        (trusted,) = roles[role]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+        subject = trusted["Condition"]["StringEquals"]["token.actions.githubusercontent.com:sub"]["Fn::Sub"]
+        named = filled(written["environment"], {"inputs.environment": environment})
+        assert subject.replace("${Environment}", environment) == f"repo:${{Repository}}:environment:{named}"
+        (signing,) = (s for s in written["steps"] if "configure-aws-credentials" in s.get("uses", ""))
+        assert signing["with"]["role-to-assume"] == f"${{{{ vars.{variable} }}}}"
+        longest = roles[role]["Properties"].get("MaxSessionDuration", 3600)
+        assert int(signing["with"].get("role-duration-seconds", 3600)) <= longest
+
+
+def test_environments_follow_each_other_and_nothing_begins_unchecked() -> None:
+    needs = {name: job.get("needs", ()) for name, job in workflow(FOLDER / "deploy.yaml")["jobs"].items()}
+    assert needs == {"check": (), "build": "check", "dev": "build", "test": ["build", "dev"], "prod": ["build", "test"]}
+    for name in ("dev", "test", "prod"):
+        assert workflow(FOLDER / "deploy.yaml")["jobs"][name]["with"]["environment"] == name
+    assert workflow(FOLDER / "deploy-environment.yaml")["jobs"]["deploy"]["needs"] == "plan"
+    assert workflow(FOLDER / "deploy.yaml")["concurrency"]["cancel-in-progress"] is False
+
+
+# ---- the steps of a deployment, as written --------------------------------------------------------------------------
+
+DIGEST = "sha256:" + "a" * 64
+IMAGES = "111122223333.dkr.ecr.eu-west-1.amazonaws.com/gavel-dev"
+STAND_IN = """#!/bin/sh
+echo "$(basename "$0") $*" >> "$CALLS"
+case "$(basename "$0") $*" in
+    "docker buildx build "*) echo '{"containerimage.digest": "DIGEST"}' > build/image.json; : > build/image.tar ;;
+    "skopeo inspect "*) exit 1 ;;
+    "aws ecr "*) echo a-token ;;
+    "gavel deploy "*" --dry-run") echo "what would be changed"; exit "${PLAN_ENDS:-3}" ;;
+    "gavel ops plan schemas"*) echo "which columns"; exit "${SCHEMAS_END:-0}" ;;
+    "jq "*) echo "digest=DIGEST" ;;
+esac
+"""
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """What the steps find: Makefile and script of the project, and an environment of stand-ins, installed already."""
+    folder, programs = tmp_path / "clone", tmp_path / "programs"
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    programs.mkdir()
+    for name in ("Makefile", "pyproject.toml", "requirements/lock.txt", ".ci/run"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy2(REPOSITORY / name, folder / name)
+    for place, names in ((programs, "docker skopeo aws jq"), (folder / ".venv" / "bin", "gavel python uv")):
+        for name in names.split():
+            (place / name).write_text(STAND_IN.replace("DIGEST", DIGEST), "utf-8")
+            (place / name).chmod(0o755)
+    for stamp in (".installed-local", ".installed-dev"):
+        (folder / ".venv" / stamp).touch()
+    return folder
+
+
+def run(clone: Path, file: str, job: str, values: dict[str, str], **more: str) -> tuple[int, list[str]]:
+    """Run the commands of a job until one fails; returns the last exit code, and how the stand-ins were called."""
+    written = workflow(FOLDER / file)["jobs"][job]
+    calls = clone.parent / "calls"
+    calls.write_text("", "utf-8")
+    for step in written["steps"]:
+        if "run" not in step:
+            continue
+        env = {n: filled(str(v), values) for n, v in {**written.get("env", {}), **step.get("env", {})}.items()}
+        path = f"{clone.parent / 'programs'}:{os.environ['PATH']}"
+        summary = {name: str(clone.parent / name) for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")}
+        variables = {"PATH": path, "CALLS": str(calls), **summary, **env, **more}
+        script = ["bash", "-e", "-o", "pipefail", "-c", filled(step["run"], values)]
+        done = subprocess.run(script, cwd=clone, env=variables, capture_output=True, text=True, check=False)
+        if done.returncode:
+            break
+    return done.returncode, calls.read_text("utf-8").splitlines()
+
+
+OF_DEV = {"inputs.environment": "dev", "inputs.digest": DIGEST, "vars.IMAGES": IMAGES}
+
+
+def test_bundles_and_image_are_built_once_and_named_by_their_content(clone: Path) -> None:
+    code, calls = run(clone, "deploy.yaml", "build", {})
+    assert code == 0
+    assert calls[0] == "python -m realtime.bundle --python 3.13 --architecture arm64 --output build/bundles"
+    assert any(c.startswith("docker buildx build ") and "dest=build/image.tar" in c for c in calls)
+    assert (clone.parent / "GITHUB_OUTPUT").read_text("utf-8") == f"digest={DIGEST}\n"
+
+
+@pytest.mark.parametrize(
+    ("change_sets", "schemas", "ends"), [("0", "0", 0), ("3", "0", 0), ("3", "3", 0), ("1", "0", 2), ("3", "1", 2)]
+)
+def test_a_plan_is_shown_and_ends_red_for_what_would_be_refused(
+    clone: Path, change_sets: str, schemas: str, ends: int
+) -> None:
+    code, calls = run(clone, "deploy-environment.yaml", "plan", OF_DEV, PLAN_ENDS=change_sets, SCHEMAS_END=schemas)
+    assert code == ends
+    assert calls == ["gavel deploy dev --dry-run", "gavel ops plan schemas --environment dev"]
+    shown = (clone.parent / "GITHUB_STEP_SUMMARY").read_text("utf-8")
+    assert shown == "```\nwhat would be changed\nwhich columns\n```\n"
+
+
+def test_what_was_built_is_deployed_by_its_digest(clone: Path) -> None:
+    code, calls = run(clone, "deploy-environment.yaml", "deploy", OF_DEV)
+    assert code == 0
+    assert sorted(calls[:2]) == [
+        "aws ecr get-login-password",
+        "skopeo login --username AWS --password-stdin 111122223333.dkr.ecr.eu-west-1.amazonaws.com",
+    ]
+    copied = f"skopeo copy --all --preserve-digests oci-archive:build/image.tar docker://{IMAGES}:{'a' * 64}"
+    assert calls[2:] == [
+        f"skopeo inspect docker://{IMAGES}@{DIGEST}",
+        copied,
+        f"gavel deploy dev --yes --image {IMAGES}@{DIGEST}",
+    ]
