@@ -71,7 +71,8 @@ def named(node: Any, parameters: Any, path: tuple[str, ...] = ()) -> Iterator[tu
             here = (*path, name)
             given = isinstance(value, dict) and value.get("Ref") in parameters
             text = isinstance(value, str) and "resolve:secretsmanager" not in value
-            if SECRET.search(name) and (given or text):
+            condition = ":" in name  # a key that IAM compares, as token.actions.githubusercontent.com:aud
+            if SECRET.search(name) and not condition and (given or text):
                 yield here, value
             elif name not in SETTINGS:
                 yield from named(value, parameters, here)

@@ -208,5 +208,5 @@ def test_what_was_built_is_deployed_by_its_digest(clone: Path) -> None:
     assert calls[2:] == [
         f"skopeo inspect docker://{IMAGES}@{DIGEST}",
         copied,
-        f"gavel deploy dev --yes --image {IMAGES}@{DIGEST}",
+        f"gavel deploy dev --yes --without-governance --image {IMAGES}@{DIGEST}",
     ]
