@@ -39,6 +39,7 @@ def expanded(environment: str) -> dict[str, Any]:
     given = {"Environment": environment, "Entities": ",".join(c.name for c in load_contracts().of_origin("stream"))}
     for name, parameter in template["Parameters"].items():
         parameter["Default"] = given.get(name, parameter.get("Default", f"a-{name.lower()}"))
+    _only(environment, template)
     unrolled = Template(str(TEMPLATE), template, ["eu-west-1"])
     if problems := unrolled.transform():
         raise ExpansionError("; ".join(str(p) for p in problems))
@@ -60,11 +61,18 @@ def expanded_stack(stack: str, environment: str) -> dict[str, Any]:
     document = cfn_yaml.loads(template(stack, load_contracts(), environment, "111122223333"))
     for name, parameter in document["Parameters"].items():
         parameter["Default"] = {"Environment": environment, "Layers": ",".join(LAYERS)}.get(name, f"a-{name.lower()}")
+    _only(environment, document)
     unrolled = Template(str(FILES[stack]), document, ["eu-west-1"])
     if problems := unrolled.transform():
         raise ExpansionError("; ".join(str(p) for p in problems))
     plain: dict[str, Any] = json.loads(json.dumps(unrolled.template))
     return plain
+
+
+def _only(environment: str, template: dict[str, Any]) -> None:
+    """Leave out what mappings say of other environments: cfn-lint would take the last one's, whatever is given."""
+    if "Environments" in template.get("Mappings", {}):
+        template["Mappings"]["Environments"] = {environment: template["Mappings"]["Environments"][environment]}
 
 
 class _NoManagedPolicies:
