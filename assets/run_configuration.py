@@ -261,8 +261,3 @@ def compaction_config(entities: Iterable[str], work: Ingest | Replay | Rebuild |
     """Run configuration that asks the compaction of each entity for the same work."""
     config = CompactionConfig(work=work)
     return dg.RunConfig(ops={keys.compacted(entity).to_python_identifier(): config for entity in entities})
-
-
-def publication_config(entity: str, work: Publish | RollBack) -> dg.RunConfig:
-    """Run configuration that asks the publication of an entity for some work."""
-    return dg.RunConfig(ops={keys.catalog(entity).to_python_identifier(): PublicationConfig(work=work)})

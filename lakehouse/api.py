@@ -6,7 +6,10 @@ command line go through here, and nothing in the lake does.
 
 from __future__ import annotations
 
+import ast
+from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,7 +31,6 @@ if TYPE_CHECKING:
     from lakehouse.erasure.run import clean_late as clean_late
     from lakehouse.erasure.run import erase_entity as erase_entity
     from lakehouse.erasure.run import erase_rest as erase_rest
-    from lakehouse.erasure.run import finish_erasure as finish_erasure
     from lakehouse.erasure.run import needles_of as needles_of
     from lakehouse.erasure.run import note_marts as note_marts
     from lakehouse.erasure.run import prove_erasure as prove_erasure
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from lakehouse.erasure.run import search_person as search_person
     from lakehouse.intake.failing import again_and_again as again_and_again
     from lakehouse.intake.failing import held as held
-    from lakehouse.intake.failing import ledger_head as ledger_head
     from lakehouse.intake.failing import ledger_head_at as ledger_head_at
     from lakehouse.intake.hourly import hourly as hourly
     from lakehouse.intake.quarantine import list_files as list_files
@@ -74,63 +75,17 @@ if TYPE_CHECKING:
     from lakehouse.table.schema_plan import plan_schema as plan_schema
     from lakehouse.table.tables import check_follows as check_follows
 
-_ROOMS = {
-    "lakehouse.batch.compaction": (
-        "compact",
-        "pending",
-        "rebuild",
-        "requeue",
-    ),
-    "lakehouse.batch.planned": ("plan_rebuild", "plan_replay", "plan_requeue", "plan_roll_back"),
-    "lakehouse.batch.races": ("win",),
-    "lakehouse.erasure.operational": ("erase_operational", "erase_summaries"),
-    "lakehouse.erasure.requests": ("erasure_requests", "load_request", "request_erasure"),
-    "lakehouse.erasure.retention": ("keep_to_contract",),
-    "lakehouse.erasure.run": (
-        "clean_late",
-        "erase_entity",
-        "erase_rest",
-        "finish_erasure",
-        "needles_of",
-        "note_marts",
-        "prove_erasure",
-        "remove_earlier",
-        "search_person",
-    ),
-    "lakehouse.intake.failing": (
-        "again_and_again",
-        "held",
-        "ledger_head",
-        "ledger_head_at",
-    ),
-    "lakehouse.intake.hourly": ("hourly",),
-    "lakehouse.intake.quarantine": ("list_files",),
-    "lakehouse.maintenance.run": ("maintain",),
-    "lakehouse.parity.parity_log": ("recent_parity",),
-    "lakehouse.parity.run": ("await_arrival", "check_parity", "request_export"),
-    "lakehouse.parity.sampling": ("judge_samples", "take_sample"),
-    "lakehouse.publish.audit": ("audit_table",),
-    "lakehouse.publish.lateness": ("follow",),
-    "lakehouse.publish.publication": (
-        "publish",
-        "rollback",
-    ),
-    "lakehouse.publish.publication_log": ("billed", "join_days", "record_build"),
-    "lakehouse.publish.published": ("content_hash", "published", "watermark"),
-    "lakehouse.recovery.catalog": ("recover_catalog",),
-    "lakehouse.recovery.exporting": ("dry_run_backfill", "run_backfill"),
-    "lakehouse.recovery.lake": ("recover_lake",),
-    "lakehouse.recovery.recovering": ("bring_export", "document", "prove_export", "recover", "recover_entity", "said"),
-    "lakehouse.serving.drift": ("check_served",),
-    "lakehouse.serving.sync": ("sync_served",),
-    "lakehouse.table.glue_tables": ("landing_table", "refresh_landing"),
-    "lakehouse.table.schema_plan": ("plan_schema",),
-    "lakehouse.table.tables": ("check_follows",),
-}
-_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+
+@cache
+def _rooms() -> dict[str, str]:
+    """The module of each name, by the imports above, which nobody but type checkers executes."""
+    nodes = ast.walk(ast.parse(Path(__file__).read_text("utf-8")))
+    imports = [node for node in nodes if isinstance(node, ast.ImportFrom)]
+    return {a.name: str(n.module) for n in imports if str(n.module).startswith("lakehouse.") for a in n.names}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _ROOM_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(sorted(_ROOM_OF))}")
-    return getattr(import_module(_ROOM_OF[name]), name)
+    rooms = _rooms()
+    if name not in rooms:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(sorted(rooms))}")
+    return getattr(import_module(rooms[name]), name)

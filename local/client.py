@@ -26,6 +26,7 @@ SignIn = Callable[[], tuple[str, float]]
 ATTEMPTS = 5
 _BUSY = frozenset({429, 502, 503, 504})
 _RENEW_BEFORE = 120.0  # seconds
+_TIMEOUT = 30.0  # seconds
 
 
 class ApiError(RuntimeError):
@@ -61,7 +62,6 @@ class ApiClient:
         base_url: str,
         sign_in: SignIn,
         *,
-        timeout: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -70,7 +70,7 @@ class ApiClient:
             raise ValueError(f"expected the API's address as http(s)://host/path, found {base_url!r}")
         self._address = address
         self._prefix = address.path.rstrip("/")
-        self._sign_in, self._timeout, self._clock, self._sleep = sign_in, timeout, clock, sleep
+        self._sign_in, self._clock, self._sleep = sign_in, clock, sleep
         self._threads = local()
         self._token: tuple[str, float] | None = None
         self._token_lock = Lock()
@@ -217,7 +217,7 @@ class ApiClient:
         connection: http.client.HTTPConnection | None = getattr(self._threads, "connection", None)
         if connection is None:
             kind = http.client.HTTPSConnection if self._address.scheme == "https" else http.client.HTTPConnection
-            connection = kind(self._address.hostname or "", self._address.port, timeout=self._timeout)
+            connection = kind(self._address.hostname or "", self._address.port, timeout=_TIMEOUT)
             self._threads.connection = connection
         elif connection.sock is not None and select.select([connection.sock], [], [], 0)[0]:
             connection.close()  # there is nothing to read before a request: the server has hung up meanwhile

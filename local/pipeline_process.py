@@ -65,7 +65,7 @@ def prepare(home: Home, stack: Stack) -> Callable[[], None]:
     return wait
 
 
-def reload(ui_url: str, location: str = "gavel") -> None:
+def reload(ui_url: str) -> None:
     """Let a running Dagster load the code location again, so that assets, sensors and schedules are those of now.
 
     Raises `PipelineError` with Dagster's reason.
@@ -75,7 +75,7 @@ def reload(ui_url: str, location: str = "gavel") -> None:
     address = urlsplit(ui_url)
     try:
         client = DagsterGraphQLClient(address.hostname or "", port_number=address.port, timeout=HANG_SECONDS)
-        done = client.reload_repository_location(location)
+        done = client.reload_repository_location("gavel")
     except DagsterGraphQLClientError as error:
         reason = error.__cause__ or error  # the client's own words repeat the query and leave the cause out
         raise PipelineError(f"expected Dagster at {ui_url} to load the code location again, found: {reason}") from error

@@ -64,15 +64,16 @@ def stop(processes: Iterable[Process], timeout: float, sign: signal.Signals = si
     """Ask processes to end, wait, and kill those that have not ended in time. True if none had to be killed."""
     alive = [p for p in processes if p.alive]
     for process in alive:
-        _signal(process, sign)
+        send(process, sign)
     left = _wait(alive, timeout)
     for process in left:
-        _signal(process, signal.SIGKILL)
+        send(process, signal.SIGKILL)
     _wait(left, 10)
     return not left
 
 
-def _signal(process: Process, sign: signal.Signals) -> None:
+def send(process: Process, sign: signal.Signals) -> None:
+    """Send a signal to the process, if it is still there."""
     if process.alive:
         try:
             os.kill(process.pid, sign)

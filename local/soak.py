@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from local.home import REPOSITORY, Home, Stack
 from local.housekeeping import LOG_BYTES
@@ -262,7 +262,7 @@ def line_of(seen: Seen) -> str:
     )
 
 
-def soak(home: Home, minutes: float, say: Any = print) -> Seen:
+def soak(home: Home, minutes: float) -> Seen:
     """Start `gavel dev`, watch it, stop it. Raises `SoakError` if it does not start or ends by itself."""
     command = [sys.executable, "-m", "local.command_line", "dev"]
     environment = {**os.environ, "GAVEL_HOME": str(home.path), "PYTHONUNBUFFERED": "1"}
@@ -272,7 +272,7 @@ def soak(home: Home, minutes: float, say: Any = print) -> Seen:
     with log.open("ab") as output:
         child = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=output, stderr=subprocess.STDOUT)
     try:
-        say(f"gavel dev starts; what it says is in {log}")
+        print(f"gavel dev starts; what it says is in {log}")
         deadline = time.monotonic() + START_SECONDS
         while b"Press Ctrl-C" not in log.read_bytes():
             if child.poll() is not None or time.monotonic() > deadline:

@@ -21,6 +21,7 @@ from ops import dead_letters
 from ops.dead_letters import put_back
 from ops.environment import Environment, OpsError
 from ops.moments import Range
+from realtime.resending import requests_of
 
 TRANSFORM_FAILURES, GIVEN_UP = "relay-failures/", "aws/lambda/"
 MAX_EVENT_BYTES = 4_000_000  # Lambda takes 6 MB of JSON
@@ -231,7 +232,7 @@ class Redrive:
     def _hand_over(self, function: str, failures: Sequence[_Failure]) -> list[_Failure]:
         """Give records to a function; answers those that failed again, with the new reason."""
         left: list[_Failure] = []
-        for part in _parts(failures):
+        for part in requests_of(failures, _length, max_entries=MAX_EVENT_RECORDS, max_bytes=MAX_EVENT_BYTES):
             again = self._invoke(self._environment.resource(function), [f.record for f in part])
             left += [replace(part[position], reason=reason) for position, reason in again.items()]
             self._result.delivered += len(part) - len(again)
@@ -273,16 +274,5 @@ def _failures_of_batch(body: bytes) -> tuple[str, list[_Failure]]:
     return function, [_Failure(record, reason) for record in json.loads(content["payload"])["Records"]]
 
 
-def _parts(failures: Sequence[_Failure]) -> Iterator[list[_Failure]]:
-    """Failures in events that Lambda takes."""
-    part: list[_Failure] = []
-    size = 0
-    for failure in failures:
-        length = len(json.dumps(failure.record))
-        if part and (len(part) == MAX_EVENT_RECORDS or size + length > MAX_EVENT_BYTES):
-            yield part
-            part, size = [], 0
-        part.append(failure)
-        size += length
-    if part:
-        yield part
+def _length(failure: _Failure) -> int:
+    return len(json.dumps(failure.record))

@@ -131,7 +131,7 @@ class Settings:
             lineage=_lineage(variables),
             serving=_serving(variables),
             quicksight=_quicksight(variables, local),
-            summaries=_is_on(variables, "GAVEL_SUMMARIES"),
+            summaries=_summaries(variables),
         )
 
 
@@ -166,10 +166,10 @@ def _quicksight(variables: Mapping[str, str], local: bool) -> str | None:
     return account
 
 
-def _is_on(variables: Mapping[str, str], variable: str) -> bool:
-    text = variables.get(variable) or "off"
+def _summaries(variables: Mapping[str, str]) -> bool:
+    text = variables.get("GAVEL_SUMMARIES") or "off"
     if text not in ("on", "off"):
-        raise SettingsError(f"{variable}: expected on or off, found {text!r}")
+        raise SettingsError(f"GAVEL_SUMMARIES: expected on or off, found {text!r}")
     return text == "on"
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lakehouse.storage.sql import literal
 from warehouse.manifest import Manifest, is_model, reads_of
 
 FAILED = ("error", "fail", "runtime error", "partial success")
@@ -135,9 +136,9 @@ def _defined(connection: Any, database: str) -> dict[tuple[str, str], _Relation]
     )
     found = {}
     for kind, schema, name, sql, place, comment in connection.execute(query, [database]).fetchall():
-        of_it = [f"comment on {kind} {_quoted((schema, name))} is {_text(comment)}"] if comment is not None else []
+        of_it = [f"comment on {kind} {_quoted((schema, name))} is {literal(comment)}"] if comment is not None else []
         of_columns = [
-            f"comment on column {_quoted((schema, name, column))} is {_text(said)}"
+            f"comment on column {_quoted((schema, name, column))} is {literal(said)}"
             for column, said in columns.get((schema, name), ())
         ]
         found[schema, name] = _Relation(kind, sql, place, (*of_it, *of_columns))
@@ -146,10 +147,6 @@ def _defined(connection: Any, database: str) -> dict[tuple[str, str], _Relation]
 
 def _quoted(name: Sequence[str]) -> str:
     return ".".join('"' + part.replace('"', '""') + '"' for part in name)
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
 
 
 def _relations(connection: Any) -> set[tuple[str, str]]:

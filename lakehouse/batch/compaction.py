@@ -25,7 +25,7 @@ from lakehouse.storage.context import Context
 from lakehouse.storage.failures import ATTEMPTS
 from lakehouse.storage.lake import Lake
 from lakehouse.table import tables
-from lakehouse.table.tables import TableState, published_entry
+from lakehouse.table.tables import TableState, published_state
 
 if TYPE_CHECKING:
     from contracts import Contract
@@ -63,10 +63,9 @@ def rebuild(
 
 def pending(lake: Lake, contract: Contract, scope: Scope) -> list[LandedObject]:
     """The objects in `scope` that the published ledger does not know yet: what `compact` would ingest."""
-    entry = published_entry(lake, contract)
-    if entry is None:
+    state = published_state(lake, contract)
+    if state is None:
         return list(each_object(lake, contract, scope.reaching(None)))
-    state = TableState(lake, entry.metadata_location)
     return Ledger.load(lake, state.ledger).unknown(each_object(lake, contract, scope.reaching(state.watermark)))
 
 
@@ -82,9 +81,9 @@ def requeue(
     was corrected. Rows that were merged before count as duplicates. `invariants` as for `api.compact`. Publish
     afterwards as after any batch."""
     if origins is None:
-        entry = published_entry(lake, contract)
-        head = TableState(lake, entry.metadata_location).ledger if entry else ""
-        origins = frozenset(entry.key for entry in Ledger.load(lake, head).attention())
+        state = published_state(lake, contract)
+        ledger = Ledger.load(lake, state.ledger if state else "")
+        origins = frozenset(entry.key for entry in ledger.attention())
     return compact(lake, contract, Scope.requeue(origins), progress=progress, invariants=invariants)
 
 

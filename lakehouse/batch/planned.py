@@ -11,7 +11,7 @@ from lakehouse.intake.ledger import Ledger
 from lakehouse.publish.publication import plan_rollback
 from lakehouse.results import FilesMissing, Kind, Planned, RebuildFailed
 from lakehouse.storage.lake import Lake
-from lakehouse.table.tables import TableState, published_entry
+from lakehouse.table.tables import TableState, published_state
 
 if TYPE_CHECKING:
     from contracts import Contract
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 def plan_replay(lake: Lake, contract: Contract, scope: Scope) -> Planned:
     """What `compact` would do with a replay's scope."""
-    state = _published(lake, contract)
+    state = published_state(lake, contract)
     return _ingesting(lake, contract, "replay", state, list_objects(lake, contract, scope))
 
 
 def plan_rebuild(lake: Lake, contract: Contract) -> Planned:
     """What `rebuild` would do; `refused` if objects that made the table are gone. Whether every change of objects that
     were written again is still there, only a rebuild itself can say."""
-    state = _published(lake, contract)
+    state = published_state(lake, contract)
     objects = list_objects(lake, contract, Scope.everything())
     refused = ""
     if state is not None:
@@ -39,7 +39,7 @@ def plan_rebuild(lake: Lake, contract: Contract) -> Planned:
 
 def plan_requeue(lake: Lake, contract: Contract, origins: frozenset[str] | None = None) -> Planned:
     """What `requeue` would do with all that is quarantined or held, or with the named objects."""
-    state = _published(lake, contract)
+    state = published_state(lake, contract)
     if origins is None:
         ledger = Ledger.load(lake, state.ledger if state else "")
         origins = frozenset(entry.key for entry in ledger.attention())
@@ -51,7 +51,7 @@ def plan_requeue(lake: Lake, contract: Contract, origins: frozenset[str] | None 
 
 def plan_roll_back(lake: Lake, contract: Contract, snapshot_id: int | None = None) -> Planned:
     """What `rollback` would do, and what the next batch would ingest again."""
-    state = _published(lake, contract)
+    state = published_state(lake, contract)
     try:
         present, target = plan_rollback(lake, contract, snapshot_id)
     except (LookupError, FilesMissing) as error:
@@ -76,11 +76,6 @@ def plan_roll_back(lake: Lake, contract: Contract, snapshot_id: int | None = Non
         rows_after=_rows(target),
         watermark_after=target.watermark,
     )
-
-
-def _published(lake: Lake, contract: Contract) -> TableState | None:
-    entry = published_entry(lake, contract)
-    return None if entry is None else TableState(lake, entry.metadata_location)
 
 
 def _rows(state: TableState) -> int:

@@ -27,8 +27,7 @@ from lakehouse.intake.landing import LandedObject, Scope, each_object
 from lakehouse.intake.ledger import Ledger, LedgerEntry
 from lakehouse.publish.retained import prefixes
 from lakehouse.storage.batches import batched
-from lakehouse.storage.duck import file_list
-from lakehouse.storage.sql import quoted
+from lakehouse.storage.sql import file_list, quoted
 from lakehouse.storage.store import ObjectMissing
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Status = Literal["open", "rewritten", "done"]
 ROOT = "erasures/"
-LISTS, LATE, HOLDS = f"{ROOT}lists/", f"{ROOT}late/", f"{ROOT}holds/"
+HOLDS = f"{ROOT}holds/"
 GRACE = timedelta(hours=24)
 """How long readers may go on with a state that they opened, unless a request says otherwise."""
 

@@ -58,8 +58,7 @@ def keep_to_contract(
     if contract.legal_hold:
         context.report("on legal hold: nothing changes its storage class, nothing is deleted")
         return RetentionResult(contract.name, on_hold=True)
-    if tables.published_entry(lake, contract) is None:
-        raise LookupError(f"{contract.name}: expected a published table, found none; run its first batch")
+    tables.expect_published(lake, contract)
     end = lake.now() - timedelta(days=contract.retention_days)
     on_hold = requests.tokens_on_hold(lake) if contract.erasure is not None else frozenset()
     rows, changes, kept = _delete_rows(context, end, on_hold)

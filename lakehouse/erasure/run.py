@@ -85,10 +85,9 @@ def search_person(lake: Lake, contracts: Contracts, identity: str) -> list[Searc
     """Where the person is, without changing anything: what an erasure would rewrite."""
     found = []
     for contract in contracts.values():
-        entry = entity_tables.published_entry(lake, contract)
-        if contract.erasure is None or entry is None:
+        state = entity_tables.published_state(lake, contract)
+        if contract.erasure is None or state is None:
             continue
-        state = TableState(lake, entry.metadata_location)
         with connect(lake) as duck:
             both = [tables.find(duck, contract, shape, files, identity) for shape, files in _shapes(contract, state)]
             landed = sum(1 for _ in objects.landed_with(duck, lake, contract, identity))
@@ -265,10 +264,9 @@ def needles_of(lake: Lake, contracts: Contracts, request: Request) -> Needles:
     counted = dict.fromkeys(sorted(sealed.values), 0)
     with connect(lake) as duck:
         for contract in contracts.values():
-            entry = entity_tables.published_entry(lake, contract)
-            if entry is None or not contract.personal or contract.erasure is None:
+            state = entity_tables.published_state(lake, contract)
+            if state is None or not contract.personal or contract.erasure is None:
                 continue
-            state = TableState(lake, entry.metadata_location)
             for found in (
                 tables.others_with(duck, contract, state, list(counted)),
                 objects.others_landed(duck, lake, contract, list(counted)),
@@ -309,18 +307,6 @@ def _clean_rest(lake: Lake, contracts: Contracts, request: Request, progress: Pr
 def note_marts(lake: Lake, request: Request, done: dict[str, Any]) -> None:
     """Keep what was done to the marts that were built of the tables, for the proof."""
     requests.note(lake, request, MARTS, done)
-
-
-def finish_erasure(
-    lake: Lake, contracts: Contracts, request: Request, *, progress: Progress = silent
-) -> Finished | None:
-    """The second phase; None while the grace period lasts: `remove_earlier` for every entity, then `prove_erasure`."""
-    if not request.due(lake.now()):
-        return None
-    for contract in contracts.values():
-        if contract.erasure is not None:
-            remove_earlier(lake, contract, request, progress=progress)
-    return prove_erasure(lake, contracts, request, progress=progress)
 
 
 def remove_earlier(lake: Lake, contract: Contract, request: Request, *, progress: Progress = silent) -> None:

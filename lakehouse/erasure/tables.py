@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lakehouse.intake.erased import ERASED, ErasedList, is_one_of, pseudonym, token, treated
+from lakehouse.maintenance.verification import content_of
 from lakehouse.merge import writing
 from lakehouse.publish import audit
 from lakehouse.results import AuditResult, Check
@@ -242,8 +243,8 @@ def _same_others(
     shape, gone, fresh = parts
     mine = _about(contract, identity)
     then = _about(contract, pseudonym(token(secret, identity)))
-    expected = _content(duck, shape, f"SELECT * FROM ({live_rows(shape, gone)}) WHERE NOT {mine} AND NOT {then}")
-    found = _content(duck, shape, f"SELECT * FROM ({live_rows(shape, fresh)}) WHERE NOT {then}")
+    expected = content_of(duck, shape, f"SELECT * FROM ({live_rows(shape, gone)}) WHERE NOT {mine} AND NOT {then}")
+    found = content_of(duck, shape, f"SELECT * FROM ({live_rows(shape, fresh)}) WHERE NOT {then}")
     hers = duck.count(f"SELECT count(*) FROM ({live_rows(shape, gone)}) WHERE {mine} OR {then}")
     left = duck.count(f"SELECT count(*) FROM ({live_rows(shape, fresh)}) WHERE {then}")
     assert contract.erasure is not None
@@ -254,12 +255,6 @@ def _same_others(
         f"expected {expected[0]} rows with hash {expected[1]:x} and {wanted} without a person, found {found[0]} with "
         f"{found[1]:x} and {left}",
     )
-
-
-def _content(duck: Duck, shape: TableShape, query: str) -> tuple[int, int]:
-    columns = ", ".join(quoted(c.name) for c in shape.columns)
-    rows, total = duck.row(f"SELECT count(*), sum(hash({columns})::HUGEINT) FROM ({query})")
-    return int(rows), int(total or 0)
 
 
 def is_listed(state: TableState, request: str) -> bool:

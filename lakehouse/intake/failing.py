@@ -11,7 +11,7 @@ from lakehouse.intake.attempts import known_tries
 from lakehouse.intake.ledger import Ledger
 from lakehouse.results import Failing, Failure
 from lakehouse.storage.failures import ATTEMPTS
-from lakehouse.table.tables import TableState, published_entry
+from lakehouse.table.tables import TableState
 
 if TYPE_CHECKING:
     from contracts import Contract
@@ -19,12 +19,6 @@ if TYPE_CHECKING:
 
 AGAIN = 2
 """In how many runs an object has failed that fails again and again; the first failure may pass."""
-
-
-def ledger_head(lake: Lake, contract: Contract) -> str:
-    """The head of the published ledger, another one whenever it says something else; empty where there is none."""
-    entry = published_entry(lake, contract)
-    return "" if entry is None else ledger_head_at(lake, entry.metadata_location)
 
 
 def ledger_head_at(lake: Lake, metadata_location: str) -> str:

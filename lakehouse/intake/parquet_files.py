@@ -20,9 +20,9 @@ import numpy as np
 from lakehouse.intake import exact_values
 from lakehouse.intake.parquet_text import Value, meant
 from lakehouse.intake.text_files import NotReadable
-from lakehouse.storage.duck import Duck, file_list
+from lakehouse.storage.duck import Duck
 from lakehouse.storage.failures import without_values
-from lakehouse.storage.sql import quoted
+from lakehouse.storage.sql import file_list, quoted
 from lakehouse.table.relations import text_columns
 
 if TYPE_CHECKING:

@@ -96,10 +96,7 @@ def run(context: Context) -> MaintenanceResult:
     """One run; begins again when another writer was quicker."""
     lake, contract = context.lake, context.contract
     requested = lake.meter.read()
-    published = tables.published_entry(lake, contract)
-    if published is None:
-        raise LookupError(f"{contract.name}: expected a published table, found none; run its first batch")
-    before = measure(lake, contract, TableState(lake, published.metadata_location))
+    before = measure(lake, contract, tables.expect_published(lake, contract))
     work, attempts = _Run(context, before, lake.now(), requested), count(1)
     try:
         result = win(lambda: _run_once(work, next(attempts)), context.report)

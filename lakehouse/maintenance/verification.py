@@ -56,8 +56,8 @@ def _same(
     name: str, duck: Duck, shape: TableShape, before: Sequence[LiveFile], after: Sequence[LiveFile], keep: str
 ) -> Check:
     gone, new = _differing(before, after)
-    expected = _content(duck, shape, f"SELECT * FROM ({live_rows(shape, gone)}) WHERE {keep}")
-    found = _content(duck, shape, live_rows(shape, new))
+    expected = content_of(duck, shape, f"SELECT * FROM ({live_rows(shape, gone)}) WHERE {keep}")
+    found = content_of(duck, shape, live_rows(shape, new))
     return Check(
         name,
         expected == found,
@@ -82,7 +82,7 @@ def _described(duck: Duck, *parts: tuple[TableShape, Sequence[LiveFile], Sequenc
     return audit.recorded_check(wrong)
 
 
-def _content(duck: Duck, shape: TableShape, query: str) -> tuple[int, int]:
+def content_of(duck: Duck, shape: TableShape, query: str) -> tuple[int, int]:
     """The number of rows, and a hash of them that does not depend on their order."""
     columns = ", ".join(quoted(c.name) for c in shape.columns)
     rows, total = duck.row(f"SELECT count(*), sum(hash({columns})::HUGEINT) FROM ({query})")

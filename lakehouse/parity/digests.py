@@ -56,11 +56,10 @@ def of_change(contract: Contract, alias: str = "") -> str:
     )
 
 
-def of_row(contract: Contract, alias: str = "") -> str:
+def of_row(contract: Contract) -> str:
     """SQL for the number of the state that a compacted row says its key is in (UBIGINT)."""
     return (
-        f"CASE WHEN {alias}_deleted THEN {REMOVED}::UBIGINT WHEN {alias}_expired THEN {EXPIRED}::UBIGINT "
-        f"ELSE {content(contract, alias)} END"
+        f"CASE WHEN _deleted THEN {REMOVED}::UBIGINT WHEN _expired THEN {EXPIRED}::UBIGINT ELSE {content(contract)} END"
     )
 
 

@@ -16,7 +16,7 @@ from contracts.types import (
 from lakehouse.storage.sql import quoted
 
 
-def of_column(field: Field, alias: str = "") -> str:
+def of_column(field: Field, alias: str) -> str:
     """SQL for the landed text of a typed column; null stays null."""
     column = f"{alias}{quoted(field.name)}"
     if isinstance(field.type, NestedType):

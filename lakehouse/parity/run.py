@@ -48,7 +48,7 @@ from lakehouse.storage.duck import connect
 from lakehouse.storage.entries import EntryConflict
 from lakehouse.storage.lake import CHANGES, Lake
 from lakehouse.storage.sql import quoted
-from lakehouse.table.tables import TableState, published_entry
+from lakehouse.table.tables import TableState, published_state
 
 if TYPE_CHECKING:
     from contracts import Contract, Contracts
@@ -157,7 +157,7 @@ def _awaited(lake: Lake, contracts: Contracts, request: Request) -> dict[str, da
     found = {
         c.name: _ready_at(lake, c, source, request)
         for c in _entities(contracts, request)
-        if c.origin == "stream" and _state(lake, c) is not None
+        if c.origin == "stream" and published_state(lake, c) is not None
     }
     return {name: ready for name, ready in found.items() if ready is not None}
 
@@ -210,14 +210,9 @@ def _source(lake: Lake, contracts: Contracts, request: Request) -> Source | None
     return Source(lake, store, contracts, (ripe or found)[-1], entities)
 
 
-def _state(lake: Lake, contract: Contract) -> TableState | None:
-    entry = published_entry(lake, contract)
-    return None if entry is None else TableState(lake, entry.metadata_location)
-
-
 def _ready_at(lake: Lake, contract: Contract, source: Source, request: Request) -> datetime | None:
     """When the entity can be compared; None if it can be now."""
-    state = _state(lake, contract)
+    state = published_state(lake, contract)
     ready = source.export.at + request.lateness
     return None if state is not None and state.watermark is not None and state.watermark >= ready else ready
 
@@ -250,7 +245,7 @@ def _not_yet(work: _Work, state: TableState | None) -> Parity | None:
 def _compared(work: _Work) -> tuple[Parity, TableState | None]:
     """Compare one entity as it is published now."""
     lake, contract, duck = work.context.lake, work.contract, work.duck
-    state = _state(lake, contract)
+    state = published_state(lake, contract)
     early = _not_yet(work, state)
     if early is not None or state is None:
         assert early is not None

@@ -20,7 +20,7 @@ from lakehouse.table.iceberg import partition_value
 from lakehouse.table.relations import ACCEPTED, ADDED, AFTER, STORED
 from lakehouse.table.scan import live_rows
 from lakehouse.table.schemas import ORDER
-from lakehouse.table.tables import TableState, published_entry
+from lakehouse.table.tables import TableState, expect_published
 
 if TYPE_CHECKING:
     from contracts import Contract
@@ -192,10 +192,7 @@ def audit_table(lake: Lake, contract: Contract) -> AuditResult:
     """Audit the whole published table (nightly): keys unique, required fields present, partitions right, the stored row
     of each key the newest of its changes, and what is recorded of every file true."""
 
-    entry = published_entry(lake, contract)
-    if entry is None:
-        raise LookupError(f"{contract.name}: expected a published table, found none; run its first batch")
-    return audit_state(lake, contract, TableState(lake, entry.metadata_location))
+    return audit_state(lake, contract, expect_published(lake, contract))
 
 
 def audit_state(lake: Lake, contract: Contract, state: TableState) -> AuditResult:

@@ -4,36 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lakehouse.results import Drift
 from lakehouse.storage.lake import Lake
 from lakehouse.table import schemas
-from lakehouse.table.glue_tables import refresh_landing, sync_entry
-from lakehouse.table.tables import BATCH, WATERMARK, TableState, published_entry
+from lakehouse.table.tables import BATCH, WATERMARK, TableState
 
 if TYPE_CHECKING:
     from contracts import Contract
-
-
-def refresh(lake: Lake, contract: Contract) -> tuple[Drift, ...]:
-    """Bring the landing, published and `_changes` entries to the contract without moving any data pointer.
-
-    Returns the hand-made changes found on the way. The landing table is made where it is missing; the others are made
-    by the first batch.
-    """
-
-    drift = list(refresh_landing(lake, contract))
-    published = published_entry(lake, contract)
-    if published is None:
-        return tuple(drift)
-    state = TableState(lake, published.metadata_location)
-    changes = lake.entries.get(lake.published_database, schemas.changes(contract).name)
-    for shape, entry, statistics in (
-        (schemas.changes(contract), changes, changes_statistics(state)),
-        (schemas.compacted(contract), published, statistics_of(state)),
-    ):
-        if entry is not None:
-            drift += sync_entry(lake, contract, shape, entry, {**entry.parameters, **statistics})
-    return tuple(drift)
 
 
 def forget_versions(lake: Lake, contract: Contract) -> int:

@@ -29,8 +29,8 @@ from lakehouse.intake.rules import key_values
 from lakehouse.publish.publication import publish
 from lakehouse.results import BatchResult, Counts, Progress, silent
 from lakehouse.storage.context import Context
-from lakehouse.storage.duck import Duck, connect, file_list
-from lakehouse.storage.sql import literal, quoted
+from lakehouse.storage.duck import Duck, connect
+from lakehouse.storage.sql import file_list, literal, quoted
 from lakehouse.table import schemas
 from lakehouse.table.relations import text_columns
 from lakehouse.table.scan import live_rows

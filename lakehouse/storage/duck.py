@@ -241,8 +241,3 @@ def extension(name: str) -> Path:
         f"duckdb-extension-{name}: expected a file for DuckDB {duckdb.__version__}, found "
         f"{[str(f) for f in files]}; install the same version as duckdb"
     )
-
-
-def file_list(addresses: list[str]) -> str:
-    """Addresses as the list that read_parquet takes."""
-    return "[" + ", ".join(literal(a) for a in addresses) + "]"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 def quoted(name: str) -> str:
     """A name as a quoted SQL identifier."""
@@ -11,3 +13,8 @@ def quoted(name: str) -> str:
 def literal(text: str) -> str:
     """Text as a SQL literal."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def file_list(addresses: Iterable[str]) -> str:
+    """Addresses as the list that read_parquet takes."""
+    return f"[{', '.join(map(literal, addresses))}]"

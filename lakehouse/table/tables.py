@@ -105,6 +105,19 @@ def published_entry(lake: Lake, contract: Contract) -> Entry | None:
     return lake.entries.get(lake.published_database, contract.name)
 
 
+def published_state(lake: Lake, contract: Contract) -> TableState | None:
+    """The state that readers of the entity see; None before the first publication."""
+    entry = published_entry(lake, contract)
+    return None if entry is None else TableState(lake, entry.metadata_location)
+
+
+def expect_published(lake: Lake, contract: Contract) -> TableState:
+    """The same where there must be one; raises `LookupError`."""
+    if (state := published_state(lake, contract)) is None:
+        raise LookupError(f"{contract.name}: expected a published table, found none; run its first batch")
+    return state
+
+
 def prepare(lake: Lake, contract: Contract) -> tuple[TableState, Entry]:
     """Make the entity's tables where they do not exist, and set the work entries back to what is published.
 

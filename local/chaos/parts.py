@@ -18,7 +18,7 @@ from contracts import Contracts
 from local import emulator, pipeline_process, stack
 from local.develop import DevelopError, spawn_dagster, wait_for_ui
 from local.home import REPOSITORY, Home, Stack
-from local.processes import Process, marked, spawn, stop
+from local.processes import Process, marked, send, spawn, stop
 
 PUMP = "pump"
 STARTS = 3
@@ -131,7 +131,7 @@ class Parts:
                 if found:
                     self._killed.add(target)
                     for process in found:
-                        _send(process, signal.SIGKILL)
+                        send(process, signal.SIGKILL)
                     return True
             stopping.wait(0.1)
         return False
@@ -150,11 +150,11 @@ class Parts:
         process = self.stack.emulator
         if process is None or not process.alive:
             return False
-        _send(process, signal.SIGSTOP)
+        send(process, signal.SIGSTOP)
         try:
             stopping.wait(seconds)
         finally:
-            _send(process, signal.SIGCONT)
+            send(process, signal.SIGCONT)
         return True
 
     # ---- the emulator stopped and started, in order
@@ -235,11 +235,3 @@ def _environment(process: Process) -> bytes:
         return Path(f"/proc/{process.pid}/environ").read_bytes()
     except OSError:
         return b""
-
-
-def _send(process: Process, sign: signal.Signals) -> None:
-    if process.alive:
-        try:
-            os.kill(process.pid, sign)
-        except ProcessLookupError:
-            return

@@ -197,7 +197,7 @@ def spoiled(rule: Rule, request: Request, forward: Forward) -> tuple[Answer, boo
 
 
 @contextmanager
-def proxying(port: int, injected: Injected, listen: int = 0) -> Iterator[int]:
+def proxying(port: int, injected: Injected) -> Iterator[int]:
     """Pass requests on to an emulator on a port of this machine, spoiled as `injected` says; gives the proxy's port."""
     connections = local()
 
@@ -217,7 +217,7 @@ def proxying(port: int, injected: Injected, listen: int = 0) -> Iterator[int]:
             rule = injected.take(request.purpose) if request.purpose else None
             return spoiled(rule, request, forward) if rule else (forward(request), False)
 
-    server = _Server(("127.0.0.1", listen), Handler)
+    server = _Server(("127.0.0.1", 0), Handler)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, name="proxy", daemon=True)
     thread.start()
     try:

@@ -37,11 +37,11 @@ from orchestration.settings import Settings
 from warehouse.project import is_prepared
 
 
-def run_once(settings: Settings, progress: Progress = lambda line: None, *, everything: bool = False) -> PipelineResult:
+def run_once(settings: Settings, progress: Progress = lambda line: None) -> PipelineResult:
     """Ingest all that landed, publish it, build the marts and render the report.
 
-    `progress` gets one readable line at each step. With `everything` all that is retained is looked at, else what
-    arrived since the watermarks and in the last two days. A step that fails is in the result; nothing is raised for it.
+    `progress` gets one readable line at each step. What is looked at is what arrived since the watermarks and in the
+    last two days. A step that fails is in the result; nothing is raised for it.
     """
     started = time.monotonic()
     files = dbt_files(settings)
@@ -54,8 +54,7 @@ def run_once(settings: Settings, progress: Progress = lambda line: None, *, ever
         end_lost_runs(instance)
         progress("looking for landed objects")
         observe_landing(instance, contracts, settings)
-        work = Ingest(everything=True) if everything else Ingest(days=2)
-        tables = _run(definitions, COMPACTION, instance, progress, compaction_config(contracts, work))
+        tables = _run(definitions, COMPACTION, instance, progress, compaction_config(contracts, Ingest(days=2)))
         reports = _run(definitions, REPORTS, instance, progress, dg.RunConfig())
     return _result(contracts, tables, reports, time.monotonic() - started)
 

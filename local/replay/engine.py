@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from contracts import Contract, Contracts
 from contracts.validation import shortened
+from lakehouse.storage.sql import quoted
 from local.replay.cells import nearest
 from local.replay.helpers import HELPERS, LOCATED, Refusals, changing, install, line_of, located, shadowed, type_of
 from local.replay.lines import Format, Record
@@ -74,7 +75,7 @@ class Engine:
         )
         install(self.connection, self.refusals)
         self._places = [n for n, name in enumerate(header) if name]
-        shown = "".join(f", c{n} AS {_quoted(header[n])}" for n in self._places)
+        shown = "".join(f", c{n} AS {quoted(header[n])}" for n in self._places)
         self._view = f"CREATE OR REPLACE VIEW rows AS SELECT _line{shown} FROM _cells"
         self.connection.execute(
             f"CREATE TABLE _cells (_line BIGINT, _text VARCHAR{''.join(f', c{n} VARCHAR' for n in self._places)});"
@@ -289,7 +290,3 @@ def _text(cell: str, form: Format) -> str | None:
     if stripped in form.missing:
         return None
     return stripped if form.trim else cell
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

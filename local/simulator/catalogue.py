@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
+
+import yaml
 
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """A category of collectible.
-
-    `share` of lots at the beginning, `growth` of that share and of prices per year, `value` the median price in EUR and
-    `spread` the sigma of its logarithm, `handling` what one lot costs the house, `weight` the price factor of a parcel.
-    """
+    """A category of collectible; `catalogue.yaml` says what its numbers are."""
 
     name: str
     share: float
@@ -27,91 +26,9 @@ class Category:
     things: tuple[str, ...]
 
 
-CATEGORIES = (
-    Category(
-        "trading cards",
-        16,
-        1.30,
-        180,
-        0.6,
-        4,
-        0.5,
-        ("PSA 10", "PSA 9", "PSA 8", "BGS 9.5"),
-        ("Aurora", "Dragon Vale", "Star League", "Kestrel"),
-        ("holographic card", "rookie card", "booster box", "promo card"),
-    ),
-    Category(
-        "watches",
-        12,
-        1.08,
-        1250,
-        0.5,
-        18,
-        0.8,
-        ("mint", "excellent", "very good", "good"),
-        ("Halder", "Corvin", "Meridian", "Astor & Lane"),
-        ("diver", "chronograph", "dress watch", "pocket watch"),
-    ),
-    Category(
-        "coins",
-        13,
-        1.02,
-        320,
-        0.5,
-        5,
-        0.5,
-        ("MS-65", "AU-55", "XF-45", "VF-30"),
-        ("Bavaria", "Venice", "Castile", "Utrecht"),
-        ("thaler", "ducat", "commemorative five", "proof set"),
-    ),
-    Category(
-        "stamps",
-        11,
-        0.78,
-        90,
-        0.6,
-        4,
-        0.3,
-        ("MNH", "MH", "used"),
-        ("Saxony", "Helvetia", "Cape", "Lombardy"),
-        ("block of four", "first issue", "misprint", "collection"),
-    ),
-    Category(
-        "comics",
-        12,
-        1.18,
-        210,
-        0.6,
-        6,
-        0.6,
-        ("NM", "VF", "FN", "VG"),
-        ("Captain Vane", "Night Heron", "The Lantern", "Moon Patrol"),
-        ("no. 1", "first appearance", "annual", "original page"),
-    ),
-    Category(
-        "vinyl records",
-        12,
-        1.12,
-        75,
-        0.5,
-        5,
-        0.9,
-        ("M", "NM", "VG+", "VG"),
-        ("The Hollow Pines", "Mara Lindqvist Trio", "Ostrava", "Blue Ferry"),
-        ("first pressing", "test pressing", "signed LP", "box set"),
-    ),
-    Category(
-        "art prints",
-        7,
-        1.10,
-        760,
-        0.6,
-        45,
-        2.6,
-        ("A", "B", "C"),
-        ("Ida Kolb", "J. Marchetti", "Tove Aas", "R. Okafor"),
-        ("lithograph", "etching", "woodcut", "screen print"),
-    ),
+CATEGORIES = tuple(
+    Category(**{name: tuple(value) if isinstance(value, list) else value for name, value in each.items()})
+    for each in yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text("utf-8"))
 )
 
 

@@ -14,6 +14,7 @@ from threading import Event, Timer
 from typing import Any
 from urllib.parse import urlsplit
 
+from contracts.validation import shortened
 from orchestration.alerts.alert import RUNBOOK, Alert, Part, moment
 
 SNS, WEBHOOK = "SNS", "webhook"
@@ -132,7 +133,7 @@ def _cut(connection: HTTPConnection, late: Event) -> None:
 
 def slack(alert: Alert) -> dict[str, Any]:
     """The alert as Slack's incoming webhooks take it; `text` is what a notification shows, and others read."""
-    header = {"type": "header", "text": {"type": "plain_text", "text": _clipped(alert.what, _HEADER_LIMIT)}}
+    header = {"type": "header", "text": {"type": "plain_text", "text": shortened(alert.what, _HEADER_LIMIT)}}
     blocks: list[dict[str, Any]] = [header]
     for part in alert.parts:
         blocks += _blocks(alert, part)
@@ -144,7 +145,7 @@ def _blocks(alert: Alert, part: Part) -> list[dict[str, Any]]:
     facts = [f"*Since* {moment(part.since)}", f"*How bad* {part.severity}", f"*What to do* `{RUNBOOK}#{part.kind}`"]
     if part.link.startswith(("http://", "https://")):
         facts.append(f"<{_escaped(part.link)}|Look>")
-    text = _clipped(f"{mark} *{_escaped(part.what)}*\n{_escaped(part.why)}", _BLOCK_LIMIT)
+    text = shortened(f"{mark} *{_escaped(part.what)}*\n{_escaped(part.why)}", _BLOCK_LIMIT)
     return [
         {"type": "section", "text": {"type": "mrkdwn", "text": text}},
         {"type": "context", "elements": [{"type": "mrkdwn", "text": fact} for fact in facts]},
@@ -154,7 +155,3 @@ def _blocks(alert: Alert, part: Part) -> list[dict[str, Any]]:
 def _escaped(text: str) -> str:
     """The text as Slack's markup has it: nothing in it calls people or makes a link."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _clipped(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -8,7 +8,6 @@ that was cut off. Plain functions on texts.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from functools import cache
 
 from contracts import load_contracts
@@ -28,9 +27,9 @@ _PATH = re.compile(
 )
 
 
-def discreet(text: str, names: Iterable[str] = ()) -> str:
-    """The text without what may be a value of a row. `names` may be quoted beside those that the contracts have."""
-    known = _known() | frozenset(names)
+def discreet(text: str) -> str:
+    """The text without what may be a value of a row."""
+    known = _known()
 
     def quoted(match: re.Match[str]) -> str:
         if match["open"]:

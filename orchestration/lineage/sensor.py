@@ -86,17 +86,11 @@ def _has_begun(instance: dg.DagsterInstance, run_id: str) -> bool:
     return bool(instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_START))
 
 
-def send_all(
-    instance: dg.DagsterInstance,
-    jobs: Jobs,
-    target: Target,
-    progress: Progress,
-    clock: Callable[[], float] = time.monotonic,
-) -> tuple[Progress, int, str]:
+def send_all(instance: dg.DagsterInstance, jobs: Jobs, target: Target, progress: Progress) -> tuple[Progress, int, str]:
     """Send what open runs have to tell, those taken up first, first; returns the progress, how many events were sent,
     and what went wrong. The first that cannot be sent ends it: the others would meet the same. A run of whose records
     no events can be made is left out, and holds up no other."""
-    until, total = clock() + PATIENCE_SECONDS, 0
+    until, total = time.monotonic() + PATIENCE_SECONDS, 0
     unmade = ""
     sent, refused, gone = dict(progress.sent), progress.refused, progress.gone
     problem = ""

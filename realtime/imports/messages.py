@@ -16,11 +16,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from contracts.validation import Value
+from realtime.resending import requests_of
 
 MAX_BYTES = 240_000  # of a message's text; ten of them fit into one invocation (6 MB), whatever the queue allows
 MAX_RECORDS = 100  # of a chunk: about a second of work
@@ -79,7 +80,7 @@ def read_chunk(body: Mapping[str, Any]) -> Chunk:
 
 def chunks(entity: str, import_id: str, records: Sequence[Record], by: str | None = None) -> list[Chunk]:
     """The records in chunks of at most `MAX_RECORDS`, and of about `MAX_BYTES` unless a single one is longer."""
-    parts = list(_parts(records))
+    parts = requests_of(records, _length, max_entries=MAX_RECORDS, max_bytes=MAX_BYTES)
     return [Chunk(entity, tuple(part), import_id, number, by) for number, part in enumerate(parts)]
 
 
@@ -87,18 +88,8 @@ def _mac(text: str, key: bytes) -> str:
     return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
 
 
-def _parts(records: Sequence[Record]) -> Iterator[list[Record]]:
-    part: list[Record] = []
-    size = 0
-    for record in records:
-        length = len(_dumps(record.values)) + 200
-        if part and (len(part) == MAX_RECORDS or size + length > MAX_BYTES):
-            yield part
-            part, size = [], 0
-        part.append(record)
-        size += length
-    if part:
-        yield part
+def _length(record: Record) -> int:
+    return len(_dumps(record.values)) + 200
 
 
 def _dumps(value: object) -> str:

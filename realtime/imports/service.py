@@ -54,8 +54,7 @@ class Outcome:
 
 
 class Imports:
-    """Imports, written by `writer`. `now` gives the time (aware), `new_id` the name of an import, `new_key` what its
-    chunks are signed with."""
+    """Imports, written by `writer`. `now` gives the time (aware)."""
 
     def __init__(
         self,
@@ -64,15 +63,11 @@ class Imports:
         outbox: Outbox,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        new_id: Callable[[], str] = lambda: secrets.token_hex(16),
-        new_key: Callable[[], bytes] = lambda: secrets.token_bytes(32),
     ) -> None:
         self._writer = writer
         self._statuses = statuses
         self._outbox = outbox
         self._now = now
-        self._new_id = new_id
-        self._new_key = new_key
         self._by: str | None = None
 
     def acting_for(self, by: str | None) -> Imports:
@@ -155,10 +150,10 @@ class Imports:
         ]
         if not waiting:
             return None
-        import_id = self._new_id()
+        import_id = secrets.token_hex(16)
         refused = sum(o.status == "refused" for o in outcomes)
         applied = len(outcomes) - refused - len(waiting)
-        key = self._new_key()
+        key = secrets.token_bytes(32)
         self._statuses.begin(import_id, Accepted(contract.name, len(outcomes), applied, refused, at=received, key=key))
         parts = chunks(contract.name, import_id, waiting, self._by)
         self._outbox.send([Message(part.signed(key), f"{import_id}/{part.chunk}") for part in parts])

@@ -114,9 +114,16 @@ def erase(lake: Lake, identity: str, clock: Clock) -> tuple[Request, Finished]:
     request = requests.request_erasure(lake, identity)
     first_phase(lake, request)
     clock.forward(hours=25)
-    finished = run.finish_erasure(lake, BOTH, requests.load_request(lake, request.id))
-    assert finished is not None
+    finished = second_phase(lake, BOTH, requests.load_request(lake, request.id))
     return requests.load_request(lake, request.id), finished
+
+
+def second_phase(lake: Lake, contracts: Contracts, request: Request) -> Finished:
+    """Remove what only earlier states need, and prove it."""
+    for contract in contracts.values():
+        if contract.erasure is not None:
+            run.remove_earlier(lake, contract, request)
+    return run.prove_erasure(lake, contracts, request)
 
 
 def first_phase(lake: Lake, request: Request) -> Request:

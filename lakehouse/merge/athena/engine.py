@@ -88,7 +88,7 @@ class AthenaMerge:
             return
         self.appended = (append_accepted(chunk, chunk.name), self._accepted())
         self._ask("_hit", sql.touched_rows(contract, self._source(), self._around(scanned)), "find the stored rows")
-        self.bound = self._exact_bound("_hit")
+        self.bound = self._bound_of_hits()
         same = f"{reduction.same_key(contract, '_hit', ACCEPTED)} AND _hit._version = {ACCEPTED}._version"
         self.ties = self.bound is not None and bool(duck.row(f"SELECT count(*) FROM _hit JOIN {ACCEPTED} ON {same}")[0])
         if self.bound is not None and self.ties:
@@ -196,14 +196,14 @@ class AthenaMerge:
         partitions = frozenset(map(iceberg.partition_value, files)) if contract.partition else None
         return sql.Bound(low, high, partitions)
 
-    def _exact_bound(self, table: str) -> sql.Bound | None:
-        """Where the rows in `table` are; None if there are none."""
+    def _bound_of_hits(self) -> sql.Bound | None:
+        """Where the rows in `_hit` are; None if there are none."""
         contract, duck = self.chunk.contract, self.chunk.duck
         first = quoted(contract.primary_key[0])
-        low, high = duck.row(f"SELECT min({first}), max({first}) FROM {table}")
+        low, high = duck.row(f"SELECT min({first}), max({first}) FROM _hit")
         if low is None:
             return None
-        found = {row[0] for row in duck.rows(f"SELECT DISTINCT _part FROM {table}")}
+        found = {row[0] for row in duck.rows("SELECT DISTINCT _part FROM _hit")}
         return sql.Bound(low, high, frozenset(found) if contract.partition else None)
 
     def _ask(self, table: str, statement: str, what: str) -> None:

@@ -14,6 +14,7 @@ from lakehouse.recovery.backfill import backfill, find
 from lakehouse.storage.store import LocalStore
 from tests.support.lakes import published_rows
 from tests.support.parity import TABLE, World
+from tests.support.persons import second_phase
 from tests.support.versions import versioned
 
 ADA = "ada-1815"
@@ -43,8 +44,7 @@ def erase(world: World, identity: str = ADA) -> None:
     run.erase_entity(world.lake, world.contract, request)
     run.erase_rest(world.lake, world.contracts, request)
     world.forward(hours=25)
-    finished = run.finish_erasure(world.lake, world.contracts, requests.load_request(world.lake, request.id))
-    assert finished is not None
+    second_phase(world.lake, world.contracts, requests.load_request(world.lake, request.id))
 
 
 def proven(world: World, address: str) -> Repaired:

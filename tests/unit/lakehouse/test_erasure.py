@@ -28,6 +28,7 @@ from tests.support.persons import (
     of_others,
     person,
     sale,
+    second_phase,
 )
 from tests.support.readers import by_duckdb
 
@@ -147,12 +148,11 @@ def test_earlier_states_stay_until_the_grace_period_is_over(lake: Lake, clock: C
     assert state is not None
     request = first_phase(lake, requests.request_erasure(lake, "p-1"))
     clock.forward(hours=23)
-    assert run.finish_erasure(lake, BOTH, request) is None
     with pytest.raises(run.ErasureIncomplete, match="may still be open"):
         run.remove_earlier(lake, PERSONS, request)
     assert len(by_duckdb(state.metadata_location)) == 4  # a reader who opened it before goes on
     clock.forward(hours=2)
-    assert run.finish_erasure(lake, BOTH, request) is not None
+    second_phase(lake, BOTH, request)
     assert lake.store.size(lake.store.key(state.metadata_location)) is None
 
 
@@ -175,7 +175,7 @@ def test_what_is_left_somewhere_is_found_and_nothing_is_signed(lake: Lake, clock
     request = first_phase(lake, requests.request_erasure(lake, "p-1"))
     clock.forward(hours=25)
     with pytest.raises(run.ErasureIncomplete, match="nothing is signed"):
-        run.finish_erasure(lake, BOTH, request)
+        second_phase(lake, BOTH, request)
     assert requests.load_request(lake, request.id).status == "rewritten"
 
 

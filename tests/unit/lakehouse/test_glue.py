@@ -13,13 +13,13 @@ from moto import mock_aws
 
 from lakehouse.api import compact, maintain
 from lakehouse.intake.landing import Scope
-from lakehouse.publish.catalog import refresh
 from lakehouse.publish.publication import publish, rollback
 from lakehouse.results import Counts
 from lakehouse.storage import entries
 from lakehouse.storage.entries import EntryConflict, GlueEntries
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.store import ObjectChanged, ObjectMissing, S3Store
+from lakehouse.table.glue_tables import refresh_landing
 from tests.support.lakes import PARCELS, Landing, change, published_rows
 
 EVERYTHING = Scope.everything()
@@ -87,7 +87,7 @@ def test_a_published_entry_has_columns_comments_statistics_and_pointers(glue_lak
 
 
 def test_the_landing_table_finds_its_partitions_by_projection(glue_lake: Lake) -> None:
-    refresh(glue_lake, PARCELS)
+    refresh_landing(glue_lake, PARCELS)
     table = glue_table(glue_lake, "gavel_landing_unit", "parcels")
     assert {c["Type"] for c in table["StorageDescriptor"]["Columns"]} == {"string"}
     assert [k["Name"] for k in table["PartitionKeys"]] == ["dt", "hh"]
@@ -96,8 +96,7 @@ def test_the_landing_table_finds_its_partitions_by_projection(glue_lake: Lake) -
     assert parameters["storage.location.template"].endswith("landing/parcels/dt=${dt}/hh=${hh}/")
 
 
-@pytest.mark.parametrize("step", ["publish", "refresh"])
-def test_a_change_by_hand_is_reported_and_set_right(glue_lake: Lake, step: str) -> None:
+def test_a_change_by_hand_is_reported_and_set_right(glue_lake: Lake) -> None:
     compact(glue_lake, PARCELS, EVERYTHING)
     publish(glue_lake, PARCELS)
     entry = glue_table(glue_lake, "gavel_unit", "parcels")
@@ -114,7 +113,7 @@ def test_a_change_by_hand_is_reported_and_set_right(glue_lake: Lake, step: str) 
         Parameters={**landing["Parameters"], "projection.hh.range": "0,12", "note": "kept"},
     )
 
-    drift = publish(glue_lake, PARCELS).drift if step == "publish" else refresh(glue_lake, PARCELS)
+    drift = publish(glue_lake, PARCELS).drift
 
     assert {(d.table, d.what, d.expected, d.found) for d in drift} == {
         ("gavel_landing_unit.parcels", "parameter projection.hh.range", "0,23", "0,12"),
@@ -122,17 +121,17 @@ def test_a_change_by_hand_is_reported_and_set_right(glue_lake: Lake, step: str) 
         ("gavel_unit.parcels", "column price", "decimal(14,2) ()", "double ()"),
         ("gavel_unit.parcels", "description", PARCELS.description, "mine"),
     }
-    assert refresh(glue_lake, PARCELS) == ()
+    assert publish(glue_lake, PARCELS).drift == ()
     assert glue_table(glue_lake, "gavel_unit", "parcels")["Description"] == PARCELS.description
     assert glue_table(glue_lake, "gavel_landing_unit", "parcels")["Parameters"]["note"] == "kept"
 
 
-def test_refreshing_what_is_right_writes_nothing(glue_lake: Lake) -> None:
+def test_publishing_what_is_right_writes_nothing(glue_lake: Lake) -> None:
     compact(glue_lake, PARCELS, EVERYTHING)
     publish(glue_lake, PARCELS)
     names = [("gavel_unit", "parcels"), ("gavel_unit", "parcels_changes"), ("gavel_landing_unit", "parcels")]
     before = [glue_table(glue_lake, *name)["VersionId"] for name in names]
-    refresh(glue_lake, PARCELS)
+    publish(glue_lake, PARCELS)
     assert [glue_table(glue_lake, *name)["VersionId"] for name in names] == before
 
 
@@ -233,7 +232,7 @@ def test_no_batch_and_no_quiet_look_leaves_a_version_behind(glue_lake: Lake, ver
     compact(glue_lake, PARCELS, EVERYTHING)
     publish(glue_lake, PARCELS)
     rollback(glue_lake, PARCELS)
-    refresh(glue_lake, dataclasses.replace(PARCELS, description="Another one."))
+    publish(glue_lake, dataclasses.replace(PARCELS, description="Another one."))
     maintain(glue_lake, PARCELS)
     assert versioned.versions == {}
 

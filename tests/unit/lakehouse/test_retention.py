@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 
 from contracts.model import Transition
-from lakehouse.api import ledger_head, rebuild
+from lakehouse.api import rebuild
 from lakehouse.erasure import requests
 from lakehouse.erasure.retention import RetentionResult, keep_to_contract
 from lakehouse.intake.ledger import Ledger
 from lakehouse.publish.audit import audit_table
+from lakehouse.publish.published import published
 from lakehouse.results import RebuildFailed
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.store import LocalStore
+from lakehouse.table.tables import TableState
 from tests.support.lakes import NOON, Clock, Landing, published_changes, published_rows
 from tests.support.persons import PERSONS, SALES, ingest, lake_of_persons, person
 
@@ -79,7 +81,10 @@ def test_what_changes_its_storage_class_is_no_news(lake: Lake, monkeypatch: pyte
     kept = replace(PERSONS, retention_days=3650, transition=Transition(30, "GLACIER_IR"))
     assert keep_to_contract(lake, kept) == RetentionResult("persons", transitioned=1)
     assert moved == ["GLACIER_IR"]
-    etags = [e.etag for e in Ledger.load(lake, ledger_head(lake, PERSONS)).every()]
+    state = published(lake, PERSONS)
+    assert state is not None
+    ledger = Ledger.load(lake, TableState(lake, state.metadata_location).ledger)
+    etags = [e.etag for e in ledger.every()]
     assert etags.count("an-etag-of-the-copy") == 1
 
 

@@ -18,12 +18,12 @@ from assets import keys
 from assets.resources import LakeResource
 from assets.run_configuration import (
     Ingest,
+    PublicationConfig,
     Rebuild,
     Replay,
     Requeue,
     RollBack,
     compaction_config,
-    publication_config,
 )
 from contracts import load_contracts
 from contracts.change import CHANGE_COLUMNS
@@ -153,7 +153,8 @@ def test_rolling_back_lets_readers_see_the_snapshot_before(workshop: Workshop) -
     workshop.land("b", change(3, customer_id="c-2"))
     workshop.compact()
     assert workshop.published.rows == 2
-    config = publication_config("customers", RollBack())
+    work = PublicationConfig(work=RollBack())
+    config = dg.RunConfig(ops={keys.catalog("customers").to_python_identifier(): work})
     assert workshop.materialize(keys.catalog("customers"), config=config).success
     assert (workshop.published.rows, workshop.published.snapshot_id) == (1, before)
 

@@ -89,7 +89,7 @@ def test_the_first_key_is_the_key_whoever_makes_it(api: Fixture, requests_table:
     assert Trail(store, new_key=lambda: b"o" * 32).said(wrote) == {"wrote": [f"{pseudonym(KEY, 'a', 'b')}@7"]}
 
 
-def test_a_place_and_its_parts_are_told_apart() -> None:
+def test_a_place_and_its_parts_are_distinguished() -> None:
     assert pseudonym(KEY, "ab", "c") != pseudonym(KEY, "a", "bc")
     assert pseudonym(KEY, "a", "b") != pseudonym(b"o" * 32, "a", "b")
 
