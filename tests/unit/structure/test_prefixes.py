@@ -31,7 +31,7 @@ OF_SOMETHING_ELSE = {
     "alias/": "a key of KMS", "api/": "a path of an endpoint", "application/": "a media type",
     "bundles/": "of a build", "contracts/": "of a bundle",
     "dagster/": "tags", "docs/": "links", "gavel/": "tags", "realtime/": "of a bundle",
-    "holds/": "below erasures/", "late/": "below erasures/", "lists/": "below erasures/",
+    "holds/": "below erasures/",
 }  # fmt: skip
 
 
