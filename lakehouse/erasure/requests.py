@@ -113,11 +113,13 @@ def _is_record(key: str) -> bool:
 def load_request(lake: Lake, request: str) -> Request:
     """The request of that id; raises `LookupError`."""
     try:
-        return Request(**orjson.loads(lake.store.read(f"{ROOT}{request}.json")))
+        record = orjson.loads(lake.store.read(f"{ROOT}{request}.json"))
     except ObjectMissing:
         raise LookupError(
             f"expected a request {request} below {ROOT}, found none; `gavel-ops erasure list` shows them"
         ) from None
+    record["grace"] = record.pop("guard", record.get("grace"))  # its name until December 2026
+    return Request(**record)
 
 
 def save(lake: Lake, request: Request) -> None:

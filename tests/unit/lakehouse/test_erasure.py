@@ -141,6 +141,14 @@ def test_a_hold_stops_an_erasure_until_it_is_lifted(lake: Lake, clock: Clock) ->
     assert not [r for r in published_rows(lake, PERSONS) if r["person_id"] == "p-1"]
 
 
+def test_a_record_with_the_former_name_of_the_grace_period_is_read(lake: Lake) -> None:
+    request = requests.request_erasure(lake, "p-1")
+    record = orjson.loads(lake.store.read(request.key))
+    record["guard"] = record.pop("grace")
+    lake.store.write(request.key, orjson.dumps(record))
+    assert requests.erasure_requests(lake) == [request]
+
+
 def test_earlier_states_stay_until_the_grace_period_is_over(lake: Lake, clock: Clock) -> None:
     land_usual(lake)
     ingest(lake)
