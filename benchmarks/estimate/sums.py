@@ -33,8 +33,10 @@ FREE = frozenset(
     EC2::InternetGateway EC2::Route EC2::RouteTable EC2::SecurityGroup EC2::SecurityGroupEgress
     EC2::SecurityGroupIngress EC2::Subnet EC2::SubnetRouteTableAssociation EC2::VPC EC2::VPCGatewayAttachment
     ECS::Cluster ECS::TaskDefinition ElasticLoadBalancingV2::Listener ElasticLoadBalancingV2::ListenerRule
-    ElasticLoadBalancingV2::TargetGroup Events::Rule Glue::Database Glue::Table IAM::ManagedPolicy IAM::Role
-    KMS::Alias Lambda::EventSourceMapping Lambda::Permission Logs::LogStream RDS::DBParameterGroup
+    ElasticLoadBalancingV2::TargetGroup Events::Rule Glue::Database Glue::Table IAM::ManagedPolicy
+    IAM::OIDCProvider IAM::Role LakeFormation::DataLakeSettings LakeFormation::PrincipalPermissions
+    LakeFormation::Resource LakeFormation::Tag LakeFormation::TagAssociation
+       KMS::Alias Lambda::EventSourceMapping Lambda::Permission Logs::LogStream RDS::DBParameterGroup
     RDS::DBSubnetGroup S3::BucketPolicy SNS::Subscription SNS::TopicPolicy SQS::QueuePolicy
     WAFv2::WebACLAssociation
     """.split()
@@ -43,6 +45,7 @@ FREE = frozenset(
 NOT_COUNTED = {
     "AWS::CloudFront::Distribution": "CloudFront: requests and transfer of the dashboard",
     "AWS::CloudFront::Function": "CloudFront: requests and transfer of the dashboard",
+    "AWS::CloudTrail::Trail": "CloudTrail: data events",
     "AWS::Cognito::UserPool": "Cognito: users who sign in in a month",
     "AWS::SNS::Topic": "SNS: alerts and notices",
     "AWS::SQS::Queue": "SQS: inbound messages",
@@ -62,7 +65,7 @@ ALWAYS_LEFT_OUT = (
 
 @dataclass(frozen=True)
 class Load:
-    """What an environment has to do; `load.yaml` says what each figure is."""
+    """What an environment has to do; `load.yaml` says what each number is."""
 
     days: float
     hours: float
@@ -120,7 +123,7 @@ def load_of(environment: str, file: Path) -> Load:
     names = {one.name for one in fields(Load)}
     if not isinstance(found, dict) or set(found) != names:
         wrong = sorted(names ^ set(found or ()))
-        raise ValueError(f"{file}: {environment}: expected {len(names)} figures, look at {', '.join(wrong)}")
+        raise ValueError(f"{file}: {environment}: expected {len(names)} numbers, look at {', '.join(wrong)}")
     if bad := [name for name, value in found.items() if not isinstance(value, int | float) or value < 0]:
         raise ValueError(f"{file}: {environment}: expected numbers from 0, found others: {', '.join(bad)}")
     return Load(**found)

@@ -106,7 +106,7 @@ def test_the_page_of_deployments_has_all_that_stays_when_an_environment_goes() -
     listed: set[tuple[str, str]] = set()
     for row in re.findall(r"^\| [^|]+ \| ([^|]+) \|", text, re.MULTILINE):
         stack = ""
-        for name, word in re.findall(r"`(\w+)`|\b(foundation|lake|realtime|pipeline|dashboard|delivery)\b", row):
+        for name, word in re.findall(rf"`(\w+)`|\b({'|'.join(FILES)})\b", row):
             stack = word or stack
             if name and stack:
                 listed.add((stack, name))
