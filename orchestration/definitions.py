@@ -36,6 +36,7 @@ from contracts import Contracts, load_contracts
 from orchestration.alerts.channels import AlertChannels
 from orchestration.alerts.sensor import lake_view
 from orchestration.archive import archive_definitions
+from orchestration.drift import drift_definitions
 from orchestration.erasures import erasures_sensor
 from orchestration.gap_sensor import gap_sensor
 from orchestration.jobs import RESUME_TAGS, asset_jobs
@@ -131,11 +132,12 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
 
 
 def _apart(settings: Settings, contracts: Contracts, manifest: Manifest) -> list[dg.Definitions]:
-    """What stands by itself: copies of tables elsewhere, where they are configured, and the archive."""
+    """What stands by itself: copies of tables elsewhere, where they are configured, the archive, drift."""
     return [
         serving_definitions(settings, contracts),
         spice_definitions(settings, manifest),
         archive_definitions(contracts),
+        drift_definitions(settings, contracts, manifest),
     ]
 
 

@@ -8,11 +8,17 @@ for:
   are public, their types are not.
 - `TickData`, `SerializableErrorInfo`, `RemoteInstigatorOrigin`, `RemoteRepositoryOrigin`,
   `RegisteredCodeLocationOrigin`: how the drill lets an instance remember a failed tick.
+- `GrpcServerCodeLocationOrigin`: asks the code server of production what it has loaded, for `drift`.
 - `reverse_cron_string_iterator`: when a schedule was due last, by the same calendar as the scheduler.
 """
 
 from dagster._core.definitions.run_request import InstigatorType
-from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin
+from dagster._core.remote_origin import (
+    GrpcServerCodeLocationOrigin,
+    RegisteredCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteRepositoryOrigin,
+)
 from dagster._core.scheduler.instigation import (
     InstigatorState,
     InstigatorStatus,
@@ -26,6 +32,7 @@ from dagster._utils.schedules import reverse_cron_string_iterator
 from dagster_shared.error import SerializableErrorInfo
 
 __all__ = [
+    "GrpcServerCodeLocationOrigin",
     "InstigatorState",
     "InstigatorStatus",
     "InstigatorTick",

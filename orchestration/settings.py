@@ -46,6 +46,7 @@ class Pace:
     parity_cron: str = "15 3 * * *"
     sample_cron: str = "35 * * * *"
     serving_check_cron: str = "45 4 * * *"
+    drift_cron: str = "45 5 * * *"
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,12 @@ def lines(rows: Iterable[Row]) -> bytes:
 
 def refresh(lake: Lake) -> tuple[Drift, ...]:
     """Bring the Glue tables over all logs to what they must be; returns what was changed in them by hand."""
-    return tuple(drift for log in LOGS for drift in sync_table(lake, lake.published_database, _table_input(lake, log)))
+    return tuple(drift for table in table_inputs(lake) for drift in sync_table(lake, lake.published_database, table))
+
+
+def table_inputs(lake: Lake) -> list[dict[str, Any]]:
+    """The Glue TableInput of each log's table."""
+    return [_table_input(lake, log) for log in LOGS]
 
 
 def _table_input(lake: Lake, log: Log) -> dict[str, Any]:

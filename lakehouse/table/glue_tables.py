@@ -166,19 +166,23 @@ def find_drift(entry: Entry, wanted: TableInput) -> Iterator[Drift]:
     """What was changed by hand since we last wrote the entry. A change of the contract is none: the entry still
     carries the fingerprint of exactly what it holds."""
     signed = entry.parameters.get(FINGERPRINT)
-    if signed is None or signed == fingerprint(entry.table):
-        return
-    name = f"{entry.database}.{entry.name}"
-    yield from _column_drift(name, entry.table, wanted)
+    if signed is not None and signed != fingerprint(entry.table):
+        yield from differences(entry.database, entry.table, wanted)
+
+
+def differences(database: str, table: TableInput, wanted: TableInput) -> Iterator[Drift]:
+    """Where a table as Glue has it is not what is wanted, whoever made it so."""
+    name = f"{database}.{wanted['Name']}"
+    yield from _column_drift(name, table, wanted)
     for what in ("Description", "TableType"):
-        expected, found = wanted.get(what) or "", entry.table.get(what) or ""
+        expected, found = wanted.get(what) or "", table.get(what) or ""
         if expected != found:
             yield Drift(name, what.lower(), str(expected), str(found))
-    parameters = wanted["Parameters"]
+    parameters, there = wanted["Parameters"], table.get("Parameters") or {}
     for key in sorted(parameters):
-        if _is_stable(key) and entry.parameters.get(key) != parameters[key]:
-            yield Drift(name, f"parameter {key}", parameters[key], entry.parameters.get(key, "nothing"))
-    location = entry.table["StorageDescriptor"].get("Location", "")
+        if _is_stable(key) and there.get(key) != parameters[key]:
+            yield Drift(name, f"parameter {key}", parameters[key], there.get(key, "nothing"))
+    location = table["StorageDescriptor"].get("Location", "")
     if location != wanted["StorageDescriptor"]["Location"]:
         yield Drift(name, "location", wanted["StorageDescriptor"]["Location"], location)
 

@@ -111,6 +111,19 @@ def plan(where: Environment, wanted: Wanted) -> Plan:
     return Plan(place, tuple(stacks), later, rights.get("ExecutionRoleArn", ""))
 
 
+def intended(where: Environment) -> tuple[Place, dict[str, dict[str, str]]]:
+    """Where an environment is, and the parameters of each stack that its file gives or that follow from the
+    environment. Whether it can be deployed is not looked at. Raises `NotReadyError`, for credentials of another place,
+    too."""
+    file = PARAMETERS / f"{where.name}.json"
+    given, problems = _read(file)
+    place, wrong = _look(where, given.pop("aws", {}))
+    if problems or wrong or place is None:
+        lines = "\n  ".join([*problems, *wrong])
+        raise NotReadyError(f"correct {file.relative_to(ROOT)} or the credentials:\n  {lines}")
+    return place, {stack.key: {**given.get(stack.key, {}), **_fixed(stack, place)} for stack in STACKS}
+
+
 def _read(file: Path) -> tuple[dict[str, dict[str, str]], list[str]]:
     """The texts of a parameters file, and what is in it that is none. Raises `NotReadyError` if it is no JSON object of
     objects."""

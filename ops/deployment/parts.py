@@ -37,11 +37,15 @@ def function_bundles(s3: Any, bucket: str, contracts: Contracts, upload: bool = 
     for bundle in bundles.values():
         if upload and not _there(s3, bucket, bundle.key):
             s3.put_object(Bucket=bucket, Key=bundle.key, Body=Path(bundle.path).read_bytes())
+    return {**function_settings(contracts), **{bundle.parameter: bundle.key for bundle in bundles.values()}}
+
+
+def function_settings(contracts: Contracts) -> dict[str, str]:
+    """The parameters of functions that need no bundle to be known."""
     return {
         "Entities": ",".join(c.name for c in contracts.of_origin("stream")),
         "PythonRuntime": f"python{TARGET.python}",
         "Architecture": TARGET.architecture,
-        **{bundle.parameter: bundle.key for bundle in bundles.values()},
     }
 
 

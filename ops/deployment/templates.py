@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -41,6 +42,22 @@ def template(stack: str, contracts: Contracts, environment: str, account: str) -
     document = _plain(yaml.compose(text))
     document["Resources"] |= added
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False)
+
+
+def parsed(template: str | Mapping[str, Any]) -> dict[str, Any]:
+    """A template as answers of CloudFormation have it (YAML or JSON as text, or a JSON object): the short forms of its
+    functions written out, and every value as text, so that two can be compared."""
+    text = template if isinstance(template, str) else json.dumps(template)
+    document: dict[str, Any] = _texts(_plain(yaml.compose(text)))
+    return document
+
+
+def _texts(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _texts(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_texts(one) for one in value]
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def declared(stack: str) -> dict[str, dict[str, Any]]:

@@ -2,76 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
-
-from botocore.exceptions import ClientError
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from ops.doctor.findings import DEPLOY, Finding, Patient
 
-PUBLISH = "Materialize `catalog/{entity}`, which writes the entry as the contract wants it."
+if TYPE_CHECKING:
+    from lakehouse.drift.findings import Drifted
 
 
 def landing_tables(patient: Patient) -> Iterator[Finding]:
     """The tables that Firehose reads its columns from: a column that is missing there is lost on the way."""
-    from contracts.glue import landing_columns
+    from lakehouse.drift import tables
 
-    entries = _entries(patient, f"gavel_landing_{patient.environment.name}")
-    bucket = patient.environment.data_bucket
-    for contract in patient.contracts.of_origin("stream"):
-        entry, name = entries.get(contract.name), f"landing table {contract.name}"
-        if entry is None:
-            yield Finding(name, "that it is there", "none", f"{DEPLOY} Firehose cannot convert records without it.")
-            continue
-        wanted = {column["Name"]: column["Type"] for column in landing_columns(contract)}
-        yield from _columns(name, wanted, entry, f"{DEPLOY} Or publish the entity again.")
-        location = entry["StorageDescriptor"].get("Location", "")
-        if location.rstrip("/") != f"s3://{bucket}/landing/{contract.name}":
-            yield Finding(f"location of {name}", f"s3://{bucket}/landing/{contract.name}/", location, DEPLOY)
+    lake, glue = patient.environment.lake, patient.client("glue")
+    entries = tables.entries_of(glue, lake.landing_database)
+    yield from map(of_drift, tables.landing_tables(lake, patient.contracts, entries))
 
 
 def lake_tables(patient: Patient) -> Iterator[Finding]:
     """Published and work tables that were changed by hand, or follow an older contract."""
-    from lakehouse.table import schemas
+    from lakehouse.drift import tables
 
-    environment = patient.environment.name
-    published = _entries(patient, f"gavel_{environment}")
-    work = _entries(patient, f"gavel_work_{environment}")
-    for contract in patient.contracts.values():
-        for shape in (schemas.compacted(contract), schemas.changes(contract)):
-            there = {"published": published.get(shape.name), "work": work.get(shape.name)}
-            for kind, entry in there.items():
-                other = there["work" if kind == "published" else "published"]
-                name, do = f"{kind} table {shape.name}", PUBLISH.format(entity=contract.name)
-                if entry is None:
-                    if other is not None and kind == "published" and contract.name in published:
-                        yield Finding(name, "that it is there", "none", do)
-                    elif other is not None and kind == "work":
-                        yield Finding(name, "that it is there", "none", f"Compact {contract.name}: it makes it again.")
-                    continue
-                if not entry["Parameters"].get("metadata_location"):
-                    yield Finding(name, "an address of Iceberg metadata", "none", do)
-                yield from _columns(name, {c["Name"]: c["Type"] for c in shape.glue_columns()}, entry, do)
+    lake, glue = patient.environment.lake, patient.client("glue")
+    there, work = (tables.entries_of(glue, name) for name in (lake.published_database, lake.work_database))
+    yield from map(of_drift, tables.published_tables(lake, patient.contracts, there, work))
+    yield from map(of_drift, tables.work_tables(lake, patient.contracts, there, work))
 
 
-def _columns(name: str, wanted: Mapping[str, str], entry: Mapping[str, Any], do: str) -> Iterator[Finding]:
-    columns = [*entry["StorageDescriptor"].get("Columns", ()), *entry.get("PartitionKeys", ())]
-    found = {column["Name"]: column["Type"] for column in columns}
-    if missing := [column for column in wanted if column not in found]:
-        yield Finding(f"columns of {name}", "those of the contract", f"no {', '.join(missing)}", do)
-    for column in wanted.keys() & found.keys():
-        if found[column] != wanted[column]:
-            yield Finding(f"column {column} of {name}", wanted[column], found[column], do)
-
-
-def _entries(patient: Patient, database: str) -> dict[str, dict[str, Any]]:
-    pages = patient.client("glue").get_paginator("get_tables").paginate(DatabaseName=database)
-    try:
-        return {table["Name"]: table for page in pages for table in page["TableList"]}
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "EntityNotFoundException":
-            raise
-        return {}
+def of_drift(one: Drifted) -> Finding:
+    """A difference as the doctor says it."""
+    return Finding(f"{one.what} of {one.name}", one.expected, one.found, one.do)
 
 
 def workgroup(patient: Patient) -> Iterator[Finding]:

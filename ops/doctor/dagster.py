@@ -59,8 +59,12 @@ def ticking(patient: Patient) -> Iterator[Finding]:
 
 
 def _stopped(repository: dict[str, Any]) -> Iterator[Finding]:
-    for kind, state in (("sensor", "sensorState"), ("schedule", "scheduleState")):
-        for one in repository[f"{kind}s"]:
-            if one[state]["status"] != "RUNNING":
-                do = "Turn it on in the UI (Automation)."
-                yield Finding(f"{kind} {one['name']}", "RUNNING", one[state]["status"], do)
+    from lakehouse.drift.definitions import switched_off
+    from ops.doctor.catalog import of_drift
+
+    states = {
+        (kind, one["name"]): str(one[state]["status"])
+        for kind, state in (("sensor", "sensorState"), ("schedule", "scheduleState"))
+        for one in repository[f"{kind}s"]
+    }
+    yield from map(of_drift, switched_off(states))

@@ -17,6 +17,7 @@ import dagster as dg
 from assets.data_times import TABLES_READ
 from contracts import load_contracts
 from contracts.health import Health
+from lakehouse.drift.findings import OUTSIDE, Drifted, Report
 from lakehouse.intake.hourly import Hour
 from lakehouse.publish.lateness import Followed, in_order
 from lakehouse.results import Failing, Failure, Published
@@ -57,6 +58,7 @@ class SeededView:
     metrics: StreamMetrics = field(default_factory=StreamMetrics)
     bills: dict[str, float] = field(default_factory=dict)
     publications: Followed = field(default_factory=lambda: Followed(datetime.now(UTC), {}))
+    looked: dict[str, Report] = field(default_factory=dict)
     shown: list[Health] = field(default_factory=list)
 
     def published(self) -> tuple[list[Published], dict[str, Exception]]:
@@ -85,6 +87,9 @@ class SeededView:
 
     def followed(self) -> Followed:
         return self.publications
+
+    def drift(self) -> Mapping[str, Report]:
+        return self.looked
 
     def show(self, found: Health) -> None:
         self.shown.append(found)
@@ -279,6 +284,20 @@ def _lost() -> StreamMetrics:
     return StreamMetrics(unrelayed_since=datetime.now(UTC) - timedelta(hours=30))
 
 
+def _by_hand() -> Drifted:
+    role, who = "gavel-drill-runs", "arn:aws:iam::000000000000:user/drill"
+    do = "Run `gavel deploy` from the version that is to run."
+    found = "arn:aws:iam::aws:policy/AdministratorAccess"
+    unit = "gavel-drill-pipeline"
+    return Drifted(
+        "policies", unit, role, "attached policy", "none but the template's", found, do, datetime.now(UTC), who
+    )
+
+
+def _looked(*drifted: Drifted) -> dict[str, Report]:
+    return {OUTSIDE: Report(datetime.now(UTC), ("policies",), drifted)}
+
+
 def _refuse(refuse: bool) -> Callable[[World], None]:
     def act(world: World) -> None:
         world.refusing(refuse)
@@ -353,6 +372,7 @@ def scenarios() -> list[Scenario]:
             _view(hours=_flow, states=lambda: {ENTITY: state(-HOUR)}),
         ),
         Scenario("cost-is-high", _view(bills=_bills(99.0)), _view(bills=dict)),
+        Scenario("environment-drifted", _view(looked=lambda: _looked(_by_hand())), _view(looked=_looked)),
         Scenario("cannot-be-watched", _view(unlisted=lambda: {"quarantine/"}), _view(unlisted=set)),
         Scenario("alerts-not-sent", _refuse(refuse=True), _refuse(refuse=False)),
     ]

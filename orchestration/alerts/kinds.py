@@ -20,6 +20,7 @@ SET_ASIDE, HELD = "objects that are set aside", "held objects"
 QUARANTINE, LETTERS = "quarantine rate", "dead letters"
 STREAM, DELIVERY, VOLUME, COST = "stream", "delivery", "volume", "cost"
 BUDGETS = "freshness budgets"
+DRIFT = "drift"
 ITSELF = "alerts"
 """Names of the watches; the last one is the sensor's own."""
 
@@ -59,6 +60,7 @@ _ALL = (
     Kind("firehose-is-late", "Firehose does not deliver: {names}", "error", DELIVERY),
     Kind("volume-is-unusual", "Volume is unusual: {names}", "warning", VOLUME),
     Kind("cost-is-high", "The lake costs more than usual: {names}", "warning", COST),
+    Kind("environment-drifted", "The environment drifted: {names}", "warning", DRIFT),
     Kind("cannot-be-watched", "{names} cannot be watched", "error", ITSELF),
     Kind("alerts-not-sent", "Alerts cannot be sent to {names}", "error", ITSELF),
 )

@@ -18,6 +18,7 @@ import orjson
 from assets.catalog import published_states
 from contracts import Contract, Contracts, health
 from contracts.health import Health
+from lakehouse.drift.findings import FOLDER, Report, read
 from lakehouse.results import Published
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.store import StoredObject
@@ -72,6 +73,9 @@ class View(Protocol):
     def followed(self) -> Followed:
         """What readers were shown in the last weeks, as the publication log says."""
 
+    def drift(self) -> Mapping[str, Report]:
+        """The last reports of looks for drift, by name."""
+
     def show(self, found: Health) -> None:
         """Let staff see what the tick found."""
 
@@ -91,6 +95,7 @@ class Memory:
     metrics: tuple[datetime, StreamMetrics] | None = None
     publications: dict[str, dict[str, Any]] = field(default_factory=dict)
     followed: Followed | None = None
+    drift: dict[str, tuple[str, Report]] = field(default_factory=dict)
     queues: dict[str, str] = field(default_factory=dict)
     clients: dict[str, Any] = field(default_factory=dict)
 
@@ -181,6 +186,13 @@ class LakeView:
             days = [self._now - timedelta(days=back) for back in range(PUBLISHED.days)]
             self._memory.followed = kept = api.follow(self._lake, days, self._now, self._memory.publications)
         return kept
+
+    def drift(self) -> Mapping[str, Report]:
+        versions = {o.key: o.etag for o in self._lake.store.list(FOLDER)}
+        for key, etag in versions.items():
+            if self._memory.drift.get(key, ("", None))[0] != etag:
+                self._memory.drift[key] = (etag, read(self._lake.store.read(key)))
+        return {key.removeprefix(FOLDER).removesuffix(".json"): self._memory.drift[key][1] for key in versions}
 
     def show(self, found: Health) -> None:
         self._lake.store.write(health.KEY, orjson.dumps(found))

@@ -16,6 +16,7 @@ from orchestration.alerts.sensor import Watch
 from orchestration.alerts.watches.budgets import watch_budgets
 from orchestration.alerts.watches.checks import watch_checks
 from orchestration.alerts.watches.cost import watch_cost
+from orchestration.alerts.watches.drift import watch_drift
 from orchestration.alerts.watches.freshness import watch_models, watch_tables
 from orchestration.alerts.watches.objects import watch_held, watch_set_aside
 from orchestration.alerts.watches.quarantine import watch_quarantine
@@ -44,4 +45,5 @@ def watches(
         kinds.DELIVERY: watch_delivery(ui_url),
         kinds.VOLUME: watch_volume(contracts, ui_url),
         kinds.COST: watch_cost(ui_url, daily_usd),
+        kinds.DRIFT: watch_drift(ui_url),
     }

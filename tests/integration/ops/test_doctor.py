@@ -163,7 +163,11 @@ def seeds(laptop: Laptop) -> dict[str, tuple[Callable[[], Any], Callable[[], Any
             lambda: logs.put_retention_policy(logGroupName="/gavel/local/api", retentionInDays=1),
             "retention of /gavel/local/api",
         ),
-        "landing table": (lambda: table(fewer), lambda: table(kept), "columns of landing table bids"),
+        "landing table": (
+            lambda: table(fewer),
+            lambda: table(kept),
+            f"column {kept['StorageDescriptor']['Columns'][0]['Name']} of gavel_landing_local.bids",
+        ),
         "key": (lambda: kms.disable_key(KeyId=key), lambda: kms.enable_key(KeyId=key), "KMS key alias/gavel-local"),
     }
 
@@ -418,7 +422,7 @@ def test_a_published_table_that_was_changed_by_hand_is_found(laptop: Laptop) -> 
         broken = {**table, "StorageDescriptor": {**table["StorageDescriptor"], "Columns": by_hand}}
         glue.update_table(DatabaseName="gavel_local", TableInput=broken)
         found = {finding.what for finding in examine(patient(laptop), [catalog.lake_tables])}
-        assert found == {f"column {columns[0]['Name']} of published table bids", "columns of published table bids"}
+        assert found == {f"column {columns[n]['Name']} of gavel_local.bids" for n in (0, 1)}
         glue.update_table(DatabaseName="gavel_local", TableInput=table)
     finally:
         for database, name in there:

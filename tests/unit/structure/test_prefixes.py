@@ -25,6 +25,7 @@ KEPT = {
 }
 REMOVED = {
     "attempts/": "one object an entity, written over",
+    "drift/": "two objects, written over",
     "parity-samples/": "removed when judged, after four days at the latest",
 }
 OF_SOMETHING_ELSE = {

@@ -1,0 +1,173 @@
+"""Glue's databases and tables against the contracts. The doctor and the look for drift both compare them here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from lakehouse.drift.findings import Drifted, Trace, Unit, differences
+from lakehouse.publish import log_tables
+from lakehouse.table import glue_tables, schemas
+
+if TYPE_CHECKING:
+    from contracts import Contract, Contracts
+    from lakehouse.storage.entries import TableInput
+    from lakehouse.storage.lake import Lake
+    from lakehouse.table.schemas import TableShape
+
+TABLES = "tables"
+DEPLOY = "Deploy the stack `lake` again, or publish the entity (asset `catalog/{entity}`): both set it right."
+PUBLISH = "Materialize `catalog/{entity}`, which writes the entry as the contract wants it."
+RECORD = "Publish any entity (asset `catalog/<entity>`), which writes the tables over the logs, too."
+COMPACT = "Compact {entity}: that makes it again."
+REMOVE = "Remove it, if nobody needs it: nothing of this version writes it."
+_HANDS = ("CreateTable", "UpdateTable", "DeleteTable", "BatchDeleteTable")
+
+Entries = Mapping[str, "TableInput"]
+"""The tables of a database by name, as Glue answers them."""
+
+
+def table_units(glue: Any, lake: Lake, contracts: Contracts, databases: Collection[str] = ()) -> list[Unit]:
+    """What is looked at in Glue: each of the lake's databases, and that `databases` are there."""
+
+    def landing() -> Iterator[Drifted]:
+        entries = entries_of(glue, lake.landing_database)
+        yield from landing_tables(lake, contracts, entries)
+        yield from _unknown(lake.landing_database, entries, {c.name for c in contracts.of_origin("stream")})
+
+    def published() -> Iterator[Drifted]:
+        there, work = entries_of(glue, lake.published_database), entries_of(glue, lake.work_database)
+        yield from published_tables(lake, contracts, there, work)
+        logs = {wanted["Name"]: wanted for wanted in log_tables.table_inputs(lake)}
+        for name in logs.keys() & there.keys():
+            yield from _compared(lake.published_database, there[name], logs[name], RECORD)
+        known = {shape.name for contract in contracts.values() for shape in _shapes(contract)}
+        yield from _unknown(lake.published_database, there, known | logs.keys())
+
+    def work() -> Iterator[Drifted]:
+        there, work = entries_of(glue, lake.published_database), entries_of(glue, lake.work_database)
+        yield from work_tables(lake, contracts, there, work)
+
+    looks = {lake.landing_database: landing, lake.published_database: published, lake.work_database: work}
+    units = [Unit(TABLES, name, look) for name, look in looks.items()]
+    if databases:
+        units.append(Unit(TABLES, "databases", lambda: missing_databases(glue, databases)))
+    return units
+
+
+def entries_of(glue: Any, database: str) -> dict[str, Any]:
+    """The tables of a database; none where there is no such database."""
+    try:
+        pages = glue.get_paginator("get_tables").paginate(DatabaseName=database)
+        return {table["Name"]: table for page in pages for table in page["TableList"]}
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "EntityNotFoundException":
+            raise
+        return {}
+
+
+def missing_databases(glue: Any, databases: Collection[str]) -> Iterator[Drifted]:
+    """Databases that are not there."""
+    for name in databases:
+        try:
+            glue.get_database(Name=name)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "EntityNotFoundException":
+                raise
+            trace = Trace((name,), ("DeleteDatabase",), (name,))
+            make = differences(TABLES, "databases", trace, "Deploy the stack `lake` again.")
+            yield make(name, "database", "that it is there", "none")
+
+
+def landing_tables(lake: Lake, contracts: Contracts, entries: Entries) -> Iterator[Drifted]:
+    """The tables that Firehose reads its columns from: a column that is missing there is lost on the way."""
+    database = lake.landing_database
+    for contract in contracts.of_origin("stream"):
+        do, entry = DEPLOY.format(entity=contract.name), entries.get(contract.name)
+        if entry is None:
+            do = f"{do} Firehose cannot convert records without it."
+            yield _made(database, contract.name, do)("table", "that it is there", "none")
+            continue
+        wanted = glue_tables.landing_table(contract, lake.store.uri(lake.landing_prefix(contract)))
+        yield from _compared(database, entry, wanted, do)
+
+
+def published_tables(lake: Lake, contracts: Contracts, there: Entries, work: Entries) -> Iterator[Drifted]:
+    """Published tables that were changed by hand, or follow an older contract. What was never published is no drift."""
+    database = lake.published_database
+    for contract in contracts.values():
+        for shape in _shapes(contract):
+            do, entry = PUBLISH.format(entity=contract.name), there.get(shape.name)
+            if entry is None:
+                if shape.name in work and contract.name in there:
+                    yield _made(database, shape.name, do)("table", "that it is there", "none")
+                continue
+            yield from _pointer(database, entry, do)
+            yield from _compared(database, entry, glue_tables.table_input(lake, contract, shape, {}), do)
+
+
+def work_tables(lake: Lake, contracts: Contracts, there: Entries, work: Entries) -> Iterator[Drifted]:
+    """Work tables that lack something: they follow the contract with their next batch, so only columns count."""
+    database = lake.work_database
+    for contract in contracts.values():
+        for shape in _shapes(contract):
+            do, entry = COMPACT.format(entity=contract.name), work.get(shape.name)
+            if entry is None:
+                if shape.name in there:
+                    yield _made(database, shape.name, do)("table", "that it is there", "none")
+                continue
+            yield from _pointer(database, entry, do)
+            yield from columns(
+                _made(database, shape.name, do), {c["Name"]: c["Type"] for c in shape.glue_columns()}, columns_of(entry)
+            )
+
+
+def columns(make: Any, wanted: Mapping[str, str], found: Mapping[str, str]) -> Iterator[Drifted]:
+    """Columns that are missing or of another type, by what `make` makes of what, expected and found."""
+    for name, expected in wanted.items():
+        if name not in found:
+            yield make(f"column {name}", expected, "no such column")
+        elif found[name] != expected:
+            yield make(f"column {name}", expected, found[name])
+
+
+def columns_of(entry: TableInput) -> dict[str, str]:
+    """The columns of a table with their types, partition keys among them."""
+    listed = [*(entry.get("StorageDescriptor") or {}).get("Columns", ()), *(entry.get("PartitionKeys") or ())]
+    return {column["Name"]: column["Type"] for column in listed}
+
+
+def made(part: str, database: str, table: str, do: str) -> Any:
+    """Makes differences of a table: of what of it, expected and found."""
+    make = differences(part, database, Trace((table,), _HANDS, (database, table)), do)
+    return lambda what, expected, found: make(f"{database}.{table}", what, expected, found)
+
+
+def _made(database: str, table: str, do: str) -> Any:
+    return made(TABLES, database, table, do)
+
+
+def _compared(database: str, entry: TableInput, wanted: TableInput, do: str) -> Iterator[Drifted]:
+    make = _made(database, wanted["Name"], do)
+    for one in glue_tables.differences(database, entry, wanted):
+        yield make(one.what, one.expected, one.found)
+    keys = [(key["Name"], key["Type"]) for key in wanted.get("PartitionKeys", ())]
+    found = [(key["Name"], key["Type"]) for key in entry.get("PartitionKeys") or ()]
+    if keys != found:
+        yield make("partition keys", keys, found)
+
+
+def _pointer(database: str, entry: TableInput, do: str) -> Iterator[Drifted]:
+    if not (entry.get("Parameters") or {}).get("metadata_location"):
+        yield _made(database, entry["Name"], do)("pointer", "an address of Iceberg metadata", "none")
+
+
+def _unknown(database: str, entries: Entries, known: Collection[str]) -> Iterator[Drifted]:
+    for name in sorted(entries.keys() - set(known)):
+        yield _made(database, name, REMOVE)("table", "none of this name", "one that no contract gives")
+
+
+def _shapes(contract: Contract) -> tuple[TableShape, ...]:
+    return schemas.compacted(contract), schemas.changes(contract)

@@ -1,0 +1,81 @@
+"""Policy documents as they can be compared: AWS writes the same statement in several ways, and in any order."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from ops.drift.resolving import HOLE
+
+_LISTS = ("Action", "NotAction", "Resource", "NotResource")
+_ROOT = re.compile(r"\Aarn:[^:]+:iam::(\d{12}):root\Z")
+
+
+def document_of(found: Any) -> dict[str, Any]:
+    """A policy as an answer of AWS has it: an object, or text that may be encoded for an address."""
+    if isinstance(found, Mapping):
+        return dict(found)
+    text = str(found)
+    loaded: dict[str, Any] = json.loads(text if text.lstrip().startswith("{") else unquote(text))
+    return loaded
+
+
+def statements(document: Any) -> list[dict[str, Any]]:
+    """The statements of a policy, each in one form: lists sorted, accounts by number, values as text. Names of
+    statements (`Sid`) say nothing of rights and are left out."""
+    listed = document_of(document).get("Statement", [])
+    return [_statement(one) for one in (listed if isinstance(listed, list) else [listed])]
+
+
+def compared(expected: Any, found: Any) -> tuple[list[str], list[str]]:
+    """The statements that are missing, and those that are there besides, each as text in one form."""
+    wanted = [_written(one) for one in statements(expected)]
+    there = [_written(one) for one in statements(found)]
+    missing = []
+    for one in wanted:
+        match = next((other for other in there if matches(one, other)), None)
+        if match is None:
+            missing.append(one)
+        else:
+            there.remove(match)
+    return [one.replace(HOLE, "…") for one in missing], there
+
+
+def matches(expected: str, found: str) -> bool:
+    """Whether a text is what is expected, where any text may fill a hole."""
+    if HOLE not in expected:
+        return expected == found
+    return re.fullmatch(".*".join(map(re.escape, expected.split(HOLE))), found, re.DOTALL) is not None
+
+
+def _statement(one: Mapping[str, Any]) -> dict[str, Any]:
+    plain: dict[str, Any] = {"Effect": one.get("Effect", "Allow")}
+    for name in _LISTS:
+        if name in one:
+            plain[name] = _sorted(one[name])
+    for name in ("Principal", "NotPrincipal"):
+        if name in one:
+            plain[name] = _principals(one[name])
+    if one.get("Condition"):
+        plain["Condition"] = {
+            operator: {key.lower(): _sorted(value) for key, value in keys.items()}
+            for operator, keys in one["Condition"].items()
+        }
+    return plain
+
+
+def _principals(found: Any) -> dict[str, list[str]]:
+    listed = {"AWS": "*"} if found == "*" else found
+    return {kind: sorted(_ROOT.sub(r"\1", one) for one in _sorted(names)) for kind, names in listed.items()}
+
+
+def _sorted(value: Any) -> list[str]:
+    listed = value if isinstance(value, list) else [value]
+    return sorted({str(one).lower() if isinstance(one, bool) else str(one) for one in listed})
+
+
+def _written(one: Mapping[str, Any]) -> str:
+    return json.dumps(one, sort_keys=True, ensure_ascii=False)

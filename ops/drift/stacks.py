@@ -1,0 +1,196 @@
+"""Stacks as CloudFormation has them against what is here: template, parameters, and what was changed behind it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from typing import Any
+
+from contracts import Contracts
+from lakehouse.drift.findings import Drifted, Trace, Unread, differences, shortened
+from ops.deployment.change_sets import described
+from ops.deployment.following import until
+from ops.deployment.given import Place
+from ops.deployment.parts import function_settings
+from ops.deployment.stacks import Stack
+from ops.deployment.templates import declared, parsed, template
+from ops.drift.policies import COVERED
+from ops.drift.resolving import Resolver, Resource
+from ops.environment import Environment
+
+STACKS_PART = "stacks"
+STACK, TEMPLATE, PARAMETERS, RESOURCES = "stack", "template", "parameters", "resources"
+"""What of a stack is looked at, each by itself."""
+DEPLOY = "Run `gavel deploy {environment}` from the version that is to run."
+BY_TABLES = ("AWS::Glue::Table", "AWS::Glue::Database")
+"""Types that are compared with the contracts (`lakehouse.drift.tables`)."""
+LONGEST_DETECTION = timedelta(minutes=15)
+_HIDDEN = "****"
+"""What CloudFormation says of a parameter that it shows nobody."""
+
+
+class DetectionError(RuntimeError):
+    """CloudFormation did not look at all of a stack; says why."""
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A stack of an environment as it is deployed. `given` are its parameters that are known here."""
+
+    where: Environment
+    stack: Stack
+    place: Place
+    given: Mapping[str, str]
+    contracts: Contracts
+
+    @property
+    def name(self) -> str:
+        """Its name in CloudFormation."""
+        return self.stack.name(self.place.environment)
+
+    @property
+    def do(self) -> str:
+        """What brings it back."""
+        return DEPLOY.format(environment=self.place.environment)
+
+    @cached_property
+    def cloudformation(self) -> Any:
+        """CloudFormation where the stack is."""
+        return self.where.client_in("cloudformation", self.stack.region)
+
+    @cached_property
+    def described(self) -> dict[str, Any] | None:
+        """What `DescribeStacks` says of it; None if it is not there."""
+        return described(self.cloudformation, self.name)
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The values of its parameters."""
+        listed = (self.described or {}).get("Parameters", ())
+        return {one["ParameterKey"]: one.get("ResolvedValue") or one.get("ParameterValue", "") for one in listed}
+
+    @cached_property
+    def resources(self) -> list[Resource]:
+        """What it has made, with the values of its processed template; nothing where it is not there."""
+        if self.described is None:
+            return []
+        arn = self.described["StackId"]
+        body = self.cloudformation.get_template(StackName=self.name, TemplateStage="Processed")["TemplateBody"]
+        pages = self.cloudformation.get_paginator("list_stack_resources").paginate(StackName=self.name)
+        physical = {
+            one["LogicalResourceId"]: one["PhysicalResourceId"]
+            for page in pages
+            for one in page["StackResourceSummaries"]
+            if one.get("PhysicalResourceId") and one["ResourceStatus"] != "DELETE_COMPLETE"
+        }
+        facts = {
+            "partition": self.place.partition,
+            "region": self.stack.region or self.place.region,
+            "account": self.place.account,
+            "stack": self.name,
+            "stack_id": arn,
+        }
+        return Resolver(parsed(body), self.parameters, physical, facts).resources()
+
+
+def missing(one: Deployed) -> Iterator[Drifted]:
+    """That the stack is not there."""
+    if one.described is None:
+        yield _maker(one, STACK)(one.name, "stack", "that it is there", "none")
+
+
+def changed_template(one: Deployed) -> Iterator[Drifted]:
+    """Where the template that was deployed is not the one that is here."""
+    if one.described is None:
+        return
+    found = one.cloudformation.get_template(StackName=one.name, TemplateStage="Original")["TemplateBody"]
+    there = parsed(found)
+    here = parsed(template(one.stack.key, one.contracts, one.place.environment, one.place.account))
+    for section in sorted((here.keys() | there.keys()) - {"Resources"}):
+        if here.get(section) != there.get(section):
+            yield _maker(one, TEMPLATE)(one.name, f"template, {section}", "that of this version", "another one")
+    ours, theirs = here.get("Resources", {}), there.get("Resources", {})
+    for name in sorted(ours.keys() | theirs.keys()):
+        if ours.get(name) != theirs.get(name):
+            found = "another one" if name in ours.keys() & theirs.keys() else "none" if name in ours else "one more"
+            yield _maker(one, TEMPLATE)(one.name, f"template, resource {name}", "that of this version", found)
+
+
+def changed_parameters(one: Deployed, outputs: Mapping[str, str]) -> Iterator[Drifted]:
+    """Where a parameter has another value than the environment's file, an earlier stack or the template gives.
+    `outputs` are those of all stacks, as "stack.Output". Bundles and image are what was deployed last."""
+    if one.described is None:
+        return
+    defaults = {
+        name: str(parameter["Default"]) for name, parameter in declared(one.stack.key).items() if "Default" in parameter
+    }
+    functions = function_settings(one.contracts) if one.stack.functions else {}
+    fed = {name: outputs[source] for name, source in one.stack.outputs.items() if source in outputs}
+    wanted = {**defaults, **fed, **functions, **one.given}
+    unknown = {one.stack.image, *(name for name in one.stack.outputs if name not in fed and name not in one.given)}
+    for name, expected in sorted(wanted.items()):
+        found = one.parameters.get(name)
+        if name in unknown or name.endswith("Bundle") or found in (expected, _HIDDEN):
+            continue
+        yield _maker(one, PARAMETERS)(
+            one.name, f"parameter {name}", expected or "nothing", "none" if found is None else found
+        )
+
+
+def changed_resources(one: Deployed, longest: timedelta = LONGEST_DETECTION) -> Iterator[Drifted | Unread]:
+    """What CloudFormation's own detection finds changed or deleted behind it. Raises `DetectionError`."""
+    if one.described is None:
+        return
+    detection = one.cloudformation.detect_stack_drift(StackName=one.name)["StackDriftDetectionId"]
+    deadline = time.monotonic() + longest.total_seconds()
+
+    def ended() -> dict[str, Any] | None:
+        status: dict[str, Any] = one.cloudformation.describe_stack_drift_detection_status(
+            StackDriftDetectionId=detection
+        )
+        if status["DetectionStatus"] != "DETECTION_IN_PROGRESS":
+            return status
+        if time.monotonic() > deadline:
+            raise DetectionError(f"{one.name}: expected the end of drift detection within {longest}, found none")
+        return None
+
+    status = until(ended)
+    request: dict[str, Any] = {"StackName": one.name}
+    while True:
+        page = one.cloudformation.describe_stack_resource_drifts(**request)
+        for found in page["StackResourceDrifts"]:
+            yield from _resource(one, found)
+        if not page.get("NextToken"):
+            break
+        request["NextToken"] = page["NextToken"]
+    if status["DetectionStatus"] == "DETECTION_FAILED":
+        raise DetectionError(f"{one.name}: {status.get('DetectionStatusReason') or 'no reason was given'}")
+
+
+def _resource(one: Deployed, found: Mapping[str, Any]) -> Iterator[Drifted | Unread]:
+    kind, physical = found["ResourceType"], found.get("PhysicalResourceId", "")
+    state, name = found["StackResourceDriftStatus"], f"{found['LogicalResourceId']} ({kind} {physical})"
+    if kind in COVERED or kind in BY_TABLES:
+        return
+    make = _maker(one, RESOURCES, physical, physical.rpartition("/")[2])
+    if state == "DELETED":
+        yield make(name, "resource", "that it is there", "none")
+    elif state == "UNKNOWN":
+        yield Unread(STACKS_PART, unit_of(one, RESOURCES), shortened(f"{name}: {found.get('DriftStatusReason', '')}"))
+    for difference in found.get("PropertyDifferences", ()) if state == "MODIFIED" else ():
+        path = difference["PropertyPath"]
+        if not (kind == "AWS::KMS::Key" and path.startswith("/KeyPolicy")):
+            yield make(name, path, difference.get("ExpectedValue"), difference.get("ActualValue"))
+
+
+def unit_of(one: Deployed, aspect: str) -> str:
+    """What of a stack is looked at as a whole."""
+    return f"{one.name}: {aspect}"
+
+
+def _maker(one: Deployed, aspect: str, *names: str) -> Any:
+    traced = Trace(tuple(filter(None, dict.fromkeys(names or (one.name,)))))
+    return differences(STACKS_PART, unit_of(one, aspect), traced, one.do)

@@ -1,0 +1,246 @@
+"""Glue against the contracts, who changed it, and what several reports say together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from moto import mock_aws
+
+from contracts import Contracts
+from lakehouse.drift.definitions import compare_loaded, switched_off
+from lakehouse.drift.findings import Drifted, Report, Trace, Unit, Unread, current, look_at, read, written
+from lakehouse.drift.tables import table_units
+from lakehouse.drift.who import WHO, Trail, with_authors
+from lakehouse.storage.lake import Lake
+from lakehouse.table import glue_tables, schemas
+from tests.support.lakes import PARCELS
+
+CONTRACTS = Contracts({PARCELS.name: PARCELS})
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+NAMES = ("gavel_landing_unit", "gavel_work_unit", "gavel_unit")
+
+
+@pytest.fixture
+def lake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lake]:
+    """A lake in moto's Glue, as it is when a batch was published."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    with mock_aws():
+        lake = Lake.of_environment("unit", "data", "eu-west-1")
+        landing = glue_tables.landing_table(PARCELS, "s3://data/landing/parcels/")
+        lake.entries.create(lake.landing_database, landing)
+        for shape in (schemas.compacted(PARCELS), schemas.changes(PARCELS)):
+            for database in (lake.work_database, lake.published_database):
+                table = glue_tables.table_input(lake, PARCELS, shape, {"metadata_location": "s3://data/m.json"})
+                lake.entries.create(database, table)
+        yield lake
+
+
+def found(lake: Lake, *databases: str) -> Report:
+    return look_at(table_units(lake.client("glue"), lake, CONTRACTS, databases))
+
+
+def by_hand(lake: Lake, database: str, name: str, change: Callable[[dict[str, Any]], None]) -> None:
+    entry = lake.entries.get(database, name)
+    assert entry is not None
+    table = json.loads(json.dumps(entry.table))
+    change(table)
+    lake.entries.update(entry, table)
+
+
+def test_what_was_just_published_has_not_drifted(lake: Lake) -> None:
+    report = found(lake, *NAMES)
+    assert (report.drifted, report.unread) == ((), ())
+
+
+def test_an_environment_without_a_batch_lacks_its_landing_tables_alone(lake: Lake) -> None:
+    glue = lake.client("glue")
+    for database in NAMES:
+        for name in lake.entries.names(database):
+            glue.delete_table(DatabaseName=database, Name=name)
+    assert [(one.name, one.found) for one in found(lake).drifted] == [("gavel_landing_unit.parcels", "none")]
+
+
+@pytest.mark.parametrize(
+    ("database", "change", "what"),
+    [
+        ("gavel_landing_unit", lambda t: t["StorageDescriptor"]["Columns"].pop(0), "column parcel_id"),
+        ("gavel_landing_unit", lambda t: t["PartitionKeys"].pop(), "partition keys"),
+        ("gavel_unit", lambda t: t["StorageDescriptor"]["Columns"][0].update(Type="int"), "column parcel_id"),
+        ("gavel_unit", lambda t: t.update(Description="mine"), "description"),
+        ("gavel_unit", lambda t: t["StorageDescriptor"].update(Location="s3://else/"), "location"),
+        ("gavel_unit", lambda t: t["Parameters"].pop("metadata_location"), "pointer"),
+        ("gavel_work_unit", lambda t: t["StorageDescriptor"]["Columns"].pop(0), "column parcel_id"),
+    ],
+)
+def test_a_table_that_was_changed_by_hand_is_found(
+    lake: Lake, database: str, change: Callable[[dict[str, Any]], None], what: str
+) -> None:
+    by_hand(lake, database, "parcels", change)
+    (one,) = found(lake).drifted
+    assert (one.part, one.unit, one.name, one.what) == ("tables", database, f"{database}.parcels", what)
+    assert one.expected != one.found
+
+
+def test_what_is_missing_or_of_no_contract_is_found(lake: Lake) -> None:
+    glue = lake.client("glue")
+    glue.delete_table(DatabaseName="gavel_unit", Name="parcels_changes")
+    glue.create_table(DatabaseName="gavel_unit", TableInput={"Name": "mine", "StorageDescriptor": {"Columns": []}})
+    report = found(lake, *NAMES, "gavel_marts_unit")
+    assert {(one.name, one.what, one.found) for one in report.drifted} == {
+        ("gavel_unit.parcels_changes", "table", "none"),
+        ("gavel_unit.mine", "table", "one that no contract gives"),
+        ("gavel_marts_unit", "database", "none"),
+    }
+
+
+# ---- who ------------------------------------------------------------------------------------------------------------
+
+
+def event(arn: str, minutes: int = 0, request: Any = None, **more: Any) -> dict[str, Any]:
+    record = {"userIdentity": {"type": "AssumedRole", "arn": arn}, "requestParameters": request, **more}
+    return {"EventTime": NOON + timedelta(minutes=minutes), "CloudTrailEvent": json.dumps(record)}
+
+
+class CloudTrail:
+    """Answers of LookupEvents as AWS documents them, by the value that is searched; the newest first."""
+
+    def __init__(self, **events: list[dict[str, Any]]) -> None:
+        self.events = events
+
+    def get_paginator(self, operation: str) -> CloudTrail:
+        assert operation == "lookup_events"
+        return self
+
+    def paginate(self, *, LookupAttributes: list[dict[str, str]], PaginationConfig: Any) -> list[dict[str, Any]]:
+        (attribute,) = LookupAttributes
+        return [{"Events": self.events.get(attribute["AttributeValue"], [])}]
+
+
+PERSON = "arn:aws:sts::111122223333:assumed-role/admin/somebody"
+TABLE = Trace(("orders",), ("UpdateTable",), ("gavel_unit", "orders"))
+
+
+def author(trace: Trace, **events: list[dict[str, Any]]) -> tuple[str, datetime] | None:
+    return Trail(lambda region: CloudTrail(**events), ["gavel-unit-runs"]).last(trace)
+
+
+def test_the_last_change_by_hand_counts() -> None:
+    own = event("arn:aws:sts::111122223333:assumed-role/gavel-unit-runs/task", 9)
+    deployed = event(PERSON, 8)
+    deployed["CloudTrailEvent"] = json.dumps(
+        {"userIdentity": {"arn": PERSON, "invokedBy": "cloudformation.amazonaws.com"}}
+    )
+    events = [own, deployed, event(PERSON, 7, readOnly=True), event(PERSON, 6, errorCode="AccessDenied"),
+        event(PERSON, 5), event("arn:aws:iam::111122223333:user/earlier", 4)]  # fmt: skip
+    assert author(TABLE, orders=events) == (PERSON, NOON + timedelta(minutes=5))
+    assert author(TABLE, orders=events[:4]) is None
+
+
+def test_events_that_name_no_resource_are_searched_by_their_request() -> None:
+    def request(database: str, name: str) -> dict[str, Any]:
+        return {"databaseName": database, "tableInput": {"name": name}}
+
+    others = [event(PERSON, 9, request("gavel_unit", "bids")), event(PERSON, 8, request("gavel_other", "orders"))]
+    ours = event(PERSON, 7, request("gavel_unit", "orders"))
+    assert author(TABLE, UpdateTable=[*others, ours]) == (PERSON, NOON + timedelta(minutes=7))
+    assert author(TABLE, UpdateTable=others) is None
+
+
+def test_events_of_iam_are_where_aws_keeps_them() -> None:
+    regions = []
+
+    def client(region: str) -> CloudTrail:
+        regions.append(region)
+        return CloudTrail()
+
+    for everywhere in (True, False):
+        Trail(client).last(Trace(("role",), everywhere=everywhere))
+    assert regions == ["us-east-1", ""]
+
+
+def drifted(unit: str, name: str = "a", part: str = "tables") -> Drifted:
+    return Drifted(part, unit, name, "column", "string", "int", "Do it.", trace=TABLE)
+
+
+def test_cloudtrail_that_cannot_be_read_takes_no_difference_away() -> None:
+    def denied(region: str) -> Any:
+        raise PermissionError("cloudtrail:LookupEvents")
+
+    report = with_authors(Report(NOON, ("tables",), (drifted("u"), drifted("v"))), Trail(denied))
+    assert [one.who for one in report.drifted] == ["", ""]
+    assert [(one.part, one.why) for one in report.unread] == [(WHO, "PermissionError: cloudtrail:LookupEvents")]
+
+
+def test_who_and_when_are_said_and_nothing_else_of_an_event() -> None:
+    trail = Trail(lambda region: CloudTrail(orders=[event(PERSON, 5, {"secret": "x"}, sourceIPAddress="192.0.2.1")]))
+    report = with_authors(Report(NOON, ("tables",), (drifted("u"),)), trail)
+    said = written(report).decode()
+    assert f"by {PERSON}, 2026-11-21 12:05:00 UTC" in str(report.drifted[0])
+    assert "secret" not in said
+    assert "192.0.2.1" not in said
+
+
+# ---- reports --------------------------------------------------------------------------------------------------------
+
+
+def report(minutes: int, *ones: Drifted, parts: tuple[str, ...] = ("tables",), closed: tuple[str, ...] = ()) -> Report:
+    unread = tuple(Unread("tables", unit, "AccessDenied") for unit in closed)
+    return Report(NOON + timedelta(minutes=minutes), parts, ones, unread)
+
+
+def test_a_unit_that_fails_hides_no_other_and_keeps_what_it_had_yielded() -> None:
+    def breaks() -> Iterator[Drifted]:
+        yield drifted("b")
+        raise OSError("timed out")
+
+    looked = look_at([Unit("tables", "b", breaks), Unit("tables", "c", lambda: [drifted("c")])])
+    assert [one.unit for one in looked.drifted] == ["b", "c"]
+    assert [(one.unit, one.why) for one in looked.unread] == [("b", "OSError: timed out")]
+
+
+def test_a_unit_that_is_unread_keeps_what_was_found_before() -> None:
+    before = report(0, drifted("a"), drifted("b"))
+    assert [one.unit for one in report(1, closed=("a",)).after(before).drifted] == ["a"]
+    assert report(1).after(before).drifted == ()
+    assert report(1).after(None).drifted == ()
+
+
+def test_a_report_is_written_and_read() -> None:
+    one = drifted("a")
+    kept = report(0, one, closed=("b",))
+    assert read(written(kept)) == kept
+
+
+def test_of_each_part_the_newest_report_counts_that_could_read_it() -> None:
+    nightly, outside = report(1, drifted("a")), report(2, parts=("tables", "policies"))
+    assert current([nightly, outside]) == ([], [])
+    closed = report(2, closed=("a",))
+    assert [one.unit for one in current([nightly, closed])[0]] == ["a"]
+    assert current([nightly, closed])[1] == []
+    alone = report(2, drifted("a"), closed=("a",))
+    assert [one.unit for one in current([alone])[0]] == ["a"]
+    assert [one.unit for one in current([alone])[1]] == ["a"]
+
+
+# ---- definitions ----------------------------------------------------------------------------------------------------
+
+
+def test_definitions_that_are_missing_or_of_another_version_are_found() -> None:
+    expected = {"job": {"a", "b"}, "sensor": {"s"}, "schedule": {"t"}}
+    assert list(compare_loaded(expected, expected)) == []
+    loaded = {"job": {"a", "c"}, "sensor": {"s"}, "schedule": set()}
+    assert [(one.name, one.found) for one in compare_loaded(expected, loaded)] == [
+        ("job b", "none"),
+        ("job c", "one of another version"),
+        ("schedule t", "none"),
+    ]
+
+
+def test_what_is_switched_off_is_found() -> None:
+    states = {("sensor", "s"): "RUNNING", ("schedule", "t"): "STOPPED"}
+    assert [(one.name, one.found) for one in switched_off(states)] == [("schedule t", "STOPPED")]
