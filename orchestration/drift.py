@@ -152,12 +152,12 @@ def metadata_of(report: "Report") -> dict[str, Any]:
     """What a run shows of its report."""
     from lakehouse.drift.findings import document
 
-    figures: dict[str, Any] = {"differences": len(report.drifted), "not read": len(report.unread)}
+    shown: dict[str, Any] = {"differences": len(report.drifted), "not read": len(report.unread)}
     if report.drifted:
-        figures["drifted"] = dg.MetadataValue.json([document(one) for one in report.drifted])
+        shown["drifted"] = dg.MetadataValue.json([document(one) for one in report.drifted])
     if report.unread:
-        figures["unread"] = dg.MetadataValue.json([f"{one.part}, {one.unit}: {one.why}" for one in report.unread])
-    return figures
+        shown["unread"] = dg.MetadataValue.json([f"{one.part}, {one.unit}: {one.why}" for one in report.unread])
+    return shown
 
 
 def _named(names: Iterable[str]) -> frozenset[str]:

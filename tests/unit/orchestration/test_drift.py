@@ -72,7 +72,7 @@ def looked(instance: dg.DagsterInstance, run: Any, of: dg.RepositoryDefinition) 
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Gives a run that a code server of these definitions was asked for; the server's answers are recorded ones."""
+    """Gives a run that was started from a code server of these definitions; the server's answers are recorded ones."""
 
     def run(of: dg.RepositoryDefinition) -> Any:
         location = GrpcServerCodeLocationOrigin(host="code.gavel-prod.internal", port=4000, location_name="gavel")
