@@ -93,16 +93,14 @@ def definition_units(context: dg.OpExecutionContext) -> "list[Unit]":
     from lakehouse.drift.definitions import DEFINITIONS, LOADED, SWITCHES, compare_loaded, switched_off
     from lakehouse.drift.findings import Unit
 
-    expected = names_of(context.repository_def)
-
     def loaded() -> "Iterator[Drifted]":
         if (found := loaded_names(context.run, context.instance)) is not None:
-            yield from compare_loaded(expected, found)
+            yield from compare_loaded(names_of(context.repository_def), found)
 
-    return [
-        Unit(DEFINITIONS, LOADED, loaded),
-        Unit(DEFINITIONS, SWITCHES, lambda: switched_off(states(context.instance, expected))),
-    ]
+    def switches() -> "Iterator[Drifted]":
+        yield from switched_off(states(context.instance, names_of(context.repository_def)))
+
+    return [Unit(DEFINITIONS, LOADED, loaded), Unit(DEFINITIONS, SWITCHES, switches)]
 
 
 def names_of(repository: dg.RepositoryDefinition) -> "Names":

@@ -18,7 +18,7 @@ _ARNS = {
     "AWS::DynamoDB::Table": "arn:{partition}:dynamodb:{region}:{account}:table/{id}",
     "AWS::ECS::Cluster": "arn:{partition}:ecs:{region}:{account}:cluster/{id}",
     "AWS::Events::EventBus": "arn:{partition}:events:{region}:{account}:event-bus/{id}",
-    "AWS::Events::Rule": "arn:{partition}:events:{region}:{account}:rule/{id}",
+    "AWS::Events::Rule": "arn:{partition}:events:{region}:{account}:rule/" + HOLE + "{name}",  # its bus is before it
     "AWS::IAM::Role": "arn:{partition}:iam::{account}:role/{id}",
     "AWS::KinesisFirehose::DeliveryStream": "arn:{partition}:firehose:{region}:{account}:deliverystream/{id}",
     "AWS::KMS::Key": "arn:{partition}:kms:{region}:{account}:key/{id}",
@@ -123,7 +123,7 @@ class Resolver:
             if physical.startswith("arn:"):
                 return physical
             if kind in _ARNS:
-                return _ARNS[kind].format(**self.facts, id=physical, name=physical.rpartition("/")[2])
+                return _ARNS[kind].format(**self.facts, id=physical, name=re.split(r"[/|]", physical)[-1])
         if attribute == "QueueName" and physical is not None:
             return physical.rpartition("/")[2]
         return HOLE

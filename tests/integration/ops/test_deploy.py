@@ -29,6 +29,7 @@ from ops.deployment.change_sets import DeploymentError
 from ops.deployment.deploying import Deployment, Manner, Outcome
 from ops.deployment.given import Wanted, plan
 from ops.deployment.stacks import ROOT, STACKS, Stack
+from ops.drift.looking import look
 from ops.environment import Environment
 from realtime import bundle
 
@@ -434,6 +435,8 @@ def test_the_stacks_of_the_product_are_brought_up_and_left_alone(
     rules = regional("cloudformation", "us-east-1").describe_stacks(StackName="gavel-dev-firewall")["Stacks"][0]
     assert rules["StackId"].split(":")[3] == "us-east-1"
     assert run().changed == []
+    looked = look(Environment("dev", aws.client, aws.endpoint, regional=regional))
+    assert (looked.drifted, looked.unread) == ((), ()), "what has just been deployed has not drifted"
     given_now["realtime"]["Mfa"] = "ON"
     with recorded(aws, ("sts", "cloudformation", "s3", "ecr")) as calls:
         assert run(dry=True).changed == ["gavel-dev"]

@@ -134,7 +134,8 @@ def test_one_that_runs_under_its_present_address_is_on(instance: dg.DagsterInsta
 def test_the_job_leaves_a_report_and_unread_is_not_over(
     instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The lake's bucket is a folder, its Glue is moto's, where nothing was deployed: no landing table is there."""
+    """The lake's bucket is a folder, its Glue is moto's, where nothing was deployed: no landing table is there. A job
+    that a test runs belongs to no code location: its switches are unread."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     lake = LakeResource(environment="local", bucket="b", local_root=str(tmp_path / "lake"))
@@ -149,7 +150,7 @@ def test_the_job_leaves_a_report_and_unread_is_not_over(
 
     first = looked()
     assert {one.what for one in first.drifted} == {"table"}
-    assert first.unread == ()
+    assert [(one.part, one.unit) for one in first.unread] == [("definitions", "switches")]
     assert first.parts == ("tables", "definitions")
 
     def denied(glue: Any, database: str) -> Any:
@@ -158,7 +159,7 @@ def test_the_job_leaves_a_report_and_unread_is_not_over(
     monkeypatch.setattr("lakehouse.drift.tables.entries_of", denied)
     second = looked()
     assert second.drifted == first.drifted
-    assert len(second.unread) == 3
+    assert len(second.unread) == 4
 
 
 # ---- the watch ------------------------------------------------------------------------------------------------------

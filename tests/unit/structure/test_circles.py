@@ -28,6 +28,7 @@ ROOMS = (
     "parity",
     "serving",
     "erasure",
+    "drift",
     "api",
 )
 """The way of the data through the lake: each imports from those before it."""
