@@ -160,7 +160,7 @@ STACKS = (
         capabilities=("CAPABILITY_NAMED_IAM",),
         fixed={"Environment": "{environment}"},
         administrators=True,
-        shown=("PlanRoleArn", "DeployRoleArn", "ExecutionRoleArn", "BoundaryArn"),
+        shown=("PlanRoleArn", "DriftRoleArn", "DeployRoleArn", "ExecutionRoleArn", "BoundaryArn"),
         then=("Deploy the other stacks once: their roles get the boundary.",),
     ),
 )

@@ -92,8 +92,8 @@ def _outputs(one: Deployed) -> dict[str, str]:
 
 
 def _waits(where: Environment, stack: Stack, place: Place) -> bool:
-    """Whether a stack is left for later and was never made."""
-    if not stack.waits_for:
+    """Whether a stack is left for later, or only administrators make it, and it was never made."""
+    if not stack.waits_for and not stack.administrators:
         return False
     try:
         return Deployed(where, stack, place, {}, Contracts({})).described is None

@@ -129,7 +129,8 @@ def changed_parameters(one: Deployed, outputs: Mapping[str, str]) -> Iterator[Dr
     }
     functions = function_settings(one.contracts) if one.stack.functions else {}
     fed = {name: outputs[source] for name, source in one.stack.outputs.items() if source in outputs}
-    wanted = {**defaults, **fed, **functions, **one.given}
+    bound = {"Boundary": outputs.get("delivery.BoundaryArn", "")} if one.stack.bounded else {}
+    wanted = {**defaults, **fed, **functions, **bound, **one.given}
     unknown = {one.stack.image, *(name for name in one.stack.outputs if name not in fed and name not in one.given)}
     for name, expected in sorted(wanted.items()):
         found = one.parameters.get(name)

@@ -44,7 +44,9 @@ PLAN, DEPLOY, EXECUTE = rights("PlanRole"), rights("DeployRole"), rights("Execut
 BOUNDED = list(resolved(RESOURCES["Boundary"]["Properties"]["PolicyDocument"]["Statement"], NAMES))
 
 
-@pytest.mark.parametrize(("role", "environment"), [("PlanRole", "prod-plan"), ("DeployRole", "prod")])
+@pytest.mark.parametrize(
+    ("role", "environment"), [("PlanRole", "prod-plan"), ("DriftRole", "prod-plan"), ("DeployRole", "prod")]
+)
 def test_a_job_is_known_by_repository_branch_and_environment(role: str, environment: str) -> None:
     (trusted,) = RESOURCES[role]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
     assert trusted["Action"] == "sts:AssumeRoleWithWebIdentity"
@@ -139,6 +141,17 @@ def test_iam_takes_the_policy_and_knows_its_actions(policy: str) -> None:
         for action in listed(statement.get("Action", statement.get("NotAction"))):
             service, _, name = action.partition(":")
             assert any(fnmatchcase(known, name.lower()) for known in AWS[service]["Actions"]), action
+
+
+def test_a_look_for_drift_reads_and_writes_its_report_alone() -> None:
+    reading = ("Describe", "Detect", "Get", "List", "Lookup")
+    policy = resolved(RESOURCES["DriftPolicy"]["Properties"]["PolicyDocument"], NAMES)
+    for statement in policy["Statement"]:
+        for action in listed(statement["Action"]):
+            if not action.partition(":")[2].startswith(reading):
+                assert action in ("s3:PutObject", "kms:Decrypt", "kms:GenerateDataKey"), action
+            if action in ("s3:GetObject", "s3:PutObject"):
+                assert "/drift/" in statement["Resource"], action
 
 
 SERVICES = {"ElasticLoadBalancingV2": "elasticloadbalancing", "KinesisFirehose": "firehose", "Cognito": "cognito-idp",

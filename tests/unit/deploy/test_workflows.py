@@ -90,6 +90,7 @@ def test_a_job_may_read_the_code_and_what_it_needs_besides() -> None:
     assert given == {
         "deploy.yaml: build": token | {"attestations": "write"},
         **{f"deploy.yaml: {name}": token for name in ("dev", "test", "prod")},
+        "drift.yaml: look": token,
         **{f"deploy-environment.yaml: {name}": token for name in ("plan", "deploy")},
     }
     assert not [f.name for f in FILES if "secrets." in f.read_text("utf-8")]
