@@ -61,5 +61,5 @@ def filled(text: str, values: Mapping[str, str]) -> str:
 
 def choices(job: Mapping[str, Any]) -> list[dict[str, str]]:
     """The values of a job's matrix, each as the expressions name it; one without values where there is no matrix."""
-    parts = dict(job.get("strategy", {}).get("matrix", {})).get("part", ())
-    return [{"matrix.part": part} for part in parts] or [{}]
+    matrix = dict(job.get("strategy", {}).get("matrix", {}))
+    return [{f"matrix.{name}": value} for name in ("part", "environment") for value in matrix.get(name, ())] or [{}]
