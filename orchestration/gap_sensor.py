@@ -15,18 +15,13 @@ from assets.resources import LakeResource
 from orchestration.alerts.gaps import Repaired, find_gap, to_repair
 from orchestration.alerts.sensor import ViewOf
 from orchestration.alerts.view import Memory
+from orchestration.sensors import UNFINISHED
 
 NAME = "gaps"
 OP = "exports"  # of the job `backfill`; a test holds that its configuration fits
 INTERVAL_SECONDS = 300
 REPAIRED = "gavel/repairs-until"
 """The tag of a run that repairs a gap: up to when."""
-UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-]
 
 
 def gap_sensor(job: dg.JobDefinition, view_of: ViewOf) -> dg.SensorDefinition:

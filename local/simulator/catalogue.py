@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import yaml
 
@@ -26,10 +28,12 @@ class Category:
     things: tuple[str, ...]
 
 
-CATEGORIES = tuple(
-    Category(**{name: tuple(value) if isinstance(value, list) else value for name, value in each.items()})
-    for each in yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text("utf-8"))
-)
+def _category(said: Mapping[str, Any]) -> Category:
+    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in said.items()}
+    return Category(**values)
+
+
+CATEGORIES = tuple(map(_category, yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text("utf-8"))))
 
 
 def choose_category(rng: Random, years: float) -> Category:
