@@ -8,6 +8,7 @@ from __future__ import annotations
 import typer
 
 from ops.commands import (
+    access,
     archive,
     backfill,
     bi,
@@ -61,6 +62,7 @@ for name, group in {
     "tenant": tenants.tenants,
     "dead-letters": dead_letters.dead_letters,
     "erasure": erasure.erasure,
+    "access": access.access,
     "archive": archive.questions,
     "bi": bi.bi,
     "dashboard": dashboard.dashboard,

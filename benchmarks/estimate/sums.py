@@ -28,7 +28,7 @@ FREE = frozenset(
     f"AWS::{name}"
     for name in """
     ApiGateway::Account ApiGateway::Deployment ApiGateway::RestApi ApiGateway::Stage ApiGateway::UsagePlan
-    Athena::WorkGroup Budgets::Budget CloudFront::CachePolicy CloudFront::OriginAccessControl
+    Athena::NamedQuery Athena::WorkGroup Budgets::Budget CloudFront::CachePolicy CloudFront::OriginAccessControl
     CloudFront::ResponseHeadersPolicy Cognito::UserPoolClient Cognito::UserPoolDomain Cognito::UserPoolGroup
     EC2::InternetGateway EC2::Route EC2::RouteTable EC2::SecurityGroup EC2::SecurityGroupEgress
     EC2::SecurityGroupIngress EC2::Subnet EC2::SubnetRouteTableAssociation EC2::VPC EC2::VPCGatewayAttachment

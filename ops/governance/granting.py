@@ -7,6 +7,7 @@ table that a pipeline has yet to make.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from contracts import Contracts
@@ -15,6 +16,7 @@ from ops.governance.roles import REPORTING, ROLES, Role
 from ops.governance.wanted import CLASSIFICATION, DOMAIN, database, defaults, domains, tag
 
 ACCOUNT = {"Ref": "AWS::AccountId"}
+WHO_READ = Path(__file__).with_name("who_read.sql")
 ADMINISTRATION = "LakeSettings"
 """The resource that makes who deploys an administrator of the lake, without whom nothing here can be made."""
 
@@ -32,7 +34,22 @@ def resources(contracts: Contracts, environment: str) -> dict[str, Any]:
         for role in ROLES
         for kind, grant in _grants(role, contracts, environment)
     }
-    return {**tags, **databases, **grants}
+    return {**tags, **databases, **grants, "WhoRead": _saved_query(environment)}
+
+
+def _saved_query(environment: str) -> dict[str, Any]:
+    """The query of who read what, where auditors find it in Athena."""
+    return {
+        "Type": "AWS::Athena::NamedQuery",
+        "DependsOn": ["AuditorWorkgroup"],
+        "Properties": {
+            "Name": "who-read-what",
+            "Description": "Who read which table, file or item. The parameters are the first and the last day.",
+            "Database": f"gavel_access_{environment}",
+            "WorkGroup": f"gavel-{environment}-auditor",
+            "QueryString": WHO_READ.read_text("utf-8"),
+        },
+    }
 
 
 def _tag(key: str, values: list[str]) -> dict[str, Any]:
