@@ -534,8 +534,12 @@ def test_every_function_is_traced(resources: Resources) -> None:
 
 
 def test_every_alarm_tells_somebody_and_says_what_it_means(resources: Resources) -> None:
+    composite = of_type(resources, "AWS::CloudWatch::CompositeAlarm")
+    parts = {name for alarm in composite.values() for name in alarm["DependsOn"]}
+    for name, alarm in (of_type(resources, "AWS::CloudWatch::Alarm") | composite).items():
+        notified = alarm["Properties"].get("AlarmActions")
+        assert notified == (None if name in parts else [{"Ref": "AlertTopic"}]), name
     for name, alarm in of_type(resources, "AWS::CloudWatch::Alarm").items():
-        assert alarm["Properties"]["AlarmActions"] == [{"Ref": "AlertTopic"}], name
         assert alarm["Properties"]["AlarmDescription"].endswith("."), name
         assert alarm["Properties"]["TreatMissingData"] in ("notBreaching", "breaching"), name
 
