@@ -360,7 +360,9 @@ def _opened(name: str | None) -> Environment:
         current = running(home)
         aws = Aws(current.entrance)
         contracts = home.contracts if home.contracts.exists() else None
-        return Environment("local", aws.client, aws.endpoint, partial(_exporting, Aws(current.endpoint)), contracts)
+        exporting = partial(_exporting, Aws(current.endpoint))
+        warehouse = home.path / "warehouse.duckdb"
+        return Environment("local", aws.client, aws.endpoint, exporting, contracts, warehouse=warehouse)
     except (HomeError, StackError) as error:
         raise OpsError(str(error)) from error
 

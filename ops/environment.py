@@ -22,8 +22,8 @@ class OpsError(RuntimeError):
 @dataclass(frozen=True)
 class Environment:
     """`name` is `local`, `dev`, `test` or `prod`; `client` makes a boto3 client of a service, `regional` one for a
-    region. A laptop has the `endpoint` of an emulator, a client of its own for `exporting`, and a file of the contracts
-    that its stack uses."""
+    region. A laptop has the `endpoint` of an emulator, a client of its own for `exporting`, a file of the contracts
+    that its stack uses, and its marts in the file `warehouse`."""
 
     name: str
     client: Callable[[str], Any]
@@ -31,6 +31,7 @@ class Environment:
     exporting: Callable[[], Any] | None = None
     contracts_file: Path | None = None
     regional: Callable[[str, str], Any] | None = None
+    warehouse: Path | None = None
 
     @classmethod
     def of_credentials(cls, name: str) -> Environment:

@@ -220,6 +220,11 @@ def read(lake: Lake, entity: str, day: datetime, damaged: Callable[[Damaged], No
     return _distinct(_read_rows(lake, keys, damaged))
 
 
+def read_builds(lake: Lake, day: datetime) -> list[Row]:
+    """The rows of a day's builds of marts and reports, as `read` gives them."""
+    return read(lake, _MODELS, day)
+
+
 def billed(lake: Lake, day: datetime, known: dict[str, Mapping[str, float]]) -> float:
     """What the queries and the requests of a day's publications cost, in US dollars by list price, as
     `rpt_pipeline_runs` has it but for the machine. Whoever looks often keeps what each object said:

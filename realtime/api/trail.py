@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from realtime.api.store import ConditionFailed, Contended, Expression, Put, Store, Unavailable
+from realtime.api.store import ConditionFailed, Contended, Expression, Item, Put, Store, Unavailable
 from realtime.api.written import KEY_PLACE, Wrote, pseudonym
 from realtime.logs import log
 
@@ -37,7 +37,7 @@ class Trail:
             self._key = self._stored()
         if self._key is None and self._new_key is not None:
             e = Expression()
-            item = {"pk": {"S": KEY_PLACE}, "key": {"B": self._new_key()}}
+            item: Item = {"pk": {"S": KEY_PLACE}, "key": {"B": self._new_key()}}
             with suppress(ConditionFailed):  # another copy of the function was quicker: its key is the key
                 self._store.put(Put(item, f"attribute_not_exists({e.name('pk')})", e))
             self._key = self._stored()
