@@ -36,7 +36,7 @@ FREE = frozenset(
     ElasticLoadBalancingV2::TargetGroup Events::Rule Glue::Database Glue::Table IAM::ManagedPolicy
     IAM::OIDCProvider IAM::Role LakeFormation::DataLakeSettings LakeFormation::PrincipalPermissions
     LakeFormation::Resource LakeFormation::Tag LakeFormation::TagAssociation
-       KMS::Alias Lambda::EventSourceMapping Lambda::Permission Logs::LogStream RDS::DBParameterGroup
+    KMS::Alias Lambda::EventSourceMapping Lambda::Permission Logs::LogStream Logs::QueryDefinition RDS::DBParameterGroup
     RDS::DBSubnetGroup S3::BucketPolicy SNS::Subscription SNS::TopicPolicy SQS::QueuePolicy
     WAFv2::WebACLAssociation
     """.split()
@@ -46,6 +46,7 @@ NOT_COUNTED = {
     "AWS::CloudFront::Distribution": "CloudFront: requests and transfer of the dashboard",
     "AWS::CloudFront::Function": "CloudFront: requests and transfer of the dashboard",
     "AWS::CloudTrail::Trail": "CloudTrail: data events",
+    "AWS::CloudWatch::CompositeAlarm": "CloudWatch: alarms over other alarms",
     "AWS::Cognito::UserPool": "Cognito: users who sign in in a month",
     "AWS::SNS::Topic": "SNS: alerts and notices",
     "AWS::SQS::Queue": "SQS: inbound messages",
@@ -215,8 +216,11 @@ def _fixed(
         ("firewall", len(acls)),
         ("firewall_rule", rules),
     )
+    watched = sum(
+        sum("MetricStat" in metric for metric in alarm.get("Metrics", ())) or 1 for alarm, _ in of("CloudWatch::Alarm")
+    )
+    yield line("Alarms, by metric", watched, "", ("alarm", watched))
     for what, type_, name in (
-        ("Alarms", "CloudWatch::Alarm", "alarm"),
         ("Dashboard of CloudWatch", "CloudWatch::Dashboard", "dashboard"),
         ("Keys", "KMS::Key", "key"),
     ):
