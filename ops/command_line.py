@@ -25,6 +25,7 @@ from ops.commands import (
     recovery,
     redrive,
     serving,
+    smoke,
     tenants,
     work,
 )
@@ -52,6 +53,7 @@ for command in (
     follow.follow,
     parity.parity,
     serving.serve,
+    smoke.smoke,
     erasure.erase,
     work.replay,
     work.rebuild,

@@ -83,6 +83,8 @@ UNDER, TO_LAMBDA = {"iam__PermissionsBoundary": BOUNDARY}, {"iam__PassedToServic
 CHANGE_SET, NEW = "cloudformation:CreateChangeSet", f"{STACKS}/gavel-prod/1"
 DATA = f"arn:aws:s3:::gavel-prod-data-{ACCOUNT}"
 CODE = f"arn:aws:s3:::gavel-prod-code-{ACCOUNT}"
+POOL = f"arn:aws:cognito-idp:{REGION}:{ACCOUNT}:userpool/a"
+TAGGED = {"aws__ResourceTag/application": "gavel", "aws__ResourceTag/environment": "prod"}
 
 
 @pytest.mark.parametrize(
@@ -105,6 +107,11 @@ CODE = f"arn:aws:s3:::gavel-prod-code-{ACCOUNT}"
         (DEPLOY, "iam:PassRole", EXECUTION, TO_LAMBDA, False),
         (DEPLOY, "s3:PutObject", f"{CODE}/bundles/api.zip", {}, True),
         (DEPLOY, "s3:GetObject", f"{DATA}/warehouse/orders/data/1.parquet", {}, False),
+        (DEPLOY, "s3:GetObject", f"{DATA}/marts/gavel_work_marts_prod/fct_orders/1/data/1.parquet", {}, True),
+        (DEPLOY, "s3:GetObject", f"{DATA}/marts/gavel_work_marts_prod/dim_customer/1/data/1.parquet", {}, False),
+        (DEPLOY, "cognito-idp:AdminCreateUser", POOL, {"aws__ResourceTag/application": "gavel"}, False),
+        (DEPLOY, "cognito-idp:AdminCreateUser", POOL, TAGGED, True),
+        (DEPLOY, "cognito-idp:AdminGetUser", POOL, TAGGED, False),
         (EXECUTE, "iam:CreateRole", f"{IAM}:role/gavel-prod-runs", UNDER, True),
         (EXECUTE, "iam:CreateRole", f"{IAM}:role/gavel-prod-runs", {}, False),
         (EXECUTE, "iam:CreateRole", f"{IAM}:role/admin", UNDER, False),

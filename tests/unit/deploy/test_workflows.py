@@ -210,4 +210,5 @@ def test_what_was_built_is_deployed_by_its_digest(clone: Path) -> None:
         f"skopeo inspect docker://{IMAGES}@{DIGEST}",
         copied,
         f"gavel deploy dev --yes --without-governance --image {IMAGES}@{DIGEST}",
+        "gavel ops smoke --environment dev --minutes 30",
     ]
