@@ -18,6 +18,8 @@ from ops.deployment.stacks import HOLDS_DATA
 from ops.environment import OpsError
 
 NAME = "gavel-deploy"
+WATCHED_MINUTES = 10
+"""How long an update is watched once it is made: two periods of the alarms."""
 NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
 """How CloudFormation says in a change set's reason that there is nothing to do; the AWS CLI knows it by the same."""
 
@@ -29,13 +31,15 @@ class DeploymentError(OpsError):
 @dataclass(frozen=True, slots=True)
 class Request:
     """What a stack is to be: `template` is its `TemplateBody` or `TemplateURL`; None as a value keeps the value that
-    the stack has. `role` is the ARN of the role that makes it; empty: the one that the stack has, or the caller's."""
+    the stack has. `role` is the ARN of the role that makes it; empty: the one that the stack has, or the caller's. An
+    update is taken back when one of the `alarms` (ARNs) rings while it is made, or in the minutes after it."""
 
     stack: str
     template: Mapping[str, str]
     parameters: Mapping[str, str | None]
     capabilities: Sequence[str]
     role: str = ""
+    alarms: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,7 @@ def propose(cloudformation: Any, request: Request) -> ChangeSet | None:
             ],
             Capabilities=list(request.capabilities),
             **({"RoleARN": request.role} if request.role else {}),
+            **({} if creates else _taken_back_by(request.alarms)),
             **request.template,
         )["Id"]
         pages = _made(cloudformation, arn)
@@ -128,6 +133,20 @@ def propose(cloudformation: Any, request: Request) -> ChangeSet | None:
     if any(text in reason for text in NO_CHANGES):
         return None
     raise DeploymentError(f"{request.stack}: CloudFormation cannot make the change set: {reason}")
+
+
+def quiet(cloudwatch: Any, names: Sequence[str]) -> list[str]:
+    """The ARNs of the alarms of these names that are there and do not ring: what rings already says nothing of a
+    change, and a missing one would end the update."""
+    found = cloudwatch.describe_alarms(AlarmNames=list(names))["MetricAlarms"]
+    return [str(alarm["AlarmArn"]) for alarm in found if alarm["StateValue"] != "ALARM"]
+
+
+def _taken_back_by(alarms: Sequence[str]) -> dict[str, Any]:
+    """Of an update; triggers that an earlier one was made with count no more."""
+    triggers = [{"Arn": arn, "Type": "AWS::CloudWatch::Alarm"} for arn in alarms]
+    watched = {"RollbackTriggers": triggers, "MonitoringTimeInMinutes": WATCHED_MINUTES}
+    return {"RollbackConfiguration": watched} if triggers else {}
 
 
 def _made(cloudformation: Any, arn: str) -> list[dict[str, Any]]:

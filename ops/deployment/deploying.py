@@ -15,6 +15,7 @@ from contracts import Contracts
 from ops.deployment import change_sets, following, parts
 from ops.deployment.change_sets import ChangeSet, DeploymentError, Request, described
 from ops.deployment.given import Plan, Planned
+from ops.deployment.stacks import Stack
 from ops.deployment.templates import template
 from ops.environment import Environment
 
@@ -141,7 +142,14 @@ class Deployment:
             self.say(f"{name}: building the bundles of the functions")
             values |= parts.function_bundles(s3, values["CodeBucket"] or "", contracts, upload=not self.manner.dry)
         role = "" if self.manner.dry or stack.own_rights else self.plan.role  # who only looks need not hand it over
-        return Request(name, argument, values, stack.capabilities, role)
+        return Request(name, argument, values, stack.capabilities, role, self._alarms(stack))
+
+    def _alarms(self, stack: Stack) -> list[str]:
+        """The ARNs of the alarms that take an update of the stack back."""
+        if self.manner.dry or not stack.alarms:
+            return []
+        names = [alarm.format(environment=self.plan.place.environment) for alarm in stack.alarms]
+        return change_sets.quiet(self.where.client_in("cloudwatch", stack.region), names)
 
     def _carry_out(self, cloudformation: Any, made: ChangeSet, outcome: Outcome) -> bool:
         """Show a change set and carry it out; False if it was refused, and is deleted."""

@@ -35,6 +35,7 @@ class Stack:
     the environment's. `protected`: it refuses to be deleted. `strict` are values
     that parameters have in test and prod, whatever else the template allows. `bounded`: its parameter `Boundary` takes
     the policy that bounds its roles. `administrators`: it is deployed by itself, and never by what it gives rights to.
+    `alarms`, by their names with {environment}, at most five: when one begins to ring, an update is taken back.
     `own_rights`: CloudFormation makes it with the rights of who deploys, never by the role of deployments.
     `shown` are the outputs that a person needs, `then` what is left to do by hand, with {Output} and {Parameter} in it.
     """
@@ -56,6 +57,7 @@ class Stack:
     bounded: bool = False
     administrators: bool = False
     own_rights: bool = False
+    alarms: tuple[str, ...] = ()
     shown: tuple[str, ...] = ()
     then: tuple[str, ...] = ()
 
@@ -92,6 +94,13 @@ STACKS = (
         functions=True,
         protected=True,
         strict={"Mfa": "ON", "Firewall": "ON"},
+        alarms=(
+            "gavel-{environment}-api-answers-5xx",
+            "gavel-{environment}-tenant-api-answers-5xx",
+            "gavel-{environment}-relay-fails",
+            "gavel-{environment}-inbound-fails",
+            "gavel-{environment}-fanout-fails",
+        ),
         bounded=True,
         shown=("ApiUrl", "TenantApiUrl", "UserPoolId", "UserPoolClientId", "DataBucketName"),
     ),

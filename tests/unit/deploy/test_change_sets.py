@@ -37,7 +37,7 @@ def there(aws: Stubber, status: str | None) -> None:
         aws.add_response("describe_stacks", {"Stacks": [stack]}, {"StackName": STACK})
 
 
-def requested(aws: Stubber, kind: str, **more: str) -> None:
+def requested(aws: Stubber, kind: str, **more: Any) -> None:
     if kind == "UPDATE":
         aws.add_response("delete_change_set", {}, {"StackName": STACK, "ChangeSetName": "gavel-deploy"})
     expected = {
@@ -110,6 +110,28 @@ def test_cloudformation_is_handed_the_role_that_makes_the_stack(aws: Stubber) ->
     requested(aws, "CREATE", RoleARN=role)
     answered(aws, Status="CREATE_COMPLETE", Changes=[])
     assert propose(aws.client, replace(REQUEST, role=role)) is not None
+
+
+def test_an_update_is_taken_back_by_alarms_that_are_there_and_do_not_ring(aws: Stubber) -> None:
+    named = [("api", "OK"), ("relay", "INSUFFICIENT_DATA"), ("inbound", "ALARM")]
+    with stubbed("cloudwatch") as alarms:
+        found = [{"AlarmName": n, "AlarmArn": f"arn:aws:cloudwatch:alarm:{n}", "StateValue": s} for n, s in named]
+        wanted = {"AlarmNames": ["api", "relay", "inbound", "new"]}
+        alarms.add_response("describe_alarms", {"MetricAlarms": found}, wanted)
+        watched = change_sets.quiet(alarms.client, wanted["AlarmNames"])
+    assert watched == ["arn:aws:cloudwatch:alarm:api", "arn:aws:cloudwatch:alarm:relay"]
+    triggers = [{"Arn": arn, "Type": "AWS::CloudWatch::Alarm"} for arn in watched]
+    there(aws, "UPDATE_COMPLETE")
+    requested(aws, "UPDATE", RollbackConfiguration={"RollbackTriggers": triggers, "MonitoringTimeInMinutes": 10})
+    answered(aws, Status="CREATE_COMPLETE", Changes=[])
+    assert propose(aws.client, replace(REQUEST, alarms=watched)) is not None
+
+
+def test_a_new_stack_is_watched_by_no_alarm(aws: Stubber) -> None:
+    there(aws, None)
+    requested(aws, "CREATE")
+    answered(aws, Status="CREATE_COMPLETE", Changes=[])
+    assert propose(aws.client, replace(REQUEST, alarms=["arn:aws:cloudwatch:alarm:api"])) is not None
 
 
 def test_changes_are_read_from_every_page(aws: Stubber, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,7 @@ from ops.deployment.given import PARAMETERS
 from ops.deployment.parts import FUNCTION_PARAMETERS, TARGET
 from ops.deployment.stacks import HOLDS_DATA, STACKS, Stack
 from ops.deployment.templates import declared
+from tests.support.expanded import expanded
 
 EVERY = pytest.mark.parametrize("stack", STACKS, ids=lambda stack: stack.key)
 
@@ -51,6 +53,16 @@ def test_a_parameter_without_default_comes_from_somewhere(stack: Stack) -> None:
     assert stack.bounded == ("Boundary" in declared(stack.key))
     assert {name for name, parameter in declared(stack.key).items() if "Default" not in parameter} <= got
     assert not set(written) & ({*stack.fixed, *stack.outputs, *functions, stack.image})
+
+
+def test_alarms_that_take_an_update_back_are_those_of_the_template() -> None:
+    made = expanded("prod")["Resources"].values()
+    names = {json.dumps(r["Properties"]["AlarmName"]) for r in made if r["Type"] == "AWS::CloudWatch::Alarm"}
+    for stack in STACKS:
+        assert len(stack.alarms) <= 5
+        for alarm in stack.alarms:
+            assert json.dumps({"Fn::Sub": alarm.replace("{environment}", "${Environment}")}) in names
+    assert any(stack.alarms for stack in STACKS)
 
 
 def test_functions_run_on_what_the_template_allows() -> None:
