@@ -29,7 +29,7 @@ UV = export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/p
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev dashboard test-dashboard down status generate contracts docs setup bundles image push-image plan bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api bench-marts bench-shapes bench-exports bench-serving test test-deep test-fast test-stack coverage soak chaos simulate conformance superset mutations unit lint lint-sql types scan format lock clean
+.PHONY: help demo dev dashboard test-dashboard down status generate contracts docs setup bundles image push-image plan bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api bench-marts bench-shapes bench-exports bench-serving test test-deep test-fast test-stack coverage soak chaos production simulate conformance superset mutations unit lint lint-sql types scan format lock clean
 
 help:  ## List what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -98,6 +98,9 @@ simulate: $(DEV)  ## Play histories of the whole way of a change in which everyt
 
 chaos: $(LOCAL)  ## Run the stack under faults for MINUTES=5, as SEED=n plans them, and compare with a model: 0 lost, doubled, wrong
 	@$(BIN)/python -m local.chaos --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED))
+
+production: $(DEV)  ## Run Dagster as production does, killed and upgraded under traffic for MINUTES=5, as SEED=n plans it
+	@$(BIN)/python -m local.production --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED))
 
 conformance: $(DEV)  ## Run the merge of Athena and the dbt project on a real Trino (needs Java 24 and Maven, see tests/conformance)
 	@$(BIN)/python -m pytest -q --timeout 900 tests/conformance

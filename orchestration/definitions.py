@@ -45,6 +45,7 @@ from orchestration.lineage.sensor import lineage_sensor
 from orchestration.parity import parity_jobs, parity_schedules
 from orchestration.pipeline_metrics import MetricResource, pipeline_metrics_sensor
 from orchestration.prepare import dbt_files, prepare_manifest
+from orchestration.run_history import history_definitions
 from orchestration.schedules import retention_schedule, schedules
 from orchestration.sensors import sensors
 from orchestration.serving import serving_definitions
@@ -132,12 +133,14 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
 
 
 def _apart(settings: Settings, contracts: Contracts, manifest: Manifest) -> list[dg.Definitions]:
-    """What stands by itself: copies of tables elsewhere, where they are configured, the archive, drift."""
+    """What stands by itself: copies of tables elsewhere, where they are configured, the archive, drift, and Dagster's own
+    history, of which a laptop keeps less in a way of its own."""
     return [
         serving_definitions(settings, contracts),
         spice_definitions(settings, manifest),
         archive_definitions(contracts),
         drift_definitions(settings, contracts, manifest),
+        *([] if settings.environment == "local" else [history_definitions()]),
     ]
 
 

@@ -9,10 +9,14 @@ for:
 - `TickData`, `SerializableErrorInfo`, `RemoteInstigatorOrigin`, `RemoteRepositoryOrigin`,
   `RegisteredCodeLocationOrigin`: how the drill lets an instance remember a failed tick.
 - `GrpcServerCodeLocationOrigin`: asks the code server of production what it has loaded, for `drift`.
+- `SqlEventLogStorageTable`, `AssetEventTagsTable`, `AssetCheckExecutionsTable`, `SnapshotsTable`: deleting a run leaves
+  behind results of checks, events without a run and descriptions of jobs; nothing public removes those.
+- `CheckRunHealthResult`, `WorkerStatus`: what a launcher answers about a run's worker.
 - `reverse_cron_string_iterator`: when a schedule was due last, by the same calendar as the scheduler.
 """
 
 from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
 from dagster._core.remote_origin import (
     GrpcServerCodeLocationOrigin,
     RegisteredCodeLocationOrigin,
@@ -28,10 +32,19 @@ from dagster._core.scheduler.instigation import (
     TickData,
     TickStatus,
 )
+from dagster._core.storage.event_log.schema import (
+    AssetCheckExecutionsTable,
+    AssetEventTagsTable,
+    SqlEventLogStorageTable,
+)
+from dagster._core.storage.runs.schema import SnapshotsTable
 from dagster._utils.schedules import reverse_cron_string_iterator
 from dagster_shared.error import SerializableErrorInfo
 
 __all__ = [
+    "AssetCheckExecutionsTable",
+    "AssetEventTagsTable",
+    "CheckRunHealthResult",
     "GrpcServerCodeLocationOrigin",
     "InstigatorState",
     "InstigatorStatus",
@@ -43,7 +56,10 @@ __all__ = [
     "ScheduleInstigatorData",
     "SensorInstigatorData",
     "SerializableErrorInfo",
+    "SnapshotsTable",
+    "SqlEventLogStorageTable",
     "TickData",
     "TickStatus",
+    "WorkerStatus",
     "reverse_cron_string_iterator",
 ]

@@ -15,8 +15,10 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from local.chaos.plan import make_plan, write_plan
 from local.chaos.run import Result, Run
@@ -40,7 +42,7 @@ def main() -> int:
     folder: Path = options.folder.absolute() / str(seed)
     plan = make_plan(seed, options.minutes)
     if _INSIDE in os.environ:
-        return _judged(Run(Home(folder / "home"), plan, seed, folder, _say), folder)
+        return judged(Run(Home(folder / "home"), plan, seed, folder, _say), folder, table)
     print(f"chaos: seed {seed}, {options.minutes:g} minutes, {len(plan)} faults; the same seed plans the same")
     for fault in plan:
         print(fault)
@@ -60,14 +62,14 @@ def _say(text: str) -> None:
     print(f"{datetime.now(UTC):%H:%M:%S} {text}", flush=True)
 
 
-def _judged(run: Run, folder: Path) -> int:
-    """Do the run; print and keep what it came to."""
+def judged(run: Run, folder: Path, lines: Callable[[Any], list[str]]) -> int:
+    """Do the run; print and keep what it came to. `lines` are what people read of its result."""
     begun = time.monotonic()
     result = run.do()
     content = {**vars(result), "wrong": result.wrong, "seconds": round(time.monotonic() - begun), "seed": run.seed}
     (folder / "report.json").write_text(json.dumps(content, indent=2, default=str) + "\n")
     print()
-    for line in table(result):
+    for line in lines(result):
         print(line)
     for text in result.wrong:
         print(f"WRONG {text}")

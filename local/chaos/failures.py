@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 _ANSWERS = ("error500", "error503", "throttled", "full")
 _CONNECTIONS = ("dropped", "torn", "lost", "slow", "once emulator restarted", "kill emulator frozen")
-_KILLS = ("kill worker", "kill dbt", "kill daemon", "kill code server")
+_KILLS = ("kill worker", "kill dbt", "kill daemon", "kill code server", "once upgrade")
+_DATABASE = ("kill database",)
+_STALLED = ("once task that never starts",)
 _OPERATORS = ("once two rebuilds", "once two recoveries")
 SIGNS: tuple[tuple[str, tuple[str, ...], float], ...] = (
     (r"injected by chaos|InsufficientStorage|SlowDown|ServiceUnavailable|Internal(Server)?Error|InternalService"
@@ -30,7 +32,11 @@ SIGNS: tuple[tuple[str, tuple[str, ...], float], ...] = (
      r"|Could not establish|ResponseParserError|Unable to parse response|[Tt]imed? ?out", _CONNECTIONS, 120.0),
     (r"unexpectedly (exited|terminated)|process of this run|worker (process )?(crash|ended)|SIGKILL|exit code `?-9"
      r"|return ?code -9|terminated by signal|UserCodeUnreachable|UserCodeProcess|StatusCode\.|Run monitoring"
-     r"|crashed|FAILURE_REQUEST|was killed|BrokenPipe|interrupted|INTERNAL|could not reach", _KILLS, 120.0),
+     r"|crashed|FAILURE_REQUEST|was killed|BrokenPipe|interrupted|INTERNAL|could not reach|run worker status"
+     r"|Container 'run' failed", _KILLS, 120.0),
+    (r"OperationalError|server closed the connection|AdminShutdown|connection to server|run worker status"
+     r"|the database system is|Exceeded max number of retries|UserCodeUnreachable", _DATABASE, 120.0),
+    (r"due to taking longer than \d+ seconds to start", _STALLED, 900.0),
     (r"EntryConflict|CommitFailed|CatalogLost|another writer|EntityNotFound|NoSuchTable|NotAudited"
      r"|expected a work table|ObjectMissing|NoSuchKey|no catalog entry|is not there", _OPERATORS, 900.0),
 )  # fmt: skip

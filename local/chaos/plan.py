@@ -82,7 +82,7 @@ def make_plan(seed: int, minutes: float) -> list[Fault]:
     planned: list[tuple[float, str, str, int, float]] = []
     pairs = [(kind, target) for kind, targets in REQUESTS.items() for target in targets]
     at = chance.uniform(*REQUEST_GAP)
-    for kind, target in _endless(chance, pairs):
+    for kind, target in endless(chance, pairs):
         if at >= end:
             break
         burst = chance.choices(BURSTS, (5, 3, 2))[0]
@@ -90,7 +90,7 @@ def make_plan(seed: int, minutes: float) -> list[Fault]:
         planned.append((at, kind, target, 1 if kind == "slow" else chance.randint(*burst), seconds))
         at += chance.uniform(*REQUEST_GAP)
     at = chance.uniform(*KILL_GAP)
-    for kind, target in _endless(chance, [("kill", kill) for kill in KILLS] + [("clock", whose) for whose in CLOCKS]):
+    for kind, target in endless(chance, [("kill", kill) for kill in KILLS] + [("clock", whose) for whose in CLOCKS]):
         if at >= end:
             break
         seconds = round(chance.uniform(2, 8), 1) if "frozen" in target else 0.0
@@ -109,7 +109,7 @@ def make_plan(seed: int, minutes: float) -> list[Fault]:
     ]
 
 
-def _endless(chance: random.Random, things: Sequence[tuple[str, str]]) -> Iterable[tuple[str, str]]:
+def endless(chance: random.Random, things: Sequence[tuple[str, str]]) -> Iterable[tuple[str, str]]:
     """All of them in an order of chance, again and again."""
     while True:
         yield from chance.sample(things, len(things))

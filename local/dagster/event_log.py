@@ -15,18 +15,16 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import Connection, Engine, NullPool, and_, delete, event, func, or_, select
+from sqlalchemy import Connection, Engine, NullPool, and_, delete, event, func, select
 
 from local.dagster.private_dagster import (
     INDEX_SHARD_NAME,
-    AssetCheckExecutionsTable,
-    AssetEventTagsTable,
-    SnapshotsTable,
-    SqlEventLogStorageTable,
     SqliteEventLogStorage,
     SqliteRunStorage,
     create_engine,
 )
+from orchestration.private_dagster import SqlEventLogStorageTable
+from orchestration.run_history import forget_events
 
 _KEPT = 16  # engines: the index's, the runs', and those of runs that somebody looks at now
 _CONNECTING = {"timeout": 60, "check_same_thread": False}  # a pool gives a connection to one thread at a time
@@ -55,22 +53,6 @@ class Engines:
         with self._lock:
             while self._engines:
                 self._engines.popitem()[1].dispose()
-
-
-_events, _checks = SqlEventLogStorageTable.c, AssetCheckExecutionsTable.c
-_AT_ONCE = 500  # rows: others wait for the index that long, some milliseconds
-
-
-def _newest_events(*within: Any) -> Any:
-    """The ids of the newest event of each kind of each asset, or within more columns."""
-    groups = (_events.asset_key, _events.dagster_event_type, *within)
-    return select(func.max(_events.id)).where(_events.asset_key.is_not(None)).group_by(*groups)
-
-
-def _newest_checks() -> tuple[Any, Any]:
-    """The ids of the newest execution of each check, and of the newest that has a result."""
-    newest = select(func.max(_checks.id)).group_by(_checks.asset_key, _checks.check_name)
-    return newest, newest.where(_checks.execution_status != "PLANNED")
 
 
 def _do_not_wait_for_the_disk(connection: Any, _: object) -> None:
@@ -126,51 +108,19 @@ class LaptopEventLog(SqliteEventLogStorage):
         for ending in ("-wal", "-shm", ""):
             Path(self.path_for_shard(run_id) + ending).unlink(missing_ok=True)
 
-    def holders(self) -> set[str]:
-        """Runs that hold the newest event of each kind of an asset, or the newest of a check or its newest result."""
-        with self.index_connection() as connection:
-            found = connection.execute(
-                select(_events.run_id)
-                .where(_events.id.in_(_newest_events()))
-                .union(select(_checks.run_id).where(or_(*(_checks.id.in_(newest) for newest in _newest_checks()))))
-            )
-            return {run_id for (run_id,) in found if run_id}
-
     def forget(self, before: datetime, partitions_before: datetime, runs: Collection[str]) -> int:
-        """Remove results of checks and events of assets that are older than a moment and belong to none of these runs.
-
-        The newest of each kind of an asset, and of a check, stay; those of a partition until the second moment. Also
-        removes what is that old from the file of events without a run, which repeats them. Returns how many there were.
-        """
-        old, very_old = (moment.astimezone(UTC).replace(tzinfo=None) for moment in (before, partitions_before))
-        without_run = _events.run_id == ""
-        events = or_(
-            and_(without_run, _events.timestamp < old, _events.id.not_in(_newest_events(_events.partition))),
-            and_(without_run, _events.timestamp < very_old, _events.id.not_in(_newest_events())),
-        )
-        checks = and_(
-            _checks.evaluation_event_timestamp < old,
-            or_(_checks.run_id.is_(None), _checks.run_id.not_in(runs)),
-            *(_checks.id.not_in(newest) for newest in _newest_checks()),
-        )
-        with self.index_connection() as connection:
-            ids = [id for (id,) in connection.execute(select(_events.id).where(events))]
-            ids_of_checks = [id for (id,) in connection.execute(select(_checks.id).where(checks))]
-        for table, column, rows in (
-            (AssetEventTagsTable, AssetEventTagsTable.c.event_id, ids),
-            (SqlEventLogStorageTable, _events.id, ids),
-            (AssetCheckExecutionsTable, _checks.id, ids_of_checks),
-        ):
-            for start in range(0, len(rows), _AT_ONCE):
-                with self.index_connection() as connection:
-                    connection.execute(delete(table).where(column.in_(rows[start : start + _AT_ONCE])))
+        """Remove results of checks and events of assets that are older than a moment and belong to none of these runs,
+        as `orchestration.run_history` says. Also removes what is that old from the file of events without a run, which
+        repeats them. Returns how many there were."""
+        found = forget_events(self, before, partitions_before, runs)
         if Path(self.path_for_shard("")).exists():
+            old, events = before.astimezone(UTC).replace(tzinfo=None), SqlEventLogStorageTable.c
             with self.run_connection("") as connection:
-                last = select(func.max(_events.id)).scalar_subquery()
+                last = select(func.max(events.id)).scalar_subquery()
                 connection.execute(
-                    delete(SqlEventLogStorageTable).where(and_(_events.timestamp < old, _events.id < last))
+                    delete(SqlEventLogStorageTable).where(and_(events.timestamp < old, events.id < last))
                 )
-        return len(ids) + len(ids_of_checks)
+        return found
 
     def wipe(self) -> None:
         """Remove all files, none of which may be open."""
@@ -205,15 +155,6 @@ class LaptopRuns(SqliteRunStorage):
     def path(self) -> str:
         """The file of all runs."""
         return str(self._engines.engine(self._conn_string).url.database)
-
-    def forget_snapshots(self, used: Collection[str], newest: int) -> int:
-        """Remove descriptions of jobs and plans that are not `used`, the newest aside: each selection of assets makes
-        new ones. Returns how many there were."""
-        snapshots = SnapshotsTable.c
-        with self.connect() as connection:
-            last = connection.execute(select(func.max(snapshots.id))).scalar() or 0
-            unused = and_(snapshots.id <= last - newest, snapshots.snapshot_id.not_in(used))
-            return connection.execute(delete(SnapshotsTable).where(unused)).rowcount
 
     def dispose(self) -> None:
         """Let go of everything when the instance ends."""

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from local.dagster.history import Ran, ran
 from orchestration.alerts.ticks import Trouble
 from orchestration.failed_runs import reason
+from orchestration.run_history import Ran, ran
 
 LOOKED_AT = 200  # runs, back from now
 

@@ -2,9 +2,7 @@
 
     python -m local.dagster.history
 
-Which runs go is decided by a plain function over plain facts; `prune` carries it out while Dagster runs. Whoever asks
-for the newest of an asset or a check, or for the last run of a sensor or schedule, gets the same before and after.
-Production has an instance of its own, with a retention of its own.
+Which runs go is decided as for production (`orchestration.run_history`); `prune` also removes what they left in files.
 """
 
 from __future__ import annotations
@@ -13,7 +11,6 @@ import os
 import shutil
 import sqlite3
 import sys
-from collections.abc import Collection, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,8 +19,8 @@ from pathlib import Path
 import dagster as dg
 
 from local.dagster.event_log import LaptopEventLog, LaptopRuns
+from orchestration.run_history import Keep, all_runs, forget_snapshots, holders, ran, to_forget
 
-PAGE = 500
 TICK_LOGS = "__repository__"
 """The folder beside those of runs in which Dagster keeps what ticks logged; nothing of its own removes them."""
 VACUUM_BYTES = 64 * 2**20
@@ -31,28 +28,10 @@ VACUUM_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
-class Keep:
-    """What is kept: the newest finished `runs` and the newest `failed` ones, whatever their age, and everything of the
-    last `time`. `partitions`: how long the newest event of a partition is kept; that of an asset is kept always."""
+class LaptopKeep(Keep):
+    """The same of a laptop, and how long logs of ticks are kept."""
 
-    runs: int = 200
-    failed: int = 20
-    time: timedelta = timedelta(hours=1)
-    partitions: timedelta = timedelta(days=30)
     tick_logs: timedelta = timedelta(hours=6)
-    snapshots: int = 200
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What matters of a run here. `ended` (UTC): None while it goes on. `requested_by`: its job, and the sensor or
-    schedule that requested it. `before`: runs that it continues."""
-
-    run_id: str
-    ended: datetime | None
-    failed: bool = False
-    requested_by: tuple[str, ...] = ()
-    before: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,47 +44,12 @@ class Forgotten:
     logs: int
 
 
-def to_forget(runs: Collection[Ran], holders: Collection[str], now: datetime, keep: Keep) -> list[str]:
-    """The runs to remove, oldest first. `holders`: those that hold the newest of something."""
-    newest = sorted((r for r in runs if r.ended), key=lambda r: (r.ended, r.run_id), reverse=True)
-    kept = {run.run_id for run in runs if run.ended is None} | set(holders)
-    kept |= {id for run in runs if run.ended is None for id in run.before}
-    kept |= {run.run_id for run in newest[: keep.runs]}
-    kept |= {run.run_id for run in [r for r in newest if r.failed][: keep.failed]}
-    kept |= {run.run_id for run in newest if run.ended and run.ended > now - keep.time}
-    kept |= set({run.requested_by: run.run_id for run in reversed(newest)}.values())
-    return [run.run_id for run in reversed(newest) if run.run_id not in kept]
-
-
-def all_runs(instance: dg.DagsterInstance) -> Iterator[dg.RunRecord]:
-    """Every run, the newest first."""
-    cursor = None
-    while records := instance.get_run_records(limit=PAGE, cursor=cursor):
-        yield from records
-        cursor = records[-1].dagster_run.run_id
-
-
-def ran(record: dg.RunRecord) -> Ran:
-    """What matters of a run."""
-    run = record.dagster_run
-    updated = record.update_timestamp.replace(tzinfo=record.update_timestamp.tzinfo or UTC)
-    ended = datetime.fromtimestamp(record.end_time, UTC) if record.end_time else updated
-    requested_by = (run.tags.get("dagster/sensor_name", ""), run.tags.get("dagster/schedule_name", ""))
-    return Ran(
-        run.run_id,
-        ended if run.is_finished else None,
-        run.status is dg.DagsterRunStatus.FAILURE,
-        (run.job_name, *requested_by),
-        tuple(id for id in (run.parent_run_id, run.root_run_id) if id),
-    )
-
-
-def prune(instance: dg.DagsterInstance, now: datetime, keep: Keep | None = None) -> Forgotten:
+def prune(instance: dg.DagsterInstance, now: datetime, keep: LaptopKeep | None = None) -> Forgotten:
     """Remove what is not kept. Others may use the instance meanwhile; a kill on the way leaves what the next one takes.
 
     Raises TypeError if the instance is not the one of a laptop.
     """
-    keep = keep or Keep()
+    keep = keep or LaptopKeep()
     events, storage = instance.event_log_storage, instance.run_storage
     if not isinstance(events, LaptopEventLog) or not isinstance(storage, LaptopRuns):
         raise TypeError(
@@ -114,7 +58,7 @@ def prune(instance: dg.DagsterInstance, now: datetime, keep: Keep | None = None)
     logs = Path(instance.storage_directory())
     candidates = {*events.get_all_run_ids(), *(f.name for f in logs.glob("*-*-*-*-*"))}  # before the runs are listed
     runs = [ran(record) for record in all_runs(instance)]
-    gone = to_forget(runs, events.holders(), now, keep)
+    gone = to_forget(runs, holders(events), now, keep)
     for run_id in gone:
         instance.delete_run(run_id)
         instance.compute_log_manager.delete_logs(prefix=[run_id])
@@ -125,7 +69,7 @@ def prune(instance: dg.DagsterInstance, now: datetime, keep: Keep | None = None)
         shutil.rmtree(logs / run_id, ignore_errors=True)
     kept = {run.run_id for run in runs} - set(gone)
     removed = events.forget(now - keep.time, now - keep.partitions, kept)
-    storage.forget_snapshots(_snapshots(instance, all_runs(instance)), keep.snapshots)
+    forget_snapshots(instance, keep.snapshots)
     for name in (events.path_for_shard("index"), storage.path):
         compact(Path(name))
     return Forgotten(len(gone), len(left), removed, _forget_logs(logs / TICK_LOGS, now - keep.tick_logs))
@@ -140,15 +84,6 @@ def _modified(*paths: Path) -> datetime:
         except FileNotFoundError:
             continue
     return datetime.fromtimestamp(max(times, default=0.0), UTC)
-
-
-def _snapshots(instance: dg.DagsterInstance, records: Iterator[dg.RunRecord]) -> set[str]:
-    """What the runs still need of the jobs' and plans' descriptions, those of which a job is a part among them."""
-    runs = [record.dagster_run for record in records]
-    jobs = {run.job_snapshot_id for run in runs if run.job_snapshot_id}
-    lineages = [instance.get_job_snapshot(id).lineage_snapshot for id in jobs if instance.has_job_snapshot(id)]
-    plans = {run.execution_plan_snapshot_id for run in runs if run.execution_plan_snapshot_id}
-    return jobs | plans | {lineage.parent_snapshot_id for lineage in lineages if lineage}
 
 
 def _forget_logs(folder: Path, before: datetime) -> int:

@@ -5,8 +5,6 @@ What each is for:
 
 - `SqliteEventLogStorage`, `SqliteRunStorage`, `INDEX_SHARD_NAME`, `create_engine`: the storages of the laptop extend
   these two classes, because Dagster opens SQLite again for each event; it offers no other way to keep it open.
-- `SqlEventLogStorageTable`, `AssetEventTagsTable`, `AssetCheckExecutionsTable`, `SnapshotsTable`: deleting a run leaves
-  behind results of checks, events without a run and descriptions of jobs; nothing public removes those.
 - `DefaultRunLauncher`, `LaunchRunContext`, `CheckRunHealthResult`, `WorkerStatus`: the launcher of the laptop extends
   this class and answers with these types.
 - `ConfigurableClassData`: what Dagster hands to a class that its configuration names.
@@ -16,14 +14,8 @@ What each is for:
 
 from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, LaunchRunContext, WorkerStatus
 from dagster._core.storage.event_log import SqliteEventLogStorage
-from dagster._core.storage.event_log.schema import (
-    AssetCheckExecutionsTable,
-    AssetEventTagsTable,
-    SqlEventLogStorageTable,
-)
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._core.storage.runs import SqliteRunStorage
-from dagster._core.storage.runs.schema import SnapshotsTable
 from dagster._core.storage.sql import create_engine
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import ConfigurableClassData, serialize_value
@@ -32,15 +24,11 @@ from dagster._utils import get_run_crash_explanation
 __all__ = [
     "COMMAND_MODULE",
     "INDEX_SHARD_NAME",
-    "AssetCheckExecutionsTable",
-    "AssetEventTagsTable",
     "CheckRunHealthResult",
     "ConfigurableClassData",
     "DefaultRunLauncher",
     "ExecuteRunArgs",
     "LaunchRunContext",
-    "SnapshotsTable",
-    "SqlEventLogStorageTable",
     "SqliteEventLogStorage",
     "SqliteRunStorage",
     "WorkerStatus",

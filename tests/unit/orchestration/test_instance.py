@@ -10,7 +10,7 @@ import boto3
 import dagster as dg
 import pytest
 import yaml
-from dagster_aws.ecs import launcher
+from dagster_aws.ecs import EcsRunLauncher, launcher
 from dagster_aws.ecs.tasks import CurrentEcsTaskMetadata
 from dagster_aws.s3 import S3ComputeLogManager
 from dagster_postgres.utils import pg_url_from_config
@@ -122,18 +122,35 @@ def daemon(machine: Callable[[str], dg.DagsterInstance], monkeypatch: pytest.Mon
     return machine("daemon")
 
 
-def test_a_run_is_a_task_of_the_stacks_family_in_the_daemons_network(daemon: dg.DagsterInstance) -> None:
-    @dg.job
-    def compaction() -> None: ...
+@dg.job
+def compaction() -> None: ...
 
+
+def launched(daemon: dg.DagsterInstance) -> dg.DagsterRun:
+    """A run that is a task."""
     pointer = ModuleCodePointer("orchestration.definitions", "defs", None)
     repository = RepositoryPythonOrigin("python", pointer, None, ("dagster",), {})
     run = daemon.create_run_for_job(compaction, job_code_origin=JobPythonOrigin("compaction", repository))
     daemon.run_launcher.launch_run(LaunchRunContext(run, None))
-
-    ecs = boto3.client("ecs")
     started = daemon.get_run_by_id(run.run_id)
     assert started is not None
+    return started
+
+
+def test_a_run_whose_task_ended_without_a_word_has_failed(daemon: dg.DagsterInstance) -> None:
+    """A run worker ends with exit code 0, too, when the database does not answer while it writes how the run ended."""
+    run = launched(daemon)
+    assert daemon.run_launcher.check_run_worker_health(run).status == WorkerStatus.RUNNING
+    boto3.client("ecs").stop_task(cluster="gavel-prod", task=run.tags["ecs/task_arn"])
+    assert EcsRunLauncher.check_run_worker_health(daemon.run_launcher, run).status == WorkerStatus.SUCCESS
+    found = daemon.run_launcher.check_run_worker_health(run)
+    assert found.status == WorkerStatus.FAILED
+    assert "without writing down" in str(found.msg)
+
+
+def test_a_run_is_a_task_of_the_stacks_family_in_the_daemons_network(daemon: dg.DagsterInstance) -> None:
+    started = run = launched(daemon)
+    ecs = boto3.client("ecs")
     (task,) = ecs.describe_tasks(cluster="gavel-prod", tasks=[started.tags["ecs/task_arn"]])["tasks"]
     assert f"task-definition/{FAMILY}:1" in task["taskDefinitionArn"]
     (override,) = task["overrides"]["containerOverrides"]

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local.dagster.failing_work import failing_work, streaks
-from local.dagster.history import Ran
 from local.dagster.prepare import prepare_instance
+from orchestration.run_history import Ran
 from orchestration.settings import Settings
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

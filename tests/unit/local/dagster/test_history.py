@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from assets.data_times import TABLES_READ, TableRead, as_metadata, recorded_reads
 from local.dagster.event_log import LaptopEventLog, LaptopRuns
-from local.dagster.history import Keep, Ran, compact, prune, to_forget
+from local.dagster.history import LaptopKeep, compact, prune
 from local.dagster.prepare import prepare_instance
+from orchestration.run_history import Keep, Ran, holders, to_forget
 from orchestration.sensors import REQUEST_TAG
 from orchestration.settings import Settings
 from tests.support.depth import examples
@@ -25,7 +26,7 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 ASSETS = [dg.AssetKey(name) for name in ("one", "two", "three")]
 CHECKS = [dg.AssetCheckKey(key, "good") for key in ASSETS]
 HOUR = dg.AssetKey("hours")
-SMALL = Keep(runs=2, failed=1, time=timedelta(0), snapshots=0, tick_logs=timedelta(0))
+SMALL = LaptopKeep(runs=2, failed=1, time=timedelta(0), snapshots=0, tick_logs=timedelta(0))
 
 
 # ---- which runs go -------------------------------------------------------------------------------------------------
@@ -173,13 +174,13 @@ def check_pruning(instance: dg.DagsterInstance) -> None:
     assert isinstance(storage, LaptopEventLog)
     assert isinstance(runs, LaptopRuns)
     now = datetime.now(UTC) + timedelta(seconds=1)
-    before, holders = facts(instance), storage.holders()
+    before, holding = facts(instance), holders(storage)
     logs = {r.run_id: len(instance.all_logs(r.run_id)) for r in instance.get_runs()}
     done = prune(instance, now, SMALL)
     assert facts(instance) == before
     left = {r.run_id for r in instance.get_runs()}
     assert len(logs) - len(left) == done.runs
-    assert len(left - holders - before["unfinished"]) <= SMALL.runs + SMALL.failed + 1
+    assert len(left - holding - before["unfinished"]) <= SMALL.runs + SMALL.failed + 1
     assert {run_id: len(instance.all_logs(run_id)) for run_id in left} == {id: logs[id] for id in left}
     assert all(instance.get_job_snapshot(r.job_snapshot_id) for r in instance.get_runs() if r.job_snapshot_id)
     assert set(storage.get_all_run_ids()) <= left, "the file of a run goes with it"
@@ -262,7 +263,7 @@ def test_what_a_killed_pruning_left_goes_with_the_next(monkeypatch: pytest.Monke
         files = len(list((home / "history" / "runs").glob("*-*.db")))
         assert files == len(instance.get_runs()) + 1
         (logs / "11111111-2222-3333-4444-555555555555" / "compute_logs").mkdir(parents=True)
-        prune(instance, now, Keep(runs=2, failed=1, time=timedelta(hours=1)))
+        prune(instance, now, LaptopKeep(runs=2, failed=1, time=timedelta(hours=1)))
         assert len(list((home / "history" / "runs").glob("*-*.db"))) == files, "it may be a run that begins"
         done = prune(instance, now, SMALL)
         assert done.leftovers == 2
@@ -278,8 +279,8 @@ def test_logs_of_ticks_and_gaps_in_databases_go(tmp_path: Path):
         (folder := home / "storage" / "__repository__" / "freshness").mkdir(parents=True)
         (folder / "7.err").write_text("a line")
         now = datetime.now(UTC)
-        assert prune(instance, now, Keep()).logs == 0
-        assert prune(instance, now + timedelta(hours=7), Keep()).logs == 1
+        assert prune(instance, now, LaptopKeep()).logs == 0
+        assert prune(instance, now + timedelta(hours=7), LaptopKeep()).logs == 1
     database = tmp_path / "some.db"
     with sqlite3.connect(database) as connection:
         connection.execute("create table t (x)")

@@ -1,0 +1,28 @@
+"""What happens when in a run of production: kills, a task that never starts, and an upgrade, from the seed alone."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from local.chaos.plan import Fault, endless
+
+KILLS = ("daemon", "web server", "code server", "worker", "database")
+"""What is killed without a word: the tasks of `deploy/pipeline.yaml`, those of runs, and PostgreSQL."""
+STALL, UPGRADE = "task that never starts", "upgrade"
+GAP = (6.0, 20.0)  # seconds between two kills
+STALLS_AT, UPGRADES_AT = 0.1, 0.5  # of the time: what takes longest to show comes first
+
+
+def make_plan(seed: int, minutes: float) -> Sequence[Fault]:
+    """The faults of a run of so many minutes, in order of time; each kind comes before any comes again."""
+    chance = random.Random(f"production {seed}")
+    end = minutes * 60
+    planned = [(STALLS_AT * end, "once", STALL), (UPGRADES_AT * end, "once", UPGRADE)]
+    at = chance.uniform(*GAP)
+    for kind, target in endless(chance, [("kill", kill) for kill in KILLS]):
+        if at >= end:
+            break
+        planned.append((at, kind, target))
+        at += chance.uniform(*GAP)
+    return [Fault(n, round(at, 1), kind, target) for n, (at, kind, target) in enumerate(sorted(planned), start=1)]

@@ -1,0 +1,212 @@
+"""How much of its run history a Dagster keeps. Dagster itself ends ticks only (`retention` of its instance): runs,
+events, results of checks and descriptions of jobs would stay for ever.
+
+Which runs go is decided by a plain function over plain facts; the rest carries it out, on any storage of SQL, while
+Dagster runs. Whoever asks for the newest of an asset or a check, or for the last run of a sensor or schedule, gets the
+same before and after. What runs printed is not of here: the bucket ends it, or the laptop's own history.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+from sqlalchemy import and_, delete, func, or_, select
+
+from orchestration.private_dagster import (
+    AssetCheckExecutionsTable,
+    AssetEventTagsTable,
+    SnapshotsTable,
+    SqlEventLogStorageTable,
+)
+
+PAGE = 500
+JOB = "forget_history"
+_events, _checks = SqlEventLogStorageTable.c, AssetCheckExecutionsTable.c
+_AT_ONCE = 500  # rows: others wait for them that long, some milliseconds
+
+
+@dataclass(frozen=True)
+class Keep:
+    """What is kept: the newest finished `runs` and the newest `failed` ones, whatever their age, and everything of the
+    last `time`. `partitions`: how long the newest event of a partition is kept; that of an asset is kept always.
+    `snapshots`: the newest descriptions of jobs, whoever needs them."""
+
+    runs: int = 200
+    failed: int = 20
+    time: timedelta = timedelta(hours=1)
+    partitions: timedelta = timedelta(days=30)
+    snapshots: int = 200
+
+
+PRODUCTION = Keep(runs=1000, failed=200, time=timedelta(days=30), partitions=timedelta(days=90), snapshots=500)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What matters of a run here. `ended` (UTC): None while it goes on. `requested_by`: its job, and the sensor or
+    schedule that requested it. `before`: runs that it continues."""
+
+    run_id: str
+    ended: datetime | None
+    failed: bool = False
+    requested_by: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
+
+
+def to_forget(runs: Collection[Ran], holders: Collection[str], now: datetime, keep: Keep) -> list[str]:
+    """The runs to remove, oldest first. `holders`: those that hold the newest of something."""
+    newest = sorted((r for r in runs if r.ended), key=lambda r: (r.ended, r.run_id), reverse=True)
+    kept = {run.run_id for run in runs if run.ended is None} | set(holders)
+    kept |= {id for run in runs if run.ended is None for id in run.before}
+    kept |= {run.run_id for run in newest[: keep.runs]}
+    kept |= {run.run_id for run in [r for r in newest if r.failed][: keep.failed]}
+    kept |= {run.run_id for run in newest if run.ended and run.ended > now - keep.time}
+    kept |= set({run.requested_by: run.run_id for run in reversed(newest)}.values())
+    return [run.run_id for run in reversed(newest) if run.run_id not in kept]
+
+
+def all_runs(instance: dg.DagsterInstance) -> Iterator[dg.RunRecord]:
+    """Every run, the newest first."""
+    cursor = None
+    while records := instance.get_run_records(limit=PAGE, cursor=cursor):
+        yield from records
+        cursor = records[-1].dagster_run.run_id
+
+
+def ran(record: dg.RunRecord) -> Ran:
+    """What matters of a run."""
+    run = record.dagster_run
+    updated = record.update_timestamp.replace(tzinfo=record.update_timestamp.tzinfo or UTC)
+    ended = datetime.fromtimestamp(record.end_time, UTC) if record.end_time else updated
+    requested_by = (run.tags.get("dagster/sensor_name", ""), run.tags.get("dagster/schedule_name", ""))
+    return Ran(
+        run.run_id,
+        ended if run.is_finished else None,
+        run.status is dg.DagsterRunStatus.FAILURE,
+        (run.job_name, *requested_by),
+        tuple(id for id in (run.parent_run_id, run.root_run_id) if id),
+    )
+
+
+def forget(instance: dg.DagsterInstance, now: datetime, keep: Keep) -> tuple[int, int, int]:
+    """Remove what is not kept; returns how many runs, events and results of checks, and descriptions of jobs.
+
+    Others may use the instance meanwhile; a kill on the way leaves what the next one takes.
+    """
+    runs = [ran(record) for record in all_runs(instance)]
+    gone = to_forget(runs, holders(instance.event_log_storage), now, keep)
+    for run_id in gone:
+        instance.delete_run(run_id)
+    kept = {run.run_id for run in runs} - set(gone)
+    events = forget_events(instance.event_log_storage, now - keep.time, now - keep.partitions, kept)
+    return len(gone), events, forget_snapshots(instance, keep.snapshots)
+
+
+# ---- in the storage of events
+
+
+def _newest_events(*within: Any) -> Any:
+    """The ids of the newest event of each kind of each asset, or within more columns."""
+    groups = (_events.asset_key, _events.dagster_event_type, *within)
+    return select(func.max(_events.id)).where(_events.asset_key.is_not(None)).group_by(*groups)
+
+
+def _newest_checks() -> tuple[Any, Any]:
+    """The ids of the newest execution of each check, and of the newest that has a result."""
+    newest = select(func.max(_checks.id)).group_by(_checks.asset_key, _checks.check_name)
+    return newest, newest.where(_checks.execution_status != "PLANNED")
+
+
+def holders(storage: Any) -> set[str]:
+    """Runs that hold the newest event of each kind of an asset, or the newest of a check or its newest result."""
+    with storage.index_connection() as connection:
+        found = connection.execute(
+            select(_events.run_id)
+            .where(_events.id.in_(_newest_events()))
+            .union(select(_checks.run_id).where(or_(*(_checks.id.in_(newest) for newest in _newest_checks()))))
+        )
+        return {run_id for (run_id,) in found if run_id}
+
+
+def forget_events(storage: Any, before: datetime, partitions_before: datetime, runs: Collection[str]) -> int:
+    """Remove results of checks and events of assets that are older than a moment and belong to none of these runs; the
+    newest of each kind of an asset, and of a check, stay; those of a partition until the second moment. Returns how
+    many there were."""
+    old, very_old = (moment.astimezone(UTC).replace(tzinfo=None) for moment in (before, partitions_before))
+    without_run = _events.run_id == ""
+    events = or_(
+        and_(without_run, _events.timestamp < old, _events.id.not_in(_newest_events(_events.partition))),
+        and_(without_run, _events.timestamp < very_old, _events.id.not_in(_newest_events())),
+    )
+    checks = and_(
+        _checks.evaluation_event_timestamp < old,
+        or_(_checks.run_id.is_(None), _checks.run_id.not_in(runs)),
+        *(_checks.id.not_in(newest) for newest in _newest_checks()),
+    )
+    with storage.index_connection() as connection:
+        ids = [id for (id,) in connection.execute(select(_events.id).where(events))]
+        ids_of_checks = [id for (id,) in connection.execute(select(_checks.id).where(checks))]
+    for table, column, rows in (
+        (AssetEventTagsTable, AssetEventTagsTable.c.event_id, ids),
+        (SqlEventLogStorageTable, _events.id, ids),
+        (AssetCheckExecutionsTable, _checks.id, ids_of_checks),
+    ):
+        for start in range(0, len(rows), _AT_ONCE):
+            with storage.index_connection() as connection:
+                connection.execute(delete(table).where(column.in_(rows[start : start + _AT_ONCE])))
+    return len(ids) + len(ids_of_checks)
+
+
+# ---- in the storage of runs
+
+
+def forget_snapshots(instance: dg.DagsterInstance, newest: int) -> int:
+    """Remove descriptions of jobs and plans that no run needs, the newest aside: each selection of assets makes new
+    ones. Returns how many there were."""
+    snapshots, storage = SnapshotsTable.c, instance.run_storage
+    used = _snapshots(instance)
+    connect: Callable[[], Any] = storage.connect  # type: ignore[attr-defined] # of each storage of SQL
+    with connect() as connection:
+        last = connection.execute(select(func.max(snapshots.id))).scalar() or 0
+        unused = and_(snapshots.id <= last - newest, snapshots.snapshot_id.not_in(used))
+        return int(connection.execute(delete(SnapshotsTable).where(unused)).rowcount)
+
+
+def _snapshots(instance: dg.DagsterInstance) -> set[str]:
+    """What the runs still need of the jobs' and plans' descriptions, those of which a job is a part among them."""
+    runs = [record.dagster_run for record in all_runs(instance)]
+    jobs = {run.job_snapshot_id for run in runs if run.job_snapshot_id}
+    lineages = [instance.get_job_snapshot(id).lineage_snapshot for id in jobs if instance.has_job_snapshot(id)]
+    plans = {run.execution_plan_snapshot_id for run in runs if run.execution_plan_snapshot_id}
+    return jobs | plans | {lineage.parent_snapshot_id for lineage in lineages if lineage}
+
+
+# ---- as a job of production
+
+
+@dg.op(out=dg.Out(dg.Nothing), description="Runs of the last thirty days, and the newest of everything, stay.")
+def forget_old_runs(context: dg.OpExecutionContext) -> None:
+    """Remove what production does not keep."""
+    runs, events, descriptions = forget(context.instance, datetime.now(UTC), PRODUCTION)
+    context.log.info("forgot %d runs, %d events and results of checks, %d descriptions", runs, events, descriptions)
+
+
+@dg.job(name=JOB, description="Let Dagster forget runs and events that are older than a month.")
+def forget_history() -> None:
+    """One step."""
+    forget_old_runs()
+
+
+def history_definitions() -> dg.Definitions:
+    """The job and when it runs: before the night's work, which is the longest of the day."""
+    schedule = dg.ScheduleDefinition(
+        name="nightly_history",
+        job=forget_history,
+        cron_schedule="10 0 * * *",
+        execution_timezone="UTC",
+        description="Lets Dagster forget runs and events that are older than a month.",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )
+    return dg.Definitions(jobs=[forget_history], schedules=[schedule])
