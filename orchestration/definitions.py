@@ -133,8 +133,8 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
 
 
 def _apart(settings: Settings, contracts: Contracts, manifest: Manifest) -> list[dg.Definitions]:
-    """What stands by itself: copies of tables elsewhere, where they are configured, the archive, drift, and Dagster's own
-    history, of which a laptop keeps less in a way of its own."""
+    """What stands by itself: copies of tables elsewhere, where they are configured, the archive, drift, and
+    Dagster's own history, of which a laptop keeps less in a way of its own."""
     return [
         serving_definitions(settings, contracts),
         spice_definitions(settings, manifest),

@@ -215,15 +215,18 @@ def silent_daemons(used: DagsterInstance, now: float) -> Iterator[str]:
 
 
 def lost(records: Sequence[RunRecord]) -> Iterator[str]:
-    """Runs whose worker was lost and that were not started again, though their tags say how often."""
+    """Runs that failed with their worker, were not started again, and whose work no later run of the job did.
+    `records`: the newest first. Dagster gives a retry up if the code server does not answer at that moment."""
     again = Counter(record.dagster_run.root_run_id or record.dagster_run.run_id for record in records)
+    done: set[str] = set()
     for record in records:
         run = record.dagster_run
-        wanted = int(run.tags.get("dagster/max_retries", "0"))
-        of_step = run.tags.get("dagster/failure_reason") == "STEP_FAILURE"  # sensors ask for that work again
-        first = run.status.value == "FAILURE" and not run.parent_run_id
-        if first and wanted and not of_step and again[run.run_id] == 1:
-            yield f"the run {run.job_name} {run.run_id[:8]} failed and was not started again"
+        of_step = run.tags.get("dagster/failure_reason") == "STEP_FAILURE"  # sensors request that work again
+        first = run.status.value == "FAILURE" and not run.parent_run_id and not of_step
+        if run.status.value == "SUCCESS":
+            done.add(run.job_name)
+        elif first and again[run.run_id] == 1 and run.job_name not in done and "dagster/max_retries" in run.tags:
+            yield f"the run {run.job_name} {run.run_id[:8]} failed, was not started again, and nobody did its work"
 
 
 def not_upgraded(used: DagsterInstance, records: Sequence[RunRecord]) -> Iterator[str]:

@@ -48,8 +48,18 @@ def test_a_run_that_lost_its_worker_must_have_been_started_again(instance: dg.Da
     run = instance.create_run_for_job(compaction, status=dg.DagsterRunStatus.STARTED, tags=RETRIED)
     instance.report_run_failed(run)
     (found,) = lost(instance.get_run_records())
-    assert f"{run.run_id[:8]} failed and was not started again" in found
+    assert f"{run.run_id[:8]} failed, was not started again" in found
     instance.create_run_for_job(compaction, parent_run_id=run.run_id, root_run_id=run.run_id)
+    assert list(lost(instance.get_run_records())) == []
+
+
+def test_or_a_later_run_must_have_done_its_work(instance: dg.DagsterInstance) -> None:
+    instance.create_run_for_job(compaction, status=dg.DagsterRunStatus.SUCCESS)
+    instance.report_run_failed(
+        instance.create_run_for_job(compaction, status=dg.DagsterRunStatus.STARTED, tags=RETRIED)
+    )
+    assert len(list(lost(instance.get_run_records()))) == 1, "an earlier one did not"
+    instance.create_run_for_job(compaction, status=dg.DagsterRunStatus.SUCCESS)
     assert list(lost(instance.get_run_records())) == []
 
 
