@@ -459,7 +459,8 @@ def test_a_silent_daemon_and_what_is_switched_off_are_found(laptop: Laptop, monk
     looked = patient(laptop)
     looked.ui_url = "http://ui"
     found = examine(looked, [dagster.daemons, dagster.ticking])
-    assert [f.what for f in found] == ["Dagster's daemon SENSOR", "schedule hourly_reports", "code location other"]
+    off = "state of schedule hourly_reports"
+    assert [f.what for f in found] == ["Dagster's daemon SENSOR", off, "code location other"]
 
 
 def test_the_command_ends_with_1_and_speaks_json_where_something_is_found(laptop: Laptop) -> None:

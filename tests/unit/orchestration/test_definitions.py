@@ -141,6 +141,7 @@ def test_all_jobs_sensors_and_schedules_resolve_and_run_from_the_start(settings:
         "hourly_reports",
         "nightly_maintenance",
         "nightly_parity",
+        "nightly_drift",
         "nightly_full_check",
         "monthly_retention",
     }
