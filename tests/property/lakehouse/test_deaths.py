@@ -72,10 +72,14 @@ def held(lake: Lake) -> list[str]:
 def runs_until_held(lake: Lake, once: Any) -> tuple[int, int]:
     """Let `once` run until the object is held; how many of the runs died, and after how many the others were in."""
     died, others = 0, 0
+    before: Any = []
     for number in range(1, 4 * MOST_DEATHS):
-        died += once()
+        has_died = once()
+        died += has_died
         found = seen(lake)["rows"]
         assert keys(found) in ([], fine())
+        assert has_died or found != before or held(lake), "a run that could try the object waited for nothing"
+        before = found
         others = others or (number if found else 0)
         if held(lake):
             return died, others
