@@ -114,7 +114,10 @@ def test_lineage_goes_where_the_standards_variables_say(tmp_path: Path) -> None:
     assert lineage(OPENLINEAGE_CONFIG=str(file)).off
 
 
-@pytest.mark.parametrize("url", ["lineage.example", "ftp://a", "http://", "https://user:pass@a"])
+@pytest.mark.parametrize(
+    "url",
+    ["lineage.example", "ftp://a", "http://", "https://user:pass@a"],  # pragma: allowlist secret
+)
 def test_an_address_for_lineage_that_cannot_be_used_is_refused_without_its_text(url: str) -> None:
     with pytest.raises(SettingsError, match="OPENLINEAGE_URL: expected") as refused:
         Settings.from_environment({"OPENLINEAGE_URL": url})

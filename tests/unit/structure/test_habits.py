@@ -50,6 +50,18 @@ def test_every_part_of_the_continuous_integration_is_there() -> None:
         assert set(target.split()) <= known
 
 
+def test_continuous_integration_looks_for_secrets_and_known_weaknesses() -> None:
+    """Secrets with each `lint`, also on a developer's machine; weaknesses where pypi.org can be reached."""
+    run = (REPOSITORY / ".ci" / "run").read_text("utf-8")
+    assert "secrets" in re.findall(r'lint\) targets="\$targets ([a-z -]+)"', run)[0].split()
+    assert {"audit", "lint"} <= parts(REPOSITORY / ".github" / "workflows" / "ci.yaml")
+    makefile = (REPOSITORY / "Makefile").read_text("utf-8")
+    recipes = {name: re.search(rf"^{name}:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE) for name in ("secrets", "audit")}
+    assert all(recipe and "|| true" not in recipe[1] for recipe in recipes.values())
+    locked = (REPOSITORY / "requirements" / "scan.txt").read_text("utf-8")
+    assert {"detect-secrets==", "pip-audit=="} <= set(re.findall(r"^([a-z-]+==)", locked, re.MULTILINE))
+
+
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda p: p.stem)
 def test_a_lock_has_hashes_and_no_address(lock: Path) -> None:
     text = lock.read_text("utf-8")
