@@ -7,10 +7,12 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 import duckdb
 import pytest
+from typer.testing import CliRunner
 
 from assets import keys
 from assets.data_times import recorded_data_time
@@ -19,6 +21,8 @@ from contracts.logs import LOGS
 from local.dagster.pipeline import run_once
 from local.dagster.pipeline_result import PipelineResult
 from local.dagster.prepare import prepare_instance
+from ops.command_line import app
+from ops.environment import Environment
 from orchestration.lost_runs import PROCESS_TAG
 from orchestration.settings import REPOSITORY, Settings
 from tests.support.openlineage_schemas import problems
@@ -66,9 +70,54 @@ def recorded_runs(settings: Settings, run_id: str) -> dict[str, tuple[int, ...]]
     return {row[0]: row[1:] for row in rows}
 
 
+ORDER = {
+    "order_id": "o-followed",
+    "buyer_id": "c-pipeline-1",
+    "seller_id": "c-pipeline-2",
+    "currency": "EUR",
+    "hammer_price": "1250.00",
+    "buyers_premium": "312.50",
+    "status": "placed",
+    "placed_at": "2026-11-21T01:02:03Z",
+}
+
+
+def follow(pipeline: Pipeline, *arguments: str, code: int) -> list[dict[str, Any]]:
+    """What `gavel ops follow` finds on the stack, in this test's warehouse."""
+    aws, warehouse = pipeline.laptop.aws, pipeline.settings.home / "warehouse.duckdb"
+    where = Environment("local", aws.client, pipeline.laptop.stack.endpoint, warehouse=warehouse)
+    result = CliRunner().invoke(app, ["follow", *arguments, "--json"], obj=lambda _: where)
+    assert result.exit_code == code, result.output
+    found: list[dict[str, Any]] = json.loads(result.stdout)
+    return found
+
+
+def check_followed(pipeline: Pipeline, version: int) -> None:
+    """An order that is through is followed from its request to its row in the mart, and back; so is what is not."""
+    (through,) = follow(pipeline, "orders", "o-followed", code=0)
+    (request,), (change,) = through["requests"], through["changes"]
+    assert (through["stands"], request["wrote"], change["version"]) == ("through", [version], version)
+    assert (request["method"], request["status"]) == ("POST", 201)
+    mart, report = through["builds"]
+    assert (mart["model"], mart["rows"], report["model"][:4]) == ("fct_orders", 1, "rpt_")
+    assert through["bytes_read"] > 0
+    (back,) = follow(pipeline, "--request", request["id"], code=0)
+    assert (back["key"], back["changes"]) == ("o-followed", through["changes"])
+    (aside,) = follow(pipeline, "customers", "c-pipeline-2", code=1)
+    assert [(w["place"], "status" in w["reason"]) for w in aside["waiting"]] == [("quarantine", True)]
+    (unknown,) = follow(pipeline, "orders", "o-never", code=1)
+    assert (unknown["stands"], unknown["waiting"]) == ("unknown", [])
+
+
 def test_what_landed_is_published_and_in_the_report_and_running_again_changes_nothing(pipeline: Pipeline) -> None:
     before = datetime.now(UTC)
     said: list[str] = []
+    order = pipeline.laptop.client.create("orders", ORDER)
+    (waits,) = follow(pipeline, "orders", "o-followed", code=3)
+    assert (waits["stands"], [w["place"] for w in waits["waiting"]]) == ("waits", ["stream"])
+    pipeline.laptop.pump()
+    (waits,) = follow(pipeline, "orders", "o-followed", code=3)
+    assert [w["place"] for w in waits["waiting"]] == ["landing"]
     pipeline.land(
         "customers",
         customer("c-pipeline-1", 2),
@@ -90,6 +139,7 @@ def test_what_landed_is_published_and_in_the_report_and_running_again_changes_no
     assert {
         e.entity: (e.counts.read, e.counts.applied, e.counts.quarantined, e.rows) for e in result.entities
     } == reported
+    check_followed(pipeline, order["_version"])
     with instance(pipeline.settings) as shown:
         assert recorded_data_time(shown, PAGE) == result.data_time
         landed = shown.get_materialized_partitions(keys.landing("customers"))
