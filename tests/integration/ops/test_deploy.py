@@ -32,6 +32,7 @@ from ops.deployment.stacks import ROOT, STACKS, Stack
 from ops.drift.looking import look
 from ops.environment import Environment
 from realtime import bundle
+from tests.support.emulated import emulated
 
 pytestmark = pytest.mark.stack
 
@@ -404,9 +405,8 @@ def test_the_stacks_of_the_product_are_brought_up_and_left_alone(
     monkeypatch.setattr("ops.deployment.parts.OUTPUT", tmp_path / "bundles")
     provider = "arn:aws:iam::000000000000:oidc-provider/token.actions.githubusercontent.com"
     given_now["delivery"] |= {"Repository": "house/gavel", "ProviderArn": provider}
-    unknown = ("AWS::IAM::OIDCProvider", "AWS::CloudFormation::WaitConditionHandle")  # to the emulator, unmade, too
     as_it_is = deploying.template
-    monkeypatch.setattr(deploying, "template", lambda *of: as_it_is(*of).replace(*unknown))
+    monkeypatch.setattr(deploying, "template", lambda *of: emulated(as_it_is(*of)))
     monkeypatch.setattr("ops.drift.stacks.template", deploying.template)
     names = [s.name("dev") for s in STACKS if s.key not in ("pipeline", "governance", "delivery")]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from local import deploy
+from tests.support.emulated import emulated
 from tests.support.laptop import Laptop
 
 pytestmark = pytest.mark.stack
@@ -21,7 +22,7 @@ def test_what_production_gets_can_be_deployed(laptop: Laptop) -> None:
     (local,) = cloudformation.describe_stacks(StackName=deploy.STACK_NAME)["Stacks"]
     parameters = {p["ParameterKey"]: p["ParameterValue"] for p in local["Parameters"]}
     parameters |= {"Environment": "prod", "AlertEmail": "on-call@gavel.example", "Mfa": "ON", "Firewall": "OFF"}
-    template = deploy.TEMPLATE.read_text(encoding="utf-8")
+    template = emulated(deploy.TEMPLATE.read_text(encoding="utf-8"))
     try:
         outputs = deploy.deploy_stack(laptop.aws, template, parameters, lambda *what: None, name=NAME)
         assert outputs["TableName"] == NAME
