@@ -73,6 +73,8 @@ def _holds(conditions: Mapping[str, Any], known: Mapping[str, str]) -> bool:
 
 
 def _one(operator: str, wanted: Sequence[str], given: str | None) -> bool:
+    if operator.startswith("ForAllValues:"):  # true of what is not there
+        return given is None or _one(operator.partition(":")[2], wanted, given)
     if operator.startswith("StringNot"):  # of what is not there a negation is true
         return given is None or not _one(operator.replace("Not", ""), wanted, given)
     return given is not None and any(_OPERATORS[operator](given, one) for one in wanted)

@@ -84,6 +84,9 @@ CHANGE_SET, NEW = "cloudformation:CreateChangeSet", f"{STACKS}/gavel-prod/1"
 DATA = f"arn:aws:s3:::gavel-prod-data-{ACCOUNT}"
 CODE = f"arn:aws:s3:::gavel-prod-code-{ACCOUNT}"
 POOL = f"arn:aws:cognito-idp:{REGION}:{ACCOUNT}:userpool/a"
+BALANCER = f"arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}"
+RECORD = "route53__ChangeResourceRecordSetsNormalizedRecordNames"
+RECORDS, ZONE = "route53:ChangeResourceRecordSets", "arn:aws:route53:::hostedzone/Z1"
 TAGGED = {"aws__ResourceTag/application": "gavel", "aws__ResourceTag/environment": "prod"}
 
 
@@ -130,6 +133,13 @@ TAGGED = {"aws__ResourceTag/application": "gavel", "aws__ResourceTag/environment
         (EXECUTE, "s3:GetObject", f"{DATA}/landing/orders/1.parquet", {}, False),
         (EXECUTE, "s3:PutBucketPolicy", DATA, {}, True),
         (EXECUTE, "s3:PutBucketPolicy", "arn:aws:s3:::another", {}, False),
+        (EXECUTE, "s3:PutBucketPolicy", f"arn:aws:s3:::gavel-prod-trail-{ACCOUNT}", {}, False),
+        (EXECUTE, "cloudwatch:DescribeAlarms", "*", {}, True),  # AWS shows composite alarms to nobody with less
+        (EXECUTE, "elasticloadbalancing:DeleteRule", f"{BALANCER}:listener-rule/app/gavel-prod/1/2/3", {}, True),
+        (EXECUTE, "rds:CreateDBInstance", f"arn:aws:rds:{REGION}:{ACCOUNT}:og:default:postgres-17", {}, True),
+        (EXECUTE, "wafv2:GetWebACLForResource", f"arn:aws:apigateway:{REGION}::/restapis/a/stages/prod", {}, True),
+        (EXECUTE, RECORDS, ZONE, {RECORD: "code.gavel-prod.internal"}, True),
+        (EXECUTE, RECORDS, ZONE, {RECORD: "www.house.example"}, False),
         (EXECUTE, "dynamodb:UpdateTable", f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/gavel-prod", {}, True),
         (EXECUTE, "dynamodb:GetItem", f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/gavel-prod", {}, False),
         (EXECUTE, "cognito-idp:AdminCreateUser", f"arn:aws:cognito-idp:{REGION}:{ACCOUNT}:userpool/a", {}, False),
@@ -138,6 +148,34 @@ TAGGED = {"aws__ResourceTag/application": "gavel", "aws__ResourceTag/environment
 )  # fmt: skip
 def test_each_may_do_its_part(who: Any, action: str, resource: str, context: dict[str, str], may: bool) -> None:
     assert allowed(who, action, resource, **context) == may
+
+
+def unbounded() -> set[str]:
+    """The ARNs of the roles that have no boundary, and of the policies that they have."""
+    found = set()
+    for stack in ("delivery", "governance"):
+        for resource in expanded_stack(stack, "prod")["Resources"].values():
+            properties = resource["Properties"]
+            if resource["Type"] == "AWS::IAM::Role" and "PermissionsBoundary" not in properties:
+                found.add(f"{IAM}:role/{named(properties['RoleName'])}")
+            if resource["Type"] == "AWS::IAM::ManagedPolicy":
+                found.add(f"{IAM}:policy/{named(properties['ManagedPolicyName'])}")
+    return found
+
+
+def named(name: Any) -> str:
+    """A name as a template forms it of the environment, and of a person's kind."""
+    text, values = name["Fn::Sub"] if isinstance(name["Fn::Sub"], list) else (name["Fn::Sub"], {})
+    return str(text).replace("${Environment}", "prod").replace("${Name}", str(values.get("Name")))
+
+
+@pytest.mark.parametrize("arn", sorted(unbounded()))
+def test_a_template_cannot_widen_a_role_without_a_boundary(arn: str) -> None:
+    """Who may change its trust or its policies could give it, and so himself, every right of the account."""
+    assert arn.startswith((f"{IAM}:role/gavel-prod-", f"{IAM}:policy/gavel-prod-"))
+    for action in ("CreatePolicyVersion", "UpdateAssumeRolePolicy", "PutRolePolicy", "AttachRolePolicy", "DeleteRole"):
+        assert not allowed(EXECUTE, f"iam:{action}", arn, **UNDER), action
+    assert not allowed(EXECUTE, "iam:PassRole", arn, **TO_LAMBDA)
 
 
 @pytest.mark.parametrize("policy", [n for n, r in RESOURCES.items() if r["Type"] == "AWS::IAM::ManagedPolicy"])
@@ -173,6 +211,32 @@ def test_cloudformations_role_has_rights_for_each_kind_of_resource() -> None:
     needed = {SERVICES.get(k.split("::")[1], k.split("::")[1].lower()) for k in kinds}
     granted = {a.partition(":")[0] for s in EXECUTE if s["Effect"] == "Allow" for a in listed(s["Action"])}
     assert {"lambda", "kms", "iam", "ec2"} <= needed <= granted
+
+
+VERBS = ("Create", "Delete", "Deregister", "Describe", "Get", "Put", "Register", "Update")
+
+
+def test_what_aws_names_afterwards_is_made_with_no_resource_named() -> None:
+    """For these AWS compares with `*` alone: a right on ARNs of the account makes none of them."""
+    kinds = {r["Type"] for r in expanded("prod")["Resources"].values()}
+    for stack in FILES.keys() - {"realtime", "delivery", "governance"}:
+        kinds |= {r["Type"] for r in expanded_stack(stack, "prod")["Resources"].values()}
+    bare = set()
+    for kind in kinds:
+        _, space, name = kind.split("::")
+        service = SERVICES.get(space, space.lower())
+        for verb in VERBS:
+            known = AWS.get(service, {"Actions": {}})["Actions"].get(f"{verb}{name}".lower())
+            if known is not None and not known.get("Resources"):
+                bare.add(f"{service}:{verb}{name}")
+    assert {"cloudfront:CreateDistribution", "cognito-idp:CreateUserPool"} <= bare
+    relay = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:gavel-prod-relay"
+    given = {
+        "aws__RequestTag/application": "gavel",
+        "aws__RequestTag/environment": "prod",
+        "lambda__FunctionArn": relay,
+    }
+    assert {action for action in bare if not allowed(EXECUTE, action, "*", **given)} == set()
 
 
 KINDS = {
