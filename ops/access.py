@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from ops.environment import Environment, OpsError
 from ops.governance.granting import WHO_READ
@@ -66,6 +68,8 @@ def wanted(where: Environment, entity: str, key: str | None, days: Range | None)
     contracts = where.contracts()
     if entity not in contracts:
         raise OpsError(f"expected one of {', '.join(contracts)}, found {entity!r}")
+    if key is not None and not key.strip():
+        raise OpsError("expected a key, found an empty one: leave it out for all rows of the entity")
     if days is None or days.since is None:
         raise OpsError("expected --since with a moment, for example 2026-11-01T00:00:00Z: the trail is read by day")
     return Wanted(contracts[entity], key, Range(days.since, days.until or datetime.now(UTC)))
@@ -126,12 +130,20 @@ def _with_texts(athena: Any, reads: Sequence[Read], key: str) -> Iterator[Read]:
     """The reads with whether the key stands in the query's text, or in the item's key."""
     ids = list(dict.fromkeys(read.query_id for read in reads if read.query_id))
     texts: dict[str, str] = {}
+    names = names_of(key)
     for start in range(0, len(ids), AT_ONCE):
         answer = athena.batch_get_query_execution(QueryExecutionIds=ids[start : start + AT_ONCE])
         texts |= {one["QueryExecutionId"]: one["Query"] for one in answer["QueryExecutions"]}
     for read in reads:
         text = read.detail if read.way == _ITEMS else texts.get(read.query_id)
-        yield read if text is None else replace(read, named=key in text)
+        yield read if text is None else replace(read, named=all(any(one in text for one in part) for part in names))
+
+
+def names_of(key: str) -> list[set[str]]:
+    """How each part of a key may stand in a text: as it is, as SQL and JSON write it between quotes. A key of several
+    parts is nowhere as a whole."""
+    parts = [unquote(part) for part in key.split("/")]
+    return [{part, part.replace("'", "''"), json.dumps(part)[1:-1]} for part in parts] if all(parts) else [{key}]
 
 
 def _archive(where: Environment, looked_for: Wanted) -> Iterator[Read]:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 
 from ops.environment import Environment, OpsError
@@ -46,19 +47,21 @@ def smoke(where: Environment, manner: Manner, say: Callable[[str], None]) -> Non
     with _token(where, outputs) as token:
         address = f"{outputs['ApiUrl']}/orders"
         begun = manner.clock()
-        _send("POST", address, token, _order(order))
         try:
+            _send("POST", address, token, _order(order))
             say(f"{order}: the API took it")
             while not in_mart(where, order):
-                if manner.clock() - begun > manner.limit:
+                if not manner.clock() - begun <= manner.limit:
                     raise OpsError(
                         f"{order}: expected it in {MART} within {manner.limit / 60:.0f} minutes, found nothing; "
                         "`gavel ops doctor` says what stands still. It is deleted again"
                     )
                 manner.pause(manner.every)
             say(f"{order}: in {MART} after {manner.clock() - begun:.0f} s")
-        finally:
-            _send("DELETE", f"{address}/{order}", token)
+        except BaseException as error:  # it may be there, also where no answer came
+            _delete(f"{address}/{order}", token, error)
+            raise
+        _send("DELETE", f"{address}/{order}", token)
     say(f"{order}: deleted again, and its user")
 
 
@@ -114,6 +117,19 @@ def _send(method: str, address: str, token: str, body: dict[str, str] | None = N
         raise OpsError(f"{method} {address}: expected that the API takes it, found {error.code}: {said}") from error
     except OSError as error:
         raise OpsError(f"{method} {address}: expected an answer within {SECONDS} s, found {error}") from error
+
+
+def _delete(address: str, token: str, error: BaseException) -> None:
+    """Delete an order that did not arrive, or perhaps was never taken. If that fails, too, raises `OpsError` with both
+    failures."""
+    try:
+        _send("DELETE", address, token)
+    except OpsError as again:
+        if isinstance(again.__cause__, urllib.error.HTTPError) and again.__cause__.code == HTTPStatus.NOT_FOUND:
+            return
+        raise OpsError(
+            f"{str(error) or type(error).__name__}; it is NOT deleted ({again}): delete it by hand"
+        ) from error
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -120,14 +121,22 @@ class Line:
 
 def load_of(environment: str, file: Path) -> Load:
     """The load of an environment in a file; raises `ValueError` that says what is missing or too much."""
-    found = (yaml.safe_load(file.read_text("utf-8")) or {}).get(environment)
+    try:
+        written = yaml.safe_load(file.read_text("utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{file}: expected YAML, found {error}") from error
+    found = written.get(environment) if isinstance(written, dict) else None
     names = {one.name for one in fields(Load)}
     if not isinstance(found, dict) or set(found) != names:
-        wrong = sorted(names ^ set(found or ()))
+        wrong = sorted(map(str, names ^ set(found if isinstance(found, dict) else ())))
         raise ValueError(f"{file}: {environment}: expected {len(names)} numbers, look at {', '.join(wrong)}")
-    if bad := [name for name, value in found.items() if not isinstance(value, int | float) or value < 0]:
+    if bad := [name for name, value in found.items() if not _is_amount(value)]:
         raise ValueError(f"{file}: {environment}: expected numbers from 0, found others: {', '.join(bad)}")
     return Load(**found)
+
+
+def _is_amount(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def all_prices() -> dict[str, Price]:

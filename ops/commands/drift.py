@@ -11,7 +11,7 @@ from ops.commands.opening import Where, opened, plainly
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from lakehouse.drift.findings import Report
+    from lakehouse.drift.findings import Drifted, Report, Unread
 
 UNREAD = 3
 """The exit code if nothing drifted as far as was seen, and not all could be read."""
@@ -31,14 +31,14 @@ def drift(
     with opened(context, environment) as (where, console):
         import json
 
-        from lakehouse.drift.findings import NIGHTLY, current, document
+        from lakehouse.drift.findings import NIGHTLY, document
         from ops.drift.looking import keep, look, reports
 
         now = look(where)
         found = {"now": now} | {name: kept for name, kept in reports(where).items() if name == NIGHTLY}
         if report:
             keep(where, now)
-        drifted, unread = current(found.values())
+        drifted, unread = counted(found)
         if as_json:
             looks = {name: {"at": each.at.isoformat(), "parts": each.parts} for name, each in found.items()}
             listed = [{"part": one.part, "unit": one.unit, "why": one.why} for one in unread]
@@ -50,11 +50,18 @@ def drift(
             raise typer.Exit(1 if drifted else UNREAD)
 
 
-def lines(found: Mapping[str, Report]) -> Iterator[str]:
-    """What a person reads."""
+def counted(found: Mapping[str, Report]) -> tuple[list[Drifted], list[Unread]]:
+    """What drifted, and what could not be read. What this look could not read stays so, though an earlier one could:
+    that is no answer of now."""
     from lakehouse.drift.findings import current
 
     drifted, unread = current(found.values())
+    return drifted, list(dict.fromkeys((*found["now"].unread, *unread)))
+
+
+def lines(found: Mapping[str, Report]) -> Iterator[str]:
+    """What a person reads."""
+    drifted, unread = counted(found)
     yield from (f"- {one.part}: {one}" for one in drifted)
     yield from (f"- {one.part}: {one.unit} cannot be read: {one.why}" for one in unread)
     seen: set[str] = set()

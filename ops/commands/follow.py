@@ -45,11 +45,11 @@ def follow(
         from ops.moments import moment
 
         options = Options(moment(since), personal)
-        if request is not None:
+        if request is not None and (entity, key, batch) == (None, None, None):
             from ops.follow.following import of_request
 
             found, note = of_request(where, request, options.since, options), ""
-        elif entity is None or (key is None) == (batch is None):
+        elif request is not None or entity is None or (key is None) == (batch is None):
             raise OpsError("expected ENTITY KEY, ENTITY --batch NUMBER, or --request ID")
         else:
             found, note = _of_entity(where, entity, key, batch, options)

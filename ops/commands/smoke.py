@@ -11,7 +11,7 @@ from ops.commands.opening import Where, opened, plainly
 
 def smoke(
     context: typer.Context,
-    minutes: Annotated[float, typer.Option(min=0, help="How long the order may take to its mart.")] = 20,
+    minutes: Annotated[float, typer.Option(min=0, max=50, help="How long the order may take to its mart.")] = 20,
     environment: Where = None,
 ) -> None:
     """Send an order of a marked party through the API, wait until its mart has it, and delete it again, and its user.

@@ -15,7 +15,7 @@ from ops.deployment.given import Place, intended
 from ops.deployment.stacks import LAYERS, STACKS, Stack
 from ops.drift import policies, stacks
 from ops.drift.stacks import Deployed
-from ops.environment import Environment
+from ops.environment import Environment, OpsError
 
 OWN_ROLES = ("runs", "code", "daemon", "web", "start")
 """The pipeline's roles: what they change is no drift."""
@@ -72,7 +72,7 @@ def reports(where: Environment) -> dict[str, Report]:
     store = where.lake.store
     found = {}
     for stored in store.list(FOLDER):
-        found[stored.key.removeprefix(FOLDER).removesuffix(".json")] = read(store.read(stored.key))
+        found[stored.key.removeprefix(FOLDER).removesuffix(".json")] = _kept(where, stored.key)
     return found
 
 
@@ -81,10 +81,21 @@ def keep(where: Environment, report: Report) -> None:
     unread now stays in it."""
     store, key = where.lake.store, key_of(OUTSIDE)
     try:
-        before = read(store.read(key))
+        before = _kept(where, key)
     except ObjectMissing:
         before = None
     store.write(key, written(report.after(before)))
+
+
+def _kept(where: Environment, key: str) -> Report:
+    content = where.lake.store.read(key)
+    try:
+        return read(content)
+    except (KeyError, TypeError, ValueError) as error:
+        raise OpsError(
+            f"{key} in the data bucket: expected the report of a look for drift, found another content "
+            f"({type(error).__name__}): remove it, the next look writes it again"
+        ) from error
 
 
 def _outputs(one: Deployed) -> dict[str, str]:

@@ -7,6 +7,7 @@ changes are matched in their order.
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -37,6 +38,7 @@ EARLIER, LATER = 2, 5
 """Seconds between an item's version and the second of its stream record: clocks differ, and a version may be ahead."""
 REQUEST_AGE = timedelta(days=1)
 """How far back a request is looked for if nothing is said."""
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_=-]{1,80}")
 
 
 @dataclass(frozen=True)
@@ -76,15 +78,16 @@ def follow(where: Environment, contract: Contract, key: Mapping[str, Any], optio
     with connect(where.lake) as duck:
         entry = published_entry(where.lake, contract)
         state = None if entry is None else TableState(where.lake, entry.metadata_location)
-        seen = lakes.Reader(duck, where.lake, contract, state).of_key(key, options.since, options.personal)
+        since = _bounded(options.since, stored)
+        seen = lakes.Reader(duck, where.lake, contract, state).of_key(key, since, options.personal)
         found.changes, found.earlier, found.row = seen.changes, seen.earlier, seen.row
         found.files, found.files_read = seen.files, seen.files_read
         place = stored.place if stored is not None else _place(contract, seen.values)
         found.requests = _requests(where, found, place)
         missing = _match(found)
         if missing is not None or not found.changes:
-            since = moment_of(missing) if missing is not None else options.since or where.lake.now() - REQUEST_AGE
-            wanted = waiting.Wanted(contract, key, place, since, written=missing is not None)
+            began = moment_of(missing) if missing is not None else options.since or where.lake.now() - REQUEST_AGE
+            wanted = waiting.Wanted(contract, key, place, began, written=missing is not None)
             found.waiting = _waiting(where, duck, state, wanted, found)
         _marts(where, duck, contract, key, found)
     _conclude(found)
@@ -94,6 +97,11 @@ def follow(where: Environment, contract: Contract, key: Mapping[str, Any], optio
 
 def of_request(where: Environment, request_id: str, since: datetime | None, options: Options) -> list[Followed]:
     """What a request wrote, each item followed. Raises `OpsError` where nobody knows such a request, or its items."""
+    if not _REQUEST_ID.fullmatch(request_id):
+        raise OpsError(
+            "expected the id of a request, as x-amzn-requestid of its answer has it (letters, digits, and -=_), found "
+            f"{request_id[:80]!r}"
+        )
     now = where.lake.now()
     line = logs.of_request(where, request_id, (since or now - REQUEST_AGE, now + logs.AFTER))
     if line is None:
@@ -146,6 +154,13 @@ def _stored(where: Environment, contract: Contract, key: Mapping[str, Any]) -> I
     place, item = found
     by = item.get(BY, {}).get("S")
     return Item(version(item), by, not is_alive(item), (place["pk"], place["sk"]))
+
+
+def _bounded(since: datetime | None, stored: Item | None) -> datetime | None:
+    """From when on the history is read: the newest write is in it, however old, or it would seem to be missing."""
+    if since is None or stored is None or not stored.version:
+        return since
+    return min(since, moment_of(stored.version) - timedelta(seconds=EARLIER))
 
 
 def _place(contract: Contract, values: Mapping[str, Any]) -> tuple[str, str] | None:

@@ -63,6 +63,8 @@ class Reader:
             return found
         self._name(key)
         self._read_row(found, self._is(key), personal)
+        if since is not None and "_changed_at" in found.values:
+            since = min(since, found.values["_changed_at"].replace(tzinfo=UTC))  # the newest change is always wanted
         rows = self._history(found, self._is(key), since)
         found.earlier = max(0, len(rows) - MOST_CHANGES)
         found.changes = [self._change(row) for row in rows[-MOST_CHANGES:]]

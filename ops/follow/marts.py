@@ -43,21 +43,19 @@ def entity_of(mart: str) -> str | None:
 
 
 def builds(lake: Lake, model: str | None, published_at: datetime, landed_at: datetime | None) -> list[Build]:
-    """The first build with a change of the mart, if there is one, and then the first of the reports; nothing where
-    there was none in the three days after the change was published.
+    """The first build with a change of the mart, if there is one, and then the first of the reports; where there was
+    none in the three days after the change was published, one of the last two days, which has it as well.
 
     A build has what landed before its data time. Where nobody knows any more when the change landed, it has what was
     published when it began."""
     found: dict[str, Build] = {}
-    day = published_at
-    while day.date() <= min(lake.now(), published_at + timedelta(days=_DAYS)).date():
+    for day in _days(published_at, lake.now()):
         for row in publication_log.read_builds(lake, day):
             name = str(row["model"])
             kind = REPORTS if name.startswith(REPORTS) else name
             if kind in (model, REPORTS) and kind not in found and _has(row, published_at, landed_at):
                 built_at, data_time = read_moment(row["published_at"]), _moment(row["watermark"])
                 found[kind] = Build(name, built_at, data_time, row["run_id"])
-        day += timedelta(days=1)
     wanted = [kind for kind in (model, REPORTS) if kind is not None]
     return [found.get(kind, Build(kind, None, None, None)) for kind in wanted]
 
@@ -109,6 +107,13 @@ class Place:
             yield f"{_ALIAS}.{quoted(found[0][0])}.{quoted(model)}" if found else None
         finally:
             duck.run(f"DETACH {_ALIAS}")
+
+
+def _days(begin: datetime, now: datetime) -> Iterator[datetime]:
+    """The days in which a build is looked for, the oldest first."""
+    last = (now.date() - begin.date()).days
+    for number in sorted({*range(min(last, _DAYS) + 1), *range(max(0, last - 1), last + 1)}):
+        yield begin + timedelta(days=number)
 
 
 def _has(row: Mapping[str, Any], published_at: datetime, landed_at: datetime | None) -> bool:

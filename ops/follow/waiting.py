@@ -17,6 +17,8 @@ from botocore.exceptions import ClientError
 
 from lakehouse.intake.landing import HOUR, LATEST_DELIVERY, LandedObject, Scope, list_objects
 from lakehouse.intake.ledger import Ledger
+from lakehouse.results import Failure
+from lakehouse.storage.failures import class_of
 from lakehouse.storage.sql import literal, quoted
 from ops.dead_letters import sent_at, shown_again
 from ops.follow.model import SECOND, Place, Waiting
@@ -50,6 +52,10 @@ class Wanted:
     since: datetime
     written: bool
 
+    def until(self, now: datetime, longest: timedelta) -> datetime:
+        """Up to when a change of it may have come, if it takes `longest`; now where nobody knows when it was made."""
+        return min(now, self.since + longest) if self.written else now
+
     def is_image(self, image: Mapping[str, Any]) -> bool:
         """Whether an image (DynamoDB JSON) is of the item."""
         if self.place is not None:
@@ -61,20 +67,20 @@ class Wanted:
 def kept_by_relay(lake: Lake, wanted: Wanted) -> list[Waiting]:
     """Records of the item that the relay kept, or that were given up as a batch."""
     found: list[Waiting] = []
-    for day in _days(wanted.since, lake.now()):
+    for day in _days(wanted.since, wanted.until(lake.now(), timedelta(hours=1))):
         for stored in lake.store.list(f"{TRANSFORM_FAILURES}dt={day:%Y-%m-%d}/"):
             entity = stored.key.rpartition("/")[2].rpartition("-")[0]
             if entity in ("", wanted.contract.name):
                 found += _records("relay-failures", stored.key, wanted, _lines(lake.store.read(stored.key)))
     for stored in lake.store.list(GIVEN_UP):
-        if wanted.since - HOUR <= stored.modified <= wanted.since + LATEST_DELIVERY:
+        if wanted.since - HOUR <= stored.modified <= wanted.until(lake.now(), LATEST_DELIVERY):
             found += _records("aws/lambda", stored.key, wanted, _batch(lake.store.read(stored.key)))
     return found
 
 
 def landed(duck: Duck, lake: Lake, state: TableState | None, wanted: Wanted, notes: list[str]) -> list[Waiting]:
     """Rows of the item in landed objects that are not merged, and in quarantine."""
-    end = min(lake.now(), wanted.since + LATEST_DELIVERY)
+    end = wanted.until(lake.now(), LATEST_DELIVERY)
     objects = list_objects(lake, wanted.contract, Scope(start=wanted.since - HOUR, end=end + HOUR))
     ledger = Ledger.load(lake, state.ledger if state else "")
     entries = {key: entry for day in {o.day for o in objects} for key, entry in ledger.segment(day).items()}
@@ -129,9 +135,8 @@ def on_the_way(wanted: Wanted, now: datetime) -> Waiting:
     )
 
 
-def _days(begin: datetime, now: datetime) -> Iterator[datetime]:
-    """The days of a stream record that was made at `begin` by the writer's clock."""
-    last = min(now, begin + timedelta(hours=1))
+def _days(begin: datetime, last: datetime) -> Iterator[datetime]:
+    """The days of stream records that were made from `begin` by the writer's clock to `last`."""
     day = (begin - timedelta(hours=1)).astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     while day <= last:
         yield day
@@ -185,7 +190,9 @@ def _in_object(
     source = f"read_parquet({literal(lake.store.uri(landed.key))}, hive_partitioning = false)"
     try:
         rows = duck.rows(f"SELECT max(_changed_at) FROM {source} WHERE {condition} HAVING count(*) > 0")
-    except duckdb.Error:
+    except duckdb.Error as error:
+        if class_of(error, reading=True) is Failure.ENVIRONMENT:
+            raise  # that it may not be read says nothing of what is in it
         return  # unreadable: ingesting sets it aside as a whole, and says so
     if rows and entry is not None and entry.status == "held" and entry.etag == landed.etag:
         to_do = _REQUEUE.format(entity=wanted.contract.name, key=landed.key)

@@ -67,7 +67,14 @@ def vars_of(load: Load) -> dict[str, float]:
 
 @pytest.mark.parametrize(
     ("change", "reason"),
-    [({"hours": None}, "hours"), ({"hour": 1}, "hour"), ({"days": -1}, "days"), ({"days": "many"}, "days")],
+    [
+        ({"hours": None}, "hours"),
+        ({"hour": 1}, "hour"),
+        ({"days": -1}, "days"),
+        ({"days": "many"}, "days"),
+        ({"days": float("nan")}, "days"),
+        ({"hours": True}, "hours"),
+    ],
 )
 def test_a_load_that_cannot_be_meant_says_why(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
     written = {**yaml.safe_load(LOAD.read_text("utf-8"))["dev"], **change}
@@ -77,3 +84,11 @@ def test_a_load_that_cannot_be_meant_says_why(tmp_path: Path, change: dict[str, 
         load_of("dev", file)
     with pytest.raises(ValueError, match="prod: expected"):
         load_of("prod", file)
+
+
+@pytest.mark.parametrize("content", ["", "- dev", "dev", "dev: 7", "dev: {1: 2}", "dev: [", "dev: {a: b: c}"])
+def test_a_file_that_is_no_load_is_refused_with_its_name(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "load.yaml"
+    file.write_text(content, "utf-8")
+    with pytest.raises(ValueError, match=r"load\.yaml: .*expected"):
+        load_of("dev", file)

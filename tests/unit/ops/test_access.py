@@ -266,6 +266,22 @@ def test_a_person_is_found_in_tables_files_items_and_questions() -> None:
 
 
 @pytest.mark.usefixtures("put")
+@pytest.mark.parametrize(
+    ("key", "text", "named"),
+    [
+        ("o-1/2", "WHERE order_id = 'o-1' AND line_number = 2", True),
+        ("o-1/2", "WHERE order_id = 'o-1' AND line_number = 3", False),
+        ("O'Neill", "WHERE customer_id = 'O''Neill'", True),
+        ("a%2Fb", "WHERE customer_id = 'a/b'", True),
+    ],
+)
+def test_a_key_is_named_as_a_query_writes_it(key: str, text: str, named: bool) -> None:
+    first = command(Account({QUERY: text}), "customers", key).output.splitlines()[0]
+    assert first.endswith("names the key" if named else "does not name the key")
+    assert ("does not" in first) is not named
+
+
+@pytest.mark.usefixtures("put")
 def test_without_a_key_all_that_read_the_entity_are_shown_and_no_text_is_looked_up() -> None:
     output = command(Account({}), "customers").output
     assert "the key" not in output
@@ -286,6 +302,7 @@ def test_what_cannot_be_answered_is_said() -> None:
     assert "found FAILED: no rights" in command(failing, "customers").output
     assert "expected one of bids, countries" in command(Account({}), "persons").output
     environment = Environment("prod", Account({}))
+    assert "expected a key, found an empty one" in command(Account({}), "customers", "").output
     open_ended = CliRunner().invoke(app, ["access", "who-read", "customers"], obj=lambda name: environment)
     assert "expected --since with a moment" in open_ended.output
 

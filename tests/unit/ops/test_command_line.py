@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,9 +10,12 @@ from typing import Any
 
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
+from lakehouse.storage.store import ObjectMissing
 from ops.command_line import app
+from ops.commands.opening import plainly
 from ops.environment import Environment
 
 
@@ -107,3 +111,25 @@ def test_a_range_without_offset_is_refused_before_anything_is_put_back(command: 
     )
     assert result.exit_code == 1
     assert "expected a moment with offset like 2026-11-21T00:00:00Z" in " ".join(result.output.split())
+
+
+def test_a_terminal_obeys_nothing_that_is_in_a_line() -> None:
+    shown = io.StringIO()
+    plainly(Console(file=shown, force_terminal=True))("a\x1b]0;title\x07b\r\u202ec\udcff [red]ü\ny")
+    assert shown.getvalue() == "a\\x1b]0;title\\x07b\\r\\u202ec\\udcff [red]ü\ny\n"
+
+
+def test_a_file_of_the_lake_that_is_not_there_is_said_without_a_traceback() -> None:
+    def opener(name: str | None) -> Environment:
+        raise ObjectMissing("s3://bucket/metadata.json")
+
+    result = CliRunner().invoke(app, ["doctor"], obj=opener)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "ObjectMissing s3://bucket/metadata.json" in result.stderr
+
+
+def test_a_defect_of_the_program_keeps_its_traceback() -> None:
+    def opener(name: str | None) -> Environment:
+        raise LookupError("a")
+
+    assert isinstance(CliRunner().invoke(app, ["doctor"], obj=opener).exception, LookupError)

@@ -258,6 +258,67 @@ def test_a_change_between_table_and_landing_waits_and_says_so(shop: Shop) -> Non
     assert "relay-is-late" in shop.follow().to_do
 
 
+def test_since_bounds_the_history_and_hides_no_newest_write(shop: Shop) -> None:
+    all_through(shop)
+    shop.clock.forward(days=10)
+    found = shop.follow(since=shop.clock() - timedelta(days=1))
+    assert (found.stands, found.waiting) == ("through", ()), "it is no write that waits since ten days"
+    assert found.changes
+    where = {"pk": {"S": "ORDER#o-1"}, "sk": {"S": "ORDER"}}
+    shop.where.client("dynamodb").delete_item(TableName="gavel-test", Key=where)
+    found = shop.follow(since=shop.clock() - timedelta(days=1))
+    assert (found.stands, found.item) == ("through", None), "nor is an item unknown that the lake has"
+
+
+def test_what_was_kept_today_of_an_item_that_nobody_knows_is_found(shop: Shop) -> None:
+    shop.request("POST", "/orders", ORDER)
+    record = shop.record("ORDER#o-1", "ORDER")
+    key = {"pk": {"S": "ORDER#o-1"}, "sk": {"S": "ORDER"}}
+    shop.where.client("dynamodb").delete_item(TableName="gavel-test", Key=key)
+    kept = f"relay-failures/dt={shop.clock().date()}/orders-abc.ndjson"
+    shop.lake.store.write(kept, json.dumps({"reason": "denied", "record": record}).encode())
+    shop.written_now(kept)
+    for since in (None, shop.clock() - timedelta(days=7)):
+        found = shop.follow(since=since)
+        assert (found.stands, [one.where for one in found.waiting]) == ("set aside", [kept])
+
+
+def test_a_build_that_came_after_days_without_one_is_found(shop: Shop) -> None:
+    shop.request("POST", "/orders", ORDER)
+    shop.land()
+    shop.publish()
+    shop.clock.forward(days=6)
+    assert shop.follow().stands == "waits"
+    shop.build("fct_orders", "rpt_party_groups")
+    shop.clock.forward(hours=3)
+    assert shop.follow().stands == "through"
+
+
+def test_a_landed_object_that_may_not_be_read_is_not_taken_for_one_without_the_change(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.request("POST", "/orders", ORDER)
+    shop.land()
+
+    def denied(self: Any, statement: str) -> Any:
+        raise duckdb.HTTPException("HTTP 403 (Forbidden) for 'https://bucket/Ann Example'")
+
+    monkeypatch.setattr("lakehouse.storage.duck.Duck.rows", denied)
+    monkeypatch.setattr(Environment, "of_credentials", classmethod(lambda cls, name: shop.where))
+    result = CliRunner().invoke(app, ["follow", "orders", "o-1", "--environment", "test"])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "HTTP 403" in result.stderr
+    assert "rights" in result.stderr
+    assert "Ann" not in result.stderr
+
+
+@pytest.mark.parametrize("id", ["", "*", '" ?"', "a b", "x" * 200])
+def test_what_is_no_id_of_a_request_reaches_no_filter_of_the_log(shop: Shop, id: str) -> None:
+    with pytest.raises(Exception, match="expected the id of a request"):
+        of_request(shop.where, id, None, Options())
+    assert shop.logs.looked == []
+
+
 def test_a_newer_write_waits_behind_a_change_that_is_published(shop: Shop) -> None:
     all_through(shop)
     shop.clock.forward(minutes=1)
@@ -463,5 +524,12 @@ def test_the_command_says_where_an_order_is_and_ends_accordingly(shop: Shop, mon
     assert json.loads(run("orders", "o-1", "--json", code=0))[0]["stands"] == "through"
     assert "orders o-1: through" in run("fct_orders", "o-1", code=0)
     assert "batch 1 of orders has 1 changes" in run("orders", "--batch", "1", code=0)
-    for wrong in (["orders"], ["orders", "o-1/2"], ["nothing", "o-1"], ["countries", "DE"], ["orders", "--batch", "9"]):
+    for wrong in (
+        ["orders"],
+        ["orders", "o-1/2"],
+        ["nothing", "o-1"],
+        ["countries", "DE"],
+        ["orders", "--batch", "9"],
+    ):
         assert "expected" in run(*wrong, code=1)
+    assert "expected ENTITY KEY" in run("orders", "o-1", "--request", request, code=1), "one of them would be ignored"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import urllib.error
+from email.message import Message
 from typing import Any
 
 import pytest
@@ -82,3 +84,35 @@ def test_an_order_that_does_not_arrive_in_time_is_said_and_deleted_too(
     assert now[0] == 75
     assert [method for method, _ in sent] == ["POST", "DELETE"]
     assert account.calls[-1] == "admin_delete_user"
+
+
+@pytest.mark.parametrize(("deletes", "said"), [(None, "no answer"), (404, "no answer"), (500, "NOT deleted")])
+def test_an_order_of_which_no_answer_came_is_deleted_or_said_to_be_left(
+    monkeypatch: pytest.MonkeyPatch, deletes: int | None, said: str
+) -> None:
+    account, requests = Account(), list[str]()
+
+    def send(method: str, address: str, token: str, body: Any = None) -> None:
+        requests.append(method)
+        if method == "POST":
+            raise OpsError("expected an answer, found no answer")
+        if deletes:
+            raise OpsError(f"found {deletes}") from urllib.error.HTTPError(address, deletes, "", Message(), None)
+
+    monkeypatch.setattr(smoke, "_send", send)
+    with pytest.raises(OpsError, match=said) as raised:
+        smoke.smoke(Environment("prod", account), smoke.Manner(60, lambda seconds: None), lambda line: None)
+    assert "no answer" in str(raised.value), "why it failed is not lost"
+    assert requests == ["POST", "DELETE"]
+    assert account.calls[-1] == "admin_delete_user"
+
+
+def test_a_limit_that_is_no_number_is_over(sent: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smoke, "in_mart", lambda where, order: False)
+
+    def pause(seconds: float) -> None:
+        raise AssertionError("it would wait for ever")
+
+    with pytest.raises(OpsError, match="expected it in"):
+        smoke.smoke(Environment("prod", Account()), smoke.Manner(float("nan"), pause), lambda line: None)
+    assert [method for method, _ in sent] == ["POST", "DELETE"]
