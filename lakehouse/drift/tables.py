@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lakehouse.table.schemas import TableShape
 
 TABLES = "tables"
-DEPLOY = "Deploy the stack `lake` again, or publish the entity (asset `catalog/{entity}`): both set it right."
+LANDING = "Publish the entity (asset `catalog/{entity}`), which sets it right; deploying an unchanged stack does not."
 PUBLISH = "Materialize `catalog/{entity}`, which writes the entry as the contract wants it."
 RECORD = "Publish any entity (asset `catalog/<entity>`), which writes the tables over the logs, too."
 COMPACT = "Compact {entity}: that makes it again."
@@ -77,7 +77,9 @@ def missing_databases(glue: Any, databases: Collection[str]) -> Iterator[Drifted
             if error.response["Error"]["Code"] != "EntityNotFoundException":
                 raise
             trace = Trace((name,), ("DeleteDatabase",), (name,))
-            make = differences(TABLES, "databases", trace, "Deploy the stack `lake` again.")
+            make = differences(
+                TABLES, "databases", trace, "Make it in Glue by hand: deploying again makes what is new alone."
+            )
             yield make(name, "database", "that it is there", "none")
 
 
@@ -85,7 +87,7 @@ def landing_tables(lake: Lake, contracts: Contracts, entries: Entries) -> Iterat
     """The tables that Firehose reads its columns from: a column that is missing there is lost on the way."""
     database = lake.landing_database
     for contract in contracts.of_origin("stream"):
-        do, entry = DEPLOY.format(entity=contract.name), entries.get(contract.name)
+        do, entry = LANDING.format(entity=contract.name), entries.get(contract.name)
         if entry is None:
             do = f"{do} Firehose cannot convert records without it."
             yield _made(database, contract.name, do)("table", "that it is there", "none")

@@ -104,6 +104,9 @@ def plan(where: Environment, wanted: Wanted) -> Plan:
         if place and stack.waits_for and _waits(where, stack, wanted, given):
             later[stack.key] = Waiting(stack.waits_for, tuple(found))
             continue
+        if stack.names_roles_of in later:
+            later[stack.key] = Waiting(later[stack.names_roles_of].parameter, tuple(found))
+            continue
         problems += found
         stacks.append(Planned(stack, values))
     if problems or place is None:

@@ -31,8 +31,9 @@ class Stack:
     `fixed` are parameters whose values follow from the environment, with {environment}, {account} and {partition} in
     them; `outputs` are those that an earlier stack gives, as "stack.Output". With `functions` it gets the bundles of
     the functions; `image` is the parameter that takes the pipeline's image. A stack that is not there is left for later
-    as long as the parameter `waits_for` ("stack.Parameter") is empty. `region` is where AWS takes it alone, empty for
-    the environment's. `protected`: it refuses to be deleted. `strict` are values
+    as long as the parameter `waits_for` ("stack.Parameter") is empty, or the stack whose roles it names
+    (`names_roles_of`) waits itself. `region` is where AWS takes it alone, empty for the environment's. `protected`: it
+    refuses to be deleted. `strict` are values
     that parameters have in test and prod, whatever else the template allows. `bounded`: its parameter `Boundary` takes
     the policy that bounds its roles. `administrators`: it is deployed by itself, and never by what it gives rights to.
     `alarms`, by their names with {environment}, at most five: when one begins to ring, an update is taken back.
@@ -51,6 +52,7 @@ class Stack:
     functions: bool = False
     image: str = ""
     waits_for: str = ""
+    names_roles_of: str = ""
     region: str = ""
     protected: bool = False
     strict: Mapping[str, str] = field(default_factory=dict)
@@ -132,6 +134,7 @@ STACKS = (
         },
         outputs={"DataKey": "realtime.KeyArn"},
         waits_for="governance.IdentityProvider",
+        names_roles_of="pipeline",
         own_rights=True,  # who may read what, an administrator of the lake says
         shown=("ResultsBucketName", "TrailBucketName"),
         then=("Tag the tables that are there: gavel-ops governance apply --environment {Environment}",),

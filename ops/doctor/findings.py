@@ -58,4 +58,4 @@ class Patient:
 Look = Callable[[Patient], Iterator[Finding]]
 """Looks at one thing. What AWS refuses or does not have it may raise: that is a finding of its own."""
 
-DEPLOY = "Deploy the stack again (docs/realtime.md), which sets it right."
+DEPLOY = "Deploy the stack again (docs/realtime.md); what somebody changed behind it stays so: set that back by hand."

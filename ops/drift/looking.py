@@ -36,7 +36,7 @@ def look(where: Environment) -> Report:
     units = [
         *(unit for one in deployed.values() for unit in stack_units(one, deployed)),
         *table_units(glue, lake, contracts, databases(where.name)),
-        *(Unit(policies.POLICIES, one.name, partial(_policies, one)) for one in deployed.values()),
+        *(Unit(policies.POLICIES, one.name, partial(stack_policies, one)) for one in deployed.values()),
         Unit(policies.POLICIES, policies.ROLES, partial(_other_roles, where, deployed)),
     ]
     trail = Trail(
@@ -112,9 +112,10 @@ def _waits(where: Environment, stack: Stack, place: Place) -> bool:
         return False
 
 
-def _policies(one: Deployed) -> Iterator[Any]:
+def stack_policies(one: Deployed) -> Iterator[Any]:
+    """What differs in the roles and policies of a stack, and what of them cannot be read."""
     return policies.policies_of(
-        one.name, one.resources, lambda service: one.where.client_in(service, one.stack.region), one.do
+        one.name, one.resources, lambda service: one.where.client_in(service, one.stack.region), stacks.SET_BACK
     )
 
 

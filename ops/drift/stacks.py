@@ -25,6 +25,8 @@ STACKS_PART = "stacks"
 STACK, TEMPLATE, PARAMETERS, RESOURCES = "stack", "template", "parameters", "resources"
 """What of a stack is looked at, each by itself."""
 DEPLOY = "Run `gavel deploy {environment}` from the version that is to run."
+SET_BACK = "Set it back by hand, as the template has it: deploying again changes only what differs between templates."
+"""CloudFormation compares what it is given with what it was given last, and looks at no resource."""
 BY_TABLES = ("AWS::Glue::Table", "AWS::Glue::Database")
 """Types that are compared with the contracts (`lakehouse.drift.tables`)."""
 LONGEST_DETECTION = timedelta(minutes=15)
@@ -53,7 +55,7 @@ class Deployed:
 
     @property
     def do(self) -> str:
-        """What brings it back."""
+        """What brings template and parameters back."""
         return DEPLOY.format(environment=self.place.environment)
 
     @cached_property
@@ -194,4 +196,4 @@ def unit_of(one: Deployed, aspect: str) -> str:
 
 def _maker(one: Deployed, aspect: str, *names: str) -> Any:
     traced = Trace(tuple(filter(None, dict.fromkeys(names or (one.name,)))))
-    return differences(STACKS_PART, unit_of(one, aspect), traced, one.do)
+    return differences(STACKS_PART, unit_of(one, aspect), traced, SET_BACK if aspect == RESOURCES else one.do)

@@ -286,7 +286,7 @@ def _lost() -> StreamMetrics:
 
 def _by_hand() -> Drifted:
     role, who = "gavel-drill-runs", "arn:aws:iam::000000000000:user/drill"
-    do = "Run `gavel deploy` from the version that is to run."
+    do = "Set it back by hand, as the template has it: deploying again changes only what differs between templates."
     found = "arn:aws:iam::aws:policy/AdministratorAccess"
     unit = "gavel-drill-pipeline"
     return Drifted(

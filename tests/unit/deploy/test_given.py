@@ -26,6 +26,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "SignInPrefix": "gavel-dev-operators",
         "AllowedCidr": "192.0.2.0/24",
     },
+    "governance": {"IdentityProvider": "", "Administrator": ""},
     "firewall": {"RequestsPerAddress": "10000"},
     "dashboard": {"Domain": "", "CertificateArn": "", "SignInPrefix": "gavel-dev-staff"},
 }
@@ -245,6 +246,23 @@ def test_without_an_image_the_pipeline_keeps_its_own_or_waits(account: Account, 
     left = plan(Environment("dev", account), Wanted(without_pipeline=True))
     assert keys(left) == ["foundation", "lake", "realtime"]
     assert "pipeline" not in left.later
+
+
+def test_who_may_read_waits_for_the_roles_that_it_names(account: Account, write: Any) -> None:
+    """Lake Formation grants nothing to a role that is not there."""
+    people = f"arn:aws:iam::{ACCOUNT}"
+    write(
+        changed(
+            governance__IdentityProvider=f"{people}:saml-provider/house",
+            governance__Administrator=f"{people}:role/admin",
+        )
+    )
+    made = plan(Environment("dev", account), Wanted())
+    assert made.later["governance"].parameter == made.later["pipeline"].parameter == "pipeline.Image"
+    assert "governance" not in keys(made)
+
+    account.stacks = {"gavel-dev-pipeline": "UPDATE_COMPLETE"}
+    assert keys(plan(Environment("dev", account), Wanted()))[-2:] == ["pipeline", "governance"]
 
 
 def test_the_dashboard_waits_until_it_has_an_address(account: Account, write: Any) -> None:

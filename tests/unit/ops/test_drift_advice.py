@@ -1,0 +1,61 @@
+"""What a finding of the look for drift says to do is what helps: deploying undoes nothing that was done by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from contracts import Contracts
+from lakehouse.drift.findings import Drifted
+from ops.deployment.given import Place
+from ops.deployment.stacks import STACKS
+from ops.drift.looking import stack_policies
+from ops.drift.resolving import Resource
+from ops.drift.stacks import SET_BACK, Deployed, changed_parameters, changed_resources
+from ops.environment import Environment
+
+PLACE = Place("dev", "111122223333", "eu-west-1", "aws")
+
+
+class Service:
+    """Answers of CloudFormation, which found a queue that was changed behind it, and of SQS."""
+
+    def detect_stack_drift(self, **_: Any) -> dict[str, str]:
+        return {"StackDriftDetectionId": "1"}
+
+    def describe_stack_drift_detection_status(self, **_: Any) -> dict[str, str]:
+        return {"DetectionStatus": "DETECTION_COMPLETE"}
+
+    def describe_stack_resource_drifts(self, **_: Any) -> dict[str, Any]:
+        difference = {"PropertyPath": "/DelaySeconds", "ExpectedValue": "0", "ActualValue": "7"}
+        of = {"LogicalResourceId": "Letters", "ResourceType": "AWS::SQS::Queue", "PhysicalResourceId": "letters"}
+        found = {**of, "StackResourceDriftStatus": "MODIFIED", "PropertyDifferences": [difference]}
+        return {"StackResourceDrifts": [found]}
+
+    def get_queue_attributes(self, **_: Any) -> dict[str, Any]:
+        opened = {"Effect": "Allow", "Principal": "*", "Action": "sqs:*", "Resource": "*"}
+        return {"Attributes": {"Policy": {"Statement": [opened]}}}
+
+
+def deployed() -> Deployed:
+    foundation = next(stack for stack in STACKS if stack.key == "foundation")
+    one = Deployed(Environment("dev", lambda _: Service()), foundation, PLACE, {"MonthlyUsd": "400"}, Contracts({}))
+    known = {"Environment": "dev", "MonthlyUsd": "1", "AlertEmail": ""}
+    parameters = [{"ParameterKey": name, "ParameterValue": value} for name, value in known.items()]
+    one.__dict__["described"] = {"StackStatus": "UPDATE_COMPLETE", "Parameters": parameters}
+    one.__dict__["resources"] = [Resource("Letters", "letters", "AWS::SQS::Queue", {})]
+    return one
+
+
+def test_what_was_changed_behind_a_stack_is_set_back_by_hand() -> None:
+    """CloudFormation compares templates, so a deployment of the same one looks at no resource."""
+    (resource,) = changed_resources(deployed())
+    (policy,) = stack_policies(deployed())
+    assert isinstance(resource, Drifted)
+    assert [resource.do, policy.do] == [SET_BACK, SET_BACK]
+    assert "by hand" in SET_BACK
+
+
+def test_another_parameter_comes_back_by_deploying() -> None:
+    (parameter,) = changed_parameters(deployed(), {})
+    assert (parameter.what, parameter.found) == ("parameter MonthlyUsd", "1")
+    assert "gavel deploy dev" in parameter.do
