@@ -56,6 +56,12 @@ def drift_job(contracts: Contracts, manifest: Manifest | None) -> dg.JobDefiniti
             before = read(store.read(key))
         except ObjectMissing:
             before = None
+        except (KeyError, TypeError, ValueError) as error:  # it would stand in the way of every night's
+            before = None
+            context.log.warning(
+                f"Expected the last night's report in {key}, found what is none ({type(error).__name__}). What it "
+                "said of units that are unread tonight is lost; the report is written again"
+            )
         units = [*lake_units(lake, contracts, manifest), *definition_units(context)]
         report = with_authors(look_at(units), _trail(lake)).after(before)
         store.write(key, written(report))

@@ -161,6 +161,9 @@ def test_the_job_leaves_a_report_and_unread_is_not_over(
     assert second.drifted == first.drifted
     assert len(second.unread) == 4
 
+    lake.lake.store.write("drift/nightly.json", b'{"at": "torn')
+    assert len(looked().unread) == 4, "a report that cannot be read stands in no night's way"
+
 
 # ---- the watch ------------------------------------------------------------------------------------------------------
 
