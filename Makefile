@@ -29,7 +29,7 @@ UV = export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/p
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev dashboard test-dashboard down status generate contracts docs setup bundles image push-image plan bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api bench-marts bench-shapes bench-exports bench-serving test test-deep test-fast test-stack coverage soak chaos production simulate conformance superset mutations unit lint lint-sql types scan secrets audit format lock clean
+.PHONY: help demo dev dashboard test-dashboard down status generate contracts models keep-models docs setup bundles image push-image plan bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api bench-marts bench-shapes bench-exports bench-serving test test-deep test-fast test-stack coverage soak chaos production simulate conformance superset mutations unit lint lint-sql types scan secrets audit format lock clean
 
 help:  ## List what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,15 @@ generate: $(LOCAL)  ## Write the files that follow from the contracts (dbt sourc
 AGAINST ?= HEAD^1
 contracts: $(LOCAL)  ## Check the contracts, and that they may follow those of the revision AGAINST=HEAD^1
 	@$(BIN)/python -m contracts check --against "$(AGAINST)"
+
+models: $(DEV)  ## Build the dbt models that differ from those of ENVIRONMENT=prod, or else of AGAINST=HEAD^1, with readers and tests, on a slice
+	@[ -z "$(ENVIRONMENT)" ] || $(BIN)/gavel ops models fetch build/models/state --environment "$(ENVIRONMENT)"
+	@$(BIN)/python -m tests.models $(if $(ENVIRONMENT),--state build/models/state,--against "$(AGAINST)")
+
+keep-models: $(DEV)  ## Keep the models' manifest as that of what ENVIRONMENT=dev has: what `make models` compares with
+	@[ -n "$(ENVIRONMENT)" ] || { echo "expected ENVIRONMENT=dev, test or prod" >&2; exit 1; }
+	@$(BIN)/python -m tests.models --write
+	@$(BIN)/gavel ops models keep build/models/now/target/manifest.json --environment "$(ENVIRONMENT)"
 
 docs: $(DEV)  ## Make the documentation as a site: the pages of docs/, and the dbt project's models, columns, lineage
 	@mkdir -p build/docs/slice && echo '{}' > build/docs/slice/watermarks.json

@@ -20,6 +20,7 @@ from ops.commands import (
     erasure,
     follow,
     governance,
+    models,
     parity,
     planning,
     recovery,
@@ -71,6 +72,7 @@ for name, group in {
     "bi": bi.bi,
     "dashboard": dashboard.dashboard,
     "governance": governance.governance,
+    "models": models.models,
     "plan": planning.planning,
     "recover": recovery.recovery,
 }.items():

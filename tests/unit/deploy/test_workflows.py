@@ -88,6 +88,7 @@ def test_a_job_may_read_the_code_and_what_it_needs_besides() -> None:
             given[f"{file.name}: {name}"] = own
     token = {"id-token": "write"}
     assert given == {
+        "deploy.yaml: models": token,
         "deploy.yaml: build": token | {"attestations": "write"},
         **{f"deploy.yaml: {name}": token for name in ("dev", "test", "prod")},
         "drift.yaml: look": token,
@@ -98,6 +99,7 @@ def test_a_job_may_read_the_code_and_what_it_needs_besides() -> None:
 
 @pytest.mark.parametrize("environment", ["dev", "test", "prod"])
 def test_aws_knows_each_job_by_the_environment_that_it_names(environment: str) -> None:
+    assert workflow(FOLDER / "deploy.yaml")["jobs"]["models"]["environment"] == "prod-plan"
     roles = expanded_stack("delivery", environment)["Resources"]
     for job, role, variable in (("plan", "PlanRole", "PLAN_ROLE"), ("deploy", "DeployRole", "DEPLOY_ROLE")):
         written = workflow(FOLDER / "deploy-environment.yaml")["jobs"][job]
@@ -113,7 +115,8 @@ def test_aws_knows_each_job_by_the_environment_that_it_names(environment: str) -
 
 def test_environments_follow_each_other_and_nothing_begins_unchecked() -> None:
     needs = {name: job.get("needs", ()) for name, job in workflow(FOLDER / "deploy.yaml")["jobs"].items()}
-    assert needs == {"check": (), "build": "check", "dev": "build", "test": ["build", "dev"], "prod": ["build", "test"]}
+    after = {"dev": "build", "test": ["build", "dev"], "prod": ["build", "test"]}
+    assert needs == {"check": (), "models": (), "build": ["check", "models"]} | after
     for name in ("dev", "test", "prod"):
         assert workflow(FOLDER / "deploy.yaml")["jobs"][name]["with"]["environment"] == name
     assert workflow(FOLDER / "deploy-environment.yaml")["jobs"]["deploy"]["needs"] == "plan"
@@ -132,6 +135,7 @@ case "$(basename "$0") $*" in
     "aws ecr "*) echo a-token ;;
     "gavel deploy "*" --dry-run") echo "what would be changed"; exit "${PLAN_ENDS:-3}" ;;
     "gavel ops plan schemas"*) echo "which columns"; exit "${SCHEMAS_END:-0}" ;;
+    "gavel ops models fetch "*) exit "${FETCH_ENDS:-0}" ;;
     "jq "*) echo "digest=DIGEST" ;;
 esac
 """
@@ -211,4 +215,16 @@ def test_what_was_built_is_deployed_by_its_digest(clone: Path) -> None:
         copied,
         f"gavel deploy dev --yes --without-governance --image {IMAGES}@{DIGEST}",
         "gavel ops smoke --environment dev --minutes 30",
+        "python -m tests.models --write",
+        "gavel ops models keep build/models/now/target/manifest.json --environment dev",
     ]
+
+
+def test_models_are_compared_with_those_of_production_before_anything_is_built(clone: Path) -> None:
+    code, calls = run(clone, "deploy.yaml", "models", {})
+    assert code == 0
+    assert calls == [
+        "gavel ops models fetch build/models/state --environment prod",
+        "python -m tests.models --state build/models/state",
+    ]
+    assert run(clone, "deploy.yaml", "models", {}, FETCH_ENDS="1")[0], "what cannot be read is not taken for nothing"
