@@ -1,4 +1,4 @@
-"""The dbt manifest of what was deployed last, kept in the code bucket: with it, the next deployment builds what changed.
+"""The dbt manifest of what was deployed last, kept in the code bucket: the next deployment builds what differs.
 
 The manifest is that of the target `local`, parsed from the deployed sources: it names no relation of an environment,
 and is compared with one that is parsed in the same manner.

@@ -1,8 +1,8 @@
 """The models that differ from an earlier manifest, and what reads them, built on a slice with their tests.
 
-The slice is a folder that the simulator fills, so nothing is read from an environment. What changed models read and did not
-change is made first, in the same file and without tests: relations of an environment are Athena's, and dbt could not
-defer to them from here.
+The slice is a folder that the simulator fills, so nothing is read from an environment. What changed models read and
+did not change is made first, in the same file and without tests: relations of an environment are Athena's, and dbt
+could not defer to them from here.
 """
 
 from __future__ import annotations
