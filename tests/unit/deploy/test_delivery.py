@@ -67,7 +67,7 @@ def test_there_is_no_key_and_cloudformation_alone_takes_on_its_role() -> None:
     assert kinds == {"AWS::IAM::OIDCProvider", "AWS::IAM::Role", "AWS::IAM::ManagedPolicy"}
     (trusted,) = RESOURCES["ExecutionRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
     assert trusted["Principal"] == {"Service": "cloudformation.amazonaws.com"}
-    assert set(trusted["Condition"]) == {"StringEquals", "ArnLike"}
+    assert set(trusted["Condition"]) == {"StringEqualsIfExists", "ArnLikeIfExists"}
 
 
 def test_a_plan_has_the_rights_that_the_page_lists() -> None:
