@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 EARLIER, LATER = 2, 5
 """Seconds between an item's version and the second of its stream record: clocks differ, and a version may be ahead."""
+LOG_PATIENCE = timedelta(hours=1)
+"""How long after its landing a change may wait for the row of its publication, written after the pointers move."""
 REQUEST_AGE = timedelta(days=1)
 """How far back a request is looked for if nothing is said."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_=-]{1,80}")
@@ -90,7 +92,7 @@ def follow(where: Environment, contract: Contract, key: Mapping[str, Any], optio
             wanted = waiting.Wanted(contract, key, place, began, written=missing is not None)
             found.waiting = _waiting(where, duck, state, wanted, found)
         _marts(where, duck, contract, key, found)
-    _conclude(found)
+    _conclude(found, where.lake.now())
     found.bytes_read = where.lake.meter.read().fetched - before
     return found
 
@@ -236,7 +238,7 @@ def _marts(where: Environment, duck: Duck, contract: Contract, key: Mapping[str,
     found.builds = [replace(build, rows=rows) if build.model == model else build for build in builds]
 
 
-def _conclude(found: Followed) -> None:
+def _conclude(found: Followed, now: datetime) -> None:
     """Where the item stands now, and what to do."""
     aside = [w for w in found.waiting if w.place not in ("stream", "landing")]
     late: list[Build] = [build for build in found.builds if build.built_at is None]
@@ -247,11 +249,20 @@ def _conclude(found: Followed) -> None:
     elif late:
         found.stands = "waits"
         found.to_do = "wait for the next build of marts and reports (at most an hour), or start the job `reports`"
+    elif found.changes and _is_new_and_unlogged(found.changes[-1], now):
+        found.stands = "waits"
+        found.to_do = "look again in a minute: the publication log has no row yet of the change's batch"
     elif found.changes:
         found.stands, found.to_do = "through", "nothing"
     else:
         found.stands = "unknown"
         found.to_do = "look whether entity, key and environment are right; whether a request wrote it: --request ID"
+
+
+def _is_new_and_unlogged(newest: Change, now: datetime) -> bool:
+    """Whether no build can have the change yet, as far as anybody knows. Of an old one the log has no row any more."""
+    is_new = newest.landed_at is not None and now - newest.landed_at < LOG_PATIENCE
+    return newest.published.published_at is None and is_new
 
 
 def _shown(where: Environment, contract: Contract, key: Mapping[str, Any], personal: bool) -> str:

@@ -533,3 +533,13 @@ def test_the_command_says_where_an_order_is_and_ends_accordingly(shop: Shop, mon
     ):
         assert "expected" in run(*wrong, code=1)
     assert "expected ENTITY KEY" in run("orders", "o-1", "--request", request, code=1), "one of them would be ignored"
+
+
+def test_a_change_whose_publication_is_not_in_the_log_yet_is_not_through(shop: Shop) -> None:
+    all_through(shop)
+    for key in [entry.key for entry in shop.lake.store.list("publication_log/")]:
+        shop.lake.store.delete([key])
+    assert shop.follow().stands == "waits"
+    shop.clock.forward(hours=2)
+    found = shop.follow()
+    assert (found.stands, len(found.notes)) == ("through", 1), "an old row may be gone for good"
