@@ -165,7 +165,7 @@ lint: $(DEV) lint-sql  ## Check style and layout of code, models and template
 	@$(BIN)/ruff format --check .
 	@mkdir -p build && for stack in lake governance; do \
 		$(BIN)/python -m ops.deployment.templates $$stack > build/$$stack.json || exit 1; done
-	@$(BIN)/cfn-lint --include-checks I -- realtime/template.yaml deploy/foundation.yaml deploy/lake.yaml deploy/pipeline.yaml deploy/governance.yaml deploy/dashboard.yaml deploy/delivery.yaml build/lake.json build/governance.json
+	@$(BIN)/cfn-lint --include-checks I -- realtime/template.yaml deploy/foundation.yaml deploy/lake.yaml deploy/pipeline.yaml deploy/governance.yaml deploy/dashboard.yaml deploy/delivery.yaml deploy/codepipeline.yaml build/lake.json build/governance.json
 	@$(BIN)/cfn-lint --include-checks I --regions us-east-1 -- deploy/firewall.yaml
 
 # The models and the queries of panels, compiled: sqlfluff can run neither dbt's Jinja nor that of the panels by itself.
@@ -182,9 +182,9 @@ types: $(DEV)  ## Check types
 
 scan: $(DEV) $(SCAN)  ## Check the template as production gets it for what is open, unencrypted or not watched
 	@$(BIN)/python -m tests.support.expanded --environment prod > build/template.json
-	@for stack in foundation lake pipeline governance firewall dashboard delivery; do \
+	@for stack in foundation lake pipeline governance firewall dashboard delivery codepipeline; do \
 		$(BIN)/python -m tests.support.expanded --environment prod --stack $$stack > build/$$stack.json || exit 1; done
-	@$(SCAN_VENV)/bin/checkov --config-file .checkov.yaml --file build/template.json build/foundation.json build/lake.json build/pipeline.json build/governance.json build/firewall.json build/dashboard.json build/delivery.json
+	@$(SCAN_VENV)/bin/checkov --config-file .checkov.yaml --file build/template.json build/foundation.json build/lake.json build/pipeline.json build/governance.json build/firewall.json build/dashboard.json build/delivery.json build/codepipeline.json
 
 # ---- what is deployed: built once, named by content
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 TEMPLATE = Path(__file__).parents[2] / "realtime" / "template.yaml"
+CODEPIPELINE = Path(__file__).parents[2] / "deploy" / "codepipeline.yaml"
 SAM = "AWS::Serverless-2016-10-31"
 
 
@@ -52,7 +53,6 @@ def expanded(environment: str) -> dict[str, Any]:
 def expanded_stack(stack: str, environment: str) -> dict[str, Any]:
     """A template of `deploy/` with its loops unrolled. References stay what they are."""
     from cfnlint.decode import cfn_yaml
-    from cfnlint.template import Template
 
     from contracts import load_contracts
     from ops.deployment.stacks import LAYERS
@@ -62,7 +62,21 @@ def expanded_stack(stack: str, environment: str) -> dict[str, Any]:
     for name, parameter in document["Parameters"].items():
         parameter["Default"] = {"Environment": environment, "Layers": ",".join(LAYERS)}.get(name, f"a-{name.lower()}")
     _only(environment, document)
-    unrolled = Template(str(FILES[stack]), document, ["eu-west-1"])
+    return _unrolled(FILES[stack], document)
+
+
+@cache
+def expanded_file(path: Path) -> dict[str, Any]:
+    """A template that belongs to no environment, with its loops unrolled. References stay what they are."""
+    from cfnlint.decode import cfn_yaml
+
+    return _unrolled(path, cfn_yaml.load(str(path)))
+
+
+def _unrolled(path: Path, document: dict[str, Any]) -> dict[str, Any]:
+    from cfnlint.template import Template
+
+    unrolled = Template(str(path), document, ["eu-west-1"])
     if problems := unrolled.transform():
         raise ExpansionError("; ".join(str(p) for p in problems))
     plain: dict[str, Any] = json.loads(json.dumps(unrolled.template))
@@ -88,10 +102,15 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--environment", default="prod", choices=["local", "dev", "test", "prod"])
-    parser.add_argument("--stack", default="realtime", choices=[*FILES])
+    parser.add_argument("--stack", default="realtime", choices=[*FILES, "codepipeline"])
     given = parser.parse_args()
-    whole = expanded(given.environment) if given.stack == "realtime" else expanded_stack(given.stack, given.environment)
-    json.dump(whole, sys.stdout, indent=2)
+    json.dump(_of(given.stack, given.environment), sys.stdout, indent=2)
+
+
+def _of(stack: str, environment: str) -> dict[str, Any]:
+    if stack == "codepipeline":
+        return expanded_file(CODEPIPELINE)
+    return expanded(environment) if stack == "realtime" else expanded_stack(stack, environment)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The workflows as they are written: their jobs, steps and commands, with expressions filled in."""
+"""The workflows as they are written: jobs, steps, commands, with expressions filled in; and what commands there are."""
 
 from __future__ import annotations
 
@@ -8,12 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import typer
 import yaml
 
+from local.command_line import app
 from local.home import REPOSITORY
 
 FOLDER = REPOSITORY / ".github" / "workflows"
 FILES = sorted(FOLDER.glob("*.yaml"))
+TARGETS = set(re.findall(r"^([a-z-]+):.*## ", (REPOSITORY / "Makefile").read_text("utf-8"), re.MULTILINE))
+_PARTS = re.findall(r"^        ([a-z| -]+)\)", (REPOSITORY / ".ci" / "run").read_text("utf-8"), re.MULTILINE)
+PARTS = {word for part in _PARTS for word in part.split(" | ")} | TARGETS
+"""Targets of the Makefile, and what `.ci/run` takes: its parts, and those."""
 _EXPRESSION = re.compile(r"\$\{\{\s*([\w.-]+)\s*\}\}")
 
 
@@ -63,3 +69,13 @@ def choices(job: Mapping[str, Any]) -> list[dict[str, str]]:
     """The values of a job's matrix, each as the expressions name it; one without values where there is no matrix."""
     matrix = dict(job.get("strategy", {}).get("matrix", {}))
     return [{f"matrix.{name}": value} for name in ("part", "environment") for value in matrix.get(name, ())] or [{}]
+
+
+def typed(arguments: list[str]) -> None:
+    """Parse a command line of gavel by its own parser; it ends with an error for what it does not know."""
+    command: Any = typer.main.get_command(app)
+    rest = list(arguments)
+    while hasattr(command, "commands"):
+        command = command.commands[rest.pop(0)]
+    with command.make_context(command.name, rest):
+        pass

@@ -13,19 +13,13 @@ import shutil
 import subprocess
 from pathlib import Path
 from string import Template
-from typing import Any
 
 import pytest
-import typer
 
-from local.command_line import app
 from local.home import REPOSITORY
 from tests.support.expanded import expanded_stack
-from tests.support.workflows import FILES, FOLDER, Step, choices, filled, jobs, steps, workflow
+from tests.support.workflows import FILES, FOLDER, PARTS, TARGETS, Step, choices, filled, jobs, steps, typed, workflow
 
-TARGETS = set(re.findall(r"^([a-z-]+):.*## ", (REPOSITORY / "Makefile").read_text("utf-8"), re.MULTILINE))
-PARTS = set(re.findall(r"^        ([a-z| -]+)\)", (REPOSITORY / ".ci" / "run").read_text("utf-8"), re.MULTILINE))
-PARTS = {word for part in PARTS for word in part.split(" | ")} | TARGETS
 DEPLOYING = ("deploy.yaml", "deploy-environment.yaml")
 RUNS = [s for s in steps() if s.run]
 
@@ -47,16 +41,6 @@ def test_a_step_is_one_command_that_exists(step: Step) -> None:
             typed([word if word != "x" else "dev" for word in arguments])
         else:
             assert words[:4] == [".venv/bin/python", "-m", "contracts", "check"]
-
-
-def typed(arguments: list[str]) -> None:
-    """Parse a command line of gavel by its own parser; it ends with an error for what it does not know."""
-    command: Any = typer.main.get_command(app)
-    rest = list(arguments)
-    while hasattr(command, "commands"):
-        command = command.commands[rest.pop(0)]
-    with command.make_context(command.name, rest):
-        pass
 
 
 def test_what_a_text_from_outside_holds_is_never_part_of_a_command() -> None:
