@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from contracts.change import EXPIRY, SEQUENCE_WIDTH
@@ -208,6 +208,15 @@ def _wanted(contracts: Contracts, entities: Collection[str] | None) -> tuple[str
     return tuple(name for name in known if entities is None or not entities or name in entities)
 
 
+def rest_of_the_second(at: datetime, now: datetime) -> float:
+    """The seconds until what is listed proves something of the moment `at` of an export: S3's clock, which bounds
+    watermarks, has whole seconds. 0.0 where none are left, or where clocks differ by more than that."""
+    if not at.microsecond:
+        return 0.0
+    left = (at.replace(microsecond=0) + timedelta(seconds=1) - now).total_seconds()
+    return left if 0 < left <= 1 else 0.0
+
+
 @dataclass(frozen=True)
 class _Entity:
     """The work on one entity with one landed export."""
@@ -218,11 +227,12 @@ class _Entity:
     def ingest(self, keys: frozenset[str]) -> tuple[Counts, tuple[str, ...]]:
         """Ingest landed objects and publish; then what any tick does, so that the watermark moves on."""
         counts, held = Counts(), []
-        for scope in (*([Scope(keys=keys)] if keys else []), Scope.last_hours(1, self.context.lake.now())):
-            done = self._published(scope)
-            if scope.keys is not None:
-                counts = counts.plus(done.counts)
-                held += [f"{h.key}: {h.reason}" for h in (*done.held, *done.failing)]
+        if keys:
+            done = self._published(Scope(keys=keys))
+            counts = done.counts
+            held = [f"{h.key}: {h.reason}" for h in (*done.held, *done.failing)]
+        time.sleep(rest_of_the_second(self.landed.export.at, self.context.lake.now()))
+        self._published(Scope.last_hours(1, self.context.lake.now()))
         return counts, tuple(held)
 
     def _published(self, scope: Scope) -> BatchResult:

@@ -22,7 +22,7 @@ from lakehouse.batch import races
 from lakehouse.exports.manifest import UnusableExport
 from lakehouse.intake.landing import Scope
 from lakehouse.recovery import backfill as recovery
-from lakehouse.recovery.backfill import BackfillResult, backfill, find, plan
+from lakehouse.recovery.backfill import BackfillResult, backfill, find, plan, rest_of_the_second
 from lakehouse.storage.entries import EntryConflict
 from lakehouse.storage.lake import Lake
 from lakehouse.table.tables import TableState
@@ -468,3 +468,15 @@ def test_another_writer_may_not_be_quicker_for_ever(lake: Lake, monkeypatch: pyt
     monkeypatch.setattr(races, "time", mock.Mock())  # no time passes between attempts
     with pytest.raises(EntryConflict):
         run(lake)
+
+
+@pytest.mark.parametrize(
+    ("export", "now", "left"),
+    [(61, 300, 0.7), (61, 61, 0.939), (61, 1000, 0.0), (0, 300, 0.0), (61, -60_000, 0.0)],
+    ids=["in its second", "at once", "in the next", "a whole second", "clocks differ"],
+)
+def test_a_listing_proves_an_export_in_the_second_after_it(export: int, now: int, left: float) -> None:
+    """Milliseconds after a whole second; else an export that is brought in at once would have to be read again."""
+    second = datetime(2026, 11, 21, 12, tzinfo=UTC)
+    at, moment = (second + timedelta(milliseconds=n) for n in (export, now))
+    assert rest_of_the_second(at, moment) == pytest.approx(left)
