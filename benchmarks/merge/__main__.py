@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.merge.cases import CELLS, GROUPS, OURS, Case, Measurement
 from benchmarks.merge.work import ENGINES
 
 ROOT = Path(__file__).parents[2]
@@ -34,14 +35,15 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.merge", description=__doc__)
     parser.add_argument("--data", type=Path, default=DATA, help="where data is kept (default: build/bench)")
-    commands = parser.add_subparsers(required=True, metavar="data | run | report | ours")
+    commands = parser.add_subparsers(required=True, metavar="data | run | report | cell | ours")
 
     run = commands.add_parser("run", help="measure what the results do not hold yet")
     run.add_argument("--results", type=Path, default=RESULTS)
     run.add_argument("--repeats", type=int, default=3)
     run.add_argument("--minutes", type=float, default=1e9, help="stop after this time; run again to go on")
     run.add_argument("--engines", type=_names, default=tuple(ENGINES), help="names, separated by semicolons")
-    run.add_argument("--groups", type=_names, default=("grid", "slope", "row"), help="grid;slope;row")
+    run.add_argument("--groups", type=_names, default=GROUPS, help=";".join(GROUPS))
+    run.add_argument("--cells", type=_names, default=(), help="these cells of `shapes` alone")
     run.add_argument("--largest", type=_count, default=30_000_000, help="rows of the largest table")
     run.add_argument("--memory-gb", type=float, default=16.0, help="end a run whose processes take more")
     run.add_argument("--seconds", type=float, default=300.0, help="end a run that takes longer")
@@ -56,6 +58,15 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--results", type=Path, default=RESULTS)
     report.add_argument("--docs", type=Path, default=ROOT / "docs")
     report.set_defaults(act=_report)
+
+    cell = commands.add_parser("cell", help="measure one cell of `shapes`, by any engine and at any share of its size")
+    cell.add_argument("--cell", choices=tuple(CELLS), required=True)
+    cell.add_argument("--engine", choices=tuple(ENGINES), action="append", help="more than one may be given")
+    cell.add_argument("--share", type=float, default=1.0, help="of the rows and changes")
+    cell.add_argument("--repeat", type=int, default=1)
+    cell.add_argument("--seconds", type=float, default=900.0, help="end a run that takes longer")
+    cell.add_argument("--results", type=Path, help="a file to keep the runs in (default: they are printed only)")
+    cell.set_defaults(act=_cell)
 
     ours = commands.add_parser("ours", help="time ours and the copy on one case and print the steps")
     ours.add_argument("--rows", type=_count, default=2_000_000)
@@ -98,6 +109,7 @@ def _run(given: argparse.Namespace) -> int:
         repeats=given.repeats,
         engines=given.engines,
         groups=given.groups,
+        cells=[CELLS[name] for name in given.cells],
         largest=given.largest,
         minutes=given.minutes,
         limits=Limits(given.seconds, int(given.memory_gb * 1e9)),
@@ -108,14 +120,13 @@ def _run(given: argparse.Namespace) -> int:
 
 def _data(given: argparse.Namespace) -> int:
     from benchmarks.merge.cases import measurements
-    from benchmarks.merge.data import Data
     from benchmarks.merge.peers import build_delta
     from benchmarks.merge.run import build
 
     for case in dict.fromkeys(m.case for m in measurements(1)):
         if case.rows <= given.largest:
             build(given.data.absolute(), case, _say)
-            build_delta(Data(given.data.absolute(), case.rows))
+            build_delta(case.data(given.data.absolute()))
     return 0
 
 
@@ -132,23 +143,38 @@ def _report(given: argparse.Namespace) -> int:
     return 0
 
 
+def _cell(given: argparse.Namespace) -> int:
+    case = CELLS[given.cell].of_share(given.share)
+    return _look(given, case, given.engine or (*OURS, "delta-rs"))
+
+
 def _ours(given: argparse.Namespace) -> int:
-    from benchmarks.merge.cases import Case
-    from benchmarks.merge.data import Data
+    case = Case("ours", given.rows, given.changes or round(given.rows * given.share), given.spread, given.in_a_row)
+    return _look(given, case, [e for e in given.engines if e != "copy" or case.in_a_row == 1])
+
+
+def _look(given: argparse.Namespace, case: Case, engines: Sequence[str]) -> int:
+    """Measure engines on one case, say what came of each run, and keep it where a file for it is given; returns 1 if a
+    run failed or its rows were wrong."""
+    from benchmarks.merge import results
     from benchmarks.merge.measure import Limits, measure
     from benchmarks.merge.run import build, outcome
 
-    root = given.data.absolute()
-    case = Case("ours", given.rows, given.changes or round(given.rows * given.share), given.spread, given.in_a_row)
+    root, kept, wrong = given.data.absolute(), getattr(given, "results", None), 0
     build(root, case, _say)
     folder = root / f"work-{os.getpid()}"  # several people may look at several things
-    for engine in given.engines:
-        if engine == "copy" and case.in_a_row > 1:
-            continue
+    limits = Limits(seconds=getattr(given, "seconds", Limits.seconds))
+    for engine in engines:
         firsts = []
-        for _ in range(given.repeat):
-            measured = measure(engine, Data(root, case.rows), case.sets, folder, Limits(), maintain=case.in_a_row > 1)
+        for repeat in range(1, given.repeat + 1):
+            measured = measure(engine, case.data(root), case.sets, folder, limits, maintain=case.in_a_row > 1)
             _say(f"{engine}: {outcome(measured)}")
+            if kept:
+                found = results.load(kept) or results.new()
+                found.runs.append(results.Run(Measurement(case, engine, repeat), measured))
+                results.save(found, kept)
+            if measured.failed or measured.wrong_rows or measured.others_right is False:
+                wrong = 1
             if measured.failed:
                 break
             firsts.append(measured.merges[0].seconds)
@@ -156,7 +182,7 @@ def _ours(given: argparse.Namespace) -> int:
                 _say(f"    {' '.join(f'{step} {seconds:.2f}' for step, seconds in lap.steps.items())}  {lap.notes}")
         if len(firsts) > 1:
             _say(f"{engine}: median {statistics.median(firsts):.2f} s")
-    return 0
+    return wrong
 
 
 def _child(given: argparse.Namespace) -> int:

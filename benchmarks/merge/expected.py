@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.merge.data import ChangeSet, Data
-from benchmarks.merge.entity import KEY, row_of_change, shape
+from benchmarks.merge.entity import Entity
 
 if TYPE_CHECKING:
     import duckdb
@@ -65,22 +65,23 @@ def compute(data: Data, sets: Sequence[ChangeSet]) -> Expected:
 
 
 def _compute(data: Data, sets: Sequence[ChangeSet], touched: Path) -> Expected:
-    base = _base(data)
+    base, entity = _base(data), data.entity
+    key, hash_of_row = entity.keys, _row_hash(entity)
     changes = [str(data.changes(s)) for s in sets]
-    row = ", ".join(f"{expression} AS {name}" for name, expression in row_of_change(0).items())
-    with _connect() as connection:
+    row = ", ".join(f"{expression} AS {name}" for name, expression in entity.row_of_change(0).items())
+    with _connect(data.folder) as connection:
         connection.execute(
-            f"CREATE TEMP TABLE newest AS SELECT {KEY}, _version, _seq, {_row_hash()} AS hash FROM ("
-            f"SELECT {row} FROM read_parquet({changes!r}) "
-            f"QUALIFY row_number() OVER (PARTITION BY {KEY} ORDER BY _version DESC, _seq DESC) = 1)"
+            f"CREATE TEMP TABLE newest AS FROM (SELECT {key}, _version, _seq, {hash_of_row} AS hash FROM ("
+            f"SELECT {row} FROM read_parquet({changes!r}))) "
+            f"QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY _version DESC, _seq DESC) = 1"
         )
-        connection.execute(f"CREATE TEMP TABLE stored AS SELECT * FROM '{base}' SEMI JOIN newest USING ({KEY})")
+        connection.execute(f"CREATE TEMP TABLE stored AS SELECT * FROM '{base}' SEMI JOIN newest USING ({key})")
         connection.execute(
-            f"CREATE TEMP TABLE final AS SELECT {KEY}, s.file, "
+            f"CREATE TEMP TABLE final AS SELECT {key}, s.file, "
             "s._version IS NULL OR (n._version, n._seq) > (s._version, s._seq) AS applied, "
-            f"CASE WHEN applied THEN n.hash ELSE s.hash END AS hash FROM newest n LEFT JOIN stored s USING ({KEY})"
+            f"CASE WHEN applied THEN n.hash ELSE s.hash END AS hash FROM newest n LEFT JOIN stored s USING ({key})"
         )
-        connection.execute(f"COPY (SELECT {KEY}, hash FROM final) TO '{touched}' (FORMAT parquet, COMPRESSION zstd)")
+        connection.execute(f"COPY (SELECT {key}, hash FROM final) TO '{touched}' (FORMAT parquet, COMPRESSION zstd)")
         base_rows, base_hash = _one(connection, f"SELECT count(*), {_summed('hash')} FROM '{base}'")
         stored_rows, stored_hash = _one(connection, f"SELECT count(*), {_summed('hash')} FROM stored")
         keys, applied, hash_ = _one(
@@ -104,25 +105,26 @@ def _base(data: Data) -> Path:
     kept = data.folder / "expected" / "base.parquet"
     if not kept.exists():
         new = kept.with_suffix(".new")
-        with _connect() as connection:
+        with _connect(data.folder) as connection:
             connection.execute(
-                f"COPY (SELECT {KEY}, _version, _seq, {_row_hash()} AS hash, parse_filename(filename) AS file "
-                f"FROM read_parquet('{data.base}/*.parquet', filename = true)) "
+                f"COPY (SELECT {data.entity.keys}, _version, _seq, {_row_hash(data.entity)} AS hash, "
+                f"parse_filename(filename) AS file FROM read_parquet('{data.base}/*.parquet', filename = true)) "
                 f"TO '{new}' (FORMAT parquet, COMPRESSION zstd)"
             )
         new.rename(kept)
     return kept
 
 
-def compare(expected: Expected, source: str, setup: str = "") -> Comparison:
+def compare(data: Data, expected: Expected, source: str, setup: str = "") -> Comparison:
     """Compare a result, given as a table expression in DuckDB's SQL, with what it must be. Columns of other types
     (a time with a zone, a shorter integer) are cast before they are compared."""
-    with _connect() as connection:
+    key = data.entity.keys
+    with _connect(data.folder) as connection:
         connection.execute(setup)
         found = connection.execute(
             f"SELECT t.hash IS NOT NULL, count(*), {_summed('r.hash')}, count(*) FILTER (t.hash = r.hash) "
-            f"FROM (SELECT {KEY}, {_row_hash()} AS hash FROM {source}) r "
-            f"LEFT JOIN read_parquet('{expected.touched}') t USING ({KEY}) GROUP BY 1"
+            f"FROM (SELECT {key}, {_row_hash(data.entity)} AS hash FROM {source}) r "
+            f"LEFT JOIN read_parquet('{expected.touched}') t USING ({key}) GROUP BY 1"
         ).fetchall()
         (touched_hash,) = _one(connection, f"SELECT {_summed('hash')} FROM read_parquet('{expected.touched}')")
     by_touched = {touched: (rows, hash_, equal) for touched, rows, hash_, equal in found}
@@ -135,10 +137,10 @@ def compare(expected: Expected, source: str, setup: str = "") -> Comparison:
     return Comparison(rows + touched_rows, wrong, others_right)
 
 
-def _row_hash() -> str:
+def _row_hash(entity: Entity) -> str:
     from lakehouse.table.schemas import duckdb_type
 
-    values = (f"CAST({c.name} AS {duckdb_type(c.type)})" for c in shape().columns if c.name != "_batch")
+    values = (f"CAST({c.name} AS {duckdb_type(c.type)})" for c in entity.shape().columns if c.name != "_batch")
     return f"hash({', '.join(values)})"
 
 
@@ -146,12 +148,13 @@ def _summed(hash_: str) -> str:
     return f"coalesce(sum({hash_}::HUGEINT), 0)::HUGEINT"
 
 
-def _connect() -> duckdb.DuckDBPyConnection:
+def _connect(folder: Path) -> duckdb.DuckDBPyConnection:
     import duckdb
 
     connection = duckdb.connect()
     connection.execute(
-        "SET threads = 2; SET memory_limit = '4GB'; SET preserve_insertion_order = false; SET TimeZone = 'UTC'"
+        "SET threads = 2; SET memory_limit = '4GB'; SET preserve_insertion_order = false; SET TimeZone = 'UTC'; "
+        f"SET temp_directory = '{folder}/scratch'"
     )
     return connection
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -26,6 +27,7 @@ from benchmarks.merge.work import ENGINES, THREADS, Done, Engine, Missing, Work
 
 _RESULT = "BENCHMARK "
 _SAMPLE_SECONDS = 0.02
+_SCRATCH_SECONDS = 0.25
 _ROOT = Path(__file__).parents[2]
 
 
@@ -55,8 +57,9 @@ class Measured:
     """One run of one engine: its merges in a row, and maintenance after them where that was requested.
 
     `peak_bytes` is the resident memory of the process tree at its highest, interpreter and packages included;
-    `disk_bytes` all that was written to disk, scratch included; `files` those that a reader of the result opens;
-    `elsewhere` the cores that other processes of the machine took meanwhile (numbers are good where it is near 0).
+    `disk_bytes` all that was written to disk, scratch included; `scratch_bytes` the scratch at its fullest, as seen
+    every quarter of a second; `files` those that a reader of the result opens; `elsewhere` the cores that other
+    processes of the machine took meanwhile (numbers are good where it is near 0), `load` the machine's before the run.
     `wrong_rows` and `others_right` are those of `expected.Comparison`, None if nothing was compared. `failed` says why
     there is no result.
     """
@@ -65,8 +68,10 @@ class Measured:
     maintenance: Lap | None = None
     peak_bytes: int = 0
     disk_bytes: int = 0
+    scratch_bytes: int = 0
     files: int = 0
     elsewhere: float = 0.0
+    load: float = 0.0
     rows: int | None = None
     wrong_rows: int | None = None
     others_right: bool | None = None
@@ -88,31 +93,33 @@ def measure(
     folder.mkdir(parents=True)
     request = {
         "engine": engine,
-        "data": str(data.root),
-        "rows": data.rows,
+        "data": [str(data.root), data.rows, data.name],
         "sets": [[s.count, s.spread, s.number] for s in sets],
         "folder": str(folder),
         "maintain": maintain,
     }
     try:
-        prepared, _ = _run("prepare", request, Limits(seconds=900.0))
+        prepared, _, _ = _run("prepare", request, Limits(seconds=900.0))
         if "failed" in prepared:
             return Measured(failed=prepared["failed"])
         os.sync()  # what earlier runs wrote is not written back at this one's expense
         _warm(data, sets)
-        said, peak = _run("merge", request, limits)
+        load = round(os.getloadavg()[0], 1)
+        said, peak, scratch = _run("merge", request, limits)
         if "failed" in said:
-            return Measured(peak_bytes=peak, failed=said["failed"])
+            return Measured(peak_bytes=peak, scratch_bytes=scratch, load=load, failed=said["failed"])
         comparison = None
         if compare and said["source"]:
-            comparison = expected.compare(expected.compute(data, sets), said["source"], said["setup"])
+            comparison = expected.compare(data, expected.compute(data, sets), said["source"], said["setup"])
         return Measured(
             merges=[Lap(**lap) for lap in said["merges"]],
             maintenance=Lap(**said["maintenance"]) if said["maintenance"] else None,
             peak_bytes=peak,
             disk_bytes=said["disk_bytes"],
+            scratch_bytes=scratch,
             files=said["files"],
             elsewhere=said["elsewhere"],
+            load=load,
             rows=comparison.rows if comparison else None,
             wrong_rows=comparison.wrong_rows if comparison else None,
             others_right=comparison.others_right if comparison else None,
@@ -131,16 +138,19 @@ def _warm(data: Data, sets: Sequence[ChangeSet]) -> None:
                 pass
 
 
-def _run(phase: str, request: dict[str, Any], limits: Limits) -> tuple[dict[str, Any], int]:
-    """Run a phase in a child; returns what it says and the highest memory of its tree."""
+def _run(phase: str, request: dict[str, Any], limits: Limits) -> tuple[dict[str, Any], int, int]:
+    """Run a phase in a child; returns what it says, the highest memory of its tree and the most scratch there was."""
     command = [sys.executable, "-m", "benchmarks.merge", "child", phase, json.dumps(request)]
     log = Path(request["folder"]).with_suffix(".log")
     with log.open("w") as errors:
         process = psutil.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=errors, start_new_session=True)
-        started, peak, ended = time.monotonic(), 0, ""
+        started, peak, scratch, ended, look = time.monotonic(), 0, 0, "", 0.0
         try:
             while process.poll() is None:
                 peak = max(peak, _tree_bytes(process))
+                if time.monotonic() > look:
+                    scratch = max(scratch, _allocated(Path(request["folder"]) / "scratch"))
+                    look = time.monotonic() + _SCRATCH_SECONDS
                 if time.monotonic() - started > limits.seconds:
                     ended = f"stopped after {limits.seconds:.0f} s"
                 elif peak > limits.bytes:
@@ -154,9 +164,19 @@ def _run(phase: str, request: dict[str, Any], limits: Limits) -> tuple[dict[str,
         output = process.stdout.read().decode()
     lines = [line for line in output.splitlines() if line.startswith(_RESULT)]
     if not lines:
-        return {"failed": ended or _error(log.read_text()) or f"ended with {process.returncode}"}, peak
+        return {"failed": ended or _error(log.read_text()) or f"ended with {process.returncode}"}, peak, scratch
     said: dict[str, Any] = json.loads(lines[-1].removeprefix(_RESULT))
-    return said, max(peak, said.pop("own_peak_bytes", 0))
+    return said, max(peak, said.pop("own_peak_bytes", 0)), scratch
+
+
+def _allocated(folder: Path) -> int:
+    """The bytes that files below a folder take on the disk; files may come and go meanwhile."""
+    total = 0
+    for where, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += os.stat(os.path.join(where, name)).st_blocks * 512
+    return total
 
 
 def _error(log: str) -> str:
@@ -206,7 +226,8 @@ def _end(process: psutil.Process) -> None:
 def child(phase: str, request: dict[str, Any]) -> None:
     """What the engine's process does; the last line it writes is what it has to say."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
-    data = Data(Path(request["data"]), request["rows"])
+    root, rows, name = request["data"]
+    data = Data(Path(root), rows, name)
     sets = tuple(ChangeSet(data.rows, count, spread, number) for count, spread, number in request["sets"])
     work = Work(data, sets, expected.compute(data, sets), Path(request["folder"]))
     module, _, class_ = ENGINES[request["engine"]].partition(".")

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from benchmarks.merge.data import ChangeSet
-from benchmarks.merge.entity import CHANGE, CONTRACT, shape
+from benchmarks.merge.entity import CHANGE, Entity
 from benchmarks.merge.work import THREADS, Done, Result, Unmaintained, Work
 from lakehouse import api
 from lakehouse.intake.landing import Scope
@@ -26,7 +26,6 @@ from lakehouse.storage.duck import connect, extension
 from lakehouse.storage.lake import Lake
 from lakehouse.table import iceberg, iceberg_commit, tables
 
-SHAPE = shape()
 _ARRIVAL = datetime(2026, 9, 22, tzinfo=UTC)
 
 
@@ -47,23 +46,24 @@ def load_table(work: Work) -> None:
     """Commit the base files to an empty lake and publish them, as if a first batch had brought them. They are linked,
     not copied: nobody writes into a file that exists."""
     lake = open_lake(work)
-    state, _ = tables.prepare(lake, CONTRACT)
+    contract, shape = work.entity.contract, work.entity.shape()
+    state, _ = tables.prepare(lake, contract)
     added = []
-    for path in work.data.files:
-        location = f"{lake.table_location(SHAPE.name)}/data/{path.name}"
+    for path in work.data.files if work.data.rows else ():
+        location = f"{lake.table_location(shape.name)}/data/{path.name}"
         _link(path, Path(location))
-        added.append(iceberg.data_file(SHAPE, path, location, None))
+        added.append(iceberg.data_file(shape, path, location, None))
     catalog = iceberg.EntryCatalog(lake, lake.work_database)
     table = iceberg_commit.commit(
-        catalog.table(SHAPE.name, state.location),
+        catalog.table(shape.name, state.location),
         added=added,
-        shape=SHAPE,
+        shape=shape,
         properties={tables.BATCH: "1"},
         summary={tables.BATCH: "1"},
     )
     loaded = Check("loaded by the benchmark", True, "rows are compared after the merge")
-    audit.save(lake, AuditResult(CONTRACT.name, table.metadata_location, (loaded,)))
-    publication.publish(lake, CONTRACT)
+    audit.save(lake, AuditResult(contract.name, table.metadata_location, (loaded,)))
+    publication.publish(lake, contract)
 
 
 def _link(source: Path, target: Path) -> None:
@@ -82,7 +82,8 @@ class OursMerge(Unmaintained):
 
     def merge(self, work: Work, changes: ChangeSet) -> Done:
         steps: dict[str, float] = {}
-        lake, entry = self._lake, self._lake.entries.get(self._lake.work_database, SHAPE.name)
+        contract, shape = work.entity.contract, work.entity.shape()
+        lake, entry = self._lake, self._lake.entries.get(self._lake.work_database, shape.name)
         assert entry is not None
         state = tables.TableState(lake, entry.metadata_location)
         batch = state.batch + 1
@@ -90,22 +91,22 @@ class OursMerge(Unmaintained):
             with _timed(steps, "plan"):
                 files = state.files
             with _timed(steps, "read"):
-                columns = ", ".join((*CONTRACT.field_names, *CHANGE))
+                columns = ", ".join((*contract.field_names, *CHANGE))
                 duck.run(
                     "CREATE TEMP TABLE valid AS SELECT row_number() OVER () AS _rid, 0 AS _no, 0::BIGINT AS _row, "
                     f"{columns}, '' AS _object FROM read_parquet('{work.data.changes(changes)}')"
                 )
             with _timed(steps, "reduce"):
-                chunk = Chunk(lake, CONTRACT, duck, state, batch, "benchmark", f"{batch:08d}-merge")
+                chunk = Chunk(lake, contract, duck, state, batch, "benchmark", f"{batch:08d}-merge")
                 reduced = reduction.reduce(chunk, state.horizon, EmbeddedEngine().take(chunk).find_stored)
             with _timed(steps, "write"):
-                written = writing.merge_compacted(duck, lake, SHAPE, files, batch, f"{batch:08d}-merge")
+                written = writing.merge_compacted(duck, lake, shape, files, batch, f"{batch:08d}-merge")
             with _timed(steps, "commit"):
                 iceberg_commit.commit(
-                    iceberg.EntryCatalog(lake, lake.work_database).table(SHAPE.name, state.location),
+                    iceberg.EntryCatalog(lake, lake.work_database).table(shape.name, state.location),
                     added=written.added,
                     removed=written.removed,
-                    shape=SHAPE,
+                    shape=shape,
                     properties={tables.BATCH: str(batch)},
                     summary={tables.BATCH: str(batch)},
                 )
@@ -119,7 +120,7 @@ class OursMerge(Unmaintained):
         return Done(steps, notes)
 
     def result(self, work: Work) -> Result:
-        return _scan(self._lake, self._lake.work_database)
+        return _scan(self._lake, work.entity, self._lake.work_database)
 
 
 class OursBatch:
@@ -130,7 +131,7 @@ class OursBatch:
         for changes in work.sets:
             hour = _ARRIVAL + timedelta(hours=changes.number)
             for path in sorted(work.data.landed(changes).glob("*.parquet")):
-                key = f"landing/{CONTRACT.name}/dt={hour:%Y-%m-%d}/hh={hour:%H}/{changes.name}-{path.name}"
+                key = f"landing/{work.entity.contract.name}/dt={hour:%Y-%m-%d}/hh={hour:%H}/{changes.name}-{path.name}"
                 _link(path, work.folder / "data" / key)
 
     def start(self, work: Work) -> None:
@@ -138,19 +139,19 @@ class OursBatch:
 
     def merge(self, work: Work, changes: ChangeSet) -> Done:
         hour = _ARRIVAL + timedelta(hours=changes.number)
-        done = api.compact(self._lake, CONTRACT, Scope(start=None, end=hour + timedelta(hours=1)))
+        done = api.compact(self._lake, work.entity.contract, Scope(start=None, end=hour + timedelta(hours=1)))
         if done.held or done.counts.quarantined or done.audit_result is None or not done.audit_result.passed:
             raise AssertionError(f"expected a batch without a fault, found {done}")
         steps = {name: seconds for name, seconds in done.seconds.items() if name != "total"}
         with _timed(steps, "publish"):
-            publication.publish(self._lake, CONTRACT)
+            publication.publish(self._lake, work.entity.contract)
         counts = done.counts
         return Done(steps, {"applied": counts.applied, "superseded": counts.superseded, "duplicate": counts.duplicate})
 
     def maintain(self, work: Work) -> Done:
         """Maintenance that keeps no earlier state and no young file: what a night does, a day later."""
         at_once = StateRetention(recent=timedelta(0), days=0, states=1, grace=timedelta(0))
-        done = api.maintain(self._lake, CONTRACT, state_retention=at_once)
+        done = api.maintain(self._lake, work.entity.contract, state_retention=at_once)
         notes = {
             "rewritten": done.rewritten,
             "written": done.written,
@@ -161,12 +162,12 @@ class OursBatch:
         return Done({step: value for step, value in done.seconds.items() if step != "total"}, notes)
 
     def result(self, work: Work) -> Result:
-        return _scan(self._lake, self._lake.published_database)
+        return _scan(self._lake, work.entity, self._lake.published_database)
 
 
-def _scan(lake: Lake, database: str) -> Result:
+def _scan(lake: Lake, entity: Entity, database: str) -> Result:
     """The table as an independent reader sees it: DuckDB's iceberg extension on the metadata file."""
-    entry = lake.entries.get(database, SHAPE.name)
+    entry = lake.entries.get(database, entity.contract.name)
     assert entry is not None
     setup = "; ".join(f"LOAD '{extension(name)}'" for name in ("avro", "iceberg"))
     files = tables.TableState(lake, entry.metadata_location).files

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.merge.data import ROW_GROUP, ChangeSet, Data
-from benchmarks.merge.entity import COLUMNS, KEY, row_of_change, shape
 from benchmarks.merge.work import ROOMY, THREADS, Done, Missing, Result, Unmaintained, Work, sql_list
 
 _BATCH = 2
@@ -31,7 +30,7 @@ class Copy(Unmaintained):
         for name in work.expected.files:
             self._connection.execute(
                 f"COPY (FROM read_parquet('{work.data.base / name}')) TO '{work.out / name}' (FORMAT parquet, "
-                f"COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP}, FIELD_IDS {shape().field_ids()})"
+                f"COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP}, FIELD_IDS {work.entity.shape().field_ids()})"
             )
         return Done(notes={"files_touched": len(work.expected.files)})
 
@@ -50,11 +49,12 @@ class DuckFull(Unmaintained):
         self._connection.execute("SET preserve_insertion_order = false")
 
     def merge(self, work: Work, changes: ChangeSet) -> Done:
-        row = ", ".join(f"{expression} AS {name}" for name, expression in row_of_change(_BATCH).items())
+        row = ", ".join(f"{expression} AS {name}" for name, expression in work.entity.row_of_change(_BATCH).items())
+        columns = ", ".join(work.entity.columns)
         self._connection.execute(
-            f"COPY (SELECT {', '.join(COLUMNS)} FROM (SELECT {', '.join(COLUMNS)} FROM '{work.data.base}/*.parquet' "
+            f"COPY (SELECT {columns} FROM (SELECT {columns} FROM '{work.data.base}/*.parquet' "
             f"UNION ALL SELECT {row} FROM '{work.data.changes(changes)}') QUALIFY row_number() OVER "
-            f"(PARTITION BY {KEY} ORDER BY _version DESC, _seq DESC) = 1) "
+            f"(PARTITION BY {work.entity.keys} ORDER BY _version DESC, _seq DESC) = 1) "
             f"TO '{work.out}/table.parquet' (FORMAT parquet, COMPRESSION zstd)"
         )
         return Done()
@@ -76,12 +76,12 @@ class Polars(Unmaintained):
         self._polars = polars
 
     def merge(self, work: Work, changes: ChangeSet) -> Done:
-        pl = self._polars
+        pl, key = self._polars, list(work.entity.key)
         table = pl.scan_parquet(f"{work.data.base}/*.parquet")
         newest = _newest(pl, work, changes)
         stored = (
-            table.select(KEY, pl.col("_version").alias("v"), pl.col("_seq").alias("s"))
-            .join(newest.lazy().select(KEY), on=KEY, how="semi")
+            table.select(*key, pl.col("_version").alias("v"), pl.col("_seq").alias("s"))
+            .join(newest.lazy().select(key), on=key, how="semi")
             .collect(engine="streaming")
         )
         newer = (
@@ -89,8 +89,8 @@ class Polars(Unmaintained):
             | (pl.col("_version") > pl.col("v"))
             | ((pl.col("_version") == pl.col("v")) & (pl.col("_seq") > pl.col("s")))
         )
-        applied = newest.join(stored, on=KEY, how="left").filter(newer).drop("v", "s")
-        kept = table.select(COLUMNS).join(applied.lazy().select(KEY), on=KEY, how="anti")
+        applied = newest.join(stored, on=key, how="left").filter(newer).drop("v", "s")
+        kept = table.select(work.entity.columns).join(applied.lazy().select(key), on=key, how="anti")
         pl.concat([kept, applied.lazy()]).sink_parquet(work.out / "table.parquet", compression="zstd")
         return Done()
 
@@ -112,11 +112,11 @@ class Pandas(Unmaintained):
         self._pandas = pandas
 
     def merge(self, work: Work, changes: ChangeSet) -> Done:
-        pd = self._pandas
+        pd, key = self._pandas, list(work.entity.key)
         change = pd.read_parquet(work.data.changes(changes))
         change = change.assign(_deleted=change["_op"] == "remove", _expired=change["_op"] == "expire", _batch=_BATCH)
-        table = pd.concat([pd.read_parquet(work.data.base), change[list(COLUMNS)]], ignore_index=True)
-        table = table.sort_values([KEY, "_version", "_seq"]).drop_duplicates(KEY, keep="last")
+        table = pd.concat([pd.read_parquet(work.data.base), change[list(work.entity.columns)]], ignore_index=True)
+        table = table.sort_values([*key, "_version", "_seq"]).drop_duplicates(key, keep="last")
         table.to_parquet(work.out / "table.parquet", compression="zstd", index=False)
         return Done()
 
@@ -156,10 +156,10 @@ class Spark(Unmaintained):
         from pyspark.sql import functions as f
 
         change = self._session.read.parquet(str(work.data.changes(changes))).selectExpr(
-            *(f"{expression} AS {name}" for name, expression in row_of_change(_BATCH).items())
+            *(f"{expression} AS {name}" for name, expression in work.entity.row_of_change(_BATCH).items())
         )
-        table = self._session.read.parquet(str(work.data.base)).select(*COLUMNS).unionByName(change)
-        newest_first = Window.partitionBy(KEY).orderBy(f.col("_version").desc(), f.col("_seq").desc())
+        table = self._session.read.parquet(str(work.data.base)).select(*work.entity.columns).unionByName(change)
+        newest_first = Window.partitionBy(*work.entity.key).orderBy(f.col("_version").desc(), f.col("_seq").desc())
         newest = table.withColumn("place", f.row_number().over(newest_first)).filter("place = 1").drop("place")
         newest.write.parquet(str(work.out))
         return Done()
@@ -183,12 +183,16 @@ class Delta(Unmaintained):
 
     def merge(self, work: Work, changes: ChangeSet) -> Done:
         source = _newest(self._polars, work, changes).to_arrow()
+        if not work.data.rows:  # nothing to compare with: what a user would do
+            properties = self._deltalake.WriterProperties(compression="ZSTD")
+            self._deltalake.write_deltalake(work.folder / "table", source, mode="append", writer_properties=properties)
+            return Done()
         newer = "s._version > t._version OR (s._version = t._version AND s._seq > t._seq)"
         metrics = (
             self._deltalake.DeltaTable(work.folder / "table")
             .merge(
                 source,
-                predicate=f"t.{KEY} = s.{KEY}",
+                predicate=" AND ".join(f"t.{key} = s.{key}" for key in work.entity.key),
                 source_alias="s",
                 target_alias="t",
                 streamed_exec=False,  # so that the source's statistics prune files
@@ -254,9 +258,12 @@ class Upsert(Unmaintained):
             catalog.create_namespace("bench")
             return catalog.create_table(
                 "bench.table",
-                shape().schema(),
+                work.entity.shape().schema(),
                 location=f"file://{work.folder}/table",
-                properties={f"write.metadata.metrics.column.{KEY}": "full", "write.parquet.compression-codec": "zstd"},
+                properties={
+                    **{f"write.metadata.metrics.column.{key}": "full" for key in work.entity.key},
+                    "write.parquet.compression-codec": "zstd",
+                },
             )
         return catalog.load_table("bench.table")
 
@@ -270,7 +277,7 @@ class Upsert(Unmaintained):
 
     def merge(self, work: Work, changes: ChangeSet) -> Done:
         source = _newest(self._polars, work, changes).to_arrow().cast(self._table.schema().as_arrow())
-        done = self._table.upsert(source, join_cols=[KEY])
+        done = self._table.upsert(source, join_cols=list(work.entity.key))
         return Done(notes={"updated": done.rows_updated, "inserted": done.rows_inserted})
 
     def result(self, work: Work) -> Result:
@@ -286,8 +293,8 @@ def _newest(pl: Any, work: Work, changes: ChangeSet) -> Any:
         "_batch": lambda: pl.lit(_BATCH, dtype=pl.Int64).alias("_batch"),
     }
     change = pl.read_parquet(work.data.changes(changes))
-    row = change.select(*(made[c]() if c in made else pl.col(c) for c in COLUMNS))
-    return row.sort(KEY, "_version", "_seq").unique(KEY, keep="last", maintain_order=True)
+    row = change.select(*(made[c]() if c in made else pl.col(c) for c in work.entity.columns))
+    return row.sort(*work.entity.key, "_version", "_seq").unique(work.entity.key, keep="last", maintain_order=True)
 
 
 def _duckdb(work: Work, memory: str) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.merge import expected, results
 from benchmarks.merge.cases import Case, Measurement, measurements
-from benchmarks.merge.data import Data, build_changes, build_table
+from benchmarks.merge.data import build_changes, build_table
 from benchmarks.merge.measure import Limits, Measured, measure
 
 
@@ -19,18 +19,24 @@ def run(
     repeats: int,
     engines: Collection[str],
     groups: Collection[str],
+    cells: Collection[Case],
     largest: int,
     minutes: float,
     limits: Limits,
     say: Callable[[str], None],
 ) -> int:
-    """Measure what `file` does not hold yet, of these engines and groups and on tables of up to `largest` rows, until
+    """Measure what `file` does not hold yet, of these engines and groups (or of `cells` alone, if there are any)
+    and on tables of up to `largest` rows, until
     the minutes are over; returns how many measurements are left. Each is written as soon as it is made."""
     found = results.load(file) or results.new()
     wanted = [
         m
         for m in measurements(repeats)
-        if m.engine in engines and m.case.group in groups and m.case.rows <= largest and not found.has(m)
+        if m.engine in engines
+        and m.case.group in groups
+        and m.case.rows <= largest
+        and not found.has(m)
+        and (not cells or m.case in cells)
     ]
     for case in dict.fromkeys(m.case for m in wanted):
         build(root, case, say)
@@ -48,9 +54,9 @@ def run(
 
 def build(root: Path, case: Case, say: Callable[[str], None]) -> None:
     """Make the data of a case, where it is not there."""
-    data = Data(root, case.rows)
+    data = case.data(root)
     if not data.base.exists():
-        say(f"making a table of {case.rows:,} rows")
+        say(f"making a table of {case.rows:,} rows of {case.entity}")
     build_table(data)
     for changes in case.sets:
         build_changes(data, changes)
@@ -61,7 +67,7 @@ def _measure(root: Path, measurement: Measurement, limits: Limits) -> Measured:
     case = measurement.case
     return measure(
         measurement.engine,
-        Data(root, case.rows),
+        case.data(root),
         case.sets,
         root / "work",
         limits,
@@ -74,7 +80,8 @@ def describe(measurement: Measurement) -> str:
     """A measurement in words."""
     case = measurement.case
     row = f", {case.in_a_row} in a row" if case.in_a_row > 1 else ""
-    return f"{case.rows:,} rows, {case.count:,} {case.spread}{row}, {measurement.engine} ({measurement.repeat})"
+    entity = "" if case.entity == "sales" else f"{case.entity}, "
+    return f"{entity}{case.rows:,} rows, {case.count:,} {case.spread}{row}, {measurement.engine} ({measurement.repeat})"
 
 
 def outcome(measured: Measured) -> str:
@@ -89,6 +96,7 @@ def outcome(measured: Measured) -> str:
     busy = f" (others took {measured.elsewhere:.1f} cores)" if measured.elsewhere > 0.1 else ""
     return (
         f"{seconds} s{busy}, cpu {cpu:.2f} s, peak {measured.peak_bytes / 1e6:.0f} MB, "
+        f"scratch {measured.scratch_bytes / 1e6:.0f} MB, "
         f"{written:.1f} MB in {files} files, {measured.files} to read{kept}, {correctness(measured)}"
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from benchmarks.merge.data import ChangeSet, Data
+from benchmarks.merge.entity import Entity
 from benchmarks.merge.expected import Expected
 
 ENGINES = {
@@ -36,6 +37,11 @@ class Work:
     sets: tuple[ChangeSet, ...]
     expected: Expected
     folder: Path
+
+    @property
+    def entity(self) -> Entity:
+        """What the table holds."""
+        return self.data.entity
 
     @property
     def out(self) -> Path:

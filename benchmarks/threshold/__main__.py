@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.merge.data import Data, build_table
-from benchmarks.merge.entity import CONTRACT, shape
+from benchmarks.merge.entity import SALES
 from lakehouse.merge import planning, writing
 from lakehouse.storage.duck import Duck, connect
 from lakehouse.storage.lake import Lake
@@ -26,7 +26,7 @@ from lakehouse.table.scan import live_rows
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "threshold.json"
 SHARES = (0.001, 0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
-SHAPE = shape()
+CONTRACT, SHAPE = SALES.contract, SALES.shape()
 
 
 def main() -> int:
