@@ -68,11 +68,18 @@ def to_forget(runs: Collection[Ran], holders: Collection[str], now: datetime, ke
 
 
 def all_runs(instance: dg.DagsterInstance) -> Iterator[dg.RunRecord]:
-    """Every run, the newest first."""
-    cursor = None
-    while records := instance.get_run_records(limit=PAGE, cursor=cursor):
-        yield from records
-        cursor = records[-1].dagster_run.run_id
+    """Every run, the newest first. Others may remove runs meanwhile: after one that is gone, Dagster finds none at all,
+    and what follows is then looked for after the last one that is still there."""
+    seen: list[str] = []
+    while True:
+        records = instance.get_run_records(limit=PAGE, cursor=seen[-1] if seen else None)
+        if records:
+            yield from records
+            seen += [record.dagster_run.run_id for record in records]
+        elif seen and not instance.has_run(seen[-1]):
+            seen.pop()
+        else:
+            return
 
 
 def ran(record: dg.RunRecord) -> Ran:

@@ -30,7 +30,7 @@ from local.chaos.traffic import Writer
 from local.exports import Exports, serving
 from local.home import REPOSITORY, Stack
 from local.postgres import Server, running_server
-from local.production import ecs, instance
+from local.production import ecs, history, instance
 from local.production.parts import SERVICES, ProductionParts, installed, task_environment
 from local.production.plan import STALL, UPGRADE
 
@@ -60,6 +60,10 @@ class ProductionResult(Result):
     longest_overrides: int = 0
     forgotten: int = 0
     """Runs that were removed at the end, as production removes old ones."""
+    ticks: dict[str, dict[str, int]] = field(default_factory=dict)
+    """How many ticks of each sensor and schedule ended in which way."""
+    tables: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
+    """Rows and bytes of each table of the database: when Dagster had started, at rest, after runs were forgotten."""
 
     @property
     def wrong(self) -> list[str]:
@@ -72,6 +76,7 @@ class ProductionRun(Run):
     """One run in a folder that is its own."""
 
     result: ProductionResult = field(default_factory=ProductionResult)
+    _database: str = ""
 
     # ---- starting and stopping
 
@@ -89,6 +94,7 @@ class ProductionRun(Run):
         self._prepare(parts, server, database, serves)
         self.say("Dagster starts: code server, daemon, web server")
         parts.start_dagster()
+        self.result.tables["started"] = history.tables(database)
         parts.start_pump()
         commands.drop_reference_data(current)
         return parts
@@ -101,7 +107,7 @@ class ProductionRun(Run):
         if text.count(BEFORE) != 1:
             raise ValueError(f"{job}: expected the description {BEFORE!r} once, found it {text.count(BEFORE)} times")
         job.write_text(text.replace(BEFORE, AFTER), "utf-8")
-        parts.server = server
+        parts.server, self._database = server, database
         parts.ports = {"web": parts.ui_port, "code": emulator.free_port(), "daemon": 0}
         workspace = instance.write(self.home.dagster, database, parts.ports["code"])
         parts.commands = instance.commands(parts.ports, workspace)
@@ -160,11 +166,15 @@ class ProductionRun(Run):
 
         with DagsterInstance.from_config(str(self.home.dagster)) as used:
             records = used.get_run_records()
+            history.write_runs(records, self.folder / "runs.jsonl")
+            self.result.ticks = dict(history.ticks(used))
+            self.result.tables["at rest"] = history.tables(self._database)
             self.result.runs = Counter(record.dagster_run.status.value for record in records)
             self.result.retried = sum(bool(record.dagster_run.parent_run_id) for record in records)
             self.result.stuck += [*slots(used), *silent_daemons(used, time.time()), *lost(records)]
             self.result.stuck += not_upgraded(used, records)
             self.result.stuck += self._forget(used, len(records))
+            self.result.tables["forgotten"] = history.tables(self._database)
 
     def _forget(self, used: DagsterInstance, runs: int) -> Iterator[str]:
         """Remove runs as production does each night, but for a tenth of them; the newest of each asset must stay."""

@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from orchestration.run_history import JOB, PRODUCTION, Keep, forget, history_definitions
+from orchestration.run_history import JOB, PRODUCTION, Keep, all_runs, forget, history_definitions
 from tests.support.postgres import Server
 
 SMALL = Keep(runs=1, failed=1, time=timedelta(0), snapshots=0)
@@ -85,3 +85,17 @@ def test_production_forgets_each_night_what_is_older_than_a_month(instance: dg.D
     few = replace(PRODUCTION, runs=1, failed=0)
     assert forget(instance, datetime.now(UTC) + timedelta(days=29), few)[0] == 0
     assert forget(instance, datetime.now(UTC) + timedelta(days=31), few)[0] == 2
+
+
+def test_every_run_is_found_though_others_remove_runs_meanwhile(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestration.run_history.PAGE", 2)
+    made = [instance.create_run_for_job(JOB_OF_ALL).run_id for _ in range(5)]
+    found = []
+    for record in all_runs(instance):
+        found.append(record.dagster_run.run_id)
+        if len(found) == 2:
+            instance.delete_run(made[3])
+            instance.delete_run(made[4])
+    assert found == [made[4], made[3], made[2], made[1], made[0]]
