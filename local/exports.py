@@ -17,10 +17,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Lock, Thread
+from threading import Lock
 from typing import Any
 
 from local.aws import CREDENTIALS, REGION, Aws
+from local.serving import answering
 from local.stream import DynamoStream
 
 Item = Mapping[str, Any]
@@ -264,14 +265,8 @@ def serving(exports: Exports) -> Iterator[str]:
             """Nothing: the requests of a laptop are in nobody's way."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="exports", daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with answering(server, "exports") as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def client_of(url: str) -> Any:

@@ -31,12 +31,14 @@ _AT_ONCE = 500  # rows: others wait for them that long, some milliseconds
 class Keep:
     """What is kept: the newest finished `runs` and the newest `failed` ones, whatever their age, and everything of the
     last `time`. `partitions`: how long the newest event of a partition is kept; that of an asset is kept always.
-    `snapshots`: the newest descriptions of jobs, whoever needs them."""
+    `ticks`: how long those of sensors and schedules are kept; the last of each is kept always. `snapshots`: the newest
+    descriptions of jobs, whoever needs them."""
 
     runs: int = 200
     failed: int = 20
     time: timedelta = timedelta(hours=1)
     partitions: timedelta = timedelta(days=30)
+    ticks: timedelta = timedelta(days=30)
     snapshots: int = 200
 
 
@@ -97,18 +99,33 @@ def ran(record: dg.RunRecord) -> Ran:
     )
 
 
-def forget(instance: dg.DagsterInstance, now: datetime, keep: Keep) -> tuple[int, int, int]:
-    """Remove what is not kept; returns how many runs, events and results of checks, and descriptions of jobs.
+@dataclass(frozen=True)
+class Forgotten:
+    """How much was removed: runs, runs of which a kill had left only events, events and results of checks of no run,
+    ticks, and descriptions of jobs."""
 
-    Others may use the instance meanwhile; a kill on the way leaves what the next one takes.
-    """
+    runs: int = 0
+    leftovers: int = 0
+    events: int = 0
+    ticks: int = 0
+    descriptions: int = 0
+
+
+def forget(instance: dg.DagsterInstance, now: datetime, keep: Keep) -> Forgotten:
+    """Remove what is not kept. Others may use the instance meanwhile; what a kill on the way leaves, the next takes."""
+    storage = instance.event_log_storage
+    with_events = runs_with_events(storage)  # before the runs are listed: one that begins now is in neither
     runs = [ran(record) for record in all_runs(instance)]
-    gone = to_forget(runs, holders(instance.event_log_storage), now, keep)
+    gone = to_forget(runs, holders(storage), now, keep)
     for run_id in gone:
         instance.delete_run(run_id)
+    leftovers = with_events - {run.run_id for run in runs}
+    for run_id in leftovers:
+        storage.delete_events(run_id)
     kept = {run.run_id for run in runs} - set(gone)
-    events = forget_events(instance.event_log_storage, now - keep.time, now - keep.partitions, kept)
-    return len(gone), events, forget_snapshots(instance, keep.snapshots)
+    events = forget_events(storage, now - keep.time, now - keep.partitions, kept)
+    ticks = forget_ticks(instance, now - keep.ticks)
+    return Forgotten(len(gone), len(leftovers), events, ticks, forget_snapshots(instance, keep.snapshots))
 
 
 # ---- in the storage of events
@@ -135,6 +152,13 @@ def holders(storage: Any) -> set[str]:
             .union(select(_checks.run_id).where(or_(*(_checks.id.in_(newest) for newest in _newest_checks()))))
         )
         return {run_id for (run_id,) in found if run_id}
+
+
+def runs_with_events(storage: Any) -> set[str]:
+    """Every run that has events. Dagster removes a run before its events, and never looks for what a kill in between
+    left."""
+    with storage.index_connection() as connection:
+        return {run_id for (run_id,) in connection.execute(select(_events.run_id).distinct()) if run_id}
 
 
 def forget_events(storage: Any, before: datetime, partitions_before: datetime, runs: Collection[str]) -> int:
@@ -164,6 +188,24 @@ def forget_events(storage: Any, before: datetime, partitions_before: datetime, r
             with storage.index_connection() as connection:
                 connection.execute(delete(table).where(column.in_(rows[start : start + _AT_ONCE])))
     return len(ids) + len(ids_of_checks)
+
+
+# ---- in the storage of sensors and schedules
+
+
+def forget_ticks(instance: dg.DagsterInstance, before: datetime) -> int:
+    """Remove the ticks of sensors and schedules that are older than a moment, but for the last of each. Dagster itself
+    does so only at a tick of the same one: what a version of the code does not have any more would stay for ever.
+    Returns how many there were."""
+    removed = 0
+    for state in instance.all_instigator_state():
+        of = (state.instigator_origin_id, state.selector_id)
+        last = next(iter(instance.get_ticks(*of, limit=1)), None)
+        if last is not None:
+            end = min(before.timestamp(), last.timestamp)
+            removed += len(instance.get_ticks(*of, before=end))
+            instance.purge_ticks(*of, before=end)
+    return removed
 
 
 # ---- in the storage of runs
@@ -196,8 +238,11 @@ def _snapshots(instance: dg.DagsterInstance) -> set[str]:
 @dg.op(out=dg.Out(dg.Nothing), description="Runs of the last thirty days, and the newest of everything, stay.")
 def forget_old_runs(context: dg.OpExecutionContext) -> None:
     """Remove what production does not keep."""
-    runs, events, descriptions = forget(context.instance, datetime.now(UTC), PRODUCTION)
-    context.log.info("forgot %d runs, %d events and results of checks, %d descriptions", runs, events, descriptions)
+    done = forget(context.instance, datetime.now(UTC), PRODUCTION)
+    context.log.info(
+        f"forgot {done.runs} runs, {done.leftovers} leftovers of runs, {done.events} events and results of checks, "
+        f"{done.ticks} ticks, {done.descriptions} descriptions"
+    )
 
 
 @dg.job(name=JOB, description="Let Dagster forget runs and events that are older than a month.")

@@ -37,6 +37,7 @@ SIGNS: tuple[tuple[str, tuple[str, ...], float], ...] = (
     (r"OperationalError|server closed the connection|AdminShutdown|connection to server|run worker status"
      r"|the database system is|Exceeded max number of retries|UserCodeUnreachable", _DATABASE, 120.0),
     (r"due to taking longer than \d+ seconds to start", _STALLED, 900.0),
+    (r"due to taking longer than \d+ seconds to start", (*_KILLS, *_DATABASE), 0.0),  # it was lost while it began
     (r"EntryConflict|CommitFailed|CatalogLost|another writer|EntityNotFound|NoSuchTable|NotAudited"
      r"|expected a work table|ObjectMissing|NoSuchKey|no catalog entry|is not there", _OPERATORS, 900.0),
 )  # fmt: skip

@@ -17,8 +17,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Lock, Thread, local
+from threading import Lock, local
 from typing import Any
+
+from local.serving import answering
 
 MARK = "injected by chaos"
 """Stands in every answer that is an injected error."""
@@ -217,15 +219,8 @@ def proxying(port: int, injected: Injected) -> Iterator[int]:
             rule = injected.take(request.purpose) if request.purpose else None
             return spoiled(rule, request, forward) if rule else (forward(request), False)
 
-    server = _Server(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, name="proxy", daemon=True)
-    thread.start()
-    try:
-        yield int(server.server_address[1])
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with answering(_Server(("127.0.0.1", 0), Handler), "proxy") as open_at:
+        yield open_at
 
 
 def _exchanged(connection: http.client.HTTPConnection, request: Request) -> Answer:

@@ -15,8 +15,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Lock
 from typing import Any
+
+from local.serving import answering
 
 FAMILY, CONTAINER = "gavel-local-run", "run"
 MOST_OVERRIDES = 8192  # characters of JSON, of all overrides of a task
@@ -189,11 +191,5 @@ def serving(cluster: Cluster) -> Iterator[int]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    thread = Thread(target=server.serve_forever, name="ecs", daemon=True)
-    thread.start()
-    try:
-        yield int(server.server_address[1])
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with answering(server, "ecs") as port:
+        yield port

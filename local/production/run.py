@@ -184,7 +184,7 @@ class ProductionRun(Run):
         assets = used.all_asset_keys()
         before = {key: used.get_latest_materialization_event(key) for key in assets}
         holding = len(holders(used.event_log_storage))
-        self.result.forgotten, _, _ = forget(used, datetime.now(UTC), keep)
+        self.result.forgotten = forget(used, datetime.now(UTC), keep).runs
         left = used.get_runs_count()
         of_askers = len({ran(record).requested_by for record in used.get_run_records()})
         if left != runs - self.result.forgotten or left > keep.runs + holding + of_askers:

@@ -10,7 +10,18 @@ import dagster as dg
 import pytest
 import yaml
 
-from orchestration.run_history import JOB, PRODUCTION, Keep, all_runs, forget, history_definitions
+from orchestration.private_dagster import (
+    InstigatorState,
+    InstigatorStatus,
+    InstigatorType,
+    RegisteredCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteRepositoryOrigin,
+    SensorInstigatorData,
+    TickData,
+    TickStatus,
+)
+from orchestration.run_history import JOB, PRODUCTION, Forgotten, Keep, all_runs, forget, history_definitions
 from tests.support.postgres import Server
 
 SMALL = Keep(runs=1, failed=1, time=timedelta(0), snapshots=0)
@@ -62,17 +73,17 @@ def test_old_runs_go_and_the_newest_of_everything_stays(instance: dg.DagsterInst
         instance.report_runless_asset_event(dg.AssetMaterialization(HOURS, partition=f"h{hour}"))
     before = {key: instance.get_latest_materialization_event(key) for key in (*KEYS, HOURS)}
 
-    runs, events, descriptions = forget(instance, datetime.now(UTC) + timedelta(seconds=1), SMALL)
+    done = forget(instance, datetime.now(UTC) + timedelta(seconds=1), SMALL)
 
     left = {found.run_id for found in instance.get_runs()}
     assert left == {first, failed[-1], rest[-1]}, "the newest of an asset, the newest failure, the newest run"
-    assert runs == 8 - len(left)
-    assert events >= 1, "the first report of an hour that was reported again"
-    assert descriptions >= 1, "nobody needs the job of all tables any more"
+    assert done.runs == 8 - len(left)
+    assert done.events >= 1, "the first report of an hour that was reported again"
+    assert done.descriptions >= 1, "nobody needs the job of all tables any more"
     assert not instance.all_logs(oldest)
     assert instance.all_logs(first)
     assert before == {key: instance.get_latest_materialization_event(key) for key in (*KEYS, HOURS)}
-    assert forget(instance, datetime.now(UTC) + timedelta(seconds=1), SMALL) == (0, 0, 0)
+    assert forget(instance, datetime.now(UTC) + timedelta(seconds=1), SMALL) == Forgotten()
 
 
 def test_production_forgets_each_night_what_is_older_than_a_month(instance: dg.DagsterInstance) -> None:
@@ -83,8 +94,8 @@ def test_production_forgets_each_night_what_is_older_than_a_month(instance: dg.D
     assert definitions.resolve_job_def(JOB).execute_in_process(instance=instance).success
     assert {*runs} < {found.run_id for found in instance.get_runs()}
     few = replace(PRODUCTION, runs=1, failed=0)
-    assert forget(instance, datetime.now(UTC) + timedelta(days=29), few)[0] == 0
-    assert forget(instance, datetime.now(UTC) + timedelta(days=31), few)[0] == 2
+    assert forget(instance, datetime.now(UTC) + timedelta(days=29), few).runs == 0
+    assert forget(instance, datetime.now(UTC) + timedelta(days=31), few).runs == 2
 
 
 def test_every_run_is_found_though_others_remove_runs_meanwhile(
@@ -99,3 +110,50 @@ def test_every_run_is_found_though_others_remove_runs_meanwhile(
             instance.delete_run(made[3])
             instance.delete_run(made[4])
     assert found == [made[4], made[3], made[2], made[1], made[0]]
+
+
+def test_what_a_kill_left_of_a_run_goes_with_the_next(instance: dg.DagsterInstance) -> None:
+    killed, whole = run(instance, KEYS[0]), run(instance, KEYS[0])
+    instance.run_storage.delete_run(killed)  # Dagster removes its events after this
+    assert instance.event_log_storage.get_logs_for_run(killed)
+    done = forget(instance, datetime.now(UTC), PRODUCTION)
+    assert (done.runs, done.leftovers) == (0, 1)
+    assert not instance.event_log_storage.get_logs_for_run(killed)
+    assert instance.event_log_storage.get_logs_for_run(whole)
+
+
+def test_ticks_of_a_sensor_that_is_no_more_go_but_for_the_last(instance: dg.DagsterInstance) -> None:
+    now = datetime.now(UTC)
+    old = with_ticks(instance, "renamed", [now - timedelta(days=days) for days in (400, 300, 200)])
+    current = with_ticks(instance, "current", [now - timedelta(days=days) for days in (100, 20, 0)])
+    assert forget(instance, now, PRODUCTION).ticks == 3
+    assert ages(instance, old, now) == [200]
+    assert ages(instance, current, now) == [0, 20]
+
+
+def with_ticks(instance: dg.DagsterInstance, name: str, moments: list[datetime]) -> InstigatorState:
+    """A sensor with a tick at each of these, which a killed daemon left as it began."""
+    repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("gavel"), "__repository__")
+    kind = InstigatorType.SENSOR
+    state = InstigatorState(
+        RemoteInstigatorOrigin(repository, name), kind, InstigatorStatus.DECLARED_IN_CODE, SensorInstigatorData()
+    )
+    instance.add_instigator_state(state)
+    for moment in moments:
+        instance.create_tick(
+            TickData(
+                state.instigator_origin_id,
+                name,
+                kind,
+                TickStatus.STARTED,
+                moment.timestamp(),
+                selector_id=state.selector_id,
+            )
+        )
+    return state
+
+
+def ages(instance: dg.DagsterInstance, state: InstigatorState, now: datetime) -> list[int]:
+    """How many days old the ticks of a sensor are, the newest first."""
+    ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id)
+    return [round((now.timestamp() - tick.timestamp) / 86400) for tick in ticks]

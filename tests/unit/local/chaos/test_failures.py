@@ -38,6 +38,14 @@ def test_a_sign_is_known_and_excuses_only_with_its_fault_meanwhile(text: str, in
     assert not explained(failure, [(10_150.0, injected), (10.0, "clock functions")]), "Dagster has no function's clock"
 
 
+@pytest.mark.parametrize("injected", ["kill worker", "kill daemon", "kill database"])
+def test_a_run_that_never_began_is_excused_only_by_what_was_killed_meanwhile(injected: str) -> None:
+    never = Failure(10_000.0, 10_310.0, "run marts", "Run timed out due to taking longer than 300 seconds to start.")
+    assert explained(never, [(10_005.0, injected)])
+    assert not explained(never, [(9_990.0, injected)])
+    assert not explained(never, [(10_005.0, "kill web server")])
+
+
 @pytest.mark.parametrize("text", ["KeyError: 'customer_id'", "Binder Error: column x not found", "AssertionError", ""])
 def test_other_errors_are_excused_by_nothing(text: str) -> None:
     everything = [(0.0, name) for name in ("error500 s3 read", "torn s3 read", "kill worker", "once two rebuilds")]
