@@ -47,6 +47,7 @@ class Server:
                 cwd=self.folder,
                 stdout=output,
                 stderr=output,
+                start_new_session=True,  # Ctrl-C is for whoever uses it, who ends it then
                 **_AS,
             )
         self._await()

@@ -115,7 +115,11 @@ class Run:
             self.result.left_out = jumping
             self.say("no clock jumps here: that needs Linux and a C compiler (cc)")
         with ExitStack() as serves:
-            parts = self._start(serves)
+            try:
+                parts = self._start(serves)
+            except BaseException:  # Ctrl-C among them
+                stack.down(self.home, self.say)
+                raise
             try:
                 journal, reader = self._storm(parts)
                 self.result.requests, self.result.changes = journal.counts, len(journal.changes)

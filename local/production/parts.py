@@ -43,6 +43,8 @@ class ProductionParts(Parts):
     commands: Mapping[str, Sequence[str]] = field(default_factory=dict)
     ports: Mapping[str, int] = field(default_factory=dict)
     services: dict[str, Process] = field(default_factory=dict)
+    closed: bool = False
+    """Nothing is started any more."""
 
     @property
     def image(self) -> Image:
@@ -61,6 +63,8 @@ class ProductionParts(Parts):
     def start_service(self, name: str) -> None:
         """Start a service from the image in use."""
         with self.changing:
+            if self.closed:
+                return
             program, *rest = self.commands[name]
             command = [str(Path(sys.executable).with_name(program)), *rest]
             mark = self.image.environment[MARK]
@@ -71,7 +75,7 @@ class ProductionParts(Parts):
     def await_service(self, name: str) -> None:
         """Wait until a service does its work; the daemon is looked for in its heartbeats at the end."""
         deadline = time.monotonic() + HANG_SECONDS
-        while not self._answers(name):
+        while not self.closed and not self._answers(name):
             self.look_after()
             if time.monotonic() > deadline:
                 log = self.home.logs / f"dagster-{name}.log"
@@ -93,6 +97,8 @@ class ProductionParts(Parts):
     def look_after(self) -> None:
         """Start again what ended, whyever, as AWS does; raises `PartsError` if the emulator did."""
         with self.changing:
+            if self.closed:
+                return
             if self.server is not None and not self.server.alive:
                 self.server.start()
                 self._count("database")
@@ -104,6 +110,11 @@ class ProductionParts(Parts):
             running = self.stack.emulator
             if running is None or not running.alive:
                 raise PartsError(f"the emulator ended by itself:\n{emulator.tail(self.home.logs / 'emulator.log')}")
+
+    def close(self) -> None:
+        """Start nothing any more, whoever is about to: all of it is about to be stopped."""
+        with self.changing:
+            self.closed = True
 
     # ---- killing
 

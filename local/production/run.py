@@ -12,10 +12,11 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from urllib.request import Request, urlopen
 
@@ -81,6 +82,7 @@ class ProductionRun(Run):
     # ---- starting and stopping
 
     def _start(self, serves: ExitStack) -> Parts:
+        serves.enter_context(own_environment())
         port = emulator.free_port()
         self.home.path.mkdir(parents=True, exist_ok=True)
         self.home.save(Stack(**{**vars(Stack.new()), "phase": "stopped", "port": port}))
@@ -98,6 +100,11 @@ class ProductionRun(Run):
         parts.start_pump()
         commands.drop_reference_data(current)
         return parts
+
+    def _stop(self, parts: Parts) -> None:
+        assert isinstance(parts, ProductionParts)
+        parts.close()
+        super()._stop(parts)
 
     def _prepare(self, parts: ProductionParts, server: Server, database: str, serves: ExitStack) -> None:
         """Make images, the manifest of models, DAGSTER_HOME and the emulated ECS."""
@@ -203,6 +210,20 @@ class ProductionRun(Run):
 
 
 _PYTHON = [sys.executable]
+
+
+@contextmanager
+def own_environment() -> Iterator[None]:
+    """Restore this process's environment afterwards. Meanwhile all that it starts keeps what is only for a moment in a
+    folder that goes: what is killed leaves such things behind."""
+    before = dict(os.environ)
+    with TemporaryDirectory(prefix="gavel-", dir="/tmp", ignore_cleanup_errors=True) as folder:  # a socket's is short
+        os.environ["TMPDIR"] = folder
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
 
 
 def slots(used: DagsterInstance) -> Iterator[str]:
