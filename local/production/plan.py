@@ -11,6 +11,8 @@ KILLS = ("daemon", "web server", "code server", "worker", "database")
 """What is killed without a word: the tasks of `deploy/pipeline.yaml`, those of runs, and PostgreSQL."""
 STALL, UPGRADE = "task that never starts", "upgrade"
 GAP = (6.0, 20.0)  # seconds between two kills
+LONG_MINUTES, LONG_GAP = 15.0, (20.0, 60.0)
+"""In a run that is so long, what was ended works again before the next kill, most times: work must go on meanwhile."""
 STALLS_AT, UPGRADES_AT = 0.1, 0.5  # of the time: what takes longest to show comes first
 
 
@@ -19,10 +21,11 @@ def make_plan(seed: int, minutes: float) -> Sequence[Fault]:
     chance = random.Random(f"production {seed}")
     end = minutes * 60
     planned = [(STALLS_AT * end, "once", STALL), (UPGRADES_AT * end, "once", UPGRADE)]
-    at = chance.uniform(*GAP)
+    gap = GAP if minutes < LONG_MINUTES else LONG_GAP
+    at = chance.uniform(*gap)
     for kind, target in endless(chance, [("kill", kill) for kill in KILLS]):
         if at >= end:
             break
         planned.append((at, kind, target))
-        at += chance.uniform(*GAP)
+        at += chance.uniform(*gap)
     return [Fault(n, round(at, 1), kind, target) for n, (at, kind, target) in enumerate(sorted(planned), start=1)]

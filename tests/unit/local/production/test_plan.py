@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from local.production.plan import KILLS, STALL, UPGRADE, make_plan
@@ -24,3 +26,9 @@ def test_the_upgrade_lies_among_kills() -> None:
     plan = make_plan(7, 5)
     at = next(n for n, fault in enumerate(plan) if fault.target == UPGRADE)
     assert {fault.kind for fault in plan[:at]} & {fault.kind for fault in plan[at + 1 :]} >= {"kill"}
+
+
+def test_a_long_run_leaves_time_for_work_between_kills() -> None:
+    kills = [fault.at for fault in make_plan(7, 60) if fault.kind == "kill"]
+    assert len(kills) >= 60
+    assert min(after - before for before, after in pairwise(kills)) >= 20
