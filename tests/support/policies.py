@@ -1,18 +1,16 @@
-"""What IAM policies of a template allow, with their conditions: an evaluator of what the rules of `deploy/` use.
-
-`rights.py` decides by moto, which knows no conditions of denials and no `NotAction`; both are what bounds the roles of
-deployments.
-"""
+"""Policies of templates, with their references resolved, as `tests.support.iam` decides by them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import Any
 
+from tests.support.iam import Request, Statement, Value, allows, listed
+
+__all__ = ["ACCOUNT", "REGION", "Statement", "allowed", "documents", "listed", "request", "resolved"]
+
 ACCOUNT, REGION = "111122223333", "eu-west-1"
-Statement = Mapping[str, Any]
 
 
 def resolved(value: Any, names: Mapping[str, str]) -> Any:
@@ -38,46 +36,16 @@ def resolved(value: Any, names: Mapping[str, str]) -> Any:
     return {name: resolved(part, names) for name, part in value.items()}
 
 
-def allowed(statements: Sequence[Statement], action: str, resource: str, **context: str) -> bool:
+def allowed(statements: Sequence[Statement], action: str, resource: str, **context: Value) -> bool:
     """Whether statements allow an action on an ARN: one allows it, and none denies it. `context` has condition keys,
-    `__` for `:` and `_` for `-`."""
-    known = {name.replace("__", ":").lower(): value for name, value in context.items()}
-    found = [s for s in statements if _about(s, action, resource) and _holds(s.get("Condition", {}), known)]
-    return {s["Effect"] for s in found} == {"Allow"}
+    `__` for `:`, and `_` for `-` in keys of S3."""
+    return allows(statements, request(action, resource, **context))
 
 
-def listed(value: Any) -> list[Any]:
-    """A value that may stand alone or in a list, as a list."""
-    return value if isinstance(value, list) else [value]
-
-
-def _about(statement: Statement, action: str, resource: str) -> bool:
-    return _matches(statement, "Action", action.lower()) and _matches(statement, "Resource", resource)
-
-
-def _matches(statement: Statement, what: str, text: str) -> bool:
-    patterns = listed(statement.get(what, statement.get(f"Not{what}")))
-    hit = any(fnmatchcase(text, p.lower() if what == "Action" else p) for p in patterns)
-    return hit == (what in statement)
-
-
-_OPERATORS = {"StringEquals": str.__eq__, "StringLike": fnmatchcase, "ArnLike": fnmatchcase, "ArnEquals": fnmatchcase}
-
-
-def _holds(conditions: Mapping[str, Any], known: Mapping[str, str]) -> bool:
-    return all(
-        _one(operator, listed(wanted), known.get(key.lower().replace("-", "_")))
-        for operator, keys in conditions.items()
-        for key, wanted in keys.items()
-    )
-
-
-def _one(operator: str, wanted: Sequence[str], given: str | None) -> bool:
-    if operator.startswith("ForAllValues:"):  # true of what is not there
-        return given is None or _one(operator.partition(":")[2], wanted, given)
-    if operator.startswith("StringNot"):  # of what is not there a negation is true
-        return given is None or not _one(operator.replace("Not", ""), wanted, given)
-    return given is not None and any(_OPERATORS[operator](given, one) for one in wanted)
+def request(action: str, resource: str, **context: Value) -> Request:
+    """What is wanted for, with condition keys written as `allowed` takes them."""
+    known = {name.replace("__", ":"): value for name, value in context.items()}
+    return Request(action, resource, {n.replace("_", "-") if n.startswith("s3:") else n: v for n, v in known.items()})
 
 
 def documents(role: Mapping[str, Any], resources: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

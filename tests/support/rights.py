@@ -1,8 +1,7 @@
-"""What the roles of pipeline and people may do, decided by moto's evaluator of IAM policies over expanded templates.
+"""What the roles of pipeline and people may do, decided by `tests.support.iam` over expanded templates.
 
 Resources are written as in `tests.support.recorded_calls`: `glue:table/gavel_prod/orders` for an ARN without partition,
-region and account. moto knows no conditions of identity policies, so a statement counts if its conditions hold for what
-is known of the call.
+region and account.
 """
 
 from __future__ import annotations
@@ -10,13 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any
 
-from moto.iam.access_control import IAMPolicy, PermissionResult
-
 from tests.support.expanded import expanded, expanded_stack
+from tests.support.iam import Value, allows, listed
+from tests.support.policies import request
 
 ACCOUNT = "000000000000"
 ROLES = {"start": "StartRole", "web": "WebRole", "daemon": "DaemonRole", "code": "CodeRole", "runs": "RunRole"}
@@ -24,25 +22,28 @@ PEOPLE = {"analyst": "AnalystRole", "staff": "StaffRole", "engineer": "EngineerR
 MANAGED = {"builds": "BuildsPolicy", "exports": "ExportPolicy", "samples": "SamplePolicy", "signing": "SigningPolicy",
     "summaries": "SummariesPolicy"}  # fmt: skip
 """The real-time path's policies, by the last part of their names."""
-_OPERATORS = {"StringEquals": str.__eq__, "ArnEquals": fnmatchcase, "StringLike": fnmatchcase}
 
 
-def may(role: str, environment: str, action: str, resource: str, **context: str) -> bool:
-    """Whether a role may do something. `context` has condition keys, `:` and `-` written as `__` and `_`."""
-    known = {name.replace("__", ":"): value for name, value in context.items()}
-    applying = [s for s in statements(role, environment) if _holds(s.get("Condition", {}), known)]
-    document = {"Statement": [{k: v for k, v in s.items() if k != "Condition"} for s in applying]}
-    answer = IAMPolicy(json.dumps(document)).is_action_permitted(action, resource)
-    return bool(answer == PermissionResult.PERMITTED)
+def may(role: str, environment: str, action: str, resource: str, **context: Value) -> bool:
+    """Whether a role may do something. `context` has condition keys, `:` written as `__`; ARNs of it short, too."""
+    wanted = request(action, _long(resource), **{k: _long(v) if isinstance(v, str) else v for k, v in context.items()})
+    return allows([_in_full(s) for s in statements(role, environment)], wanted)
 
 
-def _holds(conditions: Mapping[str, Any], known: Mapping[str, str]) -> bool:
-    for operator, keys in conditions.items():
-        for key, wanted in keys.items():
-            given = known.get(key)
-            if given is None or not any(_OPERATORS[operator](given, one) for one in _listed(wanted)):
-                return False
-    return True
+def _in_full(statement: Mapping[str, Any]) -> dict[str, Any]:
+    """A statement with its short ARNs written as AWS would, without region and account."""
+    conditions = {
+        operator: {key: [_long(v) for v in listed(values)] for key, values in keys.items()}
+        for operator, keys in statement.get("Condition", {}).items()
+    }
+    return {**statement, "Resource": [_long(r) for r in statement["Resource"]], "Condition": conditions}
+
+
+def _long(text: str) -> str:
+    if text.startswith("s3:::"):
+        return f"arn:aws:{text}"
+    found = re.fullmatch(r"([a-z]+):(.+)", text)
+    return f"arn:aws:{found[1]}:::{found[2]}" if found and found[1] != "arn" else text
 
 
 @cache
@@ -61,7 +62,7 @@ def statements(role: str, environment: str) -> tuple[dict[str, Any], ...]:
         name = json.dumps(arn).rpartition("-")[2].rstrip('"}')
         documents.append(expanded("prod")["Resources"][MANAGED[name]]["Properties"]["PolicyDocument"])
     found = [_resolved(s, environment) for d in documents for s in d["Statement"]]
-    return tuple({**s, "Action": _listed(s["Action"]), "Resource": _listed(s["Resource"])} for s in found)
+    return tuple({**s, "Action": listed(s["Action"]), "Resource": listed(s["Resource"])} for s in found)
 
 
 def _resolved(value: Any, environment: str) -> Any:
@@ -85,7 +86,7 @@ def _resolved(value: Any, environment: str) -> Any:
     if "Ref" in value:
         return _short(names[value["Ref"]])
     if "Fn::GetAtt" in value:
-        return _short(names[".".join(_listed(value["Fn::GetAtt"])).partition(".")[0]])
+        return _short(names[".".join(listed(value["Fn::GetAtt"])).partition(".")[0]])
     if "Fn::Sub" in value:
         text, own = value["Fn::Sub"] if isinstance(value["Fn::Sub"], list) else (value["Fn::Sub"], {})
         known = {**names, **_resolved(own, environment)}
@@ -101,10 +102,6 @@ def _short(arn: str) -> str:
     if found is None:
         return arn
     return f"s3:::{found[2]}" if found[1] == "s3" else f"{found[1]}:{found[2]}"
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
 
 
 def denied(role: str, environment: str, calls: set[tuple[str, str]]) -> Iterator[str]:
