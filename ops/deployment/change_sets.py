@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -32,7 +32,8 @@ class DeploymentError(OpsError):
 class Request:
     """What a stack is to be: `template` is its `TemplateBody` or `TemplateURL`; None as a value keeps the value that
     the stack has. `role` is the ARN of the role that makes it; empty: the one that the stack has, or the caller's. An
-    update is taken back when one of the `alarms` (ARNs) rings while it is made, or in the minutes after it."""
+    update is taken back when one of the `alarms` (ARNs) rings while it is made, or in the minutes after it. `tags` are
+    the stack's, which CloudFormation gives to all that it makes and that has tags."""
 
     stack: str
     template: Mapping[str, str]
@@ -40,6 +41,7 @@ class Request:
     capabilities: Sequence[str]
     role: str = ""
     alarms: Sequence[str] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ def propose(cloudformation: Any, request: Request) -> ChangeSet | None:
                 for name, value in request.parameters.items()
             ],
             Capabilities=list(request.capabilities),
+            Tags=[{"Key": name, "Value": value} for name, value in request.tags.items()],
             **({"RoleARN": request.role} if request.role else {}),
             **({} if creates else _taken_back_by(request.alarms)),
             **request.template,

@@ -142,7 +142,8 @@ class Deployment:
             self.say(f"{name}: building the bundles of the functions")
             values |= parts.function_bundles(s3, values["CodeBucket"] or "", contracts, upload=not self.manner.dry)
         role = "" if self.manner.dry or stack.own_rights else self.plan.role  # who only looks need not hand it over
-        return Request(name, argument, values, stack.capabilities, role, self._alarms(stack))
+        tags = {"application": "gavel", "environment": place.environment}  # the rights of deployments go by them
+        return Request(name, argument, values, stack.capabilities, role, self._alarms(stack), tags)
 
     def _alarms(self, stack: Stack) -> list[str]:
         """The ARNs of the alarms that take an update of the stack back."""

@@ -137,6 +137,12 @@ class Small:
         cloudformation = self.aws.client("cloudformation")
         return [cloudformation.describe_stacks(StackName=n)["Stacks"][0].get("LastUpdatedTime") for n in self.names]
 
+    def tags(self) -> list[dict[str, str]]:
+        """The tags of each stack, which rights of deployments go by."""
+        cloudformation = self.aws.client("cloudformation")
+        stacks = [cloudformation.describe_stacks(StackName=name)["Stacks"][0] for name in self.names]
+        return [{tag["Key"]: tag["Value"] for tag in stack["Tags"]} for stack in stacks]
+
 
 @pytest.fixture
 def small(aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Small:
@@ -162,6 +168,7 @@ def test_an_empty_account_is_brought_up_and_run_again_nothing_changes(small: Sma
     assert "TopicArn            arn:aws:sns:" in done.output
     assert "Next: Fill " in done.output
     assert small.states() == dict.fromkeys(small.names, "CREATE_COMPLETE")
+    assert small.tags() == [{"application": "gavel", "environment": "dev"}] * 3
 
     before = small.updated()
     again = small.command()

@@ -19,7 +19,10 @@ from tests.support.stubbed import stubbed
 STACK = "gavel-dev-lake"
 STACK_ARN = f"arn:aws:cloudformation:eu-west-1:111122223333:stack/{STACK}/1"
 ARN = "arn:aws:cloudformation:eu-west-1:111122223333:changeSet/gavel-deploy/2"
-REQUEST = Request(STACK, {"TemplateBody": "{}"}, {"Environment": "dev", "Image": None}, ("CAPABILITY_AUTO_EXPAND",))
+TAGS = {"environment": "dev"}
+REQUEST = Request(
+    STACK, {"TemplateBody": "{}"}, {"Environment": "dev", "Image": None}, ("CAPABILITY_AUTO_EXPAND",), tags=TAGS
+)
 WHEN = "2026-11-29T10:00:00Z"
 
 
@@ -49,6 +52,7 @@ def requested(aws: Stubber, kind: str, **more: Any) -> None:
             {"ParameterKey": "Image", "UsePreviousValue": True},
         ],
         "Capabilities": ["CAPABILITY_AUTO_EXPAND"],
+        "Tags": [{"Key": "environment", "Value": "dev"}],
         "TemplateBody": "{}",
         **more,
     }

@@ -310,4 +310,6 @@ def test_yaml_names_the_roles_that_the_code_has() -> None:
     assert {(name, of["Name"], of["Purpose"].rstrip(".").lower()) for name, of in people.items()} == {
         (r.name.capitalize(), r.name, r.purpose.lower()) for r in ROLES
     }
-    assert yaml.safe_load((ROOT / "deploy" / "wildcards.yaml").read_text("utf-8"))["lakeformation:GetDataAccess"]
+    assert yaml.safe_load((ROOT / "deploy" / "wildcards.yaml").read_text("utf-8"))["roles"][
+        "lakeformation:GetDataAccess"
+    ]
