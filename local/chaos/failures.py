@@ -31,9 +31,9 @@ SIGNS: tuple[tuple[str, tuple[str, ...], float], ...] = (
      r"|Could not connect|Read timeout|ResponseStreaming|RemoteDisconnected|without response|HTTP HEAD|HTTP GET"
      r"|Could not establish|ResponseParserError|Unable to parse response|[Tt]imed? ?out", _CONNECTIONS, 120.0),
     (r"unexpectedly (exited|terminated)|process of this run|worker (process )?(crash|ended)|SIGKILL|exit code `?-9"
-     r"|return ?code -9|terminated by signal|UserCodeUnreachable|UserCodeProcess|StatusCode\.|Run monitoring"
-     r"|crashed|FAILURE_REQUEST|was killed|BrokenPipe|interrupted|INTERNAL|could not reach|run worker status"
-     r"|Container 'run' failed", _KILLS, 120.0),
+     r"|return ?code -9|terminated by signal|UserCodeUnreachable|UserCodeProcess|CodeLocationNotFound|StatusCode\."
+     r"|Run monitoring|crashed|FAILURE_REQUEST|was killed|BrokenPipe|interrupted|INTERNAL|could not reach"
+     r"|run worker status|Container 'run' failed", _KILLS, 120.0),
     (r"OperationalError|server closed the connection|AdminShutdown|connection to server|run worker status"
      r"|the database system is|Exceeded max number of retries|UserCodeUnreachable", _DATABASE, 120.0),
     (r"due to taking longer than \d+ seconds to start", _STALLED, 900.0),
@@ -82,19 +82,22 @@ def failures(instance: DagsterInstance, since: datetime) -> list[Failure]:
 def _runs(instance: DagsterInstance, since: datetime) -> Iterator[Failure]:
     from dagster import DagsterEventType, DagsterRunStatus, RunsFilter
 
+    telling = {DagsterEventType.STEP_FAILURE, DagsterEventType.RUN_FAILURE, DagsterEventType.ENGINE_EVENT}
     wanted = RunsFilter(created_after=since, statuses=[DagsterRunStatus.FAILURE])
     for record in instance.get_run_records(wanted):
         run = record.dagster_run
-        steps = instance.all_logs(run.run_id, of_type={DagsterEventType.STEP_FAILURE, DagsterEventType.RUN_FAILURE})
         texts = []
-        for entry in steps:
+        for entry in instance.all_logs(run.run_id, of_type=telling):
             event = entry.dagster_event
             if event is None:
                 continue
             if event.is_step_failure:
                 texts.append(f"{event.step_key}: {_chain(event.step_failure_data.error)}")
-            else:
+            elif event.event_type is DagsterEventType.RUN_FAILURE:
                 texts.append(event.message or "")
+                break  # what came after it did not end the run
+            elif record.start_time is None:  # it could not begin
+                texts.append(_chain(event.engine_event_data.error))
         yield Failure(
             record.create_timestamp.timestamp(),
             record.end_time or 0.0,

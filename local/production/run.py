@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sys
 import time
 from collections import Counter
@@ -163,6 +164,8 @@ class ProductionRun(Run):
                 if not parts.kill(fault.target, fault.seconds, self.over):
                     self.say(f"{fault.name}: there was none")
                     return
+                with self.injected.lock:  # it may have been waited for
+                    self.injected.times.append((time.time(), fault.name))
         self._note(begun, fault.name)
 
     # ---- rest and judgement
@@ -215,8 +218,10 @@ _PYTHON = [sys.executable]
 @contextmanager
 def own_environment() -> Iterator[None]:
     """Restore this process's environment afterwards. Meanwhile all that it starts keeps what is only for a moment in a
-    folder that goes: what is killed leaves such things behind."""
-    before = dict(os.environ)
+    folder that goes: what is killed leaves such things behind. And it obeys SIGINT, as in a container: a shell lets
+    what it starts in the background ignore that, and Dagster's servers do with SIGTERM as with SIGINT."""
+    before, sign = dict(os.environ), signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with TemporaryDirectory(prefix="gavel-", dir="/tmp", ignore_cleanup_errors=True) as folder:  # a socket's is short
         os.environ["TMPDIR"] = folder
         try:
@@ -224,6 +229,7 @@ def own_environment() -> Iterator[None]:
         finally:
             os.environ.clear()
             os.environ.update(before)
+            signal.signal(signal.SIGINT, sign)
 
 
 def slots(used: DagsterInstance) -> Iterator[str]:

@@ -6,11 +6,13 @@
 - `GrpcServerCodeLocationOrigin`, `location_origins_from_yaml_paths`: what Dagster reads in a workspace file.
 - `IMPLICIT_ASSET_JOB_NAME`, `create_execution_plan`, `ExecutionPlan`: how the UI's buttons take a job apart.
 - `AssetCheckEvaluationPlanned`: the event of a check that a run has promised and not done.
+- `EngineEventData`: how Dagster's daemon reports what went wrong with a run.
 """
 
 from dagster._core.code_pointer import CodePointer, ModuleCodePointer
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationPlanned
 from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
+from dagster._core.events import EngineEventData
 from dagster._core.execution.api import create_execution_plan
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.launcher import LaunchRunContext, WorkerStatus
@@ -23,6 +25,7 @@ __all__ = [
     "IMPLICIT_ASSET_JOB_NAME",
     "AssetCheckEvaluationPlanned",
     "CodePointer",
+    "EngineEventData",
     "ExecutionPlan",
     "GrpcServerCodeLocationOrigin",
     "JobPythonOrigin",

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
 import pytest
 
-from local.chaos.failures import Failure, explained
+from local.chaos.failures import Failure, explained, failures
+from orchestration.private_dagster import SerializableErrorInfo
+from tests.support.private_dagster import EngineEventData
 
 REFUSED = "ThrottlingException when calling the CreateTable operation: injected by chaos: throttled"
 
@@ -22,6 +28,7 @@ REFUSED = "ThrottlingException when calling the CreateTable operation: injected 
         ("The process of this run ended before the run did.", "kill daemon"),
         ("failed with exit code `-9`. Check the stdout", "kill dbt"),
         ("DagsterUserCodeUnreachableError: Could not reach user code server.", "kill code server"),
+        ("DagsterCodeLocationNotFoundError: Location gavel does not exist in workspace", "once upgrade"),
         ("CatalogLost: lots: expected a published table", "once two recoveries"),
         ("CommitFailedException: gavel_work_local.bids: expected s3://x, found s3://y", "once two rebuilds"),
     ],
@@ -50,3 +57,21 @@ def test_a_run_that_never_began_is_excused_only_by_what_was_killed_meanwhile(inj
 def test_other_errors_are_excused_by_nothing(text: str) -> None:
     everything = [(0.0, name) for name in ("error500 s3 read", "torn s3 read", "kill worker", "once two rebuilds")]
     assert not explained(Failure(0.0, 100.0, "run marts", text), everything)
+
+
+def test_why_a_run_could_not_begin_is_read_from_the_attempt(tmp_path: Path) -> None:
+    """A sensor marks a run as failed that it could not submit; only what it reported before says why."""
+    error = SerializableErrorInfo("OperationalError: server closed the connection", [], "OperationalError")
+    later = SerializableErrorInfo("DagsterUserCodeUnreachableError: no code server", [], "x")
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        run = instance.create_run_for_job(nothing)
+        instance.report_engine_event("could not be submitted", run, EngineEventData(error=error))
+        instance.report_run_failed(run)
+        instance.report_engine_event("Failed to retry run", run, EngineEventData(error=later))
+        (found,) = failures(instance, datetime.now(UTC) - timedelta(minutes=1))
+    assert found.text.startswith("OperationalError: server closed the connection\n")
+    assert "Unreachable" not in found.text
+
+
+@dg.job
+def nothing() -> None: ...

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -52,3 +55,15 @@ def test_what_processes_keep_for_a_moment_goes(monkeypatch: pytest.MonkeyPatch) 
     assert os.environ["TMPDIR"] == "/before"
     assert os.environ.get("DAGSTER_HOME") != "/here"
     assert not folder.exists()
+
+
+def test_what_is_started_from_the_background_obeys_signals() -> None:
+    command = [sys.executable, "-c", "import signal; print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"]
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "True\n"
+        with own_environment():
+            assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "False\n"
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
