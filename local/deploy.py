@@ -18,6 +18,7 @@ from local.home import REPOSITORY, Home, Stack
 from local.housekeeping import bound_bundles
 from local.processes import HANG_SECONDS
 from ops.deployment.following import reasons
+from ops.deployment.releases import releases
 
 STACK_NAME = "gavel-local"
 CODE_BUCKET = "gavel-local-code"
@@ -49,7 +50,9 @@ def deploy(
         "LocalEndpoint": stack.endpoint,
         **_other_identity_provider(aws),
     }
-    outputs = deploy_stack(aws, TEMPLATE.read_text(), parameters, progress)
+    text = TEMPLATE.read_text()
+    parameters |= releases(text, parameters)
+    outputs = deploy_stack(aws, with_defaults(text, parameters), parameters, progress)
     _enable_time_to_live(aws, outputs["TableName"])
     _enable_time_to_live(aws, f"{outputs['TableName']}-requests")
     _create_user(aws, outputs["UserPoolId"], stack.password)
@@ -86,6 +89,17 @@ def _deploy_landing_tables(aws: Aws, contracts: Contracts, progress: Progress) -
         progress("landing tables", done, len(contracts))
         api.refresh_landing(lake, contract)
     progress("landing tables", len(contracts), len(contracts))
+
+
+def with_defaults(template: str, values: Mapping[str, str]) -> str:
+    """The template with these values as the defaults of its parameters that have none. CloudFormation hands parameters
+    to SAM, which makes the names of versions of them; the emulator hands over their defaults alone."""
+    for name, value in values.items():
+        declared = f"\n  {name}:\n    Type: String\n"
+        head, found, rest = template.partition(declared)
+        if found and not rest.startswith("    Default:"):
+            template = f'{head}{declared}    Default: "{value}"\n{rest}'
+    return template
 
 
 def data_bucket() -> str:

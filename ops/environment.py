@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from lakehouse.recovery.wanted import Source
     from lakehouse.storage.lake import Lake
 
+LIVE = "live"
+"""The alias by which functions are called: it leads to the version that runs, or to two while calls go over."""
+
 
 class OpsError(RuntimeError):
     """A command cannot do its task; the message says what was expected and found, and what to do."""

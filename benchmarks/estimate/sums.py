@@ -30,14 +30,16 @@ FREE = frozenset(
     for name in """
     ApiGateway::Account ApiGateway::Deployment ApiGateway::RestApi ApiGateway::Stage ApiGateway::UsagePlan
     Athena::NamedQuery Athena::WorkGroup Budgets::Budget CloudFront::CachePolicy CloudFront::OriginAccessControl
-    CloudFront::ResponseHeadersPolicy Cognito::UserPoolClient Cognito::UserPoolDomain Cognito::UserPoolGroup
+    CloudFront::ResponseHeadersPolicy CodeDeploy::Application CodeDeploy::DeploymentGroup Cognito::UserPoolClient
+    Cognito::UserPoolDomain Cognito::UserPoolGroup
     EC2::InternetGateway EC2::Route EC2::RouteTable EC2::SecurityGroup EC2::SecurityGroupEgress
     EC2::SecurityGroupIngress EC2::Subnet EC2::SubnetRouteTableAssociation EC2::VPC EC2::VPCGatewayAttachment
     ECS::Cluster ECS::TaskDefinition ElasticLoadBalancingV2::Listener ElasticLoadBalancingV2::ListenerRule
     ElasticLoadBalancingV2::TargetGroup Events::Rule Glue::Database Glue::Table IAM::ManagedPolicy
     IAM::OIDCProvider IAM::Role LakeFormation::DataLakeSettings LakeFormation::PrincipalPermissions
     LakeFormation::Resource LakeFormation::Tag LakeFormation::TagAssociation
-    KMS::Alias Lambda::EventSourceMapping Lambda::Permission Logs::LogStream Logs::QueryDefinition RDS::DBParameterGroup
+    KMS::Alias Lambda::Alias Lambda::EventSourceMapping Lambda::Permission Lambda::Version Logs::LogStream
+    Logs::QueryDefinition RDS::DBParameterGroup
     RDS::DBSubnetGroup S3::BucketPolicy SNS::Subscription SNS::TopicPolicy SQS::QueuePolicy
     WAFv2::WebACLAssociation
     """.split()

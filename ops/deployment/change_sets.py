@@ -32,14 +32,16 @@ class DeploymentError(OpsError):
 class Request:
     """What a stack is to be: `template` is its `TemplateBody` or `TemplateURL`; None as a value keeps the value that
     the stack has. `role` is the ARN of the role that makes it; empty: the one that the stack has, or the caller's. An
-    update is taken back when one of the `alarms` (ARNs) rings while it is made, or in the minutes after it. `tags` are
-    the stack's, which CloudFormation gives to all that it makes and that has tags."""
+    update that is `watched` is taken back when one of the `alarms` (ARNs) rings while it is made, or in the minutes
+    after it; until these are over, what it replaces is kept. `tags` are the stack's, which CloudFormation gives to all
+    that it makes and that has tags."""
 
     stack: str
     template: Mapping[str, str]
     parameters: Mapping[str, str | None]
     capabilities: Sequence[str]
     role: str = ""
+    watched: bool = False
     alarms: Sequence[str] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
 
@@ -122,7 +124,7 @@ def propose(cloudformation: Any, request: Request) -> ChangeSet | None:
             Capabilities=list(request.capabilities),
             Tags=[{"Key": name, "Value": value} for name, value in request.tags.items()],
             **({"RoleARN": request.role} if request.role else {}),
-            **({} if creates else _taken_back_by(request.alarms)),
+            **({} if creates or not request.watched else _taken_back_by(request.alarms)),
             **request.template,
         )["Id"]
         pages = _made(cloudformation, arn)
@@ -146,10 +148,10 @@ def quiet(cloudwatch: Any, names: Sequence[str]) -> list[str]:
 
 
 def _taken_back_by(alarms: Sequence[str]) -> dict[str, Any]:
-    """Of an update; triggers that an earlier one was made with count no more."""
+    """Of an update; triggers that an earlier one was made with count no more. Without any, CloudFormation still waits
+    before it removes what was replaced: versions of functions, to which the last calls may be on their way."""
     triggers = [{"Arn": arn, "Type": "AWS::CloudWatch::Alarm"} for arn in alarms]
-    watched = {"RollbackTriggers": triggers, "MonitoringTimeInMinutes": WATCHED_MINUTES}
-    return {"RollbackConfiguration": watched} if triggers else {}
+    return {"RollbackConfiguration": {"RollbackTriggers": triggers, "MonitoringTimeInMinutes": WATCHED_MINUTES}}
 
 
 def _made(cloudformation: Any, arn: str) -> list[dict[str, Any]]:

@@ -12,9 +12,10 @@ from functools import cached_property
 from typing import Any
 
 from contracts import Contracts
-from ops.deployment import change_sets, following, parts
+from ops.deployment import change_sets, following, parts, rollouts
 from ops.deployment.change_sets import ChangeSet, DeploymentError, Request, described
 from ops.deployment.given import Plan, Planned
+from ops.deployment.releases import releases
 from ops.deployment.stacks import Stack
 from ops.deployment.templates import template
 from ops.environment import Environment
@@ -77,7 +78,7 @@ class Deployment:
             made = change_sets.propose(cloudformation, request)
             if made is None:
                 self.say(f"{name}: no changes")
-            elif not self._carry_out(cloudformation, made, outcome):
+            elif not self._carry_out(planned, made, outcome):
                 return outcome
             there = described(cloudformation, name)
             if planned.stack.protected and there is not None and not there.get("EnableTerminationProtection"):
@@ -141,9 +142,11 @@ class Deployment:
         if stack.functions:
             self.say(f"{name}: building the bundles of the functions")
             values |= parts.function_bundles(s3, values["CodeBucket"] or "", contracts, upload=not self.manner.dry)
+            values |= releases(text, values)
         role = "" if self.manner.dry or stack.own_rights else self.plan.role  # who only looks need not hand it over
+        watched = bool(stack.alarms) and not self.manner.dry
         tags = {"application": "gavel", "environment": place.environment}  # the rights of deployments go by them
-        return Request(name, argument, values, stack.capabilities, role, self._alarms(stack), tags)
+        return Request(name, argument, values, stack.capabilities, role, watched, self._alarms(stack), tags)
 
     def _alarms(self, stack: Stack) -> list[str]:
         """The ARNs of the alarms that take an update of the stack back."""
@@ -152,13 +155,16 @@ class Deployment:
         names = [alarm.format(environment=self.plan.place.environment) for alarm in stack.alarms]
         return change_sets.quiet(self.where.client_in("cloudwatch", stack.region), names)
 
-    def _carry_out(self, cloudformation: Any, made: ChangeSet, outcome: Outcome) -> bool:
+    def _carry_out(self, planned: Planned, made: ChangeSet, outcome: Outcome) -> bool:
         """Show a change set and carry it out; False if it was refused, and is deleted."""
+        cloudformation = self.where.client_in("cloudformation", planned.stack.region)
         self.say(f"{made.stack}: {'a new stack' if made.creates else 'an update'}, resources: {len(made.changes)}")
         for change in made.changes:
             self.say(f"  {change.line()}")
         if not made.changes:
             self.say("  no resource, only outputs or descriptions")
+        for line in rollouts.announced(made, planned):
+            self.say(f"  {line}")
         lost = [c.resource for c in made.changes if c.loses_data and c.resource not in self.manner.replaced]
         if lost:
             options = " ".join(f"--replace-data {name}" for name in lost)
@@ -172,11 +178,12 @@ class Deployment:
             change_sets.discard(cloudformation, made)
             outcome.refused.append(f"{made.stack}: left as it is; the stacks after it were not looked at")
             return False
-        self._execute(cloudformation, made)
+        self._execute(planned, made)
         outcome.changed.append(made.stack)
         return True
 
-    def _execute(self, cloudformation: Any, made: ChangeSet) -> None:
+    def _execute(self, planned: Planned, made: ChangeSet) -> None:
+        cloudformation = self.where.client_in("cloudformation", planned.stack.region)
         there = described(cloudformation, made.stack)
         assert there is not None, made.stack
         after = following.newest_event(cloudformation, there["StackId"])
@@ -184,8 +191,12 @@ class Deployment:
             cloudformation.execute_change_set(ChangeSetName=made.arn)
         ended = following.follow(cloudformation, there["StackId"], self._indented, after, requested=True)
         if ended.status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
+            stopped = ""
+            if planned.stack.functions:
+                codedeploy = self.where.client_in("codedeploy", planned.stack.region)
+                stopped = rollouts.stopped(cloudformation, codedeploy, there["StackId"])
             raise DeploymentError(
-                f"{made.stack} ended with {ended.status}. What failed first:\n{ended.reasons}\n"
+                f"{made.stack} ended with {ended.status}. What failed first:\n{ended.reasons}\n{stopped}"
                 "CloudFormation puts back what was there before; no stack after this one was touched. Correct the "
                 "cause and run this again"
             )

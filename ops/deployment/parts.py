@@ -20,9 +20,11 @@ OUTPUT = ROOT / "build" / "bundles"
 IN_A_REQUEST = 51_200
 """Bytes of a template that CloudFormation takes without a bucket."""
 
-FUNCTION_PARAMETERS = frozenset(
-    {"Entities", "PythonRuntime", "Architecture", *(f"{name.capitalize()}Bundle" for name in FUNCTIONS)}
-)
+BUNDLE, RELEASE = "Bundle", "Release"
+"""How the parameters end that name a function's bundle, and what its version pins (`ops.deployment.releases`)."""
+OF_THE_BUILD = frozenset(f"{name.capitalize()}{ending}" for name in FUNCTIONS for ending in (BUNDLE, RELEASE))
+"""Parameters whose values follow from what is built."""
+FUNCTION_PARAMETERS = OF_THE_BUILD | {"Entities", "PythonRuntime", "Architecture"}
 
 
 def function_bundles(s3: Any, bucket: str, contracts: Contracts, upload: bool = True) -> dict[str, str]:

@@ -39,7 +39,7 @@ def template(stack: str, contracts: Contracts, environment: str, account: str) -
             added = granting.resources(contracts, environment)
         case _:
             return text
-    document = _plain(yaml.compose(text))
+    document = _plain(_composed(text))
     document["Resources"] |= added
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False)
 
@@ -48,7 +48,7 @@ def parsed(template: str | Mapping[str, Any]) -> dict[str, Any]:
     """A template as answers of CloudFormation have it (YAML or JSON as text, or a JSON object): the short forms of its
     functions written out, and every value as text, so that two can be compared."""
     text = template if isinstance(template, str) else json.dumps(template)
-    document: dict[str, Any] = _texts(_plain(yaml.compose(text)))
+    document: dict[str, Any] = _texts(_plain(_composed(text)))
     return document
 
 
@@ -67,7 +67,7 @@ def declared(stack: str) -> dict[str, dict[str, Any]]:
 
 @cache
 def _parameters(text: str) -> dict[str, dict[str, Any]]:
-    root: Any = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    root: Any = _composed(text)
     return next((dict(_plain(value)) for name, value in root.value if name.value == "Parameters"), {})
 
 
@@ -94,13 +94,17 @@ def landing_tables(contracts: Contracts, environment: str, account: str) -> dict
     }
 
 
+def _composed(text: str) -> Any:
+    return yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
 def _plain(node: Any) -> Any:
     """A YAML node as JSON has it: the short forms of CloudFormation's functions written out."""
     if isinstance(node, yaml.MappingNode):
         plain: Any = {_plain(name): _plain(value) for name, value in node.value}
     elif isinstance(node, yaml.SequenceNode):
         plain = [_plain(value) for value in node.value]
-    elif node.tag.startswith("!") or node.style is not None:
+    elif node.tag.startswith("!") or node.style or node.tag == "tag:yaml.org,2002:str":
         plain = str(node.value)
     else:
         plain = yaml.safe_load(node.value) if node.value else ""

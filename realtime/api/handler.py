@@ -48,6 +48,7 @@ from realtime.imports.status import Statuses
 from realtime.listing.lists import Lists
 from realtime.listing.routes import routes as list_routes
 from realtime.logs import log, where
+from realtime.metrics import emit
 from realtime.pipeline_status.figures import routes as figure_routes
 from realtime.pipeline_status.pressure import stream_of
 from realtime.pipeline_status.routes import routes as status_routes
@@ -58,13 +59,22 @@ DEFAULT_PAGE = 50
 
 
 def handle(event: Event, context: object) -> dict[str, Any]:
-    """The Lambda handler."""
-    return _api().answer(event)
+    """The Lambda handler. It counts server errors by its version, so that those of a new one take its calls back."""
+    answer = _api().answer(event)
+    if answer["statusCode"] >= 500:
+        settings = _settings()
+        emit(settings.environment, {"ServerErrors": (1, "Count")}, version=settings.version)
+    return answer
+
+
+@cache
+def _settings() -> Settings:
+    return read_settings(Settings)
 
 
 @cache
 def _api() -> Api:
-    settings = read_settings(Settings)
+    settings = _settings()
     dynamodb = with_quick_queries(client("dynamodb", attempts=2, read_timeout=2))
     contracts = load_compact(CONTRACTS.read_bytes())
     writer = Writer(Entities(contracts), Store(dynamodb, settings.table))

@@ -17,6 +17,12 @@ def emulated(template: str) -> str:
     that compute with metrics. Everything else stays as it is, loops included."""
     document = loads(template)
     _leave_unmade(document["Resources"])
+    for name, parameter in document.get("Parameters", {}).items():
+        if name.endswith("Release"):  # it hands SAM no values, and SAM needs one here
+            parameter["Default"] = "0" * 64
+    of_functions = document.get("Globals", {}).get("Function", {})
+    if "DeploymentPreference" in of_functions:  # it has no CodeDeploy
+        of_functions["DeploymentPreference"]["Enabled"] = False
     return json.dumps(document)
 
 

@@ -16,9 +16,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from realtime.bundle import FUNCTIONS
+
 TEMPLATE = Path(__file__).parents[2] / "realtime" / "template.yaml"
 CODEPIPELINE = Path(__file__).parents[2] / "deploy" / "codepipeline.yaml"
 SAM = "AWS::Serverless-2016-10-31"
+RELEASES = tuple(f"{name.capitalize()}Release" for name in FUNCTIONS)
+"""Parameters of which SAM makes the names of versions."""
 
 
 class ExpansionError(RuntimeError):
@@ -37,7 +41,8 @@ def expanded(environment: str) -> dict[str, Any]:
     os.environ.setdefault("AWS_DEFAULT_REGION", "eu-west-1")  # SAM asks for one, and calls nobody
     logging.getLogger("samtranslator").setLevel(logging.ERROR)  # it warns of switches that only AWS has
     template = cfn_yaml.load(str(TEMPLATE))
-    given = {"Environment": environment, "Entities": ",".join(c.name for c in load_contracts().of_origin("stream"))}
+    entities = ",".join(c.name for c in load_contracts().of_origin("stream"))
+    given = {"Environment": environment, "Entities": entities, **dict.fromkeys(RELEASES, "0" * 64)}
     for name, parameter in template["Parameters"].items():
         parameter["Default"] = given.get(name, parameter.get("Default", f"a-{name.lower()}"))
     _only(environment, template)

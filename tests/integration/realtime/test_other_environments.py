@@ -35,7 +35,7 @@ def test_what_production_gets_can_be_deployed(laptop: Laptop) -> None:
         (mapping,) = (
             m
             for m in laptop.aws.client("lambda").list_event_source_mappings()["EventSourceMappings"]
-            if m["FunctionArn"].endswith(":gavel-prod-relay")
+            if m["FunctionArn"].endswith(":gavel-prod-relay:live")
         )
         assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
         assert mapping["MaximumRetryAttempts"] == 3

@@ -57,6 +57,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[handler.Api]:
         patch.setenv("GAVEL_TABLE", "entities")
         patch.setenv("GAVEL_REQUESTS_TABLE", "requests")
         patch.setenv("GAVEL_SUMMARIES_TABLE", "summaries")
+        patch.setenv("AWS_LAMBDA_FUNCTION_VERSION", "1")
         patch.setenv("GAVEL_BUCKET", "data")
         patch.setenv("GAVEL_INBOUND_QUEUE", queue)
         patch.setattr(handler, "CONTRACTS", document)

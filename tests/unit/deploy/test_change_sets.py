@@ -128,14 +128,21 @@ def test_an_update_is_taken_back_by_alarms_that_are_there_and_do_not_ring(aws: S
     there(aws, "UPDATE_COMPLETE")
     requested(aws, "UPDATE", RollbackConfiguration={"RollbackTriggers": triggers, "MonitoringTimeInMinutes": 10})
     answered(aws, Status="CREATE_COMPLETE", Changes=[])
-    assert propose(aws.client, replace(REQUEST, alarms=watched)) is not None
+    assert propose(aws.client, replace(REQUEST, watched=True, alarms=watched)) is not None
+
+
+def test_what_an_update_replaces_is_kept_for_a_while_even_if_no_alarm_watches_it(aws: Stubber) -> None:
+    there(aws, "UPDATE_COMPLETE")
+    requested(aws, "UPDATE", RollbackConfiguration={"RollbackTriggers": [], "MonitoringTimeInMinutes": 10})
+    answered(aws, Status="CREATE_COMPLETE", Changes=[])
+    assert propose(aws.client, replace(REQUEST, watched=True)) is not None
 
 
 def test_a_new_stack_is_watched_by_no_alarm(aws: Stubber) -> None:
     there(aws, None)
     requested(aws, "CREATE")
     answered(aws, Status="CREATE_COMPLETE", Changes=[])
-    assert propose(aws.client, replace(REQUEST, alarms=["arn:aws:cloudwatch:alarm:api"])) is not None
+    assert propose(aws.client, replace(REQUEST, watched=True, alarms=["arn:aws:cloudwatch:alarm:api"])) is not None
 
 
 def test_changes_are_read_from_every_page(aws: Stubber, monkeypatch: pytest.MonkeyPatch) -> None:

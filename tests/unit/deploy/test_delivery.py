@@ -81,6 +81,8 @@ def test_a_plan_has_the_rights_that_the_page_lists() -> None:
 
 
 UNDER, TO_LAMBDA = {"iam__PermissionsBoundary": BOUNDARY}, {"iam__PassedToService": "lambda.amazonaws.com"}
+TO_CODEDEPLOY = {"iam__PassedToService": "codedeploy.amazonaws.com"}
+SHIFTS, CANARY = f"arn:aws:codedeploy:{REGION}:{ACCOUNT}", "CodeDeployDefault.LambdaCanary10Percent5Minutes"
 CHANGE_SET, NEW = "cloudformation:CreateChangeSet", f"{STACKS}/gavel-prod/1"
 DATA = f"arn:aws:s3:::gavel-prod-data-{ACCOUNT}"
 CODE = f"arn:aws:s3:::gavel-prod-code-{ACCOUNT}"
@@ -137,6 +139,14 @@ THROUGH_S3 = {"kms__ViaService": f"s3.{REGION}.amazonaws.com"}
         (EXECUTE, "iam:PassRole", f"{IAM}:role/gavel-prod-runs", TO_LAMBDA, True),
         (EXECUTE, "iam:PassRole", f"{IAM}:role/gavel-prod-deploy", TO_LAMBDA, False),
         (EXECUTE, "iam:CreateUser", f"{IAM}:user/gavel-prod-x", {}, False),
+        (EXECUTE, "codedeploy:CreateDeployment", f"{SHIFTS}:deploymentgroup:gavel-prod-app/gavel-prod-api", {}, True),
+        (EXECUTE, "codedeploy:GetDeploymentConfig", f"{SHIFTS}:deploymentconfig:{CANARY}", {}, True),
+        (EXECUTE, "codedeploy:CreateDeployment", f"{SHIFTS}:deploymentgroup:gavel-test-app/gavel-test-api", {}, False),
+        (EXECUTE, "iam:PassRole", f"{IAM}:role/gavel-prod-RolloutRole-1", TO_CODEDEPLOY, True),
+        (DEPLOY, "codedeploy:GetDeployment", f"{SHIFTS}:deploymentgroup:gavel-prod-app/gavel-prod-api", {}, True),
+        (DEPLOY, "codedeploy:CreateDeployment", f"{SHIFTS}:deploymentgroup:gavel-prod-app/gavel-prod-api", {}, False),
+        (DEPLOY, "lambda:UpdateAlias", f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:gavel-prod-api", {}, False),
+        (EXECUTE, "lambda:DeleteFunction", f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:gavel-prod-api:7", {}, True),
         (EXECUTE, "s3:GetObject", f"{CODE}/bundles/api.zip", {}, True),
         (EXECUTE, "s3:GetObject", f"{DATA}/landing/orders/1.parquet", {}, False),
         (EXECUTE, "s3:PutBucketPolicy", DATA, {}, True),
@@ -356,6 +366,7 @@ def test_the_boundary_takes_nothing_away_from_the_roles_of_the_stacks() -> None:
         ("dynamodb:GetItem", f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/another"),
         ("cloudformation:CreateChangeSet", NEW),
         ("lambda:UpdateFunctionCode", f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:gavel-prod-api"),
+        ("lambda:UpdateAlias", f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:another:live"),
     ],
 )
 def test_no_role_of_the_stacks_gets_beyond_the_environment(action: str, resource: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ from botocore.retries.standard import ThrottledRetryableChecker, TransientRetrya
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from realtime.api import handler
 from tests.support.depth import examples
 
 throttled_codes = ThrottledRetryableChecker._THROTTLED_ERROR_CODES
@@ -172,6 +174,20 @@ def test_a_table_that_does_not_answer_is_503_with_the_advice_to_come_back(
     monkeypatch.setattr(api.client, "query", throttle)
     reply = api.send(sample("api_read_order"))
     assert (reply.status, reply.headers["Retry-After"]) == (503, "1")
+
+
+@pytest.mark.parametrize("status", [200, 404, 409, 500, 503])
+def test_a_server_error_is_counted_by_the_version_that_answered_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], status: int
+) -> None:
+    """Lambda counts an answer of 503 as a success: without this no alarm would take a new version's calls back."""
+    monkeypatch.setattr(handler, "_api", lambda: SimpleNamespace(answer=lambda event: {"statusCode": status}))
+    monkeypatch.setattr(handler, "_settings", lambda: SimpleNamespace(environment="prod", version="7"))
+    assert handler.handle({}, None) == {"statusCode": status}
+    counted = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(one["ServerErrors"], one["version"], one["environment"]) for one in counted] == (
+        [(1, "7", "prod")] if status >= 500 else []
+    )
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,10 @@ OF_AWS = {
         {"Count", "4XXError", "5XXError", "Latency"},
         [{"ApiName", "Stage"}, {"ApiName", "Method", "Resource", "Stage"}],
     ),
-    "AWS/Lambda": ({"Errors", "Throttles", "Duration", "IteratorAge"}, [{"FunctionName"}]),
+    "AWS/Lambda": (
+        {"Errors", "Throttles", "Duration", "IteratorAge"},
+        [{"FunctionName"}, {"FunctionName", "Resource"}, {"FunctionName", "Resource", "ExecutedVersion"}],
+    ),
     "AWS/Firehose": (
         {"DeliveryToS3.DataFreshness", "IncomingRecords", "ThrottledRecords"},
         [{"DeliveryStreamName"}],

@@ -12,6 +12,7 @@ import yaml
 
 from contracts import Contracts, metrics, summaries
 from contracts.model import VERSION
+from ops.environment import LIVE
 from realtime.bundle import FUNCTIONS
 from tests.support.expanded import expanded
 
@@ -148,3 +149,71 @@ def test_the_laptop_stack_reads_outputs_that_there_are(template: dict[str, Any])
     sources = (p.read_text(encoding="utf-8") for p in (ROOT / "local").rglob("*.py"))
     read = {name for source in sources for name in re.findall(r'outputs\["(\w+)"\]', source)}
     assert {"ApiUrl", "TableName"} <= read <= set(template["Outputs"])
+
+
+# ---- calls that go over to new versions ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[str, Any]:
+    found: dict[str, Any] = expanded("prod")["Resources"]
+    return found
+
+
+def of(made: dict[str, Any], kind: str) -> dict[str, Any]:
+    return {name: resource for name, resource in made.items() if resource["Type"] == kind}
+
+
+def test_whoever_calls_a_function_calls_its_alias(made: dict[str, Any]) -> None:
+    """What calls `$LATEST` would call what an update has brought, before anybody has looked whether it works."""
+    aliases = of(made, "AWS::Lambda::Alias")
+    assert {a["Properties"]["Name"] for a in aliases.values()} == {LIVE}
+    assert {a["Properties"]["FunctionName"]["Ref"] for a in aliases.values()} == set(of(made, "AWS::Lambda::Function"))
+    mappings = of(made, "AWS::Lambda::EventSourceMapping").values()
+    permissions = of(made, "AWS::Lambda::Permission").values()
+    named = [m["Properties"]["FunctionName"] for m in (*mappings, *permissions)]
+    assert len(named) > 30
+    assert {one.get("Ref") for one in named} <= set(aliases)
+    for api in of(made, "AWS::ApiGateway::RestApi").values():
+        called = re.findall(r"functions/\$\{(\w+)", json.dumps(api["Properties"]["Body"]))
+        assert set(called) - {"__FunctionArn__"} == {"ApiFunctionAliaslive"}
+    tenants = json.dumps(made["TenantApi"]["Properties"]["Body"])
+    assert re.findall(r'"__FunctionArn__": (\{[^}]*\})', tenants) == ['{"Ref": "AuthorizerFunctionAliaslive"}']
+
+
+def test_a_version_goes_with_the_update_that_replaces_it_or_is_taken_back(made: dict[str, Any]) -> None:
+    """SAM would keep every version for ever; and one that was taken back would stand in the way of the same code, for
+    Lambda publishes nothing that it has published last."""
+    versions = of(made, "AWS::Lambda::Version")
+    assert len(versions) == len(FUNCTIONS)
+    assert {v["DeletionPolicy"] for v in versions.values()} == {"Delete"}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_an_alarm_of_the_new_version_alone_takes_calls_back(made: dict[str, Any], function: str) -> None:
+    logical = f"{function.capitalize()}Function"
+    policy = made[f"{logical}Aliaslive"]["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]
+    group = made[policy["DeploymentGroupName"]["Ref"]]["Properties"]
+    assert group["AutoRollbackConfiguration"]["Enabled"] is True
+    assert "DEPLOYMENT_STOP_ON_ALARM" in group["AutoRollbackConfiguration"]["Events"]
+    assert group["ServiceRoleArn"] == {"Fn::GetAtt": ["RolloutRole", "Arn"]}
+    version = {"Fn::GetAtt": [f"{logical}Version{'0' * 10}", "Version"]}
+    alarms = [made[alarm["Name"]["Ref"]]["Properties"] for alarm in group["AlarmConfiguration"]["Alarms"]]
+    (errors,) = [alarm for alarm in alarms if alarm["MetricName"] == "Errors"]
+    assert {d["Name"]: d["Value"] for d in errors["Dimensions"]} == {
+        "FunctionName": {"Ref": logical},
+        "Resource": {"Fn::Sub": f"${{{logical}}}:live"},
+        "ExecutedVersion": version,
+    }
+    for alarm in alarms:  # a new version, a new alarm: what rings because of the old one keeps no cure out
+        assert f"-{function}-version-${{{version['Fn::GetAtt'][0]}.Version}}-" in alarm["AlarmName"]["Fn::Sub"]
+        assert alarm["Period"] == 60
+
+
+def test_what_reads_a_change_is_new_before_what_writes_it(made: dict[str, Any]) -> None:
+    assert set(made["InboundFunction"]["DependsOn"]) == {"RelayFunctionAliaslive", "FanoutFunctionAliaslive"}
+    assert made["ApiFunction"]["DependsOn"] == "InboundFunctionAliaslive"
+
+
+def test_on_a_laptop_no_codedeploy_shifts_calls() -> None:
+    assert not [r for r in expanded("local")["Resources"].values() if r["Type"].startswith("AWS::CodeDeploy::")]

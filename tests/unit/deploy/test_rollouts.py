@@ -1,0 +1,100 @@
+"""What a deployment says of calls that go over to new versions, and of those that were taken back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from ops.deployment import rollouts
+from ops.deployment.change_sets import Change, ChangeSet
+from ops.deployment.given import Planned
+from ops.deployment.stacks import STACKS
+from ops.deployment.templates import declared
+from tests.support.expanded import expanded
+from tests.support.stubbed import stubbed
+
+REALTIME = next(stack for stack in STACKS if stack.key == "realtime")
+STACK = "arn:aws:cloudformation:eu-west-1:111122223333:stack/gavel-prod/1"
+BEGAN = datetime(2026, 11, 30, 1, tzinfo=UTC)
+
+
+def change(resource: str, action: str = "Modify", kind: str = rollouts.ALIAS) -> Change:
+    return Change(action, resource, kind, "False", "", ("FunctionVersion",))
+
+
+def said(*changes: Change, **values: str) -> str:
+    return "\n".join(rollouts.announced(ChangeSet("a", "gavel-prod", False, changes), Planned(REALTIME, values)))
+
+
+def test_a_deployment_says_whose_calls_go_over_and_how() -> None:
+    text = said(change("RelayFunctionAliaslive"), change("ApiFunctionAliaslive"), change("ApiFunction", kind="other"))
+    assert "api, relay. 10 % of them for 5 min, then all." in text
+    assert "All of them at once." in said(change("ApiFunctionAliaslive"), Rollout="CodeDeployDefault.LambdaAllAtOnce")
+
+
+def test_it_says_nothing_where_versions_stay_or_are_the_first() -> None:
+    assert said(change("Table", kind="AWS::DynamoDB::Table"), change("ApiFunctionAliaslive", "Add")) == ""
+
+
+def test_the_names_of_aliases_are_those_that_sam_makes() -> None:
+    made = [n for n, r in expanded("prod")["Resources"].items() if r["Type"] == rollouts.ALIAS]
+    assert len(made) == 6
+    assert all(said(change(name)).startswith("Calls go over to new versions: ") for name in made)
+    assert "versions: ." not in "".join(said(change(name)) for name in made)
+
+
+@pytest.mark.parametrize("value", declared("realtime")["Rollout"]["AllowedValues"])
+def test_every_way_has_words(value: str) -> None:
+    assert "CodeDeploy" not in rollouts.in_words(value)
+
+
+def stopped(*deployments: str, failing: bool = False) -> str:
+    with stubbed("cloudformation") as cloudformation, stubbed("codedeploy") as codedeploy:
+        stack = {
+            "StackName": "gavel-prod",
+            "StackId": STACK,
+            "CreationTime": BEGAN,
+            "StackStatus": "UPDATE_ROLLBACK_COMPLETE",
+        }
+        cloudformation.add_response(
+            "describe_stacks", {"Stacks": [stack | {"LastUpdatedTime": BEGAN}]}, {"StackName": STACK}
+        )
+        resources = [
+            {"LogicalResourceId": n, "PhysicalResourceId": p, "ResourceType": f"AWS::CodeDeploy::{t}",
+             "LastUpdatedTimestamp": BEGAN, "ResourceStatus": "UPDATE_COMPLETE"}
+            for n, p, t in (
+                ("ServerlessDeploymentApplication", "gavel-prod-app", "Application"),
+                ("ApiFunctionDeploymentGroup", "gavel-prod-api-group", "DeploymentGroup"),
+            )
+        ]  # fmt: skip
+        cloudformation.add_response("list_stack_resources", {"StackResourceSummaries": resources}, {"StackName": STACK})
+        if failing:
+            codedeploy.add_client_error("list_deployments", "AccessDenied", "not authorized")
+        else:
+            wanted: dict[str, Any] = {
+                "applicationName": "gavel-prod-app",
+                "deploymentGroupName": "gavel-prod-api-group",
+                "includeOnlyStatuses": ["Failed", "Stopped"],
+                "createTimeRange": {"start": BEGAN},
+            }
+            codedeploy.add_response("list_deployments", {"deployments": list(deployments)}, wanted)
+        for one in deployments:
+            why = {"code": "ALARM_ACTIVE", "message": "Activated alarms: gavel-prod-api-version-7-fails"}
+            info = {"deploymentInfo": {"deploymentId": one, "errorInformation": why}}
+            codedeploy.add_response("get_deployment", info, {"deploymentId": one})
+        return rollouts.stopped(cloudformation.client, codedeploy.client, STACK)
+
+
+def test_the_reason_is_shown_why_calls_went_back() -> None:
+    why = "ALARM_ACTIVE: Activated alarms: gavel-prod-api-version-7-fails"
+    assert stopped("d-1") == f"  calls of api went back to the old version (d-1): {why}\n"
+
+
+def test_a_failure_of_something_else_is_not_blamed_on_calls() -> None:
+    assert stopped() == ""
+
+
+def test_what_cannot_be_found_out_is_said() -> None:
+    assert "not authorized" in stopped(failing=True)
