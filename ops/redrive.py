@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 
 from ops import dead_letters
 from ops.dead_letters import put_back
-from ops.environment import Environment, OpsError
+from ops.environment import LIVE, Environment, OpsError
 from ops.moments import Range
 from realtime.resending import requests_of
 
@@ -243,7 +243,9 @@ class Redrive:
         """Position and reason of the records that a function did not take."""
         event = json.dumps({"redrive": True, "Records": list(records)}).encode()
         try:
-            answer = self._lambda.invoke(FunctionName=function, InvocationType="RequestResponse", Payload=event)
+            answer = self._lambda.invoke(
+                FunctionName=function, Qualifier=LIVE, InvocationType="RequestResponse", Payload=event
+            )
         except ClientError as error:
             raise RedriveError(f"expected Lambda to invoke {function}, it refused: {error}") from error
         body = answer["Payload"].read()

@@ -8,11 +8,13 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from ops.doctor.findings import DEPLOY, Finding, Patient
+from ops.environment import LIVE
 
 FUNCTIONS = ("api", "relay", "authorizer", "inbound", "fanout", "tracking")
 READERS = ("relay", "fanout")
 CALLED_BY_MAPPINGS = ("relay", "fanout", "inbound", "tracking")
 LOGS = (*FUNCTIONS, "gateway")
+WAIT = "Wait for the deployment that is under way; if there is none,"
 
 
 def functions(patient: Patient) -> Iterator[Finding]:
@@ -33,6 +35,28 @@ def functions(patient: Patient) -> Iterator[Finding]:
         if found.get("Concurrency", {}).get("ReservedConcurrentExecutions") == 0:
             do = "Remove its reserved concurrency: with 0 every call is refused."
             yield Finding(f"concurrency of {name}", "no limit of 0", "0", do)
+        yield from _called_version(client, name, found["Configuration"])
+
+
+def _called_version(client: Any, name: str, latest: dict[str, Any]) -> Iterator[Finding]:
+    """Where the alias that is called leads: to the code that was deployed last, and to no second version."""
+    what = f"alias {LIVE} of function {name}"
+    try:
+        alias = client.get_alias(FunctionName=name, Name=LIVE)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ResourceNotFoundException":
+            raise
+        yield Finding(what, "that it is there", "none", DEPLOY)
+        return
+    if weights := (alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights"):
+        shares = ", ".join(f"{share:.0%} at version {version}" for version, share in sorted(weights.items()))
+        do = f"{WAIT} let the alias lead to one version (Lambda, aliases)."
+        yield Finding(what, "one version", f"version {alias['FunctionVersion']}, and {shares}", do)
+    called = client.get_function_configuration(FunctionName=name, Qualifier=LIVE)
+    if called["CodeSha256"] != latest["CodeSha256"]:
+        found = f"version {alias['FunctionVersion']} with other code"
+        do = f"{WAIT} somebody changed the function by hand: deploy."
+        yield Finding(what, "the code that was deployed last", found, do)
 
 
 def mappings(patient: Patient) -> Iterator[Finding]:
@@ -42,7 +66,7 @@ def mappings(patient: Patient) -> Iterator[Finding]:
         if not patient.on_aws and function in READERS:
             continue  # the pump reads the stream there
         name = patient.name(function)
-        found = client.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]
+        found = client.list_event_source_mappings(FunctionName=f"{name}:{LIVE}")["EventSourceMappings"]
         if not found:
             yield Finding(f"event source mapping of {name}", "one", "none", DEPLOY)
         for mapping in found:

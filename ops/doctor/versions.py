@@ -12,6 +12,7 @@ from pathlib import Path
 
 from contracts.compact import load_compact
 from ops.doctor.findings import DEPLOY, Finding, Patient
+from ops.environment import LIVE
 
 LOCK = Path(__file__).resolve().parents[2] / "requirements" / "lock.txt"
 _PINNED = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==([^\s;\\]+)", re.MULTILINE)
@@ -40,7 +41,7 @@ def deployed_contracts(patient: Patient) -> Iterator[Finding]:
     client = patient.client("lambda")
     for function in HAS_CONTRACTS:
         name = patient.name(function)
-        location = client.get_function(FunctionName=name).get("Code", {}).get("Location")
+        location = client.get_function(FunctionName=name, Qualifier=LIVE).get("Code", {}).get("Location")
         if not location or not location.startswith("https://" if patient.on_aws else "http://"):
             continue
         with urllib.request.urlopen(location, timeout=20) as answer:  # noqa: S310 - the scheme was looked at

@@ -84,7 +84,9 @@ def seeds(laptop: Laptop) -> dict[str, tuple[Callable[[], Any], Callable[[], Any
     inbound = sqs.get_queue_url(QueueName="gavel-local-inbound")["QueueUrl"]
     letters = sqs.get_queue_url(QueueName="gavel-local-fanout-dead-letters")["QueueUrl"]
     policy = sqs.get_queue_attributes(QueueUrl=inbound, AttributeNames=["RedrivePolicy"])["Attributes"]["RedrivePolicy"]
-    mapping = lambdas.list_event_source_mappings(FunctionName="gavel-local-inbound")["EventSourceMappings"][0]["UUID"]
+    mapping = lambdas.list_event_source_mappings(FunctionName="gavel-local-inbound:live")["EventSourceMappings"][0][
+        "UUID"
+    ]
     key = kms.describe_key(KeyId="alias/gavel-local")["KeyMetadata"]["KeyId"]
     landing = glue.get_table(DatabaseName="gavel_landing_local", Name="bids")["Table"]
     kept = {

@@ -11,11 +11,16 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from lakehouse.drift.findings import NIGHTLY, Report, Unread, key_of, written
+from contracts import load_contracts
+from lakehouse.drift.findings import NIGHTLY, Drifted, Report, Unread, key_of, written
 from ops.command_line import app
+from ops.deployment.given import Place
+from ops.deployment.stacks import STACKS
 from ops.drift import looking
+from ops.drift.stacks import Deployed, changed_resources
 from ops.environment import Environment
 from tests.support.lakes import local_lake
+from tests.support.stubbed import stubbed
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 DENIED = Unread("tables", "gavel_test", "ClientError: AccessDenied")
@@ -59,3 +64,55 @@ def test_an_object_that_is_no_report_is_said_with_its_key(
     assert (shown.exit_code, shown.stdout) == (1, "")
     assert "drift/nightly.json" in shown.stderr
     assert "remove it" in shown.stderr
+
+
+REALTIME = next(stack for stack in STACKS if stack.key == "realtime")
+
+
+def looked_at(after: str) -> list[Drifted | Unread]:
+    """What is found of an alias with a second version, if the stack's state is `after` once the detection has ended."""
+    with stubbed("cloudformation") as stub:
+        place = Place("prod", "111122223333", "eu-west-1", "aws")
+        deployed = Deployed(Environment("prod", lambda service: stub.client), REALTIME, place, {}, load_contracts())
+        stack = {"StackName": "gavel-prod", "StackId": "s-1", "CreationTime": NOON, "StackStatus": "UPDATE_COMPLETE"}
+        stub.add_response("describe_stacks", {"Stacks": [stack]}, {"StackName": "gavel-prod"})
+        stub.add_response("detect_stack_drift", {"StackDriftDetectionId": "d-1"}, {"StackName": "gavel-prod"})
+        ended = {
+            "StackId": "s-1",
+            "StackDriftDetectionId": "d-1",
+            "DetectionStatus": "DETECTION_COMPLETE",
+            "Timestamp": NOON,
+        }
+        stub.add_response("describe_stack_drift_detection_status", ended, {"StackDriftDetectionId": "d-1"})
+        weights = {
+            "PropertyPath": "/RoutingConfig",
+            "ExpectedValue": "null",
+            "ActualValue": '{"AdditionalVersionWeights":[{"FunctionVersion":"8","FunctionWeight":0.1}]}',
+            "DifferenceType": "ADD",
+        }
+        alias = {
+            "StackId": "s-1",
+            "LogicalResourceId": "ApiFunctionAliaslive",
+            "PhysicalResourceId": "arn:aws:lambda:eu-west-1:111122223333:function:gavel-prod-api:live",
+            "ResourceType": "AWS::Lambda::Alias",
+            "PropertyDifferences": [weights],
+            "StackResourceDriftStatus": "MODIFIED",
+            "Timestamp": NOON,
+        }
+        stub.add_response(
+            "describe_stack_resource_drifts", {"StackResourceDrifts": [alias]}, {"StackName": "gavel-prod"}
+        )
+        stub.add_response("describe_stacks", {"Stacks": [stack | {"StackStatus": after}]}, {"StackName": "gavel-prod"})
+        return list(changed_resources(deployed))
+
+
+def test_calls_that_go_over_to_a_new_version_are_no_drift() -> None:
+    (found,) = looked_at("UPDATE_IN_PROGRESS")
+    assert isinstance(found, Unread)
+    assert "ApiFunctionAliaslive" in found.why
+
+
+def test_an_alias_that_somebody_gave_a_second_version_is_drift() -> None:
+    (found,) = looked_at("UPDATE_COMPLETE")
+    assert isinstance(found, Drifted)
+    assert found.what == "/RoutingConfig"

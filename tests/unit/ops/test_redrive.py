@@ -53,7 +53,8 @@ class Aws:
     def receive_message(self, **options: Any) -> dict[str, Any]:
         return {}
 
-    def invoke(self, *, FunctionName: str, InvocationType: str, Payload: bytes) -> dict[str, Any]:
+    def invoke(self, *, FunctionName: str, Qualifier: str, InvocationType: str, Payload: bytes) -> dict[str, Any]:
+        assert Qualifier == "live"  # not what an update that is under way has brought
         records = json.loads(Payload)["Records"]
         self.invoked.append((FunctionName, len(records)))
         if self.error:
