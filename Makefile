@@ -126,7 +126,7 @@ unit: $(DEV)  ## Run the tests that need no network and no stack and are quick: 
 test-fast: $(DEV)  ## Run all tests that need no network and no stack
 	@$(PYTEST) $(FAST)
 
-bench-merge: $(BENCH)  ## Compare the merge with its peers, over an hour; goes on where it was stopped
+bench-merge: $(BENCH)  ## Compare the merge with its peers, some hours; goes on where it was stopped
 	@$(BENCH_VENV)/bin/python -m benchmarks.merge run
 	@$(BENCH_VENV)/bin/python -m benchmarks.merge report
 

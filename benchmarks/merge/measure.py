@@ -68,7 +68,7 @@ class Measured:
     maintenance: Lap | None = None
     peak_bytes: int = 0
     disk_bytes: int = 0
-    scratch_bytes: int = 0
+    scratch_bytes: int | None = None
     files: int = 0
     elsewhere: float = 0.0
     load: float = 0.0

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.merge import goals
-from benchmarks.merge.cases import IN_A_ROW, OURS, SLOPE_CHANGES, SLOPE_SIZES, Case, grid, rows, slope
+from benchmarks.merge.cases import CELLS, IN_A_ROW, OURS, SLOPE_CHANGES, SLOPE_SIZES, Case, grid, rows, slope
 from benchmarks.merge.results import Results
 from benchmarks.merge.work import ENGINES
 
@@ -15,8 +15,10 @@ TITLES = {
     "merge-engines": "Engines side by side at 10M rows",
     "merge-slope": "Time over the size of the table",
     "merge-in-a-row": "Merges in a row",
+    "merge-shapes": "Other shapes of keys, rows and batches",
 }
 _COLOURS = {"ours": "#0b6e4f", "ours, whole batch": "#6bbf9c", "copy": "#222222", "delta-rs": "#c75b12"}
+_MORE = {"ducklake": "#1f6f9f", "polars": "#7a4f9a"}
 _OTHER = "#b0b0b0"
 _MILLION = 1_000_000
 
@@ -38,7 +40,7 @@ def draw(results: Results, folder: Path) -> list[Path]:
     )
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
-    for name, drawing in (("engines", _engines), ("slope", _slope), ("in-a-row", _in_a_row)):
+    for name, drawing in (("engines", _engines), ("slope", _slope), ("in-a-row", _in_a_row), ("shapes", _shapes)):
         canvas = drawing(results)
         if canvas is not None:
             path = folder / f"merge-{name}.svg"
@@ -114,4 +116,25 @@ def _in_a_row(results: Results) -> Any:
         axis.set_ylim(bottom=0)
         axis.set_xticks(range(1, IN_A_ROW + 1))
         axis.legend(frameon=False)
+    return canvas
+
+
+def _shapes(results: Results) -> Any:
+    """A line for each cell, a mark for each engine, on a scale of powers of ten."""
+    cells = [name for name, case in reversed(CELLS.items()) if results.median(case, "ours")]
+    if not cells:
+        return None
+    canvas, (axis,) = _canvas(1, 7.5, 1.2 + 0.24 * len(cells))
+    for engine in (e for e in ENGINES if e in _COLOURS or e in _MORE):
+        medians = [(place, results.median(CELLS[name], engine)) for place, name in enumerate(cells)]
+        points = [(m.seconds, place) for place, m in medians if m and not m.failed]
+        if points:
+            size = 48 if engine in OURS else 26
+            colour = _COLOURS.get(engine) or _MORE[engine]
+            axis.scatter(*zip(*points, strict=True), label=engine, color=colour, s=size, zorder=2 + (engine in OURS))
+    axis.set_yticks(range(len(cells)), cells)
+    axis.set_xscale("log")
+    axis.set_xlabel("seconds (less is better)")
+    axis.grid(axis="y", linewidth=0.3)
+    axis.legend(frameon=False, bbox_to_anchor=(1.0, 1.0), loc="upper left")
     return canvas

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.merge import goals, pictures
-from benchmarks.merge.cases import IN_A_ROW, OURS, SLOPE_CHANGES, SLOW, SLOW_UP_TO, Case, grid, rows, slope
+from benchmarks.merge.cases import CELLS, IN_A_ROW, OURS, SLOPE_CHANGES, SLOW, SLOW_UP_TO, Case, grid, rows, slope
 from benchmarks.merge.results import Median, Results
 from benchmarks.merge.work import ENGINES
 
@@ -49,6 +49,7 @@ def _part(results: Results, pictures_drawn: Sequence[str]) -> Iterator[str]:
     for case in grid([SHOWN_ROWS]):
         if case.count * 100 == case.rows:
             yield from _grid_table(results, case)
+    yield from _shapes_table(results)
     yield ""
     yield f"All sizes, merges in a row, and where the time goes: [{Path(EVERYTHING).name}](../{EVERYTHING})."
 
@@ -62,6 +63,9 @@ def _everything(results: Results) -> Iterator[str]:
     yield from _machine(results)
     for case in grid():
         yield from _grid_table(results, case)
+    yield from _shapes_table(results)
+    for name, case in CELLS.items():
+        yield from _grid_table(results, case, name)
     yield from _slope_table(results)
     yield from _row_table(results)
     yield from _steps_table(results)
@@ -76,7 +80,10 @@ def _machine(results: Results) -> Iterator[str]:
         + "."
     )
     busiest = max((median.elsewhere for median in results.medians()), default=0.0)
-    yield f"Other processes took at most {busiest:.1f} cores during a run."
+    load = max((run.measured.load for run in results.runs), default=0.0)
+    yield f"Other processes took at most {busiest:.1f} cores during a run" + (
+        f"; the load before a run was at most {load:.1f}." if load else "."
+    )
 
 
 def _goals(results: Results) -> Iterator[str]:
@@ -106,16 +113,17 @@ def _met(value: float | None, goal: goals.Goal) -> str:
     return "" if met is None else ("met" if met else "**missed**")
 
 
-def _grid_table(results: Results, case: Case) -> Iterator[str]:
+def _grid_table(results: Results, case: Case, cell: str = "") -> Iterator[str]:
     found = [m for m in (results.median(case, engine) for engine in ENGINES) if m is not None]
     if not found:
         return
     yield ""
-    yield f"### {case.rows // 1_000_000}M rows, {case.count:,} changes, {_TITLES[case.spread]}"
+    size = f"{case.rows // 1_000_000}M rows" if not cell else f"`{cell}`: {case.rows:,} rows"
+    yield f"### {size}, {case.count:,} changes, {_TITLES.get(case.spread, case.spread)}"
     yield ""
     copy = results.median(case, "copy")
     yield from table(
-        ("", "s", "of copy", "CPU s", "peak GB", "MB written", "files", "rows", "runs"),
+        ("", "s", "of copy", "CPU s", "peak GB", "scratch GB", "MB written", "files", "rows", "runs"),
         (_grid_row(m, copy) for m in sorted(found, key=lambda m: (bool(m.failed), m.seconds))),
     )
     if case.rows > SLOW_UP_TO:
@@ -124,13 +132,14 @@ def _grid_table(results: Results, case: Case) -> Iterator[str]:
 
 def _grid_row(median: Median, copy: Median | None) -> Sequence[str]:
     if median.failed:
-        return (median.engine, median.failed, "", "", _gigabytes(median.peak_bytes), "", "", "", "")
+        return (median.engine, median.failed, "", "", _gigabytes(median.peak_bytes), "", "", "", "", "")
     return (
         f"**{median.engine}**" if median.engine in OURS else median.engine,
         seconds(median.seconds),
         f"{median.seconds / copy.seconds:.2f}" if copy and not copy.failed else "",
         seconds(median.cpu_seconds),
         _gigabytes(median.peak_bytes),
+        "" if median.scratch_bytes is None else _gigabytes(median.scratch_bytes),
         f"{median.written_bytes / 1e6:,.1f}",
         str(median.written_files),
         _right(median),
@@ -144,6 +153,34 @@ def _right(median: Median) -> str:
     if median.wrong_rows == 0 and median.others_right:
         return "right"
     return f"**{median.wrong_rows:,} wrong**" + ("" if median.others_right else ", others damaged")
+
+
+def _shapes_table(results: Results) -> Iterator[str]:
+    """All cells of the other shapes side by side: seconds, and the peak of memory behind them."""
+    found = {name: [results.median(case, engine) for engine in ENGINES] for name, case in CELLS.items()}
+    engines = [e for n, e in enumerate(ENGINES) if any(medians[n] for medians in found.values())]
+    if not engines:
+        return
+    yield ""
+    yield "### Other shapes of keys, rows and batches: seconds / peak GB"
+    yield ""
+    yield from table(
+        ("", *engines),
+        (
+            (name, *(_cell(m) for e, m in zip(ENGINES, medians, strict=True) if e in engines))
+            for name, medians in found.items()
+            if any(medians)
+        ),
+    )
+
+
+def _cell(median: Median | None) -> str:
+    if median is None:
+        return ""
+    if median.failed:
+        return f"failed / {_gigabytes(median.peak_bytes)}"
+    wrong = "" if _right(median) in ("", "right") else ", " + _right(median)
+    return f"{seconds(median.seconds)} / {_gigabytes(median.peak_bytes)}{wrong}"
 
 
 def _slope_table(results: Results) -> Iterator[str]:

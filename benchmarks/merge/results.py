@@ -28,7 +28,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Median:
-    """An engine on a case over its repetitions: medians of `n` runs (of the first merge in a row; the highest peak).
+    """An engine on a case over its repetitions: medians of `n` runs (of the first merge in a row; the highest peaks).
 
     `elsewhere` is the most that other processes took meanwhile, in cores.
     """
@@ -39,6 +39,7 @@ class Median:
     seconds: float
     cpu_seconds: float
     peak_bytes: int
+    scratch_bytes: int | None
     written_bytes: int
     written_files: int
     elsewhere: float
@@ -78,6 +79,7 @@ class Results:
             seconds=_median(lap.seconds for lap in first),
             cpu_seconds=_median(lap.cpu_seconds for lap in first),
             peak_bytes=max(run.peak_bytes for run in runs),
+            scratch_bytes=max((r.scratch_bytes for r in runs if r.scratch_bytes is not None), default=None),
             written_bytes=round(_median(lap.written_bytes for lap in first)),
             written_files=round(_median(lap.written_files for lap in first)),
             elsewhere=max((run.elsewhere for run in done), default=0.0),

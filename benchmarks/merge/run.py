@@ -96,7 +96,7 @@ def outcome(measured: Measured) -> str:
     busy = f" (others took {measured.elsewhere:.1f} cores)" if measured.elsewhere > 0.1 else ""
     return (
         f"{seconds} s{busy}, cpu {cpu:.2f} s, peak {measured.peak_bytes / 1e6:.0f} MB, "
-        f"scratch {measured.scratch_bytes / 1e6:.0f} MB, "
+        f"scratch {(measured.scratch_bytes or 0) / 1e6:.0f} MB, "
         f"{written:.1f} MB in {files} files, {measured.files} to read{kept}, {correctness(measured)}"
     )
 

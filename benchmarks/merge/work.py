@@ -16,6 +16,7 @@ ENGINES = {
     "ours, whole batch": "ours.OursBatch",
     "copy": "peers.Copy",
     "delta-rs": "peers.Delta",
+    "ducklake": "duck_lakes.DuckLake",
     "polars": "peers.Polars",
     "duckdb window": "peers.DuckFull",
     "pyiceberg upsert": "peers.Upsert",
