@@ -180,7 +180,8 @@ lint-sql: $(DEV)
 types: $(DEV)  ## Check types
 	@$(BIN)/mypy $(PACKAGES)
 
-scan: $(DEV) $(SCAN)  ## Check the template as production gets it for what is open, unencrypted or not watched
+scan: $(DEV) $(SCAN)  ## Check templates as production gets them for what is open, unencrypted or not watched, and workflows
+	@$(SCAN_VENV)/bin/zizmor --offline --quiet --config .github/zizmor.yaml .github/workflows
 	@$(BIN)/python -m tests.support.expanded --environment prod > build/template.json
 	@for stack in foundation lake pipeline governance firewall dashboard delivery codepipeline; do \
 		$(BIN)/python -m tests.support.expanded --environment prod --stack $$stack > build/$$stack.json || exit 1; done

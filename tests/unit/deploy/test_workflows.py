@@ -1,7 +1,8 @@
 """What workflows run exists, is pinned, and has the rights that it needs; the steps of a deployment run as written.
 
 In the last tests the programs that are not here (Docker, skopeo, the AWS CLI) and `gavel` itself are stand-ins that
-write down how they were called; shell, make and the Makefile are the real ones.
+write down how they were called; shell, make and the Makefile are the real ones. Conditions, order and what a job hands to
+another are tried by a runner (`tests/integration/deploy/test_workflows_run.py`).
 """
 
 from __future__ import annotations
@@ -60,6 +61,13 @@ def test_every_action_is_pinned_by_commit_with_its_version_beside() -> None:
             assert found, f"{file.name}: {line}"
             pins.setdefault(found[1], set()).add(found[2])
     assert {name: len(commits) for name, commits in pins.items()} == dict.fromkeys(pins, 1)
+
+
+def test_a_step_fails_where_any_part_of_its_command_does() -> None:
+    """GitHub's own default is `bash -e`, without pipefail."""
+    for file in FILES:
+        assert workflow(file)["defaults"] == {"run": {"shell": "bash"}}, file.name
+    assert not [s.name for s in steps() if "shell" in s.written or s.written.get("continue-on-error")]
 
 
 def test_a_job_may_read_the_code_and_what_it_needs_besides() -> None:
