@@ -220,9 +220,9 @@ def read(lake: Lake, entity: str, day: datetime, damaged: Callable[[Damaged], No
     return _distinct(_read_rows(lake, keys, damaged))
 
 
-def read_builds(lake: Lake, day: datetime) -> list[Row]:
+def read_builds(lake: Lake, day: datetime, damaged: Callable[[Damaged], None] | None = None) -> list[Row]:
     """The rows of a day's builds of marts and reports, as `read` gives them."""
-    return read(lake, _MODELS, day)
+    return read(lake, _MODELS, day, damaged)
 
 
 def billed(lake: Lake, day: datetime, known: dict[str, Mapping[str, float]]) -> float:

@@ -64,7 +64,7 @@ def follow(
             if note:
                 say(note)
         stands = {one.stands for one in found}
-        if stands - {"through"}:
+        if stands - {"through", "erased"}:
             raise typer.Exit(1 if stands & {"set aside", "unknown"} else 3)
 
 

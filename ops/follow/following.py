@@ -15,13 +15,17 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
+import duckdb
+from botocore.exceptions import BotoCoreError, ClientError
+
 from contracts.item import BY, index_keys, item_keys
 from lakehouse.storage.duck import connect
+from lakehouse.storage.failures import without_values
 from lakehouse.table.tables import TableState, published_entry
 from ops.environment import Environment, OpsError
 from ops.follow import lake as lakes
 from ops.follow import logs, marts, waiting
-from ops.follow.model import SECOND, Build, Change, Followed, Item, Logged, Waiting, moment_of
+from ops.follow.model import Build, Change, Followed, Item, Logged, Waiting, moment_of
 from realtime.api import lookup, payloads
 from realtime.api.items import is_alive, values_of, version
 from realtime.api.problems import ApiError
@@ -40,6 +44,7 @@ LOG_PATIENCE = timedelta(hours=1)
 """How long after its landing a change may wait for the row of its publication, written after the pointers move."""
 REQUEST_AGE = timedelta(days=1)
 """How far back a request is looked for if nothing is said."""
+_FIRST = datetime(2000, 1, 1, tzinfo=UTC)  # nothing is older
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_=-]{1,80}")
 
 
@@ -50,6 +55,24 @@ class Options:
 
     since: datetime | None = None
     personal: bool = False
+
+
+@dataclass(frozen=True)
+class Write:
+    """A write of an item: the version that it gave, and when it was made, None if nobody knows."""
+
+    version: int
+    at: datetime | None
+
+    def change_of(self, left: Sequence[Change]) -> Change | None:
+        """Which of the changes that are left is this write, by its second: the first one, as they are matched in their
+        order; where only a line says the time, which is written later, the last one before it."""
+        if self.at is None:
+            return None
+        second, exact = int(self.at.timestamp()), self.at == moment_of(self.version)
+        earlier = EARLIER if exact else int(logs.AFTER.total_seconds())
+        near = [c for c in left if second - earlier <= int(c.changed_at.timestamp()) <= second + LATER]
+        return near[0 if exact else -1] if near else None
 
 
 def contract_of(where: Environment, entity: str) -> Contract:
@@ -81,15 +104,18 @@ def follow(where: Environment, contract: Contract, key: Mapping[str, Any], optio
         entry = published_entry(where.lake, contract)
         state = None if entry is None else TableState(where.lake, entry.metadata_location)
         since = _bounded(options.since, stored)
-        seen = lakes.Reader(duck, where.lake, contract, state).of_key(key, since, options.personal)
+        reader = lakes.Reader(duck, where.lake, contract, state, found.notes)
+        seen = reader.of_key(key, since, options.personal)
         found.changes, found.earlier, found.row = seen.changes, seen.earlier, seen.row
         found.files, found.files_read = seen.files, seen.files_read
         place = stored.place if stored is not None else _place(contract, seen.values)
         found.requests = _requests(where, found, place)
-        missing = _match(found)
+        missing = _match(found, where.lake.now())
         if missing is not None or not found.changes:
-            began = moment_of(missing) if missing is not None else options.since or where.lake.now() - REQUEST_AGE
-            wanted = waiting.Wanted(contract, key, place, began, written=missing is not None)
+            found.erased_by = _erased_by(reader, key, found)
+            looked = options.since or where.lake.now() - REQUEST_AGE
+            began = looked if missing is None or missing.at is None else missing.at
+            wanted = waiting.Wanted(contract, key, place, max(began, _FIRST), written=missing is not None)
             found.waiting = _waiting(where, duck, state, wanted, found)
         _marts(where, duck, contract, key, found)
     _conclude(found, where.lake.now())
@@ -114,13 +140,19 @@ def of_request(where: Environment, request_id: str, since: datetime | None, opti
         )
     if line.get("repeats") not in (None, request_id):
         raise OpsError(f"the request {request_id} repeats {line['repeats']}, which wrote: follow that one")
-    at = datetime.fromisoformat(str(line["timestamp"])).astimezone(UTC)
+    at = logs.time_of(line)
+    if at is None:
+        raise OpsError(f"expected a time in the line of the request {request_id}, found none that can be read")
     lines = [line]
     if line.get("import_id"):
         lines += logs.of_import(
             where, str(line["import_id"]), (at - logs.BEFORE, min(now, at + REQUEST_AGE) + logs.AFTER)
         )
-    named = {name: number for one in lines for name, number in logs.wrote(one).items()}
+    named = {
+        name: Write(number, logs.written_at(number, logs.time_of(one) or at))
+        for one in lines
+        for name, number in logs.wrote(one).items()
+    }
     if not named:
         raise OpsError(
             f"the request {request_id} was answered with {line.get('status')} and wrote nothing that is known"
@@ -162,7 +194,8 @@ def _bounded(since: datetime | None, stored: Item | None) -> datetime | None:
     """From when on the history is read: the newest write is in it, however old, or it would seem to be missing."""
     if since is None or stored is None or not stored.version:
         return since
-    return min(since, moment_of(stored.version) - timedelta(seconds=EARLIER))
+    at = moment_of(stored.version)
+    return None if at is None else min(since, at - timedelta(seconds=EARLIER))
 
 
 def _place(contract: Contract, values: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -175,40 +208,67 @@ def _place(contract: Contract, values: Mapping[str, Any]) -> tuple[str, str] | N
 
 
 def _requests(where: Environment, found: Followed, place: tuple[str, str] | None) -> list[Logged]:
-    """The lines that say that the item was written, around all of its writes that are known."""
-    key = logs.trail_key(where)
-    if key is None or place is None:
-        found.notes.append("no request can be found: the log has no trail of the item")
+    """The lines that say that the item was written, around all of its writes that are known. A log that cannot be read
+    keeps nothing else from being shown."""
+    try:
+        key = logs.trail_key(where)
+        if key is None or place is None:
+            found.notes.append("no request can be found: the log has no trail of the item")
+            return []
+        moments = [change.changed_at for change in found.changes]
+        if found.item is not None and (at := moment_of(found.item.version)) is not None:
+            moments.append(at)
+        return logs.of_item(where, pseudonym(key, *place), logs.windows(moments))
+    except (ClientError, BotoCoreError, OpsError) as error:
+        found.notes.append(f"requests are not shown, since the log could not be read; run it again: {error}")
         return []
-    moments = [change.changed_at for change in found.changes]
+
+
+def _writes(found: Followed, now: datetime) -> list[Write]:
+    """The writes that are known, the oldest first. One whose version is ahead of now, or no time, was put around the
+    API: nobody knows when, unless a line says it; it comes last, as the item has it."""
+    known = {n: Write(n, logs.written_at(n, logged.at)) for logged in found.requests for n in logged.wrote}
     if found.item is not None and found.item.version:
-        moments.append(moment_of(found.item.version))
-    return logs.of_item(where, pseudonym(key, *place), logs.windows(moments))
+        at = moment_of(found.item.version)
+        ahead = at is None or at > now + timedelta(seconds=LATER)
+        known.setdefault(found.item.version, Write(found.item.version, None if ahead else at))
+    return sorted(known.values(), key=lambda write: (write.at is None, write.at or now, write.version))
 
 
-def _match(found: Followed) -> int | None:
+def _match(found: Followed, now: datetime) -> Write | None:
     """Give each change the version of the write that it is of, in their order; answers the newest write that is in no
     change, None if there is none."""
-    versions = {number for logged in found.requests for number in logged.wrote}
-    if found.item is not None and found.item.version:
-        versions.add(found.item.version)
     left = list(found.changes)
     matched: dict[str, int] = {}
     missing = None
-    for number in sorted(versions):
-        second = number // SECOND
-        same = (c for c in left if second - EARLIER <= int(c.changed_at.timestamp()) <= second + LATER)
-        change = next(same, None)
+    for write in _writes(found, now):
+        change = write.change_of(left)
+        if write.at is None:
+            change = left[-1] if left and left[-1] is found.changes[-1] else None
+            found.notes.append(
+                f"the item's version {write.version} is no time of the API's: whether its newest write is the newest "
+                "change, nobody can say; `gavel ops parity` compares them"
+            )
         if change is None:
-            missing = number
+            missing = write
         else:
-            matched[change.event_id] = number
+            matched[change.event_id] = write.version
             left.remove(change)
     found.changes = [replace(change, version=matched.get(change.event_id)) for change in found.changes]
     newest = found.changes[-1].changed_at if found.changes else None
-    if missing is not None and newest is not None and missing // SECOND < int(newest.timestamp()):
+    if missing is None or newest is None or missing.at is None:
+        return missing
+    if int(missing.at.timestamp()) < int(newest.timestamp()):
         return None  # an older write whose change was left out of the list, or is of before the history
     return missing
+
+
+def _erased_by(reader: lakes.Reader, key: Mapping[str, Any], found: Followed) -> str | None:
+    try:
+        return reader.erased_by(key)
+    except (ClientError, BotoCoreError) as error:
+        found.notes.append(f"whether the person was erased is not known: {error}")
+        return None
 
 
 def _waiting(
@@ -233,8 +293,16 @@ def _marts(where: Environment, duck: Duck, contract: Contract, key: Mapping[str,
         )
         return
     model = marts.MARTS.get(contract.name)
-    builds = marts.builds(where.lake, model, newest.published.published_at, newest.landed_at)
-    rows = marts.rows_of(duck, marts.Place(where.lake, where.name, where.warehouse), contract, key)
+
+    def damaged(error: Exception) -> None:
+        found.notes.append(str(error))
+
+    builds = marts.builds(where.lake, model, newest.published.published_at, newest.landed_at, damaged)
+    try:
+        rows = marts.rows_of(duck, marts.Place(where.lake, where.name, where.warehouse), contract, key)
+    except (ClientError, BotoCoreError, duckdb.Error) as error:
+        rows = None
+        found.notes.append(f"the mart {model} could not be read: {without_values(error)}")
     found.builds = [replace(build, rows=rows) if build.model == model else build for build in builds]
 
 
@@ -242,7 +310,12 @@ def _conclude(found: Followed, now: datetime) -> None:
     """Where the item stands now, and what to do."""
     aside = [w for w in found.waiting if w.place not in ("stream", "landing")]
     late: list[Build] = [build for build in found.builds if build.built_at is None]
-    if aside:
+    if found.erased_by is not None:
+        found.stands = "erased"
+        found.to_do = (
+            f"nothing: what still comes of the person is left out; see `gavel ops erasure verify {found.erased_by}`"
+        )
+    elif aside:
         found.stands, found.to_do = "set aside", aside[0].to_do
     elif found.waiting:
         found.stands, found.to_do = "waits", found.waiting[0].to_do
@@ -300,7 +373,7 @@ def _of_version(where: Environment, contract: Contract, number: int) -> Iterator
                 yield values_of(contract, item)
 
 
-def _keys_of(where: Environment, contract: Contract, named: Mapping[str, int]) -> list[Mapping[str, Any]]:
+def _keys_of(where: Environment, contract: Contract, named: Mapping[str, Write]) -> list[Mapping[str, Any]]:
     """The keys of the items of an entity that log lines name: those that the table's list by status has at that
     version, then those of changes in the lake of that time; each is proven by its pseudonym."""
     secret = logs.trail_key(where)
@@ -312,11 +385,12 @@ def _keys_of(where: Environment, contract: Contract, named: Mapping[str, int]) -
         if place is not None and (name := pseudonym(secret, *place)) in named:
             found.setdefault(name, {n: values[n] for n in contract.primary_key})
 
-    for number in named.values():
-        for values in _of_version(where, contract, number):
+    for write in named.values():
+        for values in _of_version(where, contract, write.version):
             take(values)
     if len(found) < len(named):
-        begin, end = moment_of(min(named.values())), moment_of(max(named.values()))
+        moments = [write.at for write in named.values() if write.at is not None]
+        begin, end = min(moments), max(moments)
         with connect(where.lake) as duck:
             entry = published_entry(where.lake, contract)
             state = None if entry is None else TableState(where.lake, entry.metadata_location)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from contracts.system_columns import HISTORY
 from contracts.types import is_personal
+from lakehouse.intake import erased
 from lakehouse.publish import publication_log
 from lakehouse.storage.sql import literal, quoted
 from lakehouse.table import iceberg, schemas, tables
@@ -21,6 +22,7 @@ from ops.follow.model import Change, Published
 if TYPE_CHECKING:
     from contracts import Contract
     from lakehouse.storage.duck import Duck
+    from lakehouse.storage.failures import Damaged
     from lakehouse.storage.lake import Lake
     from lakehouse.table.iceberg import LiveFile
     from lakehouse.table.tables import TableState
@@ -55,6 +57,18 @@ class Reader:
     lake: Lake
     contract: Contract
     state: TableState | None
+    notes: list[str] = field(default_factory=list)
+    """What could not be read, in words."""
+
+    def erased_by(self, key: Mapping[str, Any]) -> str | None:
+        """The request by which the person whom a key names was erased; None if there was none."""
+        persons = self.contract.erasure.persons if self.contract.erasure is not None else ()
+        named = [str(value) for name, value in key.items() if name in persons]
+        if self.state is None or not named:
+            return None
+        known = erased.ErasedList.load(self.lake, self.state.metadata.properties.get(erased.ERASED, "")).requests
+        found = (known.get(erased.token(self.lake.erasure_secret, one)) for one in named if known)
+        return next((request for request in found if request), None)
 
     def of_key(self, key: Mapping[str, Any], since: datetime | None, personal: bool) -> InLake:
         """What there is of a key; of the history only days from `since` on, if it is given."""
@@ -161,11 +175,16 @@ class Reader:
         day = committed_at or changed_at
         last = max(day, min(self.lake.now(), day + _DAYS_TO_PUBLISH * _DAY))
         while day.date() <= last.date():
-            for row in publication_log.read(self.lake, self.contract.name, day):
-                if row["published_at"] and row["kind"] != "roll_back" and (row["batch"] or 0) >= batch:
-                    return Published(batch, read_moment(row["published_at"]), row["run_id"], snapshot)
+            for row in publication_log.read(self.lake, self.contract.name, day, self._damaged):
+                published_at = read_moment(row["published_at"])
+                if published_at and row["kind"] != "roll_back" and (row["batch"] or 0) >= batch:
+                    return Published(batch, published_at, row["run_id"], snapshot)
             day += _DAY
         return Published(batch, snapshot=snapshot)
+
+    def _damaged(self, error: Damaged) -> None:
+        if str(error) not in self.notes:
+            self.notes.append(str(error))
 
     def _snapshot(self, batch: int) -> tuple[int | None, datetime | None]:
         assert self.state is not None
@@ -176,9 +195,12 @@ class Reader:
         return None, None
 
 
-def read_moment(text: str) -> datetime:
-    """A moment as rows of logs have it (UTC)."""
-    return datetime.fromisoformat(text.replace("Z", "")).replace(tzinfo=UTC)
+def read_moment(text: object) -> datetime | None:
+    """A moment as rows of logs have it (UTC); None where there is none that can be read."""
+    try:
+        return datetime.fromisoformat(str(text).replace("Z", "")).replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 def _placing(contract: Contract) -> Sequence[str]:

@@ -6,6 +6,7 @@ the laptop's emulator answers it as AWS does.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,7 +15,7 @@ import orjson
 from botocore.exceptions import ClientError
 
 from ops.environment import Environment, OpsError
-from ops.follow.model import Logged
+from ops.follow.model import Logged, moment_of
 from realtime.api.written import KEY_PLACE
 
 FUNCTIONS = ("api", "inbound")
@@ -22,6 +23,7 @@ FUNCTIONS = ("api", "inbound")
 BEFORE, AFTER = timedelta(seconds=5), timedelta(minutes=2)
 """A line is written when its request, or the chunk of an import, is done: at most so long after a version was made."""
 MOST_LINES = 1_000
+_WROTE = re.compile(r"([^@]+)@([0-9]{1,38})")
 Window = tuple[datetime, datetime]
 
 
@@ -51,13 +53,14 @@ def windows(moments: Iterable[datetime]) -> list[Window]:
 
 
 def of_item(where: Environment, name: str, when: Iterable[Window]) -> list[Logged]:
-    """The lines of these windows that say that the item of this pseudonym was written, in the order of time."""
+    """The lines of these windows that say that the item of this pseudonym was written, in the order of time. A line
+    without a time that can be read says nothing."""
     found = {}
     for window in when:
         for function in FUNCTIONS:
             for line in _lines(where, function, name, window):
                 logged = _logged(function, line, name)
-                if logged.wrote:
+                if logged is not None and logged.wrote:
                     found[logged.function, logged.id, logged.at] = logged
     return sorted(found.values(), key=lambda logged: logged.at)
 
@@ -77,8 +80,30 @@ def of_import(where: Environment, import_id: str, window: Window) -> list[Mappin
 
 def wrote(line: Mapping[str, Any]) -> dict[str, int]:
     """Which pseudonyms a line names, with the versions."""
-    parts = (str(text).partition("@") for text in line.get("wrote") or ())
-    return {name: int(version) for name, _, version in parts if version.isdigit()}
+    return dict(_written(line))
+
+
+def _written(line: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    said = line.get("wrote")
+    for text in said if isinstance(said, list) else ():
+        if found := _WROTE.fullmatch(str(text)):
+            yield found[1], int(found[2])
+
+
+def time_of(line: Mapping[str, Any]) -> datetime | None:
+    """When a line was written; None where it does not say a time."""
+    try:
+        at = datetime.fromisoformat(str(line.get("timestamp")))
+    except ValueError:
+        return None
+    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def written_at(version: int, logged_at: datetime) -> datetime:
+    """When a write was made whose line was written at `logged_at`: its version says it exactly, unless it is ahead of
+    its time or no time at all, as after a writer around the API; then the line says it, up to `AFTER` later."""
+    at = moment_of(version)
+    return at if at is not None and logged_at - AFTER <= at <= logged_at + BEFORE else logged_at
 
 
 def _lines(where: Environment, function: str, text: str, window: Window) -> Iterator[Mapping[str, Any]]:
@@ -106,23 +131,30 @@ def _lines(where: Environment, function: str, text: str, window: Window) -> Iter
             raise
 
 
-def _logged(function: str, line: Mapping[str, Any], name: str) -> Logged:
-    versions = tuple(
-        int(version)
-        for found, _, version in (str(text).partition("@") for text in line.get("wrote") or ())
-        if found == name and version.isdigit()
-    )
+def _logged(function: str, line: Mapping[str, Any], name: str) -> Logged | None:
+    at = time_of(line)
+    if at is None:
+        return None
     return Logged(
         function=function,
-        at=datetime.fromisoformat(str(line["timestamp"])).astimezone(UTC),
-        id=str(line.get("request_id") or line.get("message_id") or ""),
-        status=line.get("status"),
-        method=line.get("method"),
-        route=line.get("route"),
-        by=line.get("by"),
-        ms=line.get("ms"),
-        trace=line.get("trace"),
-        import_id=line.get("import_id"),
-        repeats=line.get("repeats"),
-        wrote=versions,
+        at=at,
+        id=_text(line, "request_id") or _text(line, "message_id") or "",
+        status=_number(line, "status"),
+        method=_text(line, "method"),
+        route=_text(line, "route"),
+        by=_text(line, "by"),
+        ms=_number(line, "ms"),
+        trace=_text(line, "trace"),
+        import_id=_text(line, "import_id"),
+        repeats=_text(line, "repeats"),
+        wrote=tuple(version for found, version in _written(line) if found == name),
     )
+
+
+def _text(line: Mapping[str, Any], field: str) -> str | None:
+    return None if line.get(field) is None else str(line[field])
+
+
+def _number(line: Mapping[str, Any], field: str) -> Any:
+    value = line.get(field)
+    return value if isinstance(value, int | float) else None

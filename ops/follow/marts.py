@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from contracts import Contract
     from lakehouse.storage.duck import Duck
+    from lakehouse.storage.failures import Damaged
     from lakehouse.storage.lake import Lake
 
 MARTS: Mapping[str, str] = {
@@ -42,19 +43,25 @@ def entity_of(mart: str) -> str | None:
     return next((entity for entity, name in MARTS.items() if name == mart), None)
 
 
-def builds(lake: Lake, model: str | None, published_at: datetime, landed_at: datetime | None) -> list[Build]:
+def builds(
+    lake: Lake,
+    model: str | None,
+    published_at: datetime,
+    landed_at: datetime | None,
+    damaged: Callable[[Damaged], None],
+) -> list[Build]:
     """The first build with a change of the mart, if there is one, and then the first of the reports; where there was
     none in the three days after the change was published, one of the last two days, which has it as well.
 
     A build has what landed before its data time. Where nobody knows any more when the change landed, it has what was
-    published when it began."""
+    published when it began. Objects of the log that cannot be read are `damaged`, and say nothing."""
     found: dict[str, Build] = {}
     for day in _days(published_at, lake.now()):
-        for row in publication_log.read_builds(lake, day):
+        for row in publication_log.read_builds(lake, day, damaged):
             name = str(row["model"])
             kind = REPORTS if name.startswith(REPORTS) else name
             if kind in (model, REPORTS) and kind not in found and _has(row, published_at, landed_at):
-                built_at, data_time = read_moment(row["published_at"]), _moment(row["watermark"])
+                built_at, data_time = read_moment(row["published_at"]), read_moment(row["watermark"])
                 found[kind] = Build(name, built_at, data_time, row["run_id"])
     wanted = [kind for kind in (model, REPORTS) if kind is not None]
     return [found.get(kind, Build(kind, None, None, None)) for kind in wanted]
@@ -117,13 +124,11 @@ def _days(begin: datetime, now: datetime) -> Iterator[datetime]:
 
 
 def _has(row: Mapping[str, Any], published_at: datetime, landed_at: datetime | None) -> bool:
-    if row["published_at"] is None or read_moment(row["published_at"]) < published_at:
+    built_at = read_moment(row["published_at"])
+    if built_at is None or built_at < published_at:
         return False
     if landed_at is None:
-        return read_moment(row["begun_at"]) >= published_at
-    data_time = _moment(row["watermark"])
+        begun_at = read_moment(row["begun_at"])
+        return begun_at is not None and begun_at >= published_at
+    data_time = read_moment(row["watermark"])
     return data_time is not None and data_time >= landed_at.replace(microsecond=0)
-
-
-def _moment(text: str | None) -> datetime | None:
-    return None if text is None else read_moment(text)

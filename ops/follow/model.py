@@ -10,13 +10,15 @@ from typing import Any, Literal
 Place = Literal["stream", "landing", "held", "quarantine", "relay-failures", "aws/lambda", "dead letters"]
 """Where a change that is not published can be: between table and landing, in a landed object that was not ingested or
 is held, or set aside."""
-Stands = Literal["through", "waits", "set aside", "unknown"]
+Stands = Literal["through", "waits", "set aside", "unknown", "erased"]
 SECOND = 1_000_000  # versions are microseconds
+_TIMES = (946_684_800 * SECOND, 4_102_444_800 * SECOND)  # of 2000 and 2100: other versions are no times
 
 
-def moment_of(version: int) -> datetime:
-    """The moment that a version of the API says."""
-    return datetime.fromtimestamp(version / SECOND, UTC)
+def moment_of(version: int) -> datetime | None:
+    """The moment that a version of the API says; None where it can be none, since a writer around the API put something
+    else: a counter, or a time in other units."""
+    return datetime.fromtimestamp(version / SECOND, UTC) if _TIMES[0] <= version < _TIMES[1] else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,8 @@ class Followed:
     waiting: Sequence[Waiting] = ()
     builds: Sequence[Build] = ()
     row: Mapping[str, Any] = field(default_factory=dict)
+    erased_by: str | None = None
+    """The request by which the person of the key was erased."""
     notes: list[str] = field(default_factory=list)
     files_read: int = 0
     files: int = 0

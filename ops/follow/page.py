@@ -14,12 +14,21 @@ from ops.follow.model import Build, Change, Followed, Logged, Waiting, moment_of
 
 def document(found: Followed) -> dict[str, Any]:
     """All of it as JSON has it; times are ISO 8601 in UTC."""
-    known: dict[str, Any] = orjson.loads(orjson.dumps(asdict(found), default=str, option=orjson.OPT_UTC_Z))
+    known: dict[str, Any] = orjson.loads(orjson.dumps(_small(asdict(found)), default=str, option=orjson.OPT_UTC_Z))
     if found.item is not None:
         del known["item"]["place"]  # it has the key, which may name a person
     for change, said in zip(found.changes, known["changes"], strict=True):
         said["seconds"] = {step: round(seconds, 3) for step, seconds in _steps(found, change)}
     return known
+
+
+def _small(value: Any) -> Any:
+    """The same with whole numbers of more than 64 bits, which a version around the API may be, as text."""
+    if isinstance(value, dict):
+        return {name: _small(of) for name, of in value.items()}
+    if isinstance(value, list | tuple):
+        return [_small(of) for of in value]
+    return str(value) if isinstance(value, int) and abs(value) >= 1 << 63 else value
 
 
 def lines(found: Followed, region: str) -> Iterator[str]:
@@ -30,7 +39,8 @@ def lines(found: Followed, region: str) -> Iterator[str]:
         yield "table: there is no such item (never written, or gone by its time to live)"
     else:
         deleted = ", marked deleted" if found.item.deleted else ""
-        written = f"{found.item.version} of {_at(moment_of(found.item.version))}"
+        at = moment_of(found.item.version)
+        written = f"{found.item.version}" + (" (no time of the API's)" if at is None else f" of {_at(at)}")
         yield f"table: version {written}, by {found.item.by or 'nobody known'}{deleted}"
     if found.earlier:
         yield f"… {found.earlier:,} earlier changes are not listed"

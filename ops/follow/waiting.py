@@ -6,7 +6,7 @@ and of those the objects that the ledger does not call merged.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from lakehouse.intake.ledger import Ledger
 from lakehouse.results import Failure
 from lakehouse.storage.failures import class_of
 from lakehouse.storage.sql import literal, quoted
+from lakehouse.storage.store import ObjectMissing
 from ops.dead_letters import sent_at, shown_again
 from ops.follow.model import SECOND, Place, Waiting
 from ops.redrive import GIVEN_UP, TRANSFORM_FAILURES
@@ -71,11 +72,19 @@ def kept_by_relay(lake: Lake, wanted: Wanted) -> list[Waiting]:
         for stored in lake.store.list(f"{TRANSFORM_FAILURES}dt={day:%Y-%m-%d}/"):
             entity = stored.key.rpartition("/")[2].rpartition("-")[0]
             if entity in ("", wanted.contract.name):
-                found += _records("relay-failures", stored.key, wanted, _lines(lake.store.read(stored.key)))
+                found += _records("relay-failures", stored.key, wanted, _lines(_kept(lake, stored.key)))
     for stored in lake.store.list(GIVEN_UP):
         if wanted.since - HOUR <= stored.modified <= wanted.until(lake.now(), LATEST_DELIVERY):
-            found += _records("aws/lambda", stored.key, wanted, _batch(lake.store.read(stored.key)))
+            found += _records("aws/lambda", stored.key, wanted, _batch(_kept(lake, stored.key)))
     return found
+
+
+def _kept(lake: Lake, key: str) -> bytes:
+    """A kept object; nothing if a redrive took it away since it was listed."""
+    try:
+        return lake.store.read(key)
+    except ObjectMissing:
+        return b""
 
 
 def landed(duck: Duck, lake: Lake, state: TableState | None, wanted: Wanted, notes: list[str]) -> list[Waiting]:
@@ -98,10 +107,19 @@ def dead_letters(sqs: Any, environment: str, wanted: Wanted, notes: list[str]) -
     readers for a moment."""
     name = f"gavel-{environment}-inbound-dead-letters"
     try:
-        url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
-    except ClientError:
-        notes.append(f"the queue {name} could not be looked into")
+        return list(_letters(sqs, name, wanted))
+    except ClientError as error:
+        notes.append(f"the queue {name} could not be looked into ({code_of(error)})")
         return []
+
+
+def code_of(error: ClientError) -> str:
+    """What AWS calls an error."""
+    return str(error.response.get("Error", {}).get("Code"))
+
+
+def _letters(sqs: Any, name: str, wanted: Wanted) -> Iterable[Waiting]:
+    url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
     found: dict[str, Waiting] = {}
     seen: set[str] = set()
     with shown_again(sqs, url) as receipts:
@@ -114,7 +132,7 @@ def dead_letters(sqs: Any, environment: str, wanted: Wanted, notes: list[str]) -
                 receipts.append(message["ReceiptHandle"])
                 if (letter := _letter(name, message, wanted)) is not None:
                     found[message["MessageId"]] = letter
-    return list(found.values())
+    return found.values()
 
 
 def on_the_way(wanted: Wanted, now: datetime) -> Waiting:
@@ -147,9 +165,11 @@ def _lines(body: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for line in body.splitlines():
         try:
             content = orjson.loads(line)
-            yield str(content["reason"]), content["record"]
+            reason, record = str(content["reason"]), content["record"]
         except (ValueError, LookupError, TypeError):
             continue  # what is no record is nobody's
+        if isinstance(record, Mapping):
+            yield reason, record
 
 
 def _batch(body: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -158,7 +178,8 @@ def _batch(body: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]:
         content = orjson.loads(body)
         if "-relay" in str(content["requestContext"]["functionArn"]):
             reason = str(content["requestContext"].get("condition"))
-            yield from ((reason, record) for record in orjson.loads(content["payload"])["Records"])
+            records = orjson.loads(content["payload"])["Records"]
+            yield from ((reason, record) for record in records if isinstance(record, Mapping))
     except (ValueError, LookupError, TypeError):
         return
 
@@ -167,13 +188,19 @@ def _records(
     place: Place, key: str, wanted: Wanted, records: Iterator[tuple[str, Mapping[str, Any]]]
 ) -> Iterator[Waiting]:
     for reason, record in records:
-        body = record.get("dynamodb") or {}
-        if wanted.is_image(body.get("NewImage") or body.get("OldImage") or {}):
+        body = record.get("dynamodb")
+        if not isinstance(body, Mapping):
+            continue
+        image = body.get("NewImage") or body.get("OldImage")
+        if isinstance(image, Mapping) and wanted.is_image(image):
             yield Waiting(place, key, plain(reason), _second(body.get("ApproximateCreationDateTime")), _REDRIVE)
 
 
 def _second(value: object) -> datetime | None:
-    return datetime.fromtimestamp(int(value), UTC) if isinstance(value, int | float) else None
+    try:
+        return datetime.fromtimestamp(int(value), UTC) if isinstance(value, int | float) else None
+    except (OverflowError, ValueError):
+        return None
 
 
 def _is_unmerged(landed: LandedObject, entry: LedgerEntry | None) -> bool:
@@ -213,7 +240,7 @@ def _in_quarantine(duck: Duck, lake: Lake, wanted: Wanted, days: Sequence[str], 
             if not stored.key.endswith(".parquet"):
                 continue
             source = f"read_parquet({literal(lake.store.uri(stored.key))}, hive_partitioning = false)"
-            names = {row[0] for row in duck.rows(f"SELECT column_name FROM (DESCRIBE SELECT * FROM {source})")}
+            names = _columns(duck, source)
             if not names.issuperset(wanted.key):
                 notes.append(f"{stored.key}: an object that nobody can read is set aside whole; it may hold the change")
                 continue
@@ -227,6 +254,16 @@ def _in_quarantine(duck: Duck, lake: Lake, wanted: Wanted, days: Sequence[str], 
                 for origin, reason, *_ in rows
             ]
     return found
+
+
+def _columns(duck: Duck, source: str) -> set[str]:
+    """The columns of a Parquet object; none where it cannot be read."""
+    try:
+        return {row[0] for row in duck.rows(f"SELECT column_name FROM (DESCRIBE SELECT * FROM {source})")}
+    except duckdb.Error as error:
+        if class_of(error, reading=True) is Failure.ENVIRONMENT:
+            raise
+        return set()
 
 
 def _receive(sqs: Any, url: str) -> list[dict[str, Any]]:
@@ -246,11 +283,14 @@ def _letter(queue: str, message: Mapping[str, Any], wanted: Wanted) -> Waiting |
     """The dead letter, if one of its events names the item, by the contract's names of fields or their aliases."""
     try:
         body = orjson.loads(message["Body"])
-        if body.get("entity") != wanted.contract.name:
-            return None
-        events = [body.get("event") or {}] if "event" in body else [r.get("values") for r in body.get("records", ())]
-    except (ValueError, AttributeError):
+    except ValueError:
         return None
+    if not isinstance(body, Mapping) or body.get("entity") != wanted.contract.name:
+        return None
+    records = body.get("records")
+    events = [r.get("values") for r in records if isinstance(r, Mapping)] if isinstance(records, list) else []
+    if "event" in body:
+        events = [body["event"]]
     if not any(_names(wanted, event.get("data", event)) for event in events if isinstance(event, Mapping)):
         return None
     said = {n: a.get("StringValue", "") for n, a in (message.get("MessageAttributes") or {}).items()}

@@ -16,6 +16,7 @@ import boto3
 import duckdb
 import pytest
 import yaml
+from botocore.exceptions import ClientError
 from moto import mock_aws
 from typer.testing import CliRunner
 
@@ -543,3 +544,136 @@ def test_a_change_whose_publication_is_not_in_the_log_yet_is_not_through(shop: S
     shop.clock.forward(hours=2)
     found = shop.follow()
     assert (found.stands, len(found.notes)) == ("through", 1), "an old row may be gone for good"
+
+
+# ---- at night: half of the evidence is missing, damaged, or written by somebody else
+
+
+def said(found: Followed) -> str:
+    """Everything that people and programs are shown."""
+    return "\n".join(lines(found, "eu-west-1")) + json.dumps(document(found))
+
+
+@pytest.mark.parametrize("version", ["1795262520000000000", "9" * 38, "4102444700000000", "7"])
+def test_a_version_that_is_no_time_of_the_api_is_said_and_matched_by_order(shop: Shop, version: str) -> None:
+    all_through(shop)
+    shop.clock.forward(minutes=1)
+    shop.where.client("dynamodb").update_item(
+        TableName="gavel-test",
+        Key={"pk": {"S": "ORDER#o-1"}, "sk": {"S": "ORDER"}},
+        UpdateExpression="SET #v = :v",
+        ExpressionAttributeNames={"#v": "_version"},
+        ExpressionAttributeValues={":v": {"N": version}},
+    )
+    shop.written += 1
+    found = shop.follow()
+    assert (found.stands, [one.place for one in found.waiting]) == ("waits", ["stream"])
+    shop.land()
+    shop.publish()
+    shop.clock.forward(minutes=1)
+    shop.build("fct_orders", "rpt_party_groups")
+    found = shop.follow(since=shop.clock() - timedelta(minutes=1))
+    assert (found.stands, found.changes[-1].version) == ("through", int(version))
+    assert "no time of the API's" in said(found)
+    shop.request("PATCH", "/orders/o-1", {"status": "cancelled"})  # its version is one more, and so no time either
+    shop.land()
+    shop.publish()
+    found = shop.follow()
+    assert found.changes[-1].version == found.requests[-1].wrote[0], "the line says when it was written"
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        {"timestamp": None},
+        {"timestamp": "yesterday"},
+        {"timestamp": "2026-11-21T12:00:00"},
+        {"wrote": 5},
+        {"wrote": [5, None, {}, "x@²", "x@" + "9" * 60]},
+        {"ms": "x", "status": "x", "method": 7, "route": [], "trace": 5, "request_id": 9},
+    ],
+)
+def test_a_line_of_the_log_that_is_not_as_it_should_be_hides_nothing_else(shop: Shop, spoiled: dict[str, Any]) -> None:
+    all_through(shop)
+    kept = shop.logs.kept["/gavel/test/api"]
+    at, line = kept[0]
+    kept[0] = (at, json.dumps(json.loads(line) | spoiled))
+    found = shop.follow()
+    assert found.stands == "through"
+    assert found.requests[-1].id == "request-2"
+    assert said(found)
+
+
+def test_a_log_that_cannot_be_read_takes_the_requests_alone(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    all_through(shop)
+
+    def throttled(**asked: Any) -> Any:
+        raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "Rate exceeded"}}, "FilterLogEvents")
+
+    monkeypatch.setattr(shop.logs, "paginate", throttled)
+    found = shop.follow()
+    assert (found.stands, found.requests) == ("through", [])
+    assert any("ThrottlingException" in note and "run it again" in note for note in found.notes)
+
+
+def test_what_is_no_record_hides_no_record(shop: Shop) -> None:
+    shop.request("POST", "/orders", ORDER)
+    record = shop.record("ORDER#o-1", "ORDER")
+    image = record["dynamodb"]
+    bodies: list[Any] = [[], 5, "x", None, {"dynamodb": 5}, {"dynamodb": {"NewImage": 5}}]
+    bodies += [{"dynamodb": {"NewImage": {"pk": 5}}}, {"dynamodb": image | {"ApproximateCreationDateTime": 1e30}}]
+    kept = "\n".join(json.dumps({"reason": "r", "record": body}) for body in (*bodies, record))
+    function = {"functionArn": "arn:aws:lambda:eu-west-1:1:function:gavel-test-relay"}
+    given_up = {"requestContext": function, "payload": json.dumps({"Records": [*bodies, record]})}
+    for key, content in {
+        f"relay-failures/dt={shop.clock().date()}/orders-abc.ndjson": kept,
+        "aws/lambda/mapping/batch": json.dumps(given_up),
+        "aws/lambda/mapping/other": json.dumps({"requestContext": function, "payload": 7}),
+    }.items():
+        shop.lake.store.write(key, content.encode())
+        shop.written_now(key)
+    found = shop.follow()
+    assert [one.place for one in found.waiting] == ["relay-failures"] * 2 + ["aws/lambda"] * 2
+    assert [one.since is None for one in found.waiting] == [True, False] * 2
+
+
+def test_letters_of_any_form_hide_no_other(shop: Shop) -> None:
+    sqs = shop.where.client("sqs")
+    url = sqs.get_queue_url(QueueName="gavel-test-inbound-dead-letters")["QueueUrl"]
+    right = {"entity": "orders", "records": [1, {"values": {"order_id": "o-9"}}]}
+    odd = [5, None, [], {"entity": "orders"}, *({"entity": "orders", name: 5} for name in ("records", "event"))]
+    for body in (*odd, {"entity": "orders", "records": None}, right):
+        sqs.send_message(QueueUrl=url, MessageBody=json.dumps(body))
+    found = shop.follow("o-9", since=datetime(1, 1, 1, tzinfo=UTC))
+    assert [one.place for one in found.waiting] == ["dead letters"]
+    sqs.delete_queue(QueueUrl=url)
+    assert any("could not be looked into" in note for note in shop.follow("o-9").notes)
+
+
+def test_what_is_damaged_is_named_and_hides_nothing_else(shop: Shop) -> None:
+    all_through(shop)
+    for kept in list(shop.lake.store.list("publication_log/")):
+        shop.lake.store.write(kept.key, b"no row")
+    found = shop.follow()
+    assert len(found.changes) == 2
+    assert any("publication_log/" in note for note in found.notes)
+    shop.clock.forward(minutes=1)
+    shop.request("PATCH", "/orders/o-1", {"status": "cancelled"})
+    shop.land(hammer_price="much")
+    shop.publish()
+    (kept,) = shop.lake.store.list("quarantine/orders/")
+    shop.lake.store.write(kept.key, b"no Parquet")
+    assert any("set aside whole" in note for note in shop.follow().notes)
+
+
+def test_an_erased_person_is_said_to_be_erased_by_which_request(shop: Shop) -> None:
+    shop.request("POST", "/customers", CUSTOMER)
+    shop.land("CUSTOMER#c-1", "CUSTOMER")
+    shop.publish("customers")
+    request = api.request_erasure(shop.lake, "c-1", timedelta(0))
+    api.erase_entity(shop.lake, shop.contracts["customers"], request)
+    found = shop.follow("c-1", "customers")
+    assert (found.stands, found.erased_by) == ("erased", request.id), "whoever comes again comes to nothing"
+    assert f"erasure verify {request.id}" in found.to_do
+    assert shop.follow("c-2", "customers").stands == "unknown"
+    assert "c-1" not in said(found)
