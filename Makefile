@@ -108,8 +108,8 @@ simulate: $(DEV)  ## Play histories of the whole way of a change in which everyt
 chaos: $(LOCAL)  ## Run the stack under faults for MINUTES=5, as SEED=n plans them, and compare with a model: 0 lost, doubled, wrong
 	@$(BIN)/python -m local.chaos --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED))
 
-production: $(DEV)  ## Run Dagster as production does, killed and upgraded under traffic for MINUTES=5, as SEED=n plans it
-	@$(BIN)/python -m local.production --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED))
+production: $(DEV)  ## Run Dagster as production does, killed and upgraded under traffic for MINUTES=5, as SEED=n plans it; LOSE=database is a drill
+	@$(BIN)/python -m local.production --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED)) $(if $(LOSE),--lose-$(LOSE))
 
 conformance: $(DEV)  ## Run the merge of Athena and the dbt project on a real Trino (needs Java 24 and Maven, see tests/conformance)
 	@$(BIN)/python -m pytest -q --timeout 900 tests/conformance

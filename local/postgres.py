@@ -30,6 +30,9 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
         if _AS:
             shutil.chown(folder, "nobody")
+        self._initialise()
+
+    def _initialise(self) -> None:
         self._run("initdb", "-D", "data", "-U", "gavel", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
 
     def _run(self, program: str, *arguments: str) -> None:
@@ -79,6 +82,12 @@ class Server:
             process.kill()
         self._process.wait()
         psutil.wait_procs(killed, timeout=60)  # memory that the last of them still shares keeps the next start away
+
+    def lose(self) -> None:
+        """End it as `kill` does, and lose all that it holds: what starts next is new and empty."""
+        self.kill()
+        shutil.rmtree(self.folder / "data")
+        self._initialise()
 
     def url(self, database: str) -> str:
         """The address of a database."""

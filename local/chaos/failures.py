@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _ANSWERS = ("error500", "error503", "throttled", "full")
 _CONNECTIONS = ("dropped", "torn", "lost", "slow", "once emulator restarted", "kill emulator frozen")
 _KILLS = ("kill worker", "kill dbt", "kill daemon", "kill code server", "once upgrade")
-_DATABASE = ("kill database",)
+_DATABASE = ("kill database", "once database lost")
 _STALLED = ("once task that never starts",)
 _OPERATORS = ("once two rebuilds", "once two recoveries")
 SIGNS: tuple[tuple[str, tuple[str, ...], float], ...] = (

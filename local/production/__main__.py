@@ -18,7 +18,7 @@ from pathlib import Path
 from local.chaos.__main__ import judged, table
 from local.chaos.plan import write_plan
 from local.home import REPOSITORY, Home
-from local.production.plan import make_plan
+from local.production.plan import make_loss, make_plan
 from local.production.run import ProductionResult, ProductionRun
 
 
@@ -30,10 +30,13 @@ def main() -> int:
     parser.add_argument(
         "--folder", type=Path, default=REPOSITORY / "build" / "production", help="for all that it writes"
     )
+    parser.add_argument(
+        "--lose-database", action="store_true", help="the drill: PostgreSQL is lost with all that it holds, and no more"
+    )
     options = parser.parse_args()
     seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
     folder: Path = options.folder.absolute() / str(seed)
-    plan = make_plan(seed, options.minutes)
+    plan = make_loss(options.minutes) if options.lose_database else make_plan(seed, options.minutes)
     print(f"production: seed {seed}, {options.minutes:g} minutes, {len(plan)} faults; the same seed plans the same")
     for fault in plan:
         print(fault)
@@ -54,6 +57,7 @@ def lines(result: ProductionResult) -> list[str]:
         f"runs: {', '.join(f'{count} {status}' for status, count in sorted(result.runs.items()))}; "
         f"{result.retried} of them continue another; workers from {result.workers}; "
         f"{result.forgotten} forgotten afterwards",
+        *(result.recovery.lines() if result.recovery is not None else ()),
     ]
 
 

@@ -147,6 +147,18 @@ class ProductionParts(Parts):
             return True
         return False
 
+    def lose_database(self, name: str) -> None:
+        """Lose PostgreSQL with all that it holds; bring up an empty one with a database of this name, and the services
+        on it, as a first deployment does. Tasks of runs that are under way are left to themselves, as on ECS."""
+        assert self.server is not None
+        with self.changing:
+            self.server.lose()
+            for service in [self.services.pop(name) for name in SERVICES]:
+                _kill(service)
+            self.server.start()
+            self.server.new_database(name)
+        self.start_dagster()
+
     # ---- a new version
 
     def upgrade(self, folder: Path) -> None:
@@ -174,10 +186,18 @@ def _end(service: Process) -> None:
         deadline = time.monotonic() + STOP_SECONDS
         while service.alive and time.monotonic() < deadline:
             time.sleep(0.2)
-        if service.alive:
-            process.kill()
-            while service.alive:
-                time.sleep(0.2)
+        _kill(service)
+
+
+def _kill(service: Process) -> None:
+    """SIGKILL to all of a service."""
+    with suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(service.pid)
+        for process in (*parent.children(recursive=True), parent):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+    while service.alive:
+        time.sleep(0.2)
 
 
 def task_environment(parts: Parts, folder: Path, ecs_port: int, postgres: Path) -> dict[str, str]:

@@ -23,18 +23,19 @@ from urllib.request import Request, urlopen
 
 from contracts import load_contracts
 from local import commands, emulator, pipeline_process, stack
-from local.aws import Aws
+from local.aws import REGION, Aws
 from local.chaos.evidence import StreamReader
 from local.chaos.parts import Parts
 from local.chaos.plan import Fault
 from local.chaos.run import Result, Run
-from local.chaos.traffic import Writer
+from local.chaos.traffic import ENTITIES, Writer
 from local.exports import Exports, serving
 from local.home import REPOSITORY, Stack
 from local.postgres import Server, running_server
 from local.production import ecs, history, instance
+from local.production.loss import Recovery, recovered
 from local.production.parts import SERVICES, ProductionParts, installed, task_environment
-from local.production.plan import STALL, UPGRADE
+from local.production.plan import LOSS, STALL, UPGRADE
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance, RunRecord
@@ -66,6 +67,8 @@ class ProductionResult(Result):
     """How many ticks of each sensor and schedule ended in which way."""
     tables: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
     """Rows and bytes of each table of the database: when Dagster had started, at rest, after runs were forgotten."""
+    recovery: Recovery | None = None
+    """How Dagster came back from the loss of its database, if that was planned."""
 
     @property
     def wrong(self) -> list[str]:
@@ -160,6 +163,12 @@ class ProductionRun(Run):
                 self._note(begun, fault.name)
                 parts.upgrade(self.folder / "image-2")
                 return
+            case target if target == LOSS:
+                known = _runs_of(self.home.dagster)
+                parts.lose_database(instance.DATABASE)
+                self.result.recovery = Recovery(begun, answered_at=time.time(), runs_lost=known)
+                self.say(f"Dagster answers on an empty database after {time.time() - begun:.0f} s")
+                self.stopping.wait(fault.seconds)  # traffic goes on until the fault counts as done
             case _:
                 if not parts.kill(fault.target, fault.seconds, self.over):
                     self.say(f"{fault.name}: there was none")
@@ -174,6 +183,8 @@ class ProductionRun(Run):
         super()._failures(begun)
         from dagster import DagsterInstance
 
+        from lakehouse.storage.lake import Lake
+
         with DagsterInstance.from_config(str(self.home.dagster)) as used:
             records = used.get_run_records()
             history.write_runs(records, self.folder / "runs.jsonl")
@@ -182,7 +193,14 @@ class ProductionRun(Run):
             self.result.runs = Counter(record.dagster_run.status.value for record in records)
             self.result.retried = sum(bool(record.dagster_run.parent_run_id) for record in records)
             self.result.stuck += [*slots(used), *silent_daemons(used, time.time()), *lost(records)]
-            self.result.stuck += not_upgraded(used, records)
+            if self._plans(UPGRADE):
+                self.result.stuck += not_upgraded(used, records)
+            if self.result.recovery is not None:
+                current = self.home.load()
+                assert current is not None
+                lake = Lake.of_environment("local", current.outputs["DataBucketName"], REGION, current.endpoint)
+                self.result.recovery, found = recovered(self.result.recovery, used, lake, ENTITIES)
+                self.result.stuck += found
             self.result.stuck += self._forget(used, len(records))
             self.result.tables["forgotten"] = history.tables(self._database)
 
@@ -209,7 +227,19 @@ class ProductionRun(Run):
         self.result.stuck += _web(parts)
         self.result.workers = {f.name: parts.cluster.ran(f) for f in (self.folder / "image-1", self.folder / "image-2")}
         self.result.longest_overrides = parts.cluster.longest
-        self.result.stuck += [f"no run began from {name}" for name, count in self.result.workers.items() if not count]
+        if self._plans(UPGRADE):
+            self.result.stuck += [f"no run began from {name}" for name, n in self.result.workers.items() if not n]
+
+    def _plans(self, target: str) -> bool:
+        return any(fault.target == target for fault in self.plan)
+
+
+def _runs_of(home: Path) -> int:
+    """How many runs Dagster knows."""
+    from dagster import DagsterInstance
+
+    with DagsterInstance.from_config(str(home)) as used:
+        return used.get_runs_count()
 
 
 _PYTHON = [sys.executable]

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from local.production.plan import KILLS, STALL, UPGRADE, make_plan
+from local.production.plan import KILLS, LOSS, STALL, UPGRADE, make_loss, make_plan
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -32,3 +32,8 @@ def test_a_long_run_leaves_time_for_work_between_kills() -> None:
     kills = [fault.at for fault in make_plan(7, 60) if fault.kind == "kill"]
     assert len(kills) >= 60
     assert min(after - before for before, after in pairwise(kills)) >= 20
+
+
+def test_the_drill_of_a_lost_database_holds_nothing_else() -> None:
+    (fault,) = make_loss(4)
+    assert (fault.name, fault.at, fault.seconds) == (f"once {LOSS}", 120.0, 120.0)
