@@ -1,4 +1,4 @@
-"""Bringing back a lost catalog or a lost lake."""
+"""Bringing back a lost catalog, a lost lake or a deleted table."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 recovery = typer.Typer(
     no_args_is_help=True,
-    help="""Bring back a lost catalog or a lost lake, from what is left. What is whole stays as it is.
+    help="""Bring back a lost catalog, a lost lake or a deleted table, from what is left. What is whole stays as it is.
 
-    It may be run again, and by two at once. Where Dagster runs, its job `recover` does the same in the entities' pools.
+    It may be run again. Where Dagster runs, its job `recover` does it for catalog and lake, in the entities' pools.
     """,
 )
 Entities = Annotated[
@@ -58,6 +58,32 @@ def recover_lake(
 
     lost = Lost("lake", entity or (), export=export, dry_run=dry_run, with_content=with_hash)
     _recover(context, environment, lost)
+
+
+@recovery.command("table")
+def recover_table(
+    context: typer.Context,
+    holds: Annotated[
+        str, typer.Argument(help="What it holds: entities, requests, summaries, tenants or tracking.")
+    ] = "entities",
+    backup: Annotated[str | None, typer.Option(help="The ARN of a backup, instead of the newest one.")] = None,
+    dry_run: DryRun = False,
+    environment: Where = None,
+) -> None:
+    """Restore a table of the real-time path that was deleted, under its own name, with stream and other settings."""
+    with opened(context, environment) as (where, console):
+        from ops.environment import OpsError
+        from ops.restoring import TABLES, newest_backup, restore
+
+        if holds not in TABLES:
+            raise OpsError(f"expected one of {', '.join(TABLES)}, found {holds!r}")
+        say = plainly(console)
+        found = newest_backup(where, holds, backup)
+        say(f"{found.table}: from {found.arn}, made at {found.made_at:%Y-%m-%d %H:%M:%S} UTC: later writes are lost")
+        if not dry_run:
+            restore(where, found, say)
+            if found.stream:
+                say("to do: set TableRestored, deploy, backfill, compare (docs/operations.md, the table is lost)")
 
 
 def _recover(context: typer.Context, environment: str | None, lost: Lost) -> None:
