@@ -20,6 +20,9 @@ _PROGRAMS = r"(?:\.venv/bin/)?(?:gavel|make|dbt|python|pre-commit)"
 _COMMAND = re.compile(rf"{_PROGRAMS} [a-z-]")
 
 
+_AWS = re.compile(r"(?<![\w-])aws [a-z-]+[^|&;)#\n]*")
+
+
 @dataclass(frozen=True)
 class Block:
     """A fenced block: the page, its first line, what stands behind the fence, and its text."""
@@ -54,6 +57,18 @@ def commands() -> Iterator[tuple[str, str]]:
         for found in _INLINE.finditer(text):
             if _COMMAND.match(found[1]):
                 yield str(page.relative_to(REPOSITORY)), found[1]
+
+
+def aws_commands() -> Iterator[tuple[str, str]]:
+    """Every command of AWS's command line that a page shows, as `commands` gives those of the project."""
+    for block in blocks():
+        text = re.sub(r"'[^']*'", "x", block.text.replace("\\\n", " "))  # JSON and queries, of several lines
+        text = re.sub(r"\$\((?!aws )[^)]*\)", "x", text)
+        for found in _AWS.finditer(text):
+            yield block.name, found[0].strip()
+    for page in PAGES:
+        for found in re.finditer(r"`(aws [a-z][^`]+)`", _FENCE.sub("", page.read_text("utf-8"))):
+            yield str(page.relative_to(REPOSITORY)), found[1]
 
 
 def is_command(block: Block) -> bool:

@@ -1,8 +1,8 @@
 """What workflows run exists, is pinned, and has the rights that it needs; the steps of a deployment run as written.
 
 In the last tests the programs that are not here (Docker, skopeo, the AWS CLI) and `gavel` itself are stand-ins that
-write down how they were called; shell, make and the Makefile are the real ones. Conditions, order and what a job hands to
-another are tried by a runner (`tests/integration/deploy/test_workflows_run.py`).
+write down how they were called; shell, make and the Makefile are the real ones. Conditions, order and what a job hands
+to another are tried by a runner (`tests/integration/deploy/test_workflows_run.py`).
 """
 
 from __future__ import annotations
