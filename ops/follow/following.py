@@ -218,7 +218,8 @@ def _requests(where: Environment, found: Followed, place: tuple[str, str] | None
         moments = [change.changed_at for change in found.changes]
         if found.item is not None and (at := moment_of(found.item.version)) is not None:
             moments.append(at)
-        return logs.of_item(where, pseudonym(key, *place), logs.windows(moments))
+        found.trail = pseudonym(key, *place)
+        return logs.of_item(where, found.trail, logs.windows(moments))
     except (ClientError, BotoCoreError, OpsError) as error:
         found.notes.append(f"requests are not shown, since the log could not be read; run it again: {error}")
         return []

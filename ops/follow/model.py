@@ -115,6 +115,8 @@ class Followed:
     waiting: Sequence[Waiting] = ()
     builds: Sequence[Build] = ()
     row: Mapping[str, Any] = field(default_factory=dict)
+    trail: str = ""
+    """How log lines name the item."""
     erased_by: str | None = None
     """The request by which the person of the key was erased."""
     notes: list[str] = field(default_factory=list)

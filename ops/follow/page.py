@@ -42,6 +42,8 @@ def lines(found: Followed, region: str) -> Iterator[str]:
         at = moment_of(found.item.version)
         written = f"{found.item.version}" + (" (no time of the API's)" if at is None else f" of {_at(at)}")
         yield f"table: version {written}, by {found.item.by or 'nobody known'}{deleted}"
+    if found.trail:
+        yield f"log lines name it {found.trail}: the saved query `requests of one item` takes that for PSEUDONYM"
     if found.earlier:
         yield f"… {found.earlier:,} earlier changes are not listed"
     listed = {number for change in found.changes if (number := change.version) is not None}

@@ -234,6 +234,8 @@ def test_an_order_that_is_through_is_followed_from_its_requests_to_the_reports(s
     ]
     text = "\n".join(lines(found, "eu-west-1"))
     assert requests[1] in text
+    assert found.trail in text
+    assert found.trail in shop.logs.kept["/gavel/test/api"][0][1], "by which the saved query finds its requests"
     assert "status=paid" in text
     seconds = document(found)["changes"][-1]["seconds"]
     assert seconds["build of fct_orders"] == 300.0
