@@ -609,7 +609,7 @@ def test_a_line_of_the_log_that_is_not_as_it_should_be_hides_nothing_else(shop: 
 def test_a_log_that_cannot_be_read_takes_the_requests_alone(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     all_through(shop)
 
-    def throttled(**asked: Any) -> Any:
+    def throttled(**request: Any) -> Any:
         raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "Rate exceeded"}}, "FilterLogEvents")
 
     monkeypatch.setattr(shop.logs, "paginate", throttled)

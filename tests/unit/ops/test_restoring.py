@@ -55,8 +55,8 @@ class Recorded:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
 
-    def describe_backup(self, **asked: Any) -> Any:
-        said = self._client.describe_backup(**asked)
+    def describe_backup(self, **request: Any) -> Any:
+        said = self._client.describe_backup(**request)
         said["BackupDescription"]["SourceTableFeatureDetails"] = {
             "StreamDescription": {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
             "TimeToLiveDescription": {"TimeToLiveStatus": "ENABLED", "AttributeName": "ttl"},
@@ -113,7 +113,7 @@ def test_what_cannot_be_restored_is_said(where: Environment) -> None:
 class Vanishing(Recorded):
     """A client of a table that goes while it is restored."""
 
-    def restore_table_from_backup(self, **asked: Any) -> None:
+    def restore_table_from_backup(self, **request: Any) -> None:
         """Nothing comes of it."""
 
 
