@@ -96,7 +96,7 @@ def _runs(instance: DagsterInstance, since: datetime) -> Iterator[Failure]:
             elif event.event_type is DagsterEventType.RUN_FAILURE:
                 texts.append(event.message or "")
                 break  # what came after it did not end the run
-            elif record.start_time is None:  # it could not begin
+            elif record.start_time is None and event.engine_event_data.error:  # it could not begin
                 texts.append(_chain(event.engine_event_data.error))
         yield Failure(
             record.create_timestamp.timestamp(),

@@ -65,6 +65,7 @@ def test_why_a_run_could_not_begin_is_read_from_the_attempt(tmp_path: Path) -> N
     later = SerializableErrorInfo("DagsterUserCodeUnreachableError: no code server", [], "x")
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         run = instance.create_run_for_job(nothing)
+        instance.report_engine_event("is submitted", run)
         instance.report_engine_event("could not be submitted", run, EngineEventData(error=error))
         instance.report_run_failed(run)
         instance.report_engine_event("Failed to retry run", run, EngineEventData(error=later))
