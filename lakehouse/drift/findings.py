@@ -6,7 +6,9 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
+
+from lakehouse.drift.back import Back
 
 FOLDER = "drift/"
 NIGHTLY, OUTSIDE = "nightly", "outside"
@@ -30,7 +32,7 @@ class Trace:
 class Drifted:
     """One difference: `part` is the kind of thing, `unit` what was looked at as a whole, `name` of what, `what` of it
     differs, and what to `do`. `since` (UTC) and `who` are what CloudTrail says of the last change, None and empty where
-    it says nothing."""
+    it says nothing. `back` takes it back; no report keeps it, since it holds for what was just looked at."""
 
     part: str
     unit: str
@@ -42,6 +44,7 @@ class Drifted:
     since: datetime | None = None
     who: str = ""
     trace: Trace | None = field(default=None, compare=False, repr=False)
+    back: Back | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         by = f" ({self.by})" if self.by else ""
@@ -85,11 +88,11 @@ class Report:
     def after(self, before: Report | None) -> Report:
         """The report with what an earlier one found in units that are unread now."""
         closed = {(one.part, one.unit) for one in self.unread}
-        known = {(d.part, d.name, d.what) for d in self.drifted}
+        known = {(d.part, d.unit, d.name, d.what) for d in self.drifted}
         kept = [
             d
             for d in (before.drifted if before else ())
-            if (d.part, d.unit) in closed and (d.part, d.name, d.what) not in known
+            if (d.part, d.unit) in closed and (d.part, d.unit, d.name, d.what) not in known
         ]
         return replace(self, drifted=(*self.drifted, *kept))
 
@@ -157,11 +160,18 @@ def reason(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:LONGEST]
 
 
-def differences(part: str, unit: str, trace: Trace | None, do: str) -> Callable[[str, str, object, object], Drifted]:
-    """Makes differences of one unit: of what, what of it, expected, found."""
+class Make(Protocol):
+    """Makes a difference: of what, what of it, expected, found, and what takes it back."""
 
-    def make(name: str, what: str, expected: object, found: object) -> Drifted:
-        return Drifted(part, unit, name, what, shortened(expected), shortened(found), do, trace=trace)
+    def __call__(self, name: str, what: str, expected: object, found: object, back: Back | None = None, /) -> Drifted:
+        """The difference, with values as a message has them."""
+
+
+def differences(part: str, unit: str, trace: Trace | None, do: str) -> Make:
+    """Makes differences of one unit."""
+
+    def make(name: str, what: str, expected: object, found: object, back: Back | None = None, /) -> Drifted:
+        return Drifted(part, unit, name, what, shortened(expected), shortened(found), do, trace=trace, back=back)
 
     return make
 
@@ -195,7 +205,7 @@ def current(reports: Iterable[Report]) -> tuple[list[Drifted], list[Unread]]:
                 unread += closed
             else:
                 found += [one for one in readable.drifted if (one.part, one.unit) == (part, unit)]
-        drifted += {(one.name, one.what): one for one in reversed(found)}.values()
+        drifted += {(one.unit, one.name, one.what): one for one in reversed(found)}.values()
     return drifted, unread
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from lakehouse.drift.back import Back, Call
 from lakehouse.drift.findings import Drifted, Trace, Unit, differences
 from lakehouse.publish import log_tables
 from lakehouse.table import glue_tables, schemas
@@ -88,12 +89,12 @@ def landing_tables(lake: Lake, contracts: Contracts, entries: Entries) -> Iterat
     database = lake.landing_database
     for contract in contracts.of_origin("stream"):
         do, entry = LANDING.format(entity=contract.name), entries.get(contract.name)
-        if entry is None:
-            do = f"{do} Firehose cannot convert records without it."
-            yield _made(database, contract.name, do)("table", "that it is there", "none")
-            continue
         wanted = glue_tables.landing_table(contract, lake.store.uri(lake.landing_prefix(contract)))
-        yield from _compared(database, entry, wanted, do)
+        if entry is None:
+            do, back = f"{do} Firehose cannot convert records without it.", _written("create_table", database, wanted)
+            yield _made(database, contract.name, do)("table", "that it is there", "none", back)
+            continue
+        yield from _compared(database, entry, wanted, do, _written("update_table", database, wanted))
 
 
 def published_tables(lake: Lake, contracts: Contracts, there: Entries, work: Entries) -> Iterator[Drifted]:
@@ -144,21 +145,28 @@ def columns_of(entry: TableInput) -> dict[str, str]:
 def made(part: str, database: str, table: str, do: str) -> Any:
     """Makes differences of a table: of what of it, expected and found."""
     make = differences(part, database, Trace((table,), _HANDS, (database, table)), do)
-    return lambda what, expected, found: make(f"{database}.{table}", what, expected, found)
+    return lambda what, expected, found, back=None: make(f"{database}.{table}", what, expected, found, back)
+
+
+def _written(operation: str, database: str, table: TableInput) -> Back:
+    """What writes the entry of a table over plain files. One of Iceberg is written by its publication alone."""
+    return Back((Call("glue", operation, {"DatabaseName": database, "TableInput": table}),))
 
 
 def _made(database: str, table: str, do: str) -> Any:
     return made(TABLES, database, table, do)
 
 
-def _compared(database: str, entry: TableInput, wanted: TableInput, do: str) -> Iterator[Drifted]:
+def _compared(
+    database: str, entry: TableInput, wanted: TableInput, do: str, back: Back | None = None
+) -> Iterator[Drifted]:
     make = _made(database, wanted["Name"], do)
     for one in glue_tables.differences(database, entry, wanted):
-        yield make(one.what, one.expected, one.found)
+        yield make(one.what, one.expected, one.found, back)
     keys = [(key["Name"], key["Type"]) for key in wanted.get("PartitionKeys", ())]
     found = [(key["Name"], key["Type"]) for key in entry.get("PartitionKeys") or ()]
     if keys != found:
-        yield make("partition keys", keys, found)
+        yield make("partition keys", keys, found, back)
 
 
 def _pointer(database: str, entry: TableInput, do: str) -> Iterator[Drifted]:
@@ -168,7 +176,9 @@ def _pointer(database: str, entry: TableInput, do: str) -> Iterator[Drifted]:
 
 def _unknown(database: str, entries: Entries, known: Collection[str]) -> Iterator[Drifted]:
     for name in sorted(entries.keys() - set(known)):
-        yield _made(database, name, REMOVE)("table", "none of this name", "one that no contract gives")
+        call = Call("glue", "delete_table", {"DatabaseName": database, "Name": name})
+        back = Back((call,), "its files stay", person=True)
+        yield _made(database, name, REMOVE)("table", "none of this name", "one that no contract gives", back)
 
 
 def _shapes(contract: Contract) -> tuple[TableShape, ...]:

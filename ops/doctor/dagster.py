@@ -15,7 +15,7 @@ _QUERY = """{
   instance { daemonHealth { allDaemonStatuses { daemonType healthy required } } }
   workspaceOrError { ... on Workspace { locationEntries { name locationOrLoadError {
     ... on PythonError { message }
-    ... on RepositoryLocation { repositories {
+    ... on RepositoryLocation { repositories { name
       sensors { name sensorState { status } } schedules { name scheduleState { status } } } } } } } }
 }"""
 

@@ -26,8 +26,7 @@ def document_of(found: Any) -> dict[str, Any]:
 def statements(document: Any) -> list[dict[str, Any]]:
     """The statements of a policy, each in one form: lists sorted, accounts by number, values as text. Names of
     statements (`Sid`) say nothing of rights and are left out."""
-    listed = document_of(document).get("Statement", [])
-    return [_statement(one) for one in (listed if isinstance(listed, list) else [listed])]
+    return [_statement(one) for one in _each(document_of(document))]
 
 
 def compared(expected: Any, found: Any) -> tuple[list[str], list[str]]:
@@ -44,11 +43,34 @@ def compared(expected: Any, found: Any) -> tuple[list[str], list[str]]:
     return [one.replace(HOLE, "…") for one in missing], there
 
 
+def mended(expected: Any, found: Any) -> dict[str, Any] | None:
+    """The document that takes back what `compared` finds: what matches stays as it is there, and what is missing comes
+    from the template. None if that has a hole, which nobody can fill from here."""
+    wanted = document_of(expected)
+    if HOLE not in json.dumps(wanted, ensure_ascii=False):
+        return {"Version": "2012-10-17", **wanted}
+    there = [(_written(_statement(one)), one) for one in _each(document_of(found))]
+    kept = []
+    for one in _each(wanted):
+        match = next((pair for pair in there if matches(_written(_statement(one)), pair[0])), None)
+        if match is None and HOLE in json.dumps(one, ensure_ascii=False):
+            return None
+        if match is not None:
+            there.remove(match)
+        kept.append(one if match is None else match[1])
+    return {"Version": wanted.get("Version", "2012-10-17"), "Statement": kept}
+
+
 def matches(expected: str, found: str) -> bool:
     """Whether a text is what is expected, where any text may fill a hole."""
     if HOLE not in expected:
         return expected == found
     return re.fullmatch(".*".join(map(re.escape, expected.split(HOLE))), found, re.DOTALL) is not None
+
+
+def _each(document: Mapping[str, Any]) -> list[Any]:
+    listed = document.get("Statement", [])
+    return listed if isinstance(listed, list) else [listed]
 
 
 def _statement(one: Mapping[str, Any]) -> dict[str, Any]:

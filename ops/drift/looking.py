@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from contracts import Contracts
-from lakehouse.drift.findings import FOLDER, OUTSIDE, Drifted, Report, Unit, key_of, look_at, read, written
+from lakehouse.drift.findings import FOLDER, OUTSIDE, Drifted, Report, Unit, Unread, key_of, look_at, read, written
 from lakehouse.drift.tables import table_units
 from lakehouse.drift.who import Trail, with_authors
 from lakehouse.storage.store import ObjectMissing
@@ -15,7 +15,7 @@ from ops.deployment.given import Place, intended
 from ops.deployment.stacks import LAYERS, STACKS, Stack
 from ops.drift import policies, stacks
 from ops.drift.stacks import Deployed
-from ops.environment import Environment, OpsError
+from ops.environment import Environment
 
 OWN_ROLES = ("runs", "code", "daemon", "web", "start")
 """The pipeline's roles: what they change is no drift."""
@@ -57,6 +57,7 @@ def stack_units(one: Deployed, deployed: dict[str, Deployed]) -> list[Unit]:
         stacks.TEMPLATE: partial(stacks.changed_template, one),
         stacks.PARAMETERS: parameters,
         stacks.RESOURCES: partial(stacks.changed_resources, one),
+        stacks.SWITCHES: partial(stacks.changed_switches, one),
     }
     return [Unit(stacks.STACKS_PART, stacks.unit_of(one, aspect), at) for aspect, at in looks.items()]
 
@@ -67,35 +68,30 @@ def databases(environment: str) -> list[str]:
     return own + [f"gavel_{work}{layer}_{environment}" for layer in LAYERS for work in ("work_", "")]
 
 
-def reports(where: Environment) -> dict[str, Report]:
-    """The reports that are kept in the data bucket, by name; none where it has none yet."""
-    store = where.lake.store
-    found = {}
-    for stored in store.list(FOLDER):
-        found[stored.key.removeprefix(FOLDER).removesuffix(".json")] = _kept(where, stored.key)
-    return found
+def reports(where: Environment) -> tuple[dict[str, Report], list[Unread]]:
+    """The reports that are kept in the data bucket, by name, and objects there that are none: they hide no other."""
+    found: dict[str, Report] = {}
+    damaged: list[Unread] = []
+    for stored in where.lake.store.list(FOLDER):
+        name = stored.key.removeprefix(FOLDER).removesuffix(".json")
+        try:
+            found[name] = read(where.lake.store.read(stored.key))
+        except (KeyError, TypeError, ValueError) as error:
+            why = f"expected a report, found another content ({type(error).__name__}); the next look writes it again"
+            damaged.append(Unread("reports", stored.key, why))
+    return found, damaged
 
 
 def keep(where: Environment, report: Report) -> None:
     """Keep the report of a look from outside, which the pipeline's alerts read. What was found in something that is
-    unread now stays in it."""
+    unread now stays in it. An object in its place that is no report is written over: it would stand in the way of every
+    night's."""
     store, key = where.lake.store, key_of(OUTSIDE)
     try:
-        before = _kept(where, key)
-    except ObjectMissing:
+        before = read(store.read(key))
+    except (ObjectMissing, KeyError, TypeError, ValueError):
         before = None
     store.write(key, written(report.after(before)))
-
-
-def _kept(where: Environment, key: str) -> Report:
-    content = where.lake.store.read(key)
-    try:
-        return read(content)
-    except (KeyError, TypeError, ValueError) as error:
-        raise OpsError(
-            f"{key} in the data bucket: expected the report of a look for drift, found another content "
-            f"({type(error).__name__}): remove it, the next look writes it again"
-        ) from error
 
 
 def _outputs(one: Deployed) -> dict[str, str]:
@@ -114,9 +110,9 @@ def _waits(where: Environment, stack: Stack, place: Place) -> bool:
 
 def stack_policies(one: Deployed) -> Iterator[Any]:
     """What differs in the roles and policies of a stack, and what of them cannot be read."""
-    return policies.policies_of(
-        one.name, one.resources, lambda service: one.where.client_in(service, one.stack.region), stacks.SET_BACK
-    )
+    tags = {tag["Key"]: tag["Value"] for tag in (one.described or {}).get("Tags", ())}
+    client = lambda service: one.where.client_in(service, one.stack.region)  # noqa: E731
+    return policies.policies_of(one.name, one.resources, client, stacks.SET_BACK, tags)
 
 
 def _other_roles(where: Environment, deployed: dict[str, Deployed]) -> Iterator[Drifted]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from functools import cached_property
 from typing import Any
 
 from contracts import Contracts
-from lakehouse.drift.findings import Drifted, Trace, Unread, differences, shortened
+from lakehouse.drift.back import Back, Call
+from lakehouse.drift.findings import Drifted, Make, Trace, Unread, differences, shortened
 from ops.deployment.change_sets import described
 from ops.deployment.following import in_progress, until
 from ops.deployment.given import Place
@@ -18,14 +20,18 @@ from ops.deployment.parts import OF_THE_BUILD, function_settings
 from ops.deployment.stacks import Stack
 from ops.deployment.templates import declared, parsed, template
 from ops.drift.policies import COVERED
-from ops.drift.resolving import Resolver, Resource
+from ops.drift.resolving import HOLE, Resolver, Resource
+from ops.drift.switches import OWN_PATHS, switched
 from ops.environment import Environment
 
 STACKS_PART = "stacks"
-STACK, TEMPLATE, PARAMETERS, RESOURCES = "stack", "template", "parameters", "resources"
+STACK, TEMPLATE, PARAMETERS, RESOURCES, SWITCHES = "stack", "template", "parameters", "resources", "switches"
 """What of a stack is looked at, each by itself."""
 DEPLOY = "Run `gavel deploy {environment}` from the version that is to run."
-SET_BACK = "Set it back by hand, as the template has it: deploying again changes only what differs between templates."
+SET_BACK = (
+    "Run `gavel ops drift --repair`, which shows first what it would set back; deploying again changes only what "
+    "differs between templates."
+)
 """CloudFormation compares what it is given with what it was given last, and looks at no resource."""
 BY_TABLES = ("AWS::Glue::Table", "AWS::Glue::Database")
 """Types that are compared with the contracts (`lakehouse.drift.tables`)."""
@@ -177,6 +183,17 @@ def changed_resources(one: Deployed, longest: timedelta = LONGEST_DETECTION) -> 
         raise DetectionError(f"{one.name}: {status.get('DetectionStatusReason') or 'no reason was given'}")
 
 
+def changed_switches(one: Deployed) -> Iterator[Drifted | Unread]:
+    """Switches that are not as the template has them."""
+    return switched(
+        STACKS_PART,
+        unit_of(one, SWITCHES),
+        one.resources,
+        lambda service: one.where.client_in(service, one.stack.region),
+        SET_BACK,
+    )
+
+
 def _resource(one: Deployed, found: Mapping[str, Any]) -> Iterator[Drifted | Unread]:
     kind, physical = found["ResourceType"], found.get("PhysicalResourceId", "")
     state, name = found["StackResourceDriftStatus"], f"{found['LogicalResourceId']} ({kind} {physical})"
@@ -192,8 +209,53 @@ def _resource(one: Deployed, found: Mapping[str, Any]) -> Iterator[Drifted | Unr
         yield Unread(STACKS_PART, unit_of(one, RESOURCES), shortened(f"{name}: {found.get('DriftStatusReason', '')}"))
     for difference in found.get("PropertyDifferences", ()) if state == "MODIFIED" else ():
         path = difference["PropertyPath"]
-        if not (kind == "AWS::KMS::Key" and path.startswith("/KeyPolicy")):
-            yield make(name, path, difference.get("ExpectedValue"), difference.get("ActualValue"))
+        if (kind == "AWS::KMS::Key" and path.startswith("/KeyPolicy")) or path.startswith(OWN_PATHS.get(kind, ())):
+            continue
+        back = _queue_back(one, physical, path) if kind == "AWS::SQS::Queue" else None
+        yield make(
+            name, path, difference.get("ExpectedValue"), difference.get("ActualValue"), back or by_change_set(one)
+        )
+
+
+def _queue_back(one: Deployed, url: str, path: str) -> Back | None:
+    """What sets an attribute of a queue back, or its tags."""
+    try:
+        properties = next((r.properties for r in one.resources if r.physical == url), {})
+    except Exception:  # noqa: BLE001 - what differs is known without the template, and is said
+        return None
+    name = path.split("/")[1]
+    if name == "Tags":
+        tags = {tag["Key"]: str(tag["Value"]) for tag in properties.get("Tags", ())}
+        return Back((Call("sqs", "tag_queue", {"QueueUrl": url, "Tags": tags}, one.stack.region),)) if tags else None
+    wanted = properties.get(name)
+    text = wanted if isinstance(wanted, str) else json.dumps(wanted)
+    if wanted is None or HOLE in text or name in ("QueueName", "FifoQueue"):
+        return None
+    return Back((Call("sqs", "set_queue_attributes", {"QueueUrl": url, "Attributes": {name: text}}, one.stack.region),))
+
+
+def by_change_set(one: Deployed) -> Back:
+    """What sets any other property back: a change set of CloudFormation that reverts drift. A person looks at it, since
+    some properties are set back by replacing the resource."""
+    kept = [{"ParameterKey": name, "UsePreviousValue": True} for name in sorted(one.parameters)]
+    made = {"StackName": one.name, "ChangeSetName": "gavel-take-back"}
+    request = {
+        **made,
+        "ChangeSetType": "UPDATE",
+        "DeploymentMode": "REVERT_DRIFT",
+        "UsePreviousTemplate": True,
+        "Parameters": kept,
+        "Capabilities": list(one.stack.capabilities),
+    }
+    calls = [
+        Call("cloudformation", operation, arguments, one.stack.region)
+        for operation, arguments in (
+            ("create_change_set", request),
+            ("describe_change_set", made),
+            ("execute_change_set", made),
+        )
+    ]
+    return Back(tuple(calls), "carry out the last only if the second shows no resource that is replaced", person=True)
 
 
 def unit_of(one: Deployed, aspect: str) -> str:
@@ -201,6 +263,6 @@ def unit_of(one: Deployed, aspect: str) -> str:
     return f"{one.name}: {aspect}"
 
 
-def _maker(one: Deployed, aspect: str, *names: str) -> Any:
+def _maker(one: Deployed, aspect: str, *names: str) -> Make:
     traced = Trace(tuple(filter(None, dict.fromkeys(names or (one.name,)))))
     return differences(STACKS_PART, unit_of(one, aspect), traced, SET_BACK if aspect == RESOURCES else one.do)

@@ -88,8 +88,8 @@ class SeededView:
     def followed(self) -> Followed:
         return self.publications
 
-    def drift(self) -> Mapping[str, Report]:
-        return self.looked
+    def drift(self) -> tuple[Mapping[str, Report], Mapping[str, Exception]]:
+        return self.looked, {}
 
     def show(self, found: Health) -> None:
         self.shown.append(found)

@@ -73,8 +73,8 @@ class View(Protocol):
     def followed(self) -> Followed:
         """What readers were shown in the last weeks, as the publication log says."""
 
-    def drift(self) -> Mapping[str, Report]:
-        """The last reports of looks for drift, by name."""
+    def drift(self) -> tuple[Mapping[str, Report], Errors]:
+        """The last reports of looks for drift, by name, and what is in the place of one and is none."""
 
     def show(self, found: Health) -> None:
         """Let staff see what the tick found."""
@@ -187,12 +187,17 @@ class LakeView:
             self._memory.followed = kept = api.follow(self._lake, days, self._now, self._memory.publications)
         return kept
 
-    def drift(self) -> Mapping[str, Report]:
+    def drift(self) -> tuple[Mapping[str, Report], Errors]:
         versions = {o.key: o.etag for o in self._lake.store.list(FOLDER)}
+        damaged: dict[str, Exception] = {}
         for key, etag in versions.items():
             if self._memory.drift.get(key, ("", None))[0] != etag:
-                self._memory.drift[key] = (etag, read(self._lake.store.read(key)))
-        return {key.removeprefix(FOLDER).removesuffix(".json"): self._memory.drift[key][1] for key in versions}
+                try:
+                    self._memory.drift[key] = (etag, read(self._lake.store.read(key)))
+                except (KeyError, TypeError, ValueError) as error:
+                    damaged[key] = ValueError(f"expected a report, found another content ({type(error).__name__})")
+        read_now = {key: self._memory.drift[key][1] for key in versions if key not in damaged}
+        return {key.removeprefix(FOLDER).removesuffix(".json"): one for key, one in read_now.items()}, damaged
 
     def show(self, found: Health) -> None:
         self._lake.store.write(health.KEY, orjson.dumps(found))

@@ -16,20 +16,23 @@ GRACE = timedelta(hours=50)
 SEVERE = ("policies", "definitions")
 """Parts whose drift is looked at today: somebody may do more than he should, or something does not happen by itself."""
 STACKS = "stacks and policies"
+NOBODY_KNOWN = "Who changed it is not known"
+"""CloudTrail names nobody; a laptop has none."""
 
 
 def watch_drift(ui_url: str) -> Watch:
     """What the reports in the data bucket say, each part by its newest one."""
 
     def watch(look: Look, cursor: str | None) -> Seen:
-        reports = look.view.drift()
+        reports, damaged = look.view.drift()
         drifted, unread = current(reports.values())
         problems = [drift_problem(unit, found, ui_url) for (_, unit), found in by_unit(drifted)]
         unseen: dict[str, Exception] = {f"{one.part}, {one.unit}": OSError(one.why) for one in unread}
+        unseen |= damaged
         if look.lake.environment != "local":
             unseen |= missing(reports, look.now)
         text = f"Differences from contracts, templates and models: {len(drifted)}." if reports else ""
-        return Seen("", text, problems, unseen)
+        return Seen("", text, problems, unseen, [KIND] if damaged else ())
 
     return watch
 
@@ -39,6 +42,8 @@ def drift_problem(unit: str, found: list[Drifted], ui_url: str) -> Problem:
     since = min((one.since for one in found if one.since), default=None)
     severity: Severity | None = "error" if found[0].part in SEVERE else None
     why = "; ".join(dict.fromkeys(map(str, found)))
+    if not any(one.who for one in found):
+        why = f"{why} {NOBODY_KNOWN}"
     return Problem(KIND, f"{found[0].part}, {unit}", why, since, f"{ui_url}/jobs/drift", severity, len(found))
 
 

@@ -42,6 +42,7 @@ def rights(role: str) -> list[Statement]:
 
 
 PLAN, DEPLOY, EXECUTE = rights("PlanRole"), rights("DeployRole"), rights("ExecutionRole")
+REPAIR = list(resolved(RESOURCES["RepairPolicy"]["Properties"]["PolicyDocument"]["Statement"], NAMES))
 BOUNDED = list(resolved(RESOURCES["Boundary"]["Properties"]["PolicyDocument"]["Statement"], NAMES))
 
 
@@ -251,6 +252,22 @@ def test_a_look_for_drift_reads_and_writes_its_report_alone() -> None:
                 assert action in ("s3:PutObject", "kms:Decrypt", "kms:GenerateDataKey"), action
             if action in ("s3:GetObject", "s3:PutObject"):
                 assert "/drift/" in statement["Resource"], action
+
+
+def test_a_repair_reaches_the_environment_alone_and_no_role_that_could_give_it_more() -> None:
+    """Whoever may set roles back could make himself more of them: those under the boundary, and no more."""
+    for action in ("PutRolePolicy", "DetachRolePolicy", "UpdateAssumeRolePolicy"):
+        assert allowed(REPAIR, f"iam:{action}", f"{IAM}:role/gavel-prod-runs", **UNDER), action
+        for arn in sorted({*unbounded(), f"{IAM}:role/gavel-test-runs", f"{IAM}:policy/gavel-prod-repair"}):
+            assert not allowed(REPAIR, f"iam:{action}", arn, **UNDER), (action, arn)
+    assert not allowed(REPAIR, "iam:PutRolePolicy", f"{IAM}:role/gavel-prod-runs")
+    for action in ("iam:CreateRole", "iam:DeleteRole", "iam:PassRole", "glue:DeleteTable", "s3:DeleteBucket"):
+        assert not allowed(REPAIR, action, "*", **UNDER), action
+    policy = RESOURCES["RepairPolicy"]
+    attached = [
+        r for r in RESOURCES.values() if {"Ref": "RepairPolicy"} in r["Properties"].get("ManagedPolicyArns", ())
+    ]
+    assert (policy["Type"], attached) == ("AWS::IAM::ManagedPolicy", []), "a person has it, and no job of a workflow"
 
 
 SERVICES = {"ElasticLoadBalancingV2": "elasticloadbalancing", "KinesisFirehose": "firehose", "Cognito": "cognito-idp",

@@ -11,6 +11,7 @@ import pytest
 from moto import mock_aws
 
 from contracts import Contracts
+from lakehouse.drift.back import Call
 from lakehouse.drift.definitions import compare_loaded, switched_off
 from lakehouse.drift.findings import Drifted, Report, Trace, Unit, Unread, current, look_at, read, written
 from lakehouse.drift.tables import table_units
@@ -50,6 +51,36 @@ def by_hand(lake: Lake, database: str, name: str, change: Callable[[dict[str, An
     table = json.loads(json.dumps(entry.table))
     change(table)
     lake.entries.update(entry, table)
+
+
+def test_the_same_difference_in_two_units_is_two(lake: Lake) -> None:
+    """Two stacks have a resource of the same name; neither stands for the other."""
+    drifted = tuple(Drifted("stacks", unit, "Letters", "/DelaySeconds", "5", "0", "Set it back.") for unit in "ab")
+    assert sorted(one.unit for one in current([Report(NOON, ("stacks",), drifted)])[0]) == ["a", "b"]
+    unread = Report(NOON, ("stacks",), drifted[:1], (Unread("stacks", "b", "AccessDenied"),))
+    assert unread.after(Report(NOON, ("stacks",), drifted)).drifted == drifted
+
+
+def test_a_landing_table_comes_back_by_the_call_that_is_shown(lake: Lake) -> None:
+    def retype(table: dict[str, Any]) -> None:
+        table["StorageDescriptor"]["Columns"][0]["Type"] = "int"
+
+    by_hand(lake, lake.landing_database, PARCELS.name, retype)
+    (one,) = found(lake).drifted
+    assert one.back is not None
+    (call,) = one.back.calls
+    assert str(call).startswith("aws glue update-table --database-name gavel_landing_unit --table-input '{")
+    getattr(lake.client(call.service), call.operation)(**call.arguments)
+    assert found(lake).drifted == ()
+
+
+def test_a_call_is_a_command_that_a_shell_takes() -> None:
+    tag = Call("iam", "tag_role", {"RoleName": "gavel-dev-a", "Tags": [{"Key": "it's", "Value": "$(x)"}]})
+    assert str(tag) == """aws iam tag-role --role-name gavel-dev-a --tags '[{"Key": "it'"'"'s", "Value": "$(x)"}]'"""
+    off = Call("lambda", "update_event_source_mapping", {"UUID": "1", "Enabled": False}, "us-east-1")
+    assert str(off) == "aws lambda update-event-source-mapping --uuid 1 --no-enabled --region us-east-1"
+    versions = Call("s3", "delete_bucket_policy", {"Bucket": "b"})
+    assert str(versions) == "aws s3api delete-bucket-policy --bucket b"
 
 
 def test_what_was_just_published_has_not_drifted(lake: Lake) -> None:

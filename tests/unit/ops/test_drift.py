@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from contracts import load_contracts
-from lakehouse.drift.findings import NIGHTLY, Drifted, Report, Unread, key_of, written
+from lakehouse.drift.findings import NIGHTLY, OUTSIDE, Drifted, Report, Unread, key_of, written
 from ops.command_line import app
 from ops.deployment.given import Place
 from ops.deployment.stacks import STACKS
@@ -61,9 +61,19 @@ def test_an_object_that_is_no_report_is_said_with_its_key(
     monkeypatch.setattr(looking, "look", lambda where: Report(NOON, ("tables",)))
     where.lake.store.write(key_of(NIGHTLY), content)
     shown = drift(where)
-    assert (shown.exit_code, shown.stdout) == (1, "")
-    assert "drift/nightly.json" in shown.stderr
-    assert "remove it" in shown.stderr
+    assert shown.exit_code == 3
+    assert "drift/nightly.json" in shown.stdout
+    assert "the next look writes it again" in shown.stdout
+
+
+def test_what_stands_in_place_of_the_report_from_outside_is_written_over(
+    where: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks each night would fail each night."""
+    monkeypatch.setattr(looking, "look", lambda where: Report(NOON, ("tables",)))
+    where.lake.store.write(key_of(OUTSIDE), b'{"at": "torn')
+    assert drift(where, "--report").exit_code == 3
+    assert drift(where).exit_code == 0
 
 
 REALTIME = next(stack for stack in STACKS if stack.key == "realtime")

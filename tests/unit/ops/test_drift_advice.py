@@ -46,13 +46,13 @@ def deployed() -> Deployed:
     return one
 
 
-def test_what_was_changed_behind_a_stack_is_set_back_by_hand() -> None:
+def test_what_was_changed_behind_a_stack_is_set_back_by_a_repair() -> None:
     """CloudFormation compares templates, so a deployment of the same one looks at no resource."""
     (resource,) = changed_resources(deployed())
     (policy,) = stack_policies(deployed())
     assert isinstance(resource, Drifted)
     assert [resource.do, policy.do] == [SET_BACK, SET_BACK]
-    assert "by hand" in SET_BACK
+    assert "gavel ops drift --repair" in SET_BACK
 
 
 def test_another_parameter_comes_back_by_deploying() -> None:

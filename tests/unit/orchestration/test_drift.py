@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 import pytest
@@ -14,9 +14,10 @@ from moto import mock_aws
 
 from assets.resources import LakeResource
 from contracts import load_contracts
-from lakehouse.drift.findings import NIGHTLY, OUTSIDE, Drifted, Report, Unread, read
+from lakehouse.drift.findings import NIGHTLY, OUTSIDE, Drifted, Report, Unread, key_of, read, written
 from orchestration import drift
 from orchestration.alerts.drill_scenarios import SeededView
+from orchestration.alerts.view import LakeView, Memory
 from orchestration.alerts.watches.drift import GRACE, watch_drift
 from orchestration.private_dagster import (
     GrpcServerCodeLocationOrigin,
@@ -197,6 +198,22 @@ def test_what_is_unread_is_said_and_stays() -> None:
     assert {name: str(error) for name, error in looked.unseen.items()} == {
         "policies, gavel-prod-pipeline": "AccessDenied"
     }
+
+
+def test_that_nobody_is_known_to_have_changed_it_is_said() -> None:
+    (problem,) = seen("local", **{NIGHTLY: report(found(who=""))}).problems
+    assert problem.why.endswith("Who changed it is not known")
+
+
+def test_a_damaged_report_hides_no_other_and_ends_nothing(tmp_path: Path) -> None:
+    lake = LakeResource(environment="local", bucket="b", local_root=str(tmp_path / "lake"))
+    lake.lake.store.write(key_of(OUTSIDE), written(report(found())))
+    lake.lake.store.write(key_of(NIGHTLY), b'{"at": "torn')
+    view = LakeView(lake.lake, "prod", load_contracts(), Memory(), NOW)
+    looked = watch_drift("http://ui")(cast(Any, SimpleNamespace(now=NOW, view=view, lake=lake)), None)
+    assert [problem.name for problem in looked.problems] == ["policies, gavel-prod-pipeline"]
+    assert [*looked.unseen] == ["drift/nightly.json"]
+    assert [*looked.unknown] == ["environment-drifted"], "what was open of it stays open"
 
 
 @pytest.mark.parametrize(
