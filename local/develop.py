@@ -86,10 +86,11 @@ def develop(
         try:
             current = commands.start(home, contracts, screen)
             exports = serves.enter_context(serving(Exports(Aws(current.endpoint))))
-            stack.stop_pipeline(current, screen.say)  # what a killed `gavel dev` left behind
+            stack.stop_pipeline(home, current, screen.say)  # what a killed `gavel dev` left behind
             housekeeping.bound_scratch(home.scratch, time.time(), 0)
             current = home.update(supervisor=this_process(), dagster=None)
             current = _start_dagster(home, current, screen, ui_port, exports)
+            take_up(home, current, screen.say)
             if gap is not None and current.demos == 0 and not session.stopping.is_set():
                 commands.simulate(home, current, contracts, screen, FIRST_CHANGES, None)
             if dashboard:
@@ -156,6 +157,20 @@ def _start_dagster(home: Home, current: Stack, screen: Screen, ui_port: int | No
         wait_for_ui(port, process, home.logs / "dagster.log")
         step.note = current.ui_url or ""
     return current
+
+
+def take_up(home: Home, current: Stack, say: Callable[[str], None]) -> None:
+    """Let Dagster go on with the runs that the last stop, or a kill, interrupted, and say which those are."""
+    from dagster import DagsterInstance
+
+    from local.dagster import stopping
+
+    with DagsterInstance.from_config(str(home.dagster)) as instance:
+        for one in stopping.take_up(instance, current.ui_url or ""):
+            if one.by:
+                say(f"The last stop interrupted the run {one.run}; {one.by[:8]} goes on with it.")
+            else:
+                say(f"The last stop interrupted the run {one.run}, which cannot go on: {one.why}")
 
 
 def spawn_dagster(home: Home, current: Stack, port: int, more: Mapping[str, str]) -> Process:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import Event
+from typing import Any
 
 from contracts import Contracts, load_contracts
 from contracts.compact import dump_compact
@@ -23,8 +24,8 @@ from local.processes import marked, stop, this_process
 from local.pump import Counts, PumpError
 
 Say = Callable[[str], None]
-SHUT_DOWN_SECONDS = 90
-DAGSTER_SECONDS = 12  # its daemon can take half a minute; killed runs are resumed by the next daemon
+SHUT_DOWN_SECONDS = 120
+DAGSTER_SECONDS = 12  # its daemon can take half a minute; what it was at is canceled before
 DAGSTER, PIPELINE, DASHBOARD = "dagster", "pipeline", "dashboard"
 """Parts of the stack, as the marks of their processes name them."""
 
@@ -141,7 +142,7 @@ def down(home: Home, say: Say = lambda text: None) -> Stopped:
         stop([stack.supervisor], SHUT_DOWN_SECONDS)
     with home.locked():
         stack = home.load() or stack
-        others = stop_pipeline(stack, say)
+        others = stop_pipeline(home, stack, say)
         stop(marked(f"{stack.identity}.{DASHBOARD}"), timeout=5)
         alive = stack.emulator is not None and stack.emulator.alive
         pumped, whole = _last_changes(home, stack, say) if alive else (0, False)
@@ -176,11 +177,30 @@ def _last_changes(home: Home, stack: Stack, say: Say) -> tuple[int, bool]:
     return counts.handled, not stopping.is_set()
 
 
-def stop_pipeline(stack: Stack, say: Say = lambda text: None) -> int:
-    """Stop Dagster and pipeline runs: first the process that supervises Dagster, then whatever is left of them."""
+def stop_pipeline(home: Home, stack: Stack, say: Say = lambda text: None) -> int:
+    """Stop Dagster and pipeline runs: first the runs, which get a little time to end and are canceled then; next the
+    process that supervises Dagster, and whatever is left of them. What was interrupted is taken up by the next
+    `gavel dev`; nothing of it counts as failed."""
     if stack.dagster is not None and stack.dagster.alive:
+        _with_runs(home, lambda runs, instance: runs.let_end(instance, say), say)
         say("stopping Dagster")
         stop([stack.dagster], DAGSTER_SECONDS)
     left = [p for part in (DAGSTER, PIPELINE) for p in marked(f"{stack.identity}.{part}")]
     stop(left, timeout=3)
+    _with_runs(home, lambda runs, instance: runs.settle(instance), say)
     return len(left)
+
+
+def _with_runs(home: Home, work: Callable[[Any, Any], object], say: Say) -> None:
+    """Do something with the runs that Dagster remembers, if it ever ran. What fails here keeps nothing from ending."""
+    if not (home.dagster / "history" / "runs.db").exists():
+        return
+    from dagster import DagsterInstance
+
+    from local.dagster import stopping
+
+    try:
+        with DagsterInstance.from_config(str(home.dagster)) as instance:
+            work(stopping, instance)
+    except Exception as error:  # noqa: BLE001 - said, and everything is stopped all the same
+        say(f"what Dagster was at could not be canceled ({type(error).__name__}: {error}); it is marked as failed")

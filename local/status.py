@@ -54,7 +54,8 @@ class Model:
 
 @dataclass(frozen=True)
 class Status:
-    """What `gavel status` shows. `waiting` counts stream records that the pump has not handed over."""
+    """What `gavel status` shows. `waiting` counts stream records that the pump has not handed over; `interrupted` are
+    runs that a stop ended and that wait for the next `gavel dev`."""
 
     stack: Stack | None
     emulator: bool
@@ -64,22 +65,33 @@ class Status:
     troubles: tuple[Trouble, ...] = ()
     failing: tuple[Failing, ...] = ()
     models: tuple[Model, ...] = ()
+    interrupted: tuple[str, ...] = ()
 
 
 def look(home: Home, contracts: Contracts) -> Status:
     """Find out how the stack is; changes nothing."""
     current = home.load()
     alive = current is not None and current.emulator is not None and current.emulator.alive
-    if current is None or not alive or not emulator.is_healthy(current):
-        return Status(current, False, False, None, ())
-    dagster = current.dagster is not None and current.dagster.alive
+    if current is None:
+        return Status(None, False, False, None, ())
+    dagster = alive and current.dagster is not None and current.dagster.alive
+    interrupted = () if dagster else interrupted_at(home)
+    if not alive or not emulator.is_healthy(current):
+        return Status(current, False, False, None, (), interrupted=interrupted)
     if not current.outputs:
-        return Status(current, True, dagster, None, ())
+        return Status(current, True, dagster, None, (), interrupted=interrupted)
     tables = published_tables(current, contracts)
     troubles = troubles_of(home) if dagster else ()
     failing = failing_objects(current, contracts)
     models = models_read(home, current, contracts) if dagster else ()
-    return Status(current, True, dagster, lag(home, current), tables, troubles, failing, models)
+    return Status(current, True, dagster, lag(home, current), tables, troubles, failing, models, interrupted)
+
+
+def interrupted_at(home: Home) -> tuple[str, ...]:
+    """The runs that a stop interrupted and that wait for the next `gavel dev`, by job and id."""
+    from local.dagster import stopping
+
+    return stopping.interrupted_at(home.dagster)
 
 
 def troubles_of(home: Home) -> tuple[Trouble, ...]:
@@ -223,6 +235,9 @@ def show(status: Status, home: Home, console: Console, now: datetime | None = No
     rows.append(("State", "", str(home.path)))
     for service, state, where in rows:  # one line each, however long: addresses are copied
         console.print(f"{service:<14}{state} {where}".rstrip(), soft_wrap=True, highlight=False)
+    if status.interrupted:
+        said = f"\nInterrupted by the last stop, and taken up by the next `gavel dev`: {', '.join(status.interrupted)}"
+        console.print(said, markup=False, highlight=False, soft_wrap=True)
     for trouble in status.troubles:
         console.print(
             f"\n[red]The {trouble.kind} {trouble.name} does not do its work[/red] since "

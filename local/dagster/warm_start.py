@@ -31,6 +31,7 @@ from local.dagster.private_dagster import (
     get_run_crash_explanation,
     serialize_value,
 )
+from local.dagster.stopping import interrupt
 from orchestration.lost_runs import RunProcess, end_lost_run, is_lost, started_at
 
 LIBRARIES = (
@@ -47,7 +48,7 @@ LIBRARIES = (
 with threads cannot be forked safely: those are left to the workers."""
 
 _PATIENCE_SECONDS = 5.0
-"""How long workers may take to end by themselves when the daemon ends; the next daemon resumes their runs."""
+"""How long workers may take to end by themselves when the daemon ends."""
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class WarmRunLauncher(DefaultRunLauncher):
 
     def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__(inst_data)
-        self._workers: list[tuple[RunProcess, BaseProcess]] = []
+        self._workers: list[tuple[str, RunProcess, BaseProcess]] = []
 
     def launch_run(self, context: LaunchRunContext) -> None:
         """Start a worker for the run. The first waits until the libraries are imported."""
@@ -74,7 +75,7 @@ class WarmRunLauncher(DefaultRunLauncher):
         assert worker.pid is not None
         process = RunProcess(worker.pid, started_at(worker.pid))
         self._instance.add_run_tags(run.run_id, process.tag(run.run_id))
-        self._workers = [*((p, w) for p, w in self._workers if p.lives), (process, worker)]
+        self._workers = [*(one for one in self._workers if one[1].lives), (run.run_id, process, worker)]
         Thread(target=_watch, args=(self._instance, run.run_id, worker), name="run worker", daemon=True).start()
 
     def _launch_cold(self, context: LaunchRunContext, why: str) -> None:
@@ -107,11 +108,14 @@ class WarmRunLauncher(DefaultRunLauncher):
         return CheckRunHealthResult(WorkerStatus.RUNNING)
 
     def dispose(self) -> None:
-        """When the daemon ends, its workers end, too; the next daemon resumes their runs."""
+        """When the daemon ends, its workers end, too. Their runs are canceled; the next `gavel dev` takes them up."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        for process, _ in self._workers:
+        for run_id, process, _ in self._workers:
+            run = self._instance.get_run_by_id(run_id) if process.lives else None
+            if run is not None and run.status in (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED):
+                interrupt(self._instance, run_id)
             process.send(signal.SIGTERM)
-        for process, worker in self._workers:
+        for _, process, worker in self._workers:
             worker.join(max(0.0, deadline - time.monotonic()))
             process.send(signal.SIGKILL)
         super().dispose()

@@ -9,16 +9,21 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Timer
 
 import dagster as dg
 import pytest
 
+from local.dagster import stopping
 from local.dagster.prepare import prepare_instance
 from local.dagster.warm_start import LIBRARIES
-from local.processes import MARK, marked
-from orchestration.lost_runs import RunProcess
+from local.develop import wait_for_ui
+from local.emulator import free_port
+from local.processes import MARK, Process, marked
+from orchestration.lost_runs import RunProcess, started_at
 from orchestration.settings import REPOSITORY, Settings
 from tests.support.private_dagster import DAEMON_MODULE
 
@@ -29,6 +34,8 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="runs start warm on Linux only"),
 ]
 
+PATIENCE = 300
+"""Seconds: a machine that does other work is only slow."""
 PROJECT = """
 import time
 from pathlib import Path
@@ -96,7 +103,22 @@ class Project:
     def stop(self) -> None:
         assert self.daemon is not None
         self.daemon.terminate()
-        self.daemon.wait(60)
+        self.daemon.wait(PATIENCE)
+
+    @contextmanager
+    def ui(self) -> Iterator[str]:
+        """Dagster's web server, at its address."""
+        port = free_port()
+        command = [sys.executable, "-m", "dagster_webserver", "--workspace", "workspace.yaml", "--port", str(port)]
+        environment = {**os.environ, "DAGSTER_HOME": self.home, "PYTHONPATH": str(REPOSITORY), MARK: self.mark}
+        with (self.folder / "ui.log").open("ab") as log:
+            server = subprocess.Popen(command, cwd=self.folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            wait_for_ui(port, Process(server.pid, started_at(server.pid)), self.folder / "ui.log")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+            server.wait(PATIENCE)
 
     def alive(self) -> bool:
         return self.daemon is not None and self.daemon.poll() is None
@@ -106,12 +128,12 @@ class Project:
         key = f"ask-{uuid.uuid4().hex}"
         (self.folder / key).touch()
         filters = dg.RunsFilter(tags={"dagster/run_key": key})
-        (run,) = wait_for("a run", lambda: instance.get_runs(filters), 60, self.alive)
+        (run,) = wait_for("a run", lambda: instance.get_runs(filters), PATIENCE, self.alive)
         return run.run_id
 
     def working(self, instance: dg.DagsterInstance, run_id: str) -> RunProcess:
         """The worker of a run, when its second step waits."""
-        wait_for("the second step", lambda: run_id in self.lines("waiting"), 60, self.alive)
+        wait_for("the second step", lambda: run_id in self.lines("waiting"), PATIENCE, self.alive)
         process = RunProcess.of(run_of(instance, run_id))
         assert process is not None
         assert process.started, "the run did not start warm"
@@ -119,7 +141,7 @@ class Project:
         return process
 
     def becomes(self, instance: dg.DagsterInstance, run_id: str, status: dg.DagsterRunStatus) -> None:
-        wait_for(f"{status}", lambda: run_of(instance, run_id).status is status, 60, self.alive)
+        wait_for(f"{status}", lambda: run_of(instance, run_id).status is status, PATIENCE, self.alive)
 
     def retried(self, instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRun:
         """The run that Dagster started instead of a failed one."""
@@ -127,7 +149,7 @@ class Project:
         def found() -> dg.DagsterRun | None:
             return next((run for run in instance.get_runs() if run.parent_run_id == run_id), None)
 
-        return wait_for("a retried run", found, 60, self.alive)
+        return wait_for("a retried run", found, PATIENCE, self.alive)
 
 
 def run_of(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRun:
@@ -185,22 +207,66 @@ def test_another_process_terminates_a_run(project: Project, instance: dg.Dagster
     worker = project.working(instance, run_id)
     assert instance.run_launcher.terminate(run_id)
     project.becomes(instance, run_id, dg.DagsterRunStatus.CANCELED)
-    wait_for("the end of the worker", lambda: not worker.lives, 30, project.alive)
+    wait_for("the end of the worker", lambda: not worker.lives, PATIENCE, project.alive)
     assert not instance.run_launcher.terminate(run_id)
 
 
-def test_a_daemon_takes_its_workers_along_and_the_next_one_resumes_their_runs(
+def test_a_daemon_takes_its_workers_along_and_their_runs_have_not_failed(
     project: Project, instance: dg.DagsterInstance
 ) -> None:
     run_id = project.ask(instance)
     project.working(instance, run_id)
     project.stop()
-    wait_for("the end of all processes", lambda: not marked(project.mark), 10, lambda: True)
-    assert run_of(instance, run_id).status is dg.DagsterRunStatus.FAILURE
+    wait_for("the end of all processes", lambda: not marked(project.mark), PATIENCE, lambda: True)
+    assert run_of(instance, run_id).status is dg.DagsterRunStatus.CANCELED
+    assert [run.run_id for run in stopping.interrupted(instance)] == [run_id]
+
+
+def test_a_stop_lets_runs_end_and_cancels_what_does_not(project: Project, instance: dg.DagsterInstance) -> None:
+    said: list[str] = []
+    ends = project.ask(instance)
+    project.working(instance, ends)
+    Timer(1, (project.folder / "go").touch).start()
+    stopping.let_end(instance, said.append, grace=PATIENCE)
+    assert run_of(instance, ends).status is dg.DagsterRunStatus.SUCCESS
+    assert said == [f"1 run(s) are under way and have {PATIENCE} s to end: both ({ends[:8]})"]
+
+    (project.folder / "go").unlink()
+    lasts = project.ask(instance)
+    project.working(instance, lasts)
+    stopping.let_end(instance, said.append, grace=0.5)
+    assert run_of(instance, lasts).status is dg.DagsterRunStatus.CANCELING
+    project.stop()
+    assert run_of(instance, lasts).status is dg.DagsterRunStatus.CANCELED
+    assert [run.run_id for run in stopping.interrupted(instance)] == [lasts]
+
+
+def test_what_was_killed_with_its_daemon_was_interrupted_and_goes_on_from_the_lost_step(
+    project: Project, instance: dg.DagsterInstance
+) -> None:
+    """A `kill -9` of all of Dagster: the next start says so, and shows no failure that nobody caused."""
+    run_id = project.ask(instance)
+    worker = project.working(instance, run_id)
+    assert project.daemon is not None
+    project.daemon.kill()
+    project.daemon.wait()
+    stopping.settle(instance)
+    assert run_of(instance, run_id).status is dg.DagsterRunStatus.STARTED, "its worker lives"
+    os.kill(worker.pid, signal.SIGKILL)
+    wait_for("the end of the worker", lambda: not worker.lives, PATIENCE, lambda: True)
+    stopping.settle(instance)
+    assert run_of(instance, run_id).status is dg.DagsterRunStatus.CANCELED
+    assert stopping.interrupted_at(Path(project.home)) == (f"both ({run_id[:8]})",)
+
     (project.folder / "go").touch()
     project.start()
-    project.becomes(instance, project.retried(instance, run_id).run_id, dg.DagsterRunStatus.SUCCESS)
-    assert project.lines("first") == ["one"]
+    with project.ui() as address:
+        (taken,) = stopping.take_up(instance, address)
+        assert (taken.run, taken.why) == (f"both ({run_id[:8]})", "")
+        project.becomes(instance, taken.by, dg.DagsterRunStatus.SUCCESS)
+        assert stopping.take_up(instance, address) == []
+    assert project.lines("first") == ["one"], "the first step is done, and not done again"
+    assert stopping.interrupted_at(Path(project.home)) == ()
 
 
 def test_a_worker_outlives_a_killed_daemon_and_the_next_one_knows_it(
