@@ -34,6 +34,7 @@ MADE = {
 }
 """What code makes by AWS's operations, and by which words the page of deployments says what becomes of it."""
 GONE = {"create_change_set", "create_connection", "create_ingestion", "create_invalidation", "create_usage_plan_key"}
+GONE |= {"create_policy_version"}
 """What is no resource, or goes with one; and what others than AWS call so."""
 SERVICES = ("apigateway", "lakeformation", "quicksight", "secretsmanager", "cognito-idp", "glue", "kms", "sqs", "sns")
 SERVICES += ("s3", "dynamodb", "lambda", "events", "logs", "cloudformation", "cloudfront", "athena", "iam", "ecr")
