@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -104,8 +104,8 @@ def plan(where: Environment, wanted: Wanted) -> Plan:
         if place and stack.waits_for and _waits(where, stack, wanted, given):
             later[stack.key] = Waiting(stack.waits_for, tuple(found))
             continue
-        if stack.names_roles_of in later:
-            later[stack.key] = Waiting(later[stack.names_roles_of].parameter, tuple(found))
+        if place and stack.names_roles_of and (waiting := _unmade(where, stack.names_roles_of, stacks)):
+            later[stack.key] = Waiting(waiting, tuple(found))
             continue
         problems += found
         stacks.append(Planned(stack, values))
@@ -190,8 +190,19 @@ def _waits(where: Environment, stack: Stack, wanted: Wanted, given: Mapping[str,
     key, _, name = stack.waits_for.partition(".")
     if wanted.image if stack.image else given.get(key, {}).get(name):
         return False
+    return not _is_made(where, stack)
+
+
+def _unmade(where: Environment, key: str, planned: Sequence[Planned]) -> str:
+    """The parameter that a stack waits for, if it is neither planned nor there; else nothing."""
+    stack = next(one for one in STACKS if one.key == key)
+    is_there = any(one.stack is stack for one in planned) or _is_made(where, stack)
+    return "" if is_there else stack.waits_for
+
+
+def _is_made(where: Environment, stack: Stack) -> bool:
     there = described(where.client_in("cloudformation", stack.region), stack.name(where.name))
-    return there is None or there["StackStatus"] in ("REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE")
+    return there is not None and there["StackStatus"] not in ("REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE")
 
 
 def _problems(where: Environment, stack: Stack, values: Mapping[str, str | None], place: Place | None) -> Iterator[str]:

@@ -260,9 +260,14 @@ def test_who_may_read_waits_for_the_roles_that_it_names(account: Account, write:
     made = plan(Environment("dev", account), Wanted())
     assert made.later["governance"].parameter == made.later["pipeline"].parameter == "pipeline.Image"
     assert "governance" not in keys(made)
+    left = plan(Environment("dev", account), Wanted(without_pipeline=True))
+    assert left.later["governance"].parameter == "pipeline.Image", "nobody has made the pipeline yet"
+    assert "governance" not in keys(left)
+    assert keys(plan(Environment("dev", account), Wanted(image=IMAGE)))[-2:] == ["pipeline", "governance"]
 
     account.stacks = {"gavel-dev-pipeline": "UPDATE_COMPLETE"}
     assert keys(plan(Environment("dev", account), Wanted()))[-2:] == ["pipeline", "governance"]
+    assert keys(plan(Environment("dev", account), Wanted(without_pipeline=True)))[-1] == "governance"
 
 
 def test_the_dashboard_waits_until_it_has_an_address(account: Account, write: Any) -> None:
