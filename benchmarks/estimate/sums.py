@@ -48,7 +48,6 @@ FREE = frozenset(
 NOT_COUNTED = {
     "AWS::CloudFront::Distribution": "CloudFront: requests and transfer of the dashboard",
     "AWS::CloudFront::Function": "CloudFront: requests and transfer of the dashboard",
-    "AWS::CloudTrail::Trail": "CloudTrail: data events",
     "AWS::CloudWatch::CompositeAlarm": "CloudWatch: alarms over other alarms",
     "AWS::Cognito::UserPool": "Cognito: users who sign in in a month",
     "AWS::SNS::Topic": "SNS: alerts and notices",
@@ -89,6 +88,7 @@ class Load:
     log_gb: float
     image_gb: float
     athena_gb: float
+    trail_events: float
 
     @property
     def seconds(self) -> float:
@@ -165,8 +165,8 @@ def left_out(resources: list[tuple[Resource, Value]]) -> list[str]:
 PRICED = frozenset(
     f"AWS::{name}"
     for name in """
-    CloudWatch::Alarm CloudWatch::Dashboard DynamoDB::Table EC2::VPCEndpoint ECR::Repository ECS::Service
-    ElasticLoadBalancingV2::LoadBalancer Events::EventBus KMS::Key KinesisFirehose::DeliveryStream
+    CloudTrail::Trail CloudWatch::Alarm CloudWatch::Dashboard DynamoDB::Table EC2::VPCEndpoint ECR::Repository
+    ECS::Service ElasticLoadBalancingV2::LoadBalancer Events::EventBus KMS::Key KinesisFirehose::DeliveryStream
     Lambda::Function Logs::LogGroup RDS::DBInstance S3::Bucket WAFv2::WebACL
     """.split()
 )
@@ -297,4 +297,5 @@ def _of_load(load: Load, prices: Mapping[str, Price]) -> Iterator[Line]:
     yield line("S3: stored", f"{load.lake_gb:g} GB", ("s3_gb", load.lake_gb))
     yield line("Athena", f"{load.athena_gb * load.days:g} GB", ("athena_byte", load.athena_gb * load.days * 1e9))
     yield line("Logs", f"{load.log_gb:g} GB", ("log_gb", load.log_gb))
+    yield line("CloudTrail: data events", millions(load.trail_events), ("trail_event", load.trail_events))
     yield line("Images", f"{load.image_gb:g} GB", ("image_gb", load.image_gb))

@@ -3,6 +3,7 @@ may is no more than a deployment needs."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from fnmatch import fnmatchcase
@@ -228,6 +229,31 @@ def test_a_template_cannot_widen_a_role_without_a_boundary(arn: str) -> None:
     for action in ("CreatePolicyVersion", "UpdateAssumeRolePolicy", "PutRolePolicy", "AttachRolePolicy", "DeleteRole"):
         assert not allowed(EXECUTE, f"iam:{action}", arn, **UNDER), action
     assert not allowed(EXECUTE, "iam:PassRole", arn, **TO_LAMBDA)
+
+
+OF_OTHERS = {
+    "gavel-prod-readers": "f551234c41805eda",
+    "gavel-prod-auditors": "f751453b77203509",
+}
+"""What others give to roles of their own, by the digest of what it allows. Other rights have another name, so that who
+gives them looks at them: a number goes to its end."""
+
+
+def test_a_template_cannot_widen_what_roles_of_others_have() -> None:
+    """No boundary holds such a role, so whoever may change a policy that it has could give it every right."""
+    in_pipeline = json.dumps(expanded_stack("pipeline", "prod"))
+    found = {}
+    for resource in expanded("prod")["Resources"].values():
+        if resource["Type"] == "AWS::IAM::ManagedPolicy" and not resource["Properties"].get("Roles"):
+            name = named(resource["Properties"]["ManagedPolicyName"])
+            if f"policy/{name.replace('-prod-', '-${Environment}-')}" not in in_pipeline:
+                document = json.dumps(resource["Properties"]["PolicyDocument"], sort_keys=True)
+                found[name] = hashlib.sha256(document.encode()).hexdigest()[:16]
+    for name in found:
+        for action in ("CreatePolicyVersion", "SetDefaultPolicyVersion"):
+            assert not allowed(EXECUTE, f"iam:{action}", f"{IAM}:policy/{name}"), f"{action} of {name}"
+        assert allowed(EXECUTE, "iam:CreatePolicy", f"{IAM}:policy/{name}"), "the first time"
+    assert found == OF_OTHERS
 
 
 @pytest.mark.parametrize("policy", [n for n, r in RESOURCES.items() if r["Type"] == "AWS::IAM::ManagedPolicy"])
