@@ -29,6 +29,10 @@ class Entities:
             i.prefix: i for i in items.indexes(self.orders) if relations.intersection(template_fields(i.pk))
         }
         """What a party can be in an order; each has a sparse index of orders."""
+        (self.party,) = {
+            r.entity for r in self.orders.relations for i in self.roles.values() if r.field in template_fields(i.pk)
+        }
+        """The entity that parties are."""
         self.ownership = Ownership(self.orders, self.kept_with_orders)
 
     def __getitem__(self, entity: str) -> Contract:

@@ -1,7 +1,8 @@
 """Entry of the API function: HTTP in, HTTP out.
 
 It reads a request of API Gateway's Lambda proxy integration, calls the service and writes the answer. Every request
-leaves one log line, without keys and values.
+leaves one log line, without keys and values; it says by pseudonyms what was written, and what staff and auditors were
+shown.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import orjson
 from contracts import figures, health
 from contracts.compact import load_compact
 from contracts.model import Contract
-from realtime.api import idempotency, openapi, payloads, problems, requests, writes
+from realtime.api import idempotency, openapi, payloads, problems, requests, shown, writes
 from realtime.api.caller import Caller
 from realtime.api.entities import Entities
 from realtime.api.idempotency import Receipts
@@ -118,7 +119,7 @@ class Api:
 
     `data_time` gives, as text and at once, what the reports are true for, so that whoever shows a report beside an
     answer can tell how far apart they are. `decodes_paths` says that the gateway decodes paths before it hands them
-    over: the laptop's does, a REST API on AWS does not. `trail` says in the log what was written."""
+    over: the laptop's does, a REST API on AWS does not. `trail` says in the log what was written and shown."""
 
     def __init__(
         self,
@@ -184,10 +185,13 @@ class Api:
         """The proxy answer to a proxy event; never raises for what a client sent."""
         started, cpu = time.perf_counter(), time.thread_time()
         request_id = str((event.get("requestContext") or {}).get("requestId", ""))
-        with noting() as wrote:  # a request that fails in the middle may have written as well
+        caller = _caller(event)
+        with noting() as wrote, shown.showing() as seen:  # what fails in the middle may have written as well
             result, said = self._answered(event, request_id)
+        is_of_desk = caller is not None and caller.group != "party"  # what a party reads is its own by rule
         if self._trail is not None:
-            said |= self._trail.said(wrote)
+            found = self._shown(event, seen) if is_of_desk and result["statusCode"] < 300 else {}
+            said |= self._trail.said(wrote, found)
         log(
             "INFO",
             "request",
@@ -195,7 +199,8 @@ class Api:
             method=event.get("httpMethod"),
             route=event.get("resource"),
             entity=self._logged_entity(event),
-            by=_by(event),
+            by=caller.by if caller else None,
+            group=caller.group if caller else None,
             status=result["statusCode"],
             ms=round((time.perf_counter() - started) * 1000, 2),
             cpu_ms=round((time.thread_time() - cpu) * 1000, 2),
@@ -348,6 +353,13 @@ class Api:
         parts = requests.raw_parameter(event, "key").split("/")
         return contract, payloads.path_key(contract, tuple(unquote(part) for part in parts))
 
+    def _shown(self, event: Event, seen: list[tuple[Contract, Mapping[str, Any]]]) -> shown.Shown:
+        """The items that an answer shows, with the party that it is about."""
+        found, path = shown.keys_of(seen), self._as_sent(event).get("pathParameters") or {}
+        if "party_id" in path:
+            found[self._entities.party, shown.key_text([unquote(str(path["party_id"]))])] = None
+        return found
+
     def _logged_entity(self, event: Event) -> str | None:
         """The entity's name if there is one of that name: what a client invented is not logged."""
         name = (event.get("pathParameters") or {}).get("entity")
@@ -357,10 +369,10 @@ class Api:
             return None
 
 
-def _by(event: Event) -> str | None:
+def _caller(event: Event) -> Caller | None:
     """Who calls, for the log; None for whom the gateway names nobody, or nobody who may call."""
     try:
-        return Caller.of(event).by
+        return Caller.of(event)
     except ApiError:
         return None
 

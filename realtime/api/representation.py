@@ -10,6 +10,7 @@ from typing import Any
 
 from contracts.model import Contract
 from contracts.types import DecimalType, FieldType, IntegerType, ListType, MapType, StructType
+from realtime.api import shown
 from realtime.api.items import version
 from realtime.api.store import Item
 
@@ -22,6 +23,7 @@ def represent(contract: Contract, item: Item) -> dict[str, Any]:
         if attribute is not None and "NULL" not in attribute:
             body[field.name] = _value(field.type, attribute)
     body["_version"] = version(item)
+    shown.note(contract, body)
     return body
 
 

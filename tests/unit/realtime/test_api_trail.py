@@ -103,7 +103,7 @@ def test_a_key_that_is_not_to_be_had_fails_no_request(
     monkeypatch.setattr(Trail, "_stored", unavailable)
     assert followed("POST", "/orders", order).status == 201
     warning, line = lines(capsys)
-    assert (warning["level"], warning["items"]) == ("WARN", 1)
+    assert (warning["level"], warning["items"], warning["shown"]) == ("WARN", 1, 1)
     assert "wrote" not in line
 
 
