@@ -1,8 +1,7 @@
-"""Who read whose data: the trail of CloudTrail, the texts of queries, and the archive's own log, in one list."""
+"""Who read whose data: CloudTrail's trail, the texts of queries, the logs of the API and the archive, in one list."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,20 +15,31 @@ from ops.moments import Range
 
 if TYPE_CHECKING:
     from contracts import Contract
+    from ops.governance.texts import Named
 
 LOOK_EVERY = 1.0  # seconds
 MOST_LOOKS = 1800
 AT_ONCE = 50
 """Queries whose texts Athena gives in one call."""
+SAID: Mapping[Named, str] = {
+    "key": "names the key",
+    "others": "names other keys alone",
+    "none": "names no key: it may have read every row that the role reads",
+}
 _FINAL = ("SUCCEEDED", "FAILED", "CANCELLED")
 _ITEMS = "item"
+OF_ENTITIES = ("dropbox", "landing", "quarantine", "warehouse")
+"""Folders of the data bucket that have one for each entity; what lies in another one may be of any."""
+OF_NOBODY = ("attempts", "audit", "drift", "health", "ledger", "marts", "marts-increments", "retrieval-log")
+"""Folders without personal data."""
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One read: when, by whom, in which role. `way` is `query`, `file`, `item` or `archive`; `what` a table, a folder
-    of the data bucket, a table of DynamoDB or a question. `named` says whether the key that was looked for stands in
-    it: None if its text is not known any more (Athena keeps it for 45 days), or no key was looked for.
+    """One read: when, by whom, in which role. `way` is `query`, `file`, `item`, `api` or `archive`; `what` a table, a
+    folder of the data bucket, a table or queue, a route or a question; `detail` the call, or the id of the request.
+    `named` says whether the key that was looked for stands in it (see `texts.Named`): None if its text is not known any
+    more (Athena keeps it for 45 days), or no key was looked for.
     """
 
     at: str
@@ -37,29 +47,30 @@ class Read:
     role: str
     way: str
     what: str
-    detail: str
-    workgroup: str
-    query_id: str
-    files: int
-    bytes: int
-    named: bool | None = None
+    detail: str = ""
+    workgroup: str = ""
+    query_id: str = ""
+    files: int = 0
+    bytes: int = 0
+    named: Named | None = None
 
     def line(self) -> str:
         """It, for people."""
         parts = [self.at, self.person, f"as {self.role}", f"{self.way} {self.what}"]
         parts += [f"workgroup {self.workgroup}"] if self.workgroup else []
         parts += [f"query {self.query_id}"] if self.query_id else []
+        parts += [f"request {self.detail}"] if self.way == "api" else []
         parts += [f"{self.files:,} files, {self.bytes:,} bytes"] if self.files else []
-        said = {True: "names the key", False: "does not name the key"}
-        return "  ".join([*parts, *([said[self.named]] if self.named is not None else [])])
+        return "  ".join([*parts, *([SAID[self.named]] if self.named is not None else [])])
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Whose data: an entity, and one key of it or None for all; `days` holds whole days (UTC) with both sides given."""
+    """Whose data: an entity, and one key of it with its parts, or None for all; `days` has both sides."""
 
     contract: Contract
     key: str | None
+    parts: list[str] | None
     days: Range
 
 
@@ -72,7 +83,8 @@ def wanted(where: Environment, entity: str, key: str | None, days: Range | None)
         raise OpsError("expected a key, found an empty one: leave it out for all rows of the entity")
     if days is None or days.since is None:
         raise OpsError("expected --since with a moment, for example 2026-11-01T00:00:00Z: the trail is read by day")
-    return Wanted(contracts[entity], key, Range(days.since, days.until or datetime.now(UTC)))
+    parts = None if key is None else parts_of(contracts[entity], key)
+    return Wanted(contracts[entity], key, parts, Range(days.since, days.until or datetime.now(UTC)))
 
 
 def who_read(where: Environment, looked_for: Wanted, sleep: Callable[[float], None] = time.sleep) -> Iterator[Read]:
@@ -80,8 +92,10 @@ def who_read(where: Environment, looked_for: Wanted, sleep: Callable[[float], No
     athena = where.client("athena")
     reads = [read for read in _trail(where, athena, looked_for.days, sleep) if about(where.name, looked_for, read)]
     if looked_for.key is not None:
-        reads = [*_with_texts(athena, reads, looked_for.key)]
-    yield from sorted([*reads, *_archive(where, looked_for)], key=lambda read: (read.at, read.person, read.what))
+        reads = [*_with_texts(athena, reads, looked_for)]
+    reads = [*reads, *_archive(where, looked_for)]
+    reads += _api(where, looked_for, sleep) if looked_for.contract.origin == "stream" else ()
+    yield from sorted(reads, key=lambda read: (datetime.fromisoformat(read.at), read.person, read.what))
 
 
 def about(environment: str, looked_for: Wanted, read: Read) -> bool:
@@ -94,7 +108,7 @@ def about(environment: str, looked_for: Wanted, read: Read) -> bool:
         case "query":
             return read.what in {f"gavel_{environment}.{table}" for table in tables}
         case "file":
-            return rest in tables or first == "exports"
+            return rest in tables or first not in (*OF_ENTITIES, *OF_NOBODY)
         case _:
             return looked_for.contract.origin == "stream"
 
@@ -126,24 +140,48 @@ def _trail(where: Environment, athena: Any, days: Range, sleep: Callable[[float]
         yield Read(at, person, role, way, what, detail, workgroup, run, int(files), int(size))
 
 
-def _with_texts(athena: Any, reads: Sequence[Read], key: str) -> Iterator[Read]:
-    """The reads with whether the key stands in the query's text, or in the item's key."""
+def _with_texts(athena: Any, reads: Sequence[Read], looked_for: Wanted) -> Iterator[Read]:
+    """The reads with what the text of the query, or the call, says of the key."""
+    from ops.governance import texts
+
+    assert looked_for.parts is not None
+    columns, parts = looked_for.contract.primary_key, looked_for.parts
     ids = list(dict.fromkeys(read.query_id for read in reads if read.query_id))
-    texts: dict[str, str] = {}
-    names = names_of(key)
+    known: dict[str, Mapping[str, Any]] = {}
     for start in range(0, len(ids), AT_ONCE):
         answer = athena.batch_get_query_execution(QueryExecutionIds=ids[start : start + AT_ONCE])
-        texts |= {one["QueryExecutionId"]: one["Query"] for one in answer["QueryExecutions"]}
+        known |= {one["QueryExecutionId"]: one for one in answer["QueryExecutions"]}
     for read in reads:
-        text = read.detail if read.way == _ITEMS else texts.get(read.query_id)
-        yield read if text is None else replace(read, named=all(any(one in text for one in part) for part in names))
+        one = known.get(read.query_id)
+        if read.way == _ITEMS:
+            yield replace(read, named=texts.of_call(read.detail, parts))
+        elif one is not None:
+            given = one.get("ExecutionParameters", ())
+            yield replace(read, named=texts.of_query(one["Query"], columns, parts, given))
+        else:
+            yield read
 
 
-def names_of(key: str) -> list[set[str]]:
-    """How each part of a key may stand in a text: as it is, as SQL and JSON write it between quotes. A key of several
-    parts is nowhere as a whole."""
+def parts_of(contract: Contract, key: str) -> list[str]:
+    """The parts of a key as in an address of the API. Raises `OpsError` if it has another number of them."""
     parts = [unquote(part) for part in key.split("/")]
-    return [{part, part.replace("'", "''"), json.dumps(part)[1:-1]} for part in parts] if all(parts) else [{key}]
+    if len(parts) != len(contract.primary_key) or not all(parts):
+        fields = "/".join(contract.primary_key)
+        raise OpsError(f"expected a key of {contract.name} as in an address of the API, {fields}; found {key!r}")
+    return parts
+
+
+def _api(where: Environment, looked_for: Wanted, sleep: Callable[[float], None]) -> Iterator[Read]:
+    """What the API showed to staff and auditors."""
+    from ops.governance import shown
+
+    parts = looked_for.parts
+    for line in shown.lines(where, looked_for.contract, parts, looked_for.days, sleep):
+        read = Read(line.at.isoformat(), line.by, line.group, "api", line.what, line.request_id)
+        if not line.is_known:
+            yield replace(read, what=f"{line.what} (which items, is not known)")
+        else:
+            yield read if parts is None else replace(read, named="key")
 
 
 def _archive(where: Environment, looked_for: Wanted) -> Iterator[Read]:
@@ -160,20 +198,9 @@ def _archive(where: Environment, looked_for: Wanted) -> Iterator[Read]:
             if entry.at in days and _concerns(entry.parameters, looked_for, keys):
                 about_it = ", ".join(f"{name}={value}" for name, value in entry.parameters.items())
                 role = "personal values shown" if entry.personal else "personal values hidden"
-                named = None if key is None else True
-                yield Read(
-                    entry.at.isoformat(),
-                    entry.who,
-                    role,
-                    "archive",
-                    f"{entry.name}({about_it})",
-                    "",
-                    "",
-                    "",
-                    0,
-                    0,
-                    named,
-                )
+                question = f"{entry.name}({about_it})"
+                named: Named | None = None if key is None else "key"
+                yield Read(entry.at.isoformat(), entry.who, role, "archive", question, named=named)
         day += timedelta(days=1)
 
 

@@ -1,5 +1,6 @@
 -- Who read what of the lake: a row for each table that Lake Formation lent to a session, for each file that was read
--- around it, and for each item that neither a function nor the pipeline read. Both parameters are days, as '2026/11/29'.
+-- around it, and for each item, message or record of the stream that neither a function nor the pipeline read, with
+-- copies of a whole table. Both parameters are days, as '2026/11/29'.
 WITH events AS (
     SELECT
         eventtime,
@@ -51,10 +52,30 @@ files AS (
         session_name,
         coalesce(source_identity, session_name) AS person,
         who_as,
-        json_extract_scalar(requestparameters, '$.key') AS object_key,
+        -- of a copy its source, which is a bucket and a key
+        coalesce(
+            regexp_replace(url_decode(json_extract_scalar(requestparameters, '$["x-amz-copy-source"]')), '^/', ''),
+            json_extract_scalar(requestparameters, '$.bucketName')
+            || '/' || json_extract_scalar(requestparameters, '$.key')
+        ) AS place,
         coalesce(try_cast(json_extract_scalar(additionaleventdata, '$.bytesTransferredOut') AS double), 0) AS bytes
     FROM events
-    WHERE eventsource = 's3.amazonaws.com' AND eventname = 'GetObject'
+    WHERE eventsource = 's3.amazonaws.com'
+        AND eventname IN ('GetObject', 'SelectObjectContent', 'CopyObject', 'UploadPartCopy')
+),
+
+folders AS (
+    SELECT
+        eventtime,
+        session_name,
+        person,
+        who_as,
+        CASE
+            WHEN split_part(place, '/', 1) LIKE 'gavel-%-results-%' THEN 'results/' || split_part(place, '/', 2)
+            ELSE split_part(place, '/', 2) || '/' || split_part(place, '/', 3)
+        END AS folder,
+        bytes
+    FROM files
 ),
 
 files_lent AS (
@@ -81,24 +102,24 @@ LEFT JOIN files_lent ON lent.lent_as = files_lent.session_name
 UNION ALL
 
 SELECT
-    min(files.eventtime),
-    files.person,
-    files.who_as,
+    min(folders.eventtime),
+    folders.person,
+    folders.who_as,
     'file',
-    split_part(files.object_key, '/', 1) || '/' || split_part(files.object_key, '/', 2),
+    folders.folder,
     '',
     '',
     '',
     count(*),
-    cast(sum(files.bytes) AS bigint)
-FROM files
-LEFT JOIN lent ON files.session_name = lent.lent_as
+    cast(sum(folders.bytes) AS bigint)
+FROM folders
+LEFT JOIN lent ON folders.session_name = lent.lent_as
 WHERE lent.lent_as IS NULL
 GROUP BY
-    substr(files.eventtime, 1, 10),
-    files.person,
-    files.who_as,
-    split_part(files.object_key, '/', 1) || '/' || split_part(files.object_key, '/', 2)
+    substr(folders.eventtime, 1, 10),
+    folders.person,
+    folders.who_as,
+    folders.folder
 
 UNION ALL
 
@@ -107,13 +128,28 @@ SELECT
     coalesce(source_identity, session_name),
     who_as,
     'item',
-    coalesce(json_extract_scalar(requestparameters, '$.tableName'), 'tables of DynamoDB'),
+    coalesce(
+        json_extract_scalar(requestparameters, '$.tableName'),
+        nullif(regexp_extract(json_extract_scalar(requestparameters, '$.queueUrl'), '[^/]+$'), ''),
+        'tables of DynamoDB'
+    ),
     eventname || ' ' || coalesce(requestparameters, ''),
     '',
     '',
     0,
     0
 FROM events
-WHERE eventsource = 'dynamodb.amazonaws.com'
-    AND eventname IN ('GetItem', 'BatchGetItem', 'TransactGetItems', 'Query', 'Scan', 'ExecuteStatement', 'BatchExecuteStatement')
+WHERE eventsource IN ('dynamodb.amazonaws.com', 'sqs.amazonaws.com')
+    AND (
+        eventname IN (
+            'GetItem', 'BatchGetItem', 'TransactGetItems', 'Query', 'Scan', 'ExecuteStatement', 'BatchExecuteStatement',
+            'ExecuteTransaction', 'GetRecords', 'ReceiveMessage'
+        )
+        OR (
+            eventname IN (
+                'ExportTableToPointInTime', 'RestoreTableToPointInTime', 'RestoreTableFromBackup', 'CreateBackup'
+            )
+            AND who_as NOT LIKE 'gavel-%-runs'
+        )
+    )
 ORDER BY 1, 2, 5

@@ -7,17 +7,25 @@ from __future__ import annotations
 
 import copy
 import json
+import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
+import orjson
 import pytest
 import sqlglot
+from botocore.session import Session
+from botocore.validate import ParamValidator
 from typer.testing import CliRunner, Result
 
 from ops.command_line import app
 from ops.environment import Environment
+from ops.governance import texts
 from ops.governance.granting import WHO_READ
+from realtime.api.shown import named
+from realtime.api.written import KEY_PLACE
 from retrieval import log
 from retrieval.log import Entry
 from tests.support.expanded import expanded_stack
@@ -26,6 +34,7 @@ ACCOUNT = "111122223333"
 QUERY = "33333333-4444-5555-6666-777777777777"
 LENT = "AWSLF-00-AT-111122223333-EXAMPLE04"
 DAY = "2026/11/20"
+LOGS = Session().get_service_model("logs")
 
 
 def identity(role: str, session: str, source: str | None = None) -> dict[str, Any]:
@@ -191,9 +200,12 @@ def test_only_the_days_that_are_given_are_read() -> None:
 class Account:
     """Athena over the events, and a lake with a log of questions."""
 
-    def __init__(self, texts: dict[str, str]) -> None:
-        self.texts = texts
+    def __init__(
+        self, texts: dict[str, str], lines: Sequence[dict[str, Any]] = (), parameters: Sequence[str] = ()
+    ) -> None:
+        self.texts, self.lines, self.parameters = texts, lines, parameters
         self.given: dict[str, Any] = {}
+        self.searched: dict[str, Any] = {}
         self.state = "SUCCEEDED"
 
     def __call__(self, service: str) -> Account:
@@ -220,7 +232,43 @@ class Account:
 
     def batch_get_query_execution(self, QueryExecutionIds: list[str]) -> dict[str, Any]:
         known = [i for i in QueryExecutionIds if i in self.texts]
-        return {"QueryExecutions": [{"QueryExecutionId": i, "Query": self.texts[i]} for i in known]}
+        more = {"ExecutionParameters": [*self.parameters]} if self.parameters else {}
+        return {"QueryExecutions": [{"QueryExecutionId": i, "Query": self.texts[i], **more} for i in known]}
+
+    def get_item(self, TableName: str, Key: Any, ConsistentRead: bool) -> dict[str, Any]:
+        assert (TableName, Key) == ("gavel-prod-requests", {"pk": {"S": KEY_PLACE}})
+        return {"Item": {"key": {"B": SECRET}}}
+
+    def start_query(self, **given: Any) -> dict[str, str]:
+        report = ParamValidator().validate(given, LOGS.operation_model("StartQuery").input_shape)
+        assert not report.has_errors(), report.generate_report()
+        self.searched = given
+        return {"queryId": "logs"}
+
+    def get_query_results(self, queryId: str) -> dict[str, Any]:
+        (text,) = re.findall(r"@message like '([^']+)'", self.searched["queryString"])
+        written = [orjson.dumps(line).decode() for line in self.lines if line["message"] == "request"]
+        found = [one for one in written if text in one or '"unsaid":' in one]
+        return {"status": "Complete", "results": [[{"field": "@message", "value": one}] for one in found]}
+
+
+SECRET = b"k" * 32
+
+
+def line(request: str, time: str, **more: Any) -> dict[str, Any]:
+    """A line of a request, as the API writes it."""
+    return {
+        "timestamp": f"2026-11-20T{time}+00:00", "level": "INFO", "message": "request", "request_id": request,
+        "method": "GET", "route": "/{entity}/{key+}", "by": "user:u-1", "group": "staff", "status": 200, **more,
+    }  # fmt: skip
+
+
+LINES = [
+    line("r-1", "13:00:00", read={"customers": [named(SECRET, "customers", "c-7")]}),
+    line("r-2", "14:00:00", by="user:u-2", read={"customers": [named(SECRET, "customers", "c-70")], "orders": ["0a"]}),
+    line("r-3", "15:00:00", by="user:u-3", route="/activity", unsaid=3),
+    line("r-4", "16:00:00", read={"orders": [named(SECRET, "orders", "c-7")]}),
+]
 
 
 def command(account: Account, *options: str) -> Result:
@@ -247,8 +295,8 @@ def put(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("put")
-def test_a_person_is_found_in_tables_files_items_and_questions() -> None:
-    account = Account({QUERY: "SELECT email FROM customers WHERE customer_id = 'c-7'"})
+def test_a_person_is_found_in_tables_files_items_answers_and_questions() -> None:
+    account = Account({QUERY: "SELECT email FROM customers WHERE customer_id = 'c-7'"}, LINES)
     shown = command(account, "customers", "c-7")
     lines = shown.output.splitlines()
     assert shown.exit_code == 0, shown.output
@@ -257,34 +305,94 @@ def test_a_person_is_found_in_tables_files_items_and_questions() -> None:
     assert "olaf  as administrator  file landing/customers  2 files, 100 bytes" in lines[1]
     assert "item gavel-prod  names the key" in lines[2]
     assert "carla  as personal values shown  archive party_history(customer_id=person-1)" in lines[3]
-    assert lines[4:] == ["4 reads"]
+    assert lines[4] == (
+        "2026-11-20T13:00:00+00:00  user:u-1  as staff  api GET /{entity}/{key+}  request r-1  names the key"
+    )
+    assert lines[5].startswith("2026-11-20T15:00:00+00:00  user:u-3  as staff  api GET /activity (which items, is not")
+    assert lines[6:] == ["6 reads"]
     assert account.given["WorkGroup"] == "gavel-prod-auditor"
     assert account.given["QueryExecutionContext"] == {"Database": "gavel_access_prod"}
     other = command(account, "customers", "c-8").output
-    assert "does not name the key" in other.splitlines()[0]
+    assert "names other keys alone" in other.splitlines()[0]
     assert "carla" not in other
+    assert "r-1 " not in other
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "said"),
+    [
+        ("SELECT * FROM orders WHERE order_id = 'o-1'", (), "key"),
+        ("SELECT * FROM orders WHERE order_id = 'o-10'", (), "others"),
+        ("SELECT * FROM orders WHERE 'o-1' = order_id", (), "key"),
+        ("SELECT * FROM orders WHERE order_id IN ('o-2', 'o-1')", (), "key"),
+        ("SELECT * FROM orders WHERE order_id IN ('o-2', 'o-10') AND status = 'paid'", (), "others"),
+        ("SELECT * FROM orders WHERE order_id IN ('o-2', 'o-10') OR status = 'paid'", (), "none"),
+        ("SELECT * FROM orders WHERE order_id = ?", ("'o-1'",), "key"),
+        ("SELECT * FROM orders WHERE order_id = ?", ("'o-10'",), "others"),
+        ("SELECT * FROM orders WHERE order_id = ?", (), "none"),
+        ("EXECUTE given USING 'o-1'", (), "key"),
+        ("EXECUTE given USING 'o-10'", (), "none"),
+        ("EXPLAIN ANALYZE SELECT * FROM orders WHERE order_id = 'o-1'", (), "key"),
+        ("UNLOAD (SELECT * FROM orders WHERE order_id = 'o-1') TO 's3://b/' WITH (format = 'JSON')", (), "key"),
+        ("SELECT * FROM orders", (), "none"),
+        ("SELECT * FROM orders WHERE order_id LIKE 'o-1%'", (), "none"),
+        ("SELECT * FROM orders WHERE order_id = 'o-' || '1'", (), "none"),
+        ("SELECT * FROM orders WHERE order_id = U&'o\\002D1'", (), "key"),
+        ("SELECT * FROM orders -- not 'o-1'", (), "none"),
+        ('SELECT "o-1" FROM orders', (), "none"),
+        ("SELECT * FROM orders WHERE order_id = 'o-2' UNION SELECT * FROM orders", (), "none"),
+        ("SELECT * FROM lines l, orders WHERE l.order_id = 'o-2'", (), "none"),
+        ("no SQL ' at all", (), "none"),
+    ],
+)  # fmt: skip
+def test_a_key_is_named_as_a_whole_wherever_a_query_has_values(text: str, given: Sequence[str], said: str) -> None:
+    assert texts.of_query(text, ("order_id",), ("o-1",), given) == said
+
+
+@pytest.mark.parametrize(
+    ("parts", "text", "said"),
+    [
+        (("o-1", "2"), "SELECT 1 FROM order_lines WHERE order_id = 'o-1' AND line_number = 2", "key"),
+        (("o-1", "2"), "SELECT 1 FROM order_lines WHERE order_id = 'o-1' AND line_number = 3", "others"),
+        (("o-1", "2"), "SELECT 1 FROM order_lines WHERE order_id = 'o-1'", "none"),
+        (("O'Neill", "1"), "SELECT 1 FROM order_lines WHERE order_id = 'O''Neill' AND line_number = 1", "key"),
+    ],
+)
+def test_a_key_of_parts_is_named_by_all_of_them(parts: Sequence[str], text: str, said: str) -> None:
+    assert texts.of_query(text, ("order_id", "line_number"), parts) == said
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ('GetItem {"tableName": "gavel-prod", "key": {"pk": "ORDER#o-1", "sk": "ORDER"}}', "key"),
+        ('GetItem {"tableName": "gavel-prod", "key": {"pk": "ORDER#o-10", "sk": "ORDER"}}', "others"),
+        ('Query {"expressionAttributeValues": {":pk": {"s": "ORDER#o-1"}}}', "key"),
+        ('Scan {"tableName": "gavel-prod"}', "none"),
+        ("Scan ", "none"),
+    ],
+)
+def test_a_call_names_a_key_behind_its_prefix(call: str, said: str) -> None:
+    assert texts.of_call(call, ("o-1",)) == said
 
 
 @pytest.mark.usefixtures("put")
-@pytest.mark.parametrize(
-    ("key", "text", "named"),
-    [
-        ("o-1/2", "WHERE order_id = 'o-1' AND line_number = 2", True),
-        ("o-1/2", "WHERE order_id = 'o-1' AND line_number = 3", False),
-        ("O'Neill", "WHERE customer_id = 'O''Neill'", True),
-        ("a%2Fb", "WHERE customer_id = 'a/b'", True),
-    ],
-)
-def test_a_key_is_named_as_a_query_writes_it(key: str, text: str, named: bool) -> None:
-    first = command(Account({QUERY: text}), "customers", key).output.splitlines()[0]
-    assert first.endswith("names the key" if named else "does not name the key")
-    assert ("does not" in first) is not named
+def test_a_text_is_looked_up_with_its_parameters() -> None:
+    account = Account({QUERY: "SELECT * FROM customers WHERE customer_id = ?"}, parameters=("'a/b'",))
+    assert command(account, "customers", "a%2Fb").output.splitlines()[0].endswith("names the key")
+    assert command(account, "customers", "c-7").output.splitlines()[0].endswith("names other keys alone")
+    wrong = command(account, "customers", "c-7/1").output
+    assert "expected a key of customers as in an address of the API, customer_id; found 'c-7/1'" in wrong
 
 
 @pytest.mark.usefixtures("put")
 def test_without_a_key_all_that_read_the_entity_are_shown_and_no_text_is_looked_up() -> None:
-    output = command(Account({}), "customers").output
-    assert "the key" not in output
+    account = Account({}, LINES)
+    output = command(account, "customers").output
+    assert "names" not in output
+    assert [r for r in ("r-1", "r-2", "r-3", "r-4") if f"request {r}" in output] == ["r-1", "r-2", "r-3"]
+    assert account.searched["logGroupName"] == "/gavel/prod/api"
+    assert account.searched["endTime"] - account.searched["startTime"] == 86_400
     assert "carla" in output
     assert "dora" not in output
     assert "gavel_prod.orders" not in output
@@ -305,6 +413,40 @@ def test_what_cannot_be_answered_is_said() -> None:
     assert "expected a key, found an empty one" in command(Account({}), "customers", "").output
     open_ended = CliRunner().invoke(app, ["access", "who-read", "customers"], obj=lambda name: environment)
     assert "expected --since with a moment" in open_ended.output
+
+
+def test_copies_streams_queues_and_results_are_found() -> None:
+    """Whoever copies an object reads it; so do the stream, a queue of dead letters, and an export of the table."""
+    results = f"gavel-prod-results-{ACCOUNT}"
+    copied = {"bucketName": "own", "key": "x", "x-amz-copy-source": f"/gavel-prod-data-{ACCOUNT}/landing/customers%2Fa"}
+    queue = {"queueUrl": f"https://sqs.eu-west-1.amazonaws.com/{ACCOUNT}/gavel-prod-inbound-dead-letters"}
+    runs = identity("gavel-prod-runs", "1")
+    export = {"tableArn": "arn:aws:dynamodb:eu-west-1:1:table/gavel-prod"}
+    rows = answered(
+        [
+            event(OPERATOR, "s3.amazonaws.com", "CopyObject", "09:00:00", requestParameters=copied),
+            event(OPERATOR, "s3.amazonaws.com", "GetObject", "09:10:00",
+                  requestParameters={"bucketName": results, "key": "analyst/1.csv"}),
+            event(OPERATOR, "sqs.amazonaws.com", "ReceiveMessage", "09:20:00", requestParameters=queue),
+            event(OPERATOR, "dynamodb.amazonaws.com", "GetRecords", "09:30:00", requestParameters={}),
+            event(OPERATOR, "dynamodb.amazonaws.com", "ExportTableToPointInTime", "09:40:00", requestParameters=export),
+            event(runs, "dynamodb.amazonaws.com", "ExportTableToPointInTime", "09:50:00", requestParameters=export),
+            event(OPERATOR, "dynamodb.amazonaws.com", "DescribeTable", "09:55:00", requestParameters={}),
+        ]
+    )  # fmt: skip
+    assert [(row[1], row[3], row[4]) for row in rows] == [
+        ("olaf", "file", "landing/customers"),
+        ("olaf", "file", "results/analyst"),
+        ("olaf", "item", "gavel-prod-inbound-dead-letters"),
+        ("olaf", "item", "tables of DynamoDB"),
+        ("olaf", "item", "tables of DynamoDB"),
+    ]
+
+
+@pytest.mark.usefixtures("put")
+def test_more_requests_than_cloudwatch_gives_are_not_taken_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ops.governance.shown.MOST_LINES", 3)
+    assert "expected fewer than 3 requests in /gavel/prod/api" in command(Account({}, LINES), "customers").output
 
 
 def test_a_refused_read_is_no_read() -> None:
