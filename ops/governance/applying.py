@@ -1,4 +1,5 @@
 """Puts on the tables that are there what `wanted` says: tags of columns, filters of cells, and that people opt in.
+Takes away what somebody granted beside it.
 
 Each step looks first and changes only what differs, so it may be stopped and run again. Until it has run for a table
 of an entity, nobody but the auditor reads it, because a column has its database's tag; and a role that has not opted in
@@ -7,6 +8,7 @@ has no right to a file.
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +19,8 @@ from botocore.exceptions import ClientError
 
 from contracts import Contracts
 from ops.environment import Environment, OpsError
-from ops.governance.roles import ROLES
+from ops.governance.granting import by_tags
+from ops.governance.roles import ROLES, Role
 from ops.governance.wanted import CLASSIFICATION, DOMAIN, CellsFilter, TaggedTable, database, defaults, filters, tables
 from ops.governance.wanted import tag as tag_key
 
@@ -61,6 +64,7 @@ class Governed:
     def changes(self) -> Iterator[Change]:
         """What has to be done, in an order in which nobody reads for a moment what they may not."""
         self._require_tags()
+        yield from self._beside()
         wished = {(table.database, table.name): table for table in tables(self.contracts)}
         for name, present in self._there.items():
             for table, columns in present.items():
@@ -87,6 +91,62 @@ class Governed:
                 f"expected the tag {key} in Lake Formation, found none: fill in governance in "
                 f"deploy/parameters/{self.where.name}.json and deploy (gavel-ops deploy {self.where.name})"
             ) from error
+
+    def _beside(self) -> Iterator[Change]:
+        """Grants to a role, or to everybody of the account, that are neither the stack's nor a filter's: somebody gave
+        them by hand, or a contract of before had them."""
+        for role in ROLES:
+            principal = self._principal(role.name)
+            for one in self._granted_to(principal):
+                if not self._is_wanted(role, one):
+                    yield self._revoking(role.name, principal, one)
+        everybody = {"DataLakePrincipalIdentifier": f"{self._account}:IAMPrincipals"}
+        for one in self._granted_to(everybody):
+            if self._is_of_lake(one["Resource"]):
+                yield self._revoking("everybody of the account", everybody, one)
+
+    def _granted_to(self, principal: Mapping[str, str]) -> list[Any]:
+        return self._all("list_permissions", "PrincipalResourcePermissions", Principal=principal)
+
+    def _is_wanted(self, role: Role, one: Mapping[str, Any]) -> bool:
+        resource, rights = one["Resource"], {*one["Permissions"]}
+        if one.get("PermissionsWithGrantOption"):
+            return False
+        if policy := resource.get("LFTagPolicy"):
+            found = {pair["TagKey"]: {*pair["TagValues"]} for pair in policy.get("Expression", ())}
+            return any(
+                policy["ResourceType"] == grant.kind
+                and found == {key: {*values} for key, values in grant.expression.items()}
+                and rights <= {*grant.rights}
+                for grant in by_tags(role, self.contracts, self.where.name)
+            )
+        if cells := resource.get("DataCellsFilter"):
+            place = (cells["DatabaseName"], cells["TableName"], cells["Name"])
+            return rights == {"SELECT"} and place in {
+                (database(wish.database, self.where.name), wish.table, wish.name)
+                for wish in filters(self.contracts)
+                if wish.role == role.name
+            }
+        return False
+
+    def _is_of_lake(self, resource: Mapping[str, Any]) -> bool:
+        ours = {database(name, self.where.name) for name in defaults(self.contracts)}
+        tags = {tag_key(key, self.where.name) for key in (CLASSIFICATION, DOMAIN)}
+        named = {of.get("DatabaseName", of.get("Name")) for of in resource.values() if isinstance(of, Mapping)}
+        keys = {pair["TagKey"] for pair in resource.get("LFTagPolicy", {}).get("Expression", ())}
+        return bool(named & ours or keys & tags)
+
+    def _revoking(self, who: str, principal: Mapping[str, str], one: Mapping[str, Any]) -> Change:
+        (kind,) = one["Resource"]
+        arguments = {
+            "Principal": principal,
+            "Resource": one["Resource"],
+            "Permissions": one["Permissions"],
+            "PermissionsWithGrantOption": one.get("PermissionsWithGrantOption", []),
+        }
+        what = json.dumps({k: v for k, v in one["Resource"][kind].items() if k != "CatalogId"}, sort_keys=True)
+        line = f"{who} loses {', '.join(one['Permissions'])} on {kind} {what}: nothing here grants it"
+        return Change(line, "revoke_permissions", arguments)
 
     def _tags(self, wish: TaggedTable, columns: list[str]) -> Iterator[Change]:
         """Tags that a table's columns lack, have otherwise, or have although nothing says how closed they are."""

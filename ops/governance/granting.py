@@ -6,7 +6,8 @@ table that a pipeline has yet to make.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,9 @@ def resources(contracts: Contracts, environment: str) -> dict[str, Any]:
         for name, of in defaults(contracts).items()
     }
     grants = {
-        f"{role.name.capitalize()}{kind}": grant
+        f"{role.name.capitalize()}{grant.name}": _grant(role, grant)
         for role in ROLES
-        for kind, grant in _grants(role, contracts, environment)
+        for grant in by_tags(role, contracts, environment)
     }
     return {**tags, **databases, **grants, "WhoRead": _saved_query(environment)}
 
@@ -68,27 +69,36 @@ def _tagged(name: str, tags: Mapping[str, str], environment: str) -> dict[str, A
     }
 
 
-def _grants(role: Role, contracts: Contracts, environment: str) -> Iterator[tuple[str, dict[str, Any]]]:
+@dataclass(frozen=True, slots=True)
+class ByTags:
+    """Rights of a role on what has one of the values of each tag: on a `kind` of resource, `TABLE` or `DATABASE`."""
+
+    name: str
+    kind: str
+    expression: Mapping[str, Sequence[str]]
+    rights: Sequence[str]
+
+
+def by_tags(role: Role, contracts: Contracts, environment: str) -> Iterator[ByTags]:
     """A role reads columns by classification and domain, and finds the databases that they, or its filters, are in."""
     read = [*(domains(contracts) if role.entities else ()), REPORTING]
     found = [*(domains(contracts) if role.entities or role.persons else ()), REPORTING]
-    of_tables = {CLASSIFICATION: [*role.classifications], DOMAIN: read}
-    yield "Reads", _grant(role, "TABLE", of_tables, ["SELECT", "DESCRIBE"], environment)
-    yield "Finds", _grant(role, "DATABASE", {DOMAIN: found}, ["DESCRIBE"], environment)
+    classification, domain = (tag(key, environment) for key in (CLASSIFICATION, DOMAIN))
+    of_tables = {classification: [*role.classifications], domain: read}
+    yield ByTags("Reads", "TABLE", of_tables, ["SELECT", "DESCRIBE"])
+    yield ByTags("Finds", "DATABASE", {domain: found}, ["DESCRIBE"])
 
 
-def _grant(
-    role: Role, kind: str, expression: Mapping[str, list[str]], rights: list[str], environment: str
-) -> dict[str, Any]:
+def _grant(role: Role, grant: ByTags) -> dict[str, Any]:
     name = f"{role.name.capitalize()}Role"
-    pairs = [{"TagKey": tag(key, environment), "TagValues": values} for key, values in expression.items()]
+    pairs = [{"TagKey": key, "TagValues": values} for key, values in grant.expression.items()]
     return {
         "Type": "AWS::LakeFormation::PrincipalPermissions",
         "DependsOn": ["TagClassification", "TagDomain"],
         "Properties": {
             "Principal": {"DataLakePrincipalIdentifier": {"Fn::GetAtt": [name, "Arn"]}},
-            "Resource": {"LFTagPolicy": {"CatalogId": ACCOUNT, "ResourceType": kind, "Expression": pairs}},
-            "Permissions": rights,
+            "Resource": {"LFTagPolicy": {"CatalogId": ACCOUNT, "ResourceType": grant.kind, "Expression": pairs}},
+            "Permissions": grant.rights,
             "PermissionsWithGrantOption": [],
         },
     }
