@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -22,12 +22,18 @@ PEOPLE = {"analyst": "AnalystRole", "staff": "StaffRole", "engineer": "EngineerR
 MANAGED = {"builds": "BuildsPolicy", "exports": "ExportPolicy", "samples": "SamplePolicy", "signing": "SigningPolicy",
     "summaries": "SummariesPolicy"}  # fmt: skip
 """The real-time path's policies, by the last part of their names."""
+_RESOURCES = ("Resource", "NotResource")
 
 
 def may(role: str, environment: str, action: str, resource: str, **context: Value) -> bool:
     """Whether a role may do something. `context` has condition keys, `:` written as `__`; ARNs of it short, too."""
+    return permitted(statements(role, environment), action, resource, **context)
+
+
+def permitted(found: Sequence[Mapping[str, Any]], action: str, resource: str, **context: Value) -> bool:
+    """Whether these statements allow something, as `may` writes it."""
     wanted = request(action, _long(resource), **{k: _long(v) if isinstance(v, str) else v for k, v in context.items()})
-    return allows([_in_full(s) for s in statements(role, environment)], wanted)
+    return allows([_in_full(s) for s in found], wanted)
 
 
 def _in_full(statement: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,7 +42,8 @@ def _in_full(statement: Mapping[str, Any]) -> dict[str, Any]:
         operator: {key: [_long(v) for v in listed(values)] for key, values in keys.items()}
         for operator, keys in statement.get("Condition", {}).items()
     }
-    return {**statement, "Resource": [_long(r) for r in statement["Resource"]], "Condition": conditions}
+    resources = {name: [_long(r) for r in statement[name]] for name in _RESOURCES if name in statement}
+    return {**statement, **resources, "Condition": conditions}
 
 
 def _long(text: str) -> str:
@@ -62,7 +69,7 @@ def statements(role: str, environment: str) -> tuple[dict[str, Any], ...]:
         name = json.dumps(arn).rpartition("-")[2].rstrip('"}')
         documents.append(expanded("prod")["Resources"][MANAGED[name]]["Properties"]["PolicyDocument"])
     found = [_resolved(s, environment) for d in documents for s in d["Statement"]]
-    return tuple({**s, "Action": listed(s["Action"]), "Resource": listed(s["Resource"])} for s in found)
+    return tuple({name: listed(v) if name in ("Action", *_RESOURCES) else v for name, v in s.items()} for s in found)
 
 
 def _resolved(value: Any, environment: str) -> Any:

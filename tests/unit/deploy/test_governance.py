@@ -17,9 +17,9 @@ from contracts.types import StringType, classification_of
 from ops.governance.granting import resources
 from ops.governance.roles import MOST_CLOSED, ROLES
 from ops.governance.wanted import CellsFilter, TaggedTable, database, defaults, filters, tables
-from tests.support.expanded import expanded_stack
+from tests.support.expanded import expanded, expanded_stack
 from tests.support.lake_formation import LakeFormation
-from tests.support.rights import ACCOUNT, PEOPLE, may, statements
+from tests.support.rights import ACCOUNT, PEOPLE, may, permitted, statements
 
 ROOT = Path(__file__).parents[3]
 CONTRACTS = load_contracts()
@@ -187,6 +187,137 @@ def test_no_role_of_people_reads_a_file_of_the_lake(role: str, place: str) -> No
     assert not may(role, "prod", "s3:PutObject", f"{BUCKET}/{place}/customers/a.parquet")
 
 
+DATA, OWN = BUCKET, f"s3:::gavel-prod-results-{ACCOUNT}"
+ATTACKS = [
+    ("s3:GetObject", f"{DATA}/ledger/customers/1.json"),
+    ("s3:GetObject", f"{DATA}/relay-failures/dt=2026-11-20/customers-1"),
+    ("s3:GetObject", f"{DATA}/athena-results/1.csv"),
+    ("s3:GetObject", f"{DATA}/parity-samples/1.json"),
+    ("s3:GetObject", f"{DATA}/retrieval/answers/1.json"),
+    ("s3:GetObject", f"{DATA}/erasures/holds/1.sealed"),
+    ("s3:GetObject", f"{DATA}/a-prefix-of-tomorrow/1.parquet"),
+    ("s3:ListBucket", DATA),
+    ("s3:ListBucket", OWN),
+    ("s3:PutObject", "s3:::a-bucket-of-mine/copy.csv"),
+    ("s3:GetObject", f"{OWN}/unload/1.csv"),
+    ("s3:PutBucketPolicy", OWN),
+    ("glue:CreateTable", "glue:table/gavel_marts_prod/mine"),
+    ("glue:CreateDatabase", "glue:database/mine"),
+    ("glue:UpdateTable", "glue:table/gavel_prod/customers"),
+    ("glue:GetTable", "glue:table/gavel_work_prod/customers"),
+    ("glue:GetTable", "glue:table/gavel_landing_prod/customers"),
+    ("glue:GetTable", "glue:table/gavel_personal_prod/customers"),
+    ("glue:GetTable", "glue:table/gavel_dev/customers"),
+    ("glue:GetTable", "glue:table/default/mine"),
+    ("athena:CreatePreparedStatement", "athena:workgroup/gavel-prod-{role}"),
+    ("athena:GetPreparedStatement", "athena:workgroup/gavel-prod-{role}"),
+    ("athena:UpdateWorkGroup", "athena:workgroup/gavel-prod-{role}"),
+    ("athena:CreateDataCatalog", "athena:datacatalog/mine"),
+    ("athena:GetDataCatalog", "athena:datacatalog/mine"),
+    ("athena:StartSession", "athena:workgroup/gavel-prod-{role}"),
+    ("lambda:InvokeFunction", "lambda:function:a-connector"),
+    ("lambda:InvokeFunction", "lambda:function:gavel-prod-api"),
+    ("dynamodb:GetItem", "dynamodb:table/gavel-prod"),
+    ("dynamodb:Scan", "dynamodb:table/gavel-prod-requests"),
+    ("dynamodb:GetRecords", "dynamodb:table/gavel-prod/stream/1"),
+    ("dynamodb:ExportTableToPointInTime", "dynamodb:table/gavel-prod"),
+    ("sqs:ReceiveMessage", "sqs:gavel-prod-inbound-dead-letters"),
+    ("logs:PutLogEvents", "logs:log-group:/gavel/prod/api:log-stream:1"),
+    ("logs:DeleteLogGroup", "logs:log-group:/gavel/prod/api:*"),
+    ("logs:PutRetentionPolicy", "logs:log-group:/gavel/prod/api:*"),
+    ("logs:FilterLogEvents", "logs:log-group:/gavel/prod/inbound:*"),
+    ("s3:PutObject", f"s3:::gavel-prod-trail-{ACCOUNT}/AWSLogs/1.json.gz"),
+    ("cloudtrail:StopLogging", "cloudtrail:trail/gavel-prod"),
+    ("lakeformation:GrantPermissions", "*"),
+    ("lakeformation:AddLFTagsToResource", "*"),
+    ("lakeformation:DeleteLakeFormationOptIn", "*"),
+    ("lakeformation:PutDataLakeSettings", "*"),
+    ("sts:AssumeRole", "iam:role/gavel-prod-runs"),
+    ("sts:AssumeRole", "iam:role/gavel-prod-lending"),
+    ("iam:PassRole", "iam:role/gavel-prod-runs"),
+    ("secretsmanager:GetSecretValue", "secretsmanager:secret:rds!db-1"),
+]
+
+
+@pytest.mark.parametrize("role", PEOPLE)
+def test_no_role_of_people_has_a_way_around(role: str) -> None:
+    """Files, other catalogs, statements and connectors of their own, tables and queues behind the lake, the logs."""
+    assert [f"{a} {r}" for a, r in ATTACKS if may(role, "prod", a, r.format(role=role))] == []
+
+
+def test_what_another_policy_allows_opens_no_file_and_takes_none_away() -> None:
+    """Someone attaches an administrator's policy: the lake's files, and buckets of one's own, stay closed."""
+    everything = {"Effect": "Allow", "Action": ["*"], "Resource": ["*"]}
+    for role in PEOPLE:
+        found = [*statements(role, "prod"), everything]
+        for action, resource in ATTACKS:
+            if action in ("s3:GetObject", "s3:PutObject") and "trail" not in resource:
+                assert not permitted(found, action, resource), (role, action, resource)
+        assert not permitted(found, "s3:GetObject", f"{DATA}/warehouse/customers/data/1.parquet")
+        assert not permitted(found, "s3:GetObject", f"{DATA}/marts/gavel_work_marts_prod/fct_orders/1.parquet")
+        for other in PEOPLE:
+            assert permitted(found, "s3:GetObject", f"{OWN}/{other}/1.csv") == (role == other)
+
+
+def test_the_auditor_alone_searches_what_the_api_showed() -> None:
+    requests, log = "dynamodb:table/gavel-prod-requests", "logs:log-group:/gavel/prod/api:*"
+    for role in PEOPLE:
+        is_auditor = role == "auditor"
+        key = {"dynamodb__LeadingKeys": "trail-key"}
+        assert may(role, "prod", "dynamodb:GetItem", requests, **key) == is_auditor
+        assert may(role, "prod", "logs:StartQuery", log) == is_auditor
+        assert not may(role, "prod", "dynamodb:GetItem", requests, dynamodb__LeadingKeys="receipt 1")
+        assert not may(role, "prod", "logs:StartQuery", "logs:log-group:/gavel/prod/inbound:*")
+
+
+def test_the_trail_leaves_out_what_services_alone_read_as(template: dict[str, Any]) -> None:
+    """A role that a person could take on is never left out, and no folder of the lake is."""
+    services = of_services()
+    kinds = {}
+    for selector in template["Trail"]["Properties"]["AdvancedEventSelectors"]:
+        fields = {f["Field"]: f for f in selector["FieldSelectors"]}
+        if fields["eventCategory"]["Equals"] == ["Management"]:
+            assert set(fields) == {"eventCategory", "eventSource"}
+            continue
+        (kind,) = fields["resources.type"]["Equals"]
+        kinds[kind] = json.dumps(fields["resources.ARN"]["StartsWith"])
+        for arn in fields["userIdentity.arn"]["NotStartsWith"]:
+            name = arn["Fn::Sub"].rpartition(":assumed-role/gavel-${Environment}-")[2]
+            assert name in services, f"{kind}: {name} is no role of a service alone; there are {sorted(services)}"
+    assert kinds.keys() == {"AWS::S3::Object", "AWS::DynamoDB::Table", "AWS::DynamoDB::Stream", "AWS::SQS::Queue"}
+    for bucket in ("data", "results"):
+        assert f'gavel-${{Environment}}-{bucket}-${{AWS::AccountId}}/"' in kinds["AWS::S3::Object"]
+
+
+def of_services() -> set[str]:
+    """How sessions of roles begin that services alone take on, behind `gavel-<environment>-`."""
+    found = set()
+    for stack, template in (("realtime", expanded("prod")), ("pipeline", expanded_stack("pipeline", "prod"))):
+        for name, role in template["Resources"].items():
+            if role["Type"] != "AWS::IAM::Role":
+                continue
+            trusted = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+            if all(set(statement["Principal"]) == {"Service"} for statement in trusted):
+                own = role["Properties"].get("RoleName")
+                if own:
+                    found.add(f"{own['Fn::Sub'].removeprefix('gavel-${Environment}-')}/")
+                elif stack == "realtime":  # whose name is gavel-<environment>, with which the names of its roles begin
+                    found.add(f"{name}-")
+    return found
+
+
+def test_nobody_comes_into_a_task_that_reads_unseen() -> None:
+    """With ECS Exec a person would read as the pipeline, whom the trail leaves out."""
+    pipeline = json.dumps(expanded_stack("pipeline", "prod"))
+    assert "EnableExecuteCommand" not in pipeline
+    assert "ssmmessages" not in pipeline
+
+
+def test_the_account_keeps_its_own_way_of_sharing(template: dict[str, Any]) -> None:
+    (settings,) = of_type(template, "AWS::LakeFormation::DataLakeSettings")
+    assert settings["Properties"]["Parameters"] == {"SET_SOURCE_IDENTITY": "TRUE"}
+
+
 @pytest.mark.parametrize("role", PEOPLE)
 def test_a_role_of_people_has_a_workgroup_and_results_of_its_own(role: str, template: dict[str, Any]) -> None:
     results = f"s3:::gavel-prod-results-{ACCOUNT}"
@@ -212,6 +343,7 @@ def test_the_trail_is_the_auditors_alone_and_the_auditor_writes_nothing() -> Non
     reading = ("Get", "List", "BatchGet", "Decrypt")
     own = {"athena:StartQueryExecution", "athena:StopQueryExecution", "kms:GenerateDataKey"}
     own |= {"s3:AbortMultipartUpload", "s3:PutObject"}  # its results
+    own.add("logs:StartQuery")
     assert {a for a in actions if not a.partition(":")[2].startswith(reading)} == own
 
 
