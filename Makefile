@@ -29,7 +29,7 @@ UV = export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/p
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev dashboard test-dashboard down status generate contracts models keep-models docs setup bundles image push-image plan bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api bench-marts bench-shapes bench-exports bench-serving test test-deep test-fast test-stack coverage soak chaos production simulate conformance superset mutations unit lint lint-sql types scan secrets audit format lock clean
+.PHONY: help demo dev dashboard test-dashboard down status generate contracts models keep-models docs setup bundles image image-tree sbom push-image plan bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api bench-marts bench-shapes bench-exports bench-serving test test-deep test-fast test-stack coverage soak chaos production simulate conformance superset mutations unit lint lint-sql types scan secrets audit format lock clean
 
 help:  ## List what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -195,9 +195,16 @@ bundles: $(LOCAL)  ## Build the functions' bundles for AWS, named by their conte
 image:  ## Build the pipeline's image as build/image.tar, with its digest in build/image.json (needs Docker with buildx)
 	@mkdir -p build
 	@docker buildx inspect gavel >/dev/null 2>&1 || docker buildx create --name gavel --driver docker-container
-	@docker buildx build --builder gavel --platform linux/arm64 --file deploy/Dockerfile \
-		--output type=oci,dest=build/image.tar --metadata-file build/image.json .
+	@SOURCE_DATE_EPOCH="$$(git log -1 --format=%ct)" && export SOURCE_DATE_EPOCH && \
+		docker buildx build --builder gavel --platform linux/arm64 --file deploy/Dockerfile \
+		--output type=oci,dest=build/image.tar,rewrite-timestamp=true --metadata-file build/image.json .
 	@if [ -n "$$GITHUB_OUTPUT" ]; then jq -r '"digest=" + .["containerimage.digest"]' build/image.json >> "$$GITHUB_OUTPUT"; fi
+
+image-tree: $(DEV)  ## Carry out the image's steps without Docker, in build/image-tree (needs namespaces: root; and Python 3.12)
+	@$(BIN)/python -m local.image make
+
+sbom: $(DEV)  ## List the parts of build/image.tar, or else of build/image-tree, as build/sbom.json (CycloneDX)
+	@$(BIN)/python -m local.image parts
 
 push-image:  ## Push build/image.tar to IMAGES= under its DIGEST=, unchanged (needs skopeo, the AWS CLI, credentials)
 	@[ -n "$(IMAGES)" ] && [ -n "$(DIGEST)" ] || { echo "expected IMAGES=<repository> and DIGEST=sha256:..." >&2; exit 1; }
@@ -229,6 +236,8 @@ format: $(DEV)  ## Format the code
 lock: $(DEV)  ## Write the locks in requirements/ from pyproject.toml and scan.in
 	@$(UV) pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements/lock.txt
+	@$(UV) pip compile pyproject.toml --extra aws --universal --python-version 3.12 --constraints requirements/lock.txt \
+		--generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements/image.txt
 	@$(UV) pip compile requirements/scan.in --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements/scan.txt
 	@$(UV) pip compile requirements/node.in --universal --python-version 3.11 \

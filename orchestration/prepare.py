@@ -2,7 +2,8 @@
 
     python -m orchestration.prepare
 
-Definitions only read what is prepared here, so that loading them stays quick and writes nothing.
+Definitions only read what is prepared here, so that loading them stays quick and writes nothing. With SOURCE_DATE_EPOCH
+in the environment, as in the build of the image, the same project leaves the same files.
 """
 
 from __future__ import annotations
@@ -26,12 +27,13 @@ def dbt_files(settings: Settings) -> DbtFiles:
     return DbtFiles(settings.environment, settings.home, variables)
 
 
-def prepare_manifest(settings: Settings) -> None:
-    """Make the dbt manifest, if it is missing or older than the project."""
+def prepare_manifest(settings: Settings, moment: int | None = None) -> None:
+    """Make the dbt manifest, if it is missing or older than the project; with a `moment` as that of what is made."""
     files = dbt_files(settings)
     if not is_prepared(files):
-        prepare(files)
+        prepare(files, moment)
 
 
 if __name__ == "__main__":
-    prepare_manifest(Settings.from_environment(os.environ))
+    given = os.environ.get("SOURCE_DATE_EPOCH")
+    prepare_manifest(Settings.from_environment(os.environ), int(given) if given else None)

@@ -23,6 +23,7 @@ from packaging.version import Version
 from contracts.dbt import PROJECT
 from contracts.loader import ENTITIES
 from warehouse.manifest import Manifest
+from warehouse.reproducible import copy_name, settle
 
 DBT = Path(sys.executable).with_name("dbt")  # the one that belongs to the running Python
 PREPARE = "run `python -m orchestration.prepare` and reload the code location"
@@ -170,13 +171,14 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-def prepare(files: DbtFiles) -> Path:
-    """Parse a copy of the project for its target and leave the manifest; returns its path.
+def prepare(files: DbtFiles, moment: int | None = None) -> Path:
+    """Parse a copy of the project for its target and leave the manifest; returns its path. With a `moment`, in seconds
+    since 1970, the same project leaves the same files.
 
     A build may run meanwhile, and runs that start read the manifest: it takes its place whole, and the copies that they
     may work on stay. Raises `DagsterDbtCliRuntimeError` with what dbt said.
     """
-    copied = replace(files, copy=files.copies / uuid.uuid4().hex[:12])
+    copied = replace(files, copy=files.copies / (uuid.uuid4().hex[:12] if moment is None else copy_name(moment)))
     contracts = Path(files.variables.get("GAVEL_CONTRACTS") or ENTITIES)
     try:
         shutil.copytree(PROJECT, copied.project, ignore=shutil.ignore_patterns("target", "logs"))
@@ -187,6 +189,8 @@ def prepare(files: DbtFiles) -> Path:
         raise
     parsed = files.folder / f"manifest.{copied.project.name}"
     shutil.copy(copied.artifacts / "manifest.json", parsed)  # builds write dbt's own again, in place
+    if moment is not None:
+        settle(parsed, copied.artifacts, moment)
     parsed.replace(files.manifest)
     for old in sorted(files.copies.iterdir(), key=lambda copy: copy.stat().st_mtime)[:-COPIES]:
         shutil.rmtree(old)

@@ -120,9 +120,10 @@ def test_environments_follow_each_other_and_nothing_begins_unchecked() -> None:
 DIGEST = "sha256:" + "a" * 64
 IMAGES = "111122223333.dkr.ecr.eu-west-1.amazonaws.com/gavel-dev"
 STAND_IN = """#!/bin/sh
-echo "$(basename "$0") $*" >> "$CALLS"
+echo "$(basename "$0") $*${SOURCE_DATE_EPOCH:+ at $SOURCE_DATE_EPOCH}" >> "$CALLS"
 case "$(basename "$0") $*" in
     "docker buildx build "*) echo '{"containerimage.digest": "DIGEST"}' > build/image.json; : > build/image.tar ;;
+    "git log "*) echo 1700000000 ;;
     "skopeo inspect "*) exit 1 ;;
     "aws ecr "*) echo a-token ;;
     "gavel deploy "*" --dry-run") echo "what would be changed"; exit "${PLAN_ENDS:-3}" ;;
@@ -142,7 +143,7 @@ def clone(tmp_path: Path) -> Path:
     for name in ("Makefile", "pyproject.toml", "requirements/lock.txt", ".ci/run"):
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copy2(REPOSITORY / name, folder / name)
-    for place, names in ((programs, "docker skopeo aws jq"), (folder / ".venv" / "bin", "gavel python uv")):
+    for place, names in ((programs, "docker skopeo aws jq git"), (folder / ".venv" / "bin", "gavel python uv")):
         for name in names.split():
             (place / name).write_text(STAND_IN.replace("DIGEST", DIGEST), "utf-8")
             (place / name).chmod(0o755)
@@ -177,8 +178,22 @@ def test_bundles_and_image_are_built_once_and_named_by_their_content(clone: Path
     code, calls = run(clone, "deploy.yaml", "build", {})
     assert code == 0
     assert calls[0] == "python -m realtime.bundle --python 3.13 --architecture arm64 --output build/bundles"
-    assert any(c.startswith("docker buildx build ") and "dest=build/image.tar" in c for c in calls)
+    (building,) = (c for c in calls if c.startswith("docker buildx build "))
+    assert "dest=build/image.tar,rewrite-timestamp=true" in building
+    assert building.endswith(" at 1700000000"), "the commit's time is that of all files"
+    assert calls[-1] == "python -m local.image parts"
     assert (clone.parent / "GITHUB_OUTPUT").read_text("utf-8") == f"digest={DIGEST}\n"
+
+
+def test_what_was_built_is_signed_and_the_image_has_its_list_of_parts() -> None:
+    """A list that is signed for a digest is found by whoever has the image, long after the files of a run are gone."""
+    steps_of_it = workflow(FOLDER / "deploy.yaml")["jobs"]["build"]["steps"]
+    used = [(s["uses"].split("@")[0], s["with"]) for s in steps_of_it if "attest" in s.get("uses", "")]
+    assert [name for name, _ in used] == ["actions/attest-build-provenance", "actions/attest"]
+    assert set(used[0][1]["subject-path"].split()) == {"build/bundles/*.zip", "build/image.tar", "build/sbom.json"}
+    assert used[1][1] == {"subject-path": "build/image.tar", "sbom-path": "build/sbom.json"}
+    kept = [s["with"]["path"] for s in steps_of_it if "upload" in s.get("uses", "")]
+    assert kept == ["build/image.tar", "build/sbom.json"]
 
 
 @pytest.mark.parametrize(
