@@ -17,7 +17,7 @@ IN_A_ROW = 10
 GROUPS = ("grid", "slope", "row", "shapes")
 
 OURS: tuple[str, ...] = ("ours", "ours, whole batch")
-QUICK: tuple[str, ...] = (*OURS, "copy", "delta-rs", "ducklake", "polars")
+QUICK: tuple[str, ...] = (*OURS, "copy", "delta-rs", "duckdb iceberg", "ducklake", "polars")
 SLOW: tuple[str, ...] = ("duckdb window", "spark", "pyiceberg upsert", "pandas")
 """Those that rewrite the whole table by slow means, or go row by row: up to 10M rows."""
 SLOW_UP_TO = 10 * MILLION
@@ -126,7 +126,7 @@ def measurements(repeats: int) -> list[Measurement]:
     shapes = CELLS.values()
     merges = [case for case in shapes if case.spread != "first"]
     for repeat in range(1, repeats + 1):
-        add(repeat, (*OURS, "delta-rs", "ducklake", "polars"), shapes)
+        add(repeat, (*OURS, "delta-rs", "duckdb iceberg", "ducklake", "polars"), shapes)
         add(repeat, ("copy",), merges)
     add(1, ("duckdb window",), shapes)
     add(1, QUICK, of_size(small))

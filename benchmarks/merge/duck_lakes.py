@@ -1,15 +1,17 @@
-"""DuckDB's own way to keep a table in a lake, by its `MERGE INTO`: DuckLake."""
+"""DuckDB's own ways to keep a table in a lake, each by its `MERGE INTO`: Iceberg (by a REST catalog) and DuckLake."""
 
 from __future__ import annotations
 
 import os
 from typing import Any
 
+from benchmarks.merge import rest
 from benchmarks.merge.data import ChangeSet
 from benchmarks.merge.work import ROOMY, THREADS, Done, Result, Unmaintained, Work
 from lakehouse.storage.duck import extension
 
 _BATCH = 2
+MERGE_ON_READ = {f"write.{action}.mode": "merge-on-read" for action in ("delete", "update", "merge")}
 
 
 def connect(work: Work, *extensions: str) -> Any:
@@ -49,6 +51,31 @@ def merge_sql(work: Work, changes: ChangeSet, table: str) -> str:
         f"THEN UPDATE SET {', '.join(f'{name} = s.{name}' for name in entity.columns)} "
         f"WHEN NOT MATCHED THEN INSERT ({columns}) VALUES ({values})"
     )
+
+
+class DuckIceberg(Unmaintained):
+    """DuckDB's Iceberg extension: updated rows are marked by position deletes and written behind."""
+
+    def prepare(self, work: Work) -> None:
+        bounds = {f"write.metadata.metrics.column.{key}": "full" for key in work.entity.key}
+        properties = {**bounds, **MERGE_ON_READ, "write.parquet.compression-codec": "zstd"}
+        files = work.data.files if work.data.rows else ()
+        rest.add_table(work.folder, work.data.name, work.entity.shape().schema(), files, properties)
+
+    def start(self, work: Work) -> None:
+        self._connection = connect(work, "avro", "httpfs", "iceberg")
+        address = rest.serve(work.folder)
+        self._connection.execute(f"ATTACH '' AS lake (TYPE iceberg, ENDPOINT '{address}', AUTHORIZATION_TYPE 'none')")
+
+    def merge(self, work: Work, changes: ChangeSet) -> Done:
+        self._connection.execute(merge_sql(work, changes, f"lake.{rest.NAMESPACE}.{work.data.name}"))
+        return Done()
+
+    def result(self, work: Work) -> Result:
+        table = rest.open_catalog(work.folder).load_table((rest.NAMESPACE, work.data.name))
+        found = list(table.scan().plan_files())
+        deletes = {file.file_path for task in found for file in task.delete_files}
+        return Result(f"iceberg_scan('{table.metadata_location}')", len(found) + len(deletes), load("avro", "iceberg"))
 
 
 class DuckLake(Unmaintained):

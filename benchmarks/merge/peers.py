@@ -238,34 +238,19 @@ class Upsert(Unmaintained):
     the stored row replaces it all the same."""
 
     def prepare(self, work: Work) -> None:
-        from pyiceberg.io.pyarrow import parquet_files_to_data_files
+        from benchmarks.merge import rest
 
-        table = self._catalog(work, create=True)
-        files = work.folder / "table" / "data"
-        files.mkdir(parents=True)
-        for path in work.data.files:
-            os.link(path, files / path.name)
-        with table.transaction() as transaction, transaction.update_snapshot().fast_append() as append:
-            addresses = [f"file://{path}" for path in sorted(files.glob("*.parquet"))]
-            for file in parquet_files_to_data_files(table.io, transaction.table_metadata, iter(addresses)):
-                append.append_data_file(file)
+        properties = {
+            **{f"write.metadata.metrics.column.{key}": "full" for key in work.entity.key},
+            "write.parquet.compression-codec": "zstd",
+        }
+        files = work.data.files if work.data.rows else ()
+        rest.add_table(work.folder, work.data.name, work.entity.shape().schema(), files, properties)
 
-    def _catalog(self, work: Work, create: bool = False) -> Any:
-        from pyiceberg.catalog.sql import SqlCatalog
+    def _open(self, work: Work) -> Any:
+        from benchmarks.merge import rest
 
-        catalog = SqlCatalog("bench", uri=f"sqlite:///{work.folder}/catalog.db", warehouse=f"file://{work.folder}")
-        if create:
-            catalog.create_namespace("bench")
-            return catalog.create_table(
-                "bench.table",
-                work.entity.shape().schema(),
-                location=f"file://{work.folder}/table",
-                properties={
-                    **{f"write.metadata.metrics.column.{key}": "full" for key in work.entity.key},
-                    "write.parquet.compression-codec": "zstd",
-                },
-            )
-        return catalog.load_table("bench.table")
+        return rest.open_catalog(work.folder).load_table((rest.NAMESPACE, work.data.name))
 
     def start(self, work: Work) -> None:
         import polars
@@ -273,7 +258,7 @@ class Upsert(Unmaintained):
 
         pyarrow.set_cpu_count(THREADS)
         self._polars = polars
-        self._table = self._catalog(work)
+        self._table = self._open(work)
 
     def merge(self, work: Work, changes: ChangeSet) -> Done:
         source = _newest(self._polars, work, changes).to_arrow().cast(self._table.schema().as_arrow())
@@ -281,7 +266,7 @@ class Upsert(Unmaintained):
         return Done(notes={"updated": done.rows_updated, "inserted": done.rows_inserted})
 
     def result(self, work: Work) -> Result:
-        files = [task.file.file_path.removeprefix("file://") for task in self._catalog(work).scan().plan_files()]
+        files = [task.file.file_path.removeprefix("file://") for task in self._open(work).scan().plan_files()]
         return _files(files)
 
 

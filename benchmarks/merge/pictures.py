@@ -18,7 +18,7 @@ TITLES = {
     "merge-shapes": "Other shapes of keys, rows and batches",
 }
 _COLOURS = {"ours": "#0b6e4f", "ours, whole batch": "#6bbf9c", "copy": "#222222", "delta-rs": "#c75b12"}
-_MORE = {"ducklake": "#1f6f9f", "polars": "#7a4f9a"}
+_MORE = {"duckdb iceberg": "#8a6d00", "ducklake": "#1f6f9f", "polars": "#7a4f9a"}
 _OTHER = "#b0b0b0"
 _MILLION = 1_000_000
 

@@ -16,6 +16,7 @@ ENGINES = {
     "ours, whole batch": "ours.OursBatch",
     "copy": "peers.Copy",
     "delta-rs": "peers.Delta",
+    "duckdb iceberg": "duck_lakes.DuckIceberg",
     "ducklake": "duck_lakes.DuckLake",
     "polars": "peers.Polars",
     "duckdb window": "peers.DuckFull",
