@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from contracts import Contract, Field
 from contracts.types import (
     BooleanType,
-    DateType,
     DecimalType,
+    FieldType,
     IntegerType,
     ListType,
     StringType,
@@ -92,12 +92,13 @@ class Entity:
     def landed(self, name: str) -> str:
         """A column of a change as it lands, text, as SQL."""
         known = self.contract.field(name).type if name in self.contract.field_names else None
-        if name == "_changed_at" or isinstance(known, TimestampType | DateType):
+        if name == "_changed_at" or isinstance(known, TimestampType):
             return f"strftime({name}, '%Y-%m-%dT%H:%M:%S.%gZ')"
         return self.as_text.get(name, f"{name}::VARCHAR")
 
 
-def _contract(name: str, fields: tuple[Field, ...], key: tuple[str, ...]) -> Contract:
+def contract_of(name: str, fields: tuple[Field, ...], key: tuple[str, ...]) -> Contract:
+    """A contract of the benchmarks: no partition, sorted by the key."""
     return Contract(
         name=name,
         version="1.0.0",
@@ -116,7 +117,7 @@ def _contract(name: str, fields: tuple[Field, ...], key: tuple[str, ...]) -> Con
     )
 
 
-def _numbered(key: int, *types: tuple[str, Any]) -> tuple[Field, ...]:
+def numbered(key: int, *types: tuple[str, FieldType]) -> tuple[Field, ...]:
     """Fields with ids in their order; the first `key` of them are the key."""
     return tuple(Field(name, 100 * n, type_, required=n <= key) for n, (name, type_) in enumerate(types, start=1))
 
@@ -125,7 +126,7 @@ STATUSES = ("PENDING", "PAID", "PACKED", "SHIPPED", "DELIVERED", "CANCELLED")
 
 SALES = Entity(
     ascending=True,
-    contract=_contract(
+    contract=contract_of(
         "sales",
         (
             Field("order_id", 1, StringType(), required=True, max_length=64),
@@ -167,9 +168,9 @@ SALES = Entity(
 """Orders of fifteen fields, with keys by time."""
 
 RANDOM = Entity(
-    contract=_contract(
+    contract=contract_of(
         "random",
-        _numbered(
+        numbered(
             1,
             ("id", StringType()),
             ("name", StringType()),
@@ -195,9 +196,9 @@ _TEXTS, _NUMBERS, _TIMES = range(40), range(20), range(18)
 WIDE = Entity(
     file_rows=25_000,
     object_rows=20_000,
-    contract=_contract(
+    contract=contract_of(
         "wide",
-        _numbered(
+        numbered(
             1,
             ("id", StringType()),
             *((f"s{n}", StringType()) for n in _TEXTS),
@@ -228,7 +229,7 @@ _ITEM = StructType(
 LISTS = Entity(
     file_rows=25_000,
     object_rows=20_000,
-    contract=_contract("lists", _numbered(1, ("id", StringType()), ("items", ListType(210, _ITEM))), ("id",)),
+    contract=contract_of("lists", numbered(1, ("id", StringType()), ("items", ListType(210, _ITEM))), ("id",)),
     fields={
         "id": "md5(k::VARCHAR)",
         "items": "list_transform(range(50), z -> {'name': 'item ' || ((k * z + v) % 5000)::VARCHAR, "
@@ -241,9 +242,9 @@ LISTS = Entity(
 """A list of fifty records in each row."""
 
 KEYS = Entity(
-    contract=_contract(
+    contract=contract_of(
         "keys",
-        _numbered(
+        numbered(
             3,
             ("house", StringType()),
             ("path", StringType()),

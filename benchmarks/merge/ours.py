@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -45,11 +45,15 @@ def open_lake(work: Work) -> Lake:
 def load_table(work: Work) -> None:
     """Commit the base files to an empty lake and publish them, as if a first batch had brought them. They are linked,
     not copied: nobody writes into a file that exists."""
-    lake = open_lake(work)
-    contract, shape = work.entity.contract, work.entity.shape()
+    load_files(open_lake(work), work.entity, work.data.files if work.data.rows else ())
+
+
+def load_files(lake: Lake, entity: Entity, files: Sequence[Path]) -> None:
+    """Commit files of an entity's stored rows to an empty lake in a folder, and publish them."""
+    contract, shape = entity.contract, entity.shape()
     state, _ = tables.prepare(lake, contract)
     added = []
-    for path in work.data.files if work.data.rows else ():
+    for path in files:
         location = f"{lake.table_location(shape.name)}/data/{path.name}"
         _link(path, Path(location))
         added.append(iceberg.data_file(shape, path, location, None))
