@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.support.iam import Request, Statement, Value, allows, listed
 
-__all__ = ["ACCOUNT", "REGION", "Statement", "allowed", "documents", "listed", "request", "resolved"]
+__all__ = ["ACCOUNT", "REGION", "Statement", "allowed", "arns", "documents", "listed", "request", "resolved"]
 
 ACCOUNT, REGION = "111122223333", "eu-west-1"
 
@@ -55,3 +55,31 @@ def documents(role: Mapping[str, Any], resources: Mapping[str, Any]) -> Iterator
     for one in own.get("ManagedPolicyArns", ()):
         if isinstance(one, dict) and one.get("Ref") in resources:
             yield resources[one["Ref"]]["Properties"]["PolicyDocument"]
+
+
+_NAMED = {
+    "AWS::DynamoDB::Table": ("TableName", f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/"),
+    "AWS::Events::EventBus": ("Name", f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/"),
+    "AWS::IAM::Role": ("RoleName", f"arn:aws:iam::{ACCOUNT}:role/"),
+    "AWS::KMS::Key": ("Key", f"arn:aws:kms:{REGION}:{ACCOUNT}:key/"),
+    "AWS::Logs::LogGroup": ("LogGroupName", f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:"),
+    "AWS::S3::Bucket": ("BucketName", "arn:aws:s3:::"),
+    "AWS::SNS::Topic": ("TopicName", f"arn:aws:sns:{REGION}:{ACCOUNT}:"),
+    "AWS::SQS::Queue": ("QueueName", f"arn:aws:sqs:{REGION}:{ACCOUNT}:"),
+}
+"""How the ARN of a resource begins, and which property goes on."""
+
+
+def arns(resources: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, str]:
+    """The ARNs of a template's resources, beside the names that are known and what it takes of other stacks."""
+    found = {
+        **names,
+        "DataKey": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1",
+        "Database": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:rds!db-1",
+        "Cluster": f"arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/gavel-prod",
+    }
+    for name, resource in resources.items():
+        if resource["Type"] in _NAMED:
+            called, start = _NAMED[resource["Type"]]
+            found[name] = start + str(resolved(resource["Properties"].get(called, name), names))
+    return found

@@ -17,7 +17,7 @@ from cfnlint.helpers import load_resource
 
 from ops.deployment.templates import FILES
 from tests.support.expanded import expanded, expanded_stack
-from tests.support.policies import ACCOUNT, REGION, Statement, allowed, documents, listed, resolved
+from tests.support.policies import ACCOUNT, REGION, Statement, allowed, arns, documents, listed, resolved
 
 ROOT = Path(__file__).parents[3]
 AWS: dict[str, Any] = load_resource(AdditionalSpecs, "Policies.json")
@@ -336,36 +336,12 @@ def test_what_aws_names_afterwards_is_made_with_no_resource_named() -> None:
     assert {action for action in bare if not allowed(EXECUTE, action, "*", **given)} == set()
 
 
-KINDS = {
-    "AWS::DynamoDB::Table": ("TableName", f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/"),
-    "AWS::Events::EventBus": ("Name", f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/"),
-    "AWS::IAM::Role": ("RoleName", f"{IAM}:role/"),
-    "AWS::KMS::Key": ("Key", f"arn:aws:kms:{REGION}:{ACCOUNT}:key/"),
-    "AWS::Logs::LogGroup": ("LogGroupName", f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:"),
-    "AWS::S3::Bucket": ("BucketName", "arn:aws:s3:::"),
-    "AWS::SNS::Topic": ("TopicName", f"arn:aws:sns:{REGION}:{ACCOUNT}:"),
-    "AWS::SQS::Queue": ("QueueName", f"arn:aws:sqs:{REGION}:{ACCOUNT}:"),
-}
-"""How the ARN of a resource begins, and which property goes on."""
-
-
-def arns(resources: dict[str, Any]) -> dict[str, str]:
-    data = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1"
-    found = {**NAMES, "DataKey": data, "Database": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:rds!db-1",
-        "Cluster": f"arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/gavel-prod"}  # fmt: skip
-    for name, resource in resources.items():
-        if resource["Type"] in KINDS:
-            called, start = KINDS[resource["Type"]]
-            found[name] = start + str(resolved(resource["Properties"].get(called, name), NAMES))
-    return found
-
-
 def of_roles() -> list[tuple[str, Statement]]:
     """Each statement of each role and policy of the stacks."""
     found = []
     for stack in (expanded("prod"), expanded_stack("pipeline", "prod")):
         resources = stack["Resources"]
-        names = arns(resources)
+        names = arns(resources, NAMES)
         for name, resource in resources.items():
             properties = (
                 resource["Properties"] if resource["Type"] in ("AWS::IAM::Role", "AWS::IAM::ManagedPolicy") else {}
