@@ -227,7 +227,7 @@ plan: $(LOCAL)  ## Show what a deployment of ENVIRONMENT=dev would change: chang
 # All of detect-secrets but what takes any value behind a word for a secret: that is most of a template, and in Python ruff's S105 to S107.
 secrets: $(SCAN)  ## Look for keys, tokens and passwords in what git has
 	@git ls-files -z | xargs -0 $(SCAN_VENV)/bin/detect-secrets-hook --no-verify --disable-plugin KeywordDetector \
-		--exclude-files '(^|/)(package-lock\.json|tests/events/[a-z_]+\.json|requirements/[a-z]+\.txt)$$'
+		--exclude-files '(^|/)(package-lock\.json|tests/events/[a-z_]+\.json|tests/support/iam_answers\.json|requirements/[a-z]+\.txt)$$'
 
 audit: $(SCAN)  ## Look up known weaknesses of all that is locked, at pypi.org
 	@for lock in requirements/*.txt; do \
