@@ -1,7 +1,7 @@
 """`make image-tree`, `make sbom`: python -m local.image make | parts
 
 `make` carries out the Dockerfile's steps in build/image-tree, and looks at what came of them. `parts` writes
-build/sbom.json: of build/image.tar if `make image` left it, of build/image-tree otherwise. Exit code 1 and the reason,
+build/sbom.json: of build/image.tar if `make image` left it, of build/image-tree otherwise. Exit code 1, with the reason,
 if anything is not as it must be.
 """
 
@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 from local.home import REPOSITORY
-from local.image import archive, files, parts
+from local.image import archive, files, parts, whole
 from local.image.building import Image, Stage, StepFailed
 from local.image.sandbox import NoSandbox
 
@@ -50,7 +50,8 @@ def standing_for_base() -> Path:
     candidates = [shutil.which(f"python{parts.PYTHON}")] + [sys.executable] * (own == parts.PYTHON)
     for program in filter(None, candidates):
         script = "import sys; print(sys.base_prefix)"
-        answer = subprocess.run([program, "-c", script], check=False, capture_output=True, text=True)
+        chosen = os.environ | {"PYENV_VERSION": parts.PYTHON}  # pyenv's program starts that one
+        answer = subprocess.run([program, "-c", script], check=False, capture_output=True, text=True, env=chosen)
         if answer.returncode == 0:
             return Path(answer.stdout.strip())
     raise NoSandbox(
@@ -59,12 +60,11 @@ def standing_for_base() -> Path:
 
 
 def wrong_in(stage: Stage, folders: list[Path]) -> list[str]:
-    """What no image may have: what its user can write outside of the volumes, or the name of a folder here."""
+    """What no image may have: what its user can write outside of the volumes, or the name of a folder here. What stands
+    for the base may name where it comes from."""
     open_to_write = [f"may be written: {path}" for path in files.writable(stage.root, USER)]
-    return [
-        *open_to_write,
-        *(f"names a folder of this machine: {p}" for p in files.naming(stage.root, [str(f) for f in folders])),
-    ]
+    named = [path for path in files.naming(stage.root, [str(f) for f in folders]) if not path.startswith("usr/local/")]
+    return [*open_to_write, *(f"names a folder of this machine: {path}" for path in named)]
 
 
 def make() -> int:
@@ -76,8 +76,8 @@ def make() -> int:
     for place, size in files.sizes(stage.root, ADDED).items():
         print(f"/{place}: {size / 1e6:.0f} MB")
     listed = files.listing(stage.root)
-    print(f"{len(listed)} paths in {stage.root}, {files.fingerprint(listed)}")
-    return _end(wrong)
+    print(f"{len(listed)} paths in {stage.root}, {files.fingerprint(listed)}", flush=True)
+    return _end([*wrong, *whole.lacking(stage)])
 
 
 def list_parts() -> int:

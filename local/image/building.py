@@ -105,9 +105,14 @@ class Image:
     # ---- the instructions that make files
 
     def _from(self, step: Step) -> Stage:
-        _, _, name = step.rest.partition(" AS ")
+        source, _, name = step.rest.partition(" AS ")
         stage = Stage(self.folder / (name or "root"))
         self._stages[name or "root"] = stage
+        if source in self._stages:
+            earlier = self._stages[source]
+            subprocess.run(["cp", "-a", str(earlier.root), str(stage.root)], check=True)
+            stage.environment, stage.workdir, stage.user = {**earlier.environment}, earlier.workdir, earlier.user
+            return stage
         for folder in FOLDERS:
             (stage.root / folder).mkdir(parents=True, exist_ok=True)
         for folder in ("tmp", "var/tmp"):

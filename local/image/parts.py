@@ -21,7 +21,7 @@ from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
-from local.image.dockerfile import expanded, pairs, steps
+from local.image.dockerfile import steps
 
 if TYPE_CHECKING:
     from cyclonedx.model.bom import Bom
@@ -88,13 +88,12 @@ def locked(text: str) -> dict[str, Locked]:
 
 def base_of(dockerfile: str) -> tuple[str, str, str]:
     """Name, tag and SHA-256 of the image that the last stage begins from."""
-    given: dict[str, str] = {}
-    base = ""
+    base, stages = "", dict[str, str]()
     for step in steps(dockerfile):
-        if step.name == "ARG":
-            given |= pairs(step.rest, given)
         if step.name == "FROM":
-            base = expanded(step.rest.split()[0], given)
+            source, _, name = step.rest.partition(" AS ")
+            base = stages.get(source, source)
+            stages[name] = base
     found = re.fullmatch(r"([\w./-]+):([\w.-]+)@sha256:([0-9a-f]{64})", base)
     if found is None:
         raise ValueError(f"expected a base as name:tag@sha256:<digest>, found {base!r}")

@@ -32,7 +32,9 @@ while [ "$1" != -- ]; do
 done
 shift
 [ "$writable" = yes ] || mount -o remount,bind,ro "$root"
-exec setpriv --no-new-privs chroot --userspec="$user" --groups= "$root" "$@"
+# Not `exec`: a process that changes its user forgets to end with its parent. This one ends, and with it all others.
+setpriv --no-new-privs chroot --userspec="$user" --groups= "$root" "$@"
+exit $?
 """
 
 

@@ -6,11 +6,12 @@ import json
 import re
 import tomllib
 
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from local.home import REPOSITORY
-from local.image.dockerfile import Step, context, expanded, pairs, patterns, steps
+from local.image.dockerfile import Step, context, pairs, patterns, steps
 from local.image.parts import locked
 from tests.support.expanded import expanded_stack
 
@@ -39,21 +40,20 @@ def lock(name: str) -> str:
 
 
 def test_every_stage_begins_from_the_same_build_of_its_tag() -> None:
-    given: dict[str, str] = {}
-    bases = []
-    for step in STEPS:
-        if step.name == "ARG":
-            given |= pairs(step.rest, given)
-        if step.name == "FROM":
-            bases.append(expanded(step.rest.split()[0], given))
-    assert len(bases) == 2
-    assert re.fullmatch(r"python:3\.12-slim@sha256:[0-9a-f]{64}", bases[0])
-    assert set(bases) == {bases[0]}
+    """Named once, and as it is: Dependabot, which renews it each week, reads no ARG."""
+    first, *others = [step.rest for step in STEPS if step.name == "FROM"]
+    assert re.fullmatch(r"python:3\.12-slim@sha256:[0-9a-f]{64} AS base", first)
+    assert others == ["base AS packages", "base"]
+    updates = yaml.safe_load((REPOSITORY / ".github" / "dependabot.yml").read_text("utf-8"))["updates"]
+    (renewing,) = (update for update in updates if update["package-ecosystem"] == "docker")
+    assert renewing["directory"] == "/deploy"
+    (ignored,) = renewing["ignore"]
+    assert ignored["dependency-name"] == first.partition(":")[0], "another Python is a change by hand"
 
 
-def test_no_build_is_given_a_secret_or_anything_but_its_base_and_its_time() -> None:
+def test_no_build_is_given_a_secret_or_anything_but_its_time() -> None:
     """What an ARG holds can be read in the image's history."""
-    assert {step.rest.partition("=")[0] for step in STEPS if step.name == "ARG"} == {"BASE", "SOURCE_DATE_EPOCH"}
+    assert {step.rest for step in STEPS if step.name == "ARG"} == {"SOURCE_DATE_EPOCH"}
     assert not [
         step for step in STEPS if step.name == "ENV" and re.search("secret|password|token|key", step.rest, re.I)
     ]
