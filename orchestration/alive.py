@@ -16,7 +16,10 @@ from urllib.request import urlopen
 
 import psycopg
 
-SECONDS = 10
+CONNECT, ANSWER = 10, 45
+"""Seconds for the database, and for what Dagster says. Together they stay below the timeout that the template gives
+the check, so that one that waits in vain says for what. Dagster's commands take a second of processor to start, and
+tasks have half a processor, which they may need themselves: slow is not dead."""
 COMMANDS: Mapping[str, Sequence[str]] = {
     "web": (),
     "daemon": ("dagster-daemon", "liveness-check"),
@@ -26,19 +29,19 @@ COMMANDS: Mapping[str, Sequence[str]] = {
 
 
 def check(task: str, variables: Mapping[str, str]) -> None:
-    """Return if the task does its work; raises `OSError`, `psycopg.Error` or `CalledProcessError` otherwise."""
+    """Return if the task does its work; raises `OSError`, `psycopg.Error` or `SubprocessError` otherwise."""
     psycopg.connect(
         host=variables["DAGSTER_DB_HOST"],
         user=variables["DAGSTER_DB_USER"],
         password=variables["DAGSTER_DB_PASSWORD"],
         port=int(variables.get("DAGSTER_DB_PORT", "5432")),
         dbname="dagster",
-        connect_timeout=SECONDS,
+        connect_timeout=CONNECT,
     ).close()
     if task == "web":
-        urlopen("http://127.0.0.1:3000/server_info", timeout=SECONDS).close()
+        urlopen("http://127.0.0.1:3000/server_info", timeout=ANSWER).close()
     else:
-        subprocess.run(COMMANDS[task], check=True, timeout=2 * SECONDS)
+        subprocess.run(COMMANDS[task], check=True, timeout=ANSWER)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 from local.home import REPOSITORY
 from local.image.dockerfile import Step, context, pairs, patterns, steps
 from local.image.parts import locked
+from orchestration import alive
 from tests.support.expanded import expanded_stack
 
 STEPS = steps((REPOSITORY / "deploy" / "Dockerfile").read_text("utf-8"))
@@ -138,6 +139,14 @@ def test_whether_a_task_works_is_said_by_its_own_check() -> None:
     assert checks.pop("run") == ["CMD", "true"]
     assert checks == {name: ["CMD", "python", "-m", "orchestration.alive", name] for name in ("web", "daemon", "code")}
     assert "orchestration/alive.py" in set(context(REPOSITORY, LEFT_OUT))
+
+
+def test_a_check_gives_up_before_it_is_ended_and_finds_what_hangs_before_the_alarm_rings() -> None:
+    """One that ECS ends says nothing; ECS waits a minute at most. Services have an alarm of ten minutes."""
+    for name in ("web", "daemon", "code"):
+        check = TASKS[name]["HealthCheck"]
+        assert alive.CONNECT + alive.ANSWER < check["Timeout"] <= 60, name
+        assert check["Retries"] * (check["Interval"] + check["Timeout"]) < 600, name
 
 
 def test_nothing_has_a_version_that_moves() -> None:
