@@ -186,12 +186,13 @@ def test_bundles_and_image_are_built_once_and_named_by_their_content(clone: Path
 
 
 def test_what_was_built_is_signed_and_the_image_has_its_list_of_parts() -> None:
-    """A list that is signed for a digest is found by whoever has the image, long after the files of a run are gone."""
+    """A list that is signed for the digest by which tasks are deployed outlives the files of a run."""
     steps_of_it = workflow(FOLDER / "deploy.yaml")["jobs"]["build"]["steps"]
     used = [(s["uses"].split("@")[0], s["with"]) for s in steps_of_it if "attest" in s.get("uses", "")]
     assert [name for name, _ in used] == ["actions/attest-build-provenance", "actions/attest"]
     assert set(used[0][1]["subject-path"].split()) == {"build/bundles/*.zip", "build/image.tar", "build/sbom.json"}
-    assert used[1][1] == {"subject-path": "build/image.tar", "sbom-path": "build/sbom.json"}
+    of_image = {"subject-name": "gavel", "subject-digest": "${{ steps.image.outputs.digest }}"}
+    assert used[1][1] == {**of_image, "sbom-path": "build/sbom.json"}
     kept = [s["with"]["path"] for s in steps_of_it if "upload" in s.get("uses", "")]
     assert kept == ["build/image.tar", "build/sbom.json"]
 
