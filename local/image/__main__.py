@@ -1,7 +1,7 @@
 """`make image-tree`, `make sbom`: python -m local.image make | parts
 
 `make` carries out the Dockerfile's steps in build/image-tree, and looks at what came of them. `parts` writes
-build/sbom.json: of build/image.tar if `make image` left it, of build/image-tree otherwise. Exit code 1, with the reason,
+build/sbom.json: of build/image.tar if `make image` left it, of build/image-tree otherwise. Exit code 1 and the reason,
 if anything is not as it must be.
 """
 
