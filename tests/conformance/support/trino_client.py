@@ -11,6 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+OWNER = "athena"
+"""Who may do everything where there are rules, and whoever calls where there are none."""
+
 
 class TrinoError(Exception):
     """A statement that Trino refused or gave up: `name` such as ICEBERG_COMMIT_ERROR, `kind` such as USER_ERROR."""
@@ -35,10 +38,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class TrinoClient:
-    """Runs statements on the server at `url`."""
+    """Runs statements on the server at `url`, as `user`."""
 
     url: str
     catalog: str
+    user: str = OWNER
 
     def run(
         self,
@@ -50,7 +54,7 @@ class TrinoClient:
     ) -> Answer:
         """Run to the end. `progress` is called with the address to cancel it at and the bytes scanned so far; raises
         `TrinoError`. `parameters` are SQL literals for the statement's question marks."""
-        headers = {"X-Trino-User": "athena", "X-Trino-Catalog": self.catalog, "X-Trino-Time-Zone": "UTC"}
+        headers = {"X-Trino-User": self.user, "X-Trino-Catalog": self.catalog, "X-Trino-Time-Zone": "UTC"}
         headers["X-Trino-Client-Capabilities"] = "PARAMETRIC_DATETIME"  # all digits of times, and types that say them
         if schema:
             headers["X-Trino-Schema"] = schema

@@ -25,6 +25,8 @@ VERSION = "476"
 """The last release whose slim server is on Maven Central."""
 NEEDED_JAVA = 24
 CATALOG = "awsdatacatalog"
+HIVE = "hive"
+"""The catalog of the same Glue for tables that are not Iceberg's, which Athena finds in the first one."""
 ARTIFACTS = {
     "server": f"io.trino:trino-server-core:{VERSION}:tar.gz",
     "iceberg": f"io.trino:trino-iceberg:{VERSION}:zip",
@@ -32,7 +34,7 @@ ARTIFACTS = {
 }
 CONNECTORS = ("iceberg", "hive")
 _UNPACK = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:unpack"
-_START_SECONDS = 240
+_START_SECONDS = 600
 _HEAP = "2G"
 
 
@@ -50,11 +52,14 @@ class Trino:
 
 
 @contextmanager
-def running_trino(aws_endpoint: str, region: str, folder: Path) -> Iterator[Trino]:
-    """A Trino whose catalog is the Glue and S3 at `aws_endpoint`; ended when the block is left."""
+def running_trino(aws_endpoint: str, region: str, folder: Path, rules: Path | None = None) -> Iterator[Trino]:
+    """A Trino whose catalog is the Glue and S3 at `aws_endpoint`; ended when the block is left. `rules` is the file of
+    its access control; without one everybody may do everything."""
     java, (server, plugins) = find_java(), installed()
     port = free_port()
     _write_configuration(folder, port, aws_endpoint, region, plugins)
+    if rules is not None:
+        _control_access(folder, rules)
     log = folder / "trino.log"
     command = [
         str(java),
@@ -183,11 +188,18 @@ def _write_configuration(folder: Path, port: int, aws_endpoint: str, region: str
         "s3.aws-access-key": "test",
         "s3.aws-secret-key": "test",
     }
-    iceberg = {"connector.name": "iceberg", "iceberg.catalog.type": "glue", "iceberg.hive-catalog-name": "hive"}
+    iceberg = {"connector.name": "iceberg", "iceberg.catalog.type": "glue", "iceberg.hive-catalog-name": HIVE}
     _properties(folder / "catalog" / f"{CATALOG}.properties", iceberg | shared)
-    # Tables that are not Iceberg's, which Athena finds in the same catalog.
     hive = {"connector.name": "hive", "hive.metastore": "glue", "hive.partition-projection-enabled": "true"}
-    _properties(folder / "catalog" / "hive.properties", hive | shared)
+    _properties(folder / "catalog" / f"{HIVE}.properties", hive | shared)
+
+
+def _control_access(folder: Path, rules: Path) -> None:
+    """Let the rules decide. `SELECT *` gives the columns that one may read, as Athena does with Lake Formation."""
+    file = folder / "access-control.properties"
+    _properties(file, {"access-control.name": "file", "security.config-file": str(rules)})
+    with (folder / "config.properties").open("a") as more:
+        more.write(f"access-control.config-files={file}\nhide-inaccessible-columns=true\n")
 
 
 def _properties(path: Path, values: dict[str, str]) -> None:
