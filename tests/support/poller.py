@@ -17,6 +17,7 @@ from typing import Any
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from local.pump import Failed, Outcome, Page, Record, Shard, Succeeded, Throttled
+from ops.environment import LIVE
 
 
 class Killed(BaseException):
@@ -144,7 +145,8 @@ class World:
     def delete_message(self, *, QueueUrl: str, ReceiptHandle: str) -> None:
         del self.letters[ReceiptHandle]
 
-    def invoke(self, *, FunctionName: str, InvocationType: str, Payload: bytes) -> dict[str, Any]:
+    def invoke(self, *, FunctionName: str, Qualifier: str, InvocationType: str, Payload: bytes) -> dict[str, Any]:
+        assert Qualifier == LIVE
         event = json.loads(Payload)
         assert event["redrive"] is True
         return {"Payload": io.BytesIO(json.dumps(self.functions[FunctionName](event["Records"])).encode())}
