@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from cfnlint.data import AdditionalSpecs
 from cfnlint.helpers import load_resource
 
 from lakehouse.erasure.operational import QUEUES
-from tests.support.expanded import expanded_stack
+from tests.support.expanded import expanded, expanded_stack
+from tests.support.policies import arns, listed, resolved
 from tests.support.rights import ACCOUNT, MANAGED, PEOPLE, ROLES, denied, may, statements
 
 ROOT = Path(__file__).parents[3]
@@ -204,3 +206,37 @@ def test_an_erasure_reaches_every_queue_of_dead_letters() -> None:
     for queue in QUEUES:
         assert may("runs", "prod", "sqs:DeleteMessage", f"sqs:gavel-prod-{queue}-dead-letters")
         assert may("code", "prod", "sqs:GetQueueAttributes", f"sqs:gavel-prod-{queue}-dead-letters")
+
+
+def test_maintenance_forgets_versions_of_every_entry() -> None:
+    """Of landing tables, too: `lakehouse.publish.catalog.forget_versions`."""
+    for database in ("gavel_landing_prod", "gavel_work_prod", "gavel_prod"):
+        on = ("glue:catalog", f"glue:database/{database}", f"glue:table/{database}/orders")
+        calls = {(f"glue:{a}", r) for a in ("GetTableVersions", "BatchDeleteTableVersion") for r in on}
+        assert [*denied("runs", "prod", calls)] == []
+
+
+def folders_that_are_written() -> set[str]:
+    """The folders of the data bucket that a role of the stacks may write to."""
+    found: set[str] = set()
+    for stack in (expanded("prod"), expanded_stack("pipeline", "prod")):
+        resources = stack["Resources"]
+        for each in resources.values():
+            own = each.get("Properties", {})
+            documents = [p["PolicyDocument"] for p in own.get("Policies", ()) if isinstance(p, dict)]
+            documents += [own["PolicyDocument"]] if each["Type"] == "AWS::IAM::ManagedPolicy" else []
+            for statement in (s for d in documents for s in d["Statement"]):
+                if statement["Effect"] == "Allow" and "s3:PutObject" in listed(statement["Action"]):
+                    written = json.dumps(resolved(statement["Resource"], arns(resources, {"Environment": "prod"})))
+                    found |= set(re.findall(r"gavel-prod-data-\d+/([^\"*]+)/", written))
+    return found
+
+
+def test_an_erasure_reads_whatever_somebody_writes() -> None:
+    """It reads every version of all that is in the bucket, and takes away those that hold the person: one folder that
+    it may not read, and no erasure ends."""
+    folders = folders_that_are_written()
+    assert {"figures", "health", "imports", "landing", "marts", "warehouse"} <= folders
+    for folder in folders:
+        calls = {(f"s3:{a}", f"{BUCKET}/{folder}/x") for a in ("GetObject", "GetObjectVersion", "DeleteObjectVersion")}
+        assert [*denied("runs", "prod", calls)] == []
