@@ -20,6 +20,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.recorded_rights import unnamed
+
 RECORD = "GAVEL_RECORDED_CALLS"
 """The variable that names the file of calls."""
 ROOT = Path(__file__).parents[2]
@@ -63,8 +65,7 @@ def heard(record: Path) -> set[Heard]:
 def general(resource: str) -> str:
     """A resource without what differs from run to run: an object by its folder, a table without index and stream. The
     environment and the account are `{environment}` and `{account}`."""
-    plain = re.sub(r"\b\d{12}\b", "{account}", resource).replace("gavel-local", "gavel-{environment}")
-    plain = re.sub(r"\b(gavel(?:_\w+)?)_local\b", r"\1_{environment}", plain)
+    plain = unnamed(resource)
     if not plain.startswith("arn:aws:s3:::"):
         return plain
     folders = re.match(r"([^/]+)(/[a-z-]+/(?:[a-z]+/)?)?", plain)

@@ -5,13 +5,18 @@ Clients of boto3 are heard as they are called; DuckDB, which reads S3 by itself,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
 from botocore.client import BaseClient
+
+from tests.support.policies import REGION
+from tests.support.recorded_rights import unnamed
 
 Call = tuple[str, str]
 """An action and its resource: the ARN without partition, account and region, or `*` where AWS knows none."""
@@ -124,6 +129,29 @@ def recorded() -> Iterator[set[Call]]:
         patch.setattr(BaseClient, "_make_api_call", heard)
         patch.setattr(requests, "take_logged", read)
         yield calls
+
+
+def general(call: Call) -> str:
+    """A call as files of recorded calls have it: action and ARN, without what differs from run to run. A table of Glue
+    is `x`, and so is of an object's key what no right names."""
+    action, resource = call
+    service, _, rest = resource.partition(":")
+    if resource == "*":
+        return f"{action} *"
+    if service != "s3":
+        rest = re.sub(r"^(table/gavel_\w+)/.+", r"\1/x", rest)
+        return unnamed(f"{action} arn:aws:{service}:{REGION}:{{account}}:{rest}")
+    bucket, _, key = rest.removeprefix("::").partition("/")
+    return unnamed(f"{action} arn:aws:s3:::{bucket}") + (f"/{_of_keys(key)}" if key else "")
+
+
+def _of_keys(key: str) -> str:
+    if key == "retrieval/questions.json":
+        return key
+    folder, _, rest = key.partition("/")
+    if folder == "warehouse":
+        return f"{folder}/x/{rest.split('/')[1]}/x"
+    return f"{folder}/x{PurePosixPath(key).suffix if folder == 'erasures' else ''}"
 
 
 def _of_engine(kind: str, url: str) -> Call:
