@@ -24,7 +24,7 @@ from tests.support.workflows import FILES
 ACT = Path(sys.executable).with_name("act")
 pytestmark = [
     pytest.mark.skipif(not ACT.exists(), reason="act is packed for Linux alone"),
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1800),
 ]
 DIGEST = "sha256:" + "a" * 64
 VARIABLES = {

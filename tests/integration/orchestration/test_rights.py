@@ -21,7 +21,7 @@ from tests.support.rights import denied
 
 from .conftest import Pipeline, customer
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(2400)]
 
 CALLS = Path(__file__).parents[2] / "unit" / "deploy" / "recorded_calls.yaml"
 JOBS = ("parity_sample", "parity", "drift", "archive", "nightly", "recover", "retention")
