@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from contracts import Contracts
+from contracts.health import KEY, VERSION, Health
 from local import emulator, stack
 from local.aws import CREDENTIALS, REGION
 from local.draining import lag
@@ -55,7 +56,8 @@ class Model:
 @dataclass(frozen=True)
 class Status:
     """What `gavel status` shows. `waiting` counts stream records that the pump has not handed over; `interrupted` are
-    runs that a stop ended and that wait for the next `gavel dev`."""
+    runs that a stop ended and that wait for the next `gavel dev`; `health` is what the last look of the alerts found,
+    None where nothing looks."""
 
     stack: Stack | None
     emulator: bool
@@ -66,6 +68,7 @@ class Status:
     failing: tuple[Failing, ...] = ()
     models: tuple[Model, ...] = ()
     interrupted: tuple[str, ...] = ()
+    health: Health | None = None
 
 
 def look(home: Home, contracts: Contracts) -> Status:
@@ -84,7 +87,23 @@ def look(home: Home, contracts: Contracts) -> Status:
     troubles = troubles_of(home) if dagster else ()
     failing = failing_objects(current, contracts)
     models = models_read(home, current, contracts) if dagster else ()
-    return Status(current, True, dagster, lag(home, current), tables, troubles, failing, models, interrupted)
+    health = last_health(current) if dagster else None
+    return Status(current, True, dagster, lag(home, current), tables, troubles, failing, models, interrupted, health)
+
+
+def last_health(current: Stack) -> Health | None:
+    """What the last look of the alerts found; None before the first, and where another version wrote it."""
+    import json
+
+    from lakehouse.storage.lake import Lake
+    from lakehouse.storage.store import ObjectMissing
+
+    lake = Lake.of_environment("local", current.outputs["DataBucketName"], REGION, current.endpoint)
+    try:
+        found: Health = json.loads(lake.store.read(KEY))
+    except ObjectMissing:
+        return None
+    return found if found.get("version") == VERSION else None
 
 
 def interrupted_at(home: Home) -> tuple[str, ...]:
@@ -245,6 +264,8 @@ def show(status: Status, home: Home, console: Console, now: datetime | None = No
             end="",
         )
         console.print(trouble.reason, markup=False, highlight=False, soft_wrap=True)
+    for line in alert_lines(status.health, now or datetime.now(UTC)):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     for failing in status.failing:
         state = "is held" if failing.held else f"failed in {failing.attempts} runs"
         text = f"\n{failing.key} of {failing.entity} {state} ({failing.failure.value}): {failing.reason}"
@@ -264,6 +285,21 @@ def show(status: Status, home: Home, console: Console, now: datetime | None = No
             console.print(line, markup=False, highlight=False, soft_wrap=True)
     if not status.emulator:
         console.print("\nStart the stack with `gavel up`, or see everything at once with `gavel demo`.")
+
+
+def alert_lines(health: Health | None, now: datetime) -> list[str]:
+    """What is open of alerts, the worst first, as the last look of their sensor says. What follows from another one
+    is counted with it."""
+    if health is None or not health["alerts"]:
+        return []
+    shown = [alert for alert in health["alerts"] if alert["reported"]]
+    more = len(health["alerts"]) - len(shown) + health["more"]
+    old = age(now - datetime.fromisoformat(health["looked_at"]))
+    lines = [f"\nOpen alerts ({old} ago):"]
+    for alert in shown:
+        lines.append(f"  {alert['severity']}: {alert['what']}, since {alert['since'][:19].replace('T', ' ')} UTC")
+        lines += [f"    {alert['why']}"] if alert["why"] else []
+    return [*lines, *([f"  and {more} that follow from these or are left out"] if more else [])]
 
 
 def model_lines(models: Sequence[Model], now: datetime) -> list[str]:

@@ -100,6 +100,11 @@ class Alert:
         """That of the worst part."""
         return max((part.severity for part in self.parts), key=SEVERITIES.index)
 
+    @property
+    def summary(self) -> list[str]:
+        """All of it, a line for each part: the worst hides no other."""
+        return [f"{_PREFIX[self.state]}{cut(p.what, WHAT_LIMIT)}. {cut(p.why, WHY_LIMIT)}" for p in self.parts]
+
     def bounded(self) -> Alert:
         """The alert with what is too long cut off, so that a cursor can keep it."""
         share = min(WHY_LIMIT, (MESSAGE_LIMIT - 700 * min(len(self.parts), 5)) // min(len(self.parts), 5))

@@ -137,8 +137,8 @@ def deliver(
     what it may have taken.
     """
     alerts = [alert.bounded() for alert in new]
-    for alert in alerts:
-        log.warning(f"{alert.what}. {alert.parts[0].why}" + ("" if channels else " (no channel is set)"))
+    for line in (line for alert in new for line in alert.summary):
+        log.warning(line if channels else f"{line} (no channel is set)")
     if not channels:
         return replace(outbox, owing={})
     pool = ThreadPoolExecutor(len(channels))

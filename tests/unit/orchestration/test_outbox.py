@@ -83,6 +83,14 @@ def test_without_a_channel_an_alert_is_only_logged() -> None:
     assert log.lines == ["y.  (no channel is set)"]
 
 
+def test_the_log_of_a_tick_has_all_that_was_sent() -> None:
+    """The worst comes first, and hides no other: on a laptop it is where people look."""
+    log, kinds = Log(), ("cannot-be-watched", "checks-failed", "environment-drifted")
+    parts = tuple(Part(kind, f"about {kind}", "because", NOON, "error", "") for kind in kinds)
+    deliver(log, {}, Outbox(), [Alert("resolved", parts, NOON)], NOON)
+    assert log.lines == [f"Resolved: about {kind}. because (no channel is set)" for kind in kinds]
+
+
 @given(
     st.lists(st.tuples(st.sets(st.sampled_from(("SNS", "webhook")), min_size=1), st.integers(0, 9)), max_size=5),
     st.text(),
