@@ -186,6 +186,8 @@ def stop_pipeline(home: Home, stack: Stack, say: Say = lambda text: None) -> int
         say("stopping Dagster")
         stop([stack.dagster], DAGSTER_SECONDS)
     left = [p for part in (DAGSTER, PIPELINE) for p in marked(f"{stack.identity}.{part}")]
+    if left:  # a worker that a signal ends, and whose run nobody has interrupted, says that it failed
+        _with_runs(home, lambda runs, instance: runs.interrupt_all(instance), say)
     stop(left, timeout=3)
     _with_runs(home, lambda runs, instance: runs.settle(instance), say)
     return len(left)

@@ -1,5 +1,6 @@
 """What a stop of the laptop stack does with runs that are under way: they get a little time to end, and what is not
 done by then is canceled. It did not fail, so nobody is alerted, and the next start takes it up from the lost step.
+What waits in the queue goes on waiting: from the beginning of a stop to its end nothing is launched any more.
 
 A run that a stop canceled says so in a tag, which names the run itself: whoever is started again gets a copy of it.
 """
@@ -20,6 +21,8 @@ from orchestration.lost_runs import RunProcess, end_lost_run
 STOPPED = "gavel/stopped"
 """The tag of a run that a stop canceled: its own id until it was taken up, then the id of the run that goes on, or why
 there is none."""
+ONGOING = "gavel/stopping"
+"""The key under which the instance, which all of Dagster's processes read, says that a stop is under way."""
 GRACE_SECONDS = 10.0
 """For what is under way to end by itself."""
 MOST_LOOKED_AT = 200
@@ -50,15 +53,32 @@ def name_of(run: dg.DagsterRun) -> str:
 
 def let_end(instance: dg.DagsterInstance, say: Say, grace: float = GRACE_SECONDS) -> None:
     """Give runs that are under way `grace` seconds to end, and interrupt the rest. Their processes end with Dagster,
-    which is stopped next: until then they hold their places in its queue, so that nothing begins there."""
+    which is stopped next. Nothing else begins: what Dagster's queue launches meanwhile goes back into it."""
+    instance.run_storage.set_cursor_values({ONGOING: "yes"})
     if runs := _working(instance):
         names = ", ".join(map(name_of, runs))
         say(f"{len(runs)} run(s) are under way and have {grace:.0f} s to end: {names}")
         deadline = time.monotonic() + grace
         while _working(instance) and time.monotonic() < deadline:
             time.sleep(0.2)
+    interrupt_all(instance)
+
+
+def interrupt_all(instance: dg.DagsterInstance) -> None:
+    """Interrupt every run that is under way."""
     for run in _working(instance):
         interrupt(instance, run.run_id)
+
+
+def puts_back(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether a run that the queue launches goes back into it, since a stop is under way: it would end at once, and be
+    said to have failed. It keeps its place, and the next start launches it."""
+    if instance.run_storage.get_cursor_values({ONGOING}).get(ONGOING) != "yes":
+        return False
+    found = instance.get_run_by_id(run.run_id)
+    if found is not None and found.status is dg.DagsterRunStatus.STARTING:  # else the stop has interrupted it already
+        instance.report_dagster_event(dg.DagsterEvent.job_enqueue(run), run_id=run.run_id)
+    return True
 
 
 def interrupt(instance: dg.DagsterInstance, run_id: str) -> None:
@@ -73,7 +93,8 @@ def interrupt(instance: dg.DagsterInstance, run_id: str) -> None:
 
 def settle(instance: dg.DagsterInstance) -> None:
     """Once Dagster has ended: what is still said to be under way, and has no process any more, was interrupted, by a
-    stop or a kill. It is canceled and frees its pools; what a person had canceled stays so."""
+    stop or a kill. It is canceled and frees its pools; what a person had canceled stays so. And the stop is over."""
+    instance.run_storage.set_cursor_values({ONGOING: "no"})
     unfinished = dg.RunsFilter(statuses=[*_WORKING, dg.DagsterRunStatus.CANCELING])
     for run in instance.get_runs(unfinished):
         process = RunProcess.of(run)

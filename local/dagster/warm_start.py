@@ -31,7 +31,7 @@ from local.dagster.private_dagster import (
     get_run_crash_explanation,
     serialize_value,
 )
-from local.dagster.stopping import interrupt
+from local.dagster.stopping import interrupt, puts_back
 from orchestration.lost_runs import RunProcess, end_lost_run, is_lost, started_at
 
 LIBRARIES = (
@@ -62,6 +62,8 @@ class WarmRunLauncher(DefaultRunLauncher):
 
     def launch_run(self, context: LaunchRunContext) -> None:
         """Start a worker for the run. The first waits until the libraries are imported."""
+        if puts_back(self._instance, context.dagster_run):
+            return
         run, origin = context.dagster_run, context.job_code_origin
         if origin is None or sys.platform != "linux" or origin.executable_path != sys.executable:
             self._launch_cold(context, "only Linux forks safely, and only the same Python has the same libraries")

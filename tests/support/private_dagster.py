@@ -2,6 +2,7 @@
 
 - `CodePointer`, `ModuleCodePointer`, `JobPythonOrigin`, `RepositoryPythonOrigin`: where the code of a run is, which a
   launcher gets and no public class says.
+- `RemoteJobOrigin`, `RemoteRepositoryOrigin`, `RegisteredCodeLocationOrigin`: where a run in the queue comes from.
 - `LaunchRunContext`, `WorkerStatus`: what a launcher is called with, and what it answers.
 - `GrpcServerCodeLocationOrigin`, `location_origins_from_yaml_paths`: what Dagster reads in a workspace file.
 - `IMPLICIT_ASSET_JOB_NAME`, `create_execution_plan`, `ExecutionPlan`: how the UI's buttons take a job apart.
@@ -17,7 +18,12 @@ from dagster._core.execution.api import create_execution_plan
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.launcher import LaunchRunContext, WorkerStatus
 from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
-from dagster._core.remote_origin import GrpcServerCodeLocationOrigin
+from dagster._core.remote_origin import (
+    GrpcServerCodeLocationOrigin,
+    RegisteredCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
 from dagster._core.workspace.load import location_origins_from_yaml_paths
 
 __all__ = [
@@ -31,6 +37,9 @@ __all__ = [
     "JobPythonOrigin",
     "LaunchRunContext",
     "ModuleCodePointer",
+    "RegisteredCodeLocationOrigin",
+    "RemoteJobOrigin",
+    "RemoteRepositoryOrigin",
     "RepositoryPythonOrigin",
     "WorkerStatus",
     "create_execution_plan",

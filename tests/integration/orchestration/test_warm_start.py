@@ -230,6 +230,7 @@ def test_a_stop_lets_runs_end_and_cancels_what_does_not(project: Project, instan
     stopping.let_end(instance, said.append, grace=PATIENCE)
     assert run_of(instance, ends).status is dg.DagsterRunStatus.SUCCESS
     assert said == [f"1 run(s) are under way and have {PATIENCE} s to end: both ({ends[:8]})"]
+    stopping.settle(instance)  # that stop is over, and the daemon goes on
 
     (project.folder / "go").unlink()
     lasts = project.ask(instance)
@@ -239,6 +240,28 @@ def test_a_stop_lets_runs_end_and_cancels_what_does_not(project: Project, instan
     project.stop()
     assert run_of(instance, lasts).status is dg.DagsterRunStatus.CANCELED
     assert [run.run_id for run in stopping.interrupted(instance)] == [lasts]
+
+
+def test_what_waits_in_the_queue_begins_after_a_stop_and_not_during_it(
+    project: Project, instance: dg.DagsterInstance
+) -> None:
+    """Runs that end give their places away while everything is stopped: who got one was red."""
+    working = [project.ask(instance) for _ in range(3)]
+    for run_id in working:
+        project.working(instance, run_id)
+    waiting = [project.ask(instance) for _ in range(2)]
+    begun = Timer(1, (project.folder / "go").touch)
+    begun.start()
+    stopping.let_end(instance, lambda text: None, grace=PATIENCE)
+    tried = dg.DagsterEventType.RUN_STARTING
+    wait_for("a launch", lambda: instance.all_logs(waiting[0], of_type=tried), PATIENCE, project.alive)
+    project.stop()
+    stopping.settle(instance)
+    assert [run_of(instance, one).status for one in working] == [dg.DagsterRunStatus.SUCCESS] * 3
+    assert [run_of(instance, one).status for one in waiting] == [dg.DagsterRunStatus.QUEUED] * 2
+    project.start()
+    for run_id in waiting:
+        project.becomes(instance, run_id, dg.DagsterRunStatus.SUCCESS)
 
 
 def test_what_was_killed_with_its_daemon_was_interrupted_and_goes_on_from_the_lost_step(

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
@@ -18,6 +20,14 @@ from local.dagster.prepare import prepare_instance
 from local.home import Home, Stack
 from orchestration.lost_runs import RunProcess
 from orchestration.settings import Settings
+from tests.support.private_dagster import (
+    CodePointer,
+    JobPythonOrigin,
+    RegisteredCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+    RepositoryPythonOrigin,
+)
 
 GONE = RunProcess(2**22 + 1, "1")
 
@@ -74,6 +84,33 @@ def test_what_waits_or_has_ended_stays_as_it_is(instance: dg.DagsterInstance) ->
     kept = [run(instance, s) for s in (dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.SUCCESS)]
     stopping.settle(instance)
     assert [again(instance, one).status for one in kept] == [one.status for one in kept]
+
+
+def test_what_the_queue_launches_during_a_stop_goes_back_into_it_until_the_stop_is_over(
+    instance: dg.DagsterInstance,
+) -> None:
+    """Else it ends at once, and is said to have failed."""
+    launched = run(instance, dg.DagsterRunStatus.STARTING)
+    assert not stopping.puts_back(instance, launched)
+    stopping.let_end(instance, lambda text: None, grace=0)
+    assert again(instance, launched).status is dg.DagsterRunStatus.CANCELING, "its worker may be under way"
+    assert stopping.puts_back(instance, launched)
+    assert again(instance, launched).status is dg.DagsterRunStatus.CANCELING, "it is interrupted already"
+
+    repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("gavel"), "__repository__")
+    code = RepositoryPythonOrigin(sys.executable, CodePointer.from_module("m", "defs", None))
+    later = instance.create_run_for_job(
+        marts,
+        status=dg.DagsterRunStatus.STARTING,
+        remote_job_origin=RemoteJobOrigin(repository, "marts"),
+        job_code_origin=JobPythonOrigin("marts", code),
+    )
+    context: Any = SimpleNamespace(dagster_run=later)
+    instance.run_launcher.launch_run(context)
+    assert again(instance, later).status is dg.DagsterRunStatus.QUEUED
+    stopping.settle(instance)
+    assert again(instance, later).status is dg.DagsterRunStatus.QUEUED
+    assert not stopping.puts_back(instance, later), "the next start launches it"
 
 
 def test_a_stop_with_nothing_under_way_says_nothing_and_does_not_wait(
