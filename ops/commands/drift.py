@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 UNREAD = 3
 """The exit code if nothing drifted as far as was seen, and not all could be read."""
+LAPTOP = (
+    "Not compared on a laptop, which deploys its one stack in another way than AWS gets its: stacks and policies, so "
+    "that a bucket's policy, a role or a queue that was changed by hand is not found here."
+)
+"""What a person has to know who looks at a laptop."""
 
 
 # Each option of the command is a parameter: typer reads them from the signature.
@@ -62,7 +67,7 @@ def drift(
             listed = [{"part": one.part, "unit": one.unit, "why": one.why} for one in unread]
             typer.echo(json.dumps({"looks": looks, "drifted": [*map(document, drifted)], "unread": listed}, indent=2))
         else:
-            for line in lines(found, damaged):
+            for line in (*lines(found, damaged), *([LAPTOP] if where.name == "local" else [])):
                 plainly(console)(line)
         if drifted or unread:
             raise typer.Exit(1 if drifted else UNREAD)
@@ -76,6 +81,8 @@ def _repair(where: Environment, say: Callable[[str], None], yes: bool, ui_url: s
     plan = repairing.Plan.of(now.drifted)
     for line in repairing.lines(plan, [f"{one.part}, {one.unit}: {one.why}" for one in now.unread]):
         say(line)
+    if where.name == "local":
+        say(LAPTOP)
     if not ui_url:
         say("What is switched off in Dagster was not looked at: name its UI with --ui-url.")
     if not plan.ours:

@@ -54,6 +54,20 @@ def test_what_cannot_be_read_now_is_said_though_the_nightly_run_could(
     assert "Not read: 1." in drift(where).output
 
 
+@pytest.mark.parametrize(("name", "is_said"), [("local", True), ("test", False)])
+def test_a_laptop_says_what_is_not_compared_there(
+    where: Environment, monkeypatch: pytest.MonkeyPatch, name: str, is_said: bool
+) -> None:
+    monkeypatch.setattr(looking, "look", lambda where: Report(NOON, ("tables",), (), ()))
+    here = replace(where, name=name)
+    monkeypatch.setitem(here.__dict__, "lake", where.lake)
+    for options in ([], ["--repair"]):
+        shown = CliRunner().invoke(app, ["drift", *options, "--environment", name], obj=lambda name: here)
+        assert ("Not compared on a laptop" in shown.output) == is_said, shown.output
+    as_json = CliRunner().invoke(app, ["drift", "--json", "--environment", name], obj=lambda name: here)
+    assert json.loads(as_json.stdout)["drifted"] == []
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b'{"at": "yesterday", "parts": []}'])
 def test_an_object_that_is_no_report_is_said_with_its_key(
     where: Environment, monkeypatch: pytest.MonkeyPatch, content: bytes
