@@ -29,7 +29,7 @@ UV = export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/p
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev dashboard test-dashboard down status generate contracts models keep-models docs setup bundles image image-tree sbom push-image plan bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api bench-marts bench-shapes bench-exports bench-serving bench-tpch test test-deep test-fast test-stack coverage soak chaos production simulate conformance superset mutations unit lint lint-sql types scan secrets audit format lock clean
+.PHONY: help demo dev dashboard test-dashboard down status generate contracts models keep-models docs setup bundles image image-tree image-check sbom push-image plan bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api bench-marts bench-shapes bench-exports bench-serving bench-tpch test test-deep test-fast test-stack coverage soak chaos production simulate conformance superset mutations unit lint lint-sql types scan secrets audit format lock clean
 
 help:  ## List what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -206,6 +206,9 @@ image:  ## Build the pipeline's image as build/image.tar, with its digest in bui
 
 image-tree: $(DEV)  ## Carry out the image's steps without Docker, in build/image-tree (needs namespaces: root; and Python 3.12)
 	@$(BIN)/python -m local.image make
+
+image-check: $(DEV)  ## Make build/image-tree once more elsewhere, compare every file, and start each role from it, read-only
+	@$(BIN)/python -m local.image check
 
 sbom: $(DEV)  ## List the parts of build/image.tar, or else of build/image-tree, as build/sbom.json (CycloneDX)
 	@$(BIN)/python -m local.image parts

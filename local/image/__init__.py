@@ -2,5 +2,6 @@
 
 `dockerfile` reads `deploy/Dockerfile` and `.dockerignore`, `sandbox` runs a program in a folder as its root, `building`
 carries the steps out, `files` compares and looks at what they made, `whole` finds what is missing, `parts` lists it
-(SBOM), `archive` extracts one that Docker built, `python -m local.image` is how all of it is typed.
+(SBOM), `archive` extracts one that Docker built, `tasks` starts what production starts, `python -m local.image` is how
+all of it is typed.
 """

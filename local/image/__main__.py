@@ -1,8 +1,8 @@
-"""`make image-tree`, `make sbom`: python -m local.image make | parts
+"""`make image-tree`, `make image-check`, `make sbom`: python -m local.image make | check | parts
 
-`make` carries out the Dockerfile's steps in build/image-tree, and looks at what came of them. `parts` writes
-build/sbom.json: of build/image.tar if `make image` left it, of build/image-tree otherwise. Exit code 1 and the reason,
-if anything is not as it must be.
+`make` carries out the Dockerfile's steps in build/image-tree. `check` does so once more, elsewhere, from a copy of the
+project, compares every file, and starts each role from it. `parts` writes build/sbom.json: of build/image.tar if `make
+image` left it, of build/image-tree otherwise. Exit code 1, with the reason, if anything is not as it must be.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from local.home import REPOSITORY
-from local.image import archive, files, parts, whole
+from local.image import archive, files, parts, tasks, whole
 from local.image.building import Image, Stage, StepFailed
+from local.image.dockerfile import context, patterns
 from local.image.sandbox import NoSandbox
 
 BUILD = REPOSITORY / "build"
@@ -67,6 +70,21 @@ def wrong_in(stage: Stage, folders: list[Path]) -> list[str]:
     return [*open_to_write, *(f"names a folder of this machine: {path}" for path in named)]
 
 
+@contextmanager
+def elsewhere() -> Iterator[tuple[Path, Path]]:
+    """A folder for a second image, and a copy of the project beside it, whose files have other times."""
+    with tempfile.TemporaryDirectory(prefix="image-") as folder:
+        project = Path(folder) / "another" / "project"
+        for path in (
+            *context(REPOSITORY, patterns((REPOSITORY / ".dockerignore").read_text("utf-8"))),
+            ".dockerignore",
+            "deploy/Dockerfile",
+        ):
+            (project / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(REPOSITORY / path, project / path)
+        yield Path(folder) / "tree", project
+
+
 def make() -> int:
     """Make the image's files, and say how large they are."""
     made = image(TREE)
@@ -78,6 +96,23 @@ def make() -> int:
     listed = files.listing(stage.root)
     print(f"{len(listed)} paths in {stage.root}, {files.fingerprint(listed)}", flush=True)
     return _end([*wrong, *whole.lacking(stage)])
+
+
+def check() -> int:
+    """Make them again, compare, and start each role."""
+    if not (TREE / "root").is_dir():
+        raise NoSandbox(f"expected {TREE}, found no such folder; run `make image-tree`")
+    if (TREE / "root" / "opt" / "gavel").stat().st_mtime != moment():
+        raise NoSandbox(f"expected {TREE} to be of this commit, found another one's time; run `make image-tree`")
+    with elsewhere() as (folder, project):
+        stage = image(folder, project).make()
+        here, there = files.listing(TREE / "root"), files.listing(stage.root)
+        wrong = [f"differs: {path}\n    {here.get(path)}\n    {there.get(path)}" for path in files.unlike(here, there)]
+        print(f"{len(there)} paths, {len(wrong)} differ, {files.fingerprint(there)}", flush=True)
+        failed = _end([*wrong, *wrong_in(stage, [folder.parent, image(folder).python])])
+        template = REPOSITORY / "deploy" / "pipeline.yaml"
+        tasks.start_roles(stage, template, folder.parent / "tasks", lambda text: print(text, flush=True))
+    return failed
 
 
 def list_parts() -> int:
@@ -102,11 +137,11 @@ def _end(wrong: list[str]) -> int:
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m local.image", description=__doc__)
-    parser.add_argument("what", choices=["make", "parts"])
-    chosen = {"make": make, "parts": list_parts}[parser.parse_args().what]
+    parser.add_argument("what", choices=["make", "check", "parts"])
+    chosen = {"make": make, "check": check, "parts": list_parts}[parser.parse_args().what]
     try:
         return chosen()
-    except (NoSandbox, StepFailed, archive.NoImage, parts.PartsDiffer) as error:
+    except (NoSandbox, StepFailed, tasks.NotWorking, archive.NoImage, parts.PartsDiffer) as error:
         print(error, file=sys.stderr)
         return 1
 
