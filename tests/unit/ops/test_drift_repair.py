@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from lakehouse.drift.back import Back, Call
-from lakehouse.drift.findings import Drifted
+from lakehouse.drift.findings import Drifted, Report
 from ops.drift import repairing
 from ops.drift.documents import compared, mended
 from ops.drift.repairing import Plan, carry_out
@@ -18,6 +19,7 @@ from ops.drift.resolving import HOLE, Resource
 from ops.drift.switches import OWN_PATHS, switched
 from ops.environment import Environment
 
+NOW = datetime(2026, 11, 30, tzinfo=UTC)
 READ = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{HOLE}/*"}
 THERE = {**READ, "Resource": "arn:aws:s3:::a/*"}
 MORE = {"Effect": "Allow", "Action": "*", "Resource": "*"}
@@ -131,3 +133,22 @@ def test_a_sensor_that_was_switched_off_is_started_where_dagster_runs(monkeypatc
     assert carry_out(Environment("local", lambda _: None), plan, "http://ui") == {}
     assert sent[-1]["variables"] == {"name": "alerts", "location": "gavel", "repository": "__repository__"}
     assert {one["to"] for one in sent} == {"http://ui/graphql"}
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_what_is_switched_off_is_looked_at_where_dagsters_ui_is_named(
+    monkeypatch: pytest.MonkeyPatch, answers: bool
+) -> None:
+    def asked(ui_url: str) -> list[Drifted]:
+        if not answers:
+            raise OSError(f"{ui_url} does not answer")
+        return [drifted("sensor alerts")]
+
+    there = Report(NOW, ("policies",), (drifted("a"),))
+    monkeypatch.setattr("ops.drift.looking.look", lambda where: there)
+    monkeypatch.setattr(repairing, "switched_off", asked)
+    where = Environment("dev", lambda _: None)
+    assert repairing.looked(where, "") == there
+    found = repairing.looked(where, "http://ui")
+    assert [one.name for one in found.drifted] == (["a", "sensor alerts"] if answers else ["a"])
+    assert [(one.part, one.unit) for one in found.unread] == ([] if answers else [("definitions", "switches")])
