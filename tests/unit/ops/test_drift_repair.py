@@ -139,14 +139,14 @@ def test_a_sensor_that_was_switched_off_is_started_where_dagster_runs(monkeypatc
 def test_what_is_switched_off_is_looked_at_where_dagsters_ui_is_named(
     monkeypatch: pytest.MonkeyPatch, answers: bool
 ) -> None:
-    def asked(ui_url: str) -> list[Drifted]:
+    def switched_off(ui_url: str) -> list[Drifted]:
         if not answers:
             raise OSError(f"{ui_url} does not answer")
         return [drifted("sensor alerts")]
 
     there = Report(NOW, ("policies",), (drifted("a"),))
     monkeypatch.setattr("ops.drift.looking.look", lambda where: there)
-    monkeypatch.setattr(repairing, "switched_off", asked)
+    monkeypatch.setattr(repairing, "switched_off", switched_off)
     where = Environment("dev", lambda _: None)
     assert repairing.looked(where, "") == there
     found = repairing.looked(where, "http://ui")
