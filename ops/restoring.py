@@ -38,17 +38,27 @@ class Backup:
 
 
 def newest_backup(where: Environment, holds: str, arn: str | None = None) -> Backup:
-    """The backup to restore: the one named, or the newest. Raises `OpsError` if there is none, or the table is there
-    and no restore has made it."""
+    """The backup to restore: the one named, or the newest; of a table that a restore has made, the one that it is from.
+    Raises `OpsError` if there is none, if one is still being made, or if the table is there from elsewhere."""
     dynamodb, name = where.client("dynamodb"), f"gavel-{where.name}{TABLES[holds]}"
     found = _described(dynamodb, name)
-    if found is not None and "RestoreSummary" not in found:
-        raise OpsError(
-            f"expected that {name} is gone, found it {found['TableStatus']}: a restore replaces nothing. Restore to "
-            "another name (`aws dynamodb restore-table-to-point-in-time`) and compare, or delete it first"
-        )
+    if found is not None:
+        source = found.get("RestoreSummary", {}).get("SourceBackupArn")
+        if source is None or arn not in (None, source):
+            of = f", restored from {source}" if source else ""
+            raise OpsError(
+                f"expected that {name} is gone, found it {found['TableStatus']}{of}: a restore replaces nothing. "
+                "Restore to another (`aws dynamodb restore-table-to-point-in-time`) and compare, or delete it first"
+            )
+        arn = str(source)
     if arn is None:
         listed = sorted(_backups(dynamodb, name), key=lambda backup: backup["BackupCreationDateTime"])
+        if unfinished := [backup for backup in listed if backup["BackupStatus"] != "AVAILABLE"]:
+            raise OpsError(
+                f"expected that each backup of {name} is AVAILABLE, found {unfinished[-1]['BackupArn']} "
+                f"{unfinished[-1]['BackupStatus']}: it may be the newest, and an older one lacks later writes. "
+                "Run it again in some minutes, or name one with --backup"
+            )
         if not listed:
             raise OpsError(f"expected a backup of {name} with the status AVAILABLE, found none")
         arn = str(listed[-1]["BackupArn"])
@@ -143,7 +153,7 @@ def _described(dynamodb: Any, name: str) -> Mapping[str, Any] | None:
 def _backups(dynamodb: Any, name: str) -> Iterator[Mapping[str, Any]]:
     try:
         for page in dynamodb.get_paginator("list_backups").paginate(TableName=name, BackupType="ALL"):
-            yield from (b for b in page["BackupSummaries"] if b["BackupStatus"] == "AVAILABLE")
+            yield from (b for b in page["BackupSummaries"] if b["BackupStatus"] != "DELETED")
     except ClientError as error:
         if error.response["Error"]["Code"] not in ("TableNotFoundException", "ResourceNotFoundException"):
             raise

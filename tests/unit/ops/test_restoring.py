@@ -85,9 +85,39 @@ def test_a_deleted_table_comes_back_whole(where: Environment) -> None:
     tags = dynamodb.list_tags_of_resource(ResourceArn=table["TableArn"])["Tags"]
     assert {tag["Key"]: tag["Value"] for tag in tags} == {"application": "gavel", "environment": "prod"}
     assert [text for text in said if "stream of NEW_AND_OLD_IMAGES" in text]
+    dynamodb.create_backup(TableName="gavel-prod", BackupName="of what was restored")
     again: list[str] = []
-    restore(where, newest_backup(where, "entities"), again.append, pause=lambda seconds: None)
+    restore(where, same := newest_backup(where, "entities"), again.append, pause=lambda seconds: None)
     assert not [text for text in again if "stream" in text], "what is done stays"
+    assert same == backup, "the one that it is from, and none of later"
+    with pytest.raises(OpsError, match=f"restored from {backup.arn}"):
+        newest_backup(where, "entities", old)
+
+
+class Unfinished(Recorded):
+    """A client that says of the newest backup that it is being made, as just after a table was deleted."""
+
+    def get_paginator(self, name: str) -> Any:
+        assert name == "list_backups"
+        return self
+
+    def paginate(self, **request: Any) -> Any:
+        for page in self._client.get_paginator("list_backups").paginate(**request):
+            newest = max(page["BackupSummaries"], key=lambda backup: backup["BackupCreationDateTime"])
+            newest["BackupStatus"] = "CREATING"
+            yield page
+
+
+def test_an_older_backup_does_not_stand_in_for_one_that_is_being_made(where: Environment) -> None:
+    """What was written between the two would be lost, and nobody would hear of it."""
+    dynamodb = Unfinished(where.client("dynamodb"))
+    where = Environment("prod", lambda service: dynamodb)
+    old = dynamodb.create_backup(TableName="gavel-prod", BackupName="old")["BackupDetails"]["BackupArn"]
+    dynamodb.create_backup(TableName="gavel-prod", BackupName="new")
+    dynamodb.delete_table(TableName="gavel-prod")
+    with pytest.raises(OpsError, match="CREATING: it may be the newest"):
+        newest_backup(where, "entities")
+    assert newest_backup(where, "entities", old).arn == old
 
 
 def test_a_table_that_is_there_is_replaced_by_nothing(where: Environment) -> None:
