@@ -45,6 +45,7 @@ from orchestration.lineage.sensor import lineage_sensor
 from orchestration.parity import parity_jobs, parity_schedules
 from orchestration.pipeline_metrics import MetricResource, pipeline_metrics_sensor
 from orchestration.prepare import dbt_files, prepare_manifest
+from orchestration.repetitions import repetitions_sensor
 from orchestration.run_history import history_definitions
 from orchestration.schedules import retention_schedule, schedules
 from orchestration.sensors import sensors
@@ -129,7 +130,12 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
         resources=resources,
         executor=dg.in_process_executor,
     )
-    return dg.Definitions.merge(always, *_apart(settings, contracts, manifest))
+    return _repeated(dg.Definitions.merge(always, *_apart(settings, contracts, manifest)))
+
+
+def _repeated(found: dg.Definitions) -> dg.Definitions:
+    """All that was found, and the sensor that repeats runs of any of its jobs."""
+    return dg.Definitions.merge(found, dg.Definitions(sensors=[repetitions_sensor(list(found.jobs or ()))]))
 
 
 def _apart(settings: Settings, contracts: Contracts, manifest: Manifest) -> list[dg.Definitions]:

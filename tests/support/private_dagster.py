@@ -7,6 +7,7 @@
 - `GrpcServerCodeLocationOrigin`, `location_origins_from_yaml_paths`: what Dagster reads in a workspace file.
 - `IMPLICIT_ASSET_JOB_NAME`, `create_execution_plan`, `ExecutionPlan`: how the UI's buttons take a job apart.
 - `AssetCheckEvaluationPlanned`: the event of a check that a run has promised and not done.
+- `consume_new_runs_for_automatic_reexecution`: how Dagster's daemon repeats failed runs, and gives that up.
 - `EngineEventData`: how Dagster's daemon reports what went wrong with a run.
 """
 
@@ -25,6 +26,7 @@ from dagster._core.remote_origin import (
     RemoteRepositoryOrigin,
 )
 from dagster._core.workspace.load import location_origins_from_yaml_paths
+from dagster._daemon.auto_run_reexecution.auto_run_reexecution import consume_new_runs_for_automatic_reexecution
 
 __all__ = [
     "DAEMON_MODULE",
@@ -42,6 +44,7 @@ __all__ = [
     "RemoteRepositoryOrigin",
     "RepositoryPythonOrigin",
     "WorkerStatus",
+    "consume_new_runs_for_automatic_reexecution",
     "create_execution_plan",
     "location_origins_from_yaml_paths",
 ]

@@ -134,6 +134,7 @@ def test_all_jobs_sensors_and_schedules_resolve_and_run_from_the_start(settings:
         "erasures",
         "gaps",
         "questions",
+        "repetitions",
     } | ({"lineage"} & {s.name for s in repository.sensor_defs})
     assert {s.name for s in repository.schedule_defs} == {
         "hourly_sweep",
@@ -160,6 +161,7 @@ RUNNING = {
     "pipeline_metrics",
     "erasures",
     "questions",
+    "repetitions",
 }
 
 
