@@ -95,8 +95,16 @@ def lake_units(lake: LakeResource, contracts: Contracts, manifest: Manifest | No
 
 
 def definition_units(context: dg.OpExecutionContext) -> "list[Unit]":
-    """What is looked at in Dagster: what the code location has loaded, and what is switched off."""
-    from lakehouse.drift.definitions import DEFINITIONS, LOADED, SWITCHES, compare_loaded, switched_off
+    """What is looked at in Dagster: what the code location has loaded, what is switched off, and pools."""
+    from lakehouse.drift.definitions import (
+        DEFINITIONS,
+        LOADED,
+        POOLS,
+        SWITCHES,
+        changed_pools,
+        compare_loaded,
+        switched_off,
+    )
     from lakehouse.drift.findings import Unit
 
     def loaded() -> "Iterator[Drifted]":
@@ -106,7 +114,12 @@ def definition_units(context: dg.OpExecutionContext) -> "list[Unit]":
     def switches() -> "Iterator[Drifted]":
         yield from switched_off(states(context.instance, names_of(context.repository_def)))
 
-    return [Unit(DEFINITIONS, LOADED, loaded), Unit(DEFINITIONS, SWITCHES, switches)]
+    def pools() -> "Iterator[Drifted]":
+        limits = {pool.name: pool.limit for pool in context.instance.event_log_storage.get_pool_limits()}
+        yield from changed_pools(context.instance.global_op_concurrency_default_limit, limits)
+
+    looks = {LOADED: loaded, SWITCHES: switches, POOLS: pools}
+    return [Unit(DEFINITIONS, name, look) for name, look in looks.items()]
 
 
 def names_of(repository: dg.RepositoryDefinition) -> "Names":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lakehouse.drift.findings import Drifted, Unit
@@ -23,12 +24,17 @@ _GLUE_TYPES = {"varchar": "string", "integer": "int", "real": "float"}
 def relation_units(glue: Any, manifest: Manifest) -> list[Unit]:
     """What is looked at: each database of the project that readers see. On DuckDB there is none in Glue."""
     declared = relations(manifest)
+    databases = list(dict.fromkeys(mart.database for mart in declared))
+    every = dict.fromkeys(name for mart in declared for name in (mart.database, mart.work))
 
-    def unit(database: str) -> Unit:
+    def look(database: str) -> Iterator[Drifted]:
+        entries = entries_of(glue, database)
+        if not entries and not any(entries_of(glue, name) for name in every):
+            return  # nothing of the project was built yet
         wanted = {mart.name: types for mart, types in declared.items() if mart.database == database}
-        return Unit(RELATIONS, database, lambda: compare(database, wanted, entries_of(glue, database)))
+        yield from compare(database, wanted, entries)
 
-    return [unit(database) for database in dict.fromkeys(mart.database for mart in declared)]
+    return [Unit(RELATIONS, database, partial(look, database)) for database in databases]
 
 
 def relations(manifest: Manifest) -> dict[Mart, dict[str, str | None]]:
@@ -55,9 +61,7 @@ def glue_type(declared: str) -> str:
 
 
 def compare(database: str, wanted: Mapping[str, Mapping[str, str | None]], entries: Entries) -> Iterator[Drifted]:
-    """Where a database is not what the project says. One in which nothing was built yet has not drifted."""
-    if not entries:
-        return
+    """Where a database is not what the project says."""
     for name, types in wanted.items():
         make = made(RELATIONS, database, name, BUILD)
         if name not in entries:

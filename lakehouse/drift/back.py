@@ -12,6 +12,8 @@ from typing import Any
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _COMMANDS = {"s3": "s3api"}
 """Services that the AWS CLI calls otherwise than boto3."""
+DAGSTER = "dagster"
+"""The service of calls that Dagster's UI takes."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,9 @@ class Call:
     region: str = ""
 
     def __str__(self) -> str:
-        """The same as a command of the AWS CLI."""
+        """The same as a command of the AWS CLI; of Dagster, in words."""
+        if self.service == DAGSTER:
+            return f"Dagster: {self.operation.replace('_', ' ')} {self.arguments['name']}"
         words = ["aws", _COMMANDS.get(self.service, self.service), self.operation.replace("_", "-")]
         for name, value in self.arguments.items():
             flag = f"--{_WORD.sub('-', name).lower()}"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from lakehouse.drift.back import Back, Call
 from lakehouse.drift.findings import Drifted, Trace, Unit, differences
-from lakehouse.publish import log_tables
+from lakehouse.publish import log_tables, publication_log
 from lakehouse.table import glue_tables, schemas
 
 if TYPE_CHECKING:
@@ -21,17 +22,30 @@ if TYPE_CHECKING:
 TABLES = "tables"
 LANDING = "Publish the entity (asset `catalog/{entity}`), which sets it right; deploying an unchanged stack does not."
 PUBLISH = "Materialize `catalog/{entity}`, which writes the entry as the contract wants it."
+LOST = (
+    "Run `gavel ops recover catalog`, or the job `recover`: it registers again what readers saw last "
+    "(docs/operations.md#the-catalog-is-lost)."
+)
 RECORD = "Publish any entity (asset `catalog/<entity>`), which writes the tables over the logs, too."
 COMPACT = "Compact {entity}: that makes it again."
 REMOVE = "Remove it, if nobody needs it: nothing of this version writes it."
 _HANDS = ("CreateTable", "UpdateTable", "DeleteTable", "BatchDeleteTable")
 
+FIRST = "00000-"
+"""How the name of a table's first metadata file begins."""
+
 Entries = Mapping[str, "TableInput"]
 """The tables of a database by name, as Glue answers them."""
+Ever = Callable[[str], bool]
+"""Says whether an entity was ever published."""
 
 
-def table_units(glue: Any, lake: Lake, contracts: Contracts, databases: Collection[str] = ()) -> list[Unit]:
-    """What is looked at in Glue: each of the lake's databases, and that `databases` are there."""
+def table_units(
+    glue: Any, lake: Lake, contracts: Contracts, databases: Collection[str] = (), ever: Ever | None = None
+) -> list[Unit]:
+    """What is looked at in Glue: each of the lake's databases, and that `databases` are there. `ever` says of an entity
+    without published entries whether readers ever saw it; by default the publication log does."""
+    was_published = ever or cache(partial(_was_published, lake))
 
     def landing() -> Iterator[Drifted]:
         entries = entries_of(glue, lake.landing_database)
@@ -40,7 +54,7 @@ def table_units(glue: Any, lake: Lake, contracts: Contracts, databases: Collecti
 
     def published() -> Iterator[Drifted]:
         there, work = entries_of(glue, lake.published_database), entries_of(glue, lake.work_database)
-        yield from published_tables(lake, contracts, there, work)
+        yield from published_tables(lake, contracts, there, work, was_published)
         logs = {wanted["Name"]: wanted for wanted in log_tables.table_inputs(lake)}
         for name in logs.keys() & there.keys():
             yield from _compared(lake.published_database, there[name], logs[name], RECORD)
@@ -49,7 +63,7 @@ def table_units(glue: Any, lake: Lake, contracts: Contracts, databases: Collecti
 
     def work() -> Iterator[Drifted]:
         there, work = entries_of(glue, lake.published_database), entries_of(glue, lake.work_database)
-        yield from work_tables(lake, contracts, there, work)
+        yield from work_tables(lake, contracts, there, work, was_published)
 
     looks = {lake.landing_database: landing, lake.published_database: published, lake.work_database: work}
     units = [Unit(TABLES, name, look) for name, look in looks.items()]
@@ -97,34 +111,59 @@ def landing_tables(lake: Lake, contracts: Contracts, entries: Entries) -> Iterat
         yield from _compared(database, entry, wanted, do, _written("update_table", database, wanted))
 
 
-def published_tables(lake: Lake, contracts: Contracts, there: Entries, work: Entries) -> Iterator[Drifted]:
-    """Published tables that were changed by hand, or follow an older contract. What was never published is no drift."""
+def published_tables(
+    lake: Lake, contracts: Contracts, there: Entries, work: Entries, ever: Ever | None = None
+) -> Iterator[Drifted]:
+    """Published tables that are gone, were changed by hand, or follow an older contract. What was never published is no
+    drift. `there` and `work`: the entries of both databases."""
     database = lake.published_database
     for contract in contracts.values():
+        begun = _is_begun(contract, there, work, ever)
         for shape in _shapes(contract):
             do, entry = PUBLISH.format(entity=contract.name), there.get(shape.name)
             if entry is None:
-                if shape.name in work and contract.name in there:
-                    yield _made(database, shape.name, do)("table", "that it is there", "none")
+                if begun:
+                    yield _made(database, shape.name, LOST)("table", "that it is there", "none")
                 continue
             yield from _pointer(database, entry, do)
             yield from _compared(database, entry, glue_tables.table_input(lake, contract, shape, {}), do)
 
 
-def work_tables(lake: Lake, contracts: Contracts, there: Entries, work: Entries) -> Iterator[Drifted]:
-    """Work tables that lack something: they follow the contract with their next batch, so only columns count."""
+def work_tables(
+    lake: Lake, contracts: Contracts, there: Entries, work: Entries, ever: Ever | None = None
+) -> Iterator[Drifted]:
+    """Work tables that are gone or lack something: they follow the contract with their next batch, so only columns
+    count."""
     database = lake.work_database
     for contract in contracts.values():
+        begun = _is_begun(contract, there, work, ever)
         for shape in _shapes(contract):
             do, entry = COMPACT.format(entity=contract.name), work.get(shape.name)
             if entry is None:
-                if shape.name in there:
-                    yield _made(database, shape.name, do)("table", "that it is there", "none")
+                if begun:
+                    yield _made(database, shape.name, LOST)("table", "that it is there", "none")
                 continue
             yield from _pointer(database, entry, do)
             yield from columns(
                 _made(database, shape.name, do), {c["Name"]: c["Type"] for c in shape.glue_columns()}, columns_of(entry)
             )
+
+
+def _is_begun(contract: Contract, there: Entries, work: Entries, ever: Ever | None) -> bool:
+    """Whether the tables of an entity were made to the end: the published entry comes last, and what a batch wrote is
+    no longer their first metadata file. Where no entry is left, `ever` says it."""
+    if contract.name in there:
+        return True
+    found = [entries[shape.name] for entries in (there, work) for shape in _shapes(contract) if shape.name in entries]
+    pointers = [(entry.get("Parameters") or {}).get("metadata_location", "") for entry in found]
+    if any(not pointer.rpartition("/")[2].startswith(FIRST) for pointer in pointers):
+        return True
+    return ever is not None and ever(contract.name)
+
+
+def _was_published(lake: Lake, entity: str) -> bool:
+    """Whether readers ever saw an entity, as far back as the publication log goes."""
+    return bool(publication_log.days_of(lake, entity))
 
 
 def columns(make: Any, wanted: Mapping[str, str], found: Mapping[str, str]) -> Iterator[Drifted]:

@@ -48,14 +48,17 @@ def drift(
     with 3 if something could not be read.
     """
     with opened(context, environment) as (where, console):
-        if repair:
-            _repair(where, plainly(console), yes, ui_url)
-            return
         import json
 
         from lakehouse.drift.findings import NIGHTLY, document
         from ops.drift.looking import keep, look, reports
 
+        if repair:
+            after = _repair(where, plainly(console), yes, ui_url)
+            if report:
+                keep(where, after)
+            _end(bool(after.drifted), bool(after.unread))
+            return
         now = look(where)
         kept, damaged = reports(where)
         found = {"now": now} | {name: one for name, one in kept.items() if name == NIGHTLY}
@@ -73,12 +76,12 @@ def drift(
             raise typer.Exit(1 if drifted else UNREAD)
 
 
-def _repair(where: Environment, say: Callable[[str], None], yes: bool, ui_url: str) -> None:
-    """Show the plan, ask, carry it out, and look again."""
+def _repair(where: Environment, say: Callable[[str], None], yes: bool, ui_url: str) -> Report:
+    """Show the plan, ask, carry it out, and look again; what is found then."""
     from ops.drift import repairing
 
     now = repairing.looked(where, ui_url)
-    plan = repairing.Plan.of(now.drifted)
+    plan = repairing.Plan.of(now)
     for line in repairing.lines(plan, [f"{one.part}, {one.unit}: {one.why}" for one in now.unread]):
         say(line)
     if where.name == "local":
@@ -87,21 +90,15 @@ def _repair(where: Environment, say: Callable[[str], None], yes: bool, ui_url: s
         say("What is switched off in Dagster was not looked at: name its UI with --ui-url.")
     if not plan.ours:
         say("Nothing is taken back.")
-        _end(bool(plan.theirs), bool(now.unread))
-        return
+        return now
     if not yes and not typer.confirm(f"Make these {len(plan.calls)} calls?"):
         say("Nothing was done.")
         raise typer.Exit(1)
-    failed = repairing.carry_out(where, plan, ui_url)
-    for call, why in failed.items():
-        say(f"Failed: {call}: {why}")
+    done = repairing.take_back(where, plan, lambda unit: repairing.looked(where, ui_url, unit), ui_url)
     after = repairing.looked(where, ui_url)
-    ours = {(one.part, one.unit, one.name, one.what) for one in plan.ours}
-    left = [one for one in after.drifted if (one.part, one.unit, one.name, one.what) in ours]
-    for one in left:
-        say(f"Still there: {one.part}: {one.name}, {one.what}: expected {one.expected}, found {one.found}")
-    say(f"Taken back: {len(plan.ours) - len(left)} of {len(plan.ours)}. Left to a person: {len(plan.theirs)}.")
-    _end(bool(after.drifted), bool(after.unread))
+    for line in repairing.said_afterwards(plan, done, after):
+        say(line)
+    return after
 
 
 def _end(drifted: bool, unread: bool) -> None:

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from ops.drift.resolving import HOLE
 
 _LISTS = ("Action", "NotAction", "Resource", "NotResource")
+_FILLING = r'[^"*?\s]*'
 _ROOT = re.compile(r"\Aarn:[^:]+:iam::(\d{12}):root\Z")
 
 
@@ -31,16 +32,15 @@ def statements(document: Any) -> list[dict[str, Any]]:
 
 def compared(expected: Any, found: Any) -> tuple[list[str], list[str]]:
     """The statements that are missing, and those that are there besides, each as text in one form."""
-    wanted = [_written(one) for one in statements(expected)]
-    there = [_written(one) for one in statements(found)]
+    there = statements(found)
     missing = []
-    for one in wanted:
-        match = next((other for other in there if matches(one, other)), None)
+    for one in statements(expected):
+        match = next((other for other in there if _fits(one, other)), None)
         if match is None:
             missing.append(one)
         else:
             there.remove(match)
-    return [one.replace(HOLE, "…") for one in missing], there
+    return [_written(one).replace(HOLE, "…") for one in missing], [_written(one) for one in there]
 
 
 def mended(expected: Any, found: Any) -> dict[str, Any] | None:
@@ -49,10 +49,10 @@ def mended(expected: Any, found: Any) -> dict[str, Any] | None:
     wanted = document_of(expected)
     if HOLE not in json.dumps(wanted, ensure_ascii=False):
         return {"Version": "2012-10-17", **wanted}
-    there = [(_written(_statement(one)), one) for one in _each(document_of(found))]
+    there = [(_statement(one), one) for one in _each(document_of(found))]
     kept = []
     for one in _each(wanted):
-        match = next((pair for pair in there if matches(_written(_statement(one)), pair[0])), None)
+        match = next((pair for pair in there if _fits(_statement(one), pair[0])), None)
         if match is None and HOLE in json.dumps(one, ensure_ascii=False):
             return None
         if match is not None:
@@ -62,10 +62,32 @@ def mended(expected: Any, found: Any) -> dict[str, Any] | None:
 
 
 def matches(expected: str, found: str) -> bool:
-    """Whether a text is what is expected, where any text may fill a hole."""
+    """Whether a text is what is expected. What only a resource knows fills a hole, and that is never a wildcard: a
+    statement that somebody widened does not match."""
     if HOLE not in expected:
         return expected == found
-    return re.fullmatch(".*".join(map(re.escape, expected.split(HOLE))), found, re.DOTALL) is not None
+    return re.fullmatch(_FILLING.join(map(re.escape, expected.split(HOLE))), found) is not None
+
+
+def _fits(expected: Any, found: Any) -> bool:
+    """Whether a part of a statement is what is expected: each value by itself, so that no hole reaches over two."""
+    if isinstance(expected, dict):
+        return isinstance(found, dict) and _fits([*expected.items()], [*found.items()])
+    if isinstance(expected, list):
+        return isinstance(found, list) and len(expected) == len(found) and _all_fit(expected, found)
+    if isinstance(expected, tuple):
+        return all(map(_fits, expected, found))
+    return matches(str(expected), str(found))
+
+
+def _all_fit(expected: list[Any], found: list[Any]) -> bool:
+    left = list(found)
+    for one in sorted(expected, key=lambda one: HOLE in str(one)):  # what is known first: a hole takes what is left
+        match = next((other for other in left if _fits(one, other)), None)
+        if match is None:
+            return False
+        left.remove(match)
+    return True
 
 
 def _each(document: Mapping[str, Any]) -> list[Any]:

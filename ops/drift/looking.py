@@ -21,28 +21,35 @@ OWN_ROLES = ("runs", "code", "daemon", "web", "start")
 """The pipeline's roles: what they change is no drift."""
 
 
-def look(where: Environment) -> Report:
-    """Everything that is compared from here: tables and, on AWS, stacks and policies, with who changed what.
+def look(where: Environment, only: tuple[str, str] | None = None) -> Report:
+    """Everything that is compared from here: tables and, on AWS, stacks and policies, with who changed what. `only`:
+    part and name of the one unit to look at, without asking who.
 
     Raises `NotReadyError` if the environment's file does not say where it is, or the credentials lead elsewhere.
     """
+    units = [unit for unit in _units(where) if only in (None, (unit.part, unit.name))]
+    if where.name == "local" or only is not None:  # a laptop has no CloudTrail
+        return look_at(units)
+    trail = Trail(
+        lambda region: where.client_in("cloudtrail", region), [f"gavel-{where.name}-{role}" for role in OWN_ROLES]
+    )
+    return with_authors(look_at(units), trail)
+
+
+def _units(where: Environment) -> list[Unit]:
     contracts, lake, glue = where.contracts(), where.lake, where.client("glue")
-    if where.name == "local":  # its stack follows the template by `gavel up`, and it has no CloudTrail
-        return look_at(table_units(glue, lake, contracts))
+    if where.name == "local":  # its stack follows the template by `gavel up`
+        return table_units(glue, lake, contracts)
     place, given = intended(where)
     deployed = {
         s.key: Deployed(where, s, place, given[s.key], contracts) for s in STACKS if not _waits(where, s, place)
     }
-    units = [
+    return [
         *(unit for one in deployed.values() for unit in stack_units(one, deployed)),
         *table_units(glue, lake, contracts, databases(where.name)),
         *(Unit(policies.POLICIES, one.name, partial(stack_policies, one)) for one in deployed.values()),
         Unit(policies.POLICIES, policies.ROLES, partial(_other_roles, where, deployed)),
     ]
-    trail = Trail(
-        lambda region: where.client_in("cloudtrail", region), [f"gavel-{where.name}-{role}" for role in OWN_ROLES]
-    )
-    return with_authors(look_at(units), trail)
 
 
 def stack_units(one: Deployed, deployed: dict[str, Deployed]) -> list[Unit]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -117,7 +118,7 @@ def _role(
         name,
         "trust policy",
         (role.properties["AssumeRolePolicyDocument"], there["AssumeRolePolicyDocument"]),
-        lambda d: _iam("update_assume_role_policy", RoleName=name, PolicyDocument=_text(d)),
+        lambda d: Back((_iam("update_assume_role_policy", RoleName=name, PolicyDocument=_text(d)),)),
     )
     boundary = (there.get("PermissionsBoundary") or {}).get("PermissionsBoundaryArn", "none")
     wanted = role.properties.get("PermissionsBoundary", "none")
@@ -180,8 +181,7 @@ def _inline(iam: Any, role: Resource, resources: Sequence[Resource], make: Make)
         put = partial(_put, name, policy)
         if policy not in found:
             there = mended(document, EMPTY)
-            back = Back((put(there),)) if there else None
-            yield make(name, f"inline policy {policy}", "that it is there", "none", back)
+            yield make(name, f"inline policy {policy}", "that it is there", "none", put(there) if there else None)
             continue
         there = iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
         yield from _documents(make, name, f"inline policy {policy}", (document, there), put)
@@ -193,24 +193,29 @@ def _inline(iam: Any, role: Resource, resources: Sequence[Resource], make: Make)
         yield make(name, f"inline policy {policy}", "none of this name", found_one, back)
 
 
-def _put(role: str, policy: str, document: Any) -> Call:
-    return _iam("put_role_policy", RoleName=role, PolicyName=policy, PolicyDocument=_text(document))
+def _put(role: str, policy: str, document: Any) -> Back:
+    return Back((_iam("put_role_policy", RoleName=role, PolicyName=policy, PolicyDocument=_text(document)),))
 
 
 def _managed(iam: Any, policy: Resource, make: Make) -> Iterator[Drifted]:
     version = iam.get_policy(PolicyArn=policy.physical)["Policy"]["DefaultVersionId"]
-    there = iam.get_policy_version(PolicyArn=policy.physical, VersionId=version)["PolicyVersion"]["Document"]
+    there = _version(iam, policy.physical, version)
     name = policy.physical.rpartition("/")[2]
 
-    def set_back(document: Any) -> tuple[Call, ...]:
+    def set_back(document: Any) -> Back:
         versions = iam.list_policy_versions(PolicyArn=policy.physical)["Versions"]
         others = sorted((v["CreateDate"], v["VersionId"]) for v in versions if not v["IsDefaultVersion"])
-        oldest = others[: max(len(versions) - MOST_VERSIONS + 1, 0)]
+        oldest = [of for _, of in others[: max(len(versions) - MOST_VERSIONS + 1, 0)]]
+        forgotten = [f"version {of}, which goes, is {_text(_version(iam, policy.physical, of))}" for of in oldest]
         new = {"PolicyArn": policy.physical, "PolicyDocument": _text(document), "SetAsDefault": True}
-        forget = [_iam("delete_policy_version", PolicyArn=policy.physical, VersionId=of) for _, of in oldest]
-        return (*forget, _iam("create_policy_version", **new))
+        forget = [_iam("delete_policy_version", PolicyArn=policy.physical, VersionId=of) for of in oldest]
+        return Back((*forget, _iam("create_policy_version", **new)), "; ".join(forgotten))
 
     yield from _documents(make, name, "managed policy", (policy.properties["PolicyDocument"], there), set_back)
+
+
+def _version(iam: Any, policy: str, version: str) -> dict[str, Any]:
+    return document_of(iam.get_policy_version(PolicyArn=policy, VersionId=version)["PolicyVersion"]["Document"])
 
 
 def _bucket(s3: Any, bucket: Resource, resources: Sequence[Resource], make: Make) -> Iterator[Drifted]:
@@ -222,10 +227,11 @@ def _bucket(s3: Any, bucket: Resource, resources: Sequence[Resource], make: Make
         there = EMPTY
     expected = _policy_beside(resources, "AWS::S3::BucketPolicy", "Bucket", bucket.physical)
 
-    def set_back(document: Any) -> Call:
+    def set_back(document: Any) -> Back:
+        of = {"Bucket": bucket.physical}
         if expected is EMPTY:
-            return Call("s3", "delete_bucket_policy", {"Bucket": bucket.physical})
-        return Call("s3", "put_bucket_policy", {"Bucket": bucket.physical, "Policy": _text(document)})
+            return Back((Call("s3", "delete_bucket_policy", of),))
+        return Back((Call("s3", "put_bucket_policy", {**of, "Policy": _text(document)}),))
 
     yield from _documents(make, bucket.physical, "bucket policy", (expected, there), set_back)
 
@@ -235,9 +241,9 @@ def _queue(sqs: Any, queue: Resource, resources: Sequence[Resource], make: Make)
     expected = _policy_beside(resources, "AWS::SQS::QueuePolicy", "Queues", queue.physical)
     name, there = queue.physical.rpartition("/")[2], found.get("Policy") or EMPTY
 
-    def set_back(document: Any) -> Call:
-        policy = "" if expected is EMPTY else _text(document)
-        return Call("sqs", "set_queue_attributes", {"QueueUrl": queue.physical, "Attributes": {"Policy": policy}})
+    def set_back(document: Any) -> Back:
+        attributes = {"Policy": "" if expected is EMPTY else _text(document)}
+        return Back((Call("sqs", "set_queue_attributes", {"QueueUrl": queue.physical, "Attributes": attributes}),))
 
     yield from _documents(make, name, "queue policy", (expected, there), set_back)
 
@@ -249,9 +255,9 @@ def _topic(sns: Any, topic: Resource, resources: Sequence[Resource], make: Make)
     if expected is EMPTY and there.get("Id") == _OF_EVERY_TOPIC:
         return
 
-    def set_back(document: Any) -> Call:
+    def set_back(document: Any) -> Back:
         attribute = {"AttributeName": "Policy", "AttributeValue": _text(document)}
-        return Call("sns", "set_topic_attributes", {"TopicArn": topic.physical, **attribute})
+        return Back((Call("sns", "set_topic_attributes", {"TopicArn": topic.physical, **attribute}),))
 
     name, back = topic.physical.rpartition(":")[2], None if expected is EMPTY else set_back
     yield from _documents(make, name, "topic policy", (expected, there), back)
@@ -263,10 +269,9 @@ def _key(kms: Any, key: Resource, make: Make) -> Iterator[Drifted]:
     if expected is None and there.get("Id") == _OF_EVERY_KEY:
         return
 
-    def set_back(document: Any) -> Call:
-        return Call(
-            "kms", "put_key_policy", {"KeyId": key.physical, "PolicyName": "default", "Policy": _text(document)}
-        )
+    def set_back(document: Any) -> Back:
+        of = {"KeyId": key.physical, "PolicyName": "default"}
+        return Back((Call("kms", "put_key_policy", {**of, "Policy": _text(document)}),))
 
     back = None if expected is None else set_back
     yield from _documents(make, f"key {key.logical}", "key policy", (expected or EMPTY, there), back)
@@ -277,15 +282,18 @@ def _documents(
     name: str,
     what: str,
     compare: tuple[Any, Any],
-    set_back: Callable[[Any], Call | tuple[Call, ...]] | None,
+    set_back: Callable[[Any], Back] | None,
 ) -> Iterator[Drifted]:
-    """Where the document that is found is not the expected one; `set_back` gives what puts another one there."""
+    """Where the document that is found is not the expected one; `set_back` gives what puts another one there. What it
+    takes away is named whole: a message has the beginning only."""
     missing, besides = compared(*compare)
     if not missing and not besides:
         return
     document = mended(*compare)
-    calls = set_back(document) if set_back and document is not None else None
-    back = None if calls is None else Back((calls,) if isinstance(calls, Call) else calls)
+    back = set_back(document) if set_back and document is not None else None
+    if back is not None and besides:
+        removed = f"it removes for good: {' '.join(besides)}"
+        back = replace(back, note="; ".join(filter(None, (removed, back.note))))
     yield make(name, what, " ".join(missing) or "no more than the template's", " ".join(besides) or "less", back)
 
 

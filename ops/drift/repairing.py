@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lakehouse.drift.back import Back, Call
-from lakehouse.drift.findings import Drifted, Report, reason
+from lakehouse.drift.back import DAGSTER, Back, Call
+from lakehouse.drift.findings import Drifted, Report, Unread, reason
+from lakehouse.drift.tables import TABLES
 from ops.environment import Environment, OpsError
 
-DAGSTER = "dagster"
-"""The service of calls that Dagster's UI takes."""
 SECONDS = 60
 _START = """mutation($name: String!, $location: String!, $repository: String!) {{ {operation}({kind}Selector: {{
   {kind}Name: $name, repositoryName: $repository, repositoryLocationName: $location}}) {{
@@ -32,11 +31,21 @@ class Plan:
     theirs: Sequence[Drifted]
 
     @classmethod
-    def of(cls, drifted: Iterable[Drifted]) -> Plan:
-        """The plan for what a look found."""
-        listed = list(drifted)
+    def of(cls, now: Report) -> Plan:
+        """The plan for what a look found. Where the templates here are not those that were deployed, neither are the
+        contracts, and tables are left to a person: one without a column of the deployed version loses it on the way."""
+        from ops.drift.stacks import STACKS_PART, TEMPLATE
+
+        seen: list[Drifted | Unread] = [*now.drifted, *now.unread]
+        stale = any(one.part == STACKS_PART and one.unit.endswith(f": {TEMPLATE}") for one in seen)
+        listed = [_left(one) if stale and one.part == TABLES else one for one in now.drifted]
         ours = [one for one in listed if one.back is not None and not one.back.person]
         return cls(ours, [one for one in listed if one not in ours])
+
+    @property
+    def units(self) -> list[tuple[str, str]]:
+        """Part and name of each unit in which something is taken back."""
+        return list(dict.fromkeys((one.part, one.unit) for one in self.ours))
 
     @property
     def calls(self) -> list[Call]:
@@ -46,6 +55,20 @@ class Plan:
             for call in one.back.calls if one.back else ():
                 found.setdefault(str(call), call)
         return list(found.values())
+
+
+def _left(one: Drifted) -> Drifted:
+    note = "the templates here are not those that were deployed: look again from that version, or deploy this one"
+    return one if one.back is None else replace(one, back=replace(one.back, note=note, person=True))
+
+
+@dataclass
+class Done:
+    """What came of a plan: calls that failed, and why; and what was not touched, since it is not any more as it was
+    shown, and why."""
+
+    failed: dict[str, str] = field(default_factory=dict)
+    untouched: list[str] = field(default_factory=list)
 
 
 def lines(plan: Plan, cannot_read: Sequence[str] = ()) -> Iterator[str]:
@@ -75,14 +98,62 @@ def _described(one: Drifted) -> Iterator[str]:
         yield f"    note: {one.back.note}"
 
 
+Again = Callable[[tuple[str, str]], Report]
+"""Looks at one unit once more, by its part and name."""
+
+
+def take_back(where: Environment, plan: Plan, again: Again, ui_url: str = "") -> Done:
+    """Carry out a plan, unit by unit, each after one more look at it: what is not as it was shown is left alone. A
+    person may have read for an hour, and somebody else may repair, or change something, at the same time."""
+    done = Done()
+    for unit in plan.units:
+        now = again(unit)
+        same = []
+        for one in plan.ours:
+            if (one.part, one.unit) != unit:
+                continue
+            there = [found for found in now.drifted if _identity(found) == _identity(one)]
+            if any(_is_as_shown(one, found) for found in there):
+                same.append(one)
+            else:
+                done.untouched.append(f"{one.part}: {one.name}, {one.what}: {_state(there, now)}")
+        done.failed |= carry_out(where, Plan(same, ()), ui_url)
+    return done
+
+
+def _state(there: Sequence[Drifted], now: Report) -> str:
+    if there:
+        return "; ".join(f"expected {one.expected}, found {one.found} now" for one in there)
+    return "; ".join(f"it cannot be read now: {one.why}" for one in now.unread) or "it is gone"
+
+
+def _identity(one: Drifted) -> tuple[str, str, str, str]:
+    return one.part, one.unit, one.name, one.what
+
+
+def _is_as_shown(shown: Drifted, now: Drifted) -> bool:
+    """Whether the same is found, and the same takes it back and away."""
+    return (shown.expected, shown.found, shown.back) == (now.expected, now.found, now.back)
+
+
 def carry_out(where: Environment, plan: Plan, ui_url: str = "") -> dict[str, str]:
-    """Make the calls of a plan; returns those that failed, and why. One that fails hides no other."""
-    failed = {}
-    for call in plan.calls:
-        try:
-            make(where, call, ui_url)
-        except Exception as error:  # noqa: BLE001 - said, and the others are made
-            failed[str(call)] = reason(error)
+    """Make the calls of a plan; returns those that failed, and why. One that fails hides no other, but those after it
+    that take the same difference back are not made: they follow from it."""
+    failed: dict[str, str] = {}
+    made: set[str] = set()
+    for one in plan.ours:
+        for call in one.back.calls if one.back else ():
+            name = str(call)
+            if name in failed:
+                break
+            if name in made:
+                continue
+            try:
+                make(where, call, ui_url)
+            except Exception as error:  # noqa: BLE001 - said, and the others are made
+                failed[name] = reason(error)
+                break
+            made.add(name)
     return failed
 
 
@@ -136,16 +207,37 @@ def _start(ui_url: str, call: Call) -> None:
         raise OpsError(f"expected Dagster to start {call.arguments['name']}, found: {said['message']}")
 
 
-def looked(where: Environment, ui_url: str) -> Report:
-    """What drifted now: all that `look` sees and, where its UI is named, what is switched off in Dagster."""
+def looked(where: Environment, ui_url: str, only: tuple[str, str] | None = None) -> Report:
+    """What drifted now: all that `look` sees and, where its UI is named, what is switched off in Dagster; or `only` one
+    unit of both, by its part and name."""
     from lakehouse.drift.definitions import DEFINITIONS, SWITCHES
-    from lakehouse.drift.findings import Unread
     from ops.drift.looking import look
 
-    now = look(where)
-    if not ui_url:
+    now = look(where, only)
+    if not ui_url or only not in (None, (DEFINITIONS, SWITCHES)):
         return now
     try:
         return replace(now, drifted=(*now.drifted, *switched_off(ui_url)))
     except (OSError, KeyError, ValueError) as error:
         return replace(now, unread=(*now.unread, Unread(DEFINITIONS, SWITCHES, reason(error))))
+
+
+def said_afterwards(plan: Plan, done: Done, after: Report) -> Iterator[str]:
+    """What was done, what was not, and what is still there by one more look. What cannot be read then nobody knows."""
+    yield from (f"Failed: {call}: {why}" for call, why in done.failed.items())
+    yield from (f"Not touched, since it is not as it was shown: {text}" for text in done.untouched)
+    ours, closed = {*map(_identity, plan.ours)}, {(one.part, one.unit) for one in after.unread}
+    theirs = {(*_identity(one), one.expected, one.found) for one in plan.theirs}
+    left = [
+        one
+        for one in after.drifted
+        if _identity(one) in ours and (*_identity(one), one.expected, one.found) not in theirs
+    ]
+    there = {*map(_identity, left)}
+    unknown = [one for one in plan.ours if (one.part, one.unit) in closed and _identity(one) not in there]
+    for one in left:
+        yield f"Still there: {one.part}: {one.name}, {one.what}: expected {one.expected}, found {one.found}"
+    for one in unknown:
+        yield f"Not known: {one.part}: {one.name}, {one.what}: its unit cannot be read any more"
+    gone = len(plan.ours) - len(left) - len(unknown)
+    yield f"Taken back: {max(gone, 0)} of {len(plan.ours)}. Left to a person: {len(plan.theirs)}."

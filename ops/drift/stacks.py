@@ -211,27 +211,32 @@ def _resource(one: Deployed, found: Mapping[str, Any]) -> Iterator[Drifted | Unr
         path = difference["PropertyPath"]
         if (kind == "AWS::KMS::Key" and path.startswith("/KeyPolicy")) or path.startswith(OWN_PATHS.get(kind, ())):
             continue
-        back = _queue_back(one, physical, path) if kind == "AWS::SQS::Queue" else None
+        back = _queue_back(one, physical, difference) if kind == "AWS::SQS::Queue" else None
         yield make(
             name, path, difference.get("ExpectedValue"), difference.get("ActualValue"), back or by_change_set(one)
         )
 
 
-def _queue_back(one: Deployed, url: str, path: str) -> Back | None:
+def _queue_back(one: Deployed, url: str, difference: Mapping[str, Any]) -> Back | None:
     """What sets an attribute of a queue back, or its tags."""
     try:
         properties = next((r.properties for r in one.resources if r.physical == url), {})
     except Exception:  # noqa: BLE001 - what differs is known without the template, and is said
         return None
-    name = path.split("/")[1]
+    name, found = difference["PropertyPath"].split("/")[1], difference.get("ActualValue")
     if name == "Tags":
+        if difference.get("DifferenceType") == "ADD":  # `tag_queue` takes none away
+            return None
         tags = {tag["Key"]: str(tag["Value"]) for tag in properties.get("Tags", ())}
         return Back((Call("sqs", "tag_queue", {"QueueUrl": url, "Tags": tags}, one.stack.region),)) if tags else None
     wanted = properties.get(name)
     text = wanted if isinstance(wanted, str) else json.dumps(wanted)
     if wanted is None or HOLE in text or name in ("QueueName", "FifoQueue"):
         return None
-    return Back((Call("sqs", "set_queue_attributes", {"QueueUrl": url, "Attributes": {name: text}}, one.stack.region),))
+    call = Call("sqs", "set_queue_attributes", {"QueueUrl": url, "Attributes": {name: text}}, one.stack.region)
+    if name == "MessageRetentionPeriod" and str(found).isdigit() and int(str(found)) > int(text):
+        return Back((call,), f"SQS deletes messages that are older than {text} s then", person=True)
+    return Back((call,))
 
 
 def by_change_set(one: Deployed) -> Back:

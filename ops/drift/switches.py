@@ -7,6 +7,7 @@ somebody turns them off. What is compared here is left out of what CloudFormatio
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -17,6 +18,7 @@ from ops.drift.resolving import Resource
 
 OWN_PATHS: Mapping[str, tuple[str, ...]] = {
     "AWS::CloudWatch::Alarm": ("/ActionsEnabled",),
+    "AWS::CloudWatch::CompositeAlarm": ("/ActionsEnabled",),
     "AWS::DynamoDB::Table": (
         "/DeletionProtectionEnabled",
         "/PointInTimeRecoverySpecification",
@@ -33,6 +35,10 @@ NEW_STREAM = (
     "a new stream begins, and what was changed while it was off is in none: point the mappings of relay and fan-out to "
     "it, then backfill from an export (docs/operations.md)"
 )
+
+MOST_DAYS = 35
+"""Days that a table with point-in-time recovery goes back, unless its template says fewer."""
+NO_PROTECTION = "it takes away what protects data; a person decides that"
 
 Client = Callable[[str], Any]
 """Makes the client of a service, in the stack's region."""
@@ -69,6 +75,11 @@ def _back(service: str, operation: str, note: str = "", **arguments: Any) -> Bac
     return Back((Call(service, operation, arguments),), note)
 
 
+def _protecting(on: bool, back: Back) -> Back:
+    """What sets a protection back. That more is protected than the template says, nobody but a person ends."""
+    return back if on else replace(back, note=NO_PROTECTION, person=True)
+
+
 def _is_on(value: Any, default: bool = False) -> bool:
     return default if value is None else str(value).lower() in ("true", "enabled", "1")
 
@@ -90,9 +101,10 @@ def _bucket(client: Client, bucket: Resource) -> Iterator[Switch]:
             if error.response["Error"]["Code"] != "NoSuchPublicAccessBlockConfiguration":
                 raise
             there = {}
-        whole = {flag: _is_on(value) for flag, value in block.items()}
+        wanted_flags = {flag: _is_on(value) for flag, value in block.items()}
+        whole = {**{flag: _is_on(value) for flag, value in there.items()}, **wanted_flags}
         back = _back("s3", "put_public_access_block", Bucket=name, PublicAccessBlockConfiguration=whole)
-        for flag, on in whole.items():
+        for flag, on in wanted_flags.items():
             yield flag, _word(on), _word(_is_on(there.get(flag))), back
 
 
@@ -113,21 +125,53 @@ def _table(client: Client, table: Resource) -> Iterator[Switch]:
     if "DeletionProtectionEnabled" in wanted:
         on = _is_on(wanted["DeletionProtectionEnabled"])
         back = _back("dynamodb", "update_table", TableName=name, DeletionProtectionEnabled=on)
-        yield "deletion protection", _word(on), _word(_is_on(there.get("DeletionProtectionEnabled"))), back
-    recovery = wanted.get("PointInTimeRecoverySpecification", {}).get("PointInTimeRecoveryEnabled")
-    if recovery is not None:
-        described = dynamodb.describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]
-        status = described.get("PointInTimeRecoveryDescription", {}).get("PointInTimeRecoveryStatus")
-        on, to = _is_on(recovery), {"PointInTimeRecoveryEnabled": _is_on(recovery)}
-        note = "the table can be brought back to moments from now on, and to none before" if on else ""
-        back = _back("dynamodb", "update_continuous_backups", note, TableName=name, PointInTimeRecoverySpecification=to)
-        yield "point-in-time recovery", _word(on), _word(_is_on(status)), back
-    if (ttl := wanted.get("TimeToLiveSpecification")) and _is_on(ttl.get("Enabled")):
-        ends = dynamodb.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
-        on = ends.get("TimeToLiveStatus") in ("ENABLED", "ENABLING")
-        to = {"Enabled": True, "AttributeName": ttl["AttributeName"]}
-        back = _back("dynamodb", "update_time_to_live", TableName=name, TimeToLiveSpecification=to)
-        yield "time to live", "on", _word(on), back
+        found = _word(_is_on(there.get("DeletionProtectionEnabled")))
+        yield "deletion protection", _word(on), found, _protecting(on, back)
+    yield from _recovery(dynamodb, table)
+    yield from _life(dynamodb, table)
+
+
+def _recovery(dynamodb: Any, table: Resource) -> Iterator[Switch]:
+    """To which moments a table can be brought back."""
+    wanted = table.properties.get("PointInTimeRecoverySpecification", {})
+    if (recovery := wanted.get("PointInTimeRecoveryEnabled")) is None:
+        return
+    described = dynamodb.describe_continuous_backups(TableName=table.physical)["ContinuousBackupsDescription"]
+    there = described.get("PointInTimeRecoveryDescription", {})
+    on, is_on = _is_on(recovery), _is_on(there.get("PointInTimeRecoveryStatus"))
+    days = int(wanted.get("RecoveryPeriodInDays", MOST_DAYS))
+    to: dict[str, Any] = {"PointInTimeRecoveryEnabled": on}
+    if "RecoveryPeriodInDays" in wanted or on == is_on:
+        to["RecoveryPeriodInDays"] = days
+
+    def back(note: str) -> Back:
+        of = {"TableName": table.physical, "PointInTimeRecoverySpecification": to}
+        return _back("dynamodb", "update_continuous_backups", note, **of)
+
+    none_before = "the table can be brought back to moments from now on, and to none before"
+    yield "point-in-time recovery", _word(on), _word(is_on), _protecting(on, back(none_before))
+    if on and is_on:
+        found = int(there.get("RecoveryPeriodInDays", days))
+        yield "days of point-in-time recovery", days, found, _protecting(days > found, back("days come one by one"))
+
+
+def _life(dynamodb: Any, table: Resource) -> Iterator[Switch]:
+    """By which attribute items end. Where the template names none, none may end: DynamoDB deletes them for good."""
+    name, wanted = table.physical, table.properties.get("TimeToLiveSpecification") or {}
+    there = dynamodb.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
+    ends = str(wanted["AttributeName"]) if _is_on(wanted.get("Enabled")) else "off"
+    found = str(there.get("AttributeName")) if there.get("TimeToLiveStatus") in ("ENABLED", "ENABLING") else "off"
+
+    def to(attribute: str, *, on: bool) -> Call:
+        specification = {"Enabled": on, "AttributeName": attribute}
+        return Call("dynamodb", "update_time_to_live", {"TableName": name, "TimeToLiveSpecification": specification})
+
+    calls = [to(found, on=False)] if found != "off" else []
+    calls += [to(ends, on=True)] if ends != "off" else []
+    note = "" if ends == "off" else f"items whose {ends} is past are deleted from then on, as the template has it"
+    if len(calls) > 1:
+        note = f"DynamoDB takes one such change an hour: make the second call later; {note}"
+    yield "time to live", ends, found, Back(tuple(calls), note, person=len(calls) > 1)
 
 
 def _log_group(client: Client, group: Resource) -> Iterator[Switch]:
@@ -137,12 +181,16 @@ def _log_group(client: Client, group: Resource) -> Iterator[Switch]:
         if group.physical in listed:
             found = listed[group.physical].get("retentionInDays", "for ever")
             to = {"logGroupName": group.physical, "retentionInDays": int(days)}
-            note = "" if found == "for ever" or int(found) > int(days) else "what is older than it kept is gone"
-            yield "retention in days", days, found, _back("logs", "put_retention_policy", note, **to)
+            longer = found == "for ever" or int(found) > int(days)
+            back = _back("logs", "put_retention_policy", "what is older than it kept is gone", **to)
+            if longer:
+                back = replace(back, note=f"CloudWatch deletes what is older than {days} days then", person=True)
+            yield "retention in days", days, found, back
 
 
 def _alarm(client: Client, alarm: Resource) -> Iterator[Switch]:
-    found = client("cloudwatch").describe_alarms(AlarmNames=[alarm.physical])
+    both = ["MetricAlarm", "CompositeAlarm"]  # CloudWatch answers of the first alone unless both are named
+    found = client("cloudwatch").describe_alarms(AlarmNames=[alarm.physical], AlarmTypes=both)
     on = _is_on(alarm.properties.get("ActionsEnabled"), default=True)
     operation = "enable_alarm_actions" if on else "disable_alarm_actions"
     for there in (*found.get("MetricAlarms", ()), *found.get("CompositeAlarms", ())):

@@ -30,7 +30,8 @@ class Problem:
     """Something that is wrong now. `kind` is one of `KINDS`, `name` says of what; both make it the same problem from
     look to look. `since` (UTC) is None where nobody knows: then the first look counts. `severity` is that of the kind
     if it is None. `size` counts what it concerns: it is reported again when it is ten times as large. `causes` are ids
-    of problems that explain it: while one of them is open, this one is no message of its own."""
+    of problems that explain it: while one of them is open, this one is no message of its own. `marks` stand for single
+    things that it concerns, of which each new one is reported: where somebody answers for each."""
 
     kind: str
     name: str
@@ -40,6 +41,7 @@ class Problem:
     severity: Severity | None = None
     size: int = 1
     causes: tuple[str, ...] = ()
+    marks: frozenset[str] = frozenset()
 
     @property
     def id(self) -> str:

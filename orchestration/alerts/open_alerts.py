@@ -24,18 +24,21 @@ GROWN = 10
 """How many times larger than when it was reported a problem must be to be reported again."""
 MOST_OPEN = 500
 """Problems that are remembered; the worst come first, and what is left out is neither reported nor forgotten."""
+MOST_MARKS = 200
+"""Of a problem, that are remembered; a problem of more is reported again by its size alone."""
 
 
 @dataclass(frozen=True)
 class Opened:
     """An open problem: since when, when it was reported last (None: it was not, since `hidden` says until when its
-    cause explains it), how large and how bad it was then, and how bad it is."""
+    cause explains it), how large and how bad it was then, and what stands for the single things that it concerns."""
 
     since: datetime
     reported: datetime | None
     size: int
     badness: int
     hidden: datetime | None = None
+    marks: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class OpenAlerts:
         """This as a cursor."""
         return json.dumps(
             {
-                i: [_seconds(o.since), _seconds(o.reported), o.size, o.badness, _seconds(o.hidden)]
+                i: [_seconds(o.since), _seconds(o.reported), o.size, o.badness, _seconds(o.hidden), *sorted(o.marks)]
                 for i, o in sorted(self.by_id.items())
             },
             separators=(",", ":"),
@@ -59,10 +62,11 @@ class OpenAlerts:
         """What is in a cursor; nothing if it is missing or of another form, so that all is reported again."""
         try:
             found = {}
-            for name, (since, reported, size, badness, hidden) in json.loads(text or "{}").items():
+            for name, (since, reported, size, badness, hidden, *marks) in json.loads(text or "{}").items():
                 began = _moment(since)
                 if began is not None and name.partition(" ")[0] in KINDS:
-                    found[str(name)] = Opened(began, _moment(reported), int(size), int(badness), _moment(hidden))
+                    of = frozenset(map(str, marks))
+                    found[str(name)] = Opened(began, _moment(reported), int(size), int(badness), _moment(hidden), of)
             return cls(found)
         except (ValueError, KeyError, TypeError, AttributeError):
             return cls()
@@ -104,18 +108,19 @@ def _looked_at(
 ) -> tuple[Opened, State | None]:
     """What is remembered of a problem that is there, and how it is reported now, if it is."""
     since = known.since if known else min(problem.since or now, now)
-    reported = Opened(since, now, problem.size, problem.badness)
+    marks = problem.marks if len(problem.marks) <= MOST_MARKS else frozenset()
+    reported = Opened(since, now, problem.size, problem.badness, marks=marks)
     if known is None or known.reported is None:
         explained = any(cause in others for cause in problem.causes)
         hidden = now + OUTLIVES if explained else known.hidden if known else None
         if hidden is not None and now < hidden:
-            return Opened(since, None, problem.size, problem.badness, hidden), None
+            return Opened(since, None, problem.size, problem.badness, hidden, marks), None
         return reported, "raised"
-    if problem.badness > known.badness or problem.size >= GROWN * max(known.size, 1):
+    if problem.badness > known.badness or problem.size >= GROWN * max(known.size, 1) or marks - known.marks:
         return reported, "worse"
     if now - known.reported >= REMIND_AFTER:
         return reported, "reminder"
-    return known, None
+    return replace(known, marks=marks), None
 
 
 def _parts(problems: Sequence[Problem], following: Sequence[Problem], now: datetime) -> tuple[Part, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
@@ -44,7 +45,14 @@ def drift_problem(unit: str, found: list[Drifted], ui_url: str) -> Problem:
     why = "; ".join(dict.fromkeys(map(str, found)))
     if not any(one.who for one in found):
         why = f"{why} {NOBODY_KNOWN}"
-    return Problem(KIND, f"{found[0].part}, {unit}", why, since, f"{ui_url}/jobs/drift", severity, len(found))
+    marks = frozenset(_mark(one) for one in found)
+    name, link = f"{found[0].part}, {unit}", f"{ui_url}/jobs/drift"
+    return Problem(KIND, name, why, since, link, severity, len(found), marks=marks)
+
+
+def _mark(one: Drifted) -> str:
+    """Stands for one difference as long as it is the same: another change of the same thing is news."""
+    return hashlib.sha256("\n".join((one.name, one.what, one.expected, one.found)).encode()).hexdigest()[:8]
 
 
 def missing(reports: Mapping[str, Report], now: datetime) -> dict[str, Exception]:

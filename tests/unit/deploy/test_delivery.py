@@ -286,6 +286,10 @@ def test_a_repair_reaches_the_environment_alone_and_no_role_that_could_give_it_m
         assert allowed(REPAIR, f"iam:{action}", f"{IAM}:role/gavel-prod-runs", **UNDER), action
         for arn in sorted({*unbounded(), f"{IAM}:role/gavel-test-runs", f"{IAM}:policy/gavel-prod-repair"}):
             assert not allowed(REPAIR, f"iam:{action}", arn, **UNDER), (action, arn)
+    looks = [*resolved(RESOURCES["DriftPolicy"]["Properties"]["PolicyDocument"]["Statement"], NAMES), *REPAIR]
+    for arn in sorted(unbounded()):  # a repair begins with a look, by somebody who has both policies
+        for action in ("GetRole", "ListRolePolicies") if ":role/" in arn else ("GetPolicy", "GetPolicyVersion"):
+            assert allowed(looks, f"iam:{action}", arn), (action, arn)
     assert not allowed(REPAIR, "iam:PutRolePolicy", f"{IAM}:role/gavel-prod-runs")
     for action in ("iam:CreateRole", "iam:DeleteRole", "iam:PassRole", "glue:DeleteTable", "s3:DeleteBucket"):
         assert not allowed(REPAIR, action, "*", **UNDER), action

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,11 +15,13 @@ from contracts import Contracts
 from lakehouse.drift.back import Call
 from lakehouse.drift.definitions import compare_loaded, switched_off
 from lakehouse.drift.findings import Drifted, Report, Trace, Unit, Unread, current, look_at, read, written
-from lakehouse.drift.tables import table_units
+from lakehouse.drift.tables import _was_published, table_units
 from lakehouse.drift.who import WHO, Trail, with_authors
+from lakehouse.publish.log_tables import prefix_of
+from lakehouse.publish.publication_log import PUBLICATIONS
 from lakehouse.storage.lake import Lake
 from lakehouse.table import glue_tables, schemas
-from tests.support.lakes import PARCELS
+from tests.support.lakes import PARCELS, local_lake
 
 CONTRACTS = Contracts({PARCELS.name: PARCELS})
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -41,8 +44,8 @@ def lake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lake]:
         yield lake
 
 
-def found(lake: Lake, *databases: str) -> Report:
-    return look_at(table_units(lake.client("glue"), lake, CONTRACTS, databases))
+def found(lake: Lake, *databases: str, ever: bool = False) -> Report:
+    return look_at(table_units(lake.client("glue"), lake, CONTRACTS, databases, lambda entity: ever))
 
 
 def by_hand(lake: Lake, database: str, name: str, change: Callable[[dict[str, Any]], None]) -> None:
@@ -115,6 +118,47 @@ def test_a_table_that_was_changed_by_hand_is_found(
     (one,) = found(lake).drifted
     assert (one.part, one.unit, one.name, one.what) == ("tables", database, f"{database}.parcels", what)
     assert one.expected != one.found
+
+
+TABLES = [f"{database}.{name}" for database in NAMES[1:] for name in ("parcels", "parcels_changes")]
+
+
+@pytest.mark.parametrize("gone", TABLES)
+def test_each_table_that_is_gone_is_found(lake: Lake, gone: str) -> None:
+    """Also the one that readers see: while nothing lands, no batch misses it."""
+    database, _, name = gone.partition(".")
+    lake.client("glue").delete_table(DatabaseName=database, Name=name)
+    (one,) = found(lake).drifted
+    assert (one.name, one.found) == (gone, "none")
+    assert "gavel ops recover catalog" in one.do
+
+
+def test_a_catalog_that_is_gone_is_found_where_readers_ever_saw_something(lake: Lake) -> None:
+    for gone in TABLES:
+        database, _, name = gone.partition(".")
+        lake.client("glue").delete_table(DatabaseName=database, Name=name)
+    assert found(lake).drifted == ()
+    assert sorted(one.name for one in found(lake, ever=True).drifted) == sorted(TABLES)
+
+
+def test_tables_that_are_made_at_this_moment_are_not_missed(lake: Lake) -> None:
+    """The published entry of the compacted table comes last."""
+
+    def first(table: dict[str, Any]) -> None:
+        table["Parameters"]["metadata_location"] = "s3://data/warehouse/00000-1.metadata.json"
+
+    lake.client("glue").delete_table(DatabaseName="gavel_unit", Name="parcels")
+    for database, name in (("gavel_work_unit", "parcels"), *((d, "parcels_changes") for d in NAMES[1:])):
+        by_hand(lake, database, name, first)
+    assert found(lake).drifted == ()
+
+
+def test_the_publication_log_says_what_readers_ever_saw(tmp_path: Path) -> None:
+    lake = local_lake(tmp_path)
+    assert not _was_published(lake, "parcels")
+    lake.store.write(f"{prefix_of(PUBLICATIONS, 'parcels', NOON)}00001-a.json", b"{}")
+    assert _was_published(lake, "parcels")
+    assert not _was_published(lake, "orders")
 
 
 def test_what_is_missing_or_of_no_contract_is_found(lake: Lake) -> None:

@@ -58,7 +58,7 @@ def test_what_cannot_be_read_now_is_said_though_the_nightly_run_could(
 def test_a_laptop_says_what_is_not_compared_there(
     where: Environment, monkeypatch: pytest.MonkeyPatch, name: str, is_said: bool
 ) -> None:
-    monkeypatch.setattr(looking, "look", lambda where: Report(NOON, ("tables",), (), ()))
+    monkeypatch.setattr(looking, "look", lambda where, only=None: Report(NOON, ("tables",), (), ()))
     here = replace(where, name=name)
     monkeypatch.setitem(here.__dict__, "lake", where.lake)
     for options in ([], ["--repair"]):
@@ -88,6 +88,17 @@ def test_what_stands_in_place_of_the_report_from_outside_is_written_over(
     where.lake.store.write(key_of(OUTSIDE), b'{"at": "torn')
     assert drift(where, "--report").exit_code == 3
     assert drift(where).exit_code == 0
+
+
+def test_what_is_left_after_a_repair_is_kept_for_alerts_if_that_is_requested(
+    where: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = Drifted("tables", "gavel_test", "gavel_test.orders", "table", "none of this name", "one", "Remove it.")
+    monkeypatch.setattr(looking, "look", lambda where, only=None: Report(NOON, ("tables",), (left,)))
+    assert drift(where, "--repair").exit_code == 1
+    assert OUTSIDE not in looking.reports(where)[0]
+    assert drift(where, "--repair", "--report").exit_code == 1
+    assert looking.reports(where)[0][OUTSIDE].drifted == (left,)
 
 
 REALTIME = next(stack for stack in STACKS if stack.key == "realtime")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from contracts import Contracts
+from lakehouse.drift.back import Back
 from lakehouse.drift.findings import Drifted
 from ops.deployment.given import Place
 from ops.deployment.stacks import STACKS
 from ops.drift.looking import stack_policies
 from ops.drift.resolving import Resource
-from ops.drift.stacks import SET_BACK, Deployed, changed_parameters, changed_resources
+from ops.drift.stacks import SET_BACK, Deployed, _resource, changed_parameters, changed_resources
 from ops.environment import Environment
 
 PLACE = Place("dev", "111122223333", "eu-west-1", "aws")
@@ -59,3 +60,34 @@ def test_another_parameter_comes_back_by_deploying() -> None:
     (parameter,) = changed_parameters(deployed(), {})
     assert (parameter.what, parameter.found) == ("parameter MonthlyUsd", "1")
     assert "gavel deploy dev" in parameter.do
+
+
+def repaired(path: str, **more: str) -> Back | None:
+    """What takes back a property of the queue that CloudFormation found changed."""
+    properties = {"MessageRetentionPeriod": 60, "Tags": [{"Key": "domain", "Value": "bids"}], "DelaySeconds": 5}
+    one = deployed()
+    one.__dict__["resources"] = [Resource("Letters", "letters", "AWS::SQS::Queue", properties)]
+    difference = {"PropertyPath": path, "ExpectedValue": "60", **more}
+    found = {"LogicalResourceId": "Letters", "ResourceType": "AWS::SQS::Queue", "PhysicalResourceId": "letters"}
+    found |= {"StackResourceDriftStatus": "MODIFIED", "PropertyDifferences": [difference]}  # type: ignore[dict-item]
+    (said,) = _resource(one, found)
+    assert isinstance(said, Drifted)
+    return said.back
+
+
+def test_a_repair_lets_a_queue_forget_nothing() -> None:
+    """Messages that are older than the queue keeps them are deleted."""
+    shorter, longer = (repaired("/MessageRetentionPeriod", ActualValue=days) for days in ("1209600", "30"))
+    assert shorter is not None
+    assert longer is not None
+    assert (shorter.person, longer.person) == (True, False)
+
+
+def test_a_tag_that_somebody_added_is_left_to_a_change_set() -> None:
+    """To tag once more takes no tag away."""
+    added = repaired("/Tags/1", ActualValue='{"Key":"more","Value":"1"}', DifferenceType="ADD")
+    assert added is not None
+    assert added.person
+    changed = repaired("/Tags/0/Value", ActualValue="lots", DifferenceType="NOT_EQUAL")
+    assert changed is not None
+    assert [one.operation for one in changed.calls] == ["tag_queue"]

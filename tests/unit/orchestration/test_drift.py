@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -126,6 +127,20 @@ def test_a_sensor_that_is_switched_off_is_found_until_it_is_on(instance: dg.Dags
     assert looked(instance, run, ours) == []
 
 
+def test_a_pool_of_more_than_one_writer_is_found_until_it_is_as_the_rest(tmp_path: Path) -> None:
+    run, ours = SimpleNamespace(remote_job_origin=None), repository("ingest")
+    pools = {"concurrency": {"pools": {"default_limit": 1, "granularity": "op"}}}
+    with dg.DagsterInstance.local_temp(str(tmp_path), overrides=pools) as instance:
+        log = instance.event_log_storage
+        log.initialize_concurrency_limit_to_default("orders")
+        log.set_concurrency_slots("bids", 1)
+        assert looked(instance, run, ours) == []
+        log.set_concurrency_slots("bids", 4)
+        assert [(one.unit, one.name, one.expected, one.found) for one in looked(instance, run, ours)] == [
+            ("pools", "pool bids", "1", "4")
+        ]
+
+
 def test_one_that_runs_under_its_present_address_is_on(instance: dg.DagsterInstance) -> None:
     switch(instance, on=False, location="earlier")
     switch(instance, on=True)
@@ -190,6 +205,15 @@ def test_what_drifted_is_a_problem_with_what_and_who() -> None:
     assert "trust policy: expected a, found b (by arn:somebody, 2026-11-21 10:00:00 UTC). Deploy again." in policies.why
     assert by_name["stacks, gavel-prod: resources"].severity is None
     assert looked.unseen == {}
+
+
+def test_another_change_of_the_same_thing_is_news() -> None:
+    before, same, other = (
+        seen(**{OUTSIDE: report(one)}).problems[0].marks
+        for one in (found(who="arn:somebody"), found(who="arn:another"), replace(found(), found="c"))
+    )
+    assert before == same
+    assert not before & other
 
 
 def test_what_is_unread_is_said_and_stays() -> None:

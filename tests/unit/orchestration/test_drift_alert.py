@@ -139,7 +139,7 @@ def test_a_drift_opens_its_alert_by_itself_and_the_repair_ends_it(night: Night) 
     assert len([part for part in night.topic.parts() if part.kind == "environment-drifted"]) == 1, "said once"
 
     where = Environment("local", lambda service: boto3.client(service, REGION))  # type: ignore[call-overload]
-    plan = repairing.Plan.of(repairing.looked(where, "").drifted)
+    plan = repairing.Plan.of(repairing.looked(where, ""))
     assert repairing.carry_out(where, plan) == {}
     night.tick()
     assert night.shown() == [part.what], "until somebody has looked again"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -134,3 +135,31 @@ def test_a_cursor_of_another_form_is_empty() -> None:
 
 def test_ids_name_their_kind() -> None:
     assert all(problem_id(kind, "x y").partition(" ")[::2] == (kind, "x y") for kind in KINDS)
+
+
+def test_a_new_thing_in_what_is_open_is_reported_and_one_that_ends_is_not() -> None:
+    """A drift that nobody takes back would hide the next one in the same stack."""
+
+    def looked(*marks: str) -> tuple[list[Problem], list[str]]:
+        return [problem(NAMES[0], size=len(marks), marks=frozenset(marks))], []
+
+    steps = [looked("a"), looked("a"), looked("a", "b"), looked("a", "b"), looked("b"), looked("a", "b"), looked("c")]
+    said = [[state for state, _ in reported(alerts)] for alerts in through(steps)]
+    assert said == [["raised"], [], ["worse"], [], [], ["worse"], ["worse"]]
+
+
+def test_a_cursor_of_before_there_were_marks_is_read() -> None:
+    after, _ = follow(OpenAlerts(), [problem(NAMES[0])], [], NOON)
+    assert json.loads(after.to_text())[NAMES[0]] == [int(NOON.timestamp())] * 2 + [
+        1,
+        after.by_id[NAMES[0]].badness,
+        None,
+    ]
+    assert OpenAlerts.from_text(after.to_text()) == after
+
+
+def test_of_many_things_the_number_alone_is_remembered() -> None:
+    many = problem(NAMES[0], size=1000, marks=frozenset(map(str, range(1000))))
+    after, _ = follow(OpenAlerts(), [many], [], NOON)
+    assert after.by_id[NAMES[0]].marks == frozenset()
+    assert follow(after, [many], [], NOON + MINUTE)[1] == []

@@ -74,7 +74,17 @@ def test_what_was_built_has_not_drifted(glue: Any) -> None:
 
 def test_what_nobody_has_built_yet_has_not_drifted(glue: Any) -> None:
     glue.delete_table(DatabaseName=DATABASE, Name="fct_orders")
+    glue.delete_table(DatabaseName="gavel_staging_unit", Name="stg_orders")
     assert found(glue) == []
+
+
+def test_the_last_relation_of_a_database_is_missed_where_others_were_built(glue: Any) -> None:
+    glue.delete_table(DatabaseName=DATABASE, Name="fct_orders")
+    assert found(glue) == [(f"{DATABASE}.fct_orders", "relation", "none")]
+    glue.delete_table(DatabaseName="gavel_staging_unit", Name="stg_orders")
+    glue.create_database(DatabaseInput={"Name": "gavel_work_marts_unit"})
+    glue.create_table(DatabaseName="gavel_work_marts_unit", TableInput=table("fct_orders", **COLUMNS))
+    assert {name for name, _, _ in found(glue)} == {f"{DATABASE}.fct_orders", "gavel_staging_unit.stg_orders"}
 
 
 @pytest.mark.parametrize(
