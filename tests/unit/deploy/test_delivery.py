@@ -12,15 +12,14 @@ from typing import Any
 
 import pytest
 import yaml
-from cfnlint.data import AdditionalSpecs
-from cfnlint.helpers import load_resource
 
 from ops.deployment.templates import FILES
+from tests.support.authorization import services
 from tests.support.expanded import expanded, expanded_stack
 from tests.support.policies import ACCOUNT, REGION, Statement, allowed, arns, documents, listed, resolved
 
 ROOT = Path(__file__).parents[3]
-AWS: dict[str, Any] = load_resource(AdditionalSpecs, "Policies.json")
+AWS = services()
 GITHUB = "token.actions.githubusercontent.com"
 IAM = f"arn:aws:iam::{ACCOUNT}"
 STACKS = f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack"

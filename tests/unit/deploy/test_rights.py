@@ -6,16 +6,14 @@ import ast
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from botocore import xform_name
 from botocore.session import Session
-from cfnlint.data import AdditionalSpecs
-from cfnlint.helpers import load_resource
 
 from lakehouse.erasure.operational import QUEUES
+from tests.support.authorization import services
 from tests.support.expanded import expanded, expanded_stack
 from tests.support.policies import arns, listed, resolved
 from tests.support.rights import ACCOUNT, MANAGED, PEOPLE, ROLES, denied, may, statements
@@ -23,8 +21,7 @@ from tests.support.rights import ACCOUNT, MANAGED, PEOPLE, ROLES, denied, may, s
 ROOT = Path(__file__).parents[3]
 BUCKET = f"s3:::gavel-prod-data-{ACCOUNT}"
 SERVICES = ("athena", "cloudtrail", "cloudwatch", "dynamodb", "glue", "kms", "s3", "secretsmanager", "sns", "sqs")
-AWS: dict[str, Any] = load_resource(AdditionalSpecs, "Policies.json")
-"""Which actions there are, and which resources AWS checks for each: the Service Authorization Reference."""
+AWS = services()
 
 NAMED_BUT_NOT_CALLED = {
     # Words of the code that are operations of another service as well.
