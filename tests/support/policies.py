@@ -6,9 +6,21 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tests.support.expanded import expanded_stack
 from tests.support.iam import Request, Statement, Value, allows, listed
 
-__all__ = ["ACCOUNT", "REGION", "Statement", "allowed", "arns", "documents", "listed", "request", "resolved"]
+__all__ = [
+    "ACCOUNT",
+    "REGION",
+    "Statement",
+    "allowed",
+    "arns",
+    "boundary",
+    "documents",
+    "listed",
+    "request",
+    "resolved",
+]
 
 ACCOUNT, REGION = "111122223333", "eu-west-1"
 
@@ -46,6 +58,13 @@ def request(action: str, resource: str, **context: Value) -> Request:
     """What is wanted for, with condition keys written as `allowed` takes them."""
     known = {name.replace("__", ":"): value for name, value in context.items()}
     return Request(action, resource, {n.replace("_", "-") if n.startswith("s3:") else n: v for n, v in known.items()})
+
+
+def boundary() -> list[Statement]:
+    """What the policy says that bounds the roles of the stacks, in production."""
+    policy = expanded_stack("delivery", "prod")["Resources"]["Boundary"]["Properties"]["PolicyDocument"]
+    found: list[Statement] = resolved(policy["Statement"], {"Environment": "prod"})
+    return found
 
 
 def documents(role: Mapping[str, Any], resources: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -1,8 +1,10 @@
 """Files of recorded calls: what roles were heard to ask for, and the rights that no call needed, each with its reason.
 
-`calls` has each role's calls, as `action ARN`; `without_call` the statements that no call needed, as `role.Sid`, or
-`policy.Sid` for those of a policy that the role shares; `actions_without_call` what of a statement with calls was not
-called, as `role.Sid action`. A reason that is not needed is as wrong as one that is missing.
+`calls` has each role's calls, as `action ARN`, with `key=value` behind it for what else AWS knows of the call.
+`documented`, where there are any, has calls that only AWS's own machines make, each with who makes it, as AWS documents
+it. `without_call` has the statements that no call needed, as `role.Sid`, or `policy.Sid` for those of a policy that the
+role shares; `actions_without_call` what of a statement with calls was not called, as `role.Sid action`. A reason that
+is not needed is as wrong as one that is missing.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.support.iam import Request, Statement, decided, listed
+from tests.support.iam import Request, Rights, Statement, decided, listed, permits
 from tests.support.policies import ACCOUNT
 
 Named = Sequence[tuple[str, Statement]]
@@ -26,18 +28,48 @@ class Recorded:
     """One file. Calls have `{environment}` and `{account}` where these stand."""
 
     calls: Mapping[str, Sequence[str]]
+    documented: Mapping[str, Mapping[str, str]]
     without: Mapping[str, str]
     spare: Mapping[str, str]
 
+    @property
+    def roles(self) -> set[str]:
+        """The roles that the file has calls of."""
+        return {*self.calls, *self.documented}
+
     def requests(self, role: str) -> list[Request]:
-        """What a role was heard to ask for, in production's names."""
-        return [_request(call) for call in self.calls.get(role, ())]
+        """What a role, or AWS in its name, asks for, in production's names."""
+        return [_request(call) for call in (*self.calls.get(role, ()), *self.documented.get(role, {}))]
 
 
 def read(path: Path) -> Recorded:
     """The file under a path."""
     content = yaml.safe_load(path.read_text("utf-8"))
-    return Recorded(content["calls"], content["without_call"], content["actions_without_call"])
+    documented = content.get("documented", {})
+    return Recorded(content["calls"], documented, content["without_call"], content["actions_without_call"])
+
+
+def refused(recorded: Recorded, role: str, rights: Named, boundary: Sequence[Statement]) -> list[Request]:
+    """The calls of a role that its policies and its boundary do not allow."""
+    own = Rights([statement for _, statement in rights], boundary)
+    return [request for request in recorded.requests(role) if not permits(own, request)]
+
+
+def unexplained(recorded: Recorded, rights: Mapping[str, Named]) -> list[str]:
+    """Rights that no call needs and no reason explains, and reasons that nothing needs or that say nothing. `rights` by
+    role, of all roles that the file is about."""
+    statements, actions = not_called(rights, recorded)
+    reasons = [*recorded.without.items(), *recorded.spare.items()]
+    reasons += [(f"{role}: {call}", reason) for role, of in recorded.documented.items() for call, reason in of.items()]
+    return [
+        *(
+            f"nothing calls for {name}"
+            for name in sorted({*statements, *actions} - {*recorded.without, *recorded.spare})
+        ),
+        *(f"{name} is called for" for name in sorted({*recorded.without} - statements | {*recorded.spare} - actions)),
+        *(f"no such role: {role}" for role in sorted(recorded.roles - set(rights))),
+        *(f"{name}: expected a reason, found {reason!r}" for name, reason in reasons if len(reason) <= 20),
+    ]
 
 
 def not_called(rights: Mapping[str, Named], recorded: Recorded) -> tuple[set[str], set[str]]:
@@ -62,9 +94,8 @@ def unnamed(arn: str) -> str:
 
 
 def _request(call: str) -> Request:
-    action, resource = call.split(" ")
-    resource = resource.replace("{environment}", "prod").replace("{account}", ACCOUNT)
-    context = {}
+    action, resource, *known = call.replace("{environment}", "prod").replace("{account}", ACCOUNT).split(" ")
+    context = dict(one.split("=", 1) for one in known)
     if action == "s3:ListBucket":
         resource, _, context["s3:prefix"] = resource.partition("/")
     if action == "cloudwatch:PutMetricData":
