@@ -66,7 +66,7 @@ def permits(rights: Rights, request: Request) -> bool:
     bounds = [layer for layer in (rights.boundary, rights.session) if layer is not None]
     layers = [rights.identity, *bounds]
     named = [s for s in rights.of_resource or () if concerns(s, rights.principal)]
-    if any(decided(layer, request, "Deny") for layer in [*layers, named]):
+    if denies(rights, request):
         return False
     own = all(decided(layer, request, "Allow") for layer in layers)
     granted = decided(named, request, "Allow")
@@ -79,6 +79,15 @@ def permits(rights: Rights, request: Request) -> bool:
     if request.action.lower().startswith(_ALLOW_TOO):
         return by_name or (own and bool(granted))
     return own or by_name
+
+
+def denies(rights: Rights, request: Request) -> bool:
+    """Whether a policy forbids it, whatever others allow."""
+    request = _known(rights, request)
+    named = [s for s in rights.of_resource or () if concerns(s, rights.principal)]
+    layers = (rights.identity, rights.boundary or (), rights.session or (), named)
+    found = [statement for layer in layers for statement in decided(layer, request, "Deny")]
+    return bool(found)
 
 
 _ALLOW_TOO = ("kms:", "sts:assumerole")

@@ -98,6 +98,7 @@ SIGN_IN, API = "cognito-idp:UpdateUserPool", f"arn:aws:apigateway:{REGION}::/res
 SITE = f"arn:aws:cloudfront::{ACCOUNT}:distribution/E1"
 KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1"
 ACL = f"arn:aws:wafv2:{REGION}:{ACCOUNT}:regional/webacl"
+TO_DYNAMODB = {"kms__ViaService": f"dynamodb.{REGION}.amazonaws.com", "kms__GrantIsForAWSResource": "true"}
 THROUGH_S3 = {"kms__ViaService": f"s3.{REGION}.amazonaws.com"}
 
 
@@ -169,7 +170,9 @@ THROUGH_S3 = {"kms__ViaService": f"s3.{REGION}.amazonaws.com"}
         (EXECUTE, "kms:Decrypt", KEY, {**OF_TEST, **THROUGH_S3}, False),
         (EXECUTE, "kms:Decrypt", KEY, THROUGH_S3, True),
         (EXECUTE, "kms:CreateGrant", KEY, THROUGH_S3, False),
-        (EXECUTE, "kms:CreateGrant", KEY, {**THROUGH_S3, "kms__GrantIsForAWSResource": "true"}, True),
+        (EXECUTE, "kms:CreateGrant", KEY, {**THROUGH_S3, "kms__GrantIsForAWSResource": "true"}, False),
+        (EXECUTE, "kms:CreateGrant", KEY, {**OF_TEST, **TO_DYNAMODB}, False),
+        (EXECUTE, "kms:CreateGrant", KEY, TO_DYNAMODB, True),
         (EXECUTE, SIGN_IN, POOL, TAGGED, True),
         (EXECUTE, SIGN_IN, POOL, OF_TEST, False),
         (EXECUTE, SIGN_IN, POOL, {}, False),
