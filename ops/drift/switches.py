@@ -31,6 +31,17 @@ OWN_PATHS: Mapping[str, tuple[str, ...]] = {
     "AWS::S3::Bucket": ("/PublicAccessBlockConfiguration", "/VersioningConfiguration"),
 }
 """Properties by type of resource that are compared here and nowhere else."""
+_OF_ALARMS = ("DisableAlarmActions", "EnableAlarmActions")
+CHANGES: Mapping[str, tuple[str, ...]] = {
+    "AWS::CloudWatch::Alarm": (*_OF_ALARMS, "PutMetricAlarm"),
+    "AWS::CloudWatch::CompositeAlarm": (*_OF_ALARMS, "PutCompositeAlarm"),
+    "AWS::DynamoDB::Table": ("UpdateTable", "UpdateContinuousBackups", "UpdateTimeToLive"),
+    "AWS::Events::Rule": ("DisableRule", "EnableRule", "PutRule"),
+    "AWS::Lambda::EventSourceMapping": ("UpdateEventSourceMapping20150331",),
+    "AWS::Logs::LogGroup": ("PutRetentionPolicy", "DeleteRetentionPolicy"),
+    "AWS::S3::Bucket": ("PutBucketVersioning", "PutBucketPublicAccessBlock", "DeleteBucketPublicAccessBlock"),
+}
+"""Names of CloudTrail's events that change what is compared here, by type of resource."""
 NEW_STREAM = (
     "a new stream begins, and what was changed while it was off is in none: point the mappings of relay and fan-out to "
     "it, then backfill from an export (docs/operations.md)"
@@ -54,8 +65,7 @@ def switched(
         look = _LOOKS.get(resource.kind)
         if look is None:
             continue
-        trace = Trace(tuple(dict.fromkeys((resource.physical, resource.physical.rpartition("/")[2]))))
-        make = differences(part, unit, trace, do)
+        make = differences(part, unit, _trace(resource), do)
         name = f"{resource.logical} ({resource.kind} {resource.physical})"
         try:
             for what, wanted, found, back in look(client, resource):
@@ -64,6 +74,13 @@ def switched(
         except ClientError as error:
             if not _is_gone(error):  # that it is gone, CloudFormation says
                 yield Unread(part, unit, f"{resource.physical}: {reason(error)}")
+
+
+def _trace(resource: Resource) -> Trace:
+    """By whom: of few of these changes CloudTrail's events name the resource, all name it in their request."""
+    names = (resource.physical, resource.physical.rpartition("/")[2])
+    called = resource.physical.rpartition("|")[2]  # a rule's bus is before its name
+    return Trace(tuple(dict.fromkeys(names)), CHANGES.get(resource.kind, ()), (called,))
 
 
 def _is_gone(error: ClientError) -> bool:

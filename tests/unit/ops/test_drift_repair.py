@@ -13,12 +13,13 @@ from botocore.exceptions import ClientError
 
 from lakehouse.drift.back import Back, Call
 from lakehouse.drift.findings import Drifted, Report, Unread
+from lakehouse.drift.who import Trail
 from ops.drift import repairing
 from ops.drift.documents import compared, mended
 from ops.drift.policies import policies_of
 from ops.drift.repairing import Done, Plan, carry_out, said_afterwards, take_back
 from ops.drift.resolving import HOLE, Resource
-from ops.drift.switches import OWN_PATHS, switched
+from ops.drift.switches import OWN_PATHS, _trace, switched
 from ops.environment import Environment
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
@@ -331,6 +332,41 @@ def test_a_log_that_is_kept_longer_is_shortened_by_nobody_but_a_person(days: int
     assert one.back is not None
     assert one.back.person == by_a_person
     assert ("deletes what is older than 14 days" in one.back.note) == by_a_person
+
+
+class CloudTrail:
+    """Remembers one change, under the name of its event alone."""
+
+    def __init__(self, name: str, request: dict[str, Any]) -> None:
+        self.name, self.record = name, {"userIdentity": {"arn": "arn:aws:iam::1:user/a"}, "requestParameters": request}
+
+    def get_paginator(self, operation: str) -> CloudTrail:
+        return self
+
+    def paginate(self, *, LookupAttributes: list[dict[str, str]], **_: Any) -> list[dict[str, Any]]:
+        (attribute,) = LookupAttributes
+        event = {"EventTime": NOW, "CloudTrailEvent": json.dumps(self.record)}
+        wanted = (attribute["AttributeKey"], attribute["AttributeValue"]) == ("EventName", self.name)
+        return [{"Events": [event] if wanted else []}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "physical", "event", "request_"),
+    [
+        ("Logs::LogGroup", "/gavel/dev/api", "PutRetentionPolicy", {"logGroupName": "/gavel/dev/api"}),
+        ("CloudWatch::Alarm", "gavel-dev-a", "DisableAlarmActions", {"alarmNames": ["gavel-dev-b", "gavel-dev-a"]}),
+        ("Lambda::EventSourceMapping", "1-2", "UpdateEventSourceMapping20150331", {"uUID": "1-2", "enabled": False}),
+        ("Events::Rule", "gavel-dev|daily", "DisableRule", {"name": "daily", "eventBusName": "gavel-dev"}),
+        ("DynamoDB::Table", "gavel-dev", "UpdateTimeToLive", {"tableName": "gavel-dev"}),
+        ("S3::Bucket", "data", "PutBucketVersioning", {"bucketName": "data"}),
+    ],
+)
+def test_who_turned_a_switch_is_found_where_its_event_names_no_resource(
+    kind: str, physical: str, event: str, request_: dict[str, Any]
+) -> None:
+    trace = _trace(Resource("It", physical, f"AWS::{kind}", {}))
+    assert Trail(lambda region: CloudTrail(event, request_)).last(trace) == ("arn:aws:iam::1:user/a", NOW)
+    assert Trail(lambda region: CloudTrail(event, {"name": "another"})).last(trace) is None
 
 
 class Alarms:
