@@ -78,6 +78,7 @@ def test_runs_and_sensors_may_do_all_that_they_do(pipeline: Pipeline) -> None:
     assert [*denied("code", "local", by_sensors)] == []
     assert [*denied("code", "local", by_runs)] != []
     found = {"CodeRole": sorted({*map(general, by_sensors)}), "RunRole": sorted({*map(general, by_runs)})}
-    assert found == yaml.safe_load(CALLS.read_text("utf-8"))["calls"], (
+    known = yaml.safe_load(CALLS.read_text("utf-8"))["calls"]
+    assert found == {role: known[role] for role in found}, (
         f"if this is what the pipeline is to do, it goes into {CALLS.name}:\n{yaml.safe_dump(found, width=1000)}"
     )

@@ -1,6 +1,7 @@
 """The Dagster instance of production: it loads on a real PostgreSQL, its logs go to the data bucket, it locks as a
 laptop's does, and its runs are tasks of ECS."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,9 +16,11 @@ from dagster_aws.ecs.tasks import CurrentEcsTaskMetadata
 from dagster_aws.s3 import S3ComputeLogManager
 from dagster_postgres.utils import pg_url_from_config
 from moto import mock_aws
+from moto.ecs.models import ecs_backends
 
 from local.dagster.prepare import INSTANCE_TEMPLATE
 from local.home import REPOSITORY
+from tests.support.launching import heard, lines
 from tests.support.postgres import Server
 from tests.support.private_dagster import (
     GrpcServerCodeLocationOrigin,
@@ -30,7 +33,9 @@ from tests.support.private_dagster import (
 )
 
 PRODUCTION = REPOSITORY / "deploy" / "dagster.yaml"
-FAMILY = "gavel-prod-run"
+FAMILY, BUCKET = "gavel-prod-run", "gavel-prod-data-123456789012"
+LOGS, STREAM = "/gavel/prod/dagster-run", "dagster"
+CALLS = REPOSITORY / "tests" / "unit" / "deploy" / "recorded_calls.yaml"
 STORED_ELSEWHERE = {"compute_logs", "storage"}
 LAPTOP_ONLY = {"code_servers", "event_log_storage", "run_storage", "nux", "run_queue"}
 OF_ITS_OWN = {"run_launcher", "run_monitoring"}
@@ -43,13 +48,11 @@ def machine(
     """Gives the instance of a machine with this name; all of them share bucket and database, and no disk."""
     url = postgres_server.new_database()
     monkeypatch.setenv("DAGSTER_RUN_TASK", FAMILY)
-    monkeypatch.setenv("GAVEL_BUCKET", "gavel-prod-data")
+    monkeypatch.setenv("GAVEL_BUCKET", BUCKET)
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     with mock_aws(), ExitStack() as stack:
-        boto3.client("s3").create_bucket(
-            Bucket="gavel-prod-data", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
-        )
+        boto3.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
 
         def started(name: str) -> dg.DagsterInstance:
             home = tmp_path / name
@@ -67,7 +70,7 @@ def test_what_a_run_prints_is_read_on_another_machine(machine: Callable[[str], d
     key = ["a-run", "compute_logs", "a-step"]
     with machine("one").compute_log_manager.capture_logs(key):
         print("3 rows", flush=True)
-    found = boto3.client("s3").list_objects_v2(Bucket="gavel-prod-data", Prefix="dagster-logs/")["Contents"]
+    found = boto3.client("s3").list_objects_v2(Bucket=BUCKET, Prefix="dagster-logs/")["Contents"]
     assert f"dagster-logs/storage/{'/'.join(key)}.out" in {stored["Key"] for stored in found}
     other = machine("other").compute_log_manager
     assert isinstance(other, S3ComputeLogManager)
@@ -100,6 +103,8 @@ def daemon(machine: Callable[[str], dg.DagsterInstance], monkeypatch: pytest.Mon
     """The instance as the daemon has it: in a task of its own, beside the definition that runs are started from."""
     ecs, ec2 = boto3.client("ecs"), boto3.client("ec2")
     ecs.create_cluster(clusterName="gavel-prod")
+    options = {"awslogs-group": LOGS, "awslogs-region": "eu-west-1", "awslogs-stream-prefix": STREAM}
+    logging = {"logDriver": "awslogs", "options": options}
     for family, container in ((FAMILY, "run"), ("gavel-prod-daemon", "daemon")):
         ecs.register_task_definition(
             family=family,
@@ -107,7 +112,7 @@ def daemon(machine: Callable[[str], dg.DagsterInstance], monkeypatch: pytest.Mon
             requiresCompatibilities=["FARGATE"],
             cpu="512",
             memory="1024",
-            containerDefinitions=[{"name": container, "image": "gavel", "memory": 512}],
+            containerDefinitions=[{"name": container, "image": "gavel", "memory": 512, "logConfiguration": logging}],
         )
     network = ec2.create_vpc(CidrBlock="10.40.0.0/16")["Vpc"]["VpcId"]
     ec2.modify_vpc_attribute(VpcId=network, EnableDnsHostnames={"Value": True})
@@ -167,6 +172,51 @@ def test_a_run_is_a_task_of_the_stacks_family_in_the_daemons_network(daemon: dg.
     assert daemon.run_launcher.terminate(run.run_id)
     (task,) = ecs.describe_tasks(cluster="gavel-prod", tasks=[task["taskArn"]])["tasks"]
     assert task["lastStatus"] == "STOPPED"
+
+
+def ends(run: dg.DagsterRun, code: int, text: str) -> None:
+    """Let the task of a run end so, after it has printed a text."""
+    cluster, task = str(run.tags["ecs/cluster"]), str(run.tags["ecs/task_arn"])
+    logs, place = (
+        boto3.client("logs"),
+        {"logGroupName": LOGS, "logStreamName": f"{STREAM}/run/{task.rpartition('/')[2]}"},
+    )
+    logs.create_log_group(logGroupName=LOGS)
+    logs.create_log_stream(**place)
+    logs.put_log_events(**place, logEvents=[{"timestamp": int(time.time() * 1000), "message": text}])
+    boto3.client("ecs").stop_task(cluster=cluster, task=task)
+    ecs_backends["123456789012"]["eu-west-1"].tasks["gavel-prod"][task].containers[0].exitCode = code
+
+
+def test_what_daemon_and_web_server_ask_of_aws_is_recorded(
+    machine: Callable[[str], dg.DagsterInstance], daemon: dg.DagsterInstance
+) -> None:
+    """What their roles may do is compared with that record, in `tests/unit/deploy/test_recorded_rights.py`."""
+    with heard() as of_daemon:
+        failed, running = launched(daemon), launched(daemon)
+        assert daemon.run_launcher.check_run_worker_health(running).status == WorkerStatus.RUNNING
+    ends(failed, 137, "no memory is left")
+    with heard() as of_its_look:
+        found = daemon.run_launcher.check_run_worker_health(failed)
+        assert found.status == WorkerStatus.FAILED
+        assert "no memory is left" in str(found.msg)
+    key = [running.run_id, "compute_logs", "a-step"]
+    with daemon.compute_log_manager.capture_logs(key):
+        print("3 rows", flush=True)
+    with heard() as of_web:
+        web = machine("web")
+        assert web.run_coordinator.cancel_run(running.run_id)
+        manager = web.compute_log_manager
+        assert manager.get_log_data(key).stdout == b"3 rows\n"
+        assert manager.get_log_metadata(key).stdout_download_url
+    calls = {
+        role: sorted({line for operation in operations for line in lines(*operation)})
+        for role, operations in (("DaemonRole", of_daemon + of_its_look), ("WebRole", of_web))
+    }
+    recorded = yaml.safe_load(CALLS.read_text("utf-8"))["calls"]
+    assert calls == {role: recorded[role] for role in calls}, (
+        f"if this is what they are to do, it goes into {CALLS.name}:\n{yaml.safe_dump(calls, width=1000)}"
+    )
 
 
 def test_web_server_and_daemon_find_the_code_server_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
