@@ -133,6 +133,17 @@ def test_queues_and_names_are_those_of_the_real_time_path() -> None:
     assert "gavel-${Environment}-alerts" in json.dumps(resources["AlertTopic"])
 
 
+def test_a_notice_that_the_topic_does_not_take_waits_in_a_queue_that_is_watched(pipeline: dict[str, Any]) -> None:
+    """EventBridge drops it otherwise, and tells nobody. The queue takes what the environment's rules hand over."""
+    resources = expanded("prod")["Resources"]
+    queue = resources["EventsDeadLetters"]["Properties"]["QueueName"]["Fn::Sub"]
+    for rule in of_type(pipeline, "AWS::Events::Rule").values():
+        assert rule["Properties"]["Name"]["Fn::Sub"].startswith("gavel-${Environment}-")
+        for target in rule["Properties"]["Targets"]:
+            assert target["DeadLetterConfig"]["Arn"]["Fn::Sub"].endswith(f":{queue}")
+    assert ":rule/gavel-${Environment}-*" in json.dumps(resources["EventsDeadLettersPolicy"])
+
+
 def test_nothing_of_the_network_is_open_but_the_way_to_the_sign_in(pipeline: dict[str, Any]) -> None:
     groups = of_type(pipeline, "AWS::EC2::SecurityGroup")
     inbound = {name: g["Properties"].get("SecurityGroupIngress") for name, g in groups.items()}
