@@ -103,7 +103,8 @@ def _of(stack: str, name: str, template: Mapping[str, Any]) -> Iterator[Made]:
         "stack_id": FILLER}  # fmt: skip
     numbers = {} if stack == OF_NO_ENVIRONMENT else {n: p for n, p in declared(stack).items() if p["Type"] == "Number"}
     given = {**template.get("Parameters", {}), **numbers}
-    parameters = {n: str(p.get("Default", "")) for n, p in given.items()}
+    texts = {n: str(p.get("Default", "")) for n, p in given.items()}
+    parameters = {n: FILLER if text == f"a-{n.lower()}" else text for n, text in texts.items()}
     resolver = Resolver(template, parameters, dict.fromkeys(template["Resources"], FILLER), facts)
     for logical, resource in template["Resources"].items():
         written = resource.get("Properties", {})

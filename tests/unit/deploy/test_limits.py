@@ -20,6 +20,7 @@ from ops.deployment.templates import declared
 from realtime.bundle import FUNCTIONS
 from tests.support.iam import listed
 from tests.support.made import FILLER, OF_NO_ENVIRONMENT, Made, made, of_kind, references, size, values
+from tests.support.service_models import Seen, unfit
 
 BOTH = pytest.mark.parametrize("environment", ["dev", "prod"])
 """The smallest environment and the largest: what mappings say differs."""
@@ -75,6 +76,12 @@ FARGATE = {256: range(512, 2_049, 512), 512: range(1_024, 4_097, 1_024), 1_024: 
 def test_fargate_sells_processors_with_that_memory() -> None:
     for task in of_kind("prod", "AWS::ECS::TaskDefinition"):
         assert int(task.properties["Memory"]) in FARGATE[int(task.properties["Cpu"])], task.label
+
+
+def test_what_a_template_gives_is_what_the_services_take() -> None:
+    seen = Seen()
+    assert [why for one in made("prod") for why in unfit(one, seen)] == []
+    assert len(seen.paths) > 350
 
 
 # ---- rules between properties and resources --------------------------------------------------------------------------
