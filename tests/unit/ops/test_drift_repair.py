@@ -18,7 +18,7 @@ from ops.drift import repairing
 from ops.drift.documents import compared, mended
 from ops.drift.policies import policies_of
 from ops.drift.repairing import Done, Plan, carry_out, said_afterwards, take_back
-from ops.drift.resolving import HOLE, Resource
+from ops.drift.resolving import HOLE, Resolver, Resource
 from ops.drift.switches import OWN_PATHS, _trace, switched
 from ops.environment import Environment
 
@@ -150,6 +150,14 @@ WIDER = [
 def test_a_statement_that_was_widened_around_what_only_the_resource_knows_is_found(there: dict[str, Any]) -> None:
     missing, besides = compared({"Statement": [READ]}, {"Statement": [there]})
     assert (len(missing), len(besides)) == (1, 1)
+
+
+def test_the_address_of_a_log_is_known_with_the_wildcard_that_aws_gives_it() -> None:
+    """No hole takes a wildcard, so that one that belongs to an address has to be known."""
+    template = {"Resources": {"Log": {"Type": "AWS::Logs::LogGroup", "Properties": {}}}}
+    facts = {"partition": "aws", "region": "eu-west-1", "account": "1", "stack": "s", "stack_id": "s"}
+    resolver = Resolver(template, {}, {"Log": "/gavel/dev/api"}, facts)
+    assert resolver.value({"Fn::GetAtt": ["Log", "Arn"]}) == "arn:aws:logs:eu-west-1:1:log-group:/gavel/dev/api:*"
 
 
 @pytest.mark.parametrize("found", [["arn:a", "arn:secret:z-1"], ["arn:secret:a-1", "arn:a"]])
