@@ -93,8 +93,8 @@ def left_alone(
     run = record.dagster_run
     first, times = _first(instance, run)
     by = first.tags.get(_SENSOR)
-    if not repository.has_job(run.job_name) or run.op_selection:
-        return "this version has no such job, or steps of it were selected"
+    if not _is_known(run, repository):
+        return "this version has no such job, assets or configuration, or steps of it were selected"
     if run.tags.get(_BACKFILL):
         return "its backfill requests it"
     if by not in (None, GAPS):
@@ -109,6 +109,20 @@ def left_alone(
     if any(_is_same(run, other) for other in instance.get_runs(later) if other.run_id != run.run_id):
         return "a later run does the same"
     return None
+
+
+def _is_known(run: dg.DagsterRun, repository: dg.RepositoryDefinition) -> bool:
+    """Whether this version can do what a run of maybe an earlier one was to do: a request that cannot be fulfilled
+    would fail at each tick, and hold up all others."""
+    if not repository.has_job(run.job_name) or run.op_selection:
+        return False
+    if not set(run.asset_selection or ()) <= set(repository.asset_graph.get_all_asset_keys()):
+        return False
+    try:
+        dg.validate_run_config(repository.get_job(run.job_name), run.run_config)
+    except (dg.DagsterInvalidConfigError, dg.DagsterInvariantViolationError):
+        return False
+    return True
 
 
 def request_of(run: dg.DagsterRun) -> dg.RunRequest:

@@ -13,7 +13,7 @@ import pytest
 
 from orchestration.gap_sensor import NAME as GAPS
 from orchestration.jobs import RESUME_TAGS
-from orchestration.repetitions import MOST_TIMES, NEAR, OF, repetitions_sensor
+from orchestration.repetitions import MOST_TIMES, NEAR, OF, _is_known, repetitions_sensor
 from tests.support.private_dagster import consume_new_runs_for_automatic_reexecution
 
 NIGHT = {"dagster/schedule_name": "nightly_maintenance"}
@@ -178,9 +178,23 @@ def test_a_run_that_kills_its_machine_does_not_go_on_for_ever(instance: dg.Dagst
     assert ticks.tick() == []
 
 
-def test_a_job_that_is_gone_is_requested_by_nobody(instance: dg.DagsterInstance, ticks: Ticks) -> None:
-    gone = dg.GraphDefinition(name="gone", node_defs=[step]).to_job("gone", tags=RESUME_TAGS)
-    old = instance.create_run_for_job(gone, tags=dict(RESUME_TAGS))
-    instance.report_run_failed(old, "Detected run worker status FAILED.")
-    daemon(instance, old)
+@dg.op(config_schema={"every": bool})
+def earlier() -> None: ...
+
+
+def of_before(instance: dg.DagsterInstance, job: str, step: dg.OpDefinition, config: Any = None) -> dg.DagsterRun:
+    """A run of an earlier version's job."""
+    definition = dg.GraphDefinition(name=job, node_defs=[step]).to_job(job, tags=RESUME_TAGS)
+    return instance.create_run_for_job(definition, tags=dict(RESUME_TAGS), run_config=config)
+
+
+def test_what_this_version_cannot_do_is_requested_by_nobody(instance: dg.DagsterInstance, ticks: Ticks) -> None:
+    """It would fail at each tick, and hold up what can be done."""
+    config = {"ops": {"earlier": {"config": {"every": True}}}}
+    for old in (of_before(instance, "gone", step), of_before(instance, "nightly", earlier, config)):
+        instance.report_run_failed(old, "Detected run worker status FAILED.")
+        daemon(instance, old)
+    assets = run(instance, tags=scheduled())._replace(asset_selection=frozenset([dg.AssetKey("gone")]))
+    assert not _is_known(assets, REPOSITORY)
+    assert _is_known(run(instance), REPOSITORY)
     assert ticks.tick() == []
