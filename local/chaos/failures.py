@@ -94,7 +94,8 @@ def _runs(instance: DagsterInstance, since: datetime) -> Iterator[Failure]:
             if event.is_step_failure:
                 texts.append(f"{event.step_key}: {_chain(event.step_failure_data.error)}")
             elif event.event_type is DagsterEventType.RUN_FAILURE:
-                texts.append(event.message or "")
+                error = getattr(event.event_specific_data, "error", None)  # a sensor's mark has none
+                texts.append("\n".join(filter(None, (event.message, _chain(error)))))
                 break  # what came after it did not end the run
             elif record.start_time is None and event.engine_event_data.error:  # it could not begin
                 texts.append(_chain(event.engine_event_data.error))

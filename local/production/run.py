@@ -201,22 +201,24 @@ class ProductionRun(Run):
                 lake = Lake.of_environment("local", current.outputs["DataBucketName"], REGION, current.endpoint)
                 self.result.recovery, found = recovered(self.result.recovery, used, lake, ENTITIES)
                 self.result.stuck += found
-            self.result.stuck += self._forget(used, len(records))
+            self.result.stuck += self._forget(used, [record.dagster_run.run_id for record in records])
             self.result.tables["forgotten"] = history.tables(self._database)
 
-    def _forget(self, used: DagsterInstance, runs: int) -> Iterator[str]:
-        """Remove runs as production does each night, but for a tenth of them; the newest of each asset must stay."""
+    def _forget(self, used: DagsterInstance, runs: Sequence[str]) -> Iterator[str]:
+        """Remove runs as production does each night, but for a tenth of them; the newest of each asset must stay. What
+        begins meanwhile does not count."""
         from orchestration.run_history import Keep, forget, holders, ran
 
-        keep = Keep(runs=runs // 10, failed=0, time=timedelta(0), snapshots=0)
+        keep = Keep(runs=len(runs) // 10, failed=0, time=timedelta(0), snapshots=0)
         assets = used.all_asset_keys()
         before = {key: used.get_latest_materialization_event(key) for key in assets}
         holding = len(holders(used.event_log_storage))
         self.result.forgotten = forget(used, datetime.now(UTC), keep).runs
-        left = used.get_runs_count()
-        of_askers = len({ran(record).requested_by for record in used.get_run_records()})
-        if left != runs - self.result.forgotten or left > keep.runs + holding + of_askers:
-            yield f"{runs} runs, {self.result.forgotten} forgotten, but {left} are left"
+        remaining = used.get_run_records()
+        left = len({record.dagster_run.run_id for record in remaining}.intersection(runs))
+        of_askers = len({ran(record).requested_by for record in remaining})
+        if left != len(runs) - self.result.forgotten or left > keep.runs + holding + of_askers:
+            yield f"{len(runs)} runs, {self.result.forgotten} forgotten, but {left} are left"
         if before != {key: used.get_latest_materialization_event(key) for key in assets}:
             yield "the newest of an asset was forgotten with its run"
 

@@ -9,12 +9,13 @@
 - `AssetCheckEvaluationPlanned`: the event of a check that a run has promised and not done.
 - `consume_new_runs_for_automatic_reexecution`: how Dagster's daemon repeats failed runs, and gives that up.
 - `EngineEventData`: how Dagster's daemon reports what went wrong with a run.
+- `JobFailureData`: what ended a run.
 """
 
 from dagster._core.code_pointer import CodePointer, ModuleCodePointer
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationPlanned
 from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
-from dagster._core.events import EngineEventData
+from dagster._core.events import EngineEventData, JobFailureData
 from dagster._core.execution.api import create_execution_plan
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.launcher import LaunchRunContext, WorkerStatus
@@ -36,6 +37,7 @@ __all__ = [
     "EngineEventData",
     "ExecutionPlan",
     "GrpcServerCodeLocationOrigin",
+    "JobFailureData",
     "JobPythonOrigin",
     "LaunchRunContext",
     "ModuleCodePointer",

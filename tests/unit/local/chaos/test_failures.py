@@ -10,7 +10,7 @@ import pytest
 
 from local.chaos.failures import Failure, explained, failures
 from orchestration.private_dagster import SerializableErrorInfo
-from tests.support.private_dagster import EngineEventData
+from tests.support.private_dagster import EngineEventData, JobFailureData
 
 REFUSED = "ThrottlingException when calling the CreateTable operation: injected by chaos: throttled"
 
@@ -72,6 +72,17 @@ def test_why_a_run_could_not_begin_is_read_from_the_attempt(tmp_path: Path) -> N
         (found,) = failures(instance, datetime.now(UTC) - timedelta(minutes=1))
     assert found.text.startswith("OperationalError: server closed the connection\n")
     assert "Unreachable" not in found.text
+
+
+def test_why_a_run_ended_is_read_from_its_end_with_all_that_caused_it(tmp_path: Path) -> None:
+    """A step that ends well and cannot be marked as ended leaves a `GeneratorExit` of the step only."""
+    lost = SerializableErrorInfo("OperationalError: server closed the connection", [], "OperationalError")
+    error = SerializableErrorInfo("an error of the executor", [], "Error", cause=lost)
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        run = instance.create_run_for_job(nothing)
+        instance.report_run_failed(run, "An exception was thrown.", JobFailureData(error))
+        (found,) = failures(instance, datetime.now(UTC) - timedelta(minutes=1))
+    assert found.text.split("\n") == ["An exception was thrown.", error.message, lost.message]
 
 
 @dg.job
