@@ -15,6 +15,7 @@ from moto import mock_aws
 
 from assets.resources import LakeResource
 from contracts import load_contracts
+from lakehouse.drift.definitions import POOLS
 from lakehouse.drift.findings import NIGHTLY, OUTSIDE, Drifted, Report, Unread, key_of, read, written
 from orchestration import drift
 from orchestration.alerts.drill_scenarios import SeededView
@@ -127,18 +128,19 @@ def test_a_sensor_that_is_switched_off_is_found_until_it_is_on(instance: dg.Dags
     assert looked(instance, run, ours) == []
 
 
-def test_a_pool_of_more_than_one_writer_is_found_until_it_is_as_the_rest(tmp_path: Path) -> None:
-    run, ours = SimpleNamespace(remote_job_origin=None), repository("ingest")
+def test_a_pool_of_more_than_one_writer_is_found_until_it_is_as_the_rest() -> None:
     pools = {"concurrency": {"pools": {"default_limit": 1, "granularity": "op"}}}
-    with dg.DagsterInstance.local_temp(str(tmp_path), overrides=pools) as instance:
+    with dg.DagsterInstance.ephemeral(settings=pools) as instance:
+        context: Any = SimpleNamespace(repository_def=repository("ingest"), run=None, instance=instance)
+        look = next(unit.look for unit in drift.definition_units(context) if unit.name == POOLS)
         log = instance.event_log_storage
         log.initialize_concurrency_limit_to_default("orders")
         log.set_concurrency_slots("bids", 1)
-        assert looked(instance, run, ours) == []
+        assert list(look()) == []
         log.set_concurrency_slots("bids", 4)
-        assert [(one.unit, one.name, one.expected, one.found) for one in looked(instance, run, ours)] == [
-            ("pools", "pool bids", "1", "4")
-        ]
+        (one,) = look()
+        assert isinstance(one, Drifted)
+        assert (one.unit, one.name, one.expected, one.found) == ("pools", "pool bids", "1", "4")
 
 
 def test_one_that_runs_under_its_present_address_is_on(instance: dg.DagsterInstance) -> None:
