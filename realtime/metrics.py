@@ -37,3 +37,10 @@ def emit(environment: str, measures: Mapping[str, tuple[float, Unit]], **dimensi
     }
     sys.stdout.write(orjson.dumps(line).decode() + "\n")
     sys.stdout.flush()
+
+
+def count_unhandled(environment: str, function: str, version: str, count: int) -> None:
+    """Count what a version of a function was handed and could not handle by a fault of its own or of the content: what
+    it set aside, or left for later without knowing why. The function itself goes on, so that Lambda counts no error."""
+    if count:
+        emit(environment, {"Unhandled": (count, "Count")}, function=function, version=version)

@@ -36,15 +36,47 @@ def _digest(document: Mapping[str, Any], function: str, given: Mapping[str, str]
     properties = document["Resources"][function]["Properties"]
     own = {name: value for name, value in properties.items() if name not in NOT_PINNED}
     of_all = {n: v for n, v in document["Globals"]["Function"].items() if n not in NOT_PINNED}
-    named = sorted(set(_names([own, of_all])))
+    conditions, mappings = _decided_by(document, [own, of_all])
+    named = sorted(set(_names([own, of_all, conditions])))
     pinned = {
         "function": own,
         "globals": of_all,
+        "conditions": conditions,
+        "mappings": mappings,
         "parameters": {name: given[name] for name in named if name in given},
         # What it names: another name of a table, for example, is another value of a setting.
         "resources": {name: document["Resources"][name] for name in named if name in document["Resources"]},
     }
     return hashlib.sha256(json.dumps(pinned, sort_keys=True).encode()).hexdigest()
+
+
+def _decided_by(document: Mapping[str, Any], value: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The conditions of a template that a part of it depends on, those that these depend on included, and the mappings
+    that part and conditions look values up in."""
+    conditions: dict[str, Any] = {}
+    waiting = [value]
+    mappings = set[str]()
+    while waiting:
+        for function, argument in _functions(waiting.pop()):
+            name = argument if function == "Condition" else argument[0]
+            if function == "Fn::FindInMap" and isinstance(name, str):
+                mappings.add(name)
+            elif function != "Fn::FindInMap" and name not in conditions:
+                conditions[name] = document["Conditions"][name]
+                waiting.append(conditions[name])
+    return conditions, {name: document["Mappings"][name] for name in sorted(mappings)}
+
+
+def _functions(value: Any) -> Iterator[tuple[str, Any]]:
+    """The uses of conditions and mappings in a part of a template, with their arguments."""
+    if isinstance(value, list):
+        for part in value:
+            yield from _functions(part)
+    elif isinstance(value, dict):
+        for name, part in value.items():
+            if name in ("Fn::If", "Fn::FindInMap") or (name == "Condition" and isinstance(part, str)):
+                yield name, part
+            yield from _functions(part)
 
 
 def _names(value: Any) -> Iterator[str]:

@@ -14,6 +14,8 @@ from ops.deployment.templates import declared
 
 ALIAS = "AWS::Lambda::Alias"
 PARAMETER = "Rollout"
+SHARED = {"AWS::IAM::Role": "Policies", "AWS::DynamoDB::Table": "GlobalSecondaryIndexes"}
+"""What both versions of a function use, by type of resource and property: it is the new one from the beginning."""
 _FUNCTION = re.compile(r"(\w+)FunctionAlias\w+")
 _SHIFTS = re.compile(r"\w+\.Lambda(?:(AllAtOnce)|(Canary|Linear)(\d+)Percent(Every)?(\d+)Minutes?)")
 
@@ -23,12 +25,18 @@ def announced(made: ChangeSet, planned: Planned) -> Iterator[str]:
     shifted = [c.resource for c in made.changes if c.kind == ALIAS and c.action == "Modify"]
     if not shifted:
         return
-    names = [found[1].lower() for name in shifted if (found := _FUNCTION.fullmatch(name))]
+    names = [found[1] for name in shifted if (found := _FUNCTION.fullmatch(name))]
     default = declared(planned.stack.key)[PARAMETER]["Default"]
     how = in_words(planned.values.get(PARAMETER) or default)
-    yield f"Calls go over to new versions: {', '.join(sorted(names))}. {how}"
+    yield f"Calls go over to new versions: {', '.join(sorted(name.lower() for name in names))}. {how}"
     yield "Functions that read changes go first, then inbound, then api. If an alarm of a new version rings, the calls"
     yield "go back to the old one at once, and CloudFormation takes back the whole update."
+    roles = {f"{name}Role" for name in names}
+    changed = [c for c in made.changes if c.action == "Modify" and SHARED.get(c.kind) in c.properties]
+    shared = sorted(c.resource for c in changed if c.resource in roles or c.kind != "AWS::IAM::Role")
+    if shared:
+        yield f"Both versions get what is changed of {', '.join(shared)} before any call goes over: if that takes away"
+        yield "what the old one uses, say no, and take it away with a later deployment than that of the code."
 
 
 def in_words(rollout: str) -> str:

@@ -17,6 +17,7 @@ from realtime.fanout.events import events_of, requests
 from realtime.fanout.publishing import Bus, fits, send_to_dlq
 from realtime.fanout.settings import Settings
 from realtime.logs import Level, log, where
+from realtime.metrics import count_unhandled
 from realtime.resending import NO_TIME
 
 BUDGET_SECONDS = 15.0  # for the bus, in an invocation; the rest is for dead letters
@@ -37,7 +38,7 @@ def _fanout() -> Fanout:
     return Fanout(
         load_compact(CONTRACTS.read_bytes()),
         Bus(client("events", attempts=1, read_timeout=5), settings.bus),
-        settings.dead_letters,
+        settings,
         sqs=lambda: client("sqs", attempts=2, read_timeout=2),
     )
 
@@ -45,10 +46,10 @@ def _fanout() -> Fanout:
 class Fanout:
     """One fan-out with what it needs; the client of the dead-letter queue is made when the first dead letter comes."""
 
-    def __init__(self, contracts: Contracts, bus: Bus, dead_letters: str, *, sqs: Callable[[], Any]) -> None:
+    def __init__(self, contracts: Contracts, bus: Bus, settings: Settings, *, sqs: Callable[[], Any]) -> None:
         self._contracts = contracts
         self._bus = bus
-        self._dead_letters = dead_letters
+        self._settings = settings
         self._sqs = cache(sqs)
         self._broken = False  # whether the bus took nothing the last time
 
@@ -60,6 +61,7 @@ class Fanout:
         """
         reserved = max(0.0, deadline.seconds_left() - (ONE_TRY if self._broken else BUDGET_SECONDS))
         dead, undelivered = self._publish(records, deadline.sooner(reserved))
+        count_unhandled(self._settings.environment, "fanout", self._settings.version, len(dead))
         missing: list[int] = []
         for position, reason in sorted((dead | undelivered).items()):
             whole = position in dead or (reserved > 0 and fits(records[position], reason))
@@ -69,7 +71,7 @@ class Fanout:
 
     def _send_to_dlq(self, record: Record, reason: str) -> bool:
         try:
-            send_to_dlq(self._sqs(), self._dead_letters, record, reason)
+            send_to_dlq(self._sqs(), self._settings.dead_letters, record, reason)
         except Exception as error:  # noqa: BLE001 (the others go on; the stream brings this one again)
             log("ERROR", "a dead letter could not be kept", **where(error))
             return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from realtime.inbound.dead_letters import DeadLetter
 from realtime.inbound.service import Consumer
 from realtime.inbound.settings import Settings
 from realtime.logs import error_code, log, where
-from realtime.metrics import emit
+from realtime.metrics import count_unhandled, emit
 
 CONTRACTS = Path(__file__).parents[1] / "contracts.json"  # the bundle puts it there
 _CLAIM = re.compile(rf"{PREFIX}(?!.*\.\.)[0-9A-Za-z._/-]{{1,256}}")  # S3 takes them all: no other comes again
@@ -59,6 +59,7 @@ def _consumer() -> Consumer:
         wait=edge.wait,
         send_to_dlq=edge.send_to_dlq,
         trail=Trail(requests, new_key=None),
+        unhandled=partial(count_unhandled, settings.environment, "inbound", settings.version),
     )
 
 

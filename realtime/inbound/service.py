@@ -96,8 +96,9 @@ class Later(Exception):
 class Consumer:
     """Takes messages. `claim` reads a long message from where it is kept; `wait` lets a message come again in so many
     seconds; `send_to_dlq` keeps dead letters and notifies people of them, or raises `Unavailable`; `trail` says in the
-    log what was written."""
+    log what was written; `unhandled` counts messages that failed by a fault of this function."""
 
+    # Seven parameters: everything that a test replaces, each given by its name.
     def __init__(
         self,
         writer: Writer,
@@ -107,6 +108,7 @@ class Consumer:
         wait: Callable[[str, int], None],
         send_to_dlq: Callable[[Sequence[DeadLetter]], None],
         trail: Trail | None = None,
+        unhandled: Callable[[int], None] = lambda count: None,
     ) -> None:
         self._writer = writer
         self._statuses = statuses
@@ -114,10 +116,12 @@ class Consumer:
         self._wait = wait
         self._send_to_dlq = send_to_dlq
         self._trail = trail
+        self._unhandled = unhandled
 
     def run(self, records: Sequence[SqsRecord], deadline: Deadline) -> dict[str, Any]:
         """Take a batch; answers the partial batch response: which messages have to come again."""
         again: list[str] = []
+        faults = 0
         dead: list[tuple[SqsRecord, list[DeadLetter]]] = []
         for record in records:
             try:
@@ -127,7 +131,8 @@ class Consumer:
                     dead.append((record, found))
             except Exception as error:  # noqa: BLE001 (the edge: one message must not stop the others)
                 again.append(record["messageId"])
-                self._leave(record, error)
+                faults += not self._leave(record, error)
+        self._unhandled(faults)
         if dead:
             try:
                 self._send_to_dlq([letter for _, of_message in dead for letter in of_message])
@@ -138,8 +143,8 @@ class Consumer:
         log("INFO" if not again else "WARN", "received", messages=len(records), dead=len(dead), again=len(again))
         return {"batchItemFailures": [{"itemIdentifier": identity} for identity in again]}
 
-    def _leave(self, record: SqsRecord, error: Exception) -> None:
-        """Leave a message in the queue, for later."""
+    def _leave(self, record: SqsRecord, error: Exception) -> bool:
+        """Leave a message in the queue, for later; answers whether this is known to happen."""
         expected = isinstance(error, Later | Unavailable)
         name = record["messageId"]
         log("WARN" if expected else "ERROR", "a message has to come again", message_id=name, **where(error))
@@ -148,6 +153,7 @@ class Consumer:
             self._wait(incoming.receipt, incoming.wait)
         except Exception as other:  # noqa: BLE001 (the queue's own visibility timeout is the wait then)
             log("WARN", "the wait could not be set", message_id=name, **where(other))
+        return expected
 
     def _take(self, incoming: Incoming, deadline: Deadline) -> list[DeadLetter]:
         """Write what a message says; answers what of it is dead. Raises `Later` and `Unavailable`."""

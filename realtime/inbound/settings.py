@@ -10,7 +10,8 @@ from realtime.environment import variable
 @dataclass(frozen=True, slots=True)
 class Settings:
     """`environment` is local, dev, test or prod; `table` and `requests` name tables, `bucket` keeps long messages,
-    `queue` and `dead_letters` are the URLs of queues, `alert_topic` is the ARN of a topic."""
+    `queue` and `dead_letters` are the URLs of queues, `alert_topic` is the ARN of a topic; `version` is the function's,
+    which Lambda itself says."""
 
     environment: str = variable("GAVEL_ENV")
     table: str = variable("GAVEL_TABLE")
@@ -19,3 +20,4 @@ class Settings:
     queue: str = variable("GAVEL_INBOUND_QUEUE")
     dead_letters: str = variable("GAVEL_INBOUND_DEAD_LETTERS")
     alert_topic: str = variable("GAVEL_ALERT_TOPIC")
+    version: str = variable("AWS_LAMBDA_FUNCTION_VERSION")

@@ -19,7 +19,7 @@ from realtime.clients import client
 from realtime.deadline import Deadline
 from realtime.environment import read_settings
 from realtime.logs import log, where
-from realtime.metrics import emit
+from realtime.metrics import count_unhandled, emit
 from realtime.pipeline_status.pressure import Pressure, stream_of
 from realtime.relay import failures
 from realtime.relay.batch import Aggregation, Rejected, Transformed, requests, transform
@@ -95,6 +95,7 @@ class Relay:
         started = time.perf_counter()
         batch = transform(records, self._contracts)
         kept = Kept("transformed", tuple(batch.rejected))
+        count_unhandled(self._settings.environment, "relay", self._settings.version, len(batch.rejected))
         missing = self._keep(records, kept) if batch.rejected else {}
         undelivered = self._deliver(batch.aggregations, deadline, self._patience)
         aside = [Kept("delivered", left, entity) for entity, left in undelivered.items()]

@@ -9,8 +9,10 @@ from realtime.environment import variable
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`environment` is local, dev, test or prod; `bucket` keeps failures; `alert_topic` is the ARN of a topic."""
+    """`environment` is local, dev, test or prod; `bucket` keeps failures; `alert_topic` is the ARN of a topic;
+    `version` is the function's, which Lambda itself says."""
 
     environment: str = variable("GAVEL_ENV")
     bucket: str = variable("GAVEL_BUCKET")
     alert_topic: str = variable("GAVEL_ALERT_TOPIC")
+    version: str = variable("AWS_LAMBDA_FUNCTION_VERSION")

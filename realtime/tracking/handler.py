@@ -9,12 +9,13 @@ from functools import cache
 from hashlib import sha256
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from realtime.clients import client
 from realtime.deadline import Deadline
 from realtime.environment import read_settings
 from realtime.logs import error_code, log, where
+from realtime.metrics import count_unhandled
 from realtime.tracking.notices import Notice, notice_of
 from realtime.tracking.settings import Settings
 
@@ -57,7 +58,7 @@ class Tracking:
     def run(self, messages: Sequence[Mapping[str, Any]], deadline: Deadline) -> dict[str, Any]:
         """Handle a batch of SQS messages; answers the partial batch response. What there is no time for comes again."""
         failed = []
-        published = 0
+        published, unhandled = 0, 0
         for message in messages:
             if deadline.has_passed:
                 failed.append({"itemIdentifier": message["messageId"]})
@@ -68,6 +69,8 @@ class Tracking:
             except Exception as error:  # noqa: BLE001 (one message must not stop the others)
                 log("ERROR", "a message could not be handled", id=message["messageId"], **where(error))
                 failed.append({"itemIdentifier": message["messageId"]})
+                unhandled += not isinstance(error, ClientError | BotoCoreError)
+        count_unhandled(self._settings.environment, "tracking", self._settings.version, unhandled)
         log("WARN" if failed else "INFO", "tracked", messages=len(messages), published=published, failed=len(failed))
         return {"batchItemFailures": failed}
 

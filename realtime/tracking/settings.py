@@ -9,7 +9,10 @@ from realtime.environment import variable
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`table` is the name of the subscriber's own table, `topic` the ARN of its FIFO topic."""
+    """`environment` is local, dev, test or prod; `table` is the name of the subscriber's own table, `topic` the ARN of
+    its FIFO topic; `version` is the function's, which Lambda itself says."""
 
+    environment: str = variable("GAVEL_ENV")
     table: str = variable("GAVEL_TRACKING_TABLE")
     topic: str = variable("GAVEL_TRACKING_TOPIC")
+    version: str = variable("AWS_LAMBDA_FUNCTION_VERSION")

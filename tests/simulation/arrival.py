@@ -30,7 +30,7 @@ from tests.support import poller
 from tests.support.poller import Chaos, Invocations, Memory, PollerDied, Seconds, Shards
 
 _BUCKET = "lake"
-_SETTINGS = Settings("test", _BUCKET, "alerts")
+_SETTINGS = Settings("test", _BUCKET, "alerts", "7")
 _FUNCTION = "gavel-test-relay"
 
 

@@ -148,7 +148,9 @@ def record(number: int, entity: str) -> dict[str, Any]:
 def drain(world: World, records: Sequence[dict[str, Any]], batch_size: int, policy: Policy) -> float:
     """Hand the records of a shard to a relay as the mapping does; answers for how many seconds the shard was busy."""
     now = lambda: BEGUN + timedelta(seconds=world.now)  # noqa: E731
-    relay = Relay(Settings("test", "b", "t"), CONTRACTS, Clocked(world), s3=lambda: world, sns=lambda: world, now=now)
+    relay = Relay(
+        Settings("test", "b", "t", "7"), CONTRACTS, Clocked(world), s3=lambda: world, sns=lambda: world, now=now
+    )
     waiting = deque(Batch(tuple(records[n : n + batch_size])) for n in range(0, len(records), batch_size))
     while waiting:
         batch = waiting.popleft()
@@ -206,7 +208,7 @@ def test_a_bucket_that_keeps_nothing_stops_no_other_entity(kind: str) -> None:
     records = [record(n, "shipments" if n == 7 else "bids") for n in range(10)]
     world = World({"shipments": "missing"})
     world.put_object = lambda **_: an_answer(kind, 0)  # type: ignore[method-assign]
-    relay = Relay(Settings("test", "b", "t"), CONTRACTS, Clocked(world), s3=lambda: world, sns=lambda: world)
+    relay = Relay(Settings("test", "b", "t", "7"), CONTRACTS, Clocked(world), s3=lambda: world, sns=lambda: world)
     answer = relay.run(records, Deadline(lambda: TIMEOUT - world.spent - 10))
     assert answer == {"batchItemFailures": [{"itemIdentifier": records[7]["dynamodb"]["SequenceNumber"]}]}
     assert set(world.lines.values()) == {1}

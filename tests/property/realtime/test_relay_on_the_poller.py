@@ -27,6 +27,7 @@ from ops.redrive import Redrive
 from realtime.deadline import Deadline
 from realtime.fanout.handler import Fanout
 from realtime.fanout.publishing import Bus
+from realtime.fanout.settings import Settings as FanoutSettings
 from realtime.relay.delivery import Delivery
 from realtime.relay.handler import BUDGET_SECONDS, Relay
 from realtime.relay.settings import Settings
@@ -45,7 +46,7 @@ from tests.support.poller import (
 
 CONTRACTS = load_contracts()
 BUCKET = "lake"
-SETTINGS = Settings("test", BUCKET, "alerts")
+SETTINGS = Settings("test", BUCKET, "alerts", "7")
 
 
 @dataclass
@@ -161,7 +162,8 @@ def relay_of(world: World, clock: Seconds, chance: Callable[[], float]) -> Relay
 
 
 def fanout_of(world: World, clock: Seconds, chance: Callable[[], float]) -> Fanout:
-    return Fanout(CONTRACTS, Bus(world, "bus", pause=clock.pause, chance=chance), "letters", sqs=lambda: world)
+    settings = FanoutSettings("test", "bus", "letters", "7")
+    return Fanout(CONTRACTS, Bus(world, "bus", pause=clock.pause, chance=chance), settings, sqs=lambda: world)
 
 
 @pytest.mark.parametrize(("function", "make"), [("relay", relay_of), ("fanout", fanout_of)])

@@ -57,3 +57,25 @@ def test_another_text_of_what_it_pins_is_another_release(
     assert old in TEMPLATE
     after = releases(TEMPLATE.replace(old, new), GIVEN)
     assert {name.removesuffix("Release") for name in before if after[name] != before[name]} == changed
+
+
+@pytest.mark.parametrize(
+    ("setting", "old", "new", "given"),
+    [
+        ("!FindInMap [Sizes, all, Memory]", "Memory: 512", "Memory: 1024", {}),
+        ("!If [IsLarge, 1024, 512]", "IsLarge: !Equals [a, b]", "IsLarge: !Equals [a, a]", {}),
+        ("!If [IsLarge, 1024, 512]", "IsLarge: !Condition HasMfa", "IsLarge: !Condition HasAlertEmail", {}),
+        ("!If [HasMfa, 1024, 512]", "", "", {"Mfa": "ON"}),
+    ],
+)
+def test_another_mapping_or_condition_behind_a_setting_is_another_release(
+    setting: str, old: str, new: str, given: dict[str, str]
+) -> None:
+    """The function's text stays as it is then, and so does the name that SAM gives its version."""
+    text = TEMPLATE.replace("Conditions:\n", f"Conditions:\n  {old or 'IsOld: !Equals [a, b]'}\n", 1)
+    text = text.replace("Mappings:\n", "Mappings:\n  Sizes: {all: {Memory: 512}}\n", 1)
+    head, function, tail = text.partition("  TrackingFunction:\n")
+    tail = tail.replace("MemorySize: 512", f"MemorySize: {setting}", 1)
+    before = releases(head + function + tail, GIVEN)
+    after = releases(head.replace(old, new, 1) + function + tail, GIVEN | given)
+    assert {name for name in before if after[name] != before[name]} == {"TrackingRelease"}

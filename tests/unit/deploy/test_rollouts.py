@@ -38,6 +38,32 @@ def test_it_says_nothing_where_versions_stay_or_are_the_first() -> None:
     assert said(change("Table", kind="AWS::DynamoDB::Table"), change("ApiFunctionAliaslive", "Add")) == ""
 
 
+def test_it_says_what_both_versions_share_and_gets_changed_before() -> None:
+    """The old version answers most calls with the new rights and indexes: what is taken away there it misses."""
+
+    def with_it(resource: str, kind: str, *properties: str) -> str:
+        return said(change("ApiFunctionAliaslive"), Change("Modify", resource, kind, "False", "", properties))
+
+    assert "Both versions get what is changed of ApiRole" in with_it("ApiRole", "AWS::IAM::Role", "Policies", "Tags")
+    assert "of Table before" in with_it("Table", "AWS::DynamoDB::Table", "GlobalSecondaryIndexes")
+    for other in (
+        with_it("ApiRole", "AWS::IAM::Role", "Tags"),
+        with_it("FirehoseRole", "AWS::IAM::Role", "Policies"),
+        with_it("Table", "AWS::DynamoDB::Table", "Tags"),
+    ):
+        assert "Both versions" not in other
+
+
+def test_the_names_of_roles_are_those_of_the_functions() -> None:
+    resources = expanded("prod")["Resources"]
+    for name in (n for n, r in resources.items() if r["Type"] == rollouts.ALIAS):
+        function = name.removesuffix("FunctionAliaslive")
+        role = resources[f"{function}Function"]["Properties"]["Role"]["Fn::GetAtt"][0]
+        assert (role, resources[role]["Type"]) == (f"{function}Role", "AWS::IAM::Role")
+        assert "Policies" in resources[role]["Properties"]
+    assert "GlobalSecondaryIndexes" in resources["Table"]["Properties"]
+
+
 def test_the_names_of_aliases_are_those_that_sam_makes() -> None:
     made = [n for n, r in expanded("prod")["Resources"].items() if r["Type"] == rollouts.ALIAS]
     assert len(made) == 6

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from realtime.imports.status import Statuses
 from realtime.inbound import settings as inbound_settings
 from realtime.inbound.handler import Edge
 from realtime.inbound.service import Consumer
+from realtime.metrics import count_unhandled
 from tests.support.inbound import Inbound
 
 EVENTS = Path(__file__).parents[2] / "events"
@@ -222,13 +223,14 @@ def inbound(api: ApiClient, contracts: Contracts, clock: Clock, request: pytest.
     imports = Imports(writer, statuses, outbox, now=lambda: datetime.fromtimestamp(clock() / 1_000_000, UTC))
     settings = inbound_settings.Settings(
         environment="test", table=api.table.name, requests="gavel-requests", bucket=name, queue=queue,
-        dead_letters=dead, alert_topic=topic,
+        dead_letters=dead, alert_topic=topic, version="7",
     )  # fmt: skip
     edge = Edge(settings, function="gavel-test-inbound", s3=lambda: s3, sqs=lambda: sqs, sns=lambda: sns)
     waits: list[int] = []
     consumer = Consumer(
-        writer, statuses, claim=edge.claim, wait=lambda _, seconds: waits.append(seconds), send_to_dlq=edge.send_to_dlq
-    )
+        writer, statuses, claim=edge.claim, wait=lambda _, seconds: waits.append(seconds), send_to_dlq=edge.send_to_dlq,
+        unhandled=partial(count_unhandled, "test", "inbound", "7"),
+    )  # fmt: skip
     return Inbound(
         Api(writer, api.receipts, import_routes(imports)), consumer, sqs, s3, queue, dead, alerts, name, name, waits
     )

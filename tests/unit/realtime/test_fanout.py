@@ -16,8 +16,10 @@ from realtime.fanout import events
 from realtime.fanout.events import Event, events_of, requests
 from realtime.fanout.handler import BUDGET_SECONDS, Fanout
 from realtime.fanout.publishing import Bus
+from realtime.fanout.settings import Settings
 
 Sample = Callable[[str], dict[str, Any]]
+SETTINGS = Settings("test", "gavel-test", "letters", "7")
 
 
 class Aws:
@@ -60,7 +62,7 @@ def run(contracts: Contracts, aws: Aws, records: list[dict[str, Any]], seconds: 
     def pause(wait: float) -> None:
         left[0] -= wait
 
-    fanout = Fanout(contracts, Bus(aws, "gavel-test", pause=pause, chance=lambda: 0.5), "letters", sqs=lambda: aws)
+    fanout = Fanout(contracts, Bus(aws, "gavel-test", pause=pause, chance=lambda: 0.5), SETTINGS, sqs=lambda: aws)
     response = fanout.run(records, Deadline(lambda: left[0]))
     return [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
 
@@ -162,6 +164,18 @@ def test_a_record_that_gives_no_event_goes_to_the_dead_letters_and_the_rest_goes
     assert "entity" in letter["reason"]
 
 
+def test_a_version_that_cannot_make_events_counts_the_records_as_its_own(
+    contracts: Contracts, sample: Sample, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """So that calls go back; a bus that takes nothing is no fault of a version."""
+    run(contracts, Aws(), sample("stream_mixed_batch")["Records"])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    counted = [(line["function"], line["version"], line["Unhandled"]) for line in lines if "Unhandled" in line]
+    assert counted == [("fanout", "7", 1)]
+    run(contracts, Aws(lambda *_: "ThrottlingException"), shipments(3))
+    assert "Unhandled" not in capsys.readouterr().out
+
+
 def test_a_letter_that_cannot_be_kept_comes_again(contracts: Contracts, sample: Sample) -> None:
     aws, records = Aws(), sample("stream_mixed_batch")["Records"]
     aws.queue_error = ClientError({"Error": {"Code": "InternalError", "Message": ""}}, "SendMessage")
@@ -190,7 +204,7 @@ def test_a_bus_that_takes_nothing_holds_nothing_up(contracts: Contracts, code: s
     def pause(wait: float) -> None:
         left[0] -= wait
 
-    fanout = Fanout(contracts, Bus(aws, "b", pause=pause, chance=lambda: 0.5), "letters", sqs=lambda: aws)
+    fanout = Fanout(contracts, Bus(aws, "b", pause=pause, chance=lambda: 0.5), SETTINGS, sqs=lambda: aws)
     records = shipments(60)
     assert fanout.run(records[:25], Deadline(lambda: left[0])) == {"batchItemFailures": []}
     assert 50 - left[0] <= BUDGET_SECONDS

@@ -181,6 +181,7 @@ def test_a_table_that_takes_nothing_loses_nothing(
     with monkeypatch.context() as broken:
         broken.setattr("realtime.inbound.service.merge", unavailable)
         assert inbound.deliver() == (0, 1)
+        assert inbound.metrics() == [], "no fault of a version, which takes its calls back"
     assert inbound.deliver() == (1, 0)
     assert api("GET", "/customers/c-1").status == 200
 
@@ -200,6 +201,7 @@ def test_a_fault_of_ours_holds_up_no_other_message(
     assert api("GET", "/customers/c-2").status == 200
     assert inbound.letters() == []
     assert "secret" not in json.dumps(inbound.logged)
+    assert [(m["function"], m["version"], m["Unhandled"]) for m in inbound.metrics()] == [("inbound", "7", 1)]
 
 
 def test_dead_letters_that_cannot_be_kept_are_not_acknowledged(
@@ -270,7 +272,7 @@ def test_the_sample_event_of_lambda_is_read(inbound: Inbound, sample: Fixture, a
 
 
 def test_a_wait_is_requested_of_the_queue(inbound: Inbound) -> None:
-    settings = Settings("test", "t", "r", inbound.bucket, inbound.queue, inbound.dead_letters, "topic")
+    settings = Settings("test", "t", "r", inbound.bucket, inbound.queue, inbound.dead_letters, "topic", "7")
     inbound.send(message(CUSTOMER))
     (found,) = inbound.sqs.receive_message(QueueUrl=inbound.queue, VisibilityTimeout=600)["Messages"]
     edge = Edge(settings, function="f", s3=lambda: None, sqs=lambda: inbound.sqs, sns=lambda: None)

@@ -29,7 +29,9 @@ from realtime.streams import UnansweredBatch
 from tests.support.depth import examples
 
 Sample = Callable[[str], dict[str, Any]]
-SETTINGS = Settings(environment="test", bucket="lake", alert_topic="arn:aws:sns:eu-west-1:123456789012:alerts")
+SETTINGS = Settings(
+    environment="test", bucket="lake", alert_topic="arn:aws:sns:eu-west-1:123456789012:alerts", version="7"
+)
 NOW = datetime(2026, 11, 21, 1, 2, 3, tzinfo=UTC)
 
 
@@ -112,6 +114,12 @@ def relay(contracts: Contracts, firehose: Firehose, time: Time, bucket: Bucket, 
     delivery = Delivery(firehose, pause=time.pause, chance=lambda: 0.5)  # type: ignore[arg-type]
     sns = topic or Topic()
     return Relay(SETTINGS, contracts, delivery, s3=lambda: bucket, sns=lambda: sns, now=lambda: NOW)
+
+
+def unhandled(capsys: pytest.CaptureFixture[str]) -> list[tuple[str, str, int]]:
+    """Function, version and count of each line by which a version says that it could not handle something."""
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return [(line["function"], line["version"], line["Unhandled"]) for line in lines if "Unhandled" in line]
 
 
 def bids(sample: Sample, count: int, note: str = "") -> list[dict[str, Any]]:
@@ -212,6 +220,22 @@ def test_pressure_slows_down_the_firehose_that_has_it(contracts: Contracts, samp
     firehose.refuse = lambda _, __, attempt: attempt < 2
     assert run(worker, time, bids(sample, 1)) == []
     assert time.pauses == [pytest.approx(0.15), pytest.approx(0.2)]
+
+
+def test_a_version_that_cannot_transform_records_counts_them_as_its_own(
+    contracts: Contracts, sample: Sample, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """So that calls go back: it keeps them and fails with none, for which Lambda would count an error. A Firehose that
+    takes nothing is no fault of a version, and would keep the cure out."""
+    records = sample("stream_mixed_batch")["Records"]
+    broken = [record | {"eventName": "RENAME"} for record in records[:2]]
+    assert run(relay(contracts, Firehose(), Time(), Bucket()), Time(), [*broken, *records[3:]]) == []
+    assert unhandled(capsys) == [("relay", "7", 2)]
+    time = Time()
+    assert run(relay(contracts, Firehose(lambda *_: True), time, Bucket()), time, bids(sample, 1)) == []
+    assert unhandled(capsys) == []
+    relay(contracts, Firehose(), Time(), Bucket()).redrive(broken, Deadline(Time().left))
+    assert unhandled(capsys) == [], "they failed before it"
 
 
 def test_a_record_that_cannot_be_transformed_is_kept_whole_and_the_rest_goes_on(

@@ -101,7 +101,7 @@ class Bucket:
 def test_a_claim_names_nothing_but_what_is_below_its_prefix(key: str) -> None:
     bucket = Bucket()
     edge = Edge(
-        Settings("test", "t", "r", "data", "queue", "dead", "topic"),
+        Settings("test", "t", "r", "data", "queue", "dead", "topic", "7"),
         function="f", s3=lambda: bucket, sqs=lambda: None, sns=lambda: None,
     )  # fmt: skip
     with pytest.raises((ApiError, KeyError)):

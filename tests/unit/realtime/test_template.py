@@ -210,6 +210,31 @@ def test_an_alarm_of_the_new_version_alone_takes_calls_back(made: dict[str, Any]
         assert alarm["Period"] == 60
 
 
+def test_what_a_function_goes_on_after_takes_calls_back_too(made: dict[str, Any]) -> None:
+    """Such a function sets aside what it cannot handle, or leaves it, so that Lambda counts no error of a version that
+    handles nothing at all: it counts itself, by its name and version."""
+    counting = {
+        p.parts[-2] for p in (ROOT / "realtime").rglob("handler.py") if "count_unhandled" in p.read_text("utf-8")
+    }
+    catching = {
+        p.parts[-2]
+        for p in (ROOT / "realtime").glob("*/*.py")
+        if p.parts[-2] in FUNCTIONS and re.search(r"batchItemFailures|partial_response", p.read_text("utf-8"))
+    }
+    assert counting == catching == {"relay", "fanout", "inbound", "tracking"}
+    for function in counting:
+        logical = f"{function.capitalize()}Function"
+        group = made[f"{logical}DeploymentGroup"]["Properties"]
+        alarms = [made[alarm["Name"]["Ref"]]["Properties"] for alarm in group["AlarmConfiguration"]["Alarms"]]
+        (own,) = [alarm for alarm in alarms if alarm["MetricName"] == "Unhandled"]
+        assert own["Namespace"] == metrics.NAMESPACE
+        assert {d["Name"]: d["Value"] for d in own["Dimensions"]} == {
+            "environment": {"Ref": "Environment"},
+            "function": function,
+            "version": {"Fn::GetAtt": [f"{logical}Version{'0' * 10}", "Version"]},
+        }
+
+
 def test_what_reads_a_change_is_new_before_what_writes_it(made: dict[str, Any]) -> None:
     assert set(made["InboundFunction"]["DependsOn"]) == {"RelayFunctionAliaslive", "FanoutFunctionAliaslive"}
     assert made["ApiFunction"]["DependsOn"] == "InboundFunctionAliaslive"

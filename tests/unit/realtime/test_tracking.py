@@ -69,7 +69,7 @@ def message(identity: int, content: Any) -> dict[str, Any]:
 
 
 def tracking(aws: Aws) -> Tracking:
-    return Tracking(Settings("reported", "topic"), dynamodb=aws, sns=aws, seconds=lambda: 1_795_222_923)
+    return Tracking(Settings("test", "reported", "topic", "7"), dynamodb=aws, sns=aws, seconds=lambda: 1_795_222_923)
 
 
 def test_a_notice_says_where_the_parcel_is_and_no_more() -> None:
@@ -91,6 +91,19 @@ def test_a_notice_says_where_the_parcel_is_and_no_more() -> None:
 )
 def test_other_changes_ask_for_no_notice(quiet: dict[str, Any]) -> None:
     assert notice_of(quiet) is None
+
+
+def test_a_version_counts_what_fails_by_its_own_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    """So that calls go back; a table that throttles is no fault of a version."""
+    aws = Aws()
+    tracking(aws).run([message(1, {"detail": {}}), message(2, event("s-1", 2, "shipped"))], Deadline(lambda: 60))
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    counted = [(line["function"], line["version"], line["Unhandled"]) for line in lines if "Unhandled" in line]
+    assert counted == [("tracking", "7", 1)]
+    throttled = ClientError({"Error": {"Code": "ThrottlingException", "Message": ""}}, "GetItem")
+    aws.get_item = lambda **_: (_ for _ in ()).throw(throttled)  # type: ignore[method-assign]
+    assert tracking(aws).run([message(3, event("s-2", 2, "shipped"))], Deadline(lambda: 60))["batchItemFailures"]
+    assert "Unhandled" not in capsys.readouterr().out
 
 
 def test_a_message_that_is_no_event_comes_again_and_the_rest_goes_on() -> None:
