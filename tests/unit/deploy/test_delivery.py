@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from ops.deployment.templates import FILES
+from ops.deployment.templates import FILES, declared, parsed
+from ops.drift.resolving import Resolver
 from tests.support.authorization import services
 from tests.support.expanded import expanded, expanded_stack
 from tests.support.policies import ACCOUNT, REGION, Statement, allowed, arns, documents, listed, resolved
@@ -46,6 +47,15 @@ REPAIR = list(resolved(RESOURCES["RepairPolicy"]["Properties"]["PolicyDocument"]
 BOUNDED = list(resolved(RESOURCES["Boundary"]["Properties"]["PolicyDocument"]["Statement"], NAMES))
 
 
+def trust(role: str, **parameters: str) -> Any:
+    """The conditions under which a job takes a role on, as CloudFormation fills them in."""
+    document = parsed(FILES["delivery"].read_text("utf-8"))
+    given = {n: str(p.get("Default", "")) for n, p in document["Parameters"].items()}
+    resolver = Resolver(document, {**given, "Environment": "prod", "Repository": "house/gavel", **parameters}, {}, {})
+    (trusted,) = document["Resources"][role]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+    return resolver.value(trusted["Condition"])
+
+
 @pytest.mark.parametrize(
     ("role", "environment"), [("PlanRole", "prod-plan"), ("DriftRole", "prod-plan"), ("DeployRole", "prod")]
 )
@@ -53,7 +63,7 @@ def test_a_job_is_known_by_repository_branch_and_environment(role: str, environm
     (trusted,) = RESOURCES[role]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
     assert trusted["Action"] == "sts:AssumeRoleWithWebIdentity"
     assert list(trusted["Principal"]) == ["Federated"]
-    assert resolved(trusted["Condition"], NAMES) == {
+    assert trust(role) == {
         "StringEquals": {
             f"{GITHUB}:aud": "sts.amazonaws.com",
             f"{GITHUB}:sub": f"repo:house/gavel:environment:{environment}",
@@ -62,6 +72,25 @@ def test_a_job_is_known_by_repository_branch_and_environment(role: str, environm
         }
     }
     assert RESOURCES["Provider"]["Properties"] == {"Url": f"https://{GITHUB}", "ClientIdList": ["sts.amazonaws.com"]}
+
+
+@pytest.mark.parametrize(
+    ("role", "environment"), [("PlanRole", "prod-plan"), ("DriftRole", "prod-plan"), ("DeployRole", "prod")]
+)
+def test_a_repository_that_github_names_with_its_ids_is_known_by_them_and_no_longer_by_names_alone(
+    role: str, environment: str
+) -> None:
+    """A name may be somebody else's one day; the claim `repository` goes on having names."""
+    found = trust(role, RepositoryInSubject="house@12/gavel@34")["StringEquals"]
+    assert found[f"{GITHUB}:sub"] == f"repo:house@12/gavel@34:environment:{environment}"
+    assert found[f"{GITHUB}:repository"] == "house/gavel"
+
+
+def test_no_subject_can_be_a_pattern() -> None:
+    """`StringEquals` has none; nor does a parameter let one in, should somebody write `StringLike`."""
+    for name in ("Repository", "RepositoryInSubject", "Branch"):
+        pattern = declared("delivery")[name]["AllowedPattern"]
+        assert not [text for text in ("house/*", "house/gave?", "*/*", "house/gavel:x") if re.fullmatch(pattern, text)]
 
 
 def test_there_is_no_key_and_cloudformation_alone_takes_on_its_role() -> None:

@@ -96,9 +96,10 @@ def test_aws_knows_each_job_by_the_environment_that_it_names(environment: str) -
     for job, role, variable in (("plan", "PlanRole", "PLAN_ROLE"), ("deploy", "DeployRole", "DEPLOY_ROLE")):
         written = workflow(FOLDER / "deploy-environment.yaml")["jobs"][job]
         (trusted,) = roles[role]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
-        subject = trusted["Condition"]["StringEquals"]["token.actions.githubusercontent.com:sub"]["Fn::Sub"]
+        subject, own = trusted["Condition"]["StringEquals"]["token.actions.githubusercontent.com:sub"]["Fn::Sub"]
+        assert own == {"Named": {"Fn::If": ["HasOwnSubject", {"Ref": "RepositoryInSubject"}, {"Ref": "Repository"}]}}
         named = filled(written["environment"], {"inputs.environment": environment})
-        assert subject.replace("${Environment}", environment) == f"repo:${{Repository}}:environment:{named}"
+        assert subject.replace("${Environment}", environment) == f"repo:${{Named}}:environment:{named}"
         (signing,) = (s for s in written["steps"] if "configure-aws-credentials" in s.get("uses", ""))
         assert signing["with"]["role-to-assume"] == f"${{{{ vars.{variable} }}}}"
         longest = roles[role]["Properties"].get("MaxSessionDuration", 3600)
