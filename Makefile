@@ -200,7 +200,7 @@ image:  ## Build the pipeline's image as build/image.tar, with its digest in bui
 	@mkdir -p build
 	@docker buildx inspect gavel >/dev/null 2>&1 || docker buildx create --name gavel --driver docker-container
 	@SOURCE_DATE_EPOCH="$$(git log -1 --format=%ct)" && export SOURCE_DATE_EPOCH && \
-		docker buildx build --builder gavel --platform linux/arm64 --file deploy/Dockerfile \
+		docker buildx build --builder gavel --platform linux/arm64 --provenance=false --file deploy/Dockerfile \
 		--output type=oci,dest=build/image.tar,rewrite-timestamp=true --metadata-file build/image.json .
 	@if [ -n "$$GITHUB_OUTPUT" ]; then jq -r '"digest=" + .["containerimage.digest"]' build/image.json >> "$$GITHUB_OUTPUT"; fi
 
@@ -240,13 +240,15 @@ format: $(DEV)  ## Format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-lock: $(DEV)  ## Write the locks in requirements/ from pyproject.toml and scan.in
+lock: $(DEV)  ## Write the locks in requirements/ from pyproject.toml, scan.in, uv.in and node.in
 	@$(UV) pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements/lock.txt
 	@$(UV) pip compile pyproject.toml --extra aws --universal --python-version 3.12 --constraints requirements/lock.txt \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements/image.txt
 	@$(UV) pip compile requirements/scan.in --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements/scan.txt
+	@$(UV) pip compile requirements/uv.in --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements/uv.txt
 	@$(UV) pip compile requirements/node.in --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements/node.txt
 
@@ -260,12 +262,12 @@ $(BIN)/uv:
 	@[ -n "$(PYTHON)" ] || { echo "Python 3.11, 3.12 or 3.13 is needed, and none of them is on the path." >&2; exit 1; }
 	@echo "Making the environment in $(VENV) ($$($(PYTHON) --version))"
 	@$(PYTHON) -m venv $(VENV) || { echo "Python cannot make environments; on Debian and Ubuntu install python3-venv." >&2; exit 1; }
-	@$(BIN)/python -m pip install -q --disable-pip-version-check uv
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/uv.txt
 
 $(LOCAL): $(DECLARED) | $(BIN)/uv
 	@echo "Installing what the laptop stack needs; the first time this takes a minute or two"
 	@$(UV) pip install -r pyproject.toml --extra local --extra lambda --compile-bytecode -c requirements/lock.txt
-	@$(UV) pip install -q --no-deps -e .
+	@$(UV) pip install -q --no-deps --build-constraints requirements/lock.txt -e .
 	@touch $@
 
 $(DEV): $(DECLARED) $(LOCAL) | $(BIN)/uv

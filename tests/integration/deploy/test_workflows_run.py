@@ -167,10 +167,10 @@ def test_main_goes_to_dev_then_test_then_production_with_one_image(runner: Runne
     deployed = [step for environment in ("dev", "test", "prod") for step in steps_of(environment)]
     assert runner.calls[-len(deployed) :] == deployed
     before = runner.calls[: -len(deployed)]
-    signed = ["attest-build-provenance ", "attest "]
+    signed = ["attest-build-provenance ", "attest-build-provenance ", "attest "]
     kept = ["upload-artifact image", "upload-artifact sbom"]
-    assert before[-7:] == ["make bundles", "make image", "make sbom", *signed, *kept]
-    assert sorted(before[:-7]) == [
+    assert before[-8:] == ["make bundles", "make image", "make sbom", *signed, *kept]
+    assert sorted(before[:-8]) == [
         "configure-aws-credentials plan-role",
         "make contracts AGAINST=0123abcd",
         "make models ENVIRONMENT=prod",

@@ -106,6 +106,21 @@ def test_aws_knows_each_job_by_the_environment_that_it_names(environment: str) -
         assert int(signing["with"].get("role-duration-seconds", 3600)) <= longest
 
 
+def test_what_a_job_installs_before_it_has_rights_is_locked_by_hashes() -> None:
+    """`make setup` runs in jobs that take a role on afterwards: uv itself and what builds the project, too."""
+    makefile = (REPOSITORY / "Makefile").read_text("utf-8")
+    recipes = makefile[makefile.index("$(BIN)/uv:") : makefile.index("$(SCAN):")]
+    installing = re.findall(r"pip install (.*)", recipes)
+    assert len(installing) == 4
+    for options in installing:
+        ((given, file),) = re.findall(r"(--require-hashes -r|-c|--build-constraints) (requirements/[\w.]+)", options)
+        text = (REPOSITORY / file).read_text("utf-8")
+        pinned = re.findall(r"^[\w.-]+==\S+.*\\$", text, re.MULTILINE)
+        assert pinned, f"{given} {file}"
+        assert len(re.findall(r"^[\w.-]+", text, re.MULTILINE)) == len(pinned), "each by its hashes"
+    assert "setuptools==" in (REPOSITORY / "requirements" / "lock.txt").read_text("utf-8"), "builds the project"
+
+
 def test_environments_follow_each_other_and_nothing_begins_unchecked() -> None:
     needs = {name: job.get("needs", ()) for name, job in workflow(FOLDER / "deploy.yaml")["jobs"].items()}
     after = {"dev": "build", "test": ["build", "dev"], "prod": ["build", "test"]}
@@ -181,6 +196,7 @@ def test_bundles_and_image_are_built_once_and_named_by_their_content(clone: Path
     assert calls[0] == "python -m realtime.bundle --python 3.13 --architecture arm64 --output build/bundles"
     (building,) = (c for c in calls if c.startswith("docker buildx build "))
     assert "dest=build/image.tar,rewrite-timestamp=true" in building
+    assert " --provenance=false " in building, "BuildKit's own has the times of the build: another digest each time"
     assert building.endswith(" at 1700000000"), "the commit's time is that of all files"
     assert calls[-1] == "python -m local.image parts"
     assert (clone.parent / "GITHUB_OUTPUT").read_text("utf-8") == f"digest={DIGEST}\n"
@@ -190,10 +206,12 @@ def test_what_was_built_is_signed_and_the_image_has_its_list_of_parts() -> None:
     """A list that is signed for the digest by which tasks are deployed outlives the files of a run."""
     steps_of_it = workflow(FOLDER / "deploy.yaml")["jobs"]["build"]["steps"]
     used = [(s["uses"].split("@")[0], s["with"]) for s in steps_of_it if "attest" in s.get("uses", "")]
-    assert [name for name, _ in used] == ["actions/attest-build-provenance", "actions/attest"]
-    assert set(used[0][1]["subject-path"].split()) == {"build/bundles/*.zip", "build/image.tar", "build/sbom.json"}
+    provenance, parts = "actions/attest-build-provenance", "actions/attest"
+    assert [name for name, _ in used] == [provenance, provenance, parts]
+    assert set(used[0][1]["subject-path"].split()) == {"build/bundles/*.zip", "build/sbom.json"}
     of_image = {"subject-name": "gavel", "subject-digest": "${{ steps.image.outputs.digest }}"}
-    assert used[1][1] == {**of_image, "sbom-path": "build/sbom.json"}
+    assert used[1][1] == of_image, "by the digest that tasks are deployed by, and not by the file on the way there"
+    assert used[2][1] == {**of_image, "sbom-path": "build/sbom.json"}
     kept = [s["with"]["path"] for s in steps_of_it if "upload" in s.get("uses", "")]
     assert kept == ["build/image.tar", "build/sbom.json"]
 
