@@ -55,18 +55,21 @@ status: $(LOCAL)  ## Show what runs and what the tables hold
 generate: $(LOCAL)  ## Write the files that follow from the contracts (dbt sources and staging models)
 	@$(BIN)/gavel generate
 
+# What is given on the command line is read as a variable of the shell, and is never part of its text: a branch may be called anything.
 AGAINST ?= HEAD^1
-contracts: $(LOCAL)  ## Check the contracts, and that they may follow those of the revision AGAINST=HEAD^1
-	@$(BIN)/python -m contracts check --against "$(AGAINST)"
+export AGAINST
+contracts: $(DEV)  ## Check the contracts, and that they and the functions' code may follow those of the revision AGAINST=HEAD^1
+	@$(BIN)/python -m contracts check --against "$$AGAINST"
+	@$(BIN)/python -m pytest -q -n 0 tests/unit/realtime/test_code_side_by_side.py
 
 models: $(DEV)  ## Build the dbt models that differ from those of ENVIRONMENT=prod, or else of AGAINST=HEAD^1, with readers and tests, on a slice
-	@[ -z "$(ENVIRONMENT)" ] || $(BIN)/gavel ops models fetch build/models/state --environment "$(ENVIRONMENT)"
-	@$(BIN)/python -m tests.models $(if $(ENVIRONMENT),--state build/models/state,--against "$(AGAINST)")
+	@[ -z "$$ENVIRONMENT" ] || $(BIN)/gavel ops models fetch build/models/state --environment "$$ENVIRONMENT"
+	@$(BIN)/python -m tests.models $(if $(ENVIRONMENT),--state build/models/state,--against "$$AGAINST")
 
 keep-models: $(DEV)  ## Keep the models' manifest as that of what ENVIRONMENT=dev has: what `make models` compares with
-	@[ -n "$(ENVIRONMENT)" ] || { echo "expected ENVIRONMENT=dev, test or prod" >&2; exit 1; }
+	@[ -n "$$ENVIRONMENT" ] || { echo "expected ENVIRONMENT=dev, test or prod" >&2; exit 1; }
 	@$(BIN)/python -m tests.models --write
-	@$(BIN)/gavel ops models keep build/models/now/target/manifest.json --environment "$(ENVIRONMENT)"
+	@$(BIN)/gavel ops models keep build/models/now/target/manifest.json --environment "$$ENVIRONMENT"
 
 docs: $(DEV)  ## Make the documentation as a site: the pages of docs/, and the dbt project's models, columns, lineage
 	@mkdir -p build/docs/slice && echo '{}' > build/docs/slice/watermarks.json
@@ -214,15 +217,15 @@ sbom: $(DEV)  ## List the parts of build/image.tar, or else of build/image-tree,
 	@$(BIN)/python -m local.image parts
 
 push-image:  ## Push build/image.tar to IMAGES= under its DIGEST=, unchanged (needs skopeo, the AWS CLI, credentials)
-	@[ -n "$(IMAGES)" ] && [ -n "$(DIGEST)" ] || { echo "expected IMAGES=<repository> and DIGEST=sha256:..." >&2; exit 1; }
-	@aws ecr get-login-password | skopeo login --username AWS --password-stdin "$(firstword $(subst /, ,$(IMAGES)))"
-	@skopeo inspect "docker://$(IMAGES)@$(DIGEST)" >/dev/null 2>&1 || \
-		skopeo copy --all --preserve-digests oci-archive:build/image.tar "docker://$(IMAGES):$(subst sha256:,,$(DIGEST))"
+	@[ -n "$$IMAGES" ] && [ -n "$$DIGEST" ] || { echo "expected IMAGES=<repository> and DIGEST=sha256:..." >&2; exit 1; }
+	@aws ecr get-login-password | skopeo login --username AWS --password-stdin "$${IMAGES%%/*}"
+	@skopeo inspect "docker://$$IMAGES@$$DIGEST" >/dev/null 2>&1 || \
+		skopeo copy --all --preserve-digests oci-archive:build/image.tar "docker://$$IMAGES:$${DIGEST#sha256:}"
 
 plan: $(LOCAL)  ## Show what a deployment of ENVIRONMENT=dev would change: change sets, then schemas of the tables
-	@[ -n "$(ENVIRONMENT)" ] || { echo "expected ENVIRONMENT=dev, test or prod" >&2; exit 1; }
-	@mkdir -p build && $(BIN)/gavel deploy "$(ENVIRONMENT)" --dry-run > build/plan.txt 2>&1; code=$$?; \
-		$(BIN)/gavel ops plan schemas --environment "$(ENVIRONMENT)" >> build/plan.txt 2>&1; schemas=$$?; \
+	@[ -n "$$ENVIRONMENT" ] || { echo "expected ENVIRONMENT=dev, test or prod" >&2; exit 1; }
+	@mkdir -p build && $(BIN)/gavel deploy "$$ENVIRONMENT" --dry-run > build/plan.txt 2>&1; code=$$?; \
+		$(BIN)/gavel ops plan schemas --environment "$$ENVIRONMENT" >> build/plan.txt 2>&1; schemas=$$?; \
 		cat build/plan.txt; \
 		if [ -n "$$GITHUB_STEP_SUMMARY" ]; then { echo '```'; cat build/plan.txt; echo '```'; } >> "$$GITHUB_STEP_SUMMARY"; fi; \
 		for ended in $$code $$schemas; do [ $$ended = 0 ] || [ $$ended = 3 ] || exit 1; done

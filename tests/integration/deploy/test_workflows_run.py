@@ -200,7 +200,7 @@ def test_the_name_of_a_branch_is_never_a_command(runner: Runner) -> None:
     name = 'a";touch${IFS}hacked;$(touch${IFS}hacked)#'
     request = {"pull_request": {"base": {"ref": name}, "head": {"ref": name}}, "number": 7}
     runner.run("ci.yaml", "pull_request", request)
-    assert f"python -m contracts check --against origin/{name}" in runner.calls
+    assert f"make contracts AGAINST=origin/{name}" in runner.calls
     assert f"make models AGAINST=origin/{name}" in runner.calls
     assert {*runner.of("run ")} == {f"run {part}" for part in "lint fast stack docs audit coverage chaos".split()}
     assert runner.calls.count("run stack") == 2, "by both versions of Python"

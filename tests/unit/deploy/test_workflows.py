@@ -41,7 +41,7 @@ def test_a_step_is_one_command_that_exists(step: Step) -> None:
         elif program == ".venv/bin/gavel":
             typed([word if word != "x" else "dev" for word in arguments])
         else:
-            assert words[:4] == [".venv/bin/python", "-m", "contracts", "check"]
+            pytest.fail(f"expected make, .ci/run or gavel, found {program}")
 
 
 def test_what_a_text_from_outside_holds_is_never_part_of_a_command() -> None:
@@ -245,6 +245,45 @@ def test_what_was_built_is_deployed_by_its_digest(clone: Path) -> None:
         "python -m tests.models --write",
         "gavel ops models keep build/models/now/target/manifest.json --environment dev",
     ]
+
+
+GIVEN = {
+    "contracts": ("AGAINST",),
+    "models": ("AGAINST",),
+    "keep-models": ("ENVIRONMENT",),
+    "plan": ("ENVIRONMENT",),
+    "push-image": ("IMAGES", "DIGEST"),
+}
+"""What workflows hand to make, by target."""
+
+
+@pytest.mark.parametrize("target", GIVEN)
+def test_what_is_handed_to_make_is_never_a_command(clone: Path, target: str) -> None:
+    """The name of a branch may be one; make would put it into the text of a recipe."""
+    hostile = 'a";touch${IFS}hacked;$(touch${IFS}hacked);`touch${IFS}hacked`;#'
+    calls = clone.parent / "calls"
+    calls.write_text("", "utf-8")
+    variables = {"PATH": f"{clone.parent / 'programs'}:{os.environ['PATH']}", "CALLS": str(calls)}
+    words = ["make", target, *(f"{name}={hostile.replace('$', '$$')}" for name in GIVEN[target])]
+    subprocess.run(words, cwd=clone, env=variables, capture_output=True, check=False)
+    assert not list(clone.rglob("hacked"))
+    called = [line for line in calls.read_text("utf-8").splitlines() if hostile in line]
+    assert called, "as it was given"
+
+
+def test_workflows_hand_nothing_else_to_make() -> None:
+    given = {
+        (word, name)
+        for step in RUNS
+        if step.run.startswith("make ")
+        for word in [step.run.split()[1]]
+        for name in re.findall(r" (\w+)=", step.run)
+    }
+    assert given == {*((t, n) for t, names in GIVEN.items() for n in names), ("models", "ENVIRONMENT")}
+    makefile = (REPOSITORY / "Makefile").read_text("utf-8")
+    for name in ("AGAINST", "ENVIRONMENT", "IMAGES", "DIGEST"):
+        left = [line for line in makefile.splitlines() if f"$({name})" in line.replace(f"$(if $({name})", "")]
+        assert left == []
 
 
 def test_models_are_compared_with_those_of_production_before_anything_is_built(clone: Path) -> None:
