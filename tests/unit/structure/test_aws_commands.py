@@ -20,7 +20,7 @@ from ops.deployment.templates import FILES
 from tests.support.documents import aws_commands
 
 GLOBAL = {"region", "output", "query", "profile", "cli-input-json", "no-cli-pager"}
-OF_THE_CLI = {"cloudformation deploy", "cloudformation wait", "ecr get-login-password"}
+OF_THE_CLI = {"cloudformation deploy", "cloudformation wait", "ecr get-login-password", "ecs wait"}
 """Commands that are no operation of an API."""
 MADE = {
     "create_api_key": "gavel ops tenant remove",
