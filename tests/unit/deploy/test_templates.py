@@ -15,7 +15,7 @@ from lakehouse.api import landing_table
 from lakehouse.erasure.operational import QUEUES
 from lakehouse.storage.lake import Lake
 from ops.deployment.stacks import LAYERS
-from ops.deployment.templates import FILES, landing_tables, template
+from ops.deployment.templates import FILES, landing_tables, parsed, template
 from orchestration.alive import COMMANDS
 from orchestration.settings import Settings
 from retrieval.log import PREFIX
@@ -200,6 +200,18 @@ def test_a_page_of_another_site_starts_nothing_in_dagsters_ui(
 ) -> None:
     """Dagster executes the mutation of any POST, and of any GET that does not want HTML, if the cookie is there."""
     assert refused(pipeline, method, site, mode) is expected
+
+
+def test_the_page_names_the_processors_that_fargate_has_to_sell(pipeline: dict[str, Any]) -> None:
+    """As many as runs at once and a change of all services take: ECS starts new tasks before it stops the old ones."""
+    document = parsed(FILES["pipeline"].read_text("utf-8"))
+    size = {task: int(of["Cpu"]) / 1024 for task, of in document["Mappings"]["Tasks"].items()}
+    instance = yaml.safe_load((ROOT / "deploy" / "dagster.yaml").read_text("utf-8"))
+    runs = instance["concurrency"]["runs"]["max_concurrent_runs"] * size["run"]
+    services = sum(size[task] for task in COMMANDS) + size["web"]  # prod has two of web
+    (named,) = re.findall(r"(\d+) vCPUs of Fargate", (ROOT / "docs" / "deploy.md").read_text("utf-8"))
+    assert int(document["Mappings"]["Environments"]["prod"]["Web"]) == 2
+    assert runs + 2 * services <= int(named) < runs + 2 * services + 1
 
 
 def test_every_alarm_of_the_pipeline_is_in_the_runbook() -> None:
