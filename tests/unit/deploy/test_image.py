@@ -63,14 +63,27 @@ def test_no_build_is_given_a_secret_or_anything_but_its_time() -> None:
 def test_packages_are_wheels_of_the_lock_by_their_hashes() -> None:
     """A package without a wheel fails by its name, and not by a compiler that is missing."""
     fetching = [command for command in runs(STEPS) if re.search(r"\bpip\b.* (download|install)\b", command)]
-    assert [re.findall(r"\b(download|install)\b", c)[0] for c in fetching] == ["download", "install"]
+    assert [re.findall(r"\b(download|install)\b", c)[0] for c in fetching] == ["download", "download", "install"]
     for command in fetching:
         assert {"--require-hashes", "--no-deps", "--requirement image.txt"} <= set(
             re.findall(r"--[\w-]+(?: image\.txt)?", command)
         )
-    assert "--only-binary :all:" in fetching[0]
-    assert "--no-index" in fetching[1]
+    assert all("--only-binary :all:" in command for command in fetching[:2])
+    assert "--no-index" not in fetching[0]
+    assert all("--no-index" in command for command in fetching[1:])
     assert not re.search(r"\b(apt-get|curl|wget|git|uv|npm)\b", " ".join(runs(STEPS))), "nothing else brings anything"
+
+
+def test_wheels_that_are_there_are_not_brought_again() -> None:
+    """pip looks whether a wheel lies where it would put it, by its hash, whatever the index says of caches."""
+    (step,) = (s for s in STEPS if s.name == "RUN" and "mount" in s.flags)
+    (mount,) = step.flags["mount"]
+    kept = dict(word.partition("=")[::2] for word in mount.split(","))
+    assert kept["type"] == "cache"
+    first, second = runs([step])
+    assert f"--dest {kept['target']} " in f"{first} "
+    assert f"--find-links {kept['target']}" in second, "only those of the lock go on"
+    assert kept["target"] not in " ".join(runs([s for s in STEPS if s is not step]))
 
 
 def test_the_images_lock_is_part_of_the_projects() -> None:
