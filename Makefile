@@ -58,9 +58,12 @@ generate: $(LOCAL)  ## Write the files that follow from the contracts (dbt sourc
 # What is given on the command line is read as a variable of the shell, and is never part of its text: a branch may be called anything.
 AGAINST ?= HEAD^1
 export AGAINST
-contracts: $(DEV)  ## Check the contracts, and that they and the functions' code may follow those of the revision AGAINST=HEAD^1
-	@$(BIN)/python -m contracts check --against "$$AGAINST"
-	@$(BIN)/python -m pytest -q -n 0 tests/unit/realtime/test_code_side_by_side.py
+contracts: $(DEV)  ## Check that contracts and functions may follow those of the revision AGAINST=HEAD^1, or of what ENVIRONMENT=prod has
+	@[ -z "$$ENVIRONMENT" ] || $(BIN)/gavel ops models fetch build/models/state --environment "$$ENVIRONMENT"
+	@if [ -n "$$ENVIRONMENT" ]; then AGAINST="$$(cat build/models/state/commit 2>/dev/null || true)"; fi; \
+		[ -n "$$AGAINST" ] || { echo "contracts and functions as deployed: no commit is kept yet"; exit 0; }; \
+		$(BIN)/python -m contracts check --against "$$AGAINST" && \
+		$(BIN)/python -m pytest -q -n 0 tests/unit/realtime/test_code_side_by_side.py
 
 models: $(DEV)  ## Build the dbt models that differ from those of ENVIRONMENT=prod, or else of AGAINST=HEAD^1, with readers and tests, on a slice
 	@[ -z "$$ENVIRONMENT" ] || $(BIN)/gavel ops models fetch build/models/state --environment "$$ENVIRONMENT"
@@ -69,7 +72,7 @@ models: $(DEV)  ## Build the dbt models that differ from those of ENVIRONMENT=pr
 keep-models: $(DEV)  ## Keep the models' manifest as that of what ENVIRONMENT=dev has: what `make models` compares with
 	@[ -n "$$ENVIRONMENT" ] || { echo "expected ENVIRONMENT=dev, test or prod" >&2; exit 1; }
 	@$(BIN)/python -m tests.models --write
-	@$(BIN)/gavel ops models keep build/models/now/target/manifest.json --environment "$$ENVIRONMENT"
+	@$(BIN)/gavel ops models keep build/models/now/target/manifest.json --commit "$$(git rev-parse HEAD)" --environment "$$ENVIRONMENT"
 
 docs: $(DEV)  ## Make the documentation as a site: the pages of docs/, and the dbt project's models, columns, lineage
 	@mkdir -p build/docs/slice && echo '{}' > build/docs/slice/watermarks.json

@@ -30,10 +30,11 @@ def fetch(
 def keep(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="The manifest that `make keep-models` wrote.")],
+    commit: Annotated[str, typer.Option(help="The commit that was deployed, for `make contracts`.")] = "",
     environment: Where = None,
 ) -> None:
     """Keep a manifest as that of what the environment has from now on."""
     with opened(context, environment) as (where, console):
         from ops.models import keep as put
 
-        plainly(console)(f"models as deployed: {put(where, file)}")
+        plainly(console)(f"models as deployed: {put(where, file, commit)}")

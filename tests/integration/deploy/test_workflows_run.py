@@ -173,6 +173,7 @@ def test_main_goes_to_dev_then_test_then_production_with_one_image(runner: Runne
     assert sorted(before[:-8]) == [
         "configure-aws-credentials plan-role",
         "make contracts AGAINST=0123abcd",
+        "make contracts ENVIRONMENT=prod",
         "make models ENVIRONMENT=prod",
         "make setup",
         "run fast",

@@ -121,7 +121,7 @@ def in_aws() -> list[list[str]]:
 
 def test_both_forms_run_the_same_commands_in_the_same_order() -> None:
     assert in_aws() == on_github()
-    assert len(in_aws()) == 1 + 3 + 2 + 3 + 3 * (2 + 5)
+    assert len(in_aws()) == 1 + 3 + 3 + 3 + 3 * (2 + 5)
 
 
 def test_each_environment_is_planned_then_approved_then_changed() -> None:

@@ -134,17 +134,22 @@ def test_environments_follow_each_other_and_nothing_begins_unchecked() -> None:
 # ---- the steps of a deployment, as written --------------------------------------------------------------------------
 
 DIGEST = "sha256:" + "a" * 64
+COMMIT = "c" * 40
 IMAGES = "111122223333.dkr.ecr.eu-west-1.amazonaws.com/gavel-dev"
 STAND_IN = """#!/bin/sh
 echo "$(basename "$0") $*${SOURCE_DATE_EPOCH:+ at $SOURCE_DATE_EPOCH}" >> "$CALLS"
 case "$(basename "$0") $*" in
     "docker buildx build "*) echo '{"containerimage.digest": "DIGEST"}' > build/image.json; : > build/image.tar ;;
     "git log "*) echo 1700000000 ;;
+    "git rev-parse "*) echo COMMIT ;;
+    "gavel ops models fetch "*)
+        mkdir -p build/models/state
+        [ -z "$DEPLOYED" ] || echo "$DEPLOYED" > build/models/state/commit
+        exit "${FETCH_ENDS:-0}" ;;
     "skopeo inspect "*) exit 1 ;;
     "aws ecr "*) echo a-token ;;
     "gavel deploy "*" --dry-run") echo "what would be changed"; exit "${PLAN_ENDS:-3}" ;;
     "gavel ops plan schemas"*) echo "which columns"; exit "${SCHEMAS_END:-0}" ;;
-    "gavel ops models fetch "*) exit "${FETCH_ENDS:-0}" ;;
     "jq "*) echo "digest=DIGEST" ;;
 esac
 """
@@ -161,7 +166,7 @@ def clone(tmp_path: Path) -> Path:
         shutil.copy2(REPOSITORY / name, folder / name)
     for place, names in ((programs, "docker skopeo aws jq git"), (folder / ".venv" / "bin", "gavel python uv")):
         for name in names.split():
-            (place / name).write_text(STAND_IN.replace("DIGEST", DIGEST), "utf-8")
+            (place / name).write_text(STAND_IN.replace("DIGEST", DIGEST).replace("COMMIT", COMMIT), "utf-8")
             (place / name).chmod(0o755)
     for stamp in (".installed-local", ".installed-dev"):
         (folder / ".venv" / stamp).touch()
@@ -243,7 +248,8 @@ def test_what_was_built_is_deployed_by_its_digest(clone: Path) -> None:
         f"gavel deploy dev --yes --without-governance --image {IMAGES}@{DIGEST}",
         "gavel ops smoke --environment dev --minutes 30",
         "python -m tests.models --write",
-        "gavel ops models keep build/models/now/target/manifest.json --environment dev",
+        "git rev-parse HEAD",
+        f"gavel ops models keep build/models/now/target/manifest.json --commit {COMMIT} --environment dev",
     ]
 
 
@@ -279,7 +285,11 @@ def test_workflows_hand_nothing_else_to_make() -> None:
         for word in [step.run.split()[1]]
         for name in re.findall(r" (\w+)=", step.run)
     }
-    assert given == {*((t, n) for t, names in GIVEN.items() for n in names), ("models", "ENVIRONMENT")}
+    assert given == {
+        *((t, n) for t, names in GIVEN.items() for n in names),
+        ("models", "ENVIRONMENT"),
+        ("contracts", "ENVIRONMENT"),
+    }
     makefile = (REPOSITORY / "Makefile").read_text("utf-8")
     for name in ("AGAINST", "ENVIRONMENT", "IMAGES", "DIGEST"):
         left = [line for line in makefile.splitlines() if f"$({name})" in line.replace(f"$(if $({name})", "")]
@@ -292,5 +302,12 @@ def test_models_are_compared_with_those_of_production_before_anything_is_built(c
     assert calls == [
         "gavel ops models fetch build/models/state --environment prod",
         "python -m tests.models --state build/models/state",
+        "gavel ops models fetch build/models/state --environment prod",
     ]
+    code, calls = run(clone, "deploy.yaml", "models", {}, DEPLOYED=COMMIT)
+    assert code == 0
+    assert calls[-2:] == [
+        f"python -m contracts check --against {COMMIT}",
+        "python -m pytest -q -n 0 tests/unit/realtime/test_code_side_by_side.py",
+    ], "with what is deployed, and not only with what was merged before"
     assert run(clone, "deploy.yaml", "models", {}, FETCH_ENDS="1")[0], "what cannot be read is not taken for nothing"

@@ -22,6 +22,7 @@ class Bucket:
 
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str], bytes] = {}
+        self.metadata: dict[str, str] = {}
         self.refuses = ""
 
     def get_caller_identity(self) -> dict[str, str]:
@@ -30,10 +31,11 @@ class Bucket:
     def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:
         if self.refuses or (Bucket, Key) not in self.objects:
             raise ClientError({"Error": {"Code": self.refuses or "NoSuchKey"}}, "GetObject")
-        return {"Body": io.BytesIO(self.objects[Bucket, Key])}
+        return {"Body": io.BytesIO(self.objects[Bucket, Key]), "Metadata": self.metadata}
 
-    def put_object(self, Bucket: str, Key: str, Body: bytes, ContentType: str) -> None:
+    def put_object(self, Bucket: str, Key: str, Body: bytes, ContentType: str, Metadata: dict[str, str]) -> None:
         self.objects[Bucket, Key] = Body
+        self.metadata = Metadata
 
 
 @pytest.fixture
@@ -55,6 +57,20 @@ def test_what_was_kept_is_brought_back(bucket: Bucket, tmp_path: Path) -> None:
     )
     assert called(bucket, "fetch", str(tmp_path / "state"))[0] == 0
     assert (tmp_path / "state" / "manifest.json").read_text("utf-8") == MANIFEST
+
+
+def test_its_commit_is_brought_with_it_and_nothing_else_is_taken_for_one(bucket: Bucket, tmp_path: Path) -> None:
+    """It becomes a word of git's command line."""
+    (tmp_path / "now.json").write_text(MANIFEST, "utf-8")
+    commit, state = "0123456789" * 4, tmp_path / "state"
+    assert called(bucket, "keep", str(tmp_path / "now.json"), "--commit", commit)[0] == 0
+    assert called(bucket, "fetch", str(state))[0] == 0
+    assert (state / "commit").read_text("utf-8") == f"{commit}\n"
+    for metadata in ({}, {"commit": "--output=x"}, {"commit": commit[1:]}):
+        bucket.metadata = metadata
+        assert called(bucket, "fetch", str(state))[0] == 0
+        assert not (state / "commit").exists(), "nor is an earlier one left"
+    assert called(bucket, "keep", str(tmp_path / "now.json"), "--commit", "main")[0] == 1
 
 
 @pytest.mark.parametrize("code", ["NoSuchKey", "NoSuchBucket"])
