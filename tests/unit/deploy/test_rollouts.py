@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from ops.deployment import rollouts
-from ops.deployment.change_sets import Change, ChangeSet
+from ops.deployment.change_sets import WATCHED_MINUTES, Change, ChangeSet
 from ops.deployment.given import Planned
 from ops.deployment.stacks import STACKS
 from ops.deployment.templates import declared
-from tests.support.expanded import expanded
+from tests.support.expanded import CODEPIPELINE, expanded, expanded_file
 from tests.support.stubbed import stubbed
+from tests.support.workflows import FOLDER, workflow
 
 REALTIME = next(stack for stack in STACKS if stack.key == "realtime")
 STACK = "arn:aws:cloudformation:eu-west-1:111122223333:stack/gavel-prod/1"
+SMOKE, OTHERS = 30, 20
+"""Minutes: of the smoke test, and of all else, the pipeline's tasks above all."""
 BEGAN = datetime(2026, 11, 30, 1, tzinfo=UTC)
 
 
@@ -74,6 +78,22 @@ def test_the_names_of_aliases_are_those_that_sam_makes() -> None:
 @pytest.mark.parametrize("value", declared("realtime")["Rollout"]["AllowedValues"])
 def test_every_way_has_words(value: str) -> None:
     assert "CodeDeploy" not in rollouts.in_words(value)
+
+
+@pytest.mark.parametrize("value", declared("realtime")["Rollout"]["AllowedValues"])
+def test_every_way_ends_before_the_job_that_deploys(value: str) -> None:
+    """Else the job is killed in the middle: the pipeline keeps its old image, and no order is sent through it."""
+    found = re.search(r"(?:Canary10Percent|Linear10PercentEvery)(\d+)Minute", value)
+    one = int(found[1]) * (10 if "Linear" in value else 1) if found else 0
+    turns = 3  # relay and fan-out, inbound, api
+    needed = turns * one + WATCHED_MINUTES + SMOKE + OTHERS
+    job = workflow(FOLDER / "deploy-environment.yaml")["jobs"]["deploy"]
+    (signing,) = (s["with"] for s in job["steps"] if "configure-aws-credentials" in s.get("uses", ""))
+    project = expanded_file(CODEPIPELINE)["Resources"]["Deployprod"]["Properties"]
+    for minutes in (job["timeout-minutes"], int(signing["role-duration-seconds"]) / 60, project["TimeoutInMinutes"]):
+        assert needed <= minutes, value
+    (smoke,) = (s["run"] for s in job["steps"] if "ops smoke" in s.get("run", ""))
+    assert smoke.endswith(f"--minutes {SMOKE}")
 
 
 def stopped(*deployments: str, failing: bool = False) -> str:
