@@ -57,7 +57,7 @@ generate: $(LOCAL)  ## Write the files that follow from the contracts (dbt sourc
 
 # What is given on the command line is read as a variable of the shell, and is never part of its text: a branch may be called anything.
 AGAINST ?= HEAD^1
-export AGAINST
+contracts models: export AGAINST := $(AGAINST)
 contracts: $(DEV)  ## Check that contracts and functions may follow those of the revision AGAINST=HEAD^1, or of what ENVIRONMENT=prod has
 	@[ -z "$$ENVIRONMENT" ] || $(BIN)/gavel ops models fetch build/models/state --environment "$$ENVIRONMENT"
 	@if [ -n "$$ENVIRONMENT" ]; then AGAINST="$$(cat build/models/state/commit 2>/dev/null || true)"; fi; \

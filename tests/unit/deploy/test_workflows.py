@@ -277,6 +277,18 @@ def test_what_is_handed_to_make_is_never_a_command(clone: Path, target: str) -> 
     assert called, "as it was given"
 
 
+def test_what_is_compared_with_is_named_for_those_who_compare_alone(clone: Path) -> None:
+    """Tests that run otherwise choose it themselves; a clone without history has no commit before this one."""
+    makefile = clone / "Makefile"
+    shown = 'show:\n\t@echo "<$$AGAINST>"\n'
+    makefile.write_text(makefile.read_text("utf-8") + shown, "utf-8")
+    variables = {"PATH": f"{clone.parent / 'programs'}:{os.environ['PATH']}", "CALLS": str(clone.parent / "calls")}
+    done = subprocess.run(["make", "show"], cwd=clone, env=variables, capture_output=True, text=True, check=True)
+    assert done.stdout == "<>\n"
+    subprocess.run(["make", "contracts"], cwd=clone, env=variables, capture_output=True, check=True)
+    assert "python -m contracts check --against HEAD^1" in (clone.parent / "calls").read_text("utf-8")
+
+
 def test_workflows_hand_nothing_else_to_make() -> None:
     given = {
         (word, name)
@@ -291,8 +303,9 @@ def test_workflows_hand_nothing_else_to_make() -> None:
         ("contracts", "ENVIRONMENT"),
     }
     makefile = (REPOSITORY / "Makefile").read_text("utf-8")
+    recipes = [line for line in makefile.splitlines() if line.startswith("\t")]
     for name in ("AGAINST", "ENVIRONMENT", "IMAGES", "DIGEST"):
-        left = [line for line in makefile.splitlines() if f"$({name})" in line.replace(f"$(if $({name})", "")]
+        left = [line for line in recipes if f"$({name})" in line.replace(f"$(if $({name})", "")]
         assert left == []
 
 
