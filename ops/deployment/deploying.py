@@ -136,7 +136,7 @@ class Deployment:
             values[parameter] = outputs[key][output]
         contracts, s3 = self._contracts, self.where.client("s3")
         text = template(stack.key, contracts, place.environment, place.account)
-        argument = parts.template_argument(s3, bucket, text)
+        argument = parts.template_argument(s3, bucket, text, self.manner.dry)
         if argument is None:
             return None
         if stack.functions:

@@ -51,14 +51,17 @@ def function_settings(contracts: Contracts) -> dict[str, str]:
     }
 
 
-def template_argument(s3: Any, bucket: str | None, text: str) -> dict[str, str] | None:
-    """A template as CloudFormation's requests take it; None for a large one as long as there is no bucket."""
+def template_argument(s3: Any, bucket: str | None, text: str, dry: bool = False) -> dict[str, str] | None:
+    """A template as CloudFormation's requests take it; None for a large one as long as there is no bucket.
+
+    A dry run has a folder of its own: who may only plan may not write what a deployment is made of.
+    """
     body = text.encode("utf-8")
     if len(body) <= IN_A_REQUEST:
         return {"TemplateBody": text}
     if bucket is None:
         return None
-    key = f"templates/{hashlib.sha256(body).hexdigest()[:32]}"
+    key = f"{'plans' if dry else 'templates'}/{hashlib.sha256(body).hexdigest()[:32]}"
     s3.put_object(Bucket=bucket, Key=key, Body=body)  # each time: templates expire
     return {"TemplateURL": f"{s3.meta.endpoint_url}/{bucket}/{key}"}
 

@@ -8,11 +8,13 @@ import json
 import re
 from fnmatch import fnmatchcase
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 
+from ops.deployment.parts import IN_A_REQUEST, template_argument
 from ops.deployment.templates import FILES, declared, parsed
 from ops.drift.resolving import Resolver
 from tests.support.authorization import services
@@ -110,6 +112,25 @@ def test_a_plan_has_the_rights_that_the_page_lists() -> None:
     assert written <= granted
 
 
+@pytest.mark.parametrize(("dry", "who"), [(True, "PlanRole"), (False, "DeployRole")])
+def test_a_template_is_written_where_only_who_approved_it_may_write(dry: bool, who: str) -> None:
+    """A plan, which nobody approves, could else put another one under the name that a deployment is about to read."""
+    written: list[str] = []
+
+    class Bucket:
+        meta = SimpleNamespace(endpoint_url="https://s3")
+
+        def put_object(self, Bucket: str, Key: str, Body: bytes) -> None:
+            written.append(f"arn:aws:s3:::{Bucket}/{Key}")
+
+    argument = template_argument(Bucket(), f"gavel-prod-code-{ACCOUNT}", "x" * (IN_A_REQUEST + 1), dry)
+    assert argument is not None
+    assert argument["TemplateURL"].endswith(written[0].removeprefix("arn:aws:s3:::"))
+    assert allowed(rights(who), "s3:PutObject", written[0])
+    assert allowed(rights(who), "s3:GetObject", written[0])
+    assert allowed(PLAN, "s3:PutObject", written[0]) is dry
+
+
 UNDER, TO_LAMBDA = {"iam__PermissionsBoundary": BOUNDARY}, {"iam__PassedToService": "lambda.amazonaws.com"}
 TO_CODEDEPLOY = {"iam__PassedToService": "codedeploy.amazonaws.com"}
 SHIFTS, CANARY = f"arn:aws:codedeploy:{REGION}:{ACCOUNT}", "CodeDeployDefault.LambdaCanary10Percent5Minutes"
@@ -141,6 +162,8 @@ THROUGH_S3 = {"kms__ViaService": f"s3.{REGION}.amazonaws.com"}
         (PLAN, "s3:GetObject", f"{DATA}/warehouse/orders/metadata/1.json", {}, True),
         (PLAN, "s3:GetObject", f"{DATA}/warehouse/orders/data/1.parquet", {}, False),
         (PLAN, "s3:PutObject", f"{CODE}/bundles/api.zip", {}, False),
+        (PLAN, "s3:PutObject", f"{CODE}/templates/0a", {}, False),
+        (DEPLOY, "s3:PutObject", f"{CODE}/templates/0a", {}, True),
         (DEPLOY, CHANGE_SET, NEW, {"cloudformation__RoleArn": EXECUTION}, True),
         (DEPLOY, CHANGE_SET, NEW, {}, False),
         (DEPLOY, CHANGE_SET, NEW, {"cloudformation__RoleArn": f"{IAM}:role/admin"}, False),
