@@ -96,18 +96,25 @@ def columns_read(sql: str, dialect: str, tables: Tables) -> Columns:
 
     Raises `sqlglot.errors.SqlglotError` for what the parser does not know.
     """
-    from sqlglot import exp
+    from sqlglot import exp, parse_one
     from sqlglot.lineage import lineage
     from sqlglot.schema import MappingSchema
 
     schema = MappingSchema(dialect=dialect)
-    ids = {}
+    ids, named = {}, {}
     for relation, (unique_id, columns) in tables.items():
         table = exp.to_table(relation, dialect=dialect)
         schema.add_table(table, dict.fromkeys(columns, "varchar"), dialect=dialect)
         ids[_parts(table)] = unique_id
+        named[table.name.lower()] = table
+    query = parse_one(sql, dialect=dialect)
+    ctes = {cte.alias.lower() for cte in query.find_all(exp.CTE)}
+    for table in [*query.find_all(exp.Table)]:  # one of this session has no place in its name
+        if not table.db and table.name.lower() not in ctes and (same := named.get(table.name.lower())):
+            for part in ("db", "catalog"):
+                table.set(part, same.args[part] and same.args[part].copy())
     found = {}
-    for column, node in lineage(None, sql, schema, dialect=dialect).items():
+    for column, node in lineage(None, query, schema, dialect=dialect, copy=False).items():
         origins = {
             (ids.get(_parts(leaf.expression)), exp.to_column(leaf.name).name.lower())
             for leaf in node.walk()
@@ -122,10 +129,14 @@ def _parts(table: Table) -> tuple[str, ...]:
 
 
 def _tables(manifest: Manifest, model: str) -> dict[str, tuple[str, list[str]]]:
-    """What a model may read: its parents, and itself in an increment."""
+    """What a model may read: its parents, and in an increment itself and the keys that it computes again."""
     properties = {**manifest["nodes"], **manifest["sources"]}
     read = (properties[i] for i in (model, *reads_of(manifest, model)))
-    return {p["relation_name"]: (p["unique_id"], list(p["columns"])) for p in read}
+    tables = {p["relation_name"]: (p["unique_id"], list(p["columns"])) for p in read}
+    keys = properties[model]["config"].get("unique_key") or []
+    of_itself = (model, [keys] if isinstance(keys, str) else list(keys))
+    aside = properties[model]["relation_name"].removesuffix('"') + '__changed"'  # as the macro `aside` says
+    return {**tables, aside: of_itself}
 
 
 def _lineage(manifest: Manifest, columns: Columns) -> dg.TableColumnLineage:

@@ -64,11 +64,13 @@ def auction(data: Any, number: int = 1, batch: int = 1, **order: Any) -> None:
 
 @dataclass(frozen=True)
 class EmptyBuild:
-    """What one build on an empty lake left: the warehouse, dbt's manifest, and the SQL of each model by its name."""
+    """What one build on an empty lake left: the warehouse, dbt's manifest, and the SQL of each model by its name; and
+    the SQL by which the next build would go on."""
 
     warehouse: Path
     manifest: dict[str, Any]
     compiled: dict[str, str]
+    increments: dict[str, str]
 
 
 @pytest.fixture(scope="module")
@@ -78,12 +80,18 @@ def empty_build(
     """The whole project on day one, before anything was published."""
     folder = tmp_path_factory.mktemp("empty")
     warehouse = folder / "warehouse.duckdb"
-    dbt("run", slice=Slice(contracts).write(folder / "slice"), warehouse=warehouse)
+    slice = Slice(contracts).write(folder / "slice")
+    dbt("run", slice=slice, warehouse=warehouse)
     manifest = json.loads((artifacts / "manifest.json").read_bytes())
-    compiled = artifacts / "compiled" / "gavel"  # which keeps what other builds left of unit tests
+    first = _compiled(artifacts, manifest)
+    dbt("compile", slice=slice, warehouse=warehouse)
+    return EmptyBuild(warehouse, manifest, first, _compiled(artifacts, manifest))
+
+
+def _compiled(artifacts: Path, manifest: dict[str, Any]) -> dict[str, str]:
+    folder = artifacts / "compiled" / "gavel"  # which keeps what other builds left of unit tests
     models = [node for node in manifest["nodes"].values() if node["resource_type"] == "model"]
-    sql = {node["name"]: (compiled / node["original_file_path"]).read_text("utf-8") for node in models}
-    return EmptyBuild(warehouse, manifest, sql)
+    return {node["name"]: (folder / node["original_file_path"]).read_text("utf-8") for node in models}
 
 
 def test_an_empty_lake_builds(empty_build: EmptyBuild) -> None:
@@ -138,6 +146,10 @@ def test_each_column_is_traced_to_the_published_tables(empty_build: EmptyBuild, 
         assert set(columns) == set(node["columns"]), unique_id
         amounts = [c["name"] for c in node["columns"].values() if str(c.get("data_type")).startswith("decimal(18")]
         assert [name for name in amounts if not columns[name]] == [], unique_id
+
+    increments = {i: empty_build.increments[node["name"]] for i, node in nodes.items()}
+    assert increments != compiled
+    assert model_columns(empty_build.manifest, increments, tmp_path / "lineage.json", pytest.fail) == lineage
 
     def published(column: dg.TableColumnDep) -> set[tuple[str, str]]:
         if column.asset_key not in origins:

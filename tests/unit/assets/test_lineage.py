@@ -33,6 +33,13 @@ def test_a_column_is_what_it_is_computed_from_and_not_what_rows_are_chosen_by() 
     }
 
 
+def test_a_table_of_the_session_is_known_by_its_name_alone() -> None:
+    """DuckDB keeps the keys that an increment computes again in one; the same name may stand for a CTE."""
+    sql = "select order_id, price from w.catalog.orders where order_id in (select order_id from fct)"
+    assert read(sql) == {"order_id": [("orders", "order_id")], "price": [("orders", "price")]}
+    assert read(f"with fct as ({sql}) select price as total from fct") == {"total": [("orders", "price")]}
+
+
 @pytest.mark.parametrize(
     ("dialect", "unnested"),
     [
