@@ -31,7 +31,7 @@ def watched(command: Sequence[str], folder: Path) -> dict[str, Any]:
     started, memory, most = time.perf_counter(), 0, 0
     process = subprocess.Popen([sys.executable, "-m", *command, folder, said])
     while True:
-        memory, most = max(memory, _peak(process.pid)), max(most, _size(scratch))
+        memory, most = max(memory, _peak(process.pid)), max(most, allocated(scratch))
         gone, _, usage = os.wait4(process.pid, os.WNOHANG)
         if gone:
             break
@@ -52,7 +52,8 @@ def _peak(process: int) -> int:
     return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)
 
 
-def _size(folder: Path) -> int:
+def allocated(folder: Path) -> int:
+    """The bytes that files below a folder take on the disk; files may come and go meanwhile."""
     total = 0
     for where, _, names in os.walk(folder):
         for name in names:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import json
 import os
@@ -24,6 +23,7 @@ import psutil
 from benchmarks.merge import expected
 from benchmarks.merge.data import ChangeSet, Data
 from benchmarks.merge.work import ENGINES, THREADS, Done, Engine, Missing, Work
+from benchmarks.processes import allocated
 
 _RESULT = "BENCHMARK "
 _SAMPLE_SECONDS = 0.02
@@ -149,7 +149,7 @@ def _run(phase: str, request: dict[str, Any], limits: Limits) -> tuple[dict[str,
             while process.poll() is None:
                 peak = max(peak, _tree_bytes(process))
                 if time.monotonic() > look:
-                    scratch = max(scratch, _allocated(Path(request["folder"]) / "scratch"))
+                    scratch = max(scratch, allocated(Path(request["folder"]) / "scratch"))
                     look = time.monotonic() + _SCRATCH_SECONDS
                 if time.monotonic() - started > limits.seconds:
                     ended = f"stopped after {limits.seconds:.0f} s"
@@ -167,16 +167,6 @@ def _run(phase: str, request: dict[str, Any], limits: Limits) -> tuple[dict[str,
         return {"failed": ended or _error(log.read_text()) or f"ended with {process.returncode}"}, peak, scratch
     said: dict[str, Any] = json.loads(lines[-1].removeprefix(_RESULT))
     return said, max(peak, said.pop("own_peak_bytes", 0)), scratch
-
-
-def _allocated(folder: Path) -> int:
-    """The bytes that files below a folder take on the disk; files may come and go meanwhile."""
-    total = 0
-    for where, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(FileNotFoundError):
-                total += os.stat(os.path.join(where, name)).st_blocks * 512
-    return total
 
 
 def _error(log: str) -> str:
