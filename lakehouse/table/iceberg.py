@@ -239,7 +239,7 @@ def data_file(shape: TableShape, local: Path, location: str, partition: int | No
         file_format=FileFormat.PARQUET,
         partition=Record(partition) if spec.fields else Record(),
         file_size_in_bytes=local.stat().st_size,
-        sort_order_id=None,
+        sort_order_id=UNSORTED_SORT_ORDER.order_id,
         equality_ids=None,
         key_metadata=None,
         **_recorded(metrics),
