@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from lakehouse.table.iceberg import LiveFile
 
 _UPLOADS = 4
+_FEW_QUERIES = 8
+"""Up to so many queries look for their rows among all of a batch; for more, these are first put in order."""
+_WEIGHED = 16  # of so many rows one is weighed
+_FEW = 20_000  # rows that are all weighed
 
 
 @dataclass(frozen=True)
@@ -172,7 +176,7 @@ def _merge(
 
 
 def _write_plan(making: AbstractContextManager[_Writer], files: Sequence[LiveFile], plan: Plan) -> Written:
-    """Write the rows in `_incoming`, which `_route` has put in the order of the plan's groups."""
+    """Write the rows in `_incoming`, by the group that `_route` has given each."""
     with making as writer:
         duck, lake, shape = writer.duck, writer.lake, writer.shape
         rewritten = [files[n] for group in plan.groups for n in group.files]
@@ -185,15 +189,17 @@ def _write_plan(making: AbstractContextManager[_Writer], files: Sequence[LiveFil
             for group in plan.groups
         ]
         rows = [group.rows + sum(files[n].rows for n in group.files) for group in plan.groups]
-        weight = _weight(duck, shape, "_incoming")
+        weight = _weight(duck, shape, str(VALID), "_rid")
         writer.row_group = planning.rows_per_group(weight)
-        start = 0
-        for first, end in planning.bundles(rows, per_file, weight):
+        bundles = planning.bundles(rows, per_file, weight)
+        if len(bundles) > _FEW_QUERIES:
+            duck.run("CREATE OR REPLACE TEMP TABLE _gathered AS SELECT * FROM _incoming ORDER BY _group")
+            duck.run("CREATE OR REPLACE TEMP VIEW _incoming AS SELECT * FROM _gathered")
+        for first, end in bundles:
             if end - first == 1:
-                _write_group(writer, files, plan.groups[first], start, per_file[first])
+                _write_group(writer, files, plan.groups[first], first, per_file[first])
             else:
-                _write_bundle(writer, files, {n: plan.groups[n] for n in range(first, end)}, start)
-            start += sum(group.rows for group in plan.groups[first:end])
+                _write_bundle(writer, files, {n: plan.groups[n] for n in range(first, end)})
         _mark(writer, files, plan)
     return Written(tuple(writer.done()), (*_removed(lake, rewritten), *_replaced_deletes(lake, marked)))
 
@@ -242,8 +248,8 @@ def _plan(duck: Duck, shape: TableShape, files: Sequence[LiveFile], *, joining: 
 
 
 def _route(duck: Duck, shape: TableShape, files: Sequence[LiveFile], plan: Plan, values: Mapping[str, str]) -> None:
-    """Make `incoming`: the batch's rows in the table's columns with the group that each goes to, in the order in which
-    they will be written, so that each group is one stretch of it."""
+    """Make `_incoming`: the batch's rows in the table's columns with their number `_rid` and the `_group` that each
+    goes to. They stay where they are: rows with their values are moved once only, when their file is written."""
     by_file = [(n, number) for number, group in enumerate(plan.groups) for n in group.files]
     by_part = [(_sql(group.partition), number) for number, group in enumerate(plan.groups) if group.newcomers]
     of_file = ", ".join(f"({n}, {number})" for n, number in by_file) or "(NULL, NULL)"
@@ -256,10 +262,8 @@ def _route(duck: Duck, shape: TableShape, files: Sequence[LiveFile], plan: Plan,
     columns = ", ".join(
         f"{values[c.name]} AS {quoted(c.name)}" if c.name in values else quoted(c.name) for c in shape.columns
     )
-    duck.run(
-        f"CREATE OR REPLACE TEMP TABLE _incoming AS SELECT {columns}, _group FROM {VALID} JOIN _routed USING (_rid) "
-        f"ORDER BY _group, {_sort(shape)}"
-    )
+    source = f"{VALID} JOIN _routed USING (_rid)"
+    duck.run(f"CREATE OR REPLACE TEMP VIEW _incoming AS SELECT {columns}, _rid, _group FROM {source}")
 
 
 def _sql(partition: int | None) -> str:
@@ -270,43 +274,43 @@ def _sort(shape: TableShape) -> str:
     return ", ".join(quoted(c) for c in shape.sort)
 
 
-def _weight(duck: Duck, shape: TableShape, table: str) -> float:
-    """Bytes that a row of a table weighs in memory on average."""
+def _weight(duck: Duck, shape: TableShape, table: str, number: str) -> float:
+    """Bytes that a row of a table weighs in memory on average: of every row where there are few, else of one in
+    sixteen, chosen by the column `number`: to write nested values as text takes nearly as long as to store them. A
+    heavy row that is missed is rare, and makes one row group larger."""
     texts = [
         f"coalesce(strlen({quoted(c.name)}{'::VARCHAR' if isinstance(c.type, NestedType) else ''}), 0)"
         for c in shape.columns
         if isinstance(c.type, NestedType | StringType)
     ]
-    row = duck.row(f"SELECT avg({' + '.join(texts) or '0'}) FROM {table}")
+    some = f"WHERE hash({number}) % {_WEIGHED} = 0" if duck.count(f"SELECT count(*) FROM {table}") > _FEW else ""
+    row = duck.row(f"SELECT avg({' + '.join(texts) or '0'}) FROM {table} {some}")
     return float(row[0] or 0) + VALUE_BYTES * len(shape.columns)
 
 
-def _write_group(writer: _Writer, files: Sequence[LiveFile], group: Group, start: int, per_file: int) -> None:
+def _write_group(writer: _Writer, files: Sequence[LiveFile], group: Group, number: int, per_file: int) -> None:
     shape = writer.shape
-    if not group.files:
-        for first, end in planning.slices(group.rows, per_file):
-            writer.write(_stretch(shape, start + first, start + end), group.partition)
-        return
-    kept = f"SELECT {shape.select('d')} FROM {_kept(shape, files, group.files)}"
-    source = f"{kept} UNION ALL {_stretch(shape, start, start + group.rows)}"
+    source = f"SELECT {shape.select()} FROM _incoming WHERE _group = {number}"
+    if group.files:
+        source += f" UNION ALL SELECT {shape.select('d')} FROM {_kept(shape, files, group.files)}"
     if sum(files[n].rows for n in group.files) + group.rows <= 1.5 * per_file:
         writer.write(f"{source} ORDER BY {_sort(shape)}", group.partition)
     else:
         writer.write_sorted(source, group.partition, per_file)
 
 
-def _write_bundle(writer: _Writer, files: Sequence[LiveFile], groups: Mapping[int, Group], start: int) -> None:
-    """Write groups of few rows, by their number, with one query for all: one for each would take longer than what it
-    writes, and a history may have thousands of days in one batch."""
+def _write_bundle(writer: _Writer, files: Sequence[LiveFile], groups: Mapping[int, Group]) -> None:
+    """Write consecutive groups of few rows, by their number, with one query for all: one for each would take longer
+    than what it writes, and a history may have thousands of days in one batch."""
     shape = writer.shape
-    rows = sum(group.rows for group in groups.values())
-    source = f"SELECT {shape.select()}, _group FROM _incoming WHERE rowid >= {start} AND rowid < {start + rows}"
+    source = f"SELECT {shape.select()}, _group FROM _incoming WHERE _group BETWEEN {min(groups)} AND {max(groups)}"
     if mine := [(n, number) for number, group in groups.items() for n in group.files]:
         owners = "([" + ", ".join(str(number) for _, number in mine) + "]::INTEGER[])"
         kept = _kept(shape, files, [n for n, _ in mine])
         source += f" UNION ALL SELECT {shape.select('d')}, {owners}[d.file_index::BIGINT + 1] FROM {kept}"
-        source += f" ORDER BY _group, {_sort(shape)}"
-    writer.write_groups(source, {number: group.partition for number, group in groups.items()})
+    writer.write_groups(
+        f"{source} ORDER BY _group, {_sort(shape)}", {number: group.partition for number, group in groups.items()}
+    )
 
 
 def _kept(shape: TableShape, files: Sequence[LiveFile], chosen: Sequence[int]) -> str:
@@ -319,10 +323,6 @@ def _kept(shape: TableShape, files: Sequence[LiveFile], chosen: Sequence[int]) -
         f"{stored_rows(shape, [files[n] for n in chosen])} AS d ANTI JOIN ({gone}) AS g "
         f"ON g._file = {numbers}[d.file_index::BIGINT + 1] AND g._pos = d.file_row_number"
     )
-
-
-def _stretch(shape: TableShape, start: int, end: int) -> str:
-    return f"SELECT {shape.select()} FROM _incoming WHERE rowid >= {start} AND rowid < {end}"
 
 
 def _mark(writer: _Writer, files: Sequence[LiveFile], plan: Plan) -> None:
@@ -377,7 +377,7 @@ class _Writer:
     def write_sorted(self, query: str, partition: int | None, per_file: int) -> None:
         """Sort the rows of a query and write them in files of about `per_file` rows."""
         self.duck.run(f"CREATE OR REPLACE TEMP TABLE _sorted AS SELECT * FROM ({query}) ORDER BY {_sort(self.shape)}")
-        self.row_group = planning.rows_per_group(_weight(self.duck, self.shape, "_sorted"))
+        self.row_group = planning.rows_per_group(_weight(self.duck, self.shape, "_sorted", "rowid"))
         for first, end in planning.slices(self.duck.count("SELECT count(*) FROM _sorted"), per_file):
             self.write(f"SELECT * FROM _sorted WHERE rowid >= {first} AND rowid < {end}", partition)
         self.duck.run("DROP TABLE _sorted")
