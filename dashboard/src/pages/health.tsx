@@ -164,7 +164,7 @@ function Judged({ of: health }: { of: Health }) {
         title="Freshness budgets of 30 days"
         rows={[...(health.budgets ?? [])].sort((one, other) => used(other) - used(one) || one.name.localeCompare(other.name))}
         id={(budget) => `budget-${budget.name}`}
-        empty={health.budgets ? "Nothing was published yet." : "Not known: the publication log could not be read."}
+        empty={health.budgets ? "Nothing was counted yet." : "Not known: the publication log could not be read."}
         columns={[
           { title: "Table or model", value: (budget) => budget.name },
           { title: "Late", numeric: true, value: (budget) => length(budget.late_seconds) },
