@@ -1,16 +1,22 @@
-"""Which runs failed since the last look, and why, from Dagster's index of events; plain functions over an instance."""
+"""Which runs failed since the last look, and why, from Dagster's index of events, and which are about to be repeated;
+plain functions over an instance."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
 AT_ONCE = 20
 """Runs that one look reads; the rest follows with the next."""
+WILL_RETRY = "dagster/will_retry"
+"""The tag by which Dagster says of a failed run whether it repeats it."""
+REPEATED_WITHIN = timedelta(minutes=5)
+"""So long it is waited for a repetition, which comes within seconds where Dagster's daemon lives."""
+_REPEATED_AS = "dagster/auto_retry_run_id"
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,14 @@ def since(instance: dg.DagsterInstance, cursor: str | None) -> tuple[int, list[F
             at = datetime.fromtimestamp(record.event_log_entry.timestamp, UTC)
             found.append(Failed(run, event, _steps(instance, record.run_id), at))
     return max((r.storage_id for r in records), default=last), found
+
+
+def is_to_be_repeated(record: dg.RunRecord, now: datetime) -> bool:
+    """Whether Dagster is about to repeat a failed run: whoever requests the same work meanwhile has it done twice."""
+    tags = record.dagster_run.tags
+    if tags.get(WILL_RETRY) != "true" or _REPEATED_AS in tags:
+        return False
+    return now - record.update_timestamp.astimezone(UTC) < REPEATED_WITHIN
 
 
 def _last(cursor: str | None) -> int | None:

@@ -34,7 +34,7 @@ MOST_WAITING = 200
 """Failed runs that are remembered while Dagster may still repeat them."""
 
 _SCHEDULE, _SCHEDULED = "dagster/schedule_name", ".dagster/scheduled_execution_time"
-_SENSOR, _PARENT, _WILL_RETRY = "dagster/sensor_name", "dagster/parent_run_id", "dagster/will_retry"
+_SENSOR, _PARENT = "dagster/sensor_name", "dagster/parent_run_id"
 _REASON, _BACKFILL = "dagster/failure_reason", "dagster/backfill"
 
 
@@ -74,7 +74,7 @@ def repetitions_sensor(jobs: Sequence[Any]) -> dg.SensorDefinition:
 def gives_up(instance: dg.DagsterInstance, record: dg.RunRecord, now: datetime) -> bool | None:
     """Whether Dagster gave the repetition of a failed run up; None while it may still repeat it."""
     run = record.dagster_run
-    if run.tags.get(_WILL_RETRY) == "false":  # the event comes before the tag, so that no more follows
+    if run.tags.get(failed_runs.WILL_RETRY) == "false":  # the event comes before the tag, so that no more follows
         events = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
         return any(entry.dagster_event and entry.dagster_event.message == GAVE_UP for entry in events)
     over = now - record.update_timestamp.astimezone(UTC) > LOOKS_BACK or _count(instance, {_PARENT: run.run_id})

@@ -22,6 +22,7 @@ from orchestration.alerts.outbox import Outbox
 from orchestration.alerts.sensor import alert_sensor, lake_view
 from orchestration.alerts.watches import watches
 from orchestration.arrivals import Arrival, Cursor, due, ended, notice, requested_for, window_start
+from orchestration.failed_runs import is_to_be_repeated
 from orchestration.jobs import AssetJobs
 from orchestration.lost_runs import end_lost_runs
 from orchestration.requested import Requested
@@ -172,11 +173,14 @@ def landed(arrivals: Iterable[Arrival], contracts: Mapping[str, Contract], lake:
 
 
 def unfinished(instance: dg.DagsterInstance, job_name: str, sensor: str) -> bool:
-    """Whether a run that this sensor requested is under way. Runs of others do not count: a sensor that waited for them
-    could wait for ever, and two runs of one entity wait for each other in its pool."""
+    """Whether a run that this sensor requested is under way, or about to be repeated. Runs of others do not count: a
+    sensor that waited for them could wait for ever, and two runs of one entity wait for each other in its pool."""
     end_lost_runs(instance)
-    own = dg.RunsFilter(job_name=job_name, statuses=UNFINISHED, tags={"dagster/sensor_name": sensor})
-    return instance.get_runs_count(own) > 0
+    tags = {"dagster/sensor_name": sensor}
+    if instance.get_runs_count(dg.RunsFilter(job_name=job_name, statuses=UNFINISHED, tags=tags)):
+        return True
+    last = instance.get_run_records(dg.RunsFilter(job_name=job_name, tags=tags), limit=1)
+    return any(is_to_be_repeated(record, datetime.now(UTC)) for record in last)
 
 
 def published_sensor(contracts: Contracts, job: Any, marts: dg.AssetSelection, interval: int) -> dg.SensorDefinition:
@@ -221,12 +225,13 @@ def _waiting(reason: str, requested: Requested) -> dg.SensorResult:
 
 
 def outcome(instance: dg.DagsterInstance, requested: str) -> bool | None:
-    """Whether the run that was requested for under this id succeeded; None while it goes on. One that never began to be
-    a run did not."""
-    runs = instance.get_runs(dg.RunsFilter(tags={REQUEST_TAG: requested}), limit=1)
-    if not runs:
+    """Whether the run that was requested for under this id succeeded; None while it goes on, or is about to be
+    repeated. One that never began to be a run did not."""
+    records = instance.get_run_records(dg.RunsFilter(tags={REQUEST_TAG: requested}), limit=1)
+    if not records:
         return False
-    return runs[0].is_success if runs[0].is_finished else None
+    run = records[0].dagster_run
+    return run.is_success if run.is_finished and not is_to_be_repeated(records[0], datetime.now(UTC)) else None
 
 
 def marts_request(changed: Sequence[str], marts: dg.AssetSelection, graph: Any) -> dg.RunRequest | None:

@@ -26,6 +26,7 @@ from orchestration.alerts.watches import watches
 from orchestration.alerts.watches.runs import failed_steps, step_problem
 from orchestration.arrivals import Cursor
 from orchestration.definitions import build
+from orchestration.failed_runs import REPEATED_WITHIN, WILL_RETRY, is_to_be_repeated
 from orchestration.requested import Requested
 from orchestration.settings import Settings
 from tests.support.alerting import Topic
@@ -156,6 +157,30 @@ def test_what_landed_for_a_run_that_failed_is_requested_again(
     tick = evaluate("landed_objects", tick.cursor, lake=LAKE)
     assert not tick.run_requests
     assert "again" not in tick.skip_message
+
+
+def test_nothing_is_requested_beside_a_run_that_dagster_is_about_to_repeat(
+    evaluate: Callable[..., Any], landing: dict[str, list[LandedObject]], instance: DagsterInstance
+) -> None:
+    """Both would ingest the same objects. What Dagster gives up, or does not begin in time, waits no longer."""
+    cursor = first_look(evaluate)
+    landing["orders"] = [landed("orders")]
+    tick = evaluate("landed_objects", cursor, lake=LAKE)
+    (request,) = tick.run_requests
+    tags = {**request.tags, "dagster/sensor_name": "landed_objects", WILL_RETRY: "true"}
+    lost = instance.create_run_for_job(_trivial("compaction"), status=dg.DagsterRunStatus.FAILURE, tags=tags)
+    landing["lots"] = [landed("lots")]
+    tick = evaluate("landed_objects", tick.cursor, lake=LAKE)
+    assert not tick.run_requests
+    assert "lots will follow" in tick.skip_message
+    (record,) = instance.get_run_records(dg.RunsFilter(run_ids=[lost.run_id]))
+    assert is_to_be_repeated(record, record.update_timestamp + REPEATED_WITHIN / 2)
+    assert not is_to_be_repeated(record, record.update_timestamp + REPEATED_WITHIN)
+    instance.add_run_tags(lost.run_id, {WILL_RETRY: "false"})
+    assert wanted(evaluate("landed_objects", tick.cursor, lake=LAKE)) == {"compacted/lots", "catalog/lots"}
+    instance.add_run_tags(lost.run_id, {WILL_RETRY: "true", "dagster/auto_retry_run_id": "r"})
+    (record,) = instance.get_run_records(dg.RunsFilter(run_ids=[lost.run_id]))
+    assert not is_to_be_repeated(record, record.update_timestamp), "the repetition itself is under way, or over"
 
 
 def test_a_sensor_does_not_wait_for_runs_that_another_one_requested(
