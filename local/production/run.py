@@ -219,8 +219,10 @@ class ProductionRun(Run):
         of_askers = len({ran(record).requested_by for record in remaining})
         if left != len(runs) - self.result.forgotten or left > keep.runs + holding + of_askers:
             yield f"{len(runs)} runs, {self.result.forgotten} forgotten, but {left} are left"
-        if before != {key: used.get_latest_materialization_event(key) for key in assets}:
-            yield "the newest of an asset was forgotten with its run"
+        for key, event in before.items():
+            newest = used.get_latest_materialization_event(key)
+            if event and (newest is None or newest.timestamp < event.timestamp):
+                yield f"the newest of {key.to_user_string()} was forgotten with its run"
 
     def _judge(self, parts: Parts, journal: object, reader: StreamReader) -> None:
         super()._judge(parts, journal, reader)  # type: ignore[arg-type]
