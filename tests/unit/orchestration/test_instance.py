@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Event
+from threading import enumerate as enumerate_threads
 from typing import Any
 
 import boto3
@@ -20,6 +22,8 @@ from moto.ecs.models import ecs_backends
 
 from local.dagster.prepare import INSTANCE_TEMPLATE
 from local.home import REPOSITORY
+from orchestration import run_launcher
+from orchestration.private_dagster import CheckRunHealthResult
 from tests.support.launching import heard, lines
 from tests.support.postgres import Server
 from tests.support.private_dagster import (
@@ -131,11 +135,14 @@ def daemon(machine: Callable[[str], dg.DagsterInstance], monkeypatch: pytest.Mon
 def compaction() -> None: ...
 
 
-def launched(daemon: dg.DagsterInstance) -> dg.DagsterRun:
+def launched(
+    daemon: dg.DagsterInstance, status: dg.DagsterRunStatus = dg.DagsterRunStatus.NOT_STARTED
+) -> dg.DagsterRun:
     """A run that is a task."""
     pointer = ModuleCodePointer("orchestration.definitions", "defs", None)
     repository = RepositoryPythonOrigin("python", pointer, None, ("dagster",), {})
-    run = daemon.create_run_for_job(compaction, job_code_origin=JobPythonOrigin("compaction", repository))
+    origin = JobPythonOrigin("compaction", repository)
+    run = daemon.create_run_for_job(compaction, job_code_origin=origin, status=status)
     daemon.run_launcher.launch_run(LaunchRunContext(run, None))
     started = daemon.get_run_by_id(run.run_id)
     assert started is not None
@@ -186,6 +193,67 @@ def ends(run: dg.DagsterRun, code: int, text: str) -> None:
     logs.put_log_events(**place, logEvents=[{"timestamp": int(time.time() * 1000), "message": text}])
     boto3.client("ecs").stop_task(cluster=cluster, task=task)
     ecs_backends["123456789012"]["eu-west-1"].tasks["gavel-prod"][task].containers[0].exitCode = code
+
+
+def test_a_run_whose_task_ended_before_it_began_has_failed(daemon: dg.DagsterInstance) -> None:
+    """Dagster's own monitoring looks at no task of a run that has not begun."""
+    starting = dg.DagsterRunStatus.STARTING
+    lost, living, begun = (launched(daemon, s) for s in (starting, starting, dg.DagsterRunStatus.STARTED))
+    tasks = daemon.run_launcher
+    assert isinstance(tasks, run_launcher.TaskRunLauncher)
+    assert run_launcher.end_lost_starts(daemon, tasks) == []
+    ends(lost, 137, "no memory is left")
+    boto3.client("ecs").stop_task(cluster="gavel-prod", task=begun.tags["ecs/task_arn"])
+    assert run_launcher.end_lost_starts(daemon, tasks) == [lost.run_id]
+    assert run_launcher.end_lost_starts(daemon, tasks) == []
+    states = [run and run.status for run in map(daemon.get_run_by_id, (lost.run_id, living.run_id, begun.run_id))]
+    assert states == [dg.DagsterRunStatus.FAILURE, starting, dg.DagsterRunStatus.STARTED]
+    (failure,) = daemon.all_logs(lost.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+    assert "before the run began" in failure.message
+    assert "no memory is left" in failure.message
+
+
+def test_a_run_that_began_while_its_task_was_looked_at_is_left_alone(
+    daemon: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = launched(daemon, dg.DagsterRunStatus.STARTING)
+    tasks = daemon.run_launcher
+    assert isinstance(tasks, run_launcher.TaskRunLauncher)
+
+    def ended_meanwhile(looked_at: dg.DagsterRun) -> CheckRunHealthResult:
+        daemon.report_run_canceled(looked_at)
+        return CheckRunHealthResult(WorkerStatus.FAILED, "")
+
+    monkeypatch.setattr(tasks, "check_run_worker_health", ended_meanwhile)
+    assert run_launcher.end_lost_starts(daemon, tasks) == []
+    after = daemon.get_run_by_id(run.run_id)
+    assert after is not None
+    assert after.status is dg.DagsterRunStatus.CANCELED
+
+
+def test_the_daemon_looks_again_and_again_whatever_a_look_meets(
+    daemon: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From its first run on, until the instance is given back; what never launches a run looks at nothing."""
+    looks: list[object] = []
+    enough = Event()
+
+    def look(instance: dg.DagsterInstance, launcher: object) -> None:
+        looks.append(launcher)
+        if len(looks) == 3:
+            enough.set()
+        raise ConnectionError("the database does not answer")
+
+    monkeypatch.setattr(run_launcher, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(run_launcher, "end_lost_starts", look)
+    before = {thread.name for thread in enumerate_threads()}
+    launched(daemon)
+    launched(daemon)
+    assert enough.wait(60)
+    (looking,) = (thread for thread in enumerate_threads() if thread.name not in before and "begin" in thread.name)
+    daemon.run_launcher.dispose()
+    looking.join(60)
+    assert not looking.is_alive()
 
 
 def test_what_daemon_and_web_server_ask_of_aws_is_recorded(
