@@ -10,6 +10,7 @@
 - `consume_new_runs_for_automatic_reexecution`: how Dagster's daemon repeats failed runs, and gives that up.
 - `EngineEventData`: how Dagster's daemon reports what went wrong with a run.
 - `JobFailureData`: what ended a run.
+- `DagsterDaemonScheduler`: how often a schedule's failed tick is tried again.
 """
 
 from dagster._core.code_pointer import CodePointer, ModuleCodePointer
@@ -26,6 +27,7 @@ from dagster._core.remote_origin import (
     RemoteJobOrigin,
     RemoteRepositoryOrigin,
 )
+from dagster._core.scheduler import DagsterDaemonScheduler
 from dagster._core.workspace.load import location_origins_from_yaml_paths
 from dagster._daemon.auto_run_reexecution.auto_run_reexecution import consume_new_runs_for_automatic_reexecution
 
@@ -34,6 +36,7 @@ __all__ = [
     "IMPLICIT_ASSET_JOB_NAME",
     "AssetCheckEvaluationPlanned",
     "CodePointer",
+    "DagsterDaemonScheduler",
     "EngineEventData",
     "ExecutionPlan",
     "GrpcServerCodeLocationOrigin",

@@ -27,6 +27,7 @@ from orchestration.private_dagster import CheckRunHealthResult
 from tests.support.launching import heard, lines
 from tests.support.postgres import Server
 from tests.support.private_dagster import (
+    DagsterDaemonScheduler,
     GrpcServerCodeLocationOrigin,
     JobPythonOrigin,
     LaunchRunContext,
@@ -90,7 +91,10 @@ def test_pools_and_retries_are_those_of_a_laptop(machine: Callable[[str], dg.Dag
         name: laptop[name] for name in (set(production) & set(laptop)) - OF_ITS_OWN
     }
     assert production["run_monitoring"] == {**laptop["run_monitoring"], "start_timeout_seconds": 300}
-    pools = machine("one").get_concurrency_config().pool_config
+    instance = machine("one")
+    assert isinstance(instance.scheduler, DagsterDaemonScheduler)
+    assert instance.scheduler.max_tick_retries == 30, "a tick of the night is not lost to a database that restarts"
+    pools = instance.get_concurrency_config().pool_config
     assert (pools.default_pool_limit, pools.pool_granularity and pools.pool_granularity.value) == (1, "op")
 
 
