@@ -68,12 +68,12 @@ def frozen(home: Home, run_id: str) -> RunProcess:
     within the seconds that it has."""
     deadline = time.monotonic() + PATIENCE
     while True:
-        run = runs(home)[run_id]
-        process = RunProcess.of(run)
-        if run.status is dg.DagsterRunStatus.STARTED and process is not None and process.send(signal.SIGSTOP):
+        run = runs(home).get(run_id)
+        process = run and RunProcess.of(run)
+        if run and run.status is dg.DagsterRunStatus.STARTED and process and process.send(signal.SIGSTOP):
             return process
-        assert not run.is_finished, run.status
-        assert time.monotonic() < deadline, f"{run.job_name} is {run.status}"
+        assert run is None or not run.is_finished, run.status
+        assert time.monotonic() < deadline, f"{run_id} is {run and run.status}"
         time.sleep(0.1)
 
 
