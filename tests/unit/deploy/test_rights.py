@@ -27,7 +27,7 @@ NAMED_BUT_NOT_CALLED = {
     # Words of the code that are operations of another service as well.
     "athena:GetDatabase",
     *("athena:GetSession", "dynamodb:CreateTable", "dynamodb:DeleteTable", "dynamodb:UpdateTable", "dynamodb:Query"),
-    *("glue:CreateConnection", "glue:GetSession", "kms:Decrypt", "kms:Encrypt"),
+    *("glue:CreateConnection", "glue:GetJob", "glue:GetSession", "kms:Decrypt", "kms:Encrypt"),
     "kms:Verify",  # proofs are verified with the public key, by whoever reads them
 }
 IAM_CALLS_IT = {
