@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from lakehouse.table.iceberg import LiveFile
 
 _UPLOADS = 4
-_FEW_QUERIES = 8
+FEW_QUERIES = 8
 """Up to so many queries look for their rows among all of a batch; for more, these are first put in order."""
 _WEIGHED = 16  # of so many rows one is weighed
 _FEW = 20_000  # rows that are all weighed
@@ -192,7 +192,7 @@ def _write_plan(making: AbstractContextManager[_Writer], files: Sequence[LiveFil
         weight = _weight(duck, shape, str(VALID), "_rid")
         writer.row_group = planning.rows_per_group(weight)
         bundles = planning.bundles(rows, per_file, weight)
-        if len(bundles) > _FEW_QUERIES:
+        if len(bundles) > FEW_QUERIES:
             duck.run("CREATE OR REPLACE TEMP TABLE _gathered AS SELECT * FROM _incoming ORDER BY _group")
             duck.run("CREATE OR REPLACE TEMP VIEW _incoming AS SELECT * FROM _gathered")
         for first, end in bundles:
@@ -264,6 +264,7 @@ def _route(duck: Duck, shape: TableShape, files: Sequence[LiveFile], plan: Plan,
     )
     source = f"{VALID} JOIN _routed USING (_rid)"
     duck.run(f"CREATE OR REPLACE TEMP VIEW _incoming AS SELECT {columns}, _rid, _group FROM {source}")
+    duck.run("DROP TABLE IF EXISTS _gathered")  # of a first try, for which memory ran out
 
 
 def _sql(partition: int | None) -> str:

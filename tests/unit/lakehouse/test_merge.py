@@ -20,9 +20,11 @@ from lakehouse.table.tables import TableState
 from tests.support.lakes import PARCELS, Landing, change, published_rows
 
 
-@pytest.fixture(autouse=True)
-def _few_bytes_count_as_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No file counts as small, so that a table of a few rows is treated like one of millions."""
+@pytest.fixture(autouse=True, params=[writing.FEW_QUERIES, 0], ids=["few queries", "many queries"])
+def _few_bytes_count_as_many(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file counts as small, so that a table of a few rows is treated like one of millions; and its files are written
+    both as by few queries and as by many, for which a batch is put in order first."""
+    monkeypatch.setattr(writing, "FEW_QUERIES", request.param)
     monkeypatch.setattr(planning, "SMALL_FILE", 0)
     monkeypatch.setattr(planning, "TINY_FILE", 0)
     monkeypatch.setattr(planning, "FULL_FILE", 0)
