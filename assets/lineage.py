@@ -112,7 +112,8 @@ def columns_read(sql: str, dialect: str, tables: Tables) -> Columns:
     for table in [*query.find_all(exp.Table)]:  # one of this session has no place in its name
         if not table.db and table.name.lower() not in ctes and (same := named.get(table.name.lower())):
             for part in ("db", "catalog"):
-                table.set(part, same.args[part] and same.args[part].copy())
+                if (place := same.args.get(part)) is not None:
+                    table.set(part, place.copy())
     found = {}
     for column, node in lineage(None, query, schema, dialect=dialect, copy=False).items():
         origins = {
