@@ -6,7 +6,8 @@ alone: it would be "started" for ever, with its slots of pools and its place amo
 
 That monitoring asks about runs that have begun alone. A task that ends before, since its image cannot be pulled or its
 memory is too small, would be noticed by the start timeout, minutes later. So the daemon's launcher looks at tasks of
-runs that are to begin by itself, in a thread, which begins with the first run that it starts or is requested about.
+runs that are to begin by itself, in a thread, from the first run on that the daemon starts or looks after. Where none
+is there after the daemon was started again, the start timeout is what is left.
 """
 
 from __future__ import annotations
@@ -66,12 +67,22 @@ class TaskRunLauncher(EcsRunLauncher):
 
 
 def end_lost_starts(instance: dg.DagsterInstance, launcher: EcsRunLauncher) -> list[str]:
-    """Mark runs as failed whose task ended before they began, so that Dagster repeats them; returns their ids."""
+    """Mark runs as failed whose task ended before they began, so that Dagster repeats them; returns their ids. One that
+    cannot be looked at holds up no other."""
     ended = []
     for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING])):
-        found = launcher.check_run_worker_health(run)
-        now = instance.get_run_by_id(run.run_id)  # it may have begun and ended meanwhile
-        if found.status is WorkerStatus.FAILED and now and now.status is dg.DagsterRunStatus.STARTING:
-            instance.report_run_failed(now, f"The task ended before the run began: {found.msg}")
-            ended.append(run.run_id)
+        try:
+            if _is_ended(instance, launcher, run):
+                ended.append(run.run_id)
+        except Exception:
+            logging.exception("The task of run %s could not be looked at; that is tried again.", run.run_id)
     return ended
+
+
+def _is_ended(instance: dg.DagsterInstance, launcher: EcsRunLauncher, run: dg.DagsterRun) -> bool:
+    found = launcher.check_run_worker_health(run)
+    now = instance.get_run_by_id(run.run_id)  # it may have begun and ended meanwhile
+    if found.status is not WorkerStatus.FAILED or now is None or now.status is not dg.DagsterRunStatus.STARTING:
+        return False
+    instance.report_run_failed(now, f"The task ended before the run began: {found.msg}")
+    return True

@@ -235,6 +235,22 @@ def test_a_run_that_began_while_its_task_was_looked_at_is_left_alone(
     assert after.status is dg.DagsterRunStatus.CANCELED
 
 
+def test_a_task_that_cannot_be_looked_at_holds_up_no_other(
+    daemon: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [launched(daemon, dg.DagsterRunStatus.STARTING) for _ in range(3)]
+    tasks = daemon.run_launcher
+    assert isinstance(tasks, run_launcher.TaskRunLauncher)
+
+    def look(run: dg.DagsterRun) -> CheckRunHealthResult:
+        if run.run_id == runs[1].run_id:
+            raise ConnectionError("throttled")
+        return CheckRunHealthResult(WorkerStatus.FAILED, "")
+
+    monkeypatch.setattr(tasks, "check_run_worker_health", look)
+    assert set(run_launcher.end_lost_starts(daemon, tasks)) == {runs[0].run_id, runs[2].run_id}
+
+
 def test_the_daemon_looks_again_and_again_whatever_a_look_meets(
     daemon: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
