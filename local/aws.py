@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lakehouse.storage.lake import Lake
 
 REGION = "eu-west-1"
 CREDENTIALS: Mapping[str, str] = {
@@ -34,21 +37,33 @@ class Aws:
             return _client(self.endpoint, service)
 
 
+def lake_at(bucket: str, endpoint: str) -> Lake:
+    """The laptop's lake, whoever's credentials this process has."""
+    from lakehouse.storage.lake import Lake
+
+    return replace(Lake.of_environment("local", bucket, REGION, endpoint), placeholders=True)
+
+
+def session() -> Any:
+    """A boto3 session with the emulator's placeholders. It reads no profile of the person: with the name of one that
+    is not there, boto3 makes no client at all."""
+    import boto3
+    import botocore.session
+
+    core = botocore.session.Session(session_vars={"profile": (None, None, None, None)})
+    core.set_credentials(CREDENTIALS["AWS_ACCESS_KEY_ID"], CREDENTIALS["AWS_SECRET_ACCESS_KEY"])
+    return boto3.Session(botocore_session=core, region_name=REGION)
+
+
 _making = Lock()
 
 
 @cache
 def _client(endpoint: str, service: str) -> Any:
     """Kept, because what looks at the stack every second would spend a quarter of a core on making it."""
-    import boto3
     from botocore.config import Config
 
-    session: Any = boto3.session.Session(
-        aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-        region_name=REGION,
-    )
-    return session.client(
+    return session().client(
         service,
         endpoint_url=endpoint,
         config=Config(

@@ -13,7 +13,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from contracts import Contracts
-from local.aws import REGION, Aws
+from local.aws import REGION, Aws, lake_at
 from local.home import REPOSITORY, Home, Stack
 from local.housekeeping import bound_bundles
 from local.processes import HANG_SECONDS
@@ -81,10 +81,9 @@ def _upload_bundles(aws: Aws, home: Home, contracts: Contracts) -> dict[str, str
 def _deploy_landing_tables(aws: Aws, contracts: Contracts, progress: Progress) -> None:
     """Create or correct the landing tables: Firehose reads their columns, so they come before the stack."""
     from lakehouse import api
-    from lakehouse.storage.lake import Lake
 
     bucket = data_bucket()
-    lake = Lake.of_environment("local", bucket, REGION, aws.endpoint)
+    lake = lake_at(bucket, aws.endpoint)
     for done, contract in enumerate(contracts.values()):
         progress("landing tables", done, len(contracts))
         api.refresh_landing(lake, contract)

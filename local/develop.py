@@ -18,7 +18,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 from contracts import Contracts
-from local import commands, emulator, housekeeping, pipeline_process, stack
+from local import commands, emulator, housekeeping, pipeline_process, ports, stack
 from local.aws import Aws
 from local.dashboard import serving as dashboard_serving
 from local.draining import Mending, drain
@@ -144,10 +144,7 @@ def _stopped_by_signals(stopping: Event) -> Iterator[None]:
 def _start_dagster(home: Home, current: Stack, screen: Screen, ui_port: int | None, exports: str) -> Stack:
     """Start the webserver and the daemon on one code location, and wait until the UI answers. `exports` is where the
     job `backfill` requests them."""
-    port = ui_port or (UI_PORT if emulator.is_free(UI_PORT) else emulator.free_port())
-    if not emulator.is_free(port):
-        raise DevelopError(f"port {port} is taken by another program; choose another one with --ui-port")
-    with screen.step("Start Dagster") as step:
+    with _ui_port(ui_port) as port, screen.step("Start Dagster") as step:
         step.update(text="preparing the dbt models")
         pipeline_process.prepare(home, current)()
         current = home.update(ui_url=f"http://127.0.0.1:{port}")
@@ -157,6 +154,16 @@ def _start_dagster(home: Home, current: Stack, screen: Screen, ui_port: int | No
         wait_for_ui(port, process, home.logs / "dagster.log")
         step.note = current.ui_url or ""
     return current
+
+
+@contextmanager
+def _ui_port(wanted: int | None) -> Iterator[int]:
+    """The port of the UI, which is nobody else's until it answers."""
+    try:
+        with ports.claimed((wanted or UI_PORT,), others=wanted is None) as port:
+            yield port
+    except ports.NoPort as error:
+        raise DevelopError(f"port {wanted} is taken by another program; choose another one with --ui-port") from error
 
 
 def take_up(home: Home, current: Stack, say: Callable[[str], None]) -> None:

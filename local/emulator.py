@@ -10,20 +10,18 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import random
 import shutil
-import socket
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from local import ports
 from local.aws import CREDENTIALS, Aws
 from local.home import Home, Stack
 from local.processes import HANG_SECONDS, Process, marked, spawn, stop
 
-FREE_SECONDS = 3
 STOP_SECONDS = 60
 _IDENTITY_PARAMETER = "/gavel/local/identity"
 
@@ -117,24 +115,35 @@ def _launch(home: Home, stack: Stack, port: int | None) -> Stack:
 
     The last port is tried twice: clients have it, and what failed once may have been the machine's load.
     """
-    last = [stack.port] * 2 if stack.port is not None and _comes_free(stack.port) else []
+    last = [stack.port] * 2 if stack.port is not None and ports.comes_free(stack.port) else []
     candidates: list[int | None] = [port] if port is not None else [*last, None, None, None]
     failure: EmulatorError | None = None
     for candidate in candidates:
-        chosen = candidate if candidate is not None else free_port()
+        if candidate is not None and not ports.comes_free(candidate):
+            failure = _taken(candidate)
+            continue
         try:
-            if not _comes_free(chosen):
-                raise EmulatorError(f"port {chosen} is taken by another program; choose another one or leave it out")
-            process = _spawn(home, stack, chosen)
-            running = home.update(port=chosen, emulator=process)
-            _wait_until_healthy(running, process, home.logs / "emulator.log")
-            if identity_of(running) is None:
-                set_identity(running)
-            return running
+            with ports.claimed(() if candidate is None else (candidate,), others=candidate is None) as chosen:
+                return _launched(home, stack, chosen)
+        except ports.NoPort:
+            failure = _taken(candidate)
         except EmulatorError as error:
             failure = error
     assert failure is not None
     raise failure
+
+
+def _launched(home: Home, stack: Stack, port: int) -> Stack:
+    process = _spawn(home, stack, port)
+    running = home.update(port=port, emulator=process)
+    _wait_until_healthy(running, process, home.logs / "emulator.log")
+    if identity_of(running) is None:
+        set_identity(running)
+    return running
+
+
+def _taken(port: int | None) -> EmulatorError:
+    return EmulatorError(f"port {port} is taken by another program; choose another one or leave it out")
 
 
 _HANDED_ON = ("PATH", "HOME", "LANG", "LC_ALL")
@@ -212,41 +221,6 @@ def identity_of(stack: Stack) -> str | None:
 def set_identity(stack: Stack) -> None:
     """Let the emulator's own state name the identity it belongs to."""
     Aws(stack.endpoint).client("ssm").put_parameter(Name=_IDENTITY_PARAMETER, Value=stack.identity, Type="String")
-
-
-_PORTS = range(20_000, 30_000)
-"""Where a port is looked for: below those that systems give to outgoing connections (Linux from 32768, macOS and
-Windows from 49152), so that nobody has taken the stack's port when it comes back."""
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens on now, and that no outgoing connection takes later."""
-    tried = random.sample(_PORTS, 200)
-    for port in tried:
-        if is_free(port):
-            return port
-    raise EmulatorError(f"expected a free port between {_PORTS[0]} and {_PORTS[-1]}, found none of {len(tried)} tried")
-
-
-def is_free(port: int) -> bool:
-    """Whether one could listen on the port now."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def _comes_free(port: int) -> bool:
-    """Whether the port is free now or within moments: the system may still hold that of a process that was killed."""
-    deadline = time.monotonic() + FREE_SECONDS
-    while not is_free(port):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def tail(log: Path, lines: int = 15) -> str:

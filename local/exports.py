@@ -20,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock
 from typing import Any
 
-from local.aws import CREDENTIALS, REGION, Aws
+from local.aws import REGION, Aws, session
 from local.serving import answering
 from local.stream import DynamoStream
 
@@ -271,12 +271,4 @@ def serving(exports: Exports) -> Iterator[str]:
 
 def client_of(url: str) -> Any:
     """A boto3 client of the exports at that endpoint."""
-    import boto3
-
-    return boto3.client(
-        "dynamodb",
-        endpoint_url=url,
-        region_name=REGION,
-        aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-    )
+    return session().client("dynamodb", endpoint_url=url)

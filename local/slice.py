@@ -13,7 +13,7 @@ from pathlib import Path
 from contracts import Contracts
 from contracts.dbt import PROJECT
 from local import stack
-from local.aws import REGION
+from local.aws import lake_at
 from local.home import Home
 from local.models import run_models
 
@@ -27,7 +27,6 @@ def cut(home: Home, contracts: Contracts, root: str, keys: int, folder: Path) ->
 
     An earlier slice in the folder is replaced. Raises `SliceError`.
     """
-    from lakehouse.storage.lake import Lake
     from warehouse.slice import WATERMARKS
     from warehouse.slice import cut as cut_lake
 
@@ -38,7 +37,7 @@ def cut(home: Home, contracts: Contracts, root: str, keys: int, folder: Path) ->
     current = stack.running(home)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    lake = Lake.of_environment("local", current.outputs["DataBucketName"], REGION, current.endpoint)
+    lake = lake_at(current.outputs["DataBucketName"], current.endpoint)
     return cut_lake(lake, contracts, root, keys, folder)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from contracts import Contracts, load_contracts
 from contracts.compact import dump_compact
 from local import deploy, emulator
-from local.aws import CREDENTIALS, REGION, Aws
+from local.aws import CREDENTIALS, Aws, lake_at
 from local.client import ApiClient
 from local.draining import drain
 from local.home import Home, HomeError, Stack
@@ -72,9 +72,8 @@ def _check_changed(home: Home, stack: Stack, contracts: Contracts) -> None:
     if not changed:
         return
     from lakehouse import api
-    from lakehouse.storage.lake import Lake
 
-    lake = Lake.of_environment("local", stack.outputs["DataBucketName"], REGION, stack.endpoint)
+    lake = lake_at(stack.outputs["DataBucketName"], stack.endpoint)
     for contract in changed:
         api.check_follows(lake, contract)
 

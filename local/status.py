@@ -14,7 +14,7 @@ from rich.table import Table
 from contracts import Contracts
 from contracts.health import KEY, VERSION, Health
 from local import emulator, stack
-from local.aws import CREDENTIALS, REGION
+from local.aws import CREDENTIALS, lake_at
 from local.draining import lag
 from local.home import Home, Stack
 
@@ -95,10 +95,9 @@ def last_health(current: Stack) -> Health | None:
     """What the last look of the alerts found; None before the first, and where another version wrote it."""
     import json
 
-    from lakehouse.storage.lake import Lake
     from lakehouse.storage.store import ObjectMissing
 
-    lake = Lake.of_environment("local", current.outputs["DataBucketName"], REGION, current.endpoint)
+    lake = lake_at(current.outputs["DataBucketName"], current.endpoint)
     try:
         found: Health = json.loads(lake.store.read(KEY))
     except ObjectMissing:
@@ -132,14 +131,13 @@ def models_read(home: Home, current: Stack, contracts: Contracts) -> tuple[Model
     from assets.catalog import published_states
     from assets.consumers import accepted_lags, consumers
     from assets.data_times import data_time, present, recorded_reads, unread_since
-    from lakehouse.storage.lake import Lake
     from orchestration.prepare import dbt_files
     from orchestration.settings import Settings
     from warehouse.project import prepared_manifest
 
     manifest = prepared_manifest(dbt_files(Settings(home=home.path, endpoint_url=current.endpoint)))
     lags = accepted_lags(consumers(manifest).values(), manifest)
-    lake = Lake.of_environment("local", current.outputs["DataBucketName"], REGION, current.endpoint)
+    lake = lake_at(current.outputs["DataBucketName"], current.endpoint)
     now = present(contracts, published_states(lake, contracts, lambda entity, error: None))  # its line says so
     with DagsterInstance.from_config(str(home.dagster)) as instance:
         reads = recorded_reads(instance, lags)
@@ -169,12 +167,11 @@ def quarantined(home: Home, contracts: Contracts, entity: str | None) -> Iterato
     Raises `local.stack.StackError` if the stack does not run, or if there is no such entity.
     """
     from lakehouse import api
-    from lakehouse.storage.lake import Lake
 
     if entity is not None and entity not in contracts:
         raise stack.StackError(f"expected an entity ({', '.join(contracts)}), found {entity!r}")
     current = stack.running(home)
-    lake = Lake.of_environment("local", current.outputs["DataBucketName"], REGION, current.endpoint)
+    lake = lake_at(current.outputs["DataBucketName"], current.endpoint)
     for contract in [contracts[entity]] if entity else contracts.values():
         for file in api.list_files(lake, contract):
             yield contract.name, file
@@ -197,9 +194,8 @@ def published_tables(current: Stack, contracts: Contracts) -> tuple[Published, .
     """The published table of every entity."""
     from lakehouse import api
     from lakehouse.intake.landing import Scope
-    from lakehouse.storage.lake import Lake
 
-    lake = Lake.of_environment("local", current.outputs["DataBucketName"], REGION, current.endpoint)
+    lake = lake_at(current.outputs["DataBucketName"], current.endpoint)
     tables = []
     for contract in contracts.values():
         try:
@@ -229,10 +225,9 @@ def parity_text(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def failing_objects(current: Stack, contracts: Contracts) -> tuple[Failing, ...]:
     """The landed objects that are held or fail again and again, of the entities that can be read."""
-    from lakehouse.storage.lake import Lake
     from orchestration.alerts.view import LakeView, Memory
 
-    lake = Lake.of_environment("local", current.outputs["DataBucketName"], REGION, current.endpoint)
+    lake = lake_at(current.outputs["DataBucketName"], current.endpoint)
     found, _ = LakeView(lake, "local", contracts, Memory(), datetime.now(UTC)).failing()  # its line says what is unread
     return tuple(failing for objects in found.values() for failing in objects)
 

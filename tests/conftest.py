@@ -6,7 +6,7 @@ import gc
 import os
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,7 @@ MAY_BE_SKIPPED = {
     "a plain file of lines has no way to be wrong as a whole but by its length": "that length has a test of its own",
 }
 _skipped: set[str] = set()
+_account: dict[str, str] = {}
 
 HERE = Path(__file__).parent
 SLOW = frozenset(n for names in yaml.safe_load((HERE / "slow.yaml").read_text("utf-8")).values() for n in names)
@@ -63,6 +64,28 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest_socket.disable_socket(allow_unix_socket=True)
     else:
         pytest_socket.enable_socket()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart() -> None:
+    _account.update(_of_account())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None]:
+    """The tests of a file leave the account's variables as they were: the stack that a later one starts would use
+    them. What a mock of AWS sets is set first and taken back last."""
+    yield
+    if (nextitem is None or nextitem.path != item.path) and (left := _of_account()) != _account:
+        for name in left:
+            del os.environ[name]
+        os.environ.update(_account)
+        changed = sorted(name for name in {*left, *_account} if left.get(name) != _account.get(name))
+        raise AssertionError(f"expected the environment as before {item.path.name}, found others: {changed}")
+
+
+def _of_account() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

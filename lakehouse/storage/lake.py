@@ -5,7 +5,7 @@ Holds addresses and connections only: what is done with them belongs to the othe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -42,11 +42,16 @@ def read_timestamp(value: Any) -> datetime:
     return parse_timestamp(value)
 
 
+NO_PROFILE: Mapping[str, tuple[None, ...]] = {"profile": (None, None, None, None)}
+"""Variables of a botocore session that reads no profile: with one that is not there, it makes no client at all."""
+
+
 @dataclass(frozen=True)
 class Lake:
     """One environment's lake: the bucket, the Glue databases, and how to reach them.
 
-    `endpoint` is set for an emulator only. `local_root` swaps S3 and Glue for a folder (tests, experiments): the
+    `endpoint` is set for an emulator only; with `placeholders` it is sent these in place of the credentials, and of the
+    profile, that boto3 would find. `local_root` swaps S3 and Glue for a folder (tests, experiments): the
     same keys below `local_root/<bucket>`, the same entries as JSON files. `scratch` holds a batch's temporary files.
     `athena` is None where there is none to merge on: entities that ask for it are merged embedded then.
     `signing_key` is the KMS key (id or alias) that signs proofs of erasures, if there is one. `operational_table` is
@@ -60,6 +65,7 @@ class Lake:
     published_database: str
     region: str = "eu-west-1"
     endpoint: str | None = None
+    placeholders: bool = False
     local_root: Path | None = None
     memory_limit: str = "512MB"
     threads: int = 2
@@ -89,12 +95,11 @@ class Lake:
         import boto3
         import botocore.session
 
-        core = botocore.session.get_session()
+        core = botocore.session.Session(session_vars=NO_PROFILE if self.placeholders else None)
         core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=read_timestamp)
-        session = boto3.Session(botocore_session=core, region_name=self.region)
-        if session.get_credentials() is None and self.endpoint:
+        if self.placeholders or (self.endpoint and core.get_credentials() is None):
             core.set_credentials("test", "test")  # an emulator's placeholders
-        return session
+        return boto3.Session(botocore_session=core, region_name=self.region)
 
     def client(self, service: str) -> Any:
         """A new boto3 client of the service."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import Event, Lock, Thread
 
 from contracts import load_contracts
-from local import commands, emulator, pipeline_process, stack, status
+from local import commands, pipeline_process, ports, stack, status
 from local.aws import Aws
 from local.chaos import evidence, judge, operators
 from local.chaos.clock import Clocks
@@ -139,7 +139,7 @@ class Run:
     # ---- starting and stopping
 
     def _start(self, serves: ExitStack) -> Parts:
-        port = emulator.free_port()
+        port = ports.free_port()
         front = serves.enter_context(proxying(port, self.injected))
         self.home.path.mkdir(parents=True, exist_ok=True)
         self.home.save(replace(Stack.new(), phase="stopped", port=port, front=f"http://127.0.0.1:{front}"))
@@ -151,7 +151,7 @@ class Run:
         exports = serves.enter_context(serving(Exports(Aws(current.endpoint))))
         pipeline_process.prepare(self.home, current)()
         more = {"GAVEL_EXPORTS_URL": exports, **(self.clocks.of_pipeline() if self.clocks else {})}
-        parts = Parts(self.home, contracts, self.say, emulator.free_port(), more)
+        parts = Parts(self.home, contracts, self.say, ports.free_port(), more)
         parts.start_dagster()
         parts.start_pump()
         commands.drop_reference_data(current)

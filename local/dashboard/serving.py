@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from contracts import Contracts
-from local import emulator, stack
+from local import emulator, ports, stack
 from local.aws import Aws
 from local.dashboard.build import NotBuilt, build
 from local.deploy import USER
@@ -31,23 +31,17 @@ def start(home: Home, current: Stack, contracts: Contracts, screen: Screen) -> S
     try:
         with screen.step("Build and serve the staff dashboard") as step:
             folder = build(contracts, lambda text: step.update(text=text))
-            address = _address(current)
-            client = sign_in_client(current, address)
-            current = home.update(dashboard_url=address)
-            _spawn(home, current, str(folder), _settings(current, client))
-            step.note = address
+            stop(marked(f"{current.identity}.{stack.DASHBOARD}"), timeout=5)
+            with ports.claimed(p for p in (urlsplit(current.dashboard_url or "").port, PORT) if p) as port:
+                address = f"http://127.0.0.1:{port}"
+                client = sign_in_client(current, address)
+                current = home.update(dashboard_url=address)
+                _spawn(home, current, str(folder), _settings(current, client))
+                step.note = address
     except (NotBuilt, NotServed) as error:
         screen.say_all(f"The staff dashboard is not served: {error}")
         return home.update(dashboard_url=None)
     return current
-
-
-def _address(current: Stack) -> str:
-    """Where it was served before, or on its own port, or on a free one."""
-    stop(marked(f"{current.identity}.{stack.DASHBOARD}"), timeout=5)
-    before = urlsplit(current.dashboard_url or "").port
-    port = next((p for p in (before, PORT) if p and emulator.is_free(p)), None) or emulator.free_port()
-    return f"http://127.0.0.1:{port}"
 
 
 def sign_in_client(current: Stack, address: str) -> str:

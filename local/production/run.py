@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 from urllib.request import Request, urlopen
 
 from contracts import load_contracts
-from local import commands, emulator, pipeline_process, stack
-from local.aws import REGION, Aws
+from local import commands, emulator, pipeline_process, ports, stack
+from local.aws import Aws, lake_at
 from local.chaos.evidence import StreamReader
 from local.chaos.parts import Parts
 from local.chaos.plan import Fault
@@ -87,7 +87,7 @@ class ProductionRun(Run):
 
     def _start(self, serves: ExitStack) -> Parts:
         serves.enter_context(own_environment())
-        port = emulator.free_port()
+        port = ports.free_port()
         self.home.path.mkdir(parents=True, exist_ok=True)
         self.home.save(Stack(**{**vars(Stack.new()), "phase": "stopped", "port": port}))
         contracts = load_contracts()
@@ -96,7 +96,7 @@ class ProductionRun(Run):
         exports = serves.enter_context(serving(Exports(Aws(current.endpoint))))
         server = serves.enter_context(running_server())
         database = server.new_database(instance.DATABASE)
-        parts = ProductionParts(self.home, contracts, self.say, emulator.free_port(), {"GAVEL_EXPORTS_URL": exports})
+        parts = ProductionParts(self.home, contracts, self.say, ports.free_port(), {"GAVEL_EXPORTS_URL": exports})
         self._prepare(parts, server, database, serves)
         self.say("Dagster starts: code server, daemon, web server")
         parts.start_dagster()
@@ -119,7 +119,7 @@ class ProductionRun(Run):
             raise ValueError(f"{job}: expected the description {BEFORE!r} once, found it {text.count(BEFORE)} times")
         job.write_text(text.replace(BEFORE, AFTER), "utf-8")
         parts.server, self._database = server, database
-        parts.ports = {"web": parts.ui_port, "code": emulator.free_port(), "daemon": 0}
+        parts.ports = {"web": parts.ui_port, "code": ports.free_port(), "daemon": 0}
         workspace = instance.write(self.home.dagster, database, parts.ports["code"])
         parts.commands = instance.commands(parts.ports, workspace)
         cluster = ecs.Cluster(ecs.Image(first, {}), self.home.logs / "runs.log", installed("dagster-daemon"))
@@ -183,8 +183,6 @@ class ProductionRun(Run):
         super()._failures(begun)
         from dagster import DagsterInstance
 
-        from lakehouse.storage.lake import Lake
-
         with DagsterInstance.from_config(str(self.home.dagster)) as used:
             records = used.get_run_records()
             history.write_runs(records, self.folder / "runs.jsonl")
@@ -198,7 +196,7 @@ class ProductionRun(Run):
             if self.result.recovery is not None:
                 current = self.home.load()
                 assert current is not None
-                lake = Lake.of_environment("local", current.outputs["DataBucketName"], REGION, current.endpoint)
+                lake = lake_at(current.outputs["DataBucketName"], current.endpoint)
                 self.result.recovery, found = recovered(self.result.recovery, used, lake, ENTITIES)
                 self.result.stuck += found
             self.result.stuck += self._forget(used, [record.dagster_run.run_id for record in records])

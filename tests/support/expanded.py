@@ -10,11 +10,12 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from realtime.bundle import FUNCTIONS
 
@@ -38,7 +39,6 @@ def expanded(environment: str) -> dict[str, Any]:
 
     from contracts import load_contracts
 
-    os.environ.setdefault("AWS_DEFAULT_REGION", "eu-west-1")  # SAM asks for one, and calls nobody
     logging.getLogger("samtranslator").setLevel(logging.ERROR)  # it warns of switches that only AWS has
     template = cfn_yaml.load(str(TEMPLATE))
     entities = ",".join(c.name for c in load_contracts().of_origin("stream"))
@@ -50,7 +50,9 @@ def expanded(environment: str) -> dict[str, Any]:
     if problems := unrolled.transform():
         raise ExpansionError("; ".join(str(p) for p in problems))
     plain = json.loads(json.dumps(unrolled.template)) | {"Transform": SAM}
-    result: dict[str, Any] = transform(plain, {}, _NoManagedPolicies())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_DEFAULT_REGION", "eu-west-1")  # SAM asks for one, and calls nobody
+        result: dict[str, Any] = transform(plain, {}, _NoManagedPolicies())
     return result
 
 

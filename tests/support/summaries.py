@@ -30,7 +30,7 @@ Rows = Sequence[Mapping[str, Any]]
 @contextmanager
 def emulated(folder: Path) -> Iterator[Lake]:
     """A lake beside an emulated table without items."""
-    with pytest.MonkeyPatch.context() as patch, mock_aws():
+    with mock_aws(), pytest.MonkeyPatch.context() as patch:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             patch.setenv(name, "test")
         patch.setenv("AWS_DEFAULT_REGION", "eu-west-1")

@@ -18,7 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from local.emulator import free_port, tail
+from local.emulator import tail
+from local.ports import free_port
 from tests.conformance.support.trino_client import TrinoClient, TrinoError
 
 VERSION = "476"

@@ -21,7 +21,7 @@ from local.dagster import stopping
 from local.dagster.prepare import prepare_instance
 from local.dagster.warm_start import LIBRARIES
 from local.develop import wait_for_ui
-from local.emulator import free_port
+from local.ports import free_port
 from local.processes import MARK, Process, marked
 from orchestration.lost_runs import RunProcess, started_at
 from orchestration.settings import REPOSITORY, Settings

@@ -63,7 +63,7 @@ class Compiled:
 @pytest.fixture(scope="module")
 def glue() -> Iterator[Any]:
     """A mocked Glue catalog with the databases of production, and no tables."""
-    with pytest.MonkeyPatch.context() as patch, mock_aws():
+    with mock_aws(), pytest.MonkeyPatch.context() as patch:
         for name, value in (
             ("AWS_ACCESS_KEY_ID", "test"),
             ("AWS_SECRET_ACCESS_KEY", "test"),

@@ -179,7 +179,7 @@ def clock() -> Clock:
 @pytest.fixture(scope="module")
 def dynamodb() -> Iterator[Any]:
     """A boto3 resource on moto; each test has a table of its own."""
-    with pytest.MonkeyPatch.context() as environment, mock_aws():
+    with mock_aws(), pytest.MonkeyPatch.context() as environment:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             environment.setenv(name, "test")
         environment.delenv("AWS_ENDPOINT_URL", raising=False)

@@ -34,7 +34,7 @@ def wired(contracts: Contracts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     variables = template["Resources"]["ApiFunction"]["Properties"]["Environment"]["Variables"]
     for name in variables:
         monkeypatch.setenv(name, "test")
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_LAMBDA_FUNCTION_VERSION"):
         monkeypatch.setenv(name, "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     path = tmp_path / "contracts.json"

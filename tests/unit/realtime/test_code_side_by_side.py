@@ -137,7 +137,7 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], 
         "old": tree_of(revision, tmp_path_factory.mktemp("old")),
         "new": tree_here(tmp_path_factory.mktemp("new") / "tree"),
     }
-    with pytest.MonkeyPatch.context() as environment, mock_aws(), ExitStack() as stack:
+    with mock_aws(), pytest.MonkeyPatch.context() as environment, ExitStack() as stack:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             environment.setenv(name, "test")
         environment.delenv("AWS_ENDPOINT_URL", raising=False)
