@@ -5,7 +5,7 @@ Holds addresses and connections only: what is done with them belongs to the othe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -42,7 +42,7 @@ def read_timestamp(value: Any) -> datetime:
     return parse_timestamp(value)
 
 
-NO_PROFILE: Mapping[str, tuple[None, ...]] = {"profile": (None, None, None, None)}
+NO_PROFILE: dict[str, tuple[Any, Any, Any, Any]] = {"profile": (None, None, None, None)}
 """Variables of a botocore session that reads no profile: with one that is not there, it makes no client at all."""
 
 
