@@ -215,7 +215,7 @@ def _kind(changes: ChangeSet) -> _Kind:
 def _changes_sql(entity: Entity, changes: ChangeSet) -> str:
     """Changes number `j` of key `k`; `i` is the row that a key belongs to, or the row it is new behind."""
     kind, seed = _kind(changes), changes.number * 1_000_000_007
-    millisecond = f"({_CHANGES_BEGIN} + {changes.number} * 86400000 + n * 3)"
+    millisecond = f"({_CHANGES_BEGIN} + {changes.number}::BIGINT * 86400000 + n * 3)"
     # A write without a version of its own has that of its second.
     version = f"CASE WHEN n % 20 = 1 THEN {millisecond} // 1000 * 1000000 ELSE {millisecond} * 1000 END"
     stale = f"({BEGIN} + k - 1000) * 1000"
