@@ -99,9 +99,11 @@ def _cast_moment(name: str, x: str) -> str:
 
 
 def _usual_moment(x: str, v: str) -> Iterator[str]:
-    """To the second or to the microsecond, in UTC. The cast itself takes more: other separators, hour 24, any zone."""
+    """To the second, millisecond or microsecond, in UTC. The cast itself takes more: other separators, hour 24, any
+    zone."""
     yield (
         f"CASE strlen({x}) WHEN 27 THEN {x} GLOB '????-??-??T[0-2]?:??:??.??????Z' "
+        f"WHEN 24 THEN {x} GLOB '????-??-??T[0-2]?:??:??.[0-9][0-9][0-9]Z' "
         f"WHEN 20 THEN {x} GLOB '????-??-??T[0-2]?:??:?[0-9]Z' END"
     )
     yield f"NOT contains({x}, 'T24')"
