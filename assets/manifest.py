@@ -9,15 +9,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import (
+
+from assets import keys
+from contracts.dbt import PROJECT
+from warehouse.library import (
     DagsterDbtTranslator,
     DagsterDbtTranslatorSettings,
     DbtProject,
     group_from_dbt_resource_props_fallback_to_directory,
 )
-
-from assets import keys
-from contracts.dbt import PROJECT
 from warehouse.manifest import Manifest, is_model, is_nightly, is_personal, meta, promise, source_entity
 
 LAYERS = ("staging", "personal", "marts", "reports")

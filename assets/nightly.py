@@ -7,7 +7,6 @@ They judge what a single build can do nothing about, such as whether tables that
 from collections.abc import Collection, Iterator
 
 import dagster as dg
-from dagster_dbt.asset_utils import get_asset_check_key_for_test
 
 from assets import keys
 from assets.dbt import build_copy, read_results, wrong_rows
@@ -15,6 +14,7 @@ from assets.manifest import Translator
 from assets.presentation import about_persons
 from assets.resources import LakeResource, WarehouseResource
 from contracts import Contracts
+from warehouse.library import get_asset_check_key_for_test
 from warehouse.manifest import Manifest, is_nightly, promise
 from warehouse.marts import marts_of, models_of
 from warehouse.project import DbtFiles

@@ -39,6 +39,7 @@ from orchestration.archive import archive_definitions
 from orchestration.drift import drift_definitions
 from orchestration.erasures import erasures_sensor
 from orchestration.gap_sensor import gap_sensor
+from orchestration.history_job import history_definitions
 from orchestration.jobs import RESUME_TAGS, asset_jobs
 from orchestration.lineage.sending import Bucket, Endpoint, Files, Target
 from orchestration.lineage.sensor import lineage_sensor
@@ -46,7 +47,6 @@ from orchestration.parity import parity_jobs, parity_schedules
 from orchestration.pipeline_metrics import MetricResource, pipeline_metrics_sensor
 from orchestration.prepare import dbt_files, prepare_manifest
 from orchestration.repetitions import repetitions_sensor
-from orchestration.run_history import history_definitions
 from orchestration.schedules import retention_schedule, schedules
 from orchestration.sensors import sensors
 from orchestration.serving import serving_definitions

@@ -1,4 +1,5 @@
-"""Everything that this package needs of Dagster beyond its public interface, in one place.
+"""Everything that this package needs of Dagster beyond its public interface, in one place; the tables of its storages,
+which are dear to import, are in `private_storage`.
 
 No other module imports a private name; a test holds that, and another says which name an upgrade removed. What each is
 for:
@@ -9,8 +10,6 @@ for:
 - `TickData`, `SerializableErrorInfo`, `RemoteInstigatorOrigin`, `RemoteRepositoryOrigin`,
   `RegisteredCodeLocationOrigin`: how the drill lets an instance remember a failed tick.
 - `GrpcServerCodeLocationOrigin`: asks the code server of production what it has loaded, for `drift`.
-- `SqlEventLogStorageTable`, `AssetEventTagsTable`, `AssetCheckExecutionsTable`, `SnapshotsTable`: deleting a run leaves
-  behind results of checks, events without a run and descriptions of jobs; nothing public removes those.
 - `CheckRunHealthResult`, `WorkerStatus`: what a launcher answers about a run's worker.
 - `reverse_cron_string_iterator`: when a schedule was due last, by the same calendar as the scheduler.
 """
@@ -32,18 +31,10 @@ from dagster._core.scheduler.instigation import (
     TickData,
     TickStatus,
 )
-from dagster._core.storage.event_log.schema import (
-    AssetCheckExecutionsTable,
-    AssetEventTagsTable,
-    SqlEventLogStorageTable,
-)
-from dagster._core.storage.runs.schema import SnapshotsTable
 from dagster._utils.schedules import reverse_cron_string_iterator
 from dagster_shared.error import SerializableErrorInfo
 
 __all__ = [
-    "AssetCheckExecutionsTable",
-    "AssetEventTagsTable",
     "CheckRunHealthResult",
     "GrpcServerCodeLocationOrigin",
     "InstigatorState",
@@ -56,8 +47,6 @@ __all__ = [
     "ScheduleInstigatorData",
     "SensorInstigatorData",
     "SerializableErrorInfo",
-    "SnapshotsTable",
-    "SqlEventLogStorageTable",
     "TickData",
     "TickStatus",
     "WorkerStatus",

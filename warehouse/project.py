@@ -17,11 +17,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 import dagster as dg
-from dagster_dbt import DbtCliInvocation, DbtCliResource, DbtProject
 from packaging.version import Version
 
 from contracts.dbt import PROJECT
 from contracts.loader import ENTITIES
+from warehouse.library import DbtCliInvocation, DbtCliResource, DbtProject
 from warehouse.manifest import Manifest
 from warehouse.reproducible import copy_name, settle
 

@@ -23,8 +23,8 @@ from local.dagster.private_dagster import (
     SqliteRunStorage,
     create_engine,
 )
-from orchestration.private_dagster import SqlEventLogStorageTable
-from orchestration.run_history import forget_events
+from orchestration.forgetting import forget_events
+from orchestration.private_storage import SqlEventLogStorageTable
 
 _KEPT = 16  # engines: the index's, the runs', and those of runs that somebody looks at now
 _CONNECTING = {"timeout": 60, "check_same_thread": False}  # a pool gives a connection to one thread at a time

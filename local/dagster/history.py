@@ -19,7 +19,8 @@ from pathlib import Path
 import dagster as dg
 
 from local.dagster.event_log import LaptopEventLog, LaptopRuns
-from orchestration.run_history import Keep, all_runs, forget_snapshots, holders, ran, to_forget
+from orchestration.forgetting import forget_snapshots, holders
+from orchestration.run_history import Keep, all_runs, ran, to_forget
 
 TICK_LOGS = "__repository__"
 """The folder beside those of runs in which Dagster keeps what ticks logged; nothing of its own removes them."""

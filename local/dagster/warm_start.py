@@ -1,8 +1,9 @@
 """Runs of a laptop begin in a fork of a process that has imported the libraries already.
 
 Dagster's own launcher has the code server start a new interpreter for each run, and most of the time until the first
-step goes into importing dbt, Dagster and pyiceberg again. Here Python's fork server does that once. It never imports
-the project: each worker loads the code location from disk, so that a run is what the files say when it starts.
+step goes into importing Dagster and pyiceberg again. Here Python's fork server does that once. Of the project it
+imports only the door to `dagster-dbt`: each worker loads the code location from disk, so that a run is what the files
+say when it starts.
 
 A tag of the run names its worker, so that every process of the instance can end it, or see that it is gone.
 """
@@ -37,8 +38,7 @@ from orchestration.lost_runs import RunProcess, end_lost_run, is_lost, started_a
 LIBRARIES = (
     "dagster",
     private_dagster.COMMAND_MODULE,
-    "dagster_dbt",
-    "dbt.graph",
+    "warehouse.library",
     "pyiceberg.table",
     "pyiceberg.catalog.noop",
     "boto3",

@@ -205,7 +205,8 @@ class ProductionRun(Run):
     def _forget(self, used: DagsterInstance, runs: Sequence[str]) -> Iterator[str]:
         """Remove runs as production does each night, but for a tenth of them; the newest of each asset must stay. What
         begins meanwhile does not count."""
-        from orchestration.run_history import Keep, forget, holders, ran
+        from orchestration.forgetting import forget, holders
+        from orchestration.run_history import Keep, ran
 
         keep = Keep(runs=len(runs) // 10, failed=0, time=timedelta(0), snapshots=0)
         assets = used.all_asset_keys()

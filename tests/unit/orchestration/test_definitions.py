@@ -17,8 +17,11 @@ from orchestration.definitions import build
 from orchestration.settings import REPOSITORY, Settings
 from warehouse.project import NotPrepared
 
-HEAVY = ("boto3", "botocore", "duckdb", "pyiceberg", "pyarrow", "pandas", "dbt.cli", "dbt.adapters.duckdb", "plotly")
-"""What loading does not need; `dagster_dbt` brings the rest of dbt and sqlglot."""
+HEAVY = (
+    *("boto3", "botocore", "duckdb", "pyiceberg", "pyarrow", "pandas", "plotly", "numpy"),
+    *("dbt", "agate", "networkx", "jinja2", "jsonschema", "sqlalchemy", "alembic", "structlog", "rich"),
+)
+"""What loading does not need. dbt-core alone takes a second (`warehouse.library`); `dagster_dbt` brings sqlglot."""
 
 
 def graph(settings: Settings) -> Any:

@@ -10,6 +10,8 @@ import dagster as dg
 import pytest
 import yaml
 
+from orchestration.forgetting import Forgotten, forget
+from orchestration.history_job import JOB, history_definitions
 from orchestration.private_dagster import (
     InstigatorState,
     InstigatorStatus,
@@ -21,7 +23,7 @@ from orchestration.private_dagster import (
     TickData,
     TickStatus,
 )
-from orchestration.run_history import JOB, PRODUCTION, Forgotten, Keep, all_runs, forget, history_definitions
+from orchestration.run_history import PRODUCTION, Keep, all_runs
 from tests.support.postgres import Server
 
 SMALL = Keep(runs=1, failed=1, time=timedelta(0), snapshots=0)

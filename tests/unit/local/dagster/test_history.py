@@ -17,7 +17,8 @@ from assets.data_times import TABLES_READ, TableRead, as_metadata, recorded_read
 from local.dagster.event_log import LaptopEventLog, LaptopRuns
 from local.dagster.history import LaptopKeep, compact, prune
 from local.dagster.prepare import prepare_instance
-from orchestration.run_history import Keep, Ran, holders, to_forget
+from orchestration.forgetting import holders
+from orchestration.run_history import Keep, Ran, to_forget
 from orchestration.sensors import REQUEST_TAG
 from orchestration.settings import Settings
 from tests.support.depth import examples
