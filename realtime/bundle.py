@@ -2,7 +2,9 @@
 
 A bundle holds the function's own modules (found by following its imports), the contracts as one JSON document if they
 read them, and the third-party packages that those modules import with what these require, in the versions of the lock.
-boto3 and botocore are the runtime's. The same sources and lock give the same bytes, and the file's name is their hash.
+boto3 and botocore are the runtime's. Beside the sources lies their bytecode, because a function's folder cannot be
+written, and compiling is a third of a cold import; a build with another Python than the function's leaves it out. Same
+sources, lock and Python, same bytes; the file's name is their hash.
 
 Two ways to get third-party packages: for the laptop they are copied from the running environment, which was installed
 from the same lock (no network, well under a second); for AWS, pip downloads the wheels of the target's Python and
@@ -16,6 +18,8 @@ import argparse
 import ast
 import hashlib
 import importlib.metadata
+import importlib.util
+import marshal
 import re
 import subprocess
 import sys
@@ -126,7 +130,8 @@ def _build(name: str, module: str, output: Path, target: Target | None, document
     fingerprint = _fingerprint(sources, distributions, target)
     path = output / f"{name}-{fingerprint}.zip"
     if not path.exists():
-        _write_zip(path, sources | _third_party(distributions, target))
+        files = sources | _third_party(distributions, target)
+        _write_zip(path, files | (_bytecode(files) if _runs_here(target) else {}))
     return Bundle(name, path)
 
 
@@ -179,6 +184,7 @@ def _fingerprint(sources: Mapping[str, bytes], distributions: Sequence[str], tar
         digest.update(f"{name}\0{len(content)}\0".encode() + content)
     here = f"{sys.implementation.cache_tag} {sys.platform}"
     digest.update(f"{target or here}".encode())
+    digest.update(importlib.util.MAGIC_NUMBER if _runs_here(target) else b"")
     for distribution in distributions:
         digest.update("".join(locked(distribution)).encode())
     return digest.hexdigest()[:16]
@@ -280,6 +286,35 @@ def _belongs(name: str) -> bool:
         or (metadata and parts[-1] in ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json"))
         or name.endswith((".pyi", ".pyc"))
     )
+
+
+def _runs_here(target: Target | None) -> bool:
+    """Whether the function's Python is the one that runs, and has the same bytecode."""
+    return target is None or target.python == f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _bytecode(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """What Python would write beside the sources at their first import. It is loaded without a look at the source."""
+    sources = {name: content for name, content in files.items() if name.endswith(".py")}
+    return {_cached(name): code for name, content in sources.items() if (code := _compiled(content)) is not None}
+
+
+def _cached(name: str) -> str:
+    """Where Python looks for the bytecode of a source."""
+    path = Path(name)
+    return (path.parent / "__pycache__" / f"{path.stem}.{sys.implementation.cache_tag}.pyc").as_posix()
+
+
+@cache
+def _compiled(source: bytes) -> bytes | None:
+    """A source's bytecode file, the same each time; None for one of another Python. Importing puts the path in."""
+    try:
+        code = compile(source, "bundle", "exec", dont_inherit=True, optimize=0)
+    except SyntaxError:
+        return None
+    unchecked = (0b01).to_bytes(4, "little")
+    # The second format: later ones write a value once, or not, as there are references to it in this process.
+    return importlib.util.MAGIC_NUMBER + unchecked + importlib.util.source_hash(source) + marshal.dumps(code, 2)
 
 
 def _write_zip(path: Path, files: Mapping[str, bytes]) -> None:

@@ -80,8 +80,40 @@ def test_a_bundle_is_small_and_holds_nothing_heavy(bundles: dict[str, Bundle], f
     with zipfile.ZipFile(path) as file:
         names = file.namelist()
     assert not {name.split("/")[0].removesuffix(".py") for name in names} & HEAVY
-    assert not [name for name in names if name.endswith((".yaml", ".pyc"))]
+    assert not [name for name in names if name.endswith(".yaml")]
     assert path.stat().st_size < LARGEST.get(function, 1_000_000)
+
+
+COMPILED = """
+import importlib, sys
+sys.path.insert(0, sys.argv[1])
+def refuse(*arguments, **options):
+    raise AssertionError(f"compiled {arguments[1]}")
+import botocore.session
+importlib.machinery.SourceFileLoader.source_to_code = staticmethod(refuse)
+importlib.import_module(sys.argv[2])
+print(sys.modules[sys.argv[2]].handle.__code__.co_filename)
+"""
+
+
+def test_nothing_of_a_bundle_is_compiled_when_it_starts(bundles: dict[str, Bundle], tmp_path: Path) -> None:
+    """Compiling takes a third of a cold import, and a function's folder cannot be written."""
+    with zipfile.ZipFile(bundles["relay"].path) as file:
+        file.extractall(tmp_path)
+    command = [sys.executable, "-I", "-B", "-c", COMPILED, str(tmp_path), FUNCTIONS["relay"]]
+    done = subprocess.run(command, capture_output=True, text=True, env={"PATH": os.environ["PATH"]}, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(tmp_path / "realtime/relay/handler.py")
+
+
+def test_a_bundle_for_another_python_has_no_bytecode(
+    bundles: dict[str, Bundle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundle, "_runs_here", lambda target: False)
+    other = build_bundles(tmp_path)["tracking"]
+    with zipfile.ZipFile(other.path) as file:
+        assert not [name for name in file.namelist() if name.endswith(".pyc")]
+    assert other.path.name != bundles["tracking"].path.name
 
 
 def test_the_bundle_of_the_partner_api_can_check_a_signature(bundles: dict[str, Bundle], tmp_path: Path) -> None:
