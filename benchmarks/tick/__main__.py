@@ -10,6 +10,7 @@ import statistics
 import sys
 import tempfile
 import time
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from typing import Any
 import dagster as dg
 
 from benchmarks.tick.changes import MicroBatch, land
-from benchmarks.tick.running import Tick, dagster_running, quiet, ticks_after, variables
+from benchmarks.tick.running import Tick, dagster_running, processor_seconds, quiet, ticks_after, variables
+from benchmarks.tick.slow_store import slow_store
 from contracts import Contracts, load_contracts
 from lakehouse.publish.published import published
 from lakehouse.storage.lake import Lake
@@ -44,13 +46,25 @@ def micro_batch(entity: str, number: int, changes: int, rows: int) -> MicroBatch
     )
 
 
-def measure(
-    home: Home, contracts: Contracts, repeats: int, rows: int, progress: Any, repository: Path
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured, of which checkout's code, and how long each request of the store waits (seconds)."""
+
+    repeats: int = 5
+    rows: int = ROWS
+    repository: Path = REPOSITORY
+    delay: float = 0.0
+
+
+def measure(home: Home, contracts: Contracts, plan: Plan, progress: Any) -> dict[str, Any]:
     """Land and wait `repeats` times on a stack of its own; the first tick, which ingests the base, is left out."""
-    stack = laptop_stack.up(home, contracts).stack
+    stack, rows = laptop_stack.up(home, contracts).stack, plan.rows
     try:
-        with variables(stack, home), dagster_running(home, stack, repository):
+        with (
+            slow_store(stack.port or 0, plan.delay) as store,
+            variables(replace(stack, front=store.url), home),
+            dagster_running(home, stack, plan.repository) as daemon,
+        ):
             client, bucket = Aws(stack.endpoint).client("s3"), stack.outputs["DataBucketName"]
             with dg.DagsterInstance.from_config(str(home.dagster)) as instance:
                 base = [(e, MicroBatch(0, 1, range(min(rows, MOST.get(e, rows))))) for e in contracts]
@@ -61,9 +75,16 @@ def measure(
                 progress(f"{rows:,} items of each entity are published")
                 lake = Lake.of_environment("local", bucket, "eu-west-1", stack.endpoint)
                 rounds = []
-                for number in range(1, repeats + 1):
+                for number in range(1, plan.repeats + 1):
+                    quiet(instance)
+                    store.counts.clear()
+                    used = processor_seconds(daemon)
                     rounds.append(one_round(instance, client, bucket, contracts, lake, number, rows))
-                    progress(f"round {number}: {rounds[-1]['seconds']} s")
+                    rounds[-1] |= {
+                        "processor seconds": round(processor_seconds(daemon) - used, 1),
+                        "requests": dict(sorted(store.counts.items())),
+                    }
+                    progress(f"round {number}: {rounds[-1]['seconds']} s, {sum(store.counts.values())} requests")
                 return summary(rounds)
     finally:
         laptop_stack.down(home)
@@ -73,7 +94,6 @@ def one_round(
     instance: dg.DagsterInstance, client: Any, bucket: str, contracts: Contracts, lake: Lake, number: int, rows: int
 ) -> dict[str, Any]:
     """Land one micro-batch and wait until all of it is published."""
-    quiet(instance)
     share = CHANGES // len(contracts)
     extra = CHANGES - share * len(contracts)
     batches = [(e, micro_batch(e, number, share + (n < extra), rows)) for n, e in enumerate(contracts)]
@@ -115,6 +135,11 @@ def summary(rounds: list[dict[str, Any]]) -> dict[str, Any]:
             by_sensor.setdefault(name, []).append(tick)
     return {
         "median seconds": round(statistics.median(r["seconds"] for r in rounds), 3),
+        "median processor seconds": round(statistics.median(r["processor seconds"] for r in rounds), 1),
+        "median requests": {
+            kind: round(statistics.median(r["requests"].get(kind, 0) for r in rounds))
+            for kind in sorted({kind for r in rounds for kind in r["requests"]})
+        },
         "median by sensor": {
             name: {
                 "seconds": round(statistics.median(t["seconds"] for t in ticks), 3),
@@ -136,6 +161,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--label", default="now", help="the name of this measurement in the results")
     parser.add_argument("--repository", type=Path, default=REPOSITORY, help="another checkout whose code is measured")
+    parser.add_argument("--delay-ms", type=float, default=0.0, help="how long each request of S3 and Glue waits")
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
 
@@ -144,15 +170,15 @@ def main(arguments: list[str]) -> None:
         sys.stdout.flush()
 
     with tempfile.TemporaryDirectory(prefix="gavel-tick-") as folder:
-        result = measure(
-            Home(Path(folder) / "home"), load_contracts(), options.repeats, options.rows, progress, options.repository
-        )
+        plan = Plan(options.repeats, options.rows, options.repository, options.delay_ms / 1000)
+        result = measure(Home(Path(folder) / "home"), load_contracts(), plan, progress)
     results = json.loads(options.output.read_text()) if options.output.exists() else {}
     results[options.label] = {
         "at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "machine": {"cores": os.cpu_count(), "python": platform.python_version()},
         "changes": CHANGES,
         "items of each entity": options.rows,
+        "ms for each request": options.delay_ms,
         **result,
     }
     options.output.parent.mkdir(parents=True, exist_ok=True)

@@ -50,8 +50,8 @@ def variables(stack: Stack, home: Home) -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def dagster_running(home: Home, stack: Stack, repository: Path = REPOSITORY) -> Iterator[None]:
-    """Dagster's daemon with the code location of `repository`; stopped at the end."""
+def dagster_running(home: Home, stack: Stack, repository: Path = REPOSITORY) -> Iterator[int]:
+    """Dagster's daemon with the code location of `repository`; gives its process's number, and stops it at the end."""
     prepare(Settings.from_environment(os.environ))
     workspace = str(repository / "workspace.yaml")
     with (
@@ -65,13 +65,28 @@ def dagster_running(home: Home, stack: Stack, repository: Path = REPOSITORY) -> 
         ) as daemon,
     ):
         try:
-            yield
+            yield daemon.pid
         finally:
             daemon.terminate()
             try:
                 daemon.wait(60)
             except subprocess.TimeoutExpired:
                 daemon.kill()
+
+
+def processor_seconds(process: int) -> float:
+    """What a process and all that it started have used so far, those that have ended and were waited for included."""
+    of, used = {}, {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it ended meanwhile
+            continue
+        of[int(folder.name)], used[int(folder.name)] = int(fields[1]), sum(map(int, fields[11:15]))
+    family = {process}
+    while more := {child for child, parent in of.items() if parent in family} - family:
+        family |= more
+    return sum(used.get(one, 0) for one in family) / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)

@@ -201,6 +201,19 @@ def spoiled(rule: Rule, request: Request, forward: Forward) -> tuple[Answer, boo
 @contextmanager
 def proxying(port: int, injected: Injected) -> Iterator[int]:
     """Pass requests on to an emulator on a port of this machine, spoiled as `injected` says; gives the proxy's port."""
+
+    def answer(request: Request, forward: Forward) -> tuple[Answer, bool]:
+        rule = injected.take(request.purpose) if request.purpose else None
+        return spoiled(rule, request, forward) if rule else (forward(request), False)
+
+    with passing_on(port, answer) as open_at:
+        yield open_at
+
+
+@contextmanager
+def passing_on(port: int, answered: Callable[[Request, Forward], tuple[Answer, bool]]) -> Iterator[int]:
+    """Let a function answer requests, which gets them from an emulator on a port of this machine if it likes, and says
+    whether only half of the answer is sent; gives the proxy's port."""
     connections = local()
 
     def forward(request: Request) -> Answer:
@@ -216,8 +229,7 @@ def proxying(port: int, injected: Injected) -> Iterator[int]:
 
     class Handler(_Handler):
         def answer(self, request: Request) -> tuple[Answer, bool]:
-            rule = injected.take(request.purpose) if request.purpose else None
-            return spoiled(rule, request, forward) if rule else (forward(request), False)
+            return answered(request, forward)
 
     with answering(_Server(("127.0.0.1", 0), Handler), "proxy") as open_at:
         yield open_at
@@ -266,6 +278,12 @@ class _Handler(BaseHTTPRequestHandler, ABC):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1  # one packet an answer
+
+    def handle_expect_100(self) -> bool:
+        """Ask for the body at once: what stayed in the buffer would cost botocore a second of waiting."""
+        done = super().handle_expect_100()
+        self.wfile.flush()
+        return done
 
     @abstractmethod
     def answer(self, request: Request) -> tuple[Answer, bool]:
