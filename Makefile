@@ -29,7 +29,7 @@ UV = export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/p
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev dashboard test-dashboard down status generate contracts models keep-models docs setup bundles image image-tree image-check sbom push-image plan bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api bench-marts bench-shapes bench-exports bench-serving bench-tpch test test-deep test-fast test-stack coverage soak chaos production simulate conformance superset mutations unit lint lint-sql types scan secrets audit format lock clean
+.PHONY: help demo dev dashboard test-dashboard down status generate contracts models keep-models docs setup bundles image image-tree image-check sbom push-image plan bench-merge bench-ledger bench-tick bench-keys bench-validation bench-relay bench-api bench-marts bench-shapes bench-exports bench-serving bench-nights bench-tpch test test-deep test-fast test-stack coverage soak chaos production simulate conformance superset mutations unit lint lint-sql types scan secrets audit format lock clean
 
 help:  ## List what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -162,6 +162,9 @@ bench-exports: $(DEV)  ## Measure a backfill, its comparison and the recovery of
 
 bench-serving: $(DEV)  ## Measure how fast a PostgreSQL on this machine follows two tables of 200,000 rows
 	@$(BIN)/python -m benchmarks.serving
+
+bench-nights: $(DEV)  ## Measure what readers pay for 100 small merges until the next maintenance, two minutes
+	@$(BIN)/python -m benchmarks.nights
 
 bench-tpch: $(BENCH)  ## Compare refresh pairs of TPC-H with peers, half an hour; REFRESH=folder of the pairs (benchmarks/tpch)
 	@$(BENCH_VENV)/bin/python -m benchmarks.tpch run --refresh "$(REFRESH)"

@@ -82,12 +82,12 @@ class OursMerge(Unmaintained):
         load_table(work)
 
     def start(self, work: Work) -> None:
-        self._lake = open_lake(work)
+        self.lake = open_lake(work)
 
     def merge(self, work: Work, changes: ChangeSet) -> Done:
         steps: dict[str, float] = {}
         contract, shape = work.entity.contract, work.entity.shape()
-        lake, entry = self._lake, self._lake.entries.get(self._lake.work_database, shape.name)
+        lake, entry = self.lake, self.lake.entries.get(self.lake.work_database, shape.name)
         assert entry is not None
         state = tables.TableState(lake, entry.metadata_location)
         batch = state.batch + 1
@@ -124,7 +124,7 @@ class OursMerge(Unmaintained):
         return Done(steps, notes)
 
     def result(self, work: Work) -> Result:
-        return _scan(self._lake, work.entity, self._lake.work_database)
+        return scan(self.lake, work.entity, self.lake.work_database)
 
 
 class OursBatch:
@@ -139,23 +139,23 @@ class OursBatch:
                 _link(path, work.folder / "data" / key)
 
     def start(self, work: Work) -> None:
-        self._lake = open_lake(work)
+        self.lake = open_lake(work)
 
     def merge(self, work: Work, changes: ChangeSet) -> Done:
         hour = _ARRIVAL + timedelta(hours=changes.number)
-        done = api.compact(self._lake, work.entity.contract, Scope(start=None, end=hour + timedelta(hours=1)))
+        done = api.compact(self.lake, work.entity.contract, Scope(start=None, end=hour + timedelta(hours=1)))
         if done.held or done.counts.quarantined or done.audit_result is None or not done.audit_result.passed:
             raise AssertionError(f"expected a batch without a fault, found {done}")
         steps = {name: seconds for name, seconds in done.seconds.items() if name != "total"}
         with _timed(steps, "publish"):
-            publication.publish(self._lake, work.entity.contract)
+            publication.publish(self.lake, work.entity.contract)
         counts = done.counts
         return Done(steps, {"applied": counts.applied, "superseded": counts.superseded, "duplicate": counts.duplicate})
 
     def maintain(self, work: Work) -> Done:
         """Maintenance that keeps no earlier state and no young file: what a night does, a day later."""
         at_once = StateRetention(recent=timedelta(0), days=0, states=1, grace=timedelta(0))
-        done = api.maintain(self._lake, work.entity.contract, state_retention=at_once)
+        done = api.maintain(self.lake, work.entity.contract, state_retention=at_once)
         notes = {
             "rewritten": done.rewritten,
             "written": done.written,
@@ -166,10 +166,10 @@ class OursBatch:
         return Done({step: value for step, value in done.seconds.items() if step != "total"}, notes)
 
     def result(self, work: Work) -> Result:
-        return _scan(self._lake, work.entity, self._lake.published_database)
+        return scan(self.lake, work.entity, self.lake.published_database)
 
 
-def _scan(lake: Lake, entity: Entity, database: str) -> Result:
+def scan(lake: Lake, entity: Entity, database: str) -> Result:
     """The table as an independent reader sees it: DuckDB's iceberg extension on the metadata file."""
     entry = lake.entries.get(database, entity.contract.name)
     assert entry is not None

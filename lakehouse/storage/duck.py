@@ -106,8 +106,7 @@ def connect(lake: Lake) -> Iterator[Duck]:
     on_s3 = lake.local_root is None
     options = _Options(lake.threads, lake.memory_limit, lake.scratch, on_s3)
     engine = _kept_engine(options)
-    if lake.scratch is not None:
-        lake.scratch.mkdir(parents=True, exist_ok=True)  # an engine that is kept may outlive the folder
+    engine.spill.mkdir(mode=0o700, parents=True, exist_ok=True)  # an engine that is kept may outlive its folder
     scratch = Path(tempfile.mkdtemp(prefix="gavel-", dir=lake.scratch))
     connection = engine.connection.cursor()
     counted = lake.meter.following(engine.connection) if on_s3 else nullcontext()
@@ -167,12 +166,12 @@ class _Engine:
     def __init__(self, options: _Options) -> None:
         if options.scratch is not None:
             options.scratch.mkdir(parents=True, exist_ok=True)
-        spill = tempfile.mkdtemp(prefix="gavel-spill-", dir=options.scratch)
+        self.spill = Path(tempfile.mkdtemp(prefix="gavel-spill-", dir=options.scratch))
         self.connection = duckdb.connect()
-        weakref.finalize(self, _end, self.connection, spill)
+        weakref.finalize(self, _end, self.connection, self.spill)
         self.connection.execute(
             f"SET threads = {options.threads}; SET memory_limit = {literal(options.memory_limit)}; "
-            f"SET temp_directory = {literal(spill)}; "
+            f"SET temp_directory = {literal(str(self.spill))}; "
             "SET autoinstall_known_extensions = false; SET autoload_known_extensions = false; "
             # A cache of what was read fills the limit for a few small files: their blocks take more than they hold.
             "SET preserve_insertion_order = true; SET enable_external_file_cache = false; "
@@ -192,7 +191,7 @@ def _kept_engine(options: _Options) -> _Engine:
     return _Engine(options)
 
 
-def _end(connection: duckdb.DuckDBPyConnection, spill: str) -> None:
+def _end(connection: duckdb.DuckDBPyConnection, spill: Path) -> None:
     connection.close()
     shutil.rmtree(spill, ignore_errors=True)
 

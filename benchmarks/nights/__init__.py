@@ -1,0 +1,1 @@
+"""What readers pay for many small merges until the next maintenance."""
