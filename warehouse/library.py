@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-ASKED_FOR = "dbt.version"
+LOOKED_FOR = "dbt.version"
 """What the library imports to see whether there is dbt-core; a test holds that it still does."""
 
 
@@ -30,7 +30,7 @@ def _missing(module: str) -> Iterator[None]:
         del sys.modules[module]
 
 
-with _missing(ASKED_FOR):
+with _missing(LOOKED_FOR):
     from dagster_dbt import (
         DagsterDbtTranslator,
         DagsterDbtTranslatorSettings,
