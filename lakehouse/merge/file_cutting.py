@@ -51,9 +51,14 @@ def groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[tup
         yield value, (piece for _, piece in pieces)
 
 
-def write(path: Path, schema: pa.Schema, pieces: Iterable[pa.Table]) -> None:
-    """Write rows as one Parquet file, in row groups of about `planning.ROW_GROUP_BYTES`."""
-    options = {"compression": "zstd", "store_schema": False, "store_decimal_as_integer": True}
+def write(path: Path, schema: pa.Schema, pieces: Iterable[pa.Table], level: int) -> None:
+    """Write rows as one Parquet file, in row groups of about `planning.ROW_GROUP_BYTES`, with zstd of this level."""
+    options = {
+        "compression": "zstd",
+        "compression_level": level,
+        "store_schema": False,
+        "store_decimal_as_integer": True,
+    }
     with pa.OSFile(str(path), "wb") as sink, pq.ParquetWriter(sink, schema, **options) as file:
         group: list[pa.Table] = []
         for piece in pieces:
