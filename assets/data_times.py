@@ -141,10 +141,17 @@ def recorded_reads(instance: dg.DagsterInstance, models: Iterable[dg.AssetKey]) 
     """What the latest builds of these models read, of those that recorded it."""
     found = {}
     for record in instance.get_asset_records(list(models)):
-        value = _recorded(record.asset_entry.last_materialization, TABLES_READ)
-        if isinstance(value, dg.JsonMetadataValue):
-            found[record.asset_entry.asset_key] = _reads(value.data)
+        event = record.asset_entry.last_materialization
+        read = reads_in(event.asset_materialization.metadata) if event and event.asset_materialization else None
+        if read is not None:
+            found[record.asset_entry.asset_key] = read
     return found
+
+
+def reads_in(metadata: Mapping[str, Any]) -> Reads | None:
+    """What a build read, as it recorded it; None if it did not."""
+    value = metadata.get(TABLES_READ)
+    return _reads(value.data) if isinstance(value, dg.JsonMetadataValue) else None
 
 
 def _reads(document: Any) -> Reads:

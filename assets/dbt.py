@@ -11,7 +11,7 @@ import json
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,13 +27,16 @@ from assets.lineage import LINEAGE, MADE_OF, made_of, model_columns
 from assets.manifest import Translator, model_keys
 from assets.presentation import PREVIEW_ROWS, about_persons, markdown_table
 from assets.resources import LakeResource, WarehouseResource
+from assets.unchanged import Work, as_before, begun, wanted
 from contracts import Contracts
 from lakehouse import api
 from lakehouse.results import Built
 from lakehouse.storage.athena import AthenaSettings
 from lakehouse.storage.lake import Lake
-from warehouse.manifest import NIGHTLY, Manifest, is_model, is_personal, is_table, reads_of
+from warehouse.made import kept
+from warehouse.manifest import NIGHTLY, Manifest, fqn_selector, is_model, is_personal, is_table, reads_of
 from warehouse.marts import marts_of, models_of
+from warehouse.news import after
 from warehouse.project import DbtFiles
 from warehouse.publication import failed_nodes, is_complete, put_back, withheld_models
 
@@ -66,23 +69,46 @@ InPart = Callable[
 
 
 @dataclass(frozen=True)
+class _Here:
+    """Where a build runs, and the checks by the ids of their tests."""
+
+    files: DbtFiles
+    manifest: Manifest
+    context: dg.AssetExecutionContext
+    lake: Lake
+    warehouse: WarehouseResource
+    checks: Mapping[str, dg.AssetCheckKey]
+
+    @property
+    def local(self) -> bool:
+        return self.files.target == "local"
+
+
+@dataclass(frozen=True)
 class _Built:
     """What a run of dbt made, by node id: the assets that were selected, the models that readers get, what is shown of
-    a node, which columns it is made of, and which tables of the lake it read."""
+    a node, which columns it is made of, and which tables of the lake it read. `failed` says why, by name; `withheld`
+    are the models that stay as they were."""
 
     models: Mapping[str, dg.AssetKey]
-    given: Collection[str]
-    details: Mapping[str, Mapping[str, Any]]
-    lineage: Mapping[str, dg.TableColumnLineage]
-    reads: Mapping[str, data_times.Reads | None]
+    given: Collection[str] = ()
+    details: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    lineage: Mapping[str, dg.TableColumnLineage] = field(default_factory=dict)
+    reads: Mapping[str, data_times.Reads | None] = field(default_factory=dict)
+    events: Sequence[Any] = ()
+    results: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    failed: Mapping[str, str] = field(default_factory=dict)
+    withheld: Collection[str] = ()
+    begun: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 def warehouse_assets(
     files: DbtFiles, manifest: Manifest, contracts: Contracts, in_part: InPart | None = None
 ) -> dg.AssetsDefinition:
-    """All models as assets of one op. Of a build that fails in part, what reads the models is skipped by Dagster;
-    `in_part` is called with the names of those that stay as they were, once all else is published."""
-    local = files.target == "local"
+    """All models as assets of one op. A run with the tag `ONLY_NEWS` leaves out what has no news, and says so of each.
+
+    Of a build that fails in part, what reads the models is skipped by Dagster; `in_part` is called with the names of
+    those that stay as they were, once all else is published."""
     files = files.loaded(manifest)
 
     @dbt_assets(
@@ -93,47 +119,84 @@ def warehouse_assets(
         pool=keys.WAREHOUSE_POOL,
     )
     def warehouse(context: dg.AssetExecutionContext, lake: LakeResource, warehouse: WarehouseResource) -> Iterator[Any]:
+        here = _Here(files, manifest, context, lake.lake, warehouse, checks)
         models = {i: key for i, key in model_keys(manifest).items() if key in context.selected_asset_keys}
-        now = data_times.present(contracts, published_states(lake.lake, contracts, unreadable_to(context.log.warning)))
-        personal = {field for contract in contracts.values() for field in about_persons(contract)}
-        tested = models_tested(manifest, checks, models.values(), context.selected_asset_check_keys)
-        first = local and not is_complete(warehouse.database, manifest, models, tested)
-        arguments = build_arguments([manifest["nodes"][i]["name"] for i in {*models, *tested}], first=first)
-        with build_apart(files, lake.lake, warehouse.database, manifest, context.run.run_id) as publish:
-            files.results.unlink(missing_ok=True)
-            run = files.cli(arguments, context)
-            events = streamed(run, lambda model: read_ahead(files, manifest, model))
-            results = read_results(files.results)
-            failed = failures(results)
-            if not run.is_successful() and not failed:
-                raise run.get_error() or RuntimeError("dbt ended without success and without a reason")
-            withheld = withheld_models(manifest, results) if local or not failed else {*models}
-            given = [i for i in models if i not in withheld]
-            reads = data_times.tables_read(manifest, given, now, _earlier(context, manifest, given))
-            details: dict[str, dict[str, Any]] = {i: scanned(result) for i, result in results.items()}
-            tests = [
-                manifest["nodes"][i] for i, result in results.items() if i.startswith("test.") and result["failures"]
-            ]
-            rows = wrong_rows(files.build if local else None, tests, personal)
-            if local:
-                put_back(files.build, warehouse.database, manifest, withheld)
-                details = inspect(files.build, [manifest["nodes"][i] for i in given], personal)
-            details |= rows
-            begun = datetime.now(UTC) - timedelta(seconds=sum(map(_seconds, results.values())))
-            publish(given)
-        compiled = {i: str(results[i]["compiled_code"]) for i in models if results.get(i, {}).get("compiled_code")}
-        lineage = model_columns(manifest, compiled, files.lineage, context.log.warning)
-        built = _Built(models, given, details, lineage, reads)
-        recorded = build_rows(context.instance, manifest, {i: results.get(i, {}) for i in given}, reads, now)
-        api.record_build(lake.lake, recorded, begun, context.run.run_id)
-        for event in events:
+        unreadable: set[str] = set()
+        states = published_states(here.lake, contracts, _noting(unreadable, unreadable_to(context.log.warning)))
+        now = data_times.present(contracts, states)
+        record = kept(files, warehouse.database, here.lake, manifest)
+        present = begun(files, manifest, record, states, {*contracts} - {s.entity for s in states} - unreadable)
+        work = wanted(manifest, checks, models, context, present)
+        built = _Built(work.models)
+        if not work.is_nothing:
+            personal = {name for contract in contracts.values() for name in about_persons(contract)}
+            built = _run(here, work, now, personal)
+            record.write(after(manifest, present, built.given, built.results, context.run.run_id, record.places()))
+        given = {i: built.results.get(i, {}) for i in built.given}
+        recorded = build_rows(context.instance, manifest, given, built.reads, now)
+        api.record_build(here.lake, recorded, built.begun, context.run.run_id)
+        yield from as_before(work.unchanged, now)  # first: what is built may read it
+        for event in built.events:
             yield from _reported(event, built, now)
-        if failed:
-            kept = sorted(manifest["nodes"][i]["name"] for i in withheld) if local else None
-            yield from _failed_in_part(failed, kept, lambda: in_part and in_part(context, lake, warehouse, kept or []))
+        if built.failed:
+            names = sorted(manifest["nodes"][i]["name"] for i in built.withheld) if here.local else None
+            yield from _failed_in_part(
+                built.failed, names, lambda: in_part and in_part(context, lake, warehouse, names or [])
+            )
 
     checks = {str((spec.metadata or {})[TEST_ID]): spec.key for spec in warehouse.check_specs}
     return warehouse
+
+
+def _noting(noted: set[str], tell: Callable[[str, Exception], None]) -> Callable[[str, Exception], None]:
+    def unreadable(entity: str, error: Exception) -> None:
+        noted.add(entity)
+        tell(entity, error)
+
+    return unreadable
+
+
+def _run(here: _Here, work: Work, now: data_times.Reads, personal: Collection[str]) -> _Built:
+    """Let dbt do the work apart, and publish what passed."""
+    files, manifest, database, run_id = here.files, here.manifest, here.warehouse.database, here.context.run.run_id
+    with build_apart(files, here.lake, database, manifest, run_id) as publish:
+        files.results.unlink(missing_ok=True)
+        run = _started(here, work)
+        events = streamed(run, lambda model: read_ahead(files, manifest, model))
+        results = read_results(files.results)
+        failed = failures(results)
+        if not run.is_successful() and not failed:
+            raise run.get_error() or RuntimeError("dbt ended without success and without a reason")
+        withheld = withheld_models(manifest, results) if here.local or not failed else {*work.models}
+        given = [i for i in work.models if i not in withheld]
+        reads = data_times.tables_read(manifest, given, now, _earlier(here.context, manifest, given))
+        details: dict[str, dict[str, Any]] = {i: scanned(result) for i, result in results.items()}
+        tests = [manifest["nodes"][i] for i, result in results.items() if i.startswith("test.") and result["failures"]]
+        rows = wrong_rows(files.build if here.local else None, tests, personal)
+        if here.local:
+            put_back(files.build, database, manifest, withheld)
+            details = inspect(files.build, [manifest["nodes"][i] for i in given], personal)
+        begun_at = datetime.now(UTC) - timedelta(seconds=sum(map(_seconds, results.values())))
+        publish(given)
+    compiled = {i: str(results[i]["compiled_code"]) for i in work.models if results.get(i, {}).get("compiled_code")}
+    lineage = model_columns(manifest, compiled, files.lineage, here.context.log.warning)
+    return _Built(work.models, given, details | rows, lineage, reads, events, results, failed, withheld, begun_at)
+
+
+def _started(here: _Here, work: Work) -> DbtCliInvocation:
+    """dbt at work on what Dagster selected, or on the part of it that has news."""
+    requested = here.context.selected_asset_check_keys
+    tested = models_tested(here.manifest, here.checks, work.models.values(), requested)
+    first = here.local and not is_complete(here.warehouse.database, here.manifest, work.models, tested)
+    names = [here.manifest["nodes"][i]["name"] for i in {*work.models, *tested}]
+    if work.tests is None:
+        return here.files.cli(build_arguments(names, first=first), here.context)
+    nodes = fqn_selector(here.manifest, [*work.models, *work.tests])
+    chosen = ["--select", nodes, "--indirect-selection", "empty"]
+    run = here.files.cli([*build_arguments([], first=False), *chosen], raise_on_error=False)
+    # Its events are those of this step, its selection is not.
+    run.context, run.manifest, run.dagster_dbt_translator = here.context, here.manifest, Translator()
+    return run
 
 
 def _reported(event: Any, built: _Built, now: data_times.Reads) -> Iterator[Any]:

@@ -13,6 +13,7 @@ from assets.manifest import model_keys
 from assets.resources import LakeResource
 from assets.run_configuration import MartsConfig, RollBackMarts
 from lakehouse.storage.lake import Lake
+from warehouse.made import KeptInLake, carry
 from warehouse.manifest import Manifest
 from warehouse.marts import PINNED, marts_of, models_of
 from warehouse.project import DbtFiles
@@ -71,7 +72,11 @@ def maintain(lake: Lake, files: DbtFiles, manifest: Manifest, incremental: Colle
     marts = marts_of(manifest, models_of(manifest))
     moving.reset(lake, marts)
     built = [m for m in marts_of(manifest, incremental) if m.name != PINNED and lake.entries.get(m.work, m.name)]
-    for step in ("optimize", "vacuum"):
-        files.cli(["run-operation", _OPERATION, "--args", json.dumps({"step": step})]).wait()
-        moving.publish(lake, marts, built, run_id, same_rows=True)
+
+    def care() -> None:
+        for step in ("optimize", "vacuum"):
+            files.cli(["run-operation", _OPERATION, "--args", json.dumps({"step": step})]).wait()
+            moving.publish(lake, marts, built, run_id, same_rows=True)
+
+    carry(KeptInLake(lake, manifest), incremental, care)
     return cleaning.clean(lake, marts)

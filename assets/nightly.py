@@ -4,7 +4,7 @@ The full check runs them all. Who materializes a model in the UI gets those of t
 They judge what a single build can do nothing about, such as whether tables that are published one by one agree.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
 import dagster as dg
 
@@ -15,7 +15,8 @@ from assets.presentation import about_persons
 from assets.resources import LakeResource, WarehouseResource
 from contracts import Contracts
 from warehouse.library import get_asset_check_key_for_test
-from warehouse.manifest import Manifest, is_nightly, promise
+from warehouse.made import carry, kept
+from warehouse.manifest import Manifest, fqn_selector, is_nightly, promise
 from warehouse.marts import marts_of, models_of
 from warehouse.project import DbtFiles
 
@@ -51,14 +52,15 @@ def nightly_tests(files: DbtFiles, manifest: Manifest, contracts: Contracts) -> 
         requested = {i: key for i, key in tests.items() if key in context.selected_asset_check_keys}
         with build_copy(warehouse.database if local else None, files.build) as publish:
             files.results.unlink(missing_ok=True)
-            run = files.cli(["test", "--select", selector(manifest, requested)], raise_on_error=False).wait()
+            run = files.cli(["test", "--select", fqn_selector(manifest, requested)], raise_on_error=False).wait()
             results = read_results(files.results)
             if missing := sorted(set(requested) - set(results)):
                 reason = run.get_error() or "dbt did not say why"
                 raise dg.Failure(f"Expected a result of every nightly test, found none of {missing}: {reason}")
             wrong = [manifest["nodes"][unique_id] for unique_id in requested if results[unique_id]["failures"]]
             rows = wrong_rows(files.build if local else None, wrong, personal)
-            publish()  # with the rows that were found wrong
+            # With the rows that were found wrong.
+            carry(kept(files, warehouse.database, lake.lake, manifest), (), publish)
         for unique_id, key in requested.items():
             result = results[unique_id]
             warns = result["status"] == "warn"
@@ -72,8 +74,3 @@ def nightly_tests(files: DbtFiles, manifest: Manifest, contracts: Contracts) -> 
             )
 
     return [checked]
-
-
-def selector(manifest: Manifest, tests: Collection[str]) -> str:
-    """Which tests dbt runs: by their paths in the project."""
-    return " ".join(sorted("fqn:" + ".".join(manifest["nodes"][unique_id]["fqn"]) for unique_id in tests))

@@ -1,16 +1,19 @@
 """The jobs over assets: what schedules and sensors run, and a person starts from the UI. Work on one entity, such as a
 replay, is run configuration of its assets (`assets.run_configuration`)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 
 from assets import keys
+from assets.unchanged import ONLY_NEWS
 from contracts import Contracts
 
 RESUME_TAGS = {"dagster/max_retries": "2", "dagster/retry_strategy": "FROM_FAILURE"}
 """A run whose worker was killed is started again from the step that was lost."""
+HAS_NEWS = {ONLY_NEWS: "true"}
 
 COMPACTION = "compaction"
 MARTS = "marts"
@@ -52,13 +55,18 @@ def asset_jobs(
     """The jobs over assets. `marts` selects staging and marts, `reports` the report tables and pages, `at_night`
     what only the full check does with both: more tests, and care of their tables."""
 
-    def job(name: str, selection: dg.AssetSelection, description: str) -> Any:
-        return dg.define_asset_job(name, selection, description=description, tags=RESUME_TAGS)
+    def job(name: str, selection: dg.AssetSelection, description: str, tags: Mapping[str, str] | None = None) -> Any:
+        return dg.define_asset_job(name, selection, description=description, tags={**RESUME_TAGS, **(tags or {})})
 
     return AssetJobs(
         compaction=job(COMPACTION, tables(contracts), "Ingest what landed, audit it and publish it."),
-        marts=job(MARTS, marts, "Bring the marts to the published tables."),
-        reports=job(REPORTS, marts | reports, "Bring marts, report tables and report pages to the published tables."),
+        marts=job(MARTS, marts, "Bring the marts that have news to the published tables.", HAS_NEWS),
+        reports=job(
+            REPORTS,
+            marts | reports,
+            "Bring marts, report tables and report pages that have news to the published tables.",
+            HAS_NEWS,
+        ),
         nightly=job(
             NIGHTLY,
             tables(contracts) | audits(contracts),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from contracts.types import PERSONAL
@@ -75,6 +75,11 @@ def reads_of(manifest: Manifest, unique_id: str) -> list[str]:
         through = _is_ephemeral(manifest["nodes"].get(parent, {}))
         found |= dict.fromkeys(reads_of(manifest, parent) if through else [parent])
     return list(found)
+
+
+def fqn_selector(manifest: Manifest, nodes: Iterable[str]) -> str:
+    """What dbt's `--select` takes for these nodes (ids): their paths in the project."""
+    return " ".join(sorted("fqn:" + ".".join(manifest["nodes"][unique_id]["fqn"]) for unique_id in nodes))
 
 
 def is_table(model: Mapping[str, Any]) -> bool:

@@ -114,6 +114,12 @@ class DbtFiles:
         return DbtProject(self.project, target_path=self.artifacts, profiles_dir=self.project, target=self.target)
 
     @property
+    def slice(self) -> Path | None:
+        """The folder of a slice that dbt reads in place of the lake, if it inherits one."""
+        folder = {**os.environ, **self.variables}.get("GAVEL_SLICE")
+        return Path(folder) if folder else None
+
+    @property
     def environment(self) -> dict[str, str]:
         """What dbt finds in its environment, beside credentials."""
         copied = {"GAVEL_CONTRACTS": str(self.copy / _CONTRACTS)} if self.copy else {}

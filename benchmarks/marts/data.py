@@ -126,7 +126,8 @@ def _filled(orders: int, is_after: bool) -> Iterator[tuple[str, str]]:
             is_after,
             f"""'i-' || lpad((i // 3)::varchar, 9, '0') as invoice_id, 1 + i % 3 as line_number,
             'o-' || lpad((i // 3)::varchar, 9, '0') as order_id,
-            ['hammer_price', 'buyers_premium', 'tax'][(1 + i % 3)::int] as kind, {price} as amount""",
+            ['hammer_price', 'buyers_premium', 'tax'][(1 + i % 3)::int] as kind, {price} as amount,
+            {_FIRST_DAY} + to_seconds((i // 3 * {_DAYS}.0 * 86400 / {orders})::bigint + 3600) as issued_at""",
         ),
     )
     lot_of_bid = "'l-' || lpad((i // 2)::varchar, 9, '0')"

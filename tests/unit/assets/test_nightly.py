@@ -9,12 +9,13 @@ import duckdb
 import pytest
 
 from assets.dbt import warehouse_assets
-from assets.nightly import nightly_tests, selector
+from assets.nightly import nightly_tests
 from assets.resources import LakeResource, WarehouseResource
 from contracts import load_contracts
 from orchestration.definitions import build
 from orchestration.prepare import dbt_files
 from orchestration.settings import Settings
+from warehouse.manifest import fqn_selector
 from warehouse.project import DbtFiles
 
 BALANCE = dg.AssetCheckKey(dg.AssetKey(["marts", "fct_orders"]), "balance")
@@ -63,7 +64,7 @@ def judged(
     files = dbt_files(settings)
 
     def dbt(self: DbtFiles, arguments: list[str], **_: Any) -> _Ended:
-        assert arguments == ["test", "--select", selector(tagged, [TEST])]
+        assert arguments == ["test", "--select", fqn_selector(tagged, [TEST])]
         with duckdb.connect(str(files.build)) as connection:
             connection.execute("create schema quality; create table quality.balance as select 'o-1' as order_id")
         files.results.parent.mkdir(exist_ok=True)

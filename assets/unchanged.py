@@ -1,0 +1,115 @@
+"""What a build leaves out because it has no news, and what Dagster reads of it: each such model is reported as it was
+made before, with the reason, and each such check with the outcome that it had. So what reads models goes on, what is
+red stays red, and nothing looks older than it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from assets import data_times
+from lakehouse.results import Published
+from warehouse.made import Kept, project_digest, versions_of_lake, versions_of_slice
+from warehouse.manifest import Manifest
+from warehouse.news import Outcome, Present, due, in_order, news
+from warehouse.project import DbtFiles
+
+ONLY_NEWS = "gavel/only_news"
+"""The tag of runs that build what has news and leave out the rest; its value says nothing."""
+LEFT_AS_IT_WAS = "left as it was"
+"""The metadata in which a model or a check says why it was not built or run."""
+
+_OF_ONE_BUILD = ("Execution Duration", "invocation_id", "execution duration")
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """Models that are left as they were, each after what it reads, as their last builds reported them, and what tests
+    said that are left."""
+
+    models: Mapping[dg.AssetKey, Mapping[str, Any]] = field(default_factory=dict)
+    tests: Mapping[dg.AssetCheckKey, Outcome] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What dbt is to build and to test, and what is left. Without `tests` it is all that Dagster selected."""
+
+    models: Mapping[str, dg.AssetKey]
+    tests: Collection[str] | None = None
+    unchanged: Unchanged = field(default_factory=Unchanged)
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether dbt need not run."""
+        return not self.models and self.tests is not None and not self.tests
+
+
+def begun(
+    files: DbtFiles, manifest: Manifest, record: Kept, states: Iterable[Published], unpublished: Collection[str]
+) -> Present:
+    """What a build begins with. It is read before dbt pins the tables: what is published in between is news again."""
+    folder = files.slice
+    versions = versions_of_slice(manifest, folder) if folder else versions_of_lake(manifest, [*states], [*unpublished])
+    return Present(project_digest(files, datetime.now(UTC)), versions, record.read().about(record.places()))
+
+
+def wanted(
+    manifest: Manifest,
+    checks: Mapping[str, dg.AssetCheckKey],
+    models: Mapping[str, dg.AssetKey],
+    context: dg.AssetExecutionContext,
+    now: Present,
+) -> Work:
+    """What the run is to do: all that was selected or, in a run with the tag `ONLY_NEWS`, the part that has news. What
+    Dagster does not remember is built, too."""
+    if ONLY_NEWS not in context.run.tags:
+        return Work(models)
+    last = {
+        record.asset_entry.asset_key: event.asset_materialization.metadata
+        for record in context.instance.get_asset_records([*models.values()])
+        if (event := record.asset_entry.last_materialization) and event.asset_materialization
+    }
+    forgotten = {i for i, key in models.items() if key not in last}
+    found = news(manifest, models, now.without(forgotten))
+    tests = {i: key for i, key in checks.items() if key in context.selected_asset_check_keys}
+    tested = due(manifest, tests, found, now)
+    for i, reason in found.items():
+        context.log.info(f"{manifest['nodes'][i]['name']} is built: {reason}")
+    unchanged = Unchanged(
+        {models[i]: last[models[i]] for i in in_order(manifest, models) if i not in found},
+        {key: now.record.tests[i] for i, key in tests.items() if i not in tested},
+    )
+    context.log.info(f"Without news: {len(unchanged.models)} models and {len(unchanged.tests)} tests")
+    return Work({i: key for i, key in models.items() if i in found}, tested, unchanged)
+
+
+def as_before(unchanged: Unchanged, now: data_times.Reads) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+    """What Dagster reads of what is left as it was: what was reported of it before, with its data time of now."""
+    for key, before in unchanged.models.items():
+        metadata = {name: value for name, value in before.items() if name not in _OF_ONE_BUILD}
+        read = data_times.reads_in(before)
+        moment = data_times.data_time(read, now)
+        metadata.pop(data_times.DATA_TIME, None)
+        if moment:
+            metadata[data_times.DATA_TIME] = dg.MetadataValue.timestamp(moment)
+        metadata[LEFT_AS_IT_WAS] = "no news in what it reads since it was built, and the same project"
+        yield dg.MaterializeResult(asset_key=key, metadata=metadata)
+    for check, tested in unchanged.tests.items():
+        passed = tested.status == "pass"
+        yield dg.AssetCheckResult(
+            asset_key=check.asset_key,
+            check_name=check.name,
+            passed=passed,
+            severity=dg.AssetCheckSeverity.ERROR if passed else dg.AssetCheckSeverity.WARN,
+            description=tested.message or None,
+            metadata={
+                "rows found wrong": tested.failures,
+                LEFT_AS_IT_WAS: f"no news in what it reads since it ran in {tested.build}",
+            },
+        )
