@@ -69,6 +69,7 @@ def reduce(chunk: Chunk, horizon: int, look_up: LookUp) -> Reduced:
     )
     applied, inserted = duck.row(f"SELECT count(*), count(*) FILTER (_file IS NULL) FROM {APPLIED}")
     superseded = duck.count(f"SELECT count(*) FROM {ACCEPTED}") - applied
+    duck.run("DROP VIEW _winner; DROP TABLE _surpassed")
     return Reduced(applied, superseded, duplicate, too_late, inserted, tuple(scanned))
 
 
@@ -84,12 +85,23 @@ def same_key(contract: Contract, one: str | Relation, other: str | Relation) -> 
 
 
 def _find_accepted(duck: Duck, contract: Contract, shape: TableShape, files: Sequence[LiveFile]) -> None:
-    """Each event of the batch once, without those whose change is stored already."""
+    """Each event of the batch once, without those whose change is stored already. Mostly most keys have one change:
+    only those of the others (`_several`) are compared, here and by `_find_winners`."""
+    keys = key_columns(contract)
     duck.run(
-        f"CREATE OR REPLACE TEMP TABLE {ACCEPTED} AS "
-        f"SELECT _rid, {key_columns(contract)}, {', '.join(ORDER)} FROM {VALID} "
-        f"WHERE _rid IN (SELECT min(_rid) FROM {VALID} GROUP BY {key_columns(contract)}, _event_id)"
+        f"CREATE OR REPLACE TEMP TABLE _several AS SELECT {keys}, count(*) AS changes FROM {VALID} GROUP BY {keys} "
+        "HAVING count(*) > 1"
     )
+    duck.run(
+        f"CREATE OR REPLACE TEMP TABLE _again AS WITH rivals AS {_rivals(duck, contract, VALID, '_event_id')} "
+        f"SELECT _rid FROM rivals ANTI JOIN (SELECT min(_rid) AS _rid FROM rivals GROUP BY {keys}, _event_id) "
+        "USING (_rid)"
+    )
+    duck.run(
+        f"CREATE OR REPLACE TEMP TABLE {ACCEPTED} AS SELECT _rid, {keys}, {', '.join(ORDER)} FROM {VALID} "
+        "ANTI JOIN _again USING (_rid)"
+    )
+    duck.run("DROP TABLE _again")
     candidates, stretch = list(files), "true"
     if not _anywhere(duck, contract):
         days = {row[0] for row in duck.rows(f"SELECT DISTINCT {shape.partition_sql()} FROM {VALID}")}
@@ -190,32 +202,40 @@ def _find_ties(duck: Duck, contract: Contract, shape: TableShape, files: Sequenc
     )
 
 
-def _find_winners(duck: Duck, contract: Contract) -> None:
-    """The highest change of each key. Most keys of a batch have one change: only the others are compared."""
-    order = ", ".join(f"{c} := {c}" for c in ORDER)
+def _rivals(duck: Duck, contract: Contract, source: Relation, *columns: str) -> str:
+    """The rows of a relation that share their key with others, with number, key and these columns, for WITH: kept where
+    they are few, and all rows as they stand where most of them do."""
     keys = key_columns(contract)
+    some = duck.count("SELECT sum(changes) FROM _several")
+    selected = f"SELECT _rid, {keys}, {', '.join(columns)} FROM {source}"
+    if 2 * some > duck.count(f"SELECT count(*) FROM {source}"):
+        return f"NOT MATERIALIZED ({selected})"
+    return f"MATERIALIZED ({selected} SEMI JOIN _several USING ({keys}))"
+
+
+def _find_winners(duck: Duck, contract: Contract) -> None:
+    """`_winner`, the highest change of each key: a view, for what it leaves out is mostly less than what it holds."""
+    order = ", ".join(f"{c} := {c}" for c in ORDER)
     duck.run(
-        f"CREATE OR REPLACE TEMP TABLE _keyed AS SELECT {keys}, count(*) AS changes, min(_rid) AS _rid "
-        f"FROM {ACCEPTED} GROUP BY {keys}"
+        f"CREATE OR REPLACE TEMP TABLE _surpassed AS WITH rivals AS {_rivals(duck, contract, ACCEPTED, *ORDER)} "
+        f"SELECT _rid FROM rivals ANTI JOIN (SELECT arg_max(_rid, struct_pack({order})) AS _rid FROM rivals "
+        f"GROUP BY {key_columns(contract)}) USING (_rid)"
     )
-    several = f"SELECT * FROM {ACCEPTED} SEMI JOIN (SELECT {keys} FROM _keyed WHERE changes > 1) USING ({keys})"
-    duck.run(
-        f"CREATE OR REPLACE TEMP TABLE _winner AS SELECT * FROM {ACCEPTED} WHERE _rid IN ("
-        "SELECT _rid FROM _keyed WHERE changes = 1 UNION ALL "
-        f"SELECT arg_max(_rid, struct_pack({order})) FROM ({several}) GROUP BY {keys})"
-    )
+    duck.run("DROP TABLE _several")
+    duck.run(f"CREATE OR REPLACE TEMP VIEW _winner AS SELECT * FROM {ACCEPTED} ANTI JOIN _surpassed USING (_rid)")
 
 
 def _set_aside_too_late(duck: Duck, contract: Contract, horizon: int) -> int:
     """Changes below the horizon whose key is absent: their tombstone may have been purged, so that merging them could
     bring a removed item back. Moves them from `accepted` to `late`."""
     keys = key_columns(contract)
+    below = f"SELECT {keys} FROM _winner ANTI JOIN {STORED} USING ({keys}) WHERE _version < {horizon}"
+    if not duck.count(f"SELECT count(*) FROM {ACCEPTED} WHERE _version < {horizon}"):
+        below = f"SELECT {keys} FROM {ACCEPTED} WHERE false"
     duck.run(
-        f"CREATE OR REPLACE TEMP TABLE {LATE} AS SELECT {ACCEPTED}.* FROM {ACCEPTED} SEMI JOIN "
-        f"(SELECT {keys} FROM _winner ANTI JOIN {STORED} USING ({keys}) WHERE _version < {horizon}) USING ({keys})"
+        f"CREATE OR REPLACE TEMP TABLE {LATE} AS SELECT {ACCEPTED}.* FROM {ACCEPTED} SEMI JOIN ({below}) USING ({keys})"
     )
     if not (late := duck.count(f"SELECT count(*) FROM {LATE}")):
         return 0
-    duck.run(f"DELETE FROM _winner WHERE _rid IN (SELECT _rid FROM {LATE})")
     duck.run(f"DELETE FROM {ACCEPTED} WHERE _rid IN (SELECT _rid FROM {LATE})")
     return late

@@ -408,12 +408,18 @@ def test_what_a_run_of_several_chunks_left_when_it_ended_early_is_never_publishe
 
 @pytest.mark.parametrize("batches", [1, 2])
 def test_one_event_id_on_two_keys_loses_nothing(lake: Lake, landing: Landing, batches: int) -> None:
-    rows = [change("p-1", version=1, event="E"), change("p-2", version=1, event="E")]
+    rows = [
+        change("p-1", version=1, event="E"),
+        change("p-2", version=1, event="E"),
+        change("p-1", version=2, event="F"),
+        change("p-2", version=2, event="F"),
+    ]
     for some in [rows] if batches == 1 else [[row] for row in rows]:
         landing.land(some)
-        assert run(lake).counts.applied == len(some)
-    assert [row["parcel_id"] for row in published_rows(lake)] == ["p-1", "p-2"]
-    assert len(published_changes(lake)) == 2
+        counts = run(lake).counts
+        assert counts.applied + counts.superseded == len(some)
+    assert [(row["parcel_id"], row["_version"]) for row in published_rows(lake)] == [("p-1", 2), ("p-2", 2)]
+    assert len(published_changes(lake)) == 4
 
 
 def test_an_object_that_is_mended_under_its_key_leaves_quarantine(lake: Lake, landing: Landing) -> None:
