@@ -24,6 +24,7 @@ from dagster._utils import get_run_crash_explanation
 __all__ = [
     "COMMAND_MODULE",
     "INDEX_SHARD_NAME",
+    "STORAGE_MODULES",
     "CheckRunHealthResult",
     "ConfigurableClassData",
     "DefaultRunLauncher",
@@ -40,6 +41,12 @@ __all__ = [
 
 COMMAND_MODULE = "dagster._cli.api"
 """The module of `dagster api`, by name: a warm process imports it before it has a run."""
+STORAGE_MODULES = (
+    "dagster._core.storage.event_log.sqlite.sqlite_event_log",
+    "dagster._core.storage.runs",
+    "dagster._core.storage.schedules",
+)
+"""The modules of the storages, by name, which bring SQLAlchemy and Alembic: the same process imports them, too."""
 
 
 def execute_run(arguments: str) -> None:
