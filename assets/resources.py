@@ -6,6 +6,7 @@ A resource holds addresses and makes what reaches them; it knows no business rul
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +38,16 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     @property
     def lake(self) -> Lake:
-        """The lake that the engine's functions take; one for all steps of a run, so that connections are shared."""
+        """The lake that the engine's functions take: one for all steps of a run, and for all ticks of a code server.
+        Dagster makes a resource for each, and the clients of S3 and Glue alone take a tenth of a second to make."""
         if self._lake is None:
             lake = Lake.of_environment(self.environment, self.bucket, self.region, self.endpoint)
             if self.local_root:
                 lake = replace(lake, local_root=Path(self.local_root))
             if self.scratch:
                 lake = replace(lake, scratch=Path(self.scratch))
-            self._lake = replace(lake, athena=self._athena(), signing_key=self.signing_key)
+            lake = replace(lake, athena=self._athena(), signing_key=self.signing_key)
+            self._lake = lake if self.local_root else _kept(lake)
         return self._lake
 
     def _athena(self) -> AthenaSettings | None:
@@ -52,6 +55,13 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             return None
         limit = None if self.scan_limit_gb is None else self.scan_limit_gb * 10**9
         return AthenaSettings(workgroup=self.workgroup, scan_limit=limit)
+
+
+@lru_cache(maxsize=4)
+def _kept(lake: Lake) -> Lake:
+    """The lake that is equal to this one and was made first: with its connections, and what it knows of immutable
+    files."""
+    return lake
 
 
 class ExportsResource(dg.ConfigurableResource):  # type: ignore[type-arg]

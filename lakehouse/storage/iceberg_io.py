@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -68,6 +69,7 @@ class LakeFiles(FileIO):
         self._store = store
         self._cache: OrderedDict[str, bytes] = OrderedDict()
         self._cached = 0
+        self._counting = Lock()
         self._metadata: _Decoded[TableMetadata] = _Decoded(_DECODED_METADATA)
         self._manifests: _Decoded[list[ManifestFile]] = _Decoded(_DECODED_METADATA)
         self._entries: _Decoded[tuple[ManifestEntry, ...]] = _Decoded(_DECODED_MANIFESTS)
@@ -100,7 +102,8 @@ class LakeFiles(FileIO):
     def forget(self, locations: Iterable[str]) -> None:
         """Drop files that were removed from what is kept in memory."""
         for location in locations:
-            self._cached -= len(self._cache.pop(location, b""))
+            with self._counting:
+                self._cached -= len(self._cache.pop(location, b""))
             for decoded in (self._metadata, self._manifests, self._entries, self._deleted_rows):
                 decoded.forget(location)
 
@@ -142,10 +145,11 @@ class LakeFiles(FileIO):
         return self._deleted_rows.get(file.file_path, decode)
 
     def _remember(self, location: str, content: bytes) -> None:
-        self._cached += len(content) - len(self._cache.pop(location, b""))
-        self._cache[location] = content
-        while self._cached > _CACHE_BYTES:
-            self._cached -= len(self._cache.popitem(last=False)[1])
+        with self._counting:
+            self._cached += len(content) - len(self._cache.pop(location, b""))
+            self._cache[location] = content
+            while self._cached > _CACHE_BYTES:
+                self._cached -= len(self._cache.popitem(last=False)[1])
 
 
 class LakeInput(InputFile):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from lakehouse.storage import secrets
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 CHANGES = "_changes"
 """What a table of changes adds to the entity's name."""
+
+_making = Lock()
+"""A session is not for several threads at once; its clients are."""
 
 
 def utc_now() -> datetime:
@@ -110,7 +114,8 @@ class Lake:
             max_pool_connections=16,
             s3={"addressing_style": "path"} if self.endpoint else {},
         )
-        client = self.session.client(service, endpoint_url=self.endpoint, config=config)
+        with _making:
+            client = self.session.client(service, endpoint_url=self.endpoint, config=config)
         self.meter.watch(client)
         return client
 
