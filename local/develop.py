@@ -11,9 +11,11 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from multiprocessing import get_context
 from pathlib import Path
 from threading import Event, Thread
 
@@ -37,6 +39,9 @@ QUICK = {"GAVEL_LANDING_SECONDS": "15", "GAVEL_MARTS_SECONDS": "60", "GAVEL_REPO
 PATIENCE = {
     f"DAGSTER_{call}GRPC_TIMEOUT_SECONDS": str(HANG_SECONDS) for call in ("", "REPOSITORY_", "SENSOR_", "SCHEDULE_")
 }
+
+FRUGAL = {"MALLOC_ARENA_MAX": "2"}
+"""Dagster's processes have tens of threads that do little: glibc would keep memory for each, and give none back."""
 
 
 class DevelopError(RuntimeError):
@@ -86,11 +91,11 @@ def develop(
         try:
             current = commands.start(home, contracts, screen)
             exports = serves.enter_context(serving(Exports(Aws(current.endpoint))))
-            stack.stop_pipeline(home, current, screen.say)  # what a killed `gavel dev` left behind
+            apart(stop_what_is_left, home, current, screen.say)
             housekeeping.bound_scratch(home.scratch, time.time(), 0)
             current = home.update(supervisor=this_process(), dagster=None)
             current = _start_dagster(home, current, screen, ui_port, exports)
-            take_up(home, current, screen.say)
+            apart(take_up, home, current, screen.say)
             if gap is not None and current.demos == 0 and not session.stopping.is_set():
                 commands.simulate(home, current, contracts, screen, FIRST_CHANGES, None)
             if dashboard:
@@ -166,18 +171,34 @@ def _ui_port(wanted: int | None) -> Iterator[int]:
         raise DevelopError(f"port {wanted} is taken by another program; choose another one with --ui-port") from error
 
 
-def take_up(home: Home, current: Stack, say: Callable[[str], None]) -> None:
-    """Let Dagster go on with the runs that the last stop, or a kill, interrupted, and say which those are."""
+def apart(work: Callable[[Home, Stack], list[str]], home: Home, current: Stack, say: Callable[[str], None]) -> None:
+    """Do something that imports Dagster in a process that ends, and say what it says: this one lasts for hours, and
+    would keep 100 MB of libraries."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        for line in process.submit(work, home, current).result():
+            say(line)
+
+
+def stop_what_is_left(home: Home, current: Stack) -> list[str]:
+    """Stop what a killed `gavel dev` left behind; returns what is to be said of it."""
+    lines: list[str] = []
+    stack.stop_pipeline(home, current, lines.append)
+    return lines
+
+
+def take_up(home: Home, current: Stack) -> list[str]:
+    """Let Dagster go on with the runs that the last stop, or a kill, interrupted; returns a line about each."""
     from dagster import DagsterInstance
 
     from local.dagster import stopping
 
     with DagsterInstance.from_config(str(home.dagster)) as instance:
-        for one in stopping.take_up(instance, current.ui_url or ""):
-            if one.by:
-                say(f"The last stop interrupted the run {one.run}; {one.by[:8]} goes on with it.")
-            else:
-                say(f"The last stop interrupted the run {one.run}, which cannot go on: {one.why}")
+        return [
+            f"The last stop interrupted the run {one.run}; {one.by[:8]} goes on with it."
+            if one.by
+            else f"The last stop interrupted the run {one.run}, which cannot go on: {one.why}"
+            for one in stopping.take_up(instance, current.ui_url or "")
+        ]
 
 
 def spawn_dagster(home: Home, current: Stack, port: int, more: Mapping[str, str]) -> Process:
@@ -185,7 +206,7 @@ def spawn_dagster(home: Home, current: Stack, port: int, more: Mapping[str, str]
     command = [sys.executable, "-m", "dagster", "dev", "--workspace", str(REPOSITORY / "workspace.yaml")]
     return spawn(
         [*command, "--host", "127.0.0.1", "--port", str(port)],
-        {**stack.environment(home, current), **QUICK, **PATIENCE, **more},
+        {**stack.environment(home, current), **QUICK, **PATIENCE, **FRUGAL, **more},
         home.logs / "dagster.log",
         f"{current.identity}.{stack.DAGSTER}",
         REPOSITORY,
