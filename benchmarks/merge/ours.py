@@ -17,11 +17,13 @@ from benchmarks.merge.entity import CHANGE, Entity
 from benchmarks.merge.work import THREADS, Done, Result, Unmaintained, Work
 from lakehouse import api
 from lakehouse.intake.landing import Scope
+from lakehouse.maintenance import indexing
 from lakehouse.merge import reduction, writing
 from lakehouse.merge.base import Chunk
 from lakehouse.merge.embedded import EmbeddedEngine
 from lakehouse.publish import audit, publication
 from lakehouse.results import AuditResult, Check, StateRetention
+from lakehouse.storage.context import Context
 from lakehouse.storage.duck import connect, extension
 from lakehouse.storage.lake import Lake
 from lakehouse.table import iceberg, iceberg_commit, tables
@@ -43,9 +45,12 @@ def open_lake(work: Work) -> Lake:
 
 
 def load_table(work: Work) -> None:
-    """Commit the base files to an empty lake and publish them, as if a first batch had brought them. They are linked,
-    not copied: nobody writes into a file that exists."""
-    load_files(open_lake(work), work.entity, work.data.files if work.data.rows else ())
+    """Commit the base files to an empty lake and publish them, as if a first batch had brought them and a night had
+    passed: their key indexes are there. Files are linked, not copied: nobody writes into one that exists."""
+    lake, contract = open_lake(work), work.entity.contract
+    load_files(lake, work.entity, work.data.files if work.data.rows else ())
+    with connect(lake) as duck:
+        indexing.write_indexes(duck, Context(lake, contract), tables.expect_published(lake, contract))
 
 
 def load_files(lake: Lake, entity: Entity, files: Sequence[Path]) -> None:

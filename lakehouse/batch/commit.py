@@ -13,9 +13,9 @@ from lakehouse.intake import erased, quarantine, reading, validation, weights
 from lakehouse.intake.landing import LandedObject
 from lakehouse.intake.ledger import Ledger, LedgerEntry
 from lakehouse.merge import reduction
-from lakehouse.merge.base import Chunk
+from lakehouse.merge.base import Chunk, EngineError, index_of
 from lakehouse.publish import audit
-from lakehouse.results import Counts
+from lakehouse.results import AuditResult, Counts
 from lakehouse.storage.duck import Duck
 from lakehouse.table import tables
 from lakehouse.table.relations import CHECKED, REJECTED
@@ -69,9 +69,21 @@ def commit_chunk(duck: Duck, work: Run, objects: list[LandedObject], *, last: bo
     merging.read_back(after)
     audit_result = audit.audit_batch(audit.Audited(chunk, after, counts, reduced), work.invariants)
     if not audit_result.passed:
+        _expect_true_index(chunk, reduced, audit_result)
         raise ChunkFailed(audit_result.failures)
     clock.lap("audit")
     account(duck, work, Committed(after, present, read, set_aside, counts, audit_result))
+
+
+def _expect_true_index(chunk: Chunk, reduced: reduction.Reduced, audit_result: AuditResult) -> None:
+    """Raise `EngineError` if a key index says what its file does not, and remove those that the chunk used: no landed
+    row is to blame, and the next run reads the files."""
+    if any(check.name == audit.INDEX_IS_TRUE and not check.passed for check in audit_result.checks):
+        index_of(chunk).forget([chunk.before.files[n] for n in reduced.indexed])
+        raise EngineError(
+            f"{chunk.contract.name}: expected key indexes that say what their data files hold, found otherwise "
+            f"({audit_result.failures}); the {len(reduced.indexed)} that were used are removed, run the batch again"
+        )
 
 
 def _leave_erased_out(duck: Duck, work: Run, objects: Sequence[LandedObject], read: reading.Reading) -> None:

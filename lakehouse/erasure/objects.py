@@ -29,6 +29,7 @@ from lakehouse.publish.retained import prefixes
 from lakehouse.storage.batches import batched
 from lakehouse.storage.sql import file_list, quoted
 from lakehouse.storage.store import ObjectMissing
+from lakehouse.table.key_index import described_by
 
 if TYPE_CHECKING:
     from contracts import Contract, Contracts
@@ -245,8 +246,8 @@ def purge_versions(
     lake: Lake, contracts: Contracts, needles: Needles, cutoffs: Mapping[str, datetime]
 ) -> Iterator[StoredVersion]:
     """Delete for good the earlier versions that hold the person, and those of the tables of entities that name persons
-    from before the entity's cutoff: what no state needs any more was deleted, and lives on as a version only. Yields
-    them."""
+    from before the entity's cutoff: what no state needs any more was deleted, and lives on as a version only. Earlier
+    versions of key indexes go in any case: their data files are gone, or they were damaged. Yields what it deleted."""
     tables = {p: cutoffs[c.name] for c in contracts.values() if c.name in cutoffs for p in prefixes(c)}
 
     def wanted(version: StoredVersion) -> bool:
@@ -254,7 +255,7 @@ def purge_versions(
             return False
         for prefix, cutoff in tables.items():
             if version.key.startswith(prefix):
-                return version.modified <= cutoff
+                return version.modified <= cutoff or described_by(prefix, version.key) is not None
         if version.marker:
             return False
         if version.key.startswith(OURS):

@@ -66,6 +66,8 @@ def remove_all_but(context: Context, select: Callable[[Names, Pointers], set[str
         first = first or old
 
         def may_go(stored: StoredObject, needed: Needed = needed) -> bool:
+            if needed.is_left_over(stored.key):
+                return True
             return stored.modified < cutoff and stored.key not in needed
 
         def unmoved(pointers: Pointers = pointers) -> bool:
@@ -85,12 +87,12 @@ def remove_all_but(context: Context, select: Callable[[Names, Pointers], set[str
 
 def _check_complete(lake: Lake, contract: Contract, needed: Needed, cutoff: datetime) -> Amount:
     """That every needed file is there, under exactly the key by which it is needed: otherwise nothing may be removed.
-    Returns the files older than the grace period."""
+    Returns the files older than the grace period, and the key indexes of data files that nobody needs."""
     old = Amount()
     missing = set(needed.files)
     for stored in listed(lake, contract):
         missing.discard(stored.key)
-        if stored.modified < cutoff:
+        if stored.modified < cutoff or needed.is_left_over(stored.key):
             old = old.plus(stored.size)
     if missing:
         raise FilesMissing(
@@ -134,7 +136,8 @@ def _look_again(
     """What the store lists now: a request to delete can be answered well and delete nothing."""
     left, lingering = Amount(), 0
     for stored in listed(lake, contract):
-        if stored.modified < cutoff:
+        lingers = may_go(stored)
+        if stored.modified < cutoff or lingers:
             left = left.plus(stored.size)
-            lingering += may_go(stored)
+            lingering += lingers
     return Removal(listed=before, removed=removed, left=left, lingering=lingering)

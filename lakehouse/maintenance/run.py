@@ -1,4 +1,4 @@
-"""One run of maintenance, step by step: rewrite and purge, expire snapshots, audit, publish, remove files.
+"""One run of maintenance, step by step: rewrite and purge, expire snapshots, audit, publish, index, remove files.
 
 What is written is committed to the work tables and proven to hold the same rows before readers see it. Files are
 removed last, when no entry needs them. Every step can be repeated; who lost a race begins again from what is published.
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from pyiceberg.exceptions import CommitFailedException
 
 from lakehouse.batch.races import RACES, win
-from lakehouse.maintenance import rewriting
+from lakehouse.maintenance import indexing, rewriting
 from lakehouse.maintenance.removal import remove_unneeded
 from lakehouse.maintenance.usage import measure
 from lakehouse.maintenance.verification import verify
@@ -145,6 +145,8 @@ def _run_once(work: _Run, attempt: int) -> MaintenanceResult:
                     lake, replace(audit_result, work=work.work(publication_log.written_between(state, done.state)))
                 )
                 _publish(context, done.state)
+        with work.timed("index"), connect(lake) as duck:
+            indexing.write_indexes(duck, context, done.state)
         with work.timed("remove"):
             removal = remove_unneeded(context)
         now = done.state

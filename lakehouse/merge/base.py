@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from lakehouse.merge import writing
 from lakehouse.storage.failures import Environment
 from lakehouse.table import iceberg, iceberg_commit, schemas, tables
+from lakehouse.table.key_index import KeyIndex
 from lakehouse.table.relations import ACCEPTED
 
 if TYPE_CHECKING:
@@ -47,8 +48,9 @@ class Chunk:
 class Merging(Protocol):
     """A chunk on its way into the work tables; the methods are called once each, in this order."""
 
-    def find_stored(self, scanned: Sequence[LiveFile]) -> None:
-        """Leave `stored` behind, as `reduction.reduce` describes it; `scanned` are the files that can hold a key."""
+    def find_stored(self, scanned: Sequence[LiveFile]) -> tuple[int, ...]:
+        """Leave `stored` behind, as `reduction.reduce` describes it; `scanned` are the files that can hold a key.
+        Returns the numbers, among the files before, of those that were not read, but their key index."""
 
     def append_changes(self) -> str:
         """Commit the accepted changes to `_changes`; returns its metadata location."""
@@ -78,6 +80,11 @@ class Engine(Protocol):
 
     def take(self, chunk: Chunk) -> Merging:
         """Begin to merge a chunk."""
+
+
+def index_of(chunk: Chunk) -> KeyIndex:
+    """The key indexes of the chunk's compacted table."""
+    return KeyIndex(chunk.lake, chunk.contract, str(chunk.before.metadata.table_uuid))
 
 
 def append_accepted(chunk: Chunk, name: str) -> str:

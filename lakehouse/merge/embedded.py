@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lakehouse.merge import reduction, writing
-from lakehouse.merge.base import Chunk, Merging, append_accepted, commit_work
+from lakehouse.merge.base import Chunk, Merging, append_accepted, commit_work, index_of
 from lakehouse.table import scan, schemas
 from lakehouse.table.relations import ACCEPTED, ADDED, AFTER, STORED
 
@@ -33,10 +33,10 @@ class EmbeddedEngine:
 class _EmbeddedMerge:
     chunk: Chunk
 
-    def find_stored(self, scanned: Sequence[LiveFile]) -> None:
+    def find_stored(self, scanned: Sequence[LiveFile]) -> tuple[int, ...]:
         chunk = self.chunk
         shape = schemas.compacted(chunk.contract).stored_as(chunk.before.metadata)
-        reduction.find_stored(chunk.duck, chunk.contract, shape, chunk.before.files, scanned)
+        return reduction.find_stored(chunk.duck, chunk.contract, shape, chunk.before.files, scanned, index_of(chunk))
 
     def append_changes(self) -> str:
         return append_accepted(self.chunk, self.chunk.name)

@@ -3,18 +3,21 @@
 The changes of a key are ordered by (_version, _seq, _event_id): total, and independent of how changes were grouped.
 A change is known by its key and `_event_id`: what is delivered again under both is a duplicate, also with other values.
 All tables made here are narrow (keys, order, row numbers), so that a batch costs memory by its keys, not its rows;
-stored rows are found by one scan of the key columns of the files that can hold a key.
+stored rows are found by the key index of the files that can hold a key, and by one scan of the key columns of those
+that have none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from contracts.types import DateType, TimestampType
 from lakehouse.storage.sql import literal, quoted
-from lakehouse.table import iceberg
+from lakehouse.table import iceberg, key_index
+from lakehouse.table.key_index import Keys
 from lakehouse.table.relations import ACCEPTED, APPLIED, LATE, STORED, VALID, Relation
 from lakehouse.table.scan import deleted, live_rows, stored_keys, within_bounds
 from lakehouse.table.schemas import ORDER, TableShape, changes
@@ -24,17 +27,21 @@ if TYPE_CHECKING:
     from lakehouse.merge.base import Chunk
     from lakehouse.storage.duck import Duck
     from lakehouse.table.iceberg import LiveFile
+    from lakehouse.table.key_index import KeyIndex
 
 
 _FILES_AT_ONCE = 500  # each that is open takes memory, however few rows it has
-LookUp: TypeAlias = "Callable[[Sequence[LiveFile]], None]"
+_READERS = 8  # of indexes at once, where each is a request
+_PROBED = 4  # of the largest files, to see whether a table has indexes
+LookUp: TypeAlias = "Callable[[Sequence[LiveFile]], tuple[int, ...]]"
 
 
 @dataclass(frozen=True)
 class Reduced:
     """Rows of a batch after reduction; `applied`, `superseded`, `duplicate` and `too_late` as in `Counts`.
 
-    `inserted` of the applied ones have no stored row. `scanned` are the stored files that the keys were looked for in.
+    `inserted` of the applied ones have no stored row. `scanned` are the stored files that the keys were looked for in,
+    `indexed` the numbers, among the files before, of those that were not read: their key index was.
     """
 
     applied: int
@@ -43,17 +50,19 @@ class Reduced:
     too_late: int
     inserted: int
     scanned: tuple[LiveFile, ...]
+    indexed: tuple[int, ...] = ()
 
 
 def reduce(chunk: Chunk, horizon: int, look_up: LookUp) -> Reduced:
     """Reduce the chunk's `VALID` against the tables before it. `look_up` makes `STORED`, given the files that can hold
-    a key. Changes below the tombstone `horizon` whose key is absent are too late. Makes `ACCEPTED`, `APPLIED`, `LATE`.
+    a key, and returns the numbers of those whose key index it used. Changes below the tombstone `horizon` whose key is
+    absent are too late. Makes `ACCEPTED`, `APPLIED`, `LATE`.
     """
     duck, contract, before = chunk.duck, chunk.contract, chunk.before
     valid = duck.count(f"SELECT count(*) FROM {VALID}")
     _find_accepted(duck, contract, changes(contract).stored_as(before.changes_metadata), before.changes_files)
     scanned = within_bounds(duck, contract, before.files, ACCEPTED)
-    look_up(scanned)
+    indexed = look_up(scanned)
     duck.run(
         f"DELETE FROM {ACCEPTED} USING {STORED} WHERE {same_key(contract, ACCEPTED, STORED)} "
         f"AND {ACCEPTED}._event_id = {STORED}._event_id"
@@ -70,7 +79,7 @@ def reduce(chunk: Chunk, horizon: int, look_up: LookUp) -> Reduced:
     applied, inserted = duck.row(f"SELECT count(*), count(*) FILTER (_file IS NULL) FROM {APPLIED}")
     superseded = duck.count(f"SELECT count(*) FROM {ACCEPTED}") - applied
     duck.run("DROP VIEW _winner; DROP TABLE _surpassed")
-    return Reduced(applied, superseded, duplicate, too_late, inserted, tuple(scanned))
+    return Reduced(applied, superseded, duplicate, too_late, inserted, tuple(scanned), indexed)
 
 
 def key_columns(contract: Contract, alias: str = "") -> str:
@@ -140,9 +149,15 @@ def is_dated_by_object(contract: Contract) -> bool:
 
 
 def find_stored(
-    duck: Duck, contract: Contract, shape: TableShape, files: Sequence[LiveFile], scanned: Sequence[LiveFile]
-) -> None:
-    """Find the stored rows of the keys in `accepted` by a scan of the files that can hold one.
+    duck: Duck,
+    contract: Contract,
+    shape: TableShape,
+    files: Sequence[LiveFile],
+    scanned: Sequence[LiveFile],
+    index: KeyIndex | None = None,
+) -> tuple[int, ...]:
+    """Find the stored rows of the keys in `accepted` in the files that can hold one: by the key index of those that
+    have one, whole and their own, and by a scan of the others. Returns the numbers of the former.
 
     All partitions are looked at: a key that a foreign write moved to another one must not be there twice.
 
@@ -154,20 +169,64 @@ def find_stored(
             f"CREATE OR REPLACE TEMP TABLE {STORED} AS SELECT {keys}, {', '.join(ORDER)}, NULL::INTEGER AS _file, "
             f"NULL::BIGINT AS _pos FROM {ACCEPTED} WHERE false"
         )
-        return
+        return ()
     place = {file.path: n for n, file in enumerate(files)}
-    numbers = "[" + ", ".join(str(place[f.path]) for f in scanned) + "]"
     duck.run(
-        f"CREATE OR REPLACE TEMP TABLE _hit AS SELECT {keys}, _version, "
-        f"{numbers}[file_index::BIGINT + 1]::INTEGER AS _file, file_row_number AS _pos "
-        f"FROM {stored_keys(contract, shape, scanned)} SEMI JOIN {ACCEPTED} USING ({keys})"
+        f"CREATE OR REPLACE TEMP TABLE _hit AS SELECT {keys}, _version, NULL::INTEGER AS _file, NULL::BIGINT AS _pos "
+        f"FROM {ACCEPTED} WHERE false"
     )
+    indexed = _look_up(duck, contract, index, {place[f.path]: f for f in scanned}) if index else ()
+    if rest := {place[f.path]: f for f in scanned if place[f.path] not in set(indexed)}:
+        duck.run(
+            f"INSERT INTO _hit SELECT {keys}, _version, "
+            f"{list(rest)}[file_index::BIGINT + 1]::INTEGER AS _file, file_row_number AS _pos "
+            f"FROM {stored_keys(contract, shape, list(rest.values()))} SEMI JOIN {ACCEPTED} USING ({keys})"
+        )
     leave_out_deleted(duck, dict(enumerate(files)), "_hit")
     _find_ties(duck, contract, shape, files)
     duck.run(
         f"CREATE OR REPLACE TEMP TABLE {STORED} AS SELECT {keys}, _hit._version, _tie._seq, _tie._event_id, "
         "_hit._file, _hit._pos FROM _hit LEFT JOIN _tie ON _hit._file = _tie._file AND _hit._pos = _tie._pos"
     )
+    return indexed
+
+
+def _look_up(duck: Duck, contract: Contract, index: KeyIndex, scanned: Mapping[int, LiveFile]) -> tuple[int, ...]:
+    """Put into `_hit` what the key indexes of files say; returns the numbers of the files for which they prove it."""
+    import numpy as np
+    import pyarrow as pa
+
+    wanted = {n: f for n, f in scanned.items() if index.is_wanted(f)}
+    if not wanted:
+        return ()
+    keys = key_columns(contract)
+    duck.run(
+        "CREATE OR REPLACE TEMP TABLE _sought AS SELECT row_number() OVER () - 1 AS number, * "
+        f"FROM (SELECT DISTINCT {keys} FROM {ACCEPTED})"
+    )
+    count = duck.count("SELECT count(*) FROM _sought")
+    if count * key_index.ROWS_PER_KEY > sum(f.stored_rows for f in wanted.values()):
+        return ()
+    with ThreadPoolExecutor(index.lake.threads if index.lake.local_root else _READERS) as pool:
+        largest = sorted(wanted.values(), key=lambda f: -f.stored_rows)[:_PROBED]
+        if count >= key_index.MANY_KEYS and not any(pool.map(index.is_there, largest)):
+            return ()
+        sought = Keys(index.digests(duck, "_sought ORDER BY number"))
+        answers = pool.map(lambda file: index.find(file, sought), wanted.values() if sought.distinct else ())
+        found = {n: places for n, places in zip(wanted, answers, strict=False) if places is not None}
+    if not found:
+        return ()
+    columns = {
+        "number": np.concatenate([p.number for p in found.values()]),
+        "file": np.repeat(np.array(list(found), np.int32), [len(p.pos) for p in found.values()]),
+        "pos": np.concatenate([p.pos for p in found.values()]),
+        "version": np.concatenate([p.version for p in found.values()]),
+    }
+    duck.connection.register("looked_up", pa.table(columns))
+    duck.run(f"INSERT INTO _hit SELECT {keys}, version, file, pos FROM looked_up JOIN _sought USING (number)")
+    duck.connection.unregister("looked_up")
+    duck.run("DROP TABLE _sought")
+    return tuple(found)
 
 
 def leave_out_deleted(duck: Duck, files: Mapping[int, LiveFile], table: str) -> None:

@@ -18,7 +18,7 @@ from lakehouse.storage.store import ObjectMissing
 from lakehouse.table import recorded, schemas
 from lakehouse.table.iceberg import partition_value
 from lakehouse.table.relations import ACCEPTED, ADDED, AFTER, STORED
-from lakehouse.table.scan import live_rows
+from lakehouse.table.scan import deleted, live_rows, stored_keys
 from lakehouse.table.schemas import ORDER
 from lakehouse.table.tables import TableState, expect_published
 
@@ -62,6 +62,11 @@ class Audited:
         """The tables before the commit."""
         return self.chunk.before
 
+
+INDEX_IS_TRUE = "the key index is true"
+"""The invariant that no landed row can break."""
+_SAMPLED_ROWS = 500_000
+"""What the keys of so many rows take to read, 25 ms, is what a batch spends to see whether key indexes are true."""
 
 Invariant: TypeAlias = Callable[[Audited], Check]
 
@@ -145,6 +150,46 @@ def metadata_true(audited: Audited) -> Check:
     return recorded_check(wrong)
 
 
+def index_true(audited: Audited) -> Check:
+    """Where the key index of some files has the touched keys is where the files have them: other files in each batch,
+    so that an index which is wrong, whole as it may be, is found within some batches."""
+    contract, files = audited.contract, audited.before.files
+    chosen = {n: files[n] for n in _sampled(audited.reduced.indexed, files, audited.chunk.batch)}
+    if not chosen:
+        return Check(INDEX_IS_TRUE, True, "no file was looked up by its index")
+    shape = schemas.compacted(contract).stored_as(audited.before.metadata)
+    keys = ", ".join(f'"{k}"' for k in contract.primary_key)
+    said = f"SELECT {keys}, _version, _file, _pos FROM {STORED} WHERE _file IN ({', '.join(map(str, chosen))})"
+    found = (
+        f"SELECT {keys}, _version, {list(chosen)}[file_index::BIGINT + 1]::INTEGER AS _file, file_row_number AS _pos "
+        f"FROM {stored_keys(contract, shape, list(chosen.values()))}"
+    )
+    if partly := {n: file for n, file in chosen.items() if file.deletes}:
+        found = f"SELECT * FROM ({found}) ANTI JOIN {deleted(partly)} USING (_file, _pos)"
+    one, other = (f"(SELECT * FROM ({each}) SEMI JOIN {ACCEPTED} USING ({keys}))" for each in (said, found))
+    wrong = audited.duck.count(
+        f"SELECT count(*) FROM (({one} EXCEPT ALL {other}) UNION ALL ({other} EXCEPT ALL {one}))"
+    )
+    return Check(
+        INDEX_IS_TRUE,
+        wrong == 0,
+        f"expected in {len(chosen)} files what their indexes say, not so {wrong} times",
+    )
+
+
+def _sampled(indexed: Sequence[int], files: Sequence[LiveFile], batch: int) -> list[int]:
+    """At least one of the files that were looked up by their index, more where they are small."""
+    start = batch % len(indexed) if indexed else 0
+    chosen: list[int] = []
+    rows = 0
+    for number in (*indexed[start:], *indexed[:start]):
+        rows += files[number].stored_rows
+        if chosen and rows > _SAMPLED_ROWS:
+            break
+        chosen.append(number)
+    return chosen
+
+
 def recorded_check(wrong: Sequence[str]) -> Check:
     """The check that `recorded` found nothing wrong."""
     first = "; ".join(wrong[:3]) or "none"
@@ -161,6 +206,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     rows_add_up,
     changes_kept,
     metadata_true,
+    index_true,
 )
 
 

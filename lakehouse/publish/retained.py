@@ -21,7 +21,7 @@ from lakehouse.storage import iceberg_names
 from lakehouse.storage.iceberg_names import MetadataNames
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.store import ObjectMissing
-from lakehouse.table import schemas, tables
+from lakehouse.table import key_index, schemas, tables
 
 if TYPE_CHECKING:
     from contracts import Contract
@@ -181,13 +181,20 @@ def changes_of(names: Names, compacted: Iterable[str], pointers: Pointers) -> se
 
 @dataclass(frozen=True)
 class Needed:
-    """The keys of files that must be there, and of the audit results that stay with their states."""
+    """The keys of files that must be there, and of the audit results that stay with their states. `root` is where the
+    compacted table's files are, with their key indexes: these need not be there, and stay with their data files."""
 
     files: frozenset[str]
     audit_results: frozenset[str]
+    root: str
 
     def __contains__(self, key: str) -> bool:
-        return key in self.files or key in self.audit_results
+        return key in self.files or key in self.audit_results or key_index.described_by(self.root, key) in self.files
+
+    def is_left_over(self, key: str) -> bool:
+        """Whether it is the key index of a data file that nobody needs: it goes, however young it is."""
+        data = key_index.described_by(self.root, key)
+        return data is not None and data not in self.files
 
 
 def find_needed(lake: Lake, contract: Contract, names: Names, kept: set[str], pointers: Pointers) -> Needed:
@@ -217,7 +224,7 @@ def find_needed(lake: Lake, contract: Contract, names: Names, kept: set[str], po
     for location, content in read_all(lake, sorted(manifests)):
         needed |= {lake.store.key(path) for path in iceberg_names.file_paths(manifests[location], content)}
     audit_results = frozenset(audit_key(contract.name, location) for location in kept)
-    return Needed(frozenset(needed), audit_results)
+    return Needed(frozenset(needed), audit_results, f"warehouse/{schemas.compacted(contract).name}/")
 
 
 def missing_files(lake: Lake, contract: Contract, location: str) -> list[str]:

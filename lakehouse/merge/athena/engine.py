@@ -73,7 +73,7 @@ class AthenaMerge:
     appended: tuple[str, int] | None = None
     """Metadata of `_changes` with the changes appended, and how many they were."""
 
-    def find_stored(self, scanned: Sequence[LiveFile]) -> None:
+    def find_stored(self, scanned: Sequence[LiveFile]) -> tuple[int, ...]:
         """Ask for the stored rows of the keys in `accepted`, in the partitions of the files that can hold one; and for
         the rest of their order where a change has the same version."""
         chunk = self.chunk
@@ -85,7 +85,7 @@ class AthenaMerge:
                 f"CREATE OR REPLACE TEMP TABLE {STORED} AS SELECT {keys}, {order}, NULL::INTEGER AS _file, "
                 f"NULL::BIGINT AS _pos FROM {ACCEPTED} WHERE false"
             )
-            return
+            return ()
         self.appended = (append_accepted(chunk, chunk.name), self._accepted())
         self._ask("_hit", sql.touched_rows(contract, self._source(), self._around(scanned)), "find the stored rows")
         self.bound = self._bound_of_hits()
@@ -99,6 +99,7 @@ class AthenaMerge:
             f"CREATE OR REPLACE TEMP TABLE {STORED} AS SELECT {keys}, _hit._version, _tie._seq, _tie._event_id, "
             f"0 AS _file, NULL::BIGINT AS _pos FROM _hit LEFT JOIN _tie USING ({keys})"
         )
+        return ()
 
     def append_changes(self) -> str:
         """The metadata of `_changes` with exactly the changes in `accepted`: those that turned out to be stored

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import orjson
@@ -12,9 +13,16 @@ from lakehouse.api import rebuild
 from lakehouse.erasure import proof, requests, run
 from lakehouse.erasure.contents import holds
 from lakehouse.erasure.needles import Needles
+from lakehouse.erasure.objects import purge_versions
+from lakehouse.maintenance.indexing import write_indexes
 from lakehouse.publish.publication import publish, rollback
 from lakehouse.publish.published import content_hash, published
+from lakehouse.storage.context import Context
+from lakehouse.storage.duck import connect
 from lakehouse.storage.lake import Lake
+from lakehouse.storage.store import StoredVersion
+from lakehouse.table import key_index
+from lakehouse.table.tables import expect_published
 from tests.support.lakes import Clock, Landing, published_changes, published_rows, without
 from tests.support.persons import (
     BOTH,
@@ -195,3 +203,41 @@ def test_a_dry_run_says_what_would_be_rewritten_and_changes_nothing(lake: Lake) 
     assert found["persons"] == (3, 2, 2)
     assert found["sales"][0] == 5
     assert everything(lake) == before
+
+
+def key_indexes(lake: Lake) -> set[str]:
+    """Every version of every key index."""
+    return {key for address in everything(lake) if (key := address.partition("@")[0]).endswith(key_index.SUFFIX)}
+
+
+def test_digests_of_the_person_go_with_the_files_that_held_her(
+    lake: Lake, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_index, "FEWEST_ROWS", 1)
+    land_usual(lake)
+    ingest(lake)
+    for contract in BOTH.values():
+        with connect(lake) as duck:
+            write_indexes(duck, Context(lake, contract), expect_published(lake, contract))
+    before = key_indexes(lake)
+    assert before
+    erase(lake, "p-1", clock)
+    left = key_indexes(lake)
+    live = {lake.store.key(f.path) for c in BOTH.values() for f in expect_published(lake, c).files}
+    for contract in BOTH.values():
+        root = f"warehouse/{contract.name}/"
+        assert {data for key in left if (data := key_index.described_by(root, key))} <= live
+    assert left < before
+
+
+def test_earlier_versions_of_key_indexes_go_however_young(
+    lake: Lake, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index, data = (f"warehouse/{PERSONS.name}/{key}" for key in ("index/data/x.parquet.keys", "data/x.parquet"))
+    present = [StoredVersion(key, "1", "", 9, clock(), latest=False) for key in (data, index)]
+    present.append(replace(present[1], version="2", latest=True))
+    deleted: list[StoredVersion] = []
+    monkeypatch.setattr(type(lake.store), "versions", lambda *_: iter(present))
+    monkeypatch.setattr(type(lake.store), "delete_versions", lambda _, versions: deleted.extend(versions))
+    cutoffs = dict.fromkeys(BOTH, clock() - timedelta(hours=1))
+    assert list(purge_versions(lake, BOTH, Needles("p-1", {}), cutoffs)) == deleted == [present[1]]

@@ -32,7 +32,7 @@ OF_SOMETHING_ELSE = {
     "alias/": "a key of KMS", "api/": "a path of an endpoint", "application/": "a media type",
     "bundles/": "of a build", "contracts/": "of a bundle",
     "dagster/": "tags", "docs/": "links", "gavel/": "tags", "realtime/": "of a bundle",
-    "holds/": "below erasures/",
+    "holds/": "below erasures/", "index/": "below each table",
 }  # fmt: skip
 
 
