@@ -76,7 +76,8 @@ class Store(Protocol):
         """An object's bytes; raises `ObjectMissing`."""
 
     def read_part(self, key: str, start: int, size: int) -> bytes:
-        """So many (at least one) of an object's bytes from `start`, fewer at its end; raises `ObjectMissing`."""
+        """So many (at least one) of an object's bytes from `start`, fewer at its end, none behind it; raises
+        `ObjectMissing`."""
 
     def download(self, key: str, path: Path, etag: str) -> None:
         """Copy exactly the listed version to a file; raises `ObjectMissing`, `ObjectChanged` or `ObjectNotRestored`."""
@@ -142,7 +143,14 @@ class S3Store:
         return self._get(key).read()  # type: ignore[no-any-return]
 
     def read_part(self, key: str, start: int, size: int) -> bytes:
-        return self._get(key, Range=f"bytes={start}-{start + size - 1}").read()  # type: ignore[no-any-return]
+        from botocore.exceptions import ClientError
+
+        try:
+            return self._get(key, Range=f"bytes={start}-{start + size - 1}").read()  # type: ignore[no-any-return]
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("InvalidRange", "416"):
+                return b""
+            raise
 
     def _get(self, key: str, **conditions: str) -> Any:
         from botocore.exceptions import ClientError

@@ -151,6 +151,16 @@ def bucket(aws: Lake) -> S3Store:
     return S3Store(client, "data")
 
 
+def test_a_part_behind_the_end_of_an_object_is_empty(bucket: S3Store) -> None:
+    bucket.write("a", b"0123456789")
+    bucket.write("empty", b"")
+    assert bucket.read_part("a", 8, 5) == b"89"
+    assert bucket.read_part("a", 10, 5) == b""
+    assert bucket.read_part("empty", 0, 5) == b""
+    with pytest.raises(ObjectMissing):
+        bucket.read_part("b", 10, 5)
+
+
 def test_an_object_is_read_in_exactly_the_version_that_was_listed(bucket: S3Store, tmp_path: Path) -> None:
     bucket.write("a/b", b"one")
     (listed,) = bucket.list("a/")
