@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import dagster as dg
+import yaml
 
 from assets.dbt import warehouse_assets
 from assets.resources import LakeResource, WarehouseResource
@@ -22,6 +23,17 @@ from contracts import load_contracts
 from orchestration.prepare import dbt_files
 from orchestration.settings import Settings
 from warehouse.project import is_prepared, prepare, prepared_manifest
+
+
+def _remembering(folder: Path) -> dg.DagsterInstance:
+    """A Dagster that keeps its history below a folder, in the way of a laptop."""
+    folder.mkdir(parents=True, exist_ok=True)
+    history = {
+        storage: {"module": "local.dagster.event_log", "class": name, "config": {"base_dir": str(folder / storage)}}
+        for storage, name in (("event_log_storage", "LaptopEventLog"), ("run_storage", "LaptopRuns"))
+    }
+    (folder / "dagster.yaml").write_text(yaml.safe_dump({**history, "telemetry": {"enabled": False}}), "utf-8")
+    return dg.DagsterInstance.from_config(str(folder))
 
 
 def main(arguments: list[str]) -> None:
@@ -35,9 +47,8 @@ def main(arguments: list[str]) -> None:
     if not is_prepared(files):
         prepare(files)
     assets = warehouse_assets(files, prepared_manifest(files), load_contracts())
-    (given.home / "dagster").mkdir(parents=True, exist_ok=True)
-    began = time.perf_counter()
-    with dg.DagsterInstance.local_temp(str(given.home / "dagster")) as instance:
+    began, used = time.perf_counter(), time.process_time()
+    with _remembering(given.home / "dagster") as instance:
         result = dg.materialize(
             [assets],
             instance=instance,
@@ -48,12 +59,12 @@ def main(arguments: list[str]) -> None:
                 "warehouse": WarehouseResource(target="local", home=str(given.home)),
             },
         )
-    took = time.perf_counter() - began
+    took = {"run seconds": time.perf_counter() - began, "its own processor seconds": time.process_time() - used}
     made = [e.step_materialization_data.materialization for e in result.get_asset_materialization_events()]
     left = [m for m in made if LEFT_AS_IT_WAS in m.metadata]
     ran = [c for c in result.get_asset_check_evaluations() if LEFT_AS_IT_WAS not in c.metadata]
-    said = {"run seconds": round(took, 1), "models built": len(made) - len(left), "models left": len(left)}
-    sys.stdout.write("\n" + json.dumps({**said, "tests run": len(ran)}) + "\n")
+    said = {"models built": len(made) - len(left), "models left": len(left), "tests run": len(ran)}
+    sys.stdout.write("\n" + json.dumps({name: round(seconds, 1) for name, seconds in took.items()} | said) + "\n")
 
 
 if __name__ == "__main__":
