@@ -121,7 +121,7 @@ def _most(work: Run, objects: Sequence[LandedObject]) -> int:
     """What rows may weigh together: less for an object that a process has died with while it was alone."""
     tries = work.tries.of(objects[0]) if objects else None
     deaths = tries.attempts if tries and tries.deaths else 0
-    return weights.CHUNK_WEIGHT // int(_LIGHTER**deaths)
+    return weights.most_of(work.context.contract) // int(_LIGHTER**deaths)
 
 
 def _summary(objects: Sequence[LandedObject], counts: Counts, properties: Mapping[str, str]) -> dict[str, str]:

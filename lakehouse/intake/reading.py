@@ -79,7 +79,7 @@ def read_objects(
     on from there. `OBJECTS` says which object a number stands for (_no, key, etag, modified).
 
     What is kept in `shelf` is not downloaded. Raises `weights.TooHeavy` for rows of more than `most` bytes (by default
-    `weights.CHUNK_WEIGHT`)."""
+    `weights.most_of` the contract)."""
     reading = Reading()
     folder = _folder(duck)
     folder.mkdir(exist_ok=True)
@@ -101,7 +101,8 @@ def read_objects(
         landed, path = objects[number], paths[number]
         reading.texts[number] = shelf.text(landed, path) if shelf else Content(path, is_compressed(landed.key))
     weighed = {n: weight_of(contract, objects[n], reading.texts.get(n, path)) for n, path in paths.items()}
-    chunks = weights.shared_out(objects, {n: weight for n, weight in weighed.items() if weight}, most)
+    known = {n: weight for n, weight in weighed.items() if weight}
+    chunks = weights.shared_out(objects, known, weights.most_of(contract) if most is None else most)
     if len(chunks) > 1:
         raise weights.TooHeavy(chunks)
     _load(duck, contract, objects, paths, reading)

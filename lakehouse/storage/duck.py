@@ -175,6 +175,8 @@ class _Engine:
             "SET autoinstall_known_extensions = false; SET autoload_known_extensions = false; "
             # A cache of what was read fills the limit for a few small files: their blocks take more than they hold.
             "SET preserve_insertion_order = true; SET enable_external_file_cache = false; "
+            # What is freed goes back to the system soon: by default a batch of wide rows held 200 MB more than it used.
+            "SET allocator_flush_threshold = '16MB'; SET allocator_bulk_deallocation_flush_threshold = '32MB'; "
             # Queries here have the narrow side of a join on its right, which is what is kept in memory. Left to itself,
             # DuckDB guesses sizes of files and may hold whole data files to look a few deleted rows up in them.
             "SET disabled_optimizers = 'build_side_probe_side'"

@@ -25,6 +25,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from contracts.types import NestedType
 from lakehouse.api import compact
 from lakehouse.intake import validation, weights
 from lakehouse.intake.landing import LandedObject, Scope
@@ -80,6 +81,11 @@ def test_chunks_hold_each_row_of_each_object_once_and_little_enough(sizes: list[
         assert stretches[0][0] == 0
         assert stretches[-1][1] is None
         assert all(one[1] == other[0] for one, other in pairwise(stretches))
+
+
+def test_a_chunk_of_rows_with_lists_is_smaller() -> None:
+    scalars = replace(PARCELS, fields=tuple(f for f in PARCELS.fields if not isinstance(f.type, NestedType)))
+    assert weights.most_of(PARCELS) < weights.most_of(scalars)
 
 
 @contextmanager
