@@ -17,6 +17,7 @@ from typing import Any
 
 import dagster as dg
 
+from benchmarks.tick import report
 from benchmarks.tick.changes import MicroBatch, land
 from benchmarks.tick.running import Tick, dagster_running, processor_seconds, quiet, ticks_after, variables
 from benchmarks.tick.slow_store import slow_store
@@ -163,7 +164,11 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--repository", type=Path, default=REPOSITORY, help="another checkout whose code is measured")
     parser.add_argument("--delay-ms", type=float, default=0.0, help="how long each request of S3 and Glue waits")
     parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--report", action="store_true", help="only show in the docs what was measured")
     options = parser.parse_args(arguments)
+    if options.report:
+        report.write(json.loads(options.output.read_text(encoding="utf-8")))
+        return
 
     def progress(line: str) -> None:
         sys.stdout.write(line + "\n")
