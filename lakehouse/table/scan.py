@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from lakehouse.table.iceberg import LiveFile
     from lakehouse.table.schemas import TableShape
 
+FIRST_KEYS, MANY_KEYS = 16_384, 65_536
+"""So many keys are looked for first where there are many: keys without an order are in every file, which few of them
+show, and to look for all is to sort them."""
+
 
 def live_rows(shape: TableShape, files: Sequence[LiveFile]) -> str:
     """A query for the rows that readers see in these files, in the table's present columns (absent ones are null)."""
@@ -73,17 +77,22 @@ def within_bounds(duck: Duck, contract: Contract, files: Sequence[LiveFile], tab
     field = contract.field(first)
     type_ = iceberg_type(field.type)
     known = {n: b for n, file in enumerate(files) if (b := iceberg.bounds(file, field.field_id, type_)) is not None}
-    if not duck.count(f"SELECT count(*) FROM (FROM {table} LIMIT 1)"):
+    rows = duck.count(f"SELECT count(*) FROM {table}")
+    if not rows:
         return []
     if not known:
         return list(files)
     low, high = ([b[side] for b in known.values()] for side in (0, 1))
     bounds = pa.table({"no": list(known), "low": low, "high": high})
     duck.connection.register("file_bounds", bounds)
-    matching = duck.rows(
-        f"SELECT no FROM file_bounds ASOF JOIN (SELECT DISTINCT {quoted(first)} AS k FROM {table}) AS keys "
-        "ON file_bounds.low <= keys.k WHERE keys.k <= high"
-    )
+    wanted = set(range(len(files))) - set(known)
+    for keys in (f"(FROM {table} LIMIT {FIRST_KEYS})", table) if rows > MANY_KEYS else (table,):
+        matching = duck.rows(
+            f"SELECT no FROM file_bounds ASOF JOIN (SELECT DISTINCT {quoted(first)} AS k FROM {keys}) AS keys "
+            "ON file_bounds.low <= keys.k WHERE keys.k <= high"
+        )
+        wanted.update(row[0] for row in matching)
+        if len(wanted) == len(files):
+            break
     duck.connection.unregister("file_bounds")
-    wanted = {row[0] for row in matching} | (set(range(len(files))) - set(known))
     return [file for n, file in enumerate(files) if n in wanted]

@@ -15,7 +15,7 @@ from lakehouse.publish import audit
 from lakehouse.publish.publication import publish
 from lakehouse.storage.duck import Duck, connect
 from lakehouse.storage.lake import Lake
-from lakehouse.table import file_metrics, iceberg, iceberg_commit, schemas
+from lakehouse.table import file_metrics, iceberg, iceberg_commit, scan, schemas
 from lakehouse.table.tables import TableState
 from tests.support.lakes import PARCELS, Landing, change, published_rows
 
@@ -168,6 +168,21 @@ def test_big_groups_are_split_and_sorted_so_that_key_ranges_do_not_overlap(
     ranges = sorted(iceberg.bounds(f, 1, schemas.iceberg_type(PARCELS.field("parcel_id").type)) for f in state.files)
     assert [f.rows for f in state.files] == [10, 10, 10, 10]
     assert all(one[1] < other[0] for one, other in pairwise(ranges))
+
+
+@pytest.mark.parametrize(("keys", "found"), [((5, 15, 25, 35), 4), ((5, 6, 7, 25), 2), ((5,), 1), ((), 0)])
+def test_files_that_can_hold_a_key_are_found_by_few_keys_or_by_all(
+    lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch, keys: Sequence[int], found: int
+) -> None:
+    monkeypatch.setattr(planning, "_FEWEST_ROWS", 10)
+    monkeypatch.setattr(scan, "MANY_KEYS", 1)
+    monkeypatch.setattr(scan, "FIRST_KEYS", 1)  # which shows none of the others' files
+    state = run(lake, landing, some(40))
+    with connect(lake) as duck:
+        duck.run("CREATE TEMP TABLE wanted_keys (parcel_id VARCHAR)")
+        for key in keys:
+            duck.run("INSERT INTO wanted_keys VALUES (?)", [f"p-{key:03d}"])
+        assert len(scan.within_bounds(duck, PARCELS, state.files, "wanted_keys")) == found
 
 
 def test_a_file_of_another_table_cannot_be_removed(lake: Lake, landing: Landing) -> None:
