@@ -15,7 +15,7 @@ from lakehouse.intake.ledger import Ledger, LedgerEntry
 from lakehouse.merge import reduction
 from lakehouse.merge.base import Chunk, EngineError, index_of
 from lakehouse.publish import audit
-from lakehouse.results import AuditResult, Counts
+from lakehouse.results import Counts
 from lakehouse.storage.duck import Duck
 from lakehouse.table import tables
 from lakehouse.table.relations import CHECKED, REJECTED
@@ -67,22 +67,25 @@ def commit_chunk(duck: Duck, work: Run, objects: list[LandedObject], *, last: bo
     after = TableState(context.lake, merging.merge(properties, _summary(present, counts, properties)))
     clock.lap("merge")
     merging.read_back(after)
-    audit_result = audit.audit_batch(audit.Audited(chunk, after, counts, reduced), work.invariants)
+    audited = audit.Audited(chunk, after, counts, reduced)
+    audit_result = audit.audit_batch(audited, work.invariants)
     if not audit_result.passed:
-        _expect_true_index(chunk, reduced, audit_result)
+        _expect_true_index(audited)
         raise ChunkFailed(audit_result.failures)
     clock.lap("audit")
     account(duck, work, Committed(after, present, read, set_aside, counts, audit_result))
 
 
-def _expect_true_index(chunk: Chunk, reduced: reduction.Reduced, audit_result: AuditResult) -> None:
+def _expect_true_index(audited: audit.Audited) -> None:
     """Raise `EngineError` if a key index says what its file does not, and remove those that the chunk used: no landed
-    row is to blame, and the next run reads the files."""
-    if any(check.name == audit.INDEX_IS_TRUE and not check.passed for check in audit_result.checks):
-        index_of(chunk).forget([chunk.before.files[n] for n in reduced.indexed])
+    row is to blame for any check that failed then, and the next run reads the files."""
+    chunk, indexed = audited.chunk, audited.reduced.indexed
+    check = audit.index_true(audited, all_files=True)
+    if not check.passed:
+        index_of(chunk).forget([chunk.before.files[n] for n in indexed])
         raise EngineError(
             f"{chunk.contract.name}: expected key indexes that say what their data files hold, found otherwise "
-            f"({audit_result.failures}); the {len(reduced.indexed)} that were used are removed, run the batch again"
+            f"({check.name}: {check.detail}); the {len(indexed)} that were used are removed, run the batch again"
         )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lakehouse.results import Failure
+from lakehouse.storage.failures import class_of, is_of_memory, without_values
 from lakehouse.table import schemas
 from lakehouse.table.key_index import KeyIndex
 
@@ -27,7 +29,8 @@ class Indexed:
 
 def write_indexes(duck: Duck, context: Context, state: TableState) -> Indexed:
     """Write the key index of each file of the compacted table that may have one and has none that is whole. The state
-    has to be the one that readers see: an index is never there before its data file is."""
+    has to be the one that readers see: an index is never there before its data file is. What the disk, the store or the
+    memory refuses is reported and left to the next run: nothing depends on it."""
     contract = context.contract
     index = KeyIndex(context.lake, contract, str(state.metadata.table_uuid))
     shape = schemas.compacted(contract).stored_as(state.metadata)
@@ -38,7 +41,14 @@ def write_indexes(duck: Duck, context: Context, state: TableState) -> Indexed:
         if file.stored_rows > left:
             break
         left -= file.stored_rows
-        if size := index.write(duck, shape, file):
+        try:
+            size = index.write(duck, shape, file)
+        except Exception as error:
+            if class_of(error) is not Failure.ENVIRONMENT and not is_of_memory(error):
+                raise
+            context.report(f"a key index could not be written, the next run tries again: {without_values(error)}")
+            continue
+        if size:
             done = Indexed(done.files + 1, done.bytes + size)
     if done.files:
         context.report(f"{done.files} key indexes written, {done.bytes:,} bytes")

@@ -176,6 +176,7 @@ def find_stored(
         f"FROM {ACCEPTED} WHERE false"
     )
     indexed = _look_up(duck, contract, index, {place[f.path]: f for f in scanned}) if index else ()
+    duck.run("DROP TABLE IF EXISTS _sought")
     if rest := {place[f.path]: f for f in scanned if place[f.path] not in set(indexed)}:
         duck.run(
             f"INSERT INTO _hit SELECT {keys}, _version, "
@@ -225,7 +226,6 @@ def _look_up(duck: Duck, contract: Contract, index: KeyIndex, scanned: Mapping[i
     duck.connection.register("looked_up", pa.table(columns))
     duck.run(f"INSERT INTO _hit SELECT {keys}, version, file, pos FROM looked_up JOIN _sought USING (number)")
     duck.connection.unregister("looked_up")
-    duck.run("DROP TABLE _sought")
     return tuple(found)
 
 

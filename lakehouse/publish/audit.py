@@ -17,7 +17,7 @@ from lakehouse.storage.lake import Lake
 from lakehouse.storage.store import ObjectMissing
 from lakehouse.table import recorded, schemas
 from lakehouse.table.iceberg import partition_value
-from lakehouse.table.relations import ACCEPTED, ADDED, AFTER, STORED
+from lakehouse.table.relations import ACCEPTED, ADDED, AFTER, LATE, STORED
 from lakehouse.table.scan import deleted, live_rows, stored_keys
 from lakehouse.table.schemas import ORDER
 from lakehouse.table.tables import TableState, expect_published
@@ -150,11 +150,12 @@ def metadata_true(audited: Audited) -> Check:
     return recorded_check(wrong)
 
 
-def index_true(audited: Audited) -> Check:
+def index_true(audited: Audited, *, all_files: bool = False) -> Check:
     """Where the key index of some files has the touched keys is where the files have them: other files in each batch,
-    so that an index which is wrong, whole as it may be, is found within some batches."""
-    contract, files = audited.contract, audited.before.files
-    chosen = {n: files[n] for n in _sampled(audited.reduced.indexed, files, audited.chunk.batch)}
+    so that an index which is wrong, whole as it may be, is found within some batches; or all files that were looked up
+    by it."""
+    contract, files, indexed = audited.contract, audited.before.files, audited.reduced.indexed
+    chosen = {n: files[n] for n in (indexed if all_files else _sampled(indexed, files, audited.chunk.batch))}
     if not chosen:
         return Check(INDEX_IS_TRUE, True, "no file was looked up by its index")
     shape = schemas.compacted(contract).stored_as(audited.before.metadata)
@@ -166,7 +167,9 @@ def index_true(audited: Audited) -> Check:
     )
     if partly := {n: file for n, file in chosen.items() if file.deletes}:
         found = f"SELECT * FROM ({found}) ANTI JOIN {deleted(partly)} USING (_file, _pos)"
-    one, other = (f"(SELECT * FROM ({each}) SEMI JOIN {ACCEPTED} USING ({keys}))" for each in (said, found))
+    # A change is too late only if its key is absent, which is what an index may say wrongly.
+    touched = f"(SELECT {keys} FROM {ACCEPTED} UNION SELECT {keys} FROM {LATE})"
+    one, other = (f"(SELECT * FROM ({each}) SEMI JOIN {touched} USING ({keys}))" for each in (said, found))
     wrong = audited.duck.count(
         f"SELECT count(*) FROM (({one} EXCEPT ALL {other}) UNION ALL ({other} EXCEPT ALL {one}))"
     )

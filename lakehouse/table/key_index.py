@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from contracts.types import IntegerType, StringType
+from lakehouse.results import Failure
+from lakehouse.storage.failures import class_of
 from lakehouse.storage.sql import literal, quoted
-from lakehouse.storage.store import ObjectMissing
 from lakehouse.table.scan import stored_keys
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ SUFFIX = ".keys"
 _FOLDER = "index/"
 _MAGIC = b"GVKEYS\x00\x01"
 _HEADER = struct.Struct("<8sQQ16s16sI")
-"""Format, rows and bytes of the data file, table, key of the data file, CRC-32 of the prints."""
+"""Format, rows and bytes of the data file, how keys are digested, key of the data file, CRC-32 of the prints."""
 _BEGIN = _HEADER.size + 4  # the header's own CRC-32
 _PRINT = np.dtype("<u4")
 _RECORD = np.dtype([("proof", "<u8"), ("version", "<i8"), ("check", "<u4")])
@@ -57,6 +58,11 @@ _MARKS_PER_KEY = 8
 """Small enough that the marks of a usual batch stay in the processor's cache: that takes a fifth of the time."""
 _FEW_RANGES, _GAP = 16, 3_000
 """So many stretches of records are requested by themselves, rows that are closer together as one; else all of them."""
+_BLOCK = 500_000
+"""Records that are requested at once, 10 MB: several readers hold so many each, whatever the size of a file."""
+_TEXTS = frozenset({"VARCHAR"})
+_INTEGERS = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"})
+"""What DuckDB reads from a file as a key of that type, written in one way only."""
 _ODD = tuple(np.uint64(n) for n in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93))
 
 
@@ -148,14 +154,15 @@ class KeyIndex:
 
     def write(self, duck: Duck, shape: TableShape, file: LiveFile) -> int:
         """Write the index of a data file; returns its size in bytes. 0, and no index, where the file does not hold what
-        is recorded of it, or keys that are null, which only another writer makes."""
+        is recorded of it, or keys that are null or of another type than the contract's: another writer made it."""
         key, rows = self._key(file), file.stored_rows
         assert key is not None
+        source = f"{stored_keys(self.contract, shape, [file])} AS d"
+        if not self._has_its_types(duck, source):
+            return 0
         digests = np.empty((rows, _DIGEST_BYTES), np.uint8)
         records = np.zeros(rows, _RECORD)
-        query = (
-            f"SELECT {self._digest}, _version, file_row_number FROM {stored_keys(self.contract, shape, [file])} AS d"
-        )
+        query = f"SELECT {self._digest}, _version, file_row_number FROM {source}"
         done = 0
         for batch in duck.stream(query, _ROWS_AT_ONCE):
             digest, version, number = batch.columns
@@ -170,7 +177,8 @@ class KeyIndex:
             return 0
         prints, records["proof"] = _split(digests)
         records["check"] = _checks(prints, records, np.arange(rows))
-        content = b"".join((self._header(file, zlib.crc32(prints.data)), prints.tobytes(), records.tobytes()))
+        del digests
+        content = b"".join((self._header(file, zlib.crc32(prints.data)), prints.data, records.view(np.uint8).data))
         self.lake.store.write(key, content)
         return len(content)
 
@@ -178,9 +186,19 @@ class KeyIndex:
         """Remove the indexes of data files."""
         self.lake.store.delete([key for file in files if (key := self._key(file)) is not None])
 
+    def _has_its_types(self, duck: Duck, source: str) -> bool:
+        """Whether the keys in a relation are of types whose text is that of the contract's."""
+        keys = self.contract.primary_key
+        described = duck.rows(f"DESCRIBE SELECT {', '.join(map(quoted, keys))} FROM {source}")
+        texts = (_TEXTS if isinstance(self.contract.field(key).type, StringType) else _INTEGERS for key in keys)
+        return all(row[1] in allowed for row, allowed in zip(described, texts, strict=True))
+
     def _key(self, file: LiveFile) -> str | None:
         root = self.lake.store.key(self.lake.table_location(self.contract.name)) + "/"
-        return index_key(root, self.lake.store.key(file.path))
+        try:
+            return index_key(root, self.lake.store.key(file.path))
+        except ValueError:  # another tool has put it somewhere else
+            return None
 
     @property
     def _digest(self) -> str:
@@ -191,7 +209,7 @@ class KeyIndex:
         return f"unhex(substr({digest}, 1, {2 * _DIGEST_BYTES}))"
 
     def _header(self, file: LiveFile, checksum: int) -> bytes:
-        identity = (_short(self.table), _short(self.lake.store.key(file.path)))
+        identity = (_short(self._digest), _short(self.lake.store.key(file.path)))
         begin = _HEADER.pack(_MAGIC, file.stored_rows, file.data.file_size_in_bytes, *identity, checksum)
         return begin + struct.pack("<I", zlib.crc32(begin))
 
@@ -211,22 +229,22 @@ class KeyIndex:
 
 @dataclass(frozen=True)
 class _Source:
-    """The bytes of an index. Those in a folder are mapped: only the pages that are looked at are read."""
+    """The bytes of an index. Those in a folder are mapped: only the pages that are looked at are read. One that cannot
+    be read, for whatever reason, is as good as none: the data file says the same."""
 
     lake: Lake
     key: str
 
     def part(self, start: int, size: int) -> bytes | memoryview | None:
-        """So many bytes from `start`, fewer where it ends; None if there is no index."""
-        if self.lake.local_root is not None:
-            try:
-                whole = np.memmap(Path(self.lake.store.uri(self.key)), np.uint8, "r")
-            except (FileNotFoundError, ValueError):  # an empty file cannot be mapped
-                return None
-            return whole.data[start : start + size]
+        """So many bytes from `start`, fewer where it ends; None if there is no index that can be read."""
         try:
-            return self.lake.store.read_part(self.key, start, size) if size else b""
-        except ObjectMissing:
+            if self.lake.local_root is None:
+                return self.lake.store.read_part(self.key, start, size) if size else b""
+            path = Path(self.lake.store.uri(self.key))
+            return np.memmap(path, np.uint8, "r").data[start : start + size] if path.stat().st_size else b""
+        except Exception as error:
+            if class_of(error) is not Failure.ENVIRONMENT:
+                raise
             return None
 
     def records(self, pos: Array, rows: int) -> Array | None:
@@ -234,15 +252,14 @@ class _Source:
         begin, size = _BEGIN + rows * _PRINT.itemsize, _RECORD.itemsize
         if not len(pos):
             return np.empty(0, _RECORD)
-        ranges = list(_ranges(pos))
-        if self.lake.local_root is not None or len(ranges) > _FEW_RANGES:
-            ranges = [(0, rows)]
         found = []
-        for first, end in ranges:
+        for first, end in [(0, rows)] if self.lake.local_root is not None else _ranges(pos, rows):
+            here = pos[slice(*np.searchsorted(pos, (first, end)))] - first
+            if not len(here):
+                continue
             content = self.part(begin + first * size, (end - first) * size)
             if content is None or len(content) != (end - first) * size:
                 return None
-            here = pos[(pos >= first) & (pos < end)] - first
             found.append(np.frombuffer(content, _RECORD)[here])
         return np.concatenate(found)
 
@@ -283,11 +300,15 @@ class Keys:
         return self._order[place[hit]], hit
 
 
-def _ranges(pos: Array) -> Iterator[tuple[int, int]]:
-    """Stretches [first, end) that hold ascending positions."""
+def _ranges(pos: Array, rows: int) -> Iterator[tuple[int, int]]:
+    """Stretches [first, end) of at most a block that hold ascending positions: few, or all of so many rows."""
     cuts = np.flatnonzero(np.diff(pos) > _GAP) + 1
-    for part in np.split(pos, cuts):
-        yield int(part[0]), int(part[-1]) + 1
+    stretches = [(0, rows)]
+    if len(cuts) < _FEW_RANGES:
+        stretches = [(int(part[0]), int(part[-1]) + 1) for part in np.split(pos, cuts)]
+    for first, end in stretches:
+        for start in range(first, end, _BLOCK):
+            yield start, min(start + _BLOCK, end)
 
 
 def _short(text: str) -> bytes:

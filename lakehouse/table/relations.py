@@ -175,6 +175,7 @@ LATE = Relation(
     read_by=(
         "batch.run",
         "intake.quarantine",
+        "publish.audit",
     ),
 )
 ADDED = Relation(

@@ -7,10 +7,14 @@ import shutil
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from botocore.exceptions import ClientError, IncompleteReadError
 
 from lakehouse.api import compact, maintain
 from lakehouse.intake.landing import Scope
@@ -24,7 +28,7 @@ from lakehouse.results import Check, StateRetention
 from lakehouse.storage.context import Context
 from lakehouse.storage.duck import connect
 from lakehouse.storage.lake import Lake
-from lakehouse.storage.store import LocalStore
+from lakehouse.storage.store import LocalStore, ObjectNotRestored
 from lakehouse.table import key_index, schemas
 from lakehouse.table.key_index import Digests, KeyIndex, Keys, Places
 from lakehouse.table.tables import TableState, expect_published
@@ -344,7 +348,12 @@ def test_no_digest_is_computed_where_there_is_no_index(
     run(lake, landing, some(1))
     computed, digests = [], KeyIndex.digests
     monkeypatch.setattr(key_index, "MANY_KEYS", 2)
-    monkeypatch.setattr(KeyIndex, "digests", lambda *given: computed.append(1) or digests(*given))
+
+    def count(self: KeyIndex, *given: Any) -> Digests:
+        computed.append(1)
+        return digests(self, *given)
+
+    monkeypatch.setattr(KeyIndex, "digests", count)
     assert run(lake, landing, NEWS) == ()
     assert not computed
     index(lake)
@@ -431,3 +440,162 @@ def test_keys_with_the_same_proof_are_not_looked_up(lake: Lake, landing: Landing
     shape = schemas.compacted(PARCELS)
     with connect(lake) as duck, pytest.raises(ValueError, match="without nulls"):
         of(lake).digests(duck, f"(SELECT NULL::VARCHAR AS parcel_id, 1 AS part) -- {shape.name}")
+
+
+class Refusing(LocalStore):
+    """A store that answers requests behind a place with an error."""
+
+    error: Exception
+    behind = 0
+
+    def read_part(self, key: str, start: int, size: int) -> bytes:
+        if start >= self.behind:
+            raise self.error
+        return super().read_part(key, start, size)
+
+
+REFUSALS: dict[str, Exception] = {
+    "forbidden": ClientError({"Error": {"Code": "AccessDenied"}}, "GetObject"),
+    "slow down": ClientError({"Error": {"Code": "SlowDown"}}, "GetObject"),
+    "not restored": ObjectNotRestored("s3://data/index"),
+    "cut off": IncompleteReadError(actual_bytes=1, expected_bytes=2),
+    "no memory": MemoryError(),
+}
+
+
+@pytest.mark.parametrize("behind", [0, 1], ids=["prints", "records"])
+@pytest.mark.parametrize("name", REFUSALS)
+def test_an_index_that_the_store_does_not_give_is_as_good_as_none(
+    lake: Lake, landing: Landing, tmp_path: Path, name: str, behind: int
+) -> None:
+    run(lake, landing, some(1))
+    index(lake)
+    (file,) = expect_published(lake, PARCELS).files
+    store = Refusing(tmp_path / "lake" / "data")
+    store.error, store.behind = REFUSALS[name], behind
+    with connect(lake) as duck:
+        keys = Keys(of(lake).digests(duck, "(VALUES ('p-011', 1)) AS t(parcel_id, part)"))
+    assert on_s3(lake, store).find(file, keys) is None
+
+
+def test_a_defect_is_not_taken_for_a_lost_index(lake: Lake, landing: Landing, tmp_path: Path) -> None:
+    run(lake, landing, some(1))
+    store = Refusing(tmp_path / "lake" / "data")
+    store.error = TypeError("a defect")
+    with pytest.raises(TypeError):
+        on_s3(lake, store).holds(*expect_published(lake, PARCELS).files)
+
+
+def test_a_night_that_cannot_write_an_index_does_all_else(lake: Lake, landing: Landing) -> None:
+    run(lake, landing, some(1))
+    Path(lake.store.uri(INDEX)).write_text("a file where the folder should be")
+    said: list[str] = []
+    done = maintain(lake, PARCELS, state_retention=AT_ONCE, progress=said.append)
+    assert done.removal is not None
+    assert any("a key index could not be written" in line for line in said)
+    assert run(lake, landing, NEWS) == ()
+    assert versions(lake) == EXPECTED
+
+
+def test_the_index_of_other_key_columns_is_not_believed(lake: Lake, landing: Landing) -> None:
+    """Its digests are of other texts: each key would be said to be absent."""
+    run(lake, landing, some(1))
+    index(lake)
+    (file,) = expect_published(lake, PARCELS).files
+    turned = dataclasses.replace(PARCELS, primary_key=PARCELS.primary_key[::-1])
+    assert of(lake).holds(file)
+    assert not dataclasses.replace(of(lake), contract=turned).holds(file)
+
+
+def test_a_data_file_at_another_address_has_no_index(lake: Lake, landing: Landing) -> None:
+    run(lake, landing, some(1))
+    (file,) = expect_published(lake, PARCELS).files
+    elsewhere = SimpleNamespace(path="s3a://elsewhere/data/x.parquet", stored_rows=file.stored_rows)
+    assert of(lake).is_wanted(file)
+    assert not of(lake).is_wanted(elsewhere)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("part", "indexed"), [("int32", True), ("float64", False), ("string", False)])
+def test_a_file_of_another_writer_with_keys_of_another_type_has_no_index(lake: Lake, part: str, indexed: bool) -> None:
+    """`1` and `1.0` are one key, and two texts."""
+    path = Path(lake.store.uri("warehouse/parcels/data/foreign.parquet"))
+    path.parent.mkdir(parents=True)
+    rows = {"part": pa.array([1, 2]).cast(part), "parcel_id": ["a", "b"], "_version": [3, 4]}
+    pq.write_table(pa.table(rows), path)
+    size = path.stat().st_size
+    file: Any = SimpleNamespace(path=str(path), stored_rows=2, data=SimpleNamespace(file_size_in_bytes=size))
+    mine = KeyIndex(lake, PARCELS, "a salt")
+    with connect(lake) as duck:
+        assert bool(mine.write(duck, schemas.compacted(PARCELS), file)) == indexed
+        if indexed:
+            found = mine.find(file, Keys(mine.digests(duck, "(VALUES ('b', 2)) AS t(parcel_id, part)")))
+            assert found is not None
+            assert (found.pos.tolist(), found.version.tolist()) == ([1], [4])
+
+
+def test_a_change_is_not_too_late_because_an_index_is_wrong(
+    lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Below the horizon a change of an absent key is set aside: nothing else of the batch would tell."""
+    run(lake, landing, some(5))
+    index(lake)
+    find = KeyIndex.find
+
+    def lie(self: KeyIndex, *arguments: Any) -> Places | None:
+        found = find(self, *arguments)
+        return LIES["a row too few"](found) if found else None
+
+    monkeypatch.setattr(TableState, "horizon", 100)
+    monkeypatch.setattr(KeyIndex, "find", lie)
+    landing.land(some(7, [7]))
+    with pytest.raises(EngineError, match="the key index is true"):
+        compact(lake, PARCELS, EVERYTHING)
+
+
+def test_no_landed_object_is_held_for_a_wrong_index_that_another_check_found(
+    lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "_SAMPLED_ROWS", 1)
+    monkeypatch.setattr(audit, "_sampled", lambda indexed, *_: list(indexed[:1]))
+    for n in range(2):
+        run(lake, landing, some(1, range(100 * n, 100 * n + 40)))
+    index(lake)
+    find, (_, other) = KeyIndex.find, expect_published(lake, PARCELS).files
+
+    def lie(self: KeyIndex, file: Any, keys: Keys) -> Places | None:
+        """The first key is there, too, in a file that the sample leaves out."""
+        found = find(self, file, keys)
+        return (
+            Places(np.array([0, 1]), np.array([4, 5]), np.array([1, 1])) if found and file.path == other.path else found
+        )
+
+    monkeypatch.setattr(KeyIndex, "find", lie)
+    landing.land([change("p-005", version=9), change("p-105", version=9)])
+    with pytest.raises(EngineError, match="run the batch again"):
+        compact(lake, PARCELS, EVERYTHING)
+    assert indexes(lake) == []
+    assert not compact(lake, PARCELS, EVERYTHING).held
+    publish(lake, PARCELS)
+    assert {versions(lake)[key] for key in ("p-005", "p-105")} == {9}
+
+
+def test_on_s3_many_records_are_read_in_blocks(
+    lake: Lake, landing: Landing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However large a file is, each reader holds a block of its records."""
+    monkeypatch.setattr(key_index, "_BLOCK", 7)
+    run(lake, landing, some(1))
+    index(lake)
+    (file,) = expect_published(lake, PARCELS).files
+    store = Requested(tmp_path / "lake" / "data")
+    with connect(lake) as duck:
+        for few in (16, 0):  # stretches by themselves; all of them
+            monkeypatch.setattr(key_index, "_FEW_RANGES", few)
+            keys = Keys(of(lake).digests(duck, "(SELECT 'p-0' || n AS parcel_id, 1 AS part FROM range(11, 29) t(n))"))
+            store.parts.clear()
+            found, same = on_s3(lake, store).find(file, keys), of(lake).find(file, keys)
+            assert found is not None
+            assert same is not None
+            assert found.pos.tolist() == same.pos.tolist() == list(range(11, 29))
+            assert max(size for _, size in store.parts[1:]) == 7 * 20
+            assert len(store.parts) == 1 + (3 if few else 4)
