@@ -126,7 +126,7 @@ def warehouse_assets(
         now = data_times.present(contracts, states)
         record = kept(files, warehouse.database, here.lake, manifest)
         present = begun(files, manifest, record, states, {*contracts} - {s.entity for s in states} - unreadable)
-        work = wanted(manifest, checks, models, context, present)
+        work = Work(models) if _is_first(here, models) else wanted(manifest, checks, models, context, present)
         built = _Built(work.models)
         if not work.is_nothing:
             personal = {name for contract in contracts.values() for name in about_persons(contract)}
@@ -185,18 +185,24 @@ def _run(here: _Here, work: Work, now: data_times.Reads, personal: Collection[st
 
 def _started(here: _Here, work: Work) -> DbtCliInvocation:
     """dbt at work on what Dagster selected, or on the part of it that has news."""
-    requested = here.context.selected_asset_check_keys
-    tested = models_tested(here.manifest, here.checks, work.models.values(), requested)
-    first = here.local and not is_complete(here.warehouse.database, here.manifest, work.models, tested)
-    names = [here.manifest["nodes"][i]["name"] for i in {*work.models, *tested}]
     if work.tests is None:
-        return here.files.cli(build_arguments(names, first=first), here.context)
+        names = [here.manifest["nodes"][i]["name"] for i in {*work.models, *_tested(here, work.models)}]
+        return here.files.cli(build_arguments(names, first=_is_first(here, work.models)), here.context)
     nodes = fqn_selector(here.manifest, [*work.models, *work.tests])
     chosen = ["--select", nodes, "--indirect-selection", "empty"]
     run = here.files.cli([*build_arguments([], first=False), *chosen], raise_on_error=False)
     # Its events are those of this step, its selection is not.
     run.context, run.manifest, run.dagster_dbt_translator = here.context, here.manifest, Translator()
     return run
+
+
+def _tested(here: _Here, models: Mapping[str, dg.AssetKey]) -> set[str]:
+    return models_tested(here.manifest, here.checks, models.values(), here.context.selected_asset_check_keys)
+
+
+def _is_first(here: _Here, models: Mapping[str, dg.AssetKey]) -> bool:
+    """Whether the warehouse lacks something that these models or their tests read: then that is built with them."""
+    return here.local and not is_complete(here.warehouse.database, here.manifest, models, _tested(here, models))
 
 
 def _reported(event: Any, built: _Built, now: data_times.Reads) -> Iterator[Any]:

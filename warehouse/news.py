@@ -151,9 +151,9 @@ def after(
     and becomes the version of their rows; `places` are what relations are known by now.
 
     A test that did not pass has no record, so that it is due until it does; nor has one that ran on rows which readers
-    did not get.
+    did not get, nor a model that was built, or tried, and is not among those that are given.
     """
-    kept = {i: made for i, made in now.record.models.items() if i not in given}
+    kept = {i: made for i, made in now.record.models.items() if i not in given and i not in results}
     version = {**{i: made.version for i, made in kept.items()}, **dict.fromkeys(given, build), **now.versions}
     new = {
         i: Made(now.project, _known(_read(manifest, i), version), build, places[i])

@@ -226,3 +226,14 @@ def test_a_test_that_passed_on_rows_that_readers_did_not_get_says_nothing_of_the
     record = after(house.manifest, house.present(), given, results, "b", dict.fromkeys(house.models, "0"))
     assert test not in record.tests
     assert held not in record.models
+
+
+def test_of_a_model_that_was_built_beside_those_that_were_wanted_nothing_is_known() -> None:
+    """As what a model reads is in a first build: it has other rows, and nobody says which."""
+    house = House(random_manifest(random.Random(4)), local=True)
+    beside, wanted = [i for i in house.models if is_table(house.manifest["nodes"][i])][:2]
+    assert house.build(house.models, (), house.present(), ())
+    assert {beside, wanted} <= {*house.record.models}
+    results = {i: {"status": "success"} for i in (beside, wanted)}
+    record = after(house.manifest, house.present(), [wanted], results, "b", house.places())
+    assert {*house.record.models} - {*record.models} == {beside}
