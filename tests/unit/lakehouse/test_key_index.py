@@ -411,6 +411,30 @@ def test_on_s3_a_few_records_are_read_by_themselves(lake: Lake, landing: Landing
     assert remote.find(file, keys) is None
 
 
+@pytest.mark.parametrize(("keys", "parts"), [((0, 13, 39), [20, 20, 20]), (range(0, 40, 3), [20 * 40])])
+def test_on_s3_many_records_are_read_as_one(
+    lake: Lake,
+    landing: Landing,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    keys: Sequence[int],
+    parts: list[int],
+) -> None:
+    monkeypatch.setattr(key_index, "_GAP", 1)
+    monkeypatch.setattr(key_index, "_FEW_RANGES", 3)
+    run(lake, landing, some(1))
+    index(lake)
+    (file,) = expect_published(lake, PARCELS).files
+    store = Requested(tmp_path / "lake" / "data")
+    values = ", ".join(f"('p-{n:03d}', 1)" for n in keys)
+    with connect(lake) as duck:
+        sought = Keys(of(lake).digests(duck, f"(VALUES {values}) AS t(parcel_id, part)"))
+    found = on_s3(lake, store).find(file, sought)
+    assert found is not None
+    assert dict(zip(found.number.tolist(), found.pos.tolist(), strict=True)) == dict(enumerate(keys))
+    assert [size for _, size in store.parts[1:]] == parts
+
+
 def test_whatever_the_digests_exactly_the_same_ones_are_found() -> None:
     """Prints are made to be alike by the dozen, which those of real keys hardly ever are."""
     rng = np.random.default_rng(7)
