@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from dagster_dbt import DbtCliInvocation, dbt_assets
-from dagster_dbt.asset_utils import DAGSTER_DBT_UNIQUE_ID_METADATA_KEY as TEST_ID
 
 from assets import data_times, keys
 from assets.catalog import published_states, unreadable_to
@@ -33,6 +31,8 @@ from lakehouse import api
 from lakehouse.results import Built
 from lakehouse.storage.athena import AthenaSettings
 from lakehouse.storage.lake import Lake
+from warehouse.library import DAGSTER_DBT_UNIQUE_ID_METADATA_KEY as TEST_ID
+from warehouse.library import DbtCliInvocation, dbt_assets
 from warehouse.made import kept
 from warehouse.manifest import NIGHTLY, Manifest, fqn_selector, is_model, is_personal, is_table, reads_of
 from warehouse.marts import marts_of, models_of

@@ -325,7 +325,7 @@ class TableUsage:
     """One table as readers see it and as it lies on the store.
 
     `rows` are live rows, tombstones included; `data` and `deletes` the files that a reader opens. `stored` is all below
-    the table's `data/`, `metadata` all below its `metadata/`: earlier states and orphans included.
+    the table's `data/`, `metadata` all else of it, its key index among that: earlier states and orphans included.
     """
 
     table: str

@@ -57,6 +57,13 @@ def test_no_module_uses_what_is_private_elsewhere(package: str):
             assert not found, f"{place} uses {', '.join(sorted(found))}: put it into private_dagster.py, or avoid it"
 
 
+def test_dagsters_library_for_dbt_is_imported_by_one_module():
+    """Whoever imports it first decides whether it brings dbt-core along."""
+    product = (path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+    importing = re.compile(r"^\s*(from|import) dagster_dbt\b", re.MULTILINE)
+    assert [str(p.relative_to(ROOT)) for p in product if importing.search(p.read_text())] == ["warehouse/library.py"]
+
+
 def test_no_test_uses_what_is_private_in_dagster():
     modules = {*(ROOT / "tests").rglob("*.py")} - DOORS.keys() - {Path(__file__)}
     suspects = [m for m in modules if re.search(r"dagster(\w*\._| import .*\b_)", m.read_text())]
