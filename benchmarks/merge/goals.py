@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from benchmarks.merge.cases import SLOPE_SIZES, Case, grid, rows, slope
+from benchmarks.merge.cases import CELLS, OURS, SLOPE_SIZES, Case, grid, rows, slope
 from benchmarks.merge.results import Results
+from benchmarks.merge.work import ENGINES
 
 _M = 1_000_000
 Measurement = Callable[[Results, str], float | None]
@@ -28,13 +29,15 @@ def _gigabytes(value: float) -> str:
 
 @dataclass(frozen=True)
 class Goal:
-    """What is wanted of a measurement: at most `most`, or at least `least`, or (neither) only to be known."""
+    """What is wanted of a measurement: at most `most`, or at least `least`, or (neither) only to be known. `of` is the
+    engine that it is wanted of."""
 
     what: str
     found: Measurement
     shown: Callable[[float], str]
     most: float | None = None
     least: float | None = None
+    of: str = OURS[0]
 
     @property
     def wanted(self) -> str:
@@ -112,6 +115,49 @@ def _last_of_first(spread: str) -> Measurement:
     return found
 
 
+_MERGES = {name: case for name, case in CELLS.items() if case.spread != "first"}
+_PEERS = [engine for engine in ENGINES if engine not in (*OURS, "copy")]
+
+
+def _worst(cases: Sequence[Case], found: Callable[[Results, Case, str], float | None]) -> Measurement:
+    """The highest value of those cells in which there is one."""
+
+    def worst(results: Results, engine: str) -> float | None:
+        return max((value for case in cases if (value := found(results, case, engine)) is not None), default=None)
+
+    return worst
+
+
+def _of_fastest(results: Results, case: Case, engine: str) -> float | None:
+    ours = _seconds(results, case, engine)
+    peers = [value for peer in _PEERS if (value := _seconds(results, case, peer)) is not None]
+    return None if ours is None or not peers else ours / min(peers)
+
+
+def _of_delta(results: Results, case: Case, engine: str) -> float | None:
+    ours, delta = _seconds(results, case, engine), _seconds(results, case, "delta-rs")
+    return None if ours is None or delta is None else ours / delta
+
+
+def _peak_of(results: Results, case: Case, engine: str) -> float | None:
+    return _peak(case)(results, engine)
+
+
+def _of_shapes() -> Iterator[Goal]:
+    """What is wanted of the worst cell of the other shapes."""
+    few = [case for case in _MERGES.values() if case.count * 10 <= case.rows]
+    many = [case for case in _MERGES.values() if case not in few]
+    firsts = [case for case in CELLS.values() if case.spread == "first"]
+    batch = OURS[1]
+    yield Goal(
+        "other shapes: time over that of the fastest", _worst([*_MERGES.values()], _of_fastest), _times, most=1.1
+    )
+    yield Goal("up to a tenth of the rows: time over delta-rs", _worst(few, _of_delta), _times, most=1.0, of=batch)
+    yield Goal("more than a tenth: time over delta-rs", _worst(many, _of_delta), _times, most=1.5, of=batch)
+    yield Goal("first loads: time over delta-rs", _worst(firsts, _of_delta), _times, most=1.0, of=batch)
+    yield Goal("other shapes: peak memory", _worst([*CELLS.values()], _peak_of), _gigabytes, most=1.0, of=batch)
+
+
 GOALS = (
     *(
         Goal(f"10M rows, 1% {spread}: time over that of copy", _of_copy(_case(10 * _M, 1, spread)), _times, most=0.25)
@@ -137,4 +183,5 @@ GOALS = (
         Goal(f"ten merges in a row, {spread}: tenth over first", _last_of_first(spread), _times, most=1.5)
         for spread in ("uniform", "recent")
     ),
+    *_of_shapes(),
 )

@@ -90,14 +90,13 @@ def _goals(results: Results) -> Iterator[str]:
     yield "### Goals"
     yield ""
     yield from table(
-        ("goal", "at most or least", "merge", "", "whole batch"),
+        ("goal", "at most or least", *OURS, ""),
         (
             (
                 goal.what,
                 goal.wanted,
-                _number(goal.found(results, "ours"), goal),
-                _met(goal.found(results, "ours"), goal),
-                _number(goal.found(results, "ours, whole batch"), goal),
+                *(_number(goal.found(results, engine), goal) for engine in OURS),
+                _met(goal.found(results, goal.of), goal),
             )
             for goal in goals.GOALS
         ),

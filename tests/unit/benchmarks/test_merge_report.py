@@ -1,6 +1,7 @@
 """The report of the merge says of each cell what failed and which rows were wrong, and shows only what was run."""
 
 from benchmarks.merge.cases import CELLS, Measurement
+from benchmarks.merge.goals import GOALS
 from benchmarks.merge.measure import Lap, Measured
 from benchmarks.merge.report import _everything
 from benchmarks.merge.results import Results, Run
@@ -32,6 +33,25 @@ def test_a_cell_says_medians_failures_and_wrong_rows():
 
 def test_the_load_of_the_machine_stands_beside_the_figures():
     assert any("load before a run was at most 3.4" in line for line in lines_of(("ours", 1, measured(1.0))))
+
+
+def test_the_worst_cell_decides_over_a_goal():
+    made = {
+        ("random-1m", "ours"): 3.0, ("random-1m", "ours, whole batch"): 5.0, ("random-1m", "delta-rs"): 4.0,
+        ("random-1m", "polars"): 2.0, ("wide-10k", "ours"): 1.0, ("wide-10k", "delta-rs"): 2.0,
+        ("wide-10k", "ours, whole batch"): 3.0, ("wide-first", "ours, whole batch"): 1.0,
+        ("wide-first", "delta-rs"): 2.0,
+    }  # fmt: skip
+    runs = [Run(Measurement(CELLS[cell], engine, 1), measured(seconds)) for (cell, engine), seconds in made.items()]
+    results = Results({}, {}, runs)
+    found = {g.what: (v := g.found(results, g.of), v is not None and g.met(v)) for g in GOALS if g.found(results, g.of)}
+    assert found == {
+        "other shapes: time over that of the fastest": (1.5, False),
+        "up to a tenth of the rows: time over delta-rs": (1.5, False),
+        "more than a tenth: time over delta-rs": (1.25, True),
+        "first loads: time over delta-rs": (0.5, True),
+        "other shapes: peak memory": (2.0, False),
+    }
 
 
 def test_cells_without_a_run_are_not_shown():
