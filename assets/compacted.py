@@ -28,6 +28,7 @@ INVARIANTS = {
     "rows add up": "The table grew by exactly the new keys.",
     "changes are kept": "The history grew by exactly the accepted changes.",
     "recorded metadata is true": "What is recorded of new files, by which readers skip files, holds for each value.",
+    "the key index is true": "Where indexes say that the batch's keys are is where their files have them.",
 }
 """What the engine audits in every batch, by the name of its check, and what that means to a person."""
 

@@ -47,7 +47,7 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             if self.scratch:
                 lake = replace(lake, scratch=Path(self.scratch))
             lake = replace(lake, athena=self._athena(), signing_key=self.signing_key)
-            self._lake = lake if self.local_root else _kept(lake)
+            self._lake = lake if self.local_root else shared(lake)
         return self._lake
 
     def _athena(self) -> AthenaSettings | None:
@@ -58,9 +58,9 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
 
 @lru_cache(maxsize=4)
-def _kept(lake: Lake) -> Lake:
-    """The lake that is equal to this one and was made first: with its connections, and what it knows of immutable
-    files."""
+def shared(lake: Lake) -> Lake:
+    """The lake of this process that is equal to this one and was made first: with its connections, and what it knows of
+    immutable files."""
     return lake
 
 

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from assets.erasure import ERASE, FINISH, erasure_config
+from assets.resources import shared
 from contracts import load_contracts
 from lakehouse.erasure.requests import request_erasure
 from local.dagster.pipeline import run_once
@@ -37,6 +38,7 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
 
 def of_sensors(pipeline: Pipeline, definitions: dg.Definitions) -> set[Call]:
     repository = definitions.get_repository_def()
+    shared.cache_clear()  # a code server is a process of its own, which has read nothing yet
     with recorded() as calls, dg.DagsterInstance.ephemeral() as instance:
         for sensor in repository.sensor_defs:
             context = dg.build_sensor_context(
