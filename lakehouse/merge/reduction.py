@@ -2,9 +2,9 @@
 
 The changes of a key are ordered by (_version, _seq, _event_id): total, and independent of how changes were grouped.
 A change is known by its key and `_event_id`: what is delivered again under both is a duplicate, also with other values.
-All tables made here are narrow (keys, order, row numbers), so that a batch costs memory by its keys, not its rows;
-stored rows are found by the key index of the files that can hold a key, and by one scan of the key columns of those
-that have none.
+All tables made here are narrow (keys, order, row numbers), so that a batch costs memory by its keys, not its rows; what
+is no key has a name with `_` in front, as no field has. Stored rows are found by the key index of the files that can
+hold a key, and by one scan of the key columns of those that have none.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _find_accepted(duck: Duck, contract: Contract, shape: TableShape, files: Seq
     only those of the others (`_several`) are compared, here and by `_find_winners`."""
     keys = key_columns(contract)
     duck.run(
-        f"CREATE OR REPLACE TEMP TABLE _several AS SELECT {keys}, count(*) AS changes FROM {VALID} GROUP BY {keys} "
+        f"CREATE OR REPLACE TEMP TABLE _several AS SELECT {keys}, count(*) AS _changes FROM {VALID} GROUP BY {keys} "
         "HAVING count(*) > 1"
     )
     duck.run(
@@ -202,7 +202,7 @@ def _look_up(duck: Duck, contract: Contract, index: KeyIndex, scanned: Mapping[i
         return ()
     keys = key_columns(contract)
     duck.run(
-        "CREATE OR REPLACE TEMP TABLE _sought AS SELECT row_number() OVER () - 1 AS number, * "
+        "CREATE OR REPLACE TEMP TABLE _sought AS SELECT row_number() OVER () - 1 AS _number, * "
         f"FROM (SELECT DISTINCT {keys} FROM {ACCEPTED})"
     )
     count = duck.count("SELECT count(*) FROM _sought")
@@ -212,19 +212,19 @@ def _look_up(duck: Duck, contract: Contract, index: KeyIndex, scanned: Mapping[i
         largest = sorted(wanted.values(), key=lambda f: -f.stored_rows)[:_PROBED]
         if count >= key_index.MANY_KEYS and not any(pool.map(index.is_there, largest)):
             return ()
-        sought = Keys(index.digests(duck, "_sought ORDER BY number"))
+        sought = Keys(index.digests(duck, "_sought ORDER BY _number"))
         answers = pool.map(lambda file: index.find(file, sought), wanted.values() if sought.distinct else ())
         found = {n: places for n, places in zip(wanted, answers, strict=False) if places is not None}
     if not found:
         return ()
     columns = {
-        "number": np.concatenate([p.number for p in found.values()]),
-        "file": np.repeat(np.array(list(found), np.int32), [len(p.pos) for p in found.values()]),
-        "pos": np.concatenate([p.pos for p in found.values()]),
-        "version": np.concatenate([p.version for p in found.values()]),
+        "_number": np.concatenate([p.number for p in found.values()]),
+        "_file": np.repeat(np.array(list(found), np.int32), [len(p.pos) for p in found.values()]),
+        "_pos": np.concatenate([p.pos for p in found.values()]),
+        "_version": np.concatenate([p.version for p in found.values()]),
     }
     duck.connection.register("looked_up", pa.table(columns))
-    duck.run(f"INSERT INTO _hit SELECT {keys}, version, file, pos FROM looked_up JOIN _sought USING (number)")
+    duck.run(f"INSERT INTO _hit SELECT {keys}, _version, _file, _pos FROM looked_up JOIN _sought USING (_number)")
     duck.connection.unregister("looked_up")
     return tuple(found)
 
@@ -265,7 +265,7 @@ def _rivals(duck: Duck, contract: Contract, source: Relation, *columns: str) -> 
     """The rows of a relation that share their key with others, with number, key and these columns, for WITH: kept where
     they are few, and all rows as they stand where most of them do."""
     keys = key_columns(contract)
-    some = duck.count("SELECT sum(changes) FROM _several")
+    some = duck.count("SELECT sum(_changes) FROM _several")
     selected = f"SELECT _rid, {keys}, {', '.join(columns)} FROM {source}"
     if 2 * some > duck.count(f"SELECT count(*) FROM {source}"):
         return f"NOT MATERIALIZED ({selected})"

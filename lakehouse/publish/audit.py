@@ -108,13 +108,14 @@ def order_kept(audited: Audited) -> Check:
     keys = ", ".join(f'"{k}"' for k in audited.contract.primary_key)
     order = "struct_pack(" + ", ".join(f"{c} := {c}" for c in ORDER) + ")"
     # Of stored rows, all but the version is read only where it decides: elsewhere it is null, and not compared.
-    rest = "(o._seq, o._event_id) IS NOT DISTINCT FROM (found._seq, found._event_id)"
-    same = f"o._version IS NOT DISTINCT FROM found._version AND (o._seq IS NULL OR {rest})"
+    rest = "(_newest._seq, _newest._event_id) IS NOT DISTINCT FROM (_kept._seq, _kept._event_id)"
+    same = f"_newest._version IS NOT DISTINCT FROM _kept._version AND (_newest._seq IS NULL OR {rest})"
     wrong = audited.duck.count(
-        f"SELECT count(*) FROM (SELECT {keys}, max(o) AS o FROM (SELECT {keys}, {order} AS o FROM {ACCEPTED} "
-        f"UNION ALL SELECT {keys}, {order} AS o FROM {STORED} SEMI JOIN {ACCEPTED} USING ({keys})) GROUP BY ALL) AS e "
-        f"FULL JOIN (SELECT {keys}, {order} AS found FROM {AFTER}) AS kept USING ({keys}) "
-        f"WHERE o IS NULL OR found IS NULL OR NOT ({same})"
+        f"SELECT count(*) FROM (SELECT {keys}, max(_order) AS _newest FROM (SELECT {keys}, {order} AS _order "
+        f"FROM {ACCEPTED} UNION ALL "
+        f"SELECT {keys}, {order} AS _order FROM {STORED} SEMI JOIN {ACCEPTED} USING ({keys})) "
+        f"GROUP BY ALL) FULL JOIN (SELECT {keys}, {order} AS _kept FROM {AFTER}) USING ({keys}) "
+        f"WHERE _newest IS NULL OR _kept IS NULL OR NOT ({same})"
     )
     return Check(
         "order never goes backwards", wrong == 0, f"expected the newest change of each key, not so for {wrong}"
@@ -301,10 +302,10 @@ def _whole_history(duck: Duck, contract: Contract, horizon: int) -> Check:
 
     keys = ", ".join(f'"{k}"' for k in contract.primary_key)
     order = "struct_pack(" + ", ".join(f"{c} := {c}" for c in ORDER) + ")"
-    purged = f"kept IS NULL AND op = 'remove' AND newest._version < {horizon}"
+    purged = f"_kept IS NULL AND _last = 'remove' AND _newest._version < {horizon}"
     wrong = duck.count(
-        f"SELECT count(*) FROM (SELECT {keys}, max({order}) AS newest, arg_max(_op, {order}) AS op FROM history "
-        f"GROUP BY {keys}) LEFT JOIN (SELECT {keys}, {order} AS kept FROM rows) USING ({keys}) "
-        f"WHERE newest IS DISTINCT FROM kept AND NOT ({purged})"
+        f"SELECT count(*) FROM (SELECT {keys}, max({order}) AS _newest, arg_max(_op, {order}) AS _last FROM history "
+        f"GROUP BY {keys}) LEFT JOIN (SELECT {keys}, {order} AS _kept FROM rows) USING ({keys}) "
+        f"WHERE _newest IS DISTINCT FROM _kept AND NOT ({purged})"
     )
     return Check("each key has its newest change", wrong == 0, f"expected all keys to, found {wrong} that do not")
