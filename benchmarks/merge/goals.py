@@ -178,7 +178,7 @@ GOALS = (
         for spread in ("recent", "uniform")
     ),
     Goal("same changes in one key range: time at 30M over time at 3M", _slope("range"), _times, most=1.5),
-    Goal("same changes spread uniformly: time at 30M over time at 3M", _slope("uniform"), _times),
+    Goal("same changes spread uniformly: time at 30M over time at 3M", _slope("uniform"), _times, most=1.3),
     *(
         Goal(f"ten merges in a row, {spread}: tenth over first", _last_of_first(spread), _times, most=1.5)
         for spread in ("uniform", "recent")
