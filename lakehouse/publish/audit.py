@@ -109,7 +109,7 @@ def order_kept(audited: Audited) -> Check:
     order = "struct_pack(" + ", ".join(f"{c} := {c}" for c in ORDER) + ")"
     # Of stored rows, all but the version is read only where it decides: elsewhere it is null, and not compared.
     rest = "(_newest._seq, _newest._event_id) IS NOT DISTINCT FROM (_kept._seq, _kept._event_id)"
-    same = f"_newest._version IS NOT DISTINCT FROM _kept._version AND (_newest._seq IS NULL OR {rest})"
+    same = f"_newest._version IS NOT DISTINCT FROM (_kept._version) AND (_newest._seq IS NULL OR {rest})"
     wrong = audited.duck.count(
         f"SELECT count(*) FROM (SELECT {keys}, max(_order) AS _newest FROM (SELECT {keys}, {order} AS _order "
         f"FROM {ACCEPTED} UNION ALL "
@@ -306,6 +306,6 @@ def _whole_history(duck: Duck, contract: Contract, horizon: int) -> Check:
     wrong = duck.count(
         f"SELECT count(*) FROM (SELECT {keys}, max({order}) AS _newest, arg_max(_op, {order}) AS _last FROM history "
         f"GROUP BY {keys}) LEFT JOIN (SELECT {keys}, {order} AS _kept FROM rows) USING ({keys}) "
-        f"WHERE _newest IS DISTINCT FROM _kept AND NOT ({purged})"
+        f"WHERE _newest IS DISTINCT FROM (_kept) AND NOT ({purged})"
     )
     return Check("each key has its newest change", wrong == 0, f"expected all keys to, found {wrong} that do not")
