@@ -11,10 +11,10 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import duckdb
 import yaml
@@ -53,16 +53,8 @@ class Dbt:
             *("--target-path", str(self.folder / "target"), "--log-path", str(self.folder / "logs")),
         ]
         settings = {"GAVEL_SLICE": str(slice_), "GAVEL_WAREHOUSE": str(warehouse), "GAVEL_KEEP_OPEN": "True"}
-        began = time.perf_counter()
-        process = subprocess.Popen(command, cwd=PROJECT, env={**os.environ, **settings})
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise subprocess.CalledProcessError(process.returncode, command)
         return {
-            "seconds": round(time.perf_counter() - began, 1),
-            "processor seconds": round(used.ru_utime + used.ru_stime, 1),
-            "peak MB": round(used.ru_maxrss / 1024),
+            **_measured(command, PROJECT, settings),
             "models": self._seconds_by_model(),
         }
 
@@ -125,11 +117,20 @@ def hours(folder: Path, slice_: Path, warehouse: Path) -> dict[str, dict[str, An
 
 def _hour(home: Path, slice_: Path, everything: bool) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.marts.hour", str(home), *(["--everything"] if everything else [])]
-    began = time.perf_counter()
     output = home / "output.txt"
     with output.open("w") as file:
-        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "GAVEL_SLICE": str(slice_)}, stdout=file)
-        _, status, used = os.wait4(process.pid, 0)
+        measured = _measured(command, ROOT, {"GAVEL_SLICE": str(slice_)}, file)
+    return {**measured, **json.loads(output.read_text("utf-8").splitlines()[-1])}
+
+
+def _measured(
+    command: Sequence[str], folder: Path, settings: Mapping[str, str], output: TextIO | None = None
+) -> dict[str, Any]:
+    """What a process took: seconds of the clock and of the processor, and MB at its peak. Raises
+    `CalledProcessError` if it fails."""
+    began = time.perf_counter()
+    process = subprocess.Popen(command, cwd=folder, env={**os.environ, **settings}, stdout=output)
+    _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command)
@@ -137,7 +138,6 @@ def _hour(home: Path, slice_: Path, everything: bool) -> dict[str, Any]:
         "seconds": round(time.perf_counter() - began, 1),
         "processor seconds": round(used.ru_utime + used.ru_stime, 1),
         "peak MB": round(used.ru_maxrss / 1024),
-        **json.loads(output.read_text("utf-8").splitlines()[-1]),
     }
 
 
