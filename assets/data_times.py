@@ -108,12 +108,18 @@ def _older(one: TableRead, other: TableRead) -> TableRead:
 def data_time(reads: Reads | None, now: Reads) -> datetime | None:
     """What a model that read this is true for: the smallest watermark of the tables that it read. Of a table whose rows
     are still the same, the watermark that it has `now` counts. None where one is not known, and where none was read."""
-    moments = [
-        now[entity].until if read.rows is not None and entity in now and now[entity].rows == read.rows else read.until
-        for entity, read in (reads or {}).items()
-    ]
+    moments = [read.until for read in renewed(reads or {}, now).values()]
     known = [moment for moment in moments if moment is not None]
     return min(known) if known and len(known) == len(moments) else None
+
+
+def renewed(reads: Reads, now: Reads) -> Reads:
+    """What a model that is left as it was has read: of tables with the same rows all that arrived until `now`. With the
+    watermark of its build, it would look as old as that as soon as a table gets other rows."""
+    return {
+        entity: now[entity] if read.rows is not None and entity in now and now[entity].rows == read.rows else read
+        for entity, read in reads.items()
+    }
 
 
 def unread_since(reads: Reads | None, now: Reads) -> datetime | None:

@@ -90,13 +90,13 @@ def wanted(
 
 
 def as_before(unchanged: Unchanged, now: data_times.Reads) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
-    """What Dagster reads of what is left as it was: what was reported of it before, with its data time of now."""
+    """What Dagster reads of what is left as it was: what was reported of it before, true for now."""
     for key, before in unchanged.models.items():
         metadata = {name: value for name, value in before.items() if name not in _OF_ONE_BUILD}
-        read = data_times.reads_in(before)
-        moment = data_times.data_time(read, now)
         metadata.pop(data_times.DATA_TIME, None)
-        if moment:
+        if (read := data_times.reads_in(before)) is not None:
+            metadata[data_times.TABLES_READ] = data_times.as_metadata(data_times.renewed(read, now))
+        if moment := data_times.data_time(read, now):
             metadata[data_times.DATA_TIME] = dg.MetadataValue.timestamp(moment)
         metadata[LEFT_AS_IT_WAS] = "no news in what it reads since it was built, and the same project"
         yield dg.MaterializeResult(asset_key=key, metadata=metadata)
