@@ -27,6 +27,7 @@ from local.home import REPOSITORY, Home, Stack
 from local.housekeeping import LOG_BYTES
 from local.processes import marked
 from local.stack import connect
+from local.status import last_health
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -62,6 +63,7 @@ class Seen:
     runs: Counter[str] = field(default_factory=Counter)
     failed_runs: list[str] = field(default_factory=list)
     troubles: set[str] = field(default_factory=set)
+    alerts: list[str] = field(default_factory=list)
     published_lag: float = 0.0
     marts_lag: float = 0.0
     followed: Counter[str] = field(default_factory=Counter)
@@ -79,6 +81,7 @@ class Seen:
             (bool(self.failed_ticks), f"{len(self.failed_ticks)} failed ticks, first: {self.failed_ticks[:3]}"),
             (bool(self.failed_runs), f"{len(self.failed_runs)} failed runs, first: {self.failed_runs[:3]}"),
             (bool(self.troubles), f"sensors or schedules that did not do their work: {sorted(self.troubles)[:3]}"),
+            (bool(self.alerts), f"alerts that are open at the end: {self.alerts[:3]}"),
             (not self.ticks, "no sensor ticked at all"),
             (not self.followed, "no mart followed a change"),
             (
@@ -195,6 +198,8 @@ def look(home: Home, stack: Stack, instance: DagsterInstance, begun: datetime, s
     failed = [f"{r.job_name} {r.run_id[:8]}" for r in runs if r.status is DagsterRunStatus.FAILURE]
     seen.failed_runs = sorted({*seen.failed_runs, *failed})  # the history forgets
     seen.troubles |= {f"{t.name}: {t.reason}" for t in troubles(instance, datetime.now(UTC))}
+    health = last_health(stack)
+    seen.alerts = [f"{a['what']}: {a['why']}" for a in health["alerts"] if a["severity"] == "error"] if health else []
     seen.memory = max(seen.memory, memory_of(stack.identity))
     seen.disk = size_of(home.path)
     seen.history = size_of(home.dagster)
