@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from lakehouse.intake.landing import Scope, each_object, names_an_hour
-from lakehouse.storage.sql import literal, quoted
+from lakehouse.storage.sql import file_list, literal, quoted
 from lakehouse.table import iceberg, schemas
 from lakehouse.table.relations import PURGEABLE
 from lakehouse.table.scan import deleted, live_rows, stored_rows
@@ -131,10 +131,12 @@ def _located(shape: schemas.TableShape, files: Collection[LiveFile]) -> str:
     if not files:
         return f"SELECT *, NULL::VARCHAR AS filename FROM ({live_rows(shape, [])})"
     stored = stored_rows(shape, list(files))
+    # What DuckDB calls a file may be a copy of it.
+    columns = f"d.* REPLACE ({file_list(f.path for f in files)}[d.file_index::BIGINT + 1] AS filename)"
     if not (partly := {n: f for n, f in enumerate(files) if f.deletes}):
-        return f"SELECT * FROM {stored}"
+        return f"SELECT {columns} FROM {stored} AS d"
     return (
-        f"SELECT d.* FROM {stored} AS d ANTI JOIN {deleted(partly)} AS p "
+        f"SELECT {columns} FROM {stored} AS d ANTI JOIN {deleted(partly)} AS p "
         "ON d.file_index::INTEGER = p._file AND d.file_row_number = p._pos"
     )
 

@@ -22,6 +22,7 @@ import duckdb
 from lakehouse.results import Failure
 from lakehouse.storage.failures import Damaged, class_of, damage_of
 from lakehouse.storage.lake import Lake
+from lakehouse.storage.near import Copies
 from lakehouse.storage.requests import LOG_REQUESTS
 from lakehouse.storage.sql import literal
 
@@ -38,21 +39,23 @@ class Duck:
     """A connection and the folder that its batch may fill; both are gone when the batch ends.
 
     `check` is given the statement that failed, and raises `lakehouse.storage.failures.Damaged` where a file of the lake
-    that it reads cannot be read: what a statement raises is not the landed rows' fault then."""
+    that it reads cannot be read: what a statement raises is not the landed rows' fault then. `near` gives the statement
+    that is executed in its place: it reads copies of small files of the lake."""
 
     connection: duckdb.DuckDBPyConnection
     scratch: Path
     check: Callable[[str, duckdb.Error], None]
+    near: Callable[[str], str] = str
 
     def run(self, sql: str, parameters: object = None) -> None:
         """Execute a statement."""
         with self._checked(sql):
-            self.connection.execute(sql, parameters)
+            self.connection.execute(self.near(sql), parameters)
 
     def rows(self, sql: str, parameters: object = None) -> list[tuple[Any, ...]]:
         """All rows of a query with a small result."""
         with self._checked(sql):
-            return self.connection.execute(sql, parameters).fetchall()
+            return self.connection.execute(self.near(sql), parameters).fetchall()
 
     def row(self, sql: str, parameters: object = None) -> tuple[Any, ...]:
         """The only row of a query."""
@@ -66,13 +69,13 @@ class Duck:
     def arrow(self, sql: str, parameters: object = None) -> pa.Table:
         """The result of a query as an Arrow table."""
         with self._checked(sql):
-            return self.connection.execute(sql, parameters).to_arrow_table()
+            return self.connection.execute(self.near(sql), parameters).to_arrow_table()
 
     def stream(self, sql: str, rows: int) -> Iterator[pa.RecordBatch]:
         """The result of a query in batches of about so many rows. Raises what the engine raises in the middle of it as
         an error of the engine, as it stands in no other way."""
         with self._checked(sql):
-            reader = self.connection.execute(sql).to_arrow_reader(rows)
+            reader = self.connection.execute(self.near(sql)).to_arrow_reader(rows)
             while True:
                 try:
                     batch = next(reader, None)
@@ -115,7 +118,8 @@ def connect(lake: Lake) -> Iterator[Duck]:
         if on_s3:
             _grant(connection, lake)
         with counted:
-            yield Duck(connection, scratch, partial(_check_stored, lake, options))
+            near = Copies(lake.store, scratch / "near").read_by if on_s3 else str
+            yield Duck(connection, scratch, partial(_check_stored, lake, options), near)
     except (duckdb.FatalException, duckdb.InternalException):
         _kept_engine.cache_clear()  # it answers nothing any more
         raise

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from contracts.types import DecimalType
-from lakehouse.storage.sql import file_list, literal, quoted
+from lakehouse.storage import near
+from lakehouse.storage.sql import literal, quoted
 from lakehouse.table import iceberg
 from lakehouse.table.schemas import duckdb_type, iceberg_type
 
@@ -47,7 +48,7 @@ def stored_rows(shape: TableShape, files: Sequence[LiveFile]) -> str:
     """A table function over all rows of data files, deleted ones too, with `filename`, `file_row_number` (from 0) and
     DuckDB's virtual column `file_index` (from 0, by the order of `files`)."""
     schema = f", schema = {shape.reading_schema()}" if shape.evolved else ""
-    listed = file_list(f.path for f in files)
+    listed = near.listed((f.path, f.data.file_size_in_bytes) for f in files)
     return f"read_parquet({listed}, hive_partitioning = false, filename = true, file_row_number = true{schema})"
 
 
@@ -60,8 +61,8 @@ def stored_keys(contract: Contract, shape: TableShape, files: Sequence[LiveFile]
 
 def deleted(files: Mapping[int, LiveFile]) -> str:
     """A subquery for the deleted rows of data files: _file (as numbered by `files`, each with deletes) and _pos."""
-    addresses = dict.fromkeys(d.file_path for f in files.values() for d in f.deletes)
-    source = f"read_parquet({file_list(addresses)}, hive_partitioning = false)"
+    sizes = {d.file_path: d.file_size_in_bytes for f in files.values() for d in f.deletes}
+    source = f"read_parquet({near.listed(sizes.items())}, hive_partitioning = false)"
     numbers = ", ".join(f"({literal(f.path)}, {n})" for n, f in files.items())
     return (
         f"(SELECT n._file::INTEGER AS _file, d.pos AS _pos FROM {source} AS d "
