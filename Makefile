@@ -15,6 +15,10 @@ DEV := $(VENV)/.installed-dev
 DECLARED := pyproject.toml requirements/lock.txt
 BENCH_VENV := build/bench-venv
 BENCH := $(BENCH_VENV)/.installed
+# The newest Spark that Iceberg has a runtime for.
+PYSPARK := 4.1.4
+ICEBERG := iceberg-spark-runtime-4.1_2.13:1.12.0
+SPARK_ICEBERG := build/spark-iceberg/.installed-$(PYSPARK)-$(subst :,-,$(ICEBERG))
 SCAN_VENV := build/scan-venv
 SCAN := $(SCAN_VENV)/.installed
 SUPERSET_VENV := build/superset-venv
@@ -132,7 +136,7 @@ unit: $(DEV)  ## Run the tests that need no network and no stack and are quick: 
 test-fast: $(DEV)  ## Run all tests that need no network and no stack
 	@$(PYTEST) $(FAST)
 
-bench-merge: $(BENCH)  ## Compare the merge with its peers, some hours; goes on where it was stopped
+bench-merge: $(BENCH) $(SPARK_ICEBERG)  ## Compare the merge with its peers, some hours; goes on where it was stopped
 	@$(BENCH_VENV)/bin/python -m benchmarks.merge run
 	@$(BENCH_VENV)/bin/python -m benchmarks.merge report
 
@@ -300,7 +304,15 @@ $(SUPERSET): tests/superset/requirements.txt | $(BIN)/uv
 
 $(BENCH): $(DECLARED) benchmarks/requirements.txt | $(BIN)/uv
 	@echo "Installing the peers of the benchmarks in $(BENCH_VENV)"
-	@$(BIN)/uv venv -q --allow-existing --python $(BIN)/python $(BENCH_VENV)
+	@$(BIN)/uv venv -q --allow-existing --python $(or $(BENCH_PYTHON),$(BIN)/python) $(BENCH_VENV)
 	@$(UV) pip install -q --python $(BENCH_VENV)/bin/python -r pyproject.toml -r benchmarks/requirements.txt \
 		-c requirements/lock.txt
 	@touch $@
+
+# Left out where there is no Maven: the comparison says so, and the next call tries again.
+$(SPARK_ICEBERG): | $(BENCH)
+	@if ! command -v mvn >/dev/null; then echo "Spark's Iceberg is left out: Maven (mvn) is not on the path"; exit 0; fi; \
+		echo "Installing Spark with Iceberg in $(@D)"; rm -rf $(@D); mkdir -p $(@D) || exit 1; \
+		{ $(UV) pip install -q --python $(BENCH_VENV)/bin/python --target $(@D) pyspark==$(PYSPARK); } && \
+		mvn -q -B org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy \
+			-Dartifact=org.apache.iceberg:$(ICEBERG) -DoutputDirectory="$(CURDIR)/$(@D)" && touch $@

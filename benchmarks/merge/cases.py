@@ -18,8 +18,15 @@ GROUPS = ("grid", "slope", "row", "shapes")
 
 OURS: tuple[str, ...] = ("ours", "ours, whole batch")
 QUICK: tuple[str, ...] = (*OURS, "copy", "delta-rs", "duckdb iceberg", "ducklake", "polars")
-SLOW: tuple[str, ...] = ("duckdb window", "spark", "pyiceberg upsert", "pandas")
-"""Those that rewrite the whole table by slow means, or go row by row: up to 10M rows."""
+SLOW: tuple[str, ...] = (
+    "duckdb window",
+    "spark",
+    "spark iceberg",
+    "pyiceberg upsert",
+    "deltalite",
+    "pandas",
+)
+"""Those that rewrite the whole table by slow means, go row by row, or start a cluster: up to 10M rows."""
 SLOW_UP_TO = 10 * MILLION
 assert set(QUICK) | set(SLOW) == set(ENGINES)
 
@@ -128,7 +135,7 @@ def measurements(repeats: int) -> list[Measurement]:
     for repeat in range(1, repeats + 1):
         add(repeat, (*OURS, "delta-rs", "duckdb iceberg", "ducklake", "polars"), shapes)
         add(repeat, ("copy",), merges)
-    add(1, ("duckdb window",), shapes)
+    add(1, ("duckdb window", "spark iceberg", "deltalite"), shapes)
     add(1, QUICK, of_size(small))
     add(1, SLOW, (c for c in typical if c.rows == small))
     add(1, QUICK, (c for c in typical if c.rows == large))

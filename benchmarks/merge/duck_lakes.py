@@ -7,10 +7,9 @@ from typing import Any
 
 from benchmarks.merge import rest
 from benchmarks.merge.data import ChangeSet
-from benchmarks.merge.work import ROOMY, THREADS, Done, Result, Unmaintained, Work
+from benchmarks.merge.work import BATCH, ROOMY, THREADS, Done, Result, Unmaintained, Work
 from lakehouse.storage.duck import extension
 
-_BATCH = 2
 MERGE_ON_READ = {f"write.{action}.mode": "merge-on-read" for action in ("delete", "update", "merge")}
 
 
@@ -34,14 +33,19 @@ def load(*extensions: str) -> str:
 def merge_sql(work: Work, changes: ChangeSet, table: str) -> str:
     """The newest change of each key into a table, where it is newer than the stored row; into an empty one, an insert:
     what a user would do."""
-    entity = work.entity
-    row = ", ".join(f"{value} AS {name}" for name, value in entity.row_of_change(_BATCH).items())
+    row = ", ".join(f"{value} AS {name}" for name, value in work.entity.row_of_change(BATCH).items())
     newest = (
         f"SELECT {row} FROM read_parquet('{work.data.changes(changes)}') "
-        f"QUALIFY row_number() OVER (PARTITION BY {entity.keys} ORDER BY _version DESC, _seq DESC) = 1"
+        f"QUALIFY row_number() OVER (PARTITION BY {work.entity.keys} ORDER BY _version DESC, _seq DESC) = 1"
     )
+    return merge_sql_of(work, newest, table)
+
+
+def merge_sql_of(work: Work, newest: str, table: str) -> str:
+    """The same of a query that gives the newest change of each key, in SQL that Spark reads, too."""
     if not work.data.rows:
         return f"INSERT INTO {table} {newest}"
+    entity = work.entity
     same = " AND ".join(f"t.{key} = s.{key}" for key in entity.key)
     columns = ", ".join(entity.columns)
     values = ", ".join(f"s.{name}" for name in entity.columns)

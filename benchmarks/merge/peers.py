@@ -5,16 +5,16 @@ Each is imported where it is used: no process holds more than one of them.
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import platform
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from benchmarks.merge.data import ROW_GROUP, ChangeSet, Data
-from benchmarks.merge.work import ROOMY, THREADS, Done, Missing, Result, Unmaintained, Work, sql_list
-
-_BATCH = 2
+from benchmarks.merge.work import BATCH, ROOMY, THREADS, Done, Missing, Result, Unmaintained, Work, sql_list
 
 
 class Copy(Unmaintained):
@@ -49,7 +49,7 @@ class DuckFull(Unmaintained):
         self._connection.execute("SET preserve_insertion_order = false")
 
     def merge(self, work: Work, changes: ChangeSet) -> Done:
-        row = ", ".join(f"{expression} AS {name}" for name, expression in work.entity.row_of_change(_BATCH).items())
+        row = ", ".join(f"{expression} AS {name}" for name, expression in work.entity.row_of_change(BATCH).items())
         columns = ", ".join(work.entity.columns)
         self._connection.execute(
             f"COPY (SELECT {columns} FROM (SELECT {columns} FROM '{work.data.base}/*.parquet' "
@@ -60,7 +60,7 @@ class DuckFull(Unmaintained):
         return Done()
 
     def result(self, work: Work) -> Result:
-        return _written(work)
+        return written(work)
 
 
 class Polars(Unmaintained):
@@ -95,7 +95,7 @@ class Polars(Unmaintained):
         return Done()
 
     def result(self, work: Work) -> Result:
-        return _written(work)
+        return written(work)
 
 
 class Pandas(Unmaintained):
@@ -114,58 +114,14 @@ class Pandas(Unmaintained):
     def merge(self, work: Work, changes: ChangeSet) -> Done:
         pd, key = self._pandas, list(work.entity.key)
         change = pd.read_parquet(work.data.changes(changes))
-        change = change.assign(_deleted=change["_op"] == "remove", _expired=change["_op"] == "expire", _batch=_BATCH)
+        change = change.assign(_deleted=change["_op"] == "remove", _expired=change["_op"] == "expire", _batch=BATCH)
         table = pd.concat([pd.read_parquet(work.data.base), change[list(work.entity.columns)]], ignore_index=True)
         table = table.sort_values([*key, "_version", "_seq"]).drop_duplicates(key, keep="last")
         table.to_parquet(work.out / "table.parquet", compression="zstd", index=False)
         return Done()
 
     def result(self, work: Work) -> Result:
-        return _written(work)
-
-
-class Spark(Unmaintained):
-    """Spark on this machine: row_number over the table and the changes, the whole table rewritten."""
-
-    def prepare(self, work: Work) -> None:
-        if shutil.which("java") is None and not os.environ.get("JAVA_HOME"):
-            raise Missing("Spark needs Java (17 or later) on the path, found none")
-
-    def start(self, work: Work) -> None:
-        from pyspark.sql import SparkSession
-
-        options = {
-            "spark.driver.memory": "6g",
-            "spark.ui.enabled": "false",
-            "spark.driver.host": "127.0.0.1",
-            "spark.sql.shuffle.partitions": "16",
-            "spark.sql.parquet.compression.codec": "zstd",
-            "spark.sql.parquet.inferTimestampNTZ.enabled": "true",
-            "spark.sql.session.timeZone": "UTC",
-            "spark.local.dir": str(work.folder / "scratch"),
-        }
-        builder = SparkSession.builder.master(f"local[{THREADS}]")
-        for name, value in options.items():
-            builder = builder.config(name, value)
-        self._session = builder.getOrCreate()
-        self._session.sparkContext.setLogLevel("ERROR")
-        self._session.range(10).count()  # what starts lazily has started
-
-    def merge(self, work: Work, changes: ChangeSet) -> Done:
-        from pyspark.sql import Window
-        from pyspark.sql import functions as f
-
-        change = self._session.read.parquet(str(work.data.changes(changes))).selectExpr(
-            *(f"{expression} AS {name}" for name, expression in work.entity.row_of_change(_BATCH).items())
-        )
-        table = self._session.read.parquet(str(work.data.base)).select(*work.entity.columns).unionByName(change)
-        newest_first = Window.partitionBy(*work.entity.key).orderBy(f.col("_version").desc(), f.col("_seq").desc())
-        newest = table.withColumn("place", f.row_number().over(newest_first)).filter("place = 1").drop("place")
-        newest.write.parquet(str(work.out))
-        return Done()
-
-    def result(self, work: Work) -> Result:
-        return _written(work)
+        return written(work)
 
 
 class Delta(Unmaintained):
@@ -233,6 +189,31 @@ def build_delta(data: Data) -> Path:
     return made
 
 
+class DeltaLite(Unmaintained):
+    """`upsert` of deltalite into the same Delta table, given the newest change of each key; files without a changed key
+    stay. It knows no order, as pyiceberg's does not."""
+
+    def prepare(self, work: Work) -> None:
+        if importlib.util.find_spec("deltalite") is None:
+            raise Missing(f"deltalite needs Python 3.12 or later, found {platform.python_version()}")
+        shutil.copytree(build_delta(work.data), work.folder / "table", copy_function=_link_data)
+
+    def start(self, work: Work) -> None:
+        import deltalite
+        import polars
+
+        self._polars = polars
+        self._open = lambda: deltalite.DeltaLiteTable.open(str(work.folder / "table"))
+
+    def merge(self, work: Work, changes: ChangeSet) -> Done:
+        source = _newest(self._polars, work, changes).to_arrow()
+        done = self._open().upsert(source, primary_keys=list(work.entity.key))
+        return Done(notes={"updated": done.rows_updated, "inserted": done.rows_inserted})
+
+    def result(self, work: Work) -> Result:
+        return _files([uri.removeprefix("file://") for uri in self._open().file_uris()])
+
+
 class Upsert(Unmaintained):
     """`Table.upsert` of pyiceberg, given the newest change of each key. It knows no order: a change that is older than
     the stored row replaces it all the same."""
@@ -275,7 +256,7 @@ def _newest(pl: Any, work: Work, changes: ChangeSet) -> Any:
     made: dict[str, Callable[[], Any]] = {
         "_deleted": lambda: (pl.col("_op") == "remove").alias("_deleted"),
         "_expired": lambda: (pl.col("_op") == "expire").alias("_expired"),
-        "_batch": lambda: pl.lit(_BATCH, dtype=pl.Int64).alias("_batch"),
+        "_batch": lambda: pl.lit(BATCH, dtype=pl.Int64).alias("_batch"),
     }
     change = pl.read_parquet(work.data.changes(changes))
     row = change.select(*(made[c]() if c in made else pl.col(c) for c in work.entity.columns))
@@ -293,7 +274,8 @@ def _duckdb(work: Work, memory: str) -> Any:
     return connection
 
 
-def _written(work: Work) -> Result:
+def written(work: Work) -> Result:
+    """The files that an engine wrote below `work.out`."""
     return _files([str(path) for path in work.out.glob("*.parquet")])
 
 

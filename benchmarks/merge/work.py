@@ -21,12 +21,16 @@ ENGINES = {
     "polars": "peers.Polars",
     "duckdb window": "peers.DuckFull",
     "pyiceberg upsert": "peers.Upsert",
+    "deltalite": "peers.DeltaLite",
     "pandas": "peers.Pandas",
-    "spark": "peers.Spark",
+    "spark": "sparks.Spark",
+    "spark iceberg": "sparks.SparkIceberg",
 }
 """All engines by the name that results carry, and where they are: a process imports only its own."""
 
 THREADS = 2
+BATCH = 2
+"""The number of the batch that changes come in."""
 ROOMY = "8GB"
 """The memory limit of engines that take one and cannot do with less at these sizes."""
 
