@@ -9,7 +9,7 @@ from typing import Any
 
 
 def degradation(seconds: Sequence[float]) -> float:
-    """LST-Bench's degradation rate of the same queries one after the other: the mean of how much longer each look took
+    """LST-Bench's degradation rate of the same queries one after the other: the mean of how much more each look took
     than the one before it, as a share (0.05 is 5% a look)."""
     return statistics.mean((after - before) / before for before, after in pairwise(seconds))
 
@@ -19,18 +19,15 @@ def medians(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     done = [run for run in runs if "failed" not in run]
     if not done:
         return {"runs": 0, "failed": [run["failed"] for run in runs]}
-    looks = [[look["seconds"] for look in run["looks"]] for run in done]
-    after = [run["look after maintenance"] for run in done if run["look after maintenance"]]
     every = [look for run in done for look in (*run["looks"], run["look after maintenance"]) if look]
-    kept = [run["maintenance seconds"] for run in done if run["maintenance seconds"] is not None]
+    used = [[look["processor seconds"] for look in run["looks"]] for run in done]
     return {
         "runs": len(done),
-        "pair seconds": [statistics.median(p) for p in zip(*_of_pairs(done, "seconds"), strict=True)],
-        "written MB": [statistics.median(p) for p in zip(*_of_pairs(done, "written MB"), strict=True)],
-        "queries seconds": [statistics.median(look) for look in zip(*looks, strict=True)],
-        "degradation rate": round(statistics.median(degradation(look) for look in looks), 4),
-        "maintenance seconds": statistics.median(kept) if kept else None,
-        "queries after maintenance": statistics.median(look["seconds"] for look in after) if after else None,
+        "pairs": [_each(pairs) for pairs in zip(*(run["pairs"] for run in done), strict=True)],
+        "queries": [_each(looks) for looks in zip(*(run["looks"] for run in done), strict=True)],
+        "degradation rate": round(statistics.median(degradation(looks) for looks in used), 4),
+        "maintenance": _each([run["maintenance"] for run in done if run["maintenance"]]),
+        "queries after maintenance": _each([run["look after maintenance"] for run in done if run["maintenance"]]),
         "processor seconds": statistics.median(run["processor seconds"] for run in done),
         "peak MB": max(run["peak MB"] for run in done),
         "scratch MB": max(run["scratch MB"] for run in done),
@@ -39,8 +36,10 @@ def medians(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _of_pairs(runs: Sequence[Mapping[str, Any]], what: str) -> list[list[float]]:
-    return [[pair[what] for pair in run["pairs"]] for run in runs]
+def _each(steps: Sequence[Mapping[str, Any]]) -> dict[str, float] | None:
+    """The median of each measure of the same step in several runs; None without runs."""
+    measures = [name for name in ("seconds", "processor seconds", "written MB") if steps and name in steps[0]]
+    return {name: statistics.median(step[name] for step in steps) for name in measures} or None
 
 
 def lines(document: Mapping[str, Any]) -> Iterator[str]:
@@ -52,30 +51,37 @@ def lines(document: Mapping[str, Any]) -> Iterator[str]:
         f"{machine['at']}; the load before a run was at most {load}."
     )
     yield ""
+    yield "Seconds of the processor, those of the clock in brackets."
+    yield ""
     yield (
-        "| | a pair, s | MB written | 22 queries: before, s | after five pairs, s | degradation rate | after "
-        "maintenance, s | CPU s | peak GB | rows and answers | runs |"
+        "| | a pair | MB written by five | 22 queries: before | after five pairs | degradation rate | maintenance | "
+        "queries after it | whole run | peak GB | rows and answers | runs |"
     )
-    yield "|---" * 11 + "|"
+    yield "|---" * 12 + "|"
     for engine, found in document["medians"].items():
         yield "| " + " | ".join(_line(engine, found)) + " |"
 
 
 def _line(engine: str, found: Mapping[str, Any]) -> tuple[str, ...]:
     if not found["runs"]:
-        return (engine, "failed: " + found["failed"][0], *[""] * 9)
-    looks, after = found["queries seconds"], found["queries after maintenance"]
+        return (engine, "failed: " + found["failed"][0], *[""] * 10)
+    pairs, looks = found["pairs"], found["queries"]
     right = found["rows right"] and not found["wrong answers"]
     return (
         engine,
-        f"{statistics.mean(found['pair seconds']):.2f}",
-        f"{sum(found['written MB']):.1f}",
-        f"{looks[0]:.2f}",
-        f"{looks[-1]:.2f}",
+        _both({name: statistics.mean(pair[name] for pair in pairs) for name in ("seconds", "processor seconds")}),
+        f"{sum(pair['written MB'] for pair in pairs):.1f}",
+        _both(looks[0]),
+        _both(looks[-1]),
         f"{found['degradation rate']:.3f}",
-        "" if after is None else f"{after:.2f} (took {found['maintenance seconds']:.1f})",
+        _both(found["maintenance"]),
+        _both(found["queries after maintenance"]),
         f"{found['processor seconds']:.0f}",
         f"{found['peak MB'] / 1000:.2f}",
         "right" if right else f"**wrong**, queries {found['wrong answers']}",
         str(found["runs"]),
     )
+
+
+def _both(step: Mapping[str, float] | None) -> str:
+    return "" if step is None else f"{step['processor seconds']:.2f} ({step['seconds']:.2f})"

@@ -93,22 +93,24 @@ def test_the_degradation_rate_is_the_mean_growth_from_look_to_look():
 
 
 def run_of(seconds: float, wrong: bool = False) -> dict[str, object]:
-    looks = [{"seconds": seconds, "queries": [], "rows right": not wrong, "wrong answers": [4] if wrong else []}] * 2
+    took = {"seconds": seconds, "processor seconds": 2 * seconds}
+    looks = [{**took, "queries": [], "rows right": not wrong, "wrong answers": [4] if wrong else []}] * 2
     return {
         "load": 9.1,
         "processor seconds": 3.0,
         "peak MB": 500,
         "scratch MB": 1.0,
-        "pairs": [{"seconds": seconds, "written MB": 2.0}],
+        "pairs": [{**took, "written MB": 2.0}],
         "looks": looks,
-        "maintenance seconds": None,
+        "maintenance": None,
         "look after maintenance": None,
     }
 
 
 def test_medians_leave_failed_runs_out_and_keep_what_any_run_had_wrong():
     found = medians([run_of(1.0), run_of(5.0, wrong=True), run_of(2.0), {"failed": "out of memory"}])
-    assert (found["runs"], found["pair seconds"], found["rows right"], found["wrong answers"]) == (3, [2.0], False, [4])
+    assert found["pairs"] == [{"seconds": 2.0, "processor seconds": 4.0, "written MB": 2.0}]
+    assert (found["runs"], found["rows right"], found["wrong answers"]) == (3, False, [4])
 
 
 def test_the_table_says_the_load_failures_and_wrong_answers():
@@ -125,3 +127,4 @@ def test_the_table_says_the_load_failures_and_wrong_answers():
     assert "| third | failed: out of memory |" in text
     assert "**wrong**, queries [4]" in text
     assert "| right |" in text
+    assert "| 2.00 (1.00) | 2.0 |" in text
