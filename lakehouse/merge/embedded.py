@@ -73,10 +73,14 @@ def _read_back(chunk: Chunk, after: TableState) -> None:
     if remaining:
         numbers = ", ".join(f"({n})" for n in remaining)
         duck.run(f"INSERT INTO _remaining VALUES {numbers}")
-    duck.run(f"CREATE OR REPLACE TEMP TABLE _still AS SELECT * FROM {STORED} SEMI JOIN _remaining USING (_file)")
+    duck.run(
+        f"CREATE OR REPLACE TEMP TABLE _still AS SELECT _file, _pos FROM {STORED} SEMI JOIN _remaining USING (_file)"
+    )
     reduction.leave_out_deleted(duck, remaining, "_still")
     duck.run(
         f"CREATE OR REPLACE TEMP TABLE {AFTER} AS "
         f"SELECT {keys}, {order} FROM {ADDED} SEMI JOIN {ACCEPTED} USING ({keys}) "
-        f"UNION ALL SELECT {keys}, {order} FROM _still SEMI JOIN {ACCEPTED} USING ({keys})"
+        f"UNION ALL SELECT {keys}, {order} FROM {STORED} SEMI JOIN _still USING (_file, _pos) "
+        f"SEMI JOIN {ACCEPTED} USING ({keys})"
     )
+    duck.run("DROP TABLE _still; DROP TABLE _remaining")

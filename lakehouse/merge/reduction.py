@@ -19,7 +19,7 @@ from lakehouse.storage.sql import literal, quoted
 from lakehouse.table import iceberg, key_index
 from lakehouse.table.key_index import Keys
 from lakehouse.table.relations import ACCEPTED, APPLIED, LATE, STORED, VALID, Relation
-from lakehouse.table.scan import deleted, live_rows, stored_keys, within_bounds
+from lakehouse.table.scan import deleted, stored_keys, within_bounds
 from lakehouse.table.schemas import ORDER, TableShape, changes
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def reduce(chunk: Chunk, horizon: int, look_up: LookUp) -> Reduced:
     too_late = _set_aside_too_late(duck, contract, horizon)
     newer = "(w._version, w._seq, w._event_id) > (s._version, s._seq, s._event_id)"
     duck.run(
-        f"CREATE OR REPLACE TEMP TABLE {APPLIED} AS SELECT w._rid, {key_columns(contract, 'w')}, s._file, s._pos "
+        f"CREATE OR REPLACE TEMP TABLE {APPLIED} AS SELECT w._rid, s._file, s._pos "
         f"FROM _winner w LEFT JOIN {STORED} s ON {same_key(contract, 'w', 's')} "
         f"WHERE s._file IS NULL OR w._version > s._version OR (w._version = s._version AND {newer})"
     )
@@ -122,15 +122,29 @@ def _find_accepted(duck: Duck, contract: Contract, shape: TableShape, files: Seq
     event = f"{key_columns(contract)}, _event_id"
     duck.run(f"CREATE OR REPLACE TEMP TABLE _known AS SELECT {event} FROM {ACCEPTED} WHERE false")
     for start in range(0, len(candidates), _FILES_AT_ONCE):
-        some = candidates[start : start + _FILES_AT_ONCE]
-        duck.run(
-            f"INSERT INTO _known SELECT DISTINCT {event} FROM ({live_rows(shape, some)}) "
-            f"WHERE {stretch} AND _event_id IN (SELECT _event_id FROM {ACCEPTED})"
-        )
+        _find_known(duck, contract, shape, candidates[start : start + _FILES_AT_ONCE], stretch)
     duck.run(
         f"DELETE FROM {ACCEPTED} USING _known WHERE {same_key(contract, ACCEPTED, '_known')} "
         f"AND {ACCEPTED}._event_id = _known._event_id"
     )
+    duck.run("DROP TABLE _known")
+
+
+def _find_known(duck: Duck, contract: Contract, shape: TableShape, files: Sequence[LiveFile], stretch: str) -> None:
+    """Put the stored changes with an event of the batch into `_known`. Keys are read only of files that have one:
+    mostly none does, and they take as long as the events."""
+    duck.run(
+        "CREATE OR REPLACE TEMP TABLE _same AS SELECT file_index::INTEGER AS _file, file_row_number AS _pos, _event_id "
+        f"FROM {stored_keys(contract, shape, files)} SEMI JOIN {ACCEPTED} USING (_event_id) WHERE {stretch}"
+    )
+    leave_out_deleted(duck, dict(enumerate(files)), "_same")
+    if having := [row[0] for row in duck.rows("SELECT DISTINCT _file FROM _same ORDER BY _file")]:
+        duck.run(
+            f"INSERT INTO _known SELECT DISTINCT {key_columns(contract)}, _same._event_id "
+            f"FROM {stored_keys(contract, shape, [files[n] for n in having])} AS d JOIN _same "
+            f"ON _same._file = {having}[d.file_index::BIGINT + 1] AND _same._pos = d.file_row_number"
+        )
+    duck.run("DROP TABLE _same")
 
 
 def _anywhere(duck: Duck, contract: Contract) -> bool:
@@ -189,6 +203,7 @@ def find_stored(
         f"CREATE OR REPLACE TEMP TABLE {STORED} AS SELECT {keys}, _hit._version, _tie._seq, _tie._event_id, "
         "_hit._file, _hit._pos FROM _hit LEFT JOIN _tie ON _hit._file = _tie._file AND _hit._pos = _tie._pos"
     )
+    duck.run("DROP TABLE _hit; DROP TABLE _tied; DROP TABLE _tie")
     return indexed
 
 
@@ -239,6 +254,7 @@ def leave_out_deleted(duck: Duck, files: Mapping[int, LiveFile], table: str) -> 
         f"CREATE OR REPLACE TEMP TABLE _dead AS SELECT * FROM {deleted(partly)} SEMI JOIN {table} USING (_file, _pos)"
     )
     duck.run(f"DELETE FROM {table} USING _dead WHERE {table}._file = _dead._file AND {table}._pos = _dead._pos")
+    duck.run("DROP TABLE _dead")
 
 
 def _find_ties(duck: Duck, contract: Contract, shape: TableShape, files: Sequence[LiveFile]) -> None:

@@ -159,7 +159,7 @@ STORED = Relation(
 APPLIED = Relation(
     "applied",
     "The newest change of each key that is newer than the stored row, and the place of the row that it replaces.",
-    lambda contract: {"_rid": "BIGINT", **_keys(contract), **_PLACE},
+    lambda contract: {"_rid": "BIGINT", **_PLACE},
     made_by="merge.reduction",
     read_by=(
         "batch.preview",

@@ -79,6 +79,18 @@ DAMAGES: dict[str, tuple[Damage, set[str]]] = {
         in_tables("UPDATE after SET _event_id = 'other' WHERE parcel_id = 'p-1'"),
         {"order never goes backwards"},
     ),
+    "a newer row than any that is known": (
+        in_tables("UPDATE after SET _version = 5 WHERE parcel_id = 'p-2'"),
+        {"order never goes backwards"},
+    ),
+    "a row of a key that did not arrive": (
+        in_tables("INSERT INTO after SELECT * REPLACE ('p-9' AS parcel_id) FROM after WHERE parcel_id = 'p-1'"),
+        {"order never goes backwards"},
+    ),
+    "a stored row of a key that did not arrive": (
+        in_tables("DELETE FROM accepted WHERE parcel_id = 'p-2'"),
+        {"order never goes backwards"},
+    ),
     "a touched key without a row": (
         in_tables("DELETE FROM after WHERE parcel_id = 'p-1'"),
         {"order never goes backwards"},
