@@ -21,7 +21,7 @@ RESULTS = Path(__file__).parents[1] / "results" / "api.json"
 GOAL_CPU_MS = 1.5
 """Own CPU time of a request at the median, for each kind of request."""
 GOAL_IMPORT_MS = 150
-"""Import of a function's module."""
+"""CPU time of the import of a function's module."""
 
 
 def main(arguments: list[str]) -> None:
@@ -64,13 +64,13 @@ def main(arguments: list[str]) -> None:
 def goals(requests: dict[str, Any], imports: dict[str, Any]) -> dict[str, Any]:
     """The slowest of each, and whether it is within its goal."""
     cpu = {name: one[load.OWN]["median"] for name, one in requests.items()}
-    wall = {name: one["import ms"] for name, one in imports.items()}
+    loading = {name: one["import CPU ms"] for name, one in imports.items()}
     return {
         goal: {"slowest": max(found, key=lambda name: found[name]), "ms": max(found.values()), "at most": most}
         | {"met": max(found.values()) <= most}
         for goal, found, most in (
             ("own CPU of a request, median", cpu, GOAL_CPU_MS),
-            ("import of a function", wall, GOAL_IMPORT_MS),
+            ("import of a function, CPU", loading, GOAL_IMPORT_MS),
         )
     }
 

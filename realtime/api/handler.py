@@ -30,7 +30,7 @@ from realtime.api.problems import ApiError
 from realtime.api.reads import Reads
 from realtime.api.routes import DATA_TIME, Answer, Event, Parameter, Route, Shape
 from realtime.api.settings import Settings
-from realtime.api.store import Contended, Store, Unavailable, with_quick_queries
+from realtime.api.store import Contended, Store, Unavailable
 from realtime.api.summaries import Summaries
 from realtime.api.summaries import routes as summary_routes
 from realtime.api.trail import Trail
@@ -54,6 +54,7 @@ from realtime.pipeline_status.figures import routes as figure_routes
 from realtime.pipeline_status.pressure import stream_of
 from realtime.pipeline_status.routes import routes as status_routes
 from realtime.pipeline_status.status import Status
+from realtime.quick_dynamodb import QuickDynamoDB
 
 CONTRACTS = Path(__file__).parents[1] / "contracts.json"  # the bundle puts it there
 DEFAULT_PAGE = 50
@@ -76,7 +77,7 @@ def _settings() -> Settings:
 @cache
 def _api() -> Api:
     settings = _settings()
-    dynamodb = with_quick_queries(client("dynamodb", attempts=2, read_timeout=2))
+    dynamodb = client("dynamodb", attempts=2, read_timeout=2, quick=QuickDynamoDB)
     contracts = load_compact(CONTRACTS.read_bytes())
     writer = Writer(Entities(contracts), Store(dynamodb, settings.table))
     requests_store = Store(dynamodb, settings.requests)
@@ -311,7 +312,8 @@ class Api:
         try:
             return answer(write(lambda result: self._receipts.put(request, answer(result))))
         except (AlreadyDone, ApiError) as error:
-            if (first := self._receipts.find(request)) is not None:
+            receipt = error.receipt if isinstance(error, AlreadyDone) else None
+            if (first := self._receipts.find(request, receipt)) is not None:
                 return first
             if isinstance(error, ApiError):
                 raise

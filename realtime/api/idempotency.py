@@ -65,9 +65,10 @@ class Receipts:
         self._store = store
         self._now = now
 
-    def find(self, request: Request) -> Answer | None:
-        """The answer that the request got before; refuses (422) a key that another request had."""
-        item = self._store.get({"pk": request.pk})
+    def find(self, request: Request, receipt: Item | None = None) -> Answer | None:
+        """The answer that the request got before; refuses (422) a key that another request had. `receipt` is the item
+        of the key, where a refused transaction has shown it."""
+        item = self._store.get({"pk": request.pk}) if receipt is None else receipt
         if item is None or int(item["ttl"]["N"]) <= self._now():  # DynamoDB deletes late
             return None
         if item["fingerprint"]["S"] != request.fingerprint:

@@ -20,7 +20,11 @@ def represent(contract: Contract, item: Item) -> dict[str, Any]:
     body: dict[str, Any] = {}
     for field in contract.fields:
         attribute = item.get(field.name)
-        if attribute is not None and "NULL" not in attribute:
+        if attribute is None:
+            continue
+        if "S" in attribute:  # most are text, which is answered as it is
+            body[field.name] = attribute["S"]
+        elif "NULL" not in attribute:
             body[field.name] = _value(field.type, attribute)
     body["_version"] = version(item)
     shown.note(contract, body)
@@ -59,7 +63,7 @@ def _member_types(type_: FieldType, value: dict[str, Any]) -> dict[str, FieldTyp
 def _number(type_: FieldType, text: str) -> Any:
     if isinstance(type_, IntegerType) and text.lstrip("-").isdigit():
         return int(text)
-    if isinstance(type_, DecimalType) and "E" not in text.upper():
+    if isinstance(type_, DecimalType) and "E" not in text and "e" not in text:
         whole, _, places = text.partition(".")
         places = places.rstrip("0").ljust(type_.scale, "0")
         return f"{whole}.{places}" if places else whole

@@ -40,7 +40,11 @@ yet, so the write reads the item first where its result depends on it."""
 
 
 class AlreadyDone(Exception):
-    """There is a receipt: the write was done before."""
+    """There is a receipt: the write was done before. `receipt` is its item, if the answer of DynamoDB had it."""
+
+    def __init__(self, receipt: Item | None) -> None:
+        super().__init__("the write was done before")
+        self.receipt = receipt
 
 
 class _Behind(Exception):
@@ -132,7 +136,7 @@ class Writer:
         except ConditionFailed as failed:
             position = failed.position - len(receipts)
             if position < 0:
-                raise AlreadyDone from failed
+                raise AlreadyDone(failed.item) from failed
             if position == 0:
                 raise
             companion = writes[position]

@@ -14,12 +14,13 @@ import boto3
 import pytest
 import yaml
 from moto import mock_aws
+from moto.core.models import botocore_stubber
 
 from contracts import Contracts, load_contracts
 from realtime.api.entities import Entities
 from realtime.api.handler import Api
 from realtime.api.idempotency import Receipts
-from realtime.api.store import Store, with_quick_queries
+from realtime.api.store import Store
 from realtime.api.writer import Writer
 from realtime.imports.queue import Outbox
 from realtime.imports.routes import routes as import_routes
@@ -29,6 +30,7 @@ from realtime.inbound import settings as inbound_settings
 from realtime.inbound.handler import Edge
 from realtime.inbound.service import Consumer
 from realtime.metrics import count_unhandled
+from realtime.quick_dynamodb import QuickDynamoDB
 from tests.support.inbound import Inbound
 
 EVENTS = Path(__file__).parents[2] / "events"
@@ -127,6 +129,11 @@ class ApiClient:
     def calls(self) -> list[str]:
         return self.client.calls
 
+    @property
+    def whole(self) -> Any:
+        """A client that has every operation of DynamoDB, past what counts."""
+        return self.client._client._client
+
     def __call__(
         self,
         method: str,
@@ -184,8 +191,13 @@ def dynamodb() -> Iterator[Any]:
             environment.setenv(name, "test")
         environment.delenv("AWS_ENDPOINT_URL", raising=False)
         resource = boto3.resource("dynamodb", region_name="eu-west-1")
-        # The resource's own converts attributes.
-        resource.plain = with_quick_queries(boto3.client("dynamodb", region_name="eu-west-1"))
+        resource.plain = boto3.client("dynamodb", region_name="eu-west-1")  # the resource's own converts attributes
+        resource.quick = QuickDynamoDB(
+            resource.plain,
+            boto3.Session().get_credentials(),
+            lambda request: botocore_stubber("before-send", request),
+            pause=lambda _: None,
+        )
         yield resource
 
 
@@ -199,7 +211,7 @@ def api(
         BillingMode="PAY_PER_REQUEST",
         **{k: definition[k] for k in ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")},
     )
-    client = Recorded(dynamodb.plain)
+    client = Recorded(dynamodb.quick)
     writer = Writer(Entities(contracts), Store(client, table.name), now=clock, pause=lambda _: None)  # type: ignore[arg-type]
     receipts = Receipts(Store(client, requests_table.name), now=lambda: clock.now / 1_000_000)  # type: ignore[arg-type]
     yield ApiClient(Api(writer, receipts), table, client, receipts)

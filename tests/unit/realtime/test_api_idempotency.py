@@ -101,6 +101,25 @@ def test_another_request_with_the_same_key_is_refused(api: Fixture, order: dict[
     assert api("GET", "/orders/o-1").body["order"]["status"] == "placed"
 
 
+@pytest.mark.parametrize("is_shown", [True, False])
+def test_a_create_sent_again_asks_dynamodb_once_if_it_shows_the_receipt(
+    api: Fixture, order: dict[str, Any], key: dict[str, str], is_shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = api("POST", "/orders", order, headers=key)
+    real = api.client._client.transact_write_items
+
+    def hiding(**parameters: Any) -> Any:
+        for write in parameters["TransactItems"]:
+            del write["Put"]["ReturnValuesOnConditionCheckFailure"]
+        return real(**parameters)
+
+    if not is_shown:
+        monkeypatch.setattr(api.client._client, "transact_write_items", hiding)
+    again = api("POST", "/orders", order, headers=key)
+    assert (again.body, again.headers["Idempotency-Replayed"]) == (first.body, "true")
+    assert api.calls == ["transact_write_items", *([] if is_shown else ["get_item"])]
+
+
 def test_a_key_is_its_callers_alone(api: Fixture, order: dict[str, Any], key: dict[str, str]) -> None:
     assert api("POST", "/orders", order, headers=key).status == 201
     for authorizer in (

@@ -26,7 +26,7 @@ def fill(api: Fixture, contracts: Any, entity: str, rows: list[dict[str, Any]]) 
     for start in range(0, len(rows), 25):
         written = [new_item(contract, row, item_keys(contract, row), 1) for row in rows[start : start + 25]]
         puts = [{"PutRequest": {"Item": item}} for item in written]
-        api.client.batch_write_item(RequestItems={api.table.name: puts})
+        api.whole.batch_write_item(RequestItems={api.table.name: puts})
 
 
 def lines(count: int, text: str = "l-1") -> list[dict[str, Any]]:

@@ -30,7 +30,8 @@ LARGEST = {"authorizer": 6_000_000}
 # because nothing may use it while importing.
 START = """
 import sys, types, json, importlib, pathlib
-for name in ("botocore", "botocore.config", "botocore.session", "botocore.exceptions", "botocore.parsers"):
+for name in ("awsrequest", "config", "credentials", "exceptions", "httpsession", "parsers", "session", "utils", ""):
+    name = f"botocore.{name}".rstrip(".")
     module = sys.modules[name] = types.ModuleType(name)
     module.__getattr__ = lambda attribute: type(attribute, (Exception,), {})
 sys.path.insert(0, sys.argv[1])
