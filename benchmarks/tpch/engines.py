@@ -71,7 +71,8 @@ class Landless:
 
 class Ours(Engine):
     """The whole batch, from landed changes to published tables. A stream names each removed item by its key, where the
-    peers find the lines of an order themselves."""
+    peers find the lines of an order themselves. The base is as a first night leaves it: its files joined, with key
+    indexes."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._lake = folder, lake_in(folder, "tpch")
@@ -82,6 +83,7 @@ class Ours(Engine):
         self._data = data
         for table, entity in ENTITIES.items():
             load_files(self._lake, entity, data.stamped(table))
+        self.maintain()
 
     def land(self, data: Data, number: int) -> None:
         for table, entity in ENTITIES.items():
