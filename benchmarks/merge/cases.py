@@ -107,6 +107,10 @@ CELLS: dict[str, Case] = {
     **_cells("wide", 300_000, 10, 10_000, 150_000),
     **_cells("lists", 200_000, 10, 10_000, 100_000),
     **_cells("keys", MILLION, 10, 10_000, 100_000),
+    **{
+        f"micro-{name}": Case("shapes", 10 * MILLION, count, "halves", entity="micro")
+        for name, count in (("10", 10), ("1k", 1_000), ("10k", 10_000), ("100k", 100_000))
+    },
 }
 """Other shapes of keys, rows and batches, by the names that `cell` and `run` know them by."""
 

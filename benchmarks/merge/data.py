@@ -35,8 +35,8 @@ class ChangeSet:
     `count` is the number of changes before repetition. `spread` says which keys: `recent` (90% of those that exist are
     among the newest 5%), `uniform`, `range` (all between the keys of `RANGE`) or `one key` (half of them on one, the
     others uniform); of these about 80% are updates, 10% new keys, 4% removals, 5% stale. In a `repeated` set each key
-    changes `REPEATS` times, a tenth of the keys are new. `deletes` are removals of rows that exist, `first` are new
-    keys only. Sets with another `number` are later.
+    changes `REPEATS` times, a tenth of the keys are new. `halves` are updates anywhere and new keys, as many of each;
+    `deletes` are removals of rows that exist, `first` are new keys only. Sets with another `number` are later.
     """
 
     rows: int
@@ -198,6 +198,8 @@ def _kind(changes: ChangeSet) -> _Kind:
             return _Kind(f"CASE WHEN h(j, 22) % 10 <> 0 THEN {recent} ELSE {uniform} END", new)
         case "uniform":
             return _Kind(uniform, new)
+        case "halves":
+            return _Kind(uniform, f"{behind} + n", fresh="n % 2 = 0", stale="false", removal="false")
         case "one key":
             row = f"CASE WHEN n % 2 = 0 THEN {rows // 2} ELSE {uniform} END"
             return _Kind(row, new, fresh="n % 2 = 1 AND h(j, 21) % 10 = 0")

@@ -267,5 +267,27 @@ KEYS = Entity(
 )
 """A key of three columns, one of them a text of up to 430 bytes that begins alike in all rows."""
 
-ENTITIES = {entity.contract.name: entity for entity in (SALES, RANDOM, WIDE, LISTS, KEYS)}
+MICRO = Entity(
+    ascending=True,
+    contract=contract_of(
+        "micro",
+        numbered(
+            1,
+            ("id", IntegerType()),
+            ("worth", DecimalType(18, 1)),
+            ("text", StringType()),
+            ("part", IntegerType()),
+        ),
+        ("id",),
+    ),
+    fields={
+        "id": "k::BIGINT",
+        "worth": "(k * 7 + v)::DECIMAL(18, 1)",
+        "text": "(k * 91 + v)::VARCHAR",
+        "part": "(k % 1000)::BIGINT",
+    },
+)
+"""Four narrow columns with a number as key: the shape of LHBench's micro merge."""
+
+ENTITIES = {entity.contract.name: entity for entity in (SALES, RANDOM, WIDE, LISTS, KEYS, MICRO)}
 """All entities by name."""

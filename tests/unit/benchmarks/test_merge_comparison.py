@@ -113,7 +113,16 @@ def built(root: Path, cell: str) -> tuple[Data, ChangeSet]:
 
 
 @pytest.mark.parametrize(
-    "cell", ["random-1m-one-key", "random-1m-20-times", "random-deletes", "wide-150k", "lists-100k", "keys-first"]
+    "cell",
+    [
+        "random-1m-one-key",
+        "random-1m-20-times",
+        "random-deletes",
+        "wide-150k",
+        "lists-100k",
+        "keys-first",
+        "micro-100k",
+    ],
 )
 def test_the_right_rows_of_each_shape_are_right_and_others_are_not(made: Path, cell: str):
     data, changes = built(made, cell)
@@ -148,6 +157,15 @@ def test_each_key_changes_twenty_times_and_some_are_new(made: Path):
         f"FROM '{data.changes(changes)}' GROUP BY id) LEFT JOIN '{data.base}/*.parquet' b USING (id)"
     ).fetchall()
     assert sorted(counts) == [(20, False), (20, True)]
+
+
+def test_half_of_the_changes_are_of_new_keys(made: Path):
+    data, changes = built(made, "micro-100k")
+    found = duckdb.execute(
+        "SELECT c._op, b.id IS NULL, count(DISTINCT c._event_id) "
+        f"FROM '{data.changes(changes)}' c LEFT JOIN '{data.base}/*.parquet' b USING (id) GROUP BY ALL ORDER BY ALL"
+    ).fetchall()
+    assert found == [("insert", True, 10), ("modify", False, 10)]
 
 
 def test_half_of_the_table_is_deleted(made: Path):
