@@ -23,16 +23,22 @@ with very long lists, alike, fill it in files of a few kilobytes."""
 GROWTH = 4
 """New rows take along the files that are at most this many times as big as what is already together, until they are
 full. Each row is written again a few times at most, and only a few small files are left."""
+SMALL_NESTED = 32 << 20
+"""A file whose lists, structs and maps take more in memory (bytes) is not small, however few bytes it has."""
 TINY_FILE = 256 << 10
 """New rows take along every file up to this size (bytes), whatever their own number: it costs nothing to speak of."""
 ROW_GROUP_BYTES = 32 << 20
 """Bytes in memory that a row group of a new file aims at: a writer holds a few of them, a reader at least one."""
+SORTED_BYTES = 192 << 20
+"""What the rows of large groups weigh together at most (bytes in memory) if they are sorted; more are only cut by key
+into files: to sort them takes longer than all else, and writes what does not fit into memory to disk twice."""
 MOST_ROWS_OF_A_GROUP = 122_880
 _MOST_OF_A_BUNDLE = 500
 """Groups that one query writes: each brings a file or more, and what reads them holds a little of each."""
 _VECTOR = 2_048  # rows that the engine moves at once
 _FEWEST_ROWS, _MOST_ROWS = 50_000, 2_000_000
 _ROW_BYTES = 100
+_COMPRESSED = 4  # times that a row takes less in a file than in memory, where no file says
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,11 @@ def _order(partition: int | None) -> tuple[bool, int]:
 
 def _worth_rewriting(file: FileFacts) -> bool:
     stored = file.rows + file.deleted
-    return file.bytes < SMALL_FILE or file.hit + file.deleted >= REWRITE_SHARE * stored
+    return _is_small(file) or file.hit + file.deleted >= REWRITE_SHARE * stored
+
+
+def _is_small(file: FileFacts) -> bool:
+    return file.bytes < SMALL_FILE and file.nested <= SMALL_NESTED
 
 
 def _joined(present: Sequence[FileFacts], coming: int, rewritten: set[int]) -> list[FileFacts]:
@@ -123,7 +133,7 @@ def _joined(present: Sequence[FileFacts], coming: int, rewritten: set[int]) -> l
     size, nested = coming * row_bytes(present), 0
     joined: list[FileFacts] = []
     for file in small:
-        touched = file.no in rewritten and file.bytes < SMALL_FILE
+        touched = file.no in rewritten and _is_small(file)
         grows = coming and file.bytes <= max(GROWTH * size, TINY_FILE)
         if (grows or touched) and nested + file.nested <= FULL_NESTED:
             joined.append(file)
@@ -138,9 +148,11 @@ def row_bytes(files: Sequence[FileFacts]) -> float:
     return sum(f.bytes for f in files) / rows if rows else _ROW_BYTES
 
 
-def rows_per_file(files: Sequence[FileFacts]) -> int:
-    """Rows of a new file that has about the size that files aim at."""
-    return int(min(max(FILE_BYTES / row_bytes(files), _FEWEST_ROWS), _MOST_ROWS))
+def rows_per_file(files: Sequence[FileFacts], weight: float = _ROW_BYTES * _COMPRESSED) -> int:
+    """Rows of a new file that has about the size that files aim at. Where there are none yet, a row's `weight` (bytes
+    in memory on average) tells its size."""
+    size = row_bytes(files) if files else weight / _COMPRESSED
+    return int(min(max(FILE_BYTES / size, _FEWEST_ROWS), _MOST_ROWS))
 
 
 def rows_per_group(weight: float) -> int:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from contracts.types import NestedType, StringType
-from lakehouse.merge import file_cutting, planning
+from lakehouse.merge import file_cutting, planning, spreading
 from lakehouse.merge.planning import FileFacts, Group, Plan
 from lakehouse.results import Failure
 from lakehouse.storage.duck import VALUE_BYTES, Duck
@@ -42,8 +42,8 @@ _LEVEL, _LEVEL_OF_MERGE = 3, 1
 lists an eighth larger. What maintenance writes stays, and may take longer."""
 FEW_QUERIES = 8
 """Up to so many queries look for their rows among all of a batch; for more, these are first put in order."""
-_WEIGHED = 16  # of so many rows one is weighed
-_FEW = 20_000  # rows that are all weighed
+_WEIGHED, _MOST_SHARE = 5, 50  # percent of the rows that are weighed; from the latter on, all are
+_FEW = 10_000  # rows that are weighed at least
 
 
 @dataclass(frozen=True)
@@ -187,14 +187,20 @@ def _write_plan(making: AbstractContextManager[_Writer], files: Sequence[LiveFil
         present: dict[int | None, list[LiveFile]] = {}
         for file in files:
             present.setdefault(iceberg.partition_value(file), []).append(file)
+        weight = _weight(duck, shape, str(VALID))
         per_file = [
-            planning.rows_per_file(_facts(shape, [files[n] for n in group.files] or present.get(group.partition, [])))
+            planning.rows_per_file(
+                _facts(shape, [files[n] for n in group.files] or present.get(group.partition, [])), weight
+            )
             for group in plan.groups
         ]
         rows = [group.rows + sum(files[n].rows for n in group.files) for group in plan.groups]
-        weight = _weight(duck, shape, str(VALID), "_rid")
         writer.row_group = planning.rows_per_group(weight)
         bundles = planning.bundles(rows, per_file, weight)
+        large = [first for first, end in bundles if end - first == 1]
+        if weight * sum(rows[n] for n in large) > planning.SORTED_BYTES:
+            _spread(writer, files, {n: plan.groups[n] for n in large}, per_file, weight)
+            bundles = [(first, end) for first, end in bundles if end - first > 1]
         if len(bundles) > FEW_QUERIES:
             duck.run("CREATE OR REPLACE TEMP TABLE _gathered AS SELECT * FROM _incoming ORDER BY _group")
             duck.run("CREATE OR REPLACE TEMP VIEW _incoming AS SELECT * FROM _gathered")
@@ -278,18 +284,20 @@ def _sort(shape: TableShape) -> str:
     return ", ".join(quoted(c) for c in shape.sort)
 
 
-def _weight(duck: Duck, shape: TableShape, table: str, number: str) -> float:
-    """Bytes that a row of a table weighs in memory on average: of every row where there are few, else of one in
-    sixteen, chosen by the column `number`: to write nested values as text takes nearly as long as to store them. A
-    heavy row that is missed is rare, and makes one row group larger."""
+def _weight(duck: Duck, shape: TableShape, table: str) -> float:
+    """Bytes that a row of a table weighs in memory on average: of every row where there are few, else of some blocks of
+    rows, all over the table: to write nested values as text takes nearly as long as to store them. Heavy rows that are
+    missed make a row group larger."""
     texts = [
         f"coalesce(strlen({quoted(c.name)}{'::VARCHAR' if isinstance(c.type, NestedType) else ''}), 0)"
         for c in shape.columns
         if isinstance(c.type, NestedType | StringType)
     ]
-    some = f"WHERE hash({number}) % {_WEIGHED} = 0" if duck.count(f"SELECT count(*) FROM {table}") > _FEW else ""
-    row = duck.row(f"SELECT avg({' + '.join(texts) or '0'}) FROM {table} {some}")
-    return float(row[0] or 0) + VALUE_BYTES * len(shape.columns)
+    share = max(_WEIGHED, _FEW * 100 // max(duck.count(f"SELECT count(*) FROM {table}"), 1))
+    some = f"USING SAMPLE {share} PERCENT (system, 1)" if share < _MOST_SHARE else ""
+    weigh = f"SELECT avg({' + '.join(texts) or '0'}) FROM {table}"
+    found = duck.row(f"{weigh} {some}")[0] if some else None
+    return float((duck.row(weigh)[0] if found is None else found) or 0) + VALUE_BYTES * len(shape.columns)
 
 
 def _write_group(writer: _Writer, files: Sequence[LiveFile], group: Group, number: int, per_file: int) -> None:
@@ -306,15 +314,33 @@ def _write_group(writer: _Writer, files: Sequence[LiveFile], group: Group, numbe
 def _write_bundle(writer: _Writer, files: Sequence[LiveFile], groups: Mapping[int, Group]) -> None:
     """Write consecutive groups of few rows, by their number, with one query for all: one for each would take longer
     than what it writes, and a history may have thousands of days in one batch."""
-    shape = writer.shape
-    source = f"SELECT {shape.select()}, _group FROM _incoming WHERE _group BETWEEN {min(groups)} AND {max(groups)}"
+    writer.write_groups(
+        f"{_rows_of(writer.shape, files, groups)} ORDER BY _group, {_sort(writer.shape)}",
+        {number: group.partition for number, group in groups.items()},
+    )
+
+
+def _spread(
+    writer: _Writer, files: Sequence[LiveFile], groups: Mapping[int, Group], per_file: Sequence[int], weight: float
+) -> None:
+    """Write groups of many rows, by their number, in files cut by key, some groups with one query."""
+    rows = {n: group.rows + sum(files[file].rows for file in group.files) for n, group in groups.items()}
+    slices = {n: max(len(planning.slices(rows[n], per_file[n])), 1) for n in groups}
+    for some in spreading.passes(slices):
+        query = _rows_of(writer.shape, files, {n: groups[n] for n in some})
+        spread = spreading.Spread(query, {n: rows[n] for n in some}, {n: slices[n] for n in some})
+        writer.write_spread(spread, {n: groups[n].partition for n in some}, weight)
+
+
+def _rows_of(shape: TableShape, files: Sequence[LiveFile], groups: Mapping[int, Group]) -> str:
+    """A query for the rows of groups, by their number: the new ones and those that stay, and the `_group` of each."""
+    listed = ", ".join(map(str, groups))
+    source = f"SELECT {shape.select()}, _group FROM _incoming WHERE _group IN ({listed})"
     if mine := [(n, number) for number, group in groups.items() for n in group.files]:
         owners = "([" + ", ".join(str(number) for _, number in mine) + "]::INTEGER[])"
         kept = _kept(shape, files, [n for n, _ in mine])
         source += f" UNION ALL SELECT {shape.select('d')}, {owners}[d.file_index::BIGINT + 1] FROM {kept}"
-    writer.write_groups(
-        f"{source} ORDER BY _group, {_sort(shape)}", {number: group.partition for number, group in groups.items()}
-    )
+    return source
 
 
 def _kept(shape: TableShape, files: Sequence[LiveFile], chosen: Sequence[int]) -> str:
@@ -382,10 +408,26 @@ class _Writer:
     def write_sorted(self, query: str, partition: int | None, per_file: int) -> None:
         """Sort the rows of a query and write them in files of about `per_file` rows."""
         self.duck.run(f"CREATE OR REPLACE TEMP TABLE _sorted AS SELECT * FROM ({query}) ORDER BY {_sort(self.shape)}")
-        self.row_group = planning.rows_per_group(_weight(self.duck, self.shape, "_sorted", "rowid"))
+        self.row_group = planning.rows_per_group(_weight(self.duck, self.shape, "_sorted"))
         for first, end in planning.slices(self.duck.count("SELECT count(*) FROM _sorted"), per_file):
             self.write(f"SELECT * FROM _sorted WHERE rowid >= {first} AND rowid < {end}", partition)
         self.duck.run("DROP TABLE _sorted")
+
+    def write_spread(self, spread: spreading.Spread, partitions: Mapping[int, int | None], weight: float) -> None:
+        """Write rows of groups in the files that each is cut into; `partitions` are by the group's number, and a row
+        weighs `weight` bytes in memory on average."""
+        folder = self.duck.scratch / "written" / f"{self.shape.name}-{self.name}-{len(self.uploads):04d}"
+        number, groups = spreading.slice_sql(self.duck, self.shape.sort, spread)
+        self.duck.run(f"SET partitioned_write_flush_threshold = {spreading.rows_buffered(weight)}")
+        self.duck.run(
+            f"COPY (SELECT * EXCLUDE (_group), {number} AS _slice FROM ({spread.query})) TO {literal(str(folder))} "
+            f"(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL {self.level}, ROW_GROUP_SIZE {self.row_group}, "
+            f"FIELD_IDS {self.shape.field_ids()}, PARTITION_BY (_slice))"
+        )
+        for path in sorted(folder.glob("_slice=*/*.parquet")):
+            group = groups[int(path.parent.name.partition("=")[2])]
+            _, location = self._next("parquet")
+            self.uploads.append(self.pool.submit(self._store, path, location, partitions[group]))
 
     def write_groups(self, query: str, partitions: Mapping[int, int | None]) -> None:
         """Write the rows of a query, which come in the order of their last column `_group`, as one data file for each
