@@ -16,6 +16,7 @@ from assets.lineage import LINEAGE, published_columns
 from assets.presentation import bucket_link, markdown_table, size, table_link, table_schema
 from assets.resources import LakeResource
 from assets.run_configuration import Ingest, PublicationConfig, RollBack
+from assets.side_by_side import SideBySide, side_by_side
 from contracts import Contract, Contracts
 from contracts.logs import LOGS, Log
 from contracts.types import type_name
@@ -31,7 +32,7 @@ THREADS = 8  # that look at entities at once
 
 def catalog_assets(contracts: Contracts, lake: Lake) -> list[dg.AssetsDefinition]:
     """One asset per entity."""
-    return [_catalog_asset(contract, lake) for contract in contracts.values()]
+    return [_catalog_asset(contract, contracts, lake) for contract in contracts.values()]
 
 
 def log_assets(lake: Lake) -> list[dg.AssetSpec]:
@@ -57,7 +58,7 @@ def _log_asset(log: Log, lake: Lake) -> dg.AssetSpec:
     )
 
 
-def _catalog_asset(contract: Contract, lake: Lake) -> dg.AssetsDefinition:
+def _catalog_asset(contract: Contract, contracts: Contracts, lake: Lake) -> dg.AssetsDefinition:
     key = keys.catalog(contract.name)
 
     @dg.asset(
@@ -101,7 +102,11 @@ def _catalog_asset(contract: Contract, lake: Lake) -> dg.AssetsDefinition:
     def catalog(
         context: dg.AssetExecutionContext, config: PublicationConfig, lake: LakeResource
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]
-        publication = _done(lake.lake, contract, config, context)
+        def work(entity: str, report: Callable[[str], None]) -> Publication:
+            return api.publish(lake.lake, contracts[entity], run_id=context.run.run_id)
+
+        side = side_by_side(context, keys.catalog, lake.lake, work)
+        publication = _done(lake.lake, contract, config, context, side)
         state = "moved to" if publication.changed else "already at"
         context.log.info(f"{contract.name}: {state} {publication.published.metadata_location}")
         return dg.MaterializeResult(
@@ -114,7 +119,14 @@ def _catalog_asset(contract: Contract, lake: Lake) -> dg.AssetsDefinition:
     return catalog
 
 
-def _done(lake: Lake, contract: Contract, config: PublicationConfig, context: dg.AssetExecutionContext) -> Publication:
+def _done(
+    lake: Lake,
+    contract: Contract,
+    config: PublicationConfig,
+    context: dg.AssetExecutionContext,
+    side: SideBySide,
+) -> Publication:
+    """Publish, or take the publication that was begun for this step; or roll back."""
     run_id, report = context.run.run_id, context.log.info
     if isinstance(config.work, RollBack):
         snapshot = config.work.snapshot
@@ -125,7 +137,8 @@ def _done(lake: Lake, contract: Contract, config: PublicationConfig, context: dg
         return api.publish(lake, contract, run_id=run_id)
 
     try:
-        return api.publish(lake, contract, run_id=run_id)
+        begun: Publication | None = side.take(keys.CATALOG, contract.name, report)
+        return begun or api.publish(lake, contract, run_id=run_id)
     except EntryConflict as conflict:
         report(f"another writer was at work since the batch, which is made again: {conflict}")
         return api.win(again, report)

@@ -6,6 +6,7 @@ the ledger, so the asset has no partitions; a replay, a rebuild and a requeue co
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, fields
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -15,6 +16,7 @@ from assets.lineage import LINEAGE, landed_columns
 from assets.presentation import bucket_link, preview, size, table_schema
 from assets.resources import LakeResource
 from assets.run_configuration import CompactionConfig, Ingest, Rebuild, Replay, Requeue
+from assets.side_by_side import side_by_side
 from contracts import Contract, Contracts
 from lakehouse import api
 from lakehouse.results import BatchResult, Counts
@@ -41,10 +43,10 @@ NOTHING_SET_ASIDE = "nothing_set_aside"
 
 def compacted_assets(contracts: Contracts, lake: Lake) -> list[dg.AssetsDefinition]:
     """One asset per entity."""
-    return [_compacted_asset(contract, lake) for contract in contracts.values()]
+    return [_compacted_asset(contract, contracts, lake) for contract in contracts.values()]
 
 
-def _compacted_asset(contract: Contract, lake: Lake) -> dg.AssetsDefinition:
+def _compacted_asset(contract: Contract, contracts: Contracts, lake: Lake) -> dg.AssetsDefinition:
     key = keys.compacted(contract.name)
 
     @dg.asset(
@@ -87,12 +89,24 @@ def _compacted_asset(contract: Contract, lake: Lake) -> dg.AssetsDefinition:
                 api.publish(lake.lake, contract, run_id=context.run.run_id)
             return result
 
-        result = api.win(work, context.log.info)
+        side = side_by_side(context, keys.compacted, lake.lake, partial(_tick, lake.lake, contracts))
+        result: BatchResult | None = side.take(keys.COMPACTED, contract.name, context.log.info)
+        if result is None:
+            side.settle()
+            result = api.win(work, context.log.info)
+        if result.audit_result is None or result.audit_result.passed:
+            side.succeeded.add(contract.name)
         if isinstance(config.work, Ingest) and config.work.is_sweep:
             api.join_days(lake.lake, contract)
         return materialized(result, contract, lake.lake)
 
     return compacted
+
+
+def _tick(lake: Lake, contracts: Contracts, entity: str, report: Callable[[str], None]) -> BatchResult:
+    """What a tick needs of an entity, beside others."""
+    scope = Ingest().scope
+    return api.win(lambda: api.compact(lake, contracts[entity], scope, progress=report, beside=True), report)
 
 
 def _done(

@@ -258,6 +258,10 @@ class ContentHash:
     changes: str
 
 
+class NeedsRoom(Exception):
+    """A batch that was to be made beside others is to be made alone: it is large, or there was not room for all."""
+
+
 class NotAudited(Exception):
     """The work table's metadata has not passed its audit, so it may not be published."""
 

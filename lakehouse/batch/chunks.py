@@ -17,7 +17,7 @@ from lakehouse.intake import reading, weights
 from lakehouse.intake.attempts import Attempts
 from lakehouse.intake.landing import LandedObject
 from lakehouse.merge.base import EngineError
-from lakehouse.results import Failure
+from lakehouse.results import Failure, NeedsRoom
 from lakehouse.storage.duck import Duck, connect
 from lakehouse.storage.failures import ATTEMPTS, class_of, is_of_memory, without_values
 from lakehouse.table import tables
@@ -38,7 +38,8 @@ def ingest(work: Run, objects: Sequence[LandedObject]) -> None:
                 _ingest(work, chunk, last=number == len(chunks))
                 work.shelf.clear()
     except BaseException as error:
-        if not is_of_memory(error):  # else what was in hand may be what took it, as if the process had died of it
+        # Of memory: what was in hand may be what took it, as if the process had died of it. Beside others it is not.
+        if work.beside or not is_of_memory(error):
             work.tries.end()
         raise
     if chunks or work.tries.died:
@@ -85,10 +86,13 @@ def _ingest(work: Run, objects: list[LandedObject], last: bool) -> None:
         work.context.report(f"sharing {len(objects)} objects out over {len(heavy.chunks)} chunks")
         for number, chunk in enumerate(heavy.chunks, start=1):
             _ingest(work, chunk, last and number == len(heavy.chunks))
-    except EngineError:
+    except (EngineError, NeedsRoom):
         tables.point_work(work.context.lake, work.context.contract, work.state)
         raise
     except Exception as error:
+        if work.beside and _is_shared(error):
+            tables.point_work(work.context.lake, work.context.contract, work.state)
+            raise NeedsRoom(f"{work.context.contract.name}: {without_values(error)}; make the batch alone") from error
         failure = Failure.DATA if isinstance(error, ChunkFailed) else class_of(error)
         if failure is Failure.ENVIRONMENT:
             raise
@@ -103,6 +107,11 @@ def _ingest(work: Run, objects: list[LandedObject], last: bool) -> None:
         one, other = smaller or (objects[:middle], objects[middle:])
         _ingest(work, one, last=False)
         _ingest(work, other, last=last and bool(smaller))
+
+
+def _is_shared(error: Exception) -> bool:
+    """Whether what failed is what all batches of a process share."""
+    return is_of_memory(error) or isinstance(error, duckdb.FatalException | duckdb.InternalException)
 
 
 def _keep_cut(duck: Duck, work: Run, objects: Sequence[LandedObject], smaller: Sequence[list[LandedObject]]) -> None:

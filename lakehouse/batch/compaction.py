@@ -20,7 +20,7 @@ from lakehouse.intake.landing import LandedObject, Scope, each_object
 from lakehouse.intake.ledger import Ledger
 from lakehouse.merge.engine import engine_of
 from lakehouse.publish.audit import Invariant
-from lakehouse.results import BatchResult, Kind, Progress, RebuildFailed, silent
+from lakehouse.results import BatchResult, Kind, NeedsRoom, Progress, RebuildFailed, silent
 from lakehouse.storage.context import Context
 from lakehouse.storage.failures import ATTEMPTS
 from lakehouse.storage.lake import Lake
@@ -30,6 +30,9 @@ from lakehouse.table.tables import TableState, published_state
 if TYPE_CHECKING:
     from contracts import Contract
 
+BESIDE_BYTES = 1 << 20
+"""Landed bytes of a batch that may run beside others: a dozen of them take little of the memory that one may."""
+
 
 def compact(
     lake: Lake,
@@ -38,6 +41,7 @@ def compact(
     *,
     progress: Progress | None = None,
     invariants: Sequence[Invariant] = (),
+    beside: bool = False,
 ) -> BatchResult:
     """Merge what landed in `scope` and is not in the ledger into the entity's work table, audited but not published.
 
@@ -45,9 +49,12 @@ def compact(
     held, and those that may still pass are `failing` and tried again by the next calls. What `failures` calls the
     environment is raised (disk, network, S3, Glue, and `CommitFailedException` when another writer was quicker): the
     next call begins from the published state. `invariants` are audited besides the ones that every batch must hold.
+
+    `beside` says that other batches run in this process at the same time. Raises `NeedsRoom`, and has done nothing, if
+    more landed than `BESIDE_BYTES`, a process died with what is to be ingested, or the engine cannot serve all.
     """
     kind: Kind = "replay" if scope.again else "batch"
-    return run(Context(lake, contract, progress or silent), scope, kind, invariants)
+    return run(Context(lake, contract, progress or silent), scope, kind, invariants, beside=beside)
 
 
 def rebuild(
@@ -120,10 +127,15 @@ def build(context: Context, state: TableState, highest_batch: int) -> BatchResul
     return result(work)
 
 
-def run(context: Context, scope: Scope, kind: Kind, invariants: Sequence[Invariant]) -> BatchResult:
+def run(
+    context: Context, scope: Scope, kind: Kind, invariants: Sequence[Invariant], *, beside: bool = False
+) -> BatchResult:
     """One run over a scope. A rebuild begins from empty tables and ingests everything that is retained."""
     started = time.perf_counter()
     work, new = _begin(context, scope, kind, invariants)
+    work.beside = beside
+    if beside:
+        _expect_light(work, new)
     published = work.state
     work.seconds["discover"] = time.perf_counter() - started
     if new or work.rebuilds:
@@ -169,6 +181,17 @@ def _begin(
         requested=requested,
     )
     return work, new
+
+
+def _expect_light(work: Run, objects: Sequence[LandedObject]) -> None:
+    """Raise `NeedsRoom` unless what is to be ingested is little, and nothing that a process may have died of: nobody
+    else is to die with it, or to be taken for what it died of."""
+    size = sum(o.size for o in objects)
+    if size > BESIDE_BYTES or work.tries.died:
+        raise NeedsRoom(
+            f"{work.context.contract.name}: expected at most {BESIDE_BYTES:,} landed bytes that no process died with, "
+            f"found {size:,} bytes and {len(work.tries.died)} such objects; make the batch alone"
+        )
 
 
 def _check_rebuilt(work: Run) -> None:

@@ -70,6 +70,8 @@ class Run:
     rebuilt: rebuilding.Before | None = None
     requested: Requests = field(default_factory=Requests)
     """What the lake had requested of S3 and Glue when the run began."""
+    beside: bool = False
+    """Whether other runs share the process: what fails because there is no room says nothing of the objects then."""
 
     @property
     def again(self) -> bool:

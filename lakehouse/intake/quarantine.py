@@ -20,6 +20,7 @@ from lakehouse.intake.reading import read_again
 from lakehouse.results import QuarantineFile
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.sql import literal, quoted
+from lakehouse.storage.threads import Threads
 from lakehouse.table.relations import LANDED, LATE, OBJECTS, REJECTED, UNUSUAL, VALID, WANTED, text_columns
 
 if TYPE_CHECKING:
@@ -52,7 +53,6 @@ def write_rows(
 
     Returns how many rows of which landed object are in quarantine.
     """
-    from concurrent.futures import ThreadPoolExecutor
 
     texts = ", ".join(quoted(c) for c in text_columns(contract))
     aside = f"SELECT _no, _row, _reason, {texts} FROM {REJECTED} JOIN {UNUSUAL} USING (_no, _row)"
@@ -74,7 +74,7 @@ def write_rows(
         path.unlink()
 
     counted: dict[str, int] = {}
-    with ThreadPoolExecutor(_UPLOADS) as pool:
+    with Threads(_UPLOADS) as pool:
         uploads = []
         for origin, count, path in _files(rows, folder):
             counted[origin] = count

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +39,7 @@ from lakehouse.storage.failures import Poison, class_of, without_values
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.sql import literal, quoted
 from lakehouse.storage.store import ObjectChanged, ObjectMissing, ObjectNotRestored
+from lakehouse.storage.threads import Threads
 from lakehouse.table.relations import CHECKED, LANDED, OBJECTS, WANTED, text_columns
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ def _download(
     if len(objects) < 3:
         fetched = [fetch(n) for n in range(len(objects))]
     else:
-        with ThreadPoolExecutor(8) as pool:
+        with Threads(8) as pool:
             fetched = list(pool.map(fetch, range(len(objects))))
     reading.gone += [objects[n].key for n, path in fetched if path is None]
     return {n: path for n, path in fetched if path is not None}

@@ -10,12 +10,12 @@ hold a key, and by one scan of the key columns of those that have none.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from contracts.types import DateType, TimestampType
 from lakehouse.storage.sql import literal, quoted
+from lakehouse.storage.threads import Threads
 from lakehouse.table import iceberg, key_index
 from lakehouse.table.key_index import Keys
 from lakehouse.table.relations import ACCEPTED, APPLIED, LATE, STORED, VALID, Relation
@@ -223,7 +223,7 @@ def _look_up(duck: Duck, contract: Contract, index: KeyIndex, scanned: Mapping[i
     count = duck.count("SELECT count(*) FROM _sought")
     if count * key_index.ROWS_PER_KEY > sum(f.stored_rows for f in wanted.values()):
         return ()
-    with ThreadPoolExecutor(index.lake.threads if index.lake.local_root else _READERS) as pool:
+    with Threads(index.lake.threads if index.lake.local_root else _READERS) as pool:
         largest = sorted(wanted.values(), key=lambda f: -f.stored_rows)[:_PROBED]
         if count >= key_index.MANY_KEYS and not any(pool.map(index.is_there, largest)):
             return ()

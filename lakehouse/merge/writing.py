@@ -8,7 +8,7 @@ belongs to `batch`; which changes win belongs to `reduction`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from lakehouse.storage.duck import VALUE_BYTES, Duck
 from lakehouse.storage.failures import class_of
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.sql import literal, quoted
+from lakehouse.storage.threads import Threads
 from lakehouse.table import iceberg
 from lakehouse.table.relations import ACCEPTED, APPLIED, VALID
 from lakehouse.table.scan import deleted, live_rows, stored_rows
@@ -391,7 +392,7 @@ class _Writer:
     lake: Lake
     shape: TableShape
     name: str
-    pool: ThreadPoolExecutor
+    pool: Threads
     level: int
     row_group: int = planning.MOST_ROWS_OF_A_GROUP
     uploads: list[Future[DataFile | None]] = field(default_factory=list)
@@ -485,5 +486,5 @@ class _Writer:
 def _writer(duck: Duck, lake: Lake, shape: TableShape, name: str, level: int = _LEVEL) -> Iterator[_Writer]:
     """A writer whose uploads have all ended, well or not, when it is left."""
     (duck.scratch / "written").mkdir(exist_ok=True)
-    with ThreadPoolExecutor(_UPLOADS) as pool:
+    with Threads(_UPLOADS) as pool:
         yield _Writer(duck, lake, shape, name, pool, level)

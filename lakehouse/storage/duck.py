@@ -14,6 +14,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -108,7 +109,7 @@ def connect(lake: Lake) -> Iterator[Duck]:
     """A connection with the lake's memory limit and threads, spilling to its scratch folder."""
     on_s3 = lake.local_root is None
     options = _Options(lake.threads, lake.memory_limit, lake.scratch, on_s3)
-    engine = _kept_engine(options)
+    engine = _engine(options)
     engine.spill.mkdir(mode=0o700, parents=True, exist_ok=True)  # an engine that is kept may outlive its folder
     scratch = Path(tempfile.mkdtemp(prefix="gavel-", dir=lake.scratch))
     connection = engine.connection.cursor()
@@ -190,6 +191,15 @@ class _Engine:
             self.connection.execute(LOG_REQUESTS)
 
 
+_making = Lock()
+
+
+def _engine(options: _Options) -> _Engine:
+    """The engine that is kept, made by one of the threads that ask for it at once."""
+    with _making:
+        return _kept_engine(options)
+
+
 @lru_cache(maxsize=1)
 def _kept_engine(options: _Options) -> _Engine:
     """The engine that a process keeps from batch to batch: making one takes a tenth of a small batch, and loading
@@ -227,7 +237,8 @@ def _grant(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
         options |= {"ENDPOINT": address.netloc, "URL_STYLE": "path"}
         switches = f", USE_SSL {str(address.scheme == 'https').lower()}"
     listed = ", ".join(f"{name} {literal(value)}" for name, value in options.items())
-    connection.execute(f"CREATE OR REPLACE SECRET lake (TYPE s3, {listed}{switches})")
+    with _making:  # of two at once, one would be refused
+        connection.execute(f"CREATE OR REPLACE SECRET lake (TYPE s3, {listed}{switches})")
 
 
 def extension(name: str) -> Path:

@@ -111,7 +111,7 @@ class Lake:
 
         config = Config(
             retries={"mode": "standard", "max_attempts": 5},
-            max_pool_connections=16,
+            max_pool_connections=64,
             s3={"addressing_style": "path"} if self.endpoint else {},
         )
         with _making:

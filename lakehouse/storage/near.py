@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lakehouse.storage.sql import file_list
 from lakehouse.storage.store import ObjectMissing
+from lakehouse.storage.threads import Threads
 
 if TYPE_CHECKING:
     from lakehouse.storage.store import Store
@@ -42,6 +43,7 @@ class Copies:
         self._store, self._folder = store, folder
         self._copies: dict[str, Path] = {}
         self._left = MOST_BYTES
+        self._numbers = count()
 
     def read_by(self, sql: str) -> str:
         """The statement with copies in place of the small files that it reads, which are fetched if they are not there.
@@ -53,7 +55,7 @@ class Copies:
         if len(missing) == 1:
             self._fetch(missing[0])
         elif missing:
-            with ThreadPoolExecutor(min(_READERS, len(missing))) as pool:
+            with Threads(min(_READERS, len(missing))) as pool:
                 list(pool.map(self._fetch, missing))
         return _LISTED.sub(self._near, sql)
 
@@ -69,7 +71,7 @@ class Copies:
             return
         self._left -= len(content)
         self._folder.mkdir(exist_ok=True)
-        path = self._folder / f"{len(self._copies):06d}-{address.rpartition('/')[2]}"
+        path = self._folder / f"{next(self._numbers):06d}-{address.rpartition('/')[2]}"
         path.write_bytes(content)
         self._copies[address] = path
 

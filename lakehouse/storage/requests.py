@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, fields
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -49,38 +50,64 @@ def counted(requests: Requests) -> dict[str, Any]:
     }
 
 
+_apart: ContextVar[list[Requests] | None] = ContextVar("apart", default=None)
+"""What was requested in this context, if somebody counts that."""
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Count what this context requests by itself meanwhile: `Meter.read` gives that, and not what others do."""
+    token = _apart.set([Requests()])
+    try:
+        yield
+    finally:
+        _apart.reset(token)
+
+
 class Meter:
     """Counts the requests of one lake, from any thread."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._so_far = Requests()
-        self._logs: list[duckdb.DuckDBPyConnection] = []
+        self._taking = Lock()
+        self._logs: dict[int, tuple[duckdb.DuckDBPyConnection, int]] = {}
+        """By engine: what reads its log, and how many follow it."""
 
     def read(self) -> Requests:
-        """The requests so far."""
-        for connection in tuple(self._logs):
-            self.add(take_logged(connection))
+        """The requests so far: of all who use the lake, or of this context where it is counted `apart`."""
+        with self._taking:
+            for connection, _ in self._logs.values():
+                self.add(take_logged(connection))
+        mine = _apart.get()
         with self._lock:
-            return self._so_far
+            return self._so_far if mine is None else mine[0]
 
     @contextmanager
     def following(self, engine: duckdb.DuckDBPyConnection) -> Iterator[None]:
         """Count what an engine that writes its requests down reads meanwhile. What several do at once in one engine
         counts for whoever looks first."""
-        connection = engine.cursor()
-        self._logs.append(connection)
+        with self._taking:
+            connection, users = self._logs.get(id(engine)) or (engine.cursor(), 0)
+            self._logs[id(engine)] = connection, users + 1
         try:
             yield
         finally:
-            self._logs.remove(connection)
-            self.add(take_logged(connection))
-            connection.close()
+            with self._taking:
+                self.add(take_logged(connection))
+                connection, users = self._logs.pop(id(engine))
+                if users > 1:
+                    self._logs[id(engine)] = connection, users - 1
+                else:
+                    connection.close()
 
     def add(self, requests: Requests) -> None:
         """Count these, too."""
+        mine = _apart.get()
         with self._lock:
             self._so_far += requests
+            if mine is not None:
+                mine[0] += requests
 
     def watch(self, client: Any) -> None:
         """Count what a boto3 client of S3 or Glue will ask."""

@@ -181,10 +181,10 @@ def test_one_entity_that_cannot_be_compacted_stops_no_other(tmp_path: Path, monk
     resource = LakeResource(environment="local", bucket="data", local_root=str(tmp_path))
     batch_of = batches.run
 
-    def run(context: Context, *arguments: Any) -> BatchResult:
+    def run(context: Context, *arguments: Any, **named: Any) -> BatchResult:
         if context.contract.name == "customers":
             raise OSError(errno.ENOSPC, "No space left on device")
-        return batch_of(context, *arguments)
+        return batch_of(context, *arguments, **named)
 
     monkeypatch.setattr(batches, "run", run)
     done = dg.materialize(

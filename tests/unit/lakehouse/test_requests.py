@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import boto3
+import duckdb
 import pytest
 from moto import mock_aws
 
 from contracts.prices import load_prices
 from lakehouse.storage.entries import EntryConflict
 from lakehouse.storage.lake import Lake
-from lakehouse.storage.requests import Meter, Requests
+from lakehouse.storage.requests import LOG_REQUESTS, Meter, Requests
 
 
 @pytest.fixture
@@ -90,3 +92,18 @@ def test_every_price_has_an_amount_a_unit_and_a_source(tmp_path: Path) -> None:
     wrong.write_text("region: x\nread_on: 2026-11-28\nprices: {a: {what: a thing, usd: 1, per: 1, source: ''}}")
     with pytest.raises(ValueError, match=r"a: expected what, usd, per and source"):
         load_prices(wrong)
+
+
+def test_the_log_of_an_engine_is_read_by_several_threads_at_once() -> None:
+    meter = Meter()
+    with duckdb.connect() as engine:
+        engine.execute(LOG_REQUESTS)
+
+        def follow(number: int) -> None:
+            for _ in range(20):
+                with meter.following(engine):
+                    meter.read()
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(follow, range(8)))
+    assert meter.read() == Requests()
