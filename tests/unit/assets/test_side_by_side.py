@@ -154,15 +154,15 @@ def test_a_run_that_is_stopped_waits_for_what_it_began() -> None:
 
 
 def test_lines_of_the_work_are_told_to_its_own_step_also_when_it_fails() -> None:
-    side, told = SideBySide("run"), list[str]()
+    side, reported = SideBySide("run"), list[str]()
 
     def work(entity: str, report: Callable[[str], None]) -> int:
         report(f"{entity} begins")
         raise NeedsRoom("too large") if entity == "large" else ValueError("wrong")
 
     side.begin("layer", ["large", "wrong"], work)
-    assert side.take("layer", "large", told.append) is None
+    assert side.take("layer", "large", reported.append) is None
     with pytest.raises(ValueError, match="wrong"):
-        side.take("layer", "wrong", told.append)
-    assert side.take("layer", "unknown", told.append) is None
-    assert told == ["large begins", "too large", "wrong begins"]
+        side.take("layer", "wrong", reported.append)
+    assert side.take("layer", "unknown", reported.append) is None
+    assert reported == ["large begins", "too large", "wrong begins"]
