@@ -153,7 +153,7 @@ def test_a_run_that_is_stopped_waits_for_what_it_began() -> None:
     assert done.is_set()
 
 
-def test_lines_of_the_work_are_told_to_its_own_step_also_when_it_fails() -> None:
+def test_lines_of_the_work_reach_its_own_step_also_when_it_fails() -> None:
     side, reported = SideBySide("run"), list[str]()
 
     def work(entity: str, report: Callable[[str], None]) -> int:
