@@ -1,15 +1,13 @@
 """Calls of DynamoDB by the short way: signed, sent and read without what botocore does for any service.
 
 A call is half a millisecond of botocore's own processor time, most of it for choices that are the same each time. Here
-is what a call that goes well needs: one POST of DynamoDB JSON, signed by version 4. Whatever goes otherwise is sent a
+is what a call that goes well needs: one POST of DynamoDB JSON, signed by botocore. Whatever goes otherwise is sent a
 second time by botocore's client, which judges it; so it decides what an error is, and what the caller gets of it.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 import os
 import random
 import re
@@ -21,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 import orjson
-from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 from botocore.parsers import create_parser
 
@@ -46,8 +45,8 @@ _BINARY = re.compile(rb'"BS?"\s*:')  # binary values come as base64: botocore's 
 class QuickDynamoDB:
     """The operations of `client` that the table needs, with the same parameters, answers and errors.
 
-    `send` sends a request, and raises what botocore's HTTP session raises; `now` gives seconds since 1970 UTC. A call
-    is sent once by `send`, and again by the client if that gave neither an answer nor an error that is final.
+    `send` sends a request, and raises what botocore's HTTP session raises. A call is sent once by `send`, and again by
+    the client if that gave neither an answer nor an error that is final.
     """
 
     def __init__(
@@ -57,18 +56,15 @@ class QuickDynamoDB:
         send: Send,
         *,
         pause: Callable[[float], None] = time.sleep,
-        now: Callable[[], float] = time.time,
     ) -> None:
         self._client, self._credentials, self._send = client, credentials, send
-        self._pause, self._now = pause, now
+        self._pause = pause
         address, metadata = urlsplit(client.meta.endpoint_url), client.meta.service_model.metadata
-        self._host = address.netloc
         self._url = f"{address.scheme}://{address.netloc}/"
         self._content_type = f"application/x-amz-json-{metadata['jsonVersion']}"
         self._target = metadata["targetPrefix"]
         self._agent = client.meta.config.user_agent  # type: ignore[attr-defined]
         self._parser = create_parser("json")
-        self._day_key: tuple[str, str, bytes] = ("", "", b"")
 
     def get_item(self, **parameters: Any) -> dict[str, Any]:
         """As botocore's."""
@@ -104,8 +100,7 @@ class QuickDynamoDB:
 
     def _sent(self, operation: str, body: bytes) -> dict[str, Any] | None:
         """What DynamoDB answers; None for what is to be sent again. Raises the errors that are final."""
-        headers: Any = self._headers(operation, body)
-        answer = self._send(AWSPreparedRequest("POST", self._url, headers, body, stream_output=False))
+        answer = self._send(self._request(operation, body))
         if not _is_whole(answer):
             return None
         if answer.status_code == 200:
@@ -114,39 +109,19 @@ class QuickDynamoDB:
             raise error
         return None
 
-    def _headers(self, operation: str, body: bytes) -> dict[str, str]:
-        """The headers of a request, signed (AWS Signature Version 4)."""
-        credentials, meta = self._credentials.get_frozen_credentials(), self._client.meta
-        moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._now()))
-        headers = {"content-type": self._content_type, "host": self._host, "x-amz-date": moment}
-        if credentials.token:
-            headers["x-amz-security-token"] = credentials.token
-        headers["x-amz-target"] = f"{self._target}.{operation}"
-        signed = ";".join(headers)  # they are in order
-        lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
-        request = f"POST\n/\n\n{lines}\n{signed}\n{hashlib.sha256(body).hexdigest()}"
-        day = moment[:8]
-        scope = f"{day}/{meta.region_name}/dynamodb/aws4_request"
-        text = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
-        signature = hmac.digest(self._key(credentials.secret_key or "", day), text.encode(), "sha256").hex()
-        headers["authorization"] = (
-            f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, "
-            f"SignedHeaders={signed}, Signature={signature}"
-        )
-        headers["user-agent"] = self._agent
+    def _request(self, operation: str, body: bytes) -> AWSPreparedRequest:
+        """A request, signed by botocore's signer."""
+        headers = {
+            "content-type": self._content_type,
+            "user-agent": self._agent,
+            "x-amz-target": f"{self._target}.{operation}",
+        }
         if (trace := os.environ.get("_X_AMZN_TRACE_ID")) and "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
             headers["x-amzn-trace-id"] = quote(trace, safe="-=;:+&[]{}\"',")
-        return headers
-
-    def _key(self, secret: str, day: str) -> bytes:
-        """The key that signs with this secret on this day; it is the same for every request of the day."""
-        known_secret, known_day, key = self._day_key
-        if (known_secret, known_day) != (secret, day):
-            key = f"AWS4{secret}".encode()
-            for part in (day, self._client.meta.region_name, "dynamodb", "aws4_request"):
-                key = hmac.digest(key, part.encode(), "sha256")
-            self._day_key = (secret, day, key)
-        return key
+        request = AWSRequest("POST", self._url, headers, body)
+        frozen: Any = self._credentials.get_frozen_credentials()
+        SigV4Auth(frozen, "dynamodb", self._client.meta.region_name).add_auth(request)
+        return AWSPreparedRequest("POST", self._url, request.headers, body, stream_output=False)
 
     def _read(self, operation: str, answer: AWSResponse) -> dict[str, Any]:
         if _BINARY.search(answer.content):

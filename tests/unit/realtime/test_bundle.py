@@ -30,7 +30,7 @@ LARGEST = {"authorizer": 6_000_000}
 # because nothing may use it while importing.
 START = """
 import sys, types, json, importlib, pathlib
-for name in ("awsrequest", "config", "credentials", "exceptions", "httpsession", "parsers", "session", "utils", ""):
+for name in "auth awsrequest config credentials exceptions httpsession parsers session utils".split() + [""]:
     name = f"botocore.{name}".rstrip(".")
     module = sys.modules[name] = types.ModuleType(name)
     module.__getattr__ = lambda attribute: type(attribute, (Exception,), {})
