@@ -27,7 +27,7 @@ from lakehouse.storage.requests import apart
 T = TypeVar("T")
 Report = Callable[[str], None]
 
-AT_ONCE = 16
+AT_ONCE = 8
 _KEPT = "side by side"
 
 

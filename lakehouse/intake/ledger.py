@@ -184,13 +184,14 @@ class Ledger:
             before = segments[day] if day in segments else self.segment(day)
             after = {t.key: t.after(before.get(t.key, moved.get(t.key))) if followed else t for t in objects}
             segments[day] = before | after
-        for day, segment in sorted(segments.items()):
-            key = f"ledger/{contract.name}/dt={day}/{batch_id}.parquet"
-            files_of(self._lake).write(self._lake.store.uri(key), _parquet(segment.values()))
-            days[day] = Day(key, len(segment), sum(map(_wants_attention, segment.values())))
         head = f"ledger/{contract.name}/heads/{batch_id}.json"
-        document = {"format": _FORMAT, "days": {day: asdict(value) for day, value in sorted(days.items())}}
-        files_of(self._lake).write(self._lake.store.uri(head), orjson.dumps(document))
+        with files_of(self._lake).together():
+            for day, segment in sorted(segments.items()):
+                key = f"ledger/{contract.name}/dt={day}/{batch_id}.parquet"
+                files_of(self._lake).write(self._lake.store.uri(key), _parquet(segment.values()))
+                days[day] = Day(key, len(segment), sum(map(_wants_attention, segment.values())))
+            document = {"format": _FORMAT, "days": {day: asdict(value) for day, value in sorted(days.items())}}
+            files_of(self._lake).write(self._lake.store.uri(head), orjson.dumps(document))
         return Ledger(self._lake, head, days)
 
 

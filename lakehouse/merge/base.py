@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from lakehouse.merge import writing
 from lakehouse.storage.failures import Environment
+from lakehouse.storage.iceberg_io import files_of
 from lakehouse.table import iceberg, iceberg_commit, schemas, tables
 from lakehouse.table.key_index import KeyIndex
 from lakehouse.table.relations import ACCEPTED
@@ -111,7 +112,8 @@ def commit_work(
     written, if anything. Returns the new location; raises `CommitFailedException` if another writer was first."""
     table = iceberg.EntryCatalog(lake, lake.work_database).table(shape.name, location)
     added, removed = (written.added, written.removed) if written else ((), ())
-    committed = iceberg_commit.commit(
-        table, added=added, removed=removed, shape=shape, properties=properties, summary=summary
-    )
+    with files_of(lake).together():
+        committed = iceberg_commit.commit(
+            table, added=added, removed=removed, shape=shape, properties=properties, summary=summary
+        )
     return str(committed.metadata_location)

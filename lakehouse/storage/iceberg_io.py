@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import io
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from threading import Lock
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, wait
+from contextlib import contextmanager
+from functools import partial
+from threading import Lock, local
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -21,6 +24,7 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
 from lakehouse.storage.failures import Damaged, of_the_lake
+from lakehouse.storage.threads import Threads, at_once
 
 if TYPE_CHECKING:
     from lakehouse.storage.lake import Lake
@@ -34,6 +38,7 @@ PATH_ID, POSITION_ID = 2147483546, 2147483545
 _CACHE_BYTES = 64 << 20
 _DECODED_MANIFESTS = 1_000
 _DECODED_METADATA = 64
+_WRITERS = 4
 
 
 class _Decoded(Generic[T]):
@@ -70,6 +75,7 @@ class LakeFiles(FileIO):
         self._cache: OrderedDict[str, bytes] = OrderedDict()
         self._cached = 0
         self._counting = Lock()
+        self._behind = local()
         self._metadata: _Decoded[TableMetadata] = _Decoded(_DECODED_METADATA)
         self._manifests: _Decoded[list[ManifestFile]] = _Decoded(_DECODED_METADATA)
         self._entries: _Decoded[tuple[ManifestEntry, ...]] = _Decoded(_DECODED_MANIFESTS)
@@ -94,10 +100,47 @@ class LakeFiles(FileIO):
             self._remember(location, content)
         return content
 
+    def read_ahead(self, locations: Iterable[str]) -> None:
+        """Read those of these files that are not in memory, several at once where each is a request."""
+        if self._store.is_remote:
+            at_once([partial(self.read, location) for location in locations if location not in self._cache])
+
     def write(self, location: str, content: bytes) -> None:
-        """Write an immutable file."""
-        self._store.write(self._store.key(location), content)
+        """Write an immutable file: it is there when this returns, or within `together` when that settles."""
+        pending: list[tuple[str, Future[None]]] | None = getattr(self._behind, "pending", None)
+        if pending is None:
+            self._store.write(self._store.key(location), content)
+        else:
+            pending.append((location, self._behind.pool.submit(self._store.write, self._store.key(location), content)))
         self._remember(location, content)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Write what this thread writes within it at the same time, where each is a request. All of it is there when
+        this ends, and before a pointer moves to any of it, for which `settle` is called."""
+        if not self._store.is_remote or getattr(self._behind, "pending", None) is not None:
+            yield
+            return
+        with Threads(_WRITERS) as pool:
+            self._behind.pending, self._behind.pool = [], pool
+            try:
+                yield
+                self.settle()
+            finally:
+                left, self._behind.pending, self._behind.pool = self._behind.pending, None, None
+                self._forget_failed(left)
+
+    def settle(self) -> None:
+        """Wait until all that this thread has written is there; raises what writing raised."""
+        pending: list[tuple[str, Future[None]]] = getattr(self._behind, "pending", None) or []
+        self._forget_failed(pending)
+        for _, future in pending:
+            future.result()
+
+    def _forget_failed(self, pending: list[tuple[str, Future[None]]]) -> None:
+        """Drop from memory what is not in the store after all."""
+        wait([future for _, future in pending])
+        self.forget([location for location, future in pending if future.exception() is not None])
 
     def forget(self, locations: Iterable[str]) -> None:
         """Drop files that were removed from what is kept in memory."""

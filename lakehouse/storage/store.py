@@ -60,6 +60,10 @@ class ObjectNotRestored(Exception):
 class Store(Protocol):
     """What the lake asks of a bucket."""
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether each operation is a request that others need not wait for."""
+
     def uri(self, key: str) -> str:
         """The address of a key as engines read it (`s3://bucket/key`, or a path)."""
 
@@ -112,6 +116,8 @@ class Store(Protocol):
 
 class S3Store:
     """A bucket on S3 or an emulator of it."""
+
+    is_remote = True
 
     def __init__(self, client: Any, bucket: str) -> None:
         self._client = client
@@ -257,6 +263,8 @@ def _version_of(item: dict[str, Any], *, marker: bool) -> StoredVersion:
 
 class LocalStore:
     """The same in a folder: for tests and experiments on one machine."""
+
+    is_remote = False
 
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()

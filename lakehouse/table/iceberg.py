@@ -143,6 +143,7 @@ class EntryCatalog(NoopCatalog):
         if entry is None or entry.metadata_location != expected:
             found = "no entry" if entry is None else entry.metadata_location
             raise CommitFailedException(f"{self._database}.{name}: expected {expected}, found {found}")
+        files_of(self._lake).settle()  # nobody is to follow the pointer to a file that is not there
         try:
             move_pointer(self._lake, entry, location)
         except EntryConflict as conflict:
@@ -224,7 +225,9 @@ def dangling_deletes(lake: Lake, metadata: TableMetadata) -> list[DataFile]:
 
 def _live_entries(lake: Lake, metadata: TableMetadata) -> Iterator[ManifestEntry]:
     snapshot = metadata.current_snapshot()
-    for manifest in files_of(lake).manifests(snapshot) if snapshot else ():
+    manifests = files_of(lake).manifests(snapshot) if snapshot else []
+    files_of(lake).read_ahead(manifest.manifest_path for manifest in manifests)
+    for manifest in manifests:
         yield from files_of(lake).live_entries(manifest)
 
 

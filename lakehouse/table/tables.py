@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
-from typing import TYPE_CHECKING
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, TypeAlias
 
 from contracts.compact import dump_compact, load_compact
 from contracts.compatibility import check_compatible
@@ -17,6 +17,7 @@ from contracts.model import Contracts
 from lakehouse.results import CatalogLost
 from lakehouse.storage.entries import Entry, EntryConflict
 from lakehouse.storage.lake import Lake
+from lakehouse.storage.threads import at_once
 from lakehouse.table import glue_tables, schemas
 from lakehouse.table.iceberg import live_files, move_pointer, read_metadata, write_empty_table
 
@@ -39,6 +40,9 @@ CONTRACT = "gavel.contract-document"
 RECORDED = "gavel.recorded"
 """There where what is recorded of every file was compared with the file, by whoever wrote it or by maintenance."""
 HIGHEST_BATCH = "gavel.highest-batch"
+
+Work: TypeAlias = "dict[str, Entry | None]"
+"""Work entries by name."""
 
 
 @dataclass(frozen=True)
@@ -125,13 +129,22 @@ def prepare(lake: Lake, contract: Contract) -> tuple[TableState, Entry]:
     so that this batch takes them in again. Returns the published state and entry. Raises
     `contracts.compatibility.IncompatibleContract` when the contract cannot follow the one that stored rows are under.
     """
-    published = published_entry(lake, contract)
-    if published is None:
-        published = _create(lake, contract)
+    found, work = _look_up(lake, contract)
+    published = found or _create(lake, contract)
     state = TableState(lake, published.metadata_location)
     _check_follows(state, contract)
-    point_work(lake, contract, state)
+    point_work(lake, contract, state, work if found else None)
     return state, published
+
+
+def _look_up(lake: Lake, contract: Contract) -> tuple[Entry | None, Work]:
+    """The published entry and the work entries, at once where each is a request. Whichever is looked up first: what
+    another writer makes of them meanwhile, a move under its version or the publication finds."""
+    names = schemas.changes(contract).name, schemas.compacted(contract).name
+    calls = [partial(published_entry, lake, contract)]
+    calls += [partial(lake.entries.get, lake.work_database, name) for name in names]
+    published, *work = at_once(calls) if lake.store.is_remote else [call() for call in calls]
+    return published, dict(zip(names, work, strict=True))
 
 
 def check_follows(lake: Lake, contract: Contract) -> None:
@@ -147,13 +160,13 @@ def _check_follows(state: TableState, contract: Contract) -> None:
         check_compatible(load_compact(stored.encode())[contract.name], contract)
 
 
-def point_work(lake: Lake, contract: Contract, state: TableState) -> None:
-    """Point both work entries at this state."""
+def point_work(lake: Lake, contract: Contract, state: TableState, known: Work | None = None) -> None:
+    """Point both work entries at this state; those that are `known` by name are not looked up again."""
     for shape, location in (
         (schemas.changes(contract), state.changes_location),
         (schemas.compacted(contract), state.location),
     ):
-        entry = lake.entries.get(lake.work_database, shape.name)
+        entry = lake.entries.get(lake.work_database, shape.name) if known is None else known[shape.name]
         if entry is None:
             lake.entries.create(
                 lake.work_database, glue_tables.table_input(lake, contract, shape, {"metadata_location": location})
