@@ -10,6 +10,10 @@ from contracts.types import PERSONAL
 NIGHTLY = "nightly"
 """The tag of tests that say little about a single build, such as whether tables that are published one by one agree."""
 
+PROVEN = "proven"
+"""The tag of tests that no publication can make fail: what they say of a row is validated or audited before anyone may
+read it, or follows from the project alone."""
+
 WATERMARKS_MODEL = "stg_watermarks"
 """The view of all watermarks: who reads it states a data time, and is not true for less because of it."""
 
@@ -22,6 +26,11 @@ Manifest = Mapping[str, Any]
 def is_nightly(test: Mapping[str, Any]) -> bool:
     """Whether a test runs at night only."""
     return NIGHTLY in test.get("tags", ())
+
+
+def is_proven(test: Mapping[str, Any]) -> bool:
+    """Whether what a test says of news was proven before they were published."""
+    return PROVEN in test.get("tags", ())
 
 
 def promise(manifest: Manifest, unique_id: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from warehouse.manifest import WATERMARKS_MODEL, Manifest, is_model, is_table, reads_of
+from warehouse.manifest import WATERMARKS_MODEL, Manifest, is_model, is_proven, is_table, reads_of
 
 PASSED = ("pass", "warn")
 """The outcomes of a test that the next build need not look at again, as long as nothing changes."""
@@ -125,7 +125,8 @@ def _read(manifest: Manifest, unique_id: str) -> list[str]:
 
 def due(manifest: Manifest, tests: Iterable[str], built: Collection[str], now: Present) -> list[str]:
     """Which of the tests, by id, could have another outcome than they had once these models are `built`: those that
-    read one of them or other rows than then, and those that did not pass."""
+    read one of them or other rows than then, and those that did not pass. One that is proven of all news is due until
+    it has passed by this project."""
     return [i for i in tests if _is_due(manifest, i, built, now)]
 
 
@@ -133,6 +134,8 @@ def _is_due(manifest: Manifest, test: str, built: Collection[str], now: Present)
     passed = now.record.tests.get(test)
     if passed is None or passed.project != now.project:
         return True
+    if is_proven(manifest["nodes"][test]):
+        return False
     about = {*reads_of(manifest, test), manifest["nodes"][test].get("attached_node"), *inputs(manifest, test)}
     if not about.isdisjoint(built):
         return True

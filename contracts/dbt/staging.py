@@ -26,6 +26,11 @@ def personal_name(contract: Contract) -> str:
     return f"{PERSONAL}_{contract.name}"
 
 
+# Each publication was audited for what these tests say, or it says nothing of rows: who only looks for news needs them
+# once by a project (`warehouse.news`).
+_PROVEN = {"config": {"tags": ["proven"]}}
+
+
 def staging_properties(contract: Contract, contracts: Contracts) -> dict[str, Any]:
     """What dbt knows of a staging model: columns, and tests of what the contract says."""
     relations = {r.field: _relationship(r, contracts[r.entity]) for r in contract.relations}
@@ -34,8 +39,14 @@ def staging_properties(contract: Contract, contracts: Contracts) -> dict[str, An
         "description": f"{contract.description} Removed rows are hidden, expired ones stay, personal data is masked.",
         "config": {"meta": {"owner": contract.owner, "contract": contract.version}},
         "data_tests": [
-            {"primary_key": {"arguments": {"columns": list(contract.primary_key)}}},
-            {"as_contracted": {"name": f"{staging_name(contract)}_is_as_contracted", "arguments": _promises(contract)}},
+            {"primary_key": {"arguments": {"columns": list(contract.primary_key)}, **_PROVEN}},
+            {
+                "as_contracted": {
+                    "name": f"{staging_name(contract)}_is_as_contracted",
+                    "arguments": _promises(contract),
+                    **_PROVEN,
+                }
+            },
         ],
         "columns": [
             *(
@@ -160,7 +171,7 @@ def entities_properties() -> dict[str, Any]:
     return {
         "name": "stg_entities",
         "description": "What the contracts promise of each entity, and the newest change that is published.",
-        "data_tests": [{"primary_key": {"arguments": {"columns": ["entity"]}}}],
+        "data_tests": [{"primary_key": {"arguments": {"columns": ["entity"]}, **_PROVEN}}],
         "columns": described(columns),
     }
 
@@ -189,7 +200,7 @@ def watermarks_properties() -> dict[str, Any]:
     return {
         "name": "stg_watermarks",
         "description": "How far each published table is: one row for each entity that was ever published.",
-        "data_tests": [{"primary_key": {"arguments": {"columns": ["entity"]}}}],
+        "data_tests": [{"primary_key": {"arguments": {"columns": ["entity"]}, **_PROVEN}}],
         "columns": described(columns),
     }
 

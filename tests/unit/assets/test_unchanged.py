@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assets.data_times import DATA_TIME, TABLES_READ, Reads, TableRead, as_metadata, data_time, reads_in, unread_since
-from assets.unchanged import Unchanged, as_before
+from assets.unchanged import LEFT_AS_IT_WAS, Unchanged, as_before
+from warehouse.news import Outcome
 
 MART = dg.AssetKey(["marts", "fct_orders"])
 BEGIN = datetime(2026, 11, 21, tzinfo=UTC)
@@ -40,3 +41,14 @@ def test_a_model_that_is_left_is_as_true_as_one_that_is_built(steps: list[tuple[
             assert data_time(read, later) == moment, "not the moment of its build, which may be long ago"
             assert unread_since(read, later) == moment
             now, read = later, dict(later)
+
+
+def test_a_test_that_is_left_says_why() -> None:
+    usual, proven = (dg.AssetCheckKey(MART, name) for name in ("usual", "proven"))
+    outcome = Outcome("project", {}, "build 7", "pass", 0, "")
+    reported = as_before(Unchanged(tests={usual: outcome, proven: outcome}, proven=[proven]), {})
+    said = {r.check_name: r.metadata[LEFT_AS_IT_WAS].value for r in reported if isinstance(r, dg.AssetCheckResult)}
+    assert said == {
+        "usual": "no news in what it reads since it ran in build 7",
+        "proven": "each publication was audited for what it says since it ran in build 7",
+    }

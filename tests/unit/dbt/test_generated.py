@@ -113,6 +113,7 @@ def test_staging_is_tested_by_what_the_contract_says() -> None:
     assert {"order_id", "kind", "status", "amount"} <= set(promise["required"])
     assert promise["values"]["kind"] == ["capture", "refund"]
     assert "payment_id" not in promise["required"], "the primary key has a test of its own"
+    assert [t["config"]["tags"] for test in payments["data_tests"] for t in test.values()] == [["proven"]] * 2
     columns = {column["name"]: column for column in payments["columns"]}
     (relationship,) = columns["order_id"]["data_tests"]
     assert relationship["relationships"]["arguments"] == {"to": "ref('stg_orders')", "field": "order_id"}
