@@ -5,6 +5,7 @@ Each is imported where it is used: no process holds more than one of them.
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
 import platform
@@ -203,12 +204,13 @@ class DeltaLite(Unmaintained):
         import polars
 
         self._polars = polars
+        self._versions = {"deltalite": importlib.metadata.version("deltalite"), "python": platform.python_version()}
         self._open = lambda: deltalite.DeltaLiteTable.open(str(work.folder / "table"))
 
     def merge(self, work: Work, changes: ChangeSet) -> Done:
         source = _newest(self._polars, work, changes).to_arrow()
         done = self._open().upsert(source, primary_keys=list(work.entity.key))
-        return Done(notes={"updated": done.rows_updated, "inserted": done.rows_inserted})
+        return Done(notes={"updated": done.rows_updated, "inserted": done.rows_inserted, **self._versions})
 
     def result(self, work: Work) -> Result:
         return _files([uri.removeprefix("file://") for uri in self._open().file_uris()])

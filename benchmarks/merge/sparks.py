@@ -18,6 +18,12 @@ _APART = Path(__file__).parents[2] / "build" / "spark-iceberg"
 """Where `make bench-merge` puts the newest Spark that Iceberg has a runtime for, and that runtime."""
 
 
+def _runtime() -> Path:
+    for path in _APART.glob("iceberg-spark-runtime-*.jar"):
+        return path
+    raise Missing("Spark's Iceberg needs its runtime, which `make bench-merge` fetches by Maven, found none")
+
+
 class Spark(Unmaintained):
     """row_number over the table and the changes, the whole table rewritten."""
 
@@ -76,8 +82,7 @@ class SparkIceberg(Spark):
 
     def prepare(self, work: Work) -> None:
         super().prepare(work)
-        if not list(_APART.glob("iceberg-spark-runtime-*.jar")):
-            raise Missing("Spark's Iceberg needs its runtime, which `make bench-merge` fetches by Maven, found none")
+        _runtime()
         files = work.data.files if work.data.rows else ()
         properties = {**MERGE_ON_READ, "write.parquet.compression-codec": "zstd"}
         rest.add_table(work.folder, work.data.name, work.entity.shape().schema(), files, properties)
@@ -97,7 +102,7 @@ class SparkIceberg(Spark):
 
     def more(self, work: Work) -> dict[str, str]:
         return {
-            "spark.jars": ",".join(map(str, _APART.glob("iceberg-spark-runtime-*.jar"))),
+            "spark.jars": str(_runtime()),
             "spark.sql.extensions": "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
             "spark.sql.catalog.lake": "org.apache.iceberg.spark.SparkCatalog",
             "spark.sql.catalog.lake.type": "hadoop",
@@ -107,7 +112,7 @@ class SparkIceberg(Spark):
     def merge(self, work: Work, changes: ChangeSet) -> Done:
         self.newest(work, self.changes(work, changes)).createOrReplaceTempView("newest")
         self._session.sql(merge_sql_of(work, "SELECT * FROM newest", "lake.`table`"))
-        return Done()
+        return Done(notes={"spark": self._session.version, "runtime": _runtime().name})
 
     def result(self, work: Work) -> Result:
         from pyiceberg.table import StaticTable
