@@ -129,8 +129,10 @@ def _worst(cases: Sequence[Case], found: Callable[[Results, Case, str], float | 
 
 
 def _of_fastest(results: Results, case: Case, engine: str) -> float | None:
+    """Over the fastest of the peers whose rows are right: who knows no order does less."""
     ours = _seconds(results, case, engine)
-    peers = [value for peer in _PEERS if (value := _seconds(results, case, peer)) is not None]
+    right = (median for peer in _PEERS if (median := results.median(case, peer)) and not median.wrong_rows)
+    peers = [median.seconds for median in right if not median.failed]
     return None if ours is None or not peers else ours / min(peers)
 
 

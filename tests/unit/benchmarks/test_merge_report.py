@@ -43,6 +43,7 @@ def test_the_worst_cell_decides_over_a_goal():
         ("wide-first", "delta-rs"): 2.0,
     }  # fmt: skip
     runs = [Run(Measurement(CELLS[cell], engine, 1), measured(seconds)) for (cell, engine), seconds in made.items()]
+    runs.append(Run(Measurement(CELLS["random-1m"], "deltalite", 1), measured(0.5, wrong=7)))
     results = Results({}, {}, runs)
     found = {g.what: (v := g.found(results, g.of), v is not None and g.met(v)) for g in GOALS if g.found(results, g.of)}
     assert found == {
