@@ -309,10 +309,12 @@ $(BENCH): $(DECLARED) benchmarks/requirements.txt | $(BIN)/uv
 		-c requirements/lock.txt
 	@touch $@
 
-# Left out where there is no Maven: the comparison says so, and the next call tries again.
+# Left out where Maven cannot fetch it: the comparison says so, too, and the next call tries again.
 $(SPARK_ICEBERG): | $(BENCH)
-	@if ! command -v mvn >/dev/null; then echo "Spark's Iceberg is left out: Maven (mvn) is not on the path"; exit 0; fi; \
+	@for needed in java mvn; do command -v $$needed >/dev/null || \
+		{ echo "Spark's Iceberg is left out: $$needed is not on the path"; exit 0; }; done; \
 		echo "Installing Spark with Iceberg in $(@D)"; rm -rf $(@D); mkdir -p $(@D) || exit 1; \
 		{ $(UV) pip install -q --python $(BENCH_VENV)/bin/python --target $(@D) pyspark==$(PYSPARK); } && \
 		mvn -q -B org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy \
-			-Dartifact=org.apache.iceberg:$(ICEBERG) -DoutputDirectory="$(CURDIR)/$(@D)" && touch $@
+			-Dartifact=org.apache.iceberg:$(ICEBERG) -DoutputDirectory="$(CURDIR)/$(@D)" && touch $@ || \
+		echo "Spark's Iceberg is left out: it could not be fetched"
