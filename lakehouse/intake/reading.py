@@ -79,7 +79,7 @@ def read_objects(
     on from there. `OBJECTS` says which object a number stands for (_no, key, etag, modified).
 
     What is kept in `shelf` is not downloaded. Raises `weights.TooHeavy` for rows of more than `most` bytes (by default
-    `weights.most_of` the contract)."""
+    `weights.most_of` the contract; more of narrow rows)."""
     reading = Reading()
     folder = _folder(duck)
     folder.mkdir(exist_ok=True)
@@ -102,7 +102,10 @@ def read_objects(
         reading.texts[number] = shelf.text(landed, path) if shelf else Content(path, is_compressed(landed.key))
     weighed = {n: weight_of(contract, objects[n], reading.texts.get(n, path)) for n, path in paths.items()}
     known = {n: weight for n, weight in weighed.items() if weight}
-    chunks = weights.shared_out(objects, known, weights.most_of(contract) if most is None else most)
+    most = weights.most_of(contract) if most is None else most
+    if not reading.texts:
+        most = weights.most_together(contract, most, known.values())
+    chunks = weights.shared_out(objects, known, most)
     if len(chunks) > 1:
         raise weights.TooHeavy(chunks)
     _load(duck, contract, objects, paths, reading)
