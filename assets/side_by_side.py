@@ -27,7 +27,8 @@ from lakehouse.storage.requests import apart
 T = TypeVar("T")
 Report = Callable[[str], None]
 
-AT_ONCE = 8
+AT_ONCE = 16
+"""More than there are entities of a stream: a run that is stopped has nothing that is still to begin."""
 _KEPT = "side by side"
 
 
@@ -73,6 +74,8 @@ class SideBySide:
         except Exception:
             raise
         except BaseException:
+            for other, _ in self.begun[layer].values():
+                other.cancel()
             self.settle()
             raise
         finally:

@@ -30,7 +30,7 @@ from lakehouse.table.tables import TableState, published_state
 if TYPE_CHECKING:
     from contracts import Contract
 
-BESIDE_BYTES = 1 << 20
+BESIDE_BYTES = 512 << 10
 """Landed bytes of a batch that may run beside others: a dozen of them take little of the memory that one may."""
 
 
