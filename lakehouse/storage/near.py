@@ -24,8 +24,11 @@ LARGEST_BYTES = 1 << 20
 MOST_BYTES = 64 << 20
 """What the copies of one batch take on disk at most; what comes later is read where it is."""
 _READERS = 8
-_LITERAL = r"'(?:[^']|'')*'"
-_LISTED = re.compile(rf"/\* small:([0-9 ]*) \*/\[((?:{_LITERAL}(?:, )?)*)\]")
+_MARK = "/* small:"
+_LITERAL = r"'[^']*(?:''[^']*)*'"
+_NAME = r'"[^"]*"'
+_LISTED = re.compile(rf"{_LITERAL}|{_NAME}|{re.escape(_MARK)}([0-9 ]*) \*/\[({_LITERAL}(?:, {_LITERAL})*)\]")
+"""A list, as its groups; or a text or a name, which is passed over: the key of an object may look like a list."""
 
 
 def listed(files: Iterable[tuple[str, int]]) -> str:
@@ -33,7 +36,7 @@ def listed(files: Iterable[tuple[str, int]]) -> str:
     enough to be copied."""
     known = list(files)
     small = "".join(f" {n}" for n, (_, size) in enumerate(known) if size <= LARGEST_BYTES)
-    return (f"/* small:{small} */" if small else "") + file_list(address for address, _ in known)
+    return (f"{_MARK}{small} */" if small else "") + file_list(address for address, _ in known)
 
 
 class Copies:
@@ -48,7 +51,9 @@ class Copies:
     def read_by(self, sql: str) -> str:
         """The statement with copies in place of the small files that it reads, which are fetched if they are not there.
         One that is gone stays where it was, for the engine to stumble over."""
-        wanted = {address for found in _LISTED.finditer(sql) for address in _small(found)}
+        if _MARK not in sql:
+            return sql
+        wanted = {address for found in _LISTED.finditer(sql) if found[1] for address in _small(found)}
         if not wanted:
             return sql
         missing = sorted(wanted - self._copies.keys())
@@ -60,6 +65,8 @@ class Copies:
         return _LISTED.sub(self._near, sql)
 
     def _near(self, found: re.Match[str]) -> str:
+        if not found[1]:
+            return found[0]
         return file_list(str(self._copies.get(address, address)) for address in _addresses(found))
 
     def _fetch(self, address: str) -> None:

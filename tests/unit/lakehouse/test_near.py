@@ -10,7 +10,7 @@ import pytest
 
 from lakehouse.storage import near
 from lakehouse.storage.near import Copies, listed
-from lakehouse.storage.sql import file_list
+from lakehouse.storage.sql import file_list, literal, quoted
 from lakehouse.storage.store import LocalStore
 
 
@@ -79,8 +79,23 @@ def test_a_file_that_is_gone_or_elsewhere_is_left_to_the_engine(store: Counting,
     assert "'/elsewhere/a'" in found
 
 
-def test_a_text_that_looks_like_a_list_is_none(store: Counting, tmp_path: Path) -> None:
-    address, size = file(store, "a.parquet", 3)
-    sql = f"SELECT {file_list([listed([(address, size)])])}"
-    assert Copies(store, tmp_path / "near").read_by(sql) == sql
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/* small: 0 */['/a']",
+        "/* small: 0 */[]",
+        "/* small: 0 */[', ']",
+        "/* small: 1 */[', ', ', ']",
+        "/* small: 0 */[" + "'" * 80,
+    ],
+)
+def test_a_text_or_name_that_looks_like_a_list_is_none(store: Counting, tmp_path: Path, text: str) -> None:
+    copies, (address, size) = Copies(store, tmp_path / "near"), file(store, "a.parquet", 3)
+    name = quoted(f'"{text}')
+    odd = f"SELECT {literal(text)} AS {name}"
+    assert copies.read_by(odd) == odd
     assert not store.reads
+    near_by = copies.read_by(f"{odd}, count(*) FROM read_parquet({listed([(address, size)])})")
+    assert near_by.startswith(odd)
+    assert address not in near_by, "a list behind it is still one"
+    assert duckdb.execute(near_by).fetchall() == [(text, 3)]
