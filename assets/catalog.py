@@ -105,8 +105,8 @@ def _catalog_asset(contract: Contract, contracts: Contracts, lake: Lake) -> dg.A
         def work(entity: str, report: Callable[[str], None]) -> Publication:
             return api.publish(lake.lake, contracts[entity], run_id=context.run.run_id)
 
-        side = side_by_side(context, keys.catalog, lake.lake, work)
-        publication = _done(lake.lake, contract, config, context, side)
+        with side_by_side(context, keys.catalog, lake.lake, work) as side:
+            publication = _done(lake.lake, contract, config, context, side)
         state = "moved to" if publication.changed else "already at"
         context.log.info(f"{contract.name}: {state} {publication.published.metadata_location}")
         return dg.MaterializeResult(

@@ -89,16 +89,17 @@ def _compacted_asset(contract: Contract, contracts: Contracts, lake: Lake) -> dg
                 api.publish(lake.lake, contract, run_id=context.run.run_id)
             return result
 
-        side = side_by_side(context, keys.compacted, lake.lake, partial(_tick, lake.lake, contracts))
-        result: BatchResult | None = side.take(keys.COMPACTED, contract.name, context.log.info)
-        if result is None:
-            side.settle()
-            result = api.win(work, context.log.info)
-        if result.audit_result is None or result.audit_result.passed:
-            side.succeeded.add(contract.name)
-        if isinstance(config.work, Ingest) and config.work.is_sweep:
-            api.join_days(lake.lake, contract)
-        return materialized(result, contract, lake.lake)
+        with side_by_side(context, keys.compacted, lake.lake, partial(_tick, lake.lake, contracts)) as side:
+            result: BatchResult | None = side.take(keys.COMPACTED, contract.name, context.log.info)
+            if result is None:
+                side.settle()
+                result = api.win(work, context.log.info)
+            if isinstance(config.work, Ingest) and config.work.is_sweep:
+                api.join_days(lake.lake, contract)
+            made = materialized(result, contract, lake.lake)
+            if all(c.passed for c in made.check_results or () if c.severity is dg.AssetCheckSeverity.ERROR):
+                side.succeeded.add(contract.name)
+            return made
 
     return compacted
 

@@ -12,8 +12,9 @@ claims it again, nothing changes. Where another run has the slot, the entity is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -61,24 +62,17 @@ class SideBySide:
 
     def take(self, layer: str, entity: str, report: Report) -> Any:
         """What came of an entity's work that was begun, or None: there is none, or it is to be done alone. Raises what
-        the work raised.
-
-        A run that is stopped meanwhile waits for all that was begun: its slots are given to others when it has ended.
-        """
-        future, lines = self.begun.get(layer, {}).get(entity, (None, []))
+        the work raised. Given once: a step that is tried again does its work anew."""
+        mine = self.begun.get(layer, {})
+        future, lines = mine.get(entity, (None, []))
         try:
             return None if future is None else future.result()
         except NeedsRoom as crowded:
             lines.append(str(crowded))
             return None
-        except Exception:
-            raise
-        except BaseException:
-            for other, _ in self.begun[layer].values():
-                other.cancel()
-            self.settle()
-            raise
         finally:
+            if future is not None and future.done():
+                del mine[entity]
             for line in lines:
                 report(line)
 
@@ -86,30 +80,53 @@ class SideBySide:
         """Wait until nothing goes on that was begun, whatever comes of it."""
         wait([future for layer in self.begun.values() for future, _ in layer.values()])
 
+    def stop(self) -> None:
+        """Begin nothing more, and wait for what goes on: its slots are given to others when the run has ended."""
+        for layer in self.begun.values():
+            for future, _ in layer.values():
+                future.cancel()
+        self.settle()
+
 
 def _apart(work: Callable[[str, Report], T], entity: str, report: Report) -> T:
     with apart():
         return work(entity, report)
 
 
+@contextmanager
 def side_by_side(
     context: dg.AssetExecutionContext, layer: Callable[[str], dg.AssetKey], lake: Lake, work: Callable[[str, Report], T]
-) -> SideBySide:
-    """What the run has begun; if this is its first step of the layer, all that may go side by side is begun now.
+) -> Iterator[SideBySide]:
+    """What the run has begun, around the whole work of a step; if this is its first step of the layer, all that may go
+    side by side is begun now. If the run is stopped within it, what was begun is over when it ends.
 
-    In doubt nothing is: a run of all assets (of the night, say), or of one entity, goes step by step."""
-    run, name = context.run, layer("").path[0]
-    found = SideBySide.of_run(lake, run.run_id)
-    if name in found.begun:
-        return found
-    mine = context.asset_key.path[-1]
+    In doubt nothing is begun: a run of all assets (of the night, say), or of one entity, goes step by step."""
+    found = SideBySide.of_run(lake, context.run.run_id)
+    try:
+        if layer("").path[0] not in found.begun:
+            _begin(context, layer, lake, work, found)
+        yield found
+    except Exception:
+        raise
+    except BaseException:
+        found.stop()
+        raise
+
+
+def _begin(
+    context: dg.AssetExecutionContext,
+    layer: Callable[[str], dg.AssetKey],
+    lake: Lake,
+    work: Callable[[str, Report], T],
+    found: SideBySide,
+) -> None:
+    """Begin what may go beside this step."""
+    run, name, mine = context.run, layer("").path[0], context.asset_key.path[-1]
+    found.begin(name, [], work)  # once: if this fails, its step is over when the next one comes
     wanted = [entity for entity in _to_execute(run, layer) if name != keys.CATALOG or _may_publish(found, run, entity)]
-    if mine not in wanted or len(wanted) < 2:
-        found.begin(name, [], work)
-        return found
-    _ = lake.store, lake.entries, lake.meter  # made by one thread
-    found.begin(name, [mine, *_with_slot(context, {e: layer(e) for e in wanted if e != mine})], work)
-    return found
+    if mine in wanted and len(wanted) > 1:
+        _ = lake.store, lake.entries, lake.meter  # made by one thread
+        found.begin(name, [mine, *_with_slot(context, {e: layer(e) for e in wanted if e != mine})], work)
 
 
 def _to_execute(run: dg.DagsterRun, layer: Callable[[str], dg.AssetKey]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import wait
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from assets import keys, side_by_side
+from assets import compacted, keys, side_by_side
 from assets.catalog import catalog_assets
 from assets.compacted import compacted_assets
 from assets.resources import LakeResource
@@ -136,21 +137,87 @@ def test_an_entity_whose_slot_another_run_has_is_left_to_its_own_step(tmp_path: 
         assert side_by_side._with_slot(context(instance, "third"), {"parcels": steps["parcels"]}) == ["parcels"]
 
 
-def test_a_run_that_is_stopped_waits_for_what_it_began() -> None:
-    side, going, done = SideBySide("run"), threading.Event(), threading.Event()
+@pytest.mark.parametrize("moment", ["begin", "take", "after"])
+def test_a_run_that_is_stopped_ends_when_what_it_began_is_over(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    going, over = threading.Event(), list[str]()
 
     def work(entity: str, report: Callable[[str], None]) -> int:
-        if entity == "stopped":
+        if entity == "letters" and moment == "take":
             raise KeyboardInterrupt
         assert going.wait(PATIENCE)
-        done.set()
+        over.append(entity)
         return 1
 
-    side.begin("layer", ["slow", "stopped"], work)
-    threading.Timer(0.05, going.set).start()
+    def waiting(futures: Any) -> object:
+        going.set()
+        return wait(futures)
+
+    def stop(*given: object) -> Any:
+        raise KeyboardInterrupt
+
+    def step() -> None:
+        with side_by_side.side_by_side(step_of("letters"), keys.compacted, workshop.lake, work) as side:
+            if moment == "take":
+                side.take("compacted", "letters", lambda line: None)
+            stop()
+
+    monkeypatch.setattr(side_by_side, "wait", waiting)
+    monkeypatch.setattr(side_by_side, "_with_slot", lambda context, steps: [*steps])
+    if moment == "begin":
+        begin = SideBySide.begin
+        monkeypatch.setattr(SideBySide, "begin", lambda *given: begin(*given) or (given[2] and stop()))
     with pytest.raises(KeyboardInterrupt):
-        side.take("layer", "stopped", lambda line: None)
-    assert done.is_set()
+        step()
+    assert set(over) >= {"parcels", "trunks"}
+
+
+def step_of(entity: str) -> Any:
+    """The context of an entity's step in a run of all three."""
+    run = SimpleNamespace(
+        run_id="run", asset_selection={keys.compacted(n) for n in NAMES}, step_keys_to_execute=None, run_config={}
+    )
+    return SimpleNamespace(run=run, asset_key=keys.compacted(entity))
+
+
+def test_a_step_that_is_tried_again_does_its_work_anew() -> None:
+    side = SideBySide("run")
+    side.begin("layer", ["failed", "done"], lambda entity, report: 1 // (entity == "done"))
+    with pytest.raises(ZeroDivisionError):
+        side.take("layer", "failed", lambda line: None)
+    assert side.take("layer", "done", lambda line: None) == 1
+    assert side.take("layer", "failed", lambda line: None) is None
+    assert side.take("layer", "done", lambda line: None) is None
+
+
+def test_after_a_first_step_that_could_begin_nothing_all_go_step_by_step(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(*given: object) -> list[str]:
+        raise ConnectionError("no answer")
+
+    made: list[tuple[str, bool]] = []
+    struck(monkeypatch, lambda contract, beside: made.append((contract.name, beside)))
+    monkeypatch.setattr(side_by_side, "_with_slot", unreachable)
+    result = workshop.run(*NAMES)
+    assert failed(result) == {"compacted__letters", "catalog__parcels"}, "the first of each layer"
+    assert made == [("parcels", False), ("trunks", False)], "what failed is not made when its step is over"
+
+
+def test_an_entity_whose_step_failed_is_not_published_beside_others(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    show = compacted.materialized
+
+    def fail(result: BatchResult, *given: Any) -> Any:
+        if result.entity == "parcels":
+            raise ValueError("cannot be shown")
+        return show(result, *given)
+
+    monkeypatch.setattr(compacted, "materialized", fail)
+    assert failed(workshop.run(*NAMES)) == {"compacted__parcels"}
+    assert workshop.published() == ["letters", "trunks"]
 
 
 def test_lines_of_the_work_reach_its_own_step_also_when_it_fails() -> None:
