@@ -62,7 +62,7 @@ class SideBySide:
 
     def take(self, layer: str, entity: str, report: Report) -> Any:
         """What came of an entity's work that was begun, or None: there is none, or it is to be done alone. Raises what
-        the work raised. Given once: a step that is tried again does its work anew."""
+        the work raised. Given once: a step that is tried again does its work again."""
         mine = self.begun.get(layer, {})
         future, lines = mine.get(entity, (None, []))
         try:

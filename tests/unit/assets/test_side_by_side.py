@@ -181,7 +181,7 @@ def step_of(entity: str) -> Any:
     return SimpleNamespace(run=run, asset_key=keys.compacted(entity))
 
 
-def test_a_step_that_is_tried_again_does_its_work_anew() -> None:
+def test_a_step_that_is_tried_again_does_its_work_again() -> None:
     side = SideBySide("run")
     side.begin("layer", ["failed", "done"], lambda entity, report: 1 // (entity == "done"))
     with pytest.raises(ZeroDivisionError):
