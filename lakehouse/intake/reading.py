@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -52,6 +53,7 @@ _SAMPLE = 2_000  # lines that show which these are
 _BYTES_AT_ONCE = 32 << 20
 _ROWS_OF_LITERALS = 500
 _NOTHING = "NULL::VARCHAR"
+_one_spares = Lock()
 
 
 @dataclass
@@ -374,16 +376,18 @@ def _load_shape(
 @contextmanager
 def _sparing(duck: Duck, paths: Sequence[Path]) -> Iterator[None]:
     """Within it, files with row groups whose columns fill much of the memory are read one row group at a time: each
-    thread decompresses the pages of one, and reads the next one's before."""
+    thread decompresses the pages of one, and reads the next one's before. One batch at a time: threads are a setting of
+    the engine, which batches beside each other share, and the last to set it back would leave it at one."""
     if not any(weights.largest_column(path) > weights.LARGE_COLUMN for path in paths):
         yield
         return
-    (threads,) = duck.row("SELECT current_setting('threads')")
-    duck.run("SET threads = 1; SET disable_parquet_prefetching = true")
-    try:
-        yield
-    finally:
-        duck.run(f"SET threads = {threads}; SET disable_parquet_prefetching = false")
+    with _one_spares:
+        (threads,) = duck.row("SELECT current_setting('threads')")
+        duck.run("SET threads = 1; SET disable_parquet_prefetching = true")
+        try:
+            yield
+        finally:
+            duck.run(f"SET threads = {threads}; SET disable_parquet_prefetching = false")
 
 
 def _give_up(duck: Duck, landed: LandedObject, number: int, error: Exception, reading: Reading) -> None:

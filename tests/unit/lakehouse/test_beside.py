@@ -6,15 +6,18 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import duckdb
 import pytest
 
 from lakehouse import api
 from lakehouse.batch import commit, compaction
+from lakehouse.intake import reading, weights
 from lakehouse.intake.attempts import known_tries
 from lakehouse.intake.landing import Scope
 from lakehouse.results import NeedsRoom
+from lakehouse.storage.duck import Duck, connect
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.requests import Meter, Requests, apart
 from lakehouse.storage.threads import Threads
@@ -121,3 +124,35 @@ def test_batches_of_several_entities_at_once_give_what_each_gives_alone(lake: La
         assert {row["parcel_id"] for row in published_rows(lake, contract)} == {
             f"{contract.name}-{n}" for n in range(20)
         }
+
+
+def test_batches_that_spare_memory_at_once_leave_the_engine_as_it_was(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    waiting, lock, lake = threading.Event(), threading.Lock(), replace(lake, threads=2)
+
+    class Watched:
+        """A lock that says when somebody waits for it."""
+
+        def __enter__(self) -> None:
+            if not lock.acquire(blocking=False):
+                waiting.set()
+                lock.acquire()
+
+        def __exit__(self, *raised: object) -> None:
+            lock.release()
+
+    def threads(duck: Duck) -> int:
+        return duck.count("SELECT current_setting('threads')")
+
+    def other() -> int:
+        with connect(lake) as duck, reading._sparing(duck, [tmp_path]):
+            return threads(duck)
+
+    monkeypatch.setattr(reading, "_one_spares", Watched())
+    monkeypatch.setattr(weights, "largest_column", lambda path: weights.LARGE_COLUMN + 1)
+    with ThreadPoolExecutor(1) as pool, connect(lake) as duck:
+        with reading._sparing(duck, [tmp_path]):
+            spared = pool.submit(other)
+            assert waiting.wait(20)
+        assert (spared.result(20), threads(duck)) == (1, 2)
