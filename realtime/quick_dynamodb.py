@@ -20,7 +20,7 @@ from urllib.parse import quote, urlsplit
 
 import orjson
 from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
+from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse, HeadersDict
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 from botocore.parsers import create_parser
 
@@ -121,7 +121,8 @@ class QuickDynamoDB:
         request = AWSRequest("POST", self._url, headers, body)
         frozen: Any = self._credentials.get_frozen_credentials()
         SigV4Auth(frozen, "dynamodb", self._client.meta.region_name).add_auth(request)
-        return AWSPreparedRequest("POST", self._url, request.headers, body, stream_output=False)
+        signed: Any = HeadersDict(request.headers.items())  # urllib3 copies them, which those of an AWSRequest cannot
+        return AWSPreparedRequest("POST", self._url, signed, body, stream_output=False)
 
     def _read(self, operation: str, answer: AWSResponse) -> dict[str, Any]:
         if _BINARY.search(answer.content):

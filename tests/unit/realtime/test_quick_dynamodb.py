@@ -60,6 +60,7 @@ class Wire:
 
 def _answering(requests: list[AWSPreparedRequest], given: Answer) -> Callable[..., AWSResponse]:
     def send(request: AWSPreparedRequest, **_: object) -> AWSResponse:
+        assert dict(request.headers.copy().items())  # as urllib3 does
         requests.append(request)
         if isinstance(given, Exception):
             raise given
