@@ -53,7 +53,8 @@ def rows_buffered(weight: float) -> int:
 
 
 def slice_sql(duck: Duck, sort: Sequence[str], spread: Spread) -> tuple[str, dict[int, int]]:
-    """SQL for the number of a row's file, from the columns `sort` and `_group`, and the group of each number.
+    """SQL for the number of a row's file, from the columns `sort` and `_group`, and the group of each number. Rows that
+    are alike in all of these columns go to one file, so that they end with the key.
 
     A group is cut at quantiles of a sample of its rows (their sort columns' hash decides which, so that the cuts depend
     on the rows only)."""
@@ -69,7 +70,7 @@ def slice_sql(duck: Duck, sort: Sequence[str], spread: Spread) -> tuple[str, dic
 
 def _cuts(duck: Duck, sort: Sequence[str], spread: Spread, group: int) -> tuple[str, str]:
     """The value that decides, and the list of the first value of each slice but the first, as SQL. As many sort columns
-    decide as it takes to tell all slices apart."""
+    decide as it takes to tell all slices apart, nulls among them: alone they are no quantile, in rows they are last."""
     slices, columns = spread.slices[group], ", ".join(map(quoted, sort))
     some = max(spread.rows[group] // _SAMPLED, 1)
     duck.run(
@@ -78,8 +79,9 @@ def _cuts(duck: Duck, sort: Sequence[str], spread: Spread, group: int) -> tuple[
     )
     shares = ", ".join(str(n / slices) for n in range(1, slices))
     value, cuts = "", f"getvariable('cuts_{group}')"
+    alone = not duck.count(f"SELECT count(*) FROM _sampled WHERE {quoted(sort[0])} IS NULL")
     for count in range(1, len(sort) + 1):
-        value = quoted(sort[0]) if count == 1 else f"row({', '.join(map(quoted, sort[:count]))})"
+        value = quoted(sort[0]) if count == 1 and alone else f"row({', '.join(map(quoted, sort[:count]))})"
         duck.run(f"SET VARIABLE cuts_{group} = (SELECT quantile_disc({value}, [{shares}]) FROM _sampled)")
         if duck.count(f"SELECT count(DISTINCT c) FROM (SELECT unnest({cuts}) AS c)") == slices - 1:
             break

@@ -418,7 +418,8 @@ class _Writer:
         """Write rows of groups in the files that each is cut into; `partitions` are by the group's number, and a row
         weighs `weight` bytes in memory on average."""
         folder = self.duck.scratch / "written" / f"{self.shape.name}-{self.name}-{len(self.uploads):04d}"
-        number, groups = spreading.slice_sql(self.duck, self.shape.sort, spread)
+        order = dict.fromkeys((*self.shape.sort, *self.shape.keys))  # each once: `sort` alone may have few values
+        number, groups = spreading.slice_sql(self.duck, tuple(order), spread)
         self.duck.run(f"SET partitioned_write_flush_threshold = {spreading.rows_buffered(weight)}")
         self.duck.run(
             f"COPY (SELECT * EXCLUDE (_group), {number} AS _slice FROM ({spread.query})) TO {literal(str(folder))} "

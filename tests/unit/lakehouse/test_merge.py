@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from itertools import pairwise
 
@@ -172,6 +173,18 @@ def test_big_groups_are_split_so_that_key_ranges_do_not_overlap(
     assert sum(f.rows for f in state.files) == 40
     assert {f.rows for f in state.files} <= {9, 10, 11}
     assert all(one[1] < other[0] for one, other in pairwise(ranges))
+
+
+def test_rows_that_sort_alike_are_split_by_their_key(
+    lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "_FEWEST_ROWS", 10)
+    landing.land([change(f"p-{n:03d}", version=1, state="sent" if n % 2 else None) for n in range(40)])
+    alike = replace(PARCELS, sort=("state",))
+    compact(lake, alike, Scope.everything())
+    state = TableState(lake, publish(lake, alike).published.metadata_location)
+    assert sum(f.rows for f in state.files) == 40
+    assert {f.rows for f in state.files} <= {9, 10, 11}
 
 
 @pytest.mark.parametrize(("keys", "found"), [((5, 15, 25, 35), 4), ((5, 6, 7, 25), 2), ((5,), 1), ((), 0)])

@@ -36,6 +36,7 @@ def shapes() -> dict[str, Sequence[tuple[Any, ...]]]:
         "few first values": [(n % 3, n, text(rng)) for n in range(5_000)],
         "nothing": [(None, None, None)] * 100,
         "some nothing": [(n if n % 5 else None, n, None) for n in range(5_000)],
+        "mostly nothing": [(n if n % 3 == 0 else None, n, "") for n in range(5_000)],
         "one row": [(1, 1, "")],
     }
 
@@ -70,6 +71,7 @@ def test_slices_follow_each_other_in_the_order_of_keys(
         ("texts", ("a", "c")),
         ("one first value", ("a", "b")),
         ("few first values", ("a", "c", "b")),
+        ("mostly nothing", ("a", "b")),
     ],
 )
 def test_slices_are_of_about_one_size(duck: Duck, shape: str, sort: tuple[str, ...]) -> None:
