@@ -24,6 +24,8 @@ from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse, Hea
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 from botocore.parsers import create_parser
 
+from realtime.logs import log
+
 if TYPE_CHECKING:
     from botocore.credentials import Credentials
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -89,11 +91,13 @@ class QuickDynamoDB:
 
     def _call(self, operation: str, parameters: Mapping[str, Any], again: Callable[..., Any]) -> dict[str, Any]:
         found: dict[str, Any] | None
+        kind = "answer"
         try:
             found = self._sent(operation, orjson.dumps(parameters, default=_base64))
-        except (ConnectionError, HTTPClientError, orjson.JSONEncodeError):
-            found = None
+        except (ConnectionError, HTTPClientError, orjson.JSONEncodeError) as error:
+            found, kind = None, type(error).__name__
         if found is None:
+            log("WARN", "a call of DynamoDB did not go well, it is sent again", operation=operation, error=kind)
             self._pause(random.random())  # noqa: S311 (jitter, no secret); as long as botocore's first pause
             found = again(**parameters)
         return found

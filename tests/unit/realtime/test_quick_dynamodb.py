@@ -178,6 +178,12 @@ def test_whatever_goes_otherwise_is_sent_again_once_by_botocore(first: Answer) -
     assert 0 <= pause < 1
 
 
+def test_what_is_sent_again_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    Wire(ReadTimeoutError(endpoint_url=ADDRESS), answer(200, {})).quick.get_item(**KEYS)
+    (line,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (line["level"], line["operation"], line["error"]) == ("WARN", "GetItem", "ReadTimeoutError")
+
+
 def test_two_transactions_have_tokens_of_their_own() -> None:
     wire = Wire(answer(200, {}), answer(200, {}))
     for _ in range(2):
