@@ -26,6 +26,7 @@ INVARIANTS = {
     "every row is accounted for": "Each row read is one of applied, superseded, duplicate, quarantined and too late.",
     "keys are unique": "No key has two rows.",
     "required fields are present": "No row lacks a field that its contract requires.",
+    "removals are marked": "A row is marked as removed or expired exactly if its newest change says so.",
     "order never goes backwards": "The row of each key is the newest change that ever arrived for it.",
     "rows add up": "The table grew by exactly the new keys.",
     "changes are kept": "The history grew by exactly the accepted changes.",

@@ -106,6 +106,18 @@ def required_present(audited: Audited) -> Check:
     return Check("required fields are present", not missing, f"expected no row without one, found {found}")
 
 
+def removals_marked(audited: Audited) -> Check:
+    """Each row of the new files is marked as removed or expired exactly if its change says so."""
+    return _marked(audited.duck, str(ADDED))
+
+
+def _marked(duck: Duck, table: str) -> Check:
+    marks = {"_deleted": "remove", "_expired": "expire"}  # absent in rows that are older than the mark
+    other = " OR ".join(f"coalesce({mark}, false) <> (_op = '{op}')" for mark, op in marks.items())
+    wrong = duck.count(f"SELECT count(*) FROM {table} WHERE {other}")
+    return Check("removals are marked", wrong == 0, f"expected each row marked as its change says, not so for {wrong}")
+
+
 def order_kept(audited: Audited) -> Check:
     """The stored row of each touched key is the highest of what was stored and what arrived: none of these is above it,
     one of them is the same, and one has arrived."""
@@ -216,6 +228,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     conserved,
     keys_unique,
     required_present,
+    removals_marked,
     order_kept,
     rows_add_up,
     changes_kept,
@@ -249,8 +262,8 @@ def load(lake: Lake, entity: str, metadata_location: str) -> AuditResult | None:
 
 
 def audit_table(lake: Lake, contract: Contract) -> AuditResult:
-    """Audit the whole published table (nightly): keys unique, required fields present, partitions right, the stored row
-    of each key the newest of its changes, and what is recorded of every file true."""
+    """Audit the whole published table (nightly): keys unique, required fields present, removals marked, partitions
+    right, the stored row of each key the newest of its changes, and what is recorded of every file true."""
 
     return audit_state(lake, contract, expect_published(lake, contract))
 
@@ -270,6 +283,7 @@ def audit_state(lake: Lake, contract: Contract, state: TableState) -> AuditResul
         checks = (
             _whole_unique(duck, contract),
             _whole_required(duck, contract),
+            _marked(duck, "rows"),
             _whole_partitions(duck, state, schemas.compacted(contract)),
             _whole_history(duck, contract, state.horizon),
             recorded_check(wrong),

@@ -67,6 +67,27 @@ DAMAGES: dict[str, tuple[Damage, set[str]]] = {
         ),
         {"required fields are present"},
     ),
+    "a removed row that looks live": (
+        in_tables(
+            "CREATE TEMP TABLE live AS SELECT * REPLACE ('remove' AS _op) FROM added",
+            "CREATE OR REPLACE TEMP VIEW added AS SELECT * FROM live",
+        ),
+        {"removals are marked"},
+    ),
+    "a live row that looks expired": (
+        in_tables(
+            "CREATE TEMP TABLE expired AS SELECT * REPLACE (true AS _expired) FROM added",
+            "CREATE OR REPLACE TEMP VIEW added AS SELECT * FROM expired",
+        ),
+        {"removals are marked"},
+    ),
+    "a live row without a mark, of before there was one": (
+        in_tables(
+            "CREATE TEMP TABLE early AS SELECT * REPLACE (NULL::BOOLEAN AS _expired) FROM added",
+            "CREATE OR REPLACE TEMP VIEW added AS SELECT * FROM early",
+        ),
+        set(),
+    ),
     "an older row than arrived": (
         in_tables("UPDATE after SET _version = 0 WHERE parcel_id = 'p-1'"),
         {"order never goes backwards"},
@@ -135,6 +156,27 @@ def test_the_nightly_audit_finds_a_row_older_than_its_changes(
     monkeypatch.setattr(writing, "merge_compacted", lambda *_: writing.Written((), ()))
     published(lake, landing, version=2)
     assert failed(lake) == {"each key has its newest change"}
+
+
+def test_no_batch_is_published_whose_removed_rows_look_live_and_the_nightly_audit_finds_them(
+    lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published(lake, landing, version=1)
+    whole = writing._merge
+
+    def unmarked(duck: Any, lake: Lake, shape: Any, files: Any, values: dict[str, str], name: str) -> Any:
+        return whole(duck, lake, shape, files, {n: "false" if n == "_deleted" else v for n, v in values.items()}, name)
+
+    monkeypatch.setattr(writing, "_merge", unmarked)
+    landing.land([change("p-1", version=2, op="remove")])
+    (held,) = compact(lake, PARCELS, EVERYTHING).held
+    assert "removals are marked" in held.reason
+
+    monkeypatch.setattr(audit, "INVARIANTS", BLIND)
+    landing.land([change("p-1", version=3, op="remove")])
+    compact(lake, PARCELS, EVERYTHING)
+    publish(lake, PARCELS)
+    assert failed(lake) == {"removals are marked"}
 
 
 def test_the_nightly_audit_finds_rows_in_another_partition(
