@@ -32,6 +32,9 @@ ROW_GROUP_BYTES = 32 << 20
 SORTED_BYTES = 192 << 20
 """What the rows of large groups weigh together at most (bytes in memory) if they are sorted; more are only cut by key
 into files: to sort them takes longer than all else, and writes what does not fit into memory to disk twice."""
+HEAVY_ROW, HEAVY_FILE = 16 << 10, 64 << 20
+"""A new file of rows that weigh more than the former takes no more than the latter (bytes in memory): the engine reads
+and writes 2,048 rows of a file at once, however heavy they are."""
 MOST_ROWS_OF_A_GROUP = 122_880
 _MOST_OF_A_BUNDLE = 500
 """Groups that one query writes: each brings a file or more, and what reads them holds a little of each."""
@@ -152,7 +155,12 @@ def rows_per_file(files: Sequence[FileFacts], weight: float = _ROW_BYTES * _COMP
     """Rows of a new file that has about the size that files aim at. Where there are none yet, a row's `weight` (bytes
     in memory on average) tells its size."""
     size = row_bytes(files) if files else weight / _COMPRESSED
-    return int(min(max(FILE_BYTES / size, _FEWEST_ROWS), _MOST_ROWS))
+    return min(int(max(FILE_BYTES / size, _FEWEST_ROWS)), most_rows(weight))
+
+
+def most_rows(weight: float) -> int:
+    """Rows of a new file at most if one weighs `weight` bytes in memory on average."""
+    return _MOST_ROWS if weight <= HEAVY_ROW else max(int(HEAVY_FILE / weight), 1)
 
 
 def rows_per_group(weight: float) -> int:

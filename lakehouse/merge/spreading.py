@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 BUFFERED_BYTES = 48 << 20
 """What each thread gathers (bytes in memory) before it goes to the files, a row group for each."""
-_MOST_ROWS_BUFFERED, _FEWEST_ROWS_BUFFERED = 524_288, 2_048
+_MOST_ROWS_BUFFERED = 524_288
 MOST_SLICES = 64
 """Files of one pass: all of them are open."""
 _SAMPLED = 100_000
@@ -49,7 +49,7 @@ def passes(slices: Mapping[int, int]) -> list[list[int]]:
 
 def rows_buffered(weight: float) -> int:
     """Rows that a thread gathers, if one weighs `weight` bytes in memory on average."""
-    return int(min(max(BUFFERED_BYTES / max(weight, 1), _FEWEST_ROWS_BUFFERED), _MOST_ROWS_BUFFERED))
+    return int(min(max(BUFFERED_BYTES / max(weight, 1), 1), _MOST_ROWS_BUFFERED))
 
 
 def slice_sql(duck: Duck, sort: Sequence[str], spread: Spread) -> tuple[str, dict[int, int]]:

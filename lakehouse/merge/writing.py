@@ -409,8 +409,10 @@ class _Writer:
     def write_sorted(self, query: str, partition: int | None, per_file: int) -> None:
         """Sort the rows of a query and write them in files of about `per_file` rows."""
         self.duck.run(f"CREATE OR REPLACE TEMP TABLE _sorted AS SELECT * FROM ({query}) ORDER BY {_sort(self.shape)}")
-        self.row_group = planning.rows_per_group(_weight(self.duck, self.shape, "_sorted"))
-        for first, end in planning.slices(self.duck.count("SELECT count(*) FROM _sorted"), per_file):
+        weight = _weight(self.duck, self.shape, "_sorted")
+        self.row_group = planning.rows_per_group(weight)
+        rows = self.duck.count("SELECT count(*) FROM _sorted")
+        for first, end in planning.slices(rows, min(per_file, planning.most_rows(weight))):
             self.write(f"SELECT * FROM _sorted WHERE rowid >= {first} AND rowid < {end}", partition)
         self.duck.run("DROP TABLE _sorted")
 

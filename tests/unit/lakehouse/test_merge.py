@@ -187,6 +187,25 @@ def test_rows_that_sort_alike_are_split_by_their_key(
     assert {f.rows for f in state.files} <= {9, 10, 11}
 
 
+def test_files_of_heavy_rows_are_small_whoever_writes_them(
+    lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "HEAVY_FILE", 80_000)
+    fields = {"state": "sent", "recipient": "x" * 40}
+    state = run(lake, landing, some(40, **fields))
+    assert len(state.files) == 1
+    monkeypatch.setattr(planning, "HEAVY_ROW", 450)
+    monkeypatch.setattr(planning, "HEAVY_FILE", 8_000)
+    shape = schemas.compacted(PARCELS)
+    with connect(lake) as duck:
+        again = writing.rewrite_files(duck, lake, shape, state.files, "again")
+    assert [f.record_count for f in again.added if f.record_count > 20] == []
+    after = run(lake, landing, [change(f"q-{n:03d}", version=1, **fields) for n in range(40)])
+    new = [f.rows for f in after.files if f.path not in {f.path for f in state.files}]
+    assert sum(new) == 40
+    assert max(new) <= 24  # a sample cuts nearly evenly
+
+
 @pytest.mark.parametrize(("keys", "found"), [((5, 15, 25, 35), 4), ((5, 6, 7, 25), 2), ((5,), 1), ((), 0)])
 def test_files_that_can_hold_a_key_are_found_by_few_keys_or_by_all(
     lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch, keys: Sequence[int], found: int

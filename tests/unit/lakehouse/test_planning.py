@@ -109,6 +109,14 @@ def test_row_groups_follow_bytes_and_are_whole_vectors(weight: float) -> None:
         assert (rows + 2_048) * weight > planning.ROW_GROUP_BYTES
 
 
+@pytest.mark.parametrize("weight", [17 << 10, 200 << 10, 16 << 20, 1 << 30])
+def test_a_file_of_heavy_rows_weighs_no_more_than_a_reader_can_hold(weight: float) -> None:
+    rows = planning.rows_per_file([], weight)
+    assert rows == 1 or rows * weight <= planning.HEAVY_FILE < (rows + 1) * weight
+    assert planning.rows_per_file([big(0)], weight) == rows
+    assert planning.rows_per_file([big(0)], planning.HEAVY_ROW) > rows
+
+
 def test_groups_of_few_rows_go_together_within_a_row_groups_weight_and_big_ones_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
