@@ -142,10 +142,14 @@ def test_a_run_that_is_stopped_ends_when_what_it_began_is_over(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     going, over = threading.Event(), list[str]()
+    under_way = {name: threading.Event() for name in ("parcels", "trunks")}  # what is not, is never begun
 
     def work(entity: str, report: Callable[[str], None]) -> int:
-        if entity == "letters" and moment == "take":
-            raise KeyboardInterrupt
+        if entity == "letters":
+            if moment == "take":
+                stop()
+            return 1
+        under_way[entity].set()
         assert going.wait(PATIENCE)
         over.append(entity)
         return 1
@@ -155,6 +159,7 @@ def test_a_run_that_is_stopped_ends_when_what_it_began_is_over(
         return wait(futures)
 
     def stop(*given: object) -> Any:
+        assert all(event.wait(PATIENCE) for event in under_way.values())
         raise KeyboardInterrupt
 
     def step() -> None:
@@ -170,7 +175,7 @@ def test_a_run_that_is_stopped_ends_when_what_it_began_is_over(
         monkeypatch.setattr(SideBySide, "begin", lambda *given: begin(*given) or (given[2] and stop()))
     with pytest.raises(KeyboardInterrupt):
         step()
-    assert set(over) >= {"parcels", "trunks"}
+    assert sorted(over) == ["parcels", "trunks"]
 
 
 def step_of(entity: str) -> Any:
