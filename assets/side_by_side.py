@@ -106,10 +106,9 @@ def side_by_side(
         if layer("").path[0] not in found.begun:
             _begin(context, layer, lake, work, found)
         yield found
-    except Exception:
-        raise
-    except BaseException:
-        found.stop()
+    except BaseException as error:
+        if not isinstance(error, Exception):  # the run is stopped, not the step alone
+            found.stop()
         raise
 
 

@@ -22,6 +22,7 @@ from lakehouse.storage.lake import Lake
 from lakehouse.storage.requests import Meter, Requests, apart
 from lakehouse.storage.threads import Threads
 from tests.support.lakes import PARCELS, Landing, change, published_rows
+from tests.support.limits import LIMITS, limits
 
 
 def beside(lake: Lake) -> None:
@@ -156,3 +157,24 @@ def test_batches_that_spare_memory_at_once_leave_the_engine_as_it_was(
             spared = pool.submit(other)
             assert waiting.wait(20)
         assert (spared.result(20), threads(duck)) == (1, 2)
+
+
+@pytest.mark.parametrize("how", LIMITS)
+def test_a_batch_leaves_the_settings_of_the_engine_as_they_were(
+    lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Every setting, whichever a batch may need others of: the engine is that of all batches of the process."""
+
+    def settings() -> list[tuple[str, str]]:
+        with connect(lake) as duck:
+            return duck.rows("SELECT name, value FROM duckdb_settings() ORDER BY name")
+
+    lake = replace(lake, threads=2)
+    monkeypatch.setattr(weights, "largest_column", lambda path: weights.LARGE_COLUMN + 1)
+    before = settings()
+    with limits(how):
+        for version in (1, 2):
+            landing.land([change(f"p-{n:03d}", version=version) for n in range(40)])
+            assert api.compact(lake, PARCELS, Scope.everything()).committed
+            api.publish(lake, PARCELS)
+    assert settings() == before
