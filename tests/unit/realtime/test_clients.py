@@ -16,13 +16,15 @@ from realtime.documents import Documents
 from realtime.quick_dynamodb import QuickDynamoDB
 
 
-def test_threads_get_clients_of_their_services_with_the_limits_requested(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (
-        ("AWS_DEFAULT_REGION", "eu-west-1"),
-        ("AWS_ACCESS_KEY_ID", "x"),
-        ("AWS_SECRET_ACCESS_KEY", "y"),
-    ):
-        monkeypatch.setenv(name, value)
+@pytest.fixture(autouse=True)
+def _of_a_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Lambda says to a function of its region and role."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "y")
+
+
+def test_threads_get_clients_of_their_services_with_the_limits_requested() -> None:
     services = ["dynamodb", "cloudwatch", "sqs", "sns", "firehose", "s3"]
     with ThreadPoolExecutor(len(services)) as pool:
         found = list(pool.map(lambda s: client(s, attempts=2, read_timeout=3, connections=12), services))
@@ -35,12 +37,6 @@ def test_threads_get_clients_of_their_services_with_the_limits_requested(monkeyp
 
 
 def test_a_quick_client_makes_all_attempts_but_the_first_by_botocore(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (
-        ("AWS_DEFAULT_REGION", "eu-west-1"),
-        ("AWS_ACCESS_KEY_ID", "x"),
-        ("AWS_SECRET_ACCESS_KEY", "y"),
-    ):
-        monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
     monkeypatch.setattr(clients, "_session", Session)
     http: list[dict[str, Any]] = []
@@ -56,9 +52,6 @@ def test_a_quick_client_makes_all_attempts_but_the_first_by_botocore(monkeypatch
 
 
 def test_certificates_are_checked_against_the_bundle_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "y")
     monkeypatch.setenv("AWS_CA_BUNDLE", "/authorities.pem")
     monkeypatch.setattr(clients, "_session", Session)
     http: list[dict[str, Any]] = []
@@ -68,7 +61,6 @@ def test_certificates_are_checked_against_the_bundle_that_is_named(monkeypatch: 
 
 
 def test_an_emulator_may_be_silent_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     waits = {}
     for environment in ("local", "prod"):
         monkeypatch.setenv("GAVEL_ENV", environment)
@@ -79,12 +71,6 @@ def test_an_emulator_may_be_silent_for_longer(monkeypatch: pytest.MonkeyPatch) -
 def test_an_address_that_is_handed_out_is_signed_as_s3_wants_it_for_what_kms_encrypts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name, value in (
-        ("AWS_DEFAULT_REGION", "eu-west-1"),
-        ("AWS_ACCESS_KEY_ID", "x"),
-        ("AWS_SECRET_ACCESS_KEY", "y"),
-    ):
-        monkeypatch.setenv(name, value)
     documents = Documents(lambda: client("s3", attempts=1, read_timeout=1), "bucket")
     signed = parse_qs(urlsplit(documents.link("a/page.html", "text/html", 300)).query)
     assert signed["X-Amz-Algorithm"] == ["AWS4-HMAC-SHA256"]
