@@ -51,3 +51,11 @@ def test_each_bound_can_be_broken(change: dict[str, object], words: str) -> None
         setattr(seen, name, value)
     (reported,) = seen.broken()
     assert words in reported
+
+
+def test_the_history_that_dagster_keeps_is_no_growth_of_the_rest() -> None:
+    seen = Seen(minutes=15, disk_first=0.6, disk=0.9, history_first=0.1, history=0.3, runs_kept=150)
+    seen.ticks["landed_objects"] = seen.followed["lots"] = 1
+    assert seen.broken() == []
+    seen.history = 0.1
+    assert [words for words in seen.broken() if "the disk grew by 1.2 GB an hour" in words]
