@@ -29,6 +29,8 @@ _ASIDE = "aside"
 _KEPT = frozenset({"lock", "pump.lock", "stack.json", "bundles", "logs", "scratch", _ASIDE})
 """What a new identity keeps: locks, the mark that the folder is ours, logs, bundles (they are named by content),
 scratch space, and what earlier identities left."""
+_PREPARED = "dbt"
+"""What loading the code location leaves in a folder that no stack has used yet: the project, parsed."""
 MOST_ASIDE = 3
 """Identities that are kept aside; the oldest goes when another one comes, so that the folder does not grow for ever."""
 
@@ -169,11 +171,13 @@ class Home:
     def begin(self) -> Stack:
         """Begin a new identity in the folder, on the port of the one before; what that one had is set aside.
 
-        Nothing is deleted but what was set aside earlier (`MOST_ASIDE`). Refuses a folder with content that no stack
-        made. A kill while this runs leads here again: the rest then follows to the same place.
+        Nothing is deleted but what was set aside earlier (`MOST_ASIDE`). Refuses a folder with content that neither a
+        stack nor the code location made. A kill while this runs leads here again: the rest then follows to the same
+        place.
         """
-        if self.path.exists() and not self._stack_file.exists():
-            strange = sorted(p.name for p in self.path.iterdir() if p.name not in _KEPT)
+        used = self._stack_file.exists()
+        if self.path.exists() and not used:
+            strange = sorted(p.name for p in self.path.iterdir() if p.name not in _KEPT and not _is_prepared(p))
             if strange:
                 raise HomeError(
                     f"{self.path} was not made by gavel (it holds {', '.join(strange[:5])} and no stack.json), and "
@@ -181,7 +185,8 @@ class Home:
                 )
         self.path.mkdir(parents=True, exist_ok=True)
         before = self.load()
-        self._set_aside(before.identity if before else "unknown")
+        if used:
+            self._set_aside(before.identity if before else "unknown")
         return self.save(replace(Stack.new(), port=before.port, front=before.front) if before else Stack.new())
 
     def _set_aside(self, identity: str) -> None:
@@ -229,3 +234,8 @@ class Home:
 
 def _process(content: Mapping[str, Any] | None) -> Process | None:
     return Process(int(content["pid"]), str(content["started"])) if content else None
+
+
+def _is_prepared(path: Path) -> bool:
+    """Whether this is what `orchestration.prepare` makes: a folder for each target, with the copies that it parsed."""
+    return path.name == _PREPARED and all((target / "copies").is_dir() for target in path.iterdir())

@@ -95,6 +95,22 @@ def test_a_folder_of_somebody_else_is_never_emptied(home: Home) -> None:
     assert (home.path / "thesis.txt").exists()
 
 
+def test_what_the_code_location_prepared_is_kept_by_the_first_stack(home: Home) -> None:
+    """Who opens Dagster first must be able to start the stack afterwards."""
+    copies = home.path / "dbt" / "local" / "copies"
+    copies.mkdir(parents=True)
+    home.begin()
+    assert copies.is_dir()
+    assert home.newest_aside is None
+
+
+def test_a_folder_of_somebody_else_is_refused_whatever_its_name(home: Home) -> None:
+    (home.path / "dbt" / "models").mkdir(parents=True)
+    with pytest.raises(HomeError, match=r"holds dbt and no"):
+        home.begin()
+    assert (home.path / "dbt" / "models").exists()
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"form": 99}', '{"form": 1, "what": "?"}'])
 def test_a_file_that_cannot_be_understood_is_no_stack(home: Home, content: str) -> None:
     home.begin()
