@@ -1,4 +1,8 @@
-"""Drives one kind of request after the other from several threads, and reads from the log what the handler took."""
+"""Drives one kind of request after the other, and reads from the log what the handler took.
+
+One client at a time is how Lambda uses an execution environment: it hands it a request, and the next one after the
+answer. Several at once share the cores of this machine with the emulator that answers them.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,6 @@ from local.client import ApiClient
 from local.home import Stack
 from local.stack import connect
 
-THREADS = 4
 OWN = "handler's own CPU"
 LOG_GROUP = "/gavel/local/api"
 LOG_SECONDS = 30.0  # how long the emulator may take until the last line is in the log
@@ -72,12 +75,13 @@ REQUESTS: dict[str, Request] = {
 }
 
 
-def measure(stack: Stack, requests: int, progress: Callable[[str], None]) -> dict[str, Any]:
-    """Milliseconds by kind of request: what the client waited, what the handler took, and its own CPU time."""
+def measure(stack: Stack, clients: int, requests: int, progress: Callable[[str], None]) -> dict[str, Any]:
+    """Milliseconds by kind of request, sent by so many `clients` at once to a stack without orders: what a client
+    waited, what the handler took, and its own CPU time."""
     client = connect(stack)
     logs = Aws(stack.endpoint).client("logs")
-    with ThreadPoolExecutor(THREADS) as threads:
-        since, warm = time.time(), THREADS * 10
+    with ThreadPoolExecutor(clients) as threads:
+        since, warm = time.time(), clients * 10
         list(threads.map(lambda n: client.replace("lots", f"l-{n}", _lot(n)), range(warm)))
         _logged(logs, since, warm)
         results: dict[str, Any] = {}
@@ -92,7 +96,7 @@ def measure(stack: Stack, requests: int, progress: Callable[[str], None]) -> dic
                 "handler": _spread([line["ms"] for line in lines]),
                 OWN: _spread([line["cpu_ms"] for line in lines]),
             }
-            progress(f"{name}: own CPU {results[name][OWN]['median']} ms")
+            progress(f"{clients} at once, {name}: own CPU {results[name][OWN]['median']} ms")
     return results
 
 
