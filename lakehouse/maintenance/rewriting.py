@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -38,6 +40,9 @@ GROUP_BYTES = 256 << 20
 """What is rewritten at once: bounds what a sort has to hold."""
 NIGHT_BYTES = 32 << 30
 """What one run rewrites of a table; the rest waits for the next."""
+_MAINTAINED = "maintained"
+_MADE = re.compile(rf"\d+-{_MAINTAINED}-[0-9a-f]{{12}}-\d{{4}}")
+"""What names of files of one rewrite have in common: batch, run and number of the group."""
 
 
 @dataclass(frozen=True)
@@ -124,9 +129,9 @@ def plan_rewrites(
     left = NIGHT_BYTES
     for partition in sorted(by_partition, key=lambda p: (p is None, p or 0), reverse=True):
         present = by_partition[partition]
-        small = [
-            f for f in present if f.bytes < SMALL_SHARE * planning.FILE_BYTES and f.stored_rows < SMALL_SHARE * rows
-        ]
+        small = _not_cut(
+            [f for f in present if f.bytes < SMALL_SHARE * planning.FILE_BYTES and f.stored_rows < SMALL_SHARE * rows]
+        )
         joined = {f.path for f in small} if len(small) >= SEVERAL else set()
         wanted = [
             f
@@ -141,6 +146,14 @@ def plan_rewrites(
                 left -= size
                 groups.append(group)
     return groups
+
+
+def _not_cut(small: Sequence[LiveFile]) -> list[LiveFile]:
+    """Those that do not lie beside others of the rewrite that made them: what it cut into several files weighs too
+    much in memory for fewer, and would be cut again each night."""
+    made_by = {f.path: found[0] if (found := _MADE.search(f.path)) else f.path for f in small}
+    count = Counter(made_by.values())
+    return [f for f in small if count[made_by[f.path]] == 1]
 
 
 def _facts(file: LiveFile) -> planning.FileFacts:
@@ -168,7 +181,7 @@ def _cut(files: Sequence[LiveFile]) -> list[list[LiveFile]]:
 def commit(duck: Duck, context: Context, state: TableState, planned: Planned) -> Rewritten:
     """Commit to the work tables, changes first: what was rewritten, then the metadata without expired snapshots."""
     lake, contract = context.lake, context.contract
-    name = f"{state.batch:08d}-maintained-{uuid.uuid4().hex[:12]}"
+    name = f"{state.batch:08d}-{_MAINTAINED}-{uuid.uuid4().hex[:12]}"
     names = retained.Names(lake)
     pointers = retained.read_pointers(lake, contract)
     kept = retained.retained(lake, contract, names, context.state_retention, pointers, lake.now())

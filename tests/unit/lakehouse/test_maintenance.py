@@ -58,6 +58,7 @@ from tests.support.readers import by_duckdb as read
 
 EVERYTHING = Scope.everything()
 MICROSECONDS = 1_000_000
+LONG = '{"much": "' + "long " * 2_000 + '"}'
 
 
 @pytest.fixture(autouse=True)
@@ -129,6 +130,25 @@ def test_fewer_small_files_than_several_stay_as_they_are(lake: Lake, landing: La
     spread(lake, landing, rewriting.SEVERAL - 1)
     result = maintain(lake, PARCELS)
     assert (result.rewritten, result.audit_result) == (0, None)
+
+
+def test_files_cut_by_the_weight_of_their_rows_are_not_cut_again_each_night(
+    lake: Lake, landing: Landing, marking: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows that compress well make small files of them, which nothing can make larger."""
+    monkeypatch.setattr(planning, "HEAVY_ROW", 1_000)
+    monkeypatch.setattr(planning, "HEAVY_FILE", 20_000)
+    for n in range(2 * rewriting.SEVERAL):
+        landing.land([change(f"h-{n}", version=1, labels=LONG)])
+        run(lake)
+    first = maintain(lake, PARCELS)
+    assert first.after.compacted.data.files >= rewriting.SEVERAL
+    assert maintain(lake, PARCELS).rewritten == 0
+
+    state = spread(lake, landing, rewriting.SEVERAL)
+    cut = {f.path for f in state.files if "-maintained-" in f.path}
+    assert maintain(lake, PARCELS).rewritten, "what came since is joined"
+    assert cut <= {f.path for f in run(lake).files}
 
 
 def test_files_with_many_deleted_rows_are_rewritten_without_them(lake: Lake, landing: Landing, marking: None) -> None:
