@@ -129,7 +129,7 @@ class OursMerge(Unmaintained):
                 chunk = Chunk(lake, contract, duck, state, batch, "benchmark", f"{batch:08d}-merge")
                 reduced = reduction.reduce(chunk, state.horizon, EmbeddedEngine().take(chunk).find_stored)
             with _timed(steps, "write"):
-                written = writing.merge_compacted(duck, lake, shape, files, batch, f"{batch:08d}-merge")
+                written = writing.merge_compacted(duck, lake, shape, files, writing.Commit(batch, chunk.name))
             with _timed(steps, "commit"):
                 iceberg_commit.commit(
                     iceberg.EntryCatalog(lake, lake.work_database).table(shape.name, state.location),

@@ -96,7 +96,9 @@ def _merge(duck: Duck, lake: Lake, state: tables.TableState, name: str, *, rewri
     kept = planning.REWRITE_SHARE
     planning.REWRITE_SHARE = 0.0 if rewrite else 2.0
     try:
-        return writing.merge_compacted(duck, lake, SHAPE.stored_as(state.metadata), state.files, 2, name)
+        return writing.merge_compacted(
+            duck, lake, SHAPE.stored_as(state.metadata), state.files, writing.Commit(2, name)
+        )
     finally:
         planning.REWRITE_SHARE = kept
 

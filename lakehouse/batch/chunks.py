@@ -17,6 +17,7 @@ from lakehouse.intake import reading, weights
 from lakehouse.intake.attempts import Attempts
 from lakehouse.intake.landing import LandedObject
 from lakehouse.merge.base import EngineError
+from lakehouse.merge.own_keys import OwnKeys
 from lakehouse.results import Failure, NeedsRoom
 from lakehouse.storage.duck import Duck, connect
 from lakehouse.storage.failures import ATTEMPTS, class_of, is_of_memory, without_values
@@ -33,7 +34,8 @@ def ingest(work: Run, objects: Sequence[LandedObject]) -> None:
     """Ingest the objects, chunk by chunk, so that the next run knows if this process dies, and with what in hand."""
     chunks = list(_chunks(work.tries, objects))
     try:
-        with weights.Shelf(work.context.lake.scratch) as work.shelf:
+        scratch = work.context.lake.scratch
+        with weights.Shelf(scratch) as work.shelf, OwnKeys(scratch) as work.own:
             for number, chunk in enumerate(chunks, start=1):
                 _ingest(work, chunk, last=number == len(chunks))
                 work.shelf.clear()
@@ -74,7 +76,8 @@ def _ingest(work: Run, objects: list[LandedObject], last: bool) -> None:
     try:
         with connect(work.context.lake) as duck:
             try:
-                commit.commit_chunk(duck, work, objects, last=last and not work.held and not work.failing)
+                whole = last and not work.held and not work.failing
+                commit.commit_chunk(duck, work, objects, last=whole, goes_on=not last)
             except weights.TooHeavy as heavy:
                 _keep_cut(duck, work, objects, heavy.chunks)
                 raise

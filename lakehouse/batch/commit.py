@@ -29,15 +29,16 @@ class ChunkFailed(Exception):
     """A chunk broke an invariant."""
 
 
-def commit_chunk(duck: Duck, work: Run, objects: list[LandedObject], *, last: bool) -> None:
-    """Commit the objects to the work table and audit what was committed; `last` moves the watermark, too.
+def commit_chunk(duck: Duck, work: Run, objects: list[LandedObject], *, last: bool, goes_on: bool) -> None:
+    """Commit the objects to the work table and audit what was committed; `last` moves the watermark, too. `goes_on`
+    says that the run has more objects.
 
     Raises `ChunkFailed` if the audit fails, `weights.TooHeavy` if the rows weigh too much for one commit, and whatever
     reading and the engine raise: nothing of the chunk counts then.
     """
     context = work.context
     clock = Clock(work.seconds)
-    chunk = _begin(duck, work)
+    chunk = _begin(duck, work, goes_on)
     merging = work.engine.take(chunk)
     read = reading.read_objects(duck, context.lake, context.contract, objects, _most(work, objects), work.shelf)
     clock.lap("read")
@@ -72,6 +73,8 @@ def commit_chunk(duck: Duck, work: Run, objects: list[LandedObject], *, last: bo
     if not audit_result.passed:
         _expect_true_index(audited)
         raise ChunkFailed(audit_result.failures)
+    if goes_on and work.own is not None:
+        work.own.remember(duck, context.contract, chunk.before, after)
     clock.lap("audit")
     account(duck, work, Committed(after, present, read, set_aside, counts, audit_result))
 
@@ -100,13 +103,14 @@ def _leave_erased_out(duck: Duck, work: Run, objects: Sequence[LandedObject], re
         read.rows |= {o.key: left.get(n, 0) for n, o in enumerate(objects) if o.key in read.rows}
 
 
-def _begin(duck: Duck, work: Run) -> Chunk:
+def _begin(duck: Duck, work: Run, goes_on: bool) -> Chunk:
     """The next commit. Every audited metadata file gets its own number, so that `_batch` never names two commits, and
     no file is ever written twice."""
     batch = max(work.highest_batch, work.state.batch) + 1
     work.attempts += 1
     name = f"{batch:08d}-{work.batch_id[:12]}-{work.attempts:03d}"
-    return Chunk(work.context.lake, work.context.contract, duck, work.state, batch, work.batch_id, name)
+    lake, contract = work.context.lake, work.context.contract
+    return Chunk(lake, contract, duck, work.state, batch, work.batch_id, name, work.own, goes_on)
 
 
 def _counts(duck: Duck, read: reading.Reading, reduced: reduction.Reduced) -> Counts:

@@ -17,6 +17,7 @@ from lakehouse.intake.landing import LandedObject
 from lakehouse.intake.ledger import Ledger, LedgerEntry
 from lakehouse.merge import writing
 from lakehouse.merge.base import Engine, commit_work
+from lakehouse.merge.own_keys import OwnKeys
 from lakehouse.publish import audit, publication_log
 from lakehouse.results import AuditResult, BatchResult, Check, Counts, HeldObject, Kind, Work
 from lakehouse.storage.context import Context
@@ -67,6 +68,7 @@ class Run:
     begun: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Of objects whose last part is still to come: rows read and rows set aside so far."""
     shelf: weights.Shelf | None = None
+    own: OwnKeys | None = None
     rebuilt: rebuilding.Before | None = None
     requested: Requests = field(default_factory=Requests)
     """What the lake had requested of S3 and Glue when the run began."""

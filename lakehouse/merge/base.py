@@ -19,6 +19,7 @@ from lakehouse.table.relations import ACCEPTED
 
 if TYPE_CHECKING:
     from contracts import Contract
+    from lakehouse.merge.own_keys import OwnKeys
     from lakehouse.storage.duck import Duck
     from lakehouse.storage.lake import Lake
     from lakehouse.table.iceberg import LiveFile
@@ -35,6 +36,7 @@ class Chunk:
     """One commit in the making: validated changes in `duck`, and the tables as they are before.
 
     `batch` is what its rows will be marked with; `name` is the stem of its files' names, another one in each attempt.
+    `own` is what its run knows of the commits before, if it has made any; `goes_on` says that others will follow.
     """
 
     lake: Lake
@@ -44,6 +46,8 @@ class Chunk:
     batch: int
     batch_id: str
     name: str
+    own: OwnKeys | None = None
+    goes_on: bool = False
 
 
 class Merging(Protocol):
@@ -94,7 +98,8 @@ def append_accepted(chunk: Chunk, name: str) -> str:
     shape = schemas.changes(chunk.contract).stored_as(before.changes_metadata)
     if not chunk.duck.count(f"SELECT count(*) FROM {ACCEPTED}"):
         return before.changes_location
-    written = writing.append_changes(chunk.duck, chunk.lake, shape, before.changes_files, chunk.batch, name)
+    commit = writing.Commit(chunk.batch, name, chunk.goes_on)
+    written = writing.append_changes(chunk.duck, chunk.lake, shape, before.changes_files, commit)
     numbered = {tables.BATCH: str(chunk.batch)}
     summary = {**numbered, tables.BATCH_ID: chunk.batch_id}
     return commit_work(chunk.lake, shape, before.changes_location, numbered, summary, written)

@@ -45,7 +45,8 @@ class _EmbeddedMerge:
         chunk = self.chunk
         shape = schemas.compacted(chunk.contract).stored_as(chunk.before.metadata)
         files = chunk.before.files
-        written = writing.merge_compacted(chunk.duck, chunk.lake, shape, files, chunk.batch, chunk.name)
+        commit = writing.Commit(chunk.batch, chunk.name, chunk.goes_on)
+        written = writing.merge_compacted(chunk.duck, chunk.lake, shape, files, commit)
         return commit_work(chunk.lake, shape, chunk.before.location, properties, summary, written)
 
     def read_back(self, after: TableState) -> None:
@@ -57,8 +58,9 @@ def _read_back(chunk: Chunk, after: TableState) -> None:
 
     `added` is all rows of the new files. `after` holds each touched key's live rows: those in new files with their
     order as read back, and of the places in `stored` those whose file is still there and that its delete file, read
-    back, does not name. Files never change, so that what was found in them before is in them now: looking through all
-    of them again would cost as much as the merge. The nightly audit does it.
+    back, does not name. What is marked with the batch is of a touched key, or the audit says so; only keys of
+    other rows are looked up. Files never change, so that what was found in them before is in them now: looking through
+    all of them again would cost as much as the merge. The nightly audit does it.
     """
 
     duck, contract, before = chunk.duck, chunk.contract, chunk.before
@@ -79,7 +81,9 @@ def _read_back(chunk: Chunk, after: TableState) -> None:
     reduction.leave_out_deleted(duck, remaining, "_still")
     duck.run(
         f"CREATE OR REPLACE TEMP TABLE {AFTER} AS "
-        f"SELECT {keys}, {order} FROM {ADDED} SEMI JOIN {ACCEPTED} USING ({keys}) "
+        f"SELECT {keys}, {order} FROM {ADDED} WHERE _batch = {chunk.batch} "
+        f"UNION ALL SELECT {keys}, {order} FROM (FROM {ADDED} WHERE _batch IS DISTINCT FROM {chunk.batch}) "
+        f"SEMI JOIN {ACCEPTED} USING ({keys}) "
         f"UNION ALL SELECT {keys}, {order} FROM {STORED} SEMI JOIN _still USING (_file, _pos) "
         f"SEMI JOIN {ACCEPTED} USING ({keys})"
     )

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 REWRITE_SHARE = 0.25
 """A file is rewritten when this share of its rows would be deleted, earlier deletes included. Marking is cheaper to
 write up to a share of 0.8; each reader pays for the marked rows until maintenance comes, some 24 readers a day."""
+REWRITE_SHARE_MIDWAY = 0.75
+"""Likewise for a commit that others of its run follow before anybody reads: it would be rewritten again."""
 SMALL_FILE = 4 << 20
 """A touched file below this size (bytes) is rewritten: that takes about as long as a delete file and a new one."""
 FILE_BYTES = 32 << 20
@@ -25,13 +27,16 @@ GROWTH = 4
 full. Each row is written again a few times at most, and only a few small files are left."""
 SMALL_NESTED = 32 << 20
 """A file whose lists, structs and maps take more in memory (bytes) is not small, however few bytes it has."""
+GOOD_FILE = 1 << 20
+"""From this size on (bytes) new rows take nothing along if other commits of the run follow: the last one may."""
 TINY_FILE = 256 << 10
 """New rows take along every file up to this size (bytes), whatever their own number: it costs nothing to speak of."""
 ROW_GROUP_BYTES = 32 << 20
 """Bytes in memory that a row group of a new file aims at: a writer holds a few of them, a reader at least one."""
-SORTED_BYTES = 192 << 20
+SORTED_BYTES = 32 << 20
 """What the rows of large groups weigh together at most (bytes in memory) if they are sorted; more are only cut by key
-into files: to sort them takes longer than all else, and writes what does not fit into memory to disk twice."""
+into files: to sort them takes as long as to write them, and from some 200 MB on what does not fit into memory goes to
+disk and back twice. Files that are not sorted have 1 to 8% more bytes."""
 HEAVY_ROW, HEAVY_FILE = 16 << 10, 64 << 20
 """A new file of rows that weigh more than the former takes no more than the latter (bytes in memory): the engine reads
 and writes 2,048 rows of a file at once, however heavy they are."""
@@ -84,13 +89,21 @@ class Plan:
 
 
 def plan_merge(
-    files: Sequence[FileFacts], new: Mapping[int | None, int], *, marking: bool = True, joining: bool = True
+    files: Sequence[FileFacts],
+    new: Mapping[int | None, int],
+    *,
+    marking: bool = True,
+    joining: bool = True,
+    goes_on: bool = False,
 ) -> Plan:
     """Plan a merge: `new` rows by partition that have no stored row there. Without `marking` every touched file is
     rewritten. Without `joining` stored rows are read only where a file cannot be marked: new rows are written by
-    themselves."""
+    themselves. Where the run `goes_on`, what its later commits would write again is left to the last one."""
     touched = [f for f in files if f.hit]
-    alone = [f for f in touched if not marking or (joining and _worth_rewriting(f))]
+    share = max(REWRITE_SHARE, REWRITE_SHARE_MIDWAY) if goes_on else REWRITE_SHARE
+    alone = [f for f in touched if not marking or (joining and _worth_rewriting(f, share))]
+    if joining and not goes_on:
+        alone += [f for f in files if not f.hit and f.deleted and _is_dead(f, share)]
     marked = {f.no for f in touched} - {f.no for f in alone}
     coming = dict(new)
     for file in touched:
@@ -103,7 +116,7 @@ def plan_merge(
     rewritten = {f.no for f in alone}
     for partition in sorted({f.partition for f in alone} | set(coming), key=_order):
         present = by_partition.get(partition, [])
-        joined = _joined(present, coming.get(partition, 0), rewritten) if joining else []
+        joined = _joined(present, coming.get(partition, 0), rewritten, goes_on) if joining else []
         marked -= {f.no for f in joined}
         if joined or partition in coming:
             rows = coming.get(partition, 0) + sum(f.staying for f in joined if f.no in rewritten)
@@ -121,23 +134,27 @@ def _order(partition: int | None) -> tuple[bool, int]:
     return partition is not None, partition or 0
 
 
-def _worth_rewriting(file: FileFacts) -> bool:
-    stored = file.rows + file.deleted
-    return _is_small(file) or file.hit + file.deleted >= REWRITE_SHARE * stored
+def _worth_rewriting(file: FileFacts, share: float) -> bool:
+    return _is_small(file) or _is_dead(file, share)
+
+
+def _is_dead(file: FileFacts, share: float) -> bool:
+    return file.hit + file.deleted >= share * (file.rows + file.deleted)
 
 
 def _is_small(file: FileFacts) -> bool:
     return file.bytes < SMALL_FILE and file.nested <= SMALL_NESTED
 
 
-def _joined(present: Sequence[FileFacts], coming: int, rewritten: set[int]) -> list[FileFacts]:
+def _joined(present: Sequence[FileFacts], coming: int, rewritten: set[int], goes_on: bool) -> list[FileFacts]:
     """The files that are rewritten together with new rows: small ones, in the order of their size."""
     small = sorted((f for f in present if f.bytes < FULL_FILE), key=lambda f: (f.bytes, f.no))
     size, nested = coming * row_bytes(present), 0
+    taking = coming and not (goes_on and size >= GOOD_FILE)
     joined: list[FileFacts] = []
     for file in small:
         touched = file.no in rewritten and _is_small(file)
-        grows = coming and file.bytes <= max(GROWTH * size, TINY_FILE)
+        grows = taking and file.bytes <= max(GROWTH * size, TINY_FILE)
         if (grows or touched) and nested + file.nested <= FULL_NESTED:
             joined.append(file)
             size += file.bytes

@@ -60,13 +60,20 @@ def reduce(chunk: Chunk, horizon: int, look_up: LookUp) -> Reduced:
     """
     duck, contract, before = chunk.duck, chunk.contract, chunk.before
     valid = duck.count(f"SELECT count(*) FROM {VALID}")
-    _find_accepted(duck, contract, changes(contract).stored_as(before.changes_metadata), before.changes_files)
-    scanned = within_bounds(duck, contract, before.files, ACCEPTED)
+    _find_accepted(duck, contract)
+    history = changes(contract).stored_as(before.changes_metadata)
+    earlier, own = chunk.own.apart(before.changes_files) if chunk.own else (before.changes_files, ())
+    _leave_out_known(duck, contract, history, earlier)
+    files = chunk.own.with_keys(duck, contract, before.files) if chunk.own else before.files
+    scanned = within_bounds(duck, contract, files, ACCEPTED)
     indexed = look_up(scanned)
     duck.run(
         f"DELETE FROM {ACCEPTED} USING {STORED} WHERE {same_key(contract, ACCEPTED, STORED)} "
         f"AND {ACCEPTED}._event_id = {STORED}._event_id"
     )
+    # Mostly what comes twice in a run is the stored row: its files of the history are looked into for the rest.
+    if chunk.own and own:
+        _leave_out_known(duck, contract, history, chunk.own.with_events(duck, contract, own))
     duplicate = valid - duck.count(f"SELECT count(*) FROM {ACCEPTED}")
     _find_winners(duck, contract)
     too_late = _set_aside_too_late(duck, contract, horizon)
@@ -93,9 +100,9 @@ def same_key(contract: Contract, one: str | Relation, other: str | Relation) -> 
     return " AND ".join(f"{one}.{quoted(k)} = {other}.{quoted(k)}" for k in contract.primary_key)
 
 
-def _find_accepted(duck: Duck, contract: Contract, shape: TableShape, files: Sequence[LiveFile]) -> None:
-    """Each event of the batch once, without those whose change is stored already. Mostly most keys have one change:
-    only those of the others (`_several`) are compared, here and by `_find_winners`."""
+def _find_accepted(duck: Duck, contract: Contract) -> None:
+    """Each event of the batch once. Mostly most keys have one change: only those of the others (`_several`) are
+    compared, here and by `_find_winners`."""
     keys = key_columns(contract)
     duck.run(
         f"CREATE OR REPLACE TEMP TABLE _several AS SELECT {keys}, count(*) AS _changes FROM {VALID} GROUP BY {keys} "
@@ -111,6 +118,12 @@ def _find_accepted(duck: Duck, contract: Contract, shape: TableShape, files: Seq
         "ANTI JOIN _again USING (_rid)"
     )
     duck.run("DROP TABLE _again")
+
+
+def _leave_out_known(duck: Duck, contract: Contract, shape: TableShape, files: Sequence[LiveFile]) -> None:
+    """Remove from `accepted` the events whose change is stored already, in these files of the history."""
+    if not files:
+        return
     candidates, stretch = list(files), "true"
     if not _anywhere(duck, contract):
         days = {row[0] for row in duck.rows(f"SELECT DISTINCT {shape.partition_sql()} FROM {VALID}")}

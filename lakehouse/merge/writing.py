@@ -48,6 +48,16 @@ _FEW = 10_000  # rows that are weighed at least
 
 
 @dataclass(frozen=True)
+class Commit:
+    """The commit that files are written for: what its rows are marked with, what the names of the files begin with (no
+    other commit may have that), and whether others follow before anybody reads."""
+
+    batch: int
+    name: str
+    goes_on: bool = False
+
+
+@dataclass(frozen=True)
 class Written:
     """New data and delete files in place of old ones, ready for `iceberg_commit.commit`."""
 
@@ -75,30 +85,25 @@ class Rows:
         )
 
 
-def merge_compacted(
-    duck: Duck, lake: Lake, shape: TableShape, files: Sequence[LiveFile], batch: int, name: str
-) -> Written:
-    """Write the winners in `applied` (see `reduction.reduce`) as rows of the commit `batch`. Names of new files begin
-    with `name`, which no other batch may have."""
+def merge_compacted(duck: Duck, lake: Lake, shape: TableShape, files: Sequence[LiveFile], commit: Commit) -> Written:
+    """Write the winners in `applied` (see `reduction.reduce`) as rows of a commit."""
     duck.run(
         "CREATE OR REPLACE TEMP TABLE _arriving AS "
         f"SELECT _rid, {shape.partition_sql()} AS _part, {APPLIED}._file, {APPLIED}._pos "
         f"FROM {VALID} JOIN {APPLIED} USING (_rid)"
     )
-    values = {"_deleted": "_op = 'remove'", "_expired": "_op = 'expire'", "_batch": f"{batch}::BIGINT"}
-    return _merge(duck, lake, shape, files, values, name)
+    values = {"_deleted": "_op = 'remove'", "_expired": "_op = 'expire'", "_batch": f"{commit.batch}::BIGINT"}
+    return _merge(duck, lake, shape, files, values, commit)
 
 
-def append_changes(
-    duck: Duck, lake: Lake, shape: TableShape, files: Sequence[LiveFile], batch: int, name: str
-) -> Written:
+def append_changes(duck: Duck, lake: Lake, shape: TableShape, files: Sequence[LiveFile], commit: Commit) -> Written:
     """Write the accepted changes in `accepted` to the history, together with its small files of the same days."""
     duck.run(
         "CREATE OR REPLACE TEMP TABLE _arriving AS "
         f"SELECT _rid, {shape.partition_sql()} AS _part, NULL::INTEGER AS _file, NULL::BIGINT AS _pos "
         f"FROM {VALID} SEMI JOIN {ACCEPTED} USING (_rid)"
     )
-    return _merge(duck, lake, shape, files, {"_batch": f"{batch}::BIGINT"}, name)
+    return _merge(duck, lake, shape, files, {"_batch": f"{commit.batch}::BIGINT"}, commit)
 
 
 def rewrite_files(
@@ -160,7 +165,7 @@ def _merge(
     shape: TableShape,
     files: Sequence[LiveFile],
     values: Mapping[str, str],
-    name: str,
+    commit: Commit,
 ) -> Written:
     """Merge the rows in `_arriving` (_rid, _part, _file, _pos of what each replaces); `values` are SQL for columns that
     the rows in `VALID` do not have.
@@ -168,15 +173,15 @@ def _merge(
     A stored file tells its compressed bytes only, and those of a few very long lists say nothing of what they take in
     memory. Where that is too much beside the new rows, these are written by themselves."""
     try:
-        plan = _plan(duck, shape, files)
+        plan = _plan(duck, shape, files, goes_on=commit.goes_on)
         _route(duck, shape, files, plan, values)
-        return _write_plan(_writer(duck, lake, shape, name, _LEVEL_OF_MERGE), files, plan)
+        return _write_plan(_writer(duck, lake, shape, commit.name, _LEVEL_OF_MERGE), files, plan)
     except duckdb.OutOfMemoryException as error:
         if class_of(error) is Failure.ENVIRONMENT:
             raise
         apart = _plan(duck, shape, files, joining=False)
         _route(duck, shape, files, apart, values)
-        return _write_plan(_writer(duck, lake, shape, f"{name}-apart", _LEVEL_OF_MERGE), files, apart)
+        return _write_plan(_writer(duck, lake, shape, f"{commit.name}-apart", _LEVEL_OF_MERGE), files, apart)
 
 
 def _write_plan(making: AbstractContextManager[_Writer], files: Sequence[LiveFile], plan: Plan) -> Written:
@@ -236,7 +241,9 @@ def _facts(
     return found
 
 
-def _plan(duck: Duck, shape: TableShape, files: Sequence[LiveFile], *, joining: bool = True) -> Plan:
+def _plan(
+    duck: Duck, shape: TableShape, files: Sequence[LiveFile], *, joining: bool = True, goes_on: bool = False
+) -> Plan:
     """The plan for `arriving`; adds to it the column `_stays`: whether a row remains in the partition of its file."""
     hit = [row[0] for row in duck.rows("SELECT DISTINCT _file FROM _arriving WHERE _file IS NOT NULL")]
     listed = ", ".join(f"({n}, {_sql(iceberg.partition_value(files[n]))})" for n in hit) or "(NULL, NULL)"
@@ -252,9 +259,8 @@ def _plan(duck: Duck, shape: TableShape, files: Sequence[LiveFile], *, joining: 
         )
     }
     new = dict(duck.rows("SELECT _part, count(*) FROM _placed WHERE NOT _stays GROUP BY _part"))
-    return planning.plan_merge(
-        _facts(shape, files, hits), new, marking=iceberg.writes_position_deletes(), joining=joining
-    )
+    facts, marking = _facts(shape, files, hits), iceberg.writes_position_deletes()
+    return planning.plan_merge(facts, new, marking=marking, joining=joining, goes_on=goes_on)
 
 
 def _route(duck: Duck, shape: TableShape, files: Sequence[LiveFile], plan: Plan, values: Mapping[str, str]) -> None:
@@ -329,6 +335,9 @@ def _spread(
     slices = {n: max(len(planning.slices(rows[n], per_file[n])), 1) for n in groups}
     for some in spreading.passes(slices):
         query = _rows_of(writer.shape, files, {n: groups[n] for n in some})
+        if sum(slices[n] for n in some) == 1:
+            writer.write(f"SELECT {writer.shape.select()} FROM ({query})", groups[some[0]].partition)
+            continue
         spread = spreading.Spread(query, {n: rows[n] for n in some}, {n: slices[n] for n in some})
         writer.write_spread(spread, {n: groups[n].partition for n in some}, weight)
 

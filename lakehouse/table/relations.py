@@ -141,6 +141,7 @@ ACCEPTED = Relation(
         "merge.athena.engine",
         "merge.base",
         "merge.embedded",
+        "merge.own_keys",
         "merge.writing",
         "publish.audit",
     ),

@@ -33,6 +33,24 @@ def test_earlier_deletes_count_so_that_no_file_is_mostly_dead() -> None:
     assert plan.groups == (Group(0, (0,), 1_000, newcomers=False),)
 
 
+def test_midway_a_dense_file_is_marked_and_new_rows_take_nothing_along() -> None:
+    files = [big(0, hit=50_000), big(1, hit=75_000), FileFacts(2, 0, 2 * MB, 10_000)]
+    plan = plan_merge(files, {0: 10_000}, goes_on=True)
+    assert plan.marked == (0,)
+    assert plan.groups == (Group(0, (), 60_000, newcomers=True), Group(0, (1,), 75_000, newcomers=False))
+
+
+def test_midway_few_new_rows_still_take_along_small_files() -> None:
+    files = [big(0), FileFacts(1, 0, MB, 5_000)]
+    assert plan_merge(files, {0: 4_000}, goes_on=True).groups[0].files == (1,)
+
+
+def test_the_last_commit_of_a_run_rewrites_what_earlier_ones_marked() -> None:
+    plan = plan_merge([big(0, deleted=25_000), big(1, deleted=24_999)], {0: 50})
+    assert plan.marked == ()
+    assert plan.groups == (Group(0, (), 50, newcomers=True), Group(0, (0,), 0, newcomers=False))
+
+
 def test_a_small_touched_file_is_rewritten_and_joined_with_new_rows() -> None:
     small = FileFacts(1, 0, 3 * MB, 15_000, hit=10, staying=10)
     assert plan_merge([big(0), small], {}).groups == (Group(0, (1,), 10, newcomers=True),)
