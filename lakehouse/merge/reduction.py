@@ -9,6 +9,7 @@ hold a key, and by one scan of the key columns of those that have none.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -19,7 +20,7 @@ from lakehouse.storage.threads import Threads
 from lakehouse.table import iceberg, key_index
 from lakehouse.table.key_index import Keys
 from lakehouse.table.relations import ACCEPTED, APPLIED, LATE, STORED, VALID, Relation
-from lakehouse.table.scan import deleted, stored_keys, within_bounds
+from lakehouse.table.scan import days_of, deleted, stored_keys, within_bounds
 from lakehouse.table.schemas import ORDER, TableShape, changes
 
 if TYPE_CHECKING:
@@ -126,8 +127,7 @@ def _leave_out_known(duck: Duck, contract: Contract, shape: TableShape, files: S
         return
     candidates, stretch = list(files), "true"
     if not _anywhere(duck, contract):
-        days = {row[0] for row in duck.rows(f"SELECT DISTINCT {shape.partition_sql()} FROM {VALID}")}
-        candidates = [f for f in files if iceberg.partition_value(f) in days]
+        candidates = _of_these_days(duck, shape, files)
         first, last = duck.row(f"SELECT min(_changed_at), max(_changed_at) FROM {VALID}")
         stretch = f"_changed_at BETWEEN TIMESTAMP {literal(str(first))} AND TIMESTAMP {literal(str(last))}"
     if not candidates:
@@ -141,6 +141,23 @@ def _leave_out_known(duck: Duck, contract: Contract, shape: TableShape, files: S
         f"AND {ACCEPTED}._event_id = _known._event_id"
     )
     duck.run("DROP TABLE _known")
+
+
+def _of_these_days(duck: Duck, shape: TableShape, files: Sequence[LiveFile]) -> list[LiveFile]:
+    """The files that can hold changes made on the days of those in `valid`."""
+    days = "date_diff('day', date '1970-01-01', _changed_at::date)"
+    found = duck.rows(f"SELECT DISTINCT {days} AS day, {shape.partition_sql()} FROM {VALID} ORDER BY day")
+    days_of_batch, partitions = [row[0] for row in found], {row[1] for row in found}
+
+    def may_hold(file: LiveFile) -> bool:
+        if iceberg.partition_value(file) not in partitions:
+            return False
+        if (stretch := days_of(file)) is None:
+            return True
+        next_day = bisect_left(days_of_batch, stretch[0])
+        return next_day < len(days_of_batch) and days_of_batch[next_day] <= stretch[1]
+
+    return [file for file in files if may_hold(file)]
 
 
 def _find_known(duck: Duck, contract: Contract, shape: TableShape, files: Sequence[LiveFile], stretch: str) -> None:

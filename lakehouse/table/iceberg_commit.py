@@ -56,6 +56,11 @@ def commit(
     files `corrected` is replaced, and they stay the files that they are, so that their position deletes still apply;
     only with a release of pyiceberg that `writes_position_deletes`. Raises `CommitFailedException` when another commit
     was first."""
+    if shape is not None and added and shape.spec().fields != table.spec().fields:
+        raise ValueError(
+            f"{shape.name}: expected files by {table.spec()}, as the table was made, found files by {shape.spec()}; "
+            "shape them by the stored metadata"
+        )
     transaction = _Transaction(table)
     if shape is not None and (schema := shape.schema()).as_struct() != table.schema().as_struct():
         numbered = Schema(*schema.fields, schema_id=max(table.metadata.schemas, key=_schema_id).schema_id + 1)

@@ -10,7 +10,7 @@ from contracts.types import DecimalType
 from lakehouse.storage import near
 from lakehouse.storage.sql import literal, quoted
 from lakehouse.table import iceberg
-from lakehouse.table.schemas import duckdb_type, iceberg_type
+from lakehouse.table.schemas import CHANGES_STAMPS, duckdb_type, iceberg_type
 
 if TYPE_CHECKING:
     from contracts import Contract
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from lakehouse.table.iceberg import LiveFile
     from lakehouse.table.schemas import TableShape
 
+_CHANGED_AT = next(c for c in CHANGES_STAMPS if c.name == "_changed_at")
+_MICROSECONDS_OF_A_DAY = 86_400 * 1_000_000
 FIRST_KEYS, MANY_KEYS = 16_384, 65_536
 """So many keys are looked for first where there are many: keys without an order are in every file, which few of them
 show, and to look for all is to sort them."""
@@ -68,6 +70,13 @@ def deleted(files: Mapping[int, LiveFile]) -> str:
         f"(SELECT n._file::INTEGER AS _file, d.pos AS _pos FROM {source} AS d "
         f"JOIN (VALUES {numbers}) AS n(path, _file) ON d.file_path = n.path)"
     )
+
+
+def days_of(file: LiveFile) -> tuple[int, int] | None:
+    """The first and the last day (since 1970) on which the changes in a file of `_changes` were made; None if its
+    metadata does not say, so that they can be of any day of its partition."""
+    found = iceberg.bounds(file, _CHANGED_AT.field_id, iceberg_type(_CHANGED_AT.type))
+    return None if found is None else (found[0] // _MICROSECONDS_OF_A_DAY, found[1] // _MICROSECONDS_OF_A_DAY)
 
 
 def within_bounds(duck: Duck, contract: Contract, files: Sequence[LiveFile], table: object) -> list[LiveFile]:

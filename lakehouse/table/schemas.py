@@ -61,6 +61,9 @@ ORDER = ("_version", "_seq", "_event_id")
 """The total order of the changes of one key; the last only decides between copies that differ in nothing else."""
 
 
+_TRANSFORMS: dict[str, Any] = {"month": MonthTransform(), "day": DayTransform()}
+
+
 def _columns(fields: Iterable[Field]) -> tuple[Column, ...]:
     return tuple(Column(f.name, f.field_id, f.type, f.description) for f in fields)
 
@@ -86,9 +89,11 @@ class TableShape:
     evolved: bool = True
 
     def stored_as(self, metadata: TableMetadata) -> TableShape:
-        """The shape for reading the files of a table with this metadata."""
+        """The shape for reading the files of a table with this metadata, and for writing more of them: in partitions
+        as they were when the table was made."""
         alike = len(metadata.schemas) == 1 and metadata.schema().as_struct() == self.schema().as_struct()
-        return replace(self, evolved=not alike)
+        partition = self.partition and (self.partition[0], str(metadata.spec().fields[0].transform))
+        return replace(self, evolved=not alike, partition=partition)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -105,11 +110,7 @@ class TableShape:
             return PartitionSpec()
         column, transform = self.partition
         source = next(c.field_id for c in self.columns if c.name == column)
-        monthly: Any = MonthTransform()
-        field = PartitionField(
-            source, 1000, monthly if transform == "month" else DayTransform(), f"{column}_{transform}"
-        )
-        return PartitionSpec(field)
+        return PartitionSpec(PartitionField(source, 1000, _TRANSFORMS[transform], f"{column}_{transform}"))
 
     def partition_sql(self) -> str:
         """The partition value of a row as Iceberg counts it (months or days since 1970), in DuckDB's SQL."""
@@ -172,11 +173,12 @@ def compacted(contract: Contract) -> TableShape:
 
 
 def changes(contract: Contract) -> TableShape:
-    """The shape of `<entity>_changes`: every accepted change, by day of `_changed_at`."""
+    """The shape of `<entity>_changes`: every accepted change, by month of `_changed_at` and sorted by it, so that files
+    can be left out by their bounds. By day, each batch of a long history would write thousands of files."""
     return TableShape(
         name=contract.name + CHANGES,
         columns=(*_columns(contract.fields), *CHANGES_STAMPS),
-        partition=("_changed_at", "day"),
+        partition=("_changed_at", "month"),
         sort=("_changed_at", *contract.primary_key, *ORDER),
         keys=(*contract.primary_key, "_event_id"),
         description=f"Every change of {contract.name}, as it was accepted. {contract.description}",

@@ -16,7 +16,7 @@ from lakehouse.intake import erased
 from lakehouse.publish import publication_log
 from lakehouse.storage.sql import literal, quoted
 from lakehouse.table import iceberg, schemas, tables
-from lakehouse.table.scan import live_rows, within_bounds
+from lakehouse.table.scan import days_of, live_rows, within_bounds
 from ops.follow.model import Change, Published
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Reader:
         if self.state is None:
             return []
         shape = schemas.changes(self.contract).stored_as(self.state.changes_metadata)
-        files = [f for f in self.state.changes_files if _day(begin) <= (iceberg.partition_value(f) or 0) <= _day(end)]
+        files = [f for f in self.state.changes_files if _has_days(f, _day(begin), _day(end))]
         columns = ", ".join(quoted(n) for n in _placing(self.contract))
         within = " AND ".join(
             f"_changed_at {sign} {literal(moment.replace(tzinfo=None).isoformat())}::TIMESTAMPTZ"
@@ -138,7 +138,7 @@ class Reader:
     def _history(self, found: InLake, is_key: str, since: datetime | None) -> list[dict[str, Any]]:
         assert self.state is not None
         every = self.state.changes_files
-        files = [f for f in every if since is None or (iceberg.partition_value(f) or 0) >= _day(since)]
+        files = [f for f in every if since is None or _has_days(f, _day(since))]
         files = within_bounds(self.duck, self.contract, files, _KEYS)
         found.files += len(every)
         found.files_read += len(files)
@@ -210,6 +210,12 @@ def _placing(contract: Contract) -> Sequence[str]:
 
 def _day(moment: datetime) -> int:
     return (moment.astimezone(UTC).date() - _EPOCH).days
+
+
+def _has_days(file: LiveFile, first: int, last: int | None = None) -> bool:
+    """Whether a file can hold changes made on these days since 1970, on a later one without `last`."""
+    known = days_of(file)
+    return known is None or (known[1] >= first and (last is None or known[0] <= last))
 
 
 def _may_hold(file: LiveFile, batch: int) -> bool:

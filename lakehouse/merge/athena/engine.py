@@ -238,8 +238,8 @@ class AthenaMerge:
         return outcome.location
 
     def _source(self) -> sql.Source:
-        changes = schemas.changes(self.chunk.contract)
-        days = f"SELECT DISTINCT {changes.partition_sql()} FROM {VALID} SEMI JOIN {ACCEPTED} USING (_rid)"
+        day = "date_diff('day', date '1970-01-01', _changed_at::date)"
+        days = f"SELECT DISTINCT {day} FROM {VALID} SEMI JOIN {ACCEPTED} USING (_rid)"
         return sql.Source(
             self.chunk.lake.work_database, self.chunk.batch, frozenset(row[0] for row in self.chunk.duck.rows(days))
         )
