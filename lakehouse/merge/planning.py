@@ -26,7 +26,8 @@ GROWTH = 4
 """New rows take along the files that are at most this many times as big as what is already together, until they are
 full. Each row is written again a few times at most, and only a few small files are left."""
 SMALL_NESTED = 32 << 20
-"""A file whose lists, structs and maps take more in memory (bytes) is not small, however few bytes it has."""
+"""A file whose lists, structs and maps take more in memory (bytes) is not small, however few bytes it has: a merge does
+not join it with others."""
 GOOD_FILE = 1 << 20
 """From this size on (bytes) new rows take nothing along if other commits of the run follow: the last one may."""
 TINY_FILE = 256 << 10
@@ -148,7 +149,8 @@ def _is_small(file: FileFacts) -> bool:
 
 def _joined(present: Sequence[FileFacts], coming: int, rewritten: set[int], goes_on: bool) -> list[FileFacts]:
     """The files that are rewritten together with new rows: small ones, in the order of their size."""
-    small = sorted((f for f in present if f.bytes < FULL_FILE), key=lambda f: (f.bytes, f.no))
+    whole = (f for f in present if f.bytes < FULL_FILE and f.nested <= SMALL_NESTED)
+    small = sorted(whole, key=lambda f: (f.bytes, f.no))
     size, nested = coming * row_bytes(present), 0
     taking = coming and not (goes_on and size >= GOOD_FILE)
     joined: list[FileFacts] = []

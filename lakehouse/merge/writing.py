@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from contracts.types import NestedType, StringType
-from lakehouse.merge import file_cutting, planning, spreading
+from lakehouse.merge import file_cutting, planning, spreading, weighing
 from lakehouse.merge.planning import FileFacts, Group, Plan
 from lakehouse.results import Failure
 from lakehouse.storage.duck import VALUE_BYTES, Duck
@@ -43,8 +42,6 @@ _LEVEL, _LEVEL_OF_MERGE = 3, 1
 lists an eighth larger. What maintenance writes stays, and may take longer."""
 FEW_QUERIES = 8
 """Up to so many queries look for their rows among all of a batch; for more, these are first put in order."""
-_WEIGHED, _MOST_SHARE = 5, 50  # percent of the rows that are weighed; from the latter on, all are
-_FEW = 10_000  # rows that are weighed at least
 
 
 @dataclass(frozen=True)
@@ -193,7 +190,7 @@ def _write_plan(making: AbstractContextManager[_Writer], files: Sequence[LiveFil
         present: dict[int | None, list[LiveFile]] = {}
         for file in files:
             present.setdefault(iceberg.partition_value(file), []).append(file)
-        weight = _weight(duck, shape, str(VALID))
+        weight = weighing.row_weight(duck, shape, str(VALID))
         per_file = [
             planning.rows_per_file(
                 _facts(shape, [files[n] for n in group.files] or present.get(group.partition, [])), weight
@@ -289,22 +286,6 @@ def _sql(partition: int | None) -> str:
 
 def _sort(shape: TableShape) -> str:
     return ", ".join(quoted(c) for c in shape.sort)
-
-
-def _weight(duck: Duck, shape: TableShape, table: str) -> float:
-    """Bytes that a row of a table weighs in memory on average: of every row where there are few, else of some blocks of
-    rows, all over the table: to write nested values as text takes nearly as long as to store them. Heavy rows that are
-    missed make a row group larger."""
-    texts = [
-        f"coalesce(strlen({quoted(c.name)}{'::VARCHAR' if isinstance(c.type, NestedType) else ''}), 0)"
-        for c in shape.columns
-        if isinstance(c.type, NestedType | StringType)
-    ]
-    share = max(_WEIGHED, _FEW * 100 // max(duck.count(f"SELECT count(*) FROM {table}"), 1))
-    some = f"USING SAMPLE {share} PERCENT (system, 1)" if share < _MOST_SHARE else ""
-    weigh = f"SELECT avg({' + '.join(texts) or '0'}) FROM {table}"
-    found = duck.row(f"{weigh} {some}")[0] if some else None
-    return float((duck.row(weigh)[0] if found is None else found) or 0) + VALUE_BYTES * len(shape.columns)
 
 
 def _write_group(writer: _Writer, files: Sequence[LiveFile], group: Group, number: int, per_file: int) -> None:
@@ -418,7 +399,7 @@ class _Writer:
     def write_sorted(self, query: str, partition: int | None, per_file: int) -> None:
         """Sort the rows of a query and write them in files of about `per_file` rows."""
         self.duck.run(f"CREATE OR REPLACE TEMP TABLE _sorted AS SELECT * FROM ({query}) ORDER BY {_sort(self.shape)}")
-        weight = _weight(self.duck, self.shape, "_sorted")
+        weight = weighing.row_weight(self.duck, self.shape, "_sorted")
         self.row_group = planning.rows_per_group(weight)
         rows = self.duck.count("SELECT count(*) FROM _sorted")
         for first, end in planning.slices(rows, min(per_file, planning.most_rows(weight))):

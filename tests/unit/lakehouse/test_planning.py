@@ -77,6 +77,11 @@ def test_files_with_long_lists_are_joined_up_to_what_those_take_in_memory() -> N
     assert plan_merge(files, {0: 1}).groups[0].files == (0, 1, 3)
 
 
+def test_a_file_of_many_list_members_is_not_joined_however_few_bytes_it_has() -> None:
+    files = [FileFacts(no, 0, 6 * MB, 25_000, nested=planning.SMALL_NESTED + no) for no in range(2)]
+    assert plan_merge(files, {0: 10_000}).groups[0].files == (0,)
+
+
 def test_without_joining_touched_files_are_marked_and_no_stored_row_is_read() -> None:
     small = FileFacts(1, 0, 3 * MB, 10, hit=10, staying=8)
     plan = plan_merge([big(0, hit=50_000), small, FileFacts(2, 0, 1_000, 5)], {0: 7}, joining=False)
