@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from assets import keys
 from local import stack as laptop_stack
 from local.dagster.prepare import prepare
 from local.home import REPOSITORY, Home, Stack
+from local.ports import free_port
 from local.processes import MARK
 from orchestration.private_dagster import InstigatorTick
 from orchestration.sensors import UNFINISHED
@@ -40,6 +41,7 @@ def variables(stack: Stack, home: Home) -> Iterator[dict[str, str]]:
     """The environment of everything that runs against the stack, in this process too."""
     before = dict(os.environ)
     changed = laptop_stack.environment(home, stack) | QUICK
+    changed.pop("PYTHONDONTWRITEBYTECODE", None)  # each run would compile the project
     os.environ.clear()
     os.environ.update(changed)
     try:
@@ -51,27 +53,28 @@ def variables(stack: Stack, home: Home) -> Iterator[dict[str, str]]:
 
 @contextmanager
 def dagster_running(home: Home, stack: Stack, repository: Path = REPOSITORY) -> Iterator[int]:
-    """Dagster's daemon with the code location of `repository`; gives its process's number, and stops it at the end."""
+    """Dagster with the code location of `repository`; gives the number of its first process, and stops it at the end.
+    A daemon by itself loads the code location again each minute."""
     prepare(Settings.from_environment(os.environ))
     workspace = str(repository / "workspace.yaml")
     with (
         (home.logs / "dagster.log").open("w") as log,
         subprocess.Popen(
-            [str(Path(sys.executable).with_name("dagster-daemon")), "run", "--workspace", workspace],
+            [*(sys.executable, "-m", "dagster", "dev", "--workspace", workspace), "--port", str(free_port())],
             cwd=repository,
             env={**os.environ, MARK: f"{stack.identity}.{laptop_stack.DAGSTER}"},
             stdout=log,
             stderr=subprocess.STDOUT,
-        ) as daemon,
+        ) as dagster,
     ):
         try:
-            yield daemon.pid
+            yield dagster.pid
         finally:
-            daemon.terminate()
+            dagster.terminate()
             try:
-                daemon.wait(60)
+                dagster.wait(60)
             except subprocess.TimeoutExpired:
-                daemon.kill()
+                dagster.kill()
 
 
 def processor_seconds(process: int) -> float:
@@ -131,13 +134,19 @@ def quiet(instance: dg.DagsterInstance) -> None:
         time.sleep(0.5)
 
 
-def ticks_after(instance: dg.DagsterInstance, moment: float) -> dict[str, Tick]:
-    """The first tick of each sensor after a moment that requested a run, when that run is over; waits for all."""
+def requesting(instance: dg.DagsterInstance) -> set[str]:
+    """The ids of all ticks so far that requested a run."""
+    return {str(tick.tick_id) for name in SENSORS for tick in _ticks(instance, name) if tick.run_ids}
+
+
+def ticks_since(instance: dg.DagsterInstance, known: Collection[str]) -> dict[str, Tick]:
+    """The first tick of each sensor that requested a run and is not `known`, when that run is over; waits for all. What
+    lands is seen by the tick that begins next, or by one that has begun already: its moment says nothing."""
     deadline = time.monotonic() + PATIENCE
     found: dict[str, Tick] = {}
     while True:
         missing = [name for name in SENSORS if name not in found]
-        found |= {name: tick for name in missing if (tick := _finished(instance, name, moment)) is not None}
+        found |= {name: tick for name in missing if (tick := _finished(instance, name, known)) is not None}
         if len(found) == len(SENSORS):
             return found
         if time.monotonic() > deadline:
@@ -145,8 +154,8 @@ def ticks_after(instance: dg.DagsterInstance, moment: float) -> dict[str, Tick]:
         time.sleep(0.5)
 
 
-def _finished(instance: dg.DagsterInstance, sensor: str, moment: float) -> Tick | None:
-    ticks = [t for t in _ticks(instance, sensor) if t.timestamp > moment and t.run_ids]
+def _finished(instance: dg.DagsterInstance, sensor: str, known: Collection[str]) -> Tick | None:
+    ticks = [t for t in _ticks(instance, sensor) if t.run_ids and str(t.tick_id) not in known]
     if not ticks:
         return None
     first = min(ticks, key=lambda t: t.timestamp)
