@@ -113,6 +113,7 @@ def environment(home: Home, stack: Stack, variables: Mapping[str, str] | None = 
         "GAVEL_ALERT_TOPIC": stack.outputs["AlertTopicArn"],
         "GAVEL_SUMMARIES": "on",
         "DAGSTER_HOME": str(home.dagster),
+        "DAGSTER_EVENT_BATCH_SIZE": "1000",  # what a run plans is kept in one transaction
         "DO_NOT_TRACK": "1",
         **({"GAVEL_UI_URL": stack.ui_url} if stack.ui_url else {}),
     }

@@ -6,16 +6,18 @@ engines are kept, with their connections where nobody watches the file, and the 
 likes: what was committed survives a killed process all the same; a power cut costs run history, no data.
 """
 
+import os
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Lock
+from threading import Lock, RLock
 from typing import Any
 
-from sqlalchemy import Connection, Engine, NullPool, and_, delete, event, func, select
+import dagster as dg
+from sqlalchemy import Connection, Engine, NullPool, Transaction, and_, delete, event, func, select
 
 from local.dagster.private_dagster import (
     INDEX_SHARD_NAME,
@@ -28,6 +30,12 @@ from orchestration.private_storage import SqlEventLogStorageTable
 
 _KEPT = 16  # engines: the index's, the runs', and those of runs that somebody looks at now
 _CONNECTING = {"timeout": 60, "check_same_thread": False}  # a pool gives a connection to one thread at a time
+_worked_on: set[str] = set()
+
+
+def work_on(run_id: str) -> None:
+    """Say that this process executes a run: it keeps the file of the run's events open until it ends."""
+    _worked_on.add(run_id)
 
 
 class Engines:
@@ -68,6 +76,9 @@ class LaptopEventLog(SqliteEventLogStorage):
             event.listen(Engine, "connect", _do_not_wait_for_the_disk)
         self._engines = Engines()
         self._tables: set[str] = set()
+        self._writing = RLock()
+        self._transactions: dict[str, tuple[Connection, Transaction]] | None = None
+        self._together = ExitStack()
         super().__init__(base_dir, inst_data)
 
     @classmethod
@@ -78,14 +89,56 @@ class LaptopEventLog(SqliteEventLogStorage):
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
         """As in Dagster's class, with an engine that is kept. The UI watches the file of a run, and SQLite writes to it
-        when a connection is closed, so that only the index stays open."""
-        with self._db_lock:
-            engine = self._engines.engine(self.conn_string_for_shard(shard), stays_open=shard == INDEX_SHARD_NAME)
-            if shard not in self._initialized_dbs or not Path(self.path_for_shard(shard)).exists():
-                self._initdb(engine)
-                self._initialized_dbs.add(shard)
-            with engine.begin() as connection:
+        when a connection is closed: only the index stays open, and the file of a run that this process works on, which
+        is touched instead."""
+        with self._writing:
+            if self._transactions is not None:
+                if shard not in self._transactions:
+                    connection = self._together.enter_context(self._engine(shard).connect())
+                    self._transactions[shard] = connection, connection.begin()
+                yield self._transactions[shard][0]
+                return
+            with self._engine(shard).begin() as connection:
                 yield connection
+            if shard in _worked_on:
+                os.utime(self.path_for_shard(shard))
+
+    def _engine(self, shard: str) -> Engine:
+        stays_open = shard == INDEX_SHARD_NAME or shard in _worked_on
+        engine = self._engines.engine(self.conn_string_for_shard(shard), stays_open)
+        if shard not in self._initialized_dbs or not Path(self.path_for_shard(shard)).exists():
+            self._initdb(engine)
+            self._initialized_dbs.add(shard)
+        return engine
+
+    @contextmanager
+    def _at_once(self) -> Iterator[None]:
+        """What this thread writes meanwhile is one transaction for each file. They are committed in the order in which
+        they began: a run's before the index's, as Dagster's class writes them."""
+        with self._writing:
+            if self._transactions is not None:
+                yield
+                return
+            self._transactions, self._together = {}, ExitStack()
+            try:
+                with self._together:
+                    yield
+                    for _, transaction in self._transactions.values():
+                        transaction.commit()
+                for shard in _worked_on & self._transactions.keys():
+                    os.utime(self.path_for_shard(shard))
+            finally:
+                self._transactions = None
+
+    def store_event(self, event: dg.EventLogEntry) -> None:
+        """Keep an event: in its run's file, and where others look for it."""
+        with self._at_once():
+            super().store_event(event)
+
+    def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
+        """Keep events all or none: Dagster stores them one by one if this fails."""
+        with self._at_once():
+            super().store_event_batch(events)
 
     def has_table(self, table_name: str) -> bool:
         """Whether the index has a table. Dagster asks for each asset event, within a transaction; tables stay."""

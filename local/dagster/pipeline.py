@@ -23,6 +23,7 @@ from assets.manifest import LAYERS
 from assets.reports import PAGE
 from assets.run_configuration import Ingest, compaction_config
 from contracts import Contracts, load_contracts
+from local.dagster.event_log import work_on
 from local.dagster.pipeline_result import EntityResult, PipelineResult
 from local.dagster.prepare import prepare_instance
 from local.dagster.progress import Progress, listen
@@ -83,6 +84,7 @@ def _run(
     job = definitions.resolve_job_def(job_name)
     run_id = str(uuid.uuid4())
     listen(instance, run_id, progress)
+    work_on(run_id)
     return job.execute_in_process(
         instance=instance,
         run_id=run_id,

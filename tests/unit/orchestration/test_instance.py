@@ -42,7 +42,7 @@ FAMILY, BUCKET = "gavel-prod-run", "gavel-prod-data-123456789012"
 LOGS, STREAM = "/gavel/prod/dagster-run", "dagster"
 CALLS = REPOSITORY / "tests" / "unit" / "deploy" / "recorded_calls.yaml"
 STORED_ELSEWHERE = {"compute_logs", "storage"}
-LAPTOP_ONLY = {"code_servers", "event_log_storage", "run_storage", "nux", "run_queue"}
+LAPTOP_ONLY = {"code_servers", "event_log_storage", "run_storage", "nux", "run_coordinator"}
 OF_ITS_OWN = {"run_launcher", "run_monitoring"}
 
 

@@ -113,7 +113,7 @@ EXTENDED = [
     (event_log.LaptopRuns, laptop.SqliteRunStorage),
     (warm_start.WarmRunLauncher, laptop.DefaultRunLauncher),
 ]
-OWN = {"forget", "holders", "forget_snapshots"}
+OWN = {"forget", "holders", "forget_snapshots", "_engine", "_at_once"}
 
 
 @pytest.mark.parametrize(
