@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import duckdb
 
 from lakehouse.results import Failure
+from lakehouse.storage import arrow as arrow  # before pyarrow makes its first array
 from lakehouse.storage.failures import Damaged, class_of, damage_of
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.near import Copies

@@ -23,6 +23,7 @@ from pyiceberg.serializers import FromInputFile
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
+from lakehouse.storage import arrow as arrow  # before pyarrow makes its first array
 from lakehouse.storage.failures import Damaged, of_the_lake
 from lakehouse.storage.threads import Threads, at_once
 
