@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import dagster as dg
@@ -68,6 +69,12 @@ def defs() -> dg.Definitions:
     settings = Settings.from_environment(os.environ)
     if settings.environment == "local" and not dbt_files(settings).manifest.exists():
         prepare_manifest(settings)
+    return _once(settings)
+
+
+@lru_cache(maxsize=1)
+def _once(settings: Settings) -> dg.Definitions:
+    """The code location of this process: Dagster asks for it twice in each run, which changes nothing meanwhile."""
     return build(settings)
 
 

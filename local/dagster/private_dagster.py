@@ -8,7 +8,8 @@ What each is for:
 - `DefaultRunLauncher`, `LaunchRunContext`, `CheckRunHealthResult`, `WorkerStatus`: the launcher of the laptop extends
   this class and answers with these types.
 - `ConfigurableClassData`: what Dagster hands to a class that its configuration names.
-- `ExecuteRunArgs`, `serialize_value`, `execute_run`: a worker gets its run as Dagster's own command line does.
+- `ExecuteRunArgs`, `serialize_value`, `deserialize_value`, `execute_run`: a worker gets its run as Dagster's
+  own command line does.
 - `get_run_crash_explanation`: says how a worker ended in Dagster's own words.
 """
 
@@ -18,7 +19,7 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_
 from dagster._core.storage.runs import SqliteRunStorage
 from dagster._core.storage.sql import create_engine
 from dagster._grpc.types import ExecuteRunArgs
-from dagster._serdes import ConfigurableClassData, serialize_value
+from dagster._serdes import ConfigurableClassData, deserialize_value, serialize_value
 from dagster._utils import get_run_crash_explanation
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "SqliteRunStorage",
     "WorkerStatus",
     "create_engine",
+    "deserialize_value",
     "execute_run",
     "get_run_crash_explanation",
     "serialize_value",

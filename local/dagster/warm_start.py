@@ -14,6 +14,7 @@ import atexit
 import gc
 import logging
 import multiprocessing
+import os
 import signal
 import sys
 import time
@@ -23,6 +24,7 @@ from threading import Thread
 import dagster as dg
 
 from local.dagster import private_dagster
+from local.dagster.event_log import work_on
 from local.dagster.private_dagster import (
     CheckRunHealthResult,
     ConfigurableClassData,
@@ -30,10 +32,12 @@ from local.dagster.private_dagster import (
     ExecuteRunArgs,
     LaunchRunContext,
     WorkerStatus,
+    deserialize_value,
     get_run_crash_explanation,
     serialize_value,
 )
 from local.dagster.stopping import interrupt, puts_back
+from local.dagster.warm_project import CODE_LOCATION, SINGLE
 from orchestration.lost_runs import RunProcess, end_lost_run, is_lost, started_at
 
 LIBRARIES = (
@@ -46,8 +50,9 @@ LIBRARIES = (
     "boto3",
     "jsonschema_rs",
 )
-"""What the fork server imports. numpy, pyarrow, pandas and DuckDB start threads when they are imported, and a process
-with threads cannot be forked safely: those are left to the workers."""
+"""What the fork server imports, and nothing that starts a thread: a process with threads cannot be forked safely."""
+PROJECT = "local.dagster.warmed"
+"""What it imports besides, to have the code location itself."""
 
 _PATIENCE_SECONDS = 5.0
 """How long workers may take to end by themselves when the daemon ends."""
@@ -127,11 +132,15 @@ class WarmRunLauncher(DefaultRunLauncher):
 
 def start_worker(arguments: str) -> BaseProcess:
     """Fork a worker off the warm process, which is started if it does not run. `arguments`: serialised ExecuteRunArgs.
+    The warm process has the project, too, if the run that it is started for is of the project.
 
     Raises OSError or EOFError if there is no warm process to fork.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(LIBRARIES))  # instead of the daemon's __main__
+    pointer = deserialize_value(arguments, ExecuteRunArgs).job_origin.repository_origin.code_pointer
+    project = [PROJECT] if getattr(pointer, "module", "") == CODE_LOCATION else []
+    context.set_forkserver_preload([*LIBRARIES, *project])  # instead of the daemon's __main__
+    os.environ.update(SINGLE)
     worker = context.Process(target=execute_run, args=(arguments,), name="run worker")
     worker.start()
     return worker
@@ -139,6 +148,7 @@ def start_worker(arguments: str) -> BaseProcess:
 
 def execute_run(arguments: str) -> None:
     """What a worker does: `dagster api execute_run`. It records what fails, a broken code location included."""
+    work_on(deserialize_value(arguments, ExecuteRunArgs).run_id)
     gc.freeze()  # the libraries, which stay: looking through them again and again takes a fifth of the start
     try:
         private_dagster.execute_run(arguments)

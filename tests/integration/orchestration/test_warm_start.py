@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,14 +17,16 @@ from threading import Timer
 import dagster as dg
 import pytest
 
-from local.dagster import stopping
+from local.dagster import stopping, warm_start
 from local.dagster.prepare import prepare_instance
+from local.dagster.warm_project import CODE_LOCATION, SINGLE
 from local.dagster.warm_start import LIBRARIES
 from local.develop import wait_for_ui
 from local.ports import free_port
 from local.processes import MARK, Process, marked
 from orchestration.lost_runs import RunProcess, started_at
 from orchestration.settings import REPOSITORY, Settings
+from tests.support.manifests import small_manifest
 from tests.support.private_dagster import DAEMON_MODULE
 
 from .conftest import wait_for
@@ -310,7 +312,27 @@ def test_a_worker_outlives_a_killed_daemon_and_the_next_one_knows_it(
 
 
 def test_the_warm_process_has_the_libraries_one_thread_and_nothing_of_the_project(tmp_path: Path) -> None:
-    found = tmp_path / "found"
+    threads, modules = forked(tmp_path, LIBRARIES, {})
+    assert threads == 1
+    assert set(LIBRARIES) <= modules
+    packages = "assets benchmarks contracts lakehouse local orchestration realtime reporting tests"
+    ours = set(packages.split())
+    assert ours.isdisjoint(module.partition(".")[0] for module in modules)
+
+
+def test_with_the_project_it_has_one_thread_too(tmp_path: Path) -> None:
+    manifest = tmp_path / "dbt" / "local" / "manifest.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text(json.dumps(small_manifest()))
+    threads, modules = forked(tmp_path, [*LIBRARIES, warm_start.PROJECT], {**SINGLE, "GAVEL_HOME": str(tmp_path)})
+    assert threads == 1
+    assert {CODE_LOCATION, "assets.compacted", "pyarrow.dataset"} <= modules
+    assert modules.isdisjoint({"duckdb", "pandas"})
+
+
+def forked(folder: Path, preload: Sequence[str], environment: Mapping[str, str]) -> tuple[int, set[str]]:
+    """The threads of a process that is ready to fork, and the modules of what it forked."""
+    found = folder / "found"
     program = (
         "import json, os, sys; from pathlib import Path; threads = len(os.listdir('/proc/%d/task' % os.getppid())); "
         f"Path({str(found)!r}).write_text(json.dumps([threads, sorted(sys.modules)]))"
@@ -318,13 +340,9 @@ def test_the_warm_process_has_the_libraries_one_thread_and_nothing_of_the_projec
     # In a process of its own: another test may have a server for forks already, with what that one loaded.
     start = (
         "import multiprocessing, sys; context = multiprocessing.get_context('forkserver'); "
-        f"context.set_forkserver_preload({list(LIBRARIES)!r}); "
+        f"context.set_forkserver_preload({list(preload)!r}); "
         f"worker = context.Process(target=exec, args=({program!r},)); worker.start(); worker.join(60)"
     )
-    subprocess.run([sys.executable, "-c", start], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", start], check=True, timeout=120, env={**os.environ, **environment})
     threads, modules = json.loads(found.read_text())
-    assert threads == 1
-    assert set(LIBRARIES) <= set(modules)
-    packages = "assets benchmarks contracts lakehouse local orchestration realtime reporting tests"
-    ours = set(packages.split())
-    assert ours.isdisjoint(module.partition(".")[0] for module in modules)
+    return threads, set(modules)
