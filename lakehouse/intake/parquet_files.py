@@ -22,7 +22,7 @@ from lakehouse.intake.parquet_text import Value, meant
 from lakehouse.intake.text_files import NotReadable
 from lakehouse.storage.duck import Duck
 from lakehouse.storage.failures import without_values
-from lakehouse.storage.sql import file_list, quoted
+from lakehouse.storage.sql import file_list, literal, quoted
 from lakehouse.table.relations import text_columns
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ _OF_THE_READER = ("filename", "file_row_number")  # what DuckDB calls the column
 _MOST_DIGITS = 38
 _NO_TEXT = "Invalid string encoding"  # how DuckDB begins to tell of it
 _ROWS_AT_ONCE = 2_048
+_WORTH_A_LOOK = 1 << 20  # bytes of a file
+_FEW_VALUES = 16  # bytes that a nested value takes on average in a dictionary of few entries; plain JSON takes more
 _SAID = (
     "name", "type", "type_length", "repetition_type", "num_children", "converted_type", "scale", "precision",
     "logical_type", "duckdb_type",
@@ -224,6 +226,20 @@ def as_text(duck: Duck, contract: Contract, folder: Path, shape: Shape) -> str:
     problem = f"coalesce({', '.join(problems)})" if problems else "NULL::VARCHAR"
     columns = (f"{texts.get(c, 'NULL::VARCHAR')} AS {quoted(c)}" for c in text_columns(contract))
     return f"(SELECT _no, _row, {problem} AS _problem, {', '.join(columns)} FROM {source})"
+
+
+def repeated(duck: Duck, folder: Path, shape: Shape, columns: Sequence[str]) -> frozenset[str]:
+    """Which of these columns of text have few values, each many times, by what the footer of the largest file says of
+    their size in a dictionary. A guess that costs time where it is wrong, and nothing else."""
+    largest = max((folder / str(number) for number in shape.numbers), key=lambda path: path.stat().st_size)
+    if not columns or largest.stat().st_size < _WORTH_A_LOOK:
+        return frozenset()
+    found = duck.rows(
+        f"SELECT path_in_schema FROM parquet_metadata({literal(str(largest))}) "
+        f"WHERE path_in_schema IN ({', '.join(map(literal, columns))}) AND contains(encodings, 'DICTIONARY') "
+        f"GROUP BY path_in_schema HAVING sum(total_uncompressed_size) < {_FEW_VALUES} * sum(num_values)"
+    )
+    return frozenset(name for (name,) in found)
 
 
 def bare_text(duck: Duck, path: Path, error: Exception) -> bool:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from contracts.types import StringType
+from contracts.types import NestedType, StringType
 from lakehouse.intake import parquet_files, validation, weights
 from lakehouse.intake.landing import LandedObject
 from lakehouse.intake.text_files import (
@@ -358,8 +358,10 @@ def _load_shape(
         source = parquet_files.as_text(duck, contract, _folder(duck), shape)
         if len(objects) == 1:  # an object that is cut has a chunk of its own
             source = _stretch(objects[0], source)
+        nested = [f.name for f in contract.fields if isinstance(f.type, NestedType)]
+        repeated = parquet_files.repeated(duck, _folder(duck), shape, nested)
         with _sparing(duck, [_folder(duck) / str(number) for number in shape.numbers]):
-            duck.run(f"INSERT INTO {CHECKED} {validation.check(contract, source)}")
+            duck.run(f"INSERT INTO {CHECKED} {validation.check(contract, source, repeated)}")
     except Exception as error:  # noqa: BLE001 - what an object raises has no end, see failures
         _raise_unless_data(error)
         if len(shape.numbers) == 1:

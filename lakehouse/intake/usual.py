@@ -17,6 +17,7 @@ from contracts.types import (
     IntegerType,
     ListType,
     MapType,
+    NestedType,
     StringType,
     StructType,
     TimestampType,
@@ -56,9 +57,10 @@ class Usual:
     tests: tuple[str, ...] = ()
 
 
-def usual_form(field: Field) -> Usual:
+def usual_form(field: Field, repeated: bool = False) -> Usual:
     """Functions of one column are preferred to casts and comparisons: DuckDB computes them once for each entry of a
-    Parquet dictionary instead of once for each row."""
+    Parquet dictionary instead of once for each row. `repeated` says that the text comes from a dictionary of few
+    entries; what is found is the same in either case."""
     x, v, w = quoted(field.name), value_column(field), written_column(field)
     rules = tuple(_usual_rules(field, x, v))
     match field.type:
@@ -81,7 +83,7 @@ def usual_form(field: Field) -> Usual:
         case StringType():
             return Usual("", "", rules)
         case _:
-            return _usual_nested(field, x, v)
+            return _usual_nested(field, x, v, repeated)
 
 
 def _narrow_cast(x: str, precision: int, scale: int) -> str:
@@ -121,7 +123,7 @@ def _usual_rules(field: Field, x: str, v: str) -> Iterator[str]:
         elif not field.enum:
             yield f"strlen({x}) <= {long_values.MOST_BYTES}"
         if field.pattern is not None:
-            yield f"regexp_matches({x}, {literal(field.pattern)})"
+            yield _matches(x, field.pattern)
         if field.name == "_seq":
             zeros = SEQUENCE_WIDTH - _LONG_SEQUENCE
             yield f"({x} GLOB '{'0' * zeros}{'[0-9]' * _LONG_SEQUENCE}' OR {x} GLOB '{'[0-9]' * SEQUENCE_WIDTH}')"
@@ -133,29 +135,64 @@ def _usual_rules(field: Field, x: str, v: str) -> Iterator[str]:
         yield f"{v} <= {field.maximum}"
 
 
-def _usual_nested(field: Field, x: str, v: str) -> Usual:
+def _matches(x: str, pattern: str) -> str:
+    """Whether a pattern matches anywhere. What it matches as a whole it matches, and that is computed once for each
+    entry of a Parquet dictionary; looking for a match is not."""
+    anywhere = f"regexp_matches({x}, {literal(pattern)})"
+    whole = f"regexp_full_match({x}, {literal(pattern)})"
+    return f"({whole} OR {anywhere})" if pattern.startswith("^") and pattern.endswith("$") else anywhere
+
+
+def _usual_nested(field: Field, x: str, v: str, repeated: bool) -> Usual:
     """Nested values in the relay's form (compact JSON, numbers as text): read by one pass of the JSON reader, which
     takes more than that. A map of text is known by being written again as it was; lists and records by a regular
     expression. Others are looked at member by member."""
-    read = f"json_transform({x}, {literal(json_structure(field.type))})"
+    read = read_json(field)
+    short = f"strlen({x}) <= {long_values.LONG}"
+    tried = f"CASE WHEN {short} THEN TRY({read}) END"
     if isinstance(field.type, MapType) and isinstance(field.type.value, StringType):
         # What is no JSON is an error of the reader, and null here; it takes a key that is given twice.
         again = (f"{written_column(field)} = {x}", f"NOT contains({x}, '\\')", f"NOT contains({x}, ':null')")
-        once = f"list_unique(map_keys({v})) = cardinality({v})"
         sized = (f"NOT contains({x}, '\"\":')", f"(strlen({x}) <= {MAX_MAP_KEY} OR {_short_keys(v)})")
-        return Usual(
-            f"CASE WHEN strlen({x}) <= {long_values.LONG} THEN TRY({read}) END",
-            f"CAST(to_json({v}) AS VARCHAR)",
-            (*again, once, *sized),
-        )
+        value = _once(x, tried) if repeated else tried
+        return Usual(value, f"CAST(to_json({v}) AS VARCHAR)", (*again, _each_key_once(v), *sized))
     form = _usual_json(field)
     if form is None:
-        value = (
-            f"CASE WHEN strlen({x}) <= {long_values.LONG} AND ({problem(field)}) IS NULL THEN {typed_column(field)} END"
-        )
-        return Usual(value, "", (f"{v} IS NOT NULL",))
-    usual = f"strlen({x}) <= {long_values.MOST_BYTES} AND regexp_full_match({x}, {literal(form)})"
+        value = f"CASE WHEN {short} AND ({problem(field)}) IS NULL THEN {typed_column(field)} END"
+        return Usual(_once(x, value) if repeated else value, "", (f"{v} IS NOT NULL",))
+    usual = _has_form(x, form)
+    if repeated:
+        return Usual(_once(x, tried), "", (f"{v} IS NOT NULL", usual))
     return Usual(f"CASE WHEN {usual} THEN {read} END", "", (f"{v} IS NOT NULL",))
+
+
+def usual_first(field: Field, usual: str, others: str) -> str:
+    """SQL that is `usual` for the text of a field that is nested and in the form that a regular expression knows, and
+    `others` for any other: a row that is odd in one column has to be judged in all of them, and most are as usual."""
+    form = _usual_json(field) if isinstance(field.type, NestedType) else None
+    return f"CASE WHEN {_has_form(quoted(field.name), form)} THEN {usual} ELSE {others} END" if form else others
+
+
+def read_json(field: Field) -> str:
+    """SQL for the typed value of nested text in the usual form."""
+    return f"json_transform({quoted(field.name)}, {literal(json_structure(field.type))})"
+
+
+def _has_form(x: str, form: str) -> str:
+    return f"(strlen({x}) <= {long_values.MOST_BYTES} AND regexp_full_match({x}, {literal(form)}))"
+
+
+def _once(x: str, value: str) -> str:
+    """A value of a column, computed once for each entry of a Parquet dictionary: DuckDB does so for a call that cannot
+    fail, and does not look into a lambda. Its parameter has the name of the column, which `value` speaks of."""
+    return f"list_transform([{x}], lambda {x}: {value})[1]"
+
+
+def _each_key_once(v: str) -> str:
+    """Whether a map has no key twice; up to three keys are compared, which takes a sixth of the time."""
+    keys = f"map_keys({v})"
+    few = (f"coalesce({keys}[{one}] <> {keys}[{other}], true)" for one, other in ((1, 2), (1, 3), (2, 3)))
+    return f"((cardinality({v}) <= 3 AND {' AND '.join(few)}) OR list_unique({keys}) = cardinality({v}))"
 
 
 def _short_keys(v: str) -> str:

@@ -11,7 +11,7 @@ also word the reason (`validate`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 from contracts.system_columns import LANDED
@@ -20,7 +20,7 @@ from lakehouse.intake import long_values
 from lakehouse.intake.change_columns import OBJECT_KEY, stamps
 from lakehouse.intake.rules import case, problem, too_long
 from lakehouse.intake.typed_values import typed_column
-from lakehouse.intake.usual import usual_form, value_column, written_column
+from lakehouse.intake.usual import read_json, usual_first, usual_form, value_column, written_column
 from lakehouse.storage.duck import Duck
 from lakehouse.storage.sql import literal, quoted
 from lakehouse.table.relations import CHECKED, OBJECTS, REJECTED, UNUSUAL, VALID, text_columns
@@ -87,12 +87,13 @@ def begin(duck: Duck, contract: Contract) -> None:
     )
 
 
-def check(contract: Contract, source: str) -> str:
+def check(contract: Contract, source: str, repeated: Collection[str] = ()) -> str:
     """A query, for `checked`, over a table of text (_no, _row, _problem, each field and change column): the typed rows
     as in `valid`, and `_text`: null, or for a row that is not in the usual written form the text of its columns in the
-    order of `text_columns` and its problem."""
+    order of `text_columns` and its problem. `repeated` are the columns that have few values, each many times, and come
+    from a Parquet dictionary."""
     fields = _fields(contract)
-    usual = {f.name: usual_form(f) for f in fields}
+    usual = {f.name: usual_form(f, f.name in repeated) for f in fields}
     values = [f"{usual[f.name].value} AS {value_column(f)}" for f in fields if usual[f.name].value]
     written = [f"{usual[f.name].written} AS {written_column(f)}" for f in fields if usual[f.name].written]
     tests = ["_problem IS NULL"]
@@ -136,14 +137,17 @@ def _judge(duck: Duck, contract: Contract) -> None:
     """Judge the rows in `UNUSUAL` by the full rules: `REJECTED` gets those with a problem, `CHECKED` the others."""
     define(duck)
     long_values.compact(duck, contract)
-    problems = ", ".join(f"({p})" for p in (*map(problem, _fields(contract)), *_problems_of_files(contract)))
+    of_fields = (usual_first(f, "NULL", problem(f)) for f in _fields(contract))
+    problems = ", ".join(f"({p})" for p in (*of_fields, *_problems_of_files(contract)))
     duck.run(
         "CREATE OR REPLACE TEMP TABLE _judged AS SELECT _no, _row, "
         f"CASE WHEN _problem IS NULL THEN concat_ws('; ', {problems}) ELSE _problem END AS _reason FROM {UNUSUAL}"
     )
     duck.run(f"INSERT INTO {REJECTED} SELECT * FROM _judged WHERE _reason <> ''")
     duck.run(f"DELETE FROM {CHECKED} WHERE _text IS NOT NULL")
-    values = ", ".join(f"{typed_column(f)} AS {quoted(f.name)}" for f in contract.fields)
+    values = ", ".join(
+        f"{usual_first(f, read_json(f), typed_column(f))} AS {quoted(f.name)}" for f in contract.fields
+    )
     duck.run(
         f"INSERT INTO {CHECKED} BY NAME SELECT {_RID}, _no, _row, {values}, {stamps(contract, usual=False)} "
         f"FROM {UNUSUAL} SEMI JOIN (SELECT * FROM _judged WHERE _reason = '') USING (_no, _row)"
