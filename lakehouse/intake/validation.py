@@ -145,9 +145,7 @@ def _judge(duck: Duck, contract: Contract) -> None:
     )
     duck.run(f"INSERT INTO {REJECTED} SELECT * FROM _judged WHERE _reason <> ''")
     duck.run(f"DELETE FROM {CHECKED} WHERE _text IS NOT NULL")
-    values = ", ".join(
-        f"{usual_first(f, read_json(f), typed_column(f))} AS {quoted(f.name)}" for f in contract.fields
-    )
+    values = ", ".join(f"{usual_first(f, read_json(f), typed_column(f))} AS {quoted(f.name)}" for f in contract.fields)
     duck.run(
         f"INSERT INTO {CHECKED} BY NAME SELECT {_RID}, _no, _row, {values}, {stamps(contract, usual=False)} "
         f"FROM {UNUSUAL} SEMI JOIN (SELECT * FROM _judged WHERE _reason = '') USING (_no, _row)"

@@ -30,9 +30,7 @@ def columns_found(folder: Path) -> frozenset[str]:
         return parquet_files.repeated(duck, folder, shape, NAMES)
 
 
-def test_a_column_has_few_values_by_the_size_of_its_dictionary(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_column_has_few_values_by_the_size_of_its_dictionary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parquet_files, "_WORTH_A_LOOK", 0)
     assert columns_found(tmp_path) == {"few"}
 
