@@ -37,6 +37,7 @@ from warehouse.made import kept
 from warehouse.manifest import NIGHTLY, Manifest, fqn_selector, is_model, is_personal, is_table, reads_of
 from warehouse.marts import marts_of, models_of
 from warehouse.news import after
+from warehouse.passed import as_setting
 from warehouse.project import DbtFiles
 from warehouse.publication import failed_nodes, is_complete, put_back, withheld_models
 
@@ -190,7 +191,8 @@ def _started(here: _Here, work: Work) -> DbtCliInvocation:
         return here.files.cli(build_arguments(names, first=_is_first(here, work.models)), here.context)
     nodes = fqn_selector(here.manifest, [*work.models, *work.tests])
     chosen = ["--select", nodes, "--indirect-selection", "empty"]
-    run = here.files.cli([*build_arguments([], first=False), *chosen], raise_on_error=False)
+    arguments = [*build_arguments([], first=False), *chosen]
+    run = here.files.cli(arguments, raise_on_error=False, settings=as_setting(work.passed))
     # Its events are those of this step, its selection is not.
     run.context, run.manifest, run.dagster_dbt_translator = here.context, here.manifest, Translator()
     return run

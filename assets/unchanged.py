@@ -17,6 +17,7 @@ from lakehouse.results import Published
 from warehouse.made import Kept, project_digest, versions_of_lake, versions_of_slice
 from warehouse.manifest import Manifest, is_proven
 from warehouse.news import Outcome, Present, due, in_order, news
+from warehouse.passed import Commits, passed
 from warehouse.project import DbtFiles
 
 ONLY_NEWS = "gavel/only_news"
@@ -39,10 +40,12 @@ class Unchanged:
 
 @dataclass(frozen=True)
 class Work:
-    """What dbt is to build and to test, and what is left. Without `tests` it is all that Dagster selected."""
+    """What dbt is to build and to test, and what is left. Without `tests` it is all that Dagster selected. Tests need
+    not look at rows of the commits up to which they have `passed`."""
 
     models: Mapping[str, dg.AssetKey]
     tests: Collection[str] | None = None
+    passed: Mapping[str, Commits] = field(default_factory=dict)
     unchanged: Unchanged = field(default_factory=Unchanged)
 
     @property
@@ -88,7 +91,7 @@ def wanted(
         [key for i, key in tests.items() if is_proven(manifest["nodes"][i])],
     )
     context.log.info(f"Without news: {len(unchanged.models)} models and {len(unchanged.tests)} tests")
-    return Work({i: key for i, key in models.items() if i in found}, tested, unchanged)
+    return Work({i: key for i, key in models.items() if i in found}, tested, passed(manifest, tested, now), unchanged)
 
 
 def as_before(unchanged: Unchanged, now: data_times.Reads) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:

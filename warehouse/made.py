@@ -24,11 +24,13 @@ from warehouse.journal import FOLDER
 from warehouse.manifest import WATERMARKS_MODEL, Manifest, source_entity
 from warehouse.marts import marts_of, models_of
 from warehouse.news import Made, Outcome, Record
+from warehouse.passed import reached
 from warehouse.project import DbtFiles
 
 KEY = f"{FOLDER}/made.json"
 """The record of an environment on Athena."""
 _WATERMARKS = "watermarks.json"  # of a slice
+_BATCH = "_batch"
 _AT_ONCE = 8
 _PROGRAMS = ("gavel", "dbt-core", "dbt-duckdb", "dbt-athena-community", "duckdb")
 _WORK_FOLDERS = ("target", "logs")
@@ -177,7 +179,7 @@ def versions_of_lake(
 
 def _rows(state: Published) -> str:
     """Also another text after maintenance, which leaves the rows as they are: that is once a night."""
-    return f"{state.batch}:{state.changes}:{state.rows}:{state.snapshot_id}"
+    return f"{reached(state.batch, state.changes)}, {state.rows} rows, snapshot {state.snapshot_id}"
 
 
 def versions_of_slice(manifest: Manifest, folder: Path) -> dict[str, str | None]:
@@ -185,9 +187,23 @@ def versions_of_slice(manifest: Manifest, folder: Path) -> dict[str, str | None]
     found: dict[str, str | None] = {}
     for unique_id, source in manifest["sources"].items():
         files = [folder / f"{source['name']}.{kind}" for kind in ("parquet", "json")]
-        stats = [file.stat() for file in files if file.exists()]
-        found[unique_id] = ", ".join(f"{s.st_size}:{s.st_mtime_ns}" for s in stats) or "no file"
+        found[unique_id] = ", ".join(_file(file) for file in files if file.exists()) or "no file"
     return found | _watermarks(manifest, json.loads((folder / _WATERMARKS).read_text("utf-8")))
+
+
+def _file(file: Path) -> str:
+    """What a file of a slice is known by and, where it has commits, how far they got."""
+    found = file.stat()
+    known = f"{found.st_size}:{found.st_mtime_ns}"
+    if file.suffix != ".parquet":
+        return known
+    from pyarrow.parquet import read_metadata
+
+    footer = read_metadata(file)
+    groups = [footer.row_group(number).to_dict() for number in range(footer.num_row_groups)]
+    columns = [column for group in groups for column in group["columns"] if column["path_in_schema"] == _BATCH]
+    batches = [column["statistics"]["max"] for column in columns if column["statistics"]]
+    return f"{reached(max(batches), footer.num_rows)}, {known}" if batches else known
 
 
 def _watermarks(manifest: Manifest, moments: Mapping[str, str]) -> dict[str, str | None]:

@@ -19,6 +19,9 @@ WATERMARKS_MODEL = "stg_watermarks"
 
 _WITH_ROWS = ("model", "seed", "snapshot")
 
+_NOT_PROMISED = ("model", "changes_by")
+"""Arguments of a test that say where it looks."""
+
 Manifest = Mapping[str, Any]
 """The document that `dbt parse` wrote."""
 
@@ -41,7 +44,8 @@ def promise(manifest: Manifest, unique_id: str) -> str:
     generic = test.get("test_metadata") or {}
     macro = manifest["macros"].get(f"macro.{test['package_name']}.test_{generic.get('name')}", {})
     said = str(macro.get("description") or generic.get("name") or test["name"])
-    arguments = [f"{name}: {_words(value)}" for name, value in generic.get("kwargs", {}).items() if name != "model"]
+    said_of = {name: value for name, value in generic.get("kwargs", {}).items() if name not in _NOT_PROMISED}
+    arguments = [f"{name}: {_words(value)}" for name, value in said_of.items()]
     return f"{said.removesuffix('.')} ({'; '.join(arguments)})" if arguments else said
 
 

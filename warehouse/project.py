@@ -140,14 +140,15 @@ class DbtFiles:
         context: dg.AssetExecutionContext | None = None,
         *,
         raise_on_error: bool = True,
+        settings: Mapping[str, str] | None = None,
     ) -> DbtCliInvocation:
-        """Start dbt for this target, in the environment given here. With a `context`, or without `raise_on_error`, the
-        invocation says what dbt did not achieve, and nothing is raised."""
+        """Start dbt for this target, in the environment given here and with `settings` of this start. With a `context`
+        or without `raise_on_error`, the invocation says what dbt did not achieve, and nothing is raised."""
         strict = raise_on_error and context is None
         dbt = InstalledDbt(
             project_dir=str(self.project), profiles_dir=str(self.project), target=self.target, dbt_executable=str(DBT)
         )
-        with _environment(self.environment):  # dbt inherits it; `cli` takes no other
+        with _environment({**self.environment, **(settings or {})}):  # dbt inherits it; `cli` takes no other
             return dbt.cli(arguments, context=context, target_path=self.artifacts, raise_on_error=strict)
 
 

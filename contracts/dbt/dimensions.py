@@ -57,14 +57,16 @@ def dimension_properties(contract: Contract) -> dict[str, Any]:
             "stays in staging. Join with `is_current` for how things are, or with `valid_from <= t and t < valid_to` "
             "for how they were."
         ),
-        "config": {"meta": {"owner": contract.owner, "contract": contract.version}},
-        "data_tests": [{"one_open_row": {"arguments": {"key": key}}}],
+        "config": {"meta": {"owner": contract.owner, "contract": contract.version, "commits_of": contract.name}},
+        "data_tests": [
+            {"one_open_row": {"arguments": {"key": key}}},
+            {"primary_key": {"arguments": {"columns": [surrogate]}}},
+        ],
         "columns": [
             {
                 "name": surrogate,
                 "data_type": "varchar",
                 "description": "Identity of the state; the same in every rebuild.",
-                "data_tests": ["unique", "not_null"],
             },
             _dimension_column(contract.field(key)) | {"constraints": [{"type": "not_null"}]},
             *map(_dimension_column, dimension_attributes(contract)),

@@ -35,6 +35,7 @@ from warehouse import moving
 from warehouse.journal import read_head
 from warehouse.manifest import is_table
 from warehouse.marts import Mart, marts_of, models_of
+from warehouse.passed import as_setting
 from warehouse.project import DbtFiles, prepare, prepared_manifest
 from warehouse.publication import read_by
 from warehouse.sources import open_lake
@@ -62,6 +63,7 @@ class Sides:
     local: Warehouse
     service: AthenaService
     publish: Callable[[int], None]
+    manifest: Path
     published: list[int] = field(default_factory=list)
 
     def publish_next(self) -> None:
@@ -180,6 +182,7 @@ def sides(
             ),
             athena_service,
             lambda number: publish_batch(lake, contracts, changes[number], number),
+            folder / ENVIRONMENT / "manifest.json",
         )
 
 
@@ -259,6 +262,23 @@ def test_tables_lie_in_places_of_their_own_and_nothing_temporary_stays(
             tables = {t["Name"] for t in glue.get_tables(DatabaseName=database)["TableList"]}
             assert tables == {m.name for m in built if m.config.schema == layer}
     assert not [*lake.store.list("marts-increments/")], "what was merged is removed"
+
+
+@pytest.mark.timeout(3600)
+def test_what_tests_look_at_once_they_have_passed_is_understood(
+    sides: Sides, built: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All rows are new, some are, some were published while the build went on, none is: sound marts pass."""
+    manifest = json.loads(sides.manifest.read_bytes())
+    tests = [i for i in manifest["nodes"] if i.startswith("test.")]
+    entities = {source["name"].removesuffix("_changes") for source in manifest["sources"].values()}
+    for commits in ((0, 10**6), (1, 10**6), (0, 1), (1, 1)):
+        for name, value in as_setting(dict.fromkeys(tests, dict.fromkeys(entities, commits))).items():
+            monkeypatch.setenv(name, value)
+        sides.service.executions.clear()
+        paths = ("path:models/marts", "path:tests/reconciliation")
+        sides.athena.dbt("test", "--exclude-resource-type", "unit_test", "--select", *paths)
+        assert f"_batch <= {commits[1]}" in "\n".join(sides.service.statements)
 
 
 @pytest.mark.timeout(3600)

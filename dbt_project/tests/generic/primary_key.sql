@@ -1,7 +1,7 @@
 {# One query instead of not_null and unique on each column. #}
 {% test primary_key(model, columns) %}
 select {{ columns | join(', ') }}
-from {{ model }}
+from {{ to_test(model) }} as tested
 group by {{ columns | join(', ') }}
 having
     count(*) > 1

@@ -11,5 +11,6 @@
 {%- endset -%}
 
 {{ reconciled(
-    ref('fct_order_lines'), 'order_lines', 'order_id', ['hammer_price', 'quantity'], published, {'orders': '_orders_batch'}
+    ref('fct_order_lines'), 'order_lines', 'order_id', ['hammer_price', 'quantity'], published, {'orders': '_orders_batch'},
+    row=['order_id', 'line_number']
 ) }}

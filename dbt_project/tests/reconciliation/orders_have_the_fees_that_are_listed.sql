@@ -4,14 +4,14 @@ sums as (
     select
         order_id,
         buyer_fees + seller_fees as amount
-    from {{ ref('fct_orders') }}
+    from {{ to_test(ref('fct_orders')) }} as orders
 
     union all
 
     select
         order_id,
         -amount as amount
-    from {{ ref('fct_order_fees') }}
+    from {{ to_test(ref('fct_order_fees')) }} as fees
 )
 
 select

@@ -76,6 +76,12 @@ class House:
             raise_on_error=False,
         )
 
+    def statement(self, test: str) -> str:
+        """The SQL of a test in the last build."""
+        files = dbt_files(Settings(home=self.home))
+        results = dbt.read_results(files.loaded(on_disk.prepared_manifest(files)).results)
+        return str(results[f"test.gavel.{test}"]["compiled_code"])
+
     def rows(self) -> dict[str, int]:
         """How many rows the marts have."""
         with duckdb.connect(str(self.home / "warehouse.duckdb"), read_only=True) as reader:
@@ -172,3 +178,36 @@ def test_what_failed_or_changed_is_news_until_it_is_well(house: House) -> None:
     macro = house.project / "macros" / "keys.sql"
     macro.write_text(macro.read_text() + "\n{# another #}\n")
     assert {"dim_lot", "fct_payments"} <= built(house.build())
+
+
+def test_what_has_passed_is_not_looked_at_again_until_it_fails(house: House) -> None:
+    """Hours look at what came since the test passed; what failed is due whole, and so is everything at night."""
+    model = house.project / "models" / "marts" / "finance" / "fct_payments.sql"
+    sound = model.read_text()
+    model.write_text(sound.replace("cast(payments.amount as", "cast(payments.amount + (payment_id = 'p-4')::int as"))
+    for path in (house.project / "tests" / "reconciliation").glob("fct_payments_*.sql"):
+        path.write_text("{{ config(meta={'dagster': {'ref': {'name': 'fct_payments'}}}) }}" + path.read_text())
+    test, whole, news = "fct_payments_reconciles_with_payments", "not in (select payment_id from news)", "_batch > {}"
+    house.pay(1)
+    assert house.build().success
+    assert whole in house.statement(test)
+    for number in (2, 3):
+        house.pay(number)
+        assert house.build().success
+        assert news.format(number - 1) in house.statement(test), "the commit up to which it has passed"
+        assert whole not in house.statement(test)
+    house.pay(4)
+    for looked_at in (news.format(3), whole):
+        failed = house.build()
+        assert not failed.success
+        assert checks(failed, ran=True)[test] is False
+        assert looked_at in house.statement(test)
+        assert house.rows()["fct_payments"] == 3
+    model.write_text(sound)
+    os.utime(model)
+    assert house.build().success
+    assert whole in house.statement(test), "another project has passed nothing yet"
+    house.pay(5)
+    assert house.build(hourly=False).success
+    assert whole in house.statement(test)
+    assert news.format(4) not in house.statement(test)

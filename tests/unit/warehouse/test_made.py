@@ -20,6 +20,7 @@ from tests.support.manifests import small_manifest
 from warehouse.made import KeptInLake, KeptLocally, carry, known_by, project_digest, versions_of_lake, versions_of_slice
 from warehouse.marts import models_of
 from warehouse.news import Made, Outcome, Record
+from warehouse.passed import reached
 from warehouse.project import DbtFiles
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -177,9 +178,12 @@ def test_a_watermark_that_moves_alone_is_news_of_the_watermarks_only() -> None:
 def test_a_slice_is_known_by_its_files(tmp_path: Path) -> None:
     (tmp_path / "watermarks.json").write_text(json.dumps({"lots": "2026-01-01T00:00:00"}))
     before = versions_of_slice(small_manifest(), tmp_path)
-    (tmp_path / "lots_changes.parquet").write_bytes(b"rows")
+    with duckdb.connect() as connection:
+        rows = "select unnest([3, 7, 5]) as _batch"
+        connection.execute(f"copy ({rows}) to '{tmp_path / 'lots_changes.parquet'}' (format parquet)")
     later = versions_of_slice(small_manifest(), tmp_path)
     assert {i for i in before if before[i] != later[i]} == {LOTS}
+    assert str(later[LOTS]).startswith(reached(batch=7, changes=3))
 
 
 def test_a_file_that_is_not_there_is_known_by_nothing(tmp_path: Path) -> None:
