@@ -25,6 +25,7 @@ from dagster._utils import get_run_crash_explanation
 __all__ = [
     "COMMAND_MODULE",
     "INDEX_SHARD_NAME",
+    "RUN_MODULES",
     "STORAGE_MODULES",
     "CheckRunHealthResult",
     "ConfigurableClassData",
@@ -49,6 +50,18 @@ STORAGE_MODULES = (
     "dagster._core.storage.schedules",
 )
 """The modules of the storages, by name, which bring SQLAlchemy and Alembic: the same process imports them, too."""
+RUN_MODULES = (
+    "dagster._core.execution.plan.active",
+    "dagster._core.executor.in_process",
+    "dagster._core.instance.factory",
+    "dagster._core.storage.legacy_storage",
+    "dagster._core.storage.local_compute_log_manager",
+    "dagster._core.storage.sqlite_storage",
+    "dagster._core.system_config.composite_descent",
+    "dagster._core.utility_ops",
+    "dagster._utils.test.definitions",
+)
+"""What each run of Dagster imports besides, late."""
 
 
 def execute_run(arguments: str) -> None:

@@ -34,7 +34,7 @@ def load() -> None:
     try:
         for library in LIBRARIES:
             importlib.import_module(library)
-        importlib.import_module(CODE_LOCATION).defs().get_repository_def()
+        importlib.import_module(CODE_LOCATION).defs().get_repository_def().get_all_jobs()
     except Exception:  # noqa: BLE001 - each worker fails with it again, and its run says so
         forget()
         return

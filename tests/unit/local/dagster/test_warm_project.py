@@ -44,7 +44,10 @@ DEFINITIONS = """
 from shop.version import VERSION
 
 class Built:
-    def get_repository_def(self): ...
+    def get_repository_def(self):
+        return self
+
+    def get_all_jobs(self): ...
 
 def defs():
     return Built()
