@@ -148,8 +148,8 @@ def test_only_partitions_that_can_match_are_scanned(lake: Lake, athena: AthenaSe
     size = sum(o.size for o in lake.store.list("warehouse/parcels/data/"))
     athena.executions.clear()
 
-    # On a day of its own: the history of a day is in few files, which hold several batches.
-    landing.land([change("05-050", version=2, sent_at=month(5), _changed_at="2026-11-20T00:00:00Z")])
+    # In a month of its own: the history of a month is in few files, which hold several batches.
+    landing.land([change("05-050", version=2, sent_at=month(5), _changed_at="2026-10-20T00:00:00Z")])
     assert merged(lake).counts == Counts(read=1, applied=1)
 
     look_up, merge, read_back = athena.executions.values()
@@ -181,7 +181,7 @@ def test_changes_that_turn_out_to_be_stored_or_too_late_are_not_appended(
     landing = Landing(lake, ON_ATHENA)
     landing.land([change("known", version=50, event="e")])
     merged(lake)
-    monkeypatch.setattr(TableState, "floor", 40)
+    monkeypatch.setattr(TableState, "horizon", 40)
     # The same event, as if its change had been recorded on another day, so that the history cannot know it.
     again = change("known", version=50, event="e", _changed_at="2026-11-19T00:00:00Z")
     landing.land([again, change("kept", version=39), change("known", version=38), change("new", version=41)])
