@@ -145,7 +145,7 @@ def _rule_cases(field: Field, x: str, case: object) -> Iterator[tuple[str, str]]
 def _nested(type_: FieldType, j: str, path: str, depth: int, hidden: bool) -> str:
     """SQL for the first problem inside the JSON expression `j`; `path` is text or, inside a lambda, a SQL expression
     spliced in between quotes (`' || i || '`)."""
-    item, place = f"e{depth}", f"i{depth}"
+    item, place = f"_e{depth}", f"_i{depth}"  # no field has such a name
     mismatch = f"'{path}: expected {_quoteless(type_name(type_))}, found ' || kind({j})"
     match type_:
         case ListType(element=element):

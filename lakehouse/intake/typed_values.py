@@ -68,7 +68,7 @@ def typed(x: str, type_: FieldType, *, tried: bool = False) -> str:
 
 
 def _typed_json(type_: FieldType, j: str, depth: int) -> str:
-    item = f"e{depth}"
+    item = f"_e{depth}"  # no field has such a name
     match type_:
         case ListType(element=element):
             return f"list_transform(CAST({j} AS JSON[]), lambda {item}: {_typed_json(element, item, depth + 1)})"

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from contracts import Contract, Field
-from contracts.types import IntegerType, StringType
+from contracts.types import DecimalType, FieldType, IntegerType, ListType, MapType, StringType, StructType
 from lakehouse.api import compact, maintain
 from lakehouse.intake.landing import Scope
 from lakehouse.publish.publication import publish
 from lakehouse.table import key_index
-from tests.support.lakes import PARCELS, Landing, local_lake, published_rows
+from tests.support.lakes import PARCELS, Landing, change, local_lake, published_rows
 
 NAMES = (
     ("number", "file", "pos", "version", "changes"),
@@ -57,3 +59,27 @@ def test_a_key_may_have_the_name_of_what_the_engine_works_with(
         publish(lake, contract)
         assert maintain(lake, contract).same_rows
     assert {int(r["title"].split()[0]): r["_version"] for r in published_rows(lake, contract)} == expected
+
+
+@pytest.mark.parametrize("text", ["a", "1e1", '[ "a"]'])
+def test_a_field_may_have_the_name_of_what_rules_call_a_member(text: str, tmp_path: Path) -> None:
+    """Also where nested values and numbers come in an odd form, which the full rules look into member by member."""
+    names = ("e0", "e1", "i0", "k", "p", "n", "x")
+    types: dict[str, Callable[[int], FieldType]] = {"a": lambda _: StringType(), "1e1": lambda _: DecimalType(10, 2)}
+    type_ = types.get(text, lambda element: ListType(element, StringType()))
+    nested = StructType((Field("n", 30, MapType(31, 32, ListType(33, DecimalType(10, 2)))),))
+    fields = [
+        Field("id", 1, StringType(), required=True),
+        *(Field(name, number, type_(100 + number)) for number, name in enumerate(names, 2)),
+        Field("nested", 20, ListType(21, nested)),
+    ]
+    contract = dataclasses.replace(PARCELS, fields=tuple(fields), primary_key=("id",), partition=None, sort=())
+    odd = {**dict.fromkeys(names, text), "nested": '[ {"n": {"k": ["1e1"]}}]'}
+    stamps = {name: value for name, value in change(version=1).items() if name.startswith("_")}
+    lake = local_lake(tmp_path)
+    Landing(lake, contract).land([{"id": "1", **odd, **stamps}])
+    result = compact(lake, contract, Scope.everything())
+    assert (result.failing, result.held, result.reasons) == ((), (), {})
+    publish(lake, contract)
+    (found,) = published_rows(lake, contract)
+    assert found["nested"] == [{"n": [("k", [Decimal(10)])]}]
