@@ -144,8 +144,11 @@ class Reader:
         found.files_read += len(files)
         shape = schemas.changes(self.contract).stored_as(self.state.changes_metadata)
         columns = ", ".join(quoted(f.name) for f in HISTORY if f.name not in ("_extra", "_ttl", "_contract"))
+        # A file holds days before, too: how changes lie in files must not show.
+        within = "" if since is None else f" AND _changed_at >= DATE {literal(str(since.astimezone(UTC).date()))}"
         rows: list[dict[str, Any]] = self.duck.arrow(
-            f"SELECT {columns} FROM ({live_rows(shape, files)}) WHERE {is_key} ORDER BY _version, _seq, _event_id"
+            f"SELECT {columns} FROM ({live_rows(shape, files)}) WHERE {is_key}{within} "
+            "ORDER BY _version, _seq, _event_id"
         ).to_pylist()
         return rows
 

@@ -273,6 +273,16 @@ def test_since_bounds_the_history_and_hides_no_newest_write(shop: Shop) -> None:
     assert (found.stands, found.item) == ("through", None), "nor is an item unknown that the lake has"
 
 
+def test_since_leaves_out_the_days_before_also_where_a_file_holds_them(shop: Shop) -> None:
+    all_through(shop)
+    shop.clock.forward(days=3)
+    shop.request("PUT", "/orders/o-1", ORDER)
+    shop.land()
+    shop.publish()
+    for days, changes in ((1, 1), (4, 3)):
+        assert len(shop.follow(since=shop.clock() - timedelta(days=days)).changes) == changes
+
+
 def test_what_was_kept_today_of_an_item_that_nobody_knows_is_found(shop: Shop) -> None:
     shop.request("POST", "/orders", ORDER)
     record = shop.record("ORDER#o-1", "ORDER")
