@@ -2,6 +2,6 @@
    rows are looked at each time. #}
 {% test no_rows_where(model, condition, changes_by=none) %}
 select *
-from {{ to_test(model, changes_by) if changes_by else model }} as tested
+from {{ to_test(model, changes_by) if changes_by else model }}
 where {{ condition }}
 {% endtest %}

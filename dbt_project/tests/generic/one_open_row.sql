@@ -8,7 +8,7 @@ with rows_in_order as (
         valid_to,
         is_current,
         lead(valid_from) over (partition by {{ key }} order by _version, _seq) as next_valid_from
-    from {{ to_test(model) }} as tested
+    from {{ to_test(model) }}
 )
 
 select {{ key }}

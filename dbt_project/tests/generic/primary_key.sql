@@ -1,7 +1,7 @@
 {# One query instead of not_null and unique on each column. #}
 {% test primary_key(model, columns) %}
 select {{ columns | join(', ') }}
-from {{ to_test(model) }} as tested
+from {{ to_test(model) }}
 group by {{ columns | join(', ') }}
 having
     count(*) > 1
