@@ -1,5 +1,6 @@
 {# All rows of a key have one `_batch`. Where all of them have passed, rows that a later commit should have replaced are
-   found by their own: each key has one first row and one that is open, so there are as many of either. #}
+   those of a key with news that have an earlier one. What no commit changed is counted: each key has one first row and one
+   that is open, so there are as many of either. #}
 {% test one_open_row(model, key) %}
 with rows_in_order as (
     select
@@ -21,6 +22,13 @@ having
     or sum(case when valid_to < valid_from then 1 else 0 end) > 0
     or sum(case when next_valid_from <> valid_to then 1 else 0 end) > 0
 {%- if passed(commits_of(model)) %}
+
+union all
+
+select replaced.{{ key }}
+from {{ model }} as replaced
+inner join (select distinct {{ key }} from {{ to_test(model) }} as tested) as news on replaced.{{ key }} = news.{{ key }}
+where replaced._batch <= {{ passed(commits_of(model))[0] }}
 
 union all
 

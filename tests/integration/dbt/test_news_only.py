@@ -160,6 +160,11 @@ DIMENSION = {
         "an obsolete state stays": (
             f"insert into marts.dim_lot select * replace ({PASSED} as _batch) from ({OBSOLETE} {NEW})"
         ),
+        "an obsolete state between others stays": (
+            "insert into marts.dim_lot select * replace ('obsolete' as lot_key, false as is_first, false as is_current,"
+            f" {PASSED} as _batch, _version - 1 as _version, valid_from - interval 2 day as valid_from,"
+            f" valid_from - interval 1 day as valid_to) from marts.dim_lot where is_first and {NEW} limit 1"
+        ),
         "a state is open twice": f"insert into marts.dim_lot {OBSOLETE} {NEW}",
     },
     "primary_key_dim_lot_lot_key": {
