@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from lakehouse.results import Published
 from lakehouse.storage.lake import Lake
@@ -223,10 +223,14 @@ def _text(record: Record) -> bytes:
 
 
 def _parsed(text: bytes) -> Record:
-    """What was written down; nothing where that is of another version of this program."""
+    """What was written down; nothing where that is of another version of this program, or damaged."""
     try:
         document = json.loads(text)
-        models = {i: Made(**made) for i, made in document["models"].items()}
-        return Record(models, {i: Outcome(**tested) for i, tested in document["tests"].items()})
-    except (ValueError, TypeError, KeyError):
+        models = {i: Made(**_entry(made)) for i, made in dict(document["models"]).items()}
+        return Record(models, {i: Outcome(**_entry(tested)) for i, tested in dict(document["tests"]).items()})
+    except (ValueError, TypeError, KeyError, RecursionError):
         return Record()
+
+
+def _entry(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {**document, "reads": {i: str(version) for i, version in dict(document["reads"]).items()}}

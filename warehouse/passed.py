@@ -17,6 +17,9 @@ from warehouse.news import Outcome, Present, inputs
 SETTING = "GAVEL_PASSED"
 """What dbt finds it under in its environment."""
 
+LONGEST = 120_000
+"""Characters of the setting, all of them ASCII: Linux allows a variable 128 KiB, its name included."""
+
 Commits = Mapping[str, tuple[int, int]]
 """Of an entity, the commit up to which a test has passed, and the one up to which it is published now."""
 
@@ -29,8 +32,15 @@ def reached(batch: int, changes: int) -> str:
 
 
 def as_setting(commits: Mapping[str, Commits]) -> dict[str, str]:
-    """What dbt finds in its environment, given the commits by the ids of tests."""
-    return {SETTING: json.dumps(commits)}
+    """What dbt finds in its environment, given the commits by the ids of tests. The tests that do not fit in, those of
+    most tables, look at everything: a system starts no program with a longer variable."""
+    left, kept = LONGEST, dict[str, Commits]()
+    for test, of in sorted(commits.items(), key=lambda item: len(item[1])):
+        left -= len(json.dumps({test: of}))
+        if left < 0:
+            break
+        kept[test] = of
+    return {SETTING: json.dumps(kept)}
 
 
 def passed(manifest: Manifest, tests: Iterable[str], now: Present) -> dict[str, Commits]:

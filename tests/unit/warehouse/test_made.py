@@ -122,7 +122,20 @@ def test_on_athena_a_mart_is_known_by_its_published_entry(tmp_path: Path) -> Non
     assert known() == set(), "an earlier state was put back"
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"models": {"a": {"other": 1}}, "tests": {}}'])
+OF_A_MODEL = '"project": "p", "version": "1", "place": "there"'
+OF_A_TEST = '"project": "p", "build": "b", "status": "pass", "failures": 0, "message": ""'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "{", "[" * 100_000),
+        '{"models": {"a": {"other": 1}}, "tests": {}}',
+        '{"models": ["a"], "tests": {}}',
+        f'{{"models": {{"a": {{{OF_A_MODEL}, "reads": null}}}}, "tests": {{}}}}',
+        f'{{"models": {{}}, "tests": {{"t": {{{OF_A_TEST}, "reads": ["orders"]}}}}}}',
+    ],
+)
 def test_a_record_that_cannot_be_read_says_nothing(database: Path, text: str) -> None:
     kept = KeptLocally(database, small_manifest())
     kept.path.write_text(text)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 
 from tests.support.manifests import small_manifest
 from warehouse.news import Made, Outcome, Present, Record
-from warehouse.passed import passed, reached
+from warehouse.passed import LONGEST, SETTING, Commits, as_setting, passed, reached
 
 ORDERS, LOTS, COUNTRIES = (f"source.gavel.catalog.{name}" for name in ("orders", "lots_changes", "countries"))
 FACT, DIMENSION, CALENDAR = (f"model.gavel.{name}" for name in ("fct_orders", "dim_lot", "dim_date"))
@@ -80,3 +84,16 @@ def test_of_several_tables_the_one_that_is_furthest_behind_counts() -> None:
     manifest["nodes"][DIMENSION]["depends_on"]["nodes"] += [ORDERS]
     now = replace(now, record=replace(now.record, models={**now.record.models, DIMENSION: made}))
     assert passed(manifest, [BALANCE], now) == {BALANCE: {"orders": (2, 4), "lots": (5, 5)}}
+
+
+def test_a_project_of_any_number_of_tests_can_be_built() -> None:
+    """What the system would refuse is left out: those tests look at everything."""
+    few: dict[str, Commits] = {"test.gavel.key": {"orders": (3, 4)}}
+    many = {f"test.gavel.{'x' * 80}_{n}": {f"entity_{e}": (10**6, 10**6 + 1) for e in range(20)} for n in range(1000)}
+    assert as_setting(few) == {SETTING: '{"test.gavel.key": {"orders": [3, 4]}}'}
+    setting = as_setting({**many, **few})
+    subprocess.run([sys.executable, "-S", "-c", ""], env={**os.environ, **setting}, check=True)
+    kept = json.loads(setting[SETTING])
+    assert LONGEST * 0.9 < len(setting[SETTING]) <= LONGEST
+    assert kept.pop("test.gavel.key") == {"orders": [3, 4]}
+    assert {*kept} < {*many}
