@@ -47,8 +47,9 @@ class Column:
     """A column of a file: its name as written, and whether it may have values that DuckDB does not hold as they are,
     itself or inside of it: times finer than a microsecond, or decimals of more digits. `alike` names a member of a
     struct in it that DuckDB cannot tell from another, if there is one. Likewise `times`, whether it may have times or
-    dates that DuckDB cannot hold at all; `old`, whether there are times of 96 bits, which it cuts to microseconds; and
-    `named`, whether no name in it has a character (NUL) that no statement can have."""
+    dates that DuckDB cannot hold at all; `old`, whether there are times of 96 bits, which it cuts to microseconds;
+    `named`, whether no name in it has a character (NUL) that no statement can have; and `text`, whether it holds text
+    or bytes."""
 
     name: str
     finer: bool
@@ -56,6 +57,7 @@ class Column:
     times: bool = False
     old: bool = False
     named: bool = True
+    text: bool = False
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,7 @@ def _columns(said: Sequence[dict[str, Any]]) -> Iterator[Column]:
             times=any(map(_is_time, elements)),
             old=any(element["type"] == "INT96" for element in elements),
             named=not any("\0" in element["name"] for element in elements),
+            text=said[first]["duckdb_type"] in ("VARCHAR", "BLOB"),
         )
 
 
@@ -230,9 +233,10 @@ def as_text(duck: Duck, contract: Contract, folder: Path, shape: Shape) -> str:
 
 def repeated(duck: Duck, folder: Path, shape: Shape, columns: Sequence[str]) -> frozenset[str]:
     """Which of these columns of text have few values, each many times, by what the footer of the largest file says of
-    their size in a dictionary. A guess that costs time where it is wrong, and nothing else."""
+    their size in a dictionary. A guess that costs time where it is wrong, and nothing else. Of files of text only:
+    DuckDB writes all statistics of a footer as text, and a time that is none makes it read where it must not."""
     largest = max((folder / str(number) for number in shape.numbers), key=lambda path: path.stat().st_size)
-    if not columns or largest.stat().st_size < _WORTH_A_LOOK:
+    if not columns or largest.stat().st_size < _WORTH_A_LOOK or not all(column.text for column in shape.columns):
         return frozenset()
     found = duck.rows(
         f"SELECT path_in_schema FROM parquet_metadata({literal(str(largest))}) "

@@ -130,16 +130,19 @@ def check_size(path: Path) -> None:
 
 def largest_column(path: Path) -> int:
     """Bytes of the largest column of a row group of a Parquet file, uncompressed: about what is decompressed at once
-    where a writer made one page of it. At most `LARGE_COLUMN` where no group is larger; 0 if the footer cannot be read.
+    where a writer made one page of it. At most `LARGE_COLUMN` where no group is larger; 0 if the footer cannot be read;
+    the largest group where there are times of day.
 
     pyarrow reads no columns here: of some that are damaged it ends the process (an exception of C++ that nobody
-    catches)."""
+    catches). So does DuckDB of a time of day that is none: it writes the statistics of all columns as text."""
     import duckdb
 
     footer = _footer(path)
     largest_group = max(_group_sizes(footer), default=0) if footer else 0
-    if largest_group <= LARGE_COLUMN:
+    if footer is None or largest_group <= LARGE_COLUMN:
         return max(largest_group, 0)
+    if any(footer.schema.column(n).logical_type.type == "TIME" for n in range(footer.num_columns)):
+        return largest_group
     try:
         with duckdb.connect() as connection:
             query = "SELECT max(total_uncompressed_size) FROM parquet_metadata(?)"
