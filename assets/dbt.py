@@ -25,7 +25,7 @@ from assets.lineage import LINEAGE, MADE_OF, made_of, model_columns
 from assets.manifest import Translator, model_keys
 from assets.presentation import PREVIEW_ROWS, about_persons, markdown_table
 from assets.resources import LakeResource, WarehouseResource
-from assets.unchanged import Work, as_before, begun, wanted
+from assets.unchanged import Work, begun, checks_as_before, model_as_before, wanted
 from contracts import Contracts
 from lakehouse import api
 from lakehouse.results import Built
@@ -36,7 +36,7 @@ from warehouse.library import DbtCliInvocation, dbt_assets
 from warehouse.made import kept
 from warehouse.manifest import NIGHTLY, Manifest, fqn_selector, is_model, is_personal, is_table, reads_of
 from warehouse.marts import marts_of, models_of
-from warehouse.news import after
+from warehouse.news import after, in_order
 from warehouse.passed import as_setting
 from warehouse.project import DbtFiles
 from warehouse.publication import failed_nodes, is_complete, put_back, withheld_models
@@ -136,9 +136,10 @@ def warehouse_assets(
         given = {i: built.results.get(i, {}) for i in built.given}
         recorded = build_rows(context.instance, manifest, given, built.reads, now)
         api.record_build(here.lake, recorded, built.begun, context.run.run_id)
-        yield from as_before(work.unchanged, now)  # first: what is built may read it
+        yield from _models(manifest, models, work, built, now)
+        yield from checks_as_before(work.unchanged)
         for event in built.events:
-            yield from _reported(event, built, now)
+            yield from _check(event, built)
         if built.failed:
             names = sorted(manifest["nodes"][i]["name"] for i in built.withheld) if here.local else None
             yield from _failed_in_part(
@@ -207,23 +208,41 @@ def _is_first(here: _Here, models: Mapping[str, dg.AssetKey]) -> bool:
     return here.local and not is_complete(here.warehouse.database, here.manifest, models, _tested(here, models))
 
 
-def _reported(event: Any, built: _Built, now: data_times.Reads) -> Iterator[Any]:
-    """An event of dbt as Dagster gets it; none for a model that readers do not get."""
+def _models(
+    manifest: Manifest, models: Mapping[str, dg.AssetKey], work: Work, built: _Built, now: data_times.Reads
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """What Dagster gets of the selected models that readers have, each after those that it reads, as Dagster demands:
+    one that is left may read one that is built, if it was built itself since that had its news. Of one that reads what
+    readers do not have from this build, nothing is said."""
+    outputs = {str(e.metadata["unique_id"].value): e.metadata for e in built.events if isinstance(e, dg.Output)}
+    missing: set[str] = set()
+    for i in in_order(manifest, models):
+        before = work.unchanged.models.get(models[i])
+        if missing.isdisjoint(reads_of(manifest, i)) and before is not None:
+            yield model_as_before(models[i], before, now)
+        elif missing.isdisjoint(reads_of(manifest, i)) and i in built.given and i in outputs:
+            yield _model(i, outputs[i], built, now)
+        else:
+            missing.add(i)
+
+
+def _model(model_id: str, said: Mapping[str, Any], built: _Built, now: data_times.Reads) -> dg.MaterializeResult[Any]:
+    """A model that was built as Dagster gets it, given what dbt said of it."""
+    metadata = {**said, **built.details.get(model_id, {})}
+    if columns := built.lineage.get(model_id):
+        metadata |= {LINEAGE: columns, MADE_OF: made_of(columns)}
+    if read := built.reads[model_id]:
+        metadata[data_times.TABLES_READ] = data_times.as_metadata(read)
+    if moment := data_times.data_time(built.reads[model_id], now):
+        metadata[data_times.DATA_TIME] = dg.MetadataValue.timestamp(moment)
+    return dg.MaterializeResult(asset_key=built.models[model_id], metadata=metadata)
+
+
+def _check(event: Any, built: _Built) -> Iterator[dg.AssetCheckResult]:
+    """The outcome of a test as Dagster gets it; none of another event of dbt."""
     if isinstance(event, dg.AssetCheckResult):
         found = built.details.get(str(event.metadata["unique_id"].value), {})
         yield event._replace(metadata={**event.metadata, **found})
-    elif isinstance(event, dg.Output):
-        model_id = str(event.metadata["unique_id"].value)
-        if model_id not in built.given:  # a first build makes more than was selected
-            return
-        metadata = {**event.metadata, **built.details.get(model_id, {})}
-        if columns := built.lineage.get(model_id):
-            metadata |= {LINEAGE: columns, MADE_OF: made_of(columns)}
-        if read := built.reads[model_id]:
-            metadata[data_times.TABLES_READ] = data_times.as_metadata(read)
-        if moment := data_times.data_time(built.reads[model_id], now):
-            metadata[data_times.DATA_TIME] = dg.MetadataValue.timestamp(moment)
-        yield dg.MaterializeResult(asset_key=built.models[model_id], metadata=metadata)
 
 
 def _failed_in_part(

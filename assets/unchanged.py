@@ -16,7 +16,7 @@ from assets import data_times
 from lakehouse.results import Published
 from warehouse.made import Kept, project_digest, versions_of_lake, versions_of_slice
 from warehouse.manifest import Manifest, is_proven
-from warehouse.news import Outcome, Present, due, in_order, news
+from warehouse.news import Outcome, Present, due, news
 from warehouse.passed import Commits, passed
 from warehouse.project import DbtFiles
 
@@ -30,8 +30,8 @@ _OF_ONE_BUILD = ("Execution Duration", "invocation_id", "execution duration")
 
 @dataclass(frozen=True)
 class Unchanged:
-    """Models that are left as they were, each after what it reads, as their last builds reported them, and what tests
-    said that are left. Those of them that are `proven` may have news in what they read."""
+    """Models that are left as they were, as their last builds reported them, and what tests said that are left. Those
+    of them that are `proven` may have news in what they read."""
 
     models: Mapping[dg.AssetKey, Mapping[str, Any]] = field(default_factory=dict)
     tests: Mapping[dg.AssetCheckKey, Outcome] = field(default_factory=dict)
@@ -86,7 +86,7 @@ def wanted(
     for i, reason in found.items():
         context.log.info(f"{manifest['nodes'][i]['name']} is built: {reason}")
     unchanged = Unchanged(
-        {models[i]: last[models[i]] for i in in_order(manifest, models) if i not in found},
+        {key: last[key] for i, key in models.items() if i not in found},
         {key: now.record.tests[i] for i, key in tests.items() if i not in tested},
         [key for i, key in tests.items() if is_proven(manifest["nodes"][i])],
     )
@@ -94,17 +94,20 @@ def wanted(
     return Work({i: key for i, key in models.items() if i in found}, tested, passed(manifest, tested, now), unchanged)
 
 
-def as_before(unchanged: Unchanged, now: data_times.Reads) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
-    """What Dagster reads of what is left as it was: what was reported of it before, true for now."""
-    for key, before in unchanged.models.items():
-        metadata = {name: value for name, value in before.items() if name not in _OF_ONE_BUILD}
-        metadata.pop(data_times.DATA_TIME, None)
-        if (read := data_times.reads_in(before)) is not None:
-            metadata[data_times.TABLES_READ] = data_times.as_metadata(data_times.renewed(read, now))
-        if moment := data_times.data_time(read, now):
-            metadata[data_times.DATA_TIME] = dg.MetadataValue.timestamp(moment)
-        metadata[LEFT_AS_IT_WAS] = "no news in what it reads since it was built, and the same project"
-        yield dg.MaterializeResult(asset_key=key, metadata=metadata)
+def model_as_before(key: dg.AssetKey, before: Mapping[str, Any], now: data_times.Reads) -> dg.MaterializeResult[Any]:
+    """What Dagster reads of a model that is left as it was: what was reported of it `before`, true for now."""
+    metadata = {name: value for name, value in before.items() if name not in _OF_ONE_BUILD}
+    metadata.pop(data_times.DATA_TIME, None)
+    if (read := data_times.reads_in(before)) is not None:
+        metadata[data_times.TABLES_READ] = data_times.as_metadata(data_times.renewed(read, now))
+    if moment := data_times.data_time(read, now):
+        metadata[data_times.DATA_TIME] = dg.MetadataValue.timestamp(moment)
+    metadata[LEFT_AS_IT_WAS] = "no news in what it reads since it was built, and the same project"
+    return dg.MaterializeResult(asset_key=key, metadata=metadata)
+
+
+def checks_as_before(unchanged: Unchanged) -> Iterator[dg.AssetCheckResult]:
+    """What Dagster reads of the tests that are left: what they said."""
     for check, tested in unchanged.tests.items():
         passed = tested.status == "pass"
         reason = "no news in what it reads"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assets.data_times import DATA_TIME, TABLES_READ, Reads, TableRead, as_metadata, data_time, reads_in, unread_since
-from assets.unchanged import LEFT_AS_IT_WAS, Unchanged, as_before
+from assets.unchanged import LEFT_AS_IT_WAS, Unchanged, checks_as_before, model_as_before
 from warehouse.news import Outcome
 
 MART = dg.AssetKey(["marts", "fct_orders"])
@@ -19,9 +19,7 @@ BEGIN = datetime(2026, 11, 21, tzinfo=UTC)
 def left(before: Reads, now: Reads) -> Reads:
     """What the model has read by the report of a build that leaves it."""
     metadata = {TABLES_READ: as_metadata(before), DATA_TIME: dg.MetadataValue.timestamp(BEGIN)}
-    (result,) = as_before(Unchanged({MART: metadata}), now)
-    assert isinstance(result, dg.MaterializeResult)
-    read = reads_in(result.metadata or {})
+    read = reads_in(model_as_before(MART, metadata, now).metadata or {})
     assert read is not None
     return read
 
@@ -46,8 +44,8 @@ def test_a_model_that_is_left_is_as_true_as_one_that_is_built(steps: list[tuple[
 def test_a_test_that_is_left_says_why() -> None:
     usual, proven = (dg.AssetCheckKey(MART, name) for name in ("usual", "proven"))
     outcome = Outcome("project", {}, "build 7", "pass", 0, "")
-    reported = as_before(Unchanged(tests={usual: outcome, proven: outcome}, proven=[proven]), {})
-    said = {r.check_name: r.metadata[LEFT_AS_IT_WAS].value for r in reported if isinstance(r, dg.AssetCheckResult)}
+    reported = checks_as_before(Unchanged(tests={usual: outcome, proven: outcome}, proven=[proven]))
+    said = {r.check_name: r.metadata[LEFT_AS_IT_WAS].value for r in reported}
     assert said == {
         "usual": "no news in what it reads since it ran in build 7",
         "proven": "each publication was audited for what it says since it ran in build 7",
