@@ -22,6 +22,7 @@ _FLAGS = {"_deleted": "remove", "_expired": "expire"}
 _EPOCH = date(1970, 1, 1)
 _BEYOND = (10_000 - 1970) * 12
 """The month after the last one that a timestamp can be written of."""
+_LAST_DAY = (date.max - _EPOCH).days
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def _within(contract: Contract, bound: Bound) -> str:
 
 def _in_batch(source: Source) -> str:
     column = f"c.{quoted('_changed_at')}"
-    days = [f"({column} >= {_day(first)} AND {column} < {_day(after)})" for first, after in _runs(source.days)]
+    days = [_from_day_to(column, first, after) for first, after in _runs(source.days)]
     return f"c.{quoted('_batch')} = {source.batch} AND ({' OR '.join(days)})"
 
 
@@ -182,6 +183,11 @@ def _runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
 
 def _day(number: int) -> str:
     return f"timestamp '{_EPOCH + timedelta(days=number)} 00:00:00.000000'"
+
+
+def _from_day_to(column: str, first: int, after: int) -> str:
+    end = "" if after > _LAST_DAY else f" AND {column} < {_day(after)}"
+    return f"({column} >= {_day(first)}{end})"
 
 
 def _from_month_to(column: str, first: int, after: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 
 import pytest
 import sqlglot
@@ -85,6 +86,14 @@ def test_partitions_become_ranges_of_the_column() -> None:
 def test_the_last_month_that_can_be_written_has_no_end() -> None:
     statement = sql.touched_rows(PARCELS, SOURCE, bound(PARCELS, frozenset({(9999 - 1970) * 12 + 11})))
     assert """(t."sent_at" >= timestamp '9999-12-01 00:00:00.000000'))""" in statement
+
+
+def test_the_last_day_that_can_be_written_has_no_end() -> None:
+    last = (date(9999, 12, 31) - date(1970, 1, 1)).days
+    statement = sql.merge(PARCELS, sql.Source("gavel_work_prod", 7, frozenset({last})), None)
+    assert """((c."_changed_at" >= timestamp '9999-12-31 00:00:00.000000'))""" in statement
+    first = sql.merge(PARCELS, sql.Source("gavel_work_prod", 7, frozenset({-1})), None)
+    assert """>= timestamp '1969-12-31 00:00:00.000000' AND c."_changed_at" < timestamp '1970-01-01 00""" in first
 
 
 def test_without_a_stored_row_nothing_is_matched() -> None:
