@@ -14,7 +14,7 @@ import dagster as dg
 
 from assets import data_times
 from lakehouse.results import Published
-from warehouse.made import Kept, project_digest, versions_of_lake, versions_of_slice
+from warehouse.made import Kept, lineages, project_digest, versions_of_lake, versions_of_slice
 from warehouse.manifest import Manifest, is_proven
 from warehouse.news import Outcome, Present, due, news
 from warehouse.passed import Commits, passed
@@ -58,9 +58,12 @@ def begun(
     files: DbtFiles, manifest: Manifest, record: Kept, states: Iterable[Published], unpublished: Collection[str]
 ) -> Present:
     """What a build begins with. It is read before dbt pins the tables: what is published in between is news again."""
-    folder = files.slice
-    versions = versions_of_slice(manifest, folder) if folder else versions_of_lake(manifest, [*states], [*unpublished])
-    return Present(project_digest(files, datetime.now(UTC)), versions, record.read().about(record.places()))
+    folder, states = files.slice, [*states]
+    versions = versions_of_slice(manifest, folder) if folder else versions_of_lake(manifest, states, [*unpublished])
+    known = record.read().about(record.places())
+    return Present(
+        project_digest(files, datetime.now(UTC)), versions, known, {} if folder else lineages(manifest, states)
+    )
 
 
 def wanted(

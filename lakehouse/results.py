@@ -234,7 +234,8 @@ class Published:
     """The published state of an entity. `rows` counts stored rows, tombstones included.
 
     Locations are Iceberg metadata files (s3:// or a path), ready for `iceberg_scan`. `batch` is the number of the last
-    commit that changed rows, `watermark` the arrival time up to which all landed objects are in.
+    commit that changed rows, `watermark` the arrival time up to which all landed objects are in. `lineage` are the
+    newest snapshots that it was made of, itself among them: none that was rolled back, or before an erasure.
     """
 
     entity: str
@@ -248,6 +249,7 @@ class Published:
     files: int
     changes: int
     glue_version: str
+    lineage: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)

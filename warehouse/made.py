@@ -177,6 +177,13 @@ def versions_of_lake(
     return found | _watermarks(manifest, moments)
 
 
+def lineages(manifest: Manifest, states: Iterable[Published]) -> dict[str, frozenset[int]]:
+    """The snapshots that each source was made of, by id; of entities that are published."""
+    known = {state.entity: state.lineage for state in states}
+    entities = {i: source_entity(source["name"]) for i, source in manifest["sources"].items()}
+    return {i: known[entity] for i, entity in entities.items() if entity in known}
+
+
 def _rows(state: Published) -> str:
     """Also another text after maintenance, which leaves the rows as they are: that is once a night."""
     return f"{reached(state.batch, state.changes)}, {state.rows} rows, snapshot {state.snapshot_id}"

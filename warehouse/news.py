@@ -60,11 +60,12 @@ class Record:
 @dataclass(frozen=True)
 class Present:
     """What a build begins with: the digest of the project, the versions of what it reads, and what is known of the
-    relations that readers have."""
+    relations that readers have. `lineages` are the snapshots that a source was made of, by its id."""
 
     project: str
     versions: Versions
     record: Record
+    lineages: Mapping[str, Collection[int]] = field(default_factory=dict)
 
     def without(self, models: Collection[str]) -> Present:
         """The same, knowing nothing of these models (ids)."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from warehouse.manifest import Manifest, source_entity
 from warehouse.news import Outcome, Present, inputs
@@ -23,7 +23,7 @@ LONGEST = 120_000
 Commits = Mapping[str, tuple[int, int]]
 """Of an entity, the commit up to which a test has passed, and the one up to which it is published now."""
 
-_REACHED = re.compile(r"batch (\d+), (\d+) changes\b")
+_REACHED = re.compile(r"batch (\d+), (\d+) changes\b(?:.*\bsnapshot (\d+))?")
 
 
 def reached(batch: int, changes: int) -> str:
@@ -59,19 +59,27 @@ def passed(manifest: Manifest, tests: Iterable[str], now: Present) -> dict[str, 
 
 
 def _commits(manifest: Manifest, reads: Iterable[str], outcome: Outcome, now: Present) -> dict[str, tuple[int, int]]:
-    """None where what the test reads is not what it passed on, or went back since, by a roll back or an erasure."""
+    """None where what the test reads is not what it passed on, or went back since, by a roll back or an erasure, also
+    where it is further by now."""
     found: dict[str, tuple[int, int]] = {}
     for read in reads:
         for source, version in _made_of(manifest, read, outcome, now):
             if version is not None and version == now.version(source) and not _REACHED.match(version):
                 continue  # a table without a commit, then and now
             before, present = _REACHED.match(version or ""), _REACHED.match(now.version(source) or "")
-            if not before or not present or int(present[1]) < int(before[1]) or int(present[2]) < int(before[2]):
+            if not before or not present or not _goes_on(before, present, now.lineages.get(source, ())):
                 return {}
             entity = source_entity(manifest["sources"][source]["name"])
             upto, until = found.get(entity, (int(before[1]), int(present[1])))
             found[entity] = (min(upto, int(before[1])), max(until, int(present[1])))
     return found
+
+
+def _goes_on(before: re.Match[str], present: re.Match[str], lineage: Collection[int]) -> bool:
+    """Whether a table has all that it had, and nothing but commits came since. Files of a slice have no snapshots."""
+    if int(present[1]) < int(before[1]) or int(present[2]) < int(before[2]):
+        return False
+    return before[3] == present[3] or (before[3] is not None and int(before[3]) in lineage)
 
 
 def _made_of(manifest: Manifest, read: str, outcome: Outcome, now: Present) -> Iterator[tuple[str, str | None]]:

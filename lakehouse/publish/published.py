@@ -63,6 +63,7 @@ def describe_state(contract: Contract, state: TableState, glue_version: str = ""
         files=len(state.files),
         changes=sum(f.rows for f in state.changes_files),
         glue_version=glue_version,
+        lineage=frozenset(snapshot.snapshot_id for snapshot in state.metadata.snapshots),
     )
 
 

@@ -106,6 +106,9 @@ def test_no_state_from_before_can_be_gone_back_to(lake: Lake, clock: Clock) -> N
     first_phase(lake, request)
     with pytest.raises(LookupError):
         rollback(lake, PERSONS)
+    now = published(lake, PERSONS)
+    assert now is not None
+    assert now.lineage == {now.snapshot_id}, "nobody takes it for one that only grew"
 
 
 def test_what_still_arrives_of_the_person_comes_to_nothing(lake: Lake, clock: Clock) -> None:

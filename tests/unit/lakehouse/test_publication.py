@@ -185,9 +185,10 @@ def test_a_long_run_of_commits_is_published_though_the_log_forgets_where_it_bega
 
 
 def test_rolling_back_moves_rows_and_changes_and_the_next_batch_catches_up(lake: Lake, landing: Landing) -> None:
+    snapshots = []
     for version in (1, 2, 3):
         batch(lake, landing, version=version)
-        publish(lake, PARCELS)
+        snapshots.append(publish(lake, PARCELS).published.snapshot_id)
 
     back = rollback(lake, PARCELS)
     assert (back.changed, back.published.batch) == (True, 2)
@@ -197,9 +198,10 @@ def test_rolling_back_moves_rows_and_changes_and_the_next_batch_catches_up(lake:
     assert [r["_version"] for r in published_rows(lake)] == [1]
 
     result = compact(lake, PARCELS, EVERYTHING)
-    publish(lake, PARCELS)
+    now = publish(lake, PARCELS).published
     assert [r["_version"] for r in published_rows(lake)] == [3]
     assert result.batch == 4, "batch numbers never come twice, or marts would miss rows"
+    assert now.lineage == {snapshots[0], now.snapshot_id}, "what was rolled back is no part of it"
 
 
 def test_rolling_back_to_a_named_snapshot_and_refusing_an_unknown_one(lake: Lake, landing: Landing) -> None:

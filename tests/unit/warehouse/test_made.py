@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from assets.unchanged import begun
 from contracts.dbt import PROJECT
 from lakehouse.results import Published
 from tests.support.lakes import local_lake
@@ -186,6 +187,22 @@ def test_a_watermark_that_moves_alone_is_news_of_the_watermarks_only() -> None:
     assert before["source.gavel.catalog.orders"] is not None, "an empty table is known"
     assert before["source.gavel.catalog.countries"] is None, "one that cannot be read is not"
     assert before["log"] is None
+
+
+def test_a_build_begins_with_what_the_tables_of_the_lake_were_made_of(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a test which passed on an earlier state can look at what came since; files of a slice have no states."""
+    monkeypatch.delenv("GAVEL_SLICE", raising=False)
+    manifest, states = small_manifest(), [state(lineage=frozenset({6, 7}))]
+
+    def lineages(**variables: str) -> Mapping[str, Collection[int]]:
+        files = DbtFiles("local", database.parent, variables)
+        return begun(files, manifest, KeptLocally(database, manifest), iter(states), ["orders"]).lineages
+
+    assert lineages() == {LOTS: {6, 7}}
+    (database.parent / "watermarks.json").write_text("{}")
+    assert lineages(GAVEL_SLICE=str(database.parent)) == {}
 
 
 def test_a_slice_is_known_by_its_files(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ FACT, DIMENSION, CALENDAR = (f"model.gavel.{name}" for name in ("fct_orders", "d
 BALANCE = "test.gavel.balance"  # reads the fact and the dimension
 
 
-def at(batch: int, changes: int = 100) -> str:
-    return f"{reached(batch, changes)}, 10 rows, snapshot 7"
+def at(batch: int, changes: int = 100, snapshot: int = 7) -> str:
+    return f"{reached(batch, changes)}, 10 rows, snapshot {snapshot}"
 
 
 def house(status: str = "pass") -> Present:
@@ -67,6 +67,16 @@ def test_a_table_that_went_back_is_looked_at_whole(version: str | None) -> None:
     """Rolled back, or lost a person's rows by an erasure."""
     now = house()
     assert known(replace(now, versions={**now.versions, ORDERS: version})) == {}
+
+
+@pytest.mark.parametrize(("lineage", "commits"), [({6, 7, 8}, {"orders": (3, 4), "lots": (5, 5)}), ({6, 8}, {})])
+def test_a_table_that_went_back_and_further_is_looked_at_whole(
+    lineage: set[int], commits: dict[str, tuple[int, int]]
+) -> None:
+    """A batch was rolled back, or a person erased, and more changes than that were published before the next build."""
+    now = house()
+    now = replace(now, versions={**now.versions, ORDERS: at(4, changes=200, snapshot=8)}, lineages={ORDERS: lineage})
+    assert known(now) == commits
 
 
 def test_a_table_that_was_never_published_has_no_commit() -> None:
