@@ -23,6 +23,7 @@ from contracts.dbt import PROJECT
 from contracts.loader import ENTITIES
 from warehouse.library import DbtCliInvocation, DbtCliResource, DbtProject
 from warehouse.manifest import Manifest
+from warehouse.passed import as_setting
 from warehouse.reproducible import copy_name, settle
 
 DBT = Path(sys.executable).with_name("dbt")  # the one that belongs to the running Python
@@ -129,6 +130,7 @@ class DbtFiles:
             "GAVEL_DBT_TARGET": self.target,
             "GAVEL_WAREHOUSE": str(self.build),
             "GAVEL_KEEP_OPEN": "True",
+            **as_setting({}),  # tests look at everything, unless a build says how far they have passed
             "DBT_LOG_LEVEL_FILE": "info",  # each statement with its events, as dbt's default, is megabytes a build
             # dbt writes such variables into the manifest.
             **({f"DBT_ENV_CUSTOM_ENV_{_COPY}": self.copy.name} if self.copy else {}),

@@ -97,12 +97,14 @@ def test_dbt_gets_its_settings_whatever_the_environment_says(
 ) -> None:
     monkeypatch.setenv("GAVEL_BUCKET", "another")
     monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("GAVEL_PASSED", '{"test.gavel.t": {"orders": [1, 1]}}')
     before = dict(os.environ)
     _, environment = _requested_of_dbt(dbt_files(settings), tmp_path, monkeypatch)
     assert environment["GAVEL_BUCKET"] == settings.bucket
     assert environment["AWS_ENDPOINT_URL"] == settings.endpoint_url
     assert environment["GAVEL_WAREHOUSE"] == str(settings.home / "build" / "warehouse.duckdb")
     assert environment["HOME"] == "/home/me"
+    assert environment["GAVEL_PASSED"] == "{}", "what nobody says of this build"
     assert dict(os.environ) == before
 
 
