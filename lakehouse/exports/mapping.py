@@ -36,7 +36,7 @@ from contracts.item import BY, FIELD_TIMESTAMPS, POINTER, system_attributes
 from contracts.types import BooleanType, ListType, MapType, StructType
 from lakehouse.exports.manifest import Export, ExportFile, UnusableExport
 from lakehouse.storage.duck import Duck
-from lakehouse.storage.sql import literal, quoted
+from lakehouse.storage.sql import literal, quoted, total
 from lakehouse.table.relations import text_columns
 
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ def statement(contract: Contract, export: Export) -> str:
     incremental = export.kind == "incremental"
     image = "NewImage" if incremental else "Item"
     shape = f'{{"{image}": {{{members}}}{_MORE if incremental else ""}}}'
-    known = " + ".join(f"(i.{quoted(name)}.{kind} IS NOT NULL)::INT" for name, (kind, _) in attributes.items())
+    known = total([f"(i.{quoted(name)}.{kind} IS NOT NULL)::INT" for name, (kind, _) in attributes.items()])
     columns = {f.name: _column(contract, f.name) for f in contract.fields} | _system(contract, export)
     selected = ", ".join(f"{columns[name]} AS {quoted(name)}" for name in text_columns(contract))
     usual = " AND ".join(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from contracts.types import FieldType, ListType, MapType, NestedType, StringType, StructType
 from lakehouse.storage.duck import VALUE_BYTES
-from lakehouse.storage.sql import literal, quoted
+from lakehouse.storage.sql import literal, quoted, total
 
 if TYPE_CHECKING:
     from lakehouse.storage.duck import Duck
@@ -20,7 +20,7 @@ def row_weight(duck: Duck, shape: TableShape, table: str) -> float:
     """Bytes that a row of a table weighs in memory on average: of every row where there are few, else of some blocks of
     rows, all over the table. Heavy rows that are missed make a row group larger."""
     weighed = [c for c in shape.columns if isinstance(c.type, NestedType | StringType)]
-    weights = " + ".join(_weight(quoted(c.name), c.type, 0) for c in weighed) or "0"
+    weights = total([_weight(quoted(c.name), c.type, 0) for c in weighed])
     share = max(_WEIGHED, _FEW * 100 // max(duck.count(f"SELECT count(*) FROM {table}"), 1))
     some = f"USING SAMPLE {share} PERCENT (system, 1)" if share < _MOST_SHARE else ""
     weigh = f"SELECT avg({weights}) FROM {table}"
@@ -42,7 +42,7 @@ def _weight(value: str, type_: FieldType, depth: int) -> str:
             both = (_weight(f"{member}.key", StringType(), depth), _weight(f"{member}.value", inner, depth + 1))
             return _all(f"map_entries({value})", member, " + ".join(both))
         case StructType(fields=fields):
-            return " + ".join(_weight(f"struct_extract({value}, {literal(f.name)})", f.type, depth) for f in fields)
+            return total([_weight(f"struct_extract({value}, {literal(f.name)})", f.type, depth) for f in fields])
         case _:
             return str(VALUE_BYTES)
 

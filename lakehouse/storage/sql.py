@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def quoted(name: str) -> str:
@@ -13,6 +13,15 @@ def quoted(name: str) -> str:
 def literal(text: str) -> str:
     """Text as a SQL literal."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def total(terms: Sequence[str]) -> str:
+    """The sum of SQL terms, 0 of none, added in pairs: the engine's parser takes expressions of a depth of 1,000, which
+    a chain of as many terms has."""
+    if len(terms) < 2:
+        return terms[0] if terms else "0"
+    middle = len(terms) // 2
+    return f"({total(terms[:middle])} + {total(terms[middle:])})"
 
 
 def file_list(addresses: Iterable[str]) -> str:
