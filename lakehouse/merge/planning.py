@@ -23,8 +23,8 @@ FULL_NESTED = 64 << 20
 """Likewise a file whose lists, structs and maps take so much in memory (bytes), and what is joined takes no more: rows
 with very long lists, alike, fill it in files of a few kilobytes."""
 GROWTH = 4
-"""New rows take along the files that are at most this many times as big as what is already together, until they are
-full. Each row is written again a few times at most, and only a few small files are left."""
+"""New rows take along the files that are at most this many times as big as what is already together, until that would
+not be joined by others (`FULL_FILE`). Each row is written again a few times at most, and few small files are left."""
 SMALL_NESTED = 32 << 20
 """A file whose lists, structs and maps take more in memory (bytes) is not small, however few bytes it has: a merge does
 not join it with others."""
@@ -156,7 +156,8 @@ def _joined(present: Sequence[FileFacts], coming: int, rewritten: set[int], goes
     joined: list[FileFacts] = []
     for file in small:
         touched = file.no in rewritten and _is_small(file)
-        grows = taking and file.bytes <= max(GROWTH * size, TINY_FILE)
+        most = GROWTH * size if size < FULL_FILE else 0
+        grows = taking and file.bytes <= max(most, TINY_FILE)
         if (grows or touched) and nested + file.nested <= FULL_NESTED:
             joined.append(file)
             size += file.bytes

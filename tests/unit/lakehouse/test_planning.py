@@ -67,8 +67,15 @@ def test_new_rows_take_along_files_up_to_four_times_as_big_as_what_is_together_a
 
 def test_a_file_that_new_rows_take_along_is_not_marked_as_well() -> None:
     touched = FileFacts(1, 0, 5 * MB, 25_000, hit=10, staying=10)
-    plan = plan_merge([big(0), touched], {0: 50_000})
-    assert plan == planning.Plan((Group(0, (1,), 50_010, newcomers=True),), ())
+    plan = plan_merge([big(0), touched], {0: 30_000})
+    assert plan == planning.Plan((Group(0, (1,), 30_010, newcomers=True),), ())
+
+
+def test_new_rows_take_files_along_until_they_are_a_full_file_themselves() -> None:
+    """Else a table of files of 7 MB would be written again whole by a few rows."""
+    files = [FileFacts(no, 0, 7 * MB, 250_000) for no in range(40)]
+    assert plan_merge(files, {0: 70_000}).groups[0].files == (0,)
+    assert plan_merge(files, {0: 350_000}).groups[0].files == ()
 
 
 def test_files_with_long_lists_are_joined_up_to_what_those_take_in_memory() -> None:
