@@ -36,7 +36,7 @@ from warehouse.library import DbtCliInvocation, dbt_assets
 from warehouse.made import kept
 from warehouse.manifest import NIGHTLY, Manifest, fqn_selector, is_model, is_personal, is_table, reads_of
 from warehouse.marts import marts_of, models_of
-from warehouse.news import after, in_order
+from warehouse.news import after, in_order_of
 from warehouse.passed import as_setting
 from warehouse.project import DbtFiles
 from warehouse.publication import failed_nodes, is_complete, put_back, withheld_models
@@ -215,15 +215,9 @@ def _models(
     one that is left may read one that is built, if it was built itself since that had its news. Of one that reads what
     readers do not have from this build, nothing is said."""
     outputs = {str(e.metadata["unique_id"].value): e.metadata for e in built.events if isinstance(e, dg.Output)}
-    missing: set[str] = set()
-    for i in in_order(manifest, models):
-        before = work.unchanged.models.get(models[i])
-        if missing.isdisjoint(reads_of(manifest, i)) and before is not None:
-            yield model_as_before(models[i], before, now)
-        elif missing.isdisjoint(reads_of(manifest, i)) and i in built.given and i in outputs:
-            yield _model(i, outputs[i], built, now)
-        else:
-            missing.add(i)
+    left = {i: work.unchanged.models[key] for i, key in models.items() if key in work.unchanged.models}
+    for i in in_order_of(manifest, models, left.keys() | (outputs.keys() & built.given)):
+        yield model_as_before(models[i], left[i], now) if i in left else _model(i, outputs[i], built, now)
 
 
 def _model(model_id: str, said: Mapping[str, Any], built: _Built, now: data_times.Reads) -> dg.MaterializeResult[Any]:

@@ -238,4 +238,4 @@ def _process(content: Mapping[str, Any] | None) -> Process | None:
 
 def _is_prepared(path: Path) -> bool:
     """Whether this is what `orchestration.prepare` makes: a folder for each target, with the copies that it parsed."""
-    return path.name == _PREPARED and all((target / "copies").is_dir() for target in path.iterdir())
+    return path.name == _PREPARED and path.is_dir() and all((target / "copies").is_dir() for target in path.iterdir())

@@ -183,6 +183,16 @@ def _known(reads: Iterable[str], versions: Versions) -> dict[str, str]:
     return {read: version for read in reads if (version := versions.get(read)) is not None}
 
 
+def in_order_of(manifest: Manifest, models: Collection[str], there: Collection[str]) -> Iterator[str]:
+    """Those of the models that are `there`, each after those that it reads, and none that reads a model that is not."""
+    missing: set[str] = set()
+    for i in in_order(manifest, models):
+        if i in there and missing.isdisjoint(reads_of(manifest, i)):
+            yield i
+        else:
+            missing.add(i)
+
+
 def in_order(manifest: Manifest, models: Collection[str]) -> Iterator[str]:
     """The models, each after those of them that it reads, also by way of others."""
     left, done = sorted(models), set[str]()

@@ -62,19 +62,7 @@ both_sides as (
         {%- endif %}
 )
 
-select
-    currency,
-    sum(row_count) as rows_too_many
-    {%- for column in amounts %},
-    sum({{ column }}) as {{ column }}_too_much
-    {%- endfor %}
-from both_sides
-group by currency
-having
-    sum(row_count) <> 0
-    {%- for column in amounts %}
-    or sum({{ column }}) <> 0
-    {%- endfor %}
+{{ currencies_that_differ(amounts) }}
 {%- endmacro %}
 
 {# Where everything has passed before: the commits whose rows are not as many, which shows a row that was missed, kept
@@ -218,6 +206,11 @@ both_sides as (
     inner join news on members.{{ key }} = news.{{ key }} and news.is_built
 )
 
+{{ currencies_that_differ(amounts) }}
+{%- endmacro %}
+
+{# The currencies in which `both_sides`, where one side counts against the other, do not add up to nothing. #}
+{% macro currencies_that_differ(amounts) -%}
 select
     currency,
     sum(row_count) as rows_too_many

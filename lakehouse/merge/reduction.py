@@ -20,7 +20,7 @@ from lakehouse.storage.threads import Threads
 from lakehouse.table import iceberg, key_index
 from lakehouse.table.key_index import Keys
 from lakehouse.table.relations import ACCEPTED, APPLIED, LATE, STORED, VALID, Relation
-from lakehouse.table.scan import days_of, deleted, stored_keys, within_bounds
+from lakehouse.table.scan import DAY_OF_CHANGE, days_of, deleted, stored_keys, within_bounds
 from lakehouse.table.schemas import ORDER, TableShape, changes
 
 if TYPE_CHECKING:
@@ -145,8 +145,7 @@ def _leave_out_known(duck: Duck, contract: Contract, shape: TableShape, files: S
 
 def _of_these_days(duck: Duck, shape: TableShape, files: Sequence[LiveFile]) -> list[LiveFile]:
     """The files that can hold changes made on the days of those in `valid`."""
-    days = "date_diff('day', date '1970-01-01', _changed_at::date)"
-    found = duck.rows(f"SELECT DISTINCT {days} AS day, {shape.partition_sql()} FROM {VALID} ORDER BY day")
+    found = duck.rows(f"SELECT DISTINCT {DAY_OF_CHANGE} AS day, {shape.partition_sql()} FROM {VALID} ORDER BY day")
     days_of_batch, partitions = [row[0] for row in found], {row[1] for row in found}
 
     def may_hold(file: LiveFile) -> bool:

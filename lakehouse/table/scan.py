@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from lakehouse.table.iceberg import LiveFile
     from lakehouse.table.schemas import TableShape
 
+DAY_OF_CHANGE = "date_diff('day', date '1970-01-01', _changed_at::date)"
+"""SQL for the day since 1970 on which a change was made."""
 _CHANGED_AT = next(c for c in CHANGES_STAMPS if c.name == "_changed_at")
 _MICROSECONDS_OF_A_DAY = 86_400 * 1_000_000
 FIRST_KEYS, MANY_KEYS = 16_384, 65_536

@@ -238,8 +238,7 @@ class AthenaMerge:
         return outcome.location
 
     def _source(self) -> sql.Source:
-        day = "date_diff('day', date '1970-01-01', _changed_at::date)"
-        days = f"SELECT DISTINCT {day} FROM {VALID} SEMI JOIN {ACCEPTED} USING (_rid)"
+        days = f"SELECT DISTINCT {scan.DAY_OF_CHANGE} FROM {VALID} SEMI JOIN {ACCEPTED} USING (_rid)"
         return sql.Source(
             self.chunk.lake.work_database, self.chunk.batch, frozenset(row[0] for row in self.chunk.duck.rows(days))
         )

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from warehouse.manifest import PROVEN, WATERMARKS_MODEL, is_model, is_table, reads_of
-from warehouse.news import Present, Record, after, due, in_order, news
+from warehouse.news import Present, Record, after, due, in_order, in_order_of, news
 from warehouse.publication import withheld_models
 
 SOURCES = [f"source.p.catalog.s{n}" for n in range(4)]
@@ -254,3 +254,18 @@ def test_of_a_model_that_was_built_beside_those_that_were_wanted_nothing_is_know
     results = {i: {"status": "success"} for i in (beside, wanted)}
     record = after(house.manifest, house.present(), [wanted], results, "b", house.places())
     assert {*house.record.models} - {*record.models} == {beside}
+
+
+@given(st.integers(0, 10**6))
+def test_whatever_was_built_left_or_failed_is_said_in_the_order_in_which_dagster_takes_it(seed: int) -> None:
+    """Dagster refuses an output before that of another selected model which it reads, and one that never comes."""
+    rng = random.Random(seed)
+    manifest = random_manifest(rng)
+    models = [i for i in manifest["nodes"] if is_model(manifest, i)]
+    selected = {i for i in models if rng.random() < 0.7}
+    there = {i for i in models if rng.random() < 0.8}
+    said = list(in_order_of(manifest, selected, there))
+    for n, i in enumerate(said):
+        assert {*reads_of(manifest, i)} & selected <= {*said[:n]}
+    unsaid = {i for i in selected & there if i not in said}
+    assert all({*reads_of(manifest, i)} & (selected - {*said}) for i in unsaid), "all else is said"

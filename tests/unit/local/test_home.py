@@ -111,6 +111,13 @@ def test_a_folder_of_somebody_else_is_refused_whatever_its_name(home: Home) -> N
     assert (home.path / "dbt" / "models").exists()
 
 
+def test_a_file_of_somebody_else_is_refused_whatever_its_name(home: Home) -> None:
+    home.path.mkdir()
+    (home.path / "dbt").touch()
+    with pytest.raises(HomeError, match=r"holds dbt and no"):
+        home.begin()
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"form": 99}', '{"form": 1, "what": "?"}'])
 def test_a_file_that_cannot_be_understood_is_no_stack(home: Home, content: str) -> None:
     home.begin()
