@@ -81,7 +81,7 @@ def read_objects(
     on from there. `OBJECTS` says which object a number stands for (_no, key, etag, modified).
 
     What is kept in `shelf` is not downloaded. Raises `weights.TooHeavy` for rows of more than `most` bytes (by default
-    `weights.most_of` the contract; more of narrow rows)."""
+    `weights.most_of` the contract), `weights.PARQUET_TIMES` as many where all is Parquet."""
     reading = Reading()
     folder = _folder(duck)
     folder.mkdir(exist_ok=True)
@@ -106,7 +106,7 @@ def read_objects(
     known = {n: weight for n, weight in weighed.items() if weight}
     most = weights.most_of(contract) if most is None else most
     if not reading.texts:
-        most = weights.most_together(contract, most, known.values())
+        most *= weights.PARQUET_TIMES
     chunks = weights.shared_out(objects, known, most)
     if len(chunks) > 1:
         raise weights.TooHeavy(chunks)

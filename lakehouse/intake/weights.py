@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,18 +28,16 @@ if TYPE_CHECKING:
     from lakehouse.intake.landing import LandedObject
 
 CHUNK_WEIGHT = 96 << 20
-"""Bytes of rows of one commit, uncompressed: a fifth of the memory that a batch has by default. Each commit looks for
-its keys in the whole table and writes files of its own, and what writes Parquet takes memory beside the engine's limit.
-With 64, 96, 128 and 256 MB, a batch of a million narrow rows took 30, 28, 23 and 19 s of processor, and 0.77, 0.73,
-0.87 and 0.9 GB."""
-NARROW_ROW, NARROW_TIMES = 1_024, 1.25
-"""Where all objects are Parquet and a row weighs at most so many bytes on average, a commit takes so many times as
-much: most of that weight is what a text takes beside its letters, and typed rows take less. With 1, 1.25 and 1.5, 2.5
-million removals took 74, 67 and 68 s of processor, and 0.93, 0.96 and 1.07 GB. A file of text takes memory to be
-read."""
-NESTED_CHUNK_WEIGHT = 64 << 20
-"""Bytes where the rows have lists, structs or maps: to judge those that are not in the usual form takes some times
-their text. With 128 MB, 100,000 rows of fifty records took 1.07 GB."""
+"""Bytes of rows of one commit, uncompressed, where objects of text are among them, which take memory to be read. Each
+commit looks for its keys in the whole table and writes files of its own, and what writes Parquet takes memory beside
+the engine's limit."""
+NESTED_CHUNK_WEIGHT = 48 << 20
+"""Likewise where the rows have lists, structs or maps: to judge those that are not in the usual form takes some times
+their text."""
+PARQUET_TIMES = 3
+"""Where all objects are Parquet, a commit takes so many times as much: they are read as they are typed, and much of the
+weight is what a text takes beside its letters. At 1.25, 2.5 and 3 times, 2.5 million removals took 45, 39 and 34 s of
+processor, and 0.91, 0.89 and 0.91 GB."""
 FEWEST_ROWS = 2_048
 """An object of no more rows is not cut by its weight: the engine moves as many at once."""
 LARGE_COLUMN = 64 << 20
@@ -59,18 +57,9 @@ class Weight:
 
 
 def most_of(contract: Contract) -> int:
-    """Bytes of rows of one commit of an entity."""
+    """Bytes of rows of one commit of an entity, where objects of text are among them."""
     nested = any(isinstance(field.type, NestedType) for field in contract.fields)
     return min(CHUNK_WEIGHT, NESTED_CHUNK_WEIGHT) if nested else CHUNK_WEIGHT
-
-
-def most_together(contract: Contract, most: int, known: Collection[Weight]) -> int:
-    """Bytes of rows of one commit that takes Parquet files of these weights, where others take `most`: more of rows
-    that are narrow."""
-    rows, size = sum(w.rows for w in known), sum(w.bytes for w in known)
-    if any(isinstance(f.type, NestedType) for f in contract.fields) or size > NARROW_ROW * rows:
-        return most
-    return int(most * NARROW_TIMES)
 
 
 class TooHeavy(Exception):

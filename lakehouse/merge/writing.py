@@ -434,7 +434,7 @@ class _Writer:
             cut = list(rows)
             self.uploads.append(self.pool.submit(self._cut, path, location, partitions[group], schema, cut))
 
-    def mark(self, file: LiveFile, rows: object) -> None:
+    def mark(self, file: LiveFile, rows: pa.ChunkedArray) -> None:
         """Write the delete file of a data file: `rows` (positions, ascending) and those deleted before."""
         _, location = self._next("deletes.parquet")
         self.uploads.append(self.pool.submit(self._store_deletes, file, rows, location))
@@ -461,16 +461,9 @@ class _Writer:
         file_cutting.write(path, schema, rows, self.level)
         return self._store(path, location, partition)
 
-    def _store_deletes(self, file: LiveFile, rows: object, location: str) -> DataFile:
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        assert isinstance(rows, pa.ChunkedArray)
+    def _store_deletes(self, file: LiveFile, rows: pa.ChunkedArray, location: str) -> DataFile:
         earlier = iceberg.deleted_positions(self.lake, iceberg.own_deletes(self.lake, file))
-        positions = pc.unique(pa.chunked_array([*rows.chunks, earlier], pa.int64()))
-        described, content = iceberg.delete_file(
-            self.shape, file.data, positions.take(pc.sort_indices(positions)), location
-        )
+        described, content = iceberg.delete_file(self.shape, file.data, iceberg.ascending([rows, earlier]), location)
         self.lake.store.write(self.lake.store.key(location), content)
         return described
 

@@ -11,7 +11,7 @@ import dataclasses
 import io
 import struct
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -293,7 +293,12 @@ def same_record(one: DataFile, other: DataFile) -> bool:
 
 _DELETES_SCHEMA = pa.schema(
     [
-        pa.field("file_path", pa.string(), nullable=False, metadata={"PARQUET:field_id": str(PATH_ID)}),
+        pa.field(
+            "file_path",
+            pa.dictionary(pa.int32(), pa.string()),
+            nullable=False,
+            metadata={"PARQUET:field_id": str(PATH_ID)},
+        ),
         pa.field("pos", pa.int64(), nullable=False, metadata={"PARQUET:field_id": str(POSITION_ID)}),
     ]
 )
@@ -306,9 +311,14 @@ def delete_file(shape: TableShape, data: DataFile, positions: pa.Array, location
     """
     paths = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), len(positions)), [data.file_path])
     buffer = io.BytesIO()
-    table = pa.Table.from_arrays([paths.cast(pa.string()), positions], schema=_DELETES_SCHEMA)
+    table = pa.Table.from_arrays([paths, positions], schema=_DELETES_SCHEMA)
     pq.write_table(
-        table, buffer, compression="zstd", use_dictionary=["file_path"], column_encoding={"pos": "DELTA_BINARY_PACKED"}
+        table,
+        buffer,
+        compression="zstd",
+        use_dictionary=["file_path"],
+        column_encoding={"pos": "DELTA_BINARY_PACKED"},
+        store_schema=False,  # it would tell readers of Arrow of the dictionary
     )
     content = buffer.getvalue()
     path = data.file_path.encode()
@@ -338,18 +348,24 @@ def deleted_positions(lake: Lake, file: LiveFile) -> pa.Array:
     """The deleted row numbers of a data file (int64, distinct, ascending), from all delete files that apply to it."""
     import pyarrow.compute as pc
 
-    found = []
+    found: list[pa.ChunkedArray] = []
     for deletes in file.deletes:
+        shared = len(files_of(lake).deleted_rows(deletes)) > 1
         content = lake.store.read(lake.store.key(deletes.file_path))
         with of_the_lake(deletes.file_path):
-            rows = pq.read_table(io.BytesIO(content), columns=["file_path", "pos"])
-        if len(files_of(lake).deleted_rows(deletes)) > 1:
+            rows = pq.read_table(io.BytesIO(content), columns=["file_path", "pos"] if shared else ["pos"])
+        if shared:
             rows = rows.filter(pc.equal(rows.column("file_path"), file.path))
-        found += rows.column("pos").chunks
-    if not found:
-        return pa.array([], pa.int64())
-    positions = pc.unique(pa.chunked_array(found, pa.int64()))
-    return positions.take(pc.sort_indices(positions))
+        found.append(rows.column("pos"))
+    return ascending(found)
+
+
+def ascending(numbers: Sequence[pa.ChunkedArray | pa.Array]) -> pa.Array:
+    """The distinct ones among row numbers (int64), ascending. By a sort: Arrow's table of distinct values takes some
+    times their memory, and keeps it."""
+    import numpy as np
+
+    return pa.array(np.unique(np.concatenate([np.empty(0, np.int64), *(n.to_numpy() for n in numbers)])))
 
 
 def own_deletes(lake: Lake, file: LiveFile) -> LiveFile:

@@ -88,13 +88,6 @@ def test_a_chunk_of_rows_with_lists_is_smaller() -> None:
     assert weights.most_of(PARCELS) < weights.most_of(scalars)
 
 
-def test_a_chunk_of_narrow_rows_is_larger() -> None:
-    scalars = replace(PARCELS, fields=tuple(f for f in PARCELS.fields if not isinstance(f.type, NestedType)))
-    narrow, wide = [Weight(9, 9 * weights.NARROW_ROW)], [Weight(9, 9 * weights.NARROW_ROW + 1)]
-    assert weights.most_together(scalars, 1_000, narrow) == 1_250
-    assert weights.most_together(scalars, 1_000, wide) == weights.most_together(PARCELS, 1_000, narrow) == 1_000
-
-
 @contextmanager
 def cut(limit: int | None, most_rows: int | None = None) -> Iterator[None]:
     """Chunks of at most `limit` bytes; memory runs out where more than `most_rows` are taken at once."""
@@ -108,6 +101,7 @@ def cut(limit: int | None, most_rows: int | None = None) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if limit is not None:
             patch.setattr(weights, "CHUNK_WEIGHT", limit)
+        patch.setattr(weights, "PARQUET_TIMES", 1)
         patch.setattr(weights, "FEWEST_ROWS", 1)
         patch.setattr(validation, "validate", runs_out)
         yield
