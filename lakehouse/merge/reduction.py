@@ -244,17 +244,21 @@ def _look_up(duck: Duck, contract: Contract, index: KeyIndex, scanned: Mapping[i
     wanted = {n: f for n, f in scanned.items() if index.is_wanted(f)}
     if not wanted:
         return ()
-    keys = key_columns(contract)
-    duck.run(
-        "CREATE OR REPLACE TEMP TABLE _sought AS SELECT row_number() OVER () - 1 AS _number, * "
-        f"FROM (SELECT DISTINCT {keys} FROM {ACCEPTED})"
-    )
-    count = duck.count("SELECT count(*) FROM _sought")
-    if count * key_index.ROWS_PER_KEY > sum(f.stored_rows for f in wanted.values()):
+    keys, stored = key_columns(contract), sum(f.stored_rows for f in wanted.values())
+    # At least so many keys: each has one change, but for those in `_several`.
+    rows, others = f"SELECT count(*) FROM {ACCEPTED}", "SELECT coalesce(sum(_changes), 0) - count(*) FROM _several"
+    fewest = duck.count(f"SELECT ({rows}) - ({others})")
+    if fewest * key_index.ROWS_PER_KEY > stored:
         return ()
     with Threads(index.lake.threads if index.lake.local_root else _READERS) as pool:
         largest = sorted(wanted.values(), key=lambda f: -f.stored_rows)[:_PROBED]
-        if count >= key_index.MANY_KEYS and not any(pool.map(index.is_there, largest)):
+        if fewest >= key_index.MANY_KEYS and not any(pool.map(index.is_there, largest)):
+            return ()
+        duck.run(
+            "CREATE OR REPLACE TEMP TABLE _sought AS SELECT row_number() OVER () - 1 AS _number, * "
+            f"FROM (SELECT DISTINCT {keys} FROM {ACCEPTED})"
+        )
+        if duck.count("SELECT count(*) FROM _sought") * key_index.ROWS_PER_KEY > stored:
             return ()
         sought = Keys(index.digests(duck, "_sought ORDER BY _number"))
         answers = pool.map(lambda file: index.find(file, sought), wanted.values() if sought.distinct else ())
