@@ -94,10 +94,16 @@ select
 from states
 {%- endmacro %}
 
-{# Statement that takes out the rows of a key that its newest computation did not give any more. #}
+{# Statement that takes out the rows of a key that its newest computation did not give any more: all that it gave have a
+   newer batch. #}
 {% macro delete_outdated_history(key, surrogate) -%}
     {%- set seen = load_result('seen_before') -%}
-    {%- if seen -%}
+    {%- if seen and heals_at_once() -%}
+    delete from {{ this }}
+    where
+        _batch <= {{ seen['data'][0][0] }}
+        and {{ key }} in (select {{ key }} from {{ this }} where _batch > {{ seen['data'][0][0] }})
+    {%- elif seen -%}
     delete from {{ this }}
     where {{ surrogate }} in (
         select outdated.{{ surrogate }}
@@ -105,7 +111,6 @@ from states
         inner join (
             select {{ key }}, max(_batch) as _batch
             from {{ this }}
-            where {{ is_new('_batch', seen) }}
             group by {{ key }}
         ) as newest on outdated.{{ key }} = newest.{{ key }}
         where outdated._batch < newest._batch

@@ -35,9 +35,7 @@
     {%- if is_increment() -%}
     {%- set keys_with_news -%}
     {%- for rows, cursor in cursors %}
-    select {{ key }}
-    from {{ rows }}
-    where _batch > {{ last_seen(cursor) }}
+    {{ with_news(key, rows, cursor) }}
     {{- '\n    union distinct' if not loop.last }}
     {%- endfor %}
     {%- for keys in also %}
@@ -51,6 +49,19 @@ changed as (
     {%- endif -%}
 {%- endmacro %}
 
+{# Keys of `rows` that this model has not seen as they are now. #}
+{% macro with_news(key, rows, cursor) -%}
+    select {{ key }}
+    from {{ rows }}
+    where {{ is_a_key(key) }} and _batch > {{ last_seen(cursor) }}
+{%- endmacro %}
+
+{# True of any key, which is text and never null. Where what a scan is joined to has a condition of its own, and is joined
+   by one column alone, DuckDB passes over the rows of the scan that it does not have, without reading their other columns. #}
+{% macro is_a_key(key) -%}
+    {{ key }} >= ''
+{%- endmacro %}
+
 {# The highest batch that this model has seen of a table; it remembers it in the column `cursor`. #}
 {% macro last_seen(cursor) -%}
     (select coalesce(max({{ cursor }}), -1) from {{ this }})
@@ -61,22 +72,14 @@ changed as (
 {% macro keys_before_a_move(key, rows, changes, member, cursor) -%}
     select {{ key }}
     from {{ changes }}
-    where {{ member }} in (
-        select {{ member }}
-        from {{ rows }}
-        where _batch > {{ last_seen(cursor) }}
-    )
+    where {{ member }} in ({{ with_news(member, rows, cursor) }})
 {%- endmacro %}
 
 {# Keys of `rows` that belong to a row of `parents` with news. #}
 {% macro keys_of_parent(key, rows, parents, parent_key, cursor) -%}
     select {{ key }}
     from {{ rows }}
-    where {{ parent_key }} in (
-        select {{ parent_key }}
-        from {{ parents }}
-        where _batch > {{ last_seen(cursor) }}
-    )
+    where {{ parent_key }} in ({{ with_news(parent_key, parents, cursor) }})
 {%- endmacro %}
 
 {# Keys of this model whose row points to another state of a dimension than the one that was valid, because a change of
@@ -85,7 +88,11 @@ changed as (
    `refers` is the column of this model that holds the dimension's key, `points` the one that holds the state's. #}
 {% macro stale_keys(key, dimension, dimension_key, surrogate, cursor, refers, points, at) -%}
     select facts.{{ key }}
-    from {{ this }} as facts
+    from (
+        select *
+        from {{ this }}
+        where {{ refers }} in ({{ with_news(dimension_key, ref(dimension), cursor) }})
+    ) as facts
     inner join {{ states_of(dimension, dimension_key, surrogate) }} as states
         on facts.{{ refers }} = states.{{ dimension_key }} and {{ was_valid('states', 'facts.' ~ at) }}
     where
@@ -108,7 +115,7 @@ changed as (
    which becomes part of a mart's statement, names the mart: its keys are `kept_aside` before the statement runs. #}
 {% macro is_changed(key, of=none) -%}
     {%- if is_increment(of) -%}
-        {{ key }} in (select {{ key }} from {{ kept_aside_of(of) if of else 'changed' }})
+        {{ key }} in (select {{ key }} from {{ kept_aside_of(of) if of else 'changed' }} where {{ is_a_key(key) }})
     {%- else -%}
         true
     {%- endif -%}
@@ -132,16 +139,22 @@ changed as (
 {%- endmacro %}
 
 {# Statement that takes out members of a list that got shorter, or whose owner was removed: a list is always computed
-   as a whole, so what is left from before has an older batch than its owner. #}
+   as a whole, so what is left from before has an older batch than its owner. Where this increment saw each owner for the
+   first time, that is what had been seen before it. #}
 {% macro delete_outdated_members(owners, key, number) -%}
     {%- set seen = load_result('seen_before') -%}
-    {%- if seen -%}
+    {%- if seen and heals_at_once() -%}
+    delete from {{ this }}
+    where
+        _batch <= {{ seen['data'][0][0] }}
+        and {{ key }} in (select {{ key }} from {{ owners }} where _batch > {{ seen['data'][0][0] }})
+    {%- elif seen -%}
     delete from {{ this }}
     where {{ member_key(key, number) }} in (
         select {{ member_key('members.' ~ key, 'members.' ~ number) }}
         from {{ this }} as members
         inner join {{ owners }} as owners on members.{{ key }} = owners.{{ key }}
-        where members._batch < owners._batch and {{ is_new('owners._batch', seen) }}
+        where members._batch < owners._batch
     )
     {%- endif -%}
 {%- endmacro %}
@@ -155,14 +168,10 @@ changed as (
     {%- endif -%}
 {%- endmacro %}
 
-{# The condition that keeps what this increment saw for the first time. Where merge and deletion are not one transaction
-   it keeps everything, so that the next build deletes what one that broke off between them left. #}
-{% macro is_new(batch, seen) -%}
-    {%- if target.type == 'duckdb' -%}
-        {{ batch }} > {{ seen['data'][0][0] }}
-    {%- else -%}
-        true
-    {%- endif -%}
+{# Whether merge and deletion are one transaction, so that a deletion has to look at what this increment saw for the first
+   time only. Where they are not, it looks at everything, and deletes what a build that broke off between them left. #}
+{% macro heals_at_once() -%}
+    {{ return(target.type == 'duckdb') }}
 {%- endmacro %}
 
 {% macro member_key(key, number) -%}

@@ -9,10 +9,14 @@
 {%- set moved_closings -%}
     select bids.bid_id
     from {{ this }} as bids
-    inner join {{ ref('dim_lot') }} as lots on bids.lot_id = lots.lot_id and lots.is_current
-    where
-        lots._batch > {{ last_seen('_lots_batch') }}
-        and lots.ends_at is distinct from bids.closes_at
+    inner join (
+        select
+            lot_id,
+            ends_at
+        from {{ ref('dim_lot') }}
+        where is_current and _batch > {{ last_seen('_lots_batch') }}
+    ) as lots on bids.lot_id = lots.lot_id
+    where lots.ends_at is distinct from bids.closes_at
 {%- endset -%}
 
 with
