@@ -60,13 +60,14 @@ _one_spares = Lock()
 class Reading:
     """What became of the objects: `rows` read by key, whole objects that are `unreadable` with the reason and the file
     with their content (`kept`), the `texts` by number, and those `gone` (deleted or written again since they were
-    listed: a later batch takes the new version)."""
+    listed: a later batch takes the new version). What is kept in `shelf` is recut there, too."""
 
     rows: dict[str, int] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
     kept: dict[str, Path] = field(default_factory=dict)
     texts: dict[int, Content] = field(default_factory=dict)
     gone: list[str] = field(default_factory=list)
+    shelf: weights.Shelf | None = None
 
 
 def read_objects(
@@ -82,7 +83,7 @@ def read_objects(
 
     What is kept in `shelf` is not downloaded. Raises `weights.TooHeavy` for rows of more than `most` bytes (by default
     `weights.most_of` the contract), `weights.PARQUET_TIMES` as many where all is Parquet."""
-    reading = Reading()
+    reading = Reading(shelf=shelf)
     folder = _folder(duck)
     folder.mkdir(exist_ok=True)
     paths = _download(lake, contract, objects, folder, reading, shelf)
@@ -363,6 +364,9 @@ def _load_shape(
         with _sparing(duck, [_folder(duck) / str(number) for number in shape.numbers]):
             duck.run(f"INSERT INTO {CHECKED} {validation.check(contract, source, repeated)}")
     except Exception as error:  # noqa: BLE001 - what an object raises has no end, see failures
+        if isinstance(error, duckdb.OutOfMemoryException) and _recut(duck, objects, shape.numbers, reading):
+            _load_tables(duck, contract, objects, shape.numbers, reading)
+            return
         _raise_unless_data(error)
         if len(shape.numbers) == 1:
             (number,) = shape.numbers
@@ -373,6 +377,14 @@ def _load_shape(
             return
         for half in shape.halves():
             _load_shape(duck, contract, objects, half, reading)
+
+
+def _recut(duck: Duck, objects: Sequence[LandedObject], numbers: Sequence[int], reading: Reading) -> bool:
+    """Recut files that are too large to be read in the row groups that they have; whether any was."""
+    found = [number for number in numbers if weights.recut(path_of(duck, number), whatever=True)]
+    for number in found if reading.shelf else ():
+        reading.shelf.keep_recut(objects[number], path_of(duck, number))
+    return bool(found)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from lakehouse.storage.duck import VALUE_BYTES
 from lakehouse.storage.failures import class_of
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyarrow.parquet import FileMetaData
 
     from contracts import Contract
@@ -45,6 +46,7 @@ LARGE_COLUMN = 64 << 20
 MOST_DECOMPRESSED_TABLE = 16 << 30
 """Bytes that the rows of a Parquet file may always take; beyond them as many times its size as those of a text."""
 _RECUT = 16 << 20  # bytes
+_RECUT_ROWS = 64  # read at once: a few heavy ones may be anywhere
 _BLOCK = 1 << 20
 
 
@@ -140,33 +142,63 @@ def largest_column(path: Path) -> int:
         return 0
 
 
-def recut(path: Path) -> None:
-    """Recut a Parquet file of text into small row groups if a column of one of them is large: an engine decompresses
-    whole pages, and a writer may have made one of a hundred megabytes. Values and rows stay as they are; a file with
-    other types, or that cannot be read here, is left alone."""
+def recut(path: Path, *, whatever: bool = False) -> bool:
+    """Recut a Parquet file of text into small row groups if a column of one of them is large, or `whatever` is in large
+    ones: an engine decompresses whole pages, and a writer may have made one of a hundred megabytes. Values
+    and rows stay as they are; a file with other types, or that cannot be read here, is left alone. Returns whether it
+    was recut."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if largest_column(path) <= LARGE_COLUMN:
-        return
+    if not whatever and largest_column(path) <= LARGE_COLUMN:
+        return False
     new = path.with_name(f"{path.name}.new")
     try:
         with pq.ParquetFile(path, pre_buffer=False, buffer_size=_BLOCK) as source:
-            schema, footer = source.schema_arrow, source.metadata
-            if any(not pa.types.is_string(field.type) for field in schema):
-                return
-            size = sum(footer.row_group(n).total_byte_size for n in range(footer.num_row_groups))
-            rows = max(1, min(FEWEST_ROWS, _RECUT * footer.num_rows // max(size, 1)))
+            schema, sizes = source.schema_arrow, _group_sizes(source.metadata)
+            if any(not pa.types.is_string(f.type) for f in schema) or (
+                whatever and max(sizes, default=0) <= 2 * _RECUT
+            ):
+                return False
+            most = max(_RECUT_ROWS, 4 * len(schema))  # some columns take as long as some rows
+            rows = max(1, min(most, _RECUT * source.metadata.num_rows // max(sum(sizes), 1)))
             with pq.ParquetWriter(new, schema, compression="zstd", store_schema=False) as target:
-                for batch in source.iter_batches(batch_size=rows):
-                    target.write_batch(batch)
+                for group in _groups(source.iter_batches(batch_size=rows)):
+                    target.write_table(group, row_group_size=len(group))
     except (pa.ArrowException, ValueError):
-        return
+        return False
     except OSError as error:
         if error.errno is None:
-            return
+            return False
         raise
+    finally:
+        pa.default_memory_pool().release_unused()  # pages of hundreds of megabytes, which it would keep
     os.replace(new, path)
+    return True
+
+
+def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Rows in their order, together up to `_RECUT` bytes and `FEWEST_ROWS`: one of more bytes is alone."""
+    import pyarrow as pa
+
+    together: list[pa.RecordBatch] = []
+    for rows in (some for batch in batches for some in _light(batch)):
+        size, count = sum(b.nbytes for b in together), sum(len(b) for b in together)
+        if together and (size + rows.nbytes > _RECUT or count + len(rows) > FEWEST_ROWS):
+            yield pa.Table.from_batches(together)
+            together = []
+        together.append(rows)
+    if together:
+        yield pa.Table.from_batches(together)
+
+
+def _light(rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """Rows in halves of halves until none has more than `_RECUT` bytes, or it is a row."""
+    if rows.nbytes <= _RECUT or len(rows) < 2:
+        yield rows
+        return
+    for half in (rows.slice(0, len(rows) // 2), rows.slice(len(rows) // 2)):
+        yield from _light(half)
 
 
 def weight_of_text(content: Content, landed: LandedObject, columns: int) -> Weight | None:
@@ -258,6 +290,12 @@ class Shelf:
             text.path = kept
             if text.compressed and _lines(text)[1] < shutil.disk_usage(kept).free // 2:
                 text.decompress(kept.with_suffix(".text"))
+
+    def keep_recut(self, landed: LandedObject, path: Path) -> None:
+        """Keep what is in that file now, if the content of this version of an object is kept."""
+        if (kept := self._kept.get((landed.key, landed.etag))) is not None:
+            kept.unlink()
+            os.link(path, kept)
 
     def put(self, landed: LandedObject, path: Path) -> bool:
         """Put the content at that place, if it is kept."""

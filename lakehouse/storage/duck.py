@@ -125,6 +125,12 @@ def connect(lake: Lake) -> Iterator[Duck]:
     except (duckdb.FatalException, duckdb.InternalException):
         _kept_engine.cache_clear()  # it answers nothing any more
         raise
+    except duckdb.OutOfMemoryException:
+        connection.close()
+        # The allocator keeps most of what was freed, some 500 MB, until the limit is set again.
+        with engine.connection.cursor() as other:
+            other.execute(f"SET memory_limit = {literal(options.memory_limit)}")
+        raise
     finally:
         connection.close()
         shutil.rmtree(scratch, ignore_errors=True)

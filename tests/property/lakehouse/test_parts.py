@@ -255,6 +255,41 @@ def test_a_file_in_small_row_groups_has_the_same_rows(rows: list[tuple[str, str 
         weights.recut(path)
         assert pq.read_table(path).equals(table)
         assert [p.name for p in Path(folder).iterdir()] == ["0"]
+        read = pq.ParquetFile(path)
+        groups = [read.read_row_group(n) for n in range(read.num_row_groups)]
+        assert all(len(each) == 1 or each.nbytes <= 500 + 2 * 8 for each in groups)  # the places of no text, too
+
+
+@pytest.mark.parametrize("chunk", [None, 60_000])
+def test_a_file_whose_row_groups_do_not_fit_is_recut_once_and_read(
+    tmp_path: Path, chunk: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer makes one group of many columns, or of a few heavy rows: no part of its rows is lighter to read."""
+    recut, run = [], Duck.run
+    cut_again = weights.recut
+
+    def fits(duck: Duck, sql: str, parameters: object = None) -> None:
+        files = (path for path in (duck.scratch / "landed").glob("*") if sql.startswith("INSERT INTO checked"))
+        for path in files:
+            footer = pq.read_metadata(path)
+            if any(footer.row_group(n).total_byte_size > 20_000 for n in range(footer.num_row_groups)):
+                raise duckdb.OutOfMemoryException("Out of Memory Error: failed to allocate data of size 4.0 MiB")
+        run(duck, sql, parameters)
+
+    def counted(path: Path, **how: bool) -> bool:
+        done = cut_again(path, **how)
+        recut.append(done)
+        return done
+
+    lake = local_lake(tmp_path)
+    Landing(lake, PARCELS).land([change(f"p-{n}", version=1) for n in range(1_000)])
+    monkeypatch.setattr(Duck, "run", fits)
+    monkeypatch.setattr(weights, "recut", counted)
+    monkeypatch.setattr(weights, "_RECUT", 8_000)
+    with cut(chunk):
+        result = compact(lake, PARCELS, Scope.everything())
+    assert (result.counts.applied, result.held, result.failing) == (1_000, (), ())
+    assert sum(recut) == 1
 
 
 DAMAGED = """
