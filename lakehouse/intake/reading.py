@@ -123,7 +123,7 @@ def weight_of(contract: Contract, landed: LandedObject, content: Path | Content)
     """What the rows of an object weigh; None if nobody knows."""
     if isinstance(content, Content):
         return weights.weight_of_text(content, landed, len(contract.fields))
-    return weights.weight_of_table(content, landed)
+    return weights.weight_of_table(content, landed, contract.primary_key)
 
 
 def _within(tables: Iterable[pa.Table], first: int, end: int | None) -> Iterator[pa.Table]:

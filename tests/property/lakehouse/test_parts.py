@@ -88,6 +88,21 @@ def test_a_chunk_of_rows_with_lists_is_smaller() -> None:
     assert weights.most_of(PARCELS) < weights.most_of(scalars)
 
 
+def test_a_long_key_weighs_as_often_as_it_is_kept(tmp_path: Path) -> None:
+    landed = LandedObject("o.parquet", "e", 1, THEN, THEN)
+
+    def weigh(key: str) -> int:
+        table = pa.table({"key": [f"{n:03}{key}" for n in range(100)], "text": [f"{n:03}{key}" for n in range(100)]})
+        pq.write_table(table, tmp_path / "o.parquet", use_dictionary=False, compression=None)
+        one, other = (weights.weight_of_table(tmp_path / "o.parquet", landed, keys) for keys in (["key"], []))
+        assert one is not None
+        assert other is not None
+        return one.bytes - other.bytes
+
+    assert weigh("x") == 0
+    assert weigh("x" * 1_000) == pytest.approx(2 * 100 * (1_003 - 64), rel=0.05)
+
+
 @contextmanager
 def cut(limit: int | None, most_rows: int | None = None) -> Iterator[None]:
     """Chunks of at most `limit` bytes; memory runs out where more than `most_rows` are taken at once."""
