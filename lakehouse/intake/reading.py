@@ -382,8 +382,9 @@ def _load_shape(
 def _recut(duck: Duck, objects: Sequence[LandedObject], numbers: Sequence[int], reading: Reading) -> bool:
     """Recut files that are too large to be read in the row groups that they have; whether any was."""
     found = [number for number in numbers if weights.recut(path_of(duck, number), whatever=True)]
-    for number in found if reading.shelf else ():
-        reading.shelf.keep_recut(objects[number], path_of(duck, number))
+    if reading.shelf is not None:
+        for number in found:
+            reading.shelf.keep_recut(objects[number], path_of(duck, number))
     return bool(found)
 
 
