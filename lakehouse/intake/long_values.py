@@ -11,8 +11,8 @@ import json
 from decimal import Decimal
 from typing import TYPE_CHECKING, NoReturn
 
-from contracts.types import Field, NestedType, type_name
-from contracts.validation import Value, parse
+from contracts.types import Field, FieldType, IntegerType, ListType, MapType, NestedType, StructType, type_name
+from contracts.validation import DECIMAL, Value, parse
 from lakehouse.storage.sql import quoted
 from lakehouse.table.relations import UNUSUAL
 
@@ -68,7 +68,7 @@ def _compact(contract: Contract, field: Field, text: str) -> str:
         raise _Wrong(f"{expected} as JSON, found deeper nesting than any contract has") from None
     except ValueError:
         raise _Wrong(f"{expected} as JSON, found other text") from None
-    parsed = parse(contract, {field.name: given}, partial=True)
+    parsed = parse(contract, {field.name: _read(field.type, given)}, partial=True)
     if parsed.problems:
         raise _Wrong(f"{expected}, found another value at {parsed.problems[0].field}")
     del given
@@ -84,6 +84,20 @@ def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _number(text: str) -> NoReturn:
     raise _Wrong("expected numbers as text, found a bare number")  # no JSON reader keeps 38 digits
+
+
+def _read(type_: FieldType, given: object) -> object:
+    """Text where an integer belongs as the number that it says; lists and objects are changed in their place."""
+    match type_:
+        case IntegerType() if isinstance(given, str) and DECIMAL.fullmatch(given):
+            return Decimal(given)
+        case ListType(element=element) if isinstance(given, list):
+            given[:] = (_read(element, each) for each in given)
+        case MapType(value=value) if isinstance(given, dict):
+            given.update((key, _read(value, each)) for key, each in list(given.items()))
+        case StructType(fields) if isinstance(given, dict):
+            given.update((f.name, _read(f.type, given[f.name])) for f in fields if f.name in given)
+    return given
 
 
 def _written(value: Value) -> Value:

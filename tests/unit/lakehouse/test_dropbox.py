@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from contracts import Contract, Field, load_contracts
-from contracts.types import DecimalType, IntegerType, ListType, StringType, StructType
+from contracts.types import DecimalType, IntegerType, ListType, MapType, StringType, StructType
 from lakehouse.api import compact
 from lakehouse.intake import long_values, text_files
 from lakehouse.intake.landing import Scope
@@ -490,6 +490,26 @@ def test_one_long_value_costs_its_row_at_most(lake: Lake, form: str, value: str,
         (reason,) = result.reasons
         assert reason == problem
         assert "secret" not in str(list_files(lake, TARIFFS)[0].reasons)
+
+
+@pytest.mark.parametrize("form", ["ndjson", "parquet"])
+def test_a_long_value_has_integers_as_a_short_one_has(lake: Lake, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(long_values, "LONG", 100)
+    stop = StructType((Field("days", 6, IntegerType()), Field("hours", 7, MapType(8, 9, IntegerType()))))
+    contract = dataclasses.replace(TARIFFS, fields=(*TARIFFS.fields[:3], Field("zones", 4, ListType(5, stop))))
+    stops = {"short": [{"days": "2"}], "long": [{"hours": {"x": "-3", "y": "4.0"}, "days": "2"}] * 20}
+    wrong = {"text": [*stops["long"], {"days": "two"}], "part": [*stops["long"], {"hours": {"x": "0.5"}}]}
+    rows = [{"tariff_id": k, "edition": "1", "zones": json.dumps(v)} for k, v in (stops | wrong).items()]
+    if form == "parquet":
+        buffer = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(rows), buffer)
+        drop(lake, "x.parquet", buffer.getvalue())
+    else:
+        drop(lake, "x.ndjson", "".join(json.dumps(row) + "\n" for row in rows).encode())
+    counts = run(lake, contract).counts
+    assert (counts.applied, counts.quarantined) == (2, 2)
+    (found,) = (row["zones"] for row in published_rows(lake, contract) if row["tariff_id"] == "long")
+    assert found == [{"days": 2, "hours": [("x", -3), ("y", 4)]}] * 20
 
 
 @pytest.mark.parametrize("between", [":", " :", ": ", " : ", "  :", "\t:", " \t : "])
