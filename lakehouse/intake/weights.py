@@ -20,6 +20,7 @@ from lakehouse.intake.text_files import MOST_TIMES, Content, NotReadable, is_com
 from lakehouse.results import Failure
 from lakehouse.storage.duck import VALUE_BYTES
 from lakehouse.storage.failures import class_of
+from lakehouse.storage.sql import literal
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,6 +43,8 @@ processor, and 0.91, 0.89 and 0.91 GB."""
 SHORT_KEY, KEY_TIMES = 64, 2
 """How many times what a key has beyond the former, in bytes, counts again, in Parquet: a merge and its audit hold keys
 in tables of their own. With keys of 2 KB, 300,000 changed rows took up to 1.27 GB while they counted once."""
+WORTH_A_LOOK = 1 << 20
+"""Bytes of a Parquet file, decompressed, from which on its keys are looked at: that takes 5 ms."""
 FEWEST_ROWS = 2_048
 """An object of no more rows is not cut by its weight: the engine moves as many at once."""
 LARGE_COLUMN = 64 << 20
@@ -104,12 +107,35 @@ def weight_of_table(path: Path, landed: LandedObject, keys: Collection[str]) -> 
         return None
     total = max(footer.num_rows, 0)
     rows = len(range(landed.first, total if landed.end is None else min(landed.end, total)))
-    groups = (footer.row_group(n) for n in range(footer.num_row_groups))
-    columns = (group.column(n) for group in groups for n in range(group.num_columns))
-    of_keys = sum(c.total_uncompressed_size for c in columns if c.path_in_schema in keys)
-    again = KEY_TIMES * max(of_keys - SHORT_KEY * total, 0)
-    each = (sum(_group_sizes(footer)) + again) / total + VALUE_BYTES * footer.num_columns if total else 0
+    size = sum(_group_sizes(footer))
+    long = keys and size > max(WORTH_A_LOOK, SHORT_KEY * total)
+    again = KEY_TIMES * max(_bytes_of(path, footer, keys) - SHORT_KEY * total, 0) if long else 0
+    each = (size + again) / total + VALUE_BYTES * footer.num_columns if total else 0
     return Weight(rows, int(rows * each))
+
+
+def _bytes_of(path: Path, footer: FileMetaData, columns: Collection[str]) -> int:
+    """Bytes of these columns of a Parquet file together, uncompressed; 0 where nobody knows."""
+    listed = ", ".join(map(literal, columns))
+    return _of_columns(path, footer, f"sum(total_uncompressed_size) FILTER (path_in_schema IN ({listed}))") or 0
+
+
+def _of_columns(path: Path, footer: FileMetaData, aggregate: str) -> int | None:
+    """An aggregate of what a footer says of each column of each row group; 0 if that cannot be read, None where there
+    are times of day.
+
+    pyarrow reads no columns here: of some that are damaged it ends the process (an exception of C++ that nobody
+    catches). So does DuckDB of a time of day that is none: it writes the statistics of all columns as text."""
+    import duckdb
+
+    if any(footer.schema.column(n).logical_type.type == "TIME" for n in range(footer.num_columns)):
+        return None
+    try:
+        with duckdb.connect() as connection:
+            found = connection.execute(f"SELECT {aggregate} FROM parquet_metadata(?)", [str(path)]).fetchone()
+            return int((found or (0,))[0] or 0)
+    except duckdb.Error:
+        return 0
 
 
 def check_size(path: Path) -> None:
@@ -130,24 +156,13 @@ def check_size(path: Path) -> None:
 def largest_column(path: Path) -> int:
     """Bytes of the largest column of a row group of a Parquet file, uncompressed: about what is decompressed at once
     where a writer made one page of it. At most `LARGE_COLUMN` where no group is larger; 0 if the footer cannot be read;
-    the largest group where there are times of day.
-
-    pyarrow reads no columns here: of some that are damaged it ends the process (an exception of C++ that nobody
-    catches). So does DuckDB of a time of day that is none: it writes the statistics of all columns as text."""
-    import duckdb
-
+    the largest group where there are times of day."""
     footer = _footer(path)
     largest_group = max(_group_sizes(footer), default=0) if footer else 0
     if footer is None or largest_group <= LARGE_COLUMN:
         return max(largest_group, 0)
-    if any(footer.schema.column(n).logical_type.type == "TIME" for n in range(footer.num_columns)):
-        return largest_group
-    try:
-        with duckdb.connect() as connection:
-            query = "SELECT max(total_uncompressed_size) FROM parquet_metadata(?)"
-            return int((connection.execute(query, [str(path)]).fetchone() or (0,))[0] or 0)
-    except duckdb.Error:
-        return 0
+    found = _of_columns(path, footer, "max(total_uncompressed_size)")
+    return largest_group if found is None else found
 
 
 def recut(path: Path, *, whatever: bool = False) -> bool:
