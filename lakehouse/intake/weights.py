@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from contracts.types import NestedType
@@ -54,6 +55,7 @@ MOST_DECOMPRESSED_TABLE = 16 << 30
 _RECUT = 16 << 20  # bytes
 _RECUT_ROWS = 64  # read at once: a few heavy ones may be anywhere
 _BLOCK = 1 << 20
+_one_recuts = Lock()  # of the threads that download: each would hold hundreds of megabytes
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,7 @@ def recut(path: Path, *, whatever: bool = False) -> bool:
         return False
     new = path.with_name(f"{path.name}.new")
     try:
-        with pq.ParquetFile(path, pre_buffer=False, buffer_size=_BLOCK) as source:
+        with _one_recuts, pq.ParquetFile(path, pre_buffer=False, buffer_size=_BLOCK) as source:
             schema, sizes = source.schema_arrow, _group_sizes(source.metadata)
             if any(not pa.types.is_string(f.type) for f in schema) or (
                 whatever and max(sizes, default=0) <= 2 * _RECUT

@@ -276,6 +276,22 @@ def test_a_file_in_small_row_groups_has_the_same_rows(rows: list[tuple[str, str 
         assert all(len(each) == 1 or each.nbytes <= 500 + 2 * 8 for each in groups)  # the places of no text, too
 
 
+def test_one_file_at_a_time_is_recut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Objects are downloaded by some threads, and what recuts one holds a page of its largest column."""
+    alone, groups = [], weights._groups
+
+    def watched(batches: Any) -> Iterator[pa.Table]:
+        alone.append(weights._one_recuts.locked())
+        yield from groups(batches)
+
+    monkeypatch.setattr(weights, "LARGE_COLUMN", 0)
+    monkeypatch.setattr(weights, "_groups", watched)
+    pq.write_table(pa.table({"a": ["x"]}), tmp_path / "0")
+    assert weights.recut(tmp_path / "0")
+    assert alone == [True]
+    assert not weights._one_recuts.locked()
+
+
 @pytest.mark.parametrize("chunk", [None, 60_000])
 def test_a_file_whose_row_groups_do_not_fit_is_recut_once_and_read(
     tmp_path: Path, chunk: int | None, monkeypatch: pytest.MonkeyPatch
