@@ -95,8 +95,6 @@ def _compacted_asset(contract: Contract, contracts: Contracts, lake: Lake) -> dg
             if result is None:
                 side.settle()
                 result = api.win(work, context.log.info)
-            if isinstance(config.work, Ingest) and config.work.is_sweep:
-                api.join_days(lake.lake, contract)
             made = materialized(result, contract, lake.lake)
             if all(c.passed for c in made.check_results or () if c.severity is dg.AssetCheckSeverity.ERROR):
                 side.succeeded.add(contract.name)

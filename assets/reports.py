@@ -13,7 +13,9 @@ from assets.consumers import Consumer
 from assets.data_times import DATA_TIME
 from assets.presentation import size
 from assets.resources import LakeResource, WarehouseResource
+from contracts import Contracts
 from contracts.figures import KEY, MOST_BYTES
+from lakehouse import api
 from warehouse.manifest import Manifest
 from warehouse.marts import Mart, marts_of, models_of
 
@@ -30,8 +32,11 @@ class FiguresTooLarge(RuntimeError):
     """The figures are more than the API can answer with."""
 
 
-def report_assets(exposure: Consumer, manifest: Manifest) -> list[dg.AssetsDefinition]:
-    """The report, as its exposure in the dbt project says: what it reads, whose it is, how old it may become."""
+def report_assets(exposure: Consumer, manifest: Manifest, contracts: Contracts) -> list[dg.AssetsDefinition]:
+    """The report, as its exposure in the dbt project says: what it reads, whose it is, how old it may become.
+
+    Its step joins the publication log, too, of which a build of reports reads each object that it has listed: where one
+    step holds the warehouse's pool no other builds."""
     read = {key.path[-1] for key in exposure.reads}
 
     @dg.asset(
@@ -47,6 +52,8 @@ def report_assets(exposure: Consumer, manifest: Manifest) -> list[dg.AssetsDefin
     def page(
         context: dg.AssetExecutionContext, lake: LakeResource, warehouse: WarehouseResource
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]
+        for contract in contracts.values():
+            api.join_days(lake.lake, contract)
         if warehouse.target == "local":
             return dg.MaterializeResult(metadata=_rendered(context, lake, warehouse))
         marts = [mart for mart in marts_of(manifest, models_of(manifest)) if mart.name in read]

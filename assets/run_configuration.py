@@ -36,11 +36,6 @@ class Ingest(dg.Config):
             return Scope.everything()
         return Scope.last_hours(self.hours) if self.days is None else Scope.last_days(self.days)
 
-    @property
-    def is_sweep(self) -> bool:
-        """Whether this is more than a tick needs, and in no hurry."""
-        return self.everything or self.days is not None
-
 
 class Replay(dg.Config):
     """Merge again what arrived in a range of time; rows stay the same unless something was missed."""

@@ -54,8 +54,10 @@ class SoakError(RuntimeError):
 
 @dataclass
 class Seen:
-    """What happened so far; times in seconds, memory and disk in GB (10**9 bytes)."""
+    """What happened so far, since before the stack began to start; times in seconds, memory and disk in GB (10**9
+    bytes)."""
 
+    begun: datetime = field(default_factory=lambda: datetime.now(UTC))
     minutes: float = 0.0
     changes: Counter[str] = field(default_factory=Counter)
     ticks: Counter[str] = field(default_factory=Counter)
@@ -131,7 +133,7 @@ def watch(home: Home, minutes: float, seen: Seen) -> None:
                 seen.changes[entity] += 1
                 waiting.setdefault(entity, (datetime.now(UTC), 0))
                 next_change = now + timedelta(seconds=CHANGE_SECONDS)
-            look(home, running(home), instance, begun, seen)
+            look(home, running(home), instance, seen)
             follow(instance, waiting, seen)
             print(line_of(seen), flush=True)
             time.sleep(LOOK_SECONDS)
@@ -180,7 +182,7 @@ def changed_one_by_one(client: ApiClient) -> Iterator[str]:
             yield entity
 
 
-def look(home: Home, stack: Stack, instance: DagsterInstance, begun: datetime, seen: Seen) -> None:
+def look(home: Home, stack: Stack, instance: DagsterInstance, seen: Seen) -> None:
     """Every tick and run since the beginning, what is in trouble, memory and disk."""
     from dagster import DagsterRunStatus, RunsFilter
 
@@ -190,13 +192,13 @@ def look(home: Home, stack: Stack, instance: DagsterInstance, begun: datetime, s
     seen.ticks.clear()
     seen.failed_ticks.clear()
     for state in instance.all_instigator_state():
-        ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, after=begun.timestamp())
+        ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, after=seen.begun.timestamp())
         seen.ticks[state.name] += len(ticks)
         for tick in ticks:
             if tick.status is TickStatus.FAILURE:
                 reason = tick.error.message.splitlines()[0] if tick.error else "no reason"
                 seen.failed_ticks.append(f"{state.name}: {reason}")
-    runs = instance.get_runs(RunsFilter(created_after=begun))
+    runs = instance.get_runs(RunsFilter(created_after=seen.begun))
     seen.runs = Counter(f"{run.job_name} {run.status.value.lower()}" for run in runs)
     failed = [f"{r.job_name} {r.run_id[:8]}" for r in runs if r.status is DagsterRunStatus.FAILURE]
     seen.failed_runs = sorted({*seen.failed_runs, *failed})  # the history forgets
@@ -277,6 +279,7 @@ def soak(home: Home, minutes: float) -> Seen:
     log = home.logs / "soak.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     log.unlink(missing_ok=True)
+    seen = Seen()
     with log.open("ab") as output:
         child = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=output, stderr=subprocess.STDOUT)
     try:
@@ -286,7 +289,6 @@ def soak(home: Home, minutes: float) -> Seen:
             if child.poll() is not None or time.monotonic() > deadline:
                 raise SoakError(f"expected `gavel dev` to start, found:\n{log.read_text(errors='replace')[-2000:]}")
             time.sleep(1)
-        seen = Seen()
         watch(home, minutes, seen)
         return seen
     finally:

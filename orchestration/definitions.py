@@ -91,7 +91,7 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
     marts = dg.AssetSelection.groups("staging", "personal", "marts") - tested
     readers = consumers(manifest)
     lags = accepted_lags(readers.values(), manifest)
-    page, ours = _ours(settings, manifest, readers)
+    page, ours = _ours(settings, contracts, manifest, readers)
     reports = (dg.AssetSelection.groups("reports") - tested) | dg.AssetSelection.assets(*ours)
     jobs = asset_jobs(contracts, marts, reports, dg.AssetSelection.assets(*care) | tested)
     erasing = erasure_jobs(contracts)
@@ -158,12 +158,12 @@ def _apart(settings: Settings, contracts: Contracts, manifest: Manifest) -> list
 
 
 def _ours(
-    settings: Settings, manifest: Manifest, readers: dict[str, Consumer]
+    settings: Settings, contracts: Contracts, manifest: Manifest, readers: dict[str, Consumer]
 ) -> tuple[Consumer, list[dg.AssetsDefinition]]:
     """The report's consumer, and the assets of the consumers that this platform writes itself: they are taken out of
     `readers`."""
     page = readers.pop(EXPOSURE)
-    assets = report_assets(page, manifest)
+    assets = report_assets(page, manifest, contracts)
     if settings.summaries:
         assets += summary_assets(readers.pop(SUMMARIES), manifest, settings.environment)
     return page, assets

@@ -32,6 +32,7 @@ from lakehouse.publish.published import describe_state
 from lakehouse.results import Built, Kind, Work
 from lakehouse.storage.failures import Damaged, of_the_lake
 from lakehouse.storage.lake import Lake
+from lakehouse.storage.store import ObjectMissing
 from lakehouse.table.iceberg import read_metadata
 from lakehouse.table.tables import TableState, published_entry
 
@@ -189,13 +190,15 @@ def join_days(lake: Lake, contract: Contract) -> int:
 def _join(lake: Lake, prefix: str, present: str, least: int = 2) -> int:
     """Join a day, if at least so many objects are in no joined one; returns how many objects are gone.
 
-    A reader that has listed the day reads what it listed: an object goes only after a joined one that has all its rows
-    has been there for `READERS_TAKE`. Until then rows are there twice, and whoever counts takes each once.
+    An object goes only after a joined one that has all its rows has been there for `READERS_TAKE`: a reader that has
+    listed the day, and does not find it any more, has listed that one. Engines do not go on without an object that they
+    have listed: whoever joins sees to it that nobody reads by them. Until then rows are there twice, and whoever counts
+    takes each once.
     """
     listed = [stored for stored in lake.store.list(prefix) if stored.key != present]
     if len(listed) < 2:
         return 0
-    rows = dict(zip((s.key for s in listed), _rows_of_each(lake, [s.key for s in listed]), strict=True))
+    rows = dict(zip((s.key for s in listed), _rows_of_each(lake, [s.key for s in listed], joins=True), strict=True))
     newest = {row["publication_id"]: row for row in _best_last(row for some in rows.values() for row in some)}
     true = {key: {r["publication_id"] for r in some if r == newest[r["publication_id"]]} for key, some in rows.items()}
     joined = [stored for stored in listed if f"{prefix}joined-" in stored.key]
@@ -278,11 +281,19 @@ def _read_rows(lake: Lake, keys: Sequence[str], damaged: Callable[[Damaged], Non
     return _best_last(row for some in _rows_of_each(lake, keys, damaged) for row in some)
 
 
-def _rows_of_each(lake: Lake, keys: Sequence[str], damaged: Callable[[Damaged], None] | None = None) -> list[list[Row]]:
-    """The rows in each of these objects."""
+def _rows_of_each(
+    lake: Lake, keys: Sequence[str], damaged: Callable[[Damaged], None] | None = None, *, joins: bool = False
+) -> list[list[Row]]:
+    """The rows in each of these objects. None of one that is gone since it was listed: the object that it was joined to
+    had been there for `READERS_TAKE` then, so that it is listed, too. Whoever `joins` has to know."""
 
     def rows_of(key: str) -> list[Row]:
-        content = lake.store.read(key)
+        try:
+            content = lake.store.read(key)
+        except ObjectMissing:
+            if joins:
+                raise
+            return []
         try:
             with of_the_lake(key):
                 return _rows_in(gzip.decompress(content) if key.endswith(".gz") else content)

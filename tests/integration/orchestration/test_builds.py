@@ -76,7 +76,7 @@ def run_build(
     assets = dbt.warehouse_assets(files, manifest, load_contracts(), page_in_part(exposure) if exposure else None)
     before = held_open(files)
     result = dg.materialize(
-        [assets, *(report_assets(exposure, manifest) if exposure else [])],
+        [assets, *(report_assets(exposure, manifest, load_contracts()) if exposure else [])],
         selection=selection or list(selected) or None,
         resources={
             "lake": LakeResource(environment="local", bucket="b", local_root=str(home / "lake")),

@@ -13,7 +13,7 @@ from assets.consumers import consumers
 from assets.dbt import build_arguments, failures, models_tested, warehouse_assets
 from assets.manifest import model_keys
 from assets.reports import report_assets
-from contracts import load_contracts
+from contracts import Contracts, load_contracts
 from contracts.dbt import PROJECT
 from orchestration.prepare import dbt_files
 from orchestration.settings import Settings
@@ -105,7 +105,7 @@ def test_one_build_at_a_time(warehouse: dg.AssetsDefinition) -> None:
 
 
 def test_the_page_follows_what_its_exposure_says(document: dict[str, Any]) -> None:
-    (page,) = report_assets(consumers(document)["report_page"], document)
+    (page,) = report_assets(consumers(document)["report_page"], document, Contracts({}))
     (spec,) = page.specs
     assert [d.asset_key.to_user_string() for d in spec.deps] == ["reports/top"]
     assert spec.freshness_policy == dg.FreshnessPolicy.time_window(fail_window=timedelta(minutes=75))

@@ -13,16 +13,18 @@ import duckdb
 import pytest
 from pyiceberg.catalog.memory import InMemoryCatalog
 
-from assets import reports
+from assets import keys, reports
 from assets.consumers import Consumer
 from assets.resources import LakeResource, WarehouseResource
-from contracts import figures
+from contracts import Contracts, figures
+from lakehouse import api
 from lakehouse.storage.lake import Lake
 from reporting import figures as figures_of
 from reporting import written
 from reporting.definitions import load
 from reporting.page import MARTS, WATERMARKS
 from reporting.source import open_warehouse
+from tests.support.lakes import PARCELS
 from tests.support.report_warehouse import NOW, OF_ALL, freshness, models, warehouse
 
 READ = [(layer, name) for layer, name, _ in models() if name in {*load().reports, *MARTS}]
@@ -65,7 +67,26 @@ def resources(tmp_path: Path) -> dict[str, Any]:
 def materialized(resources: dict[str, Any]) -> dg.ExecuteInProcessResult:
     reads = tuple(dg.AssetKey(key) for key in (*READ, ("staging", WATERMARKS)))
     consumer = Consumer("report_page", "", "dashboard", "", "trading@gavel.example", timedelta(1), frozenset(), reads)
-    return dg.materialize(reports.report_assets(consumer, manifest()), resources=resources, raise_on_error=False)
+    return dg.materialize(
+        reports.report_assets(consumer, manifest(), Contracts({"parcels": PARCELS})),
+        resources=resources,
+        raise_on_error=False,
+    )
+
+
+def test_the_log_is_joined_where_no_build_can_read_it(
+    resources: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A build of reports fails if an object that it has listed is gone when it reads it."""
+    joined: list[str] = []
+    monkeypatch.setattr(api, "join_days", lambda lake, contract: joined.append(contract.name))
+    consumer = Consumer("report_page", "", "dashboard", "", "trading@gavel.example", timedelta(1), frozenset(), ())
+    (page,) = reports.report_assets(consumer, manifest(), Contracts({"parcels": PARCELS}))
+    dg.materialize([page], resources=resources, raise_on_error=False)
+    assert joined == ["parcels"]
+    assert page.op.pool == keys.WAREHOUSE_POOL
+    callers = [path.name for path in Path(reports.__file__).parent.glob("*.py") if "join_days" in path.read_text()]
+    assert callers == ["reports.py"]
 
 
 def test_figures_of_the_lake_are_those_of_a_laptops_file(

@@ -342,6 +342,25 @@ def test_a_day_becomes_one_object(lake: Lake, landing: Landing, clock: Clock) ->
     assert len(objects(lake)) == 2
 
 
+def test_a_reader_misses_nothing_of_a_day_that_is_joined_while_it_reads(
+    lake: Lake, landing: Landing, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has listed objects that are gone when it comes to them."""
+    clock.moment = datetime.now(UTC)
+    for version in (1, 2, 3):
+        batch(lake, landing, version)
+        clock.forward(seconds=1)
+    before, day = rows(lake), datetime.now(UTC)
+    assert publication_log.join_days(lake, PARCELS) == 0
+    clock.moment += publication_log.READERS_TAKE
+    listed = list(lake.store.list(f"{described.TABLE}/"))
+    assert publication_log.join_days(lake, PARCELS) == 2
+    monkeypatch.setattr(type(lake.store), "list", lambda *_: iter(listed))
+    assert publication_log.read(lake, "parcels", day) == before
+    known: dict[str, Any] = {}
+    assert publication_log.billed(lake, day, known) == pytest.approx(sum(map(publication_log._usd, before)))
+
+
 def test_two_that_join_the_same_day_lose_nothing(tmp_path: Path, clock: Clock) -> None:
     """Another process joins a day with one more row in it, after this one has read it."""
     clock.moment = datetime.now(UTC)
