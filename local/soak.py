@@ -309,7 +309,12 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     options.result.parent.mkdir(parents=True, exist_ok=True)
-    content = {**vars(seen), "troubles": sorted(seen.troubles), "broken": seen.broken()}
+    content = {
+        **vars(seen),
+        "begun": seen.begun.isoformat(),
+        "troubles": sorted(seen.troubles),
+        "broken": seen.broken(),
+    }
     options.result.write_text(json.dumps(content, indent=2) + "\n")
     print(f"{options.result} has all of it")
     for words in seen.broken():

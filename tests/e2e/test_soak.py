@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+import local.soak
 from local.home import Home
 from local.soak import Seen, soak
 from local.stack import down
@@ -59,3 +61,15 @@ def test_the_history_that_dagster_keeps_is_no_growth_of_the_rest() -> None:
     assert seen.broken() == []
     seen.history = 0.1
     assert [words for words in seen.broken() if "the disk grew by 1.2 GB an hour" in words]
+
+
+def test_the_command_writes_all_that_was_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = Seen(minutes=30, troubles={"hourly: no tick"})
+    seen.ticks["landed_objects"] = seen.followed["lots"] = 1
+    result = tmp_path / "soak.json"
+    monkeypatch.setattr(local.soak, "soak", lambda home, minutes: seen)
+    monkeypatch.setattr("sys.argv", ["soak", "--result", str(result)])
+    assert local.soak.main() == 1
+    written = json.loads(result.read_text())
+    assert written.keys() >= vars(seen).keys()
+    assert written["broken"] == seen.broken()
