@@ -16,7 +16,7 @@ from assets import data_times
 from lakehouse.results import Published
 from warehouse.made import Kept, lineages, project_digest, versions_of_lake, versions_of_slice
 from warehouse.manifest import Manifest, is_proven
-from warehouse.news import Outcome, Present, due, news
+from warehouse.news import Outcome, Present, can_run, due, news
 from warehouse.passed import Commits, passed
 from warehouse.project import DbtFiles
 
@@ -84,7 +84,8 @@ def wanted(
     }
     forgotten = {i for i, key in models.items() if key not in last}
     found = news(manifest, models, now.without(forgotten))
-    tests = {i: key for i, key in checks.items() if key in context.selected_asset_check_keys}
+    selected = {i: key for i, key in checks.items() if key in context.selected_asset_check_keys}
+    tests = {i: key for i, key in selected.items() if can_run(manifest, i, found, now)}
     tested = due(manifest, tests, found, now)
     for i, reason in found.items():
         context.log.info(f"{manifest['nodes'][i]['name']} is built: {reason}")

@@ -131,6 +131,13 @@ def due(manifest: Manifest, tests: Iterable[str], built: Collection[str], now: P
     return [i for i in tests if _is_due(manifest, i, built, now)]
 
 
+def can_run(manifest: Manifest, test: str, built: Collection[str], now: Present) -> bool:
+    """Whether all models that a test (id) reads are there once these are `built`: the calendar, which reads no table,
+    may be built later than the facts that have its days. A test that cannot run yet is due when it can."""
+    read = (i for i in (*reads_of(manifest, test), *inputs(manifest, test)) if is_model(manifest, i))
+    return all(i in built or i in now.record.models for i in read)
+
+
 def _is_due(manifest: Manifest, test: str, built: Collection[str], now: Present) -> bool:
     passed = now.record.tests.get(test)
     if passed is None or passed.project != now.project:

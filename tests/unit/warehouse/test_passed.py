@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from tests.support.manifests import small_manifest
-from warehouse.news import Made, Outcome, Present, Record
+from warehouse.news import Made, Outcome, Present, Record, can_run
 from warehouse.passed import LONGEST, SETTING, Commits, as_setting, passed, reached
 
 ORDERS, LOTS, COUNTRIES = (f"source.gavel.catalog.{name}" for name in ("orders", "lots_changes", "countries"))
@@ -107,3 +107,13 @@ def test_a_project_of_any_number_of_tests_can_be_built() -> None:
     assert LONGEST * 0.9 < len(setting[SETTING]) <= LONGEST
     assert kept.pop("test.gavel.key") == {"orders": [3, 4]}
     assert {*kept} < {*many}
+
+
+def test_a_test_runs_where_all_that_it_reads_is_there() -> None:
+    """As on a new home, where the first builds make facts and not the calendar."""
+    now = house()
+    assert can_run(small_manifest(), BALANCE, [], now)
+    for missing in (FACT, DIMENSION):
+        without = now.without([missing])
+        assert not can_run(small_manifest(), BALANCE, [], without)
+        assert can_run(small_manifest(), BALANCE, [missing], without)
