@@ -95,6 +95,8 @@ def wanted(
         [key for i, key in tests.items() if is_proven(manifest["nodes"][i])],
     )
     context.log.info(f"Without news: {len(unchanged.models)} models and {len(unchanged.tests)} tests")
+    if waiting := selected.keys() - tests.keys():
+        context.log.info(f"{len(waiting)} tests wait for models that are not there: {', '.join(sorted(waiting))}")
     return Work({i: key for i, key in models.items() if i in found}, tested, passed(manifest, tested, now), unchanged)
 
 

@@ -99,10 +99,7 @@ from states
 {% macro delete_outdated_history(key, surrogate) -%}
     {%- set seen = load_result('seen_before') -%}
     {%- if seen and heals_at_once() -%}
-    delete from {{ this }}
-    where
-        _batch <= {{ seen['data'][0][0] }}
-        and {{ key }} in (select {{ key }} from {{ this }} where _batch > {{ seen['data'][0][0] }})
+    {{ delete_seen_before(key, this) }}
     {%- elif seen -%}
     delete from {{ this }}
     where {{ surrogate }} in (

@@ -144,10 +144,7 @@ changed as (
 {% macro delete_outdated_members(owners, key, number) -%}
     {%- set seen = load_result('seen_before') -%}
     {%- if seen and heals_at_once() -%}
-    delete from {{ this }}
-    where
-        _batch <= {{ seen['data'][0][0] }}
-        and {{ key }} in (select {{ key }} from {{ owners }} where _batch > {{ seen['data'][0][0] }})
+    {{ delete_seen_before(key, owners) }}
     {%- elif seen -%}
     delete from {{ this }}
     where {{ member_key(key, number) }} in (
@@ -157,6 +154,15 @@ changed as (
         where members._batch < owners._batch
     )
     {%- endif -%}
+{%- endmacro %}
+
+{# Statement that takes out what this model had, before its increment, of the keys that `rows` have news of. #}
+{% macro delete_seen_before(key, rows) -%}
+    {%- set seen = load_result('seen_before')['data'][0][0] -%}
+    delete from {{ this }}
+    where
+        _batch <= {{ seen }}
+        and {{ key }} in (select {{ key }} from {{ rows }} where _batch > {{ seen }})
 {%- endmacro %}
 
 {# Before an increment: keeps the highest batch that the model had seen, for what is deleted after it. #}

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from warehouse.manifest import PROVEN, WATERMARKS_MODEL, is_model, is_table, reads_of
-from warehouse.news import Present, Record, after, due, in_order, in_order_of, news
+from warehouse.news import Present, Record, after, can_run, due, in_order, in_order_of, inputs, news
 from warehouse.publication import withheld_models
 
 SOURCES = [f"source.p.catalog.s{n}" for n in range(4)]
@@ -168,6 +168,26 @@ class House:
                 before = self.record
                 self.build(self.models, self.tests, self.present(), ())
                 self.record = before
+
+
+@pytest.mark.parametrize("local", [True, False])
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_no_test_runs_before_all_that_it_reads_is_there(local: bool, seed: int) -> None:
+    """Builds of parts, as tables come: none reads a model that nobody has built, and none waits for ever."""
+    rng = random.Random(seed)
+    house = House(random_manifest(rng), local)
+    for step in range(STEPS):
+        house.something_happens(rng)
+        some = house.models if step == STEPS - 1 else rng.sample(house.models, rng.randint(1, 4))
+        present = house.present()
+        found = news(house.manifest, some, present)
+        tests = [t for t in house.tests if can_run(house.manifest, t, found, present)]
+        for test in tests:
+            read = {*reads_of(house.manifest, test), *inputs(house.manifest, test)}
+            assert {i for i in read if is_model(house.manifest, i)} <= {*house.tables, *found}
+        house.build([*found], due(house.manifest, tests, found, present), present, ())
+    assert tests == house.tests
 
 
 @pytest.mark.parametrize("local", [True, False])
