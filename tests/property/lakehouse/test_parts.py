@@ -27,14 +27,15 @@ from hypothesis import strategies as st
 
 from contracts.types import NestedType
 from lakehouse.api import compact
-from lakehouse.intake import validation, weights
-from lakehouse.intake.landing import LandedObject, Scope
+from lakehouse.intake import reading, validation, weights
+from lakehouse.intake.landing import LandedObject, Scope, list_objects
 from lakehouse.intake.ledger import Ledger
 from lakehouse.intake.quarantine import list_files
+from lakehouse.intake.text_files import Content
 from lakehouse.intake.weights import Weight, shared_out
 from lakehouse.publish.publication import publish
 from lakehouse.results import BatchResult
-from lakehouse.storage.duck import Duck
+from lakehouse.storage.duck import Duck, connect
 from lakehouse.storage.failures import ATTEMPTS
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.store import LocalStore
@@ -86,6 +87,35 @@ def test_chunks_hold_each_row_of_each_object_once_and_little_enough(sizes: list[
 def test_a_chunk_of_rows_with_lists_is_smaller() -> None:
     scalars = replace(PARCELS, fields=tuple(f for f in PARCELS.fields if not isinstance(f.type, NestedType)))
     assert weights.most_of(PARCELS) < weights.most_of(scalars)
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.ndjson"])
+def test_a_chunk_of_parquet_takes_some_times_what_one_with_text_takes(tmp_path: Path, name: str) -> None:
+    table = pa.table({"parcel_id": [f"p-{n}" for n in range(5_000)], "state": ["open"] * 5_000})
+    content = io.BytesIO()
+    if name == "a.parquet":
+        pq.write_table(table, content)
+    else:
+        content.write(b"".join(json.dumps(row).encode() + b"\n" for row in table.to_pylist()))
+    lake = local_lake(tmp_path)
+    lake.store.write(f"dropbox/{DROPPED.name}/{name}", content.getvalue())
+    objects = list_objects(lake, DROPPED, Scope.everything())
+
+    def parts(most: int) -> int:
+        with connect(lake) as duck:
+            try:
+                reading.read_objects(duck, lake, DROPPED, objects, most)
+            except weights.TooHeavy as heavy:
+                return len(heavy.chunks)
+            return 1
+
+    path = tmp_path / name
+    path.write_bytes(content.getvalue())
+    weighed = reading.weight_of(DROPPED, objects[0], path if name == "a.parquet" else Content(path, compressed=False))
+    assert weighed is not None
+    times = weights.PARQUET_TIMES if name == "a.parquet" else 1
+    assert parts(weighed.bytes // times + 1) == 1
+    assert parts(weighed.bytes // times - 1) > 1
 
 
 def test_a_long_key_weighs_as_often_as_it_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

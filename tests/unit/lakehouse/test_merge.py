@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from itertools import pairwise
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from lakehouse.api import compact
@@ -77,6 +80,10 @@ def test_a_data_file_never_has_more_than_one_delete_file(lake: Lake, landing: La
         assert len(marked.deletes) == 1
         assert marked.deleted_rows == number
         seen.add(marked.deletes[0].file_path)
+        stored = pq.read_table(io.BytesIO(lake.store.read(lake.store.key(marked.deletes[0].file_path))))
+        assert stored.schema.types == [pa.string(), pa.int64()], "as any reader of Arrow finds them"
+        assert stored.column("file_path").unique().to_pylist() == [marked.path]
+        assert stored.column("pos").to_pylist() == [*range(1, number + 1)]
     assert len(seen) == 4
     assert summary(state)["total-position-deletes"] == "4"
     assert summary(state)["total-delete-files"] == "1"
