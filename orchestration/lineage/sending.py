@@ -19,8 +19,8 @@ from lakehouse.storage.lake import Lake
 
 HTTP_SECONDS = 5.0
 """For each answer of an endpoint."""
-KEPT_DAYS = 30
-"""Files that a laptop keeps."""
+KEPT_DAYS, KEPT_BYTES = 30, 1 << 30
+"""Files that a laptop keeps when a day begins: the last one, and those before it while all have so many bytes."""
 PREFIX = "lineage/"
 """In the data bucket."""
 _TAIL_BYTES = 8 << 20
@@ -75,9 +75,11 @@ class Files:
         from datetime import date
 
         oldest = (date.fromisoformat(day) - timedelta(days=KEPT_DAYS)).isoformat()
-        for path in self.folder.glob("????-??-??.ndjson"):
-            if path.stem < oldest:
-                path.unlink(missing_ok=True)
+        kept = 0
+        for number, path in enumerate(sorted(self.folder.glob("????-??-??.ndjson"), reverse=True)):
+            kept += path.stat().st_size
+            if path.stem < oldest or (number and kept > KEPT_BYTES):
+                path.unlink()
 
 
 def _append(path: Path, events: Sequence[bytes]) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from assets.open_lineage import Jobs
 from lakehouse.storage.lake import Lake
 from orchestration.alerts.outbox import Outbox
+from orchestration.lineage import sending
 from orchestration.lineage import sensor as of_sensor
 from orchestration.lineage.events import READ, line, story_of
 from orchestration.lineage.sending import Bucket, Files, Part, Taken, Target
@@ -143,6 +144,16 @@ def test_a_file_has_each_event_once_after_any_crash(tmp_path: Path) -> None:
     files.take(Part("0000", 0, "2026-11-29", [b"4"]), 0)
     assert not old.exists()
     assert path.exists()
+
+
+def test_files_of_many_bytes_are_kept_for_fewer_days(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "KEPT_BYTES", 10)
+    for day, size in (("26", 1), ("27", 6), ("28", 4)):
+        (tmp_path / f"2026-11-{day}.ndjson").write_bytes(b"x" * size)
+    Files(tmp_path).take(Part("0000", 0, "2026-11-29", [b"x" * 29]), 0)
+    assert {path.stem for path in tmp_path.iterdir()} == {"2026-11-29", "2026-11-28", "2026-11-27"}
+    Files(tmp_path).take(Part("0000", 0, "2026-11-30", [b"x"]), 0)
+    assert {path.stem for path in tmp_path.iterdir()} == {"2026-11-30", "2026-11-29"}, "the last, whatever it has"
 
 
 def test_a_folder_that_cannot_be_written_is_a_problem_and_no_error(tmp_path: Path) -> None:
