@@ -99,7 +99,7 @@ from states
 {% macro delete_outdated_history(key, surrogate) -%}
     {%- set seen = load_result('seen_before') -%}
     {%- if seen and heals_at_once() -%}
-    {{ delete_seen_before(key, this) }}
+    {{ delete_seen_before(key, this, seen) }}
     {%- elif seen -%}
     delete from {{ this }}
     where {{ surrogate }} in (

@@ -144,7 +144,7 @@ changed as (
 {% macro delete_outdated_members(owners, key, number) -%}
     {%- set seen = load_result('seen_before') -%}
     {%- if seen and heals_at_once() -%}
-    {{ delete_seen_before(key, owners) }}
+    {{ delete_seen_before(key, owners, seen) }}
     {%- elif seen -%}
     delete from {{ this }}
     where {{ member_key(key, number) }} in (
@@ -156,13 +156,14 @@ changed as (
     {%- endif -%}
 {%- endmacro %}
 
-{# Statement that takes out what this model had, before its increment, of the keys that `rows` have news of. #}
-{% macro delete_seen_before(key, rows) -%}
-    {%- set seen = load_result('seen_before')['data'][0][0] -%}
+{# Statement that takes out what this model had, before its increment, of the keys that `rows` have news of; `seen` is
+   what `remember_seen` kept. #}
+{% macro delete_seen_before(key, rows, seen) -%}
+    {%- set batch = seen['data'][0][0] -%}
     delete from {{ this }}
     where
-        _batch <= {{ seen }}
-        and {{ key }} in (select {{ key }} from {{ rows }} where _batch > {{ seen }})
+        _batch <= {{ batch }}
+        and {{ key }} in (select {{ key }} from {{ rows }} where _batch > {{ batch }})
 {%- endmacro %}
 
 {# Before an increment: keeps the highest batch that the model had seen, for what is deleted after it. #}
