@@ -52,12 +52,14 @@ def report_assets(exposure: Consumer, manifest: Manifest, contracts: Contracts) 
     def page(
         context: dg.AssetExecutionContext, lake: LakeResource, warehouse: WarehouseResource
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]
+        if warehouse.target == "local":
+            shown = _rendered(context, lake, warehouse)
+        else:
+            marts = [mart for mart in marts_of(manifest, models_of(manifest)) if mart.name in read]
+            shown = _written(context, lake, marts)
         for contract in contracts.values():
             api.join_days(lake.lake, contract)
-        if warehouse.target == "local":
-            return dg.MaterializeResult(metadata=_rendered(context, lake, warehouse))
-        marts = [mart for mart in marts_of(manifest, models_of(manifest)) if mart.name in read]
-        return dg.MaterializeResult(metadata=_written(context, lake, marts))
+        return dg.MaterializeResult(metadata=shown)
 
     return [page]
 

@@ -171,12 +171,16 @@ def repair(lake: Lake, contract: Contract, location: str) -> tuple[Drift, ...]:
 
 def join_days(lake: Lake, contract: Contract) -> int:
     """Join the entity's rows of each day into one object, remove what was joined some time ago and what is behind the
-    retention; returns how many objects are gone. The row of what is published stays where `repair` looks for it. Raises
-    `ObjectMissing` when somebody else does the same at this moment."""
+    retention; returns how many objects are gone. Within `READERS_TAKE` of the last time that rows of today were joined
+    it does nothing: builds may follow each other quickly. The row of what is published stays where `repair` looks for
+    it. Raises `ObjectMissing` when somebody else does the same at this moment."""
 
+    today = lake.now()
+    newest = prefix_of(PUBLICATIONS, contract.name, today)
+    if any(today - stored.modified < READERS_TAKE for stored in lake.store.list(f"{newest}joined-")):
+        return 0
     entry = published_entry(lake, contract)
     present = key_of(lake, contract.name, entry.metadata_location) if entry else ""
-    today = lake.now()
     gone = 0
     for back in range(JOINED_DAYS + 1):
         gone += _join(lake, prefix_of(PUBLICATIONS, contract.name, today - timedelta(days=back)), present)

@@ -361,6 +361,18 @@ def test_a_reader_misses_nothing_of_a_day_that_is_joined_while_it_reads(
     assert publication_log.billed(lake, day, known) == pytest.approx(sum(map(publication_log._usd, before)))
 
 
+def test_builds_that_follow_each_other_join_once_an_hour(lake: Lake, landing: Landing, clock: Clock) -> None:
+    clock.moment = datetime.now(UTC)
+    for version in range(1, 7):
+        batch(lake, landing, version)
+        clock.forward(minutes=5)
+        publication_log.join_days(lake, PARCELS)
+        assert sum("joined-" in name for name in objects(lake)) == (version > 2)
+    clock.forward(minutes=60)
+    assert publication_log.join_days(lake, PARCELS) == 2
+    assert [row["batch"] for row in rows(lake)] == [1, 2, 3, 4, 5, 6]
+
+
 def test_two_that_join_the_same_day_lose_nothing(tmp_path: Path, clock: Clock) -> None:
     """Another process joins a day with one more row in it, after this one has read it."""
     clock.moment = datetime.now(UTC)
