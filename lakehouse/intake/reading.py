@@ -52,6 +52,9 @@ _USUAL_MEMBERS = 64  # different lists of members in one file that are read at o
 _SAMPLE = 2_000  # lines that show which these are
 _BYTES_AT_ONCE = 32 << 20
 _ROWS_OF_LITERALS = 500
+_MOST_SEGMENTS = 2_000
+"""Columns of all Parquet files that one statement reads, together. The engine keeps the rows of each file apart, with
+some 50 KB a column however few they are, until it has 120,000: a thousand small files filled its memory."""
 _NOTHING = "NULL::VARCHAR"
 _one_spares = Lock()
 
@@ -348,8 +351,10 @@ def _load_tables(
         for half in (numbers[: len(numbers) // 2], numbers[len(numbers) // 2 :]):
             _load_tables(duck, contract, objects, half, reading)
         return
+    most = max(_MOST_SEGMENTS // len(text_columns(contract)), 1)
     for shape in found:
-        _load_shape(duck, contract, objects, shape, reading)
+        for some in shape.parts(most):
+            _load_shape(duck, contract, objects, some, reading)
 
 
 def _load_shape(

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -80,8 +81,33 @@ class TooHeavy(Exception):
         self.chunks = [list(chunk) for chunk in chunks]
 
 
-def _footer(path: Path) -> FileMetaData | None:
+@dataclass(frozen=True)
+class _Footer:
+    """What the footer of a Parquet file says: its rows, its columns, and the bytes of each row group, uncompressed."""
+
+    rows: int
+    columns: int
+    groups: tuple[int, ...]
+
+
+def _footer(path: Path) -> _Footer | None:
     """The footer of a Parquet file; None if it has none that can be read: reading tells what is wrong with it."""
+    found = path.stat()
+    return _footer_of(path, found.st_ino, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=8_192)
+def _footer_of(path: Path, inode: int, changed_at: int) -> _Footer | None:
+    """Read once: of small files, four looks at the footer are a fifth of what they take. A file that is recut is
+    another one."""
+    found = _metadata(path)
+    if found is None:
+        return None
+    groups = tuple(found.row_group(n).total_byte_size for n in range(found.num_row_groups))
+    return _Footer(found.num_rows, found.num_columns, groups)
+
+
+def _metadata(path: Path) -> FileMetaData | None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -96,33 +122,28 @@ def _footer(path: Path) -> FileMetaData | None:
         raise
 
 
-def _group_sizes(footer: FileMetaData) -> list[int]:
-    """Bytes of each row group, uncompressed."""
-    return [footer.row_group(n).total_byte_size for n in range(footer.num_row_groups)]
-
-
 def weight_of_table(path: Path, landed: LandedObject, keys: Collection[str]) -> Weight | None:
     """The weight of a Parquet file by its footer; None if it has none that can be read. `keys` are the columns that are
     kept more than once."""
     footer = _footer(path)
     if footer is None:
         return None
-    total = max(footer.num_rows, 0)
+    total = max(footer.rows, 0)
     rows = len(range(landed.first, total if landed.end is None else min(landed.end, total)))
-    size = sum(_group_sizes(footer))
+    size = sum(footer.groups)
     long = keys and size > max(WORTH_A_LOOK, SHORT_KEY * total)
-    again = KEY_TIMES * max(_bytes_of(path, footer, keys) - SHORT_KEY * total, 0) if long else 0
-    each = (size + again) / total + VALUE_BYTES * footer.num_columns if total else 0
+    again = KEY_TIMES * max(_bytes_of(path, keys) - SHORT_KEY * total, 0) if long else 0
+    each = (size + again) / total + VALUE_BYTES * footer.columns if total else 0
     return Weight(rows, int(rows * each))
 
 
-def _bytes_of(path: Path, footer: FileMetaData, columns: Collection[str]) -> int:
+def _bytes_of(path: Path, columns: Collection[str]) -> int:
     """Bytes of these columns of a Parquet file together, uncompressed; 0 where nobody knows."""
     listed = ", ".join(map(literal, columns))
-    return _of_columns(path, footer, f"sum(total_uncompressed_size) FILTER (path_in_schema IN ({listed}))") or 0
+    return _of_columns(path, f"sum(total_uncompressed_size) FILTER (path_in_schema IN ({listed}))") or 0
 
 
-def _of_columns(path: Path, footer: FileMetaData, aggregate: str) -> int | None:
+def _of_columns(path: Path, aggregate: str) -> int | None:
     """An aggregate of what a footer says of each column of each row group; 0 if that cannot be read, None where there
     are times of day.
 
@@ -130,6 +151,9 @@ def _of_columns(path: Path, footer: FileMetaData, aggregate: str) -> int | None:
     catches). So does DuckDB of a time of day that is none: it writes the statistics of all columns as text."""
     import duckdb
 
+    footer = _metadata(path)
+    if footer is None:
+        return 0
     if any(footer.schema.column(n).logical_type.type == "TIME" for n in range(footer.num_columns)):
         return None
     try:
@@ -146,12 +170,11 @@ def check_size(path: Path) -> None:
     footer = _footer(path)
     if footer is None:
         return
-    size = sum(_group_sizes(footer)) + VALUE_BYTES * footer.num_columns * footer.num_rows
+    size = sum(footer.groups) + VALUE_BYTES * footer.columns * footer.rows
     most = max(MOST_DECOMPRESSED_TABLE, MOST_TIMES * path.stat().st_size)
-    if footer.num_rows < 0 or not 0 <= size <= most:
+    if footer.rows < 0 or not 0 <= size <= most:
         raise NotReadable(
-            f"expected rows of at most {most} bytes decompressed, found a footer that says {footer.num_rows} rows of "
-            f"{size}"
+            f"expected rows of at most {most} bytes decompressed, found a footer that says {footer.rows} rows of {size}"
         )
 
 
@@ -160,10 +183,10 @@ def largest_column(path: Path) -> int:
     where a writer made one page of it. At most `LARGE_COLUMN` where no group is larger; 0 if the footer cannot be read;
     the largest group where there are times of day."""
     footer = _footer(path)
-    largest_group = max(_group_sizes(footer), default=0) if footer else 0
+    largest_group = max(footer.groups, default=0) if footer else 0
     if footer is None or largest_group <= LARGE_COLUMN:
         return max(largest_group, 0)
-    found = _of_columns(path, footer, "max(total_uncompressed_size)")
+    found = _of_columns(path, "max(total_uncompressed_size)")
     return largest_group if found is None else found
 
 
@@ -180,13 +203,14 @@ def recut(path: Path, *, whatever: bool = False) -> bool:
     new = path.with_name(f"{path.name}.new")
     try:
         with _one_recuts, pq.ParquetFile(path, pre_buffer=False, buffer_size=_BLOCK) as source:
-            schema, sizes = source.schema_arrow, _group_sizes(source.metadata)
+            schema, metadata = source.schema_arrow, source.metadata
+            sizes = [metadata.row_group(n).total_byte_size for n in range(metadata.num_row_groups)]
             if any(not pa.types.is_string(f.type) for f in schema) or (
                 whatever and max(sizes, default=0) <= 2 * _RECUT
             ):
                 return False
             most = max(_RECUT_ROWS, 4 * len(schema))  # some columns take as long as some rows
-            rows = max(1, min(most, _RECUT * source.metadata.num_rows // max(sum(sizes), 1)))
+            rows = max(1, min(most, _RECUT * metadata.num_rows // max(sum(sizes), 1)))
             with pq.ParquetWriter(new, schema, compression="zstd", store_schema=False) as target:
                 for group in _groups(source.iter_batches(batch_size=rows)):
                     target.write_table(group, row_group_size=len(group))
