@@ -71,9 +71,19 @@ def machine() -> dict[str, Any]:
     """The machine, its load and the versions of the engines."""
     return {
         "at": f"{datetime.now(UTC):%Y-%m-%d}",
+        "processor": processor(),
         "system": f"{platform.system()} {platform.release()}",
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "load": round(os.getloadavg()[0], 1),
         **{name: version(name) for name in ("duckdb", "pyarrow", "pyiceberg")},
     }
+
+
+def processor() -> str:
+    """What the machine's processor is called."""
+    described = Path("/proc/cpuinfo")
+    for line in described.read_text().splitlines() if described.exists() else ():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()

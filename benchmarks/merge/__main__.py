@@ -103,6 +103,11 @@ def _run(given: argparse.Namespace) -> int:
     if given.again and (found := results.load(given.results)):
         found.runs = [r for r in found.runs if r.measurement.engine not in given.again]
         results.save(found, given.results)
+    try:
+        results.going_on(given.results)
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
     run(
         given.data.absolute(),
         given.results,
@@ -138,7 +143,8 @@ def _report(given: argparse.Namespace) -> int:
     if found is None:
         sys.stderr.write(f"expected results in {given.results}, found none; run the comparison first\n")
         return 2
-    for path in write(found, given.docs):
+    others = [results.load(path) for path in sorted(given.results.parent.glob(f"{given.results.stem}-*.json"))]
+    for path in write(found, given.docs, [other for other in others if other is not None]):
         _say(str(path))
     return 0
 
@@ -170,7 +176,7 @@ def _look(given: argparse.Namespace, case: Case, engines: Sequence[str]) -> int:
             measured = measure(engine, case.data(root), case.sets, folder, limits, maintain=case.in_a_row > 1)
             _say(f"{engine}: {outcome(measured)}")
             if kept:
-                found = results.load(kept) or results.new()
+                found = results.going_on(kept)
                 found.runs.append(results.Run(Measurement(case, engine, repeat), measured))
                 results.save(found, kept)
             if measured.failed or measured.wrong_rows or measured.others_right is False:

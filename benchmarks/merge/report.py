@@ -23,8 +23,9 @@ SHOWN_ROWS = 10_000_000
 _TITLES = {"recent": "most of them recent", "uniform": "spread over the whole table", "range": "in one key range"}
 
 
-def write(results: Results, docs: Path) -> list[Path]:
-    """Write the page, the page of all results beside them, and the pictures; returns what was written."""
+def write(results: Results, docs: Path, others: Sequence[Results] = ()) -> list[Path]:
+    """Write the page, the page of all results beside them, and the pictures; returns what was written. `others` are
+    results of other machines, whose shapes are shown apart."""
     page, everything = docs / PAGE, docs.parent / EVERYTHING
     text = page.read_text() if page.exists() else f"# Benchmarks\n\n{BEGIN}\n{END}\n"
     before, mark, rest = text.partition(BEGIN)
@@ -32,14 +33,14 @@ def write(results: Results, docs: Path) -> list[Path]:
     if not mark or not end:
         raise ValueError(f"{page}: expected the marks {BEGIN} and {END}, found none; put them where the part belongs")
     drawn = pictures.draw(results, docs / "pictures")
-    part = "\n".join(_part(results, [f"pictures/{path.name}" for path in drawn]))
+    part = "\n".join(_part(results, [f"pictures/{path.name}" for path in drawn], others))
     page.write_text(f"{before}{BEGIN}\n{part}\n{END}{after}")
     everything.parent.mkdir(parents=True, exist_ok=True)
-    everything.write_text("\n".join(_everything(results)) + "\n")
+    everything.write_text("\n".join(_everything(results, others)) + "\n")
     return [page, everything, *drawn]
 
 
-def _part(results: Results, pictures_drawn: Sequence[str]) -> Iterator[str]:
+def _part(results: Results, pictures_drawn: Sequence[str], others: Sequence[Results]) -> Iterator[str]:
     """What stands in the documentation: goals, pictures, and the engines beside each other at one size."""
     yield from _machine(results)
     yield ""
@@ -50,11 +51,13 @@ def _part(results: Results, pictures_drawn: Sequence[str]) -> Iterator[str]:
         if case.count * 100 == case.rows:
             yield from _grid_table(results, case)
     yield from _shapes_table(results)
+    for other in others:
+        yield from _shapes_of_another_machine(other)
     yield ""
     yield f"All sizes, merges in a row, and where the time goes: [{Path(EVERYTHING).name}](../{EVERYTHING})."
 
 
-def _everything(results: Results) -> Iterator[str]:
+def _everything(results: Results, others: Sequence[Results]) -> Iterator[str]:
     """All results."""
     yield "# The merge: all results"
     yield ""
@@ -69,6 +72,10 @@ def _everything(results: Results) -> Iterator[str]:
     yield from _slope_table(results)
     yield from _row_table(results)
     yield from _steps_table(results)
+    for other in others:
+        yield from _shapes_of_another_machine(other)
+        for name, case in CELLS.items():
+            yield from _grid_table(other, case, name)
 
 
 def _machine(results: Results) -> Iterator[str]:
@@ -154,14 +161,28 @@ def _right(median: Median) -> str:
     return f"**{median.wrong_rows:,} wrong**" + ("" if median.others_right else ", others damaged")
 
 
+def _shapes_of_another_machine(results: Results) -> Iterator[str]:
+    yield ""
+    yield f"### The same on another machine ({results.machine['processor']}): seconds / peak GB"
+    yield ""
+    yield from _machine(results)
+    yield from _shapes_rows(results)
+
+
 def _shapes_table(results: Results) -> Iterator[str]:
     """All cells of the other shapes side by side: seconds, and the peak of memory behind them."""
+    lines = list(_shapes_rows(results))
+    if lines:
+        yield ""
+        yield "### Other shapes of keys, rows and batches: seconds / peak GB"
+        yield from lines
+
+
+def _shapes_rows(results: Results) -> Iterator[str]:
     found = {name: [results.median(case, engine) for engine in ENGINES] for name, case in CELLS.items()}
     engines = [e for n, e in enumerate(ENGINES) if any(medians[n] for medians in found.values())]
     if not engines:
         return
-    yield ""
-    yield "### Other shapes of keys, rows and batches: seconds / peak GB"
     yield ""
     yield from table(
         ("", *engines),

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks.merge.cases import Case, Measurement
 from benchmarks.merge.measure import Lap, Measured
+from benchmarks.processes import processor
 
 _PACKAGES = ("deltalake", "duckdb", "pandas", "polars", "pyarrow", "pyiceberg", "pyspark")
 
@@ -105,6 +106,18 @@ def new() -> Results:
     return Results(machine=_machine(), versions=_versions())
 
 
+def going_on(path: Path) -> Results:
+    """The results in a file, or none yet, to add to. Raises `ValueError` if they are of another machine: seconds of two
+    machines say nothing side by side."""
+    here, found = new(), load(path)
+    if found is None:
+        return here
+    this, other = (f"{r.machine['cores']} cores of {r.machine['processor']}" for r in (here, found))
+    if this != other:
+        raise ValueError(f"{path}: expected results of {this}, found some of {other}; name another file by --results")
+    return found
+
+
 def load(path: Path) -> Results | None:
     """The results in a file, or None if there is none."""
     if not path.exists():
@@ -151,23 +164,12 @@ def save(results: Results, path: Path) -> None:
 def _machine() -> dict[str, Any]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_bytes": memory,
         "system": f"{platform.system()} {platform.release().partition('-')[0]}",
         "python": platform.python_version(),
     }
-
-
-def _processor() -> str:
-    for line in _lines(Path("/proc/cpuinfo")):
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
-
-
-def _lines(path: Path) -> Sequence[str]:
-    return path.read_text().splitlines() if path.exists() else ()
 
 
 def _versions() -> dict[str, str]:

@@ -28,7 +28,7 @@ def run(
     """Measure what `file` does not hold yet, of these engines and groups (or of `cells` alone, if there are any)
     and on tables of up to `largest` rows, until
     the minutes are over; returns how many measurements are left. Each is written as soon as it is made."""
-    found = results.load(file) or results.new()
+    found = results.going_on(file)
     wanted = [
         m
         for m in measurements(repeats)

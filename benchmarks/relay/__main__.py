@@ -21,6 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.processes import processor
 from benchmarks.relay.data import records
 from benchmarks.relay.ways import Batch, Way, bare, ours, peer
 from contracts import load_contracts
@@ -103,9 +104,8 @@ def memory(way: Way, batches: Sequence[Batch], count: int) -> dict[str, Any]:
 
 
 def _machine() -> dict[str, Any]:
-    model = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     return {
-        "processor": model[0].partition(":")[2].strip() if model else platform.processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "packages": {name: version(name) for name in ("boto3", "orjson")},

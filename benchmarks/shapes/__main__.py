@@ -8,7 +8,7 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,20 +62,38 @@ def measure(shape: Shape, folder: Path, share: float) -> dict[str, Any]:
 
 
 def _land(shape: Shape, folder: Path, share: float, number: int) -> tuple[int, int]:
-    """Land the object of a batch; returns its bytes, and those of its rows before they were compressed."""
+    """Land the objects of a batch; returns their bytes, and those of their rows before they were compressed."""
     path = folder / f"{number}-{shape.name}"
     path.parent.mkdir(parents=True, exist_ok=True)
     with duckdb.connect(config={"memory_limit": "4GB", "temp_directory": str(folder / "made")}) as duck:
         shape.make(duck, path, share, number)
     lake = lake_in(folder, NAME)
-    below = f"dt=2026-11-21/hh=10/{path.name}" if shape.contract.origin == "stream" else path.name
-    lake.store.upload(path, lake.landing_prefix(shape.contract) + below)
-    size = decompressed = path.stat().st_size
-    if path.suffix == ".parquet":
-        footer = pq.read_metadata(path)
-        decompressed = sum(footer.row_group(n).total_byte_size for n in range(footer.num_row_groups))
-    path.unlink()
+    size = decompressed = 0
+    for part in _cut(path, shape.objects) if shape.objects > 1 else [path]:
+        below = f"dt=2026-11-21/hh=10/{part.name}" if shape.contract.origin == "stream" else part.name
+        lake.store.upload(part, lake.landing_prefix(shape.contract) + below)
+        size += part.stat().st_size
+        decompressed += _decompressed(part)
+        part.unlink()
     return size, decompressed
+
+
+def _cut(path: Path, count: int) -> Iterator[Path]:
+    """A Parquet file in so many, each of which may be removed before the next."""
+    rows = pq.read_table(path)
+    path.unlink()
+    for n in range(count):
+        first, end = (len(rows) * edge // count for edge in (n, n + 1))
+        part = path.with_name(f"{n:05d}-{path.name}")
+        pq.write_table(rows.slice(first, end - first), part, compression="zstd")
+        yield part
+
+
+def _decompressed(path: Path) -> int:
+    if path.suffix != ".parquet":
+        return path.stat().st_size
+    footer = pq.read_metadata(path)
+    return sum(footer.row_group(n).total_byte_size for n in range(footer.num_row_groups))
 
 
 def _say(line: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
@@ -28,13 +28,15 @@ _NAMED = "FORMAT parquet, COMPRESSION zstd"
 @dataclass(frozen=True)
 class Shape:
     """Objects of one kind. `make` writes those of one batch below a folder, of about `share` of their full size;
-    `batches` come one after the other. `most_seconds` is what a batch may take, where there is a bound."""
+    `batches` come one after the other, each cut into so many `objects`. `most_seconds` is what a batch may take, where
+    there is a bound."""
 
     what: str
     contract: Contract
     name: str
     make: Callable[[duckdb.DuckDBPyConnection, Path, float, int], None]
     batches: int = 1
+    objects: int = 1
     most_seconds: float | None = None
 
 
@@ -71,6 +73,9 @@ NARROW = _contract(
 )
 
 
+SMALL = replace(NARROW, name="small")
+
+
 def _narrow(duck: duckdb.DuckDBPyConnection, path: Path, share: float, number: int) -> None:
     duck.execute(
         "COPY (SELECT md5(i::VARCHAR) AS id, "
@@ -78,6 +83,10 @@ def _narrow(duck: duckdb.DuckDBPyConnection, path: Path, share: float, number: i
         f"(i % 10000 / 100.0)::DECIMAL(14, 2)::VARCHAR AS price, md5('r' || i) AS who, {_STAMPS} "
         f"FROM range({int(5_000_000 * share)}) AS r (i)) TO '{path}' ({_NAMED})"
     )
+
+
+def _small(duck: duckdb.DuckDBPyConnection, path: Path, share: float, number: int) -> None:
+    _narrow(duck, path, share / 25, number)
 
 
 WIDE = _contract(
@@ -170,5 +179,6 @@ SHAPES = {
     "wide": Shape("150,000 rows of 80 columns with 2 KB of text in one object", WIDE, "o.parquet", _wide),
     "lists": Shape("lists of 400,000 members in 20 rows among 20,000", LISTS, "o.parquet", _lists),
     "text": Shape("one NDJSON file of 1 GB", TEXT, "o.ndjson", _text),
+    "small": Shape("5,000 objects of 40 narrow rows", SMALL, "o.parquet", _small, objects=5_000),
     "days": Shape("10,000 days of history in one file, then again", DAYS, "o.csv", _days, batches=2, most_seconds=60),
 }

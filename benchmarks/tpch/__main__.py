@@ -45,7 +45,11 @@ def _run(given: argparse.Namespace) -> int:
     build(data, given.scale)
     results = given.results or (RESULTS if given.scale == 1 else DATA / f"results-{given.scale:g}.json")
     document: dict[str, Any] = json.loads(results.read_text()) if results.exists() else {"runs": {}}
-    document |= {"machine": machine(), "scale": given.scale}
+    here = machine()
+    if document["runs"] and document["machine"].get("processor") != here["processor"]:
+        sys.stdout.write(f"{results} has results of another processor: they are left out\n")
+        document = {"runs": {}}
+    document |= {"machine": here, "scale": given.scale}
     for _ in range(given.repeats):
         for engine in given.engine or ENGINES:
             measured = _measure(engine, data)

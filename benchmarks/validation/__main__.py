@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.processes import processor
 from benchmarks.validation.data import ENTITIES, FILE_FORMS, STREAM_FORMS, DataSet, build
 from benchmarks.validation.ways import WAYS, ours
 
@@ -130,7 +131,6 @@ def _say(run: dict[str, Any]) -> None:
 
 
 def _machine() -> dict[str, Any]:
-    model = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     packages = {}
     for name in ("duckdb", "pyarrow", "numpy", "pandas", "polars", "fastjsonschema"):
         try:
@@ -138,7 +138,7 @@ def _machine() -> dict[str, Any]:
         except PackageNotFoundError:
             packages[name] = "not installed"
     return {
-        "processor": model[0].partition(":")[2].strip() if model else platform.processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "packages": packages,

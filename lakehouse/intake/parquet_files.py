@@ -84,7 +84,7 @@ class Shape:
 def shapes(duck: Duck, folder: Path, numbers: Sequence[int]) -> list[Shape]:
     """The files in `folder` by their exact schemas; raises a `duckdb.Error` if one of them has none."""
     members = ", ".join(f"{quoted(name)} := {quoted(name)}" for name in ("column_id", *_SAID))
-    # Lists are sorted when they are whole: for one that is told its order the engine holds some 200 KB a group.
+    # Lists are sorted when they are whole: with an order of its own, the engine holds some 200 KB for each list.
     found = duck.rows(
         "SELECT list_sort(list(number)) AS numbers, said FROM (SELECT parse_filename(file_name)::INTEGER AS number, "
         f"list_sort(list(struct_pack({members}))) AS said "

@@ -1,9 +1,16 @@
 """The report of the merge says of each cell what failed and which rows were wrong, and shows only what was run."""
 
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.merge import results as kept
 from benchmarks.merge.cases import CELLS, Measurement
 from benchmarks.merge.goals import GOALS
 from benchmarks.merge.measure import Lap, Measured
-from benchmarks.merge.report import _everything
+from benchmarks.merge.report import _everything, _part
 from benchmarks.merge.results import Results, Run
 
 
@@ -15,8 +22,12 @@ def measured(seconds: float, wrong: int = 0, failed: str = "") -> Measured:
 def lines_of(*runs: tuple[str, int, Measured]) -> list[str]:
     case = CELLS["random-1m"]
     made = [Run(Measurement(case, engine, repeat), found) for engine, repeat, found in runs]
-    machine = {"cores": 2, "processor": "x", "memory_bytes": 1, "system": "y", "python": "3"}
-    return list(_everything(Results(machine, {}, made)))
+    return list(_everything(results_of("x", *made), ()))
+
+
+def results_of(processor: str, *runs: Run) -> Results:
+    machine = {"cores": 2, "processor": processor, "memory_bytes": 1, "system": "y", "python": "3"}
+    return Results(machine, {}, list(runs))
 
 
 def test_a_cell_says_medians_failures_and_wrong_rows():
@@ -58,3 +69,26 @@ def test_the_worst_cell_decides_over_a_goal():
 def test_cells_without_a_run_are_not_shown():
     lines = lines_of(("ours", 1, measured(1.0)))
     assert not any("wide-10" in line for line in lines)
+
+
+def test_results_of_another_machine_are_not_added_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(kept, "_versions", dict)  # of peers, which are not installed here
+    file, here = tmp_path / "merge.json", kept.new()
+    assert kept.going_on(file) == here
+    kept.save(here, file)
+    assert kept.going_on(file) == here
+    kept.save(replace(here, machine={**here.machine, "processor": "another"}), file)
+    with pytest.raises(ValueError, match=r"found some of \d+ cores of another; name another file"):
+        kept.going_on(file)
+
+
+@pytest.mark.parametrize("page", [_everything, lambda here, others: _part(here, [], others)])
+def test_results_of_another_machine_have_a_table_of_their_own(page: Callable[[Results, list[Results]], Iterator[str]]):
+    here, there = (
+        results_of(name, Run(Measurement(CELLS["wide-10"], "ours", 1), measured(took)))
+        for name, took in (("a", 1.0), ("b", 4.0))
+    )
+    before, title, after = "\n".join(page(here, [there])).partition("### The same on another machine (b)")
+    assert title
+    assert "| wide-10 | 1.00 / 2.00 |" in before
+    assert "| wide-10 | 4.00 / 2.00 |" in after
