@@ -16,6 +16,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 import duckdb
+import numpy as np
 
 from contracts.types import NestedType, StringType
 from lakehouse.intake import parquet_files, validation, weights
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
 _USUAL_MEMBERS = 64  # different lists of members in one file that are read at once
 _SAMPLE = 2_000  # lines that show which these are
 _BYTES_AT_ONCE = 32 << 20
+_ROWS_AT_ONCE = 16_384  # of small objects
+_SMALL_BYTES = 1 << 20
 _ROWS_OF_LITERALS = 500
 _MOST_SEGMENTS = 2_000
 """Columns of all Parquet files that one statement reads, together. The engine keeps the rows of each file apart, with
@@ -232,38 +235,126 @@ def _load(
     tables = [n for n in paths if is_table(contract, objects[n].key)]
     if tables:
         _load_tables(duck, contract, objects, tables, reading)
-    for number in sorted(set(paths) - set(tables)):
+    for some in _small_together(objects, sorted(set(paths) - set(tables)), reading):
+        _load_texts(duck, contract, objects, some, reading)
+
+
+def _small_together(objects: Sequence[LandedObject], numbers: Sequence[int], reading: Reading) -> Iterator[list[int]]:
+    """Objects of text in groups that are read by one statement: small ones of one kind, each other one alone."""
+    groups: dict[bool, list[int]] = {True: [], False: []}
+    sizes = {True: 0, False: 0}
+    for number in numbers:
+        rows, size = reading.texts[number].counted or (0, 0)
+        if not objects[number].whole or not 0 < rows <= weights.FEWEST_ROWS or size > _SMALL_BYTES:
+            yield [number]
+            continue
+        kind = is_ndjson(_name(objects[number]))
+        if sizes[kind] + size > _BYTES_AT_ONCE:
+            yield groups[kind]
+            groups[kind], sizes[kind] = [], 0
+        groups[kind].append(number)
+        sizes[kind] += size
+    yield from filter(None, groups.values())
+
+
+def _load_texts(
+    duck: Duck, contract: Contract, objects: Sequence[LandedObject], numbers: Sequence[int], reading: Reading
+) -> None:
+    """Objects of one kind; what fails with several of them is tried with each alone."""
+    read = []
+    for number in numbers:
+        landed, content = objects[number], reading.texts[number]
+        tables = _tables(contract, landed, content)
         try:
-            _load_text(duck, contract, objects[number], number, reading.texts[number])
+            read.append((number, list(tables) if len(numbers) > 1 else tables))
         except Exception as error:  # noqa: BLE001 - what an object raises has no end, see failures
-            _give_up(duck, objects[number], number, error, reading)
+            _give_up(duck, landed, number, error, reading)
+    rows_read = (_numbered(number, table) for number, tables in read for table in tables)
+    together = _joined(rows_read) if len(numbers) > 1 else rows_read
+    try:
+        if is_ndjson(_name(objects[numbers[0]])):
+            _load_json(duck, contract, together)
+        else:
+            for rows in _registered(duck, together):
+                duck.run(f"INSERT INTO {CHECKED} {validation.check(contract, rows)}")
+    except Exception as error:  # noqa: BLE001 - likewise
+        if len(numbers) == 1:
+            _give_up(duck, objects[numbers[0]], numbers[0], error, reading)
+            return
+        _raise_unless_data(error)
+        duck.run(f"DELETE FROM {CHECKED} WHERE _no IN ({_listed(numbers)})")
+        for number, _ in read:
+            _load_texts(duck, contract, objects, [number], reading)
 
 
-def _load_text(duck: Duck, contract: Contract, landed: LandedObject, number: int, content: Content) -> None:
-    name = landed.key.rpartition("/")[2]
+def _name(landed: LandedObject) -> str:
+    return landed.key.rpartition("/")[2]
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def _tables(contract: Contract, landed: LandedObject, content: Content) -> Iterator[pa.Table]:
+    """The rows of an object that are meant: lines of JSON, or values as text."""
+    name = _name(landed)
     if is_ndjson(name):
-        _load_json(duck, contract, landed, number, content)
-        return
-    tables = read_text(contract, text_columns(contract), name, content, landed.first)
-    for rows in _registered(duck, number, _within(tables, landed.first, landed.end)):
-        duck.run(f"INSERT INTO {CHECKED} {validation.check(contract, rows)}")
+        tables = json_lines(content, landed.first)
+    else:
+        tables = read_text(contract, text_columns(contract), name, content, landed.first)
+    return _within(tables, landed.first, landed.end)
 
 
-def _load_json(duck: Duck, contract: Contract, landed: LandedObject, number: int, content: Content) -> None:
-    """Lines at once; what is not plain or not in the usual form is read again, one by one and exactly."""
+def _numbered(number: int, table: pa.Table) -> pa.Table:
+    import pyarrow as pa
+
+    return table.add_column(0, "_no", pa.array(np.full(len(table), number, np.int32)))
+
+
+def _joined(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Tables together until they have some thousand rows: a statement of the engine costs more than these."""
+    import pyarrow as pa
+
+    together: list[pa.Table] = []
+    for table in tables:
+        together.append(table)
+        if sum(map(len, together)) >= _ROWS_AT_ONCE or sum(t.nbytes for t in together) > _BYTES_AT_ONCE:
+            yield pa.concat_tables(together)
+            together = []
+    if together:
+        yield pa.concat_tables(together)
+
+
+def _load_json(duck: Duck, contract: Contract, tables: Iterable[pa.Table]) -> None:
+    """Lines at once, with the _no of their object; what is not plain or not in the usual form is read again, one by one
+    and exactly."""
+    import pyarrow.compute as pc
+
     members: list[str] = []
-    for lines in _within(json_lines(content, landed.first), landed.first, landed.end):
-        for _ in _registered(duck, number, [lines]):
+    for lines in tables:
+        for _ in _registered(duck, [lines]):
             members = members or _usual_members(duck, contract)
-            rows = _members_as_text(contract, members, number)
+            rows = _members_as_text(contract, members)
             duck.run(f"INSERT INTO {CHECKED} {validation.check(contract, rows)}")
-        odd = f"_no = {number} AND _row >= {lines['_row'][0]} AND _text IS NOT NULL"
-        again = [row - lines["_row"][0].as_py() for (row,) in duck.rows(f"SELECT _row FROM {CHECKED} WHERE {odd}")]
+        numbers, first = pc.unique(lines["_no"]).to_pylist(), pc.min(lines["_row"]).as_py()
+        odd = f"_no IN ({_listed(numbers)}) AND _row >= {first} AND _text IS NOT NULL"
+        again = [rid for (rid,) in duck.rows(f"SELECT _rid FROM {CHECKED} WHERE {odd}")]
         if again:
             duck.run(f"DELETE FROM {CHECKED} WHERE {odd}")
-            tables = in_tables(text_columns(contract), json_rows(contract, lines.take(sorted(again))))
-            for rows in _registered(duck, number, tables):
-                duck.run(f"INSERT INTO {CHECKED} {validation.check(contract, rows)}")
+            odd_lines = lines.filter(np.isin(validation.rids(lines["_no"].to_numpy(), lines["_row"].to_numpy()), again))
+            exactly = _exact(contract, odd_lines)
+            for exact in _registered(duck, _joined(exactly) if len(numbers) > 1 else exactly):
+                duck.run(f"INSERT INTO {CHECKED} {validation.check(contract, exact)}")
+
+
+def _exact(contract: Contract, lines: pa.Table) -> Iterator[pa.Table]:
+    """The rows of lines of JSON, with the _no of their object, by a reader that loses nothing of them."""
+    import pyarrow.compute as pc
+
+    for number in pc.unique(lines["_no"]).to_pylist():
+        own = lines.filter(pc.equal(lines["_no"], number))
+        for table in in_tables(text_columns(contract), json_rows(contract, own)):
+            yield _numbered(number, table)
 
 
 def _usual_members(duck: Duck, contract: Contract) -> list[str]:
@@ -283,7 +374,7 @@ def _known(contract: Contract, members: list[str]) -> bool:
         return False
 
 
-def _members_as_text(contract: Contract, members: list[str], number: int) -> str:
+def _members_as_text(contract: Contract, members: list[str]) -> str:
     listed = "[" + ", ".join(literal(m) for m in members) + "]::VARCHAR[]"
     names = sorted({name for each in members for name in json.loads(each)})
     columns = meaning(contract)
@@ -297,19 +388,20 @@ def _members_as_text(contract: Contract, members: list[str], number: int) -> str
     scalars = [texts[f.name] for f in contract.fields if isinstance(f.type, StringType) and texts[f.name] != _NOTHING]
     nested = "".join(f" OR left({text}, 1) IN ('{{', '[')" for text in scalars)
     return (
-        f"(SELECT {number}::INTEGER AS _no, _row, CASE WHEN usual IS NULL{nested} THEN 'not plain' END AS _problem, "
-        f"{', '.join(f'{text} AS {quoted(c)}' for c, text in texts.items())} FROM (SELECT _row, usual, "
-        f"json_extract_string(usual, {paths}) AS found FROM (SELECT _row, CASE WHEN list_contains({listed}, "
+        f"(SELECT _no, _row, CASE WHEN usual IS NULL{nested} THEN 'not plain' END AS _problem, "
+        f"{', '.join(f'{text} AS {quoted(c)}' for c, text in texts.items())} FROM (SELECT _no, _row, usual, "
+        f"json_extract_string(usual, {paths}) AS found FROM (SELECT _no, _row, CASE WHEN list_contains({listed}, "
         f"to_json(json_keys(plain))::VARCHAR) THEN plain END AS usual FROM {PLAIN_LINES})))"
     )
 
 
-def _registered(duck: Duck, number: int, tables: Iterable[pa.Table]) -> Iterator[str]:
-    """Tables of rows of an object as queries, one after the other; each is `rows_read` until the next."""
+def _registered(duck: Duck, tables: Iterable[pa.Table]) -> Iterator[str]:
+    """Tables of rows with the _no of their object as queries, one after the other; each is `rows_read` until the
+    next."""
     for table in tables:
         duck.connection.register("rows_read", table)
         try:
-            yield f"(SELECT {number}::INTEGER AS _no, * FROM rows_read)"
+            yield "(SELECT * FROM rows_read)"
         finally:
             duck.connection.unregister("rows_read")
 
@@ -328,7 +420,7 @@ def read_again(duck: Duck, contract: Contract, contents: Mapping[int, Content]) 
     for number, key, first, end in objects:
         if number in contents:
             read = read_text(contract, text_columns(contract), key.rpartition("/")[2], contents[number], first)
-            for rows in _registered(duck, number, _within(read, first, end)):
+            for rows in _registered(duck, (_numbered(number, table) for table in _within(read, first, end))):
                 duck.run(f"INSERT INTO {LANDED} BY NAME SELECT * FROM {rows} SEMI JOIN {WANTED} USING (_no, _row)")
 
 

@@ -62,13 +62,15 @@ _NUMBER = r'":( ?)(-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?)([,}])'
 _QUOTED_NUMBER = r'":\1"\2"\3'
 _DOUBTFUL = r'[\\\t]|\s:|, ?[\]}]|  [\]}]|":(?:[^ "{\[tfn]| [^"{\[tfn]| ?n[^u])'
 PLAIN_LINES = (
-    f"(SELECT _row, CASE WHEN NOT regexp_matches(quoted, {literal(_DOUBTFUL)}) AND json_valid(quoted) THEN quoted END "
-    f"AS plain FROM (SELECT _row, regexp_replace(line, {literal(_NUMBER)}, {literal(_QUOTED_NUMBER)}, 'g') AS quoted "
+    f"(SELECT _no, _row, CASE WHEN NOT regexp_matches(quoted, {literal(_DOUBTFUL)}) AND json_valid(quoted) "
+    "THEN quoted END AS plain FROM "
+    f"(SELECT _no, _row, regexp_replace(line, {literal(_NUMBER)}, {literal(_QUOTED_NUMBER)}, 'g') AS quoted "
     "FROM rows_read))"
 )
-"""A query over `rows_read`, a table of `json_lines`: _row, and `plain`, the line if a JSON reader that knows only
-doubles loses nothing of it. Numbers that are members are put between quotes, as they were written. What DuckDB would
-take and JSON does not have (a comma at the end, NaN, 01) is not in a plain line, nor is any backslash."""
+"""A query over `rows_read`, tables of `json_lines` with the _no of their objects: _no, _row, and `plain`, the line if
+a JSON reader that knows only doubles loses nothing of it. Numbers that are members are put between quotes, as they were
+written. What DuckDB would take and JSON does not have (a comma at the end, NaN, 01) is not in a plain line, nor is any
+backslash."""
 
 
 class NotReadable(ValueError):

@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from contracts.system_columns import LANDED
 from contracts.types import Field, NestedType
 from lakehouse.intake import long_values
@@ -63,7 +65,14 @@ CREATE OR REPLACE TEMP MACRO kind(j) AS CASE coalesce(json_type(j), 'NULL')
     WHEN 'BOOLEAN' THEN 'a boolean' WHEN 'NULL' THEN 'null' ELSE 'a bare number' END;
 """
 # A number for each row that does not depend on how it was read: its object's number, then its own.
-_RID = "(_no::BIGINT << 40) + _row AS _rid"
+_ROW_BITS = 40
+_RID = f"(_no::BIGINT << {_ROW_BITS}) + _row AS _rid"
+
+
+def rids(numbers: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The `_rid` of rows by the numbers of their objects and their own."""
+    named: np.ndarray = (numbers.astype(np.int64) << _ROW_BITS) + rows
+    return named
 
 
 def define(duck: Duck) -> None:

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from contracts.types import NestedType
@@ -217,6 +217,80 @@ def test_a_dropped_text_in_any_parts_leaves_the_same(
     whole = take(DROPPED, name, content, None, None)
     assert take(DROPPED, name, content, None, most_rows) == whole
     assert take(DROPPED, name, content, limit, None) == whole
+
+
+BAD_TEXTS = {
+    "a.ndjson": b'{"parcel_id": "p-1", "part": "1", "price": "1.00"}\n\n  \nno JSON\n{"parcel_id": "p-2", "part": 1.0}',
+    "b.ndjson": b'{"parcel_id": "p-3", "part": "1"}\n{"part": "2", "parcel_id": "p-\xff"}\n{"part": 3, "new": [1]}\n',
+    "c.ndjson": b"",
+    "d.ndjson.gz": gzip.compress(b'{"parcel_id": "p-4", "part": "1"}\n' * 3),
+    "e.ndjson.gz": gzip.compress(b'{"parcel_id": "p-5", "part": "1"}\n')[:-9],
+    "f.csv": b"parcel_id,part,price\np-6,1,1.00\np-6,2\np-7,1,much\n",
+    "g.csv": b"part,parcel_id\n1,p-8\n2,\xff\n",
+    "h.csv": b"no,header,that,fits\n1,2,3,4\n",
+    "i.csv.gz": b"no gzip",
+    "j.csv": b'parcel_id,part,price\n"p-9,1,1.00\n',
+    "k.ndjson": b'{"parcel_id": "p-1", "part": "7", "price": "2.00"}',
+}
+
+
+def together(texts: dict[str, bytes], alone: bool) -> tuple[dict[str, Any], int]:
+    """What is left of these dropped texts, and how many statements read them."""
+    statements, run = 0, Duck.run
+
+    def counted(duck: Duck, sql: str, parameters: Any = None) -> None:
+        nonlocal statements
+        statements += sql.startswith("INSERT INTO checked")
+        run(duck, sql, parameters)
+
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Duck, "run", counted)
+        if alone:
+            patch.setattr(reading, "_SMALL_BYTES", -1)
+        lake = local_lake(Path(folder))
+        for name, content in texts.items():
+            lake.store.write(f"dropbox/{DROPPED.name}/{name}", content)
+        for dropped in Path(folder).rglob("dropbox/*/*"):
+            os.utime(dropped, (THEN.timestamp(), THEN.timestamp()))
+        result = compact(lake, DROPPED, Scope.everything())
+        left = {**seen(lake, DROPPED, result), "quarantined": sorted(result.quarantined_objects)}
+        left["reasons"] = result.reasons
+        return left, statements
+
+
+@settings(max_examples=examples(3), deadline=None)
+@given(st.lists(st.sampled_from(sorted(BAD_TEXTS)), min_size=2, unique=True))
+@example(sorted(BAD_TEXTS))
+def test_small_texts_read_together_leave_what_each_leaves_by_itself(names: list[str]) -> None:
+    texts = {name: BAD_TEXTS[name] for name in names}
+    assert together(texts, alone=False)[0] == together(texts, alone=True)[0]
+
+
+@pytest.mark.parametrize(("name", "most"), [("{}.ndjson", 2), ("{}.csv", 1)])
+def test_many_small_texts_take_few_statements(name: str, most: int) -> None:
+    rows = "parcel_id,part\np-{0},1\n" if "csv" in name else '{{"parcel_id": "p-{0}", "part": "1"}}\n'
+    texts = {name.format(n): rows.format(n).encode() for n in range(50)}
+    left, statements = together(texts, alone=False)
+    assert (left["counts"][0], left["objects"]) == (50, 50)
+    assert statements <= most
+
+
+def test_a_statement_that_fails_over_several_texts_is_tried_with_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, failed = Duck.run, []
+
+    def fails(duck: Duck, sql: str, parameters: Any = None) -> None:
+        several = "rows_read" in sql and duck.row("SELECT count(DISTINCT _no) FROM rows_read")[0] > 1
+        if several and sql.startswith("INSERT INTO checked"):
+            run(duck, sql, parameters)  # rows of it may be there already
+            failed.append(sql)
+            raise duckdb.InvalidInputException("Invalid Input Error: no such value")
+        run(duck, sql, parameters)
+
+    texts = {name: BAD_TEXTS[name] for name in ("a.ndjson", "b.ndjson", "f.csv", "g.csv")}
+    expected, _ = together(texts, alone=True)
+    monkeypatch.setattr(Duck, "run", fails)
+    assert together(texts, alone=False)[0] == expected
+    assert len(failed) == 2
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.csv"])
