@@ -9,7 +9,7 @@ their names may be any.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,10 +75,15 @@ class Shape:
         middle = len(self.numbers) // 2
         return replace(self, numbers=self.numbers[:middle]), replace(self, numbers=self.numbers[middle:])
 
-    def parts(self, most: int) -> Iterator[Shape]:
-        """The same in parts of at most so many files."""
-        for first in range(0, len(self.numbers), most):
-            yield replace(self, numbers=self.numbers[first : first + most])
+    def parts(self, groups: Mapping[int, int], most: int) -> Iterator[Shape]:
+        """The same in parts of at most so many row groups, or of one file; `groups` are those of each file."""
+        some: list[int] = []
+        for number in self.numbers:
+            if some and sum(groups[n] for n in some) + groups[number] > most:
+                yield replace(self, numbers=tuple(some))
+                some = []
+            some.append(number)
+        yield replace(self, numbers=tuple(some))
 
 
 def shapes(duck: Duck, folder: Path, numbers: Sequence[int]) -> list[Shape]:

@@ -56,8 +56,8 @@ _ROWS_AT_ONCE = 16_384  # of small objects
 _SMALL_BYTES = 1 << 20
 _ROWS_OF_LITERALS = 500
 _MOST_SEGMENTS = 2_000
-"""Columns of all Parquet files that one statement reads, together. The engine keeps the rows of each file apart, with
-some 50 KB a column however few they are, until it has 120,000: a thousand small files filled its memory."""
+"""Columns of all row groups that one statement reads, together. The engine keeps the rows of each apart, with some 50
+KB a column however few they are, until it has 120,000: a thousand small files filled its memory."""
 _NOTHING = "NULL::VARCHAR"
 _one_spares = Lock()
 
@@ -316,11 +316,13 @@ def _joined(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
     import pyarrow as pa
 
     together: list[pa.Table] = []
+    rows = size = 0
     for table in tables:
         together.append(table)
-        if sum(map(len, together)) >= _ROWS_AT_ONCE or sum(t.nbytes for t in together) > _BYTES_AT_ONCE:
+        rows, size = rows + len(table), size + table.nbytes
+        if rows >= _ROWS_AT_ONCE or size > _BYTES_AT_ONCE:
             yield pa.concat_tables(together)
-            together = []
+            together, rows, size = [], 0, 0
     if together:
         yield pa.concat_tables(together)
 
@@ -444,8 +446,9 @@ def _load_tables(
             _load_tables(duck, contract, objects, half, reading)
         return
     most = max(_MOST_SEGMENTS // len(text_columns(contract)), 1)
+    groups = {number: weights.row_groups(path_of(duck, number)) for number in numbers}
     for shape in found:
-        for some in shape.parts(most):
+        for some in shape.parts(groups, most):
             _load_shape(duck, contract, objects, some, reading)
 
 

@@ -32,6 +32,10 @@ _DIGITS_OF_64_BITS = 18
 _USUAL_WHOLE_DIGITS = 6
 _LONG_SEQUENCE = 28  # digits; longer sequence numbers take one more look
 _LONGEST_COUNTED = 1000  # RE2 counts repetitions up to here
+_MOST_MEMBERS = 200  # of a record: an expression grows with their square where any may be left out
+_MOST_STEPS, _STEPS_OF_A_CHARACTER = 250_000, 10
+"""RE2 refuses what takes more than some 350,000 steps when it is compiled; a counted character takes 7 to 10."""
+_COUNTED = re.compile(r"\{[01],([0-9]+)\}")
 # Text inside JSON without escapes, so that a character is a character.
 _JSON_CHARACTER = r'[^"\\\x00-\x1f]'
 
@@ -201,14 +205,24 @@ def _short_keys(v: str) -> str:
 
 def _usual_json(field: Field) -> str | None:
     """A regular expression for nested values as the relay writes them (compact, members in the contract's order), or
-    None where such an expression cannot tell. What it does not match is looked at member by member."""
+    None where such an expression cannot tell, or is too large. What it does not match is looked at member by member."""
+    form = _form(field)
+    return form if form is not None and _steps(form) <= _MOST_STEPS else None
+
+
+def _steps(form: str) -> int:
+    """About how many steps an expression has when it is compiled, which writes counted characters out."""
+    return len(form) + _STEPS_OF_A_CHARACTER * sum(map(int, _COUNTED.findall(form)))
+
+
+def _form(field: Field) -> str | None:
     match field.type:
         case ListType(element=element):
             inner = _usual_json(Field("", 0, element, required=True))
             return rf"\[(?:{inner}(?:,{inner})*)?\]" if inner else None
         case StructType(fields):
             members = [(f, form) for f in fields if (form := _usual_json(f))]
-            if len(members) < len(fields):
+            if len(members) < len(fields) or len(fields) > _MOST_MEMBERS:
                 return None
             return r"\{" + _members([(f.name, form, f.required) for f, form in members], first=True) + r"\}"
         case DecimalType(precision, scale) if precision > scale and field.minimum is None and field.maximum is None:

@@ -53,6 +53,7 @@ LARGE_COLUMN = 64 << 20
 """Bytes of one column of a row group from which on it takes care to read it."""
 MOST_DECOMPRESSED_TABLE = 16 << 30
 """Bytes that the rows of a Parquet file may always take; beyond them as many times its size as those of a text."""
+_MANY_GROUPS = 16
 _RECUT = 16 << 20  # bytes
 _RECUT_ROWS = 64  # read at once: a few heavy ones may be anywhere
 _BLOCK = 1 << 20
@@ -190,15 +191,28 @@ def largest_column(path: Path) -> int:
     return largest_group if found is None else found
 
 
+def row_groups(path: Path) -> int:
+    """How many row groups a Parquet file has; one if its footer cannot be read."""
+    footer = _footer(path)
+    return len(footer.groups) if footer else 1
+
+
+def _is_in_pieces(path: Path) -> bool:
+    """Whether a Parquet file has many row groups of a few rows each."""
+    footer = _footer(path)
+    groups = len(footer.groups) if footer else 0
+    return footer is not None and groups > _MANY_GROUPS and footer.rows < groups * FEWEST_ROWS // 4
+
+
 def recut(path: Path, *, whatever: bool = False) -> bool:
-    """Recut a Parquet file of text into small row groups if a column of one of them is large, or `whatever` is in large
-    ones: an engine decompresses whole pages, and a writer may have made one of a hundred megabytes. Values
-    and rows stay as they are; a file with other types, or that cannot be read here, is left alone. Returns whether it
-    was recut."""
+    """Recut a Parquet file of text if a column of one of its row groups is large, if it has many row groups of a few
+    rows, or `whatever` is in large ones: an engine decompresses whole pages, and a writer may have made one of a
+    hundred megabytes; and it keeps the rows of each group apart. Values and rows stay as they are; a file with other
+    types, or that cannot be read here, is left alone. Returns whether it was recut."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if not whatever and largest_column(path) <= LARGE_COLUMN:
+    if not whatever and largest_column(path) <= LARGE_COLUMN and not _is_in_pieces(path):
         return False
     new = path.with_name(f"{path.name}.new")
     try:
@@ -231,12 +245,14 @@ def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
     import pyarrow as pa
 
     together: list[pa.RecordBatch] = []
+    size = count = 0
     for rows in (some for batch in batches for some in _light(batch)):
-        size, count = sum(b.nbytes for b in together), sum(len(b) for b in together)
-        if together and (size + rows.nbytes > _RECUT or count + len(rows) > FEWEST_ROWS):
+        weight = rows.nbytes
+        if together and (size + weight > _RECUT or count + len(rows) > FEWEST_ROWS):
             yield pa.Table.from_batches(together)
-            together = []
+            together, size, count = [], 0, 0
         together.append(rows)
+        size, count = size + weight, count + len(rows)
     if together:
         yield pa.Table.from_batches(together)
 

@@ -439,6 +439,20 @@ def test_many_small_objects_are_read_at_once_in_little_memory(tmp_path: Path) ->
     assert not [line for line in said if "halving" in line]
 
 
+@pytest.mark.parametrize("types", ["text", "typed"])
+def test_many_row_groups_of_few_rows_are_read_at_once_in_little_memory(tmp_path: Path, types: str) -> None:
+    lake, said = replace(local_lake(tmp_path), memory_limit="200MB"), list[str]()
+    columns = {name: [change(f"p-{n}", version=1)[name] for n in range(1_200)] for name in change("p", version=1)}
+    rows, buffer = pa.table(columns), io.BytesIO()
+    if types == "typed":  # which is left as it is
+        rows = rows.set_column(rows.column_names.index("part"), "part", pc.cast(rows["part"], pa.int64()))
+    pq.write_table(rows, buffer, row_group_size=2 if types == "text" else 100)
+    Landing(lake, PARCELS).land_bytes(buffer.getvalue())
+    result = compact(lake, PARCELS, Scope.everything(), progress=said.append)
+    assert (result.counts.applied, result.held, result.failing) == (1_200, (), ())
+    assert not [line for line in said if "halving" in line]
+
+
 DAMAGED = """
 import io, os, sys
 from pathlib import Path
