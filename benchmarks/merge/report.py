@@ -97,10 +97,11 @@ def _goals(results: Results) -> Iterator[str]:
     yield "### Goals"
     yield ""
     yield from table(
-        ("goal", "at most or least", *OURS, ""),
+        ("goal", "of", "at most or least", *OURS, ""),
         (
             (
                 goal.what,
+                goal.of,
                 goal.wanted,
                 *(_number(goal.found(results, engine), goal) for engine in OURS),
                 _met(goal.found(results, goal.of), goal),
