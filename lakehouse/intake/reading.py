@@ -66,13 +66,15 @@ _one_spares = Lock()
 class Reading:
     """What became of the objects: `rows` read by key, whole objects that are `unreadable` with the reason and the file
     with their content (`kept`), the `texts` by number, and those `gone` (deleted or written again since they were
-    listed: a later batch takes the new version). What is kept in `shelf` is recut there, too."""
+    listed: a later batch takes the new version). `given` are the rows of each text that the engine got. What is kept in
+    `shelf` is recut there, too."""
 
     rows: dict[str, int] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
     kept: dict[str, Path] = field(default_factory=dict)
     texts: dict[int, Content] = field(default_factory=dict)
     gone: list[str] = field(default_factory=list)
+    given: dict[int, int] = field(default_factory=dict)
     shelf: weights.Shelf | None = None
 
 
@@ -121,7 +123,9 @@ def read_objects(
     counted = dict(duck.rows(f"SELECT _no, count(*) FROM {CHECKED} GROUP BY _no"))
     for number in paths:
         if objects[number].key not in reading.unreadable:
-            reading.rows[objects[number].key] = counted.get(number, 0)
+            rows = reading.rows[objects[number].key] = counted.get(number, 0)
+            if rows != (given := reading.given.get(number, rows)):
+                raise Poison(f"expected {given} rows of {objects[number].key} to be checked, found {rows}")
     return reading
 
 
@@ -260,16 +264,21 @@ def _small_together(objects: Sequence[LandedObject], numbers: Sequence[int], rea
 def _load_texts(
     duck: Duck, contract: Contract, objects: Sequence[LandedObject], numbers: Sequence[int], reading: Reading
 ) -> None:
-    """Objects of one kind; what fails with several of them is tried with each alone."""
-    read = []
+    """Objects of one kind; what fails with several of them is tried with each alone. The rows of one of several are one
+    table, so that whatever is joined with it has all of them."""
+    import pyarrow as pa
+
+    read: list[tuple[int, Iterable[pa.Table]]] = []
     for number in numbers:
         landed, content = objects[number], reading.texts[number]
         tables = _tables(contract, landed, content)
         try:
-            read.append((number, list(tables) if len(numbers) > 1 else tables))
+            whole = [] if len(numbers) == 1 else list(tables)
+            read.append((number, [pa.concat_tables(whole)] if whole else tables))
         except Exception as error:  # noqa: BLE001 - what an object raises has no end, see failures
             _give_up(duck, landed, number, error, reading)
-    rows_read = (_numbered(number, table) for number, tables in read for table in tables)
+    reading.given.update(dict.fromkeys(numbers, 0))
+    rows_read = (_given(reading, number, table) for number, tables in read for table in tables)
     together = _joined(rows_read) if len(numbers) > 1 else rows_read
     try:
         if is_ndjson(_name(objects[numbers[0]])):
@@ -309,6 +318,11 @@ def _numbered(number: int, table: pa.Table) -> pa.Table:
     import pyarrow as pa
 
     return table.add_column(0, "_no", pa.array(np.full(len(table), number, np.int32)))
+
+
+def _given(reading: Reading, number: int, table: pa.Table) -> pa.Table:
+    reading.given[number] += len(table)
+    return _numbered(number, table)
 
 
 def _joined(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:

@@ -234,7 +234,7 @@ BAD_TEXTS = {
 }
 
 
-def together(texts: dict[str, bytes], alone: bool) -> tuple[dict[str, Any], int]:
+def together(texts: dict[str, bytes], alone: bool, at_once: int = 16_384) -> tuple[dict[str, Any], int]:
     """What is left of these dropped texts, and how many statements read them."""
     statements, run = 0, Duck.run
 
@@ -245,6 +245,7 @@ def together(texts: dict[str, bytes], alone: bool) -> tuple[dict[str, Any], int]
 
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(Duck, "run", counted)
+        patch.setattr(reading, "_ROWS_AT_ONCE", at_once)
         if alone:
             patch.setattr(reading, "_SMALL_BYTES", -1)
         lake = local_lake(Path(folder))
@@ -258,12 +259,46 @@ def together(texts: dict[str, bytes], alone: bool) -> tuple[dict[str, Any], int]
         return left, statements
 
 
+def lines_of(name: str) -> st.SearchStrategy[bytes]:
+    """A small file: lines that are as usual, odd but right, and wrong, with and without an end of the last one."""
+    if "csv" in name:
+        pool = [b"p-{},1,1.00", b'"p-{}",2,', b"p-{},3,much", b"p-{}", b"\xff,4,1.00", b""]
+        first, ends = b"parcel_id,part,price", [b"\n", b"\r\n"]
+    else:
+        pool = [
+            b'{"parcel_id": "p-{}", "part": "1"}', b'{"parcel_id":"p-{}","part":2,"price":1.50}', b"no JSON", b"  ",
+            b'{"part": "3", "parcel_id": "p-\\u00e9{}", "sent_at": "2026-11-21T10:00:00+01:00"}',
+            b'{"parcel_id": "\xff"}',
+            b'{"parcel_id": "p-{}", "part": "4", "price": "much"}',
+        ]  # fmt: skip
+        first, ends = None, [b"\n", b"\r\n", b"\r"]
+
+    def file(lines: list[tuple[bytes, int]], end: bytes, last: bytes) -> bytes:
+        written = [line.replace(b"{}", str(number).encode()) for line, number in lines]
+        return end.join([*([first] if first else []), *written]) + last
+
+    line = st.tuples(st.sampled_from(pool), st.integers(0, 3))
+    return st.builds(file, st.lists(line, max_size=6), st.sampled_from(ends), st.sampled_from([b"", b"\n"]))
+
+
+ODD = b'{"parcel_id": "p-1", "part": "4", "price": "much"}'
+NAMED = ["a.ndjson", "b.ndjson", "c.ndjson", "d.ndjson.gz", "f.csv", "g.csv.gz"]
+
+
+@settings(max_examples=examples(8), deadline=None)
+@given(st.fixed_dictionaries({name: lines_of(name) for name in NAMED}), st.integers(1, 9))
+@example({"a.ndjson": b"\n".join([ODD] * 3), "b.ndjson": ODD + b"\n"}, 2)  # the last line without an end is read apart
+def test_small_texts_read_together_leave_what_each_leaves_by_itself(files: dict[str, bytes], at_once: int) -> None:
+    texts = {name: gzip.compress(content) if name.endswith("gz") else content for name, content in files.items()}
+    assert together(texts, alone=False, at_once=at_once)[0] == together(texts, alone=True)[0]
+
+
 @settings(max_examples=examples(3), deadline=None)
-@given(st.lists(st.sampled_from(sorted(BAD_TEXTS)), min_size=2, unique=True))
-@example(sorted(BAD_TEXTS))
-def test_small_texts_read_together_leave_what_each_leaves_by_itself(names: list[str]) -> None:
+@given(st.lists(st.sampled_from(sorted(BAD_TEXTS)), min_size=2, unique=True), st.sampled_from([1, 2, 5, 16_384]))
+@example(sorted(BAD_TEXTS), 3)
+def test_broken_texts_read_together_leave_what_each_leaves_by_itself(names: list[str], at_once: int) -> None:
     texts = {name: BAD_TEXTS[name] for name in names}
-    assert together(texts, alone=False)[0] == together(texts, alone=True)[0]
+    assert together(texts, alone=False, at_once=at_once)[0] == together(texts, alone=True)[0]
 
 
 @pytest.mark.parametrize(("name", "most"), [("{}.ndjson", 2), ("{}.csv", 1)])
@@ -273,6 +308,23 @@ def test_many_small_texts_take_few_statements(name: str, most: int) -> None:
     left, statements = together(texts, alone=False)
     assert (left["counts"][0], left["objects"]) == (50, 50)
     assert statements <= most
+
+
+@pytest.mark.parametrize("name", ["a.csv", "k.ndjson"])
+def test_a_text_of_which_a_row_gets_lost_is_not_committed(name: str, tmp_path: Path, monkeypatch: Any) -> None:
+    run = Duck.run
+
+    def loses(duck: Duck, sql: str, parameters: Any = None) -> None:
+        run(duck, sql, parameters)
+        if sql.startswith("INSERT INTO checked"):
+            run(duck, "DELETE FROM checked WHERE _row = 2")
+
+    monkeypatch.setattr(Duck, "run", loses)
+    lake, content = local_lake(tmp_path), BAD_TEXTS["f.csv"] if "csv" in name else BAD_TEXTS["k.ndjson"] + b"\n{}"
+    lake.store.write(f"dropbox/{DROPPED.name}/{name}", content)
+    result = compact(lake, DROPPED, Scope.everything())
+    assert (result.counts.read, len(result.failing)) == (0, 1)
+    assert "rows of dropbox" in result.failing[0].reason
 
 
 def test_a_statement_that_fails_over_several_texts_is_tried_with_each(monkeypatch: pytest.MonkeyPatch) -> None:
