@@ -253,7 +253,9 @@ def together(texts: dict[str, bytes], alone: bool, at_once: int = 16_384) -> tup
             lake.store.write(f"dropbox/{DROPPED.name}/{name}", content)
         for dropped in Path(folder).rglob("dropbox/*/*"):
             os.utime(dropped, (THEN.timestamp(), THEN.timestamp()))
-        result = compact(lake, DROPPED, Scope.everything())
+        said = list[str]()
+        result = compact(lake, DROPPED, Scope.everything(), progress=said.append)
+        assert not [line for line in said if "halving" in line]
         left = {**seen(lake, DROPPED, result), "quarantined": sorted(result.quarantined_objects)}
         left["reasons"] = result.reasons
         return left, statements
@@ -482,7 +484,7 @@ def test_a_file_whose_row_groups_do_not_fit_is_recut_once_and_read(
 
 def test_many_small_objects_are_read_at_once_in_little_memory(tmp_path: Path) -> None:
     """The engine keeps the rows of each file that a statement reads apart, a few pages a column: too many fill it."""
-    lake, said = replace(local_lake(tmp_path), memory_limit="200MB"), list[str]()
+    lake, said = replace(local_lake(tmp_path), memory_limit="200MB", threads=2), list[str]()
     landing = Landing(lake, PARCELS)
     for n in range(900):
         landing.land([change(f"p-{n}", version=1)])
@@ -493,7 +495,7 @@ def test_many_small_objects_are_read_at_once_in_little_memory(tmp_path: Path) ->
 
 @pytest.mark.parametrize("types", ["text", "typed"])
 def test_many_row_groups_of_few_rows_are_read_at_once_in_little_memory(tmp_path: Path, types: str) -> None:
-    lake, said = replace(local_lake(tmp_path), memory_limit="200MB"), list[str]()
+    lake, said = replace(local_lake(tmp_path), memory_limit="200MB", threads=2), list[str]()
     columns = {name: [change(f"p-{n}", version=1)[name] for n in range(1_200)] for name in change("p", version=1)}
     rows, buffer = pa.table(columns), io.BytesIO()
     if types == "typed":  # which is left as it is
