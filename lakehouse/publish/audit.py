@@ -5,7 +5,7 @@ Correct code cannot break them: they are there for the day when it is not. The a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -65,8 +65,10 @@ class Audited:
 
 INDEX_IS_TRUE = "the key index is true"
 """The invariant that no landed row can break."""
-_SAMPLED_ROWS = 500_000
-"""What the keys of so many rows take to read, 25 ms, is what a batch spends to see whether key indexes are true."""
+_LEAST_SAMPLED, _MOST_SAMPLED = 50_000, 500_000
+"""A batch reads the keys of so many rows, 5 to 25 ms for short ones, to see whether key indexes are true."""
+_SAMPLED_BY_TOUCHED = 16
+"""Between these, so many rows for each touched key: a small batch costs little, and a large one looks far."""
 
 Invariant: TypeAlias = Callable[[Audited], Check]
 
@@ -174,46 +176,62 @@ def metadata_true(audited: Audited) -> Check:
 
 
 def index_true(audited: Audited, *, all_files: bool = False) -> Check:
-    """Where the key index of some files has the touched keys is where the files have them: other files in each batch,
-    so that an index which is wrong, whole as it may be, is found within some batches; or all files that were looked up
-    by it."""
-    contract, files, indexed = audited.contract, audited.before.files, audited.reduced.indexed
-    chosen = {n: files[n] for n in (indexed if all_files else _sampled(indexed, files, audited.chunk.batch))}
-    if not chosen:
+    """Where the key index of some rows has the touched keys is where the files have them: the rows after those of the
+    batch before, so that an index which is wrong, whole as it may be, is found within some batches; or all rows of the
+    files that were looked up by it."""
+    contract, files, reduced = audited.contract, audited.before.files, audited.reduced
+    rows = {n: files[n].stored_rows for n in reduced.indexed}
+    if not rows:
         return Check(INDEX_IS_TRUE, True, "no file was looked up by its index")
-    shape = schemas.compacted(contract).stored_as(audited.before.metadata)
+    touched = reduced.applied + reduced.superseded + reduced.too_late
+    some = max(_LEAST_SAMPLED, min(touched * _SAMPLED_BY_TOUCHED, _MOST_SAMPLED))
+    sampled = _next_rows(rows, sum(rows.values()) if all_files else some, audited.chunk.batch)
     keys = ", ".join(f'"{k}"' for k in contract.primary_key)
-    said = f"SELECT {keys}, _version, _file, _pos FROM {STORED} WHERE _file IN ({', '.join(map(str, chosen))})"
-    found = (
-        f"SELECT {keys}, _version, {list(chosen)}[file_index::BIGINT + 1]::INTEGER AS _file, file_row_number AS _pos "
-        f"FROM {stored_keys(contract, shape, list(chosen.values()))}"
-    )
-    if partly := {n: file for n, file in chosen.items() if file.deletes}:
+    within = " OR ".join(f"(_file = {n} AND _pos BETWEEN {w.start} AND {w.stop - 1})" for n, w in sampled)
+    said = f"SELECT {keys}, _version, _file, _pos FROM {STORED} WHERE {within}"
+    found = _keys_of(audited, keys, sampled)
+    if partly := {n: files[n] for n, _ in sampled if files[n].deletes}:
         found = f"SELECT * FROM ({found}) ANTI JOIN {deleted(partly)} USING (_file, _pos)"
     # A change is too late only if its key is absent, which is what an index may say wrongly.
-    touched = f"(SELECT {keys} FROM {ACCEPTED} UNION SELECT {keys} FROM {LATE})"
-    one, other = (f"(SELECT * FROM ({each}) SEMI JOIN {touched} USING ({keys}))" for each in (said, found))
+    of_batch = f"(SELECT {keys} FROM {ACCEPTED} UNION SELECT {keys} FROM {LATE})"
+    one, other = (f"(SELECT * FROM ({each}) SEMI JOIN {of_batch} USING ({keys}))" for each in (said, found))
     wrong = audited.duck.count(
-        f"SELECT count(*) FROM (({one} EXCEPT ALL {other}) UNION ALL ({other} EXCEPT ALL {one}))"
+        f"WITH one AS MATERIALIZED {one}, other AS MATERIALIZED {other} SELECT count(*) "  # each is read once
+        "FROM ((FROM one EXCEPT ALL FROM other) UNION ALL (FROM other EXCEPT ALL FROM one))"
     )
     return Check(
         INDEX_IS_TRUE,
         wrong == 0,
-        f"expected in {len(chosen)} files what their indexes say, not so {wrong} times",
+        f"expected in {len(sampled)} files what their indexes say, not so {wrong} times",
     )
 
 
-def _sampled(indexed: Sequence[int], files: Sequence[LiveFile], batch: int) -> list[int]:
-    """At least one of the files that were looked up by their index, more where they are small."""
-    start = batch % len(indexed) if indexed else 0
-    chosen: list[int] = []
-    rows = 0
-    for number in (*indexed[start:], *indexed[:start]):
-        rows += files[number].stored_rows
-        if chosen and rows > _SAMPLED_ROWS:
-            break
-        chosen.append(number)
-    return chosen
+def _next_rows(rows: Mapping[int, int], some: int, batch: int) -> list[tuple[int, range]]:
+    """The positions in each of the files, whose `rows` by number are given, that make `some` rows, or all if there are
+    fewer. Batches that follow each other go on where the one before stopped, and begin again behind the last file."""
+    some = min(some, sum(rows.values()))
+    skipped, found = batch * some % sum(rows.values()), list[tuple[int, range]]()
+    for number, size in (*rows.items(), *rows.items()):
+        begin, skipped = min(skipped, size), max(skipped - size, 0)
+        window = range(begin, min(begin + some, size))
+        if window:
+            found.append((number, window))
+            some -= len(window)
+    return found
+
+
+def _keys_of(audited: Audited, keys: str, sampled: Sequence[tuple[int, range]]) -> str:
+    """A query for the keys at positions of files, with their version, `_file` and `_pos`. Files that are read whole are
+    so by one scan: a union begins all of its scans at once."""
+    contract, files = audited.contract, audited.before.files
+    shape = schemas.compacted(contract).stored_as(audited.before.metadata)
+    whole = [n for n, window in sampled if len(window) == files[n].stored_rows]
+    parts = [([n], f" WHERE file_row_number BETWEEN {w.start} AND {w.stop - 1}") for n, w in sampled if n not in whole]
+    return " UNION ALL ".join(
+        f"SELECT {keys}, _version, {numbers}[file_index::BIGINT + 1]::INTEGER AS _file, file_row_number AS _pos "
+        f"FROM {stored_keys(contract, shape, [files[n] for n in numbers])}{where}"
+        for numbers, where in ([(whole, "")] if whole else []) + parts
+    )
 
 
 def recorded_check(wrong: Sequence[str]) -> Check:

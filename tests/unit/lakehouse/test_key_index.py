@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from botocore.exceptions import ClientError, IncompleteReadError
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lakehouse.api import compact, maintain
 from lakehouse.intake.landing import Scope
@@ -251,9 +254,10 @@ def test_an_index_that_is_whole_and_wrong_is_found_by_the_audit(
     assert versions(lake) == EXPECTED
 
 
-def test_each_batch_audits_other_files(lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lie about one of three files is found within three batches."""
-    monkeypatch.setattr(audit, "_SAMPLED_ROWS", 1)
+def test_each_batch_audits_other_rows(lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lie about one of three files is found within three batches that each look at as many rows as it has."""
+    monkeypatch.setattr(audit, "_LEAST_SAMPLED", 40)
+    monkeypatch.setattr(audit, "_MOST_SAMPLED", 40)
     for n in range(3):
         run(lake, landing, some(1, range(100 * n, 100 * n + 40)))
     index(lake)
@@ -266,6 +270,34 @@ def test_each_batch_audits_other_files(lake: Lake, landing: Landing, monkeypatch
     monkeypatch.setattr(KeyIndex, "find", lie)
     with pytest.raises(EngineError, match="the key index is true"):
         _three_batches(lake, landing)
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.integers(1, 70), st.integers(0, 99), st.integers(1, 9))
+def test_batches_that_follow_each_other_look_at_all_rows(sizes: list[int], some: int, batch: int, first: int) -> None:
+    """Each at as many as it may, none twice, and together at each row as often as another, but for one time."""
+    rows = {first + 2 * n: size for n, size in enumerate(sizes)}
+    seen = Counter[tuple[int, int]]()
+    for later in range(3):
+        windows = audit._next_rows(rows, some, batch + later)
+        looked = [(number, position) for number, window in windows for position in window]
+        assert len(looked) == len({*looked}) == min(some, sum(sizes))
+        seen.update(looked)
+    times = [seen[number, position] for number, size in rows.items() for position in range(size)]
+    assert max(times) - min(times) <= 1
+
+
+@pytest.mark.parametrize("asked", [1, 7, 40, 100])
+def test_an_audit_reads_the_keys_of_the_rows_it_looks_at(
+    lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch, asked: int
+) -> None:
+    """Parts of a file, whole files, and the first after the last: what a true index says is found there."""
+    monkeypatch.setattr(audit, "_LEAST_SAMPLED", asked)
+    monkeypatch.setattr(audit, "_MOST_SAMPLED", asked)
+    for n in range(3):
+        run(lake, landing, some(1, range(100 * n, 100 * n + 40)))
+    index(lake)
+    _three_batches(lake, landing)
+    assert sum(version >= 9 for version in versions(lake).values()) == 9
 
 
 def _three_batches(lake: Lake, landing: Landing) -> None:
@@ -579,8 +611,13 @@ def test_a_change_is_not_too_late_because_an_index_is_wrong(
 def test_no_landed_object_is_held_for_a_wrong_index_that_another_check_found(
     lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit, "_SAMPLED_ROWS", 1)
-    monkeypatch.setattr(audit, "_sampled", lambda indexed, *_: list(indexed[:1]))
+    next_rows = audit._next_rows
+
+    def of_the_first(rows: Mapping[int, int], wanted: int, batch: int) -> list[tuple[int, range]]:
+        return next_rows(rows, wanted, 0) if wanted == sum(rows.values()) else [(next(iter(rows)), range(40))]
+
+    monkeypatch.setattr(audit, "_LEAST_SAMPLED", 1)
+    monkeypatch.setattr(audit, "_next_rows", of_the_first)
     for n in range(2):
         run(lake, landing, some(1, range(100 * n, 100 * n + 40)))
     index(lake)
