@@ -124,7 +124,9 @@ def ended(objects: Sequence[LandedObject], read: Reading) -> list[LandedObject]:
 
 
 def account(duck: Duck, work: Run, done: Committed) -> None:
-    """The chunk becomes the base of what follows."""
+    """The chunk becomes the base of what follows. What may fail comes first: the chunk is given up whole then, and
+    halved without counting anything of it twice."""
+    reasons, shown = validation.reasons(duck), preview(duck, work.context.contract)
     if work.again or work.context.contract.origin == "files" or any(o.overwritten for o in done.objects):
         _clear_quarantine(duck, work, done)
     work.written += publication_log.written_between(work.state, done.after)
@@ -138,9 +140,9 @@ def account(duck: Duck, work: Run, done: Committed) -> None:
     work.bytes += sum(o.size for o in whole)
     work.counts = work.counts.plus(done.counts)
     work.quarantined_objects += sorted(done.read.unreadable)
-    for reason, rows in validation.reasons(duck).items():
+    for reason, rows in reasons.items():
         work.reasons[reason] = work.reasons.get(reason, 0) + rows
-    work.preview = preview(duck, work.context.contract)
+    work.preview = shown
     work.context.report(f"batch {done.after.batch} audited: {done.counts}")
     for landed in done.objects:
         if landed.end is not None:

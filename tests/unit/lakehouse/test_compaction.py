@@ -11,13 +11,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import duckdb
 import pytest
 from pyiceberg.exceptions import CommitFailedException
 
-from contracts import Field
+from contracts import Contract, Field
 from contracts.compatibility import IncompatibleContract
 from contracts.types import DecimalType, StringType
 from lakehouse.api import compact, pending, rebuild
+from lakehouse.batch import run as running
+from lakehouse.batch.preview import preview
 from lakehouse.intake import validation
 from lakehouse.intake.landing import Scope
 from lakehouse.intake.ledger import Ledger
@@ -28,6 +31,7 @@ from lakehouse.publish.audit import Audited, audit_table
 from lakehouse.publish.publication import publish, rollback
 from lakehouse.publish.published import content_hash, published
 from lakehouse.results import BatchResult, Check, Counts, NotAudited, RebuildFailed
+from lakehouse.storage.duck import Duck
 from lakehouse.storage.entries import Entry, EntryConflict, TableInput
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.store import S3Store
@@ -223,6 +227,25 @@ def test_a_failed_audit_holds_the_culprit_and_the_rest_goes_on(lake: Lake, landi
     publish(lake, PARCELS)
     assert {r["parcel_id"] for r in published_rows(lake)} == {"before", "p-0", "p-1", "p-2", "p-4"}
     assert compact(lake, PARCELS, EVERYTHING, invariants=[refuse_poison]).counts == Counts()
+
+
+def test_what_fails_behind_the_audit_undoes_the_commit_and_counts_no_row_twice(
+    lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Duck] = []
+
+    def fail_once(duck: Duck, contract: Contract) -> Any:
+        given.append(duck)
+        if len(given) == 1:
+            raise duckdb.OutOfMemoryException("Out of Memory Error: failed to pin block (61.0 MiB/61.0 MiB used)")
+        return preview(duck, contract)
+
+    monkeypatch.setattr(running, "preview", fail_once)
+    landing.land([change("p-1", version=1)])
+    landing.land([change("p-2", version=1)])
+    result = compact(lake, PARCELS, Scope.everything())
+    assert len(given) == 3  # both, and each alone
+    assert (result.counts, result.objects, result.held) == (Counts(read=2, applied=2), 2, ())
 
 
 def test_a_held_object_comes_back_when_it_is_requeued(lake: Lake, landing: Landing) -> None:
