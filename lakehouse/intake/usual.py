@@ -36,6 +36,8 @@ _MOST_MEMBERS = 200  # of a record: an expression grows with their square where 
 _MOST_STEPS, _STEPS_OF_A_CHARACTER = 250_000, 10
 """RE2 refuses what takes more than some 350,000 steps when it is compiled; a counted character takes 7 to 10."""
 _COUNTED = re.compile(r"\{[01],([0-9]+)\}")
+# A day that there is, but for the 29th of February, and one of years that need no other look.
+_DAY = "[1-9][0-9]{3}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
 # Text inside JSON without escapes, so that a character is a character.
 _JSON_CHARACTER = r'[^"\\\x00-\x1f]'
 
@@ -99,18 +101,20 @@ def _narrow_cast(x: str, precision: int, scale: int) -> str:
 
 
 def _cast_moment(name: str, x: str) -> str:
-    cast = f"TRY_CAST({x} AS TIMESTAMP)"
+    elsewhere = f"timezone('UTC', TRY_CAST({x} AS TIMESTAMPTZ))"
+    cast = f"CASE WHEN ends_with({x}, 'Z') THEN TRY_CAST({x} AS TIMESTAMP) ELSE {elsewhere} END"
     # Many changes share a second: a function is computed once for each, a cast is not.
     return f"coalesce(try_strptime({x}, '%Y-%m-%dT%H:%M:%SZ'), {cast})" if name == "_changed_at" else cast
 
 
 def _usual_moment(x: str, v: str) -> Iterator[str]:
-    """To the second, millisecond or microsecond, in UTC. The cast itself takes more: other separators, hour 24, any
-    zone."""
+    """To the second, millisecond or microsecond, in UTC or with an offset of less than 20 hours. The cast itself takes
+    more: other separators, hour 24, any zone."""
+    begin, thousandths, offset = "????-??-??T[0-2]?:??:?", "[0-9].[0-9][0-9][0-9]", "[-+][01][0-9]:[0-5][0-9]"
     yield (
-        f"CASE strlen({x}) WHEN 27 THEN {x} GLOB '????-??-??T[0-2]?:??:??.??????Z' "
-        f"WHEN 24 THEN {x} GLOB '????-??-??T[0-2]?:??:??.[0-9][0-9][0-9]Z' "
-        f"WHEN 20 THEN {x} GLOB '????-??-??T[0-2]?:??:?[0-9]Z' END"
+        f"CASE strlen({x}) WHEN 27 THEN {x} GLOB '{begin}?.??????Z' WHEN 24 THEN {x} GLOB '{begin}{thousandths}Z' "
+        f"WHEN 20 THEN {x} GLOB '{begin}[0-9]Z' WHEN 32 THEN {x} GLOB '{begin}{thousandths}[0-9][0-9][0-9]{offset}' "
+        f"WHEN 29 THEN {x} GLOB '{begin}{thousandths}{offset}' WHEN 25 THEN {x} GLOB '{begin}[0-9]{offset}' END"
     )
     yield f"NOT contains({x}, 'T24')"
     yield f"{v} BETWEEN TIMESTAMP '1000-01-01' AND TIMESTAMP '9999-12-31 23:59:59.999999'"
@@ -230,6 +234,12 @@ def _form(field: Field) -> str | None:
             form = rf'"-?[0-9]{{1,{precision - scale}}}{point}"'
         case BooleanType():
             form = "(?:true|false)"
+        case IntegerType() if field.minimum is None and field.maximum is None:
+            form = f'"-?[0-9]{{1,{_DIGITS_OF_64_BITS}}}"'
+        case DateType():
+            form = f'"{_DAY}"'
+        case TimestampType():
+            form = f'"{_DAY}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\\.[0-9]{{1,6}})?Z"'
         case StringType() if field.enum:
             form = '"(?:' + "|".join(re.escape(v) for v in field.enum) + ')"'
         case StringType() if field.pattern is None and (field.max_length or 0) <= _LONGEST_COUNTED:
