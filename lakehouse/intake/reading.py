@@ -58,6 +58,7 @@ _ROWS_OF_LITERALS = 500
 _MOST_SEGMENTS = 2_000
 """Columns of all row groups that one statement reads, together. The engine keeps the rows of each apart, with some 50
 KB a column however few they are, until it has 120,000: a thousand small files filled its memory."""
+_NO_ENCODING = ("BYTE_STREAM_SPLIT", "Unsupported page encoding")  # how the engine tells of one that it does not know
 _NOTHING = "NULL::VARCHAR"
 _one_spares = Lock()
 
@@ -67,7 +68,8 @@ class Reading:
     """What became of the objects: `rows` read by key, whole objects that are `unreadable` with the reason and the file
     with their content (`kept`), the `texts` by number, and those `gone` (deleted or written again since they were
     listed: a later batch takes the new version). `given` are the rows of each text that the engine got. What is kept in
-    `shelf` is recut there, too."""
+    `shelf` is recut there, too. `decoded` are tables that were written again because the engine could not decode
+    them."""
 
     rows: dict[str, int] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
@@ -76,6 +78,7 @@ class Reading:
     gone: list[str] = field(default_factory=list)
     given: dict[int, int] = field(default_factory=dict)
     shelf: weights.Shelf | None = None
+    decoded: set[int] = field(default_factory=set)
 
 
 def read_objects(
@@ -484,7 +487,9 @@ def _load_shape(
         _raise_unless_data(error)
         if len(shape.numbers) == 1:
             (number,) = shape.numbers
-            if parquet_files.bare_text(duck, path_of(duck, number), error):
+            if _decoded(duck, objects, number, error, reading) or parquet_files.bare_text(
+                duck, path_of(duck, number), error
+            ):
                 _load_tables(duck, contract, objects, [number], reading)
             else:
                 _give_up(duck, objects[number], number, error, reading)
@@ -496,10 +501,25 @@ def _load_shape(
 def _recut(duck: Duck, objects: Sequence[LandedObject], numbers: Sequence[int], reading: Reading) -> bool:
     """Recut files that are too large to be read in the row groups that they have; whether any was."""
     found = [number for number in numbers if weights.recut(path_of(duck, number), whatever=True)]
-    if reading.shelf is not None:
-        for number in found:
-            reading.shelf.keep_recut(objects[number], path_of(duck, number))
+    _keep_recut(duck, objects, found, reading)
     return bool(found)
+
+
+def _decoded(duck: Duck, objects: Sequence[LandedObject], number: int, error: Exception, reading: Reading) -> bool:
+    """Write a file again, once, that is encoded in a way that the engine does not know and Arrow does."""
+    if number in reading.decoded or not any(said in str(error) for said in _NO_ENCODING):
+        return False
+    reading.decoded.add(number)
+    done = weights.recut(path_of(duck, number), encoded=True)
+    if done:
+        _keep_recut(duck, objects, [number], reading)
+    return done
+
+
+def _keep_recut(duck: Duck, objects: Sequence[LandedObject], numbers: Sequence[int], reading: Reading) -> None:
+    if reading.shelf is not None:
+        for number in numbers:
+            reading.shelf.keep_recut(objects[number], path_of(duck, number))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ what is too much all the same is halved when memory has run out (`batch`).
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ from lakehouse.storage.sql import literal
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
     from pyarrow.parquet import FileMetaData
 
     from contracts import Contract
@@ -57,6 +59,7 @@ _MANY_GROUPS = 16
 _RECUT = 16 << 20  # bytes
 _RECUT_ROWS = 64  # read at once: a few heavy ones may be anywhere
 _BLOCK = 1 << 20
+_PLAIN_INTEGER = re.compile(r" \(Int\(bitWidth=(?:32|64), isSigned=true\)\)")
 _one_recuts = Lock()  # of the threads that download: each would hold hundreds of megabytes
 
 
@@ -204,28 +207,32 @@ def _is_in_pieces(path: Path) -> bool:
     return footer is not None and groups > _MANY_GROUPS and footer.rows < groups * FEWEST_ROWS // 4
 
 
-def recut(path: Path, *, whatever: bool = False) -> bool:
-    """Recut a Parquet file of text if a column of one of its row groups is large, if it has many row groups of a few
-    rows, or `whatever` is in large ones: an engine decompresses whole pages, and a writer may have made one of a
-    hundred megabytes; and it keeps the rows of each group apart. Values and rows stay as they are; a file with other
-    types, or that cannot be read here, is left alone. Returns whether it was recut."""
+def recut(path: Path, *, whatever: bool = False, encoded: bool = False) -> bool:
+    """Recut a Parquet file of text if a column of one of its row groups is large, any if it has many row groups of a
+    few rows, or `whatever` is in large ones, or if it is `encoded` in a way that the engine does not know. An engine
+    decompresses whole pages, and a writer may have made one of a hundred megabytes; and it keeps the rows of each group
+    apart. Values and rows stay as they are; a file whose types would be written in another way, or that cannot be read
+    here, is left alone. Returns whether it was recut."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if not whatever and largest_column(path) <= LARGE_COLUMN and not _is_in_pieces(path):
+    pieces = _is_in_pieces(path)
+    if not (whatever or encoded or pieces) and largest_column(path) <= LARGE_COLUMN:
         return False
     new = path.with_name(f"{path.name}.new")
     try:
         with _one_recuts, pq.ParquetFile(path, pre_buffer=False, buffer_size=_BLOCK) as source:
             schema, metadata = source.schema_arrow, source.metadata
             sizes = [metadata.row_group(n).total_byte_size for n in range(metadata.num_row_groups)]
-            if any(not pa.types.is_string(f.type) for f in schema) or (
-                whatever and max(sizes, default=0) <= 2 * _RECUT
-            ):
+            text = all(pa.types.is_string(f.type) for f in schema)
+            if (whatever and max(sizes, default=0) <= 2 * _RECUT) or not (text or pieces or whatever or encoded):
+                return False
+            how = {} if text else _written_alike(source)
+            if how is None:
                 return False
             most = max(_RECUT_ROWS, 4 * len(schema))  # some columns take as long as some rows
             rows = max(1, min(most, _RECUT * metadata.num_rows // max(sum(sizes), 1)))
-            with pq.ParquetWriter(new, schema, compression="zstd", store_schema=False) as target:
+            with pq.ParquetWriter(new, schema, compression="zstd", store_schema=False, **how) as target:
                 for group in _groups(source.iter_batches(batch_size=rows)):
                     target.write_table(group, row_group_size=len(group))
     except (pa.ArrowException, ValueError):
@@ -238,6 +245,26 @@ def recut(path: Path, *, whatever: bool = False) -> bool:
         pa.default_memory_pool().release_unused()  # pages of hundreds of megabytes, which it would keep
     os.replace(new, path)
     return True
+
+
+def _written_alike(source: pq.ParquetFile) -> dict[str, bool] | None:
+    """How the columns of a file are written so that each has the type that it has there, to the last word of the
+    footer; None if they cannot: times of 96 bits, say, are written as others."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for how in ({}, {"store_decimal_as_integer": True}):  # as some writers store decimals of few digits
+        empty = pa.BufferOutputStream()
+        pq.write_table(source.schema_arrow.empty_table(), empty, store_schema=False, **how)
+        if _said(pq.ParquetFile(pa.BufferReader(empty.getvalue()))) == _said(source):
+            return how
+    return None
+
+
+def _said(file: pq.ParquetFile) -> str:
+    """What a file says of its columns, but for the name that it has for all of them together, and for what some writers
+    say of integers that are as wide as they look."""
+    return _PLAIN_INTEGER.sub("", str(file.schema).partition("{")[2])
 
 
 def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -498,13 +499,60 @@ def test_many_row_groups_of_few_rows_are_read_at_once_in_little_memory(tmp_path:
     lake, said = replace(local_lake(tmp_path), memory_limit="200MB", threads=2), list[str]()
     columns = {name: [change(f"p-{n}", version=1)[name] for n in range(1_200)] for name in change("p", version=1)}
     rows, buffer = pa.table(columns), io.BytesIO()
-    if types == "typed":  # which is left as it is
+    if types == "typed":
         rows = rows.set_column(rows.column_names.index("part"), "part", pc.cast(rows["part"], pa.int64()))
-    pq.write_table(rows, buffer, row_group_size=2 if types == "text" else 100)
+    pq.write_table(rows, buffer, row_group_size=2)
     Landing(lake, PARCELS).land_bytes(buffer.getvalue())
     result = compact(lake, PARCELS, Scope.everything(), progress=said.append)
     assert (result.counts.applied, result.held, result.failing) == (1_200, (), ())
     assert not [line for line in said if "halving" in line]
+
+
+@pytest.mark.parametrize(
+    ("how", "recut"),
+    [
+        ({}, True),
+        ({"store_decimal_as_integer": True}, True),
+        ({"use_deprecated_int96_timestamps": True}, False),
+        ({"use_compliant_nested_type": False}, False),
+    ],
+)
+def test_a_file_in_pieces_is_recut_where_each_value_keeps_its_type(
+    tmp_path: Path, how: dict[str, Any], recut: bool
+) -> None:
+    values: dict[str, tuple[Any, pa.DataType]] = {
+        "short": (Decimal("1.50"), pa.decimal128(9, 2)),
+        "long": (Decimal("1.50"), pa.decimal128(38, 10)),
+        "count": (2**64 - 1, pa.uint64()),
+        "plain": (-1, pa.int64()),
+        "share": (0.1, pa.float32()),
+        "day": (THEN.date(), pa.date32()),
+        "zoned": (THEN, pa.timestamp("us", "UTC")),
+        "bare": (THEN.replace(tzinfo=None), pa.timestamp("ns")),
+        "bytes": (b"\xff", pa.binary()),
+        "listed": ([{"a": Decimal("1.5")}, None], pa.list_(pa.struct([("a", pa.decimal128(9, 1))]))),
+    }
+    rows = pa.table({name: pa.array([value, None] * 40, type_) for name, (value, type_) in values.items()})
+    pq.write_table(rows, path := tmp_path / "0", row_group_size=2, **how)
+    before, described = pq.read_table(path), duckdb.sql(f"DESCRIBE FROM read_parquet('{path}')").fetchall()
+    assert weights.recut(path) == recut
+    assert pq.ParquetFile(path).num_row_groups == (1 if recut else 40)
+    assert pq.read_table(path).to_pylist() == before.to_pylist()
+    assert duckdb.sql(f"DESCRIBE FROM read_parquet('{path}')").fetchall() == described
+
+
+@pytest.mark.parametrize("chunk", [None, 20_000])
+def test_a_file_in_an_encoding_that_the_engine_does_not_know_is_read(tmp_path: Path, chunk: int | None) -> None:
+    """Parquet 2.11 splits the bytes of integers and decimals, too."""
+    lake, buffer = local_lake(tmp_path), io.BytesIO()
+    columns = {name: [change(f"p-{n}", version=1)[name] for n in range(200)] for name in change("p", version=1)}
+    rows = pa.table(columns)
+    rows = rows.set_column(rows.column_names.index("part"), "part", pc.cast(rows["part"], pa.int64()))
+    pq.write_table(rows, buffer, use_dictionary=False, column_encoding={"part": "BYTE_STREAM_SPLIT"})
+    Landing(lake, PARCELS).land_bytes(buffer.getvalue())
+    with cut(chunk):
+        result = compact(lake, PARCELS, Scope.everything())
+    assert (result.counts.applied, result.quarantined_objects, result.held, result.failing) == (200, (), (), ())
 
 
 DAMAGED = """
