@@ -77,7 +77,7 @@ def _line(engine: str, found: Mapping[str, Any]) -> tuple[str, ...]:
         _both(found["maintenance"]),
         _both(found["queries after maintenance"]),
         f"{found['processor seconds']:.0f}",
-        f"{found['peak MB'] / 1000:.2f}",
+        f"{found['peak MB'] * (1 << 20) / 1e9:.2f}",
         "right" if right else f"**wrong**, queries {found['wrong answers']}",
         str(found["runs"]),
     )
