@@ -12,12 +12,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # cryptography is imported where something is signed: 8 MB in each process of Dagster
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     from lakehouse.storage.lake import Lake
 
 ED25519, KMS = "Ed25519", "ECDSA_SHA_256"
@@ -35,7 +33,7 @@ def sign(lake: Lake, document: dict[str, Any]) -> dict[str, Any]:
     content = _canonical(document)
     if lake.signing_key is None:
         key = _own_key(lake)
-        public = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+        public = key.public_key().public_bytes_raw()
         signed = {"algorithm": ED25519, "key": "the environment's own", "public_key": _text(public)}
         value = key.sign(content)
     else:
@@ -54,12 +52,17 @@ def sign(lake: Lake, document: dict[str, Any]) -> dict[str, Any]:
 
 def verify(lake: Lake, proof: dict[str, Any]) -> bool:
     """Whether a proof says what was signed, by this environment's key."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
     signature = proof.get("signature") or {}
     content = _canonical({name: value for name, value in proof.items() if name != "signature"})
     try:
         public, value = (base64.b64decode(signature[name]) for name in ("public_key", "value"))
         if signature["algorithm"] == ED25519:
-            mine = _own_key(lake).public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+            mine = _own_key(lake).public_key().public_bytes_raw()
             Ed25519PublicKey.from_public_bytes(public).verify(value, content)
             return public == mine
         key = serialization.load_der_public_key(public)
@@ -74,6 +77,8 @@ def verify(lake: Lake, proof: dict[str, Any]) -> bool:
 
 
 def _own_key(lake: Lake) -> Ed25519PrivateKey:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"signature of erasures" + lake.erasure_secret).digest())
 
 

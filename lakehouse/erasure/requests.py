@@ -15,12 +15,13 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
-from cryptography.fernet import Fernet
 
 from lakehouse.intake.erased import pseudonym, token
 from lakehouse.storage.store import ObjectMissing
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # cryptography is imported where something is sealed: 8 MB in each process of Dagster
+    from cryptography.fernet import Fernet
+
     from lakehouse.storage.lake import Lake
 
 Status = Literal["open", "rewritten", "done"]
@@ -152,6 +153,8 @@ def learn(lake: Lake, request: Request, values: Iterable[str]) -> Sealed:
 
 
 def _fernet(lake: Lake) -> Fernet:
+    from cryptography.fernet import Fernet
+
     key = hashlib.sha256(b"seal of erasures" + lake.erasure_secret).digest()
     return Fernet(base64.urlsafe_b64encode(key))
 

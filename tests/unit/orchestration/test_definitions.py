@@ -20,8 +20,9 @@ from warehouse.project import NotPrepared
 HEAVY = (
     *("boto3", "botocore", "duckdb", "pyiceberg", "pyarrow", "pandas", "plotly", "numpy"),
     *("dbt", "agate", "networkx", "jinja2", "jsonschema", "sqlalchemy", "alembic", "structlog", "rich"),
+    *("sqlglot", "cryptography"),
 )
-"""What loading does not need. dbt-core alone takes a second (`warehouse.library`); `dagster_dbt` brings sqlglot."""
+"""What loading does not need. dbt-core alone takes a second, and sqlglot 30 MB (`warehouse.library`)."""
 
 
 def graph(settings: Settings) -> Any:
