@@ -33,7 +33,7 @@ class Aws:
 
     def client(self, service: str) -> Any:
         """The client of a service. It does not retry: on one machine a failure is no accident of the network."""
-        with _making:
+        with _keeping:
             return _client(self.endpoint, service)
 
 
@@ -44,9 +44,20 @@ def lake_at(bucket: str, endpoint: str) -> Lake:
     return replace(Lake.of_environment("local", bucket, REGION, endpoint), placeholders=True)
 
 
-def session() -> Any:
-    """A boto3 session with the emulator's placeholders. It reads no profile of the person: with the name of one that
-    is not there, boto3 makes no client at all."""
+def make_client(service: str, endpoint: str, config: Any = None) -> Any:
+    """A new client of a service at an endpoint, with the emulator's placeholders."""
+    with _making:
+        return _session().client(service, endpoint_url=endpoint, config=config)
+
+
+_keeping = Lock()
+_making = Lock()  # a session makes one client at a time; clients are for several threads
+
+
+@cache
+def _session() -> Any:
+    """The boto3 session of this process: each has read the endpoints of AWS, which are 8 MB, and a tenth of a second.
+    It reads no profile of the person: with the name of one that is not there, boto3 makes no client at all."""
     import boto3
     import botocore.session
 
@@ -55,21 +66,15 @@ def session() -> Any:
     return boto3.Session(botocore_session=core, region_name=REGION)
 
 
-_making = Lock()
-
-
 @cache
 def _client(endpoint: str, service: str) -> Any:
     """Kept, because what looks at the stack every second would spend a quarter of a core on making it."""
     from botocore.config import Config
 
-    return session().client(
-        service,
-        endpoint_url=endpoint,
-        config=Config(
-            retries={"total_max_attempts": 1},
-            read_timeout=120,
-            connect_timeout=5,
-            s3={"addressing_style": "path"},
-        ),
+    config = Config(
+        retries={"total_max_attempts": 1},
+        read_timeout=120,
+        connect_timeout=5,
+        s3={"addressing_style": "path"},
     )
+    return make_client(service, endpoint, config)

@@ -20,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock
 from typing import Any
 
-from local.aws import REGION, Aws, session
+from local.aws import REGION, Aws, make_client
 from local.serving import answering
 from local.stream import DynamoStream
 
@@ -271,4 +271,4 @@ def serving(exports: Exports) -> Iterator[str]:
 
 def client_of(url: str) -> Any:
     """A boto3 client of the exports at that endpoint."""
-    return session().client("dynamodb", endpoint_url=url)
+    return make_client("dynamodb", url)
