@@ -1,8 +1,8 @@
 """Calls of DynamoDB by the short way: signed, sent and read without what botocore does for any service.
 
 A call is half a millisecond of botocore's own processor time, most of it for choices that are the same each time. Here
-is what a call that goes well needs: one POST of DynamoDB JSON, signed by botocore. Whatever goes otherwise is sent a
-second time by botocore's client, which judges it; so it decides what an error is, and what the caller gets of it.
+is what a call that goes well needs: one POST of DynamoDB JSON, signed as botocore signs it. Whatever goes otherwise is
+sent again by botocore's client, which judges it; so it decides what an error is, and what the caller gets of it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 import orjson
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse, HeadersDict
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 from botocore.parsers import create_parser
 
 from realtime.logs import log
+from realtime.signing import PostSigner
 
 if TYPE_CHECKING:
     from botocore.credentials import Credentials
@@ -63,6 +63,7 @@ class QuickDynamoDB:
         self._pause = pause
         address, metadata = urlsplit(client.meta.endpoint_url), client.meta.service_model.metadata
         self._url = f"{address.scheme}://{address.netloc}/"
+        self._signer = PostSigner(self._url, "dynamodb", client.meta.region_name)
         self._content_type = f"application/x-amz-json-{metadata['jsonVersion']}"
         self._target = metadata["targetPrefix"]
         self._agent = client.meta.config.user_agent  # type: ignore[attr-defined]
@@ -114,19 +115,14 @@ class QuickDynamoDB:
         return None
 
     def _request(self, operation: str, body: bytes) -> AWSPreparedRequest:
-        """A request, signed by botocore's signer."""
-        headers = {
-            "content-type": self._content_type,
-            "user-agent": self._agent,
-            "x-amz-target": f"{self._target}.{operation}",
-        }
+        """A request, signed; its headers are a plain dictionary, which urllib3 copies."""
+        named = {"content-type": self._content_type, "x-amz-target": f"{self._target}.{operation}"}
+        frozen: Any = self._credentials.get_frozen_credentials()
+        headers: Any = self._signer.headers(frozen, named, body)
+        headers["user-agent"] = self._agent
         if (trace := os.environ.get("_X_AMZN_TRACE_ID")) and "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
             headers["x-amzn-trace-id"] = quote(trace, safe="-=;:+&[]{}\"',")
-        request = AWSRequest("POST", self._url, headers, body)
-        frozen: Any = self._credentials.get_frozen_credentials()
-        SigV4Auth(frozen, "dynamodb", self._client.meta.region_name).add_auth(request)
-        signed: Any = HeadersDict(request.headers.items())  # urllib3 copies them, which those of an AWSRequest cannot
-        return AWSPreparedRequest("POST", self._url, signed, body, stream_output=False)
+        return AWSPreparedRequest("POST", self._url, headers, body, stream_output=False)
 
     def _read(self, operation: str, answer: AWSResponse) -> dict[str, Any]:
         if _BINARY.search(answer.content):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import time
 import zlib
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import botocore.auth
@@ -19,8 +20,8 @@ from botocore.parsers import ResponseParserError
 from botocore.session import Session
 
 from realtime.quick_dynamodb import QuickDynamoDB
+from realtime.signing import PostSigner
 
-AT = 1_795_222_923.4  # 2026-11-21T01:02:03Z
 ADDRESS = "https://dynamodb.eu-west-1.amazonaws.com"
 KEYS: dict[str, Any] = {"TableName": "t", "Key": {"pk": {"S": "o"}, "sk": {"S": "o"}}}
 TRANSACTION: dict[str, Any] = {"TransactItems": [{"Put": {"TableName": "t", "Item": {"pk": {"S": "é"}}}}]}
@@ -45,14 +46,14 @@ def answer(status: int, body: object, *, checksum: int | None = None) -> AWSResp
 class Wire:
     """Two clients whose requests are kept and get the answers given; `slow` is botocore's own."""
 
-    def __init__(self, quick: Answer, slow: Answer, token: str | None = None) -> None:
+    def __init__(self, quick: Answer, slow: Answer, token: str | None = None, address: str = ADDRESS) -> None:
         self.quick_requests: list[AWSPreparedRequest] = []
         self.slow_requests: list[AWSPreparedRequest] = []
         self.pauses: list[float] = []
         self.credentials = Credentials("AKIA", "secret", token)
         session = Session()
         session.set_credentials("AKIA", "secret", token)
-        self.slow = session.create_client("dynamodb", region_name="eu-west-1", endpoint_url=ADDRESS)
+        self.slow = session.create_client("dynamodb", region_name="eu-west-1", endpoint_url=address)
         self.slow.meta.events.register("before-send.dynamodb", _answering(self.slow_requests, slow))
         send = _answering(self.quick_requests, quick)
         self.quick = QuickDynamoDB(self.slow, self.credentials, send, pause=self.pauses.append)
@@ -70,17 +71,39 @@ def _answering(requests: list[AWSPreparedRequest], given: Answer) -> Callable[..
 
 
 @pytest.mark.parametrize("token", [None, "a+b/c=="])
-def test_a_request_is_signed_as_botocore_signs_it(token: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    wire = Wire(answer(200, {}), answer(200, {}), token)
-    monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda: datetime.fromtimestamp(AT, UTC))
+@pytest.mark.parametrize(
+    "address", [ADDRESS, "http://127.0.0.1:4566", "https://[::1]:443", "http://[::1]:80", "https://[::1]:8000"]
+)
+def test_a_request_is_signed_as_botocore_signs_it(
+    address: str, token: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire = Wire(answer(200, {}), answer(200, {}), token, address)
     wire.quick.put_item(TableName="t", Item={"pk": {"S": "é"}})
     (request,) = wire.quick_requests
+    at = datetime.strptime(request.headers["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    assert abs(datetime.now(UTC) - at) < timedelta(minutes=1)
+    monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda: at)
     again = AWSRequest("POST", request.url, dict(request.headers), request.body)
     SigV4Auth(wire.credentials, "dynamodb", "eu-west-1").add_auth(again)
     assert request.headers["authorization"] == again.headers["Authorization"]
-    assert "/20261121/eu-west-1/dynamodb/aws4_request, SignedHeaders=" in request.headers["authorization"]
+    assert f"/{at:%Y%m%d}/eu-west-1/dynamodb/aws4_request, SignedHeaders=" in request.headers["authorization"]
     assert "x-amz-target" in request.headers["authorization"]
     assert request.headers.get("x-amz-security-token") == token
+
+
+def test_the_key_that_signs_is_that_of_the_day_and_of_the_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is kept from one request to the next, in a process that lives over midnight and gets new credentials."""
+    signer = PostSigner(f"{ADDRESS}/", "dynamodb", "eu-west-1")
+    last = datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC)
+    moments = [last, last + timedelta(seconds=1), last + timedelta(seconds=1)]
+    for at, secret in zip(moments, ("one", "one", "two"), strict=True):
+        credentials = Credentials("AKIA", secret).get_frozen_credentials()
+        monkeypatch.setattr(time, "gmtime", at.timetuple)
+        monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda at=at: at)
+        found = signer.headers(credentials, {"x-amz-target": "a  b "}, b"{}")
+        again = AWSRequest("POST", f"{ADDRESS}/", {"x-amz-target": "a  b "}, b"{}")
+        SigV4Auth(credentials, "dynamodb", "eu-west-1").add_auth(again)
+        assert found["authorization"] == again.headers["Authorization"]
 
 
 def test_each_request_is_signed_with_the_credentials_of_its_moment() -> None:
