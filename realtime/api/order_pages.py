@@ -131,12 +131,15 @@ def _cursor(of: str, names: Sequence[str], last_key: Item) -> str:
 def fitting(answered: Sequence[tuple[T, Item]], last_key: Item | None) -> tuple[list[T], Item | None]:
     """As many answers as fit into one of Lambda's, at least one, and after which item the next page begins; all, and
     `last_key`, nearly always: a megabyte of the table is much more only as JSON of odd characters."""
+    bodies = [body for body, _ in answered]
+    if len(orjson.dumps(bodies)) <= MAX_PAGE_BYTES:
+        return bodies, last_key
     size = 0
     for number, (body, _) in enumerate(answered):
         size += len(orjson.dumps(body))
         if number and size > MAX_PAGE_BYTES:
-            return [b for b, _ in answered[:number]], answered[number - 1][1]
-    return [b for b, _ in answered], last_key
+            return bodies[:number], answered[number - 1][1]
+    return bodies, last_key
 
 
 def _start(role: str, pk: str, cursor: str) -> Item:

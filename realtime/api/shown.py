@@ -6,6 +6,7 @@ access who-read`) finds who read an item without looking at the table.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -46,7 +47,15 @@ def keys_of(notes: Iterable[tuple[Contract, Mapping[str, Any]]]) -> Shown:
 
 def key_text(parts: Iterable[object]) -> str:
     """A key as in an address of the API, of its parts in the contract's order."""
-    return "/".join(quote(str(part), safe="") for part in parts)
+    return "/".join(map(_quoted, parts))
+
+
+_PLAIN = re.compile(r"[A-Za-z0-9_.~-]*")  # what an address has as it is: nearly every key
+
+
+def _quoted(part: object) -> str:
+    text = str(part)
+    return text if _PLAIN.fullmatch(text) else quote(text, safe="")
 
 
 def named(secret: bytes, entity: str, key: str) -> str:
