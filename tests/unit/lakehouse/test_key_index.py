@@ -286,13 +286,13 @@ def test_batches_that_follow_each_other_look_at_all_rows(sizes: list[int], some:
     assert max(times) - min(times) <= 1
 
 
-@pytest.mark.parametrize("asked", [1, 7, 40, 100])
+@pytest.mark.parametrize("sampled", [1, 7, 40, 100])
 def test_an_audit_reads_the_keys_of_the_rows_it_looks_at(
-    lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch, asked: int
+    lake: Lake, landing: Landing, monkeypatch: pytest.MonkeyPatch, sampled: int
 ) -> None:
     """Parts of a file, whole files, and the first after the last: what a true index says is found there."""
-    monkeypatch.setattr(audit, "_LEAST_SAMPLED", asked)
-    monkeypatch.setattr(audit, "_MOST_SAMPLED", asked)
+    monkeypatch.setattr(audit, "_LEAST_SAMPLED", sampled)
+    monkeypatch.setattr(audit, "_MOST_SAMPLED", sampled)
     for n in range(3):
         run(lake, landing, some(1, range(100 * n, 100 * n + 40)))
     index(lake)
