@@ -377,6 +377,7 @@ def _explained(
     causes.name_keys(duck, contract, sources)
     if duck.count(f"SELECT count(*) FROM {OF_HISTORY}"):
         seen = traces.find(duck, work.context, state, OF_HISTORY, _window(work))
+        seen.pointers = pointers
         work.notes += seen.notes
         found, named = causes.differences_of_history(duck, contract, seen, at)
         counts += found

@@ -17,12 +17,13 @@ from lakehouse import api
 from lakehouse.intake.landing import Scope
 from lakehouse.merge import writing
 from lakehouse.merge.base import commit_work
-from lakehouse.parity import corrections
+from lakehouse.parity import corrections, traces
 from lakehouse.parity.findings import Repaired
 from lakehouse.parity.run import check_parity
 from lakehouse.parity.wanted import Request
 from lakehouse.publish import audit
 from lakehouse.publish.audit import Audited
+from lakehouse.publish.publication import publish
 from lakehouse.publish.published import published
 from lakehouse.recovery.backfill import backfill, find
 from lakehouse.results import AuditResult, Check
@@ -34,6 +35,11 @@ from tests.support.exports import Layout, item_line, write_export
 from tests.support.lakes import change, published_changes, published_rows, without
 from tests.support.parity import CONTRACTS as PARITY_CONTRACTS
 from tests.support.parity import LATE, TABLE, World
+
+
+@pytest.fixture(autouse=True)
+def _no_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traces, "_pause", lambda seconds: None)
 
 
 @pytest.fixture
@@ -553,6 +559,32 @@ def test_pointers_that_were_moved_by_hand_are_named_and_put_right(world: World) 
     done = world.check(None, repair=True)
     assert done.left == 0
     assert world.check(address).before.outcome == "equal"
+
+
+def test_a_publication_at_the_moment_of_a_comparison_is_no_difference(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It moves the entry of the history first. The comparison looks again, and sees that the other has followed."""
+    history = world.lake.entries.get(world.lake.published_database, HISTORY)
+    assert history is not None
+    world.put(("p-5", 1), price={"N": "7"})
+    world.forward(hours=1)
+    world.deliver()
+    api.compact(world.lake, TABLE, Scope.everything())
+    work = world.lake.entries.get(world.lake.work_database, TABLE.name)
+    assert work is not None
+    iceberg.move_pointer(world.lake, history, TableState(world.lake, work.metadata_location).changes_location)
+    waited: list[float] = []
+
+    def pause(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 2:
+            publish(world.lake, TABLE)
+
+    monkeypatch.setattr(traces, "_pause", pause)
+    assert world.check(None).before.outcome == "equal"
+    assert waited == [0.5, 1.0]
+    assert world.check(None).before.outcome == "equal"
 
 
 def test_a_lost_object_is_named(world: World) -> None:

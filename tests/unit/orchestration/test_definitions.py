@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 
 from assets import keys
+from assets.parity import COMPARE, COMPARE_SAMPLES, PARITY, SAMPLE
 from contracts import load_contracts
 from contracts.loader import ENTITIES
 from orchestration.definitions import build
@@ -114,6 +115,13 @@ def test_whatever_writes_an_entity_holds_its_pool(settings: Settings) -> None:
     asset_graph = definitions.get_repository_def().asset_graph
     for key in (keys.compacted("orders"), keys.catalog("orders"), keys.maintenance("orders")):
         assert asset_graph.get(key).pools == {"entity_orders"}
+
+
+def test_what_is_published_is_compared_by_jobs_of_its_own(settings: Settings) -> None:
+    """Dagster puts all checks of an asset into the jobs that make it, and each sweep compared every table."""
+    steps = {job.name: {node.name for node in job.nodes} for job in build(settings).get_repository_def().get_all_jobs()}
+    for name, step in ((PARITY, COMPARE), (SAMPLE, COMPARE_SAMPLES)):
+        assert [job for job, names in steps.items() if step in names and not job.startswith("__")] == [name]
 
 
 def test_the_current_hour_is_a_landing_partition(settings: Settings) -> None:
