@@ -17,11 +17,11 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from local.home import REPOSITORY, Home, Stack
 from local.housekeeping import LOG_BYTES
@@ -182,6 +182,11 @@ def changed_one_by_one(client: ApiClient) -> Iterator[str]:
             yield entity
 
 
+def worse_than_warnings(alerts: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What is open and why, without warnings: a home that stood still was late, and its budgets say so for days."""
+    return [f"{alert['what']}: {alert['why']}" for alert in alerts if alert["severity"] != "warning"]
+
+
 def look(home: Home, stack: Stack, instance: DagsterInstance, seen: Seen) -> None:
     """Every tick and run since the beginning, what is in trouble, memory and disk."""
     from dagster import DagsterRunStatus, RunsFilter
@@ -204,7 +209,7 @@ def look(home: Home, stack: Stack, instance: DagsterInstance, seen: Seen) -> Non
     seen.failed_runs = sorted({*seen.failed_runs, *failed})  # the history forgets
     seen.troubles |= {f"{t.name}: {t.reason}" for t in troubles(instance, datetime.now(UTC))}
     health = last_health(stack)
-    seen.alerts = [f"{a['what']}: {a['why']}" for a in health["alerts"] if a["severity"] == "error"] if health else []
+    seen.alerts = worse_than_warnings(health["alerts"]) if health else []
     seen.memory = max(seen.memory, memory_of(stack.identity))
     seen.disk = size_of(home.path)
     seen.history = size_of(home.dagster)
