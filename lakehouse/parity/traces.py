@@ -39,8 +39,8 @@ MOST_OBJECTS = 5_000
 """Landed objects that are looked through for traces, the newest of the window; a note says if there are more."""
 _AT_ONCE = 200
 _DAY = timedelta(days=1)
-_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
-"""Seconds from one look at the pointers to the next, longer together than a publication takes to move both."""
+_PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""Seconds before each look at the pointers, longer together than a publication takes to move both."""
 
 
 @dataclass
@@ -82,14 +82,13 @@ def misplaced_pointers(lake: Lake, contract: Contract, state: TableState) -> lis
     """What is wrong with where the published entries point. A publication moves one after the other, and another run
     may be at it: what looks wrong is looked at again for some seconds, and nothing is wrong once another state has
     followed this one."""
-    for seconds in (*_PAUSES, None):
-        found = _misplaced(lake, contract, state)
-        entry = published_entry(lake, contract)
-        if found and entry is not None and entry.metadata_location != state.location:
-            return []
-        if not found or seconds is None:
-            break
+    found: list[str] = []
+    for seconds in _PAUSES:
         _pause(seconds)
+        found = _misplaced(lake, contract, state)
+        entry = published_entry(lake, contract) if found else None
+        if not found or (entry is not None and entry.metadata_location != state.location):
+            return []
     return found
 
 

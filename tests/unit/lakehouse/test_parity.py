@@ -583,7 +583,7 @@ def test_a_publication_at_the_moment_of_a_comparison_is_no_difference(
 
     monkeypatch.setattr(traces, "_pause", pause)
     assert world.check(None).before.outcome == "equal"
-    assert waited == [0.5, 1.0]
+    assert waited == [0.0, 0.5]
     assert world.check(None).before.outcome == "equal"
 
 
